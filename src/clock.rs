@@ -1,0 +1,96 @@
+//! Time as an argument: the only file that asks the operating system for it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+/// A future that ends when a clock says so.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Where the engine and its components get the time from.
+pub trait Clock: Send + Sync {
+    /// The wall clock, in UTC. It may jump in both directions.
+    fn now(&self) -> OffsetDateTime;
+
+    /// Time since the clock was made. It never goes back.
+    fn monotonic(&self) -> Duration;
+
+    /// Ends once `duration` has gone by on the monotonic clock.
+    fn sleep(&self, duration: Duration) -> Sleep;
+}
+
+/// A clock that is shared by all tasks of a topology.
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The operating system's clock; `sleep` needs a tokio runtime with a timer.
+pub struct SystemClock {
+    started: Instant,
+}
+
+impl SystemClock {
+    /// A clock whose monotonic time starts now.
+    pub fn shared() -> SharedClock {
+        Arc::new(Self { started: Instant::now() })
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// A clock that only moves when a test moves it.
+pub struct ManualClock {
+    wall: Mutex<OffsetDateTime>,
+    monotonic: watch::Sender<Duration>,
+}
+
+impl ManualClock {
+    /// A clock that stands at `wall`, with a monotonic time of zero.
+    pub fn at(wall: OffsetDateTime) -> Arc<Self> {
+        Arc::new(Self { wall: Mutex::new(wall), monotonic: watch::Sender::new(Duration::ZERO) })
+    }
+
+    /// Moves both times forward and wakes whoever slept until then.
+    pub fn advance(&self, by: Duration) {
+        *self.wall.lock().unwrap_or_else(PoisonError::into_inner) += by;
+        self.monotonic.send_modify(|now| *now += by);
+    }
+
+    /// Sets the wall clock only, also backwards, as an operator or NTP would.
+    pub fn jump_to(&self, wall: OffsetDateTime) {
+        *self.wall.lock().unwrap_or_else(PoisonError::into_inner) = wall;
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> OffsetDateTime {
+        *self.wall.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn monotonic(&self) -> Duration {
+        *self.monotonic.borrow()
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        let mut time = self.monotonic.subscribe();
+        let until = self.monotonic() + duration;
+        Box::pin(async move {
+            // The sender outlives every topology that a test runs; if it is gone, nobody can wait any more.
+            let _ = time.wait_for(|now| *now >= until).await;
+        })
+    }
+}

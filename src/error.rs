@@ -1,0 +1,89 @@
+//! Errors at a boundary: what kind, what happened, and what caused it.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What the caller should do about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Trying again may help: a timeout, a reset, a busy server.
+    Transient,
+    /// This input will never be taken: it goes to the dead letters.
+    Rejected,
+    /// Nothing helps: the topology stops.
+    Fatal,
+}
+
+/// An error with a sentence for a person: lowercase, no full stop, names in double quotes,
+/// expected and found.
+pub struct Error {
+    kind: Kind,
+    what: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error for which trying again may help.
+    pub fn transient(what: impl Into<String>) -> Self {
+        Self::new(Kind::Transient, what)
+    }
+
+    /// An error that condemns one input only.
+    pub fn rejected(what: impl Into<String>) -> Self {
+        Self::new(Kind::Rejected, what)
+    }
+
+    /// An error that stops the topology.
+    pub fn fatal(what: impl Into<String>) -> Self {
+        Self::new(Kind::Fatal, what)
+    }
+
+    fn new(kind: Kind, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), source: None }
+    }
+
+    /// Adds the cause, which [`chain`](Self::chain) prints behind a colon.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What the caller should do.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The error and all its causes on one line, `what: cause: cause`.
+    pub fn chain(&self) -> String {
+        let mut text = self.what.clone();
+        let mut source = self.source();
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.kind, self.chain())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

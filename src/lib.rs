@@ -1,0 +1,25 @@
+//! Waterspout runs stream topologies: spouts take posts from outside, bolts work on them, sinks
+//! write them, and checkpoints make each post count once. The modules stand in the order in which
+//! the data flows; ARCHITECTURE.md draws the whole.
+
+pub mod clock;
+pub mod error;
+pub mod units;
+
+pub mod post;
+pub mod tuple;
+pub mod value;
+
+pub mod bolt;
+pub mod lake;
+pub mod registry;
+pub mod sink;
+pub mod spout;
+pub mod topology;
+
+pub mod checkpoint;
+pub mod coordinator;
+pub mod engine;
+pub mod metrics;
+
+pub mod cli;

@@ -1,0 +1,73 @@
+//! What a running topology tells about itself.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+/// A running topology at one moment. Counts are totals since the start: whoever shows rates takes
+/// the difference of two snapshots and divides by that of `uptime`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// The topology's name.
+    pub topology: String,
+    /// How long it has been running.
+    pub uptime: Duration,
+    /// What it is doing.
+    pub phase: Phase,
+    /// The boundary of the open partition, UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    pub partition: OffsetDateTime,
+    /// When the next partition begins, UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    pub rolls_over: OffsetDateTime,
+    /// The newest complete epoch; 0 before the first.
+    pub epoch: u64,
+    /// How long ago that was completed; `None` before the first.
+    pub checkpoint_age: Option<Duration>,
+    /// Every component, in the order of the topology.
+    pub components: Vec<ComponentStatus>,
+}
+
+/// What a topology is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Tuples flow.
+    Running,
+    /// The spouts have stopped; what is in flight is being written.
+    Draining,
+    /// The last epoch is complete; commits are awaited.
+    Committing,
+}
+
+/// One component at one moment, all its tasks together.
+#[derive(Clone, Debug, Serialize)]
+pub struct ComponentStatus {
+    /// Its id.
+    pub id: String,
+    /// `spout`, `bolt` or `sink`.
+    pub role: &'static str,
+    /// The name of its type.
+    pub type_name: &'static str,
+    /// How many tasks it has.
+    pub tasks: usize,
+    /// Tuples taken.
+    pub received: u64,
+    /// Tuples emitted, on all streams, counted once however many tasks get them.
+    pub emitted: u64,
+    /// Failed executions, retries included.
+    pub failed: u64,
+    /// Tuples that went to the dead letters.
+    pub dead_letters: u64,
+    /// Median of the time that one `execute` took, over the run; `None` if there was none.
+    pub p50: Option<Duration>,
+    /// 99th percentile of the same.
+    pub p99: Option<Duration>,
+    /// Time spent working, summed over the tasks.
+    pub busy: Duration,
+    /// How full its inboxes are, 0 to 1: the fullest of its tasks.
+    pub inbox: f64,
+    /// What it is doing, in a word or two: `running`, `idle`, `blocked`, `ended`, or the source's own words.
+    pub state: String,
+}

@@ -1,0 +1,174 @@
+//! One list of all components: it reads their RON, prints their help, and names candidates.
+
+use std::sync::Arc;
+
+use ron::error::SpannedError;
+use ron::extensions::Extensions;
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::bolt::{self, BoltConfig};
+use crate::sink::{self, SinkConfig};
+use crate::spout::{self, SpoutConfig};
+
+/// The configuration of a component as a topology file writes it behind `run:`. The doc comments of
+/// the type and of its fields are the help that `waterspout components show` prints.
+pub trait Component: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'static {
+    /// The name in RON, such as `Lines`.
+    const NAME: &'static str;
+    /// Other names for the same component.
+    const ALIASES: &'static [&'static str] = &[];
+    /// One sentence on what becomes of a post here when something fails: what `validate`, `graph`
+    /// and `components show` print.
+    const GUARANTEE: &'static str;
+}
+
+/// What a component is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Makes tuples from outside.
+    Spout,
+    /// Takes tuples and may emit more.
+    Bolt,
+    /// A bolt that writes outside.
+    Sink,
+}
+
+impl Role {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Spout => "spout",
+            Self::Bolt => "bolt",
+            Self::Sink => "sink",
+        }
+    }
+}
+
+/// A component's configuration, read and typed.
+#[derive(Clone)]
+pub enum Config {
+    /// Of a spout.
+    Spout(Arc<dyn SpoutConfig>),
+    /// Of a bolt.
+    Bolt(Arc<dyn BoltConfig>),
+    /// Of a sink.
+    Sink(Arc<dyn SinkConfig>),
+}
+
+/// What [`Entry::read`] makes of a component's RON.
+pub struct Read {
+    /// The typed configuration.
+    pub config: Config,
+    /// The same in RON, on one line, with every default written out.
+    pub explained: String,
+}
+
+/// One registered component.
+pub struct Entry {
+    /// The name in RON.
+    pub name: &'static str,
+    /// Other names for it.
+    pub aliases: &'static [&'static str],
+    /// What it is.
+    pub role: Role,
+    /// What it guarantees, in a sentence.
+    pub guarantee: &'static str,
+    schema: fn() -> Schema,
+    read: fn(&str) -> Result<Read, SpannedError>,
+}
+
+impl Entry {
+    /// The JSON schema of the configuration: each field with type, default and meaning.
+    pub fn schema(&self) -> Schema {
+        (self.schema)()
+    }
+
+    /// Reads a configuration from its RON, which begins with the component's own name (or alias)
+    /// and parentheses.
+    ///
+    /// # Errors
+    /// Where the RON doesn't fit the configuration; positions are relative to `text`.
+    pub fn read(&self, text: &str) -> Result<Read, SpannedError> {
+        (self.read)(text)
+    }
+}
+
+/// The RON dialect of topology files: no `#![enable]` line is needed.
+pub fn ron_options() -> ron::Options {
+    ron::Options::default().with_default_extension(
+        Extensions::IMPLICIT_SOME | Extensions::UNWRAP_NEWTYPES | Extensions::UNWRAP_VARIANT_NEWTYPES,
+    )
+}
+
+fn parse<C: Component>(text: &str) -> Result<(C, String), SpannedError> {
+    // An alias is another name for the same struct, and ron checks the struct's name.
+    let body = text.find('(').map_or("()", |paren| &text[paren..]);
+    let padding = " ".repeat(text.len() - body.len());
+    let config: C = ron_options().from_str(&format!("{padding}{body}"))?;
+    let body = ron_options().to_string(&config).unwrap_or_else(|error| format!("/* {error} */"));
+    Ok((config, format!("{}{body}", C::NAME)))
+}
+
+/// The components that a topology may name.
+pub struct Registry {
+    entries: Vec<Entry>,
+}
+
+impl Registry {
+    /// The components of this crate.
+    pub fn standard() -> Self {
+        sink::register(bolt::register(spout::register(Self { entries: Vec::new() })))
+    }
+
+    /// Adds a spout.
+    #[must_use]
+    pub fn spout<C: Component + SpoutConfig>(self) -> Self {
+        self.with::<C>(Role::Spout, |text| {
+            let (config, explained) = parse::<C>(text)?;
+            Ok(Read { config: Config::Spout(Arc::new(config)), explained })
+        })
+    }
+
+    /// Adds a bolt.
+    #[must_use]
+    pub fn bolt<C: Component + BoltConfig>(self) -> Self {
+        self.with::<C>(Role::Bolt, |text| {
+            let (config, explained) = parse::<C>(text)?;
+            Ok(Read { config: Config::Bolt(Arc::new(config)), explained })
+        })
+    }
+
+    /// Adds a sink.
+    #[must_use]
+    pub fn sink<C: Component + SinkConfig>(self) -> Self {
+        self.with::<C>(Role::Sink, |text| {
+            let (config, explained) = parse::<C>(text)?;
+            Ok(Read { config: Config::Sink(Arc::new(config)), explained })
+        })
+    }
+
+    fn with<C: Component>(mut self, role: Role, read: fn(&str) -> Result<Read, SpannedError>) -> Self {
+        self.entries.retain(|entry| entry.name != C::NAME);
+        self.entries.push(Entry {
+            name: C::NAME,
+            aliases: C::ALIASES,
+            role,
+            guarantee: C::GUARANTEE,
+            schema: || schema_for!(C),
+            read,
+        });
+        self
+    }
+
+    /// The component with this name or alias.
+    pub fn find(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.name == name || entry.aliases.contains(&name))
+    }
+
+    /// All components, in the order in which they were added.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+}

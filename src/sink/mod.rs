@@ -1,0 +1,140 @@
+//! Sinks: bolts that write outside, in two phases where the outside allows it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::bolt::Problem;
+use crate::clock::SharedClock;
+use crate::error::Result;
+use crate::registry::Registry;
+use crate::topology::MicroBatch;
+use crate::tuple::{Fields, Tuple};
+
+/// The room's registry: one line for each sink.
+pub(crate) fn register(registry: Registry) -> Registry {
+    registry
+}
+
+/// The marker that divides one epoch from the next, as a sink sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Barrier {
+    /// The epoch that ends here.
+    pub epoch: u64,
+    /// The coordinator's wall clock when it made the barrier: what the age of files is decided by.
+    pub now: OffsetDateTime,
+    /// The boundary of the partition that holds what comes after this barrier. A sink whose open
+    /// partition has another boundary closes it here.
+    pub boundary: OffsetDateTime,
+    /// Nothing comes after this barrier: files are closed.
+    pub last: bool,
+    /// Whether what came before has to survive a power loss before it is promised; false under
+    /// `checkpoint: Off`.
+    pub durable: bool,
+}
+
+/// What a sink has made durable on this machine's disk, and will make visible.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promise {
+    /// The name of the segment (for a lake, `<partition>/<number>`).
+    pub segment: String,
+    /// Its length so far, in bytes.
+    pub length: u64,
+    /// How many posts it holds so far.
+    pub posts: u64,
+    /// CRC-32 (IEEE) of those bytes.
+    pub checksum: u32,
+    /// Whether it is complete, so that [`Sink::commit`] makes it visible. An open segment is
+    /// promised too, with its length, and goes on growing.
+    pub closed: bool,
+}
+
+/// What a sink reports at a barrier.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prepared {
+    /// Everything that is on this machine's disk and wasn't reported as committed.
+    pub promises: Vec<Promise>,
+    /// When the oldest segment that is still open was begun: its age will need a barrier.
+    pub open_since: Option<OffsetDateTime>,
+}
+
+/// Work that waits for a disk or a server. The engine runs a task's jobs one after the other, in the
+/// order in which they were made, on a thread beside the task's, so that they overlap with writing.
+pub type Job<T> = Box<dyn FnOnce() -> Result<T> + Send>;
+
+/// What a sink's task is made with.
+#[derive(Clone)]
+pub struct SinkContext {
+    /// The component's id.
+    pub component: String,
+    /// The number of the task, from 0.
+    pub task: usize,
+    /// The name of this run: a random UUID, so that no other instance's staging is ever touched.
+    pub run: String,
+    /// The fields of each input.
+    pub inputs: Vec<Fields>,
+    /// When a micro-batch closes.
+    pub micro_batch: MicroBatch,
+    /// The boundary of the partition to begin with.
+    pub boundary: OffsetDateTime,
+    /// The clock that the age of a micro-batch begins by.
+    pub clock: SharedClock,
+}
+
+/// The configuration of a sink.
+pub trait SinkConfig: Send + Sync {
+    /// Checks the configuration against the fields of each of its inputs.
+    ///
+    /// # Errors
+    /// All problems that the inputs' fields show.
+    fn check(&self, inputs: &[Fields]) -> Result<(), Vec<Problem>>;
+
+    /// Makes the sink of one task.
+    ///
+    /// # Errors
+    /// If the outside isn't there or can't be written to.
+    fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>>;
+
+    /// Whether it blocks, and so needs a thread of its own.
+    fn blocks(&self) -> bool {
+        true
+    }
+
+    /// The folder under which the dead letters of the topology may be kept, for a lake.
+    fn lake_root(&self) -> Option<PathBuf> {
+        None
+    }
+}
+
+/// A component that writes outside.
+pub trait Sink: Send {
+    /// Takes one tuple. On an error nothing of it may have been written.
+    ///
+    /// # Errors
+    /// If this tuple can't be written, now or ever.
+    fn write(&mut self, tuple: Tuple<'_>) -> Result<()>;
+
+    /// The task has nothing more to do for now: writes out what should be seen at once.
+    ///
+    /// # Errors
+    /// If the outside doesn't take it.
+    fn idle(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// First phase: everything written so far belongs to the barrier's epoch. The job makes it
+    /// durable on this machine, and touches nothing else.
+    ///
+    /// # Errors
+    /// If what was written can't be handed to the operating system.
+    fn prepare(&mut self, _barrier: &Barrier) -> Result<Job<Prepared>> {
+        Ok(Box::new(|| Ok(Prepared::default())))
+    }
+
+    /// Second phase: the checkpoint with these closed promises is complete, and the job makes them
+    /// visible. It is repeatable: what is visible already is left as it is.
+    fn commit(&mut self, _promises: Vec<Promise>) -> Job<()> {
+        Box::new(|| Ok(()))
+    }
+}

@@ -1,0 +1,78 @@
+//! Spouts: components that make tuples from outside.
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+use crate::registry::Registry;
+use crate::tuple::{Fields, Streams};
+
+pub use crate::engine::SpoutOutput;
+
+/// The room's registry: one line for each spout.
+pub(crate) fn register(registry: Registry) -> Registry {
+    registry
+}
+
+/// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cursor {
+    /// Nothing was handed over yet.
+    Start,
+    /// Whatever the spout needs to go on behind the last thing it handed over.
+    At(String),
+    /// The split is read to its end.
+    End,
+}
+
+/// The smallest part of a source that one task reads: a file, a partition, a range of the generator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Its name: the same in every run, unique within the source.
+    pub id: String,
+    /// Where to go on.
+    pub cursor: Cursor,
+}
+
+/// The configuration of a spout.
+pub trait SpoutConfig: Send + Sync {
+    /// The streams that it declares. Sources of posts keep the default.
+    fn streams(&self) -> Streams {
+        Streams::default_with(Fields::of_posts())
+    }
+
+    /// The ids of its splits, in a stable order; the coordinator shares them out among the tasks. It
+    /// may look outside (list files), and is called once for a run.
+    ///
+    /// # Errors
+    /// If the source isn't there or can't be read.
+    fn splits(&self) -> Result<Vec<String>>;
+
+    /// The largest parallelism hint that the source can use, where that doesn't depend on the outside.
+    fn tasks_max(&self) -> Option<usize> {
+        None
+    }
+
+    /// Makes the spout of one task.
+    ///
+    /// # Errors
+    /// If it can't be made from this configuration.
+    fn build(&self) -> Result<Box<dyn Spout>>;
+}
+
+/// A source. It is written as a loop, and the waiting is the backpressure:
+///
+/// ```text
+/// for each of out.splits(), from its cursor, until it is read:
+///     read something from outside
+///     out.push(values)                          for each tuple of it
+///     out.emit(split, cursor behind it).await   hands them over as one, and waits for room
+/// ```
+///
+/// Between two awaits it must only work for a short time (a few milliseconds), since it shares its
+/// thread. What was pushed but not yet emitted is forgotten when the topology stops.
+#[async_trait(?Send)]
+pub trait Spout {
+    /// Runs until the source has ended (`Ok`), or can't go on. The engine may drop this future at
+    /// any await to stop the spout.
+    async fn run(&mut self, out: &mut SpoutOutput) -> Result<()>;
+}

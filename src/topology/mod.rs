@@ -1,0 +1,182 @@
+//! WHAT runs: a topology, checked, with every name resolved. Pure: nothing here does I/O (but
+//! reading topology files) or reads a clock.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use crate::registry::{Config, Role};
+use crate::tuple::{StreamId, Streams};
+
+/// A topology that can't be wrong: `file → check → Topology`.
+#[derive(Clone)]
+pub struct Topology {
+    /// Its name.
+    pub name: String,
+    /// Spouts and bolts, in an order in which each comes behind all that it takes input from.
+    pub components: Vec<ComponentSpec>,
+    /// When and whether epochs are made durable.
+    pub checkpoint: Checkpoint,
+    /// When a file of the lake closes.
+    pub micro_batch: MicroBatch,
+    /// When a folder of the lake closes.
+    pub partition_every: Duration,
+    /// The bound of all that is in flight between tasks, in bytes.
+    pub memory: u64,
+    /// How often a topology may be rolled back before it stops.
+    pub restarts: Restarts,
+}
+
+/// The largest parallelism hint.
+pub const PARALLELISM_HINT_MAX: u16 = 1024;
+
+/// One component of a topology.
+#[derive(Clone)]
+pub struct ComponentSpec {
+    /// Its id.
+    pub id: String,
+    /// The name of its type, such as `Lines`.
+    pub type_name: &'static str,
+    /// What it is.
+    pub role: Role,
+    /// What it guarantees, in a sentence.
+    pub guarantee: &'static str,
+    /// Its typed configuration.
+    pub config: Config,
+    /// `run:` in RON, with every default written out.
+    pub explained: String,
+    /// How many tasks it gets, 1 to [`PARALLELISM_HINT_MAX`].
+    pub parallelism_hint: NonZeroU16,
+    /// Where its tuples come from; empty for a spout.
+    pub inputs: Vec<InputSpec>,
+    /// The streams that it declares.
+    pub streams: Streams,
+    /// What happens when `execute` fails.
+    pub on_error: OnError,
+    /// How many tuples go to another task in one go, at most.
+    pub batch: usize,
+    /// How long tuples wait for their batch to fill up; `None` sends as soon as there is nothing more to do.
+    pub linger: Option<Duration>,
+}
+
+/// One input of a bolt.
+#[derive(Clone, Debug)]
+pub struct InputSpec {
+    /// The position of the component that emits, in [`Topology::components`].
+    pub from: usize,
+    /// Which of its streams.
+    pub stream: StreamId,
+    /// How its tuples are shared out.
+    pub grouping: Grouping,
+}
+
+/// How a stream's tuples are shared out among a bolt's tasks. Keys are positions of fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grouping {
+    /// Evenly.
+    Shuffle,
+    /// To the task on the same executor; to others while that one has no room.
+    LocalOrShuffle,
+    /// The same key to the same task.
+    Fields(Vec<usize>),
+    /// The same key to the less loaded of two tasks (Nasir et al., "The power of both choices", ICDE 2015).
+    PartialKey(Vec<usize>),
+    /// To every task.
+    All,
+    /// To the first task.
+    Global,
+    /// To the task that the emitter names.
+    Direct,
+}
+
+impl Grouping {
+    /// The name in RON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Shuffle => "Shuffle",
+            Self::LocalOrShuffle => "LocalOrShuffle",
+            Self::Fields(_) => "Fields",
+            Self::PartialKey(_) => "PartialKey",
+            Self::All => "All",
+            Self::Global => "Global",
+            Self::Direct => "Direct",
+        }
+    }
+}
+
+/// What happens when `execute` returns an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// The tuple is tried again up to `times` times, and then goes the other way.
+    Retry {
+        /// How many more times.
+        times: u32,
+        /// What happens after that.
+        then: AfterRetries,
+    },
+    /// The tuple goes to the dead letters.
+    DeadLetter,
+    /// The topology stops.
+    Stop,
+}
+
+/// What happens to a tuple that failed for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterRetries {
+    /// It goes to the dead letters.
+    DeadLetter,
+    /// The topology stops.
+    Stop,
+}
+
+impl Default for OnError {
+    fn default() -> Self {
+        Self::Retry { times: 3, then: AfterRetries::DeadLetter }
+    }
+}
+
+/// When and whether epochs are made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// Never: nothing is synced or saved, files are published when they close.
+    Off,
+    /// Every so often, if anything moved.
+    Every(Duration),
+}
+
+/// When a file of the lake closes: by the first of the three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MicroBatch {
+    /// How many posts it holds at most.
+    pub posts: u64,
+    /// How many bytes of posts it holds at most, unless a single post is larger.
+    pub bytes: u64,
+    /// How old it gets at most.
+    pub age: Duration,
+}
+
+/// How often a topology may be rolled back before it stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restarts {
+    /// How many times.
+    pub max: u32,
+    /// Within which time.
+    pub within: Duration,
+}
+
+impl Default for Checkpoint {
+    fn default() -> Self {
+        Self::Every(Duration::from_secs(1))
+    }
+}
+
+impl Default for MicroBatch {
+    fn default() -> Self {
+        Self { posts: 10_000, bytes: 32 << 20, age: Duration::from_secs(60) }
+    }
+}
+
+impl Default for Restarts {
+    fn default() -> Self {
+        Self { max: 5, within: Duration::from_secs(600) }
+    }
+}
