@@ -89,3 +89,52 @@ impl SpoutOutput {
         todo!()
     }
 }
+
+/// How a topology is run.
+pub struct RunOptions {
+    /// The clock that it runs by.
+    pub clock: SharedClock,
+    /// Where checkpoints, outboxes and spools are kept.
+    pub state: std::path::PathBuf,
+    /// How long a drain waits for commits before it gives up (design: 30 s).
+    pub drain_deadline: std::time::Duration,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All sources ended, or the drain after [`Running::stop`] was complete.
+    Finished,
+    /// A component or the engine failed for good; the text names the component, the task and the cause.
+    Failed(String),
+    /// The drain deadline went by; the text names what wasn't done yet.
+    NotClean(String),
+}
+
+/// A running topology. Dropping it does not stop it.
+pub struct Running {}
+
+/// Starts a topology on threads of its own.
+///
+/// # Errors
+/// If a component can't be made: a missing file, a folder that can't be written.
+pub fn start(_topology: crate::topology::Topology, _options: RunOptions) -> Result<Running> {
+    todo!()
+}
+
+impl Running {
+    /// The topology at this moment.
+    pub fn status(&self) -> crate::metrics::Status {
+        todo!()
+    }
+
+    /// Begins a graceful drain: spouts stop, what is in flight is written, files close. Returns at once.
+    pub fn stop(&self) {
+        todo!()
+    }
+
+    /// Waits for the end, but no longer than `timeout`.
+    pub fn wait(&self, _timeout: std::time::Duration) -> Option<Exit> {
+        todo!()
+    }
+}
