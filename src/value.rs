@@ -81,7 +81,7 @@ impl Value {
     }
 
     /// The bits that stand for a float in comparisons and hashes.
-    fn float_bits(number: f64) -> u64 {
+    pub(crate) fn float_bits(number: f64) -> u64 {
         if number.is_nan() { f64::NAN.to_bits() } else { (number + 0.0).to_bits() }
     }
 }
