@@ -6,9 +6,15 @@ use crate::tuple::{Fields, Streams, Tuple};
 
 pub use crate::engine::Output;
 
+mod count;
+mod keyed;
+
+pub use count::Count;
+pub use keyed::{KeyState, KeyedState};
+
 /// The room's registry: one line for each bolt.
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry
+    registry.bolt::<Count>()
 }
 
 /// What is wrong with a component's configuration, found by the component itself.
