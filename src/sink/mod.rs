@@ -1,5 +1,8 @@
 //! Sinks: bolts that write outside, in two phases where the outside allows it.
 
+pub mod null;
+pub mod stdout;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -12,9 +15,12 @@ use crate::registry::Registry;
 use crate::topology::MicroBatch;
 use crate::tuple::{Fields, Tuple};
 
+use self::null::Null;
+use self::stdout::Stdout;
+
 /// The room's registry: one line for each sink.
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry
+    registry.sink::<Stdout>().sink::<Null>()
 }
 
 /// The sink for the dead letters of a topology, under the root of its lake or state.
