@@ -20,8 +20,40 @@ struct StreamOut {
 /// One bolt that takes a stream: its tasks are the destinations from `first` on.
 struct Route {
     router: Router,
+    /// The values of a tuple have no say in where it goes.
+    free: bool,
     first: usize,
     tasks: usize,
+}
+
+impl Route {
+    /// Puts a tuple straight into the batch of its destination. If it has another number of values
+    /// than the stream declares, it isn't put there, and that number is given back.
+    #[inline]
+    fn append(
+        &mut self,
+        destinations: &mut [Destination],
+        touched: &mut Vec<u32>,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Result<(), usize> {
+        let own = &destinations[self.first..self.first + self.tasks];
+        let task = self.router.choose_batch(|task| own[task].has_room(), |task| own[task].gathering.tuples > 0);
+        let index = self.first + task;
+        let Destination { gathering, arity, touched: is_touched, .. } = &mut destinations[index];
+        let before = gathering.values.len();
+        gathering.values.extend(values);
+        let found = gathering.values.len() - before;
+        if found != *arity {
+            gathering.values.truncate(before);
+            return Err(found);
+        }
+        gathering.bytes += weigh(&gathering.values[before..]);
+        gathering.tuples += 1;
+        if !std::mem::replace(is_touched, true) {
+            touched.push(index as u32);
+        }
+        Ok(())
+    }
 }
 
 /// One task that takes tuples from here.
@@ -93,7 +125,7 @@ impl Emitter {
         let (first, tasks) = (self.destinations.len(), edges.len());
         let router = Router::new(grouping.clone(), tasks, emitter_task);
         let arity = self.streams[stream.0].arity;
-        self.streams[stream.0].routes.push(Route { router, first, tasks });
+        self.streams[stream.0].routes.push(Route { free: router.is_free(), router, first, tasks });
         self.destinations.extend(edges.into_iter().map(|edge| Destination {
             edge,
             arity,
@@ -109,6 +141,16 @@ impl Emitter {
     /// Emits a tuple; it can be taken back until the next [`commit`](Self::commit).
     #[inline]
     pub fn emit(&mut self, stream: StreamId, direct_to: Option<usize>, values: impl IntoIterator<Item = Value>) {
+        if let Some(out) = self.streams.get_mut(stream.0)
+            && let [route] = &mut out.routes[..]
+            && route.free
+        {
+            match route.append(&mut self.destinations, &mut self.touched, values) {
+                Ok(()) => self.uncommitted += 1,
+                Err(found) => self.refuse(stream, found),
+            }
+            return;
+        }
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.extend(values);
         self.emit_scratch(stream, direct_to, &mut scratch);
@@ -150,7 +192,7 @@ impl Emitter {
     pub fn emit_all(&mut self, stream: StreamId, tuples: usize, values: &mut impl Iterator<Item = Value>) {
         let arity = self.streams[stream.0].arity;
         if let [route] = &mut self.streams[stream.0].routes[..]
-            && route.router.is_free()
+            && route.free
         {
             let route = (route.first, route.tasks);
             self.fill_batches(stream, route, tuples, values);
