@@ -1,5 +1,7 @@
 //! Sinks: bolts that write outside, in two phases where the outside allows it.
 
+mod local;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -12,9 +14,11 @@ use crate::registry::Registry;
 use crate::topology::MicroBatch;
 use crate::tuple::{Fields, Tuple};
 
+pub use local::Local;
+
 /// The room's registry: one line for each sink.
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry
+    registry.sink::<Local>()
 }
 
 /// The marker that divides one epoch from the next, as a sink sees it.
