@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -135,6 +135,11 @@ impl MicroBatch {
     /// When it was begun.
     pub fn since(&self) -> OffsetDateTime {
         self.since
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The file, for whoever syncs it while this goes on writing.

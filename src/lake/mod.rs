@@ -19,3 +19,4 @@ pub mod names;
 pub mod publish;
 pub mod recover;
 pub mod staging;
+pub mod writer;

@@ -131,3 +131,118 @@ fn another_writer(path: &Path) -> Error {
         path.display()
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::error::Kind;
+
+    const PARTITION: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
+
+    /// A lake in which the files of these contents are staged and promised.
+    fn staged(contents: &[&str]) -> (TempDir, Place, Vec<Promise>) {
+        let root = tempfile::tempdir().unwrap();
+        let place = Place::new(root.path().into(), root.path(), "run", "lake", 0);
+        fs::create_dir_all(place.staging.join(PARTITION)).unwrap();
+        let promise = |(i, content): (usize, &&str)| {
+            let segment = format!("{PARTITION}/{i:07}");
+            fs::write(place.staging.join(&segment), content).unwrap();
+            let (length, checksum) = (content.len() as u64, crc32fast::hash(content.as_bytes()));
+            Promise { segment, length, posts: 1, checksum, closed: true }
+        };
+        let promises = contents.iter().enumerate().map(promise).collect();
+        (root, place, promises)
+    }
+
+    fn visible(place: &Place) -> Vec<String> {
+        let read = |path: glob::GlobResult| fs::read_to_string(path.unwrap()).unwrap();
+        glob::glob(&format!("{}/2*/*", place.root.display())).unwrap().map(read).collect()
+    }
+
+    const CONTENTS: [&str; 3] = ["[{\"a\":1}]", "[{\"a\":2}]", "[{\"a\":3}]"];
+
+    #[test]
+    fn a_crash_after_any_step_changes_nothing() {
+        for renamed in 0..=3 {
+            let (_root, place, promises) = staged(&CONTENTS);
+            fs::create_dir_all(place.root.join(PARTITION)).unwrap();
+            for promise in &promises[..renamed] {
+                fs::rename(place.staging.join(&promise.segment), place.root.join(&promise.segment)).unwrap();
+            }
+            publish(&place, &promises, true).unwrap();
+            publish(&place, &promises, renamed % 2 == 0).unwrap();
+            assert_eq!(visible(&place), CONTENTS);
+        }
+    }
+
+    #[test]
+    fn a_power_loss_that_kept_both_names_changes_nothing() {
+        let (_root, place, promises) = staged(&CONTENTS);
+        fs::create_dir_all(place.root.join(PARTITION)).unwrap();
+        fs::hard_link(place.staging.join(&promises[1].segment), place.root.join(&promises[1].segment)).unwrap();
+        publish(&place, &promises, true).unwrap();
+        assert_eq!(visible(&place), CONTENTS);
+        assert!(!place.staging.join(&promises[1].segment).exists());
+    }
+
+    #[test]
+    fn an_open_file_is_never_published() {
+        let (_root, place, mut promises) = staged(&CONTENTS[..2]);
+        promises[1].closed = false;
+        publish(&place, &promises, true).unwrap();
+        assert_eq!(visible(&place), CONTENTS[..1]);
+    }
+
+    #[test]
+    fn the_file_of_another_writer_is_never_replaced() {
+        let (_root, place, promises) = staged(&CONTENTS);
+        fs::create_dir_all(place.root.join(PARTITION)).unwrap();
+        fs::write(place.root.join(&promises[0].segment), "[{\"b\":1}]").unwrap();
+        for _ in 0..2 {
+            let error = publish(&place, &promises, true).unwrap_err();
+            assert_eq!(error.kind(), Kind::Fatal);
+            assert!(error.chain().contains("written by somebody else"), "{error:?}");
+            assert_eq!(visible(&place), ["[{\"b\":1}]"]);
+            // The second time the staged file is gone as well.
+            fs::remove_file(place.staging.join(&promises[0].segment)).ok();
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_nowhere_stops_with_what_to_do() {
+        let (_root, place, promises) = staged(&CONTENTS);
+        fs::remove_file(place.staging.join(&promises[1].segment)).unwrap();
+        let error = publish(&place, &promises, true).unwrap_err();
+        assert_eq!(error.kind(), Kind::Fatal);
+        assert!(error.chain().contains("0000001") && error.chain().contains("put it back"), "{error:?}");
+        assert_eq!(visible(&place), CONTENTS[..1], "number order: nothing after it became visible");
+    }
+
+    #[test]
+    fn a_file_that_was_changed_is_never_published() {
+        let (_root, place, promises) = staged(&CONTENTS[..1]);
+        fs::write(place.staging.join(&promises[0].segment), "[]").unwrap();
+        let error = publish(&place, &promises, true).unwrap_err();
+        assert!(error.chain().contains("has 2 bytes, but 9 were promised"), "{error:?}");
+        assert_eq!(visible(&place), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_promise_cannot_lead_out_of_the_root() {
+        let (_root, place, mut promises) = staged(&CONTENTS[..1]);
+        promises[0].segment = "../0000000".into();
+        assert_eq!(publish(&place, &promises, true).unwrap_err().kind(), Kind::Fatal);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_may_be_tried_again() {
+        let (_root, place, promises) = staged(&CONTENTS);
+        fs::write(place.root.join(PARTITION), "in the way").unwrap();
+        assert_eq!(publish(&place, &promises, true).unwrap_err().kind(), Kind::Transient);
+        fs::remove_file(place.root.join(PARTITION)).unwrap();
+        publish(&place, &promises, true).unwrap();
+        assert_eq!(visible(&place), CONTENTS);
+    }
+}

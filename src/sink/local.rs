@@ -1,25 +1,17 @@
 //! `Local`: writes posts into a lake in a folder.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 
 use super::{Barrier, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
 use crate::bolt::Problem;
-use crate::clock::SharedClock;
 use crate::error::{Error, Result};
-use crate::lake::closing::{self, Decision, Open};
-use crate::lake::disk::{make_folders, transient};
-use crate::lake::micro_batch::MicroBatch;
-use crate::lake::names::{FileNumber, PartitionName, Segment};
-use crate::lake::publish::publish;
-use crate::lake::staging::{Place, Prepare, SharedLedger, Staged, Unsynced, forget};
+use crate::lake::staging::Place;
+use crate::lake::writer::Writer;
 use crate::registry::Component;
-use crate::topology;
 use crate::tuple::{Fields, Tuple};
 use crate::value::Value;
 
@@ -39,7 +31,7 @@ impl Component for Local {
 }
 
 impl Local {
-    fn root(&self) -> Result<PathBuf> {
+    fn absolute_root(&self) -> Result<PathBuf> {
         std::path::absolute(&self.root)
             .map_err(|cause| Error::fatal(format!("bad root \"{}\"", self.root.display())).because(cause))
     }
@@ -56,16 +48,15 @@ impl SinkConfig for Local {
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let root = self.root()?;
-        let place = Place::new(root.clone(), &root, &context.run, &context.component, context.task);
-        let mut sink = LocalSink::new(place, context)?;
+        let root = self.absolute_root()?;
+        let mut sink = LocalSink::new(root.clone(), root, context)?;
         // A folder that can't be written should stop the start, not the first post.
-        sink.make_folders_of(&sink.place.staging.clone())?;
+        sink.writer.make_staging()?;
         Ok(Box::new(sink))
     }
 
     fn lake_root(&self) -> Option<PathBuf> {
-        self.root().ok()
+        self.absolute_root().ok()
     }
 }
 
@@ -80,174 +71,36 @@ fn no_post(fields: &Fields) -> Problem {
     Problem { field: "inputs", what, candidates: None }
 }
 
-/// How many closed files are kept open until the barrier syncs them. The rest is opened again, so
-/// that small files and many tasks don't use up the process's file handles.
-const OPEN_FILES_MAX: usize = 16;
-
 /// One task that writes a lake.
 pub(crate) struct LocalSink {
-    place: Arc<Place>,
-    ledger: SharedLedger,
-    limits: topology::MicroBatch,
-    clock: SharedClock,
+    writer: Writer,
     /// The position of the post, for each input.
     positions: Vec<usize>,
-    /// The boundary of the partition that the next post goes to.
-    boundary: OffsetDateTime,
-    partition: Option<Partition>,
-    open: Option<(MicroBatch, PathBuf)>,
-    unsynced: Unsynced,
-    ended: Vec<PathBuf>,
-    /// As the last barrier said; until the first, as it is by default.
-    durable: bool,
-}
-
-/// The partition that is being written.
-struct Partition {
-    name: PartitionName,
-    next: Option<FileNumber>,
 }
 
 impl LocalSink {
-    /// The sink of one task at a place; nothing is made on the disk before the first post.
-    pub(crate) fn new(place: Place, context: SinkContext) -> Result<Self> {
+    /// The sink of one task whose partitions are in `root` and staged below the lake's own root. The
+    /// two differ for the dead letters, which are in `<lake>/_dead`. Nothing is made on the disk
+    /// before the first post.
+    pub(crate) fn new(root: PathBuf, lake: PathBuf, context: SinkContext) -> Result<Self> {
         let position = |fields: &Fields| fields.position(POST).ok_or_else(|| Error::fatal(no_post(fields).what));
-        Ok(Self {
-            place: Arc::new(place),
-            ledger: SharedLedger::default(),
-            limits: context.micro_batch,
-            clock: context.clock,
-            positions: context.inputs.iter().map(position).collect::<Result<_>>()?,
-            boundary: context.boundary,
-            partition: None,
-            open: None,
-            unsynced: Unsynced::default(),
-            ended: Vec::new(),
-            durable: true,
-        })
-    }
-
-    fn make_folders_of(&mut self, folder: &Path) -> Result<()> {
-        let changed = make_folders(folder).map_err(|cause| transient("make", folder, cause))?;
-        self.unsynced.folders.extend(changed);
-        Ok(())
-    }
-
-    /// The file that takes a post of this size: the open one, or a new one if that is full.
-    fn file_for(&mut self, bytes: u64) -> Result<&mut MicroBatch> {
-        if let Some(open) = self.open_state()
-            && let Decision::Close(_) = closing::before_post(&open, bytes, &self.limits)
-        {
-            self.close()?;
-        }
-        if self.open.is_none() {
-            self.open = Some(self.begin()?);
-        }
-        Ok(&mut self.open.as_mut().expect("it was begun just now").0)
-    }
-
-    fn open_state(&self) -> Option<Open> {
-        let ((open, _), partition) = self.open.as_ref().zip(self.partition.as_ref())?;
-        let boundary = partition.name.boundary;
-        Some(Open { posts: open.posts(), length: open.length(), since: open.since(), boundary })
-    }
-
-    /// Begins the next file, in a new partition if there is none, or if its numbers are used up.
-    fn begin(&mut self) -> Result<(MicroBatch, PathBuf)> {
-        if self.partition.as_ref().is_some_and(|partition| partition.next.is_none()) {
-            self.end_partition();
-        }
-        let partition = self.partition.get_or_insert_with(|| Partition {
-            name: PartitionName::begin(self.boundary),
-            next: Some(FileNumber::FIRST),
-        });
-        let number = partition.next.expect("a partition without a next number has just ended");
-        let segment = Segment { partition: partition.name, number };
-        let folder = self.place.staged_partition(&segment.partition);
-        self.make_folders_of(&folder)?;
-        let path = self.place.staged(&segment);
-        let file = MicroBatch::begin(path.clone(), segment.to_string(), self.clock.now())?;
-        self.unsynced.folders.insert(folder);
-        if let Some(partition) = &mut self.partition {
-            partition.next = number.next();
-        }
-        Ok((file, path))
-    }
-
-    /// Closes the open file. After an error it is still there, and closing can be tried again.
-    fn close(&mut self) -> Result<()> {
-        let Some((open, path)) = &mut self.open else { return Ok(()) };
-        open.close()?;
-        let keep = self.durable && self.unsynced.closed.len() < OPEN_FILES_MAX;
-        if self.durable {
-            open.begin_writing_back();
-        }
-        let file = keep.then(|| open.file());
-        self.unsynced.closed.push(Staged { promise: open.promise(), path: std::mem::take(path), file });
-        self.open = None;
-        Ok(())
-    }
-
-    fn end_partition(&mut self) {
-        if let Some(partition) = self.partition.take() {
-            self.ended.push(self.place.staged_partition(&partition.name));
-        }
-    }
-
-    /// Closes what the barrier closes, and hands the rest to the operating system.
-    fn settle(&mut self, barrier: &Barrier) -> Result<()> {
-        match self.open_state().map(|open| closing::at_barrier(&open, barrier, &self.limits)) {
-            Some(Decision::Close(_)) => self.close()?,
-            Some(Decision::Keep) | None => {
-                if let Some((open, _)) = &mut self.open {
-                    open.flush()?;
-                }
-            }
-        }
-        if barrier.last || barrier.boundary != self.boundary {
-            self.end_partition();
-        }
-        self.boundary = barrier.boundary;
-        Ok(())
+        let positions = context.inputs.iter().map(position).collect::<Result<_>>()?;
+        let place = Place::new(root, &lake, &context.run, &context.component, context.task);
+        Ok(Self { writer: Writer::new(place, context.micro_batch, context.boundary, context.clock), positions })
     }
 }
 
 impl Sink for LocalSink {
     fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
-        let post = one_line(tuple.value(self.positions[tuple.input]))?;
-        let durable = self.durable;
-        let file = self.file_for(post.len() as u64)?;
-        file.append(&post)?;
-        if durable {
-            file.begin_writing_back();
-        }
-        Ok(())
+        self.writer.write(&one_line(tuple.value(self.positions[tuple.input]))?)
     }
 
     fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
-        self.durable = barrier.durable;
-        self.settle(barrier)?;
-        let staged = |(open, path): &(MicroBatch, PathBuf)| {
-            (Staged { promise: open.promise(), path: path.clone(), file: Some(open.file()) }, open.since())
-        };
-        let prepare = Prepare {
-            unsynced: std::mem::take(&mut self.unsynced),
-            open: self.open.as_ref().map(staged),
-            ended: std::mem::take(&mut self.ended),
-            durable: barrier.durable,
-            last: barrier.last,
-        };
-        let (place, ledger) = (Arc::clone(&self.place), Arc::clone(&self.ledger));
-        Ok(Box::new(move || prepare.run(&place, &ledger)))
+        self.writer.prepare(barrier)
     }
 
     fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
-        let (place, ledger, durable) = (Arc::clone(&self.place), Arc::clone(&self.ledger), self.durable);
-        Box::new(move || {
-            publish(&place, &promises, durable)?;
-            forget(&place, &ledger, &promises);
-            Ok(())
-        })
+        self.writer.commit(promises)
     }
 }
 
@@ -260,8 +113,119 @@ fn one_line(value: &Value) -> Result<Cow<'_, [u8]>> {
             None => Ok(Cow::Borrowed(json)),
             Some(_) => Ok(json.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect()),
         },
-        other => {
-            Err(Error::rejected(format!("the field \"{POST}\" has to be a post or a JSON object, found {other:?}")))
+        _ => Err(Error::rejected(format!("expected a post or a JSON object in the field \"{POST}\""))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::error::Kind;
+    use crate::topology::MicroBatch;
+
+    fn context(inputs: Vec<Fields>, task: usize) -> SinkContext {
+        SinkContext {
+            component: "lake".into(),
+            task,
+            run: "run".into(),
+            inputs,
+            micro_batch: MicroBatch::default(),
+            boundary: datetime!(2026-02-03 12:00:00 UTC),
+            clock: ManualClock::at(datetime!(2026-02-03 12:34:56 UTC)),
         }
+    }
+
+    fn last_barrier() -> Barrier {
+        let boundary = datetime!(2026-02-03 12:00:00 UTC);
+        Barrier { epoch: 1, now: datetime!(2026-02-03 12:34:57 UTC), boundary, last: true, durable: true }
+    }
+
+    fn finish(sink: &mut dyn Sink) {
+        let prepared = sink.prepare(&last_barrier()).unwrap()().unwrap();
+        sink.commit(prepared.promises)().unwrap();
+    }
+
+    fn files(root: &Path) -> Vec<String> {
+        let pattern = format!("{}/*/*", root.display());
+        glob::glob(&pattern).unwrap().map(|path| fs::read_to_string(path.unwrap()).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_field_named_post_is_written_from_each_input() {
+        let root = tempfile::tempdir().unwrap();
+        let local = Local { root: root.path().into() };
+        let inputs = vec![Fields::of_posts(), Fields::new(["score", "post"])];
+        local.check(&inputs).unwrap();
+        let mut sink = local.build(context(inputs, 0)).unwrap();
+        let post = |text: &'static str| Value::Json(Bytes::from_static(text.as_bytes()));
+        sink.write(Tuple { values: &[post("{\"tweet\":1}"), Value::Null, Value::Null], input: 0 }).unwrap();
+        sink.write(Tuple { values: &[Value::Int(1), post("{\"tweet\":\r\n2}")], input: 1 }).unwrap();
+        let error = sink.write(Tuple { values: &[Value::Null, Value::from("{}")], input: 1 }).unwrap_err();
+        assert_eq!(error.kind(), Kind::Rejected);
+        finish(sink.as_mut());
+        assert_eq!(files(root.path()), ["[{\"tweet\":1},{\"tweet\":  2}]"]);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "the staging is gone");
+    }
+
+    #[test]
+    fn an_input_without_posts_is_a_problem_that_says_what_to_do() {
+        let problems = Local { root: PathBuf::new() }.check(&[Fields::new(["word", "count"])]).unwrap_err();
+        assert_eq!(problems.iter().map(|problem| problem.field).collect::<Vec<_>>(), ["root", "inputs"]);
+        assert!(problems[1].what.contains(r#"declares "word", "count"; take the input"#), "{}", problems[1].what);
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_made_stops_the_start() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        let error = Local { root: root.path().join("file") }.build(context(vec![Fields::of_posts()], 0)).err().unwrap();
+        assert!(error.chain().contains("file/_staging/run/lake-0"), "{error:?}");
+    }
+
+    #[test]
+    fn many_tasks_write_one_root_without_knowing_of_each_other() {
+        let root = tempfile::tempdir().unwrap();
+        let local = Arc::new(Local { root: root.path().join("new/lake") });
+        let threads: Vec<_> = (0..8)
+            .map(|task| {
+                let local = Arc::clone(&local);
+                std::thread::spawn(move || {
+                    let mut sink = local.build(context(vec![Fields::of_posts()], task)).unwrap();
+                    for i in 0..100 {
+                        let post = Value::Json(format!("{{\"tweet\":{}}}", task * 100 + i).into());
+                        sink.write(Tuple { values: &[post], input: 0 }).unwrap();
+                    }
+                    finish(sink.as_mut());
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let files = files(&local.root);
+        assert_eq!(files.len(), 8);
+        assert_eq!(files.iter().map(|file| file.matches("tweet").count()).sum::<usize>(), 800);
+        assert_eq!(fs::read_dir(&local.root).unwrap().count(), 8, "nothing but partitions is left");
+    }
+
+    #[test]
+    fn dead_letters_have_a_root_of_their_own_and_the_lakes_staging() {
+        let lake = tempfile::tempdir().unwrap();
+        let dead = lake.path().join("_dead");
+        let mut sink = LocalSink::new(dead.clone(), lake.path().into(), context(vec![Fields::of_posts()], 0)).unwrap();
+        finish(&mut sink);
+        assert_eq!(fs::read_dir(lake.path()).unwrap().count(), 0, "without dead letters there is no folder");
+        let mut sink = LocalSink::new(dead.clone(), lake.path().into(), context(vec![Fields::of_posts()], 0)).unwrap();
+        sink.write(Tuple { values: &[Value::Json("{\"post\":1}".into())], input: 0 }).unwrap();
+        assert!(lake.path().join("_staging/run/lake-0").is_dir() && !dead.exists());
+        finish(&mut sink);
+        assert_eq!(files(&dead), ["[{\"post\":1}]"]);
+        assert_eq!(fs::read_dir(lake.path()).unwrap().count(), 1);
     }
 }
