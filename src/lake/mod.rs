@@ -16,7 +16,13 @@ pub mod closing;
 pub mod disk;
 pub mod micro_batch;
 pub mod names;
+pub mod partitions;
 pub mod publish;
+pub mod reader;
 pub mod recover;
+pub mod replay;
+pub mod split;
 pub mod staging;
 pub mod writer;
+
+pub use replay::replay;
