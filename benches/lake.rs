@@ -60,6 +60,12 @@ fn capture(root: &Path, posts: &[Vec<u8>], durable: bool) -> Duration {
     let started = Instant::now();
     let place = Place::new(root.into(), root, &Uuid::new_v4().to_string(), "lake", 0);
     let mut writer = Writer::new(place, MicroBatch::default(), OffsetDateTime::UNIX_EPOCH, clock);
+    let checkpoint = |writer: &mut Writer, last| {
+        let barrier = Barrier { epoch: 1, now, boundary: OffsetDateTime::UNIX_EPOCH, last, durable };
+        let prepared = writer.prepare(&barrier).and_then(|job| job()).expect("the disk has room");
+        writer.commit(prepared.promises)().expect("the files were staged");
+    };
+    checkpoint(&mut writer, false);
     let mut bytes = 0;
     for post in posts.iter().cycle() {
         writer.write(post).expect("the disk has room");
@@ -68,9 +74,7 @@ fn capture(root: &Path, posts: &[Vec<u8>], durable: bool) -> Duration {
             break;
         }
     }
-    let barrier = Barrier { epoch: 1, now, boundary: OffsetDateTime::UNIX_EPOCH, last: true, durable };
-    let prepared = writer.prepare(&barrier).and_then(|job| job()).expect("the disk has room");
-    writer.commit(prepared.promises)().expect("the files were staged");
+    checkpoint(&mut writer, true);
     started.elapsed()
 }
 

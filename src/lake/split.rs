@@ -110,9 +110,6 @@ fn damage<T>(at: usize, what: &'static str) -> Scan<T> {
 /// The post that begins at `start`.
 fn post(text: &[u8], start: usize) -> Scan<PostAt> {
     let end = value(text, start)?;
-    if let Err(error) = std::str::from_utf8(&text[start..end]) {
-        return damage(start + error.valid_up_to(), "UTF-8");
-    }
     let kind = skip_blanks(text, start + 1);
     if text[kind] != b'"' {
         return damage(kind, "a key that names the kind of the post");
@@ -225,32 +222,49 @@ fn key(text: &[u8], at: usize) -> Scan<usize> {
     Ok(skip_blanks(text, at + 1))
 }
 
+/// The highest bit of each byte of a word.
+const TOPS: u64 = (u64::MAX / 255) << 7;
+
 /// From behind the opening quote of a string to behind its closing one.
 #[inline]
-fn string(text: &[u8], mut at: usize) -> Scan<usize> {
+fn string(text: &[u8], start: usize) -> Scan<usize> {
+    let (mut at, mut seen) = (start, 0);
     loop {
-        at = skip_plain(text, at);
+        at = skip_plain(text, at, &mut seen);
         match byte(text, at)? {
-            b'"' => return Ok(at + 1),
+            b'"' if seen & TOPS == 0 => return Ok(at + 1),
+            b'"' => return utf8(text, start, at),
             b'\\' => at = escape(text, at + 1)?,
             0..=0x1f => return damage(at, "no control character in a string"),
-            _ => at += 1,
+            other => {
+                seen |= u64::from(other);
+                at += 1;
+            }
         }
     }
 }
 
-/// Skips bytes that stand for themselves in a string, eight at a time.
+/// Checks the string before the closing quote at `end`. Only strings can hold anything but ASCII.
+fn utf8(text: &[u8], start: usize, end: usize) -> Scan<usize> {
+    match std::str::from_utf8(&text[start..end]) {
+        Ok(_) => Ok(end + 1),
+        Err(error) => damage(start + error.valid_up_to(), "UTF-8"),
+    }
+}
+
+/// Skips bytes that stand for themselves in a string, eight at a time, and adds their bits to `seen`.
 #[inline]
-fn skip_plain(text: &[u8], mut at: usize) -> usize {
+fn skip_plain(text: &[u8], mut at: usize, seen: &mut u64) -> usize {
     const ONES: u64 = u64::MAX / 255;
-    const TOPS: u64 = ONES << 7;
     while let Some(&eight) = text.get(at..).and_then(<[u8]>::first_chunk) {
         let eight = u64::from_le_bytes(eight);
         let zero_in = |word: u64| word.wrapping_sub(ONES) & !word;
-        let quotes = zero_in(eight ^ ONES * u64::from(b'"'));
-        let escapes = zero_in(eight ^ ONES * u64::from(b'\\'));
+        let quotes = zero_in(eight ^ (ONES * u64::from(b'"')));
+        let escapes = zero_in(eight ^ (ONES * u64::from(b'\\')));
         let controls = eight.wrapping_sub(ONES * 0x20) & !eight;
         let special = (quotes | escapes | controls) & TOPS;
+        // This may see bytes behind the closing quote: then a check is made that wasn't needed.
+        *seen |= eight;
         if special != 0 {
             // Borrows only run upwards, so the lowest mark is always a true one.
             return at + special.trailing_zeros() as usize / 8;
