@@ -14,7 +14,7 @@ use waterspout::clock::SystemClock;
 use waterspout::lake::partitions::partitions;
 use waterspout::lake::replay::read;
 use waterspout::lake::staging::Place;
-use waterspout::lake::writer::Writer;
+use waterspout::lake::writer::{Start, Writer};
 use waterspout::sink::Barrier;
 use waterspout::topology::MicroBatch;
 
@@ -59,13 +59,15 @@ fn capture(root: &Path, posts: &[Vec<u8>], durable: bool) -> Duration {
     let now = clock.now();
     let started = Instant::now();
     let place = Place::new(root.into(), root, &Uuid::new_v4().to_string(), "lake", 0);
-    let mut writer = Writer::new(place, MicroBatch::default(), OffsetDateTime::UNIX_EPOCH, clock);
+    let mut writer = Writer::new(
+        place,
+        Start { limits: MicroBatch::default(), boundary: OffsetDateTime::UNIX_EPOCH, durable, clock },
+    );
     let checkpoint = |writer: &mut Writer, last| {
         let barrier = Barrier { epoch: 1, now, boundary: OffsetDateTime::UNIX_EPOCH, last, durable };
-        let prepared = writer.prepare(&barrier).and_then(|job| job()).expect("the disk has room");
+        let prepared = writer.prepare(&barrier).and_then(|mut job| job()).expect("the disk has room");
         writer.commit(prepared.promises)().expect("the files were staged");
     };
-    checkpoint(&mut writer, false);
     let mut bytes = 0;
     for post in posts.iter().cycle() {
         writer.write(post).expect("the disk has room");

@@ -9,9 +9,9 @@ use rustix::io::Errno;
 
 use crate::error::Error;
 
-/// An error for which trying again may help, such as a full disk: `can't write "…/0000001": cause`.
-pub fn transient(what: &str, path: &Path, cause: io::Error) -> Error {
-    Error::transient(format!("can't {what} \"{}\"", path.display())).because(cause)
+/// An error of the local file system: `can't write "…/0000001": cause`.
+pub fn failed(what: &str, path: &Path, cause: io::Error) -> Error {
+    Error::file(format!("can't {what} \"{}\"", path.display()), cause)
 }
 
 /// Syncs a folder, so that the names in it survive a power loss.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::disk::{begin_writing_back, transient};
+use super::disk::{begin_writing_back, failed};
 use crate::error::Result;
 use crate::sink::Promise;
 
@@ -45,7 +45,7 @@ impl MicroBatch {
     /// # Errors
     /// If it can't be made.
     pub fn begin(path: PathBuf, segment: String, since: OffsetDateTime) -> Result<Self> {
-        let file = File::create_new(&path).map_err(|cause| transient("make", &path, cause))?;
+        let file = File::create_new(&path).map_err(|cause| failed("make", &path, cause))?;
         Ok(Self {
             segment,
             path,
@@ -81,7 +81,7 @@ impl MicroBatch {
     /// If it doesn't take all of it; then flushing again goes on from the same state.
     pub fn flush(&mut self) -> Result<()> {
         let write = self.file.write_all_at(&self.buffer, self.written);
-        write.map_err(|cause| transient("write", &self.path, cause))?;
+        write.map_err(|cause| failed("write", &self.path, cause))?;
         self.checksum.update(&self.buffer);
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
@@ -199,7 +199,7 @@ mod tests {
         let large = [b"{\"b\":\"".as_slice(), &vec![b'x'; BUFFER_BYTES], b"\"}"].concat();
         for _ in 0..3 {
             let error = batch.append(&large).unwrap_err();
-            assert_eq!(error.kind(), crate::error::Kind::Transient);
+            assert_eq!(error.kind(), crate::error::Kind::NoRoom);
             assert!(error.chain().contains("No space left"), "{error:?}");
         }
         batch.close().unwrap_err();

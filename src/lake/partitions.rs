@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use glob::Pattern;
 
-use super::disk::transient;
+use super::disk::failed;
 use super::names::{FileNumber, PartitionName};
 use crate::error::{Error, Result};
 
@@ -82,7 +82,7 @@ fn names(folder: &Path) -> Result<Vec<String>> {
         let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
         entries.filter_map(Result::transpose).collect()
     };
-    read().map_err(|cause| transient("list", folder, cause))
+    read().map_err(|cause| failed("list", folder, cause))
 }
 
 #[cfg(test)]

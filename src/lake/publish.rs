@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::disk::{make_folders, rename_without_replacing, sync_folder, transient};
+use super::disk::{failed, make_folders, rename_without_replacing, sync_folder};
 use super::names::Segment;
 use super::staging::Place;
 use crate::error::{Error, Result};
@@ -33,7 +33,7 @@ pub fn named(promise: &Promise) -> Result<(Segment, &Promise)> {
 
 fn partition(place: &Place, files: &[(Segment, &Promise)], durable: bool) -> Result<()> {
     let folder = place.root.join(files[0].0.partition.to_string());
-    let mut changed = make_folders(&folder).map_err(|cause| transient("make", &folder, cause))?;
+    let mut changed = make_folders(&folder).map_err(|cause| failed("make", &folder, cause))?;
     let mut found = false;
     for (segment, promise) in files {
         found |= file(&place.staged(segment), &place.root.join(segment.to_string()), promise)? == Outcome::Found;
@@ -44,7 +44,7 @@ fn partition(place: &Place, files: &[(Segment, &Promise)], durable: bool) -> Res
     }
     changed.push(folder);
     // The data comes first, so that no power loss leaves a folder without what it was made for.
-    let sync = |folder: &Path| sync_folder(folder).map_err(|cause| transient("sync", folder, cause));
+    let sync = |folder: &Path| sync_folder(folder).map_err(|cause| failed("sync", folder, cause));
     if durable { changed.iter().rev().try_for_each(|folder| sync(folder)) } else { Ok(()) }
 }
 
@@ -60,12 +60,12 @@ fn file(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
         Ok(found) if found.len() == promise.length => {}
         Ok(found) => return Err(not_as_promised(from, found.len(), promise)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return published(from, to, promise),
-        Err(error) => return Err(transient("look at", from, error)),
+        Err(error) => return Err(failed("look at", from, error)),
     }
     match rename_without_replacing(from, to) {
         Ok(()) => Ok(Outcome::Moved),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => half_published(from, to),
-        Err(error) => Err(transient("publish", to, error)),
+        Err(error) => Err(failed("publish", to, error)),
     }
 }
 
@@ -74,7 +74,7 @@ fn published(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
     let (length, checksum) = match measure(to) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(from, to)),
-        Err(error) => return Err(transient("read", to, error)),
+        Err(error) => return Err(failed("read", to, error)),
     };
     if (length, checksum) == (promise.length, promise.checksum) { Ok(Outcome::Found) } else { Err(another_writer(to)) }
 }
@@ -85,7 +85,7 @@ fn half_published(from: &Path, to: &Path) -> Result<Outcome> {
     if inode(from).is_none() || inode(from) != inode(to) {
         return Err(another_writer(to));
     }
-    fs::remove_file(from).map_err(|cause| transient("remove", from, cause))?;
+    fs::remove_file(from).map_err(|cause| failed("remove", from, cause))?;
     Ok(Outcome::Found)
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::disk::transient;
+use super::disk::failed;
 use super::publish::{named, publish};
 use super::staging::Place;
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ pub fn recover(place: &Place, promises: &[Promise]) -> Result<()> {
     publish(place, &closed, true)?;
     match fs::remove_dir_all(&place.staging) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-            return Err(transient("remove", &place.staging, cause));
+            return Err(failed("remove", &place.staging, cause));
         }
         _ => place.tidy(),
     }
@@ -39,7 +39,7 @@ fn close(place: &Place, promise: &Promise) -> Result<Promise> {
         Ok(file) => cut(&file, &path, promise)?,
         // It may be in its partition already: the last recovery crashed. Publishing finds out.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(transient("open", &path, error)),
+        Err(error) => return Err(failed("open", &path, error)),
     }
     let mut checksum = crc32fast::Hasher::new_with_initial_len(promise.checksum, promise.length);
     checksum.update(b"]");
@@ -47,7 +47,7 @@ fn close(place: &Place, promise: &Promise) -> Result<Promise> {
 }
 
 fn cut(file: &File, path: &Path, promise: &Promise) -> Result<()> {
-    let failed = |cause| transient("cut", path, cause);
+    let failed = |cause| failed("cut", path, cause);
     verify(file, path, promise)?;
     file.set_len(promise.length).map_err(failed)?;
     file.write_all_at(b"]", promise.length).map_err(failed)?;
@@ -60,7 +60,7 @@ fn verify(file: &File, path: &Path, promise: &Promise) -> Result<()> {
     let mut rest = file.take(promise.length);
     let mut buffer = vec![0; 256 << 10];
     loop {
-        match rest.read(&mut buffer).map_err(|cause| transient("read", path, cause))? {
+        match rest.read(&mut buffer).map_err(|cause| failed("read", path, cause))? {
             0 => break,
             bytes => checksum.update(&buffer[..bytes]),
         }

@@ -4,8 +4,9 @@ use std::io::{self, BufWriter, Write};
 
 use super::names::FileNumber;
 use super::partitions::{Partition, partitions_of};
-use super::reader::{FileReader, Found};
+use super::reader::FileReader;
 use crate::error::{Error, Result};
+use crate::post::Post;
 
 /// How far a partition has been read: so many posts of one of its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub struct Position {
 pub fn read(
     partition: &Partition,
     from: Option<Position>,
-    mut take: impl FnMut(Vec<Found>, Position) -> bool,
+    mut take: impl FnMut(Vec<Post>, Position) -> bool,
 ) -> Result<bool> {
     for (file, path) in partition.files()? {
         if from.is_some_and(|from| file < from.file) {
@@ -79,9 +80,9 @@ pub fn replay(glob: &str, out: &mut dyn Write) -> Result<u64> {
     }
 }
 
-fn print(posts: &[Found], out: &mut impl Write) -> io::Result<()> {
-    posts.iter().try_for_each(|found| {
-        out.write_all(&found.post)?;
+fn print(posts: &[Post], out: &mut impl Write) -> io::Result<()> {
+    posts.iter().try_for_each(|post| {
+        out.write_all(post)?;
         out.write_all(b"\n")
     })
 }
@@ -154,7 +155,7 @@ mod tests {
             let mut rest = Vec::new();
             let from = Position { file: file.parse().unwrap(), posts };
             let end = read(partition, Some(from), |posts, _| {
-                rest.extend(posts.into_iter().map(|found| String::from_utf8_lossy(&found.post).into_owned()));
+                rest.extend(posts.into_iter().map(|post| String::from_utf8_lossy(&post).into_owned()));
                 true
             });
             end.map(|_| rest)

@@ -1,4 +1,5 @@
-//! What a sink's task has written and not yet published, and the first phase: making it durable.
+//! What a sink's task has written and not yet published: made durable in the first phase, and
+//! published in the second.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -7,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
 
-use super::disk::{remove_if_empty, sync_folder, transient};
+use super::disk::{failed, remove_if_empty, sync_folder};
 use super::names::{PartitionName, Segment};
+use super::publish::publish;
 use crate::error::{Error, Result};
 use crate::sink::{Prepared, Promise};
 
@@ -62,7 +64,7 @@ impl Staged {
     fn sync(&self) -> Result<()> {
         let file = match &self.file {
             Some(file) => Arc::clone(file),
-            None => Arc::new(File::open(&self.path).map_err(|cause| transient("open", &self.path, cause))?),
+            None => Arc::new(File::open(&self.path).map_err(|cause| failed("open", &self.path, cause))?),
         };
         // The kernel may have dropped what it couldn't write, so another sync that succeeds proves nothing.
         file.sync_data().map_err(|cause| {
@@ -72,91 +74,25 @@ impl Staged {
     }
 }
 
-/// What a sink's jobs know of each other. They run one after the other, beside the task.
+/// What a sink's jobs know of each other: prepares run beside commits.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// What an earlier job failed to sync.
-    unsynced: Unsynced,
-    /// Closed files that are durable and not yet published, in order.
+    /// Closed files that can be promised and aren't published, in order.
     promised: Vec<Promise>,
+    /// What the last commit published. A barrier that was underway meanwhile promises it once more.
+    published: BTreeSet<String>,
     /// Staging folders of partitions that have ended.
     ended: Vec<PathBuf>,
     /// Nothing comes any more.
     last: bool,
 }
 
-/// The ledger as the task and its jobs share it.
+/// The ledger as a task's jobs share it.
 pub type SharedLedger = Arc<Mutex<Ledger>>;
 
 /// Locks a ledger. It is never left half-changed, so a panic elsewhere doesn't matter.
 fn lock(ledger: &SharedLedger) -> MutexGuard<'_, Ledger> {
     ledger.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What was written since the last barrier.
-#[derive(Debug, Default)]
-pub struct Unsynced {
-    /// Files that were closed, in order.
-    pub closed: Vec<Staged>,
-    /// Folders that have new names in them.
-    pub folders: BTreeSet<PathBuf>,
-}
-
-impl Unsynced {
-    fn put_behind(&mut self, mut earlier: Self) {
-        earlier.closed.append(&mut self.closed);
-        earlier.folders.append(&mut self.folders);
-        *self = earlier;
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.closed.iter().try_for_each(Staged::sync)?;
-        let sync = |folder: &PathBuf| sync_folder(folder).map_err(|cause| transient("sync", folder, cause));
-        self.folders.iter().try_for_each(sync)
-    }
-}
-
-/// The first phase: everything that a task wrote until a barrier.
-pub struct Prepare {
-    /// What was written since the barrier before.
-    pub unsynced: Unsynced,
-    /// The open file, and when it was begun. The promise holds its length at the barrier; the task
-    /// goes on writing into it meanwhile.
-    pub open: Option<(Staged, OffsetDateTime)>,
-    /// Staging folders of partitions that ended since the barrier before.
-    pub ended: Vec<PathBuf>,
-    /// Whether to sync at all.
-    pub durable: bool,
-    /// Nothing comes after this.
-    pub last: bool,
-}
-
-impl Prepare {
-    /// Syncs all of it, and tells what can be promised.
-    ///
-    /// # Errors
-    /// If something can't be synced. What was closed stays in the ledger for the next barrier.
-    pub fn run(mut self, place: &Place, ledger: &SharedLedger) -> Result<Prepared> {
-        self.unsynced.put_behind(std::mem::take(&mut lock(ledger).unsynced));
-        let synced = if self.durable { self.sync() } else { Ok(()) };
-        let mut ledger = lock(ledger);
-        ledger.ended.append(&mut self.ended);
-        ledger.last |= self.last;
-        if let Err(error) = synced {
-            ledger.unsynced = self.unsynced;
-            return Err(error);
-        }
-        ledger.promised.extend(self.unsynced.closed.into_iter().map(|staged| staged.promise));
-        ledger.tidy(place);
-        let (open, open_since) = self.open.unzip();
-        let promises = ledger.promised.iter().cloned().chain(open.map(|open| open.promise)).collect();
-        Ok(Prepared { promises, open_since })
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.open.iter().try_for_each(|(open, _)| open.sync())?;
-        self.unsynced.sync()
-    }
 }
 
 impl Ledger {
@@ -169,10 +105,63 @@ impl Ledger {
     }
 }
 
-/// Takes published files out of the ledger, and empty folders out of the staging.
-pub fn forget(place: &Place, ledger: &SharedLedger, published: &[Promise]) {
-    let published: BTreeSet<&str> = published.iter().map(|promise| promise.segment.as_str()).collect();
+/// The first phase: everything that a task wrote between two barriers.
+#[derive(Debug)]
+pub struct Prepare {
+    /// Files that were closed, in order.
+    pub closed: Vec<Staged>,
+    /// Folders that have new names in them.
+    pub folders: BTreeSet<PathBuf>,
+    /// The open file, and when it was begun. The promise holds its length at the barrier; the task
+    /// goes on writing into it meanwhile.
+    pub open: Option<(Staged, OffsetDateTime)>,
+    /// Staging folders of partitions that ended.
+    pub ended: Vec<PathBuf>,
+    /// Whether to sync at all.
+    pub durable: bool,
+    /// Nothing comes after this.
+    pub last: bool,
+}
+
+impl Prepare {
+    /// Syncs all of it, and tells what can be promised.
+    ///
+    /// # Errors
+    /// If something can't be synced; it can be tried again unless the error is fatal.
+    pub fn run(&mut self, place: &Place, ledger: &SharedLedger) -> Result<Prepared> {
+        if self.durable {
+            self.sync()?;
+        }
+        let mut ledger = lock(ledger);
+        ledger.promised.extend(self.closed.drain(..).map(|staged| staged.promise));
+        ledger.ended.append(&mut self.ended);
+        ledger.last |= self.last;
+        ledger.tidy(place);
+        let (open, open_since) = self.open.take().unzip();
+        let promises = ledger.promised.iter().cloned().chain(open.map(|open| open.promise)).collect();
+        Ok(Prepared { promises, open_since })
+    }
+
+    fn sync(&self) -> Result<()> {
+        let open = self.open.iter().map(|(open, _)| open);
+        self.closed.iter().chain(open).try_for_each(Staged::sync)?;
+        // Names come last, so that none is ever durable without what it names.
+        self.folders.iter().try_for_each(|folder| sync_folder(folder).map_err(|cause| failed("sync", folder, cause)))
+    }
+}
+
+/// The second phase: publishes files that were promised, but for those that the last one published.
+///
+/// # Errors
+/// As [`publish`].
+pub fn commit(place: &Place, ledger: &SharedLedger, promises: &[Promise], durable: bool) -> Result<()> {
+    let published = lock(ledger).published.clone();
+    let new: Vec<_> = promises.iter().filter(|promise| !published.contains(&promise.segment)).cloned().collect();
+    publish(place, &new, durable)?;
     let mut ledger = lock(ledger);
-    ledger.promised.retain(|promise| !published.contains(promise.segment.as_str()));
+    ledger.published = promises.iter().map(|promise| promise.segment.clone()).collect();
+    let Ledger { promised, published, .. } = &mut *ledger;
+    promised.retain(|promise| !published.contains(&promise.segment));
     ledger.tidy(place);
+    Ok(())
 }

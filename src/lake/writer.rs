@@ -1,16 +1,16 @@
 //! What one task writes: one partition after the other, one file of it after the other.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 
 use super::closing::{self, Decision, Open};
-use super::disk::{make_folders, transient};
+use super::disk::{failed, make_folders};
 use super::micro_batch::MicroBatch;
 use super::names::{FileNumber, PartitionName, Segment};
-use super::publish::publish;
-use super::staging::{Place, Prepare, SharedLedger, Staged, Unsynced, forget};
+use super::staging::{Place, Prepare, SharedLedger, Staged, commit};
 use crate::clock::SharedClock;
 use crate::error::Result;
 use crate::sink::{Barrier, Job, Prepared, Promise};
@@ -19,6 +19,18 @@ use crate::topology;
 /// How many closed files are kept open until the barrier syncs them. The rest is opened again, so
 /// that small files and many tasks don't use up the process's file handles.
 const OPEN_FILES_MAX: usize = 16;
+
+/// What a writer is made with.
+pub struct Start {
+    /// When a file closes.
+    pub limits: topology::MicroBatch,
+    /// The boundary of the first partition.
+    pub boundary: OffsetDateTime,
+    /// Whether barriers will be durable.
+    pub durable: bool,
+    /// The clock that the age of a file begins by.
+    pub clock: SharedClock,
+}
 
 /// Writes posts into the lake for one task, in the two phases of a sink.
 pub struct Writer {
@@ -30,10 +42,13 @@ pub struct Writer {
     boundary: OffsetDateTime,
     partition: Option<Partition>,
     open: Option<MicroBatch>,
-    unsynced: Unsynced,
-    /// Staging folders of the partitions that ended since the last barrier.
+    /// Files that were closed since the last barrier, in order.
+    closed: Vec<Staged>,
+    /// Folders that got new names since then.
+    folders: BTreeSet<PathBuf>,
+    /// Staging folders of the partitions that ended since then.
     ended: Vec<PathBuf>,
-    /// As the last barrier said; until the first, as it is by default.
+    /// Whether barriers are durable, so that writing back early pays.
     durable: bool,
 }
 
@@ -52,9 +67,9 @@ impl Partition {
 }
 
 impl Writer {
-    /// A writer whose first partition begins at `boundary`. It makes nothing on the disk before the
-    /// first post.
-    pub fn new(place: Place, limits: topology::MicroBatch, boundary: OffsetDateTime, clock: SharedClock) -> Self {
+    /// A writer for one task. It makes nothing on the disk before the first post.
+    pub fn new(place: Place, start: Start) -> Self {
+        let Start { limits, boundary, durable, clock } = start;
         Self {
             place: Arc::new(place),
             ledger: SharedLedger::default(),
@@ -63,9 +78,10 @@ impl Writer {
             boundary,
             partition: None,
             open: None,
-            unsynced: Unsynced::default(),
+            closed: Vec::new(),
+            folders: BTreeSet::new(),
             ended: Vec::new(),
-            durable: true,
+            durable,
         }
     }
 
@@ -101,8 +117,9 @@ impl Writer {
     pub fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
         self.durable = barrier.durable;
         self.settle(barrier)?;
-        let prepare = Prepare {
-            unsynced: std::mem::take(&mut self.unsynced),
+        let mut prepare = Prepare {
+            closed: std::mem::take(&mut self.closed),
+            folders: std::mem::take(&mut self.folders),
             open: self.open.as_ref().map(|open| (staged(open, true), open.since())),
             ended: std::mem::take(&mut self.ended),
             durable: barrier.durable,
@@ -115,11 +132,7 @@ impl Writer {
     /// The second phase: the job moves closed files into their partitions. It can be repeated.
     pub fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
         let (place, ledger, durable) = (Arc::clone(&self.place), Arc::clone(&self.ledger), self.durable);
-        Box::new(move || {
-            publish(&place, &promises, durable)?;
-            forget(&place, &ledger, &promises);
-            Ok(())
-        })
+        Box::new(move || commit(&place, &ledger, &promises, durable))
     }
 
     /// The file that takes a post of this size: the open one, or a new one if that is full.
@@ -158,14 +171,14 @@ impl Writer {
         self.make_folders(&folder)?;
         let segment = Segment { partition: name, number };
         let file = MicroBatch::begin(self.place.staged(&segment), segment.to_string(), self.clock.now())?;
-        self.unsynced.folders.insert(folder);
+        self.folders.insert(folder);
         self.partition = Some(Partition { name, next: number.next() });
         Ok(file)
     }
 
     fn make_folders(&mut self, folder: &Path) -> Result<()> {
-        let changed = make_folders(folder).map_err(|cause| transient("make", folder, cause))?;
-        self.unsynced.folders.extend(changed);
+        let changed = make_folders(folder).map_err(|cause| failed("make", folder, cause))?;
+        self.folders.extend(changed);
         Ok(())
     }
 
@@ -176,8 +189,8 @@ impl Writer {
         if self.durable {
             open.begin_writing_back();
         }
-        let keep = self.durable && self.unsynced.closed.len() < OPEN_FILES_MAX;
-        self.unsynced.closed.push(staged(open, keep));
+        let keep = self.durable && self.closed.len() < OPEN_FILES_MAX;
+        self.closed.push(staged(open, keep));
         self.open = None;
         Ok(())
     }
@@ -234,7 +247,8 @@ mod tests {
         fn new(limits: topology::MicroBatch) -> Self {
             let (root, clock) = (tempfile::tempdir().unwrap(), ManualClock::at(NOON));
             let place = Place::new(root.path().into(), root.path(), "run", "lake", 0);
-            Self { writer: Writer::new(place, limits, NOON, clock.clone()), root, clock, epoch: 0 }
+            let start = Start { limits, boundary: NOON, durable: true, clock: clock.clone() };
+            Self { writer: Writer::new(place, start), root, clock, epoch: 0 }
         }
 
         fn write(&mut self, posts: &[&str]) {
@@ -411,11 +425,41 @@ mod tests {
     }
 
     #[test]
+    fn a_barrier_beside_a_commit_promises_again_what_is_then_left_alone() {
+        let mut lake = Lake::new(topology::MicroBatch { posts: 1, ..SMALL });
+        lake.write(&["{\"a\":1}"]);
+        let barrier = lake.barrier();
+        let first = lake.prepare(&barrier);
+        let barrier = lake.barrier();
+        let stale = lake.prepare(&barrier);
+        lake.commit(&first);
+        let published = lake.root.path().join(&first.promises[0].segment);
+        fs::rename(&published, lake.root.path().join("_elsewhere")).unwrap();
+        lake.commit(&stale);
+        assert!(!published.exists(), "the second commit didn't even look at it");
+    }
+
+    #[test]
+    fn a_prepare_that_failed_can_be_run_again() {
+        let mut lake = Lake::new(SMALL);
+        lake.write(&["{\"a\":1}"]);
+        let barrier = Barrier { last: true, durable: true, ..lake.barrier() };
+        let mut job = lake.writer.prepare(&barrier).unwrap();
+        let staging = lake.root.path().join("_staging");
+        fs::rename(&staging, lake.root.path().join("_hidden")).unwrap();
+        assert_eq!(job().unwrap_err().kind(), crate::error::Kind::Transient);
+        fs::rename(lake.root.path().join("_hidden"), staging).unwrap();
+        let prepared = job().unwrap();
+        lake.commit(&prepared);
+        assert_eq!(lake.visible(), ["12:00:00.0 0000000 [{\"a\":1}]"]);
+    }
+
+    #[test]
     fn what_is_written_while_a_job_waits_belongs_to_the_next_epoch() {
         let mut lake = Lake::new(SMALL);
         lake.write(&["{\"a\":1}", "{\"a\":2}"]);
         let barrier = lake.barrier();
-        let job = lake.writer.prepare(&barrier).unwrap();
+        let mut job = lake.writer.prepare(&barrier).unwrap();
         lake.write(&["{\"a\":3}", "{\"a\":4}"]);
         let prepared = job().unwrap();
         assert_eq!(prepared.promises.iter().map(|p| (p.posts, p.closed)).collect::<Vec<_>>(), [(2, false)]);

@@ -1,7 +1,7 @@
 //! `Local`: writes posts into a lake in a folder.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::{Barrier, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
 use crate::bolt::Problem;
 use crate::error::{Error, Result};
 use crate::lake::staging::Place;
-use crate::lake::writer::Writer;
+use crate::lake::writer::{Start, Writer};
 use crate::registry::Component;
 use crate::tuple::{Fields, Tuple};
 use crate::value::Value;
@@ -49,7 +49,7 @@ impl SinkConfig for Local {
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         let root = self.absolute_root()?;
-        let mut sink = LocalSink::new(root.clone(), root, context)?;
+        let mut sink = LocalSink::new(root.clone(), &root, context)?;
         // A folder that can't be written should stop the start, not the first post.
         sink.writer.make_staging()?;
         Ok(Box::new(sink))
@@ -57,6 +57,22 @@ impl SinkConfig for Local {
 
     fn lake_root(&self) -> Option<PathBuf> {
         self.absolute_root().ok()
+    }
+}
+
+/// The sink of what no component took: a lake inside the lake (or inside the topology's state).
+pub(crate) struct DeadLetters {
+    /// The root of the lake.
+    pub root: PathBuf,
+}
+
+impl SinkConfig for DeadLetters {
+    fn check(&self, inputs: &[Fields]) -> Result<(), Vec<Problem>> {
+        Local { root: self.root.clone() }.check(inputs)
+    }
+
+    fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(LocalSink::new(self.root.join("_dead"), &self.root, context)?))
     }
 }
 
@@ -72,7 +88,7 @@ fn no_post(fields: &Fields) -> Problem {
 }
 
 /// One task that writes a lake.
-pub(crate) struct LocalSink {
+struct LocalSink {
     writer: Writer,
     /// The position of the post, for each input.
     positions: Vec<usize>,
@@ -82,11 +98,17 @@ impl LocalSink {
     /// The sink of one task whose partitions are in `root` and staged below the lake's own root. The
     /// two differ for the dead letters, which are in `<lake>/_dead`. Nothing is made on the disk
     /// before the first post.
-    pub(crate) fn new(root: PathBuf, lake: PathBuf, context: SinkContext) -> Result<Self> {
+    fn new(root: PathBuf, lake: &Path, context: SinkContext) -> Result<Self> {
         let position = |fields: &Fields| fields.position(POST).ok_or_else(|| Error::fatal(no_post(fields).what));
         let positions = context.inputs.iter().map(position).collect::<Result<_>>()?;
-        let place = Place::new(root, &lake, &context.run, &context.component, context.task);
-        Ok(Self { writer: Writer::new(place, context.micro_batch, context.boundary, context.clock), positions })
+        let place = Place::new(root, lake, &context.run, &context.component, context.task);
+        let start = Start {
+            limits: context.micro_batch,
+            boundary: context.boundary,
+            durable: context.durable,
+            clock: context.clock,
+        };
+        Ok(Self { writer: Writer::new(place, start), positions })
     }
 }
 
@@ -120,7 +142,6 @@ fn one_line(value: &Value) -> Result<Cow<'_, [u8]>> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
     use std::sync::Arc;
 
     use bytes::Bytes;
@@ -139,6 +160,7 @@ mod tests {
             inputs,
             micro_batch: MicroBatch::default(),
             boundary: datetime!(2026-02-03 12:00:00 UTC),
+            durable: true,
             clock: ManualClock::at(datetime!(2026-02-03 12:34:56 UTC)),
         }
     }
@@ -217,14 +239,14 @@ mod tests {
     #[test]
     fn dead_letters_have_a_root_of_their_own_and_the_lakes_staging() {
         let lake = tempfile::tempdir().unwrap();
-        let dead = lake.path().join("_dead");
-        let mut sink = LocalSink::new(dead.clone(), lake.path().into(), context(vec![Fields::of_posts()], 0)).unwrap();
-        finish(&mut sink);
+        let (dead, config) = (lake.path().join("_dead"), DeadLetters { root: lake.path().into() });
+        let mut sink = config.build(context(vec![Fields::new(["post"])], 0)).unwrap();
+        finish(sink.as_mut());
         assert_eq!(fs::read_dir(lake.path()).unwrap().count(), 0, "without dead letters there is no folder");
-        let mut sink = LocalSink::new(dead.clone(), lake.path().into(), context(vec![Fields::of_posts()], 0)).unwrap();
+        let mut sink = config.build(context(vec![Fields::new(["post"])], 0)).unwrap();
         sink.write(Tuple { values: &[Value::Json("{\"post\":1}".into())], input: 0 }).unwrap();
         assert!(lake.path().join("_staging/run/lake-0").is_dir() && !dead.exists());
-        finish(&mut sink);
+        finish(sink.as_mut());
         assert_eq!(files(&dead), ["[{\"post\":1}]"]);
         assert_eq!(fs::read_dir(lake.path()).unwrap().count(), 1);
     }

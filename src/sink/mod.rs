@@ -1,6 +1,8 @@
 //! Sinks: bolts that write outside, in two phases where the outside allows it.
 
-mod local;
+pub mod local;
+pub mod null;
+pub mod stdout;
 
 use std::path::PathBuf;
 
@@ -14,11 +16,18 @@ use crate::registry::Registry;
 use crate::topology::MicroBatch;
 use crate::tuple::{Fields, Tuple};
 
-pub use local::Local;
+use self::local::{DeadLetters, Local};
+use self::null::Null;
+use self::stdout::Stdout;
 
 /// The room's registry: one line for each sink.
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry.sink::<Local>()
+    registry.sink::<Local>().sink::<Stdout>().sink::<Null>()
+}
+
+/// The sink for the dead letters of a topology, under the root of its lake or state.
+pub(crate) fn dead_letters(root: PathBuf) -> std::sync::Arc<dyn SinkConfig> {
+    std::sync::Arc::new(DeadLetters { root })
 }
 
 /// The marker that divides one epoch from the next, as a sink sees it.
@@ -63,9 +72,10 @@ pub struct Prepared {
     pub open_since: Option<OffsetDateTime>,
 }
 
-/// Work that waits for a disk or a server. The engine runs a task's jobs one after the other, in the
-/// order in which they were made, on a thread beside the task's, so that they overlap with writing.
-pub type Job<T> = Box<dyn FnOnce() -> Result<T> + Send>;
+/// Work that waits for a disk or a server. The engine runs it on a thread beside the task's, so that
+/// it overlaps with writing: prepares one after the other, and commits one after the other. It is
+/// repeatable, and is called again after a transient error or while there is no room.
+pub type Job<T> = Box<dyn FnMut() -> Result<T> + Send>;
 
 /// What a sink's task is made with.
 #[derive(Clone)]
@@ -82,6 +92,8 @@ pub struct SinkContext {
     pub micro_batch: MicroBatch,
     /// The boundary of the partition to begin with.
     pub boundary: OffsetDateTime,
+    /// Whether barriers will be durable, so that a sink can begin early with what a sync has to wait for.
+    pub durable: bool,
     /// The clock that the age of a micro-batch begins by.
     pub clock: SharedClock,
 }

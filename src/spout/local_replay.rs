@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use super::{Cursor, Split, Spout, SpoutConfig, SpoutOutput};
 use crate::error::{Error, Result};
 use crate::lake::partitions::{Partition, partitions};
-use crate::lake::reader::Found;
 use crate::lake::replay::{Position, read};
+use crate::post::Post;
 use crate::registry::Component;
 use crate::value::Value;
 
@@ -71,7 +71,7 @@ struct Replay {
 #[derive(Debug)]
 struct Piece {
     split: usize,
-    posts: Vec<Found>,
+    posts: Vec<Post>,
     /// `None` at the end of the split.
     position: Option<Position>,
 }
@@ -101,8 +101,9 @@ async fn emit(piece: Piece, topics: &Arc<[Value]>, out: &mut SpoutOutput) -> Res
     let mut behind = end - piece.posts.len() as u64;
     let mut posts = piece.posts.into_iter().peekable();
     while posts.peek().is_some() {
-        for Found { post, kind } in posts.by_ref().take(EMIT_POSTS_MAX) {
-            out.push([Value::Post(post), Value::Text(kind), Value::List(Arc::clone(topics))]);
+        for post in posts.by_ref().take(EMIT_POSTS_MAX) {
+            let kind = Value::from(post.kind());
+            out.push([Value::Post(post), kind, Value::List(Arc::clone(topics))]);
             behind += 1;
         }
         out.emit(piece.split, Cursor::At(format!("{file}:{behind}"))).await?;
@@ -164,7 +165,7 @@ mod tests {
             splits.iter().map(|(id, cursor)| Split { id: (*id).into(), cursor: cursor.clone() }).collect();
         let mut found = Vec::new();
         read_splits(root.path().into(), &splits, |piece| {
-            let posts: Vec<_> = piece.posts.iter().map(|found| String::from_utf8_lossy(&found.post)).collect();
+            let posts: Vec<_> = piece.posts.iter().map(|post| String::from_utf8_lossy(post)).collect();
             let position = piece.position.map_or("end".into(), |at| format!("{}:{}", at.file, at.posts));
             found.push(format!("{} {} {position}", piece.split, posts.join(" ")));
             true

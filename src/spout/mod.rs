@@ -1,6 +1,6 @@
 //! Spouts: components that make tuples from outside.
 
-mod local_replay;
+pub mod local_replay;
 
 use async_trait::async_trait;
 
@@ -10,7 +10,7 @@ use crate::tuple::{Fields, Streams};
 
 pub use crate::engine::SpoutOutput;
 
-pub use local_replay::LocalReplay;
+use self::local_replay::LocalReplay;
 
 /// The room's registry: one line for each spout.
 pub(crate) fn register(registry: Registry) -> Registry {
