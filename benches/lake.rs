@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::hint::black_box;
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,12 +12,15 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use waterspout::clock::SystemClock;
+use waterspout::engine::{Exit, RunOptions, start};
 use waterspout::lake::partitions::partitions;
 use waterspout::lake::replay::read;
 use waterspout::lake::staging::Place;
 use waterspout::lake::writer::{Start, Writer};
+use waterspout::registry::{Registry, Role};
 use waterspout::sink::Barrier;
-use waterspout::topology::MicroBatch;
+use waterspout::topology::{Checkpoint, ComponentSpec, Grouping, InputSpec, MicroBatch, OnError, Restarts, Topology};
+use waterspout::tuple::{Fields, StreamId, Streams};
 
 /// How much is written and read in one go.
 const BYTES: usize = 200 << 20;
@@ -132,5 +136,71 @@ fn read_back(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, write, read_back);
+/// A topology of a replay and a sink, both with a hint of 1, checkpoints every second.
+fn topology(lake: &Path, sink: &str) -> Topology {
+    let registry = Registry::standard();
+    let read =
+        |name: &str, ron: &str| registry.find(name).and_then(|entry| entry.read(ron).ok()).expect("good RON").config;
+    let component = |id: &str, role, config, streams, inputs| ComponentSpec {
+        id: id.into(),
+        type_name: "",
+        role,
+        guarantee: "",
+        config,
+        explained: String::new(),
+        parallelism_hint: NonZeroU16::MIN,
+        inputs,
+        streams,
+        on_error: OnError::default(),
+        batch: 256,
+        linger: None,
+    };
+    let input = InputSpec { from: 0, stream: StreamId::DEFAULT, grouping: Grouping::LocalOrShuffle };
+    let posts = Streams::default_with(Fields::of_posts());
+    let replay = read("LocalReplay", &format!("LocalReplay(root: {lake:?})"));
+    let name = sink.split('(').next().unwrap_or_default();
+    Topology {
+        name: "bench".into(),
+        components: vec![
+            component("in", Role::Spout, replay, posts, vec![]),
+            component("out", Role::Sink, read(name, sink), Streams::none(), vec![input]),
+        ],
+        checkpoint: Checkpoint::default(),
+        micro_batch: MicroBatch::default(),
+        partition_every: Duration::from_secs(3600),
+        memory: 256 << 20,
+        restarts: Restarts::default(),
+    }
+}
+
+fn run(topology: Topology, state: &Path) -> Duration {
+    let started = Instant::now();
+    let options =
+        RunOptions { clock: SystemClock::shared(), state: state.into(), drain_deadline: Duration::from_secs(30) };
+    let exit = start(topology, options).expect("a good topology").wait(Duration::from_secs(60));
+    assert_eq!(exit, Some(Exit::Finished));
+    started.elapsed()
+}
+
+fn engine(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (lake, to) = (folder.path().join("lake"), folder.path().join("copy"));
+    capture(&lake, &posts(), false);
+    let mut group = c.benchmark_group("200 MiB through the engine");
+    group.throughput(Throughput::Bytes(BYTES as u64)).sample_size(10);
+    group.bench_function("lake to null", |b| {
+        b.iter_custom(|n| (0..n).map(|_| run(topology(&lake, "Null()"), folder.path())).sum());
+    });
+    let local = format!("Local(root: {to:?})");
+    group.bench_function("lake to lake, synced", |b| {
+        b.iter_custom(|n| {
+            quiet(n, || {
+                let _ = fs::remove_dir_all(&to);
+                run(topology(&lake, &local), folder.path())
+            })
+        });
+    });
+}
+
+criterion_group!(benches, write, read_back, engine);
 criterion_main!(benches);
