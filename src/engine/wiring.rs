@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::registry::Config;
 use crate::sink::{SinkConfig, SinkContext};
 use crate::spout::{Cursor, Split, SpoutConfig};
-use crate::topology::{ComponentSpec, Plan, Topology};
+use crate::topology::{Checkpoint, ComponentSpec, Plan, Topology};
 use crate::tuple::{DEFAULT_STREAM, Fields, StreamId};
 
 /// A task that is ready to start.
@@ -195,6 +195,7 @@ impl Maker<'_> {
             inputs,
             micro_batch: self.topology.micro_batch,
             boundary: self.shared.boundary,
+            durable: self.topology.checkpoint != Checkpoint::Off,
             clock: Arc::clone(&self.shared.clock),
         }
     }

@@ -1,1 +1,28 @@
-//! lake
+//! The lake: folders named after the boundary of time that they begin at, holding numbered files,
+//! each one JSON array of posts on one line.
+//!
+//! ```text
+//! <root>/2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000
+//!                                                                 0000001
+//! <root>/_staging/<run>/<sink>-<task>/<partition>/<number>      what isn't visible yet
+//! ```
+//!
+//! A file is written in the staging folder ([`micro_batch`]), synced and promised at barriers
+//! ([`staging`]), and renamed into its partition when the checkpoint that promised it is complete
+//! ([`publish`]). Whatever a crash left behind is closed by [`recover`]. Nothing in here knows the
+//! engine: `sink/local.rs` and `spout/local_replay.rs` put it behind the traits of the components.
+
+pub mod closing;
+pub mod disk;
+pub mod micro_batch;
+pub mod names;
+pub mod partitions;
+pub mod publish;
+pub mod reader;
+pub mod recover;
+pub mod replay;
+pub mod split;
+pub mod staging;
+pub mod writer;
+
+pub use replay::replay;

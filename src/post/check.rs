@@ -7,7 +7,7 @@ use super::DEPTH_MAX;
 
 /// What a check found out beside "well-formed".
 #[derive(Debug)]
-pub(super) struct Checked {
+pub(crate) struct Checked {
     /// Where the object stands, without the white space around it.
     pub range: Range<usize>,
     /// Whether there are line breaks in it (they can only stand outside strings).
@@ -16,25 +16,38 @@ pub(super) struct Checked {
 
 /// Checks that this is an object with exactly one key.
 pub(super) fn post(bytes: &[u8]) -> Result<Checked, String> {
-    whole(bytes, |scan| {
-        scan.at += 1;
-        if scan.space() == Some(b'}') {
-            return Err(Flaw::wrong(scan.at, "expected one key that names the kind, found none"));
-        }
-        scan.key()?;
-        scan.value(DEPTH_MAX - 1)?;
-        match scan.space() {
-            Some(b'}') => scan.at += 1,
-            Some(b',') => return Err(Flaw::wrong(scan.at, "expected one key that names the kind, found more")),
-            _ => return Err(Flaw::expected(scan.at, "\"}\"")),
-        }
-        Ok(())
-    })
+    whole(bytes, one_key)
 }
 
 /// Checks that this is an object, nested at most `levels` deep, its own level included.
 pub(super) fn object(bytes: &[u8], levels: usize) -> Result<Checked, String> {
     whole(bytes, |scan| scan.value(levels))
+}
+
+/// Checks that a text begins with a post, whatever comes behind it. The text may end anywhere: then
+/// the flaw is at its end, or so near to it that a literal may have been cut.
+pub(crate) fn leading_post(bytes: &[u8]) -> Result<Checked, Flaw> {
+    let mut scan = Scan::new(bytes);
+    match scan.peek() {
+        Some(b'{') => element(&mut scan, one_key),
+        _ => Err(Flaw::expected(0, "a post")),
+    }
+}
+
+/// Moves over the braces of a post and what is between them.
+fn one_key(scan: &mut Scan<'_>) -> Result<(), Flaw> {
+    scan.at += 1;
+    if scan.space() == Some(b'}') {
+        return Err(Flaw::wrong(scan.at, "expected one key that names the kind, found none"));
+    }
+    scan.key()?;
+    scan.value(DEPTH_MAX - 1)?;
+    match scan.space() {
+        Some(b'}') => scan.at += 1,
+        Some(b',') => return Err(Flaw::wrong(scan.at, "expected one key that names the kind, found more")),
+        _ => return Err(Flaw::expected(scan.at, "\"}\"")),
+    }
+    Ok(())
 }
 
 /// What a post and a bare object have in common: what is before, behind, and in all strings of it.
@@ -43,20 +56,25 @@ fn whole(bytes: &[u8], body: impl FnOnce(&mut Scan<'_>) -> Result<(), Flaw>) -> 
     if scan.space() != Some(b'{') {
         return Err(format!("expected an object, found {}", name_of(bytes, scan.at)));
     }
-    let start = scan.at;
-    scan.line_breaks = false;
-    body(&mut scan).map_err(|flaw| flaw.text(bytes))?;
-    let (end, line_breaks) = (scan.at, scan.line_breaks);
+    let checked = element(&mut scan, body).map_err(|flaw| flaw.text(bytes))?;
     if scan.space().is_some() {
         return Err(Flaw::expected(scan.at, "nothing more").text(bytes));
     }
+    Ok(checked)
+}
+
+/// Moves over an object, and checks what is only known behind it.
+fn element(scan: &mut Scan<'_>, body: impl FnOnce(&mut Scan<'_>) -> Result<(), Flaw>) -> Result<Checked, Flaw> {
+    let start = scan.at;
+    scan.line_breaks = false;
+    body(scan)?;
     // Text that isn't ASCII is rare enough to be looked at a second time, by the standard library.
     if scan.seen & HIGH_BITS != 0
-        && let Err(error) = std::str::from_utf8(&bytes[start..end])
+        && let Err(error) = std::str::from_utf8(&scan.bytes[start..scan.at])
     {
-        return Err(Flaw::wrong(start + error.valid_up_to(), "not UTF-8").text(bytes));
+        return Err(Flaw::wrong(start + error.valid_up_to(), "not UTF-8"));
     }
-    Ok(Checked { range: start..end, line_breaks })
+    Ok(Checked { range: start..scan.at, line_breaks: scan.line_breaks })
 }
 
 /// What a line that begins like this holds, for a message.
@@ -79,8 +97,9 @@ fn found(bytes: &[u8], at: usize) -> String {
 
 /// What is wrong, and where. The text is only made when it is wanted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Flaw {
-    at: usize,
+pub(crate) struct Flaw {
+    /// The byte that doesn't fit, from 0.
+    pub at: usize,
     what: &'static str,
     expected: bool,
 }
@@ -94,6 +113,12 @@ impl Flaw {
     #[cold]
     fn wrong(at: usize, what: &'static str) -> Self {
         Self { at, what, expected: false }
+    }
+
+    /// What is wrong, without the place.
+    pub fn what(self, bytes: &[u8]) -> String {
+        let Self { at, what, expected } = self;
+        if expected { format!("expected {what}, found {}", found(bytes, at)) } else { what.into() }
     }
 
     fn text(self, bytes: &[u8]) -> String {

@@ -1,6 +1,6 @@
 //! The post: one JSON object with one key that names its kind, kept as the raw bytes that were read.
 
-mod check;
+pub(crate) mod check;
 mod fields;
 
 use std::fmt;

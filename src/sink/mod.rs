@@ -1,5 +1,6 @@
 //! Sinks: bolts that write outside, in two phases where the outside allows it.
 
+pub mod local;
 pub mod null;
 pub mod stdout;
 
@@ -15,17 +16,18 @@ use crate::registry::Registry;
 use crate::topology::MicroBatch;
 use crate::tuple::{Fields, Tuple};
 
+use self::local::{DeadLetters, Local};
 use self::null::Null;
 use self::stdout::Stdout;
 
 /// The room's registry: one line for each sink.
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry.sink::<Stdout>().sink::<Null>()
+    registry.sink::<Local>().sink::<Stdout>().sink::<Null>()
 }
 
 /// The sink for the dead letters of a topology, under the root of its lake or state.
-pub(crate) fn dead_letters(_root: PathBuf) -> std::sync::Arc<dyn SinkConfig> {
-    std::sync::Arc::new(null::Null::default())
+pub(crate) fn dead_letters(root: PathBuf) -> std::sync::Arc<dyn SinkConfig> {
+    std::sync::Arc::new(DeadLetters { root })
 }
 
 /// The marker that divides one epoch from the next, as a sink sees it.
@@ -90,6 +92,8 @@ pub struct SinkContext {
     pub micro_batch: MicroBatch,
     /// The boundary of the partition to begin with.
     pub boundary: OffsetDateTime,
+    /// Whether barriers will be durable, so that a sink can begin early with what a sync has to wait for.
+    pub durable: bool,
     /// The clock that the age of a micro-batch begins by.
     pub clock: SharedClock,
 }

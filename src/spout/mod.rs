@@ -1,5 +1,7 @@
 //! Spouts: components that make tuples from outside.
 
+pub mod local_replay;
+
 use async_trait::async_trait;
 
 use crate::error::Result;
@@ -8,9 +10,11 @@ use crate::tuple::{Fields, Streams};
 
 pub use crate::engine::SpoutOutput;
 
+use self::local_replay::LocalReplay;
+
 /// The room's registry: one line for each spout.
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry
+    registry.spout::<LocalReplay>()
 }
 
 /// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.

@@ -1,0 +1,126 @@
+//! What the lake asks of a file system beyond reading and writing.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use crate::error::Error;
+
+/// An error of the local file system: `can't write "…/0000001": cause`.
+pub fn failed(what: &str, path: &Path, cause: io::Error) -> Error {
+    Error::file(format!("can't {what} \"{}\"", path.display()), cause)
+}
+
+/// Syncs a folder, so that the names in it survive a power loss.
+///
+/// # Errors
+/// If it can't be opened or synced.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// How often a folder is made anew when another process, which is just ending, takes its empty
+/// parent away in between.
+const MAKE_TRIES_MAX: usize = 100;
+
+/// Makes a folder and its parents where they are missing. Returns the folders that got a new entry,
+/// which have to be synced for that entry to survive a power loss.
+///
+/// # Errors
+/// If one of them can't be made.
+pub fn make_folders(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut changed = Vec::new();
+    for _ in 0..MAKE_TRIES_MAX {
+        match make_missing(path, &mut changed) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other.map(|()| changed),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+fn make_missing(path: &Path, changed: &mut Vec<PathBuf>) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
+    for folder in missing.into_iter().rev() {
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            other => other?,
+        }
+        // The parent of a relative path may be empty, which stands for the working directory.
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        changed.push(parent.unwrap_or(Path::new(".")).to_path_buf());
+    }
+    Ok(())
+}
+
+/// Removes a folder if it is empty; that it is not, or is gone, is no error.
+pub fn remove_if_empty(folder: &Path) {
+    let _ = fs::remove_dir(folder);
+}
+
+/// Renames a file within a file system, but never over another: then the error is `AlreadyExists`.
+///
+/// # Errors
+/// If the target exists, or the file can't be renamed.
+pub fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some network file systems don't know the flag. A partition belongs to one task by its
+        // UUID, so looking first only loses the fence against what can't happen.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if to.symlink_metadata().is_err() => fs::rename(from, to),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Err(io::ErrorKind::AlreadyExists.into()),
+        other => Ok(other?),
+    }
+}
+
+/// Asks the operating system to begin writing a range of a file to the disk, so that a later sync
+/// finds little to do, and doesn't wait. Only a hint: a failure shows in the sync.
+#[cfg(target_os = "linux")]
+pub fn begin_writing_back(file: &File, from: u64, bytes: u64) {
+    use rustix::fs::{Advice, fadvise};
+    // On Linux this advice starts writeback of what is dirty and drops what is clean; what is under
+    // writeback stays in the cache. It is as fast as sync_file_range, which would take unsafe code.
+    if let Some(bytes) = std::num::NonZeroU64::new(bytes) {
+        let _ = fadvise(file, from, Some(bytes), Advice::DontNeed);
+    }
+}
+
+/// Elsewhere there is no such hint.
+#[cfg(not(target_os = "linux"))]
+pub fn begin_writing_back(_file: &File, _from: u64, _bytes: u64) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn making_folders_tells_which_folders_to_sync() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("a/b");
+        assert_eq!(make_folders(&deep).unwrap(), [root.path().to_path_buf(), root.path().join("a")]);
+        assert_eq!(make_folders(&deep).unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_file_in_the_way_of_a_folder_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("a"), "").unwrap();
+        assert!(make_folders(&root.path().join("a")).is_err());
+        assert!(make_folders(&root.path().join("a/b")).is_err());
+    }
+
+    #[test]
+    fn a_rename_never_replaces() {
+        let root = tempfile::tempdir().unwrap();
+        let (from, to) = (root.path().join("from"), root.path().join("to"));
+        fs::write(&from, "new").unwrap();
+        fs::write(&to, "old").unwrap();
+        assert_eq!(rename_without_replacing(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&to).unwrap(), b"old");
+        fs::remove_file(&to).unwrap();
+        rename_without_replacing(&from, &to).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"new");
+    }
+}

@@ -1,0 +1,234 @@
+//! One file of the lake while it is being written: a JSON array on one line, `[{…},{…}]`.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use super::disk::{begin_writing_back, failed};
+use crate::error::Result;
+use crate::sink::Promise;
+
+/// How many bytes are gathered before they are written. More would leave the processor's cache on
+/// the way, less would cost system calls.
+pub const BUFFER_BYTES: usize = 256 << 10;
+
+/// How many bytes are written before the disk is asked to begin with them. Much less makes the
+/// disk's queue the bottleneck, much more leaves the work to the sync at the barrier.
+const WRITE_BACK_BYTES: u64 = 8 << 20;
+
+/// A micro-batch that is being written.
+///
+/// What was appended counts, whatever happens to the disk: bytes stay in the buffer until the
+/// operating system has taken all of them, and are written again at the same place if it took a part.
+pub struct MicroBatch {
+    segment: String,
+    path: PathBuf,
+    file: Arc<File>,
+    buffer: Vec<u8>,
+    /// How many bytes the operating system has taken.
+    written: u64,
+    /// The checksum of those.
+    checksum: crc32fast::Hasher,
+    /// How many of them the disk was asked to begin with.
+    written_back: u64,
+    posts: u64,
+    since: OffsetDateTime,
+    closed: bool,
+}
+
+impl MicroBatch {
+    /// Begins a file, which must not exist. `segment` is the name that it is promised under.
+    ///
+    /// # Errors
+    /// If it can't be made.
+    pub fn begin(path: PathBuf, segment: String, since: OffsetDateTime) -> Result<Self> {
+        let file = File::create_new(&path).map_err(|cause| failed("make", &path, cause))?;
+        Ok(Self {
+            segment,
+            path,
+            file: Arc::new(file),
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            written: 0,
+            checksum: crc32fast::Hasher::new(),
+            written_back: 0,
+            posts: 0,
+            since,
+            closed: false,
+        })
+    }
+
+    /// Appends a post, which is one JSON object on one line. On an error nothing of it counts.
+    ///
+    /// # Errors
+    /// If there was no room for it in the buffer, and the buffer can't be written.
+    pub fn append(&mut self, post: &[u8]) -> Result<()> {
+        debug_assert!(!self.closed, "a closed micro-batch never changes");
+        if self.buffer.len() + post.len() + 2 > BUFFER_BYTES {
+            self.flush()?;
+        }
+        self.buffer.push(if self.posts == 0 { b'[' } else { b',' });
+        self.buffer.extend_from_slice(post);
+        self.posts += 1;
+        Ok(())
+    }
+
+    /// Hands all that was appended to the operating system.
+    ///
+    /// # Errors
+    /// If it doesn't take all of it; then flushing again goes on from the same state.
+    pub fn flush(&mut self) -> Result<()> {
+        let write = self.file.write_all_at(&self.buffer, self.written);
+        write.map_err(|cause| failed("write", &self.path, cause))?;
+        self.checksum.update(&self.buffer);
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES);
+        Ok(())
+    }
+
+    /// Asks the disk to begin with what was written, if that has become much.
+    pub fn begin_writing_back(&mut self) {
+        let bytes = self.written - self.written_back;
+        if bytes >= WRITE_BACK_BYTES || self.closed {
+            begin_writing_back(&self.file, self.written_back, bytes);
+            self.written_back = self.written;
+        }
+    }
+
+    /// Ends the array and hands it to the operating system. May be called again after an error.
+    ///
+    /// # Errors
+    /// If the operating system doesn't take it.
+    pub fn close(&mut self) -> Result<()> {
+        if !self.closed {
+            self.buffer.push(b']');
+            self.closed = true;
+        }
+        self.flush()
+    }
+
+    /// What can be promised: everything that the operating system has taken.
+    pub fn promise(&self) -> Promise {
+        debug_assert!(self.buffer.is_empty(), "what is in the buffer can't be promised");
+        Promise {
+            segment: self.segment.clone(),
+            length: self.written,
+            posts: self.posts,
+            checksum: self.checksum.clone().finalize(),
+            closed: self.closed,
+        }
+    }
+
+    /// How many posts it holds.
+    pub fn posts(&self) -> u64 {
+        self.posts
+    }
+
+    /// Its length in bytes, once it is closed.
+    pub fn length(&self) -> u64 {
+        self.written + self.buffer.len() as u64 + u64::from(!self.closed)
+    }
+
+    /// When it was begun.
+    pub fn since(&self) -> OffsetDateTime {
+        self.since
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file, for whoever syncs it while this goes on writing.
+    pub fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn begin(folder: &tempfile::TempDir) -> MicroBatch {
+        MicroBatch::begin(folder.path().join("0000000"), "p/0000000".into(), OffsetDateTime::UNIX_EPOCH).unwrap()
+    }
+
+    fn promise(length: u64, posts: u64, bytes: &[u8], closed: bool) -> Promise {
+        Promise { segment: "p/0000000".into(), length, posts, checksum: crc32fast::hash(bytes), closed }
+    }
+
+    #[test]
+    fn an_open_file_is_promised_without_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut batch = begin(&folder);
+        batch.append(br#"{"a":1}"#).unwrap();
+        batch.append(br#"{"b":2}"#).unwrap();
+        batch.flush().unwrap();
+        assert_eq!(batch.promise(), promise(16, 2, br#"[{"a":1},{"b":2}"#, false));
+        assert_eq!(batch.length(), 17);
+        batch.close().unwrap();
+        assert_eq!(batch.promise(), promise(17, 2, br#"[{"a":1},{"b":2}]"#, true));
+        assert_eq!(batch.length(), 17);
+        assert_eq!(fs::read(folder.path().join("0000000")).unwrap(), br#"[{"a":1},{"b":2}]"#);
+    }
+
+    #[test]
+    fn a_file_is_never_begun_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = begin(&folder);
+        let second = MicroBatch::begin(folder.path().join("0000000"), "p/0000000".into(), OffsetDateTime::UNIX_EPOCH);
+        let error = second.err().unwrap();
+        assert!(error.chain().contains("0000000"), "{error:?}");
+    }
+
+    /// `/dev/full` takes nothing, as a full disk does.
+    #[test]
+    fn a_full_disk_loses_nothing_and_counts_nothing_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut batch = begin(&folder);
+        let room = batch.file();
+        batch.append(br#"{"a":1}"#).unwrap();
+        batch.file = Arc::new(File::options().write(true).open("/dev/full").unwrap());
+        let large = [b"{\"b\":\"".as_slice(), &vec![b'x'; BUFFER_BYTES], b"\"}"].concat();
+        for _ in 0..3 {
+            let error = batch.append(&large).unwrap_err();
+            assert_eq!(error.kind(), crate::error::Kind::NoRoom);
+            assert!(error.chain().contains("No space left"), "{error:?}");
+        }
+        batch.close().unwrap_err();
+        batch.file = room;
+        batch.close().unwrap();
+        assert_eq!(fs::read(folder.path().join("0000000")).unwrap(), br#"[{"a":1}]"#);
+        assert_eq!(batch.promise(), promise(9, 1, br#"[{"a":1}]"#, true));
+    }
+
+    proptest! {
+        #[test]
+        fn the_promise_is_what_the_file_holds(sizes in prop::collection::vec(0usize..BUFFER_BYTES * 2, 1..20), flush in any::<u32>()) {
+            let folder = tempfile::tempdir().unwrap();
+            let mut batch = begin(&folder);
+            let mut expected = Vec::new();
+            for (i, size) in sizes.iter().enumerate() {
+                let post = format!("{{\"t\":\"{}\"}}", "x".repeat(*size));
+                expected.push(if i == 0 { b'[' } else { b',' });
+                expected.extend_from_slice(post.as_bytes());
+                batch.append(post.as_bytes()).unwrap();
+                if flush >> i & 1 == 1 {
+                    batch.flush().unwrap();
+                    prop_assert_eq!(batch.promise(), promise(expected.len() as u64, i as u64 + 1, &expected, false));
+                }
+            }
+            expected.push(b']');
+            batch.close().unwrap();
+            prop_assert_eq!(batch.promise(), promise(expected.len() as u64, sizes.len() as u64, &expected, true));
+            prop_assert_eq!(fs::read(folder.path().join("0000000")).unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The names of the lake's folders and files, and the boundaries of time that folders begin at.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use time::format_description::StaticFormatDescription;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
+use uuid::Uuid;
+
+/// The boundary in a partition's name: UTC, to the second.
+const BOUNDARY: StaticFormatDescription = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+
+/// How many characters a boundary has, `2015-12-18T00:00:00`.
+const BOUNDARY_CHARS: usize = 19;
+
+/// How many digits the name of a file has.
+const NUMBER_DIGITS: usize = 7;
+
+/// The name of a partition, `<YYYY-MM-DDTHH:MM:SS>-<uuid>`. The UUID is what lets any number of
+/// tasks and processes write one lake without asking each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionName {
+    /// The boundary that the partition began at, UTC; the name keeps the seconds.
+    pub boundary: OffsetDateTime,
+    /// What makes it unique.
+    pub id: Uuid,
+}
+
+impl PartitionName {
+    /// A new partition that begins at this boundary.
+    pub fn begin(boundary: OffsetDateTime) -> Self {
+        Self { boundary, id: Uuid::new_v4() }
+    }
+}
+
+impl fmt::Display for PartitionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let boundary = self.boundary.to_offset(time::UtcOffset::UTC).format(BOUNDARY).map_err(|_| fmt::Error)?;
+        write!(f, "{boundary}-{}", self.id)
+    }
+}
+
+/// Why a text isn't a name of the lake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadName;
+
+impl FromStr for PartitionName {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let (boundary, id) = text.split_at_checked(BOUNDARY_CHARS).ok_or(BadName)?;
+        let id = id.strip_prefix('-').ok_or(BadName)?;
+        let name = Self {
+            boundary: PrimitiveDateTime::parse(boundary, BOUNDARY).map_err(|_| BadName)?.assume_utc(),
+            id: Uuid::try_parse(id).map_err(|_| BadName)?,
+        };
+        // The parsers also take other spellings (upper case, braces), which nothing here writes.
+        if name.to_string() == text { Ok(name) } else { Err(BadName) }
+    }
+}
+
+/// The number of a file within its partition; its name is the number in seven digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileNumber(u32);
+
+impl FileNumber {
+    /// The first file of a partition.
+    pub const FIRST: Self = Self(0);
+
+    /// The last number that seven digits can express. After it a new partition begins.
+    pub const LAST: Self = Self(9_999_999);
+
+    /// The number of the file after this one, unless this is the last.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        (self < Self::LAST).then_some(Self(self.0 + 1))
+    }
+}
+
+impl fmt::Display for FileNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:0NUMBER_DIGITS$}", self.0)
+    }
+}
+
+impl FromStr for FileNumber {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        if text.len() != NUMBER_DIGITS || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(BadName);
+        }
+        text.parse().map(Self).map_err(|_| BadName)
+    }
+}
+
+/// The place of a file in a lake, `<partition>/<number>`: what a lake's promises are named by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Segment {
+    /// The folder.
+    pub partition: PartitionName,
+    /// The file in it.
+    pub number: FileNumber,
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.partition, self.number)
+    }
+}
+
+impl FromStr for Segment {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let (partition, number) = text.split_once('/').ok_or(BadName)?;
+        Ok(Self { partition: partition.parse()?, number: number.parse()? })
+    }
+}
+
+/// The newest multiple of `period` since the Unix epoch that isn't after `time`, in UTC.
+pub fn boundary(time: OffsetDateTime, period: Duration) -> OffsetDateTime {
+    let period = i128::try_from(period.as_nanos()).unwrap_or(i128::MAX).max(1);
+    let since_epoch = time.unix_timestamp_nanos().div_euclid(period) * period;
+    // Only a boundary before the year -9999 is out of range; such a time is its own boundary.
+    OffsetDateTime::from_unix_timestamp_nanos(since_epoch).unwrap_or(time)
+}
+
+/// The boundary of the partitions that begin at `now`, after others that began at `last`: it never
+/// goes back, even where the clock does.
+pub fn next_boundary(now: OffsetDateTime, last: Option<OffsetDateTime>, period: Duration) -> OffsetDateTime {
+    boundary(last.map_or(now, |last| last.max(now)), period)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_partition_prints_as_the_design_says_and_reads_back() {
+        let text = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
+        let name: PartitionName = text.parse().unwrap();
+        assert_eq!(name.boundary, datetime!(2015-12-18 00:00:00 UTC));
+        assert_eq!(name.to_string(), text);
+        let new = PartitionName::begin(datetime!(2026-02-03 04:05:06 +1));
+        assert!(new.to_string().starts_with("2026-02-03T03:05:06-"), "{new}");
+        assert_eq!(new.id.get_version_num(), 4);
+        assert_eq!(new.to_string().parse(), Ok(PartitionName { boundary: datetime!(2026-02-03 03:05:06 UTC), ..new }));
+    }
+
+    #[test]
+    fn what_is_no_partition_is_refused() {
+        for text in [
+            "",
+            "_staging",
+            "2015-12-18T00:00:00",
+            "2015-12-18T00:00:00-",
+            "2015-12-18T00:00:00-AFA5AC3A-e695-4f96-aca2-d24c7527aed7",
+            "2015-12-18T00:00:00-{afa5ac3a-e695-4f96-aca2-d24c7527aed7}",
+            "2015-13-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7",
+            "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7 ",
+            "äöüäöüäöüäöü",
+        ] {
+            assert_eq!(text.parse::<PartitionName>(), Err(BadName), "{text}");
+        }
+    }
+
+    #[test]
+    fn file_numbers_have_seven_digits_and_an_end() {
+        assert_eq!(FileNumber::FIRST.to_string(), "0000000");
+        assert_eq!(FileNumber::FIRST.next().unwrap().to_string(), "0000001");
+        assert_eq!(FileNumber::LAST.to_string(), "9999999");
+        assert_eq!(FileNumber::LAST.next(), None);
+        assert_eq!("0001234".parse(), Ok(FileNumber(1234)));
+        for text in ["", "1", "00000001", "+000001", "000000a", "00000.0"] {
+            assert_eq!(text.parse::<FileNumber>(), Err(BadName), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_segment_stays_below_its_root() {
+        let text = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000042";
+        assert_eq!(text.parse::<Segment>().unwrap().to_string(), text);
+        for text in ["../0000000", "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/../0000000"] {
+            assert_eq!(text.parse::<Segment>(), Err(BadName), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_never_makes_an_older_partition() {
+        let two = datetime!(2026-02-03 02:00:00 UTC);
+        assert_eq!(next_boundary(datetime!(2026-02-03 02:59:59.9 UTC), None, HOUR), two);
+        assert_eq!(next_boundary(datetime!(2026-02-03 01:10:00 UTC), Some(two), HOUR), two);
+        assert_eq!(
+            next_boundary(datetime!(2026-02-03 03:00:00 UTC), Some(two), HOUR),
+            datetime!(2026-02-03 03:00:00 UTC)
+        );
+    }
+
+    #[test]
+    fn boundaries_before_1970_are_floors_too() {
+        assert_eq!(boundary(datetime!(1969-12-31 23:59:59 UTC), HOUR), datetime!(1969-12-31 23:00:00 UTC));
+    }
+
+    proptest! {
+        #[test]
+        fn a_boundary_is_the_newest_multiple_that_is_not_later(seconds in -1i64 << 34..1 << 34, period in 1u64..200_000) {
+            let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+            let period = Duration::from_secs(period);
+            let floor = boundary(time, period);
+            prop_assert!(floor <= time && time < floor + period);
+            prop_assert_eq!(floor.unix_timestamp().rem_euclid(i64::try_from(period.as_secs()).unwrap()), 0);
+            prop_assert_eq!(boundary(floor, period), floor);
+        }
+
+        #[test]
+        fn every_file_number_reads_back(number in 0u32..=9_999_999) {
+            prop_assert_eq!(FileNumber(number).to_string().parse(), Ok(FileNumber(number)));
+        }
+    }
+}

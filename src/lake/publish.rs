@@ -1,0 +1,248 @@
+//! The second phase: what was promised becomes visible, each file whole and once.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::disk::{failed, make_folders, rename_without_replacing, sync_folder};
+use super::names::Segment;
+use super::staging::Place;
+use crate::error::{Error, Result};
+use crate::sink::Promise;
+
+/// Moves closed files from the staging into their partitions, in number order. It can be repeated,
+/// also after a crash in the middle: a file that is in its partition already stays as it is.
+///
+/// # Errors
+/// Transient ones (a full disk), after which it can be repeated; fatal ones if a file isn't what was
+/// promised, is nowhere, or if somebody else wrote one of that name.
+pub fn publish(place: &Place, promises: &[Promise], durable: bool) -> Result<()> {
+    let mut files = promises.iter().filter(|promise| promise.closed).map(named).collect::<Result<Vec<_>>>()?;
+    files.sort_by_key(|(segment, _)| *segment);
+    files.chunk_by(|(a, _), (b, _)| a.partition == b.partition).try_for_each(|files| partition(place, files, durable))
+}
+
+/// A promise whose name was read, so that it can't lead out of the root.
+pub fn named(promise: &Promise) -> Result<(Segment, &Promise)> {
+    let segment = promise.segment.parse().map_err(|_| {
+        Error::fatal(format!("bad segment \"{}\" in a promise: expected <partition>/<number>", promise.segment))
+    })?;
+    Ok((segment, promise))
+}
+
+fn partition(place: &Place, files: &[(Segment, &Promise)], durable: bool) -> Result<()> {
+    let folder = place.root.join(files[0].0.partition.to_string());
+    let mut changed = make_folders(&folder).map_err(|cause| failed("make", &folder, cause))?;
+    let mut found = false;
+    for (segment, promise) in files {
+        found |= file(&place.staged(segment), &place.root.join(segment.to_string()), promise)? == Outcome::Found;
+    }
+    if found {
+        // Whoever published it may have crashed before these were synced.
+        changed.extend([Some(place.root.as_path()), place.root.parent()].into_iter().flatten().map(Path::to_path_buf));
+    }
+    changed.push(folder);
+    // The data comes first, so that no power loss leaves a folder without what it was made for.
+    let sync = |folder: &Path| sync_folder(folder).map_err(|cause| failed("sync", folder, cause));
+    if durable { changed.iter().rev().try_for_each(|folder| sync(folder)) } else { Ok(()) }
+}
+
+/// How a file came to be visible.
+#[derive(PartialEq, Eq)]
+enum Outcome {
+    Moved,
+    Found,
+}
+
+fn file(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
+    match from.metadata() {
+        Ok(found) if found.len() == promise.length => {}
+        Ok(found) => return Err(not_as_promised(from, found.len(), promise)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return published(from, to, promise),
+        Err(error) => return Err(failed("look at", from, error)),
+    }
+    match rename_without_replacing(from, to) {
+        Ok(()) => Ok(Outcome::Moved),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => half_published(from, to),
+        Err(error) => Err(failed("publish", to, error)),
+    }
+}
+
+/// The staged file is gone: then the visible one has to be what was promised.
+fn published(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
+    let (length, checksum) = match measure(to) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(from, to)),
+        Err(error) => return Err(failed("read", to, error)),
+    };
+    if (length, checksum) == (promise.length, promise.checksum) { Ok(Outcome::Found) } else { Err(another_writer(to)) }
+}
+
+/// Both names exist: after a power loss that may be one file, whose old name wasn't removed yet.
+fn half_published(from: &Path, to: &Path) -> Result<Outcome> {
+    let inode = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
+    if inode(from).is_none() || inode(from) != inode(to) {
+        return Err(another_writer(to));
+    }
+    fs::remove_file(from).map_err(|cause| failed("remove", from, cause))?;
+    Ok(Outcome::Found)
+}
+
+/// The length of a file, and the CRC-32 of its bytes.
+///
+/// # Errors
+/// If it can't be read.
+pub fn measure(path: &Path) -> io::Result<(u64, u32)> {
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 256 << 10];
+    let (mut length, mut checksum) = (0, crc32fast::Hasher::new());
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((length, checksum.finalize())),
+            bytes => {
+                length += bytes as u64;
+                checksum.update(&buffer[..bytes]);
+            }
+        }
+    }
+}
+
+fn not_as_promised(path: &Path, length: u64, promise: &Promise) -> Error {
+    let path = path.display();
+    Error::fatal(format!(
+        "\"{path}\" has {length} bytes, but {} were promised: it was changed from outside",
+        promise.length
+    ))
+}
+
+fn gone(from: &Path, to: &Path) -> Error {
+    let (from, to) = (from.display(), to.display());
+    Error::fatal(format!(
+        "a promised file is gone: it is neither staged as \"{from}\" nor published as \"{to}\"; \
+         put it back to either place, or start anew without the old state"
+    ))
+}
+
+fn another_writer(path: &Path) -> Error {
+    Error::fatal(format!(
+        "\"{}\" was written by somebody else: it is not the file that was promised under this name; \
+         move it away and start again",
+        path.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::error::Kind;
+
+    const PARTITION: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
+
+    /// A lake in which the files of these contents are staged and promised.
+    fn staged(contents: &[&str]) -> (TempDir, Place, Vec<Promise>) {
+        let root = tempfile::tempdir().unwrap();
+        let place = Place::new(root.path().into(), root.path(), "run", "lake", 0);
+        fs::create_dir_all(place.staging.join(PARTITION)).unwrap();
+        let promise = |(i, content): (usize, &&str)| {
+            let segment = format!("{PARTITION}/{i:07}");
+            fs::write(place.staging.join(&segment), content).unwrap();
+            let (length, checksum) = (content.len() as u64, crc32fast::hash(content.as_bytes()));
+            Promise { segment, length, posts: 1, checksum, closed: true }
+        };
+        let promises = contents.iter().enumerate().map(promise).collect();
+        (root, place, promises)
+    }
+
+    fn visible(place: &Place) -> Vec<String> {
+        let read = |path: glob::GlobResult| fs::read_to_string(path.unwrap()).unwrap();
+        glob::glob(&format!("{}/2*/*", place.root.display())).unwrap().map(read).collect()
+    }
+
+    const CONTENTS: [&str; 3] = ["[{\"a\":1}]", "[{\"a\":2}]", "[{\"a\":3}]"];
+
+    #[test]
+    fn a_crash_after_any_step_changes_nothing() {
+        for renamed in 0..=3 {
+            let (_root, place, promises) = staged(&CONTENTS);
+            fs::create_dir_all(place.root.join(PARTITION)).unwrap();
+            for promise in &promises[..renamed] {
+                fs::rename(place.staging.join(&promise.segment), place.root.join(&promise.segment)).unwrap();
+            }
+            publish(&place, &promises, true).unwrap();
+            publish(&place, &promises, renamed % 2 == 0).unwrap();
+            assert_eq!(visible(&place), CONTENTS);
+        }
+    }
+
+    #[test]
+    fn a_power_loss_that_kept_both_names_changes_nothing() {
+        let (_root, place, promises) = staged(&CONTENTS);
+        fs::create_dir_all(place.root.join(PARTITION)).unwrap();
+        fs::hard_link(place.staging.join(&promises[1].segment), place.root.join(&promises[1].segment)).unwrap();
+        publish(&place, &promises, true).unwrap();
+        assert_eq!(visible(&place), CONTENTS);
+        assert!(!place.staging.join(&promises[1].segment).exists());
+    }
+
+    #[test]
+    fn an_open_file_is_never_published() {
+        let (_root, place, mut promises) = staged(&CONTENTS[..2]);
+        promises[1].closed = false;
+        publish(&place, &promises, true).unwrap();
+        assert_eq!(visible(&place), CONTENTS[..1]);
+    }
+
+    #[test]
+    fn the_file_of_another_writer_is_never_replaced() {
+        let (_root, place, promises) = staged(&CONTENTS);
+        fs::create_dir_all(place.root.join(PARTITION)).unwrap();
+        fs::write(place.root.join(&promises[0].segment), "[{\"b\":1}]").unwrap();
+        for _ in 0..2 {
+            let error = publish(&place, &promises, true).unwrap_err();
+            assert_eq!(error.kind(), Kind::Fatal);
+            assert!(error.chain().contains("written by somebody else"), "{error:?}");
+            assert_eq!(visible(&place), ["[{\"b\":1}]"]);
+            // The second time the staged file is gone as well.
+            fs::remove_file(place.staging.join(&promises[0].segment)).ok();
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_nowhere_stops_with_what_to_do() {
+        let (_root, place, promises) = staged(&CONTENTS);
+        fs::remove_file(place.staging.join(&promises[1].segment)).unwrap();
+        let error = publish(&place, &promises, true).unwrap_err();
+        assert_eq!(error.kind(), Kind::Fatal);
+        assert!(error.chain().contains("0000001") && error.chain().contains("put it back"), "{error:?}");
+        assert_eq!(visible(&place), CONTENTS[..1], "number order: nothing after it became visible");
+    }
+
+    #[test]
+    fn a_file_that_was_changed_is_never_published() {
+        let (_root, place, promises) = staged(&CONTENTS[..1]);
+        fs::write(place.staging.join(&promises[0].segment), "[]").unwrap();
+        let error = publish(&place, &promises, true).unwrap_err();
+        assert!(error.chain().contains("has 2 bytes, but 9 were promised"), "{error:?}");
+        assert_eq!(visible(&place), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_promise_cannot_lead_out_of_the_root() {
+        let (_root, place, mut promises) = staged(&CONTENTS[..1]);
+        promises[0].segment = "../0000000".into();
+        assert_eq!(publish(&place, &promises, true).unwrap_err().kind(), Kind::Fatal);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_may_be_tried_again() {
+        let (_root, place, promises) = staged(&CONTENTS);
+        fs::write(place.root.join(PARTITION), "in the way").unwrap();
+        assert_eq!(publish(&place, &promises, true).unwrap_err().kind(), Kind::Transient);
+        fs::remove_file(place.root.join(PARTITION)).unwrap();
+        publish(&place, &promises, true).unwrap();
+        assert_eq!(visible(&place), CONTENTS);
+    }
+}

@@ -1,0 +1,167 @@
+//! What a sink's task has written and not yet published: made durable in the first phase, and
+//! published in the second.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use time::OffsetDateTime;
+
+use super::disk::{failed, remove_if_empty, sync_folder};
+use super::names::{PartitionName, Segment};
+use super::publish::publish;
+use crate::error::{Error, Result};
+use crate::sink::{Prepared, Promise};
+
+/// The folder beside the data that holds what isn't visible yet.
+pub const STAGING: &str = "_staging";
+
+/// Where one task of a sink writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The folder that holds the partitions.
+    pub root: PathBuf,
+    /// The task's own folder for what isn't visible yet, on the same file system.
+    pub staging: PathBuf,
+}
+
+impl Place {
+    /// The place of a task whose partitions are in `root`, staged below `lake`. The two differ for
+    /// the dead letters, which have a root of their own inside the lake.
+    pub fn new(root: PathBuf, lake: &Path, run: &str, component: &str, task: usize) -> Self {
+        Self { root, staging: lake.join(STAGING).join(run).join(format!("{component}-{task}")) }
+    }
+
+    /// The folder of a partition while it isn't visible.
+    pub fn staged_partition(&self, partition: &PartitionName) -> PathBuf {
+        self.staging.join(partition.to_string())
+    }
+
+    /// A file while it isn't visible.
+    pub fn staged(&self, segment: &Segment) -> PathBuf {
+        self.staging.join(segment.to_string())
+    }
+
+    /// Removes the staging folders that are empty, up to the one that all runs share.
+    pub fn tidy(&self) {
+        self.staging.ancestors().take(3).for_each(remove_if_empty);
+    }
+}
+
+/// A file that was written and isn't published.
+#[derive(Clone, Debug)]
+pub struct Staged {
+    /// What can be promised of it.
+    pub promise: Promise,
+    /// Where it is.
+    pub path: PathBuf,
+    /// It is opened for the sync if it isn't open any more.
+    pub file: Option<Arc<File>>,
+}
+
+impl Staged {
+    fn sync(&self) -> Result<()> {
+        let file = match &self.file {
+            Some(file) => Arc::clone(file),
+            None => Arc::new(File::open(&self.path).map_err(|cause| failed("open", &self.path, cause))?),
+        };
+        // The kernel may have dropped what it couldn't write, so another sync that succeeds proves nothing.
+        file.sync_data().map_err(|cause| {
+            Error::fatal(format!("can't sync \"{}\", so what was written may be lost", self.path.display()))
+                .because(cause)
+        })
+    }
+}
+
+/// What a sink's jobs know of each other: prepares run beside commits.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Closed files that can be promised and aren't published, in order.
+    promised: Vec<Promise>,
+    /// What the last commit published. A barrier that was underway meanwhile promises it once more.
+    published: BTreeSet<String>,
+    /// Staging folders of partitions that have ended.
+    ended: Vec<PathBuf>,
+    /// Nothing comes any more.
+    last: bool,
+}
+
+/// The ledger as a task's jobs share it.
+pub type SharedLedger = Arc<Mutex<Ledger>>;
+
+/// Locks a ledger. It is never left half-changed, so a panic elsewhere doesn't matter.
+fn lock(ledger: &SharedLedger) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ledger {
+    /// Removes the staging folders that nobody needs any more.
+    fn tidy(&mut self, place: &Place) {
+        self.ended.retain(|folder| std::fs::remove_dir(folder).is_err() && folder.exists());
+        if self.last && self.promised.is_empty() {
+            place.tidy();
+        }
+    }
+}
+
+/// The first phase: everything that a task wrote between two barriers.
+#[derive(Debug)]
+pub struct Prepare {
+    /// Files that were closed, in order.
+    pub closed: Vec<Staged>,
+    /// Folders that have new names in them.
+    pub folders: BTreeSet<PathBuf>,
+    /// The open file, and when it was begun. The promise holds its length at the barrier; the task
+    /// goes on writing into it meanwhile.
+    pub open: Option<(Staged, OffsetDateTime)>,
+    /// Staging folders of partitions that ended.
+    pub ended: Vec<PathBuf>,
+    /// Whether to sync at all.
+    pub durable: bool,
+    /// Nothing comes after this.
+    pub last: bool,
+}
+
+impl Prepare {
+    /// Syncs all of it, and tells what can be promised.
+    ///
+    /// # Errors
+    /// If something can't be synced; it can be tried again unless the error is fatal.
+    pub fn run(&mut self, place: &Place, ledger: &SharedLedger) -> Result<Prepared> {
+        if self.durable {
+            self.sync()?;
+        }
+        let mut ledger = lock(ledger);
+        ledger.promised.extend(self.closed.drain(..).map(|staged| staged.promise));
+        ledger.ended.append(&mut self.ended);
+        ledger.last |= self.last;
+        ledger.tidy(place);
+        let (open, open_since) = self.open.take().unzip();
+        let promises = ledger.promised.iter().cloned().chain(open.map(|open| open.promise)).collect();
+        Ok(Prepared { promises, open_since })
+    }
+
+    fn sync(&self) -> Result<()> {
+        let open = self.open.iter().map(|(open, _)| open);
+        self.closed.iter().chain(open).try_for_each(Staged::sync)?;
+        // Names come last, so that none is ever durable without what it names.
+        self.folders.iter().try_for_each(|folder| sync_folder(folder).map_err(|cause| failed("sync", folder, cause)))
+    }
+}
+
+/// The second phase: publishes files that were promised, but for those that the last one published.
+///
+/// # Errors
+/// As [`publish`].
+pub fn commit(place: &Place, ledger: &SharedLedger, promises: &[Promise], durable: bool) -> Result<()> {
+    let published = lock(ledger).published.clone();
+    let new: Vec<_> = promises.iter().filter(|promise| !published.contains(&promise.segment)).cloned().collect();
+    publish(place, &new, durable)?;
+    let mut ledger = lock(ledger);
+    ledger.published = promises.iter().map(|promise| promise.segment.clone()).collect();
+    let Ledger { promised, published, .. } = &mut *ledger;
+    promised.retain(|promise| !published.contains(&promise.segment));
+    ledger.tidy(place);
+    Ok(())
+}

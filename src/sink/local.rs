@@ -1,0 +1,253 @@
+//! `Local`: writes posts into a lake in a folder.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Barrier, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
+use crate::bolt::Problem;
+use crate::error::{Error, Result};
+use crate::lake::staging::Place;
+use crate::lake::writer::{Start, Writer};
+use crate::registry::Component;
+use crate::tuple::{Fields, Tuple};
+use crate::value::Value;
+
+/// Writes posts into a lake in a folder: `<root>/<boundary>-<uuid>/0000000`, each file one JSON array.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Local {
+    /// The folder of the lake. It is made if it is missing; any number of tasks and processes may
+    /// write into one.
+    pub root: PathBuf,
+}
+
+impl Component for Local {
+    const NAME: &'static str = "Local";
+    const GUARANTEE: &'static str = "each post of a completed checkpoint is in exactly one file, synced and never torn; \
+         a file becomes visible whole, when the checkpoint after its close is complete";
+}
+
+impl Local {
+    fn absolute_root(&self) -> Result<PathBuf> {
+        std::path::absolute(&self.root)
+            .map_err(|cause| Error::fatal(format!("bad root \"{}\"", self.root.display())).because(cause))
+    }
+}
+
+impl SinkConfig for Local {
+    fn check(&self, inputs: &[Fields]) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        if self.root.as_os_str().is_empty() {
+            problems.push(Problem { field: "root", what: "expected a folder, found nothing".into(), candidates: None });
+        }
+        problems.extend(inputs.iter().filter(|fields| fields.position(POST).is_none()).map(no_post));
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
+        let root = self.absolute_root()?;
+        let mut sink = LocalSink::new(root.clone(), &root, context)?;
+        // A folder that can't be written should stop the start, not the first post.
+        sink.writer.make_staging()?;
+        Ok(Box::new(sink))
+    }
+
+    fn lake_root(&self) -> Option<PathBuf> {
+        self.absolute_root().ok()
+    }
+}
+
+/// The sink of what no component took: a lake inside the lake (or inside the topology's state).
+pub(crate) struct DeadLetters {
+    /// The root of the lake.
+    pub root: PathBuf,
+}
+
+impl SinkConfig for DeadLetters {
+    fn check(&self, inputs: &[Fields]) -> Result<(), Vec<Problem>> {
+        Local { root: self.root.clone() }.check(inputs)
+    }
+
+    fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(LocalSink::new(self.root.join("_dead"), &self.root, context)?))
+    }
+}
+
+/// The field that is written.
+const POST: &str = "post";
+
+fn no_post(fields: &Fields) -> Problem {
+    let what = format!(
+        "Local writes the field \"{POST}\", but this input declares {fields}; take the input from a source of posts, \
+         or name a field \"{POST}\" where it is emitted"
+    );
+    Problem { field: "inputs", what, candidates: None }
+}
+
+/// One task that writes a lake.
+struct LocalSink {
+    writer: Writer,
+    /// The position of the post, for each input.
+    positions: Vec<usize>,
+}
+
+impl LocalSink {
+    /// The sink of one task whose partitions are in `root` and staged below the lake's own root. The
+    /// two differ for the dead letters, which are in `<lake>/_dead`. Nothing is made on the disk
+    /// before the first post.
+    fn new(root: PathBuf, lake: &Path, context: SinkContext) -> Result<Self> {
+        let position = |fields: &Fields| fields.position(POST).ok_or_else(|| Error::fatal(no_post(fields).what));
+        let positions = context.inputs.iter().map(position).collect::<Result<_>>()?;
+        let place = Place::new(root, lake, &context.run, &context.component, context.task);
+        let start = Start {
+            limits: context.micro_batch,
+            boundary: context.boundary,
+            durable: context.durable,
+            clock: context.clock,
+        };
+        Ok(Self { writer: Writer::new(place, start), positions })
+    }
+}
+
+impl Sink for LocalSink {
+    fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
+        self.writer.write(&one_line(tuple.value(self.positions[tuple.input]))?)
+    }
+
+    fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
+        self.writer.prepare(barrier)
+    }
+
+    fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
+        self.writer.commit(promises)
+    }
+}
+
+/// The post's bytes. JSON that isn't known to be a post has to be an object, and loses its line
+/// breaks, which can only be outside of its strings.
+fn one_line(value: &Value) -> Result<Cow<'_, [u8]>> {
+    match value {
+        Value::Post(post) => Ok(Cow::Borrowed(post)),
+        Value::Json(json) if json.first() == Some(&b'{') => match memchr::memchr2(b'\n', b'\r', json) {
+            None => Ok(Cow::Borrowed(json)),
+            Some(_) => Ok(json.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect()),
+        },
+        _ => Err(Error::rejected(format!("expected a post or a JSON object in the field \"{POST}\""))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::error::Kind;
+    use crate::topology::MicroBatch;
+
+    fn context(inputs: Vec<Fields>, task: usize) -> SinkContext {
+        SinkContext {
+            component: "lake".into(),
+            task,
+            run: "run".into(),
+            inputs,
+            micro_batch: MicroBatch::default(),
+            boundary: datetime!(2026-02-03 12:00:00 UTC),
+            durable: true,
+            clock: ManualClock::at(datetime!(2026-02-03 12:34:56 UTC)),
+        }
+    }
+
+    fn last_barrier() -> Barrier {
+        let boundary = datetime!(2026-02-03 12:00:00 UTC);
+        Barrier { epoch: 1, now: datetime!(2026-02-03 12:34:57 UTC), boundary, last: true, durable: true }
+    }
+
+    fn finish(sink: &mut dyn Sink) {
+        let prepared = sink.prepare(&last_barrier()).unwrap()().unwrap();
+        sink.commit(prepared.promises)().unwrap();
+    }
+
+    fn files(root: &Path) -> Vec<String> {
+        let pattern = format!("{}/*/*", root.display());
+        glob::glob(&pattern).unwrap().map(|path| fs::read_to_string(path.unwrap()).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_field_named_post_is_written_from_each_input() {
+        let root = tempfile::tempdir().unwrap();
+        let local = Local { root: root.path().into() };
+        let inputs = vec![Fields::of_posts(), Fields::new(["score", "post"])];
+        local.check(&inputs).unwrap();
+        let mut sink = local.build(context(inputs, 0)).unwrap();
+        let post = |text: &'static str| Value::Json(Bytes::from_static(text.as_bytes()));
+        sink.write(Tuple { values: &[post("{\"tweet\":1}"), Value::Null, Value::Null], input: 0 }).unwrap();
+        sink.write(Tuple { values: &[Value::Int(1), post("{\"tweet\":\r\n2}")], input: 1 }).unwrap();
+        let error = sink.write(Tuple { values: &[Value::Null, Value::from("{}")], input: 1 }).unwrap_err();
+        assert_eq!(error.kind(), Kind::Rejected);
+        finish(sink.as_mut());
+        assert_eq!(files(root.path()), ["[{\"tweet\":1},{\"tweet\":  2}]"]);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "the staging is gone");
+    }
+
+    #[test]
+    fn an_input_without_posts_is_a_problem_that_says_what_to_do() {
+        let problems = Local { root: PathBuf::new() }.check(&[Fields::new(["word", "count"])]).unwrap_err();
+        assert_eq!(problems.iter().map(|problem| problem.field).collect::<Vec<_>>(), ["root", "inputs"]);
+        assert!(problems[1].what.contains(r#"declares "word", "count"; take the input"#), "{}", problems[1].what);
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_made_stops_the_start() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        let error = Local { root: root.path().join("file") }.build(context(vec![Fields::of_posts()], 0)).err().unwrap();
+        assert!(error.chain().contains("file/_staging/run/lake-0"), "{error:?}");
+    }
+
+    #[test]
+    fn many_tasks_write_one_root_without_knowing_of_each_other() {
+        let root = tempfile::tempdir().unwrap();
+        let local = Arc::new(Local { root: root.path().join("new/lake") });
+        let threads: Vec<_> = (0..8)
+            .map(|task| {
+                let local = Arc::clone(&local);
+                std::thread::spawn(move || {
+                    let mut sink = local.build(context(vec![Fields::of_posts()], task)).unwrap();
+                    for i in 0..100 {
+                        let post = Value::Json(format!("{{\"tweet\":{}}}", task * 100 + i).into());
+                        sink.write(Tuple { values: &[post], input: 0 }).unwrap();
+                    }
+                    finish(sink.as_mut());
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let files = files(&local.root);
+        assert_eq!(files.len(), 8);
+        assert_eq!(files.iter().map(|file| file.matches("tweet").count()).sum::<usize>(), 800);
+        assert_eq!(fs::read_dir(&local.root).unwrap().count(), 8, "nothing but partitions is left");
+    }
+
+    #[test]
+    fn dead_letters_have_a_root_of_their_own_and_the_lakes_staging() {
+        let lake = tempfile::tempdir().unwrap();
+        let (dead, config) = (lake.path().join("_dead"), DeadLetters { root: lake.path().into() });
+        let mut sink = config.build(context(vec![Fields::new(["post"])], 0)).unwrap();
+        finish(sink.as_mut());
+        assert_eq!(fs::read_dir(lake.path()).unwrap().count(), 0, "without dead letters there is no folder");
+        let mut sink = config.build(context(vec![Fields::new(["post"])], 0)).unwrap();
+        sink.write(Tuple { values: &[Value::Json("{\"post\":1}".into())], input: 0 }).unwrap();
+        assert!(lake.path().join("_staging/run/lake-0").is_dir() && !dead.exists());
+        finish(sink.as_mut());
+        assert_eq!(files(&dead), ["[{\"post\":1}]"]);
+        assert_eq!(fs::read_dir(lake.path()).unwrap().count(), 1);
+    }
+}
