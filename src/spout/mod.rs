@@ -1,5 +1,7 @@
 //! Spouts: components that make tuples from outside.
 
+pub mod lines;
+
 use async_trait::async_trait;
 
 use crate::error::Result;
@@ -10,7 +12,7 @@ pub use crate::engine::SpoutOutput;
 
 /// The room's registry: one line for each spout.
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry
+    registry.spout::<lines::Lines>()
 }
 
 /// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.
