@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 /// with larger ones what is in flight no longer fits into the processor's cache.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// A pipe gives no more than this in one go (its own capacity on Linux).
+/// A pipe gives no more than this in one go (its own capacity on Linux). Widening it to a whole chunk
+/// gained nothing.
 const PIPE_CHUNK_BYTES: usize = 64 << 10;
 
 /// How many chunks wait for the spout. One is enough to overlap reading with checking; each further
@@ -176,26 +177,29 @@ struct Source {
     file: File,
     /// Whether it is an ordinary file, and not a pipe, a terminal or standard input.
     seekable: bool,
+    chunk_bytes: usize,
     /// How many bytes of it were read or skipped.
     offset: u64,
 }
 
 impl Source {
     fn open(path: &str) -> io::Result<Self> {
-        if path == STANDARD_INPUT {
-            let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-            return Ok(Self { file, seekable: false, offset: 0 });
-        }
-        let file = File::open(path)?;
-        let seekable = file.metadata()?.is_file();
-        Ok(Self { file, seekable, offset: 0 })
+        let file = match path {
+            STANDARD_INPUT => File::from(io::stdin().as_fd().try_clone_to_owned()?),
+            path => File::open(path)?,
+        };
+        let ordinary = file.metadata()?.is_file();
+        let chunk_bytes = if ordinary { CHUNK_BYTES } else { PIPE_CHUNK_BYTES };
+        Ok(Self { file, seekable: ordinary && path != STANDARD_INPUT, chunk_bytes, offset: 0 })
     }
 
     /// The next chunk, or `None` at the end.
     fn next(&mut self) -> io::Result<Option<Bytes>> {
-        let mut chunk = Vec::with_capacity(if self.seekable { CHUNK_BYTES } else { PIPE_CHUNK_BYTES });
+        let mut chunk = Vec::with_capacity(self.chunk_bytes);
         let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.file, spare_capacity(&mut chunk)))?;
         self.offset += length as u64;
+        // A pipe may give a line at a time, and each line keeps its whole chunk in memory.
+        chunk.shrink_to_fit();
         Ok(if length == 0 { None } else { Some(chunk.into()) })
     }
 
