@@ -12,6 +12,9 @@ pub enum Kind {
     Rejected,
     /// Nothing helps: the topology stops.
     Fatal,
+    /// The local disk is full, or no file can be opened: the engine waits and tries again for as
+    /// long as it takes, whatever `on_error` says, and tells so.
+    NoRoom,
 }
 
 /// An error with a sentence for a person: lowercase, no full stop, names in double quotes,
@@ -39,6 +42,21 @@ impl Error {
     /// An error that stops the topology.
     pub fn fatal(what: impl Into<String>) -> Self {
         Self::new(Kind::Fatal, what)
+    }
+
+    /// An error that ends when somebody makes room on this machine's disk.
+    pub fn no_room(what: impl Into<String>) -> Self {
+        Self::new(Kind::NoRoom, what)
+    }
+
+    /// An error of the local file system: [`Kind::NoRoom`] for a full disk, an exceeded quota and
+    /// too many open files, else [`Kind::Transient`]. `what` names the operation and the path.
+    pub fn file(what: impl Into<String>, source: std::io::Error) -> Self {
+        use rustix::io::Errno;
+        let errno = source.raw_os_error().map(Errno::from_raw_os_error);
+        let full = [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::NFILE];
+        let kind = if errno.is_some_and(|errno| full.contains(&errno)) { Kind::NoRoom } else { Kind::Transient };
+        Self::new(kind, what).because(source)
     }
 
     fn new(kind: Kind, what: impl Into<String>) -> Self {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use compact_str::CompactString;
 
-use crate::post::Post;
+use crate::post::{DEPTH_MAX, Post};
 
 /// Text of a tuple: up to 24 bytes are held in place, without an allocation.
 pub type Text = CompactString;
@@ -58,6 +58,7 @@ impl Value {
     }
 
     /// What this value weighs in a batch, in bytes: its own size and that of what it points to.
+    #[inline]
     pub fn weight(&self) -> usize {
         size_of::<Self>()
             + match self {
@@ -81,7 +82,7 @@ impl Value {
     }
 
     /// The bits that stand for a float in comparisons and hashes.
-    fn float_bits(number: f64) -> u64 {
+    pub(crate) fn float_bits(number: f64) -> u64 {
         if number.is_nan() { f64::NAN.to_bits() } else { (number + 0.0).to_bits() }
     }
 }
@@ -159,5 +160,190 @@ impl From<Text> for Value {
 impl From<Post> for Value {
     fn from(value: Post) -> Self {
         Self::Post(value)
+    }
+}
+
+// What stands before a value in its encoding. The numbers are in state that was saved: a new kind
+// of value gets a new number, and none is used twice.
+const NULL: u8 = 0;
+const FALSE: u8 = 1;
+const TRUE: u8 = 2;
+const INT: u8 = 3;
+const FLOAT: u8 = 4;
+const TEXT: u8 = 5;
+const LIST: u8 = 6;
+const JSON: u8 = 7;
+const POST: u8 = 8;
+
+/// Appends values in a compact encoding for state that is saved. Each value is a tag byte and what
+/// belongs to it: a whole number as zigzag LEB128; a float as its 8 bytes, little endian;
+/// text, JSON and posts as a length (LEB128) and the bytes; a list as its length and its values.
+/// Values that are equal have the same encoding, so it can stand for a key.
+pub fn encode<'a>(values: impl IntoIterator<Item = &'a Value>, into: &mut Vec<u8>) {
+    for value in values {
+        match value {
+            Value::Null => into.push(NULL),
+            Value::Bool(false) => into.push(FALSE),
+            Value::Bool(true) => into.push(TRUE),
+            Value::Int(number) => {
+                into.push(INT);
+                encode_length(((number << 1) ^ (number >> 63)).cast_unsigned(), into);
+            }
+            Value::Float(number) => {
+                into.push(FLOAT);
+                into.extend_from_slice(&Value::float_bits(*number).to_le_bytes());
+            }
+            Value::Text(text) => encode_bytes(TEXT, text.as_bytes(), into),
+            Value::List(values) => {
+                into.push(LIST);
+                encode_length(values.len() as u64, into);
+                encode(values.iter(), into);
+            }
+            Value::Json(bytes) => encode_bytes(JSON, bytes, into),
+            Value::Post(post) => encode_bytes(POST, post, into),
+        }
+    }
+}
+
+fn encode_bytes(tag: u8, bytes: &[u8], into: &mut Vec<u8>) {
+    into.push(tag);
+    encode_length(bytes.len() as u64, into);
+    into.extend_from_slice(bytes);
+}
+
+fn encode_length(mut number: u64, into: &mut Vec<u8>) {
+    while number >= 0x80 {
+        into.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    into.push(number as u8);
+}
+
+/// Reads back all values that [`encode`] wrote; `None` if it didn't write these bytes.
+pub fn decode(mut bytes: &[u8]) -> Option<Vec<Value>> {
+    let mut values = Vec::new();
+    while !bytes.is_empty() {
+        values.push(decode_one(&mut bytes, DEPTH_MAX)?);
+    }
+    Some(values)
+}
+
+/// `depth` is how many lists may still stand inside each other: damaged state must not end the stack.
+fn decode_one(bytes: &mut &[u8], depth: usize) -> Option<Value> {
+    let tag = bytes.split_off_first()?;
+    Some(match *tag {
+        NULL => Value::Null,
+        FALSE => Value::Bool(false),
+        TRUE => Value::Bool(true),
+        INT => {
+            let number = decode_length(bytes)?;
+            Value::Int((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+        }
+        FLOAT => Value::Float(f64::from_le_bytes(bytes.split_off(..8)?.try_into().ok()?)),
+        TEXT => Value::Text(std::str::from_utf8(decode_bytes(bytes)?).ok()?.into()),
+        LIST => {
+            let length = decode_length(bytes)?;
+            let depth = depth.checked_sub(1)?;
+            Value::List((0..length).map(|_| decode_one(bytes, depth)).collect::<Option<_>>()?)
+        }
+        JSON => Value::Json(Bytes::copy_from_slice(decode_bytes(bytes)?)),
+        POST => match decode_bytes(bytes)? {
+            raw @ [b'{', .., b'}'] => Value::Post(Post::trusted(Bytes::copy_from_slice(raw))),
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+fn decode_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(decode_length(bytes)?).ok()?;
+    bytes.split_off(..length)
+}
+
+fn decode_length(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = *bytes.split_off_first()?;
+        let bits = u64::from(byte & 0x7f);
+        if (bits << shift) >> shift != bits {
+            return None;
+        }
+        number |= bits << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Any value, nested a little.
+    pub(crate) fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::Int),
+            prop::num::f64::ANY.prop_map(Value::Float),
+            ".{0,40}".prop_map(Value::from),
+            any::<Vec<u8>>().prop_map(|raw| Value::Json(raw.into())),
+            "[a-z]{0,40}".prop_map(|id| Value::Post(Post::trusted(format!(r#"{{"tweet":{{"id":"{id}"}}}}"#).into()))),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| prop::collection::vec(inner, 0..4).prop_map(|v| Value::List(v.into())))
+    }
+
+    fn encoded(values: &[Value]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(values, &mut bytes);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_reads_back(values in prop::collection::vec(any_value(), 0..5)) {
+            prop_assert_eq!(decode(&encoded(&values)), Some(values));
+        }
+
+        #[test]
+        fn a_detached_value_is_the_same_value(value in any_value()) {
+            prop_assert_eq!(value.detached(), value);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(0_u8..12, 0..200)) {
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn an_encoding_that_was_cut_is_refused(value in any_value(), at in any::<prop::sample::Index>()) {
+            let bytes = encoded(&[value]);
+            let cut = at.index(bytes.len());
+            prop_assert!(cut == 0 || decode(&bytes[..cut]).is_none());
+        }
+    }
+
+    #[test]
+    fn equal_floats_have_one_encoding() {
+        assert_eq!(encoded(&[Value::Float(0.0)]), encoded(&[Value::Float(-0.0)]));
+        assert_eq!(encoded(&[Value::Float(f64::NAN)]), encoded(&[Value::Float(-f64::NAN)]));
+    }
+
+    #[test]
+    fn small_values_take_few_bytes() {
+        assert_eq!(encoded(&["storm".into(), Value::Int(-1)]), b"\x05\x05storm\x03\x01");
+    }
+
+    #[test]
+    fn damaged_encodings_are_refused_and_the_stack_is_safe() {
+        let endless_list = [LIST, 1].repeat(100_000);
+        let many = [&[LIST][..], &[0xff; 9], &[1]].concat();
+        let long = [&[INT][..], &[0xff; 10], &[1]].concat();
+        for damaged in [&endless_list[..], &many, &long, &[INT], &[POST, 1, b'{'], &[TEXT, 1, 0xff], &[99]] {
+            assert_eq!(decode(damaged), None);
+        }
     }
 }

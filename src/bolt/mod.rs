@@ -6,9 +6,17 @@ use crate::tuple::{Fields, Streams, Tuple};
 
 pub use crate::engine::Output;
 
+mod count;
+mod keyed;
+mod words;
+
+pub use count::Count;
+pub use keyed::{KeyState, KeyedState};
+pub use words::Words;
+
 /// The room's registry: one line for each bolt.
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry
+    registry.bolt::<Words>().bolt::<Count>()
 }
 
 /// What is wrong with a component's configuration, found by the component itself.

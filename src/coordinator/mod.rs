@@ -1,1 +1,7 @@
-//! coordinator
+//! WHEN things happen: a pure state machine, and the thin actor around it.
+
+mod actor;
+mod machine;
+
+pub use actor::{Begin, ControlStatus, CoordinatorActor, Stop, TaskLine};
+pub use machine::{Action, Event, Machine, Policy, TaskRole};

@@ -23,6 +23,11 @@ pub(crate) fn register(registry: Registry) -> Registry {
     registry.sink::<Stdout>().sink::<Null>()
 }
 
+/// The sink for the dead letters of a topology, under the root of its lake or state.
+pub(crate) fn dead_letters(_root: PathBuf) -> std::sync::Arc<dyn SinkConfig> {
+    std::sync::Arc::new(null::Null::default())
+}
+
 /// The marker that divides one epoch from the next, as a sink sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Barrier {
@@ -65,9 +70,10 @@ pub struct Prepared {
     pub open_since: Option<OffsetDateTime>,
 }
 
-/// Work that waits for a disk or a server. The engine runs a task's jobs one after the other, in the
-/// order in which they were made, on a thread beside the task's, so that they overlap with writing.
-pub type Job<T> = Box<dyn FnOnce() -> Result<T> + Send>;
+/// Work that waits for a disk or a server. The engine runs it on a thread beside the task's, so that
+/// it overlaps with writing: prepares one after the other, and commits one after the other. It is
+/// repeatable, and is called again after a transient error or while there is no room.
+pub type Job<T> = Box<dyn FnMut() -> Result<T> + Send>;
 
 /// What a sink's task is made with.
 #[derive(Clone)]

@@ -1,11 +1,15 @@
 //! WHAT runs: a topology, checked, with every name resolved. Pure: nothing here does I/O (but
 //! reading topology files) or reads a clock.
 
+mod plan;
+
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 use crate::registry::{Config, Role};
 use crate::tuple::{StreamId, Streams};
+
+pub use plan::{Plan, TaskPlan};
 
 /// A topology that can't be wrong: `file → check → Topology`.
 #[derive(Clone)]

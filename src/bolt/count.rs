@@ -1,0 +1,186 @@
+//! `Count`: how often the same values came.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::bolt::keyed::KeyedState;
+use crate::bolt::{Bolt, BoltConfig, Output, Problem, StateChange};
+use crate::error::{Error, Result};
+use crate::registry::Component;
+use crate::tuple::{Fields, Streams, Tuple};
+use crate::value::Value;
+
+/// Counts how often the same values of some fields came, and emits for every tuple these values and
+/// `count`, their count so far. With more than one task, group by the same fields.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Count {
+    /// The fields whose values are counted together, such as `["word"]`; every input must have them.
+    pub fields: Vec<String>,
+}
+
+impl Component for Count {
+    const NAME: &'static str = "Count";
+    const GUARANTEE: &'static str =
+        "the counts are part of every checkpoint: after a restart each tuple has been counted once";
+}
+
+/// The field that is added to the counted ones.
+const COUNT: &str = "count";
+
+impl Count {
+    fn problem(what: String) -> Problem {
+        Problem { field: "fields", what, candidates: None }
+    }
+
+    /// What is wrong with the fields, whatever the inputs are.
+    fn problems_of_its_own(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.fields.is_empty() {
+            problems.push(Self::problem("expected at least one field to count by, found none".into()));
+        }
+        for (i, field) in self.fields.iter().enumerate() {
+            if field == COUNT {
+                problems.push(Self::problem(format!(
+                    "field \"{COUNT}\" can't be counted by: it is the name of what is emitted"
+                )));
+            }
+            // Told once for a name, however often it is repeated.
+            if self.fields[..i].iter().filter(|earlier| *earlier == field).count() == 1 {
+                problems.push(Self::problem(format!("expected each field once, found \"{field}\" again")));
+            }
+        }
+        problems
+    }
+
+    /// Fields that some input doesn't have; each is told once.
+    fn problems_of_the_inputs(&self, inputs: &[Fields]) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (i, field) in self.fields.iter().enumerate() {
+            let lacks = inputs.iter().find(|input| input.position(field).is_none());
+            if let Some(input) = lacks.filter(|_| !self.fields[..i].contains(field)) {
+                problems.push(Problem {
+                    field: "fields",
+                    what: format!("counts by \"{field}\", but an input declares {input}"),
+                    candidates: Some((field.clone(), input.names().to_vec())),
+                });
+            }
+        }
+        problems
+    }
+}
+
+impl BoltConfig for Count {
+    fn streams(&self, inputs: &[Fields]) -> Result<Streams, Vec<Problem>> {
+        let mut problems = self.problems_of_its_own();
+        problems.extend(self.problems_of_the_inputs(inputs));
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let emitted = self.fields.iter().map(String::as_str).chain([COUNT]);
+        Ok(Streams::default_with(Fields::new(emitted)))
+    }
+
+    fn build(&self, inputs: &[Fields]) -> Result<Box<dyn Bolt>> {
+        Ok(Box::new(Counter::of(self, inputs)?))
+    }
+}
+
+struct Counter {
+    /// For each input, where the counted fields are.
+    positions: Vec<Box<[usize]>>,
+    counts: KeyedState<i64>,
+}
+
+impl Counter {
+    fn of(config: &Count, inputs: &[Fields]) -> Result<Self> {
+        let positions = |input: &Fields| {
+            let position = |field: &String| {
+                let lacks = || Error::fatal(format!("counts by \"{field}\", but an input declares {input}"));
+                input.position(field).ok_or_else(lacks)
+            };
+            config.fields.iter().map(position).collect()
+        };
+        Ok(Self { positions: inputs.iter().map(positions).collect::<Result<_>>()?, counts: KeyedState::default() })
+    }
+
+    fn count(&mut self, tuple: Tuple<'_>) -> i64 {
+        let key = self.positions[tuple.input].iter().map(|position| tuple.value(*position));
+        let count = self.counts.get_or_insert(key, || 0);
+        *count += 1;
+        *count
+    }
+}
+
+impl Bolt for Counter {
+    fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()> {
+        let count = self.count(tuple);
+        let key = self.positions[tuple.input].iter().map(|position| tuple.value(*position).clone());
+        out.emit(key.chain([Value::Int(count)]));
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Vec<StateChange> {
+        self.counts.snapshot()
+    }
+
+    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.counts.restore(key, value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(fields: &[&str]) -> Count {
+        Count { fields: fields.iter().map(|field| (*field).to_owned()).collect() }
+    }
+
+    fn whats(fields: &[&str], inputs: &[Fields]) -> Vec<String> {
+        let problems = count(fields).streams(inputs).unwrap_err();
+        assert!(problems.iter().all(|problem| problem.field == "fields"));
+        problems.into_iter().map(|problem| problem.what).collect()
+    }
+
+    #[test]
+    fn emits_the_counted_fields_and_their_count() {
+        let input = Fields::new(["lang", "word"]);
+        let streams = count(&["word", "lang"]).streams(&[input]).unwrap();
+        assert_eq!(streams, Streams::default_with(Fields::new(["word", "lang", "count"])));
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let inputs = [Fields::new(["word"]), Fields::new(["wort", "lang"])];
+        assert_eq!(
+            whats(&["word", "count", "word", "word"], &inputs),
+            [
+                "field \"count\" can't be counted by: it is the name of what is emitted",
+                "expected each field once, found \"word\" again",
+                "counts by \"word\", but an input declares \"wort\", \"lang\"",
+                "counts by \"count\", but an input declares \"word\"",
+            ]
+        );
+        assert_eq!(whats(&[], &inputs), ["expected at least one field to count by, found none"]);
+    }
+
+    #[test]
+    fn the_valid_names_are_those_of_the_input_that_lacks_the_field() {
+        let problems = count(&["wrod"]).streams(&[Fields::new(["word", "lang"])]).unwrap_err();
+        assert_eq!(problems[0].candidates, Some(("wrod".into(), vec!["word".into(), "lang".into()])));
+    }
+
+    #[test]
+    fn the_same_values_are_counted_together_wherever_they_stand() {
+        let inputs = [Fields::new(["word", "n"]), Fields::new(["n", "other", "word"])];
+        let mut counter = Counter::of(&count(&["n", "word"]), &inputs).unwrap();
+        let one = [Value::from("storm"), Value::Int(1)];
+        let same = [Value::Int(1), Value::Null, Value::from("storm")];
+        let other = [Value::Int(2), Value::Null, Value::from("storm")];
+        assert_eq!(counter.count(Tuple { values: &one, input: 0 }), 1);
+        assert_eq!(counter.count(Tuple { values: &same, input: 1 }), 2);
+        assert_eq!(counter.count(Tuple { values: &other, input: 1 }), 1);
+        assert_eq!(counter.count(Tuple { values: &one, input: 0 }), 3);
+    }
+}

@@ -1,0 +1,244 @@
+//! The actors of bolts: one that shares an executor with others, and one with a thread of its own.
+//! Both are thin: they give their task a turn when it is woken, and do as it says next.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message, SyncContext,
+    fut::wrap_future,
+};
+
+use super::channel::{TaskHandle, WakeUp};
+use super::control::Control;
+use super::report::{Report, Reporter};
+use super::task::{BoltTask, Next};
+use super::wake::Need;
+use crate::sink::Promise;
+
+/// Another turn is due: the task's own message to itself.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Turn;
+
+/// A wait is over.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct TimeOver;
+
+/// A task and what its actor knows of it.
+pub struct Shell {
+    task: Option<BoltTask>,
+    handle: Arc<TaskHandle>,
+    reporter: Reporter,
+    /// A turn or a pause is pending: a wake has nothing to add to it.
+    pending: bool,
+}
+
+/// What an actor does after a turn.
+enum After {
+    Turn,
+    Wait(Duration),
+    Nothing,
+}
+
+impl Shell {
+    /// Of a task that hasn't had its first turn.
+    pub fn new(task: BoltTask, handle: Arc<TaskHandle>) -> Self {
+        let reporter = task.reporter.clone();
+        Self { task: Some(task), handle, reporter, pending: false }
+    }
+
+    fn woken(&mut self) -> After {
+        // What woke it may have been the end of a wait, and not somebody who took its need.
+        self.handle.is_awake();
+        if self.pending { After::Nothing } else { self.turn() }
+    }
+
+    fn due(&mut self) -> After {
+        self.pending = false;
+        self.turn()
+    }
+
+    fn time_over(&mut self) -> After {
+        if let Some(task) = &mut self.task {
+            task.flush();
+        }
+        self.pending = false;
+        self.woken()
+    }
+
+    fn turn(&mut self) -> After {
+        let Some(task) = &mut self.task else { return After::Nothing };
+        let next = match catch_unwind(AssertUnwindSafe(|| task.turn())) {
+            Ok(next) => next,
+            Err(panic) => {
+                self.reporter.send(Report::Panicked(panic_message(panic.as_ref())));
+                self.task = None;
+                return After::Nothing;
+            }
+        };
+        let after = match next {
+            Next::Turn => After::Turn,
+            Next::Sleep(need) if self.handle.sleep_unless(need, || task.finds(need)) => After::Nothing,
+            Next::SleepAtMost(time) if self.handle.sleep_unless(Need::Input, || task.finds(Need::Input)) => {
+                return After::Wait(time);
+            }
+            Next::Sleep(_) | Next::SleepAtMost(_) => After::Turn,
+            Next::Pause(time) => After::Wait(time),
+            Next::End => After::Nothing,
+        };
+        self.pending = !matches!(after, After::Nothing);
+        after
+    }
+
+    fn commit(&mut self, promises: Vec<Promise>) {
+        let Some(task) = &mut self.task else { return };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task.commit(promises))) {
+            self.reporter.send(Report::Panicked(panic_message(panic.as_ref())));
+            self.task = None;
+        }
+    }
+}
+
+/// What a panic said.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
+}
+
+/// A bolt's task that shares an executor with others.
+pub struct BoltActor(pub Shell);
+
+impl BoltActor {
+    fn after(after: After, ctx: &mut Context<Self>) {
+        match after {
+            // A real yield: whatever else is ready on this executor goes first.
+            After::Turn => {
+                let turn = wrap_future::<_, Self>(tokio::task::yield_now());
+                ctx.spawn(turn.map(|(), actor, ctx| {
+                    let after = actor.0.due();
+                    Self::after(after, ctx);
+                }));
+            }
+            After::Wait(time) => {
+                ctx.run_later(time, |actor, ctx| {
+                    let after = actor.0.time_over();
+                    Self::after(after, ctx);
+                });
+            }
+            After::Nothing => {}
+        }
+    }
+}
+
+impl Actor for BoltActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<WakeUp> for BoltActor {
+    type Result = ();
+
+    fn handle(&mut self, _: WakeUp, ctx: &mut Self::Context) {
+        let after = self.0.woken();
+        Self::after(after, ctx);
+    }
+}
+
+impl Handler<Control> for BoltActor {
+    type Result = ();
+
+    fn handle(&mut self, control: Control, ctx: &mut Self::Context) {
+        match control {
+            Control::Start => {
+                let after = self.0.woken();
+                Self::after(after, ctx);
+            }
+            Control::Commit(promises) => self.0.commit(promises),
+            Control::Shutdown => {
+                self.0.task = None;
+                ctx.stop();
+            }
+            Control::Inject(_) | Control::StopSource => {}
+        }
+    }
+}
+
+/// A bolt's task that blocks, on a thread of its own.
+pub struct BlockingActor {
+    shell: Shell,
+    /// An executor that can wait while this thread blocks.
+    timers: ArbiterHandle,
+}
+
+impl BlockingActor {
+    /// Its waits run on the executor `timers`.
+    pub fn new(shell: Shell, timers: ArbiterHandle) -> Self {
+        Self { shell, timers }
+    }
+
+    fn after(&self, after: After, me: Addr<Self>) {
+        match after {
+            After::Turn => me.do_send(Turn),
+            After::Wait(time) => {
+                self.timers.spawn(async move {
+                    tokio::time::sleep(time).await;
+                    me.do_send(TimeOver);
+                });
+            }
+            After::Nothing => {}
+        }
+    }
+}
+
+impl Actor for BlockingActor {
+    type Context = SyncContext<Self>;
+}
+
+impl Handler<WakeUp> for BlockingActor {
+    type Result = ();
+
+    fn handle(&mut self, _: WakeUp, ctx: &mut Self::Context) {
+        let after = self.shell.woken();
+        self.after(after, ctx.address());
+    }
+}
+
+impl Handler<Turn> for BlockingActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Turn, ctx: &mut Self::Context) {
+        let after = self.shell.due();
+        self.after(after, ctx.address());
+    }
+}
+
+impl Handler<TimeOver> for BlockingActor {
+    type Result = ();
+
+    fn handle(&mut self, _: TimeOver, ctx: &mut Self::Context) {
+        let after = self.shell.time_over();
+        self.after(after, ctx.address());
+    }
+}
+
+impl Handler<Control> for BlockingActor {
+    type Result = ();
+
+    fn handle(&mut self, control: Control, ctx: &mut Self::Context) {
+        match control {
+            Control::Start => {
+                let after = self.shell.woken();
+                self.after(after, ctx.address());
+            }
+            Control::Commit(promises) => self.shell.commit(promises),
+            Control::Shutdown => {
+                self.shell.task = None;
+                ctx.stop();
+            }
+            Control::Inject(_) | Control::StopSource => {}
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The edge between two tasks: a bounded channel, held outside the actors, and the wake that goes
+//! with it in each direction.
+
+use std::sync::{Arc, OnceLock};
+
+use actix::{Message, Recipient};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+
+use super::batch::Item;
+use super::wake::{Need, Wake};
+
+/// Tells a task to look at its channels once more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WakeUp;
+
+/// What other tasks know of a task: how to wake it.
+pub struct TaskHandle {
+    wake: Wake,
+    mailbox: OnceLock<Recipient<WakeUp>>,
+}
+
+impl TaskHandle {
+    /// Of a task whose actor isn't started yet.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { wake: Wake::new(), mailbox: OnceLock::new() })
+    }
+
+    /// Names the actor. The first one stays.
+    pub fn bind(&self, mailbox: Recipient<WakeUp>) {
+        let _ = self.mailbox.set(mailbox);
+    }
+
+    /// Something was provided: wakes the task if it sleeps for that.
+    pub fn provided(&self, what: Need) {
+        if self.wake.claim(what)
+            && let Some(mailbox) = self.mailbox.get()
+        {
+            mailbox.do_send(WakeUp);
+        }
+    }
+
+    /// The task is awake: it needs no wake until it sleeps again.
+    pub fn is_awake(&self) {
+        self.wake.take_back();
+    }
+
+    /// Goes to sleep unless `found` sees what is needed. True if the task sleeps, or a wake is on
+    /// its way; false if it should go on at once.
+    pub fn sleep_unless(&self, need: Need, found: impl FnOnce() -> bool) -> bool {
+        self.wake.will_sleep(need);
+        !(found() && self.wake.take_back())
+    }
+}
+
+/// The sending end of an edge.
+pub struct EdgeSender {
+    channel: Sender<Item>,
+    to: Arc<TaskHandle>,
+    /// A sender that found the channel full goes on once no more than this many items are left, so
+    /// that two tasks on two cores hand over several batches for each wake.
+    low: usize,
+}
+
+/// The receiving end of an edge.
+pub struct EdgeReceiver {
+    channel: Receiver<Item>,
+    from: Arc<TaskHandle>,
+    low: usize,
+}
+
+/// An edge for `capacity` items between two tasks.
+pub fn edge(capacity: usize, from: &Arc<TaskHandle>, to: &Arc<TaskHandle>) -> (EdgeSender, EdgeReceiver) {
+    let (sender, receiver) = bounded(capacity);
+    let low = capacity / 2;
+    (
+        EdgeSender { channel: sender, to: Arc::clone(to), low },
+        EdgeReceiver { channel: receiver, from: Arc::clone(from), low },
+    )
+}
+
+impl EdgeSender {
+    /// Sends, and wakes the receiver if it sleeps; gives the item back if there is no room. An item
+    /// for a task that is gone is dropped: its topology is about to stop.
+    pub fn send(&self, item: Item) -> Option<Item> {
+        match self.channel.try_send(item) {
+            Ok(()) => {
+                self.to.provided(Need::Input);
+                None
+            }
+            Err(TrySendError::Full(item)) => Some(item),
+            Err(TrySendError::Disconnected(_)) => None,
+        }
+    }
+
+    /// Whether an item could be sent now: only this end makes the channel fuller.
+    pub fn has_room(&self) -> bool {
+        !self.channel.is_full()
+    }
+
+    /// Whether it is worth going on after the channel was full.
+    pub fn has_drained(&self) -> bool {
+        self.channel.len() <= self.low
+    }
+}
+
+impl EdgeReceiver {
+    /// The next item, if there is one; wakes a sender that waits for the room.
+    pub fn receive(&self) -> Option<Item> {
+        match self.channel.try_recv() {
+            Ok(item) => {
+                if self.channel.len() <= self.low {
+                    self.from.provided(Need::Room);
+                }
+                Some(item)
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// Whether there is nothing to receive.
+    pub fn is_empty(&self) -> bool {
+        self.channel.is_empty()
+    }
+
+    /// How full the channel is, 0 to 1.
+    pub fn fill(&self) -> f64 {
+        self.channel.len() as f64 / self.channel.capacity().unwrap_or(1) as f64
+    }
+}

@@ -1,0 +1,75 @@
+//! Dead letters: what a component refused, as posts of the kind `dead`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::tuple::{Fields, Tuple, to_json};
+
+/// The id of the hidden sink, and of the stream that every component has to it. Ids of a topology
+/// file begin with a letter, so none can collide with it.
+pub const DEAD: &str = "_dead";
+
+/// Something from outside that can't become a post.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// The bytes as they were read.
+    pub raw: Bytes,
+    /// Where they were read and what is wrong: `in.ndjson:12: expected an object, found an array`.
+    pub error: String,
+}
+
+impl DeadLetter {
+    /// `{"dead": {"component", "error", "time", "raw"}}`, with `base64` instead of `raw` where the
+    /// bytes aren't UTF-8.
+    pub fn to_json(&self, component: &str, now: OffsetDateTime) -> Bytes {
+        let (key, raw) = match std::str::from_utf8(&self.raw) {
+            Ok(text) => ("raw", text.to_owned()),
+            Err(_) => ("base64", STANDARD.encode(&self.raw)),
+        };
+        json!({ "dead": { "component": component, "error": self.error, "time": rfc3339(now), key: raw } }).to_string().into()
+    }
+}
+
+/// `{"dead": {"component", "error", "time", "from", "tuple"}}` for a tuple that a bolt refused:
+/// `tuple` holds its values by the names of their fields, and `from` the input it came by.
+pub fn of_tuple(component: &str, error: &str, now: OffsetDateTime, from: &str, fields: &Fields, tuple: Tuple<'_>) -> Bytes {
+    let head = json!({ "component": component, "error": error, "time": rfc3339(now), "from": from }).to_string();
+    let mut letter = format!("{{\"dead\":{},\"tuple\":", head.trim_end_matches('}')).into_bytes();
+    to_json(fields, tuple.values, &mut letter);
+    letter.extend_from_slice(b"}}");
+    letter.into()
+}
+
+fn rfc3339(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap_or_else(|_| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Value;
+
+    #[test]
+    fn raw_bytes_that_are_not_utf_8_are_kept_as_base64() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let letter = |raw: &'static [u8]| DeadLetter { raw: Bytes::from_static(raw), error: "a:1: no".into() };
+        let text: serde_json::Value = serde_json::from_slice(&letter(b"[\"x\"").to_json("in", now)).unwrap();
+        assert_eq!(text, json!({"dead": {"component": "in", "error": "a:1: no", "time": "1970-01-01T00:00:00Z", "raw": "[\"x\""}}));
+        let bytes: serde_json::Value = serde_json::from_slice(&letter(b"\xff\x00").to_json("in", now)).unwrap();
+        assert_eq!(bytes["dead"]["base64"], "/wA=");
+    }
+
+    #[test]
+    fn a_tuple_is_kept_by_the_names_of_its_fields() {
+        let fields = Fields::new(["word", "count"]);
+        let values = [Value::from("a\"}"), Value::Int(3)];
+        let letter = of_tuple("count", "it is }", OffsetDateTime::UNIX_EPOCH, "words", &fields, Tuple { values: &values, input: 0 });
+        let letter: serde_json::Value = serde_json::from_slice(&letter).unwrap();
+        assert_eq!(letter["dead"]["tuple"], json!({"word": "a\"}", "count": 3}));
+        assert_eq!(letter["dead"]["error"], "it is }");
+    }
+}

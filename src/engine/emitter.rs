@@ -1,0 +1,345 @@
+//! Where a task's tuples go: each is put into the batch that is being gathered for its destination,
+//! and batches are sent when they are full, or when the task has nothing more to do.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::batch::{Batch, Item, Mark};
+use super::channel::EdgeSender;
+use super::grouping::{Router, Target};
+use crate::topology::Grouping;
+use crate::tuple::StreamId;
+use crate::value::Value;
+
+/// One stream of a component, as one of its tasks emits it.
+struct StreamOut {
+    arity: usize,
+    routes: Vec<Route>,
+}
+
+/// One bolt that takes a stream: its tasks are the destinations from `first` on.
+struct Route {
+    router: Router,
+    first: usize,
+    tasks: usize,
+}
+
+/// One task that takes tuples from here.
+struct Destination {
+    edge: EdgeSender,
+    arity: usize,
+    gathering: Batch,
+    /// Tuples and bytes of `gathering` that are committed; the rest can be taken back.
+    committed: (usize, usize),
+    /// It holds uncommitted tuples, and so is listed in `touched`.
+    touched: bool,
+    /// What found no room: at most what one input batch (or one emit of a spout) made, and barriers.
+    waiting: VecDeque<Item>,
+    batch_tuples: usize,
+    batch_bytes: usize,
+}
+
+impl Destination {
+    fn is_full(&self) -> bool {
+        self.gathering.tuples >= self.batch_tuples || self.gathering.bytes >= self.batch_bytes
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.is_empty() && self.edge.has_room()
+    }
+}
+
+/// All outputs of a task.
+pub struct Emitter {
+    streams: Vec<StreamOut>,
+    destinations: Vec<Destination>,
+    batch_tuples: usize,
+    /// Destinations that got tuples since the last commit.
+    touched: Vec<u32>,
+    /// Destinations that hold something that found no room.
+    blocked: Vec<u32>,
+    scratch: Vec<Value>,
+    emitted: u64,
+    uncommitted: u64,
+    fault: Option<String>,
+}
+
+impl Emitter {
+    /// Of a component whose streams have these numbers of fields.
+    pub fn new(arities: impl IntoIterator<Item = usize>, batch_tuples: usize) -> Self {
+        Self {
+            streams: arities.into_iter().map(|arity| StreamOut { arity, routes: Vec::new() }).collect(),
+            destinations: Vec::new(),
+            batch_tuples,
+            touched: Vec::new(),
+            blocked: Vec::new(),
+            scratch: Vec::new(),
+            emitted: 0,
+            uncommitted: 0,
+            fault: None,
+        }
+    }
+
+    /// Adds a bolt that takes a stream, with one edge for each of its tasks and the bytes that a
+    /// batch on such an edge may weigh.
+    pub fn add_route(
+        &mut self,
+        stream: StreamId,
+        grouping: &Grouping,
+        emitter_task: usize,
+        edges: Vec<EdgeSender>,
+        batch_bytes: usize,
+    ) {
+        let (first, tasks) = (self.destinations.len(), edges.len());
+        let router = Router::new(grouping.clone(), tasks, emitter_task);
+        let arity = self.streams[stream.0].arity;
+        self.streams[stream.0].routes.push(Route { router, first, tasks });
+        self.destinations.extend(edges.into_iter().map(|edge| Destination {
+            edge,
+            arity,
+            gathering: Batch::default(),
+            committed: (0, 0),
+            touched: false,
+            waiting: VecDeque::new(),
+            batch_tuples: self.batch_tuples,
+            batch_bytes,
+        }));
+    }
+
+    /// Emits a tuple; it can be taken back until the next [`commit`](Self::commit).
+    #[inline]
+    pub fn emit(&mut self, stream: StreamId, direct_to: Option<usize>, values: impl IntoIterator<Item = Value>) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.extend(values);
+        self.emit_scratch(stream, direct_to, &mut scratch);
+        scratch.clear();
+        self.scratch = scratch;
+    }
+
+    fn emit_scratch(&mut self, stream: StreamId, direct_to: Option<usize>, values: &mut Vec<Value>) {
+        let Some(out) = self.streams.get_mut(stream.0).filter(|out| out.arity == values.len()) else {
+            return self.refuse(stream, values.len());
+        };
+        self.uncommitted += 1;
+        let weight = weigh(values);
+        let last = out.routes.len().saturating_sub(1);
+        for (number, route) in out.routes.iter_mut().enumerate() {
+            let destinations = &mut self.destinations[route.first..route.first + route.tasks];
+            let target = route.router.choose(
+                values,
+                direct_to,
+                |task| destinations[task].has_room(),
+                |task| destinations[task].gathering.tuples > 0,
+            );
+            let mut touch = Touch { first: route.first, weight, touched: &mut self.touched };
+            match target {
+                Target::One(task) if number == last => touch.values(destinations, task).append(values),
+                Target::One(task) => touch.values(destinations, task).extend_from_slice(values),
+                Target::All => {
+                    for task in 0..route.tasks {
+                        touch.values(destinations, task).extend_from_slice(values);
+                    }
+                }
+                Target::Nowhere => {}
+            }
+        }
+    }
+
+    /// Emits and commits `tuples` tuples of a stream whose values stand one after the other in
+    /// `values`: what a spout does, which takes nothing back.
+    pub fn emit_all(&mut self, stream: StreamId, tuples: usize, values: &mut impl Iterator<Item = Value>) {
+        let arity = self.streams[stream.0].arity;
+        if let [route] = &mut self.streams[stream.0].routes[..]
+            && route.router.is_free()
+        {
+            let route = (route.first, route.tasks);
+            self.fill_batches(stream, route, tuples, values);
+        } else {
+            for _ in 0..tuples {
+                self.emit(stream, None, values.take(arity));
+                // The arity was checked when the tuples were pushed.
+                self.commit_touched();
+            }
+        }
+    }
+
+    /// Fills one batch after the other: the choice of the destination is free between batches.
+    fn fill_batches(
+        &mut self,
+        stream: StreamId,
+        (first, tasks): (usize, usize),
+        tuples: usize,
+        values: &mut impl Iterator<Item = Value>,
+    ) {
+        let mut left = tuples;
+        while left > 0 {
+            let destinations = &mut self.destinations[first..first + tasks];
+            let router = &mut self.streams[stream.0].routes[0].router;
+            let task = router.choose_batch(
+                |task| destinations[task].has_room(),
+                |task| destinations[task].gathering.tuples > 0,
+            );
+            let destination = &mut destinations[task];
+            while left > 0 && !destination.is_full() {
+                let before = destination.gathering.values.len();
+                destination.gathering.values.extend(values.take(destination.arity));
+                destination.gathering.bytes += weigh(&destination.gathering.values[before..]);
+                destination.gathering.tuples += 1;
+                left -= 1;
+            }
+            destination.committed = (destination.gathering.tuples, destination.gathering.bytes);
+            if destination.is_full() {
+                self.send_batch((first + task) as u32);
+            }
+        }
+        self.emitted += tuples as u64;
+    }
+
+    #[cold]
+    fn refuse(&mut self, stream: StreamId, values: usize) {
+        self.fault = Some(match self.streams.get(stream.0) {
+            Some(out) => {
+                format!("it emitted {values} values on stream number {}, which declares {}", stream.0, out.arity)
+            }
+            None => format!("it emitted on stream number {}, but declares {}", stream.0, self.streams.len()),
+        });
+    }
+
+    /// What was emitted since the last commit stays, and full batches go out.
+    ///
+    /// # Errors
+    /// If the component emitted what it hasn't declared; nothing of it goes out.
+    #[inline]
+    pub fn commit(&mut self) -> Result<(), String> {
+        if self.fault.is_some() {
+            self.roll_back();
+            return self.fault.take().map_or(Ok(()), Err);
+        }
+        self.commit_touched();
+        Ok(())
+    }
+
+    #[inline]
+    fn commit_touched(&mut self) {
+        self.emitted += std::mem::take(&mut self.uncommitted);
+        while let Some(index) = self.touched.pop() {
+            let destination = &mut self.destinations[index as usize];
+            destination.touched = false;
+            destination.committed = (destination.gathering.tuples, destination.gathering.bytes);
+            if destination.is_full() {
+                self.send_batch(index);
+            }
+        }
+    }
+
+    /// What was emitted since the last commit was never emitted.
+    pub fn roll_back(&mut self) {
+        self.uncommitted = 0;
+        for index in self.touched.drain(..) {
+            let destination = &mut self.destinations[index as usize];
+            destination.touched = false;
+            (destination.gathering.tuples, destination.gathering.bytes) = destination.committed;
+            destination.gathering.values.truncate(destination.gathering.tuples * destination.arity);
+        }
+    }
+
+    /// Sends every batch that was begun.
+    pub fn flush(&mut self) {
+        for index in 0..self.destinations.len() {
+            self.send_batch(index as u32);
+        }
+    }
+
+    /// Sends a barrier to every destination, behind all that was emitted before it.
+    pub fn broadcast(&mut self, mark: &Arc<Mark>) {
+        self.flush();
+        for index in 0..self.destinations.len() {
+            self.send(index as u32, Item::Mark(Arc::clone(mark)));
+        }
+    }
+
+    /// Sends what found no room, as far as there is room now. True if nothing is left over.
+    pub fn drain(&mut self) -> bool {
+        let destinations = &mut self.destinations;
+        self.blocked.retain(|index| {
+            let Destination { edge, waiting, .. } = &mut destinations[*index as usize];
+            while let Some(item) = waiting.pop_front() {
+                if let Some(item) = edge.send(item) {
+                    waiting.push_front(item);
+                    return true;
+                }
+            }
+            false
+        });
+        self.blocked.is_empty()
+    }
+
+    /// Whether something found no room: then the task must not make more.
+    pub fn is_blocked(&self) -> bool {
+        !self.blocked.is_empty()
+    }
+
+    /// Whether one of the channels that had no room is worth another try.
+    pub fn has_drained(&self) -> bool {
+        self.blocked.iter().any(|index| self.destinations[*index as usize].edge.has_drained())
+    }
+
+    /// Whether a batch was begun and not sent yet.
+    pub fn is_gathering(&self) -> bool {
+        self.destinations.iter().any(|destination| destination.gathering.tuples > 0)
+    }
+
+    /// How many tuples were emitted so far, each counted once.
+    pub fn emitted(&self) -> u64 {
+        self.emitted
+    }
+
+    fn send_batch(&mut self, index: u32) {
+        let destination = &mut self.destinations[index as usize];
+        if destination.gathering.tuples > 0 {
+            let capacity = destination.gathering.values.len();
+            let batch = std::mem::take(&mut destination.gathering);
+            destination.committed = (0, 0);
+            destination.gathering.values.reserve(capacity);
+            self.send(index, Item::Batch(batch));
+        }
+    }
+
+    fn send(&mut self, index: u32, item: Item) {
+        let Destination { edge, waiting, .. } = &mut self.destinations[index as usize];
+        if !waiting.is_empty() {
+            waiting.push_back(item);
+        } else if let Some(item) = edge.send(item) {
+            waiting.push_back(item);
+            self.blocked.push(index);
+        }
+    }
+}
+
+/// Counts a tuple at its destination.
+struct Touch<'a> {
+    first: usize,
+    weight: usize,
+    touched: &'a mut Vec<u32>,
+}
+
+impl Touch<'_> {
+    /// The values of the batch that the tuple's values come behind.
+    #[inline]
+    fn values<'d>(&mut self, destinations: &'d mut [Destination], task: usize) -> &'d mut Vec<Value> {
+        let destination = &mut destinations[task];
+        if !destination.touched {
+            destination.touched = true;
+            self.touched.push((self.first + task) as u32);
+        }
+        destination.gathering.tuples += 1;
+        destination.gathering.bytes += self.weight;
+        &mut destination.gathering.values
+    }
+}
+
+/// What the values of a tuple weigh, in bytes.
+#[inline]
+fn weigh(values: &[Value]) -> usize {
+    values.iter().map(Value::weight).sum()
+}

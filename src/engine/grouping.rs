@@ -1,0 +1,167 @@
+//! Which task gets a tuple.
+
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::topology::Grouping;
+use crate::value::Value;
+
+/// Keyed state is kept in this many groups, so that it can be shared out anew.
+pub const KEY_GROUPS: u16 = 1024;
+
+/// A stable hash (XXH3, 64 bits) of a key's values: the same on every machine and in every version.
+pub fn stable_hash<'a>(key: impl IntoIterator<Item = &'a Value>) -> u64 {
+    let mut key = key.into_iter();
+    match (key.next(), key.next()) {
+        // The common key is one text: its hash needs no streaming state.
+        (Some(Value::Text(text)), None) => xxhash_rust::xxh3::xxh3_64(text.as_bytes()),
+        (first, second) => {
+            let mut hasher = Xxh3Default::new();
+            first.into_iter().chain(second).chain(key).for_each(|value| feed(&mut hasher, value));
+            hasher.digest()
+        }
+    }
+}
+
+fn feed(hasher: &mut Xxh3Default, value: &Value) {
+    let mut tagged = |tag: u8, bytes: &[u8]| {
+        hasher.update(&[tag]);
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    match value {
+        Value::Null => tagged(0, &[]),
+        Value::Bool(value) => tagged(1, &[u8::from(*value)]),
+        Value::Int(value) => tagged(2, &value.to_le_bytes()),
+        Value::Float(value) => tagged(3, &Value::float_bits(*value).to_le_bytes()),
+        Value::Text(value) => tagged(4, value.as_bytes()),
+        Value::Json(value) => tagged(6, value),
+        Value::Post(value) => tagged(7, value),
+        Value::List(values) => {
+            tagged(5, &(values.len() as u64).to_le_bytes());
+            values.iter().for_each(|value| feed(hasher, value));
+        }
+    }
+}
+
+/// The key group of a key: its stable hash scaled to [`KEY_GROUPS`].
+pub fn key_group<'a>(key: impl IntoIterator<Item = &'a Value>) -> u16 {
+    // The upper bits are as good as any, and can't exceed the number of groups.
+    (stable_hash(key) >> (64 - KEY_GROUPS.ilog2())) as u16
+}
+
+/// The task that owns a key group: contiguous ranges of groups, as even as they can be.
+pub fn task_of_group(group: u16, tasks: usize) -> usize {
+    usize::from(group) * tasks / usize::from(KEY_GROUPS)
+}
+
+/// Shares one stream out among the tasks of one bolt.
+pub struct Router {
+    grouping: Grouping,
+    tasks: usize,
+    /// The task of the bolt that shares the emitter's thread.
+    local: usize,
+    /// The task that the next tuple or batch goes to.
+    next: usize,
+    /// For `PartialKey`: how many tuples each task got from here.
+    sent: Vec<u64>,
+}
+
+/// Where one tuple goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To one task.
+    One(usize),
+    /// To all tasks.
+    All,
+    /// Nowhere: the stream is taken by direct grouping, and the emitter named no task of this bolt.
+    Nowhere,
+}
+
+impl Router {
+    /// For a bolt of `tasks` tasks; `emitter` is the number of the task that emits.
+    pub fn new(grouping: Grouping, tasks: usize, emitter: usize) -> Self {
+        let sent = if matches!(grouping, Grouping::PartialKey(_)) { vec![0; tasks] } else { Vec::new() };
+        // Tasks of different emitters begin with different targets, so that few tuples are even too.
+        Self { grouping, tasks, local: emitter % tasks, next: emitter % tasks, sent }
+    }
+
+    /// Chooses for one tuple. `has_room` tells of a task whether a new batch for it would find room;
+    /// `gathering` whether a batch for it has been begun.
+    #[inline]
+    pub fn choose(
+        &mut self,
+        values: &[Value],
+        direct_to: Option<usize>,
+        has_room: impl Fn(usize) -> bool,
+        gathering: impl Fn(usize) -> bool,
+    ) -> Target {
+        if matches!(self.grouping, Grouping::Direct) {
+            return direct_to.filter(|task| *task < self.tasks).map_or(Target::Nowhere, Target::One);
+        }
+        if self.tasks == 1 {
+            return Target::One(0);
+        }
+        match &self.grouping {
+            Grouping::Shuffle => {
+                let task = self.next;
+                self.next = if task + 1 == self.tasks { 0 } else { task + 1 };
+                Target::One(task)
+            }
+            Grouping::LocalOrShuffle => Target::One(self.choose_batch(has_room, gathering)),
+            Grouping::Fields(key) => {
+                let group = key_group(key.iter().map(|field| &values[*field]));
+                Target::One(task_of_group(group, self.tasks))
+            }
+            Grouping::PartialKey(key) => {
+                let hash = stable_hash(key.iter().map(|field| &values[*field]));
+                Target::One(self.less_loaded(hash))
+            }
+            Grouping::All => Target::All,
+            Grouping::Global => Target::One(0),
+            Grouping::Direct => Target::Nowhere,
+        }
+    }
+
+    /// Whether the values of a tuple have no say in where it goes, so that whole batches can be
+    /// shared out by [`choose_batch`](Self::choose_batch).
+    pub fn is_free(&self) -> bool {
+        match self.grouping {
+            Grouping::Global | Grouping::LocalOrShuffle => true,
+            Grouping::Direct | Grouping::All => false,
+            Grouping::Shuffle | Grouping::Fields(_) | Grouping::PartialKey(_) => self.tasks == 1,
+        }
+    }
+
+    /// Chooses for the next tuple where the values have no say: a batch is filled up where it was
+    /// begun, and between batches the choice is free.
+    pub fn choose_batch(&mut self, has_room: impl Fn(usize) -> bool, gathering: impl Fn(usize) -> bool) -> usize {
+        if self.tasks == 1 || matches!(self.grouping, Grouping::Global) {
+            return 0;
+        }
+        if !gathering(self.next) {
+            self.next = self.nearest(has_room);
+        }
+        self.next
+    }
+
+    /// The local task, or the next other one that has room, or the local one after all.
+    fn nearest(&self, has_room: impl Fn(usize) -> bool) -> usize {
+        if has_room(self.local) {
+            return self.local;
+        }
+        (1..self.tasks)
+            .map(|step| (self.next + step) % self.tasks)
+            .find(|task| has_room(*task))
+            .unwrap_or(self.local)
+    }
+
+    fn less_loaded(&mut self, hash: u64) -> usize {
+        let tasks = self.tasks as u64;
+        let first = (hash % tasks) as usize;
+        // The second choice is another task, drawn from bits that the first one didn't use.
+        let second = (first + 1 + ((hash >> 32) % (tasks - 1)) as usize) % self.tasks;
+        let task = if self.sent[first] <= self.sent[second] { first } else { second };
+        self.sent[task] += 1;
+        task
+    }
+}

@@ -1,0 +1,91 @@
+//! Where a task's tuples come from: its channels in turn, and the alignment of barriers.
+
+use std::sync::Arc;
+
+use super::batch::{Batch, Item, Mark};
+use super::channel::EdgeReceiver;
+
+struct Channel {
+    edge: EdgeReceiver,
+    /// The position of the input among the bolt's inputs.
+    input: usize,
+    /// Its barrier has come, and others' haven't: it isn't read until they have.
+    held: bool,
+}
+
+/// All inputs of a task.
+#[derive(Default)]
+pub struct Inbox {
+    channels: Vec<Channel>,
+    next: usize,
+    held: usize,
+    mark: Option<Arc<Mark>>,
+}
+
+/// What an inbox gives.
+pub enum Received {
+    /// Tuples of an input.
+    Batch {
+        /// The position of the input.
+        input: usize,
+        /// The tuples.
+        batch: Batch,
+    },
+    /// The same barrier from all inputs: everything before it was received.
+    Aligned(Arc<Mark>),
+    /// Nothing for now.
+    Empty,
+}
+
+impl Inbox {
+    /// Adds a channel of an input.
+    pub fn add(&mut self, input: usize, edge: EdgeReceiver) {
+        self.channels.push(Channel { edge, input, held: false });
+    }
+
+    /// The next thing to work on, from the channels in turn.
+    pub fn receive(&mut self) -> Received {
+        let count = self.channels.len();
+        for _ in 0..count {
+            let index = self.next;
+            self.next = if index + 1 >= count { 0 } else { index + 1 };
+            let channel = &mut self.channels[index];
+            if channel.held {
+                continue;
+            }
+            match channel.edge.receive() {
+                None => {}
+                Some(Item::Batch(batch)) => return Received::Batch { input: channel.input, batch },
+                Some(Item::Mark(mark)) => {
+                    channel.held = true;
+                    if let Some(aligned) = self.hold(mark) {
+                        return Received::Aligned(aligned);
+                    }
+                }
+            }
+        }
+        Received::Empty
+    }
+
+    /// Whether [`receive`](Self::receive) would find nothing.
+    pub fn is_empty(&self) -> bool {
+        self.channels.iter().all(|channel| channel.held || channel.edge.is_empty())
+    }
+
+    /// How full the fullest channel is, 0 to 1.
+    pub fn fill(&self) -> f64 {
+        self.channels.iter().map(|channel| channel.edge.fill()).fold(0.0, f64::max)
+    }
+
+    fn hold(&mut self, mark: Arc<Mark>) -> Option<Arc<Mark>> {
+        let first = self.mark.get_or_insert(mark.clone());
+        assert_eq!(first.barrier.epoch, mark.barrier.epoch, "one epoch at a time: the coordinator starts no second one");
+        self.held += 1;
+        if self.held < self.channels.len() {
+            return None;
+        }
+        self.held = 0;
+        self.channels.iter_mut().for_each(|channel| channel.held = false);
+        self.mark.take()
+    }
+}

@@ -1,0 +1,72 @@
+//! Jobs that wait for a disk or a server, on threads beside the task's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Sender, unbounded};
+
+use super::metering::Meter;
+use super::policy::{NO_ROOM_RETRY, backoff};
+use crate::error::{Error, Kind, Result};
+use crate::sink::Job;
+
+/// One thread that runs a task's jobs one after the other. At most two are ever queued: the
+/// coordinator has one epoch at a time, and one commit for each sink task.
+pub struct JobThread {
+    queue: Sender<Box<dyn FnOnce() + Send>>,
+    stopped: Arc<AtomicBool>,
+    meter: Arc<Meter>,
+}
+
+impl JobThread {
+    /// Starts the thread; it ends once this is dropped and the running job has ended.
+    pub fn start(name: &str, meter: Arc<Meter>) -> Result<Self> {
+        let (queue, jobs) = unbounded::<Box<dyn FnOnce() + Send>>();
+        thread::Builder::new()
+            .name(name.into())
+            .spawn(move || jobs.into_iter().for_each(|job| job()))
+            .map_err(|error| Error::fatal(format!("can't start the thread \"{name}\"")).because(error))?;
+        Ok(Self { queue, stopped: Arc::new(AtomicBool::new(false)), meter })
+    }
+
+    /// Runs a job until it succeeds or fails for good, and hands its result over.
+    pub fn run<T: 'static>(&self, mut job: Job<T>, done: impl FnOnce(Result<T>) + Send + 'static) {
+        let (stopped, meter) = (Arc::clone(&self.stopped), Arc::clone(&self.meter));
+        let work = Box::new(move || {
+            if let Some(result) = until_done(&mut job, &stopped, &meter) {
+                done(result);
+            }
+        });
+        // The thread ends only after this sender is dropped.
+        let _ = self.queue.send(work);
+    }
+}
+
+impl Drop for JobThread {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Transient errors are tried again for as long as it takes: what was promised is never given up.
+/// None if the task is gone.
+fn until_done<T>(job: &mut Job<T>, stopped: &AtomicBool, meter: &Meter) -> Option<Result<T>> {
+    let mut retries = 0;
+    while !stopped.load(Ordering::Relaxed) {
+        let error = match job() {
+            Err(error) if matches!(error.kind(), Kind::Transient | Kind::NoRoom) => error,
+            result => {
+                if retries > 0 {
+                    meter.set_says(None);
+                }
+                return Some(result);
+            }
+        };
+        meter.add_failed();
+        meter.set_says(Some(error.chain()));
+        thread::sleep(if error.kind() == Kind::NoRoom { NO_ROOM_RETRY } else { backoff(retries, rand::random()) });
+        retries += 1;
+    }
+    None
+}

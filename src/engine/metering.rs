@@ -1,0 +1,179 @@
+//! The counters of one task: written by the task alone, once for a batch, and read by whoever watches.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// What a task is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Doing {
+    /// Its source has ended or was stopped.
+    Ended = 0,
+    /// There is nothing to do.
+    Idle = 1,
+    /// It works.
+    Running = 2,
+    /// It waits for room in a task behind it.
+    Blocked = 3,
+    /// It waits before it tries again.
+    Retrying = 4,
+    /// It failed for good.
+    Failed = 5,
+}
+
+impl Doing {
+    const ALL: [Self; 6] = [Self::Ended, Self::Idle, Self::Running, Self::Blocked, Self::Retrying, Self::Failed];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Idle => "idle",
+            Self::Running => "running",
+            Self::Blocked => "blocked",
+            Self::Retrying => "retrying",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The longest execution that the histogram tells apart: an hour, in nanoseconds.
+const EXECUTE_NS_MAX: u64 = 3_600_000_000_000;
+
+/// The counters of one task.
+pub struct Meter {
+    received: AtomicU64,
+    emitted: AtomicU64,
+    failed: AtomicU64,
+    dead_letters: AtomicU64,
+    busy_ns: AtomicU64,
+    inbox_permille: AtomicU64,
+    doing: AtomicU8,
+    says: Mutex<Option<String>>,
+    execute_ns: Mutex<Histogram<u64>>,
+}
+
+impl Meter {
+    /// All zero.
+    pub fn new() -> Self {
+        let histogram = Self::no_executes();
+        Self {
+            received: AtomicU64::new(0),
+            emitted: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            dead_letters: AtomicU64::new(0),
+            busy_ns: AtomicU64::new(0),
+            inbox_permille: AtomicU64::new(0),
+            doing: AtomicU8::new(Doing::Idle as u8),
+            says: Mutex::new(None),
+            execute_ns: Mutex::new(histogram),
+        }
+    }
+
+    /// A batch of tuples was taken.
+    pub fn add_received(&self, tuples: usize) {
+        self.received.fetch_add(tuples as u64, Ordering::Relaxed);
+    }
+
+    /// The number of tuples emitted so far.
+    pub fn set_emitted(&self, tuples: u64) {
+        self.emitted.store(tuples, Ordering::Relaxed);
+    }
+
+    /// An execution failed.
+    pub fn add_failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tuples went to the dead letters.
+    pub fn add_dead_letters(&self, tuples: usize) {
+        self.dead_letters.fetch_add(tuples as u64, Ordering::Relaxed);
+    }
+
+    /// Time was spent working.
+    pub fn add_busy(&self, time: Duration) {
+        self.busy_ns.fetch_add(nanoseconds(time), Ordering::Relaxed);
+    }
+
+    /// One execution took this long.
+    pub fn add_execute(&self, time: Duration) {
+        lock(&self.execute_ns).saturating_record(nanoseconds(time));
+    }
+
+    /// How full the fullest inbox is, 0 to 1.
+    pub fn set_inbox(&self, fill: f64) {
+        self.inbox_permille.store((fill * 1000.0) as u64, Ordering::Relaxed);
+    }
+
+    /// What the task is doing.
+    pub fn set_doing(&self, doing: Doing) {
+        self.doing.store(doing as u8, Ordering::Relaxed);
+    }
+
+    /// What the component says it is doing, in its own words; they go before the engine's.
+    pub fn set_says(&self, words: Option<String>) {
+        *lock(&self.says) = words;
+    }
+
+    /// See [`set_emitted`](Self::set_emitted).
+    pub fn emitted(&self) -> u64 {
+        self.emitted.load(Ordering::Relaxed)
+    }
+
+    /// See [`add_received`](Self::add_received).
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// See [`add_failed`](Self::add_failed).
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// See [`add_dead_letters`](Self::add_dead_letters).
+    pub fn dead_letters(&self) -> u64 {
+        self.dead_letters.load(Ordering::Relaxed)
+    }
+
+    /// See [`add_busy`](Self::add_busy).
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.busy_ns.load(Ordering::Relaxed))
+    }
+
+    /// See [`set_inbox`](Self::set_inbox).
+    pub fn inbox(&self) -> f64 {
+        self.inbox_permille.load(Ordering::Relaxed) as f64 / 1000.0
+    }
+
+    /// See [`set_doing`](Self::set_doing).
+    pub fn doing(&self) -> Doing {
+        Doing::ALL[usize::from(self.doing.load(Ordering::Relaxed))]
+    }
+
+    /// See [`set_says`](Self::set_says).
+    pub fn says(&self) -> Option<String> {
+        lock(&self.says).clone()
+    }
+
+    /// Adds this task's executions to those of others, in nanoseconds.
+    pub fn add_executes_to(&self, all: &mut Histogram<u64>) {
+        all.add(&*lock(&self.execute_ns)).expect("all histograms have the same bounds");
+    }
+
+    /// An empty histogram of executions, in nanoseconds.
+    pub fn no_executes() -> Histogram<u64> {
+        Histogram::new_with_max(EXECUTE_NS_MAX, 2).expect("two digits up to an hour are within bounds")
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A counter stays usable whoever panicked while holding it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

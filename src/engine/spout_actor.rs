@@ -1,0 +1,175 @@
+//! The actor of a spout's task: it runs the source's loop beside itself, and sends barriers between two emits.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use tokio::task::JoinHandle;
+
+use super::bolt_actor::panic_message;
+use super::channel::{TaskHandle, WakeUp};
+use super::control::Control;
+use super::metering::{Doing, Meter};
+use super::report::{Report, Reporter};
+use super::spout_port::{Port, SpoutOutput};
+use crate::clock::SharedClock;
+use crate::error::Result;
+use crate::spout::Spout;
+
+/// How a source's loop came to its end.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct LoopEnded(Exit);
+
+enum Exit {
+    Ended(Result<()>),
+    Panicked(String),
+}
+
+/// A spout's task.
+pub struct SpoutActor {
+    port: Rc<RefCell<Port>>,
+    handle: Arc<TaskHandle>,
+    /// Until it is started; none if it couldn't be built.
+    source: Option<(Box<dyn Spout>, SpoutOutput)>,
+    running: Option<JoinHandle<()>>,
+    in_engine: Rc<Cell<bool>>,
+    linger: Option<Duration>,
+    meter: Arc<Meter>,
+    clock: SharedClock,
+    reporter: Reporter,
+}
+
+impl SpoutActor {
+    /// Of a source that hasn't been started. `arities` are those of its streams, the hidden one last.
+    pub fn new(
+        component: String,
+        source: Option<Box<dyn Spout>>,
+        port: Port,
+        handle: Arc<TaskHandle>,
+        (arities, linger): (Vec<usize>, Option<Duration>),
+        (meter, clock, reporter): (Arc<Meter>, SharedClock, Reporter),
+    ) -> Self {
+        let (port, in_engine) = (Rc::new(RefCell::new(port)), Rc::new(Cell::new(false)));
+        let output = SpoutOutput::new(
+            Rc::clone(&port),
+            component,
+            arities,
+            Arc::clone(&meter),
+            Arc::clone(&clock),
+            Rc::clone(&in_engine),
+        );
+        let source = source.map(|source| (source, output));
+        Self { port, handle, source, running: None, in_engine, linger, meter, clock, reporter }
+    }
+
+    /// The loop, watched: while it waits for its source, what was gathered goes out.
+    fn watched(&self, mut source: Box<dyn Spout>, mut output: SpoutOutput) -> impl Future<Output = Exit> + use<> {
+        let mut source_loop = Box::pin(async move { source.run(&mut output).await });
+        let (port, in_engine, meter) = (Rc::clone(&self.port), Rc::clone(&self.in_engine), Arc::clone(&self.meter));
+        let (linger, clock) = (self.linger, Arc::clone(&self.clock));
+        let mut lingering: Option<crate::clock::Sleep> = None;
+        std::future::poll_fn(move |cx: &mut TaskContext<'_>| {
+            let started = clock.monotonic();
+            let polled = catch_unwind(AssertUnwindSafe(|| source_loop.as_mut().poll(cx)));
+            meter.add_busy(clock.monotonic().saturating_sub(started));
+            match polled {
+                Err(panic) => return Poll::Ready(Exit::Panicked(panic_message(panic.as_ref()))),
+                Ok(Poll::Ready(result)) => return Poll::Ready(Exit::Ended(result)),
+                Ok(Poll::Pending) => {}
+            }
+            if !in_engine.get() && port.borrow().emitter.is_gathering() {
+                let sleep = linger.map(|linger| lingering.get_or_insert_with(|| clock.sleep(linger)));
+                if sleep.is_none_or(|sleep| Pin::new(sleep).poll(cx).is_ready()) {
+                    lingering = None;
+                    port.borrow_mut().flush();
+                }
+            }
+            if !in_engine.get() {
+                meter.set_doing(Doing::Idle);
+            }
+            Poll::Pending
+        })
+    }
+
+    fn source_done(&mut self, report: Report) {
+        self.running = None;
+        self.meter.set_doing(Doing::Ended);
+        self.reporter.send(report);
+    }
+}
+
+impl Actor for SpoutActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.handle.bind(ctx.address().recipient());
+    }
+}
+
+impl Handler<LoopEnded> for SpoutActor {
+    type Result = ();
+
+    fn handle(&mut self, LoopEnded(exit): LoopEnded, _: &mut Self::Context) {
+        if self.running.is_none() {
+            return;
+        }
+        match exit {
+            Exit::Ended(Ok(())) => {
+                self.port.borrow_mut().end();
+                self.source_done(Report::SourceEnded);
+            }
+            Exit::Ended(Err(error)) => self.reporter.send(Report::Failed(error.chain())),
+            Exit::Panicked(message) => self.reporter.send(Report::Panicked(message)),
+        }
+    }
+}
+
+impl Handler<WakeUp> for SpoutActor {
+    type Result = ();
+
+    fn handle(&mut self, _: WakeUp, _: &mut Self::Context) {
+        self.port.borrow_mut().woken();
+    }
+}
+
+impl Handler<Control> for SpoutActor {
+    type Result = ();
+
+    fn handle(&mut self, control: Control, ctx: &mut Self::Context) {
+        match control {
+            Control::Start => {
+                if let Some((source, output)) = self.source.take() {
+                    let (source_loop, me) = (self.watched(source, output), ctx.address());
+                    let watched = async move { me.do_send(LoopEnded(source_loop.await)) };
+                    self.running = Some(tokio::task::spawn_local(watched));
+                }
+            }
+            Control::Inject(mark) => {
+                let cursors = self.port.borrow_mut().inject(&mark);
+                self.reporter.send(Report::Cursors { epoch: mark.barrier.epoch, cursors });
+            }
+            Control::StopSource => {
+                // What was pushed and not emitted lies behind the cursor, and is read again.
+                if let Some(running) = self.running.take() {
+                    running.abort();
+                    self.port.borrow_mut().flush();
+                    self.source_done(Report::SourceStopped);
+                }
+            }
+            Control::Shutdown => {
+                if let Some(running) = self.running.take() {
+                    running.abort();
+                }
+                ctx.stop();
+            }
+            Control::Commit(_) => {}
+        }
+    }
+}

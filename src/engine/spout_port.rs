@@ -1,0 +1,223 @@
+//! What a spout's loop and its actor share: the emitter and the cursors. The loop hands tuples over
+//! in one step without an await, so the actor may send a barrier at any moment between.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::batch::Mark;
+use super::channel::TaskHandle;
+use super::dead_letters::DeadLetter;
+use super::emitter::Emitter;
+use super::metering::{Doing, Meter};
+use super::wake::Need;
+use crate::clock::SharedClock;
+use crate::error::{Error, Result};
+use crate::spout::{Cursor, Split};
+use crate::tuple::StreamId;
+use crate::value::Value;
+
+/// The part of a spout's task that both its loop and its actor use.
+pub struct Port {
+    /// Where the tuples go.
+    pub emitter: Emitter,
+    /// The splits of this task, each with the cursor of the last emit.
+    pub splits: Vec<Split>,
+    /// Which of them moved since the last barrier.
+    moved: Vec<bool>,
+    handle: Arc<TaskHandle>,
+    meter: Arc<Meter>,
+    /// The loop, while it waits for room.
+    loop_waits: Option<Waker>,
+}
+
+impl Port {
+    /// Of a task that has emitted nothing yet.
+    pub fn new(emitter: Emitter, splits: Vec<Split>, handle: Arc<TaskHandle>, meter: Arc<Meter>) -> Self {
+        let moved = vec![false; splits.len()];
+        Self { emitter, splits, moved, handle, meter, loop_waits: None }
+    }
+
+    /// Sends a barrier, and gives the cursors that changed since the last one.
+    pub fn inject(&mut self, mark: &Arc<Mark>) -> Vec<(String, Cursor)> {
+        self.emitter.broadcast(mark);
+        if self.settle()
+            && let Some(waker) = self.loop_waits.take()
+        {
+            waker.wake();
+        }
+        let moved = self.moved.iter_mut().map(std::mem::take);
+        let changed = self.splits.iter().zip(moved).filter(|(_, moved)| *moved);
+        changed.map(|(split, _)| (split.id.clone(), split.cursor.clone())).collect()
+    }
+
+    /// The source has ended: so has each of its splits.
+    pub fn end(&mut self) {
+        for (split, moved) in self.splits.iter_mut().zip(&mut self.moved) {
+            *moved |= split.cursor != Cursor::End;
+            split.cursor = Cursor::End;
+        }
+        self.flush();
+    }
+
+    /// Sends what was gathered. The loop isn't waiting for room any more: it waits for its source,
+    /// or was stopped.
+    pub fn flush(&mut self) {
+        self.loop_waits = None;
+        self.emitter.flush();
+        self.settle();
+    }
+
+    /// Room was made: the loop goes on, or what a barrier left over goes out.
+    pub fn woken(&mut self) {
+        match self.loop_waits.take() {
+            Some(waker) => waker.wake(),
+            None => {
+                self.settle();
+            }
+        }
+    }
+
+    /// Sends what there is room for; if something is left, sees to it that room wakes the task.
+    fn settle(&mut self) -> bool {
+        while !self.emitter.drain() {
+            if self.handle.sleep_unless(Need::Room, || self.emitter.has_drained()) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.settle() {
+            self.meter.set_doing(Doing::Running);
+            return Poll::Ready(());
+        }
+        self.meter.set_doing(Doing::Blocked);
+        self.loop_waits = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// What a spout's loop talks to: the splits to read, and where the tuples go.
+pub struct SpoutOutput {
+    port: Rc<RefCell<Port>>,
+    splits: Vec<Split>,
+    arities: Vec<usize>,
+    dead: StreamId,
+    component: String,
+    meter: Arc<Meter>,
+    clock: SharedClock,
+    /// Set while the loop waits for the engine and not for its source.
+    in_engine: Rc<Cell<bool>>,
+    staged: Vec<Value>,
+    /// Which streams the staged tuples are for: runs of tuples of one stream.
+    staged_runs: Vec<(StreamId, usize)>,
+    dead_letters: usize,
+    fault: Option<String>,
+}
+
+impl SpoutOutput {
+    pub(super) fn new(
+        port: Rc<RefCell<Port>>,
+        component: String,
+        arities: Vec<usize>,
+        meter: Arc<Meter>,
+        clock: SharedClock,
+        in_engine: Rc<Cell<bool>>,
+    ) -> Self {
+        let splits = port.borrow().splits.clone();
+        let dead = StreamId(arities.len() - 1);
+        Self {
+            port,
+            splits,
+            arities,
+            dead,
+            component,
+            meter,
+            clock,
+            in_engine,
+            staged: Vec::new(),
+            staged_runs: Vec::new(),
+            dead_letters: 0,
+            fault: None,
+        }
+    }
+
+    /// The splits that this task reads, each with the cursor to go on from.
+    pub fn splits(&self) -> &[Split] {
+        &self.splits
+    }
+
+    /// The clock that the topology runs by.
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    /// Adds a tuple of the stream `default` to the next [`emit`](Self::emit).
+    pub fn push(&mut self, values: impl IntoIterator<Item = Value>) {
+        self.push_to(StreamId::DEFAULT, values);
+    }
+
+    /// Adds a tuple to the next [`emit`](Self::emit).
+    #[inline]
+    pub fn push_to(&mut self, stream: StreamId, values: impl IntoIterator<Item = Value>) {
+        let before = self.staged.len();
+        self.staged.extend(values);
+        let arity = self.staged.len() - before;
+        if self.arities.get(stream.0) != Some(&arity) {
+            self.fault = Some(format!("it emitted {arity} values on stream number {}, which declares others", stream.0));
+            self.staged.truncate(before);
+            return;
+        }
+        match self.staged_runs.last_mut() {
+            Some((last, tuples)) if *last == stream => *tuples += 1,
+            _ => self.staged_runs.push((stream, 1)),
+        }
+    }
+
+    /// Adds a dead letter to the next [`emit`](Self::emit).
+    pub fn push_dead_letter(&mut self, letter: &DeadLetter) {
+        let letter = letter.to_json(&self.component, self.clock.now());
+        self.push_to(self.dead, [Value::Json(letter)]);
+        self.dead_letters += 1;
+    }
+
+    /// Hands over everything that was pushed, as one: a checkpoint has all of it, with this cursor,
+    /// or nothing of it. Then waits until there is room for more. `split` is a position in
+    /// [`splits`](Self::splits). A good size is some hundred tuples, or about a mebibyte.
+    ///
+    /// # Errors
+    /// If a tuple had another number of values than its stream declares.
+    pub async fn emit(&mut self, split: usize, cursor: Cursor) -> Result<()> {
+        if let Some(fault) = self.fault.take() {
+            return Err(Error::fatal(fault));
+        }
+        self.hand_over(split, cursor);
+        self.in_engine.set(true);
+        tokio::task::yield_now().await;
+        std::future::poll_fn(|cx| self.port.borrow_mut().poll_room(cx)).await;
+        self.in_engine.set(false);
+        Ok(())
+    }
+
+    fn hand_over(&mut self, split: usize, cursor: Cursor) {
+        let mut port = self.port.borrow_mut();
+        let port = &mut *port;
+        let mut values = self.staged.drain(..);
+        for (stream, tuples) in self.staged_runs.drain(..) {
+            port.emitter.emit_all(stream, tuples, &mut values);
+        }
+        port.splits[split].cursor = cursor;
+        port.moved[split] = true;
+        self.meter.set_emitted(port.emitter.emitted());
+        self.meter.add_dead_letters(std::mem::take(&mut self.dead_letters));
+    }
+
+    /// Says in a word or two what the source is doing (`429 until 23:59:10`), for people who watch;
+    /// an empty text takes it back.
+    pub fn set_state(&mut self, state: &str) {
+        self.meter.set_says((!state.is_empty()).then(|| state.to_owned()));
+    }
+}

@@ -1,0 +1,308 @@
+//! The work of a bolt's task, without any actor: batches in, batches out, barriers passed on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::batch::{Batch, Mark};
+use super::dead_letters;
+use super::inbox::{Inbox, Received};
+use super::jobs::JobThread;
+use super::metering::{Doing, Meter};
+use super::output::Output;
+use super::policy::{Decision, decide};
+use super::report::{Report, Reporter};
+use super::wake::Need;
+use crate::bolt::Bolt;
+use crate::clock::SharedClock;
+use crate::error::{Error, Kind, Result};
+use crate::sink::{Job, Promise, Sink};
+use crate::topology::OnError;
+use crate::tuple::{Fields, Tuple};
+
+/// How many batches a task works on before others on its thread get their turn. More would gain
+/// nothing (a batch is far more work than a turn) and cost the others latency.
+const BATCHES_PER_TURN_MAX: usize = 8;
+
+/// What runs in a bolt's task.
+pub enum Worker {
+    /// A bolt.
+    Bolt(Box<dyn Bolt>),
+    /// A sink, with the threads for what it prepares and what it commits; without them if it doesn't block.
+    Sink(Box<dyn Sink>, Option<SinkThreads>),
+}
+
+/// The threads of a blocking sink. Two, so that a commit that waits for a server delays no checkpoint.
+pub struct SinkThreads {
+    /// Syncs what the sink wrote.
+    pub prepare: JobThread,
+    /// Makes it visible.
+    pub commit: JobThread,
+}
+
+/// One input of a task: its fields, and where it comes from, for the dead letters.
+pub struct TaskInput {
+    /// `component` or `component:stream`.
+    pub from: String,
+    /// The fields of its tuples.
+    pub fields: Fields,
+}
+
+/// A bolt's task.
+pub struct BoltTask {
+    /// The component's id.
+    pub component: String,
+    /// The bolt or sink.
+    pub worker: Worker,
+    /// Its inputs.
+    pub inputs: Vec<TaskInput>,
+    /// What happens to a tuple that fails.
+    pub on_error: OnError,
+    /// How long tuples wait for their batch to fill up.
+    pub linger: Option<Duration>,
+    /// Where tuples come from.
+    pub inbox: Inbox,
+    /// Where they go.
+    pub output: Output,
+    /// The counters.
+    pub meter: Arc<Meter>,
+    /// The clock.
+    pub clock: SharedClock,
+    /// The coordinator.
+    pub reporter: Reporter,
+    /// What the task is in the middle of.
+    pub current: Option<Current>,
+}
+
+/// What a task is in the middle of while it waits for another try.
+pub struct Current {
+    work: Work,
+    retries: u32,
+}
+
+enum Work {
+    Tuples { input: usize, batch: Batch, next: usize },
+    Mark(Arc<Mark>),
+}
+
+/// What a task wants after its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Another turn.
+    Turn,
+    /// To be woken when something is there.
+    Sleep(Need),
+    /// To be woken when something is there, and after this time anyway.
+    SleepAtMost(Duration),
+    /// Another turn after this time, and none before.
+    Pause(Duration),
+    /// Nothing: it failed for good, and has reported that.
+    End,
+}
+
+/// What became of one piece of work.
+enum Step {
+    Done,
+    Again(Current, Duration),
+    Failed,
+}
+
+impl BoltTask {
+    /// Works for one turn.
+    pub fn turn(&mut self) -> Next {
+        let started = self.clock.monotonic();
+        let next = self.work();
+        self.meter.add_busy(self.clock.monotonic().saturating_sub(started));
+        self.meter.set_emitted(self.output.emitter.emitted());
+        self.meter.set_inbox(self.inbox.fill());
+        self.meter.set_doing(match next {
+            Next::Turn => Doing::Running,
+            Next::Sleep(Need::Input) | Next::SleepAtMost(_) => Doing::Idle,
+            Next::Sleep(Need::Room) => Doing::Blocked,
+            Next::Pause(_) => Doing::Retrying,
+            Next::End => Doing::Failed,
+        });
+        next
+    }
+
+    /// Whether a task that is about to sleep for this would find it after all.
+    pub fn finds(&self, need: Need) -> bool {
+        match need {
+            Need::Input => !self.inbox.is_empty(),
+            Need::Room => self.output.emitter.has_drained(),
+        }
+    }
+
+    fn work(&mut self) -> Next {
+        if !self.output.emitter.drain() {
+            return Next::Sleep(Need::Room);
+        }
+        for _ in 0..BATCHES_PER_TURN_MAX {
+            let Some(current) = self.current.take().or_else(|| self.receive()) else {
+                return self.rest();
+            };
+            match self.step(current) {
+                Step::Done => {}
+                Step::Again(current, wait) => {
+                    self.current = Some(current);
+                    return Next::Pause(wait);
+                }
+                Step::Failed => return Next::End,
+            }
+            if self.output.emitter.is_blocked() {
+                return Next::Sleep(Need::Room);
+            }
+        }
+        Next::Turn
+    }
+
+    fn receive(&mut self) -> Option<Current> {
+        let work = match self.inbox.receive() {
+            Received::Batch { input, batch } => {
+                self.meter.add_received(batch.tuples);
+                Work::Tuples { input, batch, next: 0 }
+            }
+            Received::Aligned(mark) => Work::Mark(mark),
+            Received::Empty => return None,
+        };
+        Some(Current { work, retries: 0 })
+    }
+
+    /// There is nothing to do: what was gathered goes out, unless it may linger.
+    fn rest(&mut self) -> Next {
+        if let Worker::Sink(sink, _) = &mut self.worker
+            && let Err(error) = sink.idle()
+            && error.kind() == Kind::Fatal
+        {
+            self.reporter.send(Report::Failed(error.chain()));
+            return Next::End;
+        }
+        match self.linger {
+            Some(linger) if self.output.emitter.is_gathering() => return Next::SleepAtMost(linger),
+            _ => self.output.emitter.flush(),
+        }
+        Next::Sleep(if self.output.emitter.is_blocked() { Need::Room } else { Need::Input })
+    }
+
+    /// The linger time is over.
+    pub fn flush(&mut self) {
+        self.output.emitter.flush();
+    }
+
+    fn step(&mut self, mut current: Current) -> Step {
+        loop {
+            let result = match &mut current.work {
+                Work::Tuples { input, batch, next } => self.execute_from(*input, batch, next),
+                Work::Mark(mark) => self.pass(&Arc::clone(mark)),
+            };
+            let Err(error) = result else { return Step::Done };
+            self.meter.add_failed();
+            match (decide(&self.on_error, error.kind(), current.retries, rand::random()), &mut current.work) {
+                (Decision::Retry(wait), _) => {
+                    current.retries += 1;
+                    return Step::Again(current, wait);
+                }
+                (Decision::Wait(wait), _) => {
+                    self.meter.set_says(Some(error.chain()));
+                    return Step::Again(current, wait);
+                }
+                (Decision::DeadLetter, Work::Tuples { input, batch, next }) => {
+                    self.bury(*input, batch, *next, &error);
+                    *next += 1;
+                    current.retries = 0;
+                }
+                (Decision::Stop, _) | (Decision::DeadLetter, Work::Mark(_)) => {
+                    self.reporter.send(Report::Failed(error.chain()));
+                    return Step::Failed;
+                }
+            }
+        }
+    }
+
+    /// Executes the tuples of a batch from `next` on; after an error `next` is the one that failed.
+    fn execute_from(&mut self, input: usize, batch: &Batch, next: &mut usize) -> Result<()> {
+        let arity = self.inputs[input].fields.len();
+        // One execution of each batch is timed: a clock read costs as much as a small bolt.
+        let timed = *next;
+        while *next < batch.tuples {
+            let tuple = Tuple { values: &batch.values[*next * arity..(*next + 1) * arity], input };
+            if *next == timed {
+                let started = self.clock.monotonic();
+                self.execute(tuple)?;
+                self.meter.add_execute(self.clock.monotonic().saturating_sub(started));
+            } else {
+                self.execute(tuple)?;
+            }
+            *next += 1;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn execute(&mut self, tuple: Tuple<'_>) -> Result<()> {
+        match &mut self.worker {
+            Worker::Sink(sink, _) => sink.write(tuple),
+            Worker::Bolt(bolt) => match bolt.execute(tuple, &mut self.output) {
+                Ok(()) => self.output.emitter.commit().map_err(Error::fatal),
+                Err(error) => {
+                    self.output.emitter.roll_back();
+                    Err(error)
+                }
+            },
+        }
+    }
+
+    /// Sends a tuple to the dead letters.
+    fn bury(&mut self, input: usize, batch: &Batch, at: usize, error: &Error) {
+        let TaskInput { from, fields } = &self.inputs[input];
+        let values = &batch.values[at * fields.len()..(at + 1) * fields.len()];
+        let tuple = Tuple { values, input };
+        let letter = dead_letters::of_tuple(&self.component, &error.chain(), self.clock.now(), from, fields, tuple);
+        self.output.emit_dead(letter);
+        self.output.emitter.commit().expect("the hidden stream takes one value");
+        self.meter.add_dead_letters(1);
+    }
+
+    /// Everything before the barrier was received: what it changed is reported, and the barrier goes on.
+    fn pass(&mut self, mark: &Arc<Mark>) -> Result<()> {
+        let epoch = mark.barrier.epoch;
+        match &mut self.worker {
+            Worker::Bolt(bolt) => {
+                if mark.finish {
+                    bolt.finish(&mut self.output)?;
+                    self.output.emitter.commit().map_err(Error::fatal)?;
+                }
+                self.reporter.send(Report::State { epoch, changes: bolt.snapshot() });
+            }
+            Worker::Sink(sink, threads) => {
+                let job = sink.prepare(&mark.barrier)?;
+                let reporter = self.reporter.clone();
+                run(threads.as_ref().map(|threads| &threads.prepare), job, move |result| match result {
+                    Ok(prepared) => reporter.send(Report::Prepared { epoch, prepared }),
+                    Err(error) => reporter.send(Report::Failed(error.chain())),
+                });
+            }
+        }
+        self.meter.set_says(None);
+        self.output.emitter.broadcast(mark);
+        Ok(())
+    }
+
+    /// The checkpoint with these promises is complete.
+    pub fn commit(&mut self, promises: Vec<Promise>) {
+        let Worker::Sink(sink, threads) = &mut self.worker else { return };
+        let job = sink.commit(promises);
+        let reporter = self.reporter.clone();
+        run(threads.as_ref().map(|threads| &threads.commit), job, move |result| match result {
+            Ok(()) => reporter.send(Report::Committed),
+            Err(error) => reporter.send(Report::Failed(error.chain())),
+        });
+    }
+}
+
+/// Runs a job on a thread, or at once where the sink doesn't block.
+fn run<T: 'static>(thread: Option<&JobThread>, mut job: Job<T>, done: impl FnOnce(Result<T>) + Send + 'static) {
+    match thread {
+        Some(thread) => thread.run(job, done),
+        None => done(job()),
+    }
+}

@@ -1,0 +1,282 @@
+//! From a plan to tasks that are ready to start: channels, emitters, inboxes, and the components themselves.
+
+use std::sync::Arc;
+
+use actix::Recipient;
+use uuid::Uuid;
+
+use super::channel::{EdgeReceiver, EdgeSender, TaskHandle, edge};
+use super::dead_letters::DEAD;
+use super::emitter::Emitter;
+use super::inbox::Inbox;
+use super::jobs::JobThread;
+use super::metering::Meter;
+use super::output::Output;
+use super::report::{FromTask, Reporter};
+use super::spout_port::Port;
+use super::task::{BoltTask, SinkThreads, TaskInput, Worker};
+use crate::clock::SharedClock;
+use crate::error::{Error, Result};
+use crate::registry::Config;
+use crate::sink::{SinkConfig, SinkContext};
+use crate::spout::{Cursor, Split, SpoutConfig};
+use crate::topology::{ComponentSpec, Plan, Topology};
+use crate::tuple::{DEFAULT_STREAM, Fields, StreamId};
+
+/// A task that is ready to start.
+pub struct Ready {
+    /// The number of the executor that it belongs to, before the modulo.
+    pub lane: usize,
+    /// Its counters.
+    pub meter: Arc<Meter>,
+    /// How others wake it.
+    pub handle: Arc<TaskHandle>,
+    /// What it runs.
+    pub kind: ReadyKind,
+}
+
+/// What a task runs.
+pub enum ReadyKind {
+    /// A spout, which is built on its executor, since it need not be `Send`.
+    Spout {
+        /// Its configuration.
+        config: Arc<dyn SpoutConfig>,
+        /// The component's id.
+        component: String,
+        /// Where its tuples go.
+        port: Port,
+        /// The numbers of fields of its streams, the hidden one last.
+        arities: Vec<usize>,
+        /// How long its tuples wait for their batch to fill up.
+        linger: Option<std::time::Duration>,
+        /// Its line to the coordinator.
+        reporter: Reporter,
+    },
+    /// A bolt or sink.
+    Bolt {
+        /// The task.
+        task: Box<BoltTask>,
+        /// It needs a thread of its own.
+        blocks: bool,
+        /// It is a sink.
+        sink: bool,
+    },
+}
+
+/// What all tasks of a run share.
+pub struct Shared {
+    /// The clock.
+    pub clock: SharedClock,
+    /// The coordinator.
+    pub coordinator: Recipient<FromTask>,
+    /// The boundary of the partition to begin with.
+    pub boundary: time::OffsetDateTime,
+}
+
+/// Makes all tasks of a topology.
+///
+/// # Errors
+/// If a component can't be made; the text names it.
+pub fn wire(topology: &Topology, plan: &Plan, shared: &Shared) -> Result<Vec<Ready>> {
+    let handles: Vec<_> = plan.tasks.iter().map(|_| TaskHandle::new()).collect();
+    let mut wires = Wires::new(topology, plan, &handles);
+    wires.connect();
+    let Wires { emitters, inboxes, .. } = wires;
+    let run = Uuid::new_v4().to_string();
+    let splits = topology.components.iter().map(splits_of).collect::<Result<Vec<_>>>()?;
+    let parts = emitters.into_iter().zip(inboxes).zip(handles);
+    parts
+        .enumerate()
+        .map(|(number, ((emitter, inbox), handle))| {
+            let place = plan.tasks[number];
+            let spec = &topology.components[place.component];
+            let maker = Maker { topology, spec, shared, run: &run, index: place.index };
+            let reporter = Reporter::new(number, shared.coordinator.clone());
+            let meter = Arc::new(Meter::new());
+            let kind = match &spec.config {
+                Config::Spout(config) => {
+                    let splits = share_of(&splits[place.component], place.index, plan.tasks_of(place.component).len());
+                    let port = Port::new(emitter, splits, Arc::clone(&handle), Arc::clone(&meter));
+                    maker.spout(config, port, reporter)
+                }
+                _ => maker.bolt(emitter, inbox, Arc::clone(&meter), reporter).map_err(|error| of_component(spec, error))?,
+            };
+            Ok(Ready { lane: place.index, meter, handle, kind })
+        })
+        .collect()
+}
+
+/// Names the component in an error.
+pub fn of_component(spec: &ComponentSpec, error: Error) -> Error {
+    Error::fatal(format!("component \"{}\"", spec.id)).because(error)
+}
+
+fn splits_of(spec: &ComponentSpec) -> Result<Vec<String>> {
+    match &spec.config {
+        Config::Spout(config) => config.splits().map_err(|error| of_component(spec, error)),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Split *j* belongs to task *j* mod *n*.
+fn share_of(splits: &[String], task: usize, tasks: usize) -> Vec<Split> {
+    splits.iter().skip(task).step_by(tasks).map(|id| Split { id: id.clone(), cursor: Cursor::Start }).collect()
+}
+
+/// Every stream of a component has the number of its declaration; the hidden one to the dead letters
+/// comes behind them.
+fn arities(spec: &ComponentSpec) -> Vec<usize> {
+    spec.streams.iter().map(|(_, fields)| fields.len()).chain([1]).collect()
+}
+
+/// Makes the component of one task.
+struct Maker<'a> {
+    topology: &'a Topology,
+    spec: &'a ComponentSpec,
+    shared: &'a Shared,
+    run: &'a str,
+    index: usize,
+}
+
+impl Maker<'_> {
+    fn spout(&self, config: &Arc<dyn SpoutConfig>, port: Port, reporter: Reporter) -> ReadyKind {
+        ReadyKind::Spout {
+            config: Arc::clone(config),
+            component: self.spec.id.clone(),
+            port,
+            arities: arities(self.spec),
+            linger: self.spec.linger,
+            reporter,
+        }
+    }
+
+    fn bolt(&self, emitter: Emitter, inbox: Inbox, meter: Arc<Meter>, reporter: Reporter) -> Result<ReadyKind> {
+        let inputs: Vec<_> = self.spec.inputs.iter().map(|input| self.input(input.from, input.stream)).collect();
+        let fields: Vec<_> = inputs.iter().map(|input| input.fields.clone()).collect();
+        let (worker, blocks, sink) = match &self.spec.config {
+            Config::Bolt(config) => (Worker::Bolt(config.build(&fields)?), config.blocks(), false),
+            Config::Sink(config) => {
+                let sink = config.build(self.sink_context(fields))?;
+                let threads = config.blocks().then(|| self.sink_threads(&meter)).transpose()?;
+                (Worker::Sink(sink, threads), config.blocks(), true)
+            }
+            Config::Spout(_) => unreachable!("spouts are made by Maker::spout"),
+        };
+        let task = BoltTask {
+            component: self.spec.id.clone(),
+            worker,
+            inputs,
+            on_error: self.spec.on_error.clone(),
+            linger: self.spec.linger,
+            inbox,
+            output: Output { emitter, dead: StreamId(self.spec.streams.len()) },
+            meter,
+            clock: Arc::clone(&self.shared.clock),
+            reporter,
+            current: None,
+        };
+        Ok(ReadyKind::Bolt { task: Box::new(task), blocks, sink })
+    }
+
+    fn input(&self, from: usize, stream: StreamId) -> TaskInput {
+        let from = &self.topology.components[from];
+        let hidden = (DEAD, Fields::new(["post"]));
+        let declared = from.streams.iter().nth(stream.0).map(|(name, fields)| (name, fields.clone()));
+        let (name, fields) = declared.unwrap_or(hidden);
+        let from = if name == DEFAULT_STREAM { from.id.clone() } else { format!("{}:{name}", from.id) };
+        TaskInput { from, fields }
+    }
+
+    fn sink_context(&self, inputs: Vec<Fields>) -> SinkContext {
+        SinkContext {
+            component: self.spec.id.clone(),
+            task: self.index,
+            run: self.run.to_owned(),
+            inputs,
+            micro_batch: self.topology.micro_batch,
+            boundary: self.shared.boundary,
+            clock: Arc::clone(&self.shared.clock),
+        }
+    }
+
+    fn sink_threads(&self, meter: &Arc<Meter>) -> Result<SinkThreads> {
+        let name = |what: &str| format!("{}[{}] {what}", self.spec.id, self.index);
+        Ok(SinkThreads {
+            prepare: JobThread::start(&name("prepare"), Arc::clone(meter))?,
+            commit: JobThread::start(&name("commit"), Arc::clone(meter))?,
+        })
+    }
+}
+
+/// All channels of a topology, on their way to the tasks at their ends.
+struct Wires<'a> {
+    topology: &'a Topology,
+    plan: &'a Plan,
+    handles: &'a [Arc<TaskHandle>],
+    emitters: Vec<Emitter>,
+    inboxes: Vec<Inbox>,
+}
+
+impl<'a> Wires<'a> {
+    fn new(topology: &'a Topology, plan: &'a Plan, handles: &'a [Arc<TaskHandle>]) -> Self {
+        let emitter = |component: usize| {
+            let spec = &topology.components[component];
+            Emitter::new(arities(spec), spec.batch)
+        };
+        let emitters = plan.tasks.iter().map(|task| emitter(task.component)).collect();
+        let inboxes = plan.tasks.iter().map(|_| Inbox::default()).collect();
+        Self { topology, plan, handles, emitters, inboxes }
+    }
+
+    fn connect(&mut self) {
+        for (component, spec) in self.topology.components.iter().enumerate() {
+            for (number, input) in spec.inputs.iter().enumerate() {
+                for from in self.plan.tasks_of(input.from) {
+                    let edges = self.edges(from, component, number);
+                    let index = self.plan.tasks[from].index;
+                    let bytes = self.plan.batch_bytes;
+                    self.emitters[from].add_route(input.stream, &input.grouping, index, edges, bytes);
+                }
+            }
+        }
+    }
+
+    /// An edge from one task to each task of a bolt.
+    fn edges(&mut self, from: usize, component: usize, input: usize) -> Vec<EdgeSender> {
+        let (plan, handles) = (self.plan, self.handles);
+        plan.tasks_of(component)
+            .map(|to| {
+                let (sender, receiver): (EdgeSender, EdgeReceiver) =
+                    edge(plan.edge_batches, &handles[from], &handles[to]);
+                self.inboxes[to].add(input, receiver);
+                sender
+            })
+            .collect()
+    }
+}
+
+/// Adds the hidden sink for dead letters, which takes the hidden stream of every component.
+pub fn with_dead_letters(mut topology: Topology, config: Arc<dyn SinkConfig>) -> Topology {
+    use crate::topology::{Grouping, InputSpec, OnError};
+    let inputs = topology.components.iter().enumerate().map(|(from, spec)| InputSpec {
+        from,
+        stream: StreamId(spec.streams.len()),
+        grouping: Grouping::Global,
+    });
+    let dead = ComponentSpec {
+        id: DEAD.into(),
+        type_name: "DeadLetters",
+        role: crate::registry::Role::Sink,
+        guarantee: "each dead letter once",
+        inputs: inputs.collect(),
+        config: Config::Sink(config),
+        explained: String::new(),
+        parallelism_hint: std::num::NonZeroU16::MIN,
+        streams: crate::tuple::Streams::none(),
+        on_error: OnError::Stop,
+        batch: 256,
+        linger: None,
+    };
+    topology.components.push(dead);
+    topology
+}
