@@ -215,7 +215,7 @@ impl LinesSpout {
     fn push(&self, file: &str, line: Line, out: &mut SpoutOutput) {
         match self.posts.read(file, line) {
             Ok(tuple) => out.push(tuple),
-            Err(letter) => out.push_dead_letter(letter),
+            Err(letter) => out.push_dead_letter(&letter),
         }
     }
 }
@@ -278,5 +278,7 @@ impl Reports {
     }
 }
 
+#[cfg(test)]
+mod run_tests;
 #[cfg(test)]
 mod tests;

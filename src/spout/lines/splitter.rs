@@ -35,7 +35,8 @@ pub enum Content {
     },
 }
 
-/// What a line may have on top of its content while it is gathered: a byte order mark and `\r`.
+/// What may be cut off a line that was gathered: a byte order mark, and a `\r` (which may as well be
+/// the last byte of a line that was too long to be kept).
 const TRIMMINGS: usize = BYTE_ORDER_MARK.len() + 1;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -129,11 +130,11 @@ impl LineSplitter {
         Some(Line { number: self.place.line, content })
     }
 
-    /// Keeps what is worth keeping. A line that fills the buffer to its bound, with whatever is cut
-    /// off later, is too long.
+    /// Keeps what is worth keeping: of a line that is too long so much that it still is too long after
+    /// it was trimmed.
     fn carry(&mut self, piece: &[u8]) {
         self.carried += piece.len() as u64;
-        let bound = self.line_bytes_max.saturating_add(TRIMMINGS);
+        let bound = self.line_bytes_max.saturating_add(TRIMMINGS + 1);
         let kept = piece.len().min(bound - self.carry.len());
         let needed = self.carry.len() + kept;
         if needed > self.carry.capacity() {
@@ -157,7 +158,7 @@ mod tests {
         for chunk in chunks {
             splitter.feed(Bytes::copy_from_slice(chunk));
             lines.extend(std::iter::from_fn(|| splitter.next_line()));
-            assert!(splitter.carry.capacity() <= line_bytes_max + TRIMMINGS);
+            assert!(splitter.carry.capacity() <= line_bytes_max + TRIMMINGS + 1);
         }
         lines.extend(splitter.finish());
         (lines, splitter.place())
@@ -204,6 +205,14 @@ mod tests {
         assert_eq!(split([file.as_bytes()], 10).0, expected);
         assert_eq!(split(file.as_bytes().chunks(1), 10).0, expected);
         assert_eq!(split(file.as_bytes().chunks(7), 10).0, expected);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_before_a_carriage_return_is_still_too_long() {
+        for chunk_bytes in 1..12 {
+            let (lines, _) = split("\u{feff}xxx\rx\n".as_bytes().chunks(chunk_bytes), 3);
+            assert_eq!(lines, [Line { number: 1, content: Content::TooLong { held: "xxx".into(), length: 8 } }]);
+        }
     }
 
     #[test]
