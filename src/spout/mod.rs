@@ -1,6 +1,7 @@
 //! Spouts: components that make tuples from outside.
 
 pub mod local_replay;
+pub mod lines;
 
 use async_trait::async_trait;
 
@@ -10,11 +11,9 @@ use crate::tuple::{Fields, Streams};
 
 pub use crate::engine::SpoutOutput;
 
-use self::local_replay::LocalReplay;
-
 /// The room's registry: one line for each spout.
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry.spout::<LocalReplay>()
+    registry.spout::<lines::Lines>().spout::<local_replay::LocalReplay>()
 }
 
 /// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.

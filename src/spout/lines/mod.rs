@@ -1,0 +1,284 @@
+//! `Lines`: NDJSON files and standard input, a post on each line.
+
+mod mark;
+mod paths;
+mod reader;
+mod splitter;
+
+use std::pin::pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use self::mark::{HEAD_BYTES, Mark};
+use self::reader::{Event, Job};
+pub use self::splitter::{Content, Line, LineSplitter, Place};
+use super::{Cursor, Split, Spout, SpoutConfig, SpoutOutput};
+use crate::clock::{SharedClock, Sleep};
+use crate::engine::DeadLetter;
+use crate::error::{Error, Result};
+use crate::post::Post;
+use crate::registry::Component;
+use crate::units::ByteSize;
+use crate::value::{Text, Value};
+
+/// Reads posts from NDJSON files or standard input, one on each line. A line that is no post goes to
+/// the dead letters with its file, its number and what is wrong with it. Blank lines are skipped;
+/// a byte order mark and `\r\n` are fine. Several files are shared out among the tasks.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lines {
+    /// Files, globs such as "posts/*.ndjson" (sorted; folders are passed over), or "-" for standard
+    /// input. A path that is given twice is read once.
+    paths: Vec<String>,
+    /// The kind of the posts, if the lines don't name it: a line may be any JSON object, and becomes
+    /// `{"<kind>":<line>}`. Without it a line must have exactly one key, which names its kind.
+    #[serde(default)]
+    kind: Option<String>,
+    /// Go on waiting for more lines at the end of a file, until the topology is stopped. A file that
+    /// was rotated (another one has its name) is read to its end, and then the new one from its start;
+    /// one that became shorter is read from its start. Not seen are lines that are written to a
+    /// rotated file later than that, and that a file was emptied, if it grew beyond the old size
+    /// within 100 ms. A pipe ends when its last writer closes it.
+    #[serde(default)]
+    follow: bool,
+    /// The longest line that is taken; longer ones go to the dead letters, cut to this length.
+    #[serde(default = "max_post_bytes")]
+    max_post_bytes: ByteSize,
+}
+
+fn max_post_bytes() -> ByteSize {
+    ByteSize(16 << 20)
+}
+
+impl Component for Lines {
+    const NAME: &'static str = "Lines";
+    const GUARANTEE: &'static str = "a file is resumed behind the last line of the checkpoint; \
+        standard input can't be, so what was read from it since the checkpoint is lost with the process";
+}
+
+/// The path that stands for standard input.
+const STANDARD_INPUT: &str = "-";
+
+/// How often a file that is followed is looked at again.
+const POLL_EVERY: Duration = Duration::from_millis(100);
+
+/// How many lines are handed over in one go at most, so that short ones don't pile up.
+const EMIT_LINES: u64 = 1_000;
+
+impl SpoutConfig for Lines {
+    fn splits(&self) -> Result<Vec<String>> {
+        paths::expand(&self.paths)
+    }
+
+    fn tasks_max(&self) -> Option<usize> {
+        if self.paths.iter().any(|path| paths::is_glob(path)) { None } else { Some(self.paths.len()) }
+    }
+
+    fn build(&self) -> Result<Box<dyn Spout>> {
+        if self.kind.as_ref().is_some_and(String::is_empty) {
+            return Err(Error::fatal("Lines: expected a name as \"kind\", found an empty text"));
+        }
+        let kind = self.kind.as_deref().map(Text::from);
+        let posts = Posts { kind, line_bytes_max: self.max_post_bytes, topics: Value::List([].into()) };
+        Ok(Box::new(LinesSpout { posts, follow: self.follow }))
+    }
+}
+
+/// Makes tuples of lines.
+struct Posts {
+    kind: Option<Text>,
+    line_bytes_max: ByteSize,
+    topics: Value,
+}
+
+impl Posts {
+    fn splitter(&self, place: Place) -> LineSplitter {
+        LineSplitter::new(place, usize::try_from(self.line_bytes_max.0).unwrap_or(usize::MAX))
+    }
+
+    /// The tuple of a line of this file, or the dead letter that it is.
+    fn read(&self, file: &str, line: Line) -> Result<[Value; 3], DeadLetter> {
+        let (raw, what) = match line.content {
+            Content::Whole(raw) => match self.tuple(&raw) {
+                Ok(tuple) => return Ok(tuple),
+                Err(what) => (raw, what),
+            },
+            Content::TooLong { held, length } => {
+                (held, format!("expected at most {} (max_post_bytes), found {length} bytes", self.line_bytes_max))
+            }
+        };
+        let file = if file == STANDARD_INPUT { "(standard input)" } else { file };
+        Err(DeadLetter { raw, error: format!("{file}:{}: {what}", line.number) })
+    }
+
+    fn tuple(&self, line: &Bytes) -> Result<[Value; 3], String> {
+        let (post, kind) = match &self.kind {
+            Some(kind) => (Post::wrap(kind, line)?, kind.clone()),
+            None => {
+                let post = Post::check(line.clone())?;
+                let kind = post.kind().into();
+                (post, kind)
+            }
+        };
+        Ok([post.into(), kind.into(), self.topics.clone()])
+    }
+}
+
+/// A file that is being read.
+struct Reading {
+    name: String,
+    splitter: LineSplitter,
+    /// What the file begins with, up to [`HEAD_BYTES`], as far as it was read.
+    head: Vec<u8>,
+}
+
+impl Reading {
+    fn feed(&mut self, chunk: Bytes) {
+        let wanted = (HEAD_BYTES - self.head.len()).min(chunk.len());
+        self.head.extend_from_slice(&chunk[..wanted]);
+        self.splitter.feed(chunk);
+    }
+
+    fn cursor(&self) -> Cursor {
+        Cursor::At(Mark::new(self.splitter.place(), &self.head).to_string())
+    }
+}
+
+struct LinesSpout {
+    posts: Posts,
+    follow: bool,
+}
+
+#[async_trait(?Send)]
+impl Spout for LinesSpout {
+    async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
+        let jobs = jobs(out.splits())?;
+        let mut files: Vec<Option<Reading>> = out.splits().iter().map(|_| None).collect();
+        let mut reports = Reports::new(reader::start(jobs, self.follow)?, out.clock().clone());
+        while let Some((split, event)) = reports.next().await {
+            let file = &mut files[split];
+            match event {
+                Event::Opened(place, head) => {
+                    self.push_last_line(file.take(), out);
+                    let name = out.splits()[split].id.clone();
+                    let opened = file.insert(Reading { name, splitter: self.posts.splitter(place), head });
+                    out.emit(split, opened.cursor()).await?;
+                }
+                Event::Chunk(chunk) => {
+                    let file = file.as_mut().expect("a reader opens a file before it reads it");
+                    file.feed(chunk);
+                    self.emit_lines(file, split, out).await?;
+                }
+                Event::Waiting(wake) => reports.wake_later(wake),
+                Event::Ended => {
+                    self.push_last_line(file.take(), out);
+                    out.emit(split, Cursor::End).await?;
+                }
+                Event::Failed(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LinesSpout {
+    async fn emit_lines(&self, file: &mut Reading, split: usize, out: &mut SpoutOutput) -> Result<()> {
+        let mut emitted = file.splitter.place();
+        while let Some(line) = file.splitter.next_line() {
+            self.push(&file.name, line, out);
+            if file.splitter.place().line - emitted.line >= EMIT_LINES {
+                out.emit(split, file.cursor()).await?;
+                emitted = file.splitter.place();
+            }
+        }
+        if file.splitter.place() != emitted {
+            out.emit(split, file.cursor()).await?;
+        }
+        Ok(())
+    }
+
+    /// What a file ended with, if nothing ended its last line.
+    fn push_last_line(&self, file: Option<Reading>, out: &mut SpoutOutput) {
+        if let Some(mut file) = file
+            && let Some(line) = file.splitter.finish()
+        {
+            self.push(&file.name, line, out);
+        }
+    }
+
+    fn push(&self, file: &str, line: Line, out: &mut SpoutOutput) {
+        match self.posts.read(file, line) {
+            Ok(tuple) => out.push(tuple),
+            Err(letter) => out.push_dead_letter(&letter),
+        }
+    }
+}
+
+/// What is still to be read.
+fn jobs(splits: &[Split]) -> Result<Vec<Job>> {
+    let job = |(split, Split { id, cursor }): (usize, &Split)| {
+        let mark = match cursor {
+            Cursor::Start => None,
+            Cursor::End => return None,
+            Cursor::At(mark) => Some(mark.parse().map_err(|what: String| {
+                Error::fatal(format!("the checkpoint's cursor for \"{id}\" is damaged")).because(what)
+            })),
+        };
+        Some(mark.transpose().map(|mark| Job { split, path: id.clone(), mark }))
+    };
+    splits.iter().enumerate().filter_map(job).collect()
+}
+
+/// What the readers report, and the ones among them that wait for their files to grow.
+struct Reports {
+    events: mpsc::Receiver<(usize, Event)>,
+    clock: SharedClock,
+    waiting: Vec<oneshot::Sender<()>>,
+    poll: Option<Sleep>,
+}
+
+impl Reports {
+    fn new(events: mpsc::Receiver<(usize, Event)>, clock: SharedClock) -> Self {
+        Self { events, clock, waiting: Vec::new(), poll: None }
+    }
+
+    /// The next event; `None` when all readers are done.
+    async fn next(&mut self) -> Option<(usize, Event)> {
+        loop {
+            let Some(poll) = &mut self.poll else { return self.events.recv().await };
+            // The clock is asked first, so that a file that grows all the time can't starve the others.
+            let event = match select(poll, pin!(self.events.recv())).await {
+                Either::Left(_) => None,
+                Either::Right((event, _)) => Some(event),
+            };
+            match event {
+                Some(event) => return event,
+                None => self.wake(),
+            }
+        }
+    }
+
+    fn wake_later(&mut self, reader: oneshot::Sender<()>) {
+        self.waiting.push(reader);
+        self.poll.get_or_insert_with(|| self.clock.sleep(POLL_EVERY));
+    }
+
+    fn wake(&mut self) {
+        self.poll = None;
+        for reader in self.waiting.drain(..) {
+            // A reader that is gone needs no waking.
+            let _ = reader.send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod run_tests;
+#[cfg(test)]
+mod tests;
