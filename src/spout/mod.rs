@@ -8,9 +8,11 @@ use crate::tuple::{Fields, Streams};
 
 pub use crate::engine::SpoutOutput;
 
+pub mod generate;
+
 /// The room's registry: one line for each spout.
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry
+    registry.spout::<generate::Generate>()
 }
 
 /// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.
