@@ -1,6 +1,7 @@
 //! Spouts: components that make tuples from outside.
 
 pub mod local_replay;
+pub mod generate;
 pub mod lines;
 
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ pub use crate::engine::SpoutOutput;
 
 /// The room's registry: one line for each spout.
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry.spout::<lines::Lines>().spout::<local_replay::LocalReplay>()
+    registry.spout::<generate::Generate>().spout::<lines::Lines>().spout::<local_replay::LocalReplay>()
 }
 
 /// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.

@@ -1,0 +1,76 @@
+//! Where chance comes from: ChaCha8, keyed by the seed and by what is drawn for.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// What something is drawn for. Each has a sequence of its own, so that one post's draws never
+/// depend on those of another.
+#[derive(Clone, Copy)]
+pub(super) enum For {
+    /// The post with this number.
+    Post(u64),
+    /// The burst of the period with this number.
+    Burst(u64),
+}
+
+/// A sequence of random numbers: the same on every machine. Only whole numbers are used, since the
+/// last bits of floating-point functions differ between platforms.
+pub(super) struct Draw(ChaCha8Rng);
+
+impl Draw {
+    pub fn new(seed: u64, what: For) -> Self {
+        let (kind, number) = match what {
+            For::Post(number) => (0_u8, number),
+            For::Burst(number) => (1, number),
+        };
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&seed.to_le_bytes());
+        key[8..16].copy_from_slice(&number.to_le_bytes());
+        key[16] = kind;
+        Self(ChaCha8Rng::from_seed(key))
+    }
+
+    /// 32 random bits.
+    pub fn bits(&mut self) -> u32 {
+        self.0.next_u32()
+    }
+
+    /// 64 random bits.
+    pub fn long(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// A number below `bound`, even enough for bounds far below 2^32.
+    pub fn below(&mut self, bound: u32) -> u32 {
+        ((u64::from(self.bits()) * u64::from(bound)) >> 32) as u32
+    }
+
+    /// True once in `times`.
+    pub fn one_in(&mut self, times: u32) -> bool {
+        self.below(times) == 0
+    }
+
+    /// A count as they are on social media: mostly small, now and then large, below 2^`bits_max`.
+    pub fn count(&mut self, bits_max: u32) -> u64 {
+        let bits = self.bits();
+        skewed(bits.into(), bits_max)
+    }
+
+    /// One of some.
+    pub fn of<'a, T>(&mut self, some: &'a [T]) -> &'a T {
+        &some[self.below(some.len() as u32) as usize]
+    }
+}
+
+/// A number whose length in bits is even between 0 and `bits_max`, from at least 32 random bits.
+pub(super) fn skewed(random: u64, bits_max: u32) -> u64 {
+    let length = (random & 0xff) as u32 * (bits_max + 1) / 256;
+    (random >> 8) & ((1 << length) - 1)
+}
+
+/// A permutation of all 64-bit numbers that leaves no pattern to see (the finaliser of SplitMix64).
+pub(super) fn mix(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}

@@ -1,0 +1,270 @@
+//! `Generate`: posts shaped like each platform's, made up from a seed.
+//!
+//! What varies is drawn from the seed and the post's number alone, so post *n* has the same bytes in
+//! every run, on every machine and under any parallelism. Post *n* belongs to split *n* mod 64; the
+//! cursor of a split is how many of its posts were handed over.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::error::{Error, Result};
+use crate::post::Post;
+use crate::registry::Component;
+use crate::spout::{Cursor, Split, Spout, SpoutConfig, SpoutOutput};
+use crate::value::{Text, Value};
+
+mod draw;
+mod json;
+mod languages;
+mod pace;
+mod platform;
+mod posts;
+mod shape;
+mod text;
+mod trend;
+mod user;
+
+use pace::Pace;
+pub use pace::Rate;
+pub use platform::{Platform, Platforms};
+pub use posts::Posts;
+pub use trend::Burst;
+use trend::Planted;
+
+/// Makes posts up: shaped and sized like those of each platform, in several languages and scripts,
+/// with hashtags by Zipf's law and bursts of some hashtags planted among them. The same seed gives the
+/// same posts, byte for byte, whatever the parallelism. The posts' own time begins at
+/// 2015-12-18T00:00:00Z and goes on by the rate, or by a millisecond for each post if there is none.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Generate {
+    /// How many posts to make; endless unless given.
+    #[serde(default)]
+    pub posts: Option<u64>,
+    /// How many posts to make per second, over all tasks; as fast as they are taken unless given.
+    #[serde(default)]
+    #[schemars(with = "Option<f64>")]
+    pub rate: Option<Rate>,
+    /// What chance is drawn from.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// Whose posts to make, of `X`, `Facebook`, `YouTube`, `Bluesky` and `Mastodon`.
+    #[serde(default)]
+    #[schemars(with = "Vec<Platform>")]
+    pub platforms: Platforms,
+}
+
+fn one() -> u64 {
+    1
+}
+
+impl Component for Generate {
+    const NAME: &'static str = "Generate";
+    const GUARANTEE: &'static str =
+        "can resume: after a restart it goes on behind the newest checkpoint with the same posts, each made once";
+}
+
+impl Default for Generate {
+    fn default() -> Self {
+        Self { posts: None, rate: None, seed: one(), platforms: Platforms::default() }
+    }
+}
+
+impl Generate {
+    /// The posts of this configuration, by their number.
+    pub fn by_number(&self) -> Posts {
+        Posts::new(self.seed, self.rate, self.platforms.as_slice())
+    }
+
+    /// The post's own time, as it stands in it (some platforms drop what is below a second).
+    pub fn time_of(&self, number: u64) -> OffsetDateTime {
+        posts::time_of(number, self.rate).date()
+    }
+
+    /// The bursts that are planted in this configuration's posts, in their order; without end if the
+    /// posts are.
+    pub fn bursts(&self) -> impl Iterator<Item = Burst> + use<> {
+        let (seed, end) = (self.seed, self.end());
+        (0..=Planted::period(end))
+            .map(move |period| Planted::new(seed, period))
+            .take_while(move |planted| planted.posts.start < end)
+            .map(Burst::from)
+    }
+
+    /// The number behind the last post's.
+    fn end(&self) -> u64 {
+        self.posts.unwrap_or(u64::MAX)
+    }
+}
+
+/// How many splits there are, whatever the parallelism.
+const SPLITS: u64 = 64;
+
+impl SpoutConfig for Generate {
+    fn splits(&self) -> Result<Vec<String>> {
+        Ok((0..SPLITS).map(|split| format!("{split:02}")).collect())
+    }
+
+    fn tasks_max(&self) -> Option<usize> {
+        Some(SPLITS as usize)
+    }
+
+    fn build(&self) -> Result<Box<dyn Spout>> {
+        Ok(Box::new(Generator { posts: self.by_number(), rate: self.rate, end: self.end(), topics: Arc::from([]) }))
+    }
+}
+
+/// How many posts of one split are handed over in a row. More would cost less, and put the posts of
+/// different splits further out of the order of their times.
+const POSTS_IN_A_ROW: usize = 16;
+
+/// When a buffer of posts is handed over. A larger one costs less, and is held in memory for longer.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What is left to do of a split.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Share {
+    /// Its position among the task's splits.
+    split: usize,
+    /// The number of its next post.
+    next: u64,
+}
+
+impl Share {
+    /// What the cursors leave to do of a task's splits.
+    fn of_splits(splits: &[Split]) -> Result<Vec<Self>> {
+        let share = |(split, Split { id, cursor }): (usize, &Split)| {
+            let done = match cursor {
+                Cursor::Start => Some(0),
+                Cursor::At(done) => done.parse::<u64>().ok(),
+                Cursor::End => return None,
+            };
+            let number = id.parse::<u64>().ok().filter(|number| *number < SPLITS);
+            let next = number.zip(done).and_then(|(number, done)| done.checked_mul(SPLITS)?.checked_add(number));
+            let wrong = || {
+                Error::fatal(format!(
+                    "expected a split from 00 to 63 and how many of its posts are done, found \"{id}\" and {cursor:?}"
+                ))
+            };
+            Some(next.map(|next| Self { split, next }).ok_or_else(wrong))
+        };
+        splits.iter().enumerate().filter_map(share).collect()
+    }
+
+    /// Goes on to the split's next post.
+    fn advance(&mut self) {
+        self.next = self.next.saturating_add(SPLITS);
+    }
+
+    fn cursor(&self, end: u64) -> Cursor {
+        if self.next >= end { Cursor::End } else { Cursor::At((self.next / SPLITS).to_string()) }
+    }
+}
+
+/// Posts in one buffer, and how they are handed over.
+#[derive(Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    /// Where each post ends, and whose it is.
+    ends: Vec<(usize, Platform)>,
+    rows: Vec<Row>,
+}
+
+/// Posts of one split that are handed over as one.
+struct Row {
+    split: usize,
+    posts: usize,
+    cursor: Cursor,
+}
+
+impl Chunk {
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= CHUNK_BYTES
+    }
+
+    /// Adds a row of the share's posts, if any are below `due`.
+    fn add(&mut self, share: &mut Share, posts: &mut Posts, due: u64, end: u64) {
+        let before = self.ends.len();
+        while share.next < due && self.ends.len() < before + POSTS_IN_A_ROW {
+            let platform = posts.write(share.next, &mut self.bytes);
+            self.ends.push((self.bytes.len(), platform));
+            share.advance();
+        }
+        let posts = self.ends.len() - before;
+        if posts > 0 {
+            self.rows.push(Row { split: share.split, posts, cursor: share.cursor(end) });
+        }
+    }
+
+    /// An empty chunk with room for as much as is in this one.
+    fn next(&self) -> Self {
+        Self { bytes: Vec::with_capacity(self.bytes.len() + self.bytes.len() / 16), ..Self::default() }
+    }
+}
+
+struct Generator {
+    posts: Posts,
+    rate: Option<Rate>,
+    /// The number behind the last post's.
+    end: u64,
+    /// No topics: one list for all posts.
+    topics: Arc<[Value]>,
+}
+
+#[async_trait(?Send)]
+impl Spout for Generator {
+    async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
+        let mut shares = Share::of_splits(out.splits())?;
+        let first = shares.iter().map(|share| share.next).min().unwrap_or(0);
+        let pace = self.rate.map(|rate| Pace { rate, started: out.clock().monotonic(), first });
+        let mut chunk = Chunk::default();
+        loop {
+            shares.retain(|share| share.next < self.end);
+            let Some(next) = shares.iter().map(|share| share.next).min() else { return Ok(()) };
+            let now = out.clock().monotonic();
+            let due = pace.map_or(self.end, |pace| pace.due(now).min(self.end));
+            if let Some(pace) = pace.filter(|_| next >= due) {
+                out.clock().sleep(pace.until(next, now)).await;
+                continue;
+            }
+            for share in &mut shares {
+                chunk.add(share, &mut self.posts, due, self.end);
+                if chunk.is_full() {
+                    chunk = self.hand_over(chunk, out).await?;
+                }
+            }
+            chunk = self.hand_over(chunk, out).await?;
+        }
+    }
+}
+
+impl Generator {
+    /// Emits the rows of a chunk, and gives the next one.
+    async fn hand_over(&self, chunk: Chunk, out: &mut SpoutOutput) -> Result<Chunk> {
+        let next = chunk.next();
+        let bytes = Bytes::from(chunk.bytes);
+        let mut ends = chunk.ends.into_iter();
+        let mut start = 0;
+        for Row { split, posts, cursor } in chunk.rows {
+            for (end, platform) in ends.by_ref().take(posts) {
+                let post = Post::trusted(bytes.slice(start..end));
+                out.push([
+                    Value::Post(post),
+                    Value::Text(Text::const_new(platform.kind())),
+                    Value::List(self.topics.clone()),
+                ]);
+                start = end;
+            }
+            out.emit(split, cursor).await?;
+        }
+        Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests;

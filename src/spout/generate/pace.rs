@@ -1,0 +1,128 @@
+//! When which post is due.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The shortest sleep: shorter ones make a higher rate smoother and cost more wakes.
+const STEP: Duration = Duration::from_millis(5);
+
+/// Posts per second.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Rate(f64);
+
+impl Rate {
+    const MIN: f64 = 0.001;
+    // Ids hold a post's millisecond and the last 16 bits of its number.
+    const MAX: f64 = 10_000_000.0;
+
+    /// How many microseconds after the first post this one was written.
+    pub(super) fn micros_of(self, number: u64) -> u64 {
+        // A division and a multiplication have the same result on every machine.
+        (number as f64 / self.0 * 1e6) as u64
+    }
+}
+
+impl TryFrom<f64> for Rate {
+    type Error = String;
+
+    fn try_from(rate: f64) -> Result<Self, String> {
+        if (Self::MIN..=Self::MAX).contains(&rate) {
+            return Ok(Self(rate));
+        }
+        Err(format!("expected a rate from {} to {} posts per second, found {rate}", Self::MIN, Self::MAX))
+    }
+}
+
+impl From<Rate> for f64 {
+    fn from(rate: Rate) -> Self {
+        rate.0
+    }
+}
+
+/// The timetable of one task: the post with the number `first` is due at once, the others at their
+/// distance from it. Nothing is added up, so nothing drifts; who was held up catches up.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    pub rate: Rate,
+    pub started: Duration,
+    pub first: u64,
+}
+
+impl Pace {
+    /// The number that the first post that isn't due yet has at most.
+    pub fn due(&self, now: Duration) -> u64 {
+        let gone_by = now.saturating_sub(self.started).as_secs_f64();
+        self.first.saturating_add((gone_by * self.rate.0) as u64).saturating_add(1)
+    }
+
+    /// How long to sleep for a post that isn't due yet.
+    pub fn until(&self, number: u64, now: Duration) -> Duration {
+        // A microsecond for what the conversion cuts off: else it would wake a little too early, and once more.
+        let after = Duration::from_micros(self.rate.micros_of(number.saturating_sub(self.first)).saturating_add(1));
+        let due = self.started.saturating_add(after);
+        due.saturating_sub(now).max(STEP)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(rate: f64) -> Pace {
+        Pace { rate: Rate(rate), started: Duration::from_secs(5), first: 640 }
+    }
+
+    /// Sleeps as the spout does, and tells when each wake was and what was due.
+    fn wakes(pace: Pace, until: Duration) -> Vec<(Duration, u64)> {
+        let mut now = pace.started;
+        let mut wakes = Vec::new();
+        while now <= until {
+            wakes.push((now, pace.due(now)));
+            now += pace.until(pace.due(now), now);
+        }
+        wakes
+    }
+
+    #[test]
+    fn one_post_a_second_comes_each_second() {
+        let wakes = wakes(pace(1.0), Duration::from_millis(8_001));
+        let due: Vec<_> = wakes.iter().map(|(now, due)| (now.as_millis(), *due)).collect();
+        assert_eq!(due, [(5_000, 641), (6_000, 642), (7_000, 643), (8_000, 644)]);
+    }
+
+    #[test]
+    fn a_high_rate_comes_in_small_steps() {
+        let wakes = wakes(pace(100_000.0), Duration::from_secs(6));
+        assert!(wakes.windows(2).all(|pair| pair[1].1 - pair[0].1 <= 501));
+        assert_eq!(wakes.last().unwrap().1, 640 + 100_000 + 1);
+    }
+
+    #[test]
+    fn nothing_drifts_in_a_year() {
+        let year = Duration::from_secs(365 * 86_400);
+        for rate in [0.3, 1.0, 3.0, 999.9, 1_000.0, 123_456.7] {
+            let due = pace(rate).due(Duration::from_secs(5) + year) - 640;
+            assert!(due.abs_diff((year.as_secs_f64() * rate) as u64) <= 1, "{rate}");
+        }
+    }
+
+    #[test]
+    fn a_wake_finds_the_post_that_it_was_for() {
+        for rate in [0.001, 0.7, 1.0, 3.0, 7.0, 33.0, 199.0] {
+            let pace = pace(rate);
+            let late = pace.started + Duration::from_micros(1);
+            for number in [641, 642, 700, 5_000] {
+                assert!(pace.due(late + pace.until(number, late)) > number, "{rate} {number}");
+            }
+        }
+    }
+
+    #[test]
+    fn rates_that_make_no_sense_are_refused() {
+        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e9, 1e-9] {
+            assert!(Rate::try_from(rate).unwrap_err().contains("expected a rate from 0.001 to 10000000"), "{rate}");
+        }
+    }
+}
