@@ -64,8 +64,7 @@ pub(super) fn read_all<'t>(values: &mut Values<'_>, registry: &'t Registry, root
         for (key, value) in entries {
             let Some(id) = id(values, key) else { continue };
             if let Some(first) = places.get(&id) {
-                let first = values.report.sources.place_name(*first);
-                values.report.add(key.span, format!("the id \"{id}\" is used twice, first at {first}"));
+                values.report.add_again(key.span, format!("the id \"{id}\" is used twice"), *first);
                 continue;
             }
             places.insert(id.clone(), key.span);

@@ -8,11 +8,14 @@ use super::print::{Changes, print, quote};
 use super::record::{Values, words};
 use super::schema::{Outside, Walk};
 use super::source::Span;
-use super::syntax::{self, Kind, Node};
+use super::syntax::{self, Field, Kind, Node};
 use crate::registry::{Config, Entry, Read};
 
 /// How much of a value a message repeats.
 const FOUND_CHARS_MAX: usize = 40;
+
+/// How many errors of one component are looked for beyond the first; each costs a read of all of it.
+const ATTEMPTS_MAX: usize = 32;
 
 /// A component's configuration, and where its fields stand.
 pub(super) struct Configured {
@@ -22,8 +25,8 @@ pub(super) struct Configured {
     /// Where a problem with the whole of it is marked.
     pub head: Span,
     fields: HashMap<String, Span>,
-    /// The fields whose values come from outside, which wasn't looked at.
-    unread: HashSet<String>,
+    /// The fields whose values come from outside.
+    outside: HashSet<String>,
 }
 
 impl Configured {
@@ -32,9 +35,9 @@ impl Configured {
         self.fields.get(field).copied().unwrap_or(self.head)
     }
 
-    /// Whether a field's value comes from outside, which wasn't looked at.
-    pub fn is_unread(&self, field: &str) -> bool {
-        self.unread.contains(field)
+    /// Whether a field's value comes from outside, so that it may be a secret, or a placeholder.
+    pub fn is_from_outside(&self, field: &str) -> bool {
+        self.outside.contains(field)
     }
 }
 
@@ -59,20 +62,29 @@ pub(super) fn read(values: &mut Values<'_>, owner: &str, entry: &Entry, run: &No
     let Walk { outside, changes, .. } = walk;
 
     let online = values.env.online;
-    let mut reader = Reader { values, what: &what, entry, run, outside: &outside, before };
-    let config = reader.read(changes)?;
+    let mut reader = Reader { values, what: &what, entry, run, outside: &outside, before, unread: false };
+    let Some(config) = reader.read(changes) else {
+        if values.report.count() == before {
+            values.report.add(run.head(), format!("{what} can't be checked without what comes from outside"));
+        }
+        return None;
+    };
     // Read again with placeholders: no text from outside can get into what is printed.
     let explained =
         if online && !outside.is_empty() { reader.explained() } else { reader.with_calls(&config.explained) };
     if values.report.count() > before {
         return None;
     }
-    let unread = |value: &Node| !online && outside.iter().any(|outside| value.span.holds(outside.span));
+    let from_outside = |value: &Node| outside.iter().any(|outside| find(value, outside.span).is_some());
     Some(Configured {
         config: config.config,
         explained,
         head: run.head(),
-        unread: fields.iter().filter(|field| unread(&field.value)).map(|field| field.name.text.clone()).collect(),
+        outside: fields
+            .iter()
+            .filter(|field| from_outside(&field.value))
+            .map(|field| field.name.text.clone())
+            .collect(),
         fields: fields.iter().map(|field| (field.name.text.clone(), field.value.span)).collect(),
     })
 }
@@ -91,6 +103,8 @@ struct Reader<'a, 'v> {
     run: &'a Node,
     outside: &'a [Outside],
     before: usize,
+    /// Whether something was left out because a placeholder didn't fit.
+    unread: bool,
 }
 
 impl Reader<'_, '_> {
@@ -102,7 +116,7 @@ impl Reader<'_, '_> {
             changes.instead.insert(outside.span, quote(text.as_ref().unwrap_or(&outside.placeholder)));
         }
         let mut loose = HashMap::new();
-        loop {
+        for _ in 0..ATTEMPTS_MAX {
             let Refused { error, node, head } = match self.attempt(&changes) {
                 Ok(read) => return Some(read),
                 Err(error) => *error,
@@ -121,6 +135,7 @@ impl Reader<'_, '_> {
                 return None;
             }
         }
+        None
     }
 
     /// One read.
@@ -148,11 +163,12 @@ impl Reader<'_, '_> {
             if self.values.env.online {
                 report.add(node, format!("{what}: the text of {} doesn't fit here", outside.call.ron()));
             }
+            self.unread = true;
             return;
         }
         match &error.code {
             // What has to be there is reported from the schema; what was left out isn't missing.
-            Error::MissingStructField { .. } if report.count() > self.before => {}
+            Error::MissingStructField { .. } if self.unread || report.count() > self.before => {}
             Error::NoSuchEnumVariant { expected, found, .. } => {
                 let text = format!("{what}: expected {}, found `{found}`", words(expected));
                 report.add_unknown(head, text, found, expected.iter().copied());
@@ -198,20 +214,26 @@ impl Reader<'_, '_> {
 
 /// The innermost field that a node belongs to: its path, and where its name stands.
 fn field_of(run: &Node, node: Span) -> Option<(String, Span)> {
-    let children: Vec<&Node> = match &run.kind {
-        Kind::Struct { fields, .. } => {
-            let field = fields.iter().find(|field| field.value.span.holds(node))?;
-            let name = &field.name;
-            return match field_of(&field.value, node) {
-                Some((path, span)) => Some((format!("{}.{path}", name.text), span)),
-                None => Some((name.text.clone(), name.span)),
-            };
-        }
-        Kind::List(items) | Kind::Tuple { items, .. } => items.iter().collect(),
-        Kind::Map(entries) => entries.iter().map(|(_, value)| value).collect(),
-        _ => return None,
-    };
-    children.into_iter().find(|child| child.span.holds(node)).and_then(|child| field_of(child, node))
+    find(run, node)?
+}
+
+/// Whether a node is in a tree, and in which field of it. A `--set` brings nodes from elsewhere into
+/// a tree, so that places say nothing about what is in what.
+fn find(tree: &Node, node: Span) -> Option<Option<(String, Span)>> {
+    if tree.span == node {
+        return Some(None);
+    }
+    match &tree.kind {
+        Kind::Struct { fields, .. } => fields.iter().find_map(|Field { name, value }| {
+            Some(Some(match find(value, node)? {
+                Some((path, span)) => (format!("{}.{path}", name.text), span),
+                None => (name.text.clone(), name.span),
+            }))
+        }),
+        Kind::List(items) | Kind::Tuple { items, .. } => items.iter().find_map(|item| find(item, node)),
+        Kind::Map(entries) => entries.iter().find_map(|(key, value)| find(key, node).or_else(|| find(value, node))),
+        _ => None,
+    }
 }
 
 /// Copies the nodes at some spans of one tree to the same places of another; says how many.

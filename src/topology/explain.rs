@@ -18,8 +18,8 @@ pub fn explain(topology: &Topology) -> String {
     lay_out(text)
 }
 
-/// Levels that are always broken into lines: the topology, and its maps of components.
-const LEVELS: usize = 2;
+/// Levels that are always broken into lines: the topology.
+const LEVELS: usize = 1;
 
 fn lay_out(text: String) -> String {
     let mut report = Report::default();

@@ -61,6 +61,7 @@ impl<'a> Files<'a> {
     }
 
     fn problem(&mut self, file: &str, from: Option<Span>, what: String) {
+        self.report.incomplete = true;
         match from {
             Some(span) => self.report.add(span, what),
             None => self.report.add_file(TopologyProblem::of_file(file, what)),
@@ -75,6 +76,7 @@ impl<'a> Files<'a> {
         match String::from_utf8(bytes) {
             Ok(text) => self.text(name, text, folder),
             Err(error) => {
+                self.report.incomplete = true;
                 let start = error.utf8_error().valid_up_to();
                 let byte = error.as_bytes()[start];
                 // One character in the place of each bad piece: the line and the column stay right.
@@ -96,6 +98,7 @@ impl<'a> Files<'a> {
         let node = match syntax::parse(self.report.sources.text(whole), whole) {
             Ok(node) => node,
             Err(error) => {
+                self.report.incomplete = true;
                 self.report.add(whole.at(error.start, error.end), error.what);
                 return None;
             }
@@ -108,6 +111,7 @@ impl<'a> Files<'a> {
     fn included(&mut self, include: &Node, folder: &Path) -> Vec<Node> {
         let Kind::List(items) = &include.kind else {
             let found = include.describe();
+            self.report.incomplete = true;
             self.report.add(include.span, format!("include: expected a list of file names, found {found}"));
             return Vec::new();
         };
@@ -117,6 +121,7 @@ impl<'a> Files<'a> {
                 Some(path) => trees.extend(self.file(&folder.join(path), Some(item.span))),
                 None => {
                     let found = item.describe();
+                    self.report.incomplete = true;
                     self.report.add(item.span, format!("include: expected the name of a file, found {found}"));
                 }
             }
@@ -140,7 +145,7 @@ fn unite(mut into: Node, included: Node) -> Node {
     for Field { name, value } in added {
         let known = fields.iter_mut().find(|field| field.name.text == name.text);
         match (known.map(|field| &mut field.value.kind), value.kind) {
-            _ if name.text == "include" => {}
+            _ if name.text == "include" || !TOPOLOGY_FIELDS.contains(&name.text.as_str()) => {}
             (None, kind) => fields.push(Field { name, value: Node { kind, ..value } }),
             (Some(Kind::Map(entries)), Kind::Map(more)) => entries.extend(more),
             (Some(_), _) => {}

@@ -125,6 +125,9 @@ fn unknown(
     place: Span,
     id: &str,
 ) -> Option<usize> {
+    if report.incomplete {
+        return None;
+    }
     if report.is_full() {
         // Only counted: listing the ids again for each of very many inputs would take forever.
         report.add(place, "");

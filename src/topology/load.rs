@@ -82,6 +82,9 @@ fn topology(report: &mut Report, root: &Node, registry: &Registry, options: &Loa
 
 /// A topology needs a beginning and an end. What is wrong itself might have been one.
 fn report_missing(report: &mut Report, root: &Record<'_>, drafts: &[Draft<'_>]) {
+    if report.incomplete {
+        return;
+    }
     let is_map = |field| root.get(field).is_none_or(|node| matches!(node.kind, Kind::Map(_)));
     if is_map("spouts") && !drafts.iter().any(|draft| draft.is_spout) {
         report.add(root.head, "the topology has no spout, so nothing would come in");

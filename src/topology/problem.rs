@@ -4,8 +4,9 @@ use std::fmt;
 
 use super::source::{Place, Sources, Span, printable};
 
-/// More problems than this are only counted: nobody reads them, and a file of 16 MiB could have millions.
-const PROBLEMS_MAX: usize = 1_000;
+/// More problems than this are only counted: nobody reads them, a file of 16 MiB could have millions,
+/// and each place in it costs a walk over its line, which may be all of the file.
+const PROBLEMS_MAX: usize = 256;
 
 /// How much of a long line is shown, in characters.
 const LINE_CHARS_MAX: usize = 160;
@@ -99,6 +100,8 @@ pub(super) struct Report {
     found: Vec<(Span, String, Option<String>)>,
     files: Vec<TopologyProblem>,
     uncounted: usize,
+    /// Whether a file that is included is missing: then what isn't found may be in there.
+    pub incomplete: bool,
 }
 
 impl Report {
@@ -118,6 +121,12 @@ impl Report {
         let near = if self.is_full() { None } else { nearest(name, known) };
         let hint = near.map(|near| format!("did you mean \"{near}\"?"));
         self.push(span, what.into(), hint);
+    }
+
+    /// Adds a problem with something that is there a second time.
+    pub fn add_again(&mut self, span: Span, what: impl Into<String>, first: Span) {
+        let first = if self.is_full() { String::new() } else { self.sources.place_name(first) };
+        self.push(span, format!("{}, first at {first}", what.into()), None);
     }
 
     /// Adds a problem with a file as a whole.
@@ -163,6 +172,8 @@ impl Report {
 /// Which of the known names was probably meant: case counts little, a third of the letters may be wrong.
 pub(super) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     const NAME_BYTES_MAX: usize = 64;
+    // A comparison costs a microsecond, and a file of 16 MiB has room for very many names.
+    const KNOWN_MAX: usize = 10_000;
     if name.len() > NAME_BYTES_MAX {
         return None;
     }
@@ -170,6 +181,7 @@ pub(super) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) 
     let wrong_max = (name.chars().count() / 3).max(1);
     known
         .into_iter()
+        .take(KNOWN_MAX)
         .filter(|known| known.len().abs_diff(name.len()) <= NAME_BYTES_MAX)
         .map(|known| (strsim::osa_distance(&lower, &known.to_lowercase()), known))
         .filter(|(distance, known)| *distance <= wrong_max && *distance < known.chars().count())

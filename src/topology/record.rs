@@ -75,8 +75,7 @@ pub(super) fn report_duplicates(report: &mut Report, what: &str, fields: &[Field
     let mut seen = HashMap::new();
     for Field { name, .. } in fields {
         if let Some(first) = seen.insert(name.text.as_str(), name.span) {
-            let first = report.sources.place_name(first);
-            report.add(name.span, format!("{what} has the field \"{}\" twice, first at {first}", name.text));
+            report.add_again(name.span, format!("{what} has the field \"{}\" twice", name.text), first);
         }
     }
 }
@@ -108,7 +107,20 @@ impl Values<'_> {
 
     fn parsed<T: FromStr<Err = String>>(&mut self, what: &str, path: &str, node: &Node, example: &str) -> Option<T> {
         let text = self.text(what, path, node, example)?;
-        text.parse().map_err(|error| self.report.add(node.span, format!("{what}: {error}"))).ok()
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) if !matches!(node.kind, Kind::Tuple { .. }) => {
+                self.report.add(node.span, format!("{what}: {error}"));
+                None
+            }
+            Err(_) => {
+                // What comes from outside may be a secret that got into the wrong place.
+                let found = self.report.sources.text(node.span);
+                let text = format!("{what}: expected text such as \"{example}\" from {found}");
+                self.report.add(node.span, text);
+                None
+            }
+        }
     }
 
     /// A duration with its unit, of at least `min`.
@@ -118,7 +130,7 @@ impl Values<'_> {
             return Some(duration);
         }
         let (min, max) = (Interval(min), Interval(DURATION_MAX));
-        self.report.add(node.span, format!("{what}: expected {min} to {max}, found {}", Interval(duration)));
+        self.report.add(node.span, format!("{what}: expected {min} to {max}"));
         None
     }
 
@@ -126,7 +138,7 @@ impl Values<'_> {
     pub fn size(&mut self, what: &str, path: &str, node: &Node) -> Option<u64> {
         let ByteSize(bytes) = self.parsed(what, path, node, "32MiB")?;
         if bytes == 0 {
-            self.report.add(node.span, format!("{what}: expected at least 1B, found 0B"));
+            self.report.add(node.span, format!("{what}: expected at least 1B"));
             return None;
         }
         Some(bytes)

@@ -115,17 +115,13 @@ impl<'a> Walk<'a> {
 
     fn duplicate_keys(&mut self, what: &str, entries: &[(Node, Node)]) {
         let mut seen = HashMap::new();
-        let mut twice = Vec::new();
         for (key, _) in entries {
-            let text = key.as_text().unwrap_or_else(|| self.report.sources.text(key.span));
+            let text = key.as_text().unwrap_or_else(|| self.report.sources.text(key.span)).to_owned();
+            let what = format!("{what} has the key \"{text}\" twice");
             if let Some(first) = seen.insert(text, key.span) {
-                twice.push((
-                    key.span,
-                    format!("{what} has the key \"{text}\" twice, first at {}", self.report.sources.place_name(first)),
-                ));
+                self.report.add_again(key.span, what, first);
             }
         }
-        twice.into_iter().for_each(|(span, text)| self.report.add(span, text));
     }
 }
 

@@ -15,11 +15,6 @@ impl Span {
     pub fn at(self, start: usize, end: usize) -> Self {
         Self { source: self.source, start: to_u32(start), end: to_u32(end) }
     }
-
-    /// Whether `inner` lies in this piece.
-    pub fn holds(self, inner: Self) -> bool {
-        self.source == inner.source && self.start <= inner.start && inner.end <= self.end
-    }
 }
 
 fn to_u32(offset: usize) -> u32 {

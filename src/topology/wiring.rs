@@ -160,9 +160,13 @@ impl Wiring<'_, '_> {
         let (Some(configured), Some(entry)) = (&draft.configured, draft.entry) else { return };
         for Problem { field, what, candidates } in problems {
             let place = configured.place(field);
-            let outside =
-                if configured.is_unread(field) { " (its text comes from outside, and isn't read here)" } else { "" };
-            let text = format!("{}: {}: {what}{outside}", draft.title(), entry.name);
+            if configured.is_from_outside(field) {
+                let text =
+                    format!("{}: {}: {field}: what comes from outside doesn't fit here", draft.title(), entry.name);
+                self.report.add(place, text);
+                continue;
+            }
+            let text = format!("{}: {}: {what}", draft.title(), entry.name);
             match candidates {
                 Some((name, known)) => {
                     self.report.add_unknown(place, text, &name, known.iter().map(String::as_str));

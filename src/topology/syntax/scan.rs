@@ -216,6 +216,9 @@ impl<'s> Scanner<'s> {
     fn checked(&self, start: usize, kind: Kind) -> Result<Kind, SyntaxError> {
         match ron::from_str::<ron::Value>(self.since(start)) {
             Ok(_) => Ok(kind),
+            Err(_) if matches!(kind, Kind::Number) => {
+                Err(self.error_since(start, format!("bad number {}", self.since(start))))
+            }
             Err(error) => Err(self.bad_literal(start, &error)),
         }
     }

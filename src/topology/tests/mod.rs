@@ -1,7 +1,13 @@
 //! The loader against small components of its own.
 
 mod components;
+mod files;
+mod fuzz;
+mod outside;
+mod printing;
 mod problems;
+mod sets;
+mod syntax;
 
 use expect_test::Expect;
 
@@ -71,4 +77,15 @@ fn check_config(run: &str, expected: Expect) {
          spouts: {{ \"in\": Spout(run:\n{run}\n) }})"
     );
     check(&text, expected);
+}
+
+/// How often a property is tried; ten times as often if there is time.
+fn cases(count: u32) -> proptest::test_runner::Config {
+    let long = std::env::var_os("WATERSPOUT_LONG").is_some();
+    proptest::test_runner::Config {
+        cases: if long { count * 10 } else { count },
+        // A failure is printed in full, and the sources stay as they are.
+        failure_persistence: None,
+        ..proptest::test_runner::Config::default()
+    }
 }
