@@ -139,11 +139,16 @@ fn entry<'t>(values: &mut Values<'_>, registry: &'t Registry, draft: &Draft<'_>,
             let names = |entry: &'t Entry| std::iter::once(entry.name).chain(entry.aliases.iter().copied());
             let kind = if draft.is_spout { "spout" } else { "bolt" };
             let known: Vec<_> = registry.entries().iter().filter(fits).flat_map(names).collect();
-            let text = format!("{what}: there is no {kind} {}, but {}", name.text, quoted(known.iter().copied()));
+            let text = format!("{what}: there is no {kind} {}{}", name.text, but(&known));
             values.report.add_unknown(name.span, text, &name.text, known);
             None
         }
     }
+}
+
+/// What there is instead, behind "there is no …".
+fn but(known: &[&str]) -> String {
+    if known.is_empty() { String::new() } else { format!(", but {}", quoted(known.iter().copied())) }
 }
 
 /// The engine's fields beside `run`.

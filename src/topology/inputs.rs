@@ -135,7 +135,12 @@ fn unknown(
     }
     let emits = |other: &&Draft<'_>| other.id != draft.id && other.entry.is_none_or(|entry| entry.role != Role::Sink);
     let known: Vec<_> = drafts.iter().filter(emits).map(|other| other.id.as_str()).collect();
-    let text = format!("{what} takes input from \"{id}\", but the components are {}", quoted(known.iter().copied()));
+    let others = if known.is_empty() {
+        "no other component emits".into()
+    } else {
+        format!("the components are {}", quoted(known.iter().copied()))
+    };
+    let text = format!("{what} takes input from \"{id}\", but {others}");
     report.add_unknown(place, text, id, known.iter().copied());
     nearest(id, known).and_then(|near| ids.get(near).copied())
 }
