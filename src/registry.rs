@@ -105,7 +105,7 @@ pub fn ron_options() -> ron::Options {
 fn parse<C: Component>(text: &str) -> Result<(C, String), SpannedError> {
     // An alias is another name for the same struct, and ron checks the struct's name.
     let body = text.find('(').map_or("()", |paren| &text[paren..]);
-    let padding = " ".repeat(text.len() - body.len());
+    let padding = " ".repeat(text.len().saturating_sub(body.len()));
     let config: C = ron_options().from_str(&format!("{padding}{body}"))?;
     let body = ron_options().to_string(&config).unwrap_or_else(|error| format!("/* {error} */"));
     Ok((config, format!("{}{body}", C::NAME)))
@@ -119,7 +119,12 @@ pub struct Registry {
 impl Registry {
     /// The components of this crate.
     pub fn standard() -> Self {
-        sink::register(bolt::register(spout::register(Self { entries: Vec::new() })))
+        sink::register(bolt::register(spout::register(Self::empty())))
+    }
+
+    /// No components at all.
+    pub(crate) fn empty() -> Self {
+        Self { entries: Vec::new() }
     }
 
     /// Adds a spout.

@@ -3,6 +3,27 @@
 
 mod plan;
 
+mod component;
+mod config;
+mod env;
+mod explain;
+mod graph;
+mod include;
+mod inputs;
+mod load;
+mod overrides;
+mod print;
+mod problem;
+mod record;
+mod schema;
+mod settings;
+mod source;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod wiring;
+
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -10,6 +31,10 @@ use crate::registry::{Config, Role};
 use crate::tuple::{StreamId, Streams};
 
 pub use plan::{Plan, TaskPlan};
+pub use explain::explain;
+pub use graph::{graph_dot, graph_mermaid, graph_text};
+pub use load::{LoadOptions, load, parse};
+pub use problem::{Problems, TopologyProblem};
 
 /// A topology that can't be wrong: `file → check → Topology`.
 #[derive(Clone)]
@@ -28,6 +53,9 @@ pub struct Topology {
     pub memory: u64,
     /// How often a topology may be rolled back before it stops.
     pub restarts: Restarts,
+    /// The engine's own fields whose text comes from outside: by path (`checkpoint.every`), what was
+    /// written (`Env("EVERY")`), so that [`explain`] can say so.
+    pub outside: BTreeMap<String, String>,
 }
 
 /// The largest parallelism hint.

@@ -1,0 +1,94 @@
+//! `Env("NAME")` and `File("path")`: text from outside, so that no secret stands in a topology file.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+
+use super::print::quote;
+use super::problem::Report;
+use super::source::Span;
+use super::syntax::{Kind, Node};
+
+/// A secret is a line; this is enough for a certificate, and ends a read of `/dev/zero`.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Text from outside, as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// A variable of the environment.
+    Env(String),
+    /// A file without the line break at its end.
+    File(String),
+}
+
+impl Call {
+    /// As it stands in a topology file.
+    pub fn ron(&self) -> String {
+        match self {
+            Self::Env(name) => format!("Env({})", quote(name)),
+            Self::File(path) => format!("File({})", quote(path)),
+        }
+    }
+
+    fn value(&self) -> Result<String, String> {
+        match self {
+            Self::Env(name) => std::env::var(name).map_err(|error| match error {
+                std::env::VarError::NotPresent => format!("the environment variable \"{name}\" is not set"),
+                std::env::VarError::NotUnicode(_) => format!("the environment variable \"{name}\" is not UTF-8"),
+            }),
+            Self::File(path) => read_file(path).map_err(|error| format!("can't read \"{path}\": {error}")),
+        }
+    }
+}
+
+fn read_file(path: &str) -> Result<String, String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err("it is larger than 1 MiB".into());
+    }
+    let line = text.strip_suffix('\n').map_or(text.len(), |line| line.trim_end_matches('\r').len());
+    text.truncate(line);
+    Ok(text)
+}
+
+/// The outside, looked at or not.
+pub(super) struct Env {
+    /// Whether it is looked at.
+    pub online: bool,
+    /// The calls that stand in the engine's own fields, by path.
+    pub written: BTreeMap<String, String>,
+}
+
+/// Which calls there are; a component may have a word of its own by one of these names.
+pub(super) const CALLS: [&str; 2] = ["Env", "File"];
+
+impl Env {
+    /// The call that a node is, if it is one.
+    pub fn call(&self, report: &mut Report, node: &Node) -> Option<Call> {
+        let name = node.name().filter(|name| CALLS.contains(&name.text.as_str()))?;
+        let text = match &node.kind {
+            Kind::Tuple { items, .. } => items.first().filter(|_| items.len() == 1).and_then(Node::as_text),
+            _ => None,
+        };
+        match (text, name.text.as_str()) {
+            (None, _) | (Some(""), _) => {
+                report.add(name.span, format!("expected one text, such as `{}(\"…\")`", name.text));
+                Some(Call::Env(String::new()))
+            }
+            (Some(text), "Env") => Some(Call::Env(text.into())),
+            (Some(text), _) => Some(Call::File(text.into())),
+        }
+    }
+
+    /// The text that a call stands for, if the outside is looked at and has it.
+    pub fn read(&self, report: &mut Report, call: &Call, span: Span) -> Option<String> {
+        // An empty name is what a malformed call became, which is reported already. Asking the
+        // environment for a name with `=` or NUL in it is refused by the standard library.
+        if !self.online || *call == Call::Env(String::new()) {
+            return None;
+        }
+        call.value().map_err(|what| report.add(span, what)).ok()
+    }
+}

@@ -1,0 +1,120 @@
+//! A topology back in RON, with every default.
+
+use std::fmt::Write;
+
+use super::print::{layout, quote};
+use super::problem::Report;
+use super::wiring::input_name;
+use super::{AfterRetries, Checkpoint, ComponentSpec, Grouping, InputSpec, OnError, Topology, syntax};
+use crate::registry::Role;
+use crate::units::{ByteSize, Interval};
+
+/// The whole topology in RON with every default written out. It loads again to the same topology;
+/// what comes from outside stands as `Env("…")` and `File("…")`, never as its value.
+pub fn explain(topology: &Topology) -> String {
+    let mut text = String::new();
+    // Writing into a String can't fail.
+    let _ = write_topology(topology, &mut text);
+    lay_out(text)
+}
+
+/// Levels that are always broken into lines: the topology.
+const LEVELS: usize = 1;
+
+fn lay_out(text: String) -> String {
+    let mut report = Report::default();
+    let whole = report.sources.add("explained", text.clone());
+    match syntax::parse(&text, whole) {
+        Ok(tree) => layout(&report.sources, &tree, LEVELS) + "\n",
+        Err(_) => text,
+    }
+}
+
+/// Text of a field, or what was written in its place.
+fn written(topology: &Topology, path: &str, value: impl ToString) -> String {
+    topology.outside.get(path).cloned().unwrap_or_else(|| quote(&value.to_string()))
+}
+
+fn write_topology(topology: &Topology, out: &mut String) -> std::fmt::Result {
+    write!(out, "Topology(name: {}", written(topology, "name", &topology.name))?;
+    for (field, is_spout) in [("spouts", true), ("bolts", false)] {
+        write!(out, ", {field}: {{")?;
+        for component in topology.components.iter().filter(|component| (component.role == Role::Spout) == is_spout) {
+            write_component(topology, component, out)?;
+        }
+        out.push('}');
+    }
+    out.push_str(", include: [], checkpoint: ");
+    match topology.checkpoint {
+        Checkpoint::Off => out.push_str("Off"),
+        Checkpoint::Every(every) => {
+            write!(out, "Checkpoint(every: {})", written(topology, "checkpoint.every", Interval(every)))?;
+        }
+    }
+    let micro_batch = topology.micro_batch;
+    let bytes = written(topology, "micro_batch.bytes", ByteSize(micro_batch.bytes));
+    let age = written(topology, "micro_batch.age", Interval(micro_batch.age));
+    write!(out, ", micro_batch: MicroBatch(posts: {}, bytes: {bytes}, age: {age})", micro_batch.posts)?;
+    let every = written(topology, "partition.every", Interval(topology.partition_every));
+    write!(out, ", partition: Partition(every: {every})")?;
+    write!(out, ", memory: {}", written(topology, "memory", ByteSize(topology.memory)))?;
+    let within = written(topology, "restarts.within", Interval(topology.restarts.within));
+    write!(out, ", restarts: Restarts(max: {}, within: {within}))", topology.restarts.max)
+}
+
+fn write_component(topology: &Topology, component: &ComponentSpec, out: &mut String) -> std::fmt::Result {
+    let ComponentSpec { id, explained, parallelism_hint, batch, .. } = component;
+    let is_spout = component.role == Role::Spout;
+    let (name, map) = if is_spout { ("Spout", "spouts") } else { ("Bolt", "bolts") };
+    write!(out, "{}: {name}(run: {explained}", quote(id))?;
+    if !is_spout {
+        let inputs: Vec<_> = component.inputs.iter().map(|input| input_ron(topology, input)).collect();
+        write!(out, ", inputs: [{}]", inputs.join(", "))?;
+    }
+    write!(out, ", parallelism_hint: {parallelism_hint}")?;
+    if !is_spout {
+        write!(out, ", on_error: {}", on_error(&component.on_error))?;
+    }
+    let linger = format!("{map}.{id}.linger");
+    let linger = match (component.linger, topology.outside.get(&linger)) {
+        (_, Some(written)) => written.clone(),
+        (Some(linger), None) => quote(&Interval(linger).to_string()),
+        (None, None) => "None".into(),
+    };
+    write!(out, ", batch: {batch}, linger: {linger}),")
+}
+
+/// An input as a file names it: `Fields("words", ["word"])`.
+pub(super) fn input_ron(topology: &Topology, input: &InputSpec) -> String {
+    let name = quote(&input_name(&topology.components, input));
+    let keys = keys(topology, input);
+    if keys.is_empty() {
+        return format!("{}({name})", input.grouping.name());
+    }
+    format!("{}({name}, [{}])", input.grouping.name(), keys.join(", "))
+}
+
+/// The names of the fields that an input groups by, in quotes.
+pub(super) fn keys(topology: &Topology, input: &InputSpec) -> Vec<String> {
+    let fields = topology.components[input.from].streams.fields(input.stream);
+    match &input.grouping {
+        Grouping::Fields(keys) | Grouping::PartialKey(keys) => {
+            keys.iter().map(|key| quote(&fields.names()[*key])).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn on_error(on_error: &OnError) -> String {
+    match on_error {
+        OnError::Retry { times, then } => {
+            let then = match then {
+                AfterRetries::DeadLetter => "DeadLetter",
+                AfterRetries::Stop => "Stop",
+            };
+            format!("Retry(times: {times}, then: {then})")
+        }
+        OnError::DeadLetter => "DeadLetter".into(),
+        OnError::Stop => "Stop".into(),
+    }
+}

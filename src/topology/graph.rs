@@ -1,0 +1,127 @@
+//! A topology as a drawing: for a terminal, for Graphviz, for Mermaid.
+
+use std::fmt::Write;
+
+use super::explain::keys;
+use super::wiring::input_name;
+use super::{ComponentSpec, InputSpec, Topology};
+use crate::registry::Role;
+
+/// Components in the order in which the data flows, each with its inputs; a sink with its guarantee.
+///
+/// ```text
+/// topology "wordcount"
+///
+/// spout  in     Lines    1 task
+/// bolt   words  Words    2 tasks
+///        <- in: LocalOrShuffle
+/// ```
+pub fn graph_text(topology: &Topology) -> String {
+    let width = |text: fn(&ComponentSpec) -> &str| {
+        topology.components.iter().map(|component| text(component).chars().count()).max().unwrap_or(0)
+    };
+    let (ids, types) = (width(|component| &component.id), width(|component| component.type_name));
+    let mut out = format!("topology \"{}\"\n\n", topology.name);
+    for component in &topology.components {
+        let ComponentSpec { id, type_name, role, .. } = component;
+        let _ = writeln!(out, "{:<5}  {id:<ids$}  {type_name:<types$}  {}", role.name(), tasks(component));
+        for input in &component.inputs {
+            let _ =
+                writeln!(out, "       <- {}: {}", input_name(&topology.components, input), grouping(topology, input));
+        }
+        if *role == Role::Sink {
+            let _ = writeln!(out, "       guarantee: {}", component.guarantee);
+        }
+    }
+    out
+}
+
+/// The same for Graphviz' `dot`.
+pub fn graph_dot(topology: &Topology) -> String {
+    let mut out = format!("digraph {} {{\n    rankdir=LR;\n    node [shape=box];\n", dot_text(&topology.name));
+    for component in &topology.components {
+        let shape = match component.role {
+            Role::Spout => "cds",
+            Role::Bolt => "box",
+            Role::Sink => "cylinder",
+        };
+        let label = dot_text(&label(component).join("\n"));
+        let _ = writeln!(out, "    {} [shape={shape}, label={label}];", dot_text(&component.id));
+    }
+    for (from, component, input) in edges(topology) {
+        let label = dot_text(&edge_label(topology, input));
+        let _ = writeln!(out, "    {} -> {} [label={label}];", dot_text(&from.id), dot_text(&component.id));
+    }
+    out + "}\n"
+}
+
+/// The same for Mermaid, which GitHub draws.
+pub fn graph_mermaid(topology: &Topology) -> String {
+    let mut out = String::from("flowchart LR\n");
+    for (i, component) in topology.components.iter().enumerate() {
+        let label = mermaid_text(&label(component).join("\n"));
+        let (open, close) = match component.role {
+            Role::Spout => ("([", "])"),
+            Role::Bolt => ("[", "]"),
+            Role::Sink => ("[(", ")]"),
+        };
+        let _ = writeln!(out, "    n{i}{open}{label}{close}");
+    }
+    // Ids may be Mermaid's own words, such as `end`: positions can't.
+    for (i, component) in topology.components.iter().enumerate() {
+        for input in &component.inputs {
+            let _ = writeln!(out, "    n{} -->|{}| n{i}", input.from, mermaid_text(&edge_label(topology, input)));
+        }
+    }
+    out
+}
+
+fn tasks(component: &ComponentSpec) -> String {
+    let hint = component.parallelism_hint;
+    if hint.get() == 1 { "1 task".into() } else { format!("{hint} tasks") }
+}
+
+/// The lines of a component's label.
+fn label(component: &ComponentSpec) -> Vec<String> {
+    let mut lines = vec![component.id.clone(), format!("{}, {}", component.type_name, tasks(component))];
+    if component.role == Role::Sink {
+        lines.push(component.guarantee.into());
+    }
+    lines
+}
+
+fn edges(topology: &Topology) -> impl Iterator<Item = (&ComponentSpec, &ComponentSpec, &InputSpec)> {
+    let inputs = |component: &'_ ComponentSpec| component.inputs.len();
+    topology.components.iter().flat_map(move |component| {
+        (0..inputs(component)).map(move |i| {
+            let input = &component.inputs[i];
+            (&topology.components[input.from], component, input)
+        })
+    })
+}
+
+/// `Fields("word")`.
+fn grouping(topology: &Topology, input: &InputSpec) -> String {
+    let keys = keys(topology, input);
+    let name = input.grouping.name();
+    if keys.is_empty() { name.into() } else { format!("{name}({})", keys.join(", ")) }
+}
+
+/// The grouping, behind the stream's name unless that is the default.
+fn edge_label(topology: &Topology, input: &InputSpec) -> String {
+    let name = input_name(&topology.components, input);
+    let grouping = grouping(topology, input);
+    match name.split_once(':') {
+        Some((_, stream)) => format!("{stream}: {grouping}"),
+        None => grouping,
+    }
+}
+
+fn dot_text(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}
+
+fn mermaid_text(text: &str) -> String {
+    let text = text.replace('&', "#amp;").replace('"', "#quot;").replace('<', "#lt;").replace('\n', "<br/>");
+    format!("\"{text}\"")
+}

@@ -1,0 +1,155 @@
+//! Topology files and the files that they include, as one tree.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::problem::{Report, TopologyProblem};
+use super::record::Record;
+use super::settings::TOPOLOGY_FIELDS;
+use super::source::Span;
+use super::syntax::{self, Field, Kind, Node};
+
+/// Larger files are refused: a topology is written by a person or a small program.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// How many files may include one another in a chain.
+const INCLUDE_DEPTH_MAX: usize = 32;
+
+/// Reads files, each once.
+pub(super) struct Files<'a> {
+    pub report: &'a mut Report,
+    /// The files that include what is being read now, the outermost first, by their real paths.
+    open: Vec<(PathBuf, String)>,
+    done: HashSet<PathBuf>,
+}
+
+impl<'a> Files<'a> {
+    pub fn new(report: &'a mut Report) -> Self {
+        Self { report, open: Vec::new(), done: HashSet::new() }
+    }
+
+    /// The tree of a file with everything that it includes. `from` is where it is included.
+    pub fn file(&mut self, path: &Path, from: Option<Span>) -> Option<Node> {
+        let shown = path.display().to_string();
+        let real = path.canonicalize().unwrap_or_else(|_| path.into());
+        if self.open.iter().any(|(open, _)| *open == real) {
+            let chain: Vec<_> = self.open.iter().skip_while(|(open, _)| *open != real).map(|(_, name)| name).collect();
+            let chain = chain.into_iter().map(|name| format!("{name} -> ")).collect::<String>();
+            self.problem(&shown, from, format!("files include one another: {chain}{shown}"));
+            return None;
+        }
+        if self.open.len() == INCLUDE_DEPTH_MAX {
+            self.problem(&shown, from, format!("a chain of more than {INCLUDE_DEPTH_MAX} included files"));
+            return None;
+        }
+        if !self.done.insert(real.clone()) {
+            return None;
+        }
+        let bytes = match read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.problem(&shown, from, format!("can't read \"{shown}\": {error}"));
+                return None;
+            }
+        };
+        self.open.push((real, shown.clone()));
+        let tree = self.bytes(&shown, bytes, path.parent().unwrap_or(Path::new("")));
+        self.open.pop();
+        tree
+    }
+
+    fn problem(&mut self, file: &str, from: Option<Span>, what: String) {
+        self.report.incomplete = true;
+        match from {
+            Some(span) => self.report.add(span, what),
+            None => self.report.add_file(TopologyProblem::of_file(file, what)),
+        }
+    }
+
+    fn bytes(&mut self, name: &str, bytes: Vec<u8>, folder: &Path) -> Option<Node> {
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            self.report.add_file(TopologyProblem::of_file(name, "the file is larger than 16 MiB"));
+            return None;
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => self.text(name, text, folder),
+            Err(error) => {
+                self.report.incomplete = true;
+                let start = error.utf8_error().valid_up_to();
+                let byte = error.as_bytes()[start];
+                // One character in the place of each bad piece: the line and the column stay right.
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                let span = self.report.sources.add(name, text);
+                self.report.add(span.at(start, start), format!("expected UTF-8, found the byte 0x{byte:02x}"));
+                None
+            }
+        }
+    }
+
+    /// The tree of a text with everything that it includes, relative to a folder.
+    pub fn text(&mut self, name: &str, text: String, folder: &Path) -> Option<Node> {
+        if text.len() as u64 > FILE_BYTES_MAX {
+            self.report.add_file(TopologyProblem::of_file(name, "the text is larger than 16 MiB"));
+            return None;
+        }
+        let whole = self.report.sources.add(name, text);
+        let node = match syntax::parse(self.report.sources.text(whole), whole) {
+            Ok(node) => node,
+            Err(error) => {
+                self.report.incomplete = true;
+                self.report.add(whole.at(error.start, error.end), error.what);
+                return None;
+            }
+        };
+        let record = Record::open(self.report, &node, "the topology", "Topology", &TOPOLOGY_FIELDS)?;
+        let included = record.get("include").map(|include| self.included(include, folder)).unwrap_or_default();
+        Some(included.into_iter().fold(node, unite))
+    }
+
+    fn included(&mut self, include: &Node, folder: &Path) -> Vec<Node> {
+        let Kind::List(items) = &include.kind else {
+            let found = include.describe();
+            self.report.incomplete = true;
+            self.report.add(include.span, format!("include: expected a list of file names, found {found}"));
+            return Vec::new();
+        };
+        let mut trees = Vec::new();
+        for item in items {
+            match item.as_text() {
+                Some(path) => trees.extend(self.file(&folder.join(path), Some(item.span))),
+                None => {
+                    let found = item.describe();
+                    self.report.incomplete = true;
+                    self.report.add(item.span, format!("include: expected the name of a file, found {found}"));
+                }
+            }
+        }
+        trees
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Adds an included tree: maps unite, and otherwise what was there first wins. Ids that are in both
+/// maps are both kept, to be reported with both places.
+fn unite(mut into: Node, included: Node) -> Node {
+    let (Kind::Struct { fields, .. }, Kind::Struct { fields: added, .. }) = (&mut into.kind, included.kind) else {
+        return into;
+    };
+    for Field { name, value } in added {
+        let known = fields.iter_mut().find(|field| field.name.text == name.text);
+        match (known.map(|field| &mut field.value.kind), value.kind) {
+            _ if name.text == "include" || !TOPOLOGY_FIELDS.contains(&name.text.as_str()) => {}
+            (None, kind) => fields.push(Field { name, value: Node { kind, ..value } }),
+            (Some(Kind::Map(entries)), Kind::Map(more)) => entries.extend(more),
+            (Some(_), _) => {}
+        }
+    }
+    into
+}

@@ -1,0 +1,96 @@
+//! `file → check → Topology`, or all that is wrong with the file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::component::{self, Draft};
+use super::env::Env;
+use super::include::Files;
+use super::problem::{Problems, Report};
+use super::record::{Record, Values};
+use super::settings::{self, TOPOLOGY_FIELDS};
+use super::syntax::{Kind, Node};
+use super::{Topology, inputs, overrides, wiring};
+use crate::registry::{Registry, Role};
+
+/// How a topology is loaded.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Changes that are made before anything is checked, each `path=value`, such as
+    /// `spouts.in.run.posts=10`. The value is RON, and otherwise text.
+    pub sets: Vec<String>,
+    /// Whether `Env("…")` and `File("…")` are looked at, so that a missing one is a problem. A
+    /// topology that is going to run needs it.
+    pub online: bool,
+}
+
+/// Loads a topology from a file and the files that it includes.
+///
+/// # Errors
+/// All problems, each with its place.
+pub fn load(path: &Path, registry: &Registry, options: &LoadOptions) -> Result<Topology, Problems> {
+    let mut report = Report::default();
+    let tree = Files::new(&mut report).file(path, None);
+    check(report, tree, registry, options)
+}
+
+/// Loads a topology from a text. `name` is what messages call it; files that it includes are looked
+/// for in the working directory.
+///
+/// # Errors
+/// All problems, each with its place.
+pub fn parse(name: &str, text: &str, registry: &Registry, options: &LoadOptions) -> Result<Topology, Problems> {
+    let mut report = Report::default();
+    let tree = Files::new(&mut report).text(name, text.into(), Path::new(""));
+    check(report, tree, registry, options)
+}
+
+fn check(
+    mut report: Report,
+    tree: Option<Node>,
+    registry: &Registry,
+    options: &LoadOptions,
+) -> Result<Topology, Problems> {
+    let Some(mut root) = tree else { return Err(report.finish()) };
+    options.sets.iter().for_each(|set| overrides::apply(&mut report, &mut root, set));
+    match topology(&mut report, &root, registry, options) {
+        Some(topology) if report.count() == 0 => Ok(topology),
+        _ => Err(report.finish()),
+    }
+}
+
+fn topology(report: &mut Report, root: &Node, registry: &Registry, options: &LoadOptions) -> Option<Topology> {
+    let root = Record::open(report, root, "the topology", "Topology", &TOPOLOGY_FIELDS)?;
+    let mut env = Env { online: options.online, written: BTreeMap::new() };
+    let mut values = Values { report, env: &mut env };
+    let settings = settings::read(&mut values, &root);
+    let drafts = component::read_all(&mut values, registry, &root);
+    report_missing(report, &root, &drafts);
+    let inputs = inputs::read_all(report, &drafts);
+    let components = wiring::connect(report, drafts, &inputs);
+    Some(Topology {
+        name: settings.name,
+        components,
+        checkpoint: settings.checkpoint,
+        micro_batch: settings.micro_batch,
+        partition_every: settings.partition_every,
+        memory: settings.memory,
+        restarts: settings.restarts,
+        outside: env.written,
+    })
+}
+
+/// A topology needs a beginning and an end. What is wrong itself might have been one.
+fn report_missing(report: &mut Report, root: &Record<'_>, drafts: &[Draft<'_>]) {
+    if report.incomplete {
+        return;
+    }
+    let is_map = |field| root.get(field).is_none_or(|node| matches!(node.kind, Kind::Map(_)));
+    if is_map("spouts") && !drafts.iter().any(|draft| draft.is_spout) {
+        report.add(root.head, "the topology has no spout, so nothing would come in");
+    }
+    let not_a_sink = |draft: &Draft<'_>| draft.entry.is_some_and(|entry| entry.role != Role::Sink);
+    if is_map("bolts") && drafts.iter().all(|draft| draft.is_spout || not_a_sink(draft)) {
+        report.add(root.head, "the topology has no sink, so nothing would be kept");
+    }
+}

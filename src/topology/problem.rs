@@ -1,0 +1,227 @@
+//! What is wrong with a topology file: all of it, each with its place.
+
+use std::fmt;
+
+use super::source::{Place, Sources, Span, printable};
+
+/// More problems than this are only counted: nobody reads them, a file of 16 MiB could have millions,
+/// and each place in it costs a walk over its line, which may be all of the file.
+const PROBLEMS_MAX: usize = 256;
+
+/// How much of a long line is shown, in characters.
+const LINE_CHARS_MAX: usize = 160;
+
+/// One thing that is wrong with a topology file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopologyProblem {
+    /// The file as it was named, or `--set`.
+    pub file: String,
+    /// The line, from 1; 0 if it is about the file as a whole.
+    pub line: usize,
+    /// The column, from 1, in characters; 0 if it is about the file as a whole.
+    pub column: usize,
+    /// What is wrong, and what was expected.
+    pub what: String,
+    /// The line itself, or a part of it if it is very long; control characters are spaces.
+    pub source_line: String,
+    /// Spaces and carets that mark the place in [`source_line`](Self::source_line).
+    pub marker: String,
+    /// What may have been meant: `did you mean "word"?`.
+    pub hint: Option<String>,
+}
+
+impl TopologyProblem {
+    /// A problem with a file as a whole.
+    pub(super) fn of_file(file: &str, what: impl Into<String>) -> Self {
+        Self {
+            file: file.into(),
+            line: 0,
+            column: 0,
+            what: what.into(),
+            source_line: String::new(),
+            marker: String::new(),
+            hint: None,
+        }
+    }
+
+    fn new(place: &Place<'_>, what: String, hint: Option<String>) -> Self {
+        let skipped = (place.column - 1).saturating_sub(LINE_CHARS_MAX / 2);
+        let line: String = place.text.chars().skip(skipped).take(LINE_CHARS_MAX).collect();
+        let indent = place.column - 1 - skipped;
+        let width = place.width.min(LINE_CHARS_MAX - indent);
+        Self {
+            file: place.file.into(),
+            line: place.line,
+            column: place.column,
+            what,
+            source_line: printable(&line).into_owned(),
+            marker: " ".repeat(indent) + &"^".repeat(width),
+            hint,
+        }
+    }
+}
+
+impl fmt::Display for TopologyProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file)?;
+        if self.line > 0 {
+            write!(f, "{}:{}:", self.line, self.column)?;
+        }
+        write!(f, " {}", self.what)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "; {hint}")?;
+        }
+        if self.line > 0 {
+            write!(f, "\n{:>5} | {}\n      | {}", self.line, self.source_line, self.marker)?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is wrong with a topology file, in the order of the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems(pub Vec<TopologyProblem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().enumerate() {
+            write!(f, "{}{problem}", if i > 0 { "\n" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Where checks put what they find.
+#[derive(Default)]
+pub(super) struct Report {
+    pub sources: Sources,
+    found: Vec<(Span, String, Option<String>)>,
+    files: Vec<TopologyProblem>,
+    uncounted: usize,
+    /// Whether a file that is included is missing: then what isn't found may be in there.
+    pub incomplete: bool,
+}
+
+impl Report {
+    /// Adds a problem.
+    pub fn add(&mut self, span: Span, what: impl Into<String>) {
+        self.push(span, what.into(), None);
+    }
+
+    /// Adds a problem with a name that isn't known, and the names that are.
+    pub fn add_unknown<'n>(
+        &mut self,
+        span: Span,
+        what: impl Into<String>,
+        name: &str,
+        known: impl IntoIterator<Item = &'n str>,
+    ) {
+        let near = if self.is_full() { None } else { nearest(name, known) };
+        let hint = near.map(|near| format!("did you mean \"{near}\"?"));
+        self.push(span, what.into(), hint);
+    }
+
+    /// Adds a problem with something that is there a second time.
+    pub fn add_again(&mut self, span: Span, what: impl Into<String>, first: Span) {
+        let first = if self.is_full() { String::new() } else { self.sources.place_name(first) };
+        self.push(span, format!("{}, first at {first}", what.into()), None);
+    }
+
+    /// Adds a problem with a file as a whole.
+    pub fn add_file(&mut self, problem: TopologyProblem) {
+        self.files.push(problem);
+    }
+
+    fn push(&mut self, span: Span, what: String, hint: Option<String>) {
+        if self.is_full() {
+            self.uncounted += 1;
+        } else {
+            self.found.push((span, what, hint));
+        }
+    }
+
+    /// Whether further problems are only counted.
+    pub fn is_full(&self) -> bool {
+        self.found.len() == PROBLEMS_MAX
+    }
+
+    /// How many problems there are.
+    pub fn count(&self) -> usize {
+        self.found.len() + self.files.len() + self.uncounted
+    }
+
+    /// All problems, in the order of the text.
+    pub fn finish(mut self) -> Problems {
+        self.found.sort();
+        self.found.dedup();
+        let mut problems = self.files;
+        let sources = &self.sources;
+        problems.extend(
+            self.found.into_iter().map(|(span, what, hint)| TopologyProblem::new(&sources.place(span), what, hint)),
+        );
+        if let (true, Some(last)) = (self.uncounted > 0, problems.last()) {
+            let more = TopologyProblem::of_file(&last.file, format!("and {} more problems", self.uncounted));
+            problems.push(more);
+        }
+        Problems(problems)
+    }
+}
+
+/// Which of the known names was probably meant: case counts little, a third of the letters may be wrong.
+pub(super) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    const NAME_BYTES_MAX: usize = 64;
+    // A comparison costs a microsecond, and a file of 16 MiB has room for very many names.
+    const KNOWN_MAX: usize = 10_000;
+    if name.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    let lower = name.to_lowercase();
+    let wrong_max = (name.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .take(KNOWN_MAX)
+        .filter(|known| known.len().abs_diff(name.len()) <= NAME_BYTES_MAX)
+        .map(|known| (strsim::osa_distance(&lower, &known.to_lowercase()), known))
+        .filter(|(distance, known)| *distance <= wrong_max && *distance < known.chars().count())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// Names as a list for a message: `"a", "b"`.
+pub(super) fn quoted<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    const NAMES_MAX: usize = 20;
+    let mut names = names.into_iter();
+    let mut list = names.by_ref().take(NAMES_MAX).map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
+    list.extend(names.next().map(|_| "…".into()));
+    list.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        let near = |name| nearest(name, ["in", "words", "count", "null"]);
+        assert_eq!(near("inn"), Some("in"));
+        assert_eq!(near("wrods"), Some("words"));
+        assert_eq!(near("Count"), Some("count"));
+        assert_eq!(near("nowhere"), None);
+        assert_eq!(near(""), None);
+        assert_eq!(near("x"), None);
+    }
+
+    #[test]
+    fn a_very_long_line_is_shown_around_the_place() {
+        let mut report = Report::default();
+        let span = report.sources.add("long.ron", format!("{}\tbad{}", "a".repeat(500), "b".repeat(500)));
+        report.add(span.at(501, 504), "no");
+        let problem = report.finish().0.remove(0);
+        assert_eq!((problem.line, problem.column), (1, 502));
+        assert_eq!(problem.source_line.chars().count(), LINE_CHARS_MAX);
+        let marked: String = problem.source_line.chars().skip(problem.marker.find('^').unwrap()).take(3).collect();
+        assert_eq!(marked, "bad");
+    }
+}

@@ -1,0 +1,161 @@
+//! A component's configuration held against its schema: names of fields, all of them at once, and
+//! where text from outside stands.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::env::{CALLS, Call, Env};
+use super::print::Changes;
+use super::problem::{Report, nearest, quoted};
+use super::record::report_duplicates;
+use super::source::Span;
+use super::syntax::{Field, Kind, Node};
+
+/// `Env(…)` or `File(…)` in a configuration.
+pub(super) struct Outside {
+    pub call: Call,
+    pub span: Span,
+    /// What stands in its place while the outside isn't looked at.
+    pub placeholder: String,
+}
+
+/// What walking over a configuration finds, beside problems.
+pub(super) struct Walk<'a> {
+    pub report: &'a mut Report,
+    pub env: &'a Env,
+    /// The whole schema, with its definitions.
+    pub schema: &'a Value,
+    pub outside: Vec<Outside>,
+    /// The fields that were reported, which `ron` needn't see.
+    pub changes: Changes,
+}
+
+impl<'a> Walk<'a> {
+    /// Walks over the fields of a component.
+    pub fn component(&mut self, what: &str, head: Span, fields: &[Field]) {
+        let schema = self.schema;
+        self.fields(what, head, fields, Some(schema));
+    }
+
+    fn fields(&mut self, what: &str, head: Span, fields: &[Field], schema: Option<&'a Value>) {
+        report_duplicates(self.report, what, fields);
+        let known = schema.and_then(known_fields);
+        let mut seen = HashMap::new();
+        let mut meant = Vec::new();
+        for Field { name, value } in fields {
+            if seen.insert(name.text.as_str(), ()).is_some() {
+                self.changes.left_out.insert(name.span);
+            }
+            if let Some(known) = known.as_ref().filter(|known| !known.contains(&name.text.as_str())) {
+                let its = if known.is_empty() {
+                    "it has none".into()
+                } else {
+                    format!("its fields are {}", quoted(known.iter().copied()))
+                };
+                let text = format!("{what} has no field \"{}\": {its}", name.text);
+                self.report.add_unknown(name.span, text, &name.text, known.iter().copied());
+                self.changes.left_out.insert(name.span);
+                meant.extend(nearest(&name.text, known.iter().copied()));
+            }
+            let of = schema.and_then(|schema| schema["properties"].get(&name.text));
+            self.value(&format!("{what}: {}", name.text), value, of);
+        }
+        for required in schema.into_iter().flat_map(|schema| names(&schema["required"])) {
+            // A misspelt field is one mistake.
+            if !seen.contains_key(required) && !meant.contains(&required) {
+                self.report.add(head, format!("{what} needs the field \"{required}\""));
+            }
+        }
+    }
+
+    fn value(&mut self, what: &str, node: &Node, schema: Option<&'a Value>) {
+        let schema = schema.map(|schema| resolve(self.schema, schema));
+        let name = node.name().map(|name| name.text.as_str());
+        let variant = name.and_then(|name| variant(self.schema, schema?, name));
+        if name.is_some_and(|name| CALLS.contains(&name)) && variant.is_none() {
+            return self.call(node, schema);
+        }
+        match &node.kind {
+            Kind::List(items) => {
+                let of = schema.and_then(|schema| schema.get("items"));
+                items.iter().for_each(|item| self.value(what, item, of));
+            }
+            Kind::Map(entries) => {
+                self.duplicate_keys(what, entries);
+                let of = schema.and_then(|schema| schema.get("additionalProperties"));
+                entries.iter().for_each(|(_, value)| self.value(what, value, of));
+            }
+            Kind::Struct { fields, .. } => {
+                let of = variant.or(schema.filter(|schema| schema.get("properties").is_some()));
+                self.fields(what, node.head(), fields, of);
+            }
+            Kind::Tuple { items, .. }
+                if items.is_empty() && variant.is_some_and(|held| held.get("properties").is_some()) =>
+            {
+                self.fields(what, node.head(), &[], variant);
+            }
+            Kind::Tuple { items, .. } => {
+                let of = if name == Some("Some") { schema } else { variant.filter(|_| items.len() == 1) };
+                items.iter().for_each(|item| self.value(what, item, of));
+            }
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, node: &Node, schema: Option<&Value>) {
+        let Some(call) = self.env.call(self.report, node) else { return };
+        let placeholder = match schema.and_then(|schema| schema["format"].as_str()) {
+            Some("duration") => "1s".into(),
+            Some("size") => "1MiB".into(),
+            _ => call.ron(),
+        };
+        self.outside.push(Outside { call, span: node.span, placeholder });
+    }
+
+    fn duplicate_keys(&mut self, what: &str, entries: &[(Node, Node)]) {
+        let mut seen = HashMap::new();
+        for (key, _) in entries {
+            let text = key.as_text().unwrap_or_else(|| self.report.sources.text(key.span)).to_owned();
+            let what = format!("{what} has the key \"{text}\" twice");
+            if let Some(first) = seen.insert(text, key.span) {
+                self.report.add_again(key.span, what, first);
+            }
+        }
+    }
+}
+
+/// Follows references, and looks through what only says that a value may be missing.
+fn resolve<'s>(root: &'s Value, mut schema: &'s Value) -> &'s Value {
+    const STEPS_MAX: usize = 32;
+    for _ in 0..STEPS_MAX {
+        let reference = schema["$ref"].as_str().and_then(|path| path.strip_prefix('#'));
+        let options = schema["anyOf"].as_array().map(|all| all.iter().filter(|one| one["type"] != "null"));
+        schema = match (reference, options.map(Iterator::collect::<Vec<_>>)) {
+            (Some(path), _) => root.pointer(path).unwrap_or(&Value::Null),
+            (None, Some(only)) if only.len() == 1 => only[0],
+            _ => return schema,
+        };
+    }
+    schema
+}
+
+/// What an enum's variant holds, as serde tags it: `{"Name": …}`.
+fn variant<'s>(root: &'s Value, schema: &'s Value, name: &str) -> Option<&'s Value> {
+    let variants = schema["oneOf"].as_array()?;
+    let held = variants.iter().find_map(|variant| variant["properties"].get(name))?;
+    Some(resolve(root, held))
+}
+
+fn names(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// The names of all fields, if the schema is one of a struct.
+fn known_fields(schema: &Value) -> Option<Vec<&str>> {
+    let open = schema.get("additionalProperties").is_some_and(|more| *more != Value::Bool(false));
+    if open || schema["type"] != "object" {
+        return None;
+    }
+    Some(schema["properties"].as_object().map(|fields| fields.keys().map(String::as_str).collect()).unwrap_or_default())
+}

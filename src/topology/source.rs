@@ -1,0 +1,115 @@
+//! The texts that a topology is read from, and places in them.
+
+use std::borrow::Cow;
+
+/// A piece of one of the [`Sources`], in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Span {
+    source: u32,
+    pub start: u32,
+    pub end: u32,
+}
+
+impl Span {
+    /// A piece of the same text.
+    pub fn at(self, start: usize, end: usize) -> Self {
+        Self { source: self.source, start: to_u32(start), end: to_u32(end) }
+    }
+}
+
+fn to_u32(offset: usize) -> u32 {
+    u32::try_from(offset).expect("a source is refused above 16 MiB")
+}
+
+/// One text: a file, or the value of a `--set`.
+struct Source {
+    name: String,
+    text: String,
+    line_starts: Vec<u32>,
+    /// Where the value begins, if this is a `--set`.
+    set_value: Option<usize>,
+}
+
+/// A line of a source with a column, for a person.
+pub(super) struct Place<'a> {
+    pub file: &'a str,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// The line without its end.
+    pub text: &'a str,
+    /// How many characters of this line the span covers, at least one.
+    pub width: usize,
+}
+
+/// All texts of one topology. The first is the main file.
+#[derive(Default)]
+pub(super) struct Sources(Vec<Source>);
+
+impl Sources {
+    /// Adds a text, and gives the span of the whole of it.
+    pub fn add(&mut self, name: &str, text: String) -> Span {
+        let line_starts = std::iter::once(0)
+            .chain(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(i, _)| to_u32(i + 1)))
+            .collect();
+        let span = Span { source: to_u32(self.0.len()), start: 0, end: to_u32(text.len()) };
+        self.0.push(Source { name: name.into(), text, line_starts, set_value: None });
+        span
+    }
+
+    /// Adds the text of a `--set`, whose value begins at a byte.
+    pub fn add_set(&mut self, text: &str, value: usize) -> Span {
+        let span = self.add("--set", text.into());
+        self.0[span.source as usize].set_value = Some(value);
+        span
+    }
+
+    /// The text of a span.
+    pub fn text(&self, span: Span) -> &str {
+        &self.0[span.source as usize].text[span.start as usize..span.end as usize]
+    }
+
+    /// The value of a `--set`, if the span is that of a bare word or a number at its beginning: it
+    /// may as well be meant as text.
+    pub fn loose_text(&self, span: Span) -> Option<&str> {
+        let source = &self.0[span.source as usize];
+        let value = &source.text[source.set_value?..];
+        let start = source.text.len() - value.trim_start().len();
+        let bare = !self.text(span).contains(['"', '\'', '(', '[', '{']);
+        (bare && span.start as usize == start).then_some(value)
+    }
+
+    /// Where a span begins.
+    pub fn place(&self, span: Span) -> Place<'_> {
+        let source = &self.0[span.source as usize];
+        let line = source.line_starts.partition_point(|start| *start <= span.start);
+        let start = source.line_starts[line - 1] as usize;
+        let end = source.line_starts.get(line).map_or(source.text.len(), |next| *next as usize - 1);
+        let text = source.text[start..end].trim_end_matches('\r');
+        let chars = |from: usize, to: usize| source.text.get(from..to).map_or(0, |piece| piece.chars().count());
+        let from = span.start as usize;
+        Place {
+            file: &source.name,
+            line,
+            column: 1 + chars(start, from),
+            text,
+            width: chars(from, (span.end as usize).min(start + text.len())).max(1),
+        }
+    }
+
+    /// `file:line:column`.
+    pub fn place_name(&self, span: Span) -> String {
+        let place = self.place(span);
+        format!("{}:{}:{}", place.file, place.line, place.column)
+    }
+}
+
+/// Text without what a terminal would act upon.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) {
+        Cow::Owned(text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
