@@ -58,6 +58,7 @@ impl Value {
     }
 
     /// What this value weighs in a batch, in bytes: its own size and that of what it points to.
+    #[inline]
     pub fn weight(&self) -> usize {
         size_of::<Self>()
             + match self {

@@ -337,12 +337,13 @@ impl Machine {
     }
 
     fn stop(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if self.phase == Phase::Running && !self.stopping {
-            self.stopping = true;
-            self.deadline = Some(now + self.policy.drain_deadline);
-            self.phase = Phase::Draining;
-            actions.push(Action::StopSources);
+        if self.stopping || self.phase == Phase::Committing {
+            return;
         }
+        self.stopping = true;
+        self.deadline = Some(now + self.policy.drain_deadline);
+        self.phase = Phase::Draining;
+        actions.push(Action::StopSources);
     }
 
     /// What follows from the state, whatever event brought it about.

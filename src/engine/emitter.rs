@@ -20,7 +20,6 @@ struct StreamOut {
 /// One bolt that takes a stream: its tasks are the destinations from `first` on.
 struct Route {
     router: Router,
-    direct: bool,
     first: usize,
     tasks: usize,
 }
@@ -30,11 +29,24 @@ struct Destination {
     edge: EdgeSender,
     arity: usize,
     gathering: Batch,
+    /// Tuples and bytes of `gathering` that are committed; the rest can be taken back.
+    committed: (usize, usize),
+    /// It holds uncommitted tuples, and so is listed in `touched`.
+    touched: bool,
     /// What found no room: at most what one input batch (or one emit of a spout) made, and barriers.
     waiting: VecDeque<Item>,
+    batch_tuples: usize,
     batch_bytes: usize,
-    /// Listed in `full`, so that it is listed once.
-    full: bool,
+}
+
+impl Destination {
+    fn is_full(&self) -> bool {
+        self.gathering.tuples >= self.batch_tuples || self.gathering.bytes >= self.batch_bytes
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.is_empty() && self.edge.has_room()
+    }
 }
 
 /// All outputs of a task.
@@ -42,10 +54,8 @@ pub struct Emitter {
     streams: Vec<StreamOut>,
     destinations: Vec<Destination>,
     batch_tuples: usize,
-    /// The destination of every tuple that was emitted since the last commit.
-    journal: Vec<u32>,
-    /// Destinations whose batch is full, to be sent at the next commit.
-    full: Vec<u32>,
+    /// Destinations that got tuples since the last commit.
+    touched: Vec<u32>,
     /// Destinations that hold something that found no room.
     blocked: Vec<u32>,
     scratch: Vec<Value>,
@@ -61,8 +71,7 @@ impl Emitter {
             streams: arities.into_iter().map(|arity| StreamOut { arity, routes: Vec::new() }).collect(),
             destinations: Vec::new(),
             batch_tuples,
-            journal: Vec::new(),
-            full: Vec::new(),
+            touched: Vec::new(),
             blocked: Vec::new(),
             scratch: Vec::new(),
             emitted: 0,
@@ -83,20 +92,22 @@ impl Emitter {
     ) {
         let (first, tasks) = (self.destinations.len(), edges.len());
         let router = Router::new(grouping.clone(), tasks, emitter_task);
-        let direct = matches!(grouping, Grouping::Direct);
         let arity = self.streams[stream.0].arity;
-        self.streams[stream.0].routes.push(Route { router, direct, first, tasks });
+        self.streams[stream.0].routes.push(Route { router, first, tasks });
         self.destinations.extend(edges.into_iter().map(|edge| Destination {
             edge,
             arity,
             gathering: Batch::default(),
+            committed: (0, 0),
+            touched: false,
             waiting: VecDeque::new(),
+            batch_tuples: self.batch_tuples,
             batch_bytes,
-            full: false,
         }));
     }
 
     /// Emits a tuple; it can be taken back until the next [`commit`](Self::commit).
+    #[inline]
     pub fn emit(&mut self, stream: StreamId, direct_to: Option<usize>, values: impl IntoIterator<Item = Value>) {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.extend(values);
@@ -106,67 +117,129 @@ impl Emitter {
     }
 
     fn emit_scratch(&mut self, stream: StreamId, direct_to: Option<usize>, values: &mut Vec<Value>) {
-        let Some(out) = self.streams.get_mut(stream.0) else {
-            self.fault = Some(format!("it emitted on stream number {}, but declares {}", stream.0, self.streams.len()));
-            return;
+        let Some(out) = self.streams.get_mut(stream.0).filter(|out| out.arity == values.len()) else {
+            return self.refuse(stream, values.len());
         };
-        if values.len() != out.arity {
-            self.fault = Some(format!(
-                "it emitted {} values on stream number {}, which declares {}",
-                values.len(),
-                stream.0,
-                out.arity
-            ));
-            return;
-        }
         self.uncommitted += 1;
-        let weight: usize = values.iter().map(Value::weight).sum();
+        let weight = weigh(values);
         let last = out.routes.len().saturating_sub(1);
-        for (i, route) in out.routes.iter_mut().enumerate() {
-            let mut push = Push {
-                destinations: &mut self.destinations,
-                journal: &mut self.journal,
-                full: &mut self.full,
-                batch_tuples: self.batch_tuples,
-                weight,
-            };
-            match push.target(route, direct_to, values) {
-                Target::One(task) if i == last => push.moved(route.first + task, values),
-                Target::One(task) => push.cloned(route.first + task, values),
-                Target::All => (0..route.tasks).for_each(|task| push.cloned(route.first + task, values)),
+        for (number, route) in out.routes.iter_mut().enumerate() {
+            let destinations = &mut self.destinations[route.first..route.first + route.tasks];
+            let target = route.router.choose(
+                values,
+                direct_to,
+                |task| destinations[task].has_room(),
+                |task| destinations[task].gathering.tuples > 0,
+            );
+            let mut touch = Touch { first: route.first, weight, touched: &mut self.touched };
+            match target {
+                Target::One(task) if number == last => touch.values(destinations, task).append(values),
+                Target::One(task) => touch.values(destinations, task).extend_from_slice(values),
+                Target::All => {
+                    for task in 0..route.tasks {
+                        touch.values(destinations, task).extend_from_slice(values);
+                    }
+                }
                 Target::Nowhere => {}
             }
         }
+    }
+
+    /// Emits and commits `tuples` tuples of a stream whose values stand one after the other in
+    /// `values`: what a spout does, which takes nothing back.
+    pub fn emit_all(&mut self, stream: StreamId, tuples: usize, values: &mut impl Iterator<Item = Value>) {
+        let arity = self.streams[stream.0].arity;
+        if let [route] = &mut self.streams[stream.0].routes[..]
+            && route.router.is_free()
+        {
+            let route = (route.first, route.tasks);
+            self.fill_batches(stream, route, tuples, values);
+        } else {
+            for _ in 0..tuples {
+                self.emit(stream, None, values.take(arity));
+                // The arity was checked when the tuples were pushed.
+                self.commit_touched();
+            }
+        }
+    }
+
+    /// Fills one batch after the other: the choice of the destination is free between batches.
+    fn fill_batches(
+        &mut self,
+        stream: StreamId,
+        (first, tasks): (usize, usize),
+        tuples: usize,
+        values: &mut impl Iterator<Item = Value>,
+    ) {
+        let mut left = tuples;
+        while left > 0 {
+            let destinations = &mut self.destinations[first..first + tasks];
+            let router = &mut self.streams[stream.0].routes[0].router;
+            let task = router.choose_batch(
+                |task| destinations[task].has_room(),
+                |task| destinations[task].gathering.tuples > 0,
+            );
+            let destination = &mut destinations[task];
+            while left > 0 && !destination.is_full() {
+                let before = destination.gathering.values.len();
+                destination.gathering.values.extend(values.take(destination.arity));
+                destination.gathering.bytes += weigh(&destination.gathering.values[before..]);
+                destination.gathering.tuples += 1;
+                left -= 1;
+            }
+            destination.committed = (destination.gathering.tuples, destination.gathering.bytes);
+            if destination.is_full() {
+                self.send_batch((first + task) as u32);
+            }
+        }
+        self.emitted += tuples as u64;
+    }
+
+    #[cold]
+    fn refuse(&mut self, stream: StreamId, values: usize) {
+        self.fault = Some(match self.streams.get(stream.0) {
+            Some(out) => {
+                format!("it emitted {values} values on stream number {}, which declares {}", stream.0, out.arity)
+            }
+            None => format!("it emitted on stream number {}, but declares {}", stream.0, self.streams.len()),
+        });
     }
 
     /// What was emitted since the last commit stays, and full batches go out.
     ///
     /// # Errors
     /// If the component emitted what it hasn't declared; nothing of it goes out.
+    #[inline]
     pub fn commit(&mut self) -> Result<(), String> {
-        if let Some(fault) = self.fault.take() {
+        if self.fault.is_some() {
             self.roll_back();
-            return Err(fault);
+            return self.fault.take().map_or(Ok(()), Err);
         }
-        self.journal.clear();
-        self.emitted += std::mem::take(&mut self.uncommitted);
-        while let Some(index) = self.full.pop() {
-            self.destinations[index as usize].full = false;
-            self.send_batch(index);
-        }
+        self.commit_touched();
         Ok(())
+    }
+
+    #[inline]
+    fn commit_touched(&mut self) {
+        self.emitted += std::mem::take(&mut self.uncommitted);
+        while let Some(index) = self.touched.pop() {
+            let destination = &mut self.destinations[index as usize];
+            destination.touched = false;
+            destination.committed = (destination.gathering.tuples, destination.gathering.bytes);
+            if destination.is_full() {
+                self.send_batch(index);
+            }
+        }
     }
 
     /// What was emitted since the last commit was never emitted.
     pub fn roll_back(&mut self) {
-        self.fault = None;
         self.uncommitted = 0;
-        for index in self.journal.drain(..).rev() {
-            let Destination { gathering: batch, arity, .. } = &mut self.destinations[index as usize];
-            batch.tuples -= 1;
-            let kept = batch.values.len() - *arity;
-            batch.bytes -= batch.values[kept..].iter().map(Value::weight).sum::<usize>();
-            batch.values.truncate(kept);
+        for index in self.touched.drain(..) {
+            let destination = &mut self.destinations[index as usize];
+            destination.touched = false;
+            (destination.gathering.tuples, destination.gathering.bytes) = destination.committed;
+            destination.gathering.values.truncate(destination.gathering.tuples * destination.arity);
         }
     }
 
@@ -226,6 +299,7 @@ impl Emitter {
         if destination.gathering.tuples > 0 {
             let capacity = destination.gathering.values.len();
             let batch = std::mem::take(&mut destination.gathering);
+            destination.committed = (0, 0);
             destination.gathering.values.reserve(capacity);
             self.send(index, Item::Batch(batch));
         }
@@ -242,48 +316,30 @@ impl Emitter {
     }
 }
 
-/// The parts of an emitter that putting one tuple into its batches needs.
-struct Push<'a> {
-    destinations: &'a mut [Destination],
-    journal: &'a mut Vec<u32>,
-    full: &'a mut Vec<u32>,
-    batch_tuples: usize,
+/// Counts a tuple at its destination.
+struct Touch<'a> {
+    first: usize,
     weight: usize,
+    touched: &'a mut Vec<u32>,
 }
 
-impl Push<'_> {
-    fn target(&self, route: &mut Route, direct_to: Option<usize>, values: &[Value]) -> Target {
-        if route.direct {
-            return direct_to.filter(|task| *task < route.tasks).map_or(Target::Nowhere, Target::One);
+impl Touch<'_> {
+    /// The values of the batch that the tuple's values come behind.
+    #[inline]
+    fn values<'d>(&mut self, destinations: &'d mut [Destination], task: usize) -> &'d mut Vec<Value> {
+        let destination = &mut destinations[task];
+        if !destination.touched {
+            destination.touched = true;
+            self.touched.push((self.first + task) as u32);
         }
-        let at = |task: usize| &self.destinations[route.first + task];
-        route.router.choose(
-            values,
-            |task| at(task).waiting.is_empty() && at(task).edge.has_room(),
-            |task| at(task).gathering.tuples > 0,
-        )
+        destination.gathering.tuples += 1;
+        destination.gathering.bytes += self.weight;
+        &mut destination.gathering.values
     }
+}
 
-    fn moved(&mut self, index: usize, values: &mut Vec<Value>) {
-        self.destinations[index].gathering.values.append(values);
-        self.count(index);
-    }
-
-    fn cloned(&mut self, index: usize, values: &[Value]) {
-        self.destinations[index].gathering.values.extend_from_slice(values);
-        self.count(index);
-    }
-
-    fn count(&mut self, index: usize) {
-        let destination = &mut self.destinations[index];
-        let batch = &mut destination.gathering;
-        batch.tuples += 1;
-        batch.bytes += self.weight;
-        self.journal.push(index as u32);
-        let full = batch.tuples >= self.batch_tuples || batch.bytes >= destination.batch_bytes;
-        if full && !destination.full {
-            destination.full = true;
-            self.full.push(index as u32);
-        }
-    }
+/// What the values of a tuple weigh, in bytes.
+#[inline]
+fn weigh(values: &[Value]) -> usize {
+    values.iter().map(Value::weight).sum()
 }

@@ -87,14 +87,16 @@ impl Router {
 
     /// Chooses for one tuple. `has_room` tells of a task whether a new batch for it would find room;
     /// `gathering` whether a batch for it has been begun.
+    #[inline]
     pub fn choose(
         &mut self,
         values: &[Value],
+        direct_to: Option<usize>,
         has_room: impl Fn(usize) -> bool,
         gathering: impl Fn(usize) -> bool,
     ) -> Target {
         if matches!(self.grouping, Grouping::Direct) {
-            return Target::Nowhere;
+            return direct_to.filter(|task| *task < self.tasks).map_or(Target::Nowhere, Target::One);
         }
         if self.tasks == 1 {
             return Target::One(0);
@@ -105,13 +107,7 @@ impl Router {
                 self.next = if task + 1 == self.tasks { 0 } else { task + 1 };
                 Target::One(task)
             }
-            Grouping::LocalOrShuffle => {
-                // A batch is filled up where it was begun; between batches the choice is free.
-                if !gathering(self.next) {
-                    self.next = self.nearest(has_room);
-                }
-                Target::One(self.next)
-            }
+            Grouping::LocalOrShuffle => Target::One(self.choose_batch(has_room, gathering)),
             Grouping::Fields(key) => {
                 let group = key_group(key.iter().map(|field| &values[*field]));
                 Target::One(task_of_group(group, self.tasks))
@@ -124,6 +120,28 @@ impl Router {
             Grouping::Global => Target::One(0),
             Grouping::Direct => Target::Nowhere,
         }
+    }
+
+    /// Whether the values of a tuple have no say in where it goes, so that whole batches can be
+    /// shared out by [`choose_batch`](Self::choose_batch).
+    pub fn is_free(&self) -> bool {
+        match self.grouping {
+            Grouping::Global | Grouping::LocalOrShuffle => true,
+            Grouping::Direct | Grouping::All => false,
+            Grouping::Shuffle | Grouping::Fields(_) | Grouping::PartialKey(_) => self.tasks == 1,
+        }
+    }
+
+    /// Chooses for the next tuple where the values have no say: a batch is filled up where it was
+    /// begun, and between batches the choice is free.
+    pub fn choose_batch(&mut self, has_room: impl Fn(usize) -> bool, gathering: impl Fn(usize) -> bool) -> usize {
+        if self.tasks == 1 || matches!(self.grouping, Grouping::Global) {
+            return 0;
+        }
+        if !gathering(self.next) {
+            self.next = self.nearest(has_room);
+        }
+        self.next
     }
 
     /// The local task, or the next other one that has room, or the local one after all.

@@ -27,6 +27,9 @@ mod task;
 mod wake;
 mod wiring;
 
+#[cfg(test)]
+mod tests;
+
 /// The atomics of the wake protocol, which its model checker replaces by its own.
 mod atomic {
     pub use std::sync::atomic::{AtomicU8, Ordering, fence};

@@ -112,7 +112,8 @@ pub struct SpoutOutput {
     /// Set while the loop waits for the engine and not for its source.
     in_engine: Rc<Cell<bool>>,
     staged: Vec<Value>,
-    staged_streams: Vec<StreamId>,
+    /// Which streams the staged tuples are for: runs of tuples of one stream.
+    staged_runs: Vec<(StreamId, usize)>,
     dead_letters: usize,
     fault: Option<String>,
 }
@@ -138,7 +139,7 @@ impl SpoutOutput {
             clock,
             in_engine,
             staged: Vec::new(),
-            staged_streams: Vec::new(),
+            staged_runs: Vec::new(),
             dead_letters: 0,
             fault: None,
         }
@@ -160,6 +161,7 @@ impl SpoutOutput {
     }
 
     /// Adds a tuple to the next [`emit`](Self::emit).
+    #[inline]
     pub fn push_to(&mut self, stream: StreamId, values: impl IntoIterator<Item = Value>) {
         let before = self.staged.len();
         self.staged.extend(values);
@@ -169,7 +171,10 @@ impl SpoutOutput {
             self.staged.truncate(before);
             return;
         }
-        self.staged_streams.push(stream);
+        match self.staged_runs.last_mut() {
+            Some((last, tuples)) if *last == stream => *tuples += 1,
+            _ => self.staged_runs.push((stream, 1)),
+        }
     }
 
     /// Adds a dead letter to the next [`emit`](Self::emit).
@@ -201,9 +206,8 @@ impl SpoutOutput {
         let mut port = self.port.borrow_mut();
         let port = &mut *port;
         let mut values = self.staged.drain(..);
-        for stream in self.staged_streams.drain(..) {
-            port.emitter.emit(stream, None, values.by_ref().take(self.arities[stream.0]));
-            port.emitter.commit().expect("the number of values was checked when they were pushed");
+        for (stream, tuples) in self.staged_runs.drain(..) {
+            port.emitter.emit_all(stream, tuples, &mut values);
         }
         port.splits[split].cursor = cursor;
         port.moved[split] = true;

@@ -25,7 +25,7 @@ pub(crate) fn register(registry: Registry) -> Registry {
 
 /// The sink for the dead letters of a topology, under the root of its lake or state.
 pub(crate) fn dead_letters(_root: PathBuf) -> std::sync::Arc<dyn SinkConfig> {
-    todo!()
+    std::sync::Arc::new(null::Null::default())
 }
 
 /// The marker that divides one epoch from the next, as a sink sees it.

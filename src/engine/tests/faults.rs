@@ -1,0 +1,130 @@
+//! Errors, panics and hangs of components.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+
+use super::components::{Gate, Scripted, count_to, does, forward};
+use super::*;
+use crate::engine::SpoutOutput;
+use crate::error::{Error, Result};
+use crate::spout::Spout;
+use crate::topology::AfterRetries;
+use crate::value::Value;
+
+fn with_bolt(bolt: components::Does, on_error: OnError) -> (Exit, Vec<i64>, u64, u64) {
+    let (sink, collected) = collector();
+    let started = Builder::new()
+        .spout("in", 1, count_to(100))
+        .bolt("mid", 1, bolt, &[shuffle("in")])
+        .last(|spec| spec.on_error = on_error)
+        .sink("out", 1, sink, &[shuffle("mid")])
+        .start();
+    let exit = started.end();
+    let mid = &started.running.status().components[1];
+    (exit, numbers(&collected), mid.failed, mid.dead_letters)
+}
+
+#[test]
+fn a_transient_error_is_retried_and_leaves_nothing_behind() {
+    let attempts = AtomicUsize::new(0);
+    let flaky = does(move |_, tuple, out| {
+        out.emit([tuple.value(0).clone(), Value::Null]);
+        let fails = tuple.value(0) == &Value::Int(50) && attempts.fetch_add(1, Ordering::Relaxed) < 2;
+        if fails { Err(Error::transient("not yet")) } else { Ok(()) }
+    });
+    let (exit, numbers, failed, dead) = with_bolt(flaky, OnError::default());
+    assert_eq!((exit, failed, dead), (Exit::Finished, 2, 0));
+    assert_eq!(numbers, (0..100).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_refused_goes_to_the_dead_letters_and_the_rest_goes_on() {
+    let picky = does(|_, tuple, out| {
+        let number = tuple.value(0).as_int().unwrap();
+        out.emit([Value::Int(number), Value::Null]);
+        if number % 10 == 3 { Err(Error::rejected("ends in three")) } else { Ok(()) }
+    });
+    let (exit, numbers, failed, dead) = with_bolt(picky, OnError::default());
+    assert_eq!((exit, failed, dead), (Exit::Finished, 10, 10));
+    assert_eq!(numbers, (0..100).filter(|number| number % 10 != 3).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_error_stops_the_topology_where_on_error_says_so() {
+    let failing = || does(|_, _, _| Err(Error::transient("no server")));
+    for on_error in [OnError::Stop, OnError::Retry { times: 1, then: AfterRetries::Stop }] {
+        let (exit, numbers, ..) = with_bolt(failing(), on_error);
+        assert_eq!(exit, Exit::Failed("mid[0] failed: no server".into()));
+        assert!(numbers.is_empty());
+    }
+}
+
+#[test]
+fn a_panic_stops_the_topology_with_its_cause() {
+    let (exit, ..) = with_bolt(does(|_, _, _| panic!("poison")), OnError::default());
+    assert_eq!(exit, Exit::Failed("mid[0] panicked: poison".into()));
+    let mut blocking = does(|_, _, _| panic!("poison in a thread"));
+    blocking.blocks = true;
+    let (exit, ..) = with_bolt(blocking, OnError::default());
+    assert_eq!(exit, Exit::Failed("mid[0] panicked: poison in a thread".into()));
+}
+
+#[test]
+fn a_bolt_that_emits_what_it_has_not_declared_is_named() {
+    let wrong = does(|_, _, out| {
+        out.emit([Value::Null]);
+        Ok(())
+    });
+    let (exit, ..) = with_bolt(wrong, OnError::default());
+    assert_eq!(exit, Exit::Failed("mid[0] failed: it emitted 1 values on stream number 0, which declares 2".into()));
+}
+
+struct Source(fn() -> Result<()>);
+
+#[async_trait(?Send)]
+impl Spout for Source {
+    async fn run(&mut self, _out: &mut SpoutOutput) -> Result<()> {
+        (self.0)()
+    }
+}
+
+#[test]
+fn a_source_that_fails_or_panics_stops_the_topology_with_its_cause() {
+    fn with_source(source: fn() -> Result<()>) -> Exit {
+        let (sink, _) = collector();
+        Builder::new().spout("in", 1, Scripted(move || Source(source))).sink("out", 1, sink, &[shuffle("in")]).run()
+    }
+    assert_eq!(with_source(|| Err(Error::fatal("no such host"))), Exit::Failed("in[0] failed: no such host".into()));
+    assert_eq!(with_source(|| panic!("source")), Exit::Failed("in[0] panicked: source".into()));
+    assert_eq!(with_source(|| Ok(())), Exit::Finished);
+}
+
+#[test]
+fn a_task_that_hangs_is_named_when_the_drain_is_given_up() {
+    let gate = Gate::default();
+    let (inside, waiting) = (gate.clone(), std::sync::Arc::new(AtomicUsize::new(0)));
+    let reached = std::sync::Arc::clone(&waiting);
+    let mut hanging = does(move |_, _, _| {
+        reached.store(1, Ordering::Release);
+        inside.pass();
+        Ok(())
+    });
+    hanging.blocks = true;
+    let (sink, _) = collector();
+    let state = tempfile::tempdir().unwrap();
+    let topology = Builder::new()
+        .spout("in", 1, count_to(10))
+        .bolt("stuck", 1, hanging, &[shuffle("in")])
+        .bolt("mid", 1, forward(), &[shuffle("stuck")])
+        .sink("out", 1, sink, &[shuffle("mid")]);
+    let options =
+        RunOptions { clock: SystemClock::shared(), state: state.path().into(), drain_deadline: Duration::from_millis(1) };
+    let running = start(topology.0, options).unwrap();
+    let started = Started { running, state };
+    started.until("the bolt hangs", |_| waiting.load(Ordering::Acquire) == 1);
+    started.running.stop();
+    let Exit::NotClean(why) = started.end() else { panic!("a hanging task can't be drained") };
+    assert!(why.starts_with("stuck[0], mid[0], out[0]") || why.contains("in[0]"), "{why}");
+    gate.open();
+}
