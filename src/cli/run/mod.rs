@@ -139,10 +139,12 @@ impl Watch {
 
     fn show(&mut self, message: Option<String>) {
         let status = self.running.status();
-        let mut report = Report::between(self.before.as_ref(), &status, &self.flow, memory::resident_bytes());
+        // At the very start there is no interval yet, and so no rate.
+        let before = self.before.get_or_insert_with(|| status.clone());
+        let mut report = Report::between(Some(before), &status, &self.flow, memory::resident_bytes());
         report.message = message;
         self.view.show(&report, false);
-        // What happened between two close snapshots says little, and the next interval covers it.
+        // A message comes within an interval, and doesn't end it.
         if report.message.is_none() {
             self.before = Some(status);
         }

@@ -124,7 +124,7 @@ impl Row {
             dead_letters: now.dead_letters,
             p50_us: now.p50.map(us),
             p99_us: now.p99.map(us),
-            capacity: round(share(busy.as_secs_f64(), seconds * now.tasks as f64), 3),
+            capacity: round(share(busy.as_secs_f64(), seconds * now.tasks as f64), 4),
             inbox: round(now.inbox, 3),
             state: now.state.clone(),
             bottleneck: false,

@@ -64,18 +64,27 @@ impl Screen {
     /// What is written to go from the last frame to this one, as one piece so that nothing flickers.
     fn frame(&mut self, report: &Report, last: bool, (width, height): (u16, u16)) -> Vec<u8> {
         let mut out = Vec::new();
-        let result = self.erase(&mut out, width).and_then(|()| {
-            report.message.iter().try_for_each(|message| writeln!(out, "{message}"))?;
-            if self.live || last {
-                // The last line of the window is the cursor's.
-                let lines = table::render(report, width.into(), usize::from(height).saturating_sub(1));
-                self.draw(&mut out, &lines)?;
-            }
-            // In the same frame: the cursor must never stay hidden, however the process ends.
-            queue!(out, Show)
-        });
-        result.expect("bytes are written into memory");
+        self.write_frame(&mut out, report, last, (width, height)).expect("bytes are written into memory");
         out
+    }
+
+    fn write_frame(&mut self, out: &mut Vec<u8>, report: &Report, last: bool, size: (u16, u16)) -> io::Result<()> {
+        let (width, height) = (size.0, usize::from(size.1));
+        let message = report.message.as_ref().map(|message| format!("{message}\n")).unwrap_or_default();
+        self.erase(out, width)?;
+        if !last {
+            write!(out, "{message}")?;
+        }
+        if self.live || last {
+            // The last line of the window is the cursor's.
+            let lines = table::render(report, width.into(), height.saturating_sub(1));
+            self.draw(out, &lines)?;
+        }
+        if last {
+            write!(out, "{message}")?;
+        }
+        // In the same frame: the cursor must never stay hidden, however the process ends.
+        queue!(out, Show)
     }
 
     fn erase(&mut self, out: &mut Vec<u8>, width: u16) -> io::Result<()> {
@@ -136,10 +145,10 @@ mod tests {
     fn the_second_frame_takes_the_place_of_the_first() {
         let mut screen = Screen { live: true, colours: false, drawn: Vec::new() };
         let first = frame(&mut screen, &report(), false, 140);
-        assert!(first.starts_with("\u{1b}[?25lquickstart running"), "{first:?}");
+        assert!(first.starts_with("\u{1b}[?25lquickstart: running"), "{first:?}");
         assert!(first.ends_with("\n\u{1b}[?25h"));
         let second = frame(&mut screen, &report(), false, 140);
-        assert!(second.starts_with("\u{1b}[?25l\u{1b}[1G\u{1b}[5A\u{1b}[Jquickstart running"), "{second:?}");
+        assert!(second.starts_with("\u{1b}[?25l\u{1b}[1G\u{1b}[5A\u{1b}[Jquickstart: running"), "{second:?}");
     }
 
     #[test]
@@ -148,7 +157,7 @@ mod tests {
         frame(&mut screen, &report(), false, 140);
         let stopping = Report { message: Some("stopping".into()), ..report() };
         let text = frame(&mut screen, &stopping, false, 140);
-        assert!(text.contains("\u{1b}[Jstopping\nquickstart running"), "{text:?}");
+        assert!(text.contains("\u{1b}[Jstopping\nquickstart: running"), "{text:?}");
         assert_eq!(screen.drawn.len(), 5);
     }
 

@@ -29,26 +29,66 @@ pub enum Style {
 /// A column of the table.
 struct Column {
     name: &'static str,
+    /// The name where there is little room.
+    short: &'static str,
+    /// No narrower than this, so that the table stands still while its numbers change.
+    least: usize,
     /// Numbers stand at the right.
     right: bool,
     /// The column with the highest rank goes first where there is little room; 0 stays.
     rank: u8,
+    layouts: &'static [Layout],
     cell: fn(&Row) -> String,
 }
 
-const COLUMNS: [Column; 12] = [
-    Column { name: "component", right: false, rank: 0, cell: |row| row.id.clone() },
-    Column { name: "tasks", right: true, rank: 10, cell: |row| row.tasks.to_string() },
-    Column { name: "in/s", right: true, rank: 1, cell: |row| unless(row.role == "spout", rate(row.in_per_s)) },
-    Column { name: "out/s", right: true, rank: 2, cell: |row| unless(row.role == "sink", rate(row.out_per_s)) },
-    Column { name: "failed", right: true, rank: 6, cell: |row| count(row.failed) },
-    Column { name: "dead letters", right: true, rank: 5, cell: |row| count(row.dead_letters) },
-    Column { name: "p50", right: true, rank: 9, cell: |row| row.p50_us.map_or_else(|| "-".into(), micros) },
-    Column { name: "p99", right: true, rank: 8, cell: |row| row.p99_us.map_or_else(|| "-".into(), micros) },
-    Column { name: "capacity", right: true, rank: 3, cell: |row| percent(row.capacity) },
-    Column { name: "inbox", right: true, rank: 4, cell: |row| unless(row.role == "spout", percent(row.inbox)) },
-    Column { name: "state", right: false, rank: 7, cell: |row| cut(&plain(&row.state), STATE_WIDTH_MAX) },
-    Column { name: "", right: false, rank: 0, cell: |row| if row.bottleneck { MARK.into() } else { String::new() } },
+/// How close the columns stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// With their whole names.
+    Wide,
+    /// All of them in 80 characters, for ids that aren't long.
+    Tight,
+}
+
+impl Layout {
+    /// What stands between two columns.
+    fn gap(self) -> &'static str {
+        match self {
+            Self::Wide => "  ",
+            Self::Tight => " ",
+        }
+    }
+}
+
+const fn number(name: &'static str, short: &'static str, least: usize, rank: u8, cell: fn(&Row) -> String) -> Column {
+    Column { name, short, least, right: true, rank, layouts: &[Layout::Wide, Layout::Tight], cell }
+}
+
+const fn text(
+    name: &'static str,
+    least: usize,
+    rank: u8,
+    layouts: &'static [Layout],
+    cell: fn(&Row) -> String,
+) -> Column {
+    Column { name, short: name, least, right: false, rank, layouts, cell }
+}
+
+const COLUMNS: [Column; 13] = [
+    text("component", 9, 0, &[Layout::Wide, Layout::Tight], |row| row.id.clone()),
+    number("tasks", "tasks", 5, 9, |row| row.tasks.to_string()),
+    number("in/s", "in/s", 5, 1, |row| unless(row.role == "spout", rate(row.in_per_s))),
+    number("out/s", "out/s", 5, 2, |row| unless(row.role == "sink", rate(row.out_per_s))),
+    number("failed", "failed", 6, 6, |row| count(row.failed)),
+    number("dead letters", "dead", 4, 5, |row| count(row.dead_letters)),
+    number("p50", "p50", 7, 8, |row| row.p50_us.map_or_else(|| "-".into(), micros)),
+    number("p99", "p99", 7, 7, |row| row.p99_us.map_or_else(|| "-".into(), micros)),
+    number("capacity", "cap", 4, 3, |row| percent(row.capacity)),
+    number("inbox", "inbox", 5, 4, |row| unless(row.role == "spout", percent(row.inbox))),
+    text("state", 8, 0, &[Layout::Wide], state),
+    text("", MARK.len(), 0, &[Layout::Wide], |row| if row.bottleneck { MARK.into() } else { String::new() }),
+    // The mark matters more than what the component is doing.
+    text("state", MARK.len(), 0, &[Layout::Tight], |row| if row.bottleneck { MARK.into() } else { state(row) }),
 ];
 
 /// What marks the component that limits the topology.
@@ -57,8 +97,9 @@ const MARK: &str = "bottleneck";
 /// Sources say what they do in their own words, which must not push the table out of the window.
 const STATE_WIDTH_MAX: usize = 24;
 
-/// Between two columns, and between two facts above the table.
-const GAP: &str = "  ";
+fn state(row: &Row) -> String {
+    cut(&plain(&row.state), STATE_WIDTH_MAX)
+}
 
 fn unless(meaningless: bool, cell: String) -> String {
     if meaningless { "-".to_owned() } else { cell }
@@ -74,24 +115,16 @@ pub fn render(report: &Report, width: usize, height: usize) -> Vec<Line> {
     }
     let rows = shown(&report.components, height.saturating_sub(lines.len() + 1));
     let left_out = report.components.len() - rows.len();
-    let columns = fitting(&rows, width);
-    let heading = columns.iter().map(|(column, width)| pad(column.name, *width, column.right));
-    lines.push(line(join(heading), Style::Heading, width));
+    let grid = Grid::fitting(&rows, width);
+    lines.push(line(grid.heading(), Style::Heading, width));
     for row in rows {
-        let cells = columns.iter().map(|(column, width)| pad(&(column.cell)(row), *width, column.right));
-        lines.push(line(join(cells), if row.bottleneck { Style::Bottleneck } else { Style::Plain }, width));
+        lines.push(line(grid.row(row), if row.bottleneck { Style::Bottleneck } else { Style::Plain }, width));
     }
     if left_out > 0 {
         lines.push(line(format!("... {left_out} more"), Style::Plain, width));
     }
     lines.truncate(height);
     lines
-}
-
-/// The lines without their styles.
-#[cfg(test)]
-pub fn text(lines: &[Line]) -> String {
-    lines.iter().map(|line| format!("{}\n", line.text)).collect()
 }
 
 /// What stands above the table, as many facts on a line as fit.
@@ -101,8 +134,8 @@ fn facts(report: &Report, width: usize) -> Vec<String> {
         None => "no checkpoint yet".to_owned(),
     };
     let facts = [
-        format!("{} {} for {}", plain(&report.topology), report.phase, seconds(report.uptime_s)),
-        format!("partition {} until {} UTC", moment(report.partition), end(report.partition, report.rolls_over)),
+        format!("{}: {}, {}", plain(&report.topology), report.phase, seconds(report.uptime_s)),
+        format!("partition {}, rolls over {} UTC", moment(report.partition), end(report.partition, report.rolls_over)),
         age,
         format!("RSS {}", report.rss_bytes.map_or_else(|| "?".into(), bytes)),
     ];
@@ -140,29 +173,63 @@ fn shown(rows: &[Row], height: usize) -> Vec<&Row> {
     first.chain(bottleneck.filter(|_| room > 0).map(|position| &rows[position])).collect()
 }
 
-/// The columns that fit into `width`, with the width of each.
-fn fitting(rows: &[&Row], width: usize) -> Vec<(&'static Column, usize)> {
-    let wide = |column: &Column| {
-        let cells = rows.iter().map(|row| chars(&(column.cell)(row)));
-        cells.chain([chars(column.name)]).max().unwrap_or(0)
-    };
-    let mut columns: Vec<(&'static Column, usize)> =
-        COLUMNS.iter().map(|column| (column, wide(column))).filter(|(_, width)| *width > 0).collect();
-    let total = |columns: &[(&Column, usize)]| {
-        columns.iter().map(|(_, width)| width).sum::<usize>() + GAP.len() * columns.len().saturating_sub(1)
-    };
-    while total(&columns) > width && columns.iter().any(|(column, _)| column.rank > 0) {
-        let least = columns.iter().map(|(column, _)| column.rank).max().unwrap_or(0);
-        columns.retain(|(column, _)| column.rank != least);
-    }
-    // Only the id and the mark are left by then, and of these the id can be cut.
-    let excess = total(&columns).saturating_sub(width);
-    columns[0].1 = columns[0].1.saturating_sub(excess).max(1);
-    columns
+/// The columns that are shown, each with its width.
+struct Grid {
+    layout: Layout,
+    columns: Vec<(&'static Column, usize)>,
 }
 
-fn join(cells: impl Iterator<Item = String>) -> String {
-    cells.collect::<Vec<_>>().join(GAP)
+impl Grid {
+    fn new(layout: Layout, rows: &[&Row]) -> Self {
+        let wide = |column: &Column| {
+            let cells = rows.iter().map(|row| chars(&(column.cell)(row)));
+            cells.chain([column.least, chars(heading(column, layout))]).max().unwrap_or(0)
+        };
+        let columns = COLUMNS.iter().filter(|column| column.layouts.contains(&layout));
+        Self { layout, columns: columns.map(|column| (column, wide(column))).collect() }
+    }
+
+    /// What fits into `width`: all columns, and otherwise as many as there is room for.
+    fn fitting(rows: &[&Row], width: usize) -> Self {
+        let wide = Self::new(Layout::Wide, rows);
+        if wide.width() <= width {
+            return wide;
+        }
+        let mut tight = Self::new(Layout::Tight, rows);
+        while tight.width() > width && tight.columns.len() > 2 {
+            let least = tight.columns.iter().map(|(column, _)| column.rank).max();
+            tight.columns.retain(|(column, _)| Some(column.rank) != least);
+        }
+        // Only the id and the state are left by then, and of these the id can be cut.
+        let excess = tight.width().saturating_sub(width);
+        tight.columns[0].1 = tight.columns[0].1.saturating_sub(excess).max(1);
+        tight
+    }
+
+    fn width(&self) -> usize {
+        let widths: usize = self.columns.iter().map(|(_, width)| width).sum();
+        widths + self.layout.gap().len() * self.columns.len().saturating_sub(1)
+    }
+
+    fn heading(&self) -> String {
+        self.join(|column| heading(column, self.layout).to_owned())
+    }
+
+    fn row(&self, row: &Row) -> String {
+        self.join(|column| (column.cell)(row))
+    }
+
+    fn join(&self, cell: impl Fn(&Column) -> String) -> String {
+        let cells = self.columns.iter().map(|(column, width)| pad(&cell(column), *width, column.right));
+        cells.collect::<Vec<_>>().join(self.layout.gap())
+    }
+}
+
+fn heading(column: &Column, layout: Layout) -> &'static str {
+    match layout {
+        Layout::Wide => column.name,
+        Layout::Tight => column.short,
+    }
 }
 
 fn line(text: String, style: Style, width: usize) -> Line {
@@ -199,7 +266,8 @@ mod tests {
     }
 
     fn check(report: &Report, width: usize, height: usize, expected: Expect) {
-        expected.assert_eq(&text(&render(report, width, height)));
+        let lines = render(report, width, height);
+        expected.assert_eq(&lines.iter().map(|line| format!("{}\n", line.text)).collect::<String>());
     }
 
     #[test]
@@ -209,28 +277,47 @@ mod tests {
             140,
             24,
             expect![[r#"
-            quickstart running for 12.0 s | partition 2015-12-18T00:00:00 until 01:00:00 UTC | epoch 11, 0.4 s ago | RSS 38.0 MiB
-            component  tasks   in/s  out/s  failed  dead letters      p50     p99  capacity  inbox  state
-            posts          1      -   2000       0             0        -       -        4%      -  blocked
-            split          2   1990  24.0k      12             3  16.4 µs  3.5 ms       96%   100%  running  bottleneck
-            words          1  24.0k      -       0             0  16.4 µs  3.5 ms        8%    12%  idle
-        "#]],
+                quickstart: running, 12.0 s | partition 2015-12-18T00:00:00, rolls over 01:00:00 UTC | epoch 11, 0.4 s ago | RSS 38.0 MiB
+                component  tasks   in/s  out/s  failed  dead letters      p50      p99  capacity  inbox  state
+                posts          1      -   2000       0             0        -        -        4%      -  blocked
+                split          2   1990  24.0k      12             3  16.4 µs   3.5 ms       96%   100%  running   bottleneck
+                words          1  24.0k      -       0             0  16.4 µs   3.5 ms        8%    12%  idle
+            "#]],
         );
     }
 
     #[test]
-    fn eighty_columns_leave_out_what_matters_least() {
+    fn eighty_columns_are_enough_for_all_of_it() {
         check(
             &report(),
             80,
             24,
             expect![[r#"
-            quickstart running for 12.0 s | partition 2015-12-18T00:00:00 until 01:00:00 UTC
+                quickstart: running, 12.0 s
+                partition 2015-12-18T00:00:00, rolls over 01:00:00 UTC | epoch 11, 0.4 s ago
+                RSS 38.0 MiB
+                component tasks  in/s out/s failed dead     p50     p99  cap inbox state
+                posts         1     -  2000      0    0       -       -   4%     - blocked
+                split         2  1990 24.0k     12    3 16.4 µs  3.5 ms  96%  100% bottleneck
+                words         1 24.0k     -      0    0 16.4 µs  3.5 ms   8%   12% idle
+            "#]],
+        );
+    }
+
+    #[test]
+    fn sixty_columns_leave_out_what_matters_least() {
+        check(
+            &report(),
+            60,
+            24,
+            expect![[r#"
+            quickstart: running, 12.0 s
+            partition 2015-12-18T00:00:00, rolls over 01:00:00 UTC
             epoch 11, 0.4 s ago | RSS 38.0 MiB
-            component   in/s  out/s  failed  dead letters  capacity  inbox
-            posts          -   2000       0             0        4%      -
-            split       1990  24.0k      12             3       96%   100%  bottleneck
-            words      24.0k      -       0             0        8%    12%
+            component  in/s out/s failed dead  cap inbox state
+            posts         -  2000      0    0   4%     - blocked
+            split      1990 24.0k     12    3  96%  100% bottleneck
+            words     24.0k     -      0    0   8%   12% idle
         "#]],
         );
     }
@@ -242,15 +329,15 @@ mod tests {
             30,
             24,
             expect![[r#"
-            quickstart running for 12.0 s
-            partition 2015-12-18T00:00:00~
-            epoch 11, 0.4 s ago
-            RSS 38.0 MiB
-            component   in/s
-            posts          -
-            split       1990  bottleneck
-            words      24.0k
-        "#]],
+                quickstart: running, 12.0 s
+                partition 2015-12-18T00:00:00~
+                epoch 11, 0.4 s ago
+                RSS 38.0 MiB
+                component  in/s state
+                posts         - blocked
+                split      1990 bottleneck
+                words     24.0k idle
+            "#]],
         );
     }
 
@@ -264,13 +351,13 @@ mod tests {
             80,
             6,
             expect![[r#"
-            quickstart running for 12.0 s | partition 2015-12-18T00:00:00 until 01:00:00 UTC
-            epoch 11, 0.4 s ago | RSS 38.0 MiB
-            component   in/s  out/s  failed  dead letters  capacity  inbox
-            idle       24.0k      -       0             0        8%    12%
-            split       1990  24.0k      12             3       96%   100%  bottleneck
-            ... 10 more
-        "#]],
+                component tasks  in/s out/s failed dead     p50     p99  cap inbox state
+                idle          1 24.0k     -      0    0 16.4 µs  3.5 ms   8%   12% idle
+                idle          1 24.0k     -      0    0 16.4 µs  3.5 ms   8%   12% idle
+                idle          1 24.0k     -      0    0 16.4 µs  3.5 ms   8%   12% idle
+                split         2  1990 24.0k     12    3 16.4 µs  3.5 ms  96%  100% bottleneck
+                ... 8 more
+            "#]],
         );
     }
 
@@ -283,7 +370,7 @@ mod tests {
         assert_eq!(
             facts(&report, 200),
             [
-                "quickstart running for 12.0 s | partition 2015-12-18T00:00:00 until 2015-12-19T01:00:00 UTC | no checkpoint yet | RSS ?"
+                "quickstart: running, 12.0 s | partition 2015-12-18T00:00:00, rolls over 2015-12-19T01:00:00 UTC | no checkpoint yet | RSS ?"
             ]
         );
     }

@@ -40,7 +40,7 @@ pub fn seconds(s: f64) -> String {
 /// A part of a whole: `95%`, `0.4%`.
 pub fn percent(part: f64) -> String {
     let percent = part * 100.0;
-    if percent > 0.0 && percent < 0.95 { format!("{percent:.1}%") } else { format!("{percent:.0}%") }
+    if (0.05..0.95).contains(&percent) { format!("{percent:.1}%") } else { format!("{percent:.0}%") }
 }
 
 /// A size: `38.0 MiB`.
@@ -77,7 +77,7 @@ mod tests {
         check(count, &[(0, "0"), (999_999, "999999"), (1_250_000, "1.25M")]);
         check(micros, &[(0.04, "40 ns"), (16.4, "16.4 µs"), (999.96, "1.0 ms"), (3_512.0, "3.5 ms"), (1.2e6, "1.2 s")]);
         check(seconds, &[(0.412, "0.4 s"), (59.96, "1 m 0 s"), (200.0, "3 m 20 s"), (93_780.0, "26 h 3 m")]);
-        check(percent, &[(0.0, "0%"), (0.004, "0.4%"), (0.955, "96%"), (1.0, "100%")]);
+        check(percent, &[(0.0, "0%"), (0.0004, "0%"), (0.004, "0.4%"), (0.955, "96%"), (1.0, "100%")]);
         check(bytes, &[(39_845_888, "38.0 MiB"), (3 << 30, "3.0 GiB")]);
     }
 
