@@ -1,0 +1,117 @@
+//! How the program ends: exit codes, and failures with their text.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::error::Error;
+
+/// The exit codes, the same for every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Code {
+    /// Everything was done.
+    Success = 0,
+    /// Something failed while running: a file, a component, the engine.
+    Runtime = 1,
+    /// The arguments were wrong.
+    Usage = 2,
+    /// The topology file was wrong.
+    InvalidTopology = 3,
+    /// It ran to its end, but there are dead letters or findings.
+    Findings = 4,
+    /// It stopped without finishing what it had begun: the drain deadline, or a second signal.
+    NotClean = 5,
+}
+
+impl Code {
+    /// All codes, in order.
+    pub const ALL: [Self; 6] =
+        [Self::Success, Self::Runtime, Self::Usage, Self::InvalidTopology, Self::Findings, Self::NotClean];
+
+    /// What the code says, as `--help` prints it.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Success => "done",
+            Self::Runtime => "failed while running",
+            Self::Usage => "wrong arguments",
+            Self::InvalidTopology => "invalid topology",
+            Self::Findings => "finished, but with dead letters or findings",
+            Self::NotClean => "stopped, but not clean: the drain took too long, or a second signal came",
+        }
+    }
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// The part of `--help` that lists the codes.
+pub fn help() -> String {
+    let lines = Code::ALL.map(|code| format!("  {}  {}", code as u8, code.meaning()));
+    format!("Exit codes:\n{}", lines.join("\n"))
+}
+
+/// What a command ends with.
+pub type Outcome = Result<Code, Failure>;
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub struct Failure {
+    code: Code,
+    text: String,
+}
+
+impl Failure {
+    /// A failure with a sentence for a person; `error: ` is put in front of it.
+    pub fn new(code: Code, what: impl std::fmt::Display) -> Self {
+        Self { code, text: format!("error: {what}") }
+    }
+
+    /// An invalid topology, whose problems each begin with their own place.
+    pub fn problems(problems: impl std::fmt::Display) -> Self {
+        Self { code: Code::InvalidTopology, text: problems.to_string() }
+    }
+
+    /// Prints it on standard error, and gives the exit code.
+    pub fn print(&self) -> Code {
+        // Where standard error is closed there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "{}", self.text.trim_end());
+        self.code
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::new(Code::Runtime, error.chain())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn help_lists_every_code() {
+        expect![[r#"
+            Exit codes:
+              0  done
+              1  failed while running
+              2  wrong arguments
+              3  invalid topology
+              4  finished, but with dead letters or findings
+              5  stopped, but not clean: the drain took too long, or a second signal came"#]]
+        .assert_eq(&help());
+    }
+
+    #[test]
+    fn a_failure_prints_the_whole_chain() {
+        let cause = std::io::Error::other("no such disk");
+        let failure = Failure::from(Error::fatal("can't write \"lake\"").because(cause));
+        assert_eq!(failure.text, "error: can't write \"lake\": no such disk");
+        assert_eq!(failure.code, Code::Runtime);
+    }
+}

@@ -1,0 +1,44 @@
+//! `graph FILE`: the topology as a drawing.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::exit::Outcome;
+use super::load::{self, Sets};
+use super::{pending, stdout};
+use crate::registry::Registry;
+
+/// Draw a topology: components, streams, groupings, guarantees
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The topology file
+    file: PathBuf,
+    /// How to draw it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    #[command(flatten)]
+    sets: Sets,
+}
+
+/// The languages that graphs are printed in.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For a terminal
+    Text,
+    /// For Graphviz
+    Dot,
+    /// For Markdown
+    Mermaid,
+}
+
+/// Prints the drawing on standard output.
+pub fn run(args: &Args, registry: &Registry) -> Outcome {
+    let topology = load::load(&args.file, registry, &args.sets, false)?;
+    let text = match args.format {
+        Format::Text => pending::graph_text(&topology),
+        Format::Dot => pending::graph_dot(&topology),
+        Format::Mermaid => pending::graph_mermaid(&topology),
+    };
+    stdout::print(&text)
+}

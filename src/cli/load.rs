@@ -1,0 +1,33 @@
+//! Reading a topology file for a command.
+
+use std::path::Path;
+
+use super::exit::Failure;
+use super::pending::{self, LoadOptions};
+use crate::error::Error;
+use crate::registry::Registry;
+use crate::topology::Topology;
+
+/// What changes a topology while it is read.
+#[derive(Debug, Default, clap::Args)]
+pub struct Sets {
+    /// Change a value of the file: --set spouts.posts.run.rate=500 (repeatable)
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = path_and_value)]
+    pub sets: Vec<String>,
+}
+
+fn path_and_value(text: &str) -> Result<String, &'static str> {
+    match text.split_once('=') {
+        Some((path, _)) if !path.trim().is_empty() => Ok(text.to_owned()),
+        _ => Err("expected PATH=VALUE"),
+    }
+}
+
+/// Reads a topology. With `online`, what it needs from outside (`Env`, `File`) must be there.
+pub fn load(file: &Path, registry: &Registry, sets: &Sets, online: bool) -> Result<Topology, Failure> {
+    // A file that isn't there says nothing about its topology, so it isn't an invalid one.
+    std::fs::File::open(file)
+        .map_err(|error| Error::fatal(format!("can't read \"{}\"", file.display())).because(error))?;
+    let options = LoadOptions { sets: sets.sets.clone(), online };
+    pending::load(file, registry, &options).map_err(Failure::problems)
+}

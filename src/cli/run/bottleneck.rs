@@ -1,0 +1,105 @@
+//! Which component limits a topology.
+
+use crate::topology::Topology;
+
+use super::report::Row;
+
+/// From here on an inbox counts as full: what comes before it is being held back. Not 1, since a
+/// snapshot may fall just behind a batch that was taken.
+const INBOX_FULL: f64 = 0.75;
+
+/// Who takes from whom, by id.
+#[derive(Clone, Debug, Default)]
+pub struct Flow {
+    edges: Vec<(String, String)>,
+}
+
+impl Flow {
+    /// Of a topology.
+    pub fn of(topology: &Topology) -> Self {
+        let components = &topology.components;
+        let inputs = components.iter().flat_map(|to| to.inputs.iter().map(move |input| (input.from, to)));
+        Self { edges: inputs.map(|(from, to)| (components[from].id.clone(), to.id.clone())).collect() }
+    }
+
+    /// With these edges.
+    #[cfg(test)]
+    pub fn with(edges: &[(&str, &str)]) -> Self {
+        Self { edges: edges.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect() }
+    }
+
+    fn takers<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a str> {
+        self.edges.iter().filter(move |(from, _)| from == id).map(|(_, to)| to.as_str())
+    }
+}
+
+/// The position of the component that limits the topology.
+///
+/// A full inbox presses on whoever fills it, so along a path the last full one is in front of the
+/// component that is too slow, however little that seems to work (it may wait for a disk). Where no
+/// inbox is full, it is the one that works most, which would be the first to limit if more came in.
+/// `None` if nothing works at all.
+pub fn find(rows: &[Row], flow: &Flow) -> Option<usize> {
+    let full = |row: &Row| row.inbox >= INBOX_FULL;
+    let full_by_id = |id: &str| rows.iter().any(|row| row.id == id && full(row));
+    let is_last_full = |row: &Row| full(row) && !flow.takers(&row.id).any(full_by_id);
+    busiest(rows, is_last_full).or_else(|| busiest(rows, |row| row.capacity > 0.0))
+}
+
+/// The one with the highest capacity; among equals the fuller, then the earlier.
+fn busiest(rows: &[Row], eligible: impl Fn(&Row) -> bool) -> Option<usize> {
+    let order = |a: &Row, b: &Row| a.capacity.total_cmp(&b.capacity).then(a.inbox.total_cmp(&b.inbox));
+    let candidates = rows.iter().enumerate().filter(|(_, row)| eligible(row));
+    candidates.rev().max_by(|(_, a), (_, b)| order(a, b)).map(|(position, _)| position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::made_up;
+    use super::super::report::Report;
+    use super::*;
+
+    /// `loads` are (id, capacity, inbox); `edges` go from the first to the second.
+    fn check(loads: &[(&str, f64, f64)], edges: &[(&str, &str)], expected: Option<&str>) {
+        let template = Report::between(None, &made_up::after(), &Flow::default(), None).components.remove(0);
+        let row = |(id, capacity, inbox): &(&str, f64, f64)| Row {
+            id: (*id).to_owned(),
+            capacity: *capacity,
+            inbox: *inbox,
+            ..template.clone()
+        };
+        let rows: Vec<Row> = loads.iter().map(row).collect();
+        assert_eq!(find(&rows, &Flow::with(edges)).map(|position| rows[position].id.as_str()), expected);
+    }
+
+    const CHAIN: [(&str, &str); 2] = [("spout", "bolt"), ("bolt", "sink")];
+
+    #[test]
+    fn the_last_full_inbox_is_in_front_of_the_bottleneck() {
+        check(&[("spout", 0.3, 0.0), ("bolt", 0.6, 1.0), ("sink", 0.2, 0.1)], &CHAIN, Some("bolt"));
+        check(&[("spout", 0.3, 0.0), ("bolt", 0.6, 1.0), ("sink", 0.2, 0.9)], &CHAIN, Some("sink"));
+    }
+
+    #[test]
+    fn a_sink_that_only_waits_is_still_the_bottleneck() {
+        check(&[("spout", 0.0, 0.0), ("bolt", 0.0, 1.0), ("sink", 0.0, 1.0)], &CHAIN, Some("sink"));
+    }
+
+    #[test]
+    fn of_two_full_branches_it_is_the_busier() {
+        let edges = [("spout", "a"), ("spout", "b")];
+        check(&[("spout", 0.1, 0.0), ("a", 0.5, 1.0), ("b", 0.9, 0.8)], &edges, Some("b"));
+    }
+
+    #[test]
+    fn where_nothing_is_full_it_is_the_busiest_one() {
+        check(&[("spout", 0.9, 0.0), ("bolt", 0.4, 0.3), ("sink", 0.2, 0.1)], &CHAIN, Some("spout"));
+        check(&[("spout", 0.01, 0.0), ("bolt", 0.01, 0.0), ("sink", 0.0, 0.0)], &CHAIN, Some("spout"));
+    }
+
+    #[test]
+    fn an_idle_topology_has_none() {
+        check(&[("spout", 0.0, 0.0), ("bolt", 0.0, 0.2), ("sink", 0.0, 0.0)], &CHAIN, None);
+        check(&[], &[], None);
+    }
+}

@@ -1,0 +1,74 @@
+//! Two made-up snapshots of a running topology, two seconds apart, for the tests of what is shown.
+
+use std::time::Duration;
+
+use time::macros::datetime;
+
+use super::bottleneck::Flow;
+use crate::metrics::{ComponentStatus, Phase, Status};
+
+/// `posts → split → words`.
+pub fn flow() -> Flow {
+    Flow::with(&[("posts", "split"), ("split", "words")])
+}
+
+/// After ten seconds.
+pub fn before() -> Status {
+    Status {
+        topology: "quickstart".into(),
+        uptime: Duration::from_secs(10),
+        phase: Phase::Running,
+        partition: datetime!(2015-12-18 0:00 UTC),
+        rolls_over: datetime!(2015-12-18 1:00 UTC),
+        epoch: 9,
+        checkpoint_age: Some(Duration::from_millis(700)),
+        components: vec![
+            component("posts", "spout", 1, (0, 8_000), 500, 0.0, "running"),
+            component("split", "bolt", 2, (7_990, 96_000), 5_000, 0.5, "running"),
+            component("words", "sink", 1, (95_000, 0), 1_000, 0.1, "running"),
+        ],
+    }
+}
+
+/// After twelve seconds; `split` can't keep up.
+pub fn after() -> Status {
+    let mut split = component("split", "bolt", 2, (11_970, 144_000), 8_820, 1.0, "running");
+    (split.failed, split.dead_letters) = (12, 3);
+    Status {
+        uptime: Duration::from_secs(12),
+        epoch: 11,
+        checkpoint_age: Some(Duration::from_millis(412)),
+        components: vec![
+            component("posts", "spout", 1, (0, 12_000), 580, 0.0, "blocked"),
+            split,
+            component("words", "sink", 1, (143_000, 0), 1_150, 0.125, "idle"),
+        ],
+        ..before()
+    }
+}
+
+fn component(
+    id: &str,
+    role: &'static str,
+    tasks: usize,
+    (received, emitted): (u64, u64),
+    busy_ms: u64,
+    inbox: f64,
+    state: &str,
+) -> ComponentStatus {
+    ComponentStatus {
+        id: id.into(),
+        role,
+        type_name: "MadeUp",
+        tasks,
+        received,
+        emitted,
+        failed: 0,
+        dead_letters: 0,
+        p50: (role != "spout").then_some(Duration::from_nanos(16_400)),
+        p99: (role != "spout").then_some(Duration::from_micros(3_512)),
+        busy: Duration::from_millis(busy_ms),
+        inbox,
+        state: state.into(),
+    }
+}

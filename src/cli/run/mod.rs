@@ -1,0 +1,173 @@
+//! `run FILE`: starts a topology, shows it, and ends with it.
+
+mod bottleneck;
+#[cfg(test)]
+mod made_up;
+mod memory;
+mod report;
+mod screen;
+mod signals;
+mod state_dir;
+mod summary;
+mod table;
+mod units;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::exit::{Failure, Outcome};
+use super::load::{self, Sets};
+use crate::clock::{SharedClock, SystemClock};
+use crate::engine::{self, DRAIN_DEADLINE, Exit, RunOptions, Running};
+use crate::error::Error;
+use crate::metrics::Status;
+use crate::registry::Registry;
+use crate::topology::Topology;
+use crate::units::Interval;
+
+use bottleneck::Flow;
+use report::Report;
+use screen::View;
+use signals::Signals;
+use state_dir::Home;
+use summary::{Ending, Lakes};
+
+/// The longest that a signal's message waits to be shown (the drain itself doesn't wait for that).
+/// Shorter would wake an idle process more often.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The shortest interval: what is drawn more often can't be read.
+const INTERVAL_MIN: Duration = Duration::from_millis(50);
+
+/// Run a topology until its sources end, or until SIGINT or SIGTERM stops it
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+On a terminal it shows a live table, and otherwise prints one line of JSON per interval, both on
+standard error: standard output is for data only. The first signal drains: what is in flight is
+written, and files are closed. A second one ends at once, with exit code 5.")]
+pub struct Args {
+    /// The topology file
+    file: PathBuf,
+    #[command(flatten)]
+    sets: Sets,
+    /// Where checkpoints and what isn't delivered yet are kept [default: a folder for this file
+    /// under $XDG_STATE_HOME/waterspout, or ~/.local/state/waterspout]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// How often to show what it does
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    interval: Duration,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let Interval(interval) = text.parse()?;
+    if interval < INTERVAL_MIN {
+        return Err(format!("the shortest is {}", Interval(INTERVAL_MIN)));
+    }
+    Ok(interval)
+}
+
+/// Runs the topology to its end.
+pub fn run(args: Args, registry: &Registry) -> Outcome {
+    let topology = load::load(&args.file, registry, &args.sets, true)?;
+    let state = state_dir(&args, &topology.name)?;
+    let lakes = Lakes::of(&topology, &state);
+    let flow = Flow::of(&topology);
+    let view = View::of_process(prints_data(&topology));
+    let signals = Signals::take()?;
+    let clock = SystemClock::shared();
+    let options = RunOptions { clock: clock.clone(), state: state.clone(), drain_deadline: DRAIN_DEADLINE };
+    let running = Arc::new(engine::start(topology, options)?);
+    signals.stop_on_signal(running.clone());
+
+    let mut watch = Watch { running, clock, flow, view, before: None };
+    watch.show(Some(format!("running {}; state: {}", args.file.display(), state.display())));
+    let exit = watch.until_the_end(&signals, args.interval);
+    let ending = Ending::of(exit, signals.stop_asked());
+    let last = watch.show_last(&ending, &lakes);
+    ending.outcome(&last)
+}
+
+fn state_dir(args: &Args, name: &str) -> Result<PathBuf, Failure> {
+    let absolute = |path: &Path| {
+        std::path::absolute(path)
+            .map_err(|error| Error::fatal(format!("can't find \"{}\"", path.display())).because(error))
+    };
+    match &args.state {
+        Some(state) => Ok(absolute(state)?),
+        None => {
+            // Links are followed, so that one file has one state by whatever name it is run.
+            let file = args.file.canonicalize().or_else(|_| absolute(&args.file))?;
+            state_dir::default_for(name, &file, Home::of_process())
+        }
+    }
+}
+
+fn prints_data(topology: &Topology) -> bool {
+    topology.components.iter().any(|component| component.type_name == "Stdout")
+}
+
+/// A running topology, and whoever watches it.
+struct Watch {
+    running: Arc<Running>,
+    clock: SharedClock,
+    flow: Flow,
+    view: View,
+    before: Option<Status>,
+}
+
+impl Watch {
+    fn until_the_end(&mut self, signals: &Signals, interval: Duration) -> Exit {
+        let mut due = self.clock.monotonic() + interval;
+        let mut said = false;
+        loop {
+            let left = due.saturating_sub(self.clock.monotonic());
+            if let Some(exit) = self.running.wait(left.min(LOOK_EVERY)) {
+                return exit;
+            }
+            if signals.stop_asked() && !said {
+                said = true;
+                self.show(Some("stopping: writing what is in flight; another signal ends at once".to_owned()));
+            } else if self.clock.monotonic() >= due {
+                self.show(None);
+                // From now, not from when it was due: after a standstill one frame is enough.
+                due = self.clock.monotonic() + interval;
+            }
+        }
+    }
+
+    fn show(&mut self, message: Option<String>) {
+        let status = self.running.status();
+        // At the very start there is no interval yet, and so no rate.
+        let before = self.before.get_or_insert_with(|| status.clone());
+        let mut report = Report::between(Some(before), &status, &self.flow, memory::resident_bytes());
+        report.message = message;
+        self.view.show(&report, false);
+        // A message comes within an interval, and doesn't end it.
+        if report.message.is_none() {
+            self.before = Some(status);
+        }
+    }
+
+    fn show_last(&mut self, ending: &Ending, lakes: &Lakes) -> Report {
+        let status = self.running.status();
+        let mut report = Report::between(None, &status, &self.flow, memory::resident_bytes());
+        report.phase = ending.phase();
+        report.message = Some(summary::line(&report, ending, lakes));
+        self.view.show(&report, true);
+        report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_has_a_unit_and_a_least_length() {
+        assert_eq!(interval("1s"), Ok(Duration::from_secs(1)));
+        assert_eq!(interval("0s"), Err("the shortest is 50ms".to_owned()));
+        assert!(interval("1").is_err());
+    }
+}

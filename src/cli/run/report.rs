@@ -1,0 +1,242 @@
+//! What `run` shows of a topology in an interval: rates from two snapshots, and which component is
+//! the bottleneck. Standard error gets it as a line of JSON, a terminal as a table.
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::metrics::{ComponentStatus, Phase, Status};
+
+use super::bottleneck::{self, Flow};
+
+/// One interval of a run. Its fields, in this order, are the schema of the JSON lines; rates are
+/// those of the interval, counts are totals since the start. In the final line rates are averages
+/// over the whole run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The topology's name.
+    pub topology: String,
+    /// `running`, `draining` or `committing`; in the last line `finished`, `failed` or `not clean`.
+    pub phase: &'static str,
+    /// Seconds since the start.
+    pub uptime_s: f64,
+    /// The newest complete epoch; 0 before the first.
+    pub epoch: u64,
+    /// Seconds since that was completed; `null` before the first.
+    pub checkpoint_age_s: Option<f64>,
+    /// The boundary of the open partition, UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    pub partition: OffsetDateTime,
+    /// When the next partition begins, UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    pub rolls_over: OffsetDateTime,
+    /// Memory of the process; `null` where the system doesn't tell.
+    pub rss_bytes: Option<u64>,
+    /// Something that a person should know; left out if there is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Every component, in the order of the topology.
+    pub components: Vec<Row>,
+}
+
+/// One component in an interval.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Its id.
+    pub id: String,
+    /// `spout`, `bolt` or `sink`.
+    pub role: &'static str,
+    /// How many tasks it has.
+    pub tasks: usize,
+    /// Tuples taken per second.
+    pub in_per_s: f64,
+    /// Tuples emitted per second.
+    pub out_per_s: f64,
+    /// Tuples taken since the start.
+    pub received: u64,
+    /// Tuples emitted since the start.
+    pub emitted: u64,
+    /// Failed executions since the start.
+    pub failed: u64,
+    /// Dead letters since the start.
+    pub dead_letters: u64,
+    /// Median of the time that one `execute` takes, in microseconds; `null` if there was none.
+    pub p50_us: Option<f64>,
+    /// 99th percentile of the same.
+    pub p99_us: Option<f64>,
+    /// The part of the interval that its tasks worked, 0 to 1: busy time / (tasks × interval).
+    pub capacity: f64,
+    /// How full its inboxes are, 0 to 1: the fullest of its tasks.
+    pub inbox: f64,
+    /// What it is doing, in a word or two.
+    pub state: String,
+    /// Whether this component limits the topology, or would be the first to do so.
+    pub bottleneck: bool,
+}
+
+impl Report {
+    /// What happened between two snapshots; without `before`, since the start.
+    pub fn between(before: Option<&Status>, after: &Status, flow: &Flow, rss_bytes: Option<u64>) -> Self {
+        let uptime = after.uptime.as_secs_f64();
+        let seconds = uptime - before.map_or(0.0, |status| status.uptime.as_secs_f64());
+        let then = |id: &str| before?.components.iter().find(|component| component.id == id);
+        let mut components: Vec<Row> =
+            after.components.iter().map(|now| Row::between(then(&now.id), now, seconds)).collect();
+        if let Some(position) = bottleneck::find(&components, flow) {
+            components[position].bottleneck = true;
+        }
+        Self {
+            topology: after.topology.clone(),
+            phase: phase(after.phase),
+            uptime_s: round(uptime, 3),
+            epoch: after.epoch,
+            checkpoint_age_s: after.checkpoint_age.map(|age| round(age.as_secs_f64(), 3)),
+            partition: after.partition,
+            rolls_over: after.rolls_over,
+            rss_bytes,
+            message: None,
+            components,
+        }
+    }
+
+    /// Dead letters of all components, since the start.
+    pub fn dead_letters(&self) -> u64 {
+        self.components.iter().map(|row| row.dead_letters).sum()
+    }
+}
+
+impl Row {
+    fn between(before: Option<&ComponentStatus>, now: &ComponentStatus, seconds: f64) -> Self {
+        let per_s = |now: u64, before: Option<u64>| {
+            // Saturating: after a roll-back a task may count anew.
+            round(share(now.saturating_sub(before.unwrap_or(0)) as f64, seconds), 1)
+        };
+        let busy = now.busy.saturating_sub(before.map(|before| before.busy).unwrap_or_default());
+        let us = |time: std::time::Duration| round(time.as_secs_f64() * 1e6, 3);
+        Self {
+            id: now.id.clone(),
+            role: now.role,
+            tasks: now.tasks,
+            in_per_s: per_s(now.received, before.map(|before| before.received)),
+            out_per_s: per_s(now.emitted, before.map(|before| before.emitted)),
+            received: now.received,
+            emitted: now.emitted,
+            failed: now.failed,
+            dead_letters: now.dead_letters,
+            p50_us: now.p50.map(us),
+            p99_us: now.p99.map(us),
+            capacity: round(share(busy.as_secs_f64(), seconds * now.tasks as f64), 4),
+            inbox: round(now.inbox, 3),
+            state: now.state.clone(),
+            bottleneck: false,
+        }
+    }
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Running => "running",
+        Phase::Draining => "draining",
+        Phase::Committing => "committing",
+    }
+}
+
+/// A part of a whole; of nothing it is 0.
+fn share(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+fn round(number: f64, digits: i32) -> f64 {
+    let factor = 10f64.powi(digits);
+    (number * factor).round() / factor
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::super::made_up;
+    use super::*;
+
+    #[test]
+    fn rates_are_those_between_two_snapshots() {
+        let report = Report::between(Some(&made_up::before()), &made_up::after(), &made_up::flow(), None);
+        let rates: Vec<_> = report.components.iter().map(|row| (row.in_per_s, row.out_per_s, row.capacity)).collect();
+        assert_eq!(rates, [(0.0, 2000.0, 0.04), (1990.0, 24000.0, 0.955), (24000.0, 0.0, 0.075)]);
+    }
+
+    #[test]
+    fn without_an_earlier_snapshot_rates_are_averages_since_the_start() {
+        let report = Report::between(None, &made_up::after(), &made_up::flow(), None);
+        assert_eq!(report.components[0].out_per_s, 1000.0);
+    }
+
+    #[test]
+    fn an_interval_of_no_length_and_counts_that_fell_give_zero() {
+        let after = made_up::after();
+        let same = Report::between(Some(&after), &after, &made_up::flow(), None);
+        assert!(same.components.iter().all(|row| row.in_per_s == 0.0 && row.capacity == 0.0));
+        let mut fallen = made_up::after();
+        fallen.components[1].received = 3;
+        fallen.components[1].busy = std::time::Duration::ZERO;
+        let report = Report::between(Some(&made_up::before()), &fallen, &made_up::flow(), None);
+        assert_eq!((report.components[1].in_per_s, report.components[1].capacity), (0.0, 0.0));
+    }
+
+    #[test]
+    fn the_json_line_keeps_its_schema() {
+        let before = made_up::before();
+        let mut report = Report::between(Some(&before), &made_up::after(), &made_up::flow(), Some(39_845_888));
+        report.message = Some("stopping".into());
+        let mut value = serde_json::to_value(report).unwrap();
+        value["components"].as_array_mut().unwrap().truncate(2);
+        expect![[r#"
+            {
+              "checkpoint_age_s": 0.412,
+              "components": [
+                {
+                  "bottleneck": false,
+                  "capacity": 0.04,
+                  "dead_letters": 0,
+                  "emitted": 12000,
+                  "failed": 0,
+                  "id": "posts",
+                  "in_per_s": 0.0,
+                  "inbox": 0.0,
+                  "out_per_s": 2000.0,
+                  "p50_us": null,
+                  "p99_us": null,
+                  "received": 0,
+                  "role": "spout",
+                  "state": "blocked",
+                  "tasks": 1
+                },
+                {
+                  "bottleneck": true,
+                  "capacity": 0.955,
+                  "dead_letters": 3,
+                  "emitted": 144000,
+                  "failed": 12,
+                  "id": "split",
+                  "in_per_s": 1990.0,
+                  "inbox": 1.0,
+                  "out_per_s": 24000.0,
+                  "p50_us": 16.4,
+                  "p99_us": 3512.0,
+                  "received": 11970,
+                  "role": "bolt",
+                  "state": "running",
+                  "tasks": 2
+                }
+              ],
+              "epoch": 11,
+              "message": "stopping",
+              "partition": "2015-12-18T00:00:00Z",
+              "phase": "running",
+              "rolls_over": "2015-12-18T01:00:00Z",
+              "rss_bytes": 39845888,
+              "topology": "quickstart",
+              "uptime_s": 12.0
+            }"#]]
+        .assert_eq(&serde_json::to_string_pretty(&value).unwrap());
+    }
+}

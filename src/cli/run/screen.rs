@@ -1,0 +1,186 @@
+//! Standard error, as a terminal with a table that is redrawn in place, or as lines of JSON.
+
+use std::io::{self, IsTerminal, Write};
+
+use crossterm::cursor::{Hide, MoveToColumn, MoveUp, Show};
+use crossterm::queue;
+use crossterm::style::{Attribute, Color, SetAttribute, SetForegroundColor};
+use crossterm::terminal::{self, Clear, ClearType};
+
+use super::report::Report;
+use super::table::{self, Line, Style};
+
+/// The size of a terminal that doesn't tell its own.
+const SIZE_UNKNOWN: (u16, u16) = (80, 24);
+
+/// Where the reports go.
+pub enum View {
+    /// To a person.
+    Screen(Screen),
+    /// To a program: one line of JSON each.
+    Json,
+}
+
+/// A terminal with a table at its end.
+pub struct Screen {
+    /// Whether the table is redrawn in place, and not only printed at the end.
+    live: bool,
+    colours: bool,
+    /// The widths of the lines that were drawn last.
+    drawn: Vec<usize>,
+}
+
+impl View {
+    /// What fits standard error. With `prints_data` the topology writes to standard output: on the
+    /// same terminal a table would be torn by the data, and would overwrite it.
+    pub fn of_process(prints_data: bool) -> Self {
+        if !io::stderr().is_terminal() {
+            return Self::Json;
+        }
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let torn = prints_data && io::stdout().is_terminal();
+        Self::Screen(Screen { live: !torn && !dumb, colours: !set("NO_COLOR") && !dumb, drawn: Vec::new() })
+    }
+
+    /// Shows a report, and the last one so that it stays.
+    pub fn show(&mut self, report: &Report, last: bool) {
+        let bytes = match self {
+            Self::Screen(screen) => screen.frame(report, last, terminal::size().unwrap_or(SIZE_UNKNOWN)),
+            Self::Json => json_line(report),
+        };
+        // Where standard error is closed the topology runs on: nobody watches, but it works.
+        let _ = io::stderr().lock().write_all(&bytes);
+    }
+}
+
+fn json_line(report: &Report) -> Vec<u8> {
+    let mut line = serde_json::to_vec(report).expect("a report has text keys and no failing types");
+    line.push(b'\n');
+    line
+}
+
+impl Screen {
+    /// What is written to go from the last frame to this one, as one piece so that nothing flickers.
+    fn frame(&mut self, report: &Report, last: bool, (width, height): (u16, u16)) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write_frame(&mut out, report, last, (width, height)).expect("bytes are written into memory");
+        out
+    }
+
+    fn write_frame(&mut self, out: &mut Vec<u8>, report: &Report, last: bool, size: (u16, u16)) -> io::Result<()> {
+        let (width, height) = (size.0, usize::from(size.1));
+        let message = report.message.as_ref().map(|message| format!("{message}\n")).unwrap_or_default();
+        self.erase(out, width)?;
+        if !last {
+            write!(out, "{message}")?;
+        }
+        if self.live || last {
+            // The last line of the window is the cursor's.
+            let lines = table::render(report, width.into(), height.saturating_sub(1));
+            self.draw(out, &lines)?;
+        }
+        if last {
+            write!(out, "{message}")?;
+        }
+        // In the same frame: the cursor must never stay hidden, however the process ends.
+        queue!(out, Show)
+    }
+
+    fn erase(&mut self, out: &mut Vec<u8>, width: u16) -> io::Result<()> {
+        queue!(out, Hide)?;
+        let up = rows(&self.drawn, width.into());
+        self.drawn.clear();
+        if up == 0 {
+            return Ok(());
+        }
+        // A signal's key (^C) may have been echoed behind the table.
+        queue!(out, MoveToColumn(0), MoveUp(up), Clear(ClearType::FromCursorDown))
+    }
+
+    fn draw(&mut self, out: &mut Vec<u8>, lines: &[Line]) -> io::Result<()> {
+        for line in lines {
+            self.drawn.push(line.text.chars().count());
+            match line.style {
+                _ if !self.colours => writeln!(out, "{}", line.text)?,
+                Style::Plain => writeln!(out, "{}", line.text)?,
+                Style::Heading => styled(out, &line.text, None)?,
+                Style::Bottleneck => styled(out, &line.text, Some(Color::Yellow))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn styled(out: &mut Vec<u8>, text: &str, colour: Option<Color>) -> io::Result<()> {
+    queue!(out, SetAttribute(Attribute::Bold))?;
+    if let Some(colour) = colour {
+        queue!(out, SetForegroundColor(colour))?;
+    }
+    write!(out, "{text}")?;
+    queue!(out, SetAttribute(Attribute::Reset))?;
+    writeln!(out)
+}
+
+/// How many rows lines of these widths take, in a window that may have become narrower since.
+fn rows(widths: &[usize], window: usize) -> u16 {
+    let rows: usize = widths.iter().map(|width| width.div_ceil(window.max(1)).max(1)).sum();
+    u16::try_from(rows).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::made_up;
+    use super::*;
+
+    fn report() -> Report {
+        Report::between(Some(&made_up::before()), &made_up::after(), &made_up::flow(), None)
+    }
+
+    fn frame(screen: &mut Screen, report: &Report, last: bool, width: u16) -> String {
+        String::from_utf8(screen.frame(report, last, (width, 24))).unwrap()
+    }
+
+    #[test]
+    fn the_second_frame_takes_the_place_of_the_first() {
+        let mut screen = Screen { live: true, colours: false, drawn: Vec::new() };
+        let first = frame(&mut screen, &report(), false, 140);
+        assert!(first.starts_with("\u{1b}[?25lquickstart: running"), "{first:?}");
+        assert!(first.ends_with("\n\u{1b}[?25h"));
+        let second = frame(&mut screen, &report(), false, 140);
+        assert!(second.starts_with("\u{1b}[?25l\u{1b}[1G\u{1b}[5A\u{1b}[Jquickstart: running"), "{second:?}");
+    }
+
+    #[test]
+    fn a_message_stays_above_the_table() {
+        let mut screen = Screen { live: true, colours: false, drawn: Vec::new() };
+        frame(&mut screen, &report(), false, 140);
+        let stopping = Report { message: Some("stopping".into()), ..report() };
+        let text = frame(&mut screen, &stopping, false, 140);
+        assert!(text.contains("\u{1b}[Jstopping\nquickstart: running"), "{text:?}");
+        assert_eq!(screen.drawn.len(), 5);
+    }
+
+    #[test]
+    fn without_colours_there_are_no_styles() {
+        let styles = |colours| {
+            let mut screen = Screen { live: true, colours, drawn: Vec::new() };
+            frame(&mut screen, &report(), false, 140).matches("\u{1b}[0m").count()
+        };
+        assert_eq!((styles(true), styles(false)), (2, 0));
+    }
+
+    #[test]
+    fn beside_data_only_the_last_table_is_drawn() {
+        let mut screen = Screen { live: false, colours: false, drawn: Vec::new() };
+        assert!(!frame(&mut screen, &report(), false, 140).contains("component"));
+        assert!(frame(&mut screen, &report(), true, 140).contains("component"));
+    }
+
+    #[test]
+    fn lines_that_a_narrower_window_has_wrapped_are_erased_whole() {
+        assert_eq!(rows(&[100, 0, 40], 140), 3);
+        assert_eq!(rows(&[100, 0, 40], 40), 5);
+        assert_eq!(rows(&[], 0), 0);
+    }
+}

@@ -1,0 +1,71 @@
+//! Where a topology's state is kept unless `--state` says otherwise.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::cli::exit::{Code, Failure};
+
+/// How much of a topology's name goes into the folder's.
+const NAME_CHARS_MAX: usize = 64;
+
+/// The folders of the user that count, as the environment names them.
+pub struct Home {
+    /// `$XDG_STATE_HOME`.
+    pub state: Option<OsString>,
+    /// `$HOME`.
+    pub home: Option<OsString>,
+}
+
+impl Home {
+    /// Of this process.
+    pub fn of_process() -> Self {
+        Self { state: std::env::var_os("XDG_STATE_HOME"), home: std::env::var_os("HOME") }
+    }
+
+    /// The folder for state: relative paths are ignored, as the XDG specification wants it.
+    fn folder(self) -> Option<PathBuf> {
+        let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
+        self.state.and_then(absolute).or_else(|| self.home.and_then(absolute).map(|home| home.join(".local/state")))
+    }
+}
+
+/// `<folder>/waterspout/<name>-<hash>`: the same topology file finds its state again wherever it is
+/// started from, and two files with one name don't share it.
+pub fn default_for(name: &str, file: &Path, home: Home) -> Result<PathBuf, Failure> {
+    let folder = home.folder().ok_or_else(|| {
+        Failure::new(Code::Runtime, "neither $XDG_STATE_HOME nor $HOME is an absolute path: give --state DIR")
+    })?;
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
+    let name: String = name.chars().take(NAME_CHARS_MAX).map(safe).collect();
+    let hash = xxh3_64(file.as_os_str().as_encoded_bytes());
+    Ok(folder.join("waterspout").join(format!("{name}-{hash:016x}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(state: Option<&str>, home: Option<&str>, expected: Option<&str>) {
+        let home = Home { state: state.map(Into::into), home: home.map(Into::into) };
+        let actual = default_for("to/po logy", Path::new("/x/y.ron"), home).ok();
+        assert_eq!(actual, expected.map(|folder| Path::new(folder).join("waterspout/to_po_logy-9e5f0c360c5db89a")));
+    }
+
+    #[test]
+    fn state_is_kept_in_the_users_state_folder() {
+        check(Some("/state"), Some("/home/me"), Some("/state"));
+        check(None, Some("/home/me"), Some("/home/me/.local/state"));
+        check(Some("state"), Some("/home/me"), Some("/home/me/.local/state"));
+        check(Some(""), None, None);
+    }
+
+    #[test]
+    fn files_with_the_same_name_have_states_of_their_own() {
+        let home = || Home { state: Some("/state".into()), home: None };
+        let folder = |file: &str| default_for("a", Path::new(file), home()).unwrap();
+        assert_eq!(folder("/x/a.ron"), folder("/x/a.ron"));
+        assert_ne!(folder("/x/a.ron"), folder("/y/a.ron"));
+    }
+}

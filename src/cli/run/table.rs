@@ -1,0 +1,389 @@
+//! A report as the lines of a terminal: pure, for any width and height.
+
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::report::{Report, Row};
+use super::units::{bytes, count, micros, percent, plain, rate, seconds};
+
+/// One line, no wider than was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What it says.
+    pub text: String,
+    /// How it stands out where there are colours.
+    pub style: Style,
+}
+
+/// How a line stands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Not at all.
+    Plain,
+    /// The names of the columns.
+    Heading,
+    /// The component that limits the topology.
+    Bottleneck,
+}
+
+/// A column of the table.
+struct Column {
+    name: &'static str,
+    /// The name where there is little room.
+    short: &'static str,
+    /// No narrower than this, so that the table stands still while its numbers change.
+    least: usize,
+    /// Numbers stand at the right.
+    right: bool,
+    /// The column with the highest rank goes first where there is little room; 0 stays.
+    rank: u8,
+    layouts: &'static [Layout],
+    cell: fn(&Row) -> String,
+}
+
+/// How close the columns stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// With their whole names.
+    Wide,
+    /// All of them in 80 characters, for ids that aren't long.
+    Tight,
+}
+
+impl Layout {
+    /// What stands between two columns.
+    fn gap(self) -> &'static str {
+        match self {
+            Self::Wide => "  ",
+            Self::Tight => " ",
+        }
+    }
+}
+
+const fn number(name: &'static str, short: &'static str, least: usize, rank: u8, cell: fn(&Row) -> String) -> Column {
+    Column { name, short, least, right: true, rank, layouts: &[Layout::Wide, Layout::Tight], cell }
+}
+
+const fn text(
+    name: &'static str,
+    least: usize,
+    rank: u8,
+    layouts: &'static [Layout],
+    cell: fn(&Row) -> String,
+) -> Column {
+    Column { name, short: name, least, right: false, rank, layouts, cell }
+}
+
+const COLUMNS: [Column; 13] = [
+    text("component", 9, 0, &[Layout::Wide, Layout::Tight], |row| row.id.clone()),
+    number("tasks", "tasks", 5, 9, |row| row.tasks.to_string()),
+    number("in/s", "in/s", 5, 1, |row| unless(row.role == "spout", rate(row.in_per_s))),
+    number("out/s", "out/s", 5, 2, |row| unless(row.role == "sink", rate(row.out_per_s))),
+    number("failed", "failed", 6, 6, |row| count(row.failed)),
+    number("dead letters", "dead", 4, 5, |row| count(row.dead_letters)),
+    number("p50", "p50", 7, 8, |row| row.p50_us.map_or_else(|| "-".into(), micros)),
+    number("p99", "p99", 7, 7, |row| row.p99_us.map_or_else(|| "-".into(), micros)),
+    number("capacity", "cap", 4, 3, |row| percent(row.capacity)),
+    number("inbox", "inbox", 5, 4, |row| unless(row.role == "spout", percent(row.inbox))),
+    text("state", 8, 0, &[Layout::Wide], state),
+    text("", MARK.len(), 0, &[Layout::Wide], |row| if row.bottleneck { MARK.into() } else { String::new() }),
+    // The mark matters more than what the component is doing.
+    text("state", MARK.len(), 0, &[Layout::Tight], |row| if row.bottleneck { MARK.into() } else { state(row) }),
+];
+
+/// What marks the component that limits the topology.
+const MARK: &str = "bottleneck";
+
+/// Sources say what they do in their own words, which must not push the table out of the window.
+const STATE_WIDTH_MAX: usize = 24;
+
+fn state(row: &Row) -> String {
+    cut(&plain(&row.state), STATE_WIDTH_MAX)
+}
+
+fn unless(meaningless: bool, cell: String) -> String {
+    if meaningless { "-".to_owned() } else { cell }
+}
+
+/// The report in at most `height` lines of at most `width` characters. Where that is too little,
+/// columns and then rows are left out, the bottleneck's last.
+pub fn render(report: &Report, width: usize, height: usize) -> Vec<Line> {
+    let mut lines: Vec<Line> = facts(report, width).into_iter().map(|text| line(text, Style::Plain, width)).collect();
+    // A window that can't hold the facts and three rows shows rows only.
+    if height < lines.len() + 4 {
+        lines.clear();
+    }
+    let rows = shown(&report.components, height.saturating_sub(lines.len() + 1));
+    let left_out = report.components.len() - rows.len();
+    let grid = Grid::fitting(&rows, width);
+    lines.push(line(grid.heading(), Style::Heading, width));
+    for row in rows {
+        lines.push(line(grid.row(row), if row.bottleneck { Style::Bottleneck } else { Style::Plain }, width));
+    }
+    if left_out > 0 {
+        lines.push(line(format!("... {left_out} more"), Style::Plain, width));
+    }
+    lines.truncate(height);
+    lines
+}
+
+/// What stands above the table, as many facts on a line as fit.
+fn facts(report: &Report, width: usize) -> Vec<String> {
+    let age = match report.checkpoint_age_s {
+        Some(age) => format!("epoch {}, {} ago", report.epoch, seconds(age)),
+        None => "no checkpoint yet".to_owned(),
+    };
+    let facts = [
+        format!("{}: {}, {}", plain(&report.topology), report.phase, seconds(report.uptime_s)),
+        format!("partition {}, rolls over {} UTC", moment(report.partition), end(report.partition, report.rolls_over)),
+        age,
+        format!("RSS {}", report.rss_bytes.map_or_else(|| "?".into(), bytes)),
+    ];
+    let mut lines: Vec<String> = Vec::new();
+    for fact in facts {
+        match lines.last_mut() {
+            Some(last) if last.len() + 3 + fact.len() <= width => *last = format!("{last} | {fact}"),
+            _ => lines.push(fact),
+        }
+    }
+    lines
+}
+
+fn moment(time: OffsetDateTime) -> String {
+    time.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]")).unwrap_or_else(|_| "?".into())
+}
+
+/// The end of a partition; the day only where it is another one.
+fn end(partition: OffsetDateTime, rolls_over: OffsetDateTime) -> String {
+    let full = moment(rolls_over);
+    match full.split_once('T') {
+        Some((_, time)) if partition.date() == rolls_over.date() => time.to_owned(),
+        _ => full,
+    }
+}
+
+/// The rows for `height` lines, in their order; one line is kept for saying that there are more.
+fn shown(rows: &[Row], height: usize) -> Vec<&Row> {
+    if rows.len() <= height {
+        return rows.iter().collect();
+    }
+    let room = height.saturating_sub(1);
+    let bottleneck = rows.iter().position(|row| row.bottleneck).filter(|position| *position >= room);
+    let first = rows.iter().take(room.saturating_sub(usize::from(bottleneck.is_some())));
+    first.chain(bottleneck.filter(|_| room > 0).map(|position| &rows[position])).collect()
+}
+
+/// The columns that are shown, each with its width.
+struct Grid {
+    layout: Layout,
+    columns: Vec<(&'static Column, usize)>,
+}
+
+impl Grid {
+    fn new(layout: Layout, rows: &[&Row]) -> Self {
+        let wide = |column: &Column| {
+            let cells = rows.iter().map(|row| chars(&(column.cell)(row)));
+            cells.chain([column.least, chars(heading(column, layout))]).max().unwrap_or(0)
+        };
+        let columns = COLUMNS.iter().filter(|column| column.layouts.contains(&layout));
+        Self { layout, columns: columns.map(|column| (column, wide(column))).collect() }
+    }
+
+    /// What fits into `width`: all columns, and otherwise as many as there is room for.
+    fn fitting(rows: &[&Row], width: usize) -> Self {
+        let wide = Self::new(Layout::Wide, rows);
+        if wide.width() <= width {
+            return wide;
+        }
+        let mut tight = Self::new(Layout::Tight, rows);
+        while tight.width() > width && tight.columns.len() > 2 {
+            let least = tight.columns.iter().map(|(column, _)| column.rank).max();
+            tight.columns.retain(|(column, _)| Some(column.rank) != least);
+        }
+        // Only the id and the state are left by then, and of these the id can be cut.
+        let excess = tight.width().saturating_sub(width);
+        tight.columns[0].1 = tight.columns[0].1.saturating_sub(excess).max(1);
+        tight
+    }
+
+    fn width(&self) -> usize {
+        let widths: usize = self.columns.iter().map(|(_, width)| width).sum();
+        widths + self.layout.gap().len() * self.columns.len().saturating_sub(1)
+    }
+
+    fn heading(&self) -> String {
+        self.join(|column| heading(column, self.layout).to_owned())
+    }
+
+    fn row(&self, row: &Row) -> String {
+        self.join(|column| (column.cell)(row))
+    }
+
+    fn join(&self, cell: impl Fn(&Column) -> String) -> String {
+        let cells = self.columns.iter().map(|(column, width)| pad(&cell(column), *width, column.right));
+        cells.collect::<Vec<_>>().join(self.layout.gap())
+    }
+}
+
+fn heading(column: &Column, layout: Layout) -> &'static str {
+    match layout {
+        Layout::Wide => column.name,
+        Layout::Tight => column.short,
+    }
+}
+
+fn line(text: String, style: Style, width: usize) -> Line {
+    Line { text: cut(text.trim_end(), width), style }
+}
+
+fn pad(text: &str, width: usize, right: bool) -> String {
+    let text = cut(text, width);
+    if right { format!("{text:>width$}") } else { format!("{text:<width$}") }
+}
+
+/// The text in at most `width` characters, with a sign where something was cut off.
+fn cut(text: &str, width: usize) -> String {
+    if chars(text) <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    if width == 0 { String::new() } else { format!("{kept}~") }
+}
+
+fn chars(text: &str) -> usize {
+    text.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::super::made_up;
+    use super::*;
+
+    fn report() -> Report {
+        Report::between(Some(&made_up::before()), &made_up::after(), &made_up::flow(), Some(39_845_888))
+    }
+
+    fn check(report: &Report, width: usize, height: usize, expected: Expect) {
+        let lines = render(report, width, height);
+        expected.assert_eq(&lines.iter().map(|line| format!("{}\n", line.text)).collect::<String>());
+    }
+
+    #[test]
+    fn a_wide_window_shows_everything() {
+        check(
+            &report(),
+            140,
+            24,
+            expect![[r#"
+                quickstart: running, 12.0 s | partition 2015-12-18T00:00:00, rolls over 01:00:00 UTC | epoch 11, 0.4 s ago | RSS 38.0 MiB
+                component  tasks   in/s  out/s  failed  dead letters      p50      p99  capacity  inbox  state
+                posts          1      -   2000       0             0        -        -        4%      -  blocked
+                split          2   1990  24.0k      12             3  16.4 µs   3.5 ms       96%   100%  running   bottleneck
+                words          1  24.0k      -       0             0  16.4 µs   3.5 ms        8%    12%  idle
+            "#]],
+        );
+    }
+
+    #[test]
+    fn eighty_columns_are_enough_for_all_of_it() {
+        check(
+            &report(),
+            80,
+            24,
+            expect![[r#"
+                quickstart: running, 12.0 s
+                partition 2015-12-18T00:00:00, rolls over 01:00:00 UTC | epoch 11, 0.4 s ago
+                RSS 38.0 MiB
+                component tasks  in/s out/s failed dead     p50     p99  cap inbox state
+                posts         1     -  2000      0    0       -       -   4%     - blocked
+                split         2  1990 24.0k     12    3 16.4 µs  3.5 ms  96%  100% bottleneck
+                words         1 24.0k     -      0    0 16.4 µs  3.5 ms   8%   12% idle
+            "#]],
+        );
+    }
+
+    #[test]
+    fn sixty_columns_leave_out_what_matters_least() {
+        check(
+            &report(),
+            60,
+            24,
+            expect![[r#"
+            quickstart: running, 12.0 s
+            partition 2015-12-18T00:00:00, rolls over 01:00:00 UTC
+            epoch 11, 0.4 s ago | RSS 38.0 MiB
+            component  in/s out/s failed dead  cap inbox state
+            posts         -  2000      0    0   4%     - blocked
+            split      1990 24.0k     12    3  96%  100% bottleneck
+            words     24.0k     -      0    0   8%   12% idle
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_narrow_window_still_names_the_bottleneck() {
+        check(
+            &report(),
+            30,
+            24,
+            expect![[r#"
+                quickstart: running, 12.0 s
+                partition 2015-12-18T00:00:00~
+                epoch 11, 0.4 s ago
+                RSS 38.0 MiB
+                component  in/s state
+                posts         - blocked
+                split      1990 bottleneck
+                words     24.0k idle
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_low_window_leaves_out_rows_but_not_the_bottleneck() {
+        let mut report = report();
+        let idle = Row { id: "idle".into(), bottleneck: false, ..report.components[2].clone() };
+        report.components.splice(0..0, vec![idle; 9]);
+        check(
+            &report,
+            80,
+            6,
+            expect![[r#"
+                component tasks  in/s out/s failed dead     p50     p99  cap inbox state
+                idle          1 24.0k     -      0    0 16.4 µs  3.5 ms   8%   12% idle
+                idle          1 24.0k     -      0    0 16.4 µs  3.5 ms   8%   12% idle
+                idle          1 24.0k     -      0    0 16.4 µs  3.5 ms   8%   12% idle
+                split         2  1990 24.0k     12    3 16.4 µs  3.5 ms  96%  100% bottleneck
+                ... 8 more
+            "#]],
+        );
+    }
+
+    #[test]
+    fn before_the_first_checkpoint_it_says_so() {
+        let mut report = report();
+        report.checkpoint_age_s = None;
+        report.rss_bytes = None;
+        report.rolls_over += time::Duration::DAY;
+        assert_eq!(
+            facts(&report, 200),
+            [
+                "quickstart: running, 12.0 s | partition 2015-12-18T00:00:00, rolls over 2015-12-19T01:00:00 UTC | no checkpoint yet | RSS ?"
+            ]
+        );
+    }
+
+    #[test]
+    fn no_line_is_ever_wider_or_higher_than_the_window() {
+        let mut report = report();
+        report.components[0].state = "429 until 23:59:10, and a long story\u{1b}[31m".into();
+        for (width, height) in (0..150).flat_map(|width| (0..12).map(move |height| (width, height))) {
+            let lines = render(&report, width, height);
+            assert!(lines.len() <= height, "{width}x{height}");
+            assert!(lines.iter().all(|line| chars(&line.text) <= width), "{width}x{height}");
+            assert!(lines.iter().all(|line| !line.text.chars().any(char::is_control)), "{width}x{height}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Standard output for data: a reader that goes away (`| head`) ends a command quietly.
+
+use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+
+use super::exit::{Code, Failure, Outcome};
+use crate::error::Error;
+
+/// How much is gathered before it is written: large, since `replay` moves gigabytes through it.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Standard output, which remembers whether its reader has gone.
+struct Pipe {
+    inner: StdoutLock<'static>,
+    closed: bool,
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write(bytes).inspect_err(|error| self.closed |= error.kind() == ErrorKind::BrokenPipe)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush().inspect_err(|error| self.closed |= error.kind() == ErrorKind::BrokenPipe)
+    }
+}
+
+/// Lets `write` write, and flushes. A closed reader counts as success, whatever error came of it.
+pub fn with(write: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Outcome {
+    let pipe = Pipe { inner: io::stdout().lock(), closed: false };
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, pipe);
+    let result = write(&mut out).map_err(Failure::from).and_then(|()| {
+        out.flush().map_err(|error| Failure::from(Error::fatal("can't write to standard output").because(error)))
+    });
+    // What the reader doesn't want must not be written again when the buffer is dropped.
+    let (pipe, _unwritten) = out.into_parts();
+    if pipe.closed { Ok(Code::Success) } else { result.map(|()| Code::Success) }
+}
+
+/// Prints a text.
+pub fn print(text: &str) -> Outcome {
+    with(|out| {
+        out.write_all(text.as_bytes()).map_err(|error| Error::fatal("can't write to standard output").because(error))
+    })
+}
