@@ -34,6 +34,7 @@ fn copy(from: &Path, to: &Path, tasks: u16, checkpoint: Checkpoint) -> Topology 
         partition_every: Duration::from_secs(3600),
         memory: 64 << 20,
         restarts: Restarts::default(),
+        outside: std::collections::BTreeMap::new(),
     }
 }
 

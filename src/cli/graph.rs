@@ -6,8 +6,9 @@ use clap::ValueEnum;
 
 use super::exit::Outcome;
 use super::load::{self, Sets};
-use super::{pending, stdout};
+use super::stdout;
 use crate::registry::Registry;
+use crate::topology;
 
 /// Draw a topology: components, streams, groupings, guarantees
 #[derive(Debug, clap::Args)]
@@ -34,11 +35,11 @@ enum Format {
 
 /// Prints the drawing on standard output.
 pub fn run(args: &Args, registry: &Registry) -> Outcome {
-    let topology = load::load(&args.file, registry, &args.sets, false)?;
+    let loaded = load::load(&args.file, registry, &args.sets, false)?;
     let text = match args.format {
-        Format::Text => pending::graph_text(&topology),
-        Format::Dot => pending::graph_dot(&topology),
-        Format::Mermaid => pending::graph_mermaid(&topology),
+        Format::Text => topology::graph_text(&loaded),
+        Format::Dot => topology::graph_dot(&loaded),
+        Format::Mermaid => topology::graph_mermaid(&loaded),
     };
     stdout::print(&text)
 }

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use super::exit::Failure;
-use super::pending::{self, LoadOptions};
 use crate::error::Error;
 use crate::registry::Registry;
-use crate::topology::Topology;
+use crate::topology::{self, LoadOptions, Topology};
 
 /// What changes a topology while it is read.
 #[derive(Debug, Default, clap::Args)]
@@ -29,5 +28,5 @@ pub fn load(file: &Path, registry: &Registry, sets: &Sets, online: bool) -> Resu
     std::fs::File::open(file)
         .map_err(|error| Error::fatal(format!("can't read \"{}\"", file.display())).because(error))?;
     let options = LoadOptions { sets: sets.sets.clone(), online };
-    pending::load(file, registry, &options).map_err(Failure::problems)
+    topology::load(file, registry, &options).map_err(Failure::problems)
 }

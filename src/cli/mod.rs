@@ -8,7 +8,6 @@ mod exit;
 mod graph;
 mod load;
 mod new;
-mod pending;
 mod replay;
 mod run;
 mod stdout;

@@ -1,7 +1,7 @@
 //! `replay GLOB`: the posts of a lake as NDJSON.
 
 use super::exit::Outcome;
-use super::{pending, stdout};
+use super::stdout;
 
 /// Print the posts of a lake as NDJSON, one post a line
 #[derive(Debug, clap::Args)]
@@ -15,5 +15,5 @@ pub struct Args {
 
 /// Prints the posts on standard output.
 pub fn run(args: &Args) -> Outcome {
-    stdout::with(|out| args.globs.iter().try_for_each(|glob| pending::replay(glob, out).map(drop)))
+    stdout::with(|out| args.globs.iter().try_for_each(|glob| crate::lake::replay(glob, out).map(drop)))
 }

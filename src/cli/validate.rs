@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::exit::{Code, Outcome};
 use super::load::{self, Sets};
-use super::{pending, stdout};
+use super::stdout;
 use crate::registry::{Registry, Role};
 use crate::topology::Topology;
 
@@ -29,7 +29,7 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
     let mut first_failure = None;
     for file in &args.files {
         match load::load(file, registry, &args.sets, args.online) {
-            Ok(topology) if args.explain => stdout::print(&pending::explain(&topology))?,
+            Ok(topology) if args.explain => stdout::print(&crate::topology::explain(&topology))?,
             Ok(topology) => stdout::print(&format!("{}: {}\n", file.display(), verdict(&topology)))?,
             Err(failure) => *first_failure.get_or_insert(failure.print()),
         };

@@ -190,7 +190,8 @@ impl Machine {
     pub fn next_tick(&self, wall: OffsetDateTime, now: Duration) -> Duration {
         let age = self.oldest_open().map(|since| since + self.policy.micro_batch_age - wall);
         let rollover = self.boundary + self.policy.partition_every - wall;
-        let wall_waits = age.into_iter().chain([rollover]).map(|wait| now + wait.max(time::Duration::ZERO).unsigned_abs());
+        let wall_waits =
+            age.into_iter().chain([rollover]).map(|wait| now + wait.max(time::Duration::ZERO).unsigned_abs());
         let waits = [self.started_at + self.every(), now + self.every()];
         let next = wall_waits.chain(waits.into_iter().filter(|at| *at > now)).chain(self.deadline).min();
         // A due barrier that waits for the epoch in progress must not make the timer spin.
@@ -414,7 +415,10 @@ impl Machine {
         };
         if self.phase == Phase::Committing {
             let waiting = self.deliveries.iter().filter(|(_, delivery)| delivery.underway);
-            return format!("commits of {} were not done within the drain deadline", list(&mut waiting.map(|(task, _)| *task)));
+            return format!(
+                "commits of {} were not done within the drain deadline",
+                list(&mut waiting.map(|(task, _)| *task))
+            );
         }
         match &self.epoch {
             Some(epoch) if epoch.saving => "the checkpoint was not saved within the drain deadline".into(),

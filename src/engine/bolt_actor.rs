@@ -234,10 +234,8 @@ impl Handler<Control> for BlockingActor {
                 self.after(after, ctx.address());
             }
             Control::Commit(promises) => self.shell.commit(promises),
-            Control::Shutdown => {
-                self.shell.task = None;
-                ctx.stop();
-            }
+            // The thread ends with the last address; stopping the actor would only start another one.
+            Control::Shutdown => self.shell.task = None,
             Control::Inject(_) | Control::StopSource => {}
         }
     }

@@ -30,13 +30,22 @@ impl DeadLetter {
             Ok(text) => ("raw", text.to_owned()),
             Err(_) => ("base64", STANDARD.encode(&self.raw)),
         };
-        json!({ "dead": { "component": component, "error": self.error, "time": rfc3339(now), key: raw } }).to_string().into()
+        json!({ "dead": { "component": component, "error": self.error, "time": rfc3339(now), key: raw } })
+            .to_string()
+            .into()
     }
 }
 
 /// `{"dead": {"component", "error", "time", "from", "tuple"}}` for a tuple that a bolt refused:
 /// `tuple` holds its values by the names of their fields, and `from` the input it came by.
-pub fn of_tuple(component: &str, error: &str, now: OffsetDateTime, from: &str, fields: &Fields, tuple: Tuple<'_>) -> Bytes {
+pub fn of_tuple(
+    component: &str,
+    error: &str,
+    now: OffsetDateTime,
+    from: &str,
+    fields: &Fields,
+    tuple: Tuple<'_>,
+) -> Bytes {
     let head = json!({ "component": component, "error": error, "time": rfc3339(now), "from": from }).to_string();
     let mut letter = format!("{{\"dead\":{},\"tuple\":", head.trim_end_matches('}')).into_bytes();
     to_json(fields, tuple.values, &mut letter);
@@ -58,7 +67,10 @@ mod tests {
         let now = OffsetDateTime::UNIX_EPOCH;
         let letter = |raw: &'static [u8]| DeadLetter { raw: Bytes::from_static(raw), error: "a:1: no".into() };
         let text: serde_json::Value = serde_json::from_slice(&letter(b"[\"x\"").to_json("in", now)).unwrap();
-        assert_eq!(text, json!({"dead": {"component": "in", "error": "a:1: no", "time": "1970-01-01T00:00:00Z", "raw": "[\"x\""}}));
+        assert_eq!(
+            text,
+            json!({"dead": {"component": "in", "error": "a:1: no", "time": "1970-01-01T00:00:00Z", "raw": "[\"x\""}})
+        );
         let bytes: serde_json::Value = serde_json::from_slice(&letter(b"\xff\x00").to_json("in", now)).unwrap();
         assert_eq!(bytes["dead"]["base64"], "/wA=");
     }
@@ -67,7 +79,14 @@ mod tests {
     fn a_tuple_is_kept_by_the_names_of_its_fields() {
         let fields = Fields::new(["word", "count"]);
         let values = [Value::from("a\"}"), Value::Int(3)];
-        let letter = of_tuple("count", "it is }", OffsetDateTime::UNIX_EPOCH, "words", &fields, Tuple { values: &values, input: 0 });
+        let letter = of_tuple(
+            "count",
+            "it is }",
+            OffsetDateTime::UNIX_EPOCH,
+            "words",
+            &fields,
+            Tuple { values: &values, input: 0 },
+        );
         let letter: serde_json::Value = serde_json::from_slice(&letter).unwrap();
         assert_eq!(letter["dead"]["tuple"], json!({"word": "a\"}", "count": 3}));
         assert_eq!(letter["dead"]["error"], "it is }");

@@ -217,10 +217,8 @@ impl Emitter {
         while left > 0 {
             let destinations = &mut self.destinations[first..first + tasks];
             let router = &mut self.streams[stream.0].routes[0].router;
-            let task = router.choose_batch(
-                |task| destinations[task].has_room(),
-                |task| destinations[task].gathering.tuples > 0,
-            );
+            let task = router
+                .choose_batch(|task| destinations[task].has_room(), |task| destinations[task].gathering.tuples > 0);
             let destination = &mut destinations[task];
             while left > 0 && !destination.is_full() {
                 let before = destination.gathering.values.len();

@@ -149,10 +149,7 @@ impl Router {
         if has_room(self.local) {
             return self.local;
         }
-        (1..self.tasks)
-            .map(|step| (self.next + step) % self.tasks)
-            .find(|task| has_room(*task))
-            .unwrap_or(self.local)
+        (1..self.tasks).map(|step| (self.next + step) % self.tasks).find(|task| has_room(*task)).unwrap_or(self.local)
     }
 
     fn less_loaded(&mut self, hash: u64) -> usize {

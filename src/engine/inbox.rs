@@ -79,7 +79,10 @@ impl Inbox {
 
     fn hold(&mut self, mark: Arc<Mark>) -> Option<Arc<Mark>> {
         let first = self.mark.get_or_insert(mark.clone());
-        assert_eq!(first.barrier.epoch, mark.barrier.epoch, "one epoch at a time: the coordinator starts no second one");
+        assert_eq!(
+            first.barrier.epoch, mark.barrier.epoch,
+            "one epoch at a time: the coordinator starts no second one"
+        );
         self.held += 1;
         if self.held < self.channels.len() {
             return None;

@@ -33,7 +33,9 @@ pub fn decide(on_error: &OnError, kind: Kind, retries: u32, jitter: f64) -> Deci
     match (kind, on_error) {
         (Kind::NoRoom, _) => Decision::Wait(NO_ROOM_RETRY),
         (Kind::Fatal, _) | (_, OnError::Stop) => Decision::Stop,
-        (Kind::Transient, OnError::Retry { times, .. }) if retries < *times => Decision::Retry(backoff(retries, jitter)),
+        (Kind::Transient, OnError::Retry { times, .. }) if retries < *times => {
+            Decision::Retry(backoff(retries, jitter))
+        }
         (_, OnError::DeadLetter | OnError::Retry { then: AfterRetries::DeadLetter, .. }) => Decision::DeadLetter,
         (_, OnError::Retry { then: AfterRetries::Stop, .. }) => Decision::Stop,
     }

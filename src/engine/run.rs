@@ -71,7 +71,12 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Running> {
     let topology = with_dead_letters(topology, crate::sink::dead_letters(dead_root));
     let plan = Plan::of(&topology);
     let clock = options.clock;
-    let machine = Machine::new(policy(&topology, options.drain_deadline), roles(&topology, &plan), clock.now(), clock.monotonic());
+    let machine = Machine::new(
+        policy(&topology, options.drain_deadline),
+        roles(&topology, &plan),
+        clock.now(),
+        clock.monotonic(),
+    );
     let control = Arc::new(Mutex::new(ControlStatus::of(&machine)));
     let (started, starting) = bounded(1);
     let (exit, ended) = bounded(1);
@@ -82,8 +87,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Running> {
         .name("waterspout".into())
         .spawn(move || System::new().block_on(boot.run(topology, started, stopped)))
         .map_err(|error| Error::fatal("can't start a thread").because(error))?;
-    let (coordinator, meters) =
-        starting.recv().map_err(|_| Error::fatal("the engine ended while it started"))??;
+    let (coordinator, meters) = starting.recv().map_err(|_| Error::fatal("the engine ended while it started"))??;
     Ok(Running {
         components,
         name,
@@ -162,8 +166,7 @@ impl Boot {
             self.exit,
         );
         let coordinator = CoordinatorActor::start_in_arbiter(&control_arbiter.handle(), |_| actor);
-        let shared =
-            Shared { clock: Arc::clone(&self.clock), coordinator: coordinator.clone().recipient(), boundary };
+        let shared = Shared { clock: Arc::clone(&self.clock), coordinator: coordinator.clone().recipient(), boundary };
         let ready = wire(topology, &self.plan, &shared)?;
         let meters = ready.iter().map(|task| Arc::clone(&task.meter)).collect();
         let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -286,4 +289,3 @@ impl Running {
         }
     }
 }
-

@@ -167,7 +167,8 @@ impl SpoutOutput {
         self.staged.extend(values);
         let arity = self.staged.len() - before;
         if self.arities.get(stream.0) != Some(&arity) {
-            self.fault = Some(format!("it emitted {arity} values on stream number {}, which declares others", stream.0));
+            self.fault =
+                Some(format!("it emitted {arity} values on stream number {}, which declares others", stream.0));
             self.staged.truncate(before);
             return;
         }

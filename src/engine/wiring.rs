@@ -99,7 +99,9 @@ pub fn wire(topology: &Topology, plan: &Plan, shared: &Shared) -> Result<Vec<Rea
                     let port = Port::new(emitter, splits, Arc::clone(&handle), Arc::clone(&meter));
                     maker.spout(config, port, reporter)
                 }
-                _ => maker.bolt(emitter, inbox, Arc::clone(&meter), reporter).map_err(|error| of_component(spec, error))?,
+                _ => maker
+                    .bolt(emitter, inbox, Arc::clone(&meter), reporter)
+                    .map_err(|error| of_component(spec, error))?,
             };
             Ok(Ready { lane: place.index, meter, handle, kind })
         })

@@ -1,8 +1,8 @@
 //! Spouts: components that make tuples from outside.
 
-pub mod local_replay;
 pub mod generate;
 pub mod lines;
+pub mod local_replay;
 
 use async_trait::async_trait;
 

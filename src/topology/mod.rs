@@ -30,10 +30,10 @@ use std::time::Duration;
 use crate::registry::{Config, Role};
 use crate::tuple::{StreamId, Streams};
 
-pub use plan::{Plan, TaskPlan};
 pub use explain::explain;
 pub use graph::{graph_dot, graph_mermaid, graph_text};
 pub use load::{LoadOptions, load, parse};
+pub use plan::{Plan, TaskPlan};
 pub use problem::{Problems, TopologyProblem};
 
 /// A topology that can't be wrong: `file → check → Topology`.

@@ -118,8 +118,11 @@ fn a_task_that_hangs_is_named_when_the_drain_is_given_up() {
         .bolt("stuck", 1, hanging, &[shuffle("in")])
         .bolt("mid", 1, forward(), &[shuffle("stuck")])
         .sink("out", 1, sink, &[shuffle("mid")]);
-    let options =
-        RunOptions { clock: SystemClock::shared(), state: state.path().into(), drain_deadline: Duration::from_millis(1) };
+    let options = RunOptions {
+        clock: SystemClock::shared(),
+        state: state.path().into(),
+        drain_deadline: Duration::from_millis(1),
+    };
     let running = start(topology.0, options).unwrap();
     let started = Started { running, state };
     started.until("the bolt hangs", |_| waiting.load(Ordering::Acquire) == 1);

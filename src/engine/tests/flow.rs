@@ -85,7 +85,10 @@ fn a_key_has_one_task_and_a_partial_key_at_most_two() {
     let owned: usize = tasks_of(Grouping::Fields(vec![0]), 3, 999).values().map(BTreeSet::len).sum();
     assert_eq!(owned, 999, "no number is at two tasks");
     let partial = tasks_of(Grouping::PartialKey(vec![0]), 4, 2_000);
-    assert!(partial.values().all(|numbers| (450..550).contains(&numbers.len())), "the less loaded of two is nearly even");
+    assert!(
+        partial.values().all(|numbers| (450..550).contains(&numbers.len())),
+        "the less loaded of two is nearly even"
+    );
 }
 
 #[test]
@@ -104,7 +107,9 @@ fn direct_goes_where_the_emitter_says_and_nowhere_else() {
         .run();
     assert_eq!(exit, Exit::Finished);
     assert_eq!(numbers(&collected), (0..300).collect::<Vec<_>>());
-    assert!(collected.visible().iter().all(|tuple| (tuple[1] == Value::Int(1)) == (tuple[0].as_int().unwrap() % 3 == 0)));
+    assert!(
+        collected.visible().iter().all(|tuple| (tuple[1] == Value::Int(1)) == (tuple[0].as_int().unwrap() % 3 == 0))
+    );
 }
 
 #[test]

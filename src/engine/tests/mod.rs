@@ -1,8 +1,8 @@
 //! The engine, whole, on small components whose every step can be seen.
 
 mod components;
-mod flow;
 mod faults;
+mod flow;
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -16,9 +16,7 @@ use crate::clock::SystemClock;
 use crate::registry::{Config, Role};
 use crate::sink::SinkConfig;
 use crate::spout::SpoutConfig;
-use crate::topology::{
-    Checkpoint, ComponentSpec, Grouping, InputSpec, MicroBatch, OnError, Restarts, Topology,
-};
+use crate::topology::{Checkpoint, ComponentSpec, Grouping, InputSpec, MicroBatch, OnError, Restarts, Topology};
 use crate::tuple::{StreamId, Streams};
 
 /// How long a test waits for something that must happen before it calls that a failure.
@@ -37,10 +35,19 @@ impl Builder {
             partition_every: Duration::from_secs(3600),
             memory: 64 << 20,
             restarts: Restarts::default(),
+            outside: std::collections::BTreeMap::new(),
         })
     }
 
-    fn add(mut self, id: &str, role: Role, config: Config, streams: Streams, hint: u16, inputs: Vec<InputSpec>) -> Self {
+    fn add(
+        mut self,
+        id: &str,
+        role: Role,
+        config: Config,
+        streams: Streams,
+        hint: u16,
+        inputs: Vec<InputSpec>,
+    ) -> Self {
         self.0.components.push(ComponentSpec {
             id: id.into(),
             type_name: "Test",

@@ -74,6 +74,7 @@ impl Run {
             partition_every: Duration::from_secs(3600),
             memory: 64 << 20,
             restarts: Restarts::default(),
+            outside: std::collections::BTreeMap::new(),
         };
         let state = tempfile::tempdir().unwrap();
         let options = RunOptions {
