@@ -170,6 +170,7 @@ fn topology(lake: &Path, sink: &str) -> Topology {
         partition_every: Duration::from_secs(3600),
         memory: 256 << 20,
         restarts: Restarts::default(),
+        outside: std::collections::BTreeMap::new(),
     }
 }
 

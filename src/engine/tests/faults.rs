@@ -124,7 +124,7 @@ fn a_task_that_hangs_is_named_when_the_drain_is_given_up() {
         drain_deadline: Duration::from_millis(1),
     };
     let running = start(topology.0, options).unwrap();
-    let started = Started { running, state };
+    let started = Started { running, _state: state };
     started.until("the bolt hangs", |_| waiting.load(Ordering::Acquire) == 1);
     started.running.stop();
     let Exit::NotClean(why) = started.end() else { panic!("a hanging task can't be drained") };

@@ -17,7 +17,7 @@ use crate::registry::{Config, Role};
 use crate::sink::SinkConfig;
 use crate::spout::SpoutConfig;
 use crate::topology::{Checkpoint, ComponentSpec, Grouping, InputSpec, MicroBatch, OnError, Restarts, Topology};
-use crate::tuple::{StreamId, Streams};
+use crate::tuple::Streams;
 
 /// How long a test waits for something that must happen before it calls that a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -109,7 +109,7 @@ impl Builder {
             state: state.path().to_owned(),
             drain_deadline: Duration::from_secs(20),
         };
-        Started { running: start(self.0, options).unwrap(), state }
+        Started { running: start(self.0, options).unwrap(), _state: state }
     }
 
     fn run(self) -> Exit {
@@ -119,7 +119,8 @@ impl Builder {
 
 struct Started {
     running: Running,
-    state: tempfile::TempDir,
+    /// Removed when the test ends.
+    _state: tempfile::TempDir,
 }
 
 impl Started {
@@ -139,10 +140,6 @@ impl Started {
 
 fn shuffle(from: &str) -> (&str, Grouping) {
     (from, Grouping::Shuffle)
-}
-
-fn default_stream() -> StreamId {
-    StreamId::DEFAULT
 }
 
 /// All numbers that were collected, sorted.
