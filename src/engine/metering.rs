@@ -56,10 +56,8 @@ pub struct Meter {
     execute_ns: Mutex<Histogram<u64>>,
 }
 
-impl Meter {
-    /// All zero.
-    pub fn new() -> Self {
-        let histogram = Self::no_executes();
+impl Default for Meter {
+    fn default() -> Self {
         Self {
             received: AtomicU64::new(0),
             emitted: AtomicU64::new(0),
@@ -69,10 +67,12 @@ impl Meter {
             inbox_permille: AtomicU64::new(0),
             doing: AtomicU8::new(Doing::Idle as u8),
             says: Mutex::new(None),
-            execute_ns: Mutex::new(histogram),
+            execute_ns: Mutex::new(Self::no_executes()),
         }
     }
+}
 
+impl Meter {
     /// A batch of tuples was taken.
     pub fn add_received(&self, tuples: usize) {
         self.received.fetch_add(tuples as u64, Ordering::Relaxed);

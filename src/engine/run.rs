@@ -194,7 +194,7 @@ impl Launcher<'_> {
                 let parts = (Arc::clone(&meter), Arc::clone(self.clock), reporter.clone());
                 let actor = SpoutActor::start_in_arbiter(&executor, move |_| {
                     let source = config.build().map_err(|error| reporter.send(Report::Failed(error.chain())));
-                    SpoutActor::new(component, source.ok(), port, handle, (arities, linger), parts)
+                    SpoutActor::new(component, source.ok(), *port, handle, (arities, linger), parts)
                 });
                 TaskLine { role: TaskRole::Spout, mailbox: actor.recipient(), meter }
             }

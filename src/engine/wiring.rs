@@ -44,7 +44,7 @@ pub enum ReadyKind {
         /// The component's id.
         component: String,
         /// Where its tuples go.
-        port: Port,
+        port: Box<Port>,
         /// The numbers of fields of its streams, the hidden one last.
         arities: Vec<usize>,
         /// How long its tuples wait for their batch to fill up.
@@ -92,7 +92,7 @@ pub fn wire(topology: &Topology, plan: &Plan, shared: &Shared) -> Result<Vec<Rea
             let spec = &topology.components[place.component];
             let maker = Maker { topology, spec, shared, run: &run, index: place.index };
             let reporter = Reporter::new(number, shared.coordinator.clone());
-            let meter = Arc::new(Meter::new());
+            let meter = Arc::new(Meter::default());
             let kind = match &spec.config {
                 Config::Spout(config) => {
                     let splits = share_of(&splits[place.component], place.index, plan.tasks_of(place.component).len());
@@ -145,7 +145,7 @@ impl Maker<'_> {
         ReadyKind::Spout {
             config: Arc::clone(config),
             component: self.spec.id.clone(),
-            port,
+            port: Box::new(port),
             arities: arities(self.spec),
             linger: self.spec.linger,
             reporter,
