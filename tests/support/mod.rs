@@ -42,7 +42,7 @@ impl Sandbox {
 
     pub fn run_with_input<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Ended {
         let mut running = self.start(arguments);
-        let mut stdin = running.child.stdin.take().unwrap();
+        let mut stdin = running.child.0.stdin.take().unwrap();
         let input = input.to_vec();
         // Whoever takes no input closes it early, which is no mistake.
         let feed = thread::spawn(move || stdin.write_all(&input));
@@ -65,6 +65,7 @@ impl Sandbox {
             .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let guard = Guard::of(&child);
+        let child = Owned(child);
         Running { name, child, stderr, read: String::new(), guard }
     }
 }
@@ -100,10 +101,20 @@ fn signal(name: &str, process: u32) {
     assert!(status.success(), "kill -{name} {process}");
 }
 
+/// A process that a test which fails doesn't leave behind.
+struct Owned(Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // One that has ended needs no more.
+        let _ = self.0.kill();
+    }
+}
+
 /// A process, and what it has said so far.
 pub struct Running {
     name: String,
-    child: Child,
+    child: Owned,
     stderr: BufReader<ChildStderr>,
     read: String,
     guard: Guard,
@@ -111,7 +122,7 @@ pub struct Running {
 
 impl Running {
     pub fn terminate(&self) {
-        signal("TERM", self.child.id());
+        signal("TERM", self.child.0.id());
     }
 
     /// Reads standard error until a line of JSON is as wanted.
@@ -130,15 +141,15 @@ impl Running {
     /// Waits for its end, and reads all it says.
     pub fn end(mut self) -> Ended {
         // An input that nobody writes is at its end.
-        drop(self.child.stdin.take());
-        let mut stdout = self.child.stdout.take().unwrap();
+        drop(self.child.0.stdin.take());
+        let mut stdout = self.child.0.stdout.take().unwrap();
         let out = thread::spawn(move || {
             let mut bytes = Vec::new();
             stdout.read_to_end(&mut bytes).unwrap();
             String::from_utf8(bytes).unwrap()
         });
         self.stderr.read_to_string(&mut self.read).unwrap();
-        let status = self.child.wait().unwrap();
+        let status = self.child.0.wait().unwrap();
         let hung = self.guard.had_to_kill();
         assert!(!hung, "`{}` hung, and was killed after {LIMIT:?}; it said:\n{}", self.name, self.read);
         Ended { name: self.name, code: status.code(), out: out.join().unwrap(), err: self.read }
@@ -232,6 +243,13 @@ pub fn lake(root: &Path, dead: bool) -> Vec<String> {
 /// How many files each partition has.
 pub fn files_by_partition(root: &Path) -> Vec<usize> {
     names(root).iter().map(|partition| names(&root.join(partition)).len()).collect()
+}
+
+/// The topologies of the repository, by their file names.
+pub fn topologies() -> Vec<String> {
+    let mut files = names(Path::new(&repository("topologies")));
+    files.retain(|name| name.ends_with(".ron"));
+    files
 }
 
 fn names(folder: &Path) -> Vec<String> {
