@@ -1,0 +1,280 @@
+//! The binary as somebody else sees it: started in a folder of its own, and its lake read by code
+//! that shares nothing with the crate.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tempfile::TempDir;
+
+/// Far more than any run here takes, on any machine. What takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A folder for one test, in which the program runs.
+pub struct Sandbox {
+    folder: TempDir,
+}
+
+impl Sandbox {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    /// Runs it to its end, with nothing on standard input.
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ended {
+        self.run_with_input(arguments, b"")
+    }
+
+    pub fn run_with_input<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Ended {
+        let mut running = self.start(arguments);
+        let mut stdin = running.child.0.stdin.take().unwrap();
+        let input = input.to_vec();
+        // Whoever takes no input closes it early, which is no mistake.
+        let feed = thread::spawn(move || stdin.write_all(&input));
+        let ended = running.end();
+        let _ = feed.join().unwrap();
+        ended
+    }
+
+    /// Starts it, and leaves it running.
+    pub fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running {
+        let name = arguments.iter().map(|a| a.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" ");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_waterspout"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("XDG_STATE_HOME", self.path("state"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let guard = Guard::of(&child);
+        let child = Owned(child);
+        Running { name, child, stderr, read: String::new(), guard }
+    }
+}
+
+/// Kills a process that hangs.
+struct Guard {
+    ended: Sender<()>,
+    thread: JoinHandle<bool>,
+}
+
+impl Guard {
+    fn of(child: &Child) -> Self {
+        let (ended, end) = mpsc::channel();
+        let process = child.id();
+        let thread = thread::spawn(move || {
+            let hangs = end.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+            if hangs {
+                signal("KILL", process);
+            }
+            hangs
+        });
+        Self { ended, thread }
+    }
+
+    fn had_to_kill(self) -> bool {
+        drop(self.ended);
+        self.thread.join().unwrap()
+    }
+}
+
+fn signal(name: &str, process: u32) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status().unwrap();
+    assert!(status.success(), "kill -{name} {process}");
+}
+
+/// A process that a test which fails doesn't leave behind.
+struct Owned(Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // One that has ended needs no more.
+        let _ = self.0.kill();
+    }
+}
+
+/// A process, and what it has said so far.
+pub struct Running {
+    name: String,
+    child: Owned,
+    stderr: BufReader<ChildStderr>,
+    read: String,
+    guard: Guard,
+}
+
+impl Running {
+    pub fn terminate(&self) {
+        signal("TERM", self.child.0.id());
+    }
+
+    /// Reads standard error until a line of JSON is as wanted.
+    pub fn wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) {
+        loop {
+            let mut line = String::new();
+            let bytes = self.stderr.read_line(&mut line).unwrap();
+            self.read += &line;
+            assert!(bytes > 0, "`{}` ended before {what}:\n{}", self.name, self.read);
+            if serde_json::from_str(&line).is_ok_and(|report| wanted(&report)) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for its end, and reads all it says.
+    pub fn end(mut self) -> Ended {
+        // An input that nobody writes is at its end.
+        drop(self.child.0.stdin.take());
+        let mut stdout = self.child.0.stdout.take().unwrap();
+        let out = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            stdout.read_to_end(&mut bytes).unwrap();
+            String::from_utf8(bytes).unwrap()
+        });
+        self.stderr.read_to_string(&mut self.read).unwrap();
+        let status = self.child.0.wait().unwrap();
+        let hung = self.guard.had_to_kill();
+        assert!(!hung, "`{}` hung, and was killed after {LIMIT:?}; it said:\n{}", self.name, self.read);
+        Ended { name: self.name, code: status.code(), out: out.join().unwrap(), err: self.read }
+    }
+}
+
+/// What is left of a process.
+pub struct Ended {
+    name: String,
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ended {
+    /// Fails unless it ended with this code.
+    #[track_caller]
+    pub fn with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "the exit code of `{}`, which said:\n{}\n{}", self.name, self.out, self.err);
+        self
+    }
+
+    /// Fails unless standard error has all of these.
+    #[track_caller]
+    pub fn says(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.err.contains(text), "`{}` doesn't say {text:?}, but:\n{}", self.name, self.err);
+        }
+        self
+    }
+
+    /// The reports on standard error: every line is one.
+    pub fn reports(&self) -> Vec<Value> {
+        let read = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
+        self.err.lines().map(read).collect()
+    }
+
+    /// How much a component had emitted in the end, or whatever the key names.
+    pub fn total(&self, component: &str, key: &str) -> u64 {
+        let last = self.reports().pop().unwrap();
+        total(&last, component, key)
+    }
+
+    pub fn sorted_lines(&self) -> Vec<String> {
+        sorted(self.out.lines())
+    }
+}
+
+/// A count of a component in a report.
+pub fn total(report: &Value, component: &str, key: &str) -> u64 {
+    let components = report["components"].as_array().unwrap();
+    components.iter().find(|c| c["id"] == component).unwrap()[key].as_u64().unwrap()
+}
+
+pub fn sorted<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut lines: Vec<_> = lines.into_iter().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// A file of the repository.
+pub fn repository(path: &str) -> String {
+    format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All posts of a lake, sorted. The lake must be whole: nothing in it but partitions (and, if there
+/// are `dead` letters, their folder), their files numbered from 0 without a gap, each one JSON array
+/// on one line.
+pub fn lake(root: &Path, dead: bool) -> Vec<String> {
+    let mut posts = Vec::new();
+    let mut had_dead = false;
+    for name in names(root) {
+        if name == "_dead" {
+            had_dead = true;
+            continue;
+        }
+        assert_partition_name(&name);
+        let folder = root.join(&name);
+        let files = names(&folder);
+        assert!(!files.is_empty(), "{name} is empty");
+        for (number, file) in files.iter().enumerate() {
+            assert_eq!(*file, format!("{number:07}"), "in {name}");
+            posts.extend(array(&folder.join(file)));
+        }
+    }
+    assert_eq!(had_dead, dead, "whether {} has dead letters", root.display());
+    posts.sort_unstable();
+    posts
+}
+
+/// How many files each partition has.
+pub fn files_by_partition(root: &Path) -> Vec<usize> {
+    names(root).iter().map(|partition| names(&root.join(partition)).len()).collect()
+}
+
+/// The topologies of the repository, by their file names.
+pub fn topologies() -> Vec<String> {
+    let mut files = names(Path::new(&repository("topologies")));
+    files.retain(|name| name.ends_with(".ron"));
+    files
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+fn array(file: &Path) -> Vec<String> {
+    let bytes = fs::read(file).unwrap();
+    assert!(!bytes.contains(&b'\n'), "{} has more than one line", file.display());
+    let posts: Vec<Box<RawValue>> =
+        serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    assert!(!posts.is_empty(), "{} has no post", file.display());
+    posts.iter().map(|post| post.get().to_owned()).collect()
+}
+
+/// `2015-12-18T00:00:00-1b4e28ba-2fa1-4d2e-883f-0016d3cca427`
+fn assert_partition_name(name: &str) {
+    let pattern = "dddd-dd-ddTdd:dd:dd-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    let fits = |(is, wanted): (char, char)| match wanted {
+        'd' => is.is_ascii_digit(),
+        'x' => matches!(is, '0'..='9' | 'a'..='f'),
+        _ => is == wanted,
+    };
+    assert!(name.len() == pattern.len() && name.chars().zip(pattern.chars()).all(fits), "a partition named {name:?}");
+}
