@@ -12,7 +12,7 @@
 //! Both write first and read second, with a sequentially consistent fence between, so at least one
 //! of them sees the other's write: either the sleeper finds the item, or the waker finds the need.
 //! The swap makes it one wake. `tests/wake.rs` compiles this very file with loom's atomics, and
-//! explores every interleaving.
+//! explores the interleavings.
 
 use super::atomic::{AtomicU8, Ordering, fence};
 
