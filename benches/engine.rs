@@ -1,0 +1,276 @@
+//! What the engine claims, one group each: dynamic tuples through topologies as a file gives them,
+//! and posts from an NDJSON file into a lake beside what else could have moved the same bytes.
+//! Checkpoints are on, every second, unless the name says otherwise.
+
+mod parts;
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use waterspout::error::Result;
+use waterspout::registry::{Component, Registry};
+use waterspout::spout::generate::{Generate, Platform};
+use waterspout::spout::{Cursor, Spout, SpoutConfig, SpoutOutput};
+use waterspout::tuple::{Fields, Streams};
+use waterspout::value::Value;
+
+use parts::{Identity, run};
+
+/// How many tuples (in the word count: words) a run moves: about a second's work for a core.
+const TUPLES: u64 = 20_000_000;
+
+/// How many words a sentence has.
+const WORDS: u64 = 10;
+
+/// Of how many different words the sentences are made.
+const VOCABULARY: u64 = 500;
+
+/// How many splits `Constant` has: enough for the hints that are measured.
+const SPLITS: u64 = 4;
+
+/// How many tuples `Constant` hands over in one go.
+const EMIT_TUPLES: u64 = 256;
+
+/// How much is captured in one go.
+const BYTES: u64 = 400_000_000;
+
+/// Emits the same few tuples as fast as they are taken.
+#[derive(Clone, Deserialize, Serialize, JsonSchema)]
+struct Constant {
+    /// How many.
+    tuples: u64,
+    /// `text`: sentences; anything else: a number.
+    field: String,
+}
+
+impl Component for Constant {
+    const NAME: &'static str = "Constant";
+    const GUARANTEE: &'static str = "begins anew after a restart";
+}
+
+impl SpoutConfig for Constant {
+    fn streams(&self) -> Streams {
+        Streams::default_with(Fields::new([&self.field]))
+    }
+
+    fn splits(&self) -> Result<Vec<String>> {
+        Ok((0..SPLITS).map(|split| split.to_string()).collect())
+    }
+
+    fn build(&self) -> Result<Box<dyn Spout>> {
+        let sentence = |i: u64| {
+            let words: Vec<_> = (0..WORDS).map(|j| format!("word{}", (i * 7 + j * j * 13) % VOCABULARY)).collect();
+            Value::from(words.join(" "))
+        };
+        let values = if self.field == "text" { (0..64).map(sentence).collect() } else { vec![Value::Int(1)] };
+        Ok(Box::new(ConstantTask { tuples: self.tuples / SPLITS, values }))
+    }
+}
+
+struct ConstantTask {
+    /// Of each split.
+    tuples: u64,
+    values: Vec<Value>,
+}
+
+#[async_trait(?Send)]
+impl Spout for ConstantTask {
+    async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
+        let splits = out.splits().len();
+        for split in 0..splits {
+            let mut done = 0;
+            while done < self.tuples {
+                let now = EMIT_TUPLES.min(self.tuples - done);
+                self.values.iter().cycle().take(now as usize).for_each(|value| out.push([value.clone()]));
+                done += now;
+                out.emit(split, Cursor::At(done.to_string())).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn registry() -> Registry {
+    Registry::standard().spout::<Constant>().bolt::<Identity>()
+}
+
+/// A topology of a `Constant` and these bolts, all with the same hint.
+fn constant(tuples: u64, field: &str, hint: u16, bolts: &[(&str, &str, &str)]) -> String {
+    let bolts: String = bolts
+        .iter()
+        .map(|(id, run, input)| {
+            format!("        \"{id}\": Bolt(run: {run}, inputs: [{input}], parallelism_hint: {hint}),\n")
+        })
+        .collect();
+    format!(
+        "Topology(
+    name: \"bench\",
+    spouts: {{
+        \"in\": Spout(run: Constant(tuples: {tuples}, field: \"{field}\"), parallelism_hint: {hint}),
+    }},
+    bolts: {{
+{bolts}    }},
+    checkpoint: Checkpoint(every: \"1s\"),
+)"
+    )
+}
+
+/// A group of whole runs, each long: ten samples of the same number of them.
+fn group<'a>(c: &'a mut Criterion, name: &str, throughput: Throughput) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = c.benchmark_group(name);
+    group.throughput(throughput).sample_size(10).sampling_mode(SamplingMode::Flat);
+    group
+}
+
+fn with_hints(c: &mut Criterion, name: &str, topology: impl Fn(u16) -> String) {
+    let state = tempfile::tempdir().expect("a temporary folder");
+    let registry = registry();
+    let mut group = group(c, name, Throughput::Elements(TUPLES));
+    for hint in [1, 2] {
+        let text = topology(hint);
+        group.bench_function(format!("hint {hint}"), |b| {
+            b.iter_custom(|n| (0..n).map(|_| run(&text, &registry, state.path())).sum());
+        });
+    }
+}
+
+fn constant_to_null(c: &mut Criterion) {
+    let bolts = [("null", "Null()", "LocalOrShuffle(\"in\")")];
+    with_hints(c, "constant to null", |hint| constant(TUPLES, "n", hint, &bolts));
+}
+
+fn three_stages(c: &mut Criterion) {
+    let bolts = [("same", "Identity()", "LocalOrShuffle(\"in\")"), ("null", "Null()", "LocalOrShuffle(\"same\")")];
+    with_hints(c, "three stages", |hint| constant(TUPLES, "n", hint, &bolts));
+}
+
+fn word_count(c: &mut Criterion) {
+    let bolts = [
+        ("words", "Words(field: \"text\")", "LocalOrShuffle(\"in\")"),
+        ("count", "Count(fields: [\"word\"])", "Fields(\"words\", [\"word\"])"),
+        ("null", "Null()", "LocalOrShuffle(\"count\")"),
+    ];
+    with_hints(c, "word count", |hint| constant(TUPLES / WORDS, "text", hint, &bolts));
+}
+
+/// Writes tweets, one on each line, and gives the size of the file: [`BYTES`] or a little more.
+fn write_tweets(path: &Path) -> u64 {
+    let platforms = vec![Platform::X].try_into().expect("each is named once");
+    let mut posts = Generate { platforms, ..Generate::default() }.by_number();
+    let mut file = BufWriter::new(File::create(path).expect("the folder is there"));
+    let (mut line, mut bytes) = (Vec::new(), 0);
+    for number in 0.. {
+        line.clear();
+        posts.write(number, &mut line);
+        line.push(b'\n');
+        file.write_all(&line).expect("the disk has room");
+        bytes += line.len() as u64;
+        if bytes >= BYTES {
+            break;
+        }
+    }
+    file.flush().expect("the disk has room");
+    bytes
+}
+
+/// A topology that takes a file into a lake.
+fn capture_topology(file: &Path, lake: &Path, checkpoint: &str) -> String {
+    format!(
+        "Topology(
+    name: \"bench\",
+    spouts: {{ \"in\": Spout(run: Lines(paths: [{file:?}])) }},
+    bolts: {{ \"lake\": Bolt(run: Local(root: {lake:?}), inputs: [LocalOrShuffle(\"in\")]) }},
+    checkpoint: {checkpoint},
+)"
+    )
+}
+
+fn copy(from: &Path, to: &Path) -> Duration {
+    let started = Instant::now();
+    let status = Command::new("sh").arg("-c").arg("cp \"$0\" \"$1\" && sync").args([from, to]).status();
+    assert!(status.expect("a shell").success());
+    started.elapsed()
+}
+
+/// Lines into array files of 10,000 posts, as a lake has them, without looking at a line and without
+/// a sync. It takes its own time, so that Python's start isn't in it.
+const SPLICE: &str = r#"
+import os, sys, time
+source, folder = sys.argv[1:]
+os.makedirs(folder)
+started = time.perf_counter()
+with open(source, "rb", buffering=1 << 20) as lines:
+    out = None
+    for number, line in enumerate(lines):
+        if number % 10_000 == 0:
+            if out:
+                out.write(b"\n]\n")
+                out.close()
+            out = open(f"{folder}/{number}.json", "wb", buffering=1 << 20)
+            out.write(b"[\n")
+        else:
+            out.write(b",\n")
+        out.write(line[:-1])
+    out.write(b"\n]\n")
+    out.close()
+print(time.perf_counter() - started)
+"#;
+
+fn splice(from: &Path, to: &Path) -> Duration {
+    let output = Command::new("python3").args(["-c", SPLICE]).args([from, to]).output().expect("python3");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let seconds = String::from_utf8_lossy(&output.stdout).trim().parse().expect("the loop prints its seconds");
+    Duration::from_secs_f64(seconds)
+}
+
+fn has_python() -> bool {
+    Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+/// Runs `once` as often as criterion asks: without what the last run left in `to`, and on a disk that
+/// has nothing else to write.
+fn quiet(times: u64, to: &Path, once: impl Fn() -> Duration) -> Duration {
+    let clean = || {
+        let _ = fs::remove_file(to).or_else(|_| fs::remove_dir_all(to));
+        Command::new("sync").status().expect("sync");
+    };
+    (0..times).map(|_| (clean(), once()).1).sum()
+}
+
+fn capture(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [file, to, state] = ["posts.ndjson", "to", "state"].map(|name| folder.path().join(name));
+    // The tweets are made up when the first of these is to run, since a filter may ask for none.
+    let tweets = std::sync::LazyLock::new(|| write_tweets(&file));
+    let registry = registry();
+    let mut group = group(c, "capture", Throughput::Bytes(BYTES));
+    let mut bench = |name: &str, once: &dyn Fn() -> Duration| {
+        group.bench_function(name, |b| {
+            b.iter_custom(|n| {
+                assert!(*tweets >= BYTES);
+                quiet(n, &to, once)
+            });
+        });
+    };
+    bench("cp + sync", &|| copy(&file, &to));
+    for (name, checkpoint) in [("lake", "Checkpoint(every: \"1s\")"), ("lake, checkpoint: Off", "Off")] {
+        let text = capture_topology(&file, &to, checkpoint);
+        bench(name, &|| run(&text, &registry, &state));
+    }
+    if has_python() {
+        bench("Python splices lines", &|| splice(&file, &to));
+    } else {
+        println!("capture/Python splices lines: skipped, there is no python3");
+    }
+}
+
+criterion_group!(benches, constant_to_null, three_stages, word_count, capture);
+criterion_main!(benches);

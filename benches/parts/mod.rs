@@ -1,0 +1,53 @@
+//! What the benches of whole topologies share.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use waterspout::bolt::{Bolt, BoltConfig, Output, Problem};
+use waterspout::clock::SystemClock;
+use waterspout::engine::{Exit, RunOptions, start};
+use waterspout::error::Result;
+use waterspout::registry::{Component, Registry};
+use waterspout::topology::{LoadOptions, parse};
+use waterspout::tuple::{Fields, Streams, Tuple};
+
+/// Emits what it takes.
+#[derive(Deserialize, Serialize, JsonSchema)]
+pub struct Identity {}
+
+impl Component for Identity {
+    const NAME: &'static str = "Identity";
+    const GUARANTEE: &'static str = "keeps nothing";
+}
+
+impl BoltConfig for Identity {
+    fn streams(&self, inputs: &[Fields]) -> Result<Streams, Vec<Problem>> {
+        Ok(Streams::default_with(inputs[0].clone()))
+    }
+
+    fn build(&self, _inputs: &[Fields]) -> Result<Box<dyn Bolt>> {
+        Ok(Box::new(Self {}))
+    }
+}
+
+impl Bolt for Identity {
+    fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()> {
+        out.emit(tuple.values.iter().cloned());
+        Ok(())
+    }
+}
+
+/// Runs a topology to its end, and says how long that took: with its start and its last checkpoint.
+pub fn run(text: &str, registry: &Registry, state: &Path) -> Duration {
+    let topology = parse("bench.ron", text, registry, &LoadOptions::default())
+        .unwrap_or_else(|problems| panic!("a good topology: {problems}"));
+    let options =
+        RunOptions { clock: SystemClock::shared(), state: state.into(), drain_deadline: Duration::from_secs(30) };
+    let started = Instant::now();
+    let exit = start(topology, options).expect("a good topology").wait(Duration::from_secs(120));
+    let took = started.elapsed();
+    assert_eq!(exit, Some(Exit::Finished));
+    took
+}
