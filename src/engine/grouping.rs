@@ -162,3 +162,85 @@ impl Router {
         task
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,40}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(2, 8, 4, |inner| {
+            proptest::collection::vec(inner, 0..4).prop_map(|values| Value::List(values.into()))
+        })
+    }
+
+    fn chosen(router: &mut Router, tuple: &[Value]) -> Target {
+        router.choose(tuple, None, |_| true, |_| false)
+    }
+
+    proptest! {
+        #[test]
+        fn the_same_key_has_the_same_task_from_every_emitter_under_any_parallelism(
+            key in proptest::collection::vec(value(), 1..4),
+            rest in value(),
+            tasks in 1..=1024_usize,
+            emitters in (0..1024_usize, 0..1024_usize),
+        ) {
+            let fields: Vec<_> = (0..key.len()).collect();
+            let tuple: Vec<_> = key.iter().cloned().chain([rest]).collect();
+            let target = |emitter, tuple: &[Value]| chosen(&mut Router::new(Grouping::Fields(fields.clone()), tasks, emitter), tuple);
+            prop_assert_eq!(target(emitters.0, &tuple), target(emitters.1, &key));
+            let task = task_of_group(key_group(&key), tasks);
+            prop_assert!(task < tasks);
+            prop_assert_eq!(target(0, &key), Target::One(task));
+        }
+
+        #[test]
+        fn key_groups_are_shared_out_evenly_and_in_order(tasks in 1..=1024_usize) {
+            let owners: Vec<_> = (0..KEY_GROUPS).map(|group| task_of_group(group, tasks)).collect();
+            prop_assert!(owners.is_sorted());
+            let share = |task| owners.iter().filter(|owner| **owner == task).count();
+            let shares: Vec<_> = (0..tasks).map(share).collect();
+            prop_assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
+        }
+
+        #[test]
+        fn a_partial_key_has_at_most_two_tasks(key in value(), tasks in 2..64_usize) {
+            let mut router = Router::new(Grouping::PartialKey(vec![0]), tasks, 0);
+            let targets: std::collections::BTreeSet<_> = (0..100)
+                .map(|_| match chosen(&mut router, std::slice::from_ref(&key)) {
+                    Target::One(task) => task,
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            prop_assert!(targets.len() <= 2 && targets.iter().all(|task| *task < tasks));
+        }
+    }
+
+    #[test]
+    fn the_hash_of_a_key_never_changes() {
+        // State that is saved today must find its task tomorrow.
+        let keys: [&[Value]; 4] =
+            [&[Value::from("storm")], &[Value::Int(-1)], &[Value::from("a"), Value::from("b")], &[Value::Null]];
+        let hashes: Vec<_> = keys.iter().map(|key| format!("{:016x}", stable_hash(*key))).collect();
+        expect_test::expect!["8a5e0a9570a5cbef 1a93142d97356126 34746b959137b167 34499569f0391857"].assert_eq(&hashes.join(" "));
+    }
+
+    #[test]
+    fn values_that_are_equal_have_equal_hashes() {
+        assert_eq!(stable_hash(&[Value::Float(0.0)]), stable_hash(&[Value::Float(-0.0)]));
+        assert_eq!(stable_hash(&[Value::Float(f64::NAN)]), stable_hash(&[Value::Float(-f64::NAN)]));
+        assert_ne!(
+            stable_hash(&[Value::from("ab"), Value::from("c")]),
+            stable_hash(&[Value::from("a"), Value::from("bc")])
+        );
+    }
+}
