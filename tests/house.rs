@@ -1,0 +1,141 @@
+//! The invariants of the house, held against the sources: ARCHITECTURE.md tells what they are for.
+
+use std::fs;
+use std::path::Path;
+
+/// Every line of `src` that is code, not a comment and not for tests only, in a file for which `room`
+/// is true, and that names one of `words`, must be one of `exceptions`: a part of the line, its file,
+/// and the reason.
+#[track_caller]
+fn nothing_names(words: &[&str], room: impl Fn(&str) -> bool, exceptions: &[(&str, &str, &str)]) {
+    let mut found = Vec::new();
+    let mut used = vec![false; exceptions.len()];
+    let mut rooms = 0;
+    for (path, text) in sources().into_iter().filter(|(path, _)| !is_test(path) && room(path)) {
+        rooms += 1;
+        for (number, line) in code(&text) {
+            let Some(word) = words.iter().find(|word| names(line, word)) else { continue };
+            match exceptions.iter().position(|(part, file, _)| path == *file && line.contains(part)) {
+                Some(exception) => used[exception] = true,
+                None => found.push(format!("src/{path}:{number}: {word}: {}", line.trim())),
+            }
+        }
+    }
+    assert!(rooms > 0, "no file is looked at: has the room moved?");
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+    let stale: Vec<_> = exceptions.iter().zip(used).filter(|(_, used)| !used).collect();
+    assert!(stale.is_empty(), "exceptions that nothing needs: {stale:?}");
+}
+
+/// All of `src`: the path below it, and the text.
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root.clone()];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                sources.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    sources.sort();
+    sources
+}
+
+fn is_test(path: &str) -> bool {
+    path.contains("/tests/") || path.ends_with("/tests.rs") || path.ends_with("_tests.rs")
+}
+
+/// The lines that are code, with their numbers. An item under `#[cfg(test)]` ends, as rustfmt has it,
+/// with its first line, or with a brace as far in as it began.
+fn code(text: &str) -> Vec<(usize, &str)> {
+    let mut lines = text.lines().enumerate();
+    let mut code = Vec::new();
+    while let Some((index, line)) = lines.next() {
+        if line.trim() == "#[cfg(test)]" {
+            let end = line.replace("#[cfg(test)]", "}");
+            if lines.next().is_some_and(|(_, first)| !first.ends_with(';')) {
+                lines.by_ref().find(|(_, line)| *line == end);
+            }
+        } else if !line.trim_start().starts_with("//") {
+            code.push((index + 1, line));
+        }
+    }
+    code
+}
+
+/// Whether `line` has `word` where no longer name begins: `Instant` isn't in `MyInstant`.
+fn names(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let inside = |c: char| c.is_alphanumeric() || c == '_';
+        let begins = !word.starts_with(inside) || !line[..at].ends_with(inside);
+        begins && (!word.ends_with(inside) || !line[at + word.len()..].starts_with(inside))
+    })
+}
+
+fn is_component(path: &str) -> bool {
+    ["spout/", "bolt/", "sink/"].iter().any(|room| path.starts_with(room))
+}
+
+fn is_pure(path: &str) -> bool {
+    let reads = ["topology/include.rs", "topology/env.rs"];
+    path == "coordinator/machine.rs" || path.starts_with("topology/") && !reads.contains(&path)
+}
+
+#[test]
+fn what_decides_does_no_io() {
+    let io = ["std::fs", "fs::", "std::io", "io::Read", "io::Write", "std::net", "std::process", "File::", "tokio"];
+    nothing_names(&io, is_pure, &[]);
+}
+
+#[test]
+fn what_decides_reads_no_clock() {
+    nothing_names(&["Instant", "SystemTime", "now_utc"], is_pure, &[]);
+}
+
+#[test]
+fn a_component_names_no_actor_and_no_channel_of_the_engine() {
+    nothing_names(&["actix", "crossbeam_channel"], is_component, &[]);
+}
+
+#[test]
+fn only_the_engine_and_the_coordinators_actor_name_actix() {
+    nothing_names(&["actix"], |path| !path.starts_with("engine/") && path != "coordinator/actor.rs", &[]);
+}
+
+#[test]
+fn only_the_clock_asks_for_the_time() {
+    nothing_names(&["Instant::now", "SystemTime::now", "now_utc", "now_local"], |path| path != "clock.rs", &[]);
+}
+
+#[test]
+fn nothing_is_unwrapped_outside_tests() {
+    nothing_names(&[".unwrap()"], |_| true, &[]);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    nothing_names(&["todo!", "unimplemented!", "dbg!"], |_| true, &[]);
+}
+
+#[test]
+fn every_file_can_be_read_in_one_go() {
+    let long: Vec<_> = sources()
+        .into_iter()
+        .map(|(path, text)| (path, text.lines().count()))
+        .filter(|(_, lines)| *lines >= 600)
+        .collect();
+    assert!(long.is_empty(), "600 lines or more: {long:?}");
+}
+
+#[test]
+fn code_for_tests_is_told_from_the_rest() {
+    let text = "a\n#[cfg(test)]\nmod tests;\nb\n    #[cfg(test)]\n    fn c() {\n        d;\n    }\n// e\nf\n\
+                #[cfg(test)]\nmod tests {\n    g;\n}\nh";
+    assert_eq!(code(text), [(1, "a"), (4, "b"), (10, "f"), (15, "h")]);
+}
