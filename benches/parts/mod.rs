@@ -13,6 +13,10 @@ use waterspout::registry::{Component, Registry};
 use waterspout::topology::{LoadOptions, parse};
 use waterspout::tuple::{Fields, Streams, Tuple};
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Emits what it takes.
 #[derive(Deserialize, Serialize, JsonSchema)]
 pub struct Identity {}

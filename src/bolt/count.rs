@@ -115,8 +115,14 @@ impl Counter {
 impl Bolt for Counter {
     fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()> {
         let count = self.count(tuple);
-        let key = self.positions[tuple.input].iter().map(|position| tuple.value(*position).clone());
-        out.emit(key.chain([Value::Int(count)]));
+        match *self.positions[tuple.input] {
+            // The common key is one value: an array goes out without a loop.
+            [position] => out.emit([tuple.value(position).clone(), Value::Int(count)]),
+            ref key => {
+                let key = key.iter().map(|position| tuple.value(*position).clone());
+                out.emit(key.chain([Value::Int(count)]));
+            }
+        }
         Ok(())
     }
 

@@ -231,7 +231,8 @@ mod tests {
         let keys: [&[Value]; 4] =
             [&[Value::from("storm")], &[Value::Int(-1)], &[Value::from("a"), Value::from("b")], &[Value::Null]];
         let hashes: Vec<_> = keys.iter().map(|key| format!("{:016x}", stable_hash(*key))).collect();
-        expect_test::expect!["8a5e0a9570a5cbef 1a93142d97356126 34746b959137b167 34499569f0391857"].assert_eq(&hashes.join(" "));
+        expect_test::expect!["8a5e0a9570a5cbef 1a93142d97356126 34746b959137b167 34499569f0391857"]
+            .assert_eq(&hashes.join(" "));
     }
 
     #[test]
