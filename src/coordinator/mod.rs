@@ -2,6 +2,8 @@
 
 mod actor;
 mod machine;
+#[cfg(test)]
+mod tests;
 
 pub use actor::{Begin, ControlStatus, CoordinatorActor, Stop, TaskLine};
 pub use machine::{Action, Event, Machine, Policy, TaskRole};

@@ -1,0 +1,473 @@
+//! What must hold of the machine, without actors, clocks or disks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+use super::machine::{Action, Event, Machine, Policy, TaskRole};
+use crate::engine::{Exit, FromTask, Mark, Report};
+use crate::metrics::Phase;
+use crate::sink::{Prepared, Promise};
+use crate::topology::Checkpoint;
+
+const START: OffsetDateTime = datetime!(2015-12-18 00:10:00 UTC);
+const EVERY: u64 = 10;
+const AGE: u64 = 60;
+const HOUR: u64 = 3600;
+const DEADLINE: u64 = 30;
+
+/// The tasks of most tests.
+const SPOUT: usize = 0;
+const BOLT: usize = 1;
+const LAKE: usize = 2;
+const SLOW: usize = 3;
+
+/// A machine and its clocks.
+struct Rig {
+    machine: Machine,
+    wall: OffsetDateTime,
+    now: Duration,
+    emitted: u64,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::with(Checkpoint::Every(Duration::from_secs(EVERY)))
+    }
+
+    fn with(checkpoint: Checkpoint) -> Self {
+        let roles = [TaskRole::Spout, TaskRole::Bolt, TaskRole::Sink, TaskRole::Sink];
+        let names = ["lines[0]", "words[0]", "lake[0]", "slow[0]"].map(String::from);
+        let policy = Policy {
+            checkpoint,
+            micro_batch_age: Duration::from_secs(AGE),
+            partition_every: Duration::from_secs(HOUR),
+            drain_deadline: Duration::from_secs(DEADLINE),
+        };
+        let tasks = names.into_iter().zip(roles).collect();
+        Self {
+            machine: Machine::new(policy, tasks, START, Duration::ZERO),
+            wall: START,
+            now: Duration::ZERO,
+            emitted: 0,
+        }
+    }
+
+    fn happens(&mut self, event: Event) -> Vec<Action> {
+        self.machine.handle(event, self.wall, self.now)
+    }
+
+    fn tick_after(&mut self, seconds: u64) -> Vec<Action> {
+        self.wall += Duration::from_secs(seconds);
+        self.now += Duration::from_secs(seconds);
+        let emitted = self.emitted;
+        self.happens(Event::Tick { emitted })
+    }
+
+    fn reports(&mut self, task: usize, report: Report) -> Vec<Action> {
+        self.happens(Event::Task(FromTask { task, report }))
+    }
+
+    /// Posts are emitted, and the next barrier is due.
+    fn next_barrier(&mut self) -> Arc<Mark> {
+        self.emitted += 1;
+        let actions = self.tick_after(EVERY);
+        injected(&actions)
+    }
+
+    fn prepares(&mut self, task: usize, epoch: u64, promises: &[Promise], open: Option<OffsetDateTime>) -> Vec<Action> {
+        let prepared = Prepared { promises: promises.to_vec(), open_since: open };
+        self.reports(task, Report::Prepared { epoch, prepared })
+    }
+
+    /// All tasks pass a barrier; gives what the last report leads to.
+    fn all_report(&mut self, epoch: u64, lake: &[Promise], slow: &[Promise]) -> Vec<Action> {
+        assert_eq!(self.reports(SPOUT, Report::Cursors { epoch, cursors: vec![] }), []);
+        assert_eq!(self.reports(BOLT, Report::State { epoch, changes: vec![] }), []);
+        assert_eq!(self.prepares(LAKE, epoch, lake, None), []);
+        self.prepares(SLOW, epoch, slow, None)
+    }
+
+    /// An epoch is reported and saved; gives what follows from that.
+    fn completes(&mut self, epoch: u64, lake: &[Promise], slow: &[Promise]) -> Vec<Action> {
+        let actions = self.all_report(epoch, lake, slow);
+        assert!(matches!(&actions[..], [Action::Save(changes)] if changes.epoch == epoch), "{actions:?}");
+        self.happens(Event::Saved { epoch })
+    }
+}
+
+fn injected(actions: &[Action]) -> Arc<Mark> {
+    match actions {
+        [Action::Inject(mark)] => Arc::clone(mark),
+        other => panic!("not one barrier: {other:?}"),
+    }
+}
+
+fn promise(segment: &str, closed: bool) -> Promise {
+    Promise { segment: segment.into(), length: 2, posts: 1, checksum: 7, closed }
+}
+
+fn closed(segment: &str) -> Promise {
+    promise(segment, true)
+}
+
+fn commit(task: usize, promises: &[Promise]) -> Action {
+    Action::Commit { task, promises: promises.to_vec() }
+}
+
+#[test]
+fn an_epoch_goes_from_a_barrier_over_all_reports_and_a_save_to_the_commit_of_what_is_closed() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.next_barrier().barrier.epoch, 1);
+    let promises = [closed("a/0"), promise("a/1", false)];
+    let actions = rig.all_report(1, &promises, &[]);
+    let [Action::Save(changes)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(changes.epoch, 1);
+    assert_eq!(changes.promises["lake[0]"], promises, "open segments are promised too");
+    assert_eq!(rig.machine.complete(), None, "nothing is complete before it is saved");
+    assert_eq!(rig.happens(Event::Saved { epoch: 1 }), [commit(LAKE, &[closed("a/0")])]);
+    assert_eq!(rig.machine.complete(), Some((1, Duration::from_secs(EVERY))));
+}
+
+#[test]
+fn no_epoch_begins_before_the_one_in_progress_is_complete() {
+    let mut rig = Rig::new();
+    rig.next_barrier();
+    rig.emitted += 1;
+    assert_eq!(rig.tick_after(5 * EVERY), []);
+    rig.all_report(1, &[], &[]);
+    assert_eq!(rig.tick_after(2 * HOUR), [], "not while it is being saved either");
+    assert_eq!(injected(&rig.happens(Event::Saved { epoch: 1 })).barrier.epoch, 2);
+}
+
+#[test]
+fn nothing_is_due_while_nothing_moved_except_a_rollover() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.tick_after(EVERY), []);
+    assert_eq!(rig.tick_after(49 * 60), []);
+    let mark = injected(&rig.tick_after(60));
+    assert_eq!(mark.barrier.boundary, datetime!(2015-12-18 01:00 UTC));
+    rig.completes(1, &[], &[]);
+    assert_eq!(rig.tick_after(HOUR / 2), []);
+}
+
+#[test]
+fn the_age_of_an_open_segment_makes_a_barrier_due_while_nothing_moves() {
+    let mut rig = Rig::new();
+    rig.next_barrier();
+    let since = rig.wall;
+    rig.reports(SPOUT, Report::Cursors { epoch: 1, cursors: vec![] });
+    rig.reports(BOLT, Report::State { epoch: 1, changes: vec![] });
+    rig.prepares(SLOW, 1, &[], None);
+    rig.prepares(LAKE, 1, &[promise("a/0", false)], Some(since));
+    assert_eq!(rig.happens(Event::Saved { epoch: 1 }), []);
+    assert_eq!(rig.tick_after(AGE - 1), []);
+    assert_eq!(rig.machine.next_tick(rig.wall, rig.now), rig.now + Duration::from_secs(1));
+    assert_eq!(injected(&rig.tick_after(1)).barrier.now, since + Duration::from_secs(AGE));
+    assert_eq!(rig.completes(2, &[closed("a/0")], &[]), [commit(LAKE, &[closed("a/0")])]);
+}
+
+#[test]
+fn a_wall_clock_that_steps_back_never_makes_an_older_boundary() {
+    let mut rig = Rig::new();
+    let boundary = injected(&rig.tick_after(HOUR)).barrier.boundary;
+    assert_eq!(boundary, datetime!(2015-12-18 01:00 UTC));
+    rig.completes(1, &[], &[]);
+    rig.wall -= Duration::from_secs(2 * HOUR);
+    assert_eq!(rig.tick_after(EVERY), [], "a clock that steps back is no rollover");
+    assert_eq!(rig.next_barrier().barrier.boundary, boundary);
+    assert_eq!(rig.machine.partition().0, boundary);
+}
+
+#[test]
+fn a_slow_commit_delays_no_later_epoch_and_its_promises_are_carried_until_it_is_done() {
+    let mut rig = Rig::new();
+    rig.next_barrier();
+    let first = rig.completes(1, &[closed("a/0")], &[closed("s/0")]);
+    assert_eq!(first, [commit(LAKE, &[closed("a/0")]), commit(SLOW, &[closed("s/0")])]);
+    assert_eq!(rig.reports(LAKE, Report::Committed), []);
+    rig.next_barrier();
+    let both = [closed("s/0"), closed("s/1")];
+    let actions = rig.all_report(2, &[closed("a/1")], &both);
+    let [Action::Save(changes)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(changes.promises["slow[0]"], both);
+    assert_eq!(changes.promises["lake[0]"], [closed("a/1")]);
+    assert_eq!(rig.happens(Event::Saved { epoch: 2 }), [commit(LAKE, &[closed("a/1")])]);
+    assert_eq!(rig.reports(LAKE, Report::Committed), []);
+    // What the sink no longer repeats is still carried: it isn't committed yet.
+    rig.next_barrier();
+    let actions = rig.all_report(3, &[], &[]);
+    let [Action::Save(changes)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(changes.promises["slow[0]"], both);
+    assert_eq!(changes.promises["lake[0]"], [], "what is committed is not carried");
+    assert_eq!(rig.happens(Event::Saved { epoch: 3 }), [], "one commit at a time for each sink");
+    rig.reports(SLOW, Report::Committed);
+    rig.next_barrier();
+    assert_eq!(rig.completes(4, &[], &[]), [commit(SLOW, &[closed("s/1")])]);
+}
+
+#[test]
+fn when_all_sources_have_ended_the_last_barrier_finishes_and_commits_are_awaited() {
+    let mut rig = Rig::new();
+    let mark = injected(&rig.reports(SPOUT, Report::SourceEnded));
+    assert!(mark.barrier.last && mark.finish);
+    assert_eq!(rig.machine.phase(), Phase::Draining);
+    let commits = [commit(LAKE, &[closed("a/0")]), commit(SLOW, &[])];
+    assert_eq!(rig.completes(1, &[closed("a/0")], &[]), commits, "each sink gets a last commit");
+    assert_eq!(rig.machine.phase(), Phase::Committing);
+    assert_eq!(rig.reports(SLOW, Report::Committed), []);
+    assert_eq!(rig.reports(LAKE, Report::Committed), [Action::End(Exit::Finished)]);
+    assert_eq!(rig.tick_after(HOUR), [], "nothing follows the end");
+}
+
+#[test]
+fn a_stop_stops_the_sources_and_its_last_barrier_does_not_finish() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.happens(Event::Stop), [Action::StopSources]);
+    assert_eq!(rig.happens(Event::Stop), [], "a second stop changes nothing");
+    let mark = injected(&rig.reports(SPOUT, Report::SourceStopped));
+    assert!(mark.barrier.last && !mark.finish);
+    rig.completes(1, &[], &[]);
+    rig.reports(LAKE, Report::Committed);
+    assert_eq!(rig.reports(SLOW, Report::Committed), [Action::End(Exit::Finished)]);
+}
+
+/// How the run ends when the drain deadline goes by.
+fn late(rig: &mut Rig) -> String {
+    assert_eq!(rig.tick_after(DEADLINE - 1), []);
+    match &rig.tick_after(1)[..] {
+        [Action::End(Exit::NotClean(waiting))] => waiting.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_drain_that_takes_too_long_names_who_is_missing() {
+    let mut rig = Rig::new();
+    rig.happens(Event::Stop);
+    assert_eq!(late(&mut rig), "lines[0] did not stop within the drain deadline");
+
+    let mut rig = Rig::new();
+    rig.happens(Event::Stop);
+    rig.reports(SPOUT, Report::SourceStopped);
+    rig.reports(SPOUT, Report::Cursors { epoch: 1, cursors: vec![] });
+    rig.prepares(LAKE, 1, &[], None);
+    let expected = "words[0], slow[0] did not pass the barrier of epoch 1 within the drain deadline";
+    assert_eq!(late(&mut rig), expected);
+}
+
+#[test]
+fn commits_that_are_not_done_in_time_are_named() {
+    let mut rig = Rig::new();
+    rig.reports(SPOUT, Report::SourceEnded);
+    rig.completes(1, &[closed("a/0")], &[closed("s/0")]);
+    rig.reports(LAKE, Report::Committed);
+    assert_eq!(late(&mut rig), "commits of slow[0] were not done within the drain deadline");
+}
+
+#[test]
+fn a_failure_and_a_panic_end_the_topology_and_name_the_task() {
+    let failed = |cause: &str| [Action::End(Exit::Failed(cause.into()))];
+    assert_eq!(Rig::new().reports(LAKE, Report::Failed("disk full".into())), failed("lake[0] failed: disk full"));
+    assert_eq!(Rig::new().reports(BOLT, Report::Panicked("oh".into())), failed("words[0] panicked: oh"));
+    assert_eq!(Rig::new().happens(Event::Broken("no store".into())), failed("no store"));
+}
+
+#[test]
+fn without_checkpoints_nothing_is_saved_and_what_is_closed_is_committed_all_the_same() {
+    let mut rig = Rig::with(Checkpoint::Off);
+    assert!(!rig.next_barrier().barrier.durable);
+    assert_eq!(rig.all_report(1, &[closed("a/0")], &[]), [commit(LAKE, &[closed("a/0")])]);
+    rig.reports(LAKE, Report::Committed);
+    assert!(injected(&rig.reports(SPOUT, Report::SourceEnded)).barrier.last);
+    assert_eq!(rig.all_report(2, &[], &[]), [commit(LAKE, &[]), commit(SLOW, &[])]);
+}
+
+/// A sink as the simulation sees it: what it holds, and what became visible.
+#[derive(Default)]
+struct SimSink {
+    open: Option<OffsetDateTime>,
+    segments: u64,
+    uncommitted: Vec<Promise>,
+    closed: Vec<String>,
+    visible: Vec<String>,
+    committing: Option<Vec<Promise>>,
+}
+
+impl SimSink {
+    fn number(&self) -> Promise {
+        closed(&format!("{:07}", self.segments))
+    }
+
+    fn prepare(&mut self, mark: &Mark, close: bool) -> Prepared {
+        let old = self.open.is_some_and(|since| since + Duration::from_secs(AGE) <= mark.barrier.now);
+        if self.open.is_some() && (close || old || mark.barrier.last) {
+            let promise = self.number();
+            self.closed.push(promise.segment.clone());
+            self.uncommitted.push(promise);
+            self.segments += 1;
+            self.open = None;
+        }
+        let growing = self.open.map(|_| Promise { closed: false, ..self.number() });
+        Prepared { promises: self.uncommitted.iter().cloned().chain(growing).collect(), open_since: self.open }
+    }
+
+    fn commit(&mut self, promises: Vec<Promise>) {
+        for promise in promises {
+            assert!(promise.closed, "only closed segments are committed");
+            self.uncommitted.retain(|held| held.segment != promise.segment);
+            if !self.visible.contains(&promise.segment) {
+                self.visible.push(promise.segment);
+            }
+        }
+    }
+}
+
+/// Numbers from a seed (SplitMix64).
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+    }
+}
+
+/// Tasks, a store and a disk that answer in any order.
+struct Sim {
+    rig: Rig,
+    roles: Vec<TaskRole>,
+    sinks: Vec<SimSink>,
+    alive: Vec<bool>,
+    /// Reports on the barrier in progress that weren't sent yet.
+    due: Vec<FromTask>,
+    saving: Option<u64>,
+    last: bool,
+    exit: Option<Exit>,
+    random: Seeded,
+}
+
+impl Sim {
+    fn new(roles: Vec<TaskRole>, checkpoint: Checkpoint, seed: u64) -> Self {
+        let mut rig = Rig::with(checkpoint);
+        let policy = Policy {
+            checkpoint,
+            micro_batch_age: Duration::from_secs(AGE),
+            partition_every: Duration::from_secs(10 * AGE),
+            drain_deadline: Duration::from_secs(u64::from(u32::MAX)),
+        };
+        let tasks = roles.iter().enumerate().map(|(task, role)| (format!("c{task}[0]"), *role)).collect();
+        rig.machine = Machine::new(policy, tasks, START, Duration::ZERO);
+        let sinks = roles.iter().map(|_| SimSink::default()).collect();
+        let alive = roles.iter().map(|role| *role == TaskRole::Spout).collect();
+        let random = Seeded(seed);
+        Self { rig, roles, sinks, alive, due: vec![], saving: None, last: false, exit: None, random }
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            assert_eq!(self.exit, None, "nothing follows the end");
+            match action {
+                Action::Inject(mark) => self.inject(&mark),
+                Action::Save(changes) => {
+                    for (task, sink) in self.sinks.iter().enumerate() {
+                        let saved = changes.promises.get(&format!("c{task}[0]"));
+                        let carried = |held: &Promise| saved.is_some_and(|saved| saved.contains(held));
+                        assert!(sink.uncommitted.iter().all(carried), "a promise is carried until it is committed");
+                    }
+                    assert_eq!(self.saving.replace(changes.epoch), None);
+                }
+                Action::Commit { task, promises } => {
+                    assert_eq!(self.sinks[task].committing.replace(promises), None, "one commit at a time");
+                }
+                Action::StopSources => {}
+                Action::End(exit) => self.exit = Some(exit),
+            }
+        }
+    }
+
+    fn inject(&mut self, mark: &Mark) {
+        assert!(self.due.is_empty() && self.saving.is_none() && !self.last, "one epoch at a time");
+        self.last = mark.barrier.last;
+        let epoch = mark.barrier.epoch;
+        for task in 0..self.roles.len() {
+            let report = match self.roles[task] {
+                TaskRole::Spout => Report::Cursors { epoch, cursors: vec![] },
+                TaskRole::Bolt => Report::State { epoch, changes: vec![] },
+                TaskRole::Sink => {
+                    let close = self.random.below(2) == 0;
+                    Report::Prepared { epoch, prepared: self.sinks[task].prepare(mark, close) }
+                }
+            };
+            self.due.push(FromTask { task, report });
+        }
+    }
+
+    fn step(&mut self) {
+        let task = self.random.below(self.roles.len());
+        let actions = match self.random.below(16) {
+            0..6 if !self.due.is_empty() => {
+                let next = self.random.below(self.due.len());
+                let report = self.due.swap_remove(next);
+                self.rig.happens(Event::Task(report))
+            }
+            6..8 => match self.saving.take() {
+                Some(epoch) => self.rig.happens(Event::Saved { epoch }),
+                None => return,
+            },
+            8..10 => match self.sinks[task].committing.take() {
+                Some(promises) => {
+                    self.sinks[task].commit(promises);
+                    self.rig.reports(task, Report::Committed)
+                }
+                None => return,
+            },
+            10..12 if self.roles[task] == TaskRole::Sink && !self.last => {
+                self.sinks[task].open.get_or_insert(self.rig.wall);
+                return;
+            }
+            12 if self.alive[task] && self.random.below(8) == 0 => {
+                self.alive[task] = false;
+                self.rig.reports(task, Report::SourceEnded)
+            }
+            13 if self.random.below(64) == 0 => self.rig.happens(Event::Stop),
+            _ => {
+                self.rig.emitted += self.random.below(2) as u64;
+                let seconds = self.random.below(20) as u64;
+                self.rig.tick_after(seconds)
+            }
+        };
+        self.act(actions);
+    }
+}
+
+proptest! {
+    #[test]
+    fn in_any_order_of_events_a_topology_finishes_and_commits_all_that_was_closed_in_order(
+        (spouts, bolts, sinks) in (1..4_usize, 0..4_usize, 1..4_usize),
+        durable in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let mut roles = vec![TaskRole::Spout; spouts];
+        roles.resize(spouts + bolts, TaskRole::Bolt);
+        roles.resize(spouts + bolts + sinks, TaskRole::Sink);
+        let checkpoint = if durable { Checkpoint::Every(Duration::from_secs(EVERY)) } else { Checkpoint::Off };
+        let mut sim = Sim::new(roles, checkpoint, seed);
+        for _ in 0..200_000 {
+            if sim.exit.is_some() {
+                break;
+            }
+            sim.step();
+        }
+        prop_assert_eq!(sim.exit, Some(Exit::Finished));
+        for sink in &sim.sinks {
+            prop_assert_eq!(&sink.visible, &sink.closed);
+            prop_assert!(sink.committing.is_none());
+        }
+    }
+}
