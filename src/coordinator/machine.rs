@@ -332,7 +332,9 @@ impl Machine {
 
     fn committed(&mut self, task: usize) {
         let delivery = self.deliveries.get_mut(&task).expect("only sinks commit");
-        delivery.promises.drain(..delivery.committing);
+        let done: Vec<_> = delivery.promises.drain(..delivery.committing).collect();
+        // A prepare that ran beside the commit may have promised the same again: nobody needs that now.
+        delivery.prepared.retain(|promise| !done.iter().any(|done| done.segment == promise.segment));
         delivery.underway = false;
         // The store still holds the promises until the next checkpoint; repeating them does no harm.
     }
