@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod error;
+pub mod fault;
 pub mod units;
 
 pub mod post;

@@ -9,5 +9,6 @@ use waterspout::registry::Registry;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    waterspout::fault::heed_environment();
     waterspout::cli::main(Registry::standard())
 }

@@ -1,59 +1,123 @@
 //! The state store: what a topology needs to go on after it stopped, one ACID transaction for each epoch.
 
-use std::collections::BTreeMap;
+mod memory;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use crate::bolt::StateChange;
 use crate::error::Result;
 use crate::sink::Promise;
 use crate::spout::Cursor;
 
+pub use memory::MemoryStore;
+
 /// What one epoch changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
     /// The epoch.
     pub epoch: u64,
+    /// The boundary of the lake's open partition.
+    pub boundary: OffsetDateTime,
     /// Cursors that moved, by component and split.
     pub cursors: BTreeMap<(String, String), Cursor>,
     /// Keyed state that changed, by component.
-    pub state: Vec<(String, StateChange)>,
-    /// All promises of each sink task that aren't known to be delivered: they replace the ones before.
+    pub state: Vec<(String, Vec<StateChange>)>,
+    /// All promises of each sink that aren't known to be delivered: they replace the ones before, of all sinks.
     pub promises: BTreeMap<String, Vec<Promise>>,
 }
 
-/// Keeps the newest complete checkpoint.
-pub trait StateStore: Send {
+impl Changes {
+    /// Of an epoch in which nothing changed.
+    pub fn none(epoch: u64, boundary: OffsetDateTime) -> Self {
+        Self { epoch, boundary, cursors: BTreeMap::new(), state: Vec::new(), promises: BTreeMap::new() }
+    }
+}
+
+/// A component as far as its state depends on what it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The name of its type, such as `Count`.
+    pub type_name: String,
+    /// How its state is laid out: state of one shape means nothing under another. Empty for a
+    /// component without state of its own.
+    pub shape: String,
+}
+
+/// The newest complete checkpoint but for the keyed state, which can be large.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// The newest complete epoch; 0 before the first.
+    pub epoch: u64,
+    /// The boundary of the partition that was open in it.
+    pub boundary: Option<OffsetDateTime>,
+    /// Where each split can be resumed, by component and split.
+    pub cursors: BTreeMap<(String, String), Cursor>,
+    /// What each sink has promised and not delivered, in order.
+    pub promises: BTreeMap<String, Vec<Promise>>,
+    /// The components of the last run, by their ids.
+    pub components: BTreeMap<String, Kept>,
+    /// Where tasks of each sink left what they hadn't promised or delivered; see [`Started::places`].
+    pub places: BTreeMap<String, BTreeSet<String>>,
+    /// When all sources had ended and everything was delivered, if they have.
+    pub finished: Option<OffsetDateTime>,
+}
+
+/// What is saved when tasks are about to start, before they write anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Started {
+    /// The components of this run: they replace the ones before.
+    pub components: BTreeMap<String, Kept>,
+    /// All places that may hold something of this topology that isn't delivered, by sink: they
+    /// replace the ones before.
+    pub places: BTreeMap<String, BTreeSet<String>>,
+    /// Components whose cursors, keyed state and promises are dropped.
+    pub dropped: BTreeSet<String>,
+}
+
+/// Keeps the newest complete checkpoint. Writes come from one thread at a time; reads may come from several.
+pub trait StateStore: Send + Sync {
+    /// The newest complete checkpoint, without the keyed state.
+    ///
+    /// # Errors
+    /// If it can't be read, or is damaged.
+    fn saved(&self) -> Result<Saved>;
+
+    /// Gives `take` each key and value of a component's state whose key group lies in the range.
+    ///
+    /// # Errors
+    /// If it can't be read, is damaged, or `take` fails, which ends it.
+    fn restore(
+        &self,
+        component: &str,
+        groups: Range<u16>,
+        take: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Whether there is any keyed state of a component.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    fn has_state(&self, component: &str) -> Result<bool>;
+
+    /// Tasks are about to start. What the store said to be finished no longer is.
+    ///
+    /// # Errors
+    /// If it can't be made durable.
+    fn start(&self, started: Started) -> Result<()>;
+
     /// Makes an epoch complete, all of it or nothing.
     ///
     /// # Errors
     /// If it can't be made durable.
-    fn save(&mut self, changes: Changes) -> Result<()>;
-}
+    fn save(&self, changes: Changes) -> Result<()>;
 
-/// A store in memory: nothing survives the process.
-#[derive(Default)]
-pub struct MemoryStore {
-    /// The newest complete epoch; 0 before the first.
-    pub epoch: u64,
-    /// Where each split can be resumed, by component and split.
-    pub cursors: BTreeMap<(String, String), Cursor>,
-    /// The value of each key, by component and key.
-    pub state: BTreeMap<(String, Vec<u8>), Vec<u8>>,
-    /// What each sink task has promised and not delivered.
-    pub promises: BTreeMap<String, Vec<Promise>>,
-}
-
-impl StateStore for MemoryStore {
-    fn save(&mut self, changes: Changes) -> Result<()> {
-        assert!(changes.epoch > self.epoch, "epochs are saved in order");
-        self.epoch = changes.epoch;
-        self.cursors.extend(changes.cursors);
-        for (component, change) in changes.state {
-            match change.value {
-                Some(value) => self.state.insert((component, change.key), value),
-                None => self.state.remove(&(component, change.key)),
-            };
-        }
-        self.promises.extend(changes.promises);
-        Ok(())
-    }
+    /// All sources have ended, and everything is delivered.
+    ///
+    /// # Errors
+    /// If it can't be made durable.
+    fn finish(&self, at: OffsetDateTime) -> Result<()>;
 }

@@ -238,8 +238,10 @@ impl Machine {
             }
             Report::State { epoch, changes } => {
                 let name = self.component(task).to_owned();
-                let changes = changes.into_iter().map(|change| (name.clone(), change));
-                self.epoch_of(epoch).changes.state.extend(changes);
+                if !changes.is_empty() {
+                    self.epoch_of(epoch).changes.state.push((name, changes));
+                }
+                self.epoch_of(epoch);
                 self.reported(task, actions);
             }
             Report::Prepared { epoch, prepared } => {
@@ -267,8 +269,7 @@ impl Machine {
 
     /// The component that a task belongs to.
     fn component(&self, task: usize) -> &str {
-        let name = &self.names[task];
-        name.split_once('[').map_or(name, |(component, _)| component)
+        component_of(&self.names[task])
     }
 
     fn epoch_of(&mut self, reported: u64) -> &mut Epoch {
@@ -285,15 +286,16 @@ impl Machine {
             return;
         }
         epoch.saving = true;
-        epoch.changes.epoch = epoch.mark.barrier.epoch;
         for (task, delivery) in &self.deliveries {
             let known = delivery.promises.iter().map(|promise| &promise.segment).collect::<BTreeSet<_>>();
             let new = delivery.prepared.iter().filter(|promise| !known.contains(&promise.segment));
             let all = delivery.promises.iter().chain(new).cloned().collect();
-            epoch.changes.promises.insert(self.names[*task].clone(), all);
+            let component = component_of(&self.names[*task]).to_owned();
+            epoch.changes.promises.entry(component).or_default().extend::<Vec<_>>(all);
         }
         if durable {
-            actions.push(Action::Save(std::mem::take(&mut epoch.changes)));
+            let none = Changes::none(epoch.changes.epoch, epoch.changes.boundary);
+            actions.push(Action::Save(std::mem::replace(&mut epoch.changes, none)));
         }
     }
 
@@ -406,7 +408,12 @@ impl Machine {
         let barrier = Barrier { epoch: self.last_epoch, now: wall, boundary, last, durable: self.durable() };
         let mark = Arc::new(Mark { barrier, finish: last && !self.stopping });
         let missing = (0..self.roles.len()).collect();
-        self.epoch = Some(Epoch { mark: Arc::clone(&mark), missing, changes: Changes::default(), saving: false });
+        self.epoch = Some(Epoch {
+            mark: Arc::clone(&mark),
+            missing,
+            changes: Changes::none(self.last_epoch, boundary),
+            saving: false,
+        });
         actions.push(Action::Inject(mark));
     }
 
@@ -437,6 +444,10 @@ impl Machine {
         self.ended = true;
         actions.push(Action::End(exit));
     }
+}
+
+fn component_of(task: &str) -> &str {
+    task.split_once('[').map_or(task, |(component, _)| component)
 }
 
 /// The multiple of `period` since the Unix epoch that is not after `time`, in UTC.

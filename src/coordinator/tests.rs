@@ -107,7 +107,7 @@ fn injected(actions: &[Action]) -> Arc<Mark> {
 }
 
 fn promise(segment: &str, closed: bool) -> Promise {
-    Promise { segment: segment.into(), length: 2, posts: 1, checksum: 7, closed }
+    Promise { place: String::new(), segment: segment.into(), length: 2, posts: 1, checksum: 7, closed }
 }
 
 fn closed(segment: &str) -> Promise {

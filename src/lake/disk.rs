@@ -8,6 +8,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use crate::error::Error;
+use crate::fault::point;
 
 /// An error of the local file system: `can't write "…/0000001": cause`.
 pub fn failed(what: &str, path: &Path, cause: io::Error) -> Error {
@@ -19,7 +20,9 @@ pub fn failed(what: &str, path: &Path, cause: io::Error) -> Error {
 /// # Errors
 /// If it can't be opened or synced.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    point("disk.sync_folder")?;
+    File::open(path)?.sync_all()?;
+    point("disk.synced_folder")
 }
 
 /// How often a folder is made anew when another process, which is just ending, takes its empty
@@ -45,7 +48,7 @@ pub fn make_folders(path: &Path) -> io::Result<Vec<PathBuf>> {
 fn make_missing(path: &Path, changed: &mut Vec<PathBuf>) -> io::Result<()> {
     let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
     for folder in missing.into_iter().rev() {
-        match fs::create_dir(folder) {
+        match point("disk.make_folder").and_then(|()| fs::create_dir(folder)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
             other => other?,
         }
@@ -66,6 +69,7 @@ pub fn remove_if_empty(folder: &Path) {
 /// # Errors
 /// If the target exists, or the file can't be renamed.
 pub fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
+    point("disk.rename")?;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // Some network file systems don't know the flag. A partition belongs to one task by its
         // UUID, so looking first only loses the fence against what can't happen.
@@ -73,6 +77,7 @@ pub fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Err(io::ErrorKind::AlreadyExists.into()),
         other => Ok(other?),
     }
+    .and_then(|()| point("disk.renamed"))
 }
 
 /// Asks the operating system to begin writing a range of a file to the disk, so that a later sync

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 
 use super::disk::{begin_writing_back, failed};
 use crate::error::Result;
+use crate::fault::point;
 use crate::sink::Promise;
 
 /// How many bytes are gathered before they are written. More would leave the processor's cache on
@@ -24,6 +25,7 @@ const WRITE_BACK_BYTES: u64 = 8 << 20;
 /// What was appended counts, whatever happens to the disk: bytes stay in the buffer until the
 /// operating system has taken all of them, and are written again at the same place if it took a part.
 pub struct MicroBatch {
+    place: String,
     segment: String,
     path: PathBuf,
     file: Arc<File>,
@@ -40,13 +42,17 @@ pub struct MicroBatch {
 }
 
 impl MicroBatch {
-    /// Begins a file, which must not exist. `segment` is the name that it is promised under.
+    /// Begins a file, which must not exist. It is promised under the names of its task's
+    /// place and its segment.
     ///
     /// # Errors
     /// If it can't be made.
-    pub fn begin(path: PathBuf, segment: String, since: OffsetDateTime) -> Result<Self> {
-        let file = File::create_new(&path).map_err(|cause| failed("make", &path, cause))?;
+    pub fn begin(path: PathBuf, [place, segment]: [String; 2], since: OffsetDateTime) -> Result<Self> {
+        let file = point("lake.create")
+            .and_then(|()| File::create_new(&path))
+            .map_err(|cause| failed("make", &path, cause))?;
         Ok(Self {
+            place,
             segment,
             path,
             file: Arc::new(file),
@@ -80,7 +86,7 @@ impl MicroBatch {
     /// # Errors
     /// If it doesn't take all of it; then flushing again goes on from the same state.
     pub fn flush(&mut self) -> Result<()> {
-        let write = self.file.write_all_at(&self.buffer, self.written);
+        let write = point("lake.write").and_then(|()| self.file.write_all_at(&self.buffer, self.written));
         write.map_err(|cause| failed("write", &self.path, cause))?;
         self.checksum.update(&self.buffer);
         self.written += self.buffer.len() as u64;
@@ -114,6 +120,7 @@ impl MicroBatch {
     pub fn promise(&self) -> Promise {
         debug_assert!(self.buffer.is_empty(), "what is in the buffer can't be promised");
         Promise {
+            place: self.place.clone(),
             segment: self.segment.clone(),
             length: self.written,
             posts: self.posts,
@@ -157,11 +164,23 @@ mod tests {
     use super::*;
 
     fn begin(folder: &tempfile::TempDir) -> MicroBatch {
-        MicroBatch::begin(folder.path().join("0000000"), "p/0000000".into(), OffsetDateTime::UNIX_EPOCH).unwrap()
+        MicroBatch::begin(
+            folder.path().join("0000000"),
+            ["place".into(), "p/0000000".into()],
+            OffsetDateTime::UNIX_EPOCH,
+        )
+        .unwrap()
     }
 
     fn promise(length: u64, posts: u64, bytes: &[u8], closed: bool) -> Promise {
-        Promise { segment: "p/0000000".into(), length, posts, checksum: crc32fast::hash(bytes), closed }
+        Promise {
+            place: "place".into(),
+            segment: "p/0000000".into(),
+            length,
+            posts,
+            checksum: crc32fast::hash(bytes),
+            closed,
+        }
     }
 
     #[test]
@@ -183,7 +202,11 @@ mod tests {
     fn a_file_is_never_begun_twice() {
         let folder = tempfile::tempdir().unwrap();
         let _first = begin(&folder);
-        let second = MicroBatch::begin(folder.path().join("0000000"), "p/0000000".into(), OffsetDateTime::UNIX_EPOCH);
+        let second = MicroBatch::begin(
+            folder.path().join("0000000"),
+            ["place".into(), "p/0000000".into()],
+            OffsetDateTime::UNIX_EPOCH,
+        );
         let error = second.err().unwrap();
         assert!(error.chain().contains("0000000"), "{error:?}");
     }

@@ -144,13 +144,13 @@ mod tests {
     /// A lake in which the files of these contents are staged and promised.
     fn staged(contents: &[&str]) -> (TempDir, Place, Vec<Promise>) {
         let root = tempfile::tempdir().unwrap();
-        let place = Place::new(root.path().into(), root.path(), "run", "lake", 0);
+        let place = Place::new(root.path().into(), "run", "lake", 0);
         fs::create_dir_all(place.staging.join(PARTITION)).unwrap();
         let promise = |(i, content): (usize, &&str)| {
             let segment = format!("{PARTITION}/{i:07}");
             fs::write(place.staging.join(&segment), content).unwrap();
             let (length, checksum) = (content.len() as u64, crc32fast::hash(content.as_bytes()));
-            Promise { segment, length, posts: 1, checksum, closed: true }
+            Promise { place: place.name().unwrap(), segment, length, posts: 1, checksum, closed: true }
         };
         let promises = contents.iter().enumerate().map(promise).collect();
         (root, place, promises)

@@ -1,31 +1,51 @@
-//! After a crash: what was promised becomes visible, and what came after the promise is cut off.
+//! After a crash: what was promised is closed, to be published, and what came after it is cut off.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::disk::failed;
-use super::publish::{named, publish};
+use super::disk::{failed, remove_if_empty};
+use super::publish::named;
 use super::staging::Place;
 use crate::error::{Error, Result};
+use crate::fault::point;
 use crate::sink::Promise;
 
-/// Publishes what a dead task promised, as the newest complete checkpoint holds it. Files that were
-/// open are cut back to the promised length and closed; the rest of the task's staging, which was
-/// begun after that checkpoint, is deleted. A crash in here changes nothing: it can be repeated.
+/// Closes what a task that is gone promised, as the newest complete checkpoint holds it: files that
+/// were open are cut back to the promised length. The rest of the task's staging, which was begun
+/// after that checkpoint, is deleted. Returns the promises of the closed files. A crash in here
+/// changes nothing: it can be repeated, also after some of the files were published.
 ///
 /// # Errors
-/// As [`publish`]; and fatal ones if a staged file is shorter than promised or has other bytes.
-pub fn recover(place: &Place, promises: &[Promise]) -> Result<()> {
+/// Fatal ones if a staged file is shorter than promised or has other bytes.
+pub fn recover(place: &Place, promises: &[Promise]) -> Result<Vec<Promise>> {
     let closed = promises.iter().map(|promise| close(place, promise)).collect::<Result<Vec<_>>>()?;
-    publish(place, &closed, true)?;
-    match fs::remove_dir_all(&place.staging) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-            return Err(failed("remove", &place.staging, cause));
+    let promised = closed.iter().map(|promise| Ok(place.staged(&named(promise)?.0))).collect::<Result<_>>()?;
+    delete_all_but(&promised, &place.staging)?;
+    place.tidy();
+    Ok(closed)
+}
+
+/// Deletes all files of a folder but these, and folders that are empty then.
+fn delete_all_but(keep: &BTreeSet<PathBuf>, folder: &Path) -> Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|cause| failed("read", folder, cause))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(|cause| failed("read", folder, cause))?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(|cause| failed("look at", folder, cause))?);
+        if kind.is_dir() {
+            delete_all_but(keep, &path)?;
+        } else if !keep.contains(&path) {
+            point("recover.delete")
+                .and_then(|()| fs::remove_file(&path))
+                .map_err(|cause| failed("remove", &path, cause))?;
         }
-        _ => place.tidy(),
     }
+    remove_if_empty(folder);
     Ok(())
 }
 
@@ -49,9 +69,10 @@ fn close(place: &Place, promise: &Promise) -> Result<Promise> {
 fn cut(file: &File, path: &Path, promise: &Promise) -> Result<()> {
     let failed = |cause| failed("cut", path, cause);
     verify(file, path, promise)?;
-    file.set_len(promise.length).map_err(failed)?;
-    file.write_all_at(b"]", promise.length).map_err(failed)?;
-    file.sync_all().map_err(failed)
+    point("recover.cut").and_then(|()| file.set_len(promise.length)).map_err(failed)?;
+    point("recover.close").and_then(|()| file.write_all_at(b"]", promise.length)).map_err(failed)?;
+    point("recover.sync").and_then(|()| file.sync_all()).map_err(failed)?;
+    point("recover.closed").map_err(failed)
 }
 
 /// The promised bytes must be there, and must be the same.
@@ -75,12 +96,12 @@ fn verify(file: &File, path: &Path, promise: &Promise) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use tempfile::TempDir;
 
     use super::*;
     use crate::error::Kind;
+    use crate::lake::publish::publish;
+    use crate::lake::staging::{SharedLedger, commit};
 
     const PARTITION: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
 
@@ -88,7 +109,7 @@ mod tests {
     /// that was begun after it.
     fn crashed() -> (TempDir, Place, Vec<Promise>) {
         let root = tempfile::tempdir().unwrap();
-        let place = Place::new(root.path().into(), root.path(), "run", "lake", 0);
+        let place = Place::new(root.path().into(), "run", "lake", 0);
         fs::create_dir_all(place.staging.join(PARTITION)).unwrap();
         let write = |number: usize, content: &str| {
             fs::write(place.staging.join(format!("{PARTITION}/{number:07}")), content).unwrap();
@@ -97,6 +118,7 @@ mod tests {
         write(1, "[{\"a\":2},{\"a\":3},{\"a\":");
         write(2, "[{\"a\":4}]");
         let promise = |number: usize, promised: &str, closed| Promise {
+            place: place.name().unwrap(),
             segment: format!("{PARTITION}/{number:07}"),
             length: promised.len() as u64,
             posts: 1,
@@ -105,6 +127,13 @@ mod tests {
         };
         let promises = vec![promise(0, "[{\"a\":1}]", true), promise(1, "[{\"a\":2}", false)];
         (root, place, promises)
+    }
+
+    /// Recovers, and commits what that leaves to be published.
+    fn recover_and_commit(place: &Place, promises: &[Promise]) {
+        let closed = recover(place, promises).unwrap();
+        let own = Place::new(place.root.clone(), "next-run", "lake", 0);
+        commit(&own, &SharedLedger::default(), &closed, true).unwrap();
     }
 
     /// Asserts that the lake holds what was promised, and nothing else.
@@ -120,9 +149,9 @@ mod tests {
     #[test]
     fn what_was_promised_becomes_visible_and_the_rest_is_cut_off() {
         let (_root, place, promises) = crashed();
-        recover(&place, &promises).unwrap();
+        recover_and_commit(&place, &promises);
         check(&place);
-        recover(&place, &promises).unwrap();
+        recover_and_commit(&place, &promises);
         check(&place);
     }
 
@@ -143,7 +172,7 @@ mod tests {
         for step in steps {
             let (_root, place, promises) = crashed();
             step(&place, &promises);
-            recover(&place, &promises).unwrap();
+            recover_and_commit(&place, &promises);
             check(&place);
         }
     }

@@ -1,7 +1,7 @@
 //! What a sink's task has written and not yet published: made durable in the first phase, and
 //! published in the second.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,27 +10,48 @@ use time::OffsetDateTime;
 
 use super::disk::{failed, remove_if_empty, sync_folder};
 use super::names::{PartitionName, Segment};
-use super::publish::publish;
+use super::publish::{named, publish};
 use crate::error::{Error, Result};
+use crate::fault::point;
 use crate::sink::{Prepared, Promise};
 
 /// The folder beside the data that holds what isn't visible yet.
 pub const STAGING: &str = "_staging";
 
 /// Where one task of a sink writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The folder that holds the partitions.
     pub root: PathBuf,
-    /// The task's own folder for what isn't visible yet, on the same file system.
+    /// The task's own folder for what isn't visible yet: `<root>/_staging/<run>/<sink>-<task>`.
     pub staging: PathBuf,
 }
 
 impl Place {
-    /// The place of a task whose partitions are in `root`, staged below `lake`. The two differ for
-    /// the dead letters, which have a root of their own inside the lake.
-    pub fn new(root: PathBuf, lake: &Path, run: &str, component: &str, task: usize) -> Self {
-        Self { root, staging: lake.join(STAGING).join(run).join(format!("{component}-{task}")) }
+    /// The place of a task whose partitions are in `root`.
+    pub fn new(root: PathBuf, run: &str, component: &str, task: usize) -> Self {
+        let staging = root.join(STAGING).join(run).join(format!("{component}-{task}"));
+        Self { root, staging }
+    }
+
+    /// The place as a promise names it.
+    ///
+    /// # Errors
+    /// If the path isn't UTF-8.
+    pub fn name(&self) -> Result<String> {
+        let text = self.staging.to_str().map(str::to_owned);
+        text.ok_or_else(|| Error::fatal(format!("the path \"{}\" is not UTF-8", self.staging.display())))
+    }
+
+    /// The place that a promise names.
+    ///
+    /// # Errors
+    /// If it can't be one.
+    pub fn named(name: &str) -> Result<Self> {
+        let staging = PathBuf::from(name);
+        let root = staging.ancestors().nth(3).filter(|_| staging.is_absolute()).map(Path::to_path_buf);
+        let root = root.ok_or_else(|| Error::fatal(format!("bad place \"{name}\" in a promise: expected a folder")))?;
+        Ok(Self { root, staging })
     }
 
     /// The folder of a partition while it isn't visible.
@@ -46,6 +67,15 @@ impl Place {
     /// Removes the staging folders that are empty, up to the one that all runs share.
     pub fn tidy(&self) {
         self.staging.ancestors().take(3).for_each(remove_if_empty);
+    }
+
+    /// Removes the folders that published promises leave behind, where their task is gone.
+    fn tidy_left(&self, published: &[Promise]) -> Result<()> {
+        for promise in published {
+            remove_if_empty(&self.staged_partition(&named(promise)?.0.partition));
+        }
+        self.tidy();
+        Ok(())
     }
 }
 
@@ -67,7 +97,7 @@ impl Staged {
             None => Arc::new(File::open(&self.path).map_err(|cause| failed("open", &self.path, cause))?),
         };
         // The kernel may have dropped what it couldn't write, so another sync that succeeds proves nothing.
-        file.sync_data().map_err(|cause| {
+        point("lake.sync").and_then(|()| file.sync_data()).and_then(|()| point("lake.synced")).map_err(|cause| {
             Error::fatal(format!("can't sync \"{}\", so what was written may be lost", self.path.display()))
                 .because(cause)
         })
@@ -151,13 +181,22 @@ impl Prepare {
 }
 
 /// The second phase: publishes files that were promised, but for those that the last one published.
+/// Those of other places were left by tasks that are gone.
 ///
 /// # Errors
 /// As [`publish`].
 pub fn commit(place: &Place, ledger: &SharedLedger, promises: &[Promise], durable: bool) -> Result<()> {
     let published = lock(ledger).published.clone();
-    let new: Vec<_> = promises.iter().filter(|promise| !published.contains(&promise.segment)).cloned().collect();
-    publish(place, &new, durable)?;
+    let mut new: BTreeMap<Place, Vec<Promise>> = BTreeMap::new();
+    for promise in promises.iter().filter(|promise| !published.contains(&promise.segment)) {
+        new.entry(Place::named(&promise.place)?).or_default().push(promise.clone());
+    }
+    for (from, promises) in &new {
+        publish(from, promises, durable)?;
+        if from != place {
+            from.tidy_left(promises)?;
+        }
+    }
     let mut ledger = lock(ledger);
     ledger.published = promises.iter().map(|promise| promise.segment.clone()).collect();
     let Ledger { promised, published, .. } = &mut *ledger;

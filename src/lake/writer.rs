@@ -170,7 +170,11 @@ impl Writer {
         let folder = self.place.staged_partition(&name);
         self.make_folders(&folder)?;
         let segment = Segment { partition: name, number };
-        let file = MicroBatch::begin(self.place.staged(&segment), segment.to_string(), self.clock.now())?;
+        let file = MicroBatch::begin(
+            self.place.staged(&segment),
+            [self.place.name()?, segment.to_string()],
+            self.clock.now(),
+        )?;
         self.folders.insert(folder);
         self.partition = Some(Partition { name, next: number.next() });
         Ok(file)

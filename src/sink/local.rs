@@ -1,7 +1,7 @@
 //! `Local`: writes posts into a lake in a folder.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Barrier, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
 use crate::bolt::Problem;
 use crate::error::{Error, Result};
+use crate::lake::recover::recover;
 use crate::lake::staging::Place;
 use crate::lake::writer::{Start, Writer};
 use crate::registry::Component;
@@ -49,10 +50,18 @@ impl SinkConfig for Local {
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         let root = self.absolute_root()?;
-        let mut sink = LocalSink::new(root.clone(), &root, context)?;
+        let mut sink = LocalSink::new(root, context)?;
         // A folder that can't be written should stop the start, not the first post.
         sink.writer.make_staging()?;
         Ok(Box::new(sink))
+    }
+
+    fn place(&self, context: &SinkContext) -> Result<String> {
+        place(self.absolute_root()?, context).name()
+    }
+
+    fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
+        recover(&Place::named(place)?, promises)
     }
 
     fn lake_root(&self) -> Option<PathBuf> {
@@ -66,14 +75,32 @@ pub(crate) struct DeadLetters {
     pub root: PathBuf,
 }
 
+impl DeadLetters {
+    fn partitions(&self) -> PathBuf {
+        self.root.join("_dead")
+    }
+}
+
 impl SinkConfig for DeadLetters {
     fn check(&self, inputs: &[Fields]) -> Result<(), Vec<Problem>> {
         Local { root: self.root.clone() }.check(inputs)
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(LocalSink::new(self.root.join("_dead"), &self.root, context)?))
+        Ok(Box::new(LocalSink::new(self.partitions(), context)?))
     }
+
+    fn place(&self, context: &SinkContext) -> Result<String> {
+        place(self.partitions(), context).name()
+    }
+
+    fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
+        recover(&Place::named(place)?, promises)
+    }
+}
+
+fn place(root: PathBuf, context: &SinkContext) -> Place {
+    Place::new(root, &context.run, &context.component, context.task)
 }
 
 /// The field that is written.
@@ -95,13 +122,11 @@ struct LocalSink {
 }
 
 impl LocalSink {
-    /// The sink of one task whose partitions are in `root` and staged below the lake's own root. The
-    /// two differ for the dead letters, which are in `<lake>/_dead`. Nothing is made on the disk
-    /// before the first post.
-    fn new(root: PathBuf, lake: &Path, context: SinkContext) -> Result<Self> {
+    /// The sink of one task whose partitions are in `root`. Nothing is made on the disk before the first post.
+    fn new(root: PathBuf, context: SinkContext) -> Result<Self> {
         let position = |fields: &Fields| fields.position(POST).ok_or_else(|| Error::fatal(no_post(fields).what));
         let positions = context.inputs.iter().map(position).collect::<Result<_>>()?;
-        let place = Place::new(root, lake, &context.run, &context.component, context.task);
+        let place = place(root, &context);
         let start = Start {
             limits: context.micro_batch,
             boundary: context.boundary,
@@ -142,6 +167,7 @@ fn one_line(value: &Value) -> Result<Cow<'_, [u8]>> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
     use std::sync::Arc;
 
     use bytes::Bytes;

@@ -50,6 +50,8 @@ pub struct Barrier {
 /// What a sink has made durable on this machine's disk, and will make visible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Promise {
+    /// The task's place that the segment lies in until it is delivered; see [`SinkConfig::place`].
+    pub place: String,
     /// The name of the segment (for a lake, `<partition>/<number>`).
     pub segment: String,
     /// Its length so far, in bytes.
@@ -115,6 +117,27 @@ pub trait SinkConfig: Send + Sync {
     /// Whether it blocks, and so needs a thread of its own.
     fn blocks(&self) -> bool {
         true
+    }
+
+    /// Where a task with this context keeps what it has not delivered, absolute, for
+    /// [`recover`](Self::recover): it is saved before the task writes anything. Empty for a sink that
+    /// promises nothing.
+    ///
+    /// # Errors
+    /// If it can't be written down.
+    fn place(&self, _context: &SinkContext) -> Result<String> {
+        Ok(String::new())
+    }
+
+    /// After the end of a task, however it came: `promises` are those with this place in the newest
+    /// complete checkpoint. Cuts what went on growing back to what was promised, closes it, and
+    /// deletes what was begun after that checkpoint. Returns the promises, closed, for any task of
+    /// this sink to commit. It is repeatable, also after some of them were committed.
+    ///
+    /// # Errors
+    /// If what was promised isn't there any more.
+    fn recover(&self, _place: &str, _promises: &[Promise]) -> Result<Vec<Promise>> {
+        Ok(Vec::new())
     }
 
     /// The folder under which the dead letters of the topology may be kept, for a lake.

@@ -206,7 +206,7 @@ impl Sink for CollectSink {
         let tuples = std::mem::take(&mut self.open);
         let posts = tuples.len() as u64;
         self.config.collected.prepared.lock().unwrap().insert(segment.clone(), tuples);
-        let promise = Promise { segment, length: 0, posts, checksum: 0, closed: true };
+        let promise = Promise { place: String::new(), segment, length: 0, posts, checksum: 0, closed: true };
         self.config.collected.finished.fetch_or(barrier.last, Ordering::Relaxed);
         Ok(Box::new(move || Ok(Prepared { promises: vec![promise.clone()], open_since: None })))
     }

@@ -24,7 +24,7 @@ struct Lake {
 impl Lake {
     fn new(limits: topology::MicroBatch) -> Self {
         let (root, clock) = (tempfile::tempdir().unwrap(), ManualClock::at(NOON));
-        let place = Place::new(root.path().into(), root.path(), "run", "lake", 0);
+        let place = Place::new(root.path().into(), "run", "lake", 0);
         let start = Start { limits, boundary: NOON, durable: true, clock: clock.clone() };
         Self { writer: Writer::new(place, start), root, clock, epoch: 0 }
     }

@@ -1,0 +1,83 @@
+//! A state store that doesn't survive the process: for `checkpoint: Off`, and for tests.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use time::OffsetDateTime;
+
+use super::{Changes, Saved, Started, StateStore};
+use crate::error::Result;
+
+/// A store in memory.
+#[derive(Default)]
+pub struct MemoryStore(Mutex<Content>);
+
+#[derive(Default)]
+struct Content {
+    saved: Saved,
+    /// The value of each key, by component, key group and key.
+    state: BTreeMap<(String, u16, Vec<u8>), Vec<u8>>,
+}
+
+impl MemoryStore {
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StateStore for MemoryStore {
+    fn saved(&self) -> Result<Saved> {
+        Ok(self.lock().saved.clone())
+    }
+
+    fn restore(
+        &self,
+        component: &str,
+        groups: Range<u16>,
+        take: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let range = (component.to_owned(), groups.start, Vec::new())..(component.to_owned(), groups.end, Vec::new());
+        self.lock().state.range(range).try_for_each(|((_, _, key), value)| take(key, value))
+    }
+
+    fn has_state(&self, component: &str) -> Result<bool> {
+        Ok(self.lock().state.keys().any(|(of, _, _)| of == component))
+    }
+
+    fn start(&self, started: Started) -> Result<()> {
+        let Content { saved, state } = &mut *self.lock();
+        let dropped = started.dropped;
+        saved.cursors.retain(|(component, _), _| !dropped.contains(component));
+        saved.promises.retain(|component, _| !dropped.contains(component));
+        state.retain(|(component, _, _), _| !dropped.contains(component));
+        saved.components = started.components;
+        saved.places = started.places;
+        saved.finished = None;
+        Ok(())
+    }
+
+    fn save(&self, changes: Changes) -> Result<()> {
+        let Content { saved, state } = &mut *self.lock();
+        assert!(changes.epoch > saved.epoch, "epochs are saved in order");
+        saved.epoch = changes.epoch;
+        saved.boundary = Some(changes.boundary);
+        saved.cursors.extend(changes.cursors);
+        for (component, changes) in changes.state {
+            for change in changes {
+                let key = (component.clone(), change.key_group, change.key);
+                match change.value {
+                    Some(value) => state.insert(key, value),
+                    None => state.remove(&key),
+                };
+            }
+        }
+        saved.promises = changes.promises;
+        Ok(())
+    }
+
+    fn finish(&self, at: OffsetDateTime) -> Result<()> {
+        self.lock().saved.finished = Some(at);
+        Ok(())
+    }
+}
