@@ -6,12 +6,13 @@ use std::hint::black_box;
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use time::OffsetDateTime;
 use uuid::Uuid;
-use waterspout::clock::SystemClock;
+use waterspout::checkpoint::MemoryStore;
 use waterspout::engine::{Exit, RunOptions, start};
 use waterspout::lake::partitions::partitions;
 use waterspout::lake::replay::read;
@@ -176,8 +177,7 @@ fn topology(lake: &Path, sink: &str) -> Topology {
 
 fn run(topology: Topology, state: &Path) -> Duration {
     let started = Instant::now();
-    let options =
-        RunOptions { clock: SystemClock::shared(), state: state.into(), drain_deadline: Duration::from_secs(30) };
+    let options = RunOptions::new(Arc::new(MemoryStore::default()), state);
     let exit = start(topology, options).expect("a good topology").wait(Duration::from_secs(60));
     assert_eq!(exit, Some(Exit::Finished));
     started.elapsed()

@@ -25,6 +25,10 @@ pub struct Status {
     pub epoch: u64,
     /// How long ago that was completed; `None` before the first.
     pub checkpoint_age: Option<Duration>,
+    /// What keeps checkpoints from being saved, if something does: a full disk.
+    pub waits: Option<String>,
+    /// Tasks that don't return from a call, and for how long: `count[0] for 12 s`.
+    pub hangs: Vec<String>,
     /// Every component, in the order of the topology.
     pub components: Vec<ComponentStatus>,
 }

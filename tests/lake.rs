@@ -3,9 +3,10 @@
 use std::fs;
 use std::num::NonZeroU16;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use waterspout::clock::SystemClock;
+use waterspout::checkpoint::MemoryStore;
 use waterspout::engine::{Exit, RunOptions, start};
 use waterspout::lake::{partitions::partitions, replay};
 use waterspout::registry::{Config, Registry, Role};
@@ -64,8 +65,7 @@ fn component(
 
 fn run(topology: Topology) -> Exit {
     let state = tempfile::tempdir().unwrap();
-    let drain_deadline = Duration::from_secs(30);
-    let options = RunOptions { clock: SystemClock::shared(), state: state.path().into(), drain_deadline };
+    let options = RunOptions::new(Arc::new(MemoryStore::default()), state.path());
     start(topology, options).unwrap().wait(Duration::from_secs(60)).expect("a finite source ends")
 }
 

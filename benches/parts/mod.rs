@@ -1,12 +1,13 @@
 //! What the benches of whole topologies share.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use waterspout::bolt::{Bolt, BoltConfig, Output, Problem};
-use waterspout::clock::SystemClock;
+use waterspout::checkpoint::MemoryStore;
 use waterspout::engine::{Exit, RunOptions, start};
 use waterspout::error::Result;
 use waterspout::registry::{Component, Registry};
@@ -47,8 +48,7 @@ impl Bolt for Identity {
 pub fn run(text: &str, registry: &Registry, state: &Path) -> Duration {
     let topology = parse("bench.ron", text, registry, &LoadOptions::default())
         .unwrap_or_else(|problems| panic!("a good topology: {problems}"));
-    let options =
-        RunOptions { clock: SystemClock::shared(), state: state.into(), drain_deadline: Duration::from_secs(30) };
+    let options = RunOptions::new(Arc::new(MemoryStore::default()), state);
     let started = Instant::now();
     let exit = start(topology, options).expect("a good topology").wait(Duration::from_secs(120));
     let took = started.elapsed();

@@ -81,6 +81,10 @@ impl BoltConfig for Count {
         Ok(Streams::default_with(Fields::new(emitted)))
     }
 
+    fn state_key(&self) -> Option<Vec<String>> {
+        Some(self.fields.clone())
+    }
+
     fn build(&self, inputs: &[Fields]) -> Result<Box<dyn Bolt>> {
         Ok(Box::new(Counter::of(self, inputs)?))
     }

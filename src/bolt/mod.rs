@@ -49,10 +49,11 @@ pub trait BoltConfig: Send + Sync {
         false
     }
 
-    /// Whether its state belongs to keys of a fields grouping, so that it can be shared out anew.
-    /// A bolt without state says true.
-    fn keyed(&self) -> bool {
-        true
+    /// The fields by whose values its state is kept, in the order of its keys. Where every input is
+    /// grouped by these, state can be shared out among another number of tasks. `None` for a bolt
+    /// without state, or with one that belongs to the task.
+    fn state_key(&self) -> Option<Vec<String>> {
+        None
     }
 }
 

@@ -45,39 +45,42 @@ impl StateStore for MemoryStore {
         Ok(self.lock().state.keys().any(|(of, _, _)| of == component))
     }
 
-    fn start(&self, started: Started) -> Result<()> {
+    fn start(&self, started: &Started) -> Result<()> {
         let Content { saved, state } = &mut *self.lock();
-        let dropped = started.dropped;
+        let dropped = &started.dropped;
         saved.cursors.retain(|(component, _), _| !dropped.contains(component));
         saved.promises.retain(|component, _| !dropped.contains(component));
         state.retain(|(component, _, _), _| !dropped.contains(component));
-        saved.components = started.components;
-        saved.places = started.places;
+        saved.components.clone_from(&started.components);
+        saved.places.clone_from(&started.places);
         saved.finished = None;
         Ok(())
     }
 
-    fn save(&self, changes: Changes) -> Result<()> {
+    fn save(&self, changes: &Changes) -> Result<()> {
         let Content { saved, state } = &mut *self.lock();
         assert!(changes.epoch > saved.epoch, "epochs are saved in order");
         saved.epoch = changes.epoch;
         saved.boundary = Some(changes.boundary);
-        saved.cursors.extend(changes.cursors);
-        for (component, changes) in changes.state {
+        saved.cursors.extend(changes.cursors.iter().map(|(split, cursor)| (split.clone(), cursor.clone())));
+        for (component, changes) in &changes.state {
             for change in changes {
-                let key = (component.clone(), change.key_group, change.key);
-                match change.value {
-                    Some(value) => state.insert(key, value),
+                let key = (component.clone(), change.key_group, change.key.clone());
+                match &change.value {
+                    Some(value) => state.insert(key, value.clone()),
                     None => state.remove(&key),
                 };
             }
         }
-        saved.promises = changes.promises;
+        saved.promises.clone_from(&changes.promises);
         Ok(())
     }
 
-    fn finish(&self, at: OffsetDateTime) -> Result<()> {
-        self.lock().saved.finished = Some(at);
+    fn end(&self, finished: Option<OffsetDateTime>) -> Result<()> {
+        let saved = &mut self.lock().saved;
+        saved.promises.clear();
+        saved.places.clear();
+        saved.finished = finished;
         Ok(())
     }
 }

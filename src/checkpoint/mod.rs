@@ -1,6 +1,7 @@
 //! The state store: what a topology needs to go on after it stopped, one ACID transaction for each epoch.
 
 mod memory;
+pub mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -107,17 +108,18 @@ pub trait StateStore: Send + Sync {
     ///
     /// # Errors
     /// If it can't be made durable.
-    fn start(&self, started: Started) -> Result<()>;
+    fn start(&self, started: &Started) -> Result<()>;
 
     /// Makes an epoch complete, all of it or nothing.
     ///
     /// # Errors
     /// If it can't be made durable.
-    fn save(&self, changes: Changes) -> Result<()>;
+    fn save(&self, changes: &Changes) -> Result<()>;
 
-    /// All sources have ended, and everything is delivered.
+    /// A run has ended, and everything that it promised is delivered: promises and places are
+    /// forgotten. `finished` is when that was, if all its sources had ended.
     ///
     /// # Errors
     /// If it can't be made durable.
-    fn finish(&self, at: OffsetDateTime) -> Result<()>;
+    fn end(&self, finished: Option<OffsetDateTime>) -> Result<()>;
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
 use crossbeam_channel::Sender;
 use time::OffsetDateTime;
+use tokio::sync::oneshot;
 
-use super::machine::{Action, Event, Machine, TaskRole};
-use crate::checkpoint::StateStore;
+use super::machine::{Action, Event, Machine, Outcome, TaskRole};
+use super::saver::{self, Said};
+use crate::checkpoint::{Changes, StateStore};
 use crate::clock::SharedClock;
-use crate::engine::{Control, Exit, FromTask, Meter};
+use crate::engine::{Alive, Control, FromTask, Meter};
 use crate::metrics::Phase;
 
 /// Asks for a graceful drain.
@@ -18,12 +20,25 @@ use crate::metrics::Phase;
 #[rtype(result = "()")]
 pub struct Stop;
 
+/// Asks for an end after which tasks can start in other numbers.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Rebalance;
+
 /// All tasks are started: time begins.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Begin(pub Vec<TaskLine>);
+pub struct Begin {
+    /// The tasks, by their numbers.
+    pub tasks: Vec<TaskLine>,
+    /// Where checkpoints go.
+    pub store: Arc<dyn StateStore>,
+    /// Gone with the thread that writes them.
+    pub alive: Arc<Alive>,
+}
 
 /// A task, as the coordinator reaches it.
+#[derive(Clone)]
 pub struct TaskLine {
     /// What the task is.
     pub role: TaskRole,
@@ -42,23 +57,26 @@ pub struct ControlStatus {
     pub partition: (OffsetDateTime, OffsetDateTime),
     /// The newest complete epoch, and when it was completed on the monotonic clock.
     pub complete: Option<(u64, Duration)>,
+    /// What keeps checkpoints from being saved, if something does.
+    pub waits: Option<String>,
 }
 
 impl ControlStatus {
     /// Of a machine.
     pub fn of(machine: &Machine) -> Self {
-        Self { phase: machine.phase(), partition: machine.partition(), complete: machine.complete() }
+        Self { phase: machine.phase(), partition: machine.partition(), complete: machine.complete(), waits: None }
     }
 }
 
 /// One for each topology, on a thread of its own.
 pub struct CoordinatorActor {
     machine: Machine,
-    store: Box<dyn StateStore>,
+    saver: Option<Sender<Changes>>,
+    waits: Option<String>,
     clock: SharedClock,
     tasks: Vec<TaskLine>,
     status: Arc<Mutex<ControlStatus>>,
-    ended: Sender<Exit>,
+    ended: Option<oneshot::Sender<Outcome>>,
     timer: Option<SpawnHandle>,
 }
 
@@ -66,18 +84,19 @@ impl CoordinatorActor {
     /// Of a topology whose tasks are about to be started; `ended` gets how it ends.
     pub fn new(
         machine: Machine,
-        store: Box<dyn StateStore>,
         clock: SharedClock,
         status: Arc<Mutex<ControlStatus>>,
-        ended: Sender<Exit>,
+        ended: oneshot::Sender<Outcome>,
     ) -> Self {
-        Self { machine, store, clock, tasks: Vec::new(), status, ended, timer: None }
+        let (saver, waits, tasks) = (None, None, Vec::new());
+        Self { machine, saver, waits, clock, tasks, status, ended: Some(ended), timer: None }
     }
 
     fn happened(&mut self, event: Event, ctx: &mut Context<Self>) {
         let (wall, now) = (self.clock.now(), self.clock.monotonic());
         let actions = self.machine.handle(event, wall, now);
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = ControlStatus::of(&self.machine);
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) =
+            ControlStatus { waits: self.waits.clone(), ..ControlStatus::of(&self.machine) };
         for action in actions {
             self.act(action, ctx);
         }
@@ -89,17 +108,23 @@ impl CoordinatorActor {
             Action::Inject(mark) => self.tell(TaskRole::Spout, &Control::Inject(mark)),
             Action::StopSources => self.tell(TaskRole::Spout, &Control::StopSource),
             Action::Commit { task, promises } => self.tasks[task].mailbox.do_send(Control::Commit(promises)),
-            Action::Save(changes) => {
-                let epoch = changes.epoch;
-                match self.store.save(changes) {
-                    Ok(()) => self.happened(Event::Saved { epoch }, ctx),
-                    Err(error) => self.happened(Event::Broken(error.chain()), ctx),
+            Action::Complete(epoch) => self.tell(TaskRole::Spout, &Control::Completed(epoch)),
+            Action::Pause(paused) => {
+                for (number, task) in self.tasks.iter().enumerate().filter(|(_, task)| task.role == TaskRole::Spout) {
+                    task.mailbox.do_send(Control::Pause(paused.contains(&number)));
                 }
             }
-            Action::End(exit) => {
-                self.tasks.iter().for_each(|task| task.mailbox.do_send(Control::Shutdown));
-                // Whoever waited may have gone.
-                let _ = self.ended.send(exit);
+            Action::Save(changes) => {
+                let saver = self.saver.as_ref().expect("epochs begin after the tasks");
+                // The thread ends only after this sender is dropped, and has one epoch at a time.
+                let _ = saver.send(changes);
+            }
+            Action::End(outcome) => {
+                // Whoever waits announces the end to the tasks' census first.
+                if let Some(ended) = self.ended.take() {
+                    let _ = ended.send(outcome);
+                }
+                self.saver = None;
                 ctx.stop();
             }
         }
@@ -141,13 +166,18 @@ impl Actor for CoordinatorActor {
 impl Handler<Begin> for CoordinatorActor {
     type Result = ();
 
-    fn handle(&mut self, Begin(tasks): Begin, ctx: &mut Self::Context) {
+    fn handle(&mut self, Begin { tasks, store, alive }: Begin, ctx: &mut Self::Context) {
         self.tasks = tasks;
+        match saver::start(store, ctx.address().recipient(), alive) {
+            Ok(saver) => self.saver = Some(saver),
+            Err(error) => return self.happened(Event::Broken(error.chain()), ctx),
+        }
         // Bolts first: a spout may end the topology with its first report.
         for role in [TaskRole::Sink, TaskRole::Bolt, TaskRole::Spout] {
             self.tell(role, &Control::Start);
         }
-        self.set_timer(ctx);
+        // What earlier tasks left to deliver is due at once.
+        self.happened(Event::Tick { emitted: 0 }, ctx);
     }
 }
 
@@ -156,6 +186,28 @@ impl Handler<FromTask> for CoordinatorActor {
 
     fn handle(&mut self, report: FromTask, ctx: &mut Self::Context) {
         self.happened(Event::Task(report), ctx);
+    }
+}
+
+impl Handler<Said> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, said: Said, ctx: &mut Self::Context) {
+        let (waits, event) = match said {
+            Said::Saved(epoch) => (None, Event::Saved { epoch }),
+            Said::Failed(cause) => (None, Event::Broken(cause)),
+            Said::Waits(cause) => (Some(cause), Event::Tick { emitted: self.emitted() }),
+        };
+        self.waits = waits;
+        self.happened(event, ctx);
+    }
+}
+
+impl Handler<Rebalance> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Rebalance, ctx: &mut Self::Context) {
+        self.happened(Event::Rebalance, ctx);
     }
 }
 

@@ -2,8 +2,13 @@
 //!
 //! ```text
 //! Running ──all sources ended──▶ Draining(finish) ──last epoch complete──▶ Committing ──▶ Ended
-//!    └──stop──▶ Stopping ──all sources stopped──▶ Draining ──────────────────┘
+//!    ├──stop──▶ all sources stopped ──▶ Draining ──────────────────────────────┘
+//!    ├──rebalance──▶ all sources stopped ──▶ Draining ──last epoch complete──▶ Ended(Rebalance)
+//!    └──a task panics or is lost──▶ Ended(RollBack)
 //! ```
+//!
+//! A machine lives from one start of all tasks to their end. After `Rebalance` and `RollBack` the
+//! engine starts all of them anew from the newest complete checkpoint, with a machine of its own.
 //!
 //! An epoch: `Inject` → every task reports → `Save` → `Saved` → `Commit` for each sink task that has
 //! closed promises. One epoch at a time, and one commit at a time for each sink task; no epoch waits
@@ -15,8 +20,9 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use super::delivery::Deliveries;
 use crate::checkpoint::Changes;
-use crate::engine::{Exit, FromTask, Mark, Report};
+use crate::engine::{FromTask, Mark, Report};
 use crate::metrics::Phase;
 use crate::sink::{Barrier, Promise};
 use crate::topology::Checkpoint;
@@ -43,6 +49,8 @@ pub struct Policy {
     pub partition_every: Duration,
     /// How long a drain may take after `Stop`, and commits after the last epoch.
     pub drain_deadline: Duration,
+    /// The bounds of the sink tasks that have one.
+    pub outboxes: BTreeMap<usize, Outbox>,
 }
 
 /// How often barriers are due under `checkpoint: Off`, so that files are published soon after they close.
@@ -65,6 +73,8 @@ pub enum Event {
     },
     /// Somebody asked for a graceful drain.
     Stop,
+    /// Somebody asked for other numbers of tasks.
+    Rebalance,
     /// The state store or another part of the engine failed for good.
     Broken(String),
 }
@@ -83,10 +93,59 @@ pub enum Action {
         /// Closed promises, in order.
         promises: Vec<Promise>,
     },
+    /// This epoch is complete: tell all spouts, which may have to trim what they read.
+    Complete(u64),
     /// Tell all spouts to read no more.
     StopSources,
-    /// The topology has ended: tell all tasks, and whoever waits.
-    End(Exit),
+    /// Tell these spouts to emit nothing for now, and all others to go on.
+    Pause(BTreeSet<usize>),
+    /// All tasks end: tell them, and whoever waits.
+    End(Outcome),
+}
+
+/// How the tasks of a topology came to their end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything is delivered, after all sources ended (`all`) or were stopped.
+    Finished {
+        /// All sources ended by themselves.
+        all: bool,
+    },
+    /// A component or the engine failed for good; the text names it and the cause.
+    Failed(String),
+    /// The drain deadline went by; the text names what wasn't done yet.
+    NotClean(String),
+    /// A task panicked or was lost: everything goes back to the newest complete checkpoint.
+    RollBack {
+        /// The number of the task.
+        task: usize,
+        /// What happened, naming the task.
+        cause: String,
+        /// The hash of the tuple that it was working on.
+        tuple: Option<u64>,
+    },
+    /// The last epoch is complete, and tasks may start in other numbers.
+    Rebalance,
+}
+
+/// What a machine goes on from.
+#[derive(Clone, Debug, Default)]
+pub struct Resumed {
+    /// The newest complete epoch; 0 if there is none.
+    pub epoch: u64,
+    /// The boundary of the partition that was open in it.
+    pub boundary: Option<OffsetDateTime>,
+    /// Closed promises to deliver, by sink task.
+    pub promises: BTreeMap<usize, Vec<Promise>>,
+}
+
+/// How much a sink task may have promised and not delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outbox {
+    /// From here on the spouts upstream pause, in bytes.
+    pub bytes_max: u64,
+    /// Those spouts, by their tasks' numbers.
+    pub upstream: BTreeSet<usize>,
 }
 
 /// An epoch whose barrier is on its way.
@@ -96,21 +155,6 @@ struct Epoch {
     changes: Changes,
     /// All tasks have reported, and the store was asked to save.
     saving: bool,
-}
-
-/// Promises of one sink task.
-#[derive(Default)]
-struct Delivery {
-    /// Closed, in a complete checkpoint, not yet reported as committed.
-    promises: Vec<Promise>,
-    /// A commit of the first `committing` of them is underway.
-    underway: bool,
-    committing: usize,
-    /// The commit behind the last epoch was begun: the sink may tidy up.
-    last_begun: bool,
-    /// What the epoch in progress adds to them.
-    prepared: Vec<Promise>,
-    open_since: Option<OffsetDateTime>,
 }
 
 /// The coordinator's state.
@@ -135,36 +179,56 @@ pub struct Machine {
     dirty: bool,
     stopping: bool,
     deadline: Option<Duration>,
-    deliveries: BTreeMap<usize, Delivery>,
+    rebalancing: bool,
+    /// The barrier that all sources' own end brought about was sent.
+    finishing: bool,
+    deliveries: Deliveries,
+    outboxes: BTreeMap<usize, Outbox>,
+    /// The sink tasks whose outbox is full.
+    full: BTreeSet<usize>,
+    /// The spouts that pause for that.
+    paused: BTreeSet<usize>,
     ended: bool,
 }
 
 impl Machine {
-    /// Of a topology that is about to start at `wall` (UTC) and `now` (monotonic). `tasks` are the
-    /// names and roles of all tasks, by their numbers.
-    pub fn new(policy: Policy, tasks: Vec<(String, TaskRole)>, wall: OffsetDateTime, now: Duration) -> Self {
+    /// Of a topology that is about to start at `wall` (UTC) and `now` (monotonic), and goes on from
+    /// `resumed`. `tasks` are the names and roles of all tasks, by their numbers.
+    pub fn new(
+        mut policy: Policy,
+        tasks: Vec<(String, TaskRole)>,
+        mut resumed: Resumed,
+        wall: OffsetDateTime,
+        now: Duration,
+    ) -> Self {
         let (names, roles): (Vec<_>, Vec<_>) = tasks.into_iter().unzip();
         let of = |role| move |(task, known): (usize, &TaskRole)| (*known == role).then_some(task);
         let running = roles.iter().enumerate().filter_map(of(TaskRole::Spout)).collect();
         let sinks = roles.iter().enumerate().filter_map(of(TaskRole::Sink));
         Self {
-            deliveries: sinks.map(|task| (task, Delivery::default())).collect(),
-            boundary: floor(wall, policy.partition_every),
+            deliveries: Deliveries::new(sinks.map(|task| (task, resumed.promises.remove(&task).unwrap_or_default()))),
+            // A clock that stepped back makes no older partition.
+            boundary: floor(resumed.boundary.map_or(wall, |last| last.max(wall)), policy.partition_every),
+            outboxes: std::mem::take(&mut policy.outboxes),
             policy,
             names,
             roles,
             phase: Phase::Running,
             running,
             epoch: None,
-            last_epoch: 0,
-            complete: None,
+            last_epoch: resumed.epoch,
+            complete: (resumed.epoch > 0).then_some((resumed.epoch, now)),
             last_sent: false,
             started_at: now,
             emitted: 0,
             emitted_at_barrier: 0,
             dirty: false,
             stopping: false,
+            rebalancing: false,
+            finishing: false,
             deadline: None,
+            full: BTreeSet::new(),
+            paused: BTreeSet::new(),
             ended: false,
         }
     }
@@ -180,7 +244,8 @@ impl Machine {
             Event::Task(FromTask { task, report }) => self.task_reported(task, report, &mut actions),
             Event::Saved { epoch } => self.saved(epoch, now, &mut actions),
             Event::Stop => self.stop(now, &mut actions),
-            Event::Broken(cause) => self.end(Exit::Failed(cause), &mut actions),
+            Event::Rebalance => self.rebalance(now, &mut actions),
+            Event::Broken(cause) => self.end(Outcome::Failed(cause), &mut actions),
         }
         self.go_on(wall, now, &mut actions);
         actions
@@ -225,7 +290,7 @@ impl Machine {
     }
 
     fn oldest_open(&self) -> Option<OffsetDateTime> {
-        self.deliveries.values().filter_map(|delivery| delivery.open_since).min()
+        self.deliveries.oldest_open()
     }
 
     fn task_reported(&mut self, task: usize, report: Report, actions: &mut Vec<Action>) {
@@ -246,23 +311,25 @@ impl Machine {
             }
             Report::Prepared { epoch, prepared } => {
                 self.epoch_of(epoch);
-                let delivery = self.deliveries.get_mut(&task).expect("only sinks prepare");
-                delivery.open_since = prepared.open_since;
-                delivery.prepared = prepared.promises;
+                self.deliveries.prepared(task, prepared);
                 self.reported(task, actions);
             }
-            Report::Committed => self.committed(task),
+            Report::Committed => self.deliveries.committed(task),
             Report::SourceEnded | Report::SourceStopped => {
                 self.dirty = true;
                 self.running.remove(&task);
             }
             Report::Failed(cause) => {
                 let cause = format!("{} failed: {cause}", self.names[task]);
-                self.end(Exit::Failed(cause), actions);
+                self.end(Outcome::Failed(cause), actions);
             }
-            Report::Panicked(message) => {
+            Report::Panicked { message, tuple } => {
                 let cause = format!("{} panicked: {message}", self.names[task]);
-                self.end(Exit::Failed(cause), actions);
+                self.end(Outcome::RollBack { task, cause, tuple }, actions);
+            }
+            Report::Lost => {
+                let cause = format!("{} is gone, and didn't say why", self.names[task]);
+                self.end(Outcome::RollBack { task, cause, tuple: None }, actions);
             }
         }
     }
@@ -286,12 +353,9 @@ impl Machine {
             return;
         }
         epoch.saving = true;
-        for (task, delivery) in &self.deliveries {
-            let known = delivery.promises.iter().map(|promise| &promise.segment).collect::<BTreeSet<_>>();
-            let new = delivery.prepared.iter().filter(|promise| !known.contains(&promise.segment));
-            let all = delivery.promises.iter().chain(new).cloned().collect();
-            let component = component_of(&self.names[*task]).to_owned();
-            epoch.changes.promises.entry(component).or_default().extend::<Vec<_>>(all);
+        for (task, promises) in self.deliveries.carried() {
+            let component = component_of(&self.names[task]).to_owned();
+            epoch.changes.promises.entry(component).or_default().extend(promises);
         }
         if durable {
             let none = Changes::none(epoch.changes.epoch, epoch.changes.boundary);
@@ -303,42 +367,40 @@ impl Machine {
         let epoch = self.epoch.take().expect("an epoch in progress was saved");
         assert_eq!(epoch.mark.barrier.epoch, saved, "one epoch at a time");
         self.complete = Some((saved, now));
-        for delivery in self.deliveries.values_mut() {
-            let closed = std::mem::take(&mut delivery.prepared).into_iter().filter(|promise| promise.closed);
-            for promise in closed {
-                if !delivery.promises.iter().any(|known| known.segment == promise.segment) {
-                    delivery.promises.push(promise);
-                }
-            }
+        self.deliveries.saved();
+        actions.push(Action::Complete(saved));
+        if epoch.mark.barrier.last && self.rebalancing {
+            // What isn't delivered yet is in the checkpoint, and the next tasks deliver it.
+            return self.end(Outcome::Rebalance, actions);
         }
         if epoch.mark.barrier.last {
             self.phase = Phase::Committing;
             self.deadline = Some(now + self.policy.drain_deadline);
         }
-        self.commit_all(actions);
     }
 
-    /// Starts a commit for every sink task that has closed promises, and none underway. Behind the
-    /// last epoch every sink task gets one, also without promises.
     fn commit_all(&mut self, actions: &mut Vec<Action>) {
-        let last = self.phase == Phase::Committing;
-        for (task, delivery) in &mut self.deliveries {
-            if !delivery.underway && (!delivery.promises.is_empty() || (last && !delivery.last_begun)) {
-                delivery.underway = true;
-                delivery.committing = delivery.promises.len();
-                delivery.last_begun = last;
-                actions.push(Action::Commit { task: *task, promises: delivery.promises.clone() });
+        let begun = self.deliveries.begin(self.phase == Phase::Committing);
+        actions.extend(begun.into_iter().map(|(task, promises)| Action::Commit { task, promises }));
+    }
+
+    /// Spouts upstream of a full outbox pause until it is half empty: it drains in the meantime.
+    fn watch_outboxes(&mut self, actions: &mut Vec<Action>) {
+        let mut paused = BTreeSet::new();
+        for (task, outbox) in &self.outboxes {
+            let bytes = self.deliveries.bytes(*task);
+            let was_full = self.full.contains(task);
+            if bytes >= outbox.bytes_max || (was_full && bytes > outbox.bytes_max / 2) {
+                self.full.insert(*task);
+                paused.extend(outbox.upstream.iter().copied());
+            } else {
+                self.full.remove(task);
             }
         }
-    }
-
-    fn committed(&mut self, task: usize) {
-        let delivery = self.deliveries.get_mut(&task).expect("only sinks commit");
-        let done: Vec<_> = delivery.promises.drain(..delivery.committing).collect();
-        // A prepare that ran beside the commit may have promised the same again: nobody needs that now.
-        delivery.prepared.retain(|promise| !done.iter().any(|done| done.segment == promise.segment));
-        delivery.underway = false;
-        // The store still holds the promises until the next checkpoint; repeating them does no harm.
+        if paused != self.paused {
+            self.paused.clone_from(&paused);
+            actions.push(Action::Pause(paused));
+        }
     }
 
     fn stop(&mut self, now: Duration, actions: &mut Vec<Action>) {
@@ -346,6 +408,19 @@ impl Machine {
             return;
         }
         self.stopping = true;
+        self.rebalancing = false;
+        self.drain(now, actions);
+    }
+
+    fn rebalance(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        // An end that has begun goes first: there is nothing to share out any more.
+        if !self.stopping && !self.last_sent && !self.rebalancing {
+            self.rebalancing = true;
+            self.drain(now, actions);
+        }
+    }
+
+    fn drain(&mut self, now: Duration, actions: &mut Vec<Action>) {
         self.deadline = Some(now + self.policy.drain_deadline);
         self.phase = Phase::Draining;
         actions.push(Action::StopSources);
@@ -360,17 +435,19 @@ impl Machine {
             let epoch = self.last_epoch;
             self.saved(epoch, now, actions);
         }
+        self.commit_all(actions);
         if self.phase == Phase::Committing {
-            self.commit_all(actions);
-            if self.deliveries.values().all(|delivery| !delivery.underway && delivery.promises.is_empty()) {
-                return self.end(Exit::Finished, actions);
+            if self.deliveries.are_done() {
+                return self.end(Outcome::Finished { all: self.finishing }, actions);
             }
         } else if self.epoch.is_none() && !self.last_sent {
             self.start_epoch_if_due(wall, now, actions);
         }
+        self.watch_outboxes(actions);
         if self.deadline.is_some_and(|deadline| now >= deadline) {
+            // Tasks that can't drain in time start anew from the newest checkpoint, which loses nothing.
             let waiting = self.waiting_for();
-            self.end(Exit::NotClean(waiting), actions);
+            self.end(if self.rebalancing { Outcome::Rebalance } else { Outcome::NotClean(waiting) }, actions);
         }
     }
 
@@ -381,7 +458,7 @@ impl Machine {
             self.last_sent = true;
             return self.start_epoch(boundary, wall, now, true, actions);
         }
-        if self.stopping {
+        if self.stopping || self.rebalancing {
             return;
         }
         let moved = self.dirty || self.emitted != self.emitted_at_barrier;
@@ -406,7 +483,8 @@ impl Machine {
         self.emitted_at_barrier = self.emitted;
         self.dirty = false;
         let barrier = Barrier { epoch: self.last_epoch, now: wall, boundary, last, durable: self.durable() };
-        let mark = Arc::new(Mark { barrier, finish: last && !self.stopping });
+        self.finishing = last && !self.stopping && !self.rebalancing;
+        let mark = Arc::new(Mark { barrier, finish: self.finishing });
         let missing = (0..self.roles.len()).collect();
         self.epoch = Some(Epoch {
             mark: Arc::clone(&mark),
@@ -423,10 +501,9 @@ impl Machine {
             tasks.map(|task| self.names[task].as_str()).collect::<Vec<_>>().join(", ")
         };
         if self.phase == Phase::Committing {
-            let waiting = self.deliveries.iter().filter(|(_, delivery)| delivery.underway);
             return format!(
                 "commits of {} were not done within the drain deadline",
-                list(&mut waiting.map(|(task, _)| *task))
+                list(&mut self.deliveries.underway())
             );
         }
         match &self.epoch {
@@ -440,9 +517,9 @@ impl Machine {
         }
     }
 
-    fn end(&mut self, exit: Exit, actions: &mut Vec<Action>) {
+    fn end(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
         self.ended = true;
-        actions.push(Action::End(exit));
+        actions.push(Action::End(outcome));
     }
 }
 

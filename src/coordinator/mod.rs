@@ -1,9 +1,11 @@
 //! WHEN things happen: a pure state machine, and the thin actor around it.
 
 mod actor;
+mod delivery;
 mod machine;
+mod saver;
 #[cfg(test)]
 mod tests;
 
-pub use actor::{Begin, ControlStatus, CoordinatorActor, Stop, TaskLine};
-pub use machine::{Action, Event, Machine, Policy, TaskRole};
+pub use actor::{Begin, ControlStatus, CoordinatorActor, Rebalance, Stop, TaskLine};
+pub use machine::{Action, Event, Machine, Outbox, Outcome, Policy, Resumed, TaskRole};

@@ -75,7 +75,8 @@ impl Shell {
         let next = match catch_unwind(AssertUnwindSafe(|| task.turn())) {
             Ok(next) => next,
             Err(panic) => {
-                self.reporter.send(Report::Panicked(panic_message(panic.as_ref())));
+                let (message, tuple) = (panic_message(panic.as_ref()), task.panicked_on);
+                self.reporter.send(Report::Panicked { message, tuple });
                 self.task = None;
                 return After::Nothing;
             }
@@ -97,7 +98,7 @@ impl Shell {
     fn commit(&mut self, promises: Vec<Promise>) {
         let Some(task) = &mut self.task else { return };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task.commit(promises))) {
-            self.reporter.send(Report::Panicked(panic_message(panic.as_ref())));
+            self.reporter.send(Report::Panicked { message: panic_message(panic.as_ref()), tuple: None });
             self.task = None;
         }
     }
@@ -161,7 +162,7 @@ impl Handler<Control> for BoltActor {
                 self.0.task = None;
                 ctx.stop();
             }
-            Control::Inject(_) | Control::StopSource => {}
+            Control::Inject(_) | Control::StopSource | Control::Completed(_) | Control::Pause(_) => {}
         }
     }
 }
@@ -236,7 +237,7 @@ impl Handler<Control> for BlockingActor {
             Control::Commit(promises) => self.shell.commit(promises),
             // The thread ends with the last address; stopping the actor would only start another one.
             Control::Shutdown => self.shell.task = None,
-            Control::Inject(_) | Control::StopSource => {}
+            Control::Inject(_) | Control::StopSource | Control::Completed(_) | Control::Pause(_) => {}
         }
     }
 }

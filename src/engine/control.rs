@@ -17,6 +17,10 @@ pub enum Control {
     Inject(Arc<Mark>),
     /// To a spout: read no more.
     StopSource,
+    /// To a spout: this epoch is complete.
+    Completed(u64),
+    /// To a spout: emit nothing for now (true), or go on (false).
+    Pause(bool),
     /// To a sink: the checkpoint with these promises is complete.
     Commit(Vec<Promise>),
     /// To all: the topology has ended.

@@ -1,13 +1,17 @@
 //! Jobs that wait for a disk or a server, on threads beside the task's.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Sender, unbounded};
 
+use super::alive::Alive;
+use super::bolt_actor::panic_message;
 use super::metering::Meter;
 use super::policy::{NO_ROOM_RETRY, backoff};
+use super::report::{Report, Reporter};
 use crate::error::{Error, Kind, Result};
 use crate::sink::Job;
 
@@ -17,26 +21,35 @@ pub struct JobThread {
     queue: Sender<Box<dyn FnOnce() + Send>>,
     stopped: Arc<AtomicBool>,
     meter: Arc<Meter>,
+    reporter: Reporter,
 }
 
 impl JobThread {
     /// Starts the thread; it ends once this is dropped and the running job has ended.
-    pub fn start(name: &str, meter: Arc<Meter>) -> Result<Self> {
+    pub fn start(name: &str, meter: Arc<Meter>, reporter: Reporter, alive: Arc<Alive>) -> Result<Self> {
         let (queue, jobs) = unbounded::<Box<dyn FnOnce() + Send>>();
         thread::Builder::new()
             .name(name.into())
-            .spawn(move || jobs.into_iter().for_each(|job| job()))
+            .spawn(move || {
+                jobs.into_iter().for_each(|job| job());
+                drop(alive);
+            })
             .map_err(|error| Error::fatal(format!("can't start the thread \"{name}\"")).because(error))?;
-        Ok(Self { queue, stopped: Arc::new(AtomicBool::new(false)), meter })
+        Ok(Self { queue, stopped: Arc::new(AtomicBool::new(false)), meter, reporter })
     }
 
-    /// Runs a job until it succeeds or fails for good, and hands its result over.
-    pub fn run<T: 'static>(&self, mut job: Job<T>, done: impl FnOnce(Result<T>) + Send + 'static) {
+    /// Runs a job until it succeeds or fails for good, and reports its result.
+    pub fn run<T: 'static>(&self, mut job: Job<T>, done: impl FnOnce(T) -> Report + Send + 'static) {
         let (stopped, meter) = (Arc::clone(&self.stopped), Arc::clone(&self.meter));
+        let reporter = self.reporter.clone();
         let work = Box::new(move || {
-            if let Some(result) = until_done(&mut job, &stopped, &meter) {
-                done(result);
-            }
+            let report = match catch_unwind(AssertUnwindSafe(|| until_done(&mut job, &stopped, &meter))) {
+                Ok(None) => return,
+                Ok(Some(Ok(result))) => done(result),
+                Ok(Some(Err(error))) => Report::Failed(error.chain()),
+                Err(panic) => Report::Panicked { message: panic_message(panic.as_ref()), tuple: None },
+            };
+            reporter.send(report);
         });
         // The thread ends only after this sender is dropped.
         let _ = self.queue.send(work);

@@ -50,6 +50,8 @@ pub struct Meter {
     failed: AtomicU64,
     dead_letters: AtomicU64,
     busy_ns: AtomicU64,
+    /// When the turn in progress began on the monotonic clock; 0 between turns.
+    turn_began_ns: AtomicU64,
     inbox_permille: AtomicU64,
     doing: AtomicU8,
     says: Mutex<Option<String>>,
@@ -64,6 +66,7 @@ impl Default for Meter {
             failed: AtomicU64::new(0),
             dead_letters: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
+            turn_began_ns: AtomicU64::new(0),
             inbox_permille: AtomicU64::new(0),
             doing: AtomicU8::new(Doing::Idle as u8),
             says: Mutex::new(None),
@@ -93,9 +96,21 @@ impl Meter {
         self.dead_letters.fetch_add(tuples as u64, Ordering::Relaxed);
     }
 
-    /// Time was spent working.
-    pub fn add_busy(&self, time: Duration) {
-        self.busy_ns.fetch_add(nanoseconds(time), Ordering::Relaxed);
+    /// The component is called, at this monotonic time.
+    pub fn begin_turn(&self, now: Duration) {
+        self.turn_began_ns.store(nanoseconds(now).max(1), Ordering::Relaxed);
+    }
+
+    /// It has returned: the time since then was spent working.
+    pub fn end_turn(&self, now: Duration) {
+        let began = self.turn_began_ns.swap(0, Ordering::Relaxed);
+        self.busy_ns.fetch_add(nanoseconds(now).saturating_sub(began), Ordering::Relaxed);
+    }
+
+    /// For how long the component has been in one turn, if it is in one.
+    pub fn turn_takes(&self, now: Duration) -> Option<Duration> {
+        let began = self.turn_began_ns.load(Ordering::Relaxed);
+        (began > 0).then(|| Duration::from_nanos(nanoseconds(now).saturating_sub(began)))
     }
 
     /// One execution took this long.
@@ -138,7 +153,7 @@ impl Meter {
         self.dead_letters.load(Ordering::Relaxed)
     }
 
-    /// See [`add_busy`](Self::add_busy).
+    /// See [`end_turn`](Self::end_turn).
     pub fn busy(&self) -> Duration {
         Duration::from_nanos(self.busy_ns.load(Ordering::Relaxed))
     }

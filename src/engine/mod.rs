@@ -7,6 +7,7 @@
 //!     └──────── Control ────── Coordinator ◀── Report ──┘
 //! ```
 
+mod alive;
 mod batch;
 mod bolt_actor;
 mod channel;
@@ -16,13 +17,17 @@ mod emitter;
 mod grouping;
 mod inbox;
 mod jobs;
+mod launch;
 mod metering;
 mod output;
 mod policy;
 mod report;
+mod restarts;
+mod resume;
 mod run;
 mod spout_actor;
 mod spout_port;
+mod supervisor;
 mod task;
 mod wake;
 mod wiring;
@@ -35,12 +40,14 @@ mod atomic {
     pub use std::sync::atomic::{AtomicU8, Ordering, fence};
 }
 
+pub use alive::Alive;
 pub use batch::Mark;
 pub use control::Control;
 pub use dead_letters::DeadLetter;
 pub use grouping::{KEY_GROUPS, key_group, stable_hash};
 pub use metering::Meter;
 pub use output::Output;
+pub use policy::NO_ROOM_RETRY;
 pub use report::{FromTask, Report};
 pub use run::{DRAIN_DEADLINE, Exit, RunOptions, Running, start};
 pub use spout_port::SpoutOutput;

@@ -39,7 +39,14 @@ pub enum Report {
     /// A component failed for good.
     Failed(String),
     /// A component panicked.
-    Panicked(String),
+    Panicked {
+        /// What the panic said.
+        message: String,
+        /// The hash of the tuple that it was working on, if it was one.
+        tuple: Option<u64>,
+    },
+    /// The task is gone, and nobody knows why.
+    Lost,
 }
 
 /// A report and the number of the task that makes it.

@@ -1,40 +1,61 @@
 //! Starting a topology, watching it, and waiting for its end.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use actix::{Actor, Addr, Arbiter, SyncArbiter, System};
-use crossbeam_channel::{Receiver, Sender, bounded};
-use tokio::sync::oneshot;
+use actix::{Addr, System};
+use crossbeam_channel::{Sender, bounded};
 
-use super::bolt_actor::{BlockingActor, BoltActor, Shell};
 use super::dead_letters::DEAD;
 use super::metering::{Doing, Meter};
-use super::report::Report;
-use super::spout_actor::SpoutActor;
-use super::wiring::{Ready, ReadyKind, Shared, wire, with_dead_letters};
-use crate::checkpoint::MemoryStore;
-use crate::clock::SharedClock;
-use crate::coordinator::{Begin, ControlStatus, CoordinatorActor, Machine, Policy, Stop, TaskLine, TaskRole};
+use super::supervisor::Supervisor;
+use super::wiring::with_dead_letters;
+use crate::checkpoint::{MemoryStore, StateStore};
+use crate::clock::{SharedClock, SystemClock};
+use crate::coordinator::{ControlStatus, CoordinatorActor, Rebalance, Stop};
 use crate::error::{Error, Result};
 use crate::metrics::{ComponentStatus, Status};
 use crate::registry::Config;
-use crate::topology::{ComponentSpec, Plan, Topology};
+use crate::topology::{Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology};
 
 /// How a topology is run.
 pub struct RunOptions {
     /// The clock that it runs by.
     pub clock: SharedClock,
-    /// Where checkpoints, outboxes and spools are kept.
+    /// Where its checkpoints are kept; not used under `checkpoint: Off`.
+    pub store: Arc<dyn StateStore>,
+    /// The folder for spools, and for dead letters where there is no lake.
     pub state: PathBuf,
     /// How long a drain may take before it is given up.
     pub drain_deadline: Duration,
+    /// Components that go on without the state that the store has of them.
+    pub drop_state: BTreeSet<String>,
+}
+
+impl RunOptions {
+    /// By the system's clock, from the newest checkpoint of `store`, with the rest in the folder `state`.
+    pub fn new(store: Arc<dyn StateStore>, state: impl Into<PathBuf>) -> Self {
+        let (clock, state) = (SystemClock::shared(), state.into());
+        Self { clock, store, state, drain_deadline: DRAIN_DEADLINE, drop_state: BTreeSet::new() }
+    }
 }
 
 /// How long a drain may take unless it is told otherwise.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a component may be in one call before it is said to hang.
+pub const HANGS_AFTER: Duration = Duration::from_secs(10);
+
+/// How many messages are kept for whoever watches; older ones are dropped.
+const MESSAGES_MAX: usize = 100;
+
+/// Numbers of tasks, by component.
+pub type Hints = BTreeMap<String, NonZeroU16>;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,58 +70,95 @@ pub enum Exit {
 
 /// A running topology. Dropping it does not stop it.
 pub struct Running {
-    components: Vec<ComponentSpec>,
     name: String,
-    plan: Plan,
-    meters: Vec<Arc<Meter>>,
+    durable: bool,
     clock: SharedClock,
     started_at: Duration,
-    control: Arc<Mutex<ControlStatus>>,
-    coordinator: Addr<CoordinatorActor>,
-    ended: Receiver<Exit>,
+    current: Mutex<Option<Current>>,
+    /// What components counted before their tasks were started anew.
+    totals: Mutex<BTreeMap<String, Totals>>,
+    stop_asked: AtomicBool,
+    asked: Mutex<Option<Asked>>,
+    messages: Mutex<VecDeque<String>>,
     exit: Mutex<Option<Exit>>,
-    system: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+    ended: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Starts a topology on threads of its own.
+/// The tasks of one start.
+struct Current {
+    components: Vec<ComponentSpec>,
+    plan: Plan,
+    meters: Vec<Arc<Meter>>,
+    control: Arc<Mutex<ControlStatus>>,
+    coordinator: Addr<CoordinatorActor>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    received: u64,
+    emitted: u64,
+    failed: u64,
+    dead_letters: u64,
+    busy: Duration,
+}
+
+/// A rebalance that somebody waits for.
+pub struct Asked {
+    /// The numbers of tasks that are to change.
+    pub hints: Hints,
+    at: Duration,
+    reply: Sender<Result<Duration>>,
+}
+
+impl Asked {
+    /// It was done at this monotonic time, or couldn't be.
+    pub fn done(self, result: Result<Duration>) {
+        // Whoever asked may have gone.
+        let _ = self.reply.send(result.map(|now| now.saturating_sub(self.at)));
+    }
+}
+
+/// Starts a topology on threads of its own, from the newest checkpoint of its store.
 ///
 /// # Errors
-/// If a component can't be made: a missing file, a folder that can't be written.
-pub fn start(topology: Topology, options: RunOptions) -> Result<Running> {
+/// If a component can't be made (a missing file, a folder that can't be written), or the topology
+/// doesn't fit to what the store holds.
+pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     let dead_root = dead_letter_root(&topology, &options);
     let topology = with_dead_letters(topology, crate::sink::dead_letters(dead_root));
-    let plan = Plan::of(&topology);
-    let clock = options.clock;
-    let machine = Machine::new(
-        policy(&topology, options.drain_deadline),
-        roles(&topology, &plan),
-        clock.now(),
-        clock.monotonic(),
-    );
-    let control = Arc::new(Mutex::new(ControlStatus::of(&machine)));
+    let durable = topology.checkpoint != Checkpoint::Off;
+    let running = Arc::new(Running {
+        name: topology.name.clone(),
+        durable,
+        started_at: options.clock.monotonic(),
+        clock: Arc::clone(&options.clock),
+        current: Mutex::default(),
+        totals: Mutex::default(),
+        stop_asked: AtomicBool::new(false),
+        asked: Mutex::default(),
+        messages: Mutex::default(),
+        exit: Mutex::default(),
+        ended: Condvar::new(),
+        thread: Mutex::default(),
+    });
+    let supervisor = Supervisor {
+        topology,
+        store: if durable { options.store } else { Arc::new(MemoryStore::default()) },
+        state: options.state,
+        clock: options.clock,
+        drain_deadline: options.drain_deadline,
+        drop_state: options.drop_state,
+        running: Arc::clone(&running),
+    };
     let (started, starting) = bounded(1);
-    let (exit, ended) = bounded(1);
-    let (stop, stopped) = oneshot::channel();
-    let boot = Boot { plan: plan.clone(), machine, clock: Arc::clone(&clock), control: Arc::clone(&control), exit };
-    let (components, name) = (topology.components.clone(), topology.name.clone());
-    let system = thread::Builder::new()
+    let thread = thread::Builder::new()
         .name("waterspout".into())
-        .spawn(move || System::new().block_on(boot.run(topology, started, stopped)))
+        .spawn(move || System::new().block_on(supervisor.run(started)))
         .map_err(|error| Error::fatal("can't start a thread").because(error))?;
-    let (coordinator, meters) = starting.recv().map_err(|_| Error::fatal("the engine ended while it started"))??;
-    Ok(Running {
-        components,
-        name,
-        plan,
-        meters,
-        started_at: clock.monotonic(),
-        clock,
-        control,
-        coordinator,
-        ended,
-        exit: Mutex::new(None),
-        system: Mutex::new(Some((stop, system))),
-    })
+    starting.recv().map_err(|_| Error::fatal("the engine ended while it started"))??;
+    *lock(&running.thread) = Some(thread);
+    Ok(running)
 }
 
 /// The dead letters go beside the data of the first lake, or with the state.
@@ -112,120 +170,20 @@ fn dead_letter_root(topology: &Topology, options: &RunOptions) -> PathBuf {
     lakes.min_by_key(|(id, _)| *id).map_or_else(|| options.state.clone(), |(_, root)| root)
 }
 
-fn policy(topology: &Topology, drain_deadline: Duration) -> Policy {
-    Policy {
-        checkpoint: topology.checkpoint,
-        micro_batch_age: topology.micro_batch.age,
-        partition_every: topology.partition_every,
-        drain_deadline,
-    }
+/// None of these is ever left half-changed, so a panic elsewhere doesn't matter.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn roles(topology: &Topology, plan: &Plan) -> Vec<(String, TaskRole)> {
-    let of = |spec: &ComponentSpec| match spec.config {
-        Config::Spout(_) => TaskRole::Spout,
-        Config::Bolt(_) => TaskRole::Bolt,
-        Config::Sink(_) => TaskRole::Sink,
-    };
-    let named = plan.tasks.iter().map(|task| (task, &topology.components[task.component]));
-    named.map(|(task, spec)| (format!("{}[{}]", spec.id, task.index), of(spec))).collect()
-}
-
-type Started = Result<(Addr<CoordinatorActor>, Vec<Arc<Meter>>)>;
-
-/// What the system thread starts with.
-struct Boot {
-    plan: Plan,
-    machine: Machine,
-    clock: SharedClock,
-    control: Arc<Mutex<ControlStatus>>,
-    exit: Sender<Exit>,
-}
-
-impl Boot {
-    async fn run(self, topology: Topology, started: Sender<Started>, stopped: oneshot::Receiver<()>) {
-        let result = self.start(&topology);
-        let running = result.is_ok();
-        // Whoever started the topology waits for this.
-        let _ = started.send(result);
-        if running {
-            // An error means that nobody can stop it any more; it then runs to its own end.
-            let _ = stopped.await;
-        }
-        System::current().stop();
-    }
-
-    fn start(self, topology: &Topology) -> Started {
-        let control_arbiter = Arbiter::new();
-        let (boundary, _) = self.machine.partition();
-        let actor = CoordinatorActor::new(
-            self.machine,
-            Box::new(MemoryStore::default()),
-            Arc::clone(&self.clock),
-            self.control,
-            self.exit,
-        );
-        let coordinator = CoordinatorActor::start_in_arbiter(&control_arbiter.handle(), |_| actor);
-        let shared = Shared { clock: Arc::clone(&self.clock), coordinator: coordinator.clone().recipient(), boundary };
-        let ready = wire(topology, &self.plan, &shared)?;
-        let meters = ready.iter().map(|task| Arc::clone(&task.meter)).collect();
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let executors: Vec<_> = (0..cores).map(|_| Arbiter::new()).collect();
-        let launcher = Launcher { executors: &executors, control: &control_arbiter, clock: &self.clock };
-        let lines = ready.into_iter().map(|task| launcher.launch(task)).collect();
-        coordinator.do_send(Begin(lines));
-        Ok((coordinator, meters))
-    }
-}
-
-/// Starts the actors of tasks.
-struct Launcher<'a> {
-    executors: &'a [Arbiter],
-    control: &'a Arbiter,
-    clock: &'a SharedClock,
-}
-
-impl Launcher<'_> {
-    fn launch(&self, task: Ready) -> TaskLine {
-        let Ready { lane, meter, handle, kind } = task;
-        let executor = self.executors[lane % self.executors.len()].handle();
-        match kind {
-            ReadyKind::Spout { config, component, port, arities, linger, reporter } => {
-                let parts = (Arc::clone(&meter), Arc::clone(self.clock), reporter.clone());
-                let actor = SpoutActor::start_in_arbiter(&executor, move |_| {
-                    let source = config.build().map_err(|error| reporter.send(Report::Failed(error.chain())));
-                    SpoutActor::new(component, source.ok(), *port, handle, (arities, linger), parts)
-                });
-                TaskLine { role: TaskRole::Spout, mailbox: actor.recipient(), meter }
-            }
-            ReadyKind::Bolt { task, blocks, sink } => {
-                let role = if sink { TaskRole::Sink } else { TaskRole::Bolt };
-                let shell = Shell::new(*task, Arc::clone(&handle));
-                let mailbox = if blocks {
-                    let (shell, timers) = (Mutex::new(Some(shell)), self.control.handle());
-                    let actor = SyncArbiter::start(1, move || {
-                        let shell = shell.lock().unwrap_or_else(PoisonError::into_inner).take();
-                        BlockingActor::new(shell.expect("one thread takes the one task"), timers.clone())
-                    });
-                    handle.bind(actor.clone().recipient());
-                    actor.recipient()
-                } else {
-                    let actor = BoltActor::start_in_arbiter(&executor, |_| BoltActor(shell));
-                    handle.bind(actor.clone().recipient());
-                    actor.recipient()
-                };
-                TaskLine { role, mailbox, meter }
-            }
-        }
-    }
-}
-
+/// What the outside sees of a topology and asks of it.
 impl Running {
     /// The topology at this moment.
     pub fn status(&self) -> Status {
-        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let current = lock(&self.current);
+        let current = current.as_ref().expect("whoever has a running topology, has it after its start");
+        let control = lock(&current.control).clone();
         let now = self.clock.monotonic();
-        let shown = self.components.iter().enumerate().filter(|(_, spec)| spec.id != DEAD);
+        let shown = current.components.iter().enumerate().filter(|(_, spec)| spec.id != DEAD);
         Status {
             topology: self.name.clone(),
             uptime: now.saturating_sub(self.started_at),
@@ -234,13 +192,72 @@ impl Running {
             rolls_over: control.partition.1,
             epoch: control.complete.map_or(0, |(epoch, _)| epoch),
             checkpoint_age: control.complete.map(|(_, at)| now.saturating_sub(at)),
-            components: shown.map(|(index, spec)| self.component(index, spec)).collect(),
+            waits: control.waits,
+            hangs: current.hangs(now),
+            components: shown.map(|(index, spec)| self.component(current, index, spec)).collect(),
         }
     }
 
-    fn component(&self, index: usize, spec: &ComponentSpec) -> ComponentStatus {
-        let meters = &self.meters[self.plan.tasks_of(index)];
-        let sum = |count: fn(&Meter) -> u64| meters.iter().map(|meter| count(meter)).sum();
+    /// What happened since the last call that a person should know: roll-backs and their causes.
+    pub fn messages(&self) -> Vec<String> {
+        lock(&self.messages).drain(..).collect()
+    }
+
+    /// Begins a graceful drain: spouts stop, what is in flight is written, files close. Returns at once.
+    pub fn stop(&self) {
+        self.stop_asked.store(true, Ordering::SeqCst);
+        if let Some(current) = &*lock(&self.current) {
+            current.coordinator.do_send(Stop);
+        }
+    }
+
+    /// Changes the numbers of tasks at a checkpoint, in place, and waits for that. Gives the time in
+    /// which nothing flowed.
+    ///
+    /// # Errors
+    /// If a component isn't there or can't have that many tasks, or if the topology ended meanwhile.
+    pub fn rebalance(&self, hints: Hints) -> Result<Duration> {
+        self.check_hints(&hints)?;
+        let (reply, done) = bounded(1);
+        {
+            let mut asked = lock(&self.asked);
+            if asked.is_some() {
+                return Err(Error::fatal("another rebalance is underway: try again when it is done"));
+            }
+            *asked = Some(Asked { hints, at: self.clock.monotonic(), reply });
+            if let Some(current) = &*lock(&self.current) {
+                current.coordinator.do_send(Rebalance);
+            }
+        }
+        done.recv().unwrap_or_else(|_| Err(Error::fatal("the topology ended before it could be rebalanced")))
+    }
+
+    /// Waits for the end, but no longer than `timeout`; after the end, says again how it ended.
+    pub fn wait(&self, timeout: Duration) -> Option<Exit> {
+        let exit = lock(&self.exit);
+        let waited = self.ended.wait_timeout_while(exit, timeout, |exit| exit.is_none());
+        let exit = waited.unwrap_or_else(PoisonError::into_inner).0.clone();
+        // A task that hangs keeps its executor for ever: only a clean end is waited for.
+        if exit == Some(Exit::Finished)
+            && let Some(thread) = lock(&self.thread).take()
+        {
+            let _ = thread.join();
+        }
+        exit
+    }
+
+    fn check_hints(&self, hints: &Hints) -> Result<()> {
+        if !self.durable {
+            return Err(Error::fatal("a topology with `checkpoint: Off` can't be rebalanced: it has no checkpoints"));
+        }
+        let current = lock(&self.current);
+        let components = current.as_ref().map(|current| &current.components[..]).unwrap_or_default();
+        hints.iter().try_for_each(|(id, hint)| check_hint(components, id, *hint).map_err(Error::fatal))
+    }
+
+    fn component(&self, current: &Current, index: usize, spec: &ComponentSpec) -> ComponentStatus {
+        let meters = &current.meters[current.plan.tasks_of(index)];
+        let totals = lock(&self.totals).get(&spec.id).copied().unwrap_or_default().plus(meters);
         let mut executes = Meter::no_executes();
         meters.iter().for_each(|meter| meter.add_executes_to(&mut executes));
         let quantile = |q| (!executes.is_empty()).then(|| Duration::from_nanos(executes.value_at_quantile(q)));
@@ -250,42 +267,122 @@ impl Running {
             role: spec.role.name(),
             type_name: spec.type_name,
             tasks: meters.len(),
-            received: sum(Meter::received),
-            emitted: sum(Meter::emitted),
-            failed: sum(Meter::failed),
-            dead_letters: sum(Meter::dead_letters),
+            received: totals.received,
+            emitted: totals.emitted,
+            failed: totals.failed,
+            dead_letters: totals.dead_letters,
             p50: quantile(0.5),
             p99: quantile(0.99),
-            busy: meters.iter().map(|meter| meter.busy()).sum(),
+            busy: totals.busy,
             inbox: meters.iter().map(|meter| meter.inbox()).fold(0.0, f64::max),
             state: meters.iter().find_map(|meter| meter.says()).unwrap_or_else(|| doing.word().into()),
         }
     }
+}
 
-    /// Begins a graceful drain: spouts stop, what is in flight is written, files close. Returns at once.
-    pub fn stop(&self) {
-        self.coordinator.do_send(Stop);
-    }
-
-    /// Waits for the end, but no longer than `timeout`; after the end, says again how it ended.
-    pub fn wait(&self, timeout: Duration) -> Option<Exit> {
-        let mut exit = self.exit.lock().unwrap_or_else(PoisonError::into_inner);
-        if exit.is_none() {
-            *exit = self.ended.recv_timeout(timeout).ok();
-            if let Some(exit) = &*exit {
-                self.tear_down(exit);
-            }
-        }
-        exit.clone()
-    }
-
-    fn tear_down(&self, exit: &Exit) {
-        let Some((stop, thread)) = self.system.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        // The thread may have ended already.
-        let _ = stop.send(());
-        // A task that hangs keeps its executor for ever: only a clean end is waited for.
-        if *exit == Exit::Finished {
-            let _ = thread.join();
+/// What the supervisor tells.
+impl Running {
+    /// Tasks were started. What was asked for while there were none is told them now.
+    pub(super) fn launched(
+        &self,
+        topology: &Topology,
+        plan: Plan,
+        meters: Vec<Arc<Meter>>,
+        control: Arc<Mutex<ControlStatus>>,
+        coordinator: Addr<CoordinatorActor>,
+    ) {
+        let components = topology.components.clone();
+        *lock(&self.current) = Some(Current { components, plan, meters, control, coordinator: coordinator.clone() });
+        if self.stop_asked.load(Ordering::SeqCst) {
+            coordinator.do_send(Stop);
+        } else if lock(&self.asked).is_some() {
+            coordinator.do_send(Rebalance);
         }
     }
+
+    /// The tasks are gone: what they counted is kept.
+    pub(super) fn keep_totals(&self) {
+        let mut current = lock(&self.current);
+        let Some(current) = &mut *current else { return };
+        let mut totals = lock(&self.totals);
+        for (index, spec) in current.components.iter().enumerate() {
+            let total = totals.entry(spec.id.clone()).or_default();
+            let meters = &current.meters[current.plan.tasks_of(index)];
+            *total = total.plus(meters);
+        }
+        // Counted now, and not once more.
+        current.meters.fill_with(Arc::default);
+    }
+
+    /// Something that a person should know.
+    pub(super) fn say(&self, message: String) {
+        let mut messages = lock(&self.messages);
+        if messages.len() == MESSAGES_MAX {
+            messages.pop_front();
+        }
+        messages.push_back(message);
+    }
+
+    /// The rebalance that somebody waits for.
+    pub(super) fn rebalance_asked(&self) -> Option<Asked> {
+        lock(&self.asked).take()
+    }
+
+    /// The component of a task that runs.
+    pub(super) fn component_of(&self, task: usize) -> ComponentSpec {
+        let current = lock(&self.current);
+        let Current { components, plan, .. } = current.as_ref().expect("tasks report after they were launched");
+        components[plan.tasks[task].component].clone()
+    }
+
+    /// It is over.
+    pub(super) fn has_ended(&self, exit: Exit) {
+        lock(&self.asked).take();
+        *lock(&self.exit) = Some(exit);
+        self.ended.notify_all();
+    }
+}
+
+impl Current {
+    /// Tasks that don't return: `count[0] for 12 s`.
+    fn hangs(&self, now: Duration) -> Vec<String> {
+        let tasks = self.plan.tasks.iter().zip(&self.meters);
+        let hung =
+            tasks.filter_map(|(task, meter)| Some((task, meter.turn_takes(now).filter(|time| *time > HANGS_AFTER)?)));
+        hung.map(|(task, time)| {
+            format!("{}[{}] for {} s", self.components[task.component].id, task.index, time.as_secs())
+        })
+        .collect()
+    }
+}
+
+impl Totals {
+    fn plus(self, meters: &[Arc<Meter>]) -> Self {
+        let sum = |count: fn(&Meter) -> u64| meters.iter().map(|meter| count(meter)).sum::<u64>();
+        Self {
+            received: self.received + sum(Meter::received),
+            emitted: self.emitted + sum(Meter::emitted),
+            failed: self.failed + sum(Meter::failed),
+            dead_letters: self.dead_letters + sum(Meter::dead_letters),
+            busy: self.busy + meters.iter().map(|meter| meter.busy()).sum::<Duration>(),
+        }
+    }
+}
+
+/// Whether a component can have this many tasks.
+fn check_hint(components: &[ComponentSpec], id: &str, hint: NonZeroU16) -> Result<(), String> {
+    let visible = || components.iter().filter(|spec| !spec.id.starts_with('_'));
+    let Some(spec) = visible().find(|spec| spec.id == id) else {
+        let known: Vec<_> = visible().map(|spec| format!("\"{}\"", spec.id)).collect();
+        return Err(format!("there is no component \"{id}\", but {}", known.join(", ")));
+    };
+    let max = match &spec.config {
+        Config::Spout(config) => config.tasks_max().unwrap_or(usize::MAX),
+        _ => usize::MAX,
+    };
+    let max = max.min(PARALLELISM_HINT_MAX.into());
+    if usize::from(hint.get()) > max {
+        return Err(format!("component \"{id}\" can have {max} tasks at most, found {hint}"));
+    }
+    Ok(())
 }

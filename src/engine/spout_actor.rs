@@ -12,6 +12,7 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use tokio::task::JoinHandle;
 
+use super::alive::Alive;
 use super::bolt_actor::panic_message;
 use super::channel::{TaskHandle, WakeUp};
 use super::control::Control;
@@ -44,6 +45,7 @@ pub struct SpoutActor {
     meter: Arc<Meter>,
     clock: SharedClock,
     reporter: Reporter,
+    _alive: Arc<Alive>,
 }
 
 impl SpoutActor {
@@ -55,6 +57,7 @@ impl SpoutActor {
         handle: Arc<TaskHandle>,
         (arities, linger): (Vec<usize>, Option<Duration>),
         (meter, clock, reporter): (Arc<Meter>, SharedClock, Reporter),
+        alive: Arc<Alive>,
     ) -> Self {
         let (port, in_engine) = (Rc::new(RefCell::new(port)), Rc::new(Cell::new(false)));
         let output = SpoutOutput::new(
@@ -64,9 +67,10 @@ impl SpoutActor {
             Arc::clone(&meter),
             Arc::clone(&clock),
             Rc::clone(&in_engine),
+            Arc::clone(&alive),
         );
         let source = source.map(|source| (source, output));
-        Self { port, handle, source, running: None, in_engine, linger, meter, clock, reporter }
+        Self { port, handle, source, running: None, in_engine, linger, meter, clock, reporter, _alive: alive }
     }
 
     /// The loop, watched: while it waits for its source, what was gathered goes out.
@@ -76,9 +80,9 @@ impl SpoutActor {
         let (linger, clock) = (self.linger, Arc::clone(&self.clock));
         let mut lingering: Option<crate::clock::Sleep> = None;
         std::future::poll_fn(move |cx: &mut TaskContext<'_>| {
-            let started = clock.monotonic();
+            meter.begin_turn(clock.monotonic());
             let polled = catch_unwind(AssertUnwindSafe(|| source_loop.as_mut().poll(cx)));
-            meter.add_busy(clock.monotonic().saturating_sub(started));
+            meter.end_turn(clock.monotonic());
             match polled {
                 Err(panic) => return Poll::Ready(Exit::Panicked(panic_message(panic.as_ref()))),
                 Ok(Poll::Ready(result)) => return Poll::Ready(Exit::Ended(result)),
@@ -126,7 +130,7 @@ impl Handler<LoopEnded> for SpoutActor {
                 self.source_done(Report::SourceEnded);
             }
             Exit::Ended(Err(error)) => self.reporter.send(Report::Failed(error.chain())),
-            Exit::Panicked(message) => self.reporter.send(Report::Panicked(message)),
+            Exit::Panicked(message) => self.reporter.send(Report::Panicked { message, tuple: None }),
         }
     }
 }
@@ -169,6 +173,8 @@ impl Handler<Control> for SpoutActor {
                 }
                 ctx.stop();
             }
+            Control::Completed(epoch) => self.port.borrow_mut().completed(epoch),
+            Control::Pause(paused) => self.port.borrow_mut().pause(paused),
             Control::Commit(_) => {}
         }
     }

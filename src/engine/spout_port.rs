@@ -6,6 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use tokio::sync::watch;
+
+use super::alive::Alive;
 use super::batch::Mark;
 use super::channel::TaskHandle;
 use super::dead_letters::DeadLetter;
@@ -30,13 +33,20 @@ pub struct Port {
     meter: Arc<Meter>,
     /// The loop, while it waits for room.
     loop_waits: Option<Waker>,
+    /// Nothing is emitted for now.
+    paused: bool,
+    /// All cursors at the barrier of the epoch in progress.
+    injected: Option<(u64, Vec<Cursor>)>,
+    /// The cursors of the newest complete epoch, for whoever wants to know.
+    complete: watch::Sender<Vec<Cursor>>,
 }
 
 impl Port {
     /// Of a task that has emitted nothing yet.
     pub fn new(emitter: Emitter, splits: Vec<Split>, handle: Arc<TaskHandle>, meter: Arc<Meter>) -> Self {
         let moved = vec![false; splits.len()];
-        Self { emitter, splits, moved, handle, meter, loop_waits: None }
+        let complete = watch::Sender::new(splits.iter().map(|split| split.cursor.clone()).collect());
+        Self { emitter, splits, moved, handle, meter, loop_waits: None, paused: false, injected: None, complete }
     }
 
     /// Sends a barrier, and gives the cursors that changed since the last one.
@@ -47,9 +57,30 @@ impl Port {
         {
             waker.wake();
         }
+        if self.complete.receiver_count() > 0 {
+            let cursors = self.splits.iter().map(|split| split.cursor.clone()).collect();
+            self.injected = Some((mark.barrier.epoch, cursors));
+        }
         let moved = self.moved.iter_mut().map(std::mem::take);
         let changed = self.splits.iter().zip(moved).filter(|(_, moved)| *moved);
         changed.map(|(split, _)| (split.id.clone(), split.cursor.clone())).collect()
+    }
+
+    /// An epoch is complete: what its cursors cover is never read again.
+    pub fn completed(&mut self, epoch: u64) {
+        if let Some((injected, cursors)) = self.injected.take() {
+            assert_eq!(injected, epoch, "one epoch at a time");
+            // Nobody has to listen.
+            let _ = self.complete.send(cursors);
+        }
+    }
+
+    /// Holds the loop at its next emit, or lets it go on.
+    pub fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+        if !paused {
+            self.woken();
+        }
     }
 
     /// The source has ended: so has each of its splits.
@@ -90,7 +121,7 @@ impl Port {
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.settle() {
+        if self.settle() && !self.paused {
             self.meter.set_doing(Doing::Running);
             return Poll::Ready(());
         }
@@ -116,6 +147,8 @@ pub struct SpoutOutput {
     staged_runs: Vec<(StreamId, usize)>,
     dead_letters: usize,
     fault: Option<String>,
+    /// Gone with the loop.
+    _alive: Arc<Alive>,
 }
 
 impl SpoutOutput {
@@ -126,6 +159,7 @@ impl SpoutOutput {
         meter: Arc<Meter>,
         clock: SharedClock,
         in_engine: Rc<Cell<bool>>,
+        alive: Arc<Alive>,
     ) -> Self {
         let splits = port.borrow().splits.clone();
         let dead = StreamId(arities.len() - 1);
@@ -142,12 +176,19 @@ impl SpoutOutput {
             staged_runs: Vec::new(),
             dead_letters: 0,
             fault: None,
+            _alive: alive,
         }
     }
 
     /// The splits that this task reads, each with the cursor to go on from.
     pub fn splits(&self) -> &[Split] {
         &self.splits
+    }
+
+    /// The cursors of all splits in the newest complete checkpoint, now and whenever that changes:
+    /// what lies before them is never read again, and may be trimmed.
+    pub fn completed(&self) -> watch::Receiver<Vec<Cursor>> {
+        self.port.borrow().complete.subscribe()
     }
 
     /// The clock that the topology runs by.

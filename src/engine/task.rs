@@ -1,10 +1,14 @@
 //! The work of a bolt's task, without any actor: batches in, batches out, barriers passed on.
 
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::alive::Alive;
 use super::batch::{Batch, Mark};
 use super::dead_letters;
+use super::grouping::stable_hash;
 use super::inbox::{Inbox, Received};
 use super::jobs::JobThread;
 use super::metering::{Doing, Meter};
@@ -18,6 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::sink::{Job, Promise, Sink};
 use crate::topology::OnError;
 use crate::tuple::{Fields, Tuple};
+use crate::value::Value;
 
 /// How many batches a task works on before others on its thread get their turn. More would gain
 /// nothing (a batch is far more work than a turn) and cost the others latency.
@@ -71,6 +76,14 @@ pub struct BoltTask {
     pub reporter: Reporter,
     /// What the task is in the middle of.
     pub current: Option<Current>,
+    /// The group that all of its state is kept in, where that belongs to the task and not to keys.
+    pub state_group: Option<u16>,
+    /// Tuples that made this component panic again and again, by hash: what it said.
+    pub poison: Arc<HashMap<u64, String>>,
+    /// The hash of the tuple that made it panic.
+    pub panicked_on: Option<u64>,
+    /// Gone with the task.
+    pub _alive: Arc<Alive>,
 }
 
 /// What a task is in the middle of while it waits for another try.
@@ -109,9 +122,9 @@ enum Step {
 impl BoltTask {
     /// Works for one turn.
     pub fn turn(&mut self) -> Next {
-        let started = self.clock.monotonic();
+        self.meter.begin_turn(self.clock.monotonic());
         let next = self.work();
-        self.meter.add_busy(self.clock.monotonic().saturating_sub(started));
+        self.meter.end_turn(self.clock.monotonic());
         self.meter.set_emitted(self.output.emitter.emitted());
         self.meter.set_inbox(self.inbox.fill());
         self.meter.set_doing(match next {
@@ -191,7 +204,7 @@ impl BoltTask {
     fn step(&mut self, mut current: Current) -> Step {
         loop {
             let result = match &mut current.work {
-                Work::Tuples { input, batch, next } => self.execute_from(*input, batch, next),
+                Work::Tuples { input, batch, next } => self.execute_watched(*input, batch, next),
                 Work::Mark(mark) => self.pass(&Arc::clone(mark)),
             };
             let Err(error) = result else { return Step::Done };
@@ -218,12 +231,51 @@ impl BoltTask {
         }
     }
 
-    /// Executes the tuples of a batch from `next` on; after an error `next` is the one that failed.
-    fn execute_from(&mut self, input: usize, batch: &Batch, next: &mut usize) -> Result<()> {
+    /// Executes the tuples of a batch; remembers the one that makes the component panic.
+    fn execute_watched(&mut self, input: usize, batch: &Batch, next: &mut usize) -> Result<()> {
+        if !self.poison.is_empty() {
+            return self.execute_but_poison(input, batch, next);
+        }
+        let all = batch.tuples;
+        match catch_unwind(AssertUnwindSafe(|| self.execute_until(all, input, batch, next))) {
+            Ok(result) => result,
+            Err(panic) => {
+                self.panicked_on = Some(stable_hash(self.values(input, batch, *next)));
+                resume_unwind(panic)
+            }
+        }
+    }
+
+    /// Looks at every tuple before it is executed, and sends those that are known to make the
+    /// component panic to the dead letters.
+    fn execute_but_poison(&mut self, input: usize, batch: &Batch, next: &mut usize) -> Result<()> {
+        while *next < batch.tuples {
+            let hash = stable_hash(self.values(input, batch, *next));
+            if let Some(said) = self.poison.get(&hash) {
+                let error = Error::rejected(format!("the component panicked on it again and again: {said}"));
+                self.bury(input, batch, *next, &error);
+                *next += 1;
+                continue;
+            }
+            self.panicked_on = Some(hash);
+            self.execute_until(*next + 1, input, batch, next)?;
+        }
+        self.panicked_on = None;
+        Ok(())
+    }
+
+    /// The values of a tuple of a batch.
+    fn values<'a>(&self, input: usize, batch: &'a Batch, at: usize) -> &'a [Value] {
+        let arity = self.inputs[input].fields.len();
+        &batch.values[at * arity..(at + 1) * arity]
+    }
+
+    /// Executes the tuples of a batch from `next` to `end`; after an error `next` is the one that failed.
+    fn execute_until(&mut self, end: usize, input: usize, batch: &Batch, next: &mut usize) -> Result<()> {
         let arity = self.inputs[input].fields.len();
         // One execution of each batch is timed: a clock read costs as much as a small bolt.
         let timed = *next;
-        while *next < batch.tuples {
+        while *next < end {
             let tuple = Tuple { values: &batch.values[*next * arity..(*next + 1) * arity], input };
             if *next == timed {
                 let started = self.clock.monotonic();
@@ -253,9 +305,8 @@ impl BoltTask {
 
     /// Sends a tuple to the dead letters.
     fn bury(&mut self, input: usize, batch: &Batch, at: usize, error: &Error) {
+        let tuple = Tuple { values: self.values(input, batch, at), input };
         let TaskInput { from, fields } = &self.inputs[input];
-        let values = &batch.values[at * fields.len()..(at + 1) * fields.len()];
-        let tuple = Tuple { values, input };
         let letter = dead_letters::of_tuple(&self.component, &error.chain(), self.clock.now(), from, fields, tuple);
         self.output.emit_dead(letter);
         self.output.emitter.commit().expect("the hidden stream takes one value");
@@ -271,15 +322,16 @@ impl BoltTask {
                     bolt.finish(&mut self.output)?;
                     self.output.emitter.commit().map_err(Error::fatal)?;
                 }
-                self.reporter.send(Report::State { epoch, changes: bolt.snapshot() });
+                let mut changes = bolt.snapshot();
+                if let Some(group) = self.state_group {
+                    changes.iter_mut().for_each(|change| change.key_group = group);
+                }
+                self.reporter.send(Report::State { epoch, changes });
             }
             Worker::Sink(sink, threads) => {
                 let job = sink.prepare(&mark.barrier)?;
-                let reporter = self.reporter.clone();
-                run(threads.as_ref().map(|threads| &threads.prepare), job, move |result| match result {
-                    Ok(prepared) => reporter.send(Report::Prepared { epoch, prepared }),
-                    Err(error) => reporter.send(Report::Failed(error.chain())),
-                });
+                let done = move |prepared| Report::Prepared { epoch, prepared };
+                run(threads.as_ref().map(|threads| &threads.prepare), job, &self.reporter, done);
             }
         }
         self.meter.set_says(None);
@@ -291,18 +343,19 @@ impl BoltTask {
     pub fn commit(&mut self, promises: Vec<Promise>) {
         let Worker::Sink(sink, threads) = &mut self.worker else { return };
         let job = sink.commit(promises);
-        let reporter = self.reporter.clone();
-        run(threads.as_ref().map(|threads| &threads.commit), job, move |result| match result {
-            Ok(()) => reporter.send(Report::Committed),
-            Err(error) => reporter.send(Report::Failed(error.chain())),
-        });
+        run(threads.as_ref().map(|threads| &threads.commit), job, &self.reporter, |()| Report::Committed);
     }
 }
 
 /// Runs a job on a thread, or at once where the sink doesn't block.
-fn run<T: 'static>(thread: Option<&JobThread>, mut job: Job<T>, done: impl FnOnce(Result<T>) + Send + 'static) {
+fn run<T: 'static>(
+    thread: Option<&JobThread>,
+    mut job: Job<T>,
+    reporter: &Reporter,
+    done: impl FnOnce(T) -> Report + Send + 'static,
+) {
     match thread {
         Some(thread) => thread.run(job, done),
-        None => done(job()),
+        None => reporter.send(job().map_or_else(|error| Report::Failed(error.chain()), done)),
     }
 }

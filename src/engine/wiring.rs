@@ -1,10 +1,12 @@
 //! From a plan to tasks that are ready to start: channels, emitters, inboxes, and the components themselves.
 
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use actix::Recipient;
-use uuid::Uuid;
 
+use super::alive::{Alive, Census};
 use super::channel::{EdgeReceiver, EdgeSender, TaskHandle, edge};
 use super::dead_letters::DEAD;
 use super::emitter::Emitter;
@@ -13,13 +15,15 @@ use super::jobs::JobThread;
 use super::metering::Meter;
 use super::output::Output;
 use super::report::{FromTask, Reporter};
+use super::resume::{groups, restore};
 use super::spout_port::Port;
 use super::task::{BoltTask, SinkThreads, TaskInput, Worker};
+use crate::checkpoint::StateStore;
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::registry::Config;
 use crate::sink::{SinkConfig, SinkContext};
-use crate::spout::{Cursor, Split, SpoutConfig};
+use crate::spout::{Cursor, Split, SpoutConfig, SpoutContext};
 use crate::topology::{Checkpoint, ComponentSpec, Plan, Topology};
 use crate::tuple::{DEFAULT_STREAM, Fields, StreamId};
 
@@ -41,8 +45,8 @@ pub enum ReadyKind {
     Spout {
         /// Its configuration.
         config: Arc<dyn SpoutConfig>,
-        /// The component's id.
-        component: String,
+        /// What it is made with.
+        context: SpoutContext,
         /// Where its tuples go.
         port: Box<Port>,
         /// The numbers of fields of its streams, the hidden one last.
@@ -51,6 +55,8 @@ pub enum ReadyKind {
         linger: Option<std::time::Duration>,
         /// Its line to the coordinator.
         reporter: Reporter,
+        /// Gone with the task.
+        alive: Arc<Alive>,
     },
     /// A bolt or sink.
     Bolt {
@@ -63,26 +69,70 @@ pub enum ReadyKind {
     },
 }
 
-/// What all tasks of a run share.
-pub struct Shared {
+/// Tuples that made a component panic again and again: by component and hash, what it said.
+pub type Poison = HashMap<String, HashMap<u64, String>>;
+
+/// What all tasks of a start share.
+pub struct Shared<'a> {
     /// The clock.
-    pub clock: SharedClock,
+    pub clock: &'a SharedClock,
     /// The coordinator.
     pub coordinator: Recipient<FromTask>,
     /// The boundary of the partition to begin with.
     pub boundary: time::OffsetDateTime,
+    /// A name that no other start has.
+    pub run: &'a str,
+    /// Where splits go on.
+    pub cursors: &'a BTreeMap<(String, String), Cursor>,
+    /// Where the state of bolts is.
+    pub store: &'a dyn StateStore,
+    /// Where spools are kept.
+    pub state: &'a Path,
+    /// What isn't to be executed.
+    pub poison: &'a Poison,
 }
 
-/// Makes all tasks of a topology.
+/// The places of all sink tasks to come; see [`SinkConfig::place`].
+///
+/// # Errors
+/// If one has none.
+pub fn places(topology: &Topology, plan: &Plan, shared: &Shared<'_>) -> Result<Vec<(String, String)>> {
+    let mut places = Vec::new();
+    for task in &plan.tasks {
+        let spec = &topology.components[task.component];
+        if let Config::Sink(config) = &spec.config {
+            let maker = Maker { topology, spec, shared, index: task.index };
+            let place = config.place(&maker.sink_context(Vec::new())).map_err(|error| of_component(spec, error))?;
+            places.push((spec.id.clone(), place));
+        }
+    }
+    Ok(places)
+}
+
+/// Makes all tasks of a topology, with the state that they go on from.
 ///
 /// # Errors
 /// If a component can't be made; the text names it.
-pub fn wire(topology: &Topology, plan: &Plan, shared: &Shared) -> Result<Vec<Ready>> {
+pub fn wire(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut Census) -> Result<Vec<Ready>> {
+    let mut ready = make(topology, plan, shared, census)?;
+    let mut bolts = Vec::new();
+    for (task, place) in ready.iter_mut().zip(&plan.tasks) {
+        let spec = &topology.components[place.component];
+        if let ReadyKind::Bolt { task, .. } = &mut task.kind
+            && let Worker::Bolt(bolt) = &mut task.worker
+        {
+            bolts.push((spec, groups(topology, spec, place.index).0, bolt));
+        }
+    }
+    restore(shared.store, bolts)?;
+    Ok(ready)
+}
+
+fn make(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut Census) -> Result<Vec<Ready>> {
     let handles: Vec<_> = plan.tasks.iter().map(|_| TaskHandle::new()).collect();
     let mut wires = Wires::new(topology, plan, &handles);
     wires.connect();
     let Wires { emitters, inboxes, .. } = wires;
-    let run = Uuid::new_v4().to_string();
     let splits = topology.components.iter().map(splits_of).collect::<Result<Vec<_>>>()?;
     let parts = emitters.into_iter().zip(inboxes).zip(handles);
     parts
@@ -90,17 +140,19 @@ pub fn wire(topology: &Topology, plan: &Plan, shared: &Shared) -> Result<Vec<Rea
         .map(|(number, ((emitter, inbox), handle))| {
             let place = plan.tasks[number];
             let spec = &topology.components[place.component];
-            let maker = Maker { topology, spec, shared, run: &run, index: place.index };
+            let maker = Maker { topology, spec, shared, index: place.index };
+            let alive = census.enter(number, format!("{}[{}]", spec.id, place.index));
             let reporter = Reporter::new(number, shared.coordinator.clone());
             let meter = Arc::new(Meter::default());
             let kind = match &spec.config {
                 Config::Spout(config) => {
-                    let splits = share_of(&splits[place.component], place.index, plan.tasks_of(place.component).len());
+                    let mine = share_of(&splits[place.component], place.index, plan.tasks_of(place.component).len());
+                    let splits = mine.map(|id| maker.split(id)).collect();
                     let port = Port::new(emitter, splits, Arc::clone(&handle), Arc::clone(&meter));
-                    maker.spout(config, port, reporter)
+                    maker.spout(config, port, reporter, alive)
                 }
                 _ => maker
-                    .bolt(emitter, inbox, Arc::clone(&meter), reporter)
+                    .bolt(emitter, inbox, Arc::clone(&meter), reporter, alive)
                     .map_err(|error| of_component(spec, error))?,
             };
             Ok(Ready { lane: place.index, meter, handle, kind })
@@ -121,8 +173,8 @@ fn splits_of(spec: &ComponentSpec) -> Result<Vec<String>> {
 }
 
 /// Split *j* belongs to task *j* mod *n*.
-fn share_of(splits: &[String], task: usize, tasks: usize) -> Vec<Split> {
-    splits.iter().skip(task).step_by(tasks).map(|id| Split { id: id.clone(), cursor: Cursor::Start }).collect()
+fn share_of(splits: &[String], task: usize, tasks: usize) -> impl Iterator<Item = &String> {
+    splits.iter().skip(task).step_by(tasks)
 }
 
 /// Every stream of a component has the number of its declaration; the hidden one to the dead letters
@@ -135,31 +187,49 @@ fn arities(spec: &ComponentSpec) -> Vec<usize> {
 struct Maker<'a> {
     topology: &'a Topology,
     spec: &'a ComponentSpec,
-    shared: &'a Shared,
-    run: &'a str,
+    shared: &'a Shared<'a>,
     index: usize,
 }
 
 impl Maker<'_> {
-    fn spout(&self, config: &Arc<dyn SpoutConfig>, port: Port, reporter: Reporter) -> ReadyKind {
+    /// A split, where it goes on.
+    fn split(&self, id: &str) -> Split {
+        let saved = self.shared.cursors.get(&(self.spec.id.clone(), id.to_owned()));
+        Split { id: id.to_owned(), cursor: saved.cloned().unwrap_or(Cursor::Start) }
+    }
+
+    fn durable(&self) -> bool {
+        self.topology.checkpoint != Checkpoint::Off
+    }
+
+    fn spout(&self, config: &Arc<dyn SpoutConfig>, port: Port, reporter: Reporter, alive: Arc<Alive>) -> ReadyKind {
+        let state = self.durable().then(|| self.shared.state.to_path_buf());
         ReadyKind::Spout {
             config: Arc::clone(config),
-            component: self.spec.id.clone(),
+            context: SpoutContext { component: self.spec.id.clone(), state },
             port: Box::new(port),
             arities: arities(self.spec),
             linger: self.spec.linger,
             reporter,
+            alive,
         }
     }
 
-    fn bolt(&self, emitter: Emitter, inbox: Inbox, meter: Arc<Meter>, reporter: Reporter) -> Result<ReadyKind> {
+    fn bolt(
+        &self,
+        emitter: Emitter,
+        inbox: Inbox,
+        meter: Arc<Meter>,
+        reporter: Reporter,
+        alive: Arc<Alive>,
+    ) -> Result<ReadyKind> {
         let inputs: Vec<_> = self.spec.inputs.iter().map(|input| self.input(input.from, input.stream)).collect();
         let fields: Vec<_> = inputs.iter().map(|input| input.fields.clone()).collect();
         let (worker, blocks, sink) = match &self.spec.config {
             Config::Bolt(config) => (Worker::Bolt(config.build(&fields)?), config.blocks(), false),
             Config::Sink(config) => {
                 let sink = config.build(self.sink_context(fields))?;
-                let threads = config.blocks().then(|| self.sink_threads(&meter)).transpose()?;
+                let threads = config.blocks().then(|| self.sink_threads(&meter, &reporter, &alive)).transpose()?;
                 (Worker::Sink(sink, threads), config.blocks(), true)
             }
             Config::Spout(_) => unreachable!("spouts are made by Maker::spout"),
@@ -173,9 +243,13 @@ impl Maker<'_> {
             inbox,
             output: Output { emitter, dead: StreamId(self.spec.streams.len()) },
             meter,
-            clock: Arc::clone(&self.shared.clock),
+            clock: Arc::clone(self.shared.clock),
             reporter,
             current: None,
+            state_group: groups(self.topology, self.spec, self.index).1,
+            poison: Arc::new(self.shared.poison.get(&self.spec.id).cloned().unwrap_or_default()),
+            panicked_on: None,
+            _alive: alive,
         };
         Ok(ReadyKind::Bolt { task: Box::new(task), blocks, sink })
     }
@@ -193,21 +267,21 @@ impl Maker<'_> {
         SinkContext {
             component: self.spec.id.clone(),
             task: self.index,
-            run: self.run.to_owned(),
+            run: self.shared.run.to_owned(),
             inputs,
             micro_batch: self.topology.micro_batch,
             boundary: self.shared.boundary,
-            durable: self.topology.checkpoint != Checkpoint::Off,
-            clock: Arc::clone(&self.shared.clock),
+            durable: self.durable(),
+            clock: Arc::clone(self.shared.clock),
         }
     }
 
-    fn sink_threads(&self, meter: &Arc<Meter>) -> Result<SinkThreads> {
-        let name = |what: &str| format!("{}[{}] {what}", self.spec.id, self.index);
-        Ok(SinkThreads {
-            prepare: JobThread::start(&name("prepare"), Arc::clone(meter))?,
-            commit: JobThread::start(&name("commit"), Arc::clone(meter))?,
-        })
+    fn sink_threads(&self, meter: &Arc<Meter>, reporter: &Reporter, alive: &Arc<Alive>) -> Result<SinkThreads> {
+        let start = |what: &str| {
+            let name = format!("{}[{}] {what}", self.spec.id, self.index);
+            JobThread::start(&name, Arc::clone(meter), reporter.clone(), Arc::clone(alive))
+        };
+        Ok(SinkThreads { prepare: start("prepare")?, commit: start("commit")? })
     }
 }
 

@@ -140,6 +140,11 @@ pub trait SinkConfig: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// How much a task may have promised and not delivered before the spouts upstream pause, in bytes.
+    fn outbox_bytes_max(&self) -> Option<u64> {
+        None
+    }
+
     /// The folder under which the dead letters of the topology may be kept, for a lake.
     fn lake_root(&self) -> Option<PathBuf> {
         None

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{Cursor, Split, Spout, SpoutConfig, SpoutOutput};
+use super::{Cursor, Split, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::error::{Error, Result};
 use crate::lake::partitions::{Partition, partitions};
 use crate::lake::replay::{Position, read};
@@ -51,7 +51,7 @@ impl SpoutConfig for LocalReplay {
         Ok(partitions.into_iter().map(|partition| partition.name).collect())
     }
 
-    fn build(&self) -> Result<Box<dyn Spout>> {
+    fn build(&self, _context: &SpoutContext) -> Result<Box<dyn Spout>> {
         Ok(Box::new(Replay { root: self.absolute_root()? }))
     }
 }

@@ -4,6 +4,8 @@ pub mod generate;
 pub mod lines;
 pub mod local_replay;
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 
 use crate::error::Result;
@@ -37,6 +39,15 @@ pub struct Split {
     pub cursor: Cursor,
 }
 
+/// What a spout's task is made with.
+#[derive(Clone)]
+pub struct SpoutContext {
+    /// The id of its component.
+    pub component: String,
+    /// Where spools are kept; none under `checkpoint: Off`, since nothing is resumed then.
+    pub state: Option<PathBuf>,
+}
+
 /// The configuration of a spout.
 pub trait SpoutConfig: Send + Sync {
     /// The streams that it declares. Sources of posts keep the default.
@@ -45,7 +56,7 @@ pub trait SpoutConfig: Send + Sync {
     }
 
     /// The ids of its splits, in a stable order; the coordinator shares them out among the tasks. It
-    /// may look outside (list files), and is called once for a run.
+    /// may look outside (list files), and is called once for each start of its tasks.
     ///
     /// # Errors
     /// If the source isn't there or can't be read.
@@ -60,7 +71,7 @@ pub trait SpoutConfig: Send + Sync {
     ///
     /// # Errors
     /// If it can't be made from this configuration.
-    fn build(&self) -> Result<Box<dyn Spout>>;
+    fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>>;
 }
 
 /// A source. It is written as a loop, and the waiting is the backpressure:

@@ -15,6 +15,8 @@ pub fn flow() -> Flow {
 /// After ten seconds.
 pub fn before() -> Status {
     Status {
+        waits: None,
+        hangs: Vec::new(),
         topology: "quickstart".into(),
         uptime: Duration::from_secs(10),
         phase: Phase::Running,
@@ -35,6 +37,8 @@ pub fn after() -> Status {
     let mut split = component("split", "bolt", 2, (11_970, 144_000), 8_820, 1.0, "running");
     (split.failed, split.dead_letters) = (12, 3);
     Status {
+        waits: None,
+        hangs: Vec::new(),
         uptime: Duration::from_secs(12),
         epoch: 11,
         checkpoint_age: Some(Duration::from_millis(412)),

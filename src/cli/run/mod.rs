@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use super::exit::{Failure, Outcome};
 use super::load::{self, Sets};
+use crate::checkpoint::MemoryStore;
 use crate::clock::{SharedClock, SystemClock};
-use crate::engine::{self, DRAIN_DEADLINE, Exit, RunOptions, Running};
+use crate::engine::{self, Exit, RunOptions, Running};
 use crate::error::Error;
 use crate::metrics::Status;
 use crate::registry::Registry;
@@ -77,8 +78,9 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let view = View::of_process(prints_data(&topology));
     let signals = Signals::take()?;
     let clock = SystemClock::shared();
-    let options = RunOptions { clock: clock.clone(), state: state.clone(), drain_deadline: DRAIN_DEADLINE };
-    let running = Arc::new(engine::start(topology, options)?);
+    let mut options = RunOptions::new(Arc::new(MemoryStore::default()), &state);
+    options.clock = clock.clone();
+    let running = engine::start(topology, options)?;
     signals.stop_on_signal(running.clone());
 
     let mut watch = Watch { running, clock, flow, view, before: None };

@@ -10,7 +10,7 @@ use crate::bolt::{Bolt, BoltConfig, Problem};
 use crate::engine::{Output, SpoutOutput};
 use crate::error::{Error, Result};
 use crate::sink::{Barrier, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
-use crate::spout::{Cursor, Spout, SpoutConfig};
+use crate::spout::{Cursor, Spout, SpoutConfig, SpoutContext};
 use crate::tuple::{Fields, StreamId, Streams, Tuple};
 use crate::value::Value;
 
@@ -36,7 +36,7 @@ impl SpoutConfig for Numbers {
         Ok((0..self.splits).map(|split| split.to_string()).collect())
     }
 
-    fn build(&self) -> Result<Box<dyn Spout>> {
+    fn build(&self, _: &SpoutContext) -> Result<Box<dyn Spout>> {
         Ok(Box::new(self.clone()))
     }
 }
@@ -45,7 +45,12 @@ impl SpoutConfig for Numbers {
 impl Spout for Numbers {
     async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
         for (index, split) in out.splits().to_vec().into_iter().enumerate() {
-            let mut next: i64 = split.id.parse().expect("the splits are numbers");
+            let from = match &split.cursor {
+                Cursor::Start => &split.id,
+                Cursor::At(next) => next,
+                Cursor::End => continue,
+            };
+            let mut next: i64 = from.parse().expect("splits and cursors are numbers");
             while next < self.count || self.endless {
                 for _ in 0..self.chunk {
                     if next < self.count || self.endless {
@@ -76,7 +81,7 @@ where
         Ok(vec!["only".into()])
     }
 
-    fn build(&self) -> Result<Box<dyn Spout>> {
+    fn build(&self, _: &SpoutContext) -> Result<Box<dyn Spout>> {
         Ok(Box::new((self.0)()))
     }
 }
@@ -178,7 +183,19 @@ impl SinkConfig for Collect {
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(CollectSink { config: self.clone(), task: context.task, open: Vec::new() }))
+        let place = self.place(&context)?;
+        Ok(Box::new(CollectSink { config: self.clone(), place, open: Vec::new() }))
+    }
+
+    fn place(&self, context: &SinkContext) -> Result<String> {
+        Ok(format!("{}/{}-{}", context.run, context.component, context.task))
+    }
+
+    fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
+        let promised = |segment: &String| promises.iter().any(|promise| promise.segment == *segment);
+        let mut prepared = self.collected.prepared.lock().unwrap();
+        prepared.retain(|segment, _| !segment.starts_with(place) || promised(segment));
+        Ok(promises.to_vec())
     }
 
     fn blocks(&self) -> bool {
@@ -188,7 +205,7 @@ impl SinkConfig for Collect {
 
 struct CollectSink {
     config: Collect,
-    task: usize,
+    place: String,
     open: Vec<Vec<Value>>,
 }
 
@@ -202,11 +219,11 @@ impl Sink for CollectSink {
     }
 
     fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
-        let segment = format!("{}/{}", self.task, barrier.epoch);
+        let segment = format!("{}/{}", self.place, barrier.epoch);
         let tuples = std::mem::take(&mut self.open);
         let posts = tuples.len() as u64;
         self.config.collected.prepared.lock().unwrap().insert(segment.clone(), tuples);
-        let promise = Promise { place: String::new(), segment, length: 0, posts, checksum: 0, closed: true };
+        let promise = Promise { place: self.place.clone(), segment, length: 0, posts, checksum: 0, closed: true };
         self.config.collected.finished.fetch_or(barrier.last, Ordering::Relaxed);
         Ok(Box::new(move || Ok(Prepared { promises: vec![promise.clone()], open_since: None })))
     }

@@ -61,13 +61,13 @@ fn an_error_stops_the_topology_where_on_error_says_so() {
 }
 
 #[test]
-fn a_panic_stops_the_topology_with_its_cause() {
-    let (exit, ..) = with_bolt(does(|_, _, _| panic!("poison")), OnError::default());
-    assert_eq!(exit, Exit::Failed("mid[0] panicked: poison".into()));
+fn panics_over_more_tuples_than_it_may_restart_for_stop_the_topology_with_the_cause() {
+    let (exit, ..) = with_bolt(does(|_, _, _| panic!("poison")), OnError::DeadLetter);
+    assert_eq!(exit, Exit::Failed("mid[0] panicked: poison, after 5 restarts within 10m".into()));
     let mut blocking = does(|_, _, _| panic!("poison in a thread"));
     blocking.blocks = true;
-    let (exit, ..) = with_bolt(blocking, OnError::default());
-    assert_eq!(exit, Exit::Failed("mid[0] panicked: poison in a thread".into()));
+    let (exit, ..) = with_bolt(blocking, OnError::Stop);
+    assert_eq!(exit, Exit::Failed("mid[0] panicked: poison in a thread, once on the same tuple".into()));
 }
 
 #[test]
@@ -96,7 +96,10 @@ fn a_source_that_fails_or_panics_stops_the_topology_with_its_cause() {
         Builder::new().spout("in", 1, Scripted(move || Source(source))).sink("out", 1, sink, &[shuffle("in")]).run()
     }
     assert_eq!(with_source(|| Err(Error::fatal("no such host"))), Exit::Failed("in[0] failed: no such host".into()));
-    assert_eq!(with_source(|| panic!("source")), Exit::Failed("in[0] panicked: source".into()));
+    assert_eq!(
+        with_source(|| panic!("source")),
+        Exit::Failed("in[0] panicked: source, after 5 restarts within 10m".into())
+    );
     assert_eq!(with_source(|| Ok(())), Exit::Finished);
 }
 
@@ -118,11 +121,8 @@ fn a_task_that_hangs_is_named_when_the_drain_is_given_up() {
         .bolt("stuck", 1, hanging, &[shuffle("in")])
         .bolt("mid", 1, forward(), &[shuffle("stuck")])
         .sink("out", 1, sink, &[shuffle("mid")]);
-    let options = RunOptions {
-        clock: SystemClock::shared(),
-        state: state.path().into(),
-        drain_deadline: Duration::from_millis(1),
-    };
+    let mut options = RunOptions::new(std::sync::Arc::new(MemoryStore::default()), state.path());
+    options.drain_deadline = Duration::from_millis(1);
     let running = start(topology.0, options).unwrap();
     let started = Started { running, _state: state };
     started.until("the bolt hangs", |_| waiting.load(Ordering::Acquire) == 1);

@@ -3,6 +3,7 @@
 mod components;
 mod faults;
 mod flow;
+mod recovery;
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use components::{Collected, collect};
 
 use super::run::{Exit, RunOptions, Running, start};
 use crate::bolt::BoltConfig;
-use crate::clock::SystemClock;
+use crate::checkpoint::MemoryStore;
 use crate::registry::{Config, Role};
 use crate::sink::SinkConfig;
 use crate::spout::SpoutConfig;
@@ -103,12 +104,13 @@ impl Builder {
     }
 
     fn start(self) -> Started {
+        self.start_from(&Arc::new(MemoryStore::default()))
+    }
+
+    fn start_from(self, store: &Arc<MemoryStore>) -> Started {
         let state = tempfile::tempdir().unwrap();
-        let options = RunOptions {
-            clock: SystemClock::shared(),
-            state: state.path().to_owned(),
-            drain_deadline: Duration::from_secs(20),
-        };
+        let mut options = RunOptions::new(Arc::<MemoryStore>::clone(store), state.path());
+        options.drain_deadline = Duration::from_secs(20);
         Started { running: start(self.0, options).unwrap(), _state: state }
     }
 
@@ -118,7 +120,7 @@ impl Builder {
 }
 
 struct Started {
-    running: Running,
+    running: Arc<Running>,
     /// Removed when the test ends.
     _state: tempfile::TempDir,
 }

@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use crate::error::{Error, Result};
 use crate::post::Post;
 use crate::registry::Component;
-use crate::spout::{Cursor, Split, Spout, SpoutConfig, SpoutOutput};
+use crate::spout::{Cursor, Split, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::value::{Text, Value};
 
 mod draw;
@@ -114,7 +114,7 @@ impl SpoutConfig for Generate {
         Some(SPLITS as usize)
     }
 
-    fn build(&self) -> Result<Box<dyn Spout>> {
+    fn build(&self, _context: &SpoutContext) -> Result<Box<dyn Spout>> {
         Ok(Box::new(Generator { posts: self.by_number(), rate: self.rate, end: self.end(), topics: Arc::from([]) }))
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::mark::{HEAD_BYTES, Mark};
 use self::reader::{Event, Job};
 pub use self::splitter::{Content, Line, LineSplitter, Place};
-use super::{Cursor, Split, Spout, SpoutConfig, SpoutOutput};
+use super::{Cursor, Split, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::clock::{SharedClock, Sleep};
 use crate::engine::DeadLetter;
 use crate::error::{Error, Result};
@@ -80,7 +80,7 @@ impl SpoutConfig for Lines {
         if self.paths.iter().any(|path| paths::is_glob(path)) { None } else { Some(self.paths.len()) }
     }
 
-    fn build(&self) -> Result<Box<dyn Spout>> {
+    fn build(&self, _context: &SpoutContext) -> Result<Box<dyn Spout>> {
         if self.kind.as_ref().is_some_and(String::is_empty) {
             return Err(Error::fatal("Lines: expected a name as \"kind\", found an empty text"));
         }

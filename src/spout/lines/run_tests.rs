@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::bolt::Problem;
-use crate::clock::SystemClock;
+use crate::checkpoint::MemoryStore;
 use crate::engine::{Exit, RunOptions, Running, start};
 use crate::error::Result;
 use crate::registry::{Config, Registry, Role};
@@ -41,7 +41,7 @@ impl Sink for Keep {
 /// A run of `Lines(…)` with this many tasks, before a sink.
 struct Run {
     kept: Keep,
-    running: Running,
+    running: Arc<Running>,
     _state: tempfile::TempDir,
 }
 
@@ -77,11 +77,8 @@ impl Run {
             outside: std::collections::BTreeMap::new(),
         };
         let state = tempfile::tempdir().unwrap();
-        let options = RunOptions {
-            clock: SystemClock::shared(),
-            state: state.path().to_owned(),
-            drain_deadline: Duration::from_secs(20),
-        };
+        let mut options = RunOptions::new(Arc::new(MemoryStore::default()), state.path());
+        options.drain_deadline = Duration::from_secs(20);
         Self { kept, running: start(topology, options).unwrap(), _state: state }
     }
 

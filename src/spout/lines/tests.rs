@@ -87,6 +87,7 @@ fn the_configuration_has_defaults_and_says_what_is_unknown() {
 
 #[test]
 fn more_tasks_than_paths_are_no_use_unless_a_path_is_a_glob() {
+    let context = SpoutContext { component: "in".into(), state: None };
     let lines = |paths: &[&str]| Lines {
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         kind: None,
@@ -96,7 +97,7 @@ fn more_tasks_than_paths_are_no_use_unless_a_path_is_a_glob() {
     assert_eq!(lines(&["-"]).tasks_max(), Some(1));
     assert_eq!(lines(&["a", "b"]).tasks_max(), Some(2));
     assert_eq!(lines(&["a", "b*"]).tasks_max(), None);
-    assert!(Lines { kind: Some(String::new()), ..lines(&["a"]) }.build().is_err());
+    assert!(Lines { kind: Some(String::new()), ..lines(&["a"]) }.build(&context).is_err());
 }
 
 /// Plays the spout for one file: what its reader reports, and the cursor behind it.

@@ -9,7 +9,7 @@ use crate::bolt::{Bolt, BoltConfig, Problem};
 use crate::error::{Error, Result};
 use crate::registry::{Component, Registry};
 use crate::sink::{Sink, SinkConfig, SinkContext};
-use crate::spout::{Spout, SpoutConfig};
+use crate::spout::{Spout, SpoutConfig, SpoutContext};
 use crate::tuple::{Fields, Streams};
 use crate::units::{ByteSize, Interval};
 
@@ -80,7 +80,7 @@ impl SpoutConfig for Numbers {
         Some(4)
     }
 
-    fn build(&self) -> Result<Box<dyn Spout>> {
+    fn build(&self, _: &SpoutContext) -> Result<Box<dyn Spout>> {
         Err(Error::fatal("not to be run"))
     }
 }

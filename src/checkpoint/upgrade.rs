@@ -1,0 +1,115 @@
+//! What becomes of the state when a topology has changed: components keep theirs by their id.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::{Kept, Saved, StateStore};
+use crate::error::{Error, Result};
+use crate::registry::Config;
+use crate::topology::{ComponentSpec, Grouping, Topology};
+
+/// What becomes of one component's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on with what it had.
+    Survives,
+    /// It wasn't there before.
+    New,
+    /// What it had means nothing any more; the text says why.
+    Dropped(String),
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Survives => f.write_str("survives"),
+            Self::New => f.write_str("new"),
+            Self::Dropped(why) => write!(f, "dropped: {why}"),
+        }
+    }
+}
+
+/// All components as far as their state depends on what they are.
+pub fn kept(topology: &Topology) -> BTreeMap<String, Kept> {
+    let of = |spec: &ComponentSpec| {
+        let kept = Kept { type_name: spec.type_name.to_owned(), shape: shape(topology, spec) };
+        (spec.id.clone(), kept)
+    };
+    topology.components.iter().map(of).collect()
+}
+
+/// How a bolt's state is laid out: by key, where another number of tasks can share it out, or by task.
+fn shape(topology: &Topology, spec: &ComponentSpec) -> String {
+    match state_key(topology, spec) {
+        Some(key) => format!("kept by {}", key.join(", ")),
+        None if matches!(spec.config, Config::Bolt(_)) => {
+            format!("kept by each of {} tasks", spec.parallelism_hint)
+        }
+        None => String::new(),
+    }
+}
+
+/// The fields that a bolt's state is kept by, if whatever has the same key comes to the same task.
+pub fn state_key(topology: &Topology, spec: &ComponentSpec) -> Option<Vec<String>> {
+    let Config::Bolt(config) = &spec.config else { return None };
+    let key = config.state_key()?;
+    let grouped = spec.inputs.iter().all(|input| match &input.grouping {
+        Grouping::Fields(positions) => {
+            let fields = topology.components[input.from].streams.iter().nth(input.stream.0).map(|(_, fields)| fields);
+            let names = fields.map(|fields| positions.iter().map(|at| fields.names()[*at].as_str()));
+            names.is_some_and(|names| names.eq(key.iter().map(String::as_str)))
+        }
+        _ => false,
+    });
+    (grouped || spec.parallelism_hint.get() == 1).then_some(key)
+}
+
+/// What becomes of each component, of the old topology or the new.
+pub fn fates(old: &BTreeMap<String, Kept>, new: &BTreeMap<String, Kept>) -> BTreeMap<String, Fate> {
+    let ids: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let fate = |id: &String| match (old.get(id), new.get(id)) {
+        (None, _) => Fate::New,
+        (Some(old), None) => Fate::Dropped(format!("there is no {} \"{id}\" any more", old.type_name)),
+        (Some(old), Some(new)) if old.type_name != new.type_name => {
+            Fate::Dropped(format!("it was a {}, and is a {}", old.type_name, new.type_name))
+        }
+        (Some(old), Some(new)) if old.shape != new.shape => {
+            Fate::Dropped(format!("its state was {}, and is {}", old.shape, new.shape))
+        }
+        _ => Fate::Survives,
+    };
+    ids.into_iter().map(|id| (id.clone(), fate(id))).collect()
+}
+
+/// The components whose state has to go, each of which must be among those that somebody asked to `drop`.
+///
+/// # Errors
+/// If state would be dropped that nobody asked for, or somebody asked for what isn't there.
+pub fn dropped(
+    store: &dyn StateStore,
+    saved: &Saved,
+    new: &BTreeMap<String, Kept>,
+    drop: &BTreeSet<String>,
+) -> Result<BTreeSet<String>> {
+    if let Some(unknown) = drop.iter().find(|id| !saved.components.contains_key(*id)) {
+        let known = saved.components.keys().filter(|id| !id.starts_with('_')).map(|id| format!("\"{id}\""));
+        let known = known.collect::<Vec<_>>().join(", ");
+        return Err(Error::fatal(format!("there is no state of \"{unknown}\" to drop; there is state of {known}")));
+    }
+    let mut refused = Vec::new();
+    for (id, fate) in fates(&saved.components, new) {
+        if let Fate::Dropped(why) = fate
+            && !drop.contains(&id)
+            && keeps_something(store, saved, &id)?
+        {
+            refused.push(format!("component \"{id}\": {why}; to go on without its state, add --drop-state {id}"));
+        }
+    }
+    if refused.is_empty() { Ok(drop.clone()) } else { Err(Error::fatal(refused.join("\n"))) }
+}
+
+fn keeps_something(store: &dyn StateStore, saved: &Saved, id: &str) -> Result<bool> {
+    let cursors = saved.cursors.keys().any(|(component, _)| component == id);
+    let promises = saved.promises.get(id).is_some_and(|promises| !promises.is_empty());
+    Ok(cursors || promises || store.has_state(id)?)
+}

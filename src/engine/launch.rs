@@ -1,0 +1,64 @@
+//! From tasks that are ready to actors that run.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use actix::{Actor, Arbiter, SyncArbiter};
+
+use super::bolt_actor::{BlockingActor, BoltActor, Shell};
+use super::report::Report;
+use super::spout_actor::SpoutActor;
+use super::wiring::{Ready, ReadyKind};
+use crate::clock::SharedClock;
+use crate::coordinator::{TaskLine, TaskRole};
+
+/// The threads that tasks run on.
+pub struct Executors {
+    lanes: Vec<Arbiter>,
+    /// The coordinator's, which no task can hold up.
+    pub control: Arbiter,
+    clock: SharedClock,
+}
+
+impl Executors {
+    /// One for each core, and the coordinator's.
+    pub fn start(clock: SharedClock) -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Self { lanes: (0..cores).map(|_| Arbiter::new()).collect(), control: Arbiter::new(), clock }
+    }
+
+    /// Starts the actor of a task.
+    pub fn launch(&self, task: Ready) -> TaskLine {
+        let Ready { lane, meter, handle, kind } = task;
+        let executor = self.lanes[lane % self.lanes.len()].handle();
+        match kind {
+            ReadyKind::Spout { config, context, port, arities, linger, reporter, alive } => {
+                let parts = (Arc::clone(&meter), Arc::clone(&self.clock), reporter.clone());
+                let actor = SpoutActor::start_in_arbiter(&executor, move |_| {
+                    let built = config.build(&context);
+                    let source = built.map_err(|error| reporter.send(Report::Failed(error.chain())));
+                    SpoutActor::new(context.component, source.ok(), *port, handle, (arities, linger), parts, alive)
+                });
+                TaskLine { role: TaskRole::Spout, mailbox: actor.recipient(), meter }
+            }
+            ReadyKind::Bolt { task, blocks, sink } => {
+                let role = if sink { TaskRole::Sink } else { TaskRole::Bolt };
+                let shell = Shell::new(*task, Arc::clone(&handle));
+                let mailbox = if blocks {
+                    let (shell, timers) = (Mutex::new(Some(shell)), self.control.handle());
+                    let actor = SyncArbiter::start(1, move || {
+                        let shell = shell.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        BlockingActor::new(shell.expect("one thread takes the one task"), timers.clone())
+                    });
+                    handle.bind(actor.clone().recipient());
+                    actor.recipient()
+                } else {
+                    let actor = BoltActor::start_in_arbiter(&executor, |_| BoltActor(shell));
+                    handle.bind(actor.clone().recipient());
+                    actor.recipient()
+                };
+                TaskLine { role, mailbox, meter }
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! How often a topology goes back to its newest checkpoint after a panic, and what becomes of the
+//! tuple that caused it.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::policy::{BACKOFF_MAX, backoff};
+use super::wiring::Poison;
+use crate::topology::{self, AfterRetries, ComponentSpec, OnError};
+
+/// What follows from a panic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All tasks start anew, after this wait.
+    Again(Duration),
+    /// The topology stops; the text says why.
+    Stop(String),
+}
+
+/// The panics of a run so far.
+pub struct Restarts {
+    limit: topology::Restarts,
+    /// When those came that count, on the monotonic clock.
+    counted: VecDeque<Duration>,
+    /// How often each tuple made a component panic, by component and hash.
+    tuples: HashMap<(String, u64), u32>,
+    poison: Poison,
+}
+
+impl Restarts {
+    /// Of a run that has begun.
+    pub fn new(limit: topology::Restarts) -> Self {
+        Self { limit, counted: VecDeque::new(), tuples: HashMap::new(), poison: Poison::new() }
+    }
+
+    /// Tuples that are not to be executed any more.
+    pub fn poison(&self) -> &Poison {
+        &self.poison
+    }
+
+    /// A task of this component panicked or was lost, at this monotonic time, over a tuple with this hash.
+    pub fn panicked(&mut self, spec: &ComponentSpec, tuple: Option<u64>, cause: &str, now: Duration) -> Verdict {
+        let times = tuple.map_or(1, |tuple| self.met(spec, tuple));
+        if let (Some(tuple), true) = (tuple, times > retries(&spec.on_error)) {
+            if stops(&spec.on_error) {
+                return Verdict::Stop(format!("{cause}, {} on the same tuple", count(times)));
+            }
+            self.poison.entry(spec.id.clone()).or_default().insert(tuple, cause.to_owned());
+        }
+        if times == 1 {
+            self.counted.push_back(now);
+        }
+        let recently = |at: &Duration| now.saturating_sub(*at) <= self.limit.within;
+        self.counted.retain(recently);
+        if self.counted.len() > self.limit.max as usize {
+            let (max, within) = (self.limit.max, crate::units::Interval(self.limit.within));
+            return Verdict::Stop(format!("{cause}, after {max} restarts within {within}"));
+        }
+        let before = u32::try_from(self.counted.len()).unwrap_or(u32::MAX).saturating_sub(1);
+        Verdict::Again(backoff(before, rand::random()).min(BACKOFF_MAX))
+    }
+
+    /// Counts a panic over a tuple, and gives how many there were.
+    fn met(&mut self, spec: &ComponentSpec, tuple: u64) -> u32 {
+        let times = self.tuples.entry((spec.id.clone(), tuple)).or_default();
+        *times += 1;
+        *times
+    }
+}
+
+/// How often a tuple is tried again.
+fn retries(on_error: &OnError) -> u32 {
+    match on_error {
+        OnError::Retry { times, .. } => *times,
+        OnError::DeadLetter | OnError::Stop => 0,
+    }
+}
+
+fn stops(on_error: &OnError) -> bool {
+    matches!(on_error, OnError::Stop | OnError::Retry { then: AfterRetries::Stop, .. })
+}
+
+fn count(times: u32) -> String {
+    if times == 1 { "once".into() } else { format!("{times} times") }
+}

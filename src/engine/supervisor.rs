@@ -1,0 +1,271 @@
+//! Starts all tasks of a topology from the newest checkpoint, waits for how they end, and starts them
+//! anew: after a panic, and in other numbers.
+//!
+//! ```text
+//! recover ─▶ wire ─▶ launch ─▶ … outcome ─▶ tear down ─┬─▶ ended
+//!    ▲                                                 │
+//!    └──────────── RollBack, Rebalance ────────────────┘
+//! ```
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix::Actor;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::alive::Census;
+use super::launch::Executors;
+use super::restarts::{Restarts, Verdict};
+use super::resume::recover;
+use super::run::{Exit, Hints, Running};
+use super::wiring::{Shared, places, wire};
+use crate::checkpoint::StateStore;
+use crate::clock::SharedClock;
+use crate::coordinator::{
+    Begin, ControlStatus, CoordinatorActor, Machine, Outbox, Outcome, Policy, TaskLine, TaskRole,
+};
+use crate::engine::control::Control;
+use crate::error::{Error, Kind, Result};
+use crate::registry::Config;
+use crate::topology::{Checkpoint, ComponentSpec, Plan, Topology};
+
+/// How long tasks may take to end before they count as hung.
+const TEAR_DOWN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The census's number for the thread that writes checkpoints.
+const SAVER: usize = usize::MAX;
+
+/// Keeps a topology running.
+pub struct Supervisor {
+    /// The topology, with its hidden components.
+    pub topology: Topology,
+    /// Where its checkpoints are.
+    pub store: Arc<dyn StateStore>,
+    /// Where its spools are.
+    pub state: PathBuf,
+    /// The clock.
+    pub clock: SharedClock,
+    /// How long a drain may take.
+    pub drain_deadline: Duration,
+    /// Components whose state is dropped at the first start.
+    pub drop_state: BTreeSet<String>,
+    /// What the outside sees and asks for.
+    pub running: Arc<Running>,
+}
+
+/// Tasks that run.
+struct Launched {
+    tasks: Vec<TaskLine>,
+    census: Census,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+impl Supervisor {
+    /// Runs until the topology has ended. `started` gets whether the first start succeeded.
+    pub async fn run(mut self, started: crossbeam_channel::Sender<Result<()>>) {
+        let executors = Executors::start(Arc::clone(&self.clock));
+        let mut restarts = Restarts::new(self.topology.restarts);
+        let first = self.launch(&executors, &restarts);
+        let mut launched = match first {
+            Ok(launched) => launched,
+            // Whoever started the topology waits for this.
+            Err(error) => return drop(started.send(Err(error))),
+        };
+        let _ = started.send(Ok(()));
+        let exit = loop {
+            launched = match self.next(launched, &executors, &mut restarts).await {
+                Ok(launched) => launched,
+                Err(exit) => break exit,
+            };
+        };
+        self.running.has_ended(exit);
+    }
+
+    /// Waits for an outcome; then the topology runs on, or has ended.
+    async fn next(
+        &mut self,
+        launched: Launched,
+        executors: &Executors,
+        restarts: &mut Restarts,
+    ) -> std::result::Result<Launched, Exit> {
+        let Launched { tasks, census, outcome } = launched;
+        let lost = |_| Outcome::Failed("the coordinator is gone".into());
+        let outcome = outcome.await.unwrap_or_else(lost);
+        census.announce_end();
+        tasks.iter().for_each(|task| task.mailbox.do_send(Control::Shutdown));
+        drop(tasks);
+        if let Outcome::Failed(cause) = outcome {
+            return Err(Exit::Failed(cause));
+        }
+        if let Outcome::NotClean(left) = outcome {
+            return Err(Exit::NotClean(left));
+        }
+        let hung = census.leave(&self.clock, TEAR_DOWN_DEADLINE).await.err();
+        match outcome {
+            Outcome::Finished { all } => return Err(self.finished(all)),
+            Outcome::RollBack { task, cause, tuple } => self.rolls_back(restarts, task, cause, tuple).await?,
+            _ => {}
+        }
+        if let Some(hung) = hung {
+            let tasks = hung.join(", ");
+            return Err(Exit::Failed(format!("{tasks} didn't end, so the topology can't go back to its checkpoint")));
+        }
+        self.launch_again(executors, restarts).await
+    }
+
+    /// Everything is delivered.
+    fn finished(&self, all: bool) -> Exit {
+        match self.store.end(all.then(|| self.clock.now())) {
+            Ok(()) => Exit::Finished,
+            Err(error) => Exit::Failed(error.chain()),
+        }
+    }
+
+    async fn rolls_back(
+        &self,
+        restarts: &mut Restarts,
+        task: usize,
+        cause: String,
+        tuple: Option<u64>,
+    ) -> std::result::Result<(), Exit> {
+        if self.topology.checkpoint == Checkpoint::Off {
+            return Err(Exit::Failed(cause));
+        }
+        let spec = self.running.component_of(task);
+        match restarts.panicked(&spec, tuple, &cause, self.clock.monotonic()) {
+            Verdict::Stop(why) => Err(Exit::Failed(why)),
+            Verdict::Again(wait) => {
+                self.running.say(format!("{cause}; going back to the newest checkpoint"));
+                self.clock.sleep(wait).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts all tasks anew, in the numbers that somebody asked for if they can be had.
+    async fn launch_again(
+        &mut self,
+        executors: &Executors,
+        restarts: &Restarts,
+    ) -> std::result::Result<Launched, Exit> {
+        self.drop_state.clear();
+        self.running.keep_totals();
+        let asked = self.running.rebalance_asked();
+        let before = asked.as_ref().map(|asked| self.set_hints(&asked.hints));
+        loop {
+            let error = match self.launch(executors, restarts) {
+                Ok(launched) => {
+                    if let Some(asked) = asked {
+                        asked.done(Ok(self.clock.monotonic()));
+                    }
+                    return Ok(launched);
+                }
+                Err(error) => error,
+            };
+            if error.kind() == Kind::NoRoom {
+                self.running.say(error.chain());
+                self.clock.sleep(super::policy::NO_ROOM_RETRY).await;
+                continue;
+            }
+            let (Some(asked), Some(before)) = (asked, before) else { return Err(Exit::Failed(error.chain())) };
+            self.set_hints(&before);
+            asked.done(Err(error));
+            return self.launch(executors, restarts).map_err(|error| Exit::Failed(error.chain()));
+        }
+    }
+
+    /// Sets parallelism hints, and gives those before.
+    fn set_hints(&mut self, hints: &Hints) -> Hints {
+        let mut before = Hints::new();
+        for spec in &mut self.topology.components {
+            if let Some(hint) = hints.get(&spec.id) {
+                before.insert(spec.id.clone(), std::mem::replace(&mut spec.parallelism_hint, *hint));
+            }
+        }
+        before
+    }
+
+    /// Starts all tasks from the newest checkpoint.
+    fn launch(&self, executors: &Executors, restarts: &Restarts) -> Result<Launched> {
+        let topology = &self.topology;
+        let plan = Plan::of(topology);
+        let mut resume = recover(topology, &*self.store, &self.drop_state)?;
+        let resumed = resume.resumed(topology, &plan);
+        let policy = policy(topology, &plan, self.drain_deadline);
+        let machine = Machine::new(policy, roles(topology, &plan), resumed, self.clock.now(), self.clock.monotonic());
+        let (boundary, _) = machine.partition();
+        let control = Arc::new(Mutex::new(ControlStatus::of(&machine)));
+        let (ended, outcome) = oneshot::channel();
+        let actor = CoordinatorActor::new(machine, Arc::clone(&self.clock), Arc::clone(&control), ended);
+        let coordinator = CoordinatorActor::start_in_arbiter(&executors.control.handle(), |_| actor);
+        let mut census = Census::new(coordinator.clone().recipient());
+        let shared = Shared {
+            clock: &self.clock,
+            coordinator: coordinator.clone().recipient(),
+            boundary,
+            run: &Uuid::new_v4().to_string(),
+            cursors: &resume.saved.cursors,
+            store: &*self.store,
+            state: &self.state,
+            poison: restarts.poison(),
+        };
+        self.store.start(&resume.started(topology, places(topology, &plan, &shared)?))?;
+        let ready = match wire(topology, &plan, &shared, &mut census) {
+            Ok(ready) => ready,
+            Err(error) => {
+                census.announce_end();
+                return Err(error);
+            }
+        };
+        let meters = ready.iter().map(|task| Arc::clone(&task.meter)).collect();
+        let alive = census.enter(SAVER, "the thread that writes checkpoints".into());
+        let tasks: Vec<_> = ready.into_iter().map(|task| executors.launch(task)).collect();
+        coordinator.do_send(Begin { tasks: tasks.clone(), store: Arc::clone(&self.store), alive });
+        self.running.launched(topology, plan, meters, control, coordinator);
+        Ok(Launched { tasks, census, outcome })
+    }
+}
+
+fn policy(topology: &Topology, plan: &Plan, drain_deadline: Duration) -> Policy {
+    let outbox = |(component, spec): (usize, &ComponentSpec)| {
+        let Config::Sink(config) = &spec.config else { return None };
+        let bytes_max = config.outbox_bytes_max()?;
+        let upstream = spouts_upstream(topology, plan, component);
+        Some(plan.tasks_of(component).map(move |task| (task, Outbox { bytes_max, upstream: upstream.clone() })))
+    };
+    Policy {
+        checkpoint: topology.checkpoint,
+        micro_batch_age: topology.micro_batch.age,
+        partition_every: topology.partition_every,
+        drain_deadline,
+        outboxes: topology.components.iter().enumerate().filter_map(outbox).flatten().collect(),
+    }
+}
+
+/// The tasks of all spouts whose tuples reach a component.
+fn spouts_upstream(topology: &Topology, plan: &Plan, component: usize) -> BTreeSet<usize> {
+    let spec = &topology.components[component];
+    if let Config::Spout(_) = spec.config {
+        return plan.tasks_of(component).collect();
+    }
+    spec.inputs.iter().flat_map(|input| spouts_upstream(topology, plan, input.from)).collect()
+}
+
+fn roles(topology: &Topology, plan: &Plan) -> Vec<(String, TaskRole)> {
+    let of = |spec: &ComponentSpec| match spec.config {
+        Config::Spout(_) => TaskRole::Spout,
+        Config::Bolt(_) => TaskRole::Bolt,
+        Config::Sink(_) => TaskRole::Sink,
+    };
+    let named = plan.tasks.iter().map(|task| (task, &topology.components[task.component]));
+    named.map(|(task, spec)| (format!("{}[{}]", spec.id, task.index), of(spec))).collect()
+}
+
+impl From<Error> for Exit {
+    fn from(error: Error) -> Self {
+        Self::Failed(error.chain())
+    }
+}
