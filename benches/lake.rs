@@ -13,6 +13,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use waterspout::checkpoint::MemoryStore;
+use waterspout::clock::SystemClock;
 use waterspout::engine::{Exit, RunOptions, start};
 use waterspout::lake::partitions::partitions;
 use waterspout::lake::replay::read;
@@ -63,7 +64,7 @@ fn capture(root: &Path, posts: &[Vec<u8>], durable: bool) -> Duration {
     let clock = SystemClock::shared();
     let now = clock.now();
     let started = Instant::now();
-    let place = Place::new(root.into(), root, &Uuid::new_v4().to_string(), "lake", 0);
+    let place = Place::new(root.into(), &Uuid::new_v4().to_string(), "lake", 0);
     let mut writer = Writer::new(
         place,
         Start { limits: MicroBatch::default(), boundary: OffsetDateTime::UNIX_EPOCH, durable, clock },
