@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use waterspout::error::Result;
 use waterspout::registry::{Component, Registry};
 use waterspout::spout::generate::{Generate, Platform};
-use waterspout::spout::{Cursor, Spout, SpoutConfig, SpoutOutput};
+use waterspout::spout::{Cursor, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use waterspout::tuple::{Fields, Streams};
 use waterspout::value::Value;
 
@@ -65,7 +65,7 @@ impl SpoutConfig for Constant {
         Ok((0..SPLITS).map(|split| split.to_string()).collect())
     }
 
-    fn build(&self) -> Result<Box<dyn Spout>> {
+    fn build(&self, _: &SpoutContext) -> Result<Box<dyn Spout>> {
         let sentence = |i: u64| {
             let words: Vec<_> = (0..WORDS).map(|j| format!("word{}", (i * 7 + j * j * 13) % VOCABULARY)).collect();
             Value::from(words.join(" "))

@@ -13,7 +13,7 @@ use waterspout::bolt::Problem;
 use waterspout::error::Result;
 use waterspout::registry::{Component, Registry};
 use waterspout::sink::{Sink, SinkConfig, SinkContext};
-use waterspout::spout::{Cursor, Spout, SpoutConfig, SpoutOutput};
+use waterspout::spout::{Cursor, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use waterspout::tuple::{Fields, Streams, Tuple};
 use waterspout::value::Value;
 
@@ -53,7 +53,7 @@ impl SpoutConfig for Ticks {
         Ok(vec!["0".into()])
     }
 
-    fn build(&self) -> Result<Box<dyn Spout>> {
+    fn build(&self, _: &SpoutContext) -> Result<Box<dyn Spout>> {
         Ok(Box::new(Self {}))
     }
 }
