@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
 
-use super::{Changes, Saved, Started, StateStore, TakeState};
+use super::{Changes, Saved, Started, StateStore, TakeState, out_of_order};
 use crate::error::Result;
 
 /// A store in memory.
@@ -46,6 +46,7 @@ impl StateStore for MemoryStore {
         saved.cursors.retain(|(component, _), _| !dropped.contains(component));
         saved.promises.retain(|component, _| !dropped.contains(component));
         state.retain(|(component, _, _), _| !dropped.contains(component));
+        saved.about.clone_from(&started.about);
         saved.components.clone_from(&started.components);
         saved.places.clone_from(&started.places);
         saved.finished = None;
@@ -54,8 +55,11 @@ impl StateStore for MemoryStore {
 
     fn save(&self, changes: &Changes) -> Result<()> {
         let Content { saved, state } = &mut *self.lock();
-        assert!(changes.epoch > saved.epoch, "epochs are saved in order");
+        if changes.epoch <= saved.epoch {
+            return Err(out_of_order(changes.epoch, saved.epoch));
+        }
         saved.epoch = changes.epoch;
+        saved.at = Some(changes.at);
         saved.boundary = Some(changes.boundary);
         saved.cursors.extend(changes.cursors.iter().map(|(split, cursor)| (split.clone(), cursor.clone())));
         for (component, changes) in &changes.state {

@@ -1,6 +1,9 @@
 //! The state store: what a topology needs to go on after it stopped, one ACID transaction for each epoch.
 
+pub mod disk;
 mod memory;
+#[cfg(test)]
+mod tests;
 pub mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::bolt::StateChange;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sink::Promise;
 use crate::spout::Cursor;
 
+pub use disk::DiskStore;
 pub use memory::MemoryStore;
 
 /// What one epoch changed.
@@ -23,6 +27,8 @@ pub struct Changes {
     pub epoch: u64,
     /// The boundary of the lake's open partition.
     pub boundary: OffsetDateTime,
+    /// The coordinator's wall clock when it made the epoch's barrier.
+    pub at: OffsetDateTime,
     /// Cursors that moved, by component and split.
     pub cursors: BTreeMap<(String, String), Cursor>,
     /// Keyed state that changed, by component.
@@ -33,8 +39,8 @@ pub struct Changes {
 
 impl Changes {
     /// Of an epoch in which nothing changed.
-    pub fn none(epoch: u64, boundary: OffsetDateTime) -> Self {
-        Self { epoch, boundary, cursors: BTreeMap::new(), state: Vec::new(), promises: BTreeMap::new() }
+    pub fn none(epoch: u64, boundary: OffsetDateTime, at: OffsetDateTime) -> Self {
+        Self { epoch, boundary, at, cursors: BTreeMap::new(), state: Vec::new(), promises: BTreeMap::new() }
     }
 }
 
@@ -55,6 +61,10 @@ pub struct Saved {
     pub epoch: u64,
     /// The boundary of the partition that was open in it.
     pub boundary: Option<OffsetDateTime>,
+    /// When its barrier was made.
+    pub at: Option<OffsetDateTime>,
+    /// What belongs to the state, for a person; see [`Started::about`].
+    pub about: String,
     /// Where each split can be resumed, by component and split.
     pub cursors: BTreeMap<(String, String), Cursor>,
     /// What each sink has promised and not delivered, in order.
@@ -70,6 +80,8 @@ pub struct Saved {
 /// What is saved when tasks are about to start, before they write anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Started {
+    /// What belongs to the state, for a person who looks at many: the path of the topology's file.
+    pub about: String,
     /// The components of this run: they replace the ones before.
     pub components: BTreeMap<String, Kept>,
     /// All places that may hold something of this topology that isn't delivered, by sink: they
@@ -111,7 +123,8 @@ pub trait StateStore: Send + Sync {
     /// Makes an epoch complete, all of it or nothing.
     ///
     /// # Errors
-    /// If it can't be made durable.
+    /// If an epoch as late as this one is complete, or it can't be made durable: then it may be
+    /// complete or not, and the same changes can be saved again.
     fn save(&self, changes: &Changes) -> Result<()>;
 
     /// A run has ended, and everything that it promised is delivered: promises and places are
@@ -120,4 +133,8 @@ pub trait StateStore: Send + Sync {
     /// # Errors
     /// If it can't be made durable.
     fn end(&self, finished: Option<OffsetDateTime>) -> Result<()>;
+}
+
+fn out_of_order(epoch: u64, complete: u64) -> Error {
+    Error::fatal(format!("epoch {epoch} was to be saved, but epoch {complete} is complete: they are saved in order"))
 }

@@ -358,7 +358,7 @@ impl Machine {
             epoch.changes.promises.entry(component).or_default().extend(promises);
         }
         if durable {
-            let none = Changes::none(epoch.changes.epoch, epoch.changes.boundary);
+            let none = Changes::none(epoch.changes.epoch, epoch.changes.boundary, epoch.changes.at);
             actions.push(Action::Save(std::mem::replace(&mut epoch.changes, none)));
         }
     }
@@ -489,7 +489,7 @@ impl Machine {
         self.epoch = Some(Epoch {
             mark: Arc::clone(&mark),
             missing,
-            changes: Changes::none(self.last_epoch, boundary),
+            changes: Changes::none(self.last_epoch, boundary, mark.barrier.now),
             saving: false,
         });
         actions.push(Action::Inject(mark));

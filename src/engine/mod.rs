@@ -43,7 +43,7 @@ mod atomic {
 pub use alive::Alive;
 pub use batch::Mark;
 pub use control::Control;
-pub use dead_letters::DeadLetter;
+pub use dead_letters::{DEAD, DeadLetter};
 pub use grouping::{KEY_GROUPS, key_group, stable_hash};
 pub use metering::Meter;
 pub use output::Output;

@@ -93,12 +93,17 @@ impl Resume {
     }
 
     /// What is saved before the tasks start; `places` are those of the tasks to come.
-    pub fn started(&self, topology: &Topology, places: Vec<(String, String)>) -> Started {
+    pub fn started(&self, topology: &Topology, places: Vec<(String, String)>, about: &str) -> Started {
         let mut all = self.places.clone();
         for (component, place) in places.into_iter().filter(|(_, place)| !place.is_empty()) {
             all.entry(component).or_default().insert(place);
         }
-        Started { components: upgrade::kept(topology), places: all, dropped: self.dropped.clone() }
+        Started {
+            about: about.to_owned(),
+            components: upgrade::kept(topology),
+            places: all,
+            dropped: self.dropped.clone(),
+        }
     }
 }
 

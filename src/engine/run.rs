@@ -31,6 +31,8 @@ pub struct RunOptions {
     pub store: Arc<dyn StateStore>,
     /// The folder for spools, and for dead letters where there is no lake.
     pub state: PathBuf,
+    /// What belongs to the state, for a person who lists states: the topology's file.
+    pub about: String,
     /// How long a drain may take before it is given up.
     pub drain_deadline: Duration,
     /// Components that go on without the state that the store has of them.
@@ -41,7 +43,8 @@ impl RunOptions {
     /// By the system's clock, from the newest checkpoint of `store`, with the rest in the folder `state`.
     pub fn new(store: Arc<dyn StateStore>, state: impl Into<PathBuf>) -> Self {
         let (clock, state) = (SystemClock::shared(), state.into());
-        Self { clock, store, state, drain_deadline: DRAIN_DEADLINE, drop_state: BTreeSet::new() }
+        let about = String::new();
+        Self { clock, store, state, about, drain_deadline: DRAIN_DEADLINE, drop_state: BTreeSet::new() }
     }
 }
 
@@ -146,6 +149,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
         topology,
         store: if durable { options.store } else { Arc::new(MemoryStore::default()) },
         state: options.state,
+        about: options.about,
         clock: options.clock,
         drain_deadline: options.drain_deadline,
         drop_state: options.drop_state,

@@ -46,6 +46,8 @@ pub struct Supervisor {
     pub store: Arc<dyn StateStore>,
     /// Where its spools are.
     pub state: PathBuf,
+    /// What belongs to the state, for a person.
+    pub about: String,
     /// The clock.
     pub clock: SharedClock,
     /// How long a drain may take.
@@ -212,7 +214,7 @@ impl Supervisor {
             state: &self.state,
             poison: restarts.poison(),
         };
-        self.store.start(&resume.started(topology, places(topology, &plan, &shared)?))?;
+        self.store.start(&resume.started(topology, places(topology, &plan, &shared)?, &self.about))?;
         let ready = match wire(topology, &plan, &shared, &mut census) {
             Ok(ready) => ready,
             Err(error) => {

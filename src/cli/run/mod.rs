@@ -8,6 +8,7 @@ mod report;
 mod screen;
 mod signals;
 mod state_dir;
+mod store;
 mod summary;
 mod table;
 mod units;
@@ -16,9 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exit::{Failure, Outcome};
+use super::exit::{Code, Failure, Outcome};
 use super::load::{self, Sets};
-use crate::checkpoint::MemoryStore;
 use crate::clock::{SharedClock, SystemClock};
 use crate::engine::{self, Exit, RunOptions, Running};
 use crate::error::Error;
@@ -56,6 +56,9 @@ pub struct Args {
     /// under $XDG_STATE_HOME/waterspout, or ~/.local/state/waterspout]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Start anew: forget the checkpoints, and delete what was captured and is not in the lake yet
+    #[arg(long)]
+    fresh: bool,
     /// How often to show what it does
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     interval: Duration,
@@ -78,8 +81,10 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let view = View::of_process(prints_data(&topology));
     let signals = Signals::take()?;
     let clock = SystemClock::shared();
-    let mut options = RunOptions::new(Arc::new(MemoryStore::default()), &state);
+    let Some(store) = store::open(&topology, &state, args.fresh)? else { return Ok(Code::Success) };
+    let mut options = RunOptions::new(store, &state);
     options.clock = clock.clone();
+    options.about = std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()).display().to_string();
     let running = engine::start(topology, options)?;
     signals.stop_on_signal(running.clone());
 

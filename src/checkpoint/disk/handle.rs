@@ -1,0 +1,109 @@
+//! The database behind a store: opened anew after an error of the disk.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redb::Database;
+
+use crate::error::{Error, Result};
+
+/// What went wrong within a transaction.
+pub enum Fault {
+    /// In the database.
+    Database(Box<redb::Error>),
+    /// Elsewhere.
+    Ours(Error),
+}
+
+impl<E: Into<redb::Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::Database(Box::new(error.into()))
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Ours(error)
+    }
+}
+
+/// The result of a step of a transaction.
+pub type Attempt<T> = std::result::Result<T, Fault>;
+
+/// Opens the database's file.
+pub type Opener = Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync>;
+
+/// The database. After an error of the disk redb refuses everything until the database is closed
+/// and opened again, so that is done at the next call: what was complete is there, and a transaction
+/// that was under way is complete or gone.
+pub struct Handle {
+    path: PathBuf,
+    open: Opener,
+    current: Mutex<Option<Arc<Database>>>,
+}
+
+impl Handle {
+    /// Of the file at `path`, which is opened when it is needed.
+    pub fn new(path: PathBuf, open: Opener) -> Self {
+        Self { path, open, current: Mutex::new(None) }
+    }
+
+    /// Does some work with the database.
+    ///
+    /// # Errors
+    /// If the database can't be opened, or the work fails.
+    pub fn with<T>(&self, work: impl FnOnce(&Database) -> Attempt<T>) -> Result<T> {
+        let database = self.database()?;
+        work(&database).map_err(|fault| match fault {
+            Fault::Database(error) => {
+                self.forget(&database);
+                self.error(*error)
+            }
+            Fault::Ours(error) => error,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn database(&self) -> Result<Arc<Database>> {
+        let mut current = self.lock();
+        if let Some(database) = &*current {
+            return Ok(Arc::clone(database));
+        }
+        let database = Arc::new((self.open)().map_err(|error| self.error(error.into()))?);
+        Ok(Arc::clone(current.insert(database)))
+    }
+
+    fn forget(&self, failed: &Arc<Database>) {
+        let mut current = self.lock();
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, failed)) {
+            *current = None;
+        }
+    }
+
+    /// What an error of redb means here.
+    fn error(&self, error: redb::Error) -> Error {
+        let path = self.path.display();
+        match error {
+            // How redb says that the file is no database, and that it ends too early.
+            redb::Error::Io(cause) if matches!(cause.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+                self.damaged(cause)
+            }
+            redb::Error::Io(cause) => Error::file(format!("can't read or write the state \"{path}\""), cause),
+            // Another thread met the error, or is still reading what was opened before.
+            redb::Error::PreviousIo | redb::Error::DatabaseClosed | redb::Error::DatabaseAlreadyOpen => {
+                Error::transient(format!("the state \"{path}\" has to be opened again")).because(error)
+            }
+            error => self.damaged(error),
+        }
+    }
+
+    /// The error for content that no waterspout wrote. Nothing older is taken in its place.
+    pub fn damaged(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::fatal(format!("the state \"{}\" is damaged (--fresh begins without it)", self.path.display()))
+            .because(cause)
+    }
+}

@@ -1,0 +1,102 @@
+//! What a state holds, out of its tables.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError};
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::handle::{Attempt, Handle};
+use super::schema::{COMPONENTS, CURSORS, META, PLACES, PROMISES, State, state_table};
+use crate::checkpoint::Saved;
+use crate::error::Result;
+use crate::spout::Cursor;
+
+/// Everything but the keyed state.
+///
+/// # Errors
+/// If it can't be read, or isn't what [`write`](super::write) wrote.
+pub fn saved(transaction: &ReadTransaction, handle: &Handle) -> Attempt<Saved> {
+    let meta = transaction.open_table(META)?;
+    let text = |name: &str| -> Attempt<Option<String>> { Ok(meta.get(name)?.map(|text| text.value().to_owned())) };
+    let time = |name: &str| -> Attempt<Option<OffsetDateTime>> {
+        let parse = |text: String| OffsetDateTime::parse(&text, &Rfc3339);
+        Ok(text(name)?.map(parse).transpose().map_err(|error| handle.damaged(error))?)
+    };
+    let epoch = text("epoch")?.map(|text| text.parse()).transpose().map_err(|error| handle.damaged(error))?;
+    Ok(Saved {
+        epoch: epoch.unwrap_or(0),
+        boundary: time("boundary")?,
+        at: time("at")?,
+        about: text("about")?.unwrap_or_default(),
+        cursors: cursors(transaction, handle)?,
+        promises: json(transaction, handle, PROMISES)?,
+        components: json(transaction, handle, COMPONENTS)?,
+        places: json(transaction, handle, PLACES)?,
+        finished: time("finished")?,
+    })
+}
+
+fn cursors(transaction: &ReadTransaction, handle: &Handle) -> Attempt<BTreeMap<(String, String), Cursor>> {
+    let mut cursors = BTreeMap::new();
+    for entry in transaction.open_table(CURSORS)?.iter()? {
+        let (key, cursor) = entry?;
+        let (component, split) = key.value();
+        let cursor =
+            decode(cursor.value()).ok_or_else(|| handle.damaged(format!("no cursor: {:?}", cursor.value())))?;
+        cursors.insert((component.to_owned(), split.to_owned()), cursor);
+    }
+    Ok(cursors)
+}
+
+fn decode(cursor: &str) -> Option<Cursor> {
+    match cursor {
+        "start" => Some(Cursor::Start),
+        "end" => Some(Cursor::End),
+        at => at.strip_prefix("at:").map(|at| Cursor::At(at.to_owned())),
+    }
+}
+
+fn json<T: DeserializeOwned>(
+    transaction: &ReadTransaction,
+    handle: &Handle,
+    table: TableDefinition<&'static str, &'static str>,
+) -> Attempt<BTreeMap<String, T>> {
+    let mut all = BTreeMap::new();
+    for entry in transaction.open_table(table)?.iter()? {
+        let (component, json) = entry?;
+        let value = serde_json::from_str(json.value()).map_err(|error| handle.damaged(error))?;
+        all.insert(component.value().to_owned(), value);
+    }
+    Ok(all)
+}
+
+/// Gives `take` the keyed state of a component in a range of key groups: one scan of one table.
+///
+/// # Errors
+/// If it can't be read, or `take` fails.
+pub fn state(
+    transaction: &ReadTransaction,
+    handle: &Handle,
+    component: &str,
+    groups: Range<u16>,
+    take: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+) -> Attempt<()> {
+    let name = state_table(component);
+    let table = match transaction.open_table(State::new(&name)) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        other => other?,
+    };
+    if groups.is_empty() {
+        return Ok(());
+    }
+    let (from, to) = (groups.start.to_be_bytes(), groups.end.to_be_bytes());
+    for entry in table.range(from.as_slice()..to.as_slice())? {
+        let (key, value) = entry?;
+        let key = key.value().get(2..).ok_or_else(|| handle.damaged("a key without a key group"))?;
+        take(key, value.value())?;
+    }
+    Ok(())
+}

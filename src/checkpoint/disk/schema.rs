@@ -1,0 +1,121 @@
+//! The tables of a state, and how an older one becomes one of today.
+//!
+//! Everything but the keyed state is text: names, RFC 3339 times, JSON. The keyed state of each
+//! component is a table of its own, so that to drop it is one step and its name isn't in each key.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata, TableDefinition, TableError, WriteTransaction,
+};
+
+use super::handle::Attempt;
+use crate::error::Error;
+
+/// `version`, `epoch`, `boundary`, `at`, `finished` and `about`, where they are known.
+pub const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
+/// By component and split: `start`, `end` or `at:` and the cursor.
+pub const CURSORS: TableDefinition<(&str, &str), &str> = TableDefinition::new("cursors");
+/// By component: JSON of all its promises.
+pub const PROMISES: TableDefinition<&str, &str> = TableDefinition::new("promises");
+/// By component: JSON of its places.
+pub const PLACES: TableDefinition<&str, &str> = TableDefinition::new("places");
+/// By component: JSON of what is kept of it.
+pub const COMPONENTS: TableDefinition<&str, &str> = TableDefinition::new("components");
+
+/// The keyed state of one component: the key group, two bytes in big endian, and the key.
+pub type State<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
+
+/// The name of the table of a component's keyed state.
+pub fn state_table(component: &str) -> String {
+    format!("state/{component}")
+}
+
+/// One step from a version of the tables to the next.
+pub type Migration = fn(&WriteTransaction) -> Attempt<()>;
+
+/// The steps from version 1 to 2, from 2 to 3, and so on. Version 1 is today's.
+pub const MIGRATIONS: [Migration; 0] = [];
+
+/// Makes the tables of a new database, or brings those of an older version to the one behind the
+/// last of the migrations, in one transaction.
+///
+/// # Errors
+/// If the version is newer, or the database is none of ours.
+pub fn prepare(database: &Database, path: &Path, migrations: &[Migration]) -> Attempt<()> {
+    let known = migrations.len() as u64 + 1;
+    let found = version(&database.begin_read()?, path)?;
+    if found == Some(known) {
+        return Ok(());
+    }
+    let mut transaction = database.begin_write()?;
+    transaction.set_two_phase_commit(true);
+    match found {
+        None => make_tables(&transaction)?,
+        Some(found) if found > known => return Err(too_new(path, found, known).into()),
+        Some(found) => migrations.iter().skip(found as usize - 1).try_for_each(|step| step(&transaction))?,
+    }
+    transaction.open_table(META)?.insert("version", known.to_string().as_str())?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The version; `None` in a new database.
+fn version(transaction: &ReadTransaction, path: &Path) -> Attempt<Option<u64>> {
+    let foreign = || Error::fatal(format!("\"{}\" is a database, but not the state of a topology", path.display()));
+    let meta = match transaction.open_table(META) {
+        Err(TableError::TableDoesNotExist(_)) if transaction.list_tables()?.next().is_none() => return Ok(None),
+        Err(TableError::Storage(error)) => return Err(error.into()),
+        other => other.map_err(|error| foreign().because(error))?,
+    };
+    let version = meta.get("version")?.and_then(|text| text.value().parse().ok()).filter(|version| *version > 0);
+    Ok(Some(version.ok_or_else(foreign)?))
+}
+
+fn too_new(path: &Path, found: u64, known: u64) -> Error {
+    Error::fatal(format!(
+        "the state \"{}\" has version {found}, and this waterspout knows versions up to {known}: \
+         use a newer waterspout, or --fresh to begin without it",
+        path.display()
+    ))
+}
+
+/// All tables exist from the beginning, so that a reader needn't ask.
+fn make_tables(transaction: &WriteTransaction) -> Attempt<()> {
+    transaction.open_table(META)?;
+    transaction.open_table(CURSORS)?;
+    for table in [PROMISES, PLACES, COMPONENTS] {
+        transaction.open_table(table)?;
+    }
+    Ok(())
+}
+
+/// Replaces all of a table.
+///
+/// # Errors
+/// If it can't be written.
+pub fn replace(
+    transaction: &WriteTransaction,
+    table: TableDefinition<&'static str, &'static str>,
+    entries: BTreeMap<&str, String>,
+) -> Attempt<()> {
+    let mut table = transaction.open_table(table)?;
+    table.retain(|_, _| false)?;
+    for (key, value) in entries {
+        table.insert(key, value.as_str())?;
+    }
+    Ok(())
+}
+
+/// Whether a table holds anything; one that isn't there doesn't.
+///
+/// # Errors
+/// If it can't be read.
+pub fn holds_anything(transaction: &ReadTransaction, table: State) -> Attempt<bool> {
+    match transaction.open_table(table) {
+        Ok(table) => Ok(!table.is_empty()?),
+        Err(TableError::TableDoesNotExist(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,79 @@
+//! All that a store holds, and short ways to write changes, for tests.
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+use crate::bolt::StateChange;
+use crate::checkpoint::{Changes, Saved, StateStore};
+use crate::engine::KEY_GROUPS;
+
+/// The components that tests give state to; one name is the beginning of another.
+pub const COMPONENTS: [&str; 3] = ["count", "count2", "top"];
+
+/// The key groups that tests use: both ends, and neighbours.
+pub const GROUPS: [u16; 5] = [0, 1, 255, 256, 1023];
+
+/// Component, key group, key and value.
+type Entry = (&'static str, u16, Vec<u8>, Vec<u8>);
+
+/// What [`contents`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    pub saved: Saved,
+    state: Vec<Entry>,
+}
+
+impl Contents {
+    /// The values by component, key group and key.
+    pub fn state_map(&self) -> BTreeMap<(String, u16, Vec<u8>), Vec<u8>> {
+        let entry =
+            |(component, group, key, value): &Entry| (((*component).to_owned(), *group, key.clone()), value.clone());
+        self.state.iter().map(entry).collect()
+    }
+}
+
+/// Reads everything, group by group, and sees that larger ranges are made of those.
+#[track_caller]
+pub fn contents(store: &dyn StateStore) -> Contents {
+    let mut state = Vec::new();
+    for component in COMPONENTS {
+        let mut keys = Vec::new();
+        for group in GROUPS {
+            for (key, value) in range(store, component, group..group + 1) {
+                keys.push((key.clone(), value.clone()));
+                state.push((component, group, key, value));
+            }
+        }
+        assert_eq!(range(store, component, 0..KEY_GROUPS), keys, "all groups of {component}");
+        assert_eq!(store.has_state(component).unwrap(), !keys.is_empty());
+        assert!(range(store, component, 2..255).is_empty());
+    }
+    Contents { saved: store.saved().unwrap(), state }
+}
+
+fn range(store: &dyn StateStore, component: &str, groups: std::ops::Range<u16>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut found = Vec::new();
+    let take = &mut |key: &[u8], value: &[u8]| {
+        found.push((key.to_vec(), value.to_vec()));
+        Ok(())
+    };
+    store.restore(component, groups, take).unwrap();
+    found
+}
+
+pub const BOUNDARY: OffsetDateTime = datetime!(2015-12-18 0:00 UTC);
+
+/// An epoch in which nothing changed.
+pub fn none(epoch: u64) -> Changes {
+    Changes::none(epoch, BOUNDARY, datetime!(2015-12-18 0:12:30.123456789 UTC))
+}
+
+pub fn put(key_group: u16, key: &str, value: &str) -> StateChange {
+    StateChange { key_group, key: key.into(), value: Some(value.into()) }
+}
+
+pub fn forget(key_group: u16, key: &str) -> StateChange {
+    StateChange { key_group, key: key.into(), value: None }
+}

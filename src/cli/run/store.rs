@@ -1,0 +1,60 @@
+//! The state that a run goes on from.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use time::format_description::well_known::Rfc3339;
+
+use crate::checkpoint::disk::DiskStore;
+use crate::checkpoint::{MemoryStore, Saved, StateStore};
+use crate::engine::DEAD;
+use crate::error::Result;
+use crate::registry::Config;
+use crate::sink;
+use crate::topology::{Checkpoint, Topology};
+
+/// Opens the state in a folder, or makes it. `None` if the topology has finished before: then that
+/// is said on standard error.
+///
+/// # Errors
+/// If another process uses it, or it can't be read.
+pub fn open(topology: &Topology, folder: &Path, fresh: bool) -> Result<Option<Arc<dyn StateStore>>> {
+    if topology.checkpoint == Checkpoint::Off {
+        return Ok(Some(Arc::new(MemoryStore::default())));
+    }
+    let store = if fresh { begin_anew(topology, folder)? } else { DiskStore::open(folder)? };
+    if let Some(at) = store.saved()?.finished {
+        let at = at.format(&Rfc3339).unwrap_or_else(|_| at.to_string());
+        // Where standard error is closed there is nobody to tell.
+        let _ = writeln!(
+            std::io::stderr(),
+            "\"{}\" finished at {at}: there is nothing left to do; --fresh starts anew (state: {})",
+            topology.name,
+            folder.display()
+        );
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(store)))
+}
+
+fn begin_anew(topology: &Topology, folder: &Path) -> Result<DiskStore> {
+    // A state that can't be read any more has nothing to tell of what it left.
+    if let Ok(saved) = DiskStore::open(folder).and_then(|store| store.saved()) {
+        delete_what_is_left(topology, &saved)?;
+    }
+    DiskStore::fresh(folder)
+}
+
+/// Deletes what earlier tasks staged and nobody delivered.
+fn delete_what_is_left(topology: &Topology, saved: &Saved) -> Result<()> {
+    let dead_letters = (DEAD, Config::Sink(sink::dead_letters(PathBuf::new())));
+    let components = topology.components.iter().map(|spec| (spec.id.as_str(), spec.config.clone()));
+    for (id, config) in components.chain([dead_letters]) {
+        if let Config::Sink(sink) = config {
+            let mut places = saved.places.get(id).into_iter().flatten();
+            places.try_for_each(|place| sink.recover(place, &[]).map(|_| ()))?;
+        }
+    }
+    Ok(())
+}
