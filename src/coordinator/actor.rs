@@ -13,6 +13,7 @@ use super::saver::{self, Said};
 use crate::checkpoint::{Changes, StateStore};
 use crate::clock::SharedClock;
 use crate::engine::{Alive, Control, FromTask, Meter};
+use crate::fault::point;
 use crate::metrics::Phase;
 
 /// Asks for a graceful drain.
@@ -104,6 +105,14 @@ impl CoordinatorActor {
     }
 
     fn act(&mut self, action: Action, ctx: &mut Context<Self>) {
+        // Tests kill the process here; nothing else can go wrong with a message.
+        let _ = point(match &action {
+            Action::Inject(_) => "coordinator.inject",
+            Action::Commit { .. } => "coordinator.commit",
+            Action::Save(_) => "coordinator.all_reported",
+            Action::Complete(_) => "coordinator.saved",
+            Action::StopSources | Action::Pause(_) | Action::End(_) => "coordinator.end",
+        });
         match action {
             Action::Inject(mark) => self.tell(TaskRole::Spout, &Control::Inject(mark)),
             Action::StopSources => self.tell(TaskRole::Spout, &Control::StopSource),

@@ -1,6 +1,7 @@
 //! The binary as somebody else sees it: started in a folder of its own, and its lake read by code
 //! that shares nothing with the crate.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -51,13 +52,23 @@ impl Sandbox {
         ended
     }
 
+    /// Runs it to its end, in an environment that has these too.
+    pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+        self.start_with(arguments, environment).end()
+    }
+
     /// Starts it, and leaves it running.
     pub fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running {
+        self.start_with(arguments, &[])
+    }
+
+    fn start_with<S: AsRef<OsStr>>(&self, arguments: &[S], environment: &[(&str, &str)]) -> Running {
         let name = arguments.iter().map(|a| a.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" ");
         let mut child = Command::new(env!("CARGO_BIN_EXE_waterspout"))
             .args(arguments)
             .current_dir(self.folder.path())
             .env("XDG_STATE_HOME", self.path("state"))
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -121,6 +132,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.0.id()
+    }
+
     pub fn terminate(&self) {
         signal("TERM", self.child.0.id());
     }
@@ -219,25 +235,27 @@ pub fn repository(path: &str) -> String {
 /// are `dead` letters, their folder), their files numbered from 0 without a gap, each one JSON array
 /// on one line.
 pub fn lake(root: &Path, dead: bool) -> Vec<String> {
-    let mut posts = Vec::new();
-    let mut had_dead = false;
-    for name in names(root) {
-        if name == "_dead" {
-            had_dead = true;
-            continue;
-        }
+    assert_eq!(root.join("_dead").exists(), dead, "whether {} has dead letters", root.display());
+    let mut posts: Vec<_> = lake_by_partition(root, &["_dead"]).into_values().flatten().collect();
+    posts.sort_unstable();
+    posts
+}
+
+/// The posts of each partition, in order. The lake must be whole, as for [`lake`], but may have
+/// these `others` beside its partitions.
+pub fn lake_by_partition(root: &Path, others: &[&str]) -> BTreeMap<String, Vec<String>> {
+    let mut partitions = BTreeMap::new();
+    for name in names(root).into_iter().filter(|name| !others.contains(&name.as_str())) {
         assert_partition_name(&name);
         let folder = root.join(&name);
-        let files = names(&folder);
-        assert!(!files.is_empty(), "{name} is empty");
-        for (number, file) in files.iter().enumerate() {
+        let mut posts = Vec::new();
+        for (number, file) in names(&folder).iter().enumerate() {
             assert_eq!(*file, format!("{number:07}"), "in {name}");
             posts.extend(array(&folder.join(file)));
         }
+        partitions.insert(name, posts);
     }
-    assert_eq!(had_dead, dead, "whether {} has dead letters", root.display());
-    posts.sort_unstable();
-    posts
+    partitions
 }
 
 /// How many files each partition has.
