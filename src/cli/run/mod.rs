@@ -7,10 +7,10 @@ mod memory;
 mod report;
 mod screen;
 mod signals;
-mod state_dir;
+pub(super) mod state_dir;
 mod summary;
 mod table;
-mod units;
+pub(super) mod units;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
