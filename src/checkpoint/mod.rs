@@ -90,6 +90,9 @@ pub struct Started {
     pub dropped: BTreeSet<String>,
 }
 
+/// What takes a key and its value out of a store.
+pub type Take<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
 /// Keeps the newest complete checkpoint. Writes come from one thread at a time; reads may come from several.
 pub trait StateStore: Send + Sync {
     /// The newest complete checkpoint, without the keyed state.
@@ -102,12 +105,7 @@ pub trait StateStore: Send + Sync {
     ///
     /// # Errors
     /// If it can't be read, is damaged, or `take` fails, which ends it.
-    fn restore(
-        &self,
-        component: &str,
-        groups: Range<u16>,
-        take: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<()>;
+    fn restore(&self, component: &str, groups: Range<u16>, take: &mut Take<'_>) -> Result<()>;
 
     /// Whether there is any keyed state of a component.
     ///
