@@ -246,7 +246,7 @@ mod tests {
         expect![[r#"
             NAME |EPOCH |SAVED |SIZE |STATUS |TOPOLOGY
             a |- |- |38.0 MiB |in use by process 4711 |-
-            bad |- |- |38.0 MiB |error: the state "FOLDER/bad/checkpoint.redb" is damaged (--fresh begins without it): failed to fill whole buffer |-
+            bad |- |- |38.0 MiB |error: the state "FOLDER/bad/checkpoint.redb" is damaged (--fresh begins without it): Not a redb database: magic number mismatch |-
             bb |12 |2015-12-17 23:12:30Z |38.0 MiB |finished |/x/b .ron"#]]
         .assert_eq(&lines.join("\n"));
         drop(store);
