@@ -28,7 +28,7 @@ fn changes(epoch: u64, keys: impl Iterator<Item = u64>) -> Changes {
 /// A state with [`KEYS`] keys, complete in epoch 1.
 fn million(folder: &Path) -> DiskStore {
     let store = DiskStore::open(folder).expect("the folder is new");
-    store.save(changes(1, 0..KEYS)).expect("there is room");
+    store.save(&changes(1, 0..KEYS)).expect("there is room");
     store
 }
 
@@ -46,7 +46,7 @@ fn save(c: &mut Criterion) {
                 // Keys from all over the state, and others each time.
                 changes(epoch, (0..count).map(|i| (i * (KEYS / count) + epoch) % KEYS))
             };
-            b.iter_batched(next, |changes| store.save(changes).expect("there is room"), BatchSize::PerIteration);
+            b.iter_batched(next, |changes| store.save(&changes).expect("there is room"), BatchSize::PerIteration);
         });
     }
     group.finish();

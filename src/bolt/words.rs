@@ -85,17 +85,14 @@ impl Bolt for Splitter {
 
 fn each_word_of(place: Place, tuple: Tuple<'_>, take: impl FnMut(&str)) {
     match place {
-        Place::Field(position) => {
-            if let Value::Text(text) = tuple.value(position) {
-                text.split_whitespace().for_each(take);
-            }
-        }
-        Place::InPost(position) => {
-            if let Value::Post(post) = tuple.value(position) {
+        Place::Field(position) | Place::InPost(position) => match tuple.value(position) {
+            Value::Text(text) => text.split_whitespace().for_each(take),
+            Value::Post(post) => {
                 let texts = texts_of(post);
                 texts.iter().flatten().flat_map(|text| text.split_whitespace()).for_each(take);
             }
-        }
+            _ => {}
+        },
     }
 }
 

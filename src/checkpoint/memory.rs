@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
 
-use super::{Changes, Saved, Started, StateStore, TakeState, out_of_order};
+use super::{Changes, Saved, Started, StateStore, Take, out_of_order};
 use crate::error::Result;
 
 /// A store in memory.
@@ -31,7 +31,7 @@ impl StateStore for MemoryStore {
         Ok(self.lock().saved.clone())
     }
 
-    fn restore(&self, component: &str, groups: Range<u16>, take: &mut TakeState<'_>) -> Result<()> {
+    fn restore(&self, component: &str, groups: Range<u16>, take: &mut Take<'_>) -> Result<()> {
         let range = (component.to_owned(), groups.start, Vec::new())..(component.to_owned(), groups.end, Vec::new());
         self.lock().state.range(range).try_for_each(|((_, _, key), value)| take(key, value))
     }

@@ -91,8 +91,8 @@ pub struct Started {
     pub dropped: BTreeSet<String>,
 }
 
-/// What is given each key of a component's state, and its value.
-pub type TakeState<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+/// What takes a key and its value out of a store.
+pub type Take<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
 
 /// Keeps the newest complete checkpoint. Writes come from one thread at a time; reads may come from several.
 pub trait StateStore: Send + Sync {
@@ -106,7 +106,7 @@ pub trait StateStore: Send + Sync {
     ///
     /// # Errors
     /// If it can't be read, is damaged, or `take` fails, which ends it.
-    fn restore(&self, component: &str, groups: Range<u16>, take: &mut TakeState<'_>) -> Result<()>;
+    fn restore(&self, component: &str, groups: Range<u16>, take: &mut Take<'_>) -> Result<()>;
 
     /// Whether there is any keyed state of a component.
     ///

@@ -1,6 +1,8 @@
 //! The binary as somebody else sees it: started in a folder of its own, and its lake read by code
 //! that shares nothing with the crate.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;

@@ -21,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 use time::OffsetDateTime;
 
-use super::{Changes, Saved, Started, StateStore, TakeState};
+use super::{Changes, Saved, Started, StateStore, Take};
 use crate::error::{Error, Kind, Result};
 use crate::fault::point;
 use crate::lake::disk::{failed, make_folders, remove_if_empty, sync_folder};
@@ -146,7 +146,7 @@ impl StateStore for DiskStore {
         self.read(|transaction| read::saved(transaction, &self.database))
     }
 
-    fn restore(&self, component: &str, groups: Range<u16>, take: &mut TakeState<'_>) -> Result<()> {
+    fn restore(&self, component: &str, groups: Range<u16>, take: &mut Take<'_>) -> Result<()> {
         self.read(|transaction| read::state(transaction, &self.database, component, groups, take))
     }
 

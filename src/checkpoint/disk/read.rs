@@ -10,8 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::handle::{Attempt, Handle};
 use super::schema::{COMPONENTS, CURSORS, META, PLACES, PROMISES, State, state_table};
-use crate::checkpoint::Saved;
-use crate::error::Result;
+use crate::checkpoint::{Saved, Take};
 use crate::spout::Cursor;
 
 /// Everything but the keyed state.
@@ -82,7 +81,7 @@ pub fn state(
     handle: &Handle,
     component: &str,
     groups: Range<u16>,
-    take: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    take: &mut Take<'_>,
 ) -> Attempt<()> {
     let name = state_table(component);
     let table = match transaction.open_table(State::new(&name)) {

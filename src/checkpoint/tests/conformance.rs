@@ -44,11 +44,11 @@ fn what_is_saved_is_there_and_later_changes_win() {
             ("count".into(), vec![put(1023, "z", "9"), put(0, "gone", "1"), forget(0, "gone"), forget(0, "never")]),
         ];
         changes.promises = [("lake".into(), vec![promise("p/0"), promise("p/1")])].into();
-        store.save(changes).unwrap();
+        store.save(&changes).unwrap();
         let mut changes = none(2);
         changes.cursors = [(("a".into(), "".into()), Cursor::End)].into();
         changes.promises = [("other".into(), vec![])].into();
-        store.save(changes).unwrap();
+        store.save(&changes).unwrap();
 
         let saved = store.saved().unwrap();
         assert_eq!((saved.epoch, saved.boundary), (2, Some(BOUNDARY)));
@@ -70,14 +70,14 @@ fn what_is_saved_is_there_and_later_changes_win() {
 #[test]
 fn epochs_are_saved_in_order() {
     check(|store| {
-        store.save(none(3)).unwrap();
+        store.save(&none(3)).unwrap();
         for epoch in [3, 2, 0] {
-            let error = store.save(none(epoch)).unwrap_err();
+            let error = store.save(&none(epoch)).unwrap_err();
             let expected = format!("epoch {epoch} was to be saved, but epoch 3 is complete: they are saved in order");
             assert_eq!((error.kind(), error.chain()), (Kind::Fatal, expected));
         }
-        assert_eq!(store.save(none(3)).unwrap_err().kind(), Kind::Fatal);
-        store.save(none(4)).unwrap();
+        assert_eq!(store.save(&none(3)).unwrap_err().kind(), Kind::Fatal);
+        store.save(&none(4)).unwrap();
         assert_eq!(store.saved().unwrap().epoch, 4);
     });
 }
@@ -91,12 +91,12 @@ fn a_component_that_is_dropped_loses_all_it_had() {
             changes.state.push((component.into(), vec![put(1, "a", "1")]));
             changes.promises.insert(component.into(), vec![promise("p/0")]);
         }
-        store.save(changes).unwrap();
-        store.finish(BOUNDARY).unwrap();
+        store.save(&changes).unwrap();
+        store.end(Some(BOUNDARY)).unwrap();
         assert_eq!(store.saved().unwrap().finished, Some(BOUNDARY));
         let kept = Kept { type_name: "Count".into(), shape: "word".into() };
         store
-            .start(Started {
+            .start(&Started {
                 about: "/x/y.ron".into(),
                 components: [("count".into(), kept.clone())].into(),
                 places: [("lake".into(), ["/a".to_owned(), "/b".to_owned()].into())].into(),
@@ -118,7 +118,7 @@ fn a_failing_taker_ends_a_restore() {
     check(|store| {
         let mut changes = none(1);
         changes.state = vec![("count".into(), vec![put(1, "a", "1"), put(2, "b", "1")])];
-        store.save(changes).unwrap();
+        store.save(&changes).unwrap();
         let mut taken = 0;
         let take = &mut |_: &[u8], _: &[u8]| {
             taken += 1;

@@ -88,7 +88,7 @@ proptest! {
                 Step::Save(mut changes) => {
                     changes.epoch += last;
                     let behind = changes.epoch > last;
-                    let taken = both([&memory, &disk], |store| store.save(changes.clone()).is_ok());
+                    let taken = both([&memory, &disk], |store| store.save(&changes.clone()).is_ok());
                     prop_assert_eq!(taken, behind);
                     if taken {
                         last = changes.epoch;
@@ -96,10 +96,10 @@ proptest! {
                     }
                 }
                 Step::Start(started) => {
-                    both([&memory, &disk], |store| store.start(started.clone()).is_ok());
+                    both([&memory, &disk], |store| store.start(&started.clone()).is_ok());
                     expected.retain(|(component, _, _), _| !started.dropped.contains(component));
                 }
-                Step::Finish => drop(both([&memory, &disk], |store| store.finish(super::contents::BOUNDARY).is_ok())),
+                Step::Finish => drop(both([&memory, &disk], |store| store.end(Some(super::contents::BOUNDARY)).is_ok())),
                 Step::Reopen => {
                     drop(disk);
                     disk = DiskStore::open(folder.path()).unwrap();

@@ -7,11 +7,11 @@ mod memory;
 mod report;
 mod screen;
 mod signals;
-mod state_dir;
+pub(super) mod state_dir;
 mod store;
 mod summary;
 mod table;
-mod units;
+pub(super) mod units;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -31,16 +31,21 @@ impl Home {
     }
 }
 
-/// `<folder>/waterspout/<name>-<hash>`: the same topology file finds its state again wherever it is
-/// started from, and two files with one name don't share it.
+/// The folder that holds all states of a user, unless the environment names none.
+pub fn states(home: Home) -> Option<PathBuf> {
+    Some(home.folder()?.join("waterspout"))
+}
+
+/// `<states>/<name>-<hash>`: the same topology file finds its state again wherever it is started
+/// from, and two files with one name don't share it.
 pub fn default_for(name: &str, file: &Path, home: Home) -> Result<PathBuf, Failure> {
-    let folder = home.folder().ok_or_else(|| {
+    let states = states(home).ok_or_else(|| {
         Failure::new(Code::Runtime, "neither $XDG_STATE_HOME nor $HOME is an absolute path: give --state DIR")
     })?;
     let safe = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
     let name: String = name.chars().take(NAME_CHARS_MAX).map(safe).collect();
     let hash = xxh3_64(file.as_os_str().as_encoded_bytes());
-    Ok(folder.join("waterspout").join(format!("{name}-{hash:016x}")))
+    Ok(states.join(format!("{name}-{hash:016x}")))
 }
 
 #[cfg(test)]

@@ -1,1 +1,0 @@
-//! A disk whose power goes, and one that fails for a while.
