@@ -23,6 +23,7 @@ pub mod recover;
 pub mod replay;
 pub mod split;
 pub mod staging;
+pub mod store;
 pub mod writer;
 
 pub use replay::replay;

@@ -1,0 +1,84 @@
+//! Where a lake is kept: the few things that it needs of a folder, of memory and of S3 alike.
+//!
+//! A key is a path with `/` between its parts, relative to the lake's root, such as
+//! `2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000`. Calls block; whoever wants
+//! several at once makes them on several threads.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::error::Result;
+
+/// An object, as a listing names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its key.
+    pub key: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// What became of an object that was put if it was absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is there now, whole.
+    Stored,
+    /// There was one of this key already, which is as it was.
+    Exists,
+}
+
+/// Keeps the objects of one lake. Every implementation passes the same conformance suite.
+///
+/// Errors are [`Kind::Transient`](crate::error::Kind::Transient) where trying again may help (a timeout, a reset, a server
+/// that is busy, credentials that have just expired), and fatal where it won't (no such bucket, no
+/// permission); their texts name the operation and the object's address, and never a secret.
+pub trait Store: Send + Sync {
+    /// The address of a key for people, such as `s3://bucket/prefix/key` or a path.
+    fn address(&self, key: &str) -> String;
+
+    /// Puts a whole object if there is none of this key. Of several that try at the same time one
+    /// finds [`Put::Stored`]. Nobody ever sees a part of it.
+    ///
+    /// # Errors
+    /// If it isn't known to be stored; then it may be or not, and putting it again tells.
+    fn put(&self, key: &str, bytes: Bytes) -> Result<Put>;
+
+    /// Puts a whole object in the place of whatever was there.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    fn replace(&self, key: &str, bytes: Bytes) -> Result<()>;
+
+    /// The whole object, or `None` if there is none.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    fn get(&self, key: &str) -> Result<Option<Bytes>>;
+
+    /// A range of an object, cut to its length; `None` if there is no such object.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>>;
+
+    /// The objects whose keys begin with `prefix` and come behind `after`, in the order of their
+    /// keys (bytes), at most `max`. Fewer than `max` means that there are no more.
+    ///
+    /// # Errors
+    /// If they can't be listed.
+    fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>>;
+
+    /// The parts behind `prefix`, up to the next `/`, of the keys that begin with it, in order and
+    /// each once: the names of folders (which end with `/`) and objects directly below it.
+    ///
+    /// # Errors
+    /// If they can't be listed.
+    fn names(&self, prefix: &str) -> Result<Vec<String>>;
+
+    /// Deletes an object; that there is none is no error.
+    ///
+    /// # Errors
+    /// If it can't be deleted.
+    fn delete(&self, key: &str) -> Result<()>;
+}
