@@ -10,6 +10,7 @@ mod load;
 mod new;
 mod replay;
 mod run;
+mod spool;
 mod stdout;
 mod validate;
 
@@ -40,6 +41,7 @@ enum Command {
     Graph(graph::Args),
     Components(components::Args),
     Replay(replay::Args),
+    Spool(spool::Args),
     New(new::Args),
     Completions(completions::Args),
 }
@@ -70,6 +72,7 @@ impl Command {
             Self::Graph(args) => graph::run(&args, registry),
             Self::Components(args) => components::run(&args, registry),
             Self::Replay(args) => replay::run(&args),
+            Self::Spool(args) => spool::run(&args),
             Self::New(args) => new::run(&args),
             Self::Completions(args) => completions::run(&args),
         }
