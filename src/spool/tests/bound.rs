@@ -6,6 +6,12 @@ use futures_util::future::join;
 
 use super::*;
 
+fn append_all(spool: &Spool, posts: usize, bytes: usize) {
+    for number in 0..posts {
+        append(spool, number, bytes);
+    }
+}
+
 #[test]
 fn a_reader_is_woken_by_an_append_of_the_same_task() {
     let folder = tempfile::tempdir().unwrap();
@@ -22,7 +28,7 @@ fn a_reader_is_woken_by_another_thread_and_ends_when_it_has_finished() {
     let mut reader = spool.reader(0);
     let writer = spool.clone();
     let thread = thread::spawn(move || {
-        (0..50).for_each(|number| drop(append(&writer, number, 50)));
+        append_all(&writer, 50, 50);
         writer.finish();
     });
     let mut found = Vec::new();
@@ -41,7 +47,7 @@ fn a_thread_waits_at_the_bound_until_the_log_is_trimmed() {
     let spool = open(folder.path(), 0);
     let mut reader = spool.reader(0);
     let writer = spool.clone();
-    let thread = thread::spawn(move || (0..200).for_each(|number| drop(append(&writer, number, 300))));
+    let thread = thread::spawn(move || append_all(&writer, 200, 300));
     let mut found = Vec::new();
     while found.len() < 200 {
         let batch = run(reader.next_batch()).unwrap().unwrap();
@@ -133,7 +139,7 @@ fn a_post_that_never_fits_is_rejected() {
 fn a_batch_is_bounded_and_a_large_post_is_one() {
     let folder = tempfile::tempdir().unwrap();
     let (spool, _) = Spool::open(folder.path(), 0, options(64 << 20)).unwrap();
-    (0..2500).for_each(|number| drop(append(&spool, number, 10)));
+    append_all(&spool, 2500, 10);
     append(&spool, 2500, 5 << 20);
     append(&spool, 2501, 5 << 20);
     let mut reader = spool.reader(0);
