@@ -22,5 +22,6 @@ pub mod checkpoint;
 pub mod coordinator;
 pub mod engine;
 pub mod metrics;
+pub mod spool;
 
 pub mod cli;

@@ -92,8 +92,6 @@ fn a_component_that_is_dropped_loses_all_it_had() {
             changes.promises.insert(component.into(), vec![promise("p/0")]);
         }
         store.save(&changes).unwrap();
-        store.end(Some(BOUNDARY)).unwrap();
-        assert_eq!(store.saved().unwrap().finished, Some(BOUNDARY));
         let kept = Kept { type_name: "Count".into(), shape: "word".into() };
         store
             .start(&Started {
@@ -110,6 +108,12 @@ fn a_component_that_is_dropped_loses_all_it_had() {
         assert_eq!((saved.epoch, saved.finished, saved.about.as_str()), (1, None, "/x/y.ron"));
         assert_eq!(saved.components, [("count".into(), kept)].into());
         assert_eq!(saved.places["lake"].len(), 2);
+        store.end(Some(BOUNDARY)).unwrap();
+        let saved = store.saved().unwrap();
+        assert_eq!(saved.finished, Some(BOUNDARY));
+        assert!(saved.promises.is_empty() && saved.places.is_empty(), "everything is delivered");
+        store.start(&Started::default()).unwrap();
+        assert_eq!(store.saved().unwrap().finished, None);
     });
 }
 

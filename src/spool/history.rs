@@ -1,0 +1,78 @@
+//! What a spool still holds, from its oldest record on.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use super::Record;
+use super::log::{Extent, Log};
+use super::segment::Segment;
+use crate::error::Result;
+
+/// The records from the oldest on. Damage before the checkpoint, which may come of a power loss, is one
+/// error in the row, and the records go on where the next are known to begin.
+pub struct Records {
+    folder: PathBuf,
+    extents: VecDeque<Extent>,
+    /// The checkpoint's position.
+    checkpoint: u64,
+    segment: Option<Segment>,
+    /// Where to read next, if not in the next segment.
+    position: u64,
+    read: std::vec::IntoIter<Record>,
+}
+
+impl Records {
+    pub(super) fn new(log: &Log, checkpoint: u64) -> Self {
+        let (folder, extents) = (log.folder.clone(), log.extents.clone());
+        let position = extents.front().map_or(0, |first| first.base);
+        Self { folder, extents, checkpoint, segment: None, position, read: Vec::new().into_iter() }
+    }
+
+    /// Reads on, if there is more.
+    fn read(&mut self) -> Result<bool> {
+        while self.extents.front().is_some_and(|extent| extent.end <= self.position) {
+            self.extents.pop_front();
+            self.segment = None;
+        }
+        let Some(extent) = self.extents.front().copied() else { return Ok(false) };
+        self.position = self.position.max(extent.base);
+        let opened = match self.segment.take() {
+            Some(segment) => Ok(segment),
+            None => Segment::open(&self.folder, extent.base, false),
+        };
+        let read = opened.and_then(|segment| {
+            let read = segment.read(self.position, extent.end)?;
+            match read.bad {
+                Some(bad) if read.records.is_empty() => Err(segment.damaged(read.next, bad)),
+                _ => Ok((segment, read)),
+            }
+        });
+        let (segment, read) = read.inspect_err(|_| self.position = self.behind_damage(extent))?;
+        self.position = read.next;
+        self.segment = Some(segment);
+        self.read = read.records.into_iter();
+        Ok(true)
+    }
+
+    /// Where records begin again.
+    fn behind_damage(&self, extent: Extent) -> u64 {
+        if (self.position + 1..extent.end).contains(&self.checkpoint) { self.checkpoint } else { extent.end }
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Result<Record>> {
+        loop {
+            if let Some(record) = self.read.next() {
+                return Some(Ok(record));
+            }
+            match self.read() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}

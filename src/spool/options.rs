@@ -1,0 +1,72 @@
+//! What a topology file may say about a spool.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::units::{ByteSize, Interval};
+
+/// How a spool keeps what it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// The most that it takes on the disk.
+    pub bytes_max: ByteSize,
+    /// What happens to a post for which there is no room: it waits until a checkpoint makes room, or
+    /// it is dropped and counted.
+    pub on_full: OnFull,
+    /// How much is kept although a checkpoint covers it; at most half of `bytes_max`.
+    pub retain: ByteSize,
+    /// How often it is synced: a power loss takes at most what came in that time.
+    pub sync_every: Interval,
+}
+
+/// What happens to a post for which there is no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnFull {
+    /// The source waits.
+    #[default]
+    Wait,
+    /// The post is dropped and counted.
+    Drop,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            bytes_max: ByteSize(1 << 30),
+            on_full: OnFull::Wait,
+            retain: ByteSize(0),
+            sync_every: Interval(Duration::from_secs(1)),
+        }
+    }
+}
+
+/// The largest segment, in bytes. A larger one makes trimming coarser; with smaller ones the syncs of
+/// each segment's end cost more.
+const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+
+/// How many segments fit below the bound: trimming frees whole segments, so with few of them a spool
+/// that is nearly full could wait for ever.
+const SEGMENTS_MIN: u64 = 8;
+
+impl Options {
+    /// The most that one segment holds, in bytes; no post can be larger.
+    pub(super) fn segment_bytes(&self) -> u64 {
+        SEGMENT_BYTES_MAX.min(self.bytes_max.0 / SEGMENTS_MIN)
+    }
+
+    /// # Errors
+    /// Fatal if the sizes can't work together.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.retain.0 > self.bytes_max.0 / 2 {
+            let (retain, max) = (self.retain, self.bytes_max);
+            return Err(Error::fatal(format!(
+                "expected retain to be at most half of bytes_max ({max}), found {retain}"
+            )));
+        }
+        Ok(())
+    }
+}
