@@ -284,3 +284,84 @@ fn a_state_that_another_process_uses_is_refused_and_names_its_pid() {
     first.terminate();
     first.end().with(0);
 }
+
+/// A topology that reads standard input, and captures at once.
+fn from_standard_input() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "t.ron",
+        r#"Topology(
+            name: "stdin",
+            spouts: {"in": Spout(run: Lines(paths: ["-"], spool: (bytes_max: "1MiB")))},
+            bolts: {"lake": Bolt(run: Local(root: "lake"), inputs: [Shuffle("in")])},
+            checkpoint: Checkpoint(every: "2ms"),
+            micro_batch: MicroBatch(posts: 100),
+        )"#,
+    );
+    sandbox
+}
+
+fn numbered(numbers: std::ops::Range<usize>) -> String {
+    numbers.map(|number| format!("{{\"tweet\":{{\"id\":\"0-{number:06}\"}}}}\n")).collect()
+}
+
+fn captured(sandbox: &Sandbox) -> String {
+    let posts: BTreeMap<_, _> = lake_by_partition(&sandbox.path("lake"), &[]);
+    let mut posts: Vec<_> = posts.into_values().flatten().map(|post| post + "\n").collect();
+    posts.sort();
+    posts.concat()
+}
+
+#[test]
+fn what_was_read_from_standard_input_survives_a_kill_and_the_next_input_comes_behind_it() {
+    let sandbox = from_standard_input();
+    let arguments = ["run", "t.ron", "--state", "state", "--interval", "50ms"];
+    let mut running = sandbox.start(&arguments);
+    running.feed(&numbered(0..5_000));
+    running.wait_for("all are read", |report| support::total(report, "in", "emitted") == 5_000);
+    running.kill();
+    assert_eq!(running.end().code, None);
+    sandbox.run_with_input(&arguments, numbered(5_000..6_000).as_bytes()).with(0);
+    assert!(captured(&sandbox) == numbered(0..6_000));
+    // Another start has another input: it isn't said to have finished.
+    sandbox.run_with_input(&arguments, numbered(6_000..6_001).as_bytes()).with(0);
+    assert!(captured(&sandbox) == numbered(0..6_001));
+    sandbox.run(&["spool", "verify", "state"]).with(0);
+}
+
+#[test]
+fn a_kill_at_any_point_of_the_spool_leaves_a_prefix_of_the_input_and_each_post_once() {
+    let input = numbered(0..30_000);
+    let mut never: BTreeSet<_> = points().into_iter().filter(|point| elsewhere(point)).collect();
+    for point in never.clone() {
+        for after in [0, 1, 7] {
+            let sandbox = from_standard_input();
+            let arguments = ["run", "t.ron", "--state", "state"];
+            if point == "spool.cut" {
+                // There is something to cut off.
+                sandbox.run_with_faults(&arguments, "spool.written=3*off->return", input.as_bytes());
+                tear(&sandbox.path("state/spool/in-stdin"));
+            }
+            let faults = format!("{point}={after}*off->return");
+            let killed = sandbox.run_with_faults(&arguments, &faults, input.as_bytes()).code.is_none();
+            if killed {
+                never.remove(&point);
+            }
+            sandbox.run(&arguments).with(0);
+            let captured = captured(&sandbox);
+            let again = point == "spool.cut" && captured.len() > input.len();
+            assert!(input.starts_with(&captured) || again, "after {faults}");
+            assert!(killed || captured.len() >= input.len(), "nothing stopped it after {faults}");
+        }
+    }
+    assert!(never.is_empty(), "never passed: {never:?}");
+}
+
+/// Writes half a record behind the last one.
+fn tear(spool: &Path) {
+    let mut segments: Vec<_> = fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.retain(|path| path.file_name().unwrap() != "lock");
+    segments.sort();
+    let mut file = fs::OpenOptions::new().append(true).open(segments.last().unwrap()).unwrap();
+    std::io::Write::write_all(&mut file, &[7; 33]).unwrap();
+}

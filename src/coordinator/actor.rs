@@ -177,7 +177,8 @@ impl Handler<Begin> for CoordinatorActor {
 
     fn handle(&mut self, Begin { tasks, store, alive }: Begin, ctx: &mut Self::Context) {
         self.tasks = tasks;
-        match saver::start(store, ctx.address().recipient(), alive) {
+        let me = ctx.address();
+        match saver::start(store, move |said| me.do_send(said), alive) {
             Ok(saver) => self.saver = Some(saver),
             Err(error) => return self.happened(Event::Broken(error.chain()), ctx),
         }
@@ -196,6 +197,10 @@ impl Handler<FromTask> for CoordinatorActor {
     fn handle(&mut self, report: FromTask, ctx: &mut Self::Context) {
         self.happened(Event::Task(report), ctx);
     }
+}
+
+impl Message for Said {
+    type Result = ();
 }
 
 impl Handler<Said> for CoordinatorActor {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::thread;
 
-use actix::{Message, Recipient};
 use crossbeam_channel::{Sender, bounded};
 
 use crate::checkpoint::{Changes, StateStore};
@@ -12,8 +11,6 @@ use crate::error::{Error, Kind, Result};
 use crate::fault::point;
 
 /// What the thread reports.
-#[derive(Message)]
-#[rtype(result = "()")]
 pub enum Said {
     /// This epoch is durable.
     Saved(u64),
@@ -27,12 +24,16 @@ pub enum Said {
 ///
 /// # Errors
 /// If there is no thread to be had.
-pub fn start(store: Arc<dyn StateStore>, report: Recipient<Said>, alive: Arc<Alive>) -> Result<Sender<Changes>> {
+pub fn start(
+    store: Arc<dyn StateStore>,
+    report: impl Fn(Said) + Send + 'static,
+    alive: Arc<Alive>,
+) -> Result<Sender<Changes>> {
     // One epoch at a time.
     let (sender, epochs) = bounded::<Changes>(1);
     let work = move || {
         for changes in epochs {
-            report.do_send(save(&*store, &changes, &report));
+            report(save(&*store, &changes, &report));
         }
         drop(alive);
     };
@@ -41,12 +42,12 @@ pub fn start(store: Arc<dyn StateStore>, report: Recipient<Said>, alive: Arc<Ali
     Ok(sender)
 }
 
-fn save(store: &dyn StateStore, changes: &Changes, report: &Recipient<Said>) -> Said {
+fn save(store: &dyn StateStore, changes: &Changes, report: &impl Fn(Said)) -> Said {
     loop {
         let saved = point("coordinator.save").map_err(|cause| Error::file("can't save the checkpoint", cause));
         match saved.and_then(|()| store.save(changes)) {
             Ok(()) => return Said::Saved(changes.epoch),
-            Err(error) if error.kind() == Kind::NoRoom => report.do_send(Said::Waits(error.chain())),
+            Err(error) if error.kind() == Kind::NoRoom => report(Said::Waits(error.chain())),
             Err(error) => return Said::Failed(error.chain()),
         }
         thread::sleep(NO_ROOM_RETRY);

@@ -32,12 +32,22 @@ impl Executors {
         let Ready { lane, meter, handle, kind } = task;
         let executor = self.lanes[lane % self.lanes.len()].handle();
         match kind {
-            ReadyKind::Spout { config, context, port, arities, linger, reporter, alive } => {
+            ReadyKind::Spout { config, context, messages, port, arities, linger, reporter, alive } => {
                 let parts = (Arc::clone(&meter), Arc::clone(&self.clock), reporter.clone());
                 let actor = SpoutActor::start_in_arbiter(&executor, move |_| {
                     let built = config.build(&context);
                     let source = built.map_err(|error| reporter.send(Report::Failed(error.chain())));
-                    SpoutActor::new(context.component, source.ok(), *port, handle, (arities, linger), parts, alive)
+                    let ends = config.ends_for_good();
+                    let who = (context.component, messages);
+                    SpoutActor::new(
+                        who,
+                        source.ok().map(|source| (source, ends)),
+                        *port,
+                        handle,
+                        (arities, linger),
+                        parts,
+                        alive,
+                    )
                 });
                 TaskLine { role: TaskRole::Spout, mailbox: actor.recipient(), meter }
             }

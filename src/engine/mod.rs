@@ -18,6 +18,7 @@ mod grouping;
 mod inbox;
 mod jobs;
 mod launch;
+mod messages;
 mod metering;
 mod output;
 mod policy;

@@ -1,6 +1,6 @@
 //! Starting a topology, watching it, and waiting for its end.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,7 @@ use actix::{Addr, System};
 use crossbeam_channel::{Sender, bounded};
 
 use super::dead_letters::DEAD;
+use super::messages::Messages;
 use super::metering::{Doing, Meter};
 use super::supervisor::Supervisor;
 use super::wiring::with_dead_letters;
@@ -54,9 +55,6 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a component may be in one call before it is said to hang.
 pub const HANGS_AFTER: Duration = Duration::from_secs(10);
 
-/// How many messages are kept for whoever watches; older ones are dropped.
-const MESSAGES_MAX: usize = 100;
-
 /// Numbers of tasks, by component.
 pub type Hints = BTreeMap<String, NonZeroU16>;
 
@@ -82,7 +80,7 @@ pub struct Running {
     totals: Mutex<BTreeMap<String, Totals>>,
     stop_asked: AtomicBool,
     asked: Mutex<Option<Asked>>,
-    messages: Mutex<VecDeque<String>>,
+    messages: Arc<Messages>,
     exit: Mutex<Option<Exit>>,
     ended: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -140,7 +138,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
         totals: Mutex::default(),
         stop_asked: AtomicBool::new(false),
         asked: Mutex::default(),
-        messages: Mutex::default(),
+        messages: Arc::default(),
         exit: Mutex::default(),
         ended: Condvar::new(),
         thread: Mutex::default(),
@@ -204,7 +202,7 @@ impl Running {
 
     /// What happened since the last call that a person should know: roll-backs and their causes.
     pub fn messages(&self) -> Vec<String> {
-        lock(&self.messages).drain(..).collect()
+        self.messages.take()
     }
 
     /// Begins a graceful drain: spouts stop, what is in flight is written, files close. Returns at once.
@@ -320,11 +318,12 @@ impl Running {
 
     /// Something that a person should know.
     pub(super) fn say(&self, message: String) {
-        let mut messages = lock(&self.messages);
-        if messages.len() == MESSAGES_MAX {
-            messages.pop_front();
-        }
-        messages.push_back(message);
+        self.messages.say(message);
+    }
+
+    /// Where tasks say such things.
+    pub(super) fn said(&self) -> &Arc<Messages> {
+        &self.messages
     }
 
     /// The rebalance that somebody waits for.

@@ -16,6 +16,7 @@ use super::alive::Alive;
 use super::bolt_actor::panic_message;
 use super::channel::{TaskHandle, WakeUp};
 use super::control::Control;
+use super::messages::Messages;
 use super::metering::{Doing, Meter};
 use super::report::{Report, Reporter};
 use super::spout_port::{Port, SpoutOutput};
@@ -45,14 +46,16 @@ pub struct SpoutActor {
     meter: Arc<Meter>,
     clock: SharedClock,
     reporter: Reporter,
+    /// What it read once never comes again.
+    ends_for_good: bool,
     _alive: Arc<Alive>,
 }
 
 impl SpoutActor {
-    /// Of a source that hasn't been started. `arities` are those of its streams, the hidden one last.
+    /// Of a source that hasn't been started, and whether it ends for good. `arities` are those of its streams, the hidden one last.
     pub fn new(
-        component: String,
-        source: Option<Box<dyn Spout>>,
+        (component, messages): (String, Arc<Messages>),
+        source: Option<(Box<dyn Spout>, bool)>,
         port: Port,
         handle: Arc<TaskHandle>,
         (arities, linger): (Vec<usize>, Option<Duration>),
@@ -62,15 +65,28 @@ impl SpoutActor {
         let (port, in_engine) = (Rc::new(RefCell::new(port)), Rc::new(Cell::new(false)));
         let output = SpoutOutput::new(
             Rc::clone(&port),
-            component,
+            (component, messages),
             arities,
             Arc::clone(&meter),
             Arc::clone(&clock),
             Rc::clone(&in_engine),
             Arc::clone(&alive),
         );
-        let source = source.map(|source| (source, output));
-        Self { port, handle, source, running: None, in_engine, linger, meter, clock, reporter, _alive: alive }
+        let ends_for_good = source.as_ref().is_some_and(|(_, ends)| *ends);
+        let source = source.map(|(source, _)| (source, output));
+        Self {
+            port,
+            handle,
+            source,
+            running: None,
+            in_engine,
+            linger,
+            meter,
+            clock,
+            reporter,
+            ends_for_good,
+            _alive: alive,
+        }
     }
 
     /// The loop, watched: while it waits for its source, what was gathered goes out.
@@ -126,7 +142,7 @@ impl Handler<LoopEnded> for SpoutActor {
         }
         match exit {
             Exit::Ended(Ok(())) => {
-                self.port.borrow_mut().end();
+                self.port.borrow_mut().end(self.ends_for_good);
                 self.source_done(Report::SourceEnded);
             }
             Exit::Ended(Err(error)) => self.reporter.send(Report::Failed(error.chain())),

@@ -13,6 +13,7 @@ use super::batch::Mark;
 use super::channel::TaskHandle;
 use super::dead_letters::DeadLetter;
 use super::emitter::Emitter;
+use super::messages::Messages;
 use super::metering::{Doing, Meter};
 use super::wake::Need;
 use crate::clock::SharedClock;
@@ -83,9 +84,9 @@ impl Port {
         }
     }
 
-    /// The source has ended: so has each of its splits.
-    pub fn end(&mut self) {
-        for (split, moved) in self.splits.iter_mut().zip(&mut self.moved) {
+    /// The source has ended; if that is for good, so has each of its splits.
+    pub fn end(&mut self, for_good: bool) {
+        for (split, moved) in self.splits.iter_mut().zip(&mut self.moved).filter(|_| for_good) {
             *moved |= split.cursor != Cursor::End;
             split.cursor = Cursor::End;
         }
@@ -138,6 +139,7 @@ pub struct SpoutOutput {
     arities: Vec<usize>,
     dead: StreamId,
     component: String,
+    messages: Arc<Messages>,
     meter: Arc<Meter>,
     clock: SharedClock,
     /// Set while the loop waits for the engine and not for its source.
@@ -154,7 +156,7 @@ pub struct SpoutOutput {
 impl SpoutOutput {
     pub(super) fn new(
         port: Rc<RefCell<Port>>,
-        component: String,
+        (component, messages): (String, Arc<Messages>),
         arities: Vec<usize>,
         meter: Arc<Meter>,
         clock: SharedClock,
@@ -169,6 +171,7 @@ impl SpoutOutput {
             arities,
             dead,
             component,
+            messages,
             meter,
             clock,
             in_engine,
@@ -255,6 +258,11 @@ impl SpoutOutput {
         port.moved[split] = true;
         self.meter.set_emitted(port.emitter.emitted());
         self.meter.add_dead_letters(std::mem::take(&mut self.dead_letters));
+    }
+
+    /// Says something that a person should know, once.
+    pub fn say(&self, message: &str) {
+        self.messages.say(format!("{}: {message}", self.component));
     }
 
     /// Says in a word or two what the source is doing (`429 until 23:59:10`), for people who watch;

@@ -120,7 +120,12 @@ impl Supervisor {
 
     /// Everything is delivered.
     fn finished(&self, all: bool) -> Exit {
-        match self.store.end(all.then(|| self.clock.now())) {
+        let for_good = |spec: &ComponentSpec| match &spec.config {
+            Config::Spout(config) => config.ends_for_good(),
+            _ => true,
+        };
+        let done = all && self.topology.components.iter().all(for_good);
+        match self.store.end(done.then(|| self.clock.now())) {
             Ok(()) => Exit::Finished,
             Err(error) => Exit::Failed(error.chain()),
         }
@@ -213,6 +218,7 @@ impl Supervisor {
             store: &*self.store,
             state: &self.state,
             poison: restarts.poison(),
+            messages: self.running.said(),
         };
         self.store.start(&resume.started(topology, places(topology, &plan, &shared)?, &self.about))?;
         let ready = match wire(topology, &plan, &shared, &mut census) {

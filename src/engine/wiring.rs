@@ -12,6 +12,7 @@ use super::dead_letters::DEAD;
 use super::emitter::Emitter;
 use super::inbox::Inbox;
 use super::jobs::JobThread;
+use super::messages::Messages;
 use super::metering::Meter;
 use super::output::Output;
 use super::report::{FromTask, Reporter};
@@ -47,6 +48,8 @@ pub enum ReadyKind {
         config: Arc<dyn SpoutConfig>,
         /// What it is made with.
         context: SpoutContext,
+        /// What people should know.
+        messages: Arc<Messages>,
         /// Where its tuples go.
         port: Box<Port>,
         /// The numbers of fields of its streams, the hidden one last.
@@ -90,6 +93,8 @@ pub struct Shared<'a> {
     pub state: &'a Path,
     /// What isn't to be executed.
     pub poison: &'a Poison,
+    /// What people should know.
+    pub messages: &'a Arc<Messages>,
 }
 
 /// The places of all sink tasks to come; see [`SinkConfig::place`].
@@ -207,6 +212,7 @@ impl Maker<'_> {
         ReadyKind::Spout {
             config: Arc::clone(config),
             context: SpoutContext { component: self.spec.id.clone(), state },
+            messages: Arc::clone(self.shared.messages),
             port: Box::new(port),
             arities: arities(self.spec),
             linger: self.spec.linger,

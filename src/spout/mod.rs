@@ -67,6 +67,12 @@ pub trait SpoutConfig: Send + Sync {
         None
     }
 
+    /// Whether a source that has ended is done with for ever. Not so standard input, which is another
+    /// stream with each start: a topology that reads one is never said to have finished.
+    fn ends_for_good(&self) -> bool {
+        true
+    }
+
     /// Makes the spout of one task.
     ///
     /// # Errors

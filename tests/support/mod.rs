@@ -44,14 +44,12 @@ impl Sandbox {
     }
 
     pub fn run_with_input<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Ended {
-        let mut running = self.start(arguments);
-        let mut stdin = running.child.0.stdin.take().unwrap();
-        let input = input.to_vec();
-        // Whoever takes no input closes it early, which is no mistake.
-        let feed = thread::spawn(move || stdin.write_all(&input));
-        let ended = running.end();
-        let _ = feed.join().unwrap();
-        ended
+        self.start(arguments).end_after(input)
+    }
+
+    /// Runs it with fail points; see `src/fault.rs`.
+    pub fn run_with_faults(&self, arguments: &[&str], faults: &str, input: &[u8]) -> Ended {
+        self.start_with(arguments, &[("FAILPOINTS", faults)]).end_after(input)
     }
 
     /// Runs it to its end, in an environment that has these too.
@@ -137,6 +135,27 @@ impl Running {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.0.id()
+    }
+
+    /// Gives it input, and leaves that open.
+    pub fn feed(&mut self, input: &str) {
+        self.child.0.stdin.as_mut().unwrap().write_all(input.as_bytes()).unwrap();
+    }
+
+    /// kill -9.
+    pub fn kill(&self) {
+        signal("KILL", self.child.0.id());
+    }
+
+    /// Gives it all of its input, and waits for its end.
+    pub fn end_after(mut self, input: &[u8]) -> Ended {
+        let mut stdin = self.child.0.stdin.take().unwrap();
+        let input = input.to_vec();
+        // Whoever takes no input closes it early, which is no mistake.
+        let feed = thread::spawn(move || stdin.write_all(&input));
+        let ended = self.end();
+        let _ = feed.join().unwrap();
+        ended
     }
 
     pub fn terminate(&self) {

@@ -1,20 +1,23 @@
 //! `Lines`: NDJSON files and standard input, a post on each line.
 
+mod input;
 mod mark;
 mod paths;
 mod reader;
 mod splitter;
 
+use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, select, select_all};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use self::input::Input;
 use self::mark::{HEAD_BYTES, Mark};
 use self::reader::{Event, Job};
 pub use self::splitter::{Content, Line, LineSplitter, Place};
@@ -24,8 +27,10 @@ use crate::engine::DeadLetter;
 use crate::error::{Error, Result};
 use crate::post::Post;
 use crate::registry::Component;
+use crate::spool;
 use crate::units::ByteSize;
 use crate::value::{Text, Value};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Reads posts from NDJSON files or standard input, one on each line. A line that is no post goes to
 /// the dead letters with its file, its number and what is wrong with it. Blank lines are skipped;
@@ -50,6 +55,10 @@ pub struct Lines {
     /// The longest line that is taken; longer ones go to the dead letters, cut to this length.
     #[serde(default = "max_post_bytes")]
     max_post_bytes: ByteSize,
+    /// Standard input and pipes go through a durable log, since they can't be read again: how large
+    /// it gets, and what happens then. Not under `checkpoint: Off`.
+    #[serde(default)]
+    spool: spool::Options,
 }
 
 fn max_post_bytes() -> ByteSize {
@@ -59,7 +68,8 @@ fn max_post_bytes() -> ByteSize {
 impl Component for Lines {
     const NAME: &'static str = "Lines";
     const GUARANTEE: &'static str = "a file is resumed behind the last line of the checkpoint; \
-        standard input can't be, so what was read from it since the checkpoint is lost with the process";
+        standard input and pipes go through a spool: what was read from them survives the process, \
+        and all but the last second of it a power loss";
 }
 
 /// The path that stands for standard input.
@@ -80,13 +90,19 @@ impl SpoutConfig for Lines {
         if self.paths.iter().any(|path| paths::is_glob(path)) { None } else { Some(self.paths.len()) }
     }
 
-    fn build(&self, _context: &SpoutContext) -> Result<Box<dyn Spout>> {
+    fn ends_for_good(&self) -> bool {
+        !self.paths.iter().any(|path| input::is_stream(path))
+    }
+
+    fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {
         if self.kind.as_ref().is_some_and(String::is_empty) {
             return Err(Error::fatal("Lines: expected a name as \"kind\", found an empty text"));
         }
         let kind = self.kind.as_deref().map(Text::from);
         let posts = Posts { kind, line_bytes_max: self.max_post_bytes, topics: Value::List([].into()) };
-        Ok(Box::new(LinesSpout { posts, follow: self.follow }))
+        let spools = context.state.as_ref().map(|state| state.join("spool"));
+        let spools = spools.map(|folder| Spools { folder, component: context.component.clone(), options: self.spool });
+        Ok(Box::new(LinesSpout { posts, follow: self.follow, spools }))
     }
 }
 
@@ -99,7 +115,11 @@ struct Posts {
 
 impl Posts {
     fn splitter(&self, place: Place) -> LineSplitter {
-        LineSplitter::new(place, usize::try_from(self.line_bytes_max.0).unwrap_or(usize::MAX))
+        LineSplitter::new(place, self.line_bytes())
+    }
+
+    fn line_bytes(&self) -> usize {
+        usize::try_from(self.line_bytes_max.0).unwrap_or(usize::MAX)
     }
 
     /// The tuple of a line of this file, or the dead letter that it is.
@@ -153,15 +173,42 @@ impl Reading {
 struct LinesSpout {
     posts: Posts,
     follow: bool,
+    /// None under `checkpoint: Off`.
+    spools: Option<Spools>,
+}
+
+/// Where what can't be read again is kept.
+struct Spools {
+    folder: PathBuf,
+    component: String,
+    options: spool::Options,
+}
+
+impl Spools {
+    fn folder_of(&self, path: &str) -> PathBuf {
+        let name =
+            if path == STANDARD_INPUT { "stdin".to_owned() } else { format!("{:016x}", xxh3_64(path.as_bytes())) };
+        self.folder.join(format!("{}-{name}", self.component))
+    }
 }
 
 #[async_trait(?Send)]
 impl Spout for LinesSpout {
     async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
-        let jobs = jobs(out.splits())?;
+        let inputs = self.inputs(out)?;
+        let is_input = |split: usize| inputs.iter().any(|input| input.split == split);
+        let jobs = jobs(out.splits(), |split| !is_input(split))?;
         let mut files: Vec<Option<Reading>> = out.splits().iter().map(|_| None).collect();
-        let mut reports = Reports::new(reader::start(jobs, self.follow)?, out.clock().clone());
-        while let Some((split, event)) = reports.next().await {
+        let reports = Reports::new(reader::start(jobs, self.follow)?, out.clock().clone());
+        let mut sources = Sources { reports, files_done: false, inputs };
+        while let Some(next) = sources.next().await? {
+            let (split, event) = match next {
+                Next::Event(split, event) => (split, event),
+                Next::Batch(split, batch) => {
+                    self.emit_batch(split, batch, out).await?;
+                    continue;
+                }
+            };
             let file = &mut files[split];
             match event {
                 Event::Opened(place, head) => {
@@ -175,7 +222,7 @@ impl Spout for LinesSpout {
                     file.feed(chunk);
                     self.emit_lines(file, split, out).await?;
                 }
-                Event::Waiting(wake) => reports.wake_later(wake),
+                Event::Waiting(wake) => sources.reports.wake_later(wake),
                 Event::Ended => {
                     self.push_last_line(file.take(), out);
                     out.emit(split, Cursor::End).await?;
@@ -187,7 +234,86 @@ impl Spout for LinesSpout {
     }
 }
 
+/// What a spout works on next.
+enum Next {
+    /// Something happened to the file of this split.
+    Event(usize, Event),
+    /// Lines of this split, from its spool.
+    Batch(usize, spool::Batch),
+}
+
+/// Files and streams that are being read.
+struct Sources {
+    reports: Reports,
+    files_done: bool,
+    inputs: Vec<Input>,
+}
+
+impl Sources {
+    /// Waits for all of them alike; `None` when they are done.
+    async fn next(&mut self) -> Result<Option<Next>> {
+        while !self.files_done || !self.inputs.is_empty() {
+            let news = match self.news().await {
+                Either::Left(event) => event.map(|(split, event)| Next::Event(split, event)),
+                Either::Right((input, batch)) => match batch? {
+                    Some(batch) => Some(Next::Batch(self.inputs[input].split, batch)),
+                    None => {
+                        self.inputs.remove(input);
+                        continue;
+                    }
+                },
+            };
+            match news {
+                None => self.files_done = true,
+                news => return Ok(news),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn news(&mut self) -> Either<Option<(usize, Event)>, (usize, Result<Option<spool::Batch>>)> {
+        let Self { reports, files_done, inputs } = self;
+        let files = async { if *files_done { std::future::pending().await } else { reports.next().await } };
+        if inputs.is_empty() {
+            return Either::Left(files.await);
+        }
+        let streams = select_all(inputs.iter_mut().map(|input| Box::pin(input.next())));
+        match select(pin!(files), streams).await {
+            Either::Left((event, _)) => Either::Left(event),
+            Either::Right(((batch, input, _), _)) => Either::Right((input, batch)),
+        }
+    }
+}
+
 impl LinesSpout {
+    /// The streams among the splits, unless nothing is durable.
+    fn inputs(&self, out: &SpoutOutput) -> Result<Vec<Input>> {
+        let Some(spools) = &self.spools else { return Ok(Vec::new()) };
+        let streams = out.splits().iter().enumerate().filter(|(_, split)| input::is_stream(&split.id));
+        let open = |(at, split): (usize, &Split)| {
+            let place = (spools.folder_of(&split.id), &split.cursor);
+            let limits = (spools.options, self.posts.line_bytes());
+            let (input, cut) = Input::open((at, &split.id), (&place.0, place.1), limits, out.completed())?;
+            if let Some(cut) = cut {
+                out.say(&cut);
+            }
+            Ok(input)
+        };
+        streams.map(open).collect()
+    }
+
+    /// Hands over what came from a spool.
+    async fn emit_batch(&self, split: usize, batch: spool::Batch, out: &mut SpoutOutput) -> Result<()> {
+        let file = out.splits()[split].id.clone();
+        for record in batch.records {
+            for line in input::lines(&record.cursor, record.post, self.posts.line_bytes())? {
+                self.push(&file, line, out);
+            }
+            out.emit(split, Cursor::At(record.position.to_string())).await?;
+        }
+        Ok(())
+    }
+
     async fn emit_lines(&self, file: &mut Reading, split: usize, out: &mut SpoutOutput) -> Result<()> {
         let mut emitted = file.splitter.place();
         while let Some(line) = file.splitter.next_line() {
@@ -220,8 +346,8 @@ impl LinesSpout {
     }
 }
 
-/// What is still to be read.
-fn jobs(splits: &[Split]) -> Result<Vec<Job>> {
+/// The files that are still to be read.
+fn jobs(splits: &[Split], is_file: impl Fn(usize) -> bool) -> Result<Vec<Job>> {
     let job = |(split, Split { id, cursor }): (usize, &Split)| {
         let mark = match cursor {
             Cursor::Start => None,
@@ -232,7 +358,7 @@ fn jobs(splits: &[Split]) -> Result<Vec<Job>> {
         };
         Some(mark.transpose().map(|mark| Job { split, path: id.clone(), mark }))
     };
-    splits.iter().enumerate().filter_map(job).collect()
+    splits.iter().enumerate().filter(|(split, _)| is_file(*split)).filter_map(job).collect()
 }
 
 /// What the readers report, and the ones among them that wait for their files to grow.

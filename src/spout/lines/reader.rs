@@ -173,7 +173,7 @@ pub(super) fn unreadable(path: &str, error: io::Error) -> Error {
 }
 
 /// An open file.
-struct Source {
+pub(super) struct Source {
     file: File,
     /// Whether it is an ordinary file, and not a pipe, a terminal or standard input.
     seekable: bool,
@@ -183,7 +183,7 @@ struct Source {
 }
 
 impl Source {
-    fn open(path: &str) -> io::Result<Self> {
+    pub fn open(path: &str) -> io::Result<Self> {
         let file = match path {
             STANDARD_INPUT => File::from(io::stdin().as_fd().try_clone_to_owned()?),
             path => File::open(path)?,
@@ -194,7 +194,7 @@ impl Source {
     }
 
     /// The next chunk, or `None` at the end.
-    fn next(&mut self) -> io::Result<Option<Bytes>> {
+    pub fn next(&mut self) -> io::Result<Option<Bytes>> {
         let mut chunk = Vec::with_capacity(self.chunk_bytes);
         let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.file, spare_capacity(&mut chunk)))?;
         self.offset += length as u64;

@@ -93,6 +93,7 @@ fn more_tasks_than_paths_are_no_use_unless_a_path_is_a_glob() {
         kind: None,
         follow: false,
         max_post_bytes: max_post_bytes(),
+        spool: spool::Options::default(),
     };
     assert_eq!(lines(&["-"]).tasks_max(), Some(1));
     assert_eq!(lines(&["a", "b"]).tasks_max(), Some(2));

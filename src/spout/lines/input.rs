@@ -1,0 +1,211 @@
+//! Standard input and pipes: what comes through them can't be read again, so it goes through a spool.
+//!
+//! A thread reads, splits, and appends whole lines, several in a record; the spout reads them back
+//! from the spool at its own pace. The thread belongs to the process and not to the spout's task,
+//! which may be started anew: what it has read must not be lost with the task.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use tokio::sync::watch;
+
+use super::STANDARD_INPUT;
+use super::reader::{Source, unreadable};
+use super::splitter::{Content, Line, LineSplitter, Place};
+use crate::engine::NO_ROOM_RETRY;
+use crate::error::{Error, Kind, Result};
+use crate::spool::{Appended, Batch, Options, Reader, Spool};
+use crate::spout::Cursor;
+
+/// How many bytes of lines are appended in one go at most. A record costs a write and a checksum;
+/// larger ones would keep the lines of a fast source from the topology for longer.
+const RECORD_BYTES_MAX: usize = 256 << 10;
+
+/// Whether nothing of this path can be read twice.
+pub(super) fn is_stream(path: &str) -> bool {
+    path == STANDARD_INPUT || std::fs::metadata(path).is_ok_and(|found| !found.is_file())
+}
+
+/// A stream that is being read.
+pub(super) struct Input {
+    /// The position of its split.
+    pub split: usize,
+    spool: Spool,
+    failure: Failure,
+    reader: Reader,
+    completed: watch::Receiver<Vec<Cursor>>,
+    /// The end of the stream was reached, and everything before it was given.
+    ended: bool,
+}
+
+/// Why the thread stopped early.
+type Failure = Arc<Mutex<Option<Error>>>;
+
+/// What reads a stream for the rest of the process, by the folder of its spool.
+static OPEN: Mutex<Option<HashMap<PathBuf, (Spool, Failure)>>> = Mutex::new(None);
+
+impl Input {
+    /// Goes on reading the spool in `folder` at the cursor, and the stream into it. Also tells, for a
+    /// person, what was cut off the spool's end.
+    pub fn open(
+        (split, path): (usize, &str),
+        (folder, cursor): (&Path, &Cursor),
+        (options, line_bytes_max): (Options, usize),
+        completed: watch::Receiver<Vec<Cursor>>,
+    ) -> Result<(Self, Option<String>)> {
+        let position = position(cursor)?;
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = open.get_or_insert_default();
+        let mut cut = None;
+        if !open.contains_key(folder) {
+            let (spool, torn) = Spool::open(folder, position, options)?;
+            cut = torn.map(|torn| {
+                let (bytes, file, offset) = (torn.bytes, torn.file.display(), torn.offset);
+                format!("{bytes} bytes that were not written whole were cut off \"{file}\" at byte {offset}")
+            });
+            let failure = Failure::default();
+            start(path, spool.clone(), Arc::clone(&failure), line_bytes_max)?;
+            open.insert(folder.to_path_buf(), (spool, failure));
+        }
+        let (spool, failure) = open[folder].clone();
+        let reader = spool.reader(position);
+        Ok((Self { split, spool, failure, reader, completed, ended: false }, cut))
+    }
+
+    /// The next lines; `None` at the end of the stream. What checkpoints cover is trimmed meanwhile.
+    /// Nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Result<Option<Batch>> {
+        while !self.ended {
+            let news = match select(pin!(self.reader.next_batch()), pin!(self.completed.changed())).await {
+                Either::Left((batch, _)) => Some(batch?),
+                Either::Right(_) => None,
+            };
+            match news {
+                Some(Some(batch)) => return Ok(Some(batch)),
+                Some(None) => self.ended = true,
+                None => {
+                    let cursor = self.completed.borrow_and_update()[self.split].clone();
+                    self.spool.trim(position(&cursor)?)?;
+                }
+            }
+        }
+        match self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
+    }
+}
+
+fn position(cursor: &Cursor) -> Result<u64> {
+    match cursor {
+        Cursor::Start => Ok(0),
+        Cursor::At(position) => position
+            .parse()
+            .map_err(|_| Error::fatal(format!("the checkpoint's cursor \"{position}\" is no position of a spool"))),
+        // A stream that ended says so by no cursor: another one may come with the next start.
+        Cursor::End => Err(Error::fatal("the checkpoint says that standard input has ended for ever")),
+    }
+}
+
+/// The lines of a record.
+pub(super) fn lines(cursor: &[u8], content: Bytes, line_bytes_max: usize) -> Result<Vec<Line>> {
+    let damaged = || Error::fatal(format!("the spool's cursor \"{}\" names no line", cursor.escape_ascii()));
+    let text = std::str::from_utf8(cursor).map_err(|_| damaged())?;
+    let (number, length) = text.split_once(' ').map_or((text, None), |(number, length)| (number, Some(length)));
+    let number: u64 = number.parse().map_err(|_| damaged())?;
+    if let Some(length) = length {
+        let length = length.parse().map_err(|_| damaged())?;
+        return Ok(vec![Line { number, content: Content::TooLong { held: content, length } }]);
+    }
+    // The byte order mark is gone already, and only the very beginning could have one.
+    let mut splitter = LineSplitter::new(Place { offset: 1, line: number - 1 }, line_bytes_max);
+    splitter.feed(content);
+    Ok(std::iter::from_fn(|| splitter.next_line()).collect())
+}
+
+fn start(path: &str, spool: Spool, failure: Failure, line_bytes_max: usize) -> Result<()> {
+    let path = path.to_owned();
+    let work = move || {
+        if let Err(error) = read(&path, &spool, line_bytes_max) {
+            *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+        spool.finish();
+    };
+    let thread = thread::Builder::new().name("lines".into()).spawn(work);
+    thread.map_err(|error| Error::fatal("no thread could be started to read on").because(error)).map(|_| ())
+}
+
+/// Reads a stream to its end, into the spool.
+fn read(path: &str, spool: &Spool, line_bytes_max: usize) -> Result<()> {
+    let mut source = Source::open(path).map_err(|error| unreadable(path, error))?;
+    let mut splitter = LineSplitter::new(Place::default(), line_bytes_max);
+    let mut record = Gathered { spool, first: 0, next: 0, content: Vec::new() };
+    while let Some(chunk) = source.next().map_err(|error| unreadable(path, error))? {
+        splitter.feed(chunk);
+        while let Some(line) = splitter.next_line() {
+            record.add(line)?;
+        }
+        record.append()?;
+    }
+    if let Some(line) = splitter.finish() {
+        record.add(line)?;
+    }
+    record.append()
+}
+
+/// Lines in a row that become one record.
+struct Gathered<'a> {
+    spool: &'a Spool,
+    first: u64,
+    next: u64,
+    content: Vec<u8>,
+}
+
+impl Gathered<'_> {
+    fn add(&mut self, line: Line) -> Result<()> {
+        match line.content {
+            Content::Whole(bytes) => {
+                if line.number != self.next || self.content.len() + bytes.len() > RECORD_BYTES_MAX {
+                    self.append()?;
+                    self.first = line.number;
+                }
+                self.content.extend_from_slice(&bytes);
+                self.content.push(b'\n');
+                self.next = line.number + 1;
+                Ok(())
+            }
+            Content::TooLong { held, length } => {
+                self.append()?;
+                append(self.spool, &format!("{} {length}", line.number), &held)
+            }
+        }
+    }
+
+    fn append(&mut self) -> Result<()> {
+        if !self.content.is_empty() {
+            append(self.spool, &self.first.to_string(), &self.content)?;
+            self.content.clear();
+            self.first = self.next;
+        }
+        Ok(())
+    }
+}
+
+fn append(spool: &Spool, cursor: &str, content: &[u8]) -> Result<()> {
+    loop {
+        match spool.append(cursor.as_bytes(), content) {
+            Err(error) if error.kind() == Kind::NoRoom => thread::sleep(NO_ROOM_RETRY),
+            Err(error) if error.kind() == Kind::Rejected => {
+                let what = "a line doesn't fit into the spool: give it more room by \"bytes_max\", or lower \"max_post_bytes\"";
+                return Err(Error::fatal(what).because(error));
+            }
+            // What is dropped is counted by the spool; one that is closed belongs to a process that ends.
+            other => return other.map(|(Appended::At(_) | Appended::Dropped | Appended::Closed)| ()),
+        }
+    }
+}
