@@ -1,5 +1,6 @@
 //! `run FILE`: starts a topology, shows it, and ends with it.
 
+mod again;
 mod bottleneck;
 #[cfg(test)]
 mod made_up;
@@ -20,7 +21,7 @@ use super::exit::{Failure, Outcome};
 use super::load::{self, Sets};
 use crate::checkpoint::MemoryStore;
 use crate::clock::{SharedClock, SystemClock};
-use crate::engine::{self, Exit, RunOptions, Running};
+use crate::engine::{self, Again, Exit, RunOptions, Running};
 use crate::error::Error;
 use crate::metrics::Status;
 use crate::registry::Registry;
@@ -59,6 +60,10 @@ pub struct Args {
     /// How often to show what it does
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     interval: Duration,
+    /// Don't read the sources: send the dead letters again, each to the component that refused it, and end.
+    /// What is refused once more becomes a new dead letter
+    #[arg(long)]
+    dead_letters: bool,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -80,15 +85,26 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let clock = SystemClock::shared();
     let mut options = RunOptions::new(Arc::new(MemoryStore::default()), &state);
     options.clock = clock.clone();
-    let running = engine::start(topology, options)?;
+    let (running, again) = match args.dead_letters {
+        false => (engine::start(topology, options)?, None),
+        true => {
+            let again = engine::send_dead_letters(topology, options)?;
+            (again.running.clone(), Some(again))
+        }
+    };
     signals.stop_on_signal(running.clone());
 
     let mut watch = Watch { running, clock, flow, view, before: None };
-    watch.show(Some(format!("running {}; state: {}", args.file.display(), state.display())));
+    let what = again.as_ref().map(|again| format!("; {}", again::begins(again))).unwrap_or_default();
+    watch.show(Some(format!("running {}; state: {}{what}", args.file.display(), state.display())));
     let exit = watch.until_the_end(&signals, args.interval);
     let ending = Ending::of(exit, signals.stop_asked());
-    let last = watch.show_last(&ending, &lakes);
-    ending.outcome(&last)
+    let last = watch.show_last(&ending, &lakes, again.as_ref());
+    let outcome = ending.outcome(&last);
+    match again {
+        Some(again) => again::outcome(&again, outcome),
+        None => outcome,
+    }
 }
 
 fn state_dir(args: &Args, name: &str) -> Result<PathBuf, Failure> {
@@ -152,11 +168,12 @@ impl Watch {
         }
     }
 
-    fn show_last(&mut self, ending: &Ending, lakes: &Lakes) -> Report {
+    fn show_last(&mut self, ending: &Ending, lakes: &Lakes, again: Option<&Again>) -> Report {
         let status = self.running.status();
         let mut report = Report::between(None, &status, &self.flow, memory::resident_bytes());
         report.phase = ending.phase();
-        report.message = Some(summary::line(&report, ending, lakes));
+        let sent = again.map(|again| format!("; {}", again::ends(again, report.dead_letters()))).unwrap_or_default();
+        report.message = Some(summary::line(&report, ending, lakes) + &sent);
         self.view.show(&report, true);
         report
     }

@@ -25,7 +25,7 @@ fn read(posts: &Posts, file: &[u8]) -> Vec<Became> {
             Ok((String::from_utf8(post.to_vec()).unwrap(), kind.into()))
         }
         Ok(other) => panic!("not the fields of a source: {other:?}"),
-        Err(DeadLetter { raw, error }) => Err((error, raw.to_vec())),
+        Err(DeadLetter { raw, error, .. }) => Err((error, raw.to_vec())),
     };
     lines.into_iter().map(read).collect()
 }
