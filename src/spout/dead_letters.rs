@@ -25,6 +25,9 @@ const BEFORE: &str = "; refused before: ";
 /// How many pieces are read ahead, of some hundred kilobytes each.
 const PIECES_AHEAD: usize = 2;
 
+/// How many letters are handed over in one go at most.
+const EMIT_LETTERS_MAX: usize = 100;
+
 /// The letters of one split.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -212,11 +215,16 @@ impl Spout for Reader {
             .spawn(move || read_jobs(&jobs, |piece| sender.blocking_send(piece).is_ok()))
             .map_err(|cause| Error::transient("can't start a thread that reads dead letters").because(cause))?;
         while let Some(Piece { split, posts, position }) = pieces.recv().await {
-            for post in posts {
-                sent[split] += u64::from(self.push(&wanted[split], &post, out)?);
+            let mut behind = position.posts - posts.len() as u64;
+            for posts in posts.chunks(EMIT_LETTERS_MAX) {
+                for post in posts {
+                    sent[split] += u64::from(self.push(&wanted[split], post, out)?);
+                }
+                behind += posts.len() as u64;
+                let place = Place { position: Position { posts: behind, ..position }, sent: sent[split] };
+                self.config.tally.set(&self.component, &out.splits()[split].id, place.sent);
+                out.emit(split, Cursor::At(place.to_string())).await?;
             }
-            self.config.tally.set(&self.component, &out.splits()[split].id, sent[split]);
-            out.emit(split, Cursor::At(Place { position, sent: sent[split] }.to_string())).await?;
         }
         reader.join().unwrap_or_else(|_| Err(Error::fatal("the thread that reads dead letters panicked")))
     }
@@ -289,6 +297,28 @@ mod tests {
             assert!(Place::of(&Cursor::At(bad.into())).unwrap_err().chain().contains("bad cursor"), "{bad}");
         }
         assert!(Place::of(&Cursor::End).is_err());
+    }
+
+    #[test]
+    fn only_files_that_were_there_before_are_read_from_the_cursor_on() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in 0..3 {
+            let content = format!("[{{\"a\":{file}}},{{\"b\":{file}}}]");
+            std::fs::write(folder.path().join(format!("{file:07}")), content).unwrap();
+        }
+        let partition = Partition { name: "p".into(), folder: folder.path().into() };
+        let wanted = Wanted { component: "in".into(), way: Way::Raw };
+        let job = Job { partition, last: FileNumber::FIRST.next().unwrap(), wanted };
+        let from = Position { file: FileNumber::FIRST, posts: 1 };
+        let mut read = Vec::new();
+        read_jobs(&[(job.clone(), Some(from)), (job, None)], |piece| {
+            let posts = piece.posts.iter().map(|post| String::from_utf8_lossy(post).into_owned());
+            read.push(format!("{} {}", piece.split, posts.collect::<String>()));
+            true
+        })
+        .unwrap();
+        let all = ["0 {\"b\":0}", "0 {\"a\":1}{\"b\":1}", "1 {\"a\":0}{\"b\":0}", "1 {\"a\":1}{\"b\":1}"];
+        assert_eq!(read, all);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::components::{Collect, Does, Scripted, collect, count_to, does};
 use super::{Builder, Exit, MemoryStore, PATIENCE, RunOptions, numbers, shuffle};
 use crate::bolt::{Bolt, BoltConfig, Problem};
-use crate::checkpoint::StateStore;
+use crate::checkpoint::{Changes, StateStore};
 use crate::engine::{Again, DeadLetter, Output, SpoutOutput, send_dead_letters, start};
 use crate::error::{Error, Result};
 use crate::post::Post;
@@ -69,9 +69,13 @@ fn refusing(refuses: impl Fn(i64) -> bool + Send + Sync + 'static) -> Does {
 
 /// Two sources that a bolt tells from each other, and a sink.
 fn pair(bolt: Does, sink: &Collect) -> Builder {
+    pair_to(100, bolt, sink)
+}
+
+fn pair_to(last: i64, bolt: Does, sink: &Collect) -> Builder {
     Builder::new()
-        .spout("left", 2, count_to(100))
-        .spout("right", 1, count_to(100))
+        .spout("left", 2, count_to(last))
+        .spout("right", 1, count_to(last))
         .bolt("mid", 2, bolt, &[shuffle("left"), ("right", Grouping::Fields(vec![0]))])
         .sink("out", 2, sink.clone(), &[shuffle("mid")])
 }
@@ -117,14 +121,14 @@ fn a_failure_and_a_panic_in_the_middle_send_nothing_twice() {
     let (home, (sink, collected)) = (Home::new(), collect());
     let one = |bolt: Does, batch: usize| {
         let small = |topology: &mut Topology| topology.components.iter_mut().for_each(|spec| spec.batch = batch);
-        pair(bolt, &sink).with(small)
+        pair_to(1_000, bolt, &sink).with(small)
     };
     assert_eq!(home.run(one(refusing(|_| true), 7)), Exit::Finished);
-    assert_eq!((numbers(&collected).len(), home.letters()), (0, 200));
+    assert_eq!((numbers(&collected).len(), home.letters()), (0, 2_000));
 
     // Each run but the last one fails, after something of it may have come into a checkpoint.
     let mut sent = 0;
-    for fails_after in [20, 90, usize::MAX] {
+    for fails_after in [400, 900, usize::MAX] {
         let (seen, panicked) = (AtomicUsize::new(0), AtomicBool::new(false));
         let bolt = does(move |_, tuple, out| {
             let seen = seen.fetch_add(1, Ordering::Relaxed);
@@ -137,8 +141,8 @@ fn a_failure_and_a_panic_in_the_middle_send_nothing_twice() {
         sent = again.sent();
         assert!(exit != Exit::Finished || again.sent() == again.letters);
     }
-    assert!(sent <= 200);
-    let all: Vec<_> = (0..100).collect();
+    assert!(sent <= 2_000);
+    let all: Vec<_> = (0..1_000).collect();
     assert_eq!((by_input(&collected.visible(), 0), by_input(&collected.visible(), 1)), (all.clone(), all));
     assert_eq!(home.again(one(refusing(|_| false), 7)).1.letters, 0);
 }
@@ -237,6 +241,20 @@ fn keyed_state_goes_on_counting_and_keeps_its_shape() {
         counts
     };
     assert_eq!((of(5), of(6), of(7)), (vec![1, 2, 3], vec![1, 2], vec![1]));
+}
+
+#[test]
+fn it_goes_on_behind_the_cursor_of_an_earlier_run() {
+    let (home, (sink, collected)) = (Home::new(), collect());
+    leave_letters(&home, &["{\"n\":5}", "{\"n\":6}", "{\"n\":7}"]);
+    let split = "_dead/2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/count/in";
+    let mut changes = Changes::none(1, time::OffsetDateTime::UNIX_EPOCH);
+    changes.cursors.insert(("_again".into(), split.into()), Cursor::At("0000000:2:2".into()));
+    home.store.save(&changes).unwrap();
+    let topology = Builder::new().spout("in", 1, count_to(20)).bolt("count", 1, refusing(|_| false), &[shuffle("in")]);
+    let (exit, again) = home.again(topology.sink("out", 1, sink, &[shuffle("count")]));
+    assert_eq!((exit, again.letters, again.sent()), (Exit::Finished, 1, 1));
+    assert_eq!(numbers(&collected), [7]);
 }
 
 /// Counts what it got, and says how much that was when its input has ended.
