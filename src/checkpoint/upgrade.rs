@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{Kept, Saved, StateStore};
+use crate::engine::AGAIN;
 use crate::error::{Error, Result};
 use crate::registry::Config;
 use crate::topology::{ComponentSpec, Grouping, Topology};
@@ -29,13 +30,14 @@ impl fmt::Display for Fate {
     }
 }
 
-/// All components as far as their state depends on what they are.
+/// All components as far as their state depends on what they are. The hidden spout that sends dead letters
+/// again comes and goes, and its cursors stay.
 pub fn kept(topology: &Topology) -> BTreeMap<String, Kept> {
     let of = |spec: &ComponentSpec| {
         let kept = Kept { type_name: spec.type_name.to_owned(), shape: shape(topology, spec) };
         (spec.id.clone(), kept)
     };
-    topology.components.iter().map(of).collect()
+    topology.components.iter().filter(|spec| spec.id != AGAIN).map(of).collect()
 }
 
 /// How a bolt's state is laid out: by key, where another number of tasks can share it out, or by task.

@@ -49,6 +49,8 @@ pub struct Policy {
     pub partition_every: Duration,
     /// How long a drain may take after `Stop`, and commits after the last epoch.
     pub drain_deadline: Duration,
+    /// Whether bolts emit what they hold back when all sources have ended.
+    pub flushes: bool,
     /// The bounds of the sink tasks that have one.
     pub outboxes: BTreeMap<usize, Outbox>,
 }
@@ -484,7 +486,7 @@ impl Machine {
         self.dirty = false;
         let barrier = Barrier { epoch: self.last_epoch, now: wall, boundary, last, durable: self.durable() };
         self.finishing = last && !self.stopping && !self.rebalancing;
-        let mark = Arc::new(Mark { barrier, finish: self.finishing });
+        let mark = Arc::new(Mark { barrier, finish: self.finishing && self.policy.flushes });
         let missing = (0..self.roles.len()).collect();
         self.epoch = Some(Epoch {
             mark: Arc::clone(&mark),

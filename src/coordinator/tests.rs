@@ -47,6 +47,7 @@ impl Rig {
             micro_batch_age: Duration::from_secs(AGE),
             partition_every: Duration::from_secs(HOUR),
             drain_deadline: Duration::from_secs(DEADLINE),
+            flushes: true,
             outboxes: BTreeMap::new(),
         };
         let tasks = names.into_iter().zip(roles).collect();
@@ -367,6 +368,7 @@ impl Sim {
             micro_batch_age: Duration::from_secs(AGE),
             partition_every: Duration::from_secs(10 * AGE),
             drain_deadline: Duration::from_secs(u64::from(u32::MAX)),
+            flushes: true,
         };
         let tasks = roles.iter().enumerate().map(|(task, role)| (format!("c{task}[0]"), *role)).collect();
         rig.machine = Machine::new(policy, tasks, Resumed::default(), START, Duration::ZERO);

@@ -7,7 +7,10 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::letter::{Letter, Refused};
+use crate::post::break_no_lines;
 use crate::tuple::{Fields, Tuple, to_json};
+use crate::value::{Value, encode};
 
 /// The id of the hidden sink, and of the stream that every component has to it. Ids of a topology
 /// file begin with a letter, so none can collide with it.
@@ -20,24 +23,30 @@ pub struct DeadLetter {
     pub raw: Bytes,
     /// Where they were read and what is wrong: `in.ndjson:12: expected an object, found an array`.
     pub error: String,
+    /// `raw` is only the beginning of what was there, so it can't be sent again.
+    pub cut: bool,
 }
 
 impl DeadLetter {
     /// `{"dead": {"component", "error", "time", "raw"}}`, with `base64` instead of `raw` where the
-    /// bytes aren't UTF-8.
+    /// bytes aren't UTF-8, and with `"cut": true` where they aren't all.
     pub fn to_json(&self, component: &str, now: OffsetDateTime) -> Bytes {
         let (key, raw) = match std::str::from_utf8(&self.raw) {
             Ok(text) => ("raw", text.to_owned()),
             Err(_) => ("base64", STANDARD.encode(&self.raw)),
         };
-        json!({ "dead": { "component": component, "error": self.error, "time": rfc3339(now), key: raw } })
-            .to_string()
-            .into()
+        let mut dead = json!({ "component": component, "error": self.error, "time": rfc3339(now), key: raw });
+        if self.cut {
+            dead["cut"] = true.into();
+        }
+        json!({ "dead": dead }).to_string().into()
     }
 }
 
 /// `{"dead": {"component", "error", "time", "from", "tuple"}}` for a tuple that a bolt refused:
-/// `tuple` holds its values by the names of their fields, and `from` the input it came by.
+/// `tuple` holds its values by the names of their fields, and `from` the input it came by. Where JSON
+/// can't say exactly what they were (JSON that reads as text or a number, NaN), `values` has all of them
+/// besides, [encoded](crate::value::encode) and in base64; see [`Letter`] for what reads them back.
 pub fn of_tuple(
     component: &str,
     error: &str,
@@ -47,10 +56,33 @@ pub fn of_tuple(
     tuple: Tuple<'_>,
 ) -> Bytes {
     let head = json!({ "component": component, "error": error, "time": rfc3339(now), "from": from }).to_string();
-    let mut letter = format!("{{\"dead\":{},\"tuple\":", head.trim_end_matches('}')).into_bytes();
-    to_json(fields, tuple.values, &mut letter);
+    let head = head.trim_end_matches('}');
+    let plain = letter(head, fields, tuple.values, None);
+    let read = match Letter::read(&plain).map(|letter| letter.refused) {
+        Some(Refused::Tuple { fields: names, values, .. }) if names == fields.names() => Some(values),
+        _ => None,
+    };
+    if read.as_ref().is_some_and(|values| values == tuple.values) {
+        return plain.into();
+    }
+    let mut exact = Vec::new();
+    encode(tuple.values, &mut exact);
+    // A component may have made JSON that is none; it must not damage the file that the letter is in.
+    let nothing = vec![Value::Null; fields.len()];
+    let shown = if read.is_some() { tuple.values } else { &nothing };
+    letter(head, fields, shown, Some(&exact)).into()
+}
+
+/// A letter on one line.
+fn letter(head: &str, fields: &Fields, values: &[Value], exact: Option<&[u8]>) -> Vec<u8> {
+    let mut letter = format!("{{\"dead\":{head},\"tuple\":").into_bytes();
+    to_json(fields, values, &mut letter);
+    if let Some(exact) = exact {
+        letter.extend_from_slice(format!(",\"values\":\"{}\"", STANDARD.encode(exact)).as_bytes());
+    }
     letter.extend_from_slice(b"}}");
-    letter.into()
+    break_no_lines(&mut letter);
+    letter
 }
 
 fn rfc3339(time: OffsetDateTime) -> String {
@@ -60,12 +92,12 @@ fn rfc3339(time: OffsetDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::Value;
 
     #[test]
     fn raw_bytes_that_are_not_utf_8_are_kept_as_base64() {
         let now = OffsetDateTime::UNIX_EPOCH;
-        let letter = |raw: &'static [u8]| DeadLetter { raw: Bytes::from_static(raw), error: "a:1: no".into() };
+        let letter =
+            |raw: &'static [u8]| DeadLetter { raw: Bytes::from_static(raw), error: "a:1: no".into(), cut: false };
         let text: serde_json::Value = serde_json::from_slice(&letter(b"[\"x\"").to_json("in", now)).unwrap();
         assert_eq!(
             text,

@@ -37,17 +37,8 @@ impl Executors {
                 let actor = SpoutActor::start_in_arbiter(&executor, move |_| {
                     let built = config.build(&context);
                     let source = built.map_err(|error| reporter.send(Report::Failed(error.chain())));
-                    let ends = config.ends_for_good();
                     let who = (context.component, messages);
-                    SpoutActor::new(
-                        who,
-                        source.ok().map(|source| (source, ends)),
-                        *port,
-                        handle,
-                        (arities, linger),
-                        parts,
-                        alive,
-                    )
+                    SpoutActor::new(who, source.ok(), *port, handle, (arities, linger), parts, alive)
                 });
                 TaskLine { role: TaskRole::Spout, mailbox: actor.recipient(), meter }
             }

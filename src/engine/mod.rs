@@ -7,6 +7,7 @@
 //!     └──────── Control ────── Coordinator ◀── Report ──┘
 //! ```
 
+mod again;
 mod alive;
 mod batch;
 mod bolt_actor;
@@ -18,6 +19,7 @@ mod grouping;
 mod inbox;
 mod jobs;
 mod launch;
+mod letter;
 mod messages;
 mod metering;
 mod output;
@@ -41,11 +43,13 @@ mod atomic {
     pub use std::sync::atomic::{AtomicU8, Ordering, fence};
 }
 
+pub use again::{AGAIN, Again, send_dead_letters};
 pub use alive::Alive;
 pub use batch::Mark;
 pub use control::Control;
 pub use dead_letters::{DEAD, DeadLetter};
 pub use grouping::{KEY_GROUPS, key_group, stable_hash};
+pub(crate) use letter::{Letter, Refused};
 pub use metering::Meter;
 pub use output::Output;
 pub use policy::NO_ROOM_RETRY;

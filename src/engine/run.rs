@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix::{Addr, System};
 use crossbeam_channel::{Sender, bounded};
 
-use super::dead_letters::DEAD;
+use super::again::Before;
 use super::messages::Messages;
 use super::metering::{Doing, Meter};
 use super::supervisor::Supervisor;
@@ -38,6 +38,8 @@ pub struct RunOptions {
     pub drain_deadline: Duration,
     /// Components that go on without the state that the store has of them.
     pub drop_state: BTreeSet<String>,
+    /// It sends dead letters again, and leaves this as it was.
+    pub(super) again: Option<Before>,
 }
 
 impl RunOptions {
@@ -45,7 +47,7 @@ impl RunOptions {
     pub fn new(store: Arc<dyn StateStore>, state: impl Into<PathBuf>) -> Self {
         let (clock, state) = (SystemClock::shared(), state.into());
         let about = String::new();
-        Self { clock, store, state, about, drain_deadline: DRAIN_DEADLINE, drop_state: BTreeSet::new() }
+        Self { clock, store, state, about, drain_deadline: DRAIN_DEADLINE, drop_state: BTreeSet::new(), again: None }
     }
 }
 
@@ -151,6 +153,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
         clock: options.clock,
         drain_deadline: options.drain_deadline,
         drop_state: options.drop_state,
+        again: options.again,
         running: Arc::clone(&running),
     };
     let (started, starting) = bounded(1);
@@ -164,7 +167,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
 }
 
 /// The dead letters go beside the data of the first lake, or with the state.
-fn dead_letter_root(topology: &Topology, options: &RunOptions) -> PathBuf {
+pub(super) fn dead_letter_root(topology: &Topology, options: &RunOptions) -> PathBuf {
     let lakes = topology.components.iter().filter_map(|spec| match &spec.config {
         Config::Sink(config) => config.lake_root().map(|root| (&spec.id, root)),
         _ => None,
@@ -185,7 +188,7 @@ impl Running {
         let current = current.as_ref().expect("whoever has a running topology, has it after its start");
         let control = lock(&current.control).clone();
         let now = self.clock.monotonic();
-        let shown = current.components.iter().enumerate().filter(|(_, spec)| spec.id != DEAD);
+        let shown = current.components.iter().enumerate().filter(|(_, spec)| !spec.id.starts_with('_'));
         Status {
             topology: self.name.clone(),
             uptime: now.saturating_sub(self.started_at),

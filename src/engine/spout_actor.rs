@@ -46,16 +46,14 @@ pub struct SpoutActor {
     meter: Arc<Meter>,
     clock: SharedClock,
     reporter: Reporter,
-    /// What it read once never comes again.
-    ends_for_good: bool,
     _alive: Arc<Alive>,
 }
 
 impl SpoutActor {
-    /// Of a source that hasn't been started, and whether it ends for good. `arities` are those of its streams, the hidden one last.
+    /// Of a source that hasn't been started. `arities` are those of its streams, the hidden one last.
     pub fn new(
         (component, messages): (String, Arc<Messages>),
-        source: Option<(Box<dyn Spout>, bool)>,
+        source: Option<Box<dyn Spout>>,
         port: Port,
         handle: Arc<TaskHandle>,
         (arities, linger): (Vec<usize>, Option<Duration>),
@@ -72,21 +70,8 @@ impl SpoutActor {
             Rc::clone(&in_engine),
             Arc::clone(&alive),
         );
-        let ends_for_good = source.as_ref().is_some_and(|(_, ends)| *ends);
-        let source = source.map(|(source, _)| (source, output));
-        Self {
-            port,
-            handle,
-            source,
-            running: None,
-            in_engine,
-            linger,
-            meter,
-            clock,
-            reporter,
-            ends_for_good,
-            _alive: alive,
-        }
+        let source = source.map(|source| (source, output));
+        Self { port, handle, source, running: None, in_engine, linger, meter, clock, reporter, _alive: alive }
     }
 
     /// The loop, watched: while it waits for its source, what was gathered goes out.
@@ -142,7 +127,7 @@ impl Handler<LoopEnded> for SpoutActor {
         }
         match exit {
             Exit::Ended(Ok(())) => {
-                self.port.borrow_mut().end(self.ends_for_good);
+                self.port.borrow_mut().end();
                 self.source_done(Report::SourceEnded);
             }
             Exit::Ended(Err(error)) => self.reporter.send(Report::Failed(error.chain())),

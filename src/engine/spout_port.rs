@@ -36,6 +36,8 @@ pub struct Port {
     loop_waits: Option<Waker>,
     /// Nothing is emitted for now.
     paused: bool,
+    /// The splits may go on in a later run, behind their cursors.
+    stays_open: bool,
     /// All cursors at the barrier of the epoch in progress.
     injected: Option<(u64, Vec<Cursor>)>,
     /// The cursors of the newest complete epoch, for whoever wants to know.
@@ -47,7 +49,18 @@ impl Port {
     pub fn new(emitter: Emitter, splits: Vec<Split>, handle: Arc<TaskHandle>, meter: Arc<Meter>) -> Self {
         let moved = vec![false; splits.len()];
         let complete = watch::Sender::new(splits.iter().map(|split| split.cursor.clone()).collect());
-        Self { emitter, splits, moved, handle, meter, loop_waits: None, paused: false, injected: None, complete }
+        Self {
+            emitter,
+            splits,
+            moved,
+            handle,
+            meter,
+            loop_waits: None,
+            paused: false,
+            stays_open: false,
+            injected: None,
+            complete,
+        }
     }
 
     /// Sends a barrier, and gives the cursors that changed since the last one.
@@ -84,9 +97,10 @@ impl Port {
         }
     }
 
-    /// The source has ended; if that is for good, so has each of its splits.
-    pub fn end(&mut self, for_good: bool) {
-        for (split, moved) in self.splits.iter_mut().zip(&mut self.moved).filter(|_| for_good) {
+    /// The source has ended: so has each of its splits, unless they stay open.
+    pub fn end(&mut self) {
+        let ended = if self.stays_open { 0 } else { self.splits.len() };
+        for (split, moved) in self.splits[..ended].iter_mut().zip(&mut self.moved) {
             *moved |= split.cursor != Cursor::End;
             split.cursor = Cursor::End;
         }
@@ -192,6 +206,12 @@ impl SpoutOutput {
     /// what lies before them is never read again, and may be trimmed.
     pub fn completed(&self) -> watch::Receiver<Vec<Cursor>> {
         self.port.borrow().complete.subscribe()
+    }
+
+    /// When this source ends, its splits are not at their ends: they may go on behind their cursors in
+    /// a later run.
+    pub fn stay_open(&mut self) {
+        self.port.borrow_mut().stays_open = true;
     }
 
     /// The clock that the topology runs by.

@@ -16,6 +16,7 @@ use actix::Actor;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::again::Before;
 use super::alive::Census;
 use super::launch::Executors;
 use super::restarts::{Restarts, Verdict};
@@ -54,6 +55,8 @@ pub struct Supervisor {
     pub drain_deadline: Duration,
     /// Components whose state is dropped at the first start.
     pub drop_state: BTreeSet<String>,
+    /// Its sources don't read, and so don't end either: what they left stays.
+    pub again: Option<Before>,
     /// What the outside sees and asks for.
     pub running: Arc<Running>,
 }
@@ -125,10 +128,16 @@ impl Supervisor {
             _ => true,
         };
         let done = all && self.topology.components.iter().all(for_good);
-        match self.store.end(done.then(|| self.clock.now())) {
+        let now_finished = || done.then(|| self.clock.now());
+        match self.store.end(self.again.map_or_else(now_finished, |before| before.finished)) {
             Ok(()) => Exit::Finished,
             Err(error) => Exit::Failed(error.chain()),
         }
+    }
+
+    /// Bolts give out what they hold back only when the topology's own sources have ended.
+    fn flushes(&self) -> bool {
+        self.again.is_none_or(|before| before.finished.is_some())
     }
 
     async fn rolls_back(
@@ -201,7 +210,7 @@ impl Supervisor {
         let plan = Plan::of(topology);
         let mut resume = recover(topology, &*self.store, &self.drop_state)?;
         let resumed = resume.resumed(topology, &plan);
-        let policy = policy(topology, &plan, self.drain_deadline);
+        let policy = policy(topology, &plan, self.drain_deadline, self.flushes());
         let machine = Machine::new(policy, roles(topology, &plan), resumed, self.clock.now(), self.clock.monotonic());
         let (boundary, _) = machine.partition();
         let control = Arc::new(Mutex::new(ControlStatus::of(&machine)));
@@ -237,7 +246,7 @@ impl Supervisor {
     }
 }
 
-fn policy(topology: &Topology, plan: &Plan, drain_deadline: Duration) -> Policy {
+fn policy(topology: &Topology, plan: &Plan, drain_deadline: Duration, flushes: bool) -> Policy {
     let outbox = |(component, spec): (usize, &ComponentSpec)| {
         let Config::Sink(config) = &spec.config else { return None };
         let bytes_max = config.outbox_bytes_max()?;
@@ -249,6 +258,7 @@ fn policy(topology: &Topology, plan: &Plan, drain_deadline: Duration) -> Policy 
         micro_batch_age: topology.micro_batch.age,
         partition_every: topology.partition_every,
         drain_deadline,
+        flushes,
         outboxes: topology.components.iter().enumerate().filter_map(outbox).flatten().collect(),
     }
 }

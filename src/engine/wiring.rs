@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use actix::Recipient;
 
+use super::again::stands_for;
 use super::alive::{Alive, Census};
 use super::channel::{EdgeReceiver, EdgeSender, TaskHandle, edge};
 use super::dead_letters::DEAD;
@@ -25,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::registry::Config;
 use crate::sink::{SinkConfig, SinkContext};
 use crate::spout::{Cursor, Split, SpoutConfig, SpoutContext};
-use crate::topology::{Checkpoint, ComponentSpec, Plan, Topology};
+use crate::topology::{Checkpoint, ComponentSpec, InputSpec, Plan, Topology};
 use crate::tuple::{DEFAULT_STREAM, Fields, StreamId};
 
 /// A task that is ready to start.
@@ -188,6 +189,14 @@ fn arities(spec: &ComponentSpec) -> Vec<usize> {
     spec.streams.iter().map(|(_, fields)| fields.len()).chain([1]).collect()
 }
 
+/// A stream as an input names it, `component` or `component:stream`, and its fields.
+pub fn stream_of(topology: &Topology, from: usize, stream: StreamId) -> (String, Fields) {
+    let from = &topology.components[from];
+    let declared = from.streams.iter().nth(stream.0).map(|(name, fields)| (name, fields.clone()));
+    let (name, fields) = declared.unwrap_or_else(|| (DEAD, Fields::new(["post"])));
+    (if name == DEFAULT_STREAM { from.id.clone() } else { format!("{}:{name}", from.id) }, fields)
+}
+
 /// Makes the component of one task.
 struct Maker<'a> {
     topology: &'a Topology,
@@ -229,7 +238,12 @@ impl Maker<'_> {
         reporter: Reporter,
         alive: Arc<Alive>,
     ) -> Result<ReadyKind> {
-        let inputs: Vec<_> = self.spec.inputs.iter().map(|input| self.input(input.from, input.stream)).collect();
+        let own = self.spec.inputs.iter().filter(|input| stands_for(self.topology, input).is_none());
+        let input = |input: &InputSpec| {
+            let (from, fields) = stream_of(self.topology, input.from, input.stream);
+            TaskInput { from, fields }
+        };
+        let inputs: Vec<_> = own.map(input).collect();
         let fields: Vec<_> = inputs.iter().map(|input| input.fields.clone()).collect();
         let (worker, blocks, sink) = match &self.spec.config {
             Config::Bolt(config) => (Worker::Bolt(config.build(&fields)?), config.blocks(), false),
@@ -258,15 +272,6 @@ impl Maker<'_> {
             _alive: alive,
         };
         Ok(ReadyKind::Bolt { task: Box::new(task), blocks, sink })
-    }
-
-    fn input(&self, from: usize, stream: StreamId) -> TaskInput {
-        let from = &self.topology.components[from];
-        let hidden = (DEAD, Fields::new(["post"]));
-        let declared = from.streams.iter().nth(stream.0).map(|(name, fields)| (name, fields.clone()));
-        let (name, fields) = declared.unwrap_or(hidden);
-        let from = if name == DEFAULT_STREAM { from.id.clone() } else { format!("{}:{name}", from.id) };
-        TaskInput { from, fields }
     }
 
     fn sink_context(&self, inputs: Vec<Fields>) -> SinkContext {
@@ -314,6 +319,7 @@ impl<'a> Wires<'a> {
     fn connect(&mut self) {
         for (component, spec) in self.topology.components.iter().enumerate() {
             for (number, input) in spec.inputs.iter().enumerate() {
+                let number = stands_for(self.topology, input).unwrap_or(number);
                 for from in self.plan.tasks_of(input.from) {
                     let edges = self.edges(from, component, number);
                     let index = self.plan.tasks[from].index;
@@ -340,7 +346,7 @@ impl<'a> Wires<'a> {
 
 /// Adds the hidden sink for dead letters, which takes the hidden stream of every component.
 pub fn with_dead_letters(mut topology: Topology, config: Arc<dyn SinkConfig>) -> Topology {
-    use crate::topology::{Grouping, InputSpec, OnError};
+    use crate::topology::{Grouping, OnError};
     let inputs = topology.components.iter().enumerate().map(|(from, spec)| InputSpec {
         from,
         stream: StreamId(spec.streams.len()),

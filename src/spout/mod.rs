@@ -1,5 +1,6 @@
 //! Spouts: components that make tuples from outside.
 
+pub(crate) mod dead_letters;
 pub mod generate;
 pub mod lines;
 pub mod local_replay;
@@ -7,10 +8,12 @@ pub mod local_replay;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::error::Result;
 use crate::registry::Registry;
 use crate::tuple::{Fields, Streams};
+use crate::value::Value;
 
 pub use crate::engine::SpoutOutput;
 
@@ -71,6 +74,13 @@ pub trait SpoutConfig: Send + Sync {
     /// stream with each start: a topology that reads one is never said to have finished.
     fn ends_for_good(&self) -> bool {
         true
+    }
+
+    /// What it makes, under this configuration, of the raw bytes of a dead letter that it once wrote: the
+    /// values of a tuple of its stream `default`, or why it refuses them again. `None` if it takes no
+    /// letters again.
+    fn reread(&self, _raw: &Bytes) -> Option<Result<Vec<Value>, String>> {
+        None
     }
 
     /// Makes the spout of one task.

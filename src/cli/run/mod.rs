@@ -1,5 +1,6 @@
 //! `run FILE`: starts a topology, shows it, and ends with it.
 
+mod again;
 mod bottleneck;
 #[cfg(test)]
 mod made_up;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use super::exit::{Code, Failure, Outcome};
 use super::load::{self, Sets};
 use crate::clock::{SharedClock, SystemClock};
-use crate::engine::{self, Exit, RunOptions, Running};
+use crate::engine::{self, Again, Exit, RunOptions, Running};
 use crate::error::Error;
 use crate::metrics::Status;
 use crate::registry::Registry;
@@ -62,6 +63,10 @@ pub struct Args {
     /// How often to show what it does
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     interval: Duration,
+    /// Don't read the sources: send the dead letters again, each to the component that refused it, and end.
+    /// What is refused once more becomes a new dead letter
+    #[arg(long)]
+    dead_letters: bool,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -81,19 +86,30 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let view = View::of_process(prints_data(&topology));
     let signals = Signals::take()?;
     let clock = SystemClock::shared();
-    let Some(store) = store::open(&topology, &state, args.fresh)? else { return Ok(Code::Success) };
+    let Some(store) = store::open(&topology, &state, args.fresh, args.dead_letters)? else { return Ok(Code::Success) };
     let mut options = RunOptions::new(store, &state);
     options.clock = clock.clone();
     options.about = std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()).display().to_string();
-    let running = engine::start(topology, options)?;
+    let (running, again) = match args.dead_letters {
+        false => (engine::start(topology, options)?, None),
+        true => {
+            let again = engine::send_dead_letters(topology, options)?;
+            (again.running.clone(), Some(again))
+        }
+    };
     signals.stop_on_signal(running.clone());
 
     let mut watch = Watch { running, clock, flow, view, before: None };
-    watch.show(Some(format!("running {}; state: {}", args.file.display(), state.display())));
+    let what = again.as_ref().map(|again| format!("; {}", again::begins(again))).unwrap_or_default();
+    watch.show(Some(format!("running {}; state: {}{what}", args.file.display(), state.display())));
     let exit = watch.until_the_end(&signals, args.interval);
     let ending = Ending::of(exit, signals.stop_asked());
-    let last = watch.show_last(&ending, &lakes);
-    ending.outcome(&last)
+    let last = watch.show_last(&ending, &lakes, again.as_ref());
+    let outcome = ending.outcome(&last);
+    match again {
+        Some(again) => again::outcome(&again, outcome),
+        None => outcome,
+    }
 }
 
 fn state_dir(args: &Args, name: &str) -> Result<PathBuf, Failure> {
@@ -157,11 +173,12 @@ impl Watch {
         }
     }
 
-    fn show_last(&mut self, ending: &Ending, lakes: &Lakes) -> Report {
+    fn show_last(&mut self, ending: &Ending, lakes: &Lakes, again: Option<&Again>) -> Report {
         let status = self.running.status();
         let mut report = Report::between(None, &status, &self.flow, memory::resident_bytes());
         report.phase = ending.phase();
-        report.message = Some(summary::line(&report, ending, lakes));
+        let sent = again.map(|again| format!("; {}", again::ends(again, report.dead_letters()))).unwrap_or_default();
+        report.message = Some(summary::line(&report, ending, lakes) + &sent);
         self.view.show(&report, true);
         report
     }

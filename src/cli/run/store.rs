@@ -14,17 +14,22 @@ use crate::registry::Config;
 use crate::sink;
 use crate::topology::{Checkpoint, Topology};
 
-/// Opens the state in a folder, or makes it. `None` if the topology has finished before: then that
-/// is said on standard error.
+/// Opens the state in a folder, or makes it. `None` if the topology has finished before, and it isn't
+/// for its `dead_letters`: then that is said on standard error.
 ///
 /// # Errors
 /// If another process uses it, or it can't be read.
-pub fn open(topology: &Topology, folder: &Path, fresh: bool) -> Result<Option<Arc<dyn StateStore>>> {
+pub fn open(
+    topology: &Topology,
+    folder: &Path,
+    fresh: bool,
+    dead_letters: bool,
+) -> Result<Option<Arc<dyn StateStore>>> {
     if topology.checkpoint == Checkpoint::Off {
         return Ok(Some(Arc::new(MemoryStore::default())));
     }
     let store = if fresh { begin_anew(topology, folder)? } else { DiskStore::open(folder)? };
-    if let Some(at) = store.saved()?.finished {
+    if let Some(at) = store.saved()?.finished.filter(|_| !dead_letters) {
         let at = at.format(&Rfc3339).unwrap_or_else(|_| at.to_string());
         // Where standard error is closed there is nobody to tell.
         let _ = writeln!(

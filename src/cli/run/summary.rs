@@ -103,7 +103,8 @@ pub fn line(report: &Report, ending: &Ending, lakes: &Lakes) -> String {
     text
 }
 
-fn plural(number: u64, word: &str) -> String {
+/// `1 tuple`, `2 tuples`.
+pub fn plural(number: u64, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 

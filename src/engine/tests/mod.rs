@@ -1,5 +1,6 @@
 //! The engine, whole, on small components whose every step can be seen.
 
+mod again;
 mod components;
 mod faults;
 mod flow;

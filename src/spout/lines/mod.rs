@@ -94,15 +94,28 @@ impl SpoutConfig for Lines {
         !self.paths.iter().any(|path| input::is_stream(path))
     }
 
+    fn reread(&self, raw: &Bytes) -> Option<Result<Vec<Value>, String>> {
+        let posts = self.posts();
+        if raw.len() as u64 > self.max_post_bytes.0 {
+            return Some(Err(posts.too_long(raw.len())));
+        }
+        Some(posts.tuple(raw).map(Vec::from))
+    }
+
     fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {
         if self.kind.as_ref().is_some_and(String::is_empty) {
             return Err(Error::fatal("Lines: expected a name as \"kind\", found an empty text"));
         }
-        let kind = self.kind.as_deref().map(Text::from);
-        let posts = Posts { kind, line_bytes_max: self.max_post_bytes, topics: Value::List([].into()) };
         let spools = context.state.as_ref().map(|state| state.join("spool"));
         let spools = spools.map(|folder| Spools { folder, component: context.component.clone(), options: self.spool });
-        Ok(Box::new(LinesSpout { posts, follow: self.follow, spools }))
+        Ok(Box::new(LinesSpout { posts: self.posts(), follow: self.follow, spools }))
+    }
+}
+
+impl Lines {
+    fn posts(&self) -> Posts {
+        let kind = self.kind.as_deref().map(Text::from);
+        Posts { kind, line_bytes_max: self.max_post_bytes, topics: Value::List([].into()) }
     }
 }
 
@@ -124,17 +137,19 @@ impl Posts {
 
     /// The tuple of a line of this file, or the dead letter that it is.
     fn read(&self, file: &str, line: Line) -> Result<[Value; 3], DeadLetter> {
-        let (raw, what) = match line.content {
+        let (raw, what, cut) = match line.content {
             Content::Whole(raw) => match self.tuple(&raw) {
                 Ok(tuple) => return Ok(tuple),
-                Err(what) => (raw, what),
+                Err(what) => (raw, what, false),
             },
-            Content::TooLong { held, length } => {
-                (held, format!("expected at most {} (max_post_bytes), found {length} bytes", self.line_bytes_max))
-            }
+            Content::TooLong { held, length } => (held, self.too_long(length), true),
         };
         let file = if file == STANDARD_INPUT { "(standard input)" } else { file };
-        Err(DeadLetter { raw, error: format!("{file}:{}: {what}", line.number) })
+        Err(DeadLetter { raw, error: format!("{file}:{}: {what}", line.number), cut })
+    }
+
+    fn too_long(&self, length: impl std::fmt::Display) -> String {
+        format!("expected at most {} (max_post_bytes), found {length} bytes", self.line_bytes_max)
     }
 
     fn tuple(&self, line: &Bytes) -> Result<[Value; 3], String> {
@@ -196,6 +211,10 @@ impl Spools {
 impl Spout for LinesSpout {
     async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
         let inputs = self.inputs(out)?;
+        if !inputs.is_empty() {
+            // Another stream may come with the next start; a file says itself when it has ended.
+            out.stay_open();
+        }
         let is_input = |split: usize| inputs.iter().any(|input| input.split == split);
         let jobs = jobs(out.splits(), |split| !is_input(split))?;
         let mut files: Vec<Option<Reading>> = out.splits().iter().map(|_| None).collect();

@@ -25,7 +25,7 @@ fn read(posts: &Posts, file: &[u8]) -> Vec<Became> {
             Ok((String::from_utf8(post.to_vec()).unwrap(), kind.into()))
         }
         Ok(other) => panic!("not the fields of a source: {other:?}"),
-        Err(DeadLetter { raw, error }) => Err((error, raw.to_vec())),
+        Err(DeadLetter { raw, error, .. }) => Err((error, raw.to_vec())),
     };
     lines.into_iter().map(read).collect()
 }
@@ -114,7 +114,7 @@ impl Played {
     fn start(path: &Path, cursor: Cursor, follow: bool) -> Self {
         let clock = ManualClock::at(time::OffsetDateTime::UNIX_EPOCH);
         let splits = [Split { id: path.to_str().unwrap().into(), cursor }];
-        let reader = reader::start(jobs(&splits).unwrap(), follow).unwrap();
+        let reader = reader::start(jobs(&splits, |_| true).unwrap(), follow).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Self { runtime, reports: Reports::new(reader, clock.clone()), clock, file: None, lines: Vec::new() }
     }
@@ -274,7 +274,7 @@ fn a_file_that_vanished_stops_the_spout_with_its_name() {
 #[test]
 fn a_damaged_cursor_is_an_error() {
     let split = Split { id: "in.ndjson".into(), cursor: Cursor::At("here".into()) };
-    let error = jobs(&[split]).unwrap_err();
+    let error = jobs(&[split], |_| true).unwrap_err();
     assert_eq!(
         error.chain(),
         "the checkpoint's cursor for \"in.ndjson\" is damaged: expected offset, line and hash of a file, found \"here\""

@@ -1,0 +1,146 @@
+//! Sends the dead letters of a topology again, each to the component that refused it: the same topology
+//! under the same state, but its sources read their own dead letters instead of the outside, and a hidden
+//! spout sends what bolts and sinks refused.
+//!
+//! ```text
+//! _dead/… ─┬─ spout "in": its raw letters, read again ─▶ bolt "count" ─▶ …
+//!          └─ _again ═══ stream "count/0" ═══════════════▶ (as by its input 0)
+//! ```
+//!
+//! What can be sent is found out before the start (`survey`), so that it is a fixed list: letters that this
+//! run makes are in files behind it. Where a split stands is in the checkpoints, under the component that
+//! reads it, and so a letter is sent once, whatever happens.
+
+mod survey;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use super::run::{RunOptions, Running, dead_letter_root, start};
+use crate::engine::dead_letters::DEAD;
+use crate::error::{Error, Result};
+use crate::registry::{Config, Role};
+use crate::spout::dead_letters::{DeadLetters, Job, Tally, Way};
+use crate::topology::{Checkpoint, ComponentSpec, Grouping, InputSpec, OnError, Topology};
+use crate::tuple::Streams;
+use survey::{Survey, survey};
+
+/// The id of the hidden spout. Ids of a topology file begin with a letter, so none can collide with it.
+pub const AGAIN: &str = "_again";
+
+/// A run that sends dead letters again.
+pub struct Again {
+    /// The run. It ends when all of them are sent and worked on.
+    pub running: Arc<Running>,
+    /// How many letters there were to send.
+    pub letters: u64,
+    /// Letters that aren't sent, and why, a sentence for each component and reason. They stay.
+    pub left: Vec<String>,
+    tally: Arc<Tally>,
+}
+
+impl Again {
+    /// How many letters have been sent.
+    pub fn sent(&self) -> u64 {
+        self.tally.sent()
+    }
+}
+
+/// Starts a topology without its sources, to send the dead letters that it has by now again.
+///
+/// # Errors
+/// If it has no checkpoints, a dead letter can't be read, or as [`start`].
+pub fn send_dead_letters(mut topology: Topology, mut options: RunOptions) -> Result<Again> {
+    if topology.checkpoint == Checkpoint::Off {
+        return Err(Error::fatal(
+            "dead letters can't be sent again under `checkpoint: Off`: nothing would remember which were sent",
+        ));
+    }
+    let saved = options.store.saved()?;
+    let root = dead_letter_root(&topology, &options).join(DEAD);
+    let Survey { jobs, letters, left } = survey(&topology, &root, &saved.cursors)?;
+    let tally = Arc::new(Tally::default());
+    rewrite(&mut topology, jobs, &tally);
+    options.again = Some(Before { finished: saved.finished });
+    Ok(Again { running: start(topology, options)?, letters, left, tally })
+}
+
+/// What such a run leaves as it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Before {
+    /// When all sources had ended, if they have.
+    pub finished: Option<time::OffsetDateTime>,
+}
+
+/// Jobs by the component that reads them, and the ids of their splits.
+type Jobs = BTreeMap<String, BTreeMap<String, Job>>;
+
+/// Puts readers of dead letters in the place of all sources, and adds the hidden one with its inputs.
+fn rewrite(topology: &mut Topology, mut jobs: Jobs, tally: &Arc<Tally>) {
+    for spec in &mut topology.components {
+        if let Config::Spout(source) = &spec.config {
+            let jobs = jobs.remove(&spec.id).unwrap_or_default();
+            let (source, streams) = (Some(Arc::clone(source)), spec.streams.clone());
+            let reader = DeadLetters { streams, jobs: Arc::new(jobs), source, tally: Arc::clone(tally) };
+            spec.config = Config::Spout(Arc::new(reader));
+        }
+    }
+    if let Some(jobs) = jobs.remove(AGAIN) {
+        add_hidden(topology, jobs, tally);
+    }
+}
+
+fn add_hidden(topology: &mut Topology, jobs: BTreeMap<String, Job>, tally: &Arc<Tally>) {
+    let mut streams = Streams::none();
+    for job in jobs.values() {
+        if let Way::Input { fields, stream, .. } = &job.wanted.way {
+            streams = streams.and(stream, fields.clone());
+        }
+    }
+    let from = topology.components.len();
+    for (stream, name) in streams.iter().map(|(name, _)| name).enumerate() {
+        let Some((id, number)) = name.rsplit_once('/') else { continue };
+        let Some(spec) = topology.components.iter_mut().find(|spec| spec.id == id) else { continue };
+        let Some(like) = number.parse().ok().and_then(|number: usize| spec.inputs.get(number)) else { continue };
+        let grouping = sent_by(&like.grouping);
+        spec.inputs.push(InputSpec { from, stream: crate::tuple::StreamId(stream), grouping });
+    }
+    let reader = DeadLetters { streams: streams.clone(), jobs: Arc::new(jobs), source: None, tally: Arc::clone(tally) };
+    topology.components.push(ComponentSpec {
+        id: AGAIN.into(),
+        type_name: "DeadLetters",
+        role: Role::Spout,
+        guarantee: "each dead letter is sent once",
+        config: Config::Spout(Arc::new(reader)),
+        explained: String::new(),
+        parallelism_hint: NonZeroU16::MIN,
+        inputs: Vec::new(),
+        streams,
+        on_error: OnError::default(),
+        batch: 256,
+        linger: None,
+    });
+}
+
+/// The name of the hidden stream that stands for an input of a component.
+fn stream_name(component: &str, input: usize) -> String {
+    format!("{component}/{input}")
+}
+
+/// How letters are shared out among tasks. Where every task gets a tuple, or the one that its emitter
+/// names, there is only one task here.
+fn sent_by(grouping: &Grouping) -> Grouping {
+    match grouping {
+        Grouping::All | Grouping::Direct => Grouping::Global,
+        other => other.clone(),
+    }
+}
+
+/// The number of the input that one of the hidden spout's stands for: the bolt takes its tuples as if
+/// they came by that one.
+pub fn stands_for(topology: &Topology, input: &InputSpec) -> Option<usize> {
+    let from = &topology.components[input.from];
+    let (stream, _) = from.streams.iter().nth(input.stream.0).filter(|_| from.id == AGAIN)?;
+    stream.rsplit_once('/')?.1.parse().ok()
+}

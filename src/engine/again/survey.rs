@@ -1,0 +1,162 @@
+//! Which dead letters can be sent again, and which can't, and why: found out before anything starts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use super::{AGAIN, Jobs, stream_name};
+use crate::engine::dead_letters::DEAD;
+use crate::engine::letter::{Letter, Refused};
+use crate::engine::wiring::stream_of;
+use crate::error::{Error, Result};
+use crate::lake::partitions::{Partition, partitions};
+use crate::lake::replay::{Position, read};
+use crate::post::Post;
+use crate::registry::Config;
+use crate::spout::Cursor;
+use crate::spout::dead_letters::{Job, Place, Wanted, Way};
+use crate::topology::{Grouping, Topology};
+
+/// What there is to send.
+#[derive(Default)]
+pub struct Survey {
+    /// The splits that are to be read.
+    pub jobs: Jobs,
+    /// How many letters that is.
+    pub letters: u64,
+    /// What isn't sent.
+    pub left: Vec<String>,
+}
+
+/// Reads all dead letters under `root` that `cursors` haven't passed.
+///
+/// # Errors
+/// If one can't be read, or a cursor is damaged.
+pub fn survey(topology: &Topology, root: &Path, cursors: &BTreeMap<(String, String), Cursor>) -> Result<Survey> {
+    if !root.is_dir() {
+        return Ok(Survey::default());
+    }
+    let mut looking =
+        Looking { topology, cursors, ways: HashMap::new(), left: BTreeMap::new(), found: Survey::default() };
+    for partition in partitions(root, "*")? {
+        looking.look_through(&partition)?;
+    }
+    let Looking { mut found, left, .. } = looking;
+    found.left = left.into_iter().map(|((component, why), letters)| sentence(&component, &why, letters)).collect();
+    Ok(found)
+}
+
+fn sentence(component: &str, why: &str, letters: u64) -> String {
+    let (many, stay) = if letters == 1 { ("", "stays") } else { ("s", "stay") };
+    format!("{letters} dead letter{many} of \"{component}\" {stay}: {why}")
+}
+
+/// A survey in progress.
+struct Looking<'a> {
+    topology: &'a Topology,
+    cursors: &'a BTreeMap<(String, String), Cursor>,
+    /// Which way letters of a component and input go, or why none.
+    ways: HashMap<(String, Option<String>), Result<Way, String>>,
+    /// How many aren't sent, by component and reason.
+    left: BTreeMap<(String, String), u64>,
+    found: Survey,
+}
+
+impl Looking<'_> {
+    fn look_through(&mut self, partition: &Partition) -> Result<()> {
+        let mut failed = None;
+        read(partition, None, |posts, behind| {
+            let first = behind.posts - posts.len() as u64 + 1;
+            for (post, number) in posts.iter().zip(first..) {
+                let position = Position { posts: number, ..behind };
+                if let Err(error) = self.look_at(partition, post, position) {
+                    failed = Some(error);
+                    return false;
+                }
+            }
+            true
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn look_at(&mut self, partition: &Partition, post: &Post, position: Position) -> Result<()> {
+        let Some(letter) = Letter::read(post) else {
+            self.stays("?", "it is no dead letter, or damaged".into());
+            return Ok(());
+        };
+        let from = match &letter.refused {
+            Refused::Tuple { from, .. } => Some(from.clone()),
+            Refused::Raw { .. } => None,
+        };
+        let topology = self.topology;
+        let way = self.ways.entry((letter.component.clone(), from)).or_insert_with(|| way(topology, &letter));
+        let way = match way {
+            Ok(way) => way.clone(),
+            Err(why) => {
+                let why = why.clone();
+                self.stays(&letter.component, why);
+                return Ok(());
+            }
+        };
+        let (reader, split) = match &way {
+            Way::Raw => (letter.component.clone(), format!("{DEAD}/{}", partition.name)),
+            Way::Input { from, .. } => {
+                (AGAIN.to_owned(), format!("{DEAD}/{}/{}/{from}", partition.name, letter.component))
+            }
+        };
+        let key = (reader, split);
+        if self.was_sent(&key, position)? {
+            return Ok(());
+        }
+        let (reader, split) = key;
+        let wanted = Wanted { component: letter.component.clone(), way };
+        if let Some(why) = wanted.objection(&letter) {
+            self.stays(&letter.component, why);
+            return Ok(());
+        }
+        self.found.letters += 1;
+        let job = || Job { partition: partition.clone(), last: position.file, wanted };
+        self.found.jobs.entry(reader).or_default().entry(split).or_insert_with(job).last = position.file;
+        Ok(())
+    }
+
+    fn was_sent(&self, key: &(String, String), position: Position) -> Result<bool> {
+        let damaged = |error| Error::fatal(format!("the cursor of \"{}\" for \"{}\"", key.0, key.1)).because(error);
+        let place = self.cursors.get(key).map_or(Ok(None), Place::of).map_err(damaged)?;
+        Ok(place.is_some_and(|Place { position: read, .. }| (position.file, position.posts) <= (read.file, read.posts)))
+    }
+
+    fn stays(&mut self, component: &str, why: String) {
+        *self.left.entry((component.to_owned(), why)).or_default() += 1;
+    }
+}
+
+/// How letters like this one come to their component again, or why they can't.
+fn way(topology: &Topology, letter: &Letter) -> Result<Way, String> {
+    let Letter { component, refused, .. } = letter;
+    let spec = topology.components.iter().find(|spec| spec.id == *component);
+    let spec = spec.ok_or("there is no such component any more")?;
+    let type_name = spec.type_name;
+    match (refused, &spec.config) {
+        (Refused::Raw { bytes, .. }, Config::Spout(source)) => {
+            source.reread(bytes).map(|_| Way::Raw).ok_or_else(|| format!("{type_name} takes none again"))
+        }
+        (Refused::Tuple { from, .. }, Config::Bolt(_) | Config::Sink(_)) => {
+            let mut inputs = spec.inputs.iter().enumerate();
+            let found = inputs.find(|(_, input)| stream_of(topology, input.from, input.stream).0 == *from);
+            let (number, input) = found.ok_or_else(|| format!("it has no input \"{from}\" any more"))?;
+            let one_task = !matches!(input.grouping, Grouping::All | Grouping::Direct);
+            if !one_task && spec.parallelism_hint.get() > 1 {
+                let grouping = input.grouping.name();
+                return Err(format!(
+                    "its input \"{from}\" has the grouping {grouping}, and which task it was isn't kept"
+                ));
+            }
+            let fields = stream_of(topology, input.from, input.stream).1;
+            Ok(Way::Input { from: from.clone(), fields, stream: stream_name(component, number) })
+        }
+        (_, config) => Err(format!(
+            "it is a {type_name} now, which is {}",
+            if matches!(config, Config::Spout(_)) { "a spout" } else { "no spout" }
+        )),
+    }
+}
