@@ -257,8 +257,13 @@ impl Machine {
     pub fn next_tick(&self, wall: OffsetDateTime, now: Duration) -> Duration {
         let age = self.oldest_open().map(|since| since + self.policy.micro_batch_age - wall);
         let rollover = self.boundary + self.policy.partition_every - wall;
-        let wall_waits =
-            age.into_iter().chain([rollover]).map(|wait| now + wait.max(time::Duration::ZERO).unsigned_abs());
+        // What is due waits for the epoch in progress: its end is an event, and needs no timer.
+        let is_open = self.epoch.is_none() && !self.last_sent && !self.stopping && !self.rebalancing;
+        let wall_waits = age
+            .into_iter()
+            .chain([rollover])
+            .filter(|_| is_open)
+            .map(|wait| now + wait.max(time::Duration::ZERO).unsigned_abs());
         let waits = [self.started_at + self.every(), now + self.every()];
         let next = wall_waits.chain(waits.into_iter().filter(|at| *at > now)).chain(self.deadline).min();
         // A due barrier that waits for the epoch in progress must not make the timer spin.

@@ -5,6 +5,8 @@ mod delivery;
 mod machine;
 mod saver;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 pub use actor::{Begin, ControlStatus, CoordinatorActor, Rebalance, Stop, TaskLine};

@@ -177,6 +177,14 @@ fn the_age_of_an_open_segment_makes_a_barrier_due_while_nothing_moves() {
 }
 
 #[test]
+fn a_rollover_that_waits_for_the_epoch_in_progress_does_not_make_the_timer_spin() {
+    let mut rig = Rig::new();
+    rig.next_barrier();
+    assert_eq!(rig.tick_after(HOUR), []);
+    assert_eq!(rig.machine.next_tick(rig.wall, rig.now), rig.now + Duration::from_secs(EVERY));
+}
+
+#[test]
 fn a_wall_clock_that_steps_back_never_makes_an_older_boundary() {
     let mut rig = Rig::new();
     let boundary = injected(&rig.tick_after(HOUR)).barrier.boundary;

@@ -78,7 +78,8 @@ fn the_configuration_has_defaults_and_says_what_is_unknown() {
     let read = |text| registry.find("Lines").unwrap().read(text).map(|read| read.explained);
     assert_eq!(
         read("Lines(paths: [\"in.ndjson\"])").unwrap(),
-        "Lines(paths:[\"in.ndjson\"],kind:None,follow:false,max_post_bytes:\"16MiB\")"
+        "Lines(paths:[\"in.ndjson\"],kind:None,follow:false,max_post_bytes:\"16MiB\",\
+         spool:(bytes_max:\"1GiB\",on_full:Wait,retain:\"0B\",sync_every:\"1s\"))"
     );
     assert!(read("Lines(paths: [\"-\"], kind: \"log\", follow: true, max_post_bytes: \"1KiB\")").is_ok());
     assert!(read("Lines(path: \"in.ndjson\")").is_err());

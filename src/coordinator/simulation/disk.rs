@@ -1,0 +1,146 @@
+//! What outlives a process: the store, what sinks staged, and what became visible.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Seeded;
+use super::graph::{Graph, Item};
+use crate::checkpoint::{MemoryStore, Started, StateStore};
+use crate::coordinator::{Resumed, TaskRole};
+use crate::sink::Promise;
+
+/// The length of an item, in bytes.
+pub const ITEM_BYTES: u64 = 10;
+
+/// A staged segment.
+#[derive(Default)]
+pub struct Segment {
+    pub items: Vec<Item>,
+    /// So many of them survive a power loss.
+    synced: usize,
+}
+
+#[derive(Default)]
+pub struct Disk {
+    pub store: MemoryStore,
+    /// By name, which begins with the place.
+    pub staged: BTreeMap<String, Segment>,
+    /// By sink, and name.
+    pub visible: BTreeMap<(usize, String), Vec<Item>>,
+    /// Sent by a process that is gone, and still on its way.
+    pub zombies: Vec<(usize, String, Vec<Item>)>,
+    /// How far each split's source was told that it won't be read again, by component and split.
+    pub trimmed: BTreeMap<(String, String), u32>,
+}
+
+pub fn promise(place: &str, segment: &str, items: &[Item], closed: bool) -> Promise {
+    let mix = |sum: u32, item: &Item| {
+        sum.wrapping_mul(31).wrapping_add(item.number + 1000 * item.way + 77 * item.split as u32).rotate_left(5)
+    };
+    Promise {
+        place: place.into(),
+        segment: segment.into(),
+        length: items.len() as u64 * ITEM_BYTES,
+        posts: items.len() as u64,
+        checksum: items.iter().fold(1, mix),
+        closed,
+    }
+}
+
+/// The place of a segment.
+fn place_of(segment: &str) -> &str {
+    segment.split_once('/').map_or("", |(place, _)| place)
+}
+
+impl Disk {
+    /// Everything up to the promised lengths is durable.
+    pub fn sync(&mut self, promises: &[Promise]) {
+        for promise in promises {
+            if let Some(segment) = self.staged.get_mut(&promise.segment) {
+                segment.synced = segment.synced.max(promise.posts as usize);
+            }
+        }
+    }
+
+    /// The power is lost: what wasn't synced may be gone.
+    pub fn lose_power(&mut self, random: &mut Seeded) {
+        for segment in self.staged.values_mut() {
+            let lost = random.below(segment.items.len() - segment.synced + 1);
+            segment.items.truncate(segment.items.len() - lost);
+        }
+    }
+
+    /// Makes a segment visible, unless it is.
+    pub fn publish(&mut self, sink: usize, promised: &Promise) {
+        let Promise { place, segment, closed, .. } = promised;
+        assert!(closed, "{segment} is committed while it is open");
+        let key = (sink, segment.clone());
+        let staged = self.staged.remove(segment).map(|staged| staged.items);
+        let items = staged.as_ref().or(self.visible.get(&key)).unwrap_or_else(|| panic!("{segment} is gone"));
+        assert_eq!(promise(place, segment, items, true), *promised, "{segment} isn't what was promised");
+        if let Some(items) = staged {
+            self.show(sink, segment, items);
+        }
+    }
+
+    fn show(&mut self, sink: usize, segment: &str, items: Vec<Item>) {
+        let (partition, number) = segment.rsplit_once('/').expect("segments are numbered");
+        let number: u32 = number.parse().expect("segments are numbered");
+        let before = (sink, format!("{partition}/{:04}", number.saturating_sub(1)));
+        assert!(number == 0 || self.visible.contains_key(&before), "{segment} is visible before the one before it");
+        let shown = self.visible.entry((sink, segment.into())).or_insert_with(|| items.clone());
+        assert_eq!(*shown, items, "{segment} was visible and has changed");
+    }
+
+    /// What a dead process sent last arrives.
+    pub fn land(&mut self) {
+        for (sink, segment, items) in std::mem::take(&mut self.zombies) {
+            self.show(sink, &segment, items);
+        }
+    }
+
+    /// Closes what is promised and deletes everything else, as the engine does before it starts
+    /// tasks. Gives what the machine goes on from, and all places to be kept in mind.
+    pub fn recover(&mut self, graph: &Graph, tasks_of: &[Vec<usize>]) -> (Resumed, BTreeMap<String, BTreeSet<String>>) {
+        let mut saved = self.store.saved().expect("a store in memory can be read");
+        let mut resumed = Resumed { epoch: saved.epoch, boundary: saved.boundary, promises: BTreeMap::new() };
+        let mut kept = BTreeMap::<_, BTreeSet<_>>::new();
+        for (sink, component) in graph.of_role(TaskRole::Sink) {
+            let promises = saved.promises.remove(&component.name).unwrap_or_default();
+            let mut places = saved.places.remove(&component.name).unwrap_or_default();
+            places.extend(promises.iter().map(|promise| promise.place.clone()));
+            let mut tasks = tasks_of[sink].iter().cycle();
+            for place in places {
+                let closed = self.recover_place(sink, &place, &promises);
+                if !closed.is_empty() {
+                    let task = tasks.next().expect("each component has a task");
+                    resumed.promises.entry(*task).or_default().extend(closed);
+                    kept.entry(component.name.clone()).or_default().insert(place);
+                }
+            }
+        }
+        (resumed, kept)
+    }
+
+    fn recover_place(&mut self, sink: usize, place: &str, promises: &[Promise]) -> Vec<Promise> {
+        let mut closed = Vec::new();
+        for promised in promises.iter().filter(|promise| promise.place == place) {
+            let Promise { segment, .. } = promised;
+            match self.staged.get_mut(segment) {
+                Some(staged) => {
+                    staged.items.truncate(promised.posts as usize);
+                    staged.synced = staged.items.len();
+                }
+                None => assert!(self.visible.contains_key(&(sink, segment.clone())), "the promised {segment} is gone"),
+            }
+            closed.push(Promise { closed: true, ..promised.clone() });
+        }
+        let is_kept = |segment: &String| closed.iter().any(|promise| promise.segment == *segment);
+        self.staged.retain(|segment, _| place_of(segment) != place || is_kept(segment));
+        closed
+    }
+
+    pub fn start(&self, places: BTreeMap<String, BTreeSet<String>>) {
+        let started = Started { about: String::new(), components: BTreeMap::new(), places, dropped: BTreeSet::new() };
+        self.store.start(&started).expect("a store in memory can be written");
+    }
+}

@@ -1,0 +1,104 @@
+//! The topologies that the simulation runs: spouts, bolts that count by key, and sinks, in any acyclic order.
+
+use super::Seeded;
+use crate::coordinator::TaskRole;
+
+/// How many keys items have.
+pub const KEYS: u32 = 5;
+
+/// One item of a split. It knows its way, so that each copy of it can be told from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Item {
+    pub spout: usize,
+    pub split: usize,
+    /// The components that it came through, as digits to base 8.
+    pub way: u32,
+    pub number: u32,
+}
+
+impl Item {
+    pub fn key(&self) -> u32 {
+        self.number % KEYS
+    }
+
+    /// As it leaves a component.
+    pub fn by(self, component: usize) -> Self {
+        Self { way: step(self.way, component), ..self }
+    }
+}
+
+fn step(way: u32, component: usize) -> u32 {
+    way * 8 + u32::try_from(component).expect("few components") + 1
+}
+
+pub struct Component {
+    pub name: String,
+    pub role: TaskRole,
+    pub inputs: Vec<usize>,
+    /// How many items each split of a spout has.
+    pub splits: Vec<u32>,
+    /// The bound of a sink's outbox, in bytes.
+    pub outbox: Option<u64>,
+    /// Items go to any task of it, not by their key.
+    pub shuffled: bool,
+    /// A sink's segments close at this many items.
+    pub posts_max: usize,
+}
+
+pub struct Graph(pub Vec<Component>);
+
+impl Graph {
+    pub fn draw(random: &mut Seeded) -> Self {
+        let (spouts, bolts, sinks) = (1 + random.below(2), random.below(3), 1 + random.below(2));
+        let mut components = Vec::new();
+        for number in 0..spouts + bolts + sinks {
+            let (letter, role) = match number {
+                _ if number < spouts => ('s', TaskRole::Spout),
+                _ if number < spouts + bolts => ('b', TaskRole::Bolt),
+                _ => ('k', TaskRole::Sink),
+            };
+            let (is_spout, is_sink) = (role == TaskRole::Spout, role == TaskRole::Sink);
+            components.push(Component {
+                name: format!("{letter}{number}"),
+                role,
+                inputs: if is_spout { vec![] } else { some_of(number.min(spouts + bolts), random) },
+                splits: (0..if is_spout { 1 + random.below(3) } else { 0 }).map(|_| random.below(40) as u32).collect(),
+                outbox: (is_sink && random.one_in(2)).then(|| 20 + random.below(150) as u64),
+                shuffled: is_sink && random.one_in(2),
+                posts_max: 1 + random.below(8),
+            });
+        }
+        Self(components)
+    }
+
+    /// How each spout's items reach a component.
+    pub fn ways_to(&self, component: usize) -> Vec<(usize, u32)> {
+        let through = |input: &usize| match self.0[*input].role {
+            TaskRole::Spout => vec![(*input, step(0, *input))],
+            _ => self.ways_to(*input).into_iter().map(|(spout, way)| (spout, step(way, *input))).collect(),
+        };
+        self.0[component].inputs.iter().flat_map(through).collect()
+    }
+
+    /// All items that a component has to get, in order.
+    pub fn items_of(&self, component: usize) -> Vec<Item> {
+        let mut items = Vec::new();
+        for (spout, way) in self.ways_to(component) {
+            for (split, length) in self.0[spout].splits.iter().enumerate() {
+                items.extend((0..*length).map(|number| Item { spout, split, way, number }));
+            }
+        }
+        items.sort_unstable();
+        items
+    }
+
+    pub fn of_role(&self, role: TaskRole) -> impl Iterator<Item = (usize, &Component)> {
+        self.0.iter().enumerate().filter(move |(_, component)| component.role == role)
+    }
+}
+
+/// Some of the components below `end`, at least one.
+fn some_of(end: usize, random: &mut Seeded) -> Vec<usize> {
+    let one = random.below(end);
+    (0..end).filter(|component| *component == one || random.one_in(2)).collect()
+}
