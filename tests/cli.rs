@@ -269,7 +269,7 @@ fn counts_depend_neither_on_parallelism_nor_on_the_size_of_batches() {
             sets.extend(["bolts.words", "bolts.count"].map(|id| format!("{id}.parallelism_hint={hint}")));
             sets.extend(["spouts.posts", "bolts.words", "bolts.count"].map(|id| format!("{id}.batch={batch}")));
             let sets: Vec<_> = sets.iter().map(String::as_str).collect();
-            let ended = sandbox.run(&run(&file, &sets)).with(0);
+            let ended = sandbox.run(&[&run(&file, &sets)[..], &["--fresh"]].concat()).with(0);
             assert_eq!(ended.out.lines().count(), 6_000, "hints {hint}, batches of {batch}");
             assert_eq!(final_counts(&ended.out), expected, "hints {hint}, batches of {batch}");
         }
