@@ -3,7 +3,7 @@
 //!
 //! `FAILPOINTS="lake.rename=3*off->return(kill)"` in the environment kills the process, as by
 //! `kill -9`, when the point named `lake.rename` is passed for the fourth time. Other actions are
-//! `return(ENOSPC)`, `return(EMFILE)`, `return(EIO)`, and those of the crate `fail`.
+//! `return(ENOSPC)`, `return(EMFILE)`, `return(EIO)`, `return(EROFS)`, and those of the crate `fail`.
 
 use std::io;
 
@@ -18,6 +18,7 @@ pub fn point(name: &str) -> io::Result<()> {
         Some("ENOSPC") => Err(Errno::NOSPC.into()),
         Some("EMFILE") => Err(Errno::MFILE.into()),
         Some("EIO") => Err(Errno::IO.into()),
+        Some("EROFS") => Err(Errno::ROFS.into()),
         _ => {
             let me = rustix::process::getpid();
             rustix::process::kill_process(me, rustix::process::Signal::KILL).expect("a process may kill itself");

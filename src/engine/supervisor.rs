@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::again::Before;
 use super::alive::Census;
 use super::launch::Executors;
+use super::policy::NO_ROOM_RETRY;
 use super::restarts::{Restarts, Verdict};
 use super::resume::recover;
 use super::run::{Exit, Hints, Running};
@@ -110,7 +111,7 @@ impl Supervisor {
         }
         let hung = census.leave(&self.clock, TEAR_DOWN_DEADLINE).await.err();
         match outcome {
-            Outcome::Finished { all } => return Err(self.finished(all)),
+            Outcome::Finished { all } => return Err(self.finished(all).await),
             Outcome::RollBack { task, cause, tuple } => self.rolls_back(restarts, task, cause, tuple).await?,
             _ => {}
         }
@@ -122,17 +123,26 @@ impl Supervisor {
     }
 
     /// Everything is delivered.
-    fn finished(&self, all: bool) -> Exit {
+    async fn finished(&self, all: bool) -> Exit {
         let for_good = |spec: &ComponentSpec| match &spec.config {
             Config::Spout(config) => config.ends_for_good(),
             _ => true,
         };
         let done = all && self.topology.components.iter().all(for_good);
         let now_finished = || done.then(|| self.clock.now());
-        match self.store.end(self.again.map_or_else(now_finished, |before| before.finished)) {
-            Ok(()) => Exit::Finished,
-            Err(error) => Exit::Failed(error.chain()),
+        let finished = self.again.map_or_else(now_finished, |before| before.finished);
+        loop {
+            match self.store.end(finished) {
+                Ok(()) => return Exit::Finished,
+                Err(error) if error.kind() == Kind::NoRoom => self.wait_for_room(&error).await,
+                Err(error) => return Exit::Failed(error.chain()),
+            }
         }
+    }
+
+    async fn wait_for_room(&self, error: &Error) {
+        self.running.say(error.chain());
+        self.clock.sleep(NO_ROOM_RETRY).await;
     }
 
     /// Bolts give out what they hold back only when the topology's own sources have ended.
@@ -182,8 +192,7 @@ impl Supervisor {
                 Err(error) => error,
             };
             if error.kind() == Kind::NoRoom {
-                self.running.say(error.chain());
-                self.clock.sleep(super::policy::NO_ROOM_RETRY).await;
+                self.wait_for_room(&error).await;
                 continue;
             }
             let (Some(asked), Some(before)) = (asked, before) else { return Err(Exit::Failed(error.chain())) };

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod once;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -144,7 +146,12 @@ impl Running {
 
     /// kill -9.
     pub fn kill(&self) {
-        signal("KILL", self.child.0.id());
+        self.signal("KILL");
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        signal(name, self.child.0.id());
     }
 
     /// Gives it all of its input, and waits for its end.

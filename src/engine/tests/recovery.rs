@@ -235,3 +235,32 @@ fn a_state_whose_components_changed_is_refused_unless_it_is_dropped() {
     assert_eq!(start(&["count"]), Ok(Some(Exit::Finished)));
     assert!(!store.has_state("count").unwrap());
 }
+
+#[test]
+fn many_rebalances_under_load_lose_nothing_and_repeat_nothing() {
+    let (sink, collected) = collect();
+    let endless = Numbers { endless: true, splits: 16, ..count_to(0) };
+    let started = Builder::new()
+        .spout("in", 1, endless)
+        .bolt("modulo", 1, modulo(|_| Ok(())), &[shuffle("in")])
+        .bolt("count", 1, count(), &[("modulo", Grouping::Fields(vec![0]))])
+        .sink("out", 1, sink, &[shuffle("count")])
+        .with(|topology| topology.memory = 1 << 16)
+        .start();
+    let rebalances = if std::env::var_os("WATERSPOUT_LONG").is_some() { 1_000 } else { 100 };
+    for round in 0..rebalances {
+        let before = started.running.status().components[0].emitted;
+        started.until("numbers flow", |running| running.status().components[0].emitted > before);
+        // One component, or several at once, up and down.
+        let ids = ["in", "modulo", "count", "out"];
+        let chosen = ids.iter().enumerate().filter(|(at, _)| (round + 1) >> at & 1 == 1 || round % 4 == *at);
+        let tasks = |at: usize| NonZeroU16::new(((round * 5 + at * 3) % 8 + 1) as u16).unwrap();
+        let hints = chosen.map(|(at, id)| ((*id).to_owned(), tasks(at))).collect();
+        started.running.rebalance(hints).unwrap();
+    }
+    started.running.stop();
+    assert_eq!(started.end(), Exit::Finished);
+    for (rest, counts) in counts(&collected.visible()) {
+        assert!(counts == (1..=counts.len() as i64).collect::<Vec<_>>(), "of {rest}");
+    }
+}

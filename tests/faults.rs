@@ -1,0 +1,121 @@
+//! What goes wrong around a process that lives on: a full disk, no more file handles, a read-only
+//! folder, a process that is stopped and goes on. What the lake holds in the end is what was read.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use support::once::Run;
+use support::{Sandbox, lake_by_partition, total};
+
+/// Runs it with a fault, and then, if that ended it, without.
+fn check_with(faults: &str, ends_it: bool) {
+    let mut run = Run::new();
+    run.story.push(faults.to_owned());
+    let ended = run.sandbox.run_with(&Run::ARGUMENTS, &[("FAILPOINTS", faults)]);
+    run.check_visible();
+    if ends_it {
+        assert_eq!(ended.code, Some(1), "{faults} doesn't end it: {}", ended.err);
+        run.finish();
+    } else {
+        assert!(matches!(ended.code, Some(0 | 4)), "{faults} ends it: {}", ended.err);
+    }
+    run.check();
+}
+
+#[test]
+fn a_full_disk_and_too_many_open_files_are_waited_for() {
+    let points = ["lake.create", "lake.write", "disk.make_folder", "disk.rename", "coordinator.save", "state.commit"];
+    for point in points {
+        // The third time, so that the start itself has succeeded.
+        check_with(&format!("{point}=6*off->1*return(ENOSPC)->off"), false);
+    }
+    check_with("lake.create=3*off->1*return(EMFILE)->off", false);
+}
+
+#[test]
+fn a_sync_that_fails_ends_it_and_loses_nothing() {
+    check_with("lake.sync=4*off->1*return(EIO)->off", true);
+    check_with("state.commit=4*off->1*return(EIO)->off", true);
+}
+
+#[test]
+fn a_folder_that_can_not_be_written_is_named_at_the_start() {
+    let mut run = Run::new();
+    let ended = run.sandbox.run_with(&Run::ARGUMENTS, &[("FAILPOINTS", "disk.make_folder=1*off->return(EROFS)")]);
+    ended.with(1).says(&["error: ", "Read-only file system"]);
+    run.finish();
+    run.check();
+}
+
+#[test]
+fn a_process_that_is_stopped_goes_on_where_it_was() {
+    let run = Run::new();
+    let mut running = run.start();
+    running.signal("STOP");
+    let stat = fs::read_to_string(format!("/proc/{}/stat", running.id())).unwrap();
+    // The letter comes with the signal's delivery; whatever it is now, the process goes on afterwards.
+    assert!(stat.contains(") "), "{stat}");
+    running.signal("CONT");
+    running.wait_for("its end", |report| report["phase"] == "finished");
+    assert!(matches!(running.end().code, Some(0 | 4)));
+    run.check();
+}
+
+/// A file system of some MiB, unmounted in the end.
+struct Small<'a>(&'a Path);
+
+impl<'a> Small<'a> {
+    fn mount(at: &'a Path, options: &str) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output();
+        status.is_ok_and(|done| done.status.success()).then_some(Self(at))
+    }
+
+    fn resize(&self, options: &str) {
+        let status = Command::new("mount").args(["-o", options]).arg(self.0).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Small<'_> {
+    fn drop(&mut self) {
+        // What is still in use is unmounted once it isn't.
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_disk_that_is_really_full_pauses_the_topology_until_there_is_room() {
+    let sandbox = Sandbox::new();
+    let disk = sandbox.path("disk");
+    let Some(small) = Small::mount(&disk, "size=2m") else {
+        // Only a machine where nobody may mount gets here; what follows is said in the test's output.
+        println!("NOT RUN: a tmpfs can't be mounted here, so a disk that is really full wasn't tried");
+        return;
+    };
+    let text = "x".repeat(500);
+    let posts: Vec<_> =
+        (0..10_000).map(|n| format!("{{\"tweet\":{{\"id\":\"{n:05}\",\"text\":\"{text}\"}}}}")).collect();
+    sandbox.write("in.ndjson", posts.join("\n"));
+    sandbox.write(
+        "t.ron",
+        r#"Topology(
+            name: "full",
+            spouts: {"in": Spout(run: Lines(paths: ["in.ndjson"]))},
+            bolts: {"lake": Bolt(run: Local(root: "disk/lake"), inputs: [Shuffle("in")])},
+            checkpoint: Checkpoint(every: "10ms"),
+            memory: "1MiB",
+        )"#,
+    );
+    let mut running = sandbox.start(&["run", "t.ron", "--state", "disk/state", "--interval", "50ms"]);
+    running.wait_for("it says that the disk is full", |report| report.to_string().contains("No space left"));
+    small.resize("remount,size=64m");
+    running.wait_for("its end", |report| report["phase"] == "finished" && total(report, "in", "emitted") == 10_000);
+    running.end().with(0);
+    let mut captured: Vec<_> = lake_by_partition(&disk.join("lake"), &[]).into_values().flatten().collect();
+    captured.sort();
+    assert!(captured == posts, "{} posts of {}", captured.len(), posts.len());
+}
