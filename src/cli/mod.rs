@@ -4,13 +4,17 @@
 
 mod completions;
 mod components;
+mod control;
 mod exit;
 mod graph;
 mod load;
 mod new;
+mod rebalance;
 mod replay;
 mod run;
+mod status;
 mod stdout;
+mod stop;
 mod validate;
 
 use std::ffi::OsString;
@@ -36,6 +40,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Status(status::Args),
+    Rebalance(rebalance::Args),
+    Stop(stop::Args),
     Validate(validate::Args),
     Graph(graph::Args),
     Components(components::Args),
@@ -66,6 +73,9 @@ impl Command {
     fn run(self, registry: &Registry) -> Outcome {
         match self {
             Self::Run(args) => run::run(args, registry),
+            Self::Status(args) => status::run(&args, registry),
+            Self::Rebalance(args) => rebalance::run(&args, registry),
+            Self::Stop(args) => stop::run(&args, registry),
             Self::Validate(args) => validate::run(&args, registry),
             Self::Graph(args) => graph::run(&args, registry),
             Self::Components(args) => components::run(&args, registry),

@@ -215,6 +215,11 @@ impl Running {
         }
     }
 
+    /// Whether somebody asked for the end.
+    pub fn stop_asked(&self) -> bool {
+        self.stop_asked.load(Ordering::SeqCst)
+    }
+
     /// Changes the numbers of tasks at a checkpoint, in place, and waits for that. Gives the time in
     /// which nothing flowed.
     ///
@@ -268,8 +273,8 @@ impl Running {
         let doing = meters.iter().map(|meter| meter.doing()).max().unwrap_or(Doing::Idle);
         ComponentStatus {
             id: spec.id.clone(),
-            role: spec.role.name(),
-            type_name: spec.type_name,
+            role: spec.role.name().into(),
+            type_name: spec.type_name.into(),
             tasks: meters.len(),
             received: totals.received,
             emitted: totals.emitted,
