@@ -1,13 +1,14 @@
 //! What a running topology tells about itself.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 /// A running topology at one moment. Counts are totals since the start: whoever shows rates takes
 /// the difference of two snapshots and divides by that of `uptime`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
     /// The topology's name.
     pub topology: String,
@@ -34,7 +35,7 @@ pub struct Status {
 }
 
 /// What a topology is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Tuples flow.
@@ -46,14 +47,14 @@ pub enum Phase {
 }
 
 /// One component at one moment, all its tasks together.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ComponentStatus {
     /// Its id.
     pub id: String,
     /// `spout`, `bolt` or `sink`.
-    pub role: &'static str,
+    pub role: Cow<'static, str>,
     /// The name of its type.
-    pub type_name: &'static str,
+    pub type_name: Cow<'static, str>,
     /// How many tasks it has.
     pub tasks: usize,
     /// Tuples taken.

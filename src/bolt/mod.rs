@@ -55,6 +55,12 @@ pub trait BoltConfig: Send + Sync {
     fn state_key(&self) -> Option<Vec<String>> {
         None
     }
+
+    /// Whether it has state at all. A bolt whose state belongs to the task, so that it has no
+    /// [`state_key`](Self::state_key), must say so.
+    fn keeps_state(&self) -> bool {
+        self.state_key().is_some()
+    }
 }
 
 /// One change of a bolt's state since the last snapshot.

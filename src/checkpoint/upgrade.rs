@@ -44,7 +44,7 @@ pub fn kept(topology: &Topology) -> BTreeMap<String, Kept> {
 fn shape(topology: &Topology, spec: &ComponentSpec) -> String {
     match state_key(topology, spec) {
         Some(key) => format!("kept by {}", key.join(", ")),
-        None if matches!(spec.config, Config::Bolt(_)) => {
+        None if matches!(&spec.config, Config::Bolt(config) if config.keeps_state()) => {
             format!("kept by each of {} tasks", spec.parallelism_hint)
         }
         None => String::new(),

@@ -4,15 +4,20 @@
 
 mod completions;
 mod components;
+mod control;
+mod diff;
 mod exit;
 mod graph;
 mod load;
 mod new;
+mod rebalance;
 mod replay;
 mod run;
 mod spool;
 mod state;
+mod status;
 mod stdout;
+mod stop;
 mod validate;
 
 use std::ffi::OsString;
@@ -38,8 +43,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Status(status::Args),
+    Rebalance(rebalance::Args),
+    Stop(stop::Args),
     Validate(validate::Args),
     Graph(graph::Args),
+    Diff(diff::Args),
     Components(components::Args),
     Replay(replay::Args),
     Spool(spool::Args),
@@ -70,8 +79,12 @@ impl Command {
     fn run(self, registry: &Registry) -> Outcome {
         match self {
             Self::Run(args) => run::run(args, registry),
+            Self::Status(args) => status::run(&args, registry),
+            Self::Rebalance(args) => rebalance::run(&args, registry),
+            Self::Stop(args) => stop::run(&args, registry),
             Self::Validate(args) => validate::run(&args, registry),
             Self::Graph(args) => graph::run(&args, registry),
+            Self::Diff(args) => diff::run(&args, registry),
             Self::Components(args) => components::run(&args, registry),
             Self::Replay(args) => replay::run(&args),
             Self::Spool(args) => spool::run(&args),

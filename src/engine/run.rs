@@ -216,6 +216,11 @@ impl Running {
         }
     }
 
+    /// Whether somebody asked for the end.
+    pub fn stop_asked(&self) -> bool {
+        self.stop_asked.load(Ordering::SeqCst)
+    }
+
     /// Changes the numbers of tasks at a checkpoint, in place, and waits for that. Gives the time in
     /// which nothing flowed.
     ///
@@ -228,6 +233,9 @@ impl Running {
             let mut asked = lock(&self.asked);
             if asked.is_some() {
                 return Err(Error::fatal("another rebalance is underway: try again when it is done"));
+            }
+            if lock(&self.exit).is_some() {
+                return Err(Error::fatal("the topology has ended"));
             }
             *asked = Some(Asked { hints, at: self.clock.monotonic(), reply });
             if let Some(current) = &*lock(&self.current) {
@@ -269,8 +277,8 @@ impl Running {
         let doing = meters.iter().map(|meter| meter.doing()).max().unwrap_or(Doing::Idle);
         ComponentStatus {
             id: spec.id.clone(),
-            role: spec.role.name(),
-            type_name: spec.type_name,
+            role: spec.role.name().into(),
+            type_name: spec.type_name.into(),
             tasks: meters.len(),
             received: totals.received,
             emitted: totals.emitted,
@@ -343,8 +351,9 @@ impl Running {
 
     /// It is over.
     pub(super) fn has_ended(&self, exit: Exit) {
-        lock(&self.asked).take();
+        // In this order: whoever asks from now on sees the end, whoever asked before is dropped.
         *lock(&self.exit) = Some(exit);
+        lock(&self.asked).take();
         self.ended.notify_all();
     }
 }

@@ -76,6 +76,8 @@ pub struct BoltTask {
     pub reporter: Reporter,
     /// What the task is in the middle of.
     pub current: Option<Current>,
+    /// Whether its configuration says that it has state.
+    pub keeps_state: bool,
     /// The group that all of its state is kept in, where that belongs to the task and not to keys.
     pub state_group: Option<u16>,
     /// Tuples that made this component panic again and again, by hash: what it said.
@@ -323,6 +325,9 @@ impl BoltTask {
                     self.output.emitter.commit().map_err(Error::fatal)?;
                 }
                 let mut changes = bolt.snapshot();
+                if !self.keeps_state && !changes.is_empty() {
+                    return Err(Error::fatal("the bolt has state, but its configuration's keeps_state() says no"));
+                }
                 if let Some(group) = self.state_group {
                     changes.iter_mut().for_each(|change| change.key_group = group);
                 }

@@ -266,6 +266,7 @@ impl Maker<'_> {
             clock: Arc::clone(self.shared.clock),
             reporter,
             current: None,
+            keeps_state: matches!(&self.spec.config, Config::Bolt(config) if config.keeps_state()),
             state_group: groups(self.topology, self.spec, self.index).1,
             poison: Arc::new(self.shared.poison.get(&self.spec.id).cloned().unwrap_or_default()),
             panicked_on: None,

@@ -1,5 +1,7 @@
 //! Which component limits a topology.
 
+use serde::{Deserialize, Serialize};
+
 use crate::topology::Topology;
 
 use super::report::Row;
@@ -9,7 +11,8 @@ use super::report::Row;
 const INBOX_FULL: f64 = 0.75;
 
 /// Who takes from whom, by id.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Flow {
     edges: Vec<(String, String)>,
 }

@@ -62,8 +62,8 @@ fn component(
 ) -> ComponentStatus {
     ComponentStatus {
         id: id.into(),
-        role,
-        type_name: "MadeUp",
+        role: role.into(),
+        type_name: "MadeUp".into(),
         tasks,
         received,
         emitted,

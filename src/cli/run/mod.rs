@@ -1,38 +1,39 @@
 //! `run FILE`: starts a topology, shows it, and ends with it.
 
 mod again;
-mod bottleneck;
+pub mod bottleneck;
 #[cfg(test)]
 mod made_up;
-mod memory;
-mod report;
+pub mod memory;
+mod notices;
+pub mod report;
 mod screen;
 mod signals;
-pub(super) mod state_dir;
+pub mod state_dir;
 mod store;
 mod summary;
-mod table;
+pub mod table;
 pub(super) mod units;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exit::{Code, Failure, Outcome};
+use super::control::Control;
+use super::exit::{Code, Outcome};
 use super::load::{self, Sets};
 use crate::clock::{SharedClock, SystemClock};
 use crate::engine::{self, Again, Exit, RunOptions, Running};
-use crate::error::Error;
 use crate::metrics::Status;
 use crate::registry::Registry;
 use crate::topology::Topology;
 use crate::units::Interval;
 
 use bottleneck::Flow;
+use notices::Notices;
 use report::Report;
 use screen::View;
 use signals::Signals;
-use state_dir::Home;
 use summary::{Ending, Lakes};
 
 /// The longest that a signal's message waits to be shown (the drain itself doesn't wait for that).
@@ -60,6 +61,9 @@ pub struct Args {
     /// Start anew: forget the checkpoints, and delete what was captured and is not in the lake yet
     #[arg(long)]
     fresh: bool,
+    /// Go on without the state that there is of a component (repeatable); `diff` tells which can't be kept
+    #[arg(long, value_name = "ID", conflicts_with = "fresh")]
+    drop_state: Vec<String>,
     /// How often to show what it does
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     interval: Duration,
@@ -69,7 +73,11 @@ pub struct Args {
     dead_letters: bool,
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+/// An interval between two looks.
+///
+/// # Errors
+/// If it is none, or too short.
+pub fn interval(text: &str) -> Result<Duration, String> {
     let Interval(interval) = text.parse()?;
     if interval < INTERVAL_MIN {
         return Err(format!("the shortest is {}", Interval(INTERVAL_MIN)));
@@ -80,7 +88,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// Runs the topology to its end.
 pub fn run(args: Args, registry: &Registry) -> Outcome {
     let topology = load::load(&args.file, registry, &args.sets, true)?;
-    let state = state_dir(&args, &topology.name)?;
+    let state = state_dir::of(args.state.as_deref(), &args.file, &topology.name)?;
     let lakes = Lakes::of(&topology, &state);
     let flow = Flow::of(&topology);
     let view = View::of_process(prints_data(&topology));
@@ -89,6 +97,7 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let Some(store) = store::open(&topology, &state, args.fresh, args.dead_letters)? else { return Ok(Code::Success) };
     let mut options = RunOptions::new(store, &state);
     options.clock = clock.clone();
+    options.drop_state = args.drop_state.into_iter().collect();
     options.about = std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()).display().to_string();
     let (running, again) = match args.dead_letters {
         false => (engine::start(topology, options)?, None),
@@ -99,31 +108,24 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     };
     signals.stop_on_signal(running.clone());
 
-    let mut watch = Watch { running, clock, flow, view, before: None };
+    let control = Control::listen(running.clone(), flow.clone(), &state);
+    let mut watch = Watch { running, clock, flow, view, before: None, notices: Notices::default() };
     let what = again.as_ref().map(|again| format!("; {}", again::begins(again))).unwrap_or_default();
     watch.show(Some(format!("running {}; state: {}{what}", args.file.display(), state.display())));
-    let exit = watch.until_the_end(&signals, args.interval);
-    let ending = Ending::of(exit, signals.stop_asked());
+    if let Err(error) = &control {
+        watch.show(Some(format!("status, rebalance and stop won't reach it: {}", error.chain())));
+    }
+    let exit = watch.until_the_end(args.interval);
+    watch.tell();
+    if let Ok(control) = control {
+        control.close(&exit);
+    }
+    let ending = Ending::of(exit, watch.running.stop_asked());
     let last = watch.show_last(&ending, &lakes, again.as_ref());
     let outcome = ending.outcome(&last);
     match again {
         Some(again) => again::outcome(&again, outcome),
         None => outcome,
-    }
-}
-
-fn state_dir(args: &Args, name: &str) -> Result<PathBuf, Failure> {
-    let absolute = |path: &Path| {
-        std::path::absolute(path)
-            .map_err(|error| Error::fatal(format!("can't find \"{}\"", path.display())).because(error))
-    };
-    match &args.state {
-        Some(state) => Ok(absolute(state)?),
-        None => {
-            // Links are followed, so that one file has one state by whatever name it is run.
-            let file = args.file.canonicalize().or_else(|_| absolute(&args.file))?;
-            state_dir::default_for(name, &file, Home::of_process())
-        }
     }
 }
 
@@ -138,10 +140,11 @@ struct Watch {
     flow: Flow,
     view: View,
     before: Option<Status>,
+    notices: Notices,
 }
 
 impl Watch {
-    fn until_the_end(&mut self, signals: &Signals, interval: Duration) -> Exit {
+    fn until_the_end(&mut self, interval: Duration) -> Exit {
         let mut due = self.clock.monotonic() + interval;
         let mut said = false;
         loop {
@@ -149,14 +152,22 @@ impl Watch {
             if let Some(exit) = self.running.wait(left.min(LOOK_EVERY)) {
                 return exit;
             }
-            if signals.stop_asked() && !said {
+            if self.running.stop_asked() && !said {
                 said = true;
                 self.show(Some("stopping: writing what is in flight; another signal ends at once".to_owned()));
             } else if self.clock.monotonic() >= due {
+                self.tell();
                 self.show(None);
                 // From now, not from when it was due: after a standstill one frame is enough.
                 due = self.clock.monotonic() + interval;
             }
+        }
+    }
+
+    /// Says what happened or began since it was last called.
+    fn tell(&mut self) {
+        for message in self.notices.new(&self.running.status(), self.running.messages()) {
+            self.show(Some(message));
         }
     }
 

@@ -1,12 +1,15 @@
 //! What `run` shows of a topology in an interval: rates from two snapshots, and which component is
 //! the bottleneck. Standard error gets it as a line of JSON, a terminal as a table.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::metrics::{ComponentStatus, Phase, Status};
 
 use super::bottleneck::{self, Flow};
+use super::notices;
 
 /// One interval of a run. Its fields, in this order, are the schema of the JSON lines; rates are
 /// those of the interval, counts are totals since the start. In the final line rates are averages
@@ -44,7 +47,7 @@ pub struct Row {
     /// Its id.
     pub id: String,
     /// `spout`, `bolt` or `sink`.
-    pub role: &'static str,
+    pub role: Cow<'static, str>,
     /// How many tasks it has.
     pub tasks: usize,
     /// Tuples taken per second.
@@ -81,6 +84,9 @@ impl Report {
         let then = |id: &str| before?.components.iter().find(|component| component.id == id);
         let mut components: Vec<Row> =
             after.components.iter().map(|now| Row::between(then(&now.id), now, seconds)).collect();
+        for row in components.iter_mut().filter(|row| notices::hangs(after, &row.id)) {
+            row.state = "hangs".into();
+        }
         if let Some(position) = bottleneck::find(&components, flow) {
             components[position].bottleneck = true;
         }
@@ -114,7 +120,7 @@ impl Row {
         let us = |time: std::time::Duration| round(time.as_secs_f64() * 1e6, 3);
         Self {
             id: now.id.clone(),
-            role: now.role,
+            role: now.role.clone(),
             tasks: now.tasks,
             in_per_s: per_s(now.received, before.map(|before| before.received)),
             out_per_s: per_s(now.emitted, before.map(|before| before.emitted)),
@@ -180,6 +186,14 @@ mod tests {
         fallen.components[1].busy = std::time::Duration::ZERO;
         let report = Report::between(Some(&made_up::before()), &fallen, &made_up::flow(), None);
         assert_eq!((report.components[1].in_per_s, report.components[1].capacity), (0.0, 0.0));
+    }
+
+    #[test]
+    fn a_component_whose_task_hangs_says_so() {
+        let after = Status { hangs: vec!["split[1] for 12 s".into()], ..made_up::after() };
+        let report = Report::between(None, &after, &made_up::flow(), None);
+        let states: Vec<_> = report.components.iter().map(|row| row.state.as_str()).collect();
+        assert_eq!(states, ["blocked", "hangs", "idle"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cli::exit::{Code, Failure};
+use crate::error::Error;
 
 /// How much of a topology's name goes into the folder's.
 const NAME_CHARS_MAX: usize = 64;
@@ -34,6 +35,30 @@ impl Home {
 /// The folder that holds all states of a user, unless the environment names none.
 pub fn states(home: Home) -> Option<PathBuf> {
     Some(home.folder()?.join("waterspout"))
+}
+
+/// The state folder of a topology file: the one that was given, or the default.
+///
+/// # Errors
+/// If a path can't be made absolute, or the user has no folder for state.
+pub fn of(state: Option<&Path>, file: &Path, name: &str) -> Result<PathBuf, Failure> {
+    match state {
+        Some(state) => absolute(state),
+        None => {
+            // Links are followed, so that one file has one state by whatever name it is run.
+            let file = file.canonicalize().or_else(|_| absolute(file))?;
+            default_for(name, &file, Home::of_process())
+        }
+    }
+}
+
+/// A path from the root.
+///
+/// # Errors
+/// If the system doesn't tell the current folder.
+pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    let cant = |error| Error::fatal(format!("can't find \"{}\"", path.display())).because(error);
+    Ok(std::path::absolute(path).map_err(cant)?)
 }
 
 /// `<states>/<name>-<hash>`: the same topology file finds its state again wherever it is started

@@ -1,0 +1,193 @@
+//! The side of the running topology: a thread that listens, and one for each connection.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Answer, REQUEST_BYTES_MAX, Rebalanced, Request, Seen, socket};
+use crate::cli::run::bottleneck::Flow;
+use crate::cli::run::memory;
+use crate::engine::{Exit, Running};
+use crate::error::{Error, Result};
+
+/// How many connections there may be at once: each one costs a thread.
+const CONNECTIONS_MAX: usize = 16;
+
+/// How long a peer may send nothing, or take nothing.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// How long the end waits for those to be told who asked for it.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+
+/// The listening socket of a running topology, until [`close`](Control::close).
+pub struct Control {
+    shared: Arc<Shared>,
+    folder: PathBuf,
+    thread: JoinHandle<()>,
+}
+
+struct Shared {
+    running: Arc<Running>,
+    flow: Flow,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    connections: usize,
+    /// How many peers wait to be told of the end.
+    stopping: usize,
+    /// How the run ended.
+    exit: Option<Exit>,
+}
+
+impl Control {
+    /// Listens in the state folder.
+    ///
+    /// # Errors
+    /// If the socket or its thread can't be made.
+    pub fn listen(running: Arc<Running>, flow: Flow, state: &Path) -> Result<Self> {
+        let cant = |error| Error::fatal(format!("can't listen on \"{}/control\"", state.display())).because(error);
+        fs::create_dir_all(state).map_err(cant)?;
+        let listener = socket::listen(state).map_err(cant)?;
+        let shared = Arc::new(Shared { running, flow, state: Mutex::default(), changed: Condvar::new() });
+        let theirs = Arc::clone(&shared);
+        let accept = move || accept(&theirs, &listener);
+        let thread = thread::Builder::new().name("control".into()).spawn(accept).map_err(cant)?;
+        Ok(Self { shared, folder: state.to_owned(), thread })
+    }
+
+    /// The run has ended: tells those who asked for it, and removes the socket's file.
+    pub fn close(self, exit: &Exit) {
+        let mut state = self.shared.state();
+        state.exit = Some(exit.clone());
+        self.shared.changed.notify_all();
+        let told = self.shared.changed.wait_timeout_while(state, GOODBYE_MAX, |state| state.stopping > 0);
+        drop(told);
+        // The listener looks whether it is over when somebody comes. Where nobody can, it ends with the process.
+        if socket::connect(&self.folder).is_ok() {
+            let _ = self.thread.join();
+        }
+        // What is left over is replaced by the next run.
+        let _ = socket::remove(&self.folder);
+    }
+}
+
+impl Shared {
+    /// Never left half-changed, so a panic elsewhere doesn't matter.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.changed.notify_all();
+    }
+}
+
+fn accept(shared: &Arc<Shared>, listener: &UnixListener) {
+    for stream in listener.incoming() {
+        let mut state = shared.state();
+        if state.exit.is_some() {
+            return;
+        }
+        let Ok(stream) = stream else {
+            // Out of files, as a rule: that must not become a busy loop.
+            drop(shared.changed.wait_timeout(state, GOODBYE_MAX));
+            continue;
+        };
+        if state.connections == CONNECTIONS_MAX {
+            continue;
+        }
+        state.connections += 1;
+        drop(state);
+        let theirs = Arc::clone(shared);
+        let serve = move || {
+            serve(&theirs, &stream);
+            theirs.change(|state| state.connections -= 1);
+        };
+        if thread::Builder::new().name("control peer".into()).spawn(serve).is_err() {
+            shared.change(|state| state.connections -= 1);
+        }
+    }
+}
+
+/// Answers a peer until it goes, is silent for too long, or sends too long a line.
+fn serve(shared: &Shared, stream: &UnixStream) {
+    let bounded = stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
+    let (mut reader, mut line) = (BufReader::new(stream), Vec::new());
+    while bounded.is_ok() {
+        line.clear();
+        let read = (&mut reader).take(REQUEST_BYTES_MAX).read_until(b'\n', &mut line);
+        if read.is_err() || line.is_empty() {
+            return;
+        }
+        let whole = line.ends_with(b"\n");
+        let too_long = || Answer::Error(format!("a request is one line of at most {REQUEST_BYTES_MAX} bytes"));
+        let request = if whole { Ok(serde_json::from_slice(&line)) } else { Err(too_long()) };
+        let stops = matches!(request, Ok(Ok(Request::Stop {})));
+        let answer = match request {
+            Ok(Ok(request)) => shared.answer(request),
+            Ok(Err(error)) => Answer::Error(format!("bad request: {error}")),
+            Err(answer) => answer,
+        };
+        let sent = send(stream, &answer);
+        if stops {
+            shared.change(|state| state.stopping -= 1);
+        }
+        if !sent || !whole {
+            return;
+        }
+    }
+}
+
+fn send(mut stream: &UnixStream, answer: &Answer) -> bool {
+    let mut line = serde_json::to_vec(answer).expect("an answer has text keys and no failing types");
+    line.push(b'\n');
+    stream.write_all(&line).is_ok()
+}
+
+fn ok(answer: &impl Serialize) -> Answer {
+    Answer::Ok(serde_json::to_value(answer).expect("an answer has text keys and no failing types"))
+}
+
+impl Shared {
+    fn answer(&self, request: Request) -> Answer {
+        match request {
+            Request::Status {} => ok(&Seen {
+                status: self.running.status(),
+                flow: self.flow.clone(),
+                rss_bytes: memory::resident_bytes(),
+            }),
+            Request::Rebalance(hints) => {
+                let before = self.running.status();
+                let tasks = |id: &String| before.components.iter().find(|now| now.id == *id).map_or(0, |now| now.tasks);
+                let changes = hints.iter().map(|(id, hint)| (id.clone(), (tasks(id), hint.get().into()))).collect();
+                match self.running.rebalance(hints) {
+                    Ok(took) => ok(&Rebalanced { seconds: took.as_secs_f64(), tasks: changes }),
+                    Err(error) => Answer::Error(error.chain()),
+                }
+            }
+            Request::Stop {} => self.stop(),
+        }
+    }
+
+    /// Whoever calls this says so when the answer is sent.
+    fn stop(&self) -> Answer {
+        self.change(|state| state.stopping += 1);
+        self.running.stop();
+        let ended = self.changed.wait_while(self.state(), |state| state.exit.is_none());
+        match ended.unwrap_or_else(PoisonError::into_inner).exit.clone() {
+            Some(Exit::Failed(cause)) => Answer::Error(cause),
+            Some(Exit::NotClean(left)) => Answer::Error(format!("stopped, but not clean: {left}")),
+            Some(Exit::Finished) | None => ok(&serde_json::Map::new()),
+        }
+    }
+}

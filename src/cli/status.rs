@@ -1,0 +1,55 @@
+//! `status TOPOLOGY`: what a running topology does, as `run` shows it.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use super::control::{self, Place, Request, Seen};
+use super::exit::Outcome;
+use super::run::report::Report;
+use super::run::table;
+use super::stdout;
+use crate::error::Error;
+use crate::registry::Registry;
+
+/// How wide the table is where there is no terminal.
+const WIDTH: usize = 160;
+
+/// Show what a running topology does
+#[derive(Debug, clap::Args)]
+#[command(after_help = "It looks twice, and shows the rates between: the same table, or line of JSON, as `run`.")]
+pub struct Args {
+    #[command(flatten)]
+    place: Place,
+    /// Print a line of JSON
+    #[arg(long)]
+    json: bool,
+    /// How long to watch it
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = super::run::interval)]
+    interval: Duration,
+}
+
+/// Asks twice, and prints what happened in between on standard output.
+pub fn run(args: &Args, registry: &Registry) -> Outcome {
+    let state = args.place.folder(registry)?;
+    let before: Seen = control::ask(&state, &Request::Status {})?;
+    std::thread::sleep(args.interval);
+    let after: Seen = control::ask(&state, &Request::Status {})?;
+    let report = Report::between(Some(&before.status), &after.status, &after.flow, after.rss_bytes);
+    stdout::print(&if args.json { json(&report)? } else { text(&report, width()) })
+}
+
+fn json(report: &Report) -> Result<String, Error> {
+    let line = serde_json::to_string(report).map_err(|error| Error::fatal("can't print the status").because(error))?;
+    Ok(line + "\n")
+}
+
+/// The table whole, however high.
+fn text(report: &Report, width: usize) -> String {
+    let lines = table::render(report, width, usize::MAX);
+    lines.iter().map(|line| format!("{}\n", line.text)).collect()
+}
+
+fn width() -> usize {
+    let size = std::io::stdout().is_terminal().then(crossterm::terminal::size);
+    size.and_then(Result::ok).map_or(WIDTH, |(width, _)| width.into())
+}
