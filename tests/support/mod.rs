@@ -78,8 +78,14 @@ impl Sandbox {
             .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let guard = Guard::of(&child);
+        let mut stdout = child.stdout.take().unwrap();
+        let out = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            stdout.read_to_end(&mut bytes).unwrap();
+            String::from_utf8(bytes).unwrap()
+        });
         let child = Owned(child);
-        Running { name, child, stderr, read: String::new(), guard }
+        Running { name, child, out, stderr, read: String::new(), guard }
     }
 }
 
@@ -128,6 +134,8 @@ impl Drop for Owned {
 pub struct Running {
     name: String,
     child: Owned,
+    /// What it prints, read all the time.
+    out: JoinHandle<String>,
     stderr: BufReader<ChildStderr>,
     read: String,
     guard: Guard,
@@ -186,17 +194,11 @@ impl Running {
     pub fn end(mut self) -> Ended {
         // An input that nobody writes is at its end.
         drop(self.child.0.stdin.take());
-        let mut stdout = self.child.0.stdout.take().unwrap();
-        let out = thread::spawn(move || {
-            let mut bytes = Vec::new();
-            stdout.read_to_end(&mut bytes).unwrap();
-            String::from_utf8(bytes).unwrap()
-        });
         self.stderr.read_to_string(&mut self.read).unwrap();
         let status = self.child.0.wait().unwrap();
         let hung = self.guard.had_to_kill();
         assert!(!hung, "`{}` hung, and was killed after {LIMIT:?}; it said:\n{}", self.name, self.read);
-        Ended { name: self.name, code: status.code(), out: out.join().unwrap(), err: self.read }
+        Ended { name: self.name, code: status.code(), out: self.out.join().unwrap(), err: self.read }
     }
 }
 
