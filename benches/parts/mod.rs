@@ -1,5 +1,7 @@
 //! What the benches of whole topologies share.
 
+#![allow(dead_code, reason = "each bench uses a part of it")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +9,7 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use waterspout::bolt::{Bolt, BoltConfig, Output, Problem};
-use waterspout::checkpoint::MemoryStore;
+use waterspout::checkpoint::disk::DiskStore;
 use waterspout::engine::{Exit, RunOptions, start};
 use waterspout::error::Result;
 use waterspout::registry::{Component, Registry};
@@ -48,7 +50,8 @@ impl Bolt for Identity {
 pub fn run(text: &str, registry: &Registry, state: &Path) -> Duration {
     let topology = parse("bench.ron", text, registry, &LoadOptions::default())
         .unwrap_or_else(|problems| panic!("a good topology: {problems}"));
-    let options = RunOptions::new(Arc::new(MemoryStore::default()), state);
+    let store = DiskStore::fresh(state).expect("a folder for the state");
+    let options = RunOptions::new(Arc::new(store), state);
     let started = Instant::now();
     let exit = start(topology, options).expect("a good topology").wait(Duration::from_secs(120));
     let took = started.elapsed();
