@@ -6,6 +6,7 @@ mod completions;
 mod components;
 mod exit;
 mod graph;
+mod lake;
 mod load;
 mod new;
 mod replay;
@@ -41,6 +42,7 @@ enum Command {
     Graph(graph::Args),
     Components(components::Args),
     Replay(replay::Args),
+    Lake(lake::Args),
     State(state::Args),
     New(new::Args),
     Completions(completions::Args),
@@ -72,6 +74,7 @@ impl Command {
             Self::Graph(args) => graph::run(&args, registry),
             Self::Components(args) => components::run(&args, registry),
             Self::Replay(args) => replay::run(&args),
+            Self::Lake(args) => lake::run(&args),
             Self::State(args) => state::run(&args),
             Self::New(args) => new::run(&args),
             Self::Completions(args) => completions::run(&args),
