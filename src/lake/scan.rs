@@ -211,8 +211,8 @@ mod tests {
     fn posts_may_be_larger_than_a_chunk_and_end_with_one() {
         for bytes in [CHUNK_BYTES as usize * 3, CHUNK_BYTES as usize - 10, CHUNK_BYTES as usize * 2 - 10] {
             let post = format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
-            assert_eq!(read(format!("[{post}]").as_bytes()).unwrap().0, [post.clone()]);
-            assert_eq!(read(format!("[{post},{post}]").as_bytes()).unwrap().0, [post.clone(), post]);
+            assert_eq!(read(format!("[{post}]").as_bytes()).unwrap().0, std::slice::from_ref(&post));
+            assert_eq!(read(format!("[{post},{post}]").as_bytes()).unwrap().0, [&post[..], &post[..]]);
         }
     }
 

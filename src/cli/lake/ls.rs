@@ -11,7 +11,8 @@ use crate::lake::view::Selection;
 
 /// List partitions: time, writer, micro-batches, posts, bytes
 ///
-/// Posts are known where there is an index: see `waterspout lake index`.
+/// Posts are known where there is an index, and all of it is as of when that was built: see
+/// `waterspout lake index`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The lake, or some of its partitions

@@ -44,6 +44,9 @@ pub struct Rewritten {
     pub posts_erased: u64,
 }
 
+/// A file's number and its key.
+type Numbered = (FileNumber, String);
+
 /// Posts in their order, as a count and a hash of their bytes.
 #[derive(Default)]
 struct Digest {
@@ -109,7 +112,7 @@ fn write(store: &Arc<dyn Store>, old: &str, new: &str, how: &Rewrite<'_>) -> Res
 }
 
 /// Reads what was written, which has to be what was to be written.
-fn prove(store: &Arc<dyn Store>, files: &[(FileNumber, String)], wanted: (u64, u128)) -> Result<()> {
+fn prove(store: &Arc<dyn Store>, files: &[Numbered], wanted: (u64, u128)) -> Result<()> {
     let keys: Vec<String> = files.iter().map(|(_, key)| key.clone()).collect();
     let mut found = Digest::default();
     each_post(store, &keys, |post| {
@@ -125,15 +128,9 @@ fn prove(store: &Arc<dyn Store>, files: &[(FileNumber, String)], wanted: (u64, u
     )))
 }
 
-fn new_index(
-    store: &Arc<dyn Store>,
-    old: &str,
-    new: &str,
-    files: &[(FileNumber, String)],
-    how: &Rewrite<'_>,
-) -> Result<Index> {
-    let describe_all = |files: &[(FileNumber, String)]| {
-        let describe = |(number, key): &(FileNumber, String)| {
+fn new_index(store: &Arc<dyn Store>, old: &str, new: &str, files: &[Numbered], how: &Rewrite<'_>) -> Result<Index> {
+    let describe_all = |files: &[Numbered]| {
+        let describe = |(number, key): &Numbered| {
             describe(store.as_ref(), *number, key).map_err(|trouble| trouble.of(store.as_ref(), key))
         };
         parallel::map(files, describe).into_iter().collect::<Result<Vec<File>>>()
@@ -158,7 +155,7 @@ struct Writer<'a> {
     digest: Digest,
     buffer: Vec<u8>,
     next: Option<FileNumber>,
-    files: Vec<(FileNumber, String)>,
+    files: Vec<Numbered>,
 }
 
 impl<'a> Writer<'a> {
@@ -190,7 +187,7 @@ impl<'a> Writer<'a> {
         crate::fault::point("tools.step").map_err(|cause| Error::transient("a step failed").because(cause))
     }
 
-    fn finish(mut self) -> Result<((u64, u128), Vec<(FileNumber, String)>)> {
+    fn finish(mut self) -> Result<((u64, u128), Vec<Numbered>)> {
         if !self.buffer.is_empty() {
             self.close()?;
         }

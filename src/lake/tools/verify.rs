@@ -147,7 +147,11 @@ fn names(store: &dyn Store, partition: &str, found: Found, report: &mut Report) 
             }
             Some(expected) => match expected.remove(name) {
                 Some(expected) => work.push(Work { object, expected: Some(expected) }),
-                None => report.findings.push(finding(object.key, What::Extra, "it isn't in the index")),
+                None => report.findings.push(finding(
+                    object.key,
+                    What::Extra,
+                    "it isn't in the index; if a capture went on since, \"waterspout lake index\" takes it in",
+                )),
             },
         }
     }
