@@ -60,6 +60,7 @@ fn a_lake_is_listed_and_printed() {
     let before = sandbox.run(&["lake", "ls", "lake"]).with(0).out;
     assert!(before.contains("?") && before.contains("2 partitions"), "{before}");
     sandbox.run(&["lake", "index", "lake"]).with(0);
+    assert_eq!(sandbox.run(&["lake", "index", "lake", "--missing"]).with(0).out, "", "nothing is missing");
     let listed = sandbox.run(&["lake", "ls", "lake", "--json"]).with(0).out;
     let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let sum = |key: &str| listed.iter().map(|line| line[key].as_u64().unwrap()).sum::<u64>();

@@ -171,6 +171,17 @@ pub fn build(store: &dyn Store, partition: &str) -> Result<Index> {
     Ok(index)
 }
 
+/// Whether a partition has an index that names the files which are there, with their lengths.
+///
+/// # Errors
+/// If the store can't say what is there.
+pub fn is_current(store: &dyn Store, partition: &str) -> Result<bool> {
+    let Found::Index(index) = read(store, partition)? else { return Ok(false) };
+    let there = list_all(store, &format!("{partition}/"))?;
+    let there = there.iter().map(|object| (object.key.rsplit('/').next().unwrap_or_default(), object.bytes));
+    Ok(index.files.iter().map(|file| (file.file.as_str(), file.bytes)).eq(there))
+}
+
 /// What the index says of one file.
 ///
 /// # Errors
@@ -243,6 +254,19 @@ mod tests {
         store.replace(&key(NIGHT), serde_json::to_vec(&other).unwrap().into()).unwrap();
         assert_eq!(read(&store, NIGHT).unwrap(), Found::Damaged("it is that of \"x\"".into()));
         assert_eq!(build(&store, NIGHT).unwrap().posts(), 3);
+    }
+
+    #[test]
+    fn an_index_is_current_until_a_file_comes_goes_or_grows() {
+        let store = lake();
+        assert!(!is_current(&store, NIGHT).unwrap());
+        write(&store, &build(&store, NIGHT).unwrap()).unwrap();
+        assert!(is_current(&store, NIGHT).unwrap());
+        store.put(&format!("{NIGHT}/0000002"), "[]".into()).unwrap();
+        assert!(!is_current(&store, NIGHT).unwrap());
+        store.delete(&format!("{NIGHT}/0000002")).unwrap();
+        store.replace(&format!("{NIGHT}/0000001"), "[]".into()).unwrap();
+        assert!(!is_current(&store, NIGHT).unwrap());
     }
 
     #[test]

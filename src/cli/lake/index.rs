@@ -3,7 +3,7 @@
 use super::super::exit::{Code, Outcome};
 use super::super::stdout;
 use super::json;
-use crate::lake::index::{build, write};
+use crate::lake::index::{build, is_current, write};
 use crate::lake::view::Selection;
 
 /// Build the index anew: what each micro-batch holds, beside the data in _index/
@@ -14,6 +14,9 @@ pub struct Args {
     /// The lake, or some of its partitions
     #[arg(value_name = "ROOT[/GLOB]")]
     lake: String,
+    /// Leave out the partitions whose index names the files that are there
+    #[arg(long)]
+    missing: bool,
     /// Print a line of JSON for each partition
     #[arg(long)]
     json: bool,
@@ -34,6 +37,9 @@ pub fn run(args: &Args) -> Outcome {
     let selection = Selection::parse(&args.lake)?;
     let (store, mut code) = (selection.store.as_ref(), Code::Success);
     for partition in selection.partitions()? {
+        if args.missing && is_current(store, &partition)? {
+            continue;
+        }
         let built = build(store, &partition).and_then(|index| write(store, &index).map(|()| index));
         let line = match &built {
             Ok(index) => Line {
