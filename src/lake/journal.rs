@@ -102,9 +102,14 @@ fn step() -> Result<()> {
     point("tools.step").map_err(|cause| Error::transient("a step failed").because(cause))
 }
 
+/// Puts an entry if there is none. What is there may be this one, if an answer was lost on the way.
 fn put(store: &dyn Store, key: &str, entry: &Entry) -> Result<Put> {
-    let json = serde_json::to_vec(entry).expect("a journal has only text and numbers");
-    store.put(key, Bytes::from(json)).and_then(|put| step().map(|()| put))
+    let json = Bytes::from(serde_json::to_vec(entry).expect("a journal has only text and numbers"));
+    let put = match store.put(key, json.clone())? {
+        Put::Exists if store.get(key)? == Some(json) => Put::Stored,
+        put => put,
+    };
+    step().map(|()| put)
 }
 
 /// An attempt that this process has begun.
@@ -139,10 +144,7 @@ impl Attempt {
     pub fn done(self, store: &dyn Store, index: Index, when: OffsetDateTime) -> Result<()> {
         let entry = Entry { end: Some(End::Done(Box::new(index))), when, ..self.entry };
         let key = ended_key(&entry.old, self.number);
-        // If an answer was lost, what is there may be this.
-        if put(store, &key, &entry)? == Put::Exists
-            && store.get(&key)? != serde_json::to_vec(&entry).ok().map(Bytes::from)
-        {
+        if put(store, &key, &entry)? == Put::Exists {
             delete_partition(store, &entry.new)?;
             return Err(Error::fatal(format!(
                 "another process undid the work on \"{}\": it runs there as well",

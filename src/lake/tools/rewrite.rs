@@ -179,7 +179,9 @@ impl<'a> Writer<'a> {
         self.buffer.push(b']');
         let number = self.next.ok_or_else(|| Error::fatal("a partition can't have more files: choose larger ones"))?;
         let key = format!("{}/{number}", self.partition);
-        if self.store.put(&key, Bytes::from(std::mem::take(&mut self.buffer)))? == Put::Exists {
+        let bytes = Bytes::from(std::mem::take(&mut self.buffer));
+        // What is there may be this, if an answer was lost on the way.
+        if self.store.put(&key, bytes.clone())? == Put::Exists && self.store.get(&key)? != Some(bytes) {
             return Err(Error::fatal(format!("\"{}\" was written by somebody else", self.store.address(&key))));
         }
         self.files.push((number, key));
