@@ -8,6 +8,7 @@ mod control;
 mod diff;
 mod exit;
 mod graph;
+mod lake;
 mod load;
 mod new;
 mod rebalance;
@@ -52,6 +53,7 @@ enum Command {
     Components(components::Args),
     Replay(replay::Args),
     Spool(spool::Args),
+    Lake(lake::Args),
     State(state::Args),
     New(new::Args),
     Completions(completions::Args),
@@ -88,6 +90,7 @@ impl Command {
             Self::Components(args) => components::run(&args, registry),
             Self::Replay(args) => replay::run(&args),
             Self::Spool(args) => spool::run(&args),
+            Self::Lake(args) => lake::run(&args),
             Self::State(args) => state::run(&args),
             Self::New(args) => new::run(&args),
             Self::Completions(args) => completions::run(&args),

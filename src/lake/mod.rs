@@ -9,21 +9,29 @@
 //!
 //! A file is written in the staging folder ([`micro_batch`]), synced and promised at barriers
 //! ([`staging`]), and renamed into its partition when the checkpoint that promised it is complete
-//! ([`publish`]). Whatever a crash left behind is closed by [`recover`]. Nothing in here knows the
-//! engine: `sink/local.rs` and `spout/local_replay.rs` put it behind the traits of the components.
+//! ([`publish`]). Whatever a crash left behind is closed by [`recover`]. An [`index`] beside the data
+//! says what is in it; [`tools`] list, check, compact and erase it in any [`store`], and a [`journal`]
+//! says which partitions count meanwhile. Nothing in here knows the engine: `sink/local.rs` and
+//! `spout/local_replay.rs` put it behind the traits of the components.
 
 pub mod closing;
 pub mod disk;
+pub mod index;
+pub mod journal;
 pub mod micro_batch;
 pub mod names;
+pub mod parallel;
 pub mod partitions;
 pub mod publish;
 pub mod reader;
 pub mod recover;
 pub mod replay;
+pub mod scan;
 pub mod split;
 pub mod staging;
 pub mod store;
+pub mod tools;
+pub mod view;
 pub mod writer;
 
 pub use replay::replay;

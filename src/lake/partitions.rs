@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use glob::Pattern;
 
 use super::disk::failed;
+use super::journal;
 use super::names::{FileNumber, PartitionName};
+use super::store::local::LocalStore;
 use crate::error::{Error, Result};
 
 /// A folder that holds numbered files.
@@ -35,7 +37,8 @@ impl Partition {
 }
 
 /// The partitions below a root whose name matches a glob (`2015-12-18T00:00:00-*`), in name order. A
-/// folder of another name counts if it holds numbered files; one whose name begins with `_` never does.
+/// folder of another name counts if it holds numbered files; one whose name begins with `_` never does,
+/// nor does one that `compact` or `erase` has replaced or not yet finished.
 ///
 /// # Errors
 /// If the root isn't there, the glob is none, or nothing matches it; but a lake may be empty for `*`.
@@ -43,6 +46,8 @@ pub fn partitions(root: &Path, glob: &str) -> Result<Vec<Partition>> {
     let pattern = Pattern::new(glob).map_err(|cause| Error::fatal(format!("bad glob \"{glob}\"")).because(cause))?;
     let mut all = names(root)?;
     all.sort();
+    let hidden = journal::hidden(&LocalStore::new(root))?;
+    all.retain(|name| !hidden.contains(name));
     let folder = |name: String| Partition { folder: root.join(&name), name };
     let all: Vec<Partition> = all.into_iter().map(folder).filter(is_partition).collect();
     let matching: Vec<_> = all.iter().filter(|partition| pattern.matches(&partition.name)).cloned().collect();

@@ -4,11 +4,17 @@
 //! `2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000`. Calls block; whoever wants
 //! several at once makes them on several threads.
 
+pub mod conformance;
+pub mod local;
+pub mod memory;
+
 use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// An object, as a listing names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,4 +87,36 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// If it can't be deleted.
     fn delete(&self, key: &str) -> Result<()>;
+}
+
+/// Opens the lake at an address: a folder, whether it is there or not.
+///
+/// # Errors
+/// If there is no store of this kind.
+pub fn open(address: &str) -> Result<Arc<dyn Store>> {
+    match address.split_once("://") {
+        None => Ok(Arc::new(local::LocalStore::new(PathBuf::from(address)))),
+        Some((scheme, _)) => Err(Error::fatal(format!("no store for \"{scheme}://\": expected a folder"))),
+    }
+}
+
+/// How many objects are asked for in one go. A server gives a thousand in one answer, and a folder
+/// is read anew each time.
+const LIST_MAX: usize = 10_000;
+
+/// All objects whose keys begin with `prefix`, in the order of their keys.
+///
+/// # Errors
+/// If they can't be listed.
+pub fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<Object>> {
+    let mut all: Vec<Object> = Vec::new();
+    loop {
+        let after = all.last().map(|object| object.key.as_str());
+        let mut more = store.list(prefix, after, LIST_MAX)?;
+        let ended = more.len() < LIST_MAX;
+        all.append(&mut more);
+        if ended {
+            return Ok(all);
+        }
+    }
 }

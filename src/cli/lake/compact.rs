@@ -1,0 +1,55 @@
+//! `lake compact`: many small files into few.
+
+use time::OffsetDateTime;
+
+use super::super::exit::{Code, Outcome};
+use super::super::stdout;
+use super::{json, moment, now};
+use crate::lake::tools::closed;
+use crate::lake::tools::compact::compact;
+use crate::lake::tools::rewrite::Rewritten;
+use crate::lake::view::{Selection, partitions};
+use crate::units::ByteSize;
+
+/// Join the small files of closed partitions into few
+///
+/// Each is written as a new partition of the same time and proven equal, post for post, before the
+/// old one goes. It may be killed at any moment and run again. A partition is closed an hour after
+/// the next one began; a replay that is reading it stops with an error.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The lake, or some of its partitions
+    #[arg(value_name = "ROOT[/GLOB]")]
+    lake: String,
+    /// How long a file may become
+    #[arg(long, value_name = "SIZE", default_value = "128MiB")]
+    bytes: ByteSize,
+    /// Take the partitions that begin before this time for closed
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    closed_before: Option<OffsetDateTime>,
+    /// Print a line of JSON for each partition
+    #[arg(long)]
+    json: bool,
+}
+
+/// Compacts, and tells what was done.
+pub fn run(args: &Args) -> Outcome {
+    let (selection, now) = (Selection::parse(&args.lake)?, now());
+    let mut chosen = selection.partitions()?;
+    let closed = closed(&partitions(selection.store.as_ref())?, args.closed_before, now);
+    chosen.retain(|partition| closed.contains(partition));
+    let mut lines = String::new();
+    let done = compact(&selection.store, &chosen, args.bytes.0, now, |rewritten| {
+        lines += &if args.json { json(rewritten) } else { text(rewritten) };
+        Ok(())
+    });
+    stdout::print(&lines)?;
+    done?;
+    Ok(Code::Success)
+}
+
+fn text(rewritten: &Rewritten) -> String {
+    let Rewritten { old, new, files_before, files, posts, .. } = rewritten;
+    let new = new.as_deref().unwrap_or("nothing");
+    format!("{old}: {files_before} micro-batches with {posts} posts became {files} in {new}\n")
+}

@@ -1,0 +1,64 @@
+//! `lake erase`: posts that must go.
+
+use std::fs;
+use std::path::PathBuf;
+
+use time::OffsetDateTime;
+
+use super::super::exit::{Code, Outcome};
+use super::super::stdout;
+use super::{json, moment, now};
+use crate::error::Error;
+use crate::lake::tools::closed;
+use crate::lake::tools::erase::{Ids, Record, erase};
+use crate::lake::view::{Selection, partitions};
+
+/// Rewrite closed partitions without the posts of some ids
+///
+/// It may be killed at any moment and run again. What was done is kept in _index/erased/, with
+/// hashes of the ids. Posts that quote or repeat an erased one stay, and so do captured deletes.
+/// Ends with 4 if partitions that aren't closed have such posts.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The lake, or some of its partitions
+    #[arg(value_name = "ROOT[/GLOB]")]
+    lake: String,
+    /// A file with one "kind id" or "id" a line
+    #[arg(long, value_name = "FILE", required_unless_present = "from_deletes")]
+    ids: Option<PathBuf>,
+    /// Take the ids from the deletes that were captured into the same lake
+    #[arg(long, conflicts_with = "ids")]
+    from_deletes: bool,
+    /// Take the partitions that begin before this time for closed
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    closed_before: Option<OffsetDateTime>,
+    /// Print the record as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Erases, and tells what was done.
+pub fn run(args: &Args) -> Outcome {
+    let (selection, now) = (Selection::parse(&args.lake)?, now());
+    let all = partitions(selection.store.as_ref())?;
+    let ids = match &args.ids {
+        Some(path) => {
+            let failed = |cause| Error::file(format!("can't read \"{}\"", path.display()), cause);
+            Ids::parse(&fs::read_to_string(path).map_err(failed)?)?
+        }
+        None => Ids::from_deletes(&selection.store, &all)?,
+    };
+    let closed = closed(&all, args.closed_before, now);
+    let record = erase(&selection.store, &selection.partitions()?, &closed, &ids, now)?;
+    stdout::print(&if args.json { json(&record) } else { text(&record) })?;
+    Ok(if record.open.is_empty() { Code::Success } else { Code::Findings })
+}
+
+fn text(record: &Record) -> String {
+    let (posts, partitions, ids) = (record.posts_erased, record.partitions.len(), record.ids);
+    let mut text = format!("{posts} posts of {ids} ids erased from {partitions} partitions\n");
+    for (partition, posts) in &record.open {
+        text += &format!("{partition} isn't closed, and has {posts} more: see --closed-before\n");
+    }
+    text
+}

@@ -1,0 +1,67 @@
+//! `lake index`: builds the side-channel index.
+
+use super::super::exit::{Code, Outcome};
+use super::super::stdout;
+use super::json;
+use crate::lake::index::{build, is_current, write};
+use crate::lake::view::Selection;
+
+/// Build the index anew: what each micro-batch holds, beside the data in _index/
+///
+/// A partition with a damaged file keeps the index that it had; it is named, and the others are done.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The lake, or some of its partitions
+    #[arg(value_name = "ROOT[/GLOB]")]
+    lake: String,
+    /// Leave out the partitions whose index names the files that are there
+    #[arg(long)]
+    missing: bool,
+    /// Print a line of JSON for each partition
+    #[arg(long)]
+    json: bool,
+}
+
+/// What came of a partition.
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    partition: &'a str,
+    micro_batches: usize,
+    posts: u64,
+    bytes: u64,
+    error: Option<String>,
+}
+
+/// Builds them one after the other, each with several files at once.
+pub fn run(args: &Args) -> Outcome {
+    let selection = Selection::parse(&args.lake)?;
+    let (store, mut code) = (selection.store.as_ref(), Code::Success);
+    for partition in selection.partitions()? {
+        if args.missing && is_current(store, &partition)? {
+            continue;
+        }
+        let built = build(store, &partition).and_then(|index| write(store, &index).map(|()| index));
+        let line = match &built {
+            Ok(index) => Line {
+                partition: &partition,
+                micro_batches: index.files.len(),
+                posts: index.posts(),
+                bytes: index.bytes(),
+                error: None,
+            },
+            Err(error) => {
+                code = Code::Runtime;
+                Line { partition: &partition, micro_batches: 0, posts: 0, bytes: 0, error: Some(error.chain()) }
+            }
+        };
+        stdout::print(&if args.json { json(&line) } else { text(&line) })?;
+    }
+    Ok(code)
+}
+
+fn text(line: &Line<'_>) -> String {
+    match &line.error {
+        Some(error) => format!("{}: not indexed: {error}\n", line.partition),
+        None => format!("{}: {} micro-batches, {} posts\n", line.partition, line.micro_batches, line.posts),
+    }
+}

@@ -1,0 +1,49 @@
+//! `lake verify`: whether a lake is what it should be.
+
+use std::fmt::Write;
+
+use super::super::exit::{Code, Outcome};
+use super::super::run::units;
+use super::super::stdout;
+use super::json;
+use crate::lake::tools::verify::{Report, verify};
+use crate::lake::view::Selection;
+
+/// Check that every file is whole, none is missing or extra, and all agree with the index
+///
+/// Ends with 4 if there are findings.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The lake, or some of its partitions
+    #[arg(value_name = "ROOT[/GLOB]")]
+    lake: String,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the findings.
+pub fn run(args: &Args) -> Outcome {
+    let selection = Selection::parse(&args.lake)?;
+    let report = verify(selection.store.as_ref(), &selection.partitions()?, selection.is_whole())?;
+    let printed = stdout::print(&if args.json { json(&report) } else { text(&report) })?;
+    Ok(if report.findings.is_empty() { printed } else { Code::Findings })
+}
+
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    for finding in &report.findings {
+        let what = format!("{:?}", finding.what).to_lowercase();
+        let _ = writeln!(text, "{what:8} {}: {}", finding.key, finding.why);
+    }
+    for note in &report.notes {
+        let _ = writeln!(text, "note     {note}");
+    }
+    let (findings, bytes) = (report.findings.len(), units::bytes(report.bytes));
+    let Report { partitions, micro_batches, posts, .. } = report;
+    let _ = writeln!(
+        text,
+        "{partitions} partitions, {micro_batches} micro-batches, {posts} posts, {bytes}: {findings} findings"
+    );
+    text
+}

@@ -1,0 +1,238 @@
+//! Says which partition takes another's place, so that a reader never sees a post twice, wherever
+//! `compact` or `erase` was killed.
+//!
+//! `_index/journal/<old>/<attempt>.begun` is put before the first file of the new partition, and
+//! `….ended` after the last: it says `done` or `undone`. Both are put only if they are absent, so one
+//! process begins an attempt, and one process decides how it ends. Until it is done the new partition
+//! counts for nothing, and from then on the old one does. Whoever finds an attempt that hasn't ended
+//! undoes it; the process that made it finds that out when it wants to end it. What says `undone` stays
+//! for [`ZOMBIE`], since that process may still be writing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+use super::index::{self, Found, Generation, Index};
+use super::store::{Put, Store, list_all};
+use super::view;
+use crate::error::{Error, Result};
+use crate::fault::point;
+
+/// Where the journal is.
+const JOURNAL: &str = "_index/journal/";
+
+/// How long a process may go on writing after another took its work for given up.
+const ZOMBIE: Duration = Duration::DAY;
+
+/// One partition that takes the place of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The partition that goes.
+    pub old: String,
+    /// The one that comes.
+    pub new: String,
+    /// `compact` or `erase`.
+    pub why: String,
+    /// When it was begun or ended.
+    #[serde(with = "time::serde::rfc3339")]
+    pub when: OffsetDateTime,
+    /// How it ended; none while it hasn't.
+    pub end: Option<End>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// The new partition is whole; this is its index. It has no files if nothing was to be kept.
+    Done(Box<Index>),
+    /// It counts for nothing.
+    Undone,
+}
+
+/// The newest attempt for each old partition, and its number.
+type Attempts = BTreeMap<String, Vec<(u32, Entry)>>;
+
+fn begun_key(old: &str, attempt: u32) -> String {
+    format!("{JOURNAL}{old}/{attempt:07}.begun")
+}
+
+fn ended_key(old: &str, attempt: u32) -> String {
+    format!("{JOURNAL}{old}/{attempt:07}.ended")
+}
+
+/// All attempts, each with what is known of its end.
+fn attempts(store: &dyn Store) -> Result<Attempts> {
+    let mut found: BTreeMap<(String, u32), Entry> = BTreeMap::new();
+    // In the order of keys, "begun" comes before "ended".
+    for object in list_all(store, JOURNAL)? {
+        let Some(bytes) = store.get(&object.key)? else { continue };
+        let entry: Entry = serde_json::from_slice(&bytes).map_err(|cause| {
+            Error::fatal(format!("the journal \"{}\" is damaged", store.address(&object.key))).because(cause)
+        })?;
+        let number = object.key.rsplit('/').next().and_then(|name| name.get(..7)?.parse().ok()).unwrap_or(0);
+        found.insert((entry.old.clone(), number), entry);
+    }
+    let mut attempts = Attempts::new();
+    found.into_iter().for_each(|((old, number), entry)| attempts.entry(old).or_default().push((number, entry)));
+    Ok(attempts)
+}
+
+/// The partitions that don't count: those that aren't whole yet, and those that were replaced.
+///
+/// # Errors
+/// If the journal can't be read.
+pub fn hidden(store: &dyn Store) -> Result<BTreeSet<String>> {
+    let entries = attempts(store)?.into_values().flatten();
+    Ok(entries.map(|(_, entry)| if let Some(End::Done(_)) = entry.end { entry.old } else { entry.new }).collect())
+}
+
+/// What was begun and isn't ended, or is ended and isn't cleaned up.
+///
+/// # Errors
+/// If the journal can't be read.
+pub fn unfinished(store: &dyn Store) -> Result<Vec<Entry>> {
+    let entries = attempts(store)?.into_values().flatten().map(|(_, entry)| entry);
+    Ok(entries.filter(|entry| entry.end != Some(End::Undone)).collect())
+}
+
+/// A step after which a test may end the process.
+fn step() -> Result<()> {
+    point("tools.step").map_err(|cause| Error::transient("a step failed").because(cause))
+}
+
+/// Puts an entry if there is none. What is there may be this one, if an answer was lost on the way.
+fn put(store: &dyn Store, key: &str, entry: &Entry) -> Result<Put> {
+    let json = Bytes::from(serde_json::to_vec(entry).expect("a journal has only text and numbers"));
+    let put = match store.put(key, json.clone())? {
+        Put::Exists if store.get(key)? == Some(json) => Put::Stored,
+        put => put,
+    };
+    step().map(|()| put)
+}
+
+/// An attempt that this process has begun.
+#[derive(Debug)]
+pub struct Attempt {
+    entry: Entry,
+    number: u32,
+}
+
+impl Attempt {
+    /// Begins to replace a partition by another. None if somebody else is at it.
+    ///
+    /// # Errors
+    /// If it can't be put down.
+    pub fn begin(store: &dyn Store, old: &str, new: &str, why: &str, when: OffsetDateTime) -> Result<Option<Self>> {
+        let last = attempts(store)?.get(old).and_then(|attempts| attempts.last().cloned());
+        let number = match last {
+            None => 0,
+            Some((number, Entry { end: Some(End::Undone), .. })) => number + 1,
+            Some(_) => return Ok(None),
+        };
+        let entry = Entry { old: old.into(), new: new.into(), why: why.into(), when, end: None };
+        let put = put(store, &begun_key(old, number), &entry)?;
+        Ok((put == Put::Stored).then_some(Self { entry, number }))
+    }
+
+    /// The new partition is whole: from now on it counts, and the old one doesn't. Then the old one
+    /// is deleted.
+    ///
+    /// # Errors
+    /// If it can't be put down; or if another process took this one's work for given up.
+    pub fn done(self, store: &dyn Store, index: Index, when: OffsetDateTime) -> Result<()> {
+        let entry = Entry { end: Some(End::Done(Box::new(index))), when, ..self.entry };
+        let key = ended_key(&entry.old, self.number);
+        if put(store, &key, &entry)? == Put::Exists {
+            delete_partition(store, &entry.new)?;
+            return Err(Error::fatal(format!(
+                "another process undid the work on \"{}\": it runs there as well",
+                entry.old
+            )));
+        }
+        clean_up(store, self.number, &entry)
+    }
+
+    /// Gives it up: what was written of the new partition is deleted.
+    ///
+    /// # Errors
+    /// If something can't be deleted; whoever comes next tries again.
+    pub fn undo(self, store: &dyn Store, when: OffsetDateTime) -> Result<()> {
+        undo(store, self.number, &self.entry, when)
+    }
+}
+
+fn undo(store: &dyn Store, number: u32, entry: &Entry, when: OffsetDateTime) -> Result<()> {
+    let undone = Entry { end: Some(End::Undone), when, ..entry.clone() };
+    // If it exists, it has just ended otherwise: whoever comes next sees how.
+    match put(store, &ended_key(&entry.old, number), &undone)? {
+        Put::Stored => delete_partition(store, &entry.new),
+        Put::Exists => Ok(()),
+    }
+}
+
+/// Deletes what was replaced, once the new partition has its index.
+fn clean_up(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
+    if let Some(End::Done(index)) = &entry.end
+        && !index.files.is_empty()
+        && index::read(store, &entry.new)? == Found::Missing
+    {
+        index::write(store, index)?;
+        step()?;
+    }
+    delete_partition(store, &entry.old)?;
+    store.delete(&begun_key(&entry.old, number))?;
+    step()?;
+    store.delete(&ended_key(&entry.old, number))
+}
+
+/// Finishes or undoes what other processes left behind. Returns how many attempts that were.
+///
+/// # Errors
+/// If something can't be put down or deleted.
+pub fn settle(store: &dyn Store, now: OffsetDateTime) -> Result<usize> {
+    let mut settled = 0;
+    for (number, entry) in attempts(store)?.into_values().flatten() {
+        match &entry.end {
+            None => undo(store, number, &entry, now)?,
+            Some(End::Done(_)) => clean_up(store, number, &entry)?,
+            Some(End::Undone) => {
+                delete_partition(store, &entry.new)?;
+                if now - entry.when > ZOMBIE {
+                    store.delete(&begun_key(&entry.old, number))?;
+                    store.delete(&ended_key(&entry.old, number))?;
+                }
+                continue;
+            }
+        }
+        settled += 1;
+    }
+    Ok(settled)
+}
+
+/// Deletes a partition and its index: first the index, which would miss the files, and these from
+/// the last one on, so that what is left has no gap.
+///
+/// # Errors
+/// If something can't be deleted.
+pub fn delete_partition(store: &dyn Store, partition: &str) -> Result<()> {
+    store.delete(&index::key(partition))?;
+    for (_, key) in view::files(store, partition)?.into_iter().rev() {
+        store.delete(&key)?;
+        step()?;
+    }
+    Ok(())
+}
+
+/// What an old partition was, for the index of the one that replaces it.
+pub fn generation(partition: &str, files: &[index::File], why: &str, when: OffsetDateTime) -> Generation {
+    Generation {
+        partition: partition.into(),
+        files: files.iter().map(|file| file.file.clone()).collect(),
+        posts: files.iter().map(|file| file.posts).sum(),
+        bytes: files.iter().map(|file| file.bytes).sum(),
+        why: why.into(),
+        when,
+    }
+}

@@ -1,0 +1,228 @@
+//! Reads an object of a lake from any store: its posts, and what the index says of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memchr::memchr2;
+
+use super::split::{Damage, Posts, Splitter};
+use super::store::Store;
+use crate::error::{Error, Result};
+use crate::post::{Post, break_no_lines};
+
+/// How much is asked for in one go: for a server a request each, and it bounds the memory.
+const CHUNK_BYTES: u64 = 4 << 20;
+
+/// A larger post isn't read: a limit on memory, not on what sources let in.
+const POST_BYTES_MAX: usize = 1 << 30;
+
+/// Why an object couldn't be read to its end.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The store can't give it.
+    Store(Error),
+    /// There is no such object.
+    Gone,
+    /// It isn't one array of posts.
+    Damage {
+        /// The offset of the byte that doesn't fit.
+        at: u64,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl Trouble {
+    /// As an error that names the object.
+    pub fn of(self, store: &dyn Store, key: &str) -> Error {
+        let address = store.address(key);
+        match self {
+            Self::Store(error) => error,
+            Self::Gone => Error::fatal(format!("\"{address}\" is gone")),
+            Self::Damage { at, what } => Error::fatal(format!("\"{address}\" is damaged at byte {at}: {what}")),
+        }
+    }
+}
+
+/// Reads one object from its beginning to its end, and counts on the way.
+pub struct ObjectReader<'a> {
+    store: &'a dyn Store,
+    key: &'a str,
+    splitter: Splitter,
+    /// How many bytes were read.
+    bytes: u64,
+    checksum: crc32fast::Hasher,
+    posts: u64,
+    /// The offset of the first line break.
+    line_break: Option<u64>,
+    /// The part of a post that the last chunk ended with.
+    rest: Bytes,
+    ended: bool,
+}
+
+impl<'a> ObjectReader<'a> {
+    /// Begins to read an object.
+    pub fn new(store: &'a dyn Store, key: &'a str) -> Self {
+        Self {
+            store,
+            key,
+            splitter: Splitter::start(),
+            bytes: 0,
+            checksum: crc32fast::Hasher::new(),
+            posts: 0,
+            line_break: None,
+            rest: Bytes::new(),
+            ended: false,
+        }
+    }
+
+    /// How many bytes were read: all of them, at the end.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The CRC-32 of those.
+    pub fn checksum(&self) -> u32 {
+        self.checksum.clone().finalize()
+    }
+
+    /// How many posts they hold.
+    pub fn posts(&self) -> u64 {
+        self.posts
+    }
+
+    /// The offset of the first line break among them.
+    pub fn line_break(&self) -> Option<u64> {
+        self.line_break
+    }
+
+    /// The next posts; `None` at the end.
+    ///
+    /// # Errors
+    /// If the store can't give it, or it is damaged.
+    pub fn next_posts(&mut self) -> Result<Option<Vec<Post>>, Trouble> {
+        let mut found = None;
+        self.step(|chunk, posts| found = Some(slices(chunk, posts)))?;
+        Ok(found)
+    }
+
+    /// Passes over all of it, without making posts of it.
+    ///
+    /// # Errors
+    /// As [`next_posts`](Self::next_posts).
+    pub fn pass_over(&mut self) -> Result<(), Trouble> {
+        while self.step(|_, _| ())? {}
+        Ok(())
+    }
+
+    /// One chunk of it; false at the end.
+    fn step(&mut self, take: impl FnOnce(Bytes, Posts)) -> Result<bool, Trouble> {
+        if self.ended {
+            return Ok(false);
+        }
+        let begin = self.bytes - self.rest.len() as u64;
+        let chunk = self.read()?;
+        let mut posts = Posts::default();
+        let damaged = |Damage { at, what }| Trouble::Damage { at: begin + at as u64, what };
+        let done = self.splitter.split(&chunk, self.ended, &mut posts).map_err(damaged)?;
+        if chunk.len() - done > POST_BYTES_MAX {
+            return Err(damaged(Damage { at: done, what: "expected a post of at most 1 GiB".into() }));
+        }
+        self.posts += posts.ranges.len() as u64;
+        self.rest = chunk.slice(done..);
+        take(chunk, posts);
+        Ok(true)
+    }
+
+    /// The rest of the last chunk, and as much again behind it, so that a large post is soon whole.
+    fn read(&mut self) -> Result<Bytes, Trouble> {
+        let wanted = CHUNK_BYTES.max(self.rest.len() as u64);
+        let range = self.bytes..self.bytes + wanted;
+        let new = self.store.get_range(self.key, range).map_err(Trouble::Store)?.ok_or(Trouble::Gone)?;
+        self.ended = (new.len() as u64) < wanted;
+        self.checksum.update(&new);
+        if self.line_break.is_none() {
+            self.line_break = memchr2(b'\n', b'\r', &new).map(|at| self.bytes + at as u64);
+        }
+        self.bytes += new.len() as u64;
+        if self.rest.is_empty() {
+            return Ok(new);
+        }
+        let mut chunk = Vec::with_capacity(self.rest.len() + new.len());
+        chunk.extend_from_slice(&self.rest);
+        chunk.extend_from_slice(&new);
+        Ok(chunk.into())
+    }
+}
+
+/// The posts of a chunk as slices of it, without line breaks.
+fn slices(chunk: Bytes, posts: Posts) -> Vec<Post> {
+    let chunk = if posts.line_breaks { unbroken(&chunk) } else { chunk };
+    posts.ranges.into_iter().map(|range| Post::trusted(chunk.slice(range))).collect()
+}
+
+fn unbroken(chunk: &[u8]) -> Bytes {
+    let mut chunk = chunk.to_vec();
+    break_no_lines(&mut chunk);
+    chunk.into()
+}
+
+/// Hands all posts of several objects to `take`, one after the other.
+///
+/// # Errors
+/// If one can't be read or is damaged, or whatever `take` says.
+pub fn each_post(store: &Arc<dyn Store>, keys: &[String], mut take: impl FnMut(&Post) -> Result<()>) -> Result<()> {
+    for key in keys {
+        let mut reader = ObjectReader::new(store.as_ref(), key);
+        while let Some(posts) = reader.next_posts().map_err(|trouble| trouble.of(store.as_ref(), key))? {
+            posts.iter().try_for_each(&mut take)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lake::store::memory::MemoryStore;
+
+    fn read(content: &[u8]) -> Result<(Vec<String>, u64, Option<u64>), Trouble> {
+        let store = MemoryStore::default();
+        store.put("a", Bytes::copy_from_slice(content)).unwrap();
+        let mut reader = ObjectReader::new(&store, "a");
+        let mut found = Vec::new();
+        while let Some(posts) = reader.next_posts()? {
+            found.extend(posts.iter().map(|post| String::from_utf8_lossy(post).into_owned()));
+        }
+        assert_eq!(reader.checksum(), crc32fast::hash(content));
+        assert_eq!(reader.posts(), found.len() as u64);
+        Ok((found, reader.bytes(), reader.line_break()))
+    }
+
+    #[test]
+    fn posts_come_out_as_they_are() {
+        let (posts, bytes, line_break) = read(b"[{\"a\":1}, {\"b\":\"x\"}]").unwrap();
+        assert_eq!((posts.join(" ").as_str(), bytes, line_break), ("{\"a\":1} {\"b\":\"x\"}", 20, None));
+        assert_eq!(read(b"[{\"a\":\n1}]").unwrap().2, Some(6));
+        assert_eq!(read(b"[{\"a\":\n1}]").unwrap().0, ["{\"a\": 1}"]);
+    }
+
+    #[test]
+    fn posts_may_be_larger_than_a_chunk_and_end_with_one() {
+        for bytes in [CHUNK_BYTES as usize * 3, CHUNK_BYTES as usize - 10, CHUNK_BYTES as usize * 2 - 10] {
+            let post = format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+            assert_eq!(read(format!("[{post}]").as_bytes()).unwrap().0, std::slice::from_ref(&post));
+            assert_eq!(read(format!("[{post},{post}]").as_bytes()).unwrap().0, [&post[..], &post[..]]);
+        }
+    }
+
+    #[test]
+    fn damage_has_its_offset_in_the_object() {
+        let mut content = format!("[{{\"a\":\"{}\"}}", "x".repeat(CHUNK_BYTES as usize)).into_bytes();
+        content.extend(b",{\"b\":tru}]");
+        let Err(Trouble::Damage { at, .. }) = read(&content) else { panic!("it is damaged") };
+        assert_eq!(at, content.len() as u64 - 5, "where the literal begins");
+        assert!(matches!(read(b""), Err(Trouble::Damage { at: 0, .. })));
+        assert!(matches!(ObjectReader::new(&MemoryStore::default(), "a").next_posts(), Err(Trouble::Gone)));
+    }
+}

@@ -1,0 +1,308 @@
+//! A lake in a folder: an object is a file, and its key is the path to it.
+
+use std::fs::{self, DirEntry, File};
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{Object, Put, Store};
+use crate::error::{Error, Result};
+use crate::lake::disk::{failed, make_folders, remove_if_empty, rename_without_replacing, sync_folder};
+use crate::lake::staging::STAGING;
+
+/// How often a file is made anew when another process takes an empty folder away in between.
+const PUT_TRIES_MAX: usize = 100;
+
+/// Keeps objects as files below a folder. What is in `_staging/` isn't whole, so it is no object.
+#[derive(Debug)]
+pub struct LocalStore {
+    root: PathBuf,
+}
+
+impl LocalStore {
+    /// The lake in this folder, which is made when something is put into it.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Where an object is. A key can't lead out of the root.
+    fn path(&self, key: &str) -> Result<PathBuf> {
+        let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.contains('\0');
+        if key.split('/').any(bad) {
+            return Err(Error::fatal(format!("bad key \"{key}\": expected names with \"/\" between them")));
+        }
+        Ok(self.root.join(key))
+    }
+
+    /// Writes a file that nobody sees yet, and syncs it.
+    fn stage(&self, bytes: &[u8]) -> Result<PathBuf> {
+        let folder = self.root.join(STAGING);
+        let path = folder.join(format!("put-{}", Uuid::new_v4()));
+        let write = || {
+            make_folders(&folder)?;
+            let mut file = File::create_new(&path)?;
+            file.write_all(bytes)?;
+            file.sync_data()
+        };
+        if let Err(cause) = again_where_gone(write) {
+            let _ = fs::remove_file(&path);
+            return Err(failed("write", &path, cause));
+        }
+        Ok(path)
+    }
+
+    /// Stages the bytes, gives the file its name, and syncs the folders.
+    fn publish(&self, key: &str, bytes: &[u8], name: impl Fn(&Path, &Path) -> io::Result<()>) -> Result<Put> {
+        let path = self.path(key)?;
+        let staged = self.stage(bytes)?;
+        let folder = path.parent().unwrap_or(&self.root);
+        let moved = again_where_gone(|| {
+            let mut changed = make_folders(folder)?;
+            name(&staged, &path)?;
+            // The data comes first, so that no power loss leaves a folder without what it was made for.
+            changed.push(folder.to_path_buf());
+            changed.iter().rev().try_for_each(|folder| sync_folder(folder))
+        });
+        if moved.is_err() {
+            let _ = fs::remove_file(&staged);
+        }
+        remove_if_empty(&self.root.join(STAGING));
+        match moved {
+            Ok(()) => Ok(Put::Stored),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_file() => Ok(Put::Exists),
+            Err(cause) => Err(failed("write", &path, cause)),
+        }
+    }
+
+    /// Reads an object that may be absent.
+    fn read(&self, key: &str, read: impl Fn(File) -> io::Result<Vec<u8>>) -> Result<Option<Bytes>> {
+        let path = self.path(key)?;
+        match File::open(&path).and_then(read) {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(cause) => Err(failed("read", &path, cause)),
+        }
+    }
+
+    /// What is in a folder of the store, `""` or `a/b/`, in the order of keys.
+    fn entries(&self, folder: &str) -> Result<Vec<Entry>> {
+        let path = self.root.join(folder);
+        let read = || -> io::Result<Vec<Entry>> {
+            let found = fs::read_dir(&path)?.map(|entry| Entry::of(&entry?, folder));
+            found.filter_map(Result::transpose).collect()
+        };
+        let mut entries = match read() {
+            Err(error) if is_absent(&error) => Vec::new(),
+            other => other.map_err(|cause| failed("list", &path, cause))?,
+        };
+        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(entries)
+    }
+
+    /// Adds the objects below a folder in the order of their keys. Returns whether there is room for more.
+    fn walk(&self, folder: &str, wanted: &Wanted<'_>, found: &mut Vec<Object>) -> Result<bool> {
+        for entry in self.entries(folder)? {
+            let going_on = match entry.folder {
+                true if wanted.may_hold(&entry.key) => self.walk(&entry.key, wanted, found)?,
+                false if wanted.is(&entry.key) => {
+                    found.extend(self.object(entry.key)?);
+                    found.len() < wanted.max
+                }
+                _ => true,
+            };
+            if !going_on {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// An object with its length, unless it has just been deleted.
+    fn object(&self, key: String) -> Result<Option<Object>> {
+        let path = self.root.join(&key);
+        match path.metadata() {
+            Ok(found) => Ok(Some(Object { bytes: found.len(), key })),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(cause) => Err(failed("look at", &path, cause)),
+        }
+    }
+}
+
+/// What a listing looks for.
+struct Wanted<'a> {
+    prefix: &'a str,
+    after: Option<&'a str>,
+    max: usize,
+}
+
+impl Wanted<'_> {
+    fn is(&self, key: &str) -> bool {
+        key.starts_with(self.prefix) && self.after.is_none_or(|after| key > after)
+    }
+
+    /// Whether keys below this folder, whose name ends with `/`, may be wanted.
+    fn may_hold(&self, folder: &str) -> bool {
+        let fits = folder.starts_with(self.prefix) || self.prefix.starts_with(folder);
+        fits && self.after.is_none_or(|after| folder > after || after.starts_with(folder))
+    }
+}
+
+/// A file or a folder, by its key; that of a folder ends with `/`.
+struct Entry {
+    key: String,
+    folder: bool,
+}
+
+impl Entry {
+    /// A name that isn't UTF-8 is none of the lake's.
+    fn of(entry: &DirEntry, folder: &str) -> io::Result<Option<Self>> {
+        let Ok(name) = entry.file_name().into_string() else { return Ok(None) };
+        if folder.is_empty() && name == STAGING {
+            return Ok(None);
+        }
+        let kind = entry.file_type()?;
+        let is_folder = kind.is_dir() || kind.is_symlink() && entry.path().is_dir();
+        Ok(Some(Self { key: format!("{folder}{name}{}", if is_folder { "/" } else { "" }), folder: is_folder }))
+    }
+}
+
+/// A part of the path may be a file, which holds no objects.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
+}
+
+/// Tries again while a folder is gone that was there.
+fn again_where_gone(mut work: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    for _ in 1..PUT_TRIES_MAX {
+        match work() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    work()
+}
+
+impl Store for LocalStore {
+    fn address(&self, key: &str) -> String {
+        self.root.join(key).display().to_string()
+    }
+
+    fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
+        // Looking first spares writing what is there already; the rename decides.
+        if self.path(key)?.is_file() {
+            return Ok(Put::Exists);
+        }
+        self.publish(key, &bytes, rename_without_replacing)
+    }
+
+    fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.publish(key, &bytes, |from, to| fs::rename(from, to)).map(drop)
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.read(key, |mut file| {
+            let mut bytes = Vec::new();
+            io::Read::read_to_end(&mut file, &mut bytes)?;
+            Ok(bytes)
+        })
+    }
+
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        self.read(key, |file| {
+            let metadata = file.metadata()?;
+            if metadata.is_dir() {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            let end = range.end.min(metadata.len());
+            let mut bytes = vec![0; usize::try_from(end.saturating_sub(range.start)).unwrap_or(usize::MAX)];
+            file.read_exact_at(&mut bytes, range.start)?;
+            Ok(bytes)
+        })
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
+        let mut found = Vec::new();
+        let folder = prefix.rfind('/').map_or("", |at| &prefix[..=at]);
+        if max > 0 {
+            self.walk(folder, &Wanted { prefix, after, max }, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let folder = prefix.rfind('/').map_or("", |at| &prefix[..=at]);
+        let entries = self.entries(folder)?.into_iter();
+        Ok(entries.filter_map(|entry| Some(entry.key.strip_prefix(prefix)?.to_owned())).collect())
+    }
+
+    fn delete(&self, key: &str) -> Result<()> {
+        let path = self.path(key)?;
+        match fs::remove_file(&path) {
+            Err(error) if is_absent(&error) => return Ok(()),
+            other => other.map_err(|cause| failed("remove", &path, cause))?,
+        }
+        // A folder is only there for what is in it.
+        let folders = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
+        for folder in folders {
+            if fs::remove_dir(folder).is_err() {
+                return sync_if_there(folder).map_err(|cause| failed("sync", folder, cause));
+            }
+        }
+        sync_if_there(&self.root).map_err(|cause| failed("sync", &self.root, cause))
+    }
+}
+
+fn sync_if_there(folder: &Path) -> io::Result<()> {
+    match sync_folder(folder) {
+        Err(error) if is_absent(&error) => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lake::store::conformance::conformance;
+
+    #[test]
+    fn it_is_a_store() {
+        let root = tempfile::tempdir().unwrap();
+        conformance(&LocalStore::new(root.path().join("made/later")));
+    }
+
+    #[test]
+    fn nothing_is_left_but_the_objects() {
+        let root = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(root.path());
+        store.put("a/b/c", Bytes::from_static(b"1")).unwrap();
+        store.put("a/b/c", Bytes::from_static(b"2")).unwrap();
+        store.replace("a/b/c", Bytes::from_static(b"3")).unwrap();
+        assert!(!root.path().join(STAGING).exists());
+        store.delete("a/b/c").unwrap();
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_key_cannot_lead_out_of_the_root() {
+        let root = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(root.path().join("lake"));
+        for key in ["../x", "/x", "a//b", "a/../../x", "", "a/."] {
+            assert!(store.put(key, Bytes::new()).is_err(), "{key}");
+            assert!(store.get(key).is_err(), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_is_staged_is_no_object() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join(STAGING)).unwrap();
+        fs::write(root.path().join(STAGING).join("put-x"), "half").unwrap();
+        let store = LocalStore::new(root.path());
+        assert_eq!(store.list("", None, 9).unwrap(), []);
+        assert_eq!(store.names("").unwrap(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,74 @@
+//! What partitions hold, from the index where it is.
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::error::Result;
+use crate::lake::index::{self, Found, Index};
+use crate::lake::names::PartitionName;
+use crate::lake::parallel;
+use crate::lake::store::{Store, list_all};
+
+/// One partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Its name.
+    pub partition: String,
+    /// The boundary that it began at.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub time: Option<OffsetDateTime>,
+    /// The UUID that its writer drew for it.
+    pub writer: Option<String>,
+    /// How many files it has.
+    pub micro_batches: u64,
+    /// How many posts those hold; unknown without the index.
+    pub posts: Option<u64>,
+    /// Their length.
+    pub bytes: u64,
+    /// The oldest post's own time, if the index knows it.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub first: Option<OffsetDateTime>,
+    /// The newest post's own time.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last: Option<OffsetDateTime>,
+}
+
+/// What each of these partitions holds. Where there is no index its files are listed, not read.
+///
+/// # Errors
+/// If something can't be listed or read.
+pub fn ls(store: &dyn Store, partitions: &[String]) -> Result<Vec<Line>> {
+    let found: Vec<_> = partitions.iter().zip(index::read_all(store, partitions)?).collect();
+    let line = |(name, found): &(&String, Found)| match found {
+        Found::Index(index) => Ok(indexed(name, index)),
+        _ => listed(store, name),
+    };
+    parallel::map(&found, line).into_iter().collect()
+}
+
+fn indexed(name: &str, index: &Index) -> Line {
+    let first = index.files.iter().filter_map(|file| file.first).min();
+    let last = index.files.iter().filter_map(|file| file.last).max();
+    let (posts, bytes) = (Some(index.posts()), index.bytes());
+    Line { micro_batches: index.files.len() as u64, posts, bytes, first, last, ..empty(name) }
+}
+
+fn listed(store: &dyn Store, name: &str) -> Result<Line> {
+    let files = list_all(store, &format!("{name}/"))?;
+    let bytes = files.iter().map(|file| file.bytes).sum();
+    Ok(Line { micro_batches: files.len() as u64, bytes, ..empty(name) })
+}
+
+fn empty(name: &str) -> Line {
+    let parsed: Option<PartitionName> = name.parse().ok();
+    Line {
+        partition: name.into(),
+        time: parsed.map(|name| name.boundary),
+        writer: parsed.map(|name| name.id.to_string()),
+        micro_batches: 0,
+        posts: None,
+        bytes: 0,
+        first: None,
+        last: None,
+    }
+}

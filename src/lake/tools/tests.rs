@@ -1,0 +1,399 @@
+//! The tools over lakes that are damaged, and over stores that die.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use time::macros::datetime;
+
+use super::compact::compact;
+use super::erase::{Ids, erase};
+use super::verify::{Finding, Report, What, verify};
+use super::*;
+use crate::error::{Error, Result};
+use crate::lake::journal::{Attempt, End, settle, unfinished};
+use crate::lake::scan::each_post;
+use crate::lake::store::memory::MemoryStore;
+use crate::lake::store::{Object, Put, Store, list_all};
+use crate::lake::{index, view};
+
+const NIGHT: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
+const MORNING: &str = "2015-12-18T06:00:00-0fa5ac3a-e695-4f96-aca2-d24c7527aed7";
+const NOW: OffsetDateTime = datetime!(2026-02-03 12:00:00 UTC);
+
+type Shared = Arc<dyn Store>;
+
+fn post(id: usize) -> String {
+    format!("{{\"tweet\":{{\"created_at\":\"2015-12-18T00:00:{:02}Z\",\"id\":\"{id}\",\"text\":\"größe\"}}}}", id % 60)
+}
+
+/// A lake of two partitions whose files hold so many posts each.
+fn lake(files: &[usize]) -> Arc<MemoryStore> {
+    let store = MemoryStore::default();
+    let mut next = 0;
+    for partition in [NIGHT, MORNING] {
+        for (number, posts) in files.iter().enumerate() {
+            let posts: Vec<_> = (next..next + posts).map(post).collect();
+            next += posts.len();
+            store.put(&format!("{partition}/{number:07}"), format!("[{}]", posts.join(",")).into()).unwrap();
+        }
+    }
+    Arc::new(store)
+}
+
+fn index_all(store: &dyn Store) {
+    for partition in view::partitions(store).unwrap() {
+        index::write(store, &index::build(store, &partition).unwrap()).unwrap();
+    }
+}
+
+/// All posts that a reader sees, sorted.
+fn posts(store: &Shared) -> Vec<String> {
+    let mut posts = Vec::new();
+    for partition in view::partitions(store.as_ref()).unwrap() {
+        let keys: Vec<_> = view::files(store.as_ref(), &partition).unwrap().into_iter().map(|(_, key)| key).collect();
+        each_post(store, &keys, |post| {
+            posts.push(String::from_utf8(post.to_vec()).unwrap());
+            Ok(())
+        })
+        .unwrap();
+    }
+    posts.sort();
+    posts
+}
+
+fn verified(store: &dyn Store) -> Report {
+    verify(store, &view::partitions(store).unwrap(), true).unwrap()
+}
+
+/// A store whose process is killed when it is about to change something for the n-th time.
+struct Dying {
+    store: Arc<MemoryStore>,
+    left: AtomicU64,
+}
+
+impl Dying {
+    fn after(store: &Arc<MemoryStore>, changes: u64) -> Shared {
+        Arc::new(Self { store: Arc::clone(store), left: changes.into() })
+    }
+
+    fn change(&self) -> Result<()> {
+        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        left.map(drop).map_err(|_| Error::fatal("dead"))
+    }
+
+    fn alive(&self) -> Result<()> {
+        if self.left.load(Ordering::SeqCst) == 0 { Err(Error::fatal("dead")) } else { Ok(()) }
+    }
+}
+
+impl Store for Dying {
+    fn address(&self, key: &str) -> String {
+        self.store.address(key)
+    }
+    fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
+        self.change().and_then(|()| self.store.put(key, bytes))
+    }
+    fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.change().and_then(|()| self.store.replace(key, bytes))
+    }
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.alive().and_then(|()| self.store.get(key))
+    }
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        self.alive().and_then(|()| self.store.get_range(key, range))
+    }
+    fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
+        self.alive().and_then(|()| self.store.list(prefix, after, max))
+    }
+    fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        self.alive().and_then(|()| self.store.names(prefix))
+    }
+    fn delete(&self, key: &str) -> Result<()> {
+        self.change().and_then(|()| self.store.delete(key))
+    }
+}
+
+/// Runs `work` on a lake again and again, killed at each change it makes, and then once to its end.
+/// In between a reader sees `before` or, of each partition that is done, what is to be `after`.
+fn kill_everywhere(work: impl Fn(&Shared) -> Result<()>, after: &[String]) {
+    for changes in 0.. {
+        let store = lake(&[3, 1, 2]);
+        index_all(store.as_ref());
+        let shared: Shared = store.clone();
+        let before = posts(&shared);
+        let dead = work(&Dying::after(&store, changes)).is_err();
+        let between = posts(&shared);
+        let mut once = between.clone();
+        once.dedup();
+        assert!(once == between, "a post is seen twice after {changes} changes");
+        assert!(between.iter().all(|post| before.contains(post)), "after {changes} changes");
+        assert!(after.iter().all(|post| between.contains(post)), "a post is lost after {changes} changes");
+        work(&shared).unwrap();
+        assert!(posts(&shared) == after, "the end after {changes} changes");
+        assert_eq!(unfinished(store.as_ref()).unwrap(), []);
+        assert_eq!(verified(store.as_ref()).findings, [], "after {changes} changes");
+        let partitions = |name: &String| name.starts_with('2');
+        let there = store.names("").unwrap().into_iter().filter(partitions).count();
+        assert_eq!(there, view::partitions(store.as_ref()).unwrap().len(), "nothing hidden is left");
+        if !dead {
+            assert!(changes > 10, "it makes more changes than {changes}");
+            return;
+        }
+    }
+}
+
+fn compact_all(store: &Shared) -> Result<()> {
+    let partitions = view::partitions(store.as_ref())?;
+    compact(store, &partitions, 1 << 20, NOW, |_| Ok(()))
+}
+
+fn erase_some(store: &Shared) -> Result<()> {
+    let partitions = view::partitions(store.as_ref())?;
+    let ids = Ids::parse("tweet 1\n# none\n\n7\npost 2\n")?;
+    erase(store, &partitions, &partitions, &ids, NOW).map(drop)
+}
+
+#[test]
+fn compact_may_be_killed_anywhere() {
+    let all = posts(&(lake(&[3, 1, 2]) as Shared));
+    kill_everywhere(compact_all, &all);
+}
+
+#[test]
+fn erase_may_be_killed_anywhere() {
+    let mut rest = posts(&(lake(&[3, 1, 2]) as Shared));
+    rest.retain(|found| *found != post(1) && *found != post(7));
+    kill_everywhere(erase_some, &rest);
+}
+
+#[test]
+fn compact_makes_one_file_of_many_and_then_leaves_it_alone() {
+    let store: Shared = lake(&[3, 1, 2]);
+    let before = posts(&store);
+    compact_all(&store).unwrap();
+    let partitions = view::partitions(store.as_ref()).unwrap();
+    let files = |partition: &String| view::files(store.as_ref(), partition).unwrap().len();
+    assert_eq!(partitions.iter().map(files).collect::<Vec<_>>(), [1, 1]);
+    assert!(partitions[0].starts_with("2015-12-18T00:00:00-") && partitions[0] != NIGHT);
+    assert_eq!(posts(&store), before);
+    compact_all(&store).unwrap();
+    assert_eq!(view::partitions(store.as_ref()).unwrap(), partitions);
+    let index::Found::Index(index) = index::read(store.as_ref(), &partitions[0]).unwrap() else { panic!("an index") };
+    let generation = &index.replaces[0];
+    assert_eq!((generation.partition.as_str(), generation.files.len(), generation.posts), (NIGHT, 3, 6));
+}
+
+#[test]
+fn a_limit_on_bytes_is_held() {
+    let store: Shared = lake(&[10, 10, 10]);
+    let partitions = view::partitions(store.as_ref()).unwrap();
+    let limit = post(0).len() as u64 * 12;
+    compact(&store, &partitions[..1], limit, NOW, |_| Ok(())).unwrap();
+    let files = list_all(store.as_ref(), "2015-12-18T00").unwrap();
+    assert!(files.len() == 3 && files.iter().all(|file| file.bytes <= limit), "{files:?}");
+}
+
+#[test]
+fn a_damaged_partition_stays_as_it_is() {
+    let store: Shared = lake(&[3, 1]);
+    store.replace(&format!("{NIGHT}/0000001"), "[{\"a\":".into()).unwrap();
+    let error = compact(&store, &[NIGHT.into()], 1 << 20, NOW, |_| Ok(())).unwrap_err();
+    assert!(error.chain().contains("0000001\" is damaged"), "{error:?}");
+    assert_eq!(view::partitions(store.as_ref()).unwrap(), [NIGHT, MORNING]);
+    assert_eq!(list_all(store.as_ref(), "2").unwrap().len(), 4);
+}
+
+#[test]
+fn who_was_taken_for_dead_changes_nothing() {
+    let store: Shared = lake(&[3]);
+    let before = posts(&store);
+    let begin = || Attempt::begin(store.as_ref(), NIGHT, &NIGHT.replace("afa5", "bbbb"), "compact", NOW).unwrap();
+    let slow = begin().unwrap();
+    assert!(begin().is_none(), "one at a time");
+    assert_eq!(settle(store.as_ref(), NOW).unwrap(), 1);
+    store.put(&format!("{}/0000000", NIGHT.replace("afa5", "bbbb")), "[{\"a\":1}]".into()).unwrap();
+    assert_eq!(posts(&store), before);
+    assert!(slow.done(store.as_ref(), index::Index::new("x", vec![]), NOW).is_err());
+    assert_eq!(posts(&store), before);
+    assert!(begin().is_some(), "somebody else may try");
+    settle(store.as_ref(), NOW + time::Duration::days(2)).unwrap();
+    assert!(unfinished(store.as_ref()).unwrap().iter().all(|entry| entry.end != Some(End::Undone)));
+}
+
+#[test]
+fn deletes_name_posts_and_stay_themselves() {
+    let store: Shared = lake(&[3]);
+    let deletes =
+        "[{\"delete\":{\"kind\":\"tweet\",\"id\":\"1\",\"raw\":null}},{\"delete\":{\"kind\":\"post\",\"id\":\"2\"}}]";
+    store.put(&format!("{MORNING}/0000001"), deletes.into()).unwrap();
+    let all = view::partitions(store.as_ref()).unwrap();
+    let ids = Ids::from_deletes(&store, &all).unwrap();
+    assert_eq!(ids.len(), 2);
+    let record = erase(&store, &all, &all[..1], &ids, NOW).unwrap();
+    assert_eq!((record.posts_erased, record.open.len()), (1, 0));
+    let left = posts(&store);
+    assert!(left.len() == 7 && !left.contains(&post(1)));
+    let kept = list_all(store.as_ref(), "_index/erased/").unwrap();
+    let text = String::from_utf8(store.get(&kept[0].key).unwrap().unwrap().to_vec()).unwrap();
+    assert!(text.contains("\"finished\":true") && !text.contains("tweet 1"), "{text}");
+    let open = erase(&store, &all[1..], &[], &Ids::parse("4").unwrap(), NOW).unwrap().open;
+    assert_eq!(open, BTreeMap::from([(MORNING.to_owned(), 1)]));
+}
+
+#[test]
+fn a_partition_without_posts_goes() {
+    let store: Shared = lake(&[1]);
+    let all = view::partitions(store.as_ref()).unwrap();
+    erase(&store, &all, &all, &Ids::parse("0").unwrap(), NOW).unwrap();
+    assert_eq!(view::partitions(store.as_ref()).unwrap(), [MORNING]);
+    assert_eq!(verified(store.as_ref()).findings, []);
+}
+
+#[test]
+fn a_partition_closes_when_the_next_is_old_enough() {
+    let names = [NIGHT.to_owned(), MORNING.to_owned()];
+    let at = |now| closed(&names, None, now);
+    assert_eq!(at(datetime!(2015-12-18 06:59:59 UTC)), Vec::<String>::new());
+    assert_eq!(at(datetime!(2015-12-18 07:00:00 UTC)), [NIGHT]);
+    assert_eq!(closed(&names, Some(NOW), NOW), names);
+    assert_eq!(prune::older(&names, datetime!(2015-12-18 06:00:00 UTC)), [NIGHT]);
+}
+
+#[test]
+fn pruning_takes_the_index_along() {
+    let store = lake(&[1, 1]);
+    index_all(store.as_ref());
+    store.put(&format!("{NIGHT}/foreign"), "x".into()).unwrap();
+    prune::prune(store.as_ref(), NIGHT).unwrap();
+    assert_eq!(view::partitions(store.as_ref()).unwrap(), [MORNING]);
+    assert_eq!(verified(store.as_ref()).findings, []);
+}
+
+#[test]
+fn listing_needs_no_index_but_for_the_posts() {
+    let store = lake(&[2, 1]);
+    let names = view::partitions(store.as_ref()).unwrap();
+    let lines = ls::ls(store.as_ref(), &names).unwrap();
+    assert_eq!((lines[0].micro_batches, lines[0].posts), (2, None));
+    index_all(store.as_ref());
+    let with = ls::ls(store.as_ref(), &names).unwrap();
+    assert_eq!((with[0].micro_batches, with[0].posts, with[0].bytes), (2, Some(3), lines[0].bytes));
+    assert_eq!(with[0].last, Some(datetime!(2015-12-18 00:00:02 UTC)));
+}
+
+fn named(findings: &[Finding], key: &str, what: &[What]) -> bool {
+    findings.iter().any(|finding| finding.key == key && what.contains(&finding.what))
+}
+
+#[test]
+fn without_an_index_a_gap_and_a_torn_file_are_found_and_the_rest_is_said() {
+    let store = lake(&[1, 1, 1]);
+    store.delete(&format!("{NIGHT}/0000001")).unwrap();
+    store.replace(&format!("{MORNING}/0000002"), "[{\"a\":1}".into()).unwrap();
+    store.replace(&format!("{MORNING}/0000000"), "[{\"a\":1},\n{\"a\":1}]".into()).unwrap();
+    store.put("notes.txt", "x".into()).unwrap();
+    let report = verified(store.as_ref());
+    assert_eq!(report.findings.len(), 4, "{:?}", report.findings);
+    assert!(named(&report.findings, &format!("{NIGHT}/0000001"), &[What::Missing]));
+    assert!(named(&report.findings, &format!("{MORNING}/0000002"), &[What::Torn]));
+    assert!(named(&report.findings, &format!("{MORNING}/0000000"), &[What::Altered]));
+    assert!(named(&report.findings, "notes.txt", &[What::Extra]));
+    assert!(report.notes[0].contains("2 of 2 partitions have no index"), "{:?}", report.notes);
+}
+
+#[test]
+fn an_index_that_is_damaged_or_left_behind_is_named() {
+    let store = lake(&[1]);
+    index_all(store.as_ref());
+    store.replace(&index::key(NIGHT), "{".into()).unwrap();
+    store.delete(&format!("{MORNING}/0000000")).unwrap();
+    let findings = verified(store.as_ref()).findings;
+    assert!(named(&findings, &index::key(NIGHT), &[What::Index]));
+    assert!(named(&findings, MORNING, &[What::Missing]), "{findings:?}");
+}
+
+/// One thing that happens to one file of a lake.
+#[derive(Clone, Copy, Debug)]
+enum Mutation {
+    Flip(u8),
+    Truncate,
+    Delete,
+    Add(u32),
+    Foreign,
+    Rename(u32),
+}
+
+fn mutations() -> impl Strategy<Value = Mutation> {
+    prop_oneof![
+        (1u8..).prop_map(Mutation::Flip),
+        Just(Mutation::Truncate),
+        Just(Mutation::Delete),
+        (50u32..9_999_999).prop_map(Mutation::Add),
+        Just(Mutation::Foreign),
+        (50u32..9_999_999).prop_map(Mutation::Rename),
+    ]
+}
+
+/// Does it, and returns the keys of which one has to be named.
+fn mutate(store: &MemoryStore, key: &str, at: usize, mutation: Mutation) -> (String, Vec<What>) {
+    let content = store.get(key).unwrap().unwrap();
+    let at = at % content.len();
+    let other = |number: u32| format!("{}/{number:07}", key.rsplit_once('/').unwrap().0);
+    match mutation {
+        Mutation::Flip(bits) => {
+            let mut content = content.to_vec();
+            content[at] ^= bits;
+            store.replace(key, content.into()).unwrap();
+            (key.into(), vec![What::Altered, What::Torn])
+        }
+        Mutation::Truncate => {
+            store.replace(key, content.slice(..at)).unwrap();
+            (key.into(), vec![What::Torn])
+        }
+        Mutation::Delete => {
+            store.delete(key).unwrap();
+            (key.into(), vec![What::Missing])
+        }
+        Mutation::Add(number) => {
+            store.put(&other(number), content).unwrap();
+            (other(number), vec![What::Extra])
+        }
+        Mutation::Foreign => {
+            store.put(&format!("{key}.crc"), content).unwrap();
+            (format!("{key}.crc"), vec![What::Extra])
+        }
+        Mutation::Rename(number) => {
+            store.put(&other(number), content).unwrap();
+            store.delete(key).unwrap();
+            (other(number), vec![What::Extra])
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+    #[test]
+    fn any_lake_is_whole_and_any_single_mutation_is_named(
+        files in prop::collection::vec(1usize..5, 1..6),
+        (file, at, mutation) in (any::<prop::sample::Index>(), any::<usize>(), mutations()),
+    ) {
+        let store = lake(&files);
+        index_all(store.as_ref());
+        let good = verified(store.as_ref());
+        prop_assert_eq!(&good.findings, &[]);
+        prop_assert_eq!(good.posts, files.iter().sum::<usize>() as u64 * 2);
+        // With more than one file, so that its partition is there without it.
+        let keys = list_all(store.as_ref(), "2").unwrap();
+        let key = &keys[file.index(keys.len())].key;
+        let (named_key, what) = mutate(&store, key, at, mutation);
+        let findings = verified(store.as_ref()).findings;
+        let partition = key.split('/').next().unwrap();
+        let gone = matches!(mutation, Mutation::Delete) && files.len() == 1;
+        let named_key = if gone { partition } else { &named_key };
+        prop_assert!(named(&findings, named_key, &what), "{:?} of {}: {:?}", mutation, key, findings);
+    }
+}

@@ -1,0 +1,215 @@
+//! Whether a lake is what it should be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::lake::index::{self, File, Found, INDEX, is_partition};
+use crate::lake::names::FileNumber;
+use crate::lake::scan::{ObjectReader, Trouble};
+use crate::lake::store::{Object, Store, list_all};
+use crate::lake::{journal, parallel};
+
+/// What is wrong with something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// It should be there.
+    Missing,
+    /// It shouldn't be there.
+    Extra,
+    /// It breaks off, or never was an array of posts.
+    Torn,
+    /// It isn't what the index says.
+    Altered,
+    /// The index of a partition can't be read.
+    Index,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// Its key below the lake's root.
+    pub key: String,
+    /// What is wrong.
+    pub what: What,
+    /// In words.
+    pub why: String,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// How many partitions were checked.
+    pub partitions: usize,
+    /// How many of their files.
+    pub micro_batches: u64,
+    /// How many posts are in those that are whole.
+    pub posts: u64,
+    /// How many bytes were read.
+    pub bytes: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// What else there is to say.
+    pub notes: Vec<String>,
+}
+
+/// Checks these partitions, and if they are all there are, what is beside them.
+///
+/// # Errors
+/// If the store can't be listed or read; what is wrong with the lake is no error.
+pub fn verify(store: &dyn Store, partitions: &[String], whole: bool) -> Result<Report> {
+    let mut report = Report { partitions: partitions.len(), ..Report::default() };
+    if whole {
+        beside(store, partitions, &mut report)?;
+    }
+    let (mut work, mut without) = (Vec::new(), 0);
+    for (partition, found) in partitions.iter().zip(index::read_all(store, partitions)?) {
+        without += usize::from(!matches!(found, Found::Index(_)));
+        work.append(&mut names(store, partition, found, &mut report)?);
+    }
+    for checked in parallel::map(&work, |file| check(store, file)) {
+        let checked = checked?;
+        report.micro_batches += 1;
+        report.posts += checked.posts;
+        report.bytes += checked.bytes;
+        report.findings.extend(checked.finding);
+    }
+    report.findings.sort();
+    if without > 0 {
+        report.notes.push(format!(
+            "{without} of {} partitions have no index: a byte that changed inside a text can't be seen there; \
+             \"waterspout lake index\" makes one",
+            partitions.len()
+        ));
+    }
+    report.notes.extend(journal::unfinished(store)?.into_iter().map(|entry| {
+        let done = if entry.end.is_some() { "and has to clean up" } else { "and hasn't ended" };
+        format!("{} of \"{}\" was begun {done}: run it again if none is running", entry.why, entry.old)
+    }));
+    Ok(report)
+}
+
+fn finding(key: impl Into<String>, what: What, why: impl Into<String>) -> Finding {
+    Finding { key: key.into(), what, why: why.into() }
+}
+
+/// What is beside the partitions: names that don't belong there, and indexes without a partition.
+fn beside(store: &dyn Store, partitions: &[String], report: &mut Report) -> Result<()> {
+    let hidden = journal::hidden(store)?;
+    for name in store.names("")? {
+        let folder = name.strip_suffix('/');
+        if !name.starts_with('_') && !folder.is_some_and(is_partition) {
+            report.findings.push(finding(name, What::Extra, "it is no partition"));
+        }
+    }
+    let there: BTreeSet<&String> = partitions.iter().collect();
+    for name in index::partitions(store)? {
+        if !there.contains(&name) && !hidden.contains(&name) {
+            let why = format!("\"{INDEX}{name}.json\" says it is there");
+            report.findings.push(finding(name, What::Missing, why));
+        }
+    }
+    Ok(())
+}
+
+/// A file that is to be read, and what the index says of it.
+struct Work {
+    object: Object,
+    expected: Option<File>,
+}
+
+/// Compares the names in a partition with its index, or with a numbering without gaps.
+fn names(store: &dyn Store, partition: &str, found: Found, report: &mut Report) -> Result<Vec<Work>> {
+    let (mut numbers, mut work) = (BTreeSet::new(), Vec::new());
+    let index = match found {
+        Found::Index(index) => Some(index),
+        Found::Missing => None,
+        Found::Damaged(why) => {
+            report.findings.push(finding(index::key(partition), What::Index, why));
+            None
+        }
+    };
+    let mut expected: Option<BTreeMap<String, File>> =
+        index.map(|index| index.files.into_iter().map(|file| (file.file.clone(), file)).collect());
+    numbers.extend(expected.iter().flat_map(BTreeMap::keys).filter_map(|name| name.parse::<FileNumber>().ok()));
+    for object in list_all(store, &format!("{partition}/"))? {
+        let name = object.key.get(partition.len() + 1..).unwrap_or_default();
+        let Ok(number) = name.parse::<FileNumber>() else {
+            report.findings.push(finding(object.key, What::Extra, "it is no micro-batch"));
+            continue;
+        };
+        match &mut expected {
+            None => {
+                numbers.insert(number);
+                work.push(Work { object, expected: None });
+            }
+            Some(expected) => match expected.remove(name) {
+                Some(expected) => work.push(Work { object, expected: Some(expected) }),
+                None => report.findings.push(finding(
+                    object.key,
+                    What::Extra,
+                    "it isn't in the index; if a capture went on since, \"waterspout lake index\" takes it in",
+                )),
+            },
+        }
+    }
+    for file in expected.iter().flat_map(BTreeMap::values) {
+        let why = format!("the index says it is there, with {} posts", file.posts);
+        report.findings.push(finding(format!("{partition}/{}", file.file), What::Missing, why));
+    }
+    report.findings.extend(gaps(partition, &numbers));
+    Ok(work)
+}
+
+/// Numbers that are left out before one that is there.
+fn gaps(partition: &str, numbers: &BTreeSet<FileNumber>) -> Vec<Finding> {
+    let mut expected = FileNumber::FIRST;
+    let mut findings = Vec::new();
+    for number in numbers {
+        if *number != expected {
+            let why = format!("the next that is there is {number}");
+            findings.push(finding(format!("{partition}/{expected}"), What::Missing, why));
+        }
+        expected = number.next().unwrap_or(*number);
+    }
+    findings
+}
+
+/// What came of reading a file.
+struct Checked {
+    posts: u64,
+    bytes: u64,
+    finding: Option<Finding>,
+}
+
+fn check(store: &dyn Store, work: &Work) -> Result<Checked> {
+    let key = &work.object.key;
+    let mut reader = ObjectReader::new(store, key);
+    let (what, why) = match reader.pass_over() {
+        Ok(()) => return Ok(compare(work, &reader)),
+        Err(Trouble::Store(error)) => return Err(Error::fatal("can't verify the lake").because(error)),
+        Err(Trouble::Gone) => (What::Missing, "it was deleted while the lake was verified".to_owned()),
+        Err(Trouble::Damage { at, what }) => (What::Torn, format!("at byte {at}: {what}")),
+    };
+    Ok(Checked { posts: 0, bytes: reader.bytes(), finding: Some(finding(key, what, why)) })
+}
+
+/// Compares a file that is one array of posts with what the index says.
+fn compare(work: &Work, reader: &ObjectReader<'_>) -> Checked {
+    let (posts, bytes, crc32) = (reader.posts(), reader.bytes(), reader.checksum());
+    let differs = |what: &str, found: u64, expected: u64| {
+        (found != expected).then(|| (What::Altered, format!("it has {found} {what}, but {expected} in the index")))
+    };
+    let of_index = work.expected.as_ref().and_then(|expected| {
+        let checksum = || {
+            let why = format!("its checksum is {crc32:08x}, but {:08x} in the index", expected.crc32);
+            (crc32 != expected.crc32).then_some((What::Altered, why))
+        };
+        differs("posts", posts, expected.posts).or_else(|| differs("bytes", bytes, expected.bytes)).or_else(checksum)
+    });
+    let line_break = || reader.line_break().map(|at| (What::Altered, format!("there is a line break at byte {at}")));
+    let wrong = of_index.or_else(line_break);
+    Checked { posts, bytes, finding: wrong.map(|(what, why)| finding(&work.object.key, what, why)) }
+}

@@ -1,0 +1,118 @@
+//! What a lake holds, as its store tells it, without what `compact` and `erase` have begun or replaced.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use glob::Pattern;
+
+use super::index::is_partition;
+use super::journal;
+use super::names::FileNumber;
+use super::store::{Store, list_all, open};
+use crate::error::{Error, Result};
+
+/// A lake, and which of its partitions are meant.
+pub struct Selection {
+    /// Where it is.
+    pub store: Arc<dyn Store>,
+    /// A glob over the names of partitions.
+    pub glob: Pattern,
+    text: String,
+}
+
+impl Selection {
+    /// What `ROOT[/GLOB]` means: a lake, a glob over its partitions, or one partition.
+    ///
+    /// # Errors
+    /// If there is no such lake, or the glob is none.
+    pub fn parse(address: &str) -> Result<Self> {
+        let (root, text) = split(address)?;
+        let glob = Pattern::new(text).map_err(|cause| Error::fatal(format!("bad glob \"{text}\"")).because(cause))?;
+        Ok(Self { store: open(root)?, glob, text: text.into() })
+    }
+
+    /// The names of the partitions, in order.
+    ///
+    /// # Errors
+    /// If they can't be listed, or none matches; but a lake may be empty.
+    pub fn partitions(&self) -> Result<Vec<String>> {
+        let all = partitions(self.store.as_ref())?;
+        let matching: Vec<_> = all.iter().filter(|name| self.glob.matches(name)).cloned().collect();
+        if matching.is_empty() && self.text != "*" {
+            let (root, glob, all) = (self.store.address(""), &self.text, all.len());
+            return Err(Error::fatal(format!("no partition in \"{root}\" matches \"{glob}\"; there are {all} others")));
+        }
+        Ok(matching)
+    }
+
+    /// Whether all of the lake is meant.
+    pub fn is_whole(&self) -> bool {
+        self.text == "*"
+    }
+}
+
+/// The root and the glob of an address.
+fn split(address: &str) -> Result<(&str, &str)> {
+    let address = address.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(address);
+    let (root, last) = match address.rfind('/') {
+        Some(0) => ("/", &address[1..]),
+        Some(at) => (&address[..at], &address[at + 1..]),
+        None => (".", address),
+    };
+    let is_glob = last.contains(['*', '?', '[']) || is_partition(last);
+    if address.contains("://") {
+        return Ok(if is_glob { (root, last) } else { (address, "*") });
+    }
+    let there = |path: &str| Path::new(path).is_dir();
+    match (there(address) && !is_partition(last), there(root)) {
+        (true, _) => Ok((address, "*")),
+        (false, true) if is_glob => Ok((root, last)),
+        _ => Err(Error::fatal(format!("no lake at \"{address}\": expected a folder, or a glob below one"))),
+    }
+}
+
+/// The names of the visible partitions, in order.
+///
+/// # Errors
+/// If they can't be listed.
+pub fn partitions(store: &dyn Store) -> Result<Vec<String>> {
+    let hidden = journal::hidden(store)?;
+    let names = store.names("")?.into_iter();
+    let names = names.filter_map(|name| Some(name.strip_suffix('/')?.to_owned()));
+    Ok(names.filter(|name| is_partition(name) && !hidden.contains(name)).collect())
+}
+
+/// The numbered files of a partition with their keys, in order.
+///
+/// # Errors
+/// If they can't be listed.
+pub fn files(store: &dyn Store, partition: &str) -> Result<Vec<(FileNumber, String)>> {
+    let objects = list_all(store, &format!("{partition}/"))?;
+    let number = |key: &str| key.rsplit_once('/').filter(|(folder, _)| *folder == partition)?.1.parse().ok();
+    Ok(objects.into_iter().filter_map(|object| Some((number(&object.key)?, object.key))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NIGHT: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
+
+    #[test]
+    fn an_address_is_a_root_a_glob_or_a_partition() {
+        let root = tempfile::tempdir().unwrap();
+        let lake = root.path().join("lake");
+        std::fs::create_dir_all(lake.join(NIGHT)).unwrap();
+        let of = |rest: &str| {
+            let selection = Selection::parse(&format!("{}{rest}", lake.display()))?;
+            Ok::<_, Error>((selection.text.clone(), selection.partitions()?))
+        };
+        for (rest, glob) in [("", "*"), ("/", "*"), ("/2015*", "2015*"), (&format!("/{NIGHT}"), NIGHT)] {
+            assert_eq!(of(rest).unwrap(), (glob.to_owned(), vec![NIGHT.to_owned()]), "{rest}");
+        }
+        assert!(of("/2016*").unwrap_err().chain().contains("matches \"2016*\"; there are 1 others"));
+        assert!(of("/nowhere").unwrap_err().chain().contains("no lake at"));
+        assert!(of("/no/where/*").unwrap_err().chain().contains("no lake at"));
+        assert!(Selection::parse("s3://bucket/*").is_err_and(|error| error.chain().contains("s3")));
+    }
+}

@@ -1,0 +1,195 @@
+//! `waterspout lake …` as somebody at a shell uses it.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use support::{Sandbox, lake_by_partition, sorted};
+
+/// The posts that are captured.
+fn lines() -> Vec<String> {
+    let line = |i: usize| {
+        format!(
+            "{{\"tweet\":{{\"created_at\":\"2015-12-18T00:00:{:02}Z\",\"id\":\"{i}\",\"text\":\"größe {i}\"}}}}",
+            i % 60
+        )
+    };
+    (0..2_000).map(line).collect()
+}
+
+/// A lake that the program itself captured.
+fn captured() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("in.ndjson", lines().join("\n") + "\n");
+    sandbox.write(
+        "t.ron",
+        "Topology(name: \"t\", spouts: {\"in\": Spout(run: Lines(paths: [\"in.ndjson\"]))},
+         bolts: {\"lake\": Bolt(run: Local(root: \"lake\"), inputs: [Shuffle(\"in\")], parallelism_hint: 2)},
+         micro_batch: MicroBatch(posts: 100))",
+    );
+    sandbox.run(&["run", "t.ron"]).with(0);
+    sandbox
+}
+
+const OTHERS: [&str; 1] = ["_index"];
+
+fn partition(sandbox: &Sandbox) -> PathBuf {
+    let name = lake_by_partition(&sandbox.path("lake"), &OTHERS).into_keys().next().unwrap();
+    sandbox.path("lake").join(name)
+}
+
+fn posts(root: &Path) -> Vec<String> {
+    let mut posts: Vec<_> = lake_by_partition(root, &OTHERS).into_values().flatten().collect();
+    posts.sort();
+    posts
+}
+
+fn all() -> Vec<String> {
+    let lines = lines();
+    sorted(lines.iter().map(String::as_str))
+}
+
+/// Later than any capture here.
+const LATER: &str = "9000-01-01";
+
+#[test]
+fn a_lake_is_listed_and_printed() {
+    let sandbox = captured();
+    let before = sandbox.run(&["lake", "ls", "lake"]).with(0).out;
+    assert!(before.contains("?") && before.contains("2 partitions"), "{before}");
+    sandbox.run(&["lake", "index", "lake"]).with(0);
+    assert_eq!(sandbox.run(&["lake", "index", "lake", "--missing"]).with(0).out, "", "nothing is missing");
+    let listed = sandbox.run(&["lake", "ls", "lake", "--json"]).with(0).out;
+    let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let sum = |key: &str| listed.iter().map(|line| line[key].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((listed.len(), sum("posts"), sum("micro_batches")), (2, 2_000, 20));
+    assert!(sandbox.run(&["lake", "ls", "lake"]).with(0).out.contains(" 2000 "));
+    assert_eq!(sandbox.run(&["lake", "cat", "lake"]).with(0).sorted_lines(), all());
+    assert_eq!(sandbox.run(&["replay", "lake"]).with(0).sorted_lines(), all());
+    let one = sandbox.run(&["lake", "cat", "--json", partition(&sandbox).to_str().unwrap()]).with(0).out;
+    let first: Value = serde_json::from_str(one.lines().next().unwrap()).unwrap();
+    assert!(one.lines().count() < 2_000 && first["file"] == "0000000" && first["post"]["tweet"].is_object());
+    sandbox.run(&["lake", "ls", "nowhere"]).with(1).says(&["no lake at \"nowhere\""]);
+}
+
+#[test]
+fn damage_is_named_and_ends_with_4() {
+    let sandbox = captured();
+    let good = sandbox.run(&["lake", "verify", "lake"]).with(0).out;
+    assert!(good.contains("no index") && good.contains("2000 posts") && good.contains(" 0 findings"), "{good}");
+    sandbox.run(&["lake", "index", "lake"]).with(0);
+    let folder = partition(&sandbox);
+    let mut bytes = fs::read(folder.join("0000001")).unwrap();
+    let at = bytes.windows(4).position(|part| part == b"text").unwrap() + 8;
+    bytes[at] = b'X';
+    fs::write(folder.join("0000001"), bytes).unwrap();
+    fs::remove_file(folder.join("0000002")).unwrap();
+    fs::write(folder.join("0009999"), "[]\n").unwrap();
+    let report = sandbox.run(&["lake", "verify", "lake", "--json"]).with(4).out;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let found: Vec<_> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| {
+            (finding["key"].as_str().unwrap().rsplit('/').next().unwrap(), finding["what"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(found, [("0000001", "altered"), ("0000002", "missing"), ("0009999", "extra")]);
+    sandbox.run(&["lake", "verify", "lake"]).with(4);
+}
+
+#[test]
+fn compact_keeps_every_post_and_prune_deletes_what_is_old() {
+    let sandbox = captured();
+    sandbox.run(&["lake", "compact", "lake"]).with(0);
+    assert_eq!(support::files_by_partition(&sandbox.path("lake")).iter().sum::<usize>(), 20, "nothing is closed");
+    sandbox.run(&["lake", "compact", "lake", "--closed-before", LATER, "--json"]).with(0);
+    let root = sandbox.path("lake");
+    assert_eq!(posts(&root), all());
+    let partitions = lake_by_partition(&root, &OTHERS);
+    assert!(partitions.keys().all(|name| fs::read_dir(root.join(name)).unwrap().count() == 1));
+    sandbox.run(&["lake", "verify", "lake"]).with(0);
+    assert!(sandbox.run(&["lake", "prune", "lake", "--older-than", "90d"]).with(0).out.is_empty());
+    fs::create_dir(root.join("2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7")).unwrap();
+    fs::write(root.join("2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000"), "[]").unwrap();
+    for (option, left) in [("--dry-run", 3), ("--json", 2)] {
+        let out = sandbox.run(&["lake", "prune", "lake", "--older-than", "90d", option]).with(0).out;
+        assert!(out.contains("2015-12-18T00:00:00-afa5"), "{out}");
+        let there = fs::read_dir(&root).unwrap().filter(|e| e.as_ref().unwrap().file_name() != "_index").count();
+        assert_eq!(there, left);
+    }
+}
+
+#[test]
+fn erased_posts_are_gone_from_every_file() {
+    let sandbox = captured();
+    sandbox.write("ids", "tweet 17\n1999\nvideo 3\n");
+    let open = sandbox.run(&["lake", "erase", "lake", "--ids", "ids"]).with(4).out;
+    assert!(open.contains("isn't closed"), "{open}");
+    let out = sandbox.run(&["lake", "erase", "lake", "--ids", "ids", "--closed-before", LATER]).with(0).out;
+    assert!(out.contains("2 posts of 3 ids erased"), "{out}");
+    let mut rest = all();
+    rest.retain(|post| !post.contains("\"id\":\"17\"") && !post.contains("\"id\":\"1999\""));
+    assert_eq!(posts(&sandbox.path("lake")), rest);
+    sandbox.run(&["lake", "verify", "lake"]).with(0);
+    assert_eq!(fs::read_dir(sandbox.path("lake/_index/erased")).unwrap().count(), 2);
+    sandbox.run(&["lake", "erase", "lake"]).with(2).says(&["--ids"]);
+}
+
+#[test]
+fn a_statement_names_the_lake_and_no_double_star() {
+    let sandbox = Sandbox::new();
+    for tool in ["duckdb", "pandas", "polars", "spark"] {
+        let out = sandbox.run(&["lake", "paths", "--for", tool, "my lake"]).with(0).out;
+        assert!(out.contains("/my lake") && !out.contains("**"), "{out}");
+    }
+}
+
+/// kill -9 before each change that the tools make, then the same command again.
+#[cfg(feature = "fail-points")]
+#[test]
+fn a_killed_tool_is_run_again() {
+    let sandbox = captured();
+    let (pristine, root) = (sandbox.path("pristine"), sandbox.path("lake"));
+    fs::rename(&root, &pristine).unwrap();
+    sandbox.write("ids", "17\n");
+    let mut rest = all();
+    rest.retain(|post| !post.contains("\"id\":\"17\""));
+    let (compact, erase) = (
+        ["lake", "compact", "lake", "--closed-before", LATER],
+        ["lake", "erase", "lake", "--ids", "ids", "--closed-before", LATER],
+    );
+    let mut kills = 0;
+    for (command, end) in [(&compact[..], all()), (&erase[..], rest)] {
+        for point in ["tools.step", "disk.rename", "disk.renamed", "disk.sync_folder", "disk.make_folder"] {
+            for after in [0, 1, 2, 3, 5, 8, 13, 21] {
+                if root.exists() {
+                    fs::remove_dir_all(&root).unwrap();
+                }
+                copy(&pristine, &root);
+                let faults = format!("{point}={after}*off->return(kill)");
+                let killed = sandbox.run_with(command, &[("FAILPOINTS", &faults)]);
+                let seen = sandbox.run(&["replay", "lake"]).with(0).sorted_lines();
+                assert!(end.iter().all(|post| seen.binary_search(post).is_ok()), "{command:?} with {faults} loses");
+                assert!(seen.windows(2).all(|pair| pair[0] != pair[1]), "{command:?} with {faults} doubles");
+                sandbox.run(command).with(0);
+                assert_eq!(sandbox.run(&["replay", "lake"]).with(0).sorted_lines(), end, "{command:?} with {faults}");
+                sandbox.run(&["lake", "verify", "lake"]).with(0);
+                kills += usize::from(killed.code.is_none());
+            }
+        }
+    }
+    assert!(kills > 30, "{kills} kills");
+}
+
+#[cfg(feature = "fail-points")]
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() { copy(&entry.path(), &to) } else { fs::copy(entry.path(), to).map(drop).unwrap() }
+    }
+}
