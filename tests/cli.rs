@@ -227,6 +227,7 @@ fn a_second_signal_ends_at_once() {
     arguments.extend(["--interval", "50ms"]);
     let mut running = sandbox.start(&arguments);
     // Nobody reads standard output, so `print` stands still before the millionth word, and can't be drained.
+    running.stop_reading();
     running.wait_for("words", |report| total(report, "count", "received") > 5_000);
     running.terminate();
     running.wait_for("the drain", |report| report["phase"] == "draining");

@@ -184,7 +184,7 @@ fn what_was_read_from_standard_input_survives_a_kill_and_the_next_input_comes_be
 #[test]
 fn a_kill_at_any_point_of_the_spool_leaves_a_prefix_of_the_input_and_each_post_once() {
     let input = numbered(0..100_000);
-    let mut never: BTreeSet<_> = points().into_iter().filter(|point| elsewhere(point)).collect();
+    let mut never: BTreeSet<_> = points().into_iter().filter(|point| point.starts_with("spool.")).collect();
     for point in never.clone() {
         for after in [0, 1, 7] {
             let sandbox = from_standard_input();

@@ -10,8 +10,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -78,14 +79,11 @@ impl Sandbox {
             .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let guard = Guard::of(&child);
-        let mut stdout = child.stdout.take().unwrap();
-        let out = thread::spawn(move || {
-            let mut bytes = Vec::new();
-            stdout.read_to_end(&mut bytes).unwrap();
-            String::from_utf8(bytes).unwrap()
-        });
+        let (printed, out) = (child.stdout.take().unwrap(), Out::default());
+        let reader = out.clone();
+        let out_thread = thread::spawn(move || reader.read(printed));
         let child = Owned(child);
-        Running { name, child, out, stderr, read: String::new(), guard }
+        Running { name, child, out, out_thread, stderr, read: String::new(), guard }
     }
 }
 
@@ -130,18 +128,45 @@ impl Drop for Owned {
     }
 }
 
+/// Whether what a process prints is read, which is so unless a test holds it up.
+#[derive(Clone, Default)]
+struct Out(Arc<(Mutex<bool>, Condvar)>);
+
+impl Out {
+    fn hold(&self, held: bool) {
+        *self.0.0.lock().unwrap() = held;
+        self.0.1.notify_all();
+    }
+
+    fn read(&self, mut printed: ChildStdout) -> String {
+        let (mut all, mut part) = (Vec::new(), vec![0; 64 << 10]);
+        loop {
+            drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |held| *held).unwrap());
+            match printed.read(&mut part).unwrap() {
+                0 => return String::from_utf8(all).unwrap(),
+                bytes => all.extend_from_slice(&part[..bytes]),
+            }
+        }
+    }
+}
+
 /// A process, and what it has said so far.
 pub struct Running {
     name: String,
     child: Owned,
-    /// What it prints, read all the time.
-    out: JoinHandle<String>,
+    out: Out,
+    out_thread: JoinHandle<String>,
     stderr: BufReader<ChildStderr>,
     read: String,
     guard: Guard,
 }
 
 impl Running {
+    /// From now on nobody reads what it prints.
+    pub fn stop_reading(&self) {
+        self.out.hold(true);
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.0.id()
@@ -196,9 +221,10 @@ impl Running {
         drop(self.child.0.stdin.take());
         self.stderr.read_to_string(&mut self.read).unwrap();
         let status = self.child.0.wait().unwrap();
+        self.out.hold(false);
         let hung = self.guard.had_to_kill();
         assert!(!hung, "`{}` hung, and was killed after {LIMIT:?}; it said:\n{}", self.name, self.read);
-        Ended { name: self.name, code: status.code(), out: self.out.join().unwrap(), err: self.read }
+        Ended { name: self.name, code: status.code(), out: self.out_thread.join().unwrap(), err: self.read }
     }
 }
 
