@@ -3,6 +3,9 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod moto;
+pub mod proxy;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;

@@ -4,6 +4,9 @@
 //! `2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000`. Calls block; whoever wants
 //! several at once makes them on several threads.
 
+pub mod open;
+pub mod s3;
+
 use std::ops::Range;
 
 use bytes::Bytes;
