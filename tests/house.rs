@@ -109,6 +109,12 @@ fn only_the_engine_and_the_coordinators_actor_name_actix() {
 }
 
 #[test]
+fn only_the_store_on_s3_names_a_client() {
+    let clients = ["object_store", "rusoto", "aws_sdk_s3", "reqwest", "rustls"];
+    nothing_names(&clients, |path| !path.starts_with("lake/store/s3"), &[]);
+}
+
+#[test]
 fn only_the_clock_asks_for_the_time() {
     nothing_names(&["Instant::now", "SystemTime::now", "now_utc", "now_local"], |path| path != "clock.rs", &[]);
 }

@@ -76,6 +76,11 @@ impl<'a> Walk<'a> {
         if name.is_some_and(|name| CALLS.contains(&name)) && variant.is_none() {
             return self.call(node, schema);
         }
+        if schema.is_some_and(|schema| schema["format"] == "secret") && !matches!(name, Some("None" | "Some")) {
+            let text =
+                format!("{what}: expected `Env(\"NAME\")` or `File(\"path\")`: no secret stands in a topology file");
+            return self.report.add(node.head(), text);
+        }
         match &node.kind {
             Kind::List(items) => {
                 let of = schema.and_then(|schema| schema.get("items"));

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod moto;
 pub mod once;
 
 use std::collections::BTreeMap;

@@ -7,14 +7,16 @@
 pub mod conformance;
 pub mod local;
 pub mod memory;
+mod open;
+pub mod s3;
 
 use std::ops::Range;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+
+pub use open::open;
 
 /// An object, as a listing names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,17 +89,6 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// If it can't be deleted.
     fn delete(&self, key: &str) -> Result<()>;
-}
-
-/// Opens the lake at an address: a folder, whether it is there or not.
-///
-/// # Errors
-/// If there is no store of this kind.
-pub fn open(address: &str) -> Result<Arc<dyn Store>> {
-    match address.split_once("://") {
-        None => Ok(Arc::new(local::LocalStore::new(PathBuf::from(address)))),
-        Some((scheme, _)) => Err(Error::fatal(format!("no store for \"{scheme}://\": expected a folder"))),
-    }
 }
 
 /// How many objects are asked for in one go. A server gives a thousand in one answer, and a folder

@@ -1,0 +1,41 @@
+//! From an address to the store that it names.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Store;
+use super::local::LocalStore;
+use super::s3::{S3, S3Store};
+use crate::error::{Error, Result};
+
+/// Opens the lake at an address: `s3://bucket/prefix`, or a folder, whether it is there or not. What an
+/// address of S3 doesn't say (credentials, region, endpoint) comes from the environment, as with other tools.
+///
+/// # Errors
+/// If it is no such address. Whether there is anything is only seen when it is used.
+pub fn open(address: &str) -> Result<Arc<dyn Store>> {
+    let Some((scheme, rest)) = address.split_once("://") else {
+        return Ok(Arc::new(LocalStore::new(PathBuf::from(address))));
+    };
+    if scheme != "s3" {
+        let what = format!("bad address \"{address}\": expected s3://<bucket>/<prefix> or a folder");
+        return Err(Error::fatal(what));
+    }
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let config = S3 { bucket: bucket.into(), prefix: prefix.into(), ..S3::default() };
+    Ok(Arc::new(S3Store::open(&config)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_names_bucket_and_prefix() {
+        assert_eq!(open("s3://bucket/a/b/").unwrap().address("c"), "s3://bucket/a/b/c");
+        assert_eq!(open("s3://bucket").unwrap().address("c"), "s3://bucket/c");
+        for bad in ["gs://bucket", "s3://", "s3:///a", "http://bucket/a", "s3://Bucket"] {
+            assert!(open(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A lake in a bucket of S3, or of a server that speaks like it.
+//!
+//! The client is asynchronous, and the lake isn't: requests run on two threads of their own
+//! ([`runtime`]), and whoever calls waits for them. So it may be called from any thread.
+
+mod config;
+mod failure;
+mod runtime;
+
+use std::error::Error as _;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::aws::AmazonS3;
+use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+
+pub use self::config::S3;
+use self::failure::{Answer, failed};
+use self::runtime::wait;
+use super::{Object, Put, Store};
+use crate::error::{Error, Result};
+
+/// How many keys a server names at once.
+const PAGE_MAX: usize = 1_000;
+
+/// A client's own result.
+type Told<T> = object_store::Result<T>;
+
+/// Keeps the objects of a lake in a bucket, below a prefix.
+pub struct S3Store {
+    client: Arc<AmazonS3>,
+    address: String,
+    /// What all keys begin with: nothing, or a path with `/` behind it.
+    root: String,
+}
+
+impl S3Store {
+    /// A store for a bucket. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// If the configuration can't be used.
+    pub fn open(config: &S3) -> Result<Self> {
+        let client = Arc::new(config.client()?);
+        let root = if config.prefix().is_empty() { String::new() } else { format!("{}/", config.prefix()) };
+        Ok(Self { client, address: config.address(), root })
+    }
+
+    fn full(&self, key: &str) -> String {
+        format!("{}{key}", self.root)
+    }
+
+    fn path(&self, what: &str, key: &str) -> Result<Path> {
+        let full = self.full(key);
+        match Path::parse(&full) {
+            // It leaves out slashes at the ends, which would be another key.
+            Ok(path) if path.as_ref() == full && !key.is_empty() => Ok(path),
+            Ok(_) => Err(Error::fatal(format!("can't {what} \"{}\": bad key", self.address(key)))),
+            Err(error) => Err(Error::fatal(format!("can't {what} \"{}\"", self.address(key))).because(error)),
+        }
+    }
+
+    fn store(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<Told<()>> {
+        let (client, path) = (Arc::clone(&self.client), self.path("put", key)?);
+        let options = PutOptions { mode, ..PutOptions::default() };
+        wait(async move { client.put_opts(&path, bytes.into(), options).await.map(drop) })
+    }
+
+    /// An answer to a read: `None` if there is no such object.
+    fn found<T>(&self, what: &str, key: &str, told: Told<T>) -> Result<Option<T>> {
+        match told {
+            Ok(found) => Ok(Some(found)),
+            Err(error @ object_store::Error::NotFound { .. }) if !is_about_bucket(&error) => Ok(None),
+            Err(error) => Err(self.failed(what, key, &error)),
+        }
+    }
+
+    fn failed(&self, what: &str, key: &str, error: &object_store::Error) -> Error {
+        failed(what, &self.address(key), error)
+    }
+
+    fn page(&self, prefix: &str, options: PaginatedListOptions) -> Result<PaginatedListResult> {
+        let (client, full) = (Arc::clone(&self.client), self.full(prefix));
+        wait(async move { client.list_paginated(Some(&full), options).await })?
+            .map_err(|error| self.failed("list", prefix, &error))
+    }
+}
+
+impl Store for S3Store {
+    fn address(&self, key: &str) -> String {
+        format!("{}/{key}", self.address)
+    }
+
+    fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
+        match self.store(key, bytes, PutMode::Create)? {
+            Ok(()) => Ok(Put::Stored),
+            Err(error) if is_precondition(&error) => Ok(Put::Exists),
+            Err(error) => Err(self.failed("put", key, &error)),
+        }
+    }
+
+    fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.store(key, bytes, PutMode::Overwrite)?.map_err(|error| self.failed("put", key, &error))
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        let (client, path) = (Arc::clone(&self.client), self.path("get", key)?);
+        let told = wait(async move { client.get(&path).await?.bytes().await })?;
+        self.found("get", key, told)
+    }
+
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        let (client, path) = (Arc::clone(&self.client), self.path("get", key)?);
+        if range.is_empty() {
+            let told = wait(async move { client.head(&path).await })?;
+            return Ok(self.found("get", key, told)?.map(|_| Bytes::new()));
+        }
+        let options = GetOptions::new().with_range(Some(range));
+        match wait(async move { client.get_opts(&path, options).await?.bytes().await })? {
+            Err(error) if Answer::of(&error.to_string()).is_some_and(|answer| answer.status == 416) => {
+                Ok(Some(Bytes::new()))
+            }
+            told => self.found("get", key, told),
+        }
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
+        let mut objects = Vec::new();
+        let mut options = PaginatedListOptions { offset: after.map(|key| self.full(key)), ..Default::default() };
+        while objects.len() < max {
+            options.max_keys = Some(PAGE_MAX.min(max - objects.len()));
+            let page = self.page(prefix, options)?;
+            objects.extend(page.result.objects.into_iter().filter_map(|found| {
+                let key = found.location.as_ref().strip_prefix(&self.root)?.to_owned();
+                key.starts_with(prefix).then_some(Object { key, bytes: found.size })
+            }));
+            let Some(token) = page.page_token else { break };
+            options = PaginatedListOptions { page_token: Some(token), ..Default::default() };
+        }
+        Ok(objects)
+    }
+
+    fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let full = self.full(prefix);
+        let mut names = Vec::new();
+        let mut token = None;
+        loop {
+            let delimiter = Some("/".into());
+            let page =
+                self.page(prefix, PaginatedListOptions { delimiter, page_token: token, ..Default::default() })?;
+            let folders = page.result.common_prefixes.iter().map(|folder| format!("{folder}/"));
+            let objects = page.result.objects.iter().map(|object| object.location.to_string());
+            names.extend(folders.chain(objects).filter_map(|key| key.strip_prefix(&full).map(str::to_owned)));
+            token = page.page_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn delete(&self, key: &str) -> Result<()> {
+        let (client, path) = (Arc::clone(&self.client), self.path("delete", key)?);
+        let told = wait(async move { client.delete(&path).await })?;
+        self.found("delete", key, told).map(drop)
+    }
+}
+
+/// Whether an object was there already. The client says the same of a 409, which only says that
+/// somebody else is just putting it.
+fn is_precondition(error: &object_store::Error) -> bool {
+    use object_store::Error as Cause;
+    matches!(error, Cause::AlreadyExists { .. })
+        && error.source().is_some_and(|source| {
+            matches!(source.downcast_ref(), Some(Cause::Precondition { .. } | Cause::NotModified { .. }))
+        })
+}
+
+fn is_about_bucket(error: &object_store::Error) -> bool {
+    Answer::of(&error.to_string()).and_then(|answer| answer.code).as_deref() == Some("NoSuchBucket")
+}

@@ -1,0 +1,39 @@
+//! The threads on which requests run.
+
+use std::sync::{OnceLock, mpsc};
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::error::{Error, Result};
+
+/// Requests wait; what takes time is the checksum of what is put.
+const THREADS: usize = 2;
+
+/// One for the process: it is never dropped, which no asynchronous thread may do.
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
+/// Runs a request, and waits for its end. Unlike `block_on`, any thread may do so.
+///
+/// # Errors
+/// If there are no threads to run it on.
+pub fn wait<T: Send + 'static>(request: impl Future<Output = T> + Send + 'static) -> Result<T> {
+    let (done, answer) = mpsc::sync_channel(1);
+    runtime()?.spawn(async move {
+        // Whoever asked waits for it.
+        let _ = done.send(request.await);
+    });
+    answer.recv().map_err(|_| Error::fatal("a request to S3 panicked"))
+}
+
+fn runtime() -> Result<&'static Runtime> {
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let made = Builder::new_multi_thread().worker_threads(THREADS).thread_name("waterspout-s3").enable_all().build();
+    let made = made.map_err(|error| Error::no_room("can't start threads for S3").because(error))?;
+    // Another thread may have been faster: dropping a runtime that never ran anything waits for nothing.
+    if let Err(second) = RUNTIME.set(made) {
+        second.shutdown_background();
+    }
+    RUNTIME.get().ok_or_else(|| Error::fatal("there are no threads for S3"))
+}

@@ -1,0 +1,127 @@
+//! A lake in S3, against a server that nobody here wrote: moto, which tests/run installs.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Barrier;
+use std::thread;
+
+use bytes::Bytes;
+use support::moto::Moto;
+use waterspout::error::Kind;
+use waterspout::lake::store::s3::{S3, S3Store};
+use waterspout::lake::store::{Put, Store};
+use waterspout::secret::Secret;
+
+fn config(moto: &Moto, prefix: &str) -> S3 {
+    S3 {
+        bucket: "lake".into(),
+        prefix: prefix.into(),
+        endpoint: Some(moto.endpoint()),
+        region: Some("us-east-1".into()),
+        access_key_id: Some(Secret::new("id")),
+        secret_access_key: Some(Secret::new("key")),
+        ..S3::default()
+    }
+}
+
+fn store(moto: &Moto, prefix: &str) -> S3Store {
+    S3Store::open(&config(moto, prefix)).unwrap()
+}
+
+fn keys(store: &dyn Store, prefix: &str, after: Option<&str>, max: usize) -> Vec<String> {
+    store.list(prefix, after, max).unwrap().into_iter().map(|object| object.key).collect()
+}
+
+#[test]
+fn what_is_put_is_there_once_and_whole() {
+    let moto = Moto::with_bucket("lake");
+    let store = store(&moto, "a/b");
+    assert_eq!(store.put("key", Bytes::from_static(b"0123456789")).unwrap(), Put::Stored);
+    assert_eq!(store.put("key", Bytes::from_static(b"other")).unwrap(), Put::Exists);
+    assert_eq!(store.get("key").unwrap().unwrap(), "0123456789");
+    for (range, wanted) in [(2..4, "23"), (8..99, "89"), (10..12, ""), (99..100, ""), (3..3, "")] {
+        assert_eq!(store.get_range("key", range.clone()).unwrap().unwrap(), wanted, "{range:?}");
+    }
+    store.replace("key", Bytes::from_static(b"new")).unwrap();
+    assert_eq!(store.get("key").unwrap().unwrap(), "new");
+    store.delete("key").unwrap();
+    store.delete("key").unwrap();
+    assert_eq!(store.get("key").unwrap(), None);
+    assert_eq!(store.get_range("key", 0..1).unwrap(), None);
+    assert_eq!(store.get_range("key", 0..0).unwrap(), None);
+    let large = Bytes::from((0..20_000_000_u32).map(|i| (i % 251) as u8).collect::<Vec<_>>());
+    assert_eq!(store.put("large", large.clone()).unwrap(), Put::Stored);
+    assert!(store.get("large").unwrap().unwrap() == large);
+    assert_eq!(store.get_range("large", 19_999_990..u64::MAX).unwrap().unwrap(), large[19_999_990..]);
+    assert_eq!(store.put("empty", Bytes::new()).unwrap(), Put::Stored);
+    assert_eq!(store.get("empty").unwrap().unwrap(), "");
+}
+
+#[test]
+fn of_many_that_put_one_key_one_wins() {
+    const RACERS: usize = 8;
+    let moto = Moto::with_bucket("lake");
+    let store = store(&moto, "");
+    for race in 0..10 {
+        let (start, key) = (Barrier::new(RACERS), format!("race-{race}"));
+        let run = |racer: usize| {
+            start.wait();
+            store.put(&key, Bytes::from(racer.to_string())).unwrap() == Put::Stored
+        };
+        let won: Vec<usize> = thread::scope(|scope| {
+            let racers: Vec<_> = (0..RACERS).map(|racer| scope.spawn(move || run(racer).then_some(racer))).collect();
+            racers.into_iter().filter_map(|racer| racer.join().unwrap()).collect()
+        });
+        assert_eq!(won.len(), 1, "{won:?}");
+        assert_eq!(store.get(&key).unwrap().unwrap(), won[0].to_string());
+    }
+}
+
+#[test]
+fn keys_are_listed_in_order_beyond_a_page() {
+    let moto = Moto::with_bucket("lake");
+    for number in 0..1_100 {
+        assert_eq!(moto.request("PUT", &format!("/lake/root/p/{number:07}"), b"[]").0, 200);
+    }
+    assert_eq!(moto.request("PUT", "/lake/rooted/p/0", b"[]").0, 200);
+    let store = store(&moto, "/root/");
+    let odd = ["2015-12-18T00:00:00-a/0000000", "a b+c&d=e/%41%", "q/ü漢", "q#~", "_dead/*?[x]"];
+    for key in odd {
+        assert_eq!(store.put(key, Bytes::from_static(b"x")).unwrap(), Put::Stored, "{key}");
+        assert_eq!(store.get(key).unwrap().unwrap(), "x", "{key}");
+    }
+    let all = keys(&store, "", None, usize::MAX);
+    assert_eq!(all.len(), 1_105);
+    assert!(all.is_sorted());
+    assert!(odd.iter().all(|key| all.iter().any(|found| found == key)), "{odd:?}");
+    assert_eq!(keys(&store, "p/", None, 1_050).len(), 1_050);
+    assert_eq!(keys(&store, "p/", Some("p/0001097"), 10), ["p/0001098", "p/0001099"]);
+    assert_eq!(keys(&store, "p/00000", Some("p/0000098"), 10), ["p/0000099"]);
+    assert_eq!(keys(&store, "none", None, 10), Vec::<String>::new());
+    assert_eq!(store.names("").unwrap(), ["2015-12-18T00:00:00-a/", "_dead/", "a b+c&d=e/", "p/", "q#~", "q/"]);
+    assert_eq!(store.names("q/").unwrap(), ["ü漢"]);
+    assert_eq!(store.names("p/").unwrap().len(), 1_100);
+    for bad in ["/a", "a/", "a//b", "../a", "a/./b", ""] {
+        let error = self::store(&moto, "").put(bad, Bytes::new()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Fatal, "{bad:?}");
+    }
+}
+
+#[test]
+fn errors_say_what_happened_where_and_keep_secrets() {
+    let moto = Moto::with_bucket("lake");
+    let missing = S3 { bucket: "missing".into(), ..config(&moto, "") };
+    let missing = S3Store::open(&missing).unwrap();
+    for error in [missing.put("key", Bytes::new()).unwrap_err(), missing.get("key").unwrap_err()] {
+        assert_eq!(error.kind(), Kind::Fatal);
+        assert!(error.chain().contains("\"s3://missing/key\": 404 NoSuchBucket"), "{error:?}");
+    }
+    let gone = store(&moto, "");
+    drop(moto);
+    let error = gone.put("key", Bytes::new()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Transient);
+    assert!(error.chain().contains("can't put \"s3://lake/key\": "), "{error:?}");
+    let secrets = BTreeSet::from(["secret", "Authorization", "Signature"]);
+    assert!(secrets.iter().all(|secret| !error.chain().contains(secret)), "{error:?}");
+}
