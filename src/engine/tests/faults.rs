@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::components::{Gate, Scripted, count_to, does, forward};
 use super::*;
+use crate::clock::ManualClock;
 use crate::engine::SpoutOutput;
 use crate::error::{Error, Result};
 use crate::spout::Spout;
@@ -130,4 +131,34 @@ fn a_task_that_hangs_is_named_when_the_drain_is_given_up() {
     let Exit::NotClean(why) = started.end() else { panic!("a hanging task can't be drained") };
     assert!(why.starts_with("stuck[0], mid[0], out[0]") || why.contains("in[0]"), "{why}");
     gate.open();
+}
+
+#[test]
+fn a_task_that_does_not_return_is_named_by_the_watchdog() {
+    let (gate, clock) = (Gate::default(), ManualClock::at(time::OffsetDateTime::UNIX_EPOCH));
+    let (inside, waiting) = (gate.clone(), std::sync::Arc::new(AtomicUsize::new(0)));
+    let reached = std::sync::Arc::clone(&waiting);
+    let hanging = does(move |_, _, _| {
+        reached.store(1, Ordering::Release);
+        inside.pass();
+        Ok(())
+    });
+    let (sink, _) = collector();
+    let state = tempfile::tempdir().unwrap();
+    let topology = Builder::new().spout("in", 1, count_to(1)).bolt("stuck", 1, hanging, &[shuffle("in")]).sink(
+        "out",
+        1,
+        sink,
+        &[shuffle("stuck")],
+    );
+    let mut options = RunOptions::new(std::sync::Arc::new(MemoryStore::default()), state.path());
+    options.clock = clock.clone();
+    let started = Started { running: start(topology.0, options).unwrap(), _state: state };
+    started.until("the bolt hangs", |_| waiting.load(Ordering::Acquire) == 1);
+    clock.advance(std::time::Duration::from_secs(10));
+    assert!(started.running.status().hangs.is_empty(), "ten seconds are still no reason");
+    clock.advance(std::time::Duration::from_secs(2));
+    assert_eq!(started.running.status().hangs, ["stuck[0] for 12 s"]);
+    gate.open();
+    started.until("it goes on", |running| running.status().hangs.is_empty());
 }

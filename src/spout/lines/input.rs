@@ -77,6 +77,11 @@ impl Input {
         Ok((Self { split, spool, failure, reader, completed, ended: false }, cut))
     }
 
+    /// How many records were dropped because the spool was full, and it says that they may be.
+    pub fn dropped(&self) -> u64 {
+        self.spool.dropped()
+    }
+
     /// The next lines; `None` at the end of the stream. What checkpoints cover is trimmed meanwhile.
     /// Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Result<Option<Batch>> {

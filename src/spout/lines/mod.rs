@@ -225,6 +225,10 @@ impl Spout for LinesSpout {
                 Next::Event(split, event) => (split, event),
                 Next::Batch(split, batch) => {
                     self.emit_batch(split, batch, out).await?;
+                    let dropped: u64 = sources.inputs.iter().map(Input::dropped).sum();
+                    if dropped > 0 {
+                        out.set_state(&format!("{dropped} records dropped: the spool is full"));
+                    }
                     continue;
                 }
             };
