@@ -50,6 +50,10 @@ fn make_missing(path: &Path, changed: &mut Vec<PathBuf>) -> io::Result<()> {
     for folder in missing.into_iter().rev() {
         match point("disk.make_folder").and_then(|()| fs::create_dir(folder)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            // It was there, and another process has just taken it away again.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.symlink_metadata().is_err() => {
+                return Err(io::ErrorKind::NotFound.into());
+            }
             other => other?,
         }
         // The parent of a relative path may be empty, which stands for the working directory.

@@ -157,7 +157,7 @@ fn a_task_that_does_not_return_is_named_by_the_watchdog() {
     started.until("the bolt hangs", |_| waiting.load(Ordering::Acquire) == 1);
     clock.advance(std::time::Duration::from_secs(10));
     assert!(started.running.status().hangs.is_empty(), "ten seconds are still no reason");
-    clock.advance(std::time::Duration::from_secs(2));
+    clock.advance(std::time::Duration::from_secs(3));
     assert_eq!(started.running.status().hangs, ["stuck[0] for 12 s"]);
     gate.open();
     started.until("it goes on", |running| running.status().hangs.is_empty());
