@@ -1,6 +1,5 @@
 //! `run --dead-letters` from outside.
 
-#[allow(dead_code, reason = "other tests use the rest")]
 mod support;
 
 use support::{Sandbox, lake, sorted};

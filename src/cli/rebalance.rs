@@ -71,7 +71,10 @@ fn line(done: &Rebalanced) -> String {
 mod tests {
     use super::*;
 
-    fn check(arguments: &[&str], has_state: bool, expected: Result<(Option<&str>, &[(&str, u16)]), &str>) {
+    /// The topology file, and the numbers of tasks by component.
+    type Read<'a> = (Option<&'a str>, &'a [(&'a str, u16)]);
+
+    fn check(arguments: &[&str], has_state: bool, expected: Result<Read<'_>, &str>) {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
         let actual = read(&arguments, has_state);
         let expected = expected.map_err(str::to_owned).map(|(file, hints)| {

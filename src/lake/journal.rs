@@ -6,7 +6,7 @@
 //! process begins an attempt, and one process decides how it ends. Until it is done the new partition
 //! counts for nothing, and from then on the old one does. Whoever finds an attempt that hasn't ended
 //! undoes it; the process that made it finds that out when it wants to end it. What says `undone` stays
-//! for [`ZOMBIE`], since that process may still be writing.
+//! for `ZOMBIE`, since that process may still be writing.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -166,7 +166,7 @@ impl Watch {
 
     /// Says what happened or began since it was last called.
     fn tell(&mut self) {
-        for message in self.notices.new(&self.running.status(), self.running.messages()) {
+        for message in self.notices.take(&self.running.status(), self.running.messages()) {
             self.show(Some(message));
         }
     }

@@ -13,7 +13,7 @@ pub struct Notices {
 
 impl Notices {
     /// What began to hold since the last call, behind the engine's own messages.
-    pub fn new(&mut self, status: &Status, mut messages: Vec<String>) -> Vec<String> {
+    pub fn take(&mut self, status: &Status, mut messages: Vec<String>) -> Vec<String> {
         let waits = status.waits.as_ref().filter(|_| !self.waits);
         messages.extend(waits.map(|cause| format!("checkpoints wait: {cause}")));
         self.waits = status.waits.is_some();
@@ -49,7 +49,7 @@ mod tests {
         let mut notices = Notices::default();
         let mut check = |waits, hangs: &[&str], messages: &[&str], expected: &[&str]| {
             let messages = messages.iter().map(|&message| message.into()).collect();
-            assert_eq!(notices.new(&status(waits, hangs), messages), expected);
+            assert_eq!(notices.take(&status(waits, hangs), messages), expected);
         };
         check(None, &[], &[], &[]);
         check(None, &[], &["split[0] panicked"], &["split[0] panicked"]);

@@ -1,7 +1,7 @@
 //! A lake in a bucket of S3, or of a server that speaks like it.
 //!
 //! The client is asynchronous, and the lake isn't: requests run on two threads of their own
-//! ([`runtime`]), and whoever calls waits for them. So it may be called from any thread.
+//! (`runtime`), and whoever calls waits for them. So it may be called from any thread.
 
 mod config;
 mod failure;
