@@ -16,8 +16,8 @@ use waterspout::checkpoint::MemoryStore;
 use waterspout::clock::SystemClock;
 use waterspout::engine::{Exit, RunOptions, start};
 use waterspout::lake::partitions::partitions;
+use waterspout::lake::publish::{Place, Rename};
 use waterspout::lake::replay::read;
-use waterspout::lake::staging::Place;
 use waterspout::lake::writer::{Start, Writer};
 use waterspout::registry::{Registry, Role};
 use waterspout::sink::Barrier;
@@ -66,9 +66,11 @@ fn capture(root: &Path, posts: &[Vec<u8>], durable: bool) -> Duration {
     let started = Instant::now();
     let place = Place::new(root.into(), &Uuid::new_v4().to_string(), "lake", 0);
     let mut writer = Writer::new(
-        place,
+        Arc::new(Rename),
+        place.name().expect("the path is UTF-8"),
         Start { limits: MicroBatch::default(), boundary: OffsetDateTime::UNIX_EPOCH, durable, clock },
-    );
+    )
+    .expect("the place is Local's");
     let checkpoint = |writer: &mut Writer, last| {
         let barrier = Barrier { epoch: 1, now, boundary: OffsetDateTime::UNIX_EPOCH, last, durable };
         let prepared = writer.prepare(&barrier).and_then(|mut job| job()).expect("the disk has room");

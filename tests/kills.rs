@@ -11,24 +11,8 @@ use std::fs;
 use std::path::Path;
 
 use support::once::Run;
+use support::random::Random;
 use support::{Sandbox, lake_by_partition, repository};
-
-/// splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-}
 
 /// The names of all fail points, as the sources have them.
 fn points() -> BTreeSet<String> {
@@ -62,9 +46,9 @@ fn in_recovery(point: &str) -> bool {
     point.starts_with("recover.")
 }
 
-/// Points of the spool and of the lake's tools, which have tests of their own.
+/// Points of the spool, of the lake's tools and of uploads, which have tests of their own.
 fn elsewhere(point: &str) -> bool {
-    point.starts_with("spool.") || point.starts_with("tools.")
+    ["spool.", "tools.", "s3."].iter().any(|others| point.starts_with(others))
 }
 
 #[test]

@@ -284,6 +284,7 @@ impl Maker<'_> {
             micro_batch: self.topology.micro_batch,
             boundary: self.shared.boundary,
             durable: self.durable(),
+            state: self.shared.state.to_path_buf(),
             clock: Arc::clone(self.shared.clock),
         }
     }

@@ -31,6 +31,7 @@ pub mod split;
 pub mod staging;
 pub mod store;
 pub mod tools;
+pub mod upload;
 pub mod view;
 pub mod writer;
 

@@ -3,32 +3,69 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::disk::{failed, make_folders, rename_without_replacing, sync_folder};
 use super::names::Segment;
-use super::staging::Place;
+use super::staging::{Publish, STAGING, Staging, named};
 use crate::error::{Error, Result};
 use crate::sink::Promise;
 
-/// Moves closed files from the staging into their partitions, in number order. It can be repeated,
-/// also after a crash in the middle: a file that is in its partition already stays as it is.
-///
-/// # Errors
-/// Transient ones (a full disk), after which it can be repeated; fatal ones if a file isn't what was
-/// promised, is nowhere, or if somebody else wrote one of that name.
-pub fn publish(place: &Place, promises: &[Promise], durable: bool) -> Result<()> {
+/// Where one task of a sink writes a lake in a folder.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The folder that holds the partitions.
+    pub root: PathBuf,
+    /// What isn't visible yet, in `<root>/_staging`.
+    pub staging: Staging,
+}
+
+impl Place {
+    /// The place of a task whose partitions are in `root`.
+    pub fn new(root: PathBuf, run: &str, component: &str, task: usize) -> Self {
+        Self { staging: Staging::new(&root.join(STAGING), run, component, task), root }
+    }
+
+    /// The place as a promise names it: the path of its staging.
+    ///
+    /// # Errors
+    /// If the path isn't UTF-8.
+    pub fn name(&self) -> Result<String> {
+        let path = &self.staging.folder;
+        let text = path.to_str().map(str::to_owned);
+        text.ok_or_else(|| Error::fatal(format!("the path \"{}\" is not UTF-8", path.display())))
+    }
+
+    /// The place that a promise names.
+    ///
+    /// # Errors
+    /// If it can't be one.
+    pub fn named(name: &str) -> Result<Self> {
+        let folder = PathBuf::from(name);
+        let root = folder.ancestors().nth(3).filter(|_| folder.is_absolute()).map(Path::to_path_buf);
+        let root = root.ok_or_else(|| Error::fatal(format!("bad place \"{name}\" in a promise: expected a folder")))?;
+        Ok(Self { root, staging: Staging { folder } })
+    }
+}
+
+/// Publishes within a file system, by renames.
+pub struct Rename;
+
+impl Publish for Rename {
+    fn staging(&self, place: &str) -> Result<Staging> {
+        Ok(Place::named(place)?.staging)
+    }
+
+    fn publish(&self, place: &str, promises: &[Promise], durable: bool) -> Result<()> {
+        publish(&Place::named(place)?, promises, durable)
+    }
+}
+
+/// Moves closed files from the staging into their partitions, in number order.
+fn publish(place: &Place, promises: &[Promise], durable: bool) -> Result<()> {
     let mut files = promises.iter().filter(|promise| promise.closed).map(named).collect::<Result<Vec<_>>>()?;
     files.sort_by_key(|(segment, _)| *segment);
     files.chunk_by(|(a, _), (b, _)| a.partition == b.partition).try_for_each(|files| partition(place, files, durable))
-}
-
-/// A promise whose name was read, so that it can't lead out of the root.
-pub fn named(promise: &Promise) -> Result<(Segment, &Promise)> {
-    let segment = promise.segment.parse().map_err(|_| {
-        Error::fatal(format!("bad segment \"{}\" in a promise: expected <partition>/<number>", promise.segment))
-    })?;
-    Ok((segment, promise))
 }
 
 fn partition(place: &Place, files: &[(Segment, &Promise)], durable: bool) -> Result<()> {
@@ -36,7 +73,7 @@ fn partition(place: &Place, files: &[(Segment, &Promise)], durable: bool) -> Res
     let mut changed = make_folders(&folder).map_err(|cause| failed("make", &folder, cause))?;
     let mut found = false;
     for (segment, promise) in files {
-        found |= file(&place.staged(segment), &place.root.join(segment.to_string()), promise)? == Outcome::Found;
+        found |= file(&place.staging.file(segment), &place.root.join(segment.to_string()), promise)? == Outcome::Found;
     }
     if found {
         // Whoever published it may have crashed before these were synced.
@@ -73,17 +110,21 @@ fn file(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
 fn published(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
     let (length, checksum) = match measure(to) {
         Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(from, to)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(from, &to.to_string_lossy())),
         Err(error) => return Err(failed("read", to, error)),
     };
-    if (length, checksum) == (promise.length, promise.checksum) { Ok(Outcome::Found) } else { Err(another_writer(to)) }
+    if (length, checksum) == (promise.length, promise.checksum) {
+        Ok(Outcome::Found)
+    } else {
+        Err(another_writer(&to.to_string_lossy()))
+    }
 }
 
 /// Both names exist: after a power loss that may be one file, whose old name wasn't removed yet.
 fn half_published(from: &Path, to: &Path) -> Result<Outcome> {
     let inode = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
     if inode(from).is_none() || inode(from) != inode(to) {
-        return Err(another_writer(to));
+        return Err(another_writer(&to.to_string_lossy()));
     }
     fs::remove_file(from).map_err(|cause| failed("remove", from, cause))?;
     Ok(Outcome::Found)
@@ -108,7 +149,7 @@ pub fn measure(path: &Path) -> io::Result<(u64, u32)> {
     }
 }
 
-fn not_as_promised(path: &Path, length: u64, promise: &Promise) -> Error {
+pub(super) fn not_as_promised(path: &Path, length: u64, promise: &Promise) -> Error {
     let path = path.display();
     Error::fatal(format!(
         "\"{path}\" has {length} bytes, but {} were promised: it was changed from outside",
@@ -116,19 +157,18 @@ fn not_as_promised(path: &Path, length: u64, promise: &Promise) -> Error {
     ))
 }
 
-fn gone(from: &Path, to: &Path) -> Error {
-    let (from, to) = (from.display(), to.display());
+pub(super) fn gone(from: &Path, to: &str) -> Error {
+    let from = from.display();
     Error::fatal(format!(
         "a promised file is gone: it is neither staged as \"{from}\" nor published as \"{to}\"; \
          put it back to either place, or start anew without the old state"
     ))
 }
 
-fn another_writer(path: &Path) -> Error {
+pub(super) fn another_writer(address: &str) -> Error {
     Error::fatal(format!(
-        "\"{}\" was written by somebody else: it is not the file that was promised under this name; \
-         move it away and start again",
-        path.display()
+        "\"{address}\" was written by somebody else: it is not the file that was promised under this name; \
+         move it away and start again"
     ))
 }
 
@@ -145,10 +185,10 @@ mod tests {
     fn staged(contents: &[&str]) -> (TempDir, Place, Vec<Promise>) {
         let root = tempfile::tempdir().unwrap();
         let place = Place::new(root.path().into(), "run", "lake", 0);
-        fs::create_dir_all(place.staging.join(PARTITION)).unwrap();
+        fs::create_dir_all(place.staging.folder.join(PARTITION)).unwrap();
         let promise = |(i, content): (usize, &&str)| {
             let segment = format!("{PARTITION}/{i:07}");
-            fs::write(place.staging.join(&segment), content).unwrap();
+            fs::write(place.staging.folder.join(&segment), content).unwrap();
             let (length, checksum) = (content.len() as u64, crc32fast::hash(content.as_bytes()));
             Promise { place: place.name().unwrap(), segment, length, posts: 1, checksum, closed: true }
         };
@@ -169,7 +209,7 @@ mod tests {
             let (_root, place, promises) = staged(&CONTENTS);
             fs::create_dir_all(place.root.join(PARTITION)).unwrap();
             for promise in &promises[..renamed] {
-                fs::rename(place.staging.join(&promise.segment), place.root.join(&promise.segment)).unwrap();
+                fs::rename(place.staging.folder.join(&promise.segment), place.root.join(&promise.segment)).unwrap();
             }
             publish(&place, &promises, true).unwrap();
             publish(&place, &promises, renamed % 2 == 0).unwrap();
@@ -181,10 +221,10 @@ mod tests {
     fn a_power_loss_that_kept_both_names_changes_nothing() {
         let (_root, place, promises) = staged(&CONTENTS);
         fs::create_dir_all(place.root.join(PARTITION)).unwrap();
-        fs::hard_link(place.staging.join(&promises[1].segment), place.root.join(&promises[1].segment)).unwrap();
+        fs::hard_link(place.staging.folder.join(&promises[1].segment), place.root.join(&promises[1].segment)).unwrap();
         publish(&place, &promises, true).unwrap();
         assert_eq!(visible(&place), CONTENTS);
-        assert!(!place.staging.join(&promises[1].segment).exists());
+        assert!(!place.staging.folder.join(&promises[1].segment).exists());
     }
 
     #[test]
@@ -206,14 +246,14 @@ mod tests {
             assert!(error.chain().contains("written by somebody else"), "{error:?}");
             assert_eq!(visible(&place), ["[{\"b\":1}]"]);
             // The second time the staged file is gone as well.
-            fs::remove_file(place.staging.join(&promises[0].segment)).ok();
+            fs::remove_file(place.staging.folder.join(&promises[0].segment)).ok();
         }
     }
 
     #[test]
     fn a_file_that_is_nowhere_stops_with_what_to_do() {
         let (_root, place, promises) = staged(&CONTENTS);
-        fs::remove_file(place.staging.join(&promises[1].segment)).unwrap();
+        fs::remove_file(place.staging.folder.join(&promises[1].segment)).unwrap();
         let error = publish(&place, &promises, true).unwrap_err();
         assert_eq!(error.kind(), Kind::Fatal);
         assert!(error.chain().contains("0000001") && error.chain().contains("put it back"), "{error:?}");
@@ -223,7 +263,7 @@ mod tests {
     #[test]
     fn a_file_that_was_changed_is_never_published() {
         let (_root, place, promises) = staged(&CONTENTS[..1]);
-        fs::write(place.staging.join(&promises[0].segment), "[]").unwrap();
+        fs::write(place.staging.folder.join(&promises[0].segment), "[]").unwrap();
         let error = publish(&place, &promises, true).unwrap_err();
         assert!(error.chain().contains("has 2 bytes, but 9 were promised"), "{error:?}");
         assert_eq!(visible(&place), Vec::<String>::new());

@@ -7,8 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::disk::{failed, remove_if_empty};
-use super::publish::named;
-use super::staging::Place;
+use super::staging::{Staging, named};
 use crate::error::{Error, Result};
 use crate::fault::point;
 use crate::sink::Promise;
@@ -20,11 +19,11 @@ use crate::sink::Promise;
 ///
 /// # Errors
 /// Fatal ones if a staged file is shorter than promised or has other bytes.
-pub fn recover(place: &Place, promises: &[Promise]) -> Result<Vec<Promise>> {
-    let closed = promises.iter().map(|promise| close(place, promise)).collect::<Result<Vec<_>>>()?;
-    let promised = closed.iter().map(|promise| Ok(place.staged(&named(promise)?.0))).collect::<Result<_>>()?;
-    delete_all_but(&promised, &place.staging)?;
-    place.tidy();
+pub fn recover(staging: &Staging, promises: &[Promise]) -> Result<Vec<Promise>> {
+    let closed = promises.iter().map(|promise| close(staging, promise)).collect::<Result<Vec<_>>>()?;
+    let promised = closed.iter().map(|promise| Ok(staging.file(&named(promise)?.0))).collect::<Result<_>>()?;
+    delete_all_but(&promised, &staging.folder)?;
+    staging.tidy();
     Ok(closed)
 }
 
@@ -50,11 +49,11 @@ fn delete_all_but(keep: &BTreeSet<PathBuf>, folder: &Path) -> Result<()> {
 }
 
 /// Closes the file of a promise, if it is open, and returns the promise of the closed file.
-fn close(place: &Place, promise: &Promise) -> Result<Promise> {
+fn close(staging: &Staging, promise: &Promise) -> Result<Promise> {
     if promise.closed {
         return Ok(promise.clone());
     }
-    let path = place.staged(&named(promise)?.0);
+    let path = staging.file(&named(promise)?.0);
     match File::options().read(true).write(true).open(&path) {
         Ok(file) => cut(&file, &path, promise)?,
         // It may be in its partition already: the last recovery crashed. Publishing finds out.
@@ -100,8 +99,8 @@ mod tests {
 
     use super::*;
     use crate::error::Kind;
-    use crate::lake::publish::publish;
-    use crate::lake::staging::{SharedLedger, commit};
+    use crate::lake::publish::{Place, Rename};
+    use crate::lake::staging::{Publish, SharedLedger, commit};
 
     const PARTITION: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
 
@@ -110,9 +109,9 @@ mod tests {
     fn crashed() -> (TempDir, Place, Vec<Promise>) {
         let root = tempfile::tempdir().unwrap();
         let place = Place::new(root.path().into(), "run", "lake", 0);
-        fs::create_dir_all(place.staging.join(PARTITION)).unwrap();
+        fs::create_dir_all(place.staging.folder.join(PARTITION)).unwrap();
         let write = |number: usize, content: &str| {
-            fs::write(place.staging.join(format!("{PARTITION}/{number:07}")), content).unwrap();
+            fs::write(place.staging.folder.join(format!("{PARTITION}/{number:07}")), content).unwrap();
         };
         write(0, "[{\"a\":1}]");
         write(1, "[{\"a\":2},{\"a\":3},{\"a\":");
@@ -131,9 +130,9 @@ mod tests {
 
     /// Recovers, and commits what that leaves to be published.
     fn recover_and_commit(place: &Place, promises: &[Promise]) {
-        let closed = recover(place, promises).unwrap();
+        let closed = recover(&place.staging, promises).unwrap();
         let own = Place::new(place.root.clone(), "next-run", "lake", 0);
-        commit(&own, &SharedLedger::default(), &closed, true).unwrap();
+        commit(&Rename, &own.name().unwrap(), &SharedLedger::default(), &closed, true).unwrap();
     }
 
     /// Asserts that the lake holds what was promised, and nothing else.
@@ -159,14 +158,14 @@ mod tests {
     fn a_crash_within_the_recovery_changes_nothing() {
         let steps: [fn(&Place, &[Promise]); 3] = [
             |place, promises| {
-                close(place, &promises[1]).unwrap();
+                close(&place.staging, &promises[1]).unwrap();
             },
             |place, promises| {
-                publish(place, promises, true).unwrap();
+                Rename.publish(&place.name().unwrap(), promises, true).unwrap();
             },
             |place, promises| {
-                let closed = [promises[0].clone(), close(place, &promises[1]).unwrap()];
-                publish(place, &closed, true).unwrap();
+                let closed = [promises[0].clone(), close(&place.staging, &promises[1]).unwrap()];
+                Rename.publish(&place.name().unwrap(), &closed, true).unwrap();
             },
         ];
         for step in steps {
@@ -180,7 +179,7 @@ mod tests {
     #[test]
     fn nothing_promised_leaves_nothing() {
         let (_root, place, _) = crashed();
-        recover(&place, &[]).unwrap();
+        recover(&place.staging, &[]).unwrap();
         assert_eq!(fs::read_dir(&place.root).unwrap().count(), 0);
     }
 
@@ -188,11 +187,11 @@ mod tests {
     fn damage_is_named_and_nothing_is_deleted() {
         for (content, named) in [("[{\"a\":9},", "other bytes"), ("[{\"a\"", "ends 3 bytes before")] {
             let (_root, place, promises) = crashed();
-            fs::write(place.staging.join(&promises[1].segment), content).unwrap();
-            let error = recover(&place, &promises).unwrap_err();
+            fs::write(place.staging.folder.join(&promises[1].segment), content).unwrap();
+            let error = recover(&place.staging, &promises).unwrap_err();
             assert_eq!(error.kind(), Kind::Fatal);
             assert!(error.chain().contains(named) && error.chain().contains("0000001"), "{error:?}");
-            assert!(place.staging.join(PARTITION).join("0000002").exists());
+            assert!(place.staging.folder.join(PARTITION).join("0000002").exists());
         }
     }
 }

@@ -10,7 +10,6 @@ use time::OffsetDateTime;
 
 use super::disk::{failed, remove_if_empty, sync_folder};
 use super::names::{PartitionName, Segment};
-use super::publish::{named, publish};
 use crate::error::{Error, Result};
 use crate::fault::point;
 use crate::sink::{Prepared, Promise};
@@ -18,65 +17,61 @@ use crate::sink::{Prepared, Promise};
 /// The folder beside the data that holds what isn't visible yet.
 pub const STAGING: &str = "_staging";
 
-/// Where one task of a sink writes.
+/// One task's folder for what isn't visible yet, `<all staging>/<run>/<sink>-<task>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The folder that holds the partitions.
-    pub root: PathBuf,
-    /// The task's own folder for what isn't visible yet: `<root>/_staging/<run>/<sink>-<task>`.
-    pub staging: PathBuf,
+pub struct Staging {
+    /// Where it is.
+    pub folder: PathBuf,
 }
 
-impl Place {
-    /// The place of a task whose partitions are in `root`.
-    pub fn new(root: PathBuf, run: &str, component: &str, task: usize) -> Self {
-        let staging = root.join(STAGING).join(run).join(format!("{component}-{task}"));
-        Self { root, staging }
-    }
-
-    /// The place as a promise names it.
-    ///
-    /// # Errors
-    /// If the path isn't UTF-8.
-    pub fn name(&self) -> Result<String> {
-        let text = self.staging.to_str().map(str::to_owned);
-        text.ok_or_else(|| Error::fatal(format!("the path \"{}\" is not UTF-8", self.staging.display())))
-    }
-
-    /// The place that a promise names.
-    ///
-    /// # Errors
-    /// If it can't be one.
-    pub fn named(name: &str) -> Result<Self> {
-        let staging = PathBuf::from(name);
-        let root = staging.ancestors().nth(3).filter(|_| staging.is_absolute()).map(Path::to_path_buf);
-        let root = root.ok_or_else(|| Error::fatal(format!("bad place \"{name}\" in a promise: expected a folder")))?;
-        Ok(Self { root, staging })
+impl Staging {
+    /// The staging of a task, inside the folder that holds the staging of all.
+    pub fn new(all: &Path, run: &str, component: &str, task: usize) -> Self {
+        Self { folder: all.join(run).join(format!("{component}-{task}")) }
     }
 
     /// The folder of a partition while it isn't visible.
-    pub fn staged_partition(&self, partition: &PartitionName) -> PathBuf {
-        self.staging.join(partition.to_string())
+    pub fn partition(&self, partition: &PartitionName) -> PathBuf {
+        self.folder.join(partition.to_string())
     }
 
     /// A file while it isn't visible.
-    pub fn staged(&self, segment: &Segment) -> PathBuf {
-        self.staging.join(segment.to_string())
+    pub fn file(&self, segment: &Segment) -> PathBuf {
+        self.folder.join(segment.to_string())
     }
 
     /// Removes the staging folders that are empty, up to the one that all runs share.
     pub fn tidy(&self) {
-        self.staging.ancestors().take(3).for_each(remove_if_empty);
+        self.folder.ancestors().take(3).for_each(remove_if_empty);
     }
 
     /// Removes the folders that published promises leave behind, where their task is gone.
     fn tidy_left(&self, published: &[Promise]) -> Result<()> {
         for promise in published {
-            remove_if_empty(&self.staged_partition(&named(promise)?.0.partition));
+            remove_if_empty(&self.partition(&named(promise)?.0.partition));
         }
         self.tidy();
         Ok(())
     }
+}
+
+/// The way of closed files from the staging to where they are visible: renamed in a folder, or
+/// uploaded. A place is text that says where files are staged and where they go; see
+/// [`Promise::place`].
+pub trait Publish: Send + Sync {
+    /// Where the files of a place are staged.
+    ///
+    /// # Errors
+    /// If it is no place.
+    fn staging(&self, place: &str) -> Result<Staging>;
+
+    /// Makes those of the promised files of a place visible that are closed. It can be repeated, also
+    /// after a crash in the middle: what is visible already stays as it is.
+    ///
+    /// # Errors
+    /// Transient ones, after which it can be repeated; fatal ones if a file isn't what was promised,
+    /// is nowhere, or if somebody else wrote one of that name.
+    fn publish(&self, place: &str, promises: &[Promise], durable: bool) -> Result<()>;
 }
 
 /// A file that was written and isn't published.
@@ -127,10 +122,10 @@ fn lock(ledger: &SharedLedger) -> MutexGuard<'_, Ledger> {
 
 impl Ledger {
     /// Removes the staging folders that nobody needs any more.
-    fn tidy(&mut self, place: &Place) {
+    fn tidy(&mut self, staging: &Staging) {
         self.ended.retain(|folder| std::fs::remove_dir(folder).is_err() && folder.exists());
         if self.last && self.promised.is_empty() {
-            place.tidy();
+            staging.tidy();
         }
     }
 }
@@ -158,7 +153,7 @@ impl Prepare {
     ///
     /// # Errors
     /// If something can't be synced; it can be tried again unless the error is fatal.
-    pub fn run(&mut self, place: &Place, ledger: &SharedLedger) -> Result<Prepared> {
+    pub fn run(&mut self, staging: &Staging, ledger: &SharedLedger) -> Result<Prepared> {
         if self.durable {
             self.sync()?;
         }
@@ -166,7 +161,7 @@ impl Prepare {
         ledger.promised.extend(self.closed.drain(..).map(|staged| staged.promise));
         ledger.ended.append(&mut self.ended);
         ledger.last |= self.last;
-        ledger.tidy(place);
+        ledger.tidy(staging);
         let (open, open_since) = self.open.take().unzip();
         let promises = ledger.promised.iter().cloned().chain(open.map(|open| open.promise)).collect();
         Ok(Prepared { promises, open_since })
@@ -180,27 +175,47 @@ impl Prepare {
     }
 }
 
-/// The second phase: publishes files that were promised, but for those that the last one published.
-/// Those of other places were left by tasks that are gone.
+/// A promise whose name was read, so that it can't lead out of its folder.
 ///
 /// # Errors
-/// As [`publish`].
-pub fn commit(place: &Place, ledger: &SharedLedger, promises: &[Promise], durable: bool) -> Result<()> {
+/// If it isn't the name of a segment.
+pub fn named(promise: &Promise) -> Result<(Segment, &Promise)> {
+    let segment = promise.segment.parse().map_err(|_| {
+        Error::fatal(format!("bad segment \"{}\" in a promise: expected <partition>/<number>", promise.segment))
+    })?;
+    Ok((segment, promise))
+}
+
+/// The second phase: publishes files that were promised, but for those that the last one published.
+/// Those of other places than the task's `own` were left by tasks that are gone.
+///
+/// # Errors
+/// As [`Publish::publish`].
+pub fn commit(
+    publisher: &dyn Publish,
+    own: &str,
+    ledger: &SharedLedger,
+    promises: &[Promise],
+    durable: bool,
+) -> Result<()> {
     let published = lock(ledger).published.clone();
-    let mut new: BTreeMap<Place, Vec<Promise>> = BTreeMap::new();
+    let mut new: BTreeMap<&str, Vec<Promise>> = BTreeMap::new();
     for promise in promises.iter().filter(|promise| !published.contains(&promise.segment)) {
-        new.entry(Place::named(&promise.place)?).or_default().push(promise.clone());
+        new.entry(&promise.place).or_default().push(promise.clone());
     }
-    for (from, promises) in &new {
-        publish(from, promises, durable)?;
-        if from != place {
-            from.tidy_left(promises)?;
+    for (place, promises) in &new {
+        publisher.publish(place, promises, durable)?;
+        if *place != own {
+            publisher.staging(place)?.tidy_left(promises)?;
         }
+        // Whatever fails after this, it isn't looked at again.
+        lock(ledger).published.extend(promises.iter().map(|promise| promise.segment.clone()));
     }
+    let staging = publisher.staging(own)?;
     let mut ledger = lock(ledger);
     ledger.published = promises.iter().map(|promise| promise.segment.clone()).collect();
     let Ledger { promised, published, .. } = &mut *ledger;
     promised.retain(|promise| !published.contains(&promise.segment));
-    ledger.tidy(place);
+    ledger.tidy(&staging);
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::closing::{self, Decision, Open};
 use super::disk::{failed, make_folders};
 use super::micro_batch::MicroBatch;
 use super::names::{FileNumber, PartitionName, Segment};
-use super::staging::{Place, Prepare, SharedLedger, Staged, commit};
+use super::staging::{Prepare, Publish, SharedLedger, Staged, Staging, commit};
 use crate::clock::SharedClock;
 use crate::error::Result;
 use crate::sink::{Barrier, Job, Prepared, Promise};
@@ -34,7 +34,10 @@ pub struct Start {
 
 /// Writes posts into the lake for one task, in the two phases of a sink.
 pub struct Writer {
-    place: Arc<Place>,
+    publisher: Arc<dyn Publish>,
+    /// As promises name it.
+    place: String,
+    staging: Staging,
     ledger: SharedLedger,
     limits: topology::MicroBatch,
     clock: SharedClock,
@@ -68,10 +71,15 @@ impl Partition {
 
 impl Writer {
     /// A writer for one task. It makes nothing on the disk before the first post.
-    pub fn new(place: Place, start: Start) -> Self {
+    ///
+    /// # Errors
+    /// If `place` is none of the publisher's.
+    pub fn new(publisher: Arc<dyn Publish>, place: String, start: Start) -> Result<Self> {
         let Start { limits, boundary, durable, clock } = start;
-        Self {
-            place: Arc::new(place),
+        Ok(Self {
+            staging: publisher.staging(&place)?,
+            publisher,
+            place,
             ledger: SharedLedger::default(),
             limits,
             clock,
@@ -82,7 +90,7 @@ impl Writer {
             folders: BTreeSet::new(),
             ended: Vec::new(),
             durable,
-        }
+        })
     }
 
     /// Makes the staging folder, to find out whether the lake can be written to.
@@ -90,7 +98,7 @@ impl Writer {
     /// # Errors
     /// If it can't be made.
     pub fn make_staging(&mut self) -> Result<()> {
-        let staging = self.place.staging.clone();
+        let staging = self.staging.folder.clone();
         self.make_folders(&staging)
     }
 
@@ -125,14 +133,15 @@ impl Writer {
             durable: barrier.durable,
             last: barrier.last,
         };
-        let (place, ledger) = (Arc::clone(&self.place), Arc::clone(&self.ledger));
-        Ok(Box::new(move || prepare.run(&place, &ledger)))
+        let (staging, ledger) = (self.staging.clone(), Arc::clone(&self.ledger));
+        Ok(Box::new(move || prepare.run(&staging, &ledger)))
     }
 
-    /// The second phase: the job moves closed files into their partitions. It can be repeated.
+    /// The second phase: the job publishes closed files. It can be repeated.
     pub fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
-        let (place, ledger, durable) = (Arc::clone(&self.place), Arc::clone(&self.ledger), self.durable);
-        Box::new(move || commit(&place, &ledger, &promises, durable))
+        let (publisher, ledger) = (Arc::clone(&self.publisher), Arc::clone(&self.ledger));
+        let (place, durable) = (self.place.clone(), self.durable);
+        Box::new(move || commit(&*publisher, &place, &ledger, &promises, durable))
     }
 
     /// The file that takes a post of this size: the open one, or a new one if that is full.
@@ -167,12 +176,12 @@ impl Writer {
         let boundary = self.boundary;
         let partition = self.partition.get_or_insert_with(|| Partition::begin(boundary));
         let (name, number) = (partition.name, partition.next.expect("one whose numbers are used up has just ended"));
-        let folder = self.place.staged_partition(&name);
+        let folder = self.staging.partition(&name);
         self.make_folders(&folder)?;
         let segment = Segment { partition: name, number };
         let file = MicroBatch::begin(
-            self.place.staged(&segment),
-            [self.place.name()?, segment.to_string()],
+            self.staging.file(&segment),
+            [self.place.clone(), segment.to_string()],
             self.clock.now(),
         )?;
         self.folders.insert(folder);
@@ -201,7 +210,7 @@ impl Writer {
 
     fn end_partition(&mut self) {
         if let Some(partition) = self.partition.take() {
-            self.ended.push(self.place.staged_partition(&partition.name));
+            self.ended.push(self.staging.partition(&partition.name));
         }
     }
 

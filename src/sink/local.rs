@@ -1,20 +1,20 @@
 //! `Local`: writes posts into a lake in a folder.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Barrier, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
+use super::lake::{LakeSink, without_posts};
+use super::{Promise, Sink, SinkConfig, SinkContext};
 use crate::bolt::Problem;
 use crate::error::{Error, Result};
+use crate::lake::publish::{Place, Rename};
 use crate::lake::recover::recover;
-use crate::lake::staging::Place;
-use crate::lake::writer::{Start, Writer};
+use crate::lake::staging::Publish;
 use crate::registry::Component;
-use crate::tuple::{Fields, Tuple};
-use crate::value::Value;
+use crate::tuple::Fields;
 
 /// Writes posts into a lake in a folder: `<root>/<boundary>-<uuid>/0000000`, each file one JSON array.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -44,15 +44,13 @@ impl SinkConfig for Local {
         if self.root.as_os_str().is_empty() {
             problems.push(Problem { field: "root", what: "expected a folder, found nothing".into(), candidates: None });
         }
-        problems.extend(inputs.iter().filter(|fields| fields.position(POST).is_none()).map(no_post));
+        problems.extend(without_posts(Self::NAME, inputs));
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let root = self.absolute_root()?;
-        let mut sink = LocalSink::new(root, context)?;
-        // A folder that can't be written should stop the start, not the first post.
-        sink.writer.make_staging()?;
+        let mut sink = LakeSink::new(Arc::new(Rename), self.place(&context)?, context)?;
+        sink.make_staging()?;
         Ok(Box::new(sink))
     }
 
@@ -61,7 +59,7 @@ impl SinkConfig for Local {
     }
 
     fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
-        recover(&Place::named(place)?, promises)
+        recover(&Rename.staging(place)?, promises)
     }
 
     fn lake_root(&self) -> Option<PathBuf> {
@@ -87,7 +85,7 @@ impl SinkConfig for DeadLetters {
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(LocalSink::new(self.partitions(), context)?))
+        Ok(Box::new(LakeSink::new(Arc::new(Rename), self.place(&context)?, context)?))
     }
 
     fn place(&self, context: &SinkContext) -> Result<String> {
@@ -95,7 +93,7 @@ impl SinkConfig for DeadLetters {
     }
 
     fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
-        recover(&Place::named(place)?, promises)
+        recover(&Rename.staging(place)?, promises)
     }
 }
 
@@ -103,72 +101,10 @@ fn place(root: PathBuf, context: &SinkContext) -> Place {
     Place::new(root, &context.run, &context.component, context.task)
 }
 
-/// The field that is written.
-const POST: &str = "post";
-
-fn no_post(fields: &Fields) -> Problem {
-    let what = format!(
-        "Local writes the field \"{POST}\", but this input declares {fields}; take the input from a source of posts, \
-         or name a field \"{POST}\" where it is emitted"
-    );
-    Problem { field: "inputs", what, candidates: None }
-}
-
-/// One task that writes a lake.
-struct LocalSink {
-    writer: Writer,
-    /// The position of the post, for each input.
-    positions: Vec<usize>,
-}
-
-impl LocalSink {
-    /// The sink of one task whose partitions are in `root`. Nothing is made on the disk before the first post.
-    fn new(root: PathBuf, context: SinkContext) -> Result<Self> {
-        let position = |fields: &Fields| fields.position(POST).ok_or_else(|| Error::fatal(no_post(fields).what));
-        let positions = context.inputs.iter().map(position).collect::<Result<_>>()?;
-        let place = place(root, &context);
-        let start = Start {
-            limits: context.micro_batch,
-            boundary: context.boundary,
-            durable: context.durable,
-            clock: context.clock,
-        };
-        Ok(Self { writer: Writer::new(place, start), positions })
-    }
-}
-
-impl Sink for LocalSink {
-    fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
-        self.writer.write(&one_line(tuple.value(self.positions[tuple.input]))?)
-    }
-
-    fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
-        self.writer.prepare(barrier)
-    }
-
-    fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
-        self.writer.commit(promises)
-    }
-}
-
-/// The post's bytes. JSON that isn't known to be a post has to be an object, and loses its line
-/// breaks, which can only be outside of its strings.
-fn one_line(value: &Value) -> Result<Cow<'_, [u8]>> {
-    match value {
-        Value::Post(post) => Ok(Cow::Borrowed(post)),
-        Value::Json(json) if json.first() == Some(&b'{') => match memchr::memchr2(b'\n', b'\r', json) {
-            None => Ok(Cow::Borrowed(json)),
-            Some(_) => Ok(json.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect()),
-        },
-        _ => Err(Error::rejected(format!("expected a post or a JSON object in the field \"{POST}\""))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::path::Path;
-    use std::sync::Arc;
 
     use bytes::Bytes;
     use time::macros::datetime;
@@ -176,7 +112,10 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::error::Kind;
+    use crate::sink::Barrier;
     use crate::topology::MicroBatch;
+    use crate::tuple::Tuple;
+    use crate::value::Value;
 
     fn context(inputs: Vec<Fields>, task: usize) -> SinkContext {
         SinkContext {
@@ -187,6 +126,7 @@ mod tests {
             micro_batch: MicroBatch::default(),
             boundary: datetime!(2026-02-03 12:00:00 UTC),
             durable: true,
+            state: "/nowhere".into(),
             clock: ManualClock::at(datetime!(2026-02-03 12:34:56 UTC)),
         }
     }

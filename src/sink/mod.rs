@@ -1,7 +1,9 @@
 //! Sinks: bolts that write outside, in two phases where the outside allows it.
 
+mod lake;
 pub mod local;
 pub mod null;
+pub mod s3;
 pub mod stdout;
 
 use std::path::PathBuf;
@@ -18,11 +20,12 @@ use crate::tuple::{Fields, Tuple};
 
 use self::local::{DeadLetters, Local};
 use self::null::Null;
+use self::s3::S3;
 use self::stdout::Stdout;
 
 /// The room's registry: one line for each sink.
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry.sink::<Local>().sink::<Stdout>().sink::<Null>()
+    registry.sink::<Local>().sink::<S3>().sink::<Stdout>().sink::<Null>()
 }
 
 /// The sink for the dead letters of a topology, under the root of its lake or state.
@@ -96,6 +99,8 @@ pub struct SinkContext {
     pub boundary: OffsetDateTime,
     /// Whether barriers will be durable, so that a sink can begin early with what a sync has to wait for.
     pub durable: bool,
+    /// The folder that the topology's state is in, for what is kept until it can be delivered.
+    pub state: PathBuf,
     /// The clock that the age of a micro-batch begins by.
     pub clock: SharedClock,
 }

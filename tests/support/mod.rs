@@ -5,6 +5,8 @@
 
 pub mod moto;
 pub mod once;
+pub mod proxy;
+pub mod random;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -66,7 +68,8 @@ impl Sandbox {
         self.start_with(arguments, &[])
     }
 
-    fn start_with<S: AsRef<OsStr>>(&self, arguments: &[S], environment: &[(&str, &str)]) -> Running {
+    /// Starts it in an environment that has these too, and leaves it running.
+    pub fn start_with<S: AsRef<OsStr>>(&self, arguments: &[S], environment: &[(&str, &str)]) -> Running {
         let name = arguments.iter().map(|a| a.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" ");
         let mut child = Command::new(env!("CARGO_BIN_EXE_waterspout"))
             .args(arguments)

@@ -18,6 +18,10 @@ fn python() -> PathBuf {
     cache.join("waterspout").join(format!("python-{hash}"))
 }
 
+/// What a signed put wrote, nobody reads without a signature, which moto doesn't check.
+const OWNER: &str = "Authorization: AWS4-HMAC-SHA256 Credential=id/20151218/us-east-1/s3/aws4_request, \
+                     SignedHeaders=host, Signature=none\r\n";
+
 /// A running server with no buckets, which ends with it.
 pub struct Moto {
     process: Child,
@@ -59,7 +63,7 @@ impl Moto {
         let length = body.len();
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{OWNER}Connection: close\r\nContent-Length: {length}\r\n\r\n"
         )
         .unwrap();
         stream.write_all(body).unwrap();

@@ -9,6 +9,7 @@ use time::macros::datetime;
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::lake::publish::{Place, Rename};
 
 const NOON: OffsetDateTime = datetime!(2026-02-03 12:00:00 UTC);
 const SMALL: topology::MicroBatch = topology::MicroBatch { posts: 3, bytes: 1000, age: Duration::from_secs(60) };
@@ -26,7 +27,8 @@ impl Lake {
         let (root, clock) = (tempfile::tempdir().unwrap(), ManualClock::at(NOON));
         let place = Place::new(root.path().into(), "run", "lake", 0);
         let start = Start { limits, boundary: NOON, durable: true, clock: clock.clone() };
-        Self { writer: Writer::new(place, start), root, clock, epoch: 0 }
+        let writer = Writer::new(Arc::new(Rename), place.name().unwrap(), start).unwrap();
+        Self { writer, root, clock, epoch: 0 }
     }
 
     fn write(&mut self, posts: &[&str]) {

@@ -25,7 +25,7 @@ const RETRIES_MAX: usize = 2;
 /// Where a bucket is, and how one gets in. What isn't given comes from the environment
 /// (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity, or the metadata
 /// service of the container or machine.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3 {
     /// The bucket's name.

@@ -1,0 +1,248 @@
+//! The second phase where a lake is in a store: closed files are put there from the outbox, several
+//! at once, and deleted from it.
+//!
+//! What a crash leaves behind is always one of three: the file in the outbox, both, or the object.
+//! The object's key is the segment's name, which nobody else has, and its bytes are those that were
+//! promised; so whatever is there already is either that, or a reason to stop.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{fs, io, thread, vec};
+
+use super::disk::failed;
+use super::names::Segment;
+use super::publish::{another_writer, gone, not_as_promised};
+use super::staging::{Staging, named};
+use super::store::{Put, Store};
+use crate::error::{Error, Kind, Result};
+use crate::fault::point;
+use crate::sink::Promise;
+
+/// How many files a task uploads at once. Each more costs a thread and a connection.
+pub const UPLOADS_MAX: usize = 8;
+
+/// How many bytes of them it holds in memory meanwhile. A file that is larger goes alone.
+pub const UPLOAD_BYTES_MAX: u64 = 64 << 20;
+
+/// How soon uploads that nobody waits for any more are left to themselves. Shorter costs wake-ups.
+const STOP_CHECK: Duration = Duration::from_millis(50);
+
+/// The uploads of one task.
+#[derive(Default)]
+pub struct Uploader {
+    /// The segments of promises that a commit has delivered before it failed: it is tried again.
+    delivered: Arc<Mutex<BTreeSet<String>>>,
+    stopped: AtomicBool,
+}
+
+impl Uploader {
+    /// The task ends: what is underway may go on or not, but nobody waits for it.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Uploads the closed files. It can be repeated, also after a crash in the middle.
+    ///
+    /// # Errors
+    /// As [`Publish::publish`](super::staging::Publish::publish).
+    pub fn upload(&self, store: &Arc<dyn Store>, staging: &Staging, promises: &[Promise]) -> Result<()> {
+        let round = Arc::new(Round {
+            store: Arc::clone(store),
+            staging: staging.clone(),
+            files: Mutex::new(self.missing(promises)?.into_iter()),
+            room: Room::default(),
+            over: AtomicBool::new(false),
+            delivered: Arc::clone(&self.delivered),
+        });
+        let uploaded = start(&round).and_then(|results| self.wait(results));
+        round.over.store(true, Ordering::Relaxed);
+        uploaded?;
+        let mut delivered = lock(&self.delivered);
+        for promise in promises {
+            delivered.remove(&promise.segment);
+        }
+        Ok(())
+    }
+
+    /// The files that were not delivered yet, in order.
+    fn missing(&self, promises: &[Promise]) -> Result<Vec<(Segment, Promise)>> {
+        let delivered = lock(&self.delivered);
+        let closed = promises.iter().filter(|promise| promise.closed && !delivered.contains(&promise.segment));
+        let mut files: Vec<_> =
+            closed.map(|promise| Ok((named(promise)?.0, promise.clone()))).collect::<Result<_>>()?;
+        files.sort_by_key(|(segment, _)| *segment);
+        Ok(files)
+    }
+
+    /// Waits for all threads, or until the task ends. Of several errors a fatal one counts.
+    fn wait(&self, results: Receiver<Result<()>>) -> Result<()> {
+        let mut worst = Ok(());
+        loop {
+            match results.recv_timeout(STOP_CHECK) {
+                Ok(Err(error)) if worst.is_ok() || error.kind() == Kind::Fatal => worst = Err(error),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) if self.stopped.load(Ordering::Relaxed) => {
+                    return Err(Error::transient("the task ended while it uploaded"));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return worst,
+            }
+        }
+    }
+}
+
+/// Starts the threads of a round. Each tells how it ended; one that panics says so too.
+fn start(round: &Arc<Round>) -> Result<Receiver<Result<()>>> {
+    let (done, results) = mpsc::channel();
+    for _ in 0..UPLOADS_MAX.min(lock(&round.files).len()) {
+        let (round, end) = (Arc::clone(round), End { done: done.clone(), result: None });
+        let work = move || end.with(round.run());
+        thread::Builder::new()
+            .name("upload".into())
+            .spawn(work)
+            .map_err(|cause| Error::no_room("can't start a thread that uploads").because(cause))?;
+    }
+    Ok(results)
+}
+
+/// Tells how a thread ended, whatever its way.
+struct End {
+    done: mpsc::Sender<Result<()>>,
+    result: Option<Result<()>>,
+}
+
+impl End {
+    fn with(mut self, result: Result<()>) {
+        self.result = Some(result);
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // Nobody waits any more where the task has ended.
+        let _ = self.done.send(self.result.take().unwrap_or_else(|| Err(Error::fatal("an upload panicked"))));
+    }
+}
+
+/// One try of a commit.
+struct Round {
+    store: Arc<dyn Store>,
+    staging: Staging,
+    files: Mutex<vec::IntoIter<(Segment, Promise)>>,
+    room: Room,
+    /// Something failed, or nobody waits any more: no other file is begun.
+    over: AtomicBool,
+    delivered: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Round {
+    fn run(&self) -> Result<()> {
+        while let Some((segment, promise)) = self.next() {
+            let room = self.room.take(promise.length);
+            if let Err(error) = self.deliver(&segment, &promise) {
+                self.over.store(true, Ordering::Relaxed);
+                return Err(error);
+            }
+            drop(room);
+            lock(&self.delivered).insert(promise.segment);
+        }
+        Ok(())
+    }
+
+    fn next(&self) -> Option<(Segment, Promise)> {
+        if self.over.load(Ordering::Relaxed) { None } else { lock(&self.files).next() }
+    }
+
+    fn deliver(&self, segment: &Segment, promise: &Promise) -> Result<()> {
+        let (path, key) = (self.staging.file(segment), segment.to_string());
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.compare(&path, &key, promise),
+            Err(cause) => return Err(failed("read", &path, cause)),
+        };
+        check(&path, &bytes, promise)?;
+        let faulty = |cause| failed("upload", &path, cause);
+        point("s3.put").map_err(faulty)?;
+        if self.store.put(&key, bytes.into())? == Put::Exists {
+            self.compare(&path, &key, promise)?;
+        }
+        point("s3.stored").map_err(faulty)?;
+        delete(&path)?;
+        point("s3.deleted").map_err(faulty)
+    }
+
+    /// What is in the store has to be what was promised.
+    fn compare(&self, path: &Path, key: &str, promise: &Promise) -> Result<()> {
+        // One byte more shows that it is longer, however long it is.
+        match self.store.get_range(key, 0..promise.length + 1)? {
+            Some(found) if is_as_promised(&found, promise) => Ok(()),
+            Some(_) => Err(another_writer(&self.store.address(key))),
+            None => Err(gone(path, &self.store.address(key))),
+        }
+    }
+}
+
+fn is_as_promised(bytes: &[u8], promise: &Promise) -> bool {
+    bytes.len() as u64 == promise.length && crc32fast::hash(bytes) == promise.checksum
+}
+
+/// The bytes that are put have to be those that were synced.
+fn check(path: &Path, bytes: &[u8], promise: &Promise) -> Result<()> {
+    if is_as_promised(bytes, promise) {
+        Ok(())
+    } else if bytes.len() as u64 == promise.length {
+        let path = path.display();
+        Err(Error::fatal(format!("\"{path}\" has other bytes than were promised: it was damaged after it was synced")))
+    } else {
+        Err(not_as_promised(path, bytes.len() as u64, promise))
+    }
+}
+
+fn delete(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        // An upload that nobody waited for has come to its end.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|cause| failed("remove", path, cause)),
+    }
+}
+
+/// Memory for what is uploaded at once.
+#[derive(Default)]
+struct Room {
+    used: Mutex<u64>,
+    freed: Condvar,
+}
+
+/// Some of it, until it is dropped.
+struct Taken<'a> {
+    room: &'a Room,
+    bytes: u64,
+}
+
+impl Room {
+    /// Waits until there are so many bytes, or nobody else uses any.
+    fn take(&self, bytes: u64) -> Taken<'_> {
+        let full = |used: &mut u64| *used > 0 && *used + bytes > UPLOAD_BYTES_MAX;
+        *self.freed.wait_while(lock(&self.used), full).unwrap_or_else(PoisonError::into_inner) += bytes;
+        Taken { room: self, bytes }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *lock(&self.room.used) -= self.bytes;
+        self.room.freed.notify_all();
+    }
+}
+
+/// None of these is ever left half-changed, so a panic elsewhere doesn't matter.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Uploads into a store in memory, whose answers a test decides.
+
+use std::ops::Range;
+use std::sync::Barrier;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::*;
+use crate::lake::store::Object;
+use crate::lake::store::memory::MemoryStore;
+
+const PARTITION: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
+
+/// A store that counts what is asked, and does before a put whatever a test says.
+struct Watched {
+    store: MemoryStore,
+    puts: Mutex<Vec<String>>,
+    gets: Mutex<Vec<String>>,
+    before_put: Box<dyn Fn(&str) -> Result<()> + Send + Sync>,
+}
+
+impl Watched {
+    fn new(before_put: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Arc<Self> {
+        let (puts, gets) = Default::default();
+        Arc::new(Self { store: MemoryStore::default(), puts, gets, before_put: Box::new(before_put) })
+    }
+}
+
+impl Store for Watched {
+    fn address(&self, key: &str) -> String {
+        self.store.address(key)
+    }
+
+    fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
+        (self.before_put)(key)?;
+        lock(&self.puts).push(key.into());
+        self.store.put(key, bytes)
+    }
+
+    fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.store.replace(key, bytes)
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.store.get(key)
+    }
+
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        lock(&self.gets).push(key.into());
+        self.store.get_range(key, range)
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
+        self.store.list(prefix, after, max)
+    }
+
+    fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        self.store.names(prefix)
+    }
+
+    fn delete(&self, key: &str) -> Result<()> {
+        self.store.delete(key)
+    }
+}
+
+/// An outbox with files of these contents, and what was promised of them.
+fn outbox(contents: &[&str]) -> (TempDir, Staging, Vec<Promise>) {
+    let root = tempfile::tempdir().unwrap();
+    let staging = Staging::new(&root.path().join("outbox"), "run", "lake", 0);
+    fs::create_dir_all(staging.folder.join(PARTITION)).unwrap();
+    let promise = |(i, content): (usize, &&str)| {
+        let segment = format!("{PARTITION}/{i:07}");
+        fs::write(staging.folder.join(&segment), content).unwrap();
+        let (length, checksum) = (content.len() as u64, crc32fast::hash(content.as_bytes()));
+        Promise { place: "place".into(), segment, length, posts: 1, checksum, closed: true }
+    };
+    let promises = contents.iter().enumerate().map(promise).collect();
+    (root, staging, promises)
+}
+
+const CONTENTS: [&str; 3] = ["[{\"a\":1}]", "[{\"a\":2}]", "[{\"a\":3}]"];
+
+fn stored(store: &dyn Store) -> Vec<String> {
+    let keys = store.list("", None, usize::MAX).unwrap().into_iter().map(|object| object.key);
+    keys.map(|key| String::from_utf8(store.get(&key).unwrap().unwrap().to_vec()).unwrap()).collect()
+}
+
+fn left(staging: &Staging) -> usize {
+    fs::read_dir(staging.folder.join(PARTITION)).unwrap().count()
+}
+
+fn upload(store: &Arc<Watched>, staging: &Staging, promises: &[Promise]) -> Result<()> {
+    let store: Arc<dyn Store> = Arc::clone(store) as _;
+    Uploader::default().upload(&store, staging, promises)
+}
+
+#[test]
+fn a_crash_after_any_step_changes_nothing() {
+    // Each file is in the outbox only, in both, or in the store only.
+    for state in 0..27_usize {
+        let (_root, staging, promises) = outbox(&CONTENTS);
+        let store = Watched::new(|_| Ok(()));
+        for (i, promise) in promises.iter().enumerate() {
+            let step = state / 3_usize.pow(i as u32) % 3;
+            if step > 0 {
+                store.store.put(&promise.segment, CONTENTS[i].into()).unwrap();
+            }
+            if step > 1 {
+                fs::remove_file(staging.folder.join(&promise.segment)).unwrap();
+            }
+        }
+        for _ in 0..2 {
+            upload(&store, &staging, &promises).unwrap();
+            assert_eq!((stored(&*store), left(&staging)), (CONTENTS.map(String::from).into(), 0), "{state}");
+        }
+    }
+}
+
+#[test]
+fn an_open_file_is_never_uploaded() {
+    let (_root, staging, mut promises) = outbox(&CONTENTS[..2]);
+    promises[1].closed = false;
+    let store = Watched::new(|_| Ok(()));
+    upload(&store, &staging, &promises).unwrap();
+    assert_eq!((stored(&*store), left(&staging)), (vec![CONTENTS[0].into()], 1));
+}
+
+#[test]
+fn the_object_of_another_writer_is_never_replaced() {
+    for other in ["[{\"b\":1}]", "[]", "[{\"a\":1}] and more"] {
+        let (_root, staging, promises) = outbox(&CONTENTS[..1]);
+        let store = Watched::new(|_| Ok(()));
+        store.store.put(&promises[0].segment, other.to_owned().into()).unwrap();
+        for _ in 0..2 {
+            let error = upload(&store, &staging, &promises).unwrap_err();
+            assert_eq!(error.kind(), Kind::Fatal);
+            assert!(error.chain().contains("written by somebody else"), "{error:?}");
+            assert_eq!(stored(&*store), [other]);
+            // The second time the file is gone as well.
+            let _ = fs::remove_file(staging.folder.join(&promises[0].segment));
+        }
+    }
+}
+
+#[test]
+fn what_is_not_as_promised_or_nowhere_stops() {
+    for (change, says) in
+        [(Some("[]"), "has 2 bytes, but 9"), (Some("[{\"a\":9}]"), "other bytes"), (None, "put it back")]
+    {
+        let (_root, staging, promises) = outbox(&CONTENTS[..1]);
+        let path = staging.folder.join(&promises[0].segment);
+        change.map_or_else(|| fs::remove_file(&path), |content| fs::write(&path, content)).unwrap();
+        let store = Watched::new(|_| Ok(()));
+        let error = upload(&store, &staging, &promises).unwrap_err();
+        assert_eq!((error.kind(), stored(&*store).len()), (Kind::Fatal, 0));
+        assert!(error.chain().contains(says), "{error:?}");
+    }
+}
+
+#[test]
+fn a_retry_leaves_alone_what_was_delivered() {
+    let (_root, staging, promises) = outbox(&CONTENTS);
+    let failures = Mutex::new(2);
+    let store = Watched::new(move |key| {
+        let mut left = lock(&failures);
+        if key.ends_with('2') && *left > 0 {
+            *left -= 1;
+            return Err(Error::transient("busy"));
+        }
+        Ok(())
+    });
+    let (uploader, shared): (_, Arc<dyn Store>) = (Uploader::default(), Arc::clone(&store) as _);
+    while let Err(error) = uploader.upload(&shared, &staging, &promises) {
+        assert_eq!(error.kind(), Kind::Transient);
+    }
+    assert_eq!((lock(&store.puts).len(), lock(&store.gets).len(), stored(&*store).len()), (3, 0, 3));
+    assert!(lock(&uploader.delivered).is_empty(), "it isn't remembered for longer");
+}
+
+#[test]
+fn several_go_at_once_and_a_panic_is_an_error() {
+    let contents: Vec<String> = (0..UPLOADS_MAX).map(|i| format!("[{i}]")).collect();
+    let (_root, staging, promises) = outbox(&contents.iter().map(String::as_str).collect::<Vec<_>>());
+    let all = Barrier::new(UPLOADS_MAX);
+    let store = Watched::new(move |_| {
+        all.wait();
+        Ok(())
+    });
+    upload(&store, &staging, &promises).unwrap();
+    let (_root, staging, promises) = outbox(&CONTENTS);
+    let store = Watched::new(|key| if key.ends_with('1') { panic!("as the test wants it") } else { Ok(()) });
+    assert_eq!(upload(&store, &staging, &promises).unwrap_err().kind(), Kind::Fatal);
+}
+
+#[test]
+fn a_task_that_ends_waits_for_no_answer() {
+    let (_root, staging, promises) = outbox(&CONTENTS);
+    let (answer, answers) = crossbeam_channel::bounded::<()>(0);
+    let store: Arc<dyn Store> = Watched::new(move |_| {
+        let _ = answers.recv();
+        Ok(())
+    });
+    let uploader = Uploader::default();
+    uploader.stop();
+    assert_eq!(uploader.upload(&store, &staging, &promises).unwrap_err().kind(), Kind::Transient);
+    assert_eq!(left(&staging), 3);
+    drop(answer);
+}
+
+#[test]
+fn memory_is_bounded_but_a_large_file_passes() {
+    let room = Room::default();
+    let half = room.take(UPLOAD_BYTES_MAX / 2);
+    let rest = room.take(UPLOAD_BYTES_MAX / 2);
+    thread::scope(|scope| {
+        let large = scope.spawn(|| room.take(UPLOAD_BYTES_MAX * 2).bytes);
+        assert!(!large.is_finished());
+        drop((half, rest));
+        assert_eq!(large.join().unwrap(), UPLOAD_BYTES_MAX * 2);
+    });
+    assert_eq!(*lock(&room.used), 0);
+}

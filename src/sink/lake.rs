@@ -1,0 +1,92 @@
+//! What all sinks that write a lake have in common: the post's bytes, and the writer behind them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{Barrier, Job, Prepared, Promise, Sink, SinkContext};
+use crate::bolt::Problem;
+use crate::error::{Error, Result};
+use crate::lake::staging::Publish;
+use crate::lake::writer::{Start, Writer};
+use crate::tuple::{Fields, Tuple};
+use crate::value::Value;
+
+/// The field that is written.
+const POST: &str = "post";
+
+/// The problems of a sink of this name with its inputs.
+pub(super) fn without_posts<'a>(name: &'a str, inputs: &'a [Fields]) -> impl Iterator<Item = Problem> + 'a {
+    inputs.iter().filter(|fields| fields.position(POST).is_none()).map(move |fields| Problem {
+        field: "inputs",
+        what: no_post(name, fields),
+        candidates: None,
+    })
+}
+
+fn no_post(name: &str, fields: &Fields) -> String {
+    format!(
+        "{name} writes the field \"{POST}\", but this input declares {fields}; take the input from a source of posts, \
+         or name a field \"{POST}\" where it is emitted"
+    )
+}
+
+/// One task that writes a lake.
+pub(super) struct LakeSink {
+    writer: Writer,
+    /// The position of the post, for each input.
+    positions: Vec<usize>,
+}
+
+impl LakeSink {
+    /// The sink of one task. Nothing is made on the disk before the first post.
+    ///
+    /// # Errors
+    /// If an input has no posts, or the place is none of the publisher's.
+    pub fn new(publisher: Arc<dyn Publish>, place: String, context: SinkContext) -> Result<Self> {
+        let position =
+            |fields: &Fields| fields.position(POST).ok_or_else(|| Error::fatal(no_post(&context.component, fields)));
+        let positions = context.inputs.iter().map(position).collect::<Result<_>>()?;
+        let start = Start {
+            limits: context.micro_batch,
+            boundary: context.boundary,
+            durable: context.durable,
+            clock: context.clock,
+        };
+        Ok(Self { writer: Writer::new(publisher, place, start)?, positions })
+    }
+
+    /// Makes the staging folder: one that can't be written should stop the start, not the first post.
+    ///
+    /// # Errors
+    /// If it can't be made.
+    pub fn make_staging(&mut self) -> Result<()> {
+        self.writer.make_staging()
+    }
+}
+
+impl Sink for LakeSink {
+    fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
+        self.writer.write(&one_line(tuple.value(self.positions[tuple.input]))?)
+    }
+
+    fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
+        self.writer.prepare(barrier)
+    }
+
+    fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
+        self.writer.commit(promises)
+    }
+}
+
+/// The post's bytes. JSON that isn't known to be a post has to be an object, and loses its line
+/// breaks, which can only be outside of its strings.
+fn one_line(value: &Value) -> Result<Cow<'_, [u8]>> {
+    match value {
+        Value::Post(post) => Ok(Cow::Borrowed(post)),
+        Value::Json(json) if json.first() == Some(&b'{') => match memchr::memchr2(b'\n', b'\r', json) {
+            None => Ok(Cow::Borrowed(json)),
+            Some(_) => Ok(json.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect()),
+        },
+        _ => Err(Error::rejected(format!("expected a post or a JSON object in the field \"{POST}\""))),
+    }
+}

@@ -1,0 +1,291 @@
+//! `S3`: writes posts into a lake in a bucket.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::lake::{LakeSink, without_posts};
+use super::{Barrier, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
+use crate::bolt::Problem;
+use crate::error::{Error, Result};
+use crate::lake::recover::recover;
+use crate::lake::staging::{Publish, Staging};
+use crate::lake::store::Store;
+use crate::lake::store::s3::{S3 as Bucket, S3Store};
+use crate::lake::upload::Uploader;
+use crate::registry::Component;
+use crate::secret::Secret;
+use crate::tuple::{Fields, Tuple};
+use crate::units::ByteSize;
+
+/// The folder of a topology's state that holds what isn't uploaded yet.
+const OUTBOX: &str = "outbox";
+
+/// Writes posts into a lake in a bucket of S3, or of a server that speaks like it:
+/// `s3://<bucket>/<prefix>/<boundary>-<uuid>/0000000`, each object one JSON array. What isn't uploaded
+/// yet is on this machine's disk, in the topology's state. What isn't given comes from the environment
+/// (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity or a metadata service.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct S3 {
+    /// The bucket's name. It has to be there; any number of tasks and processes may write into one.
+    pub bucket: String,
+    /// What all keys begin with: the lake's root in the bucket.
+    #[serde(default)]
+    pub prefix: String,
+    /// The address of a server other than Amazon's, such as `http://127.0.0.1:9000`.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// The region; `us-east-1` if nothing names one.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Whether the bucket stands in the path of a URL, and not in its host name. Without it: for
+    /// servers other than Amazon's, and for names with a dot.
+    #[serde(default)]
+    pub path_style: Option<bool>,
+    /// The id of the access key.
+    #[serde(default)]
+    pub access_key_id: Option<Secret>,
+    /// The access key.
+    #[serde(default)]
+    pub secret_access_key: Option<Secret>,
+    /// The token of temporary credentials.
+    #[serde(default)]
+    pub session_token: Option<Secret>,
+    /// How much each task may keep on this machine's disk that isn't uploaded. Beyond it the spouts
+    /// upstream pause until half of it is uploaded.
+    #[serde(default = "outbox")]
+    pub outbox: ByteSize,
+}
+
+fn outbox() -> ByteSize {
+    ByteSize(10 << 30)
+}
+
+impl Component for S3 {
+    const NAME: &'static str = "S3";
+    const GUARANTEE: &'static str = "each post of a completed checkpoint is in exactly one object, which appears whole; \
+         what isn't uploaded yet depends on this machine's disk";
+}
+
+impl S3 {
+    fn target(&self) -> Bucket {
+        Bucket {
+            bucket: self.bucket.clone(),
+            prefix: self.prefix.clone(),
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            path_style: self.path_style,
+            access_key_id: self.access_key_id.clone(),
+            secret_access_key: self.secret_access_key.clone(),
+            session_token: self.session_token.clone(),
+        }
+    }
+}
+
+impl SinkConfig for S3 {
+    fn check(&self, inputs: &[Fields]) -> Result<(), Vec<Problem>> {
+        let problem = |(field, what)| Problem { field, what, candidates: None };
+        let mut problems: Vec<_> = self.target().problems().into_iter().map(problem).collect();
+        if self.outbox.0 == 0 {
+            problems.push(problem(("outbox", "expected a size above 0, since everything goes through it".into())));
+        }
+        problems.extend(without_posts(Self::NAME, inputs));
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
+        let upload = Arc::new(Upload::to(self.target())?);
+        let publisher: Arc<dyn Publish> = Arc::clone(&upload) as _;
+        let mut sink = LakeSink::new(publisher, self.place(&context)?, context)?;
+        sink.make_staging()?;
+        Ok(Box::new(S3Sink { sink, upload }))
+    }
+
+    fn place(&self, context: &SinkContext) -> Result<String> {
+        Place::of(self.target(), context)?.name()
+    }
+
+    fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
+        recover(&Place::named(place)?.staging(), promises)
+    }
+
+    fn outbox_bytes_max(&self) -> Option<u64> {
+        Some(self.outbox.0)
+    }
+}
+
+/// Where a task keeps what isn't uploaded, and where that goes, whatever the topology says by then.
+#[derive(Serialize, Deserialize)]
+struct Place {
+    /// The task's own folder in the outbox.
+    staged: PathBuf,
+    /// The bucket, without credentials: those of the day are taken.
+    to: Bucket,
+}
+
+impl Place {
+    fn of(target: Bucket, context: &SinkContext) -> Result<Self> {
+        let outbox = std::path::absolute(context.state.join(OUTBOX))
+            .map_err(|cause| Error::fatal(format!("bad state \"{}\"", context.state.display())).because(cause))?;
+        let staged = Staging::new(&outbox, &context.run, &context.component, context.task).folder;
+        Ok(Self { staged, to: without_credentials(target) })
+    }
+
+    /// As a promise names it, in JSON.
+    fn name(&self) -> Result<String> {
+        serde_json::to_string(self)
+            .map_err(|cause| Error::fatal(format!("bad place \"{}\"", self.staged.display())).because(cause))
+    }
+
+    fn named(name: &str) -> Result<Self> {
+        let place: Self = serde_json::from_str(name).map_err(|cause| {
+            Error::fatal(format!("bad place \"{name}\" in a promise: expected one of S3")).because(cause)
+        })?;
+        let absolute = place.staged.is_absolute();
+        if absolute { Ok(place) } else { Err(Error::fatal(format!("bad place \"{name}\" in a promise"))) }
+    }
+
+    fn staging(self) -> Staging {
+        Staging { folder: self.staged }
+    }
+}
+
+fn without_credentials(bucket: Bucket) -> Bucket {
+    Bucket { access_key_id: None, secret_access_key: None, session_token: None, ..bucket }
+}
+
+/// Publishes by uploads.
+struct Upload {
+    target: Bucket,
+    store: Arc<dyn Store>,
+    uploader: Uploader,
+}
+
+impl Upload {
+    /// Nothing is sent yet: a server that is down delays no start.
+    fn to(target: Bucket) -> Result<Self> {
+        Ok(Self { store: Arc::new(S3Store::open(&target)?), target, uploader: Uploader::default() })
+    }
+
+    /// Where a place delivers: somewhere else, if the topology's file was changed since.
+    fn store(&self, to: Bucket) -> Result<Arc<dyn Store>> {
+        let ours = self.target.clone();
+        let target = Bucket {
+            access_key_id: ours.access_key_id,
+            secret_access_key: ours.secret_access_key,
+            session_token: ours.session_token,
+            ..to
+        };
+        if target == self.target { Ok(Arc::clone(&self.store)) } else { Ok(Arc::new(S3Store::open(&target)?)) }
+    }
+}
+
+impl Publish for Upload {
+    fn staging(&self, place: &str) -> Result<Staging> {
+        Ok(Place::named(place)?.staging())
+    }
+
+    fn publish(&self, place: &str, promises: &[Promise], _durable: bool) -> Result<()> {
+        let place = Place::named(place)?;
+        let store = self.store(place.to.clone())?;
+        self.uploader.upload(&store, &place.staging(), promises)
+    }
+}
+
+/// One task that writes a lake in a bucket.
+struct S3Sink {
+    sink: LakeSink,
+    upload: Arc<Upload>,
+}
+
+impl Sink for S3Sink {
+    fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
+        self.sink.write(tuple)
+    }
+
+    fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
+        self.sink.prepare(barrier)
+    }
+
+    fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
+        self.sink.commit(promises)
+    }
+}
+
+impl Drop for S3Sink {
+    fn drop(&mut self) {
+        // A server that doesn't answer mustn't hold up whoever goes back to a checkpoint.
+        self.upload.uploader.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::topology::MicroBatch;
+
+    fn s3() -> S3 {
+        S3 {
+            bucket: "lake".into(),
+            prefix: "a/b".into(),
+            endpoint: Some("http://127.0.0.1:1".into()),
+            region: None,
+            path_style: None,
+            access_key_id: Some(Secret::new("id")),
+            secret_access_key: Some(Secret::new("hidden")),
+            session_token: None,
+            outbox: outbox(),
+        }
+    }
+
+    fn context(state: &std::path::Path) -> SinkContext {
+        SinkContext {
+            component: "lake".into(),
+            task: 3,
+            run: "run".into(),
+            inputs: vec![Fields::of_posts()],
+            micro_batch: MicroBatch::default(),
+            boundary: datetime!(2026-02-03 12:00:00 UTC),
+            durable: true,
+            state: state.into(),
+            clock: ManualClock::at(datetime!(2026-02-03 12:34:56 UTC)),
+        }
+    }
+
+    #[test]
+    fn each_problem_names_its_field() {
+        let bad = S3 { bucket: "Bad".into(), endpoint: Some("nowhere".into()), outbox: ByteSize(0), ..s3() };
+        let problems = bad.check(&[Fields::new(["word"])]).unwrap_err();
+        let fields: Vec<_> = problems.iter().map(|problem| problem.field).collect();
+        assert_eq!(fields, ["bucket", "endpoint", "outbox", "inputs"]);
+        s3().check(&[Fields::of_posts()]).unwrap();
+    }
+
+    #[test]
+    fn a_place_tells_where_it_delivers_and_no_secret() {
+        let state = tempfile::tempdir().unwrap();
+        let name = s3().place(&context(state.path())).unwrap();
+        assert!(!name.contains("hidden"), "{name}");
+        let place = Place::named(&name).unwrap();
+        assert_eq!(place.staged, state.path().join("outbox/run/lake-3"));
+        let elsewhere = Upload::to(Bucket { bucket: "other".into(), ..s3().target() }).unwrap();
+        assert_eq!(elsewhere.store(place.to).unwrap().address("key"), "s3://lake/a/b/key");
+        for bad in ["", "/folder", "{}", &name.replace(state.path().to_str().unwrap(), "state")] {
+            assert!(Place::named(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_down_stops_no_start() {
+        let state = tempfile::tempdir().unwrap();
+        let sink = s3().build(context(state.path())).unwrap();
+        assert!(state.path().join("outbox/run/lake-3").is_dir());
+        drop(sink);
+    }
+}

@@ -1,0 +1,178 @@
+//! A proxy between the program and a server, which does to requests what networks and busy servers
+//! do: by seed, so that a failure comes again.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use super::random::Random;
+
+/// What is done to one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection ends in the middle of the request's body: the server sees nothing.
+    Reset,
+    /// 500 InternalError, without asking the server.
+    Internal,
+    /// 503 SlowDown, without asking the server.
+    SlowDown,
+    /// The server does it, and nobody hears of it.
+    Swallowed,
+    /// The server does it, and half of its answer arrives.
+    Truncated,
+    /// It takes its time.
+    Delayed,
+}
+
+pub const FAULTS: [Fault; 6] =
+    [Fault::Reset, Fault::Internal, Fault::SlowDown, Fault::Swallowed, Fault::Truncated, Fault::Delayed];
+
+/// How long a delayed answer takes longer.
+const DELAY: Duration = Duration::from_millis(30);
+
+pub struct Proxy {
+    port: u16,
+    server: Arc<AtomicU16>,
+    counts: Arc<[AtomicUsize; FAULTS.len()]>,
+}
+
+/// What all connections share.
+#[derive(Clone)]
+struct Shared {
+    /// 0 while there is none.
+    server: Arc<AtomicU16>,
+    random: Arc<Mutex<Random>>,
+    one_in: u64,
+    counts: Arc<[AtomicUsize; FAULTS.len()]>,
+}
+
+impl Proxy {
+    /// One before the server at this port. One request in so many meets a fault.
+    pub fn start(server: u16, seed: u64, one_in: u64) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let counts: Arc<[AtomicUsize; FAULTS.len()]> = Arc::default();
+        let server = Arc::new(AtomicU16::new(server));
+        let to = Arc::clone(&server);
+        let shared =
+            Shared { server: to, random: Arc::new(Mutex::new(Random(seed))), one_in, counts: Arc::clone(&counts) };
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let shared = shared.clone();
+                // A connection that breaks is what this is for.
+                thread::spawn(move || shared.serve(&client));
+            }
+        });
+        Self { port, server, counts }
+    }
+
+    /// One with nothing behind it: each connection ends without an answer.
+    pub fn down() -> Self {
+        Self::start(0, 0, u64::MAX)
+    }
+
+    /// From now on there is a server, at this port.
+    pub fn up(&self, server: u16) {
+        self.server.store(server, Ordering::Relaxed);
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// How often each fault was met.
+    pub fn met(&self) -> Vec<(Fault, usize)> {
+        FAULTS.into_iter().zip(self.counts.iter().map(|count| count.load(Ordering::Relaxed))).collect()
+    }
+}
+
+impl Shared {
+    /// Each request of a connection, until it ends.
+    fn serve(&self, client: &TcpStream) -> Option<()> {
+        let mut reader = BufReader::new(client);
+        loop {
+            let (head, length) = read_head(&mut reader)?;
+            let fault = self.draw();
+            if fault == Some(Fault::Reset) {
+                std::io::copy(&mut reader.by_ref().take(length / 2), &mut std::io::sink()).ok()?;
+                return end(client);
+            }
+            let mut body = vec![0; length as usize];
+            reader.read_exact(&mut body).ok()?;
+            let mut client = client;
+            match fault {
+                Some(Fault::Internal) => {
+                    client.write_all(&refusal("500 Internal Server Error", "InternalError")).ok()?
+                }
+                Some(Fault::SlowDown) => client.write_all(&refusal("503 Slow Down", "SlowDown")).ok()?,
+                other => {
+                    let answer = self.ask(&head, &body)?;
+                    match other {
+                        Some(Fault::Swallowed) => return end(client),
+                        Some(Fault::Truncated) => {
+                            client.write_all(&answer[..answer.len() / 2]).ok()?;
+                            return end(client);
+                        }
+                        Some(Fault::Delayed) => thread::sleep(DELAY),
+                        _ => {}
+                    }
+                    // The server ends each connection, and so does this one.
+                    client.write_all(&answer).ok()?;
+                    return end(client);
+                }
+            }
+        }
+    }
+
+    fn draw(&self) -> Option<Fault> {
+        let mut random = self.random.lock().unwrap();
+        let hit = random.below(self.one_in) == 0;
+        let which = random.below(FAULTS.len() as u64) as usize;
+        hit.then(|| {
+            self.counts[which].fetch_add(1, Ordering::Relaxed);
+            FAULTS[which]
+        })
+    }
+
+    /// The whole answer of the server.
+    fn ask(&self, head: &str, body: &[u8]) -> Option<Vec<u8>> {
+        let mut server = TcpStream::connect(("127.0.0.1", self.server.load(Ordering::Relaxed))).ok()?;
+        let last = head.trim_end_matches("\r\n");
+        server.write_all(format!("{last}\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+        server.write_all(body).ok()?;
+        let mut answer = Vec::new();
+        server.read_to_end(&mut answer).ok()?;
+        Some(answer)
+    }
+}
+
+/// The head of a request, and the length of its body.
+fn read_head(reader: &mut impl BufRead) -> Option<(String, u64)> {
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let from = head.len();
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+        let line = head[from..].trim().to_ascii_lowercase();
+        if let Some(bytes) = line.strip_prefix("content-length:") {
+            length = bytes.trim().parse().ok()?;
+        }
+        if line.is_empty() {
+            return Some((head, length));
+        }
+    }
+}
+
+fn refusal(status: &str, code: &str) -> Vec<u8> {
+    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>Not now.</Message></Error>");
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+fn end(client: &TcpStream) -> Option<()> {
+    client.shutdown(Shutdown::Both).ok()
+}
