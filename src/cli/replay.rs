@@ -1,19 +1,73 @@
 //! `replay GLOB`: the posts of a lake as NDJSON.
 
+use std::io::Write;
+
 use super::exit::Outcome;
 use super::stdout;
+use crate::clock::SystemClock;
+use crate::lake::replay::{Choice, Moment, OnDamage, Order, Printing, Shard, Sorting, Speed, print};
+use crate::units::{ByteSize, Interval};
 
 /// Print the posts of a lake as NDJSON, one post a line
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  waterspout replay 'lake/2015-12-18T*' | jq -r .tweet.text")]
+#[command(after_help = "\
+Examples:
+  waterspout replay 'lake/2015-12-18T*' | jq -r .tweet.text
+  waterspout replay s3://bucket/prefix --from 2015-12-18 --to 2015-12-19 --order time --speed 60")]
 pub struct Args {
-    /// The partitions, or files of them: 'lake/2015-12-18T00:00:00-*'
+    /// The partitions, or a lake: 'lake/2015-12-18T00:00:00-*', s3://bucket/prefix
     // Several, since a shell expands a glob that isn't quoted.
     #[arg(required = true, value_name = "GLOB")]
     globs: Vec<String>,
+    /// Only partitions that begin at this time or later, by the time in their names
+    #[arg(long, value_name = "TIME")]
+    from: Option<Moment>,
+    /// Only partitions that begin before this time
+    #[arg(long, value_name = "TIME")]
+    to: Option<Moment>,
+    /// `partition`, as they lie there, or `time`, by the posts' own time
+    #[arg(long, default_value = "partition", value_parser = order)]
+    order: Order,
+    /// With --order time: how far a post may stand behind a newer one
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    disorder: Interval,
+    /// With --order time: how many bytes of posts are held
+    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    buffer: ByteSize,
+    /// `max`, or a factor of the original tempo, such as 60
+    #[arg(long, default_value = "max")]
+    speed: Speed,
+    /// Which share of the partitions, from 0: 0/2 and 1/2 are all
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Pass over the rest of a damaged file, and name it, where it would stop otherwise
+    #[arg(long)]
+    skip_damaged: bool,
+}
+
+/// An order by its name.
+///
+/// # Errors
+/// If it is none.
+pub fn order(text: &str) -> Result<Order, String> {
+    match text {
+        "partition" | "Partition" => Ok(Order::Partition),
+        "time" | "Time" => Ok(Order::Time),
+        _ => Err("expected partition or time".into()),
+    }
 }
 
 /// Prints the posts on standard output.
 pub fn run(args: &Args) -> Outcome {
-    stdout::with(|out| args.globs.iter().try_for_each(|glob| crate::lake::replay(glob, out).map(drop)))
+    let printing = Printing {
+        choice: Choice { glob: String::new(), from: args.from.clone(), to: args.to.clone(), shard: args.shard },
+        order: args.order,
+        sorting: Sorting { disorder: args.disorder.0, buffer: args.buffer.0 },
+        speed: args.speed,
+        on_damage: if args.skip_damaged { OnDamage::Skip } else { OnDamage::Stop },
+    };
+    let clock = SystemClock::shared();
+    // Where standard error is closed there is nobody to tell.
+    let mut say = |text: String| drop(writeln!(std::io::stderr(), "{text}"));
+    stdout::with(|out| args.globs.iter().try_for_each(|glob| print(glob, &printing, &clock, out, &mut say).map(drop)))
 }

@@ -161,6 +161,8 @@ pub struct SpoutOutput {
     staged: Vec<Value>,
     /// Which streams the staged tuples are for: runs of tuples of one stream.
     staged_runs: Vec<(StreamId, usize)>,
+    /// Cursors of other splits, for the next emit.
+    staged_cursors: Vec<(usize, Cursor)>,
     dead_letters: usize,
     fault: Option<String>,
     /// Gone with the loop.
@@ -191,6 +193,7 @@ impl SpoutOutput {
             in_engine,
             staged: Vec::new(),
             staged_runs: Vec::new(),
+            staged_cursors: Vec::new(),
             dead_letters: 0,
             fault: None,
             _alive: alive,
@@ -249,6 +252,12 @@ impl SpoutOutput {
         self.dead_letters += 1;
     }
 
+    /// Says where another split stands with the next [`emit`](Self::emit), where tuples of several splits
+    /// are handed over as one.
+    pub fn advance(&mut self, split: usize, cursor: Cursor) {
+        self.staged_cursors.push((split, cursor));
+    }
+
     /// Hands over everything that was pushed, as one: a checkpoint has all of it, with this cursor,
     /// or nothing of it. Then waits until there is room for more. `split` is a position in
     /// [`splits`](Self::splits). A good size is some hundred tuples, or about a mebibyte.
@@ -274,8 +283,10 @@ impl SpoutOutput {
         for (stream, tuples) in self.staged_runs.drain(..) {
             port.emitter.emit_all(stream, tuples, &mut values);
         }
-        port.splits[split].cursor = cursor;
-        port.moved[split] = true;
+        for (split, cursor) in self.staged_cursors.drain(..).chain([(split, cursor)]) {
+            port.splits[split].cursor = cursor;
+            port.moved[split] = true;
+        }
         self.meter.set_emitted(port.emitter.emitted());
         self.meter.add_dead_letters(std::mem::take(&mut self.dead_letters));
     }

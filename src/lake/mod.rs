@@ -12,7 +12,7 @@
 //! ([`publish`]). Whatever a crash left behind is closed by [`recover`]. An [`index`] beside the data
 //! says what is in it; [`tools`] list, check, compact and erase it in any [`store`], and a [`journal`]
 //! says which partitions count meanwhile. Nothing in here knows the engine: `sink/local.rs` and
-//! `spout/local_replay.rs` put it behind the traits of the components.
+//! `spout/replay.rs` put it behind the traits of the components.
 
 pub mod closing;
 pub mod disk;

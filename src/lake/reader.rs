@@ -1,34 +1,108 @@
 //! Reads a file of the lake: its posts as slices of the buffers that were read.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 
 use super::disk::failed;
+use super::scan::Trouble;
 use super::split::{Damage, Posts, Splitter};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::post::{Post, break_no_lines};
 
 /// How much is read in one go. It stays in the processor's cache until it is split; less would cost
 /// system calls.
-const CHUNK_BYTES: usize = 512 << 10;
+pub const CHUNK_BYTES: usize = 512 << 10;
 
 /// A larger post isn't read: a limit on memory, not on what sources let in.
 const POST_BYTES_MAX: usize = 1 << 30;
 
-/// Reads one file from its beginning to its end. Files from elsewhere are fine too: any array of
+/// Splits what is read of one file, chunk after chunk. Files from elsewhere are fine too: any array of
 /// objects, also with line breaks between and within them, which become spaces.
-pub struct FileReader {
-    path: PathBuf,
-    file: File,
+pub struct Chunks {
     splitter: Splitter,
+    /// How much is asked for in one go.
+    bytes: usize,
     /// Where in the file the next chunk begins, the part of a post included.
     offset: u64,
     /// The part of a post that the last chunk ended with.
     rest: Vec<u8>,
     ended: bool,
+    /// The damage behind the posts that were handed over last.
+    damage: Option<Trouble>,
+}
+
+impl Chunks {
+    /// Of a file that is read from its beginning, so many bytes in one go.
+    pub fn of(bytes: usize) -> Self {
+        let splitter = Splitter::start();
+        Self { splitter, bytes, offset: 0, rest: Vec::new(), ended: false, damage: None }
+    }
+
+    /// The next posts; `None` at the end. `fill` adds what comes next to a chunk with room for it, and
+    /// returns false at the end. Posts that stand before a damage come before it.
+    ///
+    /// # Errors
+    /// What `fill` says; or a damage, with its offset.
+    pub fn next_posts(
+        &mut self,
+        mut fill: impl FnMut(&mut Vec<u8>) -> Result<bool, Trouble>,
+    ) -> Result<Option<Vec<Post>>, Trouble> {
+        while !self.ended && self.damage.is_none() {
+            let posts = self.chunk(&mut fill)?;
+            if !posts.is_empty() {
+                return Ok(Some(posts));
+            }
+        }
+        self.damage.take().map_or(Ok(None), Err)
+    }
+
+    fn chunk(&mut self, fill: &mut impl FnMut(&mut Vec<u8>) -> Result<bool, Trouble>) -> Result<Vec<Post>, Trouble> {
+        // The rest of the last chunk, and as much again behind it, so that a large post is soon whole.
+        let bytes = self.rest.len() + self.rest.len().max(self.bytes);
+        let mut chunk = Vec::with_capacity(bytes);
+        chunk.append(&mut self.rest);
+        while chunk.len() < bytes && !self.ended {
+            self.ended = !fill(&mut chunk)?;
+        }
+        let mut posts = Posts::default();
+        match self.splitter.split(&chunk, self.ended, &mut posts) {
+            Ok(done) if chunk.len() - done > POST_BYTES_MAX => {
+                self.found(&Damage { at: done, what: "expected a post of at most 1 GiB".into() });
+            }
+            Ok(done) => {
+                self.offset += done as u64;
+                self.rest = chunk[done..].to_vec();
+            }
+            Err(damage) => self.found(&damage),
+        }
+        Ok(slices(chunk, posts))
+    }
+
+    fn found(&mut self, damage: &Damage) {
+        self.ended = true;
+        self.damage = Some(Trouble::Damage { at: self.offset + damage.at as u64, what: damage.what.clone() });
+    }
+}
+
+/// Adds to a chunk what comes next in a file, as far as there is room; false at the end.
+///
+/// # Errors
+/// If it can't be read.
+pub fn fill(chunk: &mut Vec<u8>, file: &File, path: &Path) -> Result<bool, Trouble> {
+    match rustix::io::retry_on_intr(|| rustix::io::read(file, spare_capacity(chunk))) {
+        Ok(read) => Ok(read > 0),
+        Err(error) => Err(Trouble::Store(failed("read", path, error.into()))),
+    }
+}
+
+/// Reads one file from its beginning to its end.
+pub struct FileReader {
+    path: PathBuf,
+    file: File,
+    chunks: Chunks,
 }
 
 impl FileReader {
@@ -38,7 +112,7 @@ impl FileReader {
     /// If it can't be opened.
     pub fn open(path: PathBuf) -> Result<Self> {
         let file = File::open(&path).map_err(|cause| failed("open", &path, cause))?;
-        Ok(Self { path, file, splitter: Splitter::start(), offset: 0, rest: Vec::new(), ended: false })
+        Ok(Self { path, file, chunks: Chunks::of(CHUNK_BYTES) })
     }
 
     /// The next posts, some hundred kilobytes of them; `None` at the end.
@@ -46,44 +120,8 @@ impl FileReader {
     /// # Errors
     /// If the file can't be read, or is damaged; the text has the path and the byte's offset.
     pub fn next_posts(&mut self) -> Result<Option<Vec<Post>>> {
-        while !self.ended {
-            let posts = self.chunk()?;
-            if !posts.is_empty() {
-                return Ok(Some(posts));
-            }
-        }
-        Ok(None)
-    }
-
-    fn chunk(&mut self) -> Result<Vec<Post>> {
-        let chunk = self.read()?;
-        let mut posts = Posts::default();
-        let done = self.splitter.split(&chunk, self.ended, &mut posts).map_err(|damage| self.damaged(&damage))?;
-        if chunk.len() - done > POST_BYTES_MAX {
-            return Err(self.damaged(&Damage { at: done, what: "expected a post of at most 1 GiB".into() }));
-        }
-        self.offset += done as u64;
-        self.rest = chunk[done..].to_vec();
-        Ok(slices(chunk, posts))
-    }
-
-    /// The rest of the last chunk, and as much again behind it, so that a large post is soon whole.
-    fn read(&mut self) -> Result<Vec<u8>> {
-        let bytes = self.rest.len() + self.rest.len().max(CHUNK_BYTES);
-        let mut chunk = Vec::with_capacity(bytes);
-        chunk.append(&mut self.rest);
-        while chunk.len() < bytes && !self.ended {
-            match rustix::io::retry_on_intr(|| rustix::io::read(&self.file, spare_capacity(&mut chunk))) {
-                Ok(read) => self.ended = read == 0,
-                Err(error) => return Err(failed("read", &self.path, error.into())),
-            }
-        }
-        Ok(chunk)
-    }
-
-    fn damaged(&self, damage: &Damage) -> Error {
-        let at = self.offset + damage.at as u64;
-        Error::fatal(format!("\"{}\" is damaged at byte {at}: {}", self.path.display(), damage.what))
+        let Self { path, file, chunks } = self;
+        chunks.next_posts(|chunk| fill(chunk, file, path)).map_err(|trouble| trouble.at(&path.display().to_string()))
     }
 }
 

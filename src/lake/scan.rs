@@ -35,7 +35,11 @@ pub enum Trouble {
 impl Trouble {
     /// As an error that names the object.
     pub fn of(self, store: &dyn Store, key: &str) -> Error {
-        let address = store.address(key);
+        self.at(&store.address(key))
+    }
+
+    /// As an error that names the object at this address.
+    pub fn at(self, address: &str) -> Error {
         match self {
             Self::Store(error) => error,
             Self::Gone => Error::fatal(format!("\"{address}\" is gone")),

@@ -3,7 +3,7 @@
 pub(crate) mod dead_letters;
 pub mod generate;
 pub mod lines;
-pub mod local_replay;
+pub mod replay;
 
 use std::path::PathBuf;
 
@@ -19,7 +19,11 @@ pub use crate::engine::SpoutOutput;
 
 /// The room's registry: one line for each spout.
 pub(crate) fn register(registry: Registry) -> Registry {
-    registry.spout::<generate::Generate>().spout::<lines::Lines>().spout::<local_replay::LocalReplay>()
+    registry
+        .spout::<generate::Generate>()
+        .spout::<lines::Lines>()
+        .spout::<replay::LocalReplay>()
+        .spout::<replay::S3Replay>()
 }
 
 /// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.

@@ -12,12 +12,15 @@ use crate::lake::store::memory::MemoryStore;
 
 const PARTITION: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
 
+/// What happens before an object of this key is put.
+type BeforePut = dyn Fn(&str) -> Result<()> + Send + Sync;
+
 /// A store that counts what is asked, and does before a put whatever a test says.
 struct Watched {
     store: MemoryStore,
     puts: Mutex<Vec<String>>,
     gets: Mutex<Vec<String>>,
-    before_put: Box<dyn Fn(&str) -> Result<()> + Send + Sync>,
+    before_put: Box<BeforePut>,
 }
 
 impl Watched {

@@ -1,0 +1,197 @@
+//! Reads ahead from a store that answers over a network: parts of objects, several at once, handed over
+//! in their order.
+//!
+//! ```text
+//! Files ─▶ [file][part][part][part][end][file][part]…  ─▶ next, fill
+//!                  ▲ at most so many parts are asked for
+//!                  └── threads of the pool ── Store::get_range
+//! ```
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::feed::{Feed, Files, Step};
+use crate::error::{Error, Kind, Result};
+use crate::lake::scan::Trouble;
+use crate::lake::store::Store;
+
+/// How many requests are under way at once, over all splits of a task.
+const REQUESTS_MAX: usize = 8;
+
+/// How many bytes are asked for in one request. More would hold more memory, less would cost requests.
+pub const PART_BYTES: u64 = 4 << 20;
+
+/// How many parts are read ahead: with [`PART_BYTES`] the bound of the memory that they take.
+pub const PARTS_AHEAD: usize = REQUESTS_MAX;
+
+/// How often a request is repeated after an error that may pass, and how long it waits before; twice as
+/// long each time, half a minute in all.
+const TRIES_MAX: u32 = 8;
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// How many steps are listed ahead without a part among them.
+const STEPS_AHEAD: usize = 64;
+
+type Job = Box<dyn FnOnce() + Send>;
+type Answer = Result<Option<Bytes>>;
+
+/// Threads that wait for answers. They end with the last sender.
+pub struct Pool(Sender<Job>);
+
+impl Pool {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// If a thread can't be started.
+    pub fn start() -> Result<Arc<Self>> {
+        let (sender, jobs) = mpsc::channel::<Job>();
+        let jobs = Arc::new(Mutex::new(jobs));
+        for _ in 0..REQUESTS_MAX {
+            let jobs = Arc::clone(&jobs);
+            let work = move || {
+                while let Some(job) = next_job(&jobs) {
+                    job();
+                }
+            };
+            thread::Builder::new()
+                .name("replay-ahead".into())
+                .spawn(work)
+                .map_err(|cause| Error::transient("can't start a thread that reads ahead").because(cause))?;
+        }
+        Ok(Arc::new(Self(sender)))
+    }
+
+    fn get(&self, store: &Arc<dyn Store>, key: &str, range: Range<u64>) -> Receiver<Answer> {
+        let (sender, answer) = mpsc::channel();
+        let (store, key) = (Arc::clone(store), key.to_owned());
+        let job = move || {
+            // Whoever asked may have gone.
+            let _ = sender.send(get(store.as_ref(), &key, &range));
+        };
+        // Without threads the answer is that there is none.
+        let _ = self.0.send(Box::new(job));
+        answer
+    }
+}
+
+fn next_job(jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+fn get(store: &dyn Store, key: &str, range: &Range<u64>) -> Answer {
+    let mut wait = FIRST_WAIT;
+    for _ in 1..TRIES_MAX {
+        match store.get_range(key, range.clone()) {
+            Err(error) if error.kind() == Kind::Transient => thread::sleep(wait),
+            other => return other,
+        }
+        wait *= 2;
+    }
+    store.get_range(key, range.clone())
+}
+
+enum Item {
+    Step(Step),
+    Part { answer: Receiver<Answer>, last: bool },
+    Failed(Error),
+}
+
+/// Reads objects of a store, ahead of whoever takes them.
+pub struct StoreFeed {
+    store: Arc<dyn Store>,
+    pool: Arc<Pool>,
+    files: Files,
+    ahead: VecDeque<Item>,
+    parts: usize,
+    parts_max: usize,
+    part_bytes: u64,
+    /// What of the newest listed file isn't asked for yet.
+    left: Option<(String, Range<u64>)>,
+    ended: bool,
+}
+
+impl StoreFeed {
+    /// At most `parts_max` parts of `part_bytes` ahead.
+    pub fn new(store: &Arc<dyn Store>, pool: &Arc<Pool>, files: Files, parts_max: usize, part_bytes: u64) -> Self {
+        let (store, pool) = (Arc::clone(store), Arc::clone(pool));
+        let ahead = VecDeque::new();
+        Self { store, pool, files, ahead, parts: 0, parts_max, part_bytes, left: None, ended: false }
+    }
+
+    /// Asks for more, as far as there is room.
+    fn top_up(&mut self) {
+        while self.parts < self.parts_max && (self.left.is_some() || !self.ended && self.ahead.len() < STEPS_AHEAD) {
+            match self.left.take() {
+                Some((key, range)) => self.ask(key, range),
+                None => self.list(),
+            }
+        }
+    }
+
+    fn ask(&mut self, key: String, Range { start, end }: Range<u64>) {
+        let part = start..end.min(start + self.part_bytes);
+        let last = part.end == end;
+        self.parts += 1;
+        let rest = part.end..end;
+        self.ahead.push_back(Item::Part { answer: self.pool.get(&self.store, &key, part), last });
+        self.left = (!last).then_some((key, rest));
+    }
+
+    fn list(&mut self) {
+        let item = match self.files.next() {
+            Ok(Some(step)) => {
+                if let Step::File { file, .. } = &step {
+                    self.left = Some((file.key.clone(), 0..file.bytes));
+                }
+                Item::Step(step)
+            }
+            Ok(None) => return self.ended = true,
+            Err(error) => {
+                self.ended = true;
+                Item::Failed(error)
+            }
+        };
+        self.ahead.push_back(item);
+    }
+
+    /// Passes over what is left of the current file.
+    fn pass_over(&mut self) {
+        while let Some(Item::Part { .. }) = self.ahead.front() {
+            self.ahead.pop_front();
+            self.parts -= 1;
+        }
+        if self.ahead.is_empty() {
+            // What isn't asked for yet is of the current file, too.
+            self.left = None;
+        }
+    }
+}
+
+impl Feed for StoreFeed {
+    fn next(&mut self) -> Result<Option<Step>> {
+        self.pass_over();
+        self.top_up();
+        match self.ahead.pop_front() {
+            Some(Item::Step(step)) => Ok(Some(step)),
+            Some(Item::Failed(error)) => Err(error),
+            Some(Item::Part { .. }) | None => Ok(None),
+        }
+    }
+
+    fn fill(&mut self, chunk: &mut Vec<u8>) -> Result<bool, Trouble> {
+        self.top_up();
+        let Some(Item::Part { .. }) = self.ahead.front() else { return Ok(false) };
+        let Some(Item::Part { answer, last }) = self.ahead.pop_front() else { return Ok(false) };
+        let answer = answer.recv().unwrap_or_else(|_| Err(Error::fatal("a thread that reads ahead panicked")));
+        self.parts -= 1;
+        let bytes = answer.map_err(Trouble::Store)?.ok_or(Trouble::Gone)?;
+        chunk.extend_from_slice(&bytes);
+        Ok(!last)
+    }
+}

@@ -1,0 +1,117 @@
+//! Files of partitions, one after the other, and their bytes.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::PathBuf;
+
+use super::Position;
+use super::place::{Found, Place};
+use crate::error::Result;
+use crate::lake::disk::failed;
+use crate::lake::reader::fill;
+use crate::lake::scan::Trouble;
+
+/// A partition that is to be read.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its position among the reader's splits.
+    pub split: usize,
+    /// Its name.
+    pub partition: String,
+    /// Where to go on.
+    pub from: Option<Position>,
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Step {
+    /// A file of a split, of which so many posts were read before.
+    File {
+        /// The split.
+        split: usize,
+        /// The file.
+        file: Found,
+        /// How many posts to pass over.
+        skip: u64,
+    },
+    /// The split is read.
+    End(usize),
+}
+
+/// Files, and the bytes of the current one.
+pub trait Feed: Send {
+    /// Goes on to the next file, whatever is left of this one; `None` when all splits are read.
+    ///
+    /// # Errors
+    /// If it can't be listed or opened.
+    fn next(&mut self) -> Result<Option<Step>>;
+
+    /// Adds to a chunk what comes next in the current file; false at the end.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    fn fill(&mut self, chunk: &mut Vec<u8>) -> Result<bool, Trouble>;
+}
+
+/// The files of several partitions; each is listed when its turn comes.
+pub struct Files {
+    place: Place,
+    wanted: VecDeque<Wanted>,
+    steps: VecDeque<Step>,
+}
+
+impl Files {
+    /// Of these, in this order.
+    pub fn of(place: &Place, wanted: impl IntoIterator<Item = Wanted>) -> Self {
+        Self { place: place.clone(), wanted: wanted.into_iter().collect(), steps: VecDeque::new() }
+    }
+
+    /// The next file or end.
+    ///
+    /// # Errors
+    /// If a partition can't be listed.
+    pub fn next(&mut self) -> Result<Option<Step>> {
+        if self.steps.is_empty()
+            && let Some(Wanted { split, partition, from }) = self.wanted.pop_front()
+        {
+            let files = self.place.files(&partition)?.into_iter();
+            let left = files.filter(|file| from.is_none_or(|from| file.number >= from.file));
+            let skip = |file: &Found| from.filter(|from| from.file == file.number).map_or(0, |from| from.posts);
+            self.steps.extend(left.map(|file| Step::File { split, skip: skip(&file), file }));
+            self.steps.push_back(Step::End(split));
+        }
+        Ok(self.steps.pop_front())
+    }
+}
+
+/// Reads files of a folder, each when its turn comes: the page cache needs nobody to read ahead.
+pub struct FolderFeed {
+    root: PathBuf,
+    files: Files,
+    open: Option<(File, PathBuf)>,
+}
+
+impl FolderFeed {
+    /// Of a lake in this folder.
+    pub fn new(root: PathBuf, files: Files) -> Self {
+        Self { root, files, open: None }
+    }
+}
+
+impl Feed for FolderFeed {
+    fn next(&mut self) -> Result<Option<Step>> {
+        let step = self.files.next()?;
+        self.open = match &step {
+            Some(Step::File { file, .. }) => {
+                let path = self.root.join(&file.key);
+                Some((File::open(&path).map_err(|cause| failed("open", &path, cause))?, path))
+            }
+            _ => None,
+        };
+        Ok(step)
+    }
+
+    fn fill(&mut self, chunk: &mut Vec<u8>) -> Result<bool, Trouble> {
+        self.open.as_ref().map_or(Ok(false), |(file, path)| fill(chunk, file, path))
+    }
+}

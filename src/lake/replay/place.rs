@@ -1,0 +1,171 @@
+//! Where a lake is that is replayed: a folder, which is read directly, or any other store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use glob::Pattern;
+
+use super::choice::Choice;
+use crate::error::{Error, Result};
+use crate::lake::names::FileNumber;
+use crate::lake::partitions::{Partition, partitions};
+use crate::lake::scan::Trouble;
+use crate::lake::split::{Posts, Splitter};
+use crate::lake::store::{Store, list_all, open};
+use crate::lake::view;
+use crate::post::Post;
+
+/// How much of a file is looked at to see when it begins.
+const PEEK_BYTES: u64 = 64 << 10;
+
+/// A lake in its place.
+#[derive(Clone)]
+pub enum Place {
+    /// A folder.
+    Folder(PathBuf),
+    /// Something else.
+    Store(Arc<dyn Store>),
+}
+
+/// A file of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its number.
+    pub number: FileNumber,
+    /// Its key.
+    pub key: String,
+    /// Its length, where the listing says it.
+    pub bytes: u64,
+}
+
+impl Place {
+    /// The lake at `s3://bucket/prefix`, or in a folder.
+    ///
+    /// # Errors
+    /// If it is no such address.
+    pub fn at(root: &str) -> Result<Self> {
+        if root.contains("://") {
+            return open(root).map(Self::Store);
+        }
+        let absolute = std::path::absolute(root);
+        absolute.map(Self::Folder).map_err(|cause| Error::fatal(format!("bad root \"{root}\"")).because(cause))
+    }
+
+    /// The names of the partitions that are meant, in order.
+    ///
+    /// # Errors
+    /// If they can't be listed, the glob is none, or nothing matches it; but a lake may be empty for `*`.
+    pub fn partitions(&self, choice: &Choice) -> Result<Vec<String>> {
+        let mut names = match self {
+            Self::Folder(root) => partitions(root, &choice.glob)?.into_iter().map(|found| found.name).collect(),
+            Self::Store(store) => matching(store.as_ref(), &choice.glob)?,
+        };
+        names.retain(|name| choice.takes(name));
+        Ok(names)
+    }
+
+    /// The files of a partition, in order. Some may be missing.
+    ///
+    /// # Errors
+    /// If they can't be listed.
+    pub fn files(&self, partition: &str) -> Result<Vec<Found>> {
+        let key = |number: &FileNumber| format!("{partition}/{number}");
+        match self {
+            Self::Folder(root) => {
+                let partition = Partition { name: partition.into(), folder: root.join(partition) };
+                let found = |(number, _)| Found { key: key(&number), number, bytes: 0 };
+                Ok(partition.files()?.into_iter().map(found).collect())
+            }
+            Self::Store(store) => {
+                let number = |found: &str| found.rsplit('/').next()?.parse().ok();
+                let objects = list_all(store.as_ref(), &format!("{partition}/"))?.into_iter();
+                let found = objects.filter_map(|object| Some((number(&object.key)?, object)));
+                let found = found.map(|(number, object)| Found { number, key: object.key, bytes: object.bytes });
+                Ok(found.filter(|found| found.key == key(&found.number)).collect())
+            }
+        }
+    }
+
+    /// The address of a key, for people.
+    pub fn address(&self, key: &str) -> String {
+        match self {
+            Self::Folder(root) => root.join(key).display().to_string(),
+            Self::Store(store) => store.address(key),
+        }
+    }
+
+    /// The posts that a partition begins with from a file on, as far as a first look goes: a help only,
+    /// so what can't be read is as good as empty.
+    pub fn peek(&self, partition: &str, from: Option<FileNumber>) -> Vec<Post> {
+        let look = || {
+            let files = self.files(partition).ok()?;
+            let first = files.into_iter().find(|file| from.is_none_or(|from| file.number >= from))?;
+            let mut posts = Posts::default();
+            let bytes = self.beginning(&first.key).ok()?;
+            Splitter::start().split(&bytes, false, &mut posts).ok()?;
+            Some(posts.ranges.into_iter().map(|range| Post::trusted(bytes.slice(range))).collect())
+        };
+        look().unwrap_or_default()
+    }
+
+    fn beginning(&self, key: &str) -> Result<bytes::Bytes, Trouble> {
+        let get = |store: &dyn Store, key: &str| store.get_range(key, 0..PEEK_BYTES);
+        let found = match self {
+            Self::Folder(root) => get(&crate::lake::store::local::LocalStore::new(root), key),
+            Self::Store(store) => get(store.as_ref(), key),
+        };
+        found.map_err(Trouble::Store)?.ok_or(Trouble::Gone)
+    }
+}
+
+fn matching(store: &dyn Store, glob: &str) -> Result<Vec<String>> {
+    let pattern = Pattern::new(glob).map_err(|cause| Error::fatal(format!("bad glob \"{glob}\"")).because(cause))?;
+    let all = view::partitions(store)?;
+    let others = all.len();
+    let matching: Vec<_> = all.into_iter().filter(|name| pattern.matches(name)).collect();
+    if matching.is_empty() && glob != "*" {
+        let root = store.address("");
+        return Err(Error::fatal(format!("no partition in \"{root}\" matches \"{glob}\"; there are {others} others")));
+    }
+    Ok(matching)
+}
+
+/// The root and the glob of `<root>/<glob>`, of a lake's root, or of one partition.
+pub fn split(address: &str) -> (&str, &str) {
+    let trimmed = address.trim_end_matches('/');
+    let address = if trimmed.is_empty() { "/" } else { trimmed };
+    let (root, last) = match address.rfind('/') {
+        Some(0) => ("/", &address[1..]),
+        Some(at) if !address[..at].ends_with('/') => (&address[..at], &address[at + 1..]),
+        _ if address.contains("://") => return (address, "*"),
+        _ => (".", address),
+    };
+    let is_glob = last.contains(['*', '?', '[']) || view_is_partition(address, last);
+    if is_glob || !address.contains("://") && !Path::new(address).is_dir() { (root, last) } else { (address, "*") }
+}
+
+/// Whether the last part of an address names a partition: by its form, or by the numbered files in it.
+fn view_is_partition(address: &str, last: &str) -> bool {
+    let folder = || Partition { name: last.into(), folder: address.into() };
+    crate::lake::index::is_partition(last) || folder().files().is_ok_and(|files| !files.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_root_a_glob_or_a_partition() {
+        const NIGHT: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
+        let s3 = |rest: &str| format!("s3://bucket{rest}");
+        assert_eq!(split(&s3("")), ("s3://bucket", "*"));
+        assert_eq!(split(&s3("/")), ("s3://bucket", "*"));
+        assert_eq!(split(&s3("/a/b")), ("s3://bucket/a/b", "*"));
+        assert_eq!(split(&s3("/2015-*")), ("s3://bucket", "2015-*"));
+        assert_eq!(split(&s3(&format!("/a/{NIGHT}/"))), ("s3://bucket/a", NIGHT));
+        assert_eq!(split("nowhere/2015-*"), ("nowhere", "2015-*"));
+        assert_eq!(split("2015-*"), (".", "2015-*"));
+        assert_eq!(split("src"), ("src", "*"));
+        assert_eq!(split("/"), ("/", "*"));
+    }
+}

@@ -1,0 +1,96 @@
+//! Prints the posts of a lake as NDJSON.
+
+use std::io::{self, BufWriter, Write};
+use std::thread;
+
+use super::choice::Choice;
+use super::place::{Place, split};
+use super::run::{Event, Replay, Split};
+use super::{OnDamage, Order, Pace, Sorting, Speed};
+use crate::clock::{SharedClock, SystemClock};
+use crate::error::{Error, Result};
+use crate::post::Post;
+
+/// How many bytes of output are gathered.
+const OUTPUT_BYTES: usize = 256 << 10;
+
+/// What is printed, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Printing {
+    /// Which partitions, within the glob.
+    pub choice: Choice,
+    /// In which order.
+    pub order: Order,
+    /// How far it sorts.
+    pub sorting: Sorting,
+    /// How fast.
+    pub speed: Speed,
+    /// What happens at a damaged file.
+    pub on_damage: OnDamage,
+}
+
+/// Prints the posts of partitions as NDJSON, and returns how many there were. `address` is
+/// `<root>/<glob>`, a root, or a partition, in a folder or on S3. A reader that has seen enough and
+/// closes the pipe ends it without an error. What a person should know goes to `say`.
+///
+/// # Errors
+/// If nothing matches, a file is damaged, or the output can't be written.
+pub fn print(
+    address: &str,
+    printing: &Printing,
+    clock: &SharedClock,
+    out: &mut dyn Write,
+    say: &mut dyn FnMut(String),
+) -> Result<u64> {
+    let (root, glob) = split(address);
+    let place = Place::at(root)?;
+    let names = place.partitions(&Choice { glob: glob.into(), ..printing.choice.clone() })?;
+    let Printing { order, sorting, speed, on_damage, .. } = *printing;
+    let replay = Replay { place, order, sorting, speed, on_damage };
+    let splits = names.into_iter().map(|partition| Split { partition, mark: None, ended: false }).collect::<Vec<_>>();
+    let mut out = BufWriter::with_capacity(OUTPUT_BYTES, out);
+    let (mut printed, mut failed, mut pace) = (0, None, Pace::new(speed));
+    let mut take = |event| match event {
+        Event::Handed(handed, anew) => {
+            let wait = pace.wait(handed.time, anew, clock.monotonic());
+            if !wait.is_zero() {
+                failed = out.flush().err();
+                thread::sleep(wait);
+            }
+            failed = failed.take().or_else(|| write(&handed.posts, &mut out).err());
+            printed += handed.posts.len() as u64;
+            failed.is_none()
+        }
+        Event::Damaged(what) => {
+            say(format!("{what}; the rest of it is passed over"));
+            true
+        }
+        Event::Late(posts) => {
+            say(format!("{posts} posts came later than the disorder and the memory allow"));
+            true
+        }
+    };
+    let result = replay.run(&splits, &mut take);
+    // What came before an error is printed.
+    match failed.map_or_else(|| out.flush(), Err) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::fatal("can't write the output").because(error))
+        }
+        _ => result.map(|()| printed),
+    }
+}
+
+/// Prints all posts of partitions in their order, as fast as it goes.
+///
+/// # Errors
+/// As [`print`].
+pub fn replay(address: &str, out: &mut dyn Write) -> Result<u64> {
+    print(address, &Printing::default(), &SystemClock::shared(), out, &mut |_| ())
+}
+
+fn write(posts: &[Post], out: &mut impl Write) -> io::Result<()> {
+    posts.iter().try_for_each(|post| {
+        out.write_all(post)?;
+        out.write_all(b"\n")
+    })
+}

@@ -1,0 +1,239 @@
+//! A replay of some partitions: in order, or sorted by the posts' own time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::ahead::{PART_BYTES, PARTS_AHEAD, Pool, StoreFeed};
+use super::feed::{Feed, Files, FolderFeed, Wanted};
+use super::mark::{Mark, Nanos};
+use super::merge::{Entry, Handed, Limits, Merge, Run, Source};
+use super::pace::Speed;
+use super::place::Place;
+use super::stream::{News, OnDamage, Stream};
+use super::{Position, mark};
+use crate::error::Result;
+use crate::lake::parallel;
+use crate::lake::reader::CHUNK_BYTES;
+use crate::post::Post;
+
+/// In which order posts are handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Order {
+    /// Partition by partition, each as it was written: the quickest.
+    #[default]
+    Partition,
+    /// By the posts' own time, over all partitions of a task.
+    Time,
+}
+
+/// How far a replay sorts that is by time.
+#[derive(Clone, Copy, Debug)]
+pub struct Sorting {
+    /// How far a post may stand behind a newer one.
+    pub disorder: Duration,
+    /// How many bytes of posts are held for that.
+    pub buffer: u64,
+}
+
+impl Default for Sorting {
+    fn default() -> Self {
+        Self { disorder: Duration::from_secs(300), buffer: 64 << 20 }
+    }
+}
+
+/// How many posts are handed over in one go at most.
+const POSTS_MAX: usize = 1024;
+
+/// How small the chunks and parts get that are read of each of many partitions.
+const CHUNK_BYTES_MIN: usize = 16 << 10;
+const PART_BYTES_MIN: u64 = 64 << 10;
+
+/// How many parts of each partition are read ahead where many are merged.
+const PARTS_AHEAD_MERGED: usize = 2;
+
+/// How partitions are replayed.
+#[derive(Clone)]
+pub struct Replay {
+    /// The lake.
+    pub place: Place,
+    /// In which order.
+    pub order: Order,
+    /// How far it sorts.
+    pub sorting: Sorting,
+    /// Posts that are further apart at this speed are handed over one after the other.
+    pub speed: Speed,
+    /// What happens at a damaged file.
+    pub on_damage: OnDamage,
+}
+
+/// A partition of a replay.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// Its name.
+    pub partition: String,
+    /// How far it was handed over.
+    pub mark: Option<Mark>,
+    /// All of it was.
+    pub ended: bool,
+}
+
+/// What a replay brings.
+pub enum Event {
+    /// Posts. The flag says that they are the first of another partition, in the order of partitions.
+    Handed(Handed, bool),
+    /// A damaged file was passed over; the text names it.
+    Damaged(String),
+    /// How many posts came later than they are sorted: at the end, if any.
+    Late(u64),
+}
+
+impl Replay {
+    /// Hands everything to `take`, until that returns false. Marks name splits by their position.
+    ///
+    /// # Errors
+    /// If something can't be read, or is damaged.
+    pub fn run(&self, splits: &[Split], take: &mut dyn FnMut(Event) -> bool) -> Result<()> {
+        let pool = match &self.place {
+            Place::Store(_) => Some(Pool::start()?),
+            Place::Folder(_) => None,
+        };
+        match self.order {
+            Order::Partition => self.in_order(splits, pool.as_ref(), take),
+            Order::Time => self.by_time(splits, pool.as_ref(), take),
+        }
+    }
+
+    fn feed(&self, pool: Option<&Arc<Pool>>, wanted: Vec<Wanted>, (parts, bytes): (usize, u64)) -> Box<dyn Feed> {
+        let files = Files::of(&self.place, wanted);
+        match (&self.place, pool) {
+            (Place::Store(store), Some(pool)) => Box::new(StoreFeed::new(store, pool, files, parts, bytes)),
+            (Place::Folder(root), _) => Box::new(FolderFeed::new(root.clone(), files)),
+            (Place::Store(_), None) => unreachable!("a store has a pool"),
+        }
+    }
+
+    fn in_order(&self, splits: &[Split], pool: Option<&Arc<Pool>>, take: &mut dyn FnMut(Event) -> bool) -> Result<()> {
+        let left = splits.iter().enumerate().filter(|(_, split)| !split.ended);
+        let wanted = left.map(|(number, split)| wanted(number, split)).collect::<Result<Vec<_>>>()?;
+        let feed = self.feed(pool, wanted, (PARTS_AHEAD, PART_BYTES));
+        let mut stream = Stream::new(&self.place, feed, CHUNK_BYTES, self.on_damage);
+        let mut last = None;
+        while let Some(news) = stream.next()? {
+            let going_on = match news {
+                News::Damaged(what) => take(Event::Damaged(what)),
+                News::End(split) => {
+                    take(Event::Handed(Handed { marks: vec![(split, None)], ..Handed::default() }, false))
+                }
+                News::Posts { split, posts, behind } => {
+                    let anew = last.replace(split) != Some(split);
+                    self.in_pieces((split, behind), posts, anew, take)
+                }
+            };
+            if !going_on {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over posts that stand one behind the other, some at a time.
+    fn in_pieces(
+        &self,
+        (split, behind): (usize, Position),
+        mut posts: Vec<Post>,
+        mut anew: bool,
+        take: &mut dyn FnMut(Event) -> bool,
+    ) -> bool {
+        while !posts.is_empty() {
+            let time = self.speed.span().and_then(|_| posts.iter().find_map(nanos));
+            let rest = posts.split_off(self.piece(&posts, time));
+            let mark = Mark::all_before(Position { posts: behind.posts - rest.len() as u64, ..behind });
+            if !take(Event::Handed(Handed { posts, time, marks: vec![(split, Some(mark))] }, anew)) {
+                return false;
+            }
+            (posts, anew) = (rest, false);
+        }
+        true
+    }
+
+    /// How many of these go together.
+    fn piece(&self, posts: &[Post], first: Option<Nanos>) -> usize {
+        let max = posts.len().min(POSTS_MAX);
+        let Some((span, first)) = self.speed.span().zip(first) else { return max };
+        let far = |post: &Post| nanos(post).is_some_and(|time| time.saturating_sub(first) > span);
+        posts[..max].iter().position(far).unwrap_or(max).max(1)
+    }
+
+    fn by_time(&self, splits: &[Split], pool: Option<&Arc<Pool>>, take: &mut dyn FnMut(Event) -> bool) -> Result<()> {
+        let entries = parallel::map(splits, |split| (!split.ended).then(|| self.entry(split)));
+        let open_max = entries.iter().flatten().count().max(1);
+        let buffer = usize::try_from(self.sorting.buffer).unwrap_or(usize::MAX);
+        let chunk = (buffer / open_max / 4).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES);
+        let ahead = PART_BYTES * PARTS_AHEAD as u64 / (open_max * PARTS_AHEAD_MERGED) as u64;
+        let parts = (PARTS_AHEAD_MERGED, ahead.clamp(PART_BYTES_MIN, PART_BYTES));
+        let damaged = std::cell::RefCell::new(Vec::new());
+        let open = |number: usize, from: Option<Position>| {
+            let wanted = Wanted { split: number, partition: splits[number].partition.clone(), from };
+            let stream = Stream::new(&self.place, self.feed(pool, vec![wanted], parts), chunk, self.on_damage);
+            Ok(Sorted { stream, damaged: &damaged })
+        };
+        let limits = Limits {
+            disorder: Nanos::try_from(self.sorting.disorder.as_nanos()).unwrap_or(Nanos::MAX),
+            buffer,
+            posts_max: POSTS_MAX,
+            span: self.speed.span(),
+        };
+        let mut merge = Merge::new(entries, open, limits);
+        loop {
+            let handed = merge.next_handed()?;
+            if !damaged.take().into_iter().all(|what| take(Event::Damaged(what))) {
+                return Ok(());
+            }
+            let Some(handed) = handed else { break };
+            if !take(Event::Handed(handed, false)) {
+                return Ok(());
+            }
+        }
+        if merge.late() > 0 {
+            take(Event::Late(merge.late()));
+        }
+        Ok(())
+    }
+
+    fn entry(&self, split: &Split) -> Entry {
+        let from = split.mark.map(|mark| mark.oldest.file);
+        let begins = self.place.peek(&split.partition, from).iter().filter_map(nanos).min();
+        Entry { mark: split.mark, begins }
+    }
+}
+
+fn wanted(number: usize, split: &Split) -> Result<Wanted> {
+    let from = split.mark.map(mark::Mark::in_order).transpose()?;
+    Ok(Wanted { split: number, partition: split.partition.clone(), from })
+}
+
+/// A post's own time.
+fn nanos(post: &Post) -> Option<Nanos> {
+    post.created_at().map(time::OffsetDateTime::unix_timestamp_nanos)
+}
+
+/// One partition of a merge.
+struct Sorted<'a> {
+    stream: Stream,
+    damaged: &'a std::cell::RefCell<Vec<String>>,
+}
+
+impl Source for Sorted<'_> {
+    fn next(&mut self) -> Result<Option<Run>> {
+        loop {
+            match self.stream.next()? {
+                Some(News::Posts { posts, behind, .. }) => return Ok(Some(Run { posts, behind })),
+                Some(News::Damaged(what)) => self.damaged.borrow_mut().push(what),
+                Some(News::End(_)) | None => return Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! `LocalReplay` and `S3Replay`: a lake as a source.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::{Cursor, Spout, SpoutConfig, SpoutContext, SpoutOutput};
+use crate::error::{Error, Result};
+use crate::lake::replay::mark::Mark;
+use crate::lake::replay::merge::Handed;
+use crate::lake::replay::{Choice, Event, Moment, OnDamage, Order, Pace, Place, Replay, Shard, Sorting, Speed, Split};
+use crate::lake::store::s3::{S3, S3Store};
+use crate::registry::Component;
+use crate::secret::Secret;
+use crate::tuple::Streams;
+use crate::units::{ByteSize, Interval};
+use crate::value::Value;
+
+/// Reads the posts of a lake in a folder again. Several tasks share the partitions out.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LocalReplay {
+    /// The folder of the lake.
+    pub root: PathBuf,
+    /// Which partitions: a glob over their names, such as `2015-12-18T00:00:00-*`.
+    #[serde(default = "every")]
+    pub partitions: String,
+    /// Only partitions that begin at this time or later: `2015-12-18T00:00:00`, in UTC. It is the time in
+    /// a partition's name that counts, not that of each post.
+    #[serde(default)]
+    pub from: Option<Moment>,
+    /// Only partitions that begin before this time.
+    #[serde(default)]
+    pub to: Option<Moment>,
+    /// As the partitions lie there, or sorted by the posts' own time within `disorder` and `buffer`.
+    #[serde(default)]
+    pub order: Order,
+    /// How far a post may stand behind a newer one. What comes later is handed over at once, and counted.
+    #[serde(default = "disorder")]
+    pub disorder: Interval,
+    /// How many bytes of posts a task holds to sort them.
+    #[serde(default = "buffer")]
+    pub buffer: ByteSize,
+    /// As fast as posts are taken, or a factor of the original tempo by the posts' own times, such as
+    /// `60.0`; then it can have one task.
+    #[serde(default)]
+    pub speed: Speed,
+    /// Which share of the partitions, `(i, n)` with i from 0, where several instances replay one lake.
+    #[serde(default)]
+    #[schemars(with = "Option<(u32, u32)>")]
+    pub shard: Option<Shard>,
+    /// Whether a damaged file stops it, or the rest of that file is passed over and named.
+    #[serde(default)]
+    pub on_damage: OnDamage,
+}
+
+/// Reads the posts of a lake on S3 again, several objects ahead. Several tasks share the partitions out.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct S3Replay {
+    /// The bucket's name.
+    pub bucket: String,
+    /// What all keys begin with, without the `/` behind it.
+    #[serde(default)]
+    pub prefix: String,
+    /// The address of a server other than Amazon's, such as `http://127.0.0.1:9000`.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// The region; `us-east-1` if nothing names one.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Whether the bucket stands in the path of a URL, and not in its host name. Without it: for
+    /// servers other than Amazon's, and for names with a dot.
+    #[serde(default)]
+    pub path_style: Option<bool>,
+    /// The id of the access key.
+    #[serde(default)]
+    pub access_key_id: Option<Secret>,
+    /// The access key.
+    #[serde(default)]
+    pub secret_access_key: Option<Secret>,
+    /// The token of temporary credentials.
+    #[serde(default)]
+    pub session_token: Option<Secret>,
+    /// Which partitions: a glob over their names, such as `2015-12-18T00:00:00-*`.
+    #[serde(default = "every")]
+    pub partitions: String,
+    /// Only partitions that begin at this time or later: `2015-12-18T00:00:00`, in UTC. It is the time in
+    /// a partition's name that counts, not that of each post.
+    #[serde(default)]
+    pub from: Option<Moment>,
+    /// Only partitions that begin before this time.
+    #[serde(default)]
+    pub to: Option<Moment>,
+    /// As the partitions lie there, or sorted by the posts' own time within `disorder` and `buffer`.
+    #[serde(default)]
+    pub order: Order,
+    /// How far a post may stand behind a newer one. What comes later is handed over at once, and counted.
+    #[serde(default = "disorder")]
+    pub disorder: Interval,
+    /// How many bytes of posts a task holds to sort them.
+    #[serde(default = "buffer")]
+    pub buffer: ByteSize,
+    /// As fast as posts are taken, or a factor of the original tempo by the posts' own times, such as
+    /// `60.0`; then it can have one task.
+    #[serde(default)]
+    pub speed: Speed,
+    /// Which share of the partitions, `(i, n)` with i from 0, where several instances replay one lake.
+    #[serde(default)]
+    #[schemars(with = "Option<(u32, u32)>")]
+    pub shard: Option<Shard>,
+    /// Whether a damaged file stops it, or the rest of that file is passed over and named.
+    #[serde(default)]
+    pub on_damage: OnDamage,
+}
+
+fn every() -> String {
+    "*".into()
+}
+
+fn disorder() -> Interval {
+    Interval(Sorting::default().disorder)
+}
+
+fn buffer() -> ByteSize {
+    ByteSize(Sorting::default().buffer)
+}
+
+const GUARANTEE: &str = "resumes behind the last post of the checkpoint, so each post is read once, in either order; \
+     a damaged file stops it, unless `on_damage: Skip` says otherwise";
+
+impl Component for LocalReplay {
+    const NAME: &'static str = "LocalReplay";
+    const GUARANTEE: &'static str = GUARANTEE;
+}
+
+impl Component for S3Replay {
+    const NAME: &'static str = "S3Replay";
+    const GUARANTEE: &'static str = GUARANTEE;
+}
+
+/// What both are: a lake, and how it is replayed.
+#[derive(Clone)]
+pub struct LakeReplay {
+    /// Which partitions.
+    pub choice: Choice,
+    /// How.
+    pub replay: Replay,
+    /// The posts of which kinds; all of them unless given.
+    pub kinds: Option<Vec<String>>,
+    /// The streams that it declares, of which it emits to the first.
+    pub streams: Streams,
+}
+
+impl LakeReplay {
+    /// Of posts of all kinds, on the stream of a source of posts.
+    pub fn new(choice: Choice, replay: Replay) -> Self {
+        Self { choice, replay, kinds: None, streams: Streams::default_with(crate::tuple::Fields::of_posts()) }
+    }
+}
+
+/// The parts that the two configurations share.
+macro_rules! lake_replay {
+    ($config:expr, $place:expr) => {{
+        let config = $config;
+        let choice = Choice {
+            glob: config.partitions.clone(),
+            from: config.from.clone(),
+            to: config.to.clone(),
+            shard: config.shard,
+        };
+        let sorting = Sorting { disorder: config.disorder.0, buffer: config.buffer.0 };
+        let (order, speed, on_damage) = (config.order, config.speed, config.on_damage);
+        LakeReplay::new(choice, Replay { place: $place, order, sorting, speed, on_damage })
+    }};
+}
+
+impl LocalReplay {
+    fn lake(&self) -> Result<LakeReplay> {
+        let root = std::path::absolute(&self.root)
+            .map_err(|cause| Error::fatal(format!("bad root \"{}\"", self.root.display())).because(cause))?;
+        Ok(lake_replay!(self, Place::Folder(root)))
+    }
+}
+
+impl S3Replay {
+    fn lake(&self) -> Result<LakeReplay> {
+        let s3 = S3 {
+            bucket: self.bucket.clone(),
+            prefix: self.prefix.clone(),
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            path_style: self.path_style,
+            access_key_id: self.access_key_id.clone(),
+            secret_access_key: self.secret_access_key.clone(),
+            session_token: self.session_token.clone(),
+        };
+        Ok(lake_replay!(self, Place::Store(Arc::new(S3Store::open(&s3)?))))
+    }
+}
+
+impl SpoutConfig for LocalReplay {
+    fn splits(&self) -> Result<Vec<String>> {
+        self.lake()?.splits()
+    }
+
+    fn tasks_max(&self) -> Option<usize> {
+        tasks_max(self.speed)
+    }
+
+    fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {
+        self.lake()?.build(context)
+    }
+}
+
+impl SpoutConfig for S3Replay {
+    fn splits(&self) -> Result<Vec<String>> {
+        self.lake()?.splits()
+    }
+
+    fn tasks_max(&self) -> Option<usize> {
+        tasks_max(self.speed)
+    }
+
+    fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {
+        self.lake()?.build(context)
+    }
+}
+
+/// One timetable needs one task: several would each begin with a post of another hour.
+fn tasks_max(speed: Speed) -> Option<usize> {
+    (speed != Speed::Max).then_some(1)
+}
+
+impl SpoutConfig for LakeReplay {
+    fn streams(&self) -> Streams {
+        self.streams.clone()
+    }
+
+    fn splits(&self) -> Result<Vec<String>> {
+        self.replay.place.partitions(&self.choice)
+    }
+
+    fn tasks_max(&self) -> Option<usize> {
+        tasks_max(self.replay.speed)
+    }
+
+    fn build(&self, _context: &SpoutContext) -> Result<Box<dyn Spout>> {
+        Ok(Box::new(ReplaySpout { replay: self.replay.clone(), kinds: self.kinds.clone() }))
+    }
+}
+
+/// How many pieces are read ahead, of some hundred kilobytes each. More would only hold memory: a
+/// piece is read faster than it is worked on.
+const PIECES_AHEAD: usize = 4;
+
+struct ReplaySpout {
+    replay: Replay,
+    kinds: Option<Vec<String>>,
+}
+
+#[async_trait(?Send)]
+impl Spout for ReplaySpout {
+    async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
+        let (sender, mut events) = mpsc::channel(PIECES_AHEAD);
+        let splits = out.splits().iter().map(split).collect::<Result<Vec<_>>>()?;
+        let replay = self.replay.clone();
+        // It ends with its work, or as soon as nobody takes its pieces any more.
+        let reader = thread::Builder::new()
+            .name("replay".into())
+            .spawn(move || replay.run(&splits, &mut |event| sender.blocking_send(event).is_ok()))
+            .map_err(|cause| Error::transient("can't start a thread that reads the lake").because(cause))?;
+        let topics: Arc<[Value]> = [].into();
+        let (mut pace, mut damaged) = (Pace::new(self.replay.speed), 0_u64);
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Handed(handed, anew) => {
+                    let wait = pace.wait(handed.time, anew, out.clock().monotonic());
+                    if !wait.is_zero() {
+                        out.clock().sleep(wait).await;
+                    }
+                    emit(handed, self.kinds.as_deref(), &topics, out).await?;
+                }
+                Event::Damaged(what) => {
+                    damaged += 1;
+                    out.say(&format!("{what}; the rest of it is passed over"));
+                }
+                Event::Late(posts) => {
+                    out.say(&format!("{posts} posts came later than `disorder` and `buffer` allow"));
+                }
+            }
+        }
+        if damaged > 1 {
+            out.say(&format!("{damaged} damaged files were passed over"));
+        }
+        reader.join().unwrap_or_else(|_| Err(Error::fatal("the thread that reads the lake panicked")))
+    }
+}
+
+async fn emit(handed: Handed, kinds: Option<&[String]>, topics: &Arc<[Value]>, out: &mut SpoutOutput) -> Result<()> {
+    for post in handed.posts {
+        if kinds.is_none_or(|kinds| kinds.iter().any(|kind| kind == post.kind())) {
+            let kind = Value::from(post.kind());
+            out.push([Value::Post(post), kind, Value::List(Arc::clone(topics))]);
+        }
+    }
+    let cursor = |mark: Option<Mark>| mark.map_or(Cursor::End, |mark| Cursor::At(mark.to_string()));
+    let mut marks = handed.marks.into_iter().map(|(split, mark)| (split, cursor(mark)));
+    let Some((split, last)) = marks.next_back() else { return Ok(()) };
+    marks.for_each(|(split, cursor)| out.advance(split, cursor));
+    out.emit(split, last).await
+}
+
+/// Where a cursor says to go on.
+fn split(split: &super::Split) -> Result<Split> {
+    let mark = match &split.cursor {
+        Cursor::At(text) => Some(text.parse()?),
+        Cursor::Start | Cursor::End => None,
+    };
+    Ok(Split { partition: split.id.clone(), mark, ended: split.cursor == Cursor::End })
+}
+
+#[cfg(test)]
+mod tests;
