@@ -416,7 +416,7 @@ fn components_are_listed_and_shown() {
         let shown = sandbox.run(&["components", "show", name]).with(0).out;
         assert!(shown.starts_with(&format!("{name}, a ")) && shown.contains("Guarantee: "), "{shown}");
     }
-    assert_eq!(all.lines().count(), 8, "{all}");
+    assert_eq!(all.lines().count(), 10, "{all}");
     let lines = sandbox.run(&["components", "show", "Lines"]).with(0).out;
     for field in ["paths: list of text (required)", "follow: true or false (default false)", "default \"16MiB\""] {
         assert!(lines.contains(field), "{lines}");
