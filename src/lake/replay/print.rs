@@ -83,7 +83,7 @@ pub fn print(
 /// Prints all posts of partitions in their order, as fast as it goes.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn replay(address: &str, out: &mut dyn Write) -> Result<u64> {
     print(address, &Printing::default(), &SystemClock::shared(), out, &mut |_| ())
 }
