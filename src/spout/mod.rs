@@ -6,13 +6,15 @@ pub mod lines;
 pub mod replay;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::error::Result;
+use crate::post::Post;
 use crate::registry::Registry;
-use crate::tuple::{Fields, Streams};
+use crate::tuple::{Fields, StreamId, Streams};
 use crate::value::Value;
 
 pub use crate::engine::SpoutOutput;
@@ -55,6 +57,13 @@ pub struct SpoutContext {
     pub state: Option<PathBuf>,
 }
 
+/// Where a post of a source belongs, told from the post alone, so that it is the same live and in a replay.
+pub trait Route: Send + Sync {
+    /// Which of the source's streams the post belongs to, one with the fields of posts, and the list of
+    /// topics that it matched.
+    fn route(&self, post: &Post) -> (StreamId, Value);
+}
+
 /// The configuration of a spout.
 pub trait SpoutConfig: Send + Sync {
     /// The streams that it declares. Sources of posts keep the default.
@@ -84,6 +93,17 @@ pub trait SpoutConfig: Send + Sync {
     /// values of a tuple of its stream `default`, or why it refuses them again. `None` if it takes no
     /// letters again.
     fn reread(&self, _raw: &Bytes) -> Option<Result<Vec<Value>, String>> {
+        None
+    }
+
+    /// The kinds of the posts that it makes: a replay in its place sends those. `None` if it can be any.
+    fn kinds(&self) -> Option<Vec<String>> {
+        None
+    }
+
+    /// Which of its streams a post belongs to, and which topics it matched: a replay in its place asks it of
+    /// each post. `None` if all are on the first stream, without topics.
+    fn router(&self) -> Option<Arc<dyn Route>> {
         None
     }
 
