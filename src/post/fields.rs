@@ -143,7 +143,7 @@ fn record_address(event: &[u8]) -> Option<String> {
 }
 
 /// The members of an object in checked JSON, keys as they are written; none if it is no object.
-fn members(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(crate) fn members(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut scan = Scan::new(object);
     let mut before = b'{';
     std::iter::from_fn(move || {
@@ -160,8 +160,26 @@ fn members(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// The elements of an array in checked JSON; none if it is no array.
+pub(crate) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut scan = Scan::new(array);
+    let mut before = b'[';
+    std::iter::from_fn(move || {
+        if scan.space()? != before {
+            return None;
+        }
+        before = b',';
+        scan.at += 1;
+        // An empty array has its end here, which is no value.
+        scan.space();
+        let start = scan.at;
+        scan.value(DEPTH_MAX).ok()?;
+        Some(&array[start..scan.at])
+    })
+}
+
 /// The values of several members, in one pass that ends when all are found.
-fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<&'a [u8]>; N] {
+pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<&'a [u8]>; N] {
     let mut found = [None; N];
     for (key, value) in members(object) {
         if let Some(i) = names.iter().position(|name| name.as_bytes() == key) {
@@ -174,13 +192,13 @@ fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<&'a [
     found
 }
 
-fn get<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
+pub(crate) fn get<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let [value] = pick(object, [name]);
     value
 }
 
 /// An id that is text or a whole number, digit for digit: nothing goes through a float.
-fn id_text(value: &[u8]) -> Option<Cow<'_, str>> {
+pub(crate) fn id_text(value: &[u8]) -> Option<Cow<'_, str>> {
     if value.first()?.is_ascii_digit() && value.iter().all(u8::is_ascii_digit) {
         return std::str::from_utf8(value).ok().map(Cow::Borrowed);
     }
@@ -189,7 +207,7 @@ fn id_text(value: &[u8]) -> Option<Cow<'_, str>> {
 
 /// The text of a JSON string, borrowed if it has no escapes. Half of a surrogate pair, which no text
 /// can hold, becomes U+FFFD.
-fn string(value: &[u8]) -> Option<Cow<'_, str>> {
+pub(crate) fn string(value: &[u8]) -> Option<Cow<'_, str>> {
     let raw = std::str::from_utf8(value).ok()?.strip_prefix('"')?.strip_suffix('"')?;
     Some(if raw.contains('\\') { unescape(raw).into() } else { raw.into() })
 }
@@ -241,7 +259,7 @@ const TWITTER: &[BorrowedFormatItem<'_>] = format_description!(
 const FACEBOOK: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second][offset_hour sign:mandatory][offset_minute]");
 
-fn date(text: &str) -> Option<OffsetDateTime> {
+pub(crate) fn date(text: &str) -> Option<OffsetDateTime> {
     let time = if text.starts_with(|first: char| first.is_ascii_digit()) {
         OffsetDateTime::parse(text, &Rfc3339).or_else(|_| OffsetDateTime::parse(text, FACEBOOK))
     } else {

@@ -1,7 +1,8 @@
 //! The post: one JSON object with one key that names its kind, kept as the raw bytes that were read.
 
 pub(crate) mod check;
-mod fields;
+pub(crate) mod fields;
+pub(crate) mod html;
 
 use std::fmt;
 use std::ops::Deref;

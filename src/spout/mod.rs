@@ -11,6 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::bolt::Problem;
 use crate::error::Result;
 use crate::post::Post;
 use crate::registry::Registry;
@@ -105,6 +106,23 @@ pub trait SpoutConfig: Send + Sync {
     /// each post. `None` if all are on the first stream, without topics.
     fn router(&self) -> Option<Arc<dyn Route>> {
         None
+    }
+
+    /// What is wrong with the configuration, as far as that can be said without the outside.
+    ///
+    /// # Errors
+    /// All problems.
+    fn check(&self) -> Result<(), Vec<Problem>> {
+        Ok(())
+    }
+
+    /// Asks the outside, with the fewest calls, whether it would give what this configuration wants; says what was
+    /// found to be good, or nothing if there is nothing to ask. Blocks.
+    ///
+    /// # Errors
+    /// What isn't good, and what to do.
+    fn check_online(&self) -> Result<Option<String>> {
+        Ok(None)
     }
 
     /// Makes the spout of one task.
