@@ -25,7 +25,7 @@ use super::budget::Account;
 use super::identity::identity;
 use super::ledger::{Gap, Ledger};
 use super::platform::Common;
-use super::refresh::Schedule;
+use super::refresh::{Schedule, reread_id};
 use super::route::Stream;
 use super::seen::Seen;
 use super::topics::Topics;
@@ -203,7 +203,7 @@ impl Feed {
         }
         if stream == Stream::Default
             && !self.0.schedule.borrow().is_off()
-            && let Some(id) = post.id()
+            && let Some(id) = reread_id(&post)
         {
             let now = self.now();
             self.0.schedule.borrow_mut().plan(&id, now, now);
@@ -467,7 +467,7 @@ impl Tail {
 fn plan(schedule: &mut Schedule, post: &Post, now: OffsetDateTime) {
     let received = crate::post::fields::get(post.body(), "received_at").and_then(crate::post::fields::string);
     let received = received.and_then(|text| crate::post::fields::date(&text));
-    if let (Some(id), Some(received)) = (post.id(), received) {
+    if let (Some(id), Some(received)) = (reread_id(post), received) {
         schedule.plan(&id, received, now);
     }
 }

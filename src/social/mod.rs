@@ -27,6 +27,8 @@ mod refresh;
 mod route;
 mod seen;
 mod task;
+#[cfg(test)]
+pub(crate) mod testing;
 mod topics;
 mod wrap;
 mod ws;

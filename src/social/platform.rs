@@ -95,7 +95,8 @@ pub trait Refresher {
     /// How many posts one call can read.
     fn batch(&self) -> usize;
 
-    /// Reads these posts (ids as [`Post::id`](crate::post::Post::id) gives them) and offers each by
+    /// Reads these posts (ids as [`Post::id`](crate::post::Post::id) gives them, but a toot's is that which it has
+    /// on its server) and offers each by
     /// [`Feed::offer_refreshed`] with `after`. One that is gone is passed over.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! When posts are to be read again for their counts, and reading them.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::error::{Kind, Result};
+use crate::post::Post;
 use crate::units::Interval;
 
 use super::feed::Feed;
@@ -20,6 +22,12 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// How long to wait after a read that failed.
 const RETRY: Duration = Duration::from_secs(60);
+
+/// The id by which a platform finds a post again: that of the post, but the server's own number for a toot.
+pub(super) fn reread_id(post: &Post) -> Option<String> {
+    let own = if post.kind() == "toot" { post.other_id() } else { post.id() };
+    own.map(Cow::into_owned)
+}
 
 /// What is to be read again, the earliest first. It is kept in memory, and made again from the spool at a start: what
 /// the spool doesn't hold any more isn't read again.

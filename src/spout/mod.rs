@@ -1,8 +1,10 @@
 //! Spouts: components that make tuples from outside.
 
+pub mod bluesky;
 pub(crate) mod dead_letters;
 pub mod generate;
 pub mod lines;
+pub mod mastodon;
 pub mod replay;
 
 use std::path::PathBuf;
@@ -27,6 +29,8 @@ pub(crate) fn register(registry: Registry) -> Registry {
         .spout::<lines::Lines>()
         .spout::<replay::LocalReplay>()
         .spout::<replay::S3Replay>()
+        .spout::<bluesky::Bluesky>()
+        .spout::<mastodon::Mastodon>()
 }
 
 /// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.
