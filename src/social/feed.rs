@@ -242,9 +242,13 @@ impl Feed {
     /// # Errors
     /// Fatal if the spool can't be used.
     pub async fn flush(&self) -> Result<()> {
+        self.write_out(false).await
+    }
+
+    async fn write_out(&self, now: bool) -> Result<()> {
         let _turn = self.0.turn.lock().await;
         let posts = std::mem::take(&mut *self.0.buffer.borrow_mut());
-        let due = self.0.clock.monotonic().saturating_sub(self.0.saved.get()) >= SAVE_EVERY;
+        let due = now || self.0.clock.monotonic().saturating_sub(self.0.saved.get()) >= SAVE_EVERY;
         if posts.is_empty() && (!due || self.0.tail.borrow().changed.is_empty()) {
             return Ok(());
         }
@@ -278,8 +282,7 @@ impl Feed {
     /// # Errors
     /// As [`flush`](Self::flush).
     pub async fn save(&self) -> Result<()> {
-        self.0.saved.set(self.0.clock.monotonic().saturating_sub(SAVE_EVERY));
-        self.flush().await
+        self.write_out(true).await
     }
 
     fn keep_accounts(&self) {

@@ -42,3 +42,6 @@ pub use self::route::{COUNTS, DELETES, EDITS, GAPS, Stream};
 pub use self::topics::{Term, Topic, Topics};
 pub use self::wrap::{delete, post, stamp};
 pub use self::ws::{Message, Refused, Socket};
+
+#[cfg(test)]
+mod tests;
