@@ -46,6 +46,7 @@ mod atomic {
 pub use again::{AGAIN, Again, send_dead_letters};
 pub use alive::Alive;
 pub use batch::Mark;
+pub(crate) use bolt_actor::panic_message;
 pub use control::Control;
 pub use dead_letters::{DEAD, DeadLetter};
 pub use grouping::{KEY_GROUPS, key_group, stable_hash};

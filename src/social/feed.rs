@@ -22,11 +22,12 @@ use crate::post::Post;
 use crate::spool::{Appended, Record, Spool};
 
 use super::budget::Account;
+use super::common::Common;
 use super::identity::identity;
 use super::ledger::{Gap, Ledger};
-use super::platform::Common;
-use super::refresh::Schedule;
+use super::refused::refused;
 use super::route::Stream;
+use super::schedule::Schedule;
 use super::seen::Seen;
 use super::topics::Topics;
 use super::wrap;
@@ -233,7 +234,7 @@ impl Feed {
 
     /// Takes something that can't be made a post of: it goes to the dead letters with the reason.
     pub fn refuse(&self, raw: &[u8], why: &str) {
-        self.0.buffer.borrow_mut().push(super::task::refused(raw, why));
+        self.0.buffer.borrow_mut().push(refused(raw, why));
     }
 
     /// Brings what was offered onto this machine's disk, and with it where the source stands. Waits for room in the

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use super::capture::block_on;
 use super::feed::{Parts, Says, posts};
 use super::ledger::Ledger;
+use super::runtime::block_on;
 use super::*;
 use crate::bolt::{Bolt, BoltConfig, Output, Problem};
 use crate::checkpoint::MemoryStore;
