@@ -17,11 +17,11 @@ use crate::tuple::Streams;
 use crate::value::Value;
 
 use super::capture::{Place, Use};
-use super::feed::posts;
 use super::platform::Platform;
 use super::refused::{REFUSED, dead_letter};
 use super::route::{Router, Stream};
 use super::runtime::block_on;
+use super::tail::posts;
 use super::topics::Topics;
 
 impl<P: Platform> SpoutConfig for P {

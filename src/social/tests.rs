@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use super::feed::{Parts, Says, posts};
+use super::feed::{Parts, Says};
 use super::ledger::Ledger;
 use super::runtime::block_on;
+use super::tail::posts;
 use super::*;
 use crate::bolt::{Bolt, BoltConfig, Output, Problem};
 use crate::checkpoint::MemoryStore;
