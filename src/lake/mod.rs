@@ -27,6 +27,7 @@ pub mod reader;
 pub mod recover;
 pub mod replay;
 pub mod scan;
+pub mod root;
 pub mod split;
 pub mod staging;
 pub mod store;

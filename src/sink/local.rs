@@ -12,6 +12,7 @@ use crate::bolt::Problem;
 use crate::error::{Error, Result};
 use crate::lake::publish::{Place, Rename};
 use crate::lake::recover::recover;
+use crate::lake::root::Root;
 use crate::lake::staging::Publish;
 use crate::registry::Component;
 use crate::tuple::Fields;
@@ -60,6 +61,10 @@ impl SinkConfig for Local {
 
     fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
         recover(&Rename.staging(place)?, promises)
+    }
+
+    fn writes_to(&self) -> Option<Root> {
+        Some(Root::Folder(self.root.clone()))
     }
 
     fn lake_root(&self) -> Option<PathBuf> {

@@ -12,6 +12,7 @@ use crate::bolt::Problem;
 use crate::error::{Error, Result};
 use crate::lake::recover::recover;
 use crate::lake::staging::{Publish, Staging};
+use crate::lake::root::Root;
 use crate::lake::store::Store;
 use crate::lake::store::s3::{S3 as Bucket, S3Store};
 use crate::lake::upload::Uploader;
@@ -116,6 +117,10 @@ impl SinkConfig for S3 {
         Some(self.outbox.0)
     }
 }
+
+    fn writes_to(&self) -> Option<Root> {
+        Some(Root::of_bucket(&self.target()))
+    }
 
 /// Where a task keeps what isn't uploaded, and where that goes, whatever the topology says by then.
 #[derive(Serialize, Deserialize)]

@@ -84,7 +84,7 @@ pub struct Split {
 pub enum Event {
     /// Posts. The flag says that they are the first of another partition, in the order of partitions.
     Handed(Handed, bool),
-    /// A damaged file was passed over; the text names it.
+    /// A file is damaged; the text names it, and says what becomes of the rest.
     Damaged(String),
     /// How many posts came later than they are sorted: at the end, if any.
     Late(u64),

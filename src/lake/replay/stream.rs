@@ -35,7 +35,7 @@ pub enum News {
     },
     /// A split is read.
     End(usize),
-    /// The rest of a file was passed over; the text names it and the byte.
+    /// A file is damaged; the text names it, and says what and what becomes of the rest.
     Damaged(String),
 }
 
@@ -88,7 +88,11 @@ impl Stream {
                     let skips = matches!(trouble, Trouble::Damage { .. }) && self.on_damage == OnDamage::Skip;
                     let error = trouble.at(&address);
                     self.current = None;
-                    return if skips { Ok(Some(News::Damaged(error.chain()))) } else { Err(error) };
+                    return if skips {
+                        Ok(Some(News::Damaged(format!("{}; the rest of it is passed over", error.chain()))))
+                    } else {
+                        Err(error)
+                    };
                 }
             }
             self.current = None;
