@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -57,9 +58,16 @@ const LATER: &str = "9000-01-01";
 #[test]
 fn a_lake_is_listed_and_printed() {
     let sandbox = captured();
+    let index = || {
+        let files = fs::read_dir(sandbox.path("lake/_index")).unwrap().map(|entry| entry.unwrap().path());
+        files.map(|path| (path.clone(), fs::read_to_string(&path).unwrap())).collect::<BTreeMap<_, _>>()
+    };
+    let of_the_capture = index();
+    fs::remove_dir_all(sandbox.path("lake/_index")).unwrap();
     let before = sandbox.run(&["lake", "ls", "lake"]).with(0).out;
     assert!(before.contains("?") && before.contains("2 partitions"), "{before}");
     sandbox.run(&["lake", "index", "lake"]).with(0);
+    assert_eq!(index(), of_the_capture, "the capture wrote the same");
     assert_eq!(sandbox.run(&["lake", "index", "lake", "--missing"]).with(0).out, "", "nothing is missing");
     let listed = sandbox.run(&["lake", "ls", "lake", "--json"]).with(0).out;
     let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -77,6 +85,7 @@ fn a_lake_is_listed_and_printed() {
 #[test]
 fn damage_is_named_and_ends_with_4() {
     let sandbox = captured();
+    fs::remove_dir_all(sandbox.path("lake/_index")).unwrap();
     let good = sandbox.run(&["lake", "verify", "lake"]).with(0).out;
     assert!(good.contains("no index") && good.contains("2000 posts") && good.contains(" 0 findings"), "{good}");
     sandbox.run(&["lake", "index", "lake"]).with(0);

@@ -18,6 +18,7 @@ mod emitter;
 mod grouping;
 mod inbox;
 mod jobs;
+pub mod kappa;
 mod launch;
 mod letter;
 mod messages;

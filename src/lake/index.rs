@@ -132,8 +132,12 @@ fn parse(partition: &str, bytes: &[u8]) -> Found {
 /// # Errors
 /// If it can't be stored.
 pub fn write(store: &dyn Store, index: &Index) -> Result<()> {
-    let json = serde_json::to_vec(index).expect("an index has only text and numbers");
-    store.replace(&key(&index.partition), Bytes::from(json))
+    store.replace(&key(&index.partition), to_bytes(index))
+}
+
+/// An index as it is stored.
+pub fn to_bytes(index: &Index) -> Bytes {
+    serde_json::to_vec(index).expect("an index has only text and numbers").into()
 }
 
 /// The partitions that have an index, by one listing.

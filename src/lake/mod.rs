@@ -17,6 +17,7 @@
 pub mod closing;
 pub mod disk;
 pub mod index;
+pub mod indexing;
 pub mod journal;
 pub mod micro_batch;
 pub mod names;
@@ -26,6 +27,7 @@ pub mod publish;
 pub mod reader;
 pub mod recover;
 pub mod replay;
+pub mod root;
 pub mod scan;
 pub mod split;
 pub mod staging;

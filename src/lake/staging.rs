@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
 
 use super::disk::{failed, remove_if_empty, sync_folder};
+use super::index::Index;
+use super::indexing::{Indexing, Times};
 use super::names::{PartitionName, Segment};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::fault::point;
 use crate::sink::{Prepared, Promise};
 
@@ -72,6 +74,14 @@ pub trait Publish: Send + Sync {
     /// Transient ones, after which it can be repeated; fatal ones if a file isn't what was promised,
     /// is nowhere, or if somebody else wrote one of that name.
     fn publish(&self, place: &str, promises: &[Promise], durable: bool) -> Result<()>;
+
+    /// Writes the index of a partition of a place, all of whose files are visible.
+    ///
+    /// # Errors
+    /// If it can't be written, which is no reason to stop.
+    fn index(&self, _place: &str, _index: &Index, _durable: bool) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A file that was written and isn't published.
@@ -83,6 +93,8 @@ pub struct Staged {
     pub path: PathBuf,
     /// It is opened for the sync if it isn't open any more.
     pub file: Option<Arc<File>>,
+    /// The own times of its posts, once it is closed.
+    pub times: Times,
 }
 
 impl Staged {
@@ -108,6 +120,8 @@ pub struct Ledger {
     published: BTreeSet<String>,
     /// Staging folders of partitions that have ended.
     ended: Vec<PathBuf>,
+    /// What is known for the index.
+    indexing: Indexing,
     /// Nothing comes any more.
     last: bool,
 }
@@ -121,6 +135,14 @@ fn lock(ledger: &SharedLedger) -> MutexGuard<'_, Ledger> {
 }
 
 impl Ledger {
+    /// A commit has published these. Gives the indexes that can be written now.
+    fn published(&mut self, promises: &[Promise]) -> Vec<Index> {
+        let Self { promised, published, indexing, .. } = self;
+        *published = promises.iter().map(|promise| promise.segment.clone()).collect();
+        promised.retain(|promise| !published.contains(&promise.segment));
+        indexing.take(promised)
+    }
+
     /// Removes the staging folders that nobody needs any more.
     fn tidy(&mut self, staging: &Staging) {
         self.ended.retain(|folder| std::fs::remove_dir(folder).is_err() && folder.exists());
@@ -158,7 +180,12 @@ impl Prepare {
             self.sync()?;
         }
         let mut ledger = lock(ledger);
-        ledger.promised.extend(self.closed.drain(..).map(|staged| staged.promise));
+        for Staged { promise, times, .. } in self.closed.drain(..) {
+            ledger.indexing.file(&promise, times);
+            ledger.promised.push(promise);
+        }
+        let ended = self.ended.iter().filter_map(|folder| folder.file_name()?.to_str());
+        ended.for_each(|partition| ledger.indexing.ended(partition));
         ledger.ended.append(&mut self.ended);
         ledger.last |= self.last;
         ledger.tidy(staging);
@@ -212,10 +239,13 @@ pub fn commit(
         lock(ledger).published.extend(promises.iter().map(|promise| promise.segment.clone()));
     }
     let staging = publisher.staging(own)?;
-    let mut ledger = lock(ledger);
-    ledger.published = promises.iter().map(|promise| promise.segment.clone()).collect();
-    let Ledger { promised, published, .. } = &mut *ledger;
-    promised.retain(|promise| !published.contains(&promise.segment));
-    ledger.tidy(&staging);
+    let complete = lock(ledger).published(promises);
+    for index in complete {
+        // Nothing waits for an index: it is tried again, or there is none.
+        if publisher.index(own, &index, durable).is_err_and(|error| error.kind() != Kind::Fatal) {
+            lock(ledger).indexing.put_back(index);
+        }
+    }
+    lock(ledger).tidy(&staging);
     Ok(())
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use std::{fs, io, thread, vec};
 
 use super::disk::failed;
+use super::index::{self, Index};
 use super::names::Segment;
 use super::publish::{another_writer, gone, not_as_promised};
 use super::staging::{Staging, named};
@@ -30,6 +31,9 @@ pub const UPLOAD_BYTES_MAX: u64 = 64 << 20;
 
 /// How soon uploads that nobody waits for any more are left to themselves. Shorter costs wake-ups.
 const STOP_CHECK: Duration = Duration::from_millis(50);
+
+/// How many of those a commit waits for an index, which is a hundredth of an upload: 2 s in all.
+const INDEX_CHECKS_MAX: u32 = 40;
 
 /// The uploads of one task.
 #[derive(Default)]
@@ -66,6 +70,29 @@ impl Uploader {
             delivered.remove(&promise.segment);
         }
         Ok(())
+    }
+
+    /// Puts an index beside what was uploaded. It is waited for only as long as the task lives, and not for
+    /// long: it is a help only.
+    ///
+    /// # Errors
+    /// If it isn't known to be there.
+    pub fn index(&self, store: &Arc<dyn Store>, index: &Index) -> Result<()> {
+        let (done, results) = mpsc::channel();
+        let (store, index, end) = (Arc::clone(store), index.clone(), End { done, result: None });
+        thread::Builder::new()
+            .name("upload".into())
+            .spawn(move || end.with(index::write(store.as_ref(), &index)))
+            .map_err(|cause| Error::no_room("can't start a thread that uploads").because(cause))?;
+        for _ in 0..INDEX_CHECKS_MAX {
+            match results.recv_timeout(STOP_CHECK) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Timeout) if !self.stopped.load(Ordering::Relaxed) => {}
+                Err(_) => break,
+            }
+        }
+        // It may still come to its end, so it is not put once more.
+        Err(Error::fatal("nobody waits for an index any more"))
     }
 
     /// The files that were not delivered yet, in order.

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use super::closing::{self, Decision, Open};
 use super::disk::{failed, make_folders};
+use super::indexing::Times;
 use super::micro_batch::MicroBatch;
 use super::names::{FileNumber, PartitionName, Segment};
 use super::staging::{Prepare, Publish, SharedLedger, Staged, Staging, commit};
@@ -45,6 +46,8 @@ pub struct Writer {
     boundary: OffsetDateTime,
     partition: Option<Partition>,
     open: Option<MicroBatch>,
+    /// The own times of the posts in the open file.
+    times: Times,
     /// Files that were closed since the last barrier, in order.
     closed: Vec<Staged>,
     /// Folders that got new names since then.
@@ -86,6 +89,7 @@ impl Writer {
             boundary,
             partition: None,
             open: None,
+            times: Times::default(),
             closed: Vec::new(),
             folders: BTreeSet::new(),
             ended: Vec::new(),
@@ -114,6 +118,7 @@ impl Writer {
         if durable {
             file.begin_writing_back();
         }
+        self.times.see(post);
         Ok(())
     }
 
@@ -128,7 +133,7 @@ impl Writer {
         let mut prepare = Prepare {
             closed: std::mem::take(&mut self.closed),
             folders: std::mem::take(&mut self.folders),
-            open: self.open.as_ref().map(|open| (staged(open, true), open.since())),
+            open: self.open.as_ref().map(|open| (staged(open, true, Times::default()), open.since())),
             ended: std::mem::take(&mut self.ended),
             durable: barrier.durable,
             last: barrier.last,
@@ -203,7 +208,7 @@ impl Writer {
             open.begin_writing_back();
         }
         let keep = self.durable && self.closed.len() < OPEN_FILES_MAX;
-        self.closed.push(staged(open, keep));
+        self.closed.push(staged(open, keep, std::mem::take(&mut self.times)));
         self.open = None;
         Ok(())
     }
@@ -229,8 +234,8 @@ impl Writer {
     }
 }
 
-fn staged(file: &MicroBatch, keep_open: bool) -> Staged {
-    Staged { promise: file.promise(), path: file.path().to_path_buf(), file: keep_open.then(|| file.file()) }
+fn staged(file: &MicroBatch, keep_open: bool, times: Times) -> Staged {
+    Staged { promise: file.promise(), path: file.path().to_path_buf(), file: keep_open.then(|| file.file()), times }
 }
 
 #[cfg(test)]

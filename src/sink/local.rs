@@ -12,6 +12,7 @@ use crate::bolt::Problem;
 use crate::error::{Error, Result};
 use crate::lake::publish::{Place, Rename};
 use crate::lake::recover::recover;
+use crate::lake::root::Root;
 use crate::lake::staging::Publish;
 use crate::registry::Component;
 use crate::tuple::Fields;
@@ -60,6 +61,10 @@ impl SinkConfig for Local {
 
     fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
         recover(&Rename.staging(place)?, promises)
+    }
+
+    fn writes_to(&self) -> Option<Root> {
+        Some(Root::Folder(self.root.clone()))
     }
 
     fn lake_root(&self) -> Option<PathBuf> {
@@ -142,7 +147,7 @@ mod tests {
     }
 
     fn files(root: &Path) -> Vec<String> {
-        let pattern = format!("{}/*/*", root.display());
+        let pattern = format!("{}/2*/*", root.display());
         glob::glob(&pattern).unwrap().map(|path| fs::read_to_string(path.unwrap()).unwrap()).collect()
     }
 
@@ -160,7 +165,7 @@ mod tests {
         assert_eq!(error.kind(), Kind::Rejected);
         finish(sink.as_mut());
         assert_eq!(files(root.path()), ["[{\"tweet\":1},{\"tweet\":  2}]"]);
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "the staging is gone");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2, "the staging is gone, and the index is there");
     }
 
     #[test]
@@ -199,7 +204,7 @@ mod tests {
         let files = files(&local.root);
         assert_eq!(files.len(), 8);
         assert_eq!(files.iter().map(|file| file.matches("tweet").count()).sum::<usize>(), 800);
-        assert_eq!(fs::read_dir(&local.root).unwrap().count(), 8, "nothing but partitions is left");
+        assert_eq!(fs::read_dir(&local.root).unwrap().count(), 9, "nothing but partitions and the index is left");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use crate::bolt::Problem;
 use crate::clock::SharedClock;
 use crate::error::Result;
+use crate::lake::root::Root;
 use crate::registry::Registry;
 use crate::topology::MicroBatch;
 use crate::tuple::{Fields, Tuple};
@@ -147,6 +148,11 @@ pub trait SinkConfig: Send + Sync {
 
     /// How much a task may have promised and not delivered before the spouts upstream pause, in bytes.
     fn outbox_bytes_max(&self) -> Option<u64> {
+        None
+    }
+
+    /// Where it writes a lake, if it does: a replay of that lake refuses it.
+    fn writes_to(&self) -> Option<Root> {
         None
     }
 

@@ -10,7 +10,9 @@ use super::lake::{LakeSink, without_posts};
 use super::{Barrier, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
 use crate::bolt::Problem;
 use crate::error::{Error, Result};
+use crate::lake::index::Index;
 use crate::lake::recover::recover;
+use crate::lake::root::Root;
 use crate::lake::staging::{Publish, Staging};
 use crate::lake::store::Store;
 use crate::lake::store::s3::{S3 as Bucket, S3Store};
@@ -115,6 +117,10 @@ impl SinkConfig for S3 {
     fn outbox_bytes_max(&self) -> Option<u64> {
         Some(self.outbox.0)
     }
+
+    fn writes_to(&self) -> Option<Root> {
+        Some(Root::of_bucket(&self.target()))
+    }
 }
 
 /// Where a task keeps what isn't uploaded, and where that goes, whatever the topology says by then.
@@ -192,6 +198,10 @@ impl Publish for Upload {
         let place = Place::named(place)?;
         let store = self.store(place.to.clone())?;
         self.uploader.upload(&store, &place.staging(), promises)
+    }
+
+    fn index(&self, place: &str, index: &Index, _durable: bool) -> Result<()> {
+        self.uploader.index(&self.store(Place::named(place)?.to)?, index)
     }
 }
 

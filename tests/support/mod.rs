@@ -305,7 +305,8 @@ pub fn lake(root: &Path, dead: bool) -> Vec<String> {
 /// these `others` beside its partitions.
 pub fn lake_by_partition(root: &Path, others: &[&str]) -> BTreeMap<String, Vec<String>> {
     let mut partitions = BTreeMap::new();
-    for name in names(root).into_iter().filter(|name| !others.contains(&name.as_str())) {
+    let beside = |name: &String| name == "_index" || others.contains(&name.as_str());
+    for name in names(root).into_iter().filter(|name| !beside(name)) {
         assert_partition_name(&name);
         let folder = root.join(&name);
         let mut posts = Vec::new();
@@ -315,12 +316,34 @@ pub fn lake_by_partition(root: &Path, others: &[&str]) -> BTreeMap<String, Vec<S
         }
         partitions.insert(name, posts);
     }
+    check_index(root);
     partitions
+}
+
+/// What the index says is so, wherever there is one.
+fn check_index(root: &Path) {
+    let folder = root.join("_index");
+    for name in if folder.exists() { names(&folder) } else { Vec::new() } {
+        // Beside the indexes are the records of `compact` and `erase`.
+        let Some(partition) = name.strip_suffix(".json").filter(|name| root.join(name).exists()) else { continue };
+        let index: Value = serde_json::from_slice(&fs::read(folder.join(&name)).unwrap()).unwrap();
+        let files = index["files"].as_array().unwrap();
+        let said: Vec<_> = files.iter().map(|file| file["file"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(said, names(&root.join(partition)), "what the index says of {partition}");
+        for file in files {
+            let path = root.join(partition).join(file["file"].as_str().unwrap());
+            let bytes = fs::read(&path).unwrap();
+            let found = (array(&path).len() as u64, bytes.len() as u64, u64::from(crc32fast::hash(&bytes)));
+            let said = ["posts", "bytes", "crc32"].map(|key| file[key].as_u64().unwrap());
+            assert_eq!(<[u64; 3]>::from(found), said, "what the index says of {}", path.display());
+        }
+    }
 }
 
 /// How many files each partition has.
 pub fn files_by_partition(root: &Path) -> Vec<usize> {
-    names(root).iter().map(|partition| names(&root.join(partition)).len()).collect()
+    let partitions = names(root).into_iter().filter(|name| !name.starts_with('_'));
+    partitions.map(|partition| names(&root.join(partition)).len()).collect()
 }
 
 /// The topologies of the repository, by their file names.

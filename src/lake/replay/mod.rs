@@ -8,6 +8,7 @@
 mod ahead;
 pub mod choice;
 mod feed;
+mod known;
 pub mod mark;
 pub mod merge;
 pub mod pace;

@@ -71,7 +71,7 @@ impl Lake {
         let mut lines = Vec::new();
         for folder in fs::read_dir(self.root.path()).unwrap().map(|entry| entry.unwrap().path()) {
             let name = folder.file_name().unwrap().to_str().unwrap().to_string();
-            if name == "_staging" {
+            if name == "_staging" || name == "_index" {
                 continue;
             }
             let name: PartitionName = name.parse().unwrap();
@@ -184,7 +184,7 @@ fn after_the_last_number_a_new_partition_begins() {
     lake.end();
     let visible = lake.visible();
     assert_eq!(visible.iter().filter(|line| line.contains(" 0000000 ")).count(), 2, "{visible:?}");
-    assert_eq!(fs::read_dir(lake.root.path()).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(lake.root.path()).unwrap().count(), 3, "two partitions and the index");
 }
 
 #[test]

@@ -89,6 +89,13 @@ impl S3 {
         format!("s3://{}/{}", self.bucket, self.prefix()).trim_end_matches('/').to_owned()
     }
 
+    /// The address of its server, where that isn't Amazon's: also where the environment names it.
+    pub fn server(&self) -> Option<String> {
+        let outside = AmazonS3Builder::from_env();
+        let known = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
+        self.endpoint.clone().or_else(|| known.iter().find_map(|key| outside.get_config_value(key)))
+    }
+
     /// The client for it. Nothing is sent yet.
     pub(super) fn client(&self) -> Result<AmazonS3> {
         if let Some((_, what)) = self.problems().into_iter().next() {
