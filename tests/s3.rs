@@ -5,7 +5,9 @@ mod support;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use support::Sandbox;
 use support::s3_server::{ID, KEY, S3Server};
+use support::sign::escape;
 use waterspout::error::Kind;
 use waterspout::lake::store::conformance::conformance;
 use waterspout::lake::store::s3::{S3, S3Store};
@@ -26,6 +28,15 @@ fn config(server: &S3Server, prefix: &str) -> S3 {
 
 fn store(server: &S3Server, prefix: &str) -> S3Store {
     S3Store::open(&config(server, prefix)).unwrap()
+}
+
+/// One of each client that was built in.
+fn clients(config: &S3) -> Vec<Box<dyn Store>> {
+    vec![
+        Box::new(S3Store::open(config).unwrap()),
+        #[cfg(feature = "rusoto")]
+        Box::new(waterspout::lake::store::s3::rusoto::RusotoStore::open(config).unwrap()),
+    ]
 }
 
 fn keys(store: &dyn Store, prefix: &str, after: Option<&str>, max: usize) -> Vec<String> {
@@ -61,7 +72,7 @@ fn what_is_put_is_there_once_and_whole() {
 fn it_does_what_every_store_does() {
     let server = S3Server::with_bucket("lake");
     for prefix in ["", "a/b"] {
-        conformance(&store(&server, prefix));
+        clients(&config(&server, prefix)).iter().for_each(|store| conformance(&**store));
     }
 }
 
@@ -98,17 +109,50 @@ fn keys_are_listed_in_order_beyond_a_page() {
 #[test]
 fn errors_say_what_happened_where_and_keep_secrets() {
     let server = S3Server::with_bucket("lake");
-    let missing = S3 { bucket: "missing".into(), ..config(&server, "") };
-    let missing = S3Store::open(&missing).unwrap();
-    for error in [missing.put("key", Bytes::new()).unwrap_err(), missing.get("key").unwrap_err()] {
-        assert_eq!(error.kind(), Kind::Fatal);
-        assert!(error.chain().contains("\"s3://missing/key\": 404 NoSuchBucket"), "{error:?}");
+    for missing in clients(&S3 { bucket: "missing".into(), ..config(&server, "") }) {
+        for error in [missing.put("key", Bytes::new()).unwrap_err(), missing.get("key").unwrap_err()] {
+            assert_eq!(error.kind(), Kind::Fatal);
+            assert!(error.chain().contains("\"s3://missing/key\": 404 NoSuchBucket"), "{error:?}");
+        }
     }
-    let gone = store(&server, "");
+    let gone = clients(&config(&server, ""));
     drop(server);
-    let error = gone.put("key", Bytes::new()).unwrap_err();
-    assert_eq!(error.kind(), Kind::Transient);
-    assert!(error.chain().contains("can't put \"s3://lake/key\": "), "{error:?}");
-    let secrets = BTreeSet::from(["secret", "Authorization", "Signature"]);
-    assert!(secrets.iter().all(|secret| !error.chain().contains(secret)), "{error:?}");
+    for error in gone.iter().map(|gone| gone.put("key", Bytes::new()).unwrap_err()) {
+        assert_eq!(error.kind(), Kind::Transient);
+        assert!(error.chain().contains("can't put \"s3://lake/key\": "), "{error:?}");
+        let secrets = BTreeSet::from([KEY, "secret", "Authorization", "Signature"]);
+        assert!(secrets.iter().all(|secret| !error.chain().contains(secret)), "{error:?}");
+    }
+}
+
+/// A sandbox with the shared files of AWS, whose profile `work` gets into the server's bucket.
+fn with_profile(server: &S3Server) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let key = format!("[work]\naws_access_key_id = {ID}\naws_secret_access_key = {KEY}\n");
+    sandbox.write("credentials", format!("[default]\naws_access_key_id = other\naws_secret_access_key = x\n{key}"));
+    let endpoint = server.endpoint();
+    sandbox.write("config", format!("[profile work]\nregion = us-east-1\nendpoint_url = {endpoint}\n"));
+    sandbox
+}
+
+const SHARED: [(&str, &str); 2] = [("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config")];
+
+#[test]
+fn the_shared_files_of_aws_say_how_to_get_in() {
+    let server = S3Server::with_bucket("lake");
+    let sandbox = with_profile(&server);
+    let name = "root/2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000";
+    assert_eq!(server.request("PUT", &format!("/lake/{}", escape(name, "/")), b"[{\"tweet\":1}]").0, 200);
+    let cat = |more: &[(&str, &str)]| sandbox.run_with(&["lake", "cat", "s3://lake/root"], &[&SHARED, more].concat());
+    for client in ["object_store", "rusoto"] {
+        let more = [("AWS_PROFILE", "work"), ("WATERSPOUT_S3_CLIENT", client)];
+        if client == "rusoto" && cfg!(not(feature = "rusoto")) {
+            cat(&more).with(1).says(&["build it with --features rusoto"]);
+            continue;
+        }
+        assert_eq!(cat(&more).with(0).out, "{\"tweet\":1}\n");
+    }
+    let missing = cat(&[("AWS_PROFILE", "nobody")]).with(1);
+    assert!(!missing.err.contains(KEY), "a secret is printed");
+    missing.says(&["the profile \"nobody\" of AWS_PROFILE is neither in \"credentials\" nor in \"config\""]);
 }

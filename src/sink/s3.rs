@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::lake::recover::recover;
 use crate::lake::staging::{Publish, Staging};
 use crate::lake::store::Store;
-use crate::lake::store::s3::{S3 as Bucket, S3Store};
+use crate::lake::store::s3::{self, S3 as Bucket};
 use crate::lake::upload::Uploader;
 use crate::registry::Component;
 use crate::secret::Secret;
@@ -167,7 +167,7 @@ struct Upload {
 impl Upload {
     /// Nothing is sent yet: a server that is down delays no start.
     fn to(target: Bucket) -> Result<Self> {
-        Ok(Self { store: Arc::new(S3Store::open(&target)?), target, uploader: Uploader::default() })
+        Ok(Self { store: s3::open(&target)?, target, uploader: Uploader::default() })
     }
 
     /// Where a place delivers: somewhere else, if the topology's file was changed since.
@@ -179,7 +179,7 @@ impl Upload {
             session_token: ours.session_token,
             ..to
         };
-        if target == self.target { Ok(Arc::clone(&self.store)) } else { Ok(Arc::new(S3Store::open(&target)?)) }
+        if target == self.target { Ok(Arc::clone(&self.store)) } else { s3::open(&target) }
     }
 }
 

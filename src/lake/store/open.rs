@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Store;
 use super::local::LocalStore;
-use super::s3::{S3, S3Store};
+use super::s3::{self, S3};
 use crate::error::{Error, Result};
 
 /// Opens the lake at an address: `s3://bucket/prefix`, or a folder, whether it is there or not. What an
@@ -23,7 +23,7 @@ pub fn open(address: &str) -> Result<Arc<dyn Store>> {
     }
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let config = S3 { bucket: bucket.into(), prefix: prefix.into(), ..S3::default() };
-    Ok(Arc::new(S3Store::open(&config)?))
+    s3::open(&config)
 }
 
 #[cfg(test)]
