@@ -147,7 +147,7 @@ fn bucket_now(server: &S3Server) -> Vec<String> {
 fn kills_between_and_during_uploads_lose_nothing_and_repeat_nothing() {
     let server = S3Server::with_bucket("lake");
     let long = std::env::var_os("WATERSPOUT_LONG").is_some();
-    let wanted = if long { 150 } else { 30 };
+    let wanted = if long { 150 } else { 50 };
     let points = ["s3.put", "s3.stored", "s3.deleted"];
     let mut kills = 0;
     for point in points {
@@ -197,6 +197,26 @@ fn a_server_that_is_down_holds_up_nobody_else_and_gets_everything_later() {
 }
 
 #[test]
+fn what_does_not_fit_into_the_outbox_is_dropped_and_counted_if_it_may_be() {
+    let server = S3Server::with_bucket("lake");
+    let proxy = Proxy::down();
+    let sandbox = capture(&proxy.endpoint(), POSTS);
+    let sets = ["--set", "bolts.bucket.run.outbox=20KiB", "--set", "bolts.bucket.run.on_full=Drop"];
+    let mut running = sandbox.start_with(&[&ARGUMENTS[..], &sets].concat(), &KEYS);
+    running.wait_for("its end waits for the server", |report| report["phase"] == "committing");
+    assert_eq!(support::lake(&sandbox.path("local"), false).len(), POSTS, "nobody else is held up");
+    proxy.up(server.port);
+    let ended = running.end().with(0);
+    let dropped = ended.total("bucket", "dropped") as usize;
+    ended.says(&[&format!("bucket dropped {dropped} tuples")]);
+    let found = bucket(&server);
+    assert!(dropped > 0 && found.len() == POSTS - dropped, "{} posts, and {dropped} dropped", found.len());
+    let bytes: usize = found.iter().map(|post| post.len() + 1).sum();
+    assert!((30 << 10..=40 << 10).contains(&bytes), "two tasks keep 20 KiB each, found {bytes} bytes");
+    assert!(found.iter().collect::<BTreeSet<_>>().len() == found.len(), "a post is there twice");
+}
+
+#[test]
 fn a_network_that_does_everything_wrong_changes_nothing() {
     let server = S3Server::with_bucket("lake");
     let proxy = Proxy::start(server.port, 7, 3);
@@ -230,4 +250,17 @@ fn three_instances_write_one_bucket_and_roll_over() {
     let keys = server.keys("lake");
     let boundaries: BTreeSet<_> = keys.iter().map(|key| &key["root/".len()..][..19]).collect();
     assert!(boundaries.len() > 2, "{boundaries:?}");
+    // The glob of a boundary replays all that the three wrote between it and the next, and nothing else.
+    let folder = tempfile::tempdir().unwrap();
+    server.download("lake", folder.path());
+    let partitions = lake_by_partition(&folder.path().join("root"), &[]);
+    let endpoint = server.endpoint();
+    let access = [("AWS_ACCESS_KEY_ID", ID), ("AWS_SECRET_ACCESS_KEY", KEY), ("AWS_ENDPOINT_URL", &*endpoint)];
+    for boundary in boundaries {
+        let of_it: Vec<_> = partitions.iter().filter(|(name, _)| name.starts_with(boundary)).collect();
+        let mut wanted: Vec<_> = of_it.iter().flat_map(|(_, posts)| posts.iter().cloned()).collect();
+        wanted.sort();
+        let replayed = Sandbox::new().run_with(&["replay", &format!("s3://lake/root/{boundary}-*")], &access).with(0);
+        assert!(replayed.sorted_lines() == wanted, "{boundary}: {} posts wanted", wanted.len());
+    }
 }

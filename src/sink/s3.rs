@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lake::{LakeSink, without_posts};
-use super::{Barrier, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
+use super::{Barrier, Job, OnFull, Prepared, Promise, Sink, SinkConfig, SinkContext};
 use crate::bolt::Problem;
 use crate::error::{Error, Result};
 use crate::lake::recover::recover;
@@ -54,10 +54,13 @@ pub struct S3 {
     /// The token of temporary credentials.
     #[serde(default)]
     pub session_token: Option<Secret>,
-    /// How much each task may keep on this machine's disk that isn't uploaded. Beyond it the spouts
-    /// upstream pause until half of it is uploaded.
+    /// How much each task may keep on this machine's disk that isn't uploaded.
     #[serde(default = "outbox")]
     pub outbox: ByteSize,
+    /// What happens beyond it: the spouts upstream pause until half of it is uploaded, or what doesn't fit
+    /// is dropped, and counted.
+    #[serde(default)]
+    pub on_full: OnFull,
 }
 
 fn outbox() -> ByteSize {
@@ -67,7 +70,7 @@ fn outbox() -> ByteSize {
 impl Component for S3 {
     const NAME: &'static str = "S3";
     const GUARANTEE: &'static str = "each post of a completed checkpoint is in exactly one object, which appears whole; \
-         what isn't uploaded yet depends on this machine's disk";
+         what isn't uploaded yet depends on this machine's disk, and what on_full: Drop drops is counted";
 }
 
 impl S3 {
@@ -101,7 +104,8 @@ impl SinkConfig for S3 {
         let publisher: Arc<dyn Publish> = Arc::clone(&upload) as _;
         let mut sink = LakeSink::new(publisher, self.place(&context)?, context)?;
         sink.make_staging()?;
-        Ok(Box::new(S3Sink { sink, upload }))
+        let bytes_max = if self.on_full == OnFull::Drop { self.outbox.0 } else { u64::MAX };
+        Ok(Box::new(S3Sink { sink, upload, bytes_max, dropped: 0 }))
     }
 
     fn place(&self, context: &SinkContext) -> Result<String> {
@@ -113,7 +117,7 @@ impl SinkConfig for S3 {
     }
 
     fn outbox_bytes_max(&self) -> Option<u64> {
-        Some(self.outbox.0)
+        (self.on_full == OnFull::Pause).then_some(self.outbox.0)
     }
 }
 
@@ -199,18 +203,40 @@ impl Publish for Upload {
 struct S3Sink {
     sink: LakeSink,
     upload: Arc<Upload>,
+    /// Beyond this many bytes in the outbox posts are dropped.
+    bytes_max: u64,
+    dropped: u64,
 }
 
 impl Sink for S3Sink {
     fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
-        self.sink.write(tuple)
+        let (bytes, backlog) = (self.sink.length(&tuple), &self.upload.uploader.backlog);
+        if backlog.bytes().saturating_add(bytes) > self.bytes_max {
+            self.dropped += 1;
+            return Ok(());
+        }
+        self.sink.write(tuple)?;
+        backlog.wrote(bytes);
+        Ok(())
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
-        self.sink.prepare(barrier)
+        let mut job = self.sink.prepare(barrier)?;
+        let backlog = Arc::clone(&self.upload.uploader.backlog);
+        let written = backlog.written();
+        Ok(Box::new(move || {
+            let prepared = job()?;
+            backlog.prepared(&prepared.promises, written);
+            Ok(prepared)
+        }))
     }
 
     fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
+        self.upload.uploader.backlog.owes(&promises);
         self.sink.commit(promises)
     }
 }
@@ -241,6 +267,7 @@ mod tests {
             secret_access_key: Some(Secret::new("hidden")),
             session_token: None,
             outbox: outbox(),
+            on_full: OnFull::default(),
         }
     }
 

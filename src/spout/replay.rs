@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::lake::replay::mark::Mark;
 use crate::lake::replay::merge::Handed;
 use crate::lake::replay::{Choice, Event, Moment, OnDamage, Order, Pace, Place, Replay, Shard, Sorting, Speed, Split};
+use crate::lake::store::retried::Retried;
 use crate::lake::store::s3::{self, S3};
 use crate::registry::Component;
 use crate::secret::Secret;
@@ -200,7 +201,7 @@ impl S3Replay {
             secret_access_key: self.secret_access_key.clone(),
             session_token: self.session_token.clone(),
         };
-        Ok(lake_replay!(self, Place::Store(s3::open(&s3)?)))
+        Ok(lake_replay!(self, Place::Store(Arc::new(Retried::new(s3::open(&s3)?)))))
     }
 }
 
