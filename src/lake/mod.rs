@@ -14,6 +14,7 @@
 //! says which partitions count meanwhile. Nothing in here knows the engine: `sink/local.rs` and
 //! `spout/replay.rs` put it behind the traits of the components.
 
+pub mod backlog;
 pub mod closing;
 pub mod disk;
 pub mod index;

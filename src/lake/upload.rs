@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fs, io, thread, vec};
 
+use super::backlog::Backlog;
 use super::disk::failed;
 use super::index::{self, Index};
 use super::names::Segment;
@@ -41,6 +42,8 @@ pub struct Uploader {
     /// The segments of promises that a commit has delivered before it failed: it is tried again.
     delivered: Arc<Mutex<BTreeSet<String>>>,
     stopped: AtomicBool,
+    /// How much of the outbox is in use.
+    pub backlog: Arc<Backlog>,
 }
 
 impl Uploader {
@@ -61,6 +64,7 @@ impl Uploader {
             room: Room::default(),
             over: AtomicBool::new(false),
             delivered: Arc::clone(&self.delivered),
+            backlog: Arc::clone(&self.backlog),
         });
         let uploaded = start(&round).and_then(|results| self.wait(results));
         round.over.store(true, Ordering::Relaxed);
@@ -164,6 +168,7 @@ struct Round {
     /// Something failed, or nobody waits any more: no other file is begun.
     over: AtomicBool,
     delivered: Arc<Mutex<BTreeSet<String>>>,
+    backlog: Arc<Backlog>,
 }
 
 impl Round {
@@ -175,6 +180,7 @@ impl Round {
                 return Err(error);
             }
             drop(room);
+            self.backlog.delivered(&promise.segment);
             lock(&self.delivered).insert(promise.segment);
         }
         Ok(())

@@ -64,6 +64,17 @@ impl LakeSink {
     }
 }
 
+impl LakeSink {
+    /// How many bytes a tuple adds to a file: those of its post, and what divides it from the next.
+    pub fn length(&self, tuple: &Tuple<'_>) -> u64 {
+        match tuple.value(self.positions[tuple.input]) {
+            Value::Post(post) => post.len() as u64 + 1,
+            Value::Json(json) => json.len() as u64 + 1,
+            _ => 0,
+        }
+    }
+}
+
 impl Sink for LakeSink {
     fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
         self.writer.write(&one_line(tuple.value(self.positions[tuple.input]))?)

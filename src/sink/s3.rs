@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lake::{LakeSink, without_posts};
-use super::{Barrier, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
+use super::{Barrier, Job, OnFull, Prepared, Promise, Sink, SinkConfig, SinkContext};
 use crate::bolt::Problem;
 use crate::error::{Error, Result};
 use crate::lake::index::Index;
@@ -15,7 +15,7 @@ use crate::lake::recover::recover;
 use crate::lake::root::Root;
 use crate::lake::staging::{Publish, Staging};
 use crate::lake::store::Store;
-use crate::lake::store::s3::{S3 as Bucket, S3Store};
+use crate::lake::store::s3::{self, S3 as Bucket};
 use crate::lake::upload::Uploader;
 use crate::registry::Component;
 use crate::secret::Secret;
@@ -56,10 +56,13 @@ pub struct S3 {
     /// The token of temporary credentials.
     #[serde(default)]
     pub session_token: Option<Secret>,
-    /// How much each task may keep on this machine's disk that isn't uploaded. Beyond it the spouts
-    /// upstream pause until half of it is uploaded.
+    /// How much each task may keep on this machine's disk that isn't uploaded.
     #[serde(default = "outbox")]
     pub outbox: ByteSize,
+    /// What happens beyond it: the spouts upstream pause until half of it is uploaded, or what doesn't fit
+    /// is dropped, and counted.
+    #[serde(default)]
+    pub on_full: OnFull,
 }
 
 fn outbox() -> ByteSize {
@@ -69,7 +72,7 @@ fn outbox() -> ByteSize {
 impl Component for S3 {
     const NAME: &'static str = "S3";
     const GUARANTEE: &'static str = "each post of a completed checkpoint is in exactly one object, which appears whole; \
-         what isn't uploaded yet depends on this machine's disk";
+         what isn't uploaded yet depends on this machine's disk, and what on_full: Drop drops is counted";
 }
 
 impl S3 {
@@ -103,7 +106,8 @@ impl SinkConfig for S3 {
         let publisher: Arc<dyn Publish> = Arc::clone(&upload) as _;
         let mut sink = LakeSink::new(publisher, self.place(&context)?, context)?;
         sink.make_staging()?;
-        Ok(Box::new(S3Sink { sink, upload }))
+        let bytes_max = if self.on_full == OnFull::Drop { self.outbox.0 } else { u64::MAX };
+        Ok(Box::new(S3Sink { sink, upload, bytes_max, dropped: 0 }))
     }
 
     fn place(&self, context: &SinkContext) -> Result<String> {
@@ -115,7 +119,7 @@ impl SinkConfig for S3 {
     }
 
     fn outbox_bytes_max(&self) -> Option<u64> {
-        Some(self.outbox.0)
+        (self.on_full == OnFull::Pause).then_some(self.outbox.0)
     }
 
     fn writes_to(&self) -> Option<Root> {
@@ -173,7 +177,7 @@ struct Upload {
 impl Upload {
     /// Nothing is sent yet: a server that is down delays no start.
     fn to(target: Bucket) -> Result<Self> {
-        Ok(Self { store: Arc::new(S3Store::open(&target)?), target, uploader: Uploader::default() })
+        Ok(Self { store: s3::open(&target)?, target, uploader: Uploader::default() })
     }
 
     /// Where a place delivers: somewhere else, if the topology's file was changed since.
@@ -185,7 +189,7 @@ impl Upload {
             session_token: ours.session_token,
             ..to
         };
-        if target == self.target { Ok(Arc::clone(&self.store)) } else { Ok(Arc::new(S3Store::open(&target)?)) }
+        if target == self.target { Ok(Arc::clone(&self.store)) } else { s3::open(&target) }
     }
 }
 
@@ -209,18 +213,40 @@ impl Publish for Upload {
 struct S3Sink {
     sink: LakeSink,
     upload: Arc<Upload>,
+    /// Beyond this many bytes in the outbox posts are dropped.
+    bytes_max: u64,
+    dropped: u64,
 }
 
 impl Sink for S3Sink {
     fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
-        self.sink.write(tuple)
+        let (bytes, backlog) = (self.sink.length(&tuple), &self.upload.uploader.backlog);
+        if backlog.bytes().saturating_add(bytes) > self.bytes_max {
+            self.dropped += 1;
+            return Ok(());
+        }
+        self.sink.write(tuple)?;
+        backlog.wrote(bytes);
+        Ok(())
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
-        self.sink.prepare(barrier)
+        let mut job = self.sink.prepare(barrier)?;
+        let backlog = Arc::clone(&self.upload.uploader.backlog);
+        let written = backlog.written();
+        Ok(Box::new(move || {
+            let prepared = job()?;
+            backlog.prepared(&prepared.promises, written);
+            Ok(prepared)
+        }))
     }
 
     fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
+        self.upload.uploader.backlog.owes(&promises);
         self.sink.commit(promises)
     }
 }
@@ -251,6 +277,7 @@ mod tests {
             secret_access_key: Some(Secret::new("hidden")),
             session_token: None,
             outbox: outbox(),
+            on_full: OnFull::default(),
         }
     }
 

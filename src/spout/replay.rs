@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::{Spout, SpoutConfig, SpoutContext};
 use crate::error::{Error, Result};
 use crate::lake::replay::{Choice, Moment, OnDamage, Order, Place, Replay, Shard, Sorting, Speed};
-use crate::lake::store::s3::{S3, S3Store};
+use crate::lake::store::retried::Retried;
+use crate::lake::store::s3::{self, S3};
 use crate::registry::Component;
 use crate::secret::Secret;
 use crate::units::{ByteSize, Interval};
@@ -180,7 +181,7 @@ impl S3Replay {
             secret_access_key: self.secret_access_key.clone(),
             session_token: self.session_token.clone(),
         };
-        Ok(lake_replay!(self, Place::Store(Arc::new(S3Store::open(&s3)?))))
+        Ok(lake_replay!(self, Place::Store(Arc::new(Retried::new(s3::open(&s3)?)))))
     }
 }
 

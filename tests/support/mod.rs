@@ -3,10 +3,11 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-pub mod moto;
 pub mod once;
 pub mod proxy;
 pub mod random;
+pub mod s3_server;
+pub mod sign;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
