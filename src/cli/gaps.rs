@@ -50,6 +50,14 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
     Ok(if entries.iter().all(|entry| entry.gap.filled) { Code::Success } else { Code::Findings })
 }
 
+/// What a run says of its ledgers at its end, if anything may be missing. One that can't be read is told of by
+/// `gaps`.
+pub fn left(state: &Path) -> Option<String> {
+    let open = ledger_entries(state).ok()?.iter().filter(|gap| !gap.filled).count();
+    let gaps = if open == 1 { "gap" } else { "gaps" };
+    (open > 0).then(|| format!("{open} {gaps} in what was captured, see `waterspout gaps`"))
+}
+
 fn folders(args: &Args, registry: &Registry) -> Result<Vec<PathBuf>, Failure> {
     if args.file.is_some() || args.state.is_some() {
         return Ok(vec![state_folder(args.file.as_deref(), args.state.as_deref(), registry)?]);

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::exit::{Code, Failure, Outcome};
+use super::gaps;
 use super::load::{self, Sets};
 use crate::clock::{SharedClock, SystemClock};
 use crate::engine::{self, Exit, RunOptions, Running};
@@ -151,7 +152,7 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let ends = |last: &Report| match (&again, &kappa) {
         (Some(again), _) => format!("; {}", again::ends(again, last.dead_letters())),
         (None, Some(loaded)) => kappa::ends(&loaded.kappa),
-        (None, None) => String::new(),
+        (None, None) => gaps::left(&state).map(|left| format!("; {left}")).unwrap_or_default(),
     };
     let last = watch.show_last(&ending, &lakes, ends);
     let outcome = ending.outcome(&last);
