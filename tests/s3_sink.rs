@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use support::proxy::Proxy;
 use support::random::Random;
 use support::s3_server::{ID, KEY, S3Server};
+use support::sign::escape;
 use support::{Ended, Sandbox, lake_by_partition};
 
 /// How many posts are captured.
@@ -112,9 +113,7 @@ fn what_is_wrong_is_found_before_anything_runs() {
 
 /// Runs it with kills at these points until it is done, and checks what is in the bucket.
 fn survive(server: &S3Server, points: impl IntoIterator<Item = String>) -> usize {
-    for key in server.keys("lake") {
-        server.request("DELETE", &format!("/lake/{key}"), b"");
-    }
+    server.clear("lake");
     let sandbox = capture(&server.endpoint(), POSTS);
     let (mut story, mut kills) = (Vec::new(), 0);
     for faults in points {
@@ -142,7 +141,7 @@ fn data(server: &S3Server) -> Vec<String> {
 /// What is visible now, which may have gaps: uploads run beside each other.
 fn bucket_now(server: &S3Server) -> Vec<String> {
     let read = |key: String| {
-        let (status, body) = server.request("GET", &format!("/lake/{key}"), b"");
+        let (status, body) = server.request("GET", &format!("/lake/{}", escape(&key, "/")), b"");
         assert_eq!(status, 200, "{key}");
         let posts: Vec<Box<serde_json::value::RawValue>> = serde_json::from_slice(&body).unwrap();
         posts.into_iter().map(|post| post.get().to_owned()).collect::<Vec<_>>()

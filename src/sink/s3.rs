@@ -28,7 +28,8 @@ const OUTBOX: &str = "outbox";
 /// Writes posts into a lake in a bucket of S3, or of a server that speaks like it:
 /// `s3://<bucket>/<prefix>/<boundary>-<uuid>/0000000`, each object one JSON array. What isn't uploaded
 /// yet is on this machine's disk, in the topology's state. What isn't given comes from the environment
-/// (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity or a metadata service.
+/// (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity, the shared files in
+/// `~/.aws`, or a metadata service.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3 {
