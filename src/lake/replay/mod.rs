@@ -48,7 +48,8 @@ pub fn read(
     from: Option<Position>,
     mut take: impl FnMut(Vec<Post>, Position) -> bool,
 ) -> Result<bool> {
-    for (file, path) in partition.files()? {
+    for (name, path) in partition.files()? {
+        let file = name.number;
         if from.is_some_and(|from| file < from.file) {
             continue;
         }

@@ -7,6 +7,7 @@ use super::Position;
 use super::feed::{Feed, Step};
 use super::place::{Found, Place};
 use crate::error::{Error, Result};
+use crate::lake::form::Form;
 use crate::lake::reader::Chunks;
 use crate::lake::scan::Trouble;
 use crate::post::Post;
@@ -74,7 +75,7 @@ impl Stream {
                     None => return Ok(None),
                     Some(Step::End(split)) => return Ok(Some(News::End(split))),
                     Some(Step::File { split, file, skip }) => {
-                        let chunks = Chunks::of(self.chunk_bytes);
+                        let chunks = Chunks::of(Form::of(&file.key), self.chunk_bytes);
                         self.current = Some(Current { split, file, chunks, skip, read: 0 });
                     }
                 }

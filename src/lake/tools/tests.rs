@@ -148,7 +148,7 @@ fn kill_everywhere(work: impl Fn(&Shared) -> Result<()>, after: &[String]) {
 
 fn compact_all(store: &Shared) -> Result<()> {
     let partitions = view::partitions(store.as_ref())?;
-    compact(store, &partitions, 1 << 20, NOW, |_| Ok(()))
+    compact(store, &partitions, (1 << 20, None), NOW, |_| Ok(()))
 }
 
 fn erase_some(store: &Shared) -> Result<()> {
@@ -192,7 +192,7 @@ fn a_limit_on_bytes_is_held() {
     let store: Shared = lake(&[10, 10, 10]);
     let partitions = view::partitions(store.as_ref()).unwrap();
     let limit = post(0).len() as u64 * 12;
-    compact(&store, &partitions[..1], limit, NOW, |_| Ok(())).unwrap();
+    compact(&store, &partitions[..1], (limit, None), NOW, |_| Ok(())).unwrap();
     let files = list_all(store.as_ref(), "2015-12-18T00").unwrap();
     assert!(files.len() == 3 && files.iter().all(|file| file.bytes <= limit), "{files:?}");
 }
@@ -201,7 +201,7 @@ fn a_limit_on_bytes_is_held() {
 fn a_damaged_partition_stays_as_it_is() {
     let store: Shared = lake(&[3, 1]);
     store.replace(&format!("{NIGHT}/0000001"), "[{\"a\":".into()).unwrap();
-    let error = compact(&store, &[NIGHT.into()], 1 << 20, NOW, |_| Ok(())).unwrap_err();
+    let error = compact(&store, &[NIGHT.into()], (1 << 20, None), NOW, |_| Ok(())).unwrap_err();
     assert!(error.chain().contains("0000001\" is damaged"), "{error:?}");
     assert_eq!(view::partitions(store.as_ref()).unwrap(), [NIGHT, MORNING]);
     assert_eq!(list_all(store.as_ref(), "2").unwrap().len(), 4);
