@@ -1,15 +1,16 @@
 //! What a lake holds, as its store tells it, without what `compact` and `erase` have begun or replaced.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use glob::Pattern;
 
 use super::form::{Compression, Form};
-use super::index::is_partition;
+use super::index::{self, Found, is_partition};
 use super::names::{FileName, in_order};
 use super::store::{Object, Store, list_all, open};
-use super::{columns, journal};
+use super::{columns, journal, parallel};
 use crate::error::{Error, Result};
 
 /// A lake, and which of its partitions are meant.
@@ -100,6 +101,19 @@ pub fn objects(store: &dyn Store, partition: &str) -> Result<Vec<(FileName, Obje
     let name = |key: &str| key.rsplit_once('/').filter(|(folder, _)| *folder == partition)?.1.parse().ok();
     let files = objects.into_iter().filter_map(|object| Some((name(&object.key)?, object)));
     in_order(files.collect(), partition)
+}
+
+/// The forms of the files of these partitions, from the index where there is one.
+///
+/// # Errors
+/// If something can't be listed or read.
+pub fn forms(store: &dyn Store, partitions: &[String]) -> Result<BTreeSet<Form>> {
+    let found: Vec<_> = partitions.iter().zip(index::read_all(store, partitions)?).collect();
+    let forms = |(partition, found): &(&String, Found)| match found {
+        Found::Index(index) => Ok(index.files.iter().map(|file| Form::of(&file.file)).collect::<BTreeSet<_>>()),
+        _ => Ok(files(store, partition)?.into_iter().map(|(name, _)| name.form).collect()),
+    };
+    parallel::map(&found, forms).into_iter().try_fold(BTreeSet::new(), |all, forms| Ok(&all | &forms?))
 }
 
 /// How much of the end of a Parquet file is asked for to see what is in it.

@@ -74,3 +74,6 @@ pub fn read(
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod forms_tests;
