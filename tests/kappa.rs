@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use support::moto::Moto;
+use support::s3_server::S3Server;
 use support::{Ended, Sandbox, lake};
 
 /// Posts of two sources into one lake, and the words of one of them counted.
@@ -194,11 +194,11 @@ fn a_replay_has_its_own_tempo() {
 
 #[test]
 fn a_lake_in_a_bucket_is_replayed_and_never_written_into() {
-    let moto = Moto::with_bucket("lake");
+    let server = S3Server::with_bucket("lake");
     let sandbox = Sandbox::new();
     let bucket = "S3(bucket: \"lake\", prefix: \"root\")";
     sandbox.write("t.ron", TOPOLOGY.replace("Local(root: \"lake\")", bucket));
-    let endpoint = moto.endpoint();
+    let endpoint = server.endpoint();
     let environment = [
         ("AWS_ENDPOINT_URL", endpoint.as_str()),
         ("AWS_ACCESS_KEY_ID", "id"),
@@ -206,7 +206,7 @@ fn a_lake_in_a_bucket_is_replayed_and_never_written_into() {
         ("AWS_REGION", "us-east-1"),
     ];
     let live = sandbox.run_with(&["run", "t.ron"], &environment).with(0);
-    let keys = moto.keys("lake");
+    let keys = server.keys("lake");
     assert!(keys.iter().any(|key| key.starts_with("root/_index/")), "{keys:?}");
     for given in ["s3://lake/root", "s3://lake/root/2*", "s3://lake"] {
         let ended = sandbox.run_with(&["run", "t.ron", "--replay", given], &environment).with(1);
@@ -220,7 +220,7 @@ fn a_lake_in_a_bucket_is_replayed_and_never_written_into() {
         assert_eq!(lake(&sandbox.path("second"), false).len(), 3500);
         fs::remove_dir_all(sandbox.path("second")).unwrap();
     }
-    assert_eq!(moto.keys("lake"), keys, "nothing was added");
+    assert_eq!(server.keys("lake"), keys, "nothing was added");
 }
 
 #[test]

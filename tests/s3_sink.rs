@@ -270,3 +270,33 @@ fn three_instances_write_one_bucket_and_roll_over() {
         assert!(replayed.sorted_lines() == wanted, "{boundary}: {} posts wanted", wanted.len());
     }
 }
+
+/// Killed before, between and after the steps by which a file is packed and uploaded, and while what a
+/// recovery has uploaded is still promised as open.
+#[test]
+fn packed_objects_arrive_once_whatever_is_killed() {
+    for (number, point) in ["encode.delete", "encode.restore", "s3.put", "s3.stored", "s3.deleted"].iter().enumerate() {
+        let server = S3Server::with_bucket("lake");
+        let sandbox = capture(&server.endpoint(), POSTS);
+        let compression = format!("bolts.bucket.run.compression={}", ["Zstd", "Gzip"][number % 2]);
+        let options = ["--set", &compression, "--set", "bolts.bucket.run.names=Basic"];
+        let arguments = [&ARGUMENTS[..], &options].concat();
+        let (mut story, mut kills) = (vec![compression.clone()], 0);
+        for faults in [
+            &format!("state.commit={}*off->return", 2 + number),
+            &format!("{point}=1*off->return"),
+            "state.commit=1*off->return",
+            "",
+        ] {
+            let environment = [KEYS[0], KEYS[1], ("FAILPOINTS", faults)];
+            story.push(faults.to_owned());
+            let ended = sandbox.run_with(&arguments, &environment[..if faults.is_empty() { 2 } else { 3 }]);
+            assert!(matches!(ended.code, None | Some(0)), "after {story:?}:\n{}", ended.err);
+            kills += usize::from(ended.code.is_none());
+        }
+        check(&server, &sandbox, &story);
+        assert!(kills > 0, "nothing was killed: {story:?}");
+        let extension = [".json.zst", ".json.gz"][number % 2];
+        assert!(server.keys("lake").iter().all(|key| key.ends_with(extension) && !key.contains(':')));
+    }
+}
