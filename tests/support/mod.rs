@@ -5,6 +5,7 @@
 
 pub mod moto;
 pub mod once;
+pub mod platform;
 pub mod proxy;
 pub mod random;
 
