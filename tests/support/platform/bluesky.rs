@@ -15,6 +15,10 @@ use super::world::{Change, Event, Item, Kind, World, did, iso, now_us};
 struct Subscriber {
     collections: Vec<String>,
     dids: Vec<String>,
+    /// Frames that are longer aren't sent; 0 is no bound.
+    longest: usize,
+    /// Whether nothing is sent before the client has said what it wants.
+    silent: bool,
     /// The next event.
     at: usize,
     /// Likes and the like that go between posts, drawn from this.
@@ -45,7 +49,9 @@ pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Resp
         Some(cursor) if cursor <= now => events.partition_point(|event| event.at_us < cursor.max(oldest)),
         _ => events.len(),
     };
-    Ok(Box::new(Subscriber { collections, dids, at, random: Random(now as u64), before: None }))
+    let longest = request.number("maxMessageSizeBytes").unwrap_or(0);
+    let silent = request.query("requireHello") == Some("true");
+    Ok(Box::new(Subscriber { collections, dids, longest, silent, at, random: Random(now as u64), before: None }))
 }
 
 fn check(collections: &[String], dids: &[String]) -> Result<(), String> {
@@ -98,6 +104,9 @@ impl Subscriber {
 
 impl Feed for Subscriber {
     fn next(&mut self, inner: &mut Inner) -> Option<Frame> {
+        if self.silent {
+            return None;
+        }
         if let Some(text) = self.before.take() {
             return Some(Frame { text, offer: None });
         }
@@ -109,8 +118,11 @@ impl Feed for Subscriber {
                 continue;
             }
             let frame = frame(item, event.version);
+            let text = frame.to_string();
             self.before = self.noise(&event);
-            return Some(Frame { text: frame.to_string(), offer: Some((event.item, frame)) });
+            if self.longest == 0 || text.len() <= self.longest {
+                return Some(Frame { text, offer: Some((event.item, frame)) });
+            }
         }
     }
 
@@ -144,7 +156,8 @@ impl Feed for Subscriber {
         };
         let (collections, dids) = (list("wantedCollections"), list("wantedDids"));
         check(&collections, &dids).map_err(|_| bad)?;
-        (self.collections, self.dids) = (collections, dids);
+        self.longest = update["payload"]["maxMessageSizeBytes"].as_u64().unwrap_or(0) as usize;
+        (self.collections, self.dids, self.silent) = (collections, dids, false);
         Ok(())
     }
 }

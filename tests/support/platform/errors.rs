@@ -52,6 +52,25 @@ pub fn facebook(status: u16, code: u64, subcode: Option<u64>, message: &str, tra
     Response::json(status, &json!({ "error": error }))
 }
 
+/// One of Facebook's errors, with what it comes with: the status tells little.
+pub fn facebook_code(code: u64, subcode: Option<u64>) -> Response {
+    let (status, message) = match code {
+        1 => (500, "Please reduce the amount of data you're asking for, then retry your request"),
+        2 => (500, "Service temporarily unavailable"),
+        4 => (403, "(#4) Application request limit reached"),
+        17 => (400, "(#17) User request limit reached"),
+        32 => (403, "(#32) Page request limit reached"),
+        613 => (400, "(#613) Calls to this api have exceeded the rate limit."),
+        190 => (401, "Error validating access token"),
+        368 => (403, "The action attempted has been deemed abusive or is otherwise disallowed"),
+        10 => (403, "(#10) This endpoint requires the 'pages_read_engagement' permission"),
+        200..=299 => (403, "(#200) Permissions error"),
+        100 => (400, "(#100) Tried accessing nonexisting field (no_such_field)"),
+        _ => (400, "An unknown error occurred"),
+    };
+    facebook(status, code, subcode, message, matches!(code, 1 | 2 | 4 | 17 | 32))
+}
+
 /// One of YouTube's errors.
 pub fn youtube(status: u16, reason: &str, domain: &str, message: &str) -> Response {
     let errors = json!([{"message": message, "domain": domain, "reason": reason}]);

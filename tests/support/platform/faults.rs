@@ -15,6 +15,8 @@ pub enum Fault {
     Status(u16),
     /// An answer with this status and body.
     Answer(u16, Value),
+    /// One of Facebook's errors by its code and subcode, with the status that it comes with.
+    Code(u64, Option<u64>),
     /// 429 (Facebook: code 4; YouTube: `rateLimitExceeded`) until so long from now.
     RateLimited(Duration),
     /// X's other 429: the old connection is still held.
@@ -58,6 +60,7 @@ impl Fault {
             self,
             Self::Status(_)
                 | Self::Answer(..)
+                | Self::Code(..)
                 | Self::RateLimited(_)
                 | Self::TooManyConnections
                 | Self::QuotaExceeded

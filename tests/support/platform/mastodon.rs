@@ -83,6 +83,13 @@ pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Resp
     let unknown = || Response::json(400, &json!({"error": "Unknown stream type requested"}));
     let socket = super::socket::key(request).is_some();
     let rest = request.path.trim_start_matches("/api/v1/streaming").trim_matches('/').to_owned();
+    // Where it is: clients are to follow this.
+    if !socket && rest.is_empty() {
+        let own = inner.mastodon.streaming.clone().unwrap_or_else(|| inner.address.clone()).replacen("ws", "http", 1);
+        return Err(
+            Response::text(301, "text/plain", String::new()).with("Location", format!("{own}/api/v1/streaming"))
+        );
+    }
     let lines = match (socket, request.query("stream")) {
         (true, None) => vec![],
         (true, Some(name)) => vec![Line::parse(name, request.query("tag")).ok_or_else(unknown)?],
@@ -111,7 +118,7 @@ impl Feed for Listener {
             self.at += 1;
             let item = &inner.world.items[event.item];
             let (name, payload, body) = match item.versions[event.version].change {
-                Change::Deleted => ("delete", item.id.clone(), None),
+                Change::Deleted => ("delete", item.id.clone(), Some((event.item, json!({"deleted": item.id})))),
                 change => {
                     let status = shape(&inner.world, item, event.version);
                     let name = if change == Change::Created { "update" } else { "status.update" };

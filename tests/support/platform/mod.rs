@@ -23,6 +23,7 @@
 //! assert!(asked.busiest(Duration::from_secs(5)) <= 2);    // no reconnect storm
 //! platform.assert_kept(&[&sandbox.path("state")]);        // no file below has a secret in it
 //! platform.with(|inner| inner.world.items.len());         // the truth itself
+//! platform.check(Kind::Tweet, &["#storm"]).lake(&posts);   // a lake against the truth: see check.rs
 //! ```
 //!
 //! Everything is ordered by the world's clock, which is the real one and never gives a time twice. Posts
@@ -33,6 +34,7 @@
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
 pub mod bluesky;
+pub mod check;
 pub mod errors;
 pub mod facebook;
 pub mod faults;

@@ -79,7 +79,7 @@ async fn handle(shared: &Arc<Shared>, mut wire: Wire, request: &Request) -> Opti
         outcome
     };
     match outcome {
-        Outcome::Answer(answer) => send(shared, wire, answer, fault).await,
+        Outcome::Answer(answer) => send(shared, wire, answer, fault, number).await,
         Outcome::Stream(feed) => stream(shared, wire, request, feed, place, number).await,
     }
 }
@@ -89,6 +89,7 @@ fn refused(place: Place, fault: Option<&Fault>) -> Option<Response> {
     Some(match fault? {
         Fault::Status(status) => errors::status(place.kind(), *status),
         Fault::Answer(status, body) => Response::json(*status, body),
+        Fault::Code(code, subcode) => errors::facebook_code(*code, *subcode),
         Fault::RateLimited(time) => {
             errors::limited(place, (now_us() + time.as_micros() as i64).div_euclid(1_000_000) + 1)
         }
@@ -99,13 +100,19 @@ fn refused(place: Place, fault: Option<&Fault>) -> Option<Response> {
 }
 
 /// An answer, whole or not.
-async fn send(shared: &Arc<Shared>, mut wire: Wire, mut answer: Response, fault: Option<Fault>) -> Option<Wire> {
+async fn send(
+    shared: &Arc<Shared>,
+    mut wire: Wire,
+    mut answer: Response,
+    fault: Option<Fault>,
+    number: usize,
+) -> Option<Wire> {
     let body = std::str::from_utf8(&answer.body).unwrap_or_default().to_owned();
     let mut cut = None;
-    match fault {
+    match &fault {
         Some(fault @ (Fault::Duplicate | Fault::Reorder)) => {
             if let Ok(mut json) = serde_json::from_str(&body) {
-                disturb(&mut json, &mut shared.lock().random, fault == Fault::Duplicate);
+                disturb(&mut json, &mut shared.lock().random, *fault == Fault::Duplicate);
                 answer.body = json.to_string().into_bytes();
             }
         }
@@ -121,6 +128,9 @@ async fn send(shared: &Arc<Shared>, mut wire: Wire, mut answer: Response, fault:
             cut = (0..body.len()).find(|at| !body.is_char_boundary(*at)).or(Some(body.len() / 2))
         }
         _ => {}
+    }
+    if matches!(fault, Some(Fault::Garbage | Fault::CutLine | Fault::CutCharacter)) {
+        shared.lock().world.withdraw(number);
     }
     let bytes = answer.bytes();
     if let Some(cut) = cut {

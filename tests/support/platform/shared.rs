@@ -26,6 +26,8 @@ pub struct Settings {
     pub x_post_fields: bool,
     /// How many streams X allows at once.
     pub x_connections: usize,
+    /// How many posts X keeps for a client that reads too slowly; then it ends the stream.
+    pub x_buffer: usize,
     /// How long X holds a stream that its client has left.
     pub x_held: Duration,
     /// Whether `backfill_minutes` is allowed (Enterprise).
@@ -76,6 +78,7 @@ impl Default for Settings {
             x_new_words: false,
             x_post_fields: false,
             x_connections: 1,
+            x_buffer: usize::MAX,
             x_held: Duration::ZERO,
             x_backfill: false,
             x_search_lag: Duration::ZERO,

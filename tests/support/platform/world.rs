@@ -256,6 +256,11 @@ impl World {
         events.push(Event { at_us, item, version: self.items[item].versions.len() - 1 });
     }
 
+    /// The answer to this request didn't arrive whole.
+    pub fn withdraw(&mut self, request: usize) {
+        self.items.iter_mut().for_each(|item| item.offers.retain(|offer| offer.request != request));
+    }
+
     /// Notes that somebody was sent this.
     pub fn offer(&mut self, item: usize, request: usize, body: &Value) {
         let text = body.to_string();

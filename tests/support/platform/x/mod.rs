@@ -6,5 +6,5 @@ mod shape;
 mod stream;
 
 pub use rules::{Rules, change_rules, rules};
-pub use search::{lookup, not_found, recent};
+pub use search::{lookup, not_found, recent, unite};
 pub use stream::{Streams, begin, connections};

@@ -144,7 +144,9 @@ impl Feed for Stream {
     }
 
     fn is_ended(&self, inner: &Inner) -> bool {
-        !inner.streams.held.iter().any(|stream| stream.number == self.number)
+        let events = inner.world.events.get(&Kind::Tweet).map_or(0, Vec::len);
+        let slow = events - self.at > inner.settings.x_buffer;
+        slow || !inner.streams.held.iter().any(|stream| stream.number == self.number)
     }
 
     fn ended(&mut self, inner: &mut Inner) {
