@@ -3,9 +3,11 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod cache;
 pub mod moto;
 pub mod once;
 pub mod platform;
+pub mod prism;
 pub mod proxy;
 pub mod random;
 

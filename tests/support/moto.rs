@@ -4,19 +4,9 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-
-/// Where tests/run has put the pinned Python packages.
-fn python() -> PathBuf {
-    let pins = super::repository("tests/requirements.txt");
-    let sum = Command::new("sha256sum").arg(&pins).output().expect("sha256sum comes with coreutils");
-    let hash = String::from_utf8(sum.stdout).unwrap()[..16].to_owned();
-    let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
-    cache.join("waterspout").join(format!("python-{hash}"))
-}
 
 /// What a signed put wrote, nobody reads without a signature, which moto doesn't check.
 const OWNER: &str = "Authorization: AWS4-HMAC-SHA256 Credential=id/20151218/us-east-1/s3/aws4_request, \
@@ -30,7 +20,7 @@ pub struct Moto {
 
 impl Moto {
     pub fn start() -> Self {
-        let program = python().join("bin/moto_server");
+        let program = super::cache::folder("python", "tests/requirements.txt").join("bin/moto_server");
         assert!(program.exists(), "{} is missing: tests/run installs it", program.display());
         let mut process = Command::new(program)
             .args(["-H", "127.0.0.1", "-p", "0"])
