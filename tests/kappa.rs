@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use support::s3_server::S3Server;
 use support::{Ended, Sandbox, lake};
 
 /// Posts of two sources into one lake, and the words of one of them counted.
@@ -189,4 +190,62 @@ fn a_replay_has_its_own_tempo() {
     assert_eq!(slow.total("tweets", "emitted"), fast.total("tweets", "emitted"));
     let took = |ended: &Ended| ended.reports().last().unwrap()["uptime_s"].as_f64().unwrap();
     assert!(took(&slow) >= 0.25, "3 ms of posts at a hundredth of their tempo take {}", took(&slow));
+}
+
+#[test]
+fn a_lake_in_a_bucket_is_replayed_and_never_written_into() {
+    let server = S3Server::with_bucket("lake");
+    let sandbox = Sandbox::new();
+    let bucket = "S3(bucket: \"lake\", prefix: \"root\")";
+    sandbox.write("t.ron", TOPOLOGY.replace("Local(root: \"lake\")", bucket));
+    let endpoint = server.endpoint();
+    let environment = [
+        ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "key"),
+        ("AWS_REGION", "us-east-1"),
+    ];
+    let live = sandbox.run_with(&["run", "t.ron"], &environment).with(0);
+    let keys = server.keys("lake");
+    assert!(keys.iter().any(|key| key.starts_with("root/_index/")), "{keys:?}");
+    for given in ["s3://lake/root", "s3://lake/root/2*", "s3://lake"] {
+        let ended = sandbox.run_with(&["run", "t.ron", "--replay", given], &environment).with(1);
+        ended.says(&["sink \"lake\" would write into the lake that is read", "s3://lake/root"]);
+    }
+    let elsewhere = ["--set", "bolts.lake.run=Local(root: \"second\")"];
+    for order in ["partition", "time"] {
+        let replay = ["run", "t.ron", "--replay", "s3://lake/root/2*", "--order", order];
+        let ended = sandbox.run_with(&[&replay[..], &elsewhere].concat(), &environment).with(0);
+        assert_eq!(counts(&ended), counts(&live));
+        assert_eq!(lake(&sandbox.path("second"), false).len(), 3500);
+        fs::remove_dir_all(sandbox.path("second")).unwrap();
+    }
+    assert_eq!(server.keys("lake"), keys, "nothing was added");
+}
+
+#[test]
+fn shards_and_ranges_of_time_are_replays_of_their_own() {
+    let (sandbox, _) = captured();
+    let tweets = |more: &[&str]| {
+        let ended = sandbox.run(&replay(&[more, &["--only", "words"]].concat())).with(0);
+        ended.total("tweets", "emitted")
+    };
+    assert_eq!(tweets(&["--shard", "0/2"]) + tweets(&["--shard", "1/2"]), 3000);
+    assert_eq!(tweets(&["--from", "9000-01-01"]), 0);
+    assert_eq!(tweets(&["--to", "9000-01-01"]), 3000);
+}
+
+#[test]
+fn a_file_that_is_not_what_the_index_says_stops_a_replay_or_is_named() {
+    let (sandbox, live) = captured();
+    let file = glob(&format!("{}/2*/0000003", sandbox.path("lake").display())).pop().unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let altered = text.replacen("\":{", "\": {", 1);
+    assert_ne!(altered, text);
+    fs::write(&file, altered).unwrap();
+    sandbox.run(&replay(&[])).with(1).says(&["0000003\" is damaged", "in the index"]);
+    fs::remove_dir_all(sandbox.path("second")).unwrap();
+    let ended = sandbox.run(&replay(&["--skip-damaged", "--fresh"])).with(0);
+    assert_eq!(counts(&ended), live);
+    ended.says(&["its posts are handed over"]);
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use support::proxy::Proxy;
 use support::random::Random;
 use support::s3_server::{ID, KEY, S3Server};
+use support::sign::escape;
 use support::{Ended, Sandbox, lake_by_partition};
 
 /// How many posts are captured.
@@ -112,9 +113,7 @@ fn what_is_wrong_is_found_before_anything_runs() {
 
 /// Runs it with kills at these points until it is done, and checks what is in the bucket.
 fn survive(server: &S3Server, points: impl IntoIterator<Item = String>) -> usize {
-    for key in server.keys("lake") {
-        server.request("DELETE", &format!("/lake/{key}"), b"");
-    }
+    server.clear("lake");
     let sandbox = capture(&server.endpoint(), POSTS);
     let (mut story, mut kills) = (Vec::new(), 0);
     for faults in points {
@@ -142,7 +141,7 @@ fn data(server: &S3Server) -> Vec<String> {
 /// What is visible now, which may have gaps: uploads run beside each other.
 fn bucket_now(server: &S3Server) -> Vec<String> {
     let read = |key: String| {
-        let (status, body) = server.request("GET", &format!("/lake/{key}"), b"");
+        let (status, body) = server.request("GET", &format!("/lake/{}", escape(&key, "/")), b"");
         assert_eq!(status, 200, "{key}");
         let posts: Vec<Box<serde_json::value::RawValue>> = serde_json::from_slice(&body).unwrap();
         posts.into_iter().map(|post| post.get().to_owned()).collect::<Vec<_>>()
@@ -269,5 +268,35 @@ fn three_instances_write_one_bucket_and_roll_over() {
         wanted.sort();
         let replayed = Sandbox::new().run_with(&["replay", &format!("s3://lake/root/{boundary}-*")], &access).with(0);
         assert!(replayed.sorted_lines() == wanted, "{boundary}: {} posts wanted", wanted.len());
+    }
+}
+
+/// Killed before, between and after the steps by which a file is packed and uploaded, and while what a
+/// recovery has uploaded is still promised as open.
+#[test]
+fn packed_objects_arrive_once_whatever_is_killed() {
+    for (number, point) in ["encode.delete", "encode.restore", "s3.put", "s3.stored", "s3.deleted"].iter().enumerate() {
+        let server = S3Server::with_bucket("lake");
+        let sandbox = capture(&server.endpoint(), POSTS);
+        let compression = format!("bolts.bucket.run.compression={}", ["Zstd", "Gzip"][number % 2]);
+        let options = ["--set", &compression, "--set", "bolts.bucket.run.names=Basic"];
+        let arguments = [&ARGUMENTS[..], &options].concat();
+        let (mut story, mut kills) = (vec![compression.clone()], 0);
+        for faults in [
+            &format!("state.commit={}*off->return", 2 + number),
+            &format!("{point}=1*off->return"),
+            "state.commit=1*off->return",
+            "",
+        ] {
+            let environment = [KEYS[0], KEYS[1], ("FAILPOINTS", faults)];
+            story.push(faults.to_owned());
+            let ended = sandbox.run_with(&arguments, &environment[..if faults.is_empty() { 2 } else { 3 }]);
+            assert!(matches!(ended.code, None | Some(0)), "after {story:?}:\n{}", ended.err);
+            kills += usize::from(ended.code.is_none());
+        }
+        check(&server, &sandbox, &story);
+        assert!(kills > 0, "nothing was killed: {story:?}");
+        let extension = [".json.zst", ".json.gz"][number % 2];
+        assert!(server.keys("lake").iter().all(|key| key.ends_with(extension) && !key.contains(':')));
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::disk::{failed, make_folders, rename_without_replacing, sync_folder};
 use super::index::{self, Index};
 use super::names::Segment;
+use super::pack;
 use super::staging::{Publish, STAGING, Staging, named};
 use crate::error::{Error, Result};
 use crate::fault::point;
@@ -149,11 +150,20 @@ fn published(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(from, &to.to_string_lossy())),
         Err(error) => return Err(failed("read", to, error)),
     };
-    if (length, checksum) == (promise.length, promise.checksum) {
+    if (length, checksum) == (promise.length, promise.checksum) || is_of_promised_text(to, promise)? {
         Ok(Outcome::Found)
     } else {
         Err(another_writer(&to.to_string_lossy()))
     }
+}
+
+/// Whether a packed file was packed of the text that was promised, which is all that is known where a
+/// recovery has published it and crashed.
+fn is_of_promised_text(path: &Path, promise: &Promise) -> Result<bool> {
+    if pack::compression(promise).is_none() {
+        return Ok(false);
+    }
+    Ok(pack::is_as_promised(&fs::read(path).map_err(|cause| failed("read", path, cause))?, promise))
 }
 
 /// Both names exist: after a power loss that may be one file, whose old name wasn't removed yet.

@@ -12,6 +12,7 @@ use super::disk::{failed, remove_if_empty, sync_folder};
 use super::index::Index;
 use super::indexing::{Indexing, Times};
 use super::names::{PartitionName, Segment};
+use super::pack::delete_text;
 use crate::error::{Error, Kind, Result};
 use crate::fault::point;
 use crate::sink::{Prepared, Promise};
@@ -40,6 +41,13 @@ impl Staging {
     /// A file while it isn't visible.
     pub fn file(&self, segment: &Segment) -> PathBuf {
         self.folder.join(segment.to_string())
+    }
+
+    /// The text of a file while it is open. It is the file itself, if that isn't packed when it closes.
+    pub fn text(&self, segment: &Segment) -> PathBuf {
+        let file =
+            if segment.file.form.is_plain() { segment.file.to_string() } else { segment.file.number.to_string() };
+        self.partition(&segment.partition).join(file)
     }
 
     /// Removes the staging folders that are empty, up to the one that all runs share.
@@ -95,10 +103,16 @@ pub struct Staged {
     pub file: Option<Arc<File>>,
     /// The own times of its posts, once it is closed.
     pub times: Times,
+    /// The text that it was packed of, which nobody needs once it is synced.
+    pub text: Option<PathBuf>,
 }
 
 impl Staged {
-    fn sync(&self) -> Result<()> {
+    /// Brings it to the disk.
+    ///
+    /// # Errors
+    /// If that fails, which is fatal.
+    pub fn sync(&self) -> Result<()> {
         let file = match &self.file {
             Some(file) => Arc::clone(file),
             None => Arc::new(File::open(&self.path).map_err(|cause| failed("open", &self.path, cause))?),
@@ -179,6 +193,7 @@ impl Prepare {
         if self.durable {
             self.sync()?;
         }
+        self.closed.iter().filter_map(|staged| staged.text.as_deref()).try_for_each(delete_text)?;
         let mut ledger = lock(ledger);
         for Staged { promise, times, .. } in self.closed.drain(..) {
             ledger.indexing.file(&promise, times);

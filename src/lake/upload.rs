@@ -17,6 +17,7 @@ use super::backlog::Backlog;
 use super::disk::failed;
 use super::index::{self, Index};
 use super::names::Segment;
+use super::pack::{compression, is_as_promised};
 use super::publish::{another_writer, gone, not_as_promised};
 use super::staging::{Staging, named};
 use super::store::{Put, Store};
@@ -210,17 +211,17 @@ impl Round {
 
     /// What is in the store has to be what was promised.
     fn compare(&self, path: &Path, key: &str, promise: &Promise) -> Result<()> {
-        // One byte more shows that it is longer, however long it is.
-        match self.store.get_range(key, 0..promise.length + 1)? {
+        let found = match compression(promise) {
+            // One byte more shows that it is longer, however long it is.
+            None => self.store.get_range(key, 0..promise.length + 1)?,
+            Some(_) => self.store.get(key)?,
+        };
+        match found {
             Some(found) if is_as_promised(&found, promise) => Ok(()),
             Some(_) => Err(another_writer(&self.store.address(key))),
             None => Err(gone(path, &self.store.address(key))),
         }
     }
-}
-
-fn is_as_promised(bytes: &[u8], promise: &Promise) -> bool {
-    bytes.len() as u64 == promise.length && crc32fast::hash(bytes) == promise.checksum
 }
 
 /// The bytes that are put have to be those that were synced.

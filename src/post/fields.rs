@@ -88,15 +88,37 @@ fn body(post: &[u8]) -> &[u8] {
 }
 
 fn time_in(object: &[u8]) -> Option<OffsetDateTime> {
-    members(object).find_map(|(key, value)| match key {
-        b"created_at" | b"created_time" | b"time" | b"timestamp" => string(value).and_then(|text| date(&text)),
-        b"time_us" => unix_time(value, 1_000),
-        b"timestamp_ms" => unix_time(value, 1_000_000),
-        b"snippet" => get(value, "publishedAt").and_then(string).and_then(|text| date(&text)),
-        // A tweet of X's stream, and what a deletion is about.
-        b"data" | b"status" => time_in(value),
-        _ => None,
-    })
+    let mut scan = Scan::new(object);
+    let mut before = b'{';
+    while scan.space()? == before {
+        before = b',';
+        scan.at += 1;
+        let key = scan.key().ok()?;
+        scan.space();
+        let start = scan.at;
+        // Looked into before it is passed over, since what is wanted mostly stands in it.
+        let inside = match key {
+            b"snippet" => get(&object[start..], "publishedAt").and_then(string).and_then(|text| date(&text)),
+            // A tweet of X's stream, and what a deletion is about.
+            b"data" | b"status" => time_in(&object[start..]),
+            _ => None,
+        };
+        if inside.is_some() {
+            return inside;
+        }
+        scan.value(DEPTH_MAX).ok()?;
+        let value = &object[start..scan.at];
+        let own = match key {
+            b"created_at" | b"created_time" | b"time" | b"timestamp" => string(value).and_then(|text| date(&text)),
+            b"time_us" => unix_time(value, 1_000),
+            b"timestamp_ms" => unix_time(value, 1_000_000),
+            _ => None,
+        };
+        if own.is_some() {
+            return own;
+        }
+    }
+    None
 }
 
 fn own_id(object: &[u8]) -> Option<Cow<'_, str>> {

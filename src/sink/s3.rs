@@ -6,11 +6,13 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::lake::{LakeSink, without_posts};
+use super::lake::{LakeSink, Style, without_posts};
 use super::{Barrier, Job, OnFull, Prepared, Promise, Sink, SinkConfig, SinkContext};
 use crate::bolt::Problem;
 use crate::error::{Error, Result};
+use crate::lake::form::{Compression, Format};
 use crate::lake::index::Index;
+use crate::lake::names::Names;
 use crate::lake::recover::recover;
 use crate::lake::root::Root;
 use crate::lake::staging::{Publish, Staging};
@@ -26,9 +28,10 @@ use crate::units::ByteSize;
 const OUTBOX: &str = "outbox";
 
 /// Writes posts into a lake in a bucket of S3, or of a server that speaks like it:
-/// `s3://<bucket>/<prefix>/<boundary>-<uuid>/0000000`, each object one JSON array. What isn't uploaded
-/// yet is on this machine's disk, in the topology's state. What isn't given comes from the environment
-/// (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity or a metadata service.
+/// `s3://<bucket>/<prefix>/<boundary>-<uuid>/0000000`, each object one JSON array, or what `format` and
+/// `compression` say. What isn't uploaded yet is on this machine's disk, in the topology's state. What isn't
+/// given comes from the environment (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity,
+/// the shared files in `~/.aws`, or a metadata service.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3 {
@@ -56,6 +59,17 @@ pub struct S3 {
     /// The token of temporary credentials.
     #[serde(default)]
     pub session_token: Option<Secret>,
+    /// How partitions are named: `2015-12-18T00:00:00-<uuid>`, or `Basic`, `20151218T000000Z-<uuid>`, since
+    /// the globs of Hadoop and Spark can't take colons.
+    #[serde(default)]
+    pub names: Names,
+    /// What a file is: one JSON array on one line, or `Ndjson`, one post a line (`0000000.ndjson`).
+    #[serde(default)]
+    pub format: Format,
+    /// How a file is compressed when it closes: `Gzip` (`0000000.json.gz`, `0000000.ndjson.gz`), `Zstd`
+    /// (`….zst`), or not at all. Each task does it on its own thread.
+    #[serde(default)]
+    pub compression: Compression,
     /// How much each task may keep on this machine's disk that isn't uploaded.
     #[serde(default = "outbox")]
     pub outbox: ByteSize,
@@ -88,6 +102,10 @@ impl S3 {
             session_token: self.session_token.clone(),
         }
     }
+
+    fn style(&self) -> Style {
+        Style { names: self.names, format: self.format, compression: self.compression }
+    }
 }
 
 impl SinkConfig for S3 {
@@ -104,7 +122,7 @@ impl SinkConfig for S3 {
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         let upload = Arc::new(Upload::to(self.target())?);
         let publisher: Arc<dyn Publish> = Arc::clone(&upload) as _;
-        let mut sink = LakeSink::new(publisher, self.place(&context)?, context)?;
+        let mut sink = LakeSink::new(publisher, self.place(&context)?, context, self.style())?;
         sink.make_staging()?;
         let bytes_max = if self.on_full == OnFull::Drop { self.outbox.0 } else { u64::MAX };
         Ok(Box::new(S3Sink { sink, upload, bytes_max, dropped: 0 }))
@@ -276,6 +294,9 @@ mod tests {
             access_key_id: Some(Secret::new("id")),
             secret_access_key: Some(Secret::new("hidden")),
             session_token: None,
+            names: Names::default(),
+            format: Format::default(),
+            compression: Compression::default(),
             outbox: outbox(),
             on_full: OnFull::default(),
         }

@@ -312,8 +312,8 @@ pub fn lake_by_partition(root: &Path, others: &[&str]) -> BTreeMap<String, Vec<S
         let folder = root.join(&name);
         let mut posts = Vec::new();
         for (number, file) in names(&folder).iter().enumerate() {
-            assert_eq!(*file, format!("{number:07}"), "in {name}");
-            posts.extend(array(&folder.join(file)));
+            assert_eq!(file.split('.').next(), Some(&*format!("{number:07}")), "in {name}");
+            posts.extend(file_posts(&folder.join(file)));
         }
         partitions.insert(name, posts);
     }
@@ -334,7 +334,7 @@ fn check_index(root: &Path) {
         for file in files {
             let path = root.join(partition).join(file["file"].as_str().unwrap());
             let bytes = fs::read(&path).unwrap();
-            let found = (array(&path).len() as u64, bytes.len() as u64, u64::from(crc32fast::hash(&bytes)));
+            let found = (file_posts(&path).len() as u64, bytes.len() as u64, u64::from(crc32fast::hash(&bytes)));
             let said = ["posts", "bytes", "crc32"].map(|key| file[key].as_u64().unwrap());
             assert_eq!(<[u64; 3]>::from(found), said, "what the index says of {}", path.display());
         }
@@ -361,18 +361,34 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn array(file: &Path) -> Vec<String> {
-    let bytes = fs::read(file).unwrap();
-    assert!(!bytes.contains(&b'\n'), "{} has more than one line", file.display());
-    let posts: Vec<Box<RawValue>> =
-        serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+/// The posts of one file, whose extension tells how they are packed.
+fn file_posts(file: &Path) -> Vec<String> {
+    let (name, bytes) = (file.to_str().unwrap(), fs::read(file).unwrap());
+    let (name, bytes) = if let Some(name) = name.strip_suffix(".gz") {
+        let mut text = Vec::new();
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut text).unwrap();
+        (name, text)
+    } else if let Some(name) = name.strip_suffix(".zst") {
+        (name, zstd::decode_all(&bytes[..]).unwrap())
+    } else {
+        (name, bytes)
+    };
+    let posts: Vec<Box<RawValue>> = if name.ends_with(".ndjson") {
+        assert_eq!(bytes.last(), Some(&b'\n'), "{} breaks off", file.display());
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+    } else {
+        assert!(!bytes.contains(&b'\n'), "{} has more than one line", file.display());
+        serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    };
     assert!(!posts.is_empty(), "{} has no post", file.display());
     posts.iter().map(|post| post.get().to_owned()).collect()
 }
 
-/// `2015-12-18T00:00:00-1b4e28ba-2fa1-4d2e-883f-0016d3cca427`
+/// `2015-12-18T00:00:00-1b4e28ba-2fa1-4d2e-883f-0016d3cca427`, or without colons.
 fn assert_partition_name(name: &str) {
-    let pattern = "dddd-dd-ddTdd:dd:dd-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    let time = if name.contains(':') { "dddd-dd-ddTdd:dd:dd" } else { "ddddddddTddddddZ" };
+    let pattern = format!("{time}-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx");
     let fits = |(is, wanted): (char, char)| match wanted {
         'd' => is.is_ascii_digit(),
         'x' => matches!(is, '0'..='9' | 'a'..='f'),

@@ -28,7 +28,7 @@ fn cache() -> PathBuf {
 }
 
 /// Where tests/run has put the pinned Python packages.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     let pins = super::repository("tests/requirements.txt");
     let sum = Command::new("sha256sum").arg(&pins).output().expect("sha256sum comes with coreutils");
     let hash = String::from_utf8(sum.stdout).unwrap()[..16].to_owned();

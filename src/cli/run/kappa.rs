@@ -24,7 +24,7 @@ const MARK: &str = "replay";
 pub struct Over {
     /// Don't read the sources: run over this lake instead, 'lake/2015-12-18T00*' or s3://bucket/prefix, under a
     /// state of its own (repeatable). Posts go to the spout of their kind; where that isn't clear, say which
-    #[arg(long, value_name = "[SPOUT=]GLOB", conflicts_with_all = ["dead_letters", "drop_state"])]
+    #[arg(long, value_name = "[SPOUT=]GLOB", conflicts_with = "dead_letters")]
     replay: Vec<Given>,
     /// Run only these components, and what they need upstream
     #[arg(long, value_name = "COMPONENT", num_args = 1.., requires = "replay")]

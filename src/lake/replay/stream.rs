@@ -8,6 +8,7 @@ use super::feed::{Feed, Step};
 use super::known::Known;
 use super::place::{Found, Place};
 use crate::error::{Error, Result};
+use crate::lake::form::Form;
 use crate::lake::reader::Chunks;
 use crate::lake::scan::Trouble;
 use crate::post::Post;
@@ -80,7 +81,8 @@ impl Stream {
                     None => return Ok(None),
                     Some(Step::End(split)) => return Ok(Some(News::End(split))),
                     Some(Step::File { split, file, skip, known }) => {
-                        let (chunks, checksum) = (Chunks::of(self.chunk_bytes), crc32fast::Hasher::new());
+                        let (chunks, checksum) =
+                            (Chunks::of(Form::of(&file.key), self.chunk_bytes), crc32fast::Hasher::new());
                         self.current = Some(Current { split, file, chunks, skip, read: 0, known, bytes: 0, checksum });
                     }
                 }

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use object_store::aws::AmazonS3;
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use self::access::Access;
 pub use self::config::S3;
@@ -135,6 +135,7 @@ impl Store for S3Store {
             let told = wait(async move { client.head(&path).await })?;
             return Ok(self.found("get", key, told)?.map(|_| Bytes::new()));
         }
+        let range = if is_open(&range) { GetRange::Offset(range.start) } else { GetRange::Bounded(range) };
         let options = GetOptions::new().with_range(Some(range));
         match wait(async move { client.get_opts(&path, options).await?.bytes().await })? {
             Err(error) if Answer::of(&error.to_string()).is_some_and(|answer| answer.status == 416) => {
@@ -196,6 +197,11 @@ fn checked(what: &str, address: &str, full: &str) -> Result<Path> {
         Ok(_) => Err(Error::fatal(format!("can't {what} \"{address}\": bad key"))),
         Err(error) => Err(Error::fatal(format!("can't {what} \"{address}\"")).because(error)),
     }
+}
+
+/// Whether a range has no end that a server could count to: MinIO then sends the whole object.
+fn is_open(range: &Range<u64>) -> bool {
+    range.end > i64::MAX as u64
 }
 
 /// Whether an object was there already. The client says the same of a 409, which only says that

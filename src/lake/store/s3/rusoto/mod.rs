@@ -29,7 +29,7 @@ use super::access::Access;
 use super::config::S3;
 use super::failure::Answer;
 use super::runtime::wait;
-use super::{PAGE_MAX, checked};
+use super::{PAGE_MAX, checked, is_open};
 use crate::error::{Error, Result};
 
 /// Keeps the objects of a lake in a bucket, below a prefix.
@@ -96,7 +96,8 @@ impl RusotoStore {
     }
 
     fn read(&self, key: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>> {
-        let range = range.map(|range| format!("bytes={}-{}", range.start, range.end - 1));
+        let end = |range: &Range<u64>| if is_open(range) { String::new() } else { (range.end - 1).to_string() };
+        let range = range.map(|range| format!("bytes={}-{}", range.start, end(&range)));
         let request =
             GetObjectRequest { bucket: self.bucket.clone(), key: self.key("get", key)?, range, ..Default::default() };
         let s3 = self.s3.clone();
