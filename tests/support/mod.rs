@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub mod once;
+pub mod platform;
 pub mod proxy;
 pub mod random;
 pub mod s3_server;
