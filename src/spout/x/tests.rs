@@ -27,3 +27,5 @@ fn what_cannot_work_is_told_by_field() {
     assert_eq!(fields, ["topics", "topics", "also", "fields", "backfill_minutes", "budget"]);
     assert_eq!(configuration(&[]).problems()[0].field, "topics");
 }
+
+mod day;
