@@ -34,12 +34,15 @@ mod seen;
 mod tail;
 mod task;
 mod topics;
+#[cfg(test)]
+pub(crate) mod trial;
 mod wrap;
 mod ws;
 
 pub use self::backoff::Backoff;
 pub use self::budget::Budget;
 pub use self::common::Common;
+pub use self::facts::RULES_BY_US;
 pub use self::feed::{Feed, Offered};
 pub use self::http::{Body, Failure, Http, Reply};
 pub use self::ledger::{Gap, entries as ledger_entries};

@@ -4,6 +4,7 @@ pub(crate) mod dead_letters;
 pub mod generate;
 pub mod lines;
 pub mod replay;
+pub mod x;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub(crate) fn register(registry: Registry) -> Registry {
         .spout::<lines::Lines>()
         .spout::<replay::LocalReplay>()
         .spout::<replay::S3Replay>()
+        .spout::<x::X>()
 }
 
 /// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.
