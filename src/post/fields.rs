@@ -24,13 +24,7 @@ impl Post {
 
     /// The raw JSON under the kind.
     pub fn body(&self) -> &[u8] {
-        let mut scan = Scan::new(self);
-        scan.at = 1;
-        if scan.key().is_err() {
-            return &[];
-        }
-        scan.space();
-        self[scan.at..].strip_suffix(b"}").unwrap_or_default().trim_ascii_end()
+        body(self)
     }
 
     /// The post's own time in UTC: the one answer that the index, replay and windows share.
@@ -40,7 +34,7 @@ impl Post {
     /// again), because `createdAt` there is the clock of whoever posted and may be years off. Other
     /// kinds are read by the same names.
     pub fn created_at(&self) -> Option<OffsetDateTime> {
-        own_time(self.body())
+        time_in(self.body())
     }
 
     /// The platform's id for the post, as text, with every digit of it. For Bluesky it is the record's
@@ -88,18 +82,57 @@ impl Post {
     }
 }
 
-fn own_time(object: &[u8]) -> Option<OffsetDateTime> {
-    members(object).find_map(|(key, value)| match key {
-        b"created_at" | b"created_time" | b"time" | b"timestamp" | b"indexedAt" => {
-            string(value).and_then(|text| date(&text))
+/// The own time of a post that is in no buffer of its own: one well-formed JSON object with one key; see
+/// [`Post::created_at`].
+pub(crate) fn own_time(post: &[u8]) -> Option<OffsetDateTime> {
+    time_in(body(post))
+}
+
+/// The raw JSON under the only key of an object.
+fn body(post: &[u8]) -> &[u8] {
+    let mut scan = Scan::new(post);
+    scan.at = 1;
+    if scan.key().is_err() {
+        return &[];
+    }
+    scan.space();
+    post[scan.at..].strip_suffix(b"}").unwrap_or_default().trim_ascii_end()
+}
+
+fn time_in(object: &[u8]) -> Option<OffsetDateTime> {
+    let mut scan = Scan::new(object);
+    let mut before = b'{';
+    while scan.space()? == before {
+        before = b',';
+        scan.at += 1;
+        let key = scan.key().ok()?;
+        scan.space();
+        let start = scan.at;
+        // Looked into before it is passed over, since what is wanted mostly stands in it.
+        let inside = match key {
+            b"snippet" => get(&object[start..], "publishedAt").and_then(string).and_then(|text| date(&text)),
+            // A tweet of X's stream, and what a deletion is about.
+            b"data" | b"status" => time_in(&object[start..]),
+            _ => None,
+        };
+        if inside.is_some() {
+            return inside;
         }
-        b"time_us" => unix_time(value, 1_000),
-        b"timestamp_ms" => unix_time(value, 1_000_000),
-        b"snippet" => get(value, "publishedAt").and_then(string).and_then(|text| date(&text)),
-        // A tweet of X's stream, and what a deletion is about.
-        b"data" | b"status" => own_time(value),
-        _ => None,
-    })
+        scan.value(DEPTH_MAX).ok()?;
+        let value = &object[start..scan.at];
+        let own = match key {
+            b"created_at" | b"created_time" | b"time" | b"timestamp" | b"indexedAt" => {
+                string(value).and_then(|text| date(&text))
+            }
+            b"time_us" => unix_time(value, 1_000),
+            b"timestamp_ms" => unix_time(value, 1_000_000),
+            _ => None,
+        };
+        if own.is_some() {
+            return own;
+        }
+    }
+    None
 }
 
 fn own_id(object: &[u8]) -> Option<Cow<'_, str>> {

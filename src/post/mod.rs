@@ -11,6 +11,7 @@ use bytes::Bytes;
 use memchr::memchr2;
 
 use self::check::Checked;
+pub(crate) use self::fields::own_time;
 
 /// One post, `{"tweet": {…}}`: a cheap-to-clone slice of the buffer it was read in. It was checked
 /// once to be one well-formed JSON object (UTF-8, nested at most [`DEPTH_MAX`] deep, no line break)

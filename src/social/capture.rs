@@ -3,7 +3,6 @@
 //! for it for half a minute, it ends.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -15,6 +14,7 @@ use futures_util::future::{Either, select};
 use tokio::sync::watch;
 
 use crate::clock::SharedClock;
+use crate::engine::panic_message;
 use crate::error::{Error, Result};
 use crate::spool::{Options, Reader, Spool};
 use crate::units::ByteSize;
@@ -23,6 +23,7 @@ use super::feed::{Feed, Parts, Says};
 use super::ledger::Ledger;
 use super::platform::Platform;
 use super::refresh;
+use super::runtime::block_on;
 
 /// How long a capture waits for another task to come back for it.
 const LINGERS: Duration = Duration::from_secs(30);
@@ -102,21 +103,28 @@ fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Res
         let cut = format!("{bytes} bytes that were not written whole were cut off \"{file}\" at byte {offset}");
         capture.says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(cut);
     }
-    let parts = Parts {
-        spout: place.component.into(),
-        kind: P::KIND,
-        common,
-        clock,
-        spool: capture.spool.clone(),
-        says: Arc::clone(&capture.says),
-        ledger: Ledger::open(place.state, place.component)?,
-    };
+    let (component, state) = (place.component.to_owned(), place.state.map(Path::to_path_buf));
     let (position, folder, running) = (place.position, place.spool.to_path_buf(), Arc::clone(&capture));
-    let is_kept = place.state.is_some();
+    let parts = move || -> Result<Parts> {
+        Ok(Parts {
+            spout: component.clone(),
+            kind: P::KIND,
+            common: common.clone(),
+            clock: Arc::clone(&clock),
+            spool: running.spool.clone(),
+            says: Arc::clone(&running.says),
+            ledger: Ledger::open(state.as_deref(), &component)?,
+        })
+    };
+    let (is_kept, running) = (place.state.is_some(), Arc::clone(&capture));
     let work = move || {
-        let result = catch_unwind(AssertUnwindSafe(|| run(&platform, parts, position, &running)));
-        let error = result.unwrap_or_else(|_| Err(Error::fatal("the source panicked; what it said is above"))).err();
-        end(&folder, &running, error);
+        loop {
+            let result = catch_unwind(AssertUnwindSafe(|| run(&platform, parts()?, position, &running)));
+            let result = result.unwrap_or_else(|panic| Err(Error::fatal(panic_message(panic.as_ref()))));
+            if end(&folder, &running, result) {
+                break;
+            }
+        }
         if !is_kept {
             // Left behind it would do no harm but take room.
             let _ = std::fs::remove_dir_all(&folder);
@@ -134,17 +142,6 @@ fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Res
 fn retaining(options: Options) -> Options {
     let least = RETAIN_MIN.min(options.bytes_max.0 / 4);
     Options { retain: ByteSize(options.retain.0.max(least)), ..options }
-}
-
-/// Runs a future on a runtime of its own.
-///
-/// # Errors
-/// If there can be none.
-pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|cause| Error::fatal("no runtime could be started for the network").because(cause))?;
-    Ok(tokio::task::LocalSet::new().block_on(&runtime, future))
 }
 
 /// Reads the source until it fails or nobody wants it any more.
@@ -184,14 +181,20 @@ async fn unwanted(capture: &Capture, feed: &Feed) {
     }
 }
 
-/// Takes a capture out of the list: the next task starts another one.
-fn end(folder: &Path, capture: &Arc<Capture>, error: Option<Error>) {
+/// Takes a capture out of the list, so that the next task starts another one, and closes its spool. Not so if a task
+/// came back for it at the last moment: then it goes on, and this says false.
+fn end(folder: &Path, capture: &Arc<Capture>, result: Result<()>) -> bool {
+    // Whoever looks for the capture waits here until its spool can be opened again.
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if result.is_ok() && *capture.users.borrow() > 0 {
+        return false;
+    }
     if let Some(open) = open.as_mut() {
         open.remove(folder);
     }
-    *capture.failure.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    *capture.failure.lock().unwrap_or_else(PoisonError::into_inner) = result.err();
     if let Err(error) = capture.spool.close() {
         capture.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
+    true
 }

@@ -6,6 +6,9 @@ use crate::post::Post;
 use crate::post::fields::{elements, get, id_text, pick, record_account, string};
 use crate::post::html::without_html;
 
+/// What stands before a topic's name in the tag of a rule that this program made and that means the topic exactly.
+pub const RULES_BY_US: &str = "waterspout:";
+
 /// What a post says, as far as topics can ask for it. What it doesn't say is empty.
 #[derive(Debug, Default)]
 pub(super) struct Facts<'a> {
@@ -110,8 +113,19 @@ fn tweet<'a>(body: &'a [u8]) -> Facts<'a> {
             .flatten()
             .collect(),
         langs: lang.and_then(string).into_iter().collect(),
-        rules: elements(rules.unwrap_or_default()).filter_map(|rule| get(rule, "tag").and_then(string)).collect(),
+        rules: elements(rules.unwrap_or_default())
+            .filter_map(|rule| get(rule, "tag").and_then(string))
+            .map(topic_of_tag)
+            .collect(),
         ..Facts::default()
+    }
+}
+
+/// The tag of a rule of this program is the topic's name behind a sign; of others it is all of it.
+fn topic_of_tag(tag: Cow<'_, str>) -> Cow<'_, str> {
+    match tag {
+        Cow::Borrowed(tag) => tag.strip_prefix(RULES_BY_US).unwrap_or(tag).into(),
+        Cow::Owned(tag) => tag.strip_prefix(RULES_BY_US).map(str::to_owned).unwrap_or(tag).into(),
     }
 }
 

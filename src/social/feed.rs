@@ -1,16 +1,10 @@
 //! What a source hands its posts to: topics, dedup, budget and gaps on the way into the spool.
-//!
-//! In the spool a record is some posts in a row, one on each line. Its cursor says where the parts of the source
-//! stand behind them: `+{"part":"cursor"}` what changed, or `=` for a record whose body says where all parts stand. So
-//! reading the spool's tail tells everything that a start needs: where to go on, and what was seen.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -19,15 +13,17 @@ use crate::clock::SharedClock;
 use crate::engine::NO_ROOM_RETRY;
 use crate::error::{Error, Kind, Result};
 use crate::post::Post;
-use crate::spool::{Appended, Record, Spool};
+use crate::spool::{Appended, Spool};
 
 use super::budget::Account;
+use super::common::Common;
 use super::identity::identity;
 use super::ledger::{Gap, Ledger};
-use super::platform::Common;
-use super::refresh::{Schedule, reread_id};
+use super::rate::Rate;
+use super::refused::refused;
 use super::route::Stream;
-use super::seen::Seen;
+use super::schedule::{Schedule, reread_id};
+use super::tail::{Tail, json};
 use super::topics::Topics;
 use super::wrap;
 
@@ -47,9 +43,6 @@ const CURSOR_BYTES_MAX: usize = 60_000;
 /// The part that the budget is kept in, and the one of the rate.
 const BUDGET: &str = "$budget";
 const RATE: &str = "$rate";
-
-/// Over how long the rate of posts is averaged.
-const RATE_OVER: Duration = Duration::from_secs(600);
 
 /// What became of a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,14 +85,6 @@ struct Inner {
     turn: tokio::sync::Mutex<()>,
     saved: Cell<Duration>,
     since_whole: Cell<usize>,
-}
-
-/// What the spool's tail tells, and what was added since.
-#[derive(Default)]
-struct Tail {
-    progress: BTreeMap<String, String>,
-    changed: BTreeMap<String, String>,
-    seen: Seen,
 }
 
 /// What a feed is made of.
@@ -233,7 +218,7 @@ impl Feed {
 
     /// Takes something that can't be made a post of: it goes to the dead letters with the reason.
     pub fn refuse(&self, raw: &[u8], why: &str) {
-        self.0.buffer.borrow_mut().push(super::task::refused(raw, why));
+        self.0.buffer.borrow_mut().push(refused(raw, why));
     }
 
     /// Brings what was offered onto this machine's disk, and with it where the source stands. Waits for room in the
@@ -242,9 +227,13 @@ impl Feed {
     /// # Errors
     /// Fatal if the spool can't be used.
     pub async fn flush(&self) -> Result<()> {
+        self.write_out(false).await
+    }
+
+    async fn write_out(&self, now: bool) -> Result<()> {
         let _turn = self.0.turn.lock().await;
         let posts = std::mem::take(&mut *self.0.buffer.borrow_mut());
-        let due = self.0.clock.monotonic().saturating_sub(self.0.saved.get()) >= SAVE_EVERY;
+        let due = now || self.0.clock.monotonic().saturating_sub(self.0.saved.get()) >= SAVE_EVERY;
         if posts.is_empty() && (!due || self.0.tail.borrow().changed.is_empty()) {
             return Ok(());
         }
@@ -278,8 +267,7 @@ impl Feed {
     /// # Errors
     /// As [`flush`](Self::flush).
     pub async fn save(&self) -> Result<()> {
-        self.0.saved.set(self.0.clock.monotonic().saturating_sub(SAVE_EVERY));
-        self.flush().await
+        self.write_out(true).await
     }
 
     fn keep_accounts(&self) {
@@ -313,9 +301,15 @@ impl Feed {
     /// How many more posts the budget allows now, less a reserve for what is on its way; `None` without a budget.
     pub fn budget_left(&self) -> Option<u64> {
         let mut budget = self.0.budget.borrow_mut();
-        let left = budget.as_mut()?.left(self.0.clock.now());
-        let reserve = (self.0.rate.borrow().per_s * 2.0).ceil();
-        Some(left.saturating_sub(reserve as u64))
+        let budget = budget.as_mut()?;
+        let left = budget.left(self.0.clock.now());
+        let reserve = (self.0.rate.borrow().per_s * 2.0).ceil() as u64;
+        Some(left.saturating_sub(reserve.min(budget.reserve_max())))
+    }
+
+    /// When the budget begins anew; `None` without a budget.
+    pub fn budget_resets(&self) -> Option<OffsetDateTime> {
+        self.0.budget.borrow().as_ref().map(Account::resets)
     }
 
     /// Whether the budget is used up: read nothing before [`await_budget`](Self::await_budget).
@@ -326,7 +320,7 @@ impl Feed {
     /// Waits, if the budget is used up, until the next interval begins, and shows that as the state.
     pub async fn await_budget(&self) {
         while self.is_budget_spent() {
-            let Some(resets) = self.0.budget.borrow().as_ref().map(Account::resets) else { return };
+            let Some(resets) = self.budget_resets() else { return };
             self.sleep_until("budget used", resets).await;
         }
     }
@@ -425,87 +419,5 @@ impl Feed {
 
     pub(super) fn with_schedule<T>(&self, with: impl FnOnce(&mut Schedule) -> T) -> T {
         with(&mut self.0.schedule.borrow_mut())
-    }
-}
-
-fn json(progress: &BTreeMap<String, String>) -> String {
-    serde_json::to_string(progress).expect("texts are written into memory")
-}
-
-impl Tail {
-    fn read(
-        &mut self,
-        record: &Record,
-        ledger: &mut Ledger,
-        schedule: &mut Schedule,
-        now: OffsetDateTime,
-    ) -> Result<()> {
-        let damaged =
-            || Error::fatal(format!("the spool's cursor \"{}\" is none of a source", record.cursor.escape_ascii()));
-        let (sign, rest) = record.cursor.split_first().ok_or_else(damaged)?;
-        let body = if *sign == b'=' { &record.post[..] } else { rest };
-        let progress: BTreeMap<String, String> =
-            serde_json::from_slice(body).map_err(|cause| damaged().because(cause))?;
-        if *sign == b'=' {
-            self.progress = progress;
-            return Ok(());
-        }
-        self.progress.extend(progress);
-        for post in posts(&record.post) {
-            self.seen.insert(identity(&post));
-            if let Some(gap) = Gap::of(&post) {
-                ledger.add(&gap)?;
-            }
-            if !schedule.is_off() && Stream::of(&post) == Stream::Default {
-                plan(schedule, &post, now);
-            }
-        }
-        Ok(())
-    }
-}
-
-fn plan(schedule: &mut Schedule, post: &Post, now: OffsetDateTime) {
-    let received = crate::post::fields::get(post.body(), "received_at").and_then(crate::post::fields::string);
-    let received = received.and_then(|text| crate::post::fields::date(&text));
-    if let (Some(id), Some(received)) = (reread_id(post), received) {
-        schedule.plan(&id, received, now);
-    }
-}
-
-/// The posts of a record.
-pub(super) fn posts(record: &Bytes) -> impl Iterator<Item = Post> {
-    let lines = record.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| Post::trusted(record.slice_ref(line)))
-}
-
-/// Posts per second, averaged.
-struct Rate {
-    per_s: f64,
-    counted: u64,
-    since: Duration,
-}
-
-impl Rate {
-    fn open(saved: Option<&str>, now: Duration) -> Self {
-        Self { per_s: saved.and_then(|saved| saved.parse().ok()).unwrap_or(0.0), counted: 0, since: now }
-    }
-
-    fn save(&self) -> String {
-        format!("{:.3}", self.per_s)
-    }
-
-    fn count(&mut self, now: Duration) {
-        self.counted += 1;
-        let window = now.saturating_sub(self.since).as_secs_f64();
-        if window >= 10.0 {
-            let weight = if self.per_s == 0.0 { 1.0 } else { 1.0 - (-window / RATE_OVER.as_secs_f64()).exp() };
-            self.per_s += weight * (self.counted as f64 / window - self.per_s);
-            (self.counted, self.since) = (0, now);
-        }
-    }
-
-    /// How many posts there are in a time, if the rate is known.
-    fn over(&self, time: time::Duration) -> Option<u64> {
-        (self.per_s > 0.0).then(|| (self.per_s * time.as_seconds_f64().max(0.0)).round() as u64)
     }
 }

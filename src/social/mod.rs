@@ -16,6 +16,7 @@
 mod backoff;
 mod budget;
 mod capture;
+mod common;
 mod facts;
 mod feed;
 mod http;
@@ -23,24 +24,34 @@ mod identity;
 mod ledger;
 mod platform;
 mod quota;
+mod rate;
 mod refresh;
+mod refused;
 mod route;
+mod runtime;
+mod schedule;
 mod seen;
+mod tail;
 mod task;
-#[cfg(test)]
-pub(crate) mod testing;
 mod topics;
+#[cfg(test)]
+pub(crate) mod trial;
 mod wrap;
 mod ws;
 
 pub use self::backoff::Backoff;
 pub use self::budget::Budget;
+pub use self::common::Common;
+pub use self::facts::RULES_BY_US;
 pub use self::feed::{Feed, Offered};
 pub use self::http::{Body, Failure, Http, Reply};
 pub use self::ledger::{Gap, entries as ledger_entries};
-pub use self::platform::{Common, Platform, Refresher, Source};
+pub use self::platform::{Platform, Refresher, Source};
 pub use self::quota::Quota;
 pub use self::route::{COUNTS, DELETES, EDITS, GAPS, Stream};
 pub use self::topics::{Term, Topic, Topics};
 pub use self::wrap::{delete, post, stamp};
 pub use self::ws::{Message, Refused, Socket};
+
+#[cfg(test)]
+mod tests;

@@ -1,35 +1,13 @@
 //! What a platform brings: its configuration and its protocol. Everything else is the same for all.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 
 use crate::bolt::Problem;
 use crate::error::Result;
 use crate::registry::Component;
-use crate::spool;
-use crate::spout::{Route, Spout, SpoutConfig, SpoutContext};
-use crate::tuple::Streams;
-use crate::units::Interval;
 
-use super::budget::Budget;
+use super::common::Common;
 use super::feed::Feed;
-use super::route::{Router, Stream};
-use super::task::CaptureSpout;
-use super::topics::{Topic, Topics};
-
-/// What the configurations of all platforms have.
-#[derive(Clone, Debug)]
-pub struct Common {
-    /// What is wanted; everything if there are none.
-    pub topics: Vec<Topic>,
-    /// The log that posts go through.
-    pub spool: spool::Options,
-    /// How many posts may be read.
-    pub budget: Option<Budget>,
-    /// How long after a post was received its counts are read again.
-    pub refresh: Vec<Interval>,
-}
 
 /// The configuration of a social source: implementing this makes it a spout.
 #[async_trait(?Send)]
@@ -95,50 +73,10 @@ pub trait Refresher {
     /// How many posts one call can read.
     fn batch(&self) -> usize;
 
-    /// Reads these posts (ids as [`Post::id`](crate::post::Post::id) gives them, but a toot's is that which it has
-    /// on its server) and offers each by
-    /// [`Feed::offer_refreshed`] with `after`. One that is gone is passed over.
+    /// Reads these posts (ids as [`Post::id`](crate::post::Post::id) gives them, but a toot's is the number that it
+    /// has on its server) and offers each by [`Feed::offer_refreshed`] with `after`. One that is gone is passed over.
     ///
     /// # Errors
     /// Transient: the same ids are read again later. Fatal: stops the source.
     async fn reread(&mut self, feed: &Feed, ids: &[String], after: &str) -> Result<()>;
-}
-
-impl<P: Platform> SpoutConfig for P {
-    fn streams(&self) -> Streams {
-        Stream::all()
-    }
-
-    fn splits(&self) -> Result<Vec<String>> {
-        Ok(vec![P::KIND.into()])
-    }
-
-    fn tasks_max(&self) -> Option<usize> {
-        Some(1)
-    }
-
-    fn ends_for_good(&self) -> bool {
-        false
-    }
-
-    fn kinds(&self) -> Option<Vec<String>> {
-        Some(vec![P::KIND.into()])
-    }
-
-    fn router(&self) -> Option<Arc<dyn Route>> {
-        Some(Arc::new(Router { topics: Topics::new(&self.common().topics) }))
-    }
-
-    fn check(&self) -> Result<(), Vec<Problem>> {
-        let problems = self.problems();
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
-    }
-
-    fn check_online(&self) -> Result<Option<String>> {
-        super::capture::block_on(Platform::check_online(self))?.map(Some)
-    }
-
-    fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {
-        Ok(Box::new(CaptureSpout::new(self.clone(), context)))
-    }
 }

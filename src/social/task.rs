@@ -2,42 +2,65 @@
 
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use futures_util::future::{Either, select};
 use uuid::Uuid;
 
-use crate::engine::DeadLetter;
+use crate::bolt::Problem;
 use crate::error::{Error, Result};
 use crate::post::Post;
-use crate::post::fields::{pick, string};
 use crate::spool::Batch;
-use crate::spout::{Cursor, Route, Spout, SpoutContext, SpoutOutput};
+use crate::spout::{Cursor, Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
+use crate::tuple::Streams;
 use crate::value::Value;
 
 use super::capture::{Place, Use};
-use super::feed::posts;
 use super::platform::Platform;
-use super::route::Router;
+use super::refused::{REFUSED, dead_letter};
+use super::route::{Router, Stream};
+use super::runtime::block_on;
+use super::tail::posts;
 use super::topics::Topics;
 
-/// The kind that stands in the spool for what is no post. No platform has it, since it isn't emitted as one.
-const REFUSED: &str = "_refused";
+impl<P: Platform> SpoutConfig for P {
+    fn streams(&self) -> Streams {
+        Stream::all()
+    }
 
-/// What is no post, on its way to the dead letters.
-pub(super) fn refused(raw: &[u8], why: &str) -> Post {
-    let body = serde_json::json!({ "raw": STANDARD.encode(raw), "why": why }).to_string();
-    Post::wrap(REFUSED, body.as_bytes()).expect("an object of two texts is one")
-}
+    fn splits(&self) -> Result<Vec<String>> {
+        Ok(vec![P::KIND.into()])
+    }
 
-fn dead_letter(post: &Post) -> Option<DeadLetter> {
-    let [raw, why] = pick(post.body(), ["raw", "why"]);
-    let raw = STANDARD.decode(raw.and_then(string)?.as_bytes()).ok()?;
-    Some(DeadLetter { raw: Bytes::from(raw), error: why.and_then(string)?.into_owned(), cut: false })
+    fn tasks_max(&self) -> Option<usize> {
+        Some(1)
+    }
+
+    fn ends_for_good(&self) -> bool {
+        false
+    }
+
+    fn kinds(&self) -> Option<Vec<String>> {
+        Some(vec![P::KIND.into()])
+    }
+
+    fn router(&self) -> Option<Arc<dyn Route>> {
+        Some(Arc::new(Router { topics: Topics::new(&self.common().topics) }))
+    }
+
+    fn check(&self) -> Result<(), Vec<Problem>> {
+        let problems = self.problems();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn check_online(&self) -> Result<Option<String>> {
+        block_on(Platform::check_online(self))?.map(Some)
+    }
+
+    fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {
+        Ok(Box::new(CaptureSpout::new(self.clone(), context)))
+    }
 }
 
 /// The task of a social source.

@@ -6,6 +6,7 @@ pub mod generate;
 pub mod lines;
 pub mod mastodon;
 pub mod replay;
+pub mod x;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub(crate) fn register(registry: Registry) -> Registry {
         .spout::<lines::Lines>()
         .spout::<replay::LocalReplay>()
         .spout::<replay::S3Replay>()
+        .spout::<x::X>()
         .spout::<bluesky::Bluesky>()
         .spout::<mastodon::Mastodon>()
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio::net::{TcpListener, TcpStream};
@@ -15,7 +14,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
-use crate::social::testing::{TestFeed, run, until};
+use crate::social::trial::{Trial, run, until};
 
 const NOW: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);
 
@@ -87,7 +86,7 @@ fn config(hosts: &[&Rc<Host>], topics: &[&str]) -> Bluesky {
 }
 
 /// Runs the source beside what a test does, until the test is done.
-async fn beside(config: &Bluesky, feed: &TestFeed, test: impl Future<Output = ()>) {
+async fn beside(config: &Bluesky, feed: &Trial, test: impl Future<Output = ()>) {
     let mut source = Platform::source(config).unwrap();
     futures_util::future::select(source.run(&feed.feed), std::pin::pin!(test)).map(|_| ()).await;
 }
@@ -105,10 +104,10 @@ async fn advance_until(clock: &ManualClock, mut so: impl FnMut() -> bool) {
 #[test]
 fn it_goes_on_at_the_newest_event_on_the_next_host_and_takes_nothing_twice() {
     run(async {
-        let (folder, clock) = (TempDir::new().unwrap(), ManualClock::at(NOW));
         let (first, second) = (Host::new().await, Host::new().await);
         let config = config(&[&first, &second], &[]);
-        let feed = TestFeed::open(&config, &folder, clock.clone());
+        let feed = Trial::start(Bluesky::KIND, config.common(), NOW);
+        let clock = feed.clock.clone();
         let at = us(NOW);
         beside(&config, &feed, async {
             let mut client = first.client().await;
@@ -131,20 +130,20 @@ fn it_goes_on_at_the_newest_event_on_the_next_host_and_takes_nothing_twice() {
             for number in 1..5 {
                 send(&mut client, &commit(number, at + number, "x")).await;
             }
-            until(|| feed.posts().len() == 5).await;
+            until(|| feed.all().len() == 5).await;
         })
         .await;
         assert_eq!(first.cursor(0), None);
-        assert_eq!(feed.of_kind("gap"), [] as [Value; 0]);
-        let posts = feed.of_kind("bsky");
+        assert_eq!(feed.bodies("gap"), [] as [Value; 0]);
+        let posts = feed.bodies("bsky");
         assert_eq!(posts[0]["received_at"], "2026-11-25T12:00:00Z");
         assert_eq!(
             posts.iter().map(|post| post["time_us"].as_i64().unwrap() - at).collect::<Vec<_>>(),
             [0, 1, 2, 3, 4]
         );
-        drop(feed);
         // A restart knows where it was.
-        let feed = TestFeed::open(&config, &folder, clock.clone());
+        let now = clock.now();
+        let feed = feed.restart(Bluesky::KIND, config.common(), now);
         beside(&config, &feed, async {
             first.client().await;
         })
@@ -156,28 +155,28 @@ fn it_goes_on_at_the_newest_event_on_the_next_host_and_takes_nothing_twice() {
 #[test]
 fn a_server_that_silently_begins_later_leaves_a_gap() {
     run(async {
-        let (folder, clock) = (TempDir::new().unwrap(), ManualClock::at(NOW));
         let host = Host::new().await;
         let config = config(&[&host], &["storm"]);
-        let feed = TestFeed::open(&config, &folder, clock.clone());
+        let feed = Trial::start(Bluesky::KIND, config.common(), NOW);
+        let clock = feed.clock.clone();
         let old = NOW - Duration::from_secs(40 * 3600);
         beside(&config, &feed, async {
             let mut client = host.client().await;
             send(&mut client, &commit(1, us(old), "a storm")).await;
-            until(|| feed.posts().len() == 1).await;
+            until(|| feed.all().len() == 1).await;
         })
         .await;
-        drop(feed);
-        let feed = TestFeed::open(&config, &folder, clock.clone());
+        let now = clock.now();
+        let feed = feed.restart(Bluesky::KIND, config.common(), now);
         let first = NOW - Duration::from_secs(36 * 3600);
         beside(&config, &feed, async {
             let mut client = host.client().await;
             // It isn't even about a topic.
             send(&mut client, &commit(2, us(first), "sun")).await;
-            until(|| feed.posts().len() == 2).await;
+            until(|| feed.all().len() == 2).await;
         })
         .await;
-        let gap = &feed.of_kind("gap")[0];
+        let gap = &feed.bodies("gap")[0];
         assert_eq!(
             (gap["from"].as_str(), gap["to"].as_str()),
             (Some("2026-11-23T20:00:00Z"), Some("2026-11-24T00:00:00Z"))
@@ -189,10 +188,9 @@ fn a_server_that_silently_begins_later_leaves_a_gap() {
 #[test]
 fn what_is_deleted_edited_unknown_or_garbage_has_its_place() {
     run(async {
-        let (folder, clock) = (TempDir::new().unwrap(), ManualClock::at(NOW));
         let host = Host::new().await;
         let config = config(&[&host], &["storm"]);
-        let feed = TestFeed::open(&config, &folder, clock.clone());
+        let feed = Trial::start(Bluesky::KIND, config.common(), NOW);
         beside(&config, &feed, async {
             let mut client = host.client().await;
             let at = us(NOW);
@@ -209,12 +207,12 @@ fn what_is_deleted_edited_unknown_or_garbage_has_its_place() {
             send(&mut client, &json!({ "did": "did:plc:c", "time_us": at, "kind": "identity", "identity": {} })).await;
             send(&mut client, &json!({ "did": "did:plc:c", "time_us": at, "kind": "new", "text": "sun" })).await;
             client.send(Message::text("{\"kind\":\"comm")).await.unwrap();
-            until(|| feed.posts().len() == 5).await;
+            until(|| feed.all().len() == 5).await;
         })
         .await;
-        let kinds: Vec<_> = feed.posts().iter().map(|post| post.kind().to_owned()).collect();
+        let kinds: Vec<_> = feed.all().iter().map(|post| post.kind().to_owned()).collect();
         assert_eq!(kinds, ["bsky", "bsky", "delete", "delete", "_refused"]);
-        let deletes = feed.of_kind("delete");
+        let deletes = feed.bodies("delete");
         assert_eq!(deletes[0]["id"], "at://did:plc:b/app.bsky.feed.post/r9");
         assert_eq!(deletes[0]["raw"]["commit"]["operation"], "delete");
         assert_eq!(deletes[1]["id"], "did:plc:c");
@@ -224,10 +222,10 @@ fn what_is_deleted_edited_unknown_or_garbage_has_its_place() {
 #[test]
 fn a_night_without_events_is_lived_through_and_a_dead_connection_is_not() {
     run(async {
-        let (folder, clock) = (TempDir::new().unwrap(), ManualClock::at(NOW));
         let host = Host::new().await;
         let config = config(&[&host], &["from:did:plc:a"]);
-        let feed = TestFeed::open(&config, &folder, clock.clone());
+        let feed = Trial::start(Bluesky::KIND, config.common(), NOW);
+        let clock = feed.clock.clone();
         beside(&config, &feed, async {
             let mut client = host.client().await;
             send(&mut client, &commit(1, us(NOW), "x")).await;
@@ -248,17 +246,17 @@ fn a_night_without_events_is_lived_through_and_a_dead_connection_is_not() {
         .await;
         assert!(clock.now() < NOW + Duration::from_secs(3000 + 75), "{}", clock.now());
         assert_eq!(host.cursor(1), Some(us(NOW) - 5_000_000));
-        assert_eq!(feed.of_kind("gap"), [] as [Value; 0]);
+        assert_eq!(feed.bodies("gap"), [] as [Value; 0]);
     });
 }
 
 #[test]
 fn a_busy_stream_that_stands_still_is_begun_anew_though_it_pings() {
     run(async {
-        let (folder, clock) = (TempDir::new().unwrap(), ManualClock::at(NOW));
         let host = Host::new().await;
         let config = config(&[&host], &[]);
-        let feed = TestFeed::open(&config, &folder, clock.clone());
+        let feed = Trial::start(Bluesky::KIND, config.common(), NOW);
+        let clock = feed.clock.clone();
         beside(&config, &feed, async {
             let mut client = host.client().await;
             for second in 0..10 {
@@ -290,10 +288,10 @@ fn a_busy_stream_that_stands_still_is_begun_anew_though_it_pings() {
 #[test]
 fn a_day_of_bursts_and_silences_is_taken_whole() {
     run(async {
-        let (folder, clock) = (TempDir::new().unwrap(), ManualClock::at(NOW));
         let host = Host::new().await;
         let config = config(&[&host], &["from:did:plc:a"]);
-        let feed = TestFeed::open(&config, &folder, clock.clone());
+        let feed = Trial::start(Bluesky::KIND, config.common(), NOW);
+        let clock = feed.clock.clone();
         let mut sent = 0;
         beside(&config, &feed, async {
             let mut client = host.client().await;
@@ -320,11 +318,11 @@ fn a_day_of_bursts_and_silences_is_taken_whole() {
                     }
                 }
             }
-            until(|| feed.posts().len() >= sent as usize).await;
+            until(|| feed.all().len() >= sent as usize).await;
         })
         .await;
-        assert_eq!(feed.of_kind("bsky").len() as i64, sent);
-        assert!(feed.of_kind("gap").is_empty());
+        assert_eq!(feed.bodies("bsky").len() as i64, sent);
+        assert!(feed.bodies("gap").is_empty());
         let connections = host.asked.borrow().len();
         assert!(connections <= 1 + 6, "the night makes it try anew once an hour at most: {connections}");
     });
@@ -339,25 +337,25 @@ async fn reconnected(host: &Host, clock: &ManualClock) -> Client {
 #[test]
 fn a_used_budget_closes_the_connection_until_the_next_interval() {
     run(async {
-        let (folder, clock) = (TempDir::new().unwrap(), ManualClock::at(NOW));
         let host = Host::new().await;
         let mut config = config(&[&host], &[]);
         config.budget = Some(Budget { posts: 3, per: "1h".parse().unwrap() });
-        let feed = TestFeed::open(&config, &folder, clock.clone());
+        let feed = Trial::start(Bluesky::KIND, config.common(), NOW);
+        let clock = feed.clock.clone();
         beside(&config, &feed, async {
             let mut client = host.client().await;
             for number in 0..5 {
                 send(&mut client, &commit(number, us(NOW) + number, "x")).await;
             }
             until(|| feed.state().starts_with("budget used until 13:00:00")).await;
-            assert_eq!(feed.of_kind("bsky").len(), 3);
+            assert_eq!(feed.bodies("bsky").len(), 3);
             let mut client = reconnected(&host, &clock).await;
             assert!(clock.now() >= NOW + Duration::from_secs(3600));
             assert_eq!(host.cursor(1), Some(us(NOW) + 2 - 5_000_000));
             for number in 3..5 {
                 send(&mut client, &commit(number, us(NOW) + number, "x")).await;
             }
-            until(|| feed.of_kind("bsky").len() == 5).await;
+            until(|| feed.bodies("bsky").len() == 5).await;
         })
         .await;
     });
@@ -366,10 +364,9 @@ fn a_used_budget_closes_the_connection_until_the_next_interval() {
 #[test]
 fn a_request_that_is_refused_stops_it() {
     run(async {
-        let (folder, clock) = (TempDir::new().unwrap(), ManualClock::at(NOW));
         let host = Host::new().await;
         let config = config(&[&host], &[]);
-        let feed = TestFeed::open(&config, &folder, clock);
+        let feed = Trial::start(Bluesky::KIND, config.common(), NOW);
         let mut source = Platform::source(&config).unwrap();
         let refuse = async {
             use tokio::io::{AsyncReadExt, AsyncWriteExt};

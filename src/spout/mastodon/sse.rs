@@ -28,6 +28,9 @@ impl Events {
     /// # Errors
     /// If an event is larger than 16 MiB.
     pub fn push(&mut self, mut piece: &[u8], mut each: impl FnMut(Event)) -> Result<(), String> {
+        if piece.is_empty() {
+            return Ok(());
+        }
         if std::mem::take(&mut self.after_cr) && piece.first() == Some(&b'\n') {
             piece = &piece[1..];
         }

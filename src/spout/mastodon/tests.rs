@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
-use crate::social::testing::{TestFeed, run, until};
+use crate::social::trial::{Trial, run, until};
 
 const NOW: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);
 
@@ -111,7 +110,7 @@ async fn send(stream: &mut TcpStream, name: &str, data: impl ToString) {
 }
 
 /// Runs the source and the instance beside what a test does, until the test is done.
-async fn beside(config: &Mastodon, instance: &Instance, feed: &TestFeed, test: impl Future<Output = ()>) {
+async fn beside(config: &Mastodon, instance: &Instance, feed: &Trial, test: impl Future<Output = ()>) {
     let mut source = Platform::source(config).unwrap();
     let ended = async {
         let ended = source.run(&feed.feed).await;
@@ -133,9 +132,9 @@ async fn advance_until(clock: &ManualClock, mut so: impl FnMut() -> bool) {
 #[test]
 fn events_become_posts_edits_and_deletions() {
     run(async {
-        let (folder, clock, instance) = (TempDir::new().unwrap(), ManualClock::at(NOW), Instance::new().await);
+        let instance = Instance::new().await;
         let config = config(&instance, &["#Storm"]);
-        let feed = TestFeed::open(&config, &folder, clock.clone());
+        let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
         beside(&config, &instance, &feed, async {
             let mut stream = instance.stream().await;
             send(&mut stream, "update", status(NOW, 1)).await;
@@ -145,32 +144,32 @@ fn events_become_posts_edits_and_deletions() {
             send(&mut stream, "filters_changed", "undefined").await;
             send(&mut stream, "update", "{\"id\":").await;
             send(&mut stream, "delete", id(NOW, 1)).await;
-            until(|| feed.posts().len() == 4).await;
+            until(|| feed.all().len() == 4).await;
         })
         .await;
-        let kinds: Vec<_> = feed.posts().iter().map(|post| post.kind().to_owned()).collect();
+        let kinds: Vec<_> = feed.all().iter().map(|post| post.kind().to_owned()).collect();
         assert_eq!(kinds, ["toot", "toot", "_refused", "delete"]);
-        let delete = &feed.of_kind("delete")[0];
+        let delete = &feed.bodies("delete")[0];
         assert_eq!((delete["id"].as_str(), delete["raw"].as_str()), (Some(&*id(NOW, 1)), Some(&*id(NOW, 1))));
         assert_eq!(instance.asked_for("/api/v1/streaming/"), ["/api/v1/streaming/hashtag?tag=storm"]);
         assert!(instance.asked.borrow().iter().all(|(_, token)| *token));
-        assert!(feed.of_kind("gap").is_empty());
+        assert!(feed.bodies("gap").is_empty());
     });
 }
 
 #[test]
 fn what_was_missed_is_filled_by_ascending_pages_while_the_stream_goes_on() {
     run(async {
-        let (folder, clock, instance) = (TempDir::new().unwrap(), ManualClock::at(NOW), Instance::new().await);
+        let instance = Instance::new().await;
         let config = config(&instance, &["#storm"]);
-        let feed = TestFeed::open(&config, &folder, clock.clone());
+        let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
+        let clock = feed.clock.clone();
         beside(&config, &instance, &feed, async {
             let mut stream = instance.stream().await;
             send(&mut stream, "update", status(NOW, 1)).await;
-            until(|| feed.posts().len() == 1).await;
+            until(|| feed.all().len() == 1).await;
         })
         .await;
-        drop(feed);
         clock.advance(Duration::from_secs(3600));
         let at = |second| NOW + Duration::from_secs(second);
         instance.answer(
@@ -181,13 +180,15 @@ fn what_was_missed_is_filled_by_ascending_pages_while_the_stream_goes_on() {
         );
         instance.answer("/api/v1/timelines/tag/storm", 503, "", "");
         instance.answer("/api/v1/timelines/tag/storm", 200, "", json!([status(at(30), 4)]));
-        let feed = TestFeed::open(&config, &folder, clock.clone());
+        let now = clock.now();
+        let feed = feed.restart(Mastodon::KIND, config.common(), now);
+        let clock = feed.clock.clone();
         beside(&config, &instance, &feed, async {
             let mut stream = instance.stream().await;
             send(&mut stream, "update", status(at(3600), 9)).await;
             until(|| feed.state().contains("503")).await;
-            until(|| feed.of_kind("toot").len() == 4).await;
-            advance_until(&clock, || feed.of_kind("gap").len() == 2).await;
+            until(|| feed.bodies("toot").len() == 4).await;
+            advance_until(&clock, || feed.bodies("gap").len() == 2).await;
         })
         .await;
         let asked = instance.asked_for("/api/v1/timelines/");
@@ -195,20 +196,21 @@ fn what_was_missed_is_filled_by_ascending_pages_while_the_stream_goes_on() {
         assert_eq!(asked[0], from);
         assert!(asked[1].contains(&id(at(20), 3)) && asked[2] == asked[1], "{asked:?}");
         assert!(asked[3].contains(&id(at(30), 4)), "{asked:?}");
-        let gaps = feed.of_kind("gap");
+        let gaps = feed.bodies("gap");
         assert_eq!((gaps[0]["filled"].as_bool(), gaps[1]["filled"].as_bool()), (Some(false), Some(true)));
         assert_eq!((gaps[1]["posts"].as_u64(), gaps[1]["part"].as_str()), (Some(3), Some("#storm")));
         assert!(feed.feed.open_gaps().is_empty());
-        assert_eq!(feed.of_kind("toot").len(), 5);
+        assert_eq!(feed.bodies("toot").len(), 5);
     });
 }
 
 #[test]
 fn heartbeats_keep_a_quiet_stream_and_silence_ends_it() {
     run(async {
-        let (folder, clock, instance) = (TempDir::new().unwrap(), ManualClock::at(NOW), Instance::new().await);
+        let instance = Instance::new().await;
         let config = config(&instance, &["#storm"]);
-        let feed = TestFeed::open(&config, &folder, clock.clone());
+        let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
+        let clock = feed.clock.clone();
         beside(&config, &instance, &feed, async {
             let mut stream = instance.stream().await;
             // A day of heartbeats, with a burst now and then.
@@ -226,12 +228,12 @@ fn heartbeats_keep_a_quiet_stream_and_silence_ends_it() {
                 until(|| feed.feed.has_seen(&newest(clock.now(), sent))).await;
             }
             assert_eq!(instance.asked_for("/api/v1/streaming/").len(), 1);
-            until(|| feed.of_kind("toot").len() as u64 == sent).await;
+            until(|| feed.bodies("toot").len() as u64 == sent).await;
             let ended = clock.now();
             advance_until(&clock, || instance.asked_for("/api/v1/streaming/").len() == 2).await;
             let silence = clock.now() - ended;
             assert!(silence >= Duration::from_secs(60) && silence < Duration::from_secs(63), "{silence}");
-            until(|| feed.of_kind("gap").len() == 2).await;
+            until(|| feed.bodies("gap").len() == 2).await;
         })
         .await;
     });
@@ -244,9 +246,10 @@ fn newest(time: OffsetDateTime, low: u64) -> crate::post::Post {
 #[test]
 fn reconnects_back_off_and_a_limit_is_waited_for() {
     run(async {
-        let (folder, clock, instance) = (TempDir::new().unwrap(), ManualClock::at(NOW), Instance::new().await);
+        let instance = Instance::new().await;
         let config = config(&instance, &["#storm"]);
-        let feed = TestFeed::open(&config, &folder, clock.clone());
+        let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
+        let clock = feed.clock.clone();
         for _ in 0..4 {
             instance.answer("/api/v1/streaming/", 503, "", "");
         }
@@ -278,9 +281,9 @@ fn reconnects_back_off_and_a_limit_is_waited_for() {
 #[test]
 fn a_token_that_is_refused_stops_it_with_what_to_do() {
     run(async {
-        let (folder, clock, instance) = (TempDir::new().unwrap(), ManualClock::at(NOW), Instance::new().await);
+        let instance = Instance::new().await;
         let config = config(&instance, &["#storm"]);
-        let feed = TestFeed::open(&config, &folder, clock);
+        let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
         instance.answer("/api/v1/streaming/", 401, "", r#"{"error":"Invalid access token"}"#);
         let mut source = Platform::source(&config).unwrap();
         let serving = std::pin::pin!(instance.serve());
@@ -295,10 +298,9 @@ fn a_token_that_is_refused_stops_it_with_what_to_do() {
 #[test]
 fn streams_are_read_from_the_host_that_the_instance_names() {
     run(async {
-        let (folder, clock) = (TempDir::new().unwrap(), ManualClock::at(NOW));
         let (instance, streaming) = (Instance::new().await, Instance::new().await);
         let config = config(&instance, &["#storm", "#rain"]);
-        let feed = TestFeed::open(&config, &folder, clock);
+        let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
         let named = streaming.address().replace("http", "ws");
         // Both ask at once.
         for _ in 0..2 {
@@ -330,11 +332,11 @@ fn one_websocket_has_all_hashtags() {
     use futures_util::{SinkExt, StreamExt};
     use tokio_tungstenite::tungstenite::Message;
     run(async {
-        let (folder, clock, instance) = (TempDir::new().unwrap(), ManualClock::at(NOW), Instance::new().await);
+        let instance = Instance::new().await;
         let streaming = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut config = config(&instance, &["#storm", "#rain"]);
         config.transport = Transport::WebSocket;
-        let feed = TestFeed::open(&config, &folder, clock);
+        let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
         let named = format!("ws://{}", streaming.local_addr().unwrap());
         instance.answer("/api/v2/instance", 200, "", json!({ "configuration": { "urls": { "streaming": named } } }));
         let subscribed = Cell::new(false);
@@ -351,13 +353,13 @@ fn one_websocket_has_all_hashtags() {
             for event in [event("update", status(NOW, 1).to_string()), event("delete", "17".into())] {
                 client.send(Message::text(event.to_string())).await.unwrap();
             }
-            until(|| feed.posts().len() == 2).await;
+            until(|| feed.all().len() == 2).await;
         })
         .await;
         assert!(subscribed.get());
-        let toot = &feed.of_kind("toot")[0];
+        let toot = &feed.bodies("toot")[0];
         assert_eq!(toot["content"], "<p>a <a>#<span>storm</span></a></p>");
-        assert_eq!(feed.of_kind("delete")[0]["id"], "17");
+        assert_eq!(feed.bodies("delete")[0]["id"], "17");
     });
 }
 
