@@ -53,6 +53,20 @@ pub(super) fn life(feed: &Feed) -> Option<OffsetDateTime> {
     from_unix_ms(&feed.cursor(LIVE)?)
 }
 
+/// Saves from when on posts are wanted, if that isn't known from before: a process that is killed before it has
+/// heard anything has promised that much. Tells whether it is new.
+///
+/// # Errors
+/// If the spool can't be used.
+pub(super) async fn begin(feed: &Feed, from: OffsetDateTime) -> Result<bool> {
+    let is_new = life(feed).is_none();
+    if is_new {
+        feed.set_cursor(LIVE, unix_ms(from));
+        feed.save().await?;
+    }
+    Ok(is_new)
+}
+
 /// Reads X.
 pub(super) struct XSource {
     x: X,

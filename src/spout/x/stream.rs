@@ -14,7 +14,7 @@ use super::api::{Api, STREAM};
 use super::framing::Lines;
 use super::item::{self, Item};
 use super::reconnect::{Reconnect, Trouble};
-use super::source::{LIVE, Shared, life, unix_ms};
+use super::source::{LIVE, Shared, begin, life, unix_ms};
 use super::{X, rules};
 
 /// After so long without a byte a connection is taken for dead: X sends at least a keep-alive every 20 s, and half
@@ -163,6 +163,8 @@ struct Connecting<'a> {
     /// Whether all connections were ended since the last one stood.
     freed: bool,
     backfill_minutes: u8,
+    /// Whether there was no connection ever: nothing was promised before it.
+    is_new: bool,
 }
 
 /// Streams for ever, or until X says that the account has no stream: why.
@@ -181,6 +183,7 @@ pub(super) async fn run(api: &Api, x: &X, feed: &Feed, shared: &Shared) -> Resul
         why: "the program was not running".into(),
         freed: false,
         backfill_minutes: x.backfill_minutes,
+        is_new: begin(feed, feed.now()).await?,
     };
     loop {
         connecting.await_budget().await;
@@ -282,13 +285,12 @@ impl Connecting<'_> {
 
     /// A connection stands: what may be missing before it is written down.
     async fn note_gap(&mut self, now: OffsetDateTime, minutes: u8) -> Result<Option<Repeating>> {
-        let last = life(self.feed);
+        let last = life(self.feed).unwrap_or(now);
         self.feed.set_cursor(LIVE, unix_ms(now));
-        let Some(last) = last else {
+        if std::mem::take(&mut self.is_new) {
             self.fresh_rules = false;
-            self.feed.save().await?;
             return Ok(None);
-        };
+        }
         let to = if std::mem::take(&mut self.fresh_rules) { now + RULES_TAKE } else { now };
         let gap = self.feed.gap("", last, to, &self.why).await?;
         let repeats = Duration::from_secs(60) * u32::from(minutes);
@@ -327,7 +329,7 @@ impl Connecting<'_> {
     /// Another connection is held. If it is this source's own, of a process that was killed or a socket that was
     /// lost, it is ended, once; then X's wait for 429 is kept.
     async fn free(&mut self) {
-        let own = life(self.feed).is_some();
+        let own = !self.is_new;
         if self.x.free_connections && own && !self.freed {
             self.freed = true;
             if self.api.free_connections(self.feed).await {
