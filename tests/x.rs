@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -97,15 +98,12 @@ impl Play {
     /// Stops it, and compares the lake with the truth.
     fn end(&self, mut running: Running, code: i32) -> (Ended, Checked) {
         // What was offered is on its way through a socket: it is there when three reports say nothing new.
-        let (mut last, mut same) = (None, 0);
-        let mut settled = |report: &Value| {
-            let received = Some(total(report, "lake", "received"));
-            same = if received == last { same + 1 } else { 0 };
-            last = received;
-            same == 3
-        };
-        let settled = std::cell::RefCell::new(&mut settled);
-        running.wait_for("rest", |report| settled.borrow_mut()(report));
+        let seen = Cell::new((None, 0));
+        running.wait_for("rest", |report| {
+            let (received, (last, same)) = (Some(total(report, "lake", "received")), seen.get());
+            seen.set((received, if received == last { same + 1 } else { 0 }));
+            seen.get().1 == 3
+        });
         running.terminate();
         let ended = running.end().with(code);
         let checked = self.check();
@@ -182,7 +180,9 @@ fn nothing_that_goes_wrong_with_a_stream_loses_a_post() {
         Fault::Partial,
         Fault::Dribble(Duration::from_millis(1)),
     ];
-    let play = Play::new(3);
+    let mut play = Play::new(3);
+    play.platform.set(|settings| settings.x_new_words = true);
+    play.set("expansions=[\"author_id\", \"referenced_tweets.id\", \"attachments.media_keys\"]");
     let running = play.streaming();
     for fault in &faults {
         let (met, streams) = (play.platform.met().len(), play.streams());
@@ -244,6 +244,53 @@ fn ten_kills_lose_nothing_and_repeat_nothing() {
     assert_eq!(checked.excused, 0, "{checked:?}");
     assert!(checked.there > 100, "{checked:?}");
     ended.says(&["X still held a connection of this source"]);
+}
+
+#[test]
+fn rules_that_somebody_deleted_are_made_again() {
+    let play = Play::new(14);
+    let running = play.streaming();
+    let streams = play.streams();
+    play.platform.with(|inner| inner.rules.list.clear());
+    play.platform.end_streams(Kind::Tweet);
+    play.wait_for_stream(streams + 1);
+    assert_eq!(play.platform.with(|inner| inner.rules.list.len()), TOPICS.len());
+    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
+    play.platform.wait_offered(&[last]);
+    play.end(running, 0);
+}
+
+#[test]
+fn a_connection_of_another_program_is_left_alone_and_waited_for() {
+    let play = Play::new(15);
+    play.platform.fault(Place::XStream, Fault::TooManyConnections);
+    let mut running = play.start();
+    running.wait_for("the message", |report| report.to_string().contains("allows this app no second connection"));
+    running.terminate();
+    running.end().with(0);
+    assert_eq!(play.platform.requests().at(Place::XStream).len(), 1);
+    assert!(play.platform.requests().at(Place::XConnections).0.is_empty());
+}
+
+#[test]
+fn two_spouts_of_one_token_share_its_connection() {
+    let play = Play::new(16);
+    let token = play.platform.token(Kind::Tweet);
+    let spout = format!(
+        "Spout(run: X(topics: [\"#storm\"], bearer_token: Env(\"X_BEARER_TOKEN\"), base_url: \"{}\"))",
+        play.platform.url()
+    );
+    let text = format!(
+        "Topology(name: \"two\", spouts: {{\"a\": {spout}, \"b\": {spout}}},
+            bolts: {{\"lake\": Bolt(run: Local(root: \"lake\"), inputs: [Shuffle(\"a\"), Shuffle(\"b\")])}})"
+    );
+    play.sandbox.write("two.ron", text);
+    let mut running = play.sandbox.start_with(&["run", "two.ron"], &[("X_BEARER_TOKEN", &token)]);
+    play.wait_for_stream(1);
+    running.wait_for("the other's state", |report| report.to_string().contains("waits for the app's connection"));
+    running.terminate();
+    running.end().with(0);
+    assert_eq!(play.platform.requests().at(Place::XStream).len(), 1);
 }
 
 #[test]

@@ -80,9 +80,17 @@ impl XSource {
 
     /// Streams until X says that the account has no stream: why.
     async fn stream(&self, api: &Api, feed: &Feed, shared: &Shared) -> Result<String> {
-        let connection = match select(pin!(api.quota.connection()), feed.clock().sleep(SHARED_WAIT)).await {
-            Either::Left((connection, _)) => connection,
-            Either::Right(_) => return Ok("another spout with the same token has the app's only connection".into()),
+        let connection = match api.quota.try_connection() {
+            Some(connection) => connection,
+            None => {
+                feed.set_state("waits for the app's connection");
+                match select(pin!(api.quota.connection()), feed.clock().sleep(SHARED_WAIT)).await {
+                    Either::Left((connection, _)) => connection,
+                    Either::Right(_) => {
+                        return Ok("another spout with the same token has the app's only connection".into());
+                    }
+                }
+            }
         };
         let why = stream::run(api, &self.x, feed, shared).await;
         drop(connection);

@@ -27,6 +27,9 @@ const RULES_TAKE: Duration = Duration::from_secs(20);
 /// After so long the rules are compared again, should a connection be made.
 const RULES_KEPT: Duration = Duration::from_secs(600);
 
+/// How often they are compared while a connection stands.
+const RULES_LOOKED_AT: Duration = Duration::from_secs(3_600);
+
 /// How many posts a budget still allows when the stream is ended, at most: a second at X's full rate, which may be
 /// on its way.
 const RESERVE_MAX: u64 = 250;
@@ -148,6 +151,22 @@ fn take(
     }
 }
 
+/// Compares the rules while a connection stands, since another program may have deleted some: what they would have
+/// matched since the last look may be missing. Ends only if X lets nobody look.
+async fn keep_rules(api: &Api, feed: &Feed, x: &X) -> Result<String> {
+    loop {
+        let looked = feed.now();
+        feed.sleep(RULES_LOOKED_AT).await;
+        match rules::sync(api, feed, x).await? {
+            Ok(false) => {}
+            Ok(true) => {
+                feed.gap("", looked, feed.now() + RULES_TAKE, "rules of topics were gone").await?;
+            }
+            Err(forbidden) => return Ok(forbidden),
+        }
+    }
+}
+
 /// What has to be known from one connection to the next.
 struct Connecting<'a> {
     api: &'a Api,
@@ -256,7 +275,13 @@ impl Connecting<'_> {
         let (since, now) = (self.feed.clock().monotonic(), self.feed.now());
         let mut repeating = self.note_gap(now, minutes).await?;
         let mut anything = false;
-        let end = read(body, self.x, self.feed, &mut anything, &mut repeating).await?;
+        let end = {
+            let reading = read(body, self.x, self.feed, &mut anything, &mut repeating);
+            match select(pin!(reading), pin!(keep_rules(self.api, self.feed, self.x))).await {
+                Either::Left((end, _)) => end?,
+                Either::Right((forbidden, _)) => End::Told(Verdict::Forbidden(forbidden?)),
+            }
+        };
         // What wasn't repeated to its end is searched for.
         self.shared.repeating.take();
         let stood = self.feed.clock().monotonic().saturating_sub(since);
