@@ -14,7 +14,7 @@ pub fn status(kind: Kind, status: u16) -> Response {
         Kind::Tweet if status >= 502 => {
             Response::text(status, "text/html", "<html><body><h1>Over capacity</h1></body></html>".into())
         }
-        Kind::Tweet => Response::json(status, &x_problem("about:blank", "Error", "Something went wrong.", status)),
+        Kind::Tweet => Response::problem(status, &x_problem("about:blank", "Error", "Something went wrong.", status)),
         Kind::Post => facebook(status, 2, None, "Service temporarily unavailable", true),
         Kind::Video => youtube(status, "backendError", "global", "Backend Error"),
         Kind::Bsky => {
@@ -35,7 +35,7 @@ pub fn x_invalid(message: &str) -> Response {
     let mut body =
         x_problem("invalid-request", "Invalid Request", "One or more parameters to your request was invalid.", 400);
     body["errors"] = json!([{"message": message, "parameters": {}}]);
-    Response::json(400, &body)
+    Response::problem(400, &body)
 }
 
 /// One of Facebook's errors.
@@ -81,7 +81,7 @@ pub fn youtube(status: u16, reason: &str, domain: &str, message: &str) -> Respon
 pub fn limited(place: Place, reset: i64) -> Response {
     match place.kind() {
         Kind::Tweet => {
-            Response::json(429, &x_problem("rate-limit-exceeded", "Too Many Requests", "Too Many Requests", 429))
+            Response::problem(429, &x_problem("rate-limit-exceeded", "Too Many Requests", "Too Many Requests", 429))
                 .with("x-rate-limit-limit", 50)
                 .with("x-rate-limit-remaining", 0)
                 .with("x-rate-limit-reset", reset)
@@ -103,7 +103,7 @@ pub fn too_many_connections() -> Response {
     let detail = "This stream is currently at the maximum allowed connection limit.";
     let mut body = x_problem("streaming-connection", "ConnectionException", detail, 429);
     body["connection_issue"] = "TooManyConnections".into();
-    Response::json(429, &body)
+    Response::problem(429, &body)
 }
 
 /// Nothing more today.
@@ -114,7 +114,7 @@ pub fn quota(kind: Kind) -> Response {
                 x_problem("usage-capped", "UsageCapExceeded", "Usage cap exceeded: Monthly product cap", 429);
             body["period"] = "Monthly".into();
             body["scope"] = "Product".into();
-            Response::json(429, &body)
+            Response::problem(429, &body)
         }
         Kind::Post => facebook(400, 32, None, "(#32) Page request limit reached", true),
         Kind::Video => youtube(
@@ -132,7 +132,7 @@ pub fn quota(kind: Kind) -> Response {
 /// The token isn't good.
 pub fn unauthorized(kind: Kind, bad: Option<Bad>) -> Response {
     match kind {
-        Kind::Tweet | Kind::Bsky => Response::json(
+        Kind::Tweet | Kind::Bsky => Response::problem(
             401,
             &json!({"title": "Unauthorized", "type": "about:blank", "status": 401, "detail": "Unauthorized"}),
         ),

@@ -61,6 +61,11 @@ impl Response {
         Self::text(status, "application/json; charset=utf-8", body.to_string())
     }
 
+    /// A problem of X, by whose type its clients tell it (RFC 9457).
+    pub fn problem(status: u16, body: &Value) -> Self {
+        Self::text(status, "application/problem+json", body.to_string())
+    }
+
     pub fn text(status: u16, content: &str, body: String) -> Self {
         Self { status, headers: vec![("Content-Type".into(), content.into())], body: body.into_bytes() }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::http::Request;
 use super::place::Place;
+use super::world::Kind;
 
 /// Stands for a token.
 pub const SECRET: &str = "<secret>";
@@ -60,6 +61,11 @@ impl Seen {
 pub struct Requests(pub Vec<Seen>);
 
 impl Requests {
+    /// Those to one platform.
+    pub fn of(&self, kind: Kind) -> Self {
+        Self(self.0.iter().filter(|seen| seen.place.kind() == kind).cloned().collect())
+    }
+
     /// Those to one place.
     pub fn at(&self, place: Place) -> Self {
         Self(self.0.iter().filter(|seen| seen.place == place).cloned().collect())

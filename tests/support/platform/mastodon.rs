@@ -182,8 +182,19 @@ pub fn instance(inner: &Inner) -> Response {
         &json!({
             "domain": "fake.example", "title": "A fake instance", "version": "4.6.0", "source_url": "https://example.org/source",
             "description": "", "languages": ["en"], "usage": {"users": {"active_month": 40}},
-            "configuration": {"urls": {"streaming": streaming}, "statuses": {"max_characters": 500}},
-            "registrations": {"enabled": false}, "rules": [],
+            "configuration": {
+                "urls": {"streaming": streaming, "status": null, "about": null, "privacy_policy": null, "terms_of_service": null},
+                "vapid": {"public_key": "none"},
+                "accounts": {"max_featured_tags": 10, "max_pinned_statuses": 5},
+                "statuses": {"max_characters": 500, "max_media_attachments": 4, "characters_reserved_per_url": 23},
+                "media_attachments": {"supported_mime_types": ["image/png"], "image_size_limit": 16_777_216, "image_matrix_limit": 33_177_600,
+                    "video_size_limit": 103_809_024, "video_frame_rate_limit": 120, "video_matrix_limit": 8_294_400, "description_limit": 1500},
+                "polls": {"max_options": 4, "max_characters_per_option": 50, "min_expiration": 300, "max_expiration": 2_629_746},
+                "translation": {"enabled": false},
+            },
+            "thumbnail": {"url": "https://fake.example/thumbnail.png"}, "icon": [], "api_versions": {"mastodon": 7},
+            "contact": {"email": "nobody@fake.example", "account": null},
+            "registrations": {"enabled": false, "approval_required": false, "message": null, "url": null, "min_age": null, "reason_required": false}, "rules": [],
         }),
     )
 }
@@ -273,12 +284,14 @@ fn shape(world: &World, item: &Item, version: usize) -> Value {
         .iter()
         .map(|tag| json!({"name": tag.to_lowercase(), "url": format!("https://fake.example/tags/{}", encode(&tag.to_lowercase()))}))
         .collect();
-    let local = is_local(item);
+    let (local, picture) = (is_local(item), "https://fake.example/missing.png");
     let account = json!({
         "id": (109_000_000_000_000_000 + item.author() as u64).to_string(), "username": name,
         "acct": if local { name.clone() } else { format!("{name}@elsewhere.example") },
         "display_name": format!("{name} 🌊"), "locked": false, "bot": item.author() % 8 == 1, "group": false,
         "created_at": "2022-11-05T00:00:00.000Z", "note": "<p>Sieht aufs Wasser</p>", "url": format!("https://fake.example/@{name}"),
+        "uri": format!("https://fake.example/users/{name}"), "indexable": true, "avatar": picture, "avatar_static": picture,
+        "header": picture, "header_static": picture,
         "followers_count": item.author() * 17, "following_count": 12, "statuses_count": 400, "emojis": [], "fields": [],
     });
     json!({

@@ -114,7 +114,7 @@ fn delete(inner: &mut Inner, which: &Value, dry: bool) -> Response {
 
 fn add(inner: &mut Inner, rules: &[Value], dry: bool) -> Response {
     if inner.rules.list.len() + rules.len() > inner.settings.x_rules {
-        return Response::json(400, &x_problem("rule-cap", "RulesCapExceeded", "Rule cap exceeded", 400));
+        return Response::problem(400, &x_problem("rule-cap", "RulesCapExceeded", "Rule cap exceeded", 400));
     }
     let (mut created, mut errors, mut invalid) = (Vec::new(), Vec::new(), 0);
     for rule in rules {

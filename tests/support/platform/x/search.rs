@@ -204,5 +204,5 @@ pub fn no_rules() -> Response {
         409,
     );
     body["connection_issue"] = "RuleConfigurationIssue".into();
-    Response::json(409, &body)
+    Response::problem(409, &body)
 }

@@ -68,7 +68,7 @@ pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Resp
         None | Some(0) => events.len(),
         Some(_) if !inner.settings.x_backfill => {
             let detail = "backfill_minutes needs Enterprise access";
-            return Err(Response::json(403, &x_problem("client-forbidden", "Client Forbidden", detail, 403)));
+            return Err(Response::problem(403, &x_problem("client-forbidden", "Client Forbidden", detail, 403)));
         }
         Some(minutes @ 1..=5) => {
             let from = now_us() - minutes * 60_000_000;
