@@ -34,8 +34,6 @@ mod seen;
 mod tail;
 mod task;
 mod topics;
-#[cfg(test)]
-pub(crate) mod trial;
 mod wrap;
 mod ws;
 
@@ -54,4 +52,4 @@ pub use self::wrap::{delete, post, stamp};
 pub use self::ws::{Message, Refused, Socket};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,7 @@ use crate::social::Feed;
 use super::X;
 use super::api::Api;
 use super::backfill::REACH;
-use super::source::{LIVE, from_unix_ms, life, unix_ms};
+use super::source::{LIVE, begin, from_unix_ms, life, unix_ms};
 use super::sweep::{Swept, Window, sweep};
 use super::translate::{Rule, rules};
 
@@ -70,15 +70,11 @@ fn part(rule: &Rule) -> String {
 }
 
 /// Where a topic's search goes on: behind its last sweep, or where X was last heard of by a stream.
-fn searched(feed: &Feed, rule: &Rule, poll: Duration) -> Searched {
+fn searched(feed: &Feed, rule: &Rule) -> Searched {
     let saved = feed.cursor(&part(rule)).and_then(|cursor| Searched::read(&cursor));
-    let life = life(feed);
-    match (saved, life) {
-        (Some(saved), Some(life)) if saved.until >= life => saved,
-        (_, Some(life)) => Searched { newest: None, until: life },
-        (Some(saved), None) => saved,
-        (None, None) => Searched { newest: None, until: feed.now() - poll },
-    }
+    // It is always there, since it was begun with.
+    let life = life(feed).unwrap_or_else(|| feed.now());
+    saved.filter(|saved| saved.until >= life).unwrap_or(Searched { newest: None, until: life })
 }
 
 /// Searches for ever.
@@ -87,6 +83,7 @@ fn searched(feed: &Feed, rule: &Rule, poll: Duration) -> Searched {
 /// Fatal where only a person can help.
 pub(super) async fn run(api: &Api, x: &X, feed: &Feed) -> Result<()> {
     let rules = rules(x);
+    begin(feed, feed.now() - x.poll.0).await?;
     loop {
         let (began, now) = (feed.clock().monotonic(), feed.now());
         for rule in &rules {
@@ -102,7 +99,7 @@ pub(super) async fn run(api: &Api, x: &X, feed: &Feed) -> Result<()> {
 /// One sweep of one topic. Where it stands is only changed when all pages were read: after a crash it begins anew.
 async fn search(api: &Api, x: &X, feed: &Feed, rule: &Rule) -> Result<()> {
     let began = feed.now();
-    let searched = searched(feed, rule, x.poll.0);
+    let searched = searched(feed, rule);
     let oldest = began - REACH;
     if searched.until < oldest {
         feed.gap(&rule.topic, searched.until, oldest, "it was not searched for 7 days, and no search reaches further")

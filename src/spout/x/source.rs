@@ -53,6 +53,20 @@ pub(super) fn life(feed: &Feed) -> Option<OffsetDateTime> {
     from_unix_ms(&feed.cursor(LIVE)?)
 }
 
+/// Saves from when on posts are wanted, if that isn't known from before: a process that is killed before it has
+/// heard anything has promised that much. Tells whether it is new.
+///
+/// # Errors
+/// If the spool can't be used.
+pub(super) async fn begin(feed: &Feed, from: OffsetDateTime) -> Result<bool> {
+    let is_new = life(feed).is_none();
+    if is_new {
+        feed.set_cursor(LIVE, unix_ms(from));
+        feed.save().await?;
+    }
+    Ok(is_new)
+}
+
 /// Reads X.
 pub(super) struct XSource {
     x: X,
@@ -66,9 +80,17 @@ impl XSource {
 
     /// Streams until X says that the account has no stream: why.
     async fn stream(&self, api: &Api, feed: &Feed, shared: &Shared) -> Result<String> {
-        let connection = match select(pin!(api.quota.connection()), feed.clock().sleep(SHARED_WAIT)).await {
-            Either::Left((connection, _)) => connection,
-            Either::Right(_) => return Ok("another spout with the same token has the app's only connection".into()),
+        let connection = match api.quota.try_connection() {
+            Some(connection) => connection,
+            None => {
+                feed.set_state("waits for the app's connection");
+                match select(pin!(api.quota.connection()), feed.clock().sleep(SHARED_WAIT)).await {
+                    Either::Left((connection, _)) => connection,
+                    Either::Right(_) => {
+                        return Ok("another spout with the same token has the app's only connection".into());
+                    }
+                }
+            }
         };
         let why = stream::run(api, &self.x, feed, shared).await;
         drop(connection);

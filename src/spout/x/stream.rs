@@ -14,7 +14,7 @@ use super::api::{Api, STREAM};
 use super::framing::Lines;
 use super::item::{self, Item};
 use super::reconnect::{Reconnect, Trouble};
-use super::source::{LIVE, Shared, life, unix_ms};
+use super::source::{LIVE, Shared, begin, life, unix_ms};
 use super::{X, rules};
 
 /// After so long without a byte a connection is taken for dead: X sends at least a keep-alive every 20 s, and half
@@ -26,6 +26,9 @@ const RULES_TAKE: Duration = Duration::from_secs(20);
 
 /// After so long the rules are compared again, should a connection be made.
 const RULES_KEPT: Duration = Duration::from_secs(600);
+
+/// How often they are compared while a connection stands.
+const RULES_LOOKED_AT: Duration = Duration::from_secs(3_600);
 
 /// How many posts a budget still allows when the stream is ended, at most: a second at X's full rate, which may be
 /// on its way.
@@ -148,6 +151,22 @@ fn take(
     }
 }
 
+/// Compares the rules while a connection stands, since another program may have deleted some: what they would have
+/// matched since the last look may be missing. Ends only if X lets nobody look.
+async fn keep_rules(api: &Api, feed: &Feed, x: &X) -> Result<String> {
+    loop {
+        let looked = feed.now();
+        feed.sleep(RULES_LOOKED_AT).await;
+        match rules::sync(api, feed, x).await? {
+            Ok(false) => {}
+            Ok(true) => {
+                feed.gap("", looked, feed.now() + RULES_TAKE, "rules of topics were gone").await?;
+            }
+            Err(forbidden) => return Ok(forbidden),
+        }
+    }
+}
+
 /// What has to be known from one connection to the next.
 struct Connecting<'a> {
     api: &'a Api,
@@ -163,6 +182,8 @@ struct Connecting<'a> {
     /// Whether all connections were ended since the last one stood.
     freed: bool,
     backfill_minutes: u8,
+    /// Whether there was no connection ever: nothing was promised before it.
+    is_new: bool,
 }
 
 /// Streams for ever, or until X says that the account has no stream: why.
@@ -181,6 +202,7 @@ pub(super) async fn run(api: &Api, x: &X, feed: &Feed, shared: &Shared) -> Resul
         why: "the program was not running".into(),
         freed: false,
         backfill_minutes: x.backfill_minutes,
+        is_new: begin(feed, feed.now()).await?,
     };
     loop {
         connecting.await_budget().await;
@@ -253,7 +275,13 @@ impl Connecting<'_> {
         let (since, now) = (self.feed.clock().monotonic(), self.feed.now());
         let mut repeating = self.note_gap(now, minutes).await?;
         let mut anything = false;
-        let end = read(body, self.x, self.feed, &mut anything, &mut repeating).await?;
+        let end = {
+            let reading = read(body, self.x, self.feed, &mut anything, &mut repeating);
+            match select(pin!(reading), pin!(keep_rules(self.api, self.feed, self.x))).await {
+                Either::Left((end, _)) => end?,
+                Either::Right((forbidden, _)) => End::Told(Verdict::Forbidden(forbidden?)),
+            }
+        };
         // What wasn't repeated to its end is searched for.
         self.shared.repeating.take();
         let stood = self.feed.clock().monotonic().saturating_sub(since);
@@ -282,13 +310,12 @@ impl Connecting<'_> {
 
     /// A connection stands: what may be missing before it is written down.
     async fn note_gap(&mut self, now: OffsetDateTime, minutes: u8) -> Result<Option<Repeating>> {
-        let last = life(self.feed);
+        let last = life(self.feed).unwrap_or(now);
         self.feed.set_cursor(LIVE, unix_ms(now));
-        let Some(last) = last else {
+        if std::mem::take(&mut self.is_new) {
             self.fresh_rules = false;
-            self.feed.save().await?;
             return Ok(None);
-        };
+        }
         let to = if std::mem::take(&mut self.fresh_rules) { now + RULES_TAKE } else { now };
         let gap = self.feed.gap("", last, to, &self.why).await?;
         let repeats = Duration::from_secs(60) * u32::from(minutes);
@@ -327,7 +354,7 @@ impl Connecting<'_> {
     /// Another connection is held. If it is this source's own, of a process that was killed or a socket that was
     /// lost, it is ended, once; then X's wait for 429 is kept.
     async fn free(&mut self) {
-        let own = life(self.feed).is_some();
+        let own = !self.is_new;
         if self.x.free_connections && own && !self.freed {
             self.freed = true;
             if self.api.free_connections(self.feed).await {

@@ -15,7 +15,7 @@ use super::super::stream::{End, Pieces, Repeating, read};
 use super::super::*;
 use super::configuration;
 use crate::clock::{Clock, ManualClock};
-use crate::social::trial::Trial;
+use crate::social::tests::trial::Trial;
 use crate::social::{Failure, Feed};
 
 const MIDNIGHT: OffsetDateTime = datetime!(2026-11-25 00:00:00 UTC);

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
-use super::common::Common;
-use super::feed::{Feed, Parts, Says};
-use super::ledger::Ledger;
-use super::tail::posts;
+use super::super::common::Common;
+use super::super::feed::{Feed, Parts, Says};
+use super::super::ledger::Ledger;
+use super::super::tail::posts;
 use crate::clock::ManualClock;
 use crate::error::Result;
 use crate::post::Post;
