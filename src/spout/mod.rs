@@ -1,9 +1,11 @@
 //! Spouts: components that make tuples from outside.
 
 pub(crate) mod dead_letters;
+pub mod facebook;
 pub mod generate;
 pub mod lines;
 pub mod replay;
+pub mod youtube;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +29,8 @@ pub(crate) fn register(registry: Registry) -> Registry {
         .spout::<lines::Lines>()
         .spout::<replay::LocalReplay>()
         .spout::<replay::S3Replay>()
+        .spout::<facebook::Facebook>()
+        .spout::<youtube::YouTube>()
 }
 
 /// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.
