@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use support::platform::check::Checked;
 use support::platform::shared::Inner;
-use support::platform::{Fault, Kind, Place, Platform};
+use support::platform::{Fault, Kind, Place, Platform, Weather};
 use support::prism::{self, Prism};
 use support::{Ended, Running, Sandbox, lake, repository, total};
 
@@ -311,6 +311,53 @@ fn two_spouts_of_one_token_share_its_connection() {
     running.terminate();
     running.end().with(0);
     assert_eq!(play.platform.requests().at(Place::XStream).len(), 1);
+}
+
+#[test]
+fn bad_weather_with_kills_in_between_loses_nothing() {
+    let mut play = Play::new(18);
+    play.set("expansions=[\"author_id\"]");
+    let more = (2_000, Duration::from_secs(900));
+    play.platform.set(|settings| {
+        settings.limits.extend([(Place::XStream, more), (Place::XRecent, more), (Place::XRules, more)]);
+    });
+    let moment = Duration::from_millis(20);
+    let faults = vec![
+        Fault::CutLine,
+        Fault::CutCharacter,
+        Fault::Reset,
+        Fault::Close,
+        Fault::Duplicate,
+        Fault::Duplicate,
+        Fault::Reorder,
+        Fault::Reorder,
+        Fault::Disconnect,
+        Fault::Partial,
+        Fault::Dribble(Duration::from_micros(100)),
+        Fault::Refuse,
+        Fault::Slow(moment),
+        Fault::Stall(moment),
+    ];
+    let places = vec![Place::XStream, Place::XRecent, Place::XRules];
+    let mut running = play.streaming();
+    play.platform.weather(Weather { seed: 18, one_in: 25, faults, places });
+    for _ in 0..4 {
+        play.platform.publish_at_rate(Kind::Tweet, 100, Duration::from_millis(1_500)).join().unwrap();
+        running.kill();
+        running.end();
+        running = play.start();
+    }
+    play.platform.calm();
+    let streams = play.streams();
+    play.platform.end_streams(Kind::Tweet);
+    play.wait_for_stream(streams + 1);
+    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
+    play.platform.wait_offered(&[last]);
+    play.settle(&mut running);
+    play.filled(4);
+    let (_, checked) = play.end(running, 0);
+    assert!(checked.there > 100 && checked.excused == 0, "{checked:?}");
+    assert!(play.platform.met().len() > 10, "{:?}", play.platform.met());
 }
 
 #[test]
