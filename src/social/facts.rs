@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::post::Post;
-use crate::post::fields::{elements, get, id_text, pick, string};
+use crate::post::fields::{elements, get, id_text, pick, record_account, string};
 use crate::post::html::without_html;
 
 /// What stands before a topic's name in the tag of a rule that this program made and that means the topic exactly.
@@ -166,7 +166,7 @@ fn bluesky(body: &[u8]) -> Facts<'_> {
     Facts {
         hashtags: of("tag").into_iter().chain(elements(tags.unwrap_or_default()).filter_map(string)).collect(),
         mentions: of("did"),
-        authors: text(body, &["did"]).into_iter().collect(),
+        authors: record_account(body).into_iter().chain(text(body, &["author", "handle"])).collect(),
         langs: elements(langs.unwrap_or_default()).filter_map(string).collect(),
         ..Facts::default()
     }

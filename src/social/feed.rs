@@ -22,7 +22,7 @@ use super::ledger::{Gap, Ledger};
 use super::rate::Rate;
 use super::refused::refused;
 use super::route::Stream;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, reread_id};
 use super::tail::{Tail, json};
 use super::topics::Topics;
 use super::wrap;
@@ -188,7 +188,7 @@ impl Feed {
         }
         if stream == Stream::Default
             && !self.0.schedule.borrow().is_off()
-            && let Some(id) = post.id()
+            && let Some(id) = reread_id(&post)
         {
             let now = self.now();
             self.0.schedule.borrow_mut().plan(&id, now, now);

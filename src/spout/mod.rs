@@ -1,8 +1,10 @@
 //! Spouts: components that make tuples from outside.
 
+pub mod bluesky;
 pub(crate) mod dead_letters;
 pub mod generate;
 pub mod lines;
+pub mod mastodon;
 pub mod replay;
 pub mod x;
 
@@ -29,6 +31,8 @@ pub(crate) fn register(registry: Registry) -> Registry {
         .spout::<replay::LocalReplay>()
         .spout::<replay::S3Replay>()
         .spout::<x::X>()
+        .spout::<bluesky::Bluesky>()
+        .spout::<mastodon::Mastodon>()
 }
 
 /// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.

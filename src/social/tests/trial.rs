@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -53,11 +54,21 @@ impl Trial {
         Self { feed: Feed::open(parts, 0).unwrap(), clock, spool, says, folder }
     }
 
-    /// All posts of a kind that are in the spool.
-    pub fn posts(&self, kind: &str) -> Vec<Post> {
+    /// All posts that are in the spool, in order.
+    pub fn all(&self) -> Vec<Post> {
         let records = self.spool.records_from_oldest(0).map(Result::unwrap);
         let records = records.filter(|record| record.cursor.first() == Some(&b'+'));
-        records.flat_map(|record| posts(&record.post).collect::<Vec<_>>()).filter(|post| post.kind() == kind).collect()
+        records.flat_map(|record| posts(&record.post).collect::<Vec<_>>()).collect()
+    }
+
+    /// Those of a kind.
+    pub fn posts(&self, kind: &str) -> Vec<Post> {
+        self.all().into_iter().filter(|post| post.kind() == kind).collect()
+    }
+
+    /// What stands under their kind.
+    pub fn bodies(&self, kind: &str) -> Vec<serde_json::Value> {
+        self.posts(kind).iter().map(|post| serde_json::from_slice(post.body()).unwrap()).collect()
     }
 
     /// What the source is doing.
@@ -68,5 +79,18 @@ impl Trial {
     /// What it said so far.
     pub fn messages(&self) -> Vec<String> {
         self.says.messages.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Runs a test as a capture does: on one thread, with I/O and time. One that hangs fails.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    let in_time = async { tokio::time::timeout(Duration::from_secs(60), test).await.expect("it hangs") };
+    super::runtime::block_on(in_time).unwrap();
+}
+
+/// Waits until something is so. Everything else on the thread goes on meanwhile.
+pub(crate) async fn until(mut so: impl FnMut() -> bool) {
+    while !so() {
+        tokio::task::yield_now().await;
     }
 }
