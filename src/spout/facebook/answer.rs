@@ -9,7 +9,7 @@ use crate::social::Reply;
 const REGAIN: Duration = Duration::from_secs(300);
 
 /// From how many percent of a limit on reads get rarer.
-const SLOW_FROM: u64 = 80;
+const SLOW_FROM: u64 = 90;
 
 /// What to do about an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +22,23 @@ pub(super) enum Answer {
     TooMuch,
     /// Try again later.
     Busy(String),
+    /// What was asked for isn't there (any more), or isn't to be seen with this token.
+    Missing(String),
+    /// It doesn't take a parameter: that may be a cursor whose post was deleted.
+    Refused(String),
     /// Nothing helps but a person: why, and what to do.
     Stop(String),
 }
 
-/// Reads an answer.
+/// Reads an answer. One that isn't whole JSON was cut on its way.
 pub(super) fn answer(reply: &Reply) -> Answer {
     let Some(error) = get(&reply.body, "error") else {
-        return if reply.is_ok() { Answer::Good } else { Answer::Busy(format!("HTTP {}", reply.status)) };
+        let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(&reply.body).is_ok();
+        return match (reply.is_ok(), is_whole) {
+            (true, true) => Answer::Good,
+            (true, false) => Answer::Busy("the answer was cut".into()),
+            (false, _) => Answer::Busy(format!("HTTP {}", reply.status)),
+        };
     };
     let [message, code, subcode, transient] = pick(error, ["message", "code", "error_subcode", "is_transient"]);
     let message = message.and_then(string).unwrap_or_default();
@@ -45,6 +54,9 @@ pub(super) fn answer(reply: &Reply) -> Answer {
             "the token may not read this, {said}: grant it pages_read_engagement and pages_read_user_content, or \"Page Public Content Access\""
         )),
         100 if message.contains("app secret proof") => Answer::Stop(format!("{said}: set app_secret")),
+        803 => Answer::Missing(said),
+        100 if subcode == 33 => Answer::Missing(said),
+        100 => Answer::Refused(said),
         368 => Answer::Stop(format!("Facebook has blocked this for its policies, {said}")),
         _ if transient == Some(b"true") || (code == 0 && reply.status >= 500) => Answer::Busy(said),
         _ => Answer::Stop(format!("Facebook doesn't take the request, {said}")),
@@ -71,9 +83,9 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// By how much reads are stretched: 1 while there is plenty.
+    /// By how much reads are stretched: 1 while there is plenty, then 2 to 16.
     pub fn stretch(self) -> u32 {
-        if self.percent < SLOW_FROM { 1 } else { 1 << ((self.percent.min(100) - SLOW_FROM) / 5).min(4) as u32 }
+        if self.percent < SLOW_FROM { 1 } else { 2 << ((self.percent.min(100) - SLOW_FROM) / 3).min(3) as u32 }
     }
 }
 
@@ -149,13 +161,18 @@ mod tests {
         );
         assert!(matches!(of(400, r#"{"code":9,"is_transient":true,"message":"m"}"#), Answer::Busy(_)));
         assert!(matches!(of(503, "{}"), Answer::Busy(_)));
+        assert!(matches!(of(404, r#"{"code":803,"message":"m"}"#), Answer::Missing(_)));
+        assert!(matches!(of(400, r#"{"code":100,"error_subcode":33,"message":"m"}"#), Answer::Missing(_)));
+        assert!(matches!(of(400, r#"{"code":100,"message":"(#100) Invalid cursor"}"#), Answer::Refused(_)));
+        let cut = Reply { status: 200, headers: Default::default(), body: Bytes::from_static(br#"{"data":[{"id":"1"#) };
+        assert!(matches!(answer(&cut), Answer::Busy(_)));
     }
 
     #[test]
     fn headers_say_how_much_is_used_and_how_long_to_wait() {
         let app = r#"{"call_count":28,"total_time":91,"total_cputime":25}"#;
         let found = usage(&reply(200, "0", &[("x-app-usage", app)]));
-        assert_eq!((found, found.stretch()), (Usage { percent: 91, wait: None }, 4));
+        assert_eq!((found, found.stretch()), (Usage { percent: 91, wait: None }, 2));
         let business = r#"{"12":[{"type":"pages","call_count":100,"total_cputime":3,"total_time":1,"estimated_time_to_regain_access":7}]}"#;
         let found = usage(&reply(200, "0", &[("x-app-usage", app), ("x-business-use-case-usage", business)]));
         assert_eq!(found, Usage { percent: 100, wait: Some(Duration::from_secs(420)) });
@@ -164,6 +181,7 @@ mod tests {
             Answer::Limited(Duration::from_secs(420))
         );
         assert_eq!(usage(&reply(200, "0", &[("x-app-usage", "not json")])), Usage::default());
-        assert_eq!(Usage::default().stretch(), 1);
+        let stretched = [0, 89, 90, 92, 93, 96, 99, 100, 250].map(|percent| Usage { percent, wait: None }.stretch());
+        assert_eq!(stretched, [1, 1, 2, 2, 4, 8, 16, 16, 16]);
     }
 }

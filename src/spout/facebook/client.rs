@@ -1,5 +1,6 @@
 //! The calls of the Graph API that are needed.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use super::answer::{Answer, Usage, answer, usage};
 const CALLS: &str = "calls";
 
 /// What stands for a token in a text that had it.
-const HIDDEN: &[u8] = b"***";
+const HIDDEN: &str = "***";
 
 /// A client for one token.
 pub(super) struct Client {
@@ -25,24 +26,42 @@ pub(super) struct Client {
     quota: Quota,
     clock: SharedClock,
     version: String,
-    token: Secret,
+    /// What must not be seen, in every way that JSON and links write it.
+    hidden: Vec<String>,
+    calls: Cell<u64>,
 }
 
-/// An answer, or that it was too much at once.
+/// An answer, or why there is none.
+#[derive(Debug)]
 pub(super) enum Read {
     Page(Bytes, Usage),
+    /// It was too much at once: ask for fewer posts.
     TooMuch,
+    /// What was asked for isn't there.
+    Missing(String),
+    /// A parameter isn't taken.
+    Refused(String),
 }
 
 impl Client {
     pub fn new(config: &Facebook, clock: SharedClock) -> Result<Self> {
         let http = Http::new(&config.base_url, clock.clone())?.with_bearer(&config.access_token)?;
+        let mut hidden = written(config.access_token.reveal());
         let http = match &config.app_secret {
-            Some(secret) => http.with_parameter("appsecret_proof", &proof(&config.access_token, secret)),
+            Some(secret) => {
+                let proof = proof(&config.access_token, secret);
+                hidden.extend(written(proof.reveal()));
+                http.with_parameter("appsecret_proof", &proof)
+            }
             None => http,
         };
         let quota = Quota::of("facebook", config.access_token.reveal());
-        Ok(Self { http, quota, clock, version: config.version.clone(), token: config.access_token.clone() })
+        Ok(Self { http, quota, clock, version: config.version.clone(), hidden, calls: Cell::new(0) })
+    }
+
+    /// How many calls were made so far.
+    pub fn calls(&self) -> u64 {
+        self.calls.get()
     }
 
     /// Whether a link of a page's `next` leads to the same server.
@@ -57,6 +76,7 @@ impl Client {
             if let Some(until) = self.quota.blocked(CALLS, self.clock.now()) {
                 feed.sleep_until("limit reached", until).await;
             }
+            self.calls.set(self.calls.get() + 1);
             let why = match self.http.get(&format!("/{}/{path}", self.version), query).await {
                 Ok(reply) => match self.judge(&reply) {
                     Answer::Good => {
@@ -64,6 +84,8 @@ impl Client {
                         return Ok(Read::Page(reply.body.clone(), usage(&reply)));
                     }
                     Answer::TooMuch => return Ok(Read::TooMuch),
+                    Answer::Missing(why) => return Ok(Read::Missing(why)),
+                    Answer::Refused(why) => return Ok(Read::Refused(why)),
                     Answer::Limited(_) => continue,
                     Answer::Stop(why) => return Err(Error::fatal(why)),
                     Answer::Busy(why) => why,
@@ -86,34 +108,25 @@ impl Client {
         if let Some(wait) = wait {
             self.quota.block(CALLS, self.clock.now() + wait);
         }
+        // An error may repeat what it was asked with.
+        let clean = |why: String| self.hidden.iter().fold(why, |why, hidden| why.replace(hidden, HIDDEN));
         match found {
-            // An error may repeat what it was asked with.
-            Answer::Stop(why) => Answer::Stop(why.replace(self.token.reveal(), "***")),
-            Answer::Busy(why) => Answer::Busy(why.replace(self.token.reveal(), "***")),
-            other => other,
+            Answer::Stop(why) => Answer::Stop(clean(why)),
+            Answer::Busy(why) => Answer::Busy(clean(why)),
+            Answer::Missing(why) => Answer::Missing(clean(why)),
+            Answer::Refused(why) => Answer::Refused(clean(why)),
+            other @ (Answer::Good | Answer::Limited(_) | Answer::TooMuch) => other,
         }
     }
 
-    /// Up to fifty posts by their ids: an object with each under its id.
-    pub async fn posts(&self, ids: &[String], fields: &str, feed: &Feed) -> Result<Bytes> {
-        match self.page("", &[("ids", &ids.join(",")), ("fields", fields)], feed).await? {
-            Read::Page(page, _) => Ok(page),
-            Read::TooMuch => Err(Error::transient("Facebook wants fewer posts at once")),
-        }
+    /// Some posts by their ids: an object with each under its id.
+    pub async fn posts(&self, ids: &[String], fields: &str, feed: &Feed) -> Result<Read> {
+        self.page("", &[("ids", &ids.join(",")), ("fields", fields)], feed).await
     }
 
     /// What Facebook gave, without the token: links to further pages of comments may have it.
     pub fn without_token(&self, json: &[u8]) -> Vec<u8> {
-        let token = self.token.reveal().as_bytes();
-        let mut clean = Vec::with_capacity(json.len());
-        let mut from = 0;
-        while let Some(at) = memmem::find(&json[from..], token).filter(|_| !token.is_empty()) {
-            clean.extend_from_slice(&json[from..from + at]);
-            clean.extend_from_slice(HIDDEN);
-            from += at + token.len();
-        }
-        clean.extend_from_slice(&json[from..]);
-        clean
+        self.hidden.iter().fold(json.to_vec(), |json, hidden| without(json, hidden.as_bytes()))
     }
 
     /// Whether the token can read a page.
@@ -127,9 +140,44 @@ impl Client {
             Answer::Good | Answer::TooMuch => Ok(()),
             Answer::Limited(wait) => Err(Error::transient(format!("a limit is reached for {} s", wait.as_secs()))),
             Answer::Busy(why) => Err(Error::transient(why)),
-            Answer::Stop(why) => Err(Error::fatal(format!("page {page}: {why}"))),
+            Answer::Stop(why) | Answer::Missing(why) | Answer::Refused(why) => {
+                Err(Error::fatal(format!("page {page}: {why}")))
+            }
         }
     }
+}
+
+/// The ways in which a secret is written: as it is, in a link (an app's token has a `|`), and each of them in JSON that
+/// escapes slashes.
+fn written(secret: &str) -> Vec<String> {
+    let encoded = |upper: bool| -> String {
+        let one = |byte: u8| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            _ if upper => format!("%{byte:02X}"),
+            _ => format!("%{byte:02x}"),
+        };
+        secret.bytes().map(one).collect()
+    };
+    let mut ways = vec![secret.to_owned(), secret.replace('/', "\\/"), encoded(true), encoded(false)];
+    ways.retain(|way| !way.is_empty());
+    ways.sort_unstable();
+    ways.dedup();
+    ways
+}
+
+fn without(json: Vec<u8>, hidden: &[u8]) -> Vec<u8> {
+    let mut from = 0;
+    let mut clean = Vec::new();
+    while let Some(at) = memmem::find(&json[from..], hidden) {
+        clean.extend_from_slice(&json[from..from + at]);
+        clean.extend_from_slice(HIDDEN.as_bytes());
+        from += at + hidden.len();
+    }
+    if from == 0 {
+        return json;
+    }
+    clean.extend_from_slice(&json[from..]);
+    clean
 }
 
 /// HMAC-SHA256 of the token by the app's secret, in hexadecimal digits.
@@ -142,6 +190,21 @@ fn proof(token: &Secret, secret: &Secret) -> Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_hidden_however_a_link_writes_it() {
+        let client = |token: &str| {
+            let config = format!(r#"{{"topics":[{{"Page":"1"}}],"access_token":"{token}","app_secret":"s"}}"#);
+            let config: Facebook = serde_json::from_str(&config).unwrap();
+            Client::new(&config, crate::clock::SystemClock::shared()).unwrap()
+        };
+        let found = |token: &str, json: &str| String::from_utf8(client(token).without_token(json.as_bytes())).unwrap();
+        assert_eq!(found("EAAB", r#"{"next":"https://h/?access_token=EAAB&a=1"}"#), r#"{"next":"https://h/?access_token=***&a=1"}"#);
+        assert_eq!(found("12|ab", r#"["12%7Cab","12%7cab","12|ab"]"#), r#"["***","***","***"]"#);
+        assert_eq!(found("a/b", r#"["a\/b","a/b","a%2Fb","c"]"#), r#"["***","***","***","c"]"#);
+        let proof = proof(&Secret::new("EAAB"), &Secret::new("s"));
+        assert_eq!(found("EAAB", proof.reveal()), "***");
+    }
 
     #[test]
     fn a_proof_is_an_hmac() {

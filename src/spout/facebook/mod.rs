@@ -2,6 +2,7 @@
 
 mod answer;
 mod client;
+mod counts;
 mod poll;
 
 use std::time::Duration;
@@ -12,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::bolt::Problem;
 use crate::error::Result;
-use crate::post::fields::members;
 use crate::registry::Component;
 use crate::secret::Secret;
 use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Topic};
@@ -20,10 +20,16 @@ use crate::spool;
 use crate::units::Interval;
 
 use self::client::Client;
+use self::counts::Counts;
 
-/// Captures posts of Facebook pages. `Page("id")` says which pages to read; any other topic is a filter over them, which is
-/// applied here: with `[Page("123"), "storm"]` the posts of that page that have the word. Facebook has no public search,
-/// and tells of neither edits nor deletions; what `refresh` reads again has the newest text and counts.
+/// Captures posts of Facebook pages. `Page("id")` says which pages to read, and any other topic is a filter over all of
+/// them, which is applied here: with `[Page("123"), Page("456"), "storm", "#rain"]` the posts of both pages that have the
+/// word or the hashtag; with pages only, all of their posts. Facebook has no public search. Pages are read in turn, and
+/// less often when Facebook says that a limit is near.
+///
+/// Facebook tells of no edits: a post whose text is another one when it is read again is on the stream `edits`, with
+/// `edited_at` added (its `updated_time`, which alone says nothing, since comments move it, too). Nor does it tell of
+/// deletions: a post that is gone when `refresh` reads it again is on the stream `deletes`, with `raw` null.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Facebook {
@@ -49,6 +55,10 @@ pub struct Facebook {
     /// How often each page is read, if the limits allow it.
     #[serde(default = "poll_every")]
     poll: Interval,
+    /// How many calls may be made in an hour, shared evenly by the pages: for a token that others use as well. By default as
+    /// many as `poll` says, as long as Facebook doesn't say that a limit is near.
+    #[serde(default)]
+    calls_per_hour: Option<u32>,
     /// How far back each read looks behind the newest post of the one before.
     #[serde(default = "overlap")]
     overlap: Interval,
@@ -101,7 +111,10 @@ fn overlap() -> Interval {
 fn fields() -> String {
     "id,message,story,created_time,updated_time,permalink_url,status_type,from,message_tags,\
      attachments{media_type,url,unshimmed_url,title,description},shares,comments.filter(stream).summary(true).limit(0),\
-     reactions.summary(true).limit(0)"
+     reactions.summary(true).limit(0),reactions.type(LIKE).limit(0).summary(total_count).as(like),\
+     reactions.type(LOVE).limit(0).summary(total_count).as(love),reactions.type(WOW).limit(0).summary(total_count).as(wow),\
+     reactions.type(HAHA).limit(0).summary(total_count).as(haha),reactions.type(SAD).limit(0).summary(total_count).as(sad),\
+     reactions.type(ANGRY).limit(0).summary(total_count).as(angry)"
         .into()
 }
 
@@ -132,6 +145,12 @@ impl Platform for Facebook {
         for topic in self.topics.iter().filter(|topic| topic.channel().is_some()) {
             problems.push(problem("topics", format!("Facebook has no channels: {topic}")));
         }
+        if self.calls_per_hour == Some(0) {
+            problems.push(problem("calls_per_hour", "expected at least 1".into()));
+        }
+        if !self.fields.split(',').any(|field| field.trim() == "created_time") {
+            problems.push(problem("fields", "expected \"created_time\" among them: by it reads go on where they were".into()));
+        }
         if !self.version.starts_with('v') {
             problems
                 .push(problem("version", format!("expected such as \"{}\", found \"{}\"", version(), self.version)));
@@ -144,7 +163,7 @@ impl Platform for Facebook {
     }
 
     fn refresher(&self) -> Result<Option<Box<dyn Refresher>>> {
-        Ok(Some(Box::new(Posts { config: self.clone() })))
+        Ok(Some(Box::new(Counts::new(self))))
     }
 
     async fn check_online(&self) -> Result<String> {
@@ -174,21 +193,5 @@ impl Source for Posts {
     }
 }
 
-#[async_trait(?Send)]
-impl Refresher for Posts {
-    fn batch(&self) -> usize {
-        50
-    }
-
-    async fn reread(&mut self, feed: &Feed, ids: &[String], after: &str) -> Result<()> {
-        let client = Client::new(&self.config, feed.clock().clone())?;
-        let reply = client.posts(ids, &self.config.fields, feed).await?;
-        for (_, post) in members(&reply) {
-            let post = client.without_token(post);
-            if let Err(why) = feed.offer_refreshed(&post, after) {
-                feed.refuse(&post, &why);
-            }
-        }
-        Ok(())
-    }
-}
+#[cfg(test)]
+mod tests;

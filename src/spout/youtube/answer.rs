@@ -8,6 +8,8 @@ use crate::social::Reply;
 pub(super) enum Answer {
     /// It is what was asked for.
     Good,
+    /// Nothing has changed since the answer whose etag was sent.
+    Same,
     /// The day's quota is used up.
     DayUsed,
     /// Too fast, or busy: try again later.
@@ -20,10 +22,14 @@ pub(super) enum Answer {
     Stop(String),
 }
 
-/// Reads an answer.
+/// Reads an answer. One that isn't whole JSON was cut on its way.
 pub(super) fn answer(reply: &Reply) -> Answer {
+    if reply.status == 304 {
+        return Answer::Same;
+    }
     if reply.is_ok() {
-        return Answer::Good;
+        let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(&reply.body).is_ok();
+        return if is_whole { Answer::Good } else { Answer::Busy("the answer was cut".into()) };
     }
     let error = get(&reply.body, "error").unwrap_or_default();
     let [message, errors] = pick(error, ["message", "errors"]);
@@ -36,7 +42,12 @@ pub(super) fn answer(reply: &Reply) -> Answer {
         "quotaExceeded" | "dailyLimitExceeded" => Answer::DayUsed,
         "rateLimitExceeded" | "userRateLimitExceeded" | "backendError" | "internalError" => Answer::Busy(said),
         "invalidPageToken" => Answer::NoSuchPage,
-        "playlistNotFound" | "channelNotFound" | "videoNotFound" => Answer::Missing(said),
+        "playlistNotFound"
+        | "channelNotFound"
+        | "videoNotFound"
+        | "playlistItemsNotAccessible"
+        | "channelClosed"
+        | "channelSuspended" => Answer::Missing(said),
         "keyInvalid" | "keyExpired" | "accessNotConfigured" | "ipRefererBlocked" => Answer::Stop(format!(
             "YouTube refuses the key, {said}: make one in the Google Cloud console with the YouTube Data API v3 enabled, and set it in the environment"
         )),
@@ -70,6 +81,9 @@ mod tests {
         check(503, "whatever", |answer| matches!(answer, Answer::Busy(_)));
         let broken = Reply { status: 502, headers: Default::default(), body: Bytes::from_static(b"<html>") };
         assert!(matches!(answer(&broken), Answer::Busy(_)));
+        let cut = Reply { status: 200, headers: Default::default(), body: Bytes::from_static(br#"{"items":[{"id"#) };
+        assert!(matches!(answer(&cut), Answer::Busy(_)));
         check(200, "quotaExceeded", |answer| *answer == Answer::Good);
+        check(304, "", |answer| *answer == Answer::Same);
     }
 }

@@ -6,25 +6,30 @@
 
 mod answer;
 mod client;
+mod counts;
+mod found;
 mod pacific;
-mod sweep;
+mod search;
+mod uploads;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::{Either, select};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bolt::Problem;
 use crate::error::Result;
-use crate::post::fields::{elements, get, string};
 use crate::registry::Component;
 use crate::secret::Secret;
-use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Term, Topic, delete};
+use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Term, Topic};
 use crate::spool;
 use crate::units::Interval;
 
 use self::client::Client;
+use self::counts::Counts;
 
 /// Captures videos of YouTube by topics and channels, each with its statistics. A topic is searched for as often as the key's
 /// quota allows, a channel is read by its list of uploads. YouTube tells of no edits; a video that is gone when its
@@ -122,7 +127,7 @@ impl Platform for YouTube {
     }
 
     fn refresher(&self) -> Result<Option<Box<dyn Refresher>>> {
-        Ok(Some(Box::new(Videos { config: self.clone() })))
+        Ok(Some(Box::new(Counts::new(self))))
     }
 
     async fn check_online(&self) -> Result<String> {
@@ -168,44 +173,14 @@ impl Source for Videos {
     async fn run(&mut self, feed: &Feed) -> Result<()> {
         let client = Client::new(&self.config, feed.clock().clone())?;
         client.restore(feed);
-        let searches = sweep::searches(&client, &self.config, feed);
-        let channels = sweep::channels(&client, &self.config, feed);
-        match futures_util::future::select(std::pin::pin!(searches), std::pin::pin!(channels)).await {
-            futures_util::future::Either::Left((result, _)) | futures_util::future::Either::Right((result, _)) => {
-                result
-            }
+        // Each has a client of its own, which counts its own calls; what they may cost in all is shared by the key.
+        let uploads_client = Client::new(&self.config, feed.clock().clone())?;
+        let searches = search::run(&client, &self.config, feed);
+        let uploads = uploads::run(&uploads_client, &self.config, feed);
+        match select(pin!(searches), pin!(uploads)).await {
+            Either::Left((result, _)) | Either::Right((result, _)) => result,
         }
     }
-}
-
-#[async_trait(?Send)]
-impl Refresher for Videos {
-    fn batch(&self) -> usize {
-        50
-    }
-
-    async fn reread(&mut self, feed: &Feed, ids: &[String], after: &str) -> Result<()> {
-        let client = Client::new(&self.config, feed.clock().clone())?;
-        let reply = client.videos(ids, feed).await?;
-        let mut found = Vec::new();
-        for video in elements(get(&reply, "items").unwrap_or_default()) {
-            found.extend(get(video, "id").and_then(string).map(|id| id.into_owned()));
-            if let Err(why) = feed.offer_refreshed(video, after) {
-                feed.refuse(video, &why);
-            }
-        }
-        for id in ids.iter().filter(|id| !found.contains(id)) {
-            // Deleted or made private: YouTube doesn't tell which.
-            if let Ok(gone) = delete(Self::KIND, id, feed.now(), b"null", feed.now()) {
-                feed.offer(gone);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Videos {
-    const KIND: &'static str = <YouTube as Platform>::KIND;
 }
 
 #[cfg(test)]
