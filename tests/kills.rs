@@ -112,9 +112,12 @@ fn random_kills_lose_nothing_and_repeat_nothing() {
 /// What files are packed into, besides plain arrays.
 const PACKED: [&str; 2] = [", format: Ndjson, compression: Zstd", ", compression: Gzip, names: Basic"];
 
+/// How often a point is aimed at that is passed only after some crashes.
+const TRIES_MAX: u64 = 20;
+
 #[test]
 fn a_kill_around_the_packing_of_a_file_loses_nothing_and_repeats_nothing() {
-    let around = ["encode.", "recover.", "state.", "lake.s", "disk.rename", "disk.sync"];
+    let around = ["encode.", "recover.", "state.", "disk.rename"];
     let points: Vec<_> =
         points().into_iter().filter(|point| around.iter().any(|part| point.starts_with(part))).collect();
     let mut never: BTreeSet<_> = points.iter().filter(|point| point.starts_with("encode.")).cloned().collect();
@@ -122,22 +125,27 @@ fn a_kill_around_the_packing_of_a_file_loses_nothing_and_repeats_nothing() {
     let mut kills = 0;
     for (number, point) in points.iter().enumerate() {
         for after in times {
-            let mut run = Run::with(PACKED[(number + usize::try_from(*after).unwrap()) % PACKED.len()]);
-            // What was packed and not promised has to be there to be unpacked.
-            let mut done = run.run("state.commit", 2 + after % 3);
-            for nth in [*after, 0] {
-                let before = run.kills;
-                done = done || run.run(point, nth);
-                if run.kills > before {
-                    never.remove(point);
+            // Which file is promised as open when it is packed is a matter of luck, and few are.
+            for luck in 0..TRIES_MAX {
+                let mut run = Run::with(PACKED[number % PACKED.len()]);
+                let mut done = run.run("encode.deleted", luck + after);
+                for nth in [0, *after] {
+                    let before = run.kills;
+                    done = done || run.run(point, nth);
+                    if run.kills > before {
+                        never.remove(point);
+                    }
+                }
+                // What a recovery has published is still promised as open.
+                if !done && !run.run("state.commit", 1) {
+                    run.finish();
+                }
+                run.check();
+                kills += run.kills;
+                if !never.contains(point) {
+                    break;
                 }
             }
-            // What a recovery has published is still promised as open.
-            if !done && !run.run("state.commit", 1) {
-                run.finish();
-            }
-            run.check();
-            kills += run.kills;
         }
     }
     assert!(never.is_empty(), "never passed: {never:?}");

@@ -120,7 +120,7 @@ pub fn pack_file(compression: Compression, text: &Path, to: PathBuf, promise: Pr
 pub fn delete_text(text: &Path) -> Result<()> {
     match point("encode.delete").and_then(|()| fs::remove_file(text)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(|cause| failed("remove", text, cause)),
+        other => other.and_then(|()| point("encode.deleted")).map_err(|cause| failed("remove", text, cause)),
     }
 }
 

@@ -30,8 +30,9 @@ impl Post {
     /// The post's own time in UTC: the one answer that the index, replay and windows share.
     ///
     /// It is `created_at` of a tweet or a toot, `created_time` of a Facebook post, `publishedAt` of a
-    /// video, and the time at which Bluesky's server saw an event, because `createdAt` there is the
-    /// clock of whoever posted and may be years off. Other kinds are read by the same names.
+    /// video, and the time at which Bluesky's server saw an event (`indexedAt` of a post that was read
+    /// again), because `createdAt` there is the clock of whoever posted and may be years off. Other
+    /// kinds are read by the same names.
     pub fn created_at(&self) -> Option<OffsetDateTime> {
         time_in(self.body())
     }
@@ -40,12 +41,23 @@ impl Post {
     /// `at://` address; for a toot its `uri`, since its `id` is another one on every server.
     pub fn id(&self) -> Option<Cow<'_, str>> {
         match self.kind() {
-            "bsky" => record_address(self.body()).map(Cow::Owned),
+            "bsky" => record_address(self.body()),
             "toot" => {
                 let [uri, id] = pick(self.body(), ["uri", "id"]);
                 uri.and_then(string).or_else(|| id.and_then(id_text))
             }
             _ => own_id(self.body()),
+        }
+    }
+
+    /// What else a deletion may name the post by: the number that a toot has on the server that it came from, and
+    /// the account of a Bluesky post, which takes all its posts along. A toot's number is only unique on its server;
+    /// that two servers give the same one to two different toots takes the same millisecond and one chance in 65,536.
+    pub fn other_id(&self) -> Option<Cow<'_, str>> {
+        match self.kind() {
+            "toot" => get(self.body(), "id").and_then(id_text),
+            "bsky" => record_account(self.body()),
+            _ => None,
         }
     }
 
@@ -109,7 +121,9 @@ fn time_in(object: &[u8]) -> Option<OffsetDateTime> {
         scan.value(DEPTH_MAX).ok()?;
         let value = &object[start..scan.at];
         let own = match key {
-            b"created_at" | b"created_time" | b"time" | b"timestamp" => string(value).and_then(|text| date(&text)),
+            b"created_at" | b"created_time" | b"time" | b"timestamp" | b"indexedAt" => {
+                string(value).and_then(|text| date(&text))
+            }
             b"time_us" => unix_time(value, 1_000),
             b"timestamp_ms" => unix_time(value, 1_000_000),
             _ => None,
@@ -169,10 +183,18 @@ fn record_text(event: &[u8]) -> Option<Cow<'_, str>> {
     get(record, "text").and_then(string)
 }
 
-fn record_address(event: &[u8]) -> Option<String> {
-    let [did, commit] = pick(event, ["did", "commit"]);
+/// The address of the record of an event; a post that was read again has it as it is.
+fn record_address(event: &[u8]) -> Option<Cow<'_, str>> {
+    let [did, commit, uri] = pick(event, ["did", "commit", "uri"]);
     let [collection, rkey] = pick(commit.unwrap_or(event), ["collection", "rkey"]);
-    Some(format!("at://{}/{}/{}", string(did?)?, string(collection?)?, string(rkey?)?))
+    let address = || Some(format!("at://{}/{}/{}", string(did?)?, string(collection?)?, string(rkey?)?));
+    address().map(Cow::Owned).or_else(|| string(uri?))
+}
+
+/// The DID of whoever a Bluesky post is by.
+pub(crate) fn record_account(event: &[u8]) -> Option<Cow<'_, str>> {
+    let [did, author] = pick(event, ["did", "author"]);
+    did.or_else(|| get(author?, "did")).and_then(string)
 }
 
 /// The members of an object in checked JSON, keys as they are written; none if it is no object.
@@ -355,6 +377,7 @@ mod tests {
         let commit = r#""commit":{"record":{"createdAt":"1999-01-01T00:00:00Z"}}"#;
         check_time(&format!(r#"{{"bsky":{{"did":"d",{commit},"time_us":1783126923456789}}}}"#), expected);
         check_time(r#"{"bsky":{"did":"d","seq":1,"time":"2026-07-04T01:02:03.456789Z"}}"#, expected);
+        check_time(r#"{"bsky":{"uri":"at://d/c/r","indexedAt":"2026-07-04T01:02:03.456789Z"}}"#, expected);
         check_time(&format!(r#"{{"bsky":{{"did":"d",{commit}}}}}"#), None);
     }
 
@@ -398,9 +421,22 @@ mod tests {
         );
         check_id(r#"{"bsky":{"did":"did:plc:a","collection":"c","rkey":"3k"}}"#, "at://did:plc:a/c/3k");
         check_id(r#"{"bsky":{"did":"did:plc:a","kind":"identity"}}"#, None);
+        check_id(r#"{"bsky":{"uri":"at://did:plc:a/c/3k","author":{"did":"did:plc:a"}}}"#, "at://did:plc:a/c/3k");
         for value in ["null", "1.5", "-1", "1e3", "[]", "true", "{}"] {
             check_id(&format!(r#"{{"tweet":{{"id":{value}}}}}"#), None);
         }
+    }
+
+    #[test]
+    fn a_deletion_may_name_a_toot_by_its_number_and_a_bluesky_post_by_its_account() {
+        let check =
+            |json: &str, expected: Option<&str>| assert_eq!(post(json).other_id().as_deref(), expected, "{json}");
+        check(r#"{"toot":{"id":"117","uri":"https://a.example/s/9"}}"#, Some("117"));
+        check(r#"{"bsky":{"did":"did:plc:a","commit":{"collection":"c","rkey":"3k"}}}"#, Some("did:plc:a"));
+        check(r#"{"bsky":{"uri":"at://did:plc:a/c/3k","author":{"did":"did:plc:a"}}}"#, Some("did:plc:a"));
+        check(r#"{"tweet":{"id":"1"}}"#, None);
+        check(r#"{"toot":{"id":null}}"#, None);
+        check(r#"{"bsky":[]}"#, None);
     }
 
     #[test]

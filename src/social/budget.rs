@@ -65,6 +65,12 @@ impl Account {
         self.budget.posts.saturating_sub(self.used)
     }
 
+    /// The most that is held back for posts on their way: a source that is fast for its budget would read nothing
+    /// otherwise.
+    pub fn reserve_max(&self) -> u64 {
+        self.budget.posts / 10
+    }
+
     /// When the next interval begins.
     pub fn resets(&self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos((self.interval + 1).saturating_mul(self.length()))

@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 
 use crate::post::Post;
-use crate::post::fields::{elements, get, id_text, pick, string};
+use crate::post::fields::{elements, get, id_text, pick, record_account, string};
 use crate::post::html::without_html;
+
+/// What stands before a topic's name in the tag of a rule that this program made and that means the topic exactly.
+pub const RULES_BY_US: &str = "waterspout:";
 
 /// What a post says, as far as topics can ask for it. What it doesn't say is empty.
 #[derive(Debug, Default)]
@@ -43,7 +46,7 @@ pub(super) fn facts(post: &Post) -> Facts<'_> {
         "tweet" => unescaped(post.text().unwrap_or_default()),
         _ => post.text().unwrap_or_default(),
     };
-    facts.rules = each(body, &["matching_rules"], "tag");
+    facts.rules = each(body, &["matching_rules"], "tag").into_iter().map(topic_of_tag).collect();
     let signs = [('#', '＃'), ('@', '＠'), ('$', '$')].map(|signs| signed(&facts.text, signs));
     let [tags, mentions, symbols] = signs;
     facts.hashtags.extend(tags);
@@ -114,6 +117,14 @@ fn tweet<'a>(body: &'a [u8]) -> Facts<'a> {
     }
 }
 
+/// The tag of a rule of this program is the topic's name behind a sign; of others it is all of it.
+fn topic_of_tag(tag: Cow<'_, str>) -> Cow<'_, str> {
+    match tag {
+        Cow::Borrowed(tag) => tag.strip_prefix(RULES_BY_US).unwrap_or(tag).into(),
+        Cow::Owned(tag) => tag.strip_prefix(RULES_BY_US).map(str::to_owned).unwrap_or(tag).into(),
+    }
+}
+
 fn facebook(body: &[u8]) -> Facts<'_> {
     let [id, from, tags] = pick(body, ["id", "from", "message_tags"]);
     let from = from.unwrap_or_default();
@@ -151,7 +162,7 @@ fn bluesky(body: &[u8]) -> Facts<'_> {
     Facts {
         hashtags: of("tag").into_iter().chain(elements(tags.unwrap_or_default()).filter_map(string)).collect(),
         mentions: of("did"),
-        authors: text(body, &["did"]).into_iter().collect(),
+        authors: record_account(body).into_iter().chain(text(body, &["author", "handle"])).collect(),
         langs: elements(langs.unwrap_or_default()).filter_map(string).collect(),
         ..Facts::default()
     }

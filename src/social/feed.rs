@@ -22,7 +22,7 @@ use super::ledger::{Gap, Ledger};
 use super::rate::Rate;
 use super::refused::refused;
 use super::route::Stream;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, reread_id};
 use super::tail::{Tail, json};
 use super::topics::Topics;
 use super::wrap;
@@ -188,7 +188,7 @@ impl Feed {
         }
         if stream == Stream::Default
             && !self.0.schedule.borrow().is_off()
-            && let Some(id) = post.id()
+            && let Some(id) = reread_id(&post)
         {
             let now = self.now();
             self.0.schedule.borrow_mut().plan(&id, now, now);
@@ -301,9 +301,15 @@ impl Feed {
     /// How many more posts the budget allows now, less a reserve for what is on its way; `None` without a budget.
     pub fn budget_left(&self) -> Option<u64> {
         let mut budget = self.0.budget.borrow_mut();
-        let left = budget.as_mut()?.left(self.0.clock.now());
-        let reserve = (self.0.rate.borrow().per_s * 2.0).ceil();
-        Some(left.saturating_sub(reserve as u64))
+        let budget = budget.as_mut()?;
+        let left = budget.left(self.0.clock.now());
+        let reserve = (self.0.rate.borrow().per_s * 2.0).ceil() as u64;
+        Some(left.saturating_sub(reserve.min(budget.reserve_max())))
+    }
+
+    /// When the budget begins anew; `None` without a budget.
+    pub fn budget_resets(&self) -> Option<OffsetDateTime> {
+        self.0.budget.borrow().as_ref().map(Account::resets)
     }
 
     /// Whether the budget is used up: read nothing before [`await_budget`](Self::await_budget).
@@ -314,7 +320,7 @@ impl Feed {
     /// Waits, if the budget is used up, until the next interval begins, and shows that as the state.
     pub async fn await_budget(&self) {
         while self.is_budget_spent() {
-            let Some(resets) = self.0.budget.borrow().as_ref().map(Account::resets) else { return };
+            let Some(resets) = self.budget_resets() else { return };
             self.sleep_until("budget used", resets).await;
         }
     }

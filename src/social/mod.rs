@@ -40,15 +40,16 @@ mod ws;
 pub use self::backoff::Backoff;
 pub use self::budget::Budget;
 pub use self::common::Common;
+pub use self::facts::RULES_BY_US;
 pub use self::feed::{Feed, Offered};
 pub use self::http::{Body, Failure, Http, Reply, pairs_of};
 pub use self::ledger::{Gap, entries as ledger_entries};
 pub use self::platform::{Platform, Refresher, Source};
 pub use self::quota::Quota;
 pub use self::route::{COUNTS, DELETES, EDITS, GAPS, Stream};
-pub use self::topics::{RULE_TAG, Term, Topic, Topics};
+pub use self::topics::{Term, Topic, Topics};
 pub use self::wrap::{delete, post, stamp};
 pub use self::ws::{Message, Refused, Socket};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -73,8 +73,8 @@ pub trait Refresher {
     /// How many posts one call can read.
     fn batch(&self) -> usize;
 
-    /// Reads these posts (ids as [`Post::id`](crate::post::Post::id) gives them) and offers each by
-    /// [`Feed::offer_refreshed`] with `after`. One that is gone is passed over.
+    /// Reads these posts (ids as [`Post::id`](crate::post::Post::id) gives them, but a toot's is the number that it
+    /// has on its server) and offers each by [`Feed::offer_refreshed`] with `after`. One that is gone is passed over.
     ///
     /// # Errors
     /// Transient: the same ids are read again later. Fatal: stops the source.

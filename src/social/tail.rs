@@ -17,7 +17,7 @@ use crate::spool::Record;
 use super::identity::identity;
 use super::ledger::{Gap, Ledger};
 use super::route::Stream;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, reread_id};
 use super::seen::Seen;
 
 /// What the spool's tail tells, and what was added since.
@@ -74,7 +74,7 @@ impl Tail {
 fn plan(schedule: &mut Schedule, post: &Post, now: OffsetDateTime) {
     let received = get(post.body(), "received_at").and_then(string);
     let received = received.and_then(|text| date(&text));
-    if let (Some(id), Some(received)) = (post.id(), received) {
+    if let (Some(id), Some(received)) = (reread_id(post), received) {
         schedule.plan(&id, received, now);
     }
 }

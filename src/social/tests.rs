@@ -1,5 +1,7 @@
 //! What a feed promises across restarts, and how a capture's posts reach a topology.
 
+pub(crate) mod trial;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -12,9 +12,6 @@ use crate::value::Value;
 
 use super::facts::{Facts, facts};
 
-/// What the tag of a rule begins with that was made of a topic at its platform; the topic's name is behind it.
-pub const RULE_TAG: &str = "waterspout: ";
-
 /// What somebody is interested in: terms that a post has to fulfil all of, or a place to read.
 ///
 /// | written | means |
@@ -301,7 +298,7 @@ impl Topics {
         let text = facts.text.to_lowercase();
         let found = self.needles.found(&text);
         let holds = |topic: &Topic| {
-            facts.rules.iter().any(|rule| rule.strip_prefix(RULE_TAG).unwrap_or(rule) == topic.name())
+            facts.rules.iter().any(|rule| *rule == topic.name())
                 || topic.terms.iter().all(|term| self.holds(term, &facts, &found))
         };
         self.topics.iter().map(holds).collect()

@@ -1,10 +1,13 @@
 //! Spouts: components that make tuples from outside.
 
+pub mod bluesky;
 pub(crate) mod dead_letters;
 pub mod facebook;
 pub mod generate;
 pub mod lines;
+pub mod mastodon;
 pub mod replay;
+pub mod x;
 pub mod youtube;
 
 use std::path::PathBuf;
@@ -31,6 +34,9 @@ pub(crate) fn register(registry: Registry) -> Registry {
         .spout::<replay::S3Replay>()
         .spout::<facebook::Facebook>()
         .spout::<youtube::YouTube>()
+        .spout::<x::X>()
+        .spout::<bluesky::Bluesky>()
+        .spout::<mastodon::Mastodon>()
 }
 
 /// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.

@@ -3,7 +3,10 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod cache;
 pub mod once;
+pub mod platform;
+pub mod prism;
 pub mod proxy;
 pub mod random;
 pub mod s3_server;

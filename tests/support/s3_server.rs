@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::cache;
 use super::sign::{authorization, date, escape};
 
 /// Who may do everything. MinIO wants names that are longer than three and seven characters.
@@ -21,25 +22,16 @@ pub const KEY: &str = "hidden-key";
 /// Far more than any of them needs to start, on any machine.
 const START_MAX: Duration = Duration::from_secs(60);
 
-/// Where tests/run keeps what it has fetched.
-fn cache() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
-    std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("waterspout")
-}
-
 /// Where tests/run has put the pinned Python packages.
 pub fn python() -> PathBuf {
-    let pins = super::repository("tests/requirements.txt");
-    let sum = Command::new("sha256sum").arg(&pins).output().expect("sha256sum comes with coreutils");
-    let hash = String::from_utf8(sum.stdout).unwrap()[..16].to_owned();
-    cache().join(format!("python-{hash}"))
+    cache::folder("python", "tests/requirements.txt")
 }
 
 /// The version of MinIO that tests/run builds, from its own text.
 fn minio() -> PathBuf {
     let run = fs::read_to_string(super::repository("tests/run")).unwrap();
     let version = run.lines().find_map(|line| line.strip_prefix("MINIO=")).expect("tests/run names a version");
-    cache().join(format!("minio-{version}")).join("minio")
+    cache::root().join(format!("minio-{version}")).join("minio")
 }
 
 fn installed(program: PathBuf) -> PathBuf {
@@ -98,7 +90,7 @@ impl S3Server {
         let server = Self { process, port, _folder: folder };
         let began = Instant::now();
         // It refuses connections first, and answers 503 for a while then.
-        while !server.try_request("GET", "/minio/health/cluster", b"").is_some_and(|(status, _)| status == 200) {
+        while server.try_request("GET", "/minio/health/cluster", b"").is_none_or(|(status, _)| status != 200) {
             assert!(began.elapsed() < START_MAX, "MinIO doesn't start");
             thread::yield_now();
         }

@@ -81,7 +81,9 @@ impl Ids {
         if kind == DELETE || self.any.is_empty() && of_kind.is_none() {
             return false;
         }
-        post.id().is_some_and(|id| self.any.contains(&*id) || of_kind.is_some_and(|ids| ids.contains(&*id)))
+        let goes = |id: &str| self.any.contains(id) || of_kind.is_some_and(|ids| ids.contains(id));
+        // A deletion on Mastodon gives the number that the toot has on that server, and not its uri.
+        [post.id(), post.other_id()].into_iter().flatten().any(|id| goes(&id))
     }
 
     /// How many there are.

@@ -72,6 +72,8 @@ fn authors_languages_and_places_are_known_by_each_platforms_names() {
 #[test]
 fn what_a_platform_matched_by_a_rule_has_that_topic() {
     check("#storm", r##"{"tweet":{"text":"x","matching_rules":[{"id":"1","tag":"#storm"}]}}"##, true);
+    check("#storm", r##"{"tweet":{"text":"x","matching_rules":[{"id":"1","tag":"waterspout:#storm"}]}}"##, true);
+    check("#storm", r##"{"tweet":{"text":"x","matching_rules":[{"id":"1","tag":"waterspout~#storm"}]}}"##, false);
     let topics = Topics::new(&["a".parse().unwrap(), "b".parse().unwrap(), "c".parse().unwrap()]);
     let value = topics.of(&post(r#"{"tweet":{"text":"c a"}}"#));
     let Value::List(names) = value else { panic!("no list") };

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::error::Result;
 use crate::post::Post;
 use crate::post::fields::{date, elements, get, string};
-use crate::social::{Feed, RULE_TAG, Topic, post, stamp};
+use crate::social::{Feed, RULES_BY_US, Topic, post, stamp};
 
 use super::client::{Client, Page};
 use super::{YouTube, language, query};
@@ -141,7 +141,7 @@ async fn take(client: &Client, found: Vec<Found>, topic: Option<&Topic>, feed: &
 
 fn offer(video: &[u8], topic: Option<&Topic>, feed: &Feed) {
     // Which topic found it isn't to be seen from the video: YouTube also searches in what it doesn't give.
-    let rules = topic.map(|topic| serde_json::json!([{ "tag": format!("{RULE_TAG}{topic}") }]).to_string());
+    let rules = topic.map(|topic| serde_json::json!([{ "tag": format!("{RULES_BY_US}{topic}") }]).to_string());
     let more: Vec<_> = rules.iter().map(|rules| ("matching_rules", rules.as_bytes())).collect();
     match post("video", video, &more, feed.now()) {
         Ok(post) => {

@@ -1,0 +1,173 @@
+//! Where the stream stands, and what its silence means.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+/// How far before the newest event a connection goes on: hosts give events times of their own, a few seconds apart,
+/// and order is only kept within one.
+pub(super) const REWIND: Duration = Duration::from_secs(5);
+
+/// How long Jetstream keeps events.
+pub(super) const LOOKBACK: Duration = Duration::from_secs(36 * 3600);
+
+/// How much later than asked for the first event may be before it means that the ones before are gone, and how long
+/// a busy stream may be silent, at least. Streams that are often silent for long get more.
+const LATE_MIN: Duration = Duration::from_secs(60);
+
+/// How long a stream may be silent at most before it is begun anew, which loses nothing.
+pub(super) const PATIENCE_MAX: Duration = Duration::from_secs(3600);
+
+/// How many times as long as the longest silence of late a silence may be.
+const SILENCES: f64 = 10.0;
+
+/// What is left of the longest silence with each event that follows.
+const FORGETS: f64 = 0.999;
+
+/// An event's time may be ahead of this machine's clock by so much, in µs; beyond it, it is no time.
+const AHEAD_MAX_US: i64 = 86_400_000_000;
+
+/// Where the stream stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Position {
+    /// The newest event's time in µs since 1970; 0 if there was none.
+    newest_us: i64,
+    /// When a stream by authors was last known to have nothing new, in µs.
+    alive_us: i64,
+    /// The longest time between two events of late, in µs.
+    silence_us: f64,
+}
+
+impl Position {
+    /// As it was [saved](Self::save); from the live end on if it wasn't.
+    pub fn read(saved: Option<&str>) -> Self {
+        let mut numbers = saved.unwrap_or_default().split(' ').map(|number| number.parse().unwrap_or(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        Self { newest_us: next(), alive_us: next(), silence_us: next() as f64 }
+    }
+
+    /// As text.
+    pub fn save(&self) -> String {
+        format!("{} {} {}", self.newest_us, self.alive_us, self.silence_us as i64)
+    }
+
+    /// What to ask for, in µs: always behind the newest event, and never what an earlier connection asked for.
+    pub fn cursor(&self) -> Option<i64> {
+        (self.newest_us > 0).then(|| self.newest_us - micros(REWIND))
+    }
+
+    /// An event came; `within` says that others came before it on the same connection.
+    pub fn event(&mut self, time_us: i64, now: OffsetDateTime, within: bool) {
+        if time_us <= 0 || time_us > unix_us(now) + AHEAD_MAX_US {
+            return;
+        }
+        if within && self.newest_us > 0 {
+            let silence = (time_us - self.newest_us).max(0) as f64;
+            self.silence_us = silence.max(self.silence_us * FORGETS);
+        }
+        self.newest_us = self.newest_us.max(time_us);
+    }
+
+    /// The server lives, and has nothing new.
+    pub fn alive(&mut self, now: OffsetDateTime) {
+        self.alive_us = self.alive_us.max(unix_us(now));
+    }
+
+    /// How long it may be silent before that is no silence any more.
+    pub fn patience(&self) -> Duration {
+        let silence = Duration::from_micros((self.silence_us * SILENCES) as u64);
+        silence.clamp(LATE_MIN, PATIENCE_MAX)
+    }
+
+    /// From when to when events are gone, given the time of the first one that came: a server that doesn't have
+    /// what a cursor asks for begins with the oldest that it has, and says nothing.
+    pub fn missing(&self, first_us: i64) -> Option<(OffsetDateTime, OffsetDateTime)> {
+        let late = first_us - self.newest_us > micros(self.patience());
+        (self.newest_us > 0 && late).then(|| (at(self.newest_us), at(first_us)))
+    }
+
+    /// The same for a stream by authors, of which the first event says nothing: what is older than what is kept.
+    pub fn forgotten(&self, now: OffsetDateTime) -> Option<(OffsetDateTime, OffsetDateTime)> {
+        let from = self.newest_us.max(self.alive_us);
+        let oldest = unix_us(now) - micros(LOOKBACK);
+        (from > 0 && from < oldest).then(|| (at(from), at(oldest)))
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn unix_us(time: OffsetDateTime) -> i64 {
+    i64::try_from(time.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
+}
+
+/// A time in µs since 1970; the beginning of it if there is none such.
+pub(super) fn at(us: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(us) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);
+    const S: i64 = 1_000_000;
+
+    fn position(events: &[i64]) -> Position {
+        let mut position = Position::default();
+        for (number, at) in events.iter().enumerate() {
+            position.event(unix_us(NOW) + at * S, NOW, number > 0);
+        }
+        position
+    }
+
+    #[test]
+    fn it_goes_on_a_little_before_the_newest_event_and_never_before_an_older_one() {
+        assert_eq!(Position::default().cursor(), None);
+        let position = position(&[-50, -40, -45]);
+        assert_eq!(position.cursor(), Some(unix_us(NOW) - 45 * S));
+        assert_eq!(Position::read(Some(&position.save())), position);
+        assert_eq!(Position::read(Some("what")), Position::default());
+    }
+
+    #[test]
+    fn a_time_from_the_far_future_is_none() {
+        let mut position = position(&[-5]);
+        for bad in [i64::MAX, i64::MIN, -1, 0, unix_us(NOW) + 2 * AHEAD_MAX_US] {
+            position.event(bad, NOW, true);
+        }
+        assert_eq!(position.cursor(), Some(unix_us(NOW) - 10 * S));
+    }
+
+    #[test]
+    fn a_first_event_that_is_much_later_than_asked_for_says_that_others_are_gone() {
+        let busy = position(&[-1002, -1001, -1000]);
+        assert_eq!(busy.missing(unix_us(NOW) - 950 * S), None);
+        assert_eq!(busy.missing(unix_us(NOW)), Some((NOW - Duration::from_secs(1000), NOW)));
+        let quiet = position(&[-4000, -3000, -1000]);
+        assert_eq!(quiet.missing(unix_us(NOW)), None, "it was silent for longer before");
+        assert_eq!(Position::default().missing(unix_us(NOW)), None);
+    }
+
+    #[test]
+    fn of_a_stream_by_authors_only_what_is_older_than_the_lookback_is_gone() {
+        let mut position = position(&[-200_000]);
+        let lookback = NOW - LOOKBACK;
+        assert_eq!(position.forgotten(NOW), Some((NOW - Duration::from_secs(200_000), lookback)));
+        position.alive(NOW - Duration::from_secs(60));
+        assert_eq!(position.forgotten(NOW), None);
+        assert_eq!(Position::default().forgotten(NOW), None);
+    }
+
+    #[test]
+    fn patience_follows_the_silences_of_late() {
+        assert_eq!(position(&[0, 1, 2]).patience(), LATE_MIN);
+        assert_eq!(position(&[0, 20, 40]).patience(), Duration::from_secs(200));
+        assert_eq!(position(&[0, 3000]).patience(), PATIENCE_MAX);
+        let events: Vec<_> = [0, 3000].into_iter().chain((0..10_000).map(|n| 3000 + n)).collect();
+        assert_eq!(position(&events).patience(), LATE_MIN);
+    }
+}

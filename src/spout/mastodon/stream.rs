@@ -1,0 +1,268 @@
+//! Streams that stay connected.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::{Either, select, try_join_all};
+use time::OffsetDateTime;
+
+use crate::clock::SharedClock;
+use crate::error::Result;
+use crate::social::{Backoff, Feed, Http, Platform, Refused as NoSocket, Socket, Source, delete, post};
+
+use super::api::{Api, Refused, bad_token};
+use super::event::{Meaning, read};
+use super::fill;
+use super::limits::{Answer, decide};
+use super::place::Place;
+use super::subscription::Subscription;
+use super::wire::{Heard, Wire};
+use super::{Mastodon, Transport};
+
+/// How long to wait before connecting or asking again: Mastodon prescribes nothing. It begins anew once something came.
+pub(super) const RETRY_FIRST: Duration = Duration::from_secs(1);
+pub(super) const RETRY_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// A heartbeat comes every 15 s, and pings every 30 s: after so much silence a connection is dead.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
+
+/// A connection that stood so long is no attempt that failed.
+const STOOD: Duration = Duration::from_secs(30);
+
+/// So many bytes of events are taken at most before they go into the spool.
+const FLUSH_BYTES: usize = 128 << 10;
+
+/// All streams of a configuration.
+pub(super) struct Streams {
+    config: Mastodon,
+}
+
+impl Streams {
+    pub fn new(config: Mastodon) -> Self {
+        Self { config }
+    }
+}
+
+#[async_trait(?Send)]
+impl Source for Streams {
+    async fn run(&mut self, feed: &Feed) -> Result<()> {
+        let api = Api::new(&self.config, feed.clock().clone())?;
+        let subscriptions = Subscription::all(&self.config);
+        let transport = self.config.transport;
+        let groups: Vec<_> = match transport {
+            Transport::Sse => subscriptions.chunks(1).collect(),
+            Transport::WebSocket => vec![&subscriptions[..]],
+        };
+        let streams = groups.into_iter().map(|group| Stream { feed, api: &api, transport, group }.run());
+        try_join_all(streams).await.map(|_| ())
+    }
+}
+
+/// Opens one connection for some subscriptions: one if it is of server-sent events.
+///
+/// # Errors
+/// Fatal if the token isn't good, or the host isn't safe.
+pub(super) async fn open(
+    api: &Api,
+    transport: Transport,
+    subscriptions: &[Subscription],
+    clock: &SharedClock,
+) -> Result<Result<Wire, Refused>> {
+    let host = match api.streaming().await? {
+        Ok(host) => host,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let authorization = api.authorization();
+    let opened = match transport {
+        Transport::Sse => {
+            let (path, query) = subscriptions[0].events();
+            let http = Http::new(&host.http(), clock.clone())?;
+            let headers = [("authorization", authorization.as_str()), ("accept", "text/event-stream")];
+            match http.open(path, &query, &headers).await {
+                Ok(body) if body.status() == 200 => return Ok(Ok(Wire::events(body))),
+                Ok(body) => body.whole().await.map(|reply| decide(&reply, clock.now())),
+                Err(failure) => Err(failure),
+            }
+        }
+        Transport::WebSocket => {
+            let address = format!("{}/api/v1/streaming", host.websocket());
+            match Socket::connect(&address, &[("authorization", &authorization)], clock).await {
+                Ok(socket) => return Ok(subscribe(socket, subscriptions).await),
+                Err(NoSocket::Status(status, body)) => {
+                    Ok(decide(&crate::social::Reply { status, headers: Default::default(), body }, clock.now()))
+                }
+                Err(NoSocket::Failure(failure)) => Err(failure),
+            }
+        }
+    };
+    Ok(Err(match opened {
+        Ok(Answer::Wait(until)) => Refused::Until(until),
+        Ok(Answer::Token(why)) => return Err(bad_token(host.name(), &why)),
+        Ok(Answer::Good) => again(api, "it doesn't stream".into()),
+        Ok(Answer::Again(why) | Answer::Refused(why)) => again(api, why),
+        Err(failure) => again(api, failure.to_string()),
+    }))
+}
+
+fn again(api: &Api, why: String) -> Refused {
+    api.forget_streaming();
+    Refused::Again(why)
+}
+
+async fn subscribe(mut socket: Socket, subscriptions: &[Subscription]) -> Result<Wire, Refused> {
+    for subscription in subscriptions {
+        socket.send(subscription.request()).await.map_err(|failure| Refused::Again(failure.to_string()))?;
+    }
+    Ok(Wire::Socket(socket))
+}
+
+/// One connection after another, for some subscriptions.
+struct Stream<'a> {
+    feed: &'a Feed,
+    api: &'a Api,
+    transport: Transport,
+    group: &'a [Subscription],
+}
+
+impl Stream<'_> {
+    async fn run(self) -> Result<()> {
+        let mut backoff = Backoff::exponential(RETRY_FIRST, RETRY_MAX);
+        let mut places: Vec<_> =
+            self.group.iter().map(|part| Place::read(self.feed.cursor(&part.part()).as_deref())).collect();
+        let mut why = "it wasn't running".to_owned();
+        loop {
+            self.feed.await_budget().await;
+            match open(self.api, self.transport, self.group, self.feed.clock()).await? {
+                Ok(wire) => {
+                    self.feed.set_state("");
+                    let began = self.feed.clock().monotonic();
+                    why = self.connected(wire, &mut places, &why, &mut backoff).await?;
+                    if self.feed.clock().monotonic().saturating_sub(began) >= STOOD {
+                        backoff.reset();
+                    }
+                }
+                Err(Refused::Until(until)) => {
+                    self.feed.sleep_until("429", until).await;
+                    continue;
+                }
+                Err(refused) => why = refused.to_string(),
+            }
+            if self.feed.is_budget_spent() {
+                continue;
+            }
+            let wait = backoff.next_with_jitter();
+            let name = self.api.name();
+            self.feed.set_state(format!("{name}: {why}; connects again in {:.0} s", wait.as_secs_f64().ceil()));
+            self.feed.flush().await?;
+            self.feed.sleep(wait).await;
+        }
+    }
+
+    /// Reads a connection to its end, and fills up meanwhile what was missed before it.
+    async fn connected(&self, wire: Wire, places: &mut [Place], why: &str, backoff: &mut Backoff) -> Result<String> {
+        let now = self.feed.now();
+        for (subscription, place) in self.group.iter().zip(&mut *places) {
+            self.note_gap(subscription, place, now, why).await?;
+            place.alive(now);
+        }
+        let filling = async {
+            match fill::all(self.feed, self.api, self.group).await {
+                Ok(()) => std::future::pending().await,
+                Err(error) => error,
+            }
+        };
+        match select(pin!(self.read(wire, places, backoff)), pin!(filling)).await {
+            Either::Left((ended, _)) => ended,
+            Either::Right((error, _)) => Err(error),
+        }
+    }
+
+    /// Writes down from when to when this connection was away.
+    async fn note_gap(&self, subscription: &Subscription, place: &Place, now: OffsetDateTime, why: &str) -> Result<()> {
+        let Some(from) = place.seen() else { return Ok(()) };
+        let part = subscription.part();
+        let is_first = !self.feed.open_gaps().iter().any(|gap| gap.part == part);
+        let id = self.feed.gap(&part, from, now, why).await?;
+        // Where ids tell no time, it is begun at the last one that came.
+        if let Some(last) = place.undated().filter(|_| is_first) {
+            self.feed.set_cursor(&fill::part(subscription), format!("{id} {last}"));
+        }
+        Ok(())
+    }
+
+    /// Reads until the connection ends, and says why it did.
+    async fn read(&self, mut wire: Wire, places: &mut [Place], backoff: &mut Backoff) -> Result<String> {
+        let mut unflushed = 0;
+        loop {
+            let heard = match wire.next().now_or_never() {
+                Some(heard) => heard,
+                None => {
+                    unflushed = 0;
+                    self.settle(places).await?;
+                    match select(pin!(wire.next()), self.feed.clock().sleep(DEAD_AFTER)).await {
+                        Either::Left((heard, _)) => heard,
+                        Either::Right(_) => return Ok(format!("no sign of life for {} s", DEAD_AFTER.as_secs())),
+                    }
+                }
+            };
+            let now = self.feed.now();
+            match heard {
+                Heard::Alive => {}
+                Heard::Event { stream, name, data } => {
+                    unflushed += data.len();
+                    backoff.reset();
+                    self.take(stream.as_deref(), &name, &data, places);
+                }
+                Heard::Refused(raw, why) => self.feed.refuse(&raw, &why),
+                Heard::End { status: Some(401 | 403), why } => return Err(bad_token(self.api.name(), &why)),
+                Heard::End { why, .. } => {
+                    self.settle(places).await?;
+                    return Ok(why);
+                }
+            }
+            places.iter_mut().for_each(|place| place.alive(now));
+            let spent = self.feed.is_budget_spent();
+            if spent || unflushed >= FLUSH_BYTES {
+                unflushed = 0;
+                self.settle(places).await?;
+            }
+            if spent {
+                return Ok("the budget is used".into());
+            }
+        }
+    }
+
+    /// Brings what came onto this machine's disk.
+    async fn settle(&self, places: &[Place]) -> Result<()> {
+        for (subscription, place) in self.group.iter().zip(places) {
+            self.feed.set_cursor(&subscription.part(), place.save());
+        }
+        self.feed.flush().await
+    }
+
+    /// Hands on what an event has.
+    fn take(&self, stream: Option<&[u8]>, name: &str, data: &[u8], places: &mut [Place]) {
+        let (feed, now) = (self.feed, self.feed.now());
+        let made = match read(name, data) {
+            Ok(Meaning::Status(status)) => {
+                let of = stream.map_or(Some(0), |stream| self.group.iter().position(|part| part.is(stream)));
+                if let Some(place) = of.and_then(|of| places.get_mut(of)) {
+                    place.status(status);
+                }
+                post(Mastodon::KIND, status, &[], now)
+            }
+            Ok(Meaning::Delete(id)) => {
+                let raw = serde_json::to_vec(&id).expect("text is written into memory");
+                delete(Mastodon::KIND, &id, now, &raw, now)
+            }
+            Ok(Meaning::Other) => return,
+            Err(why) => Err(why),
+        };
+        match made {
+            Ok(made) => _ = feed.offer(made),
+            Err(why) => feed.refuse(data, &why),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What was asked, for assertions, without what nobody may read.
+
+use std::time::Duration;
+
+use super::http::Request;
+use super::place::Place;
+use super::world::Kind;
+
+/// Stands for a token.
+pub const SECRET: &str = "<secret>";
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Unix time in µs.
+    pub at_us: i64,
+    pub place: Place,
+    pub method: String,
+    pub path: String,
+    /// Decoded, in their order.
+    pub query: Vec<(String, String)>,
+    /// Their names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    /// The status of its answer; 0 if it got none.
+    pub status: u16,
+    /// Whether it brought a token that is good.
+    pub authorized: bool,
+}
+
+impl Seen {
+    pub fn new(at_us: i64, place: Place, request: &Request, secrets: &[String]) -> Self {
+        let hide = |text: &str| secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, SECRET));
+        let pairs = |pairs: &[(String, String)]| pairs.iter().map(|(k, v)| (k.clone(), hide(v))).collect();
+        Self {
+            at_us,
+            place,
+            method: request.method.clone(),
+            path: hide(&request.path),
+            query: pairs(&request.query),
+            headers: pairs(&request.headers),
+            body: hide(&String::from_utf8_lossy(&request.body)),
+            status: 0,
+            authorized: false,
+        }
+    }
+
+    /// The first value of a parameter.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A copy of what was asked so far.
+#[derive(Clone, Debug)]
+pub struct Requests(pub Vec<Seen>);
+
+impl Requests {
+    /// Those to one platform.
+    pub fn of(&self, kind: Kind) -> Self {
+        Self(self.0.iter().filter(|seen| seen.place.kind() == kind).cloned().collect())
+    }
+
+    /// Those to one place.
+    pub fn at(&self, place: Place) -> Self {
+        Self(self.0.iter().filter(|seen| seen.place == place).cloned().collect())
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The most that came within any `window`: for "never a reconnect storm".
+    pub fn busiest(&self, window: Duration) -> usize {
+        let times: Vec<_> = self.0.iter().map(|seen| seen.at_us).collect();
+        let window = window.as_micros() as i64;
+        (0..times.len())
+            .map(|from| times[from..].iter().take_while(|at| **at - times[from] < window).count())
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// How long lay between one and the next.
+    pub fn pauses(&self) -> Vec<Duration> {
+        let between = |two: &[Seen]| Duration::from_micros((two[1].at_us - two[0].at_us).max(0) as u64);
+        self.0.windows(2).map(between).collect()
+    }
+}

@@ -1,0 +1,321 @@
+//! A fake of the five platforms, in the test's own process: seeded, and it knows the truth.
+//!
+//! ```ignore
+//! mod support;
+//! use support::platform::{Fault, Kind, Place, Platform};
+//!
+//! let platform = Platform::start(7);                      // its seed; listens on loopback
+//! platform.topics(&["#storm", "rust lang", "from:alice"]); // what posts are about, partly
+//! let token = platform.token(Kind::Tweet);                // for the environment of the program
+//! let base_url = platform.url();                          // http://127.0.0.1:PORT, all platforms
+//! let jetstream = platform.ws_url();                      // ws://127.0.0.1:PORT, path /subscribe
+//!
+//! platform.history(Kind::Tweet, 50, 3600);                // the last hour, before anybody listens
+//! // …start the program…
+//! platform.wait_for(Place::XStream, 1);                   // streams that stand
+//! platform.publish(Kind::Tweet, 100);                     // now; gives their numbers in the world
+//! platform.fault(Place::XStream, Fault::CutCharacter);    // met once, at the next occasion
+//! platform.set(|settings| settings.x_keep_alive = Duration::from_millis(50));
+//! platform.weather(Weather { seed: 1, one_in: 50, faults: vec![Fault::Close], places: vec![] });
+//! platform.edit(number); platform.delete(number); platform.expire(Kind::Tweet);
+//!
+//! let asked = platform.requests().at(Place::XStream);     // all of them, secrets taken out
+//! assert!(asked.busiest(Duration::from_secs(5)) <= 2);    // no reconnect storm
+//! platform.assert_kept(&[&sandbox.path("state")]);        // no file below has a secret in it
+//! platform.with(|inner| inner.world.items.len());         // the truth itself
+//! platform.check(Kind::Tweet, &["#storm"]).lake(&posts);   // a lake against the truth: see check.rs
+//! ```
+//!
+//! Everything is ordered by the world's clock, which is the real one and never gives a time twice. Posts
+//! match topics by their text (`Item::topics`), and near misses are among them. X's rules and queries and
+//! YouTube's are parsed and matched for what they say; what is offered, and to which request, is kept with
+//! each item.
+
+#![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
+
+pub mod bluesky;
+pub mod check;
+pub mod errors;
+pub mod facebook;
+pub mod faults;
+pub mod http;
+pub mod log;
+pub mod mastodon;
+pub mod place;
+pub mod query;
+mod server;
+pub mod shared;
+pub mod socket;
+pub mod stream;
+pub mod text;
+pub mod world;
+pub mod x;
+pub mod youtube;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+pub use faults::{Fault, Weather};
+pub use log::{Requests, SECRET, Seen};
+pub use place::Place;
+use shared::{Bad, Inner, Settings, Shared};
+pub use world::{Change, Item, Kind};
+
+/// What is waited for comes much sooner on any machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A running fake. It ends, with all its connections, when this is dropped.
+pub struct Platform {
+    shared: Arc<Shared>,
+    port: u16,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Platform {
+    /// The same seed gives the same texts, details and chances.
+    pub fn start(seed: u64) -> Self {
+        let (told, listens) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+                let port = listener.local_addr().unwrap().port();
+                let shared = Arc::new(Shared::new(seed, format!("http://127.0.0.1:{port}")));
+                told.send((port, Arc::clone(&shared))).unwrap();
+                tokio::select! {
+                    () = server::accept(shared, listener) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        let (port, shared) = listens.recv().unwrap();
+        Self { shared, port, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// `ws://127.0.0.1:PORT`
+    pub fn ws_url(&self) -> String {
+        format!("ws://127.0.0.1:{}", self.port)
+    }
+
+    /// Looks at anything, or changes it.
+    pub fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        self.shared.change(change)
+    }
+
+    pub fn set(&self, change: impl FnOnce(&mut Settings)) {
+        self.with(|inner| change(&mut inner.settings));
+    }
+
+    // What is posted.
+
+    /// What posts are about from now on: `#tag`, `from:name`, words. Names are authors of their own.
+    pub fn topics(&self, topics: &[&str]) {
+        self.with(|inner| inner.world.set_topics(topics));
+    }
+
+    /// Posts so many, now.
+    pub fn publish(&self, kind: Kind, count: usize) -> Vec<usize> {
+        self.with(|inner| (0..count).map(|_| inner.world.publish(kind)).collect())
+    }
+
+    /// Posts one with this very text, by this author (0 to 39; from 40 on those that topics name).
+    pub fn publish_text(&self, kind: Kind, text: &str, author: usize) -> usize {
+        self.with(|inner| inner.world.publish_text(kind, text, author))
+    }
+
+    /// So many of the last `seconds`, evenly: only before the kind's first that is posted now.
+    pub fn history(&self, kind: Kind, count: usize, seconds: u64) -> Vec<usize> {
+        let (now, span) = (world::now_us(), seconds as i64 * 1_000_000);
+        self.with(|inner| {
+            let at = |n: usize| now - span + span * n as i64 / count as i64;
+            (0..count).map(|n| inner.world.publish_at(kind, at(n), None)).collect()
+        })
+    }
+
+    /// Posts at a rate for so long, from a thread of its own: join it.
+    pub fn publish_at_rate(&self, kind: Kind, per_second: u64, time: Duration) -> JoinHandle<usize> {
+        let shared = Arc::clone(&self.shared);
+        thread::spawn(move || {
+            let (began, mut count) = (Instant::now(), 0);
+            while began.elapsed() < time {
+                let due = (began.elapsed().as_secs_f64() * per_second as f64) as usize;
+                shared.change(|inner| (count..due).map(|_| inner.world.publish(kind)).for_each(|_| {}));
+                count = count.max(due);
+                thread::sleep(Duration::from_millis(5));
+            }
+            count
+        })
+    }
+
+    /// Changes an item's text; on X it becomes a new item, whose number this gives.
+    pub fn edit(&self, item: usize) -> usize {
+        self.with(|inner| inner.world.edit(item))
+    }
+
+    pub fn delete(&self, item: usize) {
+        self.with(|inner| inner.world.delete(item));
+    }
+
+    /// All counts of a kind become so many times what they were.
+    pub fn heat(&self, kind: Kind, times: u64) {
+        self.with(|inner| {
+            inner.world.items.iter_mut().filter(|item| item.kind == kind).for_each(|item| item.heat *= times)
+        });
+    }
+
+    // What goes wrong.
+
+    /// Met once, at the next occasion; several at one place are met in their order.
+    pub fn fault(&self, place: Place, fault: Fault) {
+        self.with(|inner| inner.faults.push(place, fault));
+    }
+
+    /// Met so many times.
+    pub fn faults(&self, place: Place, fault: Fault, times: usize) {
+        self.with(|inner| (0..times).for_each(|_| inner.faults.push(place, fault.clone())));
+    }
+
+    /// From now on by chance, beside what is queued.
+    pub fn weather(&self, weather: Weather) {
+        self.with(|inner| inner.faults.set_weather(weather));
+    }
+
+    /// From now on nothing goes wrong.
+    pub fn calm(&self) {
+        self.with(|inner| inner.faults.clear());
+    }
+
+    /// What went wrong so far.
+    pub fn met(&self) -> Vec<(Place, Fault)> {
+        self.with(|inner| inner.faults.met.clone())
+    }
+
+    /// Ends all streams of a platform, in good order.
+    pub fn end_streams(&self, kind: Kind) {
+        self.with(|inner| *inner.ended.entry(kind).or_default() += 1);
+    }
+
+    // Who may ask.
+
+    /// The token that is good now.
+    pub fn token(&self, kind: Kind) -> String {
+        self.with(|inner| inner.tokens.good[&kind].clone())
+    }
+
+    /// The token is good no more, and no other is.
+    pub fn expire(&self, kind: Kind) {
+        self.end_token(kind, Bad::Expired);
+    }
+
+    /// The token is good no more, and no other is.
+    pub fn revoke(&self, kind: Kind) {
+        self.end_token(kind, Bad::Revoked);
+    }
+
+    fn end_token(&self, kind: Kind, bad: Bad) {
+        self.with(|inner| inner.tokens.good.remove(&kind).map(|token| inner.tokens.bad.insert(token, bad)));
+        self.end_streams(kind);
+    }
+
+    /// Gives out a new token; the one before is revoked.
+    pub fn renew(&self, kind: Kind) -> String {
+        self.with(|inner| {
+            if let Some(old) = inner.tokens.good.remove(&kind) {
+                inner.tokens.bad.insert(old, Bad::Revoked);
+            }
+            inner.tokens.give(kind, &mut inner.random)
+        })
+    }
+
+    /// All tokens that were ever good: no log, no state and no error may have one.
+    pub fn secrets(&self) -> Vec<String> {
+        self.with(|inner| inner.tokens.all())
+    }
+
+    /// Fails if a text has a secret in it.
+    #[track_caller]
+    pub fn assert_hidden(&self, text: &str) {
+        for secret in self.secrets() {
+            let encoded = http::encode(&secret);
+            assert!(!text.contains(&secret) && !text.contains(&encoded), "a secret is in {text:?}");
+        }
+    }
+
+    /// Fails if a file has a secret in it; folders are searched whole.
+    #[track_caller]
+    pub fn assert_kept(&self, paths: &[&Path]) {
+        for path in paths {
+            if path.is_dir() {
+                for entry in fs::read_dir(path).unwrap() {
+                    self.assert_kept(&[&entry.unwrap().path()]);
+                }
+                continue;
+            }
+            let bytes = fs::read(path).unwrap();
+            for secret in self.secrets() {
+                let encoded = http::encode(&secret);
+                let has = |secret: &str| memchr::memmem::find(&bytes, secret.as_bytes()).is_some();
+                assert!(!has(&secret) && !has(&encoded), "{} has a secret in it", path.display());
+            }
+        }
+    }
+
+    // What was asked.
+
+    /// All requests so far.
+    pub fn requests(&self) -> Requests {
+        Requests(self.with(|inner| inner.log.clone()))
+    }
+
+    /// How many connections there were so far.
+    pub fn accepted(&self) -> usize {
+        self.with(|inner| inner.accepted)
+    }
+
+    /// Waits until so many requests of a place were answered; fails after a minute.
+    #[track_caller]
+    pub fn wait_for(&self, place: Place, count: usize) {
+        let what = format!("{count} requests to {place:?}");
+        self.wait_until(&what, |inner| inner.log.iter().filter(|s| s.place == place && s.status != 0).count() >= count);
+    }
+
+    /// Waits until it is so; fails after a minute.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, so: impl Fn(&Inner) -> bool) {
+        let began = Instant::now();
+        // Nothing is told when something changes that only a client knows of.
+        while !so(&self.shared.lock()) {
+            assert!(began.elapsed() < LIMIT, "no {what} within {LIMIT:?}: {:#?}", self.requests());
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits until all of these were offered to somebody; fails after a minute.
+    #[track_caller]
+    pub fn wait_offered(&self, items: &[usize]) {
+        self.wait_until("offers", |inner| items.iter().all(|item| !inner.world.items[*item].offers.is_empty()));
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A test that fails says enough.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The truth: what was posted, edited and deleted, when, what it matches, and what was offered to whom.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::super::random::Random;
+use super::text::{self, AUTHORS, Draft};
+
+/// A platform, and the kind of its posts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    Tweet,
+    Post,
+    Video,
+    Bsky,
+    Toot,
+}
+
+pub const KINDS: [Kind; 5] = [Kind::Tweet, Kind::Post, Kind::Video, Kind::Bsky, Kind::Toot];
+
+impl Kind {
+    /// The key under which the lake has it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Tweet => "tweet",
+            Self::Post => "post",
+            Self::Video => "video",
+            Self::Bsky => "bsky",
+            Self::Toot => "toot",
+        }
+    }
+}
+
+/// What happened to an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Created,
+    Edited,
+    Deleted,
+}
+
+/// A state of an item.
+#[derive(Clone, Debug)]
+pub struct Version {
+    pub change: Change,
+    /// Unix time in µs.
+    pub at_us: i64,
+    pub draft: Draft,
+    /// The platform's mark of this version: Bluesky's rev.
+    pub rev: String,
+}
+
+/// That an item was sent to somebody, whole.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Unix time in µs.
+    pub at_us: i64,
+    /// Where it was: the number of the request in the log.
+    pub request: usize,
+    /// What was sent of it, as the lake should have it under its kind.
+    pub body: Arc<str>,
+}
+
+/// One post, with all that ever becomes of it.
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub kind: Kind,
+    /// The platform's id; for Bluesky the rkey.
+    pub id: String,
+    /// The item's number in the world, from which its details are drawn.
+    pub number: u64,
+    pub versions: Vec<Version>,
+    pub offers: Vec<Offer>,
+    /// For X: the item that this one is an edit of.
+    pub edit_of: Option<usize>,
+    /// How much it was liked since: counts are multiples of this.
+    pub heat: u64,
+}
+
+impl Item {
+    pub fn created_us(&self) -> i64 {
+        self.versions[0].at_us
+    }
+
+    /// Its newest version that isn't a delete.
+    pub fn last(&self) -> &Version {
+        self.versions.iter().rfind(|version| version.change != Change::Deleted).expect("it was created")
+    }
+
+    pub fn deleted(&self) -> bool {
+        self.versions.last().is_some_and(|version| version.change == Change::Deleted)
+    }
+
+    /// Topics of the world that it matched at any time.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.versions.iter().flat_map(|version| version.draft.topics.iter().map(String::as_str))
+    }
+
+    /// The number of its author, page or channel.
+    pub fn author(&self) -> usize {
+        self.versions[0].draft.author
+    }
+}
+
+/// Something that happened: a stream sends these in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    pub at_us: i64,
+    pub item: usize,
+    pub version: usize,
+}
+
+/// Everything that there is.
+pub struct World {
+    pub items: Vec<Item>,
+    /// By kind, ordered by time.
+    pub events: BTreeMap<Kind, Vec<Event>>,
+    by_id: HashMap<(Kind, String), usize>,
+    topics: Vec<String>,
+    named: Vec<String>,
+    random: Random,
+    last_us: i64,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let events = KINDS.into_iter().map(|kind| (kind, Vec::new())).collect();
+        Self {
+            items: Vec::new(),
+            events,
+            by_id: HashMap::new(),
+            topics: Vec::new(),
+            named: Vec::new(),
+            random: Random(seed),
+            last_us: 0,
+        }
+    }
+
+    /// What the posts are about from now on.
+    pub fn set_topics(&mut self, topics: &[&str]) {
+        self.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        self.named = topics.iter().filter_map(|topic| topic.strip_prefix("from:")).map(str::to_owned).collect();
+    }
+
+    pub fn get(&self, kind: Kind, id: &str) -> Option<usize> {
+        self.by_id.get(&(kind, id.to_owned())).copied()
+    }
+
+    /// Of one kind, the oldest first, with their places in [`Self::items`].
+    pub fn of(&self, kind: Kind) -> impl DoubleEndedIterator<Item = (usize, &Item)> {
+        self.items.iter().enumerate().filter(move |(_, item)| item.kind == kind)
+    }
+
+    /// How many authors, pages and channels there are.
+    pub fn authors(&self) -> usize {
+        AUTHORS + self.named.len()
+    }
+
+    /// The name of an author, page or channel.
+    pub fn name(&self, author: usize) -> String {
+        match author.checked_sub(AUTHORS) {
+            Some(at) => self.named.get(at).cloned().unwrap_or_else(|| format!("gone{at}")),
+            None => format!("watcher_{author}"),
+        }
+    }
+
+    /// A time of its own, now: two things never happen at once.
+    fn tick(&mut self) -> i64 {
+        self.last_us = now_us().max(self.last_us + 1);
+        self.last_us
+    }
+
+    /// Posts one more, now.
+    pub fn publish(&mut self, kind: Kind) -> usize {
+        let at_us = self.tick();
+        self.publish_at(kind, at_us, None)
+    }
+
+    /// Posts one more at a time that is later than all that happened to its kind.
+    pub fn publish_at(&mut self, kind: Kind, at_us: i64, author: Option<usize>) -> usize {
+        let number = self.items.len() as u64;
+        let mut draft = text::draft(&mut self.random, &self.topics, &self.named);
+        draft.author = author.unwrap_or(draft.author);
+        let id = self.new_id(kind, at_us, draft.author);
+        let version = Version { change: Change::Created, at_us, draft, rev: tid(at_us) };
+        self.add(Item { kind, id, number, versions: vec![version], offers: vec![], edit_of: None, heat: 1 })
+    }
+
+    /// Posts one with this very text.
+    pub fn publish_text(&mut self, kind: Kind, text: &str, author: usize) -> usize {
+        let at_us = self.tick();
+        let item = self.publish_at(kind, at_us, Some(author));
+        let tags = text::hashtags(text);
+        let name = author.checked_sub(AUTHORS).and_then(|at| self.named.get(at)).map(String::as_str);
+        let topics = self.topics.iter().filter(|topic| text::matches(topic, text, &tags, name)).cloned().collect();
+        self.items[item].versions[0].draft = Draft { text: text.to_owned(), tags, lang: "en", author, topics };
+        item
+    }
+
+    fn add(&mut self, item: Item) -> usize {
+        let at = self.items.len();
+        let events = self.events.entry(item.kind).or_default();
+        let at_us = item.created_us();
+        assert!(events.last().is_none_or(|last| last.at_us < at_us), "history is written before what is new");
+        events.push(Event { at_us, item: at, version: 0 });
+        self.by_id.insert((item.kind, item.id.clone()), at);
+        self.items.push(item);
+        at
+    }
+
+    fn new_id(&mut self, kind: Kind, at_us: i64, author: usize) -> String {
+        let (ms, low) = (at_us / 1000, (at_us % 1000) as u64);
+        match kind {
+            // A snowflake; the sequence is filled so that two in a millisecond are in order.
+            Kind::Tweet => (((ms - 1_288_834_974_657) as u64) << 22 | low << 12 | self.random.below(4096)).to_string(),
+            Kind::Post => format!("{}_{}", page_id(author), 1_000_000_000_000_000 + at_us as u64 % 900_000_000_000_000),
+            Kind::Video => {
+                const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+                (0..11).map(|_| char::from(LETTERS[self.random.below(64) as usize])).collect()
+            }
+            Kind::Bsky => tid(at_us),
+            Kind::Toot => ((ms as u64) << 16 | low << 6 | self.random.below(64)).to_string(),
+        }
+    }
+
+    /// Changes its text, keeping what it matches: on X by a new id.
+    pub fn edit(&mut self, item: usize) -> usize {
+        let at_us = self.tick();
+        let mut draft = self.items[item].last().draft.clone();
+        draft.text += " (corrected)";
+        let version = Version { change: Change::Edited, at_us, draft, rev: tid(at_us) };
+        let (kind, author) = (self.items[item].kind, self.items[item].author());
+        if kind == Kind::Tweet {
+            let (id, number) = (self.new_id(kind, at_us, author), self.items.len() as u64);
+            let edit_of = Some(item);
+            return self.add(Item { kind, id, number, versions: vec![version], offers: vec![], edit_of, heat: 1 });
+        }
+        self.change(item, version);
+        item
+    }
+
+    /// Takes it back.
+    pub fn delete(&mut self, item: usize) {
+        let at_us = self.tick();
+        let draft = self.items[item].last().draft.clone();
+        self.change(item, Version { change: Change::Deleted, at_us, draft, rev: tid(at_us) });
+    }
+
+    fn change(&mut self, item: usize, version: Version) {
+        let at_us = version.at_us;
+        self.items[item].versions.push(version);
+        let events = self.events.entry(self.items[item].kind).or_default();
+        events.push(Event { at_us, item, version: self.items[item].versions.len() - 1 });
+    }
+
+    /// The answer to this request didn't arrive whole.
+    pub fn withdraw(&mut self, request: usize) {
+        self.items.iter_mut().for_each(|item| item.offers.retain(|offer| offer.request != request));
+    }
+
+    /// Notes that somebody was sent this.
+    pub fn offer(&mut self, item: usize, request: usize, body: &Value) {
+        let text = body.to_string();
+        let offers = &mut self.items[item].offers;
+        // Most are sent as before: those share their text.
+        let body = match offers.last() {
+            Some(last) if *last.body == *text => Arc::clone(&last.body),
+            _ => text.into(),
+        };
+        offers.push(Offer { at_us: now_us(), request, body });
+    }
+}
+
+/// Unix time in µs.
+pub fn now_us() -> i64 {
+    (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000) as i64
+}
+
+/// The id of a page by the number of its author.
+pub fn page_id(author: usize) -> u64 {
+    100_000_000_001 + author as u64
+}
+
+/// The id of a channel by the number of its author.
+pub fn channel_id(author: usize) -> String {
+    format!("UCfake{author:018}")
+}
+
+/// The DID of an author.
+pub fn did(author: usize) -> String {
+    let base = |n: usize| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[n % 32]);
+    format!("did:plc:fake{}", (0..20).map(|at| base(author / 32_usize.pow(at % 3) + at as usize)).collect::<String>())
+}
+
+/// A timestamp identifier of the AT protocol: sorts by time.
+pub fn tid(at_us: i64) -> String {
+    let n = (at_us as u64) << 10 | 7;
+    (0..13).rev().map(|at| char::from(b"234567abcdefghijklmnopqrstuvwxyz"[(n >> (at * 5) & 31) as usize])).collect()
+}
+
+fn at(us: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(us) * 1000).expect("a time of this century")
+}
+
+/// `2026-11-25T15:04:05.123Z`
+pub fn iso(us: i64) -> String {
+    let t = at(us);
+    let (h, m, s) = t.to_hms();
+    format!("{}T{h:02}:{m:02}:{s:02}.{:03}Z", t.date(), t.millisecond())
+}
+
+/// `2026-11-25T15:04:05Z`, or with Facebook's `+0000` for the `Z`.
+pub fn seconds(us: i64, zone: &str) -> String {
+    let full = iso(us);
+    format!("{}{zone}", &full[..full.len() - 5])
+}
+
+/// Reads RFC 3339, or Unix seconds.
+pub fn parse_us(text: &str) -> Option<i64> {
+    if let Ok(seconds) = text.parse::<i64>() {
+        return Some(seconds * 1_000_000);
+    }
+    let time = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+    Some((time.unix_timestamp_nanos() / 1000) as i64)
+}

@@ -1,0 +1,10 @@
+//! X's API v2: the filtered stream, its rules, recent search and lookups.
+
+mod rules;
+mod search;
+mod shape;
+mod stream;
+
+pub use rules::{Rules, change_rules, rules};
+pub use search::{lookup, not_found, recent, unite};
+pub use stream::{Streams, begin, connections};

@@ -1,0 +1,441 @@
+//! The source `X` against the fake platform, through the program itself: with every fault, with kills, and with all
+//! that X says no to. The lake is compared with the truth.
+
+mod support;
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::platform::check::Checked;
+use support::platform::shared::Inner;
+use support::platform::{Fault, Kind, Place, Platform};
+use support::{Ended, Running, Sandbox, lake, repository, total};
+
+const TOPICS: [&str; 3] = ["#storm", "rust lang", "from:alice"];
+
+/// Much more than anything here takes.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// A platform, and what captures from it.
+struct Play {
+    platform: Platform,
+    sandbox: Sandbox,
+    sets: Vec<String>,
+    /// Whether something that is no post was sent.
+    dead: bool,
+}
+
+impl Play {
+    /// The template of the repository, with a search that is less late than X's, so that gaps are filled soon.
+    fn new(seed: u64) -> Self {
+        let platform = Platform::start(seed);
+        platform.topics(&TOPICS);
+        platform.set(|settings| settings.x_keep_alive = Duration::from_millis(200));
+        let mut play = Self { platform, sandbox: Sandbox::new(), sets: Vec::new(), dead: false };
+        play.set(&format!("base_url=\"{}\"", play.platform.url()));
+        play.set("topics=[\"#storm\", \"rust lang\", \"from:alice\"]");
+        play.set("search_late=\"100ms\"");
+        play.set("budget=None");
+        play
+    }
+
+    fn set(&mut self, option: &str) {
+        self.sets.push(format!("spouts.tweets.run.{option}"));
+    }
+
+    fn file() -> String {
+        repository("topologies/x.ron")
+    }
+
+    fn arguments<'a>(&'a self, command: &[&'a str], file: &'a str) -> Vec<&'a str> {
+        let sets = self.sets.iter().flat_map(|set| ["--set", set.as_str()]);
+        command.iter().copied().chain([file]).chain(sets).collect()
+    }
+
+    fn start(&self) -> Running {
+        let (file, token) = (Self::file(), self.platform.token(Kind::Tweet));
+        self.sandbox.start_with(&self.arguments(&["run"], &file), &[("X_BEARER_TOKEN", &token)])
+    }
+
+    /// Starts it, and waits for its stream.
+    fn streaming(&self) -> Running {
+        let before = self.streams();
+        let running = self.start();
+        self.wait_for_stream(before + 1);
+        running
+    }
+
+    /// How many streams were let in so far.
+    fn streams(&self) -> usize {
+        self.platform.with(|inner| streams(inner))
+    }
+
+    fn wait_for_stream(&self, number: usize) {
+        self.platform.wait_until("stream", |inner| streams(inner) >= number);
+    }
+
+    fn gaps(&self) -> Vec<Value> {
+        let file = Self::file();
+        let token = self.platform.token(Kind::Tweet);
+        let ended = self.sandbox.run_with(&["gaps", &file, "--json"], &[("X_BEARER_TOKEN", &token)]);
+        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {} {}", ended.out, ended.err))
+    }
+
+    /// Waits until all gaps are filled, and at least so many.
+    fn filled(&self, least: usize) {
+        let began = Instant::now();
+        loop {
+            let gaps = self.gaps();
+            if gaps.len() >= least && gaps.iter().all(|gap| gap["filled"] == true) {
+                return;
+            }
+            assert!(began.elapsed() < LIMIT, "not filled: {gaps:#?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Stops it, and compares the lake with the truth.
+    fn end(&self, mut running: Running, code: i32) -> (Ended, Checked) {
+        // What was offered is on its way through a socket: it is there when three reports say nothing new.
+        let seen = Cell::new((None, 0));
+        running.wait_for("rest", |report| {
+            let (received, (last, same)) = (Some(total(report, "lake", "received")), seen.get());
+            seen.set((received, if received == last { same + 1 } else { 0 }));
+            seen.get().1 == 3
+        });
+        running.terminate();
+        let ended = running.end().with(code);
+        let checked = self.check();
+        self.platform.assert_hidden(&ended.err);
+        self.platform.assert_kept(&[&self.sandbox.path("state"), &self.sandbox.path("lake")]);
+        (ended, checked)
+    }
+
+    fn check(&self) -> Checked {
+        let posts = lake(&self.sandbox.path("lake"), self.dead);
+        let ledger = Value::from(self.gaps()).to_string();
+        self.platform.check(Kind::Tweet, &TOPICS).with_edits().ledger(&ledger).lake(&posts)
+    }
+
+    fn lake(&self) -> Vec<Value> {
+        let posts = lake(&self.sandbox.path("lake"), self.dead);
+        posts.iter().map(|post| serde_json::from_str(post).unwrap()).collect()
+    }
+}
+
+fn streams(inner: &Inner) -> usize {
+    inner.log.iter().filter(|seen| seen.place == Place::XStream && seen.status == 200).count()
+}
+
+#[test]
+fn the_template_captures_each_post_of_the_topics_once() {
+    let play = Play::new(1);
+    let running = play.streaming();
+    let posts = play.platform.publish(Kind::Tweet, 300);
+    let edited = play.platform.edit(posts[0]);
+    play.platform.publish(Kind::Tweet, 50);
+    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
+    play.platform.wait_offered(&[last]);
+    let (_, checked) = play.end(running, 0);
+    assert!(checked.there > 50 && checked.excused == 0, "{checked:?} {edited}");
+    let body = &play.lake()[0];
+    assert!(body.pointer("/tweet/created_at").is_some(), "{body}");
+    let asked = play.platform.requests().at(Place::XStream);
+    assert!(asked.0.iter().all(|seen| seen.query("expansions").is_none() && seen.query("post.fields").is_none()));
+    assert_eq!(play.platform.with(|inner| inner.rules.list.len()), TOPICS.len());
+}
+
+#[test]
+fn rules_of_others_stay_and_own_ones_that_no_topic_asks_for_go() {
+    let play = Play::new(2);
+    let tags = |play: &Play| -> Vec<_> {
+        play.platform.with(|inner| inner.rules.list.iter().filter_map(|rule| rule.tag.clone()).collect())
+    };
+    play.platform.with(|inner| {
+        inner.settings.x_rules_page = 2;
+        inner.rules.add("cats", Some("somebody's"));
+        inner.rules.add("dogs", Some("waterspout:dogs"));
+        inner.rules.add("#storm", Some("waterspout:#storm"));
+    });
+    let running = play.streaming();
+    // What the other's rule matches comes too, and goes no further.
+    play.platform.publish_text(Kind::Tweet, "cats and cats", 3);
+    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
+    play.platform.wait_offered(&[last]);
+    play.end(running, 0);
+    assert_eq!(tags(&play), ["somebody's", "waterspout:#storm", "waterspout:rust lang", "waterspout:from:alice"]);
+}
+
+#[test]
+fn nothing_that_goes_wrong_with_a_stream_loses_a_post() {
+    let faults = [
+        Fault::CutLine,
+        Fault::CutCharacter,
+        Fault::Reset,
+        Fault::Close,
+        Fault::Duplicate,
+        Fault::Reorder,
+        Fault::Disconnect,
+        Fault::Partial,
+        Fault::Dribble(Duration::from_millis(1)),
+    ];
+    let mut play = Play::new(3);
+    play.platform.set(|settings| settings.x_new_words = true);
+    play.set("expansions=[\"author_id\", \"referenced_tweets.id\", \"attachments.media_keys\"]");
+    let running = play.streaming();
+    for fault in &faults {
+        let (met, streams) = (play.platform.met().len(), play.streams());
+        play.platform.fault(Place::XStream, fault.clone());
+        play.platform.publish(Kind::Tweet, 40);
+        play.platform.wait_until("fault", |inner| inner.faults.met.len() > met);
+        let ends = !matches!(fault, Fault::Duplicate | Fault::Reorder | Fault::Partial | Fault::Dribble(_));
+        if ends {
+            // What is posted while nobody listens is for the search.
+            play.platform.publish(Kind::Tweet, 20);
+            play.wait_for_stream(streams + 1);
+        }
+    }
+    play.filled(5);
+    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
+    play.platform.wait_offered(&[last]);
+    let (_, checked) = play.end(running, 0);
+    assert_eq!(checked.excused, 0, "{checked:?}");
+    assert!(checked.there > 60, "{checked:?}");
+    assert!(play.platform.requests().at(Place::XStream).busiest(Duration::from_secs(1)) <= 4);
+}
+
+#[test]
+fn what_is_no_post_becomes_a_dead_letter() {
+    let mut play = Play::new(4);
+    play.dead = true;
+    let running = play.streaming();
+    play.platform.fault(Place::XStream, Fault::Unknown);
+    play.platform.fault(Place::XStream, Fault::Garbage);
+    play.platform.publish(Kind::Tweet, 60);
+    play.platform.wait_until("faults", |inner| inner.faults.waiting() == 0);
+    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
+    play.platform.wait_offered(&[last]);
+    let (_, checked) = play.end(running, 4);
+    assert_eq!(checked.excused, 0);
+}
+
+#[test]
+fn ten_kills_lose_nothing_and_repeat_nothing() {
+    let play = Play::new(5);
+    // As X may do it after a crash: the old connection counts for hours.
+    play.platform.set(|settings| settings.x_held = Duration::from_secs(3_600));
+    for kill in 0..10 {
+        let running = play.streaming();
+        play.platform.publish(Kind::Tweet, 30 + kill);
+        let last = play.platform.publish_text(Kind::Tweet, "a #storm before the kill", 3);
+        if kill % 2 == 0 {
+            play.platform.wait_offered(&[last]);
+        }
+        running.kill();
+        drop(running.end());
+        play.platform.publish(Kind::Tweet, 10);
+    }
+    let running = play.streaming();
+    play.filled(10);
+    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
+    play.platform.wait_offered(&[last]);
+    let (ended, checked) = play.end(running, 0);
+    assert_eq!(checked.excused, 0, "{checked:?}");
+    assert!(checked.there > 100, "{checked:?}");
+    ended.says(&["X still held a connection of this source"]);
+}
+
+#[test]
+fn rules_that_somebody_deleted_are_made_again() {
+    let play = Play::new(14);
+    let running = play.streaming();
+    let streams = play.streams();
+    play.platform.with(|inner| inner.rules.list.clear());
+    play.platform.end_streams(Kind::Tweet);
+    play.wait_for_stream(streams + 1);
+    assert_eq!(play.platform.with(|inner| inner.rules.list.len()), TOPICS.len());
+    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
+    play.platform.wait_offered(&[last]);
+    play.end(running, 0);
+}
+
+#[test]
+fn a_connection_of_another_program_is_left_alone_and_waited_for() {
+    let play = Play::new(15);
+    play.platform.fault(Place::XStream, Fault::TooManyConnections);
+    let mut running = play.start();
+    running.wait_for("the message", |report| report.to_string().contains("allows this app no second connection"));
+    running.terminate();
+    running.end().with(0);
+    assert_eq!(play.platform.requests().at(Place::XStream).len(), 1);
+    assert!(play.platform.requests().at(Place::XConnections).0.is_empty());
+}
+
+#[test]
+fn two_spouts_of_one_token_share_its_connection() {
+    let play = Play::new(16);
+    let token = play.platform.token(Kind::Tweet);
+    let spout = format!(
+        "Spout(run: X(topics: [\"#storm\"], bearer_token: Env(\"X_BEARER_TOKEN\"), base_url: \"{}\"))",
+        play.platform.url()
+    );
+    let text = format!(
+        "Topology(name: \"two\", spouts: {{\"a\": {spout}, \"b\": {spout}}},
+            bolts: {{\"lake\": Bolt(run: Local(root: \"lake\"), inputs: [Shuffle(\"a\"), Shuffle(\"b\")])}})"
+    );
+    play.sandbox.write("two.ron", text);
+    let mut running = play.sandbox.start_with(&["run", "two.ron"], &[("X_BEARER_TOKEN", &token)]);
+    play.wait_for_stream(1);
+    running.wait_for("the other's state", |report| report.to_string().contains("waits for the app's connection"));
+    running.terminate();
+    running.end().with(0);
+    assert_eq!(play.platform.requests().at(Place::XStream).len(), 1);
+}
+
+#[test]
+fn an_account_without_a_stream_is_searched() {
+    let mut play = Play::new(6);
+    play.set("poll=\"1s\"");
+    let forbidden = json!({
+        "title": "Client Forbidden", "detail": "this account has no filtered stream", "reason": "client-not-enrolled",
+        "type": "https://api.x.com/2/problems/client-forbidden",
+    });
+    play.platform.fault(Place::XStream, Fault::Answer(403, forbidden));
+    searched(&play, &["there is no stream, so X is searched every 1s", "this account has no filtered stream"]);
+}
+
+#[test]
+fn the_search_is_paged_through_in_both_vocabularies() {
+    let mut play = Play::new(7);
+    play.set("mode=Search");
+    play.set("poll=\"1s\"");
+    play.platform.set(|settings| (settings.x_new_words, settings.x_post_fields) = (true, true));
+    searched(&play, &["`vocabulary: Post` says so from the start"]);
+    assert_eq!(play.streams(), 0);
+    assert_eq!(play.platform.with(|inner| inner.rules.list.len()), 0);
+}
+
+/// Captures by search: with pages, a kill amid them, and trouble.
+fn searched(play: &Play, says: &[&str]) {
+    let running = play.start();
+    play.platform.wait_for(Place::XRecent, 3);
+    play.platform.publish(Kind::Tweet, 600);
+    let pages = |platform: &Platform| {
+        platform.requests().at(Place::XRecent).0.iter().filter(|s| s.query("next_token").is_some()).count()
+    };
+    play.platform.fault(Place::XRecent, Fault::Status(503));
+    play.platform.fault(Place::XRecent, Fault::Partial);
+    play.platform.wait_until("second page", |inner| {
+        inner.log.iter().any(|seen| seen.place == Place::XRecent && seen.query("next_token").is_some())
+    });
+    running.kill();
+    running.end().says(says);
+    if let Some((place, forbidden)) = play.platform.met().into_iter().find(|(place, _)| *place == Place::XStream) {
+        play.platform.fault(place, forbidden);
+    }
+    let running = play.start();
+    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
+    play.platform.wait_offered(&[last]);
+    let asked = play.platform.requests().at(Place::XRecent).len();
+    play.platform.wait_for(Place::XRecent, asked + 2 * TOPICS.len());
+    let (_, checked) = play.end(running, 0);
+    assert!(checked.there > 100 && checked.excused == 0 && pages(&play.platform) > 1, "{checked:?}");
+    let found = play.lake();
+    assert!(found.iter().all(|post| post.pointer("/tweet/matching_rules/0/tag").is_some()), "{:?}", found.first());
+}
+
+#[test]
+fn a_token_that_is_good_no_more_stops_with_what_to_do() {
+    let play = Play::new(8);
+    let running = play.streaming();
+    play.platform.revoke(Kind::Tweet);
+    let ended = running.end();
+    assert_ne!(ended.code, Some(0));
+    play.platform.assert_hidden(&ended.err);
+    ended.says(&["X refused the bearer token"]);
+}
+
+#[test]
+fn a_usage_cap_stops_with_what_to_do() {
+    let play = Play::new(9);
+    let capped = json!({
+        "title": "UsageCapExceeded", "detail": "Usage cap exceeded: Monthly product cap", "period": "Monthly",
+        "scope": "Product", "type": "https://api.x.com/2/problems/usage-capped",
+    });
+    play.platform.fault(Place::XStream, Fault::Answer(429, capped));
+    let ended = play.start().end();
+    assert_ne!(ended.code, Some(0));
+    ended.says(&["X's usage cap (monthly, product) is reached"]);
+}
+
+#[test]
+fn requests_wait_for_the_end_of_a_rate_window() {
+    let play = Play::new(10);
+    play.platform.fault(Place::XStream, Fault::RateLimited(Duration::from_secs(3)));
+    let mut running = play.start();
+    running.wait_for("the state", |report| report.to_string().contains("429 until"));
+    play.platform.wait_for(Place::XStream, 2);
+    let pauses = play.platform.requests().at(Place::XStream).pauses();
+    assert!(pauses.iter().all(|pause| *pause >= Duration::from_secs(2)), "{pauses:?}");
+    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
+    play.platform.wait_offered(&[last]);
+    play.end(running, 0);
+}
+
+#[test]
+fn a_budget_is_not_exceeded() {
+    let mut play = Play::new(11);
+    play.sets.retain(|set| !set.contains("budget"));
+    play.set("budget=Budget(posts: 60, per: \"1d\")");
+    let running = play.streaming();
+    for _ in 0..80 {
+        let last = play.platform.publish_text(Kind::Tweet, "a #storm again", 3);
+        play.platform.wait_until("offer or end", |inner| {
+            inner.streams.open() == 0 || !inner.world.items[last].offers.is_empty()
+        });
+    }
+    play.platform.wait_until("end of the stream", |inner| inner.streams.open() == 0);
+    running.terminate();
+    running.end().with(0);
+    let offers: usize = play.platform.with(|inner| inner.world.items.iter().map(|item| item.offers.len()).sum());
+    assert!(offers <= 60, "{offers} posts were read");
+    // A restart knows what was spent.
+    let mut running = play.start();
+    running.wait_for("the state", |report| report.to_string().contains("budget used until"));
+    running.terminate();
+    running.end().with(0);
+    let after: usize = play.platform.with(|inner| inner.world.items.iter().map(|item| item.offers.len()).sum());
+    assert_eq!(after, offers);
+}
+
+#[test]
+fn counts_are_read_again() {
+    let mut play = Play::new(12);
+    play.set("refresh=[\"1s\"]");
+    let running = play.streaming();
+    play.platform.publish(Kind::Tweet, 30);
+    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
+    play.platform.wait_offered(&[last]);
+    play.platform.heat(Kind::Tweet, 7);
+    play.platform.wait_for(Place::XLookup, 1);
+    let lookups = play.platform.requests().at(Place::XLookup);
+    let ids = lookups.0.iter().filter_map(|seen| seen.query("ids")).map(|ids| ids.split(',').count());
+    assert!(ids.clone().all(|ids| ids <= 100));
+    let (_, checked) = play.end(running, 0);
+    assert!(checked.counts > 0 && checked.excused == 0, "{checked:?}");
+}
+
+#[test]
+fn validate_asks_x_once_and_reads_no_post() {
+    let play = Play::new(13);
+    let (file, token) = (Play::file(), play.platform.token(Kind::Tweet));
+    let arguments = play.arguments(&["validate", "--online"], &file);
+    let ended = play.sandbox.run_with(&arguments, &[("X_BEARER_TOKEN", &token)]).with(0);
+    assert!(format!("{}{}", ended.out, ended.err).contains("the rules of all 3 topics"), "{}{}", ended.out, ended.err);
+    assert_eq!(play.platform.requests().len(), 1);
+    assert_eq!(play.platform.with(|inner| inner.rules.list.len()), 0);
+    let ended = play.sandbox.run_with(&arguments, &[("X_BEARER_TOKEN", "wrong")]);
+    assert_ne!(ended.code, Some(0));
+    assert!(format!("{}{}", ended.out, ended.err).contains("X refused the bearer token"), "{}{}", ended.out, ended.err);
+}
