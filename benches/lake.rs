@@ -15,6 +15,8 @@ use uuid::Uuid;
 use waterspout::checkpoint::MemoryStore;
 use waterspout::clock::SystemClock;
 use waterspout::engine::{Exit, RunOptions, start};
+use waterspout::lake::form::{Compression, Form, Format};
+use waterspout::lake::names::Names;
 use waterspout::lake::partitions::partitions;
 use waterspout::lake::publish::{Place, Rename};
 use waterspout::lake::replay::read;
@@ -60,7 +62,7 @@ fn posts() -> Vec<Vec<u8>> {
 }
 
 /// Writes [`BYTES`] of posts into a lake, all of it synced and visible at the end.
-fn capture(root: &Path, posts: &[Vec<u8>], durable: bool) -> Duration {
+fn capture(root: &Path, posts: &[Vec<u8>], durable: bool, form: Form) -> Duration {
     let clock = SystemClock::shared();
     let now = clock.now();
     let started = Instant::now();
@@ -68,7 +70,14 @@ fn capture(root: &Path, posts: &[Vec<u8>], durable: bool) -> Duration {
     let mut writer = Writer::new(
         Arc::new(Rename),
         place.name().expect("the path is UTF-8"),
-        Start { limits: MicroBatch::default(), boundary: OffsetDateTime::UNIX_EPOCH, durable, clock },
+        Start {
+            limits: MicroBatch::default(),
+            boundary: OffsetDateTime::UNIX_EPOCH,
+            durable,
+            clock,
+            names: Names::Extended,
+            form,
+        },
     )
     .expect("the place is Local's");
     let checkpoint = |writer: &mut Writer, last| {
@@ -111,18 +120,23 @@ fn write(c: &mut Criterion) {
     fs::write(&ndjson, lines).expect("the disk has room");
     let mut group = c.benchmark_group("200 MiB written");
     group.throughput(Throughput::Bytes(BYTES as u64)).sample_size(10);
-    let fresh = |durable| {
+    let fresh_as = |durable, form| {
         let _ = fs::remove_dir_all(&lake);
-        capture(&lake, &posts, durable)
+        capture(&lake, &posts, durable, form)
     };
+    let fresh = |durable| fresh_as(durable, Form::ARRAY);
     group.bench_function("cp + sync", |b| b.iter_custom(|n| quiet(n, || copy(&ndjson, &folder.path().join("copy")))));
     group.bench_function("lake, synced", |b| b.iter_custom(|n| quiet(n, || fresh(true))));
     group.bench_function("lake, checkpoint: Off", |b| b.iter_custom(|n| quiet(n, || fresh(false))));
+    for (name, compression) in [("gzip", Compression::Gzip), ("zstd", Compression::Zstd)] {
+        let form = Form::Text(Format::Ndjson, compression);
+        group.bench_function(format!("lake, synced, {name}"), |b| b.iter_custom(|n| quiet(n, || fresh_as(true, form))));
+    }
 }
 
 fn read_back(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    capture(folder.path(), &posts(), false);
+    capture(folder.path(), &posts(), false, Form::ARRAY);
     let mut group = c.benchmark_group("200 MiB from the page cache");
     group.throughput(Throughput::Bytes(BYTES as u64)).sample_size(10);
     group.bench_function("read, checked and split into posts", |b| {
@@ -189,7 +203,7 @@ fn run(topology: Topology, state: &Path) -> Duration {
 fn engine(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (lake, to) = (folder.path().join("lake"), folder.path().join("copy"));
-    capture(&lake, &posts(), false);
+    capture(&lake, &posts(), false, Form::ARRAY);
     let mut group = c.benchmark_group("200 MiB through the engine");
     group.throughput(Throughput::Bytes(BYTES as u64)).sample_size(10);
     group.bench_function("lake to null", |b| {

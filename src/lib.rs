@@ -16,6 +16,7 @@ pub mod bolt;
 pub mod lake;
 pub mod registry;
 pub mod sink;
+pub mod social;
 pub mod spout;
 pub mod topology;
 

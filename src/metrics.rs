@@ -65,6 +65,9 @@ pub struct ComponentStatus {
     pub failed: u64,
     /// Tuples that went to the dead letters.
     pub dead_letters: u64,
+    /// Tuples that a sink dropped because its options say so.
+    #[serde(default)]
+    pub dropped: u64,
     /// Median of the time that one `execute` took, over the run; `None` if there was none.
     pub p50: Option<Duration>,
     /// 99th percentile of the same.

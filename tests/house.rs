@@ -109,9 +109,16 @@ fn only_the_engine_and_the_coordinators_actor_name_actix() {
 }
 
 #[test]
-fn only_the_store_on_s3_names_a_client() {
-    let clients = ["object_store", "rusoto", "aws_sdk_s3", "reqwest", "rustls"];
+fn only_the_store_on_s3_names_a_client_of_it() {
+    let clients = ["object_store", "rusoto", "aws_sdk_s3"];
     nothing_names(&clients, |path| !path.starts_with("lake/store/s3"), &[]);
+}
+
+#[test]
+fn the_network_is_named_in_three_places_only() {
+    let network = ["reqwest", "rustls", "tungstenite", "TcpStream"];
+    let may = |path: &str| path.starts_with("lake/store/s3") || ["social/http.rs", "social/ws.rs"].contains(&path);
+    nothing_names(&network, |path| !may(path), &[]);
 }
 
 #[test]

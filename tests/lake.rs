@@ -102,7 +102,11 @@ fn check(tasks: u16, checkpoint: Checkpoint) {
         let numbers: Vec<String> = partition.files().unwrap().iter().map(|(number, _)| number.to_string()).collect();
         assert_eq!(numbers, (0..numbers.len()).map(|i| format!("{i:07}")).collect::<Vec<_>>());
     }
-    assert_eq!(fs::read_dir(to.path()).unwrap().count(), partitions.len(), "nothing is left beside the partitions");
+    assert_eq!(
+        fs::read_dir(to.path()).unwrap().count(),
+        partitions.len() + 1,
+        "nothing is left but the partitions and the index"
+    );
 }
 
 #[test]

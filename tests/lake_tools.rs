@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,13 +22,19 @@ fn lines() -> Vec<String> {
 
 /// A lake that the program itself captured.
 fn captured() -> Sandbox {
+    captured_with("")
+}
+
+/// One whose sink has more options, `, compression: Gzip`.
+fn captured_with(options: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write("in.ndjson", lines().join("\n") + "\n");
     sandbox.write(
         "t.ron",
         "Topology(name: \"t\", spouts: {\"in\": Spout(run: Lines(paths: [\"in.ndjson\"]))},
          bolts: {\"lake\": Bolt(run: Local(root: \"lake\"), inputs: [Shuffle(\"in\")], parallelism_hint: 2)},
-         micro_batch: MicroBatch(posts: 100))",
+         micro_batch: MicroBatch(posts: 100))"
+            .replace("Local(root: \"lake\")", &format!("Local(root: \"lake\"{options})")),
     );
     sandbox.run(&["run", "t.ron"]).with(0);
     sandbox
@@ -36,8 +43,7 @@ fn captured() -> Sandbox {
 const OTHERS: [&str; 1] = ["_index"];
 
 fn partition(sandbox: &Sandbox) -> PathBuf {
-    let name = lake_by_partition(&sandbox.path("lake"), &OTHERS).into_keys().next().unwrap();
-    sandbox.path("lake").join(name)
+    glob::glob(&format!("{}/2*", sandbox.path("lake").display())).unwrap().next().unwrap().unwrap()
 }
 
 fn posts(root: &Path) -> Vec<String> {
@@ -57,9 +63,16 @@ const LATER: &str = "9000-01-01";
 #[test]
 fn a_lake_is_listed_and_printed() {
     let sandbox = captured();
+    let index = || {
+        let files = fs::read_dir(sandbox.path("lake/_index")).unwrap().map(|entry| entry.unwrap().path());
+        files.map(|path| (path.clone(), fs::read_to_string(&path).unwrap())).collect::<BTreeMap<_, _>>()
+    };
+    let of_the_capture = index();
+    fs::remove_dir_all(sandbox.path("lake/_index")).unwrap();
     let before = sandbox.run(&["lake", "ls", "lake"]).with(0).out;
     assert!(before.contains("?") && before.contains("2 partitions"), "{before}");
     sandbox.run(&["lake", "index", "lake"]).with(0);
+    assert_eq!(index(), of_the_capture, "the capture wrote the same");
     assert_eq!(sandbox.run(&["lake", "index", "lake", "--missing"]).with(0).out, "", "nothing is missing");
     let listed = sandbox.run(&["lake", "ls", "lake", "--json"]).with(0).out;
     let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -77,6 +90,7 @@ fn a_lake_is_listed_and_printed() {
 #[test]
 fn damage_is_named_and_ends_with_4() {
     let sandbox = captured();
+    fs::remove_dir_all(sandbox.path("lake/_index")).unwrap();
     let good = sandbox.run(&["lake", "verify", "lake"]).with(0).out;
     assert!(good.contains("no index") && good.contains("2000 posts") && good.contains(" 0 findings"), "{good}");
     sandbox.run(&["lake", "index", "lake"]).with(0);
@@ -99,6 +113,88 @@ fn damage_is_named_and_ends_with_4() {
         .collect();
     assert_eq!(found, [("0000001", "altered"), ("0000002", "missing"), ("0009999", "extra")]);
     sandbox.run(&["lake", "verify", "lake"]).with(4);
+}
+
+/// What a file is packed into, with its extension.
+const PACKED: [(&str, &str); 4] = [
+    (", compression: Gzip, names: Basic", ".json.gz"),
+    (", compression: Zstd", ".json.zst"),
+    (", compression: Gzip, format: Ndjson", ".ndjson.gz"),
+    (", compression: Zstd, format: Ndjson, names: Basic", ".ndjson.zst"),
+];
+
+/// Damages, removes and adds files, and gives what `verify` finds: the ends of the keys, and what.
+fn damaged(sandbox: &Sandbox, extension: &str) -> Vec<(String, String)> {
+    let folder = partition(sandbox);
+    let file = |number: usize| folder.join(format!("{number:07}{extension}"));
+    let mut flipped = fs::read(file(0)).unwrap();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 0x40;
+    fs::write(file(0), flipped).unwrap();
+    let torn = fs::read(file(1)).unwrap();
+    fs::write(file(1), &torn[..torn.len() / 2]).unwrap();
+    fs::remove_file(file(2)).unwrap();
+    fs::copy(file(3), folder.join(format!("0009999{extension}"))).unwrap();
+    let report = sandbox.run(&["lake", "verify", "lake", "--json"]).with(4).out;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    report["findings"].as_array().unwrap().iter().map(|found| (text(found, "key"), text(found, "what"))).collect()
+}
+
+#[test]
+fn every_tool_takes_packed_files_and_finds_what_is_wrong_with_them() {
+    for (options, extension) in PACKED {
+        let sandbox = captured_with(options);
+        assert_eq!(posts(&sandbox.path("lake")), all(), "to a reader that shares nothing with the program");
+        for tool in [&["lake", "cat", "lake"][..], &["replay", "lake"], &["replay", "lake", "--order", "time"]] {
+            assert_eq!(sandbox.run(tool).with(0).sorted_lines(), all(), "{tool:?} with {extension}");
+        }
+        sandbox.run(&["lake", "verify", "lake"]).with(0);
+        sandbox.run(&["lake", "index", "lake"]).with(0);
+        sandbox.run(&["lake", "verify", "lake"]).with(0);
+        let one = partition(&sandbox);
+        let (name, number) = (one.file_name().unwrap().to_str().unwrap().to_owned(), format!("0000000{extension}"));
+        assert_eq!(name.contains(':'), !options.contains("Basic"));
+        let wanted = [(0, "torn"), (1, "torn"), (2, "missing"), (9999, "extra")];
+        let wanted = wanted.map(|(number, what)| (format!("{number:07}{extension}"), what.to_owned()));
+        assert_eq!(damaged(&sandbox, extension), wanted);
+        sandbox.run(&["replay", "lake"]).with(1).says(&[&name, &number, "is damaged at byte"]);
+        sandbox.run(&["replay", "lake", "--skip-damaged"]).with(0).says(&[&number, "is passed over"]);
+    }
+}
+
+#[test]
+fn compact_into_parquet_and_back_keeps_every_byte() {
+    let sandbox = captured_with(", format: Ndjson");
+    let compact = |form: &str| {
+        sandbox.run(&["lake", "compact", "lake", "--to", form, "--closed-before", LATER]).with(0);
+        assert_eq!(sandbox.run(&["lake", "cat", "lake"]).with(0).sorted_lines(), all(), "{form}");
+        assert_eq!(sandbox.run(&["replay", "lake"]).with(0).sorted_lines(), all(), "{form}");
+        sandbox.run(&["lake", "verify", "lake"]).with(0);
+        let of_form = fs::read_dir(partition(&sandbox)).unwrap().map(|entry| entry.unwrap().file_name());
+        let suffix = if form == "json" { "0000000".to_owned() } else { format!("0000000.{form}") };
+        assert_eq!(of_form.collect::<Vec<_>>(), [suffix.as_str()]);
+    };
+    compact("json");
+    compact("parquet");
+    sandbox.write("ids", "tweet 17\n");
+    sandbox.run(&["lake", "erase", "lake", "--ids", "ids", "--closed-before", LATER]).with(0);
+    let mut rest = all();
+    rest.retain(|post| !post.contains("\"id\":\"17\""));
+    assert_eq!(sandbox.run(&["lake", "cat", "lake"]).with(0).sorted_lines(), rest);
+    sandbox.run(&["lake", "compact", "lake", "--to", "csv"]).with(2).says(&["ndjson.zst", "parquet"]);
+    let file = sandbox.path("lake").join(partition_of(&sandbox, ".parquet"));
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let found = sandbox.run(&["lake", "verify", "lake"]).with(4).out;
+    assert!(found.contains("0000000.parquet: "), "{found}");
+}
+
+/// The first file with this extension, below the lake.
+fn partition_of(sandbox: &Sandbox, extension: &str) -> PathBuf {
+    let pattern = format!("{}/2*/*{extension}", sandbox.path("lake").display());
+    glob::glob(&pattern).unwrap().next().unwrap().unwrap()
 }
 
 #[test]
@@ -158,14 +254,17 @@ fn a_killed_tool_is_run_again() {
     sandbox.write("ids", "17\n");
     let mut rest = all();
     rest.retain(|post| !post.contains("\"id\":\"17\""));
+    let parquet = ["lake", "compact", "lake", "--to", "parquet", "--closed-before", LATER];
     let (compact, erase) = (
         ["lake", "compact", "lake", "--closed-before", LATER],
         ["lake", "erase", "lake", "--ids", "ids", "--closed-before", LATER],
     );
     let mut kills = 0;
-    for (command, end) in [(&compact[..], all()), (&erase[..], rest)] {
+    for (command, end) in [(&compact[..], all()), (&parquet[..], all()), (&erase[..], rest)] {
         for point in ["tools.step", "disk.rename", "disk.renamed", "disk.sync_folder", "disk.make_folder"] {
-            for after in [0, 1, 2, 3, 5, 8, 13, 21] {
+            // Into Parquet is the same way with other bytes.
+            let times: &[u64] = if command == parquet { &[1, 3, 8] } else { &[0, 1, 2, 3, 5, 8, 13, 21] };
+            for after in times {
                 if root.exists() {
                     fs::remove_dir_all(&root).unwrap();
                 }

@@ -1,32 +1,42 @@
-//! A lake in S3, against a server that nobody here wrote: moto, which tests/run installs.
+//! A lake in S3, against a server that nobody here wrote: see `support/s3_server.rs`.
 
 mod support;
 
 use std::collections::BTreeSet;
-use std::sync::Barrier;
-use std::thread;
 
 use bytes::Bytes;
-use support::moto::Moto;
+use support::Sandbox;
+use support::s3_server::{ID, KEY, S3Server};
+use support::sign::escape;
 use waterspout::error::Kind;
+use waterspout::lake::store::conformance::conformance;
 use waterspout::lake::store::s3::{S3, S3Store};
 use waterspout::lake::store::{Put, Store};
 use waterspout::secret::Secret;
 
-fn config(moto: &Moto, prefix: &str) -> S3 {
+fn config(server: &S3Server, prefix: &str) -> S3 {
     S3 {
         bucket: "lake".into(),
         prefix: prefix.into(),
-        endpoint: Some(moto.endpoint()),
+        endpoint: Some(server.endpoint()),
         region: Some("us-east-1".into()),
-        access_key_id: Some(Secret::new("id")),
-        secret_access_key: Some(Secret::new("key")),
+        access_key_id: Some(Secret::new(ID)),
+        secret_access_key: Some(Secret::new(KEY)),
         ..S3::default()
     }
 }
 
-fn store(moto: &Moto, prefix: &str) -> S3Store {
-    S3Store::open(&config(moto, prefix)).unwrap()
+fn store(server: &S3Server, prefix: &str) -> S3Store {
+    S3Store::open(&config(server, prefix)).unwrap()
+}
+
+/// One of each client that was built in.
+fn clients(config: &S3) -> Vec<Box<dyn Store>> {
+    vec![
+        Box::new(S3Store::open(config).unwrap()),
+        #[cfg(feature = "rusoto")]
+        Box::new(waterspout::lake::store::s3::rusoto::RusotoStore::open(config).unwrap()),
+    ]
 }
 
 fn keys(store: &dyn Store, prefix: &str, after: Option<&str>, max: usize) -> Vec<String> {
@@ -35,8 +45,8 @@ fn keys(store: &dyn Store, prefix: &str, after: Option<&str>, max: usize) -> Vec
 
 #[test]
 fn what_is_put_is_there_once_and_whole() {
-    let moto = Moto::with_bucket("lake");
-    let store = store(&moto, "a/b");
+    let server = S3Server::with_bucket("lake");
+    let store = store(&server, "a/b");
     assert_eq!(store.put("key", Bytes::from_static(b"0123456789")).unwrap(), Put::Stored);
     assert_eq!(store.put("key", Bytes::from_static(b"other")).unwrap(), Put::Exists);
     assert_eq!(store.get("key").unwrap().unwrap(), "0123456789");
@@ -59,33 +69,21 @@ fn what_is_put_is_there_once_and_whole() {
 }
 
 #[test]
-fn of_many_that_put_one_key_one_wins() {
-    const RACERS: usize = 8;
-    let moto = Moto::with_bucket("lake");
-    let store = store(&moto, "");
-    for race in 0..10 {
-        let (start, key) = (Barrier::new(RACERS), format!("race-{race}"));
-        let run = |racer: usize| {
-            start.wait();
-            store.put(&key, Bytes::from(racer.to_string())).unwrap() == Put::Stored
-        };
-        let won: Vec<usize> = thread::scope(|scope| {
-            let racers: Vec<_> = (0..RACERS).map(|racer| scope.spawn(move || run(racer).then_some(racer))).collect();
-            racers.into_iter().filter_map(|racer| racer.join().unwrap()).collect()
-        });
-        assert_eq!(won.len(), 1, "{won:?}");
-        assert_eq!(store.get(&key).unwrap().unwrap(), won[0].to_string());
+fn it_does_what_every_store_does() {
+    let server = S3Server::with_bucket("lake");
+    for prefix in ["", "a/b"] {
+        clients(&config(&server, prefix)).iter().for_each(|store| conformance(&**store));
     }
 }
 
 #[test]
 fn keys_are_listed_in_order_beyond_a_page() {
-    let moto = Moto::with_bucket("lake");
+    let server = S3Server::with_bucket("lake");
     for number in 0..1_100 {
-        assert_eq!(moto.request("PUT", &format!("/lake/root/p/{number:07}"), b"[]").0, 200);
+        assert_eq!(server.request("PUT", &format!("/lake/root/p/{number:07}"), b"[]").0, 200);
     }
-    assert_eq!(moto.request("PUT", "/lake/rooted/p/0", b"[]").0, 200);
-    let store = store(&moto, "/root/");
+    assert_eq!(server.request("PUT", "/lake/rooted/p/0", b"[]").0, 200);
+    let store = store(&server, "/root/");
     let odd = ["2015-12-18T00:00:00-a/0000000", "a b+c&d=e/%41%", "q/ü漢", "q#~", "_dead/*?[x]"];
     for key in odd {
         assert_eq!(store.put(key, Bytes::from_static(b"x")).unwrap(), Put::Stored, "{key}");
@@ -103,25 +101,58 @@ fn keys_are_listed_in_order_beyond_a_page() {
     assert_eq!(store.names("q/").unwrap(), ["ü漢"]);
     assert_eq!(store.names("p/").unwrap().len(), 1_100);
     for bad in ["/a", "a/", "a//b", "../a", "a/./b", ""] {
-        let error = self::store(&moto, "").put(bad, Bytes::new()).unwrap_err();
+        let error = self::store(&server, "").put(bad, Bytes::new()).unwrap_err();
         assert_eq!(error.kind(), Kind::Fatal, "{bad:?}");
     }
 }
 
 #[test]
 fn errors_say_what_happened_where_and_keep_secrets() {
-    let moto = Moto::with_bucket("lake");
-    let missing = S3 { bucket: "missing".into(), ..config(&moto, "") };
-    let missing = S3Store::open(&missing).unwrap();
-    for error in [missing.put("key", Bytes::new()).unwrap_err(), missing.get("key").unwrap_err()] {
-        assert_eq!(error.kind(), Kind::Fatal);
-        assert!(error.chain().contains("\"s3://missing/key\": 404 NoSuchBucket"), "{error:?}");
+    let server = S3Server::with_bucket("lake");
+    for missing in clients(&S3 { bucket: "missing".into(), ..config(&server, "") }) {
+        for error in [missing.put("key", Bytes::new()).unwrap_err(), missing.get("key").unwrap_err()] {
+            assert_eq!(error.kind(), Kind::Fatal);
+            assert!(error.chain().contains("\"s3://missing/key\": 404 NoSuchBucket"), "{error:?}");
+        }
     }
-    let gone = store(&moto, "");
-    drop(moto);
-    let error = gone.put("key", Bytes::new()).unwrap_err();
-    assert_eq!(error.kind(), Kind::Transient);
-    assert!(error.chain().contains("can't put \"s3://lake/key\": "), "{error:?}");
-    let secrets = BTreeSet::from(["secret", "Authorization", "Signature"]);
-    assert!(secrets.iter().all(|secret| !error.chain().contains(secret)), "{error:?}");
+    let gone = clients(&config(&server, ""));
+    drop(server);
+    for error in gone.iter().map(|gone| gone.put("key", Bytes::new()).unwrap_err()) {
+        assert_eq!(error.kind(), Kind::Transient);
+        assert!(error.chain().contains("can't put \"s3://lake/key\": "), "{error:?}");
+        let secrets = BTreeSet::from([KEY, "secret", "Authorization", "Signature"]);
+        assert!(secrets.iter().all(|secret| !error.chain().contains(secret)), "{error:?}");
+    }
+}
+
+/// A sandbox with the shared files of AWS, whose profile `work` gets into the server's bucket.
+fn with_profile(server: &S3Server) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let key = format!("[work]\naws_access_key_id = {ID}\naws_secret_access_key = {KEY}\n");
+    sandbox.write("credentials", format!("[default]\naws_access_key_id = other\naws_secret_access_key = x\n{key}"));
+    let endpoint = server.endpoint();
+    sandbox.write("config", format!("[profile work]\nregion = us-east-1\nendpoint_url = {endpoint}\n"));
+    sandbox
+}
+
+const SHARED: [(&str, &str); 2] = [("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config")];
+
+#[test]
+fn the_shared_files_of_aws_say_how_to_get_in() {
+    let server = S3Server::with_bucket("lake");
+    let sandbox = with_profile(&server);
+    let name = "root/2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000";
+    assert_eq!(server.request("PUT", &format!("/lake/{}", escape(name, "/")), b"[{\"tweet\":1}]").0, 200);
+    let cat = |more: &[(&str, &str)]| sandbox.run_with(&["lake", "cat", "s3://lake/root"], &[&SHARED, more].concat());
+    for client in ["object_store", "rusoto"] {
+        let more = [("AWS_PROFILE", "work"), ("WATERSPOUT_S3_CLIENT", client)];
+        if client == "rusoto" && cfg!(not(feature = "rusoto")) {
+            cat(&more).with(1).says(&["build it with --features rusoto"]);
+            continue;
+        }
+        assert_eq!(cat(&more).with(0).out, "{\"tweet\":1}\n");
+    }
+    let missing = cat(&[("AWS_PROFILE", "nobody")]).with(1);
+    assert!(!missing.err.contains(KEY), "a secret is printed");
+    missing.says(&["the profile \"nobody\" of AWS_PROFILE is neither in \"credentials\" nor in \"config\""]);
 }

@@ -1,4 +1,4 @@
-//! A lake in S3 against moto: captures, kill -9 between and during uploads, a server that is down, and
+//! A lake in S3 (`support/s3_server.rs`): captures, kill -9 between and during uploads, a server that is down, and
 //! one behind a network that does everything wrong. What the bucket holds is read by plain HTTP.
 //!
 //! `WATERSPOUT_LONG=1` makes more kills; `WATERSPOUT_SEED=n` begins with that seed.
@@ -7,9 +7,10 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use support::moto::Moto;
 use support::proxy::Proxy;
 use support::random::Random;
+use support::s3_server::{ID, KEY, S3Server};
+use support::sign::escape;
 use support::{Ended, Sandbox, lake_by_partition};
 
 /// How many posts are captured.
@@ -51,19 +52,19 @@ fn write_topology(sandbox: &Sandbox, endpoint: &str, more: &str) {
     );
 }
 
-const KEYS: [(&str, &str); 2] = [("WATERSPOUT_TEST_ID", "id"), ("WATERSPOUT_TEST_KEY", "hidden-key")];
+const KEYS: [(&str, &str); 2] = [("WATERSPOUT_TEST_ID", ID), ("WATERSPOUT_TEST_KEY", KEY)];
 
 fn run(sandbox: &Sandbox, faults: &str) -> Ended {
     let environment = [KEYS[0], KEYS[1], ("FAILPOINTS", faults)];
     let ended = sandbox.run_with(&ARGUMENTS, &environment[..if faults.is_empty() { 2 } else { 3 }]);
-    assert!(!ended.err.contains("hidden-key"), "a secret is printed:\n{}", ended.err);
+    assert!(!ended.err.contains(KEY), "a secret is printed:\n{}", ended.err);
     ended
 }
 
 /// All posts in the bucket, sorted; it has to be a whole lake.
-fn bucket(moto: &Moto) -> Vec<String> {
+fn bucket(server: &S3Server) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
-    moto.download("lake", folder.path());
+    server.download("lake", folder.path());
     let mut posts: Vec<_> = lake_by_partition(&folder.path().join("root"), &[]).into_values().flatten().collect();
     posts.sort();
     posts
@@ -75,29 +76,31 @@ fn is_exact(found: &[String], posts: usize, story: &[String]) {
 }
 
 #[track_caller]
-fn check(moto: &Moto, sandbox: &Sandbox, story: &[String]) {
-    is_exact(&bucket(moto), POSTS, story);
+fn check(server: &S3Server, sandbox: &Sandbox, story: &[String]) {
+    is_exact(&bucket(server), POSTS, story);
     is_exact(&support::lake(&sandbox.path("local"), false), POSTS, story);
     assert!(!sandbox.path("state/outbox").exists(), "the outbox isn't empty after {story:?}");
 }
 
 #[test]
 fn a_capture_arrives_once_and_gapless() {
-    let moto = Moto::with_bucket("lake");
-    let sandbox = capture(&moto.endpoint(), POSTS);
+    let server = S3Server::with_bucket("lake");
+    let sandbox = capture(&server.endpoint(), POSTS);
     run(&sandbox, "").with(0);
-    check(&moto, &sandbox, &[]);
-    assert!(moto.keys("lake").len() >= POSTS / 100);
+    check(&server, &sandbox, &[]);
+    assert!(data(&server).len() >= POSTS / 100);
+    let indexed: Vec<_> = server.keys("lake").into_iter().filter(|key| key.starts_with("root/_index/")).collect();
+    assert!(indexed.len() >= 2, "one for each partition, and so for each task: {indexed:?}");
     sandbox.run(&["validate", "t.ron", "--explain"]).with(0);
 }
 
 #[test]
 fn without_checkpoints_files_are_uploaded_when_they_close() {
-    let moto = Moto::with_bucket("lake");
-    let sandbox = capture(&moto.endpoint(), POSTS);
+    let server = S3Server::with_bucket("lake");
+    let sandbox = capture(&server.endpoint(), POSTS);
     let off = ["--set", "checkpoint=Off"];
     sandbox.run_with(&[&ARGUMENTS[..], &off].concat(), &KEYS).with(0);
-    check(&moto, &sandbox, &[]);
+    check(&server, &sandbox, &[]);
 }
 
 #[test]
@@ -109,11 +112,9 @@ fn what_is_wrong_is_found_before_anything_runs() {
 }
 
 /// Runs it with kills at these points until it is done, and checks what is in the bucket.
-fn survive(moto: &Moto, points: impl IntoIterator<Item = String>) -> usize {
-    for key in moto.keys("lake") {
-        moto.request("DELETE", &format!("/lake/{key}"), b"");
-    }
-    let sandbox = capture(&moto.endpoint(), POSTS);
+fn survive(server: &S3Server, points: impl IntoIterator<Item = String>) -> usize {
+    server.clear("lake");
+    let sandbox = capture(&server.endpoint(), POSTS);
     let (mut story, mut kills) = (Vec::new(), 0);
     for faults in points {
         story.push(faults.clone());
@@ -123,37 +124,42 @@ fn survive(moto: &Moto, points: impl IntoIterator<Item = String>) -> usize {
         }
         assert_eq!(ended.code, None, "after {story:?}:\n{}", ended.err);
         kills += 1;
-        let found = bucket_now(moto);
+        let found = bucket_now(server);
         assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), found.len(), "a post is there twice after {story:?}");
     }
     let ended = run(&sandbox, "");
     assert_eq!(ended.code, Some(0), "after {story:?}:\n{}", ended.err);
-    check(moto, &sandbox, &story);
+    check(server, &sandbox, &story);
     kills
 }
 
+/// The keys of all objects that hold posts.
+fn data(server: &S3Server) -> Vec<String> {
+    server.keys("lake").into_iter().filter(|key| !key.starts_with("root/_index/")).collect()
+}
+
 /// What is visible now, which may have gaps: uploads run beside each other.
-fn bucket_now(moto: &Moto) -> Vec<String> {
+fn bucket_now(server: &S3Server) -> Vec<String> {
     let read = |key: String| {
-        let (status, body) = moto.request("GET", &format!("/lake/{key}"), b"");
+        let (status, body) = server.request("GET", &format!("/lake/{}", escape(&key, "/")), b"");
         assert_eq!(status, 200, "{key}");
         let posts: Vec<Box<serde_json::value::RawValue>> = serde_json::from_slice(&body).unwrap();
         posts.into_iter().map(|post| post.get().to_owned()).collect::<Vec<_>>()
     };
-    moto.keys("lake").into_iter().flat_map(read).collect()
+    data(server).into_iter().flat_map(read).collect()
 }
 
 #[test]
 fn kills_between_and_during_uploads_lose_nothing_and_repeat_nothing() {
-    let moto = Moto::with_bucket("lake");
+    let server = S3Server::with_bucket("lake");
     let long = std::env::var_os("WATERSPOUT_LONG").is_some();
-    let wanted = if long { 150 } else { 30 };
+    let wanted = if long { 150 } else { 50 };
     let points = ["s3.put", "s3.stored", "s3.deleted"];
     let mut kills = 0;
     for point in points {
         for after in [0, 5] {
             // Again and again at the same place, also while it recovers.
-            let here = survive(&moto, (0..2).map(|_| format!("{point}={after}*off->return")));
+            let here = survive(&server, (0..2).map(|_| format!("{point}={after}*off->return")));
             assert!(here > 0, "{point} was never passed");
             kills += here;
         }
@@ -167,7 +173,7 @@ fn kills_between_and_during_uploads_lose_nothing_and_repeat_nothing() {
             let point = points[random.below(points.len() as u64) as usize];
             format!("{point}={}*off->return", random.below(8))
         };
-        kills += survive(&moto, (0..8).map(at));
+        kills += survive(&server, (0..8).map(at));
         seed += 1;
     }
     println!("{kills} kills, seeds below {seed}");
@@ -175,7 +181,7 @@ fn kills_between_and_during_uploads_lose_nothing_and_repeat_nothing() {
 
 #[test]
 fn a_server_that_is_down_holds_up_nobody_else_and_gets_everything_later() {
-    let moto = Moto::with_bucket("lake");
+    let server = S3Server::with_bucket("lake");
     let proxy = Proxy::down();
     let sandbox = capture(&proxy.endpoint(), POSTS);
     let mut running = sandbox.start_with(&ARGUMENTS, &KEYS);
@@ -190,29 +196,49 @@ fn a_server_that_is_down_holds_up_nobody_else_and_gets_everything_later() {
     running.terminate();
     running.end().with(5);
     assert!(sandbox.path("state/outbox").exists());
-    assert_eq!(moto.keys("lake"), Vec::<String>::new());
-    proxy.up(moto.port);
+    assert_eq!(server.keys("lake"), Vec::<String>::new());
+    proxy.up(server.port);
     run(&sandbox, "").with(0);
-    check(&moto, &sandbox, &["up again".into()]);
+    check(&server, &sandbox, &["up again".into()]);
+}
+
+#[test]
+fn what_does_not_fit_into_the_outbox_is_dropped_and_counted_if_it_may_be() {
+    let server = S3Server::with_bucket("lake");
+    let proxy = Proxy::down();
+    let sandbox = capture(&proxy.endpoint(), POSTS);
+    let sets = ["--set", "bolts.bucket.run.outbox=20KiB", "--set", "bolts.bucket.run.on_full=Drop"];
+    let mut running = sandbox.start_with(&[&ARGUMENTS[..], &sets].concat(), &KEYS);
+    running.wait_for("its end waits for the server", |report| report["phase"] == "committing");
+    assert_eq!(support::lake(&sandbox.path("local"), false).len(), POSTS, "nobody else is held up");
+    proxy.up(server.port);
+    let ended = running.end().with(0);
+    let dropped = ended.total("bucket", "dropped") as usize;
+    ended.says(&[&format!("bucket dropped {dropped} tuples")]);
+    let found = bucket(&server);
+    assert!(dropped > 0 && found.len() == POSTS - dropped, "{} posts, and {dropped} dropped", found.len());
+    let bytes: usize = found.iter().map(|post| post.len() + 1).sum();
+    assert!((30 << 10..=40 << 10).contains(&bytes), "two tasks keep 20 KiB each, found {bytes} bytes");
+    assert!(found.iter().collect::<BTreeSet<_>>().len() == found.len(), "a post is there twice");
 }
 
 #[test]
 fn a_network_that_does_everything_wrong_changes_nothing() {
-    let moto = Moto::with_bucket("lake");
-    let proxy = Proxy::start(moto.port, 7, 3);
+    let server = S3Server::with_bucket("lake");
+    let proxy = Proxy::start(server.port, 7, 3);
     let sandbox = capture(&proxy.endpoint(), POSTS);
     let arguments = [&ARGUMENTS[..], &["--set", "micro_batch=MicroBatch(posts: 20)"]].concat();
     sandbox.run_with(&arguments, &KEYS).with(0);
-    check(&moto, &sandbox, &[format!("{:?}", proxy.met())]);
+    check(&server, &sandbox, &[format!("{:?}", proxy.met())]);
     assert!(proxy.met().iter().all(|(_, times)| *times > 0), "{:?}", proxy.met());
 }
 
 #[test]
 fn three_instances_write_one_bucket_and_roll_over() {
     const EACH: usize = 3_000;
-    let moto = Moto::with_bucket("lake");
+    let server = S3Server::with_bucket("lake");
     let one = |seed: usize| {
-        let sandbox = capture(&moto.endpoint(), 1);
+        let sandbox = capture(&server.endpoint(), 1);
         let spout = format!("spouts.in.run=Generate(posts: {EACH}, rate: 1000, seed: {seed})");
         let sets = ["--set", &spout, "--set", "partition=Partition(every: \"1s\")"];
         let running = sandbox.start_with(&[&ARGUMENTS[..], &sets].concat(), &KEYS);
@@ -225,9 +251,52 @@ fn three_instances_write_one_bucket_and_roll_over() {
         wanted.extend(support::lake(&sandbox.path("local"), false));
     }
     wanted.sort();
-    let found = bucket(&moto);
+    let found = bucket(&server);
     assert!(found == wanted && found.len() == 3 * EACH, "{} posts instead of {}", found.len(), wanted.len());
-    let keys = moto.keys("lake");
+    let keys = data(&server);
     let boundaries: BTreeSet<_> = keys.iter().map(|key| &key["root/".len()..][..19]).collect();
     assert!(boundaries.len() > 2, "{boundaries:?}");
+    // The glob of a boundary replays all that the three wrote between it and the next, and nothing else.
+    let folder = tempfile::tempdir().unwrap();
+    server.download("lake", folder.path());
+    let partitions = lake_by_partition(&folder.path().join("root"), &[]);
+    let endpoint = server.endpoint();
+    let access = [("AWS_ACCESS_KEY_ID", ID), ("AWS_SECRET_ACCESS_KEY", KEY), ("AWS_ENDPOINT_URL", &*endpoint)];
+    for boundary in boundaries {
+        let of_it: Vec<_> = partitions.iter().filter(|(name, _)| name.starts_with(boundary)).collect();
+        let mut wanted: Vec<_> = of_it.iter().flat_map(|(_, posts)| posts.iter().cloned()).collect();
+        wanted.sort();
+        let replayed = Sandbox::new().run_with(&["replay", &format!("s3://lake/root/{boundary}-*")], &access).with(0);
+        assert!(replayed.sorted_lines() == wanted, "{boundary}: {} posts wanted", wanted.len());
+    }
+}
+
+/// Killed before, between and after the steps by which a file is packed and uploaded, and while what a
+/// recovery has uploaded is still promised as open.
+#[test]
+fn packed_objects_arrive_once_whatever_is_killed() {
+    for (number, point) in ["encode.delete", "encode.restore", "s3.put", "s3.stored", "s3.deleted"].iter().enumerate() {
+        let server = S3Server::with_bucket("lake");
+        let sandbox = capture(&server.endpoint(), POSTS);
+        let compression = format!("bolts.bucket.run.compression={}", ["Zstd", "Gzip"][number % 2]);
+        let options = ["--set", &compression, "--set", "bolts.bucket.run.names=Basic"];
+        let arguments = [&ARGUMENTS[..], &options].concat();
+        let (mut story, mut kills) = (vec![compression.clone()], 0);
+        for faults in [
+            &format!("state.commit={}*off->return", 2 + number),
+            &format!("{point}=1*off->return"),
+            "state.commit=1*off->return",
+            "",
+        ] {
+            let environment = [KEYS[0], KEYS[1], ("FAILPOINTS", faults)];
+            story.push(faults.to_owned());
+            let ended = sandbox.run_with(&arguments, &environment[..if faults.is_empty() { 2 } else { 3 }]);
+            assert!(matches!(ended.code, None | Some(0)), "after {story:?}:\n{}", ended.err);
+            kills += usize::from(ended.code.is_none());
+        }
+        check(&server, &sandbox, &story);
+        assert!(kills > 0, "nothing was killed: {story:?}");
+        let extension = [".json.zst", ".json.gz"][number % 2];
+        assert!(server.keys("lake").iter().all(|key| key.ends_with(extension) && !key.contains(':')));
+    }
 }

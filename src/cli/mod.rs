@@ -7,6 +7,7 @@ mod components;
 mod control;
 mod diff;
 mod exit;
+mod gaps;
 mod graph;
 mod lake;
 mod load;
@@ -48,6 +49,7 @@ enum Command {
     Rebalance(rebalance::Args),
     Stop(stop::Args),
     Validate(validate::Args),
+    Gaps(gaps::Args),
     Graph(graph::Args),
     Diff(diff::Args),
     Components(components::Args),
@@ -85,6 +87,7 @@ impl Command {
             Self::Rebalance(args) => rebalance::run(&args, registry),
             Self::Stop(args) => stop::run(&args, registry),
             Self::Validate(args) => validate::run(&args, registry),
+            Self::Gaps(args) => gaps::run(&args, registry),
             Self::Graph(args) => graph::run(&args, registry),
             Self::Diff(args) => diff::run(&args, registry),
             Self::Components(args) => components::run(&args, registry),

@@ -1,41 +1,43 @@
-//! `new demo`: a commented topology to begin with.
+//! `new NAME`: a commented topology to begin with.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
 
 use super::exit::{Code, Failure, Outcome};
 use super::stdout;
 use crate::error::Error;
 
-/// The demo is one of the topologies that the tests run, so that it can't grow stale.
-const DEMO: &str = include_str!("../../topologies/demo.ron");
+/// A topology that can be written: its name, and its text. The texts are topologies that the tests run, so that they
+/// can't grow stale.
+const TEMPLATES: [(&str, &str); 2] =
+    [("demo", include_str!("../../topologies/demo.ron")), ("x", include_str!("../../topologies/x.ron"))];
 
 /// Write a commented topology to begin with
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "`demo` has every part of a topology and needs no key; the others capture from a platform, and \
+                        say in their comments what they need."
+)]
 pub struct Args {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// Write demo.ron: spouts, bolts, groupings, a lake, and every optional part, with comments
-    Demo {
-        /// Overwrite demo.ron
-        #[arg(long)]
-        force: bool,
-    },
+    /// Which one; it is written to NAME.ron
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(TEMPLATES.map(|(name, _)| name)))]
+    name: String,
+    /// Overwrite what is there
+    #[arg(long)]
+    force: bool,
 }
 
 /// Writes into the working directory.
 pub fn run(args: &Args) -> Outcome {
-    let What::Demo { force } = args.what;
-    let file = Path::new("demo.ron");
-    write(file, DEMO, force)?;
-    stdout::print("wrote demo.ron; try: waterspout run demo.ron\n")
+    let Some((name, text)) = TEMPLATES.iter().find(|(name, _)| *name == args.name) else {
+        return Err(Failure::new(Code::Usage, format!("there is no topology \"{}\"", args.name)));
+    };
+    let file = format!("{name}.ron");
+    write(Path::new(&file), text, args.force)?;
+    stdout::print(&format!("wrote {file}; try: waterspout run {file}\n"))
 }
 
 fn write(file: &Path, text: &str, force: bool) -> Result<(), Failure> {

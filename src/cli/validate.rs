@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::exit::{Code, Outcome};
+use super::exit::{Code, Failure, Outcome};
 use super::load::{self, Sets};
 use super::stdout;
-use crate::registry::{Registry, Role};
+use crate::registry::{Config, Registry, Role};
 use crate::topology::Topology;
 
 /// Check topology files, and report all their problems
@@ -17,7 +17,8 @@ pub struct Args {
     /// Print each topology with every default written out
     #[arg(long)]
     explain: bool,
-    /// Also check that what Env and File name is there
+    /// Also check that what Env and File name is there, and ask each source, with the fewest calls, whether
+    /// credentials and topics are good
     #[arg(long)]
     online: bool,
     #[command(flatten)]
@@ -30,11 +31,32 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
     for file in &args.files {
         match load::load(file, registry, &args.sets, args.online) {
             Ok(topology) if args.explain => stdout::print(&crate::topology::explain(&topology))?,
-            Ok(topology) => stdout::print(&format!("{}: {}\n", file.display(), verdict(&topology)))?,
+            Ok(topology) => {
+                let asked = if args.online { ask(&topology) } else { Ok(String::new()) };
+                match asked {
+                    Ok(answers) => stdout::print(&format!("{}: {}\n{answers}", file.display(), verdict(&topology)))?,
+                    Err(failure) => *first_failure.get_or_insert(failure.print()),
+                }
+            }
             Err(failure) => *first_failure.get_or_insert(failure.print()),
         };
     }
     Ok(first_failure.unwrap_or(Code::Success))
+}
+
+/// What the sources say of credentials and topics, a line each.
+fn ask(topology: &Topology) -> Result<String, Failure> {
+    let mut answers = String::new();
+    let mut refused = Vec::new();
+    for component in &topology.components {
+        let Config::Spout(spout) = &component.config else { continue };
+        match spout.check_online() {
+            Ok(None) => {}
+            Ok(Some(answer)) => answers.push_str(&format!("  {}: {answer}\n", component.id)),
+            Err(error) => refused.push(format!("spout \"{}\": {}", component.id, error.chain())),
+        }
+    }
+    if refused.is_empty() { Ok(answers) } else { Err(Failure::new(Code::Runtime, refused.join("\nerror: "))) }
 }
 
 /// `ok: 1 spout, 2 bolts, 1 sink`.

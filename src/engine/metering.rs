@@ -49,6 +49,7 @@ pub struct Meter {
     emitted: AtomicU64,
     failed: AtomicU64,
     dead_letters: AtomicU64,
+    dropped: AtomicU64,
     busy_ns: AtomicU64,
     /// When the turn in progress began on the monotonic clock; 0 between turns.
     turn_began_ns: AtomicU64,
@@ -65,6 +66,7 @@ impl Default for Meter {
             emitted: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             dead_letters: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
             turn_began_ns: AtomicU64::new(0),
             inbox_permille: AtomicU64::new(0),
@@ -94,6 +96,11 @@ impl Meter {
     /// Tuples went to the dead letters.
     pub fn add_dead_letters(&self, tuples: usize) {
         self.dead_letters.fetch_add(tuples as u64, Ordering::Relaxed);
+    }
+
+    /// The number of tuples that a sink has dropped so far, because its options say so.
+    pub fn set_dropped(&self, tuples: u64) {
+        self.dropped.store(tuples, Ordering::Relaxed);
     }
 
     /// The component is called, at this monotonic time.
@@ -151,6 +158,11 @@ impl Meter {
     /// See [`add_dead_letters`](Self::add_dead_letters).
     pub fn dead_letters(&self) -> u64 {
         self.dead_letters.load(Ordering::Relaxed)
+    }
+
+    /// See [`set_dropped`](Self::set_dropped).
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// See [`end_turn`](Self::end_turn).

@@ -18,6 +18,7 @@ mod emitter;
 mod grouping;
 mod inbox;
 mod jobs;
+pub mod kappa;
 mod launch;
 mod letter;
 mod messages;
@@ -46,6 +47,7 @@ mod atomic {
 pub use again::{AGAIN, Again, send_dead_letters};
 pub use alive::Alive;
 pub use batch::Mark;
+pub(crate) use bolt_actor::panic_message;
 pub use control::Control;
 pub use dead_letters::{DEAD, DeadLetter};
 pub use grouping::{KEY_GROUPS, key_group, stable_hash};

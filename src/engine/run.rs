@@ -103,6 +103,7 @@ struct Totals {
     emitted: u64,
     failed: u64,
     dead_letters: u64,
+    dropped: u64,
     busy: Duration,
 }
 
@@ -284,6 +285,7 @@ impl Running {
             emitted: totals.emitted,
             failed: totals.failed,
             dead_letters: totals.dead_letters,
+            dropped: totals.dropped,
             p50: quantile(0.5),
             p99: quantile(0.99),
             busy: totals.busy,
@@ -379,6 +381,7 @@ impl Totals {
             emitted: self.emitted + sum(Meter::emitted),
             failed: self.failed + sum(Meter::failed),
             dead_letters: self.dead_letters + sum(Meter::dead_letters),
+            dropped: self.dropped + sum(Meter::dropped),
             busy: self.busy + meters.iter().map(|meter| meter.busy()).sum::<Duration>(),
         }
     }

@@ -129,6 +129,9 @@ impl BoltTask {
         self.meter.end_turn(self.clock.monotonic());
         self.meter.set_emitted(self.output.emitter.emitted());
         self.meter.set_inbox(self.inbox.fill());
+        if let Worker::Sink(sink, _) = &self.worker {
+            self.meter.set_dropped(sink.dropped());
+        }
         self.meter.set_doing(match next {
             Next::Turn => Doing::Running,
             Next::Sleep(Need::Input) | Next::SleepAtMost(_) => Doing::Idle,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::names::{FileNumber, PartitionName};
+use super::names::{FileName, PartitionName};
 use super::scan::{ObjectReader, Trouble};
 use super::store::{Store, list_all};
 use super::{parallel, view};
@@ -34,7 +34,7 @@ pub struct Index {
 /// What the index says of a micro-batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
-    /// Its name, seven digits.
+    /// Its name: seven digits, and the extension that tells its form.
     pub file: String,
     /// How many posts it holds.
     pub posts: u64,
@@ -120,9 +120,9 @@ fn parse(partition: &str, bytes: &[u8]) -> Found {
     if index.partition != partition {
         return Found::Damaged(format!("it is that of \"{}\"", index.partition));
     }
-    let numbers: Result<Vec<FileNumber>, _> = index.files.iter().map(|file| file.file.parse()).collect();
-    match numbers {
-        Ok(numbers) if numbers.is_sorted_by(|a, b| a < b) => Found::Index(index),
+    let names: Result<Vec<FileName>, _> = index.files.iter().map(|file| file.file.parse()).collect();
+    match names {
+        Ok(names) if names.is_sorted_by(|a, b| a.number < b.number) => Found::Index(index),
         _ => Found::Damaged("expected the numbers of files in order".into()),
     }
 }
@@ -132,8 +132,12 @@ fn parse(partition: &str, bytes: &[u8]) -> Found {
 /// # Errors
 /// If it can't be stored.
 pub fn write(store: &dyn Store, index: &Index) -> Result<()> {
-    let json = serde_json::to_vec(index).expect("an index has only text and numbers");
-    store.replace(&key(&index.partition), Bytes::from(json))
+    store.replace(&key(&index.partition), to_bytes(index))
+}
+
+/// An index as it is stored.
+pub fn to_bytes(index: &Index) -> Bytes {
+    serde_json::to_vec(index).expect("an index has only text and numbers").into()
 }
 
 /// The partitions that have an index, by one listing.
@@ -163,7 +167,7 @@ pub fn read_all(store: &dyn Store, names: &[String]) -> Result<Vec<Found>> {
 /// If a file can't be read, or is damaged.
 pub fn build(store: &dyn Store, partition: &str) -> Result<Index> {
     let keys = view::files(store, partition)?;
-    let files = parallel::map(&keys, |(number, key)| describe(store, *number, key).map_err(|bad| bad.of(store, key)));
+    let files = parallel::map(&keys, |(name, key)| describe(store, *name, key).map_err(|bad| bad.of(store, key)));
     let mut index = Index::new(partition, files.into_iter().collect::<Result<_>>()?);
     if let Found::Index(old) = read(store, partition)? {
         index.replaces = old.replaces;
@@ -186,7 +190,7 @@ pub fn is_current(store: &dyn Store, partition: &str) -> Result<bool> {
 ///
 /// # Errors
 /// If it can't be read, or is damaged.
-pub fn describe(store: &dyn Store, number: FileNumber, key: &str) -> Result<File, Trouble> {
+pub fn describe(store: &dyn Store, name: FileName, key: &str) -> Result<File, Trouble> {
     let mut reader = ObjectReader::new(store, key);
     let (mut first, mut last) = (None, None);
     while let Some(posts) = reader.next_posts()? {
@@ -196,7 +200,7 @@ pub fn describe(store: &dyn Store, number: FileNumber, key: &str) -> Result<File
         }
     }
     let (posts, bytes, crc32) = (reader.posts(), reader.bytes(), reader.checksum());
-    Ok(File { file: number.to_string(), posts, bytes, crc32, first, last })
+    Ok(File { file: name.to_string(), posts, bytes, crc32, first, last })
 }
 
 /// Whether a text is the name of a partition.

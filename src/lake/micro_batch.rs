@@ -1,4 +1,5 @@
-//! One file of the lake while it is being written: a JSON array on one line, `[{…},{…}]`.
+//! One file of the lake while it is being written: text, a JSON array on one line (`[{…},{…}]`) or a
+//! post a line, which is packed when it is closed.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::disk::{begin_writing_back, failed};
+use super::form::{Form, Format};
 use crate::error::Result;
 use crate::fault::point;
 use crate::sink::Promise;
@@ -27,6 +29,7 @@ const WRITE_BACK_BYTES: u64 = 8 << 20;
 pub struct MicroBatch {
     place: String,
     segment: String,
+    form: Form,
     path: PathBuf,
     file: Arc<File>,
     buffer: Vec<u8>,
@@ -43,7 +46,7 @@ pub struct MicroBatch {
 
 impl MicroBatch {
     /// Begins a file, which must not exist. It is promised under the names of its task's
-    /// place and its segment.
+    /// place and its segment, whose extension tells the form of the text.
     ///
     /// # Errors
     /// If it can't be made.
@@ -53,6 +56,7 @@ impl MicroBatch {
             .map_err(|cause| failed("make", &path, cause))?;
         Ok(Self {
             place,
+            form: Form::of(&segment),
             segment,
             path,
             file: Arc::new(file),
@@ -75,8 +79,11 @@ impl MicroBatch {
         if self.buffer.len() + post.len() + 2 > BUFFER_BYTES {
             self.flush()?;
         }
-        self.buffer.push(if self.posts == 0 { b'[' } else { b',' });
+        let format = if let Form::Text(format, _) = self.form { format } else { Format::JsonArray };
+        let [before, behind] = format.around(self.posts == 0);
+        self.buffer.extend_from_slice(before);
         self.buffer.extend_from_slice(post);
+        self.buffer.extend_from_slice(behind);
         self.posts += 1;
         Ok(())
     }
@@ -104,13 +111,13 @@ impl MicroBatch {
         }
     }
 
-    /// Ends the array and hands it to the operating system. May be called again after an error.
+    /// Ends the text and hands it to the operating system. May be called again after an error.
     ///
     /// # Errors
     /// If the operating system doesn't take it.
     pub fn close(&mut self) -> Result<()> {
         if !self.closed {
-            self.buffer.push(b']');
+            self.buffer.extend_from_slice(self.form.end());
             self.closed = true;
         }
         self.flush()
@@ -134,9 +141,10 @@ impl MicroBatch {
         self.posts
     }
 
-    /// Its length in bytes, once it is closed.
+    /// The length of its text in bytes, once it is closed.
     pub fn length(&self) -> u64 {
-        self.written + self.buffer.len() as u64 + u64::from(!self.closed)
+        let end = if self.closed { 0 } else { self.form.end().len() };
+        self.written + (self.buffer.len() + end) as u64
     }
 
     /// When it was begun.
@@ -196,6 +204,20 @@ mod tests {
         assert_eq!(batch.promise(), promise(17, 2, br#"[{"a":1},{"b":2}]"#, true));
         assert_eq!(batch.length(), 17);
         assert_eq!(fs::read(folder.path().join("0000000")).unwrap(), br#"[{"a":1},{"b":2}]"#);
+    }
+
+    #[test]
+    fn lines_have_an_end_each_and_the_file_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0000000.ndjson");
+        let names = ["place".into(), "p/0000000.ndjson".into()];
+        let mut batch = MicroBatch::begin(path.clone(), names, OffsetDateTime::UNIX_EPOCH).unwrap();
+        batch.append(br#"{"a":1}"#).unwrap();
+        batch.append(br#"{"b":2}"#).unwrap();
+        assert_eq!(batch.length(), 16);
+        batch.close().unwrap();
+        assert_eq!((batch.length(), batch.promise().length), (16, 16));
+        assert_eq!(fs::read(path).unwrap(), b"{\"a\":1}\n{\"b\":2}\n");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The lake: folders named after the boundary of time that they begin at, holding numbered files,
-//! each one JSON array of posts on one line.
+//! each one JSON array of posts on one line, or whatever else its extension says ([`form`]).
 //!
 //! ```text
 //! <root>/2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000
@@ -14,23 +14,30 @@
 //! says which partitions count meanwhile. Nothing in here knows the engine: `sink/local.rs` and
 //! `spout/replay.rs` put it behind the traits of the components.
 
+pub mod backlog;
 pub mod closing;
+pub mod columns;
 pub mod disk;
+pub mod form;
 pub mod index;
+pub mod indexing;
 pub mod journal;
 pub mod micro_batch;
 pub mod names;
+pub mod pack;
 pub mod parallel;
 pub mod partitions;
 pub mod publish;
 pub mod reader;
 pub mod recover;
 pub mod replay;
+pub mod root;
 pub mod scan;
 pub mod split;
 pub mod staging;
 pub mod store;
 pub mod tools;
+pub mod unpack;
 pub mod upload;
 pub mod view;
 pub mod writer;

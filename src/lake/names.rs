@@ -4,21 +4,46 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 use uuid::Uuid;
 
-/// The boundary in a partition's name: UTC, to the second.
-const BOUNDARY: StaticFormatDescription = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+use super::form::Form;
+use crate::error::{Error, Result};
 
-/// How many characters a boundary has, `2015-12-18T00:00:00`.
-const BOUNDARY_CHARS: usize = 19;
+/// The boundary in a partition's name: UTC, to the second.
+const EXTENDED: StaticFormatDescription = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+const BASIC: StaticFormatDescription = format_description!("[year][month][day]T[hour][minute][second]Z");
+
+/// How many characters the UUID has in a partition's name, with the `-` before it.
+const ID_CHARS: usize = 37;
+
+/// How the boundary is written in a partition's name: the two forms of ISO 8601.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Names {
+    /// `20151218T000000Z`, for the globs of Hadoop and Spark, which can't take colons.
+    Basic,
+    /// `2015-12-18T00:00:00`.
+    #[default]
+    Extended,
+}
+
+impl Names {
+    fn format(self) -> StaticFormatDescription {
+        match self {
+            Self::Basic => BASIC,
+            Self::Extended => EXTENDED,
+        }
+    }
+}
 
 /// How many digits the name of a file has.
 const NUMBER_DIGITS: usize = 7;
 
-/// The name of a partition, `<YYYY-MM-DDTHH:MM:SS>-<uuid>`. The UUID is what lets any number of
+/// The name of a partition, `<YYYY-MM-DDTHH:MM:SS>-<uuid>` or `<YYYYMMDDTHHMMSSZ>-<uuid>`. The UUID is what lets any number of
 /// tasks and processes write one lake without asking each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionName {
@@ -26,19 +51,21 @@ pub struct PartitionName {
     pub boundary: OffsetDateTime,
     /// What makes it unique.
     pub id: Uuid,
+    /// How the boundary is written.
+    pub names: Names,
 }
 
 impl PartitionName {
     /// A new partition that begins at this boundary.
-    pub fn begin(boundary: OffsetDateTime) -> Self {
-        Self { boundary, id: Uuid::new_v4() }
+    pub fn begin(boundary: OffsetDateTime, names: Names) -> Self {
+        Self { boundary, id: Uuid::new_v4(), names }
     }
 }
 
 impl fmt::Display for PartitionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let boundary = self.boundary.to_offset(time::UtcOffset::UTC).format(BOUNDARY).map_err(|_| fmt::Error)?;
-        write!(f, "{boundary}-{}", self.id)
+        let boundary = self.boundary.to_offset(time::UtcOffset::UTC).format(self.names.format());
+        write!(f, "{}-{}", boundary.map_err(|_| fmt::Error)?, self.id)
     }
 }
 
@@ -50,18 +77,21 @@ impl FromStr for PartitionName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        let (boundary, id) = text.split_at_checked(BOUNDARY_CHARS).ok_or(BadName)?;
+        let (boundary, id) =
+            text.len().checked_sub(ID_CHARS).and_then(|at| text.split_at_checked(at)).ok_or(BadName)?;
         let id = id.strip_prefix('-').ok_or(BadName)?;
+        let names = if boundary.ends_with('Z') { Names::Basic } else { Names::Extended };
         let name = Self {
-            boundary: PrimitiveDateTime::parse(boundary, BOUNDARY).map_err(|_| BadName)?.assume_utc(),
+            boundary: PrimitiveDateTime::parse(boundary, names.format()).map_err(|_| BadName)?.assume_utc(),
             id: Uuid::try_parse(id).map_err(|_| BadName)?,
+            names,
         };
         // The parsers also take other spellings (upper case, braces), which nothing here writes.
         if name.to_string() == text { Ok(name) } else { Err(BadName) }
     }
 }
 
-/// The number of a file within its partition; its name is the number in seven digits.
+/// The number of a file within its partition; its name begins with it, in seven digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileNumber(u32);
 
@@ -96,18 +126,57 @@ impl FromStr for FileNumber {
     }
 }
 
-/// The place of a file in a lake, `<partition>/<number>`: what a lake's promises are named by.
+/// The name of a file: its number, and the extension that tells its form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileName {
+    /// The number.
+    pub number: FileNumber,
+    /// The form.
+    pub form: Form,
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.number, self.form)
+    }
+}
+
+impl FromStr for FileName {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let (number, extension) = text.split_at_checked(NUMBER_DIGITS).ok_or(BadName)?;
+        Ok(Self { number: number.parse()?, form: Form::of_extension(extension).ok_or(BadName)? })
+    }
+}
+
+/// Files of a partition in the order of their numbers.
+///
+/// # Errors
+/// If two of them have the same number: they may hold the same posts, so neither can be taken.
+pub fn in_order<T>(mut files: Vec<(FileName, T)>, partition: &str) -> Result<Vec<(FileName, T)>> {
+    files.sort_by_key(|(name, _)| *name);
+    match files.windows(2).find(|pair| pair[0].0.number == pair[1].0.number) {
+        None => Ok(files),
+        Some(pair) => {
+            let (one, other) = (pair[0].0, pair[1].0);
+            Err(Error::fatal(format!("\"{partition}\" has \"{one}\" and \"{other}\": move one of them away")))
+        }
+    }
+}
+
+/// The place of a file in a lake, `<partition>/<file>`: what a lake's promises are named by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Segment {
     /// The folder.
     pub partition: PartitionName,
     /// The file in it.
-    pub number: FileNumber,
+    pub file: FileName,
 }
 
 impl fmt::Display for Segment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.partition, self.number)
+        write!(f, "{}/{}", self.partition, self.file)
     }
 }
 
@@ -115,8 +184,8 @@ impl FromStr for Segment {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        let (partition, number) = text.split_once('/').ok_or(BadName)?;
-        Ok(Self { partition: partition.parse()?, number: number.parse()? })
+        let (partition, file) = text.split_once('/').ok_or(BadName)?;
+        Ok(Self { partition: partition.parse()?, file: file.parse()? })
     }
 }
 
@@ -149,10 +218,29 @@ mod tests {
         let name: PartitionName = text.parse().unwrap();
         assert_eq!(name.boundary, datetime!(2015-12-18 00:00:00 UTC));
         assert_eq!(name.to_string(), text);
-        let new = PartitionName::begin(datetime!(2026-02-03 04:05:06 +1));
+        let new = PartitionName::begin(datetime!(2026-02-03 04:05:06 +1), Names::Extended);
         assert!(new.to_string().starts_with("2026-02-03T03:05:06-"), "{new}");
         assert_eq!(new.id.get_version_num(), 4);
         assert_eq!(new.to_string().parse(), Ok(PartitionName { boundary: datetime!(2026-02-03 03:05:06 UTC), ..new }));
+    }
+
+    #[test]
+    fn a_name_without_colons_is_read_and_printed_too() {
+        let text = "20151218T000000Z-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
+        let name: PartitionName = text.parse().unwrap();
+        assert_eq!((name.boundary, name.names), (datetime!(2015-12-18 00:00:00 UTC), Names::Basic));
+        assert_eq!(name.to_string(), text);
+        let new = PartitionName::begin(datetime!(2026-02-03 04:05:06 +1), Names::Basic).to_string();
+        assert!(new.starts_with("20260203T030506Z-"), "{new}");
+    }
+
+    #[test]
+    fn two_files_of_one_number_are_an_error() {
+        let named = |names: &[&str]| names.iter().map(|name| (name.parse().unwrap(), ())).collect::<Vec<_>>();
+        let files = in_order(named(&["0000002", "0000000.json.gz", "0000001.parquet"]), "p").unwrap();
+        assert_eq!(files, named(&["0000000.json.gz", "0000001.parquet", "0000002"]));
+        let error = in_order(named(&["0000001", "0000000", "0000001.ndjson.zst"]), "p").unwrap_err();
+        assert!(error.chain().contains("\"p\" has \"0000001\" and \"0000001.ndjson.zst\""), "{error:?}");
     }
 
     #[test]
@@ -162,6 +250,8 @@ mod tests {
             "_staging",
             "2015-12-18T00:00:00",
             "2015-12-18T00:00:00-",
+            "20151218T000000-afa5ac3a-e695-4f96-aca2-d24c7527aed7",
+            "2015-12-18T00:00:00Z-afa5ac3a-e695-4f96-aca2-d24c7527aed7",
             "2015-12-18T00:00:00-AFA5AC3A-e695-4f96-aca2-d24c7527aed7",
             "2015-12-18T00:00:00-{afa5ac3a-e695-4f96-aca2-d24c7527aed7}",
             "2015-13-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7",
@@ -187,7 +277,10 @@ mod tests {
     #[test]
     fn a_segment_stays_below_its_root() {
         let text = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000042";
-        assert_eq!(text.parse::<Segment>().unwrap().to_string(), text);
+        for extension in Form::ALL.map(|(_, extension)| extension) {
+            let text = format!("{text}{extension}");
+            assert_eq!(text.parse::<Segment>().unwrap().to_string(), text);
+        }
         for text in ["../0000000", "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/../0000000"] {
             assert_eq!(text.parse::<Segment>(), Err(BadName), "{text}");
         }

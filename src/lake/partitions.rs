@@ -8,7 +8,7 @@ use glob::Pattern;
 
 use super::disk::failed;
 use super::journal;
-use super::names::{FileNumber, PartitionName};
+use super::names::{FileName, PartitionName, in_order};
 use super::store::local::LocalStore;
 use crate::error::{Error, Result};
 
@@ -25,14 +25,11 @@ impl Partition {
     /// Its files in number order. Numbers may be missing: then this is a sample of a partition.
     ///
     /// # Errors
-    /// If the folder can't be read.
-    pub fn files(&self) -> Result<Vec<(FileNumber, PathBuf)>> {
-        let mut files = names(&self.folder)?
-            .into_iter()
-            .filter_map(|name| Some((name.parse().ok()?, self.folder.join(name))))
-            .collect::<Vec<_>>();
-        files.sort();
-        Ok(files)
+    /// If the folder can't be read, or two files have the same number.
+    pub fn files(&self) -> Result<Vec<(FileName, PathBuf)>> {
+        let files = names(&self.folder)?.into_iter();
+        let files = files.filter_map(|name| Some((name.parse().ok()?, self.folder.join(name))));
+        in_order(files.collect(), &self.folder.display().to_string())
     }
 }
 
@@ -75,7 +72,8 @@ pub fn partitions_of(path: &str) -> Result<Vec<Partition>> {
 }
 
 fn is_partition(partition: &Partition) -> bool {
-    let numbered = || partition.files().is_ok_and(|files| !files.is_empty());
+    let is_file = |name: &String| name.parse::<FileName>().is_ok();
+    let numbered = || names(&partition.folder).is_ok_and(|names| names.iter().any(is_file));
     !partition.name.starts_with('_')
         && partition.folder.is_dir()
         && (partition.name.parse::<PartitionName>().is_ok() || numbered())

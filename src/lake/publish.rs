@@ -1,15 +1,21 @@
 //! The second phase: what was promised becomes visible, each file whole and once.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::disk::{failed, make_folders, rename_without_replacing, sync_folder};
+use super::index::{self, Index};
 use super::names::Segment;
+use super::pack;
 use super::staging::{Publish, STAGING, Staging, named};
 use crate::error::{Error, Result};
+use crate::fault::point;
 use crate::sink::Promise;
+
+/// The name of an index that isn't visible yet, in the staging of its task.
+const STAGED_INDEX: &str = "index";
 
 /// Where one task of a sink writes a lake in a folder.
 #[derive(Clone, Debug)]
@@ -59,6 +65,37 @@ impl Publish for Rename {
     fn publish(&self, place: &str, promises: &[Promise], durable: bool) -> Result<()> {
         publish(&Place::named(place)?, promises, durable)
     }
+
+    fn index(&self, place: &str, index: &Index, durable: bool) -> Result<()> {
+        write_index(&Place::named(place)?, index, durable)
+    }
+}
+
+/// Writes an index beside the partitions. It is staged with what the task stages, so that what a crash
+/// leaves of it is deleted with that.
+fn write_index(place: &Place, index: &Index, durable: bool) -> Result<()> {
+    let Place { root, staging } = place;
+    let (staged, target) = (staging.folder.join(STAGED_INDEX), root.join(index::key(&index.partition)));
+    let folder = target.parent().unwrap_or(root);
+    let write = || -> io::Result<()> {
+        make_folders(&staging.folder)?;
+        let mut changed = make_folders(folder)?;
+        let mut file = File::create(&staged)?;
+        point("index.write")?;
+        file.write_all(&index::to_bytes(index))?;
+        if durable {
+            file.sync_data()?;
+        }
+        fs::rename(&staged, &target)?;
+        point("index.written")?;
+        changed.push(folder.to_path_buf());
+        if durable { changed.iter().rev().try_for_each(|folder| sync_folder(folder)) } else { Ok(()) }
+    };
+    write().map_err(|cause| {
+        // What can't be written may be in nobody's way.
+        let _ = fs::remove_file(&staged);
+        failed("write", &target, cause)
+    })
 }
 
 /// Moves closed files from the staging into their partitions, in number order.
@@ -113,11 +150,20 @@ fn published(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(from, &to.to_string_lossy())),
         Err(error) => return Err(failed("read", to, error)),
     };
-    if (length, checksum) == (promise.length, promise.checksum) {
+    if (length, checksum) == (promise.length, promise.checksum) || is_of_promised_text(to, promise)? {
         Ok(Outcome::Found)
     } else {
         Err(another_writer(&to.to_string_lossy()))
     }
+}
+
+/// Whether a packed file was packed of the text that was promised, which is all that is known where a
+/// recovery has published it and crashed.
+fn is_of_promised_text(path: &Path, promise: &Promise) -> Result<bool> {
+    if pack::compression(promise).is_none() {
+        return Ok(false);
+    }
+    Ok(pack::is_as_promised(&fs::read(path).map_err(|cause| failed("read", path, cause))?, promise))
 }
 
 /// Both names exist: after a power loss that may be one file, whose old name wasn't removed yet.

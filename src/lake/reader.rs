@@ -4,12 +4,16 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use memchr::memchr2;
 use rustix::buffer::spare_capacity;
 
+use super::columns::Columns;
 use super::disk::failed;
-use super::scan::Trouble;
+use super::form::{Compression, Form, Format};
+use super::scan::{Spot, Trouble};
 use super::split::{Damage, Posts, Splitter};
-use crate::error::Result;
+use super::unpack::Unpacker;
+use crate::error::{Error, Result};
 use crate::post::{Post, break_no_lines};
 
 /// How much is read in one go. It stays in the processor's cache until it is split; less would cost
@@ -20,8 +24,15 @@ pub const CHUNK_BYTES: usize = 512 << 10;
 const POST_BYTES_MAX: usize = 1 << 30;
 
 /// Splits what is read of one file, chunk after chunk. Files from elsewhere are fine too: any array of
-/// objects, also with line breaks between and within them, which become spaces.
+/// objects, also with line breaks between and within them, which become spaces, and whatever was
+/// packed in several members or frames.
 pub struct Chunks {
+    form: Form,
+    columns: Columns,
+    /// None before the first chunk, and where there is nothing to unpack.
+    unpacker: Option<Unpacker>,
+    /// The offset of the first line break in a text that was packed.
+    line_break: Option<u64>,
     splitter: Splitter,
     /// How much is asked for in one go.
     bytes: usize,
@@ -35,10 +46,26 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// Of a file that is read from its beginning, so many bytes in one go.
-    pub fn of(bytes: usize) -> Self {
-        let splitter = Splitter::start();
-        Self { splitter, bytes, offset: 0, rest: Vec::new(), ended: false, damage: None }
+    /// Of a file that is read from its beginning, so many bytes of text in one go.
+    pub fn of(form: Form, bytes: usize) -> Self {
+        let format = if let Form::Text(format, _) = form { format } else { Format::JsonArray };
+        Self {
+            form,
+            columns: Columns::default(),
+            unpacker: None,
+            line_break: None,
+            splitter: Splitter::start(format),
+            bytes,
+            offset: 0,
+            rest: Vec::new(),
+            ended: false,
+            damage: None,
+        }
+    }
+
+    /// The offset of the first line break so far in a text that was packed.
+    pub fn line_break(&self) -> Option<u64> {
+        self.line_break
     }
 
     /// The next posts; `None` at the end. `fill` adds what comes next to a chunk with room for it, and
@@ -50,6 +77,9 @@ impl Chunks {
         &mut self,
         mut fill: impl FnMut(&mut Vec<u8>) -> Result<bool, Trouble>,
     ) -> Result<Option<Vec<Post>>, Trouble> {
+        if self.form == Form::Parquet {
+            return self.columns.next_posts(fill);
+        }
         while !self.ended && self.damage.is_none() {
             let posts = self.chunk(&mut fill)?;
             if !posts.is_empty() {
@@ -64,11 +94,9 @@ impl Chunks {
         let bytes = self.rest.len() + self.rest.len().max(self.bytes);
         let mut chunk = Vec::with_capacity(bytes);
         chunk.append(&mut self.rest);
-        while chunk.len() < bytes && !self.ended {
-            self.ended = !fill(&mut chunk)?;
-        }
+        let whole = self.fill(&mut chunk, bytes, fill)?;
         let mut posts = Posts::default();
-        match self.splitter.split(&chunk, self.ended, &mut posts) {
+        match self.splitter.split(&chunk, whole, &mut posts) {
             Ok(done) if chunk.len() - done > POST_BYTES_MAX => {
                 self.found(&Damage { at: done, what: "expected a post of at most 1 GiB".into() });
             }
@@ -81,10 +109,69 @@ impl Chunks {
         Ok(slices(chunk, posts))
     }
 
+    /// Fills a chunk up to its size; true at the end of the text.
+    fn fill(
+        &mut self,
+        chunk: &mut Vec<u8>,
+        bytes: usize,
+        fill: &mut impl FnMut(&mut Vec<u8>) -> Result<bool, Trouble>,
+    ) -> Result<bool, Trouble> {
+        if self.form.is_plain() {
+            while chunk.len() < bytes && !self.ended {
+                self.ended = !fill(chunk)?;
+            }
+            return Ok(self.ended);
+        }
+        let begin = chunk.len();
+        let filled = self.unpack(chunk, bytes, fill);
+        if self.line_break.is_none() {
+            self.line_break = memchr2(b'\n', b'\r', &chunk[begin..]).map(|at| self.offset + (begin + at) as u64);
+        }
+        match filled {
+            Ok(()) => Ok(self.ended),
+            // The posts before it are handed over first.
+            Err(damage @ Trouble::Damage { .. }) => {
+                self.damage = Some(damage);
+                Ok(false)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    fn unpack(
+        &mut self,
+        chunk: &mut Vec<u8>,
+        bytes: usize,
+        fill: &mut impl FnMut(&mut Vec<u8>) -> Result<bool, Trouble>,
+    ) -> Result<(), Trouble> {
+        if self.unpacker.is_none()
+            && let Form::Text(_, compression) = self.form
+        {
+            self.unpacker = unpacker(compression)?;
+        }
+        while let Some(unpacker) = &mut self.unpacker
+            && chunk.len() < bytes
+            && !self.ended
+        {
+            self.ended = !unpacker.fill(chunk, &mut *fill)?;
+        }
+        Ok(())
+    }
+
     fn found(&mut self, damage: &Damage) {
         self.ended = true;
-        self.damage = Some(Trouble::Damage { at: self.offset + damage.at as u64, what: damage.what.clone() });
+        let at = self.offset + damage.at as u64;
+        let at = if self.form.is_plain() { Spot::Byte(at) } else { Spot::TextByte(at) };
+        self.damage = Some(Trouble::Damage { at, what: damage.what.clone() });
     }
+}
+
+/// What unpacks a file.
+///
+/// # Errors
+/// If there is no memory for it.
+pub fn unpacker(compression: Compression) -> Result<Option<Unpacker>, Trouble> {
+    Unpacker::of(compression).map_err(|cause| Trouble::Store(Error::transient("can't begin to unpack").because(cause)))
 }
 
 /// Adds to a chunk what comes next in a file, as far as there is room; false at the end.
@@ -106,13 +193,14 @@ pub struct FileReader {
 }
 
 impl FileReader {
-    /// Opens a file.
+    /// Opens a file, whose form its name tells.
     ///
     /// # Errors
     /// If it can't be opened.
     pub fn open(path: PathBuf) -> Result<Self> {
         let file = File::open(&path).map_err(|cause| failed("open", &path, cause))?;
-        Ok(Self { path, file, chunks: Chunks::of(CHUNK_BYTES) })
+        let form = path.to_str().map_or(Form::ARRAY, Form::of);
+        Ok(Self { path, file, chunks: Chunks::of(form, CHUNK_BYTES) })
     }
 
     /// The next posts, some hundred kilobytes of them; `None` at the end.

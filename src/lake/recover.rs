@@ -6,7 +6,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::disk::{failed, remove_if_empty};
+use super::disk::{failed, remove_if_empty, sync_folder};
+use super::form::Compression;
+use super::names::Segment;
+use super::pack::{compression, delete_text, pack_file, restore_text};
 use super::staging::{Staging, named};
 use crate::error::{Error, Result};
 use crate::fault::point;
@@ -48,28 +51,58 @@ fn delete_all_but(keep: &BTreeSet<PathBuf>, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Closes the file of a promise, if it is open, and returns the promise of the closed file.
+/// Closes the file of a promise, if it is open, and returns the promise of the closed file. Where that
+/// is published already, and packed, it is the promise of its text: more isn't known any more.
 fn close(staging: &Staging, promise: &Promise) -> Result<Promise> {
     if promise.closed {
         return Ok(promise.clone());
     }
-    let path = staging.file(&named(promise)?.0);
-    match File::options().read(true).write(true).open(&path) {
-        Ok(file) => cut(&file, &path, promise)?,
-        // It may be in its partition already: the last recovery crashed. Publishing finds out.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed("open", &path, error)),
+    let (segment, compression) = (named(promise)?.0, compression(promise));
+    let (path, end) = (staging.text(&segment), segment.file.form.end());
+    if let Some(compression) = compression {
+        restore(staging, &segment, compression)?;
     }
+    let found = match File::options().read(true).write(true).open(&path) {
+        Ok(file) => cut(&file, &path, promise, end).map(|()| true)?,
+        // It may be in its partition already: the last recovery crashed. Publishing finds out.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(failed("open", &path, error)),
+    };
     let mut checksum = crc32fast::Hasher::new_with_initial_len(promise.checksum, promise.length);
-    checksum.update(b"]");
-    Ok(Promise { length: promise.length + 1, checksum: checksum.finalize(), closed: true, ..promise.clone() })
+    checksum.update(end);
+    let (length, checksum) = (promise.length + end.len() as u64, checksum.finalize());
+    let closed = Promise { length, checksum, closed: true, ..promise.clone() };
+    match compression {
+        Some(compression) if found => pack(staging, &segment, compression, closed),
+        _ => Ok(closed),
+    }
 }
 
-fn cut(file: &File, path: &Path, promise: &Promise) -> Result<()> {
+/// Brings the text back of a file that was packed after the promise, and not promised again.
+fn restore(staging: &Staging, segment: &Segment, compression: Compression) -> Result<()> {
+    let (text, packed) = (staging.text(segment), staging.file(segment));
+    // The text is deleted after the packed file is durable, so without the text that is whole.
+    if text.exists() || !packed.exists() { Ok(()) } else { restore_text(compression, &packed, &text) }
+}
+
+/// Packs a closed text, durably.
+fn pack(staging: &Staging, segment: &Segment, compression: Compression, closed: Promise) -> Result<Promise> {
+    let (text, folder) = (staging.text(segment), staging.partition(&segment.partition));
+    let staged = pack_file(compression, &text, staging.file(segment), closed)?;
+    staged.sync()?;
+    let sync = || sync_folder(&folder).map_err(|cause| failed("sync", &folder, cause));
+    sync()?;
+    delete_text(&text)?;
+    // A text that came back after a power loss would be packed, and published, once more.
+    sync()?;
+    Ok(staged.promise)
+}
+
+fn cut(file: &File, path: &Path, promise: &Promise, end: &[u8]) -> Result<()> {
     let failed = |cause| failed("cut", path, cause);
     verify(file, path, promise)?;
     point("recover.cut").and_then(|()| file.set_len(promise.length)).map_err(failed)?;
-    point("recover.close").and_then(|()| file.write_all_at(b"]", promise.length)).map_err(failed)?;
+    point("recover.close").and_then(|()| file.write_all_at(end, promise.length)).map_err(failed)?;
     point("recover.sync").and_then(|()| file.sync_all()).map_err(failed)?;
     point("recover.closed").map_err(failed)
 }

@@ -1,10 +1,13 @@
 //! Reads an object of a lake from any store: its posts, and what the index says of it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use memchr::memchr2;
 
+use super::form::{Compression, Form, Format};
+use super::reader::Chunks;
 use super::split::{Damage, Posts, Splitter};
 use super::store::Store;
 use crate::error::{Error, Result};
@@ -12,6 +15,9 @@ use crate::post::{Post, break_no_lines};
 
 /// How much is asked for in one go: for a server a request each, and it bounds the memory.
 const CHUNK_BYTES: u64 = 4 << 20;
+
+/// How much text is unpacked in one go.
+const TEXT_BYTES: usize = 1 << 20;
 
 /// A larger post isn't read: a limit on memory, not on what sources let in.
 const POST_BYTES_MAX: usize = 1 << 30;
@@ -23,13 +29,34 @@ pub enum Trouble {
     Store(Error),
     /// There is no such object.
     Gone,
-    /// It isn't one array of posts.
+    /// It isn't what its name says.
     Damage {
-        /// The offset of the byte that doesn't fit.
-        at: u64,
+        /// What doesn't fit.
+        at: Spot,
         /// What is wrong.
         what: String,
     },
+}
+
+/// A place in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// The offset of a byte.
+    Byte(u64),
+    /// The offset of a byte in the text of which it was packed.
+    TextByte(u64),
+    /// A row of Parquet, or one soon behind it, from 0.
+    Row(u64),
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Byte(at) => write!(f, "byte {at}"),
+            Self::TextByte(at) => write!(f, "byte {at} of its unpacked text"),
+            Self::Row(at) => write!(f, "row {at}"),
+        }
+    }
 }
 
 impl Trouble {
@@ -43,7 +70,7 @@ impl Trouble {
         match self {
             Self::Store(error) => error,
             Self::Gone => Error::fatal(format!("\"{address}\" is gone")),
-            Self::Damage { at, what } => Error::fatal(format!("\"{address}\" is damaged at byte {at}: {what}")),
+            Self::Damage { at, what } => Error::fatal(format!("\"{address}\" is damaged at {at}: {what}")),
         }
     }
 }
@@ -62,21 +89,29 @@ pub struct ObjectReader<'a> {
     /// The part of a post that the last chunk ended with.
     rest: Bytes,
     ended: bool,
+    /// What isn't text as it lies there goes through this.
+    packed: Option<Chunks>,
 }
 
 impl<'a> ObjectReader<'a> {
-    /// Begins to read an object.
+    /// Begins to read an object, whose form its name tells.
     pub fn new(store: &'a dyn Store, key: &'a str) -> Self {
+        let form = Form::of(key);
+        let (format, packed) = match form {
+            Form::Text(format, Compression::None) => (format, None),
+            other => (Format::JsonArray, Some(Chunks::of(other, TEXT_BYTES))),
+        };
         Self {
             store,
             key,
-            splitter: Splitter::start(),
+            splitter: Splitter::start(format),
             bytes: 0,
             checksum: crc32fast::Hasher::new(),
             posts: 0,
             line_break: None,
             rest: Bytes::new(),
             ended: false,
+            packed,
         }
     }
 
@@ -95,9 +130,13 @@ impl<'a> ObjectReader<'a> {
         self.posts
     }
 
-    /// The offset of the first line break among them.
-    pub fn line_break(&self) -> Option<u64> {
-        self.line_break
+    /// The offset of the first line break in an array, which readers of lines would take for its end.
+    pub fn line_break(&self) -> Option<Spot> {
+        match (&self.packed, Form::of(self.key)) {
+            (None, Form::Text(Format::JsonArray, _)) => self.line_break.map(Spot::Byte),
+            (Some(chunks), Form::Text(Format::JsonArray, _)) => chunks.line_break().map(Spot::TextByte),
+            _ => None,
+        }
     }
 
     /// The next posts; `None` at the end.
@@ -105,6 +144,12 @@ impl<'a> ObjectReader<'a> {
     /// # Errors
     /// If the store can't give it, or it is damaged.
     pub fn next_posts(&mut self) -> Result<Option<Vec<Post>>, Trouble> {
+        if let Some(mut chunks) = self.packed.take() {
+            let posts = chunks.next_posts(|bytes| self.fill(bytes));
+            self.packed = Some(chunks);
+            self.posts += posts.as_ref().map_or(0, |posts| posts.as_ref().map_or(0, Vec::len)) as u64;
+            return posts;
+        }
         let mut found = None;
         self.step(|chunk, posts| found = Some(slices(chunk, posts)))?;
         Ok(found)
@@ -115,7 +160,11 @@ impl<'a> ObjectReader<'a> {
     /// # Errors
     /// As [`next_posts`](Self::next_posts).
     pub fn pass_over(&mut self) -> Result<(), Trouble> {
-        while self.step(|_, _| ())? {}
+        if self.packed.is_some() {
+            while self.next_posts()?.is_some() {}
+        } else {
+            while self.step(|_, _| ())? {}
+        }
         Ok(())
     }
 
@@ -127,7 +176,7 @@ impl<'a> ObjectReader<'a> {
         let begin = self.bytes - self.rest.len() as u64;
         let chunk = self.read()?;
         let mut posts = Posts::default();
-        let damaged = |Damage { at, what }| Trouble::Damage { at: begin + at as u64, what };
+        let damaged = |Damage { at, what }| Trouble::Damage { at: Spot::Byte(begin + at as u64), what };
         let done = self.splitter.split(&chunk, self.ended, &mut posts).map_err(damaged)?;
         if chunk.len() - done > POST_BYTES_MAX {
             return Err(damaged(Damage { at: done, what: "expected a post of at most 1 GiB".into() }));
@@ -138,17 +187,28 @@ impl<'a> ObjectReader<'a> {
         Ok(true)
     }
 
-    /// The rest of the last chunk, and as much again behind it, so that a large post is soon whole.
-    fn read(&mut self) -> Result<Bytes, Trouble> {
-        let wanted = CHUNK_BYTES.max(self.rest.len() as u64);
+    /// Adds what comes next of the object; false at its end.
+    fn fill(&mut self, bytes: &mut Vec<u8>) -> Result<bool, Trouble> {
+        bytes.extend_from_slice(&self.get(CHUNK_BYTES)?);
+        Ok(!self.ended)
+    }
+
+    fn get(&mut self, wanted: u64) -> Result<Bytes, Trouble> {
         let range = self.bytes..self.bytes + wanted;
         let new = self.store.get_range(self.key, range).map_err(Trouble::Store)?.ok_or(Trouble::Gone)?;
         self.ended = (new.len() as u64) < wanted;
         self.checksum.update(&new);
-        if self.line_break.is_none() {
-            self.line_break = memchr2(b'\n', b'\r', &new).map(|at| self.bytes + at as u64);
-        }
         self.bytes += new.len() as u64;
+        Ok(new)
+    }
+
+    /// The rest of the last chunk, and as much again behind it, so that a large post is soon whole.
+    fn read(&mut self) -> Result<Bytes, Trouble> {
+        let begin = self.bytes;
+        let new = self.get(CHUNK_BYTES.max(self.rest.len() as u64))?;
+        if self.line_break.is_none() {
+            self.line_break = memchr2(b'\n', b'\r', &new).map(|at| begin + at as u64);
+        }
         if self.rest.is_empty() {
             return Ok(new);
         }
@@ -190,7 +250,7 @@ mod tests {
     use super::*;
     use crate::lake::store::memory::MemoryStore;
 
-    fn read(content: &[u8]) -> Result<(Vec<String>, u64, Option<u64>), Trouble> {
+    fn read(content: &[u8]) -> Result<(Vec<String>, u64, Option<Spot>), Trouble> {
         let store = MemoryStore::default();
         store.put("a", Bytes::copy_from_slice(content)).unwrap();
         let mut reader = ObjectReader::new(&store, "a");
@@ -207,7 +267,7 @@ mod tests {
     fn posts_come_out_as_they_are() {
         let (posts, bytes, line_break) = read(b"[{\"a\":1}, {\"b\":\"x\"}]").unwrap();
         assert_eq!((posts.join(" ").as_str(), bytes, line_break), ("{\"a\":1} {\"b\":\"x\"}", 20, None));
-        assert_eq!(read(b"[{\"a\":\n1}]").unwrap().2, Some(6));
+        assert_eq!(read(b"[{\"a\":\n1}]").unwrap().2, Some(Spot::Byte(6)));
         assert_eq!(read(b"[{\"a\":\n1}]").unwrap().0, ["{\"a\": 1}"]);
     }
 
@@ -224,9 +284,9 @@ mod tests {
     fn damage_has_its_offset_in_the_object() {
         let mut content = format!("[{{\"a\":\"{}\"}}", "x".repeat(CHUNK_BYTES as usize)).into_bytes();
         content.extend(b",{\"b\":tru}]");
-        let Err(Trouble::Damage { at, .. }) = read(&content) else { panic!("it is damaged") };
+        let Err(Trouble::Damage { at: Spot::Byte(at), .. }) = read(&content) else { panic!("it is damaged") };
         assert_eq!(at, content.len() as u64 - 5, "where the literal begins");
-        assert!(matches!(read(b""), Err(Trouble::Damage { at: 0, .. })));
+        assert!(matches!(read(b""), Err(Trouble::Damage { at: Spot::Byte(0), .. })));
         assert!(matches!(ObjectReader::new(&MemoryStore::default(), "a").next_posts(), Err(Trouble::Gone)));
     }
 }

@@ -1,8 +1,9 @@
-//! Splits a JSON array into its posts without building anything. It goes on from chunk to chunk, so
+//! Splits a JSON array, or lines of JSON, into posts without building anything. It goes on from chunk to chunk, so
 //! that memory doesn't grow with a file.
 
 use std::ops::Range;
 
+use super::form::Format;
 use crate::post::check::{Checked, leading_post};
 
 /// Where a text stops being a file of the lake, and why.
@@ -23,7 +24,7 @@ pub struct Posts {
     pub line_breaks: bool,
 }
 
-/// How far an array has been read.
+/// How far an array has been read, or lines have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Start,
@@ -31,9 +32,13 @@ enum State {
     CommaOrEnd,
     Post,
     End,
+    /// Lines: a post begins here, or they end.
+    Line,
+    /// Lines: behind a post.
+    LineEnd,
 }
 
-/// Splits one array that comes in chunks.
+/// Splits one text that comes in chunks.
 #[derive(Debug)]
 pub struct Splitter(State);
 
@@ -41,33 +46,40 @@ pub struct Splitter(State);
 const CUT_BYTES: usize = 5;
 
 impl Splitter {
-    /// A splitter at the beginning of a file.
-    pub fn start() -> Self {
-        Self(State::Start)
+    /// A splitter at the beginning of a text.
+    pub fn start(format: Format) -> Self {
+        Self(match format {
+            Format::JsonArray => State::Start,
+            Format::Ndjson => State::Line,
+        })
     }
 
     /// Splits as much of a chunk as is whole: adds to `posts` and returns how many bytes are done
     /// with. The next chunk has to begin with the rest.
     ///
     /// # Errors
-    /// If this isn't an array of posts, or, where the chunk is the last, if it isn't whole.
+    /// If these aren't posts in the format, or, where the chunk is the last, if it isn't whole.
     pub fn split(&mut self, chunk: &[u8], last: bool, posts: &mut Posts) -> Result<usize, Damage> {
         let mut at = 0;
         loop {
-            at += blanks(&chunk[at..]);
+            at += if self.0 == State::LineEnd { blanks_of_line(&chunk[at..]) } else { blanks(&chunk[at..]) };
             let next = match (self.0, chunk.get(at)) {
-                (State::End, None) => return Ok(at),
+                (State::End | State::Line | State::LineEnd, None) => return Ok(at),
                 (_, None) if !last => return Ok(at),
+                (State::LineEnd, Some(b'\n')) => State::Line,
                 (State::Start, Some(b'[')) => State::FirstOrEnd,
                 (State::FirstOrEnd | State::CommaOrEnd, Some(b']')) => State::End,
                 (State::CommaOrEnd, Some(b',')) => State::Post,
-                (State::FirstOrEnd | State::Post, Some(b'{')) => match post(chunk, at, last)? {
+                (State::FirstOrEnd | State::Post | State::Line, Some(b'{')) => match post(chunk, at, last)? {
                     None => return Ok(at),
+                    Some(Checked { line_breaks: true, .. }) if self.0 == State::Line => {
+                        return Err(Damage { at, what: "expected a post on one line".into() });
+                    }
                     Some(Checked { range, line_breaks }) => {
                         at += range.end;
                         posts.ranges.push(at - range.end..at);
                         posts.line_breaks |= line_breaks;
-                        self.0 = State::CommaOrEnd;
+                        self.0 = if self.0 == State::Line { State::LineEnd } else { State::CommaOrEnd };
                         continue;
                     }
                 },
@@ -93,6 +105,10 @@ fn blanks(text: &[u8]) -> usize {
     text.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).count()
 }
 
+fn blanks_of_line(text: &[u8]) -> usize {
+    text.iter().take_while(|byte| matches!(byte, b' ' | b'\r' | b'\t')).count()
+}
+
 fn unexpected(state: State, found: Option<&u8>) -> String {
     let expected = match state {
         State::Start => "the \"[\" of an array of posts",
@@ -100,6 +116,8 @@ fn unexpected(state: State, found: Option<&u8>) -> String {
         State::CommaOrEnd => "\",\" or \"]\" behind a post",
         State::Post => "a post",
         State::End => "nothing behind the array",
+        State::Line => "a post on each line",
+        State::LineEnd => "the end of the line behind a post",
     };
     match found {
         None => format!("expected {expected}, found the end of the file"),
@@ -116,15 +134,19 @@ mod tests {
 
     /// Splits a text in one go.
     fn split(text: &[u8]) -> Result<Vec<&[u8]>, Damage> {
+        split_as(Format::JsonArray, text)
+    }
+
+    fn split_as(format: Format, text: &[u8]) -> Result<Vec<&[u8]>, Damage> {
         let mut posts = Posts::default();
-        let done = Splitter::start().split(text, true, &mut posts)?;
+        let done = Splitter::start(format).split(text, true, &mut posts)?;
         assert_eq!(done, text.len());
         Ok(posts.ranges.into_iter().map(|range| &text[range]).collect())
     }
 
     /// Splits a text that comes in chunks which grow until a post fits.
-    fn split_in_chunks(text: &[u8], size: usize) -> Result<Vec<Vec<u8>>, Damage> {
-        let (mut splitter, mut found, mut from, mut to) = (Splitter::start(), Vec::new(), 0, 0);
+    fn split_in_chunks(format: Format, text: &[u8], size: usize) -> Result<Vec<Vec<u8>>, Damage> {
+        let (mut splitter, mut found, mut from, mut to) = (Splitter::start(format), Vec::new(), 0, 0);
         loop {
             to = (to + size).min(text.len());
             let mut posts = Posts::default();
@@ -171,6 +193,29 @@ mod tests {
     }
 
     #[test]
+    fn lines_split_into_posts() {
+        let lines = |text: &'static str| split_as(Format::Ndjson, text.as_bytes());
+        assert_eq!(lines("").unwrap(), Vec::<&[u8]>::new());
+        let two = [br#"{"a":1}"#.as_slice(), br#"{"b":"\n"}"#];
+        for text in
+            ["{\"a\":1}\n{\"b\":\"\\n\"}\n", "{\"a\":1}\n{\"b\":\"\\n\"}", "\n{\"a\":1} \r\n\n {\"b\":\"\\n\"}\n\n"]
+        {
+            assert_eq!(lines(text).unwrap(), two);
+            for size in 1..text.len() {
+                assert_eq!(split_in_chunks(Format::Ndjson, text.as_bytes(), size).unwrap(), two, "{size}");
+            }
+        }
+        let damaged = |text: &'static str, at: usize, what: &str| {
+            let damage = lines(text).unwrap_err();
+            assert!(damage.at == at && damage.what.contains(what), "{text}: {damage:?}");
+        };
+        damaged("{\"a\":1}{\"b\":2}\n", 7, "the end of the line behind a post, found \"{\"");
+        damaged("[{\"a\":1}]\n", 0, "a post on each line, found \"[\"");
+        damaged("{\"a\":1}\n{\"b\":", 13, "found the end");
+        damaged("{\"a\":1}\n{\"b\":\n2}\n", 8, "a post on one line");
+    }
+
+    #[test]
     fn depth_is_limited_and_the_stack_is_safe() {
         let nested = |depth: usize| format!("[{{\"a\":{}{}}}]", "[".repeat(depth - 1), "]".repeat(depth - 1));
         assert_eq!(split(nested(128).as_bytes()).unwrap().len(), 1);
@@ -207,7 +252,7 @@ mod tests {
             let expected: Vec<&RawValue> = serde_json::from_str(&text).unwrap();
             let expected: Vec<&[u8]> = expected.iter().map(|raw| raw.get().as_bytes()).collect();
             prop_assert_eq!(split(text.as_bytes()).unwrap(), expected.clone());
-            prop_assert_eq!(split_in_chunks(text.as_bytes(), size).unwrap(), expected);
+            prop_assert_eq!(split_in_chunks(Format::JsonArray, text.as_bytes(), size).unwrap(), expected);
         }
 
         #[test]
@@ -216,7 +261,7 @@ mod tests {
             let at = at.index(text.len());
             text[at] = byte;
             let whole = split(&text).map(|posts| posts.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>());
-            let chunks = split_in_chunks(&text, size);
+            let chunks = split_in_chunks(Format::JsonArray, &text, size);
             prop_assert_eq!(chunks.map_err(|damage| damage.at), whole.map_err(|damage| damage.at));
             prop_assert!(serde_json::from_slice::<Vec<&RawValue>>(&text).is_ok() || split(&text).is_err());
         }

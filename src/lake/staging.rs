@@ -9,8 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
 
 use super::disk::{failed, remove_if_empty, sync_folder};
+use super::index::Index;
+use super::indexing::{Indexing, Times};
 use super::names::{PartitionName, Segment};
-use crate::error::{Error, Result};
+use super::pack::delete_text;
+use crate::error::{Error, Kind, Result};
 use crate::fault::point;
 use crate::sink::{Prepared, Promise};
 
@@ -38,6 +41,13 @@ impl Staging {
     /// A file while it isn't visible.
     pub fn file(&self, segment: &Segment) -> PathBuf {
         self.folder.join(segment.to_string())
+    }
+
+    /// The text of a file while it is open. It is the file itself, if that isn't packed when it closes.
+    pub fn text(&self, segment: &Segment) -> PathBuf {
+        let file =
+            if segment.file.form.is_plain() { segment.file.to_string() } else { segment.file.number.to_string() };
+        self.partition(&segment.partition).join(file)
     }
 
     /// Removes the staging folders that are empty, up to the one that all runs share.
@@ -72,6 +82,14 @@ pub trait Publish: Send + Sync {
     /// Transient ones, after which it can be repeated; fatal ones if a file isn't what was promised,
     /// is nowhere, or if somebody else wrote one of that name.
     fn publish(&self, place: &str, promises: &[Promise], durable: bool) -> Result<()>;
+
+    /// Writes the index of a partition of a place, all of whose files are visible.
+    ///
+    /// # Errors
+    /// If it can't be written, which is no reason to stop.
+    fn index(&self, _place: &str, _index: &Index, _durable: bool) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A file that was written and isn't published.
@@ -83,10 +101,18 @@ pub struct Staged {
     pub path: PathBuf,
     /// It is opened for the sync if it isn't open any more.
     pub file: Option<Arc<File>>,
+    /// The own times of its posts, once it is closed.
+    pub times: Times,
+    /// The text that it was packed of, which nobody needs once it is synced.
+    pub text: Option<PathBuf>,
 }
 
 impl Staged {
-    fn sync(&self) -> Result<()> {
+    /// Brings it to the disk.
+    ///
+    /// # Errors
+    /// If that fails, which is fatal.
+    pub fn sync(&self) -> Result<()> {
         let file = match &self.file {
             Some(file) => Arc::clone(file),
             None => Arc::new(File::open(&self.path).map_err(|cause| failed("open", &self.path, cause))?),
@@ -108,6 +134,8 @@ pub struct Ledger {
     published: BTreeSet<String>,
     /// Staging folders of partitions that have ended.
     ended: Vec<PathBuf>,
+    /// What is known for the index.
+    indexing: Indexing,
     /// Nothing comes any more.
     last: bool,
 }
@@ -121,6 +149,14 @@ fn lock(ledger: &SharedLedger) -> MutexGuard<'_, Ledger> {
 }
 
 impl Ledger {
+    /// A commit has published these. Gives the indexes that can be written now.
+    fn published(&mut self, promises: &[Promise]) -> Vec<Index> {
+        let Self { promised, published, indexing, .. } = self;
+        *published = promises.iter().map(|promise| promise.segment.clone()).collect();
+        promised.retain(|promise| !published.contains(&promise.segment));
+        indexing.take(promised)
+    }
+
     /// Removes the staging folders that nobody needs any more.
     fn tidy(&mut self, staging: &Staging) {
         self.ended.retain(|folder| std::fs::remove_dir(folder).is_err() && folder.exists());
@@ -157,8 +193,14 @@ impl Prepare {
         if self.durable {
             self.sync()?;
         }
+        self.closed.iter().filter_map(|staged| staged.text.as_deref()).try_for_each(delete_text)?;
         let mut ledger = lock(ledger);
-        ledger.promised.extend(self.closed.drain(..).map(|staged| staged.promise));
+        for Staged { promise, times, .. } in self.closed.drain(..) {
+            ledger.indexing.file(&promise, times);
+            ledger.promised.push(promise);
+        }
+        let ended = self.ended.iter().filter_map(|folder| folder.file_name()?.to_str());
+        ended.for_each(|partition| ledger.indexing.ended(partition));
         ledger.ended.append(&mut self.ended);
         ledger.last |= self.last;
         ledger.tidy(staging);
@@ -212,10 +254,13 @@ pub fn commit(
         lock(ledger).published.extend(promises.iter().map(|promise| promise.segment.clone()));
     }
     let staging = publisher.staging(own)?;
-    let mut ledger = lock(ledger);
-    ledger.published = promises.iter().map(|promise| promise.segment.clone()).collect();
-    let Ledger { promised, published, .. } = &mut *ledger;
-    promised.retain(|promise| !published.contains(&promise.segment));
-    ledger.tidy(&staging);
+    let complete = lock(ledger).published(promises);
+    for index in complete {
+        // Nothing waits for an index: it is tried again, or there is none.
+        if publisher.index(own, &index, durable).is_err_and(|error| error.kind() != Kind::Fatal) {
+            lock(ledger).indexing.put_back(index);
+        }
+    }
+    lock(ledger).tidy(&staging);
     Ok(())
 }

@@ -13,8 +13,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fs, io, thread, vec};
 
+use super::backlog::Backlog;
 use super::disk::failed;
+use super::index::{self, Index};
 use super::names::Segment;
+use super::pack::{compression, is_as_promised};
 use super::publish::{another_writer, gone, not_as_promised};
 use super::staging::{Staging, named};
 use super::store::{Put, Store};
@@ -31,12 +34,17 @@ pub const UPLOAD_BYTES_MAX: u64 = 64 << 20;
 /// How soon uploads that nobody waits for any more are left to themselves. Shorter costs wake-ups.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
+/// How many of those a commit waits for an index, which is a hundredth of an upload: 2 s in all.
+const INDEX_CHECKS_MAX: u32 = 40;
+
 /// The uploads of one task.
 #[derive(Default)]
 pub struct Uploader {
     /// The segments of promises that a commit has delivered before it failed: it is tried again.
     delivered: Arc<Mutex<BTreeSet<String>>>,
     stopped: AtomicBool,
+    /// How much of the outbox is in use.
+    pub backlog: Arc<Backlog>,
 }
 
 impl Uploader {
@@ -57,6 +65,7 @@ impl Uploader {
             room: Room::default(),
             over: AtomicBool::new(false),
             delivered: Arc::clone(&self.delivered),
+            backlog: Arc::clone(&self.backlog),
         });
         let uploaded = start(&round).and_then(|results| self.wait(results));
         round.over.store(true, Ordering::Relaxed);
@@ -66,6 +75,29 @@ impl Uploader {
             delivered.remove(&promise.segment);
         }
         Ok(())
+    }
+
+    /// Puts an index beside what was uploaded. It is waited for only as long as the task lives, and not for
+    /// long: it is a help only.
+    ///
+    /// # Errors
+    /// If it isn't known to be there.
+    pub fn index(&self, store: &Arc<dyn Store>, index: &Index) -> Result<()> {
+        let (done, results) = mpsc::channel();
+        let (store, index, end) = (Arc::clone(store), index.clone(), End { done, result: None });
+        thread::Builder::new()
+            .name("upload".into())
+            .spawn(move || end.with(index::write(store.as_ref(), &index)))
+            .map_err(|cause| Error::no_room("can't start a thread that uploads").because(cause))?;
+        for _ in 0..INDEX_CHECKS_MAX {
+            match results.recv_timeout(STOP_CHECK) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Timeout) if !self.stopped.load(Ordering::Relaxed) => {}
+                Err(_) => break,
+            }
+        }
+        // It may still come to its end, so it is not put once more.
+        Err(Error::fatal("nobody waits for an index any more"))
     }
 
     /// The files that were not delivered yet, in order.
@@ -137,6 +169,7 @@ struct Round {
     /// Something failed, or nobody waits any more: no other file is begun.
     over: AtomicBool,
     delivered: Arc<Mutex<BTreeSet<String>>>,
+    backlog: Arc<Backlog>,
 }
 
 impl Round {
@@ -148,6 +181,7 @@ impl Round {
                 return Err(error);
             }
             drop(room);
+            self.backlog.delivered(&promise.segment);
             lock(&self.delivered).insert(promise.segment);
         }
         Ok(())
@@ -177,17 +211,17 @@ impl Round {
 
     /// What is in the store has to be what was promised.
     fn compare(&self, path: &Path, key: &str, promise: &Promise) -> Result<()> {
-        // One byte more shows that it is longer, however long it is.
-        match self.store.get_range(key, 0..promise.length + 1)? {
+        let found = match compression(promise) {
+            // One byte more shows that it is longer, however long it is.
+            None => self.store.get_range(key, 0..promise.length + 1)?,
+            Some(_) => self.store.get(key)?,
+        };
+        match found {
             Some(found) if is_as_promised(&found, promise) => Ok(()),
             Some(_) => Err(another_writer(&self.store.address(key))),
             None => Err(gone(path, &self.store.address(key))),
         }
     }
-}
-
-fn is_as_promised(bytes: &[u8], promise: &Promise) -> bool {
-    bytes.len() as u64 == promise.length && crc32fast::hash(bytes) == promise.checksum
 }
 
 /// The bytes that are put have to be those that were synced.

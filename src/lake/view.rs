@@ -1,14 +1,16 @@
 //! What a lake holds, as its store tells it, without what `compact` and `erase` have begun or replaced.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use glob::Pattern;
 
-use super::index::is_partition;
-use super::journal;
-use super::names::FileNumber;
-use super::store::{Store, list_all, open};
+use super::form::{Compression, Form};
+use super::index::{self, Found, is_partition};
+use super::names::{FileName, in_order};
+use super::store::{Object, Store, list_all, open};
+use super::{columns, journal, parallel};
 use crate::error::{Error, Result};
 
 /// A lake, and which of its partitions are meant.
@@ -85,11 +87,57 @@ pub fn partitions(store: &dyn Store) -> Result<Vec<String>> {
 /// The numbered files of a partition with their keys, in order.
 ///
 /// # Errors
-/// If they can't be listed.
-pub fn files(store: &dyn Store, partition: &str) -> Result<Vec<(FileNumber, String)>> {
+/// If they can't be listed, or two have the same number.
+pub fn files(store: &dyn Store, partition: &str) -> Result<Vec<(FileName, String)>> {
+    Ok(objects(store, partition)?.into_iter().map(|(name, object)| (name, object.key)).collect())
+}
+
+/// The numbered files of a partition with their lengths, in order.
+///
+/// # Errors
+/// If they can't be listed, or two have the same number.
+pub fn objects(store: &dyn Store, partition: &str) -> Result<Vec<(FileName, Object)>> {
     let objects = list_all(store, &format!("{partition}/"))?;
-    let number = |key: &str| key.rsplit_once('/').filter(|(folder, _)| *folder == partition)?.1.parse().ok();
-    Ok(objects.into_iter().filter_map(|object| Some((number(&object.key)?, object.key))).collect())
+    let name = |key: &str| key.rsplit_once('/').filter(|(folder, _)| *folder == partition)?.1.parse().ok();
+    let files = objects.into_iter().filter_map(|object| Some((name(&object.key)?, object)));
+    in_order(files.collect(), partition)
+}
+
+/// The forms of the files of these partitions, from the index where there is one.
+///
+/// # Errors
+/// If something can't be listed or read.
+pub fn forms(store: &dyn Store, partitions: &[String]) -> Result<BTreeSet<Form>> {
+    let found: Vec<_> = partitions.iter().zip(index::read_all(store, partitions)?).collect();
+    let forms = |(partition, found): &(&String, Found)| match found {
+        Found::Index(index) => Ok(index.files.iter().map(|file| Form::of(&file.file)).collect::<BTreeSet<_>>()),
+        _ => Ok(files(store, partition)?.into_iter().map(|(name, _)| name.form).collect()),
+    };
+    parallel::map(&found, forms).into_iter().try_fold(BTreeSet::new(), |all, forms| Ok(&all | &forms?))
+}
+
+/// How much of the end of a Parquet file is asked for to see what is in it.
+const FOOTER_BYTES: u64 = 64 << 10;
+
+/// The length of a file's text, as the file itself says it without being read: too small where it
+/// was packed elsewhere in several members, 0 where it doesn't say; of Parquet, a little more than its posts.
+///
+/// # Errors
+/// If the store can't give a part of it.
+pub fn text_bytes(store: &dyn Store, name: FileName, object: &Object) -> Result<u64> {
+    let part = |from: u64, to: u64| Ok::<_, Error>(store.get_range(&object.key, from..to)?.unwrap_or_default());
+    let last = |bytes: u64| part(object.bytes.saturating_sub(bytes), object.bytes);
+    Ok(match name.form {
+        Form::Text(_, Compression::None) => object.bytes,
+        Form::Text(_, Compression::Gzip) => last(4)?[..].try_into().map_or(0, |end| u64::from(u32::from_le_bytes(end))),
+        Form::Text(_, Compression::Zstd) => {
+            zstd::zstd_safe::get_frame_content_size(&part(0, 18)?).ok().flatten().unwrap_or(0)
+        }
+        Form::Parquet => match columns::text_bytes(last(FOOTER_BYTES)?) {
+            None => columns::text_bytes(last(object.bytes)?).unwrap_or(0),
+            Some(bytes) => bytes,
+        },
+    })
 }
 
 #[cfg(test)]

@@ -8,8 +8,11 @@ use time::OffsetDateTime;
 
 use super::closing::{self, Decision, Open};
 use super::disk::{failed, make_folders};
+use super::form::Form;
+use super::indexing::Times;
 use super::micro_batch::MicroBatch;
-use super::names::{FileNumber, PartitionName, Segment};
+use super::names::{FileName, FileNumber, Names, PartitionName, Segment};
+use super::pack::{compression, pack_file};
 use super::staging::{Prepare, Publish, SharedLedger, Staged, Staging, commit};
 use crate::clock::SharedClock;
 use crate::error::Result;
@@ -30,6 +33,10 @@ pub struct Start {
     pub durable: bool,
     /// The clock that the age of a file begins by.
     pub clock: SharedClock,
+    /// How partitions are named.
+    pub names: Names,
+    /// The form of the files: text.
+    pub form: Form,
 }
 
 /// Writes posts into the lake for one task, in the two phases of a sink.
@@ -41,10 +48,14 @@ pub struct Writer {
     ledger: SharedLedger,
     limits: topology::MicroBatch,
     clock: SharedClock,
+    names: Names,
+    form: Form,
     /// The boundary of the partition that the next post goes to.
     boundary: OffsetDateTime,
     partition: Option<Partition>,
     open: Option<MicroBatch>,
+    /// The own times of the posts in the open file.
+    times: Times,
     /// Files that were closed since the last barrier, in order.
     closed: Vec<Staged>,
     /// Folders that got new names since then.
@@ -64,8 +75,8 @@ struct Partition {
 }
 
 impl Partition {
-    fn begin(boundary: OffsetDateTime) -> Self {
-        Self { name: PartitionName::begin(boundary), next: Some(FileNumber::FIRST) }
+    fn begin(boundary: OffsetDateTime, names: Names) -> Self {
+        Self { name: PartitionName::begin(boundary, names), next: Some(FileNumber::FIRST) }
     }
 }
 
@@ -75,7 +86,7 @@ impl Writer {
     /// # Errors
     /// If `place` is none of the publisher's.
     pub fn new(publisher: Arc<dyn Publish>, place: String, start: Start) -> Result<Self> {
-        let Start { limits, boundary, durable, clock } = start;
+        let Start { limits, boundary, durable, clock, names, form } = start;
         Ok(Self {
             staging: publisher.staging(&place)?,
             publisher,
@@ -83,9 +94,12 @@ impl Writer {
             ledger: SharedLedger::default(),
             limits,
             clock,
+            names,
+            form,
             boundary,
             partition: None,
             open: None,
+            times: Times::default(),
             closed: Vec::new(),
             folders: BTreeSet::new(),
             ended: Vec::new(),
@@ -114,6 +128,7 @@ impl Writer {
         if durable {
             file.begin_writing_back();
         }
+        self.times.see(post);
         Ok(())
     }
 
@@ -128,7 +143,7 @@ impl Writer {
         let mut prepare = Prepare {
             closed: std::mem::take(&mut self.closed),
             folders: std::mem::take(&mut self.folders),
-            open: self.open.as_ref().map(|open| (staged(open, true), open.since())),
+            open: self.open.as_ref().map(|open| (staged(open, true, Times::default()), open.since())),
             ended: std::mem::take(&mut self.ended),
             durable: barrier.durable,
             last: barrier.last,
@@ -173,14 +188,14 @@ impl Writer {
         if self.partition.is_some_and(|partition| partition.next.is_none()) {
             self.end_partition();
         }
-        let boundary = self.boundary;
-        let partition = self.partition.get_or_insert_with(|| Partition::begin(boundary));
+        let (boundary, names) = (self.boundary, self.names);
+        let partition = self.partition.get_or_insert_with(|| Partition::begin(boundary, names));
         let (name, number) = (partition.name, partition.next.expect("one whose numbers are used up has just ended"));
         let folder = self.staging.partition(&name);
         self.make_folders(&folder)?;
-        let segment = Segment { partition: name, number };
+        let segment = Segment { partition: name, file: FileName { number, form: self.form } };
         let file = MicroBatch::begin(
-            self.staging.file(&segment),
+            self.staging.text(&segment),
             [self.place.clone(), segment.to_string()],
             self.clock.now(),
         )?;
@@ -199,11 +214,23 @@ impl Writer {
     fn close(&mut self) -> Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
         open.close()?;
-        if self.durable {
-            open.begin_writing_back();
-        }
         let keep = self.durable && self.closed.len() < OPEN_FILES_MAX;
-        self.closed.push(staged(open, keep));
+        let times = std::mem::take(&mut self.times);
+        let staged = match compression(&open.promise()) {
+            None => {
+                if self.durable {
+                    open.begin_writing_back();
+                }
+                staged(open, keep, times)
+            }
+            // On the task's own thread: what packs more slowly than its posts come in holds them up.
+            Some(compression) => {
+                let to = self.staging.folder.join(&open.promise().segment);
+                let packed = pack_file(compression, open.path(), to, open.promise())?;
+                Staged { file: packed.file.filter(|_| keep), times, ..packed }
+            }
+        };
+        self.closed.push(staged);
         self.open = None;
         Ok(())
     }
@@ -229,8 +256,14 @@ impl Writer {
     }
 }
 
-fn staged(file: &MicroBatch, keep_open: bool) -> Staged {
-    Staged { promise: file.promise(), path: file.path().to_path_buf(), file: keep_open.then(|| file.file()) }
+fn staged(file: &MicroBatch, keep_open: bool, times: Times) -> Staged {
+    Staged {
+        promise: file.promise(),
+        path: file.path().to_path_buf(),
+        file: keep_open.then(|| file.file()),
+        times,
+        text: None,
+    }
 }
 
 #[cfg(test)]

@@ -24,13 +24,7 @@ impl Post {
 
     /// The raw JSON under the kind.
     pub fn body(&self) -> &[u8] {
-        let mut scan = Scan::new(self);
-        scan.at = 1;
-        if scan.key().is_err() {
-            return &[];
-        }
-        scan.space();
-        self[scan.at..].strip_suffix(b"}").unwrap_or_default().trim_ascii_end()
+        body(self)
     }
 
     /// The post's own time in UTC: the one answer that the index, replay and windows share.
@@ -39,7 +33,7 @@ impl Post {
     /// video, and the time at which Bluesky's server saw an event, because `createdAt` there is the
     /// clock of whoever posted and may be years off. Other kinds are read by the same names.
     pub fn created_at(&self) -> Option<OffsetDateTime> {
-        own_time(self.body())
+        time_in(self.body())
     }
 
     /// The platform's id for the post, as text, with every digit of it. For Bluesky it is the record's
@@ -76,16 +70,55 @@ impl Post {
     }
 }
 
-fn own_time(object: &[u8]) -> Option<OffsetDateTime> {
-    members(object).find_map(|(key, value)| match key {
-        b"created_at" | b"created_time" | b"time" | b"timestamp" => string(value).and_then(|text| date(&text)),
-        b"time_us" => unix_time(value, 1_000),
-        b"timestamp_ms" => unix_time(value, 1_000_000),
-        b"snippet" => get(value, "publishedAt").and_then(string).and_then(|text| date(&text)),
-        // A tweet of X's stream, and what a deletion is about.
-        b"data" | b"status" => own_time(value),
-        _ => None,
-    })
+/// The own time of a post that is in no buffer of its own: one well-formed JSON object with one key; see
+/// [`Post::created_at`].
+pub(crate) fn own_time(post: &[u8]) -> Option<OffsetDateTime> {
+    time_in(body(post))
+}
+
+/// The raw JSON under the only key of an object.
+fn body(post: &[u8]) -> &[u8] {
+    let mut scan = Scan::new(post);
+    scan.at = 1;
+    if scan.key().is_err() {
+        return &[];
+    }
+    scan.space();
+    post[scan.at..].strip_suffix(b"}").unwrap_or_default().trim_ascii_end()
+}
+
+fn time_in(object: &[u8]) -> Option<OffsetDateTime> {
+    let mut scan = Scan::new(object);
+    let mut before = b'{';
+    while scan.space()? == before {
+        before = b',';
+        scan.at += 1;
+        let key = scan.key().ok()?;
+        scan.space();
+        let start = scan.at;
+        // Looked into before it is passed over, since what is wanted mostly stands in it.
+        let inside = match key {
+            b"snippet" => get(&object[start..], "publishedAt").and_then(string).and_then(|text| date(&text)),
+            // A tweet of X's stream, and what a deletion is about.
+            b"data" | b"status" => time_in(&object[start..]),
+            _ => None,
+        };
+        if inside.is_some() {
+            return inside;
+        }
+        scan.value(DEPTH_MAX).ok()?;
+        let value = &object[start..scan.at];
+        let own = match key {
+            b"created_at" | b"created_time" | b"time" | b"timestamp" => string(value).and_then(|text| date(&text)),
+            b"time_us" => unix_time(value, 1_000),
+            b"timestamp_ms" => unix_time(value, 1_000_000),
+            _ => None,
+        };
+        if own.is_some() {
+            return own;
+        }
+    }
+    None
 }
 
 fn own_id(object: &[u8]) -> Option<Cow<'_, str>> {
@@ -143,7 +176,7 @@ fn record_address(event: &[u8]) -> Option<String> {
 }
 
 /// The members of an object in checked JSON, keys as they are written; none if it is no object.
-fn members(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(crate) fn members(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut scan = Scan::new(object);
     let mut before = b'{';
     std::iter::from_fn(move || {
@@ -160,8 +193,26 @@ fn members(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// The elements of an array in checked JSON; none if it is no array.
+pub(crate) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut scan = Scan::new(array);
+    let mut before = b'[';
+    std::iter::from_fn(move || {
+        if scan.space()? != before {
+            return None;
+        }
+        before = b',';
+        scan.at += 1;
+        // An empty array has its end here, which is no value.
+        scan.space();
+        let start = scan.at;
+        scan.value(DEPTH_MAX).ok()?;
+        Some(&array[start..scan.at])
+    })
+}
+
 /// The values of several members, in one pass that ends when all are found.
-fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<&'a [u8]>; N] {
+pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<&'a [u8]>; N] {
     let mut found = [None; N];
     for (key, value) in members(object) {
         if let Some(i) = names.iter().position(|name| name.as_bytes() == key) {
@@ -174,13 +225,13 @@ fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<&'a [
     found
 }
 
-fn get<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
+pub(crate) fn get<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let [value] = pick(object, [name]);
     value
 }
 
 /// An id that is text or a whole number, digit for digit: nothing goes through a float.
-fn id_text(value: &[u8]) -> Option<Cow<'_, str>> {
+pub(crate) fn id_text(value: &[u8]) -> Option<Cow<'_, str>> {
     if value.first()?.is_ascii_digit() && value.iter().all(u8::is_ascii_digit) {
         return std::str::from_utf8(value).ok().map(Cow::Borrowed);
     }
@@ -189,7 +240,7 @@ fn id_text(value: &[u8]) -> Option<Cow<'_, str>> {
 
 /// The text of a JSON string, borrowed if it has no escapes. Half of a surrogate pair, which no text
 /// can hold, becomes U+FFFD.
-fn string(value: &[u8]) -> Option<Cow<'_, str>> {
+pub(crate) fn string(value: &[u8]) -> Option<Cow<'_, str>> {
     let raw = std::str::from_utf8(value).ok()?.strip_prefix('"')?.strip_suffix('"')?;
     Some(if raw.contains('\\') { unescape(raw).into() } else { raw.into() })
 }
@@ -241,7 +292,7 @@ const TWITTER: &[BorrowedFormatItem<'_>] = format_description!(
 const FACEBOOK: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second][offset_hour sign:mandatory][offset_minute]");
 
-fn date(text: &str) -> Option<OffsetDateTime> {
+pub(crate) fn date(text: &str) -> Option<OffsetDateTime> {
     let time = if text.starts_with(|first: char| first.is_ascii_digit()) {
         OffsetDateTime::parse(text, &Rfc3339).or_else(|_| OffsetDateTime::parse(text, FACEBOOK))
     } else {

@@ -1,7 +1,8 @@
 //! The post: one JSON object with one key that names its kind, kept as the raw bytes that were read.
 
 pub(crate) mod check;
-mod fields;
+pub(crate) mod fields;
+pub(crate) mod html;
 
 use std::fmt;
 use std::ops::Deref;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use memchr::memchr2;
 
 use self::check::Checked;
+pub(crate) use self::fields::own_time;
 
 /// One post, `{"tweet": {…}}`: a cheap-to-clone slice of the buffer it was read in. It was checked
 /// once to be one well-formed JSON object (UTF-8, nested at most [`DEPTH_MAX`] deep, no line break)

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::{Barrier, Job, Prepared, Promise, Sink, SinkContext};
 use crate::bolt::Problem;
 use crate::error::{Error, Result};
+use crate::lake::form::{Compression, Form, Format};
+use crate::lake::names::Names;
 use crate::lake::staging::Publish;
 use crate::lake::writer::{Start, Writer};
 use crate::tuple::{Fields, Tuple};
@@ -30,6 +32,14 @@ fn no_post(name: &str, fields: &Fields) -> String {
     )
 }
 
+/// How partitions are named, and what their files are.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Style {
+    pub names: Names,
+    pub format: Format,
+    pub compression: Compression,
+}
+
 /// One task that writes a lake.
 pub(super) struct LakeSink {
     writer: Writer,
@@ -42,7 +52,7 @@ impl LakeSink {
     ///
     /// # Errors
     /// If an input has no posts, or the place is none of the publisher's.
-    pub fn new(publisher: Arc<dyn Publish>, place: String, context: SinkContext) -> Result<Self> {
+    pub fn new(publisher: Arc<dyn Publish>, place: String, context: SinkContext, style: Style) -> Result<Self> {
         let position =
             |fields: &Fields| fields.position(POST).ok_or_else(|| Error::fatal(no_post(&context.component, fields)));
         let positions = context.inputs.iter().map(position).collect::<Result<_>>()?;
@@ -51,6 +61,8 @@ impl LakeSink {
             boundary: context.boundary,
             durable: context.durable,
             clock: context.clock,
+            names: style.names,
+            form: Form::Text(style.format, style.compression),
         };
         Ok(Self { writer: Writer::new(publisher, place, start)?, positions })
     }
@@ -61,6 +73,17 @@ impl LakeSink {
     /// If it can't be made.
     pub fn make_staging(&mut self) -> Result<()> {
         self.writer.make_staging()
+    }
+}
+
+impl LakeSink {
+    /// How many bytes a tuple adds to a file: those of its post, and what divides it from the next.
+    pub fn length(&self, tuple: &Tuple<'_>) -> u64 {
+        match tuple.value(self.positions[tuple.input]) {
+            Value::Post(post) => post.len() as u64 + 1,
+            Value::Json(json) => json.len() as u64 + 1,
+            _ => 0,
+        }
     }
 }
 

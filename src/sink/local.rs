@@ -6,23 +6,38 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::lake::{LakeSink, without_posts};
+use super::lake::{LakeSink, Style, without_posts};
 use super::{Promise, Sink, SinkConfig, SinkContext};
 use crate::bolt::Problem;
 use crate::error::{Error, Result};
+use crate::lake::form::{Compression, Format};
+use crate::lake::names::Names;
 use crate::lake::publish::{Place, Rename};
 use crate::lake::recover::recover;
+use crate::lake::root::Root;
 use crate::lake::staging::Publish;
 use crate::registry::Component;
 use crate::tuple::Fields;
 
-/// Writes posts into a lake in a folder: `<root>/<boundary>-<uuid>/0000000`, each file one JSON array.
+/// Writes posts into a lake in a folder: `<root>/<boundary>-<uuid>/0000000`, each file one JSON array,
+/// or what `format` and `compression` say.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Local {
     /// The folder of the lake. It is made if it is missing; any number of tasks and processes may
     /// write into one.
     pub root: PathBuf,
+    /// How partitions are named: `2015-12-18T00:00:00-<uuid>`, or `Basic`, `20151218T000000Z-<uuid>`, since
+    /// the globs of Hadoop and Spark can't take colons.
+    #[serde(default)]
+    pub names: Names,
+    /// What a file is: one JSON array on one line, or `Ndjson`, one post a line (`0000000.ndjson`).
+    #[serde(default)]
+    pub format: Format,
+    /// How a file is compressed when it closes: `Gzip` (`0000000.json.gz`, `0000000.ndjson.gz`), `Zstd`
+    /// (`….zst`), or not at all. Each task does it on its own thread.
+    #[serde(default)]
+    pub compression: Compression,
 }
 
 impl Component for Local {
@@ -35,6 +50,10 @@ impl Local {
     fn absolute_root(&self) -> Result<PathBuf> {
         std::path::absolute(&self.root)
             .map_err(|cause| Error::fatal(format!("bad root \"{}\"", self.root.display())).because(cause))
+    }
+
+    fn style(&self) -> Style {
+        Style { names: self.names, format: self.format, compression: self.compression }
     }
 }
 
@@ -49,7 +68,7 @@ impl SinkConfig for Local {
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let mut sink = LakeSink::new(Arc::new(Rename), self.place(&context)?, context)?;
+        let mut sink = LakeSink::new(Arc::new(Rename), self.place(&context)?, context, self.style())?;
         sink.make_staging()?;
         Ok(Box::new(sink))
     }
@@ -60,6 +79,10 @@ impl SinkConfig for Local {
 
     fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
         recover(&Rename.staging(place)?, promises)
+    }
+
+    fn writes_to(&self) -> Option<Root> {
+        Some(Root::Folder(self.root.clone()))
     }
 
     fn lake_root(&self) -> Option<PathBuf> {
@@ -81,11 +104,12 @@ impl DeadLetters {
 
 impl SinkConfig for DeadLetters {
     fn check(&self, inputs: &[Fields]) -> Result<(), Vec<Problem>> {
-        Local { root: self.root.clone() }.check(inputs)
+        let mut problems = without_posts(Local::NAME, inputs).peekable();
+        if problems.peek().is_none() { Ok(()) } else { Err(problems.collect()) }
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(LakeSink::new(Arc::new(Rename), self.place(&context)?, context)?))
+        Ok(Box::new(LakeSink::new(Arc::new(Rename), self.place(&context)?, context, Style::default())?))
     }
 
     fn place(&self, context: &SinkContext) -> Result<String> {
@@ -131,6 +155,11 @@ mod tests {
         }
     }
 
+    fn local(root: PathBuf) -> Local {
+        let Style { names, format, compression } = Style::default();
+        Local { root, names, format, compression }
+    }
+
     fn last_barrier() -> Barrier {
         let boundary = datetime!(2026-02-03 12:00:00 UTC);
         Barrier { epoch: 1, now: datetime!(2026-02-03 12:34:57 UTC), boundary, last: true, durable: true }
@@ -142,14 +171,14 @@ mod tests {
     }
 
     fn files(root: &Path) -> Vec<String> {
-        let pattern = format!("{}/*/*", root.display());
+        let pattern = format!("{}/2*/*", root.display());
         glob::glob(&pattern).unwrap().map(|path| fs::read_to_string(path.unwrap()).unwrap()).collect()
     }
 
     #[test]
     fn the_field_named_post_is_written_from_each_input() {
         let root = tempfile::tempdir().unwrap();
-        let local = Local { root: root.path().into() };
+        let local = local(root.path().into());
         let inputs = vec![Fields::of_posts(), Fields::new(["score", "post"])];
         local.check(&inputs).unwrap();
         let mut sink = local.build(context(inputs, 0)).unwrap();
@@ -160,12 +189,12 @@ mod tests {
         assert_eq!(error.kind(), Kind::Rejected);
         finish(sink.as_mut());
         assert_eq!(files(root.path()), ["[{\"tweet\":1},{\"tweet\":  2}]"]);
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "the staging is gone");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2, "the staging is gone, and the index is there");
     }
 
     #[test]
     fn an_input_without_posts_is_a_problem_that_says_what_to_do() {
-        let problems = Local { root: PathBuf::new() }.check(&[Fields::new(["word", "count"])]).unwrap_err();
+        let problems = local(PathBuf::new()).check(&[Fields::new(["word", "count"])]).unwrap_err();
         assert_eq!(problems.iter().map(|problem| problem.field).collect::<Vec<_>>(), ["root", "inputs"]);
         assert!(problems[1].what.contains(r#"declares "word", "count"; take the input"#), "{}", problems[1].what);
     }
@@ -174,14 +203,14 @@ mod tests {
     fn a_root_that_cannot_be_made_stops_the_start() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "").unwrap();
-        let error = Local { root: root.path().join("file") }.build(context(vec![Fields::of_posts()], 0)).err().unwrap();
+        let error = local(root.path().join("file")).build(context(vec![Fields::of_posts()], 0)).err().unwrap();
         assert!(error.chain().contains("file/_staging/run/lake-0"), "{error:?}");
     }
 
     #[test]
     fn many_tasks_write_one_root_without_knowing_of_each_other() {
         let root = tempfile::tempdir().unwrap();
-        let local = Arc::new(Local { root: root.path().join("new/lake") });
+        let local = Arc::new(local(root.path().join("new/lake")));
         let threads: Vec<_> = (0..8)
             .map(|task| {
                 let local = Arc::clone(&local);
@@ -199,7 +228,7 @@ mod tests {
         let files = files(&local.root);
         assert_eq!(files.len(), 8);
         assert_eq!(files.iter().map(|file| file.matches("tweet").count()).sum::<usize>(), 800);
-        assert_eq!(fs::read_dir(&local.root).unwrap().count(), 8, "nothing but partitions is left");
+        assert_eq!(fs::read_dir(&local.root).unwrap().count(), 9, "nothing but partitions and the index is left");
     }
 
     #[test]

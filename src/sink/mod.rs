@@ -8,12 +8,14 @@ pub mod stdout;
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::bolt::Problem;
 use crate::clock::SharedClock;
 use crate::error::Result;
+use crate::lake::root::Root;
 use crate::registry::Registry;
 use crate::topology::MicroBatch;
 use crate::tuple::{Fields, Tuple};
@@ -81,6 +83,16 @@ pub struct Prepared {
 /// it overlaps with writing: prepares one after the other, and commits one after the other. It is
 /// repeatable, and is called again after a transient error or while there is no room.
 pub type Job<T> = Box<dyn FnMut() -> Result<T> + Send>;
+
+/// What a sink does when its outbox is full, because the outside takes less than is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnFull {
+    /// The spouts upstream pause until half of it is delivered.
+    #[default]
+    Pause,
+    /// What doesn't fit is dropped, and counted.
+    Drop,
+}
 
 /// What a sink's task is made with.
 #[derive(Clone)]
@@ -150,6 +162,11 @@ pub trait SinkConfig: Send + Sync {
         None
     }
 
+    /// Where it writes a lake, if it does: a replay of that lake refuses it.
+    fn writes_to(&self) -> Option<Root> {
+        None
+    }
+
     /// The folder under which the dead letters of the topology may be kept, for a lake.
     fn lake_root(&self) -> Option<PathBuf> {
         None
@@ -163,6 +180,11 @@ pub trait Sink: Send {
     /// # Errors
     /// If this tuple can't be written, now or ever.
     fn write(&mut self, tuple: Tuple<'_>) -> Result<()>;
+
+    /// How many tuples it has dropped because its options say so, since it was made.
+    fn dropped(&self) -> u64 {
+        0
+    }
 
     /// The task has nothing more to do for now: writes out what should be seen at once.
     ///

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::lake::{LakeSink, without_posts};
-use super::{Barrier, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
+use super::lake::{LakeSink, Style, without_posts};
+use super::{Barrier, Job, OnFull, Prepared, Promise, Sink, SinkConfig, SinkContext};
 use crate::bolt::Problem;
 use crate::error::{Error, Result};
+use crate::lake::form::{Compression, Format};
+use crate::lake::index::Index;
+use crate::lake::names::Names;
 use crate::lake::recover::recover;
+use crate::lake::root::Root;
 use crate::lake::staging::{Publish, Staging};
 use crate::lake::store::Store;
-use crate::lake::store::s3::{S3 as Bucket, S3Store};
+use crate::lake::store::s3::{self, S3 as Bucket};
 use crate::lake::upload::Uploader;
 use crate::registry::Component;
 use crate::secret::Secret;
@@ -24,9 +28,10 @@ use crate::units::ByteSize;
 const OUTBOX: &str = "outbox";
 
 /// Writes posts into a lake in a bucket of S3, or of a server that speaks like it:
-/// `s3://<bucket>/<prefix>/<boundary>-<uuid>/0000000`, each object one JSON array. What isn't uploaded
-/// yet is on this machine's disk, in the topology's state. What isn't given comes from the environment
-/// (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity or a metadata service.
+/// `s3://<bucket>/<prefix>/<boundary>-<uuid>/0000000`, each object one JSON array, or what `format` and
+/// `compression` say. What isn't uploaded yet is on this machine's disk, in the topology's state. What isn't
+/// given comes from the environment (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity,
+/// the shared files in `~/.aws`, or a metadata service.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3 {
@@ -54,10 +59,24 @@ pub struct S3 {
     /// The token of temporary credentials.
     #[serde(default)]
     pub session_token: Option<Secret>,
-    /// How much each task may keep on this machine's disk that isn't uploaded. Beyond it the spouts
-    /// upstream pause until half of it is uploaded.
+    /// How partitions are named: `2015-12-18T00:00:00-<uuid>`, or `Basic`, `20151218T000000Z-<uuid>`, since
+    /// the globs of Hadoop and Spark can't take colons.
+    #[serde(default)]
+    pub names: Names,
+    /// What a file is: one JSON array on one line, or `Ndjson`, one post a line (`0000000.ndjson`).
+    #[serde(default)]
+    pub format: Format,
+    /// How a file is compressed when it closes: `Gzip` (`0000000.json.gz`, `0000000.ndjson.gz`), `Zstd`
+    /// (`….zst`), or not at all. Each task does it on its own thread.
+    #[serde(default)]
+    pub compression: Compression,
+    /// How much each task may keep on this machine's disk that isn't uploaded.
     #[serde(default = "outbox")]
     pub outbox: ByteSize,
+    /// What happens beyond it: the spouts upstream pause until half of it is uploaded, or what doesn't fit
+    /// is dropped, and counted.
+    #[serde(default)]
+    pub on_full: OnFull,
 }
 
 fn outbox() -> ByteSize {
@@ -67,7 +86,7 @@ fn outbox() -> ByteSize {
 impl Component for S3 {
     const NAME: &'static str = "S3";
     const GUARANTEE: &'static str = "each post of a completed checkpoint is in exactly one object, which appears whole; \
-         what isn't uploaded yet depends on this machine's disk";
+         what isn't uploaded yet depends on this machine's disk, and what on_full: Drop drops is counted";
 }
 
 impl S3 {
@@ -82,6 +101,10 @@ impl S3 {
             secret_access_key: self.secret_access_key.clone(),
             session_token: self.session_token.clone(),
         }
+    }
+
+    fn style(&self) -> Style {
+        Style { names: self.names, format: self.format, compression: self.compression }
     }
 }
 
@@ -99,9 +122,10 @@ impl SinkConfig for S3 {
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         let upload = Arc::new(Upload::to(self.target())?);
         let publisher: Arc<dyn Publish> = Arc::clone(&upload) as _;
-        let mut sink = LakeSink::new(publisher, self.place(&context)?, context)?;
+        let mut sink = LakeSink::new(publisher, self.place(&context)?, context, self.style())?;
         sink.make_staging()?;
-        Ok(Box::new(S3Sink { sink, upload }))
+        let bytes_max = if self.on_full == OnFull::Drop { self.outbox.0 } else { u64::MAX };
+        Ok(Box::new(S3Sink { sink, upload, bytes_max, dropped: 0 }))
     }
 
     fn place(&self, context: &SinkContext) -> Result<String> {
@@ -113,7 +137,11 @@ impl SinkConfig for S3 {
     }
 
     fn outbox_bytes_max(&self) -> Option<u64> {
-        Some(self.outbox.0)
+        (self.on_full == OnFull::Pause).then_some(self.outbox.0)
+    }
+
+    fn writes_to(&self) -> Option<Root> {
+        Some(Root::of_bucket(&self.target()))
     }
 }
 
@@ -167,7 +195,7 @@ struct Upload {
 impl Upload {
     /// Nothing is sent yet: a server that is down delays no start.
     fn to(target: Bucket) -> Result<Self> {
-        Ok(Self { store: Arc::new(S3Store::open(&target)?), target, uploader: Uploader::default() })
+        Ok(Self { store: s3::open(&target)?, target, uploader: Uploader::default() })
     }
 
     /// Where a place delivers: somewhere else, if the topology's file was changed since.
@@ -179,7 +207,7 @@ impl Upload {
             session_token: ours.session_token,
             ..to
         };
-        if target == self.target { Ok(Arc::clone(&self.store)) } else { Ok(Arc::new(S3Store::open(&target)?)) }
+        if target == self.target { Ok(Arc::clone(&self.store)) } else { s3::open(&target) }
     }
 }
 
@@ -193,24 +221,50 @@ impl Publish for Upload {
         let store = self.store(place.to.clone())?;
         self.uploader.upload(&store, &place.staging(), promises)
     }
+
+    fn index(&self, place: &str, index: &Index, _durable: bool) -> Result<()> {
+        self.uploader.index(&self.store(Place::named(place)?.to)?, index)
+    }
 }
 
 /// One task that writes a lake in a bucket.
 struct S3Sink {
     sink: LakeSink,
     upload: Arc<Upload>,
+    /// Beyond this many bytes in the outbox posts are dropped.
+    bytes_max: u64,
+    dropped: u64,
 }
 
 impl Sink for S3Sink {
     fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
-        self.sink.write(tuple)
+        let (bytes, backlog) = (self.sink.length(&tuple), &self.upload.uploader.backlog);
+        if backlog.bytes().saturating_add(bytes) > self.bytes_max {
+            self.dropped += 1;
+            return Ok(());
+        }
+        self.sink.write(tuple)?;
+        backlog.wrote(bytes);
+        Ok(())
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
-        self.sink.prepare(barrier)
+        let mut job = self.sink.prepare(barrier)?;
+        let backlog = Arc::clone(&self.upload.uploader.backlog);
+        let written = backlog.written();
+        Ok(Box::new(move || {
+            let prepared = job()?;
+            backlog.prepared(&prepared.promises, written);
+            Ok(prepared)
+        }))
     }
 
     fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
+        self.upload.uploader.backlog.owes(&promises);
         self.sink.commit(promises)
     }
 }
@@ -240,7 +294,11 @@ mod tests {
             access_key_id: Some(Secret::new("id")),
             secret_access_key: Some(Secret::new("hidden")),
             session_token: None,
+            names: Names::default(),
+            format: Format::default(),
+            compression: Compression::default(),
             outbox: outbox(),
+            on_full: OnFull::default(),
         }
     }
 

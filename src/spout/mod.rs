@@ -4,15 +4,19 @@ pub(crate) mod dead_letters;
 pub mod generate;
 pub mod lines;
 pub mod replay;
+pub mod x;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::bolt::Problem;
 use crate::error::Result;
+use crate::post::Post;
 use crate::registry::Registry;
-use crate::tuple::{Fields, Streams};
+use crate::tuple::{Fields, StreamId, Streams};
 use crate::value::Value;
 
 pub use crate::engine::SpoutOutput;
@@ -24,6 +28,7 @@ pub(crate) fn register(registry: Registry) -> Registry {
         .spout::<lines::Lines>()
         .spout::<replay::LocalReplay>()
         .spout::<replay::S3Replay>()
+        .spout::<x::X>()
 }
 
 /// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.
@@ -53,6 +58,13 @@ pub struct SpoutContext {
     pub component: String,
     /// Where spools are kept; none under `checkpoint: Off`, since nothing is resumed then.
     pub state: Option<PathBuf>,
+}
+
+/// Where a post of a source belongs, told from the post alone, so that it is the same live and in a replay.
+pub trait Route: Send + Sync {
+    /// Which of the source's streams the post belongs to, one with the fields of posts, and the list of
+    /// topics that it matched.
+    fn route(&self, post: &Post) -> (StreamId, Value);
 }
 
 /// The configuration of a spout.
@@ -85,6 +97,34 @@ pub trait SpoutConfig: Send + Sync {
     /// letters again.
     fn reread(&self, _raw: &Bytes) -> Option<Result<Vec<Value>, String>> {
         None
+    }
+
+    /// The kinds of the posts that it makes: a replay in its place sends those. `None` if it can be any.
+    fn kinds(&self) -> Option<Vec<String>> {
+        None
+    }
+
+    /// Which of its streams a post belongs to, and which topics it matched: a replay in its place asks it of
+    /// each post. `None` if all are on the first stream, without topics.
+    fn router(&self) -> Option<Arc<dyn Route>> {
+        None
+    }
+
+    /// What is wrong with the configuration, as far as that can be said without the outside.
+    ///
+    /// # Errors
+    /// All problems.
+    fn check(&self) -> Result<(), Vec<Problem>> {
+        Ok(())
+    }
+
+    /// Asks the outside, with the fewest calls, whether it would give what this configuration wants; says what was
+    /// found to be good, or nothing if there is nothing to ask. Blocks.
+    ///
+    /// # Errors
+    /// What isn't good, and what to do.
+    fn check_online(&self) -> Result<Option<String>> {
+        Ok(None)
     }
 
     /// Makes the spout of one task.

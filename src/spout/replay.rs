@@ -1,25 +1,25 @@
 //! `LocalReplay` and `S3Replay`: a lake as a source.
 
+mod lakes;
+mod strays;
+
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
-use super::{Cursor, Spout, SpoutConfig, SpoutContext, SpoutOutput};
+use super::{Spout, SpoutConfig, SpoutContext};
 use crate::error::{Error, Result};
-use crate::lake::replay::mark::Mark;
-use crate::lake::replay::merge::Handed;
-use crate::lake::replay::{Choice, Event, Moment, OnDamage, Order, Pace, Place, Replay, Shard, Sorting, Speed, Split};
-use crate::lake::store::s3::{S3, S3Store};
+use crate::lake::replay::{Choice, Moment, OnDamage, Order, Place, Replay, Shard, Sorting, Speed};
+use crate::lake::store::retried::Retried;
+use crate::lake::store::s3::{self, S3};
 use crate::registry::Component;
 use crate::secret::Secret;
-use crate::tuple::Streams;
 use crate::units::{ByteSize, Interval};
-use crate::value::Value;
+
+pub use lakes::{Lake, LakeReplay};
+pub use strays::Strays;
 
 /// Reads the posts of a lake in a folder again. Several tasks share the partitions out.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -131,7 +131,8 @@ fn buffer() -> ByteSize {
     ByteSize(Sorting::default().buffer)
 }
 
-const GUARANTEE: &str = "resumes behind the last post of the checkpoint, so each post is read once, in either order; \
+/// What becomes of posts that are replayed.
+pub(crate) const GUARANTEE: &str = "resumes behind the last post of the checkpoint, so each post is read once, in either order; \
      a damaged file stops it, unless `on_damage: Skip` says otherwise";
 
 impl Component for LocalReplay {
@@ -142,26 +143,6 @@ impl Component for LocalReplay {
 impl Component for S3Replay {
     const NAME: &'static str = "S3Replay";
     const GUARANTEE: &'static str = GUARANTEE;
-}
-
-/// What both are: a lake, and how it is replayed.
-#[derive(Clone)]
-pub struct LakeReplay {
-    /// Which partitions.
-    pub choice: Choice,
-    /// How.
-    pub replay: Replay,
-    /// The posts of which kinds; all of them unless given.
-    pub kinds: Option<Vec<String>>,
-    /// The streams that it declares, of which it emits to the first.
-    pub streams: Streams,
-}
-
-impl LakeReplay {
-    /// Of posts of all kinds, on the stream of a source of posts.
-    pub fn new(choice: Choice, replay: Replay) -> Self {
-        Self { choice, replay, kinds: None, streams: Streams::default_with(crate::tuple::Fields::of_posts()) }
-    }
 }
 
 /// The parts that the two configurations share.
@@ -176,7 +157,7 @@ macro_rules! lake_replay {
         };
         let sorting = Sorting { disorder: config.disorder.0, buffer: config.buffer.0 };
         let (order, speed, on_damage) = (config.order, config.speed, config.on_damage);
-        LakeReplay::new(choice, Replay { place: $place, order, sorting, speed, on_damage })
+        LakeReplay::of(choice, Replay { place: $place, order, sorting, speed, on_damage })
     }};
 }
 
@@ -200,7 +181,7 @@ impl S3Replay {
             secret_access_key: self.secret_access_key.clone(),
             session_token: self.session_token.clone(),
         };
-        Ok(lake_replay!(self, Place::Store(Arc::new(S3Store::open(&s3)?))))
+        Ok(lake_replay!(self, Place::Store(Arc::new(Retried::new(s3::open(&s3)?)))))
     }
 }
 
@@ -210,7 +191,7 @@ impl SpoutConfig for LocalReplay {
     }
 
     fn tasks_max(&self) -> Option<usize> {
-        tasks_max(self.speed)
+        lakes::tasks_max(self.speed)
     }
 
     fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {
@@ -224,105 +205,12 @@ impl SpoutConfig for S3Replay {
     }
 
     fn tasks_max(&self) -> Option<usize> {
-        tasks_max(self.speed)
+        lakes::tasks_max(self.speed)
     }
 
     fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {
         self.lake()?.build(context)
     }
-}
-
-/// One timetable needs one task: several would each begin with a post of another hour.
-fn tasks_max(speed: Speed) -> Option<usize> {
-    (speed != Speed::Max).then_some(1)
-}
-
-impl SpoutConfig for LakeReplay {
-    fn streams(&self) -> Streams {
-        self.streams.clone()
-    }
-
-    fn splits(&self) -> Result<Vec<String>> {
-        self.replay.place.partitions(&self.choice)
-    }
-
-    fn tasks_max(&self) -> Option<usize> {
-        tasks_max(self.replay.speed)
-    }
-
-    fn build(&self, _context: &SpoutContext) -> Result<Box<dyn Spout>> {
-        Ok(Box::new(ReplaySpout { replay: self.replay.clone(), kinds: self.kinds.clone() }))
-    }
-}
-
-/// How many pieces are read ahead, of some hundred kilobytes each. More would only hold memory: a
-/// piece is read faster than it is worked on.
-const PIECES_AHEAD: usize = 4;
-
-struct ReplaySpout {
-    replay: Replay,
-    kinds: Option<Vec<String>>,
-}
-
-#[async_trait(?Send)]
-impl Spout for ReplaySpout {
-    async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
-        let (sender, mut events) = mpsc::channel(PIECES_AHEAD);
-        let splits = out.splits().iter().map(split).collect::<Result<Vec<_>>>()?;
-        let replay = self.replay.clone();
-        // It ends with its work, or as soon as nobody takes its pieces any more.
-        let reader = thread::Builder::new()
-            .name("replay".into())
-            .spawn(move || replay.run(&splits, &mut |event| sender.blocking_send(event).is_ok()))
-            .map_err(|cause| Error::transient("can't start a thread that reads the lake").because(cause))?;
-        let topics: Arc<[Value]> = [].into();
-        let (mut pace, mut damaged) = (Pace::new(self.replay.speed), 0_u64);
-        while let Some(event) = events.recv().await {
-            match event {
-                Event::Handed(handed, anew) => {
-                    let wait = pace.wait(handed.time, anew, out.clock().monotonic());
-                    if !wait.is_zero() {
-                        out.clock().sleep(wait).await;
-                    }
-                    emit(handed, self.kinds.as_deref(), &topics, out).await?;
-                }
-                Event::Damaged(what) => {
-                    damaged += 1;
-                    out.say(&format!("{what}; the rest of it is passed over"));
-                }
-                Event::Late(posts) => {
-                    out.say(&format!("{posts} posts came later than `disorder` and `buffer` allow"));
-                }
-            }
-        }
-        if damaged > 1 {
-            out.say(&format!("{damaged} damaged files were passed over"));
-        }
-        reader.join().unwrap_or_else(|_| Err(Error::fatal("the thread that reads the lake panicked")))
-    }
-}
-
-async fn emit(handed: Handed, kinds: Option<&[String]>, topics: &Arc<[Value]>, out: &mut SpoutOutput) -> Result<()> {
-    for post in handed.posts {
-        if kinds.is_none_or(|kinds| kinds.iter().any(|kind| kind == post.kind())) {
-            let kind = Value::from(post.kind());
-            out.push([Value::Post(post), kind, Value::List(Arc::clone(topics))]);
-        }
-    }
-    let cursor = |mark: Option<Mark>| mark.map_or(Cursor::End, |mark| Cursor::At(mark.to_string()));
-    let mut marks = handed.marks.into_iter().map(|(split, mark)| (split, cursor(mark)));
-    let Some((split, last)) = marks.next_back() else { return Ok(()) };
-    marks.for_each(|(split, cursor)| out.advance(split, cursor));
-    out.emit(split, last).await
-}
-
-/// Where a cursor says to go on.
-fn split(split: &super::Split) -> Result<Split> {
-    let mark = match &split.cursor {
-        Cursor::At(text) => Some(text.parse()?),
-        Cursor::Start | Cursor::End => None,
-    };
-    Ok(Split { partition: split.id.clone(), mark, ended: split.cursor == Cursor::End })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `Spout(…)` and `Bolt(…)`: what stands in a component by itself, before its inputs are looked at.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -51,7 +51,12 @@ fn title(is_spout: bool, id: &str) -> String {
 }
 
 /// Reads all components of a topology, the spouts first.
-pub(super) fn read_all<'t>(values: &mut Values<'_>, registry: &'t Registry, root: &Record<'t>) -> Vec<Draft<'t>> {
+pub(super) fn read_all<'t>(
+    values: &mut Values<'_>,
+    registry: &'t Registry,
+    root: &Record<'t>,
+    spared: &BTreeSet<String>,
+) -> Vec<Draft<'t>> {
     let mut drafts = Vec::new();
     let mut places = HashMap::new();
     for (field, is_spout) in [("spouts", true), ("bolts", false)] {
@@ -68,7 +73,9 @@ pub(super) fn read_all<'t>(values: &mut Values<'_>, registry: &'t Registry, root
                 continue;
             }
             places.insert(id.clone(), key.span);
+            values.env.spares = spared.contains(&id);
             drafts.push(read(values, registry, id, key.span, is_spout, value));
+            values.env.spares = false;
         }
     }
     drafts

@@ -57,6 +57,8 @@ fn read_file(path: &str) -> Result<String, String> {
 pub(super) struct Env {
     /// Whether it is looked at.
     pub online: bool,
+    /// Whether it is no problem if something isn't there.
+    pub spares: bool,
     /// The calls that stand in the engine's own fields, by path.
     pub written: BTreeMap<String, String>,
 }
@@ -89,6 +91,7 @@ impl Env {
         if !self.online || *call == Call::Env(String::new()) {
             return None;
         }
-        call.value().map_err(|what| report.add(span, what)).ok()
+        let value = call.value();
+        if self.spares { value.ok() } else { value.map_err(|what| report.add(span, what)).ok() }
     }
 }

@@ -1,6 +1,6 @@
 //! `file → check → Topology`, or all that is wrong with the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::component::{self, Draft};
@@ -22,6 +22,8 @@ pub struct LoadOptions {
     /// Whether `Env("…")` and `File("…")` are looked at, so that a missing one is a problem. A
     /// topology that is going to run needs it.
     pub online: bool,
+    /// Components that aren't going to run as they are: what they name by `Env` and `File` may be missing.
+    pub spared: BTreeSet<String>,
 }
 
 /// Loads a topology from a file and the files that it includes.
@@ -61,10 +63,10 @@ fn check(
 
 fn topology(report: &mut Report, root: &Node, registry: &Registry, options: &LoadOptions) -> Option<Topology> {
     let root = Record::open(report, root, "the topology", "Topology", &TOPOLOGY_FIELDS)?;
-    let mut env = Env { online: options.online, written: BTreeMap::new() };
+    let mut env = Env { online: options.online, spares: false, written: BTreeMap::new() };
     let mut values = Values { report, env: &mut env };
     let settings = settings::read(&mut values, &root);
-    let drafts = component::read_all(&mut values, registry, &root);
+    let drafts = component::read_all(&mut values, registry, &root, &options.spared);
     report_missing(report, &root, &drafts);
     let inputs = inputs::read_all(report, &drafts);
     let components = wiring::connect(report, drafts, &inputs);

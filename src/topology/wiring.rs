@@ -148,6 +148,11 @@ impl Wiring<'_, '_> {
             Config::Bolt(bolt) => bolt.streams(&fields),
             Config::Sink(sink) => sink.check(&fields).map(|()| Streams::none()),
         };
+        if let Config::Spout(spout) = &configured.config
+            && let Err(problems) = spout.check()
+        {
+            self.report_all(draft, problems);
+        }
         match declared {
             Ok(streams) => self.streams[i] = Some(streams),
             Err(problems) if !guessed => self.report_all(draft, problems),

@@ -4,12 +4,13 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub mod cache;
-pub mod moto;
 pub mod once;
 pub mod platform;
 pub mod prism;
 pub mod proxy;
 pub mod random;
+pub mod s3_server;
+pub mod sign;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -308,22 +309,45 @@ pub fn lake(root: &Path, dead: bool) -> Vec<String> {
 /// these `others` beside its partitions.
 pub fn lake_by_partition(root: &Path, others: &[&str]) -> BTreeMap<String, Vec<String>> {
     let mut partitions = BTreeMap::new();
-    for name in names(root).into_iter().filter(|name| !others.contains(&name.as_str())) {
+    let beside = |name: &String| name == "_index" || others.contains(&name.as_str());
+    for name in names(root).into_iter().filter(|name| !beside(name)) {
         assert_partition_name(&name);
         let folder = root.join(&name);
         let mut posts = Vec::new();
         for (number, file) in names(&folder).iter().enumerate() {
-            assert_eq!(*file, format!("{number:07}"), "in {name}");
-            posts.extend(array(&folder.join(file)));
+            assert_eq!(file.split('.').next(), Some(&*format!("{number:07}")), "in {name}");
+            posts.extend(file_posts(&folder.join(file)));
         }
         partitions.insert(name, posts);
     }
+    check_index(root);
     partitions
+}
+
+/// What the index says is so, wherever there is one.
+fn check_index(root: &Path) {
+    let folder = root.join("_index");
+    for name in if folder.exists() { names(&folder) } else { Vec::new() } {
+        // Beside the indexes are the records of `compact` and `erase`.
+        let Some(partition) = name.strip_suffix(".json").filter(|name| root.join(name).exists()) else { continue };
+        let index: Value = serde_json::from_slice(&fs::read(folder.join(&name)).unwrap()).unwrap();
+        let files = index["files"].as_array().unwrap();
+        let said: Vec<_> = files.iter().map(|file| file["file"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(said, names(&root.join(partition)), "what the index says of {partition}");
+        for file in files {
+            let path = root.join(partition).join(file["file"].as_str().unwrap());
+            let bytes = fs::read(&path).unwrap();
+            let found = (file_posts(&path).len() as u64, bytes.len() as u64, u64::from(crc32fast::hash(&bytes)));
+            let said = ["posts", "bytes", "crc32"].map(|key| file[key].as_u64().unwrap());
+            assert_eq!(<[u64; 3]>::from(found), said, "what the index says of {}", path.display());
+        }
+    }
 }
 
 /// How many files each partition has.
 pub fn files_by_partition(root: &Path) -> Vec<usize> {
-    names(root).iter().map(|partition| names(&root.join(partition)).len()).collect()
+    let partitions = names(root).into_iter().filter(|name| !name.starts_with('_'));
+    partitions.map(|partition| names(&root.join(partition)).len()).collect()
 }
 
 /// The topologies of the repository, by their file names.
@@ -340,18 +364,34 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn array(file: &Path) -> Vec<String> {
-    let bytes = fs::read(file).unwrap();
-    assert!(!bytes.contains(&b'\n'), "{} has more than one line", file.display());
-    let posts: Vec<Box<RawValue>> =
-        serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+/// The posts of one file, whose extension tells how they are packed.
+fn file_posts(file: &Path) -> Vec<String> {
+    let (name, bytes) = (file.to_str().unwrap(), fs::read(file).unwrap());
+    let (name, bytes) = if let Some(name) = name.strip_suffix(".gz") {
+        let mut text = Vec::new();
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut text).unwrap();
+        (name, text)
+    } else if let Some(name) = name.strip_suffix(".zst") {
+        (name, zstd::decode_all(&bytes[..]).unwrap())
+    } else {
+        (name, bytes)
+    };
+    let posts: Vec<Box<RawValue>> = if name.ends_with(".ndjson") {
+        assert_eq!(bytes.last(), Some(&b'\n'), "{} breaks off", file.display());
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+    } else {
+        assert!(!bytes.contains(&b'\n'), "{} has more than one line", file.display());
+        serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    };
     assert!(!posts.is_empty(), "{} has no post", file.display());
     posts.iter().map(|post| post.get().to_owned()).collect()
 }
 
-/// `2015-12-18T00:00:00-1b4e28ba-2fa1-4d2e-883f-0016d3cca427`
+/// `2015-12-18T00:00:00-1b4e28ba-2fa1-4d2e-883f-0016d3cca427`, or without colons.
 fn assert_partition_name(name: &str) {
-    let pattern = "dddd-dd-ddTdd:dd:dd-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    let time = if name.contains(':') { "dddd-dd-ddTdd:dd:dd" } else { "ddddddddTddddddZ" };
+    let pattern = format!("{time}-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx");
     let fits = |(is, wanted): (char, char)| match wanted {
         'd' => is.is_ascii_digit(),
         'x' => matches!(is, '0'..='9' | 'a'..='f'),

@@ -41,6 +41,11 @@ pub struct Run {
 
 impl Run {
     pub fn new() -> Self {
+        Self::with("")
+    }
+
+    /// One whose sink has more options, `, compression: Gzip`.
+    pub fn with(options: &str) -> Self {
         let sandbox = Sandbox::new();
         for file in 0..2 {
             let text: String = (0..POSTS).map(|number| line(file, number) + "\n").collect();
@@ -60,7 +65,8 @@ impl Run {
                 checkpoint: Checkpoint(every: "2ms"),
                 micro_batch: MicroBatch(posts: 100),
                 memory: "1MiB",
-            )"#,
+            )"#
+            .replace("Local(root: \"lake\")", &format!("Local(root: \"lake\"{options})")),
         );
         Self { sandbox, kills: 0, story: Vec::new() }
     }

@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::random::Random;
 
 /// What is done to one request.
@@ -25,10 +28,22 @@ pub enum Fault {
     Truncated,
     /// It takes its time.
     Delayed,
+    /// 400 ExpiredToken, without asking the server.
+    Expired,
+    /// A byte of the request's body is another one on the way.
+    Damaged,
 }
 
-pub const FAULTS: [Fault; 6] =
-    [Fault::Reset, Fault::Internal, Fault::SlowDown, Fault::Swallowed, Fault::Truncated, Fault::Delayed];
+pub const FAULTS: [Fault; 8] = [
+    Fault::Reset,
+    Fault::Internal,
+    Fault::SlowDown,
+    Fault::Swallowed,
+    Fault::Truncated,
+    Fault::Delayed,
+    Fault::Expired,
+    Fault::Damaged,
+];
 
 /// How long a delayed answer takes longer.
 const DELAY: Duration = Duration::from_millis(30);
@@ -95,15 +110,24 @@ impl Shared {
         let mut reader = BufReader::new(client);
         loop {
             let (head, length) = read_head(&mut reader)?;
-            let fault = self.draw();
+            let fault = self.draw(length);
             if fault == Some(Fault::Reset) {
                 std::io::copy(&mut reader.by_ref().take(length / 2), &mut std::io::sink()).ok()?;
                 return end(client);
             }
             let mut body = vec![0; length as usize];
             reader.read_exact(&mut body).ok()?;
+            if fault == Some(Fault::Damaged) {
+                body[length as usize / 2] ^= 1;
+            }
             let mut client = client;
+            // moto doesn't look at checksums, as S3 does. So the proxy does, at those of all requests.
+            if !body.is_empty() && !is_as_signed(&head, &body) {
+                client.write_all(&refusal("400 Bad Request", "BadDigest")).ok()?;
+                continue;
+            }
             match fault {
+                Some(Fault::Expired) => client.write_all(&refusal("400 Bad Request", "ExpiredToken")).ok()?,
                 Some(Fault::Internal) => {
                     client.write_all(&refusal("500 Internal Server Error", "InternalError")).ok()?
                 }
@@ -127,11 +151,12 @@ impl Shared {
         }
     }
 
-    fn draw(&self) -> Option<Fault> {
+    fn draw(&self, length: u64) -> Option<Fault> {
         let mut random = self.random.lock().unwrap();
         let hit = random.below(self.one_in) == 0;
         let which = random.below(FAULTS.len() as u64) as usize;
-        hit.then(|| {
+        // Without a body there is nothing to damage.
+        (hit && (FAULTS[which] != Fault::Damaged || length > 0)).then(|| {
             self.counts[which].fetch_add(1, Ordering::Relaxed);
             FAULTS[which]
         })
@@ -165,6 +190,18 @@ fn read_head(reader: &mut impl BufRead) -> Option<(String, u64)> {
             return Some((head, length));
         }
     }
+}
+
+/// Whether a body has the SHA-256 that its request says, as the checksum to keep and as what is signed.
+fn is_as_signed(head: &str, body: &[u8]) -> bool {
+    let sum = ring::digest::digest(&ring::digest::SHA256, body);
+    let named = |name: &str| {
+        let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+        headers.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+    };
+    let signed = named("x-amz-content-sha256").is_some_and(|found| found == super::sign::hex(sum.as_ref()));
+    let kept = named("x-amz-checksum-sha256");
+    signed && kept.is_some_and(|found| BASE64.decode(found).is_ok_and(|found| found == sum.as_ref()))
 }
 
 fn refusal(status: &str, code: &str) -> Vec<u8> {

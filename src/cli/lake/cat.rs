@@ -37,8 +37,8 @@ pub fn run(args: &Args) -> Outcome {
             let selection = Selection::parse(lake)?;
             let store = selection.store.as_ref();
             for partition in selection.partitions()? {
-                for (number, key) in files(store, &partition)? {
-                    let place = args.json.then(|| (partition.as_str(), number.to_string()));
+                for (name, key) in files(store, &partition)? {
+                    let place = args.json.then(|| (partition.as_str(), name.to_string()));
                     print(store, &key, place, out)?;
                 }
             }

@@ -1,17 +1,19 @@
-//! `lake compact`: many small files into few.
+//! `lake compact`: many small files into few, or into another form.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use time::OffsetDateTime;
 
 use super::super::exit::{Code, Outcome};
 use super::super::stdout;
 use super::{json, moment, now};
+use crate::lake::form::Form;
 use crate::lake::tools::closed;
 use crate::lake::tools::compact::compact;
 use crate::lake::tools::rewrite::Rewritten;
 use crate::lake::view::{Selection, partitions};
 use crate::units::ByteSize;
 
-/// Join the small files of closed partitions into few
+/// Join the small files of closed partitions into few, or into another form
 ///
 /// Each is written as a new partition of the same time and proven equal, post for post, before the
 /// old one goes. It may be killed at any moment and run again. A partition is closed an hour after
@@ -21,7 +23,10 @@ pub struct Args {
     /// The lake, or some of its partitions
     #[arg(value_name = "ROOT[/GLOB]")]
     lake: String,
-    /// How long a file may become
+    /// The form of the new files, by their extension; without it as before
+    #[arg(long, value_name = "FORM", value_parser = forms())]
+    to: Option<Form>,
+    /// How long a file may become, before it is compressed
     #[arg(long, value_name = "SIZE", default_value = "128MiB")]
     bytes: ByteSize,
     /// Take the partitions that begin before this time for closed
@@ -39,13 +44,20 @@ pub fn run(args: &Args) -> Outcome {
     let closed = closed(&partitions(selection.store.as_ref())?, args.closed_before, now);
     chosen.retain(|partition| closed.contains(partition));
     let mut lines = String::new();
-    let done = compact(&selection.store, &chosen, args.bytes.0, now, |rewritten| {
+    let done = compact(&selection.store, &chosen, (args.bytes.0, args.to), now, |rewritten| {
         lines += &if args.json { json(rewritten) } else { text(rewritten) };
         Ok(())
     });
     stdout::print(&lines)?;
     done?;
     Ok(Code::Success)
+}
+
+/// All forms: `json`, `ndjson.zst`, `parquet`, …
+fn forms() -> impl TypedValueParser<Value = Form> {
+    let name = |extension: &'static str| extension.strip_prefix('.').unwrap_or("json");
+    let parse = |name: String| Form::of_extension(&format!(".{name}")).unwrap_or(Form::ARRAY);
+    PossibleValuesParser::new(Form::ALL.map(|(_, extension)| name(extension))).map(parse)
 }
 
 fn text(rewritten: &Rewritten) -> String {

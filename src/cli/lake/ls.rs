@@ -2,12 +2,18 @@
 
 use std::fmt::Write;
 
+use time::format_description::StaticFormatDescription;
+use time::macros::format_description;
+
 use super::super::exit::Outcome;
 use super::super::run::units;
 use super::super::stdout;
 use super::json;
 use crate::lake::tools::ls::{Line, ls};
 use crate::lake::view::Selection;
+
+/// As most partitions are named.
+const TIME: StaticFormatDescription = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
 
 /// List partitions: time, writer, micro-batches, posts, bytes
 ///
@@ -37,9 +43,9 @@ fn table(lines: &[Line]) -> String {
         let _ = writeln!(text, "{time:19} {writer:36} {micro_batches:>13} {posts:>12} {bytes:>9}");
     };
     for line in lines {
-        let time = line.partition.get(..19).unwrap_or(&line.partition);
+        let time = line.time.map_or_else(|| line.partition.clone(), |time| time.format(TIME).unwrap_or_default());
         let posts = line.posts.map_or("?".into(), |posts| posts.to_string());
-        row(time, line.writer.as_deref().unwrap_or("?"), line.micro_batches, posts, line.bytes);
+        row(&time, line.writer.as_deref().unwrap_or("?"), line.micro_batches, posts, line.bytes);
     }
     let posts: u64 = lines.iter().filter_map(|line| line.posts).sum();
     let unknown = if lines.iter().all(|line| line.posts.is_some()) { "" } else { "+?" };

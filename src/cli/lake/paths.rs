@@ -1,19 +1,27 @@
 //! `lake paths`: a statement for the tool that you have.
 
+mod python;
+
+use std::collections::BTreeSet;
+
 use super::super::exit::{Code, Failure, Outcome};
 use super::super::stdout;
 use super::json;
+use crate::error::Result;
+use crate::lake::form::{Compression, Form, Format};
+use crate::lake::view::{self, Selection};
 
 /// Print a statement that reads the lake with another tool
 ///
-/// Ids stay text, with every digit. Where `compact` or `erase` was killed, run it again first: other
-/// tools don't know which partitions count.
+/// It fits the forms that files of the lake have now (of one that isn't there yet, plain arrays): print it
+/// again when others have come. Ids stay text, with every digit. Where `compact` or `erase` was killed, run
+/// it again first: other tools don't know which partitions count.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The tool
     #[arg(long = "for", value_name = "TOOL")]
     tool: Tool,
-    /// The folder of the lake
+    /// The lake
     root: String,
     /// Print it as JSON
     #[arg(long)]
@@ -38,65 +46,69 @@ pub fn run(args: &Args) -> Outcome {
         let path = path.map_err(|cause| Failure::new(Code::Runtime, format!("bad root \"{root}\": {cause}")))?;
         path.display().to_string()
     };
-    let statement = statement(args.tool, &root);
+    let there = root.contains("://") || std::path::Path::new(&root).exists();
+    let mut forms = if there { forms(&root)? } else { BTreeSet::new() };
+    if forms.is_empty() {
+        forms.insert(Form::ARRAY);
+    }
+    let statement = statement(args.tool, &root, &forms);
     let value = serde_json::json!({"for": format!("{:?}", args.tool).to_lowercase(), "statement": statement});
     stdout::print(&if args.json { json(&value) } else { statement })
 }
 
-fn statement(tool: Tool, root: &str) -> String {
-    // A JSON string is a Python string.
-    let python = serde_json::to_string(root).expect("text can be written as JSON");
+/// The forms of all files.
+fn forms(root: &str) -> Result<BTreeSet<Form>> {
+    let selection = Selection::parse(root)?;
+    view::forms(selection.store.as_ref(), &selection.partitions()?)
+}
+
+fn statement(tool: Tool, root: &str, forms: &BTreeSet<Form>) -> String {
     match tool {
-        Tool::Duckdb => DUCKDB.replace("ROOT", &glob(root).replace('\'', "''")),
-        Tool::Pandas => PANDAS.replace("ROOT", &python),
-        Tool::Polars => POLARS.replace("ROOT", &python),
-        Tool::Spark => SPARK.replace("ROOT", &python),
+        Tool::Duckdb => duckdb(root, forms),
+        Tool::Pandas => python::pandas(root, forms),
+        Tool::Polars => python::polars(root, forms),
+        Tool::Spark => python::spark(root, forms),
     }
 }
 
-/// Escapes what a glob would take for a pattern.
-fn glob(root: &str) -> String {
-    let escape = |c: char| if matches!(c, '*' | '?' | '[') { format!("[{c}]") } else { c.to_string() };
-    root.chars().map(escape).collect()
-}
+/// The names of the files of a form. Never `**`, which takes whatever lies beside them, too.
+const NUMBER: &str = "2*/[0-9]??????";
 
 /// Each post as JSON text, out of which nothing goes through a float.
-const DUCKDB: &str = "\
+fn duckdb(root: &str, forms: &BTreeSet<Form>) -> String {
+    // What a glob would take for a pattern is escaped, and so is the end of the text.
+    let escape = |c: char| if matches!(c, '*' | '?' | '[') { format!("[{c}]") } else { c.to_string() };
+    let root = root.chars().map(escape).collect::<String>().replace('\'', "''");
+    let files = |form: &Form| format!("'{root}/{NUMBER}{form}'");
+    if forms.iter().eq([&Form::Parquet]) {
+        return format!(
+            "SELECT kind, id, created_at, post::JSON AS json\nFROM read_parquet({});\n",
+            files(&Form::Parquet)
+        );
+    }
+    let rows = |form: &Form| match form {
+        Form::Parquet => format!("SELECT post::JSON AS json FROM read_parquet({})", files(form)),
+        Form::Text(format, compression) => {
+            let format = if *format == Format::JsonArray { "array" } else { "newline_delimited" };
+            let compression = match compression {
+                Compression::None => "none",
+                Compression::Gzip => "gzip",
+                Compression::Zstd => "zstd",
+            };
+            let files = files(form);
+            format!(
+                "SELECT json FROM read_json_objects({files}, format = '{format}', compression = '{compression}', \
+                 maximum_object_size = 1073741824)"
+            )
+        }
+    };
+    let all = forms.iter().map(rows).collect::<Vec<_>>().join("\n            UNION ALL ");
+    format!(
+        "\
 SELECT kind, coalesce(json_extract_string(json, '$.' || kind || '.id_str'),
                       json_extract_string(json, '$.' || kind || '.id')) AS id, json
 FROM (SELECT json, json_keys(json)[1] AS kind
-      FROM read_json_objects('ROOT/2*/0*', format = 'array', maximum_object_size = 1073741824));
-";
-
-/// Whole numbers are read as text: pandas would make floats of them beside missing ones.
-const PANDAS: &str = "\
-import glob, json
-import pandas as pd
-
-paths = sorted(glob.glob(glob.escape(ROOT) + \"/2*/0*\"))
-posts = (post for path in paths for post in json.load(open(path, encoding=\"utf-8\"), parse_int=str))
-frame = pd.json_normalize(list(posts))
-";
-
-/// The posts' own fields differ from file to file, so each post stays JSON text.
-const POLARS: &str = "\
-import glob, json
-import polars as pl
-
-paths = sorted(glob.glob(glob.escape(ROOT) + \"/2*/0*\"))
-posts = (post for path in paths for post in json.load(open(path, encoding=\"utf-8\"), parse_int=str))
-rows = [(kind, body.get(\"id_str\") or body.get(\"id\") if isinstance(body, dict) else None, json.dumps(body, ensure_ascii=False))
-        for post in posts for kind, body in post.items()]
-frame = pl.DataFrame(rows, schema={\"kind\": pl.String, \"id\": pl.String, \"post\": pl.String}, orient=\"row\", strict=False)
-";
-
-/// Folders are listed one by one, since Spark's globs can't take the colons in their names.
-const SPARK: &str = "\
-from pyspark.sql import SparkSession
-
-spark = SparkSession.builder.getOrCreate()
-root = spark._jvm.org.apache.hadoop.fs.Path(ROOT.replace(\"s3://\", \"s3a://\"))
-folders = root.getFileSystem(spark._jsc.hadoopConfiguration()).listStatus(root)
-paths = [f.getPath().toString() for f in folders if f.isDirectory() and f.getPath().getName().startswith(\"2\")]
-frame = spark.read.option(\"__globPaths__\", \"false\").option(\"primitivesAsString\", \"true\").json(paths)
-";
+      FROM ({all}));
+"
+    )
+}

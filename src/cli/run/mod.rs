@@ -2,6 +2,7 @@
 
 mod again;
 pub mod bottleneck;
+mod kappa;
 #[cfg(test)]
 mod made_up;
 pub mod memory;
@@ -20,10 +21,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::Control;
-use super::exit::{Code, Outcome};
+use super::exit::{Code, Failure, Outcome};
+use super::gaps;
 use super::load::{self, Sets};
 use crate::clock::{SharedClock, SystemClock};
-use crate::engine::{self, Again, Exit, RunOptions, Running};
+use crate::engine::{self, Exit, RunOptions, Running};
 use crate::metrics::Status;
 use crate::registry::Registry;
 use crate::topology::Topology;
@@ -71,6 +73,8 @@ pub struct Args {
     /// What is refused once more becomes a new dead letter
     #[arg(long)]
     dead_letters: bool,
+    #[command(flatten)]
+    kappa: kappa::Over,
 }
 
 /// An interval between two looks.
@@ -85,20 +89,43 @@ pub fn interval(text: &str) -> Result<Duration, String> {
     Ok(interval)
 }
 
-/// Runs the topology to its end.
-pub fn run(args: Args, registry: &Registry) -> Outcome {
+/// A topology that is to be run, and where its state is.
+struct Loaded {
+    topology: Topology,
+    state: PathBuf,
+    /// What the state belongs to, for people.
+    about: String,
+    /// If it is a replay.
+    kappa: Option<kappa::Loaded>,
+}
+
+fn load(args: &Args, registry: &Registry) -> Result<Loaded, Failure> {
+    if let Some(request) = args.kappa.request() {
+        let file = (args.file.as_path(), &args.sets);
+        let kappa = kappa::load(file, registry, &args.kappa, &request, args.state.as_deref())?;
+        let (topology, state, about) = (kappa.kappa.topology.clone(), kappa.state.clone(), kappa.about.clone());
+        return Ok(Loaded { topology, state, about, kappa: Some(kappa) });
+    }
     let topology = load::load(&args.file, registry, &args.sets, true)?;
     let state = state_dir::of(args.state.as_deref(), &args.file, &topology.name)?;
+    let about = std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()).display().to_string();
+    Ok(Loaded { topology, state, about, kappa: None })
+}
+
+/// Runs the topology to its end.
+pub fn run(args: Args, registry: &Registry) -> Outcome {
+    let Loaded { topology, state, about, kappa } = load(&args, registry)?;
     let lakes = Lakes::of(&topology, &state);
     let flow = Flow::of(&topology);
     let view = View::of_process(prints_data(&topology));
     let signals = Signals::take()?;
     let clock = SystemClock::shared();
-    let Some(store) = store::open(&topology, &state, args.fresh, args.dead_letters)? else { return Ok(Code::Success) };
+    let opened = store::open(&topology, (&state, &about), args.fresh, args.dead_letters)?;
+    let Some(store) = opened else { return Ok(Code::Success) };
     let mut options = RunOptions::new(store, &state);
     options.clock = clock.clone();
     options.drop_state = args.drop_state.into_iter().collect();
-    options.about = std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()).display().to_string();
+    options.about = about;
     let (running, again) = match args.dead_letters {
         false => (engine::start(topology, options)?, None),
         true => {
@@ -110,7 +137,8 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
 
     let control = Control::listen(running.clone(), flow.clone(), &state);
     let mut watch = Watch { running, clock, flow, view, before: None, notices: Notices::default() };
-    let what = again.as_ref().map(|again| format!("; {}", again::begins(again))).unwrap_or_default();
+    let what = again.as_ref().map(again::begins).or_else(|| kappa.as_ref().map(kappa::begins));
+    let what = what.map(|what| format!("; {what}")).unwrap_or_default();
     watch.show(Some(format!("running {}; state: {}{what}", args.file.display(), state.display())));
     if let Err(error) = &control {
         watch.show(Some(format!("status, rebalance and stop won't reach it: {}", error.chain())));
@@ -121,7 +149,12 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
         control.close(&exit);
     }
     let ending = Ending::of(exit, watch.running.stop_asked());
-    let last = watch.show_last(&ending, &lakes, again.as_ref());
+    let ends = |last: &Report| match (&again, &kappa) {
+        (Some(again), _) => format!("; {}", again::ends(again, last.dead_letters())),
+        (None, Some(loaded)) => kappa::ends(&loaded.kappa),
+        (None, None) => gaps::left(&state).map(|left| format!("; {left}")).unwrap_or_default(),
+    };
+    let last = watch.show_last(&ending, &lakes, ends);
     let outcome = ending.outcome(&last);
     match again {
         Some(again) => again::outcome(&again, outcome),
@@ -184,12 +217,11 @@ impl Watch {
         }
     }
 
-    fn show_last(&mut self, ending: &Ending, lakes: &Lakes, again: Option<&Again>) -> Report {
+    fn show_last(&mut self, ending: &Ending, lakes: &Lakes, ends: impl Fn(&Report) -> String) -> Report {
         let status = self.running.status();
         let mut report = Report::between(None, &status, &self.flow, memory::resident_bytes());
         report.phase = ending.phase();
-        let sent = again.map(|again| format!("; {}", again::ends(again, report.dead_letters()))).unwrap_or_default();
-        report.message = Some(summary::line(&report, ending, lakes) + &sent);
+        report.message = Some(summary::line(&report, ending, lakes) + &ends(&report));
         self.view.show(&report, true);
         report
     }

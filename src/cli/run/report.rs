@@ -62,6 +62,8 @@ pub struct Row {
     pub failed: u64,
     /// Dead letters since the start.
     pub dead_letters: u64,
+    /// Tuples that a sink dropped because its options say so, since the start.
+    pub dropped: u64,
     /// Median of the time that one `execute` takes, in microseconds; `null` if there was none.
     pub p50_us: Option<f64>,
     /// 99th percentile of the same.
@@ -128,6 +130,7 @@ impl Row {
             emitted: now.emitted,
             failed: now.failed,
             dead_letters: now.dead_letters,
+            dropped: now.dropped,
             p50_us: now.p50.map(us),
             p99_us: now.p99.map(us),
             capacity: round(share(busy.as_secs_f64(), seconds * now.tasks as f64), 4),
@@ -211,6 +214,7 @@ mod tests {
                   "bottleneck": false,
                   "capacity": 0.04,
                   "dead_letters": 0,
+                  "dropped": 0,
                   "emitted": 12000,
                   "failed": 0,
                   "id": "posts",
@@ -228,6 +232,7 @@ mod tests {
                   "bottleneck": true,
                   "capacity": 0.955,
                   "dead_letters": 3,
+                  "dropped": 0,
                   "emitted": 144000,
                   "failed": 12,
                   "id": "split",

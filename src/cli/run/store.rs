@@ -6,29 +6,31 @@ use std::sync::Arc;
 
 use time::format_description::well_known::Rfc3339;
 
+use super::kappa;
 use crate::checkpoint::disk::DiskStore;
 use crate::checkpoint::{MemoryStore, Saved, StateStore};
 use crate::engine::DEAD;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::registry::Config;
 use crate::sink;
 use crate::topology::{Checkpoint, Topology};
 
-/// Opens the state in a folder, or makes it. `None` if the topology has finished before, and it isn't
+/// Opens the state in a folder, or makes it, for a run that is about something. `None` if the topology has finished before, and it isn't
 /// for its `dead_letters`: then that is said on standard error.
 ///
 /// # Errors
-/// If another process uses it, or it can't be read.
+/// If another process uses it, it can't be read, or it belongs to another kind of run.
 pub fn open(
     topology: &Topology,
-    folder: &Path,
+    (folder, about): (&Path, &str),
     fresh: bool,
     dead_letters: bool,
 ) -> Result<Option<Arc<dyn StateStore>>> {
     if topology.checkpoint == Checkpoint::Off {
         return Ok(Some(Arc::new(MemoryStore::default())));
     }
-    let store = if fresh { begin_anew(topology, folder)? } else { DiskStore::open(folder)? };
+    let store = if fresh { begin_anew(topology, (folder, about))? } else { DiskStore::open(folder)? };
+    refuse_others(folder, about, &store.saved()?)?;
     if let Some(at) = store.saved()?.finished.filter(|_| !dead_letters) {
         let at = at.format(&Rfc3339).unwrap_or_else(|_| at.to_string());
         // Where standard error is closed there is nobody to tell.
@@ -43,9 +45,21 @@ pub fn open(
     Ok(Some(Arc::new(store)))
 }
 
-fn begin_anew(topology: &Topology, folder: &Path) -> Result<DiskStore> {
+/// A replay leaves the state of the live run as it is, and the other way round, also where `--state` says so.
+fn refuse_others(folder: &Path, about: &str, saved: &Saved) -> Result<()> {
+    if kappa::may_resume(about, &saved.about) {
+        return Ok(());
+    }
+    let (folder, other) = (folder.display(), &saved.about);
+    Err(Error::fatal(format!(
+        "\"{folder}\" is the state of another run, \"{other}\": a replay has one of its own; give another --state"
+    )))
+}
+
+fn begin_anew(topology: &Topology, (folder, about): (&Path, &str)) -> Result<DiskStore> {
     // A state that can't be read any more has nothing to tell of what it left.
     if let Ok(saved) = DiskStore::open(folder).and_then(|store| store.saved()) {
+        refuse_others(folder, about, &saved)?;
         delete_what_is_left(topology, &saved)?;
     }
     DiskStore::fresh(folder)

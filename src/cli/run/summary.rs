@@ -96,6 +96,9 @@ pub fn line(report: &Report, ending: &Ending, lakes: &Lakes) -> String {
     if report.dead_letters() > 0 {
         text.push_str(&format!(" in {}", plain(&lakes.dead.to_string_lossy())));
     }
+    for row in report.components.iter().filter(|row| row.dropped > 0) {
+        text.push_str(&format!("; {} dropped {}", plain(&row.id), plural(row.dropped, "tuple")));
+    }
     let roots: Vec<String> = lakes.roots.iter().map(|root| plain(&root.to_string_lossy())).collect();
     if !roots.is_empty() {
         text.push_str(&format!("; lake: {}", roots.join(", ")));
@@ -145,6 +148,12 @@ mod tests {
         assert_eq!(
             line(&report(1), &Ending::Stopped, &Lakes { roots: Vec::new(), dead: "/state/_dead".into() }),
             "stopped after 12.0 s: 12000 tuples from 1 spout, 12 failed, 1 dead letter in /state/_dead"
+        );
+        let mut report = report(0);
+        report.components[2].dropped = 7;
+        assert_eq!(
+            line(&report, &Ending::Finished, &lakes),
+            "finished in 12.0 s: 12000 tuples from 1 spout, 12 failed, 0 dead letters; words dropped 7 tuples; lake: lake"
         );
     }
 }

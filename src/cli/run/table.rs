@@ -98,7 +98,10 @@ const MARK: &str = "bottleneck";
 const STATE_WIDTH_MAX: usize = 24;
 
 fn state(row: &Row) -> String {
-    cut(&plain(&row.state), STATE_WIDTH_MAX)
+    match row.dropped {
+        0 => cut(&plain(&row.state), STATE_WIDTH_MAX),
+        dropped => cut(&format!("{} dropped, {}", count(dropped), plain(&row.state)), STATE_WIDTH_MAX),
+    }
 }
 
 fn unless(meaningless: bool, cell: String) -> String {
@@ -373,6 +376,12 @@ mod tests {
                 "quickstart: running, 12.0 s | partition 2015-12-18T00:00:00, rolls over 2015-12-19T01:00:00 UTC | no checkpoint yet | RSS ?"
             ]
         );
+    }
+
+    #[test]
+    fn what_a_sink_drops_stands_before_its_state() {
+        let row = Row { dropped: 1234, ..report().components[2].clone() };
+        assert_eq!(state(&row), "1234 dropped, idle");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod again;
 mod components;
 mod faults;
 mod flow;
+mod kappa;
 mod recovery;
 
 use std::num::NonZeroU16;

@@ -12,12 +12,11 @@ use std::ops::Range;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::feed::{Feed, Files, Step};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::lake::scan::Trouble;
 use crate::lake::store::Store;
 
@@ -29,11 +28,6 @@ pub const PART_BYTES: u64 = 4 << 20;
 
 /// How many parts are read ahead: with [`PART_BYTES`] the bound of the memory that they take.
 pub const PARTS_AHEAD: usize = REQUESTS_MAX;
-
-/// How often a request is repeated after an error that may pass, and how long it waits before; twice as
-/// long each time, half a minute in all.
-const TRIES_MAX: u32 = 8;
-const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// How many steps are listed ahead without a part among them.
 const STEPS_AHEAD: usize = 64;
@@ -72,7 +66,7 @@ impl Pool {
         let (store, key) = (Arc::clone(store), key.to_owned());
         let job = move || {
             // Whoever asked may have gone.
-            let _ = sender.send(get(store.as_ref(), &key, &range));
+            let _ = sender.send(store.get_range(&key, range));
         };
         // Without threads the answer is that there is none.
         let _ = self.0.send(Box::new(job));
@@ -82,18 +76,6 @@ impl Pool {
 
 fn next_job(jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
     jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
-}
-
-fn get(store: &dyn Store, key: &str, range: &Range<u64>) -> Answer {
-    let mut wait = FIRST_WAIT;
-    for _ in 1..TRIES_MAX {
-        match store.get_range(key, range.clone()) {
-            Err(error) if error.kind() == Kind::Transient => thread::sleep(wait),
-            other => return other,
-        }
-        wait *= 2;
-    }
-    store.get_range(key, range.clone())
 }
 
 enum Item {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use super::Position;
+use super::known::{Indexes, Known};
 use super::place::{Found, Place};
 use crate::error::Result;
 use crate::lake::disk::failed;
@@ -33,6 +34,8 @@ pub enum Step {
         file: Found,
         /// How many posts to pass over.
         skip: u64,
+        /// What the index says of it.
+        known: Option<Known>,
     },
     /// The split is read.
     End(usize),
@@ -56,14 +59,16 @@ pub trait Feed: Send {
 /// The files of several partitions; each is listed when its turn comes.
 pub struct Files {
     place: Place,
+    indexes: Indexes,
     wanted: VecDeque<Wanted>,
     steps: VecDeque<Step>,
 }
 
 impl Files {
     /// Of these, in this order.
-    pub fn of(place: &Place, wanted: impl IntoIterator<Item = Wanted>) -> Self {
-        Self { place: place.clone(), wanted: wanted.into_iter().collect(), steps: VecDeque::new() }
+    pub fn of(place: &Place, indexes: &Indexes, wanted: impl IntoIterator<Item = Wanted>) -> Self {
+        let indexes = indexes.clone();
+        Self { place: place.clone(), indexes, wanted: wanted.into_iter().collect(), steps: VecDeque::new() }
     }
 
     /// The next file or end.
@@ -75,9 +80,11 @@ impl Files {
             && let Some(Wanted { split, partition, from }) = self.wanted.pop_front()
         {
             let files = self.place.files(&partition)?.into_iter();
+            let mut all_known = self.indexes.files(&partition);
+            let mut known = |file: &Found| all_known.remove(file.key.rsplit('/').next()?);
             let left = files.filter(|file| from.is_none_or(|from| file.number >= from.file));
             let skip = |file: &Found| from.filter(|from| from.file == file.number).map_or(0, |from| from.posts);
-            self.steps.extend(left.map(|file| Step::File { split, skip: skip(&file), file }));
+            self.steps.extend(left.map(|file| Step::File { split, skip: skip(&file), known: known(&file), file }));
             self.steps.push_back(Step::End(split));
         }
         Ok(self.steps.pop_front())

@@ -8,6 +8,7 @@
 mod ahead;
 pub mod choice;
 mod feed;
+mod known;
 pub mod mark;
 pub mod merge;
 pub mod pace;
@@ -48,7 +49,8 @@ pub fn read(
     from: Option<Position>,
     mut take: impl FnMut(Vec<Post>, Position) -> bool,
 ) -> Result<bool> {
-    for (file, path) in partition.files()? {
+    for (name, path) in partition.files()? {
+        let file = name.number;
         if from.is_some_and(|from| file < from.file) {
             continue;
         }
@@ -73,3 +75,6 @@ pub fn read(
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod forms_tests;

@@ -7,10 +7,11 @@ use glob::Pattern;
 
 use super::choice::Choice;
 use crate::error::{Error, Result};
-use crate::lake::names::FileNumber;
+use crate::lake::form::Form;
+use crate::lake::names::{FileName, FileNumber, in_order};
 use crate::lake::partitions::{Partition, partitions};
+use crate::lake::reader::Chunks;
 use crate::lake::scan::Trouble;
-use crate::lake::split::{Posts, Splitter};
 use crate::lake::store::{Store, list_all, open};
 use crate::lake::view;
 use crate::post::Post;
@@ -67,21 +68,22 @@ impl Place {
     /// The files of a partition, in order. Some may be missing.
     ///
     /// # Errors
-    /// If they can't be listed.
+    /// If they can't be listed, or two have the same number.
     pub fn files(&self, partition: &str) -> Result<Vec<Found>> {
-        let key = |number: &FileNumber| format!("{partition}/{number}");
+        let key = |name: &FileName| format!("{partition}/{name}");
         match self {
             Self::Folder(root) => {
                 let partition = Partition { name: partition.into(), folder: root.join(partition) };
-                let found = |(number, _)| Found { key: key(&number), number, bytes: 0 };
+                let found = |(name, _): (FileName, _)| Found { key: key(&name), number: name.number, bytes: 0 };
                 Ok(partition.files()?.into_iter().map(found).collect())
             }
             Self::Store(store) => {
-                let number = |found: &str| found.rsplit('/').next()?.parse().ok();
+                let name = |found: &str| found.rsplit('/').next()?.parse().ok();
                 let objects = list_all(store.as_ref(), &format!("{partition}/"))?.into_iter();
-                let found = objects.filter_map(|object| Some((number(&object.key)?, object)));
-                let found = found.map(|(number, object)| Found { number, key: object.key, bytes: object.bytes });
-                Ok(found.filter(|found| found.key == key(&found.number)).collect())
+                let named = objects.filter_map(|object| Some((name(&object.key)?, object)));
+                let named = named.filter(|(name, object)| object.key == key(name)).collect();
+                let found = in_order(named, partition)?.into_iter();
+                Ok(found.map(|(name, at)| Found { number: name.number, key: at.key, bytes: at.bytes }).collect())
             }
         }
     }
@@ -100,16 +102,23 @@ impl Place {
         let look = || {
             let files = self.files(partition).ok()?;
             let first = files.into_iter().find(|file| from.is_none_or(|from| file.number >= from))?;
-            let mut posts = Posts::default();
-            let bytes = self.beginning(&first.key).ok()?;
-            Splitter::start().split(&bytes, false, &mut posts).ok()?;
-            Some(posts.ranges.into_iter().map(|range| Post::trusted(bytes.slice(range))).collect())
+            let (form, bytes) = (Form::of(&first.key), self.beginning(&first.key).ok()?);
+            let beginning = |chunk: &mut Vec<u8>| {
+                chunk.extend_from_slice(&bytes);
+                Ok(false)
+            };
+            // Where it is cut off there is a damage, but the posts before it come first.
+            Chunks::of(form, bytes.len().max(1)).next_posts(beginning).ok()?
         };
         look().unwrap_or_default()
     }
 
     fn beginning(&self, key: &str) -> Result<bytes::Bytes, Trouble> {
-        let get = |store: &dyn Store, key: &str| store.get_range(key, 0..PEEK_BYTES);
+        let get = |store: &dyn Store, key: &str| match Form::of(key) {
+            // Its end says where it begins.
+            Form::Parquet => store.get(key),
+            Form::Text(..) => store.get_range(key, 0..PEEK_BYTES),
+        };
         let found = match self {
             Self::Folder(root) => get(&crate::lake::store::local::LocalStore::new(root), key),
             Self::Store(store) => get(store.as_ref(), key),

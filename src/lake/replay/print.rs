@@ -62,7 +62,7 @@ pub fn print(
             failed.is_none()
         }
         Event::Damaged(what) => {
-            say(format!("{what}; the rest of it is passed over"));
+            say(what);
             true
         }
         Event::Late(posts) => {

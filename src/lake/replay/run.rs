@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ahead::{PART_BYTES, PARTS_AHEAD, Pool, StoreFeed};
 use super::feed::{Feed, Files, FolderFeed, Wanted};
+use super::known::Indexes;
 use super::mark::{Mark, Nanos};
 use super::merge::{Entry, Handed, Limits, Merge, Run, Source};
 use super::pace::Speed;
@@ -84,7 +85,7 @@ pub struct Split {
 pub enum Event {
     /// Posts. The flag says that they are the first of another partition, in the order of partitions.
     Handed(Handed, bool),
-    /// A damaged file was passed over; the text names it.
+    /// A file is damaged; the text names it, and says what becomes of the rest.
     Damaged(String),
     /// How many posts came later than they are sorted: at the end, if any.
     Late(u64),
@@ -100,25 +101,26 @@ impl Replay {
             Place::Store(_) => Some(Pool::start()?),
             Place::Folder(_) => None,
         };
+        let help = Help { pool: pool.as_ref(), indexes: &Indexes::of(&self.place) };
         match self.order {
-            Order::Partition => self.in_order(splits, pool.as_ref(), take),
-            Order::Time => self.by_time(splits, pool.as_ref(), take),
+            Order::Partition => self.in_order(splits, help, take),
+            Order::Time => self.by_time(splits, help, take),
         }
     }
 
-    fn feed(&self, pool: Option<&Arc<Pool>>, wanted: Vec<Wanted>, (parts, bytes): (usize, u64)) -> Box<dyn Feed> {
-        let files = Files::of(&self.place, wanted);
-        match (&self.place, pool) {
+    fn feed(&self, help: Help<'_>, wanted: Vec<Wanted>, (parts, bytes): (usize, u64)) -> Box<dyn Feed> {
+        let files = Files::of(&self.place, help.indexes, wanted);
+        match (&self.place, help.pool) {
             (Place::Store(store), Some(pool)) => Box::new(StoreFeed::new(store, pool, files, parts, bytes)),
             (Place::Folder(root), _) => Box::new(FolderFeed::new(root.clone(), files)),
             (Place::Store(_), None) => unreachable!("a store has a pool"),
         }
     }
 
-    fn in_order(&self, splits: &[Split], pool: Option<&Arc<Pool>>, take: &mut dyn FnMut(Event) -> bool) -> Result<()> {
+    fn in_order(&self, splits: &[Split], help: Help<'_>, take: &mut dyn FnMut(Event) -> bool) -> Result<()> {
         let left = splits.iter().enumerate().filter(|(_, split)| !split.ended);
         let wanted = left.map(|(number, split)| wanted(number, split)).collect::<Result<Vec<_>>>()?;
-        let feed = self.feed(pool, wanted, (PARTS_AHEAD, PART_BYTES));
+        let feed = self.feed(help, wanted, (PARTS_AHEAD, PART_BYTES));
         let mut stream = Stream::new(&self.place, feed, CHUNK_BYTES, self.on_damage);
         let mut last = None;
         while let Some(news) = stream.next()? {
@@ -167,7 +169,7 @@ impl Replay {
         posts[..max].iter().position(far).unwrap_or(max).max(1)
     }
 
-    fn by_time(&self, splits: &[Split], pool: Option<&Arc<Pool>>, take: &mut dyn FnMut(Event) -> bool) -> Result<()> {
+    fn by_time(&self, splits: &[Split], help: Help<'_>, take: &mut dyn FnMut(Event) -> bool) -> Result<()> {
         let entries = parallel::map(splits, |split| (!split.ended).then(|| self.entry(split)));
         let open_max = entries.iter().flatten().count().max(1);
         let buffer = usize::try_from(self.sorting.buffer).unwrap_or(usize::MAX);
@@ -177,7 +179,7 @@ impl Replay {
         let damaged = std::cell::RefCell::new(Vec::new());
         let open = |number: usize, from: Option<Position>| {
             let wanted = Wanted { split: number, partition: splits[number].partition.clone(), from };
-            let stream = Stream::new(&self.place, self.feed(pool, vec![wanted], parts), chunk, self.on_damage);
+            let stream = Stream::new(&self.place, self.feed(help, vec![wanted], parts), chunk, self.on_damage);
             Ok(Sorted { stream, damaged: &damaged })
         };
         let limits = Limits {
@@ -203,11 +205,22 @@ impl Replay {
         Ok(())
     }
 
+    /// The index knows the oldest post of a partition. Where that is a stray one, it would be opened long
+    /// before its turn; so a look at its beginning tells more.
     fn entry(&self, split: &Split) -> Entry {
         let from = split.mark.map(|mark| mark.oldest.file);
         let begins = self.place.peek(&split.partition, from).iter().filter_map(nanos).min();
         Entry { mark: split.mark, begins }
     }
+}
+
+/// What a replay reads with.
+#[derive(Clone, Copy)]
+struct Help<'a> {
+    /// Threads that read ahead, for a store.
+    pool: Option<&'a Arc<Pool>>,
+    /// What is known of the files.
+    indexes: &'a Indexes,
 }
 
 fn wanted(number: usize, split: &Split) -> Result<Wanted> {

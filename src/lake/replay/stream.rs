@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Position;
 use super::feed::{Feed, Step};
+use super::known::Known;
 use super::place::{Found, Place};
 use crate::error::{Error, Result};
+use crate::lake::form::Form;
 use crate::lake::reader::Chunks;
 use crate::lake::scan::Trouble;
 use crate::post::Post;
@@ -35,7 +37,7 @@ pub enum News {
     },
     /// A split is read.
     End(usize),
-    /// The rest of a file was passed over; the text names it and the byte.
+    /// A file is damaged; the text names it, and says what and what becomes of the rest.
     Damaged(String),
 }
 
@@ -55,6 +57,11 @@ struct Current {
     chunks: Chunks,
     skip: u64,
     read: u64,
+    /// What the index says of it.
+    known: Option<Known>,
+    /// How many bytes of it were read, and their checksum, if that is to be held against the index.
+    bytes: u64,
+    checksum: crc32fast::Hasher,
 }
 
 impl Stream {
@@ -73,25 +80,40 @@ impl Stream {
                 match self.feed.next()? {
                     None => return Ok(None),
                     Some(Step::End(split)) => return Ok(Some(News::End(split))),
-                    Some(Step::File { split, file, skip }) => {
-                        let chunks = Chunks::of(self.chunk_bytes);
-                        self.current = Some(Current { split, file, chunks, skip, read: 0 });
+                    Some(Step::File { split, file, skip, known }) => {
+                        let (chunks, checksum) =
+                            (Chunks::of(Form::of(&file.key), self.chunk_bytes), crc32fast::Hasher::new());
+                        self.current = Some(Current { split, file, chunks, skip, read: 0, known, bytes: 0, checksum });
                     }
                 }
                 continue;
             };
             match current.next(self.feed.as_mut()) {
                 Ok(Some(news)) => return Ok(Some(news)),
-                Ok(None) => current.check_length(&self.place)?,
+                Ok(None) => {
+                    current.check_length(&self.place)?;
+                    let altered = current.altered(&self.place);
+                    self.current = None;
+                    match altered {
+                        None => continue,
+                        Some(what) if self.on_damage == OnDamage::Skip => {
+                            return Ok(Some(News::Damaged(format!("{what}; its posts are handed over"))));
+                        }
+                        Some(what) => return Err(Error::fatal(what)),
+                    }
+                }
                 Err(trouble) => {
                     let address = self.place.address(&current.file.key);
                     let skips = matches!(trouble, Trouble::Damage { .. }) && self.on_damage == OnDamage::Skip;
                     let error = trouble.at(&address);
                     self.current = None;
-                    return if skips { Ok(Some(News::Damaged(error.chain()))) } else { Err(error) };
+                    return if skips {
+                        Ok(Some(News::Damaged(format!("{}; the rest of it is passed over", error.chain()))))
+                    } else {
+                        Err(error)
+                    };
                 }
             }
-            self.current = None;
         }
     }
 }
@@ -99,7 +121,17 @@ impl Stream {
 impl Current {
     /// The next posts that weren't read before; `None` at the end of the file.
     fn next(&mut self, feed: &mut dyn Feed) -> Result<Option<News>, Trouble> {
-        while let Some(mut posts) = self.chunks.next_posts(|chunk| feed.fill(chunk))? {
+        let Self { known, bytes, checksum, .. } = self;
+        let mut fill = |chunk: &mut Vec<u8>| {
+            let before = chunk.len();
+            let going_on = feed.fill(chunk)?;
+            if known.is_some() {
+                *bytes += (chunk.len() - before) as u64;
+                checksum.update(&chunk[before..]);
+            }
+            Ok(going_on)
+        };
+        while let Some(mut posts) = self.chunks.next_posts(&mut fill)? {
             let left = usize::try_from(self.skip.saturating_sub(self.read)).unwrap_or(usize::MAX);
             self.read += posts.len() as u64;
             posts.drain(..left.min(posts.len()));
@@ -109,6 +141,13 @@ impl Current {
             }
         }
         Ok(None)
+    }
+
+    /// What is other than the index says, once all of it is read.
+    fn altered(&self, place: &Place) -> Option<String> {
+        let found = Known { posts: self.read, bytes: self.bytes, crc32: self.checksum.clone().finalize() };
+        let differs = self.known.as_ref()?.differs(&found)?;
+        Some(format!("\"{}\" is damaged: {differs}", place.address(&self.file.key)))
     }
 
     fn check_length(&self, place: &Place) -> Result<()> {

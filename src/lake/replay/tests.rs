@@ -2,6 +2,7 @@ use std::fs;
 use std::io::{self, Write};
 
 use super::*;
+use crate::lake::index;
 use crate::lake::partitions::partitions_of;
 
 const PARTITION: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
@@ -29,6 +30,43 @@ fn a_partial_partition_is_printed_in_number_order() {
         let glob = format!("{}{glob}", root.path().display());
         assert_eq!(printed(&glob), "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n");
     }
+}
+
+/// The lake with an index of all files, the last of which says something else.
+fn altered() -> tempfile::TempDir {
+    let root = lake();
+    let store = crate::lake::store::local::LocalStore::new(root.path());
+    let mut index = index::build(&store, PARTITION).unwrap();
+    index.files[2].crc32 += 1;
+    index::write(&store, &index).unwrap();
+    root
+}
+
+#[test]
+fn a_file_that_is_not_what_the_index_says_is_damaged() {
+    let root = altered();
+    let address = root.path().display().to_string();
+    let mut out = Vec::new();
+    let error = replay(&address, &mut out).unwrap_err().chain();
+    assert!(error.contains("0000004\" is damaged: its checksum is") && error.contains("in the index"), "{error}");
+    for order in [Order::Partition, Order::Time] {
+        let printing = Printing { on_damage: OnDamage::Skip, order, ..Printing::default() };
+        let (mut out, mut said) = (Vec::new(), Vec::new());
+        let clock = crate::clock::SystemClock::shared();
+        assert_eq!(print(&address, &printing, &clock, &mut out, &mut |text| said.push(text)).unwrap(), 3);
+        assert!(said.len() == 1 && said[0].ends_with("its posts are handed over"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_sample_of_an_indexed_partition_and_a_damaged_index_are_fine() {
+    let root = altered();
+    fs::remove_file(root.path().join(PARTITION).join("0000004")).unwrap();
+    assert_eq!(printed(&root.path().display().to_string()), "{\"a\":1}\n{\"a\":2}\n");
+    fs::write(root.path().join(PARTITION).join("0000007"), "[{\"a\":7}]").unwrap();
+    assert_eq!(printed(&root.path().display().to_string()), "{\"a\":1}\n{\"a\":2}\n{\"a\":7}\n");
+    fs::write(root.path().join(index::key(PARTITION)), "{").unwrap();
+    assert_eq!(printed(&root.path().display().to_string()), "{\"a\":1}\n{\"a\":2}\n{\"a\":7}\n");
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod local;
 pub mod memory;
 mod open;
+pub mod retried;
 pub mod s3;
 
 use std::ops::Range;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::Store;
 use super::local::LocalStore;
-use super::s3::{S3, S3Store};
+use super::retried::Retried;
+use super::s3::{self, S3};
 use crate::error::{Error, Result};
 
 /// Opens the lake at an address: `s3://bucket/prefix`, or a folder, whether it is there or not. What an
 /// address of S3 doesn't say (credentials, region, endpoint) comes from the environment, as with other tools.
+/// Requests that fail are repeated for up to a minute.
 ///
 /// # Errors
 /// If it is no such address. Whether there is anything is only seen when it is used.
@@ -23,7 +25,7 @@ pub fn open(address: &str) -> Result<Arc<dyn Store>> {
     }
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let config = S3 { bucket: bucket.into(), prefix: prefix.into(), ..S3::default() };
-    Ok(Arc::new(S3Store::open(&config)?))
+    Ok(Arc::new(Retried::new(s3::open(&config)?)))
 }
 
 #[cfg(test)]

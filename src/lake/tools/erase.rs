@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::rewrite::{Rewrite, Rewritten, rewrite};
 use crate::error::{Error, Result};
 use crate::lake::scan::each_post;
-use crate::lake::store::{Store, list_all};
+use crate::lake::store::Store;
 use crate::lake::{journal, parallel, view};
 use crate::post::Post;
 
@@ -169,7 +169,7 @@ pub fn erase(
             record.open.insert(partition.clone(), posts);
         } else if posts > 0 {
             let bytes_max = longest(store.as_ref(), partition)?;
-            let how = Rewrite { why: "erase", bytes_max, keep: &|post| !ids.has(post), now };
+            let how = Rewrite { why: "erase", bytes_max, form: None, keep: &|post| !ids.has(post), now };
             let rewritten = rewrite(store, partition, &how)?.ok_or_else(|| busy(store.as_ref(), partition))?;
             record.posts_erased += rewritten.posts_erased;
             record.partitions.push(rewritten);
@@ -182,8 +182,9 @@ pub fn erase(
 
 /// How long the files of a partition may become: compacted ones stay so.
 fn longest(store: &dyn Store, partition: &str) -> Result<u64> {
-    let files = list_all(store, &format!("{partition}/"))?;
-    Ok(files.iter().map(|file| file.bytes).max().unwrap_or(0).max(FILE_BYTES_MAX))
+    let lengths = view::objects(store, partition)?;
+    let lengths = lengths.iter().map(|(name, object)| view::text_bytes(store, *name, object));
+    Ok(lengths.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or(0).max(FILE_BYTES_MAX))
 }
 
 fn busy(store: &dyn Store, partition: &str) -> Error {

@@ -7,9 +7,12 @@ use time::OffsetDateTime;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
+use crate::lake::columns;
+use crate::lake::form::{Compression, Form};
 use crate::lake::index::{File, Found, Index, describe, read};
 use crate::lake::journal::{Attempt, generation};
-use crate::lake::names::{FileNumber, PartitionName};
+use crate::lake::names::{FileName, FileNumber, PartitionName};
+use crate::lake::pack::pack;
 use crate::lake::scan::each_post;
 use crate::lake::store::{Put, Store};
 use crate::lake::{parallel, view};
@@ -19,8 +22,10 @@ use crate::post::Post;
 pub struct Rewrite<'a> {
     /// `compact` or `erase`.
     pub why: &'static str,
-    /// The length that a new file may have; a larger post gets one for itself.
+    /// The length that the text of a new file may have; a larger post gets one for itself.
     pub bytes_max: u64,
+    /// The form of the new files; without it that of the old partition's first.
+    pub form: Option<Form>,
     /// Which posts are kept.
     pub keep: &'a dyn Fn(&Post) -> bool,
     /// The time.
@@ -44,8 +49,8 @@ pub struct Rewritten {
     pub posts_erased: u64,
 }
 
-/// A file's number and its key.
-type Numbered = (FileNumber, String);
+/// A file's name and its key.
+type Numbered = (FileName, String);
 
 /// Posts in their order, as a count and a hash of their bytes.
 #[derive(Default)]
@@ -74,7 +79,7 @@ impl Digest {
 pub fn rewrite(store: &Arc<dyn Store>, old: &str, how: &Rewrite<'_>) -> Result<Option<Rewritten>> {
     let name: PartitionName =
         old.parse().map_err(|_| Error::fatal(format!("bad partition \"{old}\": expected <time>-<uuid>")))?;
-    let new = PartitionName::begin(name.boundary).to_string();
+    let new = PartitionName::begin(name.boundary, name.names).to_string();
     let Some(attempt) = Attempt::begin(store.as_ref(), old, &new, how.why, how.now)? else { return Ok(None) };
     match write(store, old, &new, how) {
         Ok((index, rewritten)) => {
@@ -92,7 +97,8 @@ pub fn rewrite(store: &Arc<dyn Store>, old: &str, how: &Rewrite<'_>) -> Result<O
 fn write(store: &Arc<dyn Store>, old: &str, new: &str, how: &Rewrite<'_>) -> Result<(Index, Rewritten)> {
     let before = view::files(store.as_ref(), old)?;
     let keys: Vec<String> = before.iter().map(|(_, key)| key.clone()).collect();
-    let (mut writer, mut erased) = (Writer::new(store, new, how.bytes_max), 0);
+    let form = how.form.or_else(|| before.first().map(|(name, _)| name.form)).unwrap_or(Form::ARRAY);
+    let (mut writer, mut erased) = (Writer::new(store, new, how.bytes_max, form), 0);
     each_post(store, &keys, |post| {
         if (how.keep)(post) {
             return writer.add(post);
@@ -130,8 +136,8 @@ fn prove(store: &Arc<dyn Store>, files: &[Numbered], wanted: (u64, u128)) -> Res
 
 fn new_index(store: &Arc<dyn Store>, old: &str, new: &str, files: &[Numbered], how: &Rewrite<'_>) -> Result<Index> {
     let describe_all = |files: &[Numbered]| {
-        let describe = |(number, key): &Numbered| {
-            describe(store.as_ref(), *number, key).map_err(|trouble| trouble.of(store.as_ref(), key))
+        let describe = |(name, key): &Numbered| {
+            describe(store.as_ref(), *name, key).map_err(|trouble| trouble.of(store.as_ref(), key))
         };
         parallel::map(files, describe).into_iter().collect::<Result<Vec<File>>>()
     };
@@ -152,45 +158,96 @@ struct Writer<'a> {
     store: &'a Arc<dyn Store>,
     partition: &'a str,
     bytes_max: u64,
+    form: Form,
     digest: Digest,
-    buffer: Vec<u8>,
+    /// The file's text so far.
+    text: Vec<u8>,
+    /// Its posts so far, instead of a text, for Parquet; and their length.
+    posts: Vec<Post>,
+    posts_bytes: usize,
     next: Option<FileNumber>,
     files: Vec<Numbered>,
 }
 
 impl<'a> Writer<'a> {
-    fn new(store: &'a Arc<dyn Store>, partition: &'a str, bytes_max: u64) -> Self {
-        let (digest, buffer, files) = (Digest::default(), Vec::new(), Vec::new());
-        Self { store, partition, bytes_max, digest, buffer, next: Some(FileNumber::FIRST), files }
+    fn new(store: &'a Arc<dyn Store>, partition: &'a str, bytes_max: u64, form: Form) -> Self {
+        Self {
+            store,
+            partition,
+            bytes_max,
+            form,
+            digest: Digest::default(),
+            text: Vec::new(),
+            posts: Vec::new(),
+            posts_bytes: 0,
+            next: Some(FileNumber::FIRST),
+            files: Vec::new(),
+        }
     }
 
-    fn add(&mut self, post: &[u8]) -> Result<()> {
-        // The 2 are the comma before the post, and the bracket at the end.
-        if !self.buffer.is_empty() && (self.buffer.len() + post.len() + 2) as u64 > self.bytes_max {
+    fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.posts.is_empty()
+    }
+
+    fn add(&mut self, post: &Post) -> Result<()> {
+        // The 1 is the comma before the post, or the end of its line.
+        let longer = self.text.len() + self.posts_bytes + post.len() + 1 + self.form.end().len();
+        if !self.is_empty() && longer as u64 > self.bytes_max {
             self.close()?;
         }
-        self.buffer.push(if self.buffer.is_empty() { b'[' } else { b',' });
-        self.buffer.extend_from_slice(post);
         self.digest.add(post);
+        match self.form {
+            Form::Text(format, _) => {
+                let [before, behind] = format.around(self.text.is_empty());
+                for part in [before, post, behind] {
+                    self.text.extend_from_slice(part);
+                }
+            }
+            Form::Parquet => {
+                self.posts_bytes += post.len() + 1;
+                self.posts.push(post.clone());
+            }
+        }
         Ok(())
     }
 
+    /// The bytes of the file that is being written.
+    fn bytes(&mut self) -> Result<Bytes> {
+        let posts = std::mem::take(&mut self.posts);
+        self.posts_bytes = 0;
+        let mut text = std::mem::take(&mut self.text);
+        text.extend_from_slice(self.form.end());
+        let bytes = match self.form {
+            Form::Text(_, Compression::None) => text,
+            Form::Text(_, compression) => {
+                let mut packed = Vec::new();
+                pack(compression, &mut &text[..], text.len() as u64, &mut packed)
+                    .map_err(|cause| Error::fatal("can't pack a file").because(cause))?;
+                packed
+            }
+            Form::Parquet => {
+                columns::write(&posts).map_err(|cause| Error::fatal("can't make a file of Parquet").because(cause))?
+            }
+        };
+        Ok(bytes.into())
+    }
+
     fn close(&mut self) -> Result<()> {
-        self.buffer.push(b']');
+        let bytes = self.bytes()?;
         let number = self.next.ok_or_else(|| Error::fatal("a partition can't have more files: choose larger ones"))?;
-        let key = format!("{}/{number}", self.partition);
-        let bytes = Bytes::from(std::mem::take(&mut self.buffer));
+        let name = FileName { number, form: self.form };
+        let key = format!("{}/{name}", self.partition);
         // What is there may be this, if an answer was lost on the way.
         if self.store.put(&key, bytes.clone())? == Put::Exists && self.store.get(&key)? != Some(bytes) {
             return Err(Error::fatal(format!("\"{}\" was written by somebody else", self.store.address(&key))));
         }
-        self.files.push((number, key));
+        self.files.push((name, key));
         self.next = number.next();
         crate::fault::point("tools.step").map_err(|cause| Error::transient("a step failed").because(cause))
     }
 
     fn finish(mut self) -> Result<((u64, u128), Vec<Numbered>)> {
-        if !self.buffer.is_empty() {
+        if !self.is_empty() {
             self.close()?;
         }
         Ok((self.digest.value(), self.files))

@@ -14,6 +14,7 @@ use super::erase::{Ids, erase};
 use super::verify::{Finding, Report, What, verify};
 use super::*;
 use crate::error::{Error, Result};
+use crate::lake::form::Form;
 use crate::lake::journal::{Attempt, End, settle, unfinished};
 use crate::lake::scan::each_post;
 use crate::lake::store::memory::MemoryStore;
@@ -148,7 +149,7 @@ fn kill_everywhere(work: impl Fn(&Shared) -> Result<()>, after: &[String]) {
 
 fn compact_all(store: &Shared) -> Result<()> {
     let partitions = view::partitions(store.as_ref())?;
-    compact(store, &partitions, 1 << 20, NOW, |_| Ok(()))
+    compact(store, &partitions, (1 << 20, None), NOW, |_| Ok(()))
 }
 
 fn erase_some(store: &Shared) -> Result<()> {
@@ -187,12 +188,123 @@ fn compact_makes_one_file_of_many_and_then_leaves_it_alone() {
     assert_eq!((generation.partition.as_str(), generation.files.len(), generation.posts), (NIGHT, 3, 6));
 }
 
+/// Compacts all of a lake into a form.
+fn compact_into(store: &Shared, form: Form) {
+    let partitions = view::partitions(store.as_ref()).unwrap();
+    compact(store, &partitions, (1 << 20, Some(form)), NOW, |_| Ok(())).unwrap();
+}
+
+#[test]
+fn compact_turns_every_form_into_every_other_with_the_same_posts_in_the_same_order() {
+    let store: Shared = lake(&[3, 1, 2]);
+    let in_order = || {
+        let partitions = view::partitions(store.as_ref()).unwrap();
+        let keys = partitions.iter().flat_map(|name| view::files(store.as_ref(), name).unwrap());
+        let (mut found, keys) = (Vec::new(), keys.map(|(_, key)| key).collect::<Vec<_>>());
+        each_post(&store, &keys, |post| {
+            found.push(post.clone());
+            Ok(())
+        })
+        .unwrap();
+        found.sort_by_key(|post| post.id().unwrap().parse::<usize>().unwrap());
+        (found, keys)
+    };
+    let (before, _) = in_order();
+    for (from, _) in Form::ALL {
+        for (to, extension) in Form::ALL {
+            compact_into(&store, from);
+            compact_into(&store, to);
+            let (found, keys) = in_order();
+            assert_eq!(found, before);
+            assert!(
+                keys.len() == 2 && keys.iter().all(|key| key.ends_with(&format!("/0000000{extension}"))),
+                "{keys:?}"
+            );
+            assert_eq!(verified(store.as_ref()).findings, []);
+            compact_all(&store).unwrap();
+            assert_eq!(in_order().1, keys, "there is nothing to do");
+        }
+    }
+}
+
+#[test]
+fn packed_files_are_joined_up_to_the_limit_on_their_text() {
+    for (form, _) in Form::ALL {
+        let store: Shared = lake(&[10, 10, 10]);
+        let partitions = view::partitions(store.as_ref()).unwrap();
+        let limit = post(0).len() as u64 * 14;
+        compact(&store, &partitions[..1], (limit, Some(form)), NOW, |_| Ok(())).unwrap();
+        let files = list_all(store.as_ref(), "2015-12-18T00").unwrap();
+        assert_eq!(files.len(), 3, "{files:?}");
+        let partitions = view::partitions(store.as_ref()).unwrap();
+        compact(&store, &partitions[..1], (limit, None), NOW, |_| Ok(())).unwrap();
+        assert_eq!(list_all(store.as_ref(), "2015-12-18T00").unwrap(), files, "they are as full as they get");
+    }
+}
+
+#[test]
+fn erase_keeps_the_form_and_the_way_of_naming() {
+    for (form, extension) in Form::ALL {
+        let store: Shared = lake(&[3]);
+        let basic = "20151218T120000Z-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
+        store.put(&format!("{basic}/0000000"), format!("[{},{}]", post(70), post(71)).into()).unwrap();
+        compact_into(&store, form);
+        let all = view::partitions(store.as_ref()).unwrap();
+        let record = erase(&store, &all, &all, &Ids::parse("1\n70").unwrap(), NOW).unwrap();
+        assert_eq!(record.posts_erased, 2);
+        assert_eq!(posts(&store).len(), 6);
+        let files = list_all(store.as_ref(), "2").unwrap();
+        assert!(files.iter().all(|file| file.key.ends_with(&format!("/0000000{extension}"))), "{files:?}");
+        assert!(files.iter().any(|file| file.key.starts_with("20151218T120000Z-")), "{files:?}");
+        assert_eq!(verified(store.as_ref()).findings, []);
+    }
+}
+
+#[test]
+fn compact_into_parquet_may_be_killed_anywhere() {
+    let all = posts(&(lake(&[3, 1, 2]) as Shared));
+    let into_parquet = |store: &Shared| {
+        let partitions = view::partitions(store.as_ref())?;
+        compact(store, &partitions, (1 << 20, Some(Form::Parquet)), NOW, |_| Ok(()))
+    };
+    kill_everywhere(into_parquet, &all);
+}
+
+#[test]
+fn damage_in_a_packed_file_is_found_and_named() {
+    for (form, extension) in Form::ALL.into_iter().filter(|(form, _)| !form.is_plain()) {
+        let store: Shared = lake(&[300]);
+        compact_into(&store, form);
+        let partition = view::partitions(store.as_ref()).unwrap().remove(0);
+        let key = format!("{partition}/0000000{extension}");
+        let good = store.get(&key).unwrap().unwrap();
+        let found = |bytes: Bytes| {
+            store.replace(&key, bytes).unwrap();
+            verified(store.as_ref()).findings
+        };
+        let mut flipped = good.to_vec();
+        flipped[good.len() / 2] ^= 1;
+        let findings = found(flipped.into());
+        assert!(named(&findings, &key, &[What::Torn, What::Altered]) && findings.len() == 1, "{findings:?}");
+        let findings = found(good.slice(..good.len() - 1));
+        assert!(named(&findings, &key, &[What::Torn]) && findings[0].why.starts_with("at "), "{findings:?}");
+        assert_eq!(found(good), []);
+        store.put(&format!("{partition}/0000000"), "[]".into()).unwrap();
+        let findings = verified(store.as_ref()).findings;
+        assert!(named(&findings, &key, &[What::Extra]), "{findings:?}");
+        store.delete(&format!("{partition}/0000000")).unwrap();
+        store.delete(&key).unwrap();
+        let findings = verified(store.as_ref()).findings;
+        assert!(named(&findings, &partition, &[What::Missing]) && findings.len() == 1, "{findings:?}");
+    }
+}
+
 #[test]
 fn a_limit_on_bytes_is_held() {
     let store: Shared = lake(&[10, 10, 10]);
     let partitions = view::partitions(store.as_ref()).unwrap();
     let limit = post(0).len() as u64 * 12;
-    compact(&store, &partitions[..1], limit, NOW, |_| Ok(())).unwrap();
+    compact(&store, &partitions[..1], (limit, None), NOW, |_| Ok(())).unwrap();
     let files = list_all(store.as_ref(), "2015-12-18T00").unwrap();
     assert!(files.len() == 3 && files.iter().all(|file| file.bytes <= limit), "{files:?}");
 }
@@ -201,7 +313,7 @@ fn a_limit_on_bytes_is_held() {
 fn a_damaged_partition_stays_as_it_is() {
     let store: Shared = lake(&[3, 1]);
     store.replace(&format!("{NIGHT}/0000001"), "[{\"a\":".into()).unwrap();
-    let error = compact(&store, &[NIGHT.into()], 1 << 20, NOW, |_| Ok(())).unwrap_err();
+    let error = compact(&store, &[NIGHT.into()], (1 << 20, None), NOW, |_| Ok(())).unwrap_err();
     assert!(error.chain().contains("0000001\" is damaged"), "{error:?}");
     assert_eq!(view::partitions(store.as_ref()).unwrap(), [NIGHT, MORNING]);
     assert_eq!(list_all(store.as_ref(), "2").unwrap().len(), 4);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::lake::index::{self, File, Found, INDEX, is_partition};
-use crate::lake::names::FileNumber;
+use crate::lake::names::{FileName, FileNumber};
 use crate::lake::scan::{ObjectReader, Trouble};
 use crate::lake::store::{Object, Store, list_all};
 use crate::lake::{journal, parallel};
@@ -19,7 +19,7 @@ pub enum What {
     Missing,
     /// It shouldn't be there.
     Extra,
-    /// It breaks off, or never was an array of posts.
+    /// It breaks off, or never was what its name says.
     Torn,
     /// It isn't what the index says.
     Altered,
@@ -122,7 +122,7 @@ struct Work {
 
 /// Compares the names in a partition with its index, or with a numbering without gaps.
 fn names(store: &dyn Store, partition: &str, found: Found, report: &mut Report) -> Result<Vec<Work>> {
-    let (mut numbers, mut work) = (BTreeSet::new(), Vec::new());
+    let (mut numbers, mut seen, mut work) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     let index = match found {
         Found::Index(index) => Some(index),
         Found::Missing => None,
@@ -133,13 +133,19 @@ fn names(store: &dyn Store, partition: &str, found: Found, report: &mut Report) 
     };
     let mut expected: Option<BTreeMap<String, File>> =
         index.map(|index| index.files.into_iter().map(|file| (file.file.clone(), file)).collect());
-    numbers.extend(expected.iter().flat_map(BTreeMap::keys).filter_map(|name| name.parse::<FileNumber>().ok()));
+    numbers.extend(
+        expected.iter().flat_map(BTreeMap::keys).filter_map(|name| Some(name.parse::<FileName>().ok()?.number)),
+    );
     for object in list_all(store, &format!("{partition}/"))? {
         let name = object.key.get(partition.len() + 1..).unwrap_or_default();
-        let Ok(number) = name.parse::<FileNumber>() else {
+        let Ok(FileName { number, .. }) = name.parse() else {
             report.findings.push(finding(object.key, What::Extra, "it is no micro-batch"));
             continue;
         };
+        if !seen.insert(number) {
+            let why = "another file has the same number, so neither is read: move one of them away";
+            report.findings.push(finding(&object.key, What::Extra, why));
+        }
         match &mut expected {
             None => {
                 numbers.insert(number);
@@ -191,12 +197,12 @@ fn check(store: &dyn Store, work: &Work) -> Result<Checked> {
         Ok(()) => return Ok(compare(work, &reader)),
         Err(Trouble::Store(error)) => return Err(Error::fatal("can't verify the lake").because(error)),
         Err(Trouble::Gone) => (What::Missing, "it was deleted while the lake was verified".to_owned()),
-        Err(Trouble::Damage { at, what }) => (What::Torn, format!("at byte {at}: {what}")),
+        Err(Trouble::Damage { at, what }) => (What::Torn, format!("at {at}: {what}")),
     };
     Ok(Checked { posts: 0, bytes: reader.bytes(), finding: Some(finding(key, what, why)) })
 }
 
-/// Compares a file that is one array of posts with what the index says.
+/// Compares a file that is whole with what the index says.
 fn compare(work: &Work, reader: &ObjectReader<'_>) -> Checked {
     let (posts, bytes, crc32) = (reader.posts(), reader.bytes(), reader.checksum());
     let differs = |what: &str, found: u64, expected: u64| {
@@ -209,7 +215,7 @@ fn compare(work: &Work, reader: &ObjectReader<'_>) -> Checked {
         };
         differs("posts", posts, expected.posts).or_else(|| differs("bytes", bytes, expected.bytes)).or_else(checksum)
     });
-    let line_break = || reader.line_break().map(|at| (What::Altered, format!("there is a line break at byte {at}")));
+    let line_break = || reader.line_break().map(|at| (What::Altered, format!("there is a line break at {at}")));
     let wrong = of_index.or_else(line_break);
     Checked { posts, bytes, finding: wrong.map(|(what, why)| finding(&work.object.key, what, why)) }
 }

@@ -24,9 +24,13 @@ struct Lake {
 
 impl Lake {
     fn new(limits: topology::MicroBatch) -> Self {
+        Self::of(limits, Names::Extended, Form::ARRAY)
+    }
+
+    fn of(limits: topology::MicroBatch, names: Names, form: Form) -> Self {
         let (root, clock) = (tempfile::tempdir().unwrap(), ManualClock::at(NOON));
         let place = Place::new(root.path().into(), "run", "lake", 0);
-        let start = Start { limits, boundary: NOON, durable: true, clock: clock.clone() };
+        let start = Start { limits, boundary: NOON, durable: true, clock: clock.clone(), names, form };
         let writer = Writer::new(Arc::new(Rename), place.name().unwrap(), start).unwrap();
         Self { writer, root, clock, epoch: 0 }
     }
@@ -71,7 +75,7 @@ impl Lake {
         let mut lines = Vec::new();
         for folder in fs::read_dir(self.root.path()).unwrap().map(|entry| entry.unwrap().path()) {
             let name = folder.file_name().unwrap().to_str().unwrap().to_string();
-            if name == "_staging" {
+            if name == "_staging" || name == "_index" {
                 continue;
             }
             let name: PartitionName = name.parse().unwrap();
@@ -101,6 +105,19 @@ fn nothing_is_visible_before_the_commit_and_an_open_file_not_even_then() {
     assert_eq!(prepared.open_since, Some(NOON));
     lake.commit(&prepared);
     assert_eq!(lake.visible(), ["12:00:00.0 0000000 [{\"a\":1},{\"a\":2},{\"a\":3}]"]);
+}
+
+#[test]
+fn a_partition_may_have_a_name_without_colons() {
+    let mut lake = Lake::of(SMALL, Names::Basic, Form::ARRAY);
+    lake.write(&["{\"a\":1}"]);
+    lake.end();
+    assert!(
+        fs::read_dir(lake.root.path())
+            .unwrap()
+            .all(|entry| { entry.unwrap().file_name().into_string().unwrap().starts_with("20260203T120000Z-") })
+    );
+    assert_eq!(lake.visible(), ["12:00:00.0 0000000 [{\"a\":1}]"]);
 }
 
 #[test]
@@ -184,7 +201,7 @@ fn after_the_last_number_a_new_partition_begins() {
     lake.end();
     let visible = lake.visible();
     assert_eq!(visible.iter().filter(|line| line.contains(" 0000000 ")).count(), 2, "{visible:?}");
-    assert_eq!(fs::read_dir(lake.root.path()).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(lake.root.path()).unwrap().count(), 3, "two partitions and the index");
 }
 
 #[test]

@@ -114,6 +114,10 @@ impl SpoutConfig for Generate {
         Some(SPLITS as usize)
     }
 
+    fn kinds(&self) -> Option<Vec<String>> {
+        Some(self.platforms.as_slice().iter().map(|platform| platform.kind().to_owned()).collect())
+    }
+
     fn build(&self, _context: &SpoutContext) -> Result<Box<dyn Spout>> {
         Ok(Box::new(Generator { posts: self.by_number(), rate: self.rate, end: self.end(), topics: Arc::from([]) }))
     }

@@ -94,6 +94,10 @@ impl SpoutConfig for Lines {
         !self.paths.iter().any(|path| input::is_stream(path))
     }
 
+    fn kinds(&self) -> Option<Vec<String>> {
+        self.kind.clone().map(|kind| vec![kind])
+    }
+
     fn reread(&self, raw: &Bytes) -> Option<Result<Vec<Value>, String>> {
         let posts = self.posts();
         if raw.len() as u64 > self.max_post_bytes.0 {

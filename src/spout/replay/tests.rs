@@ -2,8 +2,11 @@
 
 use std::fs;
 
+use super::strays::Place as At;
 use super::*;
+use crate::lake::replay::{Event, Split};
 use crate::registry::{Config, Registry};
+use crate::spout::Cursor;
 
 const NIGHT: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
 const MORNING: &str = "2015-12-18T06:00:00-0fa5ac3a-e695-4f96-aca2-d24c7527aed7";
@@ -27,8 +30,11 @@ fn config(root: &tempfile::TempDir, more: &str) -> Arc<dyn SpoutConfig> {
 }
 
 fn read_all(root: &tempfile::TempDir, splits: &[(&str, Cursor)]) -> Result<Vec<String>> {
-    let splits = splits.iter().map(|(id, cursor)| super::super::Split { id: (*id).into(), cursor: cursor.clone() });
-    let splits = splits.map(|one| split(&one)).collect::<Result<Vec<_>>>()?;
+    let split = |(id, cursor): &(&str, Cursor)| {
+        let At { mark, ended, .. } = At::of(cursor)?;
+        Ok(Split { partition: (*id).into(), mark, ended })
+    };
+    let splits = splits.iter().map(split).collect::<Result<Vec<_>>>()?;
     let place = Place::Folder(root.path().into());
     let (order, sorting, speed, on_damage) = Default::default();
     let mut found = Vec::new();

@@ -131,7 +131,7 @@ proptest! {
 
     #[test]
     fn any_set_is_applied_or_has_problems(sets in prop::collection::vec(set(), 1..4)) {
-        let options = LoadOptions { sets, online: false };
+        let options = LoadOptions { sets, online: false, ..LoadOptions::default() };
         hold(parse("t.ron", GOOD, &registry(), &options))?;
     }
 

@@ -1,5 +1,6 @@
 //! `Env("…")` and `File("…")`.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use expect_test::expect;
@@ -9,8 +10,8 @@ use super::components::registry;
 use super::{LoadOptions, outcome};
 use crate::topology::{Problems, Topology};
 
-const ONLINE: LoadOptions = LoadOptions { sets: Vec::new(), online: true };
-const OFFLINE: LoadOptions = LoadOptions { sets: Vec::new(), online: false };
+const ONLINE: LoadOptions = LoadOptions { sets: Vec::new(), online: true, spared: BTreeSet::new() };
+const OFFLINE: LoadOptions = LoadOptions { sets: Vec::new(), online: false, spared: BTreeSet::new() };
 
 /// A topology with this configuration of the spout and these settings.
 fn load(run: &str, settings: &str, options: &LoadOptions) -> Result<Topology, Problems> {

@@ -8,7 +8,11 @@ use super::{GOOD, LoadOptions, outcome};
 use crate::topology::Problems;
 
 fn with_sets(sets: &[&str]) -> Result<Topology, Problems> {
-    let options = LoadOptions { sets: sets.iter().map(|set| (*set).to_owned()).collect(), online: false };
+    let options = LoadOptions {
+        sets: sets.iter().map(|set| (*set).to_owned()).collect(),
+        online: false,
+        ..LoadOptions::default()
+    };
     parse("t.ron", GOOD, &registry(), &options)
 }
 

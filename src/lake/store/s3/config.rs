@@ -1,30 +1,14 @@
 //! Where a bucket is, and how one gets in.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, Checksum};
-use object_store::{BackoffConfig, ClientOptions, RetryConfig, StaticCredentialProvider};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use super::access::Access;
 use crate::secret::Secret;
 
-/// How long one request may take. A micro-batch of 32 MiB passes an uplink of 1 MB/s eight times in
-/// less; whoever waits for a server that swallows everything waits this long.
-const REQUEST_MAX: Duration = Duration::from_secs(300);
-
-/// How long a connection may take to be made.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
-
-/// How often a request is repeated at once after a 5xx. What takes longer is the caller's to repeat,
-/// who says so meanwhile.
-const RETRIES_MAX: usize = 2;
-
 /// Where a bucket is, and how one gets in. What isn't given comes from the environment
-/// (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity, or the metadata
-/// service of the container or machine.
+/// (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity, the shared files in `~/.aws`
+/// (the profile of `AWS_PROFILE`), or the metadata service of the container or machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3 {
@@ -84,66 +68,20 @@ impl S3 {
         self.prefix.trim_matches('/')
     }
 
+    /// What all its keys begin with: nothing, or the prefix with `/` behind it.
+    pub(super) fn root(&self) -> String {
+        if self.prefix().is_empty() { String::new() } else { format!("{}/", self.prefix()) }
+    }
+
     /// Its address for people: `s3://bucket/prefix`.
     pub fn address(&self) -> String {
         format!("s3://{}/{}", self.bucket, self.prefix()).trim_end_matches('/').to_owned()
     }
 
-    /// The client for it. Nothing is sent yet.
-    pub(super) fn client(&self) -> Result<AmazonS3> {
-        if let Some((_, what)) = self.problems().into_iter().next() {
-            return Err(Error::fatal(what));
-        }
-        // Whoever installed one before chose another, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = AmazonS3Builder::from_env()
-            .with_bucket_name(&self.bucket)
-            .with_checksum_algorithm(Checksum::SHA256)
-            .with_retry(retries())
-            .with_client_options(
-                ClientOptions::new().with_allow_http(true).with_timeout(REQUEST_MAX).with_connect_timeout(CONNECT_MAX),
-            );
-        if let Some(region) = &self.region {
-            builder = builder.with_region(region);
-        }
-        if let Some((id, key)) = self.access_key_id.as_ref().zip(self.secret_access_key.as_ref()) {
-            // Not one by one: a token from the environment belongs to the key there.
-            let token = self.session_token.as_ref().map(|token| token.reveal().to_owned());
-            let credential = AwsCredential { key_id: id.reveal().into(), secret_key: key.reveal().into(), token };
-            builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(credential)));
-        }
-        self.with_address(builder)
-            .build()
-            .map_err(|error| Error::fatal(format!("can't use the bucket \"{}\"", self.address())).because(error))
+    /// The address of its server, where that isn't Amazon's: also where the environment or a profile names it.
+    pub fn server(&self) -> Option<String> {
+        Access::to(self).ok().and_then(|access| access.endpoint)
     }
-
-    fn with_address(&self, builder: AmazonS3Builder) -> AmazonS3Builder {
-        let known = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
-        let from_outside = || known.iter().find_map(|key| builder.get_config_value(key));
-        let endpoint = self.endpoint.clone().or_else(from_outside);
-        let in_path = self.path_style.unwrap_or(endpoint.is_some() || self.bucket.contains('.'));
-        let builder = builder.with_virtual_hosted_style_request(!in_path);
-        match endpoint {
-            Some(endpoint) if in_path => builder.with_config(known[0], endpoint),
-            Some(endpoint) => builder.with_config(known[0], in_host(&endpoint, &self.bucket)),
-            None => builder,
-        }
-    }
-}
-
-/// The endpoint with the bucket in front of its host.
-fn in_host(endpoint: &str, bucket: &str) -> String {
-    let (scheme, host) = endpoint.split_once("://").unwrap_or(("https", endpoint));
-    format!("{scheme}://{bucket}.{host}")
-}
-
-fn retries() -> RetryConfig {
-    let backoff = BackoffConfig {
-        init_backoff: Duration::from_millis(100),
-        max_backoff: Duration::from_secs(2),
-        ..BackoffConfig::default()
-    };
-    RetryConfig { backoff, max_retries: RETRIES_MAX, retry_timeout: Duration::from_secs(30) }
 }
 
 fn is_endpoint(text: &str) -> bool {
@@ -197,10 +135,5 @@ mod tests {
         assert!(!format!("{:?}", config.problems()).contains("id:key"), "an address may hold a secret");
         check(config, &["bucket", "prefix", "endpoint", "secret_access_key"]);
         check(S3 { session_token: Some(Secret::new("s")), ..named("abc") }, &["session_token"]);
-    }
-
-    #[test]
-    fn the_bucket_may_stand_in_the_host() {
-        assert_eq!(in_host("http://localhost:9000", "lake"), "http://lake.localhost:9000");
     }
 }

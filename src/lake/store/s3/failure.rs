@@ -33,10 +33,21 @@ pub struct Answer {
 impl Answer {
     /// Reads it out of the error's text: the client keeps its types to itself.
     pub fn of(text: &str) -> Option<Self> {
-        let after = |mark: &str| text.find(mark).map(|at| &text[at + mark.len()..]);
-        let status = after("status code: ")?.get(..3)?.parse().ok()?;
-        let element = |open: &str| after(open).and_then(|rest| rest.split('<').next()).map(str::to_owned);
-        Some(Self { status, code: element("<Code>"), message: element("<Message>") })
+        let status = text.split_once("status code: ")?.1.get(..3)?.parse().ok()?;
+        Some(Self::new(status, text))
+    }
+
+    /// Of a status and a body, which may say more.
+    pub fn new(status: u16, body: &str) -> Self {
+        let element =
+            |open: &str| body.split_once(open).and_then(|(_, rest)| rest.split('<').next()).map(str::to_owned);
+        Self { status, code: element("<Code>"), message: element("<Message>") }
+    }
+
+    /// The error of an operation that was answered so.
+    pub fn failed(&self, what: &str, address: &str) -> Error {
+        let text = format!("can't {what} \"{address}\": {}", self.say());
+        if self.is_transient() { Error::transient(text) } else { Error::fatal(text) }
     }
 
     fn is_transient(&self) -> bool {
@@ -57,8 +68,7 @@ pub fn failed(what: &str, address: &str, error: &object_store::Error) -> Error {
     let text = format!("can't {what} \"{address}\"");
     let said = error.to_string();
     match (Answer::of(&said), error) {
-        (Some(answer), _) if answer.is_transient() => Error::transient(format!("{text}: {}", answer.say())),
-        (Some(answer), _) => Error::fatal(format!("{text}: {}", answer.say())),
+        (Some(answer), _) => answer.failed(what, address),
         (None, Cause::InvalidPath { .. } | Cause::NotImplemented { .. } | Cause::NotSupported { .. }) => {
             Error::fatal(format!("{text}: {said}"))
         }

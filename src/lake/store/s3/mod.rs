@@ -3,9 +3,13 @@
 //! The client is asynchronous, and the lake isn't: requests run on two threads of their own
 //! (`runtime`), and whoever calls waits for them. So it may be called from any thread.
 
+mod access;
 mod config;
 mod failure;
+mod profile;
 mod runtime;
+#[cfg(feature = "rusoto")]
+pub mod rusoto;
 
 use std::error::Error as _;
 use std::ops::Range;
@@ -15,8 +19,9 @@ use bytes::Bytes;
 use object_store::aws::AmazonS3;
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
+use self::access::Access;
 pub use self::config::S3;
 use self::failure::{Answer, failed};
 use self::runtime::wait;
@@ -26,8 +31,28 @@ use crate::error::{Error, Result};
 /// How many keys a server names at once.
 const PAGE_MAX: usize = 1_000;
 
+/// The environment's variable that names the client: `object_store`, or `rusoto` if it was built in.
+const CLIENT: &str = "WATERSPOUT_S3_CLIENT";
+
 /// A client's own result.
 type Told<T> = object_store::Result<T>;
+
+/// A store for a bucket, over the client that the environment names. Nothing is sent yet.
+///
+/// # Errors
+/// If the configuration can't be used, or there is no such client.
+pub fn open(config: &S3) -> Result<Arc<dyn Store>> {
+    match std::env::var(CLIENT).unwrap_or_default().as_str() {
+        "" | "object_store" => Ok(Arc::new(S3Store::open(config)?)),
+        #[cfg(feature = "rusoto")]
+        "rusoto" => Ok(Arc::new(rusoto::RusotoStore::open(config)?)),
+        #[cfg(not(feature = "rusoto"))]
+        "rusoto" => Err(Error::fatal(format!(
+            "{CLIENT} names \"rusoto\", but this program was built without it: build it with --features rusoto"
+        ))),
+        other => Err(Error::fatal(format!("{CLIENT} is \"{other}\", expected \"object_store\" or \"rusoto\""))),
+    }
+}
 
 /// Keeps the objects of a lake in a bucket, below a prefix.
 pub struct S3Store {
@@ -43,9 +68,8 @@ impl S3Store {
     /// # Errors
     /// If the configuration can't be used.
     pub fn open(config: &S3) -> Result<Self> {
-        let client = Arc::new(config.client()?);
-        let root = if config.prefix().is_empty() { String::new() } else { format!("{}/", config.prefix()) };
-        Ok(Self { client, address: config.address(), root })
+        let client = Arc::new(Access::to(config)?.client(config)?);
+        Ok(Self { client, address: config.address(), root: config.root() })
     }
 
     fn full(&self, key: &str) -> String {
@@ -53,13 +77,7 @@ impl S3Store {
     }
 
     fn path(&self, what: &str, key: &str) -> Result<Path> {
-        let full = self.full(key);
-        match Path::parse(&full) {
-            // It leaves out slashes at the ends, which would be another key.
-            Ok(path) if path.as_ref() == full && !key.is_empty() => Ok(path),
-            Ok(_) => Err(Error::fatal(format!("can't {what} \"{}\": bad key", self.address(key)))),
-            Err(error) => Err(Error::fatal(format!("can't {what} \"{}\"", self.address(key))).because(error)),
-        }
+        checked(what, &self.address(key), &self.full(key))
     }
 
     fn store(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<Told<()>> {
@@ -117,6 +135,7 @@ impl Store for S3Store {
             let told = wait(async move { client.head(&path).await })?;
             return Ok(self.found("get", key, told)?.map(|_| Bytes::new()));
         }
+        let range = if is_open(&range) { GetRange::Offset(range.start) } else { GetRange::Bounded(range) };
         let options = GetOptions::new().with_range(Some(range));
         match wait(async move { client.get_opts(&path, options).await?.bytes().await })? {
             Err(error) if Answer::of(&error.to_string()).is_some_and(|answer| answer.status == 416) => {
@@ -168,6 +187,21 @@ impl Store for S3Store {
         let told = wait(async move { client.delete(&path).await })?;
         self.found("delete", key, told).map(drop)
     }
+}
+
+/// A whole key as a path. Those that a URL might change on the way are refused.
+fn checked(what: &str, address: &str, full: &str) -> Result<Path> {
+    match Path::parse(full) {
+        // It leaves out slashes at the ends, which would be another key.
+        Ok(path) if path.as_ref() == full && !full.is_empty() && !full.ends_with('/') => Ok(path),
+        Ok(_) => Err(Error::fatal(format!("can't {what} \"{address}\": bad key"))),
+        Err(error) => Err(Error::fatal(format!("can't {what} \"{address}\"")).because(error)),
+    }
+}
+
+/// Whether a range has no end that a server could count to: MinIO then sends the whole object.
+fn is_open(range: &Range<u64>) -> bool {
+    range.end > i64::MAX as u64
 }
 
 /// Whether an object was there already. The client says the same of a 409, which only says that

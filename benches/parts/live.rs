@@ -1,0 +1,136 @@
+//! Platforms on loopback that send made-up posts as fast as they are taken, or at a rate: so what is measured is the
+//! source.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What threads of the platform are called: their time on the processor isn't the source's.
+pub const THREAD: &str = "platform";
+
+/// About how much is written at once, in bytes, where there is no rate.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// How often posts are written where there is a rate.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What a platform sends.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    /// How many posts.
+    pub posts: u64,
+    /// How many a second; without it as fast as they are taken.
+    pub rate: Option<u64>,
+}
+
+/// A platform that is there until the process ends.
+pub struct Live {
+    /// `http://127.0.0.1:PORT`
+    pub url: String,
+    sent: Arc<AtomicU64>,
+}
+
+impl Live {
+    /// X: rules that fit the topic `storm`, a stream, and a search that finds nothing.
+    pub fn x(plan: Plan) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let sent = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&sent);
+        let accept = move || {
+            for client in listener.incoming().flatten() {
+                let count = Arc::clone(&count);
+                // A client that goes away ends its connection.
+                named(move || drop(answer(&client, plan, &count)));
+            }
+        };
+        named(accept);
+        Self { url, sent }
+    }
+
+    /// How many posts were written so far.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+fn named(work: impl FnOnce() + Send + 'static) {
+    thread::Builder::new().name(THREAD.into()).spawn(work).expect("a thread");
+}
+
+fn answer(mut client: &TcpStream, plan: Plan, sent: &AtomicU64) -> std::io::Result<()> {
+    client.set_nodelay(true)?;
+    let mut reader = BufReader::new(client);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head)? == 0 {
+                return Ok(());
+            }
+        }
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        let body = match path.split('?').next().unwrap_or_default() {
+            "/2/tweets/search/stream" => return stream(client, plan, sent),
+            "/2/tweets/search/stream/rules" => {
+                "{\"data\":[{\"id\":\"1\",\"value\":\"storm\",\"tag\":\"waterspout:storm\"}],\"meta\":{}}"
+            }
+            _ => "{\"meta\":{\"result_count\":0}}",
+        };
+        let length = body.len();
+        write!(client, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")?;
+    }
+}
+
+fn stream(mut client: &TcpStream, plan: Plan, sent: &AtomicU64) -> std::io::Result<()> {
+    write!(client, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")?;
+    let (before, behind) = post();
+    let (began, mut buffer, mut count) = (Instant::now(), Vec::new(), 0);
+    while count < plan.posts {
+        buffer.clear();
+        let due = plan.rate.map(|rate| ((began.elapsed().as_secs_f64() * rate as f64) as u64).min(plan.posts));
+        while count < due.unwrap_or(plan.posts) && (due.is_some() || buffer.len() < WRITE_BYTES) {
+            buffer.extend_from_slice(before.as_bytes());
+            write!(buffer, "{:019}", 1_900_000_000_000_000_000 + count)?;
+            buffer.extend_from_slice(behind.as_bytes());
+            count += 1;
+        }
+        if !buffer.is_empty() {
+            write!(client, "{:x}\r\n", buffer.len())?;
+            client.write_all(&buffer)?;
+            client.write_all(b"\r\n")?;
+            sent.store(count, Ordering::Relaxed);
+        }
+        if plan.rate.is_some() {
+            thread::sleep(TICK);
+        }
+    }
+    loop {
+        thread::sleep(Duration::from_secs(10));
+        client.write_all(b"2\r\n\r\n\r\n")?;
+    }
+}
+
+/// A line of the stream, before and behind the post's id: 2.7 KB, of the shape that X gives it.
+fn post() -> (String, String) {
+    let words = "a storm is on its way to the coast, and the harbour is closed until the morning; ";
+    let domain = |n: u32| {
+        serde_json::json!({
+            "domain": {"id": n.to_string(), "name": "Unified Twitter Taxonomy", "description": words},
+            "entity": {"id": (n * 7919).to_string(), "name": "weather"},
+        })
+    };
+    let rest = serde_json::json!({
+        "text": words.repeat(3), "author_id": "1400000000000007919", "lang": "en",
+        "created_at": "2026-11-25T12:00:00.000Z", "conversation_id": "1900000000000000000",
+        "edit_history_tweet_ids": ["1900000000000000000"],
+        "public_metrics": {"retweet_count": 1, "reply_count": 2, "like_count": 3, "quote_count": 0},
+        "entities": {"hashtags": [{"start": 2, "end": 7, "tag": "weather"}], "urls": [{"url": "https://t.co/abcdefghij"}]},
+        "context_annotations": (0..8).map(domain).collect::<Vec<_>>(),
+    });
+    let rest = rest.to_string();
+    let behind = format!("\",{},\"matching_rules\":[{{\"id\":\"1\",\"tag\":\"waterspout:storm\"}}]}}\r\n", &rest[1..]);
+    ("{\"data\":{\"id\":\"".into(), behind)
+}

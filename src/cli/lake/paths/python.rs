@@ -1,0 +1,164 @@
+//! Statements in Python. Each has only what the lake's forms need.
+
+use std::collections::BTreeSet;
+
+use super::NUMBER;
+use crate::lake::form::{Compression, Form, Format};
+
+/// A text in Python, which is what it is in JSON.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("text can be written as JSON")
+}
+
+/// Which forms a lake has, as far as it makes a difference to who reads it.
+struct Has {
+    lines: bool,
+    gzip: bool,
+    zstd: bool,
+    parquet: bool,
+    text: bool,
+}
+
+impl Has {
+    fn of(forms: &BTreeSet<Form>) -> Self {
+        let any = |wanted: fn(&Form) -> bool| forms.iter().any(wanted);
+        Self {
+            lines: any(|form| matches!(form, Form::Text(Format::Ndjson, _))),
+            gzip: any(|form| matches!(form, Form::Text(_, Compression::Gzip))),
+            zstd: any(|form| matches!(form, Form::Text(_, Compression::Zstd))),
+            parquet: forms.contains(&Form::Parquet),
+            text: any(|form| matches!(form, Form::Text(..))),
+        }
+    }
+}
+
+/// The paths of all files, and how one is opened: in a folder by Python itself, elsewhere by fsspec.
+fn paths(root: &str) -> String {
+    let quoted = quoted(root);
+    if root.contains("://") {
+        return format!(
+            "# fsspec reads s3:// with the package s3fs\nfiles, root = fsspec.core.url_to_fs({quoted})\nopened = files.open\n\
+             paths = sorted(files.glob(root + \"/{NUMBER}*\"))\n"
+        );
+    }
+    format!("opened = open\npaths = sorted(glob.glob(glob.escape({quoted}) + \"/{NUMBER}*\"))\n")
+}
+
+fn imports(root: &str, has: &Has, tool: &str) -> String {
+    let mut modules = vec![if root.contains("://") { "fsspec" } else { "glob" }];
+    if has.text {
+        modules.extend(["io", "json"]);
+    }
+    modules.extend(has.gzip.then_some("gzip"));
+    modules.extend((has.parquet && has.text && !modules.contains(&"json")).then_some("json"));
+    modules.sort_unstable();
+    let zstandard = if has.zstd { "import zstandard\n" } else { "" };
+    format!("import {}\n{zstandard}import {tool}\n", modules.join(", "))
+}
+
+/// A generator of all posts. Whole numbers are read as text, since most tools make floats of them.
+fn posts(has: &Has, read_parquet: &str) -> String {
+    let mut text = String::from("def texts(path):\n    file = opened(path, \"rb\")\n");
+    if has.parquet {
+        text += &format!(
+            "    if path.endswith(\".parquet\"):\n        yield from {read_parquet}(file, columns=[\"post\"])[\"post\"]\n        return\n"
+        );
+    }
+    if has.gzip {
+        text += "    if path.endswith(\".gz\"):\n        file = gzip.open(file)\n";
+    }
+    if has.zstd {
+        text += "    if path.endswith(\".zst\"):\n        file = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)\n";
+    }
+    text += "    file = io.TextIOWrapper(file, encoding=\"utf-8\")\n";
+    text += if has.lines {
+        "    yield from file if \".ndjson\" in path else [file.read()]\n"
+    } else {
+        "    yield file.read()\n"
+    };
+    text + "\ndef posts():\n    for path in paths:\n        for text in texts(path):\n            found = json.loads(text, parse_int=str)\n            \
+            yield from found if isinstance(found, list) else [found]\n"
+}
+
+/// Each post as a row of its fields.
+pub fn pandas(root: &str, forms: &BTreeSet<Form>) -> String {
+    let has = Has::of(forms);
+    let head = imports(root, &has, "pandas as pd") + "\n" + &paths(root);
+    if !has.text {
+        return head
+            + "frame = pd.concat([pd.read_parquet(opened(path, \"rb\")) for path in paths], ignore_index=True)\n";
+    }
+    head + "\n" + &posts(&has, "pd.read_parquet") + "\nframe = pd.json_normalize(list(posts()))\n"
+}
+
+/// The posts' own fields differ from file to file, so each post stays JSON text.
+pub fn polars(root: &str, forms: &BTreeSet<Form>) -> String {
+    let has = Has::of(forms);
+    let head = imports(root, &has, "polars as pl") + "\n" + &paths(root);
+    if !has.text {
+        return head + "frame = pl.concat([pl.read_parquet(opened(path, \"rb\")) for path in paths])\n";
+    }
+    head + "\n" + &posts(&has, "pl.read_parquet") + POLARS_ROWS
+}
+
+const POLARS_ROWS: &str = "
+rows = [(kind, body.get(\"id_str\") or body.get(\"id\") if isinstance(body, dict) else None, json.dumps(body, ensure_ascii=False))
+        for post in posts() for kind, body in post.items()]
+frame = pl.DataFrame(rows, schema={\"kind\": pl.String, \"id\": pl.String, \"post\": pl.String}, orient=\"row\", strict=False)
+";
+
+/// Folders are listed one by one, since Spark's globs can't take the colons in their names (`names: Basic`
+/// has none).
+pub fn spark(root: &str, forms: &BTreeSet<Form>) -> String {
+    let has = Has::of(forms);
+    let root = quoted(&root.replacen("s3://", "s3a://", 1));
+    let head = SPARK_FOLDERS.replace("ROOT", &root);
+    if !has.text {
+        return head + "frame = read(\"*.parquet\").parquet(*folders)\n";
+    }
+    if !has.parquet && !has.zstd {
+        return head + "frame = read(\"*\").option(\"primitivesAsString\", \"true\").json(folders)\n";
+    }
+    let (mut parts, mut text) = (Vec::new(), head);
+    if forms.iter().any(|form| matches!(form, Form::Text(_, Compression::None | Compression::Gzip))) {
+        text += "texts = read(\"{[0-9]??????,*.ndjson,*.gz}\").text(folders)\n";
+        parts.push("texts.rdd.map(lambda row: row[0])");
+    }
+    if has.zstd {
+        text += SPARK_ZSTD;
+        parts.push("packed.rdd.flatMap(unpack)");
+    }
+    if has.parquet {
+        text += "columns = read(\"*.parquet\").parquet(*folders)\n";
+        parts.push("columns.select(\"post\").rdd.map(lambda row: row[0])");
+    }
+    let all = match parts[..] {
+        [one] => one.to_owned(),
+        _ => format!("spark.sparkContext.union([{}])", parts.join(", ")),
+    };
+    text + &format!("frame = spark.read.option(\"primitivesAsString\", \"true\").json({all})\n")
+}
+
+/// Without `recursiveFileLookup` it reads a folder several times if there is a bracket in its path.
+const SPARK_FOLDERS: &str = "\
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+root = spark._jvm.org.apache.hadoop.fs.Path(ROOT)
+files = root.getFileSystem(spark._jsc.hadoopConfiguration()).listStatus(root)
+folders = [f.getPath().toString() for f in files if f.isDirectory() and f.getPath().getName().startswith(\"2\")]
+
+def read(names):
+    return spark.read.options(__globPaths__=\"false\", recursiveFileLookup=\"true\", pathGlobFilter=names)
+
+";
+
+/// Hadoop's own reader of Zstandard needs native libraries, which PySpark comes without.
+const SPARK_ZSTD: &str = "
+def unpack(row):
+    import io, zstandard
+    text = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(row.content), read_across_frames=True).read()
+    return text.decode(\"utf-8\").split(\"\\n\")
+
+packed = read(\"*.zst\").format(\"binaryFile\").load(folders)
+";

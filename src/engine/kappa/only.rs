@@ -1,0 +1,37 @@
+//! Some components of a topology, with all that they take input from.
+
+use crate::error::{Error, Result};
+use crate::topology::Topology;
+
+/// Which components are needed for these, or for all if there are none.
+///
+/// # Errors
+/// If there is none of a name.
+pub fn needed(topology: &Topology, only: &[String]) -> Result<Vec<bool>> {
+    let components = &topology.components;
+    let mut needed = vec![only.is_empty(); components.len()];
+    for id in only {
+        let found = components.iter().position(|spec| spec.id == *id);
+        let known = || components.iter().map(|spec| format!("\"{}\"", spec.id)).collect::<Vec<_>>().join(", ");
+        needed[found.ok_or_else(|| Error::fatal(format!("there is no component \"{id}\", but {}", known())))?] = true;
+    }
+    // Each comes behind all that it takes input from.
+    for (at, spec) in components.iter().enumerate().rev() {
+        if needed[at] {
+            spec.inputs.iter().for_each(|input| needed[input.from] = true);
+        }
+    }
+    Ok(needed)
+}
+
+/// The topology with the needed components alone.
+pub fn keep(topology: &Topology, needed: &[bool]) -> Topology {
+    let mut kept = topology.clone();
+    let mut of = needed.iter();
+    kept.components.retain(|_| of.next().is_some_and(|needed| *needed));
+    let position = |old: usize| needed[..old].iter().filter(|needed| **needed).count();
+    for input in kept.components.iter_mut().flat_map(|spec| &mut spec.inputs) {
+        input.from = position(input.from);
+    }
+    kept
+}

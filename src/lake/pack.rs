@@ -1,0 +1,161 @@
+//! Packs the text of a file when it closes, always the same way, and knows what was packed again.
+//!
+//! ```text
+//! staged as text ─▶ closed ─▶ packed, synced, promised ─▶ the text is deleted ─▶ published
+//!   (0000000)                 (0000000.ndjson.gz)
+//! ```
+//!
+//! Text is what a crash can cut back to a promised length; what was packed and not promised yet is
+//! unpacked for that.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flate2::{Compression as Level, GzBuilder};
+use zstd::stream::write::Encoder;
+
+use super::disk::{failed, sync_folder};
+use super::form::{Compression, Form};
+use super::indexing::Times;
+use super::staging::Staged;
+use super::unpack::{measure, unpack_file};
+use crate::error::Result;
+use crate::fault::point;
+use crate::sink::Promise;
+
+/// How well gzip packs, of 9. More is slower and hardly smaller.
+const GZIP_LEVEL: u32 = 6;
+
+/// How well Zstandard packs, of 22.
+const ZSTD_LEVEL: i32 = 3;
+
+/// How much is packed in one go, so that the bytes that come out don't depend on who reads.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Packs `length` bytes of text. The same text always becomes the same bytes.
+///
+/// # Errors
+/// If it can't be read or written.
+pub fn pack(compression: Compression, text: &mut impl Read, length: u64, to: &mut impl Write) -> io::Result<()> {
+    match compression {
+        Compression::None => copy(text, to),
+        Compression::Gzip => {
+            let mut encoder = GzBuilder::new().mtime(0).write(to, Level::new(GZIP_LEVEL));
+            copy(text, &mut encoder)?;
+            encoder.finish().map(drop)
+        }
+        Compression::Zstd => {
+            let mut encoder = Encoder::new(to, ZSTD_LEVEL)?;
+            encoder.include_checksum(true)?;
+            encoder.set_pledged_src_size(Some(length))?;
+            copy(text, &mut encoder)?;
+            encoder.finish().map(drop)
+        }
+    }
+}
+
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+    loop {
+        chunk.clear();
+        from.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        to.write_all(&chunk)?;
+    }
+}
+
+/// Counts what is written on the way.
+struct Counted<W> {
+    to: W,
+    length: u64,
+    checksum: crc32fast::Hasher,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.length += written as u64;
+        self.checksum.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Packs a file of text that was promised as closed into another, in the place of one that a crash
+/// left half-written. The new file is neither synced nor is the text deleted.
+///
+/// # Errors
+/// If one can't be read or the other can't be written; then it can be done again.
+pub fn pack_file(compression: Compression, text: &Path, to: PathBuf, promise: Promise) -> Result<Staged> {
+    let write = || {
+        point("encode.write")?;
+        let file = File::create(&to)?;
+        let mut counted = Counted { to: &file, length: 0, checksum: crc32fast::Hasher::new() };
+        pack(compression, &mut File::open(text)?, promise.length, &mut counted)?;
+        point("encode.written")?;
+        Ok((counted.length, counted.checksum.finalize(), file))
+    };
+    let (length, checksum, file) = write().map_err(|cause| failed("pack into", &to, cause))?;
+    let promise = Promise { length, checksum, ..promise };
+    Ok(Staged {
+        promise,
+        path: to,
+        file: Some(Arc::new(file)),
+        text: Some(text.to_path_buf()),
+        times: Times::default(),
+    })
+}
+
+/// Deletes a text that was packed, once what was packed is synced.
+///
+/// # Errors
+/// If it can't be deleted; that it is gone is no error.
+pub fn delete_text(text: &Path) -> Result<()> {
+    match point("encode.delete").and_then(|()| fs::remove_file(text)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.and_then(|()| point("encode.deleted")).map_err(|cause| failed("remove", text, cause)),
+    }
+}
+
+/// Brings back the text of a packed file, durably.
+///
+/// # Errors
+/// If it can't be unpacked, or the text can't be written; then it can be done again.
+pub fn restore_text(compression: Compression, packed: &Path, text: &Path) -> Result<()> {
+    let half = text.with_extension("text");
+    let file = File::create(&half).map_err(|cause| failed("make", &half, cause))?;
+    unpack_file(compression, packed, |piece| point("encode.restore").and_then(|()| (&file).write_all(piece)))?;
+    let rename = || {
+        file.sync_all()?;
+        fs::rename(&half, text)?;
+        sync_folder(text.parent().unwrap_or(Path::new(".")))?;
+        point("encode.restored")
+    };
+    rename().map_err(|cause| failed("bring back", text, cause))
+}
+
+/// Whether bytes are what was promised: these very bytes; or, where a crash has left nothing but the
+/// promise of an open file's text, bytes of which that text was packed.
+pub fn is_as_promised(bytes: &[u8], promise: &Promise) -> bool {
+    let promised = (promise.length, promise.checksum);
+    (bytes.len() as u64, crc32fast::hash(bytes)) == promised
+        || compression(promise).is_some_and(|compression| measure(compression, bytes) == Some(promised))
+}
+
+/// How the file of a promise is packed, if it is.
+pub fn compression(promise: &Promise) -> Option<Compression> {
+    match Form::of(&promise.segment) {
+        Form::Text(_, Compression::None) | Form::Parquet => None,
+        Form::Text(_, compression) => Some(compression),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! A packed file on its way through crashes: whatever was promised comes out, once.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::lake::form::Format;
+use crate::lake::names::Names;
+use crate::lake::partitions::partitions;
+use crate::lake::publish::{Place, Rename};
+use crate::lake::reader::FileReader;
+use crate::lake::recover::recover;
+use crate::lake::staging::{Publish, SharedLedger, commit, named};
+use crate::lake::writer::{Start, Writer};
+use crate::sink::Barrier;
+use crate::topology::MicroBatch;
+
+const NOON: OffsetDateTime = datetime!(2026-02-03 12:00:00 UTC);
+const FORMS: [Form; 4] = [
+    Form::Text(Format::JsonArray, Compression::Gzip),
+    Form::Text(Format::JsonArray, Compression::Zstd),
+    Form::Text(Format::Ndjson, Compression::Gzip),
+    Form::Text(Format::Ndjson, Compression::Zstd),
+];
+
+/// A lake, its only task, and what the newest complete checkpoint holds of it.
+struct Crashed {
+    root: TempDir,
+    place: Place,
+    promises: Vec<Promise>,
+}
+
+fn post(number: u64) -> String {
+    format!("{{\"tweet\":{number}}}")
+}
+
+impl Crashed {
+    /// A task that has promised a closed file of three posts and an open one of two, and was killed
+    /// when it had closed that with a third post, and begun another; perhaps it had prepared again.
+    fn new(form: Form, prepared_again: bool) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let place = Place::new(root.path().into(), "run", "lake", 0);
+        let start = Start {
+            limits: MicroBatch { posts: 3, bytes: 1 << 20, age: Duration::from_secs(60) },
+            boundary: NOON,
+            durable: true,
+            clock: ManualClock::at(NOON),
+            names: Names::Extended,
+            form,
+        };
+        let mut writer = Writer::new(Arc::new(Rename), place.name().unwrap(), start).unwrap();
+        let barrier = Barrier { epoch: 1, now: NOON, boundary: NOON, last: false, durable: true };
+        (0..5).for_each(|number| writer.write(post(number).as_bytes()).unwrap());
+        let promises = writer.prepare(&barrier).unwrap()().unwrap().promises;
+        assert_eq!(promises.iter().map(|promise| promise.closed).collect::<Vec<_>>(), [true, false]);
+        (5..7).for_each(|number| writer.write(post(number).as_bytes()).unwrap());
+        if prepared_again {
+            writer.prepare(&barrier).unwrap()().unwrap();
+        }
+        Self { root, place, promises }
+    }
+
+    fn recover(&self) -> Vec<Promise> {
+        recover(&self.place.staging, &self.promises).unwrap()
+    }
+
+    fn commit(&self, closed: &[Promise]) {
+        let own = Place::new(self.root.path().into(), "next-run", "lake", 0);
+        commit(&Rename, &own.name().unwrap(), &SharedLedger::default(), closed, true).unwrap();
+    }
+
+    /// The lake holds what was promised, and nothing else is left.
+    #[track_caller]
+    fn check(&self) {
+        let all = partitions(self.root.path(), "*").unwrap();
+        let mut found = Vec::new();
+        for (_, path) in all.iter().flat_map(|partition| partition.files().unwrap()) {
+            let mut reader = FileReader::open(path).unwrap();
+            while let Some(posts) = reader.next_posts().unwrap() {
+                found.extend(posts.iter().map(|post| String::from_utf8(post.to_vec()).unwrap()));
+            }
+        }
+        assert_eq!(found, (0..5).map(post).collect::<Vec<_>>());
+        assert_eq!(fs::read_dir(self.root.path()).unwrap().count(), 1, "only the partition is left");
+    }
+}
+
+#[test]
+fn what_was_promised_becomes_visible_and_the_rest_is_cut_off() {
+    for (form, prepared_again) in FORMS.into_iter().flat_map(|form| [(form, false), (form, true)]) {
+        let crashed = Crashed::new(form, prepared_again);
+        let closed = crashed.recover();
+        crashed.commit(&closed);
+        crashed.check();
+        crashed.commit(&closed);
+        crashed.check();
+    }
+}
+
+#[test]
+fn a_recovery_that_crashes_is_repeated_with_the_same_bytes() {
+    for form in FORMS {
+        let crashed = Crashed::new(form, true);
+        let first = crashed.recover();
+        assert_eq!(crashed.recover(), first, "packed once more");
+        crashed.commit(&first);
+        // The checkpoint still holds the promise of the open file.
+        let again = crashed.recover();
+        assert!(again[1].closed && again[1].checksum != first[1].checksum, "all that is known is the text");
+        crashed.commit(&again);
+        crashed.check();
+    }
+}
+
+#[test]
+fn a_crash_between_two_steps_of_packing_changes_nothing() {
+    for form in FORMS {
+        let crashed = Crashed::new(form, false);
+        let (segment, _) = named(&crashed.promises[1]).unwrap();
+        let (text, packed) = (crashed.place.staging.text(&segment), crashed.place.staging.file(&segment));
+        assert!(text.exists() && packed.exists(), "it was packed, and not yet synced");
+        fs::write(&packed, "half").unwrap();
+        let closed = crashed.recover();
+        assert!(!text.exists() && packed.exists());
+        // A text that was being brought back.
+        fs::write(text.with_extension("text"), "ha").unwrap();
+        assert_eq!(crashed.recover(), closed);
+        crashed.commit(&closed);
+        crashed.check();
+    }
+}
+
+#[test]
+fn damage_before_the_promised_length_is_named() {
+    let crashed = Crashed::new(FORMS[3], true);
+    let packed = crashed.place.staging.file(&named(&crashed.promises[1]).unwrap().0);
+    let mut bytes = fs::read(&packed).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&packed, bytes).unwrap();
+    let error = recover(&crashed.place.staging, &crashed.promises).unwrap_err();
+    assert!(error.chain().contains("0000001.ndjson.zst\" is damaged at byte"), "{error:?}");
+}
+
+#[test]
+fn the_file_of_another_writer_is_never_replaced() {
+    let crashed = Crashed::new(FORMS[0], true);
+    let closed = crashed.recover();
+    crashed.commit(&closed);
+    let mut other = Vec::new();
+    pack(Compression::Gzip, &mut &b"[{\"tweet\":9}]"[..], 13, &mut other).unwrap();
+    fs::write(crashed.root.path().join(&closed[1].segment), other).unwrap();
+    let again = crashed.recover();
+    let error = Rename.publish(&crashed.place.name().unwrap(), &again, true).unwrap_err();
+    assert!(error.chain().contains("written by somebody else"), "{error:?}");
+}

@@ -1,0 +1,114 @@
+//! A store over a network, asked again after errors that may pass: for whoever reads a lake and has
+//! nobody behind who would repeat it. (An upload isn't given up, and is repeated by the engine.)
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Object, Put, Store};
+use crate::error::{Kind, Result};
+
+/// How often a request is made, and how long the first wait may be. Twice as long each time, that is
+/// most of a minute; who waits for longer would rather know.
+const TRIES_MAX: u32 = 10;
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// A store whose requests are repeated, with waits between them.
+pub struct Retried {
+    store: Arc<dyn Store>,
+    first_wait: Duration,
+}
+
+impl Retried {
+    /// Over a store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, first_wait: FIRST_WAIT }
+    }
+
+    fn ask<T>(&self, request: impl Fn(&dyn Store) -> Result<T>) -> Result<T> {
+        let mut wait = self.first_wait;
+        for _ in 1..TRIES_MAX {
+            match request(&*self.store) {
+                // Between half and all of it, so that those who failed together don't ask again together.
+                Err(error) if error.kind() == Kind::Transient => {
+                    thread::sleep(wait.mul_f64(0.5 + rand::random::<f64>() / 2.0));
+                }
+                other => return other,
+            }
+            wait *= 2;
+        }
+        request(&*self.store)
+    }
+}
+
+impl Store for Retried {
+    fn address(&self, key: &str) -> String {
+        self.store.address(key)
+    }
+
+    /// Where an answer was lost it may be that what is there already was put by the try before.
+    fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
+        self.ask(|store| store.put(key, bytes.clone()))
+    }
+
+    fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.ask(|store| store.replace(key, bytes.clone()))
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.ask(|store| store.get(key))
+    }
+
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        self.ask(|store| store.get_range(key, range.clone()))
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
+        self.ask(|store| store.list(prefix, after, max))
+    }
+
+    fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        self.ask(|store| store.names(prefix))
+    }
+
+    fn delete(&self, key: &str) -> Result<()> {
+        self.ask(|store| store.delete(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::super::conformance::conformance;
+    use super::super::memory::MemoryStore;
+    use super::*;
+    use crate::error::Error;
+
+    /// Fails with this kind so many times, and then does it.
+    fn tries(kind: fn(String) -> Error, failures: u32) -> (Result<u32>, u32) {
+        let asked = AtomicU32::new(0);
+        let retried = Retried { store: Arc::new(MemoryStore::default()), first_wait: Duration::ZERO };
+        let result = retried.ask(|_| {
+            let before = asked.fetch_add(1, Ordering::Relaxed);
+            if before < failures { Err(kind("busy".into())) } else { Ok(before) }
+        });
+        (result, asked.into_inner())
+    }
+
+    #[test]
+    fn what_may_pass_is_asked_again_and_nothing_else() {
+        assert!(matches!(tries(Error::transient, 0), (Ok(0), 1)));
+        assert!(matches!(tries(Error::transient, TRIES_MAX - 1), (Ok(_), TRIES_MAX)));
+        assert!(matches!(tries(Error::transient, TRIES_MAX), (Err(_), TRIES_MAX)));
+        assert!(matches!(tries(Error::fatal, 1), (Err(_), 1)));
+    }
+
+    #[test]
+    fn it_does_what_every_store_does() {
+        conformance(&Retried::new(Arc::new(MemoryStore::default())));
+    }
+}

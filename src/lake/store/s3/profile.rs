@@ -1,0 +1,254 @@
+//! The shared files of AWS, `~/.aws/credentials` and `~/.aws/config`: the keys, the region and the endpoint
+//! of one profile.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{env, fs, io};
+
+use async_trait::async_trait;
+use object_store::CredentialProvider;
+use object_store::aws::AwsCredential;
+
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+
+/// The profile where nothing names one.
+const DEFAULT: &str = "default";
+
+/// Ways to credentials that need a server of AWS, a browser or another program: they aren't gone here.
+const ELSEWHERE: [&str; 5] = ["role_arn", "sso_session", "sso_start_url", "credential_process", "login_session"];
+
+/// Where the files are, and whose profile counts. Its keys are read anew for each request, so that
+/// those that somebody renews there are taken.
+#[derive(Debug)]
+pub(super) struct Shared {
+    credentials: Option<PathBuf>,
+    config: Option<PathBuf>,
+    /// The name that the environment gives, if it does.
+    named: Option<String>,
+}
+
+/// What the files say of a profile.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Profile {
+    name: String,
+    id: Option<Secret>,
+    key: Option<Secret>,
+    token: Option<Secret>,
+    /// Its region.
+    pub region: Option<String>,
+    /// The address of a server other than Amazon's.
+    pub endpoint: Option<String>,
+    /// What it says of other ways to credentials.
+    elsewhere: Option<&'static str>,
+}
+
+/// The settings of one section, by name; those of a nested one as `outer.inner`.
+type Section = BTreeMap<String, String>;
+
+impl Shared {
+    /// As other tools find them: `AWS_SHARED_CREDENTIALS_FILE`, `AWS_CONFIG_FILE`, `AWS_PROFILE`.
+    pub fn from_env() -> Self {
+        let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        let at_home = |name: &str| env::home_dir().map(|home| home.join(".aws").join(name));
+        let path = |variable: &str, name: &str| set(variable).map(PathBuf::from).or_else(|| at_home(name));
+        let named = set("AWS_PROFILE").or_else(|| set("AWS_DEFAULT_PROFILE"));
+        Self {
+            credentials: path("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
+            config: path("AWS_CONFIG_FILE", "config"),
+            named: named.map(|name| name.to_string_lossy().into_owned()),
+        }
+    }
+
+    /// Reads the profile; an empty one if none is named and there is no default.
+    ///
+    /// # Errors
+    /// If a file can't be read, or the named profile is in neither.
+    pub fn profile(&self) -> Result<Profile> {
+        let [credentials, config] = [&self.credentials, &self.config].map(|path| text(path.as_deref()));
+        let name = self.named.as_deref().unwrap_or(DEFAULT);
+        match Profile::of(name, &sections(&credentials?), &sections(&config?)) {
+            Some(profile) => Ok(profile),
+            None if self.named.is_none() => Ok(Profile::default()),
+            None => Err(Error::fatal(format!(
+                "the profile \"{name}\" of AWS_PROFILE is neither in {} nor in {}",
+                said(self.credentials.as_deref()),
+                said(self.config.as_deref())
+            ))),
+        }
+    }
+}
+
+#[async_trait]
+impl CredentialProvider for Shared {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let found = self.profile().and_then(|profile| profile.credential());
+        let wrong = |error: Error| object_store::Error::Generic { store: "S3", source: error.chain().into() };
+        found.map(Arc::new).map_err(wrong)
+    }
+}
+
+impl Profile {
+    fn of(name: &str, credentials: &BTreeMap<String, Section>, config: &BTreeMap<String, Section>) -> Option<Self> {
+        let in_config = if name == DEFAULT { name.to_owned() } else { format!("profile {name}") };
+        let (keys, more) = (credentials.get(name), config.get(&in_config));
+        if keys.is_none() && more.is_none() {
+            return None;
+        }
+        let both = [keys, more];
+        let get = |key: &str| both.iter().flatten().find_map(|section| section.get(key)).cloned();
+        // A key and its secret are taken from one file, never half of each.
+        let whole = |section: &&Section| section.contains_key("aws_access_key_id");
+        let keys = both.into_iter().flatten().find(whole);
+        let secret = |key: &str| keys.and_then(|section| section.get(key)).map(Secret::new);
+        let services = get("services").and_then(|name| config.get(&format!("services {name}")));
+        let service = services.and_then(|section| section.get("s3.endpoint_url")).cloned();
+        Some(Self {
+            name: name.to_owned(),
+            id: secret("aws_access_key_id"),
+            key: secret("aws_secret_access_key"),
+            token: secret("aws_session_token"),
+            region: get("region"),
+            endpoint: service.or_else(|| get("endpoint_url")),
+            elsewhere: ELSEWHERE.into_iter().find(|key| get(key).is_some()),
+        })
+    }
+
+    /// Whether it has a key of its own.
+    ///
+    /// # Errors
+    /// If it has half of one, or gets it in a way that isn't gone here.
+    pub fn has_key(&self) -> Result<bool> {
+        if self.id.is_none()
+            && let Some(way) = self.elsewhere
+        {
+            return Err(Error::fatal(format!(
+                "the profile \"{}\" gets its credentials by {way}, which is not supported: put them into the \
+                 environment (aws configure export-credentials --format env)",
+                self.name
+            )));
+        }
+        if self.id.is_some() { self.credential().map(|_| true) } else { Ok(false) }
+    }
+
+    fn credential(&self) -> Result<AwsCredential> {
+        let missing = |what: &str| Error::fatal(format!("the profile \"{}\" has no {what}", self.name));
+        let id = self.id.as_ref().ok_or_else(|| missing("aws_access_key_id"))?;
+        let key = self.key.as_ref().ok_or_else(|| missing("aws_secret_access_key"))?;
+        let token = self.token.as_ref().map(|token| token.reveal().to_owned());
+        Ok(AwsCredential { key_id: id.reveal().into(), secret_key: key.reveal().into(), token })
+    }
+}
+
+fn said(path: Option<&Path>) -> String {
+    path.map_or_else(|| "~/.aws".into(), |path| format!("\"{}\"", path.display()))
+}
+
+/// A file's text; empty if there is none.
+fn text(path: Option<&Path>) -> Result<String> {
+    let Some(path) = path else { return Ok(String::new()) };
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(|cause| Error::fatal(format!("can't read \"{}\"", path.display())).because(cause)),
+    }
+}
+
+/// The sections of a file: `[name]`, `key = value`, comments behind `#` or `;` at the beginning of a line
+/// or behind a space, and lines that are indented below a key without a value.
+fn sections(text: &str) -> BTreeMap<String, Section> {
+    let mut sections: BTreeMap<String, Section> = BTreeMap::new();
+    let (mut section, mut outer) = (None, String::new());
+    for line in text.lines() {
+        let indented = line.starts_with([' ', '\t']);
+        let line = line.trim();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            let name = name.split_whitespace().map(|word| word.trim_matches('"')).collect::<Vec<_>>().join(" ");
+            sections.entry(name.clone()).or_default();
+            (section, outer) = (Some(name), String::new());
+            continue;
+        }
+        let (Some((key, value)), Some(section)) = (line.split_once('='), &section) else { continue };
+        let (key, value) = (key.trim().to_lowercase(), without_comment(value));
+        let settings = sections.entry(section.clone()).or_default();
+        if indented && !outer.is_empty() {
+            settings.insert(format!("{outer}.{key}"), value.to_owned());
+        } else if value.is_empty() {
+            outer = key;
+        } else {
+            settings.insert(key, value.to_owned());
+            outer.clear();
+        }
+    }
+    sections
+}
+
+fn without_comment(value: &str) -> &str {
+    value.split(" #").next().unwrap_or_default().split(" ;").next().unwrap_or_default().trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CREDENTIALS: &str = "[default]\naws_access_key_id = d\naws_secret_access_key=ds # not this\n\
+        # [default]\n[work]\n aws_access_key_id = w\n aws_secret_access_key = w/s+=\naws_session_token = wt\n\
+        [half]\naws_access_key_id = h\n";
+
+    const CONFIG: &str = "[default]\nregion = eu-central-1\n[profile work]\nregion=us-west-2\nendpoint_url = http://a:1\n\
+        [profile \"with services\"]\nservices = mine\naws_access_key_id = x\naws_secret_access_key = xs\ns3 =\n  \
+        endpoint_url = http://wrong\n[services mine]\nec2 =\n  endpoint_url = http://no\ns3 =\n  endpoint_url = http://b:2\n\
+        [profile role]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = default\n[work]\nregion = nowhere\n";
+
+    fn profile(name: &str) -> Option<Profile> {
+        Profile::of(name, &sections(CREDENTIALS), &sections(CONFIG))
+    }
+
+    #[track_caller]
+    fn check(name: &str, keys: (&str, &str, Option<&str>), region: Option<&str>, endpoint: Option<&str>) {
+        let found = profile(name).unwrap();
+        let credential = found.credential().unwrap();
+        assert_eq!((credential.key_id.as_str(), credential.secret_key.as_str(), credential.token.as_deref()), keys);
+        assert_eq!((found.region.as_deref(), found.endpoint.as_deref()), (region, endpoint));
+        assert!(found.has_key().unwrap());
+    }
+
+    #[test]
+    fn a_profile_is_in_both_files() {
+        check("default", ("d", "ds", None), Some("eu-central-1"), None);
+        check("work", ("w", "w/s+=", Some("wt")), Some("us-west-2"), Some("http://a:1"));
+        check("with services", ("x", "xs", None), None, Some("http://b:2"));
+        assert_eq!(profile("other"), None);
+    }
+
+    #[test]
+    fn what_gives_no_key_says_why() {
+        let half = profile("half").unwrap().has_key().unwrap_err().chain();
+        assert_eq!(half, "the profile \"half\" has no aws_secret_access_key");
+        let role = profile("role").unwrap().has_key().unwrap_err().chain();
+        assert!(role.contains("by role_arn, which is not supported"), "{role}");
+        assert!(!Profile::default().has_key().unwrap());
+    }
+
+    #[test]
+    fn a_profile_that_is_named_has_to_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| Some(folder.path().join(name));
+        let shared = |named: Option<&str>| Shared {
+            credentials: at("credentials"),
+            config: at("config"),
+            named: named.map(str::to_owned),
+        };
+        assert_eq!(shared(None).profile().unwrap(), Profile::default());
+        assert!(shared(Some("work")).profile().unwrap_err().chain().contains("\"work\" of AWS_PROFILE is neither in"));
+        fs::write(folder.path().join("credentials"), CREDENTIALS).unwrap();
+        assert!(shared(Some("work")).profile().unwrap().has_key().unwrap());
+        let printed = format!("{:?}", shared(Some("work")).profile().unwrap());
+        assert!(!printed.contains("w/s+="), "a secret is printed: {printed}");
+    }
+}

@@ -1,0 +1,239 @@
+//! The same over `rusoto_s3`, a client that nobody maintains any more: for those who have it already,
+//! and want to see that both do the same. A cargo feature, `rusoto`.
+//!
+//! Of its own it can't put an object if it is absent, so a put is signed by hand. It knows buckets in
+//! the path of a URL only.
+
+mod dispatch;
+
+use std::fmt::Display;
+use std::ops::Range;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use ring::digest::{SHA256, digest};
+use rusoto_core::request::BufferedHttpResponse;
+use rusoto_core::signature::SignedRequest;
+use rusoto_core::{ByteStream, Client, Region, RusotoError};
+use rusoto_s3::{
+    DeleteObjectRequest, GetObjectError, GetObjectRequest, HeadObjectError, HeadObjectRequest, ListObjectsV2Output,
+    ListObjectsV2Request, S3 as _, S3Client,
+};
+
+use self::dispatch::{Dispatcher, Keys};
+use super::super::{Object, Put, Store};
+use super::access::Access;
+use super::config::S3;
+use super::failure::Answer;
+use super::runtime::wait;
+use super::{PAGE_MAX, checked, is_open};
+use crate::error::{Error, Result};
+
+/// Keeps the objects of a lake in a bucket, below a prefix.
+pub struct RusotoStore {
+    client: Client,
+    s3: S3Client,
+    region: Region,
+    bucket: String,
+    address: String,
+    /// What all keys begin with: nothing, or a path with `/` behind it.
+    root: String,
+}
+
+impl RusotoStore {
+    /// A store for a bucket. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// If the configuration can't be used.
+    pub fn open(config: &S3) -> Result<Self> {
+        if config.path_style == Some(false) {
+            let what = "rusoto puts the bucket into the path of a URL only: leave out \"path_style: false\"";
+            return Err(Error::fatal(what));
+        }
+        let access = Access::to(config)?;
+        let endpoint = access.endpoint.clone();
+        // Also for Amazon's: it knows none of the regions that are younger than it.
+        let endpoint = endpoint.unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", access.region));
+        let region = Region::Custom { name: access.region.clone(), endpoint };
+        let keys = Keys(Arc::new(access.client(config)?));
+        let client = Client::new_with(keys, Dispatcher::new()?);
+        let s3 = S3Client::new_with_client(client.clone(), region.clone());
+        Ok(Self { client, s3, region, bucket: config.bucket.clone(), address: config.address(), root: config.root() })
+    }
+
+    fn full(&self, key: &str) -> String {
+        format!("{}{key}", self.root)
+    }
+
+    fn key(&self, what: &str, key: &str) -> Result<String> {
+        Ok(checked(what, &self.address(key), &self.full(key))?.into())
+    }
+
+    /// Puts an object; true unless it was to be absent, and isn't.
+    fn send(&self, key: &str, bytes: Bytes, absent: bool) -> Result<bool> {
+        let path = format!("/{}/{}", self.bucket, self.key("put", key)?);
+        let mut request = SignedRequest::new("PUT", "s3", &self.region, &path);
+        if absent {
+            request.add_header("If-None-Match", "*");
+        }
+        request.add_header("x-amz-sdk-checksum-algorithm", "SHA256");
+        request.add_header("x-amz-checksum-sha256", &STANDARD.encode(digest(&SHA256, &bytes)));
+        request.set_payload(Some(bytes));
+        let client = self.client.clone();
+        let told = wait(async move {
+            let mut response = client.sign_and_dispatch(request).await?;
+            response.buffer().await.map_err(RusotoError::<Never>::from)
+        })?;
+        match told {
+            Ok(answer) if answer.status.is_success() => Ok(true),
+            Ok(answer) if absent && answer.status.as_u16() == 412 => Ok(false),
+            Ok(answer) => Err(self.failed("put", key, RusotoError::<Never>::Unknown(answer))),
+            Err(error) => Err(self.failed("put", key, error)),
+        }
+    }
+
+    fn read(&self, key: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>> {
+        let end = |range: &Range<u64>| if is_open(range) { String::new() } else { (range.end - 1).to_string() };
+        let range = range.map(|range| format!("bytes={}-{}", range.start, end(&range)));
+        let request =
+            GetObjectRequest { bucket: self.bucket.clone(), key: self.key("get", key)?, range, ..Default::default() };
+        let s3 = self.s3.clone();
+        let told = wait(async move { whole(s3.get_object(request).await?.body).await })?;
+        match told {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(RusotoError::Service(GetObjectError::NoSuchKey(_))) => Ok(None),
+            Err(RusotoError::Unknown(answer)) if answer.status.as_u16() == 416 => Ok(Some(Bytes::new())),
+            Err(error) => Err(self.failed("get", key, error)),
+        }
+    }
+
+    fn is_there(&self, key: &str) -> Result<bool> {
+        let request =
+            HeadObjectRequest { bucket: self.bucket.clone(), key: self.key("get", key)?, ..Default::default() };
+        let s3 = self.s3.clone();
+        match wait(async move { s3.head_object(request).await })? {
+            Ok(_) => Ok(true),
+            Err(RusotoError::Service(HeadObjectError::NoSuchKey(_))) => Ok(false),
+            Err(RusotoError::Unknown(answer)) if answer.status.as_u16() == 404 => Ok(false),
+            Err(error) => Err(self.failed("get", key, error)),
+        }
+    }
+
+    fn page(&self, prefix: &str, request: ListObjectsV2Request) -> Result<ListObjectsV2Output> {
+        let request = ListObjectsV2Request { bucket: self.bucket.clone(), prefix: Some(self.full(prefix)), ..request };
+        let s3 = self.s3.clone();
+        wait(async move { s3.list_objects_v2(request).await })?.map_err(|error| self.failed("list", prefix, error))
+    }
+
+    fn failed<E: Display>(&self, what: &str, key: &str, error: RusotoError<E>) -> Error {
+        let address = self.address(key);
+        let text = format!("can't {what} \"{address}\"");
+        match error {
+            RusotoError::Unknown(answer) => said(&answer).failed(what, &address),
+            RusotoError::Service(error) => Error::fatal(format!("{text}: {error}")),
+            RusotoError::Validation(error) => Error::fatal(format!("{text}: {error}")),
+            RusotoError::HttpDispatch(error) => Error::transient(format!("{text}: {error}")),
+            RusotoError::Credentials(error) => Error::transient(format!("{text}: {error}")),
+            RusotoError::ParseError(error) => Error::transient(format!("{text}: {error}")),
+            RusotoError::Blocking => Error::transient(text),
+        }
+    }
+}
+
+impl Store for RusotoStore {
+    fn address(&self, key: &str) -> String {
+        format!("{}/{key}", self.address)
+    }
+
+    fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
+        Ok(if self.send(key, bytes, true)? { Put::Stored } else { Put::Exists })
+    }
+
+    fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.send(key, bytes, false).map(drop)
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.read(key, None)
+    }
+
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        if range.is_empty() { Ok(self.is_there(key)?.then(Bytes::new)) } else { self.read(key, Some(range)) }
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
+        let mut objects = Vec::new();
+        let mut request = ListObjectsV2Request { start_after: after.map(|key| self.full(key)), ..Default::default() };
+        while objects.len() < max {
+            request.max_keys = Some(PAGE_MAX.min(max - objects.len()) as i64);
+            let page = self.page(prefix, request)?;
+            objects.extend(page.contents.into_iter().flatten().filter_map(|found| {
+                let key = found.key?.strip_prefix(&self.root)?.to_owned();
+                Some(Object { key, bytes: found.size?.try_into().ok()? })
+            }));
+            let Some(token) = page.next_continuation_token else { break };
+            request = ListObjectsV2Request { continuation_token: Some(token), ..Default::default() };
+        }
+        Ok(objects)
+    }
+
+    fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let full = self.full(prefix);
+        let mut names = Vec::new();
+        let mut token = None;
+        loop {
+            let (delimiter, continuation_token) = (Some("/".into()), token);
+            let request = ListObjectsV2Request { delimiter, continuation_token, ..Default::default() };
+            let page = self.page(prefix, request)?;
+            let folders = page.common_prefixes.into_iter().flatten().filter_map(|folder| folder.prefix);
+            let objects = page.contents.into_iter().flatten().filter_map(|object| object.key);
+            names.extend(folders.chain(objects).filter_map(|key| key.strip_prefix(&full).map(str::to_owned)));
+            token = page.next_continuation_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn delete(&self, key: &str) -> Result<()> {
+        let request =
+            DeleteObjectRequest { bucket: self.bucket.clone(), key: self.key("delete", key)?, ..Default::default() };
+        let s3 = self.s3.clone();
+        let told = wait(async move { s3.delete_object(request).await })?;
+        told.map(drop).map_err(|error| self.failed("delete", key, error))
+    }
+}
+
+/// The error of a request that was signed by hand, which the client has no type for.
+enum Never {}
+
+impl Display for Never {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {}
+    }
+}
+
+fn said(answer: &BufferedHttpResponse) -> Answer {
+    Answer::new(answer.status.as_u16(), answer.body_as_str())
+}
+
+/// All of an answer's body.
+async fn whole<E>(body: Option<ByteStream>) -> Result<Bytes, RusotoError<E>> {
+    let Some(mut body) = body else { return Ok(Bytes::new()) };
+    let mut parts = Vec::new();
+    while let Some(part) = body.next().await {
+        parts.push(part?);
+    }
+    if parts.len() == 1 {
+        return Ok(parts.swap_remove(0));
+    }
+    let mut all = BytesMut::new();
+    parts.iter().for_each(|part| all.extend_from_slice(part));
+    Ok(all.freeze())
+}

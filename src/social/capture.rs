@@ -1,0 +1,200 @@
+//! The capture of one source: a thread with a runtime of its own, which reads the network into the spool. It outlives
+//! the task that reads the spool, so that a roll-back or a rebalance loses no connection; when no task has come back
+//! for it for half a minute, it ends.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use tokio::sync::watch;
+
+use crate::clock::SharedClock;
+use crate::engine::panic_message;
+use crate::error::{Error, Result};
+use crate::spool::{Options, Reader, Spool};
+use crate::units::ByteSize;
+
+use super::feed::{Feed, Parts, Says};
+use super::ledger::Ledger;
+use super::platform::Platform;
+use super::refresh;
+use super::runtime::block_on;
+
+/// How long a capture waits for another task to come back for it.
+const LINGERS: Duration = Duration::from_secs(30);
+
+/// How much of what checkpoints cover a source's spool keeps at least (or a quarter of it, if that is less): what it
+/// has seen is made again from there.
+const RETAIN_MIN: u64 = 64 << 20;
+
+/// A source that is being read.
+pub(super) struct Capture {
+    pub spool: Spool,
+    pub says: Arc<Says>,
+    failure: Mutex<Option<Error>>,
+    users: watch::Sender<usize>,
+}
+
+/// A task's share in a capture.
+pub(super) struct Use {
+    pub capture: Arc<Capture>,
+    pub reader: Reader,
+}
+
+/// All captures of the process, by the folder of their spools.
+static OPEN: Mutex<Option<HashMap<PathBuf, Arc<Capture>>>> = Mutex::new(None);
+
+/// Where a capture keeps what it needs.
+pub(super) struct Place<'a> {
+    pub component: &'a str,
+    /// The topology's state; none if nothing is to outlive the process.
+    pub state: Option<&'a Path>,
+    /// The folder of the spool.
+    pub spool: &'a Path,
+    /// The position of the newest checkpoint.
+    pub position: u64,
+}
+
+impl Use {
+    /// Joins the capture of a source, or starts it.
+    ///
+    /// # Errors
+    /// If its spool or ledger can't be opened.
+    pub fn open<P: Platform>(platform: &P, place: &Place<'_>, clock: SharedClock) -> Result<Self> {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = open.get_or_insert_default();
+        let capture = match open.get(place.spool) {
+            Some(capture) => Arc::clone(capture),
+            None => {
+                let capture = start(platform.clone(), place, clock)?;
+                open.insert(place.spool.into(), Arc::clone(&capture));
+                capture
+            }
+        };
+        capture.users.send_modify(|users| *users += 1);
+        let reader = capture.spool.reader(place.position);
+        Ok(Self { capture, reader })
+    }
+
+    /// Why the source stopped, if it has.
+    pub fn failure(&self) -> Option<Error> {
+        self.capture.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        self.capture.users.send_modify(|users| *users -= 1);
+    }
+}
+
+fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Result<Arc<Capture>> {
+    let common = platform.common();
+    let (spool, torn) = Spool::open(place.spool, place.position, retaining(common.spool))?;
+    let says = Arc::new(Says::default());
+    let capture = Arc::new(Capture { spool, says, failure: Mutex::default(), users: watch::Sender::new(0) });
+    if let Some(torn) = torn {
+        let (bytes, file, offset) = (torn.bytes, torn.file.display(), torn.offset);
+        let cut = format!("{bytes} bytes that were not written whole were cut off \"{file}\" at byte {offset}");
+        capture.says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(cut);
+    }
+    let (component, state) = (place.component.to_owned(), place.state.map(Path::to_path_buf));
+    let (position, folder, running) = (place.position, place.spool.to_path_buf(), Arc::clone(&capture));
+    let parts = move || -> Result<Parts> {
+        Ok(Parts {
+            spout: component.clone(),
+            kind: P::KIND,
+            common: common.clone(),
+            clock: Arc::clone(&clock),
+            spool: running.spool.clone(),
+            says: Arc::clone(&running.says),
+            ledger: Ledger::open(state.as_deref(), &component)?,
+        })
+    };
+    let (is_kept, running) = (place.state.is_some(), Arc::clone(&capture));
+    let work = move || {
+        loop {
+            let result = catch_unwind(AssertUnwindSafe(|| run(&platform, parts()?, position, &running)));
+            let result = result.unwrap_or_else(|panic| Err(Error::fatal(panic_message(panic.as_ref()))));
+            if end(&folder, &running, result) {
+                break;
+            }
+        }
+        if !is_kept {
+            // Left behind it would do no harm but take room.
+            let _ = std::fs::remove_dir_all(&folder);
+        }
+    };
+    let name = format!("capture-{}", place.component);
+    thread::Builder::new()
+        .name(name)
+        .spawn(work)
+        .map_err(|cause| Error::fatal("no thread could be started to capture on").because(cause))?;
+    Ok(capture)
+}
+
+/// Options under which enough is kept.
+fn retaining(options: Options) -> Options {
+    let least = RETAIN_MIN.min(options.bytes_max.0 / 4);
+    Options { retain: ByteSize(options.retain.0.max(least)), ..options }
+}
+
+/// Reads the source until it fails or nobody wants it any more.
+fn run<P: Platform>(platform: &P, parts: Parts, position: u64, capture: &Capture) -> Result<()> {
+    let feed = Feed::open(parts, position)?;
+    block_on(async {
+        let mut source = platform.source()?;
+        let refresher = if platform.common().refresh.is_empty() { None } else { platform.refresher()? };
+        let counts = async {
+            match refresher {
+                Some(refresher) => refresh::run(refresher, &feed).await,
+                None => std::future::pending().await,
+            }
+        };
+        let both = async {
+            match select(source.run(&feed), pin!(counts)).await {
+                Either::Left((result, _)) | Either::Right((result, _)) => result,
+            }
+        };
+        match select(pin!(both), pin!(unwanted(capture, &feed))).await {
+            Either::Left((result, _)) => result,
+            Either::Right(((), _)) => Ok(()),
+        }
+    })?
+}
+
+/// Ends when no task has used the capture for a while.
+async fn unwanted(capture: &Capture, feed: &Feed) {
+    let mut users = capture.users.subscribe();
+    loop {
+        // The sender is in the capture, which is borrowed.
+        let _ = users.wait_for(|users| *users == 0).await;
+        let back = pin!(users.wait_for(|users| *users > 0));
+        if let Either::Left(_) = select(feed.clock().sleep(LINGERS), back).await {
+            return;
+        }
+    }
+}
+
+/// Takes a capture out of the list, so that the next task starts another one, and closes its spool. Not so if a task
+/// came back for it at the last moment: then it goes on, and this says false.
+fn end(folder: &Path, capture: &Arc<Capture>, result: Result<()>) -> bool {
+    // Whoever looks for the capture waits here until its spool can be opened again.
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if result.is_ok() && *capture.users.borrow() > 0 {
+        return false;
+    }
+    if let Some(open) = open.as_mut() {
+        open.remove(folder);
+    }
+    *capture.failure.lock().unwrap_or_else(PoisonError::into_inner) = result.err();
+    if let Err(error) = capture.spool.close() {
+        capture.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+    true
+}

@@ -1,0 +1,423 @@
+//! What a source hands its posts to: topics, dedup, budget and gaps on the way into the spool.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::clock::SharedClock;
+use crate::engine::NO_ROOM_RETRY;
+use crate::error::{Error, Kind, Result};
+use crate::post::Post;
+use crate::spool::{Appended, Spool};
+
+use super::budget::Account;
+use super::common::Common;
+use super::identity::identity;
+use super::ledger::{Gap, Ledger};
+use super::rate::Rate;
+use super::refused::refused;
+use super::route::Stream;
+use super::schedule::Schedule;
+use super::tail::{Tail, json};
+use super::topics::Topics;
+use super::wrap;
+
+/// How many bytes of posts one record holds at most, but for a single larger post.
+const RECORD_BYTES_MAX: usize = 256 << 10;
+
+/// How many bytes of records there are at most between two that say where all parts stand. The tail that a spool
+/// retains is larger than this, so one of them is always in it.
+const WHOLE_EVERY_BYTES: usize = 1 << 20;
+
+/// How often a source that brings no posts saves where it stands.
+const SAVE_EVERY: Duration = Duration::from_secs(10);
+
+/// The longest cursor that a record takes, in bytes.
+const CURSOR_BYTES_MAX: usize = 60_000;
+
+/// The part that the budget is kept in, and the one of the rate.
+const BUDGET: &str = "$budget";
+const RATE: &str = "$rate";
+
+/// What became of a post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// It goes into the topology.
+    Taken,
+    /// It was seen before.
+    Seen,
+    /// It matches no topic.
+    OffTopic,
+}
+
+/// What the capture's thread tells the task that reads its spool.
+#[derive(Default)]
+pub(super) struct Says {
+    /// What the source is doing, in a word or two.
+    pub state: watch::Sender<String>,
+    /// What a person should know, not told yet.
+    pub messages: Mutex<Vec<String>>,
+}
+
+/// How a source's posts reach the topology. Clones are the same feed; it stays on the capture's thread.
+#[derive(Clone)]
+pub struct Feed(Rc<Inner>);
+
+struct Inner {
+    spout: String,
+    kind: &'static str,
+    topics: Topics,
+    clock: SharedClock,
+    spool: Spool,
+    says: Arc<Says>,
+    tail: RefCell<Tail>,
+    buffer: RefCell<Vec<Post>>,
+    ledger: RefCell<Ledger>,
+    schedule: RefCell<Schedule>,
+    budget: RefCell<Option<Account>>,
+    rate: RefCell<Rate>,
+    /// One flush at a time, so that records are in the order of their cursors.
+    turn: tokio::sync::Mutex<()>,
+    saved: Cell<Duration>,
+    since_whole: Cell<usize>,
+}
+
+/// What a feed is made of.
+pub(super) struct Parts {
+    pub spout: String,
+    pub kind: &'static str,
+    pub common: Common,
+    pub clock: SharedClock,
+    pub spool: Spool,
+    pub says: Arc<Says>,
+    pub ledger: Ledger,
+}
+
+impl Feed {
+    /// Reads the spool's tail. `position` is that of the newest checkpoint.
+    pub(super) fn open(parts: Parts, position: u64) -> Result<Self> {
+        let Parts { spout, kind, common, clock, spool, says, mut ledger } = parts;
+        let mut tail = Tail::default();
+        let mut schedule = Schedule::new(common.refresh);
+        for record in spool.records_from_oldest(position) {
+            match record {
+                Ok(record) => tail.read(&record, &mut ledger, &mut schedule, clock.now())?,
+                // Damage before the checkpoint: what it hid is in the lake already.
+                Err(error) => says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(error.chain()),
+            }
+        }
+        let saved = |part: &str| tail.progress.get(part).map(String::as_str);
+        let budget = common.budget.map(|budget| Account::open(budget, saved(BUDGET)));
+        let rate = Rate::open(saved(RATE), clock.monotonic());
+        Ok(Self(Rc::new(Inner {
+            spout,
+            kind,
+            topics: Topics::new(&common.topics),
+            spool,
+            says,
+            tail: RefCell::new(tail),
+            buffer: RefCell::default(),
+            ledger: RefCell::new(ledger),
+            schedule: RefCell::new(schedule),
+            budget: RefCell::new(budget),
+            rate: RefCell::new(rate),
+            turn: tokio::sync::Mutex::default(),
+            saved: Cell::new(clock.monotonic()),
+            since_whole: Cell::new(WHOLE_EVERY_BYTES),
+            clock,
+        })))
+    }
+
+    /// The clock that the topology runs by: all waits and timeouts of a source go by it.
+    pub fn clock(&self) -> &SharedClock {
+        &self.0.clock
+    }
+
+    /// The wall clock, in UTC.
+    pub fn now(&self) -> OffsetDateTime {
+        self.0.clock.now()
+    }
+
+    /// The topics that posts are held against.
+    pub fn topics(&self) -> &Topics {
+        &self.0.topics
+    }
+
+    /// The spout's id.
+    pub fn spout(&self) -> &str {
+        &self.0.spout
+    }
+
+    /// Where a part of the source stood behind the last thing that is in the spool or on its way there; `None` for
+    /// a part that is new. What it says is the source's own business. Names that begin with `$` are the feed's.
+    pub fn cursor(&self, part: &str) -> Option<String> {
+        self.0.tail.borrow().progress.get(part).cloned()
+    }
+
+    /// Says where a part of the source stands. It is saved with the next flush that has posts, or within 10 s.
+    pub fn set_cursor(&self, part: &str, cursor: impl Into<String>) {
+        let cursor = cursor.into();
+        let mut tail = self.0.tail.borrow_mut();
+        if tail.progress.get(part) != Some(&cursor) {
+            tail.progress.insert(part.into(), cursor.clone());
+            tail.changed.insert(part.into(), cursor);
+        }
+    }
+
+    /// Takes a post, made by [`post`](super::post) or [`delete`](super::delete). One that was seen before, or
+    /// that matches no topic, goes no further. Deletions are never off topic. It enters the topology with the next
+    /// [`flush`](Self::flush).
+    pub fn offer(&self, post: Post) -> Offered {
+        let stream = Stream::of(&post);
+        if matches!(stream, Stream::Default | Stream::Edits) {
+            self.0.rate.borrow_mut().count(self.0.clock.monotonic());
+            if let Some(budget) = &mut *self.0.budget.borrow_mut() {
+                budget.spend(1, self.now());
+            }
+            if !self.0.topics.want(&post) {
+                return Offered::OffTopic;
+            }
+        }
+        if !self.0.tail.borrow_mut().seen.insert(identity(&post)) {
+            return Offered::Seen;
+        }
+        if stream == Stream::Default
+            && !self.0.schedule.borrow().is_off()
+            && let Some(id) = post.id()
+        {
+            let now = self.now();
+            self.0.schedule.borrow_mut().plan(&id, now, now);
+        }
+        self.0.buffer.borrow_mut().push(post);
+        Offered::Taken
+    }
+
+    /// Whether a post was taken before.
+    pub fn has_seen(&self, post: &Post) -> bool {
+        self.0.tail.borrow().seen.contains(identity(post))
+    }
+
+    /// Takes a post that was read again: a JSON object as the platform gave it, and how long after it was received.
+    /// It goes onto the stream `counts`, whether it was seen before or not. Reads of counts count as posts of the
+    /// budget.
+    ///
+    /// # Errors
+    /// What is wrong with the object.
+    pub fn offer_refreshed(&self, object: &[u8], after: &str) -> Result<Offered, String> {
+        let post = wrap::refreshed(self.0.kind, object, after, self.now())?;
+        if let Some(budget) = &mut *self.0.budget.borrow_mut() {
+            budget.spend(1, self.now());
+        }
+        Ok(self.offer(post))
+    }
+
+    /// Takes something that can't be made a post of: it goes to the dead letters with the reason.
+    pub fn refuse(&self, raw: &[u8], why: &str) {
+        self.0.buffer.borrow_mut().push(refused(raw, why));
+    }
+
+    /// Brings what was offered onto this machine's disk, and with it where the source stands. Waits for room in the
+    /// spool and on the disk: so a source that must not fall behind reads no more meanwhile.
+    ///
+    /// # Errors
+    /// Fatal if the spool can't be used.
+    pub async fn flush(&self) -> Result<()> {
+        self.write_out(false).await
+    }
+
+    async fn write_out(&self, now: bool) -> Result<()> {
+        let _turn = self.0.turn.lock().await;
+        let posts = std::mem::take(&mut *self.0.buffer.borrow_mut());
+        let due = now || self.0.clock.monotonic().saturating_sub(self.0.saved.get()) >= SAVE_EVERY;
+        if posts.is_empty() && (!due || self.0.tail.borrow().changed.is_empty()) {
+            return Ok(());
+        }
+        self.keep_accounts();
+        let mut record = Vec::new();
+        for post in &posts {
+            if !record.is_empty() && record.len() + post.len() > RECORD_BYTES_MAX {
+                self.append(b"+{}", &std::mem::take(&mut record)).await?;
+            }
+            record.extend_from_slice(post);
+            record.push(b'\n');
+        }
+        let changed = std::mem::take(&mut self.0.tail.borrow_mut().changed);
+        let delta = json(&changed);
+        let fits = delta.len() < CURSOR_BYTES_MAX;
+        if !record.is_empty() {
+            let cursor = if fits { ["+", &delta].concat() } else { "+{}".into() };
+            self.append(cursor.as_bytes(), &record).await?;
+        }
+        if record.is_empty() || !fits || self.0.since_whole.get() >= WHOLE_EVERY_BYTES {
+            let whole = json(&self.0.tail.borrow().progress);
+            self.append(b"=", whole.as_bytes()).await?;
+            self.0.since_whole.set(0);
+        }
+        self.0.saved.set(self.0.clock.monotonic());
+        Ok(())
+    }
+
+    /// Saves where the source stands now, and not only within 10 s.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    pub async fn save(&self) -> Result<()> {
+        self.write_out(true).await
+    }
+
+    fn keep_accounts(&self) {
+        let budget = self.0.budget.borrow().as_ref().map(Account::save);
+        if let Some(budget) = budget {
+            self.set_cursor(BUDGET, budget);
+        }
+        let rate = self.0.rate.borrow().save();
+        self.set_cursor(RATE, rate);
+    }
+
+    async fn append(&self, cursor: &[u8], post: &[u8]) -> Result<()> {
+        self.0.since_whole.set(self.0.since_whole.get() + post.len());
+        loop {
+            match self.0.spool.append_async(cursor, post).await {
+                Err(error) if error.kind() == Kind::NoRoom => {
+                    let before = self.0.says.state.send_replace("waits: the disk is full".into());
+                    self.0.clock.sleep(NO_ROOM_RETRY).await;
+                    self.0.says.state.send_replace(before);
+                }
+                Err(error) if error.kind() == Kind::Rejected => {
+                    let what = "a post doesn't fit into the spool: give it more room by \"bytes_max\"";
+                    return Err(Error::fatal(what).because(error));
+                }
+                Ok(Appended::Closed) => return Err(Error::fatal("the spool was closed")),
+                other => return other.map(|(Appended::At(_) | Appended::Dropped | Appended::Closed)| ()),
+            }
+        }
+    }
+
+    /// How many more posts the budget allows now, less a reserve for what is on its way; `None` without a budget.
+    pub fn budget_left(&self) -> Option<u64> {
+        let mut budget = self.0.budget.borrow_mut();
+        let budget = budget.as_mut()?;
+        let left = budget.left(self.0.clock.now());
+        let reserve = (self.0.rate.borrow().per_s * 2.0).ceil() as u64;
+        Some(left.saturating_sub(reserve.min(budget.reserve_max())))
+    }
+
+    /// When the budget begins anew; `None` without a budget.
+    pub fn budget_resets(&self) -> Option<OffsetDateTime> {
+        self.0.budget.borrow().as_ref().map(Account::resets)
+    }
+
+    /// Whether the budget is used up: read nothing before [`await_budget`](Self::await_budget).
+    pub fn is_budget_spent(&self) -> bool {
+        self.budget_left() == Some(0)
+    }
+
+    /// Waits, if the budget is used up, until the next interval begins, and shows that as the state.
+    pub async fn await_budget(&self) {
+        while self.is_budget_spent() {
+            let Some(resets) = self.budget_resets() else { return };
+            self.sleep_until("budget used", resets).await;
+        }
+    }
+
+    /// Shows what the source is doing in a word or two, such as `reconnects in 5 s`; an empty text takes it back.
+    pub fn set_state(&self, state: impl Into<String>) {
+        let state = state.into();
+        self.0.says.state.send_if_modified(|known| {
+            let changed = *known != state;
+            *known = state;
+            changed
+        });
+    }
+
+    /// Says something that a person should know, once. Never put a URL with a token into it.
+    pub fn say(&self, message: impl Into<String>) {
+        self.0.says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message.into());
+        self.0.says.state.send_modify(|_| ());
+    }
+
+    /// Waits by the topology's clock.
+    pub async fn sleep(&self, duration: Duration) {
+        self.0.clock.sleep(duration).await;
+    }
+
+    /// Waits until a time of the wall clock, and shows `<why> until 23:59:10` as the state meanwhile.
+    pub async fn sleep_until(&self, why: &str, until: OffsetDateTime) {
+        let (hour, minute, second) = until.to_offset(time::UtcOffset::UTC).to_hms();
+        self.set_state(format!("{why} until {hour:02}:{minute:02}:{second:02}"));
+        while let Ok(left) = Duration::try_from(until - self.now())
+            && !left.is_zero()
+        {
+            // In pieces, since the wall clock may be set.
+            self.sleep(left.min(Duration::from_secs(60))).await;
+        }
+        self.set_state("");
+    }
+
+    /// Writes into the gap ledger, and onto the stream `gaps`, that posts of a part may be missing from one time to
+    /// another; gives the entry's id. How many is estimated by the rate so far.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub async fn gap(&self, part: &str, from: OffsetDateTime, to: OffsetDateTime, why: &str) -> Result<String> {
+        let estimated = self.0.rate.borrow().over(to - from);
+        let gap = Gap {
+            id: Uuid::new_v4().to_string(),
+            spout: self.0.spout.clone(),
+            kind: self.0.kind.into(),
+            part: part.into(),
+            from,
+            to: to.max(from),
+            why: why.into(),
+            estimated_posts: estimated,
+            filled: false,
+            posts: 0,
+            created_at: self.now(),
+        };
+        let about = estimated.map(|posts| format!(", about {posts} posts")).unwrap_or_default();
+        let part = if part.is_empty() { String::new() } else { format!(" of \"{part}\"") };
+        self.say(format!(
+            "posts{part} from {} to {} may be missing{about}: {why}",
+            wrap::stamp(from),
+            wrap::stamp(gap.to)
+        ));
+        self.write(&gap).await?;
+        Ok(gap.id)
+    }
+
+    /// Writes that a gap was filled, by so many posts.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub async fn filled(&self, id: &str, posts: u64) -> Result<()> {
+        let Some(gap) = self.0.ledger.borrow().get(id).cloned() else { return Ok(()) };
+        let gap = Gap { filled: true, posts, created_at: self.now(), ..gap };
+        self.say(format!(
+            "what was missing from {} to {} is there: {posts} posts",
+            wrap::stamp(gap.from),
+            wrap::stamp(gap.to)
+        ));
+        self.write(&gap).await
+    }
+
+    /// The gaps that aren't filled, the oldest first; also those of earlier runs.
+    pub fn open_gaps(&self) -> Vec<Gap> {
+        self.0.ledger.borrow().open_gaps()
+    }
+
+    /// The spool comes first: from its tail the ledger is made whole again after a crash between the two.
+    async fn write(&self, gap: &Gap) -> Result<()> {
+        self.offer(gap.post()?);
+        self.flush().await?;
+        self.0.ledger.borrow_mut().add(gap)
+    }
+
+    pub(super) fn with_schedule<T>(&self, with: impl FnOnce(&mut Schedule) -> T) -> T {
+        with(&mut self.0.schedule.borrow_mut())
+    }
+}

@@ -1,0 +1,288 @@
+//! HTTP as the sources need it: one base address, one way to authenticate, and errors that never show a URL, since a
+//! URL may have a token in it.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{Either, select};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Client, Method, Url};
+
+use crate::clock::SharedClock;
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+
+/// How long it may take to connect, and to answer in all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The largest answer that is taken, in bytes; no API answers a page with more.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Why there is no answer: a sentence without any address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Nobody answered, or the connection was lost: trying again may help.
+    Network(String),
+    /// It took too long.
+    Timeout,
+    /// The answer is larger than 64 MiB.
+    TooLarge,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Network(what) => f.write_str(what),
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::TooLarge => f.write_str("the answer is larger than 64 MiB"),
+        }
+    }
+}
+
+impl Failure {
+    fn of(error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self::Timeout;
+        }
+        let error = error.without_url();
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        Self::Network(text)
+    }
+}
+
+/// An answer, whatever its status.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers, by names in lower case.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// Whether the status is of the 200s.
+    pub fn is_ok(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// A body that doesn't end by itself, piece by piece.
+pub struct Body(reqwest::Response);
+
+impl Body {
+    /// The next bytes; `None` at the end. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// If the connection was lost.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        self.0.chunk().await.map_err(Failure::of)
+    }
+
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.0.status().as_u16()
+    }
+
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.0.headers().get(name)?.to_str().ok()
+    }
+
+    /// Reads it to its end, for an answer that turned out to be no stream.
+    ///
+    /// # Errors
+    /// As of [`Http::get`].
+    pub async fn whole(mut self) -> Result<Reply, Failure> {
+        let (status, headers) = (self.status(), self.0.headers().clone());
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(Failure::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Reply { status, headers, body: body.freeze() })
+    }
+}
+
+/// A client for one platform.
+#[derive(Clone)]
+pub struct Http {
+    client: Client,
+    base: Url,
+    clock: SharedClock,
+    /// In the header `Authorization`, if it is there.
+    bearer: Option<HeaderValue>,
+    /// A parameter with a secret that every query gets.
+    parameter: Option<(&'static str, Secret)>,
+}
+
+impl Http {
+    /// A client for a base address such as `https://api.x.com`, whose path every path is behind.
+    ///
+    /// # Errors
+    /// Fatal if that is none, or there is no TLS on this machine.
+    pub fn new(base_url: &str, clock: SharedClock) -> Result<Self> {
+        let bad = || {
+            Error::fatal(format!("bad base_url \"{}\": expected such as \"https://host\"", without_secrets(base_url)))
+        };
+        let base = Url::parse(base_url).map_err(|_| bad())?;
+        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
+            return Err(bad());
+        }
+        // There may be one already: then it is this one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .user_agent(concat!("waterspout/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_keepalive(Duration::from_secs(30))
+            .build()
+            .map_err(|error| Error::fatal("there can be no HTTP client").because(error.without_url()))?;
+        Ok(Self { client, base, clock, bearer: None, parameter: None })
+    }
+
+    /// Authenticates by `Authorization: Bearer`.
+    ///
+    /// # Errors
+    /// Fatal if the token has characters that no header takes.
+    pub fn with_bearer(mut self, token: &Secret) -> Result<Self> {
+        let value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()));
+        let mut value =
+            value.map_err(|_| Error::fatal("the token has a line break or another character that no header takes"))?;
+        value.set_sensitive(true);
+        self.bearer = Some(value);
+        Ok(self)
+    }
+
+    /// Authenticates by a parameter of the query.
+    #[must_use]
+    pub fn with_parameter(mut self, name: &'static str, secret: &Secret) -> Self {
+        self.parameter = Some((name, secret.clone()));
+        self
+    }
+
+    /// The base address.
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// Whether a link that the platform gave leads to where requests go anyhow. No other is followed.
+    pub fn is_ours(&self, link: &str) -> bool {
+        Url::parse(link).is_ok_and(|link| {
+            link.scheme() == self.base.scheme()
+                && link.host_str() == self.base.host_str()
+                && link.port_or_known_default() == self.base.port_or_known_default()
+        })
+    }
+
+    fn url(&self, path: &str, query: &[(&str, &str)]) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        {
+            let mut pairs = url.query_pairs_mut();
+            pairs.clear().extend_pairs(query);
+            if let Some((name, secret)) = &self.parameter {
+                pairs.append_pair(name, secret.reveal());
+            }
+        }
+        if url.query() == Some("") {
+            url.set_query(None);
+        }
+        url
+    }
+
+    fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> reqwest::RequestBuilder {
+        let request = self.client.request(method, self.url(path, query));
+        match &self.bearer {
+            Some(bearer) => request.header(AUTHORIZATION, bearer.clone()),
+            None => request,
+        }
+    }
+
+    /// Asks for something, and reads the whole answer.
+    ///
+    /// # Errors
+    /// If there is none. Any status is an answer.
+    pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Reply, Failure> {
+        self.get_with(path, query, &[]).await
+    }
+
+    /// The same with headers.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_with(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        headers: &[(&str, &str)],
+    ) -> Result<Reply, Failure> {
+        let request = headers
+            .iter()
+            .fold(self.request(Method::GET, path, query), |request, (name, value)| request.header(*name, *value));
+        self.in_time(async { Body(request.send().await.map_err(Failure::of)?).whole().await }).await
+    }
+
+    /// Sends JSON, and reads the whole answer.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn post(&self, path: &str, query: &[(&str, &str)], json: String) -> Result<Reply, Failure> {
+        let request = self.request(Method::POST, path, query).header("content-type", "application/json").body(json);
+        self.in_time(async { Body(request.send().await.map_err(Failure::of)?).whole().await }).await
+    }
+
+    /// Deletes something, and reads the whole answer.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<Reply, Failure> {
+        let request = self.request(Method::DELETE, path, query);
+        self.in_time(async { Body(request.send().await.map_err(Failure::of)?).whole().await }).await
+    }
+
+    /// Opens a body that doesn't end by itself. Its status may be any.
+    ///
+    /// # Errors
+    /// If nobody answers.
+    pub async fn open(&self, path: &str, query: &[(&str, &str)], headers: &[(&str, &str)]) -> Result<Body, Failure> {
+        let request = headers
+            .iter()
+            .fold(self.request(Method::GET, path, query), |request, (name, value)| request.header(*name, *value));
+        self.in_time(async { request.send().await.map(Body).map_err(Failure::of) }).await
+    }
+
+    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        match select(std::pin::pin!(answer), self.clock.sleep(ANSWER_TIMEOUT)).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => Err(Failure::Timeout),
+        }
+    }
+}
+
+/// A URL without user, password and query.
+pub(super) fn without_secrets(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(mut url) => {
+            // It fails for URLs that can have neither.
+            let _ = (url.set_username(""), url.set_password(None));
+            url.set_query(None);
+            url.to_string()
+        }
+        Err(_) => "…".into(),
+    }
+}

@@ -1,0 +1,207 @@
+//! The gap ledger: from when to when posts may be missing, and why. Entries are appended and never changed; one
+//! that was filled is written again with the same id.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::error::{Error, Result};
+use crate::post::Post;
+
+/// The folder of a topology's state that holds the ledgers, one file for each spout.
+pub(super) const FOLDER: &str = "gaps";
+
+/// A time in which posts may be missing: the body of a post of the kind `gap`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Its id, the same when it is filled.
+    pub id: String,
+    /// The spout.
+    pub spout: String,
+    /// The kind of the posts.
+    pub kind: String,
+    /// Which part of the source: a topic, a page, a hashtag; empty for all of it.
+    pub part: String,
+    /// Posts from this time on may be missing.
+    #[serde(with = "time::serde::rfc3339")]
+    pub from: OffsetDateTime,
+    /// Posts from this time on are there again.
+    #[serde(with = "time::serde::rfc3339")]
+    pub to: OffsetDateTime,
+    /// Why.
+    pub why: String,
+    /// About how many, by the rate of the time before; `None` if that isn't known.
+    pub estimated_posts: Option<u64>,
+    /// Whether what was missing has been fetched since.
+    pub filled: bool,
+    /// How many posts were fetched for it.
+    pub posts: u64,
+    /// When this entry was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+impl Gap {
+    /// As a post, for the stream `gaps`.
+    pub(super) fn post(&self) -> Result<Post> {
+        let body =
+            serde_json::to_vec(self).map_err(|cause| Error::fatal("a gap can't be written down").because(cause))?;
+        Post::wrap("gap", &body).map_err(|what| Error::fatal("a gap can't be written down").because(what))
+    }
+
+    /// The gap that a post is, if it is one.
+    pub(super) fn of(post: &Post) -> Option<Self> {
+        if post.kind() != "gap" {
+            return None;
+        }
+        serde_json::from_slice(post.body()).ok()
+    }
+}
+
+/// A spout's ledger: its newest entries by id, and the file behind them.
+pub(super) struct Ledger {
+    /// None where nothing is kept.
+    path: Option<PathBuf>,
+    gaps: BTreeMap<String, Gap>,
+}
+
+impl Ledger {
+    /// That of a component below a topology's state; without state nothing outlives the process.
+    ///
+    /// # Errors
+    /// If it is there and can't be read.
+    pub fn open(state: Option<&Path>, component: &str) -> Result<Self> {
+        let path = state.map(|state| state.join(FOLDER).join(format!("{component}.ndjson")));
+        let gaps = match &path {
+            Some(path) if path.exists() => newest(read(path)?),
+            _ => BTreeMap::new(),
+        };
+        Ok(Self { path, gaps })
+    }
+
+    /// Those that aren't filled, the oldest first.
+    pub fn open_gaps(&self) -> Vec<Gap> {
+        let mut open: Vec<_> = self.gaps.values().filter(|gap| !gap.filled).cloned().collect();
+        open.sort_by_key(|gap| gap.from);
+        open
+    }
+
+    /// The newest entry with this id.
+    pub fn get(&self, id: &str) -> Option<&Gap> {
+        self.gaps.get(id)
+    }
+
+    /// Appends an entry, unless it is there, and syncs it.
+    ///
+    /// # Errors
+    /// If that fails.
+    pub fn add(&mut self, gap: &Gap) -> Result<()> {
+        if self.gaps.get(&gap.id).is_some_and(|known| known.filled >= gap.filled) {
+            return Ok(());
+        }
+        if let Some(path) = &self.path {
+            append(path, gap)
+                .map_err(|cause| Error::file(format!("can't write the gap ledger \"{}\"", path.display()), cause))?;
+        }
+        self.gaps.insert(gap.id.clone(), gap.clone());
+        Ok(())
+    }
+}
+
+fn append(path: &Path, gap: &Gap) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut line = serde_json::to_vec(gap)?;
+    line.push(b'\n');
+    let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
+    if ends_inside_a_line(path)? {
+        line.insert(0, b'\n');
+    }
+    file.write_all(&line)?;
+    file.sync_data()
+}
+
+/// Whether a crash has left part of a line at the end.
+fn ends_inside_a_line(path: &Path) -> std::io::Result<bool> {
+    Ok(fs::read(path)?.last().is_some_and(|last| *last != b'\n'))
+}
+
+fn read(path: &Path) -> Result<Vec<Gap>> {
+    let text = fs::read(path)
+        .map_err(|cause| Error::file(format!("can't read the gap ledger \"{}\"", path.display()), cause))?;
+    // A line that a crash has cut isn't an entry: it is made again from the spool.
+    Ok(text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
+}
+
+fn newest(entries: Vec<Gap>) -> BTreeMap<String, Gap> {
+    entries.into_iter().map(|gap| (gap.id.clone(), gap)).collect()
+}
+
+/// The newest entry of every gap of a topology whose state is in this folder, by spout and time.
+///
+/// # Errors
+/// If a ledger can't be read.
+pub fn entries(state: &Path) -> Result<Vec<Gap>> {
+    let folder = state.join(FOLDER);
+    let Ok(files) = fs::read_dir(&folder) else { return Ok(Vec::new()) };
+    let mut gaps = Vec::new();
+    for file in files {
+        let file = file.map_err(|cause| Error::file(format!("can't read \"{}\"", folder.display()), cause))?;
+        gaps.extend(newest(read(&file.path())?).into_values());
+    }
+    gaps.sort_by(|a, b| (&a.spout, a.from, &a.id).cmp(&(&b.spout, b.from, &b.id)));
+    Ok(gaps)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    fn gap(id: &str, filled: bool) -> Gap {
+        let from = datetime!(2026-11-25 12:00:00 UTC);
+        Gap {
+            id: id.into(),
+            spout: "tweets".into(),
+            kind: "tweet".into(),
+            part: String::new(),
+            from,
+            to: from + time::Duration::minutes(5),
+            why: "the connection was lost".into(),
+            estimated_posts: Some(7),
+            filled,
+            posts: 0,
+            created_at: from,
+        }
+    }
+
+    #[test]
+    fn what_was_filled_stays_filled_also_behind_a_torn_line() {
+        let state = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(Some(state.path()), "tweets").unwrap();
+        ledger.add(&gap("a", false)).unwrap();
+        ledger.add(&gap("a", true)).unwrap();
+        ledger.add(&gap("a", false)).unwrap();
+        let path = state.path().join("gaps/tweets.ndjson");
+        let mut text = fs::read(&path).unwrap();
+        text.extend_from_slice(b"{\"id\":\"torn");
+        fs::write(&path, text).unwrap();
+        let mut ledger = Ledger::open(Some(state.path()), "tweets").unwrap();
+        ledger.add(&gap("b", false)).unwrap();
+        assert_eq!(ledger.open_gaps(), [gap("b", false)]);
+        assert_eq!(entries(state.path()).unwrap(), [gap("a", true), gap("b", false)]);
+    }
+
+    #[test]
+    fn a_gap_is_a_post_and_back() {
+        let post = gap("a", false).post().unwrap();
+        assert_eq!(post.kind(), "gap");
+        assert_eq!(Gap::of(&post), Some(gap("a", false)));
+    }
+}

@@ -1,0 +1,57 @@
+//! What the five social sources have in common: everything between a platform's protocol and the topology.
+//!
+//! ```text
+//!  network ─▶ Source (one per platform) ─ offer ─▶ Feed ─ append ─▶ spool ─▶ CaptureSpout ─▶ streams
+//!             connects, keeps alive,               topics, dedup,   this      routes, tags,
+//!             backs off, fills gaps                budget, gaps     disk      emits
+//! ```
+//!
+//! A platform is one folder below `spout/`: its configuration ([`Platform`]) and its protocol ([`Source`]), written
+//! as a loop over the network that hands what it gets to its [`Feed`]. The loop runs on a thread of its own, the
+//! *capture*, which outlives a task that is started anew: a roll-back loses no connection and no post.
+//!
+//! Whatever the topology later needs to know of a post (its stream, its topics, whether it was seen before) is
+//! computed from the post alone, so that a replay finds the same.
+
+mod backoff;
+mod budget;
+mod capture;
+mod common;
+mod facts;
+mod feed;
+mod http;
+mod identity;
+mod ledger;
+mod platform;
+mod quota;
+mod rate;
+mod refresh;
+mod refused;
+mod route;
+mod runtime;
+mod schedule;
+mod seen;
+mod tail;
+mod task;
+mod topics;
+#[cfg(test)]
+pub(crate) mod trial;
+mod wrap;
+mod ws;
+
+pub use self::backoff::Backoff;
+pub use self::budget::Budget;
+pub use self::common::Common;
+pub use self::facts::RULES_BY_US;
+pub use self::feed::{Feed, Offered};
+pub use self::http::{Body, Failure, Http, Reply};
+pub use self::ledger::{Gap, entries as ledger_entries};
+pub use self::platform::{Platform, Refresher, Source};
+pub use self::quota::Quota;
+pub use self::route::{COUNTS, DELETES, EDITS, GAPS, Stream};
+pub use self::topics::{Term, Topic, Topics};
+pub use self::wrap::{delete, post, stamp};
+pub use self::ws::{Message, Refused, Socket};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! What a provider allows a credential, shared by all spouts of this process that use it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use time::OffsetDateTime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use xxhash_rust::xxh3::xxh3_128;
+
+/// The state of one credential. Clones are the same.
+#[derive(Clone)]
+pub struct Quota(Arc<Shared>);
+
+struct Shared {
+    buckets: Mutex<HashMap<String, Bucket>>,
+    stream: Arc<Semaphore>,
+}
+
+/// Calls that are counted together.
+#[derive(Clone, Debug)]
+struct Bucket {
+    /// Nothing may be sent before this time.
+    blocked_until: OffsetDateTime,
+    /// Where the window of `used` began.
+    window: OffsetDateTime,
+    used: u64,
+}
+
+impl Default for Bucket {
+    fn default() -> Self {
+        Self { blocked_until: OffsetDateTime::UNIX_EPOCH, window: OffsetDateTime::UNIX_EPOCH, used: 0 }
+    }
+}
+
+/// All credentials of the process, by a hash of platform and credential.
+static ALL: Mutex<Option<HashMap<u128, Quota>>> = Mutex::new(None);
+
+impl Quota {
+    /// That of a credential. Only its hash is kept.
+    pub fn of(platform: &str, credential: &str) -> Self {
+        let key = xxh3_128(format!("{platform}\0{credential}").as_bytes());
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Self(Arc::new(Shared { buckets: Mutex::default(), stream: Arc::new(Semaphore::new(1)) }));
+        all.get_or_insert_default().entry(key).or_insert_with(new).clone()
+    }
+
+    fn buckets(&self) -> MutexGuard<'_, HashMap<String, Bucket>> {
+        self.0.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets nothing of a bucket be sent before a time; an earlier one changes nothing.
+    pub fn block(&self, bucket: &str, until: OffsetDateTime) {
+        let mut buckets = self.buckets();
+        let bucket = buckets.entry(bucket.into()).or_default();
+        bucket.blocked_until = bucket.blocked_until.max(until);
+    }
+
+    /// Until when nothing of a bucket may be sent, if that lies ahead.
+    pub fn blocked(&self, bucket: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        self.buckets().get(bucket).map(|bucket| bucket.blocked_until).filter(|until| *until > now)
+    }
+
+    /// Takes `cost` from what the window that began at `window` allows, or nothing if that isn't left.
+    pub fn take(&self, bucket: &str, cost: u64, limit: u64, window: OffsetDateTime) -> bool {
+        let mut buckets = self.buckets();
+        let bucket = buckets.entry(bucket.into()).or_default();
+        if window > bucket.window {
+            (bucket.window, bucket.used) = (window, 0);
+        }
+        let fits = bucket.used.saturating_add(cost) <= limit;
+        bucket.used += if fits { cost } else { 0 };
+        fits
+    }
+
+    /// How much of the window that began at `window` is used.
+    pub fn used(&self, bucket: &str, window: OffsetDateTime) -> u64 {
+        self.buckets().get(bucket).filter(|bucket| bucket.window >= window).map_or(0, |bucket| bucket.used)
+    }
+
+    /// Learns what an earlier process used of the window that began at `window`.
+    pub fn restore(&self, bucket: &str, used: u64, window: OffsetDateTime) {
+        let mut buckets = self.buckets();
+        let bucket = buckets.entry(bucket.into()).or_default();
+        if window > bucket.window {
+            (bucket.window, bucket.used) = (window, used);
+        } else if window == bucket.window {
+            bucket.used = bucket.used.max(used);
+        }
+    }
+
+    /// The one live connection that a credential may have; waits while another spout has it.
+    pub async fn connection(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.0.stream).acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    /// The same, or nothing while another spout has it.
+    pub fn try_connection(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.stream).try_acquire_owned().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn spouts_with_one_credential_share_what_it_is_allowed() {
+        let (a, b) = (Quota::of("test", "key"), Quota::of("test", "key"));
+        let (today, tomorrow) = (datetime!(2026-11-25 08:00:00 UTC), datetime!(2026-11-26 08:00:00 UTC));
+        assert!(a.take("search", 60, 100, today));
+        assert!(!b.take("search", 60, 100, today));
+        assert!(b.take("search", 40, 100, today));
+        assert_eq!(a.used("search", today), 100);
+        assert!(a.take("search", 60, 100, tomorrow));
+        assert!(Quota::of("test", "other").take("search", 100, 100, today));
+        a.block("search", tomorrow);
+        assert_eq!(b.blocked("search", today), Some(tomorrow));
+        assert_eq!(b.blocked("search", tomorrow), None);
+        let held = a.try_connection();
+        assert!(b.try_connection().is_none());
+        drop(held);
+        assert!(b.try_connection().is_some());
+    }
+
+    #[test]
+    fn what_an_earlier_process_used_counts() {
+        let quota = Quota::of("test", "restored");
+        let today = datetime!(2026-11-25 08:00:00 UTC);
+        quota.restore("search", 99, today);
+        assert!(quota.take("search", 1, 100, today));
+        assert!(!quota.take("search", 1, 100, today));
+    }
+}

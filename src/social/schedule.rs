@@ -1,0 +1,86 @@
+//! When posts are to be read again for their counts.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use time::OffsetDateTime;
+
+use crate::units::Interval;
+
+/// How many reads are planned at most; beyond it posts aren't read again. Each costs about 100 bytes.
+const PLANNED_MAX: usize = 200_000;
+
+/// What is to be read again, the earliest first. It is kept in memory, and made again from the spool at a start: what
+/// the spool doesn't hold any more isn't read again.
+#[derive(Default)]
+pub(super) struct Schedule {
+    after: Vec<Interval>,
+    planned: BinaryHeap<Reverse<(OffsetDateTime, usize, String)>>,
+}
+
+impl Schedule {
+    /// Reads each post again so long after it was received.
+    pub fn new(after: Vec<Interval>) -> Self {
+        Self { after, planned: BinaryHeap::new() }
+    }
+
+    /// Plans for a post that was received at a time; what is past already isn't planned.
+    pub fn plan(&mut self, id: &str, received: OffsetDateTime, now: OffsetDateTime) {
+        for (number, after) in self.after.iter().enumerate() {
+            let due = received + after.0;
+            if due >= now && self.planned.len() < PLANNED_MAX {
+                self.planned.push(Reverse((due, number, id.to_owned())));
+            }
+        }
+    }
+
+    /// Whether anything is ever read again.
+    pub fn is_off(&self) -> bool {
+        self.after.is_empty()
+    }
+
+    /// Takes up to `max` posts that are due, all after the same time.
+    pub fn take(&mut self, max: usize, now: OffsetDateTime) -> Option<(Interval, Vec<String>)> {
+        let mut ids = Vec::new();
+        let mut of = None;
+        while ids.len() < max
+            && let Some(Reverse((due, number, _))) = self.planned.peek()
+            && *due <= now
+            && of.is_none_or(|of| of == *number)
+        {
+            of = Some(*number);
+            ids.extend(self.planned.pop().map(|Reverse((_, _, id))| id));
+        }
+        of.map(|number| (self.after[number], ids))
+    }
+
+    /// Plans reads that failed anew.
+    pub fn again(&mut self, after: Interval, ids: Vec<String>, due: OffsetDateTime) {
+        if let Some(number) = self.after.iter().position(|known| *known == after) {
+            self.planned.extend(ids.into_iter().map(|id| Reverse((due, number, id))));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn posts_are_due_after_each_interval_and_are_taken_by_interval() {
+        let now = datetime!(2026-11-25 12:00:00 UTC);
+        let mut schedule = Schedule::new(vec!["10m".parse().unwrap(), "1h".parse().unwrap()]);
+        schedule.plan("1", now, now);
+        schedule.plan("2", now, now);
+        schedule.plan("3", now - Duration::from_secs(1800), now);
+        assert_eq!(schedule.take(10, now), None);
+        let (after, ids) = schedule.take(10, now + Duration::from_secs(600)).unwrap();
+        assert_eq!((after.to_string().as_str(), ids), ("10m", vec!["1".to_owned(), "2".into()]));
+        let (after, ids) = schedule.take(1, now + Duration::from_secs(3600)).unwrap();
+        assert_eq!((after.to_string().as_str(), ids), ("1h", vec!["3".to_owned()]));
+    }
+}

@@ -1,0 +1,163 @@
+//! The spout's task: it reads the spool that the capture writes, and hands each post to its stream.
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, PoisonError};
+
+use async_trait::async_trait;
+use futures_util::future::{Either, select};
+use uuid::Uuid;
+
+use crate::bolt::Problem;
+use crate::error::{Error, Result};
+use crate::post::Post;
+use crate::spool::Batch;
+use crate::spout::{Cursor, Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
+use crate::tuple::Streams;
+use crate::value::Value;
+
+use super::capture::{Place, Use};
+use super::platform::Platform;
+use super::refused::{REFUSED, dead_letter};
+use super::route::{Router, Stream};
+use super::runtime::block_on;
+use super::tail::posts;
+use super::topics::Topics;
+
+impl<P: Platform> SpoutConfig for P {
+    fn streams(&self) -> Streams {
+        Stream::all()
+    }
+
+    fn splits(&self) -> Result<Vec<String>> {
+        Ok(vec![P::KIND.into()])
+    }
+
+    fn tasks_max(&self) -> Option<usize> {
+        Some(1)
+    }
+
+    fn ends_for_good(&self) -> bool {
+        false
+    }
+
+    fn kinds(&self) -> Option<Vec<String>> {
+        Some(vec![P::KIND.into()])
+    }
+
+    fn router(&self) -> Option<Arc<dyn Route>> {
+        Some(Arc::new(Router { topics: Topics::new(&self.common().topics) }))
+    }
+
+    fn check(&self) -> Result<(), Vec<Problem>> {
+        let problems = self.problems();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn check_online(&self) -> Result<Option<String>> {
+        block_on(Platform::check_online(self))?.map(Some)
+    }
+
+    fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {
+        Ok(Box::new(CaptureSpout::new(self.clone(), context)))
+    }
+}
+
+/// The task of a social source.
+pub(super) struct CaptureSpout<P> {
+    platform: P,
+    component: String,
+    state: Option<PathBuf>,
+}
+
+impl<P: Platform> CaptureSpout<P> {
+    pub fn new(platform: P, context: &SpoutContext) -> Self {
+        Self { platform, component: context.component.clone(), state: context.state.clone() }
+    }
+
+    /// Joins the capture, behind the newest checkpoint.
+    fn open(&self, out: &SpoutOutput) -> Result<Use> {
+        // Under `checkpoint: Off` nothing is resumed, but a burst still needs a disk to wait on.
+        let spool = match &self.state {
+            Some(state) => state.join("spool").join(&self.component),
+            None => std::env::temp_dir().join(format!("waterspout-{}", Uuid::new_v4())),
+        };
+        let position = position(&out.splits()[0].cursor)?;
+        let place = Place { component: &self.component, state: self.state.as_deref(), spool: &spool, position };
+        Use::open(&self.platform, &place, out.clock().clone())
+    }
+}
+
+fn position(cursor: &Cursor) -> Result<u64> {
+    match cursor {
+        Cursor::Start => Some(0),
+        Cursor::At(position) => position.parse().ok(),
+        Cursor::End => None,
+    }
+    .ok_or_else(|| Error::fatal(format!("the checkpoint's cursor {cursor:?} is no position of a spool")))
+}
+
+#[async_trait(?Send)]
+impl<P: Platform> Spout for CaptureSpout<P> {
+    async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
+        out.stay_open();
+        let mut capture = self.open(out)?;
+        let router = Router { topics: Topics::new(&self.platform.common().topics) };
+        let (mut completed, mut state) = (out.completed(), capture.capture.says.state.subscribe());
+        state.mark_changed();
+        loop {
+            let news = {
+                let (batch, covered, said) = (capture.reader.next_batch(), completed.changed(), state.changed());
+                let (batch, covered, said) = (pin!(batch), pin!(covered), pin!(said));
+                match select(batch, select(covered, said)).await {
+                    Either::Left((batch, _)) => Some(batch?),
+                    Either::Right(_) => None,
+                }
+            };
+            match news {
+                Some(Some(batch)) => emit(batch, &router, out).await?,
+                // The source has stopped, and everything before that was given.
+                Some(None) => return capture.failure().map_or(Ok(()), Err),
+                None => {
+                    let covered = completed.borrow_and_update()[0].clone();
+                    capture.capture.spool.trim(position(&covered)?)?;
+                    tell(&capture, &state.borrow_and_update().clone(), out);
+                }
+            }
+        }
+    }
+}
+
+/// Shows what the capture says.
+fn tell(capture: &Use, state: &str, out: &mut SpoutOutput) {
+    let says = &capture.capture.says;
+    let messages = std::mem::take(&mut *says.messages.lock().unwrap_or_else(PoisonError::into_inner));
+    messages.iter().for_each(|message| out.say(message));
+    match capture.capture.spool.dropped() {
+        0 => out.set_state(state),
+        dropped => out.set_state(&format!("{dropped} records dropped: the spool is full")),
+    }
+}
+
+/// Hands over what came from the spool, a record at a time.
+async fn emit(batch: Batch, router: &Router, out: &mut SpoutOutput) -> Result<()> {
+    for record in batch.records {
+        // A record that begins otherwise says where the source stands, and has no posts.
+        if record.cursor.first() == Some(&b'+') {
+            posts(&record.post).for_each(|post| push(post, router, out));
+        }
+        out.emit(0, Cursor::At(record.position.to_string())).await?;
+    }
+    Ok(())
+}
+
+fn push(post: Post, router: &Router, out: &mut SpoutOutput) {
+    if post.kind() == REFUSED
+        && let Some(letter) = dead_letter(&post)
+    {
+        return out.push_dead_letter(&letter);
+    }
+    let (stream, topics) = router.route(&post);
+    let kind = post.kind().into();
+    out.push_to(stream, [Value::Post(post), Value::Text(kind), topics]);
+}

@@ -1,0 +1,105 @@
+//! What a platform gave, made into a post: under one key that names its kind, with `received_at` added.
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::post::Post;
+
+use super::route::REFRESHED;
+
+/// A time as posts have it: RFC 3339 in UTC.
+pub fn stamp(time: OffsetDateTime) -> String {
+    time.to_offset(time::UtcOffset::UTC).format(&Rfc3339).expect("a clock's year has four digits")
+}
+
+/// The post of a JSON object as the platform gave it, with members added at its end: raw JSON by name, and then
+/// `received_at`. Nothing of the object is changed.
+///
+/// # Errors
+/// What is wrong with the object, and at which byte (from 1).
+pub fn post(kind: &str, object: &[u8], more: &[(&str, &[u8])], received: OffsetDateTime) -> Result<Post, String> {
+    let received = format!("\"{}\"", stamp(received));
+    let more = more.iter().copied().chain([("received_at", received.as_bytes())]);
+    Post::wrap(kind, &with(object, more)?)
+}
+
+/// The post of an object that was read again so long (`10m`) after it was received.
+pub(super) fn refreshed(kind: &str, object: &[u8], after: &str, now: OffsetDateTime) -> Result<Post, String> {
+    post(kind, object, &[(REFRESHED, format!("\"{after}\"").as_bytes())], now)
+}
+
+/// The post that says that another was deleted: `{"delete": {"kind", "id", "created_at", "raw"}}`. `deleted` is
+/// when, and `raw` the platform's own JSON of any type.
+///
+/// # Errors
+/// If `raw` is no JSON.
+pub fn delete(
+    kind: &str,
+    id: &str,
+    deleted: OffsetDateTime,
+    raw: &[u8],
+    received: OffsetDateTime,
+) -> Result<Post, String> {
+    let text = |text: &str| serde_json::to_string(text).expect("text is written into memory");
+    let (kind, id, deleted) = (text(kind), text(id), text(&stamp(deleted)));
+    let head = format!("{{\"kind\":{kind},\"id\":{id},\"created_at\":{deleted}}}");
+    post("delete", head.as_bytes(), &[("raw", raw)], received)
+}
+
+/// An object with members added at its end.
+fn with<'a>(object: &[u8], more: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Vec<u8>, String> {
+    let trimmed = object.trim_ascii();
+    let inner = trimmed.strip_suffix(b"}").filter(|inner| inner.starts_with(b"{"));
+    let inner = inner.ok_or_else(|| match Post::wrap("none", object) {
+        Err(what) => what,
+        Ok(_) => "expected an object".into(),
+    })?;
+    let mut all = Vec::with_capacity(inner.len() + 64);
+    all.extend_from_slice(inner);
+    let mut empty = inner[1..].trim_ascii().is_empty();
+    for (name, value) in more {
+        if !std::mem::take(&mut empty) {
+            all.push(b',');
+        }
+        all.push(b'"');
+        all.extend_from_slice(name.as_bytes());
+        all.extend_from_slice(b"\":");
+        all.extend_from_slice(value);
+    }
+    all.push(b'}');
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);
+
+    #[test]
+    fn what_the_platform_gave_stays_as_it_is() {
+        let made = post("toot", b" {\"id\":\"1\", \"x\":1e400 }\r\n", &[("errors", b"[1]")], NOW).unwrap();
+        let expected = r#"{"toot":{"id":"1", "x":1e400 ,"errors":[1],"received_at":"2026-11-25T12:00:00Z"}}"#;
+        assert_eq!(made.as_bytes(), expected.as_bytes());
+        let empty = post("toot", b"{}", &[], NOW).unwrap();
+        assert_eq!(empty.as_bytes(), &br#"{"toot":{"received_at":"2026-11-25T12:00:00Z"}}"#[..]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for bad in [&b"[]"[..], b"", b"{", b"}", b"{\"a\":}", b"{\"a\":1", b"\"}\"", b"{}}", b"{{}"] {
+            assert!(post("toot", bad, &[], NOW).is_err(), "{}", bad.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_deletion_names_what_was_deleted() {
+        let made = delete("toot", "1\"", NOW, b"\"1\"", NOW).unwrap();
+        let expected = r#"{"delete":{"kind":"toot","id":"1\"","created_at":"2026-11-25T12:00:00Z","raw":"1\"#;
+        assert!(made.as_bytes().starts_with(&expected.as_bytes()[..60]));
+        assert_eq!(made.kind(), "delete");
+        assert_eq!(made.id().as_deref(), Some("1\""));
+    }
+}

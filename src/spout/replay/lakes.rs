@@ -1,0 +1,249 @@
+//! Lakes as a source: what `LocalReplay` and `S3Replay` are, and what takes the place of any other source
+//! where a topology is replayed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use super::strays::{Counted, Place, Strays};
+use crate::error::{Error, Result};
+use crate::lake::replay::mark::Mark;
+use crate::lake::replay::merge::Handed;
+use crate::lake::replay::{Choice, Event, Pace, Replay, Speed, Split};
+use crate::post::Post;
+use crate::spout::{self, Cursor, Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
+use crate::tuple::{Fields, StreamId, Streams};
+use crate::value::Value;
+
+/// Partitions of one lake, and how they are replayed.
+#[derive(Clone)]
+pub struct Lake {
+    /// Which partitions: those that any of these means.
+    pub choices: Vec<Choice>,
+    /// How.
+    pub replay: Replay,
+    /// Whether posts that no spout takes are counted here, and not where another spout reads the same ones.
+    pub counts: bool,
+}
+
+/// Lakes as a source.
+#[derive(Clone)]
+pub struct LakeReplay {
+    /// The lakes, which are read one after the other; a source of none has ended at once.
+    pub lakes: Vec<Lake>,
+    /// The posts of which kinds; all of them unless given.
+    pub kinds: Option<Vec<String>>,
+    /// The streams that it declares.
+    pub streams: Streams,
+    /// To which of them a post goes, and with which topics; all to the first unless given.
+    pub router: Option<Arc<dyn Route>>,
+    /// Counts the posts that nobody takes.
+    pub strays: Option<Strays>,
+}
+
+impl LakeReplay {
+    /// Of posts of all kinds, on the stream of a source of posts.
+    pub fn of(choice: Choice, replay: Replay) -> Self {
+        let lakes = vec![Lake { choices: vec![choice], replay, counts: false }];
+        let streams = Streams::default_with(Fields::of_posts());
+        Self { lakes, kinds: None, streams, router: None, strays: None }
+    }
+
+    /// The names of a lake's splits begin with its number, where there are several.
+    fn prefix(&self, lake: usize) -> String {
+        if self.lakes.len() > 1 { format!("{lake}/") } else { String::new() }
+    }
+
+    /// The splits of a task as their lakes know them, with their positions among the task's.
+    fn jobs(&self, splits: &[spout::Split]) -> Result<Vec<Job>> {
+        let job = |(number, lake): (usize, &Lake)| {
+            let prefix = self.prefix(number);
+            let of_lake = splits.iter().enumerate().filter_map(|(position, split)| {
+                Some((position, split.id.strip_prefix(&prefix)?.to_owned(), &split.cursor))
+            });
+            let (mut positions, mut wanted) = (Vec::new(), Vec::new());
+            for (position, partition, cursor) in of_lake {
+                let Place { mark, ended, .. } = Place::of(cursor)?;
+                positions.push(position);
+                wanted.push(Split { partition, mark, ended });
+            }
+            Ok(Job { replay: lake.replay.clone(), positions, splits: wanted, counts: lake.counts })
+        };
+        self.lakes.iter().enumerate().map(job).collect()
+    }
+}
+
+/// One timetable needs one task: several would each begin with a post of another hour.
+pub(super) fn tasks_max(speed: Speed) -> Option<usize> {
+    (speed != Speed::Max).then_some(1)
+}
+
+impl SpoutConfig for LakeReplay {
+    fn streams(&self) -> Streams {
+        self.streams.clone()
+    }
+
+    fn splits(&self) -> Result<Vec<String>> {
+        let mut splits = Vec::new();
+        for (number, lake) in self.lakes.iter().enumerate() {
+            let mut names = BTreeSet::new();
+            for choice in &lake.choices {
+                names.extend(lake.replay.place.partitions(choice)?);
+            }
+            let prefix = self.prefix(number);
+            splits.extend(names.into_iter().map(|name| format!("{prefix}{name}")));
+        }
+        Ok(splits)
+    }
+
+    fn tasks_max(&self) -> Option<usize> {
+        self.lakes.iter().find_map(|lake| tasks_max(lake.replay.speed))
+    }
+
+    fn kinds(&self) -> Option<Vec<String>> {
+        self.kinds.clone()
+    }
+
+    fn router(&self) -> Option<Arc<dyn Route>> {
+        self.router.clone()
+    }
+
+    fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {
+        Ok(Box::new(ReplaySpout { config: self.clone(), component: context.component.clone() }))
+    }
+}
+
+/// The splits of one lake.
+struct Job {
+    replay: Replay,
+    /// Where each of them is among the task's.
+    positions: Vec<usize>,
+    splits: Vec<Split>,
+    counts: bool,
+}
+
+impl Job {
+    /// Hands everything to `take`, until that returns false: then it is false, too.
+    fn run(&self, take: &mut dyn FnMut(Event) -> bool) -> Result<bool> {
+        let mut going_on = true;
+        self.replay.run(&self.splits, &mut |event| {
+            let event = match event {
+                Event::Handed(mut handed, anew) => {
+                    handed.marks.iter_mut().for_each(|(split, _)| *split = self.positions[*split]);
+                    Event::Handed(handed, anew)
+                }
+                other => other,
+            };
+            going_on = take(event);
+            going_on
+        })?;
+        Ok(going_on)
+    }
+}
+
+/// How many pieces are read ahead, of some hundred kilobytes each. More would only hold memory: a
+/// piece is read faster than it is worked on.
+const PIECES_AHEAD: usize = 4;
+
+struct ReplaySpout {
+    config: LakeReplay,
+    component: String,
+}
+
+#[async_trait(?Send)]
+impl Spout for ReplaySpout {
+    async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
+        let (sender, mut events) = mpsc::channel(PIECES_AHEAD);
+        let jobs = self.config.jobs(out.splits())?;
+        let speed = jobs.first().map_or(Speed::Max, |job| job.replay.speed);
+        let mut counted = self.counted(out)?;
+        // It ends with its work, or as soon as nobody takes its pieces any more.
+        let read = move || {
+            for job in jobs {
+                if !job.run(&mut |event| sender.blocking_send((event, job.counts)).is_ok())? {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let reader = thread::Builder::new()
+            .name("replay".into())
+            .spawn(read)
+            .map_err(|cause| Error::transient("can't start a thread that reads the lake").because(cause))?;
+        let topics: Value = Value::List([].into());
+        let (mut pace, mut damaged) = (Pace::new(speed), 0_u64);
+        while let Some((event, counts)) = events.recv().await {
+            match event {
+                Event::Handed(handed, anew) => {
+                    let wait = pace.wait(handed.time, anew, out.clock().monotonic());
+                    if !wait.is_zero() {
+                        out.clock().sleep(wait).await;
+                    }
+                    self.emit((handed, counts), &topics, counted.as_mut(), out).await?;
+                }
+                Event::Damaged(what) => {
+                    damaged += 1;
+                    out.say(&what);
+                }
+                Event::Late(posts) => {
+                    out.say(&format!("{posts} posts came later than `disorder` and `buffer` allow"));
+                }
+            }
+        }
+        if damaged > 1 {
+            out.say(&format!("{damaged} files are damaged"));
+        }
+        reader.join().unwrap_or_else(|_| Err(Error::fatal("the thread that reads the lake panicked")))
+    }
+}
+
+impl ReplaySpout {
+    /// What was counted before, if this one counts.
+    fn counted(&self, out: &mut SpoutOutput) -> Result<Option<Counted>> {
+        let Some(strays) = &self.config.strays else { return Ok(None) };
+        // A split that is read keeps its count in its cursor.
+        out.stay_open();
+        strays.begin(&self.component, out.splits()).map(Some)
+    }
+
+    async fn emit(
+        &self,
+        (handed, counts): (Handed, bool),
+        topics: &Value,
+        mut counted: Option<&mut Counted>,
+        out: &mut SpoutOutput,
+    ) -> Result<()> {
+        let LakeReplay { kinds, router, .. } = &self.config;
+        for post in handed.posts {
+            if kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| kind == post.kind())) {
+                push(post, router.as_deref(), topics, out);
+            } else if let Some(counted) = counted.as_mut().filter(|_| counts) {
+                counted.passed_over(post.kind());
+            }
+        }
+        let Some((last, _)) = handed.marks.last().copied() else { return Ok(()) };
+        if let Some(counted) = &mut counted {
+            counted.book(last);
+        }
+        let cursor = |split: usize, mark: Option<Mark>| match &counted {
+            Some(counted) => counted.cursor(split, mark),
+            None => mark.map_or(Cursor::End, |mark| Cursor::At(mark.to_string())),
+        };
+        let mut cursors: Vec<_> = handed.marks.into_iter().map(|(split, mark)| (split, cursor(split, mark))).collect();
+        let Some((split, last)) = cursors.pop() else { return Ok(()) };
+        cursors.into_iter().for_each(|(split, cursor)| out.advance(split, cursor));
+        out.emit(split, last).await
+    }
+}
+
+fn push(post: Post, router: Option<&dyn Route>, topics: &Value, out: &mut SpoutOutput) {
+    let (stream, topics) = match router {
+        Some(router) => router.route(&post),
+        None => (StreamId::DEFAULT, topics.clone()),
+    };
+    let kind = Value::from(post.kind());
+    out.push_to(stream, [Value::Post(post), kind, topics]);
+}

@@ -1,0 +1,192 @@
+//! Posts of a replayed lake that no spout takes: counted, and named at the end.
+//!
+//! What was counted in a split stands in its cursor behind the mark, `0000003:17 {"note":2}`, or
+//! `end {"note":2}` when it is read. So it goes back with the cursor, and each post counts once,
+//! whatever happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, Result};
+use crate::lake::replay::mark::Mark;
+use crate::spout::{Cursor, Split};
+
+/// How many kinds of a split are named; what is beyond counts as one.
+const KINDS_MAX: usize = 16;
+
+/// The name of those beyond.
+const OTHERS: &str = "(others)";
+
+/// What the cursor of a split that is read begins with.
+const END: &str = "end";
+
+/// How many posts, by kind.
+pub type Kinds = BTreeMap<String, u64>;
+
+/// Counts of all splits of all tasks, by component and split.
+#[derive(Clone, Default)]
+pub struct Strays {
+    /// The kinds that some spout takes, and so don't count.
+    taken: Arc<BTreeSet<String>>,
+    counts: Arc<Mutex<BTreeMap<(String, String), Kinds>>>,
+}
+
+impl Strays {
+    /// Counts posts of all but these kinds, which others take.
+    pub fn but(taken: BTreeSet<String>) -> Self {
+        Self { taken: Arc::new(taken), counts: Arc::default() }
+    }
+
+    /// How many posts of which kinds nobody took, over the whole replay.
+    pub fn kinds(&self) -> Kinds {
+        let mut all = Kinds::new();
+        for (kind, posts) in self.lock().values().flatten() {
+            *all.entry(kind.clone()).or_default() += posts;
+        }
+        all
+    }
+
+    /// Begins to count for a task with these splits, from what their cursors say.
+    ///
+    /// # Errors
+    /// If a cursor is damaged.
+    pub(super) fn begin(&self, component: &str, splits: &[Split]) -> Result<Counted> {
+        let mut counts = Vec::new();
+        for split in splits {
+            let kinds = Place::of(&split.cursor)?.strays;
+            self.lock().insert((component.to_owned(), split.id.clone()), kinds.clone());
+            counts.push((split.id.clone(), kinds));
+        }
+        Ok(Counted { strays: self.clone(), component: component.into(), splits: counts, new: Kinds::new() })
+    }
+
+    /// It is never left half-changed, so a panic elsewhere doesn't matter.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String), Kinds>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one task counts.
+pub(super) struct Counted {
+    strays: Strays,
+    component: String,
+    /// Each split with what was counted in it.
+    splits: Vec<(String, Kinds)>,
+    /// What isn't booked on a split yet.
+    new: Kinds,
+}
+
+impl Counted {
+    /// A post of this kind wasn't for this spout.
+    pub fn passed_over(&mut self, kind: &str) {
+        if !self.strays.taken.contains(kind) {
+            *self.new.entry(kind.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// Books what was counted since the last time on a split, whose cursor is handed over with the posts.
+    pub fn book(&mut self, split: usize) {
+        if self.new.is_empty() {
+            return;
+        }
+        let (id, kinds) = &mut self.splits[split];
+        for (kind, posts) in std::mem::take(&mut self.new) {
+            let known = kinds.len() < KINDS_MAX || kinds.contains_key(&kind);
+            *kinds.entry(if known { kind } else { OTHERS.into() }).or_default() += posts;
+        }
+        self.strays.lock().insert((self.component.clone(), id.clone()), kinds.clone());
+    }
+
+    /// The cursor of a split at a mark, or at its end.
+    pub fn cursor(&self, split: usize, mark: Option<Mark>) -> Cursor {
+        let kinds = &self.splits[split].1;
+        if kinds.is_empty() {
+            return mark.map_or(Cursor::End, |mark| Cursor::At(mark.to_string()));
+        }
+        let kinds = serde_json::to_string(kinds).expect("texts and numbers are JSON");
+        Cursor::At(format!("{} {kinds}", mark.map_or(END.to_owned(), |mark| mark.to_string())))
+    }
+}
+
+/// What the cursor of a split says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// How far it was handed over.
+    pub mark: Option<Mark>,
+    /// All of it was.
+    pub ended: bool,
+    /// What nobody took of it.
+    pub strays: Kinds,
+}
+
+impl Place {
+    /// Where a cursor says to go on.
+    ///
+    /// # Errors
+    /// If it is none of these.
+    pub fn of(cursor: &Cursor) -> Result<Self> {
+        let Cursor::At(text) = cursor else {
+            return Ok(Self { mark: None, ended: *cursor == Cursor::End, strays: Kinds::new() });
+        };
+        let (place, kinds) = text.split_once(' ').unwrap_or((text, "{}"));
+        let strays = serde_json::from_str(kinds)
+            .map_err(|cause| Error::fatal(format!("bad cursor \"{text}\"")).because(cause))?;
+        let ended = place == END;
+        Ok(Self { mark: if ended { None } else { Some(place.parse()?) }, ended, strays })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Cursor {
+        Cursor::At(text.into())
+    }
+
+    fn splits(cursors: [Cursor; 2]) -> Vec<Split> {
+        cursors.into_iter().zip(["a", "b"]).map(|(cursor, id)| Split { id: id.into(), cursor }).collect()
+    }
+
+    #[test]
+    fn a_cursor_keeps_what_was_counted() {
+        let strays = Strays::but(BTreeSet::from(["tweet".to_owned()]));
+        let mut counted = strays.begin("in", &splits([Cursor::Start, at("0000001:3 {\"note\":2}")])).unwrap();
+        ["note", "tweet", "x"].into_iter().for_each(|kind| counted.passed_over(kind));
+        counted.book(1);
+        assert_eq!(counted.cursor(1, Some("0000001:6".parse().unwrap())), at("0000001:6 {\"note\":3,\"x\":1}"));
+        assert_eq!(counted.cursor(1, None), at("end {\"note\":3,\"x\":1}"));
+        assert_eq!(counted.cursor(0, None), Cursor::End);
+        assert_eq!(strays.kinds(), Kinds::from([("note".into(), 3), ("x".into(), 1)]));
+        let place = Place::of(&counted.cursor(1, None)).unwrap();
+        assert_eq!((place.mark, place.ended, place.strays.len()), (None, true, 2));
+    }
+
+    #[test]
+    fn what_is_read_again_counts_once() {
+        let strays = Strays::default();
+        for _ in 0..2 {
+            let mut counted = strays.begin("in", &splits([Cursor::Start, Cursor::End])).unwrap();
+            counted.passed_over("note");
+            counted.book(0);
+        }
+        assert_eq!(strays.kinds(), Kinds::from([("note".into(), 1)]));
+    }
+
+    #[test]
+    fn many_kinds_are_some_names_and_a_number() {
+        let strays = Strays::default();
+        let mut counted = strays.begin("in", &splits([Cursor::Start, Cursor::Start])).unwrap();
+        (0..100).for_each(|kind| counted.passed_over(&format!("{kind:03}")));
+        counted.book(0);
+        let kinds = strays.kinds();
+        assert_eq!((kinds.len(), kinds[OTHERS], kinds.values().sum::<u64>()), (KINDS_MAX + 1, 84, 100));
+    }
+
+    #[test]
+    fn nothing_else_is_a_cursor() {
+        for bad in ["12", "end {", "0000001:3 x", ""] {
+            assert!(Place::of(&at(bad)).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The stream's rules, kept equal to the topics.
+
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::post::fields::{elements, get, id_text, pick, string};
+use crate::social::Feed;
+
+use super::answer::{Verdict, judge};
+use super::api::{Answer, Api};
+use super::translate::{Rule, is_ours, rules};
+use super::{Mode, OtherRules, X};
+
+/// How many rules are changed by one call.
+const AT_ONCE: usize = 100;
+
+/// A rule that X has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct There {
+    id: String,
+    value: String,
+    tag: String,
+}
+
+/// What makes the rules equal to the topics.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Change<'a> {
+    delete: Vec<&'a str>,
+    add: Vec<&'a Rule>,
+}
+
+/// A tag can't be changed, so a rule with another tag is another rule.
+fn change<'a>(wanted: &'a [Rule], there: &'a [There], others: OtherRules) -> Change<'a> {
+    let mut add: Vec<_> = wanted.iter().collect();
+    let mut delete = Vec::new();
+    for one in there {
+        let wanted = add.iter().position(|rule| rule.tag == one.tag && rule.value == one.value);
+        if let Some(at) = wanted {
+            add.remove(at);
+        } else if is_ours(&one.tag) || others == OtherRules::Remove {
+            delete.push(one.id.as_str());
+        }
+    }
+    Change { delete, add }
+}
+
+/// Makes the app's rules equal to the topics; tells whether any had to be added.
+///
+/// # Errors
+/// Fatal if X refuses one, or the app has no room for them.
+pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, String>> {
+    let there = match all(api, feed).await? {
+        Ok(there) => there,
+        Err(forbidden) => return Ok(Err(forbidden)),
+    };
+    let wanted = rules(x);
+    let change = change(&wanted, &there, x.other_rules);
+    // Those to delete make room for those to add.
+    for ids in change.delete.chunks(AT_ONCE) {
+        let change = json!({ "delete": { "ids": ids } }).to_string();
+        match api.change_rules(feed, &change).await? {
+            Answer::Good(_) => {}
+            Answer::Forbidden(why) => return Ok(Err(why)),
+            Answer::Wrong(why) => return Err(Error::fatal(format!("X refuses to delete rules: {why}"))),
+        }
+    }
+    for rules in change.add.chunks(AT_ONCE) {
+        match api.change_rules(feed, &added(rules)).await? {
+            Answer::Good(reply) => refused(&reply.body)?,
+            Answer::Forbidden(why) => return Ok(Err(why)),
+            Answer::Wrong(why) => return Err(Error::fatal(format!("X refuses the rules of the topics: {why}"))),
+        }
+    }
+    Ok(Ok(!change.add.is_empty()))
+}
+
+fn added(rules: &[&Rule]) -> String {
+    let rules: Vec<_> = rules.iter().map(|rule| json!({ "value": rule.value, "tag": rule.tag })).collect();
+    json!({ "add": rules }).to_string()
+}
+
+async fn all(api: &Api, feed: &Feed) -> Result<Result<Vec<There>, String>> {
+    let mut there: Vec<There> = Vec::new();
+    let mut next: Option<String> = None;
+    loop {
+        let reply = match api.rules(feed, next.as_deref()).await? {
+            Answer::Good(reply) => reply,
+            Answer::Forbidden(why) => return Ok(Err(why)),
+            Answer::Wrong(why) => return Err(Error::fatal(format!("X refuses to list the rules: {why}"))),
+        };
+        let [data, meta] = pick(&reply.body, ["data", "meta"]);
+        let before = there.len();
+        for rule in elements(data.unwrap_or_default()) {
+            let [id, value, tag] = pick(rule, ["id", "value", "tag"]);
+            let text = |value: Option<&[u8]>| value.and_then(string).unwrap_or_default().into_owned();
+            let Some(id) = id.and_then(id_text).map(|id| id.into_owned()) else { continue };
+            there.push(There { id, value: text(value), tag: text(tag) });
+        }
+        let token = get(meta.unwrap_or_default(), "next_token").and_then(string).map(|token| token.into_owned());
+        // A page that leads back to itself would never end.
+        if token.is_none() || token == next || there.len() == before {
+            return Ok(Ok(there));
+        }
+        next = token;
+    }
+}
+
+/// What X refused of the rules that it was to add. A rule that is there already is good.
+fn refused(body: &[u8]) -> Result<()> {
+    let errors = get(body, "errors").unwrap_or_default();
+    let bad = elements(errors).find(|error| !is_duplicate(error));
+    match bad.map(|error| serde_json::from_slice::<Value>(error).unwrap_or_default()) {
+        None => Ok(()),
+        Some(error) => {
+            let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let why = error.get("details").and_then(|details| details.get(0)).and_then(Value::as_str);
+            let why = why.map_or_else(|| text("detail"), str::to_owned);
+            Err(Error::fatal(format!("X refuses the rule \"{}\": {} {why}", text("value"), text("title"))))
+        }
+    }
+}
+
+/// Whether an answer says which rule is wrong.
+fn names_a_rule(body: &[u8]) -> bool {
+    elements(get(body, "errors").unwrap_or_default()).any(|error| get(error, "value").is_some())
+}
+
+fn is_duplicate(error: &[u8]) -> bool {
+    let [kind, title] = pick(error, ["type", "title"]);
+    let has = |value: Option<&[u8]>, part: &str| value.and_then(string).is_some_and(|text| text.contains(part));
+    has(kind, "duplicate-rules") || has(title, "DuplicateRule")
+}
+
+/// Asks X about token and topics: one call in each mode, and none of them reads a post that isn't there.
+///
+/// # Errors
+/// What isn't good, and what to do.
+pub(super) async fn check_online(api: &Api, x: &X) -> Result<String> {
+    let wanted = rules(x);
+    let count = wanted.len();
+    let reply = match x.mode {
+        Mode::Stream => api.try_rules(added(&wanted.iter().collect::<Vec<_>>())).await,
+        // With a condition that no post fulfils, so that nothing is billed.
+        Mode::Search => {
+            let query = wanted.first().map(|rule| rule.value.clone()).unwrap_or_default();
+            let nothing = format!("from:x -from:x {query}");
+            let fits = nothing.chars().count() <= x.plan.query_chars_max();
+            api.try_search(if fits { &nothing } else { &query }).await
+        }
+    };
+    let reply = reply.map_err(|failure| Error::transient(format!("X doesn't answer: {failure}")))?;
+    match judge(&reply) {
+        Verdict::Good => refused(&reply.body)?,
+        Verdict::Wrong(_) if names_a_rule(&reply.body) => refused(&reply.body)?,
+        Verdict::Wrong(why) => return Err(Error::fatal(format!("X refuses the topics: {why}"))),
+        Verdict::Forbidden(why) if x.mode == Mode::Stream => {
+            return Ok(format!(
+                "the bearer token is good; this account has no stream ({why}), so recent search is used"
+            ));
+        }
+        Verdict::Forbidden(why) => return Err(Error::fatal(format!("this account may not search: {why}"))),
+        Verdict::Limited(_) => return Err(Error::transient("X allows no more requests now: try again in 15 minutes")),
+        Verdict::Stop(why) => return Err(Error::fatal(why)),
+        other => return Err(Error::transient(format!("X doesn't answer as expected: {other:?}"))),
+    }
+    Ok(match x.mode {
+        Mode::Stream => format!("X takes the bearer token and the rules of all {count} topics"),
+        Mode::Search => "X takes the bearer token and the query of the first topic".into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(topics: &[&str]) -> Vec<Rule> {
+        topics.iter().map(|topic| super::super::translate::rule(&topic.parse().unwrap(), None).unwrap()).collect()
+    }
+
+    fn there(id: &str, value: &str, tag: &str) -> There {
+        There { id: id.into(), value: value.into(), tag: tag.into() }
+    }
+
+    #[track_caller]
+    fn check(topics: &[&str], there: &[There], others: OtherRules, delete: &[&str], add: &[&str]) {
+        let wanted = wanted(topics);
+        let change = change(&wanted, there, others);
+        assert_eq!(change.delete, delete);
+        assert_eq!(change.add.iter().map(|rule| rule.topic.as_str()).collect::<Vec<_>>(), add);
+    }
+
+    #[test]
+    fn only_what_differs_is_changed_and_only_own_rules_are_deleted() {
+        let all = [
+            there("1", "storm", "waterspout:storm"),
+            there("2", "storm", "waterspout:storm"),
+            there("3", "old", "waterspout:old"),
+            there("4", "storm", "somebody's"),
+            there("5", "other", ""),
+            there("6", "rust lang:en", "waterspout:rust"),
+        ];
+        check(&["storm", "rust", "#new"], &all, OtherRules::Keep, &["2", "3", "6"], &["rust", "#new"]);
+        check(&["storm"], &all, OtherRules::Remove, &["2", "3", "4", "5", "6"], &[]);
+        check(&["storm"], &[], OtherRules::Keep, &[], &["storm"]);
+    }
+
+    #[test]
+    fn a_rule_that_is_there_already_is_good_and_one_that_is_invalid_is_not() {
+        let duplicate = br#"{"errors":[{"title":"DuplicateRule","value":"a","type":"https://api.x.com/2/problems/duplicate-rules"}]}"#;
+        assert!(refused(duplicate).is_ok());
+        let invalid = br#"{"errors":[{"title":"UnprocessableEntity","value":"a (","details":["no viable alternative"],"type":"https://api.x.com/2/problems/invalid-rules"}]}"#;
+        let error = refused(invalid).unwrap_err().chain();
+        assert_eq!(error, "X refuses the rule \"a (\": UnprocessableEntity no viable alternative");
+    }
+}

@@ -1,0 +1,97 @@
+//! The source: the stream and what fills its gaps side by side, or the search alone.
+
+use std::cell::Cell;
+use std::pin::pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::{Either, select};
+use time::OffsetDateTime;
+
+use crate::error::Result;
+use crate::social::{Feed, Source};
+
+use super::api::Api;
+use super::{Mode, X, backfill, poll, stream};
+
+/// The part of the cursor that says when X was last heard of, in milliseconds since 1970.
+pub(super) const LIVE: &str = "live";
+
+/// How long to wait for the one connection that an app has, if another spout of this process has it.
+const SHARED_WAIT: Duration = Duration::from_secs(60);
+
+/// What the stream and the filling of its gaps know of each other.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// The gap that the stream itself repeats now.
+    pub repeating: Cell<Option<String>>,
+}
+
+impl Shared {
+    /// Whether the stream itself repeats a gap.
+    pub fn repeats(&self, gap: &str) -> bool {
+        let repeating = self.repeating.take();
+        let same = repeating.as_deref() == Some(gap);
+        self.repeating.set(repeating);
+        same
+    }
+}
+
+/// A time as cursors have it.
+pub(super) fn unix_ms(time: OffsetDateTime) -> String {
+    (time.unix_timestamp_nanos() / 1_000_000).to_string()
+}
+
+/// A time out of a cursor.
+pub(super) fn from_unix_ms(text: &str) -> Option<OffsetDateTime> {
+    let ms: i128 = text.parse().ok()?;
+    OffsetDateTime::from_unix_timestamp_nanos(ms.checked_mul(1_000_000)?).ok()
+}
+
+/// When X was last heard of.
+pub(super) fn life(feed: &Feed) -> Option<OffsetDateTime> {
+    from_unix_ms(&feed.cursor(LIVE)?)
+}
+
+/// Reads X.
+pub(super) struct XSource {
+    x: X,
+}
+
+impl XSource {
+    /// As configured.
+    pub fn new(x: X) -> Self {
+        Self { x }
+    }
+
+    /// Streams until X says that the account has no stream: why.
+    async fn stream(&self, api: &Api, feed: &Feed, shared: &Shared) -> Result<String> {
+        let connection = match select(pin!(api.quota.connection()), feed.clock().sleep(SHARED_WAIT)).await {
+            Either::Left((connection, _)) => connection,
+            Either::Right(_) => return Ok("another spout with the same token has the app's only connection".into()),
+        };
+        let why = stream::run(api, &self.x, feed, shared).await;
+        drop(connection);
+        why
+    }
+
+    async fn read(&self, api: &Api, feed: &Feed, shared: &Shared) -> Result<()> {
+        if self.x.mode == Mode::Stream {
+            let why = self.stream(api, feed, shared).await?;
+            feed.say(format!("there is no stream, so X is searched every {}: {why}", self.x.poll));
+        }
+        poll::run(api, &self.x, feed).await
+    }
+}
+
+#[async_trait(?Send)]
+impl Source for XSource {
+    async fn run(&mut self, feed: &Feed) -> Result<()> {
+        let api = Api::new(&self.x, feed.clock().clone())?;
+        let shared = Shared::default();
+        let (read, fill) = (self.read(&api, feed, &shared), backfill::run(&api, &self.x, feed, &shared));
+        match select(pin!(read), pin!(fill)).await {
+            Either::Left((result, _)) | Either::Right((result, _)) => result,
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! The filtered stream: one connection, watched by its keep-alives, and made again by X's rules.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use time::OffsetDateTime;
+
+use crate::error::{Error, Result};
+use crate::social::{Body, Failure, Feed, Offered};
+
+use super::answer::{Verdict, judge, judge_line};
+use super::api::{Api, STREAM};
+use super::framing::Lines;
+use super::item::{self, Item};
+use super::reconnect::{Reconnect, Trouble};
+use super::source::{LIVE, Shared, life, unix_ms};
+use super::{X, rules};
+
+/// After so long without a byte a connection is taken for dead: X sends at least a keep-alive every 20 s, and half
+/// of that more is for the network.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// How soon a new rule is in force.
+const RULES_TAKE: Duration = Duration::from_secs(20);
+
+/// After so long the rules are compared again, should a connection be made.
+const RULES_KEPT: Duration = Duration::from_secs(600);
+
+/// How many posts a budget still allows when the stream is ended, at most: a second at X's full rate, which may be
+/// on its way.
+const RESERVE_MAX: u64 = 250;
+
+/// The longest time that X repeats by `backfill_minutes`.
+const BACKFILL_MAX: Duration = Duration::from_secs(300);
+
+/// Where a stream's bytes come from.
+pub(super) trait Pieces {
+    /// The next bytes; `None` at the end.
+    async fn piece(&mut self) -> Result<Option<bytes::Bytes>, Failure>;
+}
+
+impl Pieces for Body {
+    async fn piece(&mut self) -> Result<Option<bytes::Bytes>, Failure> {
+        self.chunk().await
+    }
+}
+
+/// Why a connection is over.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It ended, or broke.
+    Lost(String),
+    /// The budget is nearly used up.
+    Budget,
+    /// X said why.
+    Told(Verdict),
+}
+
+/// A time that the stream itself repeats.
+pub(super) struct Repeating {
+    /// The gap's entry.
+    pub gap: String,
+    /// What is newer isn't repeated.
+    pub until: OffsetDateTime,
+    /// How many posts were new.
+    pub posts: u64,
+}
+
+/// Whether so many posts are left that streaming is worth its while.
+fn has_budget(x: &X, feed: &Feed) -> bool {
+    let reserve = x.budget.map_or(0, |budget| (budget.posts / 10).min(RESERVE_MAX));
+    feed.budget_left().is_none_or(|left| left > reserve)
+}
+
+/// Reads a connection to its end; `anything` becomes true with the first bytes.
+///
+/// # Errors
+/// If the spool can't be used.
+pub(super) async fn read(
+    body: &mut impl Pieces,
+    x: &X,
+    feed: &Feed,
+    anything: &mut bool,
+    repeating: &mut Option<Repeating>,
+) -> Result<End> {
+    let mut lines = Lines::default();
+    loop {
+        let piece = match select(pin!(body.piece()), feed.clock().sleep(STALLED)).await {
+            Either::Left((piece, _)) => piece,
+            Either::Right(_) => return Ok(End::Lost("no byte came for 30 s, not even a keep-alive".into())),
+        };
+        let piece = match piece {
+            Ok(Some(piece)) => piece,
+            Ok(None) => return Ok(End::Lost("X ended the connection".into())),
+            Err(failure) => return Ok(End::Lost(failure.to_string())),
+        };
+        *anything = true;
+        let now = feed.now();
+        feed.set_cursor(LIVE, unix_ms(now));
+        lines.push(&piece);
+        let mut told = None;
+        let mut caught_up = piece.trim_ascii().is_empty();
+        while let Some(line) = lines.next() {
+            match line {
+                Ok(line) => told = take(&line, feed, now, repeating, &mut caught_up).or(told),
+                Err(start) => feed.refuse(&start, "a line of the stream is longer than 16 MiB"),
+            }
+        }
+        // Waiting for room here is what lets X slow down; what it drops then is in the gap of the next connection.
+        feed.flush().await?;
+        if let Some(repeated) = repeating.take_if(|_| caught_up) {
+            feed.filled(&repeated.gap, repeated.posts).await?;
+        }
+        if let Some(verdict) = told {
+            return Ok(End::Told(verdict));
+        }
+        if !has_budget(x, feed) {
+            return Ok(End::Budget);
+        }
+    }
+}
+
+/// Takes a line; gives what X says by it about the connection.
+fn take(
+    line: &[u8],
+    feed: &Feed,
+    now: OffsetDateTime,
+    repeating: &mut Option<Repeating>,
+    caught_up: &mut bool,
+) -> Option<Verdict> {
+    match item::read(line, now) {
+        Item::Post(post) => {
+            if let Some(repeating) = repeating {
+                *caught_up |= post.created_at().is_some_and(|created| created >= repeating.until);
+            }
+            let offered = feed.offer(post);
+            if let Some(repeating) = repeating {
+                repeating.posts += u64::from(offered == Offered::Taken);
+            }
+            None
+        }
+        Item::Errors => Some(judge_line(line)),
+        Item::Unknown(why) => {
+            feed.refuse(line, &why);
+            None
+        }
+    }
+}
+
+/// What has to be known from one connection to the next.
+struct Connecting<'a> {
+    api: &'a Api,
+    x: &'a X,
+    feed: &'a Feed,
+    shared: &'a Shared,
+    reconnect: Reconnect,
+    /// When the rules were compared, and whether some may not be in force yet.
+    synced: Option<Duration>,
+    fresh_rules: bool,
+    /// Why there is no connection.
+    why: String,
+    /// Whether all connections were ended since the last one stood.
+    freed: bool,
+    backfill_minutes: u8,
+}
+
+/// Streams for ever, or until X says that the account has no stream: why.
+///
+/// # Errors
+/// Fatal where only a person can help.
+pub(super) async fn run(api: &Api, x: &X, feed: &Feed, shared: &Shared) -> Result<String> {
+    let mut connecting = Connecting {
+        api,
+        x,
+        feed,
+        shared,
+        reconnect: Reconnect::new(),
+        synced: None,
+        fresh_rules: false,
+        why: "the program was not running".into(),
+        freed: false,
+        backfill_minutes: x.backfill_minutes,
+    };
+    loop {
+        connecting.await_budget().await;
+        if let Some(forbidden) = connecting.sync_rules().await? {
+            return Ok(forbidden);
+        }
+        let verdict = match connecting.connect().await? {
+            None => continue,
+            Some(verdict) => verdict,
+        };
+        if let Some(forbidden) = connecting.heed(verdict).await? {
+            return Ok(forbidden);
+        }
+    }
+}
+
+impl Connecting<'_> {
+    async fn await_budget(&mut self) {
+        while !has_budget(self.x, self.feed) {
+            let Some(resets) = self.feed.budget_resets() else { return };
+            self.feed.sleep_until("budget used", resets).await;
+        }
+    }
+
+    async fn sync_rules(&mut self) -> Result<Option<String>> {
+        let now = self.feed.clock().monotonic();
+        if self.synced.is_some_and(|synced| now.saturating_sub(synced) < RULES_KEPT) {
+            return Ok(None);
+        }
+        match rules::sync(self.api, self.feed, self.x).await? {
+            Ok(added) => self.fresh_rules |= added,
+            Err(forbidden) => return Ok(Some(forbidden)),
+        }
+        self.synced = Some(now);
+        Ok(None)
+    }
+
+    /// Connects and reads. Gives what X says; nothing if it said nothing and the wait for the next try is over.
+    async fn connect(&mut self) -> Result<Option<Verdict>> {
+        self.api.wait_for(STREAM, self.feed).await;
+        let minutes = self.backfill();
+        match self.api.open(minutes).await {
+            Err(failure) => {
+                self.wait(Trouble::Network, &failure.to_string()).await;
+                Ok(None)
+            }
+            Ok(mut body) if body.status() == 200 => self.streaming(&mut body, minutes).await,
+            Ok(body) => match body.whole().await {
+                Ok(reply) => Ok(Some(judge(&reply))),
+                Err(failure) => {
+                    self.wait(Trouble::Network, &failure.to_string()).await;
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    /// How many minutes the stream is asked to repeat.
+    fn backfill(&self) -> u8 {
+        let missing =
+            life(self.feed).map(|life| self.feed.now() - life).and_then(|missing| Duration::try_from(missing).ok());
+        let Some(missing) = missing.filter(|missing| *missing <= BACKFILL_MAX) else { return 0 };
+        let minutes = (missing.as_secs() / 60 + 1).min(5) as u8;
+        minutes.min(self.backfill_minutes)
+    }
+
+    async fn streaming(&mut self, body: &mut Body, minutes: u8) -> Result<Option<Verdict>> {
+        self.feed.set_state("");
+        self.freed = false;
+        let (since, now) = (self.feed.clock().monotonic(), self.feed.now());
+        let mut repeating = self.note_gap(now, minutes).await?;
+        let mut anything = false;
+        let end = read(body, self.x, self.feed, &mut anything, &mut repeating).await?;
+        // What wasn't repeated to its end is searched for.
+        self.shared.repeating.take();
+        let stood = self.feed.clock().monotonic().saturating_sub(since);
+        let trouble = if anything { Trouble::Lost(stood) } else { Trouble::Network };
+        match end {
+            End::Lost(why) => {
+                self.wait(trouble, &why).await;
+                self.why = format!("the connection was lost: {why}");
+                Ok(None)
+            }
+            End::Budget => {
+                self.why = "the budget was used up".into();
+                Ok(None)
+            }
+            End::Told(Verdict::Again(why)) => {
+                self.wait(trouble, &why).await;
+                self.why = format!("X ended the connection: {why}");
+                Ok(None)
+            }
+            End::Told(verdict) => {
+                self.why = format!("X ended the connection: {verdict:?}");
+                Ok(Some(verdict))
+            }
+        }
+    }
+
+    /// A connection stands: what may be missing before it is written down.
+    async fn note_gap(&mut self, now: OffsetDateTime, minutes: u8) -> Result<Option<Repeating>> {
+        let last = life(self.feed);
+        self.feed.set_cursor(LIVE, unix_ms(now));
+        let Some(last) = last else {
+            self.fresh_rules = false;
+            self.feed.save().await?;
+            return Ok(None);
+        };
+        let to = if std::mem::take(&mut self.fresh_rules) { now + RULES_TAKE } else { now };
+        let gap = self.feed.gap("", last, to, &self.why).await?;
+        let repeats = Duration::from_secs(60) * u32::from(minutes);
+        if minutes == 0 || now - last > repeats || to > now {
+            return Ok(None);
+        }
+        self.shared.repeating.set(Some(gap.clone()));
+        Ok(Some(Repeating { gap, until: now, posts: 0 }))
+    }
+
+    /// Does what an answer asks for. Gives why, if the account has no stream.
+    async fn heed(&mut self, verdict: Verdict) -> Result<Option<String>> {
+        match verdict {
+            Verdict::Forbidden(why) if self.backfill_minutes > 0 => {
+                self.feed.say(format!("X repeats nothing for this account, so `backfill_minutes` is left out: {why}"));
+                self.backfill_minutes = 0;
+            }
+            Verdict::Forbidden(why) => return Ok(Some(why)),
+            Verdict::Stop(why) => return Err(Error::fatal(why)),
+            Verdict::Wrong(why) => return Err(Error::fatal(format!("X refuses to stream: {why}"))),
+            Verdict::NoRules => {
+                self.synced = None;
+                self.wait(Trouble::Http, "the rules were gone").await;
+            }
+            Verdict::Limited(reset) => {
+                let wait = self.reconnect.after(Trouble::Limited);
+                self.api.limited(STREAM, reset, wait, self.feed.now());
+            }
+            Verdict::TooManyConnections => self.free().await,
+            Verdict::Again(why) => self.wait(Trouble::Http, &why).await,
+            Verdict::Good => self.wait(Trouble::Http, "an answer that is no stream").await,
+        }
+        Ok(None)
+    }
+
+    /// Another connection is held. If it is this source's own, of a process that was killed or a socket that was
+    /// lost, it is ended, once; then X's wait for 429 is kept.
+    async fn free(&mut self) {
+        let own = life(self.feed).is_some();
+        if self.x.free_connections && own && !self.freed {
+            self.freed = true;
+            if self.api.free_connections(self.feed).await {
+                self.feed.say("X still held a connection of this source, so all connections of the app were ended");
+                self.wait(Trouble::Network, "a connection was still held").await;
+                return;
+            }
+        }
+        let wait = self.reconnect.after(Trouble::Limited);
+        self.freed = false;
+        self.api.quota.block(STREAM, self.feed.now() + wait);
+        self.feed.say(format!(
+            "X allows this app no second connection: if another program has one, end it, or give this source an app \
+             of its own; tried again in {wait:?}"
+        ));
+    }
+
+    async fn wait(&mut self, trouble: Trouble, why: &str) {
+        let wait = self.reconnect.after(trouble);
+        if !wait.is_zero() {
+            self.feed.set_state(format!("{why}; connects again in {wait:?}"));
+            self.feed.sleep(wait).await;
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! A server that stands for S3, which nobody here wrote: moto, or MinIO where `WATERSPOUT_S3=minio`
+//! says so, as `tests/run --long` does. It is asked by plain HTTP, so that what is found in it doesn't
+//! depend on the client under test.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::cache;
+use super::sign::{authorization, date, escape};
+
+/// Who may do everything. MinIO wants names that are longer than three and seven characters.
+pub const ID: &str = "waterspout";
+pub const KEY: &str = "hidden-key";
+
+/// Far more than any of them needs to start, on any machine.
+const START_MAX: Duration = Duration::from_secs(60);
+
+/// Where tests/run has put the pinned Python packages.
+pub fn python() -> PathBuf {
+    cache::folder("python", "tests/requirements.txt")
+}
+
+/// The version of MinIO that tests/run builds, from its own text.
+fn minio() -> PathBuf {
+    let run = fs::read_to_string(super::repository("tests/run")).unwrap();
+    let version = run.lines().find_map(|line| line.strip_prefix("MINIO=")).expect("tests/run names a version");
+    cache::root().join(format!("minio-{version}")).join("minio")
+}
+
+fn installed(program: PathBuf) -> PathBuf {
+    assert!(program.exists(), "{} is missing: tests/run installs it", program.display());
+    program
+}
+
+/// A running server, which ends with it.
+pub struct S3Server {
+    process: Child,
+    pub port: u16,
+    _folder: TempDir,
+}
+
+impl S3Server {
+    /// One with no buckets.
+    pub fn start() -> Self {
+        match std::env::var("WATERSPOUT_S3").as_deref() {
+            Ok("minio") => Self::start_minio(),
+            Ok(other) => panic!("WATERSPOUT_S3 is \"{other}\", expected \"minio\" or nothing"),
+            Err(_) => Self::start_moto(),
+        }
+    }
+
+    fn start_moto() -> Self {
+        let mut process = Command::new(installed(python().join("bin/python")))
+            .arg(super::repository("tests/support/moto_server.py"))
+            .args(["-H", "127.0.0.1", "-p", "0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
+        let port = said.by_ref().find_map(|line| line.unwrap().split("http://127.0.0.1:").nth(1)?.trim().parse().ok());
+        let port = port.expect("moto says where it listens");
+        // It says a line for each request, and would wait for somebody to read it.
+        thread::spawn(move || said.for_each(drop));
+        Self { process, port, _folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn start_minio() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // It says to nobody which port it would have chosen, so one that is free just now is chosen here.
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let process = Command::new(installed(minio()))
+            .arg("server")
+            .arg(folder.path())
+            .args(["--quiet", "--address", &format!("127.0.0.1:{port}")])
+            .envs([("MINIO_ROOT_USER", ID), ("MINIO_ROOT_PASSWORD", KEY), ("MINIO_BROWSER", "off")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self { process, port, _folder: folder };
+        let began = Instant::now();
+        // It refuses connections first, and answers 503 for a while then.
+        while server.try_request("GET", "/minio/health/cluster", b"").is_none_or(|(status, _)| status != 200) {
+            assert!(began.elapsed() < START_MAX, "MinIO doesn't start");
+            thread::yield_now();
+        }
+        server
+    }
+
+    pub fn with_bucket(name: &str) -> Self {
+        let server = Self::start();
+        assert_eq!(server.request("PUT", &format!("/{name}"), b"").0, 200);
+        server
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Asks it something: status and body.
+    pub fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        self.try_request(method, path, body).expect("the server answers")
+    }
+
+    fn try_request(&self, method: &str, path: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        let (host, date, length) = (format!("127.0.0.1:{}", self.port), date(), body.len());
+        let authorization = authorization(method, path, &host, &date, (ID, KEY));
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\nX-Amz-Date: {date}\r\n\
+             X-Amz-Content-Sha256: UNSIGNED-PAYLOAD\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(body).ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+        let status = std::str::from_utf8(&answer[9..12]).unwrap().parse().unwrap();
+        Some((status, answer.split_off(head + 4)))
+    }
+
+    /// All keys of a bucket.
+    pub fn keys(&self, bucket: &str) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        loop {
+            let after = keys.last().map_or(String::new(), |key| format!("&start-after={}", escape(key, "")));
+            let (status, body) = self.request("GET", &format!("/{bucket}?list-type=2{after}"), b"");
+            assert_eq!(status, 200);
+            let body = String::from_utf8(body).unwrap();
+            let found: Vec<_> = body.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap()).collect();
+            if found.is_empty() {
+                return keys;
+            }
+            keys.extend(found.into_iter().map(str::to_owned));
+        }
+    }
+
+    /// Copies a bucket into a folder.
+    pub fn download(&self, bucket: &str, folder: &Path) {
+        fs::create_dir_all(folder).unwrap();
+        for key in self.keys(bucket) {
+            let (status, body) = self.request("GET", &format!("/{bucket}/{}", escape(&key, "/")), b"");
+            assert_eq!(status, 200, "{key}");
+            fs::create_dir_all(folder.join(&key).parent().unwrap()).unwrap();
+            fs::write(folder.join(&key), body).unwrap();
+        }
+    }
+
+    /// Deletes all that is in a bucket.
+    pub fn clear(&self, bucket: &str) {
+        for key in self.keys(bucket) {
+            assert_eq!(self.request("DELETE", &format!("/{bucket}/{}", escape(&key, "/")), b"").0, 204, "{key}");
+        }
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        // One that has ended needs no more.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
