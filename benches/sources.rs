@@ -154,6 +154,11 @@ fn as_fast_as_it_can(c: &mut Criterion) {
         take(|folder| x(&live.url, folder), || live.sent())
     };
     group.bench_function("X, loopback HTTP", |b| b.iter_custom(|n| (0..n).map(|_| once()).sum()));
+    let once = || {
+        let live = Live::jetstream(Plan { posts: POSTS, rate: None });
+        take(|_| format!("Bluesky(topics: [\"storm\"], base_url: \"{}\")", live.url), || live.sent())
+    };
+    group.bench_function("Bluesky, loopback WebSocket", |b| b.iter_custom(|n| (0..n).map(|_| once()).sum()));
     group.finish();
 }
 

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use support::platform::check::Checked;
 use support::platform::shared::Inner;
-use support::platform::{Fault, Kind, Place, Platform};
+use support::platform::{Fault, Kind, Place, Platform, Weather};
+use support::prism::{self, Prism};
 use support::{Ended, Running, Sandbox, lake, repository, total};
 
 const TOPICS: [&str; 3] = ["#storm", "rust lang", "from:alice"];
@@ -24,6 +25,8 @@ struct Play {
     sets: Vec<String>,
     /// Whether something that is no post was sent.
     dead: bool,
+    /// When the program was started last: its reports count from then on.
+    started: Cell<Instant>,
 }
 
 impl Play {
@@ -32,7 +35,13 @@ impl Play {
         let platform = Platform::start(seed);
         platform.topics(&TOPICS);
         platform.set(|settings| settings.x_keep_alive = Duration::from_millis(200));
-        let mut play = Self { platform, sandbox: Sandbox::new(), sets: Vec::new(), dead: false };
+        let mut play = Self {
+            platform,
+            sandbox: Sandbox::new(),
+            sets: Vec::new(),
+            dead: false,
+            started: Cell::new(Instant::now()),
+        };
         play.set(&format!("base_url=\"{}\"", play.platform.url()));
         play.set("topics=[\"#storm\", \"rust lang\", \"from:alice\"]");
         play.set("search_late=\"100ms\"");
@@ -55,6 +64,7 @@ impl Play {
 
     fn start(&self) -> Running {
         let (file, token) = (Self::file(), self.platform.token(Kind::Tweet));
+        self.started.set(Instant::now());
         self.sandbox.start_with(&self.arguments(&["run"], &file), &[("X_BEARER_TOKEN", &token)])
     }
 
@@ -95,15 +105,23 @@ impl Play {
         }
     }
 
-    /// Stops it, and compares the lake with the truth.
-    fn end(&self, mut running: Running, code: i32) -> (Ended, Checked) {
-        // What was offered is on its way through a socket: it is there when three reports say nothing new.
-        let seen = Cell::new((None, 0));
+    /// What was offered is on its way through a socket: it is there when three reports say nothing new.
+    fn settle(&self, running: &mut Running) {
+        let (seen, now) = (Cell::new((None, 0)), self.started.get().elapsed().as_secs_f64());
         running.wait_for("rest", |report| {
+            // Those from before were not read yet.
+            if report["uptime_s"].as_f64().unwrap_or_default() < now {
+                return false;
+            }
             let (received, (last, same)) = (Some(total(report, "lake", "received")), seen.get());
             seen.set((received, if received == last { same + 1 } else { 0 }));
             seen.get().1 == 3
         });
+    }
+
+    /// Stops it, and compares the lake with the truth.
+    fn end(&self, mut running: Running, code: i32) -> (Ended, Checked) {
+        self.settle(&mut running);
         running.terminate();
         let ended = running.end().with(code);
         let checked = self.check();
@@ -183,7 +201,7 @@ fn nothing_that_goes_wrong_with_a_stream_loses_a_post() {
     let mut play = Play::new(3);
     play.platform.set(|settings| settings.x_new_words = true);
     play.set("expansions=[\"author_id\", \"referenced_tweets.id\", \"attachments.media_keys\"]");
-    let running = play.streaming();
+    let mut running = play.streaming();
     for fault in &faults {
         let (met, streams) = (play.platform.met().len(), play.streams());
         play.platform.fault(Place::XStream, fault.clone());
@@ -196,9 +214,10 @@ fn nothing_that_goes_wrong_with_a_stream_loses_a_post() {
             play.wait_for_stream(streams + 1);
         }
     }
-    play.filled(5);
     let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
     play.platform.wait_offered(&[last]);
+    play.settle(&mut running);
+    play.filled(5);
     let (_, checked) = play.end(running, 0);
     assert_eq!(checked.excused, 0, "{checked:?}");
     assert!(checked.there > 60, "{checked:?}");
@@ -236,10 +255,11 @@ fn ten_kills_lose_nothing_and_repeat_nothing() {
         drop(running.end());
         play.platform.publish(Kind::Tweet, 10);
     }
-    let running = play.streaming();
-    play.filled(10);
+    let mut running = play.streaming();
     let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
     play.platform.wait_offered(&[last]);
+    play.settle(&mut running);
+    play.filled(1);
     let (ended, checked) = play.end(running, 0);
     assert_eq!(checked.excused, 0, "{checked:?}");
     assert!(checked.there > 100, "{checked:?}");
@@ -291,6 +311,53 @@ fn two_spouts_of_one_token_share_its_connection() {
     running.terminate();
     running.end().with(0);
     assert_eq!(play.platform.requests().at(Place::XStream).len(), 1);
+}
+
+#[test]
+fn bad_weather_with_kills_in_between_loses_nothing() {
+    let mut play = Play::new(18);
+    play.set("expansions=[\"author_id\"]");
+    let more = (2_000, Duration::from_secs(900));
+    play.platform.set(|settings| {
+        settings.limits.extend([(Place::XStream, more), (Place::XRecent, more), (Place::XRules, more)]);
+    });
+    let moment = Duration::from_millis(20);
+    let faults = vec![
+        Fault::CutLine,
+        Fault::CutCharacter,
+        Fault::Reset,
+        Fault::Close,
+        Fault::Duplicate,
+        Fault::Duplicate,
+        Fault::Reorder,
+        Fault::Reorder,
+        Fault::Disconnect,
+        Fault::Partial,
+        Fault::Dribble(Duration::from_micros(100)),
+        Fault::Refuse,
+        Fault::Slow(moment),
+        Fault::Stall(moment),
+    ];
+    let places = vec![Place::XStream, Place::XRecent, Place::XRules];
+    let mut running = play.streaming();
+    play.platform.weather(Weather { seed: 18, one_in: 25, faults, places });
+    for _ in 0..4 {
+        play.platform.publish_at_rate(Kind::Tweet, 100, Duration::from_millis(1_500)).join().unwrap();
+        running.kill();
+        running.end();
+        running = play.start();
+    }
+    play.platform.calm();
+    let streams = play.streams();
+    play.platform.end_streams(Kind::Tweet);
+    play.wait_for_stream(streams + 1);
+    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
+    play.platform.wait_offered(&[last]);
+    play.settle(&mut running);
+    play.filled(4);
+    let (_, checked) = play.end(running, 0);
+    assert!(checked.there > 100 && checked.excused == 0, "{checked:?}");
+    assert!(play.platform.met().len() > 10, "{:?}", play.platform.met());
 }
 
 #[test]
@@ -438,4 +505,54 @@ fn validate_asks_x_once_and_reads_no_post() {
     let ended = play.sandbox.run_with(&arguments, &[("X_BEARER_TOKEN", "wrong")]);
     assert_ne!(ended.code, Some(0));
     assert!(format!("{}{}", ended.out, ended.err).contains("X refused the bearer token"), "{}{}", ended.out, ended.err);
+}
+
+/// All kinds of requests that there are, by a program that was killed in between.
+fn everything_asked(vocabulary: &str, new: bool) -> Platform {
+    let mut play = Play::new(17);
+    play.platform.set(|settings| (settings.x_held, settings.x_post_fields) = (Duration::from_secs(3_600), new));
+    play.platform.with(|inner| drop(inner.rules.add("dogs", Some("waterspout:dogs"))));
+    play.set(&format!("vocabulary={vocabulary}"));
+    play.set("refresh=[\"1s\"]");
+    play.set("expansions=[\"author_id\", \"referenced_tweets.id\", \"attachments.media_keys\"]");
+    play.set("user_fields=[\"username\", \"public_metrics\"]");
+    play.set("media_fields=[\"url\"]");
+    let running = play.streaming();
+    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
+    play.platform.wait_offered(&[last]);
+    running.kill();
+    running.end();
+    (0..120).for_each(|_| {
+        play.platform.publish_text(Kind::Tweet, "a #storm that nobody heard", 3);
+    });
+    let mut running = play.streaming();
+    play.settle(&mut running);
+    play.filled(1);
+    play.platform.wait_for(Place::XLookup, 1);
+    play.end(running, 0);
+    play.platform
+}
+
+fn conforms(test: &str, spec: &str, vocabulary: &str, new: bool) {
+    let Some(specs) = prism::specs(test) else { return };
+    let platform = everything_asked(vocabulary, new);
+    let requests = platform.requests().of(Kind::Tweet);
+    for place in
+        [Place::XStream, Place::XRules, Place::XRulesChange, Place::XRecent, Place::XLookup, Place::XConnections]
+    {
+        assert!(requests.at(place).len() > 0, "{place:?} was not asked");
+    }
+    Prism::mock(&specs.join(spec)).assert_conforms(&requests);
+}
+
+#[test]
+fn requests_are_as_the_older_specification_has_them() {
+    let test = "requests_are_as_the_older_specification_has_them";
+    conforms(test, "x-api-v2.159.openapi.json", "Tweet", false);
+}
+
+#[test]
+fn requests_are_as_the_newer_specification_has_them() {
+    let test = "requests_are_as_the_newer_specification_has_them";
+    conforms(test, "x-api-v2.167.openapi.json", "Post", true);
 }

@@ -28,7 +28,7 @@ pub struct Plan {
 
 /// A platform that is there until the process ends.
 pub struct Live {
-    /// `http://127.0.0.1:PORT`
+    /// `http://127.0.0.1:PORT`, or `ws://…`
     pub url: String,
     sent: Arc<AtomicU64>,
 }
@@ -38,6 +38,22 @@ impl Live {
     pub fn x(plan: Plan) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        Self::serve(listener, url, plan, answer)
+    }
+
+    /// Bluesky's Jetstream: a WebSocket of events.
+    pub fn jetstream(plan: Plan) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+        let url = format!("ws://{}", listener.local_addr().expect("it is bound"));
+        Self::serve(listener, url, plan, events)
+    }
+
+    fn serve(
+        listener: TcpListener,
+        url: String,
+        plan: Plan,
+        answer: fn(&TcpStream, Plan, &AtomicU64) -> std::io::Result<()>,
+    ) -> Self {
         let sent = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&sent);
         let accept = move || {
@@ -82,6 +98,55 @@ fn answer(mut client: &TcpStream, plan: Plan, sent: &AtomicU64) -> std::io::Resu
         let length = body.len();
         write!(client, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")?;
     }
+}
+
+/// Lets a client in, and sends it events of 550 bytes, which is about the mean of Jetstream's.
+fn events(mut client: &TcpStream, plan: Plan, sent: &AtomicU64) -> std::io::Result<()> {
+    client.set_nodelay(true)?;
+    let (mut reader, mut key) = (BufReader::new(client), String::new());
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        match line.split_once(": ") {
+            Some((name, value)) if name.eq_ignore_ascii_case("sec-websocket-key") => key = value.trim().into(),
+            None if line == "\r\n" || line.is_empty() => break,
+            _ => {}
+        }
+    }
+    let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
+    let head = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n";
+    write!(client, "{head}sec-websocket-accept: {accept}\r\n\r\n")?;
+    let (mut buffer, mut count) = (Vec::new(), 0);
+    while count < plan.posts {
+        buffer.clear();
+        while count < plan.posts && buffer.len() < WRITE_BYTES {
+            let event = event(count);
+            buffer.extend_from_slice(&[0x81, 126]);
+            buffer.extend_from_slice(&(event.len() as u16).to_be_bytes());
+            buffer.extend_from_slice(event.as_bytes());
+            count += 1;
+        }
+        client.write_all(&buffer)?;
+        sent.store(count, Ordering::Relaxed);
+    }
+    loop {
+        thread::sleep(Duration::from_secs(10));
+        // A ping.
+        client.write_all(&[0x89, 0])?;
+    }
+}
+
+/// An event of a post about a storm.
+fn event(number: u64) -> String {
+    let time_us = 1_795_608_000_000_000 + number;
+    format!(
+        "{{\"did\":\"did:plc:abcdefghijklmnopqrstuvwx\",\"time_us\":{time_us},\"kind\":\"commit\",\"commit\":{{\"rev\":\"3m{number:011}\",\
+         \"operation\":\"create\",\"collection\":\"app.bsky.feed.post\",\"rkey\":\"3k{number:011}\",\"record\":{{\"$type\":\"app.bsky.feed.post\",\
+         \"createdAt\":\"2026-11-25T12:00:00.000Z\",\"langs\":[\"en\"],\"text\":\"a storm is on its way to the coast, and the harbour is closed \
+         until the morning; nobody knows yet whether the ferries go #weather\",\"facets\":[{{\"index\":{{\"byteStart\":127,\"byteEnd\":135}},\
+         \"features\":[{{\"$type\":\"app.bsky.richtext.facet#tag\",\"tag\":\"weather\"}}]}}]}},\
+         \"cid\":\"bafyreiabcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrst\"}}}}"
+    )
 }
 
 fn stream(mut client: &TcpStream, plan: Plan, sent: &AtomicU64) -> std::io::Result<()> {

@@ -12,8 +12,12 @@ use crate::error::Error;
 
 /// A topology that can be written: its name, and its text. The texts are topologies that the tests run, so that they
 /// can't grow stale.
-const TEMPLATES: [(&str, &str); 2] =
-    [("demo", include_str!("../../topologies/demo.ron")), ("x", include_str!("../../topologies/x.ron"))];
+const TEMPLATES: [(&str, &str); 4] = [
+    ("demo", include_str!("../../topologies/demo.ron")),
+    ("x", include_str!("../../topologies/x.ron")),
+    ("bluesky", include_str!("../../topologies/bluesky.ron")),
+    ("mastodon", include_str!("../../topologies/mastodon.ron")),
+];
 
 /// Write a commented topology to begin with
 #[derive(Debug, clap::Args)]

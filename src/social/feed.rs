@@ -17,7 +17,7 @@ use crate::spool::{Appended, Spool};
 
 use super::budget::Account;
 use super::common::Common;
-use super::identity::identity;
+use super::identity::{identity, identity_on};
 use super::ledger::{Gap, Ledger};
 use super::rate::Rate;
 use super::refused::refused;
@@ -183,7 +183,7 @@ impl Feed {
                 return Offered::OffTopic;
             }
         }
-        if !self.0.tail.borrow_mut().seen.insert(identity(&post)) {
+        if !self.0.tail.borrow_mut().seen.insert(identity_on(&post, stream)) {
             return Offered::Seen;
         }
         if stream == Stream::Default

@@ -10,8 +10,12 @@ use super::route::{REFRESHED, Stream};
 /// A post's identity: kind, id and version, hashed to 128 bits, so that among a billion posts two different ones
 /// are taken for the same with a probability of 10^-21.
 pub(super) fn identity(post: &Post) -> u128 {
+    identity_on(post, Stream::of(post))
+}
+
+/// The same, where its stream is known already.
+pub(super) fn identity_on(post: &Post, stream: Stream) -> u128 {
     let body = post.body();
-    let stream = Stream::of(post);
     let mut hash = Xxh3::new();
     let mut add = |part: &[u8]| {
         hash.update(part);

@@ -45,6 +45,7 @@ impl Stream {
         match post.kind() {
             "delete" => Self::Deletes,
             "gap" => Self::Gaps,
+            "tweet" => of_tweet(body),
             _ if get(body, REFRESHED).is_some() => Self::Counts,
             kind if is_edit(kind, body) => Self::Edits,
             _ => Self::Default,
@@ -64,14 +65,25 @@ impl Stream {
     }
 }
 
+/// In one pass, since X is the fastest of the sources. An edit has an id of its own, and the history has every
+/// version's id, the first one's first: the first version is none, also where it is read after it was edited.
+fn of_tweet(body: &[u8]) -> Stream {
+    let [id, refreshed, history, posts] =
+        pick(body, ["id", REFRESHED, "edit_history_tweet_ids", "edit_history_post_ids"]);
+    let is_later = |history: &[u8]| {
+        let mut versions = elements(history);
+        versions.next().is_some_and(|first| Some(first) != id) && versions.next().is_some()
+    };
+    match refreshed {
+        Some(_) => Stream::Counts,
+        None if [history, posts].into_iter().flatten().any(is_later) => Stream::Edits,
+        None => Stream::Default,
+    }
+}
+
 /// Whether a post says of itself that it is a later version of another.
 fn is_edit(kind: &str, body: &[u8]) -> bool {
     match kind {
-        // The history has every version's id, the first one's first.
-        "tweet" => pick(body, ["edit_history_tweet_ids", "edit_history_post_ids"])
-            .into_iter()
-            .flatten()
-            .any(|history| elements(history).nth(1).is_some()),
         "toot" => get(body, "edited_at").is_some_and(|time| string(time).is_some()),
         "bsky" => {
             let operation = get(get(body, "commit").unwrap_or(body), "operation");
@@ -94,5 +106,25 @@ impl Route for Router {
             _ => self.topics.of(post),
         };
         (stream.id(), topics)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_tweet_is_an_edit_if_its_history_begins_with_another() {
+        let stream = |json: &str| Stream::of(&Post::check(Bytes::copy_from_slice(json.as_bytes())).unwrap());
+        assert_eq!(stream(r#"{"tweet":{"id":"1","edit_history_tweet_ids":["1"]}}"#), Stream::Default);
+        assert_eq!(stream(r#"{"tweet":{"id":"1","edit_history_tweet_ids":["1","2"]}}"#), Stream::Default);
+        assert_eq!(stream(r#"{"tweet":{"id":"2","edit_history_tweet_ids":["1","2"]}}"#), Stream::Edits);
+        assert_eq!(stream(r#"{"tweet":{"edit_history_post_ids":["1","2"],"id":"2"}}"#), Stream::Edits);
+        assert_eq!(
+            stream(r#"{"tweet":{"id":"2","edit_history_tweet_ids":["1","2"],"refreshed":"1h"}}"#),
+            Stream::Counts
+        );
     }
 }

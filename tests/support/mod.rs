@@ -6,6 +6,7 @@
 pub mod cache;
 pub mod once;
 pub mod platform;
+pub mod play;
 pub mod prism;
 pub mod proxy;
 pub mod random;

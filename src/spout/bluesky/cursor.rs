@@ -32,6 +32,9 @@ const AHEAD_MAX_US: i64 = 86_400_000_000;
 pub(super) struct Position {
     /// The newest event's time in µs since 1970; 0 if there was none.
     newest_us: i64,
+    /// When the first connection was made, by this machine's clock, in µs; 0 if it wasn't. It is asked for until the
+    /// first event has come, whose time is the server's.
+    began_us: i64,
     /// When a stream by authors was last known to have nothing new, in µs.
     alive_us: i64,
     /// The longest time between two events of late, in µs.
@@ -43,17 +46,29 @@ impl Position {
     pub fn read(saved: Option<&str>) -> Self {
         let mut numbers = saved.unwrap_or_default().split(' ').map(|number| number.parse().unwrap_or(0));
         let mut next = || numbers.next().unwrap_or(0);
-        Self { newest_us: next(), alive_us: next(), silence_us: next() as f64 }
+        Self { newest_us: next(), began_us: next(), alive_us: next(), silence_us: next() as f64 }
     }
 
     /// As text.
     pub fn save(&self) -> String {
-        format!("{} {} {}", self.newest_us, self.alive_us, self.silence_us as i64)
+        format!("{} {} {} {}", self.newest_us, self.began_us, self.alive_us, self.silence_us as i64)
+    }
+
+    /// A connection stands.
+    pub fn connected(&mut self, now: OffsetDateTime) {
+        if self.began_us == 0 {
+            self.began_us = unix_us(now);
+        }
+    }
+
+    /// The time that everything before is there of, in µs; 0 if there is none.
+    fn reached(&self) -> i64 {
+        if self.newest_us > 0 { self.newest_us } else { self.began_us }
     }
 
     /// What to ask for, in µs: always behind the newest event, and never what an earlier connection asked for.
     pub fn cursor(&self) -> Option<i64> {
-        (self.newest_us > 0).then(|| self.newest_us - micros(REWIND))
+        (self.reached() > 0).then(|| self.reached() - micros(REWIND))
     }
 
     /// An event came; `within` says that others came before it on the same connection.
@@ -82,13 +97,13 @@ impl Position {
     /// From when to when events are gone, given the time of the first one that came: a server that doesn't have
     /// what a cursor asks for begins with the oldest that it has, and says nothing.
     pub fn missing(&self, first_us: i64) -> Option<(OffsetDateTime, OffsetDateTime)> {
-        let late = first_us - self.newest_us > micros(self.patience());
-        (self.newest_us > 0 && late).then(|| (at(self.newest_us), at(first_us)))
+        let late = first_us - self.reached() > micros(self.patience());
+        (self.reached() > 0 && late).then(|| (at(self.reached()), at(first_us)))
     }
 
     /// The same for a stream by authors, of which the first event says nothing: what is older than what is kept.
     pub fn forgotten(&self, now: OffsetDateTime) -> Option<(OffsetDateTime, OffsetDateTime)> {
-        let from = self.newest_us.max(self.alive_us);
+        let from = self.reached().max(self.alive_us);
         let oldest = unix_us(now) - micros(LOOKBACK);
         (from > 0 && from < oldest).then(|| (at(from), at(oldest)))
     }
@@ -131,6 +146,17 @@ mod tests {
         assert_eq!(position.cursor(), Some(unix_us(NOW) - 45 * S));
         assert_eq!(Position::read(Some(&position.save())), position);
         assert_eq!(Position::read(Some("what")), Position::default());
+    }
+
+    #[test]
+    fn a_connection_that_brought_nothing_is_gone_on_from_its_beginning() {
+        let mut position = Position::default();
+        position.connected(NOW);
+        position.connected(NOW + Duration::from_secs(60));
+        assert_eq!(position.cursor(), Some(unix_us(NOW) - 5 * S));
+        // The server's clock is another one.
+        position.event(unix_us(NOW) - 900 * S, NOW, false);
+        assert_eq!(position.cursor(), Some(unix_us(NOW) - 905 * S));
     }
 
     #[test]

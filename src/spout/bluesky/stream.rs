@@ -78,6 +78,7 @@ impl Source for Jetstream {
                     feed.set_state("");
                     let began = feed.clock().monotonic();
                     let mut reading = Reading::new(feed, &mut position, self.wanted.is_by_author(), fruitless);
+                    reading.position.connected(feed.now());
                     let ended = reading.run(&mut socket).await?;
                     fruitless = if reading.events > 0 { 0 } else { fruitless + 1 };
                     if fruitless == 0 || feed.clock().monotonic().saturating_sub(began) >= STOOD {
@@ -173,6 +174,9 @@ impl<'a> Reading<'a> {
 
     /// Reads until it ends, and says why it did.
     async fn run(&mut self, socket: &mut Socket) -> Result<String> {
+        // From here on a restart knows since when it was away, also if nothing comes.
+        self.feed.set_cursor(PART, self.position.save());
+        self.feed.save().await?;
         if self.by_author {
             if let Some((from, to)) = self.position.forgotten(self.feed.now()) {
                 self.feed.gap("", from, to, "Jetstream keeps events for 36 hours only").await?;

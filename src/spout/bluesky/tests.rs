@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
-use crate::social::trial::{Trial, run, until};
+use crate::social::tests::trial::{Trial, run, until};
 
 const NOW: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);
 
@@ -39,6 +39,7 @@ impl Host {
 
     async fn client(&self) -> Client {
         let (stream, _) = self.listener.accept().await.unwrap();
+        #[allow(clippy::result_large_err, reason = "the signature is the library's")]
         let note = |request: &Request, response: Response| {
             self.asked.borrow_mut().push(request.uri().to_string());
             Ok(response)

@@ -166,7 +166,10 @@ impl Stream<'_> {
         for (subscription, place) in self.group.iter().zip(&mut *places) {
             self.note_gap(subscription, place, now, why).await?;
             place.alive(now);
+            // From here on a restart knows since when it was away, also if nothing comes.
+            self.feed.set_cursor(&subscription.part(), place.save());
         }
+        self.feed.save().await?;
         let filling = async {
             match fill::all(self.feed, self.api, self.group).await {
                 Ok(()) => std::future::pending().await,

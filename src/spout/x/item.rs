@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use crate::post::Post;
-use crate::post::fields::{get, members};
+use crate::post::fields::members;
 use crate::social::post;
 
 /// What a line is.
@@ -19,31 +19,42 @@ pub(super) enum Item {
 
 /// Reads a line. The members of `data` come directly under the kind, and all others of the line behind them.
 pub(super) fn read(line: &[u8], now: OffsetDateTime) -> Item {
-    let data = get(line, "data").filter(|data| data.first() == Some(&b'{'));
-    let Some(data) = data else {
-        return match get(line, "errors").is_some_and(|errors| matches!(errors.first(), Some(b'[' | b'{'))) {
-            true if get(line, "data").is_none_or(|data| data == b"null") => Item::Errors,
-            _ => Item::Unknown("expected a post of X, an object with \"data\"".into()),
-        };
-    };
-    let names = |key| std::str::from_utf8(key).ok();
-    let beside = members(line).filter(|(key, _)| *key != b"data");
-    let more: Vec<_> = beside.filter_map(|(key, value)| Some((names(key)?, value))).collect();
-    // What is behind a value can be wrong although the value is not.
-    if !ends_as_object(line) {
-        return Item::Unknown("the line is no JSON object".into());
-    }
-    match post("tweet", data, &more, now) {
-        Ok(post) => Item::Post(post),
-        Err(what) => Item::Unknown(what),
+    let parts = Parts::of(line);
+    match parts.data {
+        // What is behind a value can be wrong although the value is not.
+        Some([b'{', ..]) if !parts.is_whole => Item::Unknown("the line is no JSON object".into()),
+        Some(data @ [b'{', ..]) => post("tweet", data, &parts.beside, now).map_or_else(Item::Unknown, Item::Post),
+        None | Some(b"null") if parts.has_errors() => Item::Errors,
+        _ => Item::Unknown("expected a post of X, an object with \"data\"".into()),
     }
 }
 
-/// Whether members go up to the end of a line.
-fn ends_as_object(line: &[u8]) -> bool {
-    let end =
-        members(line).last().map_or(0, |(_, value)| value.as_ptr() as usize + value.len() - line.as_ptr() as usize);
-    line[end..].trim_ascii() == b"}"
+/// A line taken apart in one pass.
+struct Parts<'a> {
+    data: Option<&'a [u8]>,
+    /// All other members.
+    beside: Vec<(&'a str, &'a [u8])>,
+    /// Whether members go up to its end.
+    is_whole: bool,
+}
+
+impl<'a> Parts<'a> {
+    fn of(line: &'a [u8]) -> Self {
+        let (mut data, mut beside, mut end) = (None, Vec::new(), 0);
+        for (key, value) in members(line) {
+            end = value.as_ptr() as usize + value.len() - line.as_ptr() as usize;
+            match std::str::from_utf8(key) {
+                Ok("data") if data.is_none() => data = Some(value),
+                Ok(name) => beside.push((name, value)),
+                Err(_) => {}
+            }
+        }
+        Self { data, beside, is_whole: line[end..].trim_ascii() == b"}" }
+    }
+
+    fn has_errors(&self) -> bool {
+        self.beside.iter().any(|(name, value)| *name == "errors" && matches!(value.first(), Some(b'[' | b'{')))
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,141 @@
+//! A fake platform, and the program that captures from it by one of the repository's topologies.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::platform::check::Checked;
+use super::platform::shared::Inner;
+use super::platform::{Kind, Place, Platform};
+use super::{Ended, Running, Sandbox, lake, repository, total};
+
+/// Much more than anything takes.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// What is to be captured.
+pub struct Play {
+    pub platform: Platform,
+    pub sandbox: Sandbox,
+    /// Whether something that is no post was sent.
+    pub dead: bool,
+    kind: Kind,
+    stream: Place,
+    file: String,
+    /// The variable that has the token.
+    token: &'static str,
+    sets: Vec<String>,
+    topics: &'static [&'static str],
+}
+
+impl Play {
+    /// By the topology of this name, whose spout is called `posts`.
+    pub fn new(
+        seed: u64,
+        (kind, stream): (Kind, Place),
+        name: &str,
+        token: &'static str,
+        topics: &'static [&'static str],
+    ) -> Self {
+        let platform = Platform::start(seed);
+        platform.topics(topics);
+        let file = repository(&format!("topologies/{name}.ron"));
+        Self { platform, sandbox: Sandbox::new(), dead: false, kind, stream, file, token, sets: Vec::new(), topics }
+    }
+
+    /// Sets a field of the spout.
+    pub fn set(&mut self, option: &str) {
+        self.sets.push(format!("spouts.posts.run.{option}"));
+    }
+
+    pub fn run(&self, command: &[&str]) -> Ended {
+        let token = self.platform.token(self.kind);
+        self.sandbox.run_with(&self.arguments(command), &[(self.token, &token)])
+    }
+
+    fn arguments<'a>(&'a self, command: &[&'a str]) -> Vec<&'a str> {
+        let sets = self.sets.iter().flat_map(|set| ["--set", set.as_str()]);
+        command.iter().copied().chain([self.file.as_str()]).chain(sets).collect()
+    }
+
+    pub fn start(&self) -> Running {
+        let token = self.platform.token(self.kind);
+        self.sandbox.start_with(&self.arguments(&["run"]), &[(self.token, &token)])
+    }
+
+    /// Starts it, and waits for its streams.
+    pub fn streaming(&self, streams: usize) -> Running {
+        let before = self.streams();
+        let running = self.start();
+        self.wait_for_stream(before + streams);
+        running
+    }
+
+    /// How many streams were let in so far.
+    pub fn streams(&self) -> usize {
+        self.platform.with(|inner| self.streams_of(inner))
+    }
+
+    fn streams_of(&self, inner: &Inner) -> usize {
+        inner.log.iter().filter(|seen| seen.place == self.stream && matches!(seen.status, 101 | 200)).count()
+    }
+
+    pub fn wait_for_stream(&self, number: usize) {
+        self.platform.wait_until("stream", |inner| self.streams_of(inner) >= number);
+    }
+
+    pub fn gaps(&self) -> Vec<Value> {
+        let token = self.platform.token(self.kind);
+        let ended = self.sandbox.run_with(&["gaps", &self.file, "--json"], &[(self.token, &token)]);
+        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {} {}", ended.out, ended.err))
+    }
+
+    /// Waits until all gaps are filled, and at least so many.
+    pub fn filled(&self, least: usize) {
+        let began = Instant::now();
+        loop {
+            let gaps = self.gaps();
+            if gaps.len() >= least && gaps.iter().all(|gap| gap["filled"] == true) {
+                return;
+            }
+            assert!(began.elapsed() < LIMIT, "not filled: {gaps:#?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Posts one more that is wanted, and waits until it was sent.
+    pub fn last(&self) {
+        let last = self.platform.publish_text(self.kind, "the last #storm", 3);
+        self.platform.wait_offered(&[last]);
+    }
+
+    /// Stops it, and compares the lake with the truth.
+    pub fn end(&self, mut running: Running, code: i32) -> (Ended, Checked) {
+        // What was offered is on its way through a socket: it is there when three reports say nothing new.
+        let seen = Cell::new((None, 0));
+        running.wait_for("rest", |report| {
+            let (received, (last, same)) = (Some(total(report, "lake", "received")), seen.get());
+            seen.set((received, if received == last { same + 1 } else { 0 }));
+            seen.get().1 == 3
+        });
+        running.terminate();
+        let ended = running.end().with(code);
+        let checked = self.check(None);
+        self.platform.assert_hidden(&ended.err);
+        self.platform.assert_kept(&[&self.sandbox.path("state"), &self.sandbox.path("lake")]);
+        (ended, checked)
+    }
+
+    /// Compares the lake with the truth from a time on, in µs; from when the stream began if there is none.
+    pub fn check(&self, since_us: Option<i64>) -> Checked {
+        let posts = lake(&self.sandbox.path("lake"), self.dead);
+        let ledger = Value::from(self.gaps()).to_string();
+        let check = self.platform.check(self.kind, self.topics).with_edits().with_deletes().ledger(&ledger);
+        if let Some(us) = since_us { check.since(us) } else { check }.lake(&posts)
+    }
+
+    pub fn lake(&self) -> Vec<Value> {
+        let posts = lake(&self.sandbox.path("lake"), self.dead);
+        posts.iter().map(|post| serde_json::from_str(post).unwrap()).collect()
+    }
+}
