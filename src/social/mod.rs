@@ -47,7 +47,7 @@ pub use self::feed::{Feed, Offered};
 pub use self::http::{Body, Failure, Http, Reply, pairs_of};
 pub use self::ledger::{Gap, entries as ledger_entries};
 pub use self::platform::{Platform, Refresher, Source};
-pub use self::poll::{Plan, Refusals};
+pub use self::poll::{Plan, Refusals, begin, newest};
 pub use self::quota::Quota;
 pub use self::route::{COUNTS, DELETES, EDITS, GAPS, Stream};
 pub use self::topics::{Term, Topic, Topics};

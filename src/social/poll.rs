@@ -4,12 +4,36 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::error::Result;
+
 use super::feed::Feed;
+use super::wrap::stamp;
 
 /// How many refused things are remembered; then it begins anew.
 const REFUSED_MAX: usize = 10_000;
+
+/// Notes for each part that is new that it is to be read from now on, so that a start that comes later knows it, too.
+///
+/// # Errors
+/// If it can't be saved.
+pub async fn begin(feed: &Feed, parts: &[String]) -> Result<()> {
+    let mut is_new = false;
+    for part in parts.iter().filter(|part| feed.cursor(part).is_none()) {
+        feed.set_cursor(part, stamp(feed.now()));
+        is_new = true;
+    }
+    if is_new { feed.save().await } else { Ok(()) }
+}
+
+/// The time that the cursor of a part says: that of its newest post.
+pub fn newest(feed: &Feed, part: &str) -> OffsetDateTime {
+    let saved = feed.cursor(part).and_then(|saved| OffsetDateTime::parse(&saved, &Rfc3339).ok());
+    saved.unwrap_or_else(|| feed.now())
+}
 
 /// How long to pause between two reads, so that the calls that a credential is allowed are shared evenly by all parts
 /// (pages, channels, topics), which are read in turn.

@@ -199,7 +199,10 @@ mod tests {
             Client::new(&config, crate::clock::SystemClock::shared()).unwrap()
         };
         let found = |token: &str, json: &str| String::from_utf8(client(token).without_token(json.as_bytes())).unwrap();
-        assert_eq!(found("EAAB", r#"{"next":"https://h/?access_token=EAAB&a=1"}"#), r#"{"next":"https://h/?access_token=***&a=1"}"#);
+        assert_eq!(
+            found("EAAB", r#"{"next":"https://h/?access_token=EAAB&a=1"}"#),
+            r#"{"next":"https://h/?access_token=***&a=1"}"#
+        );
         assert_eq!(found("12|ab", r#"["12%7Cab","12%7cab","12|ab"]"#), r#"["***","***","***"]"#);
         assert_eq!(found("a/b", r#"["a\/b","a/b","a%2Fb","c"]"#), r#"["***","***","***","c"]"#);
         let proof = proof(&Secret::new("EAAB"), &Secret::new("s"));

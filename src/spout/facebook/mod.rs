@@ -149,7 +149,10 @@ impl Platform for Facebook {
             problems.push(problem("calls_per_hour", "expected at least 1".into()));
         }
         if !self.fields.split(',').any(|field| field.trim() == "created_time") {
-            problems.push(problem("fields", "expected \"created_time\" among them: by it reads go on where they were".into()));
+            problems.push(problem(
+                "fields",
+                "expected \"created_time\" among them: by it reads go on where they were".into(),
+            ));
         }
         if !self.version.starts_with('v') {
             problems

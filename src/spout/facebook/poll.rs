@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::error::{Error, Result};
 use crate::post::Post;
 use crate::post::fields::{date, elements, get, string};
-use crate::social::{Feed, Offered, Plan, RULES_BY_US, Refusals, Topics, pairs_of, post, stamp};
+use crate::social::{Feed, Offered, Plan, RULES_BY_US, Refusals, Topics, begin, newest, pairs_of, post, stamp};
 
 use super::Facebook;
 use super::client::{Client, Read};
@@ -46,6 +45,7 @@ pub(super) async fn run(client: &Client, config: &Facebook, feed: &Feed) -> Resu
         stretch: 1,
         refusals: Refusals::default(),
     };
+    begin(feed, &pages.iter().map(|page| part(page)).collect::<Vec<_>>()).await?;
     loop {
         for page in &pages {
             let (begun, calls) = (feed.clock().monotonic(), client.calls());
@@ -54,6 +54,11 @@ pub(super) async fn run(client: &Client, config: &Facebook, feed: &Feed) -> Resu
             feed.sleep(plan.pause(took, client.calls() - calls, reading.stretch)).await;
         }
     }
+}
+
+/// The part of the source that a page is.
+fn part(page: &str) -> String {
+    format!("page {page}")
 }
 
 struct Reading<'a> {
@@ -102,9 +107,8 @@ impl Reading<'_> {
     /// One read of a page, the newest post first, back to the newest of the last read less the overlap. Cursors of
     /// Facebook die with the post that they name, so none outlives a read.
     async fn page(&mut self, page: &str) -> Result<()> {
-        let part = format!("page {page}");
-        let last = self.feed.cursor(&part).and_then(|last| OffsetDateTime::parse(&last, &Rfc3339).ok());
-        let last = last.unwrap_or_else(|| self.feed.now());
+        let part = part(page);
+        let last = newest(self.feed, &part);
         let mut sweep = Sweep { page, since: last - self.config.overlap.0, newest: last, oldest: None, taken: 0 };
         let mut restarts = 0;
         let cut = loop {
@@ -152,7 +156,9 @@ impl Reading<'_> {
                 Ok(body) => body,
                 Err(why) if is_first => {
                     let page = sweep.page;
-                    return Err(Error::fatal(format!("the page {page} can't be read, {why}: check its id, and what the token may read")));
+                    return Err(Error::fatal(format!(
+                        "the page {page} can't be read, {why}: check its id, and what the token may read"
+                    )));
                 }
                 Err(why) => return Ok(End::Anew(why)),
             };
@@ -160,7 +166,9 @@ impl Reading<'_> {
             self.feed.flush().await?;
             match self.next(&body) {
                 Next::None => return Ok(End::Whole),
-                Next::Foreign => return Ok(End::Cut("the link to the next posts leads to another server, and wasn't followed")),
+                Next::Foreign => {
+                    return Ok(End::Cut("the link to the next posts leads to another server, and wasn't followed"));
+                }
                 Next::At(next) if asked.contains(&next) => {
                     return Ok(End::Cut("Facebook gives the same posts again and again"));
                 }
@@ -199,7 +207,11 @@ impl Reading<'_> {
     fn take(&self, body: &Bytes, sweep: &mut Sweep<'_>) {
         let data = get(body, "data").unwrap_or(b"null");
         if !matches!(data.first(), Some(b'[' | b'n')) {
-            self.refusals.refuse(self.feed, &self.client.without_token(body), "expected a list of posts under \"data\"");
+            self.refusals.refuse(
+                self.feed,
+                &self.client.without_token(body),
+                "expected a list of posts under \"data\"",
+            );
         }
         for item in elements(data) {
             let created = get(item, "created_time").and_then(string).and_then(|text| date(&text));

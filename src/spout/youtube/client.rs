@@ -114,7 +114,7 @@ impl Client {
     }
 
     /// Pays for a call; waits for the next day if nothing is left.
-    async fn pay(&self, bucket: &str, feed: &Feed) {
+    async fn pay(&self, bucket: &str, feed: &Feed) -> Result<()> {
         // The further pages of a search don't wait for their turns, since their tokens get old: what is behind them does.
         if bucket == SEARCHES && !self.has_turn.replace(false) {
             self.reserve(feed);
@@ -128,7 +128,8 @@ impl Client {
                     format!("{} {}", today.unix_timestamp(), self.quota.used(bucket, today)),
                 );
                 self.calls.set(self.calls.get() + 1);
-                return;
+                // Searches are so few that each is noted before it is made.
+                return if bucket == SEARCHES { feed.save().await } else { Ok(()) };
             }
             let until = blocked.unwrap_or_else(|| next_day(self.now()));
             feed.sleep_until(&format!("quota of {bucket} used"), until).await;
@@ -171,7 +172,7 @@ impl Client {
         let headers: Vec<_> = etag.map(|etag| ("if-none-match", etag)).into_iter().collect();
         let mut backoff = Backoff::exponential(Duration::from_secs(2), Duration::from_secs(300));
         loop {
-            self.pay(bucket, feed).await;
+            self.pay(bucket, feed).await?;
             let why = match self.http.get_with(path, query, &headers).await {
                 Ok(reply) => match answer(&reply) {
                     Answer::Good => {

@@ -12,6 +12,9 @@ use super::client::Client;
 /// How many ids a call takes.
 const IDS_MAX: usize = 50;
 
+/// What is shorter is the id of a video; those of a playlist's items are longer, and can't be read by it.
+const VIDEO_ID_LESS: usize = 24;
+
 /// Reads videos again.
 pub(super) struct Counts {
     config: YouTube,
@@ -36,8 +39,12 @@ impl Refresher for Counts {
             self.client = Some(Client::new(&self.config, feed.clock().clone())?);
         }
         let Some(client) = &self.client else { return Ok(()) };
-        let reply = client.videos(ids, feed).await?;
-        take(&reply.body, feed, ids, after)
+        let ids: Vec<_> = ids.iter().filter(|id| id.len() < VIDEO_ID_LESS).cloned().collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let reply = client.videos(&ids, feed).await?;
+        take(&reply.body, feed, &ids, after)
     }
 }
 

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::error::Result;
-use crate::social::{Feed, Topic, stamp};
+use crate::social::{Feed, Topic, begin, newest, stamp};
 
 use super::client::{Client, Page};
 use super::found::{Found, Taker};
@@ -29,6 +28,7 @@ pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Resul
     if topics.is_empty() {
         return std::future::pending().await;
     }
+    begin(feed, &topics.iter().map(|topic| part(topic)).collect::<Vec<_>>()).await?;
     let taker = Taker::new(client, feed);
     let mut search = Search { client, config, feed, taker, deep: BTreeMap::new(), told: BTreeMap::new() };
     loop {
@@ -37,6 +37,11 @@ pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Resul
             search.topic(topic).await?;
         }
     }
+}
+
+/// The part of the source that a topic is.
+fn part(topic: &Topic) -> String {
+    format!("search {topic}")
 }
 
 /// A time that is searched, up to now if it has no end.
@@ -79,15 +84,14 @@ impl Search<'_> {
     /// One sweep over a topic, from `overlap` before the newest video of the last one.
     async fn topic(&mut self, topic: &Topic) -> Result<()> {
         let Some(query) = query(topic) else { return Ok(()) };
-        let part = format!("search {topic}");
-        let last = self.feed.cursor(&part).and_then(|last| OffsetDateTime::parse(&last, &Rfc3339).ok());
-        let last = last.unwrap_or_else(|| self.feed.now());
+        let part = part(topic);
+        let last = newest(self.feed, &part);
         let from = last - self.config.overlap.0;
         let now = self.feed.clock().monotonic();
         // A page of which all is known ends a sweep, since searches are few; but YouTube finds videos late, also behind
         // such pages, so twice in an overlap all of it is searched.
         let is_deep = self.deep.get(&part).is_none_or(|at| now.saturating_sub(*at) >= self.config.overlap.0 / 2);
-        let (mut newest, mut ids) = (last, BTreeSet::new());
+        let (mut latest, mut ids) = (last, BTreeSet::new());
         let mut windows = vec![Window { from, before: None }];
         let mut lost = Vec::new();
         let mut searched = 0;
@@ -100,7 +104,7 @@ impl Search<'_> {
             let Pages { found, end } = self.pages(&query, topic, window, is_deep).await?;
             // YouTube keeps neither to the window nor to the order.
             let wanted: Vec<_> = found.into_iter().filter(|found| found.is_since(from)).collect();
-            newest = wanted.iter().filter_map(|found| found.published).fold(newest, OffsetDateTime::max);
+            latest = wanted.iter().filter_map(|found| found.published).fold(latest, OffsetDateTime::max);
             let before = ids.len();
             ids.extend(wanted.iter().filter_map(|found| found.id.clone()));
             match rest(window, &wanted, end, ids.len() > before, self.feed.now()) {
@@ -117,7 +121,7 @@ impl Search<'_> {
             self.deep.insert(part.clone(), now);
         }
         // Only a whole sweep counts: a crash in its middle begins it again.
-        self.feed.set_cursor(&part, stamp(newest.min(self.feed.now())));
+        self.feed.set_cursor(&part, stamp(latest.min(self.feed.now())));
         self.feed.save().await
     }
 

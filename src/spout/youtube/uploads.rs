@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::error::Result;
-use crate::social::{Feed, Plan, Topic, stamp};
+use crate::social::{Feed, Plan, Topic, begin, newest, stamp};
 
 use super::YouTube;
 use super::client::{Client, Page};
@@ -28,6 +27,7 @@ pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Resul
     }
     let units = u32::try_from(config.units_per_day / SHARE).unwrap_or(u32::MAX).max(1);
     let plan = Plan::new(channels.len(), config.poll.0, Duration::from_secs(24 * 3600) / units);
+    begin(feed, &channels.iter().filter_map(|topic| topic.channel().map(part)).collect::<Vec<_>>()).await?;
     let taker = Taker::new(client, feed);
     let mut uploads = Uploads { client, config, feed, taker, etags: BTreeMap::new(), missing: BTreeSet::new() };
     loop {
@@ -38,6 +38,11 @@ pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Resul
             feed.sleep(plan.pause(took, client.calls() - calls, 1)).await;
         }
     }
+}
+
+/// The part of the source that a channel is.
+fn part(channel: &str) -> String {
+    format!("channel {channel}")
 }
 
 /// The playlist of a channel's uploads: its id, with `UU` for `UC`.
@@ -60,13 +65,12 @@ impl Uploads<'_> {
     /// One sweep over a channel's uploads, the newest first, back to the newest of the last one less the overlap.
     async fn channel(&mut self, topic: &Topic) -> Result<()> {
         let Some(channel) = topic.channel() else { return Ok(()) };
-        let part = format!("channel {channel}");
-        let last = self.feed.cursor(&part).and_then(|last| OffsetDateTime::parse(&last, &Rfc3339).ok());
-        let last = last.unwrap_or_else(|| self.feed.now());
+        let part = part(channel);
+        let last = newest(self.feed, &part);
         let from = last - self.config.overlap.0;
         let known = self.etags.remove(channel);
         let playlist = playlist(channel);
-        let (mut newest, mut token, mut tokens, mut first) = (last, None::<String>, BTreeSet::new(), None);
+        let (mut latest, mut token, mut tokens, mut first) = (last, None::<String>, BTreeSet::new(), None);
         for number in 0..PAGES_MAX {
             self.feed.await_budget().await;
             let mut query = vec![("playlistId", playlist.as_str())];
@@ -80,7 +84,10 @@ impl Uploads<'_> {
                 }
                 // A token that is no good any more: what is behind it is read again, since the cursor stays.
                 Page::Gone => return Ok(()),
-                Page::Missing(why) => return self.tell_missing(channel, &part, from, &why).await,
+                Page::Missing(why) => {
+                    self.tell_missing(channel, &why);
+                    return Ok(());
+                }
             };
             if number == 0 {
                 first = reply.header("etag").map(str::to_owned);
@@ -89,7 +96,7 @@ impl Uploads<'_> {
             let is_last = list.found.iter().any(|found| !found.is_since(from));
             let mut wanted = list.found;
             wanted.retain(|found| found.is_since(from));
-            newest = wanted.iter().filter_map(|found| found.published).fold(newest, OffsetDateTime::max);
+            latest = wanted.iter().filter_map(|found| found.published).fold(latest, OffsetDateTime::max);
             self.taker.take(wanted, Some(topic)).await?;
             match list.next {
                 Some(next) if !is_last && tokens.insert(next.clone()) => token = Some(next),
@@ -99,19 +106,15 @@ impl Uploads<'_> {
         self.missing.remove(channel);
         self.etags.extend(first.map(|etag| (channel.to_owned(), etag)));
         // Only a whole sweep counts: a crash in its middle begins it again.
-        self.feed.set_cursor(&part, stamp(newest.min(self.feed.now())));
+        self.feed.set_cursor(&part, stamp(latest.min(self.feed.now())));
         self.feed.save().await
     }
 
     /// Says once that a channel can't be read. It is asked for again with each turn, from where it was.
-    async fn tell_missing(&mut self, channel: &str, part: &str, from: OffsetDateTime, why: &str) -> Result<()> {
+    fn tell_missing(&mut self, channel: &str, why: &str) {
         if self.missing.insert(channel.into()) {
             self.feed.say(format!("the channel {channel} can't be read: {why}"));
-            if self.feed.cursor(part).is_none() {
-                self.feed.set_cursor(part, stamp(from + self.config.overlap.0));
-            }
         }
-        self.feed.flush().await
     }
 }
 
