@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use support::platform::check::Checked;
-use support::platform::world::{channel_id, page_id};
+use support::platform::world::{channel_id, now_us, page_id};
 use support::platform::{Fault, Kind, Place, Platform};
 use support::prism::{self, Prism};
 use support::{Ended, Running, Sandbox, lake, repository, total};
@@ -20,6 +20,9 @@ struct Play {
     platform: Platform,
     sandbox: Sandbox,
     sets: Vec<String>,
+    token: String,
+    /// When it began, in µs: what is posted from then on is wanted.
+    since_us: i64,
 }
 
 impl Play {
@@ -62,7 +65,8 @@ impl Play {
     fn new(kind: Kind, seed: u64) -> Self {
         let platform = Platform::start(seed);
         platform.topics(&["#storm", "rust lang"]);
-        let mut play = Self { kind, platform, sandbox: Sandbox::new(), sets: Vec::new() };
+        let (token, since_us) = (platform.token(kind), now_us());
+        let mut play = Self { kind, platform, sandbox: Sandbox::new(), sets: Vec::new(), token, since_us };
         let path = if kind == Kind::Video { "/youtube/v3" } else { "" };
         play.set(&format!("base_url=\"{}{path}\"", play.platform.url()));
         play
@@ -84,7 +88,7 @@ impl Play {
 
     fn environment(&self) -> [(&'static str, String); 1] {
         let name = if self.kind == Kind::Post { "FACEBOOK_TOKEN" } else { "YOUTUBE_API_KEY" };
-        [(name, self.platform.token(self.kind))]
+        [(name, self.token.clone())]
     }
 
     fn start(&self) -> Running {
@@ -134,7 +138,7 @@ impl Play {
         let posts = lake(&self.sandbox.path("lake"), false);
         let gaps = self.run(&["gaps", "--json"]);
         let by_author = self.list() != Place::YouTubeSearch;
-        let check = self.platform.check(self.kind, &["#storm"]).ledger(&gaps.out);
+        let check = self.platform.check(self.kind, &["#storm"]).ledger(&gaps.out).since(self.since_us);
         let check = if by_author { check.wanted(|item| AUTHORS.contains(&item.author())) } else { check };
         (ended, check.lake(&posts))
     }
@@ -174,8 +178,8 @@ fn nothing_that_goes_wrong_with_facebook_loses_a_post() {
     for fault in faults {
         play.platform.fault(Place::FacebookPosts, fault);
         play.publish(20);
+        play.platform.wait_until("fault", |inner| inner.faults.waiting() == 0);
     }
-    play.platform.wait_until("faults", |inner| inner.faults.waiting() == 0);
     let last = play.publish(20);
     let (_, checked) = play.end(running, &last);
     assert!(checked.there >= 100 && checked.excused == 0, "{checked:?}");
@@ -304,7 +308,7 @@ fn counts_are_read_again_and_a_video_that_is_gone_is_deleted() {
     for mut play in [Play::facebook(16), Play::channels(17)] {
         play.set("refresh=[\"1s\"]");
         let mut running = play.start();
-        let items = play.publish(10);
+        let items: Vec<_> = (0..10).map(|number| play.publish_one("a #storm", number)).collect();
         play.platform.wait_offered(&items);
         running.wait_for("the posts", |report| total(report, "lake", "received") >= 10);
         if play.kind == Kind::Video {

@@ -8,7 +8,7 @@ use memchr::memmem;
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
-use crate::social::{Backoff, Feed, Http, Quota, Reply};
+use crate::social::{Backoff, Feed, Http, Quota, Reply, is_whole};
 
 use super::Facebook;
 use super::answer::{Answer, Usage, answer, usage};
@@ -59,7 +59,7 @@ impl Client {
             }
             let why = match self.http.get(&format!("/{}/{path}", self.version), query).await {
                 Ok(reply) => match self.judge(&reply) {
-                    Answer::Good => {
+                    Answer::Good if is_whole(&reply.body) => {
                         feed.set_state("");
                         return Ok(Read::Page(reply.body.clone(), usage(&reply)));
                     }
@@ -67,6 +67,7 @@ impl Client {
                     Answer::Limited(_) => continue,
                     Answer::Stop(why) => return Err(Error::fatal(why)),
                     Answer::Busy(why) => why,
+                    Answer::Good => "the answer is cut".into(),
                 },
                 Err(failure) => failure.to_string(),
             };

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
-use crate::social::{Backoff, Feed, Http, Quota};
+use crate::social::{Backoff, Feed, Http, Quota, is_whole};
 
 use super::YouTube;
 use super::answer::{Answer, answer};
@@ -117,7 +117,7 @@ impl Client {
             self.pay(bucket, feed).await;
             let why = match self.http.get(path, query).await {
                 Ok(reply) => match answer(&reply) {
-                    Answer::Good => {
+                    Answer::Good if is_whole(&reply.body) => {
                         feed.set_state("");
                         return Ok(Page::Is(reply.body));
                     }
@@ -130,6 +130,7 @@ impl Client {
                     Answer::Missing(why) => return Ok(Page::Missing(why)),
                     Answer::Stop(why) => return Err(Error::fatal(why)),
                     Answer::Busy(why) => why,
+                    Answer::Good => "the answer is cut".into(),
                 },
                 Err(failure) => failure.to_string(),
             };
