@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use support::platform::check::Checked;
 use support::platform::world::{channel_id, now_us, page_id};
-use support::platform::{Fault, Kind, Place, Platform};
+use support::platform::{Fault, Item, Kind, Place, Platform};
 use support::prism::{self, Prism};
 use support::{Ended, Running, Sandbox, lake, repository, total};
 
@@ -110,6 +110,14 @@ impl Play {
         }
     }
 
+    /// Whether a post is to be captured: by its author, or where topics are searched for by those.
+    fn wants(&self, item: &Item) -> bool {
+        match self.list() {
+            Place::YouTubeSearch => item.topics().any(|topic| topic == "#storm"),
+            _ => AUTHORS.contains(&item.author()),
+        }
+    }
+
     /// So many that are wanted, and others.
     fn publish(&self, count: usize) -> Vec<usize> {
         let wanted = (0..count).map(|number| self.publish_one(&format!("a #storm, number {number}"), number)).collect();
@@ -121,26 +129,20 @@ impl Play {
         self.platform.publish_text(self.kind, text, AUTHORS[number % AUTHORS.len()])
     }
 
-    /// Waits until the lake's sink has had so many posts in all, stops it, and compares the lake with the truth.
+    /// Waits until the lake's sink has had all that is wanted, stops it, and compares the lake with the truth.
     fn end(&self, mut running: Running, items: &[usize]) -> (Ended, Checked) {
         self.platform.wait_offered(items);
-        // What was offered is on its way through a socket: it is there when three reports say nothing new.
-        let seen = std::cell::Cell::new((None, 0));
-        running.wait_for("rest", |report| {
-            let (received, (last, same)) = (Some(total(report, "lake", "received")), seen.get());
-            seen.set((received, if received == last { same + 1 } else { 0 }));
-            seen.get().1 == 3
-        });
+        // What was offered is on its way through a socket.
+        let wanted = self.platform.with(|inner| inner.world.of(self.kind).filter(|(_, item)| self.wants(item)).count());
+        running.wait_for("the rest", |report| total(report, "lake", "received") >= wanted as u64);
         running.terminate();
         let ended = running.end().with(0);
         self.platform.assert_hidden(&ended.err);
         self.platform.assert_kept(&[&self.sandbox.path("state"), &self.sandbox.path("lake")]);
         let posts = lake(&self.sandbox.path("lake"), false);
         let gaps = self.run(&["gaps", "--json"]);
-        let by_author = self.list() != Place::YouTubeSearch;
         let check = self.platform.check(self.kind, &["#storm"]).ledger(&gaps.out).since(self.since_us);
-        let check = if by_author { check.wanted(|item| AUTHORS.contains(&item.author())) } else { check };
-        (ended, check.lake(&posts))
+        (ended, check.wanted(|item| self.wants(item)).lake(&posts))
     }
 }
 
