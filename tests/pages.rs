@@ -6,8 +6,8 @@ mod support;
 use std::time::Duration;
 
 use support::platform::check::Checked;
-use support::platform::world::{channel_id, page_id};
-use support::platform::{Fault, Kind, Place, Platform};
+use support::platform::world::{channel_id, now_us, page_id};
+use support::platform::{Fault, Item, Kind, Place, Platform};
 use support::prism::{self, Prism};
 use support::{Ended, Running, Sandbox, lake, repository, total};
 
@@ -20,6 +20,9 @@ struct Play {
     platform: Platform,
     sandbox: Sandbox,
     sets: Vec<String>,
+    token: String,
+    /// When it began, in µs: what is posted from then on is wanted.
+    since_us: i64,
 }
 
 impl Play {
@@ -62,7 +65,8 @@ impl Play {
     fn new(kind: Kind, seed: u64) -> Self {
         let platform = Platform::start(seed);
         platform.topics(&["#storm", "rust lang"]);
-        let mut play = Self { kind, platform, sandbox: Sandbox::new(), sets: Vec::new() };
+        let (token, since_us) = (platform.token(kind), now_us());
+        let mut play = Self { kind, platform, sandbox: Sandbox::new(), sets: Vec::new(), token, since_us };
         let path = if kind == Kind::Video { "/youtube/v3" } else { "" };
         play.set(&format!("base_url=\"{}{path}\"", play.platform.url()));
         play
@@ -84,7 +88,7 @@ impl Play {
 
     fn environment(&self) -> [(&'static str, String); 1] {
         let name = if self.kind == Kind::Post { "FACEBOOK_TOKEN" } else { "YOUTUBE_API_KEY" };
-        [(name, self.platform.token(self.kind))]
+        [(name, self.token.clone())]
     }
 
     fn start(&self) -> Running {
@@ -106,6 +110,14 @@ impl Play {
         }
     }
 
+    /// Whether a post is to be captured: by its author, or where topics are searched for by those.
+    fn wants(&self, item: &Item) -> bool {
+        match self.list() {
+            Place::YouTubeSearch => item.topics().any(|topic| topic == "#storm"),
+            _ => AUTHORS.contains(&item.author()),
+        }
+    }
+
     /// So many that are wanted, and others.
     fn publish(&self, count: usize) -> Vec<usize> {
         let wanted = (0..count).map(|number| self.publish_one(&format!("a #storm, number {number}"), number)).collect();
@@ -117,26 +129,20 @@ impl Play {
         self.platform.publish_text(self.kind, text, AUTHORS[number % AUTHORS.len()])
     }
 
-    /// Waits until the lake's sink has had so many posts in all, stops it, and compares the lake with the truth.
+    /// Waits until the lake's sink has had all that is wanted, stops it, and compares the lake with the truth.
     fn end(&self, mut running: Running, items: &[usize]) -> (Ended, Checked) {
         self.platform.wait_offered(items);
-        // What was offered is on its way through a socket: it is there when three reports say nothing new.
-        let seen = std::cell::Cell::new((None, 0));
-        running.wait_for("rest", |report| {
-            let (received, (last, same)) = (Some(total(report, "lake", "received")), seen.get());
-            seen.set((received, if received == last { same + 1 } else { 0 }));
-            seen.get().1 == 3
-        });
+        // What was offered is on its way through a socket.
+        let wanted = self.platform.with(|inner| inner.world.of(self.kind).filter(|(_, item)| self.wants(item)).count());
+        running.wait_for("the rest", |report| total(report, "lake", "received") >= wanted as u64);
         running.terminate();
         let ended = running.end().with(0);
         self.platform.assert_hidden(&ended.err);
         self.platform.assert_kept(&[&self.sandbox.path("state"), &self.sandbox.path("lake")]);
         let posts = lake(&self.sandbox.path("lake"), false);
         let gaps = self.run(&["gaps", "--json"]);
-        let by_author = self.list() != Place::YouTubeSearch;
-        let check = self.platform.check(self.kind, &["#storm"]).ledger(&gaps.out);
-        let check = if by_author { check.wanted(|item| AUTHORS.contains(&item.author())) } else { check };
-        (ended, check.lake(&posts))
+        let check = self.platform.check(self.kind, &["#storm"]).ledger(&gaps.out).since(self.since_us);
+        (ended, check.wanted(|item| self.wants(item)).lake(&posts))
     }
 }
 
@@ -174,8 +180,8 @@ fn nothing_that_goes_wrong_with_facebook_loses_a_post() {
     for fault in faults {
         play.platform.fault(Place::FacebookPosts, fault);
         play.publish(20);
+        play.platform.wait_until("fault", |inner| inner.faults.waiting() == 0);
     }
-    play.platform.wait_until("faults", |inner| inner.faults.waiting() == 0);
     let last = play.publish(20);
     let (_, checked) = play.end(running, &last);
     assert!(checked.there >= 100 && checked.excused == 0, "{checked:?}");
@@ -304,7 +310,7 @@ fn counts_are_read_again_and_a_video_that_is_gone_is_deleted() {
     for mut play in [Play::facebook(16), Play::channels(17)] {
         play.set("refresh=[\"1s\"]");
         let mut running = play.start();
-        let items = play.publish(10);
+        let items: Vec<_> = (0..10).map(|number| play.publish_one("a #storm", number)).collect();
         play.platform.wait_offered(&items);
         running.wait_for("the posts", |report| total(report, "lake", "received") >= 10);
         if play.kind == Kind::Video {

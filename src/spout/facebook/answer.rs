@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::post::fields::{get, id_text, pick, string};
-use crate::social::Reply;
+use crate::social::{Reply, is_whole};
 
 /// How long to wait where a limit is reached and nothing says for how long.
 const REGAIN: Duration = Duration::from_secs(300);
@@ -33,8 +33,7 @@ pub(super) enum Answer {
 /// Reads an answer. One that isn't whole JSON was cut on its way.
 pub(super) fn answer(reply: &Reply) -> Answer {
     let Some(error) = get(&reply.body, "error") else {
-        let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(&reply.body).is_ok();
-        return match (reply.is_ok(), is_whole) {
+        return match (reply.is_ok(), is_whole(&reply.body)) {
             (true, true) => Answer::Good,
             (true, false) => Answer::Busy("the answer was cut".into()),
             (false, _) => Answer::Busy(format!("HTTP {}", reply.status)),

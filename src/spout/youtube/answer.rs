@@ -1,7 +1,7 @@
 //! What an answer of YouTube means: by its reason, since the status says little.
 
 use crate::post::fields::{elements, get, pick, string};
-use crate::social::Reply;
+use crate::social::{Reply, is_whole};
 
 /// What to do about an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,7 @@ pub(super) fn answer(reply: &Reply) -> Answer {
         return Answer::Same;
     }
     if reply.is_ok() {
-        let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(&reply.body).is_ok();
-        return if is_whole { Answer::Good } else { Answer::Busy("the answer was cut".into()) };
+        return if is_whole(&reply.body) { Answer::Good } else { Answer::Busy("the answer was cut".into()) };
     }
     let error = get(&reply.body, "error").unwrap_or_default();
     let [message, errors] = pick(error, ["message", "errors"]);
