@@ -283,7 +283,7 @@ fn packed_objects_arrive_once_whatever_is_killed() {
         let arguments = [&ARGUMENTS[..], &options].concat();
         let (mut story, mut kills) = (vec![compression.clone()], 0);
         for faults in [
-            &format!("state.commit={}*off->return", 2 + number),
+            &format!("encode.deleted={number}*off->return"),
             &format!("{point}=1*off->return"),
             "state.commit=1*off->return",
             "",

@@ -147,6 +147,11 @@ impl MicroBatch {
         self.written + (self.buffer.len() + end) as u64
     }
 
+    /// Whether its text has ended, though it may not be written or packed yet.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// When it was begun.
     pub fn since(&self) -> OffsetDateTime {
         self.since

@@ -166,6 +166,7 @@ impl Writer {
         {
             self.close()?;
         }
+        self.close_what_is_closing()?;
         let open = match self.open.take() {
             Some(open) => open,
             None => self.begin()?,
@@ -210,6 +211,11 @@ impl Writer {
         Ok(())
     }
 
+    /// A file whose close failed takes no other post, whatever size that has: closing goes on.
+    fn close_what_is_closing(&mut self) -> Result<()> {
+        if self.open.as_ref().is_some_and(MicroBatch::is_closed) { self.close() } else { Ok(()) }
+    }
+
     /// Closes the open file. After an error it is still there, and closing can be tried again.
     fn close(&mut self) -> Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
@@ -243,6 +249,7 @@ impl Writer {
 
     /// Closes what the barrier closes, and hands the rest to the operating system.
     fn settle(&mut self, barrier: &Barrier) -> Result<()> {
+        self.close_what_is_closing()?;
         match self.open_now().map(|open| closing::at_barrier(&open, barrier, &self.limits)) {
             Some(Decision::Close(_)) => self.close()?,
             Some(Decision::Keep) => self.open.as_mut().map_or(Ok(()), MicroBatch::flush)?,

@@ -23,6 +23,7 @@ impl Backoff {
     }
 
     /// The next wait, exact, as providers prescribe it.
+    #[allow(clippy::should_implement_trait, reason = "it never ends, and nobody goes over it")]
     pub fn next(&mut self) -> Duration {
         let wait = self.next;
         let grown = if self.doubles { wait.saturating_mul(2) } else { wait + self.first };

@@ -250,8 +250,9 @@ impl Needles {
 fn is_whole(text: &str, start: usize, end: usize) -> bool {
     let inside = |c: Option<char>| c.is_some_and(|c| (c.is_alphanumeric() || c == '_') && !is_unspaced(c));
     let (first, last) = (text[start..end].chars().next(), text[start..end].chars().next_back());
-    !(inside(first) && inside(text[..start].chars().next_back()))
-        && !(inside(last) && inside(text[end..].chars().next()))
+    let goes_on_before = inside(first) && inside(text[..start].chars().next_back());
+    let goes_on_behind = inside(last) && inside(text[end..].chars().next());
+    !goes_on_before && !goes_on_behind
 }
 
 fn is_unspaced(c: char) -> bool {

@@ -276,6 +276,37 @@ fn a_folder_that_vanished_is_an_error_after_which_the_same_post_is_written_once(
     assert_eq!(lake.visible(), ["12:00:00.0 0000000 [{\"a\":1}]"]);
 }
 
+/// After a close that failed, a post comes that would have fitted.
+#[test]
+fn a_file_whose_packing_failed_is_packed_later_and_takes_no_other_post() {
+    use crate::lake::form::{Compression, Format};
+    let form = Form::Text(Format::JsonArray, Compression::Gzip);
+    let mut lake = Lake::of(topology::MicroBatch { bytes: 30, ..SMALL }, Names::Extended, form);
+    lake.write(&["{\"a\":1}"]);
+    let partition = lake.writer.partition.unwrap().name;
+    let packed = lake.writer.staging.partition(&partition).join("0000000.json.gz");
+    fs::create_dir(&packed).unwrap();
+    let large = format!("{{\"a\":\"{}\"}}", "x".repeat(30));
+    for post in [large.as_str(), "{\"a\":2}"] {
+        assert!(lake.writer.write(post.as_bytes()).unwrap_err().chain().contains("can't pack into"));
+    }
+    assert!(lake.writer.prepare(&Barrier { epoch: 1, now: NOON, boundary: NOON, last: false, durable: true }).is_err());
+    fs::remove_dir(&packed).unwrap();
+    lake.write(&["{\"a\":2}"]);
+    lake.end();
+    let unpacked = |number: usize| {
+        let path = lake.root.path().join(format!("{partition}/{number:07}.json.gz"));
+        let mut text = Vec::new();
+        crate::lake::unpack::unpack_file(Compression::Gzip, &path, |piece| {
+            text.extend_from_slice(piece);
+            Ok(())
+        })
+        .unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    assert_eq!([unpacked(0), unpacked(1)], ["[{\"a\":1}]", "[{\"a\":2}]"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

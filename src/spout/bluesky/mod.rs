@@ -162,7 +162,7 @@ impl Platform for Bluesky {
 
 /// Why a topic can't be held against Bluesky's posts.
 fn unfit(topic: &Topic) -> Option<String> {
-    let what = topic.terms().iter().find_map(|term| unfit_term(term))?;
+    let what = topic.terms().iter().find_map(unfit_term)?;
     Some(format!("topic \"{topic}\": {what}"))
 }
 

@@ -39,6 +39,7 @@ impl Host {
 
     async fn client(&self) -> Client {
         let (stream, _) = self.listener.accept().await.unwrap();
+        #[allow(clippy::result_large_err, reason = "the signature is the library's")]
         let note = |request: &Request, response: Response| {
             self.asked.borrow_mut().push(request.uri().to_string());
             Ok(response)

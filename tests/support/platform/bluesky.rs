@@ -199,7 +199,7 @@ fn record(item: &Item, version: &super::world::Version) -> Value {
         let strong = json!({"cid": cid(9), "uri": format!("at://{}/{POSTS}/3kfakeroot", did(3))});
         record["reply"] = json!({"root": strong, "parent": strong});
     }
-    if item.number % 6 == 0 {
+    if item.number.is_multiple_of(6) {
         record["embed"] = json!({"$type": "app.bsky.embed.external", "external": {"uri": "https://example.org/quay?a=1&b=2", "title": "Am Kai — 港にて", "description": "What the boats did", "thumb": {"$type": "blob", "ref": {"$link": cid(8)}, "mimeType": "image/jpeg", "size": 119_635}}});
     }
     record

@@ -64,7 +64,7 @@ impl Line {
 }
 
 fn is_local(item: &Item) -> bool {
-    item.author() % 3 == 0
+    item.author().is_multiple_of(3)
 }
 
 /// A client that listens.
@@ -296,7 +296,7 @@ fn shape(world: &World, item: &Item, version: usize) -> Value {
     });
     json!({
         "id": item.id, "created_at": iso(item.created_us()), "in_reply_to_id": null, "in_reply_to_account_id": null,
-        "sensitive": item.number % 17 == 0, "spoiler_text": "", "visibility": "public", "language": draft.lang,
+        "sensitive": item.number.is_multiple_of(17), "spoiler_text": "", "visibility": "public", "language": draft.lang,
         "uri": format!("https://fake.example/users/{name}/statuses/{}", item.id), "url": format!("https://fake.example/@{name}/{}", item.id),
         "replies_count": count(9), "reblogs_count": count(40), "favourites_count": count(90),
         "edited_at": if version.change == Change::Edited { Value::from(iso(version.at_us)) } else { Value::Null },

@@ -149,8 +149,14 @@ async fn stream(
     place: Place,
     number: usize,
 ) -> Option<Wire> {
-    let mut running =
-        Running { shared: Arc::clone(shared), feed, transport: Transport::Chunked, place, request: number, held: None };
+    let mut running = Running {
+        shared: Arc::clone(shared),
+        feed,
+        transport: Transport::Chunked,
+        place,
+        request: number,
+        held: Vec::new(),
+    };
     let head = match socket::key(request) {
         Some(key) => {
             running.transport = Transport::Socket;

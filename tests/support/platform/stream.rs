@@ -105,7 +105,8 @@ enum Step {
     Wait,
     Write(Vec<u8>, Vec<(usize, Value)>),
     Dribble(Vec<u8>, Duration, Vec<(usize, Value)>),
-    Stall(Duration),
+    /// These bytes, and then none for so long.
+    Stall(Vec<u8>, Duration, Vec<(usize, Value)>),
     /// These bytes, then the end; in good order if so said.
     End(Vec<u8>, bool),
     Reset,
@@ -113,6 +114,9 @@ enum Step {
 
 /// At most so much goes in one write.
 const WRITE_BYTES: usize = 64 << 10;
+
+/// The longest that a post is kept back for the next one.
+const REORDER: Duration = Duration::from_millis(500);
 
 /// A stream that stands.
 pub struct Running {
@@ -122,8 +126,8 @@ pub struct Running {
     pub place: Place,
     /// The number of its request.
     pub request: usize,
-    /// What comes after the next one.
-    pub held: Option<Frame>,
+    /// What comes after the next one, or at this time if none comes.
+    pub held: Vec<(Frame, Instant)>,
 }
 
 impl Running {
@@ -148,6 +152,8 @@ impl Running {
                 let step = if over { Step::End(self.transport.end(), true) } else { self.step(&mut inner) };
                 (step, self.feed.keep_alive(&inner))
             };
+            // An hour is never.
+            let due = self.held.iter().map(|(_, due)| *due).min().unwrap_or(last + Duration::from_secs(3600));
             match step {
                 Step::Wait => {
                     tokio::select! {
@@ -157,6 +163,7 @@ impl Running {
                             wire.write(&ping).await.ok()?;
                             last = Instant::now();
                         }
+                        () = sleep_until(due) => {}
                         told = self.hear(&mut wire) => told?,
                     }
                 }
@@ -172,10 +179,14 @@ impl Running {
                     }
                     self.offered(&shared, offers);
                 }
-                Step::Stall(time) => tokio::select! {
-                    () = sleep(time) => {}
-                    () = wire.ended() => return None,
-                },
+                Step::Stall(bytes, time, offers) => {
+                    wire.write(&bytes).await.ok()?;
+                    self.offered(&shared, offers);
+                    tokio::select! {
+                        () = sleep(time) => {}
+                        () = wire.ended() => return None,
+                    }
+                }
                 Step::End(bytes, good) => {
                     wire.write(&bytes).await.ok()?;
                     // After its last chunk the connection can take another request.
@@ -226,11 +237,17 @@ impl Running {
             let frame = self.feed.next(inner);
             match inner.faults.for_stream(self.place, frame.is_some()) {
                 None => {
-                    let both = [frame, self.held.take()];
-                    if both.iter().all(Option::is_none) {
+                    let now = Instant::now();
+                    let (mut all, later): (Vec<_>, Vec<_>) = self.held.drain(..).partition(|(_, due)| *due <= now);
+                    // What is kept back for the next one goes out with it.
+                    match frame {
+                        Some(frame) => all.extend([(frame, now)].into_iter().chain(later)),
+                        None => self.held = later,
+                    }
+                    if all.is_empty() {
                         break;
                     }
-                    for frame in both.into_iter().flatten() {
+                    for (frame, _) in all {
                         bytes.extend(self.transport.encode(&frame.text, &mut inner.random));
                         offers.extend(frame.offer);
                     }
@@ -259,9 +276,8 @@ impl Running {
                 Some(frame)
             }
             (Fault::Reorder, Some(frame)) => {
-                // One that is held already goes first: two are never held.
-                let before = self.held.replace(frame);
-                before
+                self.held.push((frame, Instant::now() + REORDER));
+                None
             }
             (Fault::Partial, Some(frame)) => Some(Frame { text: self.feed.partial(frame.text), ..frame }),
             (Fault::Unknown, frame) => {
@@ -301,9 +317,9 @@ impl Running {
             (Fault::Stall(time), frame) => {
                 // It comes when the time is over, if the client still waits.
                 if let Some(frame) = frame {
-                    self.held = Some(frame);
+                    self.held.push((frame, Instant::now()));
                 }
-                return Step::Stall(time);
+                return Step::Stall(bytes, time, offers);
             }
             (_, frame) => frame,
         };

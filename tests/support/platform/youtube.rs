@@ -170,7 +170,7 @@ fn thumbnails(id: &str) -> Value {
 
 /// Both ways of writing a time occur.
 fn published(item: &Item) -> String {
-    let zone = if item.number % 4 == 0 { ".000Z" } else { "Z" };
+    let zone = if item.number.is_multiple_of(4) { ".000Z" } else { "Z" };
     seconds(item.created_us(), zone)
 }
 
@@ -231,14 +231,14 @@ fn video(world: &World, item: &Item, parts: &[&str]) -> Value {
         let mut count = |most: u64| (random.below(most) * item.heat).to_string();
         let mut statistics = json!({"viewCount": count(2_000_000), "favoriteCount": "0"});
         // Absent where the channel hides them.
-        if item.number % 5 != 0 {
+        if !item.number.is_multiple_of(5) {
             statistics["likeCount"] = count(40_000).into();
             statistics["commentCount"] = count(900).into();
         }
         video["statistics"] = statistics;
     }
     if parts.contains(&"contentDetails") {
-        video["contentDetails"] = json!({"duration": if item.number % 11 == 0 { "P0D" } else { "PT4M13S" }, "dimension": "2d", "definition": "hd", "caption": "false", "licensedContent": true, "contentRating": {}, "projection": "rectangular"});
+        video["contentDetails"] = json!({"duration": if item.number.is_multiple_of(11) { "P0D" } else { "PT4M13S" }, "dimension": "2d", "definition": "hd", "caption": "false", "licensedContent": true, "contentRating": {}, "projection": "rectangular"});
     }
     video["etag"] = etag(&video).into();
     video

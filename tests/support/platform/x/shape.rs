@@ -273,7 +273,7 @@ fn user(world: &World, author: usize, asked: &Asked) -> Value {
     for (field, value) in [
         ("created_at", json!("2012-02-14T10:11:12.000Z")),
         ("description", json!("Watches the harbour &amp; writes it down. Любит мосты. 港と橋。")),
-        ("verified", json!(number % 9 == 0)),
+        ("verified", json!(number.is_multiple_of(9))),
         (
             "public_metrics",
             json!({"followers_count": number * 131 + 7, "following_count": number * 3, "tweet_count": number * 977, "listed_count": number}),
