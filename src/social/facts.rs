@@ -46,6 +46,7 @@ pub(super) fn facts(post: &Post) -> Facts<'_> {
         "tweet" => unescaped(post.text().unwrap_or_default()),
         _ => post.text().unwrap_or_default(),
     };
+    facts.rules = each(body, &["matching_rules"], "tag").into_iter().map(topic_of_tag).collect();
     let signs = [('#', '＃'), ('@', '＠'), ('$', '$')].map(|signs| signed(&facts.text, signs));
     let [tags, mentions, symbols] = signs;
     facts.hashtags.extend(tags);
@@ -94,8 +95,7 @@ fn unescaped(text: Cow<'_, str>) -> Cow<'_, str> {
 }
 
 fn tweet<'a>(body: &'a [u8]) -> Facts<'a> {
-    let [author, entities, includes, user, lang, rules] =
-        pick(body, ["author_id", "entities", "includes", "user", "lang", "matching_rules"]);
+    let [author, entities, includes, user, lang] = pick(body, ["author_id", "entities", "includes", "user", "lang"]);
     let entities = entities.unwrap_or_default();
     let author = author.and_then(id_text);
     let name = author.as_ref().and_then(|author| {
@@ -113,10 +113,6 @@ fn tweet<'a>(body: &'a [u8]) -> Facts<'a> {
             .flatten()
             .collect(),
         langs: lang.and_then(string).into_iter().collect(),
-        rules: elements(rules.unwrap_or_default())
-            .filter_map(|rule| get(rule, "tag").and_then(string))
-            .map(topic_of_tag)
-            .collect(),
         ..Facts::default()
     }
 }

@@ -186,6 +186,7 @@ impl Feed {
         if !self.0.tail.borrow_mut().seen.insert(identity_on(&post, stream)) {
             return Offered::Seen;
         }
+        self.0.tail.borrow_mut().versions.note(&post);
         if stream == Stream::Default
             && !self.0.schedule.borrow().is_off()
             && let Some(id) = reread_id(&post)
@@ -200,6 +201,11 @@ impl Feed {
     /// Whether a post was taken before.
     pub fn has_seen(&self, post: &Post) -> bool {
         self.0.tail.borrow().seen.contains(identity(post))
+    }
+
+    /// Whether a post of Facebook was taken before with another text: it was edited since.
+    pub fn has_changed(&self, post: &Post) -> bool {
+        self.0.tail.borrow().versions.differs(post)
     }
 
     /// Takes a post that was read again: a JSON object as the platform gave it, and how long after it was received.

@@ -274,6 +274,17 @@ impl Http {
     }
 }
 
+/// Whether an answer is one whole JSON object: a connection that ends early may look like the end of it.
+pub fn is_whole(body: &[u8]) -> bool {
+    crate::post::Post::wrap("answer", body).is_ok()
+}
+
+/// The parameters of a link's query, decoded; `None` if it is no URL.
+pub fn pairs_of(link: &str) -> Option<Vec<(String, String)>> {
+    let url = Url::parse(link).ok()?;
+    Some(url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+}
+
 /// A URL without user, password and query.
 pub(super) fn without_secrets(url: &str) -> String {
     match Url::parse(url) {

@@ -60,6 +60,16 @@ impl Quota {
         self.buckets().get(bucket).map(|bucket| bucket.blocked_until).filter(|until| *until > now)
     }
 
+    /// Reserves the next turn of a bucket whose turns are at least `every` apart, and says when that is. Turns are given
+    /// in the order in which they are asked for.
+    pub fn reserve(&self, bucket: &str, now: OffsetDateTime, every: std::time::Duration) -> OffsetDateTime {
+        let mut buckets = self.buckets();
+        let bucket = buckets.entry(bucket.into()).or_default();
+        let turn = bucket.blocked_until.max(now);
+        bucket.blocked_until = turn + every;
+        turn
+    }
+
     /// Takes `cost` from what the window that began at `window` allows, or nothing if that isn't left.
     pub fn take(&self, bucket: &str, cost: u64, limit: u64, window: OffsetDateTime) -> bool {
         let mut buckets = self.buckets();
@@ -122,6 +132,16 @@ mod tests {
         assert!(b.try_connection().is_none());
         drop(held);
         assert!(b.try_connection().is_some());
+    }
+
+    #[test]
+    fn turns_are_apart_whoever_asks_for_them() {
+        let (a, b) = (Quota::of("test", "turns"), Quota::of("test", "turns"));
+        let (now, every) = (datetime!(2026-11-25 08:00:00 UTC), std::time::Duration::from_secs(864));
+        assert_eq!(a.reserve("pace", now, every), now);
+        assert_eq!(b.reserve("pace", now, every), now + every);
+        assert_eq!(a.reserve("pace", now, every), now + every * 2);
+        assert_eq!(a.reserve("pace", now + every * 9, every), now + every * 9);
     }
 
     #[test]

@@ -84,7 +84,8 @@ fn of_tweet(body: &[u8]) -> Stream {
 /// Whether a post says of itself that it is a later version of another.
 fn is_edit(kind: &str, body: &[u8]) -> bool {
     match kind {
-        "toot" => get(body, "edited_at").is_some_and(|time| string(time).is_some()),
+        // A toot says it itself. Facebook doesn't: there its source has added it to a post whose text has changed.
+        "toot" | "post" => get(body, "edited_at").is_some_and(|time| string(time).is_some()),
         "bsky" => {
             let operation = get(get(body, "commit").unwrap_or(body), "operation");
             operation.and_then(string).as_deref() == Some("update")

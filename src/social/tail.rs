@@ -19,6 +19,7 @@ use super::ledger::{Gap, Ledger};
 use super::route::Stream;
 use super::schedule::{Schedule, reread_id};
 use super::seen::Seen;
+use super::versions::Versions;
 
 /// What the spool's tail tells, and what was added since.
 #[derive(Default)]
@@ -28,6 +29,7 @@ pub(super) struct Tail {
     /// What of it isn't in the spool yet.
     pub changed: BTreeMap<String, String>,
     pub seen: Seen,
+    pub versions: Versions,
 }
 
 /// Where parts stand, as records have it.
@@ -60,6 +62,7 @@ impl Tail {
         self.progress.extend(progress);
         for post in posts(&record.post) {
             self.seen.insert(identity(&post));
+            self.versions.note(&post);
             if let Some(gap) = Gap::of(&post) {
                 ledger.add(&gap)?;
             }

@@ -1,5 +1,6 @@
 //! What a feed promises across restarts, and how a capture's posts reach a topology.
 
+pub(crate) mod pages;
 pub(crate) mod trial;
 
 use std::collections::BTreeMap;

@@ -2,11 +2,13 @@
 
 pub mod bluesky;
 pub(crate) mod dead_letters;
+pub mod facebook;
 pub mod generate;
 pub mod lines;
 pub mod mastodon;
 pub mod replay;
 pub mod x;
+pub mod youtube;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +32,8 @@ pub(crate) fn register(registry: Registry) -> Registry {
         .spout::<lines::Lines>()
         .spout::<replay::LocalReplay>()
         .spout::<replay::S3Replay>()
+        .spout::<facebook::Facebook>()
+        .spout::<youtube::YouTube>()
         .spout::<x::X>()
         .spout::<bluesky::Bluesky>()
         .spout::<mastodon::Mastodon>()

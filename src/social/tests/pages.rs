@@ -1,0 +1,124 @@
+//! A server on loopback for the tests of sources that ask again and again: it answers as a closure says.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::trial::Trial;
+use crate::clock::{Clock, ManualClock};
+use crate::error::Result;
+
+/// A request: what was asked for, and with which parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub path: String,
+    pub query: Vec<(String, String)>,
+    /// All headers, in lower case.
+    pub head: String,
+    /// When, by the test's clock.
+    pub at: Duration,
+}
+
+impl Asked {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Status, headers (each with its line break), body.
+pub(crate) type Answer = (u16, String, String);
+
+/// A good answer.
+pub(crate) fn good(body: impl ToString) -> Answer {
+    (200, String::new(), body.to_string())
+}
+
+/// A server, and what it was asked.
+pub(crate) struct Server {
+    listener: TcpListener,
+    clock: Rc<dyn Fn() -> Duration>,
+    answer: RefCell<Box<dyn FnMut(&Asked) -> Answer>>,
+    pub asked: RefCell<Vec<Asked>>,
+}
+
+impl Server {
+    pub async fn new(trial: &Trial, answer: impl FnMut(&Asked) -> Answer + 'static) -> Rc<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let clock = trial.clock.clone();
+        Rc::new(Self {
+            listener,
+            clock: Rc::new(move || clock.monotonic()),
+            answer: RefCell::new(Box::new(answer)),
+            asked: RefCell::default(),
+        })
+    }
+
+    pub fn address(&self) -> String {
+        format!("http://{}", self.listener.local_addr().unwrap())
+    }
+
+    /// How often it was asked.
+    pub fn count(&self) -> usize {
+        self.asked.borrow().len()
+    }
+
+    /// From now on it answers otherwise.
+    pub fn answer(&self, answer: impl FnMut(&Asked) -> Answer + 'static) {
+        *self.answer.borrow_mut() = Box::new(answer);
+    }
+
+    /// Serves for ever, one request a connection.
+    pub async fn serve(&self) {
+        loop {
+            let (mut stream, _) = self.listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            let request = String::from_utf8(request).unwrap();
+            let Some(target) = request.split(' ').nth(1) else { continue };
+            let url = reqwest::Url::parse(&format!("http://h{target}")).unwrap();
+            let query = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+            let asked = Asked { path: url.path().into(), query, head: request.to_lowercase(), at: (self.clock)() };
+            let (status, headers, body) = (self.answer.borrow_mut())(&asked);
+            self.asked.borrow_mut().push(asked);
+            let head =
+                format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n", body.len());
+            let _ = stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice()).await;
+        }
+    }
+}
+
+/// Runs a source and a server beside what a test does, until the test is done; the source must not end before.
+pub(crate) async fn beside(source: impl Future<Output = Result<()>>, server: &Server, test: impl Future<Output = ()>) {
+    let ended = async { panic!("it ended: {:?}", source.await) };
+    let both = futures_util::future::join(ended, server.serve());
+    select(std::pin::pin!(both), std::pin::pin!(test)).await;
+}
+
+/// Runs something that ends, and a server beside it.
+pub(crate) async fn served<T>(server: &Server, work: impl Future<Output = T>) -> T {
+    match select(std::pin::pin!(work), std::pin::pin!(server.serve())).await {
+        Either::Left((done, _)) => done,
+        Either::Right(((), _)) => unreachable!("it serves for ever"),
+    }
+}
+
+/// Lets everything go on until something is so, and moves time when nothing else happens.
+pub(crate) async fn advance_until(clock: &ManualClock, step: Duration, mut so: impl FnMut() -> bool) {
+    loop {
+        for _ in 0..100 {
+            if so() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        clock.advance(step);
+    }
+}
