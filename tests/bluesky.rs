@@ -108,6 +108,19 @@ fn ten_kills_lose_nothing_and_repeat_nothing() {
 }
 
 #[test]
+fn bad_weather_with_kills_in_between_loses_nothing() {
+    let play = play(8);
+    let running = play.weather(8, vec![Place::Jetstream]);
+    // It may be waiting to connect again.
+    let streams = play.streams();
+    play.platform.end_streams(Kind::Bsky);
+    play.wait_for_stream(streams + 1);
+    play.last();
+    let (_, checked) = play.end(running, 0);
+    assert!(checked.there > 100 && checked.excused == 0, "{checked:?}");
+}
+
+#[test]
 fn what_a_server_no_longer_has_is_in_the_gap_ledger() {
     let play = play(5);
     let hour = 3_600_000_000;

@@ -119,6 +119,21 @@ fn ten_kills_lose_nothing_and_repeat_nothing() {
     assert!(checked.there > 100 && checked.excused == 0, "{checked:?}");
 }
 
+#[test]
+fn bad_weather_with_kills_in_between_loses_nothing() {
+    for (seed, transport) in [(18, "Sse"), (19, "WebSocket")] {
+        let play = public(seed, transport);
+        let running = play.weather(seed, vec![Place::MastodonStream, Place::MastodonTimeline, Place::MastodonInstance]);
+        let streams = play.streams();
+        play.platform.end_streams(Kind::Toot);
+        play.wait_for_stream(streams + 1);
+        play.filled(4);
+        play.last();
+        let (_, checked) = play.end(running, 0);
+        assert!(checked.there > 100 && checked.excused == 0, "{checked:?}");
+    }
+}
+
 /// Waits until the spool has something: from then on a restart knows since when it is away.
 fn wait_for_state(play: &Play) {
     let spool = play.sandbox.path("state");

@@ -297,6 +297,6 @@ fn packed_objects_arrive_once_whatever_is_killed() {
         check(&server, &sandbox, &story);
         assert!(kills > 0, "nothing was killed: {story:?}");
         let extension = [".json.zst", ".json.gz"][number % 2];
-        assert!(server.keys("lake").iter().all(|key| key.ends_with(extension) && !key.contains(':')));
+        assert!(data(&server).iter().all(|key| key.ends_with(extension) && !key.contains(':')));
     }
 }

@@ -23,7 +23,7 @@ pub struct Plan {
     /// How many posts.
     pub posts: u64,
     /// How many a second; without it as fast as they are taken.
-    pub rate: Option<u64>,
+    pub rate: Option<f64>,
 }
 
 /// A platform that is there until the process ends.
@@ -155,7 +155,7 @@ fn stream(mut client: &TcpStream, plan: Plan, sent: &AtomicU64) -> std::io::Resu
     let (began, mut buffer, mut count) = (Instant::now(), Vec::new(), 0);
     while count < plan.posts {
         buffer.clear();
-        let due = plan.rate.map(|rate| ((began.elapsed().as_secs_f64() * rate as f64) as u64).min(plan.posts));
+        let due = plan.rate.map(|rate| ((began.elapsed().as_secs_f64() * rate) as u64).min(plan.posts));
         while count < due.unwrap_or(plan.posts) && (due.is_some() || buffer.len() < WRITE_BYTES) {
             buffer.extend_from_slice(before.as_bytes());
             write!(buffer, "{:019}", 1_900_000_000_000_000_000 + count)?;

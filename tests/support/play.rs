@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::platform::check::Checked;
 use super::platform::shared::Inner;
-use super::platform::{Kind, Place, Platform};
+use super::platform::{Fault, Kind, Place, Platform, Weather};
 use super::{Ended, Running, Sandbox, lake, repository, total};
 
 /// Much more than anything takes.
@@ -137,5 +137,39 @@ impl Play {
     pub fn lake(&self) -> Vec<Value> {
         let posts = lake(&self.sandbox.path("lake"), self.dead);
         posts.iter().map(|post| serde_json::from_str(post).unwrap()).collect()
+    }
+}
+
+impl Play {
+    /// Everything that can go wrong goes wrong by chance at these places, with kills in between.
+    pub fn weather(&self, seed: u64, places: Vec<Place>) -> Running {
+        let moment = Duration::from_millis(20);
+        let faults = vec![
+            Fault::CutLine,
+            Fault::CutCharacter,
+            Fault::Reset,
+            Fault::Close,
+            Fault::Duplicate,
+            Fault::Reorder,
+            Fault::Disconnect,
+            Fault::Unknown,
+            Fault::Dribble(Duration::from_micros(100)),
+            Fault::Refuse,
+            Fault::Status(503),
+            Fault::Slow(moment),
+            Fault::Stall(moment),
+        ];
+        let mut running = self.streaming(1);
+        self.last();
+        self.platform.weather(Weather { seed, one_in: 40, faults, places });
+        for _ in 0..4 {
+            let publishing = self.platform.publish_at_rate(self.kind, 100, Duration::from_millis(1_500));
+            publishing.join().expect("nothing goes wrong with that");
+            running.kill();
+            running.end();
+            running = self.start();
+        }
+        self.platform.calm();
+        running
     }
 }

@@ -328,6 +328,40 @@ fn streams_are_read_from_the_host_that_the_instance_names() {
 }
 
 #[test]
+fn streams_are_read_from_where_an_older_instance_sends_clients_to() {
+    run(async {
+        let (instance, streaming) = (Instance::new().await, Instance::new().await);
+        let config = config(&instance, &["#storm"]);
+        let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
+        let location = format!("location: {}/api/v1/streaming\r\n", streaming.address());
+        instance.answer("/api/v1/streaming", 301, &location, "");
+        beside(&config, &instance, &feed, async {
+            let found = streaming.stream();
+            futures_util::future::select(std::pin::pin!(streaming.serve()), std::pin::pin!(found)).await;
+        })
+        .await;
+        assert_eq!(instance.asked_for("/api"), ["/api/v2/instance", "/api/v1/streaming"]);
+        assert_eq!(streaming.asked_for("/api"), ["/api/v1/streaming/hashtag?tag=storm"]);
+    });
+}
+
+#[test]
+fn a_stream_that_redirects_elsewhere_is_not_followed() {
+    run(async {
+        let (instance, elsewhere) = (Instance::new().await, Instance::new().await);
+        let config = config(&instance, &["#storm"]);
+        let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
+        let location = format!("location: {}/api/v1/streaming/hashtag\r\n", elsewhere.address());
+        instance.answer("/api/v1/streaming/", 302, &location, "");
+        beside(&config, &instance, &feed, async {
+            until(|| feed.state().contains("302")).await;
+        })
+        .await;
+        assert!(elsewhere.asked.borrow().is_empty());
+    });
+}
+
+#[test]
 fn one_websocket_has_all_hashtags() {
     use futures_util::{SinkExt, StreamExt};
     use tokio_tungstenite::tungstenite::Message;

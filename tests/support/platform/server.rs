@@ -39,7 +39,8 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream) {
 /// What becomes of a request.
 enum Outcome {
     Answer(Response),
-    Stream(Box<dyn Feed>),
+    /// A stream, and how often its platform had ended all of them before.
+    Stream(Box<dyn Feed>, u64),
 }
 
 /// Gives the connection back if it can take another request.
@@ -74,13 +75,13 @@ async fn handle(shared: &Arc<Shared>, mut wire: Wire, request: &Request) -> Opti
         let seen = &mut inner.log[number];
         seen.status = match &outcome {
             Outcome::Answer(answer) => answer.status,
-            Outcome::Stream(_) => 200,
+            Outcome::Stream(..) => 200,
         };
         outcome
     };
     match outcome {
         Outcome::Answer(answer) => send(shared, wire, answer, fault, number).await,
-        Outcome::Stream(feed) => stream(shared, wire, request, feed, place, number).await,
+        Outcome::Stream(feed, ends) => stream(shared, wire, request, feed, place, number, ends).await,
     }
 }
 
@@ -148,6 +149,7 @@ async fn stream(
     feed: Box<dyn Feed>,
     place: Place,
     number: usize,
+    ends: u64,
 ) -> Option<Wire> {
     let mut running = Running {
         shared: Arc::clone(shared),
@@ -155,6 +157,7 @@ async fn stream(
         transport: Transport::Chunked,
         place,
         request: number,
+        ends,
         held: Vec::new(),
     };
     let head = match socket::key(request) {
@@ -199,7 +202,7 @@ impl Inner {
             _ => None,
         };
         let answer = match begun {
-            Some(Ok(feed)) => return Outcome::Stream(feed),
+            Some(Ok(feed)) => return Outcome::Stream(feed, self.ended.get(&kind).copied().unwrap_or_default()),
             Some(Err(answer)) => answer,
             None => self.answer(request, place, number),
         };

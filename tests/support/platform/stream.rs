@@ -126,6 +126,8 @@ pub struct Running {
     pub place: Place,
     /// The number of its request.
     pub request: usize,
+    /// How often its platform had ended all streams when it was let in: from then on it hears of another end.
+    pub ends: u64,
     /// What comes after the next one, or at this time if none comes.
     pub held: Vec<(Frame, Instant)>,
 }
@@ -142,13 +144,13 @@ impl Running {
     async fn send(&mut self, mut wire: Wire) -> Option<Wire> {
         let shared = Arc::clone(&self.shared);
         let mut changes = shared.changes();
-        let began = shared.lock().ended.get(&self.place.kind()).copied();
         let mut last = Instant::now();
         loop {
             changes.borrow_and_update();
             let (step, (idle, alive)) = {
                 let mut inner = shared.lock();
-                let over = inner.ended.get(&self.place.kind()).copied() != began || self.feed.is_ended(&inner);
+                let ends = inner.ended.get(&self.place.kind()).copied().unwrap_or_default();
+                let over = ends != self.ends || self.feed.is_ended(&inner);
                 let step = if over { Step::End(self.transport.end(), true) } else { self.step(&mut inner) };
                 (step, self.feed.keep_alive(&inner))
             };
