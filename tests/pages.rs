@@ -226,6 +226,11 @@ fn ten_kills_of_youtube_lose_nothing_and_repeat_nothing() {
     ten_kills(&Play::channels(6));
 }
 
+#[test]
+fn ten_kills_between_searches_lose_nothing_and_repeat_nothing() {
+    ten_kills(&Play::searches(21));
+}
+
 fn ten_kills(play: &Play) {
     for kill in 0..10 {
         let running = play.start();

@@ -37,11 +37,14 @@ pub(crate) fn good(body: impl ToString) -> Answer {
     (200, String::new(), body.to_string())
 }
 
+/// What a server answers.
+type Script = Box<dyn FnMut(&Asked) -> Answer>;
+
 /// A server, and what it was asked.
 pub(crate) struct Server {
     listener: TcpListener,
     clock: Rc<dyn Fn() -> Duration>,
-    answer: RefCell<Box<dyn FnMut(&Asked) -> Answer>>,
+    answer: RefCell<Script>,
     pub asked: RefCell<Vec<Asked>>,
 }
 
