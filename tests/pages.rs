@@ -205,6 +205,19 @@ fn an_edit_of_a_post_of_facebook_is_captured_once_though_nothing_says_that_it_is
 }
 
 #[test]
+fn a_proof_of_the_apps_secret_is_sent_where_facebook_demands_one() {
+    let mut play = Play::facebook(22);
+    play.platform.set(|settings| settings.facebook_proof = true);
+    play.start().end().with(1).says(&["set app_secret"]);
+    play.sandbox.write("secret", "hush-hush");
+    play.set("app_secret=File(\"secret\")");
+    let running = play.start();
+    let items = play.publish(20);
+    let (ended, checked) = play.end(running, &items);
+    assert!(checked.there >= 20 && !ended.err.contains("hush-hush"), "{checked:?}");
+}
+
+#[test]
 fn a_limit_of_facebook_is_waited_for_and_shown() {
     let play = Play::facebook(4);
     play.platform.fault(Place::FacebookPosts, Fault::Code(4, None));

@@ -62,7 +62,7 @@ pub struct Facebook {
     /// How far back each read looks behind the newest post of the one before.
     #[serde(default = "overlap")]
     overlap: Interval,
-    /// How many posts may be read.
+    /// How many posts may be read, those counted that reads have in common.
     #[serde(default)]
     budget: Option<Budget>,
     /// How long after a post came its counts are read again, such as `["10m", "1h"]`; onto the stream `counts`.

@@ -205,6 +205,25 @@ fn fewer_posts_are_asked_for_when_facebook_wants_that_and_more_again_later() {
 }
 
 #[test]
+fn a_budget_is_not_exceeded_and_goes_on_with_the_next_interval() {
+    run(async {
+        let more = r#","poll":"60s","budget":{"posts":5,"per":"1h"}"#;
+        let mut number = 0;
+        let play = Play::new(r#"[{"Page":"7"}]"#, more, move |asked| {
+            let limit: u64 = asked.get("limit").unwrap().parse().unwrap();
+            let count = limit.min(3);
+            number += count;
+            page(&(number - count..number).map(|number| item(number, "m", at(0), at(0))).collect::<Vec<_>>())
+        })
+        .await;
+        play.until_asked(2).await;
+        let asked = play.server.asked.borrow();
+        assert_eq!([asked[0].get("limit"), asked[1].get("limit")], [Some("5"), Some("2")]);
+        assert!(asked[2].at >= Duration::from_secs(3600), "{:?}", asked[2].at);
+    });
+}
+
+#[test]
 fn nothing_is_asked_while_a_limit_is_reached() {
     run(async {
         let usage = r#"{"1":[{"type":"pages","call_count":100,"total_cputime":1,"total_time":1,"estimated_time_to_regain_access":7}]}"#;
