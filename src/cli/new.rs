@@ -12,9 +12,11 @@ use crate::error::Error;
 
 /// A topology that can be written: its name, and its text. The texts are topologies that the tests run, so that they
 /// can't grow stale.
-const TEMPLATES: [(&str, &str); 4] = [
+const TEMPLATES: [(&str, &str); 6] = [
     ("demo", include_str!("../../topologies/demo.ron")),
     ("x", include_str!("../../topologies/x.ron")),
+    ("facebook", include_str!("../../topologies/facebook.ron")),
+    ("youtube", include_str!("../../topologies/youtube.ron")),
     ("bluesky", include_str!("../../topologies/bluesky.ron")),
     ("mastodon", include_str!("../../topologies/mastodon.ron")),
 ];
