@@ -179,12 +179,29 @@ fn nothing_that_goes_wrong_with_facebook_loses_a_post() {
     let running = play.start();
     for fault in faults {
         play.platform.fault(Place::FacebookPosts, fault);
-        play.publish(20);
+        let items = play.publish(20);
         play.platform.wait_until("fault", |inner| inner.faults.waiting() == 0);
+        // The next fault meets another request, so that the waits don't add up.
+        play.platform.wait_offered(&items);
     }
     let last = play.publish(20);
     let (_, checked) = play.end(running, &last);
     assert!(checked.there >= 100 && checked.excused == 0, "{checked:?}");
+}
+
+#[test]
+fn an_edit_of_a_post_of_facebook_is_captured_once_though_nothing_says_that_it_is_one() {
+    let play = Play::facebook(20);
+    let mut running = play.start();
+    let items = play.publish(40);
+    play.platform.wait_offered(&items);
+    running.wait_for("the posts", |report| total(report, "lake", "received") >= 40);
+    let edited: Vec<_> = items.iter().copied().step_by(4).collect();
+    edited.iter().for_each(|item| _ = play.platform.edit(*item));
+    running.wait_for("the edits", |report| total(report, "lake", "received") >= 50);
+    let last = play.publish(4);
+    let (_, checked) = play.end(running, &last);
+    assert!(checked.edits == 10 && checked.excused == 0, "{checked:?}");
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Client {
 
     /// A page of posts.
     pub async fn page(&self, path: &str, query: &[(&str, &str)], feed: &Feed) -> Result<Read> {
-        let mut backoff = Backoff::exponential(Duration::from_secs(5), Duration::from_secs(320));
+        let mut backoff = Backoff::exponential(Duration::from_secs(1), Duration::from_secs(300));
         loop {
             if let Some(until) = self.quota.blocked(CALLS, self.clock.now()) {
                 feed.sleep_until("limit reached", until).await;

@@ -23,6 +23,9 @@ const ANSWERS_MAX: usize = 1_000;
 /// How often a read whose cursor is dead begins anew before it waits a while.
 const RESTARTS_MAX: usize = 5;
 
+/// How many answers in a row have to be good before more posts are asked for again: each try that is too much costs a call.
+const RESTORE_AFTER: u32 = 10;
+
 /// How long to wait where asking at once can't help.
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -42,6 +45,7 @@ pub(super) async fn run(client: &Client, config: &Facebook, feed: &Feed) -> Resu
         filter: Topics::new(&filters),
         feed,
         limit: LIMIT_MAX,
+        good: 0,
         stretch: 1,
         refusals: Refusals::default(),
     };
@@ -69,6 +73,8 @@ struct Reading<'a> {
     feed: &'a Feed,
     /// How many posts are asked for at once: halved when Facebook wants fewer, and restored step by step.
     limit: u32,
+    /// How many answers in a row were good at this limit.
+    good: u32,
     /// By how much reads are stretched, so that no limit is reached.
     stretch: u32,
     refusals: Refusals,
@@ -189,11 +195,18 @@ impl Reading<'_> {
             match self.client.page(path, &query, self.feed).await? {
                 Read::Page(body, usage) => {
                     self.stretch = usage.stretch();
-                    self.limit = (self.limit + self.limit.div_ceil(4)).min(LIMIT_MAX);
+                    self.good += 1;
+                    if self.good >= RESTORE_AFTER {
+                        self.limit = (self.limit * 2).min(LIMIT_MAX);
+                        self.good = 0;
+                    }
                     return Ok(Ok(body));
                 }
                 Read::Missing(why) | Read::Refused(why) => return Ok(Err(why)),
-                Read::TooMuch if self.limit > 1 => self.limit /= 2,
+                Read::TooMuch if self.limit > 1 => {
+                    self.limit /= 2;
+                    self.good = 0;
+                }
                 Read::TooMuch => {
                     let wait = WAIT.as_secs();
                     self.feed.set_state(format!("asks again in {wait} s: a single post is too much for Facebook"));

@@ -195,10 +195,12 @@ fn fewer_posts_are_asked_for_when_facebook_wants_that_and_more_again_later() {
             page(&[])
         })
         .await;
-        play.until_asked(5).await;
+        play.until_asked(14).await;
         let limits: Vec<_> =
             play.server.asked.borrow().iter().map(|asked| asked.get("limit").unwrap().to_owned()).collect();
-        assert_eq!(limits[..5], ["100", "50", "25", "32", "16"]);
+        assert_eq!(limits[..3], ["100", "50", "25"]);
+        assert!(limits[3..12].iter().all(|limit| limit == "25"), "{limits:?}");
+        assert_eq!(limits[12..14], ["50", "25"]);
     });
 }
 

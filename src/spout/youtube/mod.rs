@@ -31,9 +31,14 @@ use crate::units::Interval;
 use self::client::Client;
 use self::counts::Counts;
 
-/// Captures videos of YouTube by topics and channels, each with its statistics. A topic is searched for as often as the key's
-/// quota allows, a channel is read by its list of uploads. YouTube tells of no edits; a video that is gone when its
-/// counts are read again is on the stream `deletes`.
+/// Captures videos of YouTube by topics and channels, each with its statistics. A topic is searched for as often as the
+/// key's quota allows: a search in 864 s, shared evenly by the topics and by all spouts with that key. A channel is read by
+/// its list of uploads, which is cheap. `matching_rules` beside a video says whose search found it, since YouTube also
+/// searches in what it doesn't give.
+///
+/// YouTube tells of neither edits nor deletions: a video that is gone when `refresh` reads it again (deleted, or made
+/// private) is on the stream `deletes`, with `raw` null. More than about 500 videos of one topic within seconds can't be
+/// got; then there is a gap in the ledger.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct YouTube {
