@@ -37,11 +37,14 @@ pub(crate) fn good(body: impl ToString) -> Answer {
     (200, String::new(), body.to_string())
 }
 
+/// What makes answers.
+type Answers = Box<dyn FnMut(&Asked) -> Answer>;
+
 /// A server, and what it was asked.
 pub(crate) struct Server {
     listener: TcpListener,
     clock: Rc<dyn Fn() -> Duration>,
-    answer: RefCell<Box<dyn FnMut(&Asked) -> Answer>>,
+    answer: RefCell<Answers>,
     pub asked: RefCell<Vec<Asked>>,
 }
 
