@@ -216,10 +216,15 @@ impl Feed {
     /// What is wrong with the object.
     pub fn offer_refreshed(&self, object: &[u8], after: &str) -> Result<Offered, String> {
         let post = wrap::refreshed(self.0.kind, object, after, self.now())?;
+        Ok(self.offer_counts(post))
+    }
+
+    /// The same of a post that has [`REFRESHED`](super::REFRESHED) already.
+    pub fn offer_counts(&self, post: Post) -> Offered {
         if let Some(budget) = &mut *self.0.budget.borrow_mut() {
             budget.spend(1, self.now());
         }
-        Ok(self.offer(post))
+        self.offer(post)
     }
 
     /// Takes something that can't be made a post of: it goes to the dead letters with the reason.

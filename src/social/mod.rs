@@ -49,7 +49,7 @@ pub use self::ledger::{Gap, entries as ledger_entries};
 pub use self::platform::{Platform, Refresher, Source};
 pub use self::poll::{Plan, Refusals, begin, newest};
 pub use self::quota::Quota;
-pub use self::route::{COUNTS, DELETES, EDITS, GAPS, Stream};
+pub use self::route::{COUNTS, DELETES, EDITS, GAPS, REFRESHED, Stream};
 pub use self::topics::{Term, Topic, Topics};
 pub use self::wrap::{delete, post, stamp};
 pub use self::ws::{Message, Refused, Socket};

@@ -36,7 +36,7 @@ pub enum Stream {
 }
 
 /// What a post has under its kind if it was read again: how long after it was received.
-pub(super) const REFRESHED: &str = "refreshed";
+pub const REFRESHED: &str = "refreshed";
 
 impl Stream {
     /// Of a post.

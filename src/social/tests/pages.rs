@@ -37,14 +37,14 @@ pub(crate) fn good(body: impl ToString) -> Answer {
     (200, String::new(), body.to_string())
 }
 
-/// What a server answers.
-type Script = Box<dyn FnMut(&Asked) -> Answer>;
+/// What makes answers.
+type Answers = Box<dyn FnMut(&Asked) -> Answer>;
 
 /// A server, and what it was asked.
 pub(crate) struct Server {
     listener: TcpListener,
     clock: Rc<dyn Fn() -> Duration>,
-    answer: RefCell<Script>,
+    answer: RefCell<Answers>,
     pub asked: RefCell<Vec<Asked>>,
 }
 

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::post::Post;
 use crate::post::fields::{elements, id_text, members, pick, string};
-use crate::social::post;
+use crate::social::{REFRESHED, post};
 
 /// What an answer holds.
 #[derive(Debug, Default)]
@@ -31,12 +31,31 @@ struct Beside<'a> {
     used: bool,
 }
 
-/// Takes an answer that is a JSON object apart. `topic` is the one that found the posts.
-pub(super) fn read(body: &[u8], topic: Option<&str>, now: OffsetDateTime) -> Page {
+/// Why a page was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asked<'a> {
+    /// By the query of this topic, if what it finds is of the topic for certain.
+    For(Option<&'a str>),
+    /// For the counts of posts, so long after they came.
+    Again(&'a str),
+}
+
+impl Asked<'_> {
+    /// What is added to each post.
+    fn member(self) -> Option<(&'static str, String)> {
+        match self {
+            Self::For(topic) => Some(("matching_rules", serde_json::json!([{ "tag": topic? }]).to_string())),
+            Self::Again(after) => Some((REFRESHED, serde_json::json!(after).to_string())),
+        }
+    }
+}
+
+/// Takes an answer that is a JSON object apart.
+pub(super) fn read(body: &[u8], asked: Asked<'_>, now: OffsetDateTime) -> Page {
     let [data, meta, includes, errors] = pick(body, ["data", "meta", "includes", "errors"]);
     let [newest, next] = pick(meta.unwrap_or_default(), ["newest_id", "next_token"]);
     let mut beside = beside(includes.unwrap_or_default(), errors.unwrap_or_default());
-    let rules = topic.map(|topic| serde_json::json!([{ "tag": topic }]).to_string());
+    let added = asked.member();
     let items: Vec<_> = elements(data.unwrap_or_default()).collect();
     // What nothing refers to goes with the first post.
     let own: Vec<_> = items.iter().map(|item| references(item, &mut beside)).collect();
@@ -47,7 +66,7 @@ pub(super) fn read(body: &[u8], topic: Option<&str>, now: OffsetDateTime) -> Pag
         own.sort_unstable();
         let more = laid(&own, &beside);
         let mut more: Vec<_> = more.iter().map(|(name, raw)| (*name, raw.as_slice())).collect();
-        more.extend(rules.iter().map(|rules| ("matching_rules", rules.as_bytes())));
+        more.extend(added.iter().map(|(name, value)| (*name, value.as_bytes())));
         match post("tweet", item, &more, now) {
             Ok(post) => page.posts.push(post),
             Err(why) => page.refused.push((item.to_vec(), why)),
@@ -148,7 +167,7 @@ mod tests {
             "errors": [{"resource_id": "30", "title": "x"}],
             "meta": {"newest_id": "30", "oldest_id": "20", "next_token": "abc", "result_count": 2},
         });
-        let page = read(body.to_string().as_bytes(), Some("a \"b\""), NOW);
+        let page = read(body.to_string().as_bytes(), Asked::For(Some("a \"b\"")), NOW);
         assert_eq!((page.newest.as_deref(), page.next.as_deref()), (Some("30"), Some("abc")));
         let found = bodies(&page);
         let users = json!([{"id": "7"}, {"id": "6", "name": "nobody's"}]);
@@ -162,9 +181,9 @@ mod tests {
 
     #[test]
     fn a_page_without_posts_has_no_data() {
-        let page = read(br#"{"meta":{"result_count":0}}"#, None, NOW);
+        let page = read(br#"{"meta":{"result_count":0}}"#, Asked::For(None), NOW);
         assert!(page.posts.is_empty() && page.newest.is_none() && page.next.is_none());
-        let page = read(br#"{"data":[{"id":"9"},{"id":"10"},7],"meta":null}"#, None, NOW);
+        let page = read(br#"{"data":[{"id":"9"},{"id":"10"},7],"meta":null}"#, Asked::For(None), NOW);
         assert_eq!((page.newest.as_deref(), page.posts.len(), page.refused.len()), (Some("10"), 2, 1));
     }
 
@@ -185,7 +204,7 @@ mod tests {
                 "data": [post], "includes": others(kinds[3], json!({"users": [{"id": "7"}]})),
                 "meta": others(kinds[4], json!({"newest_id": "1"})), "errors": others(kinds[3], json!([])),
             });
-            prop_assert_eq!(read(body.to_string().as_bytes(), Some("t"), NOW).posts.len(), 1);
+            prop_assert_eq!(read(body.to_string().as_bytes(), Asked::For(Some("t")), NOW).posts.len(), 1);
         }
     }
 }

@@ -3,12 +3,11 @@
 use async_trait::async_trait;
 
 use crate::error::{Error, Result};
-use crate::post::fields::{elements, get};
 use crate::social::{Feed, Refresher};
 
 use super::X;
 use super::api::{Answer, Api};
-use super::page::is_id;
+use super::page::{self, Asked, is_id};
 
 /// How many posts a lookup gives.
 const AT_ONCE: usize = 100;
@@ -45,11 +44,11 @@ impl Refresher for Lookup {
             let now = ids.split_off(ids.len().saturating_sub(left.max(1)));
             match api.lookup(feed, &now.join(",")).await? {
                 Answer::Good(reply) => {
-                    for post in elements(get(&reply.body, "data").unwrap_or_default()) {
-                        if let Err(why) = feed.offer_refreshed(post, after) {
-                            feed.refuse(post, &why);
-                        }
+                    let page = page::read(&reply.body, Asked::Again(after), feed.now());
+                    for post in page.posts {
+                        feed.offer_counts(post);
                     }
+                    page.refused.iter().for_each(|(raw, why)| feed.refuse(raw, why));
                     feed.flush().await?;
                 }
                 Answer::Forbidden(why) | Answer::Wrong(why) => {

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::social::{Feed, Offered};
 
 use super::api::{Answer, Api};
-use super::page;
+use super::page::{self, Asked};
 use super::translate::Rule;
 
 /// The fewest and the most posts that a page can be asked for.
@@ -65,7 +65,7 @@ pub(super) async fn sweep(api: &Api, feed: &Feed, rule: &Rule, window: &Window, 
             Answer::Forbidden(why) => return Ok(Swept::Forbidden(why)),
             Answer::Wrong(why) => return Ok(Swept::Wrong(why)),
         };
-        let page = page::read(&reply.body, tag, feed.now());
+        let page = page::read(&reply.body, Asked::For(tag), feed.now());
         if std::mem::take(&mut first) {
             newest = page.newest;
         }
