@@ -423,7 +423,7 @@ fn components_are_listed_and_shown() {
         let first = shown.lines().next().unwrap_or_default();
         assert!(first.starts_with(name) && first.contains(", a ") && shown.contains("Guarantee: "), "{shown}");
     }
-    assert_eq!(all.lines().count(), 17, "{all}");
+    assert_eq!(all.lines().count(), 15, "{all}");
     let lines = sandbox.run(&["components", "show", "Lines"]).with(0).out;
     for field in ["paths: list of text (required)", "follow: true or false (default false)", "default \"16MiB\""] {
         assert!(lines.contains(field), "{lines}");

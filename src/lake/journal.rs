@@ -181,7 +181,10 @@ fn clean_up(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
         index::write(store, index)?;
         step()?;
     }
-    delete_partition(store, &entry.old)?;
+    match &entry.end {
+        Some(End::Done(index)) => delete_proven(store, &entry.old, index)?,
+        _ => delete_partition(store, &entry.old)?,
+    }
     store.delete(&begun_key(&entry.old, number))?;
     step()?;
     store.delete(&ended_key(&entry.old, number))
@@ -221,6 +224,23 @@ pub fn delete_partition(store: &dyn Store, partition: &str) -> Result<()> {
     for (_, key) in view::files(store, partition)?.into_iter().rev() {
         store.delete(&key)?;
         step()?;
+    }
+    Ok(())
+}
+
+/// Deletes those files of a partition that are in the one that replaces it, as its index says. What came later, from a
+/// writer that was out of reach for longer than anybody expected, is in no other place: it stays.
+fn delete_proven(store: &dyn Store, partition: &str, index: &Index) -> Result<()> {
+    let Some(replaced) = index.replaces.iter().rfind(|generation| generation.partition == partition) else {
+        return delete_partition(store, partition);
+    };
+    store.delete(&index::key(partition))?;
+    for (_, key) in view::files(store, partition)?.into_iter().rev() {
+        let name = key.rsplit('/').next().unwrap_or_default();
+        if replaced.files.iter().any(|file| file == name) {
+            store.delete(&key)?;
+            step()?;
+        }
     }
     Ok(())
 }

@@ -232,6 +232,8 @@ impl Writer {
             // On the task's own thread: what packs more slowly than its posts come in holds them up.
             Some(compression) => {
                 let to = self.staging.folder.join(&open.promise().segment);
+                // A new name: the folder is synced before the text goes.
+                self.folders.extend(to.parent().map(std::path::Path::to_path_buf));
                 let packed = pack_file(compression, open.path(), to, open.promise())?;
                 Staged { file: packed.file.filter(|_| keep), times, ..packed }
             }

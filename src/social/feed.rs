@@ -1,6 +1,7 @@
 //! What a source hands its posts to: topics, dedup, budget and gaps on the way into the spool.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -229,7 +230,11 @@ impl Feed {
 
     /// Takes something that can't be made a post of: it goes to the dead letters with the reason.
     pub fn refuse(&self, raw: &[u8], why: &str) {
-        self.0.buffer.borrow_mut().push(refused(raw, why));
+        let refused = refused(raw, why);
+        // What comes again, as sources do that overlap, is one dead letter.
+        if self.0.tail.borrow_mut().seen.insert(identity(&refused)) {
+            self.0.buffer.borrow_mut().push(refused);
+        }
     }
 
     /// Brings what was offered onto this machine's disk, and with it where the source stands. Waits for room in the
@@ -243,32 +248,30 @@ impl Feed {
 
     async fn write_out(&self, now: bool) -> Result<()> {
         let _turn = self.0.turn.lock().await;
-        let posts = std::mem::take(&mut *self.0.buffer.borrow_mut());
         let due = now || self.0.clock.monotonic().saturating_sub(self.0.saved.get()) >= SAVE_EVERY;
-        if posts.is_empty() && (!due || self.0.tail.borrow().changed.is_empty()) {
+        if self.0.buffer.borrow().is_empty() && (!due || self.0.tail.borrow().changed.is_empty()) {
             return Ok(());
         }
         self.keep_accounts();
-        let mut record = Vec::new();
-        for post in &posts {
-            if !record.is_empty() && record.len() + post.len() > RECORD_BYTES_MAX {
-                self.append(b"+{}", &std::mem::take(&mut record)).await?;
-            }
-            record.extend_from_slice(post);
-            record.push(b'\n');
-        }
-        let changed = std::mem::take(&mut self.0.tail.borrow_mut().changed);
-        let delta = json(&changed);
+        // Where the parts stand is taken with the posts, before anything is waited for: others offer meanwhile.
+        let mut out = Outgoing::take(&self.0);
+        let delta = json(&out.changed);
         let fits = delta.len() < CURSOR_BYTES_MAX;
-        if !record.is_empty() {
-            let cursor = if fits { ["+", &delta].concat() } else { "+{}".into() };
+        let bytes: usize = out.posts.iter().map(|post| post.len()).sum();
+        let is_due = out.posts.is_empty() || !fits || self.0.since_whole.get() + bytes >= WHOLE_EVERY_BYTES;
+        let whole = is_due.then(|| json(&self.0.tail.borrow().progress));
+        while !out.posts.is_empty() {
+            let (count, record) = first_record(&out.posts);
+            let is_last = count == out.posts.len();
+            let cursor = if is_last && fits { ["+", &delta].concat() } else { "+{}".into() };
             self.append(cursor.as_bytes(), &record).await?;
+            out.posts.drain(..count);
         }
-        if record.is_empty() || !fits || self.0.since_whole.get() >= WHOLE_EVERY_BYTES {
-            let whole = json(&self.0.tail.borrow().progress);
+        if let Some(whole) = whole {
             self.append(b"=", whole.as_bytes()).await?;
             self.0.since_whole.set(0);
         }
+        out.changed.clear();
         self.0.saved.set(self.0.clock.monotonic());
         Ok(())
     }
@@ -431,4 +434,41 @@ impl Feed {
     pub(super) fn with_schedule<T>(&self, with: impl FnOnce(&mut Schedule) -> T) -> T {
         with(&mut self.0.schedule.borrow_mut())
     }
+}
+
+/// What is on its way into the spool. What isn't there when a flush is given up goes back to where it was.
+struct Outgoing<'a> {
+    feed: &'a Inner,
+    posts: Vec<Post>,
+    changed: BTreeMap<String, String>,
+}
+
+impl<'a> Outgoing<'a> {
+    fn take(feed: &'a Inner) -> Self {
+        let posts = std::mem::take(&mut *feed.buffer.borrow_mut());
+        Self { feed, posts, changed: std::mem::take(&mut feed.tail.borrow_mut().changed) }
+    }
+}
+
+impl Drop for Outgoing<'_> {
+    fn drop(&mut self) {
+        self.feed.buffer.borrow_mut().splice(0..0, self.posts.drain(..));
+        let tail = &mut *self.feed.tail.borrow_mut();
+        for (part, cursor) in std::mem::take(&mut self.changed) {
+            tail.changed.entry(part).or_insert(cursor);
+        }
+    }
+}
+
+/// How many posts go into one record, and that record.
+fn first_record(posts: &[Post]) -> (usize, Vec<u8>) {
+    let mut record = Vec::new();
+    for (number, post) in posts.iter().enumerate() {
+        if !record.is_empty() && record.len() + post.len() > RECORD_BYTES_MAX {
+            return (number, record);
+        }
+        record.extend_from_slice(post);
+        record.push(b'\n');
+    }
+    (posts.len(), record)
 }

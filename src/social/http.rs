@@ -80,7 +80,7 @@ impl Reply {
 }
 
 /// A body that doesn't end by itself, piece by piece.
-pub struct Body(reqwest::Response);
+pub struct Body(reqwest::Response, SharedClock);
 
 impl Body {
     /// The next bytes; `None` at the end. Dropping the future loses nothing.
@@ -105,7 +105,15 @@ impl Body {
     ///
     /// # Errors
     /// As of [`Http::get`].
-    pub async fn whole(mut self) -> Result<Reply, Failure> {
+    pub async fn whole(self) -> Result<Reply, Failure> {
+        let late = self.1.sleep(ANSWER_TIMEOUT);
+        match select(std::pin::pin!(self.read_whole()), late).await {
+            Either::Left((reply, _)) => reply,
+            Either::Right(_) => Err(Failure::Timeout),
+        }
+    }
+
+    async fn read_whole(mut self) -> Result<Reply, Failure> {
         let (status, headers) = (self.status(), self.0.headers().clone());
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {
@@ -234,7 +242,7 @@ impl Http {
         let request = headers
             .iter()
             .fold(self.request(Method::GET, path, query), |request, (name, value)| request.header(*name, *value));
-        self.in_time(async { Body(request.send().await.map_err(Failure::of)?).whole().await }).await
+        self.in_time(async { self.body(request.send().await.map_err(Failure::of)?).whole().await }).await
     }
 
     /// Sends JSON, and reads the whole answer.
@@ -243,7 +251,7 @@ impl Http {
     /// As [`get`](Self::get).
     pub async fn post(&self, path: &str, query: &[(&str, &str)], json: String) -> Result<Reply, Failure> {
         let request = self.request(Method::POST, path, query).header("content-type", "application/json").body(json);
-        self.in_time(async { Body(request.send().await.map_err(Failure::of)?).whole().await }).await
+        self.in_time(async { self.body(request.send().await.map_err(Failure::of)?).whole().await }).await
     }
 
     /// Deletes something, and reads the whole answer.
@@ -252,7 +260,7 @@ impl Http {
     /// As [`get`](Self::get).
     pub async fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<Reply, Failure> {
         let request = self.request(Method::DELETE, path, query);
-        self.in_time(async { Body(request.send().await.map_err(Failure::of)?).whole().await }).await
+        self.in_time(async { self.body(request.send().await.map_err(Failure::of)?).whole().await }).await
     }
 
     /// Opens a body that doesn't end by itself. Its status may be any.
@@ -263,7 +271,11 @@ impl Http {
         let request = headers
             .iter()
             .fold(self.request(Method::GET, path, query), |request, (name, value)| request.header(*name, *value));
-        self.in_time(async { request.send().await.map(Body).map_err(Failure::of) }).await
+        self.in_time(async { request.send().await.map(|response| self.body(response)).map_err(Failure::of) }).await
+    }
+
+    fn body(&self, response: reqwest::Response) -> Body {
+        Body(response, self.clock.clone())
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

@@ -42,6 +42,12 @@ pub(super) fn identity_on(post: &Post, stream: Stream) -> u128 {
         let rev = get(get(body, "commit").unwrap_or(body), "rev").and_then(id_text);
         add(rev.unwrap_or_default().as_bytes());
     }
+    if stream == Stream::Deletes {
+        // A record that is made and deleted again under the same name.
+        let raw = get(body, "raw").unwrap_or_default();
+        let rev = get(get(raw, "commit").unwrap_or(raw), "rev").and_then(id_text);
+        add(rev.unwrap_or_default().as_bytes());
+    }
     hash.digest128()
 }
 

@@ -9,7 +9,9 @@ use super::route::REFRESHED;
 
 /// A time as posts have it: RFC 3339 in UTC.
 pub fn stamp(time: OffsetDateTime) -> String {
-    time.to_offset(time::UtcOffset::UTC).format(&Rfc3339).expect("a clock's year has four digits")
+    let utc = time.checked_to_offset(time::UtcOffset::UTC).and_then(|time| time.format(&Rfc3339).ok());
+    // A year that RFC 3339 can't write comes of a platform's wrong number.
+    utc.unwrap_or_else(|| "1970-01-01T00:00:00Z".into())
 }
 
 /// The post of a JSON object as the platform gave it, with members added at its end: raw JSON by name, and then

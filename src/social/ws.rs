@@ -52,7 +52,7 @@ pub enum Refused {
 }
 
 /// An open connection.
-pub struct Socket(WebSocketStream<Box<dyn Io>>);
+pub struct Socket(WebSocketStream<Box<dyn Io>>, SharedClock);
 
 impl Socket {
     /// Connects to `ws://…` or `wss://…` with headers of one's own.
@@ -60,7 +60,7 @@ impl Socket {
     /// # Errors
     /// If nobody answers, or with something else.
     pub async fn connect(url: &str, headers: &[(&str, &str)], clock: &SharedClock) -> Result<Self, Refused> {
-        match select(std::pin::pin!(connect(url, headers)), clock.sleep(CONNECT_TIMEOUT)).await {
+        match select(std::pin::pin!(connect(url, headers, clock)), clock.sleep(CONNECT_TIMEOUT)).await {
             Either::Left((socket, _)) => socket,
             Either::Right(_) => Err(Refused::Failure(Failure::Timeout)),
         }
@@ -91,7 +91,11 @@ impl Socket {
     /// # Errors
     /// If the connection was lost.
     pub async fn send(&mut self, text: String) -> Result<(), Failure> {
-        self.0.send(tungstenite::Message::text(text)).await.map_err(|error| network(&error))
+        let late = self.1.sleep(CONNECT_TIMEOUT);
+        match select(std::pin::pin!(self.0.send(tungstenite::Message::text(text))), late).await {
+            Either::Left((sent, _)) => sent.map_err(|error| network(&error)),
+            Either::Right(_) => Err(Failure::Timeout),
+        }
     }
 
     /// Sends a ping, which a server that lives answers.
@@ -107,7 +111,7 @@ fn network(error: &WsError) -> Failure {
     Failure::Network(error.to_string())
 }
 
-async fn connect(url: &str, headers: &[(&str, &str)]) -> Result<Socket, Refused> {
+async fn connect(url: &str, headers: &[(&str, &str)], clock: &SharedClock) -> Result<Socket, Refused> {
     let failure = |what: String| Refused::Failure(Failure::Network(what));
     let mut request = url.into_client_request().map_err(|_| failure("the address is none of a WebSocket".into()))?;
     for (name, value) in headers {
@@ -130,7 +134,7 @@ async fn connect(url: &str, headers: &[(&str, &str)]) -> Result<Socket, Refused>
     let config =
         WebSocketConfig::default().max_message_size(Some(MESSAGE_BYTES_MAX)).max_frame_size(Some(MESSAGE_BYTES_MAX));
     match tokio_tungstenite::client_async_with_config(request, io, Some(config)).await {
-        Ok((socket, _)) => Ok(Socket(socket)),
+        Ok((socket, _)) => Ok(Socket(socket, clock.clone())),
         Err(WsError::Http(response)) => {
             Err(Refused::Status(response.status().as_u16(), response.body().clone().unwrap_or_default().into()))
         }

@@ -114,7 +114,8 @@ pub fn load(
     let spared = kappa::spared(&first, &request.only)?;
     let topology = load::load_sparing(file, registry, sets, spared)?;
     let kappa = kappa::rewrite(&topology, request)?;
-    let identity = args.identity();
+    // What is set may be another sink's root: then it is another replay.
+    let identity = sets.sets.iter().fold(args.identity(), |identity, set| format!("{identity} --set {set}"));
     let about = about(file, &identity);
     let state = match state {
         Some(state) => state_dir::absolute(state)?,

@@ -48,5 +48,5 @@ fn pays(store: &dyn Store, partition: &str, bytes_max: u64, form: Option<Form>) 
     let lengths = parallel::map(&files, |(name, object)| view::text_bytes(store, *name, object));
     let lengths = lengths.into_iter().collect::<Result<Vec<u64>>>()?;
     // Of two arrays, two brackets become one comma.
-    Ok(lengths.windows(2).any(|pair| pair[0] + pair[1] - form.end().len() as u64 <= bytes_max))
+    Ok(lengths.windows(2).any(|pair| (pair[0] + pair[1]).saturating_sub(form.end().len() as u64) <= bytes_max))
 }

@@ -1,5 +1,7 @@
 //! Reads posts again, for their counts: an event has none.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
@@ -9,6 +11,9 @@ use crate::social::{Feed, Http, Refresher, Reply};
 
 /// How many posts one call reads.
 const BATCH: usize = 25;
+
+/// The longest that a limit is believed to last.
+const RESET_MAX: Duration = Duration::from_secs(3_600);
 
 /// The call.
 const PATH: &str = "/xrpc/app.bsky.feed.getPosts";
@@ -36,7 +41,7 @@ impl Counts {
             200 | 400 | 404 => Ok(reply),
             429 => {
                 if let Some(resets) = resets(&reply) {
-                    feed.sleep_until("counts: 429", resets).await;
+                    feed.sleep_until("counts: 429", resets.min(feed.now() + RESET_MAX)).await;
                 }
                 Err(failed(&"it answered 429"))
             }

@@ -97,7 +97,7 @@ impl Position {
     /// From when to when events are gone, given the time of the first one that came: a server that doesn't have
     /// what a cursor asks for begins with the oldest that it has, and says nothing.
     pub fn missing(&self, first_us: i64) -> Option<(OffsetDateTime, OffsetDateTime)> {
-        let late = first_us - self.reached() > micros(self.patience());
+        let late = first_us.saturating_sub(self.reached()) > micros(self.patience());
         (self.reached() > 0 && late).then(|| (at(self.reached()), at(first_us)))
     }
 

@@ -20,6 +20,9 @@ const PAGE: u64 = 40;
 /// it was written there, and may come later.
 const OVERLAP: Duration = Duration::from_secs(30);
 
+/// How long to wait before a page is asked for again that was cut.
+const CUT_RETRY: Duration = Duration::from_secs(5);
+
 /// The part that a subscription's unfinished filling is kept under: the gap's id, and the id of the last toot.
 pub(super) fn part(subscription: &Subscription) -> String {
     format!("fill {}", subscription.part())
@@ -56,6 +59,11 @@ async fn fill(feed: &Feed, api: &Api, subscription: &Subscription, gap: &Gap) ->
         query.extend([("min_id", min_id.as_str()), ("limit", limit.as_str())]);
         let reply = api.get(feed, &path, &query).await?;
         let page: Vec<_> = elements(&reply.body).collect();
+        if !is_list(&reply.body) {
+            // It was cut, or is no answer of Mastodon's: what it lacks must not be passed over.
+            feed.sleep(CUT_RETRY).await;
+            continue;
+        }
         // The newest comes first.
         for status in page.iter().rev() {
             posts += u64::from(offer(feed, status) == Some(Offered::Taken));
@@ -72,6 +80,11 @@ async fn fill(feed: &Feed, api: &Api, subscription: &Subscription, gap: &Gap) ->
             return Ok(posts);
         }
     }
+}
+
+/// Whether an answer is one whole JSON array.
+fn is_list(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'[') && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
 fn offer(feed: &Feed, status: &[u8]) -> Option<Offered> {

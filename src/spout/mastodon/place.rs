@@ -31,7 +31,8 @@ impl Place {
 
     /// Something came.
     pub fn alive(&mut self, now: OffsetDateTime) {
-        self.alive_s = self.alive_s.max(now.unix_timestamp());
+        // Not the largest: a clock that was ahead and was set back would hide what is missing.
+        self.alive_s = now.unix_timestamp();
     }
 
     /// A status came.

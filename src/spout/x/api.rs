@@ -22,6 +22,9 @@ pub(super) const LOOKUP: &str = "lookup";
 pub(super) const CONNECTIONS: &str = "connections";
 
 const STREAM_PATH: &str = "/2/tweets/search/stream";
+/// The longest window of X, and a minute.
+const RESET_MAX: Duration = Duration::from_secs(16 * 60);
+
 const RULES_PATH: &str = "/2/tweets/search/stream/rules";
 
 /// X, for one bearer token.
@@ -62,10 +65,10 @@ impl Api {
     }
 
     /// Learns from an answer's headers what is left.
-    fn learn(&self, bucket: &str, header: impl Fn(&str) -> Option<i64>) {
+    fn learn(&self, bucket: &str, now: OffsetDateTime, header: impl Fn(&str) -> Option<i64>) {
         let reset = header("x-rate-limit-reset").and_then(|reset| OffsetDateTime::from_unix_timestamp(reset).ok());
         if let (Some(0), Some(reset)) = (header("x-rate-limit-remaining"), reset) {
-            self.quota.block(bucket, reset);
+            self.quota.block(bucket, reset.min(now + RESET_MAX));
         }
     }
 
@@ -73,7 +76,8 @@ impl Api {
     pub fn limited(&self, bucket: &str, reset: Option<OffsetDateTime>, wait: Duration, now: OffsetDateTime) {
         // The first wait is what X asks for where it doesn't say when; where it does, a second more is enough.
         let first = wait <= Duration::from_secs(60);
-        let until = match reset.filter(|reset| *reset > now) {
+        // No window of X is longer than 15 minutes: what is further away is a mistake.
+        let until = match reset.filter(|reset| *reset > now).map(|reset| reset.min(now + RESET_MAX)) {
             Some(reset) if first => reset + Duration::from_secs(1),
             Some(reset) => reset.max(now + wait),
             None => now + wait,
@@ -94,7 +98,7 @@ impl Api {
             let (what, trouble) = match request().await {
                 Err(failure) => (failure.to_string(), Trouble::Network),
                 Ok(reply) => {
-                    self.learn(bucket, |name| reply.header(name)?.parse().ok());
+                    self.learn(bucket, feed.now(), |name| reply.header(name)?.parse().ok());
                     match judge(&reply) {
                         Verdict::Good => return Ok(Answer::Good(reply)),
                         Verdict::Forbidden(why) => return Ok(Answer::Forbidden(why)),
@@ -197,7 +201,7 @@ impl Api {
             return false;
         }
         let Ok(reply) = self.http.delete("/2/connections/all", &[]).await else { return false };
-        self.learn(CONNECTIONS, |name| reply.header(name)?.parse().ok());
+        self.learn(CONNECTIONS, feed.now(), |name| reply.header(name)?.parse().ok());
         if let Verdict::Limited(reset) = judge(&reply) {
             self.limited(CONNECTIONS, reset, Duration::from_secs(60), feed.now());
         }
@@ -208,7 +212,7 @@ impl Api {
     ///
     /// # Errors
     /// If nobody answers.
-    pub async fn open(&self, backfill_minutes: u8) -> Result<Body, Failure> {
+    pub async fn open(&self, backfill_minutes: u8, feed: &Feed) -> Result<Body, Failure> {
         // The specification that calls them otherwise elsewhere has the old names here too.
         let mut query = parameters(&self.x, Vocabulary::Tweet);
         if backfill_minutes > 0 {
@@ -216,7 +220,7 @@ impl Api {
         }
         let query: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let body = self.http.open(STREAM_PATH, &query, &[]).await?;
-        self.learn(STREAM, |name| body.header(name)?.parse().ok());
+        self.learn(STREAM, feed.now(), |name| body.header(name)?.parse().ok());
         Ok(body)
     }
 }

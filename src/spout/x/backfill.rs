@@ -57,7 +57,7 @@ pub(super) async fn run(api: &Api, x: &X, feed: &Feed, shared: &Shared) -> Resul
         match cluster(due.collect()) {
             None => feed.sleep(EVERY).await,
             Some(cluster) => {
-                if let Some(why) = fill(api, x, feed, &searchable, others.is_empty(), cluster).await? {
+                if let Some(why) = fill(api, x, feed, (&searchable, &others), cluster).await? {
                     feed.say(format!("gaps stay open, since X lets nothing be searched: {why}"));
                     return std::future::pending().await;
                 }
@@ -86,7 +86,13 @@ fn cluster(gaps: Vec<Gap>) -> Option<Cluster> {
 }
 
 /// Fills gaps; gives why, if the account may not search.
-async fn fill(api: &Api, x: &X, feed: &Feed, rules: &[Rule], whole: bool, cluster: Cluster) -> Result<Option<String>> {
+async fn fill(
+    api: &Api,
+    x: &X,
+    feed: &Feed,
+    (rules, others): (&[Rule], &[Rule]),
+    cluster: Cluster,
+) -> Result<Option<String>> {
     let oldest = feed.now() - REACH;
     if cluster.from < oldest {
         // What no search reaches any more stays in the ledger by itself.
@@ -105,13 +111,13 @@ async fn fill(api: &Api, x: &X, feed: &Feed, rules: &[Rule], whole: bool, cluste
         match sweep(api, feed, rule, &window, reserve).await? {
             Swept::Whole { posts: found, .. } => posts += found,
             Swept::Forbidden(why) => return Ok(Some(why)),
-            Swept::Wrong(why) => return Ok(Some(format!("topic \"{}\": {why}", rule.topic))),
+            // It stays open for this topic alone.
+            Swept::Wrong(why) => drop(feed.gap(&rule.topic, cluster.from, cluster.to, &why).await?),
         }
         feed.set_cursor(PROGRESS, format!("{mark} {} {posts}", number + 1));
     }
-    if !whole {
-        // They are open for the topics that can't be searched, but not to be filled again.
-        feed.say("gaps were filled but for the topics that are too long for a search");
+    for rule in others {
+        feed.gap(&rule.topic, cluster.from, cluster.to, "the topic is too long for a search").await?;
     }
     for (number, gap) in cluster.gaps.iter().enumerate() {
         feed.filled(&gap.id, if number == 0 { posts } else { 0 }).await?;

@@ -244,7 +244,7 @@ impl Connecting<'_> {
     async fn connect(&mut self) -> Result<Option<Verdict>> {
         self.api.wait_for(STREAM, self.feed).await;
         let minutes = self.backfill();
-        match self.api.open(minutes).await {
+        match self.api.open(minutes, self.feed).await {
             Err(failure) => {
                 self.wait(Trouble::Network, &failure.to_string()).await;
                 Ok(None)
