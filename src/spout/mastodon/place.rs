@@ -67,8 +67,9 @@ mod tests {
         let mut place = Place::default();
         assert_eq!((place.seen(), place.undated()), (None, None));
         let now = datetime!(2026-11-25 12:00:00 UTC);
+        // A clock that was ahead and is set back.
+        place.alive(now + std::time::Duration::from_secs(9));
         place.alive(now);
-        place.alive(now - std::time::Duration::from_secs(9));
         for status in [r#"{"id":"99"}"#, r#"{"id":"100"}"#, r#"{"id":98}"#, r#"{"id":null}"#, "{}"] {
             place.status(status.as_bytes());
         }
