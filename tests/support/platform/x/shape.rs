@@ -62,7 +62,9 @@ impl Asked {
     fn has(&self, old: &str) -> bool {
         let new = Words { new: true };
         let alias = |field: &String| field == old || OLD.iter().any(|o| *o == old && new.name(o) == field);
-        matches!(old, "id" | "text" | "edit_history_tweet_ids") || self.fields.iter().any(alias)
+        // What an expansion goes by comes with it.
+        let by = old == "author_id" && self.expands(&["author_id"]);
+        by || matches!(old, "id" | "text" | "edit_history_tweet_ids") || self.fields.iter().any(alias)
     }
 }
 
