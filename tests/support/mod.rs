@@ -152,11 +152,22 @@ impl Out {
         loop {
             drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |held| *held).unwrap());
             match printed.read(&mut part).unwrap() {
-                0 => return String::from_utf8(all).unwrap(),
+                0 => return text(all),
                 bytes => all.extend_from_slice(&part[..bytes]),
             }
         }
     }
+}
+
+/// What was printed. A process that ends at once may end in the middle of a character, and that alone is no mistake.
+fn text(mut printed: Vec<u8>) -> String {
+    if let Err(error) = str::from_utf8(&printed)
+        && error.error_len().is_none()
+    {
+        let whole = error.valid_up_to();
+        printed.truncate(whole);
+    }
+    String::from_utf8(printed).unwrap()
 }
 
 /// A process, and what it has said so far.
