@@ -13,18 +13,21 @@ use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::basic::{Compression, Type, ZstdLevel};
+use parquet::column::reader::ColumnReaderImpl;
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::{ByteArray, ByteArrayType};
-use parquet::errors::Result;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::FOOTER_SIZE;
+use parquet::file::metadata::{ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::file::reader::FileReader;
-use parquet::file::serialized_reader::SerializedFileReader;
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
 
+use super::reader::Input;
 use super::scan::{Spot, Trouble};
 use crate::post::Post;
 
@@ -39,11 +42,19 @@ const SCHEMA: &str = "message post {
 /// The column that is read back.
 const POST: &str = "post";
 
-/// How many bytes of posts a row group holds: what a reader needs in memory for one.
-const GROUP_BYTES: usize = 16 << 20;
+/// How many bytes of posts a row group holds. Each partition that is being merged by time has one in memory, packed.
+const GROUP_BYTES: usize = 4 << 20;
 
-/// How many posts are read in one go.
+/// How many posts are read in one go at most, and about how many bytes of them or of the file.
 const READ_POSTS: usize = 256;
+const READ_BYTES: usize = 256 << 10;
+
+/// How much of the end of a file is asked for to see what is in it, and how long a footer may be.
+const FOOTER_BYTES: u64 = 64 << 10;
+const FOOTER_BYTES_MAX: u64 = 64 << 20;
+
+/// How long the posts of a row group may be as they are packed: a limit on memory.
+const PART_BYTES_MAX: u64 = 1 << 30;
 
 /// How well the columns are packed, of 22.
 const ZSTD_LEVEL: i32 = 3;
@@ -53,6 +64,10 @@ const ZSTD_LEVEL: i32 = 3;
 /// # Errors
 /// If the writer refuses something, which it has no reason to.
 pub fn write(posts: &[Post]) -> Result<Vec<u8>> {
+    write_groups(posts, GROUP_BYTES)
+}
+
+fn write_groups(posts: &[Post], group_bytes: usize) -> Result<Vec<u8>> {
     let (mut bytes, schema) = (Vec::new(), Arc::new(parse_message_type(SCHEMA)?));
     let post = ColumnPath::from(POST);
     let properties = WriterProperties::builder()
@@ -65,7 +80,7 @@ pub fn write(posts: &[Post]) -> Result<Vec<u8>> {
     let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties))?;
     let mut rest = posts;
     while !rest.is_empty() {
-        let (group, others) = rest.split_at(group_posts(rest));
+        let (group, others) = rest.split_at(group_posts(rest, group_bytes));
         write_group(writer.next_row_group()?, group)?;
         rest = others;
     }
@@ -74,11 +89,11 @@ pub fn write(posts: &[Post]) -> Result<Vec<u8>> {
 }
 
 /// How many of these posts go into a row group.
-fn group_posts(posts: &[Post]) -> usize {
+fn group_posts(posts: &[Post], group_bytes: usize) -> usize {
     let mut bytes = 0;
     let fits = |post: &&Post| {
         bytes += post.len();
-        bytes <= GROUP_BYTES
+        bytes <= group_bytes
     };
     posts.iter().take_while(fits).count().max(1)
 }
@@ -119,54 +134,49 @@ fn micros(post: &Post) -> Option<i64> {
     i64::try_from(post.created_at()?.unix_timestamp_nanos().div_euclid(1000)).ok()
 }
 
-/// Reads the posts of one Parquet file.
+/// Reads the posts of one Parquet file, from its beginning to its end but for the footer, which says where
+/// everything is. In memory are one row group's posts as they are packed, and what is unpacked of them: a page.
 #[derive(Default)]
 pub struct Columns {
-    /// The file as far as it is there; whole before the first post is read, since its end says
-    /// where everything is.
-    bytes: Vec<u8>,
     open: Option<Open>,
 }
 
 struct Open {
-    file: SerializedFileReader<Bytes>,
+    footer: ParquetMetaData,
     /// The position of the posts among the columns.
     column: usize,
     /// The next row group.
     group: usize,
+    /// What was read and isn't used, and where in the file it begins.
+    ahead: Vec<u8>,
+    begin: u64,
     values: Option<ColumnReaderImpl<ByteArrayType>>,
+    /// How many posts are read in one go.
+    go: usize,
     /// How many posts were read.
     posts: u64,
 }
 
 impl Columns {
-    /// The next posts; `None` at the end. `more` adds what comes next of the file, and returns false
-    /// at its end.
+    /// The next posts; `None` at the end.
     ///
     /// # Errors
-    /// What `more` says; or a damage, with the row or the byte.
-    pub fn next_posts(
-        &mut self,
-        mut more: impl FnMut(&mut Vec<u8>) -> std::result::Result<bool, Trouble>,
-    ) -> std::result::Result<Option<Vec<Post>>, Trouble> {
+    /// What `input` says; or a damage, with the row.
+    pub fn next_posts(&mut self, input: &mut dyn Input) -> std::result::Result<Option<Vec<Post>>, Trouble> {
         let open = match &mut self.open {
             Some(open) => open,
-            None => {
-                loop {
-                    self.bytes.reserve(GROUP_BYTES / 16);
-                    if !more(&mut self.bytes)? {
-                        break;
-                    }
-                }
-                let bytes = Bytes::from(std::mem::take(&mut self.bytes));
-                let end = bytes.len() as u64;
-                let open =
-                    guarded(|| Open::new(bytes)).map_err(|what| Trouble::Damage { at: Spot::Byte(end), what })?;
-                self.open.insert(open)
-            }
+            none => none.insert(Open::new(footer(|bytes| input.last(bytes))?)?),
         };
-        let row = open.posts;
-        guarded(|| open.next_posts()).map_err(|what| Trouble::Damage { at: Spot::Row(row), what })
+        loop {
+            if open.values.is_none() && !open.next_group(input)? {
+                return Ok(None);
+            }
+            let posts = guarded(|| open.next_posts()).map_err(|what| open.damage(what))?;
+            if !posts.is_empty() {
+                return Ok(Some(posts));
+            }
+            open.values = None;
+        }
     }
 }
 
@@ -176,51 +186,117 @@ fn guarded<T>(read: impl FnOnce() -> std::result::Result<T, String>) -> std::res
     caught.unwrap_or_else(|_| Err("it is no Parquet that can be read".into()))
 }
 
+/// Reads a footer; `last` gives the last bytes of the file, at most so many.
+fn footer(
+    mut last: impl FnMut(u64) -> std::result::Result<Bytes, Trouble>,
+) -> std::result::Result<ParquetMetaData, Trouble> {
+    let damage = |what: String| Trouble::Damage { at: Spot::Footer, what };
+    let mut bytes = last(FOOTER_BYTES)?;
+    let tail = bytes.last_chunk::<FOOTER_SIZE>().ok_or_else(|| damage("expected a footer".into()))?;
+    let tail = FooterTail::try_new(tail).map_err(|error| damage(error.to_string()))?;
+    let length = tail.metadata_length() + FOOTER_SIZE;
+    if length as u64 > FOOTER_BYTES_MAX {
+        return Err(damage(format!("expected a footer of at most 64 MiB, found {length} bytes")));
+    }
+    if length > bytes.len() {
+        bytes = last(length as u64)?;
+    }
+    let begin = bytes.len().checked_sub(length).ok_or_else(|| damage("it is longer than the file".into()))?;
+    let read = || {
+        let bytes = &bytes[begin..bytes.len() - FOOTER_SIZE];
+        ParquetMetaDataReader::decode_metadata(bytes).map_err(|error| error.to_string())
+    };
+    guarded(read).map_err(damage)
+}
+
 impl Open {
-    fn new(bytes: Bytes) -> std::result::Result<Self, String> {
-        let file = SerializedFileReader::new(bytes).map_err(|error| error.to_string())?;
-        let columns = file.metadata().file_metadata().schema_descr().columns();
-        let column = columns.iter().position(|column| column.path().string() == POST);
-        let column = column.ok_or_else(|| format!("expected a column \"{POST}\""))?;
-        Ok(Self { file, column, group: 0, values: None, posts: 0 })
+    fn new(footer: ParquetMetaData) -> std::result::Result<Self, Trouble> {
+        let columns = footer.file_metadata().schema_descr().columns();
+        let post = columns.iter().position(|column| column.path().string() == POST);
+        let column = post.filter(|at| columns[*at].physical_type() == Type::BYTE_ARRAY).ok_or_else(|| {
+            Trouble::Damage { at: Spot::Footer, what: format!("expected a column \"{POST}\" with text") }
+        })?;
+        Ok(Self { footer, column, group: 0, ahead: Vec::new(), begin: 0, values: None, go: 1, posts: 0 })
     }
 
-    fn next_posts(&mut self) -> std::result::Result<Option<Vec<Post>>, String> {
-        loop {
-            let Some(values) = &mut self.values else {
-                if self.group == self.file.num_row_groups() {
-                    return self.check_end().map(|()| None);
-                }
-                self.values = Some(self.next_group().map_err(|error| error.to_string())?);
-                continue;
-            };
-            let (mut found, mut levels) = (Vec::with_capacity(READ_POSTS), Vec::new());
-            let nullable = self.file.metadata().file_metadata().schema_descr().column(self.column).max_def_level() > 0;
-            let levels = nullable.then_some(&mut levels);
-            let read = values.read_records(READ_POSTS, levels, None, &mut found);
-            let (rows, _, _) = read.map_err(|error| error.to_string())?;
-            if rows == 0 {
-                self.values = None;
-                continue;
-            }
-            let posts = found.into_iter().map(|value| Post::check(Bytes::copy_from_slice(value.data())));
-            let posts = posts.collect::<std::result::Result<Vec<_>, _>>()?;
-            self.posts += posts.len() as u64;
-            return Ok(Some(posts));
-        }
+    fn damage(&self, what: String) -> Trouble {
+        Trouble::Damage { at: Spot::Row(self.posts), what }
     }
 
-    fn next_group(&mut self) -> Result<ColumnReaderImpl<ByteArrayType>> {
-        let group = self.file.get_row_group(self.group)?;
+    /// Goes on to the next row group; false at the end of the file.
+    fn next_group(&mut self, input: &mut dyn Input) -> std::result::Result<bool, Trouble> {
+        let Some(group) = self.footer.row_groups().get(self.group) else {
+            self.read_to_end(input)?;
+            return self.check_end().map(|()| false).map_err(|what| self.damage(what));
+        };
+        let (column, rows) = (group.column(self.column).clone(), group.num_rows());
+        let part = self.read_part(&column, input)?;
+        let values = guarded(|| values(part, &column, rows).map_err(|error| error.to_string()));
+        self.values = Some(values.map_err(|what| self.damage(what))?);
         self.group += 1;
-        match group.get_column_reader(self.column)? {
-            ColumnReader::ByteArrayColumnReader(values) => Ok(values),
-            _ => Err(parquet::errors::ParquetError::General(format!("expected text in the column \"{POST}\""))),
+        Ok(true)
+    }
+
+    /// Reads on until all of a column of a row group is there.
+    fn read_part(&mut self, column: &ColumnChunkMetaData, input: &mut dyn Input) -> std::result::Result<Part, Trouble> {
+        let range = guarded(|| Ok(column.byte_range()));
+        let Ok((start, length)) = range else { return Err(self.damage("the footer makes no sense".into())) };
+        if length > PART_BYTES_MAX {
+            return Err(self.damage(format!("expected row groups of at most 1 GiB, found {length} bytes")));
         }
+        let end = start.saturating_add(length);
+        if start < self.begin {
+            return Err(self.damage("expected row groups in the order in which the footer names them".into()));
+        }
+        while self.begin + (self.ahead.len() as u64) < end {
+            let behind = self.begin + self.ahead.len() as u64;
+            if behind <= start {
+                self.ahead.clear();
+                self.begin = behind;
+            }
+            if !self.more(input)? && self.begin + (self.ahead.len() as u64) < end {
+                return Err(self.damage("the file breaks off".into()));
+            }
+        }
+        // Both fit into what is in memory.
+        let rest = self.ahead.split_off((end - self.begin) as usize);
+        let bytes = Bytes::from(std::mem::replace(&mut self.ahead, rest)).slice((start - self.begin) as usize..);
+        self.begin = end;
+        Ok(Part { start, bytes })
+    }
+
+    fn more(&mut self, input: &mut dyn Input) -> std::result::Result<bool, Trouble> {
+        self.ahead.reserve(READ_BYTES);
+        input.fill(&mut self.ahead)
+    }
+
+    /// Reads what is behind the posts, so that whoever counts and sums up has seen all of the file.
+    fn read_to_end(&mut self, input: &mut dyn Input) -> std::result::Result<(), Trouble> {
+        while self.more(input)? {
+            self.ahead.clear();
+        }
+        Ok(())
+    }
+
+    /// The next posts of the row group; none at its end.
+    fn next_posts(&mut self) -> std::result::Result<Vec<Post>, String> {
+        let Some(values) = &mut self.values else { return Ok(Vec::new()) };
+        let nullable = self.footer.file_metadata().schema_descr().column(self.column).max_def_level() > 0;
+        let (mut found, mut levels) = (Vec::with_capacity(self.go), Vec::new());
+        let read = values.read_records(self.go, nullable.then_some(&mut levels), None, &mut found);
+        read.map_err(|error| error.to_string())?;
+        let bytes: usize = found.iter().map(ByteArray::len).sum();
+        // Large posts come a few at a time, whatever the footer says about their length.
+        let fit = READ_BYTES / (bytes / found.len().max(1)).max(1);
+        self.go = fit.clamp(1, READ_POSTS).min(self.go * 2);
+        let posts = found.into_iter().map(|value| Post::check(Bytes::from_owner(value)));
+        let posts = posts.collect::<std::result::Result<Vec<_>, _>>()?;
+        self.posts += posts.len() as u64;
+        Ok(posts)
     }
 
     fn check_end(&self) -> std::result::Result<(), String> {
-        let rows = self.file.metadata().file_metadata().num_rows();
+        let rows = self.footer.file_metadata().num_rows();
         match u64::try_from(rows) == Ok(self.posts) {
             true => Ok(()),
             false => Err(format!("expected {rows} posts, found {}", self.posts)),
@@ -228,16 +304,55 @@ impl Open {
     }
 }
 
-/// How many bytes its posts are, as the footer of a file says, which `bytes` end with; none if the
-/// footer isn't whole.
-pub fn text_bytes(bytes: Bytes) -> Option<u64> {
-    let file = guarded(|| SerializedFileReader::new(bytes).map_err(|error| error.to_string())).ok()?;
-    let column = |group: &parquet::file::metadata::RowGroupMetaData| {
-        let columns = group.columns().iter();
-        let post = columns.clone().find(|column| column.column_path().string() == POST);
-        post.map_or(0, |column| column.uncompressed_size())
-    };
-    u64::try_from(file.metadata().row_groups().iter().map(column).sum::<i64>()).ok()
+/// The values of a column in a row group.
+fn values(part: Part, column: &ColumnChunkMetaData, rows: i64) -> Result<ColumnReaderImpl<ByteArrayType>> {
+    let pages = SerializedPageReader::new(Arc::new(part), column, usize::try_from(rows)?, None)?;
+    Ok(ColumnReaderImpl::new(column.column_descr_ptr(), Box::new(pages)))
+}
+
+/// A part of a file.
+struct Part {
+    /// Where in the file it begins.
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Part {
+    fn at(&self, start: u64) -> Result<u64> {
+        let before = || ParquetError::General("expected a page of its row group".into());
+        start.checked_sub(self.start).ok_or_else(before)
+    }
+}
+
+impl Length for Part {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for Part {
+    type T = <Bytes as ChunkReader>::T;
+
+    fn get_read(&self, start: u64) -> Result<Self::T> {
+        self.bytes.get_read(self.at(start)?)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        self.bytes.get_bytes(self.at(start)?, length)
+    }
+}
+
+/// How many bytes its posts are, as the footer of a file says; `last` gives the last bytes of it, at most so many.
+///
+/// # Errors
+/// What `last` says, or a damage.
+pub fn text_bytes(last: impl FnMut(u64) -> std::result::Result<Bytes, Trouble>) -> std::result::Result<u64, Trouble> {
+    let footer = footer(last)?;
+    let bytes = footer.row_groups().iter().map(|group| {
+        let post = group.columns().iter().find(|column| column.column_path().string() == POST);
+        post.map_or(0, |column| u64::try_from(column.uncompressed_size()).unwrap_or(0))
+    });
+    Ok(bytes.fold(0, u64::saturating_add))
 }
 
 #[cfg(test)]
@@ -250,16 +365,43 @@ mod tests {
         texts.iter().map(|text| Post::check(text.clone().into()).unwrap()).collect()
     }
 
-    fn read(bytes: &[u8]) -> std::result::Result<Vec<Post>, Trouble> {
-        let (mut columns, mut pieces, mut found) = (Columns::default(), bytes.chunks(1000), Vec::new());
-        while let Some(mut posts) = columns.next_posts(|more| {
-            let next = pieces.next();
-            more.extend_from_slice(next.unwrap_or_default());
-            Ok(next.is_some())
-        })? {
+    /// A file in pieces, and what its reader holds of it at most.
+    struct Pieces<'a> {
+        bytes: &'a [u8],
+        at: usize,
+        held: usize,
+    }
+
+    impl Input for Pieces<'_> {
+        fn fill(&mut self, to: &mut Vec<u8>) -> std::result::Result<bool, Trouble> {
+            let end = self.bytes.len().min(self.at + 1000);
+            to.extend_from_slice(&self.bytes[self.at..end]);
+            self.at = end;
+            self.held = self.held.max(to.len());
+            Ok(end < self.bytes.len())
+        }
+
+        fn last(&mut self, bytes: u64) -> std::result::Result<Bytes, Trouble> {
+            let begin = self.bytes.len().saturating_sub(usize::try_from(bytes).unwrap());
+            Ok(Bytes::copy_from_slice(&self.bytes[begin..]))
+        }
+    }
+
+    fn read_holding(bytes: &[u8]) -> std::result::Result<(Vec<Post>, usize), Trouble> {
+        let (mut columns, mut input, mut found) = (Columns::default(), Pieces { bytes, at: 0, held: 0 }, Vec::new());
+        while let Some(mut posts) = columns.next_posts(&mut input)? {
             found.append(&mut posts);
         }
-        Ok(found)
+        assert_eq!(input.at, bytes.len(), "all of it was read");
+        Ok((found, input.held))
+    }
+
+    fn read(bytes: &[u8]) -> std::result::Result<Vec<Post>, Trouble> {
+        read_holding(bytes).map(|(posts, _)| posts)
+    }
+
+    fn last_of(bytes: &[u8]) -> impl FnMut(u64) -> std::result::Result<Bytes, Trouble> {
+        move |wanted| Pieces { bytes, at: 0, held: 0 }.last(wanted)
     }
 
     #[test]
@@ -276,13 +418,35 @@ mod tests {
         assert_eq!(read(&write(&[]).unwrap()).unwrap(), []);
     }
 
+    /// Posts that can't be packed, of 100 kB each.
+    fn noise(count: u64) -> Vec<Post> {
+        let mut state = 1_u64;
+        let mut letter = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b' ' + (state >> 33) as u8 % 94)
+        };
+        let mut text = || (0..100_000).map(|_| letter()).filter(|c| !"\"\\".contains(*c)).collect::<String>();
+        posts(&(0..count).map(|i| format!("{{\"a\":\"{i}{}\"}}", text())).collect::<Vec<_>>())
+    }
+
     #[test]
-    fn a_file_may_have_several_row_groups() {
-        let posts = posts(&(0..40).map(|i| format!("{{\"a\":\"{i}{}\"}}", "x".repeat(1 << 20))).collect::<Vec<_>>());
+    fn of_many_row_groups_one_is_held() {
+        let posts = noise(200);
         let bytes = write(&posts).unwrap();
-        assert!(SerializedFileReader::new(Bytes::from(bytes.clone())).unwrap().num_row_groups() == 3);
-        assert!(read(&bytes).unwrap() == posts);
-        assert!(text_bytes(bytes.into()).unwrap() > 40 << 20);
+        assert!(bytes.len() > 10 << 20);
+        let (found, held) = read_holding(&bytes).unwrap();
+        assert!(found == posts);
+        assert!(held < GROUP_BYTES + (100 << 10), "{held} bytes of {}", bytes.len());
+        assert!(text_bytes(last_of(&bytes)).unwrap() > 18 << 20);
+    }
+
+    #[test]
+    fn a_footer_may_be_longer_than_a_first_look() {
+        let posts = posts(&(0..1000).map(|i| format!("{{\"a\":{i}}}")).collect::<Vec<_>>());
+        let bytes = write_groups(&posts, 1).unwrap();
+        let length = u32::from_le_bytes(bytes[bytes.len() - 8..bytes.len() - 4].try_into().unwrap());
+        assert!(u64::from(length) > FOOTER_BYTES, "{length}");
+        assert_eq!(read(&bytes).unwrap(), posts);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reads a file of the lake: its posts as slices of the buffers that were read.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -22,6 +23,21 @@ pub const CHUNK_BYTES: usize = 512 << 10;
 
 /// A larger post isn't read: a limit on memory, not on what sources let in.
 const POST_BYTES_MAX: usize = 1 << 30;
+
+/// Where the bytes of one file come from.
+pub trait Input {
+    /// Adds to a buffer what comes next, as far as it has room or a little more; false at the end of the file.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    fn fill(&mut self, to: &mut Vec<u8>) -> Result<bool, Trouble>;
+
+    /// The last bytes of the file, at most so many, whatever was read of it.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    fn last(&mut self, bytes: u64) -> Result<Bytes, Trouble>;
+}
 
 /// Splits what is read of one file, chunk after chunk. Files from elsewhere are fine too: any array of
 /// objects, also with line breaks between and within them, which become spaces, and whatever was
@@ -68,20 +84,16 @@ impl Chunks {
         self.line_break
     }
 
-    /// The next posts; `None` at the end. `fill` adds what comes next to a chunk with room for it, and
-    /// returns false at the end. Posts that stand before a damage come before it.
+    /// The next posts; `None` at the end. Posts that stand before a damage come before it.
     ///
     /// # Errors
-    /// What `fill` says; or a damage, with its offset.
-    pub fn next_posts(
-        &mut self,
-        mut fill: impl FnMut(&mut Vec<u8>) -> Result<bool, Trouble>,
-    ) -> Result<Option<Vec<Post>>, Trouble> {
+    /// What `input` says; or a damage, with its offset.
+    pub fn next_posts(&mut self, input: &mut dyn Input) -> Result<Option<Vec<Post>>, Trouble> {
         if self.form == Form::Parquet {
-            return self.columns.next_posts(fill);
+            return self.columns.next_posts(input);
         }
         while !self.ended && self.damage.is_none() {
-            let posts = self.chunk(&mut fill)?;
+            let posts = self.chunk(input)?;
             if !posts.is_empty() {
                 return Ok(Some(posts));
             }
@@ -89,12 +101,12 @@ impl Chunks {
         self.damage.take().map_or(Ok(None), Err)
     }
 
-    fn chunk(&mut self, fill: &mut impl FnMut(&mut Vec<u8>) -> Result<bool, Trouble>) -> Result<Vec<Post>, Trouble> {
+    fn chunk(&mut self, input: &mut dyn Input) -> Result<Vec<Post>, Trouble> {
         // The rest of the last chunk, and as much again behind it, so that a large post is soon whole.
         let bytes = self.rest.len() + self.rest.len().max(self.bytes);
         let mut chunk = Vec::with_capacity(bytes);
         chunk.append(&mut self.rest);
-        let whole = self.fill(&mut chunk, bytes, fill)?;
+        let whole = self.fill(&mut chunk, bytes, input)?;
         let mut posts = Posts::default();
         match self.splitter.split(&chunk, whole, &mut posts) {
             Ok(done) if chunk.len() - done > POST_BYTES_MAX => {
@@ -110,20 +122,15 @@ impl Chunks {
     }
 
     /// Fills a chunk up to its size; true at the end of the text.
-    fn fill(
-        &mut self,
-        chunk: &mut Vec<u8>,
-        bytes: usize,
-        fill: &mut impl FnMut(&mut Vec<u8>) -> Result<bool, Trouble>,
-    ) -> Result<bool, Trouble> {
+    fn fill(&mut self, chunk: &mut Vec<u8>, bytes: usize, input: &mut dyn Input) -> Result<bool, Trouble> {
         if self.form.is_plain() {
             while chunk.len() < bytes && !self.ended {
-                self.ended = !fill(chunk)?;
+                self.ended = !input.fill(chunk)?;
             }
             return Ok(self.ended);
         }
         let begin = chunk.len();
-        let filled = self.unpack(chunk, bytes, fill);
+        let filled = self.unpack(chunk, bytes, input);
         if self.line_break.is_none() {
             self.line_break = memchr2(b'\n', b'\r', &chunk[begin..]).map(|at| self.offset + (begin + at) as u64);
         }
@@ -138,12 +145,7 @@ impl Chunks {
         }
     }
 
-    fn unpack(
-        &mut self,
-        chunk: &mut Vec<u8>,
-        bytes: usize,
-        fill: &mut impl FnMut(&mut Vec<u8>) -> Result<bool, Trouble>,
-    ) -> Result<(), Trouble> {
+    fn unpack(&mut self, chunk: &mut Vec<u8>, bytes: usize, input: &mut dyn Input) -> Result<(), Trouble> {
         if self.unpacker.is_none()
             && let Form::Text(_, compression) = self.form
         {
@@ -153,7 +155,7 @@ impl Chunks {
             && chunk.len() < bytes
             && !self.ended
         {
-            self.ended = !unpacker.fill(chunk, &mut *fill)?;
+            self.ended = !unpacker.fill(chunk, |packed| input.fill(packed))?;
         }
         Ok(())
     }
@@ -187,9 +189,41 @@ pub fn fill(chunk: &mut Vec<u8>, file: &File, path: &Path) -> Result<bool, Troub
 
 /// Reads one file from its beginning to its end.
 pub struct FileReader {
+    file: OpenFile,
+    chunks: Chunks,
+}
+
+/// A file on the disk.
+pub struct OpenFile {
     path: PathBuf,
     file: File,
-    chunks: Chunks,
+}
+
+impl OpenFile {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// If it can't be opened.
+    pub fn open(path: PathBuf) -> Result<Self> {
+        let file = File::open(&path).map_err(|cause| failed("open", &path, cause))?;
+        Ok(Self { path, file })
+    }
+}
+
+impl Input for OpenFile {
+    fn fill(&mut self, to: &mut Vec<u8>) -> Result<bool, Trouble> {
+        fill(to, &self.file, &self.path)
+    }
+
+    fn last(&mut self, bytes: u64) -> Result<Bytes, Trouble> {
+        let read = || {
+            let length = self.file.metadata()?.len();
+            let mut last = vec![0; usize::try_from(bytes.min(length)).unwrap_or(usize::MAX)];
+            self.file.read_exact_at(&mut last, length.saturating_sub(bytes))?;
+            Ok(last.into())
+        };
+        read().map_err(|cause| Trouble::Store(failed("read", &self.path, cause)))
+    }
 }
 
 impl FileReader {
@@ -198,9 +232,8 @@ impl FileReader {
     /// # Errors
     /// If it can't be opened.
     pub fn open(path: PathBuf) -> Result<Self> {
-        let file = File::open(&path).map_err(|cause| failed("open", &path, cause))?;
         let form = path.to_str().map_or(Form::ARRAY, Form::of);
-        Ok(Self { path, file, chunks: Chunks::of(form, CHUNK_BYTES) })
+        Ok(Self { file: OpenFile::open(path)?, chunks: Chunks::of(form, CHUNK_BYTES) })
     }
 
     /// The next posts, some hundred kilobytes of them; `None` at the end.
@@ -208,8 +241,8 @@ impl FileReader {
     /// # Errors
     /// If the file can't be read, or is damaged; the text has the path and the byte's offset.
     pub fn next_posts(&mut self) -> Result<Option<Vec<Post>>> {
-        let Self { path, file, chunks } = self;
-        chunks.next_posts(|chunk| fill(chunk, file, path)).map_err(|trouble| trouble.at(&path.display().to_string()))
+        let Self { file, chunks } = self;
+        chunks.next_posts(file).map_err(|trouble| trouble.at(&file.path.display().to_string()))
     }
 }
 

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use memchr::memchr2;
 
 use super::form::{Compression, Form, Format};
-use super::reader::Chunks;
+use super::reader::{Chunks, Input};
 use super::split::{Damage, Posts, Splitter};
-use super::store::Store;
+use super::store::{Store, length};
 use crate::error::{Error, Result};
 use crate::post::{Post, break_no_lines};
 
@@ -47,6 +47,8 @@ pub enum Spot {
     TextByte(u64),
     /// A row of Parquet, or one soon behind it, from 0.
     Row(u64),
+    /// The end of a file of Parquet.
+    Footer,
 }
 
 impl fmt::Display for Spot {
@@ -55,6 +57,7 @@ impl fmt::Display for Spot {
             Self::Byte(at) => write!(f, "byte {at}"),
             Self::TextByte(at) => write!(f, "byte {at} of its unpacked text"),
             Self::Row(at) => write!(f, "row {at}"),
+            Self::Footer => f.write_str("its footer"),
         }
     }
 }
@@ -145,7 +148,7 @@ impl<'a> ObjectReader<'a> {
     /// If the store can't give it, or it is damaged.
     pub fn next_posts(&mut self) -> Result<Option<Vec<Post>>, Trouble> {
         if let Some(mut chunks) = self.packed.take() {
-            let posts = chunks.next_posts(|bytes| self.fill(bytes));
+            let posts = chunks.next_posts(self);
             self.packed = Some(chunks);
             self.posts += posts.as_ref().map_or(0, |posts| posts.as_ref().map_or(0, Vec::len)) as u64;
             return posts;
@@ -187,12 +190,6 @@ impl<'a> ObjectReader<'a> {
         Ok(true)
     }
 
-    /// Adds what comes next of the object; false at its end.
-    fn fill(&mut self, bytes: &mut Vec<u8>) -> Result<bool, Trouble> {
-        bytes.extend_from_slice(&self.get(CHUNK_BYTES)?);
-        Ok(!self.ended)
-    }
-
     fn get(&mut self, wanted: u64) -> Result<Bytes, Trouble> {
         let range = self.bytes..self.bytes + wanted;
         let new = self.store.get_range(self.key, range).map_err(Trouble::Store)?.ok_or(Trouble::Gone)?;
@@ -216,6 +213,19 @@ impl<'a> ObjectReader<'a> {
         chunk.extend_from_slice(&self.rest);
         chunk.extend_from_slice(&new);
         Ok(chunk.into())
+    }
+}
+
+impl Input for ObjectReader<'_> {
+    fn fill(&mut self, bytes: &mut Vec<u8>) -> Result<bool, Trouble> {
+        bytes.extend_from_slice(&self.get(CHUNK_BYTES)?);
+        Ok(!self.ended)
+    }
+
+    fn last(&mut self, bytes: u64) -> Result<Bytes, Trouble> {
+        let length = length(self.store, self.key).map_err(Trouble::Store)?.ok_or(Trouble::Gone)?;
+        let last = self.store.get_range(self.key, length.saturating_sub(bytes)..length);
+        last.map_err(Trouble::Store)?.ok_or(Trouble::Gone)
     }
 }
 

@@ -9,6 +9,7 @@ use glob::Pattern;
 use super::form::{Compression, Form};
 use super::index::{self, Found, is_partition};
 use super::names::{FileName, in_order};
+use super::scan::Trouble;
 use super::store::{Object, Store, list_all, open};
 use super::{columns, journal, parallel};
 use crate::error::{Error, Result};
@@ -116,9 +117,6 @@ pub fn forms(store: &dyn Store, partitions: &[String]) -> Result<BTreeSet<Form>>
     parallel::map(&found, forms).into_iter().try_fold(BTreeSet::new(), |all, forms| Ok(&all | &forms?))
 }
 
-/// How much of the end of a Parquet file is asked for to see what is in it.
-const FOOTER_BYTES: u64 = 64 << 10;
-
 /// The length of a file's text, as the file itself says it without being read: too small where it
 /// was packed elsewhere in several members, 0 where it doesn't say; of Parquet, a little more than its posts.
 ///
@@ -133,9 +131,9 @@ pub fn text_bytes(store: &dyn Store, name: FileName, object: &Object) -> Result<
         Form::Text(_, Compression::Zstd) => {
             zstd::zstd_safe::get_frame_content_size(&part(0, 18)?).ok().flatten().unwrap_or(0)
         }
-        Form::Parquet => match columns::text_bytes(last(FOOTER_BYTES)?) {
-            None => columns::text_bytes(last(object.bytes)?).unwrap_or(0),
-            Some(bytes) => bytes,
+        Form::Parquet => match columns::text_bytes(|bytes| last(bytes).map_err(Trouble::Store)) {
+            Err(Trouble::Store(error)) => return Err(error),
+            said => said.unwrap_or(0),
         },
     })
 }

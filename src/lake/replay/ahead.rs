@@ -16,7 +16,9 @@ use std::thread;
 use bytes::Bytes;
 
 use super::feed::{Feed, Files, Step};
+use super::place::Found;
 use crate::error::{Error, Result};
+use crate::lake::reader::Input;
 use crate::lake::scan::Trouble;
 use crate::lake::store::Store;
 
@@ -95,6 +97,8 @@ pub struct StoreFeed {
     part_bytes: u64,
     /// What of the newest listed file isn't asked for yet.
     left: Option<(String, Range<u64>)>,
+    /// The file that is being read.
+    current: Option<Found>,
     ended: bool,
 }
 
@@ -103,7 +107,7 @@ impl StoreFeed {
     pub fn new(store: &Arc<dyn Store>, pool: &Arc<Pool>, files: Files, parts_max: usize, part_bytes: u64) -> Self {
         let (store, pool) = (Arc::clone(store), Arc::clone(pool));
         let ahead = VecDeque::new();
-        Self { store, pool, files, ahead, parts: 0, parts_max, part_bytes, left: None, ended: false }
+        Self { store, pool, files, ahead, parts: 0, parts_max, part_bytes, left: None, current: None, ended: false }
     }
 
     /// Asks for more, as far as there is room.
@@ -160,12 +164,17 @@ impl Feed for StoreFeed {
         self.pass_over();
         self.top_up();
         match self.ahead.pop_front() {
-            Some(Item::Step(step)) => Ok(Some(step)),
+            Some(Item::Step(step)) => {
+                self.current = if let Step::File { file, .. } = &step { Some(file.clone()) } else { None };
+                Ok(Some(step))
+            }
             Some(Item::Failed(error)) => Err(error),
             Some(Item::Part { .. }) | None => Ok(None),
         }
     }
+}
 
+impl Input for StoreFeed {
     fn fill(&mut self, chunk: &mut Vec<u8>) -> Result<bool, Trouble> {
         self.top_up();
         let Some(Item::Part { .. }) = self.ahead.front() else { return Ok(false) };
@@ -175,5 +184,11 @@ impl Feed for StoreFeed {
         let bytes = answer.map_err(Trouble::Store)?.ok_or(Trouble::Gone)?;
         chunk.extend_from_slice(&bytes);
         Ok(!last)
+    }
+
+    fn last(&mut self, bytes: u64) -> Result<Bytes, Trouble> {
+        let Some(file) = &self.current else { return Ok(Bytes::new()) };
+        let last = self.store.get_range(&file.key, file.bytes.saturating_sub(bytes)..file.bytes);
+        last.map_err(Trouble::Store)?.ok_or(Trouble::Gone)
     }
 }

@@ -1,15 +1,15 @@
 //! Files of partitions, one after the other, and their bytes.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::path::PathBuf;
+
+use bytes::Bytes;
 
 use super::Position;
 use super::known::{Indexes, Known};
 use super::place::{Found, Place};
 use crate::error::Result;
-use crate::lake::disk::failed;
-use crate::lake::reader::fill;
+use crate::lake::reader::{Input, OpenFile};
 use crate::lake::scan::Trouble;
 
 /// A partition that is to be read.
@@ -41,19 +41,13 @@ pub enum Step {
     End(usize),
 }
 
-/// Files, and the bytes of the current one.
-pub trait Feed: Send {
+/// Files, and as an input the bytes of the current one.
+pub trait Feed: Input + Send {
     /// Goes on to the next file, whatever is left of this one; `None` when all splits are read.
     ///
     /// # Errors
     /// If it can't be listed or opened.
     fn next(&mut self) -> Result<Option<Step>>;
-
-    /// Adds to a chunk what comes next in the current file; false at the end.
-    ///
-    /// # Errors
-    /// If it can't be read.
-    fn fill(&mut self, chunk: &mut Vec<u8>) -> Result<bool, Trouble>;
 }
 
 /// The files of several partitions; each is listed when its turn comes.
@@ -95,7 +89,7 @@ impl Files {
 pub struct FolderFeed {
     root: PathBuf,
     files: Files,
-    open: Option<(File, PathBuf)>,
+    open: Option<OpenFile>,
 }
 
 impl FolderFeed {
@@ -109,16 +103,19 @@ impl Feed for FolderFeed {
     fn next(&mut self) -> Result<Option<Step>> {
         let step = self.files.next()?;
         self.open = match &step {
-            Some(Step::File { file, .. }) => {
-                let path = self.root.join(&file.key);
-                Some((File::open(&path).map_err(|cause| failed("open", &path, cause))?, path))
-            }
+            Some(Step::File { file, .. }) => Some(OpenFile::open(self.root.join(&file.key))?),
             _ => None,
         };
         Ok(step)
     }
+}
 
+impl Input for FolderFeed {
     fn fill(&mut self, chunk: &mut Vec<u8>) -> Result<bool, Trouble> {
-        self.open.as_ref().map_or(Ok(false), |(file, path)| fill(chunk, file, path))
+        self.open.as_mut().map_or(Ok(false), |file| file.fill(chunk))
+    }
+
+    fn last(&mut self, bytes: u64) -> Result<Bytes, Trouble> {
+        self.open.as_mut().map_or(Ok(Bytes::new()), |file| file.last(bytes))
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use glob::Pattern;
 
 use super::choice::Choice;
@@ -10,8 +11,9 @@ use crate::error::{Error, Result};
 use crate::lake::form::Form;
 use crate::lake::names::{FileName, FileNumber, in_order};
 use crate::lake::partitions::{Partition, partitions};
-use crate::lake::reader::Chunks;
-use crate::lake::scan::Trouble;
+use crate::lake::reader::{Chunks, Input};
+use crate::lake::scan::{ObjectReader, Trouble};
+use crate::lake::store::local::LocalStore;
 use crate::lake::store::{Store, list_all, open};
 use crate::lake::view;
 use crate::post::Post;
@@ -102,28 +104,39 @@ impl Place {
         let look = || {
             let files = self.files(partition).ok()?;
             let first = files.into_iter().find(|file| from.is_none_or(|from| file.number >= from))?;
-            let (form, bytes) = (Form::of(&first.key), self.beginning(&first.key).ok()?);
-            let beginning = |chunk: &mut Vec<u8>| {
-                chunk.extend_from_slice(&bytes);
-                Ok(false)
-            };
-            // Where it is cut off there is a damage, but the posts before it come first.
-            Chunks::of(form, bytes.len().max(1)).next_posts(beginning).ok()?
+            match self {
+                Self::Folder(root) => beginning(&LocalStore::new(root), &first.key),
+                Self::Store(store) => beginning(store.as_ref(), &first.key),
+            }
         };
         look().unwrap_or_default()
     }
+}
 
-    fn beginning(&self, key: &str) -> Result<bytes::Bytes, Trouble> {
-        let get = |store: &dyn Store, key: &str| match Form::of(key) {
-            // Its end says where it begins.
-            Form::Parquet => store.get(key),
-            Form::Text(..) => store.get_range(key, 0..PEEK_BYTES),
-        };
-        let found = match self {
-            Self::Folder(root) => get(&crate::lake::store::local::LocalStore::new(root), key),
-            Self::Store(store) => get(store.as_ref(), key),
-        };
-        found.map_err(Trouble::Store)?.ok_or(Trouble::Gone)
+/// The first posts of a file.
+fn beginning(store: &dyn Store, key: &str) -> Option<Vec<Post>> {
+    match Form::of(key) {
+        // Its end says where it begins.
+        Form::Parquet => ObjectReader::new(store, key).next_posts().ok()?,
+        form @ Form::Text(..) => {
+            let mut bytes = Look(store.get_range(key, 0..PEEK_BYTES).ok()??);
+            // Where it is cut off there is a damage, but the posts before it come first.
+            Chunks::of(form, bytes.0.len().max(1)).next_posts(&mut bytes).ok()?
+        }
+    }
+}
+
+/// What a first look saw of a text.
+struct Look(Bytes);
+
+impl Input for Look {
+    fn fill(&mut self, to: &mut Vec<u8>) -> Result<bool, Trouble> {
+        to.extend_from_slice(&self.0);
+        Ok(false)
+    }
+
+    fn last(&mut self, _: u64) -> Result<Bytes, Trouble> {
+        Ok(Bytes::new())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The posts of partitions as a stream: file after file, with damage reported or passed over.
 
+use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,7 @@ use super::known::Known;
 use super::place::{Found, Place};
 use crate::error::{Error, Result};
 use crate::lake::form::Form;
-use crate::lake::reader::Chunks;
+use crate::lake::reader::{Chunks, Input};
 use crate::lake::scan::Trouble;
 use crate::post::Post;
 
@@ -118,20 +119,34 @@ impl Stream {
     }
 }
 
+/// A feed, counted and summed up where the index knows the sum.
+struct Summed<'a> {
+    feed: &'a mut dyn Feed,
+    bytes: &'a mut u64,
+    sum: Option<&'a mut crc32fast::Hasher>,
+}
+
+impl Input for Summed<'_> {
+    fn fill(&mut self, to: &mut Vec<u8>) -> Result<bool, Trouble> {
+        let before = to.len();
+        let going_on = self.feed.fill(to)?;
+        if let Some(sum) = &mut self.sum {
+            *self.bytes += (to.len() - before) as u64;
+            sum.update(&to[before..]);
+        }
+        Ok(going_on)
+    }
+
+    fn last(&mut self, bytes: u64) -> Result<Bytes, Trouble> {
+        self.feed.last(bytes)
+    }
+}
+
 impl Current {
     /// The next posts that weren't read before; `None` at the end of the file.
     fn next(&mut self, feed: &mut dyn Feed) -> Result<Option<News>, Trouble> {
-        let Self { known, bytes, checksum, .. } = self;
-        let mut fill = |chunk: &mut Vec<u8>| {
-            let before = chunk.len();
-            let going_on = feed.fill(chunk)?;
-            if known.is_some() {
-                *bytes += (chunk.len() - before) as u64;
-                checksum.update(&chunk[before..]);
-            }
-            Ok(going_on)
-        };
-        while let Some(mut posts) = self.chunks.next_posts(&mut fill)? {
+        let mut summed = Summed { feed, bytes: &mut self.bytes, sum: self.known.as_ref().map(|_| &mut self.checksum) };
+        while let Some(mut posts) = self.chunks.next_posts(&mut summed)? {
             let left = usize::try_from(self.skip.saturating_sub(self.read)).unwrap_or(usize::MAX);
             self.read += posts.len() as u64;
             posts.drain(..left.min(posts.len()));

@@ -5,7 +5,7 @@ use std::thread;
 
 use bytes::Bytes;
 
-use super::{Put, Store};
+use super::{Put, Store, length};
 
 /// How many threads put the same key at the same time, and how often.
 const RACERS: usize = 8;
@@ -130,6 +130,8 @@ fn listings(store: &dyn Store) {
     assert_eq!(keys(store, "l/", Some("z"), 9), Vec::<String>::new());
     assert_eq!(keys(store, "l/", None, 0), Vec::<String>::new());
     assert_eq!(keys(store, "", None, 2), ["k", "l/a-b"]);
+    let length = |key: &str| length(store, key).expect("it can be listed");
+    assert_eq!((length("l/b"), length("l/"), length("l/a-"), length("z")), (Some(3), None, None, None));
     clean(store);
 }
 

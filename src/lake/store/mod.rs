@@ -112,3 +112,12 @@ pub fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<Object>> {
         }
     }
 }
+
+/// The length of an object, as a listing says it; `None` if there is no such object.
+///
+/// # Errors
+/// If it can't be listed.
+pub fn length(store: &dyn Store, key: &str) -> Result<Option<u64>> {
+    let first = store.list(key, None, 1)?.pop();
+    Ok(first.filter(|object| object.key == key).map(|object| object.bytes))
+}
