@@ -1,9 +1,23 @@
 //! What a capture into S3 takes, beside bare puts of the same objects by the same client, as many at
 //! once; and what a server that is down costs the lake beside it.
+//!
+//! One server on loopback is what the tests have, moto, or MinIO with `WATERSPOUT_S3=minio` (`tests/run --long`
+//! installs both); the other keeps nothing and checks nothing, so that all there is to measure is the client.
 
 #[path = "parts/loopback.rs"]
 mod loopback;
 mod parts;
+#[path = "../tests/support"]
+#[allow(dead_code, reason = "tests use the rest")]
+mod support {
+    mod cache;
+    pub mod s3_server;
+    mod sign;
+
+    fn repository(path: &str) -> String {
+        format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
+    }
+}
 #[path = "parts/tweets.rs"]
 mod tweets;
 
@@ -26,6 +40,8 @@ use waterspout::registry::Registry;
 use waterspout::secret::Secret;
 use waterspout::topology::{LoadOptions, parse};
 
+use support::s3_server::{ID, KEY, S3Server};
+
 /// How much is captured: some seconds' work, so that uploads run beside the rest.
 const BYTES: u64 = 1 << 30;
 
@@ -37,15 +53,15 @@ fn topology(lake: &Path, endpoint: &str, beside: Option<&Path>) -> String {
     let beside = beside.map_or(String::new(), |root| {
         format!(r#""folder": Bolt(run: Local(root: {root:?}), inputs: [LocalOrShuffle("in")]),"#)
     });
-    let key = lake.with_file_name("key");
-    fs::write(&key, "bench").expect("the disk has room");
+    let [id, key] = ["id", "key"].map(|name| lake.with_file_name(name));
+    fs::write(&id, ID).and_then(|()| fs::write(&key, KEY)).expect("the disk has room");
     format!(
         r#"Topology(
             name: "bench",
             spouts: {{"in": Spout(run: LocalReplay(root: {lake:?}))}},
             bolts: {{
                 "bucket": Bolt(run: S3(bucket: "lake", endpoint: "{endpoint}", region: "us-east-1",
-                                       access_key_id: File({key:?}), secret_access_key: File({key:?})),
+                                       access_key_id: File({id:?}), secret_access_key: File({key:?})),
                                inputs: [LocalOrShuffle("in")]),
                 {beside}
             }},
@@ -57,19 +73,22 @@ fn topology(lake: &Path, endpoint: &str, beside: Option<&Path>) -> String {
 
 /// The same puts without anything before them: files of these lengths.
 fn put_all(endpoint: &str, lengths: &[usize]) -> Duration {
-    let key = || Some(Secret::new("bench"));
+    let key = |key: &str| Some(Secret::new(key));
     let (endpoint, region) = (Some(endpoint.to_owned()), Some("us-east-1".into()));
     let access = S3 { bucket: "lake".into(), endpoint, region, ..S3::default() };
-    let store = S3Store::open(&S3 { access_key_id: key(), secret_access_key: key(), ..access }).expect("good settings");
+    let store =
+        S3Store::open(&S3 { access_key_id: key(ID), secret_access_key: key(KEY), ..access }).expect("good settings");
     let all = Bytes::from(vec![b'x'; lengths.iter().copied().max().unwrap_or(0)]);
     let next = AtomicUsize::new(0);
     let started = Instant::now();
     thread::scope(|scope| {
         for _ in 0..UPLOADS_MAX {
             scope.spawn(|| {
-                while let Some(length) = lengths.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let put = store.put(&format!("{length}"), all.slice(..*length)).expect("the server takes it");
-                    assert_eq!(put, Put::Stored);
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(length) = lengths.get(number) else { break };
+                    let put = store.put(&format!("bare/{number:07}"), all.slice(..*length));
+                    assert_eq!(put.expect("the server takes it"), Put::Stored);
                 }
             });
         }
@@ -83,18 +102,33 @@ fn lengths(bytes: u64) -> Vec<usize> {
 }
 
 fn capture(c: &mut Criterion) {
+    beside_bare_puts(c, "1 GiB into a server that keeps nothing", &loopback::start(), || ());
+}
+
+fn capture_into_a_real_server(c: &mut Criterion) {
+    let server = S3Server::with_bucket("lake");
+    let of = std::env::var("WATERSPOUT_S3").unwrap_or_else(|_| "moto".into());
+    beside_bare_puts(c, &format!("1 GiB into {of}"), &server.endpoint(), || server.clear("lake"));
+}
+
+fn beside_bare_puts(c: &mut Criterion, name: &str, endpoint: &str, clear: impl Fn()) {
     let folder = tempfile::tempdir().expect("a folder");
-    let (lake, state, endpoint) = (folder.path().join("lake"), folder.path().join("state"), loopback::start());
+    let (lake, state) = (folder.path().join("lake"), folder.path().join("state"));
     let written = tweets::lake(&lake, 1, BYTES);
-    let registry = Registry::standard();
-    let mut group = c.benchmark_group("1 GiB into S3 on loopback");
+    let (registry, objects) = (Registry::standard(), lengths(written.bytes));
+    let text = topology(&lake, endpoint, None);
+    let mut group = c.benchmark_group(name);
     group.throughput(Throughput::Bytes(written.bytes)).sample_size(10).sampling_mode(SamplingMode::Flat);
-    let objects = lengths(written.bytes);
-    group.bench_function("bare puts", |b| b.iter_custom(|n| (0..n).map(|_| put_all(&endpoint, &objects)).sum()));
-    let text = topology(&lake, &endpoint, None);
-    group.bench_function("capture", |b| {
-        b.iter_custom(|n| (0..n).map(|_| parts::run(&text, &registry, &state)).sum());
-    });
+    let times = |n: u64, work: &dyn Fn() -> Duration| {
+        let once = |_| {
+            let took = work();
+            clear();
+            took
+        };
+        (0..n).map(once).sum()
+    };
+    group.bench_function("bare puts", |b| b.iter_custom(|n| times(n, &|| put_all(endpoint, &objects))));
+    group.bench_function("capture", |b| b.iter_custom(|n| times(n, &|| parts::run(&text, &registry, &state))));
 }
 
 /// How long the folder takes until all of it is there, whatever becomes of the bucket.
@@ -102,8 +136,9 @@ fn until_captured(lake: &Path, endpoint: &str, posts: u64, folder: &Path) -> Dur
     let (to, state) = (folder.join("copy"), folder.join("state"));
     let _ = (fs::remove_dir_all(&to), fs::remove_dir_all(&state));
     let text = topology(lake, endpoint, Some(&to));
-    let topology = parse("bench.ron", &text, &Registry::standard(), &LoadOptions::default())
-        .unwrap_or_else(|problems| panic!("a good topology: {problems}"));
+    let topology =
+        parse("bench.ron", &text, &Registry::standard(), &LoadOptions { online: true, ..LoadOptions::default() })
+            .unwrap_or_else(|problems| panic!("a good topology: {problems}"));
     let mut options = RunOptions::new(Arc::new(DiskStore::fresh(&state).expect("a folder")), &state);
     options.drain_deadline = Duration::from_millis(500);
     let started = Instant::now();
@@ -137,5 +172,5 @@ fn outage(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, capture, outage);
+criterion_group!(benches, capture, capture_into_a_real_server, outage);
 criterion_main!(benches);
