@@ -131,7 +131,10 @@ fn with_profile(server: &S3Server) -> Sandbox {
     let key = format!("[work]\naws_access_key_id = {ID}\naws_secret_access_key = {KEY}\n");
     sandbox.write("credentials", format!("[default]\naws_access_key_id = other\naws_secret_access_key = x\n{key}"));
     let endpoint = server.endpoint();
-    sandbox.write("config", format!("[profile work]\nregion = us-east-1\nendpoint_url = {endpoint}\n"));
+    let place = format!("region = us-east-1\nendpoint_url = {endpoint}\n");
+    let printed = format!(r#"{{"Version": 1, "AccessKeyId": "{ID}", "SecretAccessKey": "{KEY}"}}"#);
+    let process = format!("[profile process]\n{place}credential_process = echo '{printed}'\n");
+    sandbox.write("config", format!("[profile work]\n{place}{process}"));
     sandbox
 }
 
@@ -152,6 +155,7 @@ fn the_shared_files_of_aws_say_how_to_get_in() {
         }
         assert_eq!(cat(&more).with(0).out, "{\"tweet\":1}\n");
     }
+    assert_eq!(cat(&[("AWS_PROFILE", "process")]).with(0).out, "{\"tweet\":1}\n");
     let missing = cat(&[("AWS_PROFILE", "nobody")]).with(1);
     assert!(!missing.err.contains(KEY), "a secret is printed");
     missing.says(&["the profile \"nobody\" of AWS_PROFILE is neither in \"credentials\" nor in \"config\""]);

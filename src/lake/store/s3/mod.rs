@@ -6,6 +6,7 @@
 mod access;
 mod config;
 mod failure;
+mod process;
 mod profile;
 mod runtime;
 #[cfg(feature = "rusoto")]

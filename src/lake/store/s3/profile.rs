@@ -10,14 +10,15 @@ use async_trait::async_trait;
 use object_store::CredentialProvider;
 use object_store::aws::AwsCredential;
 
+use super::process::Process;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
 /// The profile where nothing names one.
 const DEFAULT: &str = "default";
 
-/// Ways to credentials that need a server of AWS, a browser or another program: they aren't gone here.
-const ELSEWHERE: [&str; 5] = ["role_arn", "sso_session", "sso_start_url", "credential_process", "login_session"];
+/// Ways to credentials that need a server of AWS or a browser: they aren't gone here.
+const ELSEWHERE: [&str; 4] = ["role_arn", "sso_session", "sso_start_url", "login_session"];
 
 /// Where the files are, and whose profile counts. Its keys are read anew for each request, so that
 /// those that somebody renews there are taken.
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     config: Option<PathBuf>,
     /// The name that the environment gives, if it does.
     named: Option<String>,
+    process: Process,
 }
 
 /// What the files say of a profile.
@@ -40,6 +42,8 @@ pub(super) struct Profile {
     pub region: Option<String>,
     /// The address of a server other than Amazon's.
     pub endpoint: Option<String>,
+    /// The command that prints its keys.
+    process: Option<String>,
     /// What it says of other ways to credentials.
     elsewhere: Option<&'static str>,
 }
@@ -58,6 +62,7 @@ impl Shared {
             credentials: path("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
             config: path("AWS_CONFIG_FILE", "config"),
             named: named.map(|name| name.to_string_lossy().into_owned()),
+            process: Process::default(),
         }
     }
 
@@ -85,9 +90,14 @@ impl CredentialProvider for Shared {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let found = self.profile().and_then(|profile| profile.credential());
-        let wrong = |error: Error| object_store::Error::Generic { store: "S3", source: error.chain().into() };
-        found.map(Arc::new).map_err(wrong)
+        let found = async {
+            let profile = self.profile()?;
+            match profile.command() {
+                Some(command) => self.process.credential(&profile.name, command).await,
+                None => profile.credential().map(Arc::new),
+            }
+        };
+        found.await.map_err(|error| object_store::Error::Generic { store: "S3", source: error.chain().into() })
     }
 }
 
@@ -113,21 +123,31 @@ impl Profile {
             token: secret("aws_session_token"),
             region: get("region"),
             endpoint: service.or_else(|| get("endpoint_url")),
+            process: get("credential_process"),
             elsewhere: ELSEWHERE.into_iter().find(|key| get(key).is_some()),
         })
     }
 
-    /// Whether it has a key of its own.
+    /// The command that prints its keys, unless it has some of its own.
+    fn command(&self) -> Option<&str> {
+        self.process.as_deref().filter(|_| self.id.is_none())
+    }
+
+    /// Whether it has a key of its own, or somebody to ask for one.
     ///
     /// # Errors
     /// If it has half of one, or gets it in a way that isn't gone here.
     pub fn has_key(&self) -> Result<bool> {
+        if self.command().is_some() {
+            return Ok(true);
+        }
         if self.id.is_none()
             && let Some(way) = self.elsewhere
         {
             return Err(Error::fatal(format!(
-                "the profile \"{}\" gets its credentials by {way}, which is not supported: put them into the \
-                 environment (aws configure export-credentials --format env)",
+                "the profile \"{0}\" gets its credentials by {way}, which needs the tool \"aws\": name in AWS_PROFILE \
+                 another with the line `credential_process = aws configure export-credentials --profile {0} --format \
+                 process`",
                 self.name
             )));
         }
@@ -203,7 +223,8 @@ mod tests {
     const CONFIG: &str = "[default]\nregion = eu-central-1\n[profile work]\nregion=us-west-2\nendpoint_url = http://a:1\n\
         [profile \"with services\"]\nservices = mine\naws_access_key_id = x\naws_secret_access_key = xs\ns3 =\n  \
         endpoint_url = http://wrong\n[services mine]\nec2 =\n  endpoint_url = http://no\ns3 =\n  endpoint_url = http://b:2\n\
-        [profile role]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = default\n[work]\nregion = nowhere\n";
+        [profile role]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = default\n\
+        [profile process]\ncredential_process = /opt/get --for me\n[work]\nregion = nowhere\n";
 
     fn profile(name: &str) -> Option<Profile> {
         Profile::of(name, &sections(CREDENTIALS), &sections(CONFIG))
@@ -231,8 +252,10 @@ mod tests {
         let half = profile("half").unwrap().has_key().unwrap_err().chain();
         assert_eq!(half, "the profile \"half\" has no aws_secret_access_key");
         let role = profile("role").unwrap().has_key().unwrap_err().chain();
-        assert!(role.contains("by role_arn, which is not supported"), "{role}");
+        assert!(role.contains("by role_arn, which needs the tool \"aws\""), "{role}");
         assert!(!Profile::default().has_key().unwrap());
+        let process = profile("process").unwrap();
+        assert!(process.has_key().unwrap() && process.command() == Some("/opt/get --for me"));
     }
 
     #[test]
@@ -243,6 +266,7 @@ mod tests {
             credentials: at("credentials"),
             config: at("config"),
             named: named.map(str::to_owned),
+            process: Process::default(),
         };
         assert_eq!(shared(None).profile().unwrap(), Profile::default());
         assert!(shared(Some("work")).profile().unwrap_err().chain().contains("\"work\" of AWS_PROFILE is neither in"));
