@@ -1,6 +1,7 @@
 //! Reads a file of the lake: its posts as slices of the buffers that were read.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -32,11 +33,17 @@ pub trait Input {
     /// If it can't be read.
     fn fill(&mut self, to: &mut Vec<u8>) -> Result<bool, Trouble>;
 
-    /// The last bytes of the file, at most so many, whatever was read of it.
+    /// The length of the file.
     ///
     /// # Errors
-    /// If they can't be read.
-    fn last(&mut self, bytes: u64) -> Result<Bytes, Trouble>;
+    /// If nobody knows it.
+    fn length(&mut self) -> Result<u64, Trouble>;
+
+    /// A range of the file, cut to its length, whatever was read of it.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    fn range(&mut self, range: Range<u64>) -> Result<Bytes, Trouble>;
 }
 
 /// Splits what is read of one file, chunk after chunk. Files from elsewhere are fine too: any array of
@@ -187,12 +194,6 @@ pub fn fill(chunk: &mut Vec<u8>, file: &File, path: &Path) -> Result<bool, Troub
     }
 }
 
-/// Reads one file from its beginning to its end.
-pub struct FileReader {
-    file: OpenFile,
-    chunks: Chunks,
-}
-
 /// A file on the disk.
 pub struct OpenFile {
     path: PathBuf,
@@ -215,15 +216,24 @@ impl Input for OpenFile {
         fill(to, &self.file, &self.path)
     }
 
-    fn last(&mut self, bytes: u64) -> Result<Bytes, Trouble> {
-        let read = || {
-            let length = self.file.metadata()?.len();
-            let mut last = vec![0; usize::try_from(bytes.min(length)).unwrap_or(usize::MAX)];
-            self.file.read_exact_at(&mut last, length.saturating_sub(bytes))?;
-            Ok(last.into())
-        };
-        read().map_err(|cause| Trouble::Store(failed("read", &self.path, cause)))
+    fn length(&mut self) -> Result<u64, Trouble> {
+        let found = self.file.metadata().map_err(|cause| Trouble::Store(failed("look at", &self.path, cause)))?;
+        Ok(found.len())
     }
+
+    fn range(&mut self, range: Range<u64>) -> Result<Bytes, Trouble> {
+        let end = range.end.min(self.length()?);
+        let mut bytes = vec![0; usize::try_from(end.saturating_sub(range.start)).unwrap_or(usize::MAX)];
+        let read = self.file.read_exact_at(&mut bytes, range.start);
+        read.map_err(|cause| Trouble::Store(failed("read", &self.path, cause)))?;
+        Ok(bytes.into())
+    }
+}
+
+/// Reads one file from its beginning to its end.
+pub struct FileReader {
+    file: OpenFile,
+    chunks: Chunks,
 }
 
 impl FileReader {

@@ -1,6 +1,7 @@
 //! Reads an object of a lake from any store: its posts, and what the index says of it.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -222,10 +223,12 @@ impl Input for ObjectReader<'_> {
         Ok(!self.ended)
     }
 
-    fn last(&mut self, bytes: u64) -> Result<Bytes, Trouble> {
-        let length = length(self.store, self.key).map_err(Trouble::Store)?.ok_or(Trouble::Gone)?;
-        let last = self.store.get_range(self.key, length.saturating_sub(bytes)..length);
-        last.map_err(Trouble::Store)?.ok_or(Trouble::Gone)
+    fn length(&mut self) -> Result<u64, Trouble> {
+        length(self.store, self.key).map_err(Trouble::Store)?.ok_or(Trouble::Gone)
+    }
+
+    fn range(&mut self, range: Range<u64>) -> Result<Bytes, Trouble> {
+        self.store.get_range(self.key, range).map_err(Trouble::Store)?.ok_or(Trouble::Gone)
     }
 }
 

@@ -9,7 +9,7 @@ use glob::Pattern;
 use super::form::{Compression, Form};
 use super::index::{self, Found, is_partition};
 use super::names::{FileName, in_order};
-use super::scan::Trouble;
+use super::scan::{ObjectReader, Trouble};
 use super::store::{Object, Store, list_all, open};
 use super::{columns, journal, parallel};
 use crate::error::{Error, Result};
@@ -131,7 +131,7 @@ pub fn text_bytes(store: &dyn Store, name: FileName, object: &Object) -> Result<
         Form::Text(_, Compression::Zstd) => {
             zstd::zstd_safe::get_frame_content_size(&part(0, 18)?).ok().flatten().unwrap_or(0)
         }
-        Form::Parquet => match columns::text_bytes(|bytes| last(bytes).map_err(Trouble::Store)) {
+        Form::Parquet => match columns::text_bytes(&mut ObjectReader::new(store, &object.key)) {
             Err(Trouble::Store(error)) => return Err(error),
             said => said.unwrap_or(0),
         },

@@ -186,9 +186,12 @@ impl Input for StoreFeed {
         Ok(!last)
     }
 
-    fn last(&mut self, bytes: u64) -> Result<Bytes, Trouble> {
+    fn length(&mut self) -> Result<u64, Trouble> {
+        Ok(self.current.as_ref().map_or(0, |file| file.bytes))
+    }
+
+    fn range(&mut self, range: Range<u64>) -> Result<Bytes, Trouble> {
         let Some(file) = &self.current else { return Ok(Bytes::new()) };
-        let last = self.store.get_range(&file.key, file.bytes.saturating_sub(bytes)..file.bytes);
-        last.map_err(Trouble::Store)?.ok_or(Trouble::Gone)
+        self.store.get_range(&file.key, range).map_err(Trouble::Store)?.ok_or(Trouble::Gone)
     }
 }

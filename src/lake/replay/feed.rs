@@ -1,6 +1,7 @@
 //! Files of partitions, one after the other, and their bytes.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -115,7 +116,11 @@ impl Input for FolderFeed {
         self.open.as_mut().map_or(Ok(false), |file| file.fill(chunk))
     }
 
-    fn last(&mut self, bytes: u64) -> Result<Bytes, Trouble> {
-        self.open.as_mut().map_or(Ok(Bytes::new()), |file| file.last(bytes))
+    fn length(&mut self) -> Result<u64, Trouble> {
+        self.open.as_mut().map_or(Ok(0), Input::length)
+    }
+
+    fn range(&mut self, range: Range<u64>) -> Result<Bytes, Trouble> {
+        self.open.as_mut().map_or(Ok(Bytes::new()), |file| file.range(range))
     }
 }

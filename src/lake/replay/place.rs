@@ -1,5 +1,6 @@
 //! Where a lake is that is replayed: a folder, which is read directly, or any other store.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -135,7 +136,11 @@ impl Input for Look {
         Ok(false)
     }
 
-    fn last(&mut self, _: u64) -> Result<Bytes, Trouble> {
+    fn length(&mut self) -> Result<u64, Trouble> {
+        Ok(self.0.len() as u64)
+    }
+
+    fn range(&mut self, _: Range<u64>) -> Result<Bytes, Trouble> {
         Ok(Bytes::new())
     }
 }

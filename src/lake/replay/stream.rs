@@ -1,5 +1,7 @@
 //! The posts of partitions as a stream: file after file, with damage reported or passed over.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -137,8 +139,12 @@ impl Input for Summed<'_> {
         Ok(going_on)
     }
 
-    fn last(&mut self, bytes: u64) -> Result<Bytes, Trouble> {
-        self.feed.last(bytes)
+    fn length(&mut self) -> Result<u64, Trouble> {
+        self.feed.length()
+    }
+
+    fn range(&mut self, range: Range<u64>) -> Result<Bytes, Trouble> {
+        self.feed.range(range)
     }
 }
 

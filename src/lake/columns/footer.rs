@@ -1,0 +1,110 @@
+//! What the end of a Parquet file says: where everything is.
+
+use std::ops::Range;
+use std::result::Result;
+
+use parquet::basic::Type;
+use parquet::file::FOOTER_SIZE;
+use parquet::file::metadata::{ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::page_index::index_reader::decode_offset_index;
+
+use super::POST;
+use crate::lake::reader::Input;
+use crate::lake::scan::{Spot, Trouble};
+
+/// How much of the end of a file is read in the first go, and how long a footer may be.
+const LOOK_BYTES: u64 = 64 << 10;
+const FOOTER_BYTES_MAX: u64 = 64 << 20;
+
+/// How long the index of a row group's pages may be; it takes some ten bytes for each.
+const INDEX_BYTES_MAX: u64 = 16 << 20;
+
+/// A damaged file may make the reader panic: then it is a damage like any other.
+pub fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+    caught.unwrap_or_else(|_| Err("it is no Parquet that can be read".into()))
+}
+
+fn damage(what: String) -> Trouble {
+    Trouble::Damage { at: Spot::Footer, what }
+}
+
+/// The footer of a file.
+pub struct Footer {
+    /// What it says.
+    pub says: ParquetMetaData,
+    /// The position of the posts among the columns.
+    pub post: usize,
+}
+
+impl Footer {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What `input` says, or a damage.
+    pub fn read(input: &mut dyn Input) -> Result<Self, Trouble> {
+        let file = input.length()?;
+        let mut bytes = input.range(file.saturating_sub(LOOK_BYTES)..file)?;
+        let tail = bytes.last_chunk::<FOOTER_SIZE>().ok_or_else(|| damage("the file is too short for one".into()))?;
+        let tail = FooterTail::try_new(tail).map_err(|error| damage(error.to_string()))?;
+        let length = (tail.metadata_length() + FOOTER_SIZE) as u64;
+        if length > FOOTER_BYTES_MAX || length > file {
+            return Err(damage(format!("expected at most 64 MiB within the file, found {length} bytes")));
+        }
+        if length > bytes.len() as u64 {
+            bytes = input.range(file - length..file)?;
+        }
+        // It is in memory.
+        let begin = bytes.len().saturating_sub(length as usize);
+        let read = || {
+            let bytes = &bytes[begin..bytes.len() - FOOTER_SIZE];
+            ParquetMetaDataReader::decode_metadata(bytes).map_err(|error| error.to_string())
+        };
+        let says = guarded(read).map_err(damage)?;
+        let columns = says.file_metadata().schema_descr().columns();
+        let post = columns.iter().position(|column| column.path().string() == POST);
+        let post = post.filter(|at| columns[*at].physical_type() == Type::BYTE_ARRAY);
+        let post = post.ok_or_else(|| damage(format!("expected a column \"{POST}\" with text")))?;
+        Ok(Self { says, post })
+    }
+
+    /// The posts of a row group; none behind the last one.
+    pub fn group(&self, number: usize) -> Option<&ColumnChunkMetaData> {
+        self.says.row_groups().get(number).map(|group| group.column(self.post))
+    }
+
+    /// Whether a post may be null.
+    pub fn is_nullable(&self) -> bool {
+        self.says.file_metadata().schema_descr().column(self.post).max_def_level() > 0
+    }
+
+    /// How many posts there are.
+    pub fn posts(&self) -> i64 {
+        self.says.file_metadata().num_rows()
+    }
+}
+
+/// Where in the file the pages of a row group are, one after the other, each readable by itself; or all of them as one
+/// part, where nothing says so, or where they need a dictionary.
+///
+/// # Errors
+/// What `input` says, or why it makes no sense.
+pub fn parts(column: &ColumnChunkMetaData, input: &mut dyn Input) -> Result<Result<Vec<Range<u64>>, String>, Trouble> {
+    let index = column.offset_index_range().filter(|range| range.end.saturating_sub(range.start) <= INDEX_BYTES_MAX);
+    if let Some(range) = index.filter(|_| column.dictionary_page_offset().is_none()) {
+        let bytes = input.range(range)?;
+        if let Ok(index) = guarded(|| decode_offset_index(&bytes).map_err(|error| error.to_string())) {
+            let part = |at: i64, length: i32| {
+                let start = u64::try_from(at).ok()?;
+                Some(start..start.checked_add(u64::try_from(length).ok()?)?)
+            };
+            let pages = index.page_locations().iter().map(|page| part(page.offset, page.compressed_page_size));
+            return Ok(pages.collect::<Option<_>>().ok_or_else(|| "its index of pages makes no sense".into()));
+        }
+    }
+    Ok(guarded(|| {
+        let (start, length) = column.byte_range();
+        let end = start.checked_add(length).ok_or("the footer makes no sense")?;
+        Ok(vec![start..end])
+    }))
+}

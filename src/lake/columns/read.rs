@@ -1,0 +1,244 @@
+//! Reads the posts of a Parquet file, page by page.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::result::Result;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::column::reader::ColumnReaderImpl;
+use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::serialized_reader::SerializedPageReader;
+
+use super::POST;
+use super::footer::{Footer, guarded, parts};
+use crate::lake::reader::Input;
+use crate::lake::scan::{Spot, Trouble};
+use crate::post::Post;
+
+/// How many posts are read in one go at most, and about how many bytes of them or of the file.
+const READ_POSTS: usize = 256;
+const READ_BYTES: usize = 256 << 10;
+
+/// How long a part of a file may be that has to be read as one: a limit on memory.
+const PART_BYTES_MAX: u64 = 1 << 30;
+
+/// Reads the posts of one Parquet file: the footer first, then all of it from its beginning to its end, as if it were
+/// text. In memory is one page, or one row group as it is packed where nothing says where its pages are.
+#[derive(Default)]
+pub struct Columns {
+    open: Option<Open>,
+}
+
+struct Open {
+    footer: Footer,
+    /// The next row group.
+    group: usize,
+    /// What is still to be read of the current one.
+    parts: VecDeque<Range<u64>>,
+    ahead: Ahead,
+    /// What is being unpacked.
+    values: Option<ColumnReaderImpl<ByteArrayType>>,
+    /// How many posts are read in one go.
+    go: usize,
+    /// How many posts were read.
+    posts: u64,
+}
+
+impl Columns {
+    /// The next posts; `None` at the end.
+    ///
+    /// # Errors
+    /// What `input` says; or a damage, with the row.
+    pub fn next_posts(&mut self, input: &mut dyn Input) -> Result<Option<Vec<Post>>, Trouble> {
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(Open::new(Footer::read(input)?)),
+        };
+        loop {
+            if open.values.is_none() && !open.next_part(input)? {
+                return Ok(None);
+            }
+            let posts = guarded(|| open.next_posts()).map_err(|what| open.damage(what))?;
+            match posts {
+                Some(posts) if !posts.is_empty() => return Ok(Some(posts)),
+                Some(_) => {}
+                None => open.values = None,
+            }
+        }
+    }
+}
+
+impl Open {
+    fn new(footer: Footer) -> Self {
+        Self { footer, group: 0, parts: VecDeque::new(), ahead: Ahead::default(), values: None, go: 1, posts: 0 }
+    }
+
+    fn damage(&self, what: String) -> Trouble {
+        Trouble::Damage { at: Spot::Row(self.posts), what }
+    }
+
+    /// Goes on to the next part; false at the end of the file.
+    fn next_part(&mut self, input: &mut dyn Input) -> Result<bool, Trouble> {
+        let Some(part) = self.parts.pop_front() else { return self.next_group(input) };
+        let Some(column) = self.footer.group(self.group - 1) else { return Ok(false) };
+        let read = match self.ahead.part(part, input)? {
+            Ok(part) => guarded(|| values(part, column).map_err(|error| error.to_string())),
+            Err(what) => Err(what),
+        };
+        self.values = Some(read.map_err(|what| self.damage(what))?);
+        Ok(true)
+    }
+
+    fn next_group(&mut self, input: &mut dyn Input) -> Result<bool, Trouble> {
+        let Some(column) = self.footer.group(self.group) else {
+            self.ahead.read_to_end(input)?;
+            return self.check_end().map(|()| false).map_err(|what| self.damage(what));
+        };
+        self.parts = parts(column, input)?.map_err(|what| self.damage(what))?.into();
+        self.group += 1;
+        self.next_part(input)
+    }
+
+    /// The next posts of a part; none at its end.
+    fn next_posts(&mut self) -> Result<Option<Vec<Post>>, String> {
+        let Some(values) = &mut self.values else { return Ok(None) };
+        let (mut found, mut levels) = (Vec::with_capacity(self.go), Vec::new());
+        let levels = self.footer.is_nullable().then_some(&mut levels);
+        let (rows, ..) = values.read_records(self.go, levels, None, &mut found).map_err(|error| error.to_string())?;
+        if rows == 0 {
+            return Ok(None);
+        }
+        let bytes: usize = found.iter().map(ByteArray::len).sum();
+        // Large posts come a few at a time, whatever the footer says about their length.
+        let fit = READ_BYTES / (bytes / found.len().max(1)).max(1);
+        self.go = fit.clamp(1, READ_POSTS).min(self.go * 2);
+        let posts = found.into_iter().map(|value| Post::check(Bytes::from_owner(value)));
+        let posts = posts.collect::<Result<Vec<_>, _>>()?;
+        self.posts += posts.len() as u64;
+        Ok(Some(posts))
+    }
+
+    fn check_end(&self) -> Result<(), String> {
+        let posts = self.footer.posts();
+        match u64::try_from(posts) == Ok(self.posts) {
+            true => Ok(()),
+            false => Err(format!("expected {posts} posts, found {}", self.posts)),
+        }
+    }
+}
+
+/// The values of a part of a column.
+fn values(part: Part, column: &ColumnChunkMetaData) -> parquet::errors::Result<ColumnReaderImpl<ByteArrayType>> {
+    let (mut column, descriptor) = (column.clone(), column.column_descr_ptr());
+    if column.dictionary_page_offset().is_none() {
+        let (start, length) = (i64::try_from(part.start)?, i64::try_from(part.bytes.len())?);
+        column = column.into_builder().set_data_page_offset(start).set_total_compressed_size(length).build()?;
+    }
+    // How many rows there are counts only where the reader looks for pages by itself.
+    let pages = SerializedPageReader::new(Arc::new(part), &column, 0, None)?;
+    Ok(ColumnReaderImpl::new(descriptor, Box::new(pages)))
+}
+
+/// What was read and isn't used.
+#[derive(Default)]
+struct Ahead {
+    bytes: Vec<u8>,
+    /// Where in the file that begins.
+    begin: u64,
+}
+
+impl Ahead {
+    fn end(&self) -> u64 {
+        self.begin + self.bytes.len() as u64
+    }
+
+    /// Reads on until all of a part is there, or says why it can't be.
+    fn part(
+        &mut self,
+        Range { start, end }: Range<u64>,
+        input: &mut dyn Input,
+    ) -> Result<Result<Part, String>, Trouble> {
+        if end - start > PART_BYTES_MAX {
+            return Ok(Err(format!("expected row groups of at most 1 GiB, found {} bytes", end - start)));
+        }
+        if start < self.begin {
+            return Ok(Err("expected pages in the order of their rows".into()));
+        }
+        while self.end() < end {
+            if self.end() <= start {
+                self.begin = self.end();
+                self.bytes.clear();
+            }
+            if !self.more(input)? && self.end() < end {
+                return Ok(Err("the file breaks off".into()));
+            }
+        }
+        // Both fit into what is in memory.
+        let rest = self.bytes.split_off((end - self.begin) as usize);
+        let bytes = Bytes::from(std::mem::replace(&mut self.bytes, rest)).slice((start - self.begin) as usize..);
+        self.begin = end;
+        Ok(Ok(Part { start, bytes }))
+    }
+
+    fn more(&mut self, input: &mut dyn Input) -> Result<bool, Trouble> {
+        self.bytes.reserve(READ_BYTES);
+        input.fill(&mut self.bytes)
+    }
+
+    /// Reads what is behind the posts, so that whoever counts and sums up has seen all of the file.
+    fn read_to_end(&mut self, input: &mut dyn Input) -> Result<(), Trouble> {
+        while self.more(input)? {
+            self.bytes.clear();
+        }
+        Ok(())
+    }
+}
+
+/// A part of a file.
+struct Part {
+    /// Where in the file it begins.
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Part {
+    fn at(&self, start: u64) -> parquet::errors::Result<u64> {
+        let before = || ParquetError::General("expected a page of its row group".into());
+        start.checked_sub(self.start).ok_or_else(before)
+    }
+}
+
+impl Length for Part {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for Part {
+    type T = <Bytes as ChunkReader>::T;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        self.bytes.get_read(self.at(start)?)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        self.bytes.get_bytes(self.at(start)?, length)
+    }
+}
+
+/// How many bytes the posts of a file are, as its footer says.
+///
+/// # Errors
+/// What `input` says, or a damage.
+pub fn text_bytes(input: &mut dyn Input) -> Result<u64, Trouble> {
+    let footer = Footer::read(input)?;
+    let bytes = footer.says.row_groups().iter().map(|group| {
+        let post = group.columns().iter().find(|column| column.column_path().string() == POST);
+        post.map_or(0, |column| u64::try_from(column.uncompressed_size()).unwrap_or(0))
+    });
+    Ok(bytes.fold(0, u64::saturating_add))
+}
