@@ -48,7 +48,7 @@ use self::fields::Vocabulary;
 /// has no stream. Each post has the fields that X gives in `data` directly under `tweet`, with `includes`,
 /// `matching_rules` and `errors` beside them. X tells nothing of deletions here, so `deletes` stays empty; an edit
 /// has an id of its own and comes on `edits`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct X {
     /// What is wanted, such as `["rust lang", "#storm", "from:nws", "\"rust lang\" lang:en -java"]`: one rule of
