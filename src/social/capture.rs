@@ -53,6 +53,12 @@ pub(super) struct Use {
     pub reader: Reader,
 }
 
+/// The capture that has this spool.
+#[cfg(test)]
+pub(super) fn of(spool: &Path) -> Option<Arc<Capture>> {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.get(spool).cloned()
+}
+
 /// All captures of the process, by the folder of their spools.
 static OPEN: Mutex<Option<HashMap<PathBuf, Arc<Capture>>>> = Mutex::new(None);
 

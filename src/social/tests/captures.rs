@@ -1,7 +1,51 @@
-//! A capture outlives its tasks.
+//! A capture outlives its tasks, and the checkpoints that cover it outlive a power loss.
 
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::super::capture;
 use super::*;
-use crate::checkpoint::StateStore;
+use crate::checkpoint::{Changes, Saved, Started, StateStore, Take};
+use crate::spout::Cursor;
+
+/// A store that holds each checkpoint against what the spool has synced when it is saved.
+struct Watched {
+    store: MemoryStore,
+    spool: PathBuf,
+    /// Positions of checkpoints, each with up to where the spool was synced.
+    seen: Mutex<Vec<(u64, u64)>>,
+}
+
+impl StateStore for Watched {
+    fn saved(&self) -> Result<Saved> {
+        self.store.saved()
+    }
+
+    fn restore(&self, component: &str, groups: Range<u16>, take: &mut Take<'_>) -> Result<()> {
+        self.store.restore(component, groups, take)
+    }
+
+    fn has_state(&self, component: &str) -> Result<bool> {
+        self.store.has_state(component)
+    }
+
+    fn start(&self, started: &Started) -> Result<()> {
+        self.store.start(started)
+    }
+
+    fn save(&self, changes: &Changes) -> Result<()> {
+        for cursor in changes.cursors.values() {
+            let Cursor::At(position) = cursor else { panic!("{cursor:?}") };
+            let synced = capture::of(&self.spool).unwrap().spool.synced();
+            self.seen.lock().unwrap().push((position.parse().unwrap(), synced));
+        }
+        self.store.save(changes)
+    }
+
+    fn end(&self, finished: Option<OffsetDateTime>) -> Result<()> {
+        self.store.end(finished)
+    }
+}
 
 /// Starts a topology of the scripted source with these fields.
 fn begin(state: &Path, fields: &str, store: Arc<dyn StateStore>) -> Arc<Running> {
@@ -27,6 +71,25 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 fn stop(running: &Running) {
     running.stop();
     assert_eq!(running.wait(Duration::from_secs(60)), Some(Exit::Finished));
+}
+
+#[test]
+fn no_checkpoint_covers_what_the_spool_has_not_synced() {
+    let script = |feed: &Feed| {
+        feed.offer(tweet("a storm"));
+        Ok(())
+    };
+    SCRIPTS.lock().unwrap().insert("synced".into(), Arc::new(script));
+    let state = tempfile::tempdir().unwrap();
+    let (spool, store, seen) = (state.path().join("spool/in"), MemoryStore::default(), Mutex::default());
+    let watched = Arc::new(Watched { store, spool, seen });
+    // By itself it would not be synced in the time of this test.
+    let fields = r#"script: "synced", topics: ["storm"], spool: Options(sync_every: "1d")"#;
+    let running = begin(state.path(), fields, watched.clone());
+    until("a checkpoint", || !watched.seen.lock().unwrap().is_empty());
+    stop(&running);
+    let seen = watched.seen.lock().unwrap();
+    assert!(seen.iter().all(|(covered, synced)| *covered > 0 && covered <= synced), "{seen:?}");
 }
 
 #[test]
