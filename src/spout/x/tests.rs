@@ -29,3 +29,4 @@ fn what_cannot_work_is_told_by_field() {
 }
 
 mod day;
+mod sweep;
