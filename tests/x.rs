@@ -387,6 +387,9 @@ fn what_the_stream_itself_repeats_is_not_searched_for() {
     running.end();
     play.platform.publish(Kind::Tweet, 50);
     let running = play.streaming();
+    // What is newer says that the gap has been repeated.
+    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
+    play.platform.wait_offered(&[last]);
     play.filled(1);
     let (_, checked) = play.end(running, 0);
     assert!(checked.there > 5 && checked.excused == 0, "{checked:?}");

@@ -18,6 +18,7 @@ mod page;
 mod poll;
 mod reconnect;
 mod refresh;
+mod repeating;
 mod rules;
 mod source;
 mod stream;
