@@ -35,7 +35,7 @@ fn the_template_captures_each_post_of_the_topics_once() {
 
 #[test]
 fn rules_of_others_stay_and_own_ones_that_no_topic_asks_for_go() {
-    let play = Play::new(2);
+    let mut play = Play::new(2);
     let tags = |play: &Play| -> Vec<_> {
         play.platform.with(|inner| inner.rules.list.iter().filter_map(|rule| rule.tag.clone()).collect())
     };
@@ -45,13 +45,21 @@ fn rules_of_others_stay_and_own_ones_that_no_topic_asks_for_go() {
         inner.rules.add("dogs", Some("waterspout:dogs"));
         inner.rules.add("#storm", Some("waterspout:#storm"));
     });
+    // A topic that goes before the next run.
+    play.set("topics=[\"#storm\", \"birds\"]");
+    let running = play.streaming();
+    running.kill();
+    running.end();
+    play.sets.pop();
     let running = play.streaming();
     // What the other's rule matches comes too, and goes no further.
     play.platform.publish_text(Kind::Tweet, "cats and cats", 3);
     let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
     play.platform.wait_offered(&[last]);
-    play.end(running, 0);
-    assert_eq!(tags(&play), ["somebody's", "waterspout:#storm", "waterspout:rust lang", "waterspout:from:alice"]);
+    let (ended, _) = play.end(running, 0);
+    let own = ["waterspout:#storm", "waterspout:rust lang", "waterspout:from:alice"];
+    assert_eq!(tags(&play), ["somebody's", "waterspout:dogs", own[0], own[1], own[2]]);
+    ended.says(&["rules by waterspout that this source didn't make stay: 1, such as", "waterspout:dogs"]);
 }
 
 #[test]
@@ -136,17 +144,23 @@ fn ten_kills_lose_nothing_and_repeat_nothing() {
 }
 
 #[test]
-fn rules_that_somebody_deleted_are_made_again() {
+fn rules_that_somebody_deleted_are_made_again_and_what_they_missed_is_searched_for() {
     let play = Play::new(14);
-    let running = play.streaming();
+    let mut running = play.streaming();
     let streams = play.streams();
+    // The connection stands, and nothing comes by it.
     play.platform.with(|inner| inner.rules.list.clear());
+    play.platform.publish_text(Kind::Tweet, "a #storm that no rule lets through", 3);
+    play.settle(&mut running);
     play.platform.end_streams(Kind::Tweet);
     play.wait_for_stream(streams + 1);
     assert_eq!(play.platform.with(|inner| inner.rules.list.len()), TOPICS.len());
     let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
     play.platform.wait_offered(&[last]);
-    play.end(running, 0);
+    play.settle(&mut running);
+    play.filled(2);
+    let (_, checked) = play.end(running, 0);
+    assert_eq!((checked.there, checked.excused), (2, 0), "{checked:?}");
 }
 
 #[test]
@@ -449,6 +463,7 @@ fn everything_asked(vocabulary: &str, new: bool) -> Platform {
     let mut play = Play::new(17);
     play.platform.set(|settings| (settings.x_held, settings.x_post_fields) = (Duration::from_secs(3_600), new));
     play.platform.with(|inner| drop(inner.rules.add("dogs", Some("waterspout:dogs"))));
+    play.set("other_rules=Remove");
     play.set(&format!("vocabulary={vocabulary}"));
     play.set("refresh=[\"1s\"]");
     play.set("expansions=[\"author_id\", \"referenced_tweets.id\", \"attachments.media_keys\"]");

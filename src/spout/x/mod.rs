@@ -14,6 +14,7 @@ mod backfill;
 mod fields;
 mod framing;
 mod item;
+mod known;
 mod page;
 mod poll;
 mod reconnect;
@@ -104,8 +105,9 @@ pub struct X {
     /// Up to how many minutes (1 to 5) the stream itself repeats after a short loss; Enterprise accounts only.
     #[serde(default)]
     pub backfill_minutes: u8,
-    /// What becomes of rules of the same app that this source didn't make: they are recognised by their tags, which
-    /// don't begin with `waterspout`. `Keep`, though what they match is delivered (and billed) too, or `Remove`.
+    /// What becomes of rules of the same app that this source didn't make, be they another program's or another
+    /// topology's: `Keep`, though what they match is delivered (and billed) too, or `Remove`. Which rules it made is
+    /// kept with its state; those of a state that was thrown away are told, and stay.
     #[serde(default)]
     pub other_rules: OtherRules,
     /// Whether all connections of the app are ended when one of this source's own is still held after a crash. False

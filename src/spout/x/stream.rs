@@ -22,9 +22,6 @@ use super::{X, rules};
 /// of that more is for the network.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// How soon a new rule is in force.
-const RULES_TAKE: Duration = Duration::from_secs(20);
-
 /// After so long the rules are compared again, should a connection be made.
 const RULES_KEPT: Duration = Duration::from_secs(600);
 
@@ -147,18 +144,13 @@ fn take(line: &[u8], feed: &Feed, now: OffsetDateTime, shared: &Shared) -> Optio
     }
 }
 
-/// Compares the rules while a connection stands, since another program may have deleted some: what they would have
-/// matched since the last look may be missing. Ends only if X lets nobody look.
+/// Compares the rules while a connection stands, since another program may have deleted some. Ends only if X lets
+/// nobody look.
 async fn keep_rules(api: &Api, feed: &Feed, x: &X) -> Result<String> {
     loop {
-        let looked = feed.now();
         feed.sleep(RULES_LOOKED_AT).await;
-        match rules::sync(api, feed, x).await? {
-            Ok(false) => {}
-            Ok(true) => {
-                feed.gap("", looked, feed.now() + RULES_TAKE, "rules of topics were gone").await?;
-            }
-            Err(forbidden) => return Ok(forbidden),
+        if let Err(forbidden) = rules::sync(api, feed, x).await? {
+            return Ok(forbidden);
         }
     }
 }
@@ -225,7 +217,8 @@ impl Connecting<'_> {
 
     async fn sync_rules(&mut self) -> Result<Option<String>> {
         let now = self.feed.clock().monotonic();
-        if self.synced.is_some_and(|synced| now.saturating_sub(synced) < RULES_KEPT) {
+        let kept = self.synced.is_some_and(|synced| now.saturating_sub(synced) < RULES_KEPT);
+        if kept && !rules::is_unsettled(self.feed) {
             return Ok(None);
         }
         match rules::sync(self.api, self.feed, self.x).await? {
@@ -313,7 +306,7 @@ impl Connecting<'_> {
             self.fresh_rules = false;
             return Ok(None);
         }
-        let to = if std::mem::take(&mut self.fresh_rules) { now + RULES_TAKE } else { now };
+        let to = if std::mem::take(&mut self.fresh_rules) { now + rules::TAKE } else { now };
         let gap = self.feed.gap("", last, to, &self.why).await?;
         let repeats = Duration::from_secs(60) * u32::from(minutes);
         if minutes == 0 || now - last > repeats || to > now {
