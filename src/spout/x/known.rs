@@ -1,7 +1,7 @@
 //! What this source knows of its rules from one look at them to the next, also over restarts: which were in force,
 //! and until when for certain, and which it made itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 use xxhash_rust::xxh3::xxh3_64;
@@ -23,8 +23,9 @@ pub(super) struct Known {
     pub complete: Option<OffsetDateTime>,
     /// Whether some were found to be gone since, which isn't in the gap ledger yet.
     pub gone: bool,
-    /// The rules of the topics at that time: only these were promised.
-    pub promised: BTreeSet<u64>,
+    /// The rules of the topics at that time: only these were promised. Each with its id, if that is known: one with
+    /// another id was deleted, and made again by somebody.
+    pub promised: BTreeMap<u64, Option<u64>>,
     /// The rules that this source made, or was about to make: only these are its own to delete.
     pub made: BTreeSet<u64>,
 }
@@ -35,21 +36,31 @@ impl Known {
         let mut parts = saved.unwrap_or_default().split(' ');
         let mut next = || parts.next().unwrap_or_default();
         let (complete, gone) = (from_unix_ms(next()), next() == "gone");
-        let (promised, made) = (names(next()), names(next()));
+        let promised = next().split(',').filter_map(|rule| {
+            let (name, id) = rule.split_once(':').unwrap_or((rule, ""));
+            Some((hex(name)?, hex(id)))
+        });
+        let promised = promised.collect();
+        let made = next().split(',').filter_map(hex).collect();
         Self { complete, gone, promised, made }
     }
 
     /// As text.
     pub fn save(&self) -> String {
-        let list = |names: &BTreeSet<u64>| names.iter().map(|name| format!("{name:x}")).collect::<Vec<_>>().join(",");
+        let promised = self.promised.iter().map(|(name, id)| match id {
+            Some(id) => format!("{name:x}:{id:x}"),
+            None => format!("{name:x}"),
+        });
+        let made = self.made.iter().map(|name| format!("{name:x}"));
+        let (promised, made): (Vec<_>, Vec<_>) = (promised.collect(), made.collect());
         let complete = self.complete.map(unix_ms).unwrap_or_default();
         let gone = if self.gone { "gone" } else { "" };
-        format!("{complete} {gone} {} {}", list(&self.promised), list(&self.made))
+        format!("{complete} {gone} {} {}", promised.join(","), made.join(","))
     }
 }
 
-fn names(list: &str) -> BTreeSet<u64> {
-    list.split(',').filter_map(|name| u64::from_str_radix(name, 16).ok()).collect()
+fn hex(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok()
 }
 
 #[cfg(test)]
@@ -60,7 +71,8 @@ mod tests {
 
     #[test]
     fn it_is_read_as_it_was_saved() {
-        let (promised, made) = ([name("a", "b"), name("ab", "")].into(), [name("a", "b")].into());
+        let promised = [(name("a", "b"), Some(1_800_000_000_000_000_000)), (name("ab", ""), None)].into();
+        let made = [name("a", "b")].into();
         let complete = Some(datetime!(2026-11-25 12:00:00.25 UTC));
         for known in [Known::default(), Known { complete, gone: true, promised, made }] {
             assert_eq!(Known::read(Some(&known.save())), known);

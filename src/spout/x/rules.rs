@@ -1,6 +1,6 @@
 //! The stream's rules, kept equal to the topics.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -29,6 +29,22 @@ struct There {
     tag: String,
 }
 
+impl There {
+    fn read(rule: &[u8]) -> Option<Self> {
+        let [id, value, tag] = pick(rule, ["id", "value", "tag"]);
+        let text = |value: Option<&[u8]>| value.and_then(string).unwrap_or_default().into_owned();
+        Some(Self { id: id.and_then(id_text)?.into_owned(), value: text(value), tag: text(tag) })
+    }
+
+    fn name(&self) -> u64 {
+        name(&self.value, &self.tag)
+    }
+
+    fn number(&self) -> Option<u64> {
+        self.id.parse().ok()
+    }
+}
+
 /// What makes the rules equal to the topics.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Change<'a> {
@@ -46,13 +62,20 @@ fn change<'a>(wanted: &'a [Rule], there: &'a [There], made: &BTreeSet<u64>, othe
         let wanted = add.iter().position(|rule| rule.tag == one.tag && rule.value == one.value);
         if let Some(at) = wanted {
             add.remove(at);
-        } else if made.contains(&name(&one.value, &one.tag)) || others == OtherRules::Remove {
+        } else if made.contains(&one.name()) || others == OtherRules::Remove {
             delete.push(one.id.as_str());
         } else if is_ours(&one.tag) {
             foreign.push(one.tag.as_str());
         }
     }
     Change { delete, add, foreign }
+}
+
+/// Whether a rule that was promised is there under another id only: it was gone for a while.
+fn was_gone(promised: &BTreeMap<u64, Option<u64>>, there: &[There]) -> bool {
+    let mut ids: BTreeMap<u64, Vec<Option<u64>>> = BTreeMap::new();
+    there.iter().for_each(|one| ids.entry(one.name()).or_default().push(one.number()));
+    promised.iter().any(|(name, id)| id.is_some() && ids.get(name).is_some_and(|ids| !ids.contains(id)))
 }
 
 /// Whether a look at the rules was broken off that found some of them gone.
@@ -78,18 +101,20 @@ pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, S
     // What a rule by another tag lets through lacks nothing.
     let lacking = change.add.iter().filter(|rule| there.iter().all(|one| one.value != rule.value));
     let lacking: BTreeSet<_> = lacking.map(|rule| name(&rule.value, &rule.tag)).collect();
+    // A topic that is new was never promised.
+    known.gone |= lacking.iter().any(|name| known.promised.contains_key(name));
+    known.gone |= was_gone(&known.promised, &there);
     if !change.add.is_empty() {
-        // A topic that is new was never promised.
-        known.gone |= !known.promised.is_disjoint(&lacking);
         known.made.extend(change.add.iter().map(|rule| name(&rule.value, &rule.tag)));
         // Before X is asked: once the rules are there again, nothing else would tell that they were gone, or whose
         // they are.
         feed.set_cursor(RULES, known.save());
         feed.save().await?;
     }
-    if let Err(forbidden) = apply(api, feed, &change).await? {
-        return Ok(Err(forbidden));
-    }
+    let added = match apply(api, feed, &change).await? {
+        Ok(added) => added,
+        Err(forbidden) => return Ok(Err(forbidden)),
+    };
     let complete = if lacking.is_empty() { looked } else { feed.now() };
     if known.gone {
         let from = known.complete.unwrap_or(looked);
@@ -97,9 +122,12 @@ pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, S
     }
     known.gone = false;
     known.complete = Some(complete);
-    known.promised = wanted.iter().map(|rule| name(&rule.value, &rule.tag)).collect();
+    // Of two that are the same the first stays.
+    let ids: BTreeMap<_, _> = there.iter().chain(&added).rev().map(|one| (one.name(), one.number())).collect();
+    let names = wanted.iter().map(|rule| name(&rule.value, &rule.tag));
+    known.promised = names.map(|name| (name, ids.get(&name).copied().flatten())).collect();
     // Those that are deleted now are nobody's.
-    known.made = known.made.intersection(&known.promised).copied().collect();
+    known.made.retain(|name| known.promised.contains_key(name));
     feed.set_cursor(RULES, known.save());
     Ok(Ok(!lacking.is_empty()))
 }
@@ -115,7 +143,8 @@ fn tell_foreign(api: &Api, feed: &Feed, tags: &[&str]) {
     ));
 }
 
-async fn apply(api: &Api, feed: &Feed, change: &Change<'_>) -> Result<Result<(), String>> {
+/// Changes the rules; gives those that X says to have made.
+async fn apply(api: &Api, feed: &Feed, change: &Change<'_>) -> Result<Result<Vec<There>, String>> {
     // Those to delete make room for those to add.
     for ids in change.delete.chunks(AT_ONCE) {
         let change = json!({ "delete": { "ids": ids } }).to_string();
@@ -125,14 +154,18 @@ async fn apply(api: &Api, feed: &Feed, change: &Change<'_>) -> Result<Result<(),
             Answer::Wrong(why) => return Err(Error::fatal(format!("X refuses to delete rules: {why}"))),
         }
     }
+    let mut made = Vec::new();
     for rules in change.add.chunks(AT_ONCE) {
         match api.change_rules(feed, &added(rules)).await? {
-            Answer::Good(reply) => refused(&reply.body)?,
+            Answer::Good(reply) => {
+                refused(&reply.body)?;
+                made.extend(elements(get(&reply.body, "data").unwrap_or_default()).filter_map(There::read));
+            }
             Answer::Forbidden(why) => return Ok(Err(why)),
             Answer::Wrong(why) => return Err(Error::fatal(format!("X refuses the rules of the topics: {why}"))),
         }
     }
-    Ok(Ok(()))
+    Ok(Ok(made))
 }
 
 fn added(rules: &[&Rule]) -> String {
@@ -151,12 +184,7 @@ async fn all(api: &Api, feed: &Feed) -> Result<Result<Vec<There>, String>> {
         };
         let [data, meta] = pick(&reply.body, ["data", "meta"]);
         let before = there.len();
-        for rule in elements(data.unwrap_or_default()) {
-            let [id, value, tag] = pick(rule, ["id", "value", "tag"]);
-            let text = |value: Option<&[u8]>| value.and_then(string).unwrap_or_default().into_owned();
-            let Some(id) = id.and_then(id_text).map(|id| id.into_owned()) else { continue };
-            there.push(There { id, value: text(value), tag: text(tag) });
-        }
+        there.extend(elements(data.unwrap_or_default()).filter_map(There::read));
         let token = get(meta.unwrap_or_default(), "next_token").and_then(string).map(|token| token.into_owned());
         // A page that leads back to itself would never end.
         if token.is_none() || token == next || there.len() == before {

@@ -91,6 +91,24 @@ fn rules_that_somebody_deletes_leave_a_gap_from_when_all_were_there() {
 }
 
 #[test]
+fn a_rule_that_somebody_deletes_and_makes_again_leaves_a_gap() {
+    run(async {
+        let there = Rules::default();
+        let trial = trial(NOON);
+        let server = there.serve(&trial).await;
+        look(&trial, &server, &["storm"]).await;
+        trial.clock.advance(Duration::from_secs(100));
+        look(&trial, &server, &["storm"]).await;
+        trial.clock.advance(Duration::from_secs(100));
+        there.0.borrow_mut()[0]["id"] = "77".into();
+        assert!(!look(&trial, &server, &["storm"]).await, "it is in force");
+        assert_eq!(gaps(&trial), [(String::new(), 100, 220)]);
+        look(&trial, &server, &["storm"]).await;
+        assert_eq!(gaps(&trial).len(), 1);
+    });
+}
+
+#[test]
 fn rules_that_were_made_again_just_before_a_kill_leave_their_gap_too() {
     run(async {
         let there = Rules::default();
