@@ -1,29 +1,38 @@
 //! The source `X` against the fake platform, through the program itself: with every fault, with kills, and with all
 //! that X says no to. The lake is compared with the truth.
 
-#[path = "x/play.rs"]
-mod play;
 mod support;
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use play::Play;
 use support::platform::{Fault, Kind, Place, Platform, Weather};
+use support::play::Play;
 use support::prism::{self, Prism};
 
 const TOPICS: [&str; 3] = ["#storm", "rust lang", "from:alice"];
 
+/// The template of the repository, with a search that is less late than X's, so that gaps are filled soon.
+fn play(seed: u64) -> Play {
+    let mut play = Play::new(seed, (Kind::Tweet, Place::XStream), "x", "X_BEARER_TOKEN", &TOPICS);
+    play.platform.set(|settings| settings.x_keep_alive = Duration::from_millis(200));
+    let address = play.platform.url();
+    play.set(&format!("base_url=\"{address}\""));
+    play.set("topics=[\"#storm\", \"rust lang\", \"from:alice\"]");
+    play.set("search_late=\"100ms\"");
+    play.set("budget=None");
+    play
+}
+
 #[test]
 fn the_template_captures_each_post_of_the_topics_once() {
-    let play = Play::new(1);
-    let running = play.streaming();
+    let play = play(1);
+    let running = play.streaming(1);
     let posts = play.platform.publish(Kind::Tweet, 300);
     let edited = play.platform.edit(posts[0]);
     play.platform.publish(Kind::Tweet, 50);
-    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
-    play.platform.wait_offered(&[last]);
+    play.last();
     let (_, checked) = play.end(running, 0);
     assert!(checked.there > 50 && checked.excused == 0, "{checked:?} {edited}");
     let body = &play.lake()[0];
@@ -35,7 +44,7 @@ fn the_template_captures_each_post_of_the_topics_once() {
 
 #[test]
 fn rules_of_others_stay_and_own_ones_that_no_topic_asks_for_go() {
-    let play = Play::new(2);
+    let mut play = play(2);
     let tags = |play: &Play| -> Vec<_> {
         play.platform.with(|inner| inner.rules.list.iter().filter_map(|rule| rule.tag.clone()).collect())
     };
@@ -45,13 +54,20 @@ fn rules_of_others_stay_and_own_ones_that_no_topic_asks_for_go() {
         inner.rules.add("dogs", Some("waterspout:dogs"));
         inner.rules.add("#storm", Some("waterspout:#storm"));
     });
-    let running = play.streaming();
+    // A topic that goes before the next run.
+    play.set("topics=[\"#storm\", \"birds\"]");
+    let running = play.streaming(1);
+    running.kill();
+    running.end();
+    play.sets.pop();
+    let running = play.streaming(1);
     // What the other's rule matches comes too, and goes no further.
     play.platform.publish_text(Kind::Tweet, "cats and cats", 3);
-    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
-    play.platform.wait_offered(&[last]);
-    play.end(running, 0);
-    assert_eq!(tags(&play), ["somebody's", "waterspout:#storm", "waterspout:rust lang", "waterspout:from:alice"]);
+    play.last();
+    let (ended, _) = play.end(running, 0);
+    let own = ["waterspout:#storm", "waterspout:rust lang", "waterspout:from:alice"];
+    assert_eq!(tags(&play), ["somebody's", "waterspout:dogs", own[0], own[1], own[2]]);
+    ended.says(&["rules by waterspout that this source didn't make stay: 1, such as", "waterspout:dogs"]);
 }
 
 #[test]
@@ -67,10 +83,10 @@ fn nothing_that_goes_wrong_with_a_stream_loses_a_post() {
         Fault::Partial,
         Fault::Dribble(Duration::from_millis(1)),
     ];
-    let mut play = Play::new(3);
+    let mut play = play(3);
     play.platform.set(|settings| settings.x_new_words = true);
     play.set("expansions=[\"author_id\", \"referenced_tweets.id\", \"attachments.media_keys\"]");
-    let mut running = play.streaming();
+    let mut running = play.streaming(1);
     for fault in &faults {
         let (met, streams) = (play.platform.met().len(), play.streams());
         play.platform.fault(Place::XStream, fault.clone());
@@ -83,8 +99,7 @@ fn nothing_that_goes_wrong_with_a_stream_loses_a_post() {
             play.wait_for_stream(streams + 1);
         }
     }
-    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
-    play.platform.wait_offered(&[last]);
+    play.last();
     play.settle(&mut running);
     play.filled(5);
     let (_, checked) = play.end(running, 0);
@@ -95,26 +110,25 @@ fn nothing_that_goes_wrong_with_a_stream_loses_a_post() {
 
 #[test]
 fn what_is_no_post_becomes_a_dead_letter() {
-    let mut play = Play::new(4);
+    let mut play = play(4);
     play.dead = true;
-    let running = play.streaming();
+    let running = play.streaming(1);
     play.platform.fault(Place::XStream, Fault::Unknown);
     play.platform.fault(Place::XStream, Fault::Garbage);
     play.platform.publish(Kind::Tweet, 60);
     play.platform.wait_until("faults", |inner| inner.faults.waiting() == 0);
-    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
-    play.platform.wait_offered(&[last]);
+    play.last();
     let (_, checked) = play.end(running, 4);
     assert_eq!(checked.excused, 0);
 }
 
 #[test]
 fn ten_kills_lose_nothing_and_repeat_nothing() {
-    let play = Play::new(5);
+    let play = play(5);
     // As X may do it after a crash: the old connection counts for hours.
     play.platform.set(|settings| settings.x_held = Duration::from_secs(3_600));
     for kill in 0..10 {
-        let running = play.streaming();
+        let running = play.streaming(1);
         play.platform.publish(Kind::Tweet, 30 + kill);
         let last = play.platform.publish_text(Kind::Tweet, "a #storm before the kill", 3);
         if kill % 2 == 0 {
@@ -124,9 +138,8 @@ fn ten_kills_lose_nothing_and_repeat_nothing() {
         drop(running.end());
         play.platform.publish(Kind::Tweet, 10);
     }
-    let mut running = play.streaming();
-    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
-    play.platform.wait_offered(&[last]);
+    let mut running = play.streaming(1);
+    play.last();
     play.settle(&mut running);
     play.filled(1);
     let (ended, checked) = play.end(running, 0);
@@ -136,22 +149,27 @@ fn ten_kills_lose_nothing_and_repeat_nothing() {
 }
 
 #[test]
-fn rules_that_somebody_deleted_are_made_again() {
-    let play = Play::new(14);
-    let running = play.streaming();
+fn rules_that_somebody_deleted_are_made_again_and_what_they_missed_is_searched_for() {
+    let play = play(14);
+    let mut running = play.streaming(1);
     let streams = play.streams();
+    // The connection stands, and nothing comes by it.
     play.platform.with(|inner| inner.rules.list.clear());
+    play.platform.publish_text(Kind::Tweet, "a #storm that no rule lets through", 3);
+    play.settle(&mut running);
     play.platform.end_streams(Kind::Tweet);
     play.wait_for_stream(streams + 1);
     assert_eq!(play.platform.with(|inner| inner.rules.list.len()), TOPICS.len());
-    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
-    play.platform.wait_offered(&[last]);
-    play.end(running, 0);
+    play.last();
+    play.settle(&mut running);
+    play.filled(2);
+    let (_, checked) = play.end(running, 0);
+    assert_eq!((checked.there, checked.excused), (2, 0), "{checked:?}");
 }
 
 #[test]
 fn a_connection_of_another_program_is_left_alone_and_waited_for() {
-    let play = Play::new(15);
+    let play = play(15);
     play.platform.fault(Place::XStream, Fault::TooManyConnections);
     let mut running = play.start();
     running.wait_for("the message", |report| report.to_string().contains("allows this app no second connection"));
@@ -163,7 +181,7 @@ fn a_connection_of_another_program_is_left_alone_and_waited_for() {
 
 #[test]
 fn two_spouts_of_one_token_share_its_connection() {
-    let play = Play::new(16);
+    let play = play(16);
     let token = play.platform.token(Kind::Tweet);
     let spout = format!(
         "Spout(run: X(topics: [\"#storm\"], bearer_token: Env(\"X_BEARER_TOKEN\"), base_url: \"{}\"))",
@@ -184,7 +202,7 @@ fn two_spouts_of_one_token_share_its_connection() {
 
 #[test]
 fn bad_weather_with_kills_in_between_loses_nothing() {
-    let mut play = Play::new(18);
+    let mut play = play(18);
     play.set("expansions=[\"author_id\"]");
     let more = (2_000, Duration::from_secs(900));
     play.platform.set(|settings| {
@@ -208,7 +226,7 @@ fn bad_weather_with_kills_in_between_loses_nothing() {
         Fault::Stall(moment),
     ];
     let places = vec![Place::XStream, Place::XRecent, Place::XRules];
-    let mut running = play.streaming();
+    let mut running = play.streaming(1);
     play.platform.weather(Weather { seed: 18, one_in: 25, faults, places });
     for _ in 0..4 {
         play.platform.publish_at_rate(Kind::Tweet, 100, Duration::from_millis(1_500)).join().unwrap();
@@ -220,8 +238,7 @@ fn bad_weather_with_kills_in_between_loses_nothing() {
     let streams = play.streams();
     play.platform.end_streams(Kind::Tweet);
     play.wait_for_stream(streams + 1);
-    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
-    play.platform.wait_offered(&[last]);
+    play.last();
     play.settle(&mut running);
     play.filled(4);
     let (_, checked) = play.end(running, 0);
@@ -231,7 +248,7 @@ fn bad_weather_with_kills_in_between_loses_nothing() {
 
 #[test]
 fn an_account_without_a_stream_is_searched() {
-    let mut play = Play::new(6);
+    let mut play = play(6);
     play.set("poll=\"1s\"");
     let forbidden = json!({
         "title": "Client Forbidden", "detail": "this account has no filtered stream", "reason": "client-not-enrolled",
@@ -243,7 +260,7 @@ fn an_account_without_a_stream_is_searched() {
 
 #[test]
 fn the_search_is_paged_through_in_both_vocabularies() {
-    let mut play = Play::new(7);
+    let mut play = play(7);
     play.set("mode=Search");
     play.set("poll=\"1s\"");
     play.platform.set(|settings| (settings.x_new_words, settings.x_post_fields) = (true, true));
@@ -271,8 +288,7 @@ fn searched(play: &Play, says: &[&str]) {
         play.platform.fault(place, forbidden);
     }
     let running = play.start();
-    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
-    play.platform.wait_offered(&[last]);
+    play.last();
     let asked = play.platform.requests().at(Place::XRecent).len();
     play.platform.wait_for(Place::XRecent, asked + 2 * TOPICS.len());
     let (_, checked) = play.end(running, 0);
@@ -283,8 +299,8 @@ fn searched(play: &Play, says: &[&str]) {
 
 #[test]
 fn a_token_that_is_good_no_more_stops_with_what_to_do() {
-    let play = Play::new(8);
-    let running = play.streaming();
+    let play = play(8);
+    let running = play.streaming(1);
     play.platform.revoke(Kind::Tweet);
     let ended = running.end();
     assert_ne!(ended.code, Some(0));
@@ -294,7 +310,7 @@ fn a_token_that_is_good_no_more_stops_with_what_to_do() {
 
 #[test]
 fn a_usage_cap_stops_with_what_to_do() {
-    let play = Play::new(9);
+    let play = play(9);
     let capped = json!({
         "title": "UsageCapExceeded", "detail": "Usage cap exceeded: Monthly product cap", "period": "Monthly",
         "scope": "Product", "type": "https://api.x.com/2/problems/usage-capped",
@@ -307,24 +323,23 @@ fn a_usage_cap_stops_with_what_to_do() {
 
 #[test]
 fn requests_wait_for_the_end_of_a_rate_window() {
-    let play = Play::new(10);
+    let play = play(10);
     play.platform.fault(Place::XStream, Fault::RateLimited(Duration::from_secs(3)));
     let mut running = play.start();
     running.wait_for("the state", |report| report.to_string().contains("429 until"));
     play.platform.wait_for(Place::XStream, 2);
     let pauses = play.platform.requests().at(Place::XStream).pauses();
     assert!(pauses.iter().all(|pause| *pause >= Duration::from_secs(2)), "{pauses:?}");
-    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
-    play.platform.wait_offered(&[last]);
+    play.last();
     play.end(running, 0);
 }
 
 #[test]
 fn a_budget_is_not_exceeded() {
-    let mut play = Play::new(11);
+    let mut play = play(11);
     play.sets.retain(|set| !set.contains("budget"));
     play.set("budget=Budget(posts: 400, per: \"1d\")");
-    let running = play.streaming();
+    let running = play.streaming(1);
     // Half of X's full rate at the most: what is on its way then is less than what is held back.
     for _ in 0..500 {
         play.platform.publish_at_rate(Kind::Tweet, 200, Duration::from_millis(100)).join().unwrap();
@@ -348,10 +363,10 @@ fn a_budget_is_not_exceeded() {
 
 #[test]
 fn gaps_are_filled_within_the_budget() {
-    let mut play = Play::new(19);
+    let mut play = play(19);
     play.sets.retain(|set| !set.contains("budget"));
     play.set("budget=Budget(posts: 45, per: \"1d\")");
-    let mut running = play.streaming();
+    let mut running = play.streaming(1);
     for _ in 0..10 {
         let last = play.platform.publish_text(Kind::Tweet, "a #storm that was heard", 3);
         play.platform.wait_offered(&[last]);
@@ -362,7 +377,7 @@ fn gaps_are_filled_within_the_budget() {
     for _ in 0..60 {
         play.platform.publish_text(Kind::Tweet, "a #storm that nobody heard", 3);
     }
-    let mut running = play.streaming();
+    let mut running = play.streaming(1);
     running.wait_for("the state", |report| report.to_string().contains("budget used until"));
     let (ended, checked) = play.end(running, 0);
     let asked = play.platform.requests().at(Place::XRecent);
@@ -376,17 +391,19 @@ fn gaps_are_filled_within_the_budget() {
 
 #[test]
 fn what_the_stream_itself_repeats_is_not_searched_for() {
-    let mut play = Play::new(20);
+    let mut play = play(20);
     play.platform.set(|settings| settings.x_backfill = true);
     play.set("backfill_minutes=2");
-    let mut running = play.streaming();
+    let mut running = play.streaming(1);
     let first = play.platform.publish_text(Kind::Tweet, "the first #storm", 3);
     play.platform.wait_offered(&[first]);
     play.settle(&mut running);
     running.kill();
     running.end();
     play.platform.publish(Kind::Tweet, 50);
-    let running = play.streaming();
+    let running = play.streaming(1);
+    // What is newer says that the gap has been repeated.
+    play.last();
     play.filled(1);
     let (_, checked) = play.end(running, 0);
     assert!(checked.there > 5 && checked.excused == 0, "{checked:?}");
@@ -396,13 +413,13 @@ fn what_the_stream_itself_repeats_is_not_searched_for() {
 
 #[test]
 fn an_account_that_is_repeated_nothing_goes_on_without() {
-    let mut play = Play::new(21);
+    let mut play = play(21);
     play.set("backfill_minutes=2");
-    let running = play.streaming();
+    let running = play.streaming(1);
     running.kill();
     running.end();
     play.platform.publish(Kind::Tweet, 50);
-    let mut running = play.streaming();
+    let mut running = play.streaming(1);
     play.settle(&mut running);
     play.filled(1);
     let (ended, checked) = play.end(running, 0);
@@ -412,12 +429,11 @@ fn an_account_that_is_repeated_nothing_goes_on_without() {
 
 #[test]
 fn counts_are_read_again() {
-    let mut play = Play::new(12);
+    let mut play = play(12);
     play.set("refresh=[\"1s\"]");
-    let running = play.streaming();
+    let running = play.streaming(1);
     play.platform.publish(Kind::Tweet, 30);
-    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
-    play.platform.wait_offered(&[last]);
+    play.last();
     play.platform.heat(Kind::Tweet, 7);
     play.platform.wait_for(Place::XLookup, 1);
     let lookups = play.platform.requests().at(Place::XLookup);
@@ -429,13 +445,12 @@ fn counts_are_read_again() {
 
 #[test]
 fn validate_asks_x_once_and_reads_no_post() {
-    let play = Play::new(13);
-    let (file, token) = (Play::file(), play.platform.token(Kind::Tweet));
-    let arguments = play.arguments(&["validate", "--online"], &file);
-    let ended = play.sandbox.run_with(&arguments, &[("X_BEARER_TOKEN", &token)]).with(0);
+    let play = play(13);
+    let ended = play.run(&["validate", "--online"]).with(0);
     assert!(format!("{}{}", ended.out, ended.err).contains("the rules of all 3 topics"), "{}{}", ended.out, ended.err);
     assert_eq!(play.platform.requests().len(), 1);
     assert_eq!(play.platform.with(|inner| inner.rules.list.len()), 0);
+    let arguments = play.arguments(&["validate", "--online"]);
     let ended = play.sandbox.run_with(&arguments, &[("X_BEARER_TOKEN", "wrong")]);
     assert_ne!(ended.code, Some(0));
     assert!(format!("{}{}", ended.out, ended.err).contains("X refused the bearer token"), "{}{}", ended.out, ended.err);
@@ -443,23 +458,23 @@ fn validate_asks_x_once_and_reads_no_post() {
 
 /// All kinds of requests that there are, by a program that was killed in between.
 fn everything_asked(vocabulary: &str, new: bool) -> Platform {
-    let mut play = Play::new(17);
+    let mut play = play(17);
     play.platform.set(|settings| (settings.x_held, settings.x_post_fields) = (Duration::from_secs(3_600), new));
     play.platform.with(|inner| drop(inner.rules.add("dogs", Some("waterspout:dogs"))));
+    play.set("other_rules=Remove");
     play.set(&format!("vocabulary={vocabulary}"));
     play.set("refresh=[\"1s\"]");
     play.set("expansions=[\"author_id\", \"referenced_tweets.id\", \"attachments.media_keys\"]");
     play.set("user_fields=[\"username\", \"public_metrics\"]");
     play.set("media_fields=[\"url\"]");
-    let running = play.streaming();
-    let last = play.platform.publish_text(Kind::Tweet, "the last #storm", 3);
-    play.platform.wait_offered(&[last]);
+    let running = play.streaming(1);
+    play.last();
     running.kill();
     running.end();
     (0..120).for_each(|_| {
         play.platform.publish_text(Kind::Tweet, "a #storm that nobody heard", 3);
     });
-    let mut running = play.streaming();
+    let mut running = play.streaming(1);
     play.settle(&mut running);
     play.filled(1);
     play.platform.wait_for(Place::XLookup, 1);

@@ -103,6 +103,19 @@ impl SpoutActor {
         })
     }
 
+    /// Tells the cursors of a barrier, once they lead to something that a power loss leaves. The barrier itself is on
+    /// its way meanwhile.
+    fn tell(&self, cursors: Report) {
+        let Some(secure) = self.port.borrow().secure() else { return self.reporter.send(cursors) };
+        let reporter = self.reporter.clone();
+        drop(tokio::task::spawn_blocking(move || {
+            reporter.send(match secure() {
+                Ok(()) => cursors,
+                Err(error) => Report::Failed(error.chain()),
+            });
+        }));
+    }
+
     fn source_done(&mut self, report: Report) {
         self.running = None;
         self.meter.set_doing(Doing::Ended);
@@ -158,7 +171,7 @@ impl Handler<Control> for SpoutActor {
             }
             Control::Inject(mark) => {
                 let cursors = self.port.borrow_mut().inject(&mark);
-                self.reporter.send(Report::Cursors { epoch: mark.barrier.epoch, cursors });
+                self.tell(Report::Cursors { epoch: mark.barrier.epoch, cursors });
             }
             Control::StopSource => {
                 // What was pushed and not emitted lies behind the cursor, and is read again.

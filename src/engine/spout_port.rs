@@ -22,6 +22,9 @@ use crate::spout::{Cursor, Split};
 use crate::tuple::StreamId;
 use crate::value::Value;
 
+/// Brings what was emitted where its cursors lead to, also after a power loss.
+pub type Secure = Arc<dyn Fn() -> Result<()> + Send + Sync>;
+
 /// The part of a spout's task that both its loop and its actor use.
 pub struct Port {
     /// Where the tuples go.
@@ -42,6 +45,8 @@ pub struct Port {
     injected: Option<(u64, Vec<Cursor>)>,
     /// The cursors of the newest complete epoch, for whoever wants to know.
     complete: watch::Sender<Vec<Cursor>>,
+    /// What has to be done before cursors are told.
+    secure: Option<Secure>,
 }
 
 impl Port {
@@ -60,6 +65,7 @@ impl Port {
             stays_open: false,
             injected: None,
             complete,
+            secure: None,
         }
     }
 
@@ -78,6 +84,11 @@ impl Port {
         let moved = self.moved.iter_mut().map(std::mem::take);
         let changed = self.splits.iter().zip(moved).filter(|(_, moved)| *moved);
         changed.map(|(split, _)| (split.id.clone(), split.cursor.clone())).collect()
+    }
+
+    /// What has to be done before the cursors of a barrier are told; it may block.
+    pub fn secure(&self) -> Option<Secure> {
+        self.secure.clone()
     }
 
     /// An epoch is complete: what its cursors cover is never read again.
@@ -215,6 +226,13 @@ impl SpoutOutput {
     /// a later run.
     pub fn stay_open(&mut self) {
         self.port.borrow_mut().stays_open = true;
+    }
+
+    /// For a source that is resumed from a log of its own: this is called, on a thread that may block, whenever a
+    /// barrier has passed, and no checkpoint covers what was emitted before it has returned. A checkpoint survives a
+    /// power loss, so the log has to do so too up to where the cursors lead.
+    pub fn secure_by(&mut self, secure: impl Fn() -> Result<()> + Send + Sync + 'static) {
+        self.port.borrow_mut().secure = Some(Arc::new(secure));
     }
 
     /// The clock that the topology runs by.

@@ -2,6 +2,7 @@
 //! the task that reads the spool, so that a roll-back or a rebalance loses no connection; when no task has come back
 //! for it for half a minute, it ends.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -38,12 +39,24 @@ pub(super) struct Capture {
     pub says: Arc<Says>,
     failure: Mutex<Option<Error>>,
     users: watch::Sender<usize>,
+    /// The platform's configuration as it was when this began.
+    configuration: Box<dyn Any + Send + Sync>,
+    /// Whether another one is to take its place.
+    dismissed: watch::Sender<bool>,
+    /// Whether its spool can be opened by others.
+    ended: watch::Sender<bool>,
 }
 
 /// A task's share in a capture.
 pub(super) struct Use {
     pub capture: Arc<Capture>,
     pub reader: Reader,
+}
+
+/// The capture that has this spool.
+#[cfg(test)]
+pub(super) fn of(spool: &Path) -> Option<Arc<Capture>> {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.get(spool).cloned()
 }
 
 /// All captures of the process, by the folder of their spools.
@@ -61,15 +74,30 @@ pub(super) struct Place<'a> {
 }
 
 impl Use {
-    /// Joins the capture of a source, or starts it.
+    /// Joins the capture of a source, or starts it. One that lingers with another configuration is ended first.
     ///
     /// # Errors
     /// If its spool or ledger can't be opened.
-    pub fn open<P: Platform>(platform: &P, place: &Place<'_>, clock: SharedClock) -> Result<Self> {
+    pub async fn open<P: Platform>(platform: &P, place: &Place<'_>, clock: SharedClock) -> Result<Self> {
+        loop {
+            match Self::try_open(platform, place, clock.clone())? {
+                Ok(joined) => return Ok(joined),
+                Err(other) => other.dismiss().await,
+            }
+        }
+    }
+
+    /// The same; gives the capture that has another configuration, if there is one.
+    fn try_open<P: Platform>(
+        platform: &P,
+        place: &Place<'_>,
+        clock: SharedClock,
+    ) -> Result<Result<Self, Arc<Capture>>> {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         let open = open.get_or_insert_default();
         let capture = match open.get(place.spool) {
-            Some(capture) => Arc::clone(capture),
+            Some(capture) if capture.configuration.downcast_ref() == Some(platform) => Arc::clone(capture),
+            Some(other) => return Ok(Err(Arc::clone(other))),
             None => {
                 let capture = start(platform.clone(), place, clock)?;
                 open.insert(place.spool.into(), Arc::clone(&capture));
@@ -78,7 +106,7 @@ impl Use {
         };
         capture.users.send_modify(|users| *users += 1);
         let reader = capture.spool.reader(place.position);
-        Ok(Self { capture, reader })
+        Ok(Ok(Self { capture, reader }))
     }
 
     /// Why the source stopped, if it has.
@@ -93,11 +121,28 @@ impl Drop for Use {
     }
 }
 
+impl Capture {
+    /// Ends it as soon as no task uses it any more, and waits for that.
+    async fn dismiss(&self) {
+        self.dismissed.send_replace(true);
+        // The sender is in the capture, which is borrowed.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+}
+
 fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Result<Arc<Capture>> {
     let common = platform.common();
     let (spool, torn) = Spool::open(place.spool, place.position, retaining(common.spool))?;
     let says = Arc::new(Says::default());
-    let capture = Arc::new(Capture { spool, says, failure: Mutex::default(), users: watch::Sender::new(0) });
+    let capture = Arc::new(Capture {
+        spool,
+        says,
+        failure: Mutex::default(),
+        users: watch::Sender::new(0),
+        configuration: Box::new(platform.clone()),
+        dismissed: watch::Sender::new(false),
+        ended: watch::Sender::new(false),
+    });
     if let Some(torn) = torn {
         let (bytes, file, offset) = (torn.bytes, torn.file.display(), torn.offset);
         let cut = format!("{bytes} bytes that were not written whole were cut off \"{file}\" at byte {offset}");
@@ -168,14 +213,16 @@ fn run<P: Platform>(platform: &P, parts: Parts, position: u64, capture: &Capture
     })?
 }
 
-/// Ends when no task has used the capture for a while.
+/// Ends when no task has used the capture for a while, or none uses it and another is to take its place.
 async fn unwanted(capture: &Capture, feed: &Feed) {
     let mut users = capture.users.subscribe();
     loop {
         // The sender is in the capture, which is borrowed.
         let _ = users.wait_for(|users| *users == 0).await;
         let back = pin!(users.wait_for(|users| *users > 0));
-        if let Either::Left(_) = select(feed.clock().sleep(LINGERS), back).await {
+        let mut dismissed = capture.dismissed.subscribe();
+        let dismissed = pin!(dismissed.wait_for(|dismissed| *dismissed));
+        if let Either::Left(_) = select(select(feed.clock().sleep(LINGERS), dismissed), back).await {
             return;
         }
     }
@@ -196,5 +243,6 @@ fn end(folder: &Path, capture: &Arc<Capture>, result: Result<()>) -> bool {
     if let Err(error) = capture.spool.close() {
         capture.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
+    capture.ended.send_replace(true);
     true
 }

@@ -11,7 +11,7 @@ use super::feed::Feed;
 
 /// The configuration of a social source: implementing this makes it a spout.
 #[async_trait(?Send)]
-pub trait Platform: Component + Clone {
+pub trait Platform: Component + Clone + PartialEq {
     /// The kind of its posts: `tweet`.
     const KIND: &'static str;
 

@@ -76,7 +76,7 @@ impl<P: Platform> CaptureSpout<P> {
     }
 
     /// Joins the capture, behind the newest checkpoint.
-    fn open(&self, out: &SpoutOutput) -> Result<Use> {
+    async fn open(&self, out: &SpoutOutput) -> Result<Use> {
         // Under `checkpoint: Off` nothing is resumed, but a burst still needs a disk to wait on.
         let spool = match &self.state {
             Some(state) => state.join("spool").join(&self.component),
@@ -84,7 +84,7 @@ impl<P: Platform> CaptureSpout<P> {
         };
         let position = position(&out.splits()[0].cursor)?;
         let place = Place { component: &self.component, state: self.state.as_deref(), spool: &spool, position };
-        Use::open(&self.platform, &place, out.clock().clone())
+        Use::open(&self.platform, &place, out.clock().clone()).await
     }
 }
 
@@ -101,7 +101,11 @@ fn position(cursor: &Cursor) -> Result<u64> {
 impl<P: Platform> Spout for CaptureSpout<P> {
     async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
         out.stay_open();
-        let mut capture = self.open(out)?;
+        let mut capture = self.open(out).await?;
+        let spool = capture.capture.spool.clone();
+        // A power loss after a checkpoint must not take what the checkpoint covers: the ids of its posts would be
+        // forgotten, and the source, which goes on from the spool's end, would bring them once more.
+        out.secure_by(move || spool.sync());
         let router = Router { topics: Topics::new(&self.platform.common().topics) };
         let (mut completed, mut state) = (out.completed(), capture.capture.says.state.subscribe());
         state.mark_changed();

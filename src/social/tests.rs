@@ -1,5 +1,6 @@
 //! What a feed promises across restarts, and how a capture's posts reach a topology.
 
+mod captures;
 pub(crate) mod pages;
 pub(crate) mod trial;
 
@@ -189,13 +190,16 @@ fn a_gap_is_in_the_ledger_and_on_its_stream_also_if_the_ledger_was_not_written()
 }
 
 /// A platform that a test plays.
-#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Scripted {
     /// The name of its script.
     script: String,
     /// The topics.
     topics: Vec<Topic>,
+    /// The spool.
+    #[serde(default)]
+    spool: Options,
 }
 
 impl Component for Scripted {
@@ -213,7 +217,7 @@ impl Platform for Scripted {
     const KIND: &'static str = "tweet";
 
     fn common(&self) -> Common {
-        Common { topics: self.topics.clone(), spool: Options::default(), budget: None, refresh: Vec::new() }
+        Common { topics: self.topics.clone(), spool: self.spool, budget: None, refresh: Vec::new() }
     }
 
     fn source(&self) -> Result<Box<dyn Source>> {

@@ -17,6 +17,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 pub struct Play {
     pub platform: Platform,
     pub sandbox: Sandbox,
+    pub sets: Vec<String>,
     /// Whether something that is no post was sent.
     pub dead: bool,
     kind: Kind,
@@ -24,12 +25,13 @@ pub struct Play {
     file: String,
     /// The variable that has the token.
     token: &'static str,
-    sets: Vec<String>,
     topics: &'static [&'static str],
+    /// When the program was started last: its reports count from then on.
+    started: Cell<Instant>,
 }
 
 impl Play {
-    /// By the topology of this name, whose spout is called `posts`.
+    /// By the topology of this name.
     pub fn new(
         seed: u64,
         (kind, stream): (Kind, Place),
@@ -40,12 +42,14 @@ impl Play {
         let platform = Platform::start(seed);
         platform.topics(topics);
         let file = repository(&format!("topologies/{name}.ron"));
-        Self { platform, sandbox: Sandbox::new(), dead: false, kind, stream, file, token, sets: Vec::new(), topics }
+        let (sandbox, sets, started) = (Sandbox::new(), Vec::new(), Cell::new(Instant::now()));
+        Self { platform, sandbox, sets, dead: false, kind, stream, file, token, topics, started }
     }
 
     /// Sets a field of the spout.
     pub fn set(&mut self, option: &str) {
-        self.sets.push(format!("spouts.posts.run.{option}"));
+        let spout = if self.kind == Kind::Tweet { "tweets" } else { "posts" };
+        self.sets.push(format!("spouts.{spout}.run.{option}"));
     }
 
     pub fn run(&self, command: &[&str]) -> Ended {
@@ -53,13 +57,14 @@ impl Play {
         self.sandbox.run_with(&self.arguments(command), &[(self.token, &token)])
     }
 
-    fn arguments<'a>(&'a self, command: &[&'a str]) -> Vec<&'a str> {
+    pub fn arguments<'a>(&'a self, command: &[&'a str]) -> Vec<&'a str> {
         let sets = self.sets.iter().flat_map(|set| ["--set", set.as_str()]);
         command.iter().copied().chain([self.file.as_str()]).chain(sets).collect()
     }
 
     pub fn start(&self) -> Running {
         let token = self.platform.token(self.kind);
+        self.started.set(Instant::now());
         self.sandbox.start_with(&self.arguments(&["run"]), &[(self.token, &token)])
     }
 
@@ -109,15 +114,23 @@ impl Play {
         self.platform.wait_offered(&[last]);
     }
 
-    /// Stops it, and compares the lake with the truth.
-    pub fn end(&self, mut running: Running, code: i32) -> (Ended, Checked) {
-        // What was offered is on its way through a socket: it is there when three reports say nothing new.
-        let seen = Cell::new((None, 0));
+    /// What was offered is on its way through a socket: it is there when three reports say nothing new.
+    pub fn settle(&self, running: &mut Running) {
+        let (seen, now) = (Cell::new((None, 0)), self.started.get().elapsed().as_secs_f64());
         running.wait_for("rest", |report| {
+            // Those from before were not read yet.
+            if report["uptime_s"].as_f64().unwrap_or_default() < now {
+                return false;
+            }
             let (received, (last, same)) = (Some(total(report, "lake", "received")), seen.get());
             seen.set((received, if received == last { same + 1 } else { 0 }));
             seen.get().1 == 3
         });
+    }
+
+    /// Stops it, and compares the lake with the truth.
+    pub fn end(&self, mut running: Running, code: i32) -> (Ended, Checked) {
+        self.settle(&mut running);
         running.terminate();
         let ended = running.end().with(code);
         let checked = self.check(None);

@@ -19,6 +19,7 @@ pub(crate) struct Asked {
     pub query: Vec<(String, String)>,
     /// All headers, in lower case.
     pub head: String,
+    pub body: String,
     /// When, by the test's clock.
     pub at: Duration,
 }
@@ -79,16 +80,19 @@ impl Server {
         loop {
             let (mut stream, _) = self.listener.accept().await.unwrap();
             let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
+            while !is_complete(&request) {
                 if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
                     break;
                 }
             }
             let request = String::from_utf8(request).unwrap();
-            let Some(target) = request.split(' ').nth(1) else { continue };
+            let Some((target, (head, body))) = request.split(' ').nth(1).zip(request.split_once("\r\n\r\n")) else {
+                continue;
+            };
             let url = reqwest::Url::parse(&format!("http://h{target}")).unwrap();
             let query = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
-            let asked = Asked { path: url.path().into(), query, head: request.to_lowercase(), at: (self.clock)() };
+            let (path, head, body) = (url.path().into(), head.to_lowercase(), body.to_owned());
+            let asked = Asked { path, query, head, body, at: (self.clock)() };
             let (status, headers, body) = (self.answer.borrow_mut())(&asked);
             self.asked.borrow_mut().push(asked);
             let head =
@@ -96,6 +100,14 @@ impl Server {
             let _ = stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice()).await;
         }
     }
+}
+
+/// Whether a request is there with all of its body.
+fn is_complete(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+    body.len() >= length.unwrap_or(0)
 }
 
 /// Runs a source and a server beside what a test does, until the test is done; the source must not end before.

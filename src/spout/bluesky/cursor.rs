@@ -24,8 +24,9 @@ const SILENCES: f64 = 10.0;
 /// What is left of the longest silence with each event that follows.
 const FORGETS: f64 = 0.999;
 
-/// An event's time may be ahead of this machine's clock by so much, in µs; beyond it, it is no time.
-const AHEAD_MAX_US: i64 = 86_400_000_000;
+/// How far an event's time may be ahead of this machine's clock: the clocks differ. What is further ahead moves nothing
+/// but to there, since events that come later would lie before a cursor in the future.
+pub(super) const AHEAD_MAX: Duration = Duration::from_secs(5);
 
 /// Where the stream stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -66,16 +67,18 @@ impl Position {
         if self.newest_us > 0 { self.newest_us } else { self.began_us }
     }
 
-    /// What to ask for, in µs: always behind the newest event, and never what an earlier connection asked for.
-    pub fn cursor(&self) -> Option<i64> {
-        (self.reached() > 0).then(|| self.reached() - micros(REWIND))
+    /// What to ask for, in µs: always behind the newest event, and never what an earlier connection asked for. A clock
+    /// that was ahead and was set back leaves no cursor in the future, which Jetstream takes for the live end.
+    pub fn cursor(&self, now: OffsetDateTime) -> Option<i64> {
+        (self.reached() > 0).then(|| self.reached().min(unix_us(now)) - micros(REWIND))
     }
 
     /// An event came; `within` says that others came before it on the same connection.
     pub fn event(&mut self, time_us: i64, now: OffsetDateTime, within: bool) {
-        if time_us <= 0 || time_us > unix_us(now) + AHEAD_MAX_US {
+        if time_us <= 0 {
             return;
         }
+        let time_us = time_us.min(unix_us(now + AHEAD_MAX));
         if within && self.newest_us > 0 {
             let silence = (time_us - self.newest_us).max(0) as f64;
             self.silence_us = silence.max(self.silence_us * FORGETS);
@@ -134,16 +137,17 @@ mod tests {
     fn position(events: &[i64]) -> Position {
         let mut position = Position::default();
         for (number, at) in events.iter().enumerate() {
-            position.event(unix_us(NOW) + at * S, NOW, number > 0);
+            let now = NOW + time::Duration::seconds(*at).max(time::Duration::ZERO);
+            position.event(unix_us(NOW) + at * S, now, number > 0);
         }
         position
     }
 
     #[test]
     fn it_goes_on_a_little_before_the_newest_event_and_never_before_an_older_one() {
-        assert_eq!(Position::default().cursor(), None);
+        assert_eq!(Position::default().cursor(NOW), None);
         let position = position(&[-50, -40, -45]);
-        assert_eq!(position.cursor(), Some(unix_us(NOW) - 45 * S));
+        assert_eq!(position.cursor(NOW), Some(unix_us(NOW) - 45 * S));
         assert_eq!(Position::read(Some(&position.save())), position);
         assert_eq!(Position::read(Some("what")), Position::default());
     }
@@ -153,19 +157,33 @@ mod tests {
         let mut position = Position::default();
         position.connected(NOW);
         position.connected(NOW + Duration::from_secs(60));
-        assert_eq!(position.cursor(), Some(unix_us(NOW) - 5 * S));
+        assert_eq!(position.cursor(NOW), Some(unix_us(NOW) - 5 * S));
         // The server's clock is another one.
         position.event(unix_us(NOW) - 900 * S, NOW, false);
-        assert_eq!(position.cursor(), Some(unix_us(NOW) - 905 * S));
+        assert_eq!(position.cursor(NOW), Some(unix_us(NOW) - 905 * S));
     }
 
     #[test]
-    fn a_time_from_the_far_future_is_none() {
+    fn a_time_that_cannot_be_moves_nothing_and_one_from_the_future_no_further_than_now() {
         let mut position = position(&[-5]);
-        for bad in [i64::MAX, i64::MIN, -1, 0, unix_us(NOW) + 2 * AHEAD_MAX_US] {
+        for bad in [i64::MIN, -1, 0] {
             position.event(bad, NOW, true);
         }
-        assert_eq!(position.cursor(), Some(unix_us(NOW) - 10 * S));
+        assert_eq!(position.cursor(NOW), Some(unix_us(NOW) - 10 * S));
+        for ahead in [unix_us(NOW) + 3_600 * S, i64::MAX] {
+            position.event(ahead, NOW, true);
+        }
+        // What comes in the next seconds isn't skipped by the next connection, and a quiet stream isn't the longer so.
+        assert_eq!(position.cursor(NOW + Duration::from_secs(60)), Some(unix_us(NOW)));
+        assert!(position.patience() <= Duration::from_secs(100), "{:?}", position.patience());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_leaves_no_cursor_in_the_future() {
+        let mut position = Position::default();
+        position.connected(NOW);
+        let back = NOW - Duration::from_secs(3_600);
+        assert_eq!(position.cursor(back), Some(unix_us(back) - 5 * S));
     }
 
     #[test]

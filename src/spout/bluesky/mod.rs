@@ -32,7 +32,7 @@ use self::wanted::Wanted;
 /// as the server gave it, under `bsky`, with `received_at`. Deletions come on the stream `deletes` (of a whole account
 /// with the account's DID as the id), edits on `edits`, posts that were read again on `counts`, and from when to when
 /// posts may be missing on `gaps`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bluesky {
     /// Which posts: words, `"\"a phrase\""`, `#hashtag`, `@mention`, `lang:en`, `from:did:plc:…`; all of them unless

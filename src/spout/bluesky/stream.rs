@@ -13,7 +13,7 @@ use crate::registry::Component;
 use crate::social::{Backoff, Failure, Feed, Message, Platform, Refused, Socket, Source, delete, post};
 
 use super::Bluesky;
-use super::cursor::{PATIENCE_MAX, Position, at};
+use super::cursor::{AHEAD_MAX, PATIENCE_MAX, Position, at};
 use super::frame::{Frame, parse};
 use super::wanted::{Wanted, name};
 
@@ -73,7 +73,7 @@ impl Source for Jetstream {
         let mut fruitless = 0;
         for host in self.hosts.iter().cycle() {
             feed.await_budget().await;
-            let ended = match self.connect(host, position.cursor(), feed.clock()).await {
+            let ended = match self.connect(host, position.cursor(feed.now()), feed.clock()).await {
                 Ok(mut socket) => {
                     feed.set_state("");
                     let began = feed.clock().monotonic();
@@ -159,7 +159,7 @@ impl<'a> Reading<'a> {
             feed,
             by_author,
             patience: least.map(|least| least.min(PATIENCE_MAX)),
-            resumes: position.cursor().is_some(),
+            resumes: position.cursor(feed.now()).is_some(),
             position,
             clamped: false,
             events: 0,
@@ -323,9 +323,12 @@ impl<'a> Reading<'a> {
 
     /// Counts an event, and finds out by the first one whether those before it are gone.
     async fn event(&mut self, time_us: i64) -> Result<()> {
-        if std::mem::take(&mut self.resumes) {
+        let now = self.feed.now();
+        // A time that can't be yet says nothing of those before.
+        if self.resumes && at(time_us) <= now + AHEAD_MAX {
+            self.resumes = false;
             let missing = if self.clamped {
-                self.position.cursor().map(|cursor| (at(cursor), at(time_us))).filter(|(from, to)| from < to)
+                self.position.cursor(now).map(|cursor| (at(cursor), at(time_us))).filter(|(from, to)| from < to)
             } else {
                 self.position.missing(time_us).filter(|_| !self.by_author)
             };
@@ -333,7 +336,7 @@ impl<'a> Reading<'a> {
                 self.feed.gap("", from, to, "the server no longer had the events from the cursor on").await?;
             }
         }
-        self.position.event(time_us, self.feed.now(), self.events > 0);
+        self.position.event(time_us, now, self.events > 0);
         self.events += 1;
         self.moved = true;
         Ok(())

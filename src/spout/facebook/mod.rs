@@ -30,7 +30,7 @@ use self::counts::Counts;
 /// Facebook tells of no edits: a post whose text is another one when it is read again is on the stream `edits`, with
 /// `edited_at` added (its `updated_time`, which alone says nothing, since comments move it, too). Nor does it tell of
 /// deletions: a post that is gone when `refresh` reads it again is on the stream `deletes`, with `raw` null.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Facebook {
     /// Which pages, and what of them.

@@ -1,6 +1,7 @@
 //! Fills gaps by the timelines of the REST API.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -23,8 +24,47 @@ const OVERLAP: Duration = Duration::from_secs(30);
 /// How long to wait before a page is asked for again that was cut.
 const CUT_RETRY: Duration = Duration::from_secs(5);
 
-/// The part that a subscription's unfinished filling is kept under: the gap's id, and the id of the last toot.
-pub(super) fn part(subscription: &Subscription) -> String {
+/// Behind which toot the filling of each gap goes on, by the gaps' ids: where it was left, or, where ids tell no time,
+/// the last toot before the gap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Begins(BTreeMap<String, String>);
+
+impl Begins {
+    /// As it was saved for a subscription.
+    fn read(feed: &Feed, subscription: &Subscription) -> Self {
+        let saved = feed.cursor(&part(subscription)).unwrap_or_default();
+        let mut words = saved.split(' ').map(str::to_owned);
+        Self(std::iter::from_fn(|| Some((words.next()?, words.next()?))).collect())
+    }
+
+    fn save(&self, feed: &Feed, subscription: &Subscription) {
+        let pairs: Vec<_> = self.0.iter().map(|(gap, last)| format!("{gap} {last}")).collect();
+        feed.set_cursor(&part(subscription), pairs.join(" "));
+    }
+
+    /// Behind this toot a gap's filling goes on.
+    pub fn set(feed: &Feed, subscription: &Subscription, gap: &str, last: &str) {
+        let mut begins = Self::read(feed, subscription);
+        begins.0.insert(gap.into(), last.into());
+        begins.save(feed, subscription);
+    }
+
+    /// The gap is filled.
+    fn forget(feed: &Feed, subscription: &Subscription, gap: &str) {
+        let mut begins = Self::read(feed, subscription);
+        if begins.0.remove(gap).is_some() {
+            begins.save(feed, subscription);
+        }
+    }
+
+    /// Where to begin: where it was left, or by the time.
+    fn of(&self, gap: &Gap) -> String {
+        self.0.get(&gap.id).cloned().unwrap_or_else(|| id_at(gap.from - OVERLAP))
+    }
+}
+
+/// The part that the unfinished fillings of a subscription are kept under.
+fn part(subscription: &Subscription) -> String {
     format!("fill {}", subscription.part())
 }
 
@@ -38,7 +78,10 @@ pub(super) async fn all(feed: &Feed, api: &Api, subscriptions: &[Subscription]) 
             continue;
         };
         match fill(feed, api, subscription, &gap).await {
-            Ok(posts) => feed.filled(&gap.id, posts).await?,
+            Ok(posts) => {
+                Begins::forget(feed, subscription, &gap.id);
+                feed.filled(&gap.id, posts).await?;
+            }
             Err(Failed::Refused(why)) => {
                 feed.say(format!("the timeline of {} can't be read, so what is missing stays so: {why}", gap.part));
             }
@@ -49,7 +92,7 @@ pub(super) async fn all(feed: &Feed, api: &Api, subscriptions: &[Subscription]) 
 }
 
 async fn fill(feed: &Feed, api: &Api, subscription: &Subscription, gap: &Gap) -> Result<u64, Failed> {
-    let mut min_id = begin(feed.cursor(&part(subscription)).as_deref(), gap);
+    let mut min_id = Begins::read(feed, subscription).of(gap);
     let mut posts = 0;
     let (path, fixed) = subscription.timeline();
     loop {
@@ -74,7 +117,7 @@ async fn fill(feed: &Feed, api: &Api, subscription: &Subscription, gap: &Gap) ->
             return Ok(posts);
         };
         min_id = newest.into_owned();
-        feed.set_cursor(&part(subscription), format!("{} {min_id}", gap.id));
+        Begins::set(feed, subscription, &gap.id, &min_id);
         feed.flush().await.map_err(Failed::Fatal)?;
         if page.first().and_then(|status| created(status)).is_some_and(|time| time > gap.to + OVERLAP) {
             return Ok(posts);
@@ -99,12 +142,6 @@ fn offer(feed: &Feed, status: &[u8]) -> Option<Offered> {
 
 fn created(status: &[u8]) -> Option<OffsetDateTime> {
     get(status, "created_at").and_then(string).and_then(|text| date(&text))
-}
-
-/// Where to begin: where it was left, or by the time.
-fn begin(saved: Option<&str>, gap: &Gap) -> String {
-    let saved = saved.and_then(|saved| saved.split_once(' ')).filter(|(id, _)| *id == gap.id);
-    saved.map_or_else(|| id_at(gap.from - OVERLAP), |(_, min_id)| min_id.to_owned())
 }
 
 /// Ids of Mastodon are milliseconds since 1970, and 16 bits to tell them apart.
@@ -150,8 +187,8 @@ mod tests {
             "created_at": "2026-11-25T12:01:00Z",
         }))
         .unwrap();
-        assert_eq!(begin(Some("g 17"), &gap), "17");
-        assert_eq!(begin(Some("other 17"), &gap), id_at(from - OVERLAP));
-        assert_eq!(begin(None, &gap), id_at(from - OVERLAP));
+        let begins = |id: &str| Begins([(id.to_owned(), "17".to_owned())].into());
+        assert_eq!(begins("g").of(&gap), "17");
+        assert_eq!(begins("other").of(&gap), id_at(from - OVERLAP));
     }
 }

@@ -39,7 +39,7 @@ use self::subscription::Subscription;
 /// its public timeline has. A post is the status as the instance gave it, under `toot`, with `received_at`. Deletions
 /// come on the stream `deletes` (with the number that the toot has on this instance as the id), edits on `edits`,
 /// posts that were read again on `counts`, and from when to when posts may be missing on `gaps`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mastodon {
     /// The instance's host, such as `mastodon.social`.

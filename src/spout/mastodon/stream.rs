@@ -186,11 +186,10 @@ impl Stream<'_> {
     async fn note_gap(&self, subscription: &Subscription, place: &Place, now: OffsetDateTime, why: &str) -> Result<()> {
         let Some(from) = place.seen() else { return Ok(()) };
         let part = subscription.part();
-        let is_first = !self.feed.open_gaps().iter().any(|gap| gap.part == part);
         let id = self.feed.gap(&part, from, now, why).await?;
-        // Where ids tell no time, it is begun at the last one that came.
-        if let Some(last) = place.undated().filter(|_| is_first) {
-            self.feed.set_cursor(&fill::part(subscription), format!("{id} {last}"));
+        // Where ids tell no time, it is begun at the last one that came before it.
+        if let Some(last) = place.undated() {
+            fill::Begins::set(self.feed, subscription, &id, last);
         }
         Ok(())
     }

@@ -205,6 +205,53 @@ fn what_was_missed_is_filled_by_ascending_pages_while_the_stream_goes_on() {
 }
 
 #[test]
+fn where_ids_tell_no_time_each_gap_is_filled_from_the_last_toot_before_it() {
+    run(async {
+        let instance = Instance::new().await;
+        let config = config(&instance, &["#storm"]);
+        let mut feed = Trial::start(Mastodon::KIND, config.common(), NOW);
+        let toot = |id: &str, second: u64| {
+            let mut toot = status(NOW + Duration::from_secs(second), 0);
+            toot["id"] = id.into();
+            toot["uri"] = format!("https://i.example/s/{id}").into();
+            toot
+        };
+        // Two outages, while the timeline can't be read at first.
+        for (second, id) in [(0, "9uXhk2fLxO1yD5IHAa"), (100, "9uXhk2fLxO1yD5IHAc")] {
+            instance.answer("/api/v1/timelines/tag/storm", 404, "", "");
+            let seen = feed.bodies("toot").len();
+            beside(&config, &instance, &feed, async {
+                let mut stream = instance.stream().await;
+                send(&mut stream, "update", toot(id, second)).await;
+                until(|| feed.bodies("toot").len() > seen).await;
+                if second > 0 {
+                    until(|| !instance.asked_for("/api/v1/timelines/").is_empty()).await;
+                }
+            })
+            .await;
+            let now = NOW + Duration::from_secs(second + 50);
+            feed = feed.restart(Mastodon::KIND, config.common(), now);
+        }
+        instance.answers.borrow_mut().clear();
+        instance.answer("/api/v1/timelines/tag/storm", 200, "", json!([toot("9uXhk2fLxO1yD5IHAb", 60)]));
+        instance.answer("/api/v1/timelines/tag/storm", 200, "", "[]");
+        instance.answer("/api/v1/timelines/tag/storm", 200, "", json!([toot("9uXhk2fLxO1yD5IHAd", 110)]));
+        let before = instance.asked_for("/api/v1/timelines/").len();
+        beside(&config, &instance, &feed, async {
+            let _stream = instance.stream().await;
+            until(|| feed.bodies("gap").len() == 4).await;
+        })
+        .await;
+        let asked = instance.asked_for("/api/v1/timelines/").split_off(before);
+        let begins = ["a", "b", "c", "d"].map(|end| format!("min_id=9uXhk2fLxO1yD5IHA{end}&"));
+        assert!(asked.len() == 4 && asked.iter().zip(&begins).all(|(asked, begin)| asked.contains(begin)), "{asked:?}");
+        assert_eq!(feed.bodies("toot").len(), 4);
+        assert!(feed.feed.open_gaps().is_empty());
+        assert_eq!(feed.feed.cursor("fill #storm").as_deref(), Some(""));
+    });
+}
+
+#[test]
 fn heartbeats_keep_a_quiet_stream_and_silence_ends_it() {
     run(async {
         let instance = Instance::new().await;

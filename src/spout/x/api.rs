@@ -32,6 +32,8 @@ pub(super) struct Api {
     http: Http,
     /// What X allows the token.
     pub quota: Quota,
+    /// How many rules were there, at the last look, that this program made but this source didn't.
+    pub foreign_rules: Cell<usize>,
     x: X,
     vocabulary: Cell<Vocabulary>,
 }
@@ -54,7 +56,8 @@ impl Api {
     pub fn new(x: &X, clock: SharedClock) -> Result<Self> {
         let http = Http::new(&x.base_url, clock)?.with_bearer(&x.bearer_token)?;
         let quota = Quota::of("x", x.bearer_token.reveal());
-        Ok(Self { http, quota, x: x.clone(), vocabulary: Cell::new(x.vocabulary) })
+        let (foreign_rules, vocabulary) = (Cell::default(), Cell::new(x.vocabulary));
+        Ok(Self { http, quota, foreign_rules, x: x.clone(), vocabulary })
     }
 
     /// Waits while nothing of a bucket may be sent.

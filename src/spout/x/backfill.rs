@@ -11,11 +11,8 @@ use crate::social::{Feed, Gap};
 use super::X;
 use super::api::Api;
 use super::source::Shared;
-use super::sweep::{Swept, Window, sweep};
+use super::sweep::{REACH, Swept, Window, sweep};
 use super::translate::{Rule, rules};
-
-/// How far back recent search reaches, less a minute for the request to arrive.
-pub(super) const REACH: Duration = Duration::from_secs(7 * 86_400 - 60);
 
 /// How late X's stream may deliver a post: so much before a gap is searched too. Each second of it may read posts
 /// twice.
@@ -98,6 +95,7 @@ async fn fill(
         // What no search reaches any more stays in the ledger by itself.
         feed.gap("older than the search reaches", cluster.from, oldest, "7 days had gone by").await?;
     }
+    // Filling may take days under a budget: what gets out of reach meanwhile is the sweep's business.
     let from = (cluster.from - BEFORE).max(oldest);
     let window = Window { since_id: None, from: Some(from), to: Some(cluster.to + BEHIND + Duration::from_secs(1)) };
     // A budget that was used up once is likely to be so again: half of it stays with the stream.

@@ -14,10 +14,12 @@ mod backfill;
 mod fields;
 mod framing;
 mod item;
+mod known;
 mod page;
 mod poll;
 mod reconnect;
 mod refresh;
+mod repeating;
 mod rules;
 mod source;
 mod stream;
@@ -48,7 +50,7 @@ use self::fields::Vocabulary;
 /// has no stream. Each post has the fields that X gives in `data` directly under `tweet`, with `includes`,
 /// `matching_rules` and `errors` beside them. X tells nothing of deletions here, so `deletes` stays empty; an edit
 /// has an id of its own and comes on `edits`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct X {
     /// What is wanted, such as `["rust lang", "#storm", "from:nws", "\"rust lang\" lang:en -java"]`: one rule of
@@ -103,8 +105,9 @@ pub struct X {
     /// Up to how many minutes (1 to 5) the stream itself repeats after a short loss; Enterprise accounts only.
     #[serde(default)]
     pub backfill_minutes: u8,
-    /// What becomes of rules of the same app that this source didn't make: they are recognised by their tags, which
-    /// don't begin with `waterspout`. `Keep`, though what they match is delivered (and billed) too, or `Remove`.
+    /// What becomes of rules of the same app that this source didn't make, be they another program's or another
+    /// topology's: `Keep`, though what they match is delivered (and billed) too, or `Remove`. Which rules it made is
+    /// kept with its state; those of a state that was thrown away are told, and stay.
     #[serde(default)]
     pub other_rules: OtherRules,
     /// Whether all connections of the app are ended when one of this source's own is still held after a crash. False

@@ -19,6 +19,8 @@ pub(super) struct Page {
     pub newest: Option<String>,
     /// How to ask for the next page.
     pub next: Option<String>,
+    /// Whether it says of itself what it holds, as each page of the search does.
+    pub is_whole: bool,
 }
 
 /// Something that is there once for all posts of a page.
@@ -60,7 +62,8 @@ pub(super) fn read(body: &[u8], asked: Asked<'_>, now: OffsetDateTime) -> Page {
     // What nothing refers to goes with the first post.
     let own: Vec<_> = items.iter().map(|item| references(item, &mut beside)).collect();
     let stray: Vec<_> = (0..beside.len()).filter(|at| !beside[*at].used).collect();
-    let mut page = Page { next: text(next).filter(|token| !token.is_empty()), ..Page::default() };
+    let is_whole = meta.is_some_and(|meta| meta.trim_ascii_start().starts_with(b"{"));
+    let mut page = Page { next: text(next).filter(|token| !token.is_empty()), is_whole, ..Page::default() };
     for (number, (item, mut own)) in items.iter().zip(own).enumerate() {
         own.extend(stray.iter().filter(|_| number == 0));
         own.sort_unstable();

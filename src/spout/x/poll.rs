@@ -9,9 +9,8 @@ use crate::social::Feed;
 
 use super::X;
 use super::api::Api;
-use super::backfill::REACH;
 use super::source::{LIVE, begin, from_unix_ms, life, unix_ms};
-use super::sweep::{Swept, Window, sweep};
+use super::sweep::{REACH, Swept, Window, sweep};
 use super::translate::{Rule, rules};
 
 /// For how long an id is asked from: one that is older than 7 days may be refused, so after that a time is used.

@@ -1,5 +1,8 @@
 //! The stream's rules, kept equal to the topics.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
@@ -8,11 +11,15 @@ use crate::social::Feed;
 
 use super::answer::{Verdict, judge};
 use super::api::{Answer, Api};
+use super::known::{Known, RULES, name};
 use super::translate::{Rule, is_ours, rules};
 use super::{Mode, OtherRules, X};
 
 /// How many rules are changed by one call.
 const AT_ONCE: usize = 100;
+
+/// How soon a new rule is in force.
+pub(super) const TAKE: Duration = Duration::from_secs(20);
 
 /// A rule that X has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,39 +29,122 @@ struct There {
     tag: String,
 }
 
+impl There {
+    fn read(rule: &[u8]) -> Option<Self> {
+        let [id, value, tag] = pick(rule, ["id", "value", "tag"]);
+        let text = |value: Option<&[u8]>| value.and_then(string).unwrap_or_default().into_owned();
+        Some(Self { id: id.and_then(id_text)?.into_owned(), value: text(value), tag: text(tag) })
+    }
+
+    fn name(&self) -> u64 {
+        name(&self.value, &self.tag)
+    }
+
+    fn number(&self) -> Option<u64> {
+        self.id.parse().ok()
+    }
+}
+
 /// What makes the rules equal to the topics.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Change<'a> {
     delete: Vec<&'a str>,
     add: Vec<&'a Rule>,
+    /// Tags of this program's kind on rules that this source didn't make: another topology's, or an earlier one's.
+    foreign: Vec<&'a str>,
 }
 
 /// A tag can't be changed, so a rule with another tag is another rule.
-fn change<'a>(wanted: &'a [Rule], there: &'a [There], others: OtherRules) -> Change<'a> {
+fn change<'a>(wanted: &'a [Rule], there: &'a [There], made: &BTreeSet<u64>, others: OtherRules) -> Change<'a> {
     let mut add: Vec<_> = wanted.iter().collect();
-    let mut delete = Vec::new();
+    let (mut delete, mut foreign) = (Vec::new(), Vec::new());
     for one in there {
         let wanted = add.iter().position(|rule| rule.tag == one.tag && rule.value == one.value);
         if let Some(at) = wanted {
             add.remove(at);
-        } else if is_ours(&one.tag) || others == OtherRules::Remove {
+        } else if made.contains(&one.name()) || others == OtherRules::Remove {
             delete.push(one.id.as_str());
+        } else if is_ours(&one.tag) {
+            foreign.push(one.tag.as_str());
         }
     }
-    Change { delete, add }
+    Change { delete, add, foreign }
 }
 
-/// Makes the app's rules equal to the topics; tells whether any had to be added.
+/// Whether a rule that was promised is there under another id only: it was gone for a while.
+fn was_gone(promised: &BTreeMap<u64, Option<u64>>, there: &[There]) -> bool {
+    let mut ids: BTreeMap<u64, Vec<Option<u64>>> = BTreeMap::new();
+    there.iter().for_each(|one| ids.entry(one.name()).or_default().push(one.number()));
+    promised.iter().any(|(name, id)| id.is_some() && ids.get(name).is_some_and(|ids| !ids.contains(id)))
+}
+
+/// Whether a look at the rules was broken off that found some of them gone.
+pub(super) fn is_unsettled(feed: &Feed) -> bool {
+    Known::read(feed.cursor(RULES).as_deref()).gone
+}
+
+/// Makes the app's rules equal to the topics; tells whether any wasn't in force. Those that somebody deleted leave a
+/// gap in the ledger, from when all were there for the last time until the new ones are in force.
 ///
 /// # Errors
 /// Fatal if X refuses one, or the app has no room for them.
 pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, String>> {
+    let looked = feed.now();
     let there = match all(api, feed).await? {
         Ok(there) => there,
         Err(forbidden) => return Ok(Err(forbidden)),
     };
     let wanted = rules(x);
-    let change = change(&wanted, &there, x.other_rules);
+    let mut known = Known::read(feed.cursor(RULES).as_deref());
+    let change = change(&wanted, &there, &known.made, x.other_rules);
+    tell_foreign(api, feed, &change.foreign);
+    // What a rule by another tag lets through lacks nothing.
+    let lacking = change.add.iter().filter(|rule| there.iter().all(|one| one.value != rule.value));
+    let lacking: BTreeSet<_> = lacking.map(|rule| name(&rule.value, &rule.tag)).collect();
+    // A topic that is new was never promised.
+    known.gone |= lacking.iter().any(|name| known.promised.contains_key(name));
+    known.gone |= was_gone(&known.promised, &there);
+    if !change.add.is_empty() {
+        known.made.extend(change.add.iter().map(|rule| name(&rule.value, &rule.tag)));
+        // Before X is asked: once the rules are there again, nothing else would tell that they were gone, or whose
+        // they are.
+        feed.set_cursor(RULES, known.save());
+        feed.save().await?;
+    }
+    let added = match apply(api, feed, &change).await? {
+        Ok(added) => added,
+        Err(forbidden) => return Ok(Err(forbidden)),
+    };
+    let complete = if lacking.is_empty() { looked } else { feed.now() };
+    if known.gone {
+        let from = known.complete.unwrap_or(looked);
+        feed.gap("", from, complete + TAKE, "rules of topics were gone").await?;
+    }
+    known.gone = false;
+    known.complete = Some(complete);
+    // Of two that are the same the first stays.
+    let ids: BTreeMap<_, _> = there.iter().chain(&added).rev().map(|one| (one.name(), one.number())).collect();
+    let names = wanted.iter().map(|rule| name(&rule.value, &rule.tag));
+    known.promised = names.map(|name| (name, ids.get(&name).copied().flatten())).collect();
+    // Those that are deleted now are nobody's.
+    known.made.retain(|name| known.promised.contains_key(name));
+    feed.set_cursor(RULES, known.save());
+    Ok(Ok(!lacking.is_empty()))
+}
+
+/// Says which rules stay though no topic of this source asks for them, when there are more or less than before.
+fn tell_foreign(api: &Api, feed: &Feed, tags: &[&str]) {
+    let before = api.foreign_rules.replace(tags.len());
+    let Some(first) = tags.first().filter(|_| before != tags.len()) else { return };
+    feed.say(format!(
+        "rules by waterspout that this source didn't make stay: {}, such as \"{first}\"; what they match is delivered and \
+         billed too; if no other topology uses this app, `other_rules: Remove` deletes them",
+        tags.len()
+    ));
+}
+
+/// Changes the rules; gives those that X says to have made.
+async fn apply(api: &Api, feed: &Feed, change: &Change<'_>) -> Result<Result<Vec<There>, String>> {
     // Those to delete make room for those to add.
     for ids in change.delete.chunks(AT_ONCE) {
         let change = json!({ "delete": { "ids": ids } }).to_string();
@@ -64,14 +154,18 @@ pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, S
             Answer::Wrong(why) => return Err(Error::fatal(format!("X refuses to delete rules: {why}"))),
         }
     }
+    let mut made = Vec::new();
     for rules in change.add.chunks(AT_ONCE) {
         match api.change_rules(feed, &added(rules)).await? {
-            Answer::Good(reply) => refused(&reply.body)?,
+            Answer::Good(reply) => {
+                refused(&reply.body)?;
+                made.extend(elements(get(&reply.body, "data").unwrap_or_default()).filter_map(There::read));
+            }
             Answer::Forbidden(why) => return Ok(Err(why)),
             Answer::Wrong(why) => return Err(Error::fatal(format!("X refuses the rules of the topics: {why}"))),
         }
     }
-    Ok(Ok(!change.add.is_empty()))
+    Ok(Ok(made))
 }
 
 fn added(rules: &[&Rule]) -> String {
@@ -90,12 +184,7 @@ async fn all(api: &Api, feed: &Feed) -> Result<Result<Vec<There>, String>> {
         };
         let [data, meta] = pick(&reply.body, ["data", "meta"]);
         let before = there.len();
-        for rule in elements(data.unwrap_or_default()) {
-            let [id, value, tag] = pick(rule, ["id", "value", "tag"]);
-            let text = |value: Option<&[u8]>| value.and_then(string).unwrap_or_default().into_owned();
-            let Some(id) = id.and_then(id_text).map(|id| id.into_owned()) else { continue };
-            there.push(There { id, value: text(value), tag: text(tag) });
-        }
+        there.extend(elements(data.unwrap_or_default()).filter_map(There::read));
         let token = get(meta.unwrap_or_default(), "next_token").and_then(string).map(|token| token.into_owned());
         // A page that leads back to itself would never end.
         if token.is_none() || token == next || there.len() == before {
@@ -182,15 +271,19 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(topics: &[&str], there: &[There], others: OtherRules, delete: &[&str], add: &[&str]) {
+    fn check(topics: &[&str], there: &[There], others: OtherRules, delete: &[&str], add: &[&str], foreign: &[&str]) {
         let wanted = wanted(topics);
-        let change = change(&wanted, there, others);
+        // All but one that another topology made.
+        let made = there.iter().filter(|rule| rule.id != "7" && is_ours(&rule.tag));
+        let made = made.map(|rule| name(&rule.value, &rule.tag)).collect();
+        let change = change(&wanted, there, &made, others);
         assert_eq!(change.delete, delete);
         assert_eq!(change.add.iter().map(|rule| rule.topic.as_str()).collect::<Vec<_>>(), add);
+        assert_eq!(change.foreign, foreign);
     }
 
     #[test]
-    fn only_what_differs_is_changed_and_only_own_rules_are_deleted() {
+    fn only_what_differs_is_changed_and_only_rules_that_this_source_made_are_deleted() {
         let all = [
             there("1", "storm", "waterspout:storm"),
             there("2", "storm", "waterspout:storm"),
@@ -198,10 +291,13 @@ mod tests {
             there("4", "storm", "somebody's"),
             there("5", "other", ""),
             there("6", "rust lang:en", "waterspout:rust"),
+            there("7", "cats", "waterspout:cats"),
         ];
-        check(&["storm", "rust", "#new"], &all, OtherRules::Keep, &["2", "3", "6"], &["rust", "#new"]);
-        check(&["storm"], &all, OtherRules::Remove, &["2", "3", "4", "5", "6"], &[]);
-        check(&["storm"], &[], OtherRules::Keep, &[], &["storm"]);
+        let foreign = ["waterspout:cats"];
+        check(&["storm", "rust", "#new"], &all, OtherRules::Keep, &["2", "3", "6"], &["rust", "#new"], &foreign);
+        check(&["storm"], &all, OtherRules::Remove, &["2", "3", "4", "5", "6", "7"], &[], &[]);
+        check(&["cats"], &all[6..], OtherRules::Keep, &[], &[], &[]);
+        check(&["storm"], &[], OtherRules::Keep, &[], &["storm"], &[]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The source: the stream and what fills its gaps side by side, or the search alone.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::social::{Feed, Source};
 
 use super::api::Api;
+use super::repeating::Repeating;
 use super::{Mode, X, backfill, poll, stream};
 
 /// The part of the cursor that says when X was last heard of, in milliseconds since 1970.
@@ -24,16 +25,13 @@ const SHARED_WAIT: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Shared {
     /// The gap that the stream itself repeats now.
-    pub repeating: Cell<Option<String>>,
+    pub repeating: RefCell<Option<Repeating>>,
 }
 
 impl Shared {
     /// Whether the stream itself repeats a gap.
     pub fn repeats(&self, gap: &str) -> bool {
-        let repeating = self.repeating.take();
-        let same = repeating.as_deref() == Some(gap);
-        self.repeating.set(repeating);
-        same
+        self.repeating.borrow().as_ref().is_some_and(|repeating| repeating.gap == gap)
     }
 }
 

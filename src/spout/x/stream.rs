@@ -14,15 +14,13 @@ use super::api::{Api, STREAM};
 use super::framing::Lines;
 use super::item::{self, Item};
 use super::reconnect::{Reconnect, Trouble};
+use super::repeating::{Repeating, Stage};
 use super::source::{LIVE, Shared, begin, life, unix_ms};
 use super::{X, rules};
 
 /// After so long without a byte a connection is taken for dead: X sends at least a keep-alive every 20 s, and half
 /// of that more is for the network.
 const STALLED: Duration = Duration::from_secs(30);
-
-/// How soon a new rule is in force.
-const RULES_TAKE: Duration = Duration::from_secs(20);
 
 /// After so long the rules are compared again, should a connection be made.
 const RULES_KEPT: Duration = Duration::from_secs(600);
@@ -60,16 +58,6 @@ pub(super) enum End {
     Told(Verdict),
 }
 
-/// A time that the stream itself repeats.
-pub(super) struct Repeating {
-    /// The gap's entry.
-    pub gap: String,
-    /// What is newer isn't repeated.
-    pub until: OffsetDateTime,
-    /// How many posts were new.
-    pub posts: u64,
-}
-
 /// Whether so many posts are left that streaming is worth its while.
 fn has_budget(x: &X, feed: &Feed) -> bool {
     let reserve = x.budget.map_or(0, |budget| (budget.posts / 10).min(RESERVE_MAX));
@@ -84,8 +72,8 @@ pub(super) async fn read(
     body: &mut impl Pieces,
     x: &X,
     feed: &Feed,
+    shared: &Shared,
     anything: &mut bool,
-    repeating: &mut Option<Repeating>,
 ) -> Result<End> {
     let mut lines = Lines::default();
     loop {
@@ -103,18 +91,15 @@ pub(super) async fn read(
         feed.set_cursor(LIVE, unix_ms(now));
         lines.push(&piece);
         let mut told = None;
-        let mut caught_up = piece.trim_ascii().is_empty();
         while let Some(line) = lines.next() {
             match line {
-                Ok(line) => told = take(&line, feed, now, repeating, &mut caught_up).or(told),
+                Ok(line) => told = take(&line, feed, now, shared).or(told),
                 Err(start) => feed.refuse(&start, "a line of the stream is longer than 16 MiB"),
             }
         }
         // Waiting for room here is what lets X slow down; what it drops then is in the gap of the next connection.
         feed.flush().await?;
-        if let Some(repeated) = repeating.take_if(|_| caught_up) {
-            feed.filled(&repeated.gap, repeated.posts).await?;
-        }
+        end_repeating(feed, shared).await?;
         if let Some(verdict) = told {
             return Ok(End::Told(verdict));
         }
@@ -124,22 +109,30 @@ pub(super) async fn read(
     }
 }
 
+/// Ends what the stream repeats, if it is over; what isn't known to be so is left to the search.
+async fn end_repeating(feed: &Feed, shared: &Shared) -> Result<()> {
+    let (now, repeating) = (feed.clock().monotonic(), &shared.repeating);
+    let stage = repeating.borrow().as_ref().map(|one| (one.stage(now), one.gap.clone(), one.posts));
+    match stage {
+        None | Some((Stage::Repeats, ..)) => return Ok(()),
+        Some((Stage::Over, gap, posts)) => feed.filled(&gap, posts).await?,
+        Some((Stage::Unclear, ..)) => {}
+    }
+    repeating.take();
+    Ok(())
+}
+
 /// Takes a line; gives what X says by it about the connection.
-fn take(
-    line: &[u8],
-    feed: &Feed,
-    now: OffsetDateTime,
-    repeating: &mut Option<Repeating>,
-    caught_up: &mut bool,
-) -> Option<Verdict> {
+fn take(line: &[u8], feed: &Feed, now: OffsetDateTime, shared: &Shared) -> Option<Verdict> {
     match item::read(line, now) {
         Item::Post(post) => {
-            if let Some(repeating) = repeating {
-                *caught_up |= post.created_at().is_some_and(|created| created >= repeating.until);
-            }
-            let offered = feed.offer(post);
-            if let Some(repeating) = repeating {
-                repeating.posts += u64::from(offered == Offered::Taken);
+            match &mut *shared.repeating.borrow_mut() {
+                None => _ = feed.offer(post),
+                Some(repeating) => {
+                    let created = post.created_at();
+                    let taken = feed.offer(post) == Offered::Taken;
+                    repeating.post(created, taken, feed.clock().monotonic());
+                }
             }
             None
         }
@@ -151,18 +144,13 @@ fn take(
     }
 }
 
-/// Compares the rules while a connection stands, since another program may have deleted some: what they would have
-/// matched since the last look may be missing. Ends only if X lets nobody look.
+/// Compares the rules while a connection stands, since another program may have deleted some. Ends only if X lets
+/// nobody look.
 async fn keep_rules(api: &Api, feed: &Feed, x: &X) -> Result<String> {
     loop {
-        let looked = feed.now();
         feed.sleep(RULES_LOOKED_AT).await;
-        match rules::sync(api, feed, x).await? {
-            Ok(false) => {}
-            Ok(true) => {
-                feed.gap("", looked, feed.now() + RULES_TAKE, "rules of topics were gone").await?;
-            }
-            Err(forbidden) => return Ok(forbidden),
+        if let Err(forbidden) = rules::sync(api, feed, x).await? {
+            return Ok(forbidden);
         }
     }
 }
@@ -229,7 +217,8 @@ impl Connecting<'_> {
 
     async fn sync_rules(&mut self) -> Result<Option<String>> {
         let now = self.feed.clock().monotonic();
-        if self.synced.is_some_and(|synced| now.saturating_sub(synced) < RULES_KEPT) {
+        let kept = self.synced.is_some_and(|synced| now.saturating_sub(synced) < RULES_KEPT);
+        if kept && !rules::is_unsettled(self.feed) {
             return Ok(None);
         }
         match rules::sync(self.api, self.feed, self.x).await? {
@@ -273,10 +262,11 @@ impl Connecting<'_> {
         self.feed.set_state("");
         self.freed = false;
         let (since, now) = (self.feed.clock().monotonic(), self.feed.now());
-        let mut repeating = self.note_gap(now, minutes).await?;
+        let repeating = self.note_gap(now, minutes).await?;
+        self.shared.repeating.replace(repeating);
         let mut anything = false;
         let end = {
-            let reading = read(body, self.x, self.feed, &mut anything, &mut repeating);
+            let reading = read(body, self.x, self.feed, self.shared, &mut anything);
             match select(pin!(reading), pin!(keep_rules(self.api, self.feed, self.x))).await {
                 Either::Left((end, _)) => end?,
                 Either::Right((forbidden, _)) => End::Told(Verdict::Forbidden(forbidden?)),
@@ -316,14 +306,13 @@ impl Connecting<'_> {
             self.fresh_rules = false;
             return Ok(None);
         }
-        let to = if std::mem::take(&mut self.fresh_rules) { now + RULES_TAKE } else { now };
+        let to = if std::mem::take(&mut self.fresh_rules) { now + rules::TAKE } else { now };
         let gap = self.feed.gap("", last, to, &self.why).await?;
         let repeats = Duration::from_secs(60) * u32::from(minutes);
         if minutes == 0 || now - last > repeats || to > now {
             return Ok(None);
         }
-        self.shared.repeating.set(Some(gap.clone()));
-        Ok(Some(Repeating { gap, until: now, posts: 0 }))
+        Ok(Some(Repeating::new(gap, now, self.feed.clock().monotonic())))
     }
 
     /// Does what an answer asks for. Gives why, if the account has no stream.

@@ -29,3 +29,5 @@ fn what_cannot_work_is_told_by_field() {
 }
 
 mod day;
+mod rules;
+mod sweep;

@@ -39,7 +39,7 @@ use self::counts::Counts;
 /// YouTube tells of neither edits nor deletions: a video that is gone when `refresh` reads it again (deleted, or made
 /// private) is on the stream `deletes`, with `raw` null. More than about 500 videos of one topic within seconds can't be
 /// got; then there is a gap in the ledger.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct YouTube {
     /// What to capture: `"rust lang"`, `"\"exact phrase\""`, `"storm -rust"`, `"#storm"`, `Channel("UC…")`.

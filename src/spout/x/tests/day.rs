@@ -10,8 +10,9 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::super::answer::Verdict;
-use super::super::source::life;
-use super::super::stream::{End, Pieces, Repeating, read};
+use super::super::repeating::{QUIET, Repeating, SETTLES};
+use super::super::source::{Shared, life};
+use super::super::stream::{End, Pieces, read};
 use super::super::*;
 use super::configuration;
 use crate::clock::{Clock, ManualClock};
@@ -54,7 +55,7 @@ impl Read {
 /// Reads a script to its end, and moves the clock on whenever nothing else happens.
 fn play(x: &X, ends: bool, step: Duration, pieces: impl Iterator<Item = (f64, Vec<u8>)>) -> Read {
     let trial = Trial::start("tweet", Platform::common(x), MIDNIGHT);
-    let end = play_on(&trial, x, ends, step, pieces, &mut None);
+    let end = play_on(&trial, x, ends, step, pieces, &Shared::default());
     Read { end, after: trial.clock.monotonic(), trial }
 }
 
@@ -64,10 +65,10 @@ fn play_on(
     ends: bool,
     step: Duration,
     pieces: impl Iterator<Item = (f64, Vec<u8>)>,
-    repeating: &mut Option<Repeating>,
+    shared: &Shared,
 ) -> End {
     let mut script = Script { clock: Arc::clone(&trial.clock), pieces: pieces.peekable(), ends };
-    run(&trial.feed, &trial.clock, step, async |feed| read(&mut script, x, feed, &mut false, repeating).await.unwrap())
+    run(&trial.feed, &trial.clock, step, async |feed| read(&mut script, x, feed, shared, &mut false).await.unwrap())
 }
 
 fn run<T>(feed: &Feed, clock: &ManualClock, step: Duration, work: impl AsyncFnOnce(&Feed) -> T) -> T {
@@ -90,7 +91,10 @@ fn run<T>(feed: &Feed, clock: &ManualClock, step: Duration, work: impl AsyncFnOn
 }
 
 fn line(id: u64) -> Vec<u8> {
-    let created = "2026-11-25T00:00:00.000Z";
+    line_of(id, "2026-11-25T00:00:00.000Z")
+}
+
+fn line_of(id: u64, created: &str) -> Vec<u8> {
     format!("{{\"data\":{{\"id\":\"{id}\",\"text\":\"a storm\",\"created_at\":\"{created}\"}},\"matching_rules\":[{{\"id\":\"1\",\"tag\":\"waterspout:storm\"}}]}}\r\n")
         .into_bytes()
 }
@@ -168,16 +172,42 @@ fn a_stream_ends_before_its_budget_is_exceeded() {
     assert!((80..=90).contains(&read.count()), "{}", read.count());
 }
 
-#[test]
-fn what_the_stream_repeats_fills_its_gap_when_it_has_caught_up() {
+/// A connection that repeats a gap, which ends a second after midnight.
+fn repeat(pieces: Vec<(f64, Vec<u8>)>) -> (Trial, Shared) {
     let x = configuration(&["storm"]);
     let trial = Trial::start("tweet", Platform::common(&x), MIDNIGHT);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let gap = runtime.block_on(trial.feed.gap("", MIDNIGHT, MIDNIGHT, "test")).unwrap();
-    let mut repeating = Some(Repeating { gap, until: MIDNIGHT + Duration::from_secs(1), posts: 0 });
-    // Old posts first; then a keep-alive says that there are no more.
-    let pieces = vec![(0.0, line(1)), (1.0, line(2)), (2.0, b"\r\n".to_vec())];
-    play_on(&trial, &x, true, Duration::from_secs(1), pieces.into_iter(), &mut repeating);
-    assert!(repeating.is_none() && trial.feed.open_gaps().is_empty());
-    assert!(trial.messages().iter().any(|message| message.contains("2 posts")), "{:?}", trial.messages());
+    let repeating = Repeating::new(gap, MIDNIGHT + Duration::from_secs(1), trial.clock.monotonic());
+    let shared = Shared { repeating: Some(repeating).into() };
+    play_on(&trial, &x, true, Duration::from_secs(1), pieces.into_iter(), &shared);
+    (trial, shared)
+}
+
+#[test]
+fn what_the_stream_repeats_fills_its_gap_when_it_has_caught_up() {
+    let newer = line_of(3, "2026-11-25T00:00:01.000Z");
+    // Old posts come first as a rule, and keep-alives in between say nothing.
+    let (lull, late, newer_at) = (b"\r\n".to_vec(), 4.0, 3.0);
+    let begin = vec![
+        (0.0, line(1)),
+        (1.0, lull.clone()),
+        (2.0, line(2)),
+        (newer_at, newer),
+        (late, line(4)),
+        (5.0, lull.clone()),
+    ];
+    let (trial, shared) = repeat(begin.clone());
+    assert!(shared.repeating.borrow().is_some() && trial.feed.open_gaps().len() == 1);
+    let settled = [begin, vec![(late + SETTLES.as_secs_f64() + 1.0, lull)]].concat();
+    let (trial, shared) = repeat(settled);
+    assert!(shared.repeating.borrow().is_none() && trial.feed.open_gaps().is_empty());
+    assert!(trial.messages().iter().any(|message| message.contains("4 posts")), "{:?}", trial.messages());
+}
+
+#[test]
+fn a_stream_too_quiet_to_tell_whether_it_has_caught_up_leaves_its_gap_to_the_search() {
+    let quiet = keep_alives(0, QUIET.as_secs() as u32 + 40).collect();
+    let (trial, shared) = repeat(quiet);
+    assert!(shared.repeating.borrow().is_none() && trial.feed.open_gaps().len() == 1);
 }
