@@ -43,7 +43,7 @@ const GROUP_BYTES: usize = 16 << 20;
 
 /// How many bytes of posts a page of it holds, about: each partition that is being merged by time has one in memory.
 /// The writer looks at that once in so many posts.
-const PAGE_BYTES: usize = 256 << 10;
+const PAGE_BYTES: usize = 128 << 10;
 const PAGE_POSTS: usize = 16;
 
 /// How well the columns are packed, of 22.

@@ -21,7 +21,7 @@ use crate::post::Post;
 
 /// How many posts are read in one go at most, and about how many bytes of them or of the file.
 const READ_POSTS: usize = 256;
-const READ_BYTES: usize = 256 << 10;
+const READ_BYTES: usize = 64 << 10;
 
 /// How long a part of a file may be that has to be read as one: a limit on memory.
 const PART_BYTES_MAX: u64 = 1 << 30;
