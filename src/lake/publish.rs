@@ -138,7 +138,7 @@ fn file(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
     }
     match rename_without_replacing(from, to) {
         Ok(()) => Ok(Outcome::Moved),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => half_published(from, to),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => half_published(from, to, promise),
         Err(error) => Err(failed("publish", to, error)),
     }
 }
@@ -166,14 +166,24 @@ fn is_of_promised_text(path: &Path, promise: &Promise) -> Result<bool> {
     Ok(pack::is_as_promised(&fs::read(path).map_err(|cause| failed("read", path, cause))?, promise))
 }
 
-/// Both names exist: after a power loss that may be one file, whose old name wasn't removed yet.
-fn half_published(from: &Path, to: &Path) -> Result<Outcome> {
+/// Both names exist: after a power loss that may be one file, whose old name wasn't removed yet; or what was
+/// packed once more of that.
+fn half_published(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
     let inode = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
-    if inode(from).is_none() || inode(from) != inode(to) {
+    let is_one = inode(from).is_some() && inode(from) == inode(to);
+    if !is_one && !is_packed_again(from, to, promise)? {
         return Err(another_writer(&to.to_string_lossy()));
     }
     fs::remove_file(from).map_err(|cause| failed("remove", from, cause))?;
     Ok(Outcome::Found)
+}
+
+fn is_packed_again(from: &Path, to: &Path, promise: &Promise) -> Result<bool> {
+    if pack::compression(promise).is_none() {
+        return Ok(false);
+    }
+    let read = |path: &Path| fs::read(path).map_err(|cause| failed("read", path, cause));
+    Ok(pack::are_of_one_text(&read(from)?, &read(to)?, promise))
 }
 
 /// The length of a file, and the CRC-32 of its bytes.

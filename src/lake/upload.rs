@@ -13,11 +13,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fs, io, thread, vec};
 
+use bytes::Bytes;
+
 use super::backlog::Backlog;
 use super::disk::failed;
 use super::index::{self, Index};
 use super::names::Segment;
-use super::pack::{compression, is_as_promised};
+use super::pack::{are_of_one_text, compression, is_as_promised};
 use super::publish::{another_writer, gone, not_as_promised};
 use super::staging::{Staging, named};
 use super::store::{Put, Store};
@@ -195,22 +197,24 @@ impl Round {
         let (path, key) = (self.staging.file(segment), segment.to_string());
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.compare(&path, &key, promise),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.compare(&path, &key, promise, None),
             Err(cause) => return Err(failed("read", &path, cause)),
         };
         check(&path, &bytes, promise)?;
         let faulty = |cause| failed("upload", &path, cause);
         point("s3.put").map_err(faulty)?;
-        if self.store.put(&key, bytes.into())? == Put::Exists {
-            self.compare(&path, &key, promise)?;
+        let bytes = Bytes::from(bytes);
+        if self.store.put(&key, bytes.clone())? == Put::Exists {
+            self.compare(&path, &key, promise, Some(&bytes))?;
         }
         point("s3.stored").map_err(faulty)?;
         delete(&path)?;
         point("s3.deleted").map_err(faulty)
     }
 
-    /// What is in the store has to be what was promised.
-    fn compare(&self, path: &Path, key: &str, promise: &Promise) -> Result<()> {
+    /// What is in the store has to be what was promised; or, packed, what an earlier recovery has made of the
+    /// same text as ours.
+    fn compare(&self, path: &Path, key: &str, promise: &Promise, ours: Option<&[u8]>) -> Result<()> {
         let found = match compression(promise) {
             // One byte more shows that it is longer, however long it is.
             None => self.store.get_range(key, 0..promise.length + 1)?,
@@ -218,6 +222,7 @@ impl Round {
         };
         match found {
             Some(found) if is_as_promised(&found, promise) => Ok(()),
+            Some(found) if ours.is_some_and(|ours| are_of_one_text(&found, ours, promise)) => Ok(()),
             Some(_) => Err(another_writer(&self.store.address(key))),
             None => Err(gone(path, &self.store.address(key))),
         }

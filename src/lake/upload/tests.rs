@@ -146,6 +146,33 @@ fn the_object_of_another_writer_is_never_replaced() {
     }
 }
 
+/// A text as gzip packs it, at a level.
+fn gzipped(text: &str, level: u32) -> Vec<u8> {
+    let mut encoder = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::new(level));
+    std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn what_another_version_packed_of_the_same_text_is_ours() {
+    let text = format!("[{}]", ["{\"a\":1}"; 100].join(","));
+    for (there, is_ours) in [(gzipped(&text, 1), true), (gzipped("[{\"b\":1}]", 1), false), (b"half".to_vec(), false)] {
+        let (_root, staging, mut promises) = outbox(&CONTENTS[..1]);
+        let ours = gzipped(&text, 9);
+        assert_ne!(ours, there);
+        let promise = &mut promises[0];
+        fs::remove_file(staging.folder.join(&promise.segment)).unwrap();
+        promise.segment += ".json.gz";
+        (promise.length, promise.checksum) = (ours.len() as u64, crc32fast::hash(&ours));
+        fs::write(staging.folder.join(&promise.segment), ours).unwrap();
+        let store = Watched::new(|_| Ok(()));
+        store.store.put(&promises[0].segment, there.clone().into()).unwrap();
+        let uploaded = upload(&store, &staging, &promises);
+        assert_eq!((uploaded.is_ok(), left(&staging)), (is_ours, usize::from(!is_ours)));
+        assert_eq!(store.get(&promises[0].segment).unwrap().unwrap(), there, "what is there stays");
+    }
+}
+
 #[test]
 fn what_is_not_as_promised_or_nowhere_stops() {
     for (change, says) in
