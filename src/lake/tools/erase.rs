@@ -22,6 +22,9 @@ const DELETE: &str = "delete";
 /// How long a file may become that is rewritten, if it wasn't longer before.
 const FILE_BYTES_MAX: u64 = 32 << 20;
 
+/// How long it may become at most, whatever the files before say: one is held in memory.
+const SAID_BYTES_MAX: u64 = 1 << 30;
+
 /// Which posts go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ids {
@@ -182,11 +185,13 @@ pub fn erase(
     Ok(record)
 }
 
-/// How long the files of a partition may become: compacted ones stay so.
-fn longest(store: &dyn Store, partition: &str) -> Result<u64> {
+/// How long the files of a partition may become: compacted ones stay so. What a file says of itself may be
+/// wrong, so it counts only up to a limit.
+pub(super) fn longest(store: &dyn Store, partition: &str) -> Result<u64> {
     let lengths = view::objects(store, partition)?;
     let lengths = lengths.iter().map(|(name, object)| view::text_bytes(store, *name, object));
-    Ok(lengths.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or(0).max(FILE_BYTES_MAX))
+    let longest = lengths.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or(0);
+    Ok(longest.clamp(FILE_BYTES_MAX, SAID_BYTES_MAX))
 }
 
 fn busy(store: &dyn Store, partition: &str) -> Error {

@@ -418,6 +418,22 @@ fn without_an_index_a_gap_and_a_torn_file_are_found_and_the_rest_is_said() {
 }
 
 #[test]
+fn a_file_that_the_index_does_not_name_is_read_as_well() {
+    let store = lake(&[1, 2]);
+    index_all(store.as_ref());
+    let before = verified(store.as_ref());
+    let (good, torn) = (format!("{NIGHT}/0000002"), format!("{MORNING}/0000002"));
+    store.put(&good, format!("[{},{}]", post(90), post(91)).into()).unwrap();
+    store.put(&torn, format!("[{},{}", post(92), &post(93)[..9]).into()).unwrap();
+    let report = verified(store.as_ref());
+    assert_eq!((report.micro_batches, report.posts), (before.micro_batches + 2, before.posts + 2));
+    assert!(report.bytes > before.bytes);
+    assert_eq!(report.findings.len(), 3, "{:?}", report.findings);
+    assert!(named(&report.findings, &good, &[What::Extra]));
+    assert!(named(&report.findings, &torn, &[What::Extra]) && named(&report.findings, &torn, &[What::Torn]));
+}
+
+#[test]
 fn an_index_that_is_damaged_or_left_behind_is_named() {
     let store = lake(&[1]);
     index_all(store.as_ref());
@@ -508,4 +524,20 @@ proptest! {
         let named_key = if gone { partition } else { &named_key };
         prop_assert!(named(&findings, named_key, &what), "{:?} of {}: {:?}", mutation, key, findings);
     }
+}
+
+#[test]
+fn a_file_that_says_it_is_huge_is_not_believed() {
+    let store: Shared = lake(&[1]);
+    let packed = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, format!("[{}]", post(50)).as_bytes()).unwrap();
+        let mut packed = encoder.finish().unwrap();
+        let at = packed.len() - 4;
+        packed[at..].fill(0xff);
+        packed
+    };
+    store.put(&format!("{NIGHT}/0000001.json.gz"), packed.into()).unwrap();
+    assert_eq!(super::erase::longest(store.as_ref(), NIGHT).unwrap(), 1 << 30);
+    assert_eq!(super::erase::longest(store.as_ref(), MORNING).unwrap(), 32 << 20);
 }
