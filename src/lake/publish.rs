@@ -1,5 +1,7 @@
 //! The second phase: what was promised becomes visible, each file whole and once.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -8,8 +10,9 @@ use std::path::{Path, PathBuf};
 use super::disk::{failed, make_folders, rename_without_replacing, sync_folder};
 use super::index::{self, Index};
 use super::names::Segment;
-use super::pack;
 use super::staging::{Publish, STAGING, Staging, named};
+use super::store::local::LocalStore;
+use super::{pack, replaced};
 use crate::error::{Error, Result};
 use crate::fault::point;
 use crate::sink::Promise;
@@ -66,6 +69,11 @@ impl Publish for Rename {
         publish(&Place::named(place)?, promises, durable)
     }
 
+    fn publish_left(&self, place: &str, promises: &[Promise], durable: bool) -> Result<()> {
+        let place = Place::named(place)?;
+        publish(&place, &not_replaced(&place, promises)?, durable)
+    }
+
     fn index(&self, place: &str, index: &Index, durable: bool) -> Result<()> {
         write_index(&Place::named(place)?, index, durable)
     }
@@ -96,6 +104,32 @@ fn write_index(place: &Place, index: &Index, durable: bool) -> Result<()> {
         let _ = fs::remove_file(&staged);
         failed("write", &target, cause)
     })
+}
+
+/// The promises of files whose posts aren't elsewhere by now. Of the others nothing is left in the staging.
+fn not_replaced(place: &Place, promises: &[Promise]) -> Result<Vec<Promise>> {
+    let (store, mut replaced, mut rest) = (LocalStore::new(&place.root), BTreeMap::new(), Vec::new());
+    for promise in promises {
+        let (segment, _) = named(promise)?;
+        let partition = segment.partition.to_string();
+        let files = match replaced.entry(partition) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let files = replaced::files(&store, new.key())?;
+                new.insert(files)
+            }
+        };
+        if !files.contains(&segment.file.to_string()) {
+            rest.push(promise.clone());
+            continue;
+        }
+        let staged = place.staging.file(&segment);
+        match fs::remove_file(&staged) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(|cause| failed("remove", &staged, cause))?,
+        }
+    }
+    Ok(rest)
 }
 
 /// Moves closed files from the staging into their partitions, in number order.

@@ -5,7 +5,7 @@
 //! The object's key is the segment's name, which nobody else has, and its bytes are those that were
 //! promised; so whatever is there already is either that, or a reason to stop.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -18,9 +18,10 @@ use bytes::Bytes;
 use super::backlog::Backlog;
 use super::disk::failed;
 use super::index::{self, Index};
-use super::names::Segment;
+use super::names::{PartitionName, Segment};
 use super::pack::{are_of_one_text, compression, is_as_promised};
 use super::publish::{another_writer, gone, not_as_promised};
+use super::replaced;
 use super::staging::{Staging, named};
 use super::store::{Put, Store};
 use crate::error::{Error, Kind, Result};
@@ -60,6 +61,25 @@ impl Uploader {
     /// # Errors
     /// As [`Publish::publish`](super::staging::Publish::publish).
     pub fn upload(&self, store: &Arc<dyn Store>, staging: &Staging, promises: &[Promise]) -> Result<()> {
+        self.upload_all(store, staging, promises, None)
+    }
+
+    /// Uploads closed files of a task that is gone, but for those whose partition was replaced since they were
+    /// uploaded.
+    ///
+    /// # Errors
+    /// As [`upload`](Self::upload).
+    pub fn upload_left(&self, store: &Arc<dyn Store>, staging: &Staging, promises: &[Promise]) -> Result<()> {
+        self.upload_all(store, staging, promises, Some(Mutex::default()))
+    }
+
+    fn upload_all(
+        &self,
+        store: &Arc<dyn Store>,
+        staging: &Staging,
+        promises: &[Promise],
+        replaced: Option<Mutex<Replaced>>,
+    ) -> Result<()> {
         let round = Arc::new(Round {
             store: Arc::clone(store),
             staging: staging.clone(),
@@ -68,6 +88,7 @@ impl Uploader {
             over: AtomicBool::new(false),
             delivered: Arc::clone(&self.delivered),
             backlog: Arc::clone(&self.backlog),
+            replaced,
         });
         let uploaded = start(&round).and_then(|results| self.wait(results));
         round.over.store(true, Ordering::Relaxed);
@@ -172,7 +193,12 @@ struct Round {
     over: AtomicBool,
     delivered: Arc<Mutex<BTreeSet<String>>>,
     backlog: Arc<Backlog>,
+    /// What is known of partitions of tasks that are gone; those of this task aren't asked for.
+    replaced: Option<Mutex<Replaced>>,
 }
+
+/// The files of partitions that were replaced.
+type Replaced = BTreeMap<PartitionName, BTreeSet<String>>;
 
 impl Round {
     fn run(&self) -> Result<()> {
@@ -195,6 +221,9 @@ impl Round {
 
     fn deliver(&self, segment: &Segment, promise: &Promise) -> Result<()> {
         let (path, key) = (self.staging.file(segment), segment.to_string());
+        if self.is_replaced(segment)? {
+            return delete(&path);
+        }
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.compare(&path, &key, promise, None),
@@ -210,6 +239,17 @@ impl Round {
         point("s3.stored").map_err(faulty)?;
         delete(&path)?;
         point("s3.deleted").map_err(faulty)
+    }
+
+    /// Whether it was uploaded, and its posts are in another partition by now, or erased.
+    fn is_replaced(&self, segment: &Segment) -> Result<bool> {
+        let Some(replaced) = &self.replaced else { return Ok(false) };
+        let mut replaced = lock(replaced);
+        if !replaced.contains_key(&segment.partition) {
+            let files = replaced::files(self.store.as_ref(), &segment.partition.to_string())?;
+            replaced.insert(segment.partition, files);
+        }
+        Ok(replaced[&segment.partition].contains(&segment.file.to_string()))
     }
 
     /// What is in the store has to be what was promised; or, packed, what an earlier recovery has made of the

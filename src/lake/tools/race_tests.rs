@@ -1,5 +1,6 @@
 //! The tools beside others that are at the same lake.
 
+use std::fs;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -11,10 +12,16 @@ use super::erase::{Ids, Scope, erase};
 use super::rewrite::{Rewrite, rewrite};
 use super::*;
 use crate::error::Result;
+use crate::lake::form::Form;
 use crate::lake::journal::Attempt;
+use crate::lake::publish::{Place, Rename};
+use crate::lake::recover::recover;
+use crate::lake::staging::{Publish, SharedLedger, commit};
+use crate::lake::store::local::LocalStore;
 use crate::lake::store::memory::MemoryStore;
 use crate::lake::store::{Object, Put, Store, list_all};
 use crate::lake::view;
+use crate::sink::Promise;
 
 const NIGHT: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
 const NOW: OffsetDateTime = datetime!(2026-02-03 12:00:00 UTC);
@@ -159,4 +166,72 @@ fn what_compact_passes_over_is_named() {
     let busy = Busy::at(&store, (&format!("{NIGHT}/"), 1), other);
     assert_eq!(compact_all(&busy), [Outcome::Busy { busy: NIGHT.into() }]);
     assert_eq!(list_all(store.as_ref(), "2015").unwrap().len(), 2);
+}
+
+/// A lake in a folder whose writer was killed when it had published two files; then another process is at it.
+/// The writer comes back, with the files as it staged them, or without.
+fn away_meanwhile(meanwhile: impl Fn(&Shared)) -> Vec<String> {
+    let mut found = Vec::new();
+    for is_staged in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let place = Place::new(root.path().into(), "run", "lake", 0);
+        let contents = ["[{\"tweet\":{\"id\":\"1\"}}]", "[{\"tweet\":{\"id\":\"2\"}}]"];
+        let stage = |number: usize| {
+            let path = place.staging.folder.join(format!("{NIGHT}/{number:07}"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, contents[number]).unwrap();
+        };
+        let promise = |number: usize| Promise {
+            place: place.name().unwrap(),
+            segment: format!("{NIGHT}/{number:07}"),
+            length: contents[number].len() as u64,
+            posts: 1,
+            checksum: crc32fast::hash(contents[number].as_bytes()),
+            closed: true,
+        };
+        (0..2).for_each(stage);
+        let promises = [promise(0), promise(1)];
+        Rename.publish(&promises[0].place, &promises, true).unwrap();
+        let store: Shared = Arc::new(LocalStore::new(root.path()));
+        meanwhile(&store);
+        if is_staged {
+            (0..2).for_each(stage);
+        }
+        let own = Place::new(root.path().into(), "next-run", "lake", 0).name().unwrap();
+        for _ in 0..2 {
+            let closed = recover(&place.staging, &promises).unwrap();
+            commit(&Rename, &own, &SharedLedger::default(), &closed, true).unwrap();
+        }
+        found.push(text(store.as_ref()));
+        assert!(!place.staging.folder.exists(), "nothing is left in the staging");
+    }
+    found
+}
+
+#[test]
+fn who_comes_back_after_its_partition_was_compacted_brings_nothing_twice() {
+    let both = "[{\"tweet\":{\"id\":\"1\"}},{\"tweet\":{\"id\":\"2\"}}]";
+    assert_eq!(away_meanwhile(|store| drop(compact_all(store))), [both, both]);
+    // Once more, into another form: what came in the first one's place is replaced itself.
+    let lines = away_meanwhile(|store| {
+        compact_all(store);
+        let partitions = view::partitions(store.as_ref()).unwrap();
+        let form = Form::of_extension(".ndjson");
+        compact(store, &partitions, (1 << 20, form), NOW, |_| Ok(())).unwrap();
+    });
+    assert_eq!(lines, vec!["{\"tweet\":{\"id\":\"1\"}}\n{\"tweet\":{\"id\":\"2\"}}\n"; 2]);
+}
+
+#[test]
+fn who_comes_back_does_not_bring_back_what_was_erased() {
+    let erased = |ids: &str| {
+        let ids = Ids::parse(ids).unwrap();
+        away_meanwhile(move |store| {
+            let scope = Scope { glob: "*".parse().unwrap(), closed_before: Some(NOW) };
+            erase(store, &scope, &ids, NOW).unwrap();
+        })
+    };
+    let one = "[{\"tweet\":{\"id\":\"2\"}}]";
+    assert_eq!(erased("1"), [one, one]);
+    assert_eq!(erased("1\n2"), ["", ""]);
 }

@@ -146,6 +146,24 @@ fn the_object_of_another_writer_is_never_replaced() {
     }
 }
 
+#[test]
+fn what_was_replaced_since_is_not_uploaded_again_and_the_rest_is() {
+    // The first is in the outbox yet; the second was just deleted from it; the third never was uploaded.
+    let (_root, staging, promises) = outbox(&CONTENTS);
+    fs::remove_file(staging.folder.join(&promises[1].segment)).unwrap();
+    let store = Watched::new(|_| Ok(()));
+    let files = ["0000000".to_owned(), "0000001".to_owned()].to_vec();
+    let (why, when) = ("erase".into(), time::OffsetDateTime::UNIX_EPOCH);
+    let generation = index::Generation { partition: PARTITION.into(), files, posts: 2, bytes: 18, why, when };
+    replaced::put(store.as_ref(), &generation).unwrap();
+    let shared: Arc<dyn Store> = Arc::clone(&store) as _;
+    for _ in 0..2 {
+        Uploader::default().upload_left(&shared, &staging, &promises).unwrap();
+        let there: Vec<_> = store.list("2", None, 9).unwrap().into_iter().map(|object| object.key).collect();
+        assert_eq!((there, left(&staging)), (vec![promises[2].segment.clone()], 0));
+    }
+}
+
 /// A text as gzip packs it, at a level.
 fn gzipped(text: &str, level: u32) -> Vec<u8> {
     let mut encoder = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::new(level));

@@ -1,0 +1,34 @@
+//! Tells a writer that was away for long that its partition was replaced meanwhile: `compact` and `erase` leave
+//! `_index/replaced/<old>.json`, which names the files that the old one had. Whoever was killed after it had put
+//! a file there, and before it knew, would otherwise put that file once more: its posts would be there twice,
+//! or again. It is there before the first old file goes, and stays.
+
+use std::collections::BTreeSet;
+
+use super::index::Generation;
+use super::store::Store;
+use crate::error::{Error, Result};
+
+fn key(partition: &str) -> String {
+    format!("_index/replaced/{partition}.json")
+}
+
+/// Puts down that a partition was replaced.
+///
+/// # Errors
+/// If it can't be stored.
+pub fn put(store: &dyn Store, generation: &Generation) -> Result<()> {
+    let json = serde_json::to_vec(generation).expect("a generation has only text and numbers");
+    store.replace(&key(&generation.partition), json.into())
+}
+
+/// The files of a partition whose posts are elsewhere by now, or erased; none if it wasn't replaced.
+///
+/// # Errors
+/// If that can't be read.
+pub fn files(store: &dyn Store, partition: &str) -> Result<BTreeSet<String>> {
+    let Some(json) = store.get(&key(partition))? else { return Ok(BTreeSet::new()) };
+    let generation: Generation = serde_json::from_slice(&json)
+        .map_err(|cause| Error::fatal(format!("\"{}\" is damaged", store.address(&key(partition)))).because(cause))?;
+    Ok(generation.files.into_iter().collect())
+}
