@@ -82,6 +82,17 @@ fn lakes() -> (Sandbox, BTreeMap<&'static str, usize>) {
     }
     let all = lakes.len();
     lakes.insert("mixed", all);
+    // A copy whose files are named as others name them, but for one.
+    fs::create_dir(sandbox.path("named")).unwrap();
+    let folders = fs::read_dir(sandbox.path("arrays")).unwrap().map(|entry| entry.unwrap().path());
+    for folder in folders.filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('_')) {
+        let to = sandbox.path("named").join(folder.file_name().unwrap());
+        copy(&folder, &to);
+        for entry in fs::read_dir(&to).unwrap().map(Result::unwrap).filter(|entry| entry.file_name() != "0000001") {
+            fs::rename(entry.path(), entry.path().with_extension("json")).unwrap();
+        }
+    }
+    lakes.insert("named", 1);
     (sandbox, lakes)
 }
 

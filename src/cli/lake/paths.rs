@@ -49,20 +49,22 @@ pub fn run(args: &Args) -> Outcome {
     let there = root.contains("://") || std::path::Path::new(&root).exists();
     let mut forms = if there { forms(&root)? } else { BTreeSet::new() };
     if forms.is_empty() {
-        forms.insert(Form::ARRAY);
+        forms.insert((Form::ARRAY, Form::ARRAY.extension()));
     }
     let statement = statement(args.tool, &root, &forms);
     let value = serde_json::json!({"for": format!("{:?}", args.tool).to_lowercase(), "statement": statement});
     stdout::print(&if args.json { json(&value) } else { statement })
 }
 
-/// The forms of all files.
-fn forms(root: &str) -> Result<BTreeSet<Form>> {
+/// The forms of all files, each with its extension.
+type Forms = BTreeSet<(Form, &'static str)>;
+
+fn forms(root: &str) -> Result<Forms> {
     let selection = Selection::parse(root)?;
     view::forms(selection.store.as_ref(), &selection.partitions()?)
 }
 
-fn statement(tool: Tool, root: &str, forms: &BTreeSet<Form>) -> String {
+fn statement(tool: Tool, root: &str, forms: &Forms) -> String {
     match tool {
         Tool::Duckdb => duckdb(root, forms),
         Tool::Pandas => python::pandas(root, forms),
@@ -75,19 +77,19 @@ fn statement(tool: Tool, root: &str, forms: &BTreeSet<Form>) -> String {
 const NUMBER: &str = "2*/[0-9]??????";
 
 /// Each post as JSON text, out of which nothing goes through a float.
-fn duckdb(root: &str, forms: &BTreeSet<Form>) -> String {
+fn duckdb(root: &str, forms: &Forms) -> String {
     // What a glob would take for a pattern is escaped, and so is the end of the text.
     let escape = |c: char| if matches!(c, '*' | '?' | '[') { format!("[{c}]") } else { c.to_string() };
     let root = root.chars().map(escape).collect::<String>().replace('\'', "''");
-    let files = |form: &Form| format!("'{root}/{NUMBER}{form}'");
-    if forms.iter().eq([&Form::Parquet]) {
-        return format!(
-            "SELECT kind, id, created_at, post::JSON AS json\nFROM read_parquet({});\n",
-            files(&Form::Parquet)
-        );
+    let files = |extension: &str| format!("'{root}/{NUMBER}{extension}'");
+    if let Some((Form::Parquet, extension)) = forms.first()
+        && forms.len() == 1
+    {
+        let files = files(extension);
+        return format!("SELECT kind, id, created_at, post::JSON AS json\nFROM read_parquet({files});\n");
     }
-    let rows = |form: &Form| match form {
-        Form::Parquet => format!("SELECT post::JSON AS json FROM read_parquet({})", files(form)),
+    let rows = |(form, extension): &(Form, &str)| match form {
+        Form::Parquet => format!("SELECT post::JSON AS json FROM read_parquet({})", files(extension)),
         Form::Text(format, compression) => {
             let format = if *format == Format::JsonArray { "array" } else { "newline_delimited" };
             let compression = match compression {
@@ -95,7 +97,7 @@ fn duckdb(root: &str, forms: &BTreeSet<Form>) -> String {
                 Compression::Gzip => "gzip",
                 Compression::Zstd => "zstd",
             };
-            let files = files(form);
+            let files = files(extension);
             format!(
                 "SELECT json FROM read_json_objects({files}, format = '{format}', compression = '{compression}', \
                  maximum_object_size = 1073741824)"

@@ -239,7 +239,7 @@ impl<'a> Writer<'a> {
     fn close(&mut self) -> Result<()> {
         let bytes = self.bytes()?;
         let number = self.next.ok_or_else(|| Error::fatal("a partition can't have more files: choose larger ones"))?;
-        let name = FileName { number, form: self.form };
+        let name = FileName::new(number, self.form);
         let key = format!("{}/{name}", self.partition);
         // What is there may be this, if an answer was lost on the way.
         if self.store.put(&key, bytes.clone())? == Put::Exists && self.store.get(&key)? != Some(bytes) {

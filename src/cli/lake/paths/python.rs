@@ -1,8 +1,6 @@
 //! Statements in Python. Each has only what the lake's forms need.
 
-use std::collections::BTreeSet;
-
-use super::NUMBER;
+use super::{Forms, NUMBER};
 use crate::lake::form::{Compression, Form, Format};
 
 /// A text in Python, which is what it is in JSON.
@@ -20,13 +18,13 @@ struct Has {
 }
 
 impl Has {
-    fn of(forms: &BTreeSet<Form>) -> Self {
-        let any = |wanted: fn(&Form) -> bool| forms.iter().any(wanted);
+    fn of(forms: &Forms) -> Self {
+        let any = |wanted: fn(&Form) -> bool| forms.iter().any(|(form, _)| wanted(form));
         Self {
             lines: any(|form| matches!(form, Form::Text(Format::Ndjson, _))),
             gzip: any(|form| matches!(form, Form::Text(_, Compression::Gzip))),
             zstd: any(|form| matches!(form, Form::Text(_, Compression::Zstd))),
-            parquet: forms.contains(&Form::Parquet),
+            parquet: any(|form| *form == Form::Parquet),
             text: any(|form| matches!(form, Form::Text(..))),
         }
     }
@@ -81,7 +79,7 @@ fn posts(has: &Has, read_parquet: &str) -> String {
 }
 
 /// Each post as a row of its fields.
-pub fn pandas(root: &str, forms: &BTreeSet<Form>) -> String {
+pub fn pandas(root: &str, forms: &Forms) -> String {
     let has = Has::of(forms);
     let head = imports(root, &has, "pandas as pd") + "\n" + &paths(root);
     if !has.text {
@@ -92,7 +90,7 @@ pub fn pandas(root: &str, forms: &BTreeSet<Form>) -> String {
 }
 
 /// The posts' own fields differ from file to file, so each post stays JSON text.
-pub fn polars(root: &str, forms: &BTreeSet<Form>) -> String {
+pub fn polars(root: &str, forms: &Forms) -> String {
     let has = Has::of(forms);
     let head = imports(root, &has, "polars as pl") + "\n" + &paths(root);
     if !has.text {
@@ -109,7 +107,7 @@ frame = pl.DataFrame(rows, schema={\"kind\": pl.String, \"id\": pl.String, \"pos
 
 /// Folders are listed one by one, since Spark's globs can't take the colons in their names (`names: Basic`
 /// has none).
-pub fn spark(root: &str, forms: &BTreeSet<Form>) -> String {
+pub fn spark(root: &str, forms: &Forms) -> String {
     let has = Has::of(forms);
     let root = quoted(&root.replacen("s3://", "s3a://", 1));
     let head = SPARK_FOLDERS.replace("ROOT", &root);
@@ -120,8 +118,8 @@ pub fn spark(root: &str, forms: &BTreeSet<Form>) -> String {
         return head + "frame = read(\"*\").option(\"primitivesAsString\", \"true\").json(folders)\n";
     }
     let (mut parts, mut text) = (Vec::new(), head);
-    if forms.iter().any(|form| matches!(form, Form::Text(_, Compression::None | Compression::Gzip))) {
-        text += "texts = read(\"{[0-9]??????,*.ndjson,*.gz}\").text(folders)\n";
+    if forms.iter().any(|(form, _)| matches!(form, Form::Text(_, Compression::None | Compression::Gzip))) {
+        text += "texts = read(\"{[0-9]??????,*.json,*.ndjson,*.gz}\").text(folders)\n";
         parts.push("texts.rdd.map(lambda row: row[0])");
     }
     if has.zstd {
