@@ -30,28 +30,40 @@ impl Has {
     }
 }
 
-/// The paths of all files, and how one is opened: in a folder by Python itself, elsewhere by fsspec.
+/// The paths of all files, and how one is opened: in a folder by Python itself, elsewhere by pyarrow, which takes
+/// endpoint and credentials from the environment as this program does.
 fn paths(root: &str) -> String {
-    let quoted = quoted(root);
-    if root.contains("://") {
-        return format!(
-            "# fsspec reads s3:// with the package s3fs\nfiles, root = fsspec.core.url_to_fs({quoted})\nopened = files.open\n\
-             paths = sorted(files.glob(root + \"/{NUMBER}*\"))\n"
-        );
-    }
-    format!("opened = open\npaths = sorted(glob.glob(glob.escape({quoted}) + \"/{NUMBER}*\"))\n")
+    let Some((scheme, rest)) = root.split_once("://") else {
+        let quoted = quoted(root);
+        return format!("opened = open\npaths = sorted(glob.glob(glob.escape({quoted}) + \"/{NUMBER}*\"))\n");
+    };
+    let bucket = rest.split('/').next().unwrap_or(rest);
+    let (bucket, root) = (quoted(&format!("{scheme}://{bucket}")), quoted(rest));
+    BUCKET_PATHS.replace("BUCKET", &bucket).replace("ROOT", &root)
 }
 
+const BUCKET_PATHS: &str = "\
+files, root = fs.FileSystem.from_uri(BUCKET)[0], ROOT
+found = [file.path for file in files.get_file_info(fs.FileSelector(root, recursive=True)) if file.is_file]
+paths = sorted(path for path in found if re.fullmatch(\"/2[^/]*/[0-9][^/]{6}[^/]*\", path[len(root):]))
+
+def opened(path, mode):
+    return io.BytesIO(files.open_input_file(path).read())
+";
+
 fn imports(root: &str, has: &Has, tool: &str) -> String {
-    let mut modules = vec![if root.contains("://") { "fsspec" } else { "glob" }];
+    let in_bucket = root.contains("://");
+    let mut modules = if in_bucket { vec!["io", "re"] } else { vec!["glob"] };
     if has.text {
         modules.extend(["io", "json"]);
     }
     modules.extend(has.gzip.then_some("gzip"));
     modules.extend((has.parquet && has.text && !modules.contains(&"json")).then_some("json"));
     modules.sort_unstable();
+    modules.dedup();
+    let pyarrow = if in_bucket { "from pyarrow import fs\n" } else { "" };
     let zstandard = if has.zstd { "import zstandard\n" } else { "" };
-    format!("import {}\n{zstandard}import {tool}\n", modules.join(", "))
+    format!("import {}\n{zstandard}{pyarrow}import {tool}\n", modules.join(", "))
 }
 
 /// A generator of all posts. Whole numbers are read as text, since most tools make floats of them.
@@ -109,8 +121,9 @@ frame = pl.DataFrame(rows, schema={\"kind\": pl.String, \"id\": pl.String, \"pos
 /// has none).
 pub fn spark(root: &str, forms: &Forms) -> String {
     let has = Has::of(forms);
+    let note = if root.starts_with("s3://") { SPARK_S3 } else { "" };
     let root = quoted(&root.replacen("s3://", "s3a://", 1));
-    let head = SPARK_FOLDERS.replace("ROOT", &root);
+    let head = note.to_owned() + &SPARK_FOLDERS.replace("ROOT", &root);
     if !has.text {
         return head + "frame = read(\"*.parquet\").parquet(*folders)\n";
     }
@@ -136,6 +149,12 @@ pub fn spark(root: &str, forms: &Forms) -> String {
     };
     text + &format!("frame = spark.read.option(\"primitivesAsString\", \"true\").json({all})\n")
 }
+
+/// The package is 280 MB with what it needs, so no test of ours loads it.
+const SPARK_S3: &str = "\
+# Spark reads s3a:// with the package org.apache.hadoop:hadoop-aws of its own version of Hadoop. Nobody has tested
+# this statement over a bucket.
+";
 
 /// Without `recursiveFileLookup` it reads a folder several times if there is a bracket in its path.
 const SPARK_FOLDERS: &str = "\
