@@ -1,7 +1,5 @@
 //! The second phase: what was promised becomes visible, each file whole and once.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -10,9 +8,10 @@ use std::path::{Path, PathBuf};
 use super::disk::{failed, make_folders, rename_without_replacing, sync_folder};
 use super::index::{self, Index};
 use super::names::Segment;
+use super::pack;
+use super::replaced::Replaced;
 use super::staging::{Publish, STAGING, Staging, named};
 use super::store::local::LocalStore;
-use super::{pack, replaced};
 use crate::error::{Error, Result};
 use crate::fault::point;
 use crate::sink::Promise;
@@ -108,18 +107,10 @@ fn write_index(place: &Place, index: &Index, durable: bool) -> Result<()> {
 
 /// The promises of files whose posts aren't elsewhere by now. Of the others nothing is left in the staging.
 fn not_replaced(place: &Place, promises: &[Promise]) -> Result<Vec<Promise>> {
-    let (store, mut replaced, mut rest) = (LocalStore::new(&place.root), BTreeMap::new(), Vec::new());
+    let (store, mut replaced, mut rest) = (LocalStore::new(&place.root), Replaced::default(), Vec::new());
     for promise in promises {
         let (segment, _) = named(promise)?;
-        let partition = segment.partition.to_string();
-        let files = match replaced.entry(partition) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let files = replaced::files(&store, new.key())?;
-                new.insert(files)
-            }
-        };
-        if !files.contains(&segment.file.to_string()) {
+        if !replaced.has(&store, &segment)? {
             rest.push(promise.clone());
             continue;
         }

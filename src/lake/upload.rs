@@ -5,7 +5,7 @@
 //! The object's key is the segment's name, which nobody else has, and its bytes are those that were
 //! promised; so whatever is there already is either that, or a reason to stop.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -18,10 +18,10 @@ use bytes::Bytes;
 use super::backlog::Backlog;
 use super::disk::failed;
 use super::index::{self, Index};
-use super::names::{PartitionName, Segment};
+use super::names::Segment;
 use super::pack::{are_of_one_text, compression, is_as_promised};
 use super::publish::{another_writer, gone, not_as_promised};
-use super::replaced;
+use super::replaced::Replaced;
 use super::staging::{Staging, named};
 use super::store::{Put, Store};
 use crate::error::{Error, Kind, Result};
@@ -197,9 +197,6 @@ struct Round {
     replaced: Option<Mutex<Replaced>>,
 }
 
-/// The files of partitions that were replaced.
-type Replaced = BTreeMap<PartitionName, BTreeSet<String>>;
-
 impl Round {
     fn run(&self) -> Result<()> {
         while let Some((segment, promise)) = self.next() {
@@ -244,12 +241,7 @@ impl Round {
     /// Whether it was uploaded, and its posts are in another partition by now, or erased.
     fn is_replaced(&self, segment: &Segment) -> Result<bool> {
         let Some(replaced) = &self.replaced else { return Ok(false) };
-        let mut replaced = lock(replaced);
-        if !replaced.contains_key(&segment.partition) {
-            let files = replaced::files(self.store.as_ref(), &segment.partition.to_string())?;
-            replaced.insert(segment.partition, files);
-        }
-        Ok(replaced[&segment.partition].contains(&segment.file.to_string()))
+        lock(replaced).has(self.store.as_ref(), segment)
     }
 
     /// What is in the store has to be what was promised; or, packed, what an earlier recovery has made of the

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
+use crate::lake::replaced;
 use crate::lake::store::Object;
 use crate::lake::store::memory::MemoryStore;
 
