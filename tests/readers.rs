@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use support::s3_server::{ID, KEY, S3Server};
+use support::sign::escape;
 use support::{Sandbox, repository, s3_server};
 
 /// How many posts each lake has.
@@ -82,6 +84,17 @@ fn lakes() -> (Sandbox, BTreeMap<&'static str, usize>) {
     }
     let all = lakes.len();
     lakes.insert("mixed", all);
+    // A copy whose files are named as others name them, but for one.
+    fs::create_dir(sandbox.path("named")).unwrap();
+    let folders = fs::read_dir(sandbox.path("arrays")).unwrap().map(|entry| entry.unwrap().path());
+    for folder in folders.filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('_')) {
+        let to = sandbox.path("named").join(folder.file_name().unwrap());
+        copy(&folder, &to);
+        for entry in fs::read_dir(&to).unwrap().map(Result::unwrap).filter(|entry| entry.file_name() != "0000001") {
+            fs::rename(entry.path(), entry.path().with_extension("json")).unwrap();
+        }
+    }
+    lakes.insert("named", 1);
     (sandbox, lakes)
 }
 
@@ -92,12 +105,12 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Runs the statements for some tools over all lakes, and gives what each saw.
-fn read(sandbox: &Sandbox, lakes: &BTreeMap<&str, usize>, tools: &[&str]) -> Vec<(String, Vec<String>)> {
+/// Runs the statements for some tools over lakes, and gives what each saw.
+fn read(sandbox: &Sandbox, lakes: &[&str], tools: &[&str], environment: &[(&str, &str)]) -> Vec<(String, Vec<String>)> {
     let mut statements = Vec::new();
-    for lake in lakes.keys() {
+    for lake in lakes {
         for tool in tools {
-            let statement = sandbox.run(&["lake", "paths", "--for", tool, lake]).with(0).out;
+            let statement = sandbox.run_with(&["lake", "paths", "--for", tool, lake], environment).with(0).out;
             statements.push(serde_json::json!({"lake": lake, "tool": tool, "statement": statement}));
         }
     }
@@ -106,6 +119,7 @@ fn read(sandbox: &Sandbox, lakes: &BTreeMap<&str, usize>, tools: &[&str]) -> Vec
     let python = s3_server::python().join("bin/python");
     assert!(python.exists(), "{} is missing: tests/run installs it", python.display());
     let mut command = Command::new(python);
+    command.envs(environment.iter().copied());
     let ended = command.arg(repository("tests/readers.py")).arg(sandbox.path(&file)).output().unwrap();
     let err = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success(), "{err}");
@@ -127,7 +141,8 @@ fn check(tools: &[&str]) {
         sandbox.run(&["lake", "verify", lake]).with(0);
     }
     let mut seen_by = BTreeSet::new();
-    for (who, seen) in read(&sandbox, &lakes, tools) {
+    let names: Vec<_> = lakes.keys().copied().collect();
+    for (who, seen) in read(&sandbox, &names, tools, &[]) {
         let (_, lake) = who.split_once(' ').unwrap();
         let times = lakes[lake];
         let all: Vec<_> = wanted.iter().flat_map(|id| vec![id.clone(); times]).collect();
@@ -145,4 +160,42 @@ fn duckdb_pandas_and_polars_read_every_form_with_the_printed_statements() {
 #[test]
 fn spark_reads_every_form_with_the_printed_statements() {
     check(&["spark"]);
+}
+
+/// Copies a lake into a bucket.
+fn upload(server: &S3Server, lake: &Path, prefix: &str) {
+    for path in
+        glob::glob(&format!("{}/*/*", glob::Pattern::escape(lake.to_str().unwrap()))).unwrap().map(Result::unwrap)
+    {
+        let key = escape(&format!("{prefix}/{}", path.strip_prefix(lake).unwrap().to_str().unwrap()), "/");
+        if path.is_file() {
+            assert_eq!(server.request("PUT", &format!("/lake/{key}"), &fs::read(&path).unwrap()).0, 200);
+        }
+    }
+}
+
+#[test]
+fn pandas_and_polars_read_lakes_in_a_bucket_with_the_printed_statements() {
+    let ((sandbox, lakes), wanted, server) = (lakes(), wanted(), S3Server::with_bucket("lake"));
+    let endpoint = server.endpoint();
+    let environment = [
+        ("AWS_ACCESS_KEY_ID", ID),
+        ("AWS_SECRET_ACCESS_KEY", KEY),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ];
+    let mut times = BTreeMap::new();
+    for (number, (lake, lakes)) in lakes.iter().enumerate() {
+        upload(&server, &sandbox.path(lake), &format!("a root/{number}"));
+        times.insert(format!("s3://lake/a root/{number}"), *lakes);
+    }
+    let addresses: Vec<_> = times.keys().map(String::as_str).collect();
+    let seen = read(&sandbox, &addresses, &["pandas", "polars"], &environment);
+    assert_eq!(seen.len(), 2 * lakes.len());
+    for (who, seen) in seen {
+        let times = times[who.split_once(' ').unwrap().1];
+        let all: Vec<_> = wanted.iter().flat_map(|id| vec![id.clone(); times]).collect();
+        assert!(seen == all, "{who} sees {} posts instead of {}", seen.len(), all.len());
+    }
 }

@@ -209,7 +209,11 @@ fn what_does_not_fit_into_the_outbox_is_dropped_and_counted_if_it_may_be() {
     let sandbox = capture(&proxy.endpoint(), POSTS);
     let sets = ["--set", "bolts.bucket.run.outbox=20KiB", "--set", "bolts.bucket.run.on_full=Drop"];
     let mut running = sandbox.start_with(&[&ARGUMENTS[..], &sets].concat(), &KEYS);
-    running.wait_for("its end waits for the server", |report| report["phase"] == "committing");
+    // The sink beside it commits at the same time, and tidies up when it is done.
+    let staging = sandbox.path("local/_staging");
+    running.wait_for("its end waits for the server, and for nothing else", |report| {
+        report["phase"] == "committing" && !staging.exists()
+    });
     assert_eq!(support::lake(&sandbox.path("local"), false).len(), POSTS, "nobody else is held up");
     proxy.up(server.port);
     let ended = running.end().with(0);

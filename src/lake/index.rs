@@ -145,9 +145,9 @@ pub fn to_bytes(index: &Index) -> Bytes {
 /// # Errors
 /// If they can't be listed.
 pub fn partitions(store: &dyn Store) -> Result<Vec<String>> {
-    let objects = list_all(store, INDEX)?;
-    let name = |key: &str| Some(key.strip_prefix(INDEX)?.strip_suffix(".json")?.to_owned());
-    Ok(objects.iter().filter_map(|object| name(&object.key)).filter(|name| !name.contains('/')).collect())
+    // Only what is directly there: what is in folders below may be more.
+    let names = store.names(INDEX)?;
+    Ok(names.iter().filter_map(|name| Some(name.strip_suffix(".json")?.to_owned())).collect())
 }
 
 /// Reads the indexes of several partitions, which one listing says are there.

@@ -16,7 +16,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::index::{self, Found, Generation, Index};
 use super::store::{Put, Store, list_all};
-use super::view;
+use super::{replaced, view};
 use crate::error::{Error, Result};
 use crate::fault::point;
 
@@ -182,12 +182,23 @@ fn clean_up(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
         step()?;
     }
     match &entry.end {
-        Some(End::Done(index)) => delete_proven(store, &entry.old, index)?,
+        Some(End::Done(index)) => {
+            put_replaced(store, &entry.old, index)?;
+            delete_proven(store, &entry.old, index)?;
+        }
         _ => delete_partition(store, &entry.old)?,
     }
     store.delete(&begun_key(&entry.old, number))?;
     step()?;
     store.delete(&ended_key(&entry.old, number))
+}
+
+/// Tells the writer of a partition what became of its files. One that replaced another itself has no writer.
+fn put_replaced(store: &dyn Store, old: &str, index: &Index) -> Result<()> {
+    match &index.replaces[..] {
+        [generation] if generation.partition == old => replaced::put(store, generation).and_then(|()| step()),
+        _ => Ok(()),
+    }
 }
 
 /// Finishes or undoes what other processes left behind. Returns how many attempts that were.

@@ -11,7 +11,8 @@
 //! ([`staging`]), and renamed into its partition when the checkpoint that promised it is complete
 //! ([`publish`]). Whatever a crash left behind is closed by [`recover`]. An [`index`] beside the data
 //! says what is in it; [`tools`] list, check, compact and erase it in any [`store`], and a [`journal`]
-//! says which partitions count meanwhile. Nothing in here knows the engine: `sink/local.rs` and
+//! says which partitions count meanwhile; a writer that was away learns from [`replaced`] what became of its own.
+//! Nothing in here knows the engine: `sink/local.rs` and
 //! `spout/replay.rs` put it behind the traits of the components.
 
 pub mod backlog;
@@ -30,6 +31,7 @@ pub mod partitions;
 pub mod publish;
 pub mod reader;
 pub mod recover;
+pub mod replaced;
 pub mod replay;
 pub mod root;
 pub mod scan;

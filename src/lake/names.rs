@@ -133,11 +133,28 @@ pub struct FileName {
     pub number: FileNumber,
     /// The form.
     pub form: Form,
+    /// Whether a plain array is named `.json`, as others do when they copy it. Nothing here writes that.
+    pub json: bool,
+}
+
+/// What others add to the name of a plain array.
+const JSON: &str = ".json";
+
+impl FileName {
+    /// The name of a file as it is written here.
+    pub fn new(number: FileNumber, form: Form) -> Self {
+        Self { number, form, json: false }
+    }
+
+    /// What follows the number.
+    pub fn extension(self) -> &'static str {
+        if self.json { JSON } else { self.form.extension() }
+    }
 }
 
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.number, self.form)
+        write!(f, "{}{}", self.number, self.extension())
     }
 }
 
@@ -146,7 +163,11 @@ impl FromStr for FileName {
 
     fn from_str(text: &str) -> Result<Self, BadName> {
         let (number, extension) = text.split_at_checked(NUMBER_DIGITS).ok_or(BadName)?;
-        Ok(Self { number: number.parse()?, form: Form::of_extension(extension).ok_or(BadName)? })
+        let number = number.parse()?;
+        if extension == JSON {
+            return Ok(Self { number, form: Form::ARRAY, json: true });
+        }
+        Ok(Self::new(number, Form::of_extension(extension).ok_or(BadName)?))
     }
 }
 
@@ -272,6 +293,14 @@ mod tests {
         for text in ["", "1", "00000001", "+000001", "000000a", "00000.0"] {
             assert_eq!(text.parse::<FileNumber>(), Err(BadName), "{text}");
         }
+    }
+
+    #[test]
+    fn a_plain_array_may_be_named_json_and_keeps_its_name() {
+        let name: FileName = "0000012.json".parse().unwrap();
+        assert_eq!((name.form, name.to_string().as_str()), (Form::ARRAY, "0000012.json"));
+        let pair = ["0000012", "0000012.json"].map(|name| (name.parse().unwrap(), ()));
+        assert!(in_order(pair.to_vec(), "p").unwrap_err().chain().contains("move one of them away"));
     }
 
     #[test]

@@ -149,6 +149,13 @@ pub fn is_as_promised(bytes: &[u8], promise: &Promise) -> bool {
         || compression(promise).is_some_and(|compression| measure(compression, bytes) == Some(promised))
 }
 
+/// Whether two packed files are of the same text: another version of the libraries may pack it otherwise.
+pub fn are_of_one_text(one: &[u8], other: &[u8], promise: &Promise) -> bool {
+    let Some(compression) = compression(promise) else { return false };
+    let text = measure(compression, one);
+    text.is_some() && text == measure(compression, other)
+}
+
 /// How the file of a promise is packed, if it is.
 pub fn compression(promise: &Promise) -> Option<Compression> {
     match Form::of(&promise.segment) {

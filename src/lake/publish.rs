@@ -9,7 +9,9 @@ use super::disk::{failed, make_folders, rename_without_replacing, sync_folder};
 use super::index::{self, Index};
 use super::names::Segment;
 use super::pack;
+use super::replaced::Replaced;
 use super::staging::{Publish, STAGING, Staging, named};
+use super::store::local::LocalStore;
 use crate::error::{Error, Result};
 use crate::fault::point;
 use crate::sink::Promise;
@@ -66,6 +68,11 @@ impl Publish for Rename {
         publish(&Place::named(place)?, promises, durable)
     }
 
+    fn publish_left(&self, place: &str, promises: &[Promise], durable: bool) -> Result<()> {
+        let place = Place::named(place)?;
+        publish(&place, &not_replaced(&place, promises)?, durable)
+    }
+
     fn index(&self, place: &str, index: &Index, durable: bool) -> Result<()> {
         write_index(&Place::named(place)?, index, durable)
     }
@@ -96,6 +103,24 @@ fn write_index(place: &Place, index: &Index, durable: bool) -> Result<()> {
         let _ = fs::remove_file(&staged);
         failed("write", &target, cause)
     })
+}
+
+/// The promises of files whose posts aren't elsewhere by now. Of the others nothing is left in the staging.
+fn not_replaced(place: &Place, promises: &[Promise]) -> Result<Vec<Promise>> {
+    let (store, mut replaced, mut rest) = (LocalStore::new(&place.root), Replaced::default(), Vec::new());
+    for promise in promises {
+        let (segment, _) = named(promise)?;
+        if !replaced.has(&store, &segment)? {
+            rest.push(promise.clone());
+            continue;
+        }
+        let staged = place.staging.file(&segment);
+        match fs::remove_file(&staged) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(|cause| failed("remove", &staged, cause))?,
+        }
+    }
+    Ok(rest)
 }
 
 /// Moves closed files from the staging into their partitions, in number order.
@@ -138,7 +163,7 @@ fn file(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
     }
     match rename_without_replacing(from, to) {
         Ok(()) => Ok(Outcome::Moved),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => half_published(from, to),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => half_published(from, to, promise),
         Err(error) => Err(failed("publish", to, error)),
     }
 }
@@ -166,14 +191,24 @@ fn is_of_promised_text(path: &Path, promise: &Promise) -> Result<bool> {
     Ok(pack::is_as_promised(&fs::read(path).map_err(|cause| failed("read", path, cause))?, promise))
 }
 
-/// Both names exist: after a power loss that may be one file, whose old name wasn't removed yet.
-fn half_published(from: &Path, to: &Path) -> Result<Outcome> {
+/// Both names exist: after a power loss that may be one file, whose old name wasn't removed yet; or what was
+/// packed once more of that.
+fn half_published(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
     let inode = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
-    if inode(from).is_none() || inode(from) != inode(to) {
+    let is_one = inode(from).is_some() && inode(from) == inode(to);
+    if !is_one && !is_packed_again(from, to, promise)? {
         return Err(another_writer(&to.to_string_lossy()));
     }
     fs::remove_file(from).map_err(|cause| failed("remove", from, cause))?;
     Ok(Outcome::Found)
+}
+
+fn is_packed_again(from: &Path, to: &Path, promise: &Promise) -> Result<bool> {
+    if pack::compression(promise).is_none() {
+        return Ok(false);
+    }
+    let read = |path: &Path| fs::read(path).map_err(|cause| failed("read", path, cause));
+    Ok(pack::are_of_one_text(&read(from)?, &read(to)?, promise))
 }
 
 /// The length of a file, and the CRC-32 of its bytes.

@@ -69,15 +69,28 @@ fn is_inside(prefix: &str, of: &str) -> bool {
     of.is_empty() || prefix.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// A server's host and port; this machine goes by several names.
+/// The ends of the names of Amazon's own servers, which all have the same buckets; those in China have others.
+const AMAZON: &str = ".amazonaws.com";
+const AMAZON_IN_CHINA: &str = ".amazonaws.com.cn";
+
+/// A server's host and port, none for Amazon's; this machine goes by several names.
 fn server(endpoint: Option<&str>) -> Option<String> {
     let (scheme, rest) = endpoint?.split_once("://").unwrap_or(("https", endpoint?));
-    let host = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    let (scheme, host) = (scheme.to_ascii_lowercase(), rest.split('/').next().unwrap_or_default().to_ascii_lowercase());
     let (name, port) = match host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())) {
         Some((name, port)) => (name.to_owned(), port.to_owned()),
         None => (host, if scheme == "http" { "80" } else { "443" }.to_owned()),
     };
-    let name = if ["localhost", "[::1]", "0.0.0.0"].contains(&name.as_str()) { "127.0.0.1" } else { &name };
+    // A name of the whole internet may end with a dot.
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    // With a region or without, with the bucket in front or not: it is the bucket's name that tells them apart.
+    if name.ends_with(AMAZON) {
+        return None;
+    }
+    if name.ends_with(AMAZON_IN_CHINA) {
+        return Some(AMAZON_IN_CHINA.into());
+    }
+    let name = if ["localhost", "[::1]", "0.0.0.0"].contains(&name) { "127.0.0.1" } else { name };
     Some(format!("{name}:{port}"))
 }
 
@@ -155,5 +168,31 @@ mod tests {
         assert!(same(Some("https://host"), Some("https://HOST:443")));
         assert!(!same(Some("http://localhost:9000"), Some("http://localhost:9001")));
         assert!(!same(Some("http://localhost:9000"), None));
+    }
+
+    #[test]
+    fn amazons_own_servers_are_the_default_by_whatever_name() {
+        let at = |endpoint: Option<&str>| Root::Bucket {
+            endpoint: endpoint.map(str::to_owned),
+            bucket: "lake".into(),
+            prefix: String::new(),
+        };
+        for name in [
+            "https://s3.amazonaws.com",
+            "https://s3.amazonaws.com/",
+            "HTTPS://S3.AmazonAWS.com:443",
+            "http://s3.amazonaws.com:80/",
+            "https://s3.eu-west-1.amazonaws.com",
+            "https://s3-eu-west-1.amazonaws.com./",
+            "https://s3.dualstack.eu-west-1.amazonaws.com",
+            "https://lake.s3.eu-west-1.amazonaws.com/",
+        ] {
+            assert!(at(Some(name)).overlaps(&at(None)) && at(None).overlaps(&at(Some(name))), "{name}");
+        }
+        let china = at(Some("https://s3.cn-north-1.amazonaws.com.cn"));
+        assert!(china.overlaps(&at(Some("https://lake.s3.cn-northwest-1.amazonaws.com.cn/"))));
+        assert!(!china.overlaps(&at(None)));
+        assert!(!at(Some("https://s3.notamazonaws.com")).overlaps(&at(None)));
+        assert!(!at(Some("https://amazonaws.com.example.org")).overlaps(&at(None)));
     }
 }

@@ -83,6 +83,13 @@ pub trait Publish: Send + Sync {
     /// is nowhere, or if somebody else wrote one of that name.
     fn publish(&self, place: &str, promises: &[Promise], durable: bool) -> Result<()>;
 
+    /// The same for files that a task left which is gone, perhaps for long: a file that was visible, and whose
+    /// posts are in another partition by now, or erased, is done.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    fn publish_left(&self, place: &str, promises: &[Promise], durable: bool) -> Result<()>;
+
     /// Writes the index of a partition of a place, all of whose files are visible.
     ///
     /// # Errors
@@ -246,8 +253,10 @@ pub fn commit(
         new.entry(&promise.place).or_default().push(promise.clone());
     }
     for (place, promises) in &new {
-        publisher.publish(place, promises, durable)?;
-        if *place != own {
+        if *place == own {
+            publisher.publish(place, promises, durable)?;
+        } else {
+            publisher.publish_left(place, promises, durable)?;
             publisher.staging(place)?.tidy_left(promises)?;
         }
         // Whatever fails after this, it isn't looked at again.

@@ -13,12 +13,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fs, io, thread, vec};
 
+use bytes::Bytes;
+
 use super::backlog::Backlog;
 use super::disk::failed;
 use super::index::{self, Index};
 use super::names::Segment;
-use super::pack::{compression, is_as_promised};
+use super::pack::{are_of_one_text, compression, is_as_promised};
 use super::publish::{another_writer, gone, not_as_promised};
+use super::replaced::Replaced;
 use super::staging::{Staging, named};
 use super::store::{Put, Store};
 use crate::error::{Error, Kind, Result};
@@ -58,6 +61,25 @@ impl Uploader {
     /// # Errors
     /// As [`Publish::publish`](super::staging::Publish::publish).
     pub fn upload(&self, store: &Arc<dyn Store>, staging: &Staging, promises: &[Promise]) -> Result<()> {
+        self.upload_all(store, staging, promises, None)
+    }
+
+    /// Uploads closed files of a task that is gone, but for those whose partition was replaced since they were
+    /// uploaded.
+    ///
+    /// # Errors
+    /// As [`upload`](Self::upload).
+    pub fn upload_left(&self, store: &Arc<dyn Store>, staging: &Staging, promises: &[Promise]) -> Result<()> {
+        self.upload_all(store, staging, promises, Some(Mutex::default()))
+    }
+
+    fn upload_all(
+        &self,
+        store: &Arc<dyn Store>,
+        staging: &Staging,
+        promises: &[Promise],
+        replaced: Option<Mutex<Replaced>>,
+    ) -> Result<()> {
         let round = Arc::new(Round {
             store: Arc::clone(store),
             staging: staging.clone(),
@@ -66,6 +88,7 @@ impl Uploader {
             over: AtomicBool::new(false),
             delivered: Arc::clone(&self.delivered),
             backlog: Arc::clone(&self.backlog),
+            replaced,
         });
         let uploaded = start(&round).and_then(|results| self.wait(results));
         round.over.store(true, Ordering::Relaxed);
@@ -170,6 +193,8 @@ struct Round {
     over: AtomicBool,
     delivered: Arc<Mutex<BTreeSet<String>>>,
     backlog: Arc<Backlog>,
+    /// What is known of partitions of tasks that are gone; those of this task aren't asked for.
+    replaced: Option<Mutex<Replaced>>,
 }
 
 impl Round {
@@ -193,24 +218,35 @@ impl Round {
 
     fn deliver(&self, segment: &Segment, promise: &Promise) -> Result<()> {
         let (path, key) = (self.staging.file(segment), segment.to_string());
+        if self.is_replaced(segment)? {
+            return delete(&path);
+        }
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.compare(&path, &key, promise),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.compare(&path, &key, promise, None),
             Err(cause) => return Err(failed("read", &path, cause)),
         };
         check(&path, &bytes, promise)?;
         let faulty = |cause| failed("upload", &path, cause);
         point("s3.put").map_err(faulty)?;
-        if self.store.put(&key, bytes.into())? == Put::Exists {
-            self.compare(&path, &key, promise)?;
+        let bytes = Bytes::from(bytes);
+        if self.store.put(&key, bytes.clone())? == Put::Exists {
+            self.compare(&path, &key, promise, Some(&bytes))?;
         }
         point("s3.stored").map_err(faulty)?;
         delete(&path)?;
         point("s3.deleted").map_err(faulty)
     }
 
-    /// What is in the store has to be what was promised.
-    fn compare(&self, path: &Path, key: &str, promise: &Promise) -> Result<()> {
+    /// Whether it was uploaded, and its posts are in another partition by now, or erased.
+    fn is_replaced(&self, segment: &Segment) -> Result<bool> {
+        let Some(replaced) = &self.replaced else { return Ok(false) };
+        lock(replaced).has(self.store.as_ref(), segment)
+    }
+
+    /// What is in the store has to be what was promised; or, packed, what an earlier recovery has made of the
+    /// same text as ours.
+    fn compare(&self, path: &Path, key: &str, promise: &Promise, ours: Option<&[u8]>) -> Result<()> {
         let found = match compression(promise) {
             // One byte more shows that it is longer, however long it is.
             None => self.store.get_range(key, 0..promise.length + 1)?,
@@ -218,6 +254,7 @@ impl Round {
         };
         match found {
             Some(found) if is_as_promised(&found, promise) => Ok(()),
+            Some(found) if ours.is_some_and(|ours| are_of_one_text(&found, ours, promise)) => Ok(()),
             Some(_) => Err(another_writer(&self.store.address(key))),
             None => Err(gone(path, &self.store.address(key))),
         }

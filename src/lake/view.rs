@@ -104,15 +104,18 @@ pub fn objects(store: &dyn Store, partition: &str) -> Result<Vec<(FileName, Obje
     in_order(files.collect(), partition)
 }
 
-/// The forms of the files of these partitions, from the index where there is one.
+/// The forms of the files of these partitions with their extensions, from the index where there is one.
 ///
 /// # Errors
 /// If something can't be listed or read.
-pub fn forms(store: &dyn Store, partitions: &[String]) -> Result<BTreeSet<Form>> {
+pub fn forms(store: &dyn Store, partitions: &[String]) -> Result<BTreeSet<(Form, &'static str)>> {
     let found: Vec<_> = partitions.iter().zip(index::read_all(store, partitions)?).collect();
+    let form = |name: FileName| (name.form, name.extension());
     let forms = |(partition, found): &(&String, Found)| match found {
-        Found::Index(index) => Ok(index.files.iter().map(|file| Form::of(&file.file)).collect::<BTreeSet<_>>()),
-        _ => Ok(files(store, partition)?.into_iter().map(|(name, _)| name.form).collect()),
+        Found::Index(index) => {
+            Ok(index.files.iter().filter_map(|file| file.file.parse().ok()).map(form).collect::<BTreeSet<_>>())
+        }
+        _ => Ok(files(store, partition)?.into_iter().map(|(name, _)| form(name)).collect()),
     };
     parallel::map(&found, forms).into_iter().try_fold(BTreeSet::new(), |all, forms| Ok(&all | &forms?))
 }

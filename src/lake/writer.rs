@@ -194,7 +194,7 @@ impl Writer {
         let (name, number) = (partition.name, partition.next.expect("one whose numbers are used up has just ended"));
         let folder = self.staging.partition(&name);
         self.make_folders(&folder)?;
-        let segment = Segment { partition: name, file: FileName { number, form: self.form } };
+        let segment = Segment { partition: name, file: FileName::new(number, self.form) };
         let file = MicroBatch::begin(
             self.staging.text(&segment),
             [self.place.clone(), segment.to_string()],

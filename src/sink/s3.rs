@@ -222,6 +222,12 @@ impl Publish for Upload {
         self.uploader.upload(&store, &place.staging(), promises)
     }
 
+    fn publish_left(&self, place: &str, promises: &[Promise], _durable: bool) -> Result<()> {
+        let place = Place::named(place)?;
+        let store = self.store(place.to.clone())?;
+        self.uploader.upload_left(&store, &place.staging(), promises)
+    }
+
     fn index(&self, place: &str, index: &Index, _durable: bool) -> Result<()> {
         self.uploader.index(&self.store(Place::named(place)?.to)?, index)
     }

@@ -8,7 +8,7 @@ use super::super::stdout;
 use super::{json, moment, now};
 use crate::lake::form::Form;
 use crate::lake::tools::closed;
-use crate::lake::tools::compact::compact;
+use crate::lake::tools::compact::{self, compact};
 use crate::lake::tools::rewrite::Rewritten;
 use crate::lake::view::{Selection, partitions};
 use crate::units::ByteSize;
@@ -17,7 +17,8 @@ use crate::units::ByteSize;
 ///
 /// Each is written as a new partition of the same time and proven equal, post for post, before the
 /// old one goes. It may be killed at any moment and run again. A partition is closed an hour after
-/// the next one began; a replay that is reading it stops with an error.
+/// the next one began; a replay that is reading it stops with an error. Ends with 4 if partitions were passed
+/// over because another process is at them, and names them.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The lake, or some of its partitions
@@ -43,14 +44,17 @@ pub fn run(args: &Args) -> Outcome {
     let mut chosen = selection.partitions()?;
     let closed = closed(&partitions(selection.store.as_ref())?, args.closed_before, now);
     chosen.retain(|partition| closed.contains(partition));
-    let mut lines = String::new();
-    let done = compact(&selection.store, &chosen, (args.bytes.0, args.to), now, |rewritten| {
-        lines += &if args.json { json(rewritten) } else { text(rewritten) };
+    let (mut lines, mut code) = (String::new(), Code::Success);
+    let done = compact(&selection.store, &chosen, (args.bytes.0, args.to), now, |outcome| {
+        lines += &if args.json { json(outcome) } else { text(outcome) };
+        if let compact::Outcome::Busy { .. } = outcome {
+            code = Code::Findings;
+        }
         Ok(())
     });
     stdout::print(&lines)?;
     done?;
-    Ok(Code::Success)
+    Ok(code)
 }
 
 /// All forms: `json`, `ndjson.zst`, `parquet`, …
@@ -60,8 +64,13 @@ fn forms() -> impl TypedValueParser<Value = Form> {
     PossibleValuesParser::new(Form::ALL.map(|(_, extension)| name(extension))).map(parse)
 }
 
-fn text(rewritten: &Rewritten) -> String {
-    let Rewritten { old, new, files_before, files, posts, .. } = rewritten;
+fn text(outcome: &compact::Outcome) -> String {
+    let Rewritten { old, new, files_before, files, posts, .. } = match outcome {
+        compact::Outcome::Rewritten(rewritten) => rewritten,
+        compact::Outcome::Busy { busy } => {
+            return format!("{busy} was passed over, since another process is at it: run it again\n");
+        }
+    };
     let new = new.as_deref().unwrap_or("nothing");
     format!("{old}: {files_before} micro-batches with {posts} posts became {files} in {new}\n")
 }

@@ -9,9 +9,8 @@ use super::super::exit::{Code, Outcome};
 use super::super::stdout;
 use super::{json, moment, now};
 use crate::error::Error;
-use crate::lake::tools::closed;
-use crate::lake::tools::erase::{Ids, Record, erase};
-use crate::lake::view::{Selection, partitions};
+use crate::lake::tools::erase::{Ids, Record, Scope, erase};
+use crate::lake::view::Selection;
 
 /// Rewrite closed partitions without the posts of some ids
 ///
@@ -40,16 +39,17 @@ pub struct Args {
 /// Erases, and tells what was done.
 pub fn run(args: &Args) -> Outcome {
     let (selection, now) = (Selection::parse(&args.lake)?, now());
-    let all = partitions(selection.store.as_ref())?;
+    // It says what it doesn't find.
+    selection.partitions()?;
     let ids = match &args.ids {
         Some(path) => {
             let failed = |cause| Error::file(format!("can't read \"{}\"", path.display()), cause);
             Ids::parse(&fs::read_to_string(path).map_err(failed)?)?
         }
-        None => Ids::from_deletes(&selection.store, &all)?,
+        None => Ids::from_deletes(&selection.store)?,
     };
-    let closed = closed(&all, args.closed_before, now);
-    let record = erase(&selection.store, &selection.partitions()?, &closed, &ids, now)?;
+    let scope = Scope { glob: selection.glob.clone(), closed_before: args.closed_before };
+    let record = erase(&selection.store, &scope, &ids, now)?;
     stdout::print(&if args.json { json(&record) } else { text(&record) })?;
     Ok(if record.open.is_empty() { Code::Success } else { Code::Findings })
 }

@@ -15,7 +15,8 @@ use crate::lake::view::{self, Selection};
 ///
 /// It fits the forms that files of the lake have now (of one that isn't there yet, plain arrays): print it
 /// again when others have come. Ids stay text, with every digit. Where `compact` or `erase` was killed, run
-/// it again first: other tools don't know which partitions count.
+/// it again first: other tools don't know which partitions count. Over a bucket pandas and polars are tested, with
+/// the package pyarrow; DuckDB and Spark aren't.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The tool
@@ -49,21 +50,30 @@ pub fn run(args: &Args) -> Outcome {
     let there = root.contains("://") || std::path::Path::new(&root).exists();
     let mut forms = if there { forms(&root)? } else { BTreeSet::new() };
     if forms.is_empty() {
-        forms.insert(Form::ARRAY);
+        forms.insert((Form::ARRAY, Form::ARRAY.extension()));
     }
     let statement = statement(args.tool, &root, &forms);
     let value = serde_json::json!({"for": format!("{:?}", args.tool).to_lowercase(), "statement": statement});
     stdout::print(&if args.json { json(&value) } else { statement })
 }
 
-/// The forms of all files.
-fn forms(root: &str) -> Result<BTreeSet<Form>> {
+/// The forms of all files, each with its extension.
+type Forms = BTreeSet<(Form, &'static str)>;
+
+fn forms(root: &str) -> Result<Forms> {
     let selection = Selection::parse(root)?;
     view::forms(selection.store.as_ref(), &selection.partitions()?)
 }
 
-fn statement(tool: Tool, root: &str, forms: &BTreeSet<Form>) -> String {
+/// Its extension is fetched from a host of its own, which tests don't ask.
+const DUCKDB_S3: &str = "\
+-- DuckDB reads s3:// with its extension httpfs, and needs a secret: CREATE SECRET (TYPE s3, PROVIDER credential_chain).
+-- Nobody has tested this statement over a bucket.
+";
+
+fn statement(tool: Tool, root: &str, forms: &Forms) -> String {
     match tool {
+        Tool::Duckdb if root.starts_with("s3://") => DUCKDB_S3.to_owned() + &duckdb(root, forms),
         Tool::Duckdb => duckdb(root, forms),
         Tool::Pandas => python::pandas(root, forms),
         Tool::Polars => python::polars(root, forms),
@@ -75,19 +85,19 @@ fn statement(tool: Tool, root: &str, forms: &BTreeSet<Form>) -> String {
 const NUMBER: &str = "2*/[0-9]??????";
 
 /// Each post as JSON text, out of which nothing goes through a float.
-fn duckdb(root: &str, forms: &BTreeSet<Form>) -> String {
+fn duckdb(root: &str, forms: &Forms) -> String {
     // What a glob would take for a pattern is escaped, and so is the end of the text.
     let escape = |c: char| if matches!(c, '*' | '?' | '[') { format!("[{c}]") } else { c.to_string() };
     let root = root.chars().map(escape).collect::<String>().replace('\'', "''");
-    let files = |form: &Form| format!("'{root}/{NUMBER}{form}'");
-    if forms.iter().eq([&Form::Parquet]) {
-        return format!(
-            "SELECT kind, id, created_at, post::JSON AS json\nFROM read_parquet({});\n",
-            files(&Form::Parquet)
-        );
+    let files = |extension: &str| format!("'{root}/{NUMBER}{extension}'");
+    if let Some((Form::Parquet, extension)) = forms.first()
+        && forms.len() == 1
+    {
+        let files = files(extension);
+        return format!("SELECT kind, id, created_at, post::JSON AS json\nFROM read_parquet({files});\n");
     }
-    let rows = |form: &Form| match form {
-        Form::Parquet => format!("SELECT post::JSON AS json FROM read_parquet({})", files(form)),
+    let rows = |(form, extension): &(Form, &str)| match form {
+        Form::Parquet => format!("SELECT post::JSON AS json FROM read_parquet({})", files(extension)),
         Form::Text(format, compression) => {
             let format = if *format == Format::JsonArray { "array" } else { "newline_delimited" };
             let compression = match compression {
@@ -95,7 +105,7 @@ fn duckdb(root: &str, forms: &BTreeSet<Form>) -> String {
                 Compression::Gzip => "gzip",
                 Compression::Zstd => "zstd",
             };
-            let files = files(form);
+            let files = files(extension);
             format!(
                 "SELECT json FROM read_json_objects({files}, format = '{format}', compression = '{compression}', \
                  maximum_object_size = 1073741824)"

@@ -157,3 +157,31 @@ fn the_file_of_another_writer_is_never_replaced() {
     let error = Rename.publish(&crashed.place.name().unwrap(), &again, true).unwrap_err();
     assert!(error.chain().contains("written by somebody else"), "{error:?}");
 }
+
+/// The same text as another version of the library packs it.
+fn packed_otherwise(path: &std::path::Path) -> Vec<u8> {
+    let mut text = Vec::new();
+    unpack_file(Compression::Gzip, path, |piece| {
+        text.extend_from_slice(piece);
+        Ok(())
+    })
+    .unwrap();
+    let mut encoder = GzBuilder::new().mtime(7).write(Vec::new(), Level::new(1));
+    encoder.write_all(&text).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn what_another_version_packed_of_the_same_text_is_ours() {
+    let crashed = Crashed::new(FORMS[0], true);
+    let closed = crashed.recover();
+    let (staged, target) =
+        (crashed.place.staging.folder.join(&closed[1].segment), crashed.root.path().join(&closed[1].segment));
+    fs::create_dir_all(target.parent().unwrap()).unwrap();
+    // After a power loss the old name may still be there, and it is packed anew.
+    let other = packed_otherwise(&staged);
+    assert_ne!(fs::read(&staged).unwrap(), other);
+    fs::write(&target, other).unwrap();
+    crashed.commit(&closed);
+    crashed.check();
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::rewrite::{Rewrite, Rewritten, rewrite};
@@ -9,6 +10,19 @@ use crate::error::Result;
 use crate::lake::form::Form;
 use crate::lake::store::Store;
 use crate::lake::{journal, parallel, view};
+
+/// What became of a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Outcome {
+    /// Another took its place.
+    Rewritten(Rewritten),
+    /// It was passed over, since another process is at it, or has just replaced it.
+    Busy {
+        /// The partition.
+        busy: String,
+    },
+}
 
 /// Compacts those of these partitions for which it pays, into files of a form if one is given, and
 /// hands each to `report`.
@@ -20,7 +34,7 @@ pub fn compact(
     partitions: &[String],
     (bytes_max, form): (u64, Option<Form>),
     now: OffsetDateTime,
-    mut report: impl FnMut(&Rewritten) -> Result<()>,
+    mut report: impl FnMut(&Outcome) -> Result<()>,
 ) -> Result<()> {
     journal::settle(store.as_ref(), now)?;
     for partition in partitions {
@@ -28,9 +42,8 @@ pub fn compact(
             continue;
         }
         let how = Rewrite { why: "compact", bytes_max, form, keep: &|_| true, now };
-        if let Some(rewritten) = rewrite(store, partition, &how)? {
-            report(&rewritten)?;
-        }
+        let rewritten = rewrite(store, partition, &how)?;
+        report(&rewritten.map_or_else(|| Outcome::Busy { busy: partition.clone() }, Outcome::Rewritten))?;
     }
     Ok(())
 }

@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::Mutex;
 
 use bytes::Bytes;
+use glob::Pattern;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::closed;
+use super::passes::{self, Fresh, Passes};
 use super::rewrite::{Rewrite, Rewritten, rewrite};
 use crate::error::{Error, Result};
+use crate::lake::names::PartitionName;
 use crate::lake::scan::each_post;
 use crate::lake::store::Store;
 use crate::lake::{journal, parallel, view};
@@ -21,6 +24,9 @@ const DELETE: &str = "delete";
 
 /// How long a file may become that is rewritten, if it wasn't longer before.
 const FILE_BYTES_MAX: u64 = 32 << 20;
+
+/// How long it may become at most, whatever the files before say: one is held in memory.
+const SAID_BYTES_MAX: u64 = 1 << 30;
 
 /// Which posts go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,20 +60,33 @@ impl Ids {
     ///
     /// # Errors
     /// If a file can't be read, or is damaged.
-    pub fn from_deletes(store: &Arc<dyn Store>, partitions: &[String]) -> Result<Self> {
-        let ids = Mutex::new(Self::default());
-        for partition in partitions {
-            let found = |(_, key): &(_, String)| {
-                each_post(store, std::slice::from_ref(key), |post| {
-                    if let Some(delete) = Delete::of(post) {
-                        ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(&delete.kind, &delete.id);
-                    }
-                    Ok(())
-                })
-            };
-            parallel::map(&view::files(store.as_ref(), partition)?, found).into_iter().collect::<Result<()>>()?;
+    pub fn from_deletes(store: &Arc<dyn Store>) -> Result<Self> {
+        let (mut ids, mut passes) = (Self::default(), Passes::default());
+        loop {
+            let fresh = passes.fresh(store.as_ref(), &passes::partitions(store.as_ref())?)?;
+            if !fresh.iter().any(|fresh| fresh.is_new) {
+                return Ok(ids);
+            }
+            for Fresh { partition, .. } in fresh {
+                ids.add_deletes_of(store, &partition)?;
+            }
         }
-        Ok(ids.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn add_deletes_of(&mut self, store: &Arc<dyn Store>, partition: &str) -> Result<()> {
+        let deletes = |(_, key): &(_, String)| {
+            let mut deletes = Vec::new();
+            each_post(store, std::slice::from_ref(key), |post| {
+                deletes.extend(Delete::of(post));
+                Ok(())
+            })?;
+            Ok(deletes)
+        };
+        for found in parallel::map(&view::files(store.as_ref(), partition)?, deletes) {
+            let found: Vec<Delete> = found?;
+            found.iter().for_each(|delete| self.add(&delete.kind, &delete.id));
+        }
+        Ok(())
     }
 
     fn add(&mut self, kind: &str, id: &str) {
@@ -136,18 +155,32 @@ pub struct Record {
     pub open: BTreeMap<String, u64>,
 }
 
-/// Erases posts from the closed ones of these partitions. The record is there before the first post
-/// goes, and says at the end what was done.
+/// Which partitions are looked at.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// A glob over their names.
+    pub glob: Pattern,
+    /// Those that begin before this time are taken for closed.
+    pub closed_before: Option<OffsetDateTime>,
+}
+
+impl Scope {
+    /// Those that match, or have come in the place of one that did: `first` are all that there were.
+    fn chosen(&self, all: &[String], first: &[String]) -> Vec<String> {
+        let time = |name: &str| name.parse().ok().map(|name: PartitionName| name.boundary);
+        let times: BTreeSet<_> = first.iter().filter(|name| self.glob.matches(name)).map(|name| time(name)).collect();
+        let came = |name: &String| !first.contains(name) && times.contains(&time(name));
+        all.iter().filter(|name| self.glob.matches(name) || came(name)).cloned().collect()
+    }
+}
+
+/// Erases posts from the closed partitions of a lake. The record is there before the first post goes, and says
+/// at the end what was done.
 ///
 /// # Errors
-/// As [`rewrite`]; what was erased before stays so, and doing it again does the rest.
-pub fn erase(
-    store: &Arc<dyn Store>,
-    partitions: &[String],
-    closed: &[String],
-    ids: &Ids,
-    now: OffsetDateTime,
-) -> Result<Record> {
+/// As [`rewrite`], or if another process is rewriting one of them; what was erased before stays so, and doing
+/// it again does the rest.
+pub fn erase(store: &Arc<dyn Store>, scope: &Scope, ids: &Ids, now: OffsetDateTime) -> Result<Record> {
     let mut record = Record {
         when: now,
         finished: false,
@@ -163,30 +196,60 @@ pub fn erase(
         store.replace(&key, Bytes::from(json))
     };
     write(&record)?;
-    journal::settle(store.as_ref(), now)?;
-    let closed: BTreeSet<&String> = closed.iter().collect();
-    for partition in partitions {
-        let posts = count(store, partition, ids)?;
-        if posts > 0 && !closed.contains(partition) {
-            record.open.insert(partition.clone(), posts);
-        } else if posts > 0 {
-            let bytes_max = longest(store.as_ref(), partition)?;
-            let how = Rewrite { why: "erase", bytes_max, form: None, keep: &|post| !ids.has(post), now };
-            let rewritten = rewrite(store, partition, &how)?.ok_or_else(|| busy(store.as_ref(), partition))?;
-            record.posts_erased += rewritten.posts_erased;
-            record.partitions.push(rewritten);
-        }
-    }
-    record.finished = true;
-    write(&record)?;
+    let done = journal::settle(store.as_ref(), now).and_then(|_| pass_by_pass(store, scope, ids, &mut record));
+    record.finished = done.is_ok();
+    write(&record).and(done)?;
     Ok(record)
 }
 
-/// How long the files of a partition may become: compacted ones stay so.
-fn longest(store: &dyn Store, partition: &str) -> Result<u64> {
+/// Looks at partitions until there is none that wasn't looked at as it is: another process may replace one
+/// by another meanwhile, with the same posts.
+fn pass_by_pass(store: &Arc<dyn Store>, scope: &Scope, ids: &Ids, record: &mut Record) -> Result<()> {
+    let (first, mut passes) = (passes::partitions(store.as_ref())?, Passes::default());
+    let mut all = first.clone();
+    loop {
+        let closed: BTreeSet<String> = closed(&all, scope.closed_before, record.when).into_iter().collect();
+        record.open.retain(|partition, _| all.contains(partition));
+        let fresh = passes.fresh(store.as_ref(), &scope.chosen(&all, &first))?;
+        // A partition that is being written changes all the time: that alone is no reason to go on.
+        if !fresh.iter().any(|Fresh { partition, is_new }| *is_new || closed.contains(partition)) {
+            return Ok(());
+        }
+        for Fresh { partition, .. } in fresh {
+            let posts = count(store, &partition, ids)?;
+            record.open.remove(&partition);
+            if posts > 0 && !closed.contains(&partition) {
+                record.open.insert(partition, posts);
+            } else if posts > 0 {
+                erase_from(store, &partition, ids, record)?;
+            }
+        }
+        all = passes::partitions(store.as_ref())?;
+    }
+}
+
+fn erase_from(store: &Arc<dyn Store>, partition: &str, ids: &Ids, record: &mut Record) -> Result<()> {
+    let bytes_max = longest(store.as_ref(), partition)?;
+    let how = Rewrite { why: "erase", bytes_max, form: None, keep: &|post| !ids.has(post), now: record.when };
+    match rewrite(store, partition, &how)? {
+        Some(rewritten) => {
+            record.posts_erased += rewritten.posts_erased;
+            record.partitions.push(rewritten);
+        }
+        // Another process has just replaced it: the next pass finds the one that came.
+        None if view::files(store.as_ref(), partition)?.is_empty() => {}
+        None => return Err(busy(store.as_ref(), partition)),
+    }
+    Ok(())
+}
+
+/// How long the files of a partition may become: compacted ones stay so. What a file says of itself may be
+/// wrong, so it counts only up to a limit.
+pub(super) fn longest(store: &dyn Store, partition: &str) -> Result<u64> {
     let lengths = view::objects(store, partition)?;
     let lengths = lengths.iter().map(|(name, object)| view::text_bytes(store, *name, object));
-    Ok(lengths.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or(0).max(FILE_BYTES_MAX))
+    let longest = lengths.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or(0);
+    Ok(longest.clamp(FILE_BYTES_MAX, SAID_BYTES_MAX))
 }
 
 fn busy(store: &dyn Store, partition: &str) -> Error {

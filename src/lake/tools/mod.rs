@@ -3,6 +3,7 @@
 pub mod compact;
 pub mod erase;
 pub mod ls;
+pub mod passes;
 pub mod prune;
 pub mod rewrite;
 pub mod verify;
@@ -25,5 +26,7 @@ pub fn closed(partitions: &[String], before: Option<OffsetDateTime>, now: Offset
     partitions.iter().filter(is_closed).cloned().collect()
 }
 
+#[cfg(test)]
+mod race_tests;
 #[cfg(test)]
 mod tests;

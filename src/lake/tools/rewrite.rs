@@ -71,7 +71,7 @@ impl Digest {
     }
 }
 
-/// Rewrites a partition. None if another process is at it.
+/// Rewrites a partition. None if another process is at it, or has just replaced it: then it has no files.
 ///
 /// # Errors
 /// If a file is damaged or changes meanwhile, or what was written isn't what is read back: then the
@@ -82,10 +82,11 @@ pub fn rewrite(store: &Arc<dyn Store>, old: &str, how: &Rewrite<'_>) -> Result<O
     let new = PartitionName::begin(name.boundary, name.names).to_string();
     let Some(attempt) = Attempt::begin(store.as_ref(), old, &new, how.why, how.now)? else { return Ok(None) };
     match write(store, old, &new, how) {
-        Ok((index, rewritten)) => {
+        Ok(Some((index, rewritten))) => {
             attempt.done(store.as_ref(), index, how.now)?;
             Ok(Some(rewritten))
         }
+        Ok(None) => attempt.undo(store.as_ref(), how.now).map(|()| None),
         Err(error) => {
             attempt.undo(store.as_ref(), how.now)?;
             Err(error)
@@ -93,9 +94,12 @@ pub fn rewrite(store: &Arc<dyn Store>, old: &str, how: &Rewrite<'_>) -> Result<O
     }
 }
 
-/// Writes the new partition, and proves that it is what it should be.
-fn write(store: &Arc<dyn Store>, old: &str, new: &str, how: &Rewrite<'_>) -> Result<(Index, Rewritten)> {
+/// Writes the new partition, and proves that it is what it should be. None if there is nothing to write it of.
+fn write(store: &Arc<dyn Store>, old: &str, new: &str, how: &Rewrite<'_>) -> Result<Option<(Index, Rewritten)>> {
     let before = view::files(store.as_ref(), old)?;
+    if before.is_empty() {
+        return Ok(None);
+    }
     let keys: Vec<String> = before.iter().map(|(_, key)| key.clone()).collect();
     let form = how.form.or_else(|| before.first().map(|(name, _)| name.form)).unwrap_or(Form::ARRAY);
     let (mut writer, mut erased) = (Writer::new(store, new, how.bytes_max, form), 0);
@@ -114,7 +118,7 @@ fn write(store: &Arc<dyn Store>, old: &str, new: &str, how: &Rewrite<'_>) -> Res
     let index = new_index(store, old, new, &files, how)?;
     let new = (!files.is_empty()).then(|| new.to_owned());
     let (posts, files_before, files) = (digest.0, before.len(), files.len());
-    Ok((index, Rewritten { old: old.into(), new, files_before, files, posts, posts_erased: erased }))
+    Ok(Some((index, Rewritten { old: old.into(), new, files_before, files, posts, posts_erased: erased })))
 }
 
 /// Reads what was written, which has to be what was to be written.
@@ -235,7 +239,7 @@ impl<'a> Writer<'a> {
     fn close(&mut self) -> Result<()> {
         let bytes = self.bytes()?;
         let number = self.next.ok_or_else(|| Error::fatal("a partition can't have more files: choose larger ones"))?;
-        let name = FileName { number, form: self.form };
+        let name = FileName::new(number, self.form);
         let key = format!("{}/{name}", self.partition);
         // What is there may be this, if an answer was lost on the way.
         if self.store.put(&key, bytes.clone())? == Put::Exists && self.store.get(&key)? != Some(bytes) {

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use time::macros::datetime;
 
 use super::compact::compact;
-use super::erase::{Ids, erase};
+use super::erase::{Ids, Scope, erase};
 use super::verify::{Finding, Report, What, verify};
 use super::*;
 use crate::error::{Error, Result};
@@ -152,10 +152,13 @@ fn compact_all(store: &Shared) -> Result<()> {
     compact(store, &partitions, (1 << 20, None), NOW, |_| Ok(()))
 }
 
+fn scope(glob: &str, closed_before: OffsetDateTime) -> Scope {
+    Scope { glob: glob.parse().unwrap(), closed_before: Some(closed_before) }
+}
+
 fn erase_some(store: &Shared) -> Result<()> {
-    let partitions = view::partitions(store.as_ref())?;
     let ids = Ids::parse("tweet 1\n# none\n\n7\npost 2\n")?;
-    erase(store, &partitions, &partitions, &ids, NOW).map(drop)
+    erase(store, &scope("*", NOW), &ids, NOW).map(drop)
 }
 
 #[test]
@@ -249,8 +252,7 @@ fn erase_keeps_the_form_and_the_way_of_naming() {
         let basic = "20151218T120000Z-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
         store.put(&format!("{basic}/0000000"), format!("[{},{}]", post(70), post(71)).into()).unwrap();
         compact_into(&store, form);
-        let all = view::partitions(store.as_ref()).unwrap();
-        let record = erase(&store, &all, &all, &Ids::parse("1\n70").unwrap(), NOW).unwrap();
+        let record = erase(&store, &scope("*", NOW), &Ids::parse("1\n70").unwrap(), NOW).unwrap();
         assert_eq!(record.posts_erased, 2);
         assert_eq!(posts(&store).len(), 6);
         let files = list_all(store.as_ref(), "2").unwrap();
@@ -342,25 +344,24 @@ fn deletes_name_posts_and_stay_themselves() {
     let deletes =
         "[{\"delete\":{\"kind\":\"tweet\",\"id\":\"1\",\"raw\":null}},{\"delete\":{\"kind\":\"post\",\"id\":\"2\"}}]";
     store.put(&format!("{MORNING}/0000001"), deletes.into()).unwrap();
-    let all = view::partitions(store.as_ref()).unwrap();
-    let ids = Ids::from_deletes(&store, &all).unwrap();
+    let ids = Ids::from_deletes(&store).unwrap();
     assert_eq!(ids.len(), 2);
-    let record = erase(&store, &all, &all[..1], &ids, NOW).unwrap();
+    let (morning, before) = (datetime!(2015-12-18 06:00 UTC), datetime!(2015-12-18 00:00 UTC));
+    let record = erase(&store, &scope("*", morning), &ids, NOW).unwrap();
     assert_eq!((record.posts_erased, record.open.len()), (1, 0));
     let left = posts(&store);
     assert!(left.len() == 7 && !left.contains(&post(1)));
     let kept = list_all(store.as_ref(), "_index/erased/").unwrap();
     let text = String::from_utf8(store.get(&kept[0].key).unwrap().unwrap().to_vec()).unwrap();
     assert!(text.contains("\"finished\":true") && !text.contains("tweet 1"), "{text}");
-    let open = erase(&store, &all[1..], &[], &Ids::parse("4").unwrap(), NOW).unwrap().open;
+    let open = erase(&store, &scope("*T06*", before), &Ids::parse("4").unwrap(), NOW).unwrap().open;
     assert_eq!(open, BTreeMap::from([(MORNING.to_owned(), 1)]));
 }
 
 #[test]
 fn a_partition_without_posts_goes() {
     let store: Shared = lake(&[1]);
-    let all = view::partitions(store.as_ref()).unwrap();
-    erase(&store, &all, &all, &Ids::parse("0").unwrap(), NOW).unwrap();
+    erase(&store, &scope("*", NOW), &Ids::parse("0").unwrap(), NOW).unwrap();
     assert_eq!(view::partitions(store.as_ref()).unwrap(), [MORNING]);
     assert_eq!(verified(store.as_ref()).findings, []);
 }
@@ -415,6 +416,22 @@ fn without_an_index_a_gap_and_a_torn_file_are_found_and_the_rest_is_said() {
     assert!(named(&report.findings, &format!("{MORNING}/0000000"), &[What::Altered]));
     assert!(named(&report.findings, "notes.txt", &[What::Extra]));
     assert!(report.notes[0].contains("2 of 2 partitions have no index"), "{:?}", report.notes);
+}
+
+#[test]
+fn a_file_that_the_index_does_not_name_is_read_as_well() {
+    let store = lake(&[1, 2]);
+    index_all(store.as_ref());
+    let before = verified(store.as_ref());
+    let (good, torn) = (format!("{NIGHT}/0000002"), format!("{MORNING}/0000002"));
+    store.put(&good, format!("[{},{}]", post(90), post(91)).into()).unwrap();
+    store.put(&torn, format!("[{},{}", post(92), &post(93)[..9]).into()).unwrap();
+    let report = verified(store.as_ref());
+    assert_eq!((report.micro_batches, report.posts), (before.micro_batches + 2, before.posts + 2));
+    assert!(report.bytes > before.bytes);
+    assert_eq!(report.findings.len(), 3, "{:?}", report.findings);
+    assert!(named(&report.findings, &good, &[What::Extra]));
+    assert!(named(&report.findings, &torn, &[What::Extra]) && named(&report.findings, &torn, &[What::Torn]));
 }
 
 #[test]
@@ -508,4 +525,20 @@ proptest! {
         let named_key = if gone { partition } else { &named_key };
         prop_assert!(named(&findings, named_key, &what), "{:?} of {}: {:?}", mutation, key, findings);
     }
+}
+
+#[test]
+fn a_file_that_says_it_is_huge_is_not_believed() {
+    let store: Shared = lake(&[1]);
+    let packed = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, format!("[{}]", post(50)).as_bytes()).unwrap();
+        let mut packed = encoder.finish().unwrap();
+        let at = packed.len() - 4;
+        packed[at..].fill(0xff);
+        packed
+    };
+    store.put(&format!("{NIGHT}/0000001.json.gz"), packed.into()).unwrap();
+    assert_eq!(super::erase::longest(store.as_ref(), NIGHT).unwrap(), 1 << 30);
+    assert_eq!(super::erase::longest(store.as_ref(), MORNING).unwrap(), 32 << 20);
 }

@@ -153,11 +153,12 @@ fn names(store: &dyn Store, partition: &str, found: Found, report: &mut Report) 
             }
             Some(expected) => match expected.remove(name) {
                 Some(expected) => work.push(Work { object, expected: Some(expected) }),
-                None => report.findings.push(finding(
-                    object.key,
-                    What::Extra,
-                    "it isn't in the index; if a capture went on since, \"waterspout lake index\" takes it in",
-                )),
+                None => {
+                    let why =
+                        "it isn't in the index; if a capture went on since, \"waterspout lake index\" takes it in";
+                    report.findings.push(finding(&object.key, What::Extra, why));
+                    work.push(Work { object, expected: None });
+                }
             },
         }
     }

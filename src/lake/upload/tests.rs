@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
+use crate::lake::replaced;
 use crate::lake::store::Object;
 use crate::lake::store::memory::MemoryStore;
 
@@ -143,6 +144,51 @@ fn the_object_of_another_writer_is_never_replaced() {
             // The second time the file is gone as well.
             let _ = fs::remove_file(staging.folder.join(&promises[0].segment));
         }
+    }
+}
+
+#[test]
+fn what_was_replaced_since_is_not_uploaded_again_and_the_rest_is() {
+    // The first is in the outbox yet; the second was just deleted from it; the third never was uploaded.
+    let (_root, staging, promises) = outbox(&CONTENTS);
+    fs::remove_file(staging.folder.join(&promises[1].segment)).unwrap();
+    let store = Watched::new(|_| Ok(()));
+    let files = ["0000000".to_owned(), "0000001".to_owned()].to_vec();
+    let (why, when) = ("erase".into(), time::OffsetDateTime::UNIX_EPOCH);
+    let generation = index::Generation { partition: PARTITION.into(), files, posts: 2, bytes: 18, why, when };
+    replaced::put(store.as_ref(), &generation).unwrap();
+    let shared: Arc<dyn Store> = Arc::clone(&store) as _;
+    for _ in 0..2 {
+        Uploader::default().upload_left(&shared, &staging, &promises).unwrap();
+        let there: Vec<_> = store.list("2", None, 9).unwrap().into_iter().map(|object| object.key).collect();
+        assert_eq!((there, left(&staging)), (vec![promises[2].segment.clone()], 0));
+    }
+}
+
+/// A text as gzip packs it, at a level.
+fn gzipped(text: &str, level: u32) -> Vec<u8> {
+    let mut encoder = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::new(level));
+    std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn what_another_version_packed_of_the_same_text_is_ours() {
+    let text = format!("[{}]", ["{\"a\":1}"; 100].join(","));
+    for (there, is_ours) in [(gzipped(&text, 1), true), (gzipped("[{\"b\":1}]", 1), false), (b"half".to_vec(), false)] {
+        let (_root, staging, mut promises) = outbox(&CONTENTS[..1]);
+        let ours = gzipped(&text, 9);
+        assert_ne!(ours, there);
+        let promise = &mut promises[0];
+        fs::remove_file(staging.folder.join(&promise.segment)).unwrap();
+        promise.segment += ".json.gz";
+        (promise.length, promise.checksum) = (ours.len() as u64, crc32fast::hash(&ours));
+        fs::write(staging.folder.join(&promise.segment), ours).unwrap();
+        let store = Watched::new(|_| Ok(()));
+        store.store.put(&promises[0].segment, there.clone().into()).unwrap();
+        let uploaded = upload(&store, &staging, &promises);
+        assert_eq!((uploaded.is_ok(), left(&staging)), (is_ours, usize::from(!is_ours)));
+        assert_eq!(store.get(&promises[0].segment).unwrap().unwrap(), there, "what is there stays");
     }
 }
 

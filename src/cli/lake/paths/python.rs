@@ -1,8 +1,6 @@
 //! Statements in Python. Each has only what the lake's forms need.
 
-use std::collections::BTreeSet;
-
-use super::NUMBER;
+use super::{Forms, NUMBER};
 use crate::lake::form::{Compression, Form, Format};
 
 /// A text in Python, which is what it is in JSON.
@@ -20,40 +18,52 @@ struct Has {
 }
 
 impl Has {
-    fn of(forms: &BTreeSet<Form>) -> Self {
-        let any = |wanted: fn(&Form) -> bool| forms.iter().any(wanted);
+    fn of(forms: &Forms) -> Self {
+        let any = |wanted: fn(&Form) -> bool| forms.iter().any(|(form, _)| wanted(form));
         Self {
             lines: any(|form| matches!(form, Form::Text(Format::Ndjson, _))),
             gzip: any(|form| matches!(form, Form::Text(_, Compression::Gzip))),
             zstd: any(|form| matches!(form, Form::Text(_, Compression::Zstd))),
-            parquet: forms.contains(&Form::Parquet),
+            parquet: any(|form| *form == Form::Parquet),
             text: any(|form| matches!(form, Form::Text(..))),
         }
     }
 }
 
-/// The paths of all files, and how one is opened: in a folder by Python itself, elsewhere by fsspec.
+/// The paths of all files, and how one is opened: in a folder by Python itself, elsewhere by pyarrow, which takes
+/// endpoint and credentials from the environment as this program does.
 fn paths(root: &str) -> String {
-    let quoted = quoted(root);
-    if root.contains("://") {
-        return format!(
-            "# fsspec reads s3:// with the package s3fs\nfiles, root = fsspec.core.url_to_fs({quoted})\nopened = files.open\n\
-             paths = sorted(files.glob(root + \"/{NUMBER}*\"))\n"
-        );
-    }
-    format!("opened = open\npaths = sorted(glob.glob(glob.escape({quoted}) + \"/{NUMBER}*\"))\n")
+    let Some((scheme, rest)) = root.split_once("://") else {
+        let quoted = quoted(root);
+        return format!("opened = open\npaths = sorted(glob.glob(glob.escape({quoted}) + \"/{NUMBER}*\"))\n");
+    };
+    let bucket = rest.split('/').next().unwrap_or(rest);
+    let (bucket, root) = (quoted(&format!("{scheme}://{bucket}")), quoted(rest));
+    BUCKET_PATHS.replace("BUCKET", &bucket).replace("ROOT", &root)
 }
 
+const BUCKET_PATHS: &str = "\
+files, root = fs.FileSystem.from_uri(BUCKET)[0], ROOT
+found = [file.path for file in files.get_file_info(fs.FileSelector(root, recursive=True)) if file.is_file]
+paths = sorted(path for path in found if re.fullmatch(\"/2[^/]*/[0-9][^/]{6}[^/]*\", path[len(root):]))
+
+def opened(path, mode):
+    return io.BytesIO(files.open_input_file(path).read())
+";
+
 fn imports(root: &str, has: &Has, tool: &str) -> String {
-    let mut modules = vec![if root.contains("://") { "fsspec" } else { "glob" }];
+    let in_bucket = root.contains("://");
+    let mut modules = if in_bucket { vec!["io", "re"] } else { vec!["glob"] };
     if has.text {
         modules.extend(["io", "json"]);
     }
     modules.extend(has.gzip.then_some("gzip"));
     modules.extend((has.parquet && has.text && !modules.contains(&"json")).then_some("json"));
     modules.sort_unstable();
+    modules.dedup();
+    let pyarrow = if in_bucket { "from pyarrow import fs\n" } else { "" };
     let zstandard = if has.zstd { "import zstandard\n" } else { "" };
-    format!("import {}\n{zstandard}import {tool}\n", modules.join(", "))
+    format!("import {}\n{zstandard}{pyarrow}import {tool}\n", modules.join(", "))
 }
 
 /// A generator of all posts. Whole numbers are read as text, since most tools make floats of them.
@@ -81,7 +91,7 @@ fn posts(has: &Has, read_parquet: &str) -> String {
 }
 
 /// Each post as a row of its fields.
-pub fn pandas(root: &str, forms: &BTreeSet<Form>) -> String {
+pub fn pandas(root: &str, forms: &Forms) -> String {
     let has = Has::of(forms);
     let head = imports(root, &has, "pandas as pd") + "\n" + &paths(root);
     if !has.text {
@@ -92,7 +102,7 @@ pub fn pandas(root: &str, forms: &BTreeSet<Form>) -> String {
 }
 
 /// The posts' own fields differ from file to file, so each post stays JSON text.
-pub fn polars(root: &str, forms: &BTreeSet<Form>) -> String {
+pub fn polars(root: &str, forms: &Forms) -> String {
     let has = Has::of(forms);
     let head = imports(root, &has, "polars as pl") + "\n" + &paths(root);
     if !has.text {
@@ -109,10 +119,11 @@ frame = pl.DataFrame(rows, schema={\"kind\": pl.String, \"id\": pl.String, \"pos
 
 /// Folders are listed one by one, since Spark's globs can't take the colons in their names (`names: Basic`
 /// has none).
-pub fn spark(root: &str, forms: &BTreeSet<Form>) -> String {
+pub fn spark(root: &str, forms: &Forms) -> String {
     let has = Has::of(forms);
+    let note = if root.starts_with("s3://") { SPARK_S3 } else { "" };
     let root = quoted(&root.replacen("s3://", "s3a://", 1));
-    let head = SPARK_FOLDERS.replace("ROOT", &root);
+    let head = note.to_owned() + &SPARK_FOLDERS.replace("ROOT", &root);
     if !has.text {
         return head + "frame = read(\"*.parquet\").parquet(*folders)\n";
     }
@@ -120,8 +131,8 @@ pub fn spark(root: &str, forms: &BTreeSet<Form>) -> String {
         return head + "frame = read(\"*\").option(\"primitivesAsString\", \"true\").json(folders)\n";
     }
     let (mut parts, mut text) = (Vec::new(), head);
-    if forms.iter().any(|form| matches!(form, Form::Text(_, Compression::None | Compression::Gzip))) {
-        text += "texts = read(\"{[0-9]??????,*.ndjson,*.gz}\").text(folders)\n";
+    if forms.iter().any(|(form, _)| matches!(form, Form::Text(_, Compression::None | Compression::Gzip))) {
+        text += "texts = read(\"{[0-9]??????,*.json,*.ndjson,*.gz}\").text(folders)\n";
         parts.push("texts.rdd.map(lambda row: row[0])");
     }
     if has.zstd {
@@ -138,6 +149,12 @@ pub fn spark(root: &str, forms: &BTreeSet<Form>) -> String {
     };
     text + &format!("frame = spark.read.option(\"primitivesAsString\", \"true\").json({all})\n")
 }
+
+/// The package is 280 MB with what it needs, so no test of ours loads it.
+const SPARK_S3: &str = "\
+# Spark reads s3a:// with the package org.apache.hadoop:hadoop-aws of its own version of Hadoop. Nobody has tested
+# this statement over a bucket.
+";
 
 /// Without `recursiveFileLookup` it reads a folder several times if there is a bracket in its path.
 const SPARK_FOLDERS: &str = "\

@@ -1,0 +1,237 @@
+//! The tools beside others that are at the same lake.
+
+use std::fs;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use time::macros::datetime;
+
+use super::compact::{Outcome, compact};
+use super::erase::{Ids, Scope, erase};
+use super::rewrite::{Rewrite, rewrite};
+use super::*;
+use crate::error::Result;
+use crate::lake::form::Form;
+use crate::lake::journal::Attempt;
+use crate::lake::publish::{Place, Rename};
+use crate::lake::recover::recover;
+use crate::lake::staging::{Publish, SharedLedger, commit};
+use crate::lake::store::local::LocalStore;
+use crate::lake::store::memory::MemoryStore;
+use crate::lake::store::{Object, Put, Store, list_all};
+use crate::lake::view;
+use crate::sink::Promise;
+
+const NIGHT: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
+const NOW: OffsetDateTime = datetime!(2026-02-03 12:00:00 UTC);
+
+type Shared = Arc<dyn Store>;
+
+/// What another process does once, right before something is asked for.
+type Meanwhile = Box<dyn FnOnce(&Shared) + Send>;
+
+/// A store in which another process does something right before a key is read or listed for the n-th time.
+struct Busy {
+    store: Arc<MemoryStore>,
+    key: String,
+    left: Mutex<(usize, Option<Meanwhile>)>,
+}
+
+impl Busy {
+    fn at(store: &Arc<MemoryStore>, (key, times): (&str, usize), meanwhile: Meanwhile) -> Shared {
+        let left = Mutex::new((times, Some(meanwhile)));
+        Arc::new(Self { store: Arc::clone(store), key: key.into(), left })
+    }
+
+    fn asked(&self, key: &str) {
+        let mut left = self.left.lock().unwrap();
+        if key != self.key {
+            return;
+        }
+        left.0 = left.0.saturating_sub(1);
+        if left.0 == 0
+            && let Some(meanwhile) = left.1.take()
+        {
+            drop(left);
+            meanwhile(&(Arc::clone(&self.store) as Shared));
+        }
+    }
+}
+
+impl Store for Busy {
+    fn address(&self, key: &str) -> String {
+        self.store.address(key)
+    }
+    fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
+        self.store.put(key, bytes)
+    }
+    fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.store.replace(key, bytes)
+    }
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.store.get(key)
+    }
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+        self.store.get_range(key, range)
+    }
+    fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
+        self.asked(prefix);
+        self.store.list(prefix, after, max)
+    }
+    fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        self.store.names(prefix)
+    }
+    fn delete(&self, key: &str) -> Result<()> {
+        self.store.delete(key)
+    }
+}
+
+fn lake() -> Arc<MemoryStore> {
+    let store = MemoryStore::default();
+    let post = |id| format!("{{\"tweet\":{{\"id\":\"{id}\"}}}}");
+    store.put(&format!("{NIGHT}/0000000"), format!("[{},{}]", post(1), post(2)).into()).unwrap();
+    let delete = "{\"delete\":{\"kind\":\"tweet\",\"id\":\"1\"}}";
+    store.put(&format!("{NIGHT}/0000001"), format!("[{},{delete}]", post(3)).into()).unwrap();
+    Arc::new(store)
+}
+
+/// All that readers see.
+fn text(store: &dyn Store) -> String {
+    let partitions = view::partitions(store).unwrap();
+    let keys = partitions.iter().flat_map(|name| view::files(store, name).unwrap());
+    keys.map(|(_, key)| String::from_utf8(store.get(&key).unwrap().unwrap().to_vec()).unwrap()).collect()
+}
+
+fn compact_all(store: &Shared) -> Vec<Outcome> {
+    let (partitions, mut outcomes) = (view::partitions(store.as_ref()).unwrap(), Vec::new());
+    let report = |outcome: &Outcome| {
+        outcomes.push(outcome.clone());
+        Ok(())
+    };
+    compact(store, &partitions, (1 << 20, None), NOW, report).unwrap();
+    outcomes
+}
+
+fn compacted() -> Meanwhile {
+    Box::new(|store| drop(compact_all(store)))
+}
+
+#[test]
+fn what_is_compacted_while_posts_are_erased_is_not_passed_over() {
+    let folder = format!("{NIGHT}/");
+    for (glob, times) in ["*", NIGHT].into_iter().flat_map(|glob| (1..8).map(move |times| (glob, times))) {
+        let store = lake();
+        let busy = Busy::at(&store, (&folder, times), compacted());
+        let scope = Scope { glob: glob.parse().unwrap(), closed_before: Some(NOW) };
+        let erased = erase(&busy, &scope, &Ids::parse("tweet 1").unwrap(), NOW);
+        let text = text(store.as_ref());
+        assert!(["\"2\"", "\"3\""].iter().all(|id| text.contains(id)), "{times}: {text}");
+        // It may say that somebody else is at it, or do it.
+        let record = list_all(store.as_ref(), "_index/erased/").unwrap().remove(0);
+        let record = String::from_utf8(store.get(&record.key).unwrap().unwrap().to_vec()).unwrap();
+        assert_eq!(record.contains("\"finished\":true"), erased.is_ok());
+        if let Ok(erased) = erased {
+            assert_eq!((erased.posts_erased, erased.partitions.len()), (1, 1), "{glob} {times}");
+            assert!(!text.contains("tweet\":{\"id\":\"1\""), "{glob} {times}: {text}");
+        }
+    }
+}
+
+#[test]
+fn deletes_that_are_compacted_meanwhile_are_found() {
+    let folder = format!("{NIGHT}/");
+    for times in 1..3 {
+        let busy = Busy::at(&lake(), (&folder, times), compacted());
+        assert_eq!(Ids::from_deletes(&busy).unwrap().len(), 1, "{times}");
+    }
+}
+
+#[test]
+fn a_partition_that_was_replaced_is_not_rewritten_into_nothing() {
+    let store: Shared = lake();
+    compact_all(&store);
+    let before = text(store.as_ref());
+    let how = Rewrite { why: "erase", bytes_max: 1 << 20, form: None, keep: &|_| true, now: NOW };
+    assert_eq!(rewrite(&store, NIGHT, &how).unwrap(), None);
+    assert_eq!(text(store.as_ref()), before);
+}
+
+#[test]
+fn what_compact_passes_over_is_named() {
+    let store = lake();
+    let other: Meanwhile = Box::new(|store| {
+        Attempt::begin(store.as_ref(), NIGHT, &NIGHT.replace("afa5", "bbbb"), "compact", NOW).unwrap().unwrap();
+    });
+    let busy = Busy::at(&store, (&format!("{NIGHT}/"), 1), other);
+    assert_eq!(compact_all(&busy), [Outcome::Busy { busy: NIGHT.into() }]);
+    assert_eq!(list_all(store.as_ref(), "2015").unwrap().len(), 2);
+}
+
+/// A lake in a folder whose writer was killed when it had published two files; then another process is at it.
+/// The writer comes back, with the files as it staged them, or without.
+fn away_meanwhile(meanwhile: impl Fn(&Shared)) -> Vec<String> {
+    let mut found = Vec::new();
+    for is_staged in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let place = Place::new(root.path().into(), "run", "lake", 0);
+        let contents = ["[{\"tweet\":{\"id\":\"1\"}}]", "[{\"tweet\":{\"id\":\"2\"}}]"];
+        let stage = |number: usize| {
+            let path = place.staging.folder.join(format!("{NIGHT}/{number:07}"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, contents[number]).unwrap();
+        };
+        let promise = |number: usize| Promise {
+            place: place.name().unwrap(),
+            segment: format!("{NIGHT}/{number:07}"),
+            length: contents[number].len() as u64,
+            posts: 1,
+            checksum: crc32fast::hash(contents[number].as_bytes()),
+            closed: true,
+        };
+        (0..2).for_each(stage);
+        let promises = [promise(0), promise(1)];
+        Rename.publish(&promises[0].place, &promises, true).unwrap();
+        let store: Shared = Arc::new(LocalStore::new(root.path()));
+        meanwhile(&store);
+        if is_staged {
+            (0..2).for_each(stage);
+        }
+        let own = Place::new(root.path().into(), "next-run", "lake", 0).name().unwrap();
+        for _ in 0..2 {
+            let closed = recover(&place.staging, &promises).unwrap();
+            commit(&Rename, &own, &SharedLedger::default(), &closed, true).unwrap();
+        }
+        found.push(text(store.as_ref()));
+        assert!(!place.staging.folder.exists(), "nothing is left in the staging");
+    }
+    found
+}
+
+#[test]
+fn who_comes_back_after_its_partition_was_compacted_brings_nothing_twice() {
+    let both = "[{\"tweet\":{\"id\":\"1\"}},{\"tweet\":{\"id\":\"2\"}}]";
+    assert_eq!(away_meanwhile(|store| drop(compact_all(store))), [both, both]);
+    // Once more, into another form: what came in the first one's place is replaced itself.
+    let lines = away_meanwhile(|store| {
+        compact_all(store);
+        let partitions = view::partitions(store.as_ref()).unwrap();
+        let form = Form::of_extension(".ndjson");
+        compact(store, &partitions, (1 << 20, form), NOW, |_| Ok(())).unwrap();
+    });
+    assert_eq!(lines, vec!["{\"tweet\":{\"id\":\"1\"}}\n{\"tweet\":{\"id\":\"2\"}}\n"; 2]);
+}
+
+#[test]
+fn who_comes_back_does_not_bring_back_what_was_erased() {
+    let erased = |ids: &str| {
+        let ids = Ids::parse(ids).unwrap();
+        away_meanwhile(move |store| {
+            let scope = Scope { glob: "*".parse().unwrap(), closed_before: Some(NOW) };
+            erase(store, &scope, &ids, NOW).unwrap();
+        })
+    };
+    let one = "[{\"tweet\":{\"id\":\"2\"}}]";
+    assert_eq!(erased("1"), [one, one]);
+    assert_eq!(erased("1\n2"), ["", ""]);
+}
