@@ -28,6 +28,10 @@ pub(super) const RETRY_MAX: Duration = Duration::from_secs(5 * 60);
 /// A heartbeat comes every 15 s, and pings every 30 s: after so much silence a connection is dead.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
+/// How long a server may take until a stream that it has let in gets everything: Mastodon subscribes behind its answer,
+/// and on a WebSocket says nothing about it.
+const SUBSCRIBES: Duration = Duration::from_secs(5);
+
 /// A connection that stood so long is no attempt that failed.
 const STOOD: Duration = Duration::from_secs(30);
 
@@ -171,6 +175,8 @@ impl Stream<'_> {
         }
         self.feed.save().await?;
         let filling = async {
+            // Not sooner: what is posted until then may come in neither way.
+            self.feed.sleep(SUBSCRIBES).await;
             match fill::all(self.feed, self.api, self.group).await {
                 Ok(()) => std::future::pending().await,
                 Err(error) => error,
@@ -182,11 +188,11 @@ impl Stream<'_> {
         }
     }
 
-    /// Writes down from when to when this connection was away.
+    /// Writes down from when to when nothing, or not everything, may have come.
     async fn note_gap(&self, subscription: &Subscription, place: &Place, now: OffsetDateTime, why: &str) -> Result<()> {
         let Some(from) = place.seen() else { return Ok(()) };
         let part = subscription.part();
-        let id = self.feed.gap(&part, from, now, why).await?;
+        let id = self.feed.gap(&part, from, now + SUBSCRIBES, why).await?;
         // Where ids tell no time, it is begun at the last one that came before it.
         if let Some(last) = place.undated() {
             fill::Begins::set(self.feed, subscription, &id, last);

@@ -410,5 +410,5 @@ fn first_answer(inner: &Inner, kind: Kind) -> Option<i64> {
     let gives =
         [XStream, XRecent, FacebookPosts, YouTubeSearch, YouTubePlaylist, Jetstream, MastodonStream, MastodonTimeline];
     let mut seen = inner.log.iter().filter(|seen| seen.place.kind() == kind && gives.contains(&seen.place));
-    seen.find(|seen| seen.status == 200).map(|seen| seen.at_us)
+    seen.find_map(|seen| seen.gives_us)
 }

@@ -24,6 +24,8 @@ pub struct Seen {
     pub body: String,
     /// The status of its answer; 0 if it got none.
     pub status: u16,
+    /// Since when it gives posts, in µs: a WebSocket of Mastodon has to be asked first.
+    pub gives_us: Option<i64>,
     /// Whether it brought a token that is good.
     pub authorized: bool,
 }
@@ -41,6 +43,7 @@ impl Seen {
             headers: pairs(&request.headers),
             body: hide(&String::from_utf8_lossy(&request.body)),
             status: 0,
+            gives_us: None,
             authorized: false,
         }
     }

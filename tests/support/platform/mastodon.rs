@@ -71,6 +71,8 @@ fn is_local(item: &Item) -> bool {
 struct Listener {
     lines: Vec<Line>,
     socket: bool,
+    /// The number of its request.
+    number: usize,
     /// The next event.
     at: usize,
     /// What of the last event the other lines still get.
@@ -78,7 +80,7 @@ struct Listener {
 }
 
 /// Lets a client in.
-pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Response> {
+pub fn begin(inner: &mut Inner, request: &Request, number: usize) -> Result<Box<dyn Feed>, Response> {
     let at = inner.world.events.get(&Kind::Toot).expect("all kinds have their list").len();
     let unknown = || Response::json(400, &json!({"error": "Unknown stream type requested"}));
     let socket = super::socket::key(request).is_some();
@@ -95,7 +97,7 @@ pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Resp
         (true, Some(name)) => vec![Line::parse(name, request.query("tag")).ok_or_else(unknown)?],
         (false, _) => vec![Line::parse(&rest, request.query("tag")).ok_or_else(unknown)?],
     };
-    Ok(Box::new(Listener { lines, socket, at, also: Vec::new() }))
+    Ok(Box::new(Listener { lines, socket, number, at, also: Vec::new() }))
 }
 
 impl Listener {
@@ -157,12 +159,19 @@ impl Feed for Listener {
         }
     }
 
-    fn told(&mut self, _inner: &mut Inner, text: &str) -> Result<(), u16> {
+    fn gives(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
+    fn told(&mut self, inner: &mut Inner, text: &str) -> Result<(), u16> {
         // What isn't understood is passed over, as there.
         let Ok(told) = serde_json::from_str::<Value>(text) else { return Ok(()) };
         let line = Line::parse(told["stream"].as_str().unwrap_or_default(), told["tag"].as_str());
         match (told["type"].as_str(), line) {
-            (Some("subscribe"), Some(line)) if !self.lines.contains(&line) => self.lines.push(line),
+            (Some("subscribe"), Some(line)) if !self.lines.contains(&line) => {
+                self.lines.push(line);
+                inner.gives(self.number);
+            }
             (Some("unsubscribe"), Some(line)) => self.lines.retain(|other| *other != line),
             (Some("subscribe"), None) => {
                 let error = json!({"error": "Unknown stream type requested", "status": 400}).to_string();

@@ -73,10 +73,12 @@ async fn handle(shared: &Arc<Shared>, mut wire: Wire, request: &Request) -> Opti
         let outcome =
             refused(place, fault.as_ref()).map_or_else(|| inner.outcome(request, place, number), Outcome::Answer);
         let seen = &mut inner.log[number];
-        seen.status = match &outcome {
-            Outcome::Answer(answer) => answer.status,
-            Outcome::Stream(..) => 200,
+        let gives;
+        (seen.status, gives) = match &outcome {
+            Outcome::Answer(answer) => (answer.status, answer.status == 200),
+            Outcome::Stream(feed, _) => (200, feed.gives()),
         };
+        seen.gives_us = gives.then_some(seen.at_us);
         outcome
     };
     match outcome {
@@ -182,6 +184,11 @@ async fn stream(
 }
 
 impl Inner {
+    /// From now on an answer gives posts.
+    pub fn gives(&mut self, number: usize) {
+        self.log[number].gives_us.get_or_insert_with(now_us);
+    }
+
     fn outcome(&mut self, request: &Request, place: Place, number: usize) -> Outcome {
         let kind = place.kind();
         if !place.is_open() {
@@ -198,7 +205,7 @@ impl Inner {
         let begun = match place {
             Place::XStream => Some(x::begin(self, request)),
             Place::Jetstream => Some(bluesky::begin(self, request)),
-            Place::MastodonStream => Some(mastodon::begin(self, request)),
+            Place::MastodonStream => Some(mastodon::begin(self, request, number)),
             _ => None,
         };
         let answer = match begun {

@@ -45,6 +45,11 @@ pub trait Feed: Send {
         text
     }
 
+    /// Whether it gives posts as it is.
+    fn gives(&self) -> bool {
+        true
+    }
+
     /// The client says something on a WebSocket. An error closes it with this code.
     fn told(&mut self, _inner: &mut Inner, _text: &str) -> Result<(), u16> {
         Ok(())
