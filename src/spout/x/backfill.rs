@@ -16,7 +16,7 @@ use super::translate::{Rule, rules};
 
 /// How late X's stream may deliver a post: so much before a gap is searched too. Each second of it may read posts
 /// twice.
-const BEFORE: Duration = Duration::from_secs(15);
+pub(super) const BEFORE: Duration = Duration::from_secs(15);
 
 /// How much behind a gap is searched too: the connection stood, but X's clocks may differ from ours.
 const BEHIND: Duration = Duration::from_secs(5);

@@ -11,6 +11,7 @@ use crate::social::{Body, Failure, Feed, Offered};
 
 use super::answer::{Verdict, judge, judge_line};
 use super::api::{Api, STREAM};
+use super::backfill::BEFORE;
 use super::framing::Lines;
 use super::item::{self, Item};
 use super::reconnect::{Reconnect, Trouble};
@@ -34,6 +35,18 @@ const RESERVE_MAX: u64 = 250;
 
 /// The longest time that X repeats by `backfill_minutes`.
 const BACKFILL_MAX: Duration = Duration::from_secs(300);
+
+/// How many minutes have to be repeated for a loss so long ago; none if X doesn't repeat so many.
+fn minutes(missing: Duration) -> u8 {
+    // What was created just before may not have been delivered by then.
+    let missing = missing + BEFORE;
+    if missing > BACKFILL_MAX { 0 } else { (missing.as_secs() / 60 + 1).min(5) as u8 }
+}
+
+/// Whether so many minutes repeat all that a loss so long ago may have left undelivered.
+fn is_repeated(missing: time::Duration, minutes: u8) -> bool {
+    minutes > 0 && missing + BEFORE <= Duration::from_secs(60) * u32::from(minutes)
+}
 
 /// Where a stream's bytes come from.
 pub(super) trait Pieces {
@@ -253,9 +266,7 @@ impl Connecting<'_> {
     fn backfill(&self) -> u8 {
         let missing =
             life(self.feed).map(|life| self.feed.now() - life).and_then(|missing| Duration::try_from(missing).ok());
-        let Some(missing) = missing.filter(|missing| *missing <= BACKFILL_MAX) else { return 0 };
-        let minutes = (missing.as_secs() / 60 + 1).min(5) as u8;
-        minutes.min(self.backfill_minutes)
+        missing.map_or(0, minutes).min(self.backfill_minutes)
     }
 
     async fn streaming(&mut self, body: &mut Body, minutes: u8) -> Result<Option<Verdict>> {
@@ -308,8 +319,7 @@ impl Connecting<'_> {
         }
         let to = if std::mem::take(&mut self.fresh_rules) { now + rules::TAKE } else { now };
         let gap = self.feed.gap("", last, to, &self.why).await?;
-        let repeats = Duration::from_secs(60) * u32::from(minutes);
-        if minutes == 0 || now - last > repeats || to > now {
+        if !is_repeated(now - last, minutes) || to > now {
             return Ok(None);
         }
         Ok(Some(Repeating::new(gap, now, self.feed.clock().monotonic())))
@@ -367,5 +377,22 @@ impl Connecting<'_> {
             self.feed.set_state(format!("{why}; connects again in {wait:?}"));
             self.feed.sleep(wait).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_repeated_has_room_for_posts_that_come_late() {
+        let s = Duration::from_secs;
+        let asked = [0, 44, 45, 58, 284, 285, 286, 3_600].map(|missing| minutes(s(missing)));
+        assert_eq!(asked, [1, 1, 2, 2, 5, 5, 0, 0]);
+        let repeated = |missing, minutes| is_repeated(time::Duration::seconds(missing), minutes);
+        assert_eq!(
+            [(45, 1), (46, 1), (58, 1), (58, 2), (0, 0)].map(|(s, m)| repeated(s, m)),
+            [true, false, false, true, false]
+        );
     }
 }
