@@ -108,7 +108,7 @@ pub fn parts(column: &ColumnChunkMetaData, input: &mut dyn Input) -> Result<Resu
     Ok(guarded(|| {
         let (start, length) = column.byte_range();
         let end = start.checked_add(length).ok_or("the footer makes no sense")?;
-        Ok(vec![start..end])
+        Ok(std::iter::once(start..end).collect())
     }))
 }
 
