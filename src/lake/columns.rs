@@ -233,20 +233,26 @@ mod tests {
         assert!(held > 700_000 && held < (1 << 20) + 10_000, "{held} bytes of {}", bytes.len());
     }
 
+    /// One post for each level of 1 and nothing for each of 0, with a dictionary.
+    fn by_another_tool(levels: &[i16]) -> Vec<u8> {
+        let schema = Arc::new(parse_message_type("message m { optional binary post (STRING); }").unwrap());
+        let (mut bytes, properties) = (Vec::new(), Arc::new(WriterProperties::builder().build()));
+        let mut writer = SerializedFileWriter::new(&mut bytes, schema, properties).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let there = levels.iter().filter(|level| **level == 1).count();
+        let values = vec![ByteArray::from("{\"a\":1}"); there];
+        column.typed::<parquet::data_type::ByteArrayType>().write_batch(&values, Some(levels), None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+        bytes
+    }
+
     #[test]
     fn a_file_of_somebody_else_may_have_a_dictionary_and_nulls_are_damage() {
-        let schema = Arc::new(parse_message_type("message m { optional binary post (STRING); }").unwrap());
         for (levels, whole) in [([1, 1, 1], true), ([1, 0, 1], false)] {
-            let (mut bytes, properties) = (Vec::new(), Arc::new(WriterProperties::builder().build()));
-            let mut writer = SerializedFileWriter::new(&mut bytes, Arc::clone(&schema), properties).unwrap();
-            let mut group = writer.next_row_group().unwrap();
-            let mut column = group.next_column().unwrap().unwrap();
-            let there = levels.iter().filter(|level| **level == 1).count();
-            let values = vec![ByteArray::from("{\"a\":1}"); there];
-            column.typed::<parquet::data_type::ByteArrayType>().write_batch(&values, Some(&levels), None).unwrap();
-            column.close().unwrap();
-            group.close().unwrap();
-            writer.close().unwrap();
+            let bytes = by_another_tool(&levels);
             match read(&bytes) {
                 Ok(found) => assert!(whole && found == self::posts(&vec!["{\"a\":1}".to_owned(); 3])),
                 Err(trouble) => assert!(!whole && matches!(trouble, Trouble::Damage { .. }), "{trouble:?}"),
@@ -274,8 +280,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
         #[test]
-        fn a_flipped_byte_is_never_more_than_a_damage(at in any::<prop::sample::Index>(), mask in 1u8..) {
-            let mut bytes = write(&posts(&(0..20).map(|i| format!("{{\"a\":{{\"id\":\"{i}\"}}}}")).collect::<Vec<_>>())).unwrap();
+        fn a_flipped_byte_is_never_more_than_a_damage(at in any::<prop::sample::Index>(), mask in 1u8.., other in any::<bool>()) {
+            let posts = posts(&(0..20).map(|i| format!("{{\"a\":{{\"id\":\"{i}\"}}}}")).collect::<Vec<_>>());
+            let mut bytes = if other { by_another_tool(&[1; 20]) } else { write(&posts).unwrap() };
             let at = at.index(bytes.len());
             bytes[at] ^= mask;
             match read(&bytes) {

@@ -15,12 +15,15 @@ fn key(partition: &str) -> String {
     format!("_index/replaced/{partition}.json")
 }
 
-/// Puts down that a partition was replaced.
+/// Puts down that a partition was replaced. It may have been before, if its writer came back in between.
 ///
 /// # Errors
-/// If it can't be stored.
+/// If it can't be stored, or what is there can't be read.
 pub fn put(store: &dyn Store, generation: &Generation) -> Result<()> {
-    let json = serde_json::to_vec(generation).expect("a generation has only text and numbers");
+    let mut all = files(store, &generation.partition)?;
+    all.extend(generation.files.iter().cloned());
+    let generation = Generation { files: all.into_iter().collect(), ..generation.clone() };
+    let json = serde_json::to_vec(&generation).expect("a generation has only text and numbers");
     store.replace(&key(&generation.partition), json.into())
 }
 
@@ -47,7 +50,12 @@ impl Replaced {
 
 fn files(store: &dyn Store, partition: &str) -> Result<BTreeSet<String>> {
     let Some(json) = store.get(&key(partition))? else { return Ok(BTreeSet::new()) };
-    let generation: Generation = serde_json::from_slice(&json)
-        .map_err(|cause| Error::fatal(format!("\"{}\" is damaged", store.address(&key(partition)))).because(cause))?;
+    let generation: Generation = serde_json::from_slice(&json).map_err(|cause| {
+        Error::fatal(format!(
+            "\"{}\" is damaged: bring it back, or delete it if no file of that partition waits to be delivered anywhere",
+            store.address(&key(partition))
+        ))
+        .because(cause)
+    })?;
     Ok(generation.files.into_iter().collect())
 }

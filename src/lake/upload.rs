@@ -46,6 +46,8 @@ pub struct Uploader {
     /// The segments of promises that a commit has delivered before it failed: it is tried again.
     delivered: Arc<Mutex<BTreeSet<String>>>,
     stopped: AtomicBool,
+    /// Something failed, so what was put may be there although nobody said so, and may be replaced meanwhile.
+    in_doubt: AtomicBool,
     /// How much of the outbox is in use.
     pub backlog: Arc<Backlog>,
 }
@@ -61,7 +63,8 @@ impl Uploader {
     /// # Errors
     /// As [`Publish::publish`](super::staging::Publish::publish).
     pub fn upload(&self, store: &Arc<dyn Store>, staging: &Staging, promises: &[Promise]) -> Result<()> {
-        self.upload_all(store, staging, promises, None)
+        let in_doubt = self.in_doubt.load(Ordering::Relaxed);
+        self.upload_all(store, staging, promises, in_doubt.then(Mutex::default))
     }
 
     /// Uploads closed files of a task that is gone, but for those whose partition was replaced since they were
@@ -92,6 +95,7 @@ impl Uploader {
         });
         let uploaded = start(&round).and_then(|results| self.wait(results));
         round.over.store(true, Ordering::Relaxed);
+        self.in_doubt.store(uploaded.is_err(), Ordering::Relaxed);
         uploaded?;
         let mut delivered = lock(&self.delivered);
         for promise in promises {
@@ -193,7 +197,7 @@ struct Round {
     over: AtomicBool,
     delivered: Arc<Mutex<BTreeSet<String>>>,
     backlog: Arc<Backlog>,
-    /// What is known of partitions of tasks that are gone; those of this task aren't asked for.
+    /// What is known of partitions of tasks that are gone, or whose files are in doubt; others aren't asked for.
     replaced: Option<Mutex<Replaced>>,
 }
 

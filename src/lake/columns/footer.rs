@@ -93,10 +93,13 @@ pub fn parts(column: &ColumnChunkMetaData, input: &mut dyn Input) -> Result<Resu
     let index = column.offset_index_range().filter(|range| range.end.saturating_sub(range.start) <= INDEX_BYTES_MAX);
     if let Some(range) = index.filter(|_| column.dictionary_page_offset().is_none()) {
         let bytes = input.range(range)?;
-        if let Ok(index) = guarded(|| decode_offset_index(&bytes).map_err(|error| error.to_string())) {
+        if counts_no_more_than_fit(&bytes)
+            && let Ok(index) = guarded(|| decode_offset_index(&bytes).map_err(|error| error.to_string()))
+        {
             let part = |at: i64, length: i32| {
-                let start = u64::try_from(at).ok()?;
-                Some(start..start.checked_add(u64::try_from(length).ok()?)?)
+                let (start, length) = (u64::try_from(at).ok()?, u64::try_from(length).ok()?);
+                // None is empty: each has a header.
+                (length > 0).then_some(start..start.checked_add(length)?)
             };
             let pages = index.page_locations().iter().map(|page| part(page.offset, page.compressed_page_size));
             return Ok(pages.collect::<Option<_>>().ok_or_else(|| "its index of pages makes no sense".into()));
@@ -105,6 +108,43 @@ pub fn parts(column: &ColumnChunkMetaData, input: &mut dyn Input) -> Result<Resu
     Ok(guarded(|| {
         let (start, length) = column.byte_range();
         let end = start.checked_add(length).ok_or("the footer makes no sense")?;
-        Ok(vec![start..end])
+        Ok(std::iter::once(start..end).collect())
     }))
+}
+
+/// Whether an index of pages can hold as many as it says: its decoder makes room for them before it reads the first.
+/// It begins with the field 1, a list (0x19), whose size stands in four bits, or behind them in sevens (Thrift compact
+/// protocol).
+fn counts_no_more_than_fit(index: &[u8]) -> bool {
+    let Some(([0x19, list], rest)) = index.split_first_chunk() else { return false };
+    let count = match list >> 4 {
+        15 => {
+            let last = rest.iter().position(|byte| byte & 0x80 == 0).filter(|last| *last < 9);
+            let sevens = last.map(|last| rest[..=last].iter().rev());
+            sevens.map_or(u64::MAX, |bytes| bytes.fold(0, |all, byte| all << 7 | u64::from(byte & 0x7f)))
+        }
+        few => u64::from(few),
+    };
+    count <= index.len() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_that_counts_more_than_it_holds_is_none() {
+        for (index, fits) in [
+            (&[0x19, 0x1c, 0, 0][..], true),
+            (&[0x19, 0x5c, 0, 0], false),
+            (&[0x19, 0xfc, 5, 0, 0], true),
+            (&[0x19, 0xfc, 0x85, 0x80, 0x80, 0x80, 0x08], false),
+            (&[0x19, 0xfc, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01], false),
+            (&[0x19, 0xfc], false),
+            (&[0x19], false),
+            (&[0x15, 0x1c, 0], false),
+        ] {
+            assert_eq!(counts_no_more_than_fit(index), fits, "{index:?}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::result::Result;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::errors::ParquetError;
@@ -140,7 +141,49 @@ fn values(part: Part, column: &ColumnChunkMetaData) -> parquet::errors::Result<C
     }
     // How many rows there are counts only where the reader looks for pages by itself.
     let pages = SerializedPageReader::new(Arc::new(part), &column, 0, None)?;
-    Ok(ColumnReaderImpl::new(descriptor, Box::new(pages)))
+    Ok(ColumnReaderImpl::new(descriptor, Box::new(Pages(pages))))
+}
+
+/// Pages that hold what they say: a dictionary is made room for before it is read, and behind an empty page the column's
+/// reader would see the end.
+struct Pages(SerializedPageReader<Part>);
+
+impl Iterator for Pages {
+    type Item = parquet::errors::Result<Page>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
+impl PageReader for Pages {
+    fn get_next_page(&mut self) -> parquet::errors::Result<Option<Page>> {
+        loop {
+            match self.0.get_next_page()? {
+                // Each value has its length before it, of four bytes.
+                Some(Page::DictionaryPage { buf, num_values, .. }) if num_values as usize > buf.len() / 4 => {
+                    return Err(ParquetError::General(format!(
+                        "expected a dictionary of {num_values} values, found {} bytes",
+                        buf.len()
+                    )));
+                }
+                Some(page) if page.is_data_page() && page.num_values() == 0 => {}
+                page => return Ok(page),
+            }
+        }
+    }
+
+    fn peek_next_page(&mut self) -> parquet::errors::Result<Option<PageMetadata>> {
+        self.0.peek_next_page()
+    }
+
+    fn skip_next_page(&mut self) -> parquet::errors::Result<()> {
+        self.0.skip_next_page()
+    }
+
+    fn at_record_boundary(&mut self) -> parquet::errors::Result<bool> {
+        self.0.at_record_boundary()
+    }
 }
 
 /// What was read and isn't used.
@@ -149,6 +192,8 @@ struct Ahead {
     bytes: Vec<u8>,
     /// Where in the file that begins.
     begin: u64,
+    /// Where the last part ended.
+    used: u64,
 }
 
 impl Ahead {
@@ -165,23 +210,32 @@ impl Ahead {
         if end - start > PART_BYTES_MAX {
             return Ok(Err(format!("expected row groups of at most 1 GiB, found {} bytes", end - start)));
         }
-        if start < self.begin {
+        if start < self.used {
             return Ok(Err("expected pages in the order of their rows".into()));
         }
         while self.end() < end {
-            if self.end() <= start {
-                self.begin = self.end();
-                self.bytes.clear();
-            }
+            self.forget(start);
             if !self.more(input)? && self.end() < end {
                 return Ok(Err("the file breaks off".into()));
             }
         }
+        self.used = end;
         // Both fit into what is in memory.
-        let rest = self.bytes.split_off((end - self.begin) as usize);
-        let bytes = Bytes::from(std::mem::replace(&mut self.bytes, rest)).slice((start - self.begin) as usize..);
+        let (from, to) = ((start - self.begin) as usize, (end - self.begin) as usize);
+        if self.bytes.len() - to > to - from {
+            return Ok(Ok(Part { start, bytes: Bytes::copy_from_slice(&self.bytes[from..to]) }));
+        }
+        let rest = self.bytes.split_off(to);
+        let bytes = Bytes::from(std::mem::replace(&mut self.bytes, rest)).slice(from..);
         self.begin = end;
         Ok(Ok(Part { start, bytes }))
+    }
+
+    /// Forgets what is before a place, before more is read.
+    fn forget(&mut self, before: u64) {
+        let bytes = usize::try_from(before - self.begin).unwrap_or(usize::MAX).min(self.bytes.len());
+        self.bytes.drain(..bytes);
+        self.begin += bytes as u64;
     }
 
     fn more(&mut self, input: &mut dyn Input) -> Result<bool, Trouble> {

@@ -13,6 +13,7 @@ use super::rewrite::{Rewrite, rewrite};
 use super::*;
 use crate::error::Result;
 use crate::lake::form::Form;
+use crate::lake::index;
 use crate::lake::journal::Attempt;
 use crate::lake::publish::{Place, Rename};
 use crate::lake::recover::recover;
@@ -111,6 +112,27 @@ fn compact_all(store: &Shared) -> Vec<Outcome> {
     };
     compact(store, &partitions, (1 << 20, None), NOW, report).unwrap();
     outcomes
+}
+
+#[test]
+fn an_index_that_lacks_files_doubles_none_of_their_posts() {
+    for erases in [false, true] {
+        let store = lake();
+        index::write(store.as_ref(), &index::build(store.as_ref(), NIGHT).unwrap()).unwrap();
+        store.put(&format!("{NIGHT}/0000002"), "[{\"tweet\":{\"id\":\"4\"}}]".into()).unwrap();
+        let shared: Shared = Arc::clone(&store) as _;
+        if erases {
+            let scope = Scope { glob: "*".parse().unwrap(), closed_before: Some(NOW) };
+            assert_eq!(erase(&shared, &scope, &Ids::parse("tweet 4").unwrap(), NOW).unwrap().posts_erased, 1);
+        } else {
+            compact_all(&shared);
+        }
+        let text = text(store.as_ref());
+        let times = ["\"2\"", "\"3\"", "\"4\""].map(|id| text.matches(id).count());
+        assert_eq!(times, [1, 1, usize::from(!erases)], "{text}");
+        let known = store.get(&format!("_index/replaced/{NIGHT}.json")).unwrap().unwrap();
+        assert!(String::from_utf8_lossy(&known).contains("0000002"), "its writer learns of all of them");
+    }
 }
 
 fn compacted() -> Meanwhile {

@@ -1,5 +1,6 @@
 //! A partition is replaced by another of the same timestamp, with the same posts or some of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -115,7 +116,7 @@ fn write(store: &Arc<dyn Store>, old: &str, new: &str, how: &Rewrite<'_>) -> Res
     if view::files(store.as_ref(), old)? != before {
         return Err(Error::fatal(format!("\"{}\" changed while it was read: it isn't closed", store.address(old))));
     }
-    let index = new_index(store, old, new, &files, how)?;
+    let index = new_index(store, (old, &before), (new, &files), how)?;
     let new = (!files.is_empty()).then(|| new.to_owned());
     let (posts, files_before, files) = (digest.0, before.len(), files.len());
     Ok(Some((index, Rewritten { old: old.into(), new, files_before, files, posts, posts_erased: erased })))
@@ -138,7 +139,12 @@ fn prove(store: &Arc<dyn Store>, files: &[Numbered], wanted: (u64, u128)) -> Res
     )))
 }
 
-fn new_index(store: &Arc<dyn Store>, old: &str, new: &str, files: &[Numbered], how: &Rewrite<'_>) -> Result<Index> {
+fn new_index(
+    store: &Arc<dyn Store>,
+    (old, before): (&str, &[Numbered]),
+    (new, files): (&str, &[Numbered]),
+    how: &Rewrite<'_>,
+) -> Result<Index> {
     let describe_all = |files: &[Numbered]| {
         let describe = |(name, key): &Numbered| {
             describe(store.as_ref(), *name, key).map_err(|trouble| trouble.of(store.as_ref(), key))
@@ -146,12 +152,16 @@ fn new_index(store: &Arc<dyn Store>, old: &str, new: &str, files: &[Numbered], h
         parallel::map(files, describe).into_iter().collect::<Result<Vec<File>>>()
     };
     let mut index = Index::new(new, describe_all(files)?);
-    let old_files = match read(store.as_ref(), old)? {
-        Found::Index(known) => {
-            index.replaces = known.replaces;
-            known.files
-        }
-        _ => describe_all(&view::files(store.as_ref(), old)?)?,
+    let known = if let Found::Index(known) = read(store.as_ref(), old)? { Some(known) } else { None };
+    if let Some(known) = &known {
+        index.replaces.clone_from(&known.replaces);
+    }
+    // Made while a writer was at it, an index lacks files: what it doesn't name would stay beside the new partition.
+    let names = |files: &[File]| files.iter().map(|file| file.file.clone()).collect::<BTreeSet<_>>();
+    let there: BTreeSet<_> = before.iter().map(|(name, _)| name.to_string()).collect();
+    let old_files = match known.filter(|known| names(&known.files) == there) {
+        Some(known) => known.files,
+        None => describe_all(before)?,
     };
     index.replaces.push(generation(old, &old_files, how.why, how.now));
     Ok(index)

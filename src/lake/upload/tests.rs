@@ -165,6 +165,28 @@ fn what_was_replaced_since_is_not_uploaded_again_and_the_rest_is() {
     }
 }
 
+#[test]
+fn where_an_answer_was_lost_it_is_asked_whether_a_partition_was_replaced() {
+    let (_root, staging, promises) = outbox(&CONTENTS[..2]);
+    let lost = AtomicBool::new(true);
+    let store = Watched::new(move |key| match key.ends_with("0000000") && lost.swap(false, Ordering::Relaxed) {
+        true => Err(Error::transient("no answer")),
+        false => Ok(()),
+    });
+    let (shared, uploader): (Arc<dyn Store>, _) = (Arc::clone(&store) as _, Uploader::default());
+    uploader.upload(&shared, &staging, &promises).unwrap_err();
+    // It was there nevertheless, and somebody has replaced the partition, twice.
+    for files in [["0000000"], ["0000009"]] {
+        let (why, when) = ("compact".into(), time::OffsetDateTime::UNIX_EPOCH);
+        let files = files.map(str::to_owned).to_vec();
+        let generation = index::Generation { partition: PARTITION.into(), files, posts: 1, bytes: 9, why, when };
+        replaced::put(store.as_ref(), &generation).unwrap();
+    }
+    uploader.upload(&shared, &staging, &promises).unwrap();
+    let there: Vec<_> = store.list("2", None, 9).unwrap().into_iter().map(|object| object.key).collect();
+    assert_eq!((there, left(&staging)), (vec![promises[1].segment.clone()], 0));
+}
+
 /// A text as gzip packs it, at a level.
 fn gzipped(text: &str, level: u32) -> Vec<u8> {
     let mut encoder = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::new(level));
