@@ -53,6 +53,11 @@ impl Repeating {
         }
     }
 
+    /// For so long nothing was read, which is no silence: the rest may wait in the socket.
+    pub fn waited(&mut self, waited: Duration) {
+        self.last += waited;
+    }
+
     /// How far it is.
     pub fn stage(&self, now: Duration) -> Stage {
         let silent = now.saturating_sub(self.last);
@@ -85,5 +90,16 @@ mod tests {
         repeating.post(None, true, S * 10);
         assert_eq!(repeating.stage(S * 10 + SETTLES - S), Stage::Repeats);
         assert_eq!((repeating.stage(S * 10 + SETTLES), repeating.posts), (Stage::Over, 2));
+    }
+
+    #[test]
+    fn a_wait_for_room_is_no_silence() {
+        let mut repeating = Repeating::new("g".into(), NOON, S);
+        repeating.post(Some(NOON), true, S);
+        repeating.waited(S * 60);
+        assert_eq!(repeating.stage(S * 61), Stage::Repeats);
+        // Nor is it one for what is read next.
+        assert_eq!(repeating.stage(S * 60 + SETTLES), Stage::Repeats);
+        assert_eq!(repeating.stage(S * 61 + SETTLES), Stage::Over);
     }
 }

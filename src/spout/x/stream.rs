@@ -100,7 +100,7 @@ pub(super) async fn read(
             Err(failure) => return Ok(End::Lost(failure.to_string())),
         };
         *anything = true;
-        let now = feed.now();
+        let (now, arrived) = (feed.now(), feed.clock().monotonic());
         feed.set_cursor(LIVE, unix_ms(now));
         lines.push(&piece);
         let mut told = None;
@@ -112,6 +112,9 @@ pub(super) async fn read(
         }
         // Waiting for room here is what lets X slow down; what it drops then is in the gap of the next connection.
         feed.flush().await?;
+        if let Some(repeating) = &mut *shared.repeating.borrow_mut() {
+            repeating.waited(feed.clock().monotonic().saturating_sub(arrived));
+        }
         end_repeating(feed, shared).await?;
         if let Some(verdict) = told {
             return Ok(End::Told(verdict));
