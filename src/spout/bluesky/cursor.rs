@@ -25,8 +25,11 @@ const SILENCES: f64 = 10.0;
 const FORGETS: f64 = 0.999;
 
 /// How far an event's time may be ahead of this machine's clock: the clocks differ. What is further ahead moves nothing
-/// but to there, since events that come later would lie before a cursor in the future.
+/// but to now, and only where all up to [`REWIND`] ago is there: else what is still to come would be skipped.
 pub(super) const AHEAD_MAX: Duration = Duration::from_secs(5);
+
+/// So many in a row that are ahead say that this machine's clock is slow.
+const CLOCK_IS_SLOW: u32 = 10;
 
 /// Where the stream stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -40,6 +43,8 @@ pub(super) struct Position {
     alive_us: i64,
     /// The longest time between two events of late, in µs.
     silence_us: f64,
+    /// How many of the last events in a row were ahead of this machine's clock.
+    ahead: u32,
 }
 
 impl Position {
@@ -47,7 +52,7 @@ impl Position {
     pub fn read(saved: Option<&str>) -> Self {
         let mut numbers = saved.unwrap_or_default().split(' ').map(|number| number.parse().unwrap_or(0));
         let mut next = || numbers.next().unwrap_or(0);
-        Self { newest_us: next(), began_us: next(), alive_us: next(), silence_us: next() as f64 }
+        Self { newest_us: next(), began_us: next(), alive_us: next(), silence_us: next() as f64, ahead: 0 }
     }
 
     /// As text.
@@ -78,7 +83,12 @@ impl Position {
         if time_us <= 0 {
             return;
         }
-        let time_us = time_us.min(unix_us(now + AHEAD_MAX));
+        let is_ahead = time_us > unix_us(now + AHEAD_MAX);
+        self.ahead = if is_ahead { self.ahead.saturating_add(1) } else { 0 };
+        if is_ahead && self.ahead < CLOCK_IS_SLOW && self.reached() < unix_us(now - REWIND) {
+            return;
+        }
+        let time_us = if is_ahead { unix_us(now) } else { time_us };
         if within && self.newest_us > 0 {
             let silence = (time_us - self.newest_us).max(0) as f64;
             self.silence_us = silence.max(self.silence_us * FORGETS);
@@ -116,7 +126,8 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn unix_us(time: OffsetDateTime) -> i64 {
+/// A time in µs since 1970.
+pub(super) fn unix_us(time: OffsetDateTime) -> i64 {
     i64::try_from(time.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
 }
 
@@ -164,6 +175,21 @@ mod tests {
     }
 
     #[test]
+    fn one_time_from_the_future_skips_nothing_of_what_is_caught_up() {
+        let mut position = position(&[-7_200]);
+        for ahead in [unix_us(NOW) + 6 * S, i64::MAX] {
+            position.event(ahead, NOW, true);
+        }
+        assert_eq!(position.cursor(NOW), Some(unix_us(NOW) - 7_205 * S));
+        assert_eq!(position.patience(), LATE_MIN);
+        // Ten in a row are a clock that is slow: nothing is to stand still for it.
+        for _ in 2..CLOCK_IS_SLOW {
+            position.event(unix_us(NOW) + 6 * S, NOW, true);
+        }
+        assert_eq!(position.cursor(NOW), Some(unix_us(NOW) - 5 * S));
+    }
+
+    #[test]
     fn a_time_that_cannot_be_moves_nothing_and_one_from_the_future_no_further_than_now() {
         let mut position = position(&[-5]);
         for bad in [i64::MIN, -1, 0] {
@@ -174,7 +200,7 @@ mod tests {
             position.event(ahead, NOW, true);
         }
         // What comes in the next seconds isn't skipped by the next connection, and a quiet stream isn't the longer so.
-        assert_eq!(position.cursor(NOW + Duration::from_secs(60)), Some(unix_us(NOW)));
+        assert_eq!(position.cursor(NOW + Duration::from_secs(60)), Some(unix_us(NOW) - 5 * S));
         assert!(position.patience() <= Duration::from_secs(100), "{:?}", position.patience());
     }
 

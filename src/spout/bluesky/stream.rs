@@ -13,7 +13,7 @@ use crate::registry::Component;
 use crate::social::{Backoff, Failure, Feed, Message, Platform, Refused, Socket, Source, delete, post};
 
 use super::Bluesky;
-use super::cursor::{AHEAD_MAX, PATIENCE_MAX, Position, at};
+use super::cursor::{AHEAD_MAX, PATIENCE_MAX, Position, at, unix_us};
 use super::frame::{Frame, parse};
 use super::wanted::{Wanted, name};
 
@@ -135,6 +135,8 @@ struct Reading<'a> {
     patience: Option<Duration>,
     /// Whether the first event is still to be held against what was asked for.
     resumes: bool,
+    /// Where it stood when it was asked for.
+    asked: Position,
     clamped: bool,
     /// How many events came.
     events: u64,
@@ -160,6 +162,7 @@ impl<'a> Reading<'a> {
             by_author,
             patience: least.map(|least| least.min(PATIENCE_MAX)),
             resumes: position.cursor(feed.now()).is_some(),
+            asked: *position,
             position,
             clamped: false,
             events: 0,
@@ -324,16 +327,22 @@ impl<'a> Reading<'a> {
     /// Counts an event, and finds out by the first one whether those before it are gone.
     async fn event(&mut self, time_us: i64) -> Result<()> {
         let now = self.feed.now();
-        // A time that can't be yet says nothing of those before.
-        if self.resumes && at(time_us) <= now + AHEAD_MAX {
+        let is_ahead = time_us > unix_us(now + AHEAD_MAX);
+        // One time that can't be yet says nothing of those before; if the next can't either, the clock is slow.
+        if self.resumes && (!is_ahead || self.events > 0) {
             self.resumes = false;
+            let first_us = if is_ahead { unix_us(now) } else { time_us };
             let missing = if self.clamped {
-                self.position.cursor(now).map(|cursor| (at(cursor), at(time_us))).filter(|(from, to)| from < to)
+                self.asked.cursor(now).map(|cursor| (at(cursor), at(first_us))).filter(|(from, to)| from < to)
             } else {
-                self.position.missing(time_us).filter(|_| !self.by_author)
+                self.asked.missing(first_us).filter(|_| !self.by_author)
             };
             if let Some((from, to)) = missing {
                 self.feed.gap("", from, to, "the server no longer had the events from the cursor on").await?;
+                if is_ahead {
+                    // What is before is in the ledger now.
+                    self.position.event(first_us, now, false);
+                }
             }
         }
         self.position.event(time_us, now, self.events > 0);

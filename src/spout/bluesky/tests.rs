@@ -187,6 +187,33 @@ fn a_server_that_silently_begins_later_leaves_a_gap() {
 }
 
 #[test]
+fn a_server_that_begins_later_leaves_a_gap_though_the_clock_is_slow() {
+    run(async {
+        let host = Host::new().await;
+        let config = config(&[&host], &[]);
+        let feed = Trial::start(Bluesky::KIND, config.common(), NOW);
+        beside(&config, &feed, async {
+            let mut client = host.client().await;
+            send(&mut client, &commit(1, us(NOW), "x")).await;
+            until(|| feed.all().len() == 1).await;
+        })
+        .await;
+        let later = NOW + Duration::from_secs(3600);
+        let feed = feed.restart(Bluesky::KIND, config.common(), later);
+        beside(&config, &feed, async {
+            let mut client = host.client().await;
+            for number in 2..5 {
+                send(&mut client, &commit(number, us(later) + 10_000_000 + number, "x")).await;
+            }
+            until(|| feed.bodies("bsky").len() == 4).await;
+        })
+        .await;
+        let gaps = feed.feed.open_gaps();
+        assert_eq!(gaps.iter().map(|gap| (gap.from, gap.to)).collect::<Vec<_>>(), [(NOW, later)]);
+    });
+}
+
+#[test]
 fn what_is_deleted_edited_unknown_or_garbage_has_its_place() {
     run(async {
         let host = Host::new().await;
