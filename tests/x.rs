@@ -402,7 +402,8 @@ fn what_the_stream_itself_repeats_is_not_searched_for() {
     running.end();
     play.platform.publish(Kind::Tweet, 50);
     let running = play.streaming(1);
-    // What is newer says that the gap has been repeated.
+    // What is newer says that the gap has been repeated; so it has to come behind that.
+    play.noted(1);
     play.last();
     play.filled(1);
     let (_, checked) = play.end(running, 0);

@@ -97,13 +97,22 @@ impl Play {
 
     /// Waits until all gaps are filled, and at least so many.
     pub fn filled(&self, least: usize) {
+        self.wait_for_gaps("filled", |gaps| gaps.len() >= least && gaps.iter().all(|gap| gap["filled"] == true));
+    }
+
+    /// Waits until so many gaps are in the ledger.
+    pub fn noted(&self, least: usize) {
+        self.wait_for_gaps("noted", |gaps| gaps.len() >= least);
+    }
+
+    fn wait_for_gaps(&self, what: &str, so: impl Fn(&[Value]) -> bool) {
         let began = Instant::now();
         loop {
             let gaps = self.gaps();
-            if gaps.len() >= least && gaps.iter().all(|gap| gap["filled"] == true) {
+            if so(&gaps) {
                 return;
             }
-            assert!(began.elapsed() < LIMIT, "not filled: {gaps:#?}");
+            assert!(began.elapsed() < LIMIT, "not {what}: {gaps:#?}");
             std::thread::sleep(Duration::from_millis(200));
         }
     }
