@@ -8,7 +8,7 @@ use std::time::Duration;
 use support::platform::text::AUTHORS;
 use support::platform::world::{did, now_us};
 use support::platform::{Fault, Kind, Place};
-use support::play::Play;
+use support::play::{Play, stream_faults};
 
 const TOPICS: [&str; 3] = ["#storm", "rust lang", "from:alice"];
 
@@ -40,17 +40,7 @@ fn the_template_captures_each_post_of_the_topics_once_with_edits_and_deletions()
 
 #[test]
 fn nothing_that_goes_wrong_with_a_stream_loses_a_post() {
-    let faults = [
-        Fault::CutLine,
-        Fault::CutCharacter,
-        Fault::Reset,
-        Fault::Close,
-        Fault::Duplicate,
-        Fault::Reorder,
-        Fault::Disconnect,
-        Fault::Unknown,
-        Fault::Dribble(Duration::from_millis(1)),
-    ];
+    let faults = stream_faults(Duration::from_millis(1));
     let play = play(2);
     let running = play.streaming(1);
     for fault in &faults {

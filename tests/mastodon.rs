@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use support::platform::{Fault, Kind, Place};
-use support::play::Play;
+use support::play::{Play, stream_faults};
 use support::prism::{self, Prism};
 
 const TAGS: [&str; 1] = ["#storm"];
@@ -64,17 +64,7 @@ fn nothing_that_goes_wrong_with_a_websocket_loses_a_post() {
 }
 
 fn trouble(play: &Play) {
-    let faults = [
-        Fault::CutLine,
-        Fault::CutCharacter,
-        Fault::Reset,
-        Fault::Close,
-        Fault::Duplicate,
-        Fault::Reorder,
-        Fault::Disconnect,
-        Fault::Unknown,
-        Fault::Dribble(Duration::from_millis(1)),
-    ];
+    let faults = stream_faults(Duration::from_millis(1));
     let running = play.streaming(1);
     for fault in &faults {
         let (met, streams) = (play.platform.met().len(), play.streams());

@@ -13,6 +13,21 @@ use super::{Ended, Running, Sandbox, lake, repository, total};
 /// Much more than anything takes.
 const LIMIT: Duration = Duration::from_secs(90);
 
+/// What goes wrong within a stream; `pause` is between the bytes of one that dribbles.
+pub fn stream_faults(pause: Duration) -> Vec<Fault> {
+    vec![
+        Fault::CutLine,
+        Fault::CutCharacter,
+        Fault::Reset,
+        Fault::Close,
+        Fault::Duplicate,
+        Fault::Reorder,
+        Fault::Disconnect,
+        Fault::Unknown,
+        Fault::Dribble(pause),
+    ]
+}
+
 /// What is to be captured.
 pub struct Play {
     pub platform: Platform,
@@ -166,21 +181,8 @@ impl Play {
     /// Everything that can go wrong goes wrong by chance at these places, with kills in between.
     pub fn weather(&self, seed: u64, places: Vec<Place>) -> Running {
         let moment = Duration::from_millis(20);
-        let faults = vec![
-            Fault::CutLine,
-            Fault::CutCharacter,
-            Fault::Reset,
-            Fault::Close,
-            Fault::Duplicate,
-            Fault::Reorder,
-            Fault::Disconnect,
-            Fault::Unknown,
-            Fault::Dribble(Duration::from_micros(100)),
-            Fault::Refuse,
-            Fault::Status(503),
-            Fault::Slow(moment),
-            Fault::Stall(moment),
-        ];
+        let mut faults = stream_faults(Duration::from_micros(100));
+        faults.extend([Fault::Refuse, Fault::Status(503), Fault::Slow(moment), Fault::Stall(moment)]);
         let mut running = self.streaming(1);
         self.last();
         self.platform.weather(Weather { seed, one_in: 40, faults, places });
