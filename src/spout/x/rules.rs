@@ -12,6 +12,7 @@ use crate::social::Feed;
 use super::answer::{Verdict, judge};
 use super::api::{Answer, Api};
 use super::known::{Known, RULES, name};
+use super::reconnect::{Reconnect, Trouble};
 use super::translate::{Rule, is_ours, rules};
 use super::{Mode, OtherRules, X};
 
@@ -176,6 +177,7 @@ fn added(rules: &[&Rule]) -> String {
 async fn all(api: &Api, feed: &Feed) -> Result<Result<Vec<There>, String>> {
     let mut there: Vec<There> = Vec::new();
     let mut next: Option<String> = None;
+    let mut cut = Reconnect::new();
     loop {
         let reply = match api.rules(feed, next.as_deref()).await? {
             Answer::Good(reply) => reply,
@@ -183,6 +185,14 @@ async fn all(api: &Api, feed: &Feed) -> Result<Result<Vec<There>, String>> {
             Answer::Wrong(why) => return Err(Error::fatal(format!("X refuses to list the rules: {why}"))),
         };
         let [data, meta] = pick(&reply.body, ["data", "meta"]);
+        if !meta.is_some_and(|meta| meta.trim_ascii_start().starts_with(b"{")) {
+            // It was cut on its way: rules that it lacks aren't gone.
+            let wait = cut.after(Trouble::Http);
+            feed.set_state(format!("a list of the rules was cut; asked again in {wait:?}"));
+            feed.sleep(wait).await;
+            feed.set_state("");
+            continue;
+        }
         let before = there.len();
         there.extend(elements(data.unwrap_or_default()).filter_map(There::read));
         let token = get(meta.unwrap_or_default(), "next_token").and_then(string).map(|token| token.into_owned());

@@ -1,9 +1,11 @@
 //! The rules, kept equal to the topics, against a server on loopback.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -87,6 +89,38 @@ fn rules_that_somebody_deletes_leave_a_gap_from_when_all_were_there() {
         assert_eq!(gaps(&trial), [(String::new(), 100, 420)]);
         assert!(!look(&trial, &server, &["storm"]).await);
         assert_eq!(gaps(&trial).len(), 1);
+    });
+}
+
+#[test]
+fn a_list_of_the_rules_that_was_cut_is_asked_for_again() {
+    run(async {
+        let there = Rules::default();
+        let trial = trial(NOON);
+        let server = there.serve(&trial).await;
+        look(&trial, &server, &["storm"]).await;
+        trial.clock.advance(Duration::from_secs(100));
+        let lists = Rc::new(RefCell::new(0));
+        let (count, rules) = (Rc::clone(&lists), there.clone());
+        let server = Server::new(&trial, move |asked| {
+            *count.borrow_mut() += 1;
+            if *count.borrow() == 1 { good(json!({ "data": [] })) } else { rules.answer(asked) }
+        })
+        .await;
+        // Time goes on while it waits.
+        let waits = async {
+            loop {
+                trial.clock.advance(Duration::from_millis(100));
+                tokio::task::yield_now().await;
+            }
+        };
+        let looks = look(&trial, &server, &["storm"]);
+        let added = match select(pin!(looks), pin!(waits)).await {
+            Either::Left((added, _)) => added,
+            Either::Right(((), _)) => unreachable!("time goes on for ever"),
+        };
+        assert!(!added);
+        assert_eq!((*lists.borrow(), there.0.borrow().len(), gaps(&trial)), (2, 1, vec![]));
     });
 }
 
