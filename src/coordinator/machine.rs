@@ -95,6 +95,13 @@ pub enum Action {
         /// Closed promises, in order.
         promises: Vec<Promise>,
     },
+    /// Tell a sink task that no checkpoint names these delivered segments any more.
+    Forget {
+        /// The number of the task.
+        task: usize,
+        /// The names of the segments.
+        segments: Vec<String>,
+    },
     /// This epoch is complete: tell all spouts, which may have to trim what they read.
     Complete(u64),
     /// Tell all spouts to read no more.
@@ -242,7 +249,10 @@ impl Machine {
         }
         let mut actions = Vec::new();
         match event {
-            Event::Tick { emitted } => self.emitted = emitted,
+            Event::Tick { emitted } => {
+                self.emitted = emitted;
+                self.deliveries.tick();
+            }
             Event::Task(FromTask { task, report }) => self.task_reported(task, report, &mut actions),
             Event::Saved { epoch } => self.saved(epoch, now, &mut actions),
             Event::Stop => self.stop(now, &mut actions),
@@ -321,7 +331,7 @@ impl Machine {
                 self.deliveries.prepared(task, prepared);
                 self.reported(task, actions);
             }
-            Report::Committed => self.deliveries.committed(task),
+            Report::Committed { segments } => self.deliveries.committed(task, segments),
             Report::SourceEnded | Report::SourceStopped => {
                 self.dirty = true;
                 self.running.remove(&task);
@@ -360,7 +370,7 @@ impl Machine {
             return;
         }
         epoch.saving = true;
-        for (task, promises) in self.deliveries.carried() {
+        for (task, promises) in self.deliveries.put_together() {
             let component = component_of(&self.names[task]).to_owned();
             epoch.changes.promises.entry(component).or_default().extend(promises);
         }
@@ -374,8 +384,9 @@ impl Machine {
         let epoch = self.epoch.take().expect("an epoch in progress was saved");
         assert_eq!(epoch.mark.barrier.epoch, saved, "one epoch at a time");
         self.complete = Some((saved, now));
-        self.deliveries.saved();
+        let forgotten = self.deliveries.saved();
         actions.push(Action::Complete(saved));
+        actions.extend(forgotten.into_iter().map(|(task, segments)| Action::Forget { task, segments }));
         if epoch.mark.barrier.last && self.rebalancing {
             // What isn't delivered yet is in the checkpoint, and the next tasks deliver it.
             return self.end(Outcome::Rebalance, actions);

@@ -25,6 +25,7 @@ mod messages;
 mod metering;
 mod output;
 mod policy;
+mod refused_rows;
 mod report;
 mod restarts;
 mod resume;

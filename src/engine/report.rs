@@ -30,8 +30,11 @@ pub enum Report {
         /// What it promises.
         prepared: Prepared,
     },
-    /// A sink made visible what it was last told to commit.
-    Committed,
+    /// A sink has ended the commit that it was last told to do.
+    Committed {
+        /// The segments that are delivered; the others stay promised.
+        segments: Vec<String>,
+    },
     /// A spout's source has ended; it goes on answering barriers.
     SourceEnded,
     /// A spout was stopped; it goes on answering barriers.

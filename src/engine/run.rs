@@ -130,7 +130,7 @@ impl Asked {
 /// doesn't fit to what the store holds.
 pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     let dead_root = dead_letter_root(&topology, &options);
-    let topology = with_dead_letters(topology, crate::sink::dead_letters(dead_root));
+    let topology = with_dead_letters(topology, crate::sink::dead_letters(dead_root.clone()));
     let durable = topology.checkpoint != Checkpoint::Off;
     let running = Arc::new(Running {
         name: topology.name.clone(),
@@ -150,6 +150,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
         topology,
         store: if durable { options.store } else { Arc::new(MemoryStore::default()) },
         state: options.state,
+        dead_root,
         about: options.about,
         clock: options.clock,
         drain_deadline: options.drain_deadline,

@@ -189,7 +189,7 @@ impl Handler<Control> for SpoutActor {
             }
             Control::Completed(epoch) => self.port.borrow_mut().completed(epoch),
             Control::Pause(paused) => self.port.borrow_mut().pause(paused),
-            Control::Commit(_) => {}
+            Control::Commit(_) | Control::Forget(_) => {}
         }
     }
 }

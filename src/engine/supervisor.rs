@@ -48,6 +48,8 @@ pub struct Supervisor {
     pub store: Arc<dyn StateStore>,
     /// Where its spools are.
     pub state: PathBuf,
+    /// The folder that holds the lake of dead letters.
+    pub dead_root: PathBuf,
     /// What belongs to the state, for a person.
     pub about: String,
     /// The clock.
@@ -235,6 +237,7 @@ impl Supervisor {
             cursors: &resume.saved.cursors,
             store: &*self.store,
             state: &self.state,
+            dead_root: &self.dead_root,
             poison: restarts.poison(),
             messages: self.running.said(),
         };

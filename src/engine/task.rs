@@ -14,6 +14,7 @@ use super::jobs::JobThread;
 use super::metering::{Doing, Meter};
 use super::output::Output;
 use super::policy::{Decision, decide};
+use super::refused_rows::RefusedRowsWriter;
 use super::report::{Report, Reporter};
 use super::wake::Need;
 use crate::bolt::Bolt;
@@ -45,6 +46,7 @@ pub struct SinkThreads {
 }
 
 /// One input of a task: its fields, and where it comes from, for the dead letters.
+#[derive(Clone, Debug)]
 pub struct TaskInput {
     /// `component` or `component:stream`.
     pub from: String,
@@ -68,6 +70,8 @@ pub struct BoltTask {
     pub inbox: Inbox,
     /// Where they go.
     pub output: Output,
+    /// Makes dead letters of what the outside of a sink refuses.
+    pub refused_rows: RefusedRowsWriter,
     /// The counters.
     pub meter: Arc<Meter>,
     /// The clock.
@@ -338,7 +342,7 @@ impl BoltTask {
             }
             Worker::Sink(sink, threads) => {
                 let job = sink.prepare(&mark.barrier)?;
-                let done = move |prepared| Report::Prepared { epoch, prepared };
+                let done = move |prepared| Some(Report::Prepared { epoch, prepared });
                 run(threads.as_ref().map(|threads| &threads.prepare), job, &self.reporter, done);
             }
         }
@@ -350,8 +354,23 @@ impl BoltTask {
     /// The checkpoint with these promises is complete.
     pub fn commit(&mut self, promises: Vec<Promise>) {
         let Worker::Sink(sink, threads) = &mut self.worker else { return };
-        let job = sink.commit(promises);
-        run(threads.as_ref().map(|threads| &threads.commit), job, &self.reporter, |()| Report::Committed);
+        let mut deliver = sink.commit(promises);
+        let (refused_rows, meter) = (self.refused_rows.clone(), Arc::clone(&self.meter));
+        let job: Job<Vec<String>> = Box::new(move || {
+            let delivered = deliver()?;
+            let rows = refused_rows.write(&delivered.refused)?;
+            meter.add_dead_letters(usize::try_from(rows).unwrap_or(usize::MAX));
+            Ok(delivered.segments)
+        });
+        let thread = threads.as_ref().map(|threads| &threads.commit);
+        run(thread, job, &self.reporter, |segments| Some(Report::Committed { segments }));
+    }
+
+    /// No checkpoint names these delivered segments any more.
+    pub fn forget(&mut self, segments: Vec<String>) {
+        let Worker::Sink(sink, threads) = &mut self.worker else { return };
+        let job = sink.forgotten(segments);
+        run(threads.as_ref().map(|threads| &threads.commit), job, &self.reporter, |()| None);
     }
 }
 
@@ -360,10 +379,16 @@ fn run<T: 'static>(
     thread: Option<&JobThread>,
     mut job: Job<T>,
     reporter: &Reporter,
-    done: impl FnOnce(T) -> Report + Send + 'static,
+    done: impl FnOnce(T) -> Option<Report> + Send + 'static,
 ) {
-    match thread {
-        Some(thread) => thread.run(job, done),
-        None => reporter.send(job().map_or_else(|error| Report::Failed(error.chain()), done)),
+    if let Some(thread) = thread {
+        return thread.run(job, done);
+    }
+    let report = match job() {
+        Ok(result) => done(result),
+        Err(error) => Some(Report::Failed(error.chain())),
+    };
+    if let Some(report) = report {
+        reporter.send(report);
     }
 }

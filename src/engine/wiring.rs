@@ -16,6 +16,7 @@ use super::jobs::JobThread;
 use super::messages::Messages;
 use super::metering::Meter;
 use super::output::Output;
+use super::refused_rows::RefusedRowsWriter;
 use super::report::{FromTask, Reporter};
 use super::resume::{groups, restore};
 use super::spout_port::Port;
@@ -92,6 +93,8 @@ pub struct Shared<'a> {
     pub store: &'a dyn StateStore,
     /// Where spools are kept.
     pub state: &'a Path,
+    /// The folder that holds the lake of dead letters.
+    pub dead_root: &'a Path,
     /// What isn't to be executed.
     pub poison: &'a Poison,
     /// What people should know.
@@ -254,7 +257,9 @@ impl Maker<'_> {
             }
             Config::Spout(_) => unreachable!("spouts are made by Maker::spout"),
         };
+        let refused_rows = RefusedRowsWriter::new(self.shared.dead_root, &self.spec.id, &inputs);
         let task = BoltTask {
+            refused_rows,
             component: self.spec.id.clone(),
             worker,
             inputs,

@@ -19,6 +19,7 @@ use crate::lake::root::Root;
 use crate::registry::Registry;
 use crate::topology::MicroBatch;
 use crate::tuple::{Fields, Tuple};
+use crate::value::Value;
 
 use self::local::{DeadLetters, Local};
 use self::null::Null;
@@ -77,6 +78,48 @@ pub struct Prepared {
     pub promises: Vec<Promise>,
     /// When the oldest segment that is still open was begun: its age will need a barrier.
     pub open_since: Option<OffsetDateTime>,
+}
+
+/// The result of a commit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Delivered {
+    /// The names of the segments that are outside now. The promises of all others stay promised: they are offered
+    /// again with the next commit, a second or so later, together with what was promised since. So a sink may
+    /// gather many segments for one large load; but after the last barrier it must deliver all of them.
+    pub segments: Vec<String>,
+    /// Rows of those segments that the outside refuses for good, which become dead letters.
+    pub refused: Vec<RefusedRows>,
+}
+
+impl Delivered {
+    /// Everything that was promised, and nothing was refused.
+    pub fn all(promises: &[Promise]) -> Self {
+        let segments = promises.iter().map(|promise| promise.segment.clone()).collect();
+        Self { segments, refused: Vec::new() }
+    }
+}
+
+/// The rows of one segment that the outside refuses. Until the segment is [forgotten](Sink::forgotten) each
+/// commit of it must tell the same: by that each row becomes one dead letter, however often the commit is repeated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedRows {
+    /// The segment's name.
+    pub segment: String,
+    /// When they were refused for the first time.
+    pub at: OffsetDateTime,
+    /// The rows, in the segment's order.
+    pub rows: Vec<RefusedRow>,
+}
+
+/// A tuple that the outside refuses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedRow {
+    /// The position of the input that it came by; see [`Tuple::input`].
+    pub input: usize,
+    /// Its values.
+    pub values: Vec<Value>,
+    /// Why it is refused.
+    pub error: String,
 }
 
 /// Work that waits for a disk or a server. The engine runs it on a thread beside the task's, so that
@@ -203,9 +246,16 @@ pub trait Sink: Send {
         Ok(Box::new(|| Ok(Prepared::default())))
     }
 
-    /// Second phase: the checkpoint with these closed promises is complete, and the job makes them
-    /// visible. It is repeatable: what is visible already is left as it is.
-    fn commit(&mut self, _promises: Vec<Promise>) -> Job<()> {
+    /// Second phase: the checkpoint with these closed promises is complete, and the job delivers them,
+    /// all or some. It is repeatable: what is delivered already is left as it is.
+    fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
+        Box::new(move || Ok(Delivered::all(&promises)))
+    }
+
+    /// The newest complete checkpoint doesn't name these delivered segments any more, so that none of them is
+    /// committed again: the job deletes what the sink keeps to recognise them. It isn't called for the segments of a
+    /// run's last commits.
+    fn forgotten(&mut self, _segments: Vec<String>) -> Job<()> {
         Box::new(|| Ok(()))
     }
 }

@@ -168,8 +168,18 @@ pub struct Sink {
     closed: Vec<Promise>,
     /// A prepare that isn't done yet: when it will be, and what it gives.
     pub preparing: Option<(Duration, u64, Prepared)>,
-    /// A commit that isn't done yet: when it goes on, and what is left of it.
-    pub committing: Option<(Duration, VecDeque<Promise>)>,
+    /// A commit that isn't done yet.
+    pub committing: Option<Commit>,
+}
+
+/// A commit that isn't done yet.
+pub struct Commit {
+    /// When it goes on.
+    pub ready_at: Duration,
+    /// The promises that aren't delivered.
+    pub left: VecDeque<Promise>,
+    /// The segments that are.
+    pub delivered: Vec<String>,
 }
 
 impl Sink {
@@ -336,8 +346,10 @@ impl Task {
             (Body::Spout(spout), Control::Pause(paused)) => spout.paused = paused,
             (Body::Sink(sink), Control::Commit(promises)) => {
                 assert!(sink.committing.is_none(), "two commits at once for {}", self.name);
-                sink.committing = Some((around.now + around.takes, promises.into()));
+                let ready_at = around.now + around.takes;
+                sink.committing = Some(Commit { ready_at, left: promises.into(), delivered: Vec::new() });
             }
+            (Body::Sink(_), Control::Forget(segments)) => around.disk.forget(self.component, segments),
             (_, control) => panic!("{} got {control:?}", self.name),
         }
         None
