@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bolt::keyed::KeyedState;
-use crate::bolt::{Bolt, BoltConfig, Output, Problem, StateChange};
+use crate::bolt::{Bolt, BoltConfig, BoltContext, Output, Problem, StateChange};
 use crate::error::{Error, Result};
 use crate::registry::Component;
 use crate::tuple::{Fields, Streams, Tuple};
@@ -85,8 +85,8 @@ impl BoltConfig for Count {
         Some(self.fields.clone())
     }
 
-    fn build(&self, inputs: &[Fields]) -> Result<Box<dyn Bolt>> {
-        Ok(Box::new(Counter::of(self, inputs)?))
+    fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>> {
+        Ok(Box::new(Counter::of(self, &context.inputs)?))
     }
 }
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::bolt::{Bolt, BoltConfig, Output, Problem};
+use crate::bolt::{Bolt, BoltConfig, BoltContext, Output, Problem};
 use crate::error::{Error, Result};
 use crate::post::html::without_html;
 use crate::registry::Component;
@@ -66,9 +66,9 @@ impl BoltConfig for Words {
         }
     }
 
-    fn build(&self, inputs: &[Fields]) -> Result<Box<dyn Bolt>> {
+    fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>> {
         let place = |input| self.place(input).ok_or_else(|| Error::fatal(self.lacks(input)));
-        Ok(Box::new(Splitter { places: inputs.iter().map(place).collect::<Result<_>>()? }))
+        Ok(Box::new(Splitter { places: context.inputs.iter().map(place).collect::<Result<_>>()? }))
     }
 }
 
@@ -244,7 +244,8 @@ mod tests {
                 candidates: Some(("text".into(), vec!["txet".into(), "lang".into()])),
             }]
         );
-        assert!(words().build(&[Fields::new(["txet"])]).is_err());
+        let context = BoltContext { inputs: vec![Fields::new(["txet"])], ..BoltContext::default() };
+        assert!(words().build(&context).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::emitter::Emitter;
+use crate::error::{Error, Result};
 use crate::tuple::StreamId;
 use crate::value::Value;
 
@@ -28,6 +29,18 @@ impl Output {
     /// this number gets it.
     pub fn emit_direct(&mut self, stream: StreamId, task: usize, values: impl IntoIterator<Item = Value>) {
         self.emitter.emit(stream, Some(task), values);
+    }
+
+    /// Ends a call of the bolt: what it emitted goes out, or is discarded if the call failed.
+    #[inline]
+    pub(super) fn end_call(&mut self, result: Result<()>) -> Result<()> {
+        match result {
+            Ok(()) => self.emitter.commit().map_err(Error::fatal),
+            Err(error) => {
+                self.emitter.roll_back();
+                Err(error)
+            }
+        }
     }
 
     /// Emits a dead letter, which is a post of the kind `dead`.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::alive::Alive;
 use super::batch::{Batch, Mark};
+use super::bolt_waker::BoltWaker;
 use super::dead_letters;
 use super::grouping::stable_hash;
 use super::inbox::{Inbox, Received};
@@ -70,6 +71,8 @@ pub struct BoltTask {
     pub inbox: Inbox,
     /// Where they go.
     pub output: Output,
+    /// Rung by the bolt's own threads.
+    pub waker: BoltWaker,
     /// Makes dead letters of what the outside of a sink refuses.
     pub refused_rows: RefusedRowsWriter,
     /// The counters.
@@ -149,7 +152,7 @@ impl BoltTask {
     /// Whether a task that is about to sleep for this would find it after all.
     pub fn finds(&self, need: Need) -> bool {
         match need {
-            Need::Input => !self.inbox.is_empty(),
+            Need::Input => !self.inbox.is_empty() || self.waker.is_rung(),
             Need::Room => self.output.emitter.has_drained(),
         }
     }
@@ -191,10 +194,19 @@ impl BoltTask {
 
     /// There is nothing to do: what was gathered goes out, unless it may linger.
     fn rest(&mut self) -> Next {
-        if let Worker::Sink(sink, _) = &mut self.worker
-            && let Err(error) = sink.idle()
-            && error.kind() == Kind::Fatal
-        {
+        self.waker.answer();
+        let idle = match &mut self.worker {
+            Worker::Bolt(bolt) => {
+                let idle = bolt.idle(&mut self.output);
+                self.output.end_call(idle)
+            }
+            // What the outside doesn't take for now is written again before the next barrier.
+            Worker::Sink(sink, _) => sink.idle().or_else(|error| match error.kind() {
+                Kind::Fatal => Err(error),
+                _ => Ok(()),
+            }),
+        };
+        if let Err(error) = idle {
             self.reporter.send(Report::Failed(error.chain()));
             return Next::End;
         }
@@ -302,13 +314,10 @@ impl BoltTask {
     fn execute(&mut self, tuple: Tuple<'_>) -> Result<()> {
         match &mut self.worker {
             Worker::Sink(sink, _) => sink.write(tuple),
-            Worker::Bolt(bolt) => match bolt.execute(tuple, &mut self.output) {
-                Ok(()) => self.output.emitter.commit().map_err(Error::fatal),
-                Err(error) => {
-                    self.output.emitter.roll_back();
-                    Err(error)
-                }
-            },
+            Worker::Bolt(bolt) => {
+                let executed = bolt.execute(tuple, &mut self.output);
+                self.output.end_call(executed)
+            }
         }
     }
 
@@ -327,10 +336,9 @@ impl BoltTask {
         let epoch = mark.barrier.epoch;
         match &mut self.worker {
             Worker::Bolt(bolt) => {
-                if mark.finish {
-                    bolt.finish(&mut self.output)?;
-                    self.output.emitter.commit().map_err(Error::fatal)?;
-                }
+                let finished = if mark.finish { bolt.finish(&mut self.output) } else { Ok(()) };
+                let passed = finished.and_then(|()| bolt.barrier(epoch, &mut self.output));
+                self.output.end_call(passed)?;
                 let mut changes = bolt.snapshot();
                 if !self.keeps_state && !changes.is_empty() {
                     return Err(Error::fatal("the bolt has state, but its configuration's keeps_state() says no"));

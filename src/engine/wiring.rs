@@ -8,6 +8,7 @@ use actix::Recipient;
 
 use super::again::stands_for;
 use super::alive::{Alive, Census};
+use super::bolt_waker::BoltWaker;
 use super::channel::{EdgeReceiver, EdgeSender, TaskHandle, edge};
 use super::dead_letters::DEAD;
 use super::emitter::Emitter;
@@ -21,6 +22,7 @@ use super::report::{FromTask, Reporter};
 use super::resume::{groups, restore};
 use super::spout_port::Port;
 use super::task::{BoltTask, SinkThreads, TaskInput, Worker};
+use crate::bolt::BoltContext;
 use crate::checkpoint::StateStore;
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
@@ -161,7 +163,7 @@ fn make(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut Cens
                     maker.spout(config, port, reporter, alive)
                 }
                 _ => maker
-                    .bolt(emitter, inbox, Arc::clone(&meter), reporter, alive)
+                    .bolt(emitter, inbox, (BoltWaker::of_task(&handle), Arc::clone(&meter)), reporter, alive)
                     .map_err(|error| of_component(spec, error))?,
             };
             Ok(Ready { lane: place.index, meter, handle, kind })
@@ -237,7 +239,7 @@ impl Maker<'_> {
         &self,
         emitter: Emitter,
         inbox: Inbox,
-        meter: Arc<Meter>,
+        (waker, meter): (BoltWaker, Arc<Meter>),
         reporter: Reporter,
         alive: Arc<Alive>,
     ) -> Result<ReadyKind> {
@@ -249,7 +251,15 @@ impl Maker<'_> {
         let inputs: Vec<_> = own.map(input).collect();
         let fields: Vec<_> = inputs.iter().map(|input| input.fields.clone()).collect();
         let (worker, blocks, sink) = match &self.spec.config {
-            Config::Bolt(config) => (Worker::Bolt(config.build(&fields)?), config.blocks(), false),
+            Config::Bolt(config) => {
+                let context = BoltContext {
+                    component: self.spec.id.clone(),
+                    task: self.index,
+                    inputs: fields,
+                    waker: waker.clone(),
+                };
+                (Worker::Bolt(config.build(&context)?), config.blocks(), false)
+            }
             Config::Sink(config) => {
                 let sink = config.build(self.sink_context(fields))?;
                 let threads = config.blocks().then(|| self.sink_threads(&meter, &reporter, &alive)).transpose()?;
@@ -260,6 +270,7 @@ impl Maker<'_> {
         let refused_rows = RefusedRowsWriter::new(self.shared.dead_root, &self.spec.id, &inputs);
         let task = BoltTask {
             refused_rows,
+            waker,
             component: self.spec.id.clone(),
             worker,
             inputs,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use async_trait::async_trait;
 
-use crate::bolt::{Bolt, BoltConfig, Problem};
+use crate::bolt::{Bolt, BoltConfig, BoltContext, Problem};
 use crate::engine::{Output, SpoutOutput};
 use crate::error::{Error, Result};
 use crate::sink::{Barrier, Delivered, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
@@ -128,7 +128,7 @@ impl BoltConfig for Does {
         Ok(self.streams.clone())
     }
 
-    fn build(&self, _inputs: &[Fields]) -> Result<Box<dyn Bolt>> {
+    fn build(&self, _: &BoltContext) -> Result<Box<dyn Bolt>> {
         let task = self.made.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(DoesBolt { task, execute: Arc::clone(&self.execute) }))
     }

@@ -2,6 +2,7 @@
 
 mod again;
 mod components;
+mod contracts;
 mod faults;
 mod flow;
 mod kappa;
