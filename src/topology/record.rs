@@ -12,7 +12,7 @@ use crate::registry::ron_options;
 use crate::units::{ByteSize, Interval};
 
 /// No duration of a topology is longer, so that none overflows a clock: a hundred years.
-const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
+const DURATION_MAX: Duration = Interval::MAX.0;
 
 /// A struct whose fields are known, each at most once.
 pub(super) struct Record<'t> {
