@@ -15,6 +15,7 @@
 //! Nothing in here knows the engine: `sink/local.rs` and
 //! `spout/replay.rs` put it behind the traits of the components.
 
+pub mod address;
 pub mod backlog;
 pub mod closing;
 pub mod columns;

@@ -55,22 +55,6 @@ pub fn partitions(root: &Path, glob: &str) -> Result<Vec<Partition>> {
     Ok(matching)
 }
 
-/// The partitions of a path with a glob at its end, of a lake's root, or of one partition's folder.
-///
-/// # Errors
-/// As [`partitions`].
-pub fn partitions_of(path: &str) -> Result<Vec<Partition>> {
-    let path = path.trim_end_matches('/');
-    let (root, last) = path.rsplit_once('/').unwrap_or((".", path));
-    let root = Path::new(if root.is_empty() { "/" } else { root });
-    let folder = Partition { name: last.into(), folder: path.into() };
-    match folder.folder.is_dir() {
-        false => partitions(root, last),
-        true if is_partition(&folder) => Ok(vec![folder]),
-        true => partitions(&folder.folder, "*"),
-    }
-}
-
 fn is_partition(partition: &Partition) -> bool {
     let is_file = |name: &String| name.parse::<FileName>().is_ok();
     let numbered = || names(&partition.folder).is_ok_and(|names| names.iter().any(is_file));
@@ -127,17 +111,6 @@ mod tests {
     }
 
     #[test]
-    fn a_path_may_be_a_glob_a_root_or_a_partition() {
-        let root = lake();
-        let of = |path: &str| found(partitions_of(&format!("{}{path}", root.path().display())));
-        assert_eq!(of("/*"), [NIGHT, MORNING, "sample"]);
-        assert_eq!(of(""), [NIGHT, MORNING, "sample"]);
-        assert_eq!(of("/"), [NIGHT, MORNING, "sample"]);
-        assert_eq!(of("/2015-12-18T06:*"), [MORNING]);
-        assert_eq!(of(&format!("/{NIGHT}/")), [NIGHT]);
-    }
-
-    #[test]
     fn files_come_in_number_order_and_others_are_none() {
         let root = lake();
         let files = partitions(root.path(), "*00:00:00*").unwrap()[0].files().unwrap();
@@ -147,10 +120,10 @@ mod tests {
     #[test]
     fn what_is_not_there_is_named() {
         let root = lake();
-        let error = |path: &str| partitions_of(&format!("{}{path}", root.path().display())).unwrap_err().chain();
-        assert!(error("/2016-*").contains("matches \"2016-*\"; there are 3 others"), "{}", error("/2016-*"));
-        assert!(error("/nowhere/*").contains("/nowhere\": No such file"), "{}", error("/nowhere/*"));
-        assert!(error("/[").contains("bad glob \"[\""), "{}", error("/["));
+        let error = |path: &str, glob: &str| partitions(&root.path().join(path), glob).unwrap_err().chain();
+        assert!(error("", "2016-*").contains("matches \"2016-*\"; there are 3 others"), "{}", error("", "2016-*"));
+        assert!(error("nowhere", "*").contains("/nowhere\": No such file"), "{}", error("nowhere", "*"));
+        assert!(error("", "[").contains("bad glob \"[\""), "{}", error("", "["));
         assert_eq!(found(partitions(tempfile::tempdir().unwrap().path(), "*")), Vec::<String>::new());
     }
 }

@@ -1,11 +1,11 @@
 //! What a lake holds, as its store tells it, without what `compact` and `erase` have begun or replaced.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use glob::Pattern;
 
+use super::address::Address;
 use super::form::{Compression, Form};
 use super::index::{self, Found, is_partition};
 use super::names::{FileName, in_order};
@@ -24,14 +24,15 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// What `ROOT[/GLOB]` means: a lake, a glob over its partitions, or one partition.
+    /// What `ROOT[/GLOB]` means: a lake, a glob over its partitions, or one partition; see [`Address`].
     ///
     /// # Errors
     /// If there is no such lake, or the glob is none.
     pub fn parse(address: &str) -> Result<Self> {
-        let (root, text) = split(address)?;
-        let glob = Pattern::new(text).map_err(|cause| Error::fatal(format!("bad glob \"{text}\"")).because(cause))?;
-        Ok(Self { store: open(root)?, glob, text: text.into() })
+        let Address { root, partitions } = Address::parse(address)?;
+        let text = partitions.glob();
+        let glob = Pattern::new(&text).map_err(|cause| Error::fatal(format!("bad glob \"{text}\"")).because(cause))?;
+        Ok(Self { store: open(&root)?, glob, text })
     }
 
     /// The names of the partitions, in order.
@@ -51,26 +52,6 @@ impl Selection {
     /// Whether all of the lake is meant.
     pub fn is_whole(&self) -> bool {
         self.text == "*"
-    }
-}
-
-/// The root and the glob of an address.
-fn split(address: &str) -> Result<(&str, &str)> {
-    let address = address.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(address);
-    let (root, last) = match address.rfind('/') {
-        Some(0) => ("/", &address[1..]),
-        Some(at) => (&address[..at], &address[at + 1..]),
-        None => (".", address),
-    };
-    let is_glob = last.contains(['*', '?', '[']) || is_partition(last);
-    if address.contains("://") {
-        return Ok(if is_glob { (root, last) } else { (address, "*") });
-    }
-    let there = |path: &str| Path::new(path).is_dir();
-    match (there(address) && !is_partition(last), there(root)) {
-        (true, _) => Ok((address, "*")),
-        (false, true) if is_glob => Ok((root, last)),
-        _ => Err(Error::fatal(format!("no lake at \"{address}\": expected a folder, or a glob below one"))),
     }
 }
 

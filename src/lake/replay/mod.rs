@@ -25,7 +25,7 @@ use crate::post::Post;
 
 pub use choice::{Choice, Moment, Shard};
 pub use pace::{Pace, Speed};
-pub use place::{Place, split};
+pub use place::Place;
 pub use print::{Printing, print, replay};
 pub use run::{Event, Order, Replay, Sorting, Split};
 pub use stream::OnDamage;

@@ -1,7 +1,7 @@
 //! Where a lake is that is replayed: a folder, which is read directly, or any other store.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use glob::Pattern;
 
 use super::choice::Choice;
 use crate::error::{Error, Result};
+use crate::lake::address::is_remote;
 use crate::lake::form::Form;
 use crate::lake::names::{FileName, FileNumber, in_order};
 use crate::lake::partitions::{Partition, partitions};
@@ -48,7 +49,7 @@ impl Place {
     /// # Errors
     /// If it is no such address.
     pub fn at(root: &str) -> Result<Self> {
-        if root.contains("://") {
+        if is_remote(root) {
             return open(root).map(Self::Store);
         }
         let absolute = std::path::absolute(root);
@@ -155,44 +156,4 @@ fn matching(store: &dyn Store, glob: &str) -> Result<Vec<String>> {
         return Err(Error::fatal(format!("no partition in \"{root}\" matches \"{glob}\"; there are {others} others")));
     }
     Ok(matching)
-}
-
-/// The root and the glob of `<root>/<glob>`, of a lake's root, or of one partition.
-pub fn split(address: &str) -> (&str, &str) {
-    let trimmed = address.trim_end_matches('/');
-    let address = if trimmed.is_empty() { "/" } else { trimmed };
-    let (root, last) = match address.rfind('/') {
-        Some(0) => ("/", &address[1..]),
-        Some(at) if !address[..at].ends_with('/') => (&address[..at], &address[at + 1..]),
-        _ if address.contains("://") => return (address, "*"),
-        _ => (".", address),
-    };
-    let is_glob = last.contains(['*', '?', '[']) || view_is_partition(address, last);
-    if is_glob || !address.contains("://") && !Path::new(address).is_dir() { (root, last) } else { (address, "*") }
-}
-
-/// Whether the last part of an address names a partition: by its form, or by the numbered files in it.
-fn view_is_partition(address: &str, last: &str) -> bool {
-    let folder = || Partition { name: last.into(), folder: address.into() };
-    crate::lake::index::is_partition(last) || folder().files().is_ok_and(|files| !files.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_a_root_a_glob_or_a_partition() {
-        const NIGHT: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
-        let s3 = |rest: &str| format!("s3://bucket{rest}");
-        assert_eq!(split(&s3("")), ("s3://bucket", "*"));
-        assert_eq!(split(&s3("/")), ("s3://bucket", "*"));
-        assert_eq!(split(&s3("/a/b")), ("s3://bucket/a/b", "*"));
-        assert_eq!(split(&s3("/2015-*")), ("s3://bucket", "2015-*"));
-        assert_eq!(split(&s3(&format!("/a/{NIGHT}/"))), ("s3://bucket/a", NIGHT));
-        assert_eq!(split("nowhere/2015-*"), ("nowhere", "2015-*"));
-        assert_eq!(split("2015-*"), (".", "2015-*"));
-        assert_eq!(split("src"), ("src", "*"));
-        assert_eq!(split("/"), ("/", "*"));
-    }
 }

@@ -4,11 +4,12 @@ use std::io::{self, BufWriter, Write};
 use std::thread;
 
 use super::choice::Choice;
-use super::place::{Place, split};
+use super::place::Place;
 use super::run::{Event, Replay, Split};
 use super::{OnDamage, Order, Pace, Sorting, Speed};
 use crate::clock::{SharedClock, SystemClock};
 use crate::error::{Error, Result};
+use crate::lake::address::Address;
 use crate::post::Post;
 
 /// How many bytes of output are gathered.
@@ -42,9 +43,9 @@ pub fn print(
     out: &mut dyn Write,
     say: &mut dyn FnMut(String),
 ) -> Result<u64> {
-    let (root, glob) = split(address);
-    let place = Place::at(root)?;
-    let names = place.partitions(&Choice { glob: glob.into(), ..printing.choice.clone() })?;
+    let Address { root, partitions } = Address::parse(address)?;
+    let place = Place::at(&root)?;
+    let names = place.partitions(&Choice { glob: partitions.glob(), ..printing.choice.clone() })?;
     let Printing { order, sorting, speed, on_damage, .. } = *printing;
     let replay = Replay { place, order, sorting, speed, on_damage };
     let splits = names.into_iter().map(|partition| Split { partition, mark: None, ended: false }).collect::<Vec<_>>();
