@@ -68,6 +68,9 @@ pub struct ComponentStatus {
     /// Tuples that a sink dropped because its options say so.
     #[serde(default)]
     pub dropped: u64,
+    /// Posts of a replay that came out of order, where it reads their times.
+    #[serde(default)]
+    pub out_of_order: u64,
     /// Median of the time that one `execute` took, over the run; `None` if there was none.
     pub p50: Option<Duration>,
     /// 99th percentile of the same.

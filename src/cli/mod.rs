@@ -11,6 +11,7 @@ mod gaps;
 mod graph;
 mod lake;
 mod load;
+mod moment;
 mod new;
 mod rebalance;
 mod replay;

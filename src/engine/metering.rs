@@ -50,6 +50,7 @@ pub struct Meter {
     failed: AtomicU64,
     dead_letters: AtomicU64,
     dropped: AtomicU64,
+    out_of_order: AtomicU64,
     busy_ns: AtomicU64,
     /// When the turn in progress began on the monotonic clock; 0 between turns.
     turn_began_ns: AtomicU64,
@@ -67,6 +68,7 @@ impl Default for Meter {
             failed: AtomicU64::new(0),
             dead_letters: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            out_of_order: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
             turn_began_ns: AtomicU64::new(0),
             inbox_permille: AtomicU64::new(0),
@@ -101,6 +103,11 @@ impl Meter {
     /// The number of tuples that a sink has dropped so far, because its options say so.
     pub fn set_dropped(&self, tuples: u64) {
         self.dropped.store(tuples, Ordering::Relaxed);
+    }
+
+    /// The number of posts out of order so far, in a replay that reads their times.
+    pub fn set_out_of_order(&self, posts: u64) {
+        self.out_of_order.store(posts, Ordering::Relaxed);
     }
 
     /// The component is called, at this monotonic time.
@@ -163,6 +170,11 @@ impl Meter {
     /// See [`set_dropped`](Self::set_dropped).
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// See [`set_out_of_order`](Self::set_out_of_order).
+    pub fn out_of_order(&self) -> u64 {
+        self.out_of_order.load(Ordering::Relaxed)
     }
 
     /// See [`end_turn`](Self::end_turn).

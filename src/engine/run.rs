@@ -104,6 +104,7 @@ struct Totals {
     failed: u64,
     dead_letters: u64,
     dropped: u64,
+    out_of_order: u64,
     busy: Duration,
 }
 
@@ -286,6 +287,7 @@ impl Running {
             failed: totals.failed,
             dead_letters: totals.dead_letters,
             dropped: totals.dropped,
+            out_of_order: totals.out_of_order,
             p50: quantile(0.5),
             p99: quantile(0.99),
             busy: totals.busy,
@@ -382,6 +384,7 @@ impl Totals {
             failed: self.failed + sum(Meter::failed),
             dead_letters: self.dead_letters + sum(Meter::dead_letters),
             dropped: self.dropped + sum(Meter::dropped),
+            out_of_order: self.out_of_order + sum(Meter::out_of_order),
             busy: self.busy + meters.iter().map(|meter| meter.busy()).sum::<Duration>(),
         }
     }

@@ -314,6 +314,11 @@ impl SpoutOutput {
         self.messages.say(format!("{}: {message}", self.component));
     }
 
+    /// The number of posts that came out of order so far.
+    pub fn set_out_of_order(&self, posts: u64) {
+        self.meter.set_out_of_order(posts);
+    }
+
     /// Says in a word or two what the source is doing (`429 until 23:59:10`), for people who watch;
     /// an empty text takes it back.
     pub fn set_state(&mut self, state: &str) {

@@ -30,8 +30,8 @@ pub struct Args {
     /// How long a file may become, before it is compressed
     #[arg(long, value_name = "SIZE", default_value = "128MiB")]
     bytes: ByteSize,
-    /// Take the partitions that begin before this time for closed
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    /// Take the partitions that begin before this time for closed; -1d is a day before now
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     closed_before: Option<OffsetDateTime>,
     /// Print a line of JSON for each partition
     #[arg(long)]

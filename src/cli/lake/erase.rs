@@ -28,8 +28,8 @@ pub struct Args {
     /// Take the ids from the deletes that were captured into the same lake
     #[arg(long, conflicts_with = "ids")]
     from_deletes: bool,
-    /// Take the partitions that begin before this time for closed
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    /// Take the partitions that begin before this time for closed; -1d is a day before now
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     closed_before: Option<OffsetDateTime>,
     /// Print the record as JSON
     #[arg(long)]

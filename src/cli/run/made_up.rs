@@ -70,6 +70,7 @@ fn component(
         failed: 0,
         dead_letters: 0,
         dropped: 0,
+        out_of_order: 0,
         p50: (role != "spout").then_some(Duration::from_nanos(16_400)),
         p99: (role != "spout").then_some(Duration::from_micros(3_512)),
         busy: Duration::from_millis(busy_ms),

@@ -64,6 +64,8 @@ pub struct Row {
     pub dead_letters: u64,
     /// Tuples that a sink dropped because its options say so, since the start.
     pub dropped: u64,
+    /// Posts of a replay that came out of order, since the start.
+    pub out_of_order: u64,
     /// Median of the time that one `execute` takes, in microseconds; `null` if there was none.
     pub p50_us: Option<f64>,
     /// 99th percentile of the same.
@@ -131,6 +133,7 @@ impl Row {
             failed: now.failed,
             dead_letters: now.dead_letters,
             dropped: now.dropped,
+            out_of_order: now.out_of_order,
             p50_us: now.p50.map(us),
             p99_us: now.p99.map(us),
             capacity: round(share(busy.as_secs_f64(), seconds * now.tasks as f64), 4),
@@ -220,6 +223,7 @@ mod tests {
                   "id": "posts",
                   "in_per_s": 0.0,
                   "inbox": 0.0,
+                  "out_of_order": 0,
                   "out_per_s": 2000.0,
                   "p50_us": null,
                   "p99_us": null,
@@ -238,6 +242,7 @@ mod tests {
                   "id": "split",
                   "in_per_s": 1990.0,
                   "inbox": 1.0,
+                  "out_of_order": 0,
                   "out_per_s": 24000.0,
                   "p50_us": 16.4,
                   "p99_us": 3512.0,

@@ -98,10 +98,13 @@ const MARK: &str = "bottleneck";
 const STATE_WIDTH_MAX: usize = 24;
 
 fn state(row: &Row) -> String {
-    match row.dropped {
-        0 => cut(&plain(&row.state), STATE_WIDTH_MAX),
-        dropped => cut(&format!("{} dropped, {}", count(dropped), plain(&row.state)), STATE_WIDTH_MAX),
+    let mut state = plain(&row.state);
+    for (number, what) in [(row.out_of_order, "out of order"), (row.dropped, "dropped")] {
+        if number > 0 {
+            state = format!("{} {what}, {state}", count(number));
+        }
     }
+    cut(&state, STATE_WIDTH_MAX)
 }
 
 fn unless(meaningless: bool, cell: String) -> String {

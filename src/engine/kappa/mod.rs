@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::lake::address::{Address, is_remote};
-use crate::lake::replay::{Choice, OnDamage, Order, Place, Replay, Sorting, Speed};
+use crate::lake::replay::{Choice, OnDamage, Order, Place, PostTimes, Replay, Sorting, Tempo};
 use crate::lake::root::Root;
 use crate::registry::Config;
 use crate::spout::SpoutConfig;
@@ -79,7 +79,9 @@ pub struct Request {
     /// How far it sorts.
     pub sorting: Sorting,
     /// How fast.
-    pub speed: Speed,
+    pub tempo: Tempo,
+    /// Which posts, by their own time.
+    pub times: PostTimes,
     /// What happens at a damaged file.
     pub on_damage: OnDamage,
 }
@@ -154,8 +156,9 @@ fn replay(
             lake.choices.push(choice);
             continue;
         }
-        let Request { order, sorting, speed, on_damage, .. } = *request;
-        let replay = Replay { place: Place::at(&root)?, order, sorting, speed, on_damage };
+        let Request { order, sorting, tempo, on_damage, .. } = *request;
+        let times = request.times.clone();
+        let replay = Replay { place: Place::at(&root)?, order, sorting, tempo, times, on_damage };
         lakes.push((root, counts, Lake { choices: vec![choice], replay, counts }));
     }
     if lakes.len() > 1 && request.order == Order::Time {

@@ -148,7 +148,7 @@ fn a_replay_at_a_tempo_has_one_task_and_lakes_are_sorted_one_by_one() {
     };
     let mut request = request(&["src/*"], &[]);
     assert_eq!(hints(&request), [1, 4]);
-    request.speed = "60".parse().unwrap();
+    request.tempo.speed = "60".parse().unwrap();
     assert_eq!(hints(&request), [1, 1]);
     request.order = Order::Time;
     request.given = vec!["src/1*".parse().unwrap(), "src/2*".parse().unwrap()];

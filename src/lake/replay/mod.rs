@@ -7,6 +7,7 @@
 
 mod ahead;
 pub mod choice;
+pub mod disorder;
 mod feed;
 mod known;
 pub mod mark;
@@ -23,8 +24,8 @@ use super::reader::FileReader;
 use crate::error::{Error, Result};
 use crate::post::Post;
 
-pub use choice::{Choice, Moment, Shard};
-pub use pace::{Pace, Speed};
+pub use choice::{Choice, PostTimes, Shard};
+pub use pace::{Pace, Speed, Tempo};
 pub use place::Place;
 pub use print::{Printing, print, replay};
 pub use run::{Event, Order, Replay, Sorting, Split};
@@ -78,3 +79,6 @@ mod tests;
 
 #[cfg(test)]
 mod forms_tests;
+
+#[cfg(test)]
+mod tempo_tests;

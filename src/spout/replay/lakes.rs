@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 
 use super::strays::{Counted, Place, Strays};
 use crate::error::{Error, Result};
+use crate::lake::replay::disorder::Counts;
 use crate::lake::replay::mark::Mark;
 use crate::lake::replay::merge::Handed;
-use crate::lake::replay::{Choice, Event, Pace, Replay, Speed, Split};
+use crate::lake::replay::{Choice, Event, Pace, Replay, Speed, Split, Tempo};
 use crate::post::Post;
 use crate::spout::{self, Cursor, Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::tuple::{Fields, StreamId, Streams};
@@ -100,7 +101,7 @@ impl SpoutConfig for LakeReplay {
     }
 
     fn tasks_max(&self) -> Option<usize> {
-        self.lakes.iter().find_map(|lake| tasks_max(lake.replay.speed))
+        self.lakes.iter().find_map(|lake| tasks_max(lake.replay.tempo.speed))
     }
 
     fn kinds(&self) -> Option<Vec<String>> {
@@ -158,7 +159,7 @@ impl Spout for ReplaySpout {
     async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
         let (sender, mut events) = mpsc::channel(PIECES_AHEAD);
         let jobs = self.config.jobs(out.splits())?;
-        let speed = jobs.first().map_or(Speed::Max, |job| job.replay.speed);
+        let tempo = jobs.first().map_or(Tempo::default(), |job| job.replay.tempo);
         let mut counted = self.counted(out)?;
         // It ends with its work, or as soon as nobody takes its pieces any more.
         let read = move || {
@@ -174,13 +175,19 @@ impl Spout for ReplaySpout {
             .spawn(read)
             .map_err(|cause| Error::transient("can't start a thread that reads the lake").because(cause))?;
         let topics: Value = Value::List([].into());
-        let (mut pace, mut damaged) = (Pace::new(speed), 0_u64);
+        let (mut pace, mut damaged) = (Pace::new(tempo), 0_u64);
+        let mut tally = Counts::default();
         while let Some((event, counts)) = events.recv().await {
             match event {
                 Event::Handed(handed, anew) => {
-                    let wait = pace.wait(handed.time, anew, out.clock().monotonic());
-                    if !wait.is_zero() {
-                        out.clock().sleep(wait).await;
+                    tally.add(&handed);
+                    out.set_out_of_order(tally.out_of_order);
+                    let pause = pace.wait(handed.time, anew, out.clock().monotonic());
+                    if pause.is_noticed() {
+                        out.say(&pause.to_string());
+                    }
+                    if !pause.wait.is_zero() {
+                        out.clock().sleep(pause.wait).await;
                     }
                     self.emit((handed, counts), &topics, counted.as_mut(), out).await?;
                 }
@@ -188,14 +195,12 @@ impl Spout for ReplaySpout {
                     damaged += 1;
                     out.say(&what);
                 }
-                Event::Late(posts) => {
-                    out.say(&format!("{posts} posts came later than `disorder` and `buffer` allow"));
-                }
             }
         }
         if damaged > 1 {
             out.say(&format!("{damaged} files are damaged"));
         }
+        tally.notes().iter().for_each(|note| out.say(note));
         reader.join().unwrap_or_else(|_| Err(Error::fatal("the thread that reads the lake panicked")))
     }
 }

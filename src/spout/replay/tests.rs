@@ -36,9 +36,9 @@ fn read_all(root: &tempfile::TempDir, splits: &[(&str, Cursor)]) -> Result<Vec<S
     };
     let splits = splits.iter().map(split).collect::<Result<Vec<_>>>()?;
     let place = Place::Folder(root.path().into());
-    let (order, sorting, speed, on_damage) = Default::default();
+    let (order, sorting, tempo, times, on_damage) = Default::default();
     let mut found = Vec::new();
-    Replay { place, order, sorting, speed, on_damage }.run(&splits, &mut |event| {
+    Replay { place, order, sorting, tempo, times, on_damage }.run(&splits, &mut |event| {
         let Event::Handed(handed, _) = event else { panic!("nothing is damaged or late") };
         let posts: Vec<_> = handed.posts.iter().map(|post| String::from_utf8_lossy(post)).collect();
         let (split, mark) = handed.marks[0];
