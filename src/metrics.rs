@@ -26,6 +26,9 @@ pub struct Status {
     pub epoch: u64,
     /// How long ago that was completed; `None` before the first.
     pub checkpoint_age: Option<Duration>,
+    /// The length of the file that checkpoints are kept in, if it is on this machine's disk.
+    #[serde(default)]
+    pub state_file_bytes: Option<u64>,
     /// What keeps checkpoints from being saved, if something does: a full disk.
     pub waits: Option<String>,
     /// Tasks that don't return from a call, and for how long: `count[0] for 12 s`.
@@ -71,6 +74,15 @@ pub struct ComponentStatus {
     /// Posts of a replay that came out of order, where it reads their times.
     #[serde(default)]
     pub out_of_order: u64,
+    /// How many keys its state has, if it has state by keys.
+    #[serde(default)]
+    pub keys: Option<u64>,
+    /// How many bytes that state has in the newest checkpoint, keys and values.
+    #[serde(default)]
+    pub state_bytes: Option<u64>,
+    /// Keys that were forgotten because of a bound.
+    #[serde(default)]
+    pub forgotten: u64,
     /// Median of the time that one `execute` took, over the run; `None` if there was none.
     pub p50: Option<Duration>,
     /// 99th percentile of the same.

@@ -114,6 +114,11 @@ pub trait StateStore: Send + Sync {
     /// If it can't be read.
     fn has_state(&self, component: &str) -> Result<bool>;
 
+    /// The length of the file that it is kept in, if there is one.
+    fn file_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Tasks are about to start. What the store said to be finished no longer is.
     ///
     /// # Errors

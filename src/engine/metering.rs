@@ -1,10 +1,12 @@
 //! The counters of one task: written by the task alone, once for a batch, and read by whoever watches.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+
+use crate::bolt::StateSize;
 
 /// What a task is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +53,10 @@ pub struct Meter {
     dead_letters: AtomicU64,
     dropped: AtomicU64,
     out_of_order: AtomicU64,
+    has_state: AtomicBool,
+    keys: AtomicU64,
+    state_bytes: AtomicU64,
+    forgotten: AtomicU64,
     busy_ns: AtomicU64,
     /// When the turn in progress began on the monotonic clock; 0 between turns.
     turn_began_ns: AtomicU64,
@@ -69,6 +75,10 @@ impl Default for Meter {
             dead_letters: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             out_of_order: AtomicU64::new(0),
+            has_state: AtomicBool::new(false),
+            keys: AtomicU64::new(0),
+            state_bytes: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
             turn_began_ns: AtomicU64::new(0),
             inbox_permille: AtomicU64::new(0),
@@ -108,6 +118,14 @@ impl Meter {
     /// The number of posts out of order so far, in a replay that reads their times.
     pub fn set_out_of_order(&self, posts: u64) {
         self.out_of_order.store(posts, Ordering::Relaxed);
+    }
+
+    /// How large the task's state is.
+    pub fn set_state_size(&self, size: StateSize) {
+        self.keys.store(size.keys, Ordering::Relaxed);
+        self.state_bytes.store(size.saved_bytes, Ordering::Relaxed);
+        self.forgotten.store(size.forgotten, Ordering::Relaxed);
+        self.has_state.store(true, Ordering::Relaxed);
     }
 
     /// The component is called, at this monotonic time.
@@ -175,6 +193,15 @@ impl Meter {
     /// See [`set_out_of_order`](Self::set_out_of_order).
     pub fn out_of_order(&self) -> u64 {
         self.out_of_order.load(Ordering::Relaxed)
+    }
+
+    /// See [`set_state_size`](Self::set_state_size).
+    pub fn state_size(&self) -> Option<StateSize> {
+        self.has_state.load(Ordering::Relaxed).then(|| StateSize {
+            keys: self.keys.load(Ordering::Relaxed),
+            saved_bytes: self.state_bytes.load(Ordering::Relaxed),
+            forgotten: self.forgotten.load(Ordering::Relaxed),
+        })
     }
 
     /// See [`end_turn`](Self::end_turn).

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::messages::Messages;
 use super::metering::{Doing, Meter};
 use super::supervisor::Supervisor;
 use super::wiring::with_dead_letters;
+use crate::bolt::StateSize;
 use crate::checkpoint::{MemoryStore, StateStore};
 use crate::clock::{SharedClock, SystemClock};
 use crate::coordinator::{ControlStatus, CoordinatorActor, Rebalance, Stop};
@@ -75,6 +76,8 @@ pub enum Exit {
 pub struct Running {
     name: String,
     durable: bool,
+    /// Not kept open: whoever runs the topology may open it again as soon as that has ended.
+    store: Weak<dyn StateStore>,
     clock: SharedClock,
     started_at: Duration,
     current: Mutex<Option<Current>>,
@@ -105,6 +108,7 @@ struct Totals {
     dead_letters: u64,
     dropped: u64,
     out_of_order: u64,
+    forgotten: u64,
     busy: Duration,
 }
 
@@ -133,9 +137,11 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     let dead_root = dead_letter_root(&topology, &options);
     let topology = with_dead_letters(topology, crate::sink::dead_letters(dead_root));
     let durable = topology.checkpoint != Checkpoint::Off;
+    let store = if durable { options.store } else { Arc::new(MemoryStore::default()) };
     let running = Arc::new(Running {
         name: topology.name.clone(),
         durable,
+        store: Arc::downgrade(&store),
         started_at: options.clock.monotonic(),
         clock: Arc::clone(&options.clock),
         current: Mutex::default(),
@@ -149,7 +155,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     });
     let supervisor = Supervisor {
         topology,
-        store: if durable { options.store } else { Arc::new(MemoryStore::default()) },
+        store,
         state: options.state,
         about: options.about,
         clock: options.clock,
@@ -199,6 +205,7 @@ impl Running {
             rolls_over: control.partition.1,
             epoch: control.complete.map_or(0, |(epoch, _)| epoch),
             checkpoint_age: control.complete.map(|(_, at)| now.saturating_sub(at)),
+            state_file_bytes: self.store.upgrade().and_then(|store| store.file_bytes()),
             waits: control.waits,
             hangs: current.hangs(now),
             components: shown.map(|(index, spec)| self.component(current, index, spec)).collect(),
@@ -277,6 +284,11 @@ impl Running {
         meters.iter().for_each(|meter| meter.add_executes_to(&mut executes));
         let quantile = |q| (!executes.is_empty()).then(|| Duration::from_nanos(executes.value_at_quantile(q)));
         let doing = meters.iter().map(|meter| meter.doing()).max().unwrap_or(Doing::Idle);
+        let state_size = meters.iter().filter_map(|meter| meter.state_size()).reduce(|all, task| StateSize {
+            keys: all.keys + task.keys,
+            saved_bytes: all.saved_bytes + task.saved_bytes,
+            forgotten: all.forgotten + task.forgotten,
+        });
         ComponentStatus {
             id: spec.id.clone(),
             role: spec.role.name().into(),
@@ -288,6 +300,9 @@ impl Running {
             dead_letters: totals.dead_letters,
             dropped: totals.dropped,
             out_of_order: totals.out_of_order,
+            keys: state_size.map(|size| size.keys),
+            state_bytes: state_size.map(|size| size.saved_bytes),
+            forgotten: totals.forgotten,
             p50: quantile(0.5),
             p99: quantile(0.99),
             busy: totals.busy,
@@ -385,6 +400,7 @@ impl Totals {
             dead_letters: self.dead_letters + sum(Meter::dead_letters),
             dropped: self.dropped + sum(Meter::dropped),
             out_of_order: self.out_of_order + sum(Meter::out_of_order),
+            forgotten: self.forgotten + sum(|meter| meter.state_size().unwrap_or_default().forgotten),
             busy: self.busy + meters.iter().map(|meter| meter.busy()).sum::<Duration>(),
         }
     }

@@ -129,8 +129,13 @@ impl BoltTask {
         self.meter.end_turn(self.clock.monotonic());
         self.meter.set_emitted(self.output.emitter.emitted());
         self.meter.set_inbox(self.inbox.fill());
-        if let Worker::Sink(sink, _) = &self.worker {
-            self.meter.set_dropped(sink.dropped());
+        match &self.worker {
+            Worker::Sink(sink, _) => self.meter.set_dropped(sink.dropped()),
+            Worker::Bolt(bolt) => {
+                if let Some(size) = bolt.state_size() {
+                    self.meter.set_state_size(size);
+                }
+            }
         }
         self.meter.set_doing(match next {
             Next::Turn => Doing::Running,

@@ -155,6 +155,10 @@ impl StateStore for DiskStore {
         self.read(|transaction| schema::holds_anything(transaction, schema::State::new(&name)))
     }
 
+    fn file_bytes(&self) -> Option<u64> {
+        Some(self.database.path().metadata().ok()?.len())
+    }
+
     fn start(&self, started: &Started) -> Result<()> {
         self.write(|transaction| write::start(transaction, started))
     }

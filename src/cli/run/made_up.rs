@@ -15,6 +15,7 @@ pub fn flow() -> Flow {
 /// After ten seconds.
 pub fn before() -> Status {
     Status {
+        state_file_bytes: None,
         waits: None,
         hangs: Vec::new(),
         topology: "quickstart".into(),
@@ -71,6 +72,9 @@ fn component(
         dead_letters: 0,
         dropped: 0,
         out_of_order: 0,
+        keys: None,
+        state_bytes: None,
+        forgotten: 0,
         p50: (role != "spout").then_some(Duration::from_nanos(16_400)),
         p99: (role != "spout").then_some(Duration::from_micros(3_512)),
         busy: Duration::from_millis(busy_ms),

@@ -9,6 +9,7 @@ use crate::metrics::Status;
 pub struct Notices {
     waits: bool,
     hangs: BTreeSet<String>,
+    forget: BTreeSet<String>,
 }
 
 impl Notices {
@@ -20,6 +21,15 @@ impl Notices {
         let hangs = status.hangs.iter().filter(|hung| !self.hangs.contains(task(hung)));
         messages.extend(hangs.map(|hung| format!("a task hangs in one call: {hung}")));
         self.hangs = status.hangs.iter().map(|hung| task(hung).to_owned()).collect();
+        for component in status.components.iter().filter(|component| component.forgotten > 0) {
+            if self.forget.insert(component.id.clone()) {
+                messages.push(format!(
+                    "{} has as many keys as its max_keys allows: those that came longest ago are forgotten, and begin \
+                     anew when they come again",
+                    component.id
+                ));
+            }
+        }
         messages
     }
 }
@@ -63,6 +73,16 @@ mod tests {
             &[],
             &["checkpoints wait: disk full", "a task hangs in one call: split[0] for 11 s"],
         );
+    }
+
+    #[test]
+    fn a_component_that_forgets_keys_says_so_once() {
+        let (mut notices, mut status) = (Notices::default(), made_up::after());
+        assert!(notices.take(&status, Vec::new()).is_empty());
+        status.components[1].forgotten = 1;
+        assert!(notices.take(&status, Vec::new())[0].starts_with("split has as many keys as its max_keys allows"));
+        status.components[1].forgotten = 2;
+        assert!(notices.take(&status, Vec::new()).is_empty());
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Report {
     pub rolls_over: OffsetDateTime,
     /// Memory of the process; `null` where the system doesn't tell.
     pub rss_bytes: Option<u64>,
+    /// The length of the state's file; `null` where there is none.
+    pub state_file_bytes: Option<u64>,
     /// Something that a person should know; left out if there is nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -66,6 +68,12 @@ pub struct Row {
     pub dropped: u64,
     /// Posts of a replay that came out of order, since the start.
     pub out_of_order: u64,
+    /// Keys of its state; `null` without state by keys.
+    pub keys: Option<u64>,
+    /// Bytes of that state in the newest checkpoint.
+    pub state_bytes: Option<u64>,
+    /// Keys that were forgotten because of a bound, since the start.
+    pub forgotten: u64,
     /// Median of the time that one `execute` takes, in microseconds; `null` if there was none.
     pub p50_us: Option<f64>,
     /// 99th percentile of the same.
@@ -103,6 +111,7 @@ impl Report {
             partition: after.partition,
             rolls_over: after.rolls_over,
             rss_bytes,
+            state_file_bytes: after.state_file_bytes,
             message: None,
             components,
         }
@@ -134,6 +143,9 @@ impl Row {
             dead_letters: now.dead_letters,
             dropped: now.dropped,
             out_of_order: now.out_of_order,
+            keys: now.keys,
+            state_bytes: now.state_bytes,
+            forgotten: now.forgotten,
             p50_us: now.p50.map(us),
             p99_us: now.p99.map(us),
             capacity: round(share(busy.as_secs_f64(), seconds * now.tasks as f64), 4),
@@ -220,9 +232,11 @@ mod tests {
                   "dropped": 0,
                   "emitted": 12000,
                   "failed": 0,
+                  "forgotten": 0,
                   "id": "posts",
                   "in_per_s": 0.0,
                   "inbox": 0.0,
+                  "keys": null,
                   "out_of_order": 0,
                   "out_per_s": 2000.0,
                   "p50_us": null,
@@ -230,6 +244,7 @@ mod tests {
                   "received": 0,
                   "role": "spout",
                   "state": "blocked",
+                  "state_bytes": null,
                   "tasks": 1
                 },
                 {
@@ -239,9 +254,11 @@ mod tests {
                   "dropped": 0,
                   "emitted": 144000,
                   "failed": 12,
+                  "forgotten": 0,
                   "id": "split",
                   "in_per_s": 1990.0,
                   "inbox": 1.0,
+                  "keys": null,
                   "out_of_order": 0,
                   "out_per_s": 24000.0,
                   "p50_us": 16.4,
@@ -249,6 +266,7 @@ mod tests {
                   "received": 11970,
                   "role": "bolt",
                   "state": "running",
+                  "state_bytes": null,
                   "tasks": 2
                 }
               ],
@@ -258,6 +276,7 @@ mod tests {
               "phase": "running",
               "rolls_over": "2015-12-18T01:00:00Z",
               "rss_bytes": 39845888,
+              "state_file_bytes": null,
               "topology": "quickstart",
               "uptime_s": 12.0
             }"#]]

@@ -10,7 +10,6 @@ use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::mark::Nanos;
-use crate::units::Interval;
 
 /// `Max`, or a factor of the original tempo.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -193,7 +192,7 @@ impl Pause {
 
 impl fmt::Display for Pause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pauses for {} before the next post", Interval(self.wait))?;
+        write!(f, "pauses for {} before the next post", Coarse(self.wait))?;
         match self.cut {
             Some(whole) => write!(f, ", which is due in {} (see max_pause)", Coarse(whole)),
             None => Ok(()),
@@ -206,7 +205,7 @@ struct Coarse(Duration);
 
 impl fmt::Display for Coarse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_secs() {
+        match self.0.saturating_add(Duration::from_millis(500)).as_secs() {
             seconds @ ..7_200 => write!(f, "{seconds}s"),
             seconds @ ..172_800 => write!(f, "{}h", seconds / 3_600),
             seconds => write!(f, "{}d", seconds / 86_400),
