@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 
 use super::delivery::Deliveries;
 use crate::checkpoint::Changes;
+use crate::clock::later;
 use crate::engine::{FromTask, Mark, Report};
 use crate::metrics::Phase;
 use crate::sink::{Barrier, Promise};
@@ -255,15 +256,15 @@ impl Machine {
 
     /// When to send the next `Tick`, at the latest, on the monotonic clock.
     pub fn next_tick(&self, wall: OffsetDateTime, now: Duration) -> Duration {
-        let age = self.oldest_open().map(|since| since + self.policy.micro_batch_age - wall);
-        let rollover = self.boundary + self.policy.partition_every - wall;
+        let age = self.oldest_open().map(|since| later(since, self.policy.micro_batch_age) - wall);
+        let rollover = later(self.boundary, self.policy.partition_every) - wall;
         // What is due waits for the epoch in progress: its end is an event, and needs no timer.
         let is_open = self.epoch.is_none() && !self.last_sent && !self.stopping && !self.rebalancing;
         let wall_waits = age
             .into_iter()
             .chain([rollover])
             .filter(|_| is_open)
-            .map(|wait| now + wait.max(time::Duration::ZERO).unsigned_abs());
+            .map(|wait| now.saturating_add(wait.max(time::Duration::ZERO).unsigned_abs()));
         let waits = [self.started_at + self.every(), now + self.every()];
         let next = wall_waits.chain(waits.into_iter().filter(|at| *at > now)).chain(self.deadline).min();
         // A due barrier that waits for the epoch in progress must not make the timer spin.
@@ -277,7 +278,7 @@ impl Machine {
 
     /// The boundary of the open partition, and when the next one begins.
     pub fn partition(&self) -> (OffsetDateTime, OffsetDateTime) {
-        (self.boundary, self.boundary + self.policy.partition_every)
+        (self.boundary, later(self.boundary, self.policy.partition_every))
     }
 
     /// The newest complete epoch, and when it was completed on the monotonic clock.

@@ -181,7 +181,7 @@ pub struct Pause {
 }
 
 /// Shorter pauses than this aren't worth a message.
-const NOTICED: Duration = Duration::from_secs(1);
+const NOTICED: Duration = Duration::from_millis(500);
 
 impl Pause {
     /// Returns true if a person who watches should be told of it: the bound cut it, and it is felt.

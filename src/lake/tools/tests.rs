@@ -373,6 +373,10 @@ fn a_partition_closes_when_the_next_is_old_enough() {
     assert_eq!(at(datetime!(2015-12-18 06:59:59 UTC)), Vec::<String>::new());
     assert_eq!(at(datetime!(2015-12-18 07:00:00 UTC)), [NIGHT]);
     assert_eq!(closed(&names, Some(NOW), NOW), names);
+    // A name of the last hour that can be told is no reason to panic.
+    let last = "9999-12-31T23:59:59-afa5ac3a-e695-4f96-aca2-d24c7527aed7".to_owned();
+    let with_last = [names.to_vec(), vec![last]].concat();
+    assert_eq!(closed(&with_last, None, NOW), closed(&names, None, NOW));
     assert_eq!(prune::older(&names, datetime!(2015-12-18 06:00:00 UTC)), [NIGHT]);
 }
 

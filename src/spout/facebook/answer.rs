@@ -8,6 +8,9 @@ use crate::social::{Reply, is_whole};
 /// How long to wait where a limit is reached and nothing says for how long.
 const REGAIN: Duration = Duration::from_secs(300);
 
+/// The longest wait that a header is believed: limits are those of a day at most.
+const REGAIN_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// From how many percent of a limit on reads get rarer.
 const SLOW_FROM: u64 = 90;
 
@@ -96,7 +99,7 @@ pub(super) fn usage(reply: &Reply) -> Usage {
     let wait = match minutes {
         0 if percent >= 100 => Some(REGAIN),
         0 => None,
-        minutes => Some(Duration::from_secs(60 * minutes)),
+        minutes => Some(Duration::from_secs(minutes.saturating_mul(60)).min(REGAIN_MAX)),
     };
     Usage { percent, wait }
 }
@@ -180,6 +183,11 @@ mod tests {
             Answer::Limited(Duration::from_secs(420))
         );
         assert_eq!(usage(&reply(200, "0", &[("x-app-usage", "not json")])), Usage::default());
+        for minutes in ["9999999999999999999", "1e300", "18446744073709551615"] {
+            let far = business.replace(":7}", &format!(":{minutes}}}"));
+            let found = usage(&reply(200, "0", &[("x-business-use-case-usage", &far)]));
+            assert_eq!(found.wait, Some(REGAIN_MAX), "{minutes}");
+        }
         let stretched = [0, 89, 90, 92, 93, 96, 99, 100, 250].map(|percent| Usage { percent, wait: None }.stretch());
         assert_eq!(stretched, [1, 1, 2, 2, 4, 8, 16, 16, 16]);
     }

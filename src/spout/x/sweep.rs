@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::clock::later;
 use crate::error::Result;
 use crate::post::Post;
 use crate::social::{Feed, Offered};
@@ -82,7 +83,7 @@ pub(super) async fn sweep(api: &Api, feed: &Feed, rule: &Rule, window: &Window, 
             feed.gap(&rule.topic, from, to, "the search took so long that it reaches this no more").await?;
             // Another beginning is another search: it goes on behind the posts that were read, the oldest last.
             next = None;
-            window.to = oldest.map(|oldest| oldest + Duration::from_secs(1)).or(window.to);
+            window.to = oldest.map(|oldest| later(oldest, Duration::from_secs(1))).or(window.to);
         }
         if window.is_empty() {
             return Ok(Swept::Whole { newest, posts });

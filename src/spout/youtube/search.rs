@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::clock::later;
 use crate::error::Result;
 use crate::social::{Feed, Topic, begin, newest, stamp};
 
@@ -198,8 +199,8 @@ fn rest(window: Window, found: &[Found], end: End, is_new: bool, now: OffsetDate
     let is_sorted = times.len() == found.len() && times.is_sorted_by(|a, b| a >= b);
     match times.last().filter(|_| is_sorted) {
         // The whole second of the oldest, of which there may be more.
-        Some(oldest) if *oldest + Duration::from_secs(1) < before => {
-            Rest::Windows(vec![Window { from: window.from, before: Some(*oldest + Duration::from_secs(1)) }])
+        Some(oldest) if later(*oldest, Duration::from_secs(1)) < before => {
+            Rest::Windows(vec![Window { from: window.from, before: Some(later(*oldest, Duration::from_secs(1))) }])
         }
         _ => {
             let middle = window.from + (before - window.from) / 2;
