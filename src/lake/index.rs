@@ -66,6 +66,25 @@ pub struct Generation {
     /// When.
     #[serde(with = "time::serde::rfc3339")]
     pub when: OffsetDateTime,
+    /// How many posts each of `files` held. Empty where an earlier version wrote it, which didn't
+    /// say where posts went: then `erased`, `into` and `offset` say nothing either.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<u64>,
+    /// The posts that weren't kept, numbered from 0 over all files: the first and how many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erased: Vec<(u64, u64)>,
+    /// The partition that has the posts now. None if no post was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub into: Option<String>,
+    /// How many posts of other partitions stand before them there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub offset: u64,
+}
+
+// serde hands over a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Index {
@@ -242,7 +261,18 @@ mod tests {
         let store = lake();
         let mut index = build(&store, NIGHT).unwrap();
         let (why, when) = ("compact".into(), OffsetDateTime::UNIX_EPOCH);
-        index.replaces.push(Generation { partition: "a".into(), files: vec![], posts: 1, bytes: 2, why, when });
+        index.replaces.push(Generation {
+            partition: "a".into(),
+            files: vec![],
+            posts: 1,
+            bytes: 2,
+            why,
+            when,
+            counts: vec![],
+            erased: vec![],
+            into: None,
+            offset: 0,
+        });
         write(&store, &index).unwrap();
         assert_eq!(build(&store, NIGHT).unwrap(), index);
     }

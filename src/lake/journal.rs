@@ -79,13 +79,38 @@ fn attempts(store: &dyn Store) -> Result<Attempts> {
     Ok(attempts)
 }
 
+/// The journal at one moment, as far as readers need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// The index of what took the place of a partition, by the name of the old one.
+    pub done: BTreeMap<String, Index>,
+    /// Partitions that aren't whole, or were given up.
+    pub unfinished: BTreeSet<String>,
+}
+
+/// Reads the journal.
+///
+/// # Errors
+/// If it can't be read.
+pub fn read(store: &dyn Store) -> Result<Journal> {
+    let mut journal = Journal::default();
+    for (_, entry) in attempts(store)?.into_values().flatten() {
+        match entry.end {
+            Some(End::Done(index)) => _ = journal.done.insert(entry.old, *index),
+            Some(End::Undone) | None => _ = journal.unfinished.insert(entry.new),
+        }
+    }
+    Ok(journal)
+}
+
 /// The partitions that don't count: those that aren't whole yet, and those that were replaced.
 ///
 /// # Errors
 /// If the journal can't be read.
 pub fn hidden(store: &dyn Store) -> Result<BTreeSet<String>> {
-    let entries = attempts(store)?.into_values().flatten();
-    Ok(entries.map(|(_, entry)| if let Some(End::Done(_)) = entry.end { entry.old } else { entry.new }).collect())
+    let Journal { done, mut unfinished } = read(store)?;
+    unfinished.extend(done.into_keys());
+    Ok(unfinished)
 }
 
 /// What was begun and isn't ended, or is ended and isn't cleaned up.
@@ -176,7 +201,7 @@ fn undo(store: &dyn Store, number: u32, entry: &Entry, when: OffsetDateTime) -> 
 fn clean_up(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
     if let Some(End::Done(index)) = &entry.end
         && !index.files.is_empty()
-        && index::read(store, &entry.new)? == Found::Missing
+        && !is_indexed(store, index)?
     {
         index::write(store, index)?;
         step()?;
@@ -193,11 +218,21 @@ fn clean_up(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
     store.delete(&ended_key(&entry.old, number))
 }
 
-/// Tells the writer of a partition what became of its files. One that replaced another itself has no writer.
+/// True if a partition has an index that says what it replaced. `lake index` may have made one
+/// before this could be known.
+fn is_indexed(store: &dyn Store, index: &Index) -> Result<bool> {
+    match index::read(store, &index.partition)? {
+        Found::Index(there) => Ok(there.replaces == index.replaces),
+        Found::Missing => Ok(false),
+        Found::Damaged(_) => Ok(true),
+    }
+}
+
+/// Tells the writer of a partition, and those who read it, what became of its files.
 fn put_replaced(store: &dyn Store, old: &str, index: &Index) -> Result<()> {
-    match &index.replaces[..] {
-        [generation] if generation.partition == old => replaced::put(store, generation).and_then(|()| step()),
-        _ => Ok(()),
+    match index.replaces.iter().rfind(|generation| generation.partition == old) {
+        Some(generation) => replaced::put(store, generation).and_then(|()| step()),
+        None => Ok(()),
     }
 }
 
@@ -265,5 +300,9 @@ pub fn generation(partition: &str, files: &[index::File], why: &str, when: Offse
         bytes: files.iter().map(|file| file.bytes).sum(),
         why: why.into(),
         when,
+        counts: files.iter().map(|file| file.posts).collect(),
+        erased: Vec::new(),
+        into: None,
+        offset: 0,
     }
 }

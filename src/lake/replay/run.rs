@@ -129,7 +129,7 @@ impl Replay {
                 News::End(split) => {
                     take(Event::Handed(Handed { marks: vec![(split, None)], ..Handed::default() }, false))
                 }
-                News::Posts { split, posts, behind } => {
+                News::Posts { split, posts, behind, .. } => {
                     let anew = last.replace(split) != Some(split);
                     self.in_pieces((split, behind), posts, anew, take)
                 }

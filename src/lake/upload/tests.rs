@@ -155,7 +155,18 @@ fn what_was_replaced_since_is_not_uploaded_again_and_the_rest_is() {
     let store = Watched::new(|_| Ok(()));
     let files = ["0000000".to_owned(), "0000001".to_owned()].to_vec();
     let (why, when) = ("erase".into(), time::OffsetDateTime::UNIX_EPOCH);
-    let generation = index::Generation { partition: PARTITION.into(), files, posts: 2, bytes: 18, why, when };
+    let generation = index::Generation {
+        partition: PARTITION.into(),
+        files,
+        posts: 2,
+        bytes: 18,
+        why,
+        when,
+        counts: vec![],
+        erased: vec![],
+        into: None,
+        offset: 0,
+    };
     replaced::put(store.as_ref(), &generation).unwrap();
     let shared: Arc<dyn Store> = Arc::clone(&store) as _;
     for _ in 0..2 {
@@ -179,7 +190,18 @@ fn where_an_answer_was_lost_it_is_asked_whether_a_partition_was_replaced() {
     for files in [["0000000"], ["0000009"]] {
         let (why, when) = ("compact".into(), time::OffsetDateTime::UNIX_EPOCH);
         let files = files.map(str::to_owned).to_vec();
-        let generation = index::Generation { partition: PARTITION.into(), files, posts: 1, bytes: 9, why, when };
+        let generation = index::Generation {
+            partition: PARTITION.into(),
+            files,
+            posts: 1,
+            bytes: 9,
+            why,
+            when,
+            counts: vec![],
+            erased: vec![],
+            into: None,
+            offset: 0,
+        };
         replaced::put(store.as_ref(), &generation).unwrap();
     }
     uploader.upload(&shared, &staging, &promises).unwrap();
