@@ -55,7 +55,9 @@ pub struct Chunks {
     columns: Columns,
     /// None before the first chunk, and where there is nothing to unpack.
     unpacker: Option<Unpacker>,
-    /// The offset of the first line break in a text that was packed.
+    /// Whether line breaks are looked for, which costs a second look at each byte.
+    finds_line_breaks: bool,
+    /// The offset of the first line break in the text.
     line_break: Option<u64>,
     splitter: Splitter,
     /// How much is asked for in one go.
@@ -77,6 +79,7 @@ impl Chunks {
             form,
             columns: Columns::default(),
             unpacker: None,
+            finds_line_breaks: false,
             line_break: None,
             splitter: Splitter::start(format),
             bytes,
@@ -87,7 +90,13 @@ impl Chunks {
         }
     }
 
-    /// The offset of the first line break so far in a text that was packed.
+    /// Makes it look for line breaks.
+    #[must_use]
+    pub fn finding_line_breaks(self) -> Self {
+        Self { finds_line_breaks: true, ..self }
+    }
+
+    /// The offset of the first line break so far in the text, once it is unpacked.
     pub fn line_break(&self) -> Option<u64> {
         self.line_break
     }
@@ -131,15 +140,10 @@ impl Chunks {
 
     /// Fills a chunk up to its size; true at the end of the text.
     fn fill(&mut self, chunk: &mut Vec<u8>, bytes: usize, input: &mut dyn Input) -> Result<bool, Trouble> {
-        if self.form.is_plain() {
-            while chunk.len() < bytes && !self.ended {
-                self.ended = !input.fill(chunk)?;
-            }
-            return Ok(self.ended);
-        }
         let begin = chunk.len();
-        let filled = self.unpack(chunk, bytes, input);
-        if self.line_break.is_none() {
+        let filled =
+            if self.form.is_plain() { self.fill_plain(chunk, bytes, input) } else { self.unpack(chunk, bytes, input) };
+        if self.finds_line_breaks && self.line_break.is_none() {
             self.line_break = memchr2(b'\n', b'\r', &chunk[begin..]).map(|at| self.offset + (begin + at) as u64);
         }
         match filled {
@@ -151,6 +155,13 @@ impl Chunks {
             }
             Err(other) => Err(other),
         }
+    }
+
+    fn fill_plain(&mut self, chunk: &mut Vec<u8>, bytes: usize, input: &mut dyn Input) -> Result<(), Trouble> {
+        while chunk.len() < bytes && !self.ended {
+            self.ended = !input.fill(chunk)?;
+        }
+        Ok(())
     }
 
     fn unpack(&mut self, chunk: &mut Vec<u8>, bytes: usize, input: &mut dyn Input) -> Result<(), Trouble> {

@@ -9,7 +9,7 @@ use glob::Pattern;
 use super::form::{Compression, Form};
 use super::index::{self, Found, is_partition};
 use super::names::FileName;
-use super::scan::{ObjectReader, Trouble};
+use super::scan::{ObjectBytes, Trouble};
 use super::store::{Object, Store, open};
 use super::{columns, parallel};
 use crate::error::{Error, Result};
@@ -116,7 +116,7 @@ pub fn text_bytes(store: &dyn Store, name: FileName, object: &Object) -> Result<
         Form::Text(_, Compression::Zstd) => {
             zstd::zstd_safe::get_frame_content_size(&part(0, 18)?).ok().flatten().unwrap_or(0)
         }
-        Form::Parquet => match columns::text_bytes(&mut ObjectReader::new(store, &object.key)) {
+        Form::Parquet => match columns::text_bytes(&mut ObjectBytes::new(store, &object.key)) {
             Err(Trouble::Store(error)) => return Err(error),
             said => said.unwrap_or(0),
         },

@@ -34,6 +34,8 @@ pub struct Job {
     pub place: Place,
     /// The partition that they were written into.
     pub partition: String,
+    /// Behind what an earlier version sent; a cursor counts more.
+    pub after: Option<Position>,
     /// The last file that is read: what comes behind it was refused later.
     pub last: FileNumber,
     /// Whose they are.
@@ -206,7 +208,9 @@ impl Spout for Reader {
             let place = LetterPlace::of(&split.cursor)?;
             sent.push(place.map_or(0, |place| place.sent));
             self.config.tally.set(&self.component, &split.id, place.map_or(0, |place| place.sent));
-            jobs.push((self.config.jobs[&split.id].clone(), place.map(|place| place.position)));
+            let job = self.config.jobs[&split.id].clone();
+            let from = place.map(|place| place.position).or(job.after);
+            jobs.push((job, from));
         }
         let wanted: Vec<_> = jobs.iter().map(|(job, _)| job.wanted.clone()).collect();
         let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
@@ -310,7 +314,7 @@ mod tests {
         }
         let place = Place::Folder(folder.path().into());
         let wanted = Wanted { component: "in".into(), way: Way::Raw };
-        let job = Job { place, partition: "p".into(), last: FileNumber::FIRST.next().unwrap(), wanted };
+        let job = Job { place, partition: "p".into(), after: None, last: FileNumber::FIRST.next().unwrap(), wanted };
         let from = Position { file: FileNumber::FIRST, posts: 1 };
         let mut read = Vec::new();
         read_jobs(&[(job.clone(), Some(from)), (job, None)], |piece| {

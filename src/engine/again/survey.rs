@@ -122,26 +122,43 @@ impl Looking<'_> {
             Way::Raw => (letter.component.clone(), format!("{DEAD}/{partition}")),
             Way::Input { from, .. } => (AGAIN.to_owned(), format!("{DEAD}/{partition}/{}/{from}", letter.component)),
         };
-        let key = (reader, split);
-        if self.was_sent(&key, position)? {
+        let mut key = (reader, split);
+        // What was cut is never sent, so it is named whatever was sent behind it.
+        let is_cut = matches!(letter.refused, Refused::Raw { cut: true, .. });
+        if !is_cut && self.was_sent(&key, position)? {
             return Ok(());
         }
-        let (reader, split) = key;
+        let mut after = None;
+        if let Refused::Tuple { fields, .. } = &letter.refused {
+            // A cursor says that all letters before it were sent. Those that have to stay while others
+            // of the same input are sent have other fields, and so splits of their own. A state of an
+            // earlier version has one cursor for all.
+            after = self.place_of(&key)?.map(|place| place.position);
+            key.1 = format!("{}/{}", key.1, fields.join(","));
+            if self.was_sent(&key, position)? {
+                return Ok(());
+            }
+        }
         let wanted = Wanted { component: letter.component.clone(), way };
         if let Some(why) = wanted.objection(&letter) {
             self.stays(&letter.component, why);
             return Ok(());
         }
         self.found.letters += 1;
+        let (reader, split) = key;
         let place = self.place.clone();
-        let job = || Job { place, partition: partition.to_owned(), last: position.file, wanted };
+        let job = || Job { place, partition: partition.to_owned(), after, last: position.file, wanted };
         self.found.jobs.entry(reader).or_default().entry(split).or_insert_with(job).last = position.file;
         Ok(())
     }
 
-    fn was_sent(&self, key: &(String, String), position: Position) -> Result<bool> {
+    fn place_of(&self, key: &(String, String)) -> Result<Option<LetterPlace>> {
         let damaged = |error| Error::fatal(format!("the cursor of \"{}\" for \"{}\"", key.0, key.1)).because(error);
-        let place = self.cursors.get(key).map_or(Ok(None), LetterPlace::of).map_err(damaged)?;
+        self.cursors.get(key).map_or(Ok(None), LetterPlace::of).map_err(damaged)
+    }
+
+    fn was_sent(&self, key: &(String, String), position: Position) -> Result<bool> {
+        let place = self.place_of(key)?;
         Ok(place.is_some_and(|LetterPlace { position: read, .. }| {
             (position.file, position.posts) <= (read.file, read.posts)
         }))
