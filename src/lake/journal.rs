@@ -5,8 +5,9 @@
 //! `….ended` after the last: it says `done` or `undone`. Both are put only if they are absent, so one
 //! process begins an attempt, and one process decides how it ends. Until it is done the new partition
 //! counts for nothing, and from then on the old one does. Whoever finds an attempt that hasn't ended
-//! undoes it; the process that made it finds that out when it wants to end it. What says `undone` stays
-//! for `ZOMBIE`, since that process may still be writing.
+//! undoes it; the process that made it finds that out when it wants to end it. What says how an attempt
+//! ended stays for `ZOMBIE`: the process may still be writing, and another that has seen the attempt
+//! before it ended may still want to undo it. Where `….begun` is gone, all is cleaned up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::index::{self, Found, Generation, Index};
 use super::store::{Put, Store, list_all};
-use super::{replaced, view};
+use super::{listing, replaced, view};
 use crate::error::{Error, Result};
 use crate::fault::point;
 
@@ -51,8 +52,16 @@ pub enum End {
     Undone,
 }
 
-/// The newest attempt for each old partition, and its number.
-type Attempts = BTreeMap<String, Vec<(u32, Entry)>>;
+/// All attempts for each old partition, with their numbers.
+type Attempts = BTreeMap<String, Vec<(u32, Known)>>;
+
+/// What is known of an attempt.
+#[derive(Clone, Debug)]
+struct Known {
+    entry: Entry,
+    /// Nothing is left to do but to forget it.
+    is_clean: bool,
+}
 
 fn begun_key(old: &str, attempt: u32) -> String {
     format!("{JOURNAL}{old}/{attempt:07}.begun")
@@ -64,18 +73,24 @@ fn ended_key(old: &str, attempt: u32) -> String {
 
 /// All attempts, each with what is known of its end.
 fn attempts(store: &dyn Store) -> Result<Attempts> {
-    let mut found: BTreeMap<(String, u32), Entry> = BTreeMap::new();
+    let mut found: BTreeMap<(String, u32), Known> = BTreeMap::new();
+    let objects = list_all(store, JOURNAL)?;
+    let begun: BTreeSet<&str> = objects.iter().filter_map(|object| object.key.strip_suffix(".begun")).collect();
     // In the order of keys, "begun" comes before "ended".
-    for object in list_all(store, JOURNAL)? {
+    for object in &objects {
         let Some(bytes) = store.get(&object.key)? else { continue };
         let entry: Entry = serde_json::from_slice(&bytes).map_err(|cause| {
             Error::fatal(format!("the journal \"{}\" is damaged", store.address(&object.key))).because(cause)
         })?;
         let number = object.key.rsplit('/').next().and_then(|name| name.get(..7)?.parse().ok()).unwrap_or(0);
-        found.insert((entry.old.clone(), number), entry);
+        let has_begun = object.key.strip_suffix(".ended").is_none_or(|key| begun.contains(key));
+        let is_clean = !has_begun && matches!(entry.end, Some(End::Done(_)));
+        found.insert((entry.old.clone(), number), Known { entry, is_clean });
     }
     let mut attempts = Attempts::new();
-    found.into_iter().for_each(|((old, number), entry)| attempts.entry(old).or_default().push((number, entry)));
+    for ((old, number), known) in found {
+        attempts.entry(old).or_default().push((number, known));
+    }
     Ok(attempts)
 }
 
@@ -94,8 +109,9 @@ pub struct Journal {
 /// If it can't be read.
 pub fn read(store: &dyn Store) -> Result<Journal> {
     let mut journal = Journal::default();
-    for (_, entry) in attempts(store)?.into_values().flatten() {
+    for (_, Known { entry, is_clean }) in attempts(store)?.into_values().flatten() {
         match entry.end {
+            Some(End::Done(_)) if is_clean => {}
             Some(End::Done(index)) => _ = journal.done.insert(entry.old, *index),
             Some(End::Undone) | None => _ = journal.unfinished.insert(entry.new),
         }
@@ -118,8 +134,9 @@ pub fn hidden(store: &dyn Store) -> Result<BTreeSet<String>> {
 /// # Errors
 /// If the journal can't be read.
 pub fn unfinished(store: &dyn Store) -> Result<Vec<Entry>> {
-    let entries = attempts(store)?.into_values().flatten().map(|(_, entry)| entry);
-    Ok(entries.filter(|entry| entry.end != Some(End::Undone)).collect())
+    let known = attempts(store)?.into_values().flatten().map(|(_, known)| known);
+    let left = known.filter(|known| !known.is_clean && known.entry.end != Some(End::Undone));
+    Ok(left.map(|known| known.entry).collect())
 }
 
 /// A step after which a test may end the process.
@@ -153,7 +170,8 @@ impl Attempt {
         let last = attempts(store)?.get(old).and_then(|attempts| attempts.last().cloned());
         let number = match last {
             None => 0,
-            Some((number, Entry { end: Some(End::Undone), .. })) => number + 1,
+            Some((number, Known { entry: Entry { end: Some(End::Undone), .. }, .. })) => number + 1,
+            Some((number, Known { is_clean: true, .. })) => number + 1,
             Some(_) => return Ok(None),
         };
         let entry = Entry { old: old.into(), new: new.into(), why: why.into(), when, end: None };
@@ -205,6 +223,10 @@ fn clean_up(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
     {
         index::write(store, index)?;
         step()?;
+        // Another process may have cleaned up before, and the new partition is replaced itself.
+        if listing::objects(store, &entry.new)?.is_empty() {
+            store.delete(&index::key(&entry.new))?;
+        }
     }
     match &entry.end {
         Some(End::Done(index)) => {
@@ -214,8 +236,7 @@ fn clean_up(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
         _ => delete_partition(store, &entry.old)?,
     }
     store.delete(&begun_key(&entry.old, number))?;
-    step()?;
-    store.delete(&ended_key(&entry.old, number))
+    step()
 }
 
 /// True if a partition has an index that says what it replaced. `lake index` may have made one
@@ -242,9 +263,15 @@ fn put_replaced(store: &dyn Store, old: &str, index: &Index) -> Result<()> {
 /// If something can't be put down or deleted.
 pub fn settle(store: &dyn Store, now: OffsetDateTime) -> Result<usize> {
     let mut settled = 0;
-    for (number, entry) in attempts(store)?.into_values().flatten() {
+    for (number, Known { entry, is_clean }) in attempts(store)?.into_values().flatten() {
         match &entry.end {
             None => undo(store, number, &entry, now)?,
+            Some(End::Done(_)) if is_clean => {
+                if now - entry.when > ZOMBIE {
+                    store.delete(&ended_key(&entry.old, number))?;
+                }
+                continue;
+            }
             Some(End::Done(_)) => clean_up(store, number, &entry)?,
             Some(End::Undone) => {
                 delete_partition(store, &entry.new)?;
