@@ -17,7 +17,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::index::{self, Found, Generation, Index};
 use super::store::{Put, Store, list_all};
-use super::{listing, replaced, view};
+use super::{listing, parallel, replaced, view};
 use crate::error::{Error, Result};
 use crate::fault::point;
 
@@ -52,16 +52,9 @@ pub enum End {
     Undone,
 }
 
-/// All attempts for each old partition, with their numbers.
-type Attempts = BTreeMap<String, Vec<(u32, Known)>>;
-
-/// What is known of an attempt.
-#[derive(Clone, Debug)]
-struct Known {
-    entry: Entry,
-    /// Nothing is left to do but to forget it.
-    is_clean: bool,
-}
+/// All attempts for each old partition, with their numbers. None where nothing is left to do but to
+/// forget it.
+type Attempts = BTreeMap<String, Vec<(u32, Option<Entry>)>>;
 
 fn begun_key(old: &str, attempt: u32) -> String {
     format!("{JOURNAL}{old}/{attempt:07}.begun")
@@ -73,25 +66,36 @@ fn ended_key(old: &str, attempt: u32) -> String {
 
 /// All attempts, each with what is known of its end.
 fn attempts(store: &dyn Store) -> Result<Attempts> {
-    let mut found: BTreeMap<(String, u32), Known> = BTreeMap::new();
     let objects = list_all(store, JOURNAL)?;
     let begun: BTreeSet<&str> = objects.iter().filter_map(|object| object.key.strip_suffix(".begun")).collect();
+    let mut found: BTreeMap<(String, u32), Option<Entry>> = BTreeMap::new();
     // In the order of keys, "begun" comes before "ended".
     for object in &objects {
-        let Some(bytes) = store.get(&object.key)? else { continue };
-        let entry: Entry = serde_json::from_slice(&bytes).map_err(|cause| {
-            Error::fatal(format!("the journal \"{}\" is damaged", store.address(&object.key))).because(cause)
-        })?;
-        let number = object.key.rsplit('/').next().and_then(|name| name.get(..7)?.parse().ok()).unwrap_or(0);
-        let has_begun = object.key.strip_suffix(".ended").is_none_or(|key| begun.contains(key));
-        let is_clean = !has_begun && matches!(entry.end, Some(End::Done(_)));
-        found.insert((entry.old.clone(), number), Known { entry, is_clean });
+        let key = &object.key;
+        let name = key[JOURNAL.len()..].split_once('/');
+        let Some((old, number)) = name.and_then(|(old, name)| Some((old, name.get(..7)?.parse().ok()?))) else {
+            continue;
+        };
+        let is_clean = key.strip_suffix(".ended").is_some_and(|attempt| !begun.contains(attempt));
+        if is_clean {
+            found.insert((old.to_owned(), number), None);
+        } else if let Some(entry) = entry(store, key)? {
+            found.insert((old.to_owned(), number), Some(entry));
+        }
     }
     let mut attempts = Attempts::new();
-    for ((old, number), known) in found {
-        attempts.entry(old).or_default().push((number, known));
+    for ((old, number), entry) in found {
+        attempts.entry(old).or_default().push((number, entry));
     }
     Ok(attempts)
+}
+
+/// What is put down at a key; none if it was just deleted.
+fn entry(store: &dyn Store, key: &str) -> Result<Option<Entry>> {
+    let Some(bytes) = store.get(key)? else { return Ok(None) };
+    let entry = serde_json::from_slice(&bytes)
+        .map_err(|cause| Error::fatal(format!("the journal \"{}\" is damaged", store.address(key))).because(cause))?;
+    Ok(Some(entry))
 }
 
 /// The journal at one moment, as far as readers need it.
@@ -109,9 +113,8 @@ pub struct Journal {
 /// If it can't be read.
 pub fn read(store: &dyn Store) -> Result<Journal> {
     let mut journal = Journal::default();
-    for (_, Known { entry, is_clean }) in attempts(store)?.into_values().flatten() {
+    for entry in attempts(store)?.into_values().flatten().filter_map(|(_, entry)| entry) {
         match entry.end {
-            Some(End::Done(_)) if is_clean => {}
             Some(End::Done(index)) => _ = journal.done.insert(entry.old, *index),
             Some(End::Undone) | None => _ = journal.unfinished.insert(entry.new),
         }
@@ -134,9 +137,8 @@ pub fn hidden(store: &dyn Store) -> Result<BTreeSet<String>> {
 /// # Errors
 /// If the journal can't be read.
 pub fn unfinished(store: &dyn Store) -> Result<Vec<Entry>> {
-    let known = attempts(store)?.into_values().flatten().map(|(_, known)| known);
-    let left = known.filter(|known| !known.is_clean && known.entry.end != Some(End::Undone));
-    Ok(left.map(|known| known.entry).collect())
+    let entries = attempts(store)?.into_values().flatten().filter_map(|(_, entry)| entry);
+    Ok(entries.filter(|entry| entry.end != Some(End::Undone)).collect())
 }
 
 /// A step after which a test may end the process.
@@ -170,8 +172,7 @@ impl Attempt {
         let last = attempts(store)?.get(old).and_then(|attempts| attempts.last().cloned());
         let number = match last {
             None => 0,
-            Some((number, Known { entry: Entry { end: Some(End::Undone), .. }, .. })) => number + 1,
-            Some((number, Known { is_clean: true, .. })) => number + 1,
+            Some((number, None | Some(Entry { end: Some(End::Undone), .. }))) => number + 1,
             Some(_) => return Ok(None),
         };
         let entry = Entry { old: old.into(), new: new.into(), why: why.into(), when, end: None };
@@ -263,28 +264,37 @@ fn put_replaced(store: &dyn Store, old: &str, index: &Index) -> Result<()> {
 /// If something can't be put down or deleted.
 pub fn settle(store: &dyn Store, now: OffsetDateTime) -> Result<usize> {
     let mut settled = 0;
-    for (number, Known { entry, is_clean }) in attempts(store)?.into_values().flatten() {
-        match &entry.end {
-            None => undo(store, number, &entry, now)?,
-            Some(End::Done(_)) if is_clean => {
-                if now - entry.when > ZOMBIE {
-                    store.delete(&ended_key(&entry.old, number))?;
-                }
-                continue;
-            }
-            Some(End::Done(_)) => clean_up(store, number, &entry)?,
-            Some(End::Undone) => {
-                delete_partition(store, &entry.new)?;
-                if now - entry.when > ZOMBIE {
-                    store.delete(&begun_key(&entry.old, number))?;
-                    store.delete(&ended_key(&entry.old, number))?;
-                }
-                continue;
+    let mut clean = Vec::new();
+    for (old, attempts) in attempts(store)? {
+        for (number, entry) in attempts {
+            match entry {
+                Some(entry) => settled += usize::from(settle_one(store, number, &entry, now)?),
+                None => clean.push(ended_key(&old, number)),
             }
         }
-        settled += 1;
     }
-    Ok(settled)
+    let forgotten = parallel::map(&clean, |key| match entry(store, key)? {
+        Some(entry) if now - entry.when > ZOMBIE => store.delete(key),
+        _ => Ok(()),
+    });
+    forgotten.into_iter().collect::<Result<()>>().map(|()| settled)
+}
+
+/// Finishes or undoes an attempt. True if that was to be done.
+fn settle_one(store: &dyn Store, number: u32, entry: &Entry, now: OffsetDateTime) -> Result<bool> {
+    match &entry.end {
+        None => undo(store, number, entry, now)?,
+        Some(End::Done(_)) => clean_up(store, number, entry)?,
+        Some(End::Undone) => {
+            delete_partition(store, &entry.new)?;
+            if now - entry.when > ZOMBIE {
+                store.delete(&begun_key(&entry.old, number))?;
+                store.delete(&ended_key(&entry.old, number))?;
+            }
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Deletes a partition and its index: first the index, which would miss the files, and these from

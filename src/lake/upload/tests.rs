@@ -314,3 +314,83 @@ fn memory_is_bounded_but_a_large_file_passes() {
     });
     assert_eq!(*lock(&room.used), 0);
 }
+
+/// A note on the partition, as `compact` leaves it, that names these files.
+fn compacted(files: &[&str]) -> index::Generation {
+    index::Generation {
+        partition: PARTITION.into(),
+        files: files.iter().map(|file| (*file).to_owned()).collect(),
+        posts: 1,
+        bytes: 9,
+        why: "compact".into(),
+        when: time::OffsetDateTime::UNIX_EPOCH,
+        counts: vec![1],
+        erased: vec![],
+        into: Some("elsewhere".into()),
+        offset: 0,
+    }
+}
+
+#[test]
+fn what_is_replaced_while_an_answer_is_awaited_is_neither_put_twice_nor_missed() {
+    for is_there in [false, true] {
+        let (_root, staging, promises) = outbox(&CONTENTS[..1]);
+        let store = Arc::new(crate::lake::store::memory::MemoryStore::default());
+        if is_there {
+            store.put(&promises[0].segment, CONTENTS[0].into()).unwrap();
+        }
+        // Right before it is put once more, `compact` is done; or right behind, before it is compared.
+        let meanwhile = Meanwhile { store: Arc::clone(&store), behind: is_there, ..Meanwhile::default() };
+        let shared: Arc<dyn Store> = Arc::new(meanwhile);
+        Uploader::default().upload_left(&shared, &staging, &promises).unwrap();
+        let there = store.list("2", None, 9).unwrap();
+        assert_eq!((there, left(&staging)), (vec![], 0), "{is_there}");
+    }
+}
+
+/// A store in which `compact` takes a partition just before something is put, or just behind.
+#[derive(Default)]
+struct Meanwhile {
+    store: Arc<crate::lake::store::memory::MemoryStore>,
+    behind: bool,
+}
+
+impl Meanwhile {
+    fn compact(&self, key: &str) {
+        replaced::put(self.store.as_ref(), &compacted(&["0000000"])).unwrap();
+        self.store.delete(key).unwrap();
+    }
+}
+
+impl Store for Meanwhile {
+    fn address(&self, key: &str) -> String {
+        self.store.address(key)
+    }
+    fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
+        if !self.behind {
+            self.compact(key);
+            return self.store.put(key, bytes);
+        }
+        let put = self.store.put(key, bytes);
+        self.compact(key);
+        put
+    }
+    fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.store.replace(key, bytes)
+    }
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.store.get(key)
+    }
+    fn get_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<Option<Bytes>> {
+        self.store.get_range(key, range)
+    }
+    fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<crate::lake::store::Object>> {
+        self.store.list(prefix, after, max)
+    }
+    fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        self.store.names(prefix)
+    }
+    fn delete(&self, key: &str) -> Result<()> {
+        self.store.delete(key)
+    }
+}
