@@ -231,7 +231,8 @@ pub fn splits(
         } else if !progress[id] && listing.partitions.binary_search(&meant(id).0.into()).is_err() {
             let address = store.address(meant(id).0);
             return Err(Error::fatal(format!(
-                "the partition \"{address}\" was read in part and is gone: put it back, or leave it out"
+                "the partition \"{address}\" was read in part and is gone: put it back, leave it out, or begin anew \
+                 with --fresh"
             )));
         }
     }

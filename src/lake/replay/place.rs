@@ -102,8 +102,14 @@ impl Place {
         let look = || {
             let store = self.store();
             let files = listing::objects(store.as_ref(), meant(partition).0).ok()?;
-            let first = files.into_iter().find(|(name, _)| from.is_none_or(|from| name.number >= from))?;
-            beginning(store.as_ref(), &first.1.key)
+            let mut left = files.into_iter().filter(|(name, _)| from.is_none_or(|from| name.number >= from));
+            if let Some((_, first)) = left.next() {
+                return beginning(store.as_ref(), &first.key);
+            }
+            // Of what took its place, which doesn't begin later.
+            let pieces = lineage::trace(store.as_ref(), partition).ok()??;
+            let files = listing::objects(store.as_ref(), &pieces.first()?.partition).ok()?;
+            beginning(store.as_ref(), &files.first()?.1.key)
         };
         look().unwrap_or_default()
     }
