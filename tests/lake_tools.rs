@@ -354,7 +354,7 @@ impl Beside {
     }
 
     fn next(&mut self) -> bool {
-        let Some(news) = self.stream.next().unwrap() else { return false };
+        let Some(news) = self.stream.next_news().unwrap() else { return false };
         if let News::Posts { posts, .. } = news {
             self.posts.extend(posts.iter().map(|post| String::from_utf8(post.to_vec()).unwrap()));
         }

@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> Outcome {
                 wanted.push(Wanted { split, partition, from: None });
             }
             let mut stream = Stream::open(&Place::Store(selection.store), wanted)?;
-            while let Some(news) = stream.next()? {
+            while let Some(news) = stream.next_news()? {
                 if let News::Posts { posts, key, .. } = news {
                     print(&posts, args.json.then_some(&*key), out)?;
                 }

@@ -51,7 +51,7 @@ pub fn read(
     mut take: impl FnMut(Vec<Post>, Position) -> bool,
 ) -> Result<bool> {
     let mut stream = Stream::open(place, [Wanted { split: 0, partition: partition.into(), from }])?;
-    while let Some(news) = stream.next()? {
+    while let Some(news) = stream.next_news()? {
         if let News::Posts { posts, behind, .. } = news
             && !take(posts, behind)
         {

@@ -104,7 +104,7 @@ impl Stream {
     /// # Errors
     /// If something can't be read, is damaged, or has fewer posts than were read of it before; or if
     /// a partition is gone and nothing took its place.
-    pub fn next(&mut self) -> Result<Option<News>> {
+    pub fn next_news(&mut self) -> Result<Option<News>> {
         loop {
             if let Some(news) = self.ready.pop_front() {
                 return Ok(Some(news));

@@ -340,7 +340,7 @@ fn what_is_replaced_while_an_answer_is_awaited_is_neither_put_twice_nor_missed()
             store.put(&promises[0].segment, CONTENTS[0].into()).unwrap();
         }
         // Right before it is put once more, `compact` is done; or right behind, before it is compared.
-        let meanwhile = Meanwhile { store: Arc::clone(&store), behind: is_there, ..Meanwhile::default() };
+        let meanwhile = Meanwhile { store: Arc::clone(&store), behind: is_there };
         let shared: Arc<dyn Store> = Arc::new(meanwhile);
         Uploader::default().upload_left(&shared, &staging, &promises).unwrap();
         let there = store.list("2", None, 9).unwrap();
@@ -349,7 +349,6 @@ fn what_is_replaced_while_an_answer_is_awaited_is_neither_put_twice_nor_missed()
 }
 
 /// A store in which `compact` takes a partition just before something is put, or just behind.
-#[derive(Default)]
 struct Meanwhile {
     store: Arc<crate::lake::store::memory::MemoryStore>,
     behind: bool,
