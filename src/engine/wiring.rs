@@ -139,6 +139,7 @@ fn make(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut Cens
     let mut wires = Wires::new(topology, plan, &handles);
     wires.connect();
     let Wires { emitters, inboxes, .. } = wires;
+    let splits_of = |spec| splits_of(spec, shared.cursors);
     let splits = topology.components.iter().map(splits_of).collect::<Result<Vec<_>>>()?;
     let parts = emitters.into_iter().zip(inboxes).zip(handles);
     parts
@@ -171,11 +172,15 @@ pub fn of_component(spec: &ComponentSpec, error: Error) -> Error {
     Error::fatal(format!("component \"{}\"", spec.id)).because(error)
 }
 
-fn splits_of(spec: &ComponentSpec) -> Result<Vec<String>> {
-    match &spec.config {
-        Config::Spout(config) => config.splits().map_err(|error| of_component(spec, error)),
-        _ => Ok(Vec::new()),
+fn splits_of(spec: &ComponentSpec, saved: &BTreeMap<(String, String), Cursor>) -> Result<Vec<String>> {
+    let Config::Spout(config) = &spec.config else { return Ok(Vec::new()) };
+    let mut cursors = BTreeMap::new();
+    for ((component, split), cursor) in saved {
+        if *component == spec.id {
+            cursors.insert(split.clone(), cursor.clone());
+        }
     }
+    config.splits_after(&cursors).map_err(|error| of_component(spec, error))
 }
 
 /// Split *j* belongs to task *j* mod *n*.

@@ -7,12 +7,15 @@ use glob::Pattern;
 
 use super::address::Address;
 use super::form::{Compression, Form};
-use super::index::{self, Found, is_partition};
-use super::names::{FileName, in_order};
-use super::scan::{ObjectReader, Trouble};
-use super::store::{Object, Store, list_all, open};
-use super::{columns, journal, parallel};
+use super::index::{self, Found};
+use super::names::FileName;
+use super::scan::{ObjectBytes, Trouble};
+use super::store::{Object, Store, open};
+use super::{columns, parallel};
 use crate::error::{Error, Result};
+
+use super::listing::Listing;
+pub use super::listing::{files, objects, partitions};
 
 /// A lake, and which of its partitions are meant.
 pub struct Selection {
@@ -49,40 +52,19 @@ impl Selection {
         Ok(matching)
     }
 
+    /// The partitions by the names under which they are read, in order, with folders of other names.
+    ///
+    /// # Errors
+    /// As [`partitions`](Self::partitions).
+    pub fn readable(&self) -> Result<Vec<String>> {
+        let store = self.store.as_ref();
+        Listing::read(store)?.matching(store, &self.text)
+    }
+
     /// Whether all of the lake is meant.
     pub fn is_whole(&self) -> bool {
         self.text == "*"
     }
-}
-
-/// The names of the visible partitions, in order.
-///
-/// # Errors
-/// If they can't be listed.
-pub fn partitions(store: &dyn Store) -> Result<Vec<String>> {
-    let hidden = journal::hidden(store)?;
-    let names = store.names("")?.into_iter();
-    let names = names.filter_map(|name| Some(name.strip_suffix('/')?.to_owned()));
-    Ok(names.filter(|name| is_partition(name) && !hidden.contains(name)).collect())
-}
-
-/// The numbered files of a partition with their keys, in order.
-///
-/// # Errors
-/// If they can't be listed, or two have the same number.
-pub fn files(store: &dyn Store, partition: &str) -> Result<Vec<(FileName, String)>> {
-    Ok(objects(store, partition)?.into_iter().map(|(name, object)| (name, object.key)).collect())
-}
-
-/// The numbered files of a partition with their lengths, in order.
-///
-/// # Errors
-/// If they can't be listed, or two have the same number.
-pub fn objects(store: &dyn Store, partition: &str) -> Result<Vec<(FileName, Object)>> {
-    let objects = list_all(store, &format!("{partition}/"))?;
-    let name = |key: &str| key.rsplit_once('/').filter(|(folder, _)| *folder == partition)?.1.parse().ok();
-    let files = objects.into_iter().filter_map(|object| Some((name(&object.key)?, object)));
-    in_order(files.collect(), partition)
 }
 
 /// The forms of the files of these partitions with their extensions, from the index where there is one.
@@ -115,7 +97,7 @@ pub fn text_bytes(store: &dyn Store, name: FileName, object: &Object) -> Result<
         Form::Text(_, Compression::Zstd) => {
             zstd::zstd_safe::get_frame_content_size(&part(0, 18)?).ok().flatten().unwrap_or(0)
         }
-        Form::Parquet => match columns::text_bytes(&mut ObjectReader::new(store, &object.key)) {
+        Form::Parquet => match columns::text_bytes(&mut ObjectBytes::new(store, &object.key)) {
             Err(Trouble::Store(error)) => return Err(error),
             said => said.unwrap_or(0),
         },
@@ -133,6 +115,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let lake = root.path().join("lake");
         std::fs::create_dir_all(lake.join(NIGHT)).unwrap();
+        std::fs::write(lake.join(NIGHT).join("0000000"), "[]").unwrap();
         let of = |rest: &str| {
             let selection = Selection::parse(&format!("{}{rest}", lake.display()))?;
             Ok::<_, Error>((selection.text.clone(), selection.partitions()?))

@@ -10,6 +10,7 @@ pub mod replay;
 pub mod x;
 pub mod youtube;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -88,6 +89,15 @@ pub trait SpoutConfig: Send + Sync {
     /// # Errors
     /// If the source isn't there or can't be read.
     fn splits(&self) -> Result<Vec<String>>;
+
+    /// The ids of its splits where earlier runs have read some of them: those that have a cursor.
+    /// A source whose parts are joined or renamed from outside keeps the ids that have one.
+    ///
+    /// # Errors
+    /// As [`splits`](Self::splits), or if what was read in part is gone.
+    fn splits_after(&self, _cursors: &BTreeMap<String, Cursor>) -> Result<Vec<String>> {
+        self.splits()
+    }
 
     /// The largest parallelism hint that the source can use, where that doesn't depend on the outside.
     fn tasks_max(&self) -> Option<usize> {

@@ -3,13 +3,14 @@
 mod lakes;
 mod strays;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Spout, SpoutConfig, SpoutContext};
+use super::{Cursor, Spout, SpoutConfig, SpoutContext};
 use crate::error::{Error, Result};
 use crate::lake::replay::{Choice, OnDamage, Order, Place, PostTimes, Replay, Shard, Sorting, Speed, Tempo};
 use crate::lake::store::retried::Retried;
@@ -215,6 +216,10 @@ impl SpoutConfig for LocalReplay {
         self.lake()?.splits()
     }
 
+    fn splits_after(&self, cursors: &BTreeMap<String, Cursor>) -> Result<Vec<String>> {
+        self.lake()?.splits_after(cursors)
+    }
+
     fn tasks_max(&self) -> Option<usize> {
         lakes::tasks_max(self.speed)
     }
@@ -227,6 +232,10 @@ impl SpoutConfig for LocalReplay {
 impl SpoutConfig for S3Replay {
     fn splits(&self) -> Result<Vec<String>> {
         self.lake()?.splits()
+    }
+
+    fn splits_after(&self, cursors: &BTreeMap<String, Cursor>) -> Result<Vec<String>> {
+        self.lake()?.splits_after(cursors)
     }
 
     fn tasks_max(&self) -> Option<usize> {

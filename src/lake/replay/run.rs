@@ -148,13 +148,13 @@ impl Replay {
         let feed = self.feed(help, wanted, (PARTS_AHEAD, PART_BYTES));
         let mut stream = Stream::new(&self.place, feed, CHUNK_BYTES, self.on_damage);
         let (mut last, mut disorder) = (None, Disorder::default());
-        while let Some(news) = stream.next()? {
+        while let Some(news) = stream.next_news()? {
             let going_on = match news {
                 News::Damaged(what) => take(Event::Damaged(what)),
                 News::End(split) => {
                     take(Event::Handed(Handed { marks: vec![(split, None)], ..Handed::default() }, false))
                 }
-                News::Posts { split, posts, behind } => {
+                News::Posts { split, posts, behind, .. } => {
                     let anew = last.replace(split) != Some(split);
                     if anew {
                         disorder = Disorder::default();
@@ -277,7 +277,7 @@ struct Sorted<'a> {
 impl Source for Sorted<'_> {
     fn next(&mut self) -> Result<Option<Run>> {
         loop {
-            match self.stream.next()? {
+            match self.stream.next_news()? {
                 Some(News::Posts { posts, behind, .. }) => return Ok(Some(Run { posts, behind })),
                 Some(News::Damaged(what)) => self.damaged.borrow_mut().push(what),
                 Some(News::End(_)) | None => return Ok(None),

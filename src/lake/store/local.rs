@@ -170,6 +170,11 @@ impl Entry {
     }
 }
 
+/// Whether there is nothing in a folder. One that can't be read may hold something.
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+}
+
 /// A part of the path may be a file, which holds no objects.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
@@ -235,8 +240,16 @@ impl Store for LocalStore {
 
     fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let folder = prefix.rfind('/').map_or("", |at| &prefix[..=at]);
-        let entries = self.entries(folder)?.into_iter();
-        Ok(entries.filter_map(|entry| Some(entry.key.strip_prefix(prefix)?.to_owned())).collect())
+        let mut names = Vec::new();
+        for entry in self.entries(folder)? {
+            // A folder of nothing is part of no key, and a writer may have just made it.
+            if let Some(name) = entry.key.strip_prefix(prefix)
+                && !(entry.folder && is_empty(&self.root.join(&entry.key)))
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
     }
 
     fn delete(&self, key: &str) -> Result<()> {

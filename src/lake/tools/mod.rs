@@ -27,6 +27,8 @@ pub fn closed(partitions: &[String], before: Option<OffsetDateTime>, now: Offset
 }
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod race_tests;
 #[cfg(test)]
 mod tests;

@@ -84,11 +84,27 @@ pub fn verify(store: &dyn Store, partitions: &[String], whole: bool) -> Result<R
             partitions.len()
         ));
     }
+    report.findings.extend(doubled(store)?);
+    report.findings.sort();
     report.notes.extend(journal::unfinished(store)?.into_iter().map(|entry| {
         let done = if entry.end.is_some() { "and has to clean up" } else { "and hasn't ended" };
         format!("{} of \"{}\" was begun {done}: run it again if none is running", entry.why, entry.old)
     }));
     Ok(report)
+}
+
+/// Partitions that stand beside what replaces them, or is to. Readers of Waterspout know which of
+/// them count.
+fn doubled(store: &dyn Store) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    for partition in journal::hidden(store)? {
+        if !store.list(&format!("{partition}/"), None, 1)?.is_empty() {
+            let why = "it stands beside a partition with the same posts, since `compact` or `erase` was killed or is \
+                       at work: tools that read the files directly count them twice until it has run again";
+            found.push(finding(partition, What::Extra, why));
+        }
+    }
+    Ok(found)
 }
 
 fn finding(key: impl Into<String>, what: What, why: impl Into<String>) -> Finding {

@@ -1,7 +1,7 @@
 //! Lakes as a source: what `LocalReplay` and `S3Replay` are, and what takes the place of any other source
 //! where a topology is replayed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 
@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::strays::{Counted, Place, Strays};
 use crate::error::{Error, Result};
+use crate::lake::lineage::Progress;
 use crate::lake::replay::disorder::Counts;
 use crate::lake::replay::mark::Mark;
 use crate::lake::replay::merge::Handed;
@@ -88,13 +89,25 @@ impl SpoutConfig for LakeReplay {
     }
 
     fn splits(&self) -> Result<Vec<String>> {
+        self.splits_after(&BTreeMap::new())
+    }
+
+    fn splits_after(&self, cursors: &BTreeMap<String, Cursor>) -> Result<Vec<String>> {
         let mut splits = Vec::new();
         for (number, lake) in self.lakes.iter().enumerate() {
+            let prefix = self.prefix(number);
+            let mut progress = Progress::new();
+            for (split, cursor) in cursors {
+                if let Some(id) = split.strip_prefix(&prefix)
+                    && *cursor != Cursor::Start
+                {
+                    progress.insert(id.to_owned(), Place::of(cursor)?.ended);
+                }
+            }
             let mut names = BTreeSet::new();
             for choice in &lake.choices {
-                names.extend(lake.replay.place.partitions(choice)?);
+                names.extend(lake.replay.place.splits(choice, &progress)?);
             }
-            let prefix = self.prefix(number);
             splits.extend(names.into_iter().map(|name| format!("{prefix}{name}")));
         }
         Ok(splits)
