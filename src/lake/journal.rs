@@ -206,6 +206,7 @@ fn put_replaced(store: &dyn Store, old: &str, index: &Index) -> Result<()> {
 /// # Errors
 /// If something can't be put down or deleted.
 pub fn settle(store: &dyn Store, now: OffsetDateTime) -> Result<usize> {
+    store.clean_up(now)?;
     let mut settled = 0;
     for (number, entry) in attempts(store)?.into_values().flatten() {
         match &entry.end {

@@ -12,6 +12,7 @@ use rustix::buffer::spare_capacity;
 use super::columns::Columns;
 use super::disk::failed;
 use super::form::{Compression, Form, Format};
+use super::inside::open_file;
 use super::scan::{Spot, Trouble};
 use super::split::{Damage, Posts, Splitter};
 use super::unpack::Unpacker;
@@ -206,7 +207,7 @@ impl OpenFile {
     /// # Errors
     /// If it can't be opened.
     pub fn open(path: PathBuf) -> Result<Self> {
-        let file = File::open(&path).map_err(|cause| failed("open", &path, cause))?;
+        let file = open_file(&path).map_err(|cause| failed("open", &path, cause))?;
         Ok(Self { path, file })
     }
 }
