@@ -9,7 +9,7 @@ use super::names::{FileName, PartitionName};
 use super::scan::{ObjectReader, Trouble};
 use super::store::{Store, list_all};
 use super::{journal, listing, parallel, replaced, view};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 
 /// Where the index is.
 pub const INDEX: &str = "_index/";
@@ -125,7 +125,12 @@ pub fn key(partition: &str) -> String {
 /// # Errors
 /// If the store can't say what is there. A missing or damaged index is no error.
 pub fn read(store: &dyn Store, partition: &str) -> Result<Found> {
-    Ok(store.get(&key(partition))?.map_or(Found::Missing, |bytes| parse(partition, &bytes)))
+    match store.get(&key(partition)) {
+        Ok(found) => Ok(found.map_or(Found::Missing, |bytes| parse(partition, &bytes))),
+        // A FIFO under its name, or another thing that is no file.
+        Err(error) if error.kind() == Kind::Rejected => Ok(Found::Damaged(error.chain())),
+        Err(error) => Err(error),
+    }
 }
 
 fn parse(partition: &str, bytes: &[u8]) -> Found {

@@ -263,6 +263,7 @@ fn put_replaced(store: &dyn Store, old: &str, index: &Index) -> Result<()> {
 /// # Errors
 /// If something can't be put down or deleted.
 pub fn settle(store: &dyn Store, now: OffsetDateTime) -> Result<usize> {
+    store.clean_up(now)?;
     let mut settled = 0;
     let mut clean = Vec::new();
     for (old, attempts) in attempts(store)? {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{failed, make_folders, rename_without_replacing, sync_folder};
 use super::index::{self, Index};
+use super::inside::stay_inside;
 use super::names::Segment;
 use super::pack;
 use super::replaced::{Replaced, has_now};
@@ -85,6 +86,7 @@ fn write_index(place: &Place, index: &Index, durable: bool) -> Result<()> {
     let (staged, target) = (staging.folder.join(STAGED_INDEX), root.join(index::key(&index.partition)));
     let folder = target.parent().unwrap_or(root);
     let write = || -> io::Result<()> {
+        stay_inside(root, folder)?;
         make_folders(&staging.folder)?;
         let mut changed = make_folders(folder)?;
         let mut file = File::create(&staged)?;
@@ -132,7 +134,8 @@ fn publish(place: &Place, promises: &[Promise], durable: bool) -> Result<()> {
 
 fn partition(place: &Place, files: &[(Segment, &Promise)], durable: bool) -> Result<()> {
     let folder = place.root.join(files[0].0.partition.to_string());
-    let mut changed = make_folders(&folder).map_err(|cause| failed("make", &folder, cause))?;
+    let made = stay_inside(&place.root, &folder).and_then(|()| make_folders(&folder));
+    let mut changed = made.map_err(|cause| failed("make", &folder, cause))?;
     let mut found = false;
     for (segment, promise) in files {
         found |= file(place, segment, promise)? == Outcome::Found;

@@ -13,6 +13,7 @@ use rustix::buffer::spare_capacity;
 use super::columns::Columns;
 use super::disk::failed;
 use super::form::{Compression, Form, Format};
+use super::inside::open_file;
 use super::scan::{Spot, Trouble};
 use super::split::{Damage, Posts, Splitter};
 use super::unpack::Unpacker;
@@ -218,7 +219,7 @@ impl OpenFile {
     /// # Errors
     /// If it can't be opened.
     pub fn open(path: PathBuf) -> Result<Option<Self>> {
-        match File::open(&path) {
+        match open_file(&path) {
             Ok(file) => Ok(Some(Self { path, file })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(failed("open", &path, cause)),

@@ -16,6 +16,8 @@ use crate::lake::publish::{Place, Rename};
 use crate::lake::recover::recover;
 use crate::lake::root::Root;
 use crate::lake::staging::Publish;
+use crate::lake::store::Store;
+use crate::lake::store::local::LocalStore;
 use crate::registry::Component;
 use crate::tuple::Fields;
 
@@ -68,7 +70,11 @@ impl SinkConfig for Local {
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let mut sink = LakeSink::new(Arc::new(Rename), self.place(&context)?, context, self.style())?;
+        let (name, root) = (self.place(&context)?, self.absolute_root()?);
+        Rename.staging(&name)?.refuse_links()?;
+        // What a killed tool left there is no reason not to start.
+        let _ = LocalStore::new(root).clean_up(context.clock.now());
+        let mut sink = LakeSink::new(Arc::new(Rename), name, context, self.style())?;
         sink.make_staging()?;
         Ok(Box::new(sink))
     }

@@ -10,6 +10,7 @@ use super::record::Record;
 use super::settings::TOPOLOGY_FIELDS;
 use super::source::Span;
 use super::syntax::{self, Field, Kind, Node};
+use crate::lake::inside::open_file;
 
 /// Larger files are refused: a topology is written by a person or a small program.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -47,7 +48,7 @@ impl<'a> Files<'a> {
         if !self.done.insert(real.clone()) {
             return None;
         }
-        let bytes = match read(path) {
+        let bytes = match read(path, from.is_some()) {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.problem(&shown, from, format!("can't read \"{shown}\": {error}"));
@@ -130,9 +131,12 @@ impl<'a> Files<'a> {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a file. The first may be a pipe of the shell; an included one that is no file would wait for
+/// somebody who writes it.
+fn read(path: &Path, is_included: bool) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    let file = if is_included { open_file(path)? } else { File::open(path)? };
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

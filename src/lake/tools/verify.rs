@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::lake::index::{self, File, Found, INDEX, is_partition};
 use crate::lake::names::{FileName, FileNumber};
 use crate::lake::scan::{ObjectReader, Trouble};
@@ -212,6 +212,7 @@ fn check(store: &dyn Store, work: &Work) -> Result<Checked> {
     let mut reader = ObjectReader::new(store, key);
     let (what, why) = match reader.pass_over() {
         Ok(()) => return Ok(compare(work, &reader)),
+        Err(Trouble::Store(error)) if error.kind() == Kind::Rejected => (What::Torn, error.chain()),
         Err(Trouble::Store(error)) => return Err(Error::fatal("can't verify the lake").because(error)),
         Err(Trouble::Gone) => (What::Missing, "it was deleted while the lake was verified".to_owned()),
         Err(Trouble::Damage { at, what }) => (What::Torn, format!("at {at}: {what}")),
