@@ -102,6 +102,13 @@ impl Command {
     }
 }
 
+/// Tells the person who waits which server is waited for, on standard error.
+fn tell_what_is_waited_for() {
+    use std::io::Write as _;
+    // Where standard error is closed there is nobody to tell.
+    crate::net::notice::tell_by(|text| drop(writeln!(std::io::stderr(), "{text}")));
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

@@ -70,6 +70,7 @@ pub fn order(text: &str) -> Result<Order, String> {
 
 /// Prints the posts on standard output.
 pub fn run(args: &Args) -> Outcome {
+    super::tell_what_is_waited_for();
     let printing = Printing {
         choice: Choice { glob: String::new(), from: args.from.clone(), to: args.to.clone(), shard: args.shard },
         order: args.order,

@@ -17,8 +17,9 @@ pub struct Args {
     /// Print each topology with every default written out
     #[arg(long)]
     explain: bool,
-    /// Also check that what Env and File name is there, and ask each source, with the fewest calls, whether
-    /// credentials and topics are good
+    /// Also check that what Env and File name is there, ask each source, with the fewest calls, whether
+    /// credentials and topics are good, and each S3 sink whether its bucket is there and can be written to (by an
+    /// object below _probe/, which is deleted again)
     #[arg(long)]
     online: bool,
     #[command(flatten)]
@@ -44,16 +45,22 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
     Ok(first_failure.unwrap_or(Code::Success))
 }
 
-/// What the sources say of credentials and topics, a line each.
+/// What sources say of credentials and topics, and sinks of where they write, a line each.
 fn ask(topology: &Topology) -> Result<String, Failure> {
     let mut answers = String::new();
     let mut refused = Vec::new();
     for component in &topology.components {
-        let Config::Spout(spout) = &component.config else { continue };
-        match spout.check_online() {
+        let asked = match &component.config {
+            Config::Spout(spout) => spout.check_online(),
+            Config::Sink(sink) => sink.check_online(),
+            Config::Bolt(_) => continue,
+        };
+        match asked {
             Ok(None) => {}
             Ok(Some(answer)) => answers.push_str(&format!("  {}: {answer}\n", component.id)),
-            Err(error) => refused.push(format!("spout \"{}\": {}", component.id, error.chain())),
+            Err(error) => {
+                refused.push(format!("{} \"{}\": {}", component.role.name(), component.id, error.chain()));
+            }
         }
     }
     if refused.is_empty() { Ok(answers) } else { Err(Failure::new(Code::Runtime, refused.join("\nerror: "))) }

@@ -125,6 +125,15 @@ pub trait SinkConfig: Send + Sync {
     /// All problems that the inputs' fields show.
     fn check(&self, inputs: &[Fields]) -> Result<(), Vec<Problem>>;
 
+    /// Asks the outside, with the fewest calls, whether it would take what this sink writes; says what was found
+    /// to be good, or nothing if there is nothing to ask. Blocks. What it writes for that it takes away again.
+    ///
+    /// # Errors
+    /// What isn't good, and what to do.
+    fn check_online(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Makes the sink of one task.
     ///
     /// # Errors

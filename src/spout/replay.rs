@@ -206,6 +206,7 @@ impl S3Replay {
             access_key_id: self.access_key_id.clone(),
             secret_access_key: self.secret_access_key.clone(),
             session_token: self.session_token.clone(),
+            ..S3::default()
         };
         Ok(lake_replay!(self, Place::Store(Arc::new(Retried::new(s3::open(&s3)?)))))
     }

@@ -41,6 +41,7 @@ enum What {
 
 /// Does what the arguments say.
 pub fn run(args: &Args) -> Outcome {
+    super::tell_what_is_waited_for();
     match &args.what {
         What::Ls(args) => ls::run(args),
         What::Cat(args) => cat::run(args),

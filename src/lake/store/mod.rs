@@ -86,6 +86,15 @@ pub trait Store: Send + Sync {
     /// If they can't be listed.
     fn names(&self, prefix: &str) -> Result<Vec<String>>;
 
+    /// The keys of objects that no store could be asked for, such as `a//b`, `../a` or one with a line break:
+    /// [`list`](Self::list) and [`names`](Self::names) pass over them. A folder has none.
+    ///
+    /// # Errors
+    /// If they can't be listed.
+    fn strays(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Deletes an object; that there is none is no error.
     ///
     /// # Errors

@@ -120,6 +120,9 @@ fn beside(store: &dyn Store, partitions: &[String], report: &mut Report) -> Resu
             report.findings.push(finding(name, What::Extra, "it is no partition"));
         }
     }
+    for key in store.strays()? {
+        report.findings.push(finding(key, What::Extra, "no reader takes an object of this name: delete it"));
+    }
     let there: BTreeSet<&String> = partitions.iter().collect();
     for name in index::partitions(store)? {
         if !there.contains(&name) && !hidden.contains(&name) {

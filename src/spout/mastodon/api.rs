@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
+use crate::net::limits::said;
 use crate::post::fields::{get, string};
 use crate::secret::Secret;
 use crate::social::{Backoff, Feed, Http, Quota, Reply};
@@ -77,7 +78,10 @@ impl Api {
         format!("Bearer {}", self.token.reveal())
     }
 
-    /// Where it streams from: what it says itself, else where it sends a client to, else the instance.
+    /// Where it streams from: the host that its own document names (`configuration.urls.streaming`), else the
+    /// instance. That document comes from the server that the token was made for, over its TLS, so it may name
+    /// any host with TLS. A redirect is taken within the instance's host only: anything before the instance
+    /// can make one, and the token would go where it leads.
     ///
     /// # Errors
     /// Fatal if that isn't safe.
@@ -122,7 +126,14 @@ impl Api {
         }
         let reply = ask("/api/v1/streaming").await?;
         let moved = (300..400).contains(&reply.status).then(|| reply.header("location")).flatten();
-        Ok(moved.and_then(Host::parse))
+        match moved.map(|to| Host::parse(to).unwrap_or_else(|| self.host.clone())) {
+            Some(to) if !to.is_same_host(&self.host) => Err(Refused::Again(format!(
+                "a redirect leads its streams to \"{}\", which the token must not follow: the instance would have to \
+                 name that host in /api/v2/instance, or base_url has to name it",
+                said(to.name())
+            ))),
+            moved => Ok(moved),
+        }
     }
 
     /// Asks for something until there is an answer that stays: waits out limits and outages.

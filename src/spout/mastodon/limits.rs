@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::net::answer::Meaning;
 use crate::post::fields::{date, get, string};
 use crate::social::Reply;
 
@@ -39,7 +40,7 @@ pub(super) fn decide(reply: &Reply, now: OffsetDateTime) -> Answer {
         403 if error(&reply.body).is_empty() => Answer::Again(why()),
         403 => Answer::Token(why()),
         429 => Answer::Wait(resets(reply, now)),
-        408 | 425 | 500.. => Answer::Again(why()),
+        status if Meaning::of_status(status).may_pass() => Answer::Again(why()),
         _ => Answer::Refused(why()),
     }
 }

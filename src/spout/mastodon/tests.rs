@@ -381,21 +381,39 @@ fn streams_are_read_from_the_host_that_the_instance_names() {
     });
 }
 
+/// Also with every other status that could lead there: the token stays with the instance.
 #[test]
-fn streams_are_read_from_where_an_older_instance_sends_clients_to() {
+fn a_redirect_never_takes_the_token_to_another_host() {
+    for status in [300, 301, 302, 303, 305, 307, 308, 399] {
+        run(async {
+            let (instance, elsewhere) = (Instance::new().await, Instance::new().await);
+            let config = config(&instance, &["#storm"]);
+            let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
+            let location = format!("location: {}/api/v1/streaming\r\n", elsewhere.address());
+            instance.answer("/api/v1/streaming", status, &location, "");
+            beside(&config, &instance, &feed, async {
+                until(|| feed.state().contains("which the token must not follow")).await;
+            })
+            .await;
+            assert!(elsewhere.asked.borrow().is_empty(), "{status}");
+        });
+    }
+}
+
+#[test]
+fn a_redirect_within_the_instance_is_taken() {
     run(async {
-        let (instance, streaming) = (Instance::new().await, Instance::new().await);
+        let instance = Instance::new().await;
         let config = config(&instance, &["#storm"]);
         let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
-        let location = format!("location: {}/api/v1/streaming\r\n", streaming.address());
+        let location = format!("location: {}/api/v1/streaming\r\n", instance.address());
         instance.answer("/api/v1/streaming", 301, &location, "");
         beside(&config, &instance, &feed, async {
-            let found = streaming.stream();
-            futures_util::future::select(std::pin::pin!(streaming.serve()), std::pin::pin!(found)).await;
+            until(|| instance.asked_for("/api").len() >= 3).await;
         })
         .await;
-        assert_eq!(instance.asked_for("/api"), ["/api/v2/instance", "/api/v1/streaming"]);
-        assert_eq!(streaming.asked_for("/api"), ["/api/v1/streaming/hashtag?tag=storm"]);
+        let asked = instance.asked_for("/api");
+        assert_eq!(asked[..3], ["/api/v2/instance", "/api/v1/streaming", "/api/v1/streaming/hashtag?tag=storm"]);
     });
 }
 

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::net::answer::Meaning;
 use crate::social::Reply;
 
 /// What is to be done about an answer.
@@ -93,7 +94,9 @@ pub(super) fn judge(reply: &Reply) -> Verdict {
             403 => Verdict::Forbidden(problem.says()),
             404 => Verdict::Wrong(format!("not found: {}; is `base_url` right?", problem.says())),
             409 => Verdict::NoRules,
-            400 | 405..=499 => Verdict::Wrong(problem.says()),
+            status if (400..500).contains(&status) && !Meaning::of_status(status).may_pass() => {
+                Verdict::Wrong(problem.says())
+            }
             status => Verdict::Again(format!("status {status}")),
         })
         .with(reset)

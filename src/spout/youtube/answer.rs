@@ -1,5 +1,6 @@
 //! What an answer of YouTube means: by its reason, since the status says little.
 
+use crate::net::answer::Meaning;
 use crate::post::fields::{elements, get, pick, string};
 use crate::social::{Reply, is_whole};
 
@@ -50,7 +51,7 @@ pub(super) fn answer(reply: &Reply) -> Answer {
         "keyInvalid" | "keyExpired" | "accessNotConfigured" | "ipRefererBlocked" => Answer::Stop(format!(
             "YouTube refuses the key, {said}: make one in the Google Cloud console with the YouTube Data API v3 enabled, and set it in the environment"
         )),
-        _ if reply.status == 429 || reply.status >= 500 => Answer::Busy(said),
+        _ if Meaning::of_status(reply.status).may_pass() => Answer::Busy(said),
         _ => Answer::Stop(format!("YouTube doesn't take the request, {said}")),
     }
 }
@@ -78,6 +79,7 @@ mod tests {
         check(400, "invalidPageToken", |answer| *answer == Answer::NoSuchPage);
         check(404, "playlistNotFound", |answer| matches!(answer, Answer::Missing(_)));
         check(503, "whatever", |answer| matches!(answer, Answer::Busy(_)));
+        check(307, "", |answer| matches!(answer, Answer::Busy(_)));
         let broken = Reply { status: 502, headers: Default::default(), body: Bytes::from_static(b"<html>") };
         assert!(matches!(answer(&broken), Answer::Busy(_)));
         let cut = Reply { status: 200, headers: Default::default(), body: Bytes::from_static(br#"{"items":[{"id"#) };
