@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::printable::printable_line;
+
 /// What the caller should do about an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -75,7 +77,8 @@ impl Error {
         self.kind
     }
 
-    /// The error and all its causes on one line, `what: cause: cause`.
+    /// The error and all its causes on one line, `what: cause: cause`. What a terminal would act upon is escaped, since
+    /// causes repeat names of files and texts of servers.
     pub fn chain(&self) -> String {
         let mut text = self.what.clone();
         let mut source = self.source();
@@ -84,7 +87,13 @@ impl Error {
             text.push_str(&cause.to_string());
             source = cause.source();
         }
-        text
+        printable_line(&text).into_owned()
+    }
+
+    /// The same kind of error, whose text went through `change`, causes and all.
+    #[must_use]
+    pub fn with_text(self, change: impl FnOnce(&str) -> String) -> Self {
+        Self::new(self.kind, change(&self.chain()))
     }
 }
 

@@ -18,6 +18,7 @@ mod run;
 mod spool;
 mod state;
 mod status;
+mod stderr;
 mod stdout;
 mod stop;
 mod validate;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::printable::{is_unprintable, printable_line};
 use crate::registry::Registry;
 
 pub use exit::Code;
@@ -68,15 +70,30 @@ pub fn main(registry: Registry) -> ExitCode {
 }
 
 fn main_with(arguments: impl IntoIterator<Item = OsString>, registry: &Registry) -> Code {
-    let command = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli.command,
-        Err(error) => {
-            // Help and version are "errors" too; where they can't be printed, nobody is reading.
-            let _ = error.print();
-            return if error.use_stderr() { Code::Usage } else { Code::Success };
-        }
+        Err(error) => return refuse(&error, &arguments),
     };
     command.run(registry).unwrap_or_else(|failure| failure.print())
+}
+
+/// Prints why arguments aren't taken. Help and version are such "errors" too, in which nothing comes from outside.
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> Code {
+    if !error.use_stderr() {
+        stdout::help(error);
+        return Code::Success;
+    }
+    if arguments.iter().all(|argument| argument.to_str().is_some_and(|text| !text.contains(is_unprintable))) {
+        stderr::usage(error);
+        return Code::Usage;
+    }
+    // The message repeats arguments, and only here is known which of its line breaks are theirs: they are read once
+    // more with escapes in them.
+    let visible = arguments.iter().map(|argument| printable_line(&argument.to_string_lossy()).into_owned());
+    let again = Cli::try_parse_from(visible).err();
+    stderr::print(&again.as_ref().unwrap_or(error).render().to_string());
+    Code::Usage
 }
 
 impl Command {

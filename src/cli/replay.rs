@@ -1,9 +1,7 @@
 //! `replay GLOB`: the posts of a lake as NDJSON.
 
-use std::io::Write;
-
 use super::exit::Outcome;
-use super::stdout;
+use super::{stderr, stdout};
 use crate::clock::SystemClock;
 use crate::lake::replay::{Choice, Moment, OnDamage, Order, Printing, Shard, Sorting, Speed, print};
 use crate::units::{ByteSize, Interval};
@@ -67,7 +65,6 @@ pub fn run(args: &Args) -> Outcome {
         on_damage: if args.skip_damaged { OnDamage::Skip } else { OnDamage::Stop },
     };
     let clock = SystemClock::shared();
-    // Where standard error is closed there is nobody to tell.
-    let mut say = |text: String| drop(writeln!(std::io::stderr(), "{text}"));
+    let mut say = |text: String| stderr::say(&text);
     stdout::with(|out| args.globs.iter().try_for_each(|glob| print(glob, &printing, &clock, out, &mut say).map(drop)))
 }

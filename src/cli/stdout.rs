@@ -1,9 +1,12 @@
-//! Standard output for data: a reader that goes away (`| head`) ends a command quietly.
+//! Standard output, for data and for what a command answers: a reader that goes away (`| head`) ends a command quietly.
+//! Posts go out byte for byte by [`with`]; text for people goes out by [`print`], which escapes what would steer a
+//! terminal. Nothing else in `cli` writes to standard output (`tests/house.rs`).
 
-use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
 
 use super::exit::{Code, Failure, Outcome};
 use crate::error::Error;
+use crate::printable::printable_text;
 
 /// How much is gathered before it is written: large, since `replay` moves gigabytes through it.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -36,9 +39,21 @@ pub fn with(write: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Outcome 
     if pipe.closed { Ok(Code::Success) } else { result.map(|()| Code::Success) }
 }
 
-/// Prints a text.
+/// Prints a text or lines of JSON, with escapes for what would steer a terminal. Its line breaks are the caller's: what
+/// comes from outside goes through [`printable_line`](crate::printable::printable_line) first.
 pub fn print(text: &str) -> Outcome {
     with(|out| {
-        out.write_all(text.as_bytes()).map_err(|error| Error::fatal("can't write to standard output").because(error))
+        out.write_all(printable_text(text).as_bytes())
+            .map_err(|error| Error::fatal("can't write to standard output").because(error))
     })
+}
+
+/// Returns true if a person reads it.
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Prints `--help` or `--version`, in colours where there are any. Where it can't be printed, nobody is reading.
+pub fn help(text: &clap::Error) {
+    let _ = text.print();
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::source::{Place, Sources, Span, printable};
+use super::source::{Place, Sources, Span, excerpt};
+use crate::printable::printable_line;
 
 /// More problems than this are only counted: nobody reads them, a file of 16 MiB could have millions,
 /// and each place in it costs a walk over its line, which may be all of the file.
@@ -54,7 +55,7 @@ impl TopologyProblem {
             line: place.line,
             column: place.column,
             what,
-            source_line: printable(&line).into_owned(),
+            source_line: excerpt(&line).into_owned(),
             marker: " ".repeat(indent) + &"^".repeat(width),
             hint,
         }
@@ -63,13 +64,13 @@ impl TopologyProblem {
 
 impl fmt::Display for TopologyProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.file)?;
+        write!(f, "{}:", printable_line(&self.file))?;
         if self.line > 0 {
             write!(f, "{}:{}:", self.line, self.column)?;
         }
-        write!(f, " {}", self.what)?;
+        write!(f, " {}", printable_line(&self.what))?;
         if let Some(hint) = &self.hint {
-            write!(f, "; {hint}")?;
+            write!(f, "; {}", printable_line(hint))?;
         }
         if self.line > 0 {
             write!(f, "\n{:>5} | {}\n      | {}", self.line, self.source_line, self.marker)?;

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::printable::is_unprintable;
+
 /// A piece of one of the [`Sources`], in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Span {
@@ -105,11 +107,11 @@ impl Sources {
     }
 }
 
-/// Text without what a terminal would act upon.
-pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    if text.contains(char::is_control) {
-        Cow::Owned(text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
+/// A line of a source with one character in the place of each, so that a marker below it stays right.
+pub(super) fn excerpt(line: &str) -> Cow<'_, str> {
+    if line.contains(is_unprintable) {
+        Cow::Owned(line.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect())
     } else {
-        Cow::Borrowed(text)
+        Cow::Borrowed(line)
     }
 }

@@ -5,6 +5,7 @@ use super::super::stdout;
 use super::{json, now};
 use crate::lake::tools::prune::{older, prune};
 use crate::lake::view::Selection;
+use crate::printable::printable_line;
 use crate::units::Interval;
 
 /// Delete the partitions that began longer ago, and name them
@@ -32,7 +33,7 @@ pub fn run(args: &Args) -> Outcome {
             prune(selection.store.as_ref(), &partition)?;
         }
         let line = serde_json::json!({"partition": partition, "deleted": !args.dry_run});
-        stdout::print(&if args.json { json(&line) } else { format!("{partition}\n") })?;
+        stdout::print(&if args.json { json(&line) } else { format!("{}\n", printable_line(&partition)) })?;
     }
     Ok(Code::Success)
 }

@@ -1,6 +1,6 @@
 //! Standard error, as a terminal with a table that is redrawn in place, or as lines of JSON.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use crossterm::cursor::{Hide, MoveToColumn, MoveUp, Show};
 use crossterm::queue;
@@ -9,6 +9,8 @@ use crossterm::terminal::{self, Clear, ClearType};
 
 use super::report::Report;
 use super::table::{self, Line, Style};
+use crate::cli::{stderr, stdout};
+use crate::printable::{printable_line, printable_text};
 
 /// The size of a terminal that doesn't tell its own.
 const SIZE_UNKNOWN: (u16, u16) = (80, 24);
@@ -34,12 +36,12 @@ impl View {
     /// What fits standard error. With `prints_data` the topology writes to standard output: on the
     /// same terminal a table would be torn by the data, and would overwrite it.
     pub fn of_process(prints_data: bool) -> Self {
-        if !io::stderr().is_terminal() {
+        if !stderr::is_terminal() {
             return Self::Json;
         }
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let torn = prints_data && io::stdout().is_terminal();
+        let torn = prints_data && stdout::is_terminal();
         Self::Screen(Screen { live: !torn && !dumb, colours: !set("NO_COLOR") && !dumb, drawn: Vec::new() })
     }
 
@@ -50,14 +52,13 @@ impl View {
             Self::Json => json_line(report),
         };
         // Where standard error is closed the topology runs on: nobody watches, but it works.
-        let _ = io::stderr().lock().write_all(&bytes);
+        stderr::draw(&bytes);
     }
 }
 
 fn json_line(report: &Report) -> Vec<u8> {
-    let mut line = serde_json::to_vec(report).expect("a report has text keys and no failing types");
-    line.push(b'\n');
-    line
+    let line = serde_json::to_string(report).expect("a report has text keys and no failing types");
+    format!("{}\n", printable_text(&line)).into_bytes()
 }
 
 impl Screen {
@@ -70,7 +71,8 @@ impl Screen {
 
     fn write_frame(&mut self, out: &mut Vec<u8>, report: &Report, last: bool, size: (u16, u16)) -> io::Result<()> {
         let (width, height) = (size.0, usize::from(size.1));
-        let message = report.message.as_ref().map(|message| format!("{message}\n")).unwrap_or_default();
+        let message =
+            report.message.as_ref().map(|message| format!("{}\n", printable_line(message))).unwrap_or_default();
         self.erase(out, width)?;
         if !last {
             write!(out, "{message}")?;
