@@ -6,15 +6,16 @@
 use std::io::{self, IsTerminal, Write};
 
 use crate::printable::{printable_line, printable_text};
+use crate::secret::hide_in_addresses;
 
 /// Prints a sentence on a line of its own.
 pub fn say(line: &str) {
-    write(&format!("{}\n", printable_line(line)));
+    write(&format!("{}\n", printable_line(&hide_in_addresses(line))));
 }
 
 /// Prints a text of several lines, whose line breaks are the caller's, or lines of JSON.
 pub fn print(text: &str) {
-    write(&format!("{}\n", printable_text(text.trim_end())));
+    write(&format!("{}\n", printable_text(&hide_in_addresses(text.trim_end()))));
 }
 
 /// Draws a frame: control sequences of ours around texts that are printable already.

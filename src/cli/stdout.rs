@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
 use super::exit::{Code, Failure, Outcome};
 use crate::error::Error;
 use crate::printable::printable_text;
+use crate::secret::hide_in_addresses;
 
 /// How much is gathered before it is written: large, since `replay` moves gigabytes through it.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -43,7 +44,7 @@ pub fn with(write: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Outcome 
 /// comes from outside goes through [`printable_line`](crate::printable::printable_line) first.
 pub fn print(text: &str) -> Outcome {
     with(|out| {
-        out.write_all(printable_text(text).as_bytes())
+        out.write_all(printable_text(&hide_in_addresses(text)).as_bytes())
             .map_err(|error| Error::fatal("can't write to standard output").because(error))
     })
 }

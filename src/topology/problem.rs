@@ -1,7 +1,9 @@
 //! What is wrong with a topology file: all of it, each with its place.
 
 use std::fmt;
+use std::ops::Range;
 
+use super::concealed::{masked, unrepeated};
 use super::source::{Place, Sources, Span, excerpt};
 use crate::printable::printable_line;
 
@@ -45,9 +47,10 @@ impl TopologyProblem {
         }
     }
 
-    fn new(place: &Place<'_>, what: String, hint: Option<String>) -> Self {
+    fn new(place: &Place<'_>, secrets: &[Range<usize>], what: String, hint: Option<String>) -> Self {
         let skipped = (place.column - 1).saturating_sub(LINE_CHARS_MAX / 2);
-        let line: String = place.text.chars().skip(skipped).take(LINE_CHARS_MAX).collect();
+        let text = masked(place.text, place.start, secrets);
+        let line: String = text.chars().skip(skipped).take(LINE_CHARS_MAX).collect();
         let indent = place.column - 1 - skipped;
         let width = place.width.min(LINE_CHARS_MAX - indent);
         Self {
@@ -101,6 +104,8 @@ pub(super) struct Report {
     found: Vec<(Span, String, Option<String>)>,
     files: Vec<TopologyProblem>,
     uncounted: usize,
+    /// What no excerpt and no message may show, beside what looks like a secret anyway.
+    concealed: Vec<Span>,
     /// Whether a file that is included is missing: then what isn't found may be in there.
     pub incomplete: bool,
 }
@@ -128,6 +133,11 @@ impl Report {
     pub fn add_again(&mut self, span: Span, what: impl Into<String>, first: Span) {
         let first = if self.is_full() { String::new() } else { self.sources.place_name(first) };
         self.push(span, format!("{}, first at {first}", what.into()), None);
+    }
+
+    /// Keeps a piece of a text out of all excerpts and messages.
+    pub fn conceal(&mut self, span: Span) {
+        self.concealed.push(span);
     }
 
     /// Adds a problem with a file as a whole.
@@ -159,9 +169,17 @@ impl Report {
         self.found.dedup();
         let mut problems = self.files;
         let sources = &self.sources;
-        problems.extend(
-            self.found.into_iter().map(|(span, what, hint)| TopologyProblem::new(&sources.place(span), what, hint)),
-        );
+        // The problems are in the order of their sources, each of which is searched for secrets once.
+        let (mut of, mut secrets): (Option<Span>, Vec<Range<usize>>) = (None, Vec::new());
+        for (span, what, hint) in self.found {
+            if of.is_none_or(|of| !of.is_in_source_of(span)) {
+                (of, secrets) = (Some(span), sources.secrets(span));
+                let concealed = self.concealed.iter().filter(|concealed| concealed.is_in_source_of(span));
+                secrets.extend(concealed.map(|concealed| concealed.start as usize..concealed.end as usize));
+            }
+            let what = unrepeated(&what, sources.whole_text(span), &secrets);
+            problems.push(TopologyProblem::new(&sources.place(span), &secrets, what, hint));
+        }
         if let (true, Some(last)) = (self.uncounted > 0, problems.last()) {
             let more = TopologyProblem::of_file(&last.file, format!("and {} more problems", self.uncounted));
             problems.push(more);

@@ -11,6 +11,7 @@ use super::report::Report;
 use super::table::{self, Line, Style};
 use crate::cli::{stderr, stdout};
 use crate::printable::{printable_line, printable_text};
+use crate::secret::hide_in_addresses;
 
 /// The size of a terminal that doesn't tell its own.
 const SIZE_UNKNOWN: (u16, u16) = (80, 24);
@@ -58,7 +59,7 @@ impl View {
 
 fn json_line(report: &Report) -> Vec<u8> {
     let line = serde_json::to_string(report).expect("a report has text keys and no failing types");
-    format!("{}\n", printable_text(&line)).into_bytes()
+    format!("{}\n", printable_text(&hide_in_addresses(&line))).into_bytes()
 }
 
 impl Screen {
@@ -71,8 +72,11 @@ impl Screen {
 
     fn write_frame(&mut self, out: &mut Vec<u8>, report: &Report, last: bool, size: (u16, u16)) -> io::Result<()> {
         let (width, height) = (size.0, usize::from(size.1));
-        let message =
-            report.message.as_ref().map(|message| format!("{}\n", printable_line(message))).unwrap_or_default();
+        let message = report
+            .message
+            .as_ref()
+            .map(|message| format!("{}\n", printable_line(&hide_in_addresses(message))))
+            .unwrap_or_default();
         self.erase(out, width)?;
         if !last {
             write!(out, "{message}")?;

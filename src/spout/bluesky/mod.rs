@@ -12,7 +12,7 @@ use crate::bolt::Problem;
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::registry::Component;
-use crate::social::{Budget, Common, Http, Platform, Refresher, Source, Term, Topic};
+use crate::social::{Budget, Common, Http, Platform, Refresher, Source, Term, Topic, address_problem};
 use crate::spool;
 use crate::units::Interval;
 
@@ -129,8 +129,9 @@ impl Platform for Bluesky {
         if self.base_url.all().is_empty() {
             problems.push(problem("base_url", "expected at least one host".into()));
         }
-        let hosts = self.base_url.all().iter().filter(|host| wanted::websocket(host).is_none());
-        problems.extend(hosts.map(|_| problem("base_url", "expected hosts such as \"wss://host\"".into())));
+        let hosts = self.base_url.all().iter();
+        problems.extend(hosts.filter_map(|host| address_problem("base_url", host, &["wss", "ws", "https", "http"])));
+        problems.extend(address_problem("api_url", &self.api_url, &["https", "http"]));
         problems
     }
 

@@ -15,7 +15,7 @@ use crate::bolt::Problem;
 use crate::error::Result;
 use crate::registry::Component;
 use crate::secret::Secret;
-use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Topic};
+use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Topic, address_problem};
 use crate::spool;
 use crate::units::Interval;
 
@@ -135,7 +135,8 @@ impl Platform for Facebook {
 
     fn problems(&self) -> Vec<Problem> {
         let problem = |field, what: String| Problem { field, what, candidates: None };
-        let mut problems = Vec::new();
+        let mut problems: Vec<_> =
+            address_problem("base_url", &self.base_url, &["https", "http"]).into_iter().collect();
         if self.pages().next().is_none() {
             problems.push(problem(
                 "topics",
