@@ -3,7 +3,10 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::printable::printable_line;
+use crate::printable::{printable_line, shortened};
+
+/// The longest text of an error with its causes, in characters. A longer one floods logs, and says no more.
+const CHAIN_CHARS_MAX: usize = 4_000;
 
 /// What the caller should do about an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +90,7 @@ impl Error {
             text.push_str(&cause.to_string());
             source = cause.source();
         }
-        printable_line(&text).into_owned()
+        printable_line(&shortened(&text, CHAIN_CHARS_MAX)).into_owned()
     }
 
     /// The same kind of error, whose text went through `change`, causes and all.

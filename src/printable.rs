@@ -26,6 +26,15 @@ pub fn printable_text(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && is_unprintable(c))
 }
 
+/// The beginning of a text that is longer than this many characters, with how many more there are: a server may answer
+/// with megabytes.
+pub fn shortened(text: &str, chars_max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(chars_max) {
+        None => Cow::Borrowed(text),
+        Some((at, _)) => Cow::Owned(format!("{}… ({} more characters)", &text[..at], text[at..].chars().count())),
+    }
+}
+
 fn escaped(text: &str, is_bad: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(&is_bad) {
         return Cow::Borrowed(text);
@@ -63,6 +72,12 @@ mod tests {
         );
         assert_eq!(printable_text("one\ntwo\u{0}"), "one\ntwo\\u0000");
         assert!(matches!(printable_line("плохо 漢字 é 👩‍💻"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_very_long_text_is_shortened_and_says_so() {
+        assert_eq!(shortened("né", 2), "né");
+        assert_eq!(shortened("nénuphar", 2), "né… (6 more characters)");
     }
 
     proptest! {

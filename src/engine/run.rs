@@ -20,7 +20,7 @@ use crate::checkpoint::{MemoryStore, StateStore};
 use crate::clock::{SharedClock, SystemClock};
 use crate::coordinator::{ControlStatus, CoordinatorActor, Rebalance, Stop};
 use crate::error::{Error, Result};
-use crate::metrics::{ComponentStatus, Status};
+use crate::metrics::{ComponentStatus, Drain, Status, Trouble};
 use crate::registry::Config;
 use crate::topology::{Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology};
 
@@ -199,6 +199,7 @@ impl Running {
             epoch: control.complete.map_or(0, |(epoch, _)| epoch),
             checkpoint_age: control.complete.map(|(_, at)| now.saturating_sub(at)),
             waits: control.waits,
+            drain: control.drain.map(|(waits_for, at)| Drain { waits_for, left: at.saturating_sub(now) }),
             hangs: current.hangs(now),
             components: shown.map(|(index, spec)| self.component(current, index, spec)).collect(),
         }
@@ -276,6 +277,12 @@ impl Running {
         meters.iter().for_each(|meter| meter.add_executes_to(&mut executes));
         let quantile = |q| (!executes.is_empty()).then(|| Duration::from_nanos(executes.value_at_quantile(q)));
         let doing = meters.iter().map(|meter| meter.doing()).max().unwrap_or(Doing::Idle);
+        let mut troubles: Vec<Trouble> = meters.iter().flat_map(|meter| meter.troubles()).collect();
+        troubles.sort();
+        troubles.dedup();
+        let says = meters.iter().find_map(|meter| meter.says());
+        let says = says.or_else(|| troubles.first().map(|trouble| trouble.cause.clone()));
+        let is_source = matches!(spec.config, Config::Spout(_));
         ComponentStatus {
             id: spec.id.clone(),
             role: spec.role.name().into(),
@@ -290,7 +297,9 @@ impl Running {
             p99: quantile(0.99),
             busy: totals.busy,
             inbox: meters.iter().map(|meter| meter.inbox()).fold(0.0, f64::max),
-            state: meters.iter().find_map(|meter| meter.says()).unwrap_or_else(|| doing.word().into()),
+            state: says.unwrap_or_else(|| doing.word().into()),
+            troubles,
+            only_failed: is_source && !meters.is_empty() && meters.iter().all(|meter| meter.has_only_failed()),
         }
     }
 }

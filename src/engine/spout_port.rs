@@ -2,6 +2,7 @@
 //! in one step without an await, so the actor may send a barrier at any moment between.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -318,5 +319,12 @@ impl SpoutOutput {
     /// an empty text takes it back.
     pub fn set_state(&mut self, state: &str) {
         self.meter.set_says((!state.is_empty()).then(|| state.to_owned()));
+    }
+
+    /// Says what of the source fails at the moment, by part with the cause, and whether anything has ever worked; and
+    /// how many attempts have failed since this was last said.
+    pub fn set_troubles(&mut self, troubles: BTreeMap<String, String>, failures: u64, has_worked: bool) {
+        self.meter.add_failures(failures);
+        self.meter.set_troubles(troubles, has_worked);
     }
 }

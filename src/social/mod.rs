@@ -36,6 +36,7 @@ mod seen;
 mod tail;
 mod task;
 mod topics;
+mod troubles;
 mod versions;
 mod wrap;
 mod ws;

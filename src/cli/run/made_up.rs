@@ -16,6 +16,7 @@ pub fn flow() -> Flow {
 pub fn before() -> Status {
     Status {
         waits: None,
+        drain: None,
         hangs: Vec::new(),
         topology: "quickstart".into(),
         uptime: Duration::from_secs(10),
@@ -38,6 +39,7 @@ pub fn after() -> Status {
     (split.failed, split.dead_letters) = (12, 3);
     Status {
         waits: None,
+        drain: None,
         hangs: Vec::new(),
         uptime: Duration::from_secs(12),
         epoch: 11,
@@ -75,5 +77,7 @@ fn component(
         busy: Duration::from_millis(busy_ms),
         inbox,
         state: state.into(),
+        troubles: Vec::new(),
+        only_failed: false,
     }
 }

@@ -12,6 +12,7 @@ use crate::bolt::Problem;
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::registry::Component;
+use crate::secret::Secret;
 use crate::social::{Budget, Common, Http, Platform, Refresher, Source, Term, Topic, address_problem};
 use crate::spool;
 use crate::units::Interval;
@@ -106,6 +107,10 @@ impl Platform for Bluesky {
 
     fn common(&self) -> Common {
         Common { topics: self.topics.clone(), spool: self.spool, budget: self.budget, refresh: self.refresh.clone() }
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        Vec::new()
     }
 
     fn problems(&self) -> Vec<Problem> {

@@ -133,6 +133,11 @@ impl Platform for Facebook {
         Common { topics, spool, budget: self.budget, refresh: self.refresh.clone() }
     }
 
+    fn secrets(&self) -> Vec<Secret> {
+        let proof = self.app_secret.as_ref().map(|secret| client::proof(&self.access_token, secret));
+        [Some(self.access_token.clone()), self.app_secret.clone(), proof].into_iter().flatten().collect()
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let problem = |field, what: String| Problem { field, what, candidates: None };
         let mut problems: Vec<_> =

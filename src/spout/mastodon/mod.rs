@@ -113,6 +113,10 @@ impl Platform for Mastodon {
         Common { topics: self.topics.clone(), spool: self.spool, budget: self.budget, refresh: self.refresh.clone() }
     }
 
+    fn secrets(&self) -> Vec<Secret> {
+        vec![self.access_token.clone()]
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let problem = |field, what: &str| Problem { field, what: what.into(), candidates: None };
         let mut problems: Vec<_> = self

@@ -212,6 +212,10 @@ impl Platform for X {
         Common { topics: self.topics.clone(), spool: self.spool, budget: self.budget, refresh: self.refresh.clone() }
     }
 
+    fn secrets(&self) -> Vec<Secret> {
+        vec![self.bearer_token.clone()]
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let address = address_problem("base_url", &self.base_url, &["https", "http"]);
         translate::problems(self).into_iter().chain(fields::problems(self)).chain(address).collect()

@@ -107,6 +107,10 @@ impl Platform for YouTube {
         Common { topics, spool, budget: self.budget, refresh: self.refresh.clone() }
     }
 
+    fn secrets(&self) -> Vec<Secret> {
+        vec![self.api_key.clone()]
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let problem = |field, what: &str| Problem { field, what: what.into(), candidates: None };
         let mut problems: Vec<_> =
