@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::{Answer, Request, Seen, socket};
+use crate::cli::run::drain_watch::awaited;
 use crate::cli::stderr;
 use crate::error::{Error, Result};
 
@@ -89,16 +90,10 @@ fn look(state: &Path) -> Result<String> {
         _ => None,
     };
     let Some(status) = seen.map(|seen| seen.status) else { return Ok("the topology is at it".to_owned()) };
-    let mut text = match status.drain {
-        Some(drain) => format!("the topology waits for {}", drain.waits_for),
+    Ok(match awaited(&status) {
+        Some(waits_for) => format!("the topology waits for {waits_for}"),
         None => "the topology is at it".to_owned(),
-    };
-    for component in &status.components {
-        for trouble in &component.troubles {
-            text.push_str(&format!("; {}: {}: {}", component.id, trouble.part, trouble.cause));
-        }
-    }
-    Ok(text)
+    })
 }
 
 fn silent(state: &Path) -> Error {

@@ -2,6 +2,7 @@
 
 mod again;
 pub mod bottleneck;
+pub mod drain_watch;
 mod kappa;
 #[cfg(test)]
 mod made_up;
@@ -33,6 +34,7 @@ use crate::topology::{Checkpoint, Topology};
 use crate::units::Interval;
 
 use bottleneck::Flow;
+use drain_watch::DrainWatch;
 use notices::Notices;
 use report::Report;
 use screen::View;
@@ -175,39 +177,6 @@ fn prints_data(topology: &Topology) -> bool {
     topology.components.iter().any(|component| component.type_name == "Stdout")
 }
 
-/// How long a stop may take before it is said what it waits for.
-const WAIT_SAID_AFTER: Duration = Duration::from_secs(2);
-
-/// What was said of a stop.
-struct Stopping {
-    waits_for: String,
-    /// When to look again.
-    next: Duration,
-}
-
-impl Stopping {
-    /// What a stop that takes long waits for, when that is due and differs from what was said last.
-    fn due(&mut self, running: &Running, now: Duration) -> Option<String> {
-        if now < self.next {
-            return None;
-        }
-        self.next = now + WAIT_SAID_AFTER;
-        let status = running.status();
-        let drain = status.drain?;
-        let mut waits_for = drain.waits_for;
-        for component in &status.components {
-            for trouble in &component.troubles {
-                waits_for.push_str(&format!("; {}: {}: {}", component.id, trouble.part, trouble.cause));
-            }
-        }
-        if waits_for == self.waits_for {
-            return None;
-        }
-        self.waits_for.clone_from(&waits_for);
-        Some(format!("the stop waits for {waits_for}; it is given up in {} s", drain.left.as_secs()))
-    }
-}
-
 /// A running topology, and whoever watches it.
 struct Watch {
     running: Arc<Running>,
@@ -221,17 +190,17 @@ struct Watch {
 impl Watch {
     fn until_the_end(&mut self, interval: Duration) -> Exit {
         let mut due = self.clock.monotonic() + interval;
-        let mut stopping: Option<Stopping> = None;
+        let (mut is_told, mut drain) = (false, DrainWatch::default());
         loop {
             let left = due.saturating_sub(self.clock.monotonic());
             if let Some(exit) = self.running.wait(left.min(LOOK_EVERY)) {
                 return exit;
             }
             let now = self.clock.monotonic();
-            if self.running.stop_asked() && stopping.is_none() {
-                stopping = Some(Stopping { waits_for: String::new(), next: now + WAIT_SAID_AFTER });
+            if self.running.stop_asked() && !is_told {
+                is_told = true;
                 self.show(Some("stopping: writing what is in flight; another signal ends at once".to_owned()));
-            } else if let Some(message) = stopping.as_mut().and_then(|stopping| stopping.due(&self.running, now)) {
+            } else if let Some(message) = drain.look(&self.running, now) {
                 self.show(Some(message));
             } else if self.clock.monotonic() >= due {
                 self.tell();

@@ -28,6 +28,7 @@ struct Told {
     causes: BTreeSet<String>,
     /// When it was said to begin, as the topology's uptime.
     at: Duration,
+    /// Whether it was said to begin, and not to end.
     lasts: bool,
 }
 
@@ -62,8 +63,8 @@ impl Notices {
             }
         }
         for ((id, part), told) in &mut self.troubles {
-            let lasts = present.contains(&(id.clone(), part.clone()));
-            if std::mem::replace(&mut told.lasts, lasts) && !lasts {
+            if told.lasts && !present.contains(&(id.clone(), part.clone())) {
+                told.lasts = false;
                 messages.push(format!("{id}: {part} works again"));
             }
         }

@@ -110,7 +110,8 @@ mod tests {
             &[
                 "posts: jetstream1.us-west.bsky.network:",
                 "    can't connect: Connection refused",
-                "    (os error 111); connects again in 5 s",
+                "    (os error 111); connects again in 5",
+                "    s",
             ],
         );
         check("running", &["no", "also no"], 80, &["posts: stream: no", "posts: stream: also no"]);
