@@ -13,60 +13,106 @@ const SECRET_BYTES_MIN: usize = 5;
 /// The secrets that a client was made with, in each form in which they may come back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Redactor {
-    /// The longest first, so that no form is cut by another one within it.
-    forms: Vec<Secret>,
+    /// The secrets themselves, the longest first: each of their bytes may come back escaped.
+    secrets: Vec<Secret>,
+    /// What base64 and hexadecimal digits make of them, the longest first.
+    codes: Vec<Secret>,
 }
 
 impl Redactor {
     /// Of these secrets.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        let mut forms = BTreeSet::new();
+        let (mut plain, mut codes) = (BTreeSet::new(), BTreeSet::new());
         for secret in secrets {
-            add_forms(secret.reveal().trim(), &mut forms);
+            let secret = secret.reveal().trim();
+            if secret.len() >= SECRET_BYTES_MIN {
+                plain.insert(secret.to_owned());
+                add_base64(secret.as_bytes(), &mut codes);
+                codes.insert(secret.bytes().map(|byte| format!("{byte:02x}")).collect());
+                codes.insert(secret.bytes().map(|byte| format!("{byte:02X}")).collect());
+            }
         }
-        let mut forms: Vec<_> = forms.into_iter().collect();
-        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        Self { forms: forms.into_iter().map(Secret::new).collect() }
+        Self { secrets: longest_first(plain), codes: longest_first(codes) }
     }
 
     /// The text with `***` in the place of each secret: as it is, percent-encoded, escaped as in JSON or HTML, and in
     /// base64, alone or behind a user.
     pub fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for form in &self.forms {
-            if text.contains(form.reveal()) {
-                text = text.replace(form.reveal(), HIDDEN);
+        for code in &self.codes {
+            if text.contains(code.reveal()) {
+                text = text.replace(code.reveal(), HIDDEN);
             }
+        }
+        for secret in &self.secrets {
+            text = without(&text, secret.reveal().as_bytes());
         }
         text
     }
 }
 
-fn add_forms(secret: &str, forms: &mut BTreeSet<String>) {
-    if secret.len() < SECRET_BYTES_MIN {
-        return;
+/// No form is cut by another one within it.
+fn longest_first(forms: BTreeSet<String>) -> Vec<Secret> {
+    let mut forms: Vec<_> = forms.into_iter().collect();
+    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    forms.into_iter().map(Secret::new).collect()
+}
+
+/// The text without a secret, whichever of its bytes are escaped.
+fn without(text: &str, secret: &[u8]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(c) = text[at..].chars().next() {
+        match escaped_length(&text.as_bytes()[at..], secret) {
+            Some(length) => {
+                out.push_str(HIDDEN);
+                at += length;
+            }
+            None => {
+                out.push(c);
+                at += c.len_utf8();
+            }
+        }
     }
-    let json = serde_json::to_string(secret).unwrap_or_default();
-    let json = json.trim_matches('"').to_owned();
-    forms.insert(json.replace('/', "\\/"));
-    forms.insert(json);
-    let html = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    forms.insert(html.replace('"', "&quot;").replace('\'', "&#39;"));
-    forms.insert(html);
-    for plain in ["-._~", "-._*", "-._~!$'()*,;:@/", ""] {
-        let encoded = percent_encoded(secret, plain);
-        forms.insert(encoded.replace("%20", "+"));
-        forms.insert(percent_in_lower_case(&encoded));
-        // A link within a link.
-        forms.insert(encoded.replace('%', "%25"));
-        forms.insert(encoded);
+    out
+}
+
+/// How long the secret is at the beginning of a text, if it stands there.
+fn escaped_length(text: &[u8], secret: &[u8]) -> Option<usize> {
+    if text.starts_with(secret) {
+        return Some(secret.len());
     }
-    for bytes in [secret.as_bytes(), format!("{secret}\n").as_bytes()] {
-        add_base64(bytes, forms);
+    let mut at = 0;
+    for byte in secret {
+        at += byte_length(&text[at..], *byte)?;
     }
-    forms.insert(secret.bytes().map(|byte| format!("{byte:02x}")).collect());
-    forms.insert(secret.into());
-    forms.retain(|form| form.len() >= SECRET_BYTES_MIN);
+    Some(at)
+}
+
+/// Names of HTML for the characters that it escapes.
+const ENTITIES: [(&[u8], u8); 6] =
+    [(b"&amp;", b'&'), (b"&lt;", b'<'), (b"&gt;", b'>'), (b"&quot;", b'"'), (b"&#39;", b'\''), (b"&#x27;", b'\'')];
+
+/// How long one byte is at the beginning of a text: as it is, or escaped.
+fn byte_length(text: &[u8], byte: u8) -> Option<usize> {
+    // The escape first: the secret may begin with a sign that escapes begin with.
+    // A link within a link is encoded twice.
+    for (prefix, digits) in [(&b"%"[..], 2), (b"%25", 2), (b"\\u", 4), (b"\\x", 2)] {
+        if let Some(rest) = text.strip_prefix(prefix)
+            && let Some(code) = rest.get(..digits).and_then(|code| std::str::from_utf8(code).ok())
+            && u32::from_str_radix(code, 16) == Ok(byte.into())
+        {
+            return Some(prefix.len() + digits);
+        }
+    }
+    let entity = ENTITIES.iter().find(|(name, of)| *of == byte && text.starts_with(name));
+    if let Some((name, _)) = entity {
+        return Some(name.len());
+    }
+    if matches!(byte, b'/' | b'"' | b'\\') && text.starts_with(&[b'\\', byte]) {
+        return Some(2);
+    }
+    (text.first() == Some(&byte) || byte == b' ' && text.first() == Some(&b'+')).then_some(1)
 }
 
 /// What base64 makes of a secret depends on how many bytes stand before it (a user, `:`); the letters at its ends, which
@@ -83,30 +129,6 @@ fn add_base64(secret: &[u8], forms: &mut BTreeSet<String>) {
             }
         }
     }
-}
-
-fn percent_encoded(text: &str, plain: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || plain.as_bytes().contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
-
-fn percent_in_lower_case(encoded: &str) -> String {
-    let mut parts = encoded.split('%');
-    let mut lower = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (code, rest) = part.split_at(2.min(part.len()));
-        lower.push('%');
-        lower.push_str(&code.to_ascii_lowercase());
-        lower.push_str(rest);
-    }
-    lower
 }
 
 #[cfg(test)]
@@ -126,6 +148,8 @@ mod tests {
             "?key=AIzaSy%2fb%2bc%26d%20e".to_owned(),
             "/AIzaSy/b%2Bc%26d%20e/".to_owned(),
             "to=https%3A%2F%2Fh%3Fkey%3DAIzaSy%252Fb%252Bc%2526d%2520e".to_owned(),
+            "?key=%41%49%7A%61%53%79%2F%62%2B%63%26%64%20%65".to_owned(),
+            "\\u0041IzaSy\\/b\\u002bc\\u0026d e".to_owned(),
             "AIzaSy\\/b+c&d e".to_owned(),
             "AIzaSy/b+c&amp;d e".to_owned(),
         ] {

@@ -84,10 +84,10 @@ impl S3 {
     }
 }
 
-fn is_endpoint(text: &str) -> bool {
+pub(super) fn is_endpoint(text: &str) -> bool {
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     // Who gets in doesn't stand in an address, which is printed.
-    host.is_some_and(|host| !host.is_empty() && !host.contains(['@', ' ', '?', '#']))
+    host.is_some_and(|host| !host.is_empty() && !host.contains(|c: char| c.is_control() || "@ ?#\\".contains(c)))
 }
 
 /// Amazon's rules for names, without those that only Amazon has.

@@ -1,6 +1,7 @@
 //! What a failed request means: try again, or stop.
 
 use crate::error::Error;
+use crate::printable::{printable_line, shortened};
 
 /// Codes of S3 after which trying again may help, beside those with a status that says so.
 const TRANSIENT: [&str; 14] = [
@@ -19,6 +20,9 @@ const TRANSIENT: [&str; 14] = [
     "TokenRefreshRequired",
     "XAmzContentSHA256Mismatch",
 ];
+
+/// How much of what a server says is repeated, in characters: it may say megabytes.
+const SAID_CHARS_MAX: usize = 1_000;
 
 /// What a client's error says of the server's answer, if there was one.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +62,8 @@ impl Answer {
     /// Without the rest of the answer, which may repeat what was sent, such as a session token.
     fn say(&self) -> String {
         let parts = [Some(self.status.to_string()), self.code.clone(), self.message.clone()];
-        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+        let text = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        printable_line(&shortened(&text, SAID_CHARS_MAX)).into_owned()
     }
 }
 

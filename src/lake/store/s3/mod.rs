@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use object_store::aws::AmazonS3;
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
@@ -28,6 +29,7 @@ use self::failure::{Answer, failed};
 use self::runtime::wait;
 use super::{Object, Put, Store};
 use crate::error::{Error, Result};
+use crate::secret::{Redactor, Secret};
 
 /// How many keys a server names at once.
 const PAGE_MAX: usize = 1_000;
@@ -96,8 +98,10 @@ impl S3Store {
         }
     }
 
+    /// The error of an operation, without the secrets that the server or its proxy may repeat of the request.
     fn failed(&self, what: &str, key: &str, error: &object_store::Error) -> Error {
-        failed(what, &self.address(key), error)
+        let secrets = secrets_in_use(&self.client);
+        failed(what, &self.address(key), error).with_text(|text| secrets.clean(text))
     }
 
     fn page(&self, prefix: &str, options: PaginatedListOptions) -> Result<PaginatedListResult> {
@@ -188,6 +192,17 @@ impl Store for S3Store {
         let told = wait(async move { client.delete(&path).await })?;
         self.found("delete", key, told).map(drop)
     }
+}
+
+/// The secrets that requests are signed with now, as far as they are known without asking anybody. The id of a key is
+/// none.
+fn secrets_in_use(client: &Arc<AmazonS3>) -> Redactor {
+    let client = Arc::clone(client);
+    // Within the runtime: a provider that isn't ready may have begun to ask a server, and is given up.
+    let credential = wait(async move { client.credentials().get_credential().now_or_never() });
+    let Ok(Some(Ok(credential))) = credential else { return Redactor::default() };
+    let token = credential.token.clone().map(Secret::new);
+    Redactor::new([Some(Secret::new(credential.secret_key.clone())), token].iter().flatten())
 }
 
 /// A whole key as a path. Those that a URL might change on the way are refused.

@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use object_store::aws::AmazonS3;
 use ring::digest::{SHA256, digest};
 use rusoto_core::request::BufferedHttpResponse;
 use rusoto_core::signature::SignedRequest;
@@ -29,13 +30,15 @@ use super::access::Access;
 use super::config::S3;
 use super::failure::Answer;
 use super::runtime::wait;
-use super::{PAGE_MAX, checked, is_open};
+use super::{PAGE_MAX, checked, is_open, secrets_in_use};
 use crate::error::{Error, Result};
 
 /// Keeps the objects of a lake in a bucket, below a prefix.
 pub struct RusotoStore {
     client: Client,
     s3: S3Client,
+    /// Whose keys sign the requests.
+    credentials: Arc<AmazonS3>,
     region: Region,
     bucket: String,
     address: String,
@@ -58,10 +61,12 @@ impl RusotoStore {
         // Also for Amazon's: it knows none of the regions that are younger than it.
         let endpoint = endpoint.unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", access.region));
         let region = Region::Custom { name: access.region.clone(), endpoint };
-        let keys = Keys(Arc::new(access.client(config)?));
+        let credentials = Arc::new(access.client(config)?);
+        let keys = Keys(Arc::clone(&credentials));
         let client = Client::new_with(keys, Dispatcher::new()?);
         let s3 = S3Client::new_with_client(client.clone(), region.clone());
-        Ok(Self { client, s3, region, bucket: config.bucket.clone(), address: config.address(), root: config.root() })
+        let (bucket, address, root) = (config.bucket.clone(), config.address(), config.root());
+        Ok(Self { client, s3, credentials, region, bucket, address, root })
     }
 
     fn full(&self, key: &str) -> String {
@@ -129,6 +134,11 @@ impl RusotoStore {
     }
 
     fn failed<E: Display>(&self, what: &str, key: &str, error: RusotoError<E>) -> Error {
+        let secrets = secrets_in_use(&self.credentials);
+        self.failure(what, key, error).with_text(|text| secrets.clean(text))
+    }
+
+    fn failure<E: Display>(&self, what: &str, key: &str, error: RusotoError<E>) -> Error {
         let address = self.address(key);
         let text = format!("can't {what} \"{address}\"");
         match error {
