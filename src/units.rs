@@ -18,6 +18,9 @@ pub struct Interval(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
+/// The longest duration, a hundred years: a longer one would overflow the times that it is added to.
+const INTERVAL_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
+
 const TIME_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 const SIZE_UNITS: [(&str, u64); 9] = [
@@ -51,9 +54,14 @@ impl FromStr for Interval {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        parse(text, &TIME_UNITS).map(|ms| Self(Duration::from_millis(ms))).ok_or_else(|| {
+        let ms = parse(text, &TIME_UNITS).ok_or_else(|| {
             format!("bad duration \"{text}\": expected a whole number and ms, s, m, h or d, such as \"90s\"")
-        })
+        })?;
+        let interval = Duration::from_millis(ms);
+        if interval > INTERVAL_MAX {
+            return Err(format!("bad duration \"{text}\": expected at most {}", Self(INTERVAL_MAX)));
+        }
+        Ok(Self(interval))
     }
 }
 
@@ -131,9 +139,19 @@ mod tests {
 
     #[test]
     fn a_unit_is_needed_and_nothing_overflows() {
-        for text in
-            ["", "s", "10", "1.5s", "-1s", "1S", "1 fortnight", "99999999999999999999s", "18446744073709551615d"]
-        {
+        for text in [
+            "",
+            "s",
+            "10",
+            "1.5s",
+            "-1s",
+            "1S",
+            "1 fortnight",
+            "99999999999999999999s",
+            "18446744073709551615d",
+            "36601d",
+            "18446744073709551615ms",
+        ] {
             assert!(text.parse::<Interval>().is_err(), "{text}");
         }
         for text in ["", "MiB", "10", "1mb", "-1B", "18446744073709551615TiB"] {

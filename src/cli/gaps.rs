@@ -35,6 +35,7 @@ pub struct Args {
 /// A gap, and the state that it is of.
 #[derive(Serialize)]
 struct Entry {
+    #[serde(serialize_with = "stdout::path_as_text")]
     state: PathBuf,
     #[serde(flatten)]
     gap: Gap,

@@ -36,6 +36,7 @@ enum What {
 /// A spool and what is in it.
 #[derive(Serialize)]
 struct Verified {
+    #[serde(serialize_with = "stdout::path_as_text")]
     folder: PathBuf,
     #[serde(flatten)]
     findings: Findings,

@@ -62,6 +62,7 @@ pub fn run(args: &Args) -> Outcome {
 #[derive(Debug, Serialize)]
 struct State {
     name: String,
+    #[serde(serialize_with = "stdout::path_as_text")]
     path: PathBuf,
     /// The path of the topology's file.
     topology: Option<String>,
@@ -132,7 +133,7 @@ fn size(path: &Path) -> u64 {
 }
 
 fn lines_of_json(states: &[State]) -> String {
-    let line = |state| serde_json::to_string(state).expect("a state has text keys, and a path was read as text");
+    let line = |state| serde_json::to_string(state).expect("a state has text keys and no failing types");
     states.iter().map(|state| line(state) + "\n").collect()
 }
 

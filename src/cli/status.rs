@@ -50,5 +50,6 @@ fn text(report: &Report, width: usize) -> String {
 
 fn width() -> usize {
     let size = stdout::is_terminal().then(crossterm::terminal::size);
-    size.and_then(Result::ok).map_or(WIDTH, |(width, _)| width.into())
+    // Some terminals say that they have no columns.
+    size.and_then(Result::ok).filter(|(width, _)| *width > 0).map_or(WIDTH, |(width, _)| width.into())
 }

@@ -3,6 +3,9 @@
 //! terminal. Nothing else in `cli` writes to standard output (`tests/house.rs`).
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
+use std::path::Path;
+
+use serde::Serializer;
 
 use super::exit::{Code, Failure, Outcome};
 use crate::error::Error;
@@ -57,4 +60,12 @@ pub fn is_terminal() -> bool {
 /// Prints `--help` or `--version`, in colours where there are any. Where it can't be printed, nobody is reading.
 pub fn help(text: &clap::Error) {
     let _ = text.print();
+}
+
+/// Writes a path into JSON, also one that isn't UTF-8: as it is shown everywhere.
+///
+/// # Errors
+/// None of its own.
+pub fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }

@@ -176,6 +176,8 @@ pub struct SpoutOutput {
     /// Cursors of other splits, for the next emit.
     staged_cursors: Vec<(usize, Cursor)>,
     dead_letters: usize,
+    /// Whether there was one, whose reason was said.
+    has_dead_letters: bool,
     fault: Option<String>,
     /// Gone with the loop.
     _alive: Arc<Alive>,
@@ -207,6 +209,7 @@ impl SpoutOutput {
             staged_runs: Vec::new(),
             staged_cursors: Vec::new(),
             dead_letters: 0,
+            has_dead_letters: false,
             fault: None,
             _alive: alive,
         }
@@ -266,6 +269,9 @@ impl SpoutOutput {
 
     /// Adds a dead letter to the next [`emit`](Self::emit).
     pub fn push_dead_letter(&mut self, letter: &DeadLetter) {
+        if !std::mem::replace(&mut self.has_dead_letters, true) {
+            self.say(&format!("dead letters begin, of which this is the first: {}", letter.error));
+        }
         let letter = letter.to_json(&self.component, self.clock.now());
         self.push_to(self.dead, [Value::Json(letter)]);
         self.dead_letters += 1;

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod fields;
 pub(crate) mod html;
+mod looks;
 
 use std::fmt;
 use std::ops::Deref;
@@ -38,7 +39,7 @@ impl Post {
     /// # Errors
     /// What is wrong, and at which byte (from 1).
     pub fn check(bytes: Bytes) -> Result<Self, String> {
-        let Checked { range, line_breaks } = check::post(&bytes)?;
+        let Checked { range, line_breaks } = check::post(&bytes).map_err(|wrong| looks::with_hint(wrong, &bytes))?;
         if line_breaks {
             let mut post = bytes[range].to_vec();
             break_no_lines(&mut post);
@@ -53,7 +54,8 @@ impl Post {
     /// # Errors
     /// What is wrong with the object, and at which byte (from 1).
     pub fn wrap(kind: &str, object: &[u8]) -> Result<Self, String> {
-        let Checked { range, line_breaks } = check::object(object, DEPTH_MAX - 1)?;
+        let Checked { range, line_breaks } =
+            check::object(object, DEPTH_MAX - 1).map_err(|wrong| looks::with_hint(wrong, object))?;
         let mut post = Vec::with_capacity(kind.len() + range.len() + 8);
         post.push(b'{');
         serde_json::to_writer(&mut post, kind).expect("text is written into memory");

@@ -384,7 +384,7 @@ impl Feed {
         let is_news = self.troubles().works(part);
         if is_news {
             let state = self.troubles().causes.values().next().cloned().unwrap_or_default();
-            self.0.says.state.send_replace(state);
+            self.set_state(state);
         }
     }
 

@@ -49,12 +49,17 @@ impl View {
     /// Shows a report, and the last one so that it stays.
     pub fn show(&mut self, report: &Report, last: bool) {
         let bytes = match self {
-            Self::Screen(screen) => screen.frame(report, last, terminal::size().unwrap_or(SIZE_UNKNOWN)),
+            Self::Screen(screen) => screen.frame(report, last, window_size()),
             Self::Json => json_line(report),
         };
         // Where standard error is closed the topology runs on: nobody watches, but it works.
         stderr::draw(&bytes);
     }
+}
+
+/// The window's columns and rows. Some terminals say that they have none, such as those of some containers.
+fn window_size() -> (u16, u16) {
+    terminal::size().ok().filter(|(width, height)| *width > 0 && *height > 0).unwrap_or(SIZE_UNKNOWN)
 }
 
 fn json_line(report: &Report) -> Vec<u8> {
@@ -136,8 +141,14 @@ fn rows(widths: &[usize], window: usize) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
     use super::super::made_up;
     use super::*;
+    use crate::metrics::Trouble;
+    use crate::printable::is_unprintable;
 
     fn report() -> Report {
         Report::between(Some(&made_up::before()), &made_up::after(), &made_up::flow(), None)
@@ -188,5 +199,34 @@ mod tests {
         assert_eq!(rows(&[100, 0, 40], 140), 3);
         assert_eq!(rows(&[100, 0, 40], 40), 5);
         assert_eq!(rows(&[], 0), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_and_no_window_breaks_the_screen(
+            texts in prop::collection::vec(any::<String>(), 5),
+            numbers in prop::collection::vec(any::<u64>(), 4),
+            size in (0..300_u16, 0..60_u16),
+            seconds in 0..u64::MAX,
+        ) {
+            let mut status = made_up::after();
+            (status.topology, status.uptime) = (texts[0].clone(), Duration::from_secs(seconds));
+            let component = &mut status.components[0];
+            (component.id, component.state) = (texts[1].clone(), texts[2].clone());
+            component.troubles = vec![Trouble { part: texts[3].clone(), cause: texts[4].clone() }];
+            (component.failed, component.emitted, component.dropped) = (numbers[0], numbers[1], numbers[2]);
+            let mut report = Report::between(Some(&made_up::before()), &status, &made_up::flow(), Some(numbers[3]));
+            report.message = Some(texts[3].clone());
+            let mut screen = Screen { live: true, colours: false, drawn: Vec::new() };
+            for last in [false, true] {
+                let drawn = String::from_utf8(screen.frame(&report, last, size)).unwrap();
+                // Ours begin with a control sequence introducer, and steer nothing but the cursor.
+                let drawn = drawn.replace("\u{1b}[", "");
+                prop_assert!(!drawn.chars().any(|c| c != '\n' && is_unprintable(c)), "{:?}", drawn);
+            }
+            let line = String::from_utf8(json_line(&report)).unwrap();
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            prop_assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok());
+        }
     }
 }

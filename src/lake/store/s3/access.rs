@@ -7,7 +7,7 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, Checksum};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig, StaticCredentialProvider};
 
-use super::config::{S3, is_endpoint};
+use super::config::S3;
 use super::profile::{Profile, Shared};
 use crate::error::{Error, Result};
 
@@ -54,11 +54,6 @@ impl Access {
         let region = config.region.clone().or_else(|| known(AmazonS3ConfigKey::Region)).or(profile.region);
         let endpoint = config.endpoint.clone().or_else(|| known(AmazonS3ConfigKey::S3Endpoint));
         let endpoint = endpoint.or_else(|| known(AmazonS3ConfigKey::Endpoint)).or(profile.endpoint);
-        if endpoint.as_deref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
-            let what = "the endpoint of AWS_ENDPOINT_URL or the profile is none: expected an address such as \
-                        \"http://127.0.0.1:9000\", without a user, a password or a query";
-            return Err(Error::fatal(what));
-        }
         let in_path = config.path_style.unwrap_or(endpoint.is_some() || config.bucket.contains('.'));
         Ok(Self { builder, region: region.unwrap_or_else(|| REGION.into()), endpoint, in_path })
     }

@@ -84,10 +84,10 @@ impl S3 {
     }
 }
 
-pub(super) fn is_endpoint(text: &str) -> bool {
+fn is_endpoint(text: &str) -> bool {
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     // Who gets in doesn't stand in an address, which is printed.
-    host.is_some_and(|host| !host.is_empty() && !host.contains(|c: char| c.is_control() || "@ ?#\\".contains(c)))
+    host.is_some_and(|host| !host.is_empty() && !host.contains(['@', ' ', '?', '#']))
 }
 
 /// Amazon's rules for names, without those that only Amazon has.
