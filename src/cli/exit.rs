@@ -12,7 +12,7 @@ use crate::printable::printable_line;
 pub enum Code {
     /// Everything was done.
     Success = 0,
-    /// Something failed while running: a file, a component, the engine.
+    /// Something failed while running: a file, a component, the engine; or a source never got anything.
     Runtime = 1,
     /// The arguments were wrong.
     Usage = 2,

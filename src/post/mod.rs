@@ -3,7 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod fields;
 pub(crate) mod html;
-mod looks;
+pub(crate) mod looks;
 
 use std::fmt;
 use std::ops::Deref;
@@ -39,7 +39,7 @@ impl Post {
     /// # Errors
     /// What is wrong, and at which byte (from 1).
     pub fn check(bytes: Bytes) -> Result<Self, String> {
-        let Checked { range, line_breaks } = check::post(&bytes).map_err(|wrong| looks::with_hint(wrong, &bytes))?;
+        let Checked { range, line_breaks } = check::post(&bytes)?;
         if line_breaks {
             let mut post = bytes[range].to_vec();
             break_no_lines(&mut post);
@@ -54,8 +54,7 @@ impl Post {
     /// # Errors
     /// What is wrong with the object, and at which byte (from 1).
     pub fn wrap(kind: &str, object: &[u8]) -> Result<Self, String> {
-        let Checked { range, line_breaks } =
-            check::object(object, DEPTH_MAX - 1).map_err(|wrong| looks::with_hint(wrong, object))?;
+        let Checked { range, line_breaks } = check::object(object, DEPTH_MAX - 1)?;
         let mut post = Vec::with_capacity(kind.len() + range.len() + 8);
         post.push(b'{');
         serde_json::to_writer(&mut post, kind).expect("text is written into memory");
