@@ -9,7 +9,7 @@ pub fn address_problem(field: &'static str, address: &str, schemes: &[&str]) -> 
     let is_good = rest.is_some_and(|rest| !rest.starts_with(['/', ':']) && !rest.is_empty() && !rest.contains(bad));
     let scheme = schemes.first().copied().unwrap_or("https");
     let what = format!("bad {field}: expected such as \"{scheme}://host\", without a user, a password or a query");
-    (!is_good).then(|| Problem { field, what, candidates: None })
+    (!is_good).then_some(Problem { field, what, candidates: None })
 }
 
 #[cfg(test)]
