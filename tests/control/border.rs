@@ -194,6 +194,42 @@ fn posts_stay_as_they_are_byte_for_byte() {
 }
 
 #[test]
+fn variables_of_the_environment_forge_no_line() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "t.ron",
+        r#"Topology(name: Env("NAME"), spouts: {"in": Spout(run: Lines(paths: [Env("INPUT")]))},
+            bolts: {"lake": Bolt(run: Local(root: Env("ROOT")), inputs: [Shuffle("in")])})"#,
+    );
+    let home = format!("{}\nforged: \u{1b}[31m", sandbox.path("home").display());
+    for (name, input, root) in [
+        ("a\u{1b}]0;b\u{7}", "no\u{9b}file", "lake\u{202e}"),
+        ("a\nforged: b", "no\nforged: file", "lake\nforged: "),
+        ("", "", ""),
+        ("https://u:hunter2@h", "t.ron", "s3://u:hunter2@h/x"),
+    ] {
+        let environment =
+            [("NAME", name), ("INPUT", input), ("ROOT", root), ("XDG_STATE_HOME", &*home), ("HOME", &home)];
+        for command in [
+            &["run", "t.ron"][..],
+            &["validate", "--online", "t.ron"],
+            &["validate", "--explain", "t.ron"],
+            &["graph", "t.ron"],
+            &["state", "ls"],
+            &["state", "ls", "--json"],
+            &["gaps"],
+            &["status", "t.ron"],
+        ] {
+            let ended = sandbox.run_with(command, &environment);
+            assert_ne!(ended.code, Some(101), "{command:?} panics: {}", ended.err);
+            let printed = ended.out + &ended.err;
+            check_printed(&format!("{command:?} with {name:?}"), &printed);
+            assert!(!printed.contains("hunter2"), "{command:?}: {printed}");
+        }
+    }
+}
+
+#[test]
 fn arguments_and_variables_that_are_no_text_are_refused_without_a_panic() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
@@ -271,7 +307,7 @@ fn a_process_that_answers_nothing_is_not_waited_for() {
     running.signal("STOP");
     let began = std::time::Instant::now();
     for command in [&["status", "--state", "state"][..], &["stop", "--state", "state"]] {
-        sandbox.run(command).with(1).says(&["answered nothing for 10 s", "kill -CONT"]);
+        sandbox.run(command).with(1).says(&["doesn't answer for 10 s", "kill -CONT"]);
     }
     assert!(began.elapsed() < Duration::from_secs(60));
     running.signal("CONT");

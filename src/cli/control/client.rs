@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -12,32 +13,23 @@ use crate::cli::run::drain_watch::awaited;
 use crate::cli::stderr;
 use crate::error::{Error, Result};
 
-/// How long an answer may take before the process is asked whether it is alive, and how long it may take to say so. A
-/// stop and a rebalance may take far longer, but a process that answers nothing is stopped or hangs.
+/// How long a topology that runs may take to answer what it can answer at once. A process that is stopped
+/// takes the question and never answers it.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Asks whoever runs with this state folder, and waits for the answer for as long as the process lives. What a long
-/// wait is for is said on standard error.
+/// Asks whoever runs with this state folder, and waits for the answer for as long as it takes, while the
+/// process shows that it is alive.
 ///
 /// # Errors
-/// If nobody runs there, the process answers nothing at all, or its answer is an error.
+/// If nobody runs there, it shows no life, or what it answers is an error.
 pub fn ask<A: DeserializeOwned>(state: &Path, request: &Request) -> Result<A> {
-    let mut exchange = Exchange::begin(state, request)?;
-    let mut said = String::new();
-    let line = loop {
-        if let Some(line) = exchange.answer()? {
-            break line;
+    let line = talk(state, request, &|| match request {
+        Request::Status {} => Err(silent(state)),
+        // A drain may take long. Whoever drains still says how it is.
+        Request::Rebalance(_) | Request::Stop {} => {
+            talk(state, &Request::Status {}, &|| Err(silent(state))).map(|line| say_awaited(&line))
         }
-        let Request::Status {} = request else {
-            let waits_for = look(state)?;
-            if waits_for != said {
-                stderr::say(&waits_for);
-                said = waits_for;
-            }
-            continue;
-        };
-        return Err(silent(state));
-    };
+    })?;
     let unknown = |error| Error::fatal("the topology gave an answer of another version").because(error);
     match serde_json::from_slice(&line).map_err(unknown)? {
         Answer::Ok(value) => serde_json::from_value(value).map_err(unknown),
@@ -45,64 +37,72 @@ pub fn ask<A: DeserializeOwned>(state: &Path, request: &Request) -> Result<A> {
     }
 }
 
-/// A request that was sent, and what has come of its answer.
-struct Exchange<'a> {
-    state: &'a Path,
-    reader: BufReader<UnixStream>,
-    line: Vec<u8>,
+/// Says what a topology that takes long waits for.
+fn say_awaited(line: &[u8]) {
+    if let Ok(Answer::Ok(value)) = serde_json::from_slice(line)
+        && let Ok(Seen { status, .. }) = serde_json::from_value(value)
+        && let Some(waits_for) = awaited(&status)
+    {
+        stderr::say(&format!("the topology waits for {waits_for}"));
+    }
 }
 
-impl<'a> Exchange<'a> {
-    fn begin(state: &'a Path, request: &Request) -> Result<Self> {
-        let stream = socket::connect(state).map_err(|error| nobody(state, error))?;
-        let mut line = serde_json::to_vec(request).map_err(|error| Error::fatal("can't be asked").because(error))?;
-        line.push(b'\n');
-        let bounded = stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
-        bounded.map_err(|error| Error::fatal("can't be asked").because(error))?;
-        // Whoever refuses a connection closes it at once, and its answer is what counts.
-        let _ = (&stream).write_all(&line);
-        Ok(Self { state, reader: BufReader::new(stream), line: Vec::new() })
-    }
-
-    /// The answer's line; `None` if nothing came for a while.
-    fn answer(&mut self) -> Result<Option<Vec<u8>>> {
-        loop {
-            match self.reader.read_until(b'\n', &mut self.line) {
-                Ok(_) if self.line.ends_with(b"\n") => return Ok(Some(std::mem::take(&mut self.line))),
-                Ok(_) => return Err(ended_early(self.state)),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
-                Err(error) => {
-                    let state = self.state.display();
-                    let what = format!("the topology with its state in \"{state}\" gave no answer");
-                    return Err(Error::fatal(what).because(error));
-                }
+/// Sends a request, and returns the line that comes back. `on_silence` says whether to wait on.
+fn talk(state: &Path, request: &Request, on_silence: &dyn Fn() -> Result<()>) -> Result<Vec<u8>> {
+    let stream = connect(state)?;
+    let bounded = stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
+    bounded.map_err(|error| nobody(state, error))?;
+    let mut line = serde_json::to_vec(request).map_err(|error| Error::fatal("can't be asked").because(error))?;
+    line.push(b'\n');
+    // Whoever refuses a connection closes it at once, and its answer is what counts.
+    let _ = (&stream).write_all(&line);
+    let (mut reader, mut answer) = (BufReader::new(&stream), Vec::new());
+    loop {
+        match reader.read_until(b'\n', &mut answer) {
+            Ok(_) if answer.ends_with(b"\n") => return Ok(answer),
+            Ok(_) => return Err(ended_early(state)),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => on_silence()?,
+            Err(error) => {
+                let what = format!("the topology with its state in \"{}\" gave no answer", state.display());
+                return Err(Error::fatal(what).because(error));
             }
         }
     }
 }
 
-/// Asks a process that takes long how it is: what is waited for, in a sentence.
-fn look(state: &Path) -> Result<String> {
-    let line = Exchange::begin(state, &Request::Status {})?.answer()?.ok_or_else(|| silent(state))?;
-    let seen = match serde_json::from_slice(&line) {
-        Ok(Answer::Ok(value)) => serde_json::from_value::<Seen>(value).ok(),
-        _ => None,
-    };
-    let Some(status) = seen.map(|seen| seen.status) else { return Ok("the topology is at it".to_owned()) };
-    Ok(match awaited(&status) {
-        Some(waits_for) => format!("the topology waits for {waits_for}"),
-        None => "the topology is at it".to_owned(),
+/// Connects. Where a process is stopped and many have asked, the system lets the next one wait.
+fn connect(state: &Path) -> Result<UnixStream> {
+    let (sender, connected) = crossbeam_channel::bounded(1);
+    let folder = state.to_path_buf();
+    let work = move || drop(sender.send(socket::connect(&folder)));
+    let thread = thread::Builder::new().name("connect".into()).spawn(work);
+    thread.map_err(|error| Error::fatal("can't start a thread").because(error))?;
+    match connected.recv_timeout(SILENCE_MAX) {
+        Ok(stream) => stream.map_err(|error| nobody(state, error)),
+        Err(_) => Err(silent(state)),
+    }
+}
+
+/// The error for a process that shows no life.
+fn silent(state: &Path) -> Error {
+    let seconds = SILENCE_MAX.as_secs();
+    let what = format!("the topology with its state in \"{}\" doesn't answer for {seconds} s", state.display());
+    let pid = std::fs::read_to_string(state.join("lock")).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    Error::fatal(match pid {
+        Some(pid) if is_stopped(pid) => {
+            format!("{what}: its process {pid} is stopped; `kill -CONT {pid}` lets it go on")
+        }
+        Some(pid) => format!("{what}: its process {pid} hangs, or the machine is too busy"),
+        None => format!("{what}: its process hangs, or the machine is too busy"),
     })
 }
 
-fn silent(state: &Path) -> Error {
-    Error::fatal(format!(
-        "the topology with its state in \"{}\" answered nothing for {} s: its process is stopped (`kill -CONT` lets it \
-         go on), or hangs",
-        state.display(),
-        SILENCE_MAX.as_secs()
-    ))
+/// Whether a process is stopped, by a signal or a debugger, where the system shows that.
+fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state stands behind the name in brackets, which may hold anything.
+    let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+    matches!(state, Some('T' | 't'))
 }
 
 fn ended_early(state: &Path) -> Error {
