@@ -148,9 +148,19 @@ mod tests {
 
     #[test]
     fn a_unit_is_needed_and_nothing_overflows() {
-        for text in
-            ["", "s", "10", "1.5s", "-1s", "1S", "1 fortnight", "99999999999999999999s", "18446744073709551615d"]
-        {
+        for text in [
+            "",
+            "s",
+            "10",
+            "1.5s",
+            "-1s",
+            "1S",
+            "1 fortnight",
+            "99999999999999999999s",
+            "18446744073709551615d",
+            "36601d",
+            "18446744073709551615ms",
+        ] {
             assert!(text.parse::<Interval>().is_err(), "{text}");
         }
         for text in ["", "MiB", "10", "1mb", "-1B", "18446744073709551615TiB"] {

@@ -1,5 +1,7 @@
 //! Commands that attach to a running topology: what they do to it, and what they say.
 
+#[path = "control/border.rs"]
+mod border;
 mod support;
 
 use std::collections::BTreeMap;

@@ -153,3 +153,13 @@ fn code_for_tests_is_told_from_the_rest() {
                 #[cfg(test)]\nmod tests {\n    g;\n}\nh";
     assert_eq!(code(text), [(1, "a"), (4, "b"), (10, "f"), (15, "h")]);
 }
+
+#[test]
+fn text_leaves_the_command_line_in_two_places_only() {
+    let ways = ["println!", "print!", "eprintln!", "eprint!", "io::stdout", "io::stderr", "stdout()", "stderr()"];
+    let places = ["cli/stdout.rs", "cli/stderr.rs"];
+    let data = ("io::stdout()", "sink/stdout.rs", "posts go out byte for byte");
+    let seeds = ("eprintln!(\"{:>9.3} {} {}\"", "coordinator/simulation/mod.rs", "for tests only");
+    let seed = ("eprintln!(\"replay this", "coordinator/simulation/mod.rs", "for tests only");
+    nothing_names(&ways, |path| !places.contains(&path), &[data, seeds, seed]);
+}

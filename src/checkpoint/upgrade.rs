@@ -107,7 +107,7 @@ pub fn dropped(
             refused.push(format!("component \"{id}\": {why}; to go on without its state, add --drop-state {id}"));
         }
     }
-    if refused.is_empty() { Ok(drop.clone()) } else { Err(Error::fatal(refused.join("\n"))) }
+    if refused.is_empty() { Ok(drop.clone()) } else { Err(Error::fatal(refused.join("; "))) }
 }
 
 fn keeps_something(store: &dyn StateStore, saved: &Saved, id: &str) -> Result<bool> {

@@ -10,6 +10,7 @@ use super::exit::{Code, Outcome};
 use super::load::{self, Sets};
 use super::stdout;
 use crate::checkpoint::upgrade::{Fate, fates, kept};
+use crate::printable::printable_line;
 use crate::registry::Registry;
 use crate::topology::{ComponentSpec, Topology};
 
@@ -86,9 +87,9 @@ fn text(rows: &[Row]) -> String {
     for Row { id, fate, why, changes } in rows {
         let why = why.as_ref().map(|why| format!(": {why}; run needs --drop-state {id}")).unwrap_or_default();
         // Writing into a text can't fail.
-        let _ = writeln!(text, "{id:width$}  {fate}{why}");
+        let _ = writeln!(text, "{id:width$}  {fate}{}", printable_line(&why));
         for change in changes {
-            let _ = writeln!(text, "{:width$}  {change}", "");
+            let _ = writeln!(text, "{:width$}  {}", "", printable_line(change));
         }
     }
     text

@@ -1,9 +1,10 @@
 //! How the program ends: exit codes, and failures with their text.
 
-use std::io::Write;
 use std::process::ExitCode;
 
+use super::stderr;
 use crate::error::Error;
+use crate::printable::printable_line;
 
 /// The exit codes, the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +12,7 @@ use crate::error::Error;
 pub enum Code {
     /// Everything was done.
     Success = 0,
-    /// Something failed while running: a file, a component, the engine.
+    /// Something failed while running: a file, a component, the engine; or a source never got anything.
     Runtime = 1,
     /// The arguments were wrong.
     Usage = 2,
@@ -64,9 +65,15 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with a sentence for a person; `error: ` is put in front of it.
+    /// A failure with a sentence for a person, which stays on one line; `error: ` is put in front of it.
     pub fn new(code: Code, what: impl std::fmt::Display) -> Self {
-        Self { code, text: format!("error: {what}") }
+        Self::several(code, [what.to_string()])
+    }
+
+    /// A failure with several sentences, each on a line of its own.
+    pub fn several(code: Code, sentences: impl IntoIterator<Item = String>) -> Self {
+        let lines = sentences.into_iter().map(|sentence| format!("error: {}", printable_line(&sentence)));
+        Self { code, text: lines.collect::<Vec<_>>().join("\n") }
     }
 
     /// An invalid topology, whose problems each begin with their own place.
@@ -76,8 +83,7 @@ impl Failure {
 
     /// Prints it on standard error, and gives the exit code.
     pub fn print(&self) -> Code {
-        // Where standard error is closed there is nobody to tell.
-        let _ = writeln!(std::io::stderr(), "{}", self.text.trim_end());
+        stderr::print(&self.text);
         self.code
     }
 }

@@ -1,10 +1,8 @@
 //! `replay GLOB`: the posts of a lake as NDJSON.
 
-use std::io::Write;
-
 use super::exit::Outcome;
 use super::moment::moment;
-use super::stdout;
+use super::{stderr, stdout};
 use crate::clock::SystemClock;
 use crate::lake::replay::{Choice, OnDamage, Order, PostTimes, Printing, Shard, Sorting, Speed, Tempo, print};
 use crate::moment::Moment;
@@ -80,7 +78,6 @@ pub fn run(args: &Args) -> Outcome {
         on_damage: if args.skip_damaged { OnDamage::Skip } else { OnDamage::Stop },
     };
     let clock = SystemClock::shared();
-    // Where standard error is closed there is nobody to tell.
-    let mut say = |text: String| drop(writeln!(std::io::stderr(), "{text}"));
+    let mut say = |text: String| stderr::say(&text);
     stdout::with(|out| args.globs.iter().try_for_each(|glob| print(glob, &printing, &clock, out, &mut say).map(drop)))
 }

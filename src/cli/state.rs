@@ -14,6 +14,7 @@ use super::run::units;
 use super::stdout;
 use crate::checkpoint::disk::{DiskStore, Look, is_state};
 use crate::error::{Error, Result};
+use crate::printable::printable_line;
 
 /// List or remove the states that topologies resume from
 #[derive(Debug, clap::Args)]
@@ -61,6 +62,7 @@ pub fn run(args: &Args) -> Outcome {
 #[derive(Debug, Serialize)]
 struct State {
     name: String,
+    #[serde(serialize_with = "stdout::path_as_text")]
     path: PathBuf,
     /// The path of the topology's file.
     topology: Option<String>,
@@ -131,7 +133,7 @@ fn size(path: &Path) -> u64 {
 }
 
 fn lines_of_json(states: &[State]) -> String {
-    let line = |state| serde_json::to_string(state).expect("a state has text keys, and a path was read as text");
+    let line = |state| serde_json::to_string(state).expect("a state has text keys and no failing types");
     states.iter().map(|state| line(state) + "\n").collect()
 }
 
@@ -155,12 +157,12 @@ fn table(states: &[State]) -> String {
 fn row(state: &State) -> [String; HEADINGS.len()] {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     [
-        units::plain(&state.name),
+        printable_line(&state.name).into_owned(),
         or_dash(state.epoch.map(|epoch| epoch.to_string())),
         or_dash(state.saved.and_then(minute)),
         units::bytes(state.bytes),
-        units::plain(&status(state)),
-        units::plain(&or_dash(state.topology.clone())),
+        printable_line(&status(state)).into_owned(),
+        printable_line(&or_dash(state.topology.clone())).into_owned(),
     ]
 }
 
@@ -186,7 +188,7 @@ fn remove(names: &[PathBuf], states: Option<&Path>) -> Outcome {
     for name in names {
         match DiskStore::remove(&find(name, states)) {
             Ok(removed) => {
-                let lines = removed.iter().map(|path| format!("removed {}\n", path.display()));
+                let lines = removed.iter().map(|path| format!("removed {}\n", printable_line(&path.to_string_lossy())));
                 stdout::print(&lines.collect::<String>())?;
             }
             Err(error) => {
@@ -247,7 +249,7 @@ mod tests {
             NAME |EPOCH |SAVED |SIZE |STATUS |TOPOLOGY
             a |- |- |38.0 MiB |in use by process 4711 |-
             bad |- |- |38.0 MiB |error: the state "FOLDER/bad/checkpoint.redb" is damaged (--fresh begins without it): Not a redb database: magic number mismatch |-
-            bb |12 |2015-12-17 23:12:30Z |38.0 MiB |finished |/x/b .ron"#]]
+            bb |12 |2015-12-17 23:12:30Z |38.0 MiB |finished |/x/b\u001b.ron"#]]
         .assert_eq(&lines.join("\n"));
         drop(store);
         assert_eq!(status(&list(folder.path()).unwrap()[0]), "can be resumed");

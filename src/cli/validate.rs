@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::exit::{Code, Failure, Outcome};
 use super::load::{self, Sets};
 use super::stdout;
+use crate::printable::printable_line;
 use crate::registry::{Config, Registry, Role};
 use crate::topology::Topology;
 
@@ -35,7 +36,10 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
             Ok(topology) => {
                 let asked = if args.online { ask(&topology) } else { Ok(String::new()) };
                 match asked {
-                    Ok(answers) => stdout::print(&format!("{}: {}\n{answers}", file.display(), verdict(&topology)))?,
+                    Ok(answers) => {
+                        let file = file.to_string_lossy();
+                        stdout::print(&format!("{}: {}\n{answers}", printable_line(&file), verdict(&topology)))?
+                    }
                     Err(failure) => *first_failure.get_or_insert(failure.print()),
                 }
             }
@@ -57,13 +61,13 @@ fn ask(topology: &Topology) -> Result<String, Failure> {
         };
         match asked {
             Ok(None) => {}
-            Ok(Some(answer)) => answers.push_str(&format!("  {}: {answer}\n", component.id)),
+            Ok(Some(answer)) => answers.push_str(&format!("  {}: {}\n", component.id, printable_line(&answer))),
             Err(error) => {
                 refused.push(format!("{} \"{}\": {}", component.role.name(), component.id, error.chain()));
             }
         }
     }
-    if refused.is_empty() { Ok(answers) } else { Err(Failure::new(Code::Runtime, refused.join("\nerror: "))) }
+    if refused.is_empty() { Ok(answers) } else { Err(Failure::several(Code::Runtime, refused)) }
 }
 
 /// `ok: 1 spout, 2 bolts, 1 sink`.

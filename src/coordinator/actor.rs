@@ -60,12 +60,15 @@ pub struct ControlStatus {
     pub complete: Option<(u64, Duration)>,
     /// What keeps checkpoints from being saved, if something does.
     pub waits: Option<String>,
+    /// What a drain waits for, and when it is given up on the monotonic clock.
+    pub drain: Option<(String, Duration)>,
 }
 
 impl ControlStatus {
     /// Of a machine.
     pub fn of(machine: &Machine) -> Self {
-        Self { phase: machine.phase(), partition: machine.partition(), complete: machine.complete(), waits: None }
+        let (phase, partition, complete) = (machine.phase(), machine.partition(), machine.complete());
+        Self { phase, partition, complete, waits: None, drain: machine.drain_awaits() }
     }
 }
 

@@ -454,7 +454,7 @@ impl Machine {
         self.watch_outboxes(actions);
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             // Tasks that can't drain in time start anew from the newest checkpoint, which loses nothing.
-            let waiting = self.waiting_for();
+            let waiting = self.not_done();
             self.end(if self.rebalancing { Outcome::Rebalance } else { Outcome::NotClean(waiting) }, actions);
         }
     }
@@ -503,25 +503,43 @@ impl Machine {
         actions.push(Action::Inject(mark));
     }
 
-    /// Names what a drain is still waiting for.
-    fn waiting_for(&self) -> String {
-        let list = |tasks: &mut dyn Iterator<Item = usize>| -> String {
-            tasks.map(|task| self.names[task].as_str()).collect::<Vec<_>>().join(", ")
-        };
+    /// What a drain still waits for, and when it is given up; `None` while there is none.
+    pub fn drain_awaits(&self) -> Option<(String, Duration)> {
+        let deadline = self.deadline.filter(|_| !self.ended)?;
+        Some((self.waits_for(), deadline))
+    }
+
+    fn list(&self, tasks: impl Iterator<Item = usize>) -> String {
+        tasks.map(|task| self.names[task].as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn waits_for(&self) -> String {
         if self.phase == Phase::Committing {
-            return format!(
-                "commits of {} were not done within the drain deadline",
-                list(&mut self.deliveries.underway())
-            );
+            return format!("commits of {}", self.list(self.deliveries.underway()));
+        }
+        match &self.epoch {
+            Some(epoch) if epoch.saving => "the checkpoint to be saved".into(),
+            Some(epoch) => {
+                let (tasks, epoch) = (self.list(epoch.missing.iter().copied()), epoch.mark.barrier.epoch);
+                format!("{tasks} to pass the barrier of epoch {epoch}")
+            }
+            None => format!("{} to stop", self.list(self.running.iter().copied())),
+        }
+    }
+
+    /// What a drain that is given up was waiting for.
+    fn not_done(&self) -> String {
+        if self.phase == Phase::Committing {
+            let tasks = self.list(self.deliveries.underway());
+            return format!("commits of {tasks} were not done within the drain deadline");
         }
         match &self.epoch {
             Some(epoch) if epoch.saving => "the checkpoint was not saved within the drain deadline".into(),
-            Some(epoch) => format!(
-                "{} did not pass the barrier of epoch {} within the drain deadline",
-                list(&mut epoch.missing.iter().copied()),
-                epoch.mark.barrier.epoch
-            ),
-            None => format!("{} did not stop within the drain deadline", list(&mut self.running.iter().copied())),
+            Some(epoch) => {
+                let (tasks, epoch) = (self.list(epoch.missing.iter().copied()), epoch.mark.barrier.epoch);
+                format!("{tasks} did not pass the barrier of epoch {epoch} within the drain deadline")
+            }
+            None => format!("{} did not stop within the drain deadline", self.list(self.running.iter().copied())),
         }
     }
 

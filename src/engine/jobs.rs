@@ -22,11 +22,19 @@ pub struct JobThread {
     stopped: Arc<AtomicBool>,
     meter: Arc<Meter>,
     reporter: Reporter,
+    /// What its jobs are, for people: `commit`.
+    part: &'static str,
 }
 
 impl JobThread {
     /// Starts the thread; it ends once this is dropped and the running job has ended.
-    pub fn start(name: &str, meter: Arc<Meter>, reporter: Reporter, alive: Arc<Alive>) -> Result<Self> {
+    pub fn start(
+        part: &'static str,
+        name: &str,
+        meter: Arc<Meter>,
+        reporter: Reporter,
+        alive: Arc<Alive>,
+    ) -> Result<Self> {
         let (queue, jobs) = unbounded::<Box<dyn FnOnce() + Send>>();
         thread::Builder::new()
             .name(name.into())
@@ -35,15 +43,15 @@ impl JobThread {
                 drop(alive);
             })
             .map_err(|error| Error::fatal(format!("can't start the thread \"{name}\"")).because(error))?;
-        Ok(Self { queue, stopped: Arc::new(AtomicBool::new(false)), meter, reporter })
+        Ok(Self { queue, stopped: Arc::new(AtomicBool::new(false)), meter, reporter, part })
     }
 
     /// Runs a job until it succeeds or fails for good, and reports its result.
     pub fn run<T: 'static>(&self, mut job: Job<T>, done: impl FnOnce(T) -> Report + Send + 'static) {
         let (stopped, meter) = (Arc::clone(&self.stopped), Arc::clone(&self.meter));
-        let reporter = self.reporter.clone();
+        let (reporter, part) = (self.reporter.clone(), self.part);
         let work = Box::new(move || {
-            let report = match catch_unwind(AssertUnwindSafe(|| until_done(&mut job, &stopped, &meter))) {
+            let report = match catch_unwind(AssertUnwindSafe(|| until_done(&mut job, &stopped, &meter, part))) {
                 Ok(None) => return,
                 Ok(Some(Ok(result))) => done(result),
                 Ok(Some(Err(error))) => Report::Failed(error.chain()),
@@ -64,20 +72,20 @@ impl Drop for JobThread {
 
 /// Transient errors are tried again for as long as it takes: what was promised is never given up.
 /// None if the task is gone.
-fn until_done<T>(job: &mut Job<T>, stopped: &AtomicBool, meter: &Meter) -> Option<Result<T>> {
+fn until_done<T>(job: &mut Job<T>, stopped: &AtomicBool, meter: &Meter, part: &str) -> Option<Result<T>> {
     let mut retries = 0;
     while !stopped.load(Ordering::Relaxed) {
         let error = match job() {
             Err(error) if matches!(error.kind(), Kind::Transient | Kind::NoRoom) => error,
             result => {
                 if retries > 0 {
-                    meter.set_says(None);
+                    meter.set_trouble(part, None);
                 }
                 return Some(result);
             }
         };
         meter.add_failed();
-        meter.set_says(Some(error.chain()));
+        meter.set_trouble(part, Some(error.chain()));
         thread::sleep(if error.kind() == Kind::NoRoom { NO_ROOM_RETRY } else { backoff(retries, rand::random()) });
         retries += 1;
     }

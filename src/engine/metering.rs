@@ -1,5 +1,6 @@
 //! The counters of one task: written by the task alone, once for a batch, and read by whoever watches.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::bolt::StateSize;
+use crate::metrics::Trouble;
 
 /// What a task is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +65,8 @@ pub struct Meter {
     inbox_permille: AtomicU64,
     doing: AtomicU8,
     says: Mutex<Option<String>>,
+    troubles: Mutex<BTreeMap<String, String>>,
+    has_worked: AtomicBool,
     execute_ns: Mutex<Histogram<u64>>,
 }
 
@@ -84,6 +88,8 @@ impl Default for Meter {
             inbox_permille: AtomicU64::new(0),
             doing: AtomicU8::new(Doing::Idle as u8),
             says: Mutex::new(None),
+            troubles: Mutex::default(),
+            has_worked: AtomicBool::new(false),
             execute_ns: Mutex::new(Self::no_executes()),
         }
     }
@@ -102,7 +108,27 @@ impl Meter {
 
     /// An execution failed.
     pub fn add_failed(&self) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.add_failures(1);
+    }
+
+    /// So many executions or attempts failed.
+    pub fn add_failures(&self, failures: u64) {
+        self.failed.fetch_add(failures, Ordering::Relaxed);
+    }
+
+    /// A part of the component fails for this cause, and is tried again; or it works, without a cause.
+    pub fn set_trouble(&self, part: &str, cause: Option<String>) {
+        let mut troubles = lock(&self.troubles);
+        match cause {
+            None => drop(troubles.remove(part)),
+            Some(cause) => drop(troubles.insert(part.to_owned(), cause)),
+        }
+    }
+
+    /// All parts of a source that fail, and whether anything has ever worked.
+    pub fn set_troubles(&self, troubles: BTreeMap<String, String>, has_worked: bool) {
+        *lock(&self.troubles) = troubles;
+        self.has_worked.store(has_worked, Ordering::Relaxed);
     }
 
     /// Tuples went to the dead letters.
@@ -222,6 +248,17 @@ impl Meter {
     /// See [`set_says`](Self::set_says).
     pub fn says(&self) -> Option<String> {
         lock(&self.says).clone()
+    }
+
+    /// What fails at the moment, by part.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let troubles = lock(&self.troubles);
+        troubles.iter().map(|(part, cause)| Trouble { part: part.clone(), cause: cause.clone() }).collect()
+    }
+
+    /// Whether every attempt to read a source has failed so far.
+    pub fn has_only_failed(&self) -> bool {
+        !lock(&self.troubles).is_empty() && !self.has_worked.load(Ordering::Relaxed) && self.emitted() == 0
     }
 
     /// Adds this task's executions to those of others, in nanoseconds.

@@ -21,7 +21,7 @@ use crate::checkpoint::{MemoryStore, StateStore};
 use crate::clock::{SharedClock, SystemClock};
 use crate::coordinator::{ControlStatus, CoordinatorActor, Rebalance, Stop};
 use crate::error::{Error, Result};
-use crate::metrics::{ComponentStatus, Status};
+use crate::metrics::{ComponentStatus, Drain, Status, Trouble};
 use crate::registry::Config;
 use crate::topology::{Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology};
 
@@ -207,6 +207,7 @@ impl Running {
             checkpoint_age: control.complete.map(|(_, at)| now.saturating_sub(at)),
             state_file_bytes: self.store.upgrade().and_then(|store| store.file_bytes()),
             waits: control.waits,
+            drain: control.drain.map(|(waits_for, at)| Drain { waits_for, left: at.saturating_sub(now) }),
             hangs: current.hangs(now),
             components: shown.map(|(index, spec)| self.component(current, index, spec)).collect(),
         }
@@ -289,6 +290,12 @@ impl Running {
             saved_bytes: all.saved_bytes + task.saved_bytes,
             forgotten: all.forgotten + task.forgotten,
         });
+        let mut troubles: Vec<Trouble> = meters.iter().flat_map(|meter| meter.troubles()).collect();
+        troubles.sort();
+        troubles.dedup();
+        let says = meters.iter().find_map(|meter| meter.says());
+        let says = says.or_else(|| troubles.first().map(|trouble| trouble.cause.clone()));
+        let is_source = matches!(spec.config, Config::Spout(_));
         ComponentStatus {
             id: spec.id.clone(),
             role: spec.role.name().into(),
@@ -307,7 +314,9 @@ impl Running {
             p99: quantile(0.99),
             busy: totals.busy,
             inbox: meters.iter().map(|meter| meter.inbox()).fold(0.0, f64::max),
-            state: meters.iter().find_map(|meter| meter.says()).unwrap_or_else(|| doing.word().into()),
+            state: says.unwrap_or_else(|| doing.word().into()),
+            troubles,
+            only_failed: is_source && !meters.is_empty() && meters.iter().all(|meter| meter.has_only_failed()),
         }
     }
 }

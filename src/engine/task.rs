@@ -28,6 +28,12 @@ use crate::value::Value;
 /// nothing (a batch is far more work than a turn) and cost the others latency.
 const BATCHES_PER_TURN_MAX: usize = 8;
 
+/// From so many retries of a tuple on, people are told: what passes sooner is no trouble.
+const RETRIES_UNTIL_SAID: u32 = 4;
+
+/// What fails where tuples are tried again.
+const INPUT: &str = "a tuple";
+
 /// What runs in a bolt's task.
 pub enum Worker {
     /// A bolt.
@@ -222,10 +228,13 @@ impl BoltTask {
             match (decide(&self.on_error, error.kind(), current.retries, rand::random()), &mut current.work) {
                 (Decision::Retry(wait), _) => {
                     current.retries += 1;
+                    if current.retries >= RETRIES_UNTIL_SAID {
+                        self.meter.set_trouble(INPUT, Some(error.chain()));
+                    }
                     return Step::Again(current, wait);
                 }
                 (Decision::Wait(wait), _) => {
-                    self.meter.set_says(Some(error.chain()));
+                    self.meter.set_trouble(INPUT, Some(error.chain()));
                     return Step::Again(current, wait);
                 }
                 (Decision::DeadLetter, Work::Tuples { input, batch, next }) => {
@@ -347,7 +356,7 @@ impl BoltTask {
                 run(threads.as_ref().map(|threads| &threads.prepare), job, &self.reporter, done);
             }
         }
-        self.meter.set_says(None);
+        self.meter.set_trouble(INPUT, None);
         self.output.emitter.broadcast(mark);
         Ok(())
     }

@@ -295,9 +295,9 @@ impl Maker<'_> {
     }
 
     fn sink_threads(&self, meter: &Arc<Meter>, reporter: &Reporter, alive: &Arc<Alive>) -> Result<SinkThreads> {
-        let start = |what: &str| {
+        let start = |what: &'static str| {
             let name = format!("{}[{}] {what}", self.spec.id, self.index);
-            JobThread::start(&name, Arc::clone(meter), reporter.clone(), Arc::clone(alive))
+            JobThread::start(what, &name, Arc::clone(meter), reporter.clone(), Arc::clone(alive))
         };
         Ok(SinkThreads { prepare: start("prepare")?, commit: start("commit")? })
     }

@@ -17,10 +17,11 @@ use tokio::sync::watch;
 use crate::clock::SharedClock;
 use crate::engine::panic_message;
 use crate::error::{Error, Result};
+use crate::secret::Redactor;
 use crate::spool::{Options, Reader, Spool};
 use crate::units::ByteSize;
 
-use super::feed::{Feed, Parts, Says};
+use super::feed::{Feed, Parts, Says, for_people};
 use super::ledger::Ledger;
 use super::platform::Platform;
 use super::refresh;
@@ -150,6 +151,8 @@ fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Res
     }
     let (component, state) = (place.component.to_owned(), place.state.map(Path::to_path_buf));
     let (position, folder, running) = (place.position, place.spool.to_path_buf(), Arc::clone(&capture));
+    let secrets = Redactor::new(&platform.secrets());
+    let hidden = secrets.clone();
     let parts = move || -> Result<Parts> {
         Ok(Parts {
             spout: component.clone(),
@@ -159,6 +162,7 @@ fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Res
             spool: running.spool.clone(),
             says: Arc::clone(&running.says),
             ledger: Ledger::open(state.as_deref(), &component)?,
+            secrets: secrets.clone(),
         })
     };
     let (is_kept, running) = (place.state.is_some(), Arc::clone(&capture));
@@ -166,6 +170,7 @@ fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Res
         loop {
             let result = catch_unwind(AssertUnwindSafe(|| run(&platform, parts()?, position, &running)));
             let result = result.unwrap_or_else(|panic| Err(Error::fatal(panic_message(panic.as_ref()))));
+            let result = result.map_err(|error| error.with_text(|text| for_people(text, &hidden)));
             if end(&folder, &running, result) {
                 break;
             }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -14,6 +14,8 @@ use crate::clock::SharedClock;
 use crate::engine::NO_ROOM_RETRY;
 use crate::error::{Error, Kind, Result};
 use crate::post::Post;
+use crate::printable::{printable_line, shortened};
+use crate::secret::Redactor;
 use crate::spool::{Appended, Spool};
 
 use super::budget::Account;
@@ -26,6 +28,7 @@ use super::route::Stream;
 use super::schedule::{Schedule, reread_id};
 use super::tail::{Tail, json};
 use super::topics::Topics;
+use super::troubles::Troubles;
 use super::wrap;
 
 /// How many bytes of posts one record holds at most, but for a single larger post.
@@ -63,6 +66,8 @@ pub(super) struct Says {
     pub state: watch::Sender<String>,
     /// What a person should know, not told yet.
     pub messages: Mutex<Vec<String>>,
+    /// What fails at the moment.
+    pub troubles: Mutex<Troubles>,
 }
 
 /// How a source's posts reach the topology. Clones are the same feed; it stays on the capture's thread.
@@ -76,6 +81,7 @@ struct Inner {
     clock: SharedClock,
     spool: Spool,
     says: Arc<Says>,
+    secrets: Redactor,
     tail: RefCell<Tail>,
     buffer: RefCell<Vec<Post>>,
     ledger: RefCell<Ledger>,
@@ -97,12 +103,22 @@ pub(super) struct Parts {
     pub spool: Spool,
     pub says: Arc<Says>,
     pub ledger: Ledger,
+    /// What no text may show.
+    pub secrets: Redactor,
+}
+
+/// The longest text of a source for people, in characters: a server may answer with megabytes.
+const TEXT_CHARS_MAX: usize = 2_000;
+
+/// What people may see of a text that a source tells: a server may repeat the key that it was sent.
+pub(super) fn for_people(text: &str, secrets: &Redactor) -> String {
+    printable_line(&shortened(&secrets.clean(text), TEXT_CHARS_MAX)).into_owned()
 }
 
 impl Feed {
     /// Reads the spool's tail. `position` is that of the newest checkpoint.
     pub(super) fn open(parts: Parts, position: u64) -> Result<Self> {
-        let Parts { spout, kind, common, clock, spool, says, mut ledger } = parts;
+        let Parts { spout, kind, common, clock, spool, says, mut ledger, secrets } = parts;
         let mut tail = Tail::default();
         let mut schedule = Schedule::new(common.refresh);
         for record in spool.records_from_oldest(position) {
@@ -121,6 +137,7 @@ impl Feed {
             topics: Topics::new(&common.topics),
             spool,
             says,
+            secrets,
             tail: RefCell::new(tail),
             buffer: RefCell::default(),
             ledger: RefCell::new(ledger),
@@ -230,7 +247,7 @@ impl Feed {
 
     /// Takes something that can't be made a post of: it goes to the dead letters with the reason.
     pub fn refuse(&self, raw: &[u8], why: &str) {
-        let refused = refused(raw, why);
+        let refused = refused(raw, &self.for_people(why));
         // What comes again, as sources do that overlap, is one dead letter.
         if self.0.tail.borrow_mut().seen.insert(identity(&refused)) {
             self.0.buffer.borrow_mut().push(refused);
@@ -341,7 +358,7 @@ impl Feed {
 
     /// Shows what the source is doing in a word or two, such as `reconnects in 5 s`; an empty text takes it back.
     pub fn set_state(&self, state: impl Into<String>) {
-        let state = state.into();
+        let state = self.for_people(&state.into());
         self.0.says.state.send_if_modified(|known| {
             let changed = *known != state;
             *known = state;
@@ -349,9 +366,36 @@ impl Feed {
         });
     }
 
+    fn for_people(&self, text: &str) -> String {
+        for_people(text, &self.0.secrets)
+    }
+
+    /// An attempt to reach a part of the source failed, and `then` says what comes next: `connects again in 5 s`. It
+    /// counts as a failure, and is shown until [`works`](Self::works) is called for the part.
+    pub fn attempt_failed(&self, part: &str, cause: &str, then: &str) {
+        let cause = self.for_people(cause);
+        self.set_state(format!("{cause}; {then}"));
+        self.troubles().failed(part, cause);
+        self.0.says.state.send_modify(|_| ());
+    }
+
+    /// A part of the source works.
+    pub fn works(&self, part: &str) {
+        let is_news = self.troubles().works(part);
+        if is_news {
+            let state = self.troubles().causes.values().next().cloned().unwrap_or_default();
+            self.set_state(state);
+        }
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, Troubles> {
+        self.0.says.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Says something that a person should know, once. Never put a URL with a token into it.
     pub fn say(&self, message: impl Into<String>) {
-        self.0.says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message.into());
+        let message = self.for_people(&message.into());
+        self.0.says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
         self.0.says.state.send_modify(|_| ());
     }
 
@@ -387,7 +431,7 @@ impl Feed {
             part: part.into(),
             from,
             to: to.max(from),
-            why: why.into(),
+            why: self.for_people(why),
             estimated_posts: estimated,
             filled: false,
             posts: 0,

@@ -13,6 +13,7 @@
 //! Whatever the topology later needs to know of a post (its stream, its topics, whether it was seen before) is
 //! computed from the post alone, so that a replay finds the same.
 
+mod address;
 mod backoff;
 mod budget;
 mod capture;
@@ -35,10 +36,12 @@ mod seen;
 mod tail;
 mod task;
 mod topics;
+mod troubles;
 mod versions;
 mod wrap;
 mod ws;
 
+pub use self::address::address_problem;
 pub use self::backoff::Backoff;
 pub use self::budget::Budget;
 pub use self::common::Common;

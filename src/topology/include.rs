@@ -55,6 +55,10 @@ impl<'a> Files<'a> {
                 return None;
             }
         };
+        if !looks_like_a_topology(&String::from_utf8_lossy(&bytes)) {
+            self.problem(&shown, from, format!("\"{shown}\" {NO_TOPOLOGY}"));
+            return None;
+        }
         self.open.push((real, shown.clone()));
         let tree = self.bytes(&shown, bytes, path.parent().unwrap_or(Path::new("")));
         self.open.pop();
@@ -129,6 +133,34 @@ impl<'a> Files<'a> {
         }
         trees
     }
+}
+
+/// What is said of a file that is none: nothing of what is in it, since it may be any file of this machine.
+const NO_TOPOLOGY: &str = "is no topology file: expected it to begin with `Topology(`";
+
+/// Whether a text begins as a topology does, behind comments and attributes. An empty one is a topology without anything.
+fn looks_like_a_topology(text: &str) -> bool {
+    let mut rest = text.trim_start_matches('\u{feff}').trim_start();
+    loop {
+        if let Some(comment) = rest.strip_prefix("//") {
+            rest = comment.split_once('\n').map_or("", |(_, rest)| rest).trim_start();
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            rest = comment.split_once("*/").map_or("", |(_, rest)| rest).trim_start();
+        } else if rest.starts_with("#![") {
+            rest = rest.split_once(']').map_or("", |(_, rest)| rest).trim_start();
+        } else {
+            break;
+        }
+    }
+    let names = |text: &str| {
+        let text = text.trim_start();
+        TOPOLOGY_FIELDS
+            .iter()
+            .any(|field| text.strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with(':')))
+    };
+    // A misspelt name is one mistake, and is reported with its place.
+    let named = rest.get(..4).is_some_and(|begins| begins.eq_ignore_ascii_case("topo"));
+    rest.is_empty() || named || rest.strip_prefix('(').is_some_and(names)
 }
 
 /// Reads a file. The first may be a pipe of the shell; an included one that is no file would wait for

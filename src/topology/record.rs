@@ -95,7 +95,7 @@ impl Values<'_> {
         }
         if let Some(call) = self.env.call(self.report, node) {
             self.env.written.insert(path.into(), call.ron());
-            return self.env.read(self.report, &call, node.span);
+            return self.env.read_line(self.report, &call, node.span);
         }
         if let Some(text) = self.report.sources.loose_text(node.span).map(str::to_owned) {
             return Some(text);

@@ -11,6 +11,7 @@ use crate::lake::tools::closed;
 use crate::lake::tools::compact::{self, compact};
 use crate::lake::tools::rewrite::Rewritten;
 use crate::lake::view::{Selection, partitions};
+use crate::printable::printable_line;
 use crate::units::ByteSize;
 
 /// Join the small files of closed partitions into few, or into another form
@@ -68,9 +69,10 @@ fn text(outcome: &compact::Outcome) -> String {
     let Rewritten { old, new, files_before, files, posts, .. } = match outcome {
         compact::Outcome::Rewritten(rewritten) => rewritten,
         compact::Outcome::Busy { busy } => {
+            let busy = printable_line(busy);
             return format!("{busy} was passed over, since another process is at it: run it again\n");
         }
     };
-    let new = new.as_deref().unwrap_or("nothing");
+    let (old, new) = (printable_line(old), new.as_deref().unwrap_or("nothing"));
     format!("{old}: {files_before} micro-batches with {posts} posts became {files} in {new}\n")
 }

@@ -5,6 +5,7 @@ use super::super::stdout;
 use super::json;
 use crate::lake::index::{is_current, renew, sweep};
 use crate::lake::view::Selection;
+use crate::printable::printable_line;
 
 /// Build the index anew: what each micro-batch holds, beside the data in _index/
 ///
@@ -62,8 +63,9 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 fn text(line: &Line<'_>) -> String {
+    let partition = printable_line(line.partition);
     match &line.error {
-        Some(error) => format!("{}: not indexed: {error}\n", line.partition),
-        None => format!("{}: {} micro-batches, {} posts\n", line.partition, line.micro_batches, line.posts),
+        Some(error) => format!("{partition}: not indexed: {}\n", printable_line(error)),
+        None => format!("{partition}: {} micro-batches, {} posts\n", line.micro_batches, line.posts),
     }
 }

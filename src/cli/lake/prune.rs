@@ -7,6 +7,7 @@ use super::super::stdout;
 use super::{json, now};
 use crate::lake::tools::prune::{older, prune, stays};
 use crate::lake::view::{Selection, partitions};
+use crate::printable::printable_line;
 use crate::units::Interval;
 
 /// An age below this is rather a mistake than wanted.
@@ -58,7 +59,7 @@ pub fn run(args: &Args) -> Outcome {
             prune(selection.store.as_ref(), &partition)?;
         }
         let line = serde_json::json!({"partition": partition, "deleted": !args.dry_run});
-        stdout::print(&if args.json { json(&line) } else { format!("{partition}\n") })?;
+        stdout::print(&if args.json { json(&line) } else { format!("{}\n", printable_line(&partition)) })?;
     }
     Ok(code)
 }

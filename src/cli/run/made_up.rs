@@ -17,6 +17,7 @@ pub fn before() -> Status {
     Status {
         state_file_bytes: None,
         waits: None,
+        drain: None,
         hangs: Vec::new(),
         topology: "quickstart".into(),
         uptime: Duration::from_secs(10),
@@ -39,6 +40,7 @@ pub fn after() -> Status {
     (split.failed, split.dead_letters) = (12, 3);
     Status {
         waits: None,
+        drain: None,
         hangs: Vec::new(),
         uptime: Duration::from_secs(12),
         epoch: 11,
@@ -80,5 +82,7 @@ fn component(
         busy: Duration::from_millis(busy_ms),
         inbox,
         state: state.into(),
+        troubles: Vec::new(),
+        only_failed: false,
     }
 }

@@ -2,6 +2,7 @@
 
 mod again;
 pub mod bottleneck;
+pub mod drain_watch;
 mod kappa;
 #[cfg(test)]
 mod made_up;
@@ -12,11 +13,12 @@ mod screen;
 mod signals;
 pub mod state_dir;
 mod store;
-mod summary;
+pub mod summary;
 pub mod table;
+mod troubles;
 pub(super) mod units;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,10 +30,11 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::engine::{self, Exit, RunOptions, Running};
 use crate::metrics::Status;
 use crate::registry::Registry;
-use crate::topology::Topology;
+use crate::topology::{Checkpoint, Topology};
 use crate::units::Interval;
 
 use bottleneck::Flow;
+use drain_watch::DrainWatch;
 use notices::Notices;
 use report::Report;
 use screen::View;
@@ -116,6 +119,7 @@ fn load(args: &Args, registry: &Registry) -> Result<Loaded, Failure> {
 pub fn run(args: Args, registry: &Registry) -> Outcome {
     let Loaded { topology, state, about, kappa } = load(&args, registry)?;
     let lakes = Lakes::of(&topology, &state);
+    let durable = topology.checkpoint != Checkpoint::Off;
     let flow = Flow::of(&topology);
     let view = View::of_process(prints_data(&topology));
     let signals = Signals::take()?;
@@ -145,10 +149,11 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     }
     let exit = watch.until_the_end(args.interval);
     watch.tell();
+    let waits_in = durable.then(|| undelivered(&state));
+    let ending = Ending::of(exit, watch.running.stop_asked()).explained(&watch.last(), waits_in.as_deref());
     if let Ok(control) = control {
-        control.close(&exit);
+        control.close(&ending);
     }
-    let ending = Ending::of(exit, watch.running.stop_asked());
     let ends = |last: &Report| match (&again, &kappa) {
         (Some(again), _) => format!("; {}", again::ends(again, last.dead_letters())),
         (None, Some(loaded)) => kappa::ends(&loaded.kappa),
@@ -160,6 +165,12 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
         Some(again) => again::outcome(&again, outcome),
         None => outcome,
     }
+}
+
+/// Where what isn't delivered waits: in the outbox of sinks that upload, else beside the checkpoints.
+fn undelivered(state: &Path) -> PathBuf {
+    let outbox = state.join("outbox");
+    if outbox.is_dir() { outbox } else { state.to_path_buf() }
 }
 
 fn prints_data(topology: &Topology) -> bool {
@@ -179,15 +190,18 @@ struct Watch {
 impl Watch {
     fn until_the_end(&mut self, interval: Duration) -> Exit {
         let mut due = self.clock.monotonic() + interval;
-        let mut said = false;
+        let (mut is_told, mut drain) = (false, DrainWatch::default());
         loop {
             let left = due.saturating_sub(self.clock.monotonic());
             if let Some(exit) = self.running.wait(left.min(LOOK_EVERY)) {
                 return exit;
             }
-            if self.running.stop_asked() && !said {
-                said = true;
+            let now = self.clock.monotonic();
+            if self.running.stop_asked() && !is_told {
+                is_told = true;
                 self.show(Some("stopping: writing what is in flight; another signal ends at once".to_owned()));
+            } else if let Some(message) = drain.look(&self.running, now) {
+                self.show(Some(message));
             } else if self.clock.monotonic() >= due {
                 self.tell();
                 self.show(None);
@@ -217,9 +231,13 @@ impl Watch {
         }
     }
 
+    /// The topology over the whole run.
+    fn last(&self) -> Report {
+        Report::between(None, &self.running.status(), &self.flow, memory::resident_bytes())
+    }
+
     fn show_last(&mut self, ending: &Ending, lakes: &Lakes, ends: impl Fn(&Report) -> String) -> Report {
-        let status = self.running.status();
-        let mut report = Report::between(None, &status, &self.flow, memory::resident_bytes());
+        let mut report = self.last();
         report.phase = ending.phase();
         report.message = Some(summary::line(&report, ending, lakes) + &ends(&report));
         self.view.show(&report, true);

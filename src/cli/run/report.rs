@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::metrics::{ComponentStatus, Phase, Status};
+use crate::metrics::{ComponentStatus, Phase, Status, Trouble};
 
 use super::bottleneck::{self, Flow};
 use super::notices;
@@ -60,7 +60,7 @@ pub struct Row {
     pub received: u64,
     /// Tuples emitted since the start.
     pub emitted: u64,
-    /// Failed executions since the start.
+    /// Failed executions since the start; of a source, failed attempts to read it.
     pub failed: u64,
     /// Dead letters since the start.
     pub dead_letters: u64,
@@ -84,6 +84,12 @@ pub struct Row {
     pub inbox: f64,
     /// What it is doing, in a word or two.
     pub state: String,
+    /// What of it fails at the moment, and why, whole; left out if nothing does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<Trouble>,
+    /// Whether every attempt to read a source has failed.
+    #[serde(skip)]
+    pub only_failed: bool,
     /// Whether this component limits the topology, or would be the first to do so.
     pub bottleneck: bool,
 }
@@ -151,6 +157,8 @@ impl Row {
             capacity: round(share(busy.as_secs_f64(), seconds * now.tasks as f64), 4),
             inbox: round(now.inbox, 3),
             state: now.state.clone(),
+            troubles: now.troubles.clone(),
+            only_failed: now.only_failed,
             bottleneck: false,
         }
     }

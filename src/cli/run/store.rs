@@ -1,6 +1,5 @@
 //! The state that a run goes on from.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use super::kappa;
 use crate::checkpoint::disk::DiskStore;
 use crate::checkpoint::{MemoryStore, Saved, StateStore};
+use crate::cli::stderr;
 use crate::engine::DEAD;
 use crate::error::{Error, Result};
 use crate::registry::Config;
@@ -33,13 +33,11 @@ pub fn open(
     refuse_others(folder, about, &store.saved()?)?;
     if let Some(at) = store.saved()?.finished.filter(|_| !dead_letters) {
         let at = at.format(&Rfc3339).unwrap_or_else(|_| at.to_string());
-        // Where standard error is closed there is nobody to tell.
-        let _ = writeln!(
-            std::io::stderr(),
+        stderr::say(&format!(
             "\"{}\" finished at {at}: there is nothing left to do; --fresh starts anew (state: {})",
             topology.name,
             folder.display()
-        );
+        ));
         return Ok(None);
     }
     Ok(Some(Arc::new(store)))

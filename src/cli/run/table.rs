@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::report::{Report, Row};
+use super::troubles::trouble_lines;
 use super::units::{bytes, count, micros, percent, plain, rate, seconds};
 
 /// One line, no wider than was asked for.
@@ -107,7 +108,8 @@ const COLUMNS: [Column; 15] = [
 const MARK: &str = "bottleneck";
 
 /// Sources say what they do in their own words, which must not push the table out of the window.
-const STATE_WIDTH_MAX: usize = 24;
+/// A longer one stands in full below the table.
+pub const STATE_WIDTH_MAX: usize = 24;
 
 fn state(row: &Row) -> String {
     let mut state = plain(&row.state);
@@ -124,7 +126,7 @@ fn unless(meaningless: bool, cell: String) -> String {
 }
 
 /// The report in at most `height` lines of at most `width` characters. Where that is too little,
-/// columns and then rows are left out, the bottleneck's last.
+/// columns and then rows are left out, the bottleneck's last; what fails stands in full below, as far as there is room.
 pub fn render(report: &Report, width: usize, height: usize) -> Vec<Line> {
     let mut lines: Vec<Line> = facts(report, width).into_iter().map(|text| line(text, Style::Plain, width)).collect();
     // A window that can't hold the facts and three rows shows rows only.
@@ -141,6 +143,13 @@ pub fn render(report: &Report, width: usize, height: usize) -> Vec<Line> {
     if left_out > 0 {
         lines.push(line(format!("... {left_out} more"), Style::Plain, width));
     }
+    let mut below = trouble_lines(report, width);
+    let room = height.saturating_sub(lines.len());
+    if below.len() > room && room > 0 {
+        below.truncate(room - 1);
+        below.push("...".to_owned());
+    }
+    lines.extend(below.into_iter().map(|text| line(text, Style::Plain, width)));
     lines.truncate(height);
     lines
 }

@@ -12,7 +12,8 @@ use crate::bolt::Problem;
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::registry::Component;
-use crate::social::{Budget, Common, Http, Platform, Refresher, Source, Term, Topic};
+use crate::secret::Secret;
+use crate::social::{Budget, Common, Http, Platform, Refresher, Source, Term, Topic, address_problem};
 use crate::spool;
 use crate::units::Interval;
 
@@ -108,6 +109,10 @@ impl Platform for Bluesky {
         Common { topics: self.topics.clone(), spool: self.spool, budget: self.budget, refresh: self.refresh.clone() }
     }
 
+    fn secrets(&self) -> Vec<Secret> {
+        Vec::new()
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let problem = |field, what| Problem { field, what, candidates: None };
         let mut problems: Vec<_> = self.topics.iter().filter_map(unfit).map(|what| problem("topics", what)).collect();
@@ -129,8 +134,9 @@ impl Platform for Bluesky {
         if self.base_url.all().is_empty() {
             problems.push(problem("base_url", "expected at least one host".into()));
         }
-        let hosts = self.base_url.all().iter().filter(|host| wanted::websocket(host).is_none());
-        problems.extend(hosts.map(|_| problem("base_url", "expected hosts such as \"wss://host\"".into())));
+        let hosts = self.base_url.all().iter();
+        problems.extend(hosts.filter_map(|host| address_problem("base_url", host, &["wss", "ws", "https", "http"])));
+        problems.extend(address_problem("api_url", &self.api_url, &["https", "http"]));
         problems
     }
 

@@ -75,7 +75,7 @@ impl Source for Jetstream {
             feed.await_budget().await;
             let ended = match self.connect(host, position.cursor(feed.now()), feed.clock()).await {
                 Ok(mut socket) => {
-                    feed.set_state("");
+                    feed.works(PART);
                     let began = feed.clock().monotonic();
                     let mut reading = Reading::new(feed, &mut position, self.wanted.is_by_author(), fruitless);
                     reading.position.connected(feed.now());
@@ -95,7 +95,8 @@ impl Source for Jetstream {
                 continue;
             }
             let wait = backoff.next_with_jitter();
-            feed.set_state(format!("{}: {ended}; connects again in {:.0} s", name(host), wait.as_secs_f64().ceil()));
+            let then = format!("connects again in {:.0} s", wait.as_secs_f64().ceil());
+            feed.attempt_failed(PART, &format!("{}: {ended}", name(host)), &then);
             feed.flush().await?;
             feed.sleep(wait).await;
         }

@@ -80,7 +80,7 @@ impl Client {
             let why = match self.http.get(&format!("/{}/{path}", self.version), query).await {
                 Ok(reply) => match self.judge(&reply) {
                     Answer::Good => {
-                        feed.set_state("");
+                        feed.works(CALLS);
                         return Ok(Read::Page(reply.body.clone(), usage(&reply)));
                     }
                     Answer::TooMuch => return Ok(Read::TooMuch),
@@ -93,7 +93,7 @@ impl Client {
                 Err(failure) => failure.to_string(),
             };
             let wait = backoff.next_with_jitter();
-            feed.set_state(format!("asks again in {} s: {why}", wait.as_secs().max(1)));
+            feed.attempt_failed(CALLS, &why, &format!("asks again in {} s", wait.as_secs().max(1)));
             feed.sleep(wait).await;
         }
     }
@@ -181,7 +181,7 @@ fn without(json: Vec<u8>, hidden: &[u8]) -> Vec<u8> {
 }
 
 /// HMAC-SHA256 of the token by the app's secret, in hexadecimal digits.
-fn proof(token: &Secret, secret: &Secret) -> Secret {
+pub(super) fn proof(token: &Secret, secret: &Secret) -> Secret {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.reveal().as_bytes());
     let tag = ring::hmac::sign(&key, token.reveal().as_bytes());
     Secret::new(tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>())

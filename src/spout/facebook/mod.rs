@@ -15,7 +15,7 @@ use crate::bolt::Problem;
 use crate::error::Result;
 use crate::registry::Component;
 use crate::secret::Secret;
-use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Topic};
+use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Topic, address_problem};
 use crate::spool;
 use crate::units::Interval;
 
@@ -133,9 +133,15 @@ impl Platform for Facebook {
         Common { topics, spool, budget: self.budget, refresh: self.refresh.clone() }
     }
 
+    fn secrets(&self) -> Vec<Secret> {
+        let proof = self.app_secret.as_ref().map(|secret| client::proof(&self.access_token, secret));
+        [Some(self.access_token.clone()), self.app_secret.clone(), proof].into_iter().flatten().collect()
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let problem = |field, what: String| Problem { field, what, candidates: None };
-        let mut problems = Vec::new();
+        let mut problems: Vec<_> =
+            address_problem("base_url", &self.base_url, &["https", "http"]).into_iter().collect();
         if self.pages().next().is_none() {
             problems.push(problem(
                 "topics",

@@ -29,6 +29,9 @@ const RESTORE_AFTER: u32 = 10;
 /// How long to wait where asking at once can't help.
 const WAIT: Duration = Duration::from_secs(60);
 
+/// The part of the source that a post without an end is, for people.
+const TOO_MUCH: &str = "a post";
+
 /// Reads all pages again and again, one at a time and evenly spread.
 ///
 /// # Errors
@@ -124,11 +127,13 @@ impl Reading<'_> {
                 End::Anew(_) if restarts < RESTARTS_MAX => restarts += 1,
                 End::Anew(why) => {
                     restarts = 0;
-                    self.feed.set_state(format!("asks again in {} s: {why}", WAIT.as_secs()));
+                    let then = format!("asks again in {} s", WAIT.as_secs());
+                    self.feed.attempt_failed(&part, &why, &then);
                     self.feed.sleep(WAIT).await;
                 }
             }
         };
+        self.feed.works(&part);
         let mut open = self.feed.open_gaps();
         open.retain(|gap| gap.part == part && gap.from >= sweep.since);
         match cut {
@@ -194,6 +199,7 @@ impl Reading<'_> {
             query.push(("limit", &limit));
             match self.client.page(path, &query, self.feed).await? {
                 Read::Page(body, usage) => {
+                    self.feed.works(TOO_MUCH);
                     self.stretch = usage.stretch();
                     self.good += 1;
                     if self.good >= RESTORE_AFTER {
@@ -208,8 +214,8 @@ impl Reading<'_> {
                     self.good = 0;
                 }
                 Read::TooMuch => {
-                    let wait = WAIT.as_secs();
-                    self.feed.set_state(format!("asks again in {wait} s: a single post is too much for Facebook"));
+                    let then = format!("asks again in {} s", WAIT.as_secs());
+                    self.feed.attempt_failed(TOO_MUCH, "a single post is too much for Facebook", &then);
                     self.feed.sleep(WAIT).await;
                 }
             }

@@ -368,7 +368,7 @@ impl LinesSpout {
     fn push(&self, file: &str, line: Line, out: &mut SpoutOutput) {
         match self.posts.read(file, line) {
             Ok(tuple) => out.push(tuple),
-            Err(letter) => out.push_dead_letter(&letter),
+            Err(letter) => out.push_dead_letter(&letter.with_hint()),
         }
     }
 }

@@ -152,7 +152,10 @@ impl Api {
                         self.quota.block(BUCKET, resets(&reply, feed.now()));
                     }
                     match decide(&reply, feed.now()) {
-                        Answer::Good => return Ok(reply),
+                        Answer::Good => {
+                            feed.works(BUCKET);
+                            return Ok(reply);
+                        }
                         Answer::Wait(until) => {
                             self.quota.block(BUCKET, until);
                             continue;
@@ -165,9 +168,9 @@ impl Api {
                 Err(failure) => failure.to_string(),
             };
             let wait = backoff.next_with_jitter();
-            feed.set_state(format!("{}: {why}; asks again in {:.0} s", self.name(), wait.as_secs_f64().ceil()));
+            let then = format!("asks again in {:.0} s", wait.as_secs_f64().ceil());
+            feed.attempt_failed(BUCKET, &format!("{}: {why}", self.name()), &then);
             feed.sleep(wait).await;
-            feed.set_state("");
         }
     }
 }

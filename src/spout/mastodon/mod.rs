@@ -12,7 +12,7 @@ use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::registry::Component;
 use crate::secret::Secret;
-use crate::social::{Budget, Common, Platform, Refresher, Source, Term, Topic};
+use crate::social::{Budget, Common, Platform, Refresher, Source, Term, Topic, address_problem};
 use crate::spool;
 use crate::units::Interval;
 
@@ -113,6 +113,10 @@ impl Platform for Mastodon {
         Common { topics: self.topics.clone(), spool: self.spool, budget: self.budget, refresh: self.refresh.clone() }
     }
 
+    fn secrets(&self) -> Vec<Secret> {
+        vec![self.access_token.clone()]
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let problem = |field, what: &str| Problem { field, what: what.into(), candidates: None };
         let mut problems: Vec<_> = self
@@ -125,9 +129,8 @@ impl Platform for Mastodon {
         if self.instance.is_empty() || !self.instance.chars().all(host) {
             problems.push(problem("instance", "expected a host such as \"mastodon.social\""));
         }
-        if self.base_url.as_deref().is_some_and(|url| host::Host::parse(url).is_none()) {
-            problems.push(problem("base_url", "expected such as \"https://mastodon.social\""));
-        }
+        let address = |url: &String| address_problem("base_url", url, &["https", "http", "wss", "ws"]);
+        problems.extend(self.base_url.as_ref().and_then(address));
         if self.access_token.reveal().trim().is_empty() {
             problems.push(problem("access_token", api::TOKEN));
         }

@@ -131,6 +131,11 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
+    /// The connection for people.
+    fn part(&self) -> String {
+        self.group.first().map_or_else(|| "stream".into(), |first| format!("stream {}", first.part()))
+    }
+
     async fn run(self) -> Result<()> {
         let mut backoff = Backoff::exponential(RETRY_FIRST, RETRY_MAX);
         let mut places: Vec<_> =
@@ -140,7 +145,7 @@ impl Stream<'_> {
             self.feed.await_budget().await;
             match open(self.api, self.transport, self.group, self.feed.clock()).await? {
                 Ok(wire) => {
-                    self.feed.set_state("");
+                    self.feed.works(&self.part());
                     let began = self.feed.clock().monotonic();
                     why = self.connected(wire, &mut places, &why, &mut backoff).await?;
                     if self.feed.clock().monotonic().saturating_sub(began) >= STOOD {
@@ -158,7 +163,8 @@ impl Stream<'_> {
             }
             let wait = backoff.next_with_jitter();
             let name = self.api.name();
-            self.feed.set_state(format!("{name}: {why}; connects again in {:.0} s", wait.as_secs_f64().ceil()));
+            let then = format!("connects again in {:.0} s", wait.as_secs_f64().ceil());
+            self.feed.attempt_failed(&self.part(), &format!("{name}: {why}"), &then);
             self.feed.flush().await?;
             self.feed.sleep(wait).await;
         }

@@ -16,6 +16,9 @@ use super::reconnect::{Reconnect, Trouble};
 use super::translate::{Rule, is_ours, rules};
 use super::{Mode, OtherRules, X};
 
+/// The part of the source that the list of rules is, for people.
+const LIST: &str = "list of the rules";
+
 /// How many rules are changed by one call.
 const AT_ONCE: usize = 100;
 
@@ -188,11 +191,11 @@ async fn all(api: &Api, feed: &Feed) -> Result<Result<Vec<There>, String>> {
         if !meta.is_some_and(|meta| meta.trim_ascii_start().starts_with(b"{")) {
             // It was cut on its way: rules that it lacks aren't gone.
             let wait = cut.after(Trouble::Http);
-            feed.set_state(format!("a list of the rules was cut; asked again in {wait:?}"));
+            feed.attempt_failed(LIST, "a list of the rules was cut", &format!("asked again in {wait:?}"));
             feed.sleep(wait).await;
-            feed.set_state("");
             continue;
         }
+        feed.works(LIST);
         let before = there.len();
         there.extend(elements(data.unwrap_or_default()).filter_map(There::read));
         let token = get(meta.unwrap_or_default(), "next_token").and_then(string).map(|token| token.into_owned());

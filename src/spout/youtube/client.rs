@@ -176,10 +176,13 @@ impl Client {
             let why = match self.http.get_with(path, query, &headers).await {
                 Ok(reply) => match answer(&reply) {
                     Answer::Good => {
-                        feed.set_state("");
+                        feed.works(bucket);
                         return Ok(Page::Is(reply));
                     }
-                    Answer::Same => return Ok(Page::Same),
+                    Answer::Same => {
+                        feed.works(bucket);
+                        return Ok(Page::Same);
+                    }
                     Answer::DayUsed => {
                         // Somebody else used the same key: YouTube knows better what is left.
                         self.quota.block(bucket, next_day(self.now()));
@@ -193,7 +196,7 @@ impl Client {
                 Err(failure) => failure.to_string(),
             };
             let wait = backoff.next_with_jitter();
-            feed.set_state(format!("asks again in {} s: {why}", wait.as_secs().max(1)));
+            feed.attempt_failed(bucket, &why, &format!("asks again in {} s", wait.as_secs().max(1)));
             feed.sleep(wait).await;
         }
     }

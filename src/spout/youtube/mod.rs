@@ -24,7 +24,7 @@ use crate::bolt::Problem;
 use crate::error::Result;
 use crate::registry::Component;
 use crate::secret::Secret;
-use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Term, Topic};
+use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Term, Topic, address_problem};
 use crate::spool;
 use crate::units::Interval;
 
@@ -107,9 +107,14 @@ impl Platform for YouTube {
         Common { topics, spool, budget: self.budget, refresh: self.refresh.clone() }
     }
 
+    fn secrets(&self) -> Vec<Secret> {
+        vec![self.api_key.clone()]
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let problem = |field, what: &str| Problem { field, what: what.into(), candidates: None };
-        let mut problems = Vec::new();
+        let mut problems: Vec<_> =
+            address_problem("base_url", &self.base_url, &["https", "http"]).into_iter().collect();
         if self.topics.is_empty() {
             problems.push(problem("topics", "expected at least one topic or Channel(\"…\")"));
         }

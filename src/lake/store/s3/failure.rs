@@ -3,7 +3,7 @@
 use super::credentials::CREDENTIALS;
 use crate::error::Error;
 use crate::net::answer::Meaning;
-use crate::net::limits::said;
+use crate::printable::{printable_line, shortened};
 
 /// Codes of S3 after which trying again may help, beside those with a status that says so.
 const TRANSIENT: [&str; 14] = [
@@ -34,6 +34,8 @@ pub enum Refusal {
     /// An upload waits: the outbox holds what isn't uploaded until somebody grants it.
     Waits,
 }
+/// How much of what a server says is repeated, in characters: it may say megabytes.
+const SAID_CHARS_MAX: usize = 1_000;
 
 /// What a client's error says of the server's answer, if there was one.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,13 +85,15 @@ impl Answer {
     /// Without the rest of the answer, which may repeat what was sent, such as a session token.
     fn say(&self) -> String {
         let status = Some(self.status.to_string());
-        let [code, message] = [&self.code, &self.message].map(|text| text.as_deref().map(said));
         let meaning = match Meaning::of_status(self.status) {
             Meaning::MovedForNow => Some("(a redirect to another host, which isn't followed)".to_owned()),
             Meaning::MovedForGood => Some("(the bucket is in another region than was named)".to_owned()),
             _ => None,
         };
-        [status, code, message, meaning].into_iter().flatten().collect::<Vec<_>>().join(" ")
+        let parts = [status, self.code.clone(), self.message.clone()];
+        let text = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let said = printable_line(&shortened(&text, SAID_CHARS_MAX)).into_owned();
+        [Some(said), meaning].into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -102,12 +106,14 @@ pub fn failed(what: &str, address: &str, error: &object_store::Error, refusal: R
         (_, Cause::Generic { store: CREDENTIALS, source }) => Error::transient(format!("{text}: {source}")),
         (Some(answer), _) => answer.failed(what, address, refusal),
         (None, Cause::InvalidPath { .. } | Cause::NotImplemented { .. } | Cause::NotSupported { .. }) => {
-            Error::fatal(format!("{text}: {}", said(&whole)))
+            Error::fatal(format!("{text}: {}", printable_line(&shortened(&whole, SAID_CHARS_MAX))))
         }
         (None, _) if whole.contains("Received redirect without LOCATION") => {
             Error::fatal(format!("{text}: the bucket is in another region than was named"))
         }
-        (None, _) => Error::transient(format!("{text}: {}", said(&innermost(error)))),
+        (None, _) => {
+            Error::transient(format!("{text}: {}", printable_line(&shortened(&innermost(error), SAID_CHARS_MAX))))
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
@@ -34,6 +35,7 @@ pub use self::probe::probe;
 use self::runtime::wait;
 use super::{Object, Put, Store};
 use crate::error::{Error, Result};
+use crate::secret::{Redactor, Secret};
 
 /// How many keys a server names at once.
 const PAGE_MAX: usize = 1_000;
@@ -129,14 +131,20 @@ impl S3Store {
         }
     }
 
+    /// The error of an operation, without the secrets that the server or its proxy may repeat of the request.
     fn failed(&self, what: &str, key: &str, error: &object_store::Error) -> Error {
-        failed(what, &self.address(key), error, self.refusal)
+        let secrets = secrets_in_use(&self.client);
+        failed(what, &self.address(key), error, self.refusal).with_text(|text| secrets.clean(text))
     }
 
     fn page(&self, prefix: &str, query: Query) -> Result<Page> {
         let (client, bucket) = (Arc::clone(&self.client), Arc::clone(&self.bucket));
         wait(async move { bucket.page(&client, &query).await })?.map_err(|none| match none {
-            NoPage::Said(answer) => answer.failed("list", &self.address(prefix), self.refusal),
+            NoPage::Said(answer) => {
+                let secrets = secrets_in_use(&self.client);
+                let failed = answer.failed("list", &self.address(prefix), self.refusal);
+                failed.with_text(|text| secrets.clean(text))
+            }
             NoPage::Failed(error) => self.failed("list", prefix, &error),
         })
     }
@@ -282,6 +290,17 @@ fn no_conditional_put(address: &str, said: &str) -> Error {
 /// True if both clients can ask for this key: others, such as `a//b`, are passed over.
 fn is_usable(full: &str) -> bool {
     checked("get", full, full).is_ok() && !full.contains(char::is_control)
+}
+
+/// The secrets that requests are signed with now, as far as they are known without asking anybody. The id of a key is
+/// none.
+fn secrets_in_use(client: &Arc<AmazonS3>) -> Redactor {
+    let client = Arc::clone(client);
+    // Within the runtime: a provider that isn't ready may have begun to ask a server, and is given up.
+    let credential = wait(async move { client.credentials().get_credential().now_or_never() });
+    let Ok(Some(Ok(credential))) = credential else { return Redactor::default() };
+    let token = credential.token.clone().map(Secret::new);
+    Redactor::new([Some(Secret::new(credential.secret_key.clone())), token].iter().flatten())
 }
 
 /// A whole key as a path. Those that a URL might change on the way are refused.

@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use object_store::aws::AmazonS3;
 use ring::digest::{SHA256, digest};
 use rusoto_core::request::BufferedHttpResponse;
 use rusoto_core::signature::SignedRequest;
@@ -31,13 +32,15 @@ use super::config::{ConditionalPut, S3};
 use super::failure::{Answer, Refusal};
 use super::listing::Progress;
 use super::runtime::wait;
-use super::{PAGE_MAX, checked, is_open, is_usable, no_conditional_put};
+use super::{PAGE_MAX, checked, is_open, is_usable, no_conditional_put, secrets_in_use};
 use crate::error::{Error, Result};
 
 /// Keeps the objects of a lake in a bucket, below a prefix.
 pub struct RusotoStore {
     client: Client,
     s3: S3Client,
+    /// Whose keys sign the requests.
+    credentials: Arc<AmazonS3>,
     region: Region,
     bucket: String,
     address: String,
@@ -66,12 +69,14 @@ impl RusotoStore {
         // Also for Amazon's: it knows none of the regions that are younger than it.
         let endpoint = endpoint.unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", access.region));
         let region = Region::Custom { name: access.region.clone(), endpoint };
-        let keys = Keys(Arc::new(access.client(config)?));
+        let credentials = Arc::new(access.client(config)?);
+        let keys = Keys(Arc::clone(&credentials));
         let client = Client::new_with(keys, Dispatcher::new()?);
         let s3 = S3Client::new_with_client(client.clone(), region.clone());
         Ok(Self {
             client,
             s3,
+            credentials,
             region,
             bucket: config.bucket.clone(),
             address: config.address(),
@@ -155,6 +160,11 @@ impl RusotoStore {
     }
 
     fn failed<E: Display>(&self, what: &str, key: &str, error: RusotoError<E>) -> Error {
+        let secrets = secrets_in_use(&self.credentials);
+        self.failure(what, key, error).with_text(|text| secrets.clean(text))
+    }
+
+    fn failure<E: Display>(&self, what: &str, key: &str, error: RusotoError<E>) -> Error {
         let address = self.address(key);
         let text = format!("can't {what} \"{address}\"");
         match error {
