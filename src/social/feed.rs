@@ -20,6 +20,7 @@ use super::budget::Account;
 use super::common::Common;
 use super::identity::{identity, identity_on};
 use super::ledger::{Gap, Ledger};
+use super::left_out::LeftOut;
 use super::rate::Rate;
 use super::refused::refused;
 use super::route::Stream;
@@ -82,6 +83,9 @@ struct Inner {
     schedule: RefCell<Schedule>,
     budget: RefCell<Option<Account>>,
     rate: RefCell<Rate>,
+    /// What the source said it is doing.
+    doing: RefCell<String>,
+    left_out: RefCell<LeftOut>,
     /// One flush at a time, so that records are in the order of their cursors.
     turn: tokio::sync::Mutex<()>,
     saved: Cell<Duration>,
@@ -127,6 +131,8 @@ impl Feed {
             schedule: RefCell::new(schedule),
             budget: RefCell::new(budget),
             rate: RefCell::new(rate),
+            doing: RefCell::default(),
+            left_out: RefCell::default(),
             turn: tokio::sync::Mutex::default(),
             saved: Cell::new(clock.monotonic()),
             since_whole: Cell::new(WHOLE_EVERY_BYTES),
@@ -339,14 +345,50 @@ impl Feed {
         }
     }
 
-    /// Shows what the source is doing in a word or two, such as `reconnects in 5 s`; an empty text takes it back.
+    /// Shows what the source is doing in a word or two, such as `reconnects in 5 s`; an empty text takes it back. The
+    /// parts that are left out are shown behind it.
     pub fn set_state(&self, state: impl Into<String>) {
-        let state = state.into();
+        *self.0.doing.borrow_mut() = state.into();
+        self.show_state();
+    }
+
+    fn show_state(&self) {
+        let (doing, left_out) = (self.0.doing.borrow().clone(), self.0.left_out.borrow().to_string());
+        let separator = if doing.is_empty() || left_out.is_empty() { "" } else { "; " };
+        let state = [doing.as_str(), separator, left_out.as_str()].concat();
         self.0.says.state.send_if_modified(|known| {
             let changed = *known != state;
             *known = state;
             changed
         });
+    }
+
+    /// Leaves a part out for a while, since the platform refuses it: says so, and shows it until
+    /// [`take_back`](Self::take_back). The pause until it is asked for again grows from a minute to an hour.
+    pub fn leave_out(&self, part: &str, why: &str) {
+        let is_new = self.0.left_out.borrow_mut().refuse(part, why, self.now());
+        if is_new {
+            self.say(format!("{part} is left out, and asked for again later: {why}"));
+        }
+        self.show_state();
+    }
+
+    /// Returns true while a part that was left out isn't to be asked for again.
+    pub fn is_left_out(&self, part: &str) -> bool {
+        self.0.left_out.borrow().is_out(part, self.now())
+    }
+
+    /// Says that a part that was left out is good again; nothing if it wasn't left out.
+    pub fn take_back(&self, part: &str) {
+        if self.0.left_out.borrow_mut().take_back(part) {
+            self.say(format!("{part} is read again"));
+            self.show_state();
+        }
+    }
+
+    /// When the first of the parts that are left out is asked for again.
+    pub fn asks_again(&self) -> Option<OffsetDateTime> {
+        self.0.left_out.borrow().next_again()
     }
 
     /// Says something that a person should know, once. Never put a URL with a token into it.

@@ -22,6 +22,7 @@ mod feed;
 mod http;
 mod identity;
 mod ledger;
+mod left_out;
 mod platform;
 mod poll;
 mod quota;
