@@ -57,6 +57,27 @@ pub enum Offered {
     OffTopic,
 }
 
+/// Which posts count for the budget and the rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cost {
+    /// All that are received, since the platform bills them.
+    Received,
+    /// All but those that were captured before.
+    NotSeen,
+    /// Those that are captured.
+    Taken,
+}
+
+impl Cost {
+    fn is_paid(self, offered: Offered) -> bool {
+        match self {
+            Self::Received => true,
+            Self::NotSeen => offered != Offered::Seen,
+            Self::Taken => offered == Offered::Taken,
+        }
+    }
+}
+
 /// What the capture's thread tells the task that reads its spool.
 #[derive(Default)]
 pub(super) struct Says {
@@ -180,19 +201,38 @@ impl Feed {
     /// that matches no topic, goes no further. Deletions are never off topic. It enters the topology with the next
     /// [`flush`](Self::flush).
     pub fn offer(&self, post: Post) -> Offered {
+        self.offer_at(post, Cost::Received)
+    }
+
+    /// The same for a source that begins again where it was: what was captured before costs nothing.
+    pub fn offer_again(&self, post: Post) -> Offered {
+        self.offer_at(post, Cost::NotSeen)
+    }
+
+    /// The same while a source repeats what it gave before: only what wasn't captured then costs anything.
+    pub fn offer_repeated(&self, post: Post) -> Offered {
+        self.offer_at(post, Cost::Taken)
+    }
+
+    fn offer_at(&self, post: Post, cost: Cost) -> Offered {
         let stream = Stream::of(&post);
-        if matches!(stream, Stream::Default | Stream::Edits) {
+        let is_post = matches!(stream, Stream::Default | Stream::Edits);
+        let (identity, is_wanted) = (identity_on(&post, stream), !is_post || self.0.topics.want(&post));
+        let offered = match (is_wanted, self.0.tail.borrow().seen.contains(identity)) {
+            (false, _) => Offered::OffTopic,
+            (true, true) => Offered::Seen,
+            (true, false) => Offered::Taken,
+        };
+        if is_post && cost.is_paid(offered) {
             self.0.rate.borrow_mut().count(self.0.clock.monotonic());
             if let Some(budget) = &mut *self.0.budget.borrow_mut() {
                 budget.spend(1, self.now());
             }
-            if !self.0.topics.want(&post) {
-                return Offered::OffTopic;
-            }
         }
-        if !self.0.tail.borrow_mut().seen.insert(identity_on(&post, stream)) {
-            return Offered::Seen;
+        if offered != Offered::Taken {
+            return offered;
         }
+        self.0.tail.borrow_mut().seen.insert(identity);
         self.0.tail.borrow_mut().versions.note(&post);
         if stream == Stream::Default
             && !self.0.schedule.borrow().is_off()

@@ -19,6 +19,7 @@ use crate::units::Interval;
 mod counts;
 mod cursor;
 mod frame;
+mod join;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -9,12 +9,14 @@ use futures_util::future::{Either, select};
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
+use crate::post::Post;
 use crate::registry::Component;
 use crate::social::{Backoff, Failure, Feed, Message, Platform, Refused, Socket, Source, delete, post};
 
 use super::Bluesky;
-use super::cursor::{AHEAD_MAX, PATIENCE_MAX, Position, at, unix_us};
+use super::cursor::{AHEAD_MAX, LOOKBACK, Mark, PATIENCE_MAX, Position, REWIND, at, micros, unix_us};
 use super::frame::{Frame, parse};
+use super::join::{Joining, OVERLAP, Resume, Step};
 use super::wanted::{Wanted, name};
 
 /// The part that the cursor is kept under: there is only one.
@@ -65,30 +67,54 @@ impl Jetstream {
     }
 }
 
+/// How a connection ended.
+enum End {
+    /// It was lost, for this reason.
+    Lost(String),
+    /// It isn't joined to what was captured before: the same host is to be asked again.
+    Again(Resume),
+}
+
 #[async_trait(?Send)]
 impl Source for Jetstream {
     async fn run(&mut self, feed: &Feed) -> Result<()> {
         let mut position = Position::read(feed.cursor(PART).as_deref());
         let mut backoff = Backoff::exponential(RETRY_FIRST, RETRY_MAX);
         let mut fruitless = 0;
-        for host in self.hosts.iter().cycle() {
+        // The host that was read last gives its events in the same order again.
+        let first = self.hosts.iter().position(|host| host == position.host()).unwrap_or(0);
+        for host in self.hosts.iter().cycle().skip(first) {
             feed.await_budget().await;
-            let ended = match self.connect(host, position.cursor(feed.now()), feed.clock()).await {
-                Ok(mut socket) => {
-                    feed.set_state("");
-                    let began = feed.clock().monotonic();
-                    let mut reading = Reading::new(feed, &mut position, self.wanted.is_by_author(), fruitless);
-                    reading.position.connected(feed.now());
-                    let ended = reading.run(&mut socket).await?;
-                    fruitless = if reading.events > 0 { 0 } else { fruitless + 1 };
-                    if fruitless == 0 || feed.clock().monotonic().saturating_sub(began) >= STOOD {
-                        backoff.reset();
+            let mut resume = self.resume(&position, host, feed);
+            let mut tries = 0;
+            let ended = loop {
+                let mut socket = match self.connect(host, resume.cursor(), feed.clock()).await {
+                    Ok(socket) => socket,
+                    // A server that doesn't take its own number takes a time.
+                    Err(Refused::Status(400, _)) if matches!(resume, Resume::Number { .. }) => {
+                        resume = Resume::Same { asked_us: position.reached() - micros(REWIND) };
+                        continue;
                     }
-                    ended
+                    Err(refused) => {
+                        stop(&refused, host)?;
+                        break what(&refused);
+                    }
+                };
+                feed.set_state("");
+                let began = feed.clock().monotonic();
+                position.connected(feed.now());
+                let by_author = self.wanted.is_by_author();
+                let is_quiet = by_author || position.patience() > OVERLAP;
+                let joining = Joining::new(resume, &position, is_quiet, tries);
+                let mut reading = Reading::new(feed, &mut position, host, by_author, fruitless, joining);
+                let ended = reading.run(&mut socket).await?;
+                fruitless = if reading.events > 0 { 0 } else { fruitless + 1 };
+                if fruitless == 0 || feed.clock().monotonic().saturating_sub(began) >= STOOD {
+                    backoff.reset();
                 }
-                Err(refused) => {
-                    stop(&refused, host)?;
-                    what(&refused)
+                match ended {
+                    End::Lost(why) => break why,
+                    End::Again(again) => (resume, tries) = (again, tries + 1),
                 }
             };
             if feed.is_budget_spent() {
@@ -100,6 +126,20 @@ impl Source for Jetstream {
             feed.sleep(wait).await;
         }
         Err(Error::fatal("there is no host to connect to"))
+    }
+}
+
+impl Jetstream {
+    /// How a host is asked to go on.
+    fn resume(&self, position: &Position, host: &str, feed: &Feed) -> Resume {
+        let now_us = unix_us(feed.now());
+        match position.newest() {
+            // No host has the last event of these authors any more; what is gone by that is told without it.
+            Some(newest_us) if self.wanted.is_by_author() && newest_us < now_us - micros(LOOKBACK) => {
+                Resume::Other { asked_us: newest_us - micros(REWIND), assumed: true }
+            }
+            _ => Resume::plan(position, host, now_us),
+        }
     }
 }
 
@@ -130,16 +170,22 @@ fn stop(refused: &Refused, host: &str) -> Result<()> {
 struct Reading<'a> {
     feed: &'a Feed,
     position: &'a mut Position,
+    host: &'a str,
     by_author: bool,
-    /// How long it may bring no events.
-    patience: Option<Duration>,
-    /// Whether the first event is still to be held against what was asked for.
-    resumes: bool,
+    /// How this connection is joined to what was captured before; none once it is.
+    joining: Option<Joining>,
     /// Where it stood when it was asked for.
     asked: Position,
+    began: Duration,
+    /// How long it may bring no events.
+    patience: Option<Duration>,
+    /// The server says that it begins later than it was asked to.
     clamped: bool,
-    /// How many events came.
+    /// How many events came, and how many of them since it is joined.
     events: u64,
+    live_events: u64,
+    /// How many in a row are from the future.
+    ahead: u32,
     /// Bytes since the last flush.
     unflushed: usize,
     /// What came since it was waited the last time.
@@ -154,18 +200,29 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// `fruitless` is how many connections in a row before this one brought nothing: each doubles the patience, so
     /// that a quiet stream isn't begun anew all the time.
-    fn new(feed: &'a Feed, position: &'a mut Position, by_author: bool, fruitless: u32) -> Self {
+    fn new(
+        feed: &'a Feed,
+        position: &'a mut Position,
+        host: &'a str,
+        by_author: bool,
+        fruitless: u32,
+        joining: Joining,
+    ) -> Self {
         let now = feed.clock().monotonic();
         let least = (fruitless > 0).then(|| position.patience().saturating_mul(1 << fruitless.min(10)));
         Self {
             feed,
+            host,
             by_author,
             patience: least.map(|least| least.min(PATIENCE_MAX)),
-            resumes: position.cursor(feed.now()).is_some(),
-            asked: *position,
+            asked: position.clone(),
             position,
+            joining: Some(joining),
+            began: now,
             clamped: false,
             events: 0,
+            live_events: 0,
+            ahead: 0,
             unflushed: 0,
             heard: false,
             moved: false,
@@ -176,7 +233,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Reads until it ends, and says why it did.
-    async fn run(&mut self, socket: &mut Socket) -> Result<String> {
+    async fn run(&mut self, socket: &mut Socket) -> Result<End> {
         // From here on a restart knows since when it was away, also if nothing comes.
         self.feed.set_cursor(PART, self.position.save());
         self.feed.save().await?;
@@ -184,7 +241,7 @@ impl<'a> Reading<'a> {
             if let Some((from, to)) = self.position.forgotten(self.feed.now()) {
                 self.feed.gap("", from, to, "Jetstream keeps events for 36 hours only").await?;
             }
-            self.position.alive(self.feed.now());
+            self.alive();
         }
         loop {
             let (message, waited) = match socket.next().now_or_never() {
@@ -200,7 +257,7 @@ impl<'a> Reading<'a> {
             };
             if waited && ended.is_none() {
                 // Also when a message came: pings may always come first.
-                ended = self.look(socket).await;
+                ended = self.look(socket).await.map(End::Lost);
             }
             if ended.is_some() || self.unflushed >= FLUSH_BYTES {
                 self.settle().await?;
@@ -260,94 +317,155 @@ impl<'a> Reading<'a> {
         None
     }
 
-    /// Takes a message; says why the connection ends, if it does.
-    async fn take(&mut self, message: Result<Option<Message>, Failure>) -> Result<Option<String>> {
+    /// The server lives, and has nothing new of these authors.
+    fn alive(&mut self) {
+        if self.by_author && self.joining.as_ref().is_none_or(Joining::is_settled) {
+            self.position.alive(self.feed.now());
+        }
+    }
+
+    /// Takes a message; says how the connection ends, if it does.
+    async fn take(&mut self, message: Result<Option<Message>, Failure>) -> Result<Option<End>> {
+        let lost = |why: String| Ok(Some(End::Lost(why)));
         self.heard = true;
         let message = match message {
             Ok(Some(Message::Text(message) | Message::Binary(message))) => message,
             Ok(Some(Message::Alive)) => {
-                if self.by_author {
-                    self.position.alive(self.feed.now());
-                }
+                self.alive();
                 return Ok(None);
             }
             Ok(Some(Message::Close(code, why))) => {
-                return Ok(Some(format!("it closed with {code} {why}").trim().into()));
+                return lost(format!("it closed with {code} {why}").trim().into());
             }
-            Ok(None) => return Ok(Some("the connection ended".into())),
-            Err(failure) => return Ok(Some(failure.to_string())),
+            Ok(None) => return lost("the connection ended".into()),
+            Err(failure) => return lost(failure.to_string()),
         };
-        self.unflushed += message.len();
-        let (time_us, ended) = match parse(&message) {
-            Ok(frame) => self.offer(&message, frame),
-            Err(why) => {
-                self.feed.refuse(&message, &why);
-                (None, None)
+        match parse(&message) {
+            Ok(Frame::Clamped) => self.clamped = true,
+            Ok(Frame::Ends(why)) => {
+                self.feed.say(format!("{} ends the stream: {why}", Bluesky::NAME));
+                return lost(why);
             }
-        };
-        if let Some(time_us) = time_us {
-            self.event(time_us).await?;
-        }
-        Ok(ended.or_else(|| self.feed.is_budget_spent().then(|| "the budget is used".into())))
-    }
-
-    /// Hands on what a frame has: gives its time, and why the stream ends if it says so.
-    fn offer(&mut self, message: &[u8], frame: Frame<'_>) -> (Option<i64>, Option<String>) {
-        let (feed, now) = (self.feed, self.feed.now());
-        let (time_us, made) = match frame {
-            Frame::Post { event, time_us } => (time_us, Some(post(Bluesky::KIND, event, &[], now))),
-            Frame::Delete { event, time_us, id } => {
-                let deleted = time_us.map_or(now, at);
-                (time_us, Some(delete(Bluesky::KIND, &id, deleted, event, now)))
-            }
-            // It has no record, but if it is what somebody looks for it is none the less a post.
-            Frame::Unknown { event, time_us } => {
-                let made = post(Bluesky::KIND, event, &[], now);
-                let wanted = made.as_ref().map_or(true, |made| !feed.topics().is_empty() && feed.topics().want(made));
-                (time_us, wanted.then_some(made))
-            }
-            Frame::Other { time_us } => (time_us, None),
-            Frame::Clamped => {
-                self.clamped = true;
-                (None, None)
-            }
-            Frame::Ends(why) => {
-                feed.say(format!("{} ends the stream: {why}", Bluesky::NAME));
-                return (None, Some(why));
-            }
-        };
-        match made {
-            Some(Ok(made)) => _ = feed.offer(made),
-            Some(Err(why)) => feed.refuse(message, &why),
-            None => {}
-        }
-        (time_us, None)
-    }
-
-    /// Counts an event, and finds out by the first one whether those before it are gone.
-    async fn event(&mut self, time_us: i64) -> Result<()> {
-        let now = self.feed.now();
-        let is_ahead = time_us > unix_us(now + AHEAD_MAX);
-        // One time that can't be yet says nothing of those before; if the next can't either, the clock is slow.
-        if self.resumes && (!is_ahead || self.events > 0) {
-            self.resumes = false;
-            let first_us = if is_ahead { unix_us(now) } else { time_us };
-            let missing = if self.clamped {
-                self.asked.cursor(now).map(|cursor| (at(cursor), at(first_us))).filter(|(from, to)| from < to)
-            } else {
-                self.asked.missing(first_us).filter(|_| !self.by_author)
-            };
-            if let Some((from, to)) = missing {
-                self.feed.gap("", from, to, "the server no longer had the events from the cursor on").await?;
-                if is_ahead {
-                    // What is before is in the ledger now.
-                    self.position.event(first_us, now, false);
+            Ok(frame) => {
+                if let Some(again) = self.event(&message, &frame).await? {
+                    return Ok(Some(End::Again(again)));
                 }
             }
+            Err(why) => {
+                self.unflushed += message.len();
+                self.feed.refuse(&message, &why);
+            }
         }
-        self.position.event(time_us, now, self.events > 0);
+        if self.feed.is_budget_spent() { lost("the budget is used".into()) } else { Ok(None) }
+    }
+
+    /// Takes an event, unless it was captured before. Says how to ask the host again, if this connection can't be joined
+    /// to what was captured before.
+    async fn event(&mut self, message: &[u8], frame: &Frame<'_>) -> Result<Option<Resume>> {
         self.events += 1;
         self.moved = true;
+        let step = match frame.mark() {
+            Some(mark) => self.step(mark, frame),
+            None if self.joining.is_some() => Step::Compare,
+            None => Step::Live,
+        };
+        match step {
+            Step::Skip => return Ok(None),
+            Step::Compare => {}
+            Step::Joined => {
+                self.joined();
+                return Ok(None);
+            }
+            Step::Live => self.joined(),
+            Step::Gap { from_us } => {
+                self.gap(from_us, frame.mark().map_or(from_us, |mark| mark.time_us)).await?;
+                self.joined();
+            }
+            Step::Again { resume, gap } => {
+                if let (Resume::Other { assumed: true, .. }, Some((from_us, to_us))) = (resume, gap) {
+                    self.gap(from_us, to_us).await?;
+                }
+                return Ok(Some(resume));
+            }
+        }
+        self.unflushed += message.len();
+        match made(self.feed, frame) {
+            Some(Ok(post)) if self.joining.is_none() => _ = self.feed.offer_again(post),
+            Some(Ok(post)) => _ = self.feed.offer_repeated(post),
+            Some(Err(why)) => self.feed.refuse(message, &why),
+            None => {}
+        }
+        if let Some(mark) = frame.mark().filter(|_| self.joining.is_none()) {
+            self.position.event(mark, self.feed.now(), self.live_events > 0);
+            self.live_events += 1;
+        }
+        Ok(None)
+    }
+
+    /// What to do with an event, by what was captured before.
+    fn step(&mut self, mark: Mark, frame: &Frame<'_>) -> Step {
+        let Some(joining) = &mut self.joining else { return Step::Live };
+        let now = self.feed.now();
+        let is_ahead = mark.time_us > unix_us(now + AHEAD_MAX);
+        self.ahead = if is_ahead { self.ahead + 1 } else { 0 };
+        // One time that can't be yet says nothing of those before; if the next can't either, the clock is slow.
+        if self.ahead == 1 && !joining.is_mark(mark) && !joining.is_settled() {
+            return Step::Compare;
+        }
+        let is_known = joining.asks_memory()
+            && made(self.feed, frame).is_some_and(|post| post.is_ok_and(|post| self.feed.has_seen(&post)));
+        let step = joining.step(mark, is_known, self.feed.clock().monotonic().saturating_sub(self.began));
+        if std::mem::take(&mut self.clamped) && mark.time_us > self.asked.reached() {
+            return Step::Gap { from_us: self.asked.reached() };
+        }
+        match step {
+            Step::Live if self.asked.newest().is_none() => self.begins_later(mark).unwrap_or(step),
+            _ => step,
+        }
+    }
+
+    /// What a first event says where none was captured before by which it could be joined: by its time alone.
+    fn begins_later(&self, first: Mark) -> Option<Step> {
+        let (from, _) = self.asked.missing(first.time_us).filter(|_| !self.by_author)?;
+        Some(Step::Gap { from_us: unix_us(from) })
+    }
+
+    /// From here on everything is new, and goes by this host's times.
+    fn joined(&mut self) {
+        let Some(joining) = self.joining.take() else { return };
+        if self.position.host() != self.host {
+            self.position.set_host(self.host);
+            joining.seen().iter().for_each(|mark| self.position.note(*mark));
+        }
+    }
+
+    /// Writes into the ledger that events may be missing.
+    async fn gap(&mut self, from_us: i64, to_us: i64) -> Result<()> {
+        let now = self.feed.now();
+        let to_us = to_us.min(unix_us(now));
+        if from_us < to_us {
+            let why = format!("{} didn't have the events from the cursor on", name(self.host));
+            self.feed.gap("", at(from_us), at(to_us), &why).await?;
+            // What is before is in the ledger now.
+            self.position.reach(to_us);
+        }
         Ok(())
+    }
+}
+
+/// The post of a frame, if it is one.
+fn made(feed: &Feed, frame: &Frame<'_>) -> Option<Result<Post, String>> {
+    let now = feed.now();
+    match frame {
+        Frame::Post { event, .. } => Some(post(Bluesky::KIND, event, &[], now)),
+        Frame::Delete { event, time_us, id } => Some(delete(Bluesky::KIND, id, time_us.map_or(now, at), event, now)),
+        // It has no record, but if it is what somebody looks for it is none the less a post.
+        Frame::Unknown { event, .. } => {
+            let made = post(Bluesky::KIND, event, &[], now);
+            let topics = feed.topics();
+            let is_wanted = made.as_ref().map_or(true, |made| !topics.is_empty() && topics.want(made));
+            is_wanted.then_some(made)
+        }
+        Frame::Other { .. } | Frame::Clamped | Frame::Ends(_) => None,
     }
 }
