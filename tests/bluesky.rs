@@ -156,7 +156,9 @@ fn a_server_that_repeats_its_open_segment_brings_nothing_twice_and_costs_no_budg
     let mut play = play(10);
     play.platform.set(|settings| settings.jetstream_segment = 1_000_000);
     // What was posted before the start isn't asked for.
-    play.platform.publish(Kind::Bsky, 300);
+    let long_ago = now_us() - 600_000_000;
+    let at = |us: i64| play.platform.with(|inner| inner.world.publish_at(Kind::Bsky, us, None));
+    (0..300).for_each(|n| _ = at(long_ago + n));
     let each = 60;
     play.set(&format!("budget=(posts: {}, per: \"1d\")", 2 * 6 * each));
     for _ in 0..5 {

@@ -418,17 +418,12 @@ impl Feed {
         self.0.left_out.borrow().is_out(part, self.now())
     }
 
-    /// Says that a part that was left out is good again; nothing if it wasn't left out.
-    pub fn take_back(&self, part: &str) {
-        if self.0.left_out.borrow_mut().take_back(part) {
-            self.say(format!("{part} is read again"));
-            self.show_state();
-        }
-    }
-
-    /// When the first of the parts that are left out is asked for again.
-    pub fn asks_again(&self) -> Option<OffsetDateTime> {
-        self.0.left_out.borrow().next_again()
+    /// Says that a part that was left out is good again. Returns since when it was left out, if it was.
+    pub fn take_back(&self, part: &str) -> Option<OffsetDateTime> {
+        let since = self.0.left_out.borrow_mut().take_back(part)?;
+        self.say(format!("{part} is read again"));
+        self.show_state();
+        Some(since)
     }
 
     /// Says something that a person should know, once. Never put a URL with a token into it.

@@ -23,6 +23,7 @@ const REASON_CHARS_MAX: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Refusal {
     why: String,
+    since: OffsetDateTime,
     pause: Duration,
     again: OffsetDateTime,
 }
@@ -37,7 +38,8 @@ impl LeftOut {
         let before = self.0.get(part);
         let is_new = before.is_none_or(|before| before.why != why);
         let pause = before.map_or(PAUSE_FIRST, |before| PAUSE_MAX.min(before.pause * 2));
-        self.0.insert(part.into(), Refusal { why: why.into(), pause, again: now + pause });
+        let since = before.map_or(now, |before| before.since);
+        self.0.insert(part.into(), Refusal { why: why.into(), since, pause, again: now + pause });
         is_new
     }
 
@@ -47,14 +49,9 @@ impl LeftOut {
         self.0.get(part).is_some_and(|refusal| now < refusal.again && now >= refusal.again - refusal.pause)
     }
 
-    /// Takes a part back that is good again. Returns true if it was left out.
-    pub fn take_back(&mut self, part: &str) -> bool {
-        self.0.remove(part).is_some()
-    }
-
-    /// When the first of them is asked for again.
-    pub fn next_again(&self) -> Option<OffsetDateTime> {
-        self.0.values().map(|refusal| refusal.again).min()
+    /// Takes a part back that is good again. Returns since when it was left out, if it was.
+    pub fn take_back(&mut self, part: &str) -> Option<OffsetDateTime> {
+        self.0.remove(part).map(|refusal| refusal.since)
     }
 }
 
@@ -93,13 +90,13 @@ mod tests {
         let mut minutes = Vec::new();
         for _ in 0..9 {
             left_out.refuse("page 7", "gone", now);
-            let again = left_out.next_again().unwrap();
+            let again = left_out.0["page 7"].again;
             assert!(left_out.is_out("page 7", again - Duration::SECOND) && !left_out.is_out("page 7", again));
             minutes.push((again - now).whole_minutes());
             now = again;
         }
         assert_eq!(minutes, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
-        assert!(left_out.take_back("page 7") && !left_out.take_back("page 7"));
+        assert_eq!((left_out.take_back("page 7"), left_out.take_back("page 7")), (Some(NOON), None));
         assert!(!left_out.is_out("page 7", now));
     }
 

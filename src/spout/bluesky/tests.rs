@@ -432,6 +432,10 @@ fn topics_that_an_event_cannot_show_are_problems() {
     check("{}", &[]);
     check(r##"{"topics":["rust","#storm","@a.example","lang:en","from:did:plc:a","$x","a -b"]}"##, &[]);
     check(r#"{"topics":["from:a.example","rust -from:@b.example",{"Page":"1"},{"Channel":"2"}]}"#, &["topics"; 4]);
+    check(
+        r#"{"topics":["from:did:plc:","from:did:PLC:a","from:did:web:b.example%3A80","from:did:plc:a:"]}"#,
+        &["topics"; 3],
+    );
     check(r#"{"collections":["app.bsky.feed.*","post",""]}"#, &["collections"; 2]);
     check(r#"{"base_url":[]}"#, &["base_url"]);
     check(r#"{"base_url":"ftp://h"}"#, &["base_url"]);
