@@ -224,12 +224,12 @@ impl Joining {
         }
         if (is_new && !self.has_old) || event.time_us > self.reached_us + self.overlap_us {
             let gap = Some((asked_us, self.reached_us));
-            return Step::Again { resume: self.from_further_back(asked_us), gap };
+            return Step::Again { resume: self.further_back(asked_us), gap };
         }
         if event.time_us < asked_us.max(self.wanted_from_us) { Step::Skip } else { Step::Compare }
     }
 
-    fn from_further_back(&self, asked_us: i64) -> Resume {
+    fn further_back(&self, asked_us: i64) -> Resume {
         if self.tries >= TRIES_MAX {
             return Resume::Other { asked_us, assumed: true };
         }
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_further_ahead_than_the_overlap_is_asked_from_further_back() {
+    fn a_host_that_is_further_ahead_than_the_overlap_is_asked_further_back() {
         let position = position();
         let other = Resume::Other { asked_us: T - 20 * S, assumed: false };
         let mut joining = Joining::new(other, &position, false, 0);
