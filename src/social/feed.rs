@@ -22,6 +22,7 @@ use super::budget::Account;
 use super::common::Common;
 use super::identity::{identity, identity_on};
 use super::ledger::{Gap, Ledger};
+use super::left_out::LeftOut;
 use super::rate::Rate;
 use super::refused::refused;
 use super::route::Stream;
@@ -59,6 +60,27 @@ pub enum Offered {
     OffTopic,
 }
 
+/// Which posts count for the budget and the rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cost {
+    /// All that are received, since the platform bills them.
+    Received,
+    /// All but those that were captured before.
+    NotSeen,
+    /// Those that are captured.
+    Taken,
+}
+
+impl Cost {
+    fn is_paid(self, offered: Offered) -> bool {
+        match self {
+            Self::Received => true,
+            Self::NotSeen => offered != Offered::Seen,
+            Self::Taken => offered == Offered::Taken,
+        }
+    }
+}
+
 /// What the capture's thread tells the task that reads its spool.
 #[derive(Default)]
 pub(super) struct Says {
@@ -88,6 +110,9 @@ struct Inner {
     schedule: RefCell<Schedule>,
     budget: RefCell<Option<Account>>,
     rate: RefCell<Rate>,
+    /// What the source said it is doing.
+    doing: RefCell<String>,
+    left_out: RefCell<LeftOut>,
     /// One flush at a time, so that records are in the order of their cursors.
     turn: tokio::sync::Mutex<()>,
     saved: Cell<Duration>,
@@ -144,6 +169,8 @@ impl Feed {
             schedule: RefCell::new(schedule),
             budget: RefCell::new(budget),
             rate: RefCell::new(rate),
+            doing: RefCell::default(),
+            left_out: RefCell::default(),
             turn: tokio::sync::Mutex::default(),
             saved: Cell::new(clock.monotonic()),
             since_whole: Cell::new(WHOLE_EVERY_BYTES),
@@ -191,19 +218,38 @@ impl Feed {
     /// that matches no topic, goes no further. Deletions are never off topic. It enters the topology with the next
     /// [`flush`](Self::flush).
     pub fn offer(&self, post: Post) -> Offered {
+        self.offer_at(post, Cost::Received)
+    }
+
+    /// The same for a source that begins again where it was: what was captured before costs nothing.
+    pub fn offer_again(&self, post: Post) -> Offered {
+        self.offer_at(post, Cost::NotSeen)
+    }
+
+    /// The same while a source repeats what it gave before: only what wasn't captured then costs anything.
+    pub fn offer_repeated(&self, post: Post) -> Offered {
+        self.offer_at(post, Cost::Taken)
+    }
+
+    fn offer_at(&self, post: Post, cost: Cost) -> Offered {
         let stream = Stream::of(&post);
-        if matches!(stream, Stream::Default | Stream::Edits) {
+        let is_post = matches!(stream, Stream::Default | Stream::Edits);
+        let (identity, is_wanted) = (identity_on(&post, stream), !is_post || self.0.topics.want(&post));
+        let offered = match (is_wanted, self.0.tail.borrow().seen.contains(identity)) {
+            (false, _) => Offered::OffTopic,
+            (true, true) => Offered::Seen,
+            (true, false) => Offered::Taken,
+        };
+        if is_post && cost.is_paid(offered) {
             self.0.rate.borrow_mut().count(self.0.clock.monotonic());
             if let Some(budget) = &mut *self.0.budget.borrow_mut() {
                 budget.spend(1, self.now());
             }
-            if !self.0.topics.want(&post) {
-                return Offered::OffTopic;
-            }
         }
-        if !self.0.tail.borrow_mut().seen.insert(identity_on(&post, stream)) {
-            return Offered::Seen;
+        if offered != Offered::Taken {
+            return offered;
         }
+        self.0.tail.borrow_mut().seen.insert(identity);
         self.0.tail.borrow_mut().versions.note(&post);
         if stream == Stream::Default
             && !self.0.schedule.borrow().is_off()
@@ -356,9 +402,17 @@ impl Feed {
         }
     }
 
-    /// Shows what the source is doing in a word or two, such as `reconnects in 5 s`; an empty text takes it back.
+    /// Shows what the source is doing in a word or two, such as `reconnects in 5 s`; an empty text takes it back. The
+    /// parts that are left out are shown behind it.
     pub fn set_state(&self, state: impl Into<String>) {
-        let state = self.for_people(&state.into());
+        *self.0.doing.borrow_mut() = state.into();
+        self.show_state();
+    }
+
+    fn show_state(&self) {
+        let (doing, left_out) = (self.0.doing.borrow().clone(), self.0.left_out.borrow().to_string());
+        let separator = if doing.is_empty() || left_out.is_empty() { "" } else { "; " };
+        let state = self.for_people(&[doing.as_str(), separator, left_out.as_str()].concat());
         self.0.says.state.send_if_modified(|known| {
             let changed = *known != state;
             *known = state;
@@ -390,6 +444,29 @@ impl Feed {
 
     fn troubles(&self) -> MutexGuard<'_, Troubles> {
         self.0.says.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a part out for a while, since the platform refuses it: says so, and shows it until
+    /// [`take_back`](Self::take_back). The pause until it is asked for again grows from a minute to an hour.
+    pub fn leave_out(&self, part: &str, why: &str) {
+        let is_new = self.0.left_out.borrow_mut().refuse(part, why, self.now());
+        if is_new {
+            self.say(format!("{part} is left out, and asked for again later: {why}"));
+        }
+        self.show_state();
+    }
+
+    /// Returns true while a part that was left out isn't to be asked for again.
+    pub fn is_left_out(&self, part: &str) -> bool {
+        self.0.left_out.borrow().is_out(part, self.now())
+    }
+
+    /// Says that a part that was left out is good again. Returns since when it was left out, if it was.
+    pub fn take_back(&self, part: &str) -> Option<OffsetDateTime> {
+        let since = self.0.left_out.borrow_mut().take_back(part)?;
+        self.say(format!("{part} is read again"));
+        self.show_state();
+        Some(since)
     }
 
     /// Says something that a person should know, once. Never put a URL with a token into it.

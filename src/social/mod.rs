@@ -23,6 +23,7 @@ mod feed;
 mod http;
 mod identity;
 mod ledger;
+mod left_out;
 mod platform;
 mod poll;
 mod quota;
@@ -54,7 +55,7 @@ pub use self::poll::{Plan, Refusals, begin, newest};
 pub use self::quota::Quota;
 pub use self::route::{COUNTS, DELETES, EDITS, GAPS, REFRESHED, Stream};
 pub use self::topics::{Term, Topic, Topics};
-pub use self::wrap::{delete, post, stamp};
+pub use self::wrap::{delete, delete_on, post, stamp};
 pub use self::ws::{Message, Refused, Socket};
 
 #[cfg(test)]

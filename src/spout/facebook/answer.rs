@@ -14,6 +14,9 @@ const REGAIN_MAX: Duration = Duration::from_secs(24 * 3600);
 /// From how many percent of a limit on reads get rarer.
 const SLOW_FROM: u64 = 90;
 
+/// The subcode of a token whose user has no role on the page: it says nothing of other pages.
+const NO_ROLE: u32 = 492;
+
 /// What to do about an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -29,6 +32,8 @@ pub(super) enum Answer {
     Missing(String),
     /// It doesn't take a parameter: that may be a cursor whose post was deleted.
     Refused(String),
+    /// The token may not read what was asked for; it may read other pages.
+    Forbidden(String),
     /// Nothing helps but a person: why, and what to do.
     Stop(String),
 }
@@ -51,14 +56,18 @@ pub(super) fn answer(reply: &Reply) -> Answer {
         1 if message.contains("reduce the amount of data") => Answer::TooMuch,
         1 | 2 => Answer::Busy(said),
         4 | 17 | 32 | 341 | 613 | 80_000..=80_014 => Answer::Limited(usage(reply).wait.unwrap_or(REGAIN)),
+        190 if subcode == NO_ROLE => Answer::Forbidden(format!("{said}: the token's user has no role on the page")),
         190 => Answer::Stop(format!("Facebook refuses the token, {said}: {}", about_token(subcode))),
-        10 | 200..=299 => Answer::Stop(format!(
-            "the token may not read this, {said}: grant it pages_read_engagement and pages_read_user_content, or \"Page Public Content Access\""
+        10 | 200..=299 => Answer::Forbidden(format!(
+            "the token may not read it, {said}: grant it pages_read_engagement and pages_read_user_content, or \
+             \"Page Public Content Access\""
         )),
         100 if message.contains("app secret proof") => Answer::Stop(format!("{said}: set app_secret")),
         803 => Answer::Missing(said),
         100 if subcode == 33 => Answer::Missing(said),
         100 => Answer::Refused(said),
+        // The page has another id now, which the message names.
+        21 => Answer::Forbidden(format!("{said}: put the new id into the topics")),
         368 => Answer::Stop(format!("Facebook has blocked this for its policies, {said}")),
         _ if transient == Some(b"true") || (code == 0 && reply.status >= 500) => Answer::Busy(said),
         _ => Answer::Stop(format!("Facebook doesn't take the request, {said}")),
@@ -156,8 +165,15 @@ mod tests {
             matches!(of(400, r#"{"code":190,"error_subcode":463,"message":"m"}"#), Answer::Stop(why) if why.contains("expired"))
         );
         assert!(
-            matches!(of(403, r#"{"code":200,"message":"m"}"#), Answer::Stop(why) if why.contains("pages_read_engagement"))
+            matches!(of(403, r#"{"code":200,"message":"m"}"#), Answer::Forbidden(why) if why.contains("pages_read_engagement"))
         );
+        assert!(matches!(of(403, r#"{"code":10,"message":"m"}"#), Answer::Forbidden(_)));
+        assert!(matches!(
+            of(400, r#"{"code":21,"message":"Page ID 1 was migrated to page ID 2"}"#),
+            Answer::Forbidden(_)
+        ));
+        assert!(matches!(of(401, r#"{"code":190,"error_subcode":492,"message":"m"}"#), Answer::Forbidden(_)));
+        assert!(matches!(of(401, r#"{"code":190,"error_subcode":467,"message":"m"}"#), Answer::Stop(_)));
         assert!(
             matches!(of(400, r#"{"code":100,"message":"requires either app secret proof or an app token"}"#), Answer::Stop(why) if why.contains("app_secret"))
         );

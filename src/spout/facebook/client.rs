@@ -41,6 +41,8 @@ pub(super) enum Read {
     Missing(String),
     /// A parameter isn't taken.
     Refused(String),
+    /// The token may not read it.
+    Forbidden(String),
 }
 
 impl Client {
@@ -86,6 +88,7 @@ impl Client {
                     Answer::TooMuch => return Ok(Read::TooMuch),
                     Answer::Missing(why) => return Ok(Read::Missing(why)),
                     Answer::Refused(why) => return Ok(Read::Refused(why)),
+                    Answer::Forbidden(why) => return Ok(Read::Forbidden(why)),
                     Answer::Limited(_) => continue,
                     Answer::Stop(why) => return Err(Error::fatal(why)),
                     Answer::Busy(why) => why,
@@ -115,6 +118,7 @@ impl Client {
             Answer::Busy(why) => Answer::Busy(clean(why)),
             Answer::Missing(why) => Answer::Missing(clean(why)),
             Answer::Refused(why) => Answer::Refused(clean(why)),
+            Answer::Forbidden(why) => Answer::Forbidden(clean(why)),
             other @ (Answer::Good | Answer::Limited(_) | Answer::TooMuch) => other,
         }
     }
@@ -140,7 +144,7 @@ impl Client {
             Answer::Good | Answer::TooMuch => Ok(()),
             Answer::Limited(wait) => Err(Error::transient(format!("a limit is reached for {} s", wait.as_secs()))),
             Answer::Busy(why) => Err(Error::transient(why)),
-            Answer::Stop(why) | Answer::Missing(why) | Answer::Refused(why) => {
+            Answer::Stop(why) | Answer::Missing(why) | Answer::Refused(why) | Answer::Forbidden(why) => {
                 Err(Error::fatal(format!("page {page}: {why}")))
             }
         }

@@ -151,6 +151,13 @@ impl Platform for Facebook {
         for topic in self.topics.iter().filter(|topic| topic.channel().is_some()) {
             problems.push(problem("topics", format!("Facebook has no channels: {topic}")));
         }
+        for page in self.pages().filter(|page| !is_page(page)) {
+            let what = format!(
+                "expected a page's id, which is a number, or its name, such as Page(\"nasa\"), found Page(\"{page}\"): \
+                 the page's address has one of them"
+            );
+            problems.push(problem("topics", what));
+        }
         if self.calls_per_hour == Some(0) {
             problems.push(problem("calls_per_hour", "expected at least 1".into()));
         }
@@ -188,6 +195,13 @@ impl Facebook {
     fn pages(&self) -> impl Iterator<Item = &str> {
         self.topics.iter().filter_map(Topic::page)
     }
+}
+
+/// Returns true if a text has the form of a page's id or name: names have letters, digits and full stops.
+fn is_page(id: &str) -> bool {
+    let is_number = id.bytes().all(|byte| byte.is_ascii_digit());
+    let is_name = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+    is_number || (is_name && id.bytes().any(|byte| byte.is_ascii_alphabetic()))
 }
 
 struct Posts {

@@ -39,13 +39,15 @@ pub(super) enum Refused {
     Until(time::OffsetDateTime),
     /// Some time later.
     Again(String),
+    /// It isn't had in this way: the server streams otherwise, or doesn't know what was asked for.
+    NotSo(String),
 }
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Until(_) => f.write_str("it answered 429: too many requests"),
-            Self::Again(why) => f.write_str(why),
+            Self::Again(why) | Self::NotSo(why) => f.write_str(why),
         }
     }
 }

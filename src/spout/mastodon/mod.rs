@@ -37,7 +37,7 @@ use self::subscription::Subscription;
 
 /// Reads what is public on a Mastodon instance as it happens: by hashtag if every topic has one, else everything that
 /// its public timeline has. A post is the status as the instance gave it, under `toot`, with `received_at`. Deletions
-/// come on the stream `deletes` (with the number that the toot has on this instance as the id), edits on `edits`,
+/// come on the stream `deletes` (with the number that the toot has on this instance as the id, and `instance`), edits on `edits`,
 /// posts that were read again on `counts`, and from when to when posts may be missing on `gaps`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -55,7 +55,8 @@ pub struct Mastodon {
     /// else `Public`.
     #[serde(default)]
     pub stream: Option<Timeline>,
-    /// How: `Sse` (a connection for each hashtag) or `WebSocket` (one for all).
+    /// How: `Sse` (a connection for each hashtag) or `WebSocket` (one for all). A server that has no server-sent events, as
+    /// GoToSocial and Pleroma, is read by WebSocket whatever this says.
     #[serde(default)]
     pub transport: Transport,
     /// The address of the instance, if it isn't `https://` and its host.
@@ -91,6 +92,23 @@ pub enum Transport {
     Sse,
     /// One WebSocket for all.
     WebSocket,
+}
+
+impl Transport {
+    /// As a message says it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sse => "server-sent events",
+            Self::WebSocket => "WebSocket",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Sse => Self::WebSocket,
+            Self::WebSocket => Self::Sse,
+        }
+    }
 }
 
 impl Component for Mastodon {
@@ -148,9 +166,10 @@ impl Platform for Mastodon {
     async fn check_online(&self) -> Result<String> {
         let (clock, subscriptions) = (SystemClock::shared(), Subscription::all(self));
         let api = Api::new(self, clock.clone())?;
-        let opened = stream::open(&api, self.transport, &subscriptions[..1], &clock).await?;
+        let mut transport = self.transport;
+        let opened = stream::open(&api, &mut transport, &subscriptions[..1], &clock).await?;
         opened.map_err(|refused| Error::transient(format!("{}: {refused}", self.instance)))?;
-        Ok(format!("{} streams {}", self.instance, subscriptions[0].part()))
+        Ok(format!("{} streams {} by {}", self.instance, subscriptions[0].part(), transport.name()))
     }
 }
 

@@ -50,7 +50,8 @@ impl Problem {
         let name = kind.rsplit('/').next().unwrap_or_default().to_owned();
         // What is wrong with a request stands in the list.
         let message = first.and_then(|first| first.get("message")).and_then(Value::as_str);
-        let detail = message.map_or_else(|| text("detail"), str::to_owned);
+        let listed = first.and_then(|first| first.get("details")?.get(0)?.as_str());
+        let detail = message.or(listed).map_or_else(|| text("detail"), str::to_owned);
         let code = first.and_then(|first| first.get("code")).and_then(Value::as_i64);
         Self {
             name,

@@ -45,7 +45,7 @@ pub(super) enum Page {
     Same,
     /// The token is no good any more.
     Gone,
-    /// What it is a page of isn't there.
+    /// What it is a page of isn't there, or YouTube doesn't take it.
     Missing(String),
 }
 
@@ -189,7 +189,7 @@ impl Client {
                         continue;
                     }
                     Answer::NoSuchPage => return Ok(Page::Gone),
-                    Answer::Missing(why) => return Ok(Page::Missing(why)),
+                    Answer::Missing(why) | Answer::Refused(why) => return Ok(Page::Missing(why)),
                     Answer::Stop(why) => return Err(Error::fatal(why)),
                     Answer::Busy(why) => why,
                 },
@@ -213,6 +213,7 @@ impl Client {
             Answer::Good | Answer::Same | Answer::Missing(_) | Answer::NoSuchPage => Ok(()),
             Answer::DayUsed => Err(Error::transient("the key's quota of today is used up")),
             Answer::Busy(why) => Err(Error::transient(why)),
+            Answer::Refused(why) => Err(Error::fatal(format!("YouTube doesn't take the request, {why}"))),
             Answer::Stop(why) => Err(Error::fatal(why)),
         }
     }
