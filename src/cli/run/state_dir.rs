@@ -132,7 +132,8 @@ mod tests {
         DiskStore::open(&first).unwrap();
         assert_eq!(folder("second"), first);
         let replay = beside(&first, "first", "replay-1");
-        assert_eq!(replay.file_name().unwrap().to_str().unwrap(), "first-b4b8f0c3a7d2b1e0-replay-1");
+        let live = first.file_name().unwrap().to_str().unwrap();
+        assert_eq!(replay.file_name().unwrap().to_str().unwrap(), format!("{live}-replay-1"));
         DiskStore::open(&replay).unwrap();
         assert_eq!((folder("second"), beside(&first, "second", "replay-1")), (first.clone(), replay));
         DiskStore::open(

@@ -206,8 +206,8 @@ impl Sink {
             self.close(disk);
         }
         if rolls {
-            assert!(barrier.boundary > self.boundary, "partitions go back");
-            (self.boundary, self.number) = (barrier.boundary, 0);
+            // Numbers go on, so that a segment of a boundary that comes again has a name of its own.
+            self.boundary = barrier.boundary;
         }
         let open = |(segment, _): &(String, _)| promise(&self.place, segment, &disk.staged[segment].items, false);
         let promises = self.closed.iter().cloned().chain(self.open.as_ref().map(open)).collect();
