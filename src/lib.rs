@@ -7,6 +7,7 @@ pub mod error;
 pub mod fault;
 pub mod moment;
 pub mod net;
+pub mod panics;
 pub mod printable;
 pub mod secret;
 pub mod units;

@@ -67,6 +67,7 @@ enum Command {
 /// The whole program: reads the arguments of the process, does what they say, prints errors on
 /// standard error, and returns the exit code (see [`Code`]).
 pub fn main(registry: Registry) -> ExitCode {
+    crate::panics::keep_quiet(stderr::say);
     main_with(std::env::args_os(), &registry).into()
 }
 
@@ -125,9 +126,8 @@ impl Command {
 
 /// Tells the person who waits which server is waited for, on standard error.
 fn tell_what_is_waited_for() {
-    use std::io::Write as _;
     // Where standard error is closed there is nobody to tell.
-    crate::net::notice::tell_by(|text| drop(writeln!(std::io::stderr(), "{text}")));
+    crate::net::notice::tell_by(stderr::say);
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Jobs that wait for a disk or a server, on threads beside the task's.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,6 +12,7 @@ use super::metering::Meter;
 use super::policy::{NO_ROOM_RETRY, backoff};
 use super::report::{Report, Reporter};
 use crate::error::{Error, Kind, Result};
+use crate::panics::caught;
 use crate::sink::Job;
 
 /// One thread that runs a task's jobs one after the other. At most two are ever queued: the
@@ -51,7 +51,7 @@ impl JobThread {
         let (stopped, meter) = (Arc::clone(&self.stopped), Arc::clone(&self.meter));
         let (reporter, part) = (self.reporter.clone(), self.part);
         let work = Box::new(move || {
-            let report = match catch_unwind(AssertUnwindSafe(|| until_done(&mut job, &stopped, &meter, part))) {
+            let report = match caught(|| until_done(&mut job, &stopped, &meter, part)) {
                 Ok(None) => return,
                 Ok(Some(Ok(result))) => done(result),
                 Ok(Some(Err(error))) => Report::Failed(error.chain()),

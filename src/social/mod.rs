@@ -36,6 +36,7 @@ mod schedule;
 mod seen;
 mod tail;
 mod task;
+pub mod temporary;
 mod topics;
 mod troubles;
 mod versions;

@@ -147,18 +147,21 @@ impl Replay {
         let wanted = left.map(|(number, split)| wanted(number, split)).collect::<Result<Vec<_>>>()?;
         let feed = self.feed(help, wanted, (PARTS_AHEAD, PART_BYTES));
         let mut stream = Stream::new(&self.place, feed, CHUNK_BYTES, self.on_damage);
-        let (mut last, mut disorder) = (None, Disorder::default());
+        let (mut last, mut read, mut disorder) = (None, None, Disorder::default());
         while let Some(news) = stream.next_news()? {
             let going_on = match news {
                 News::Damaged(what) => take(Event::Damaged(what)),
                 News::End(split) => {
-                    take(Event::Handed(Handed { marks: vec![(split, None)], ..Handed::default() }, false))
+                    let ends = read.take().filter(|(of, _)| *of == split).into_iter().collect();
+                    let marks = vec![(split, None)];
+                    take(Event::Handed(Handed { marks, ends, ..Handed::default() }, false))
                 }
                 News::Posts { split, posts, behind, .. } => {
                     let anew = last.replace(split) != Some(split);
                     if anew {
                         disorder = Disorder::default();
                     }
+                    read = Some((split, behind));
                     self.in_pieces((split, behind), posts, (anew, &mut disorder), take)
                 }
             };
@@ -189,7 +192,8 @@ impl Replay {
             let of_piece = times.drain(..posts.len().min(times.len())).flatten();
             let out_of_order = of_piece.map(|time| u64::from(disorder.is_out_of_order(time))).sum();
             let mark = Mark::all_before(Position { posts: behind.posts - rest.len() as u64, ..behind });
-            let handed = Handed { posts, time, marks: vec![(split, Some(mark))], out_of_order, untimed: 0 };
+            let marks = vec![(split, Some(mark))];
+            let handed = Handed { posts, time, marks, out_of_order, ..Handed::default() };
             if !take(Event::Handed(handed, anew)) {
                 return false;
             }
