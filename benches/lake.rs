@@ -17,9 +17,8 @@ use waterspout::clock::SystemClock;
 use waterspout::engine::{Exit, RunOptions, start};
 use waterspout::lake::form::{Compression, Form, Format};
 use waterspout::lake::names::Names;
-use waterspout::lake::partitions::partitions;
 use waterspout::lake::publish::{Place, Rename};
-use waterspout::lake::replay::read;
+use waterspout::lake::replay::{Choice, Place as Lake, read};
 use waterspout::lake::writer::{Start, Writer};
 use waterspout::registry::{Registry, Role};
 use waterspout::sink::Barrier;
@@ -142,12 +141,13 @@ fn read_back(c: &mut Criterion) {
     group.bench_function("read, checked and split into posts", |b| {
         b.iter(|| {
             let mut posts = 0;
-            for partition in partitions(folder.path(), "*").expect("the lake is there") {
+            let lake = Lake::Folder(folder.path().into());
+            for partition in lake.partitions(&Choice::glob("*")).expect("the lake is there") {
                 let count = |found: Vec<_>, _| {
                     posts += black_box(found).len();
                     true
                 };
-                read(&partition, None, count).expect("the lake is whole");
+                read(&lake, &partition, None, count).expect("the lake is whole");
             }
             posts
         });

@@ -26,6 +26,21 @@ pub trait Clock: Send + Sync {
 /// A clock that is shared by all tasks of a topology.
 pub type SharedClock = Arc<dyn Clock>;
 
+/// The time that lies this long after another, or the last one that can be told. `+` panics there: a time may come
+/// from a name, a post or a server's answer, and a duration from a file.
+pub fn later(time: OffsetDateTime, by: Duration) -> OffsetDateTime {
+    time.saturating_add(signed(by))
+}
+
+/// The time that lies this long before another, or the first one that can be told; see [`later`].
+pub fn earlier(time: OffsetDateTime, by: Duration) -> OffsetDateTime {
+    time.saturating_sub(signed(by))
+}
+
+fn signed(duration: Duration) -> time::Duration {
+    time::Duration::try_from(duration).unwrap_or(time::Duration::MAX)
+}
+
 /// The operating system's clock; `sleep` needs a tokio runtime with a timer.
 pub struct SystemClock {
     started: Instant,
@@ -87,10 +102,31 @@ impl Clock for ManualClock {
 
     fn sleep(&self, duration: Duration) -> Sleep {
         let mut time = self.monotonic.subscribe();
-        let until = self.monotonic() + duration;
+        let until = self.monotonic().saturating_add(duration);
         Box::pin(async move {
             // The sender outlives every topology that a test runs; if it is gone, nobody can wait any more.
             let _ = time.wait_for(|now| *now >= until).await;
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn no_time_and_no_duration_overflows() {
+        let (first, now) = (datetime!(-9999-01-01 00:00 UTC), datetime!(2026-11-26 12:00 UTC));
+        let last = datetime!(9999-12-31 23:59:59.999999999 UTC);
+        for by in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(1 << 40), Duration::MAX] {
+            for time in [first, now, last] {
+                assert!(earlier(time, by) <= time && later(time, by) >= time, "{time} {by:?}");
+            }
+        }
+        assert_eq!((earlier(now, Duration::MAX), later(now, Duration::MAX)), (first, last));
+        assert_eq!(later(now, Duration::from_secs(60)), datetime!(2026-11-26 12:01 UTC));
+        assert_eq!(earlier(now, Duration::from_secs(60)), datetime!(2026-11-26 11:59 UTC));
     }
 }

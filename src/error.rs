@@ -3,6 +3,11 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::printable::{printable_line, shortened};
+
+/// The longest text of an error with its causes, in characters. A longer one floods logs, and says no more.
+const CHAIN_CHARS_MAX: usize = 4_000;
+
 /// What the caller should do about an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -75,7 +80,8 @@ impl Error {
         self.kind
     }
 
-    /// The error and all its causes on one line, `what: cause: cause`.
+    /// The error and all its causes on one line, `what: cause: cause`. What a terminal would act upon is escaped, since
+    /// causes repeat names of files and texts of servers.
     pub fn chain(&self) -> String {
         let mut text = self.what.clone();
         let mut source = self.source();
@@ -84,7 +90,13 @@ impl Error {
             text.push_str(&cause.to_string());
             source = cause.source();
         }
-        text
+        printable_line(&shortened(&text, CHAIN_CHARS_MAX)).into_owned()
+    }
+
+    /// The same kind of error, whose text went through `change`, causes and all.
+    #[must_use]
+    pub fn with_text(self, change: impl FnOnce(&str) -> String) -> Self {
+        Self::new(self.kind, change(&self.chain()))
     }
 }
 

@@ -5,6 +5,10 @@
 pub mod clock;
 pub mod error;
 pub mod fault;
+pub mod moment;
+pub mod net;
+pub mod panics;
+pub mod printable;
 pub mod secret;
 pub mod units;
 

@@ -26,8 +26,14 @@ pub struct Status {
     pub epoch: u64,
     /// How long ago that was completed; `None` before the first.
     pub checkpoint_age: Option<Duration>,
+    /// The length of the file that checkpoints are kept in, if it is on this machine's disk.
+    #[serde(default)]
+    pub state_file_bytes: Option<u64>,
     /// What keeps checkpoints from being saved, if something does: a full disk.
     pub waits: Option<String>,
+    /// What a stop waits for, while there is one.
+    #[serde(default)]
+    pub drain: Option<Drain>,
     /// Tasks that don't return from a call, and for how long: `count[0] for 12 s`.
     pub hangs: Vec<String>,
     /// Every component, in the order of the topology.
@@ -46,6 +52,24 @@ pub enum Phase {
     Committing,
 }
 
+/// A drain that isn't done yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// What is awaited: `commits of lake[0]`.
+    pub waits_for: String,
+    /// How long until the drain is given up.
+    pub left: Duration,
+}
+
+/// Something that a component tries again and again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Trouble {
+    /// What of the component fails: `commit`, or a part of a source.
+    pub part: String,
+    /// Why the last attempt failed, whole.
+    pub cause: String,
+}
+
 /// One component at one moment, all its tasks together.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ComponentStatus {
@@ -61,13 +85,25 @@ pub struct ComponentStatus {
     pub received: u64,
     /// Tuples emitted, on all streams, counted once however many tasks get them.
     pub emitted: u64,
-    /// Failed executions, retries included.
+    /// Failed executions, retries included; of a source, failed attempts to read it.
     pub failed: u64,
     /// Tuples that went to the dead letters.
     pub dead_letters: u64,
     /// Tuples that a sink dropped because its options say so.
     #[serde(default)]
     pub dropped: u64,
+    /// Posts of a replay that came out of order, where it reads their times.
+    #[serde(default)]
+    pub out_of_order: u64,
+    /// How many keys its state has, if it has state by keys.
+    #[serde(default)]
+    pub keys: Option<u64>,
+    /// How many bytes that state has in the newest checkpoint, keys and values.
+    #[serde(default)]
+    pub state_bytes: Option<u64>,
+    /// Keys that were forgotten because of a bound.
+    #[serde(default)]
+    pub forgotten: u64,
     /// Median of the time that one `execute` took, over the run; `None` if there was none.
     pub p50: Option<Duration>,
     /// 99th percentile of the same.
@@ -78,4 +114,10 @@ pub struct ComponentStatus {
     pub inbox: f64,
     /// What it is doing, in a word or two: `running`, `idle`, `blocked`, `ended`, or the source's own words.
     pub state: String,
+    /// What fails at the moment, and is tried again.
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
+    /// True for a source all of whose attempts have failed so far.
+    #[serde(default)]
+    pub only_failed: bool,
 }

@@ -1,10 +1,16 @@
 //! Text that must not be seen.
 
+mod address;
+mod redactor;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
+
+pub use address::{hide_in_addresses, names_a_secret, secret_in_address, secrets_in_addresses};
+pub use redactor::Redactor;
 
 /// What is printed in a secret's place.
 const HIDDEN: &str = "***";

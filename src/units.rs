@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A duration with its unit: a whole number and `ms`, `s`, `m`, `h` or `d`.
+/// A duration with its unit: a whole number and `ms`, `s`, `m`, `h` or `d`, at most [`Interval::MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interval(pub Duration);
 
@@ -17,6 +17,12 @@ pub struct Interval(pub Duration);
 /// `KiB`, `MiB`, `GiB`, `TiB` (powers of 1,024).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
+
+impl Interval {
+    /// The longest duration that is read: a hundred years. No time of this era overflows when it is added or
+    /// taken away, nor does a small multiple of it; a larger bound would gain nothing that anybody waits for.
+    pub const MAX: Self = Self(Duration::from_millis(100 * 366 * 86_400_000));
+}
 
 const TIME_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
@@ -51,9 +57,20 @@ impl FromStr for Interval {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        parse(text, &TIME_UNITS).map(|ms| Self(Duration::from_millis(ms))).ok_or_else(|| {
-            format!("bad duration \"{text}\": expected a whole number and ms, s, m, h or d, such as \"90s\"")
-        })
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let unit_ms = TIME_UNITS.iter().find(|(name, _)| *name == unit.trim_start());
+        let Some((_, unit_ms)) = unit_ms.filter(|_| !number.is_empty()) else {
+            return Err(format!(
+                "bad duration \"{text}\": expected a whole number and ms, s, m, h or d, such as \"90s\""
+            ));
+        };
+        // A number that doesn't even fit is too long, too.
+        let ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*unit_ms));
+        match ms.map(Duration::from_millis) {
+            Some(duration) if duration <= Self::MAX.0 => Ok(Self(duration)),
+            _ => Err(format!("bad duration \"{text}\": expected at most {} (100 years)", Self::MAX)),
+        }
     }
 }
 
@@ -131,13 +148,32 @@ mod tests {
 
     #[test]
     fn a_unit_is_needed_and_nothing_overflows() {
-        for text in
-            ["", "s", "10", "1.5s", "-1s", "1S", "1 fortnight", "99999999999999999999s", "18446744073709551615d"]
-        {
+        for text in [
+            "",
+            "s",
+            "10",
+            "1.5s",
+            "-1s",
+            "1S",
+            "1 fortnight",
+            "99999999999999999999s",
+            "18446744073709551615d",
+            "36601d",
+            "18446744073709551615ms",
+        ] {
             assert!(text.parse::<Interval>().is_err(), "{text}");
         }
         for text in ["", "MiB", "10", "1mb", "-1B", "18446744073709551615TiB"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_a_hundred_years_at_most() {
+        assert_eq!("36600d".parse(), Ok(Interval::MAX));
+        for text in ["36601d", "9999999d", "99999999999999999999s", "18446744073709551615ms", "18446744073709551615d"] {
+            let error = text.parse::<Interval>().unwrap_err();
+            assert!(error.ends_with("expected at most 36600d (100 years)"), "{error}");
         }
     }
 }

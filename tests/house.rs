@@ -117,7 +117,8 @@ fn only_the_store_on_s3_names_a_client_of_it() {
 #[test]
 fn the_network_is_named_in_three_places_only() {
     let network = ["reqwest", "rustls", "tungstenite", "TcpStream"];
-    let may = |path: &str| path.starts_with("lake/store/s3") || ["social/http.rs", "social/ws.rs"].contains(&path);
+    let may =
+        |path: &str| path.starts_with("lake/store/s3") || path.starts_with("social/ws") || path == "social/http.rs";
     nothing_names(&network, |path| !may(path), &[]);
 }
 
@@ -151,4 +152,14 @@ fn code_for_tests_is_told_from_the_rest() {
     let text = "a\n#[cfg(test)]\nmod tests;\nb\n    #[cfg(test)]\n    fn c() {\n        d;\n    }\n// e\nf\n\
                 #[cfg(test)]\nmod tests {\n    g;\n}\nh";
     assert_eq!(code(text), [(1, "a"), (4, "b"), (10, "f"), (15, "h")]);
+}
+
+#[test]
+fn text_leaves_the_command_line_in_two_places_only() {
+    let ways = ["println!", "print!", "eprintln!", "eprint!", "io::stdout", "io::stderr", "stdout()", "stderr()"];
+    let places = ["cli/stdout.rs", "cli/stderr.rs"];
+    let data = ("io::stdout()", "sink/stdout.rs", "posts go out byte for byte");
+    let seeds = ("eprintln!(\"{:>9.3} {} {}\"", "coordinator/simulation/mod.rs", "for tests only");
+    let seed = ("eprintln!(\"replay this", "coordinator/simulation/mod.rs", "for tests only");
+    nothing_names(&ways, |path| !places.contains(&path), &[data, seeds, seed]);
 }

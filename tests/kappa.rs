@@ -87,7 +87,8 @@ fn the_same_topology_over_its_lake_gives_the_same_and_leaves_the_live_run_as_it_
     assert!(states.contains("t.ron --replay ") && states.lines().count() == 3, "{states}");
 
     // The live run has finished, and so has this replay; another one hasn't.
-    sandbox.run(&replay(&[])).with(0).says(&["finished at", "--fresh"]);
+    sandbox.run(&replay(&[])).with(0).says(&["nothing new"]);
+    assert_eq!(lake(&sandbox.path("second"), false).len(), 3500, "nothing was added");
     let again = sandbox.run(&replay(&["--only", "count", "--order", "time"])).with(0);
     assert_eq!(again.total("count", "received"), ended.total("count", "received"));
     assert!(again.reports().last().unwrap()["components"].as_array().unwrap().iter().all(|c| c["id"] != "others"));
@@ -133,7 +134,7 @@ fn a_state_is_a_replays_or_the_live_runs_and_never_both() {
     sandbox.run(&replay(&["--state", &live, "--fresh"])).with(1).says(&["is the state of another run"]);
     sandbox.run(&replay(&["--state", "own"])).with(0);
     sandbox.run(&["run", "t.ron", "--state", "own"]).with(1).says(&["is the state of another run"]);
-    sandbox.run(&["run", "t.ron"]).with(0).says(&["finished at"]);
+    sandbox.run(&["run", "t.ron"]).with(6).says(&["nothing new"]);
 }
 
 #[test]
@@ -248,4 +249,166 @@ fn a_file_that_is_not_what_the_index_says_stops_a_replay_or_is_named() {
     let ended = sandbox.run(&replay(&["--skip-damaged", "--fresh"])).with(0);
     assert_eq!(counts(&ended), live);
     ended.says(&["its posts are handed over"]);
+}
+
+/// Lakes whose paths and folders have every kind of name, with three posts each.
+const NAMES: [&str; 6] = ["lake [2025]", "größe ü/lake", "a*b?", "[x]/{a,b}", "with space", "plain"];
+
+/// A topology that reads lines into a lake.
+fn capture(root: &str) -> String {
+    format!(
+        "Topology(name: \"t\", spouts: {{\"in\": Spout(run: Lines(paths: [\"in.ndjson\"]))}},
+         bolts: {{\"lake\": Bolt(run: Local(root: {root:?}), inputs: [Shuffle(\"in\")])}})"
+    )
+}
+
+fn three_posts(sandbox: &Sandbox) {
+    let post = |i: i64| format!("{{\"tweet\":{{\"id\":\"{i}\",\"created_at\":\"2025-11-24T00:00:0{i}Z\"}}}}\n");
+    sandbox.write("in.ndjson", (1..4).map(post).collect::<String>());
+}
+
+#[test]
+fn what_exists_is_a_path_for_replays_and_tools_alike() {
+    let sandbox = Sandbox::new();
+    three_posts(&sandbox);
+    for (number, name) in NAMES.into_iter().enumerate() {
+        sandbox.write("t.ron", capture(name));
+        sandbox.run(&["run", "t.ron", "--state", &format!("st{number}")]).with(0);
+        let folder = fs::read_dir(sandbox.path(name)).unwrap().map(|entry| entry.unwrap().file_name());
+        let partition = folder.map(|name| name.into_string().unwrap()).find(|name| name.starts_with("2")).unwrap();
+        let whole = sandbox.path(name).display().to_string();
+        let (one, glob) = (format!("{name}/{partition}"), format!("./{name}/2*"));
+        for address in [name, &format!("{name}//"), &whole, &one, &glob] {
+            for command in [&["replay"][..], &["lake", "cat"], &["replay", "--order", "time"]] {
+                let ended = sandbox.run(&[command, &[address]].concat()).with(0);
+                assert_eq!(ended.out.lines().count(), 3, "{command:?} {address}");
+            }
+            for tool in ["ls", "verify"] {
+                sandbox.run(&["lake", tool, address]).with(0);
+            }
+            let _ = fs::remove_dir_all(sandbox.path("second"));
+            let replay = ["run", "t.ron", "--replay", address, "--set", "bolts.lake.run.root=second", "--fresh"];
+            sandbox.run(&replay).with(0).says(&["replaying"]);
+            assert_eq!(lake(&sandbox.path("second"), false).len(), 3, "{address}");
+            let own = sandbox.run(&["run", "t.ron", "--replay", address, "--fresh"]).with(1);
+            own.says(&["would write into the lake that is read"]);
+        }
+        sandbox.write(
+            "again.ron",
+            format!(
+                "Topology(name: \"a\", spouts: {{\"in\": Spout(run: LocalReplay(root: {name:?}))}},
+             bolts: {{\"out\": Bolt(run: Stdout(), inputs: [Shuffle(\"in\")])}})"
+            ),
+        );
+        let again = sandbox.run(&["run", "again.ron", "--state", &format!("again{number}")]).with(0);
+        assert_eq!(again.out.lines().count(), 3, "{name}");
+    }
+    // A folder of numbered files is a partition, whatever its name.
+    let plain = glob(&format!("{}/2*", sandbox.path("plain").display())).pop().unwrap();
+    fs::create_dir_all(sandbox.path("others")).unwrap();
+    fs::rename(plain, sandbox.path("others/file with [x]")).unwrap();
+    for address in ["others/file with [x]", "others", "others/file*", "others/file with [x]/"] {
+        assert_eq!(sandbox.run(&["replay", address]).with(0).out.lines().count(), 3, "{address}");
+    }
+    sandbox.run(&["replay", "others/nothing*"]).with(1).says(&["matches \"nothing*\""]);
+    sandbox.run(&["replay", "nowhere/*"]).with(1).says(&["no lake at \"nowhere/*\""]);
+    sandbox.run(&["replay", "*/2*"]).with(1).says(&["only the last part of an address can be a glob"]);
+    sandbox.run(&["run", "t.ron", "--replay", "nowhere"]).with(1).says(&["no lake at \"nowhere\""]);
+}
+
+#[test]
+fn posts_are_chosen_by_their_own_time_and_times_may_lie_before_now() {
+    let sandbox = Sandbox::new();
+    three_posts(&sandbox);
+    sandbox.write("t.ron", capture("lake"));
+    sandbox.run(&["run", "t.ron"]).with(0);
+    let printed = |more: &[&str]| sandbox.run(&[&["replay", "lake"], more].concat()).with(0).out.lines().count();
+    assert_eq!(printed(&["--posts-from", "2025-11-24T00:00:02Z"]), 2);
+    assert_eq!(printed(&["--posts-to", "2025-11-24T00:00:02Z", "--order", "time"]), 1);
+    assert_eq!(printed(&["--posts-from", "-1h"]), 0);
+    assert_eq!(printed(&["--posts-to", "-1h"]), 3);
+    // The partition is of now.
+    assert_eq!(printed(&["--from", "-2h"]), 3);
+    assert_eq!(printed(&["--to", "-2h"]), 0);
+    let set = ["--set", "bolts.lake.run.root=second"];
+    let run = ["run", "t.ron", "--replay", "lake", "--posts-from", "2025-11-24T00:00:03Z"];
+    sandbox.run(&[&run[..], &set].concat()).with(0);
+    assert_eq!(lake(&sandbox.path("second"), false).len(), 1);
+    for (arguments, why) in [
+        (["--speed", "fast"], "a factor of the original tempo from 0.000001 to 1000000000 such as 60"),
+        (["--speed", "1e-300"], "a factor of the original tempo from"),
+        (["--shard", "2/2"], "expected I/N with I from 0 to N - 1, such as 0/2 and 1/2"),
+        (["--from", "-1y"], "a time before now, such as -1h"),
+        (["--max-pause", "9999999d"], "at most 36600d (100 years)"),
+    ] {
+        sandbox.run(&[&["replay", "lake"][..], &arguments].concat()).with(2).says(&[why]);
+    }
+    sandbox.run(&["lake", "prune", "lake", "--older-than", "9999999d"]).with(2).says(&["at most 36600d"]);
+    sandbox.run(&["lake", "compact", "lake", "--closed-before", "-36600d"]).with(0);
+}
+
+#[test]
+fn a_stray_post_holds_up_no_paced_replay() {
+    let sandbox = Sandbox::new();
+    let times = ["1970-01-01T00:00:00Z", "2025-11-24T00:00:00Z", "2099-01-01T00:00:00Z", "2025-11-24T00:00:01Z"];
+    let post = |(id, time): (usize, &&str)| format!("{{\"tweet\":{{\"id\":\"{id}\",\"created_at\":\"{time}\"}}}}\n");
+    sandbox.write("in.ndjson", times.iter().enumerate().map(post).collect::<String>());
+    sandbox.write("t.ron", capture("lake"));
+    sandbox.run(&["run", "t.ron"]).with(0);
+    for order in ["partition", "time"] {
+        let tempo = ["--speed", "60", "--max-pause", "1s", "--order", order];
+        let ended = sandbox.run(&[&["replay", "lake"][..], &tempo].concat()).with(0);
+        assert_eq!(ended.out.lines().count(), 4);
+        let ended = ended.says(&["pauses for 1s before the next post, which is due in 340d (see max_pause)"]);
+        assert_eq!(ended.err.contains("1 post came out of order"), order == "partition", "{}", ended.err);
+        let _ = fs::remove_dir_all(sandbox.path("second"));
+        let run = ["run", "t.ron", "--replay", "lake", "--set", "bolts.lake.run.root=second", "--fresh"];
+        let ended = sandbox.run(&[&run[..], &tempo].concat()).with(0);
+        assert_eq!(lake(&sandbox.path("second"), false).len(), 4);
+        assert_eq!(ended.total("in", "out_of_order"), u64::from(order == "partition"));
+    }
+}
+
+/// Counts of many more words than are kept: what is known stays within its bound, and so does the state's file.
+#[test]
+fn a_count_keeps_as_many_keys_as_it_may_and_its_state_stops_growing() {
+    let sandbox = Sandbox::new();
+    let words = |from: usize, to: usize| -> String {
+        (from..to).map(|i| format!("{{\"tweet\":{{\"text\":\"w{i}\"}}}}\n")).collect()
+    };
+    sandbox.write("in.ndjson", words(0, 60_000));
+    sandbox.write(
+        "t.ron",
+        r#"Topology(
+        name: "t",
+        spouts: {"in": Spout(run: Lines(paths: ["in.ndjson"], follow: true))},
+        bolts: {
+            "words": Bolt(run: Words(field: "text"), inputs: [Shuffle("in")]),
+            "count": Bolt(run: Count(fields: ["word"], max_keys: 2000), inputs: [Fields("words", ["word"])]),
+            "null": Bolt(run: Null(), inputs: [Shuffle("count")]),
+        },
+        checkpoint: Checkpoint(every: "20ms"),
+    )"#,
+    );
+    let mut running = sandbox.start(&["run", "t.ron", "--interval", "100ms"]);
+    let of = |report: &serde_json::Value, key: &str| {
+        let components = report["components"].as_array().unwrap().clone();
+        components.iter().find(|component| component["id"] == "count").unwrap()[key].as_u64().unwrap_or(0)
+    };
+    let mut lengths = Vec::new();
+    for total in [60_000, 120_000, 180_000, 240_000] {
+        let length = std::cell::Cell::new(0);
+        running.wait_for("the counts", |report| {
+            length.set(report["state_file_bytes"].as_u64().unwrap_or(0));
+            assert!(of(report, "keys") <= 2_000);
+            of(report, "received") == total
+        });
+        lengths.push(length.get());
+        let mut file = fs::OpenOptions::new().append(true).open(sandbox.path("in.ndjson")).unwrap();
+        std::io::Write::write_all(&mut file, words(total as usize, total as usize + 60_000).as_bytes()).unwrap();
+    }
+    running.terminate();
+    let ended = running.end().with(0);
+    ended.says(&["count has as many keys as its max_keys allows"]);
+    assert!(lengths[3] <= lengths[1] * 2, "the file of a state of 2,000 keys grows: {lengths:?}");
 }

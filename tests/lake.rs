@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use waterspout::checkpoint::MemoryStore;
 use waterspout::engine::{Exit, RunOptions, start};
-use waterspout::lake::{partitions::partitions, replay};
+use waterspout::lake::store::local::LocalStore;
+use waterspout::lake::{listing, replay};
 use waterspout::registry::{Config, Registry, Role};
 use waterspout::topology::{Checkpoint, ComponentSpec, Grouping, InputSpec, MicroBatch, OnError, Restarts, Topology};
 use waterspout::tuple::{StreamId, Streams};
@@ -96,10 +97,12 @@ fn check(tasks: u16, checkpoint: Checkpoint) {
     sample(from.path());
     assert_eq!(run(copy(from.path(), to.path(), tasks, checkpoint)), Exit::Finished);
     assert!(lines(to.path()) == lines(from.path()), "a post is missing, doubled or changed");
-    let partitions = partitions(to.path(), "*").unwrap();
+    let store = LocalStore::new(to.path());
+    let partitions = listing::partitions(&store).unwrap();
     assert_eq!(partitions.len(), usize::from(tasks));
     for partition in &partitions {
-        let numbers: Vec<String> = partition.files().unwrap().iter().map(|(number, _)| number.to_string()).collect();
+        let files = listing::files(&store, partition).unwrap();
+        let numbers: Vec<String> = files.iter().map(|(name, _)| name.to_string()).collect();
         assert_eq!(numbers, (0..numbers.len()).map(|i| format!("{i:07}")).collect::<Vec<_>>());
     }
     assert_eq!(

@@ -7,6 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+#[cfg(feature = "fail-points")]
+use waterspout::lake::replay::{Choice, News, Place, Stream, Wanted};
+
 use support::{Sandbox, lake_by_partition, sorted};
 
 /// The posts that are captured.
@@ -65,6 +68,8 @@ fn a_lake_is_listed_and_printed() {
     let sandbox = captured();
     let index = || {
         let files = fs::read_dir(sandbox.path("lake/_index")).unwrap().map(|entry| entry.unwrap().path());
+        // Beside the indexes are the notes of who wrote them.
+        let files = files.filter(|path| path.is_file());
         files.map(|path| (path.clone(), fs::read_to_string(&path).unwrap())).collect::<BTreeMap<_, _>>()
     };
     let of_the_capture = index();
@@ -309,11 +314,19 @@ fn a_killed_tool_is_run_again() {
                 }
                 copy(&pristine, &root);
                 let faults = format!("{point}={after}*off->return(kill)");
+                let mut reader = Beside::begin(&root);
                 let killed = sandbox.run_with(command, &[("FAILPOINTS", &faults)]);
+                let beside = reader.rest();
+                assert!(end.iter().all(|post| beside.binary_search(post).is_ok()), "{command:?} with {faults} loses");
+                assert!(beside.windows(2).all(|pair| pair[0] != pair[1]), "{command:?} with {faults} doubles");
+                let mut reader = Beside::begin(&root);
                 let seen = sandbox.run(&["replay", "lake"]).with(0).sorted_lines();
                 assert!(end.iter().all(|post| seen.binary_search(post).is_ok()), "{command:?} with {faults} loses");
                 assert!(seen.windows(2).all(|pair| pair[0] != pair[1]), "{command:?} with {faults} doubles");
                 sandbox.run(command).with(0);
+                let beside = reader.rest();
+                assert!(end.iter().all(|post| beside.binary_search(post).is_ok()), "{command:?} after {faults} loses");
+                assert!(beside.windows(2).all(|pair| pair[0] != pair[1]), "{command:?} after {faults} doubles");
                 assert_eq!(sandbox.run(&["replay", "lake"]).with(0).sorted_lines(), end, "{command:?} with {faults}");
                 sandbox.run(&["lake", "verify", "lake"]).with(0);
                 kills += usize::from(killed.code.is_none());
@@ -321,6 +334,41 @@ fn a_killed_tool_is_run_again() {
         }
     }
     assert!(kills > 30, "{kills} kills");
+}
+
+/// A reader that has begun, and goes on when something was done to the lake.
+#[cfg(feature = "fail-points")]
+struct Beside {
+    stream: Stream,
+    posts: Vec<String>,
+}
+
+#[cfg(feature = "fail-points")]
+impl Beside {
+    fn begin(root: &Path) -> Self {
+        let lake = Place::Folder(root.into());
+        let partitions = lake.partitions(&Choice::glob("*")).unwrap();
+        let wanted = |(split, partition)| Wanted { split, partition, from: None };
+        let stream = Stream::open(&lake, partitions.into_iter().enumerate().map(wanted)).unwrap();
+        let mut reader = Self { stream, posts: Vec::new() };
+        assert!(reader.next(), "there is a post");
+        reader
+    }
+
+    fn next(&mut self) -> bool {
+        let Some(news) = self.stream.next_news().unwrap() else { return false };
+        if let News::Posts { posts, .. } = news {
+            self.posts.extend(posts.iter().map(|post| String::from_utf8(post.to_vec()).unwrap()));
+        }
+        true
+    }
+
+    /// All posts that it has read, sorted.
+    fn rest(&mut self) -> Vec<String> {
+        while self.next() {}
+        self.posts.sort();
+        std::mem::take(&mut self.posts)
+    }
 }
 
 #[cfg(feature = "fail-points")]

@@ -1,10 +1,12 @@
 //! `Count`: how often the same values came.
 
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bolt::keyed::KeyedState;
-use crate::bolt::{Bolt, BoltConfig, BoltContext, Output, Problem, StateChange};
+use crate::bolt::{Bolt, BoltConfig, BoltContext, Output, Problem, StateChange, StateSize};
 use crate::error::{Error, Result};
 use crate::registry::Component;
 use crate::tuple::{Fields, Streams, Tuple};
@@ -17,12 +19,24 @@ use crate::value::Value;
 pub struct Count {
     /// The fields whose values are counted together, such as `["word"]`; every input must have them.
     pub fields: Vec<String>,
+    /// How many different values each task keeps the counts of. Beyond that the sixteenth part that came longest ago
+    /// is forgotten, and begins at 1 when it comes again: `forgotten` says how many. `None` is without a bound, and
+    /// memory and state then grow with each new value (a million words are about 100 MB).
+    #[serde(default = "max_keys")]
+    pub max_keys: Option<NonZeroU32>,
+}
+
+/// The number of keys where nothing else is said. More would count rarer values right, and costs some hundred bytes of
+/// memory and disk for each.
+#[allow(clippy::unnecessary_wraps)] // It stands for a field that may be `None`.
+fn max_keys() -> Option<NonZeroU32> {
+    NonZeroU32::new(1_000_000)
 }
 
 impl Component for Count {
     const NAME: &'static str = "Count";
-    const GUARANTEE: &'static str =
-        "the counts are part of every checkpoint: after a restart each tuple has been counted once";
+    const GUARANTEE: &'static str = "the counts are part of every checkpoint: after a restart each tuple has been counted once; \
+         of more values than `max_keys` those that came longest ago are forgotten";
 }
 
 /// The field that is added to the counted ones.
@@ -105,7 +119,9 @@ impl Counter {
             };
             config.fields.iter().map(position).collect()
         };
-        Ok(Self { positions: inputs.iter().map(positions).collect::<Result<_>>()?, counts: KeyedState::default() })
+        let keys_max = config.max_keys.map(|max| max.get() as usize);
+        let counts = KeyedState::bounded(keys_max);
+        Ok(Self { positions: inputs.iter().map(positions).collect::<Result<_>>()?, counts })
     }
 
     fn count(&mut self, tuple: Tuple<'_>) -> i64 {
@@ -134,6 +150,10 @@ impl Bolt for Counter {
         self.counts.snapshot()
     }
 
+    fn state_size(&self) -> Option<StateSize> {
+        Some(self.counts.size())
+    }
+
     fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.counts.restore(key, value)
     }
@@ -144,7 +164,7 @@ mod tests {
     use super::*;
 
     fn count(fields: &[&str]) -> Count {
-        Count { fields: fields.iter().map(|field| (*field).to_owned()).collect() }
+        Count { fields: fields.iter().map(|field| (*field).to_owned()).collect(), max_keys: max_keys() }
     }
 
     fn whats(fields: &[&str], inputs: &[Fields]) -> Vec<String> {

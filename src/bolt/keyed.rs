@@ -1,13 +1,18 @@
 //! State that belongs to keys: found without an allocation, saved by what changed.
 //!
 //! What is saved for a key is, in the order of [`StateChange`]: its key group, the key's values in
-//! the encoding of [`value::encode`], and the state in the encoding of its [`KeyState`].
+//! the encoding of [`value::encode`], and the state in the encoding of its [`KeyState`], with the number of the
+//! access that was the last to change it in eight bytes behind it (which states of before don't have).
+//!
+//! The number of keys may have a bound. The access that would pass it forgets the [`FORGOTTEN_SHARE`] of keys whose
+//! last access is the longest ago. That depends on the order of accesses alone: not on batches, checkpoints or
+//! clocks, and a restart knows the order from what was saved.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use crate::bolt::StateChange;
+use crate::bolt::{StateChange, StateSize};
 use crate::engine::key_group;
 use crate::error::{Error, Result};
 use crate::value::{self, Value};
@@ -58,9 +63,23 @@ impl Key {
     }
 }
 
+/// One key in so many is forgotten in one go. A smaller share would go through all keys more often; a larger one
+/// forgets more than it must.
+pub const FORGOTTEN_SHARE: usize = 16;
+
+/// The bytes of a key group in a saved key.
+const GROUP_BYTES: usize = 2;
+
+/// The bytes of the number of an access behind a saved state.
+const ACCESS_BYTES: usize = 8;
+
 struct Entry<S> {
     key: Key,
     state: S,
+    /// The number of the last access.
+    access: u64,
+    /// How many bytes the last snapshot had of it.
+    saved_bytes: u32,
     /// Whether this entry is among the changed ones already.
     changed: bool,
 }
@@ -76,7 +95,14 @@ pub struct KeyedState<S> {
     entries: Vec<Option<Entry<S>>>,
     free: Vec<u32>,
     changed: Vec<u32>,
-    forgotten: Vec<Key>,
+    /// Keys that were removed since the last snapshot, with what it had of them in bytes.
+    removed: Vec<(Key, u32)>,
+    /// The number of the last access.
+    access: u64,
+    keys_max: Option<usize>,
+    /// How many keys were forgotten because of the bound.
+    forgotten: u64,
+    saved_bytes: u64,
 }
 
 impl<S> Default for KeyedState<S> {
@@ -87,7 +113,11 @@ impl<S> Default for KeyedState<S> {
             entries: Vec::new(),
             free: Vec::new(),
             changed: Vec::new(),
-            forgotten: Vec::new(),
+            removed: Vec::new(),
+            access: 0,
+            keys_max: None,
+            forgotten: 0,
+            saved_bytes: 0,
         }
     }
 }
@@ -103,6 +133,16 @@ fn live<S>(entries: &[Option<Entry<S>>], at: u32) -> &Entry<S> {
 }
 
 impl<S> KeyedState<S> {
+    /// Without any key, and with so many at most.
+    pub fn bounded(keys_max: Option<usize>) -> Self {
+        Self { keys_max, ..Self::default() }
+    }
+
+    /// How large it is.
+    pub fn size(&self) -> StateSize {
+        StateSize { keys: self.len() as u64, saved_bytes: self.saved_bytes, forgotten: self.forgotten }
+    }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.index.len()
@@ -134,8 +174,13 @@ impl<S> KeyedState<S> {
     ) -> &mut S {
         let hash = hash(&self.hasher, key.clone());
         let found = self.index.find(hash, |at| live(&self.entries, *at).key.is(key.clone())).copied();
-        let at = found.unwrap_or_else(|| self.insert(hash, Key::detached(key), make()));
+        let at = found.unwrap_or_else(|| {
+            self.make_room();
+            self.insert(hash, Key::detached(key), make())
+        });
+        self.access += 1;
         let entry = self.entries[at as usize].as_mut().expect("it was found or inserted");
+        entry.access = self.access;
         if !entry.changed {
             entry.changed = true;
             self.changed.push(at);
@@ -145,7 +190,7 @@ impl<S> KeyedState<S> {
 
     #[cold]
     fn insert(&mut self, hash: u64, key: Key, state: S) -> u32 {
-        let entry = Some(Entry { key, state, changed: false });
+        let entry = Some(Entry { key, state, access: 0, saved_bytes: 0, changed: false });
         let at = if let Some(at) = self.free.pop() {
             self.entries[at as usize] = entry;
             at
@@ -163,10 +208,49 @@ impl<S> KeyedState<S> {
         let hash = hash(&self.hasher, key.clone());
         let found = self.index.find_entry(hash, |at| live(&self.entries, *at).key.is(key.clone())).ok()?;
         let (at, _) = found.remove();
+        self.clear(at)
+    }
+
+    /// Frees the place of an entry that the table doesn't know any more.
+    fn clear(&mut self, at: u32) -> Option<S> {
         let entry = self.entries[at as usize].take()?;
         self.free.push(at);
-        self.forgotten.push(entry.key);
+        self.removed.push((entry.key, entry.saved_bytes));
         Some(entry.state)
+    }
+
+    /// Forgets keys if one more would be too many.
+    fn make_room(&mut self) {
+        if let Some(keys_max) = self.keys_max
+            && self.len() >= keys_max
+        {
+            self.forget_oldest(keys_max);
+        }
+    }
+
+    #[cold]
+    fn forget_oldest(&mut self, keys_max: usize) {
+        let mut accesses = Vec::with_capacity(self.len());
+        for (at, entry) in (0..).zip(&self.entries) {
+            accesses.extend(entry.as_ref().map(|entry| (entry.access, at)));
+        }
+        // More than the share where the bound was larger when they came.
+        let excess = accesses.len() - keys_max;
+        let forgotten = (excess + (keys_max / FORGOTTEN_SHARE).max(1)).min(accesses.len());
+        if forgotten < accesses.len() {
+            accesses.select_nth_unstable(forgotten);
+        }
+        // In order, so that places are given away again in an order that the accesses alone decide.
+        let oldest = &mut accesses[..forgotten];
+        oldest.sort_unstable();
+        for (_, at) in oldest {
+            let hash = hash(&self.hasher, live(&self.entries, *at).key.values().iter());
+            if let Ok(found) = self.index.find_entry(hash, |other| other == at) {
+                found.remove();
+            }
+            self.clear(*at);
+        }
+        self.forgotten += forgotten as u64;
     }
 }
 
@@ -177,18 +261,14 @@ impl<S: KeyState> KeyedState<S> {
     }
 
     fn changes(&mut self, group: impl Fn(&[Value]) -> u16) -> Vec<StateChange> {
-        let mut changes = Vec::with_capacity(self.changed.len() + self.forgotten.len());
-        let change = |key: &Key, state: Option<&S>| {
+        let mut changes = Vec::with_capacity(self.changed.len() + self.removed.len());
+        let change = |key: &Key, value: Option<Vec<u8>>| {
             let mut encoded = Vec::new();
             value::encode(key.values(), &mut encoded);
-            let state = state.map(|state| {
-                let mut encoded = Vec::new();
-                state.encode(&mut encoded);
-                encoded
-            });
-            StateChange { key_group: group(key.values()), key: encoded, value: state }
+            StateChange { key_group: group(key.values()), key: encoded, value }
         };
-        for key in std::mem::take(&mut self.forgotten) {
+        for (key, saved_bytes) in std::mem::take(&mut self.removed) {
+            self.saved_bytes -= u64::from(saved_bytes);
             // A key that came back is among the changed ones.
             if self.get(key.values().iter()).is_none() {
                 changes.push(change(&key, None));
@@ -198,7 +278,15 @@ impl<S: KeyState> KeyedState<S> {
             // The index of a key that was forgotten may be free, or be listed once more for another key.
             if let Some(entry) = self.entries[at as usize].as_mut().filter(|entry| entry.changed) {
                 entry.changed = false;
-                changes.push(change(&entry.key, Some(&entry.state)));
+                let mut value = Vec::new();
+                entry.state.encode(&mut value);
+                value.extend_from_slice(&entry.access.to_le_bytes());
+                let bytes = value.len();
+                let change = change(&entry.key, Some(value));
+                let bytes = saved_bytes(change.key.len(), bytes);
+                self.saved_bytes = self.saved_bytes - u64::from(entry.saved_bytes) + u64::from(bytes);
+                entry.saved_bytes = bytes;
+                changes.push(change);
             }
         }
         changes
@@ -210,12 +298,31 @@ impl<S: KeyState> KeyedState<S> {
     /// If a snapshot didn't write this.
     pub fn restore(&mut self, key: &[u8], state: &[u8]) -> Result<()> {
         let damaged = || Error::fatal(format!("the saved state of key {} is damaged", key.escape_ascii()));
+        let bytes = saved_bytes(key.len(), state.len());
         let key = value::decode(key).ok_or_else(damaged)?;
-        let state = S::decode(state).ok_or_else(damaged)?;
+        let (state, access) = decode(state).ok_or_else(damaged)?;
         let hash = hash(&self.hasher, key.iter());
-        self.insert(hash, Key::detached(key.iter()), state);
+        let at = self.insert(hash, Key::detached(key.iter()), state);
+        let entry = self.entries[at as usize].as_mut().expect("it was inserted");
+        (entry.access, entry.saved_bytes) = (access, bytes);
+        self.access = self.access.max(access);
+        self.saved_bytes += u64::from(bytes);
         Ok(())
     }
+}
+
+/// A state as a snapshot saved it: with the number of its last access, or as it was before there were such numbers.
+fn decode<S: KeyState>(saved: &[u8]) -> Option<(S, u64)> {
+    if let Some((state, access)) = saved.split_last_chunk::<ACCESS_BYTES>()
+        && let Some(state) = S::decode(state)
+    {
+        return Some((state, u64::from_le_bytes(*access)));
+    }
+    Some((S::decode(saved)?, 0))
+}
+
+fn saved_bytes(key: usize, value: usize) -> u32 {
+    u32::try_from(GROUP_BYTES + key + value).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -260,7 +367,7 @@ mod tests {
 
     fn texts(changes: &[StateChange]) -> Vec<(String, Option<i64>)> {
         let text = |key: &[u8]| value::decode(key).unwrap()[0].as_text().unwrap().to_owned();
-        let state = |value: &Option<Vec<u8>>| value.as_ref().map(|value| i64::decode(value).unwrap());
+        let state = |value: &Option<Vec<u8>>| value.as_ref().map(|value| decode::<i64>(value).unwrap().0);
         changes.iter().map(|change| (text(&change.key), state(&change.value))).collect()
     }
 
@@ -299,7 +406,76 @@ mod tests {
         assert!(state.restore(&[0], &[0; 7]).is_err());
     }
 
+    /// What a bounded state does, done slowly: keys with their states, the one that was accessed longest ago first.
+    fn count_slowly(known: &mut Vec<(Value, i64)>, key: &Value, keys_max: usize) {
+        let count = match known.iter().position(|(other, _)| other == key) {
+            Some(at) => known.remove(at).1,
+            None => {
+                if known.len() >= keys_max {
+                    known.drain(..(known.len() - keys_max + (keys_max / FORGOTTEN_SHARE).max(1)).min(known.len()));
+                }
+                0
+            }
+        };
+        known.push((key.clone(), count + 1));
+    }
+
+    fn by_value(state: &KeyedState<i64>) -> Vec<(Value, i64)> {
+        let mut all: Vec<_> = state.iter().map(|(key, state)| (key[0].clone(), *state)).collect();
+        all.sort_by_key(|(key, _)| format!("{key:?}"));
+        all
+    }
+
+    #[test]
+    fn a_state_of_before_has_no_order_and_goes_first() {
+        let mut state = KeyedState::<i64>::bounded(Some(2));
+        let mut key = Vec::new();
+        value::encode(&[Value::from("old")], &mut key);
+        state.restore(&key, &7_i64.to_le_bytes()).unwrap();
+        assert_eq!(state.size(), StateSize { keys: 1, saved_bytes: key.len() as u64 + 10, forgotten: 0 });
+        for key in ["new", "newer"] {
+            *state.get_or_insert([&Value::from(key)].into_iter(), || 0) += 1;
+        }
+        assert_eq!(by_value(&state), [(Value::from("new"), 1), (Value::from("newer"), 1)]);
+        assert_eq!(state.size().forgotten, 1);
+    }
+
     proptest! {
+        /// A key, and whether it is saved and restored behind it.
+        #[test]
+        fn the_keys_that_came_longest_ago_are_forgotten_whenever_it_is_saved_and_restored(
+            keys_max in 1usize..40,
+            steps in prop::collection::vec((0i64..80, prop::bool::weighted(0.1), prop::bool::weighted(0.05)), 0..300),
+        ) {
+            let (mut state, mut saved) = (KeyedState::<i64>::bounded(Some(keys_max)), Saved::new());
+            let (mut known, mut forgotten) = (Vec::new(), 0);
+            for (key, snapshot, restart) in steps {
+                let key = Value::Int(key);
+                let before = known.len();
+                let is_new = known.iter().all(|(other, _)| *other != key);
+                count_slowly(&mut known, &key, keys_max);
+                forgotten += before + usize::from(is_new) - known.len();
+                *state.get_or_insert([&key].into_iter(), || 0) += 1;
+                if snapshot || restart {
+                    save(state.changes(|_| 0), &mut saved);
+                    let bytes: usize = saved.iter().map(|(key, value)| key.len() + value.len() + GROUP_BYTES).sum();
+                    let size = state.size();
+                    prop_assert_eq!((size.keys, size.saved_bytes), (saved.len() as u64, bytes as u64));
+                    prop_assert_eq!(size.forgotten, forgotten as u64);
+                }
+                if restart {
+                    state = KeyedState::bounded(Some(keys_max));
+                    saved.iter().for_each(|(key, value)| state.restore(key, value).unwrap());
+                    forgotten = 0;
+                    prop_assert_eq!(state.size().saved_bytes, saved.iter().map(|(k, v)| (k.len() + v.len() + 2) as u64).sum::<u64>());
+                }
+                let mut expected = known.clone();
+                expected.sort_by_key(|(key, _)| format!("{key:?}"));
+                prop_assert!(state.len() <= keys_max);
+                prop_assert_eq!(by_value(&state), expected);
+            }
+        }
+
         /// Numbers are a key's place in the list, whether it is forgotten (or counted), and whether
         /// a snapshot follows.
         #[test]

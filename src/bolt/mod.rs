@@ -87,6 +87,17 @@ pub struct StateChange {
     pub value: Option<Vec<u8>>,
 }
 
+/// How large the state of a bolt's task is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateSize {
+    /// How many keys it has.
+    pub keys: u64,
+    /// How many bytes keys and values had at the last snapshot, as they are saved.
+    pub saved_bytes: u64,
+    /// How many keys were forgotten because of a bound.
+    pub forgotten: u64,
+}
+
 /// A component that takes tuples and may emit more. All calls come from one thread at a time. What one call emits
 /// goes out when it returns `Ok`, and is discarded on an error.
 pub trait Bolt: Send {
@@ -128,6 +139,11 @@ pub trait Bolt: Send {
     /// What changed in the state since the last call, at a barrier.
     fn snapshot(&mut self) -> Vec<StateChange> {
         Vec::new()
+    }
+
+    /// How large the state is, for people who watch; asked after each turn, so it is known and not counted.
+    fn state_size(&self) -> Option<StateSize> {
+        None
     }
 
     /// Takes back one key of the state, before the first tuple.

@@ -1,9 +1,10 @@
 //! How the program ends: exit codes, and failures with their text.
 
-use std::io::Write;
 use std::process::ExitCode;
 
+use super::stderr;
 use crate::error::Error;
+use crate::printable::printable_line;
 
 /// The exit codes, the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +12,7 @@ use crate::error::Error;
 pub enum Code {
     /// Everything was done.
     Success = 0,
-    /// Something failed while running: a file, a component, the engine.
+    /// Something failed while running: a file, a component, the engine; or a source never got anything.
     Runtime = 1,
     /// The arguments were wrong.
     Usage = 2,
@@ -21,12 +22,21 @@ pub enum Code {
     Findings = 4,
     /// It stopped without finishing what it had begun: the drain deadline, or a second signal.
     NotClean = 5,
+    /// A topology that had finished was run again, and what was asked of it gave nothing new.
+    NothingNew = 6,
 }
 
 impl Code {
     /// All codes, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Success, Self::Runtime, Self::Usage, Self::InvalidTopology, Self::Findings, Self::NotClean];
+    pub const ALL: [Self; 7] = [
+        Self::Success,
+        Self::Runtime,
+        Self::Usage,
+        Self::InvalidTopology,
+        Self::Findings,
+        Self::NotClean,
+        Self::NothingNew,
+    ];
 
     /// What the code says, as `--help` prints it.
     pub fn meaning(self) -> &'static str {
@@ -37,6 +47,7 @@ impl Code {
             Self::InvalidTopology => "invalid topology",
             Self::Findings => "finished, but with dead letters or findings",
             Self::NotClean => "stopped, but not clean: the drain took too long, or a second signal came",
+            Self::NothingNew => "nothing new: an earlier run has captured what was asked for",
         }
     }
 }
@@ -64,9 +75,15 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with a sentence for a person; `error: ` is put in front of it.
+    /// A failure with a sentence for a person, which stays on one line; `error: ` is put in front of it.
     pub fn new(code: Code, what: impl std::fmt::Display) -> Self {
-        Self { code, text: format!("error: {what}") }
+        Self::several(code, [what.to_string()])
+    }
+
+    /// A failure with several sentences, each on a line of its own.
+    pub fn several(code: Code, sentences: impl IntoIterator<Item = String>) -> Self {
+        let lines = sentences.into_iter().map(|sentence| format!("error: {}", printable_line(&sentence)));
+        Self { code, text: lines.collect::<Vec<_>>().join("\n") }
     }
 
     /// An invalid topology, whose problems each begin with their own place.
@@ -76,8 +93,7 @@ impl Failure {
 
     /// Prints it on standard error, and gives the exit code.
     pub fn print(&self) -> Code {
-        // Where standard error is closed there is nobody to tell.
-        let _ = writeln!(std::io::stderr(), "{}", self.text.trim_end());
+        stderr::print(&self.text);
         self.code
     }
 }
@@ -103,7 +119,8 @@ mod tests {
               2  wrong arguments
               3  invalid topology
               4  finished, but with dead letters or findings
-              5  stopped, but not clean: the drain took too long, or a second signal came"#]]
+              5  stopped, but not clean: the drain took too long, or a second signal came
+              6  nothing new: an earlier run has captured what was asked for"#]]
         .assert_eq(&help());
     }
 

@@ -10,6 +10,7 @@ use super::exit::{Code, Failure, Outcome};
 use super::run::state_dir::{Home, states};
 use super::stdout;
 use crate::error::Error;
+use crate::printable::printable_line;
 use crate::registry::Registry;
 use crate::social::{Gap, ledger_entries};
 
@@ -34,6 +35,7 @@ pub struct Args {
 /// A gap, and the state that it is of.
 #[derive(Serialize)]
 struct Entry {
+    #[serde(serialize_with = "stdout::path_as_text")]
     state: PathBuf,
     #[serde(flatten)]
     gap: Gap,
@@ -84,7 +86,8 @@ fn line(entry: &Entry) -> String {
         (false, None) => "open".into(),
     };
     let state = entry.state.file_name().map(Path::new).unwrap_or(&entry.state).display();
-    format!("{} to {}  {state}  {spout}  {what}  {}\n", time(gap.from), time(gap.to), gap.why)
+    let text = format!("{} to {}  {state}  {spout}  {what}  {}", time(gap.from), time(gap.to), gap.why);
+    printable_line(&text).into_owned() + "\n"
 }
 
 /// To the second, in UTC.

@@ -11,6 +11,7 @@ mod gaps;
 mod graph;
 mod lake;
 mod load;
+mod moment;
 mod new;
 mod rebalance;
 mod replay;
@@ -18,6 +19,7 @@ mod run;
 mod spool;
 mod state;
 mod status;
+mod stderr;
 mod stdout;
 mod stop;
 mod validate;
@@ -27,6 +29,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::printable::{is_unprintable, printable_line};
 use crate::registry::Registry;
 
 pub use exit::Code;
@@ -64,19 +67,39 @@ enum Command {
 /// The whole program: reads the arguments of the process, does what they say, prints errors on
 /// standard error, and returns the exit code (see [`Code`]).
 pub fn main(registry: Registry) -> ExitCode {
+    crate::panics::keep_quiet(stderr::say);
     main_with(std::env::args_os(), &registry).into()
 }
 
 fn main_with(arguments: impl IntoIterator<Item = OsString>, registry: &Registry) -> Code {
-    let command = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli.command,
-        Err(error) => {
-            // Help and version are "errors" too; where they can't be printed, nobody is reading.
-            let _ = error.print();
-            return if error.use_stderr() { Code::Usage } else { Code::Success };
-        }
+        Err(error) => return refuse(&error, &arguments),
     };
     command.run(registry).unwrap_or_else(|failure| failure.print())
+}
+
+/// Prints why arguments aren't taken. Help and version are such "errors" too, in which nothing comes from outside.
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> Code {
+    if !error.use_stderr() {
+        stdout::help(error);
+        return Code::Success;
+    }
+    if arguments.iter().all(|argument| argument.to_str().is_some_and(|text| !text.contains(is_unprintable))) {
+        stderr::usage(error);
+    } else {
+        stderr::print(&why_refused(error, arguments));
+    }
+    Code::Usage
+}
+
+/// Why arguments aren't taken. The text repeats arguments, and only here is known which of its line breaks are theirs:
+/// they are read once more with escapes in them.
+fn why_refused(error: &clap::Error, arguments: &[OsString]) -> String {
+    let visible = arguments.iter().map(|argument| printable_line(&argument.to_string_lossy()).into_owned());
+    let again = Cli::try_parse_from(visible).err();
+    again.as_ref().unwrap_or(error).render().to_string()
 }
 
 impl Command {
@@ -101,11 +124,21 @@ impl Command {
     }
 }
 
+/// Tells the person who waits which server is waited for, on standard error.
+fn tell_what_is_waited_for() {
+    // Where standard error is closed there is nobody to tell.
+    crate::net::notice::tell_by(stderr::say);
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
     use clap::CommandFactory;
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::printable::printable_text;
 
     fn code(arguments: &[&str]) -> Code {
         let arguments = ["waterspout"].iter().chain(arguments).map(OsString::from);
@@ -129,5 +162,69 @@ mod tests {
     fn a_topology_file_that_is_not_there_is_a_runtime_error() {
         assert_eq!(code(&["run", "/nonexistent/x.ron"]), Code::Runtime);
         assert_eq!(code(&["graph", "/nonexistent/x.ron"]), Code::Runtime);
+    }
+
+    /// Words of the command line and any text between them.
+    fn word() -> impl Strategy<Value = OsString> {
+        let known = prop::sample::select(vec![
+            "run",
+            "status",
+            "lake",
+            "ls",
+            "cat",
+            "replay",
+            "state",
+            "rm",
+            "--json",
+            "--state",
+            "--speed",
+            "--shard",
+            "0/2",
+            "--from",
+            "2015-12-18",
+            "--interval",
+            "1s",
+            "--set",
+            "a=b",
+            "--order",
+            "time",
+            "--buffer",
+            "--only",
+            "rebalance",
+            "count=4",
+            "--help",
+            "-h",
+            "--version",
+            "--",
+            "validate",
+            "gaps",
+            "diff",
+            "prune",
+            "--older-than",
+            "new",
+            "components",
+            "show",
+            "completions",
+            "--closed-before",
+            "--replay",
+        ]);
+        prop_oneof![
+            known.prop_map(OsString::from),
+            any::<String>().prop_map(OsString::from),
+            prop::collection::vec(any::<u8>(), 0..12).prop_map(OsString::from_vec),
+            "[0-9]{1,30}(ms|s|d|MiB|TiB|%)?".prop_map(OsString::from),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_arguments_are_taken_or_refused_in_printable_text(words in prop::collection::vec(word(), 0..8)) {
+            // They are only read: a command may delete.
+            let arguments: Vec<OsString> = std::iter::once("waterspout".into()).chain(words).collect();
+            if let Err(error) = Cli::try_parse_from(&arguments) {
+                let text = why_refused(&error, &arguments);
+                prop_assert!(!printable_text(&text).chars().any(|c| c != '\n' && is_unprintable(c)));
+            }
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! `replay GLOB`: the posts of a lake as NDJSON.
 
-use std::io::Write;
-
 use super::exit::Outcome;
-use super::stdout;
+use super::moment::moment;
+use super::{stderr, stdout};
 use crate::clock::SystemClock;
-use crate::lake::replay::{Choice, Moment, OnDamage, Order, Printing, Shard, Sorting, Speed, print};
+use crate::lake::replay::{Choice, OnDamage, Order, PostTimes, Printing, Shard, Sorting, Speed, Tempo, print};
+use crate::moment::Moment;
 use crate::units::{ByteSize, Interval};
 
 /// Print the posts of a lake as NDJSON, one post a line
@@ -19,12 +19,18 @@ pub struct Args {
     // Several, since a shell expands a glob that isn't quoted.
     #[arg(required = true, value_name = "GLOB")]
     globs: Vec<String>,
-    /// Only partitions that begin at this time or later, by the time in their names
-    #[arg(long, value_name = "TIME")]
+    /// Only partitions that begin at this time or later, by the time in their names; -1h is an hour before now
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     from: Option<Moment>,
     /// Only partitions that begin before this time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     to: Option<Moment>,
+    /// Only posts that were written at this time or later, by the time in each post; one without is left out
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
+    posts_from: Option<Moment>,
+    /// Only posts that were written before this time
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
+    posts_to: Option<Moment>,
     /// `partition`, as they lie there, or `time`, by the posts' own time
     #[arg(long, default_value = "partition", value_parser = order)]
     order: Order,
@@ -37,6 +43,9 @@ pub struct Args {
     /// `max`, or a factor of the original tempo, such as 60
     #[arg(long, default_value = "max")]
     speed: Speed,
+    /// With --speed: how long a pause is at most, where the next post was written much later
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    max_pause: Interval,
     /// Which share of the partitions, from 0: 0/2 and 1/2 are all
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
@@ -59,15 +68,16 @@ pub fn order(text: &str) -> Result<Order, String> {
 
 /// Prints the posts on standard output.
 pub fn run(args: &Args) -> Outcome {
+    super::tell_what_is_waited_for();
     let printing = Printing {
         choice: Choice { glob: String::new(), from: args.from.clone(), to: args.to.clone(), shard: args.shard },
         order: args.order,
         sorting: Sorting { disorder: args.disorder.0, buffer: args.buffer.0 },
-        speed: args.speed,
+        tempo: Tempo { speed: args.speed, max_pause: args.max_pause.0 },
+        times: PostTimes { from: args.posts_from.clone(), to: args.posts_to.clone() },
         on_damage: if args.skip_damaged { OnDamage::Skip } else { OnDamage::Stop },
     };
     let clock = SystemClock::shared();
-    // Where standard error is closed there is nobody to tell.
-    let mut say = |text: String| drop(writeln!(std::io::stderr(), "{text}"));
+    let mut say = |text: String| stderr::say(&text);
     stdout::with(|out| args.globs.iter().try_for_each(|glob| print(glob, &printing, &clock, out, &mut say).map(drop)))
 }

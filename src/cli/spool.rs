@@ -10,6 +10,7 @@ use super::exit::{Code, Failure, Outcome};
 use super::stdout;
 use crate::error::Error;
 use crate::lake::disk::failed;
+use crate::printable::printable_line;
 use crate::spool::{Findings, verify};
 
 /// Look into spools, the logs of sources that can't resume
@@ -35,6 +36,7 @@ enum What {
 /// A spool and what is in it.
 #[derive(Serialize)]
 struct Verified {
+    #[serde(serialize_with = "stdout::path_as_text")]
     folder: PathBuf,
     #[serde(flatten)]
     findings: Findings,
@@ -80,14 +82,16 @@ fn as_json(verified: &[Verified]) -> Result<String, Failure> {
 
 fn as_text(spool: &Verified) -> String {
     let Findings { segments, records, bytes, oldest, newest, torn, damage } = &spool.findings;
-    let folder = spool.folder.display();
+    let name = |path: &Path| printable_line(&path.to_string_lossy()).into_owned();
+    let folder = name(&spool.folder);
     let mut text =
         format!("{folder}: {records} records, {bytes} bytes in {segments} segments, positions {oldest} to {newest}\n");
     for damage in damage {
-        text.push_str(&format!("{}: byte {}: damaged: {}\n", damage.file.display(), damage.offset, damage.what));
+        let (file, what) = (name(&damage.file), printable_line(&damage.what));
+        text.push_str(&format!("{file}: byte {}: damaged: {what}\n", damage.offset));
     }
     if let Some(torn) = torn {
-        let file = torn.file.display();
+        let file = name(&torn.file);
         text.push_str(&format!("{file}: byte {}: {} bytes at the end are torn\n", torn.offset, torn.bytes));
     }
     text
@@ -127,7 +131,7 @@ mod tests {
             bytes: 1234,
             oldest: 100,
             newest: 1300,
-            torn: Some(crate::spool::Torn { file: "s/1.seg".into(), offset: 40, bytes: 7 }),
+            torn: Some(crate::spool::Torn { file: "s/1.seg".into(), offset: 40, bytes: 7, missing: None }),
             damage: vec![crate::spool::Damage { file: "s/0.seg".into(), offset: 36, what: "bad".into() }],
         };
         expect_test::expect![[r#"

@@ -1,6 +1,5 @@
 //! `status TOPOLOGY`: what a running topology does, as `run` shows it.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use super::control::{self, Place, Request, Seen};
@@ -50,6 +49,7 @@ fn text(report: &Report, width: usize) -> String {
 }
 
 fn width() -> usize {
-    let size = std::io::stdout().is_terminal().then(crossterm::terminal::size);
-    size.and_then(Result::ok).map_or(WIDTH, |(width, _)| width.into())
+    let size = stdout::is_terminal().then(crossterm::terminal::size);
+    // Some terminals say that they have no columns.
+    size.and_then(Result::ok).filter(|(width, _)| *width > 0).map_or(WIDTH, |(width, _)| width.into())
 }

@@ -1,9 +1,16 @@
-//! Standard output for data: a reader that goes away (`| head`) ends a command quietly.
+//! Standard output, for data and for what a command answers: a reader that goes away (`| head`) ends a command quietly.
+//! Posts go out byte for byte by [`with`]; text for people goes out by [`print`], which escapes what would steer a
+//! terminal. Nothing else in `cli` writes to standard output (`tests/house.rs`).
 
-use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
+use std::path::Path;
+
+use serde::Serializer;
 
 use super::exit::{Code, Failure, Outcome};
 use crate::error::Error;
+use crate::printable::printable_text;
+use crate::secret::hide_in_addresses;
 
 /// How much is gathered before it is written: large, since `replay` moves gigabytes through it.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -36,9 +43,29 @@ pub fn with(write: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Outcome 
     if pipe.closed { Ok(Code::Success) } else { result.map(|()| Code::Success) }
 }
 
-/// Prints a text.
+/// Prints a text or lines of JSON, with escapes for what would steer a terminal. Its line breaks are the caller's: what
+/// comes from outside goes through [`printable_line`](crate::printable::printable_line) first.
 pub fn print(text: &str) -> Outcome {
     with(|out| {
-        out.write_all(text.as_bytes()).map_err(|error| Error::fatal("can't write to standard output").because(error))
+        out.write_all(printable_text(&hide_in_addresses(text)).as_bytes())
+            .map_err(|error| Error::fatal("can't write to standard output").because(error))
     })
+}
+
+/// Returns true if a person reads it.
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Prints `--help` or `--version`, in colours where there are any. Where it can't be printed, nobody is reading.
+pub fn help(text: &clap::Error) {
+    let _ = text.print();
+}
+
+/// Writes a path into JSON, also one that isn't UTF-8: as it is shown everywhere.
+///
+/// # Errors
+/// None of its own.
+pub fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::exit::{Code, Failure, Outcome};
 use super::load::{self, Sets};
 use super::stdout;
+use crate::printable::printable_line;
 use crate::registry::{Config, Registry, Role};
 use crate::topology::Topology;
 
@@ -17,8 +18,9 @@ pub struct Args {
     /// Print each topology with every default written out
     #[arg(long)]
     explain: bool,
-    /// Also check that what Env and File name is there, and ask each source, with the fewest calls, whether
-    /// credentials and topics are good
+    /// Also check that what Env and File name is there, ask each source, with the fewest calls, whether
+    /// credentials and topics are good, and each S3 sink whether its bucket is there and can be written to (by an
+    /// object below _probe/, which is deleted again)
     #[arg(long)]
     online: bool,
     #[command(flatten)]
@@ -34,7 +36,10 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
             Ok(topology) => {
                 let asked = if args.online { ask(&topology) } else { Ok(String::new()) };
                 match asked {
-                    Ok(answers) => stdout::print(&format!("{}: {}\n{answers}", file.display(), verdict(&topology)))?,
+                    Ok(answers) => {
+                        let file = file.to_string_lossy();
+                        stdout::print(&format!("{}: {}\n{answers}", printable_line(&file), verdict(&topology)))?
+                    }
                     Err(failure) => *first_failure.get_or_insert(failure.print()),
                 }
             }
@@ -44,19 +49,25 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
     Ok(first_failure.unwrap_or(Code::Success))
 }
 
-/// What the sources say of credentials and topics, a line each.
+/// What sources say of credentials and topics, and sinks of where they write, a line each.
 fn ask(topology: &Topology) -> Result<String, Failure> {
     let mut answers = String::new();
     let mut refused = Vec::new();
     for component in &topology.components {
-        let Config::Spout(spout) = &component.config else { continue };
-        match spout.check_online() {
+        let asked = match &component.config {
+            Config::Spout(spout) => spout.check_online(),
+            Config::Sink(sink) => sink.check_online(),
+            Config::Bolt(_) => continue,
+        };
+        match asked {
             Ok(None) => {}
-            Ok(Some(answer)) => answers.push_str(&format!("  {}: {answer}\n", component.id)),
-            Err(error) => refused.push(format!("spout \"{}\": {}", component.id, error.chain())),
+            Ok(Some(answer)) => answers.push_str(&format!("  {}: {}\n", component.id, printable_line(&answer))),
+            Err(error) => {
+                refused.push(format!("{} \"{}\": {}", component.role.name(), component.id, error.chain()));
+            }
         }
     }
-    if refused.is_empty() { Ok(answers) } else { Err(Failure::new(Code::Runtime, refused.join("\nerror: "))) }
+    if refused.is_empty() { Ok(answers) } else { Err(Failure::several(Code::Runtime, refused)) }
 }
 
 /// `ok: 1 spout, 2 bolts, 1 sink`.

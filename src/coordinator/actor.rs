@@ -8,11 +8,11 @@ use crossbeam_channel::Sender;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
-use super::machine::{Action, Event, Machine, Outcome, TaskRole};
+use super::machine::{Action, Event, Machine, Outcome, TaskRole, says_ahead};
 use super::saver::{self, Said};
 use crate::checkpoint::{Changes, StateStore};
 use crate::clock::SharedClock;
-use crate::engine::{Alive, Control, FromTask, Meter};
+use crate::engine::{Alive, Control, FromTask, Messages, Meter};
 use crate::fault::point;
 use crate::metrics::Phase;
 
@@ -60,12 +60,15 @@ pub struct ControlStatus {
     pub complete: Option<(u64, Duration)>,
     /// What keeps checkpoints from being saved, if something does.
     pub waits: Option<String>,
+    /// What a drain waits for, and when it is given up on the monotonic clock.
+    pub drain: Option<(String, Duration)>,
 }
 
 impl ControlStatus {
     /// Of a machine.
     pub fn of(machine: &Machine) -> Self {
-        Self { phase: machine.phase(), partition: machine.partition(), complete: machine.complete(), waits: None }
+        let (phase, partition, complete) = (machine.phase(), machine.partition(), machine.complete());
+        Self { phase, partition, complete, waits: None, drain: machine.drain_awaits() }
     }
 }
 
@@ -77,6 +80,7 @@ pub struct CoordinatorActor {
     clock: SharedClock,
     tasks: Vec<TaskLine>,
     status: Arc<Mutex<ControlStatus>>,
+    messages: Arc<Messages>,
     ended: Option<oneshot::Sender<Outcome>>,
     timer: Option<SpawnHandle>,
 }
@@ -87,15 +91,22 @@ impl CoordinatorActor {
         machine: Machine,
         clock: SharedClock,
         status: Arc<Mutex<ControlStatus>>,
+        messages: Arc<Messages>,
         ended: oneshot::Sender<Outcome>,
     ) -> Self {
         let (saver, waits, tasks) = (None, None, Vec::new());
-        Self { machine, saver, waits, clock, tasks, status, ended: Some(ended), timer: None }
+        Self { machine, saver, waits, clock, tasks, status, messages, ended: Some(ended), timer: None }
     }
 
     fn happened(&mut self, event: Event, ctx: &mut Context<Self>) {
         let (wall, now) = (self.clock.now(), self.clock.monotonic());
+        let (boundary, rolls_over) = self.machine.partition();
         let actions = self.machine.handle(event, wall, now);
+        if self.machine.partition().0 < boundary
+            && let Some(ahead) = says_ahead(boundary, wall, (rolls_over - boundary).unsigned_abs())
+        {
+            self.messages.say(ahead);
+        }
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) =
             ControlStatus { waits: self.waits.clone(), ..ControlStatus::of(&self.machine) };
         for action in actions {

@@ -19,9 +19,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::delivery::Deliveries;
 use crate::checkpoint::Changes;
+use crate::clock::later;
 use crate::engine::{FromTask, Mark, Report};
 use crate::metrics::Phase;
 use crate::sink::{Barrier, Promise};
@@ -216,8 +218,7 @@ impl Machine {
         let sinks = roles.iter().enumerate().filter_map(of(TaskRole::Sink));
         Self {
             deliveries: Deliveries::new(sinks.map(|task| (task, resumed.promises.remove(&task).unwrap_or_default()))),
-            // A clock that stepped back makes no older partition.
-            boundary: floor(resumed.boundary.map_or(wall, |last| last.max(wall)), policy.partition_every),
+            boundary: next_boundary(resumed.boundary, wall, policy.partition_every),
             outboxes: std::mem::take(&mut policy.outboxes),
             policy,
             names,
@@ -265,15 +266,15 @@ impl Machine {
 
     /// When to send the next `Tick`, at the latest, on the monotonic clock.
     pub fn next_tick(&self, wall: OffsetDateTime, now: Duration) -> Duration {
-        let age = self.oldest_open().map(|since| since + self.policy.micro_batch_age - wall);
-        let rollover = self.boundary + self.policy.partition_every - wall;
+        let age = self.oldest_open().map(|since| later(since, self.policy.micro_batch_age) - wall);
+        let rollover = later(self.boundary, self.policy.partition_every) - wall;
         // What is due waits for the epoch in progress: its end is an event, and needs no timer.
         let is_open = self.epoch.is_none() && !self.last_sent && !self.stopping && !self.rebalancing;
         let wall_waits = age
             .into_iter()
             .chain([rollover])
             .filter(|_| is_open)
-            .map(|wait| now + wait.max(time::Duration::ZERO).unsigned_abs());
+            .map(|wait| now.saturating_add(wait.max(time::Duration::ZERO).unsigned_abs()));
         let waits = [self.started_at + self.every(), now + self.every()];
         let next = wall_waits.chain(waits.into_iter().filter(|at| *at > now)).chain(self.deadline).min();
         // A due barrier that waits for the epoch in progress must not make the timer spin.
@@ -287,7 +288,7 @@ impl Machine {
 
     /// The boundary of the open partition, and when the next one begins.
     pub fn partition(&self) -> (OffsetDateTime, OffsetDateTime) {
-        (self.boundary, self.boundary + self.policy.partition_every)
+        (self.boundary, later(self.boundary, self.policy.partition_every))
     }
 
     /// The newest complete epoch, and when it was completed on the monotonic clock.
@@ -464,13 +465,13 @@ impl Machine {
         self.watch_outboxes(actions);
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             // Tasks that can't drain in time start anew from the newest checkpoint, which loses nothing.
-            let waiting = self.waiting_for();
+            let waiting = self.not_done();
             self.end(if self.rebalancing { Outcome::Rebalance } else { Outcome::NotClean(waiting) }, actions);
         }
     }
 
     fn start_epoch_if_due(&mut self, wall: OffsetDateTime, now: Duration, actions: &mut Vec<Action>) {
-        let boundary = floor(wall.max(self.boundary), self.policy.partition_every);
+        let boundary = next_boundary(Some(self.boundary), wall, self.policy.partition_every);
         if self.running.is_empty() {
             self.phase = Phase::Draining;
             self.last_sent = true;
@@ -482,7 +483,7 @@ impl Machine {
         let moved = self.dirty || self.emitted != self.emitted_at_barrier;
         let checkpoint_due = moved && now >= self.started_at + self.every();
         let age_due = self.oldest_open().is_some_and(|since| since + self.policy.micro_batch_age <= wall);
-        if checkpoint_due || age_due || boundary > self.boundary {
+        if checkpoint_due || age_due || boundary != self.boundary {
             self.start_epoch(boundary, wall, now, false, actions);
         }
     }
@@ -513,25 +514,43 @@ impl Machine {
         actions.push(Action::Inject(mark));
     }
 
-    /// Names what a drain is still waiting for.
-    fn waiting_for(&self) -> String {
-        let list = |tasks: &mut dyn Iterator<Item = usize>| -> String {
-            tasks.map(|task| self.names[task].as_str()).collect::<Vec<_>>().join(", ")
-        };
+    /// What a drain still waits for, and when it is given up; `None` while there is none.
+    pub fn drain_awaits(&self) -> Option<(String, Duration)> {
+        let deadline = self.deadline.filter(|_| !self.ended)?;
+        Some((self.waits_for(), deadline))
+    }
+
+    fn list(&self, tasks: impl Iterator<Item = usize>) -> String {
+        tasks.map(|task| self.names[task].as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn waits_for(&self) -> String {
         if self.phase == Phase::Committing {
-            return format!(
-                "commits of {} were not done within the drain deadline",
-                list(&mut self.deliveries.underway())
-            );
+            return format!("commits of {}", self.list(self.deliveries.underway()));
+        }
+        match &self.epoch {
+            Some(epoch) if epoch.saving => "the checkpoint to be saved".into(),
+            Some(epoch) => {
+                let (tasks, epoch) = (self.list(epoch.missing.iter().copied()), epoch.mark.barrier.epoch);
+                format!("{tasks} to pass the barrier of epoch {epoch}")
+            }
+            None => format!("{} to stop", self.list(self.running.iter().copied())),
+        }
+    }
+
+    /// What a drain that is given up was waiting for.
+    fn not_done(&self) -> String {
+        if self.phase == Phase::Committing {
+            let tasks = self.list(self.deliveries.underway());
+            return format!("commits of {tasks} were not done within the drain deadline");
         }
         match &self.epoch {
             Some(epoch) if epoch.saving => "the checkpoint was not saved within the drain deadline".into(),
-            Some(epoch) => format!(
-                "{} did not pass the barrier of epoch {} within the drain deadline",
-                list(&mut epoch.missing.iter().copied()),
-                epoch.mark.barrier.epoch
-            ),
-            None => format!("{} did not stop within the drain deadline", list(&mut self.running.iter().copied())),
+            Some(epoch) => {
+                let (tasks, epoch) = (self.list(epoch.missing.iter().copied()), epoch.mark.barrier.epoch);
+                format!("{tasks} did not pass the barrier of epoch {epoch} within the drain deadline")
+            }
+            None => format!("{} did not stop within the drain deadline", self.list(self.running.iter().copied())),
         }
     }
 
@@ -543,6 +562,33 @@ impl Machine {
 
 fn component_of(task: &str) -> &str {
     task.split_once('[').map_or(task, |(component, _)| component)
+}
+
+/// The boundary of the partition that is open at `wall`, where `last` was open before. A clock that steps
+/// back a little makes no older partition. One that was ahead by more than a period, and is right again,
+/// doesn't keep the posts of years in a partition of the future: then the clock of now counts.
+fn next_boundary(last: Option<OffsetDateTime>, wall: OffsetDateTime, period: Duration) -> OffsetDateTime {
+    let now = floor(wall, period);
+    last.filter(|last| !is_ahead(*last, wall, period)).map_or(now, |last| floor(last.max(wall), period))
+}
+
+/// What a person should know where an open partition lies that far ahead of the clock.
+pub fn says_ahead(boundary: OffsetDateTime, wall: OffsetDateTime, period: Duration) -> Option<String> {
+    if !is_ahead(boundary, wall, period) {
+        return None;
+    }
+    let whole_seconds = wall.replace_nanosecond(0).unwrap_or(wall);
+    let [boundary, wall] = [boundary, whole_seconds].map(|time| time.format(&Rfc3339).unwrap_or_default());
+    Some(format!(
+        "the open partition is of {boundary}, which is in the future: this machine's clock was ahead, or is behind \
+         now (it says {wall}). From here on partitions are named by the clock as it is; what is in that partition \
+         stays there. If the clock is wrong now: stop, set it, and start again"
+    ))
+}
+
+/// Whether a partition's boundary lies further ahead of the clock than a clock's small steps explain.
+fn is_ahead(boundary: OffsetDateTime, wall: OffsetDateTime, period: Duration) -> bool {
+    boundary - floor(wall, period) > period
 }
 
 /// The multiple of `period` since the Unix epoch that is not after `time`, in UTC.

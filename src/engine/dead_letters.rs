@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::letter::{Letter, Refused};
 use crate::post::break_no_lines;
+use crate::post::looks::hint;
 use crate::tuple::{Fields, Tuple, to_json};
 use crate::value::{Value, encode};
 
@@ -28,6 +29,15 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
+    /// The same with what its bytes look like and what makes posts of them, if that is known: files as people have them.
+    #[must_use]
+    pub fn with_hint(mut self) -> Self {
+        if let Some(hint) = hint(&self.raw) {
+            self.error = format!("{}; {hint}", self.error);
+        }
+        self
+    }
+
     /// `{"dead": {"component", "error", "time", "raw"}}`, with `base64` instead of `raw` where the
     /// bytes aren't UTF-8, and with `"cut": true` where they aren't all.
     pub fn to_json(&self, component: &str, now: OffsetDateTime) -> Bytes {

@@ -1,6 +1,5 @@
 //! Jobs that wait for a disk or a server, on threads beside the task's.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,6 +12,7 @@ use super::metering::Meter;
 use super::policy::{NO_ROOM_RETRY, backoff};
 use super::report::{Report, Reporter};
 use crate::error::{Error, Kind, Result};
+use crate::panics::caught;
 use crate::sink::Job;
 
 /// One thread that runs a task's jobs one after the other. At most three are ever queued: the
@@ -22,11 +22,19 @@ pub struct JobThread {
     stopped: Arc<AtomicBool>,
     meter: Arc<Meter>,
     reporter: Reporter,
+    /// What its jobs are, for people: `commit`.
+    part: &'static str,
 }
 
 impl JobThread {
     /// Starts the thread; it ends once this is dropped and the running job has ended.
-    pub fn start(name: &str, meter: Arc<Meter>, reporter: Reporter, alive: Arc<Alive>) -> Result<Self> {
+    pub fn start(
+        part: &'static str,
+        name: &str,
+        meter: Arc<Meter>,
+        reporter: Reporter,
+        alive: Arc<Alive>,
+    ) -> Result<Self> {
         let (queue, jobs) = unbounded::<Box<dyn FnOnce() + Send>>();
         thread::Builder::new()
             .name(name.into())
@@ -35,15 +43,15 @@ impl JobThread {
                 drop(alive);
             })
             .map_err(|error| Error::fatal(format!("can't start the thread \"{name}\"")).because(error))?;
-        Ok(Self { queue, stopped: Arc::new(AtomicBool::new(false)), meter, reporter })
+        Ok(Self { queue, stopped: Arc::new(AtomicBool::new(false)), meter, reporter, part })
     }
 
     /// Runs a job until it succeeds or fails for good, and reports what `done` makes of its result, if anything.
     pub fn run<T: 'static>(&self, mut job: Job<T>, done: impl FnOnce(T) -> Option<Report> + Send + 'static) {
         let (stopped, meter) = (Arc::clone(&self.stopped), Arc::clone(&self.meter));
-        let reporter = self.reporter.clone();
+        let (reporter, part) = (self.reporter.clone(), self.part);
         let work = Box::new(move || {
-            let report = match catch_unwind(AssertUnwindSafe(|| until_done(&mut job, &stopped, &meter))) {
+            let report = match caught(|| until_done(&mut job, &stopped, &meter, part)) {
                 Ok(None) => return,
                 Ok(Some(Ok(result))) => done(result),
                 Ok(Some(Err(error))) => Some(Report::Failed(error.chain())),
@@ -66,20 +74,20 @@ impl Drop for JobThread {
 
 /// Transient errors are tried again for as long as it takes: what was promised is never given up.
 /// None if the task is gone.
-fn until_done<T>(job: &mut Job<T>, stopped: &AtomicBool, meter: &Meter) -> Option<Result<T>> {
+fn until_done<T>(job: &mut Job<T>, stopped: &AtomicBool, meter: &Meter, part: &str) -> Option<Result<T>> {
     let mut retries = 0;
     while !stopped.load(Ordering::Relaxed) {
         let error = match job() {
             Err(error) if matches!(error.kind(), Kind::Transient | Kind::NoRoom) => error,
             result => {
                 if retries > 0 {
-                    meter.set_says(None);
+                    meter.set_trouble(part, None);
                 }
                 return Some(result);
             }
         };
         meter.add_failed();
-        meter.set_says(Some(error.chain()));
+        meter.set_trouble(part, Some(error.chain()));
         thread::sleep(if error.kind() == Kind::NoRoom { NO_ROOM_RETRY } else { backoff(retries, rand::random()) });
         retries += 1;
     }

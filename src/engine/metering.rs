@@ -1,10 +1,14 @@
 //! The counters of one task: written by the task alone, once for a batch, and read by whoever watches.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+
+use crate::bolt::StateSize;
+use crate::metrics::Trouble;
 
 /// What a task is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,12 +54,19 @@ pub struct Meter {
     failed: AtomicU64,
     dead_letters: AtomicU64,
     dropped: AtomicU64,
+    out_of_order: AtomicU64,
+    has_state: AtomicBool,
+    keys: AtomicU64,
+    state_bytes: AtomicU64,
+    forgotten: AtomicU64,
     busy_ns: AtomicU64,
     /// When the turn in progress began on the monotonic clock; 0 between turns.
     turn_began_ns: AtomicU64,
     inbox_permille: AtomicU64,
     doing: AtomicU8,
     says: Mutex<Option<String>>,
+    troubles: Mutex<BTreeMap<String, String>>,
+    has_worked: AtomicBool,
     execute_ns: Mutex<Histogram<u64>>,
 }
 
@@ -67,11 +78,18 @@ impl Default for Meter {
             failed: AtomicU64::new(0),
             dead_letters: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            out_of_order: AtomicU64::new(0),
+            has_state: AtomicBool::new(false),
+            keys: AtomicU64::new(0),
+            state_bytes: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
             turn_began_ns: AtomicU64::new(0),
             inbox_permille: AtomicU64::new(0),
             doing: AtomicU8::new(Doing::Idle as u8),
             says: Mutex::new(None),
+            troubles: Mutex::default(),
+            has_worked: AtomicBool::new(false),
             execute_ns: Mutex::new(Self::no_executes()),
         }
     }
@@ -90,7 +108,27 @@ impl Meter {
 
     /// An execution failed.
     pub fn add_failed(&self) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.add_failures(1);
+    }
+
+    /// So many executions or attempts failed.
+    pub fn add_failures(&self, failures: u64) {
+        self.failed.fetch_add(failures, Ordering::Relaxed);
+    }
+
+    /// A part of the component fails for this cause, and is tried again; or it works, without a cause.
+    pub fn set_trouble(&self, part: &str, cause: Option<String>) {
+        let mut troubles = lock(&self.troubles);
+        match cause {
+            None => drop(troubles.remove(part)),
+            Some(cause) => drop(troubles.insert(part.to_owned(), cause)),
+        }
+    }
+
+    /// All parts of a source that fail, and whether anything has ever worked.
+    pub fn set_troubles(&self, troubles: BTreeMap<String, String>, has_worked: bool) {
+        *lock(&self.troubles) = troubles;
+        self.has_worked.store(has_worked, Ordering::Relaxed);
     }
 
     /// Tuples went to the dead letters.
@@ -101,6 +139,19 @@ impl Meter {
     /// The number of tuples that a sink has dropped so far, because its options say so.
     pub fn set_dropped(&self, tuples: u64) {
         self.dropped.store(tuples, Ordering::Relaxed);
+    }
+
+    /// The number of posts out of order so far, in a replay that reads their times.
+    pub fn set_out_of_order(&self, posts: u64) {
+        self.out_of_order.store(posts, Ordering::Relaxed);
+    }
+
+    /// How large the task's state is.
+    pub fn set_state_size(&self, size: StateSize) {
+        self.keys.store(size.keys, Ordering::Relaxed);
+        self.state_bytes.store(size.saved_bytes, Ordering::Relaxed);
+        self.forgotten.store(size.forgotten, Ordering::Relaxed);
+        self.has_state.store(true, Ordering::Relaxed);
     }
 
     /// The component is called, at this monotonic time.
@@ -165,6 +216,20 @@ impl Meter {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// See [`set_out_of_order`](Self::set_out_of_order).
+    pub fn out_of_order(&self) -> u64 {
+        self.out_of_order.load(Ordering::Relaxed)
+    }
+
+    /// See [`set_state_size`](Self::set_state_size).
+    pub fn state_size(&self) -> Option<StateSize> {
+        self.has_state.load(Ordering::Relaxed).then(|| StateSize {
+            keys: self.keys.load(Ordering::Relaxed),
+            saved_bytes: self.state_bytes.load(Ordering::Relaxed),
+            forgotten: self.forgotten.load(Ordering::Relaxed),
+        })
+    }
+
     /// See [`end_turn`](Self::end_turn).
     pub fn busy(&self) -> Duration {
         Duration::from_nanos(self.busy_ns.load(Ordering::Relaxed))
@@ -183,6 +248,17 @@ impl Meter {
     /// See [`set_says`](Self::set_says).
     pub fn says(&self) -> Option<String> {
         lock(&self.says).clone()
+    }
+
+    /// What fails at the moment, by part.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let troubles = lock(&self.troubles);
+        troubles.iter().map(|(part, cause)| Trouble { part: part.clone(), cause: cause.clone() }).collect()
+    }
+
+    /// Whether every attempt to read a source has failed so far.
+    pub fn has_only_failed(&self) -> bool {
+        !lock(&self.troubles).is_empty() && !self.has_worked.load(Ordering::Relaxed) && self.emitted() == 0
     }
 
     /// Adds this task's executions to those of others, in nanoseconds.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,11 +16,13 @@ use super::messages::Messages;
 use super::metering::{Doing, Meter};
 use super::supervisor::Supervisor;
 use super::wiring::with_dead_letters;
+use crate::bolt::StateSize;
 use crate::checkpoint::{MemoryStore, StateStore};
 use crate::clock::{SharedClock, SystemClock};
 use crate::coordinator::{ControlStatus, CoordinatorActor, Rebalance, Stop};
 use crate::error::{Error, Result};
-use crate::metrics::{ComponentStatus, Status};
+use crate::metrics::{ComponentStatus, Drain, Status, Trouble};
+use crate::panics::caught;
 use crate::registry::Config;
 use crate::topology::{Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology};
 
@@ -75,6 +77,8 @@ pub enum Exit {
 pub struct Running {
     name: String,
     durable: bool,
+    /// Not kept open: whoever runs the topology may open it again as soon as that has ended.
+    store: Weak<dyn StateStore>,
     clock: SharedClock,
     started_at: Duration,
     current: Mutex<Option<Current>>,
@@ -104,6 +108,8 @@ struct Totals {
     failed: u64,
     dead_letters: u64,
     dropped: u64,
+    out_of_order: u64,
+    forgotten: u64,
     busy: Duration,
 }
 
@@ -132,9 +138,11 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     let dead_root = dead_letter_root(&topology, &options);
     let topology = with_dead_letters(topology, crate::sink::dead_letters(dead_root.clone()));
     let durable = topology.checkpoint != Checkpoint::Off;
+    let store = if durable { options.store } else { Arc::new(MemoryStore::default()) };
     let running = Arc::new(Running {
         name: topology.name.clone(),
         durable,
+        store: Arc::downgrade(&store),
         started_at: options.clock.monotonic(),
         clock: Arc::clone(&options.clock),
         current: Mutex::default(),
@@ -148,7 +156,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     });
     let supervisor = Supervisor {
         topology,
-        store: if durable { options.store } else { Arc::new(MemoryStore::default()) },
+        store,
         state: options.state,
         dead_root,
         about: options.about,
@@ -161,11 +169,23 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     let (started, starting) = bounded(1);
     let thread = thread::Builder::new()
         .name("waterspout".into())
-        .spawn(move || System::new().block_on(supervisor.run(started)))
+        .spawn(move || supervise(supervisor, started))
         .map_err(|error| Error::fatal("can't start a thread").because(error))?;
     starting.recv().map_err(|_| Error::fatal("the engine ended while it started"))??;
     *lock(&running.thread) = Some(thread);
     Ok(running)
+}
+
+/// Runs the supervisor. A panic in it or in a library below it, such as one that gets no more open files,
+/// is how the topology ended.
+fn supervise(supervisor: Supervisor, started: Sender<Result<()>>) {
+    let (running, told) = (Arc::clone(&supervisor.running), started.clone());
+    if let Err(panic) = caught(|| System::new().block_on(supervisor.run(started))) {
+        let what = format!("the engine panicked: {}", crate::panics::message(panic.as_ref()));
+        // Once it has started, nobody listens here any more.
+        let _ = told.try_send(Err(Error::fatal(what.clone())));
+        running.has_ended(Exit::Failed(what));
+    }
 }
 
 /// The dead letters go beside the data of the first lake, or with the state.
@@ -199,7 +219,9 @@ impl Running {
             rolls_over: control.partition.1,
             epoch: control.complete.map_or(0, |(epoch, _)| epoch),
             checkpoint_age: control.complete.map(|(_, at)| now.saturating_sub(at)),
+            state_file_bytes: self.store.upgrade().and_then(|store| store.file_bytes()),
             waits: control.waits,
+            drain: control.drain.map(|(waits_for, at)| Drain { waits_for, left: at.saturating_sub(now) }),
             hangs: current.hangs(now),
             components: shown.map(|(index, spec)| self.component(current, index, spec)).collect(),
         }
@@ -277,6 +299,17 @@ impl Running {
         meters.iter().for_each(|meter| meter.add_executes_to(&mut executes));
         let quantile = |q| (!executes.is_empty()).then(|| Duration::from_nanos(executes.value_at_quantile(q)));
         let doing = meters.iter().map(|meter| meter.doing()).max().unwrap_or(Doing::Idle);
+        let state_size = meters.iter().filter_map(|meter| meter.state_size()).reduce(|all, task| StateSize {
+            keys: all.keys + task.keys,
+            saved_bytes: all.saved_bytes + task.saved_bytes,
+            forgotten: all.forgotten + task.forgotten,
+        });
+        let mut troubles: Vec<Trouble> = meters.iter().flat_map(|meter| meter.troubles()).collect();
+        troubles.sort();
+        troubles.dedup();
+        let says = meters.iter().find_map(|meter| meter.says());
+        let says = says.or_else(|| troubles.first().map(|trouble| trouble.cause.clone()));
+        let is_source = matches!(spec.config, Config::Spout(_));
         ComponentStatus {
             id: spec.id.clone(),
             role: spec.role.name().into(),
@@ -287,11 +320,17 @@ impl Running {
             failed: totals.failed,
             dead_letters: totals.dead_letters,
             dropped: totals.dropped,
+            out_of_order: totals.out_of_order,
+            keys: state_size.map(|size| size.keys),
+            state_bytes: state_size.map(|size| size.saved_bytes),
+            forgotten: totals.forgotten,
             p50: quantile(0.5),
             p99: quantile(0.99),
             busy: totals.busy,
             inbox: meters.iter().map(|meter| meter.inbox()).fold(0.0, f64::max),
-            state: meters.iter().find_map(|meter| meter.says()).unwrap_or_else(|| doing.word().into()),
+            state: says.unwrap_or_else(|| doing.word().into()),
+            troubles,
+            only_failed: is_source && !meters.is_empty() && meters.iter().all(|meter| meter.has_only_failed()),
         }
     }
 }
@@ -383,6 +422,8 @@ impl Totals {
             failed: self.failed + sum(Meter::failed),
             dead_letters: self.dead_letters + sum(Meter::dead_letters),
             dropped: self.dropped + sum(Meter::dropped),
+            out_of_order: self.out_of_order + sum(Meter::out_of_order),
+            forgotten: self.forgotten + sum(|meter| meter.state_size().unwrap_or_default().forgotten),
             busy: self.busy + meters.iter().map(|meter| meter.busy()).sum::<Duration>(),
         }
     }

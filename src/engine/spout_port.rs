@@ -2,6 +2,7 @@
 //! in one step without an await, so the actor may send a barrier at any moment between.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -175,6 +176,8 @@ pub struct SpoutOutput {
     /// Cursors of other splits, for the next emit.
     staged_cursors: Vec<(usize, Cursor)>,
     dead_letters: usize,
+    /// Whether there was one, whose reason was said.
+    has_dead_letters: bool,
     fault: Option<String>,
     /// Gone with the loop.
     _alive: Arc<Alive>,
@@ -206,6 +209,7 @@ impl SpoutOutput {
             staged_runs: Vec::new(),
             staged_cursors: Vec::new(),
             dead_letters: 0,
+            has_dead_letters: false,
             fault: None,
             _alive: alive,
         }
@@ -265,6 +269,9 @@ impl SpoutOutput {
 
     /// Adds a dead letter to the next [`emit`](Self::emit).
     pub fn push_dead_letter(&mut self, letter: &DeadLetter) {
+        if !std::mem::replace(&mut self.has_dead_letters, true) {
+            self.say(&format!("dead letters begin, of which this is the first: {}", letter.error));
+        }
         let letter = letter.to_json(&self.component, self.clock.now());
         self.push_to(self.dead, [Value::Json(letter)]);
         self.dead_letters += 1;
@@ -314,9 +321,21 @@ impl SpoutOutput {
         self.messages.say(format!("{}: {message}", self.component));
     }
 
+    /// The number of posts that came out of order so far.
+    pub fn set_out_of_order(&self, posts: u64) {
+        self.meter.set_out_of_order(posts);
+    }
+
     /// Says in a word or two what the source is doing (`429 until 23:59:10`), for people who watch;
     /// an empty text takes it back.
     pub fn set_state(&mut self, state: &str) {
         self.meter.set_says((!state.is_empty()).then(|| state.to_owned()));
+    }
+
+    /// Says what of the source fails at the moment, by part with the cause, and whether anything has ever worked; and
+    /// how many attempts have failed since this was last said.
+    pub fn set_troubles(&mut self, troubles: BTreeMap<String, String>, failures: u64, has_worked: bool) {
+        self.meter.add_failures(failures);
+        self.meter.set_troubles(troubles, has_worked);
     }
 }

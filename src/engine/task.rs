@@ -1,7 +1,7 @@
 //! The work of a bolt's task, without any actor: batches in, batches out, barriers passed on.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use super::wake::Need;
 use crate::bolt::Bolt;
 use crate::clock::SharedClock;
 use crate::error::{Error, Kind, Result};
+use crate::panics::caught;
 use crate::sink::{Job, Promise, Sink};
 use crate::topology::OnError;
 use crate::tuple::{Fields, Tuple};
@@ -29,6 +30,12 @@ use crate::value::Value;
 /// How many batches a task works on before others on its thread get their turn. More would gain
 /// nothing (a batch is far more work than a turn) and cost the others latency.
 const BATCHES_PER_TURN_MAX: usize = 8;
+
+/// From so many retries of a tuple on, people are told: what passes sooner is no trouble.
+const RETRIES_UNTIL_SAID: u32 = 4;
+
+/// What fails where tuples are tried again.
+const INPUT: &str = "a tuple";
 
 /// What runs in a bolt's task.
 pub enum Worker {
@@ -136,8 +143,13 @@ impl BoltTask {
         self.meter.end_turn(self.clock.monotonic());
         self.meter.set_emitted(self.output.emitter.emitted());
         self.meter.set_inbox(self.inbox.fill());
-        if let Worker::Sink(sink, _) = &self.worker {
-            self.meter.set_dropped(sink.dropped());
+        match &self.worker {
+            Worker::Sink(sink, _) => self.meter.set_dropped(sink.dropped()),
+            Worker::Bolt(bolt) => {
+                if let Some(size) = bolt.state_size() {
+                    self.meter.set_state_size(size);
+                }
+            }
         }
         self.meter.set_doing(match next {
             Next::Turn => Doing::Running,
@@ -233,10 +245,13 @@ impl BoltTask {
             match (decide(&self.on_error, error.kind(), current.retries, rand::random()), &mut current.work) {
                 (Decision::Retry(wait), _) => {
                     current.retries += 1;
+                    if current.retries >= RETRIES_UNTIL_SAID {
+                        self.meter.set_trouble(INPUT, Some(error.chain()));
+                    }
                     return Step::Again(current, wait);
                 }
                 (Decision::Wait(wait), _) => {
-                    self.meter.set_says(Some(error.chain()));
+                    self.meter.set_trouble(INPUT, Some(error.chain()));
                     return Step::Again(current, wait);
                 }
                 (Decision::DeadLetter, Work::Tuples { input, batch, next }) => {
@@ -258,7 +273,7 @@ impl BoltTask {
             return self.execute_but_poison(input, batch, next);
         }
         let all = batch.tuples;
-        match catch_unwind(AssertUnwindSafe(|| self.execute_until(all, input, batch, next))) {
+        match caught(|| self.execute_until(all, input, batch, next)) {
             Ok(result) => result,
             Err(panic) => {
                 self.panicked_on = Some(stable_hash(self.values(input, batch, *next)));
@@ -354,7 +369,7 @@ impl BoltTask {
                 run(threads.as_ref().map(|threads| &threads.prepare), job, &self.reporter, done);
             }
         }
-        self.meter.set_says(None);
+        self.meter.set_trouble(INPUT, None);
         self.output.emitter.broadcast(mark);
         Ok(())
     }

@@ -144,6 +144,7 @@ fn make(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut Cens
     let mut wires = Wires::new(topology, plan, &handles);
     wires.connect();
     let Wires { emitters, inboxes, .. } = wires;
+    let splits_of = |spec| splits_of(spec, shared.cursors);
     let splits = topology.components.iter().map(splits_of).collect::<Result<Vec<_>>>()?;
     let parts = emitters.into_iter().zip(inboxes).zip(handles);
     parts
@@ -176,11 +177,15 @@ pub fn of_component(spec: &ComponentSpec, error: Error) -> Error {
     Error::fatal(format!("component \"{}\"", spec.id)).because(error)
 }
 
-fn splits_of(spec: &ComponentSpec) -> Result<Vec<String>> {
-    match &spec.config {
-        Config::Spout(config) => config.splits().map_err(|error| of_component(spec, error)),
-        _ => Ok(Vec::new()),
+fn splits_of(spec: &ComponentSpec, saved: &BTreeMap<(String, String), Cursor>) -> Result<Vec<String>> {
+    let Config::Spout(config) = &spec.config else { return Ok(Vec::new()) };
+    let mut cursors = BTreeMap::new();
+    for ((component, split), cursor) in saved {
+        if *component == spec.id {
+            cursors.insert(split.clone(), cursor.clone());
+        }
     }
+    config.splits_after(&cursors).map_err(|error| of_component(spec, error))
 }
 
 /// Split *j* belongs to task *j* mod *n*.
@@ -213,8 +218,23 @@ struct Maker<'a> {
 impl Maker<'_> {
     /// A split, where it goes on.
     fn split(&self, id: &str) -> Split {
-        let saved = self.shared.cursors.get(&(self.spec.id.clone(), id.to_owned()));
+        let saved = self.saved_cursor(id).or_else(|| self.former_cursor(id));
         Split { id: id.to_owned(), cursor: saved.cloned().unwrap_or(Cursor::Start) }
+    }
+
+    fn saved_cursor(&self, split: &str) -> Option<&Cursor> {
+        self.shared.cursors.get(&(self.spec.id.clone(), split.to_owned()))
+    }
+
+    /// The cursor that an earlier version kept under another name, if no split of the component has a
+    /// name of today yet.
+    fn former_cursor(&self, split: &str) -> Option<&Cursor> {
+        let Config::Spout(config) = &self.spec.config else { return None };
+        let former = config.former_split(split)?;
+        let of_component = self.shared.cursors.keys().filter(|(component, _)| *component == self.spec.id);
+        let mut names = of_component.map(|(_, name)| name);
+        let renamed = names.any(|name| config.former_split(name).is_some());
+        if renamed { None } else { self.saved_cursor(former) }
     }
 
     fn durable(&self) -> bool {
@@ -306,9 +326,9 @@ impl Maker<'_> {
     }
 
     fn sink_threads(&self, meter: &Arc<Meter>, reporter: &Reporter, alive: &Arc<Alive>) -> Result<SinkThreads> {
-        let start = |what: &str| {
+        let start = |what: &'static str| {
             let name = format!("{}[{}] {what}", self.spec.id, self.index);
-            JobThread::start(&name, Arc::clone(meter), reporter.clone(), Arc::clone(alive))
+            JobThread::start(what, &name, Arc::clone(meter), reporter.clone(), Arc::clone(alive))
         };
         Ok(SinkThreads { prepare: start("prepare")?, commit: start("commit")? })
     }

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use super::names::{FileName, PartitionName};
 use super::scan::{ObjectReader, Trouble};
 use super::store::{Store, list_all};
-use super::{parallel, view};
-use crate::error::Result;
+use super::{journal, listing, parallel, replaced, view};
+use crate::error::{Kind, Result};
 
 /// Where the index is.
 pub const INDEX: &str = "_index/";
@@ -66,6 +66,25 @@ pub struct Generation {
     /// When.
     #[serde(with = "time::serde::rfc3339")]
     pub when: OffsetDateTime,
+    /// How many posts each of `files` held. Empty where an earlier version wrote it, which didn't
+    /// say where posts went: then `erased`, `into` and `offset` say nothing either.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<u64>,
+    /// The posts that weren't kept, numbered from 0 over all files: the first and how many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erased: Vec<(u64, u64)>,
+    /// The partition that has the posts now. None if no post was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub into: Option<String>,
+    /// How many posts of other partitions stand before them there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub offset: u64,
+}
+
+// serde hands over a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Index {
@@ -106,7 +125,12 @@ pub fn key(partition: &str) -> String {
 /// # Errors
 /// If the store can't say what is there. A missing or damaged index is no error.
 pub fn read(store: &dyn Store, partition: &str) -> Result<Found> {
-    Ok(store.get(&key(partition))?.map_or(Found::Missing, |bytes| parse(partition, &bytes)))
+    match store.get(&key(partition)) {
+        Ok(found) => Ok(found.map_or(Found::Missing, |bytes| parse(partition, &bytes))),
+        // A FIFO under its name, or another thing that is no file.
+        Err(error) if error.kind() == Kind::Rejected => Ok(Found::Damaged(error.chain())),
+        Err(error) => Err(error),
+    }
 }
 
 fn parse(partition: &str, bytes: &[u8]) -> Found {
@@ -169,10 +193,51 @@ pub fn build(store: &dyn Store, partition: &str) -> Result<Index> {
     let keys = view::files(store, partition)?;
     let files = parallel::map(&keys, |(name, key)| describe(store, *name, key).map_err(|bad| bad.of(store, key)));
     let mut index = Index::new(partition, files.into_iter().collect::<Result<_>>()?);
-    if let Found::Index(old) = read(store, partition)? {
-        index.replaces = old.replaces;
+    match read(store, partition)? {
+        Found::Index(old) => index.replaces = old.replaces,
+        // Who has just replaced another partition by it may be about to write it.
+        Found::Missing | Found::Damaged(_) => {
+            let done = journal::read(store)?.done;
+            let found = done.into_values().find(|index| index.partition == partition);
+            index.replaces = found.map(|index| index.replaces).unwrap_or_default();
+        }
     }
     Ok(index)
+}
+
+/// Builds a partition's index and writes it. None if another partition took its place meanwhile:
+/// then nothing of it is left.
+///
+/// # Errors
+/// As [`build`], or if it can't be stored.
+pub fn renew(store: &dyn Store, partition: &str) -> Result<Option<Index>> {
+    let built = build(store, partition).and_then(|index| write(store, &index).map(|()| index));
+    // Asked behind the write: whoever replaces it deletes its index, and may have done so before.
+    if is_left(store, partition)? {
+        return built.map(Some);
+    }
+    store.delete(&key(partition))?;
+    Ok(None)
+}
+
+/// Deletes the indexes of partitions that were replaced, which a run that ended in between may have
+/// written.
+///
+/// # Errors
+/// If something can't be read or deleted.
+pub fn sweep(store: &dyn Store) -> Result<()> {
+    let replaced = replaced::names(store)?;
+    for partition in partitions(store)? {
+        if replaced.contains(&partition) && !is_left(store, &partition)? {
+            store.delete(&key(&partition))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a partition has files, other than those whose posts are elsewhere by now.
+fn is_left(store: &dyn Store, partition: &str) -> Result<bool> {
+    Ok(!listing::late_files(store, partition)?.is_empty())
 }
 
 /// Whether a partition has an index that names the files which are there, with their lengths.
@@ -242,7 +307,18 @@ mod tests {
         let store = lake();
         let mut index = build(&store, NIGHT).unwrap();
         let (why, when) = ("compact".into(), OffsetDateTime::UNIX_EPOCH);
-        index.replaces.push(Generation { partition: "a".into(), files: vec![], posts: 1, bytes: 2, why, when });
+        index.replaces.push(Generation {
+            partition: "a".into(),
+            files: vec![],
+            posts: 1,
+            bytes: 2,
+            why,
+            when,
+            counts: vec![],
+            erased: vec![],
+            into: None,
+            offset: 0,
+        });
         write(&store, &index).unwrap();
         assert_eq!(build(&store, NIGHT).unwrap(), index);
     }

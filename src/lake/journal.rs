@@ -5,8 +5,9 @@
 //! `….ended` after the last: it says `done` or `undone`. Both are put only if they are absent, so one
 //! process begins an attempt, and one process decides how it ends. Until it is done the new partition
 //! counts for nothing, and from then on the old one does. Whoever finds an attempt that hasn't ended
-//! undoes it; the process that made it finds that out when it wants to end it. What says `undone` stays
-//! for `ZOMBIE`, since that process may still be writing.
+//! undoes it; the process that made it finds that out when it wants to end it. What says how an attempt
+//! ended stays for `ZOMBIE`: the process may still be writing, and another that has seen the attempt
+//! before it ended may still want to undo it. Where `….begun` is gone, all is cleaned up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::index::{self, Found, Generation, Index};
 use super::store::{Put, Store, list_all};
-use super::{replaced, view};
+use super::{listing, parallel, replaced, view};
 use crate::error::{Error, Result};
 use crate::fault::point;
 
@@ -51,8 +52,9 @@ pub enum End {
     Undone,
 }
 
-/// The newest attempt for each old partition, and its number.
-type Attempts = BTreeMap<String, Vec<(u32, Entry)>>;
+/// All attempts for each old partition, with their numbers. None where nothing is left to do but to
+/// forget it.
+type Attempts = BTreeMap<String, Vec<(u32, Option<Entry>)>>;
 
 fn begun_key(old: &str, attempt: u32) -> String {
     format!("{JOURNAL}{old}/{attempt:07}.begun")
@@ -64,19 +66,60 @@ fn ended_key(old: &str, attempt: u32) -> String {
 
 /// All attempts, each with what is known of its end.
 fn attempts(store: &dyn Store) -> Result<Attempts> {
-    let mut found: BTreeMap<(String, u32), Entry> = BTreeMap::new();
+    let objects = list_all(store, JOURNAL)?;
+    let begun: BTreeSet<&str> = objects.iter().filter_map(|object| object.key.strip_suffix(".begun")).collect();
+    let mut found: BTreeMap<(String, u32), Option<Entry>> = BTreeMap::new();
     // In the order of keys, "begun" comes before "ended".
-    for object in list_all(store, JOURNAL)? {
-        let Some(bytes) = store.get(&object.key)? else { continue };
-        let entry: Entry = serde_json::from_slice(&bytes).map_err(|cause| {
-            Error::fatal(format!("the journal \"{}\" is damaged", store.address(&object.key))).because(cause)
-        })?;
-        let number = object.key.rsplit('/').next().and_then(|name| name.get(..7)?.parse().ok()).unwrap_or(0);
-        found.insert((entry.old.clone(), number), entry);
+    for object in &objects {
+        let key = &object.key;
+        let name = key[JOURNAL.len()..].split_once('/');
+        let Some((old, number)) = name.and_then(|(old, name)| Some((old, name.get(..7)?.parse().ok()?))) else {
+            continue;
+        };
+        let is_clean = key.strip_suffix(".ended").is_some_and(|attempt| !begun.contains(attempt));
+        if is_clean {
+            found.insert((old.to_owned(), number), None);
+        } else if let Some(entry) = entry(store, key)? {
+            found.insert((old.to_owned(), number), Some(entry));
+        }
     }
     let mut attempts = Attempts::new();
-    found.into_iter().for_each(|((old, number), entry)| attempts.entry(old).or_default().push((number, entry)));
+    for ((old, number), entry) in found {
+        attempts.entry(old).or_default().push((number, entry));
+    }
     Ok(attempts)
+}
+
+/// What is put down at a key; none if it was just deleted.
+fn entry(store: &dyn Store, key: &str) -> Result<Option<Entry>> {
+    let Some(bytes) = store.get(key)? else { return Ok(None) };
+    let entry = serde_json::from_slice(&bytes)
+        .map_err(|cause| Error::fatal(format!("the journal \"{}\" is damaged", store.address(key))).because(cause))?;
+    Ok(Some(entry))
+}
+
+/// The journal at one moment, as far as readers need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// The index of what took the place of a partition, by the name of the old one.
+    pub done: BTreeMap<String, Index>,
+    /// Partitions that aren't whole, or were given up.
+    pub unfinished: BTreeSet<String>,
+}
+
+/// Reads the journal.
+///
+/// # Errors
+/// If it can't be read.
+pub fn read(store: &dyn Store) -> Result<Journal> {
+    let mut journal = Journal::default();
+    for entry in attempts(store)?.into_values().flatten().filter_map(|(_, entry)| entry) {
+        match entry.end {
+            Some(End::Done(index)) => _ = journal.done.insert(entry.old, *index),
+            Some(End::Undone) | None => _ = journal.unfinished.insert(entry.new),
+        }
+    }
+    Ok(journal)
 }
 
 /// The partitions that don't count: those that aren't whole yet, and those that were replaced.
@@ -84,8 +127,9 @@ fn attempts(store: &dyn Store) -> Result<Attempts> {
 /// # Errors
 /// If the journal can't be read.
 pub fn hidden(store: &dyn Store) -> Result<BTreeSet<String>> {
-    let entries = attempts(store)?.into_values().flatten();
-    Ok(entries.map(|(_, entry)| if let Some(End::Done(_)) = entry.end { entry.old } else { entry.new }).collect())
+    let Journal { done, mut unfinished } = read(store)?;
+    unfinished.extend(done.into_keys());
+    Ok(unfinished)
 }
 
 /// What was begun and isn't ended, or is ended and isn't cleaned up.
@@ -93,7 +137,7 @@ pub fn hidden(store: &dyn Store) -> Result<BTreeSet<String>> {
 /// # Errors
 /// If the journal can't be read.
 pub fn unfinished(store: &dyn Store) -> Result<Vec<Entry>> {
-    let entries = attempts(store)?.into_values().flatten().map(|(_, entry)| entry);
+    let entries = attempts(store)?.into_values().flatten().filter_map(|(_, entry)| entry);
     Ok(entries.filter(|entry| entry.end != Some(End::Undone)).collect())
 }
 
@@ -128,7 +172,7 @@ impl Attempt {
         let last = attempts(store)?.get(old).and_then(|attempts| attempts.last().cloned());
         let number = match last {
             None => 0,
-            Some((number, Entry { end: Some(End::Undone), .. })) => number + 1,
+            Some((number, None | Some(Entry { end: Some(End::Undone), .. }))) => number + 1,
             Some(_) => return Ok(None),
         };
         let entry = Entry { old: old.into(), new: new.into(), why: why.into(), when, end: None };
@@ -176,10 +220,14 @@ fn undo(store: &dyn Store, number: u32, entry: &Entry, when: OffsetDateTime) -> 
 fn clean_up(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
     if let Some(End::Done(index)) = &entry.end
         && !index.files.is_empty()
-        && index::read(store, &entry.new)? == Found::Missing
+        && !is_indexed(store, index)?
     {
         index::write(store, index)?;
         step()?;
+        // Another process may have cleaned up before, and the new partition is replaced itself.
+        if listing::objects(store, &entry.new)?.is_empty() {
+            store.delete(&index::key(&entry.new))?;
+        }
     }
     match &entry.end {
         Some(End::Done(index)) => {
@@ -189,15 +237,24 @@ fn clean_up(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
         _ => delete_partition(store, &entry.old)?,
     }
     store.delete(&begun_key(&entry.old, number))?;
-    step()?;
-    store.delete(&ended_key(&entry.old, number))
+    step()
 }
 
-/// Tells the writer of a partition what became of its files. One that replaced another itself has no writer.
+/// True if a partition has an index that says what it replaced. `lake index` may have made one
+/// before this could be known.
+fn is_indexed(store: &dyn Store, index: &Index) -> Result<bool> {
+    match index::read(store, &index.partition)? {
+        Found::Index(there) => Ok(there.replaces == index.replaces),
+        Found::Missing => Ok(false),
+        Found::Damaged(_) => Ok(true),
+    }
+}
+
+/// Tells the writer of a partition, and those who read it, what became of its files.
 fn put_replaced(store: &dyn Store, old: &str, index: &Index) -> Result<()> {
-    match &index.replaces[..] {
-        [generation] if generation.partition == old => replaced::put(store, generation).and_then(|()| step()),
-        _ => Ok(()),
+    match index.replaces.iter().rfind(|generation| generation.partition == old) {
+        Some(generation) => replaced::put(store, generation).and_then(|()| step()),
+        None => Ok(()),
     }
 }
 
@@ -206,23 +263,39 @@ fn put_replaced(store: &dyn Store, old: &str, index: &Index) -> Result<()> {
 /// # Errors
 /// If something can't be put down or deleted.
 pub fn settle(store: &dyn Store, now: OffsetDateTime) -> Result<usize> {
+    store.clean_up(now)?;
     let mut settled = 0;
-    for (number, entry) in attempts(store)?.into_values().flatten() {
-        match &entry.end {
-            None => undo(store, number, &entry, now)?,
-            Some(End::Done(_)) => clean_up(store, number, &entry)?,
-            Some(End::Undone) => {
-                delete_partition(store, &entry.new)?;
-                if now - entry.when > ZOMBIE {
-                    store.delete(&begun_key(&entry.old, number))?;
-                    store.delete(&ended_key(&entry.old, number))?;
-                }
-                continue;
+    let mut clean = Vec::new();
+    for (old, attempts) in attempts(store)? {
+        for (number, entry) in attempts {
+            match entry {
+                Some(entry) => settled += usize::from(settle_one(store, number, &entry, now)?),
+                None => clean.push(ended_key(&old, number)),
             }
         }
-        settled += 1;
     }
-    Ok(settled)
+    let forgotten = parallel::map(&clean, |key| match entry(store, key)? {
+        Some(entry) if now - entry.when > ZOMBIE => store.delete(key),
+        _ => Ok(()),
+    });
+    forgotten.into_iter().collect::<Result<()>>().map(|()| settled)
+}
+
+/// Finishes or undoes an attempt. True if that was to be done.
+fn settle_one(store: &dyn Store, number: u32, entry: &Entry, now: OffsetDateTime) -> Result<bool> {
+    match &entry.end {
+        None => undo(store, number, entry, now)?,
+        Some(End::Done(_)) => clean_up(store, number, entry)?,
+        Some(End::Undone) => {
+            delete_partition(store, &entry.new)?;
+            if now - entry.when > ZOMBIE {
+                store.delete(&begun_key(&entry.old, number))?;
+                store.delete(&ended_key(&entry.old, number))?;
+            }
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Deletes a partition and its index: first the index, which would miss the files, and these from
@@ -265,5 +338,9 @@ pub fn generation(partition: &str, files: &[index::File], why: &str, when: Offse
         bytes: files.iter().map(|file| file.bytes).sum(),
         why: why.into(),
         when,
+        counts: files.iter().map(|file| file.posts).collect(),
+        erased: Vec::new(),
+        into: None,
+        offset: 0,
     }
 }

@@ -11,10 +11,12 @@
 //! ([`staging`]), and renamed into its partition when the checkpoint that promised it is complete
 //! ([`publish`]). Whatever a crash left behind is closed by [`recover`]. An [`index`] beside the data
 //! says what is in it; [`tools`] list, check, compact and erase it in any [`store`], and a [`journal`]
-//! says which partitions count meanwhile; a writer that was away learns from [`replaced`] what became of its own.
+//! says which partitions count meanwhile. Whoever reads lists them by [`listing`]; [`replaced`] keeps a note on each
+//! partition that another took the place of, and [`lineage`] finds its posts.
 //! Nothing in here knows the engine: `sink/local.rs` and
 //! `spout/replay.rs` put it behind the traits of the components.
 
+pub mod address;
 pub mod backlog;
 pub mod closing;
 pub mod columns;
@@ -22,12 +24,14 @@ pub mod disk;
 pub mod form;
 pub mod index;
 pub mod indexing;
+pub mod inside;
 pub mod journal;
+pub mod lineage;
+pub mod listing;
 pub mod micro_batch;
 pub mod names;
 pub mod pack;
 pub mod parallel;
-pub mod partitions;
 pub mod publish;
 pub mod reader;
 pub mod recover;
@@ -38,10 +42,12 @@ pub mod scan;
 pub mod split;
 pub mod staging;
 pub mod store;
+pub mod temporary;
 pub mod tools;
 pub mod unpack;
 pub mod upload;
 pub mod view;
 pub mod writer;
+pub mod writers;
 
 pub use replay::replay;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{failed, make_folders, rename_without_replacing, sync_folder};
 use super::index::{self, Index};
+use super::inside::stay_inside;
 use super::names::Segment;
 use super::pack;
-use super::replaced::Replaced;
+use super::replaced::{Replaced, has_now};
 use super::staging::{Publish, STAGING, Staging, named};
 use super::store::local::LocalStore;
 use crate::error::{Error, Result};
@@ -85,6 +86,7 @@ fn write_index(place: &Place, index: &Index, durable: bool) -> Result<()> {
     let (staged, target) = (staging.folder.join(STAGED_INDEX), root.join(index::key(&index.partition)));
     let folder = target.parent().unwrap_or(root);
     let write = || -> io::Result<()> {
+        stay_inside(root, folder)?;
         make_folders(&staging.folder)?;
         let mut changed = make_folders(folder)?;
         let mut file = File::create(&staged)?;
@@ -132,10 +134,11 @@ fn publish(place: &Place, promises: &[Promise], durable: bool) -> Result<()> {
 
 fn partition(place: &Place, files: &[(Segment, &Promise)], durable: bool) -> Result<()> {
     let folder = place.root.join(files[0].0.partition.to_string());
-    let mut changed = make_folders(&folder).map_err(|cause| failed("make", &folder, cause))?;
+    let made = stay_inside(&place.root, &folder).and_then(|()| make_folders(&folder));
+    let mut changed = made.map_err(|cause| failed("make", &folder, cause))?;
     let mut found = false;
     for (segment, promise) in files {
-        found |= file(&place.staging.file(segment), &place.root.join(segment.to_string()), promise)? == Outcome::Found;
+        found |= file(place, segment, promise)? == Outcome::Found;
     }
     if found {
         // Whoever published it may have crashed before these were synced.
@@ -154,11 +157,18 @@ enum Outcome {
     Found,
 }
 
-fn file(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
+fn file(place: &Place, segment: &Segment, promise: &Promise) -> Result<Outcome> {
+    let (from, to) = (&place.staging.file(segment), &place.root.join(segment.to_string()));
     match from.metadata() {
         Ok(found) if found.len() == promise.length => {}
         Ok(found) => return Err(not_as_promised(from, found.len(), promise)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return published(from, to, promise),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return match published(from, to, promise) {
+                // A commit that is tried again may find that its partition was replaced meanwhile.
+                Err(_) if !to.exists() && has_now(&LocalStore::new(&place.root), segment)? => Ok(Outcome::Found),
+                other => other,
+            };
+        }
         Err(error) => return Err(failed("look at", from, error)),
     }
     match rename_without_replacing(from, to) {

@@ -1,6 +1,7 @@
 //! Reads a file of the lake: its posts as slices of the buffers that were read.
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use rustix::buffer::spare_capacity;
 use super::columns::Columns;
 use super::disk::failed;
 use super::form::{Compression, Form, Format};
+use super::inside::open_file;
 use super::scan::{Spot, Trouble};
 use super::split::{Damage, Posts, Splitter};
 use super::unpack::Unpacker;
@@ -54,7 +56,9 @@ pub struct Chunks {
     columns: Columns,
     /// None before the first chunk, and where there is nothing to unpack.
     unpacker: Option<Unpacker>,
-    /// The offset of the first line break in a text that was packed.
+    /// Whether line breaks are looked for, which costs a second look at each byte.
+    finds_line_breaks: bool,
+    /// The offset of the first line break in the text.
     line_break: Option<u64>,
     splitter: Splitter,
     /// How much is asked for in one go.
@@ -76,6 +80,7 @@ impl Chunks {
             form,
             columns: Columns::default(),
             unpacker: None,
+            finds_line_breaks: false,
             line_break: None,
             splitter: Splitter::start(format),
             bytes,
@@ -86,7 +91,13 @@ impl Chunks {
         }
     }
 
-    /// The offset of the first line break so far in a text that was packed.
+    /// Makes it look for line breaks.
+    #[must_use]
+    pub fn finding_line_breaks(self) -> Self {
+        Self { finds_line_breaks: true, ..self }
+    }
+
+    /// The offset of the first line break so far in the text, once it is unpacked.
     pub fn line_break(&self) -> Option<u64> {
         self.line_break
     }
@@ -130,15 +141,10 @@ impl Chunks {
 
     /// Fills a chunk up to its size; true at the end of the text.
     fn fill(&mut self, chunk: &mut Vec<u8>, bytes: usize, input: &mut dyn Input) -> Result<bool, Trouble> {
-        if self.form.is_plain() {
-            while chunk.len() < bytes && !self.ended {
-                self.ended = !input.fill(chunk)?;
-            }
-            return Ok(self.ended);
-        }
         let begin = chunk.len();
-        let filled = self.unpack(chunk, bytes, input);
-        if self.line_break.is_none() {
+        let filled =
+            if self.form.is_plain() { self.fill_plain(chunk, bytes, input) } else { self.unpack(chunk, bytes, input) };
+        if self.finds_line_breaks && self.line_break.is_none() {
             self.line_break = memchr2(b'\n', b'\r', &chunk[begin..]).map(|at| self.offset + (begin + at) as u64);
         }
         match filled {
@@ -150,6 +156,13 @@ impl Chunks {
             }
             Err(other) => Err(other),
         }
+    }
+
+    fn fill_plain(&mut self, chunk: &mut Vec<u8>, bytes: usize, input: &mut dyn Input) -> Result<(), Trouble> {
+        while chunk.len() < bytes && !self.ended {
+            self.ended = !input.fill(chunk)?;
+        }
+        Ok(())
     }
 
     fn unpack(&mut self, chunk: &mut Vec<u8>, bytes: usize, input: &mut dyn Input) -> Result<(), Trouble> {
@@ -201,13 +214,16 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
-    /// Opens it.
+    /// Opens it; none if there is no such file.
     ///
     /// # Errors
     /// If it can't be opened.
-    pub fn open(path: PathBuf) -> Result<Self> {
-        let file = File::open(&path).map_err(|cause| failed("open", &path, cause))?;
-        Ok(Self { path, file })
+    pub fn open(path: PathBuf) -> Result<Option<Self>> {
+        match open_file(&path) {
+            Ok(file) => Ok(Some(Self { path, file })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(failed("open", &path, cause)),
+        }
     }
 }
 
@@ -227,32 +243,6 @@ impl Input for OpenFile {
         let read = self.file.read_exact_at(&mut bytes, range.start);
         read.map_err(|cause| Trouble::Store(failed("read", &self.path, cause)))?;
         Ok(bytes.into())
-    }
-}
-
-/// Reads one file from its beginning to its end.
-pub struct FileReader {
-    file: OpenFile,
-    chunks: Chunks,
-}
-
-impl FileReader {
-    /// Opens a file, whose form its name tells.
-    ///
-    /// # Errors
-    /// If it can't be opened.
-    pub fn open(path: PathBuf) -> Result<Self> {
-        let form = path.to_str().map_or(Form::ARRAY, Form::of);
-        Ok(Self { file: OpenFile::open(path)?, chunks: Chunks::of(form, CHUNK_BYTES) })
-    }
-
-    /// The next posts, some hundred kilobytes of them; `None` at the end.
-    ///
-    /// # Errors
-    /// If the file can't be read, or is damaged; the text has the path and the byte's offset.
-    pub fn next_posts(&mut self) -> Result<Option<Vec<Post>>> {
-        let Self { file, chunks } = self;
-        chunks.next_posts(file).map_err(|trouble| trouble.at(&file.path.display().to_string()))
     }
 }
 
@@ -277,9 +267,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("0000000");
         fs::write(&path, content).unwrap();
-        let mut reader = FileReader::open(path)?;
+        let mut file = OpenFile::open(path.clone())?.unwrap();
+        let mut chunks = Chunks::of(Form::ARRAY, CHUNK_BYTES);
         let mut found = Vec::new();
-        while let Some(mut posts) = reader.next_posts()? {
+        while let Some(mut posts) =
+            chunks.next_posts(&mut file).map_err(|trouble| trouble.at(&path.display().to_string()))?
+        {
             found.append(&mut posts);
         }
         Ok(found)
@@ -309,7 +302,7 @@ mod tests {
         let error = read(&content).unwrap_err();
         assert!(error.chain().contains("/0000000\" is damaged at byte 1000000: control"), "{error:?}");
         assert!(read(b"").unwrap_err().chain().contains("at byte 0"));
-        assert!(FileReader::open("/nowhere/0000000".into()).err().unwrap().chain().contains("/nowhere/0000000"));
+        assert!(OpenFile::open("/nowhere/0000000".into()).unwrap().is_none());
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::sink::Promise;
 /// # Errors
 /// Fatal ones if a staged file is shorter than promised or has other bytes.
 pub fn recover(staging: &Staging, promises: &[Promise]) -> Result<Vec<Promise>> {
+    staging.refuse_links()?;
     let closed = promises.iter().map(|promise| close(staging, promise)).collect::<Result<Vec<_>>>()?;
     let promised = closed.iter().map(|promise| Ok(staging.file(&named(promise)?.0))).collect::<Result<_>>()?;
     delete_all_but(&promised, &staging.folder)?;

@@ -5,23 +5,18 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use memchr::memchr2;
 
 use super::form::{Compression, Form, Format};
 use super::reader::{Chunks, Input};
-use super::split::{Damage, Posts, Splitter};
 use super::store::{Store, length};
 use crate::error::{Error, Result};
-use crate::post::{Post, break_no_lines};
+use crate::post::Post;
 
 /// How much is asked for in one go: for a server a request each, and it bounds the memory.
 const CHUNK_BYTES: u64 = 4 << 20;
 
-/// How much text is unpacked in one go.
+/// How much text is split in one go.
 const TEXT_BYTES: usize = 1 << 20;
-
-/// A larger post isn't read: a limit on memory, not on what sources let in.
-const POST_BYTES_MAX: usize = 1 << 30;
 
 /// Why an object couldn't be read to its end.
 #[derive(Debug)]
@@ -81,52 +76,42 @@ impl Trouble {
 
 /// Reads one object from its beginning to its end, and counts on the way.
 pub struct ObjectReader<'a> {
+    bytes: ObjectBytes<'a>,
+    chunks: Chunks,
+    posts: u64,
+}
+
+/// The bytes of an object, counted and summed up.
+pub struct ObjectBytes<'a> {
     store: &'a dyn Store,
     key: &'a str,
-    splitter: Splitter,
     /// How many bytes were read.
-    bytes: u64,
+    read: u64,
     checksum: crc32fast::Hasher,
-    posts: u64,
-    /// The offset of the first line break.
-    line_break: Option<u64>,
-    /// The part of a post that the last chunk ended with.
-    rest: Bytes,
-    ended: bool,
-    /// What isn't text as it lies there goes through this.
-    packed: Option<Chunks>,
+}
+
+impl<'a> ObjectBytes<'a> {
+    /// Of the object at a key.
+    pub fn new(store: &'a dyn Store, key: &'a str) -> Self {
+        Self { store, key, read: 0, checksum: crc32fast::Hasher::new() }
+    }
 }
 
 impl<'a> ObjectReader<'a> {
     /// Begins to read an object, whose form its name tells.
     pub fn new(store: &'a dyn Store, key: &'a str) -> Self {
-        let form = Form::of(key);
-        let (format, packed) = match form {
-            Form::Text(format, Compression::None) => (format, None),
-            other => (Format::JsonArray, Some(Chunks::of(other, TEXT_BYTES))),
-        };
-        Self {
-            store,
-            key,
-            splitter: Splitter::start(format),
-            bytes: 0,
-            checksum: crc32fast::Hasher::new(),
-            posts: 0,
-            line_break: None,
-            rest: Bytes::new(),
-            ended: false,
-            packed,
-        }
+        let chunks = Chunks::of(Form::of(key), TEXT_BYTES).finding_line_breaks();
+        Self { bytes: ObjectBytes::new(store, key), chunks, posts: 0 }
     }
 
     /// How many bytes were read: all of them, at the end.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes.read
     }
 
     /// The CRC-32 of those.
     pub fn checksum(&self) -> u32 {
-        self.checksum.clone().finalize()
+        self.bytes.checksum.clone().finalize()
     }
 
     /// How many posts they hold.
@@ -136,91 +121,41 @@ impl<'a> ObjectReader<'a> {
 
     /// The offset of the first line break in an array, which readers of lines would take for its end.
     pub fn line_break(&self) -> Option<Spot> {
-        match (&self.packed, Form::of(self.key)) {
-            (None, Form::Text(Format::JsonArray, _)) => self.line_break.map(Spot::Byte),
-            (Some(chunks), Form::Text(Format::JsonArray, _)) => chunks.line_break().map(Spot::TextByte),
+        match Form::of(self.bytes.key) {
+            Form::Text(Format::JsonArray, Compression::None) => self.chunks.line_break().map(Spot::Byte),
+            Form::Text(Format::JsonArray, _) => self.chunks.line_break().map(Spot::TextByte),
             _ => None,
         }
     }
 
-    /// The next posts; `None` at the end.
+    /// The next posts; `None` at the end. Posts that stand before a damage come before it.
     ///
     /// # Errors
     /// If the store can't give it, or it is damaged.
     pub fn next_posts(&mut self) -> Result<Option<Vec<Post>>, Trouble> {
-        if let Some(mut chunks) = self.packed.take() {
-            let posts = chunks.next_posts(self);
-            self.packed = Some(chunks);
-            self.posts += posts.as_ref().map_or(0, |posts| posts.as_ref().map_or(0, Vec::len)) as u64;
-            return posts;
-        }
-        let mut found = None;
-        self.step(|chunk, posts| found = Some(slices(chunk, posts)))?;
-        Ok(found)
+        let posts = self.chunks.next_posts(&mut self.bytes)?;
+        self.posts += posts.as_ref().map_or(0, Vec::len) as u64;
+        Ok(posts)
     }
 
-    /// Passes over all of it, without making posts of it.
+    /// Passes over all of it.
     ///
     /// # Errors
     /// As [`next_posts`](Self::next_posts).
     pub fn pass_over(&mut self) -> Result<(), Trouble> {
-        if self.packed.is_some() {
-            while self.next_posts()?.is_some() {}
-        } else {
-            while self.step(|_, _| ())? {}
-        }
+        while self.next_posts()?.is_some() {}
         Ok(())
-    }
-
-    /// One chunk of it; false at the end.
-    fn step(&mut self, take: impl FnOnce(Bytes, Posts)) -> Result<bool, Trouble> {
-        if self.ended {
-            return Ok(false);
-        }
-        let begin = self.bytes - self.rest.len() as u64;
-        let chunk = self.read()?;
-        let mut posts = Posts::default();
-        let damaged = |Damage { at, what }| Trouble::Damage { at: Spot::Byte(begin + at as u64), what };
-        let done = self.splitter.split(&chunk, self.ended, &mut posts).map_err(damaged)?;
-        if chunk.len() - done > POST_BYTES_MAX {
-            return Err(damaged(Damage { at: done, what: "expected a post of at most 1 GiB".into() }));
-        }
-        self.posts += posts.ranges.len() as u64;
-        self.rest = chunk.slice(done..);
-        take(chunk, posts);
-        Ok(true)
-    }
-
-    fn get(&mut self, wanted: u64) -> Result<Bytes, Trouble> {
-        let range = self.bytes..self.bytes + wanted;
-        let new = self.store.get_range(self.key, range).map_err(Trouble::Store)?.ok_or(Trouble::Gone)?;
-        self.ended = (new.len() as u64) < wanted;
-        self.checksum.update(&new);
-        self.bytes += new.len() as u64;
-        Ok(new)
-    }
-
-    /// The rest of the last chunk, and as much again behind it, so that a large post is soon whole.
-    fn read(&mut self) -> Result<Bytes, Trouble> {
-        let begin = self.bytes;
-        let new = self.get(CHUNK_BYTES.max(self.rest.len() as u64))?;
-        if self.line_break.is_none() {
-            self.line_break = memchr2(b'\n', b'\r', &new).map(|at| begin + at as u64);
-        }
-        if self.rest.is_empty() {
-            return Ok(new);
-        }
-        let mut chunk = Vec::with_capacity(self.rest.len() + new.len());
-        chunk.extend_from_slice(&self.rest);
-        chunk.extend_from_slice(&new);
-        Ok(chunk.into())
     }
 }
 
-impl Input for ObjectReader<'_> {
-    fn fill(&mut self, bytes: &mut Vec<u8>) -> Result<bool, Trouble> {
-        bytes.extend_from_slice(&self.get(CHUNK_BYTES)?);
-        Ok(!self.ended)
+impl Input for ObjectBytes<'_> {
+    fn fill(&mut self, to: &mut Vec<u8>) -> Result<bool, Trouble> {
+        let range = self.read..self.read + CHUNK_BYTES;
+        let new = self.store.get_range(self.key, range).map_err(Trouble::Store)?.ok_or(Trouble::Gone)?;
+        self.checksum.update(&new);
+        self.read += new.len() as u64;
+        to.extend_from_slice(&new);
+        Ok(new.len() as u64 == CHUNK_BYTES)
     }
 
     fn length(&mut self) -> Result<u64, Trouble> {
@@ -230,18 +165,6 @@ impl Input for ObjectReader<'_> {
     fn range(&mut self, range: Range<u64>) -> Result<Bytes, Trouble> {
         self.store.get_range(self.key, range).map_err(Trouble::Store)?.ok_or(Trouble::Gone)
     }
-}
-
-/// The posts of a chunk as slices of it, without line breaks.
-fn slices(chunk: Bytes, posts: Posts) -> Vec<Post> {
-    let chunk = if posts.line_breaks { unbroken(&chunk) } else { chunk };
-    posts.ranges.into_iter().map(|range| Post::trusted(chunk.slice(range))).collect()
-}
-
-fn unbroken(chunk: &[u8]) -> Bytes {
-    let mut chunk = chunk.to_vec();
-    break_no_lines(&mut chunk);
-    chunk.into()
 }
 
 /// Hands all posts of several objects to `take`, one after the other.

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use super::disk::{failed, remove_if_empty, sync_folder};
 use super::index::Index;
 use super::indexing::{Indexing, Times};
+use super::inside::stay_inside;
 use super::names::{PartitionName, Segment};
 use super::pack::delete_text;
 use crate::error::{Error, Kind, Result};
@@ -48,6 +49,16 @@ impl Staging {
         let file =
             if segment.file.form.is_plain() { segment.file.to_string() } else { segment.file.number.to_string() };
         self.partition(&segment.partition).join(file)
+    }
+
+    /// Refuses a staging folder to which a link leads from the folder that the staging of all is in: files
+    /// are deleted there.
+    ///
+    /// # Errors
+    /// If there is such a link.
+    pub fn refuse_links(&self) -> Result<()> {
+        let root = self.folder.ancestors().nth(3).unwrap_or(&self.folder);
+        stay_inside(root, &self.folder).map_err(|cause| failed("use", &self.folder, cause))
     }
 
     /// Removes the staging folders that are empty, up to the one that all runs share.

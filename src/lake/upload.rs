@@ -21,7 +21,7 @@ use super::index::{self, Index};
 use super::names::Segment;
 use super::pack::{are_of_one_text, compression, is_as_promised};
 use super::publish::{another_writer, gone, not_as_promised};
-use super::replaced::Replaced;
+use super::replaced::{Replaced, has_now};
 use super::staging::{Staging, named};
 use super::store::{Put, Store};
 use crate::error::{Error, Kind, Result};
@@ -221,21 +221,26 @@ impl Round {
     }
 
     fn deliver(&self, segment: &Segment, promise: &Promise) -> Result<()> {
-        let (path, key) = (self.staging.file(segment), segment.to_string());
+        let path = self.staging.file(segment);
         if self.is_replaced(segment)? {
+            // An earlier try may have put it there once more, and ended before it knew.
+            self.store.delete(&segment.to_string())?;
             return delete(&path);
         }
         let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.compare(&path, &key, promise, None),
+            Ok(bytes) => Some(Bytes::from(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(cause) => return Err(failed("read", &path, cause)),
         };
-        check(&path, &bytes, promise)?;
         let faulty = |cause| failed("upload", &path, cause);
+        let Some(bytes) = bytes else { return self.compare(segment, promise, None) };
+        check(&path, &bytes, promise)?;
         point("s3.put").map_err(faulty)?;
-        let bytes = Bytes::from(bytes);
-        if self.store.put(&key, bytes.clone())? == Put::Exists {
-            self.compare(&path, &key, promise, Some(&bytes))?;
+        if self.store.put(&segment.to_string(), bytes.clone())? == Put::Exists {
+            self.compare(segment, promise, Some(&bytes))?;
+        } else if self.replaced.is_some() && has_now(self.store.as_ref(), segment)? {
+            // It was there before, and its partition was replaced since we asked.
+            self.store.delete(&segment.to_string())?;
         }
         point("s3.stored").map_err(faulty)?;
         delete(&path)?;
@@ -249,18 +254,25 @@ impl Round {
     }
 
     /// What is in the store has to be what was promised; or, packed, what an earlier recovery has made of the
-    /// same text as ours.
-    fn compare(&self, path: &Path, key: &str, promise: &Promise, ours: Option<&[u8]>) -> Result<()> {
+    /// same text as ours. It may also be gone again, with its partition.
+    fn compare(&self, segment: &Segment, promise: &Promise, ours: Option<&[u8]>) -> Result<()> {
+        let key = segment.to_string();
         let found = match compression(promise) {
             // One byte more shows that it is longer, however long it is.
-            None => self.store.get_range(key, 0..promise.length + 1)?,
-            Some(_) => self.store.get(key)?,
+            None => self.store.get_range(&key, 0..promise.length + 1)?,
+            Some(_) => self.store.get(&key)?,
         };
+        let address = self.store.address(&key);
         match found {
             Some(found) if is_as_promised(&found, promise) => Ok(()),
             Some(found) if ours.is_some_and(|ours| are_of_one_text(&found, ours, promise)) => Ok(()),
-            Some(_) => Err(another_writer(&self.store.address(key))),
-            None => Err(gone(path, &self.store.address(key))),
+            Some(_) => Err(another_writer(&address)),
+            None if has_now(self.store.as_ref(), segment)? => Ok(()),
+            None if ours.is_some() => {
+                let what = format!("\"{address}\" was there, and is gone again: it is put once more");
+                Err(Error::transient(what))
+            }
+            None => Err(gone(&self.staging.file(segment), &address)),
         }
     }
 }

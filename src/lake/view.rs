@@ -1,18 +1,21 @@
 //! What a lake holds, as its store tells it, without what `compact` and `erase` have begun or replaced.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use glob::Pattern;
 
+use super::address::Address;
 use super::form::{Compression, Form};
-use super::index::{self, Found, is_partition};
-use super::names::{FileName, in_order};
-use super::scan::{ObjectReader, Trouble};
-use super::store::{Object, Store, list_all, open};
-use super::{columns, journal, parallel};
+use super::index::{self, Found};
+use super::names::FileName;
+use super::scan::{ObjectBytes, Trouble};
+use super::store::{Object, Store, open};
+use super::{columns, parallel};
 use crate::error::{Error, Result};
+
+use super::listing::Listing;
+pub use super::listing::{files, objects, partitions};
 
 /// A lake, and which of its partitions are meant.
 pub struct Selection {
@@ -24,14 +27,15 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// What `ROOT[/GLOB]` means: a lake, a glob over its partitions, or one partition.
+    /// What `ROOT[/GLOB]` means: a lake, a glob over its partitions, or one partition; see [`Address`].
     ///
     /// # Errors
     /// If there is no such lake, or the glob is none.
     pub fn parse(address: &str) -> Result<Self> {
-        let (root, text) = split(address)?;
-        let glob = Pattern::new(text).map_err(|cause| Error::fatal(format!("bad glob \"{text}\"")).because(cause))?;
-        Ok(Self { store: open(root)?, glob, text: text.into() })
+        let Address { root, partitions } = Address::parse(address)?;
+        let text = partitions.glob();
+        let glob = Pattern::new(&text).map_err(|cause| Error::fatal(format!("bad glob \"{text}\"")).because(cause))?;
+        Ok(Self { store: open(&root)?, glob, text })
     }
 
     /// The names of the partitions, in order.
@@ -48,60 +52,19 @@ impl Selection {
         Ok(matching)
     }
 
+    /// The partitions by the names under which they are read, in order, with folders of other names.
+    ///
+    /// # Errors
+    /// As [`partitions`](Self::partitions).
+    pub fn readable(&self) -> Result<Vec<String>> {
+        let store = self.store.as_ref();
+        Listing::read(store)?.matching(store, &self.text)
+    }
+
     /// Whether all of the lake is meant.
     pub fn is_whole(&self) -> bool {
         self.text == "*"
     }
-}
-
-/// The root and the glob of an address.
-fn split(address: &str) -> Result<(&str, &str)> {
-    let address = address.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(address);
-    let (root, last) = match address.rfind('/') {
-        Some(0) => ("/", &address[1..]),
-        Some(at) => (&address[..at], &address[at + 1..]),
-        None => (".", address),
-    };
-    let is_glob = last.contains(['*', '?', '[']) || is_partition(last);
-    if address.contains("://") {
-        return Ok(if is_glob { (root, last) } else { (address, "*") });
-    }
-    let there = |path: &str| Path::new(path).is_dir();
-    match (there(address) && !is_partition(last), there(root)) {
-        (true, _) => Ok((address, "*")),
-        (false, true) if is_glob => Ok((root, last)),
-        _ => Err(Error::fatal(format!("no lake at \"{address}\": expected a folder, or a glob below one"))),
-    }
-}
-
-/// The names of the visible partitions, in order.
-///
-/// # Errors
-/// If they can't be listed.
-pub fn partitions(store: &dyn Store) -> Result<Vec<String>> {
-    let hidden = journal::hidden(store)?;
-    let names = store.names("")?.into_iter();
-    let names = names.filter_map(|name| Some(name.strip_suffix('/')?.to_owned()));
-    Ok(names.filter(|name| is_partition(name) && !hidden.contains(name)).collect())
-}
-
-/// The numbered files of a partition with their keys, in order.
-///
-/// # Errors
-/// If they can't be listed, or two have the same number.
-pub fn files(store: &dyn Store, partition: &str) -> Result<Vec<(FileName, String)>> {
-    Ok(objects(store, partition)?.into_iter().map(|(name, object)| (name, object.key)).collect())
-}
-
-/// The numbered files of a partition with their lengths, in order.
-///
-/// # Errors
-/// If they can't be listed, or two have the same number.
-pub fn objects(store: &dyn Store, partition: &str) -> Result<Vec<(FileName, Object)>> {
-    let objects = list_all(store, &format!("{partition}/"))?;
-    let name = |key: &str| key.rsplit_once('/').filter(|(folder, _)| *folder == partition)?.1.parse().ok();
-    let files = objects.into_iter().filter_map(|object| Some((name(&object.key)?, object)));
-    in_order(files.collect(), partition)
 }
 
 /// The forms of the files of these partitions with their extensions, from the index where there is one.
@@ -134,7 +97,7 @@ pub fn text_bytes(store: &dyn Store, name: FileName, object: &Object) -> Result<
         Form::Text(_, Compression::Zstd) => {
             zstd::zstd_safe::get_frame_content_size(&part(0, 18)?).ok().flatten().unwrap_or(0)
         }
-        Form::Parquet => match columns::text_bytes(&mut ObjectReader::new(store, &object.key)) {
+        Form::Parquet => match columns::text_bytes(&mut ObjectBytes::new(store, &object.key)) {
             Err(Trouble::Store(error)) => return Err(error),
             said => said.unwrap_or(0),
         },
@@ -152,6 +115,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let lake = root.path().join("lake");
         std::fs::create_dir_all(lake.join(NIGHT)).unwrap();
+        std::fs::write(lake.join(NIGHT).join("0000000"), "[]").unwrap();
         let of = |rest: &str| {
             let selection = Selection::parse(&format!("{}{rest}", lake.display()))?;
             Ok::<_, Error>((selection.text.clone(), selection.partitions()?))

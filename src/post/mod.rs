@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod fields;
 pub(crate) mod html;
+pub(crate) mod looks;
 
 use std::fmt;
 use std::ops::Deref;

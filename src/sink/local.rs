@@ -15,7 +15,9 @@ use crate::lake::names::Names;
 use crate::lake::publish::{Place, Rename};
 use crate::lake::recover::recover;
 use crate::lake::root::Root;
-use crate::lake::staging::Publish;
+use crate::lake::staging::{Publish, STAGING, Staging};
+use crate::lake::store::Store;
+use crate::lake::store::local::LocalStore;
 use crate::registry::Component;
 use crate::tuple::Fields;
 
@@ -68,7 +70,11 @@ impl SinkConfig for Local {
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let mut sink = LakeSink::new(Arc::new(Rename), self.place(&context)?, context, self.style())?;
+        let (name, root) = (self.place(&context)?, self.absolute_root()?);
+        Rename.staging(&name)?.refuse_links()?;
+        // What a killed tool left there is no reason not to start.
+        let _ = LocalStore::new(root).clean_up(context.clock.now());
+        let mut sink = LakeSink::new(Arc::new(Rename), name, context, self.style())?;
         sink.make_staging()?;
         Ok(Box::new(sink))
     }
@@ -119,6 +125,13 @@ impl SinkConfig for DeadLetters {
     fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
         recover(&Rename.staging(place)?, promises)
     }
+}
+
+/// Where the files of a place are staged, if it is one in the staging of a lake in a folder.
+pub(super) fn staged_in(place: &str) -> Option<Staging> {
+    let staging = Rename.staging(place).ok()?;
+    let of_all = staging.folder.ancestors().nth(2)?.file_name()?;
+    (of_all == STAGING).then_some(staging)
 }
 
 fn place(root: PathBuf, context: &SinkContext) -> Place {

@@ -17,7 +17,7 @@ use crate::lake::recover::recover;
 use crate::lake::root::Root;
 use crate::lake::staging::{Publish, Staging};
 use crate::lake::store::Store;
-use crate::lake::store::s3::{self, S3 as Bucket};
+use crate::lake::store::s3::{self, ConditionalPut, S3 as Bucket};
 use crate::lake::upload::Uploader;
 use crate::registry::Component;
 use crate::secret::Secret;
@@ -59,6 +59,11 @@ pub struct S3 {
     /// The token of temporary credentials.
     #[serde(default)]
     pub session_token: Option<Secret>,
+    /// How an object is put that mustn't replace another: `IfNoneMatch`, or `HeadThenPut` for servers that
+    /// answer 501 to it. Then a second topology that writes the same keys, such as one started from a copy of
+    /// the state folder, overwrites objects without anybody noticing it.
+    #[serde(default)]
+    pub conditional_put: ConditionalPut,
     /// How partitions are named: `2015-12-18T00:00:00-<uuid>`, or `Basic`, `20151218T000000Z-<uuid>`, since
     /// the globs of Hadoop and Spark can't take colons.
     #[serde(default)]
@@ -100,6 +105,7 @@ impl S3 {
             access_key_id: self.access_key_id.clone(),
             secret_access_key: self.secret_access_key.clone(),
             session_token: self.session_token.clone(),
+            conditional_put: self.conditional_put,
         }
     }
 
@@ -117,6 +123,12 @@ impl SinkConfig for S3 {
         }
         problems.extend(without_posts(Self::NAME, inputs));
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn check_online(&self) -> Result<Option<String>> {
+        let target = self.target();
+        s3::probe(s3::open(&target)?.as_ref(), target.conditional_put)?;
+        Ok(Some(format!("\"{}\" is there and can be written to", target.address())))
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
@@ -181,6 +193,13 @@ impl Place {
     }
 }
 
+/// Where the files of a place are staged, if it is one in an outbox.
+pub(super) fn staged_in(place: &str) -> Option<Staging> {
+    let staging = Place::named(place).ok()?.staging();
+    let of_all = staging.folder.ancestors().nth(2)?.file_name()?;
+    (of_all == OUTBOX).then_some(staging)
+}
+
 fn without_credentials(bucket: Bucket) -> Bucket {
     Bucket { access_key_id: None, secret_access_key: None, session_token: None, ..bucket }
 }
@@ -195,7 +214,7 @@ struct Upload {
 impl Upload {
     /// Nothing is sent yet: a server that is down delays no start.
     fn to(target: Bucket) -> Result<Self> {
-        Ok(Self { store: s3::open(&target)?, target, uploader: Uploader::default() })
+        Ok(Self { store: s3::open_for_uploads(&target)?, target, uploader: Uploader::default() })
     }
 
     /// Where a place delivers: somewhere else, if the topology's file was changed since.
@@ -205,9 +224,10 @@ impl Upload {
             access_key_id: ours.access_key_id,
             secret_access_key: ours.secret_access_key,
             session_token: ours.session_token,
+            conditional_put: ours.conditional_put,
             ..to
         };
-        if target == self.target { Ok(Arc::clone(&self.store)) } else { s3::open(&target) }
+        if target == self.target { Ok(Arc::clone(&self.store)) } else { s3::open_for_uploads(&target) }
     }
 }
 
@@ -300,6 +320,7 @@ mod tests {
             access_key_id: Some(Secret::new("id")),
             secret_access_key: Some(Secret::new("hidden")),
             session_token: None,
+            conditional_put: ConditionalPut::default(),
             names: Names::default(),
             format: Format::default(),
             compression: Compression::default(),

@@ -73,7 +73,7 @@ impl Account {
 
     /// When the next interval begins.
     pub fn resets(&self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp_nanos((self.interval + 1).saturating_mul(self.length()))
+        OffsetDateTime::from_unix_timestamp_nanos(self.interval.saturating_add(1).saturating_mul(self.length()))
             .unwrap_or(OffsetDateTime::UNIX_EPOCH + Duration::days(1))
     }
 }

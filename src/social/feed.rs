@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -14,18 +14,22 @@ use crate::clock::SharedClock;
 use crate::engine::NO_ROOM_RETRY;
 use crate::error::{Error, Kind, Result};
 use crate::post::Post;
+use crate::printable::{printable_line, shortened};
+use crate::secret::Redactor;
 use crate::spool::{Appended, Spool};
 
 use super::budget::Account;
 use super::common::Common;
 use super::identity::{identity, identity_on};
 use super::ledger::{Gap, Ledger};
+use super::left_out::LeftOut;
 use super::rate::Rate;
 use super::refused::refused;
 use super::route::Stream;
 use super::schedule::{Schedule, reread_id};
 use super::tail::{Tail, json};
 use super::topics::Topics;
+use super::troubles::Troubles;
 use super::wrap;
 
 /// How many bytes of posts one record holds at most, but for a single larger post.
@@ -56,6 +60,27 @@ pub enum Offered {
     OffTopic,
 }
 
+/// Which posts count for the budget and the rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cost {
+    /// All that are received, since the platform bills them.
+    Received,
+    /// All but those that were captured before.
+    NotSeen,
+    /// Those that are captured.
+    Taken,
+}
+
+impl Cost {
+    fn is_paid(self, offered: Offered) -> bool {
+        match self {
+            Self::Received => true,
+            Self::NotSeen => offered != Offered::Seen,
+            Self::Taken => offered == Offered::Taken,
+        }
+    }
+}
+
 /// What the capture's thread tells the task that reads its spool.
 #[derive(Default)]
 pub(super) struct Says {
@@ -63,6 +88,8 @@ pub(super) struct Says {
     pub state: watch::Sender<String>,
     /// What a person should know, not told yet.
     pub messages: Mutex<Vec<String>>,
+    /// What fails at the moment.
+    pub troubles: Mutex<Troubles>,
 }
 
 /// How a source's posts reach the topology. Clones are the same feed; it stays on the capture's thread.
@@ -76,12 +103,16 @@ struct Inner {
     clock: SharedClock,
     spool: Spool,
     says: Arc<Says>,
+    secrets: Redactor,
     tail: RefCell<Tail>,
     buffer: RefCell<Vec<Post>>,
     ledger: RefCell<Ledger>,
     schedule: RefCell<Schedule>,
     budget: RefCell<Option<Account>>,
     rate: RefCell<Rate>,
+    /// What the source said it is doing.
+    doing: RefCell<String>,
+    left_out: RefCell<LeftOut>,
     /// One flush at a time, so that records are in the order of their cursors.
     turn: tokio::sync::Mutex<()>,
     saved: Cell<Duration>,
@@ -97,12 +128,22 @@ pub(super) struct Parts {
     pub spool: Spool,
     pub says: Arc<Says>,
     pub ledger: Ledger,
+    /// What no text may show.
+    pub secrets: Redactor,
+}
+
+/// The longest text of a source for people, in characters: a server may answer with megabytes.
+const TEXT_CHARS_MAX: usize = 2_000;
+
+/// What people may see of a text that a source tells: a server may repeat the key that it was sent.
+pub(super) fn for_people(text: &str, secrets: &Redactor) -> String {
+    printable_line(&shortened(&secrets.clean(text), TEXT_CHARS_MAX)).into_owned()
 }
 
 impl Feed {
     /// Reads the spool's tail. `position` is that of the newest checkpoint.
     pub(super) fn open(parts: Parts, position: u64) -> Result<Self> {
-        let Parts { spout, kind, common, clock, spool, says, mut ledger } = parts;
+        let Parts { spout, kind, common, clock, spool, says, mut ledger, secrets } = parts;
         let mut tail = Tail::default();
         let mut schedule = Schedule::new(common.refresh);
         for record in spool.records_from_oldest(position) {
@@ -121,12 +162,15 @@ impl Feed {
             topics: Topics::new(&common.topics),
             spool,
             says,
+            secrets,
             tail: RefCell::new(tail),
             buffer: RefCell::default(),
             ledger: RefCell::new(ledger),
             schedule: RefCell::new(schedule),
             budget: RefCell::new(budget),
             rate: RefCell::new(rate),
+            doing: RefCell::default(),
+            left_out: RefCell::default(),
             turn: tokio::sync::Mutex::default(),
             saved: Cell::new(clock.monotonic()),
             since_whole: Cell::new(WHOLE_EVERY_BYTES),
@@ -174,19 +218,38 @@ impl Feed {
     /// that matches no topic, goes no further. Deletions are never off topic. It enters the topology with the next
     /// [`flush`](Self::flush).
     pub fn offer(&self, post: Post) -> Offered {
+        self.offer_at(post, Cost::Received)
+    }
+
+    /// The same for a source that begins again where it was: what was captured before costs nothing.
+    pub fn offer_again(&self, post: Post) -> Offered {
+        self.offer_at(post, Cost::NotSeen)
+    }
+
+    /// The same while a source repeats what it gave before: only what wasn't captured then costs anything.
+    pub fn offer_repeated(&self, post: Post) -> Offered {
+        self.offer_at(post, Cost::Taken)
+    }
+
+    fn offer_at(&self, post: Post, cost: Cost) -> Offered {
         let stream = Stream::of(&post);
-        if matches!(stream, Stream::Default | Stream::Edits) {
+        let is_post = matches!(stream, Stream::Default | Stream::Edits);
+        let (identity, is_wanted) = (identity_on(&post, stream), !is_post || self.0.topics.want(&post));
+        let offered = match (is_wanted, self.0.tail.borrow().seen.contains(identity)) {
+            (false, _) => Offered::OffTopic,
+            (true, true) => Offered::Seen,
+            (true, false) => Offered::Taken,
+        };
+        if is_post && cost.is_paid(offered) {
             self.0.rate.borrow_mut().count(self.0.clock.monotonic());
             if let Some(budget) = &mut *self.0.budget.borrow_mut() {
                 budget.spend(1, self.now());
             }
-            if !self.0.topics.want(&post) {
-                return Offered::OffTopic;
-            }
         }
-        if !self.0.tail.borrow_mut().seen.insert(identity_on(&post, stream)) {
-            return Offered::Seen;
+        if offered != Offered::Taken {
+            return offered;
         }
+        self.0.tail.borrow_mut().seen.insert(identity);
         self.0.tail.borrow_mut().versions.note(&post);
         if stream == Stream::Default
             && !self.0.schedule.borrow().is_off()
@@ -230,7 +293,7 @@ impl Feed {
 
     /// Takes something that can't be made a post of: it goes to the dead letters with the reason.
     pub fn refuse(&self, raw: &[u8], why: &str) {
-        let refused = refused(raw, why);
+        let refused = refused(raw, &self.for_people(why));
         // What comes again, as sources do that overlap, is one dead letter.
         if self.0.tail.borrow_mut().seen.insert(identity(&refused)) {
             self.0.buffer.borrow_mut().push(refused);
@@ -339,9 +402,17 @@ impl Feed {
         }
     }
 
-    /// Shows what the source is doing in a word or two, such as `reconnects in 5 s`; an empty text takes it back.
+    /// Shows what the source is doing in a word or two, such as `reconnects in 5 s`; an empty text takes it back. The
+    /// parts that are left out are shown behind it.
     pub fn set_state(&self, state: impl Into<String>) {
-        let state = state.into();
+        *self.0.doing.borrow_mut() = state.into();
+        self.show_state();
+    }
+
+    fn show_state(&self) {
+        let (doing, left_out) = (self.0.doing.borrow().clone(), self.0.left_out.borrow().to_string());
+        let separator = if doing.is_empty() || left_out.is_empty() { "" } else { "; " };
+        let state = self.for_people(&[doing.as_str(), separator, left_out.as_str()].concat());
         self.0.says.state.send_if_modified(|known| {
             let changed = *known != state;
             *known = state;
@@ -349,9 +420,59 @@ impl Feed {
         });
     }
 
+    fn for_people(&self, text: &str) -> String {
+        for_people(text, &self.0.secrets)
+    }
+
+    /// An attempt to reach a part of the source failed, and `then` says what comes next: `connects again in 5 s`. It
+    /// counts as a failure, and is shown until [`works`](Self::works) is called for the part.
+    pub fn attempt_failed(&self, part: &str, cause: &str, then: &str) {
+        let cause = self.for_people(cause);
+        self.set_state(format!("{cause}; {then}"));
+        self.troubles().failed(part, cause);
+        self.0.says.state.send_modify(|_| ());
+    }
+
+    /// A part of the source works.
+    pub fn works(&self, part: &str) {
+        let is_news = self.troubles().works(part);
+        if is_news {
+            let state = self.troubles().causes.values().next().cloned().unwrap_or_default();
+            self.set_state(state);
+        }
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, Troubles> {
+        self.0.says.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a part out for a while, since the platform refuses it: says so, and shows it until
+    /// [`take_back`](Self::take_back). The pause until it is asked for again grows from a minute to an hour.
+    pub fn leave_out(&self, part: &str, why: &str) {
+        let is_new = self.0.left_out.borrow_mut().refuse(part, why, self.now());
+        if is_new {
+            self.say(format!("{part} is left out, and asked for again later: {why}"));
+        }
+        self.show_state();
+    }
+
+    /// Returns true while a part that was left out isn't to be asked for again.
+    pub fn is_left_out(&self, part: &str) -> bool {
+        self.0.left_out.borrow().is_out(part, self.now())
+    }
+
+    /// Says that a part that was left out is good again. Returns since when it was left out, if it was.
+    pub fn take_back(&self, part: &str) -> Option<OffsetDateTime> {
+        let since = self.0.left_out.borrow_mut().take_back(part)?;
+        self.say(format!("{part} is read again"));
+        self.show_state();
+        Some(since)
+    }
+
     /// Says something that a person should know, once. Never put a URL with a token into it.
     pub fn say(&self, message: impl Into<String>) {
-        self.0.says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message.into());
+        let message = self.for_people(&message.into());
+        self.0.says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
         self.0.says.state.send_modify(|_| ());
     }
 
@@ -387,7 +508,7 @@ impl Feed {
             part: part.into(),
             from,
             to: to.max(from),
-            why: why.into(),
+            why: self.for_people(why),
             estimated_posts: estimated,
             filled: false,
             posts: 0,

@@ -10,14 +10,8 @@ use reqwest::{Client, Method, Url};
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
+use crate::net::limits::{ANSWER_TIME_MAX, API_BYTES_MAX, CONNECT_MAX, ERROR_BYTES_MAX, SILENCE_MAX};
 use crate::secret::Secret;
-
-/// How long it may take to connect, and to answer in all.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The largest answer that is taken, in bytes; no API answers a page with more.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Why there is no answer: a sentence without any address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,21 +100,37 @@ impl Body {
     /// # Errors
     /// As of [`Http::get`].
     pub async fn whole(self) -> Result<Reply, Failure> {
-        let late = self.1.sleep(ANSWER_TIMEOUT);
+        let late = self.1.sleep(ANSWER_TIME_MAX);
         match select(std::pin::pin!(self.read_whole()), late).await {
             Either::Left((reply, _)) => reply,
             Either::Right(_) => Err(Failure::Timeout),
         }
     }
 
+    /// The next bytes, if they come before the server has been silent for too long.
+    async fn next_in_time(&mut self) -> Result<Option<Bytes>, Failure> {
+        let late = self.1.sleep(SILENCE_MAX);
+        match select(std::pin::pin!(self.0.chunk()), late).await {
+            Either::Left((chunk, _)) => chunk.map_err(Failure::of),
+            Either::Right(_) => Err(Failure::Timeout),
+        }
+    }
+
     async fn read_whole(mut self) -> Result<Reply, Failure> {
         let (status, headers) = (self.status(), self.0.headers().clone());
+        // What says no is cut, since people read the beginning of it; what says yes is whole or nothing.
+        let good = (200..300).contains(&status);
+        let bytes_max = usize::try_from(if good { API_BYTES_MAX } else { ERROR_BYTES_MAX }).unwrap_or(usize::MAX);
         let mut body = BytesMut::new();
-        while let Some(chunk) = self.chunk().await? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+        while let Some(chunk) = self.next_in_time().await? {
+            let room = bytes_max - body.len();
+            if chunk.len() > room && good {
                 return Err(Failure::TooLarge);
             }
-            body.extend_from_slice(&chunk);
+            body.extend_from_slice(&chunk[..room.min(chunk.len())]);
+            if chunk.len() > room {
+                break;
+            }
         }
         Ok(Reply { status, headers, body: body.freeze() })
     }
@@ -155,7 +165,7 @@ impl Http {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .user_agent(concat!("waterspout/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
+            .connect_timeout(CONNECT_MAX)
             .redirect(reqwest::redirect::Policy::none())
             .tcp_keepalive(Duration::from_secs(30))
             .build()
@@ -279,7 +289,7 @@ impl Http {
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        match select(std::pin::pin!(answer), self.clock.sleep(ANSWER_TIMEOUT)).await {
+        match select(std::pin::pin!(answer), self.clock.sleep(ANSWER_TIME_MAX)).await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => Err(Failure::Timeout),
         }

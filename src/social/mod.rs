@@ -13,6 +13,7 @@
 //! Whatever the topology later needs to know of a post (its stream, its topics, whether it was seen before) is
 //! computed from the post alone, so that a replay finds the same.
 
+mod address;
 mod backoff;
 mod budget;
 mod capture;
@@ -22,6 +23,7 @@ mod feed;
 mod http;
 mod identity;
 mod ledger;
+mod left_out;
 mod platform;
 mod poll;
 mod quota;
@@ -34,11 +36,14 @@ mod schedule;
 mod seen;
 mod tail;
 mod task;
+pub mod temporary;
 mod topics;
+mod troubles;
 mod versions;
 mod wrap;
 mod ws;
 
+pub use self::address::address_problem;
 pub use self::backoff::Backoff;
 pub use self::budget::Budget;
 pub use self::common::Common;
@@ -51,7 +56,7 @@ pub use self::poll::{Plan, Refusals, begin, newest};
 pub use self::quota::Quota;
 pub use self::route::{COUNTS, DELETES, EDITS, GAPS, REFRESHED, Stream};
 pub use self::topics::{Term, Topic, Topics};
-pub use self::wrap::{delete, post, stamp};
+pub use self::wrap::{delete, delete_on, post, stamp};
 pub use self::ws::{Message, Refused, Socket};
 
 #[cfg(test)]

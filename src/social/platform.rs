@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use crate::bolt::Problem;
 use crate::error::Result;
 use crate::registry::Component;
+use crate::secret::Secret;
 
 use super::common::Common;
 use super::feed::Feed;
@@ -17,6 +18,9 @@ pub trait Platform: Component + Clone + PartialEq {
 
     /// What it shares with the others.
     fn common(&self) -> Common;
+
+    /// All secrets that requests carry, and what is made of them: no text that comes back may show one.
+    fn secrets(&self) -> Vec<Secret>;
 
     /// What is wrong with it, as far as that can be said without the network.
     fn problems(&self) -> Vec<Problem> {
@@ -57,7 +61,7 @@ pub trait Platform: Component + Clone + PartialEq {
 /// ```
 ///
 /// What went wrong on the network is its own business: it waits and tries again for as long as it takes, and says so
-/// by [`Feed::set_state`]. Where posts may be missing it tells so by [`Feed::gap`].
+/// by [`Feed::attempt_failed`] and [`Feed::works`]. Where posts may be missing it tells so by [`Feed::gap`].
 #[async_trait(?Send)]
 pub trait Source {
     /// Runs until it can't go on. The future may be dropped at any await; what was flushed is kept.

@@ -6,17 +6,18 @@ use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::future::{Either, select};
-use uuid::Uuid;
 
 use crate::bolt::Problem;
 use crate::error::{Error, Result};
 use crate::post::Post;
+use crate::secret::Redactor;
 use crate::spool::Batch;
 use crate::spout::{Cursor, Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::tuple::Streams;
 use crate::value::Value;
 
 use super::capture::{Place, Use};
+use super::feed::for_people;
 use super::platform::Platform;
 use super::refused::{REFUSED, dead_letter};
 use super::route::{Router, Stream};
@@ -55,7 +56,10 @@ impl<P: Platform> SpoutConfig for P {
     }
 
     fn check_online(&self) -> Result<Option<String>> {
-        block_on(Platform::check_online(self))?.map(Some)
+        let secrets = Redactor::new(&self.secrets());
+        let found = block_on(Platform::check_online(self))?;
+        let found = found.map_err(|error| error.with_text(|text| for_people(text, &secrets)))?;
+        Ok(Some(for_people(&found, &secrets)))
     }
 
     fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {
@@ -80,7 +84,7 @@ impl<P: Platform> CaptureSpout<P> {
         // Under `checkpoint: Off` nothing is resumed, but a burst still needs a disk to wait on.
         let spool = match &self.state {
             Some(state) => state.join("spool").join(&self.component),
-            None => std::env::temp_dir().join(format!("waterspout-{}", Uuid::new_v4())),
+            None => super::temporary::make()?,
         };
         let position = position(&out.splits()[0].cursor)?;
         let place = Place { component: &self.component, state: self.state.as_deref(), spool: &spool, position };
@@ -137,6 +141,11 @@ fn tell(capture: &Use, state: &str, out: &mut SpoutOutput) {
     let says = &capture.capture.says;
     let messages = std::mem::take(&mut *says.messages.lock().unwrap_or_else(PoisonError::into_inner));
     messages.iter().for_each(|message| out.say(message));
+    let (causes, failures, has_worked) = {
+        let mut troubles = says.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        (troubles.causes.clone(), troubles.take_failures(), troubles.has_worked)
+    };
+    out.set_troubles(causes, failures, has_worked);
     match capture.capture.spool.dropped() {
         0 => out.set_state(state),
         dropped => out.set_state(&format!("{dropped} records dropped: the spool is full")),

@@ -28,6 +28,7 @@ use crate::engine::{Exit, RunOptions, Running, start};
 use crate::error::{Error, Result};
 use crate::post::Post;
 use crate::registry::{Component, Registry};
+use crate::secret::{Redactor, Secret};
 use crate::spool::{Options, Spool};
 use crate::topology::{LoadOptions, parse};
 use crate::tuple::{Fields, Streams, Tuple};
@@ -53,6 +54,7 @@ impl Process {
             spool: spool.clone(),
             says: Arc::new(Says::default()),
             ledger: Ledger::open(Some(state), "tweets").unwrap(),
+            secrets: Redactor::new([&Secret::new("hunter2-key")]),
         };
         Self { feed: Feed::open(parts, 0).unwrap(), spool, clock }
     }
@@ -218,6 +220,10 @@ impl Platform for Scripted {
 
     fn common(&self) -> Common {
         Common { topics: self.topics.clone(), spool: self.spool, budget: None, refresh: Vec::new() }
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        vec![Secret::new("hunter2-key")]
     }
 
     fn source(&self) -> Result<Box<dyn Source>> {

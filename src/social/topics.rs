@@ -137,7 +137,11 @@ impl std::str::FromStr for Topic {
 
 fn place(what: &str, id: &str) -> Result<String, String> {
     let good = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if good { Ok(id.into()) } else { Err(format!("bad topic `{what}(\"{id}\")`: expected the id of one")) }
+    let example = if what == "Channel" { "UC_x5XG1OV2P6uZZ5FSM9Ttw" } else { "20531316728" };
+    if good {
+        return Ok(id.into());
+    }
+    Err(format!("bad topic `{what}(\"{id}\")`: expected an id such as {what}(\"{example}\"), and no address or handle"))
 }
 
 /// The terms of a text, in its order.

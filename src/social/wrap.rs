@@ -42,9 +42,35 @@ pub fn delete(
     raw: &[u8],
     received: OffsetDateTime,
 ) -> Result<Post, String> {
+    deletion(&[("kind", kind), ("id", id)], deleted, raw, received)
+}
+
+/// The same where ids are those of one server: with `"instance"`, the server's host.
+///
+/// # Errors
+/// If `raw` is no JSON.
+pub fn delete_on(
+    instance: &str,
+    (kind, id): (&str, &str),
+    deleted: OffsetDateTime,
+    raw: &[u8],
+    received: OffsetDateTime,
+) -> Result<Post, String> {
+    deletion(&[("kind", kind), ("id", id), ("instance", instance)], deleted, raw, received)
+}
+
+fn deletion(
+    names: &[(&str, &str)],
+    deleted: OffsetDateTime,
+    raw: &[u8],
+    received: OffsetDateTime,
+) -> Result<Post, String> {
     let text = |text: &str| serde_json::to_string(text).expect("text is written into memory");
-    let (kind, id, deleted) = (text(kind), text(id), text(&stamp(deleted)));
-    let head = format!("{{\"kind\":{kind},\"id\":{id},\"created_at\":{deleted}}}");
+    let mut head = String::from("{");
+    for (name, value) in names {
+        head.push_str(&format!("\"{name}\":{},", text(value)));
+    }
+    head.push_str(&format!("\"created_at\":{}}}", text(&stamp(deleted))));
     post("delete", head.as_bytes(), &[("raw", raw)], received)
 }
 
@@ -103,5 +129,8 @@ mod tests {
         assert!(made.as_bytes().starts_with(&expected.as_bytes()[..60]));
         assert_eq!(made.kind(), "delete");
         assert_eq!(made.id().as_deref(), Some("1\""));
+        let made = delete_on("a.example", ("toot", "7"), NOW, b"\"7\"", NOW).unwrap();
+        let head = br#"{"delete":{"kind":"toot","id":"7","instance":"a.example","created_at":"2026-11-25T12:00:00Z","raw":"7""#;
+        assert!(made.as_bytes().starts_with(head), "{}", made.as_bytes().escape_ascii());
     }
 }

@@ -1,13 +1,17 @@
-//! WebSocket as the sources need it, over the same TLS as HTTP.
+//! WebSocket as the sources need it: over the same TLS as HTTP, through the same proxies, and within bounds
+//! that hold whatever the server does.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::ServerName;
 use rustls_platform_verifier::BuilderVerifierExt;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -16,18 +20,88 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Error as WsError};
 
 use crate::clock::SharedClock;
+use crate::net::limits::{ERROR_BYTES_MAX, said};
+use crate::net::proxy::{Proxy, proxy_of};
 
 use super::http::Failure;
 
 /// The largest message that is taken, in bytes.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// How long it may take to connect.
-const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
+/// How many bytes may come without a message being complete, within [`IDLE_WINDOW`]: one message, and
+/// 1 MiB of pings, pongs and frames around it. A server that sends more, such as endless empty fragments
+/// or pings as fast as it can, is left. Smaller would cut off servers that ping a lot.
+const IDLE_BYTES_MAX: u64 = (MESSAGE_BYTES_MAX + (1 << 20)) as u64;
+
+/// After so long without a message the bytes are counted from 0: pings alone keep a quiet stream alive.
+const IDLE_WINDOW: Duration = Duration::from_secs(60);
+
+/// How many bytes of pongs, and of what we send, wait for a server that reads nothing. Pongs beyond it
+/// are left out but for the last one, which is all that a server needs.
+const WRITE_BUFFER_BYTES: usize = 16 << 10;
+const WRITE_BUFFER_BYTES_MAX: usize = 256 << 10;
+
+/// How long it may take to connect, proxy and TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A stream of either kind.
 trait Io: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+
+/// A stream that counts what is read since the last whole message, and ends with an error beyond the bound.
+/// Inside the protocol's own loop nothing else could stop a server whose frames never make a message.
+struct Bounded {
+    io: Box<dyn Io>,
+    clock: SharedClock,
+    /// What was read since the last message, or since this time.
+    idle_bytes: u64,
+    since: Duration,
+}
+
+impl Bounded {
+    fn new(io: Box<dyn Io>, clock: SharedClock) -> Self {
+        Self { io, since: clock.monotonic(), clock, idle_bytes: 0 }
+    }
+
+    fn message_came(&mut self) {
+        self.idle_bytes = 0;
+        self.since = self.clock.monotonic();
+    }
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.idle_bytes > IDLE_BYTES_MAX {
+            if self.clock.monotonic().saturating_sub(self.since) < IDLE_WINDOW {
+                let what = "the server sends pings or parts of messages without end, and no message";
+                return Poll::Ready(Err(std::io::Error::other(what)));
+            }
+            self.message_came();
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(context, buffer);
+        self.idle_bytes += (buffer.filled().len() - before) as u64;
+        read
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
 
 /// What came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +126,7 @@ pub enum Refused {
 }
 
 /// An open connection.
-pub struct Socket(WebSocketStream<Box<dyn Io>>, SharedClock);
+pub struct Socket(WebSocketStream<Bounded>, SharedClock);
 
 impl Socket {
     /// Connects to `ws://…` or `wss://…` with headers of one's own.
@@ -75,10 +149,13 @@ impl Socket {
             None | Some(Err(WsError::ConnectionClosed | WsError::AlreadyClosed)) => return Ok(None),
             Some(message) => message.map_err(|error| network(&error))?,
         };
+        if !matches!(message, tungstenite::Message::Ping(_) | tungstenite::Message::Pong(_)) {
+            self.0.get_mut().message_came();
+        }
         Ok(Some(match message {
             tungstenite::Message::Text(text) => Message::Text(text.into()),
             tungstenite::Message::Binary(bytes) => Message::Binary(bytes),
-            tungstenite::Message::Close(Some(frame)) => Message::Close(frame.code.into(), frame.reason.to_string()),
+            tungstenite::Message::Close(Some(frame)) => Message::Close(frame.code.into(), said(&frame.reason)),
             tungstenite::Message::Close(None) => Message::Close(1005, String::new()),
             tungstenite::Message::Ping(_) | tungstenite::Message::Pong(_) | tungstenite::Message::Frame(_) => {
                 Message::Alive
@@ -103,7 +180,11 @@ impl Socket {
     /// # Errors
     /// If the connection was lost.
     pub async fn ping(&mut self) -> Result<(), Failure> {
-        self.0.send(tungstenite::Message::Ping(Bytes::new())).await.map_err(|error| network(&error))
+        let late = self.1.sleep(CONNECT_TIMEOUT);
+        match select(std::pin::pin!(self.0.send(tungstenite::Message::Ping(Bytes::new()))), late).await {
+            Either::Left((sent, _)) => sent.map_err(|error| network(&error)),
+            Either::Right(_) => Err(Failure::Timeout),
+        }
     }
 }
 
@@ -126,23 +207,45 @@ async fn connect(url: &str, headers: &[(&str, &str)], clock: &SharedClock) -> Re
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let secure = uri.scheme_str() == Some("wss");
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let tcp =
-        TcpStream::connect((host.as_str(), port)).await.map_err(|error| failure(format!("can't connect: {error}")))?;
-    // It only delays small messages.
-    let _ = tcp.set_nodelay(true);
-    let io: Box<dyn Io> = if secure { Box::new(tls(&host, tcp).await.map_err(failure)?) } else { Box::new(tcp) };
-    let config =
-        WebSocketConfig::default().max_message_size(Some(MESSAGE_BYTES_MAX)).max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let io = match proxy_of(secure, &host, port).map_err(failure)? {
+        None => tcp(&host, port).await.map_err(failure)?,
+        Some(proxy) => through(&proxy, &host, port).await.map_err(failure)?,
+    };
+    let io = if secure { Box::new(tls(&host, io).await.map_err(failure)?) as Box<dyn Io> } else { io };
+    let io = Bounded::new(io, clock.clone());
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX))
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX);
     match tokio_tungstenite::client_async_with_config(request, io, Some(config)).await {
         Ok((socket, _)) => Ok(Socket(socket, clock.clone())),
         Err(WsError::Http(response)) => {
-            Err(Refused::Status(response.status().as_u16(), response.body().clone().unwrap_or_default().into()))
+            let mut body: Bytes = response.body().clone().unwrap_or_default().into();
+            body.truncate(usize::try_from(ERROR_BYTES_MAX).unwrap_or(usize::MAX));
+            Err(Refused::Status(response.status().as_u16(), body))
         }
         Err(error) => Err(failure(error.to_string())),
     }
 }
 
-async fn tls(host: &str, tcp: TcpStream) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
+async fn tcp(host: &str, port: u16) -> Result<Box<dyn Io>, String> {
+    let tcp = TcpStream::connect((host, port)).await.map_err(|error| format!("can't connect: {error}"))?;
+    // It only delays small messages.
+    let _ = tcp.set_nodelay(true);
+    Ok(Box::new(tcp))
+}
+
+/// A tunnel to a host through a proxy.
+async fn through(proxy: &Proxy, host: &str, port: u16) -> Result<Box<dyn Io>, String> {
+    let (name, to) = (&proxy.host, proxy.port);
+    let io = tcp(name, to).await.map_err(|error| format!("can't reach the proxy {name}:{to}: {error}"))?;
+    let mut io = if proxy.secure { Box::new(tls(name, io).await?) as Box<dyn Io> } else { io };
+    proxy.tunnel(&mut io, host, port).await?;
+    Ok(io)
+}
+
+async fn tls(host: &str, io: Box<dyn Io>) -> Result<tokio_rustls::client::TlsStream<Box<dyn Io>>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -150,5 +253,5 @@ async fn tls(host: &str, tcp: TcpStream) -> Result<tokio_rustls::client::TlsStre
         .map_err(|error| error.to_string())?
         .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|error| error.to_string())
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, io).await.map_err(|error| error.to_string())
 }

@@ -14,8 +14,7 @@ use super::{Cursor, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::engine::{DeadLetter, Letter, Refused};
 use crate::error::{Error, Result};
 use crate::lake::names::FileNumber;
-use crate::lake::partitions::Partition;
-use crate::lake::replay::{Position, read};
+use crate::lake::replay::{Place, Position, read};
 use crate::post::Post;
 use crate::tuple::{Fields, Streams};
 
@@ -31,8 +30,12 @@ const EMIT_LETTERS_MAX: usize = 100;
 /// The letters of one split.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Where they are.
-    pub partition: Partition,
+    /// The lake of dead letters.
+    pub place: Place,
+    /// The partition that they were written into.
+    pub partition: String,
+    /// Behind what an earlier version sent; a cursor counts more.
+    pub after: Option<Position>,
     /// The last file that is read: what comes behind it was refused later.
     pub last: FileNumber,
     /// Whose they are.
@@ -91,14 +94,14 @@ impl Wanted {
 
 /// How far a split has been read, and how many letters of it were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct LetterPlace {
     /// Behind the last letter that was read.
     pub position: Position,
     /// How many were sent, in all runs.
     pub sent: u64,
 }
 
-impl Place {
+impl LetterPlace {
     /// Where a cursor says to go on; `None` at the start.
     ///
     /// # Errors
@@ -112,13 +115,13 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for LetterPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.position.file, self.position.posts, self.sent)
     }
 }
 
-impl FromStr for Place {
+impl FromStr for LetterPlace {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -202,10 +205,12 @@ impl Spout for Reader {
         let mut sent = Vec::new();
         let mut jobs = Vec::new();
         for split in out.splits() {
-            let place = Place::of(&split.cursor)?;
+            let place = LetterPlace::of(&split.cursor)?;
             sent.push(place.map_or(0, |place| place.sent));
             self.config.tally.set(&self.component, &split.id, place.map_or(0, |place| place.sent));
-            jobs.push((self.config.jobs[&split.id].clone(), place.map(|place| place.position)));
+            let job = self.config.jobs[&split.id].clone();
+            let from = place.map(|place| place.position).or(job.after);
+            jobs.push((job, from));
         }
         let wanted: Vec<_> = jobs.iter().map(|(job, _)| job.wanted.clone()).collect();
         let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
@@ -221,7 +226,7 @@ impl Spout for Reader {
                     sent[split] += u64::from(self.push(&wanted[split], post, out)?);
                 }
                 behind += posts.len() as u64;
-                let place = Place { position: Position { posts: behind, ..position }, sent: sent[split] };
+                let place = LetterPlace { position: Position { posts: behind, ..position }, sent: sent[split] };
                 self.config.tally.set(&self.component, &out.splits()[split].id, place.sent);
                 out.emit(split, Cursor::At(place.to_string())).await?;
             }
@@ -269,7 +274,7 @@ fn again(what: &str, before: &str) -> String {
 fn read_jobs(jobs: &[(Job, Option<Position>)], mut take: impl FnMut(Piece) -> bool) -> Result<()> {
     for (split, (job, from)) in jobs.iter().enumerate() {
         let mut taken = true;
-        read(&job.partition, *from, |posts, position| {
+        read(&job.place, &job.partition, *from, |posts, position| {
             if position.file > job.last {
                 return false;
             }
@@ -290,13 +295,13 @@ mod tests {
     #[test]
     fn a_place_reads_back_and_nothing_else_is_one() {
         let text = "0000003:17:5";
-        let place = Place::of(&Cursor::At(text.into())).unwrap().unwrap();
+        let place = LetterPlace::of(&Cursor::At(text.into())).unwrap().unwrap();
         assert_eq!((place.position.posts, place.sent, place.to_string().as_str()), (17, 5, text));
-        assert_eq!(Place::of(&Cursor::Start).unwrap(), None);
+        assert_eq!(LetterPlace::of(&Cursor::Start).unwrap(), None);
         for bad in ["0000003:17", "3:17:5", "0000003:17:5:1", ""] {
-            assert!(Place::of(&Cursor::At(bad.into())).unwrap_err().chain().contains("bad cursor"), "{bad}");
+            assert!(LetterPlace::of(&Cursor::At(bad.into())).unwrap_err().chain().contains("bad cursor"), "{bad}");
         }
-        assert!(Place::of(&Cursor::End).is_err());
+        assert!(LetterPlace::of(&Cursor::End).is_err());
     }
 
     #[test]
@@ -304,11 +309,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for file in 0..3 {
             let content = format!("[{{\"a\":{file}}},{{\"b\":{file}}}]");
-            std::fs::write(folder.path().join(format!("{file:07}")), content).unwrap();
+            std::fs::create_dir_all(folder.path().join("p")).unwrap();
+            std::fs::write(folder.path().join(format!("p/{file:07}")), content).unwrap();
         }
-        let partition = Partition { name: "p".into(), folder: folder.path().into() };
+        let place = Place::Folder(folder.path().into());
         let wanted = Wanted { component: "in".into(), way: Way::Raw };
-        let job = Job { partition, last: FileNumber::FIRST.next().unwrap(), wanted };
+        let job = Job { place, partition: "p".into(), after: None, last: FileNumber::FIRST.next().unwrap(), wanted };
         let from = Position { file: FileNumber::FIRST, posts: 1 };
         let mut read = Vec::new();
         read_jobs(&[(job.clone(), Some(from)), (job, None)], |piece| {

@@ -3,17 +3,19 @@
 mod lakes;
 mod strays;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Spout, SpoutConfig, SpoutContext};
+use super::{Cursor, Spout, SpoutConfig, SpoutContext};
 use crate::error::{Error, Result};
-use crate::lake::replay::{Choice, Moment, OnDamage, Order, Place, Replay, Shard, Sorting, Speed};
+use crate::lake::replay::{Choice, OnDamage, Order, Place, PostTimes, Replay, Shard, Sorting, Speed, Tempo};
 use crate::lake::store::retried::Retried;
 use crate::lake::store::s3::{self, S3};
+use crate::moment::Moment;
 use crate::registry::Component;
 use crate::secret::Secret;
 use crate::units::{ByteSize, Interval};
@@ -50,6 +52,15 @@ pub struct LocalReplay {
     /// `60.0`; then it can have one task.
     #[serde(default)]
     pub speed: Speed,
+    /// With a `speed`: how long a pause is at most, where the next post was written much later.
+    #[serde(default = "max_pause")]
+    pub max_pause: Interval,
+    /// Only posts that were written at this time or later, by the time in each post. One without is left out.
+    #[serde(default)]
+    pub posts_from: Option<Moment>,
+    /// Only posts that were written before this time.
+    #[serde(default)]
+    pub posts_to: Option<Moment>,
     /// Which share of the partitions, `(i, n)` with i from 0, where several instances replay one lake.
     #[serde(default)]
     #[schemars(with = "Option<(u32, u32)>")]
@@ -110,6 +121,15 @@ pub struct S3Replay {
     /// `60.0`; then it can have one task.
     #[serde(default)]
     pub speed: Speed,
+    /// With a `speed`: how long a pause is at most, where the next post was written much later.
+    #[serde(default = "max_pause")]
+    pub max_pause: Interval,
+    /// Only posts that were written at this time or later, by the time in each post. One without is left out.
+    #[serde(default)]
+    pub posts_from: Option<Moment>,
+    /// Only posts that were written before this time.
+    #[serde(default)]
+    pub posts_to: Option<Moment>,
     /// Which share of the partitions, `(i, n)` with i from 0, where several instances replay one lake.
     #[serde(default)]
     #[schemars(with = "Option<(u32, u32)>")]
@@ -125,6 +145,10 @@ fn every() -> String {
 
 fn disorder() -> Interval {
     Interval(Sorting::default().disorder)
+}
+
+fn max_pause() -> Interval {
+    Interval(Tempo::default().max_pause)
 }
 
 fn buffer() -> ByteSize {
@@ -156,8 +180,10 @@ macro_rules! lake_replay {
             shard: config.shard,
         };
         let sorting = Sorting { disorder: config.disorder.0, buffer: config.buffer.0 };
-        let (order, speed, on_damage) = (config.order, config.speed, config.on_damage);
-        LakeReplay::of(choice, Replay { place: $place, order, sorting, speed, on_damage })
+        let tempo = Tempo { speed: config.speed, max_pause: config.max_pause.0 };
+        let times = PostTimes { from: config.posts_from.clone(), to: config.posts_to.clone() };
+        let (order, on_damage) = (config.order, config.on_damage);
+        LakeReplay::of(choice, Replay { place: $place, order, sorting, tempo, times, on_damage })
     }};
 }
 
@@ -180,6 +206,7 @@ impl S3Replay {
             access_key_id: self.access_key_id.clone(),
             secret_access_key: self.secret_access_key.clone(),
             session_token: self.session_token.clone(),
+            ..S3::default()
         };
         Ok(lake_replay!(self, Place::Store(Arc::new(Retried::new(s3::open(&s3)?)))))
     }
@@ -188,6 +215,10 @@ impl S3Replay {
 impl SpoutConfig for LocalReplay {
     fn splits(&self) -> Result<Vec<String>> {
         self.lake()?.splits()
+    }
+
+    fn splits_after(&self, cursors: &BTreeMap<String, Cursor>) -> Result<Vec<String>> {
+        self.lake()?.splits_after(cursors)
     }
 
     fn tasks_max(&self) -> Option<usize> {
@@ -202,6 +233,10 @@ impl SpoutConfig for LocalReplay {
 impl SpoutConfig for S3Replay {
     fn splits(&self) -> Result<Vec<String>> {
         self.lake()?.splits()
+    }
+
+    fn splits_after(&self, cursors: &BTreeMap<String, Cursor>) -> Result<Vec<String>> {
+        self.lake()?.splits_after(cursors)
     }
 
     fn tasks_max(&self) -> Option<usize> {

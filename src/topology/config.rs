@@ -9,6 +9,7 @@ use super::record::{Values, words};
 use super::schema::{Outside, Walk};
 use super::source::Span;
 use super::syntax::{self, Field, Kind, Node};
+use crate::bolt::Problem;
 use crate::registry::{Config, Entry, Read};
 
 /// How much of a value a message repeats.
@@ -27,6 +28,8 @@ pub(super) struct Configured {
     fields: HashMap<String, Span>,
     /// The fields whose values come from outside.
     outside: HashSet<String>,
+    /// Whether placeholders stand in their place, since the outside isn't looked at.
+    has_placeholders: bool,
 }
 
 impl Configured {
@@ -38,6 +41,12 @@ impl Configured {
     /// Whether a field's value comes from outside, so that it may be a secret, or a placeholder.
     pub fn is_from_outside(&self, field: &str) -> bool {
         self.outside.contains(field)
+    }
+
+    /// The problems without those of fields of which nothing is known yet.
+    pub fn without_guesses(&self, mut problems: Vec<Problem>) -> Vec<Problem> {
+        problems.retain(|problem| !(self.has_placeholders && self.is_from_outside(problem.field)));
+        problems
     }
 }
 
@@ -80,6 +89,7 @@ pub(super) fn read(values: &mut Values<'_>, owner: &str, entry: &Entry, run: &No
         config: config.config,
         explained,
         head: run.head(),
+        has_placeholders: !online,
         outside: fields
             .iter()
             .filter(|field| from_outside(&field.value))
@@ -112,7 +122,12 @@ impl Reader<'_, '_> {
     /// until nothing is left to leave out. So several errors are found although `ron` stops at the first.
     fn read(&mut self, mut changes: Changes) -> Option<Read> {
         for outside in self.outside {
-            let text = self.values.env.read(self.values.report, &outside.call, outside.span);
+            let Values { report, env } = &mut *self.values;
+            let text = if outside.is_secret {
+                env.read(report, &outside.call, outside.span)
+            } else {
+                env.read_line(report, &outside.call, outside.span)
+            };
             changes.instead.insert(outside.span, quote(text.as_ref().unwrap_or(&outside.placeholder)));
         }
         let mut loose = HashMap::new();

@@ -84,6 +84,17 @@ impl Env {
         }
     }
 
+    /// The same for a text that is no secret: it is one line, so that no other file is taken for it, whose lines would
+    /// stand in messages later.
+    pub fn read_line(&self, report: &mut Report, call: &Call, span: Span) -> Option<String> {
+        let text = self.read(report, call, span)?;
+        if text.contains(['\n', '\r', '\0']) {
+            report.add(span, format!("expected one line from {}, found several", call.ron()));
+            return None;
+        }
+        Some(text)
+    }
+
     /// The text that a call stands for, if the outside is looked at and has it.
     pub fn read(&self, report: &mut Report, call: &Call, span: Span) -> Option<String> {
         // An empty name is what a malformed call became, which is reported already. Asking the

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::explain::keys;
 use super::wiring::input_name;
 use super::{ComponentSpec, InputSpec, Topology};
+use crate::printable::{printable_line, printable_text};
 use crate::registry::Role;
 
 /// Components in the order in which the data flows, each with its inputs; a sink with its guarantee.
@@ -21,7 +22,7 @@ pub fn graph_text(topology: &Topology) -> String {
         topology.components.iter().map(|component| text(component).chars().count()).max().unwrap_or(0)
     };
     let (ids, types) = (width(|component| &component.id), width(|component| component.type_name));
-    let mut out = format!("topology \"{}\"\n\n", topology.name);
+    let mut out = format!("topology \"{}\"\n\n", printable_line(&topology.name));
     for component in &topology.components {
         let ComponentSpec { id, type_name, role, .. } = component;
         let _ = writeln!(out, "{:<5}  {id:<ids$}  {type_name:<types$}  {}", role.name(), tasks(component));
@@ -118,10 +119,12 @@ fn edge_label(topology: &Topology, input: &InputSpec) -> String {
 }
 
 fn dot_text(text: &str) -> String {
+    let text = printable_text(text);
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
 fn mermaid_text(text: &str) -> String {
+    let text = printable_text(text);
     let text = text.replace('&', "#amp;").replace('"', "#quot;").replace('<', "#lt;").replace('\n', "<br/>");
     format!("\"{text}\"")
 }

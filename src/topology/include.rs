@@ -10,6 +10,7 @@ use super::record::Record;
 use super::settings::TOPOLOGY_FIELDS;
 use super::source::Span;
 use super::syntax::{self, Field, Kind, Node};
+use crate::lake::inside::open_file;
 
 /// Larger files are refused: a topology is written by a person or a small program.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -47,13 +48,17 @@ impl<'a> Files<'a> {
         if !self.done.insert(real.clone()) {
             return None;
         }
-        let bytes = match read(path) {
+        let bytes = match read(path, from.is_some()) {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.problem(&shown, from, format!("can't read \"{shown}\": {error}"));
                 return None;
             }
         };
+        if !looks_like_a_topology(&String::from_utf8_lossy(&bytes)) {
+            self.problem(&shown, from, format!("\"{shown}\" {NO_TOPOLOGY}"));
+            return None;
+        }
         self.open.push((real, shown.clone()));
         let tree = self.bytes(&shown, bytes, path.parent().unwrap_or(Path::new("")));
         self.open.pop();
@@ -130,9 +135,40 @@ impl<'a> Files<'a> {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// What is said of a file that is none: nothing of what is in it, since it may be any file of this machine.
+const NO_TOPOLOGY: &str = "is no topology file: expected it to begin with `Topology(`";
+
+/// Whether a text begins as a topology does, behind comments and attributes. An empty one is a topology without anything.
+fn looks_like_a_topology(text: &str) -> bool {
+    let mut rest = text.trim_start_matches('\u{feff}').trim_start();
+    loop {
+        if let Some(comment) = rest.strip_prefix("//") {
+            rest = comment.split_once('\n').map_or("", |(_, rest)| rest).trim_start();
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            rest = comment.split_once("*/").map_or("", |(_, rest)| rest).trim_start();
+        } else if rest.starts_with("#![") {
+            rest = rest.split_once(']').map_or("", |(_, rest)| rest).trim_start();
+        } else {
+            break;
+        }
+    }
+    let names = |text: &str| {
+        let text = text.trim_start();
+        TOPOLOGY_FIELDS
+            .iter()
+            .any(|field| text.strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with(':')))
+    };
+    // A misspelt name is one mistake, and is reported with its place.
+    let named = rest.get(..4).is_some_and(|begins| begins.eq_ignore_ascii_case("topo"));
+    rest.is_empty() || named || rest.strip_prefix('(').is_some_and(names)
+}
+
+/// Reads a file. The first may be a pipe of the shell; an included one that is no file would wait for
+/// somebody who writes it.
+fn read(path: &Path, is_included: bool) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    let file = if is_included { open_file(path)? } else { File::open(path)? };
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -4,6 +4,7 @@
 mod plan;
 
 mod component;
+mod concealed;
 mod config;
 mod env;
 mod explain;

@@ -1,8 +1,11 @@
 //! What is wrong with a topology file: all of it, each with its place.
 
 use std::fmt;
+use std::ops::Range;
 
-use super::source::{Place, Sources, Span, printable};
+use super::concealed::{masked, unrepeated};
+use super::source::{Place, Sources, Span, excerpt};
+use crate::printable::printable_line;
 
 /// More problems than this are only counted: nobody reads them, a file of 16 MiB could have millions,
 /// and each place in it costs a walk over its line, which may be all of the file.
@@ -44,9 +47,10 @@ impl TopologyProblem {
         }
     }
 
-    fn new(place: &Place<'_>, what: String, hint: Option<String>) -> Self {
+    fn new(place: &Place<'_>, secrets: &[Range<usize>], what: String, hint: Option<String>) -> Self {
         let skipped = (place.column - 1).saturating_sub(LINE_CHARS_MAX / 2);
-        let line: String = place.text.chars().skip(skipped).take(LINE_CHARS_MAX).collect();
+        let text = masked(place.text, place.start, secrets);
+        let line: String = text.chars().skip(skipped).take(LINE_CHARS_MAX).collect();
         let indent = place.column - 1 - skipped;
         let width = place.width.min(LINE_CHARS_MAX - indent);
         Self {
@@ -54,7 +58,7 @@ impl TopologyProblem {
             line: place.line,
             column: place.column,
             what,
-            source_line: printable(&line).into_owned(),
+            source_line: excerpt(&line).into_owned(),
             marker: " ".repeat(indent) + &"^".repeat(width),
             hint,
         }
@@ -63,13 +67,13 @@ impl TopologyProblem {
 
 impl fmt::Display for TopologyProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.file)?;
+        write!(f, "{}:", printable_line(&self.file))?;
         if self.line > 0 {
             write!(f, "{}:{}:", self.line, self.column)?;
         }
-        write!(f, " {}", self.what)?;
+        write!(f, " {}", printable_line(&self.what))?;
         if let Some(hint) = &self.hint {
-            write!(f, "; {hint}")?;
+            write!(f, "; {}", printable_line(hint))?;
         }
         if self.line > 0 {
             write!(f, "\n{:>5} | {}\n      | {}", self.line, self.source_line, self.marker)?;
@@ -100,6 +104,8 @@ pub(super) struct Report {
     found: Vec<(Span, String, Option<String>)>,
     files: Vec<TopologyProblem>,
     uncounted: usize,
+    /// What no excerpt and no message may show, beside what looks like a secret anyway.
+    concealed: Vec<Span>,
     /// Whether a file that is included is missing: then what isn't found may be in there.
     pub incomplete: bool,
 }
@@ -127,6 +133,11 @@ impl Report {
     pub fn add_again(&mut self, span: Span, what: impl Into<String>, first: Span) {
         let first = if self.is_full() { String::new() } else { self.sources.place_name(first) };
         self.push(span, format!("{}, first at {first}", what.into()), None);
+    }
+
+    /// Keeps a piece of a text out of all excerpts and messages.
+    pub fn conceal(&mut self, span: Span) {
+        self.concealed.push(span);
     }
 
     /// Adds a problem with a file as a whole.
@@ -158,9 +169,17 @@ impl Report {
         self.found.dedup();
         let mut problems = self.files;
         let sources = &self.sources;
-        problems.extend(
-            self.found.into_iter().map(|(span, what, hint)| TopologyProblem::new(&sources.place(span), what, hint)),
-        );
+        // The problems are in the order of their sources, each of which is searched for secrets once.
+        let (mut of, mut secrets): (Option<Span>, Vec<Range<usize>>) = (None, Vec::new());
+        for (span, what, hint) in self.found {
+            if of.is_none_or(|of| !of.is_in_source_of(span)) {
+                (of, secrets) = (Some(span), sources.secrets(span));
+                let concealed = self.concealed.iter().filter(|concealed| concealed.is_in_source_of(span));
+                secrets.extend(concealed.map(|concealed| concealed.start as usize..concealed.end as usize));
+            }
+            let what = unrepeated(&what, sources.whole_text(span), &secrets);
+            problems.push(TopologyProblem::new(&sources.place(span), &secrets, what, hint));
+        }
         if let (true, Some(last)) = (self.uncounted > 0, problems.last()) {
             let more = TopologyProblem::of_file(&last.file, format!("and {} more problems", self.uncounted));
             problems.push(more);

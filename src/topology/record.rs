@@ -12,7 +12,7 @@ use crate::registry::ron_options;
 use crate::units::{ByteSize, Interval};
 
 /// No duration of a topology is longer, so that none overflows a clock: a hundred years.
-const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
+const DURATION_MAX: Duration = Interval::MAX.0;
 
 /// A struct whose fields are known, each at most once.
 pub(super) struct Record<'t> {
@@ -95,7 +95,7 @@ impl Values<'_> {
         }
         if let Some(call) = self.env.call(self.report, node) {
             self.env.written.insert(path.into(), call.ron());
-            return self.env.read(self.report, &call, node.span);
+            return self.env.read_line(self.report, &call, node.span);
         }
         if let Some(text) = self.report.sources.loose_text(node.span).map(str::to_owned) {
             return Some(text);

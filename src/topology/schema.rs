@@ -11,11 +11,14 @@ use super::problem::{Report, nearest, quoted};
 use super::record::report_duplicates;
 use super::source::Span;
 use super::syntax::{Field, Kind, Node};
+use crate::secret::secret_in_address;
 
 /// `Env(…)` or `File(…)` in a configuration.
 pub(super) struct Outside {
     pub call: Call,
     pub span: Span,
+    /// Whether the field is one for a secret.
+    pub is_secret: bool,
     /// What stands in its place while the outside isn't looked at.
     pub placeholder: String,
 }
@@ -56,7 +59,12 @@ impl<'a> Walk<'a> {
                 let text = format!("{what} has no field \"{}\": {its}", name.text);
                 self.report.add_unknown(name.span, text, &name.text, known.iter().copied());
                 self.changes.left_out.insert(name.span);
-                meant.extend(nearest(&name.text, known.iter().copied()));
+                let near = nearest(&name.text, known.iter().copied());
+                meant.extend(near);
+                let of = near.and_then(|near| schema?["properties"].get(near));
+                if of.is_some_and(|of| resolve(self.schema, of)["format"] == "secret") && value.as_text().is_some() {
+                    self.report.conceal(value.span);
+                }
             }
             let of = schema.and_then(|schema| schema["properties"].get(&name.text));
             self.value(&format!("{what}: {}", name.text), value, of);
@@ -79,7 +87,16 @@ impl<'a> Walk<'a> {
         if schema.is_some_and(|schema| schema["format"] == "secret") && !matches!(name, Some("None" | "Some")) {
             let text =
                 format!("{what}: expected `Env(\"NAME\")` or `File(\"path\")`: no secret stands in a topology file");
-            return self.report.add(node.head(), text);
+            self.report.add(node.head(), text);
+            return self.conceal(node);
+        }
+        if let Some(found) = node.as_text().and_then(secret_in_address) {
+            let text = format!(
+                "{what}: found an address with {found}: no secret stands in a topology file, and none is sent to an \
+                 address; keys have fields of their own"
+            );
+            self.report.add(node.head(), text);
+            return self.conceal(node);
         }
         match &node.kind {
             Kind::List(items) => {
@@ -108,14 +125,22 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// A secret is neither shown nor read: a message of `ron` would repeat it.
+    fn conceal(&mut self, node: &Node) {
+        self.report.conceal(node.span);
+        self.changes.instead.insert(node.span, "\"\"".into());
+    }
+
     fn call(&mut self, node: &Node, schema: Option<&Value>) {
         let Some(call) = self.env.call(self.report, node) else { return };
-        let placeholder = match schema.and_then(|schema| schema["format"].as_str()) {
+        let format = schema.and_then(|schema| schema["format"].as_str());
+        let placeholder = match format {
             Some("duration") => "1s".into(),
             Some("size") => "1MiB".into(),
             _ => call.ron(),
         };
-        self.outside.push(Outside { call, span: node.span, placeholder });
+        let is_secret = format == Some("secret");
+        self.outside.push(Outside { call, span: node.span, is_secret, placeholder });
     }
 
     fn duplicate_keys(&mut self, what: &str, entries: &[(Node, Node)]) {

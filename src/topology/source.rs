@@ -1,6 +1,10 @@
 //! The texts that a topology is read from, and places in them.
 
 use std::borrow::Cow;
+use std::ops::Range;
+
+use super::concealed::secrets_in;
+use crate::printable::is_unprintable;
 
 /// A piece of one of the [`Sources`], in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -11,6 +15,11 @@ pub(super) struct Span {
 }
 
 impl Span {
+    /// Whether both are of the same text.
+    pub fn is_in_source_of(self, other: Self) -> bool {
+        self.source == other.source
+    }
+
     /// A piece of the same text.
     pub fn at(self, start: usize, end: usize) -> Self {
         Self { source: self.source, start: to_u32(start), end: to_u32(end) }
@@ -33,6 +42,8 @@ struct Source {
 /// A line of a source with a column, for a person.
 pub(super) struct Place<'a> {
     pub file: &'a str,
+    /// Where the line begins in the source, in bytes.
+    pub start: usize,
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
@@ -91,11 +102,23 @@ impl Sources {
         let from = span.start as usize;
         Place {
             file: &source.name,
+            start,
             line,
             column: 1 + chars(start, from),
             text,
             width: chars(from, (span.end as usize).min(start + text.len())).max(1),
         }
+    }
+
+    /// The secrets that stand in the source of a span, by the look of it.
+    pub fn secrets(&self, span: Span) -> Vec<Range<usize>> {
+        let source = &self.0[span.source as usize];
+        secrets_in(&source.text, source.set_value.is_some())
+    }
+
+    /// All of the text that a span is of.
+    pub fn whole_text(&self, span: Span) -> &str {
+        &self.0[span.source as usize].text
     }
 
     /// `file:line:column`.
@@ -105,11 +128,11 @@ impl Sources {
     }
 }
 
-/// Text without what a terminal would act upon.
-pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    if text.contains(char::is_control) {
-        Cow::Owned(text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
+/// A line of a source with one character in the place of each, so that a marker below it stays right.
+pub(super) fn excerpt(line: &str) -> Cow<'_, str> {
+    if line.contains(is_unprintable) {
+        Cow::Owned(line.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect())
     } else {
-        Cow::Borrowed(text)
+        Cow::Borrowed(line)
     }
 }

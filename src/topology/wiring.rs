@@ -146,12 +146,15 @@ impl Wiring<'_, '_> {
         let declared = match &configured.config {
             Config::Spout(spout) => Ok(spout.streams()),
             Config::Bolt(bolt) => bolt.streams(&fields),
-            Config::Sink(sink) => sink.check(&fields).map(|()| Streams::none()),
+            Config::Sink(sink) => match sink.check(&fields).map_err(|problems| configured.without_guesses(problems)) {
+                Err(problems) if !problems.is_empty() => Err(problems),
+                _ => Ok(Streams::none()),
+            },
         };
         if let Config::Spout(spout) = &configured.config
             && let Err(problems) = spout.check()
         {
-            self.report_all(draft, problems);
+            self.report_all(draft, configured.without_guesses(problems));
         }
         match declared {
             Ok(streams) => self.streams[i] = Some(streams),

@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub mod cache;
+pub mod echo;
+pub mod hostile;
 pub mod once;
 pub mod platform;
 pub mod play;

@@ -1,7 +1,7 @@
 //! The database behind a store: opened anew after an error of the disk.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::Database;
@@ -47,6 +47,11 @@ impl Handle {
     /// Of the file at `path`, which is opened when it is needed.
     pub fn new(path: PathBuf, open: Opener) -> Self {
         Self { path, open, current: Mutex::new(None) }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Does some work with the database.

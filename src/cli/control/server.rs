@@ -13,7 +13,8 @@ use serde::Serialize;
 use super::{Answer, REQUEST_BYTES_MAX, Rebalanced, Request, Seen, socket};
 use crate::cli::run::bottleneck::Flow;
 use crate::cli::run::memory;
-use crate::engine::{Exit, Running};
+use crate::cli::run::summary::Ending;
+use crate::engine::Running;
 use crate::error::{Error, Result};
 
 /// How many connections there may be at once: each one costs a thread.
@@ -45,7 +46,7 @@ struct State {
     /// How many peers wait to be told of the end.
     stopping: usize,
     /// How the run ended.
-    exit: Option<Exit>,
+    ending: Option<Ending>,
 }
 
 impl Control {
@@ -65,9 +66,9 @@ impl Control {
     }
 
     /// The run has ended: tells those who asked for it, and removes the socket's file.
-    pub fn close(self, exit: &Exit) {
+    pub fn close(self, ending: &Ending) {
         let mut state = self.shared.state();
-        state.exit = Some(exit.clone());
+        state.ending = Some(ending.clone());
         self.shared.changed.notify_all();
         let told = self.shared.changed.wait_timeout_while(state, GOODBYE_MAX, |state| state.stopping > 0);
         drop(told);
@@ -95,7 +96,7 @@ impl Shared {
 fn accept(shared: &Arc<Shared>, listener: &UnixListener) {
     for stream in listener.incoming() {
         let mut state = shared.state();
-        if state.exit.is_some() {
+        if state.ending.is_some() {
             return;
         }
         let Ok(stream) = stream else {
@@ -183,11 +184,11 @@ impl Shared {
     fn stop(&self) -> Answer {
         self.change(|state| state.stopping += 1);
         self.running.stop();
-        let ended = self.changed.wait_while(self.state(), |state| state.exit.is_none());
-        match ended.unwrap_or_else(PoisonError::into_inner).exit.clone() {
-            Some(Exit::Failed(cause)) => Answer::Error(cause),
-            Some(Exit::NotClean(left)) => Answer::Error(format!("stopped, but not clean: {left}")),
-            Some(Exit::Finished) | None => ok(&serde_json::Map::new()),
+        let ended = self.changed.wait_while(self.state(), |state| state.ending.is_none());
+        match ended.unwrap_or_else(PoisonError::into_inner).ending.clone() {
+            Some(Ending::Failed(cause)) => Answer::Error(cause),
+            Some(Ending::NotClean(left)) => Answer::Error(format!("stopped, but not clean: {left}")),
+            Some(Ending::Finished | Ending::Stopped) | None => ok(&serde_json::Map::new()),
         }
     }
 }

@@ -1,13 +1,22 @@
 //! The socket's file, also where the path to it is longer than the address of a socket may be.
+//!
+//! A socket listens before its mode can be set. So it lies in a folder of its own, `control`, which is its owner's alone
+//! (0700) before there is a socket in it: nobody else ever reaches it, whatever the umask and the mode of the state are.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+/// The name of its folder in the state folder.
+const FOLDER: &str = "control";
+
 /// Its name in the state folder.
-const NAME: &str = "control";
+const NAME: &str = "control/socket";
+
+/// The folder's mode: its owner's alone.
+const FOLDER_MODE: u32 = 0o700;
 
 /// The longest path that fits the address of a socket everywhere, in bytes. Linux has room for 107.
 const PATH_BYTES_MAX: usize = 103;
@@ -47,6 +56,7 @@ impl Address {
 /// # Errors
 /// If somebody listens there already, or the file can't be made.
 pub fn listen(folder: &Path) -> io::Result<UnixListener> {
+    make_private(folder, &folder.join(FOLDER))?;
     let address = Address::of(folder)?;
     // Under `checkpoint: Off` nobody holds the folder's lock, so somebody may be there.
     match UnixStream::connect(&address.path) {
@@ -59,6 +69,29 @@ pub fn listen(folder: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Makes the socket's folder in a state folder, or takes one that is there for its owner alone.
+fn make_private(state: &Path, folder: &Path) -> io::Result<()> {
+    let make = || DirBuilder::new().mode(FOLDER_MODE).create(folder);
+    match make() {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    let found = folder.symlink_metadata()?;
+    if found.file_type().is_socket() {
+        // An earlier version had the socket itself by this name.
+        if UnixStream::connect(folder).is_ok() {
+            return Err(io::Error::new(ErrorKind::AddrInUse, "another process listens there"));
+        }
+        fs::remove_file(folder)?;
+        return make();
+    }
+    if !found.is_dir() || found.uid() != state.metadata()?.uid() {
+        let what = "expected a folder of the user who owns the state; remove it";
+        return Err(io::Error::new(ErrorKind::PermissionDenied, what));
+    }
+    fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))
+}
+
 /// Connects to whoever listens in a state folder.
 ///
 /// # Errors
@@ -67,12 +100,13 @@ pub fn connect(folder: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(Address::of(folder)?.path)
 }
 
-/// Removes the socket's file.
+/// Removes the socket's file and its folder.
 ///
 /// # Errors
 /// If it can't be removed.
 pub fn remove(folder: &Path) -> io::Result<()> {
-    fs::remove_file(folder.join(NAME))
+    fs::remove_file(folder.join(NAME))?;
+    fs::remove_dir(folder.join(FOLDER))
 }
 
 #[cfg(test)]
@@ -91,6 +125,27 @@ mod tests {
         let mode = folder.path().join(NAME).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         remove(folder.path()).unwrap();
+        assert!(!folder.path().join(FOLDER).exists());
+    }
+
+    #[test]
+    fn nobody_else_reaches_the_socket_whatever_was_there() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = state.path().join(FOLDER);
+        let mode = || folder.metadata().unwrap().permissions().mode() & 0o777;
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
+        let live = listen(state.path()).unwrap();
+        assert_eq!(mode(), FOLDER_MODE);
+        drop(live);
+        remove(state.path()).unwrap();
+        // As an earlier version left it.
+        drop(UnixListener::bind(&folder).unwrap());
+        let _live = listen(state.path()).unwrap();
+        assert_eq!(mode(), FOLDER_MODE);
+        let other = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(state.path(), other.path().join(FOLDER)).unwrap();
+        assert_eq!(listen(other.path()).unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
 
     #[cfg(target_os = "linux")]

@@ -6,9 +6,9 @@ use super::super::exit::Outcome;
 use super::super::stdout;
 use super::json;
 use crate::error::{Error, Result};
-use crate::lake::scan::ObjectReader;
-use crate::lake::store::Store;
-use crate::lake::view::{Selection, files};
+use crate::lake::replay::{News, Place, Stream, Wanted};
+use crate::lake::view::Selection;
+use crate::post::Post;
 
 /// Print posts as NDJSON, one post a line
 #[derive(Debug, clap::Args)]
@@ -35,11 +35,14 @@ pub fn run(args: &Args) -> Outcome {
     stdout::with(|out| {
         for lake in &args.lakes {
             let selection = Selection::parse(lake)?;
-            let store = selection.store.as_ref();
-            for partition in selection.partitions()? {
-                for (name, key) in files(store, &partition)? {
-                    let place = args.json.then(|| (partition.as_str(), name.to_string()));
-                    print(store, &key, place, out)?;
+            let mut wanted = Vec::new();
+            for (split, partition) in selection.readable()?.into_iter().enumerate() {
+                wanted.push(Wanted { split, partition, from: None });
+            }
+            let mut stream = Stream::open(&Place::Store(selection.store), wanted)?;
+            while let Some(news) = stream.next_news()? {
+                if let News::Posts { posts, key, .. } = news {
+                    print(&posts, args.json.then_some(&*key), out)?;
                 }
             }
         }
@@ -47,17 +50,14 @@ pub fn run(args: &Args) -> Outcome {
     })
 }
 
-/// Prints the posts of one file, each with its place if that is given.
-fn print(store: &dyn Store, key: &str, place: Option<(&str, String)>, out: &mut dyn Write) -> Result<()> {
-    let mut reader = ObjectReader::new(store, key);
-    while let Some(posts) = reader.next_posts().map_err(|trouble| trouble.of(store, key))? {
-        for post in posts {
-            let written = match &place {
-                None => out.write_all(&post).and_then(|()| out.write_all(b"\n")),
-                Some((partition, file)) => out.write_all(placed(partition, file, &post)?.as_bytes()),
-            };
-            written.map_err(|cause| Error::fatal("can't write to standard output").because(cause))?;
-        }
+/// Prints posts, each with its place if the key of their file is given.
+fn print(posts: &[Post], key: Option<&str>, out: &mut dyn Write) -> Result<()> {
+    for post in posts {
+        let written = match key.and_then(|key| key.split_once('/')) {
+            None => out.write_all(post).and_then(|()| out.write_all(b"\n")),
+            Some((partition, file)) => out.write_all(placed(partition, file, post)?.as_bytes()),
+        };
+        written.map_err(|cause| Error::fatal("can't write to standard output").because(cause))?;
     }
     Ok(())
 }

@@ -11,13 +11,14 @@ use crate::lake::tools::closed;
 use crate::lake::tools::compact::{self, compact};
 use crate::lake::tools::rewrite::Rewritten;
 use crate::lake::view::{Selection, partitions};
+use crate::printable::printable_line;
 use crate::units::ByteSize;
 
 /// Join the small files of closed partitions into few, or into another form
 ///
 /// Each is written as a new partition of the same time and proven equal, post for post, before the
 /// old one goes. It may be killed at any moment and run again. A partition is closed an hour after
-/// the next one began; a replay that is reading it stops with an error. Ends with 4 if partitions were passed
+/// the next one began; a replay that is reading it goes on in the new one. Ends with 4 if partitions were passed
 /// over because another process is at them, and names them.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -30,8 +31,8 @@ pub struct Args {
     /// How long a file may become, before it is compressed
     #[arg(long, value_name = "SIZE", default_value = "128MiB")]
     bytes: ByteSize,
-    /// Take the partitions that begin before this time for closed
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    /// Take the partitions that begin before this time for closed; -1d is a day before now
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     closed_before: Option<OffsetDateTime>,
     /// Print a line of JSON for each partition
     #[arg(long)]
@@ -68,9 +69,10 @@ fn text(outcome: &compact::Outcome) -> String {
     let Rewritten { old, new, files_before, files, posts, .. } = match outcome {
         compact::Outcome::Rewritten(rewritten) => rewritten,
         compact::Outcome::Busy { busy } => {
+            let busy = printable_line(busy);
             return format!("{busy} was passed over, since another process is at it: run it again\n");
         }
     };
-    let new = new.as_deref().unwrap_or("nothing");
+    let (old, new) = (printable_line(old), new.as_deref().unwrap_or("nothing"));
     format!("{old}: {files_before} micro-batches with {posts} posts became {files} in {new}\n")
 }

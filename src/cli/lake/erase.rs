@@ -11,6 +11,7 @@ use super::{json, moment, now};
 use crate::error::Error;
 use crate::lake::tools::erase::{Ids, Record, Scope, erase};
 use crate::lake::view::Selection;
+use crate::printable::printable_line;
 
 /// Rewrite closed partitions without the posts of some ids
 ///
@@ -28,8 +29,8 @@ pub struct Args {
     /// Take the ids from the deletes that were captured into the same lake
     #[arg(long, conflicts_with = "ids")]
     from_deletes: bool,
-    /// Take the partitions that begin before this time for closed
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    /// Take the partitions that begin before this time for closed; -1d is a day before now
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     closed_before: Option<OffsetDateTime>,
     /// Print the record as JSON
     #[arg(long)]
@@ -58,6 +59,7 @@ fn text(record: &Record) -> String {
     let (posts, partitions, ids) = (record.posts_erased, record.partitions.len(), record.ids);
     let mut text = format!("{posts} posts of {ids} ids erased from {partitions} partitions\n");
     for (partition, posts) in &record.open {
+        let partition = printable_line(partition);
         text += &format!("{partition} isn't closed, and has {posts} more: see --closed-before\n");
     }
     text

@@ -3,8 +3,9 @@
 use super::super::exit::{Code, Outcome};
 use super::super::stdout;
 use super::json;
-use crate::lake::index::{build, is_current, write};
+use crate::lake::index::{is_current, renew, sweep};
 use crate::lake::view::Selection;
+use crate::printable::printable_line;
 
 /// Build the index anew: what each micro-batch holds, beside the data in _index/
 ///
@@ -40,9 +41,10 @@ pub fn run(args: &Args) -> Outcome {
         if args.missing && is_current(store, &partition)? {
             continue;
         }
-        let built = build(store, &partition).and_then(|index| write(store, &index).map(|()| index));
-        let line = match &built {
-            Ok(index) => Line {
+        let line = match &renew(store, &partition) {
+            // What replaced it has an index already.
+            Ok(None) => continue,
+            Ok(Some(index)) => Line {
                 partition: &partition,
                 micro_batches: index.files.len(),
                 posts: index.posts(),
@@ -56,12 +58,14 @@ pub fn run(args: &Args) -> Outcome {
         };
         stdout::print(&if args.json { json(&line) } else { text(&line) })?;
     }
+    sweep(store)?;
     Ok(code)
 }
 
 fn text(line: &Line<'_>) -> String {
+    let partition = printable_line(line.partition);
     match &line.error {
-        Some(error) => format!("{}: not indexed: {error}\n", line.partition),
-        None => format!("{}: {} micro-batches, {} posts\n", line.partition, line.micro_batches, line.posts),
+        Some(error) => format!("{partition}: not indexed: {}\n", printable_line(error)),
+        None => format!("{partition}: {} micro-batches, {} posts\n", line.micro_batches, line.posts),
     }
 }

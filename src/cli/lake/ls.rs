@@ -11,6 +11,7 @@ use super::super::stdout;
 use super::json;
 use crate::lake::tools::ls::{Line, ls};
 use crate::lake::view::Selection;
+use crate::printable::printable_line;
 
 /// As most partitions are named.
 const TIME: StaticFormatDescription = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
@@ -43,9 +44,12 @@ fn table(lines: &[Line]) -> String {
         let _ = writeln!(text, "{time:19} {writer:36} {micro_batches:>13} {posts:>12} {bytes:>9}");
     };
     for line in lines {
-        let time = line.time.map_or_else(|| line.partition.clone(), |time| time.format(TIME).unwrap_or_default());
+        let time = line
+            .time
+            .map_or_else(|| printable_line(&line.partition).into_owned(), |time| time.format(TIME).unwrap_or_default());
         let posts = line.posts.map_or("?".into(), |posts| posts.to_string());
-        row(&time, line.writer.as_deref().unwrap_or("?"), line.micro_batches, posts, line.bytes);
+        let writer = printable_line(line.writer.as_deref().unwrap_or("?"));
+        row(&time, &writer, line.micro_batches, posts, line.bytes);
     }
     let posts: u64 = lines.iter().filter_map(|line| line.posts).sum();
     let unknown = if lines.iter().all(|line| line.posts.is_some()) { "" } else { "+?" };

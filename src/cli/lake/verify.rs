@@ -8,6 +8,7 @@ use super::super::stdout;
 use super::json;
 use crate::lake::tools::verify::{Report, verify};
 use crate::lake::view::Selection;
+use crate::printable::printable_line;
 
 /// Check that every file is whole, none is missing or extra, and all agree with the index
 ///
@@ -34,10 +35,10 @@ fn text(report: &Report) -> String {
     let mut text = String::new();
     for finding in &report.findings {
         let what = format!("{:?}", finding.what).to_lowercase();
-        let _ = writeln!(text, "{what:8} {}: {}", finding.key, finding.why);
+        let _ = writeln!(text, "{what:8} {}: {}", printable_line(&finding.key), printable_line(&finding.why));
     }
     for note in &report.notes {
-        let _ = writeln!(text, "note     {note}");
+        let _ = writeln!(text, "note     {}", printable_line(note));
     }
     let (findings, bytes) = (report.findings.len(), units::bytes(report.bytes));
     let Report { partitions, micro_batches, posts, .. } = report;

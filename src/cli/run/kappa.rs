@@ -9,9 +9,11 @@ use super::summary::plural;
 use super::units::plain;
 use crate::cli::exit::Failure;
 use crate::cli::load::{self, Sets};
+use crate::cli::moment::moment;
 use crate::cli::replay::order;
 use crate::engine::kappa::{self, Given, Kappa, Request};
-use crate::lake::replay::{Choice, Moment, OnDamage, Order, Shard, Sorting, Speed};
+use crate::lake::replay::{Choice, OnDamage, Order, PostTimes, Shard, Sorting, Speed, Tempo};
+use crate::moment::Moment;
 use crate::registry::Registry;
 use crate::units::{ByteSize, Interval};
 
@@ -35,12 +37,21 @@ pub struct Over {
     /// `partition`, as they lie there, or `time`, by the posts' own time
     #[arg(long, value_parser = order, requires = "replay")]
     order: Option<Order>,
-    /// Only partitions that begin at this time or later, by the time in their names
+    /// With --speed: how long a pause is at most, where the next post was written much later [default: 1m]
     #[arg(long, value_name = "TIME", requires = "replay")]
+    max_pause: Option<Interval>,
+    /// Only partitions that begin at this time or later, by the time in their names; -1h is an hour before now
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, requires = "replay")]
     from: Option<Moment>,
     /// Only partitions that begin before this time
-    #[arg(long, value_name = "TIME", requires = "replay")]
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, requires = "replay")]
     to: Option<Moment>,
+    /// Only posts that were written at this time or later, by the time in each post; one without is left out
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, requires = "replay")]
+    posts_from: Option<Moment>,
+    /// Only posts that were written before this time
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, requires = "replay")]
+    posts_to: Option<Moment>,
     /// With --order time: how far a post may stand behind a newer one [default: 5m]
     #[arg(long, value_name = "TIME", requires = "replay")]
     disorder: Option<Interval>,
@@ -69,7 +80,11 @@ impl Over {
             choice: Choice { glob: String::new(), from: self.from.clone(), to: self.to.clone(), shard: self.shard },
             order: self.order.unwrap_or_default(),
             sorting,
-            speed: self.speed.unwrap_or_default(),
+            tempo: Tempo {
+                speed: self.speed.unwrap_or_default(),
+                max_pause: self.max_pause.map_or(Tempo::default().max_pause, |Interval(pause)| pause),
+            },
+            times: PostTimes { from: self.posts_from.clone(), to: self.posts_to.clone() },
             on_damage: if self.skip_damaged { OnDamage::Skip } else { OnDamage::Stop },
         })
     }
@@ -82,6 +97,8 @@ impl Over {
         add("only", (!self.only.is_empty()).then(|| self.only.join(" ")));
         add("from", self.from.clone().map(String::from));
         add("to", self.to.clone().map(String::from));
+        add("posts-from", self.posts_from.clone().map(String::from));
+        add("posts-to", self.posts_to.clone().map(String::from));
         add("shard", self.shard.map(|shard| shard.to_string()));
         add("order", (self.order == Some(Order::Time)).then(|| "time".to_owned()));
         words.join(" ")
@@ -121,8 +138,7 @@ pub fn load(
         Some(state) => state_dir::absolute(state)?,
         None => {
             let live = state_dir::of(None, file, &topology.name)?;
-            let name = live.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            live.with_file_name(format!("{name}-{MARK}-{:016x}", xxh3_64(identity.as_bytes())))
+            state_dir::beside(&live, &topology.name, &format!("{MARK}-{:016x}", xxh3_64(identity.as_bytes())))
         }
     };
     let what = request.given.iter().map(|given| given.address.as_str()).collect::<Vec<_>>().join(", ");

@@ -15,7 +15,9 @@ pub fn flow() -> Flow {
 /// After ten seconds.
 pub fn before() -> Status {
     Status {
+        state_file_bytes: None,
         waits: None,
+        drain: None,
         hangs: Vec::new(),
         topology: "quickstart".into(),
         uptime: Duration::from_secs(10),
@@ -38,6 +40,7 @@ pub fn after() -> Status {
     (split.failed, split.dead_letters) = (12, 3);
     Status {
         waits: None,
+        drain: None,
         hangs: Vec::new(),
         uptime: Duration::from_secs(12),
         epoch: 11,
@@ -70,10 +73,16 @@ fn component(
         failed: 0,
         dead_letters: 0,
         dropped: 0,
+        out_of_order: 0,
+        keys: None,
+        state_bytes: None,
+        forgotten: 0,
         p50: (role != "spout").then_some(Duration::from_nanos(16_400)),
         p99: (role != "spout").then_some(Duration::from_micros(3_512)),
         busy: Duration::from_millis(busy_ms),
         inbox,
         state: state.into(),
+        troubles: Vec::new(),
+        only_failed: false,
     }
 }

@@ -2,21 +2,27 @@
 
 mod again;
 pub mod bottleneck;
+mod copies;
+pub mod drain_watch;
 mod kappa;
+mod limits;
 #[cfg(test)]
 mod made_up;
 pub mod memory;
 mod notices;
+mod patience;
 pub mod report;
+mod rerun;
 mod screen;
 mod signals;
 pub mod state_dir;
 mod store;
-mod summary;
+pub mod summary;
 pub mod table;
+mod troubles;
 pub(super) mod units;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,15 +31,20 @@ use super::exit::{Code, Failure, Outcome};
 use super::gaps;
 use super::load::{self, Sets};
 use crate::clock::{SharedClock, SystemClock};
-use crate::engine::{self, Exit, RunOptions, Running};
+use crate::engine::{self, Again, Exit, RunOptions, Running};
 use crate::metrics::Status;
-use crate::registry::Registry;
-use crate::topology::Topology;
+use crate::registry::{Config, Registry};
+use crate::social::temporary;
+use crate::topology::{Checkpoint, Topology};
 use crate::units::Interval;
 
 use bottleneck::Flow;
+use copies::Copies;
+use drain_watch::DrainWatch;
 use notices::Notices;
+use patience::Patience;
 use report::Report;
+use rerun::Rerun;
 use screen::View;
 use signals::Signals;
 use summary::{Ending, Lakes};
@@ -45,12 +56,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The shortest interval: what is drawn more often can't be read.
 const INTERVAL_MIN: Duration = Duration::from_millis(50);
 
-/// Run a topology until its sources end, or until SIGINT or SIGTERM stops it
+/// Run a topology until its sources end, or until SIGINT, SIGTERM or SIGHUP stops it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 On a terminal it shows a live table, and otherwise prints one line of JSON per interval, both on
 standard error: standard output is for data only. The first signal drains: what is in flight is
-written, and files are closed. A second one ends at once, with exit code 5.")]
+written, and files are closed. A second SIGINT or SIGTERM ends at once, with exit code 5.")]
 pub struct Args {
     /// The topology file
     file: PathBuf,
@@ -116,23 +127,40 @@ fn load(args: &Args, registry: &Registry) -> Result<Loaded, Failure> {
 pub fn run(args: Args, registry: &Registry) -> Outcome {
     let Loaded { topology, state, about, kappa } = load(&args, registry)?;
     let lakes = Lakes::of(&topology, &state);
+    let durable = topology.checkpoint != Checkpoint::Off;
     let flow = Flow::of(&topology);
     let view = View::of_process(prints_data(&topology));
+    limits::make_room_for_files()?;
     let signals = Signals::take()?;
     let clock = SystemClock::shared();
-    let opened = store::open(&topology, (&state, &about), args.fresh, args.dead_letters)?;
-    let Some(store) = opened else { return Ok(Code::Success) };
-    let mut options = RunOptions::new(store, &state);
+    let patience = Patience::begin(&topology.name, &state);
+    let opened = store::open(&topology, (&state, &about), args.fresh)?;
+    let rerun = if args.dead_letters { Rerun::default() } else { Rerun::of(&topology, &opened.before) };
+    let is_capture = opened.is_durable() && kappa.is_none();
+    let copies = is_capture.then(|| Copies::of(&topology, &state, &about));
+    let is_new = opened.before.epoch == 0 && !args.fresh;
+    let warnings = match copies.as_ref().filter(|_| is_new).map(Copies::check) {
+        Some(Err(moved)) => {
+            opened.tidy(&topology, false);
+            return Err(moved.into());
+        }
+        other => other.transpose()?.unwrap_or_default(),
+    };
+    let mut options = RunOptions::new(Arc::clone(&opened.store), &state);
     options.clock = clock.clone();
     options.drop_state = args.drop_state.into_iter().collect();
     options.about = about;
-    let (running, again) = match args.dead_letters {
-        false => (engine::start(topology, options)?, None),
-        true => {
-            let again = engine::send_dead_letters(topology, options)?;
-            (again.running.clone(), Some(again))
+    let (running, again) = match start(&topology, options, args.dead_letters) {
+        Ok(started) => started,
+        Err(error) => {
+            opened.tidy(&topology, false);
+            return Err(error.into());
         }
     };
+    drop(patience);
+    if let Some(copies) = &copies {
+        copies.note();
+    }
     signals.stop_on_signal(running.clone());
 
     let control = Control::listen(running.clone(), flow.clone(), &state);
@@ -140,26 +168,74 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let what = again.as_ref().map(again::begins).or_else(|| kappa.as_ref().map(kappa::begins));
     let what = what.map(|what| format!("; {what}")).unwrap_or_default();
     watch.show(Some(format!("running {}; state: {}{what}", args.file.display(), state.display())));
+    warnings.into_iter().for_each(|warning| watch.show(Some(warning)));
     if let Err(error) = &control {
         watch.show(Some(format!("status, rebalance and stop won't reach it: {}", error.chain())));
     }
     let exit = watch.until_the_end(args.interval);
     watch.tell();
+    let waits_in = durable.then(|| undelivered(&state));
+    let ending = Ending::of(exit, watch.running.stop_asked()).explained(&watch.last(), waits_in.as_deref());
     if let Ok(control) = control {
-        control.close(&exit);
+        control.close(&ending);
     }
-    let ending = Ending::of(exit, watch.running.stop_asked());
-    let ends = |last: &Report| match (&again, &kappa) {
-        (Some(again), _) => format!("; {}", again::ends(again, last.dead_letters())),
-        (None, Some(loaded)) => kappa::ends(&loaded.kappa),
-        (None, None) => gaps::left(&state).map(|left| format!("; {left}")).unwrap_or_default(),
+    let rerun_ends = |last: &Report| rerun.ends(last.from_spouts()).filter(|_| ending == Ending::Finished);
+    let ends = |last: &Report| {
+        let mut text = match (&again, &kappa) {
+            (Some(again), _) => format!("; {}", again::ends(again, last.dead_letters())),
+            (None, Some(loaded)) => kappa::ends(&loaded.kappa),
+            (None, None) => gaps::left(&state).map(|left| format!("; {left}")).unwrap_or_default(),
+        };
+        if let Some((nothing_new, _)) = rerun_ends(last) {
+            text.push_str(&format!("; {nothing_new}"));
+        }
+        text
     };
     let last = watch.show_last(&ending, &lakes, ends);
-    let outcome = ending.outcome(&last);
+    let code = rerun_ends(&last).map(|(_, code)| code);
+    if ending == Ending::Finished {
+        opened.store.tell()?;
+    }
+    // A replay that only printed or counted begins anew with the next command; where it wrote a lake, its
+    // state says that this was done.
+    let lasts = writes_lakes(&topology) || last.dead_letters() > 0;
+    let removed = opened.tidy(&topology, kappa.is_some() && ending == Ending::Finished && !lasts);
+    if let Some(copies) = copies.as_ref().filter(|_| removed) {
+        copies.forget();
+    }
+    temporary::remove_all();
+    let outcome = match (ending.outcome(&last), code) {
+        (Ok(Code::Success), Some(code)) => Ok(code),
+        (outcome, _) => outcome,
+    };
     match again {
         Some(again) => again::outcome(&again, outcome),
         None => outcome,
     }
+}
+
+/// Where what isn't delivered waits: in the outbox of sinks that upload, else beside the checkpoints.
+fn undelivered(state: &Path) -> PathBuf {
+    let outbox = state.join("outbox");
+    if outbox.is_dir() { outbox } else { state.to_path_buf() }
+}
+
+/// Starts the topology, or the sending of its dead letters.
+fn start(
+    topology: &Topology,
+    options: RunOptions,
+    dead_letters: bool,
+) -> Result<(Arc<Running>, Option<Again>), crate::error::Error> {
+    if !dead_letters {
+        return Ok((engine::start(topology.clone(), options)?, None));
+    }
+    let again = engine::send_dead_letters(topology.clone(), options)?;
+    Ok((again.running.clone(), Some(again)))
+}
+
+fn writes_lakes(topology: &Topology) -> bool {
+    let writes = |config: &Config| matches!(config, Config::Sink(sink) if sink.writes_to().is_some());
+    topology.components.iter().any(|component| writes(&component.config))
 }
 
 fn prints_data(topology: &Topology) -> bool {
@@ -179,15 +255,18 @@ struct Watch {
 impl Watch {
     fn until_the_end(&mut self, interval: Duration) -> Exit {
         let mut due = self.clock.monotonic() + interval;
-        let mut said = false;
+        let (mut is_told, mut drain) = (false, DrainWatch::default());
         loop {
             let left = due.saturating_sub(self.clock.monotonic());
             if let Some(exit) = self.running.wait(left.min(LOOK_EVERY)) {
                 return exit;
             }
-            if self.running.stop_asked() && !said {
-                said = true;
+            let now = self.clock.monotonic();
+            if self.running.stop_asked() && !is_told {
+                is_told = true;
                 self.show(Some("stopping: writing what is in flight; another signal ends at once".to_owned()));
+            } else if let Some(message) = drain.look(&self.running, now) {
+                self.show(Some(message));
             } else if self.clock.monotonic() >= due {
                 self.tell();
                 self.show(None);
@@ -217,9 +296,13 @@ impl Watch {
         }
     }
 
+    /// The topology over the whole run.
+    fn last(&self) -> Report {
+        Report::between(None, &self.running.status(), &self.flow, memory::resident_bytes())
+    }
+
     fn show_last(&mut self, ending: &Ending, lakes: &Lakes, ends: impl Fn(&Report) -> String) -> Report {
-        let status = self.running.status();
-        let mut report = Report::between(None, &status, &self.flow, memory::resident_bytes());
+        let mut report = self.last();
         report.phase = ending.phase();
         report.message = Some(summary::line(&report, ending, lakes) + &ends(&report));
         self.view.show(&report, true);

@@ -1,26 +1,110 @@
-//! What a person should know of a running topology, said once when it begins.
+//! What a person should know of a running topology, said when it begins and when it ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::metrics::Status;
+
+/// How many causes of one trouble are said while it lasts; more would be the same in other words.
+const CAUSES_MAX: usize = 8;
+
+/// How soon a trouble that ended may begin once more without being said again: what comes and goes would flood a log.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// How many troubles are remembered, those that ended included.
+const TROUBLES_MAX: usize = 256;
 
 /// What was said already, and still holds.
 #[derive(Default)]
 pub struct Notices {
     waits: bool,
     hangs: BTreeSet<String>,
+    /// Components that have forgotten keys.
+    told_of_forgotten: BTreeSet<String>,
+    /// By component and part.
+    troubles: BTreeMap<(String, String), Told>,
+}
+
+/// What was said of a trouble.
+struct Told {
+    causes: BTreeSet<String>,
+    /// When it was said to begin, as the topology's uptime.
+    at: Duration,
+    /// Whether it was said to begin, and not to end.
+    lasts: bool,
 }
 
 impl Notices {
-    /// What began to hold since the last call, behind the engine's own messages.
+    /// What began or ended since the last call, behind the engine's own messages.
     pub fn take(&mut self, status: &Status, mut messages: Vec<String>) -> Vec<String> {
-        let waits = status.waits.as_ref().filter(|_| !self.waits);
-        messages.extend(waits.map(|cause| format!("checkpoints wait: {cause}")));
+        match (&status.waits, self.waits) {
+            (Some(cause), false) => messages.push(format!("checkpoints wait: {cause}")),
+            (None, true) => messages.push("checkpoints are saved again".to_owned()),
+            _ => {}
+        }
         self.waits = status.waits.is_some();
-        let hangs = status.hangs.iter().filter(|hung| !self.hangs.contains(task(hung)));
-        messages.extend(hangs.map(|hung| format!("a task hangs in one call: {hung}")));
-        self.hangs = status.hangs.iter().map(|hung| task(hung).to_owned()).collect();
+        let hangs: BTreeSet<String> = status.hangs.iter().map(|hung| task(hung).to_owned()).collect();
+        let begin = status.hangs.iter().filter(|hung| !self.hangs.contains(task(hung)));
+        messages.extend(begin.map(|hung| format!("a task hangs in one call: {hung}")));
+        messages.extend(self.hangs.difference(&hangs).map(|task| format!("{task} hangs no more")));
+        self.hangs = hangs;
+        self.tell_troubles(status, &mut messages);
+        for component in status.components.iter().filter(|component| component.forgotten > 0) {
+            if self.told_of_forgotten.insert(component.id.clone()) {
+                messages.push(format!(
+                    "{} has as many keys as its max_keys allows: those that came longest ago are forgotten, and begin \
+                     anew when they come again",
+                    component.id
+                ));
+            }
+        }
         messages
+    }
+
+    fn tell_troubles(&mut self, status: &Status, messages: &mut Vec<String>) {
+        let mut present = BTreeSet::new();
+        for component in &status.components {
+            for trouble in &component.troubles {
+                let key = (component.id.clone(), trouble.part.clone());
+                let (id, part, cause) = (&component.id, &trouble.part, &trouble.cause);
+                if self.is_news(&key, cause, status.uptime) {
+                    messages.push(format!("{id}: {part} fails, and is tried again: {cause}"));
+                }
+                present.insert(key);
+            }
+        }
+        for ((id, part), told) in &mut self.troubles {
+            if told.lasts && !present.contains(&(id.clone(), part.clone())) {
+                told.lasts = false;
+                messages.push(format!("{id}: {part} works again"));
+            }
+        }
+        self.forget();
+    }
+
+    /// Whether a trouble's cause is to be said; it counts as said then.
+    fn is_news(&mut self, key: &(String, String), cause: &str, now: Duration) -> bool {
+        let told = self.troubles.get_mut(key).filter(|told| told.lasts || now.saturating_sub(told.at) < QUIET);
+        let Some(told) = told else {
+            let causes = BTreeSet::from([cause.to_owned()]);
+            self.troubles.insert(key.clone(), Told { causes, at: now, lasts: true });
+            return true;
+        };
+        let is_new = !told.causes.contains(cause) && told.causes.len() < CAUSES_MAX;
+        if is_new {
+            told.causes.insert(cause.to_owned());
+        }
+        // One that came back soon is said again with its end only if it was said with its beginning.
+        told.lasts |= is_new;
+        is_new
+    }
+
+    fn forget(&mut self) {
+        while self.troubles.len() > TROUBLES_MAX {
+            let ended = self.troubles.iter().filter(|(_, told)| !told.lasts).min_by_key(|(_, told)| told.at);
+            let Some(key) = ended.map(|(key, _)| key.clone()) else { return };
+            self.troubles.remove(&key);
+        }
     }
 }
 
@@ -38,6 +122,7 @@ pub fn hangs(status: &Status, id: &str) -> bool {
 mod tests {
     use super::super::made_up;
     use super::*;
+    use crate::metrics::Trouble;
 
     fn status(waits: Option<&str>, hangs: &[&str]) -> Status {
         let hangs = hangs.iter().map(|&hung| hung.into()).collect();
@@ -56,13 +141,47 @@ mod tests {
         check(Some("disk full"), &[], &[], &["checkpoints wait: disk full"]);
         check(Some("disk full"), &["split[0] for 11 s"], &[], &["a task hangs in one call: split[0] for 11 s"]);
         check(Some("still full"), &["split[0] for 12 s"], &[], &[]);
-        check(None, &[], &[], &[]);
+        let ended = ["checkpoints are saved again", "split[0] hangs no more"];
+        check(None, &[], &[], &ended);
         check(
             Some("disk full"),
             &["split[0] for 11 s"],
             &[],
             &["checkpoints wait: disk full", "a task hangs in one call: split[0] for 11 s"],
         );
+    }
+
+    #[test]
+    fn a_component_that_forgets_keys_says_so_once() {
+        let (mut notices, mut status) = (Notices::default(), made_up::after());
+        assert!(notices.take(&status, Vec::new()).is_empty());
+        status.components[1].forgotten = 1;
+        assert!(notices.take(&status, Vec::new())[0].starts_with("split has as many keys as its max_keys allows"));
+        status.components[1].forgotten = 2;
+        assert!(notices.take(&status, Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn a_trouble_is_said_when_it_begins_when_its_cause_changes_and_when_it_ends() {
+        let mut notices = Notices::default();
+        let mut check = |seconds, cause: Option<&str>, expected: &[&str]| {
+            let mut status = status(None, &[]);
+            status.uptime = Duration::from_secs(seconds);
+            let trouble = |cause: &str| Trouble { part: "commit".into(), cause: cause.into() };
+            status.components[2].troubles = cause.map(trouble).into_iter().collect();
+            assert_eq!(notices.take(&status, Vec::new()), expected, "at {seconds} s");
+        };
+        check(0, None, &[]);
+        check(1, Some("no route"), &["words: commit fails, and is tried again: no route"]);
+        check(2, Some("no route"), &[]);
+        check(3, Some("refused"), &["words: commit fails, and is tried again: refused"]);
+        check(4, Some("no route"), &[]);
+        check(5, None, &["words: commit works again"]);
+        // What comes and goes isn't said each time.
+        check(6, Some("no route"), &[]);
+        check(7, None, &[]);
+        check(99, Some("no route"), &["words: commit fails, and is tried again: no route"]);
+        check(100, None, &["words: commit works again"]);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::metrics::{ComponentStatus, Phase, Status};
+use crate::metrics::{ComponentStatus, Phase, Status, Trouble};
+use crate::registry::Role;
 
 use super::bottleneck::{self, Flow};
 use super::notices;
@@ -34,6 +35,8 @@ pub struct Report {
     pub rolls_over: OffsetDateTime,
     /// Memory of the process; `null` where the system doesn't tell.
     pub rss_bytes: Option<u64>,
+    /// The length of the state's file; `null` where there is none.
+    pub state_file_bytes: Option<u64>,
     /// Something that a person should know; left out if there is nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -58,12 +61,20 @@ pub struct Row {
     pub received: u64,
     /// Tuples emitted since the start.
     pub emitted: u64,
-    /// Failed executions since the start.
+    /// Failed executions since the start; of a source, failed attempts to read it.
     pub failed: u64,
     /// Dead letters since the start.
     pub dead_letters: u64,
     /// Tuples that a sink dropped because its options say so, since the start.
     pub dropped: u64,
+    /// Posts of a replay that came out of order, since the start.
+    pub out_of_order: u64,
+    /// Keys of its state; `null` without state by keys.
+    pub keys: Option<u64>,
+    /// Bytes of that state in the newest checkpoint.
+    pub state_bytes: Option<u64>,
+    /// Keys that were forgotten because of a bound, since the start.
+    pub forgotten: u64,
     /// Median of the time that one `execute` takes, in microseconds; `null` if there was none.
     pub p50_us: Option<f64>,
     /// 99th percentile of the same.
@@ -74,6 +85,12 @@ pub struct Row {
     pub inbox: f64,
     /// What it is doing, in a word or two.
     pub state: String,
+    /// What of it fails at the moment, and why, whole; left out if nothing does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<Trouble>,
+    /// Whether every attempt to read a source has failed.
+    #[serde(skip)]
+    pub only_failed: bool,
     /// Whether this component limits the topology, or would be the first to do so.
     pub bottleneck: bool,
 }
@@ -101,9 +118,16 @@ impl Report {
             partition: after.partition,
             rolls_over: after.rolls_over,
             rss_bytes,
+            state_file_bytes: after.state_file_bytes,
             message: None,
             components,
         }
+    }
+
+    /// Tuples and dead letters that all spouts made, since the start.
+    pub fn from_spouts(&self) -> u64 {
+        let spouts = self.components.iter().filter(|row| row.role == Role::Spout.name());
+        spouts.map(|row| row.emitted + row.dead_letters).sum()
     }
 
     /// Dead letters of all components, since the start.
@@ -131,11 +155,17 @@ impl Row {
             failed: now.failed,
             dead_letters: now.dead_letters,
             dropped: now.dropped,
+            out_of_order: now.out_of_order,
+            keys: now.keys,
+            state_bytes: now.state_bytes,
+            forgotten: now.forgotten,
             p50_us: now.p50.map(us),
             p99_us: now.p99.map(us),
             capacity: round(share(busy.as_secs_f64(), seconds * now.tasks as f64), 4),
             inbox: round(now.inbox, 3),
             state: now.state.clone(),
+            troubles: now.troubles.clone(),
+            only_failed: now.only_failed,
             bottleneck: false,
         }
     }
@@ -217,15 +247,19 @@ mod tests {
                   "dropped": 0,
                   "emitted": 12000,
                   "failed": 0,
+                  "forgotten": 0,
                   "id": "posts",
                   "in_per_s": 0.0,
                   "inbox": 0.0,
+                  "keys": null,
+                  "out_of_order": 0,
                   "out_per_s": 2000.0,
                   "p50_us": null,
                   "p99_us": null,
                   "received": 0,
                   "role": "spout",
                   "state": "blocked",
+                  "state_bytes": null,
                   "tasks": 1
                 },
                 {
@@ -235,15 +269,19 @@ mod tests {
                   "dropped": 0,
                   "emitted": 144000,
                   "failed": 12,
+                  "forgotten": 0,
                   "id": "split",
                   "in_per_s": 1990.0,
                   "inbox": 1.0,
+                  "keys": null,
+                  "out_of_order": 0,
                   "out_per_s": 24000.0,
                   "p50_us": 16.4,
                   "p99_us": 3512.0,
                   "received": 11970,
                   "role": "bolt",
                   "state": "running",
+                  "state_bytes": null,
                   "tasks": 2
                 }
               ],
@@ -253,6 +291,7 @@ mod tests {
               "phase": "running",
               "rolls_over": "2015-12-18T01:00:00Z",
               "rss_bytes": 39845888,
+              "state_file_bytes": null,
               "topology": "quickstart",
               "uptime_s": 12.0
             }"#]]

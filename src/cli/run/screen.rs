@@ -1,6 +1,6 @@
 //! Standard error, as a terminal with a table that is redrawn in place, or as lines of JSON.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use crossterm::cursor::{Hide, MoveToColumn, MoveUp, Show};
 use crossterm::queue;
@@ -9,6 +9,9 @@ use crossterm::terminal::{self, Clear, ClearType};
 
 use super::report::Report;
 use super::table::{self, Line, Style};
+use crate::cli::{stderr, stdout};
+use crate::printable::{printable_line, printable_text};
+use crate::secret::hide_in_addresses;
 
 /// The size of a terminal that doesn't tell its own.
 const SIZE_UNKNOWN: (u16, u16) = (80, 24);
@@ -34,30 +37,34 @@ impl View {
     /// What fits standard error. With `prints_data` the topology writes to standard output: on the
     /// same terminal a table would be torn by the data, and would overwrite it.
     pub fn of_process(prints_data: bool) -> Self {
-        if !io::stderr().is_terminal() {
+        if !stderr::is_terminal() {
             return Self::Json;
         }
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let torn = prints_data && io::stdout().is_terminal();
+        let torn = prints_data && stdout::is_terminal();
         Self::Screen(Screen { live: !torn && !dumb, colours: !set("NO_COLOR") && !dumb, drawn: Vec::new() })
     }
 
     /// Shows a report, and the last one so that it stays.
     pub fn show(&mut self, report: &Report, last: bool) {
         let bytes = match self {
-            Self::Screen(screen) => screen.frame(report, last, terminal::size().unwrap_or(SIZE_UNKNOWN)),
+            Self::Screen(screen) => screen.frame(report, last, window_size()),
             Self::Json => json_line(report),
         };
         // Where standard error is closed the topology runs on: nobody watches, but it works.
-        let _ = io::stderr().lock().write_all(&bytes);
+        stderr::draw(&bytes);
     }
 }
 
+/// The window's columns and rows. Some terminals say that they have none, such as those of some containers.
+fn window_size() -> (u16, u16) {
+    terminal::size().ok().filter(|(width, height)| *width > 0 && *height > 0).unwrap_or(SIZE_UNKNOWN)
+}
+
 fn json_line(report: &Report) -> Vec<u8> {
-    let mut line = serde_json::to_vec(report).expect("a report has text keys and no failing types");
-    line.push(b'\n');
-    line
+    let line = serde_json::to_string(report).expect("a report has text keys and no failing types");
+    format!("{}\n", printable_text(&hide_in_addresses(&line))).into_bytes()
 }
 
 impl Screen {
@@ -70,7 +77,11 @@ impl Screen {
 
     fn write_frame(&mut self, out: &mut Vec<u8>, report: &Report, last: bool, size: (u16, u16)) -> io::Result<()> {
         let (width, height) = (size.0, usize::from(size.1));
-        let message = report.message.as_ref().map(|message| format!("{message}\n")).unwrap_or_default();
+        let message = report
+            .message
+            .as_ref()
+            .map(|message| format!("{}\n", printable_line(&hide_in_addresses(message))))
+            .unwrap_or_default();
         self.erase(out, width)?;
         if !last {
             write!(out, "{message}")?;
@@ -130,8 +141,14 @@ fn rows(widths: &[usize], window: usize) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
     use super::super::made_up;
     use super::*;
+    use crate::metrics::Trouble;
+    use crate::printable::is_unprintable;
 
     fn report() -> Report {
         Report::between(Some(&made_up::before()), &made_up::after(), &made_up::flow(), None)
@@ -182,5 +199,34 @@ mod tests {
         assert_eq!(rows(&[100, 0, 40], 140), 3);
         assert_eq!(rows(&[100, 0, 40], 40), 5);
         assert_eq!(rows(&[], 0), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_and_no_window_breaks_the_screen(
+            texts in prop::collection::vec(any::<String>(), 5),
+            numbers in prop::collection::vec(any::<u64>(), 4),
+            size in (0..300_u16, 0..60_u16),
+            seconds in 0..u64::MAX,
+        ) {
+            let mut status = made_up::after();
+            (status.topology, status.uptime) = (texts[0].clone(), Duration::from_secs(seconds));
+            let component = &mut status.components[0];
+            (component.id, component.state) = (texts[1].clone(), texts[2].clone());
+            component.troubles = vec![Trouble { part: texts[3].clone(), cause: texts[4].clone() }];
+            (component.failed, component.emitted, component.dropped) = (numbers[0], numbers[1], numbers[2]);
+            let mut report = Report::between(Some(&made_up::before()), &status, &made_up::flow(), Some(numbers[3]));
+            report.message = Some(texts[3].clone());
+            let mut screen = Screen { live: true, colours: false, drawn: Vec::new() };
+            for last in [false, true] {
+                let drawn = String::from_utf8(screen.frame(&report, last, size)).unwrap();
+                // Ours begin with a control sequence introducer, and steer nothing but the cursor.
+                let drawn = drawn.replace("\u{1b}[", "");
+                prop_assert!(!drawn.chars().any(|c| c != '\n' && is_unprintable(c)), "{:?}", drawn);
+            }
+            let line = String::from_utf8(json_line(&report)).unwrap();
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            prop_assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok());
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::registry::{Config, Role};
 use crate::topology::Topology;
 
 use super::report::Report;
+use super::troubles::{last_causes, only_failed};
 use super::units::{plain, seconds};
 
 /// How a run ended, as people see it.
@@ -34,6 +35,21 @@ impl Ending {
         }
     }
 
+    /// The same with what people need to go on: the last cause of what wasn't done, where it waits, and what to do.
+    #[must_use]
+    pub fn explained(self, last: &Report, waits_in: Option<&Path>) -> Self {
+        let Self::NotClean(left) = self else { return self };
+        let causes = last_causes(last).map(|causes| format!(": {causes}")).unwrap_or_default();
+        let go_on = match waits_in {
+            Some(folder) => format!(
+                "nothing is lost: what isn't delivered waits in \"{}\", and the same command goes on with it",
+                folder.display()
+            ),
+            None => "with `checkpoint: Off` nothing is kept of what wasn't delivered".to_owned(),
+        };
+        Self::NotClean(format!("{left}{causes}; {go_on}"))
+    }
+
     /// The word for it.
     pub fn phase(&self) -> &'static str {
         match self {
@@ -47,6 +63,11 @@ impl Ending {
     /// What the process ends with.
     pub fn outcome(self, last: &Report) -> Outcome {
         match self {
+            Self::Finished | Self::Stopped if !only_failed(last).is_empty() => {
+                let failed = only_failed(last).join("; ");
+                let go_on = "the run was stopped before that worked, and the same command tries it again";
+                Err(Failure::new(Code::Runtime, format!("{failed}; {go_on}")))
+            }
             Self::Finished | Self::Stopped if last.dead_letters() > 0 => Ok(Code::Findings),
             Self::Finished | Self::Stopped => Ok(Code::Success),
             Self::Failed(cause) => Err(Failure::new(Code::Runtime, cause)),
@@ -99,6 +120,11 @@ pub fn line(report: &Report, ending: &Ending, lakes: &Lakes) -> String {
     for row in report.components.iter().filter(|row| row.dropped > 0) {
         text.push_str(&format!("; {} dropped {}", plain(&row.id), plural(row.dropped, "tuple")));
     }
+    if matches!(ending, Ending::Stopped)
+        && let Some(causes) = last_causes(report)
+    {
+        text.push_str(&format!("; not working at the end: {causes}"));
+    }
     let roots: Vec<String> = lakes.roots.iter().map(|root| plain(&root.to_string_lossy())).collect();
     if !roots.is_empty() {
         text.push_str(&format!("; lake: {}", roots.join(", ")));
@@ -116,6 +142,7 @@ mod tests {
     use super::super::bottleneck::Flow;
     use super::super::made_up;
     use super::*;
+    use crate::metrics::Trouble;
 
     fn report(dead_letters: u64) -> Report {
         let mut report = Report::between(None, &made_up::after(), &Flow::default(), None);
@@ -136,6 +163,36 @@ mod tests {
             check(Exit::Failed("a cause".into()), 1, stop_asked, Code::Runtime);
             check(Exit::NotClean("commits of \"lake\"".into()), 1, stop_asked, Code::NotClean);
         }
+    }
+
+    #[test]
+    fn a_source_that_never_got_anything_is_no_success() {
+        let mut report = report(0);
+        let trouble = Trouble { part: "stream".into(), cause: "refused".into() };
+        (report.components[0].troubles, report.components[0].only_failed) = (vec![trouble], true);
+        let failure = Ending::Stopped.outcome(&report).unwrap_err();
+        assert_eq!(failure.print(), Code::Runtime);
+        assert!(format!("{failure:?}").contains("never got anything: refused"), "{failure:?}");
+        let text = line(&report, &Ending::Stopped, &Lakes::default());
+        assert!(text.ends_with("; not working at the end: posts: stream: refused"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_done_says_why_where_it_waits_and_how_to_go_on() {
+        let mut report = report(0);
+        report.components[2].troubles = vec![Trouble { part: "commit".into(), cause: "no route".into() }];
+        let explained = |state: Option<&str>| {
+            Ending::NotClean("commits of words[0] were not done".into()).explained(&report, state.map(Path::new))
+        };
+        assert_eq!(
+            explained(Some("/s/outbox")),
+            Ending::NotClean(
+                "commits of words[0] were not done: words: commit: no route; nothing is lost: what isn't delivered \
+                 waits in \"/s/outbox\", and the same command goes on with it"
+                    .into()
+            )
+        );
+        assert!(matches!(explained(None), Ending::NotClean(text) if text.contains("`checkpoint: Off`")));
     }
 
     #[test]

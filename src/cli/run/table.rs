@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::report::{Report, Row};
+use super::troubles::trouble_lines;
 use super::units::{bytes, count, micros, percent, plain, rate, seconds};
 
 /// One line, no wider than was asked for.
@@ -38,6 +39,8 @@ struct Column {
     /// The column with the highest rank goes first where there is little room; 0 stays.
     rank: u8,
     layouts: &'static [Layout],
+    /// Left out where no row has anything in it.
+    is_optional: bool,
     cell: fn(&Row) -> String,
 }
 
@@ -61,7 +64,7 @@ impl Layout {
 }
 
 const fn number(name: &'static str, short: &'static str, least: usize, rank: u8, cell: fn(&Row) -> String) -> Column {
-    Column { name, short, least, right: true, rank, layouts: &[Layout::Wide, Layout::Tight], cell }
+    Column { name, short, least, right: true, rank, layouts: &[Layout::Wide, Layout::Tight], is_optional: false, cell }
 }
 
 const fn text(
@@ -71,20 +74,30 @@ const fn text(
     layouts: &'static [Layout],
     cell: fn(&Row) -> String,
 ) -> Column {
-    Column { name, short: name, least, right: false, rank, layouts, cell }
+    Column { name, short: name, least, right: false, rank, layouts, is_optional: false, cell }
 }
 
-const COLUMNS: [Column; 13] = [
+/// A column that is left out where no row has anything in it.
+const fn optional(name: &'static str, least: usize, rank: u8, cell: fn(&Row) -> String) -> Column {
+    Column { is_optional: true, ..number(name, name, least, rank, cell) }
+}
+
+/// What stands in a cell that says nothing.
+const NOTHING: &str = "-";
+
+const COLUMNS: [Column; 15] = [
     text("component", 9, 0, &[Layout::Wide, Layout::Tight], |row| row.id.clone()),
-    number("tasks", "tasks", 5, 9, |row| row.tasks.to_string()),
+    number("tasks", "tasks", 5, 11, |row| row.tasks.to_string()),
     number("in/s", "in/s", 5, 1, |row| unless(row.role == "spout", rate(row.in_per_s))),
     number("out/s", "out/s", 5, 2, |row| unless(row.role == "sink", rate(row.out_per_s))),
     number("failed", "failed", 6, 6, |row| count(row.failed)),
     number("dead letters", "dead", 4, 5, |row| count(row.dead_letters)),
-    number("p50", "p50", 7, 8, |row| row.p50_us.map_or_else(|| "-".into(), micros)),
-    number("p99", "p99", 7, 7, |row| row.p99_us.map_or_else(|| "-".into(), micros)),
+    number("p50", "p50", 7, 10, |row| row.p50_us.map_or_else(|| "-".into(), micros)),
+    number("p99", "p99", 7, 8, |row| row.p99_us.map_or_else(|| "-".into(), micros)),
     number("capacity", "cap", 4, 3, |row| percent(row.capacity)),
     number("inbox", "inbox", 5, 4, |row| unless(row.role == "spout", percent(row.inbox))),
+    optional("keys", 5, 7, |row| row.keys.map_or_else(|| NOTHING.into(), count)),
+    optional("saved", 8, 9, |row| row.state_bytes.map_or_else(|| NOTHING.into(), bytes)),
     text("state", 8, 0, &[Layout::Wide], state),
     text("", MARK.len(), 0, &[Layout::Wide], |row| if row.bottleneck { MARK.into() } else { String::new() }),
     // The mark matters more than what the component is doing.
@@ -95,13 +108,17 @@ const COLUMNS: [Column; 13] = [
 const MARK: &str = "bottleneck";
 
 /// Sources say what they do in their own words, which must not push the table out of the window.
-const STATE_WIDTH_MAX: usize = 24;
+/// A longer one stands in full below the table.
+pub const STATE_WIDTH_MAX: usize = 24;
 
 fn state(row: &Row) -> String {
-    match row.dropped {
-        0 => cut(&plain(&row.state), STATE_WIDTH_MAX),
-        dropped => cut(&format!("{} dropped, {}", count(dropped), plain(&row.state)), STATE_WIDTH_MAX),
+    let mut state = plain(&row.state);
+    for (number, what) in [(row.out_of_order, "out of order"), (row.forgotten, "forgotten"), (row.dropped, "dropped")] {
+        if number > 0 {
+            state = format!("{} {what}, {state}", count(number));
+        }
     }
+    cut(&state, STATE_WIDTH_MAX)
 }
 
 fn unless(meaningless: bool, cell: String) -> String {
@@ -109,7 +126,7 @@ fn unless(meaningless: bool, cell: String) -> String {
 }
 
 /// The report in at most `height` lines of at most `width` characters. Where that is too little,
-/// columns and then rows are left out, the bottleneck's last.
+/// columns and then rows are left out, the bottleneck's last; what fails stands in full below, as far as there is room.
 pub fn render(report: &Report, width: usize, height: usize) -> Vec<Line> {
     let mut lines: Vec<Line> = facts(report, width).into_iter().map(|text| line(text, Style::Plain, width)).collect();
     // A window that can't hold the facts and three rows shows rows only.
@@ -126,6 +143,13 @@ pub fn render(report: &Report, width: usize, height: usize) -> Vec<Line> {
     if left_out > 0 {
         lines.push(line(format!("... {left_out} more"), Style::Plain, width));
     }
+    let mut below = trouble_lines(report, width);
+    let room = height.saturating_sub(lines.len());
+    if below.len() > room && room > 0 {
+        below.truncate(room - 1);
+        below.push("...".to_owned());
+    }
+    lines.extend(below.into_iter().map(|text| line(text, Style::Plain, width)));
     lines.truncate(height);
     lines
 }
@@ -142,8 +166,9 @@ fn facts(report: &Report, width: usize) -> Vec<String> {
         age,
         format!("RSS {}", report.rss_bytes.map_or_else(|| "?".into(), bytes)),
     ];
+    let file = report.state_file_bytes.map(|length| format!("state file {}", bytes(length)));
     let mut lines: Vec<String> = Vec::new();
-    for fact in facts {
+    for fact in facts.into_iter().chain(file) {
         match lines.last_mut() {
             Some(last) if last.len() + 3 + fact.len() <= width => *last = format!("{last} | {fact}"),
             _ => lines.push(fact),
@@ -188,7 +213,10 @@ impl Grid {
             let cells = rows.iter().map(|row| chars(&(column.cell)(row)));
             cells.chain([column.least, chars(heading(column, layout))]).max().unwrap_or(0)
         };
-        let columns = COLUMNS.iter().filter(|column| column.layouts.contains(&layout));
+        let says_something = |column: &Column| rows.iter().any(|row| (column.cell)(row) != NOTHING);
+        let is_shown =
+            |column: &&Column| column.layouts.contains(&layout) && (!column.is_optional || says_something(column));
+        let columns = COLUMNS.iter().filter(is_shown);
         Self { layout, columns: columns.map(|column| (column, wide(column))).collect() }
     }
 
@@ -286,6 +314,40 @@ mod tests {
                 split          2   1990  24.0k      12             3  16.4 µs   3.5 ms       96%   100%  running   bottleneck
                 words          1  24.0k      -       0             0  16.4 µs   3.5 ms        8%    12%  idle
             "#]],
+        );
+    }
+
+    #[test]
+    fn keys_and_what_is_saved_of_them_are_shown_where_there_are_any() {
+        let mut report = report();
+        let split = &mut report.components[1];
+        (split.keys, split.state_bytes, split.forgotten) = (Some(1_000_000), Some(31 << 20), 62_500);
+        report.state_file_bytes = Some(96 << 20);
+        check(
+            &report,
+            170,
+            24,
+            expect![[r#"
+            quickstart: running, 12.0 s | partition 2015-12-18T00:00:00, rolls over 01:00:00 UTC | epoch 11, 0.4 s ago | RSS 38.0 MiB | state file 96.0 MiB
+            component  tasks   in/s  out/s  failed  dead letters      p50      p99  capacity  inbox   keys     saved  state
+            posts          1      -   2000       0             0        -        -        4%      -      -         -  blocked
+            split          2   1990  24.0k      12             3  16.4 µs   3.5 ms       96%   100%  1.00M  31.0 MiB  62500 forgotten, running  bottleneck
+            words          1  24.0k      -       0             0  16.4 µs   3.5 ms        8%    12%      -         -  idle
+        "#]],
+        );
+        check(
+            &report,
+            80,
+            24,
+            expect![[r#"
+            quickstart: running, 12.0 s
+            partition 2015-12-18T00:00:00, rolls over 01:00:00 UTC | epoch 11, 0.4 s ago
+            RSS 38.0 MiB | state file 96.0 MiB
+            component  in/s out/s failed dead     p99  cap inbox  keys    saved state
+            posts         -  2000      0    0       -   4%     -     -        - blocked
+            split      1990 24.0k     12    3  3.5 ms  96%  100% 1.00M 31.0 MiB bottleneck
+            words     24.0k     -      0    0  3.5 ms   8%   12%     -        - idle
+        "#]],
         );
     }
 

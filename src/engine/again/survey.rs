@@ -8,12 +8,12 @@ use crate::engine::dead_letters::DEAD;
 use crate::engine::letter::{Letter, Refused};
 use crate::engine::wiring::stream_of;
 use crate::error::{Error, Result};
-use crate::lake::partitions::{Partition, partitions};
-use crate::lake::replay::{Position, read};
+use crate::lake::lineage::Progress;
+use crate::lake::replay::{Choice, Place, Position, read};
 use crate::post::Post;
 use crate::registry::Config;
 use crate::spout::Cursor;
-use crate::spout::dead_letters::{Job, Place, Wanted, Way};
+use crate::spout::dead_letters::{Job, LetterPlace, Wanted, Way};
 use crate::topology::{Grouping, Topology};
 
 /// What there is to send.
@@ -35,14 +35,34 @@ pub fn survey(topology: &Topology, root: &Path, cursors: &BTreeMap<(String, Stri
     if !root.is_dir() {
         return Ok(Survey::default());
     }
-    let mut looking =
-        Looking { topology, cursors, ways: HashMap::new(), left: BTreeMap::new(), found: Survey::default() };
-    for partition in partitions(root, "*")? {
+    let place = Place::Folder(root.to_path_buf());
+    let mut looking = Looking {
+        topology,
+        place: place.clone(),
+        cursors,
+        ways: HashMap::new(),
+        left: BTreeMap::new(),
+        found: Survey::default(),
+    };
+    for partition in place.splits(&Choice::glob("*"), &progress(cursors))? {
         looking.look_through(&partition)?;
     }
     let Looking { mut found, left, .. } = looking;
     found.left = left.into_iter().map(|((component, why), letters)| sentence(&component, &why, letters)).collect();
     Ok(found)
+}
+
+/// The partitions of which letters were sent, by the names that they had then.
+fn progress(cursors: &BTreeMap<(String, String), Cursor>) -> Progress {
+    let mut progress = Progress::new();
+    for (_, split) in cursors.keys() {
+        let id = split.strip_prefix(DEAD).and_then(|rest| rest.strip_prefix('/'));
+        if let Some(partition) = id.and_then(|id| id.split('/').next()) {
+            // Letters that were pruned need not be sent any more.
+            progress.insert(partition.to_owned(), true);
+        }
+    }
+    progress
 }
 
 fn sentence(component: &str, why: &str, letters: u64) -> String {
@@ -53,6 +73,7 @@ fn sentence(component: &str, why: &str, letters: u64) -> String {
 /// A survey in progress.
 struct Looking<'a> {
     topology: &'a Topology,
+    place: Place,
     cursors: &'a BTreeMap<(String, String), Cursor>,
     /// Which way letters of a component and input go, or why none.
     ways: HashMap<(String, Option<String>), Result<Way, String>>,
@@ -62,9 +83,9 @@ struct Looking<'a> {
 }
 
 impl Looking<'_> {
-    fn look_through(&mut self, partition: &Partition) -> Result<()> {
-        let mut failed = None;
-        read(partition, None, |posts, behind| {
+    fn look_through(&mut self, partition: &str) -> Result<()> {
+        let (mut failed, place) = (None, self.place.clone());
+        read(&place, partition, None, |posts, behind| {
             let first = behind.posts - posts.len() as u64 + 1;
             for (post, number) in posts.iter().zip(first..) {
                 let position = Position { posts: number, ..behind };
@@ -78,7 +99,7 @@ impl Looking<'_> {
         failed.map_or(Ok(()), Err)
     }
 
-    fn look_at(&mut self, partition: &Partition, post: &Post, position: Position) -> Result<()> {
+    fn look_at(&mut self, partition: &str, post: &Post, position: Position) -> Result<()> {
         let Some(letter) = Letter::read(post) else {
             self.stays("?", "it is no dead letter, or damaged".into());
             return Ok(());
@@ -98,31 +119,49 @@ impl Looking<'_> {
             }
         };
         let (reader, split) = match &way {
-            Way::Raw => (letter.component.clone(), format!("{DEAD}/{}", partition.name)),
-            Way::Input { from, .. } => {
-                (AGAIN.to_owned(), format!("{DEAD}/{}/{}/{from}", partition.name, letter.component))
-            }
+            Way::Raw => (letter.component.clone(), format!("{DEAD}/{partition}")),
+            Way::Input { from, .. } => (AGAIN.to_owned(), format!("{DEAD}/{partition}/{}/{from}", letter.component)),
         };
-        let key = (reader, split);
-        if self.was_sent(&key, position)? {
+        let mut key = (reader, split);
+        // What was cut is never sent, so it is named whatever was sent behind it.
+        let is_cut = matches!(letter.refused, Refused::Raw { cut: true, .. });
+        if !is_cut && self.was_sent(&key, position)? {
             return Ok(());
         }
-        let (reader, split) = key;
+        let mut after = None;
+        if let Refused::Tuple { fields, .. } = &letter.refused {
+            // A cursor says that all letters before it were sent. Those that have to stay while others
+            // of the same input are sent have other fields, and so splits of their own. A state of an
+            // earlier version has one cursor for all.
+            after = self.place_of(&key)?.map(|place| place.position);
+            key.1 = format!("{}/{}", key.1, fields.join(","));
+            if self.was_sent(&key, position)? {
+                return Ok(());
+            }
+        }
         let wanted = Wanted { component: letter.component.clone(), way };
         if let Some(why) = wanted.objection(&letter) {
             self.stays(&letter.component, why);
             return Ok(());
         }
         self.found.letters += 1;
-        let job = || Job { partition: partition.clone(), last: position.file, wanted };
+        let (reader, split) = key;
+        let place = self.place.clone();
+        let job = || Job { place, partition: partition.to_owned(), after, last: position.file, wanted };
         self.found.jobs.entry(reader).or_default().entry(split).or_insert_with(job).last = position.file;
         Ok(())
     }
 
-    fn was_sent(&self, key: &(String, String), position: Position) -> Result<bool> {
+    fn place_of(&self, key: &(String, String)) -> Result<Option<LetterPlace>> {
         let damaged = |error| Error::fatal(format!("the cursor of \"{}\" for \"{}\"", key.0, key.1)).because(error);
-        let place = self.cursors.get(key).map_or(Ok(None), Place::of).map_err(damaged)?;
-        Ok(place.is_some_and(|Place { position: read, .. }| (position.file, position.posts) <= (read.file, read.posts)))
+        self.cursors.get(key).map_or(Ok(None), LetterPlace::of).map_err(damaged)
+    }
+
+    fn was_sent(&self, key: &(String, String), position: Position) -> Result<bool> {
+        let place = self.place_of(key)?;
+        Ok(place.is_some_and(|LetterPlace { position: read, .. }| {
+            (position.file, position.posts) <= (read.file, read.posts)
+        }))
     }
 
     fn stays(&mut self, component: &str, why: String) {

@@ -13,12 +13,12 @@ mod assign;
 mod only;
 
 use std::num::NonZeroU16;
-use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::lake::replay::{Choice, OnDamage, Order, Place, Replay, Sorting, Speed, split};
+use crate::lake::address::{Address, is_remote};
+use crate::lake::replay::{Choice, OnDamage, Order, Place, PostTimes, Replay, Sorting, Tempo};
 use crate::lake::root::Root;
 use crate::registry::Config;
 use crate::spout::SpoutConfig;
@@ -59,7 +59,7 @@ impl Given {
     /// As it is given, with the path of a folder from the root on: the same wherever it is run from.
     pub fn absolute(&self) -> String {
         let whole = || std::path::absolute(&self.address).ok();
-        let local = if self.address.contains("://") { None } else { whole() };
+        let local = if is_remote(&self.address) { None } else { whole() };
         let address = local.map_or_else(|| self.address.clone(), |path| path.display().to_string());
         self.spout.as_ref().map_or_else(|| address.clone(), |spout| format!("{spout}={address}"))
     }
@@ -79,7 +79,9 @@ pub struct Request {
     /// How far it sorts.
     pub sorting: Sorting,
     /// How fast.
-    pub speed: Speed,
+    pub tempo: Tempo,
+    /// Which posts, by their own time.
+    pub times: PostTimes,
     /// What happens at a damaged file.
     pub on_damage: OnDamage,
 }
@@ -148,15 +150,16 @@ fn replay(
     }
     let mut lakes: Vec<(String, bool, Lake)> = Vec::new();
     for (address, counts) in reads.globs {
-        let (root, glob) = split(&address);
-        let choice = Choice { glob: glob.into(), ..request.choice.clone() };
-        if let Some((.., lake)) = lakes.iter_mut().find(|(known, also, _)| known == root && *also == counts) {
+        let Address { root, partitions } = Address::parse(&address)?;
+        let choice = Choice { glob: partitions.glob(), ..request.choice.clone() };
+        if let Some((.., lake)) = lakes.iter_mut().find(|(known, also, _)| *known == root && *also == counts) {
             lake.choices.push(choice);
             continue;
         }
-        let Request { order, sorting, speed, on_damage, .. } = *request;
-        let replay = Replay { place: Place::at(root)?, order, sorting, speed, on_damage };
-        lakes.push((root.to_owned(), counts, Lake { choices: vec![choice], replay, counts }));
+        let Request { order, sorting, tempo, on_damage, .. } = *request;
+        let times = request.times.clone();
+        let replay = Replay { place: Place::at(&root)?, order, sorting, tempo, times, on_damage };
+        lakes.push((root, counts, Lake { choices: vec![choice], replay, counts }));
     }
     if lakes.len() > 1 && request.order == Order::Time {
         let roots: Vec<_> = lakes.iter().map(|(root, ..)| format!("\"{root}\"")).collect();
@@ -178,13 +181,9 @@ fn replay(
 fn refuse_own_lakes(topology: &Topology, given: &[Given]) -> Result<()> {
     for spec in &topology.components {
         let Config::Sink(sink) = &spec.config else { continue };
-        let Some(root) = sink.writes_to() else { continue };
+        let Some(root) = &sink.writes_to() else { continue };
         for Given { address, .. } in given {
-            let (lake, _) = split(address);
-            // A partition's own folder is a lake of files to whoever writes there.
-            if root.overlaps(&Root::at(lake))
-                || !address.contains("://") && root.overlaps(&Root::at(without_glob(address)))
-            {
+            if reads_from(root, address)? {
                 let id = &spec.id;
                 return Err(Error::fatal(format!(
                     "sink \"{id}\" would write into the lake that is read: it writes \"{root}\", and \"{address}\" is \
@@ -196,11 +195,14 @@ fn refuse_own_lakes(topology: &Topology, given: &[Given]) -> Result<()> {
     Ok(())
 }
 
-/// The folders of an address before the first that is a glob.
-fn without_glob(address: &str) -> &str {
-    let end = address.find(['*', '?', '[']).unwrap_or(address.len());
-    let folder = if end < address.len() { address[..end].rfind('/').map_or("", |at| &address[..at]) } else { address };
-    if folder.is_empty() && !Path::new(address).is_absolute() { "." } else { folder }
+/// Returns true if what is read at an address lies in a sink's lake, or around it.
+fn reads_from(root: &Root, address: &str) -> Result<bool> {
+    // As it stands first: that needs nobody to be asked.
+    if root.overlaps(&Root::at(address)) {
+        return Ok(true);
+    }
+    let read = Address::parse(address)?;
+    Ok(read.roots().iter().any(|place| root.overlaps(place)))
 }
 
 #[cfg(test)]

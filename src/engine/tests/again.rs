@@ -244,6 +244,30 @@ fn keyed_state_goes_on_counting_and_keeps_its_shape() {
 }
 
 #[test]
+fn a_letter_that_had_to_stay_is_named_again_and_sent_once_it_can_be() {
+    let (home, (sink, collected)) = (Home::new(), collect());
+    leave_letters(&home, &["{\"m\":5}", "{\"n\":6}", "{\"m\":7}", "{\"n\":8}"]);
+    let topology =
+        |field: &str| {
+            let bolt = refusing(|_| false);
+            let mut topology = Builder::new()
+                .spout("in", 1, count_to(0))
+                .bolt("count", 1, bolt, &[shuffle("in")])
+                .sink("out", 1, sink.clone(), &[shuffle("count")]);
+            topology.0.components[0].streams = Streams::default_with(Fields::new([field]));
+            topology
+        };
+    for letters in [2, 0] {
+        let (exit, again) = home.again(topology("n"));
+        assert_eq!((exit, again.letters, again.left.len()), (Exit::Finished, letters, 1));
+        assert!(again.left[0].starts_with("2 dead letters"), "{:?}", again.left);
+    }
+    let (_, again) = home.again(topology("m"));
+    assert_eq!((again.letters, again.left.len()), (2, 0));
+    assert_eq!(numbers(&collected), [5, 6, 7, 8]);
+}
+
+#[test]
 fn it_goes_on_behind_the_cursor_of_an_earlier_run() {
     let (home, (sink, collected)) = (Home::new(), collect());
     leave_letters(&home, &["{\"n\":5}", "{\"n\":6}", "{\"n\":7}"]);

@@ -15,9 +15,7 @@ use super::{Builder, Exit, PATIENCE, collector, numbers, shuffle};
 use crate::bolt::{Bolt, BoltConfig, BoltContext, BoltWaker, Problem};
 use crate::engine::{Output, SpoutOutput};
 use crate::error::{Error, Result};
-use crate::sink::{
-    Barrier, Delivered, Job, Prepared, Promise, RefusedRow, RefusedRows, Sink, SinkConfig, SinkContext,
-};
+use crate::sink::{Barrier, Delivered, Job, Prepared, Promise, RefusedRow, RefusedRows, Sink, SinkConfig, SinkContext};
 use crate::spout::{Cursor, Spout};
 use crate::topology::{Checkpoint, Grouping};
 use crate::tuple::{Fields, Streams, Tuple};

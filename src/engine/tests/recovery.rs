@@ -123,7 +123,7 @@ fn a_run_that_failed_goes_on_where_its_newest_checkpoint_is_with_any_number_of_t
     let mut counted = 0;
     store
         .restore("count", 0..1024, &mut |_, value| {
-            counted += i64::from_le_bytes(value.try_into().unwrap());
+            counted += i64::from_le_bytes(value[..8].try_into().unwrap());
             Ok(())
         })
         .unwrap();

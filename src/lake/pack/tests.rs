@@ -10,11 +10,12 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::lake::form::Format;
 use crate::lake::names::Names;
-use crate::lake::partitions::partitions;
 use crate::lake::publish::{Place, Rename};
-use crate::lake::reader::FileReader;
 use crate::lake::recover::recover;
+use crate::lake::scan::ObjectReader;
 use crate::lake::staging::{Publish, SharedLedger, commit, named};
+use crate::lake::store::local::LocalStore;
+use crate::lake::view;
 use crate::lake::writer::{Start, Writer};
 use crate::sink::Barrier;
 use crate::topology::MicroBatch;
@@ -76,12 +77,13 @@ impl Crashed {
     /// The lake holds what was promised, and nothing else is left.
     #[track_caller]
     fn check(&self) {
-        let all = partitions(self.root.path(), "*").unwrap();
-        let mut found = Vec::new();
-        for (_, path) in all.iter().flat_map(|partition| partition.files().unwrap()) {
-            let mut reader = FileReader::open(path).unwrap();
-            while let Some(posts) = reader.next_posts().unwrap() {
-                found.extend(posts.iter().map(|post| String::from_utf8(post.to_vec()).unwrap()));
+        let (store, mut found) = (LocalStore::new(self.root.path()), Vec::new());
+        for partition in view::partitions(&store).unwrap() {
+            for (_, key) in view::files(&store, &partition).unwrap() {
+                let mut reader = ObjectReader::new(&store, &key);
+                while let Some(posts) = reader.next_posts().unwrap() {
+                    found.extend(posts.iter().map(|post| String::from_utf8(post.to_vec()).unwrap()));
+                }
             }
         }
         assert_eq!(found, (0..5).map(post).collect::<Vec<_>>());

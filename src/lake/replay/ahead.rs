@@ -15,8 +15,8 @@ use std::thread;
 
 use bytes::Bytes;
 
-use super::feed::{Feed, Files, Step};
-use super::place::Found;
+use super::Position;
+use super::feed::{Feed, Files, Found, Step};
 use crate::error::{Error, Result};
 use crate::lake::reader::Input;
 use crate::lake::scan::Trouble;
@@ -171,6 +171,13 @@ impl Feed for StoreFeed {
             Some(Item::Failed(error)) => Err(error),
             Some(Item::Part { .. }) | None => Ok(None),
         }
+    }
+
+    /// What was asked for ahead may be of the same partition: all of it is asked for anew.
+    fn look_again(&mut self, split: usize, read: Option<Position>) -> Result<()> {
+        self.ahead.clear();
+        (self.parts, self.left, self.current, self.ended) = (0, None, None, false);
+        self.files.look_again(split, read)
     }
 }
 

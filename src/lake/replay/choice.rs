@@ -1,66 +1,14 @@
 //! Which partitions are replayed.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::lake::names::PartitionName;
-
-/// A time as people write it: `2015-12-18T01:00:00Z`, as a partition's name has it (without the `Z`),
-/// or `2015-12-18`, in UTC.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Moment {
-    time: OffsetDateTime,
-    text: String,
-}
-
-impl FromStr for Moment {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parse = |text: &str| OffsetDateTime::parse(text, &Rfc3339);
-        let time = parse(text)
-            .or_else(|_| parse(&format!("{text}Z")))
-            .or_else(|_| parse(&format!("{text}T00:00:00Z")))
-            .map_err(|_| format!("expected a time like 2015-12-18T01:00:00Z, found \"{text}\""))?;
-        Ok(Self { time, text: text.into() })
-    }
-}
-
-impl TryFrom<String> for Moment {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Moment> for String {
-    fn from(moment: Moment) -> Self {
-        moment.text
-    }
-}
-
-impl JsonSchema for Moment {
-    fn schema_name() -> Cow<'static, str> {
-        "Moment".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string" })
-    }
-}
+use crate::moment::Moment;
 
 /// One of several instances that share a lake's partitions out: `(i, n)`, i from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +32,7 @@ impl TryFrom<(u32, u32)> for Shard {
         if number < of {
             return Ok(Self { number, of });
         }
-        Err(format!("expected (i, n) with i from 0 to n - 1, found ({number}, {of})"))
+        Err(format!("expected (i, n) with i from 0 to n - 1, such as (0, 2) and (1, 2), found ({number}, {of})"))
     }
 }
 
@@ -101,15 +49,38 @@ impl FromStr for Shard {
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
             let (number, of) = text.split_once('/')?;
-            Some((number.trim().parse().ok()?, of.trim().parse().ok()?))
+            Self::try_from((number.trim().parse().ok()?, of.trim().parse().ok()?)).ok()
         };
-        Self::try_from(parse().ok_or_else(|| format!("expected i/n such as 0/2, found \"{text}\""))?)
+        parse().ok_or_else(|| {
+            format!("expected I/N with I from 0 to N - 1, such as 0/2 and 1/2 for two halves, found \"{text}\"")
+        })
     }
 }
 
 impl fmt::Display for Shard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.number, self.of)
+    }
+}
+
+/// The posts that are meant, by their own time. A post without one is in no range.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PostTimes {
+    /// Those that were written at this time or later.
+    pub from: Option<Moment>,
+    /// Those that were written before it.
+    pub to: Option<Moment>,
+}
+
+impl PostTimes {
+    /// Returns true if every post is meant.
+    pub fn is_everything(&self) -> bool {
+        self.from.is_none() && self.to.is_none()
+    }
+
+    /// Returns true if a post of this time is meant.
+    pub fn has(&self, time: OffsetDateTime) -> bool {
+        self.from.as_ref().is_none_or(|from| from.time() <= time) && self.to.as_ref().is_none_or(|to| time < to.time())
     }
 }
 
@@ -135,8 +106,8 @@ impl Choice {
     /// Whether a partition that matches the glob is meant. A name without a boundary is in no range of time.
     pub fn takes(&self, partition: &str) -> bool {
         let within = |boundary: OffsetDateTime| {
-            self.from.as_ref().is_none_or(|from| from.time <= boundary)
-                && self.to.as_ref().is_none_or(|to| boundary < to.time)
+            self.from.as_ref().is_none_or(|from| from.time() <= boundary)
+                && self.to.as_ref().is_none_or(|to| boundary < to.time())
         };
         let in_range = self.from.is_none() && self.to.is_none()
             || partition.parse::<PartitionName>().is_ok_and(|name| within(name.boundary));
@@ -176,8 +147,8 @@ mod tests {
         assert!(names.iter().all(|name| shards.iter().filter(|shard| shard.has(name)).count() == 1));
         assert!(shards.iter().all(|shard| names.iter().filter(|name| shard.has(name)).count() > 60));
         assert_eq!("1/3".parse(), Ok(shards[1]));
-        for bad in ["3/3", "0/0", "1", "-1/2"] {
-            assert!(bad.parse::<Shard>().is_err(), "{bad}");
+        for bad in ["3/3", "2/2", "0/0", "1", "-1/2", "", "0/99999999999"] {
+            assert!(bad.parse::<Shard>().unwrap_err().contains("from 0 to N - 1"), "{bad}");
         }
     }
 }

@@ -1,27 +1,60 @@
 //! Files of partitions, one after the other, and their bytes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Position;
 use super::known::{Indexes, Known};
-use super::place::{Found, Place};
-use crate::error::Result;
+use super::place::Place;
+use crate::error::{Error, Result};
+use crate::lake::index::{self, Index};
+use crate::lake::lineage::{Piece, Stretch, meant, trace};
+use crate::lake::listing;
+use crate::lake::names::{FileName, FileNumber};
 use crate::lake::reader::{Input, OpenFile};
 use crate::lake::scan::Trouble;
+use crate::lake::store::{Object, Store};
+
+/// How often a partition is looked for anew because it was just replaced once more.
+const LOOKS_MAX: usize = 100;
 
 /// A partition that is to be read.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// Its position among the reader's splits.
     pub split: usize,
-    /// Its name.
+    /// Its name; see [`lineage`](crate::lake::lineage) for what becomes of a partition.
     pub partition: String,
     /// Where to go on.
     pub from: Option<Position>,
+}
+
+/// A file that is to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its number.
+    pub number: FileNumber,
+    /// Its key.
+    pub key: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Posts of a file that stood in a file of another partition before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// How many posts stand before them in the file.
+    pub from: u64,
+    /// How many they are.
+    pub posts: u64,
+    /// The file in which they stood.
+    pub file: FileNumber,
+    /// How many posts stood before them there.
+    pub first: u64,
 }
 
 /// What comes next.
@@ -37,6 +70,8 @@ pub enum Step {
         skip: u64,
         /// What the index says of it.
         known: Option<Known>,
+        /// The posts that are wanted, if the file is of a partition that took the place of the split's.
+        cuts: Option<Vec<Cut>>,
     },
     /// The split is read.
     End(usize),
@@ -49,41 +84,217 @@ pub trait Feed: Input + Send {
     /// # Errors
     /// If it can't be listed or opened.
     fn next(&mut self) -> Result<Option<Step>>;
+
+    /// Looks for the partition of a split anew, since a file of it is gone, and goes on there behind
+    /// this position; without one where the split was begun.
+    ///
+    /// # Errors
+    /// If no other partition took its place.
+    fn look_again(&mut self, split: usize, read: Option<Position>) -> Result<()>;
 }
 
 /// The files of several partitions; each is listed when its turn comes.
 pub struct Files {
     place: Place,
+    store: Arc<dyn Store>,
     indexes: Indexes,
-    wanted: VecDeque<Wanted>,
+    wanted: Vec<Wanted>,
+    /// How many of them were begun.
+    begun: usize,
     steps: VecDeque<Step>,
+    /// The partitions in which each split that was begun was found.
+    found_in: BTreeMap<usize, Vec<String>>,
 }
 
 impl Files {
     /// Of these, in this order.
     pub fn of(place: &Place, indexes: &Indexes, wanted: impl IntoIterator<Item = Wanted>) -> Self {
-        let indexes = indexes.clone();
-        Self { place: place.clone(), indexes, wanted: wanted.into_iter().collect(), steps: VecDeque::new() }
+        Self {
+            place: place.clone(),
+            store: place.store(),
+            indexes: indexes.clone(),
+            wanted: wanted.into_iter().collect(),
+            begun: 0,
+            steps: VecDeque::new(),
+            found_in: BTreeMap::new(),
+        }
     }
 
     /// The next file or end.
     ///
     /// # Errors
-    /// If a partition can't be listed.
+    /// If a partition can't be listed, or is gone.
     pub fn next(&mut self) -> Result<Option<Step>> {
         if self.steps.is_empty()
-            && let Some(Wanted { split, partition, from }) = self.wanted.pop_front()
+            && let Some(wanted) = self.wanted.get(self.begun).cloned()
         {
-            let files = self.place.files(&partition)?.into_iter();
-            let mut all_known = self.indexes.files(&partition);
-            let mut known = |file: &Found| all_known.remove(file.key.rsplit('/').next()?);
-            let left = files.filter(|file| from.is_none_or(|from| file.number >= from.file));
-            let skip = |file: &Found| from.filter(|from| from.file == file.number).map_or(0, |from| from.posts);
-            self.steps.extend(left.map(|file| Step::File { split, skip: skip(&file), known: known(&file), file }));
-            self.steps.push_back(Step::End(split));
+            self.begun += 1;
+            self.begin(&wanted)?;
+            self.steps.push_back(Step::End(wanted.split));
         }
         Ok(self.steps.pop_front())
     }
+
+    /// Begins a split once more, behind what was read of it, and forgets what comes behind.
+    ///
+    /// # Errors
+    /// If it is found nowhere else than before.
+    pub fn look_again(&mut self, split: usize, read: Option<Position>) -> Result<()> {
+        let Some(at) = self.wanted.iter().position(|wanted| wanted.split == split) else {
+            return Err(Error::fatal("a file is gone, and nobody knows of which split"));
+        };
+        self.steps.clear();
+        self.wanted[at].from = read.or(self.wanted[at].from);
+        let wanted = self.wanted[at].clone();
+        let before = self.found_in.remove(&split);
+        self.begun = at + 1;
+        self.begin(&wanted)?;
+        self.steps.push_back(Step::End(split));
+        if before == self.found_in.get(&split).cloned() {
+            return Err(self.gone(&wanted.partition));
+        }
+        Ok(())
+    }
+
+    fn gone(&self, id: &str) -> Error {
+        let address = self.place.address(meant(id).0);
+        Error::fatal(format!(
+            "the partition \"{address}\" is gone, or lost a file while it was read, and neither `compact` nor \
+             `erase` replaced it: was it deleted? Put it back, or leave it out"
+        ))
+    }
+
+    /// Finds the files of a partition, wherever its posts are now.
+    fn begin(&mut self, wanted: &Wanted) -> Result<()> {
+        let store = Arc::clone(&self.store);
+        let (store, id) = (store.as_ref(), &wanted.partition);
+        let (partition, is_late) = meant(id);
+        let mut pieces = if is_late { trace(store, id)? } else { None };
+        for _ in 0..LOOKS_MAX {
+            let (mut steps, mut found_in, mut lacking) = (Vec::new(), Vec::new(), None);
+            for piece in pieces.iter().flatten() {
+                found_in.push(piece.partition.clone());
+                if !self.add_piece(wanted, piece, &mut steps)? {
+                    lacking = Some(&piece.partition);
+                }
+            }
+            if pieces.is_none() || is_late {
+                let files = if is_late { listing::late_files(store, partition)? } else { self.own(partition)? };
+                found_in.push(partition.to_owned());
+                self.add_files(wanted, partition, files, &mut steps);
+            }
+            // Whoever replaces a partition says so before the first file goes: what was listed is
+            // whole if nobody has said anything.
+            let after = trace(store, id)?;
+            if after != pieces {
+                pieces = after;
+                continue;
+            }
+            if let Some(new) = lacking {
+                let (old, new) = (self.place.address(partition), self.place.address(new));
+                return Err(Error::fatal(format!(
+                    "\"{old}\" was replaced by \"{new}\", which lacks posts of it or is damaged: see `lake verify`"
+                )));
+            }
+            if steps.is_empty() && pieces.is_none() && !self.is_there(partition)? {
+                return Err(self.gone(id));
+            }
+            self.steps.extend(steps);
+            self.found_in.insert(wanted.split, found_in);
+            return Ok(());
+        }
+        let address = self.place.address(partition);
+        Err(Error::transient(format!("\"{address}\" is replaced again and again: try again")))
+    }
+
+    fn own(&self, partition: &str) -> Result<Vec<(FileName, Object)>> {
+        listing::objects(self.store.as_ref(), partition)
+    }
+
+    /// True if there is anything in a partition, if not files of the lake.
+    fn is_there(&self, partition: &str) -> Result<bool> {
+        Ok(!self.store.list(&format!("{partition}/"), None, 1)?.is_empty())
+    }
+
+    fn add_files(&self, wanted: &Wanted, partition: &str, files: Vec<(FileName, Object)>, steps: &mut Vec<Step>) {
+        let (split, from) = (wanted.split, wanted.from);
+        let mut known = self.indexes.files(partition);
+        for (name, object) in files {
+            let number = name.number;
+            if from.is_some_and(|from| number < from.file) {
+                continue;
+            }
+            let skip = from.filter(|from| from.file == number).map_or(0, |from| from.posts);
+            let known = known.remove(&name.to_string());
+            let file = Found { number, key: object.key, bytes: object.bytes };
+            steps.push(Step::File { split, file, skip, known, cuts: None });
+        }
+    }
+
+    /// Adds the files that have what is wanted of a piece. False if they don't have all of it, or
+    /// can't be counted: then it has just been replaced, too, or is damaged.
+    fn add_piece(&self, wanted: &Wanted, piece: &Piece, steps: &mut Vec<Step>) -> Result<bool> {
+        let partition = &piece.partition;
+        if piece.stretches.is_empty() {
+            return Ok(true);
+        }
+        let files = self.own(partition)?;
+        let Some(index) = self.counted(partition, &files) else { return Ok(false) };
+        let mut known = self.indexes.files(partition);
+        let mut begin = 0;
+        for ((name, object), file) in files.into_iter().zip(index.files) {
+            let end = begin + file.posts;
+            let mut cuts = cuts(&piece.stretches, begin..end);
+            cuts.retain_mut(|cut| is_left(cut, wanted.from));
+            begin = end;
+            if cuts.is_empty() {
+                continue;
+            }
+            let known = known.remove(&name.to_string());
+            let file = Found { number: name.number, key: object.key, bytes: object.bytes };
+            steps.push(Step::File { split: wanted.split, file, skip: 0, known, cuts: Some(cuts) });
+        }
+        Ok(piece.stretches.iter().all(|stretch| stretch.at + stretch.posts <= begin))
+    }
+
+    /// The index of a partition with these files, from which posts are counted; if there is none, by
+    /// reading them.
+    fn counted(&self, partition: &str, files: &[(FileName, Object)]) -> Option<Index> {
+        let store = self.store.as_ref();
+        let names = |index: &Index| index.files.iter().map(|file| file.file.clone()).collect::<Vec<_>>();
+        let there: Vec<String> = files.iter().map(|(name, _)| name.to_string()).collect();
+        if let Ok(index::Found::Index(index)) = index::read(store, partition)
+            && names(&index) == there
+        {
+            return Some(index);
+        }
+        index::build(store, partition).ok().filter(|index| names(index) == there)
+    }
+}
+
+/// The posts among those of a file, which are these of its partition, that stood in another one.
+fn cuts(stretches: &[Stretch], posts: Range<u64>) -> Vec<Cut> {
+    let mut cuts = Vec::new();
+    for stretch in stretches {
+        let begin = stretch.at.max(posts.start);
+        let end = (stretch.at + stretch.posts).min(posts.end);
+        if begin < end {
+            let first = stretch.first + (begin - stretch.at);
+            cuts.push(Cut { from: begin - posts.start, posts: end - begin, file: stretch.file, first });
+        }
+    }
+    cuts
+}
+
+/// Takes what was read before from a cut. False if nothing is left.
+fn is_left(cut: &mut Cut, from: Option<Position>) -> bool {
+    let Some(from) = from else { return true };
+    if cut.file != from.file {
+        return cut.file > from.file;
+    }
+    let read = from.posts.saturating_sub(cut.first).min(cut.posts);
+    *cut = Cut { from: cut.from + read, posts: cut.posts - read, first: cut.first + read, ..*cut };
+    cut.posts > 0
 }
 
 /// Reads files of a folder, each when its turn comes: the page cache needs nobody to read ahead.
@@ -102,12 +313,27 @@ impl FolderFeed {
 
 impl Feed for FolderFeed {
     fn next(&mut self) -> Result<Option<Step>> {
-        let step = self.files.next()?;
-        self.open = match &step {
-            Some(Step::File { file, .. }) => Some(OpenFile::open(self.root.join(&file.key))?),
-            _ => None,
-        };
-        Ok(step)
+        loop {
+            self.open = None;
+            let step = self.files.next()?;
+            if let Some(Step::File { split, file, skip, cuts, .. }) = &step {
+                self.open = OpenFile::open(self.root.join(&file.key))?;
+                if self.open.is_none() {
+                    let begins = match cuts.as_ref().and_then(|cuts| cuts.first()) {
+                        Some(cut) => Position { file: cut.file, posts: cut.first },
+                        None => Position { file: file.number, posts: *skip },
+                    };
+                    self.files.look_again(*split, Some(begins))?;
+                    continue;
+                }
+            }
+            return Ok(step);
+        }
+    }
+
+    fn look_again(&mut self, split: usize, read: Option<Position>) -> Result<()> {
+        self.open = None;
+        self.files.look_again(split, read)
     }
 }
 

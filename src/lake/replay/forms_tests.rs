@@ -50,8 +50,8 @@ fn lake() -> (tempfile::TempDir, LocalStore) {
 }
 
 fn read_all(place: Place, order: Order, on_damage: OnDamage) -> Result<(Vec<String>, Vec<String>)> {
-    let (sorting, speed) = (Sorting::default(), Speed::default());
-    let replay = Replay { place, order, sorting, speed, on_damage };
+    let (sorting, tempo, times) = Default::default();
+    let replay = Replay { place, order, sorting, tempo, times, on_damage };
     let (mut posts, mut damaged) = (Vec::new(), Vec::new());
     let splits = [Split { partition: PARTITION.into(), mark: None, ended: false }];
     replay.run(&splits, &mut |event| {
@@ -60,7 +60,6 @@ fn read_all(place: Place, order: Order, on_damage: OnDamage) -> Result<(Vec<Stri
                 posts.extend(handed.posts.iter().map(|post| String::from_utf8(post.to_vec()).unwrap()));
             }
             Event::Damaged(what) => damaged.push(what),
-            Event::Late(_) => {}
         }
         true
     })?;

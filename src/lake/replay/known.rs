@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 use super::place::Place;
 use crate::lake::index::{self, File, Found, Index};
 use crate::lake::store::Store;
-use crate::lake::store::local::LocalStore;
 
 /// What the index says of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,10 +44,16 @@ pub struct Indexes {
 impl Indexes {
     /// Of the lake at a place.
     pub fn of(place: &Place) -> Self {
-        match place {
-            Place::Folder(root) => Self { store: Arc::new(LocalStore::new(root)), there: None },
-            Place::Store(store) => Self { store: Arc::clone(store), there: Some(Arc::default()) },
-        }
+        let there = match place {
+            Place::Folder(_) => None,
+            Place::Store(_) => Some(Arc::default()),
+        };
+        Self { store: place.store(), there }
+    }
+
+    /// Of a lake whose files aren't held against the index.
+    pub fn none(place: &Place) -> Self {
+        Self { store: place.store(), there: Some(Arc::new(BTreeSet::new().into())) }
     }
 
     fn index(&self, partition: &str) -> Option<Index> {

@@ -69,6 +69,12 @@ pub struct Handed {
     pub time: Option<Nanos>,
     /// How far each split that it changes is handed over then; `None` is its end.
     pub marks: Vec<(usize, Option<Mark>)>,
+    /// How many of the posts are out of order, where their times are read: see [`super::disorder`].
+    pub out_of_order: u64,
+    /// How many posts were left out, since they have no time of their own and only some times are wanted.
+    pub untimed: u64,
+    /// How far the splits that are at their ends were read, where anything was read of them now.
+    pub ends: Vec<(usize, Position)>,
 }
 
 /// A post's place, and whether it is held back.
@@ -167,7 +173,6 @@ pub struct Merge<S, O> {
     all: Nanos,
     /// The newest time that was handed over in order.
     newest: Nanos,
-    late: u64,
     handed: Handed,
     touched: BTreeSet<usize>,
 }
@@ -192,12 +197,7 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
         let all = lanes.iter().map(Lane::progress).min().unwrap_or(Nanos::MAX);
         let (heap, touched) = (BinaryHeap::new(), BTreeSet::new());
         let handed = Handed::default();
-        Self { lanes, open, limits, heap, used: 0, all, newest: BEGINNING, late: 0, handed, touched }
-    }
-
-    /// How many posts came later than the disorder and the memory allow.
-    pub fn late(&self) -> u64 {
-        self.late
+        Self { lanes, open, limits, heap, used: 0, all, newest: BEGINNING, handed, touched }
     }
 
     /// What is handed over next; `None` when all is.
@@ -230,7 +230,14 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
     fn take(&mut self) -> Handed {
         let mut handed = std::mem::take(&mut self.handed);
         let touched = std::mem::take(&mut self.touched);
-        handed.marks = touched.into_iter().map(|lane| (lane, self.lanes[lane].mark())).collect();
+        for number in touched {
+            let lane = &self.lanes[number];
+            let mark = lane.mark();
+            if let (None, Some(read)) = (mark, lane.read) {
+                handed.ends.push((number, read));
+            }
+            handed.marks.push((number, mark));
+        }
         handed
     }
 
@@ -284,7 +291,7 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
         match time {
             None => self.hand_over(number, post, place, None),
             Some(time) if !was_read && (time < self.newest || lane.last.is_some_and(|last| (time, place) <= last)) => {
-                self.late += 1;
+                self.handed.out_of_order += 1;
                 // It is the oldest of its split: nothing that is held back is older than the newest.
                 lane.last = lane.last.max(Some((time, place)));
                 self.hand_over(number, post, place, Some(time));

@@ -32,7 +32,12 @@ impl Speed {
         if (Self::MIN..=Self::MAX).contains(&factor) {
             return Ok(Self::Times(factor));
         }
-        Err(format!("expected Max or a factor from {} to {}, found {factor}", Self::MIN, Self::MAX))
+        Err(Self::expected(&factor))
+    }
+
+    fn expected(found: &dyn fmt::Display) -> String {
+        let (min, max) = (Self::MIN, Self::MAX);
+        format!("expected Max, or a factor of the original tempo from {min} to {max} such as 60, found {found}")
     }
 
     /// How far the times of posts may be apart that are handed over at once.
@@ -50,7 +55,7 @@ impl FromStr for Speed {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "Max" | "max" => Ok(Self::Max),
-            other => Self::times(other.parse().map_err(|_| format!("expected Max or a factor, found \"{other}\""))?),
+            other => Self::times(other.parse().map_err(|_| Self::expected(&format_args!("\"{other}\"")))?),
         }
     }
 }
@@ -124,87 +129,166 @@ impl JsonSchema for Speed {
     }
 }
 
+/// The longest pause where nothing else is said.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// How fast a lake is replayed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tempo {
+    /// The factor.
+    pub speed: Speed,
+    /// How long a pause is at most. A longer one makes gaps of the original truer, and costs as much for each post
+    /// that bears a wrong time.
+    pub max_pause: Duration,
+}
+
+impl Default for Tempo {
+    fn default() -> Self {
+        Self { speed: Speed::Max, max_pause: MAX_PAUSE }
+    }
+}
+
+/// How many pieces in a row may lie far from the timetable until it is taken to have moved there. Fewer would let a
+/// few stray posts move it, and more would hand over so many without a tempo.
+const STRAYS_MAX: u32 = 16;
+
 /// The timetable: the first post is due at once, the others at their distance from it. Nothing is added
 /// up, so nothing drifts, and who was held up catches up.
+///
+/// A post that is further ahead than the longest pause waits for that long and moves the timetable, since there may
+/// be a gap. If the posts behind it aren't there, it was a stray, and others like it don't wait. A post that lies as
+/// far back doesn't wait at all.
 #[derive(Debug)]
 pub struct Pace {
-    speed: Speed,
+    tempo: Tempo,
     /// A post's own time, and when by the monotonic clock it was due.
     anchor: Option<(Nanos, Duration)>,
     newest: Nanos,
+    /// Where the timetable was before a post moved it that no other has confirmed.
+    unconfirmed: Option<Nanos>,
+    /// What is that new and far ahead of the timetable is a stray.
+    strays_from: Nanos,
+    strays: u32,
+}
+
+/// How long to wait for a post.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pause {
+    /// How long.
+    pub wait: Duration,
+    /// How long it would have been without a bound, if that cut it.
+    pub cut: Option<Duration>,
+}
+
+/// Shorter pauses than this aren't worth a message.
+const NOTICED: Duration = Duration::from_millis(500);
+
+impl Pause {
+    /// Returns true if a person who watches should be told of it: the bound cut it, and it is felt.
+    pub fn is_noticed(&self) -> bool {
+        self.cut.is_some() && self.wait >= NOTICED
+    }
+}
+
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pauses for {} before the next post", Coarse(self.wait))?;
+        match self.cut {
+            Some(whole) => write!(f, ", which is due in {} (see max_pause)", Coarse(whole)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A long duration in whole days, hours or seconds.
+struct Coarse(Duration);
+
+impl fmt::Display for Coarse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.saturating_add(Duration::from_millis(500)).as_secs() {
+            seconds @ ..7_200 => write!(f, "{seconds}s"),
+            seconds @ ..172_800 => write!(f, "{}h", seconds / 3_600),
+            seconds => write!(f, "{}d", seconds / 86_400),
+        }
+    }
 }
 
 impl Pace {
     /// One that begins with the first post.
-    pub fn new(speed: Speed) -> Self {
-        Self { speed, anchor: None, newest: Nanos::MIN }
+    pub fn new(tempo: Tempo) -> Self {
+        Self { tempo, anchor: None, newest: Nanos::MIN, unconfirmed: None, strays_from: Nanos::MAX, strays: 0 }
     }
 
     /// How long to wait at `now` for a post that was written at `time`. `anew` says that it is the first
     /// of another partition: if that lies further back, the timetable begins with it again.
-    pub fn wait(&mut self, time: Option<Nanos>, anew: bool, now: Duration) -> Duration {
-        let (Speed::Times(factor), Some(time)) = (self.speed, time) else { return Duration::ZERO };
-        if anew && time < self.newest {
-            self.anchor = None;
-            self.newest = time;
+    pub fn wait(&mut self, time: Option<Nanos>, anew: bool, now: Duration) -> Pause {
+        let (Speed::Times(factor), Some(time)) = (self.tempo.speed, time) else { return Pause::default() };
+        let anchor = self.anchor.filter(|_| !anew || time >= self.newest);
+        let Some((first, started)) = anchor else { return self.begin(time, now) };
+        let reach = (self.tempo.max_pause.as_nanos() as f64 * factor) as Nanos;
+        let ahead = time.saturating_sub(self.newest);
+        if ahead > reach {
+            return self.far_ahead(time, ahead, factor, now);
         }
+        if ahead < -reach {
+            return self.far_behind(time, reach, now);
+        }
+        (self.strays, self.unconfirmed) = (0, None);
         self.newest = self.newest.max(time);
-        let (first, started) = *self.anchor.get_or_insert((time, now));
-        let after = time.saturating_sub(first).max(0) as f64 / factor / 1e9;
-        let due = started.saturating_add(Duration::try_from_secs_f64(after).unwrap_or(Duration::MAX));
-        match due.saturating_sub(now) {
-            Duration::ZERO => Duration::ZERO,
-            wait => wait.max(STEP),
+        let due = started.saturating_add(at_speed(time.saturating_sub(first), factor));
+        match due.saturating_sub(now).min(self.tempo.max_pause) {
+            Duration::ZERO => Pause::default(),
+            wait => Pause { wait: wait.max(STEP).min(self.tempo.max_pause), cut: None },
         }
     }
+
+    /// The timetable begins with this post.
+    fn begin(&mut self, time: Nanos, now: Duration) -> Pause {
+        self.anchor = Some((time, now));
+        (self.newest, self.unconfirmed, self.strays) = (time, None, 0);
+        Pause::default()
+    }
+
+    fn far_ahead(&mut self, time: Nanos, ahead: Nanos, factor: f64, now: Duration) -> Pause {
+        if time >= self.strays_from {
+            return self.stray(time, now);
+        }
+        let (first, started) = self.anchor.unwrap_or((time, now));
+        let newest_due = started.saturating_add(at_speed(self.newest.saturating_sub(first), factor));
+        let due = newest_due.saturating_add(self.tempo.max_pause).clamp(now, now.saturating_add(self.tempo.max_pause));
+        // Of several jumps in a row the timetable is where it was before the first.
+        let before = self.unconfirmed.unwrap_or(self.newest);
+        self.begin(time, due);
+        self.unconfirmed = Some(before);
+        Pause { wait: due.saturating_sub(now), cut: Some(at_speed(ahead, factor)) }
+    }
+
+    fn far_behind(&mut self, time: Nanos, reach: Nanos, now: Duration) -> Pause {
+        match self.unconfirmed {
+            // What moved the timetable was a stray: it goes on where it was.
+            Some(before) if time.saturating_sub(before).saturating_abs() <= reach => {
+                self.strays_from = self.strays_from.min(self.newest);
+                self.begin(time, now)
+            }
+            _ => self.stray(time, now),
+        }
+    }
+
+    /// A post that nobody waits for; after many in a row the timetable is where they are.
+    fn stray(&mut self, time: Nanos, now: Duration) -> Pause {
+        self.strays += 1;
+        if self.strays >= STRAYS_MAX {
+            self.strays_from = Nanos::MAX;
+            return self.begin(time, now);
+        }
+        Pause::default()
+    }
+}
+
+/// How long a distance of posts is at a factor of the tempo; nothing where it lies back.
+fn at_speed(distance: Nanos, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(distance.max(0) as f64 / factor / 1e9).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Nanos = 1_000_000_000;
-
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn posts_are_due_at_their_distance_from_the_first() {
-        let mut pace = Pace::new(Speed::Times(60.0));
-        assert_eq!(pace.wait(Some(1000 * SECOND), true, at(7)), at(0));
-        assert_eq!(pace.wait(Some(1120 * SECOND), false, at(7)), at(2));
-        assert_eq!(pace.wait(Some(1120 * SECOND), false, at(8)), at(1));
-        assert_eq!(pace.wait(Some(1120 * SECOND), false, at(30)), at(0), "who was held up catches up");
-        assert_eq!(
-            pace.wait(Some(3000 * SECOND), false, at(30)),
-            at(7 + 33) - at(30) + Duration::from_nanos(333_333_333)
-        );
-        assert_eq!(pace.wait(None, false, at(30)), at(0));
-        assert_eq!(pace.wait(Some(500 * SECOND), false, at(30)), at(0), "what is late doesn't wait");
-        assert_eq!(Pace::new(Speed::Max).wait(Some(9), true, at(0)), at(0));
-    }
-
-    #[test]
-    fn a_partition_further_back_begins_the_timetable_anew() {
-        let mut pace = Pace::new(Speed::Times(1.0));
-        assert_eq!(pace.wait(Some(100 * SECOND), true, at(0)), at(0));
-        assert_eq!(pace.wait(Some(110 * SECOND), false, at(10)), at(0));
-        assert_eq!(pace.wait(Some(120 * SECOND), true, at(10)), at(10), "the next hour is waited for");
-        assert_eq!(pace.wait(Some(90 * SECOND), true, at(20)), at(0));
-        assert_eq!(pace.wait(Some(95 * SECOND), false, at(20)), at(5));
-    }
-
-    #[test]
-    fn a_speed_is_max_or_a_factor() {
-        let read = |text: &str| crate::registry::ron_options().from_str::<Speed>(text);
-        assert_eq!(read("Max").unwrap(), Speed::Max);
-        assert_eq!(read("60.0").unwrap(), Speed::Times(60.0));
-        assert_eq!(read("2").unwrap(), Speed::Times(2.0));
-        for bad in ["0.0", "-1", "\"fast\"", "1e99"] {
-            assert!(read(bad).is_err(), "{bad}");
-        }
-        assert_eq!("max".parse(), Ok(Speed::Max));
-        assert!("NaN".parse::<Speed>().is_err());
-    }
-}
+mod tests;

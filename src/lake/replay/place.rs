@@ -1,22 +1,24 @@
 //! Where a lake is that is replayed: a folder, which is read directly, or any other store.
 
+use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use glob::Pattern;
 
 use super::choice::Choice;
 use crate::error::{Error, Result};
+use crate::lake::address::is_remote;
+use crate::lake::disk::failed;
 use crate::lake::form::Form;
-use crate::lake::names::{FileName, FileNumber, in_order};
-use crate::lake::partitions::{Partition, partitions};
+use crate::lake::lineage::{self, Progress, meant};
+use crate::lake::listing::{self, Listing};
+use crate::lake::names::FileNumber;
 use crate::lake::reader::{Chunks, Input};
 use crate::lake::scan::{ObjectReader, Trouble};
 use crate::lake::store::local::LocalStore;
-use crate::lake::store::{Store, list_all, open};
-use crate::lake::view;
+use crate::lake::store::{Store, open};
 use crate::post::Post;
 
 /// How much of a file is looked at to see when it begins.
@@ -31,15 +33,10 @@ pub enum Place {
     Store(Arc<dyn Store>),
 }
 
-/// A file of a partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Its number.
-    pub number: FileNumber,
-    /// Its key.
-    pub key: String,
-    /// Its length, where the listing says it.
-    pub bytes: u64,
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.address(""))
+    }
 }
 
 impl Place {
@@ -48,47 +45,47 @@ impl Place {
     /// # Errors
     /// If it is no such address.
     pub fn at(root: &str) -> Result<Self> {
-        if root.contains("://") {
+        if is_remote(root) {
             return open(root).map(Self::Store);
         }
         let absolute = std::path::absolute(root);
         absolute.map(Self::Folder).map_err(|cause| Error::fatal(format!("bad root \"{root}\"")).because(cause))
     }
 
-    /// The names of the partitions that are meant, in order.
+    /// The store that the lake is in.
+    pub fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Folder(root) => Arc::new(LocalStore::new(root)),
+            Self::Store(store) => Arc::clone(store),
+        }
+    }
+
+    /// The partitions that are meant, by the names under which they are read, in order.
     ///
     /// # Errors
     /// If they can't be listed, the glob is none, or nothing matches it; but a lake may be empty for `*`.
     pub fn partitions(&self, choice: &Choice) -> Result<Vec<String>> {
-        let mut names = match self {
-            Self::Folder(root) => partitions(root, &choice.glob)?.into_iter().map(|found| found.name).collect(),
-            Self::Store(store) => matching(store.as_ref(), &choice.glob)?,
-        };
-        names.retain(|name| choice.takes(name));
-        Ok(names)
+        self.splits(choice, &Progress::new())
     }
 
-    /// The files of a partition, in order. Some may be missing.
+    /// What is to be read of the partitions that are meant, where earlier runs have read some of it.
     ///
     /// # Errors
-    /// If they can't be listed, or two have the same number.
-    pub fn files(&self, partition: &str) -> Result<Vec<Found>> {
-        let key = |name: &FileName| format!("{partition}/{name}");
-        match self {
-            Self::Folder(root) => {
-                let partition = Partition { name: partition.into(), folder: root.join(partition) };
-                let found = |(name, _): (FileName, _)| Found { key: key(&name), number: name.number, bytes: 0 };
-                Ok(partition.files()?.into_iter().map(found).collect())
-            }
-            Self::Store(store) => {
-                let name = |found: &str| found.rsplit('/').next()?.parse().ok();
-                let objects = list_all(store.as_ref(), &format!("{partition}/"))?.into_iter();
-                let named = objects.filter_map(|object| Some((name(&object.key)?, object)));
-                let named = named.filter(|(name, object)| object.key == key(name)).collect();
-                let found = in_order(named, partition)?.into_iter();
-                Ok(found.map(|(name, at)| Found { number: name.number, key: at.key, bytes: at.bytes }).collect())
-            }
+    /// As [`partitions`](Self::partitions), or if a partition that was partly read is gone.
+    pub fn splits(&self, choice: &Choice, progress: &Progress) -> Result<Vec<String>> {
+        if let Self::Folder(root) = self {
+            std::fs::read_dir(root).map_err(|cause| failed("list", root, cause))?;
         }
+        let (store, pattern) = (self.store(), listing::pattern(&choice.glob)?);
+        let listing = Listing::read(store.as_ref())?;
+        let of_any_shard = Choice { shard: None, ..choice.clone() };
+        let means = |partition: &str| pattern.matches(partition) && of_any_shard.takes(partition);
+        let mut chosen = listing.matching(store.as_ref(), &choice.glob)?;
+        chosen.retain(|id| of_any_shard.takes(meant(id).0));
+        let to_roots = choice.shard.is_some();
+        let mut splits = lineage::splits(store.as_ref(), &listing, &chosen, &means, progress, to_roots)?;
+        splits.retain(|id| choice.takes(meant(id).0));
+        Ok(splits)
     }
 
     /// The address of a key, for people.
@@ -103,12 +100,16 @@ impl Place {
     /// so what can't be read is as good as empty.
     pub fn peek(&self, partition: &str, from: Option<FileNumber>) -> Vec<Post> {
         let look = || {
-            let files = self.files(partition).ok()?;
-            let first = files.into_iter().find(|file| from.is_none_or(|from| file.number >= from))?;
-            match self {
-                Self::Folder(root) => beginning(&LocalStore::new(root), &first.key),
-                Self::Store(store) => beginning(store.as_ref(), &first.key),
+            let store = self.store();
+            let files = listing::objects(store.as_ref(), meant(partition).0).ok()?;
+            let mut left = files.into_iter().filter(|(name, _)| from.is_none_or(|from| name.number >= from));
+            if let Some((_, first)) = left.next() {
+                return beginning(store.as_ref(), &first.key);
             }
+            // Of what took its place, which doesn't begin later.
+            let pieces = lineage::trace(store.as_ref(), partition).ok()??;
+            let files = listing::objects(store.as_ref(), &pieces.first()?.partition).ok()?;
+            beginning(store.as_ref(), &files.first()?.1.key)
         };
         look().unwrap_or_default()
     }
@@ -142,57 +143,5 @@ impl Input for Look {
 
     fn range(&mut self, _: Range<u64>) -> Result<Bytes, Trouble> {
         Ok(Bytes::new())
-    }
-}
-
-fn matching(store: &dyn Store, glob: &str) -> Result<Vec<String>> {
-    let pattern = Pattern::new(glob).map_err(|cause| Error::fatal(format!("bad glob \"{glob}\"")).because(cause))?;
-    let all = view::partitions(store)?;
-    let others = all.len();
-    let matching: Vec<_> = all.into_iter().filter(|name| pattern.matches(name)).collect();
-    if matching.is_empty() && glob != "*" {
-        let root = store.address("");
-        return Err(Error::fatal(format!("no partition in \"{root}\" matches \"{glob}\"; there are {others} others")));
-    }
-    Ok(matching)
-}
-
-/// The root and the glob of `<root>/<glob>`, of a lake's root, or of one partition.
-pub fn split(address: &str) -> (&str, &str) {
-    let trimmed = address.trim_end_matches('/');
-    let address = if trimmed.is_empty() { "/" } else { trimmed };
-    let (root, last) = match address.rfind('/') {
-        Some(0) => ("/", &address[1..]),
-        Some(at) if !address[..at].ends_with('/') => (&address[..at], &address[at + 1..]),
-        _ if address.contains("://") => return (address, "*"),
-        _ => (".", address),
-    };
-    let is_glob = last.contains(['*', '?', '[']) || view_is_partition(address, last);
-    if is_glob || !address.contains("://") && !Path::new(address).is_dir() { (root, last) } else { (address, "*") }
-}
-
-/// Whether the last part of an address names a partition: by its form, or by the numbered files in it.
-fn view_is_partition(address: &str, last: &str) -> bool {
-    let folder = || Partition { name: last.into(), folder: address.into() };
-    crate::lake::index::is_partition(last) || folder().files().is_ok_and(|files| !files.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_a_root_a_glob_or_a_partition() {
-        const NIGHT: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
-        let s3 = |rest: &str| format!("s3://bucket{rest}");
-        assert_eq!(split(&s3("")), ("s3://bucket", "*"));
-        assert_eq!(split(&s3("/")), ("s3://bucket", "*"));
-        assert_eq!(split(&s3("/a/b")), ("s3://bucket/a/b", "*"));
-        assert_eq!(split(&s3("/2015-*")), ("s3://bucket", "2015-*"));
-        assert_eq!(split(&s3(&format!("/a/{NIGHT}/"))), ("s3://bucket/a", NIGHT));
-        assert_eq!(split("nowhere/2015-*"), ("nowhere", "2015-*"));
-        assert_eq!(split("2015-*"), (".", "2015-*"));
-        assert_eq!(split("src"), ("src", "*"));
-        assert_eq!(split("/"), ("/", "*"));
     }
 }

@@ -4,11 +4,13 @@ use std::io::{self, BufWriter, Write};
 use std::thread;
 
 use super::choice::Choice;
-use super::place::{Place, split};
+use super::disorder::Counts;
+use super::place::Place;
 use super::run::{Event, Replay, Split};
-use super::{OnDamage, Order, Pace, Sorting, Speed};
+use super::{OnDamage, Order, Pace, PostTimes, Sorting, Tempo};
 use crate::clock::{SharedClock, SystemClock};
 use crate::error::{Error, Result};
+use crate::lake::address::Address;
 use crate::post::Post;
 
 /// How many bytes of output are gathered.
@@ -24,7 +26,9 @@ pub struct Printing {
     /// How far it sorts.
     pub sorting: Sorting,
     /// How fast.
-    pub speed: Speed,
+    pub tempo: Tempo,
+    /// Which posts, by their own time.
+    pub times: PostTimes,
     /// What happens at a damaged file.
     pub on_damage: OnDamage,
 }
@@ -42,20 +46,25 @@ pub fn print(
     out: &mut dyn Write,
     say: &mut dyn FnMut(String),
 ) -> Result<u64> {
-    let (root, glob) = split(address);
-    let place = Place::at(root)?;
-    let names = place.partitions(&Choice { glob: glob.into(), ..printing.choice.clone() })?;
-    let Printing { order, sorting, speed, on_damage, .. } = *printing;
-    let replay = Replay { place, order, sorting, speed, on_damage };
+    let Address { root, partitions } = Address::parse(address)?;
+    let place = Place::at(&root)?;
+    let names = place.partitions(&Choice { glob: partitions.glob(), ..printing.choice.clone() })?;
+    let Printing { order, sorting, tempo, on_damage, .. } = *printing;
+    let replay = Replay { place, order, sorting, tempo, times: printing.times.clone(), on_damage };
     let splits = names.into_iter().map(|partition| Split { partition, mark: None, ended: false }).collect::<Vec<_>>();
     let mut out = BufWriter::with_capacity(OUTPUT_BYTES, out);
-    let (mut printed, mut failed, mut pace) = (0, None, Pace::new(speed));
+    let (mut printed, mut failed, mut pace) = (0, None, Pace::new(tempo));
+    let mut counts = Counts::default();
     let mut take = |event| match event {
         Event::Handed(handed, anew) => {
-            let wait = pace.wait(handed.time, anew, clock.monotonic());
-            if !wait.is_zero() {
+            counts.add(&handed);
+            let pause = pace.wait(handed.time, anew, clock.monotonic());
+            if !pause.wait.is_zero() {
                 failed = out.flush().err();
-                thread::sleep(wait);
+                if pause.is_noticed() {
+                    say(pause.to_string());
+                }
+                thread::sleep(pause.wait);
             }
             failed = failed.take().or_else(|| write(&handed.posts, &mut out).err());
             printed += handed.posts.len() as u64;
@@ -65,12 +74,9 @@ pub fn print(
             say(what);
             true
         }
-        Event::Late(posts) => {
-            say(format!("{posts} posts came later than the disorder and the memory allow"));
-            true
-        }
     };
     let result = replay.run(&splits, &mut take);
+    counts.notes().into_iter().for_each(&mut *say);
     // What came before an error is printed.
     match failed.map_or_else(|| out.flush(), Err) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -1,5 +1,6 @@
 //! A replay of some partitions: in order, or sorted by the posts' own time.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,11 +8,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ahead::{PART_BYTES, PARTS_AHEAD, Pool, StoreFeed};
+use super::choice::PostTimes;
+use super::disorder::Disorder;
 use super::feed::{Feed, Files, FolderFeed, Wanted};
 use super::known::Indexes;
 use super::mark::{Mark, Nanos};
 use super::merge::{Entry, Handed, Limits, Merge, Run, Source};
-use super::pace::Speed;
+use super::pace::Tempo;
 use super::place::Place;
 use super::stream::{News, OnDamage, Stream};
 use super::{Position, mark};
@@ -65,7 +68,9 @@ pub struct Replay {
     /// How far it sorts.
     pub sorting: Sorting,
     /// Posts that are further apart at this speed are handed over one after the other.
-    pub speed: Speed,
+    pub tempo: Tempo,
+    /// Which posts, by their own time.
+    pub times: PostTimes,
     /// What happens at a damaged file.
     pub on_damage: OnDamage,
 }
@@ -87,8 +92,6 @@ pub enum Event {
     Handed(Handed, bool),
     /// A file is damaged; the text names it, and says what becomes of the rest.
     Damaged(String),
-    /// How many posts came later than they are sorted: at the end, if any.
-    Late(u64),
 }
 
 impl Replay {
@@ -102,10 +105,32 @@ impl Replay {
             Place::Folder(_) => None,
         };
         let help = Help { pool: pool.as_ref(), indexes: &Indexes::of(&self.place) };
+        let mut wanted = |event| match event {
+            Event::Handed(mut handed, anew) if !self.times.is_everything() => {
+                self.leave_out(&mut handed);
+                take(Event::Handed(handed, anew))
+            }
+            event => take(event),
+        };
         match self.order {
-            Order::Partition => self.in_order(splits, help, take),
-            Order::Time => self.by_time(splits, help, take),
+            Order::Partition => self.in_order(splits, help, &mut wanted),
+            Order::Time => self.by_time(splits, help, &mut wanted),
         }
+    }
+
+    /// Leaves out the posts of other times. Marks stay: how far was read doesn't depend on it.
+    fn leave_out(&self, handed: &mut Handed) {
+        let mut untimed = 0;
+        handed.posts.retain(|post| match post.created_at() {
+            Some(time) => self.times.has(time),
+            None => {
+                untimed += 1;
+                false
+            }
+        });
+        handed.untimed += untimed;
+        // Nobody waits for what isn't there.
+        handed.time = handed.time.and_then(|_| handed.posts.iter().find_map(nanos));
     }
 
     fn feed(&self, help: Help<'_>, wanted: Vec<Wanted>, (parts, bytes): (usize, u64)) -> Box<dyn Feed> {
@@ -122,16 +147,22 @@ impl Replay {
         let wanted = left.map(|(number, split)| wanted(number, split)).collect::<Result<Vec<_>>>()?;
         let feed = self.feed(help, wanted, (PARTS_AHEAD, PART_BYTES));
         let mut stream = Stream::new(&self.place, feed, CHUNK_BYTES, self.on_damage);
-        let mut last = None;
-        while let Some(news) = stream.next()? {
+        let (mut last, mut read, mut disorder) = (None, None, Disorder::default());
+        while let Some(news) = stream.next_news()? {
             let going_on = match news {
                 News::Damaged(what) => take(Event::Damaged(what)),
                 News::End(split) => {
-                    take(Event::Handed(Handed { marks: vec![(split, None)], ..Handed::default() }, false))
+                    let ends = read.take().filter(|(of, _)| *of == split).into_iter().collect();
+                    let marks = vec![(split, None)];
+                    take(Event::Handed(Handed { marks, ends, ..Handed::default() }, false))
                 }
-                News::Posts { split, posts, behind } => {
+                News::Posts { split, posts, behind, .. } => {
                     let anew = last.replace(split) != Some(split);
-                    self.in_pieces((split, behind), posts, anew, take)
+                    if anew {
+                        disorder = Disorder::default();
+                    }
+                    read = Some((split, behind));
+                    self.in_pieces((split, behind), posts, (anew, &mut disorder), take)
                 }
             };
             if !going_on {
@@ -141,32 +172,34 @@ impl Replay {
         Ok(())
     }
 
-    /// Hands over posts that stand one behind the other, some at a time.
+    /// Hands over posts that stand one behind the other, some at a time. Their times are read only where there is a
+    /// tempo, since that costs more than the rest.
     fn in_pieces(
         &self,
         (split, behind): (usize, Position),
         mut posts: Vec<Post>,
-        mut anew: bool,
+        (mut anew, disorder): (bool, &mut Disorder),
         take: &mut dyn FnMut(Event) -> bool,
     ) -> bool {
+        let span = self.tempo.speed.span();
+        let mut times = VecDeque::new();
+        if span.is_some() {
+            times.extend(posts.iter().map(nanos));
+        }
         while !posts.is_empty() {
-            let time = self.speed.span().and_then(|_| posts.iter().find_map(nanos));
-            let rest = posts.split_off(self.piece(&posts, time));
+            let time = times.iter().copied().flatten().next();
+            let rest = posts.split_off(piece(posts.len(), &times, span.zip(time)));
+            let of_piece = times.drain(..posts.len().min(times.len())).flatten();
+            let out_of_order = of_piece.map(|time| u64::from(disorder.is_out_of_order(time))).sum();
             let mark = Mark::all_before(Position { posts: behind.posts - rest.len() as u64, ..behind });
-            if !take(Event::Handed(Handed { posts, time, marks: vec![(split, Some(mark))] }, anew)) {
+            let marks = vec![(split, Some(mark))];
+            let handed = Handed { posts, time, marks, out_of_order, ..Handed::default() };
+            if !take(Event::Handed(handed, anew)) {
                 return false;
             }
             (posts, anew) = (rest, false);
         }
         true
-    }
-
-    /// How many of these go together.
-    fn piece(&self, posts: &[Post], first: Option<Nanos>) -> usize {
-        let max = posts.len().min(POSTS_MAX);
-        let Some((span, first)) = self.speed.span().zip(first) else { return max };
-        let far = |post: &Post| nanos(post).is_some_and(|time| time.saturating_sub(first) > span);
-        posts[..max].iter().position(far).unwrap_or(max).max(1)
     }
 
     fn by_time(&self, splits: &[Split], help: Help<'_>, take: &mut dyn FnMut(Event) -> bool) -> Result<()> {
@@ -186,7 +219,7 @@ impl Replay {
             disorder: Nanos::try_from(self.sorting.disorder.as_nanos()).unwrap_or(Nanos::MAX),
             buffer,
             posts_max: POSTS_MAX,
-            span: self.speed.span(),
+            span: self.tempo.speed.span(),
         };
         let mut merge = Merge::new(entries, open, limits);
         loop {
@@ -198,9 +231,6 @@ impl Replay {
             if !take(Event::Handed(handed, false)) {
                 return Ok(());
             }
-        }
-        if merge.late() > 0 {
-            take(Event::Late(merge.late()));
         }
         Ok(())
     }
@@ -228,6 +258,15 @@ fn wanted(number: usize, split: &Split) -> Result<Wanted> {
     Ok(Wanted { split: number, partition: split.partition.clone(), from })
 }
 
+/// How many posts go together: those whose times are no further apart than the span, which begins with `first`.
+fn piece(posts: usize, times: &VecDeque<Option<Nanos>>, within: Option<(Nanos, Nanos)>) -> usize {
+    let max = posts.min(POSTS_MAX);
+    let Some((span, first)) = within else { return max };
+    // On either side: behind a stray post the others have their tempo, too.
+    let far = |time: &Option<Nanos>| time.is_some_and(|time| time.saturating_sub(first).saturating_abs() > span);
+    times.iter().take(max).position(far).unwrap_or(max).max(1)
+}
+
 /// A post's own time.
 fn nanos(post: &Post) -> Option<Nanos> {
     post.created_at().map(time::OffsetDateTime::unix_timestamp_nanos)
@@ -242,7 +281,7 @@ struct Sorted<'a> {
 impl Source for Sorted<'_> {
     fn next(&mut self) -> Result<Option<Run>> {
         loop {
-            match self.stream.next()? {
+            match self.stream.next_news()? {
                 Some(News::Posts { posts, behind, .. }) => return Ok(Some(Run { posts, behind })),
                 Some(News::Damaged(what)) => self.damaged.borrow_mut().push(what),
                 Some(News::End(_)) | None => return Ok(None),

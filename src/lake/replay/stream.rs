@@ -1,18 +1,21 @@
 //! The posts of partitions as a stream: file after file, with damage reported or passed over.
 
+use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Position;
-use super::feed::{Feed, Step};
-use super::known::Known;
-use super::place::{Found, Place};
+use super::ahead::{PART_BYTES, PARTS_AHEAD, Pool, StoreFeed};
+use super::feed::{Cut, Feed, Files, FolderFeed, Found, Step, Wanted};
+use super::known::{Indexes, Known};
+use super::place::Place;
 use crate::error::{Error, Result};
 use crate::lake::form::Form;
-use crate::lake::reader::{Chunks, Input};
+use crate::lake::reader::{CHUNK_BYTES, Chunks, Input};
 use crate::lake::scan::Trouble;
 use crate::post::Post;
 
@@ -35,8 +38,10 @@ pub enum News {
         split: usize,
         /// The posts.
         posts: Vec<Post>,
-        /// Behind the last of them.
+        /// Behind the last of them, in the terms of the split: they stand one behind the other there.
         behind: Position,
+        /// The file that they were read from.
+        key: Arc<str>,
     },
     /// A split is read.
     End(usize),
@@ -51,14 +56,21 @@ pub struct Stream {
     chunk_bytes: usize,
     on_damage: OnDamage,
     current: Option<Current>,
+    /// What was read and isn't brought yet.
+    ready: VecDeque<News>,
+    /// The split that is being read, and behind what was read of it, if anything was.
+    reached: Option<(usize, Position)>,
 }
 
 /// The file that is being read.
 struct Current {
     split: usize,
     file: Found,
+    key: Arc<str>,
     chunks: Chunks,
     skip: u64,
+    /// The posts that are wanted, if not all behind `skip`.
+    cuts: Option<Vec<Cut>>,
     read: u64,
     /// What the index says of it.
     known: Option<Known>,
@@ -70,29 +82,55 @@ struct Current {
 impl Stream {
     /// Of what a feed brings, in chunks of so many bytes.
     pub fn new(place: &Place, feed: Box<dyn Feed>, chunk_bytes: usize, on_damage: OnDamage) -> Self {
-        Self { place: place.clone(), feed, chunk_bytes, on_damage, current: None }
+        let (current, ready, reached) = (None, VecDeque::new(), None);
+        Self { place: place.clone(), feed, chunk_bytes, on_damage, current, ready, reached }
+    }
+
+    /// Of partitions, in this order and in large chunks, without asking the index. Damage stops it.
+    ///
+    /// # Errors
+    /// If a thread that reads ahead can't be started.
+    pub fn open(place: &Place, wanted: impl IntoIterator<Item = Wanted>) -> Result<Self> {
+        let files = Files::of(place, &Indexes::none(place), wanted);
+        let feed: Box<dyn Feed> = match place {
+            Place::Folder(root) => Box::new(FolderFeed::new(root.clone(), files)),
+            Place::Store(store) => Box::new(StoreFeed::new(store, &Pool::start()?, files, PARTS_AHEAD, PART_BYTES)),
+        };
+        Ok(Self::new(place, feed, CHUNK_BYTES, OnDamage::Stop))
     }
 
     /// What comes next; `None` when all is read.
     ///
     /// # Errors
-    /// If something can't be read, is damaged, or has fewer posts than were read of it before.
-    pub fn next(&mut self) -> Result<Option<News>> {
+    /// If something can't be read, is damaged, or has fewer posts than were read of it before; or if
+    /// a partition is gone and nothing took its place.
+    pub fn next_news(&mut self) -> Result<Option<News>> {
         loop {
+            if let Some(news) = self.ready.pop_front() {
+                return Ok(Some(news));
+            }
             let Some(current) = &mut self.current else {
                 match self.feed.next()? {
                     None => return Ok(None),
                     Some(Step::End(split)) => return Ok(Some(News::End(split))),
-                    Some(Step::File { split, file, skip, known }) => {
-                        let (chunks, checksum) =
-                            (Chunks::of(Form::of(&file.key), self.chunk_bytes), crc32fast::Hasher::new());
-                        self.current = Some(Current { split, file, chunks, skip, read: 0, known, bytes: 0, checksum });
+                    Some(Step::File { split, file, skip, known, cuts }) => {
+                        let chunks = Chunks::of(Form::of(&file.key), self.chunk_bytes);
+                        let (key, checksum) = (file.key.as_str().into(), crc32fast::Hasher::new());
+                        let (read, bytes) = (0, 0);
+                        self.current =
+                            Some(Current { split, file, key, chunks, skip, cuts, read, known, bytes, checksum });
                     }
                 }
                 continue;
             };
             match current.next(self.feed.as_mut()) {
-                Ok(Some(news)) => return Ok(Some(news)),
+                Ok(Some(posts)) => {
+                    let (read, split) = (current.read, current.split);
+                    current.bring(posts, read, &mut self.ready);
+                    if let Some(News::Posts { behind, .. }) = self.ready.back() {
+                        self.reached = Some((split, *behind));
+                    }
+                }
                 Ok(None) => {
                     current.check_length(&self.place)?;
                     let altered = current.altered(&self.place);
@@ -104,6 +142,12 @@ impl Stream {
                         }
                         Some(what) => return Err(Error::fatal(what)),
                     }
+                }
+                Err(Trouble::Gone) => {
+                    let split = current.split;
+                    let reached = self.reached.filter(|(reached, _)| *reached == split);
+                    self.current = None;
+                    self.feed.look_again(split, reached.map(|(_, behind)| behind))?;
                 }
                 Err(trouble) => {
                     let address = self.place.address(&current.file.key);
@@ -149,19 +193,36 @@ impl Input for Summed<'_> {
 }
 
 impl Current {
-    /// The next posts that weren't read before; `None` at the end of the file.
-    fn next(&mut self, feed: &mut dyn Feed) -> Result<Option<News>, Trouble> {
+    /// The next posts; `None` at the end of the file.
+    fn next(&mut self, feed: &mut dyn Feed) -> Result<Option<Vec<Post>>, Trouble> {
         let mut summed = Summed { feed, bytes: &mut self.bytes, sum: self.known.as_ref().map(|_| &mut self.checksum) };
-        while let Some(mut posts) = self.chunks.next_posts(&mut summed)? {
-            let left = usize::try_from(self.skip.saturating_sub(self.read)).unwrap_or(usize::MAX);
-            self.read += posts.len() as u64;
+        let posts = self.chunks.next_posts(&mut summed)?;
+        self.read += posts.as_ref().map_or(0, Vec::len) as u64;
+        Ok(posts)
+    }
+
+    /// Brings those of the posts before `read` that are wanted.
+    fn bring(&self, mut posts: Vec<Post>, read: u64, ready: &mut VecDeque<News>) {
+        let (split, begin) = (self.split, read - posts.len() as u64);
+        let Some(cuts) = &self.cuts else {
+            let left = usize::try_from(self.skip.saturating_sub(begin)).unwrap_or(usize::MAX);
             posts.drain(..left.min(posts.len()));
             if !posts.is_empty() {
-                let behind = Position { file: self.file.number, posts: self.read };
-                return Ok(Some(News::Posts { split: self.split, posts, behind }));
+                let behind = Position { file: self.file.number, posts: read };
+                ready.push_back(News::Posts { split, posts, behind, key: Arc::clone(&self.key) });
+            }
+            return;
+        };
+        for cut in cuts {
+            let (from, to) = (cut.from.max(begin), (cut.from + cut.posts).min(read));
+            if from < to {
+                // Both lie within the posts of a chunk.
+                let within = |number: u64| usize::try_from(number - begin).unwrap_or(usize::MAX);
+                let posts = posts[within(from)..within(to)].to_vec();
+                let behind = Position { file: cut.file, posts: cut.first + (to - cut.from) };
+                ready.push_back(News::Posts { split, posts, behind, key: Arc::clone(&self.key) });
             }
         }
-        Ok(None)
     }
 
     /// What is other than the index says, once all of it is read.

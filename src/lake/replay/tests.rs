@@ -3,7 +3,6 @@ use std::io::{self, Write};
 
 use super::*;
 use crate::lake::index;
-use crate::lake::partitions::partitions_of;
 
 const PARTITION: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
 
@@ -99,11 +98,11 @@ fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
 #[test]
 fn reading_goes_on_behind_any_position() {
     let root = lake();
-    let partition = &partitions_of(&root.path().display().to_string()).unwrap()[0];
+    let place = Place::Folder(root.path().into());
     let rest = |file: &str, posts| {
         let mut rest = Vec::new();
         let from = Position { file: file.parse().unwrap(), posts };
-        let end = read(partition, Some(from), |posts, _| {
+        let end = read(&place, PARTITION, Some(from), |posts, _| {
             rest.extend(posts.into_iter().map(|post| String::from_utf8_lossy(&post).into_owned()));
             true
         });

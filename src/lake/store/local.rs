@@ -1,18 +1,20 @@
 //! A lake in a folder: an object is a file, and its key is the path to it.
 
 use std::fs::{self, DirEntry, File};
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use uuid::Uuid;
+use time::OffsetDateTime;
 
 use super::{Object, Put, Store};
 use crate::error::{Error, Result};
 use crate::lake::disk::{failed, make_folders, remove_if_empty, rename_without_replacing, sync_folder};
+use crate::lake::inside::{is_absent, is_no_file, link_below, open_file, stay_inside};
 use crate::lake::staging::STAGING;
+use crate::lake::temporary::{self, Temporary};
 
 /// How often a file is made anew when another process takes an empty folder away in between.
 const PUT_TRIES_MAX: usize = 100;
@@ -38,37 +40,26 @@ impl LocalStore {
         Ok(self.root.join(key))
     }
 
-    /// Writes a file that nobody sees yet, and syncs it.
-    fn stage(&self, bytes: &[u8]) -> Result<PathBuf> {
-        let folder = self.root.join(STAGING);
-        let path = folder.join(format!("put-{}", Uuid::new_v4()));
-        let write = || {
-            make_folders(&folder)?;
-            let mut file = File::create_new(&path)?;
-            file.write_all(bytes)?;
-            file.sync_data()
-        };
-        if let Err(cause) = again_where_gone(write) {
-            let _ = fs::remove_file(&path);
-            return Err(failed("write", &path, cause));
-        }
-        Ok(path)
+    /// Refuses a key to whose folder a link leads.
+    fn stay_inside(&self, path: &Path) -> io::Result<()> {
+        stay_inside(&self.root, path.parent().unwrap_or(&self.root))
     }
 
     /// Stages the bytes, gives the file its name, and syncs the folders.
     fn publish(&self, key: &str, bytes: &[u8], name: impl Fn(&Path, &Path) -> io::Result<()>) -> Result<Put> {
         let path = self.path(key)?;
-        let staged = self.stage(bytes)?;
+        let staged = Temporary::write(&self.root, &self.root.join(STAGING), bytes)?;
         let folder = path.parent().unwrap_or(&self.root);
         let moved = again_where_gone(|| {
+            self.stay_inside(&path)?;
             let mut changed = make_folders(folder)?;
-            name(&staged, &path)?;
+            name(&staged.path, &path)?;
             // The data comes first, so that no power loss leaves a folder without what it was made for.
             changed.push(folder.to_path_buf());
             changed.iter().rev().try_for_each(|folder| sync_folder(folder))
         });
         if moved.is_err() {
-            let _ = fs::remove_file(&staged);
+            let _ = fs::remove_file(&staged.path);
         }
         remove_if_empty(&self.root.join(STAGING));
         match moved {
@@ -78,12 +69,16 @@ impl LocalStore {
         }
     }
 
-    /// Reads an object that may be absent.
+    /// Reads an object that may be absent. What is no file is an error of its own kind, so that one FIFO
+    /// can be told from a disk that fails.
     fn read(&self, key: &str, read: impl Fn(File) -> io::Result<Vec<u8>>) -> Result<Option<Bytes>> {
         let path = self.path(key)?;
-        match File::open(&path).and_then(read) {
+        match open_file(&path).and_then(read) {
             Ok(bytes) => Ok(Some(bytes.into())),
             Err(error) if is_absent(&error) => Ok(None),
+            Err(error) if is_no_file(&error) => {
+                Err(Error::rejected(format!("can't read \"{}\"", path.display())).because(error))
+            }
             Err(cause) => Err(failed("read", &path, cause)),
         }
     }
@@ -96,7 +91,7 @@ impl LocalStore {
             found.filter_map(Result::transpose).collect()
         };
         let mut entries = match read() {
-            Err(error) if is_absent(&error) => Vec::new(),
+            Err(error) if is_absent(&error) || is_no_file(&error) => Vec::new(),
             other => other.map_err(|cause| failed("list", &path, cause))?,
         };
         entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
@@ -109,7 +104,7 @@ impl LocalStore {
             let going_on = match entry.folder {
                 true if wanted.may_hold(&entry.key) => self.walk(&entry.key, wanted, found)?,
                 false if wanted.is(&entry.key) => {
-                    found.extend(self.object(entry.key)?);
+                    found.extend(self.object(entry)?);
                     found.len() < wanted.max
                 }
                 _ => true,
@@ -121,12 +116,15 @@ impl LocalStore {
         Ok(true)
     }
 
-    /// An object with its length, unless it has just been deleted.
-    fn object(&self, key: String) -> Result<Option<Object>> {
-        let path = self.root.join(&key);
+    /// An object with its length, unless it has just been deleted. What is no file has the length 0, and
+    /// reading it says what it is.
+    fn object(&self, entry: Entry) -> Result<Option<Object>> {
+        let path = self.root.join(&entry.key);
         match path.metadata() {
-            Ok(found) => Ok(Some(Object { bytes: found.len(), key })),
+            Ok(found) if found.is_dir() => Ok(None),
+            Ok(found) => Ok(Some(Object { bytes: found.len(), key: entry.key })),
             Err(error) if is_absent(&error) => Ok(None),
+            Err(error) if is_no_file(&error) => Ok(Some(Object { bytes: 0, key: entry.key })),
             Err(cause) => Err(failed("look at", &path, cause)),
         }
     }
@@ -165,14 +163,16 @@ impl Entry {
             return Ok(None);
         }
         let kind = entry.file_type()?;
-        let is_folder = kind.is_dir() || kind.is_symlink() && entry.path().is_dir();
+        // Only at the top, so that a link to a folder above has an end.
+        let may_lead_to_folder = kind.is_symlink() && folder.is_empty();
+        let is_folder = kind.is_dir() || may_lead_to_folder && entry.path().is_dir();
         Ok(Some(Self { key: format!("{folder}{name}{}", if is_folder { "/" } else { "" }), folder: is_folder }))
     }
 }
 
-/// A part of the path may be a file, which holds no objects.
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
+/// Whether there is nothing in a folder. One that can't be read may hold something.
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Tries again while a folder is gone that was there.
@@ -193,7 +193,8 @@ impl Store for LocalStore {
 
     fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
         // Looking first spares writing what is there already; the rename decides.
-        if self.path(key)?.is_file() {
+        let path = self.path(key)?;
+        if path.is_file() && link_below(&self.root, &path).is_ok_and(|link| link.is_none()) {
             return Ok(Put::Exists);
         }
         self.publish(key, &bytes, rename_without_replacing)
@@ -213,11 +214,7 @@ impl Store for LocalStore {
 
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
         self.read(key, |file| {
-            let metadata = file.metadata()?;
-            if metadata.is_dir() {
-                return Err(io::ErrorKind::IsADirectory.into());
-            }
-            let end = range.end.min(metadata.len());
+            let end = range.end.min(file.metadata()?.len());
             let mut bytes = vec![0; usize::try_from(end.saturating_sub(range.start)).unwrap_or(usize::MAX)];
             file.read_exact_at(&mut bytes, range.start)?;
             Ok(bytes)
@@ -235,13 +232,22 @@ impl Store for LocalStore {
 
     fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let folder = prefix.rfind('/').map_or("", |at| &prefix[..=at]);
-        let entries = self.entries(folder)?.into_iter();
-        Ok(entries.filter_map(|entry| Some(entry.key.strip_prefix(prefix)?.to_owned())).collect())
+        let mut names = Vec::new();
+        for entry in self.entries(folder)? {
+            // A folder of nothing is part of no key, and a writer may have just made it.
+            if let Some(name) = entry.key.strip_prefix(prefix)
+                && !(entry.folder && is_empty(&self.root.join(&entry.key)))
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
     }
 
     fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
-        match fs::remove_file(&path) {
+        // Of a link it is the link that goes, and not what it leads to.
+        match self.stay_inside(&path).and_then(|()| fs::remove_file(&path)) {
             Err(error) if is_absent(&error) => return Ok(()),
             other => other.map_err(|cause| failed("remove", &path, cause))?,
         }
@@ -254,6 +260,70 @@ impl Store for LocalStore {
         }
         sync_if_there(&self.root).map_err(|cause| failed("sync", &self.root, cause))
     }
+
+    fn list_whole(&self, prefix: &str) -> Result<Vec<Object>> {
+        self.list(prefix, None, usize::MAX)
+    }
+
+    fn length(&self, key: &str) -> Result<Option<u64>> {
+        // A key that can't be is that of nothing.
+        let Ok(path) = self.path(key) else { return Ok(None) };
+        match path.metadata() {
+            Ok(found) => Ok((!found.is_dir()).then_some(found.len())),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(cause) => Err(failed("look at", &path, cause)),
+        }
+    }
+
+    fn links(&self, prefix: &str) -> Result<Vec<String>> {
+        let folder = prefix.rfind('/').map_or("", |at| &prefix[..at]);
+        let path = self.root.join(folder);
+        let find = || -> io::Result<Vec<String>> {
+            let mut links = Vec::new();
+            if let Some(link) = link_below(&self.root, &path)? {
+                links.extend(link.strip_prefix(&self.root).ok().and_then(Path::to_str).map(str::to_owned));
+                return Ok(links);
+            }
+            for entry in fs::read_dir(&path)? {
+                let entry = entry?;
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let key = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+                if key.starts_with(prefix) && entry.file_type()?.is_symlink() {
+                    links.push(key);
+                }
+            }
+            links.sort_unstable();
+            Ok(links)
+        };
+        match find() {
+            Err(error) if is_absent(&error) => Ok(Vec::new()),
+            other => other.map_err(|cause| failed("list", &path, cause)),
+        }
+    }
+
+    fn is_being_written(&self, partition: &str) -> Result<bool> {
+        let staging = self.root.join(STAGING);
+        let folders = |path: &Path| -> io::Result<Vec<PathBuf>> {
+            let entries = match fs::read_dir(path) {
+                Err(error) if is_absent(&error) => return Ok(Vec::new()),
+                other => other?,
+            };
+            entries.map(|entry| Ok(entry?.path())).collect()
+        };
+        let find = || -> io::Result<bool> {
+            for run in folders(&staging)? {
+                if folders(&run)?.iter().any(|task| task.join(partition).is_dir()) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        find().map_err(|cause| failed("list", &staging, cause))
+    }
+
+    fn clean_up(&self, now: OffsetDateTime) -> Result<usize> {
+        temporary::clean_up(&self.root, &self.root.join(STAGING), now)
+    }
 }
 
 fn sync_if_there(folder: &Path) -> io::Result<()> {
@@ -265,8 +335,12 @@ fn sync_if_there(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
+    use crate::error::Kind;
     use crate::lake::store::conformance::conformance;
+    use crate::lake::store::list_all;
 
     #[test]
     fn it_is_a_store() {
@@ -304,5 +378,75 @@ mod tests {
         let store = LocalStore::new(root.path());
         assert_eq!(store.list("", None, 9).unwrap(), []);
         assert_eq!(store.names("").unwrap(), Vec::<String>::new());
+    }
+
+    /// A lake whose neighbours are reached by links: a partition, a file, the index.
+    fn linked() -> (tempfile::TempDir, LocalStore) {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for made in ["outside/part", "outside/index", "lake/plain"] {
+            fs::create_dir_all(at(made)).unwrap();
+        }
+        fs::write(at("outside/part/0000000"), "[]").unwrap();
+        fs::write(at("lake/plain/0000000"), "[]").unwrap();
+        symlink("../outside/part", at("lake/part")).unwrap();
+        symlink("../outside/index", at("lake/_index")).unwrap();
+        symlink("../../outside/part/0000000", at("lake/plain/0000001")).unwrap();
+        let store = LocalStore::new(at("lake"));
+        (folder, store)
+    }
+
+    #[test]
+    fn links_are_read_and_nothing_is_written_or_deleted_through_them() {
+        let (folder, store) = linked();
+        let keys = |prefix: &str| list_all(&store, prefix).unwrap().into_iter().map(|found| found.key);
+        assert!(keys("").eq(["part/0000000", "plain/0000000", "plain/0000001"]));
+        assert_eq!(store.get("part/0000000").unwrap().unwrap(), "[]");
+        assert_eq!(store.links("part/").unwrap(), ["part"]);
+        assert_eq!(store.links("plain/").unwrap(), ["plain/0000001"]);
+        assert_eq!(store.links("").unwrap(), ["_index", "part"]);
+        for refused in [
+            store.delete("part/0000000"),
+            store.put("part/0000000", Bytes::new()).map(drop),
+            store.put("part/0000009", Bytes::new()).map(drop),
+            store.put("_index/new/x.json", Bytes::new()).map(drop),
+            store.replace("_index/x.json", Bytes::new()),
+        ] {
+            assert!(refused.unwrap_err().chain().contains("is a link, and nothing is written"));
+        }
+        // Of a link to a file the link itself is replaced or goes.
+        store.replace("plain/0000001", "[1]".into()).unwrap();
+        store.delete("plain/0000001").unwrap();
+        assert_eq!(fs::read(folder.path().join("outside/part/0000000")).unwrap(), b"[]");
+        assert_eq!(fs::read_dir(folder.path().join("outside/index")).unwrap().count(), 0);
+        assert!(!folder.path().join("lake").join(STAGING).exists());
+    }
+
+    #[test]
+    fn the_staging_may_be_no_link() {
+        let (folder, store) = linked();
+        symlink("../outside/index", folder.path().join("lake").join(STAGING)).unwrap();
+        assert!(store.put("plain/0000009", Bytes::new()).unwrap_err().chain().contains("is a link"));
+        assert!(store.clean_up(OffsetDateTime::UNIX_EPOCH).unwrap_err().chain().contains("is a link"));
+        assert_eq!(fs::read_dir(folder.path().join("outside/index")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_circle_of_links_and_what_is_no_file_fail_nothing_but_themselves() {
+        let (folder, store) = linked();
+        let at = |path: &str| folder.path().join("lake").join(path);
+        symlink("..", at("plain/above")).unwrap();
+        symlink("circle", at("circle")).unwrap();
+        symlink("0000002", at("plain/0000002")).unwrap();
+        symlink(".", at("self")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(at("plain/0000003")).status().unwrap().success());
+        let keys: Vec<_> = list_all(&store, "plain/").unwrap().into_iter().map(|found| found.key).collect();
+        assert_eq!(keys, ["plain/0000000", "plain/0000001", "plain/0000002", "plain/0000003"]);
+        assert!(list_all(&store, "").unwrap().len() < 20);
+        for key in ["plain/0000002", "plain/0000003"] {
+            for error in [store.get(key).unwrap_err(), store.get_range(key, 0..9).unwrap_err()] {
+                assert!(error.kind() == Kind::Rejected && error.chain().contains(key), "{error:?}");
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ pub mod s3;
 use std::ops::Range;
 
 use bytes::Bytes;
+use time::OffsetDateTime;
 
 use crate::error::Result;
 
@@ -85,15 +86,78 @@ pub trait Store: Send + Sync {
     /// If they can't be listed.
     fn names(&self, prefix: &str) -> Result<Vec<String>>;
 
+    /// The keys of objects that no store could be asked for, such as `a//b`, `../a` or one with a line break:
+    /// [`list`](Self::list) and [`names`](Self::names) pass over them. A folder has none.
+    ///
+    /// # Errors
+    /// If they can't be listed.
+    fn strays(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Deletes an object; that there is none is no error.
     ///
     /// # Errors
     /// If it can't be deleted.
     fn delete(&self, key: &str) -> Result<()>;
+
+    /// All objects whose keys begin with `prefix`, in the order of their keys. By default page after page,
+    /// since a server gives a thousand in one answer; a folder would be read once for each page.
+    ///
+    /// # Errors
+    /// If they can't be listed.
+    fn list_whole(&self, prefix: &str) -> Result<Vec<Object>> {
+        let mut all: Vec<Object> = Vec::new();
+        loop {
+            let after = all.last().map(|object| object.key.as_str());
+            let mut more = self.list(prefix, after, LIST_MAX)?;
+            let ended = more.len() < LIST_MAX;
+            all.append(&mut more);
+            if ended {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The length of an object; `None` if there is no such object. By default as a listing says it, which
+    /// costs a folder as much as all of its files.
+    ///
+    /// # Errors
+    /// If it can't be looked up.
+    fn length(&self, key: &str) -> Result<Option<u64>> {
+        let first = self.list(key, None, 1)?.pop();
+        Ok(first.filter(|object| object.key == key).map(|object| object.bytes))
+    }
+
+    /// The keys that begin with `prefix`, up to the next `/`, and are links: they are read like what they
+    /// lead to, and nothing is written or deleted through them. Only a folder has any.
+    ///
+    /// # Errors
+    /// If they can't be listed.
+    fn links(&self, _prefix: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// True if a writer may be at a partition, since it has files for it that aren't visible yet. A store
+    /// over a network doesn't know.
+    ///
+    /// # Errors
+    /// If that can't be looked up.
+    fn is_being_written(&self, _partition: &str) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Deletes what killed tools left half-written. Returns how many files.
+    ///
+    /// # Errors
+    /// If something can't be listed or deleted.
+    fn clean_up(&self, _now: OffsetDateTime) -> Result<usize> {
+        Ok(0)
+    }
 }
 
-/// How many objects are asked for in one go. A server gives a thousand in one answer, and a folder
-/// is read anew each time.
+/// How many objects are asked for in one go. Fewer would cost requests, more would hold up whoever waits
+/// for the first ones.
 const LIST_MAX: usize = 10_000;
 
 /// All objects whose keys begin with `prefix`, in the order of their keys.
@@ -101,23 +165,13 @@ const LIST_MAX: usize = 10_000;
 /// # Errors
 /// If they can't be listed.
 pub fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<Object>> {
-    let mut all: Vec<Object> = Vec::new();
-    loop {
-        let after = all.last().map(|object| object.key.as_str());
-        let mut more = store.list(prefix, after, LIST_MAX)?;
-        let ended = more.len() < LIST_MAX;
-        all.append(&mut more);
-        if ended {
-            return Ok(all);
-        }
-    }
+    store.list_whole(prefix)
 }
 
-/// The length of an object, as a listing says it; `None` if there is no such object.
+/// The length of an object; `None` if there is no such object.
 ///
 /// # Errors
-/// If it can't be listed.
+/// If it can't be looked up.
 pub fn length(store: &dyn Store, key: &str) -> Result<Option<u64>> {
-    let first = store.list(key, None, 1)?.pop();
-    Ok(first.filter(|object| object.key == key).map(|object| object.bytes))
+    store.length(key)
 }

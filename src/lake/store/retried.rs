@@ -9,12 +9,18 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Object, Put, Store};
+use crate::clock::SystemClock;
 use crate::error::{Kind, Result};
+use crate::net::notice::{NOTICE_AFTER, tell};
 
 /// How often a request is made, and how long the first wait may be. Twice as long each time, that is
-/// most of a minute; who waits for longer would rather know.
+/// most of a minute.
 const TRIES_MAX: u32 = 10;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// The time after which no other try is begun, however long each of them took: who waits for longer
+/// would rather know. A server that says nothing adds [`SILENCE_MAX`](crate::net::limits::SILENCE_MAX).
+const TRIES_TIME_MAX: Duration = Duration::from_secs(45);
 
 /// A store whose requests are repeated, with waits between them.
 pub struct Retried {
@@ -29,15 +35,24 @@ impl Retried {
     }
 
     fn ask<T>(&self, request: impl Fn(&dyn Store) -> Result<T>) -> Result<T> {
-        let mut wait = self.first_wait;
+        let clock = SystemClock::shared();
+        let (began, mut told, mut wait) = (clock.monotonic(), false, self.first_wait);
         for _ in 1..TRIES_MAX {
-            match request(&*self.store) {
-                // Between half and all of it, so that those who failed together don't ask again together.
-                Err(error) if error.kind() == Kind::Transient => {
-                    thread::sleep(wait.mul_f64(0.5 + rand::random::<f64>() / 2.0));
-                }
+            let error = match request(&*self.store) {
+                Err(error) if error.kind() == Kind::Transient => error,
                 other => return other,
+            };
+            let spent = clock.monotonic().saturating_sub(began);
+            if spent > TRIES_TIME_MAX {
+                return Err(error);
             }
+            if !told && spent + wait > NOTICE_AFTER {
+                told = true;
+                let left = TRIES_TIME_MAX.saturating_sub(spent).as_secs();
+                tell(&format!("{}; tries again for up to {left} s", error.chain()));
+            }
+            // Between half and all of it, so that those who failed together don't ask again together.
+            thread::sleep(wait.mul_f64(0.5 + rand::random::<f64>() / 2.0));
             wait *= 2;
         }
         request(&*self.store)
@@ -72,6 +87,10 @@ impl Store for Retried {
 
     fn names(&self, prefix: &str) -> Result<Vec<String>> {
         self.ask(|store| store.names(prefix))
+    }
+
+    fn strays(&self) -> Result<Vec<String>> {
+        self.ask(|store| store.strays())
     }
 
     fn delete(&self, key: &str) -> Result<()> {

@@ -2,30 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lake::names::FileName;
 use crate::lake::store::{Object, Store};
-use crate::lake::{journal, view};
+use crate::lake::view;
 
-/// How often the partitions are listed anew because the journal changed meanwhile.
-const LISTINGS_MAX: usize = 10;
-
-/// The names of the visible partitions at one moment: of an old one and the one in its place exactly one.
-///
-/// # Errors
-/// If they can't be listed, or others are replaced all the time.
-pub fn partitions(store: &dyn Store) -> Result<Vec<String>> {
-    let mut before = journal::hidden(store)?;
-    for _ in 0..LISTINGS_MAX {
-        let listed = view::partitions(store)?;
-        let after = journal::hidden(store)?;
-        if before == after {
-            return Ok(listed);
-        }
-        before = after;
-    }
-    Err(Error::transient(format!("another process is rewriting the lake at \"{}\": try again", store.address(""))))
-}
+pub use crate::lake::listing::partitions;
 
 /// What was looked at: the partitions, with the files that they had then.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::error::{Error, Result};
 use crate::lake::columns;
 use crate::lake::form::{Compression, Form};
-use crate::lake::index::{File, Found, Index, describe, read};
+use crate::lake::index::{File, Found, Generation, Index, describe, read};
 use crate::lake::journal::{Attempt, generation};
 use crate::lake::names::{FileName, FileNumber, PartitionName};
 use crate::lake::pack::pack;
@@ -103,23 +103,50 @@ fn write(store: &Arc<dyn Store>, old: &str, new: &str, how: &Rewrite<'_>) -> Res
     }
     let keys: Vec<String> = before.iter().map(|(_, key)| key.clone()).collect();
     let form = how.form.or_else(|| before.first().map(|(name, _)| name.form)).unwrap_or(Form::ARRAY);
-    let (mut writer, mut erased) = (Writer::new(store, new, how.bytes_max, form), 0);
+    let (mut writer, mut erased) = (Writer::new(store, new, how.bytes_max, form), Erased::default());
     each_post(store, &keys, |post| {
-        if (how.keep)(post) {
-            return writer.add(post);
-        }
-        erased += 1;
-        Ok(())
+        let is_kept = (how.keep)(post);
+        erased.next(is_kept);
+        if is_kept { writer.add(post) } else { Ok(()) }
     })?;
     let (digest, files) = writer.finish()?;
     prove(store, &files, digest)?;
     if view::files(store.as_ref(), old)? != before {
         return Err(Error::fatal(format!("\"{}\" changed while it was read: it isn't closed", store.address(old))));
     }
-    let index = new_index(store, (old, &before), (new, &files), how)?;
+    let posts_erased = erased.posts();
+    let index = new_index(store, (old, &before), (new, &files), erased, how)?;
     let new = (!files.is_empty()).then(|| new.to_owned());
     let (posts, files_before, files) = (digest.0, before.len(), files.len());
-    Ok(Some((index, Rewritten { old: old.into(), new, files_before, files, posts, posts_erased: erased })))
+    Ok(Some((index, Rewritten { old: old.into(), new, files_before, files, posts, posts_erased })))
+}
+
+/// Which posts of a partition weren't kept, so that whoever has read a part of the old partition
+/// knows where that ends in the new one.
+#[derive(Default)]
+struct Erased {
+    /// How many posts there were so far.
+    seen: u64,
+    /// The first post and how many, as [`Generation`](crate::lake::index::Generation) has them.
+    ranges: Vec<(u64, u64)>,
+}
+
+impl Erased {
+    fn next(&mut self, is_kept: bool) {
+        let number = self.seen;
+        self.seen += 1;
+        if is_kept {
+            return;
+        }
+        match self.ranges.last_mut() {
+            Some((first, posts)) if *first + *posts == number => *posts += 1,
+            _ => self.ranges.push((number, 1)),
+        }
+    }
+
+    fn posts(&self) -> u64 {
+        self.ranges.iter().map(|(_, posts)| posts).sum()
+    }
 }
 
 /// Reads what was written, which has to be what was to be written.
@@ -143,6 +170,7 @@ fn new_index(
     store: &Arc<dyn Store>,
     (old, before): (&str, &[Numbered]),
     (new, files): (&str, &[Numbered]),
+    erased: Erased,
     how: &Rewrite<'_>,
 ) -> Result<Index> {
     let describe_all = |files: &[Numbered]| {
@@ -163,7 +191,9 @@ fn new_index(
         Some(known) => known.files,
         None => describe_all(before)?,
     };
-    index.replaces.push(generation(old, &old_files, how.why, how.now));
+    let into = (!files.is_empty()).then(|| new.to_owned());
+    let generation = generation(old, &old_files, how.why, how.now);
+    index.replaces.push(Generation { erased: erased.ranges, into, ..generation });
     Ok(index)
 }
 

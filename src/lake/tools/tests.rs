@@ -339,6 +339,25 @@ fn who_was_taken_for_dead_changes_nothing() {
 }
 
 #[test]
+fn a_partition_that_other_tools_count_twice_is_named() {
+    let (store, new) = (lake(&[1]), NIGHT.replace("afa5", "bbbb"));
+    let attempt = Attempt::begin(store.as_ref(), NIGHT, &new, "compact", NOW).unwrap().unwrap();
+    store.put(&format!("{new}/0000000"), format!("[{}]", post(0)).into()).unwrap();
+    let doubled = |key: &str| {
+        let findings = verified(store.as_ref()).findings;
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(named(&findings, key, &[What::Extra]) && findings[0].why.contains("twice"), "{findings:?}");
+    };
+    doubled(&new);
+    // It is done, and killed before the first old file goes.
+    let index = index::build(store.as_ref(), &new).unwrap();
+    attempt.done(&*Dying::after(&store, 1), index, NOW).unwrap_err();
+    doubled(NIGHT);
+    settle(store.as_ref(), NOW).unwrap();
+    assert_eq!(verified(store.as_ref()).findings, []);
+}
+
+#[test]
 fn deletes_name_posts_and_stay_themselves() {
     let store: Shared = lake(&[3]);
     let deletes =
@@ -373,6 +392,10 @@ fn a_partition_closes_when_the_next_is_old_enough() {
     assert_eq!(at(datetime!(2015-12-18 06:59:59 UTC)), Vec::<String>::new());
     assert_eq!(at(datetime!(2015-12-18 07:00:00 UTC)), [NIGHT]);
     assert_eq!(closed(&names, Some(NOW), NOW), names);
+    // A name of the last hour that can be told is no reason to panic.
+    let last = "9999-12-31T23:59:59-afa5ac3a-e695-4f96-aca2-d24c7527aed7".to_owned();
+    let with_last = [names.to_vec(), vec![last]].concat();
+    assert_eq!(closed(&with_last, None, NOW), closed(&names, None, NOW));
     assert_eq!(prune::older(&names, datetime!(2015-12-18 06:00:00 UTC)), [NIGHT]);
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::lake::index::{self, File, Found, INDEX, is_partition};
 use crate::lake::names::{FileName, FileNumber};
 use crate::lake::scan::{ObjectReader, Trouble};
@@ -84,11 +84,27 @@ pub fn verify(store: &dyn Store, partitions: &[String], whole: bool) -> Result<R
             partitions.len()
         ));
     }
+    report.findings.extend(doubled(store)?);
+    report.findings.sort();
     report.notes.extend(journal::unfinished(store)?.into_iter().map(|entry| {
         let done = if entry.end.is_some() { "and has to clean up" } else { "and hasn't ended" };
         format!("{} of \"{}\" was begun {done}: run it again if none is running", entry.why, entry.old)
     }));
     Ok(report)
+}
+
+/// Partitions that stand beside what replaces them, or is to. Readers of Waterspout know which of
+/// them count.
+fn doubled(store: &dyn Store) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    for partition in journal::hidden(store)? {
+        if !store.list(&format!("{partition}/"), None, 1)?.is_empty() {
+            let why = "it stands beside a partition with the same posts, since `compact` or `erase` was killed or is \
+                       at work: tools that read the files directly count them twice until it has run again";
+            found.push(finding(partition, What::Extra, why));
+        }
+    }
+    Ok(found)
 }
 
 fn finding(key: impl Into<String>, what: What, why: impl Into<String>) -> Finding {
@@ -103,6 +119,9 @@ fn beside(store: &dyn Store, partitions: &[String], report: &mut Report) -> Resu
         if !name.starts_with('_') && !folder.is_some_and(is_partition) {
             report.findings.push(finding(name, What::Extra, "it is no partition"));
         }
+    }
+    for key in store.strays()? {
+        report.findings.push(finding(key, What::Extra, "no reader takes an object of this name: delete it"));
     }
     let there: BTreeSet<&String> = partitions.iter().collect();
     for name in index::partitions(store)? {
@@ -196,6 +215,7 @@ fn check(store: &dyn Store, work: &Work) -> Result<Checked> {
     let mut reader = ObjectReader::new(store, key);
     let (what, why) = match reader.pass_over() {
         Ok(()) => return Ok(compare(work, &reader)),
+        Err(Trouble::Store(error)) if error.kind() == Kind::Rejected => (What::Torn, error.chain()),
         Err(Trouble::Store(error)) => return Err(Error::fatal("can't verify the lake").because(error)),
         Err(Trouble::Gone) => (What::Missing, "it was deleted while the lake was verified".to_owned()),
         Err(Trouble::Damage { at, what }) => (What::Torn, format!("at {at}: {what}")),

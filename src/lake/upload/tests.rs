@@ -155,7 +155,18 @@ fn what_was_replaced_since_is_not_uploaded_again_and_the_rest_is() {
     let store = Watched::new(|_| Ok(()));
     let files = ["0000000".to_owned(), "0000001".to_owned()].to_vec();
     let (why, when) = ("erase".into(), time::OffsetDateTime::UNIX_EPOCH);
-    let generation = index::Generation { partition: PARTITION.into(), files, posts: 2, bytes: 18, why, when };
+    let generation = index::Generation {
+        partition: PARTITION.into(),
+        files,
+        posts: 2,
+        bytes: 18,
+        why,
+        when,
+        counts: vec![],
+        erased: vec![],
+        into: None,
+        offset: 0,
+    };
     replaced::put(store.as_ref(), &generation).unwrap();
     let shared: Arc<dyn Store> = Arc::clone(&store) as _;
     for _ in 0..2 {
@@ -179,7 +190,18 @@ fn where_an_answer_was_lost_it_is_asked_whether_a_partition_was_replaced() {
     for files in [["0000000"], ["0000009"]] {
         let (why, when) = ("compact".into(), time::OffsetDateTime::UNIX_EPOCH);
         let files = files.map(str::to_owned).to_vec();
-        let generation = index::Generation { partition: PARTITION.into(), files, posts: 1, bytes: 9, why, when };
+        let generation = index::Generation {
+            partition: PARTITION.into(),
+            files,
+            posts: 1,
+            bytes: 9,
+            why,
+            when,
+            counts: vec![],
+            erased: vec![],
+            into: None,
+            offset: 0,
+        };
         replaced::put(store.as_ref(), &generation).unwrap();
     }
     uploader.upload(&shared, &staging, &promises).unwrap();
@@ -291,4 +313,83 @@ fn memory_is_bounded_but_a_large_file_passes() {
         assert_eq!(large.join().unwrap(), UPLOAD_BYTES_MAX * 2);
     });
     assert_eq!(*lock(&room.used), 0);
+}
+
+/// A note on the partition, as `compact` leaves it, that names these files.
+fn compacted(files: &[&str]) -> index::Generation {
+    index::Generation {
+        partition: PARTITION.into(),
+        files: files.iter().map(|file| (*file).to_owned()).collect(),
+        posts: 1,
+        bytes: 9,
+        why: "compact".into(),
+        when: time::OffsetDateTime::UNIX_EPOCH,
+        counts: vec![1],
+        erased: vec![],
+        into: Some("elsewhere".into()),
+        offset: 0,
+    }
+}
+
+#[test]
+fn what_is_replaced_while_an_answer_is_awaited_is_neither_put_twice_nor_missed() {
+    for is_there in [false, true] {
+        let (_root, staging, promises) = outbox(&CONTENTS[..1]);
+        let store = Arc::new(crate::lake::store::memory::MemoryStore::default());
+        if is_there {
+            store.put(&promises[0].segment, CONTENTS[0].into()).unwrap();
+        }
+        // Right before it is put once more, `compact` is done; or right behind, before it is compared.
+        let meanwhile = Meanwhile { store: Arc::clone(&store), behind: is_there };
+        let shared: Arc<dyn Store> = Arc::new(meanwhile);
+        Uploader::default().upload_left(&shared, &staging, &promises).unwrap();
+        let there = store.list("2", None, 9).unwrap();
+        assert_eq!((there, left(&staging)), (vec![], 0), "{is_there}");
+    }
+}
+
+/// A store in which `compact` takes a partition just before something is put, or just behind.
+struct Meanwhile {
+    store: Arc<crate::lake::store::memory::MemoryStore>,
+    behind: bool,
+}
+
+impl Meanwhile {
+    fn compact(&self, key: &str) {
+        replaced::put(self.store.as_ref(), &compacted(&["0000000"])).unwrap();
+        self.store.delete(key).unwrap();
+    }
+}
+
+impl Store for Meanwhile {
+    fn address(&self, key: &str) -> String {
+        self.store.address(key)
+    }
+    fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
+        if !self.behind {
+            self.compact(key);
+            return self.store.put(key, bytes);
+        }
+        let put = self.store.put(key, bytes);
+        self.compact(key);
+        put
+    }
+    fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.store.replace(key, bytes)
+    }
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.store.get(key)
+    }
+    fn get_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<Option<Bytes>> {
+        self.store.get_range(key, range)
+    }
+    fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<crate::lake::store::Object>> {
+        self.store.list(prefix, after, max)
+    }
+    fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        self.store.names(prefix)
+    }
+    fn delete(&self, key: &str) -> Result<()> {
+        self.store.delete(key)
+    }
 }

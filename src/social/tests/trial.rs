@@ -50,6 +50,7 @@ impl Trial {
             spool: spool.clone(),
             says: Arc::clone(&says),
             ledger: Ledger::open(Some(folder.path()), "trial").unwrap(),
+            secrets: crate::secret::Redactor::default(),
         };
         Self { feed: Feed::open(parts, 0).unwrap(), clock, spool, says, folder }
     }

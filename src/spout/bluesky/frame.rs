@@ -1,6 +1,10 @@
 //! What one message of Jetstream is: of its first version, and of its second, which wraps events.
 
+use xxhash_rust::xxh3::Xxh3;
+
 use crate::post::fields::{date, get, id_text, pick, string};
+
+use super::cursor::Mark;
 
 /// What a message is. `event` is what stands under `bsky`: of the second version what it wraps.
 #[derive(Debug, PartialEq, Eq)]
@@ -10,13 +14,41 @@ pub(super) enum Frame<'a> {
     /// A record was deleted, or an account, with this id.
     Delete { event: &'a [u8], time_us: Option<i64>, id: String },
     /// Something that is no post: an identity, the state of an account.
-    Other { time_us: Option<i64> },
+    Other { event: &'a [u8], time_us: Option<i64> },
     /// Something that isn't known, and has no record.
     Unknown { event: &'a [u8], time_us: Option<i64> },
     /// The server begins later than it was asked to.
     Clamped,
     /// The server says why it ends the stream.
     Ends(String),
+}
+
+impl Frame<'_> {
+    /// What recognises an event when it comes again, if it has a time.
+    pub fn mark(&self) -> Option<Mark> {
+        let (event, time_us) = match self {
+            Self::Post { event, time_us } | Self::Delete { event, time_us, .. } => (event, time_us),
+            Self::Other { event, time_us } | Self::Unknown { event, time_us } => (event, time_us),
+            Self::Clamped | Self::Ends(_) => return None,
+        };
+        let time_us = time_us.filter(|time_us| *time_us > 0)?;
+        let [cursor, seq] = pick(event, ["cursor", "seq"]);
+        let seq = cursor.or(seq).and_then(number).unwrap_or(0);
+        Some(Mark { hash: identity(event), time_us, seq })
+    }
+}
+
+/// A hash of what an event is about: the same from each host, which add times and numbers of their own.
+fn identity(event: &[u8]) -> u64 {
+    let [did, kind, commit, identity, account] = pick(event, ["did", "kind", "commit", "identity", "account"]);
+    let commit = commit.filter(|commit| commit.first() == Some(&b'{')).unwrap_or(event);
+    let parts = pick(commit, ["rev", "operation", "collection", "rkey"]);
+    let mut hash = Xxh3::new();
+    for part in [did, kind, identity, account].into_iter().chain(parts) {
+        hash.update(part.unwrap_or_default());
+        hash.update(&[0]);
+    }
+    hash.digest()
 }
 
 /// Reads a message. What it gives isn't checked to be JSON to its end.
@@ -50,7 +82,7 @@ fn second<'a>(message: &'a [u8], name: &str) -> Result<Frame<'a>, String> {
     let kind = name.rsplit('#').next().unwrap_or_default();
     if kind == "info" {
         let outdated = get(payload, "name").and_then(string).as_deref() == Some("OutdatedCursor");
-        return Ok(if outdated { Frame::Clamped } else { Frame::Other { time_us: None } });
+        return Ok(if outdated { Frame::Clamped } else { Frame::Other { event: payload, time_us: None } });
     }
     let time = time.and_then(string).and_then(|text| date(&text));
     let time_us = time.and_then(|time| i64::try_from(time.unix_timestamp_nanos() / 1_000).ok());
@@ -65,7 +97,7 @@ fn event<'a>(event: &'a [u8], kind: &str, commit: Option<&'a [u8]>, time_us: Opt
             let did = get(event, "did").and_then(string).ok_or("a deletion of an account without its DID")?;
             return Ok(Frame::Delete { event, time_us, id: did.into_owned() });
         }
-        "identity" | "account" | "sync" => return Ok(Frame::Other { time_us }),
+        "identity" | "account" | "sync" => return Ok(Frame::Other { event, time_us }),
         // A kind that has a record as commits have is one that posts may come by.
         _ if commit.is_none_or(|commit| commit.first() != Some(&b'{')) => {
             return Ok(Frame::Unknown { event, time_us });
@@ -123,9 +155,11 @@ mod tests {
         check(&wrap(delete), Ok(Frame::Delete { event: delete.as_bytes(), time_us: None, id: "at://d/c/r".into() }));
         let account = r##"{"$type":"x#account","did":"d","account":{"active":false,"status":"deleted"}}"##;
         check(&wrap(account), Ok(Frame::Delete { event: account.as_bytes(), time_us: None, id: "d".into() }));
-        check(&wrap(r##"{"$type":"x#sync","did":"d"}"##), Ok(Frame::Other { time_us: None }));
+        let sync = r##"{"$type":"x#sync","did":"d"}"##;
+        check(&wrap(sync), Ok(Frame::Other { event: sync.as_bytes(), time_us: None }));
         check(&wrap(r##"{"$type":"x#info","name":"OutdatedCursor"}"##), Ok(Frame::Clamped));
-        check(&wrap(r##"{"$type":"x#info","name":"Else"}"##), Ok(Frame::Other { time_us: None }));
+        let info = r##"{"$type":"x#info","name":"Else"}"##;
+        check(&wrap(info), Ok(Frame::Other { event: info.as_bytes(), time_us: None }));
         let slow = r#"{"$type":"error","error":"ConsumerTooSlow","message":"too slow"}"#;
         check(slow, Ok(Frame::Ends("ConsumerTooSlow too slow".into())));
     }
@@ -135,11 +169,32 @@ mod tests {
         let account = |account: &str| format!(r#"{{"did":"d","time_us":7,"kind":"account","account":{account}}}"#);
         for other in [r#"{"active":true}"#, r#"{"active":false,"status":"deactivated"}"#, r#"{"active":false}"#, "null"]
         {
-            check(&account(other), Ok(Frame::Other { time_us: Some(7) }));
+            let other = account(other);
+            check(&other, Ok(Frame::Other { event: other.as_bytes(), time_us: Some(7) }));
         }
         let gone = account(r#"{"active":false,"status":"deleted"}"#);
         check(&gone, Ok(Frame::Delete { event: gone.as_bytes(), time_us: Some(7), id: "d".into() }));
-        check(r#"{"did":"d","time_us":7,"kind":"identity","identity":{}}"#, Ok(Frame::Other { time_us: Some(7) }));
+        let identity = r#"{"did":"d","time_us":7,"kind":"identity","identity":{}}"#;
+        check(identity, Ok(Frame::Other { event: identity.as_bytes(), time_us: Some(7) }));
+    }
+
+    #[test]
+    fn an_event_is_the_same_from_every_host_but_for_its_time_and_number() {
+        let mark = |text: &str| parse(text.as_bytes()).unwrap().mark().unwrap();
+        let event = |time: i64, cursor: &str, rev: &str| {
+            mark(&format!(
+                r#"{{"did":"d","time_us":{time},"kind":"commit","commit":{{"rev":"{rev}","operation":"create","collection":"c","rkey":"r","record":{{}}}}{cursor}}}"#
+            ))
+        };
+        let (one, other) = (event(7, r#","cursor":5"#, "a"), event(8, "", "a"));
+        assert!(one.is_same(other) && (one.seq, other.seq, one.time_us) == (5, 0, 7));
+        assert!(!one.is_same(event(7, r#","cursor":5"#, "b")));
+        let account =
+            |seq: u64| mark(&format!(r#"{{"did":"d","time_us":7,"kind":"account","account":{{"seq":{seq}}}}}"#));
+        assert!(!account(1).is_same(account(2)));
+        let second = r##"{"$type":"message","payload":{"$type":"x#commit","seq":9,"did":"d","time":"1970-01-01T00:00:00.000007Z","rev":"a","operation":"create","collection":"c","rkey":"r"}}"##;
+        assert_eq!((mark(second).seq, mark(second).time_us), (9, 7));
+        assert_eq!(parse(br#"{"did":"d","kind":"identity"}"#).unwrap().mark(), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! `Bluesky`: what is posted on Bluesky, read from Jetstream over a WebSocket.
 //!
-//! Jetstream takes everything from where a cursor points, up to 36 hours back. So a lost connection, a restart and
-//! a change of the host all come to the same: go on from the newest event, a little before it, and let the dedup
-//! take out what comes twice. What is older is gone, and goes into the gap ledger.
+//! Jetstream gives everything from where a cursor points, up to 36 hours back, and often much more. So a lost
+//! connection, a restart and a change of the host all come to the same: go on a little before the newest event, and
+//! [join](join) what comes to what was captured. What is gone goes into the gap ledger.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -12,13 +12,16 @@ use crate::bolt::Problem;
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::registry::Component;
-use crate::social::{Budget, Common, Http, Platform, Refresher, Source, Term, Topic};
+use crate::secret::Secret;
+use crate::social::{Budget, Common, Http, Platform, Refresher, Source, Term, Topic, address_problem};
 use crate::spool;
 use crate::units::Interval;
 
 mod counts;
 mod cursor;
 mod frame;
+mod join;
+mod reading;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -51,7 +54,8 @@ pub struct Bluesky {
     /// The log on this machine's disk that posts go through.
     #[serde(default)]
     pub spool: spool::Options,
-    /// The most posts that are read in a time; it pauses then, and goes on from where it was.
+    /// The most posts that are read in a time; it pauses then, and goes on from where it was. What was captured before
+    /// and comes again costs nothing.
     #[serde(default)]
     pub budget: Option<Budget>,
     /// How long after a post came its counts are read, `["10m", "1h"]`; never unless given.
@@ -108,6 +112,10 @@ impl Platform for Bluesky {
         Common { topics: self.topics.clone(), spool: self.spool, budget: self.budget, refresh: self.refresh.clone() }
     }
 
+    fn secrets(&self) -> Vec<Secret> {
+        Vec::new()
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let problem = |field, what| Problem { field, what, candidates: None };
         let mut problems: Vec<_> = self.topics.iter().filter_map(unfit).map(|what| problem("topics", what)).collect();
@@ -129,8 +137,9 @@ impl Platform for Bluesky {
         if self.base_url.all().is_empty() {
             problems.push(problem("base_url", "expected at least one host".into()));
         }
-        let hosts = self.base_url.all().iter().filter(|host| wanted::websocket(host).is_none());
-        problems.extend(hosts.map(|_| problem("base_url", "expected hosts such as \"wss://host\"".into())));
+        let hosts = self.base_url.all().iter();
+        problems.extend(hosts.filter_map(|host| address_problem("base_url", host, &["wss", "ws", "https", "http"])));
+        problems.extend(address_problem("api_url", &self.api_url, &["https", "http"]));
         problems
     }
 
@@ -175,9 +184,21 @@ fn unfit_term(term: &Term) -> Option<String> {
              `{}/xrpc/com.atproto.identity.resolveHandle?handle={author}` tells it",
             api()
         )),
+        Term::From(did) if !is_did(did) => {
+            Some(format!("expected a DID such as did:plc:z72i7hdynmk6r22z27h6tvur, found \"{did}\""))
+        }
         Term::Not(term) => unfit_term(term),
         _ => None,
     }
+}
+
+/// Returns true if a text has the form of a DID.
+fn is_did(text: &str) -> bool {
+    let parts = text.strip_prefix("did:").and_then(|rest| rest.split_once(':'));
+    let Some((method, id)) = parts else { return false };
+    let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_id = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:%-".contains(&byte));
+    is_method && is_id && !id.is_empty() && !id.ends_with([':', '%'])
 }
 
 /// Whether a text is the name of a collection, or of all those that begin with one.

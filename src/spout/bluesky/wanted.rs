@@ -39,6 +39,24 @@ impl Wanted {
         !self.dids.is_empty()
     }
 
+    /// The authors and collections that are wanted, but for those that are left out. Nothing if that leaves no author or
+    /// no collection where some are wanted: a server takes none for all.
+    pub fn without(&self, is_left_out: impl Fn(&str) -> bool) -> Option<Self> {
+        let mut wanted = self.clone();
+        wanted.collections.retain(|collection| !is_left_out(collection));
+        wanted.dids.retain(|did| !is_left_out(did));
+        let has_all = wanted.collections.is_empty() == self.collections.is_empty()
+            && wanted.dids.is_empty() == self.dids.is_empty();
+        has_all.then_some(wanted)
+    }
+
+    /// The author or collection that a server's error names.
+    pub fn named_in(&self, error: &str) -> Option<&str> {
+        let words: Vec<_> = error.split(|c: char| c.is_whitespace() || "\"'`,;()[]{}".contains(c)).collect();
+        let is_named = |name: &&String| words.iter().any(|word| word.trim_end_matches(['.', ':']) == name.as_str());
+        self.dids.iter().chain(&self.collections).find(is_named).map(String::as_str)
+    }
+
     fn needs_hello(&self) -> bool {
         self.dids.len() > DIDS_IN_ADDRESS_MAX
     }
@@ -122,6 +140,17 @@ mod tests {
         check(&["rust", "from:did:plc:a"], Some(7), "&cursor=7");
         check(&["rust from:did:plc:a", "from:did:web:a%3A1"], None, "&wantedDids=did:plc:a&wantedDids=did:web:a%253A1");
         check(&["rust -from:did:plc:a"], None, "");
+    }
+
+    #[test]
+    fn what_a_server_refuses_is_found_in_its_error_and_left_out() {
+        let two = wanted(&["from:did:plc:a", "from:did:web:b"]);
+        assert_eq!(two.named_in("invalid DID: did:web:b"), Some("did:web:b"));
+        assert_eq!(two.named_in("bad collection \"app.bsky.graph.*\"."), Some("app.bsky.graph.*"));
+        assert_eq!(two.named_in("invalid DID: did:web:bb"), None);
+        let one = two.without(|part| part == "did:web:b").unwrap();
+        assert_eq!(one, wanted(&["from:did:plc:a"]));
+        assert_eq!(one.without(|part| part == "did:plc:a"), None, "no author would be all authors");
     }
 
     #[test]

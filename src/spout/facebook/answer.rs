@@ -8,8 +8,14 @@ use crate::social::{Reply, is_whole};
 /// How long to wait where a limit is reached and nothing says for how long.
 const REGAIN: Duration = Duration::from_secs(300);
 
+/// The longest wait that a header is believed: limits are those of a day at most.
+const REGAIN_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// From how many percent of a limit on reads get rarer.
 const SLOW_FROM: u64 = 90;
+
+/// The subcode of a token whose user has no role on the page: it says nothing of other pages.
+const NO_ROLE: u32 = 492;
 
 /// What to do about an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +32,8 @@ pub(super) enum Answer {
     Missing(String),
     /// It doesn't take a parameter: that may be a cursor whose post was deleted.
     Refused(String),
+    /// The token may not read what was asked for; it may read other pages.
+    Forbidden(String),
     /// Nothing helps but a person: why, and what to do.
     Stop(String),
 }
@@ -48,14 +56,18 @@ pub(super) fn answer(reply: &Reply) -> Answer {
         1 if message.contains("reduce the amount of data") => Answer::TooMuch,
         1 | 2 => Answer::Busy(said),
         4 | 17 | 32 | 341 | 613 | 80_000..=80_014 => Answer::Limited(usage(reply).wait.unwrap_or(REGAIN)),
+        190 if subcode == NO_ROLE => Answer::Forbidden(format!("{said}: the token's user has no role on the page")),
         190 => Answer::Stop(format!("Facebook refuses the token, {said}: {}", about_token(subcode))),
-        10 | 200..=299 => Answer::Stop(format!(
-            "the token may not read this, {said}: grant it pages_read_engagement and pages_read_user_content, or \"Page Public Content Access\""
+        10 | 200..=299 => Answer::Forbidden(format!(
+            "the token may not read it, {said}: grant it pages_read_engagement and pages_read_user_content, or \
+             \"Page Public Content Access\""
         )),
         100 if message.contains("app secret proof") => Answer::Stop(format!("{said}: set app_secret")),
         803 => Answer::Missing(said),
         100 if subcode == 33 => Answer::Missing(said),
         100 => Answer::Refused(said),
+        // The page has another id now, which the message names.
+        21 => Answer::Forbidden(format!("{said}: put the new id into the topics")),
         368 => Answer::Stop(format!("Facebook has blocked this for its policies, {said}")),
         _ if transient == Some(b"true") || (code == 0 && reply.status >= 500) => Answer::Busy(said),
         _ => Answer::Stop(format!("Facebook doesn't take the request, {said}")),
@@ -96,7 +108,7 @@ pub(super) fn usage(reply: &Reply) -> Usage {
     let wait = match minutes {
         0 if percent >= 100 => Some(REGAIN),
         0 => None,
-        minutes => Some(Duration::from_secs(60 * minutes)),
+        minutes => Some(Duration::from_secs(minutes.saturating_mul(60)).min(REGAIN_MAX)),
     };
     Usage { percent, wait }
 }
@@ -153,8 +165,15 @@ mod tests {
             matches!(of(400, r#"{"code":190,"error_subcode":463,"message":"m"}"#), Answer::Stop(why) if why.contains("expired"))
         );
         assert!(
-            matches!(of(403, r#"{"code":200,"message":"m"}"#), Answer::Stop(why) if why.contains("pages_read_engagement"))
+            matches!(of(403, r#"{"code":200,"message":"m"}"#), Answer::Forbidden(why) if why.contains("pages_read_engagement"))
         );
+        assert!(matches!(of(403, r#"{"code":10,"message":"m"}"#), Answer::Forbidden(_)));
+        assert!(matches!(
+            of(400, r#"{"code":21,"message":"Page ID 1 was migrated to page ID 2"}"#),
+            Answer::Forbidden(_)
+        ));
+        assert!(matches!(of(401, r#"{"code":190,"error_subcode":492,"message":"m"}"#), Answer::Forbidden(_)));
+        assert!(matches!(of(401, r#"{"code":190,"error_subcode":467,"message":"m"}"#), Answer::Stop(_)));
         assert!(
             matches!(of(400, r#"{"code":100,"message":"requires either app secret proof or an app token"}"#), Answer::Stop(why) if why.contains("app_secret"))
         );
@@ -180,6 +199,11 @@ mod tests {
             Answer::Limited(Duration::from_secs(420))
         );
         assert_eq!(usage(&reply(200, "0", &[("x-app-usage", "not json")])), Usage::default());
+        for minutes in ["9999999999999999999", "1e300", "18446744073709551615"] {
+            let far = business.replace(":7}", &format!(":{minutes}}}"));
+            let found = usage(&reply(200, "0", &[("x-business-use-case-usage", &far)]));
+            assert_eq!(found.wait, Some(REGAIN_MAX), "{minutes}");
+        }
         let stretched = [0, 89, 90, 92, 93, 96, 99, 100, 250].map(|percent| Usage { percent, wait: None }.stretch());
         assert_eq!(stretched, [1, 1, 2, 2, 4, 8, 16, 16, 16]);
     }

@@ -41,6 +41,8 @@ pub(super) enum Read {
     Missing(String),
     /// A parameter isn't taken.
     Refused(String),
+    /// The token may not read it.
+    Forbidden(String),
 }
 
 impl Client {
@@ -80,12 +82,13 @@ impl Client {
             let why = match self.http.get(&format!("/{}/{path}", self.version), query).await {
                 Ok(reply) => match self.judge(&reply) {
                     Answer::Good => {
-                        feed.set_state("");
+                        feed.works(CALLS);
                         return Ok(Read::Page(reply.body.clone(), usage(&reply)));
                     }
                     Answer::TooMuch => return Ok(Read::TooMuch),
                     Answer::Missing(why) => return Ok(Read::Missing(why)),
                     Answer::Refused(why) => return Ok(Read::Refused(why)),
+                    Answer::Forbidden(why) => return Ok(Read::Forbidden(why)),
                     Answer::Limited(_) => continue,
                     Answer::Stop(why) => return Err(Error::fatal(why)),
                     Answer::Busy(why) => why,
@@ -93,7 +96,7 @@ impl Client {
                 Err(failure) => failure.to_string(),
             };
             let wait = backoff.next_with_jitter();
-            feed.set_state(format!("asks again in {} s: {why}", wait.as_secs().max(1)));
+            feed.attempt_failed(CALLS, &why, &format!("asks again in {} s", wait.as_secs().max(1)));
             feed.sleep(wait).await;
         }
     }
@@ -115,6 +118,7 @@ impl Client {
             Answer::Busy(why) => Answer::Busy(clean(why)),
             Answer::Missing(why) => Answer::Missing(clean(why)),
             Answer::Refused(why) => Answer::Refused(clean(why)),
+            Answer::Forbidden(why) => Answer::Forbidden(clean(why)),
             other @ (Answer::Good | Answer::Limited(_) | Answer::TooMuch) => other,
         }
     }
@@ -140,7 +144,7 @@ impl Client {
             Answer::Good | Answer::TooMuch => Ok(()),
             Answer::Limited(wait) => Err(Error::transient(format!("a limit is reached for {} s", wait.as_secs()))),
             Answer::Busy(why) => Err(Error::transient(why)),
-            Answer::Stop(why) | Answer::Missing(why) | Answer::Refused(why) => {
+            Answer::Stop(why) | Answer::Missing(why) | Answer::Refused(why) | Answer::Forbidden(why) => {
                 Err(Error::fatal(format!("page {page}: {why}")))
             }
         }
@@ -181,7 +185,7 @@ fn without(json: Vec<u8>, hidden: &[u8]) -> Vec<u8> {
 }
 
 /// HMAC-SHA256 of the token by the app's secret, in hexadecimal digits.
-fn proof(token: &Secret, secret: &Secret) -> Secret {
+pub(super) fn proof(token: &Secret, secret: &Secret) -> Secret {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.reveal().as_bytes());
     let tag = ring::hmac::sign(&key, token.reveal().as_bytes());
     Secret::new(tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>())

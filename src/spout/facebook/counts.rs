@@ -42,18 +42,23 @@ impl Refresher for Counts {
 /// Reads these. One that is gone fails the whole call, and too many at once are refused: then it is halves.
 async fn read(client: &Client, fields: &str, feed: &Feed, ids: &[String], after: &str) -> Result<()> {
     let mut left = vec![ids];
+    let mut not_read = Vec::new();
     while let Some(ids) = left.pop() {
         feed.await_budget().await;
         match (client.posts(ids, fields, feed).await?, ids) {
             (Read::Page(reply, _), _) => take(client, &reply, feed, ids, after),
             (Read::Missing(_), [gone]) => tell_gone(gone, feed),
             (Read::TooMuch, [_]) => return Err(Error::transient("a single post is too much for Facebook")),
-            (Read::Refused(why), [_]) => return Err(Error::transient(format!("a post can't be read again, {why}"))),
-            (Read::Missing(_) | Read::TooMuch | Read::Refused(_), ids) => {
+            // Perhaps its page is forbidden: that must keep back neither the others nor the next reads.
+            (Read::Refused(why) | Read::Forbidden(why), [id]) => not_read.push((id, why)),
+            (Read::Missing(_) | Read::TooMuch | Read::Refused(_) | Read::Forbidden(_), ids) => {
                 let (first, second) = ids.split_at(ids.len() / 2);
                 left.extend([second, first].into_iter().filter(|ids| !ids.is_empty()));
             }
         }
+    }
+    if let Some((id, why)) = not_read.first() {
+        feed.say(format!("{} posts can't be read again for their counts, such as {id}: {why}", not_read.len()));
     }
     Ok(())
 }

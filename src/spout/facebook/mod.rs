@@ -15,7 +15,7 @@ use crate::bolt::Problem;
 use crate::error::Result;
 use crate::registry::Component;
 use crate::secret::Secret;
-use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Topic};
+use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Topic, address_problem};
 use crate::spool;
 use crate::units::Interval;
 
@@ -133,9 +133,15 @@ impl Platform for Facebook {
         Common { topics, spool, budget: self.budget, refresh: self.refresh.clone() }
     }
 
+    fn secrets(&self) -> Vec<Secret> {
+        let proof = self.app_secret.as_ref().map(|secret| client::proof(&self.access_token, secret));
+        [Some(self.access_token.clone()), self.app_secret.clone(), proof].into_iter().flatten().collect()
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let problem = |field, what: String| Problem { field, what, candidates: None };
-        let mut problems = Vec::new();
+        let mut problems: Vec<_> =
+            address_problem("base_url", &self.base_url, &["https", "http"]).into_iter().collect();
         if self.pages().next().is_none() {
             problems.push(problem(
                 "topics",
@@ -144,6 +150,13 @@ impl Platform for Facebook {
         }
         for topic in self.topics.iter().filter(|topic| topic.channel().is_some()) {
             problems.push(problem("topics", format!("Facebook has no channels: {topic}")));
+        }
+        for page in self.pages().filter(|page| !is_page(page)) {
+            let what = format!(
+                "expected a page's id, which is a number, or its name, such as Page(\"nasa\"), found Page(\"{page}\"): \
+                 the page's address has one of them"
+            );
+            problems.push(problem("topics", what));
         }
         if self.calls_per_hour == Some(0) {
             problems.push(problem("calls_per_hour", "expected at least 1".into()));
@@ -182,6 +195,13 @@ impl Facebook {
     fn pages(&self) -> impl Iterator<Item = &str> {
         self.topics.iter().filter_map(Topic::page)
     }
+}
+
+/// Returns true if a text has the form of a page's id or name: names have letters, digits and full stops.
+fn is_page(id: &str) -> bool {
+    let is_number = id.bytes().all(|byte| byte.is_ascii_digit());
+    let is_name = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+    is_number || (is_name && id.bytes().any(|byte| byte.is_ascii_alphabetic()))
 }
 
 struct Posts {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use time::OffsetDateTime;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::post::Post;
 use crate::post::fields::{date, elements, get, string};
 use crate::social::{Feed, Offered, Plan, RULES_BY_US, Refusals, Topics, begin, newest, pairs_of, post, stamp};
@@ -29,10 +29,17 @@ const RESTORE_AFTER: u32 = 10;
 /// How long to wait where asking at once can't help.
 const WAIT: Duration = Duration::from_secs(60);
 
+/// The part of the source that a post without an end is, for people.
+const TOO_MUCH: &str = "a post";
+/// How often it is looked whether a page is to be asked for again, while all of them are left out.
+const ALL_OUT: Duration = Duration::from_secs(1);
+
 /// Reads all pages again and again, one at a time and evenly spread.
 ///
+/// A page that is gone, or that the token may not read, is left out and asked for again later.
+///
 /// # Errors
-/// Fatal if Facebook refuses the token, or has no such page.
+/// Fatal if Facebook refuses the token.
 pub(super) async fn run(client: &Client, config: &Facebook, feed: &Feed) -> Result<()> {
     let pages: Vec<_> = config.pages().collect();
     let filters: Vec<_> = config.topics.iter().filter(|topic| topic.page().is_none()).cloned().collect();
@@ -51,11 +58,14 @@ pub(super) async fn run(client: &Client, config: &Facebook, feed: &Feed) -> Resu
     };
     begin(feed, &pages.iter().map(|page| part(page)).collect::<Vec<_>>()).await?;
     loop {
-        for page in &pages {
+        for page in pages.iter().filter(|page| !feed.is_left_out(&part(page))) {
             let (begun, calls) = (feed.clock().monotonic(), client.calls());
             reading.page(page).await?;
             let took = feed.clock().monotonic().saturating_sub(begun);
             feed.sleep(plan.pause(took, client.calls() - calls, reading.stretch)).await;
+        }
+        if pages.iter().all(|page| feed.is_left_out(&part(page))) {
+            feed.sleep(ALL_OUT).await;
         }
     }
 }
@@ -90,6 +100,16 @@ enum End {
     Anew(String),
     /// There is more that can't be read, for this reason.
     Cut(&'static str),
+    /// Nothing can be read: the page is gone or forbidden.
+    Out(String),
+}
+
+/// Why an answer has no posts.
+enum NotRead {
+    /// Facebook doesn't take a parameter, such as a cursor whose post was deleted.
+    Refused(String),
+    /// The page is gone, or the token may not read it.
+    Out(String),
 }
 
 /// What an answer says about the one behind it.
@@ -121,14 +141,22 @@ impl Reading<'_> {
             match self.sweep(&mut sweep).await? {
                 End::Whole => break None,
                 End::Cut(why) => break Some(why),
+                // The cursor stays: what is posted meanwhile is read when the page is there again.
+                End::Out(why) => {
+                    self.feed.leave_out(&part, &why);
+                    return Ok(());
+                }
                 End::Anew(_) if restarts < RESTARTS_MAX => restarts += 1,
                 End::Anew(why) => {
                     restarts = 0;
-                    self.feed.set_state(format!("asks again in {} s: {why}", WAIT.as_secs()));
+                    let then = format!("asks again in {} s", WAIT.as_secs());
+                    self.feed.attempt_failed(&part, &why, &then);
                     self.feed.sleep(WAIT).await;
                 }
             }
         };
+        self.feed.works(&part);
+        self.feed.take_back(&part);
         let mut open = self.feed.open_gaps();
         open.retain(|gap| gap.part == part && gap.from >= sweep.since);
         match cut {
@@ -160,13 +188,8 @@ impl Reading<'_> {
             asked.insert(query.clone());
             let body = match self.read(&path, &query).await? {
                 Ok(body) => body,
-                Err(why) if is_first => {
-                    let page = sweep.page;
-                    return Err(Error::fatal(format!(
-                        "the page {page} can't be read, {why}: check its id, and what the token may read"
-                    )));
-                }
-                Err(why) => return Ok(End::Anew(why)),
+                Err(NotRead::Refused(why)) if !is_first => return Ok(End::Anew(why)),
+                Err(NotRead::Refused(why) | NotRead::Out(why)) => return Ok(End::Out(why)),
             };
             self.take(&body, sweep);
             self.feed.flush().await?;
@@ -184,8 +207,8 @@ impl Reading<'_> {
         Ok(End::Cut("there are more posts than are read at once"))
     }
 
-    /// One answer, of fewer posts if Facebook wants that; or why it is refused.
-    async fn read(&mut self, path: &str, query: &Query) -> Result<Result<Bytes, String>> {
+    /// One answer, of fewer posts if Facebook wants that.
+    async fn read(&mut self, path: &str, query: &Query) -> Result<Result<Bytes, NotRead>> {
         loop {
             self.feed.await_budget().await;
             let affordable = self.feed.budget_left().map_or(u32::MAX, |left| u32::try_from(left).unwrap_or(u32::MAX));
@@ -194,6 +217,7 @@ impl Reading<'_> {
             query.push(("limit", &limit));
             match self.client.page(path, &query, self.feed).await? {
                 Read::Page(body, usage) => {
+                    self.feed.works(TOO_MUCH);
                     self.stretch = usage.stretch();
                     self.good += 1;
                     if self.good >= RESTORE_AFTER {
@@ -202,14 +226,15 @@ impl Reading<'_> {
                     }
                     return Ok(Ok(body));
                 }
-                Read::Missing(why) | Read::Refused(why) => return Ok(Err(why)),
+                Read::Refused(why) => return Ok(Err(NotRead::Refused(why))),
+                Read::Missing(why) | Read::Forbidden(why) => return Ok(Err(NotRead::Out(why))),
                 Read::TooMuch if self.limit > 1 => {
                     self.limit /= 2;
                     self.good = 0;
                 }
                 Read::TooMuch => {
-                    let wait = WAIT.as_secs();
-                    self.feed.set_state(format!("asks again in {wait} s: a single post is too much for Facebook"));
+                    let then = format!("asks again in {} s", WAIT.as_secs());
+                    self.feed.attempt_failed(TOO_MUCH, "a single post is too much for Facebook", &then);
                     self.feed.sleep(WAIT).await;
                 }
             }

@@ -301,12 +301,61 @@ fn posts_that_are_gone_when_they_are_read_again_are_deleted_and_the_others_are_c
 }
 
 #[test]
+fn a_page_that_is_gone_or_forbidden_is_left_out_and_read_again_later() {
+    let gone = "Object with ID '222' does not exist";
+    for (code, message) in [(100, gone), (803, gone), (10, "Application does not have permission"), (21, "migrated")] {
+        run(async move {
+            let topics = r#"[{"Page":"111"},{"Page":"222"},{"Page":"333"}]"#;
+            let post =
+                |page: &str| json!({ "id": format!("{page}_1"), "message": page, "created_time": time_text(at(-1)) });
+            let page_of = |asked: &Asked| asked.path.split('/').nth(2).unwrap().to_owned();
+            let play = Play::new(topics, "", move |asked| match page_of(asked).as_str() {
+                "222" => refused(code, message),
+                other => page(&[post(other)]),
+            })
+            .await;
+            play.until_asked(30).await;
+            let asked = |play: &Play, page: &str| {
+                play.server.asked.borrow().iter().filter(|asked| page_of(asked) == page).count()
+            };
+            assert!(asked(&play, "333") > 10, "the others go on");
+            assert!((2..=5).contains(&asked(&play, "222")), "{}", asked(&play, "222"));
+            let state = play.trial.state();
+            assert!(state.contains("left out: page 222") && state.contains(message), "{state}");
+            let said = play.trial.messages();
+            assert_eq!(said.iter().filter(|said| said.contains("page 222 is left out")).count(), 1, "{said:?}");
+            // It is there again: what was posted meanwhile is read.
+            play.server.answer(move |asked| page(&[post(&page_of(asked))]));
+            let mut source = Platform::source(&play.config).unwrap();
+            beside(source.run(&play.trial.feed), &play.server, async {
+                let step = Duration::from_secs(10);
+                advance_until(&play.trial.clock, step, || play.trial.bodies("post").len() == 3).await;
+                advance_until(&play.trial.clock, step, || play.trial.state().is_empty()).await;
+            })
+            .await;
+            assert!(play.trial.messages().iter().any(|said| said == "page 222 is read again"));
+        });
+    }
+}
+
+#[test]
+fn a_token_that_is_refused_stops_all_pages() {
+    run(async {
+        let play = Play::new(r#"[{"Page":"111"},{"Page":"222"}]"#, "", |_| refused(190, "expired")).await;
+        let mut source = Platform::source(&play.config).unwrap();
+        let error = served(&play.server, source.run(&play.trial.feed)).await.unwrap_err().chain();
+        assert!(error.contains("refuses the token"), "{error}");
+    });
+}
+
+#[test]
 fn what_can_not_work_is_said_by_its_field() {
     let fields = |topics: &str, more: &str| -> Vec<_> {
         Platform::problems(&config(topics, more)).into_iter().map(|problem| problem.field).collect()
     };
     assert_eq!(fields(r#"[{"Page":"7"},"storm"]"#, ""), [""; 0]);
     assert_eq!(fields(r#"["storm",{"Channel":"UC1"}]"#, ""), ["topics", "topics"]);
+    assert_eq!(fields(r#"[{"Page":"a-b"},{"Page":"12_34"},{"Page":"nasa.gov"}]"#, ""), ["topics", "topics"]);
     assert_eq!(
         fields(r#"[{"Page":"7"}]"#, r#","calls_per_hour":0,"fields":"id,message","version":"25""#),
         ["calls_per_hour", "fields", "version"]

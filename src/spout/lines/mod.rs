@@ -94,6 +94,10 @@ impl SpoutConfig for Lines {
         !self.paths.iter().any(|path| input::is_stream(path))
     }
 
+    fn is_handed_in(&self) -> bool {
+        self.paths.iter().all(|path| input::is_stream(path))
+    }
+
     fn kinds(&self) -> Option<Vec<String>> {
         self.kind.clone().map(|kind| vec![kind])
     }
@@ -215,10 +219,8 @@ impl Spools {
 impl Spout for LinesSpout {
     async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
         let inputs = self.inputs(out)?;
-        if !inputs.is_empty() {
-            // Another stream may come with the next start; a file says itself when it has ended.
-            out.stay_open();
-        }
+        // Another stream may come with the next start, and a file may have grown by then.
+        out.stay_open();
         let is_input = |split: usize| inputs.iter().any(|input| input.split == split);
         let jobs = jobs(out.splits(), |split| !is_input(split))?;
         let mut files: Vec<Option<Reading>> = out.splits().iter().map(|_| None).collect();
@@ -251,8 +253,9 @@ impl Spout for LinesSpout {
                 }
                 Event::Waiting(wake) => sources.reports.wake_later(wake),
                 Event::Ended => {
-                    self.push_last_line(file.take(), out);
-                    out.emit(split, Cursor::End).await?;
+                    // A file that grows after its end is read on at the next start, from this cursor.
+                    let end = self.push_last_line(file.take(), out);
+                    out.emit(split, end.unwrap_or(Cursor::End)).await?;
                 }
                 Event::Failed(error) => return Err(error),
             }
@@ -356,19 +359,19 @@ impl LinesSpout {
         Ok(())
     }
 
-    /// What a file ended with, if nothing ended its last line.
-    fn push_last_line(&self, file: Option<Reading>, out: &mut SpoutOutput) {
-        if let Some(mut file) = file
-            && let Some(line) = file.splitter.finish()
-        {
+    /// Pushes what a file ended with, if nothing ended its last line. Returns the cursor behind it.
+    fn push_last_line(&self, file: Option<Reading>, out: &mut SpoutOutput) -> Option<Cursor> {
+        let mut file = file?;
+        if let Some(line) = file.splitter.finish() {
             self.push(&file.name, line, out);
         }
+        Some(file.cursor())
     }
 
     fn push(&self, file: &str, line: Line, out: &mut SpoutOutput) {
         match self.posts.read(file, line) {
             Ok(tuple) => out.push(tuple),
-            Err(letter) => out.push_dead_letter(&letter),
+            Err(letter) => out.push_dead_letter(&letter.with_hint()),
         }
     }
 }

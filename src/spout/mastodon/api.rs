@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
+use crate::net::limits::said;
 use crate::post::fields::{get, string};
 use crate::secret::Secret;
 use crate::social::{Backoff, Feed, Http, Quota, Reply};
@@ -38,13 +39,15 @@ pub(super) enum Refused {
     Until(time::OffsetDateTime),
     /// Some time later.
     Again(String),
+    /// It isn't had in this way: the server streams otherwise, or doesn't know what was asked for.
+    NotSo(String),
 }
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Until(_) => f.write_str("it answered 429: too many requests"),
-            Self::Again(why) => f.write_str(why),
+            Self::Again(why) | Self::NotSo(why) => f.write_str(why),
         }
     }
 }
@@ -77,7 +80,10 @@ impl Api {
         format!("Bearer {}", self.token.reveal())
     }
 
-    /// Where it streams from: what it says itself, else where it sends a client to, else the instance.
+    /// Where it streams from: the host that its own document names (`configuration.urls.streaming`), else the
+    /// instance. That document comes from the server that the token was made for, over its TLS, so it may name
+    /// any host with TLS. A redirect is taken within the instance's host only: anything before the instance
+    /// can make one, and the token would go where it leads.
     ///
     /// # Errors
     /// Fatal if that isn't safe.
@@ -122,7 +128,14 @@ impl Api {
         }
         let reply = ask("/api/v1/streaming").await?;
         let moved = (300..400).contains(&reply.status).then(|| reply.header("location")).flatten();
-        Ok(moved.and_then(Host::parse))
+        match moved.map(|to| Host::parse(to).unwrap_or_else(|| self.host.clone())) {
+            Some(to) if !to.is_same_host(&self.host) => Err(Refused::Again(format!(
+                "a redirect leads its streams to \"{}\", which the token must not follow: the instance would have to \
+                 name that host in /api/v2/instance, or base_url has to name it",
+                said(to.name())
+            ))),
+            moved => Ok(moved),
+        }
     }
 
     /// Asks for something until there is an answer that stays: waits out limits and outages.
@@ -141,7 +154,10 @@ impl Api {
                         self.quota.block(BUCKET, resets(&reply, feed.now()));
                     }
                     match decide(&reply, feed.now()) {
-                        Answer::Good => return Ok(reply),
+                        Answer::Good => {
+                            feed.works(BUCKET);
+                            return Ok(reply);
+                        }
                         Answer::Wait(until) => {
                             self.quota.block(BUCKET, until);
                             continue;
@@ -154,9 +170,9 @@ impl Api {
                 Err(failure) => failure.to_string(),
             };
             let wait = backoff.next_with_jitter();
-            feed.set_state(format!("{}: {why}; asks again in {:.0} s", self.name(), wait.as_secs_f64().ceil()));
+            let then = format!("asks again in {:.0} s", wait.as_secs_f64().ceil());
+            feed.attempt_failed(BUCKET, &format!("{}: {why}", self.name()), &then);
             feed.sleep(wait).await;
-            feed.set_state("");
         }
     }
 }

@@ -28,6 +28,16 @@ impl Host {
         self.secure || !other.secure
     }
 
+    /// True if the two are one host, port included, in whatever case they are written.
+    pub fn is_same_host(&self, other: &Self) -> bool {
+        let name = |host: &Self| {
+            let name = host.name().to_ascii_lowercase();
+            let default = if host.secure { ":443" } else { ":80" };
+            name.strip_suffix(default).map_or(name.clone(), str::to_owned)
+        };
+        name(self) == name(other)
+    }
+
     /// Its address for HTTP.
     pub fn http(&self) -> String {
         format!("{}://{}", if self.secure { "https" } else { "http" }, self.rest)
@@ -60,6 +70,15 @@ mod tests {
         for bad in ["s.example", "ftp://s.example", "https://", "https:///a", "https://u:p@s.example"] {
             assert_eq!(Host::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_port_makes_another_host_and_the_way_of_writing_does_not() {
+        let same = |a, b| Host::parse(a).unwrap().is_same_host(&Host::parse(b).unwrap());
+        assert!(same("https://S.example/x", "wss://s.example:443"));
+        assert!(!same("https://s.example", "https://s.example:444"));
+        assert!(!same("https://s.example", "https://evil.s.example"));
+        assert!(!same("https://s.example", "https://s.example.evil"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::net::answer::Meaning;
 use crate::post::fields::{date, get, string};
 use crate::social::Reply;
 
@@ -35,13 +36,21 @@ pub(super) fn decide(reply: &Reply, now: OffsetDateTime) -> Answer {
     match reply.status {
         200..300 => Answer::Good,
         401 => Answer::Token(why()),
+        422 if is_about_the_token(&error(&reply.body)) => Answer::Token(why()),
         // Without words it is what stands before the instance, which may let the next one pass.
         403 if error(&reply.body).is_empty() => Answer::Again(why()),
         403 => Answer::Token(why()),
         429 => Answer::Wait(resets(reply, now)),
-        408 | 425 | 500.. => Answer::Again(why()),
+        status if Meaning::of_status(status).may_pass() => Answer::Again(why()),
         _ => Answer::Refused(why()),
     }
+}
+
+/// Whether an error says that the token is the wrong one: Mastodon answers 422 to the token of an application, which has
+/// no user ("This method requires an authenticated user").
+pub(super) fn is_about_the_token(error: &str) -> bool {
+    let error = error.to_lowercase();
+    error.contains("authenticated user") || error.contains("access token") || error.contains("scope")
 }
 
 /// When more may be asked for: when the header says so, which is a date and no number.
@@ -107,6 +116,8 @@ mod tests {
         check(403, &[], r#"{"error":"outside"}"#, Answer::Token("it answered 403 outside".into()));
         check(403, &[], "<html>", Answer::Again("it answered 403".into()));
         check(503, &[], "<html>", Answer::Again("it answered 503".into()));
+        let body = r#"{"error":"This method requires an authenticated user"}"#;
+        check(422, &[], body, Answer::Token("it answered 422 This method requires an authenticated user".into()));
         check(404, &[], "", Answer::Refused("it answered 404".into()));
         check(422, &[], r#"{"error":7}"#, Answer::Refused("it answered 422".into()));
     }

@@ -12,7 +12,7 @@ use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::registry::Component;
 use crate::secret::Secret;
-use crate::social::{Budget, Common, Platform, Refresher, Source, Term, Topic};
+use crate::social::{Budget, Common, Platform, Refresher, Source, Term, Topic, address_problem};
 use crate::spool;
 use crate::units::Interval;
 
@@ -37,7 +37,7 @@ use self::subscription::Subscription;
 
 /// Reads what is public on a Mastodon instance as it happens: by hashtag if every topic has one, else everything that
 /// its public timeline has. A post is the status as the instance gave it, under `toot`, with `received_at`. Deletions
-/// come on the stream `deletes` (with the number that the toot has on this instance as the id), edits on `edits`,
+/// come on the stream `deletes` (with the number that the toot has on this instance as the id, and `instance`), edits on `edits`,
 /// posts that were read again on `counts`, and from when to when posts may be missing on `gaps`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -55,7 +55,8 @@ pub struct Mastodon {
     /// else `Public`.
     #[serde(default)]
     pub stream: Option<Timeline>,
-    /// How: `Sse` (a connection for each hashtag) or `WebSocket` (one for all).
+    /// How: `Sse` (a connection for each hashtag) or `WebSocket` (one for all). A server that has no server-sent events, as
+    /// GoToSocial and Pleroma, is read by WebSocket whatever this says.
     #[serde(default)]
     pub transport: Transport,
     /// The address of the instance, if it isn't `https://` and its host.
@@ -93,6 +94,23 @@ pub enum Transport {
     WebSocket,
 }
 
+impl Transport {
+    /// As a message says it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sse => "server-sent events",
+            Self::WebSocket => "WebSocket",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Sse => Self::WebSocket,
+            Self::WebSocket => Self::Sse,
+        }
+    }
+}
+
 impl Component for Mastodon {
     const NAME: &'static str = "Mastodon";
     const GUARANTEE: &'static str = "can't resume a stream: what was missed is read from the instance's timelines, each post \
@@ -113,6 +131,10 @@ impl Platform for Mastodon {
         Common { topics: self.topics.clone(), spool: self.spool, budget: self.budget, refresh: self.refresh.clone() }
     }
 
+    fn secrets(&self) -> Vec<Secret> {
+        vec![self.access_token.clone()]
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let problem = |field, what: &str| Problem { field, what: what.into(), candidates: None };
         let mut problems: Vec<_> = self
@@ -125,9 +147,8 @@ impl Platform for Mastodon {
         if self.instance.is_empty() || !self.instance.chars().all(host) {
             problems.push(problem("instance", "expected a host such as \"mastodon.social\""));
         }
-        if self.base_url.as_deref().is_some_and(|url| host::Host::parse(url).is_none()) {
-            problems.push(problem("base_url", "expected such as \"https://mastodon.social\""));
-        }
+        let address = |url: &String| address_problem("base_url", url, &["https", "http", "wss", "ws"]);
+        problems.extend(self.base_url.as_ref().and_then(address));
         if self.access_token.reveal().trim().is_empty() {
             problems.push(problem("access_token", api::TOKEN));
         }
@@ -145,9 +166,10 @@ impl Platform for Mastodon {
     async fn check_online(&self) -> Result<String> {
         let (clock, subscriptions) = (SystemClock::shared(), Subscription::all(self));
         let api = Api::new(self, clock.clone())?;
-        let opened = stream::open(&api, self.transport, &subscriptions[..1], &clock).await?;
+        let mut transport = self.transport;
+        let opened = stream::open(&api, &mut transport, &subscriptions[..1], &clock).await?;
         opened.map_err(|refused| Error::transient(format!("{}: {refused}", self.instance)))?;
-        Ok(format!("{} streams {}", self.instance, subscriptions[0].part()))
+        Ok(format!("{} streams {} by {}", self.instance, subscriptions[0].part(), transport.name()))
     }
 }
 

@@ -10,12 +10,12 @@ use time::OffsetDateTime;
 
 use crate::clock::SharedClock;
 use crate::error::Result;
-use crate::social::{Backoff, Feed, Http, Platform, Refused as NoSocket, Socket, Source, delete, post};
+use crate::social::{Backoff, Feed, Http, Platform, Refused as NoSocket, Socket, Source, delete_on, post};
 
 use super::api::{Api, Refused, bad_token};
 use super::event::{Meaning, read};
 use super::fill;
-use super::limits::{Answer, decide};
+use super::limits::{Answer, decide, is_about_the_token};
 use super::place::Place;
 use super::subscription::Subscription;
 use super::wire::{Heard, Wire};
@@ -59,16 +59,49 @@ impl Source for Streams {
             Transport::Sse => subscriptions.chunks(1).collect(),
             Transport::WebSocket => vec![&subscriptions[..]],
         };
-        let streams = groups.into_iter().map(|group| Stream { feed, api: &api, transport, group }.run());
-        try_join_all(streams).await.map(|_| ())
+        let stream = |transport, group| Stream { feed, api: &api, instance: &self.config.instance, transport, group };
+        try_join_all(groups.into_iter().map(|group| stream(transport, group).run())).await?;
+        // Only one connection for all ends: by an error that doesn't say whose it is. Alone each of them shows.
+        let alone = subscriptions.chunks(1).map(|group| stream(transport, group).run());
+        try_join_all(alone).await.map(|_| ())
     }
+}
+
+/// Opens one connection for some subscriptions, by the other transport if the server doesn't stream by this one:
+/// GoToSocial and Pleroma have no server-sent events. `transport` becomes the one that the server takes.
+///
+/// # Errors
+/// Fatal if the token isn't good, or the host isn't safe.
+pub(super) async fn open(
+    api: &Api,
+    transport: &mut Transport,
+    subscriptions: &[Subscription],
+    clock: &SharedClock,
+) -> Result<Result<Wire, Refused>> {
+    let why = match open_by(api, *transport, subscriptions, clock).await? {
+        Err(Refused::NotSo(why)) if subscriptions.len() == 1 => why,
+        opened => return Ok(opened),
+    };
+    let (name, other) = (transport.name(), transport.other());
+    let opened = open_by(api, other, subscriptions, clock).await?;
+    Ok(match opened {
+        Ok(wire) => {
+            *transport = other;
+            Ok(wire)
+        }
+        Err(Refused::NotSo(also)) => {
+            Err(Refused::NotSo(format!("neither by {name} ({why}) nor by {} ({also})", other.name())))
+        }
+        Err(Refused::Again(also)) => Err(Refused::Again(format!("by {name} {why}; by {} {also}", other.name()))),
+        Err(until @ Refused::Until(_)) => Err(until),
+    })
 }
 
 /// Opens one connection for some subscriptions: one if it is of server-sent events.
 ///
 /// # Errors
 /// Fatal if the token isn't good, or the host isn't safe.
-pub(super) async fn open(
+async fn open_by(
     api: &Api,
     transport: Transport,
     subscriptions: &[Subscription],
@@ -91,7 +124,11 @@ pub(super) async fn open(
             }
         }
         Transport::WebSocket => {
-            let address = format!("{}/api/v1/streaming", host.websocket());
+            let address = match subscriptions {
+                // Some servers take no request in a message.
+                [one] => format!("{}/api/v1/streaming?{}", host.websocket(), one.query()),
+                _ => format!("{}/api/v1/streaming", host.websocket()),
+            };
             match Socket::connect(&address, &[("authorization", &authorization)], clock).await {
                 Ok(socket) => return Ok(subscribe(socket, subscriptions).await),
                 Err(NoSocket::Status(status, body)) => {
@@ -105,7 +142,11 @@ pub(super) async fn open(
         Ok(Answer::Wait(until)) => Refused::Until(until),
         Ok(Answer::Token(why)) => return Err(bad_token(host.name(), &why)),
         Ok(Answer::Good) => again(api, "it doesn't stream".into()),
-        Ok(Answer::Again(why) | Answer::Refused(why)) => again(api, why),
+        Ok(Answer::Refused(why)) => {
+            api.forget_streaming();
+            Refused::NotSo(why)
+        }
+        Ok(Answer::Again(why)) => again(api, why),
         Err(failure) => again(api, failure.to_string()),
     }))
 }
@@ -116,39 +157,73 @@ fn again(api: &Api, why: String) -> Refused {
 }
 
 async fn subscribe(mut socket: Socket, subscriptions: &[Subscription]) -> Result<Wire, Refused> {
-    for subscription in subscriptions {
+    for subscription in subscriptions.iter().filter(|_| subscriptions.len() > 1) {
         socket.send(subscription.request()).await.map_err(|failure| Refused::Again(failure.to_string()))?;
     }
     Ok(Wire::Socket(socket))
+}
+
+/// How often it is looked whether a subscription that is left out is to be asked for again.
+const LEFT_OUT: Duration = Duration::from_secs(1);
+
+/// How a connection ended.
+enum Ended {
+    /// It was lost, for this reason.
+    Lost(String),
+    /// The server doesn't give what was subscribed to.
+    Refused(String),
 }
 
 /// One connection after another, for some subscriptions.
 struct Stream<'a> {
     feed: &'a Feed,
     api: &'a Api,
+    /// The instance's host, as configured.
+    instance: &'a str,
     transport: Transport,
     group: &'a [Subscription],
 }
 
 impl Stream<'_> {
-    async fn run(self) -> Result<()> {
+    /// The connection for people.
+    fn part(&self) -> String {
+        self.group.first().map_or_else(|| "stream".into(), |first| format!("stream {}", first.part()))
+    }
+
+    /// Runs for ever; ends where several subscriptions share a connection and one of them is refused.
+    async fn run(mut self) -> Result<()> {
         let mut backoff = Backoff::exponential(RETRY_FIRST, RETRY_MAX);
         let mut places: Vec<_> =
             self.group.iter().map(|part| Place::read(self.feed.cursor(&part.part()).as_deref())).collect();
         let mut why = "it wasn't running".to_owned();
         loop {
             self.feed.await_budget().await;
-            match open(self.api, self.transport, self.group, self.feed.clock()).await? {
+            let configured = self.transport;
+            match open(self.api, &mut self.transport, self.group, self.feed.clock()).await? {
                 Ok(wire) => {
-                    self.feed.set_state("");
+                    self.tell_transport(configured);
+                    self.feed.works(&self.part());
                     let began = self.feed.clock().monotonic();
-                    why = self.connected(wire, &mut places, &why, &mut backoff).await?;
+                    let ended = self.connected(wire, &mut places, &why, &mut backoff).await?;
                     if self.feed.clock().monotonic().saturating_sub(began) >= STOOD {
                         backoff.reset();
                     }
+                    why = match ended {
+                        Ended::Lost(why) => why,
+                        Ended::Refused(_) if self.group.len() > 1 => return Ok(()),
+                        Ended::Refused(why) => {
+                            self.leave_out(&why).await;
+                            continue;
+                        }
+                    };
                 }
                 Err(Refused::Until(until)) => {
                     self.feed.sleep_until("429", until).await;
+                    continue;
+                }
+                Err(Refused::NotSo(refused)) if self.group.len() == 1 => {
+                    why = refused;
+                    self.leave_out(&why).await;
                     continue;
                 }
                 Err(refused) => why = refused.to_string(),
@@ -158,14 +233,40 @@ impl Stream<'_> {
             }
             let wait = backoff.next_with_jitter();
             let name = self.api.name();
-            self.feed.set_state(format!("{name}: {why}; connects again in {:.0} s", wait.as_secs_f64().ceil()));
+            let then = format!("connects again in {:.0} s", wait.as_secs_f64().ceil());
+            self.feed.attempt_failed(&self.part(), &format!("{name}: {why}"), &then);
             self.feed.flush().await?;
             self.feed.sleep(wait).await;
         }
     }
 
+    /// Says once that the server streams otherwise than configured.
+    fn tell_transport(&self, configured: Transport) {
+        if configured != self.transport {
+            let (name, part, other) = (self.api.name(), self.group[0].part(), self.transport.name());
+            self.feed.say(format!(
+                "{name} doesn't stream {part} by {}, so it is read by {other}: `transport: {:?}` says so from the start",
+                configured.name(),
+                self.transport
+            ));
+        }
+    }
+
+    /// Leaves the only subscription of this connection out until it is to be asked for again.
+    async fn leave_out(&self, why: &str) {
+        let part = self.part_left_out();
+        self.feed.leave_out(&part, why);
+        while self.feed.is_left_out(&part) {
+            self.feed.sleep(LEFT_OUT).await;
+        }
+    }
+
+    fn part_left_out(&self) -> String {
+        format!("{} of {}", self.group[0].part(), self.api.name())
+    }
+
     /// Reads a connection to its end, and fills up meanwhile what was missed before it.
-    async fn connected(&self, wire: Wire, places: &mut [Place], why: &str, backoff: &mut Backoff) -> Result<String> {
+    async fn connected(&self, wire: Wire, places: &mut [Place], why: &str, backoff: &mut Backoff) -> Result<Ended> {
         let now = self.feed.now();
         for (subscription, place) in self.group.iter().zip(&mut *places) {
             self.note_gap(subscription, place, now, why).await?;
@@ -201,8 +302,8 @@ impl Stream<'_> {
     }
 
     /// Reads until the connection ends, and says why it did.
-    async fn read(&self, mut wire: Wire, places: &mut [Place], backoff: &mut Backoff) -> Result<String> {
-        let mut unflushed = 0;
+    async fn read(&self, mut wire: Wire, places: &mut [Place], backoff: &mut Backoff) -> Result<Ended> {
+        let (mut unflushed, mut is_given) = (0, false);
         loop {
             let heard = match wire.next().now_or_never() {
                 Some(heard) => heard,
@@ -211,11 +312,19 @@ impl Stream<'_> {
                     self.settle(places).await?;
                     match select(pin!(wire.next()), self.feed.clock().sleep(DEAD_AFTER)).await {
                         Either::Left((heard, _)) => heard,
-                        Either::Right(_) => return Ok(format!("no sign of life for {} s", DEAD_AFTER.as_secs())),
+                        Either::Right(_) => {
+                            return Ok(Ended::Lost(format!("no sign of life for {} s", DEAD_AFTER.as_secs())));
+                        }
                     }
                 }
             };
             let now = self.feed.now();
+            if !std::mem::replace(&mut is_given, true) && self.group.len() == 1 {
+                is_given = !matches!(heard, Heard::End { .. });
+                if is_given {
+                    self.feed.take_back(&self.part_left_out());
+                }
+            }
             match heard {
                 Heard::Alive => {}
                 Heard::Event { stream, name, data } => {
@@ -225,9 +334,16 @@ impl Stream<'_> {
                 }
                 Heard::Refused(raw, why) => self.feed.refuse(&raw, &why),
                 Heard::End { status: Some(401 | 403), why } => return Err(bad_token(self.api.name(), &why)),
+                Heard::End { status: Some(_), why } if is_about_the_token(&why) => {
+                    return Err(bad_token(self.api.name(), &why));
+                }
+                Heard::End { status: Some(400..500), why } => {
+                    self.settle(places).await?;
+                    return Ok(Ended::Refused(why));
+                }
                 Heard::End { why, .. } => {
                     self.settle(places).await?;
-                    return Ok(why);
+                    return Ok(Ended::Lost(why));
                 }
             }
             places.iter_mut().for_each(|place| place.alive(now));
@@ -237,7 +353,7 @@ impl Stream<'_> {
                 self.settle(places).await?;
             }
             if spent {
-                return Ok("the budget is used".into());
+                return Ok(Ended::Lost("the budget is used".into()));
             }
         }
     }
@@ -263,7 +379,8 @@ impl Stream<'_> {
             }
             Ok(Meaning::Delete(id)) => {
                 let raw = serde_json::to_vec(&id).expect("text is written into memory");
-                delete(Mastodon::KIND, &id, now, &raw, now)
+                // Another instance has another toot of this number.
+                delete_on(self.instance, (Mastodon::KIND, &id), now, &raw, now)
             }
             Ok(Meaning::Other) => return,
             Err(why) => Err(why),

@@ -68,6 +68,14 @@ impl Subscription {
         }
     }
 
+    /// What asks for it in the address of a WebSocket.
+    pub fn query(&self) -> String {
+        match self {
+            Self::Hashtag(tag) => format!("stream=hashtag&tag={}", encoded(tag)),
+            Self::Timeline(_) => format!("stream={}", self.stream()),
+        }
+    }
+
     /// What asks for it on a WebSocket.
     pub fn request(&self) -> String {
         match self {
@@ -89,6 +97,18 @@ impl Subscription {
             Self::Timeline(_) => first.as_deref() == Some(self.stream()),
         }
     }
+}
+
+/// Text in a query.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 fn hashtag(topic: &Topic) -> Option<String> {
@@ -117,6 +137,16 @@ mod tests {
         check(&["-#storm rain"], None, &["public"]);
         check(&[], None, &["public"]);
         check(&["#storm"], Some(Timeline::Local), &["public:local"]);
+    }
+
+    #[test]
+    fn an_address_asks_for_one_stream() {
+        let tag = |tag: &str| Subscription::Hashtag(tag.into()).query();
+        assert_eq!(
+            (tag("storm"), tag("größe&x=1")),
+            ("stream=hashtag&tag=storm".into(), "stream=hashtag&tag=gr%C3%B6%C3%9Fe%26x%3D1".into())
+        );
+        assert_eq!(Subscription::Timeline(Timeline::Local).query(), "stream=public:local");
     }
 
     #[test]

@@ -381,21 +381,39 @@ fn streams_are_read_from_the_host_that_the_instance_names() {
     });
 }
 
+/// Also with every other status that could lead there: the token stays with the instance.
 #[test]
-fn streams_are_read_from_where_an_older_instance_sends_clients_to() {
+fn a_redirect_never_takes_the_token_to_another_host() {
+    for status in [300, 301, 302, 303, 305, 307, 308, 399] {
+        run(async {
+            let (instance, elsewhere) = (Instance::new().await, Instance::new().await);
+            let config = config(&instance, &["#storm"]);
+            let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
+            let location = format!("location: {}/api/v1/streaming\r\n", elsewhere.address());
+            instance.answer("/api/v1/streaming", status, &location, "");
+            beside(&config, &instance, &feed, async {
+                until(|| feed.state().contains("which the token must not follow")).await;
+            })
+            .await;
+            assert!(elsewhere.asked.borrow().is_empty(), "{status}");
+        });
+    }
+}
+
+#[test]
+fn a_redirect_within_the_instance_is_taken() {
     run(async {
-        let (instance, streaming) = (Instance::new().await, Instance::new().await);
+        let instance = Instance::new().await;
         let config = config(&instance, &["#storm"]);
         let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
-        let location = format!("location: {}/api/v1/streaming\r\n", streaming.address());
+        let location = format!("location: {}/api/v1/streaming\r\n", instance.address());
         instance.answer("/api/v1/streaming", 301, &location, "");
         beside(&config, &instance, &feed, async {
-            let found = streaming.stream();
-            futures_util::future::select(std::pin::pin!(streaming.serve()), std::pin::pin!(found)).await;
+            until(|| instance.asked_for("/api").len() >= 3).await;
         })
         .await;
-        assert_eq!(instance.asked_for("/api"), ["/api/v2/instance", "/api/v1/streaming"]);
-        assert_eq!(streaming.asked_for("/api"), ["/api/v1/streaming/hashtag?tag=storm"]);
+        let asked = instance.asked_for("/api");
+        assert_eq!(asked[..3], ["/api/v2/instance", "/api/v1/streaming", "/api/v1/streaming/hashtag?tag=storm"]);
     });
 }
 
@@ -412,6 +430,97 @@ fn a_stream_that_redirects_elsewhere_is_not_followed() {
         })
         .await;
         assert!(elsewhere.asked.borrow().is_empty());
+    });
+}
+
+#[test]
+fn a_token_without_a_user_stops_it_with_which_one_is_needed() {
+    run(async {
+        let instance = Instance::new().await;
+        let config = config(&instance, &["#storm"]);
+        let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
+        let body = r#"{"error":"This method requires an authenticated user"}"#;
+        instance.answer("/api/v1/streaming/", 422, "", body);
+        let mut source = Platform::source(&config).unwrap();
+        let serving = std::pin::pin!(instance.serve());
+        let ended = futures_util::future::select(source.run(&feed.feed), serving).await;
+        let futures_util::future::Either::Left((ended, _)) = ended else { panic!("it went on") };
+        let error = ended.unwrap_err().chain();
+        assert!(
+            error.contains("422") && error.contains("token of a user") && error.contains("read:statuses"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn a_server_without_server_sent_events_is_read_by_websocket() {
+    use futures_util::SinkExt;
+    use tokio::io::AsyncReadExt;
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+    run(async {
+        let instance = Instance::new().await;
+        let streaming = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = config(&instance, &["#größe"]);
+        let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
+        let named = format!("ws://{}", streaming.local_addr().unwrap());
+        for _ in 0..2 {
+            instance.answer(
+                "/api/v2/instance",
+                200,
+                "",
+                json!({ "configuration": { "urls": { "streaming": named } } }),
+            );
+        }
+        let asked = RefCell::new(String::new());
+        beside(&config, &instance, &feed, async {
+            let (mut events, _) = streaming.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let _ = events.read(&mut request).await.unwrap();
+            assert!(request.starts_with(b"GET /api/v1/streaming/hashtag?tag="));
+            events.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+            let (stream, _) = streaming.accept().await.unwrap();
+            #[allow(clippy::result_large_err, reason = "the signature is the library's")]
+            let note = |request: &Request, response: Response| {
+                *asked.borrow_mut() = request.uri().to_string();
+                Ok(response)
+            };
+            let mut client = tokio_tungstenite::accept_hdr_async(stream, note).await.unwrap();
+            let event = json!({ "stream": ["hashtag"], "event": "update", "payload": status(NOW, 1).to_string() });
+            client.send(Message::text(event.to_string())).await.unwrap();
+            let deleted = json!({ "stream": ["hashtag"], "event": "delete", "payload": "17" });
+            client.send(Message::text(deleted.to_string())).await.unwrap();
+            until(|| feed.bodies("delete").len() == 1).await;
+        })
+        .await;
+        assert_eq!(asked.borrow().as_str(), "/api/v1/streaming?stream=hashtag&tag=gr%C3%B6%C3%9Fe");
+        assert!(feed.messages().iter().any(|said| said.contains("WebSocket")), "{:?}", feed.messages());
+        assert_eq!(feed.bodies("delete")[0]["instance"], config.instance.as_str());
+    });
+}
+
+#[test]
+fn a_hashtag_that_is_refused_is_left_out_and_the_others_go_on() {
+    run(async {
+        let instance = Instance::new().await;
+        let config = config(&instance, &["#bad", "#storm"]);
+        let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
+        let clock = feed.clock.clone();
+        instance.answer("/api/v1/streaming/hashtag?tag=bad", 404, "", r#"{"error":"no such tag"}"#);
+        instance.answer("/api/v1/streaming?stream=hashtag&tag=bad", 404, "", r#"{"error":"no such tag"}"#);
+        beside(&config, &instance, &feed, async {
+            let mut stream = instance.stream().await;
+            until(|| feed.state().contains("left out: #bad")).await;
+            let state = feed.state();
+            assert!(state.contains("server-sent events") && state.contains("WebSocket"), "{state}");
+            send(&mut stream, "update", status(NOW, 1)).await;
+            until(|| feed.bodies("toot").len() == 1).await;
+            let asked = || instance.asked_for("/api/v1/streaming/hashtag?tag=bad").len();
+            advance_until(&clock, || asked() == 2).await;
+            assert!(clock.now() >= NOW + Duration::from_secs(60));
+        })
+        .await;
     });
 }
 

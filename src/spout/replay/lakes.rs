@@ -1,18 +1,19 @@
 //! Lakes as a source: what `LocalReplay` and `S3Replay` are, and what takes the place of any other source
 //! where a topology is replayed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::strays::{Counted, Place, Strays};
+use super::strays::{Counted, Place, Reached, Strays};
 use crate::error::{Error, Result};
-use crate::lake::replay::mark::Mark;
+use crate::lake::lineage::Progress;
+use crate::lake::replay::disorder::Counts;
 use crate::lake::replay::merge::Handed;
-use crate::lake::replay::{Choice, Event, Pace, Replay, Speed, Split};
+use crate::lake::replay::{Choice, Event, Pace, Position, Replay, Speed, Split, Tempo};
 use crate::post::Post;
 use crate::spout::{self, Cursor, Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::tuple::{Fields, StreamId, Streams};
@@ -87,20 +88,33 @@ impl SpoutConfig for LakeReplay {
     }
 
     fn splits(&self) -> Result<Vec<String>> {
+        self.splits_after(&BTreeMap::new())
+    }
+
+    fn splits_after(&self, cursors: &BTreeMap<String, Cursor>) -> Result<Vec<String>> {
         let mut splits = Vec::new();
         for (number, lake) in self.lakes.iter().enumerate() {
+            let prefix = self.prefix(number);
+            let mut progress = Progress::new();
+            for (split, cursor) in cursors {
+                if let Some(id) = split.strip_prefix(&prefix)
+                    && *cursor != Cursor::Start
+                {
+                    // A partition that was read to its end may be pruned.
+                    progress.insert(id.to_owned(), Place::of(cursor)?.at_end);
+                }
+            }
             let mut names = BTreeSet::new();
             for choice in &lake.choices {
-                names.extend(lake.replay.place.partitions(choice)?);
+                names.extend(lake.replay.place.splits(choice, &progress)?);
             }
-            let prefix = self.prefix(number);
             splits.extend(names.into_iter().map(|name| format!("{prefix}{name}")));
         }
         Ok(splits)
     }
 
     fn tasks_max(&self) -> Option<usize> {
-        self.lakes.iter().find_map(|lake| tasks_max(lake.replay.speed))
+        self.lakes.iter().find_map(|lake| tasks_max(lake.replay.tempo.speed))
     }
 
     fn kinds(&self) -> Option<Vec<String>> {
@@ -133,6 +147,7 @@ impl Job {
             let event = match event {
                 Event::Handed(mut handed, anew) => {
                     handed.marks.iter_mut().for_each(|(split, _)| *split = self.positions[*split]);
+                    handed.ends.iter_mut().for_each(|(split, _)| *split = self.positions[*split]);
                     Event::Handed(handed, anew)
                 }
                 other => other,
@@ -156,9 +171,11 @@ struct ReplaySpout {
 #[async_trait(?Send)]
 impl Spout for ReplaySpout {
     async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
+        // A partition that was read to its end may have more files at the next start.
+        out.stay_open();
         let (sender, mut events) = mpsc::channel(PIECES_AHEAD);
         let jobs = self.config.jobs(out.splits())?;
-        let speed = jobs.first().map_or(Speed::Max, |job| job.replay.speed);
+        let tempo = jobs.first().map_or(Tempo::default(), |job| job.replay.tempo);
         let mut counted = self.counted(out)?;
         // It ends with its work, or as soon as nobody takes its pieces any more.
         let read = move || {
@@ -174,13 +191,19 @@ impl Spout for ReplaySpout {
             .spawn(read)
             .map_err(|cause| Error::transient("can't start a thread that reads the lake").because(cause))?;
         let topics: Value = Value::List([].into());
-        let (mut pace, mut damaged) = (Pace::new(speed), 0_u64);
+        let (mut pace, mut damaged) = (Pace::new(tempo), 0_u64);
+        let mut tally = Counts::default();
         while let Some((event, counts)) = events.recv().await {
             match event {
                 Event::Handed(handed, anew) => {
-                    let wait = pace.wait(handed.time, anew, out.clock().monotonic());
-                    if !wait.is_zero() {
-                        out.clock().sleep(wait).await;
+                    tally.add(&handed);
+                    out.set_out_of_order(tally.out_of_order);
+                    let pause = pace.wait(handed.time, anew, out.clock().monotonic());
+                    if pause.is_noticed() {
+                        out.say(&pause.to_string());
+                    }
+                    if !pause.wait.is_zero() {
+                        out.clock().sleep(pause.wait).await;
                     }
                     self.emit((handed, counts), &topics, counted.as_mut(), out).await?;
                 }
@@ -188,14 +211,12 @@ impl Spout for ReplaySpout {
                     damaged += 1;
                     out.say(&what);
                 }
-                Event::Late(posts) => {
-                    out.say(&format!("{posts} posts came later than `disorder` and `buffer` allow"));
-                }
             }
         }
         if damaged > 1 {
             out.say(&format!("{damaged} files are damaged"));
         }
+        tally.notes().iter().for_each(|note| out.say(note));
         reader.join().unwrap_or_else(|_| Err(Error::fatal("the thread that reads the lake panicked")))
     }
 }
@@ -204,8 +225,6 @@ impl ReplaySpout {
     /// What was counted before, if this one counts.
     fn counted(&self, out: &mut SpoutOutput) -> Result<Option<Counted>> {
         let Some(strays) = &self.config.strays else { return Ok(None) };
-        // A split that is read keeps its count in its cursor.
-        out.stay_open();
         strays.begin(&self.component, out.splits()).map(Some)
     }
 
@@ -228,14 +247,30 @@ impl ReplaySpout {
         if let Some(counted) = &mut counted {
             counted.book(last);
         }
-        let cursor = |split: usize, mark: Option<Mark>| match &counted {
-            Some(counted) => counted.cursor(split, mark),
-            None => mark.map_or(Cursor::End, |mark| Cursor::At(mark.to_string())),
-        };
-        let mut cursors: Vec<_> = handed.marks.into_iter().map(|(split, mark)| (split, cursor(split, mark))).collect();
+        let mut cursors = Vec::new();
+        for (split, mark) in handed.marks {
+            let reached = match mark {
+                Some(mark) => Reached::Mark(mark),
+                None => {
+                    let read_now = handed.ends.iter().find(|(of, _)| *of == split).map(|(_, read)| *read);
+                    end_of(&out.splits()[split].cursor, read_now)?
+                }
+            };
+            cursors.push((split, counted.as_ref().map_or_else(|| reached.cursor(), |by| by.cursor(split, reached))));
+        }
         let Some((split, last)) = cursors.pop() else { return Ok(()) };
         cursors.into_iter().for_each(|(split, cursor)| out.advance(split, cursor));
         out.emit(split, last).await
+    }
+}
+
+/// The end of a split whose task began at a cursor, and read so far since then.
+fn end_of(began: &Cursor, read_now: Option<Position>) -> Result<Reached> {
+    match (read_now, Place::of(began)?.mark) {
+        (Some(read), before) => Ok(Reached::end(Some(before.map_or(read, |before| read.max(before.read))))),
+        // Nothing was added: a cursor that leads behind the last file stays where it is.
+        (None, Some(before)) if before.read.posts == 0 => Ok(Reached::End(before.read)),
+        (None, before) => Ok(Reached::end(before.map(|before| before.read))),
     }
 }
 

@@ -5,6 +5,9 @@ use std::fs;
 use super::strays::Place as At;
 use super::*;
 use crate::lake::replay::{Event, Split};
+use crate::lake::store::Store;
+use crate::lake::store::local::LocalStore;
+use crate::lake::tools::compact::compact;
 use crate::registry::{Config, Registry};
 use crate::spout::Cursor;
 
@@ -36,9 +39,9 @@ fn read_all(root: &tempfile::TempDir, splits: &[(&str, Cursor)]) -> Result<Vec<S
     };
     let splits = splits.iter().map(split).collect::<Result<Vec<_>>>()?;
     let place = Place::Folder(root.path().into());
-    let (order, sorting, speed, on_damage) = Default::default();
+    let (order, sorting, tempo, times, on_damage) = Default::default();
     let mut found = Vec::new();
-    Replay { place, order, sorting, speed, on_damage }.run(&splits, &mut |event| {
+    Replay { place, order, sorting, tempo, times, on_damage }.run(&splits, &mut |event| {
         let Event::Handed(handed, _) = event else { panic!("nothing is damaged or late") };
         let posts: Vec<_> = handed.posts.iter().map(|post| String::from_utf8_lossy(post)).collect();
         let (split, mark) = handed.marks[0];
@@ -91,6 +94,36 @@ fn a_split_goes_on_behind_its_cursor() {
         read_all(&root, &[(NIGHT, at("0000000:1")), (MORNING, at("0000001:1"))]).unwrap(),
         ["0 {\"a\":2} 0000000:2", "0 {\"b\":3} 0000001:1", "0  end", "1  end"]
     );
+}
+
+#[test]
+fn a_split_goes_on_in_what_took_its_place() {
+    let root = lake();
+    let store: Arc<dyn Store> = Arc::new(LocalStore::new(root.path()));
+    let (all, now) = ([NIGHT.to_owned(), MORNING.to_owned()], time::OffsetDateTime::UNIX_EPOCH);
+    compact(&store, &all, (1 << 20, None), now, |_| Ok(())).unwrap();
+    let at = |text: &str| Cursor::At(text.into());
+    let cursors = [(NIGHT.to_owned(), at("0000000:1")), (MORNING.to_owned(), Cursor::End)].into();
+    assert_eq!(config(&root, "").splits_after(&cursors).unwrap(), [NIGHT, MORNING]);
+    assert_eq!(
+        read_all(&root, &[(NIGHT, at("0000000:1")), (MORNING, Cursor::End)]).unwrap(),
+        ["0 {\"a\":2} 0000000:2", "0 {\"b\":3} 0000001:1", "0  end"]
+    );
+    let fresh = config(&root, "").splits().unwrap();
+    assert!(fresh.len() == 2 && !fresh.contains(&all[0]) && !fresh.contains(&all[1]), "{fresh:?}");
+    assert_eq!(config(&root, &format!(", partitions: \"{NIGHT}\"")).splits().unwrap(), [NIGHT]);
+}
+
+#[test]
+fn a_partition_that_was_read_in_part_and_is_gone_is_named() {
+    let root = lake();
+    fs::remove_dir_all(root.path().join(NIGHT)).unwrap();
+    let cursors = |cursor| [(NIGHT.to_owned(), cursor)].into();
+    let error = config(&root, "").splits_after(&cursors(Cursor::At("0000000:1".into()))).unwrap_err().chain();
+    assert!(error.contains(NIGHT) && error.contains("read in part and is gone"), "{error}");
+    assert_eq!(config(&root, "").splits_after(&cursors(Cursor::End)).unwrap(), [MORNING]);
+    let later = config(&root, ", from: \"2015-12-18T06:00:00\"");
+    assert_eq!(later.splits_after(&cursors(Cursor::At("0000000:1".into()))).unwrap(), [MORNING]);
 }
 
 #[test]

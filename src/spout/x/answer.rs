@@ -3,6 +3,7 @@
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::net::answer::Meaning;
 use crate::social::Reply;
 
 /// What is to be done about an answer.
@@ -49,7 +50,8 @@ impl Problem {
         let name = kind.rsplit('/').next().unwrap_or_default().to_owned();
         // What is wrong with a request stands in the list.
         let message = first.and_then(|first| first.get("message")).and_then(Value::as_str);
-        let detail = message.map_or_else(|| text("detail"), str::to_owned);
+        let listed = first.and_then(|first| first.get("details")?.get(0)?.as_str());
+        let detail = message.or(listed).map_or_else(|| text("detail"), str::to_owned);
         let code = first.and_then(|first| first.get("code")).and_then(Value::as_i64);
         Self {
             name,
@@ -93,7 +95,9 @@ pub(super) fn judge(reply: &Reply) -> Verdict {
             403 => Verdict::Forbidden(problem.says()),
             404 => Verdict::Wrong(format!("not found: {}; is `base_url` right?", problem.says())),
             409 => Verdict::NoRules,
-            400 | 405..=499 => Verdict::Wrong(problem.says()),
+            status if (400..500).contains(&status) && !Meaning::of_status(status).may_pass() => {
+                Verdict::Wrong(problem.says())
+            }
             status => Verdict::Again(format!("status {status}")),
         })
         .with(reset)

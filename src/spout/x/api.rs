@@ -103,7 +103,10 @@ impl Api {
                 Ok(reply) => {
                     self.learn(bucket, feed.now(), |name| reply.header(name)?.parse().ok());
                     match judge(&reply) {
-                        Verdict::Good => return Ok(Answer::Good(reply)),
+                        Verdict::Good => {
+                            feed.works(bucket);
+                            return Ok(Answer::Good(reply));
+                        }
                         Verdict::Forbidden(why) => return Ok(Answer::Forbidden(why)),
                         Verdict::Wrong(why) => return Ok(Answer::Wrong(why)),
                         Verdict::Stop(why) => return Err(Error::fatal(why)),
@@ -120,9 +123,8 @@ impl Api {
                 }
             };
             let wait = reconnect.after(trouble);
-            feed.set_state(format!("{bucket}: {what}; again in {wait:?}"));
+            feed.attempt_failed(bucket, &format!("{bucket}: {what}"), &format!("again in {wait:?}"));
             feed.sleep(wait).await;
-            feed.set_state("");
         }
     }
 

@@ -38,7 +38,7 @@ use crate::clock::SystemClock;
 use crate::error::Result;
 use crate::registry::Component;
 use crate::secret::Secret;
-use crate::social::{Budget, Common, Platform, Refresher, Source, Topic};
+use crate::social::{Budget, Common, Platform, Refresher, Source, Topic, address_problem};
 use crate::spool;
 use crate::units::Interval;
 
@@ -212,8 +212,13 @@ impl Platform for X {
         Common { topics: self.topics.clone(), spool: self.spool, budget: self.budget, refresh: self.refresh.clone() }
     }
 
+    fn secrets(&self) -> Vec<Secret> {
+        vec![self.bearer_token.clone()]
+    }
+
     fn problems(&self) -> Vec<Problem> {
-        translate::problems(self).into_iter().chain(fields::problems(self)).collect()
+        let address = address_problem("base_url", &self.base_url, &["https", "http"]);
+        translate::problems(self).into_iter().chain(fields::problems(self)).chain(address).collect()
     }
 
     fn source(&self) -> Result<Box<dyn Source>> {

@@ -85,7 +85,7 @@ pub(super) async fn run(api: &Api, x: &X, feed: &Feed) -> Result<()> {
     begin(feed, feed.now() - x.poll.0).await?;
     loop {
         let (began, now) = (feed.clock().monotonic(), feed.now());
-        for rule in &rules {
+        for rule in rules.iter().filter(|rule| !feed.is_left_out(&part(rule))) {
             search(api, x, feed, rule).await?;
         }
         feed.set_cursor(LIVE, unix_ms(now));
@@ -115,12 +115,17 @@ async fn search(api: &Api, x: &X, feed: &Feed, rule: &Rule) -> Result<()> {
         Swept::Whole { newest, .. } => {
             let newest = newest.map(|id| (id, began)).or(searched.newest);
             feed.set_cursor(&part(rule), Searched { newest, until: began }.save());
+            feed.take_back(&part(rule));
             Ok(())
         }
         Swept::Forbidden(why) => Err(Error::fatal(format!(
             "X lets this account neither stream nor search: {why}; take a plan that has one of them"
         ))),
-        Swept::Wrong(why) => Err(Error::fatal(format!("X refuses to search for \"{}\": {why}", rule.topic))),
+        // Where it stands stays: what is posted meanwhile is searched for when X takes the topic again.
+        Swept::Wrong(why) => {
+            feed.leave_out(&part(rule), &why);
+            Ok(())
+        }
     }
 }
 

@@ -16,6 +16,9 @@ use super::reconnect::{Reconnect, Trouble};
 use super::translate::{Rule, is_ours, rules};
 use super::{Mode, OtherRules, X};
 
+/// The part of the source that the list of rules is, for people.
+const LIST: &str = "list of the rules";
+
 /// How many rules are changed by one call.
 const AT_ONCE: usize = 100;
 
@@ -87,15 +90,18 @@ pub(super) fn is_unsettled(feed: &Feed) -> bool {
 /// Makes the app's rules equal to the topics; tells whether any wasn't in force. Those that somebody deleted leave a
 /// gap in the ledger, from when all were there for the last time until the new ones are in force.
 ///
+/// A rule that X refuses is left out, and asked for again by a later look.
+///
 /// # Errors
-/// Fatal if X refuses one, or the app has no room for them.
+/// Fatal if the app has no room for them.
 pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, String>> {
     let looked = feed.now();
     let there = match all(api, feed).await? {
         Ok(there) => there,
         Err(forbidden) => return Ok(Err(forbidden)),
     };
-    let wanted = rules(x);
+    let mut wanted = rules(x);
+    wanted.retain(|rule| !feed.is_left_out(&part(rule)));
     let mut known = Known::read(feed.cursor(RULES).as_deref());
     let change = change(&wanted, &there, &known.made, x.other_rules);
     tell_foreign(api, feed, &change.foreign);
@@ -112,11 +118,13 @@ pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, S
         feed.set_cursor(RULES, known.save());
         feed.save().await?;
     }
-    let added = match apply(api, feed, &change).await? {
+    let Added { made: added, refused } = match apply(api, feed, &change).await? {
         Ok(added) => added,
         Err(forbidden) => return Ok(Err(forbidden)),
     };
-    let complete = if lacking.is_empty() { looked } else { feed.now() };
+    let is_refused = |rule: &Rule| refused.contains(&name(&rule.value, &rule.tag));
+    let is_fresh = lacking.iter().any(|name| !refused.contains(name));
+    let complete = if is_fresh { feed.now() } else { looked };
     if known.gone {
         let from = known.complete.unwrap_or(looked);
         feed.gap("", from, complete + TAKE, "rules of topics were gone").await?;
@@ -125,12 +133,32 @@ pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, S
     known.complete = Some(complete);
     // Of two that are the same the first stays.
     let ids: BTreeMap<_, _> = there.iter().chain(&added).rev().map(|one| (one.name(), one.number())).collect();
-    let names = wanted.iter().map(|rule| name(&rule.value, &rule.tag));
+    let in_force: Vec<_> = wanted.iter().filter(|rule| !is_refused(rule)).collect();
+    for rule in &in_force {
+        if let Some(since) = feed.take_back(&part(rule)) {
+            feed.gap(&rule.topic, since, complete + TAKE, "X refused the rule of this topic").await?;
+        }
+    }
+    let names = in_force.iter().map(|rule| name(&rule.value, &rule.tag));
     known.promised = names.map(|name| (name, ids.get(&name).copied().flatten())).collect();
     // Those that are deleted now are nobody's.
     known.made.retain(|name| known.promised.contains_key(name));
     feed.set_cursor(RULES, known.save());
-    Ok(Ok(!lacking.is_empty()))
+    Ok(Ok(is_fresh))
+}
+
+/// The part of the source that a rule is.
+fn part(rule: &Rule) -> String {
+    format!("rule {}", rule.topic)
+}
+
+/// What became of the rules that were to be added.
+#[derive(Default)]
+struct Added {
+    /// Those that X says to have made.
+    made: Vec<There>,
+    /// The names of those that it refuses.
+    refused: BTreeSet<u64>,
 }
 
 /// Says which rules stay though no topic of this source asks for them, when there are more or less than before.
@@ -144,8 +172,8 @@ fn tell_foreign(api: &Api, feed: &Feed, tags: &[&str]) {
     ));
 }
 
-/// Changes the rules; gives those that X says to have made.
-async fn apply(api: &Api, feed: &Feed, change: &Change<'_>) -> Result<Result<Vec<There>, String>> {
+/// Changes the rules.
+async fn apply(api: &Api, feed: &Feed, change: &Change<'_>) -> Result<Result<Added, String>> {
     // Those to delete make room for those to add.
     for ids in change.delete.chunks(AT_ONCE) {
         let change = json!({ "delete": { "ids": ids } }).to_string();
@@ -155,18 +183,34 @@ async fn apply(api: &Api, feed: &Feed, change: &Change<'_>) -> Result<Result<Vec
             Answer::Wrong(why) => return Err(Error::fatal(format!("X refuses to delete rules: {why}"))),
         }
     }
-    let mut made = Vec::new();
-    for rules in change.add.chunks(AT_ONCE) {
-        match api.change_rules(feed, &added(rules)).await? {
-            Answer::Good(reply) => {
-                refused(&reply.body)?;
-                made.extend(elements(get(&reply.body, "data").unwrap_or_default()).filter_map(There::read));
+    let mut outcome = Added::default();
+    let mut left: Vec<&[&Rule]> = change.add.chunks(AT_ONCE).rev().collect();
+    while let Some(some) = left.pop() {
+        match (api.change_rules(feed, &added(some)).await?, some) {
+            (Answer::Good(reply), _) => {
+                for (value, why) in refusals(&reply.body) {
+                    for rule in some.iter().filter(|rule| rule.value == value) {
+                        leave_out(feed, rule, &why, &mut outcome);
+                    }
+                }
+                let data = get(&reply.body, "data").unwrap_or_default();
+                outcome.made.extend(elements(data).filter_map(There::read));
             }
-            Answer::Forbidden(why) => return Ok(Err(why)),
-            Answer::Wrong(why) => return Err(Error::fatal(format!("X refuses the rules of the topics: {why}"))),
+            (Answer::Forbidden(why), _) => return Ok(Err(why)),
+            (Answer::Wrong(why), [rule]) => leave_out(feed, rule, &why, &mut outcome),
+            // One that it refuses spoils the call for all: it is in one of the halves.
+            (Answer::Wrong(_), some) => {
+                let (first, second) = some.split_at(some.len() / 2);
+                left.extend([second, first].into_iter().filter(|half| !half.is_empty()));
+            }
         }
     }
-    Ok(Ok(made))
+    Ok(Ok(outcome))
+}
+
+fn leave_out(feed: &Feed, rule: &Rule, why: &str, outcome: &mut Added) {
+    feed.leave_out(&part(rule), &format!("X refuses \"{}\": {why}", rule.value));
+    outcome.refused.insert(name(&rule.value, &rule.tag));
 }
 
 fn added(rules: &[&Rule]) -> String {
@@ -188,11 +232,11 @@ async fn all(api: &Api, feed: &Feed) -> Result<Result<Vec<There>, String>> {
         if !meta.is_some_and(|meta| meta.trim_ascii_start().starts_with(b"{")) {
             // It was cut on its way: rules that it lacks aren't gone.
             let wait = cut.after(Trouble::Http);
-            feed.set_state(format!("a list of the rules was cut; asked again in {wait:?}"));
+            feed.attempt_failed(LIST, "a list of the rules was cut", &format!("asked again in {wait:?}"));
             feed.sleep(wait).await;
-            feed.set_state("");
             continue;
         }
+        feed.works(LIST);
         let before = there.len();
         there.extend(elements(data.unwrap_or_default()).filter_map(There::read));
         let token = get(meta.unwrap_or_default(), "next_token").and_then(string).map(|token| token.into_owned());
@@ -204,18 +248,26 @@ async fn all(api: &Api, feed: &Feed) -> Result<Result<Vec<There>, String>> {
     }
 }
 
-/// What X refused of the rules that it was to add. A rule that is there already is good.
-fn refused(body: &[u8]) -> Result<()> {
+/// What X refused of the rules that it was to add, by what they say, and why. A rule that is there already is good.
+fn refusals(body: &[u8]) -> Vec<(String, String)> {
+    let mut refusals = Vec::new();
     let errors = get(body, "errors").unwrap_or_default();
-    let bad = elements(errors).find(|error| !is_duplicate(error));
-    match bad.map(|error| serde_json::from_slice::<Value>(error).unwrap_or_default()) {
+    for error in elements(errors).filter(|error| !is_duplicate(error)) {
+        let error = serde_json::from_slice::<Value>(error).unwrap_or_default();
+        let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let why = error.get("details").and_then(|details| details.get(0)).and_then(Value::as_str);
+        let why = why.map_or_else(|| text("detail"), str::to_owned);
+        refusals.push((text("value"), format!("{} {why}", text("title")).trim().to_owned()));
+    }
+    refusals
+}
+
+/// # Errors
+/// The first rule that X refused.
+fn refused(body: &[u8]) -> Result<()> {
+    match refusals(body).into_iter().next() {
         None => Ok(()),
-        Some(error) => {
-            let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let why = error.get("details").and_then(|details| details.get(0)).and_then(Value::as_str);
-            let why = why.map_or_else(|| text("detail"), str::to_owned);
-            Err(Error::fatal(format!("X refuses the rule \"{}\": {} {why}", text("value"), text("title"))))
-        }
+        Some((value, why)) => Err(Error::fatal(format!("X refuses the rule \"{value}\": {why}"))),
     }
 }
 

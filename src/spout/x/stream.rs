@@ -274,6 +274,7 @@ impl Connecting<'_> {
 
     async fn streaming(&mut self, body: &mut Body, minutes: u8) -> Result<Option<Verdict>> {
         self.feed.set_state("");
+        self.feed.works(STREAM);
         self.freed = false;
         let (since, now) = (self.feed.clock().monotonic(), self.feed.now());
         let repeating = self.note_gap(now, minutes).await?;
@@ -377,7 +378,7 @@ impl Connecting<'_> {
     async fn wait(&mut self, trouble: Trouble, why: &str) {
         let wait = self.reconnect.after(trouble);
         if !wait.is_zero() {
-            self.feed.set_state(format!("{why}; connects again in {wait:?}"));
+            self.feed.attempt_failed(STREAM, why, &format!("connects again in {wait:?}"));
             self.feed.sleep(wait).await;
         }
     }

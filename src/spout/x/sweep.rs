@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::clock::later;
 use crate::error::Result;
 use crate::post::Post;
 use crate::social::{Feed, Offered};
@@ -18,6 +19,9 @@ pub(super) const REACH: Duration = Duration::from_secs(7 * 86_400 - 60);
 
 /// From when on a beginning is too old to be asked for: what was just within reach is so a little later too.
 const STALE: Duration = Duration::from_secs(7 * 86_400 - 20);
+
+/// The part of the source that pages of the search are, for people.
+const PAGE: &str = "page of the search";
 
 /// The fewest and the most posts that a page can be asked for.
 const PAGE_MIN: u64 = 10;
@@ -82,7 +86,7 @@ pub(super) async fn sweep(api: &Api, feed: &Feed, rule: &Rule, window: &Window, 
             feed.gap(&rule.topic, from, to, "the search took so long that it reaches this no more").await?;
             // Another beginning is another search: it goes on behind the posts that were read, the oldest last.
             next = None;
-            window.to = oldest.map(|oldest| oldest + Duration::from_secs(1)).or(window.to);
+            window.to = oldest.map(|oldest| later(oldest, Duration::from_secs(1))).or(window.to);
         }
         if window.is_empty() {
             return Ok(Swept::Whole { newest, posts });
@@ -115,11 +119,11 @@ pub(super) async fn sweep(api: &Api, feed: &Feed, rule: &Rule, window: &Window, 
         feed.flush().await?;
         if !page.is_whole {
             let wait = cut.after(Trouble::Http);
-            feed.set_state(format!("search: a page came that was cut; again in {wait:?}"));
+            feed.attempt_failed(PAGE, "search: a page came that was cut", &format!("again in {wait:?}"));
             feed.sleep(wait).await;
-            feed.set_state("");
             continue;
         }
+        feed.works(PAGE);
         // A page that leads back to itself would never end.
         if page.next.is_none() || page.next == next {
             return Ok(Swept::Whole { newest, posts });

@@ -45,7 +45,7 @@ pub(super) enum Page {
     Same,
     /// The token is no good any more.
     Gone,
-    /// What it is a page of isn't there.
+    /// What it is a page of isn't there, or YouTube doesn't take it.
     Missing(String),
 }
 
@@ -176,24 +176,27 @@ impl Client {
             let why = match self.http.get_with(path, query, &headers).await {
                 Ok(reply) => match answer(&reply) {
                     Answer::Good => {
-                        feed.set_state("");
+                        feed.works(bucket);
                         return Ok(Page::Is(reply));
                     }
-                    Answer::Same => return Ok(Page::Same),
+                    Answer::Same => {
+                        feed.works(bucket);
+                        return Ok(Page::Same);
+                    }
                     Answer::DayUsed => {
                         // Somebody else used the same key: YouTube knows better what is left.
                         self.quota.block(bucket, next_day(self.now()));
                         continue;
                     }
                     Answer::NoSuchPage => return Ok(Page::Gone),
-                    Answer::Missing(why) => return Ok(Page::Missing(why)),
+                    Answer::Missing(why) | Answer::Refused(why) => return Ok(Page::Missing(why)),
                     Answer::Stop(why) => return Err(Error::fatal(why)),
                     Answer::Busy(why) => why,
                 },
                 Err(failure) => failure.to_string(),
             };
             let wait = backoff.next_with_jitter();
-            feed.set_state(format!("asks again in {} s: {why}", wait.as_secs().max(1)));
+            feed.attempt_failed(bucket, &why, &format!("asks again in {} s", wait.as_secs().max(1)));
             feed.sleep(wait).await;
         }
     }
@@ -210,6 +213,7 @@ impl Client {
             Answer::Good | Answer::Same | Answer::Missing(_) | Answer::NoSuchPage => Ok(()),
             Answer::DayUsed => Err(Error::transient("the key's quota of today is used up")),
             Answer::Busy(why) => Err(Error::transient(why)),
+            Answer::Refused(why) => Err(Error::fatal(format!("YouTube doesn't take the request, {why}"))),
             Answer::Stop(why) => Err(Error::fatal(why)),
         }
     }

@@ -24,7 +24,7 @@ use crate::bolt::Problem;
 use crate::error::Result;
 use crate::registry::Component;
 use crate::secret::Secret;
-use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Term, Topic};
+use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Term, Topic, address_problem};
 use crate::spool;
 use crate::units::Interval;
 
@@ -107,17 +107,35 @@ impl Platform for YouTube {
         Common { topics, spool, budget: self.budget, refresh: self.refresh.clone() }
     }
 
+    fn secrets(&self) -> Vec<Secret> {
+        vec![self.api_key.clone()]
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let problem = |field, what: &str| Problem { field, what: what.into(), candidates: None };
-        let mut problems = Vec::new();
+        let mut problems: Vec<_> =
+            address_problem("base_url", &self.base_url, &["https", "http"]).into_iter().collect();
         if self.topics.is_empty() {
             problems.push(problem("topics", "expected at least one topic or Channel(\"…\")"));
         }
-        for topic in self.topics.iter().filter(|topic| topic.channel().is_none() && query(topic).is_none()) {
+        for topic in
+            self.topics.iter().filter(|topic| topic.channel().or(topic.page()).is_none() && query(topic).is_none())
+        {
             problems.push(problem(
                 "topics",
                 &format!("YouTube can't search for \"{topic}\"; for an author use Channel(\"UC…\")"),
             ));
+        }
+        for channel in self.topics.iter().filter_map(Topic::channel).filter(|channel| !is_channel(channel)) {
+            let what = format!(
+                "expected a channel's id, which is \"UC\" and {CHANNEL_ID_REST} more characters, found \
+                 Channel(\"{channel}\"): the id is in the channel's page source as \"channelId\", and `GET \
+                 /channels?part=id&forHandle=@NAME` tells it"
+            );
+            problems.push(problem("topics", &what));
+        }
+        for page in self.topics.iter().filter_map(Topic::page) {
+            problems.push(problem("topics", &format!("YouTube has no pages, found Page(\"{page}\")")));
         }
         for (field, value) in [("searches_per_day", self.searches_per_day), ("units_per_day", self.units_per_day)] {
             if value == 0 {
@@ -167,6 +185,18 @@ fn language(topic: &Topic) -> Option<&str> {
         Term::Lang(lang) => Some(lang.as_str()),
         _ => None,
     })
+}
+
+/// How many characters stand behind `UC` in a channel's id.
+const CHANNEL_ID_REST: usize = 22;
+
+/// Returns true if a text has the form of a channel's id.
+fn is_channel(id: &str) -> bool {
+    let is_rest = |rest: &str| {
+        let plain = rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        rest.len() == CHANNEL_ID_REST && plain
+    };
+    id.strip_prefix("UC").is_some_and(is_rest)
 }
 
 struct Videos {

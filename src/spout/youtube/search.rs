@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::clock::later;
 use crate::error::Result;
 use crate::social::{Feed, Topic, begin, newest, stamp};
 
@@ -22,6 +23,9 @@ const WINDOWS_MAX: usize = 50;
 /// The shortest window.
 const WINDOW_MIN: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether a topic is to be searched for again, while all of them are left out.
+const ALL_OUT: Duration = Duration::from_secs(1);
+
 /// Searches for each topic in turn, whenever it is the key's turn.
 pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Result<()> {
     let topics: Vec<_> = config.topics.iter().filter(|topic| topic.channel().is_none()).collect();
@@ -32,7 +36,11 @@ pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Resul
     let taker = Taker::new(client, feed);
     let mut search = Search { client, config, feed, taker, deep: BTreeMap::new(), told: BTreeMap::new() };
     loop {
-        for topic in &topics {
+        if topics.iter().all(|topic| feed.is_left_out(&part(topic))) {
+            feed.sleep(ALL_OUT).await;
+            continue;
+        }
+        for topic in topics.iter().filter(|topic| !feed.is_left_out(&part(topic))) {
             client.turn(feed).await;
             search.topic(topic).await?;
         }
@@ -101,7 +109,14 @@ impl Search<'_> {
                 continue;
             }
             searched += 1;
-            let Pages { found, end } = self.pages(&query, topic, window, is_deep).await?;
+            let Pages { found, end } = match self.pages(&query, topic, window, is_deep).await? {
+                Ok(pages) => pages,
+                // The cursor stays: what is published meanwhile is searched for when YouTube takes the topic again.
+                Err(why) => {
+                    self.feed.leave_out(&part, &why);
+                    return Ok(());
+                }
+            };
             // YouTube keeps neither to the window nor to the order.
             let wanted: Vec<_> = found.into_iter().filter(|found| found.is_since(from)).collect();
             latest = wanted.iter().filter_map(|found| found.published).fold(latest, OffsetDateTime::max);
@@ -120,6 +135,7 @@ impl Search<'_> {
         if is_deep {
             self.deep.insert(part.clone(), now);
         }
+        self.feed.take_back(&part);
         // Only a whole sweep counts: a crash in its middle begins it again.
         self.feed.set_cursor(&part, stamp(latest.min(self.feed.now())));
         self.feed.save().await
@@ -136,8 +152,14 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// All pages of one window.
-    async fn pages(&self, q: &str, topic: &Topic, window: Window, is_deep: bool) -> Result<Pages> {
+    /// All pages of one window; why, if YouTube doesn't take the topic.
+    async fn pages(
+        &self,
+        q: &str,
+        topic: &Topic,
+        window: Window,
+        is_deep: bool,
+    ) -> Result<std::result::Result<Pages, String>> {
         let (after, before) = (second(window.from), window.before.map(second));
         let mut fixed = vec![("q", q), ("publishedAfter", after.as_str())];
         fixed.extend(before.as_deref().map(|before| ("publishedBefore", before)));
@@ -148,8 +170,10 @@ impl Search<'_> {
             self.feed.await_budget().await;
             let query: Vec<_> =
                 fixed.iter().copied().chain(token.as_deref().map(|token| ("pageToken", token))).collect();
-            let Page::Is(reply) = self.client.search(&query, self.feed).await? else {
-                return Ok(Pages { found, end: End::Broken });
+            let reply = match self.client.search(&query, self.feed).await? {
+                Page::Is(reply) => reply,
+                Page::Missing(why) if token.is_none() => return Ok(Err(why)),
+                Page::Missing(_) | Page::Same | Page::Gone => return Ok(Ok(Pages { found, end: End::Broken })),
             };
             let list = self.taker.search(&reply);
             let all_known = !list.found.is_empty() && list.found.iter().all(|found| found.is_known(self.feed));
@@ -163,13 +187,13 @@ impl Search<'_> {
             }
             let is_full = ids.len() >= RESULTS_MAX;
             let Some(next) = list.next else {
-                return Ok(Pages { found, end: if is_full { End::Full } else { End::Whole } });
+                return Ok(Ok(Pages { found, end: if is_full { End::Full } else { End::Whole } }));
             };
             if all_known && !is_deep {
-                return Ok(Pages { found, end: End::Whole });
+                return Ok(Ok(Pages { found, end: End::Whole }));
             }
             if ids.len() == before.0 || !tokens.insert(next.clone()) {
-                return Ok(Pages { found, end: if is_full { End::Full } else { End::Broken } });
+                return Ok(Ok(Pages { found, end: if is_full { End::Full } else { End::Broken } }));
             }
             token = Some(next);
         }
@@ -198,8 +222,8 @@ fn rest(window: Window, found: &[Found], end: End, is_new: bool, now: OffsetDate
     let is_sorted = times.len() == found.len() && times.is_sorted_by(|a, b| a >= b);
     match times.last().filter(|_| is_sorted) {
         // The whole second of the oldest, of which there may be more.
-        Some(oldest) if *oldest + Duration::from_secs(1) < before => {
-            Rest::Windows(vec![Window { from: window.from, before: Some(*oldest + Duration::from_secs(1)) }])
+        Some(oldest) if later(*oldest, Duration::from_secs(1)) < before => {
+            Rest::Windows(vec![Window { from: window.from, before: Some(later(*oldest, Duration::from_secs(1))) }])
         }
         _ => {
             let middle = window.from + (before - window.from) / 2;

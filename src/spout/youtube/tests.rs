@@ -284,9 +284,40 @@ fn a_channel_that_is_not_there_is_said_once_and_the_others_go_on() {
                 _ => list(&[listed("a", MIDNIGHT)], None),
             })
             .await;
-        play.until_asked(30, 6).await;
+        play.until_asked(30, 12).await;
         assert_eq!(play.ids(), ["a"]);
         assert_eq!(play.trial.messages().iter().filter(|said| said.contains("UC2")).count(), 1);
+        let state = play.trial.state();
+        assert!(state.contains("left out: channel UC2") && state.contains("playlistNotFound"), "{state}");
+    });
+}
+
+#[test]
+fn a_channel_is_written_by_its_id() {
+    let fields = |topics: &str| -> Vec<_> {
+        Platform::problems(&config(topics, "ids", "")).into_iter().map(|problem| problem.what).collect()
+    };
+    assert_eq!(fields(r#"[{"Channel":"UC_x5XG1OV2P6uZZ5FSM9Ttw"}]"#), [""; 0]);
+    for bad in ["rust", "UC", "UC_x5XG1OV2P6uZZ5FSM9Tt", "UC_x5XG1OV2P6uZZ5FSM9Ttww", "UU_x5XG1OV2P6uZZ5FSM9Ttw"] {
+        let said = fields(&format!(r#"[{{"Channel":"{bad}"}}]"#));
+        assert!(said.len() == 1 && said[0].contains("expected a channel's id") && said[0].contains(bad), "{said:?}");
+    }
+    assert!(fields(r#"[{"Page":"7"}]"#)[0].contains("no pages"));
+}
+
+#[test]
+fn a_topic_that_youtube_does_not_take_is_left_out_and_the_others_go_on() {
+    run(async {
+        let play = Play::new(config(r#"["bad","good"]"#, "topic", ""), |asked| match asked.get("q") {
+            Some("bad") => refused(400, "invalidSearchFilter"),
+            _ => list(&[], None),
+        })
+        .await;
+        play.until_asked(300, 8).await;
+        let asked = |q: &str| play.server.asked.borrow().iter().filter(|asked| asked.get("q") == Some(q)).count();
+        assert!(asked("good") >= 4 && asked("bad") >= 2, "{} {}", asked("good"), asked("bad"));
+        let state = play.trial.state();
+        assert!(state.contains("left out: search bad") && state.contains("invalidSearchFilter"), "{state}");
     });
 }
 

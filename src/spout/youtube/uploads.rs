@@ -19,6 +19,9 @@ const SHARE: u64 = 2;
 /// The most pages that are read of one channel at once; a playlist has 20,000 videos at most.
 const PAGES_MAX: usize = 400;
 
+/// How often it is looked whether a channel is to be asked for again, while all of them are left out.
+const ALL_OUT: Duration = Duration::from_secs(1);
+
 /// Reads each channel in turn, evenly spread and as often as the units allow.
 pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Result<()> {
     let channels: Vec<_> = config.topics.iter().filter(|topic| topic.channel().is_some()).collect();
@@ -29,9 +32,14 @@ pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Resul
     let plan = Plan::new(channels.len(), config.poll.0, Duration::from_secs(24 * 3600) / units);
     begin(feed, &channels.iter().filter_map(|topic| topic.channel().map(part)).collect::<Vec<_>>()).await?;
     let taker = Taker::new(client, feed);
-    let mut uploads = Uploads { client, config, feed, taker, etags: BTreeMap::new(), missing: BTreeSet::new() };
+    let mut uploads = Uploads { client, config, feed, taker, etags: BTreeMap::new() };
     loop {
-        for channel in &channels {
+        let is_out = |topic: &&&Topic| topic.channel().is_some_and(|channel| feed.is_left_out(&part(channel)));
+        if channels.iter().all(|topic| is_out(&topic)) {
+            feed.sleep(ALL_OUT).await;
+            continue;
+        }
+        for channel in channels.iter().filter(|topic| !is_out(topic)) {
             let (begun, calls) = (feed.clock().monotonic(), client.calls());
             uploads.channel(channel).await?;
             let took = feed.clock().monotonic().saturating_sub(begun);
@@ -57,8 +65,6 @@ struct Uploads<'a> {
     taker: Taker<'a>,
     /// What the first page of each was when all of it was read.
     etags: BTreeMap<String, String>,
-    /// Channels that aren't there, which is said once.
-    missing: BTreeSet<String>,
 }
 
 impl Uploads<'_> {
@@ -84,8 +90,9 @@ impl Uploads<'_> {
                 }
                 // A token that is no good any more: what is behind it is read again, since the cursor stays.
                 Page::Gone => return Ok(()),
+                // The cursor stays: what is uploaded meanwhile is read when the channel is there again.
                 Page::Missing(why) => {
-                    self.tell_missing(channel, &why);
+                    self.feed.leave_out(&part, &why);
                     return Ok(());
                 }
             };
@@ -103,18 +110,11 @@ impl Uploads<'_> {
                 _ => break,
             }
         }
-        self.missing.remove(channel);
+        self.feed.take_back(&part);
         self.etags.extend(first.map(|etag| (channel.to_owned(), etag)));
         // Only a whole sweep counts: a crash in its middle begins it again.
         self.feed.set_cursor(&part, stamp(latest.min(self.feed.now())));
         self.feed.save().await
-    }
-
-    /// Says once that a channel can't be read. It is asked for again with each turn, from where it was.
-    fn tell_missing(&mut self, channel: &str, why: &str) {
-        if self.missing.insert(channel.into()) {
-            self.feed.say(format!("the channel {channel} can't be read: {why}"));
-        }
     }
 }
 

@@ -6,6 +6,7 @@ mod fuzz;
 mod outside;
 mod printing;
 mod problems;
+mod secrets;
 mod sets;
 mod syntax;
 

@@ -372,7 +372,7 @@ fn durations_and_sizes_need_their_units() {
             t.ron:3:46: memory: bad size "1mb": expected a whole number and B, KB, MB, GB, KiB, MiB, GiB or TiB, such as "32MiB"
                 3 | partition: Partition(every: "10ms"), memory: "1mb", restarts: Restarts(within: "400000d")
                   |                                              ^^^^^
-            t.ron:3:80: restarts.within: expected 1ms to 36600d
+            t.ron:3:80: restarts.within: bad duration "400000d": expected at most 36600d (100 years)
                 3 | partition: Partition(every: "10ms"), memory: "1mb", restarts: Restarts(within: "400000d")
                   |                                                                                ^^^^^^^^^"#]],
     );

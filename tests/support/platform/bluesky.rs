@@ -1,4 +1,5 @@
-//! Bluesky's Jetstream, as v1 has it on the wire, and posts by their addresses.
+//! Bluesky's Jetstream, as v1 has it on the wire, and posts by their addresses. By its settings it is as inexact as
+//! the real one: a recent cursor is answered with a whole segment, and hosts see events at different times.
 
 use std::time::Duration;
 
@@ -21,11 +22,18 @@ struct Subscriber {
     silent: bool,
     /// The next event.
     at: usize,
+    /// How much later than it happened this host sees an event, in µs.
+    lag_us: i64,
+    /// What this host's numbers begin with.
+    first_number: u64,
     /// Likes and the like that go between posts, drawn from this.
     random: Random,
     /// What is sent before the next event.
     before: Option<String>,
 }
+
+/// Cursors below this are numbers of events, those above it times in µs.
+const NUMBERS_BELOW: i64 = 1_000_000_000_000_000;
 
 const POSTS: &str = "app.bsky.feed.post";
 
@@ -44,14 +52,30 @@ pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Resp
         Some(text) => Some(text.parse().map_err(|_| Response::text(400, "text/plain", "invalid cursor".into()))?),
     };
     let now = now_us();
+    let is_late = request.path.starts_with("/late/");
+    let lag_us = if is_late { inner.settings.jetstream_lag.as_micros() as i64 } else { 0 };
+    // Each host has begun to count at another time.
+    let first_number = if is_late { 700_001 } else { 1 };
     let oldest = now - inner.settings.jetstream_reach.as_micros() as i64;
+    let seen = |us: i64| events.partition_point(|event| event.at_us + lag_us < us);
+    let (oldest, live) = (seen(oldest), seen(now));
     let at = match cursor {
-        Some(cursor) if cursor <= now => events.partition_point(|event| event.at_us < cursor.max(oldest)),
-        _ => events.len(),
+        Some(cursor) if cursor < NUMBERS_BELOW && inner.settings.jetstream_numbers => {
+            let at = (cursor as u64).saturating_sub(first_number) as usize;
+            if at < live { at.max(oldest) } else { live }
+        }
+        Some(cursor) if cursor <= now => {
+            // What is in the open segment is found by reading all of it.
+            let open = live - live % inner.settings.jetstream_segment.max(1);
+            seen(cursor).min(open).max(oldest)
+        }
+        _ => live,
     };
     let longest = request.number("maxMessageSizeBytes").unwrap_or(0);
     let silent = request.query("requireHello") == Some("true");
-    Ok(Box::new(Subscriber { collections, dids, longest, silent, at, random: Random(now as u64), before: None }))
+    let random = Random(now as u64);
+    let before = None;
+    Ok(Box::new(Subscriber { collections, dids, longest, silent, at, lag_us, first_number, random, before }))
 }
 
 fn check(collections: &[String], dids: &[String]) -> Result<(), String> {
@@ -111,13 +135,22 @@ impl Feed for Subscriber {
             return Some(Frame { text, offer: None });
         }
         loop {
-            let event = *inner.world.events.get(&Kind::Bsky)?.get(self.at)?;
+            let mut event = *inner.world.events.get(&Kind::Bsky)?.get(self.at)?;
+            if event.at_us + self.lag_us > now_us() {
+                return None;
+            }
+            let number = self.first_number + self.at as u64;
             self.at += 1;
+            event.at_us += self.lag_us;
             let item = &inner.world.items[event.item];
             if !self.wants(POSTS, item.author()) {
                 continue;
             }
-            let frame = frame(item, event.version);
+            let mut frame = frame(item, event.version);
+            frame["time_us"] = event.at_us.into();
+            if inner.settings.jetstream_numbers {
+                frame["cursor"] = number.into();
+            }
             let text = frame.to_string();
             self.before = self.noise(&event);
             if self.longest == 0 || text.len() <= self.longest {
@@ -127,7 +160,9 @@ impl Feed for Subscriber {
     }
 
     fn keep_alive(&self, _inner: &Inner) -> (Duration, &'static str) {
-        (Duration::from_secs(30), "")
+        // A host that sees events later has to look for them by itself.
+        let looks = Duration::from_millis(20);
+        (if self.lag_us > 0 { looks } else { Duration::from_secs(30) }, "")
     }
 
     fn disconnect(&self) -> String {

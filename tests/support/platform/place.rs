@@ -45,7 +45,8 @@ impl Place {
             ("GET", ["youtube", "v3", "videos"]) => Self::YouTubeVideos,
             ("GET", ["youtube", "v3", "playlistItems"]) => Self::YouTubePlaylist,
             ("GET", ["youtube", "v3", "channels"]) => Self::YouTubeChannels,
-            ("GET", ["subscribe"]) => Self::Jetstream,
+            // Below a path of its own there is another host, which sees everything later.
+            ("GET", ["subscribe"] | ["late", "subscribe"]) => Self::Jetstream,
             ("GET", ["xrpc", "app.bsky.feed.getPosts"]) => Self::BlueskyPosts,
             ("GET", ["api", "v2", "instance"]) => Self::MastodonInstance,
             ("GET", ["api", "v1", "streaming", "health"]) => Self::MastodonHealth,

@@ -61,6 +61,12 @@ pub struct Settings {
     pub youtube_disorder: bool,
     /// How far back Jetstream's cursors reach.
     pub jetstream_reach: Duration,
+    /// How many events one of Jetstream's segments has: a cursor of the open one is answered with all of it. 1 is exact.
+    pub jetstream_segment: usize,
+    /// How much later the host below `/late` sees each event, which it stamps with that time.
+    pub jetstream_lag: Duration,
+    /// Whether hosts number their events, and take these numbers as cursors.
+    pub jetstream_numbers: bool,
     /// `:thump` after so long.
     pub mastodon_thump: Duration,
     /// The most statuses of a page.
@@ -97,6 +103,9 @@ impl Default for Settings {
             youtube_loops: false,
             youtube_disorder: false,
             jetstream_reach: Duration::from_secs(36 * 3600),
+            jetstream_segment: 1,
+            jetstream_lag: Duration::ZERO,
+            jetstream_numbers: false,
             mastodon_thump: Duration::from_secs(15),
             mastodon_page: 40,
             limits: BTreeMap::from([

@@ -69,16 +69,17 @@ fn merge(
     };
     let open = |lane: usize, from| Ok(InMemory::of(lake, task[lane], from, size));
     let mut merge = Merge::new(task.iter().map(entry).collect(), open, limits);
-    let mut posts = Vec::new();
+    let (mut posts, mut late) = (Vec::new(), 0);
     for _ in 0..steps {
-        let Some(handed) = merge.next_handed().unwrap() else { return (posts, merge.late(), true) };
+        let Some(handed) = merge.next_handed().unwrap() else { return (posts, late, true) };
+        late += handed.out_of_order;
         posts.extend(handed.posts.iter().map(|post| post.id().unwrap().into_owned()));
         for (lane, mark) in handed.marks {
             // What a checkpoint keeps is text.
             marks.insert(task[lane], mark.map(|mark| mark.to_string().parse().unwrap()));
         }
     }
-    (posts, merge.late(), false)
+    (posts, late, false)
 }
 
 fn limits(disorder: i64, buffer: usize, posts_max: usize) -> Limits {

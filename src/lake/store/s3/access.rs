@@ -4,19 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, Checksum};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider, Checksum};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig, StaticCredentialProvider};
 
-use super::config::S3;
+use super::config::{S3, is_endpoint};
+use super::credentials::{Checked, Pod, is_metadata_disabled, none_given, sendable};
+use super::listing::Bucket;
 use super::profile::{Profile, Shared};
+use super::service::{Bounded, Connector, client};
 use crate::error::{Error, Result};
-
-/// How long one request may take. A micro-batch of 32 MiB passes an uplink of 1 MB/s eight times in
-/// less; whoever waits for a server that swallows everything waits this long.
-pub(super) const REQUEST_MAX: Duration = Duration::from_secs(300);
-
-/// How long a connection may take to be made.
-pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// How often a request is repeated at once after a 5xx. What takes longer is the caller's to repeat,
 /// who says so meanwhile.
@@ -25,15 +21,33 @@ const RETRIES_MAX: usize = 2;
 /// The region where nothing names one.
 const REGION: &str = "us-east-1";
 
+/// Variables that name an address which the client panics on if it is none.
+const ADDRESSES: [&str; 5] = [
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_METADATA_ENDPOINT",
+];
+
 /// How one gets into a bucket.
 pub(super) struct Access {
     builder: AmazonS3Builder,
+    credentials: Credentials,
     /// The region.
     pub region: String,
     /// The address of a server other than Amazon's.
     pub endpoint: Option<String>,
     /// Whether the bucket stands in the path of a URL, and not in its host name.
     pub in_path: bool,
+}
+
+/// Where credentials come from.
+struct Credentials {
+    /// The provider, unless the client makes its own.
+    provider: Option<AwsCredentialProvider>,
+    /// For people.
+    from: &'static str,
 }
 
 impl Access {
@@ -49,13 +63,20 @@ impl Access {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let shared = Shared::from_env();
         let profile = shared.profile()?;
-        let builder = with_credentials(AmazonS3Builder::from_env(), config, &profile, shared)?;
-        let known = |key| builder.get_config_value(&key);
-        let region = config.region.clone().or_else(|| known(AmazonS3ConfigKey::Region)).or(profile.region);
+        let builder = AmazonS3Builder::from_env();
+        let known = |key| builder.get_config_value(&key).filter(|value| !value.trim().is_empty());
+        let region = config.region.clone().or_else(|| known(AmazonS3ConfigKey::Region)).or(profile.region.clone());
+        let region = sendable("the region", &region.unwrap_or_else(|| REGION.into())).map_err(Error::fatal)?;
         let endpoint = config.endpoint.clone().or_else(|| known(AmazonS3ConfigKey::S3Endpoint));
-        let endpoint = endpoint.or_else(|| known(AmazonS3ConfigKey::Endpoint)).or(profile.endpoint);
+        let endpoint = endpoint.or_else(|| known(AmazonS3ConfigKey::Endpoint)).or_else(|| profile.endpoint.clone());
+        let endpoint = endpoint.map(|endpoint| endpoint.trim().trim_end_matches('/').to_owned());
+        if endpoint.as_deref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
+            let what = "the endpoint_url of the AWS profile is no address: expected such as http://127.0.0.1:9000";
+            return Err(Error::fatal(what));
+        }
         let in_path = config.path_style.unwrap_or(endpoint.is_some() || config.bucket.contains('.'));
-        Ok(Self { builder, region: region.unwrap_or_else(|| REGION.into()), endpoint, in_path })
+        let credentials = credentials(&builder, config, &profile, shared)?;
+        Ok(Self { builder, credentials, region, endpoint, in_path })
     }
 
     /// The client for it.
@@ -63,6 +84,10 @@ impl Access {
     /// # Errors
     /// If there can't be any.
     pub fn client(self, config: &S3) -> Result<AmazonS3> {
+        let Credentials { provider, from } = self.credentials;
+        if provider.is_none() && from == METADATA_SERVICE && is_metadata_disabled() {
+            return Err(none_given());
+        }
         let builder = self
             .builder
             .with_bucket_name(&config.bucket)
@@ -70,42 +95,112 @@ impl Access {
             .with_checksum_algorithm(Checksum::SHA256)
             .with_retry(retries())
             .with_virtual_hosted_style_request(!self.in_path)
-            .with_client_options(
-                ClientOptions::new().with_allow_http(true).with_timeout(REQUEST_MAX).with_connect_timeout(CONNECT_MAX),
-            );
+            .with_http_connector(Connector)
+            .with_client_options(ClientOptions::new().with_allow_http(true));
         let builder = match self.endpoint {
             Some(endpoint) if self.in_path => builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint),
             Some(endpoint) => builder.with_config(AmazonS3ConfigKey::S3Endpoint, in_host(&endpoint, &config.bucket)),
             None => builder,
         };
-        builder
-            .build()
-            .map_err(|error| Error::fatal(format!("can't use the bucket \"{}\"", config.address())).because(error))
+        let built = |builder: AmazonS3Builder| {
+            builder
+                .build()
+                .map_err(|error| Error::fatal(format!("can't use the bucket \"{}\"", config.address())).because(error))
+        };
+        // Its own provider is taken out of a first client, to be checked in the second.
+        let provider = match provider {
+            Some(provider) => provider,
+            None => Arc::clone(built(builder.clone())?.credentials()),
+        };
+        built(builder.with_credentials(Arc::new(Checked { provider, from })))
+    }
+
+    /// Where its listings are asked for.
+    ///
+    /// # Errors
+    /// If TLS can't be set up.
+    pub fn listings(&self, config: &S3) -> Result<Bucket> {
+        let (bucket, region) = (&config.bucket, self.region.clone());
+        let amazon = format!("https://s3.{region}.amazonaws.com");
+        let endpoint = self.endpoint.as_deref().unwrap_or(&amazon);
+        let url = if self.in_path { format!("{endpoint}/{bucket}") } else { in_host(endpoint, bucket) };
+        let unsigned = self.builder.get_config_value(&AmazonS3ConfigKey::SkipSignature);
+        Ok(Bucket { url, region, service: Bounded(client(true)?), unsigned: unsigned.as_deref() == Some("true") })
     }
 }
 
-/// Given ones come before those of the environment, of a web identity, of the shared files, and of a
-/// metadata service, in this order.
-fn with_credentials(
-    builder: AmazonS3Builder,
-    config: &S3,
-    profile: &Profile,
-    shared: Shared,
-) -> Result<AmazonS3Builder> {
-    let is_set = |key| builder.get_config_value(&key).is_some();
+/// The last place where credentials are looked for.
+const METADATA_SERVICE: &str =
+    "the metadata service of this machine (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY if there is none)";
+
+/// What is wrong with the addresses in the environment: the variable's name and why. Values aren't
+/// repeated, since an address may have a password in it.
+pub(super) fn problems_in_environment(has_endpoint: bool) -> Vec<String> {
+    let mut problems = Vec::new();
+    for name in ADDRESSES {
+        let Ok(value) = std::env::var(name) else { continue };
+        let is_unused = has_endpoint && matches!(name, "AWS_ENDPOINT_URL_S3" | "AWS_ENDPOINT_URL");
+        if !value.trim().is_empty() && !is_unused && !is_endpoint(value.trim()) {
+            problems.push(format!("{name} is no address: expected such as \"http://127.0.0.1:9000\""));
+        }
+    }
+    problems
+}
+
+/// Given ones come before those of the environment, of a web identity, of the shared files, of a
+/// container, and of a metadata service, in this order.
+fn credentials(builder: &AmazonS3Builder, config: &S3, profile: &Profile, shared: Shared) -> Result<Credentials> {
+    let value = |key| builder.get_config_value(&key).filter(|value| !value.trim().is_empty());
+    let word = |name: &str, text: &str| sendable(name, text).map_err(Error::fatal);
     if let Some((id, key)) = config.access_key_id.as_ref().zip(config.secret_access_key.as_ref()) {
         // Not one by one: a token from the environment belongs to the key there.
-        let token = config.session_token.as_ref().map(|token| token.reveal().to_owned());
-        let credential = AwsCredential { key_id: id.reveal().into(), secret_key: key.reveal().into(), token };
-        return Ok(builder.with_credentials(Arc::new(StaticCredentialProvider::new(credential))));
+        let key_id = word("access_key_id", id.reveal())?;
+        let secret_key = word("secret_access_key", key.reveal())?;
+        let token = config.session_token.as_ref();
+        let token = token.map(|token| word("session_token", token.reveal())).transpose()?;
+        let credential = AwsCredential { key_id, secret_key, token };
+        return Ok(given(Arc::new(StaticCredentialProvider::new(credential)), "the configuration"));
     }
-    if is_set(AmazonS3ConfigKey::AccessKeyId)
-        || is_set(AmazonS3ConfigKey::SecretAccessKey)
-        || is_set(AmazonS3ConfigKey::WebIdentityTokenFile)
-    {
-        return Ok(builder);
+    let pair = (value(AmazonS3ConfigKey::AccessKeyId), value(AmazonS3ConfigKey::SecretAccessKey));
+    match pair {
+        (Some(id), Some(key)) => {
+            let key_id = word("AWS_ACCESS_KEY_ID", &id)?;
+            let secret_key = word("AWS_SECRET_ACCESS_KEY", &key)?;
+            let token = value(AmazonS3ConfigKey::Token);
+            let token = token.map(|token| word("AWS_SESSION_TOKEN", &token)).transpose()?;
+            let credential = AwsCredential { key_id, secret_key, token };
+            return Ok(given(Arc::new(StaticCredentialProvider::new(credential)), "the environment"));
+        }
+        (Some(_), None) => return Err(Error::fatal("AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY isn't")),
+        (None, Some(_)) => return Err(Error::fatal("AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID isn't")),
+        (None, None) => {}
     }
-    Ok(if profile.has_key()? { builder.with_credentials(Arc::new(shared)) } else { builder })
+    let own = |from| Credentials { provider: None, from };
+    if value(AmazonS3ConfigKey::WebIdentityTokenFile).is_some() {
+        return Ok(own("the web identity of AWS_WEB_IDENTITY_TOKEN_FILE"));
+    }
+    if profile.has_key()? {
+        return Ok(given(Arc::new(shared), "the shared files of AWS"));
+    }
+    if let Some(path) = value(AmazonS3ConfigKey::ContainerCredentialsRelativeUri) {
+        let bad = !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic());
+        let what = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI is no path: expected such as \"/v2/credentials\"";
+        return if bad {
+            Err(Error::fatal(what))
+        } else {
+            Ok(own("the container's AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"))
+        };
+    }
+    let url = value(AmazonS3ConfigKey::ContainerCredentialsFullUri);
+    if let Some((url, file)) = url.zip(value(AmazonS3ConfigKey::ContainerAuthorizationTokenFile)) {
+        let pod = Pod::new(url.trim().into(), file.trim().into());
+        return Ok(given(Arc::new(pod), "the pod's AWS_CONTAINER_CREDENTIALS_FULL_URI"));
+    }
+    Ok(own(METADATA_SERVICE))
+}
+
+fn given(provider: AwsCredentialProvider, from: &'static str) -> Credentials {
+    Credentials { provider: Some(provider), from }
 }
 
 /// The endpoint with the bucket in front of its host.

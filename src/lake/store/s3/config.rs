@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::access::Access;
+use super::access::{Access, problems_in_environment};
+use super::credentials::sendable;
 use crate::secret::Secret;
 
 /// Where a bucket is, and how one gets in. What isn't given comes from the environment
@@ -36,6 +37,26 @@ pub struct S3 {
     /// The token of temporary credentials.
     #[serde(default)]
     pub session_token: Option<Secret>,
+    /// How an object is put that mustn't replace another.
+    #[serde(default, skip_serializing_if = "ConditionalPut::is_default")]
+    pub conditional_put: ConditionalPut,
+}
+
+/// How an object is put that mustn't replace another of the same key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConditionalPut {
+    /// In one request, with `If-None-Match: *`: the server decides.
+    #[default]
+    IfNoneMatch,
+    /// In two requests, HEAD and then PUT, for servers that answer 501 to the condition. Between the two
+    /// another writer may put the same key, and is overwritten without anybody noticing it.
+    HeadThenPut,
+}
+
+impl ConditionalPut {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl S3 {
@@ -50,9 +71,26 @@ impl S3 {
             problems.push(("prefix", format!("bad prefix \"{}\": expected names with / between them", self.prefix)));
         }
         if let Some(endpoint) = &self.endpoint
-            && !is_endpoint(endpoint)
+            && !is_endpoint(endpoint.trim())
         {
             problems.push(("endpoint", "expected an address such as \"http://127.0.0.1:9000\"".into()));
+        }
+        problems.extend(problems_in_environment(self.endpoint.is_some()).into_iter().map(|what| ("endpoint", what)));
+        if let Some(region) = &self.region
+            && let Err(what) = sendable("the region", region)
+        {
+            problems.push(("region", what));
+        }
+        for (field, secret) in [
+            ("access_key_id", &self.access_key_id),
+            ("secret_access_key", &self.secret_access_key),
+            ("session_token", &self.session_token),
+        ] {
+            if let Some(secret) = secret
+                && let Err(what) = sendable(field, secret.reveal())
+            {
+                problems.push((field, what));
+            }
         }
         if self.access_key_id.is_some() != self.secret_access_key.is_some() {
             let field = if self.access_key_id.is_some() { "access_key_id" } else { "secret_access_key" };
@@ -84,10 +122,12 @@ impl S3 {
     }
 }
 
-fn is_endpoint(text: &str) -> bool {
+/// True for an address of HTTP that a client can be made for.
+pub(super) fn is_endpoint(text: &str) -> bool {
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     // Who gets in doesn't stand in an address, which is printed.
-    host.is_some_and(|host| !host.is_empty() && !host.contains(['@', ' ', '?', '#']))
+    let plain = |host: &str| host.bytes().all(|byte| byte.is_ascii_graphic()) && !host.contains(['@', '?', '#']);
+    host.is_some_and(plain) && reqwest::Url::parse(text).is_ok_and(|url| url.has_host())
 }
 
 /// Amazon's rules for names, without those that only Amazon has.

@@ -1,6 +1,9 @@
 //! What a failed request means: try again, or stop.
 
+use super::credentials::CREDENTIALS;
 use crate::error::Error;
+use crate::net::answer::Meaning;
+use crate::printable::{printable_line, shortened};
 
 /// Codes of S3 after which trying again may help, beside those with a status that says so.
 const TRANSIENT: [&str; 14] = [
@@ -19,6 +22,20 @@ const TRANSIENT: [&str; 14] = [
     "TokenRefreshRequired",
     "XAmzContentSHA256Mismatch",
 ];
+
+/// Codes that say that the configuration is wrong: no decision of the server changes that.
+const FINAL: [&str; 4] = ["AuthorizationHeaderMalformed", "InvalidBucketName", "NotImplemented", "PermanentRedirect"];
+
+/// The end of a request that was refused, for whoever makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A reader stops: nobody may be there to grant what is missing.
+    Ends,
+    /// An upload waits: the outbox holds what isn't uploaded until somebody grants it.
+    Waits,
+}
+/// How much of what a server says is repeated, in characters: it may say megabytes.
+const SAID_CHARS_MAX: usize = 1_000;
 
 /// What a client's error says of the server's answer, if there was one.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,41 +62,58 @@ impl Answer {
     }
 
     /// The error of an operation that was answered so.
-    pub fn failed(&self, what: &str, address: &str) -> Error {
+    pub fn failed(&self, what: &str, address: &str, refusal: Refusal) -> Error {
         let text = format!("can't {what} \"{address}\": {}", self.say());
-        if self.is_transient() { Error::transient(text) } else { Error::fatal(text) }
+        if self.may_pass(refusal) { Error::transient(text) } else { Error::fatal(text) }
     }
 
-    fn is_transient(&self) -> bool {
-        let status = matches!(self.status, 408 | 409 | 429 | 500..=599);
-        status || self.code.as_deref().is_some_and(|code| TRANSIENT.contains(&code))
+    fn may_pass(&self, refusal: Refusal) -> bool {
+        let has = |codes: &[&str]| self.code.as_deref().is_some_and(|code| codes.contains(&code));
+        let meaning = Meaning::of_status(self.status);
+        if meaning.may_pass() || has(&TRANSIENT) {
+            return true;
+        }
+        let is_wrong = matches!(meaning, Meaning::MovedForGood | Meaning::NotSupported) || has(&FINAL);
+        refusal == Refusal::Waits && !is_wrong
+    }
+
+    /// True if the server doesn't know a PUT with a condition.
+    pub fn has_no_condition(&self) -> bool {
+        Meaning::of_status(self.status) == Meaning::NotSupported || self.code.as_deref() == Some("NotImplemented")
     }
 
     /// Without the rest of the answer, which may repeat what was sent, such as a session token.
     fn say(&self) -> String {
-        let parts = [Some(self.status.to_string()), self.code.clone(), self.message.clone()];
-        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+        let status = Some(self.status.to_string());
+        let meaning = match Meaning::of_status(self.status) {
+            Meaning::MovedForNow => Some("(a redirect to another host, which isn't followed)".to_owned()),
+            Meaning::MovedForGood => Some("(the bucket is in another region than was named)".to_owned()),
+            _ => None,
+        };
+        let parts = [status, self.code.clone(), self.message.clone()];
+        let text = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let said = printable_line(&shortened(&text, SAID_CHARS_MAX)).into_owned();
+        [Some(said), meaning].into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }
 
 /// The error of an operation on an address, such as `can't put "s3://bucket/key"`.
-pub fn failed(what: &str, address: &str, error: &object_store::Error) -> Error {
+pub fn failed(what: &str, address: &str, error: &object_store::Error, refusal: Refusal) -> Error {
     use object_store::Error as Cause;
     let text = format!("can't {what} \"{address}\"");
-    let said = error.to_string();
-    match (Answer::of(&said), error) {
-        (Some(answer), _) => answer.failed(what, address),
+    let whole = error.to_string();
+    match (Answer::of(&whole), error) {
+        (_, Cause::Generic { store: CREDENTIALS, source }) => Error::transient(format!("{text}: {source}")),
+        (Some(answer), _) => answer.failed(what, address, refusal),
         (None, Cause::InvalidPath { .. } | Cause::NotImplemented { .. } | Cause::NotSupported { .. }) => {
-            Error::fatal(format!("{text}: {said}"))
+            Error::fatal(format!("{text}: {}", printable_line(&shortened(&whole, SAID_CHARS_MAX))))
         }
-        (None, _) if said.contains("redirect") => {
+        (None, _) if whole.contains("Received redirect without LOCATION") => {
             Error::fatal(format!("{text}: the bucket is in another region than was named"))
         }
-        (None, _) if said.contains("169.254.") => Error::transient(format!(
-            "{text}: no credentials are given, and no metadata service hands out any: set AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY"
-        )),
-        (None, _) => Error::transient(format!("{text}: {}", innermost(error))),
+        (None, _) => {
+            Error::transient(format!("{text}: {}", printable_line(&shortened(&innermost(error), SAID_CHARS_MAX))))
+        }
     }
 }
 
@@ -98,32 +132,54 @@ mod tests {
     use crate::error::Kind;
 
     #[track_caller]
-    fn check(status: u16, code: &str, kind: Kind) {
+    fn check(status: u16, code: &str, reader: Kind, upload: Kind) {
         let body = format!("<Error><Code>{code}</Code><Message>Why.</Message><Token>secret</Token></Error>");
-        let source = format!("Server returned non-2xx status code: {status} Words: {body}").into();
-        let error = failed("put", "s3://bucket/key", &object_store::Error::Generic { store: "S3", source });
-        assert_eq!(
-            (error.kind(), error.chain()),
-            (kind, format!("can't put \"s3://bucket/key\": {status} {code} Why."))
-        );
+        for (refusal, kind) in [(Refusal::Ends, reader), (Refusal::Waits, upload)] {
+            let source = format!("Server returned non-2xx status code: {status} Words: {body}").into();
+            let cause = object_store::Error::Generic { store: "S3", source };
+            let error = failed("put", "s3://bucket/key", &cause, refusal);
+            assert_eq!(error.kind(), kind, "{status} {code} {refusal:?}");
+            let said = error.chain();
+            assert!(said.starts_with(&format!("can't put \"s3://bucket/key\": {status} {code} Why.")), "{said}");
+            assert!(!said.contains("secret"), "{said}");
+        }
+    }
+
+    /// The table of S3: what an answer means to a reader, and to an upload.
+    #[test]
+    fn what_may_help_is_told_from_what_does_not() {
+        use Kind::{Fatal, Transient};
+        check(503, "SlowDown", Transient, Transient);
+        check(500, "InternalError", Transient, Transient);
+        check(400, "ExpiredToken", Transient, Transient);
+        check(400, "BadDigest", Transient, Transient);
+        check(403, "RequestTimeTooSkewed", Transient, Transient);
+        check(409, "ConditionalRequestConflict", Transient, Transient);
+        check(307, "TemporaryRedirect", Transient, Transient);
+        check(404, "NoSuchBucket", Fatal, Transient);
+        check(403, "AccessDenied", Fatal, Transient);
+        check(401, "Unauthorized", Fatal, Transient);
+        check(403, "SignatureDoesNotMatch", Fatal, Transient);
+        check(403, "InvalidAccessKeyId", Fatal, Transient);
+        check(402, "PaymentRequired", Fatal, Transient);
+        check(301, "PermanentRedirect", Fatal, Fatal);
+        check(400, "AuthorizationHeaderMalformed", Fatal, Fatal);
+        check(501, "NotImplemented", Fatal, Fatal);
+        check(405, "MethodNotAllowed", Fatal, Fatal);
     }
 
     #[test]
-    fn what_may_help_is_told_from_what_does_not() {
-        check(503, "SlowDown", Kind::Transient);
-        check(500, "InternalError", Kind::Transient);
-        check(400, "ExpiredToken", Kind::Transient);
-        check(400, "BadDigest", Kind::Transient);
-        check(409, "ConditionalRequestConflict", Kind::Transient);
-        check(404, "NoSuchBucket", Kind::Fatal);
-        check(403, "AccessDenied", Kind::Fatal);
-        check(403, "SignatureDoesNotMatch", Kind::Fatal);
+    fn a_long_answer_is_cut() {
+        let body = format!("<Code>C\x1b[2J</Code><Message>{}</Message>", "x".repeat(5_000_000));
+        let said = Answer::new(403, &body).failed("get", "a", Refusal::Ends).chain();
+        assert!(said.len() < 1_100 && !said.contains('\x1b'), "{} bytes", said.len());
     }
 
     #[test]
     fn without_an_answer_it_is_tried_again() {
         let source = "connection reset".into();
-        let error = failed("get", "s3://bucket/key", &object_store::Error::Generic { store: "S3", source });
+        let cause = object_store::Error::Generic { store: "S3", source };
+        let error = failed("get", "s3://bucket/key", &cause, Refusal::Ends);
         assert_eq!(
             (error.kind(), error.chain().as_str()),
             (Kind::Transient, "can't get \"s3://bucket/key\": connection reset")

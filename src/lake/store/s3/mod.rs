@@ -5,29 +5,37 @@
 
 mod access;
 mod config;
+mod credentials;
 mod failure;
+mod listing;
+mod probe;
 mod process;
 mod profile;
 mod runtime;
 #[cfg(feature = "rusoto")]
 pub mod rusoto;
+mod service;
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use object_store::aws::AmazonS3;
-use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use self::access::Access;
-pub use self::config::S3;
-use self::failure::{Answer, failed};
+pub use self::config::{ConditionalPut, S3};
+use self::failure::{Answer, Refusal, failed};
+use self::listing::{Bucket, NoPage, Page, Progress, Query};
+pub use self::probe::probe;
 use self::runtime::wait;
 use super::{Object, Put, Store};
 use crate::error::{Error, Result};
+use crate::secret::{Redactor, Secret};
 
 /// How many keys a server names at once.
 const PAGE_MAX: usize = 1_000;
@@ -38,15 +46,28 @@ const CLIENT: &str = "WATERSPOUT_S3_CLIENT";
 /// A client's own result.
 type Told<T> = object_store::Result<T>;
 
-/// A store for a bucket, over the client that the environment names. Nothing is sent yet.
+/// A store for a bucket, over the client that the environment names, for whoever reads. Nothing is sent yet.
 ///
 /// # Errors
 /// If the configuration can't be used, or there is no such client.
 pub fn open(config: &S3) -> Result<Arc<dyn Store>> {
+    open_with(config, Refusal::Ends)
+}
+
+/// The same for uploads: what a server refuses is a transient error, unless no decision of the server could
+/// ever change it.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_for_uploads(config: &S3) -> Result<Arc<dyn Store>> {
+    open_with(config, Refusal::Waits)
+}
+
+fn open_with(config: &S3, refusal: Refusal) -> Result<Arc<dyn Store>> {
     match std::env::var(CLIENT).unwrap_or_default().as_str() {
-        "" | "object_store" => Ok(Arc::new(S3Store::open(config)?)),
+        "" | "object_store" => Ok(Arc::new(S3Store::refusing(config, refusal)?)),
         #[cfg(feature = "rusoto")]
-        "rusoto" => Ok(Arc::new(rusoto::RusotoStore::open(config)?)),
+        "rusoto" => Ok(Arc::new(rusoto::RusotoStore::refusing(config, refusal)?)),
         #[cfg(not(feature = "rusoto"))]
         "rusoto" => Err(Error::fatal(format!(
             "{CLIENT} names \"rusoto\", but this program was built without it: build it with --features rusoto"
@@ -58,9 +79,12 @@ pub fn open(config: &S3) -> Result<Arc<dyn Store>> {
 /// Keeps the objects of a lake in a bucket, below a prefix.
 pub struct S3Store {
     client: Arc<AmazonS3>,
+    bucket: Arc<Bucket>,
     address: String,
     /// What all keys begin with: nothing, or a path with `/` behind it.
     root: String,
+    conditional_put: ConditionalPut,
+    refusal: Refusal,
 }
 
 impl S3Store {
@@ -69,8 +93,19 @@ impl S3Store {
     /// # Errors
     /// If the configuration can't be used.
     pub fn open(config: &S3) -> Result<Self> {
-        let client = Arc::new(Access::to(config)?.client(config)?);
-        Ok(Self { client, address: config.address(), root: config.root() })
+        Self::refusing(config, Refusal::Ends)
+    }
+
+    fn refusing(config: &S3, refusal: Refusal) -> Result<Self> {
+        let access = Access::to(config)?;
+        Ok(Self {
+            bucket: Arc::new(access.listings(config)?),
+            client: Arc::new(access.client(config)?),
+            address: config.address(),
+            root: config.root(),
+            conditional_put: config.conditional_put,
+            refusal,
+        })
     }
 
     fn full(&self, key: &str) -> String {
@@ -96,14 +131,41 @@ impl S3Store {
         }
     }
 
+    /// The error of an operation, without the secrets that the server or its proxy may repeat of the request.
     fn failed(&self, what: &str, key: &str, error: &object_store::Error) -> Error {
-        failed(what, &self.address(key), error)
+        let secrets = secrets_in_use(&self.client);
+        failed(what, &self.address(key), error, self.refusal).with_text(|text| secrets.clean(text))
     }
 
-    fn page(&self, prefix: &str, options: PaginatedListOptions) -> Result<PaginatedListResult> {
-        let (client, full) = (Arc::clone(&self.client), self.full(prefix));
-        wait(async move { client.list_paginated(Some(&full), options).await })?
-            .map_err(|error| self.failed("list", prefix, &error))
+    fn page(&self, prefix: &str, query: Query) -> Result<Page> {
+        let (client, bucket) = (Arc::clone(&self.client), Arc::clone(&self.bucket));
+        wait(async move { bucket.page(&client, &query).await })?.map_err(|none| match none {
+            NoPage::Said(answer) => {
+                let secrets = secrets_in_use(&self.client);
+                let failed = answer.failed("list", &self.address(prefix), self.refusal);
+                failed.with_text(|text| secrets.clean(text))
+            }
+            NoPage::Failed(error) => self.failed("list", prefix, &error),
+        })
+    }
+
+    fn goes_on(&self, prefix: &str, progress: &mut Progress, token: Option<&str>, is_new: bool) -> Result<bool> {
+        let circle = |why| Error::fatal(format!("can't list \"{}\": {why}", self.address(prefix)));
+        progress.goes_on(token, is_new).map_err(circle)
+    }
+
+    fn is_there(&self, key: &str) -> Result<bool> {
+        let (client, path) = (Arc::clone(&self.client), self.path("get", key)?);
+        let told = wait(async move { client.head(&path).await })?;
+        Ok(self.found("get", key, told)?.is_some())
+    }
+
+    /// Puts an object if there is none of its key, by two requests.
+    fn head_then_put(&self, key: &str, bytes: Bytes) -> Result<Put> {
+        if self.is_there(key)? {
+            return Ok(Put::Exists);
+        }
+        self.replace(key, bytes).map(|()| Put::Stored)
     }
 }
 
@@ -113,9 +175,15 @@ impl Store for S3Store {
     }
 
     fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
+        if self.conditional_put == ConditionalPut::HeadThenPut {
+            return self.head_then_put(key, bytes);
+        }
         match self.store(key, bytes, PutMode::Create)? {
             Ok(()) => Ok(Put::Stored),
             Err(error) if is_precondition(&error) => Ok(Put::Exists),
+            Err(error) if Answer::of(&error.to_string()).is_some_and(|answer| answer.has_no_condition()) => {
+                Err(no_conditional_put(&self.address(key), &error.to_string()))
+            }
             Err(error) => Err(self.failed("put", key, &error)),
         }
     }
@@ -133,8 +201,7 @@ impl Store for S3Store {
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
         let (client, path) = (Arc::clone(&self.client), self.path("get", key)?);
         if range.is_empty() {
-            let told = wait(async move { client.head(&path).await })?;
-            return Ok(self.found("get", key, told)?.map(|_| Bytes::new()));
+            return Ok(self.is_there(key)?.then(Bytes::new));
         }
         let range = if is_open(&range) { GetRange::Offset(range.start) } else { GetRange::Bounded(range) };
         let options = GetOptions::new().with_range(Some(range));
@@ -147,40 +214,61 @@ impl Store for S3Store {
     }
 
     fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
-        let mut objects = Vec::new();
-        let mut options = PaginatedListOptions { offset: after.map(|key| self.full(key)), ..Default::default() };
+        let (mut objects, mut progress) = (Vec::new(), Progress::default());
+        let mut query = Query { prefix: self.full(prefix), after: after.map(|key| self.full(key)), ..Query::default() };
         while objects.len() < max {
-            options.max_keys = Some(PAGE_MAX.min(max - objects.len()));
-            let page = self.page(prefix, options)?;
-            objects.extend(page.result.objects.into_iter().filter_map(|found| {
-                let key = found.location.as_ref().strip_prefix(&self.root)?.to_owned();
-                key.starts_with(prefix).then_some(Object { key, bytes: found.size })
+            query.max = PAGE_MAX.min(max - objects.len());
+            let page = self.page(prefix, query.clone())?;
+            let is_new = !page.contents.is_empty();
+            objects.extend(page.contents.into_iter().filter_map(|found| {
+                let key = found.key.strip_prefix(&self.root).filter(|key| key.starts_with(prefix))?;
+                is_usable(&found.key).then(|| Object { key: key.to_owned(), bytes: found.size })
             }));
-            let Some(token) = page.page_token else { break };
-            options = PaginatedListOptions { page_token: Some(token), ..Default::default() };
+            let token = page.next_continuation_token;
+            if !self.goes_on(prefix, &mut progress, token.as_deref(), is_new)? {
+                break;
+            }
+            query = Query { token, after: None, ..query };
         }
         Ok(objects)
     }
 
     fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let full = self.full(prefix);
-        let mut names = Vec::new();
-        let mut token = None;
+        let (mut names, mut progress) = (BTreeSet::new(), Progress::default());
+        let mut query = Query { prefix: full.clone(), max: PAGE_MAX, folders: true, ..Query::default() };
         loop {
-            let delimiter = Some("/".into());
-            let page =
-                self.page(prefix, PaginatedListOptions { delimiter, page_token: token, ..Default::default() })?;
-            let folders = page.result.common_prefixes.iter().map(|folder| format!("{folder}/"));
-            let objects = page.result.objects.iter().map(|object| object.location.to_string());
-            names.extend(folders.chain(objects).filter_map(|key| key.strip_prefix(&full).map(str::to_owned)));
-            token = page.page_token;
-            if token.is_none() {
-                break;
+            let page = self.page(prefix, query.clone())?;
+            let folders = page.common_prefixes.into_iter().map(|folder| folder.prefix);
+            let keys = folders.chain(page.contents.into_iter().map(|found| found.key));
+            let before = names.len();
+            for key in keys.filter(|key| is_usable(key.strip_suffix('/').unwrap_or(key))) {
+                names.extend(key.strip_prefix(&full).filter(|name| !name.is_empty()).map(str::to_owned));
             }
+            let token = page.next_continuation_token;
+            if !self.goes_on(prefix, &mut progress, token.as_deref(), names.len() > before)? {
+                return Ok(names.into_iter().collect());
+            }
+            query.token = token;
         }
-        names.sort_unstable();
-        names.dedup();
-        Ok(names)
+    }
+
+    fn strays(&self) -> Result<Vec<String>> {
+        let (mut strays, mut progress) = (Vec::new(), Progress::default());
+        let mut query = Query { prefix: self.root.clone(), max: PAGE_MAX, ..Query::default() };
+        loop {
+            let page = self.page("", query.clone())?;
+            let is_new = !page.contents.is_empty();
+            let odd = page.contents.into_iter().map(|found| found.key).filter(|key| !is_usable(key));
+            // A folder's own mark is made by many tools, and is no mistake.
+            let odd = odd.filter(|key| !key.strip_suffix('/').is_some_and(is_usable));
+            strays.extend(odd.filter_map(|key| key.strip_prefix(&self.root).map(str::to_owned)));
+            let token = page.next_continuation_token;
+            if !self.goes_on("", &mut progress, token.as_deref(), is_new)? {
+                return Ok(strays);
+            }
+            query.token = token;
+        }
     }
 
     fn delete(&self, key: &str) -> Result<()> {
@@ -188,6 +276,31 @@ impl Store for S3Store {
         let told = wait(async move { client.delete(&path).await })?;
         self.found("delete", key, told).map(drop)
     }
+}
+
+/// The error of a server that has no conditional PUT: it says at the first one what else can be done.
+fn no_conditional_put(address: &str, said: &str) -> Error {
+    let status = Answer::of(said).map_or(501, |answer| answer.status);
+    Error::fatal(format!(
+        "can't put \"{address}\": this server has no conditional PUT (it answers {status} to If-None-Match): set \
+         conditional_put: HeadThenPut in the S3 sink, which is safe as long as nothing else writes the same keys"
+    ))
+}
+
+/// True if both clients can ask for this key: others, such as `a//b`, are passed over.
+fn is_usable(full: &str) -> bool {
+    checked("get", full, full).is_ok() && !full.contains(char::is_control)
+}
+
+/// The secrets that requests are signed with now, as far as they are known without asking anybody. The id of a key is
+/// none.
+fn secrets_in_use(client: &Arc<AmazonS3>) -> Redactor {
+    let client = Arc::clone(client);
+    // Within the runtime: a provider that isn't ready may have begun to ask a server, and is given up.
+    let credential = wait(async move { client.credentials().get_credential().now_or_never() });
+    let Ok(Some(Ok(credential))) = credential else { return Redactor::default() };
+    let token = credential.token.clone().map(Secret::new);
+    Redactor::new([Some(Secret::new(credential.secret_key.clone())), token].iter().flatten())
 }
 
 /// A whole key as a path. Those that a URL might change on the way are refused.

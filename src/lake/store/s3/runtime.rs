@@ -1,10 +1,12 @@
 //! The threads on which requests run.
 
-use std::sync::{OnceLock, mpsc};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
 
 use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Error, Result};
+use crate::net::notice::{NOTICE_AFTER, tell};
 
 /// Requests wait; what takes time is the checksum of what is put.
 const THREADS: usize = 2;
@@ -22,7 +24,14 @@ pub fn wait<T: Send + 'static>(request: impl Future<Output = T> + Send + 'static
         // Whoever asked waits for it.
         let _ = done.send(request.await);
     });
-    answer.recv().map_err(|_| Error::fatal("a request to S3 panicked"))
+    let panicked = || Error::fatal("a request to S3 panicked");
+    match answer.recv_timeout(NOTICE_AFTER) {
+        Err(RecvTimeoutError::Timeout) => {
+            tell("waiting for an answer of the S3 server");
+            answer.recv().map_err(|_| panicked())
+        }
+        told => told.map_err(|_| panicked()),
+    }
 }
 
 fn runtime() -> Result<&'static Runtime> {

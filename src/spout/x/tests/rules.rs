@@ -196,3 +196,33 @@ fn a_topic_that_is_new_was_never_promised() {
         assert!(trial.messages().iter().any(told), "{:?}", trial.messages());
     });
 }
+
+#[test]
+fn a_rule_that_x_refuses_is_left_out_and_the_others_are_made() {
+    run(async {
+        let there = Rules::default();
+        let trial = trial(NOON);
+        let server = there.serve(&trial).await;
+        let rules = there.clone();
+        server.answer(move |asked| match asked.body.contains("bad") {
+            true => {
+                (400, String::new(), r#"{"title":"Invalid Request","errors":[{"message":"no such operator"}]}"#.into())
+            }
+            false => rules.answer(asked),
+        });
+        let topics = ["storm", "bad", "#rain", "rust"];
+        assert!(look(&trial, &server, &topics).await);
+        assert_eq!(there.tags(), ["waterspout:storm", "waterspout:#rain", "waterspout:rust"]);
+        let state = trial.state();
+        assert!(state.contains("left out: rule bad") && state.contains("no such operator"), "{state}");
+        assert!(!look(&trial, &server, &topics).await, "it isn't asked for again at once");
+        // X takes it now: what was missed until then is in the ledger.
+        let rules = there.clone();
+        server.answer(move |asked| rules.answer(asked));
+        trial.clock.advance(Duration::from_secs(90));
+        assert!(look(&trial, &server, &topics).await);
+        assert_eq!(there.tags().last().map(String::as_str), Some("waterspout:bad"));
+        assert_eq!(gaps(&trial), [("bad".to_owned(), 0, 110)]);
+        assert_eq!(trial.state(), "");
+    });
+}

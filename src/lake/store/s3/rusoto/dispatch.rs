@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use futures_util::stream;
 use http02::header::{HeaderMap, HeaderName};
 use object_store::aws::AmazonS3;
@@ -16,8 +17,8 @@ use rusoto_core::request::{DispatchSignedRequestFuture, HttpResponse};
 use rusoto_core::signature::{SignedRequest, SignedRequestPayload};
 use rusoto_core::{ByteStream, DispatchSignedRequest, HttpDispatchError};
 
-use super::super::access::{CONNECT_MAX, REQUEST_MAX};
 use crate::error::{Error, Result};
+use crate::net::limits::{CONNECT_MAX, OBJECT_BYTES_MAX, OBJECT_TIME_MAX, SILENCE_MAX};
 
 /// The keys that the other client would sign with.
 pub(super) struct Keys(pub Arc<AmazonS3>);
@@ -39,7 +40,8 @@ impl Dispatcher {
     /// # Errors
     /// If TLS can't be set up.
     pub fn new() -> Result<Self> {
-        let builder = reqwest::Client::builder().timeout(REQUEST_MAX).connect_timeout(CONNECT_MAX);
+        let builder =
+            reqwest::Client::builder().timeout(OBJECT_TIME_MAX).read_timeout(SILENCE_MAX).connect_timeout(CONNECT_MAX);
         let client = builder.redirect(reqwest::redirect::Policy::none()).build();
         client.map(Self).map_err(|cause| Error::fatal("can't set up a client for HTTP").because(cause))
     }
@@ -55,7 +57,14 @@ impl DispatchSignedRequest for Dispatcher {
             let headers = std::mem::take(response.headers_mut());
             let status =
                 response.status().as_u16().try_into().map_err(|_| HttpDispatchError::new("no status".into()))?;
-            let body = response.bytes().await.map_err(failed)?;
+            let mut whole = BytesMut::new();
+            while let Some(part) = response.chunk().await.map_err(failed)? {
+                if (whole.len() + part.len()) as u64 > OBJECT_BYTES_MAX {
+                    return Err(HttpDispatchError::new(format!("the answer has more than {OBJECT_BYTES_MAX} bytes")));
+                }
+                whole.extend_from_slice(&part);
+            }
+            let body = whole.freeze();
             let body = ByteStream::new(stream::once(async move { Ok(body) }));
             let known = headers.iter().filter_map(|(name, value)| {
                 Some((HeaderName::from_bytes(name.as_str().as_bytes()).ok()?, value.to_str().ok()?.to_owned()))

@@ -6,6 +6,7 @@
 
 mod dispatch;
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use object_store::aws::AmazonS3;
 use ring::digest::{SHA256, digest};
 use rusoto_core::request::BufferedHttpResponse;
 use rusoto_core::signature::SignedRequest;
@@ -26,21 +28,26 @@ use rusoto_s3::{
 use self::dispatch::{Dispatcher, Keys};
 use super::super::{Object, Put, Store};
 use super::access::Access;
-use super::config::S3;
-use super::failure::Answer;
+use super::config::{ConditionalPut, S3};
+use super::failure::{Answer, Refusal};
+use super::listing::Progress;
 use super::runtime::wait;
-use super::{PAGE_MAX, checked, is_open};
+use super::{PAGE_MAX, checked, is_open, is_usable, no_conditional_put, secrets_in_use};
 use crate::error::{Error, Result};
 
 /// Keeps the objects of a lake in a bucket, below a prefix.
 pub struct RusotoStore {
     client: Client,
     s3: S3Client,
+    /// Whose keys sign the requests.
+    credentials: Arc<AmazonS3>,
     region: Region,
     bucket: String,
     address: String,
     /// What all keys begin with: nothing, or a path with `/` behind it.
     root: String,
+    conditional_put: ConditionalPut,
+    refusal: Refusal,
 }
 
 impl RusotoStore {
@@ -49,6 +56,10 @@ impl RusotoStore {
     /// # Errors
     /// If the configuration can't be used.
     pub fn open(config: &S3) -> Result<Self> {
+        Self::refusing(config, Refusal::Ends)
+    }
+
+    pub(super) fn refusing(config: &S3, refusal: Refusal) -> Result<Self> {
         if config.path_style == Some(false) {
             let what = "rusoto puts the bucket into the path of a URL only: leave out \"path_style: false\"";
             return Err(Error::fatal(what));
@@ -58,10 +69,21 @@ impl RusotoStore {
         // Also for Amazon's: it knows none of the regions that are younger than it.
         let endpoint = endpoint.unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", access.region));
         let region = Region::Custom { name: access.region.clone(), endpoint };
-        let keys = Keys(Arc::new(access.client(config)?));
+        let credentials = Arc::new(access.client(config)?);
+        let keys = Keys(Arc::clone(&credentials));
         let client = Client::new_with(keys, Dispatcher::new()?);
         let s3 = S3Client::new_with_client(client.clone(), region.clone());
-        Ok(Self { client, s3, region, bucket: config.bucket.clone(), address: config.address(), root: config.root() })
+        Ok(Self {
+            client,
+            s3,
+            credentials,
+            region,
+            bucket: config.bucket.clone(),
+            address: config.address(),
+            root: config.root(),
+            conditional_put: config.conditional_put,
+            refusal,
+        })
     }
 
     fn full(&self, key: &str) -> String {
@@ -90,6 +112,10 @@ impl RusotoStore {
         match told {
             Ok(answer) if answer.status.is_success() => Ok(true),
             Ok(answer) if absent && answer.status.as_u16() == 412 => Ok(false),
+            Ok(answer) if absent && said(&answer).has_no_condition() => {
+                let status = format!("status code: {}", answer.status.as_u16());
+                Err(no_conditional_put(&self.address(key), &status))
+            }
             Ok(answer) => Err(self.failed("put", key, RusotoError::<Never>::Unknown(answer))),
             Err(error) => Err(self.failed("put", key, error)),
         }
@@ -128,11 +154,21 @@ impl RusotoStore {
         wait(async move { s3.list_objects_v2(request).await })?.map_err(|error| self.failed("list", prefix, error))
     }
 
+    fn goes_on(&self, prefix: &str, progress: &mut Progress, token: Option<&str>, is_new: bool) -> Result<bool> {
+        let circle = |why| Error::fatal(format!("can't list \"{}\": {why}", self.address(prefix)));
+        progress.goes_on(token, is_new).map_err(circle)
+    }
+
     fn failed<E: Display>(&self, what: &str, key: &str, error: RusotoError<E>) -> Error {
+        let secrets = secrets_in_use(&self.credentials);
+        self.failure(what, key, error).with_text(|text| secrets.clean(text))
+    }
+
+    fn failure<E: Display>(&self, what: &str, key: &str, error: RusotoError<E>) -> Error {
         let address = self.address(key);
         let text = format!("can't {what} \"{address}\"");
         match error {
-            RusotoError::Unknown(answer) => said(&answer).failed(what, &address),
+            RusotoError::Unknown(answer) => said(&answer).failed(what, &address, self.refusal),
             RusotoError::Service(error) => Error::fatal(format!("{text}: {error}")),
             RusotoError::Validation(error) => Error::fatal(format!("{text}: {error}")),
             RusotoError::HttpDispatch(error) => Error::transient(format!("{text}: {error}")),
@@ -149,6 +185,12 @@ impl Store for RusotoStore {
     }
 
     fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
+        if self.conditional_put == ConditionalPut::HeadThenPut {
+            if self.is_there(key)? {
+                return Ok(Put::Exists);
+            }
+            return self.replace(key, bytes).map(|()| Put::Stored);
+        }
         Ok(if self.send(key, bytes, true)? { Put::Stored } else { Put::Exists })
     }
 
@@ -165,24 +207,30 @@ impl Store for RusotoStore {
     }
 
     fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
-        let mut objects = Vec::new();
+        let (mut objects, mut progress) = (Vec::new(), Progress::default());
         let mut request = ListObjectsV2Request { start_after: after.map(|key| self.full(key)), ..Default::default() };
         while objects.len() < max {
             request.max_keys = Some(PAGE_MAX.min(max - objects.len()) as i64);
             let page = self.page(prefix, request)?;
-            objects.extend(page.contents.into_iter().flatten().filter_map(|found| {
-                let key = found.key?.strip_prefix(&self.root)?.to_owned();
+            let found = page.contents.unwrap_or_default();
+            let is_new = !found.is_empty();
+            objects.extend(found.into_iter().filter_map(|found| {
+                let full = found.key.filter(|full| is_usable(full))?;
+                let key = full.strip_prefix(&self.root)?.to_owned();
                 Some(Object { key, bytes: found.size?.try_into().ok()? })
             }));
-            let Some(token) = page.next_continuation_token else { break };
-            request = ListObjectsV2Request { continuation_token: Some(token), ..Default::default() };
+            let token = page.next_continuation_token;
+            if !self.goes_on(prefix, &mut progress, token.as_deref(), is_new)? {
+                break;
+            }
+            request = ListObjectsV2Request { continuation_token: token, ..Default::default() };
         }
         Ok(objects)
     }
 
     fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let full = self.full(prefix);
-        let mut names = Vec::new();
+        let (mut names, mut progress) = (BTreeSet::new(), Progress::default());
         let mut token = None;
         loop {
             let (delimiter, continuation_token) = (Some("/".into()), token);
@@ -190,15 +238,15 @@ impl Store for RusotoStore {
             let page = self.page(prefix, request)?;
             let folders = page.common_prefixes.into_iter().flatten().filter_map(|folder| folder.prefix);
             let objects = page.contents.into_iter().flatten().filter_map(|object| object.key);
-            names.extend(folders.chain(objects).filter_map(|key| key.strip_prefix(&full).map(str::to_owned)));
+            let before = names.len();
+            for key in folders.chain(objects).filter(|key| is_usable(key.strip_suffix('/').unwrap_or(key))) {
+                names.extend(key.strip_prefix(&full).filter(|name| !name.is_empty()).map(str::to_owned));
+            }
             token = page.next_continuation_token;
-            if token.is_none() {
-                break;
+            if !self.goes_on(prefix, &mut progress, token.as_deref(), names.len() > before)? {
+                return Ok(names.into_iter().collect());
             }
         }
-        names.sort_unstable();
-        names.dedup();
-        Ok(names)
     }
 
     fn delete(&self, key: &str) -> Result<()> {

@@ -1,0 +1,209 @@
+//! Listings of a bucket (ListObjectsV2), asked for here and not by the client: it refuses a whole page
+//! for one key that it can't take, such as `a//b`, `a/../b` or one with a line break.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use object_store::aws::{AmazonS3, AwsAuthorizer};
+use object_store::client::{HttpRequest, HttpRequestBody, HttpService as _};
+use quick_xml::de::from_str;
+use serde::Deserialize;
+
+use super::failure::Answer;
+use super::service::Bounded;
+
+/// How many pages in a row may bring nothing new. Some servers send empty ones while they pass over
+/// what was deleted; each costs a request.
+const EMPTY_PAGES_MAX: usize = 100;
+
+/// Where listings are asked for.
+pub(super) struct Bucket {
+    /// The bucket's address without a slash at its end.
+    pub url: String,
+    pub region: String,
+    pub service: Bounded,
+    /// True if requests aren't signed.
+    pub unsigned: bool,
+}
+
+/// What a page is to begin with and to hold.
+#[derive(Clone, Default)]
+pub(super) struct Query {
+    pub prefix: String,
+    pub after: Option<String>,
+    pub token: Option<String>,
+    pub max: usize,
+    /// True if what stands behind the next `/` is summed up.
+    pub folders: bool,
+}
+
+/// A page of keys.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Page {
+    pub contents: Vec<Found>,
+    pub common_prefixes: Vec<Folder>,
+    pub next_continuation_token: Option<String>,
+    encoding_type: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Found {
+    pub key: String,
+    #[serde(default)]
+    pub size: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Folder {
+    pub prefix: String,
+}
+
+/// Why there is no page.
+pub(super) enum NoPage {
+    /// The server says no.
+    Said(Answer),
+    /// There is no answer, or none that can be read.
+    Failed(object_store::Error),
+}
+
+impl Bucket {
+    /// Asks for one page.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn page(&self, client: &AmazonS3, query: &Query) -> Result<Page, NoPage> {
+        let mut url = format!("{}/?list-type=2&encoding-type=url&max-keys={}", self.url, query.max);
+        for (name, value) in [
+            ("prefix", Some(&query.prefix)),
+            ("start-after", query.after.as_ref()),
+            ("continuation-token", query.token.as_ref()),
+        ] {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                let _ = write!(url, "&{name}={}", encoded(value));
+            }
+        }
+        if query.folders {
+            url += "&delimiter=%2F";
+        }
+        let failed = |source| NoPage::Failed(object_store::Error::Generic { store: "S3", source });
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        *request.uri_mut() = url.parse().map_err(|cause| failed(Box::from(format!("bad address: {cause}"))))?;
+        if !self.unsigned {
+            let credential = client.credentials().get_credential().await.map_err(NoPage::Failed)?;
+            let authorizer = AwsAuthorizer::new(&credential, "s3", &self.region);
+            authorizer.try_authorize(&mut request, None).map_err(NoPage::Failed)?;
+        }
+        let answer = self.service.call(request).await.map_err(|error| failed(error.into()))?;
+        let status = answer.status().as_u16();
+        let body = answer.into_body().bytes().await.map_err(|error| failed(error.into()))?;
+        let text = String::from_utf8_lossy(&body);
+        if status != 200 {
+            return Err(NoPage::Said(Answer::new(status, &text)));
+        }
+        parsed(&text).map_err(|why| failed(format!("the answer is no listing: {why}").into()))
+    }
+}
+
+fn parsed(text: &str) -> Result<Page, String> {
+    let mut page: Page = from_str(text).map_err(|error| error.to_string())?;
+    if page.encoding_type.as_deref() == Some("url") {
+        for key in page.contents.iter_mut().map(|found| &mut found.key) {
+            *key = decoded(key)?;
+        }
+        for prefix in page.common_prefixes.iter_mut().map(|folder| &mut folder.prefix) {
+            *prefix = decoded(prefix)?;
+        }
+    }
+    page.next_continuation_token = page.next_continuation_token.filter(|token| !token.is_empty());
+    Ok(page)
+}
+
+/// Every byte but letters, digits and `-_.~` as `%XX`.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(byte.into()),
+            _ => _ = write!(encoded, "%{byte:02X}"),
+        }
+    }
+    encoded
+}
+
+/// A key as `encoding-type=url` has it, where a space is `+` with some servers and `%20` with others.
+fn decoded(text: &str) -> Result<String, String> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.bytes());
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+                let digits = digit().zip(digit()).ok_or("a key is badly encoded")?;
+                u8::try_from(digits.0 * 16 + digits.1).unwrap_or(b'?')
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| "a key isn't UTF-8".into())
+}
+
+/// Watches that a listing gets on: a server that repeats its pages would never end.
+#[derive(Default)]
+pub(super) struct Progress {
+    tokens: BTreeSet<u64>,
+    empty: usize,
+}
+
+impl Progress {
+    /// True if the page behind this token is to be asked for.
+    ///
+    /// # Errors
+    /// If the listing goes round in a circle.
+    pub fn goes_on(&mut self, token: Option<&str>, is_new: bool) -> Result<bool, String> {
+        let Some(token) = token else { return Ok(false) };
+        self.empty = if is_new { 0 } else { self.empty + 1 };
+        if self.empty > EMPTY_PAGES_MAX || !self.tokens.insert(xxhash_rust::xxh3::xxh3_64(token.as_bytes())) {
+            return Err("the listing repeats itself and has no end: this is a fault of the server".into());
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_keys_are_read_as_they_are() {
+        let page = |encoding: &str, key: &str| {
+            let text = format!(
+                "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                 <Name>lake</Name>{encoding}<CommonPrefixes><Prefix>{key}/</Prefix></CommonPrefixes>\
+                 <Contents><Key>{key}</Key><Size>7</Size><Owner><ID>x</ID></Owner></Contents></ListBucketResult>"
+            );
+            let page = parsed(&text).unwrap();
+            assert_eq!((page.contents[0].size, page.next_continuation_token), (7, None));
+            assert_eq!(page.common_prefixes[0].prefix, format!("{}/", page.contents[0].key));
+            page.contents[0].key.clone()
+        };
+        let url = "<EncodingType>url</EncodingType>";
+        assert_eq!(page(url, "a%2F%2Fb%0A+c%20d%2Be"), "a//b\n c d+e");
+        assert_eq!(page("", "a//b%20+&amp;&#233;"), "a//b%20+&é");
+        assert!(parsed("<html>no").is_err());
+        assert!(decoded("%f").is_err() && decoded("%ff").is_err() && decoded("%zz").is_err());
+    }
+
+    #[test]
+    fn a_listing_that_repeats_itself_ends() {
+        let mut progress = Progress::default();
+        assert!(progress.goes_on(Some("a"), true).unwrap() && progress.goes_on(Some("b"), true).unwrap());
+        assert!(progress.goes_on(Some("a"), true).is_err());
+        assert!(!progress.goes_on(None, true).unwrap());
+        let mut progress = Progress::default();
+        let asked = (0..).map(|token| progress.goes_on(Some(&token.to_string()), false));
+        assert_eq!(asked.take_while(Result::is_ok).count(), EMPTY_PAGES_MAX);
+    }
+}

@@ -1,0 +1,23 @@
+//! Short notes for a person who waits for a server. A command that reads for people sets where they go;
+//! a running topology doesn't, since its table and log show the same.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// The time that a request may take before a person is told what is being waited for.
+pub const NOTICE_AFTER: Duration = Duration::from_secs(2);
+
+static TELL: OnceLock<fn(&str)> = OnceLock::new();
+
+/// Sets where notes go, for the whole process. The first call counts.
+pub fn tell_by(tell: fn(&str)) {
+    // A second caller has the same wish.
+    let _ = TELL.set(tell);
+}
+
+/// Tells the person who waits, if one does.
+pub fn tell(text: &str) {
+    if let Some(tell) = TELL.get() {
+        tell(text);
+    }
+}

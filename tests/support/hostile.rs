@@ -1,0 +1,189 @@
+//! A server that does what no good server does, for clients of HTTP, WebSocket and S3: each behaviour for
+//! every request.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+/// What it does to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// It takes the request and says nothing.
+    Silent,
+    /// `Content-Length: 100000000000`, and some bytes of it.
+    HugeLength,
+    /// A chunked body that doesn't end.
+    EndlessChunks,
+    /// The same with a status that says no.
+    EndlessError,
+    /// A head of an answer that doesn't end.
+    EndlessHead,
+    /// A part of an object of another length than its head says.
+    LyingRange,
+    /// A page of a listing that names itself as the next, for ever.
+    RepeatedPage,
+    /// A page of a listing without keys and with a new token, for ever.
+    EmptyPages,
+    /// An error with 5 MB of text and escape sequences.
+    LongError,
+    /// A redirect to this address, with this status.
+    Redirect(u16, String),
+    /// Bytes that aren't HTTP.
+    Garbage,
+    /// The connection ends after the request.
+    Ends,
+    /// A WebSocket that sends pings as fast as it can and reads nothing.
+    Pings,
+    /// A WebSocket that sends empty fragments of a message without end.
+    EmptyFragments,
+    /// A WebSocket that sends one message in fragments without end.
+    EndlessMessage,
+    /// A WebSocket that announces a frame of 2^62 bytes.
+    HugeFrame,
+}
+
+/// A running server; its threads end with the test's process.
+pub struct Hostile {
+    port: u16,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Hostile {
+    pub fn start(behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let heads = Arc::clone(&asked);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (behaviour, heads) = (behaviour.clone(), Arc::clone(&heads));
+                // A client that leaves ends the thread.
+                thread::spawn(move || drop(serve(stream.unwrap(), &behaviour, &heads)));
+            }
+        });
+        Self { port, asked }
+    }
+
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn websocket(&self) -> String {
+        format!("ws://127.0.0.1:{}", self.port)
+    }
+
+    /// The heads of all requests.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn serve(mut stream: TcpStream, behaviour: &Behaviour, asked: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut number = 0;
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head)? == 0 {
+                return Ok(());
+            }
+        }
+        asked.lock().unwrap().push(head.clone());
+        let header = |name: &str| {
+            let line = head.lines().find(|line| line.to_lowercase().starts_with(&format!("{name}:")))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        };
+        let length = header("content-length").map_or(0, |length| length.parse().unwrap());
+        std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink())?;
+        number += 1;
+        let xml = |status: &str, body: &str| {
+            let length = body.len();
+            format!("HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {length}\r\n\r\n{body}")
+        };
+        let listing = |keys: &str, token: &str| {
+            xml(
+                "200 OK",
+                &format!(
+                    "<ListBucketResult><IsTruncated>true</IsTruncated>{keys}\
+                     <NextContinuationToken>{token}</NextContinuationToken></ListBucketResult>"
+                ),
+            )
+        };
+        let chunks = |stream: &mut TcpStream, status: &str| -> std::io::Result<()> {
+            write!(stream, "HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            let chunk = [&b"100000\r\n"[..], &vec![b' '; 1 << 20], b"\r\n"].concat();
+            loop {
+                stream.write_all(&chunk)?;
+            }
+        };
+        match behaviour {
+            Behaviour::Silent => loop {
+                thread::park();
+            },
+            Behaviour::HugeLength => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n")?;
+                loop {
+                    stream.write_all(&[b' '; 1 << 16])?;
+                }
+            }
+            Behaviour::EndlessChunks => chunks(&mut stream, "200 OK")?,
+            Behaviour::EndlessError => chunks(&mut stream, "403 Forbidden")?,
+            Behaviour::EndlessHead => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+                loop {
+                    stream.write_all(b"X-More: and more\r\n")?;
+                }
+            }
+            Behaviour::LyingRange => stream.write_all(
+                b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-99999999999/100000000000\r\n\
+                  Content-Length: 4\r\nETag: \"e\"\r\nLast-Modified: Thu, 26 Nov 2026 12:00:00 GMT\r\n\r\n[{}]",
+            )?,
+            Behaviour::RepeatedPage => {
+                let keys = "<Contents><Key>root/2026-01-01T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000\
+                            </Key><Size>4</Size></Contents>";
+                stream.write_all(listing(keys, "again").as_bytes())?;
+            }
+            Behaviour::EmptyPages => stream.write_all(listing("", &format!("token-{number}")).as_bytes())?,
+            Behaviour::LongError => {
+                let text = "\x1b[2Jno ".repeat(700_000);
+                let body = format!("<Error><Code>AccessDenied</Code><Message>{text}</Message></Error>");
+                stream.write_all(xml("403 Forbidden", &body).as_bytes())?;
+            }
+            Behaviour::Redirect(status, to) => {
+                let path = head.split(' ').nth(1).unwrap_or_default();
+                write!(stream, "HTTP/1.1 {status} Elsewhere\r\nLocation: {to}{path}\r\nContent-Length: 0\r\n\r\n")?;
+            }
+            Behaviour::Garbage => {
+                stream.write_all(b"\x00\xff no HTTP at all \r\n\r\n")?;
+                return Ok(());
+            }
+            Behaviour::Ends => return Ok(()),
+            _ => return websocket(&mut stream, behaviour, &header("sec-websocket-key").unwrap_or_default()),
+        }
+    }
+}
+
+fn websocket(stream: &mut TcpStream, behaviour: &Behaviour, key: &str) -> std::io::Result<()> {
+    let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let accept = BASE64.encode(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()));
+    write!(
+        stream,
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )?;
+    let ping = [&[0x89, 125][..], &[b'p'; 125]].concat();
+    let (first, rest) = match behaviour {
+        Behaviour::Pings => (vec![], ping.repeat(512)),
+        Behaviour::EmptyFragments => (vec![0x01, 0], [0x00, 0].repeat(32 << 10)),
+        Behaviour::EndlessMessage => (vec![0x01, 0], [&[0x00, 126, 0x40, 0][..], &[b'a'; 0x4000]].concat()),
+        _ => ([&[0x81, 127][..], &(1_u64 << 62).to_be_bytes()].concat(), vec![b'a'; 1 << 16]),
+    };
+    stream.write_all(&first)?;
+    loop {
+        stream.write_all(&rest)?;
+    }
+}
