@@ -38,8 +38,8 @@ use xxhash_rust::xxh3::xxh3_64;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lines {
-    /// Files, globs such as "posts/*.ndjson" (sorted; folders are passed over), or "-" for standard
-    /// input. A path that is given twice is read once.
+    /// Files, globs such as "posts/*.ndjson" and "{a,b}.ndjson" (sorted; folders are passed over), or "-" for standard
+    /// input. A file is read once, also if it has several names or paths; a link to it comes after it.
     paths: Vec<String>,
     /// The kind of the posts, if the lines don't name it: a line may be any JSON object, and becomes
     /// `{"<kind>":<line>}`. Without it a line must have exactly one key, which names its kind.
