@@ -13,6 +13,7 @@ use super::batch::Mark;
 use super::channel::TaskHandle;
 use super::dead_letters::DeadLetter;
 use super::emitter::Emitter;
+use super::letter_bound::{CUT_RAW_BYTES_MAX, Kept, LetterBound};
 use super::messages::Messages;
 use super::metering::{Doing, Meter};
 use super::wake::Need;
@@ -175,6 +176,7 @@ pub struct SpoutOutput {
     /// Cursors of other splits, for the next emit.
     staged_cursors: Vec<(usize, Cursor)>,
     dead_letters: usize,
+    letters: LetterBound,
     fault: Option<String>,
     /// Gone with the loop.
     _alive: Arc<Alive>,
@@ -192,6 +194,7 @@ impl SpoutOutput {
     ) -> Self {
         let splits = port.borrow().splits.clone();
         let dead = StreamId(arities.len() - 1);
+        let letters = LetterBound::new(clock.monotonic());
         Self {
             port,
             splits,
@@ -206,6 +209,7 @@ impl SpoutOutput {
             staged_runs: Vec::new(),
             staged_cursors: Vec::new(),
             dead_letters: 0,
+            letters,
             fault: None,
             _alive: alive,
         }
@@ -263,11 +267,24 @@ impl SpoutOutput {
         }
     }
 
-    /// Adds a dead letter to the next [`emit`](Self::emit).
+    /// Adds a dead letter to the next [`emit`](Self::emit). Letters that come too fast are counted, and not kept.
     pub fn push_dead_letter(&mut self, letter: &DeadLetter) {
-        let letter = letter.to_json(&self.component, self.clock.now());
-        self.push_to(self.dead, [Value::Json(letter)]);
         self.dead_letters += 1;
+        let mut letter = letter.clone();
+        if letter.cut {
+            letter.raw.truncate(CUT_RAW_BYTES_MAX);
+        }
+        let letter = letter.to_json(&self.component, self.clock.now());
+        let (is_kept, said) = match self.letters.take(letter.len(), self.clock.monotonic()) {
+            Kept::Yes(said) => (true, said),
+            Kept::No(said) => (false, said),
+        };
+        if let Some(said) = said {
+            self.say(&said);
+        }
+        if is_kept {
+            self.push_to(self.dead, [Value::Json(letter)]);
+        }
     }
 
     /// Says where another split stands with the next [`emit`](Self::emit), where tuples of several splits
@@ -318,5 +335,13 @@ impl SpoutOutput {
     /// an empty text takes it back.
     pub fn set_state(&mut self, state: &str) {
         self.meter.set_says((!state.is_empty()).then(|| state.to_owned()));
+    }
+}
+
+impl Drop for SpoutOutput {
+    fn drop(&mut self) {
+        if let Some(said) = self.letters.lost() {
+            self.say(&said);
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! From the paths of a topology file to the files that are read.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{self, Path, PathBuf};
 
 use super::STANDARD_INPUT;
-use super::reader::unreadable;
+use super::reader::{not_lines, unreadable};
 use crate::error::{Error, Result};
 use crate::globs::{self, Glob, Segment};
 
@@ -18,7 +19,7 @@ pub(super) fn is_glob(path: &str) -> bool {
 /// The absolute paths of all files, each file once, also if it has several names: in the order of the
 /// paths, those of a glob sorted. A file whose folder has it under its own name goes before a link to it.
 /// Every one of them can be read, or is a pipe (which isn't opened, since that waits for a writer).
-pub(super) fn expand(paths: &[String]) -> Result<Vec<String>> {
+pub(super) fn expand(paths: &[String], has_kind: bool) -> Result<Vec<String>> {
     let mut files: Vec<String> = Vec::new();
     let mut known = HashSet::new();
     let mut inodes = HashSet::new();
@@ -34,7 +35,7 @@ pub(super) fn expand(paths: &[String]) -> Result<Vec<String>> {
             if is_glob(path) && !Path::new(path).exists() { matches(path)? } else { vec![absolute(Path::new(path))?] };
         for file in found {
             let is_new = known.insert(file.clone());
-            if is_new && check(&file)?.is_none_or(|inode| inodes.insert(inode)) {
+            if is_new && check(&file, has_kind)?.is_none_or(|inode| inodes.insert(inode)) {
                 files.push(file);
             }
         }
@@ -43,6 +44,48 @@ pub(super) fn expand(paths: &[String]) -> Result<Vec<String>> {
         return Err(Error::fatal("Lines: expected at least one file in \"paths\", found none"));
     }
     Ok(files)
+}
+
+/// The streams among the paths of files that are followed: standard input, and pipes that are there.
+///
+/// # Errors
+/// If there is no path, one is no glob, or a folder.
+pub(super) fn streams(paths: &[String]) -> Result<Vec<String>> {
+    let mut streams: Vec<String> = Vec::new();
+    for path in paths {
+        let mut found = Vec::new();
+        if path == STANDARD_INPUT {
+            found.push(path.clone());
+        } else if is_glob(path) && !Path::new(path).exists() {
+            for path in walk(&Glob::new(path)?, &mut Vec::new()) {
+                if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+                    found.push(absolute(&path)?);
+                }
+            }
+        } else if Path::new(path).is_dir() {
+            return Err(folder(path));
+        } else if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            found.push(absolute(Path::new(path))?);
+        }
+        for stream in found {
+            if !streams.contains(&stream) {
+                streams.push(stream);
+            }
+        }
+    }
+    if paths.is_empty() {
+        return Err(Error::fatal("Lines: expected at least one file in \"paths\", found none"));
+    }
+    Ok(streams)
+}
+
+fn folder(path: &str) -> Error {
+    Error::fatal(format!("\"{path}\" is a folder: expected a file, or a glob such as \"{path}/*\""))
+}
+
+/// Device and inode of a file that is there.
+pub(super) fn inode(path: &str) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// The files that a glob stands for: sorted, links behind what isn't one.
@@ -146,16 +189,18 @@ pub(super) fn absolute(path: &Path) -> Result<String> {
 
 /// Fails before anything runs, and not in the middle, if a file can't be read. Returns device and inode
 /// of an ordinary file.
-fn check(file: &str) -> Result<Option<(u64, u64)>> {
+fn check(file: &str, has_kind: bool) -> Result<Option<(u64, u64)>> {
     let found = fs::metadata(file).map_err(|error| unreadable(file, error))?;
     if found.is_dir() {
-        return Err(Error::fatal(format!("\"{file}\" is a folder: expected a file, or a glob such as \"{file}/*\"")));
+        return Err(folder(file));
     }
     if !found.is_file() {
         return Ok(None);
     }
-    File::open(file).map_err(|error| unreadable(file, error))?;
-    Ok(Some((found.dev(), found.ino())))
+    match not_lines(file, has_kind).map_err(|error| unreadable(file, error))? {
+        Some(what) => Err(unreadable(file, io::Error::other(what.replace("FILE", file)))),
+        None => Ok(Some((found.dev(), found.ino()))),
+    }
 }
 
 #[cfg(test)]
@@ -176,7 +221,7 @@ mod tests {
         let folder = folder();
         let root = folder.path().to_str().unwrap();
         let paths: Vec<_> = paths.iter().map(|path| path.replace("ROOT", root)).collect();
-        let found = expand(&paths).map_err(|error| error.chain().replace(root, "ROOT"));
+        let found = expand(&paths, false).map_err(|error| error.chain().replace(root, "ROOT"));
         let names = |files: Vec<String>| files.iter().map(|file| file.replace(root, "ROOT")).collect::<Vec<_>>();
         let expected = expected.map(|files| files.iter().map(|file| (*file).to_owned()).collect());
         assert_eq!(found.map(names), expected.map_err(str::to_owned));
@@ -205,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_glob_that_is_none_is_named() {
-        let error = expand(&["posts/**x".into()]).unwrap_err().chain();
+        let error = expand(&["posts/**x".into()], false).unwrap_err().chain();
         assert!(error.starts_with("bad glob \"posts/**x\": "), "{error}");
     }
 
@@ -227,7 +272,7 @@ mod tests {
         fs::write(root.join("d.ndjson/deep.ndjson"), "").unwrap();
         let name = |file: &String| file.replace(root.to_str().unwrap(), "ROOT");
         let found = |glob: &str| {
-            let files = expand(&[format!("{}/{glob}", root.display())]).unwrap();
+            let files = expand(&[format!("{}/{glob}", root.display())], false).unwrap();
             files.iter().map(name).collect::<Vec<_>>()
         };
         assert_eq!(found("*.ndjson"), ["ROOT/a.ndjson", "ROOT/b.ndjson", "ROOT/c[1].ndjson"]);
@@ -243,7 +288,7 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         let folder = folder();
         fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.txt")), "").unwrap();
-        let glob = |end: &str| expand(&[format!("{}/{end}", folder.path().display())]);
+        let glob = |end: &str| expand(&[format!("{}/{end}", folder.path().display())], false);
         assert_eq!(glob("*.ndjson").unwrap().len(), 3);
         assert!(glob("*.txt").unwrap_err().chain().contains("its name is not UTF-8; rename it"));
     }
