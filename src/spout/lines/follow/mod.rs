@@ -6,6 +6,7 @@
 //! A file that is gone from its paths is looked for beside, under its inode or as a compressed copy.
 
 pub mod known;
+mod resume;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -97,7 +98,8 @@ struct File {
     size: u64,
     modified: (i64, i64),
     grew: Duration,
-    opened: Duration,
+    /// It is among those to be read.
+    is_ready: bool,
     /// It is none of the paths any more, since then.
     moved: Option<Duration>,
     is_packed: bool,
@@ -133,6 +135,8 @@ pub(super) struct Follower {
     /// Files that aren't ours, or have no whole first line: their size when that was seen.
     passed_over: HashMap<FileId, (u64, (i64, i64))>,
     ready: VecDeque<u64>,
+    /// Files that were opened, in that order; some of them are closed since.
+    opened: VecDeque<u64>,
     events: VecDeque<Event>,
     next_number: u64,
     next_scan: Duration,
@@ -166,6 +170,7 @@ impl Follower {
             twins: HashMap::new(),
             passed_over: HashMap::new(),
             ready: VecDeque::new(),
+            opened: VecDeque::new(),
             events: VecDeque::new(),
             next_number: 0,
             next_scan: Duration::ZERO,
@@ -227,9 +232,14 @@ impl Follower {
 
     /// Reads a chunk of a file, after the files that were ready before it.
     fn read(&mut self, number: u64, now: Duration) {
+        if let Some(file) = self.files.get_mut(&number) {
+            file.is_ready = false;
+        }
         match self.read_chunk(number, now) {
             Ok(Some(chunk)) => {
-                self.ready.push_back(number);
+                if self.files.get(&number).is_some_and(has_more) {
+                    self.make_ready(number);
+                }
                 self.events.push_back(Event::Chunk { number, chunk });
             }
             Ok(None) => {}
@@ -256,8 +266,8 @@ impl Follower {
                 self.next_scan = self.next_scan.min(now + LOOK_EVERY);
                 return Ok(None);
             }
-            (file.source, file.opened) = (Some(source), now);
-            self.close_idle(number);
+            file.source = Some(source);
+            self.close_longest_open(number);
         }
         let Some(file) = self.files.get_mut(&number) else { return Ok(None) };
         let Some(source) = &mut file.source else { return Ok(None) };
@@ -279,18 +289,27 @@ impl Follower {
         Ok(chunk)
     }
 
-    /// Closes the file that was idle for longest, if too many are open. One that is gone from its paths
-    /// can't be opened again.
-    fn close_idle(&mut self, but: u64) {
-        let open = self.files.iter().filter(|(_, file)| file.source.is_some());
-        if open.clone().count() <= OPEN_MAX {
-            return;
+    /// Has a file read in its turn.
+    fn make_ready(&mut self, number: u64) {
+        if let Some(file) = self.files.get_mut(&number)
+            && !std::mem::replace(&mut file.is_ready, true)
+        {
+            self.ready.push_back(number);
         }
-        let ready: HashSet<u64> = self.ready.iter().copied().collect();
-        let closable = open.filter(|(number, file)| **number != but && file.moved.is_none() && !ready.contains(number));
-        let oldest = closable.min_by_key(|(_, file)| file.grew.max(file.opened)).map(|(number, _)| *number);
-        if let Some(file) = oldest.and_then(|number| self.files.get_mut(&number)) {
-            file.source = None;
+    }
+
+    /// Closes the files that were opened first, if too many are open. Those that are gone from their paths
+    /// can't be opened again, and compressed ones would have to be unpacked again.
+    fn close_longest_open(&mut self, number: u64) {
+        self.opened.push_back(number);
+        for _ in OPEN_MAX..self.opened.len() {
+            let Some(first) = self.opened.pop_front() else { return };
+            let Some(file) = self.files.get_mut(&first) else { continue };
+            if first == number || file.moved.is_some() || file.is_packed && file.is_ready {
+                self.opened.push_back(first);
+            } else {
+                file.source = None;
+            }
         }
     }
 
@@ -303,6 +322,12 @@ impl Follower {
             self.events.push_back(Event::Said(what));
         }
     }
+}
+
+/// Returns true unless all that the file has now was read.
+fn has_more(file: &File) -> bool {
+    let found = file.source.as_ref().and_then(|source| source.metadata().ok());
+    file.is_packed || found.is_none_or(|found| found.len() > file.offset)
 }
 
 fn open(path: &Path, has_kind: bool) -> io::Result<Source> {

@@ -1,6 +1,6 @@
 //! What became of followed files, and which are new.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
@@ -20,9 +20,9 @@ const BESIDE_MAX: usize = 1_000;
 /// A file that one of the paths stands for.
 #[derive(Clone)]
 pub(super) struct Found {
-    path: PathBuf,
-    size: u64,
-    modified: (i64, i64),
+    pub path: PathBuf,
+    pub size: u64,
+    pub modified: (i64, i64),
 }
 
 /// A file that is no longer where it was, or no longer what it was.
@@ -38,7 +38,7 @@ pub(super) fn id(found: &Metadata) -> FileId {
     (found.dev(), found.ino())
 }
 
-fn modified(found: &Metadata) -> (i64, i64) {
+pub(super) fn modified(found: &Metadata) -> (i64, i64) {
     (found.mtime(), found.mtime_nsec())
 }
 
@@ -155,8 +155,8 @@ impl Follower {
         if file.is_packed {
             file.source = None;
         }
-        if (is_behind || file.is_packed) && !self.ready.contains(&number) {
-            self.ready.push_back(number);
+        if is_behind || file.is_packed {
+            self.make_ready(number);
         }
         Ok(())
     }
@@ -186,9 +186,7 @@ impl Follower {
         let Some(open) = open else { return Err(false) };
         if !file.is_packed && open.len() > file.offset {
             file.size = open.len();
-            if !self.ready.contains(&number) {
-                self.ready.push_back(number);
-            }
+            self.make_ready(number);
             return Ok(());
         }
         let elsewhere = open.nlink() > 0 && now.saturating_sub(file.grew.max(since)) <= MOVED_GRACE;
@@ -205,8 +203,9 @@ impl Follower {
             self.events.push_back(Event::Moved { number, file: id, path: path.clone() });
             (file.id, file.path, file.moved, file.source) = (id, path, moved, None);
             (file.size, file.modified) = (0, (0, 0));
-            self.ready.push_back(number);
+            file.is_ready = false;
             self.put_in(number, file);
+            self.make_ready(number);
             return;
         }
         let path = file.path.display();
@@ -271,7 +270,15 @@ impl Follower {
     }
 
     /// Begins to read a file at a place.
-    fn begin(&mut self, split: String, id: FileId, found: Found, place: Place, head: Vec<u8>, now: Duration) {
+    pub(super) fn begin(
+        &mut self,
+        split: String,
+        id: FileId,
+        found: Found,
+        place: Place,
+        head: Vec<u8>,
+        now: Duration,
+    ) {
         let Found { path, size, modified } = found;
         let number = self.next_number;
         self.next_number += 1;
@@ -284,94 +291,20 @@ impl Follower {
             size,
             modified,
             grew: now,
-            opened: now,
+            is_ready: false,
             moved: None,
             is_packed: false,
         };
         let entry = Entry { file: id, path, mark: Mark::new(place, &head), read_at: 0 };
         let head = head[..head.len().min(Mark::head_bytes(place))].to_vec();
         self.events.push_back(Event::Opened { number, split, entry, head });
-        self.ready.push_back(number);
         self.put_in(number, file);
-    }
-
-    /// Finds the files of a checkpoint.
-    fn resume(&mut self, present: &BTreeMap<FileId, Found>, now: Duration) {
-        let mut lost = Vec::new();
-        let resumed = std::mem::take(&mut self.resumed);
-        let known: HashSet<FileId> = resumed.iter().map(|(_, entry)| entry.file).collect();
-        // Files that are where they were go first, so that none of them is taken for another's copy.
-        let mut gone = Vec::new();
-        for (split, entry) in resumed {
-            let path = present.get(&entry.file).map(|found| found.path.clone());
-            let by_inode = || beside(&entry.path, entry.file).map(|(path, _)| path);
-            let path = path.or_else(by_inode).filter(|path| self.is_file_of(&entry, path));
-            match path {
-                Some(path) => self.go_on(split, &entry, entry.file, path, now),
-                None => gone.push((split, entry)),
-            }
-        }
-        let by_path = std::mem::take(&mut self.by_path);
-        for (path, mark) in by_path {
-            let entry = Entry { file: (0, 0), path: path.into(), mark, read_at: 0 };
-            let is_followed = self.globs.iter().any(|(_, glob)| glob.matches(&entry.path));
-            if !is_followed || mark.place.offset == 0 {
-                continue;
-            }
-            let found = fs::metadata(&entry.path).ok().filter(|_| self.is_file_of(&entry, &entry.path));
-            let found = found.map(|found| (id(&found), entry.path.clone()));
-            let begins_like = |head: &[u8]| entry.begins_like(head);
-            let found = found.or_else(|| self.copy(&entry.path, (0, 0), mark.place.offset, &begins_like, present));
-            let split = found.as_ref().and_then(|(_, path)| self.split_at(path));
-            match (found, split) {
-                (Some((id, path)), Some(split)) if self.fresh.contains(&split) && !self.by_id.contains_key(&id) => {
-                    self.go_on(split, &entry, id, path, now);
-                }
-                (None, _) if self.fresh.contains(super::known::first_split()) => lost.push(entry),
-                _ => {}
-            }
-        }
-        for (split, entry) in gone {
-            let begins_like = |head: &[u8]| entry.begins_like(head) && entry.mark.place.offset > 0;
-            let mut copy = self.copy(&entry.path, entry.file, entry.mark.place.offset, &begins_like, present);
-            copy = copy.filter(|(id, _)| !known.contains(id));
-            match copy {
-                Some((id, path)) => self.go_on(split, &entry, id, path, now),
-                None if entry.mark.place.offset > 0 => lost.push(entry),
-                None => {}
-            }
-        }
-        for entry in lost {
-            let why = format!(
-                "\"{}\" is gone, or another file is there: what was written to it after the last checkpoint (line {}, \
-                 byte {}) is found neither there nor beside",
-                entry.path.display(),
-                entry.mark.place.line,
-                entry.mark.place.offset
-            );
-            self.events.push_back(Event::Lost { entry, why });
-        }
-    }
-
-    /// Reads on behind the mark of an entry.
-    fn go_on(&mut self, split: String, entry: &Entry, id: FileId, path: PathBuf, now: Duration) {
-        let head = open(&path, self.has_kind).and_then(|source| source.head(HEAD_BYTES)).unwrap_or_default();
-        let (size, modified) = fs::metadata(&path).map_or((0, (0, 0)), |found| (found.len(), modified(&found)));
-        self.begin(split, id, Found { path, size, modified }, entry.mark.place, head, now);
-    }
-
-    fn is_file_of(&self, entry: &Entry, path: &Path) -> bool {
-        let Ok(mut source) = open(path, self.has_kind) else { return false };
-        matches!(source.go_to(entry.mark), Ok(Some(_)))
-    }
-
-    fn split_at(&self, path: &Path) -> Option<String> {
-        split_of(&open(path, self.has_kind).ok()?.head(HEAD_BYTES).ok()?)
+        self.make_ready(number);
     }
 
     /// A file that isn't known, begins as another did, and is at least as long as what was read of that:
     /// among the paths, or beside where it was under a name that begins alike.
-    fn copy(
+    pub(super) fn copy(
         &self,
         path: &Path,
         not: FileId,
@@ -421,7 +354,9 @@ impl Follower {
     fn take_out(&mut self, number: u64) -> Option<File> {
         let file = self.files.remove(&number)?;
         self.by_id.remove(&file.id);
-        self.ready.retain(|other| *other != number);
+        if file.is_ready {
+            self.ready.retain(|other| *other != number);
+        }
         Some(file)
     }
 }
@@ -440,7 +375,7 @@ fn begins_as_read(file: &File, has_kind: bool) -> bool {
 }
 
 /// The name that a file has in the folder of its old one.
-fn beside(path: &Path, wanted: FileId) -> Option<(PathBuf, Metadata)> {
+pub(super) fn beside(path: &Path, wanted: FileId) -> Option<(PathBuf, Metadata)> {
     for entry in fs::read_dir(path.parent()?).ok()?.flatten() {
         if entry.ino() != wanted.1 {
             continue;
