@@ -6,6 +6,7 @@ pub mod clock;
 pub mod error;
 pub mod fault;
 pub mod globs;
+pub mod panics;
 pub mod secret;
 pub mod units;
 

@@ -240,6 +240,103 @@ fn a_second_signal_ends_at_once() {
     running.end().with(5);
 }
 
+#[test]
+fn a_terminal_that_closes_is_a_signal_to_drain() {
+    let sandbox = Sandbox::new();
+    sandbox.write("one.ron", ONE_LAKE);
+    let mut arguments = run("one.ron", &["spouts.posts.run=Generate(rate: 20000)"]);
+    arguments.extend(["--interval", "50ms"]);
+    let mut running = sandbox.start(&arguments);
+    running.wait_for("a checkpoint with posts", |report| report["epoch"].as_u64() >= Some(1));
+    running.signal("HUP");
+    running.signal("HUP");
+    let ended = running.end().with(0);
+    assert_eq!(ended.reports().last().unwrap()["phase"], "stopped");
+    assert_eq!(lake(&sandbox.path("lake"), false).len() as u64, ended.total("posts", "emitted"));
+}
+
+/// The lake's posts after a run of `files.ron`, which must end with a code.
+fn lake_after(sandbox: &Sandbox, sets: &[&str], code: i32, says: &[&str]) -> usize {
+    sandbox.run(&run("files.ron", sets)).with(code).says(says);
+    lake(&sandbox.path("lake"), false).len()
+}
+
+#[test]
+fn a_topology_that_has_finished_reads_what_is_new() {
+    let sandbox = Sandbox::new();
+    let text = r#"Topology(name: "files", spouts: {"in": Spout(run: Lines(paths: ["*.ndjson"]))},
+        bolts: {"lake": Bolt(run: Local(root: "lake"), inputs: [Shuffle("in")])})"#;
+    sandbox.write("files.ron", text);
+    sandbox.write("monday.ndjson", "{\"note\":1}\n{\"note\":2}\n");
+    assert_eq!(lake_after(&sandbox, &[], 0, &["2 tuples"]), 2);
+    assert_eq!(lake_after(&sandbox, &[], 0, &["nothing new"]), 2);
+    sandbox.write("tuesday.ndjson", "{\"note\":3}\n");
+    assert_eq!(lake_after(&sandbox, &[], 0, &["1 tuple "]), 3);
+    sandbox.write("monday.ndjson", "{\"note\":1}\n{\"note\":2}\n{\"note\":4}\n{\"note\":5}\n");
+    assert_eq!(lake_after(&sandbox, &[], 0, &["2 tuples"]), 5);
+    sandbox.write("more.txt", "{\"note\":6}\n");
+    let other = "spouts.in.run.paths=[\"more.txt\"]";
+    assert_eq!(lake_after(&sandbox, &[other], 0, &["1 tuple "]), 6);
+    assert_eq!(lake_after(&sandbox, &[other], 0, &["nothing new"]), 6);
+    // What was read before, under another configuration, was asked for and isn't done.
+    assert_eq!(lake_after(&sandbox, &["spouts.in.run.kind=x"], 6, &["configuration of", "--fresh"]), 6);
+    sandbox.write("monday.ndjson", "{\"note\":\"another file\"}\n");
+    sandbox.run(&run("files.ron", &[])).with(1).says(&["is not the file that was read"]);
+    fs::remove_dir_all(sandbox.path("lake")).unwrap();
+    sandbox.run(&run("files.ron", &[other])).with(1).says(&["is gone"]);
+}
+
+#[test]
+fn made_up_posts_are_made_once_and_more_or_others_when_they_are_asked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.write("one.ron", ONE_LAKE);
+    let posts = |sets: &[&str], code, says: &[&str]| {
+        sandbox.run(&run("one.ron", sets)).with(code).says(says);
+        let posts = lake(&sandbox.path("lake"), false);
+        assert_eq!(posts.iter().collect::<HashSet<_>>().len(), posts.len(), "nothing twice");
+        posts.len()
+    };
+    assert_eq!(posts(&["spouts.posts.run=Generate(posts: 100)"], 0, &[]), 100);
+    assert_eq!(posts(&["spouts.posts.run=Generate(posts: 100)"], 6, &["nothing new", "run.seed=", "--fresh"]), 100);
+    assert_eq!(posts(&["spouts.posts.run=Generate(posts: 150)"], 0, &["50 tuples"]), 150);
+    assert_eq!(posts(&["spouts.posts.run=Generate(posts: 100, seed: 2)"], 0, &["100 tuples"]), 250);
+    assert_eq!(posts(&["spouts.posts.run=Generate(posts: 150)"], 6, &["nothing new"]), 250);
+}
+
+#[test]
+fn a_lake_that_grew_is_replayed_on() {
+    let sandbox = Sandbox::new();
+    sandbox.write("one.ron", ONE_LAKE);
+    let replay = r#"Topology(name: "again", spouts: {"in": Spout(run: LocalReplay(root: "lake"))},
+        bolts: {"second": Bolt(run: Local(root: "second"), inputs: [Shuffle("in")])})"#;
+    sandbox.write("again.ron", replay);
+    for (order, count) in [("Partition", 100), ("Time", 200), ("Partition", 300)] {
+        let make = format!("spouts.posts.run=Generate(posts: {count})");
+        sandbox.run(&run("one.ron", &[&make])).with(0);
+        let order = format!("spouts.in.run.order={order}");
+        sandbox.run(&run("again.ron", &[&order])).with(0).says(&["100 tuples"]);
+        assert_eq!(lake(&sandbox.path("second"), false), lake(&sandbox.path("lake"), false));
+    }
+    sandbox.run(&run("again.ron", &[])).with(0).says(&["nothing new"]);
+}
+
+#[test]
+fn a_copy_of_a_topology_is_told_of_and_a_moved_one_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.ron", ONE_LAKE);
+    sandbox.run(&run("a.ron", &["spouts.posts.run=Generate(posts: 10)"])).with(0);
+    fs::copy(sandbox.path("a.ron"), sandbox.path("b.ron")).unwrap();
+    let other = sandbox.run(&run("b.ron", &["spouts.posts.run=Generate(posts: 10, seed: 2)"])).with(0);
+    assert!(!other.err.contains("warning"), "{}", other.err);
+    fs::rename(sandbox.path("a.ron"), sandbox.path("c.ron")).unwrap();
+    let moved = run("c.ron", &["spouts.posts.run=Generate(posts: 10)"]);
+    let states = sandbox.run(&["state", "ls"]).out.lines().count();
+    sandbox.run(&moved).with(1).says(&["was moved", "--state", "--fresh"]);
+    assert_eq!(sandbox.run(&["state", "ls"]).out.lines().count(), states, "a start that failed leaves no state");
+    fs::copy(sandbox.path("c.ron"), sandbox.path("a.ron")).unwrap();
+    sandbox.run(&moved).with(0).says(&["warning: the lake", "come a second time"]);
+}
+
 /// How often each word of the test's posts was counted in the end.
 fn final_counts(lines: &str) -> BTreeMap<String, u64> {
     let mut seen: BTreeMap<String, HashSet<u64>> = BTreeMap::new();

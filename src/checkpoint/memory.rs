@@ -49,7 +49,7 @@ impl StateStore for MemoryStore {
         saved.about.clone_from(&started.about);
         saved.components.clone_from(&started.components);
         saved.places.clone_from(&started.places);
-        saved.finished = None;
+        (saved.finished, saved.told) = (None, false);
         Ok(())
     }
 
@@ -80,6 +80,11 @@ impl StateStore for MemoryStore {
         saved.promises.clear();
         saved.places.clear();
         saved.finished = finished;
+        Ok(())
+    }
+
+    fn tell(&self) -> Result<()> {
+        self.lock().saved.told = true;
         Ok(())
     }
 }

@@ -52,6 +52,10 @@ pub struct Kept {
     /// How its state is laid out: state of one shape means nothing under another. Empty for a
     /// component without state of its own.
     pub shape: String,
+    /// A hash of its configuration, in hexadecimal: what it was in the last run. Empty in a state of an
+    /// earlier version.
+    #[serde(default)]
+    pub run: String,
 }
 
 /// The newest complete checkpoint but for the keyed state, which can be large.
@@ -75,6 +79,8 @@ pub struct Saved {
     pub places: BTreeMap<String, BTreeSet<String>>,
     /// When all sources had ended and everything was delivered, if they have.
     pub finished: Option<OffsetDateTime>,
+    /// True if whoever ran it has been told so: a run that was killed just before told nobody.
+    pub told: bool,
 }
 
 /// What is saved when tasks are about to start, before they write anything.
@@ -133,6 +139,21 @@ pub trait StateStore: Send + Sync {
     /// # Errors
     /// If it can't be made durable.
     fn end(&self, finished: Option<OffsetDateTime>) -> Result<()>;
+
+    /// Looks whether what is saved still goes where the next start will find it; cheap enough for every
+    /// second.
+    ///
+    /// # Errors
+    /// If it doesn't.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whoever ran it has been told that it finished.
+    ///
+    /// # Errors
+    /// If it can't be made durable.
+    fn tell(&self) -> Result<()>;
 }
 
 fn out_of_order(epoch: u64, complete: u64) -> Error {

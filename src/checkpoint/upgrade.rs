@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::{Kept, Saved, StateStore};
 use crate::engine::AGAIN;
 use crate::error::{Error, Result};
@@ -34,7 +36,8 @@ impl fmt::Display for Fate {
 /// again comes and goes, and its cursors stay.
 pub fn kept(topology: &Topology) -> BTreeMap<String, Kept> {
     let of = |spec: &ComponentSpec| {
-        let kept = Kept { type_name: spec.type_name.to_owned(), shape: shape(topology, spec) };
+        let run = format!("{:016x}", xxh3_64(spec.explained.as_bytes()));
+        let kept = Kept { type_name: spec.type_name.to_owned(), shape: shape(topology, spec), run };
         (spec.id.clone(), kept)
     };
     topology.components.iter().filter(|spec| spec.id != AGAIN).map(of).collect()
@@ -108,6 +111,18 @@ pub fn dropped(
         }
     }
     if refused.is_empty() { Ok(drop.clone()) } else { Err(Error::fatal(refused.join("\n"))) }
+}
+
+/// The components whose configuration is another one than in the last run, by id.
+pub fn changed(old: &BTreeMap<String, Kept>, new: &BTreeMap<String, Kept>) -> Vec<String> {
+    let mut changed = Vec::new();
+    for (id, new) in new {
+        let differs = |old: &Kept| !old.run.is_empty() && old.run != new.run;
+        if old.get(id).is_none_or(differs) {
+            changed.push(id.clone());
+        }
+    }
+    changed
 }
 
 fn keeps_something(store: &dyn StateStore, saved: &Saved, id: &str) -> Result<bool> {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::exit::{Code, Outcome};
 use super::load::{self, Sets};
+use super::run::units::plain;
 use super::stdout;
 use crate::checkpoint::upgrade::{Fate, fates, kept};
 use crate::registry::Registry;
@@ -17,7 +18,8 @@ use crate::topology::{ComponentSpec, Topology};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Components keep their state by their id: cursors, keyed state, and what isn't delivered yet. `run` refuses to
-drop any silently; `--drop-state ID` lets go of it.")]
+drop any silently; `--drop-state ID` lets go of it. The state belongs to the path of the file: it stays when NEW takes
+the place of OLD, and a file of another path begins anew.")]
 pub struct Args {
     /// The topology file as it was
     old: PathBuf,
@@ -44,8 +46,9 @@ struct Row {
 /// Compares the two files.
 pub fn run(args: &Args, registry: &Registry) -> Outcome {
     let load = |file| load::load(file, registry, &Sets::default(), false);
-    let rows = compare(&load(&args.old)?, &load(&args.new)?);
-    stdout::print(&if args.json { json(&rows) } else { text(&rows) })?;
+    let (old, new) = (load(&args.old)?, load(&args.new)?);
+    let rows = compare(&old, &new);
+    stdout::print(&if args.json { json(&rows) } else { renamed(&old, &new) + &text(&rows) })?;
     let drops = rows.iter().any(|row| row.why.is_some());
     Ok(if drops { Code::Findings } else { Code::Success })
 }
@@ -63,6 +66,15 @@ fn compare(old: &Topology, new: &Topology) -> Vec<Row> {
         Row { id, fate, why, changes }
     };
     fates(&kept(old), &kept(new)).into_iter().map(row).collect()
+}
+
+/// What becomes of the state when the topology's name changes; nothing if it stays.
+fn renamed(old: &Topology, new: &Topology) -> String {
+    if old.name == new.name {
+        return String::new();
+    }
+    let (old, new) = (plain(&old.name), plain(&new.name));
+    format!("name \"{old}\" → \"{new}\": the state stays, since it belongs to the file and not to the name\n")
 }
 
 fn by_id(topology: &Topology) -> BTreeMap<&str, &ComponentSpec> {

@@ -21,12 +21,21 @@ pub enum Code {
     Findings = 4,
     /// It stopped without finishing what it had begun: the drain deadline, or a second signal.
     NotClean = 5,
+    /// A topology that had finished was run again, and what was asked of it gave nothing new.
+    NothingNew = 6,
 }
 
 impl Code {
     /// All codes, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Success, Self::Runtime, Self::Usage, Self::InvalidTopology, Self::Findings, Self::NotClean];
+    pub const ALL: [Self; 7] = [
+        Self::Success,
+        Self::Runtime,
+        Self::Usage,
+        Self::InvalidTopology,
+        Self::Findings,
+        Self::NotClean,
+        Self::NothingNew,
+    ];
 
     /// What the code says, as `--help` prints it.
     pub fn meaning(self) -> &'static str {
@@ -37,6 +46,7 @@ impl Code {
             Self::InvalidTopology => "invalid topology",
             Self::Findings => "finished, but with dead letters or findings",
             Self::NotClean => "stopped, but not clean: the drain took too long, or a second signal came",
+            Self::NothingNew => "nothing new: an earlier run has captured what was asked for",
         }
     }
 }
@@ -103,7 +113,8 @@ mod tests {
               2  wrong arguments
               3  invalid topology
               4  finished, but with dead letters or findings
-              5  stopped, but not clean: the drain took too long, or a second signal came"#]]
+              5  stopped, but not clean: the drain took too long, or a second signal came
+              6  nothing new: an earlier run has captured what was asked for"#]]
         .assert_eq(&help());
     }
 

@@ -64,6 +64,7 @@ enum Command {
 /// The whole program: reads the arguments of the process, does what they say, prints errors on
 /// standard error, and returns the exit code (see [`Code`]).
 pub fn main(registry: Registry) -> ExitCode {
+    crate::panics::keep_quiet();
     main_with(std::env::args_os(), &registry).into()
 }
 

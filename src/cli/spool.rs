@@ -127,7 +127,7 @@ mod tests {
             bytes: 1234,
             oldest: 100,
             newest: 1300,
-            torn: Some(crate::spool::Torn { file: "s/1.seg".into(), offset: 40, bytes: 7 }),
+            torn: Some(crate::spool::Torn { file: "s/1.seg".into(), offset: 40, bytes: 7, missing: None }),
             damage: vec![crate::spool::Damage { file: "s/0.seg".into(), offset: 36, what: "bad".into() }],
         };
         expect_test::expect![[r#"

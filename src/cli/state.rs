@@ -13,7 +13,9 @@ use super::run::state_dir::{self, Home};
 use super::run::units;
 use super::stdout;
 use crate::checkpoint::disk::{DiskStore, Look, is_state};
+use crate::clock::SystemClock;
 use crate::error::{Error, Result};
+use crate::units::Interval;
 
 /// List or remove the states that topologies resume from
 #[derive(Debug, clap::Args)]
@@ -26,20 +28,34 @@ pub struct Args {
 enum What {
     /// List the states under $XDG_STATE_HOME/waterspout, or ~/.local/state/waterspout
     ///
-    /// Each state that isn't in use is read to its end, to see whether it is whole.
+    /// Each state that isn't in use is read to its end, to see whether it is whole. A topology may start
+    /// meanwhile.
     Ls {
+        /// Only those that were last saved so long ago, or earlier, and aren't in use: 30d
+        #[arg(long, value_name = "AGE")]
+        older_than: Option<Interval>,
         /// Print a line of JSON for each
         #[arg(long)]
         json: bool,
     },
     /// Remove states: the topology begins anew at its next run
     ///
-    /// What it was about to deliver and the dead letters in it are lost. Only files of a state are
-    /// removed, whatever else lies in the folder.
+    /// What it was about to deliver, its gap ledger and the dead letters in it are lost. Only files of a
+    /// state are removed, whatever else lies in the folder.
+    #[command(after_help = "\
+Examples:
+  waterspout state rm 'quickstart-*'
+  waterspout state rm --older-than 30d --dry-run '*-replay-*'")]
     Rm {
-        /// The names that `state ls` shows, or paths
-        #[arg(required = true, value_name = "NAME-OR-PATH")]
+        /// The names that `state ls` shows, globs of such names, or paths
+        #[arg(required_unless_present = "older_than", value_name = "NAME-OR-PATH")]
         states: Vec<PathBuf>,
+        /// Only those that were last saved so long ago, or earlier; without names all of these
+        #[arg(long, value_name = "AGE")]
+        older_than: Option<Interval>,
+        /// Only name the states that would be removed
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -47,14 +63,39 @@ enum What {
 pub fn run(args: &Args) -> Outcome {
     let states = state_dir::states(Home::of_process());
     match &args.what {
-        What::Ls { json } => {
-            let states = states
-                .ok_or_else(|| Failure::new(Code::Runtime, "neither $XDG_STATE_HOME nor $HOME is an absolute path"))?;
-            let states = list(&states)?;
+        What::Ls { older_than, json } => {
+            let mut states = list(&states.ok_or_else(no_home)?)?;
+            states.retain(|state| is_old(state, *older_than));
             stdout::print(&if *json { lines_of_json(&states) } else { table(&states) })
         }
-        What::Rm { states: names } => remove(names, states.as_deref()),
+        What::Rm { states: names, older_than, dry_run } => {
+            let mut folders = found(names, states.as_deref())?;
+            if names.is_empty() {
+                folders = list(&states.ok_or_else(no_home)?)?.into_iter().map(|state| state.path).collect();
+            }
+            if older_than.is_some() {
+                folders.retain(|folder| is_old(&look(folder.clone()), *older_than));
+            }
+            if *dry_run {
+                let lines = folders.iter().map(|path| format!("would remove {}\n", path.display()));
+                return stdout::print(&lines.collect::<String>());
+            }
+            remove(&folders)
+        }
     }
+}
+
+fn no_home() -> Failure {
+    Failure::new(Code::Runtime, "neither $XDG_STATE_HOME nor $HOME is an absolute path")
+}
+
+/// Whether a state has that age: nobody uses it, and it was saved so long ago, or changed if it never was.
+fn is_old(state: &State, age: Option<Interval>) -> bool {
+    let Some(Interval(age)) = age else { return true };
+    let changed = || state.path.metadata().and_then(|found| found.modified()).ok().map(OffsetDateTime::from);
+    let saved = state.saved.or_else(changed);
+    let now = SystemClock::shared().now();
+    !state.in_use && saved.is_some_and(|saved| now - saved >= age)
 }
 
 /// What there is to know of a state.
@@ -181,10 +222,10 @@ fn status(state: &State) -> String {
 }
 
 /// Removes every state, also behind one that can't be; the exit code is that of the first failure.
-fn remove(names: &[PathBuf], states: Option<&Path>) -> Outcome {
+fn remove(folders: &[PathBuf]) -> Outcome {
     let mut first_failure = None;
-    for name in names {
-        match DiskStore::remove(&find(name, states)) {
+    for folder in folders {
+        match DiskStore::remove(folder) {
             Ok(removed) => {
                 let lines = removed.iter().map(|path| format!("removed {}\n", path.display()));
                 stdout::print(&lines.collect::<String>())?;
@@ -197,11 +238,39 @@ fn remove(names: &[PathBuf], states: Option<&Path>) -> Outcome {
     Ok(first_failure.unwrap_or(Code::Success))
 }
 
-/// A state of the user by its name, else a path.
-fn find(name: &Path, states: Option<&Path>) -> PathBuf {
-    let is_name = name.file_name() == Some(name.as_os_str());
-    let named = states.filter(|_| is_name).map(|states| states.join(name)).filter(|path| path.exists());
-    named.unwrap_or_else(|| name.to_path_buf())
+/// The folders that names mean: states of the user by name or by a glob of names, else paths.
+fn found(names: &[PathBuf], states: Option<&Path>) -> std::result::Result<Vec<PathBuf>, Failure> {
+    let mut folders = Vec::new();
+    for name in names {
+        let is_name = name.file_name() == Some(name.as_os_str());
+        let of_user = states.filter(|_| is_name).map(|states| states.join(name));
+        let text = name.to_string_lossy();
+        match of_user {
+            Some(path) if path.exists() => folders.push(path),
+            _ if is_name && text.contains(['*', '?', '[']) && !name.exists() => {
+                folders.extend(matching(&text, states.ok_or_else(no_home)?)?);
+            }
+            _ => folders.push(name.clone()),
+        }
+    }
+    Ok(folders)
+}
+
+/// The states of the user whose names match a glob.
+fn matching(glob: &str, states: &Path) -> std::result::Result<Vec<PathBuf>, Failure> {
+    let pattern =
+        glob::Pattern::new(glob).map_err(|error| Failure::new(Code::Usage, format!("bad glob \"{glob}\": {error}")))?;
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(states).into_iter().flatten().flatten() {
+        if pattern.matches(&entry.file_name().to_string_lossy()) && is_state(&entry.path()) {
+            folders.push(entry.path());
+        }
+    }
+    if folders.is_empty() {
+        return Err(Failure::new(Code::Runtime, format!("no state matches \"{glob}\" in \"{}\"", states.display())));
+    }
+    folders.sort();
+    Ok(folders)
 }
 
 #[cfg(test)]
@@ -272,7 +341,7 @@ mod tests {
         let store = states(folder.path());
         let rm = |names: &[&Path]| {
             let names: Vec<_> = names.iter().map(|name| name.to_path_buf()).collect();
-            remove(&names, Some(folder.path())).unwrap()
+            remove(&found(&names, Some(folder.path())).unwrap()).unwrap()
         };
         assert_eq!(rm(&[Path::new("a"), Path::new("bb")]), Code::Runtime);
         assert!(folder.path().join("a").exists() && !folder.path().join("bb").exists());
@@ -282,5 +351,25 @@ mod tests {
             assert_eq!(rm(&[name]), Code::Runtime);
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn states_are_found_by_globs_and_by_their_age() {
+        let folder = tempfile::tempdir().unwrap();
+        let _in_use = states(folder.path());
+        let names = |glob: &str| {
+            let found = found(&[glob.into()], Some(folder.path()))?;
+            let names = found.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+            Ok::<_, Failure>(names.collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(names("b*").unwrap(), "bad bb");
+        assert!(names("x*").is_err() && names("[").is_err());
+        let old = |age: &str| {
+            let states = list(folder.path()).unwrap();
+            let old = states.iter().filter(|state| is_old(state, Some(age.parse().unwrap())));
+            old.map(|state| state.name.clone()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(old("3000d"), "bb", "one is in use, one is damaged and new");
+        assert_eq!(old("30000d"), "");
     }
 }

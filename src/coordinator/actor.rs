@@ -8,11 +8,11 @@ use crossbeam_channel::Sender;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
-use super::machine::{Action, Event, Machine, Outcome, TaskRole};
+use super::machine::{Action, Event, Machine, Outcome, TaskRole, says_ahead};
 use super::saver::{self, Said};
 use crate::checkpoint::{Changes, StateStore};
 use crate::clock::SharedClock;
-use crate::engine::{Alive, Control, FromTask, Meter};
+use crate::engine::{Alive, Control, FromTask, Messages, Meter};
 use crate::fault::point;
 use crate::metrics::Phase;
 
@@ -77,6 +77,7 @@ pub struct CoordinatorActor {
     clock: SharedClock,
     tasks: Vec<TaskLine>,
     status: Arc<Mutex<ControlStatus>>,
+    messages: Arc<Messages>,
     ended: Option<oneshot::Sender<Outcome>>,
     timer: Option<SpawnHandle>,
 }
@@ -87,15 +88,22 @@ impl CoordinatorActor {
         machine: Machine,
         clock: SharedClock,
         status: Arc<Mutex<ControlStatus>>,
+        messages: Arc<Messages>,
         ended: oneshot::Sender<Outcome>,
     ) -> Self {
         let (saver, waits, tasks) = (None, None, Vec::new());
-        Self { machine, saver, waits, clock, tasks, status, ended: Some(ended), timer: None }
+        Self { machine, saver, waits, clock, tasks, status, messages, ended: Some(ended), timer: None }
     }
 
     fn happened(&mut self, event: Event, ctx: &mut Context<Self>) {
         let (wall, now) = (self.clock.now(), self.clock.monotonic());
+        let (boundary, rolls_over) = self.machine.partition();
         let actions = self.machine.handle(event, wall, now);
+        if self.machine.partition().0 < boundary
+            && let Some(ahead) = says_ahead(boundary, wall, (rolls_over - boundary).unsigned_abs())
+        {
+            self.messages.say(ahead);
+        }
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) =
             ControlStatus { waits: self.waits.clone(), ..ControlStatus::of(&self.machine) };
         for action in actions {

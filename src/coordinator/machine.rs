@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::delivery::Deliveries;
 use crate::checkpoint::Changes;
@@ -209,8 +210,7 @@ impl Machine {
         let sinks = roles.iter().enumerate().filter_map(of(TaskRole::Sink));
         Self {
             deliveries: Deliveries::new(sinks.map(|task| (task, resumed.promises.remove(&task).unwrap_or_default()))),
-            // A clock that stepped back makes no older partition.
-            boundary: floor(resumed.boundary.map_or(wall, |last| last.max(wall)), policy.partition_every),
+            boundary: next_boundary(resumed.boundary, wall, policy.partition_every),
             outboxes: std::mem::take(&mut policy.outboxes),
             policy,
             names,
@@ -459,7 +459,7 @@ impl Machine {
     }
 
     fn start_epoch_if_due(&mut self, wall: OffsetDateTime, now: Duration, actions: &mut Vec<Action>) {
-        let boundary = floor(wall.max(self.boundary), self.policy.partition_every);
+        let boundary = next_boundary(Some(self.boundary), wall, self.policy.partition_every);
         if self.running.is_empty() {
             self.phase = Phase::Draining;
             self.last_sent = true;
@@ -471,7 +471,7 @@ impl Machine {
         let moved = self.dirty || self.emitted != self.emitted_at_barrier;
         let checkpoint_due = moved && now >= self.started_at + self.every();
         let age_due = self.oldest_open().is_some_and(|since| since + self.policy.micro_batch_age <= wall);
-        if checkpoint_due || age_due || boundary > self.boundary {
+        if checkpoint_due || age_due || boundary != self.boundary {
             self.start_epoch(boundary, wall, now, false, actions);
         }
     }
@@ -532,6 +532,33 @@ impl Machine {
 
 fn component_of(task: &str) -> &str {
     task.split_once('[').map_or(task, |(component, _)| component)
+}
+
+/// The boundary of the partition that is open at `wall`, where `last` was open before. A clock that steps
+/// back a little makes no older partition. One that was ahead by more than a period, and is right again,
+/// doesn't keep the posts of years in a partition of the future: then the clock of now counts.
+fn next_boundary(last: Option<OffsetDateTime>, wall: OffsetDateTime, period: Duration) -> OffsetDateTime {
+    let now = floor(wall, period);
+    last.filter(|last| !is_ahead(*last, wall, period)).map_or(now, |last| floor(last.max(wall), period))
+}
+
+/// What a person should know where an open partition lies that far ahead of the clock.
+pub fn says_ahead(boundary: OffsetDateTime, wall: OffsetDateTime, period: Duration) -> Option<String> {
+    if !is_ahead(boundary, wall, period) {
+        return None;
+    }
+    let whole_seconds = wall.replace_nanosecond(0).unwrap_or(wall);
+    let [boundary, wall] = [boundary, whole_seconds].map(|time| time.format(&Rfc3339).unwrap_or_default());
+    Some(format!(
+        "the open partition is of {boundary}, which is in the future: this machine's clock was ahead, or is behind \
+         now (it says {wall}). From here on partitions are named by the clock as it is; what is in that partition \
+         stays there. If the clock is wrong now: stop, set it, and start again"
+    ))
+}
+
+/// Whether a partition's boundary lies further ahead of the clock than a clock's small steps explain.
+fn is_ahead(boundary: OffsetDateTime, wall: OffsetDateTime, period: Duration) -> bool {
+    boundary - floor(wall, period) > period
 }
 
 /// The multiple of `period` since the Unix epoch that is not after `time`, in UTC.

@@ -10,4 +10,4 @@ mod simulation;
 mod tests;
 
 pub use actor::{Begin, ControlStatus, CoordinatorActor, Rebalance, Stop, TaskLine};
-pub use machine::{Action, Event, Machine, Outbox, Outcome, Policy, Resumed, TaskRole};
+pub use machine::{Action, Event, Machine, Outbox, Outcome, Policy, Resumed, TaskRole, says_ahead};

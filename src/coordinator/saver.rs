@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use crate::checkpoint::{Changes, StateStore};
 use crate::engine::{Alive, NO_ROOM_RETRY};
 use crate::error::{Error, Kind, Result};
 use crate::fault::point;
+
+/// How often the store is looked at while there is nothing to save. It costs two calls of the system.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// What the thread reports.
 pub enum Said {
@@ -32,8 +36,20 @@ pub fn start(
     // One epoch at a time.
     let (sender, epochs) = bounded::<Changes>(1);
     let work = move || {
-        for changes in epochs {
-            report(save(&*store, &changes, &report));
+        loop {
+            match epochs.recv_timeout(CHECK_EVERY) {
+                Ok(changes) => report(save(&*store, &changes, &report)),
+                Err(RecvTimeoutError::Disconnected) => break,
+                // Where nothing flows, a state that was deleted would never be missed.
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Err(error) = store.check()
+                        && error.kind() == Kind::Fatal
+                    {
+                        report(Said::Failed(error.chain()));
+                        break;
+                    }
+                }
+            }
         }
         drop(alive);
     };

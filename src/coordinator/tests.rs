@@ -7,7 +7,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use super::machine::{Action, Event, Machine, Outcome, Policy, Resumed, TaskRole};
+use super::machine::{Action, Event, Machine, Outcome, Policy, Resumed, TaskRole, says_ahead};
 use crate::engine::{FromTask, Mark, Report};
 use crate::metrics::Phase;
 use crate::sink::{Prepared, Promise};
@@ -184,15 +184,30 @@ fn a_rollover_that_waits_for_the_epoch_in_progress_does_not_make_the_timer_spin(
 }
 
 #[test]
-fn a_wall_clock_that_steps_back_never_makes_an_older_boundary() {
+fn a_wall_clock_that_steps_back_by_a_period_makes_no_older_boundary() {
     let mut rig = Rig::new();
     let boundary = injected(&rig.tick_after(HOUR)).barrier.boundary;
     assert_eq!(boundary, datetime!(2015-12-18 01:00 UTC));
     rig.completes(1, &[], &[]);
-    rig.wall -= Duration::from_secs(2 * HOUR);
+    rig.wall -= Duration::from_secs(HOUR);
     assert_eq!(rig.tick_after(EVERY), [], "a clock that steps back is no rollover");
     assert_eq!(rig.next_barrier().barrier.boundary, boundary);
     assert_eq!(rig.machine.partition().0, boundary);
+}
+
+#[test]
+fn a_wall_clock_that_was_years_ahead_pins_no_boundary() {
+    let year = Duration::from_secs(365 * 24 * HOUR);
+    let mut rig = Rig::new();
+    rig.wall += year;
+    let future = injected(&rig.tick_after(HOUR)).barrier.boundary;
+    rig.completes(1, &[], &[]);
+    rig.wall -= year;
+    let now = injected(&rig.tick_after(EVERY)).barrier.boundary;
+    assert_eq!((future - now).unsigned_abs(), year, "it is a rollover");
+    assert_eq!(rig.machine.partition().0, now);
+    assert!(says_ahead(future, rig.wall, Duration::from_secs(HOUR)).is_some());
+    assert_eq!(says_ahead(now, rig.wall, Duration::from_secs(HOUR)), None);
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! The actors of bolts: one that shares an executor with others, and one with a thread of its own.
 //! Both are thin: they give their task a turn when it is woken, and do as it says next.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +14,7 @@ use super::control::Control;
 use super::report::{Report, Reporter};
 use super::task::{BoltTask, Next};
 use super::wake::Need;
+use crate::panics::caught;
 use crate::sink::Promise;
 
 /// Another turn is due: the task's own message to itself.
@@ -72,7 +71,7 @@ impl Shell {
 
     fn turn(&mut self) -> After {
         let Some(task) = &mut self.task else { return After::Nothing };
-        let next = match catch_unwind(AssertUnwindSafe(|| task.turn())) {
+        let next = match caught(|| task.turn()) {
             Ok(next) => next,
             Err(panic) => {
                 let (message, tuple) = (panic_message(panic.as_ref()), task.panicked_on);
@@ -97,18 +96,14 @@ impl Shell {
 
     fn commit(&mut self, promises: Vec<Promise>) {
         let Some(task) = &mut self.task else { return };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task.commit(promises))) {
+        if let Err(panic) = caught(|| task.commit(promises)) {
             self.reporter.send(Report::Panicked { message: panic_message(panic.as_ref()), tuple: None });
             self.task = None;
         }
     }
 }
 
-/// What a panic said.
-pub fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
-}
+pub use crate::panics::message as panic_message;
 
 /// A bolt's task that shares an executor with others.
 pub struct BoltActor(pub Shell);

@@ -1,6 +1,5 @@
 //! Jobs that wait for a disk or a server, on threads beside the task's.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,6 +12,7 @@ use super::metering::Meter;
 use super::policy::{NO_ROOM_RETRY, backoff};
 use super::report::{Report, Reporter};
 use crate::error::{Error, Kind, Result};
+use crate::panics::caught;
 use crate::sink::Job;
 
 /// One thread that runs a task's jobs one after the other. At most two are ever queued: the
@@ -43,7 +43,7 @@ impl JobThread {
         let (stopped, meter) = (Arc::clone(&self.stopped), Arc::clone(&self.meter));
         let reporter = self.reporter.clone();
         let work = Box::new(move || {
-            let report = match catch_unwind(AssertUnwindSafe(|| until_done(&mut job, &stopped, &meter))) {
+            let report = match caught(|| until_done(&mut job, &stopped, &meter)) {
                 Ok(None) => return,
                 Ok(Some(Ok(result))) => done(result),
                 Ok(Some(Err(error))) => Report::Failed(error.chain()),

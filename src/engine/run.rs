@@ -21,6 +21,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::coordinator::{ControlStatus, CoordinatorActor, Rebalance, Stop};
 use crate::error::{Error, Result};
 use crate::metrics::{ComponentStatus, Status};
+use crate::panics::caught;
 use crate::registry::Config;
 use crate::topology::{Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology};
 
@@ -160,11 +161,23 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     let (started, starting) = bounded(1);
     let thread = thread::Builder::new()
         .name("waterspout".into())
-        .spawn(move || System::new().block_on(supervisor.run(started)))
+        .spawn(move || supervise(supervisor, started))
         .map_err(|error| Error::fatal("can't start a thread").because(error))?;
     starting.recv().map_err(|_| Error::fatal("the engine ended while it started"))??;
     *lock(&running.thread) = Some(thread);
     Ok(running)
+}
+
+/// Runs the supervisor. A panic in it or in a library below it, such as one that gets no more open files,
+/// is how the topology ended.
+fn supervise(supervisor: Supervisor, started: Sender<Result<()>>) {
+    let (running, told) = (Arc::clone(&supervisor.running), started.clone());
+    if let Err(panic) = caught(|| System::new().block_on(supervisor.run(started))) {
+        let what = format!("the engine panicked: {}", crate::panics::message(panic.as_ref()));
+        // Once it has started, nobody listens here any more.
+        let _ = told.try_send(Err(Error::fatal(what.clone())));
+        running.has_ended(Exit::Failed(what));
+    }
 }
 
 /// The dead letters go beside the data of the first lake, or with the state.

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use super::report::{Report, Reporter};
 use super::spout_port::{Port, SpoutOutput};
 use crate::clock::SharedClock;
 use crate::error::Result;
+use crate::panics::caught;
 use crate::spout::Spout;
 
 /// How a source's loop came to its end.
@@ -82,7 +82,7 @@ impl SpoutActor {
         let mut lingering: Option<crate::clock::Sleep> = None;
         std::future::poll_fn(move |cx: &mut TaskContext<'_>| {
             meter.begin_turn(clock.monotonic());
-            let polled = catch_unwind(AssertUnwindSafe(|| source_loop.as_mut().poll(cx)));
+            let polled = caught(|| source_loop.as_mut().poll(cx));
             meter.end_turn(clock.monotonic());
             match polled {
                 Err(panic) => return Poll::Ready(Exit::Panicked(panic_message(panic.as_ref()))),

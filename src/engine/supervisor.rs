@@ -27,7 +27,7 @@ use super::wiring::{Shared, places, wire};
 use crate::checkpoint::StateStore;
 use crate::clock::SharedClock;
 use crate::coordinator::{
-    Begin, ControlStatus, CoordinatorActor, Machine, Outbox, Outcome, Policy, TaskLine, TaskRole,
+    Begin, ControlStatus, CoordinatorActor, Machine, Outbox, Outcome, Policy, TaskLine, TaskRole, says_ahead,
 };
 use crate::engine::control::Control;
 use crate::error::{Error, Kind, Result};
@@ -219,12 +219,22 @@ impl Supervisor {
         let plan = Plan::of(topology);
         let mut resume = recover(topology, &*self.store, &self.drop_state)?;
         let resumed = resume.resumed(topology, &plan);
+        let before = resume.saved.boundary;
+        if let Some(ahead) = before.and_then(|last| says_ahead(last, self.clock.now(), topology.partition_every)) {
+            self.running.say(ahead);
+        }
         let policy = policy(topology, &plan, self.drain_deadline, self.flushes());
         let machine = Machine::new(policy, roles(topology, &plan), resumed, self.clock.now(), self.clock.monotonic());
         let (boundary, _) = machine.partition();
         let control = Arc::new(Mutex::new(ControlStatus::of(&machine)));
         let (ended, outcome) = oneshot::channel();
-        let actor = CoordinatorActor::new(machine, Arc::clone(&self.clock), Arc::clone(&control), ended);
+        let actor = CoordinatorActor::new(
+            machine,
+            Arc::clone(&self.clock),
+            Arc::clone(&control),
+            Arc::clone(self.running.said()),
+            ended,
+        );
         let coordinator = CoordinatorActor::start_in_arbiter(&executors.control.handle(), |_| actor);
         let mut census = Census::new(coordinator.clone().recipient());
         let shared = Shared {

@@ -1,7 +1,7 @@
 //! The work of a bolt's task, without any actor: batches in, batches out, barriers passed on.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use super::wake::Need;
 use crate::bolt::Bolt;
 use crate::clock::SharedClock;
 use crate::error::{Error, Kind, Result};
+use crate::panics::caught;
 use crate::sink::{Job, Promise, Sink};
 use crate::topology::OnError;
 use crate::tuple::{Fields, Tuple};
@@ -242,7 +243,7 @@ impl BoltTask {
             return self.execute_but_poison(input, batch, next);
         }
         let all = batch.tuples;
-        match catch_unwind(AssertUnwindSafe(|| self.execute_until(all, input, batch, next))) {
+        match caught(|| self.execute_until(all, input, batch, next)) {
             Ok(result) => result,
             Err(panic) => {
                 self.panicked_on = Some(stable_hash(self.values(input, batch, *next)));

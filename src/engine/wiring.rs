@@ -208,7 +208,7 @@ struct Maker<'a> {
 impl Maker<'_> {
     /// A split, where it goes on.
     fn split(&self, id: &str) -> Split {
-        let saved = self.shared.cursors.get(&(self.spec.id.clone(), id.to_owned()));
+        let saved = self.saved_cursor(id).or_else(|| self.former_cursor(id));
         Split { id: id.to_owned(), cursor: saved.cloned().unwrap_or(Cursor::Start) }
     }
 
@@ -216,6 +216,21 @@ impl Maker<'_> {
     fn cursors(&self) -> BTreeMap<String, Cursor> {
         let of_component = self.shared.cursors.iter().filter(|((component, _), _)| *component == self.spec.id);
         of_component.map(|((_, split), cursor)| (split.clone(), cursor.clone())).collect()
+    }
+
+    fn saved_cursor(&self, split: &str) -> Option<&Cursor> {
+        self.shared.cursors.get(&(self.spec.id.clone(), split.to_owned()))
+    }
+
+    /// The cursor that an earlier version kept under another name, if no split of the component has a
+    /// name of today yet.
+    fn former_cursor(&self, split: &str) -> Option<&Cursor> {
+        let Config::Spout(config) = &self.spec.config else { return None };
+        let former = config.former_split(split)?;
+        let of_component = self.shared.cursors.keys().filter(|(component, _)| *component == self.spec.id);
+        let mut names = of_component.map(|(_, name)| name);
+        let renamed = names.any(|name| config.former_split(name).is_some());
+        if renamed { None } else { self.saved_cursor(former) }
     }
 
     fn durable(&self) -> bool {

@@ -1,7 +1,8 @@
 //! What the lake asks of a file system beyond reading and writing.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -35,9 +36,21 @@ const MAKE_TRIES_MAX: usize = 100;
 /// # Errors
 /// If one of them can't be made.
 pub fn make_folders(path: &Path) -> io::Result<Vec<PathBuf>> {
+    make_with(path, &DirBuilder::new())
+}
+
+/// The same for folders that nobody but their owner may look into.
+///
+/// # Errors
+/// If one of them can't be made.
+pub fn make_private_folders(path: &Path) -> io::Result<Vec<PathBuf>> {
+    make_with(path, DirBuilder::new().mode(0o700))
+}
+
+fn make_with(path: &Path, builder: &DirBuilder) -> io::Result<Vec<PathBuf>> {
     let mut changed = Vec::new();
     for _ in 0..MAKE_TRIES_MAX {
-        match make_missing(path, &mut changed) {
+        match make_missing(path, builder, &mut changed) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other.map(|()| changed),
         }
@@ -45,10 +58,10 @@ pub fn make_folders(path: &Path) -> io::Result<Vec<PathBuf>> {
     Err(io::ErrorKind::NotFound.into())
 }
 
-fn make_missing(path: &Path, changed: &mut Vec<PathBuf>) -> io::Result<()> {
+fn make_missing(path: &Path, builder: &DirBuilder, changed: &mut Vec<PathBuf>) -> io::Result<()> {
     let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
     for folder in missing.into_iter().rev() {
-        match point("disk.make_folder").and_then(|()| fs::create_dir(folder)) {
+        match point("disk.make_folder").and_then(|()| builder.create(folder)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
             // It was there, and another process has just taken it away again.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.symlink_metadata().is_err() => {

@@ -43,5 +43,6 @@ pub mod unpack;
 pub mod upload;
 pub mod view;
 pub mod writer;
+pub mod writers;
 
 pub use replay::replay;

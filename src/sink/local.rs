@@ -15,7 +15,7 @@ use crate::lake::names::Names;
 use crate::lake::publish::{Place, Rename};
 use crate::lake::recover::recover;
 use crate::lake::root::Root;
-use crate::lake::staging::Publish;
+use crate::lake::staging::{Publish, STAGING, Staging};
 use crate::registry::Component;
 use crate::tuple::Fields;
 
@@ -119,6 +119,13 @@ impl SinkConfig for DeadLetters {
     fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
         recover(&Rename.staging(place)?, promises)
     }
+}
+
+/// Where the files of a place are staged, if it is one in the staging of a lake in a folder.
+pub(super) fn staged_in(place: &str) -> Option<Staging> {
+    let staging = Rename.staging(place).ok()?;
+    let of_all = staging.folder.ancestors().nth(2)?.file_name()?;
+    (of_all == STAGING).then_some(staging)
 }
 
 fn place(root: PathBuf, context: &SinkContext) -> Place {

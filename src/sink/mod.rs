@@ -35,6 +35,18 @@ pub(crate) fn dead_letters(root: PathBuf) -> std::sync::Arc<dyn SinkConfig> {
     std::sync::Arc::new(DeadLetters { root })
 }
 
+/// Deletes what a task that is gone staged in a place and nobody delivered, where its sink was one of
+/// those in here. A place of another sink is left as it is.
+///
+/// # Errors
+/// If what is staged there can't be deleted.
+pub(crate) fn discard(place: &str) -> Result<()> {
+    match local::staged_in(place).or_else(|| s3::staged_in(place)) {
+        Some(staging) => crate::lake::recover::recover(&staging, &[]).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// The marker that divides one epoch from the next, as a sink sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Barrier {

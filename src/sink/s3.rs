@@ -181,6 +181,13 @@ impl Place {
     }
 }
 
+/// Where the files of a place are staged, if it is one in an outbox.
+pub(super) fn staged_in(place: &str) -> Option<Staging> {
+    let staging = Place::named(place).ok()?.staging();
+    let of_all = staging.folder.ancestors().nth(2)?.file_name()?;
+    (of_all == OUTBOX).then_some(staging)
+}
+
 fn without_credentials(bucket: Bucket) -> Bucket {
     Bucket { access_key_id: None, secret_access_key: None, session_token: None, ..bucket }
 }

@@ -4,7 +4,6 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,12 +11,14 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::clock::SharedClock;
 use crate::engine::panic_message;
 use crate::error::{Error, Result};
-use crate::spool::{Options, Reader, Spool};
+use crate::panics::caught;
+use crate::spool::{Options, Reader, Record, Spool};
 use crate::units::ByteSize;
 
 use super::feed::{Feed, Parts, Says};
@@ -25,6 +26,7 @@ use super::ledger::Ledger;
 use super::platform::Platform;
 use super::refresh;
 use super::runtime::block_on;
+use super::tail::{posts, received_at};
 
 /// How long a capture waits for another task to come back for it.
 const LINGERS: Duration = Duration::from_secs(30);
@@ -143,10 +145,12 @@ fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Res
         dismissed: watch::Sender::new(false),
         ended: watch::Sender::new(false),
     });
+    let mut lost = None;
     if let Some(torn) = torn {
-        let (bytes, file, offset) = (torn.bytes, torn.file.display(), torn.offset);
-        let cut = format!("{bytes} bytes that were not written whole were cut off \"{file}\" at byte {offset}");
-        capture.says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(cut);
+        let now = clock.now();
+        lost =
+            torn.missing.map(|_| Lost { from: newest_received(&capture.spool).unwrap_or(now), why: torn.to_string() });
+        capture.says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(torn.to_string());
     }
     let (component, state) = (place.component.to_owned(), place.state.map(Path::to_path_buf));
     let (position, folder, running) = (place.position, place.spool.to_path_buf(), Arc::clone(&capture));
@@ -164,7 +168,7 @@ fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Res
     let (is_kept, running) = (place.state.is_some(), Arc::clone(&capture));
     let work = move || {
         loop {
-            let result = catch_unwind(AssertUnwindSafe(|| run(&platform, parts()?, position, &running)));
+            let result = caught(|| run(&platform, parts()?, (position, lost.take()), &running));
             let result = result.unwrap_or_else(|panic| Err(Error::fatal(panic_message(panic.as_ref()))));
             if end(&folder, &running, result) {
                 break;
@@ -189,10 +193,35 @@ fn retaining(options: Options) -> Options {
     Options { retain: ByteSize(options.retain.0.max(least)), ..options }
 }
 
+/// Posts that the spool had and lacks now.
+struct Lost {
+    /// When the newest post was received that is still there.
+    from: OffsetDateTime,
+    why: String,
+}
+
+/// When the newest post of a spool was received, if any says so.
+fn newest_received(spool: &Spool) -> Option<OffsetDateTime> {
+    let mut newest = None;
+    let posts_only = |record: &Record| record.cursor.first() == Some(&b'+');
+    for record in spool.records_from_oldest(0).filter_map(Result::ok).filter(posts_only) {
+        newest = newest.max(posts(&record.post).filter_map(|post| received_at(&post)).max());
+    }
+    newest
+}
+
 /// Reads the source until it fails or nobody wants it any more.
-fn run<P: Platform>(platform: &P, parts: Parts, position: u64, capture: &Capture) -> Result<()> {
+fn run<P: Platform>(
+    platform: &P,
+    parts: Parts,
+    (position, lost): (u64, Option<Lost>),
+    capture: &Capture,
+) -> Result<()> {
     let feed = Feed::open(parts, position)?;
     block_on(async {
+        if let Some(lost) = lost {
+            feed.gap("", lost.from, feed.clock().now(), &lost.why).await?;
+        }
         let mut source = platform.source()?;
         let refresher = if platform.common().refresh.is_empty() { None } else { platform.refresher()? };
         let counts = async {

@@ -34,6 +34,7 @@ mod schedule;
 mod seen;
 mod tail;
 mod task;
+pub mod temporary;
 mod topics;
 mod versions;
 mod wrap;

@@ -75,11 +75,15 @@ impl Tail {
 }
 
 fn plan(schedule: &mut Schedule, post: &Post, now: OffsetDateTime) {
-    let received = get(post.body(), "received_at").and_then(string);
-    let received = received.and_then(|text| date(&text));
-    if let (Some(id), Some(received)) = (reread_id(post), received) {
+    if let (Some(id), Some(received)) = (reread_id(post), received_at(post)) {
         schedule.plan(&id, received, now);
     }
+}
+
+/// When a post was received, if it says so.
+pub(super) fn received_at(post: &Post) -> Option<OffsetDateTime> {
+    let received = get(post.body(), "received_at").and_then(string)?;
+    date(&received)
 }
 
 /// The posts of a record.

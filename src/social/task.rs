@@ -6,7 +6,6 @@ use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::future::{Either, select};
-use uuid::Uuid;
 
 use crate::bolt::Problem;
 use crate::error::{Error, Result};
@@ -89,7 +88,7 @@ impl<P: Platform> CaptureSpout<P> {
         // Under `checkpoint: Off` nothing is resumed, but a burst still needs a disk to wait on.
         let spool = match &self.state {
             Some(state) => state.join("spool").join(&self.component),
-            None => std::env::temp_dir().join(format!("waterspout-{}", Uuid::new_v4())),
+            None => super::temporary::make()?,
         };
         let position = position(&out.splits()[0].cursor)?;
         let place = Place { component: &self.component, state: self.state.as_deref(), spool: &spool, position };

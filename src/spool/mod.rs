@@ -56,7 +56,7 @@ use rustix::io::Errno;
 
 use self::disk::{Disk, RealDisk};
 pub use self::history::Records;
-pub use self::open::Torn;
+pub use self::open::{Missing, Torn};
 pub use self::options::{OnFull, Options};
 pub use self::reader::{Batch, Reader};
 use self::shared::{Owner, Shared};

@@ -1,5 +1,6 @@
 //! Opening a spool: what of its end can be trusted, and where writing goes on.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +26,40 @@ pub struct Torn {
     pub offset: u64,
     /// How long it is, in bytes.
     pub bytes: u64,
+    /// How many bytes before the newest checkpoint's position are missing too: the log was cut behind what
+    /// was synced, or is of another time than the checkpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
+}
+
+/// What a checkpoint covers and a log lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// How many bytes.
+    pub bytes: u64,
+    /// About how many records, by the size of those before; `None` if there are none.
+    pub records: Option<u64>,
+}
+
+impl fmt::Display for Torn {
+    /// A sentence for a person.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, offset, bytes, missing } = self;
+        let file = file.display();
+        let Some(missing) = missing else {
+            return write!(f, "{bytes} bytes that were not written whole were cut off \"{file}\" at byte {offset}");
+        };
+        write!(f, "the spool \"{file}\" ends at byte {offset}, {} bytes ", missing.bytes)?;
+        if let Some(records) = missing.records {
+            write!(f, "(about {records} records) ")?;
+        }
+        write!(
+            f,
+            "before the newest checkpoint: it was cut, or is an older copy. What the checkpoint covers is in the lake; \
+             what was received behind it, and not worked on yet, is lost"
+        )?;
+        if *bytes > 0 { write!(f, ", and {bytes} bytes that are not whole were cut off") } else { Ok(()) }
+    }
 }
 
 /// A log that is ready to be written, and what was cut off its end.
@@ -108,7 +143,7 @@ fn bury(folder: &Path, bases: &mut Vec<u64>) -> Result<Option<Torn>> {
     let file = segment::path(folder, base);
     let removed = fs::metadata(&file).and_then(|found| fs::remove_file(&file).map(|()| found.len()));
     let bytes = removed.map_err(|cause| failed("delete", &file, cause))?;
-    Ok(Some(Torn { file, offset: 0, bytes }).filter(|torn| torn.bytes > 0))
+    Ok(Some(Torn { file, offset: 0, bytes, missing: None }).filter(|torn| torn.bytes > 0))
 }
 
 /// A log without segments.
@@ -194,10 +229,22 @@ impl Found<'_> {
         if whole == scan.end {
             return Ok((segment, torn));
         }
-        // The position lies behind what is whole: posts that a checkpoint covers were lost with the power.
+        // The position lies behind what is whole: posts that a checkpoint covers were lost with the power, or
+        // somebody has cut the file.
+        let (file, offset) = (segment.path.clone(), segment.offset(whole));
+        let bytes = torn.map_or(0, |torn| torn.bytes);
+        let missing = Some(self.missing(&segment, whole, from - whole)?);
+        let torn = Some(Torn { file, offset, bytes, missing });
         let next = Segment::create(&*self.disk, self.folder, from, whole)?;
         self.extents.push(Extent { base: from, end: from });
         Ok((next, torn))
+    }
+
+    /// So many bytes behind the whole records of a segment.
+    fn missing(&self, segment: &Segment, whole: u64, bytes: u64) -> Result<Missing> {
+        let records = self::scan(segment, segment.base)?.records;
+        let size = (whole - segment.base).checked_div(records).unwrap_or(0);
+        Ok(Missing { bytes, records: bytes.checked_div(size).map(|about| about.max(1)) })
     }
 
     /// Where no record follows the position: whether the records before it lead up to it, or where they end.
@@ -211,7 +258,7 @@ impl Found<'_> {
     /// Cuts off and syncs; what lies before may have been in the page cache only.
     fn cut(&self, segment: &Segment, end: u64) -> Result<Option<Torn>> {
         let (offset, file_end) = (segment.offset(end), segment.file_end()?);
-        let torn = Torn { file: segment.path.clone(), offset, bytes: file_end - end };
+        let torn = Torn { file: segment.path.clone(), offset, bytes: file_end - end, missing: None };
         if torn.bytes > 0 {
             let cut = point("spool.cut").and_then(|()| segment.file.set_len(offset));
             cut.map_err(|cause| failed("cut", &segment.path, cause))?;

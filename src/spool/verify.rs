@@ -60,7 +60,7 @@ impl Findings {
 
     fn read(&mut self, folder: &Path, base: u64, first: bool, last: bool) -> Result<()> {
         if last && Segment::is_stillborn(folder, base)? {
-            self.torn = Some(Torn { file: segment::path(folder, base), offset: 0, bytes: 0 });
+            self.torn = Some(Torn { file: segment::path(folder, base), offset: 0, bytes: 0, missing: None });
             return Ok(());
         }
         let segment = match Segment::open(folder, base, false) {
@@ -85,7 +85,10 @@ impl Findings {
         match scan.bad {
             None => {}
             Some(bad) if !last || was_synced(&segment, scan.end)? => self.damage(segment.path, offset, bad),
-            Some(_) => self.torn = Some(Torn { file: segment.path, offset, bytes: file_end - scan.end }),
+            Some(_) => {
+                let bytes = file_end - scan.end;
+                self.torn = Some(Torn { file: segment.path, offset, bytes, missing: None });
+            }
         }
         Ok(())
     }

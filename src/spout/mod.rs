@@ -47,7 +47,8 @@ pub enum Cursor {
     Start,
     /// Whatever the spout needs to go on behind the last thing it handed over.
     At(String),
-    /// The split is read to its end.
+    /// The split is read to its end, and can't grow. A split that may be longer at the next start, such
+    /// as a file, keeps the place of its end in [`Cursor::At`].
     End,
 }
 
@@ -86,7 +87,9 @@ pub trait SpoutConfig: Send + Sync {
     }
 
     /// The ids of its splits, in a stable order; the coordinator shares them out among the tasks. It
-    /// may look outside (list files), and is called once for each start of its tasks.
+    /// may look outside (list files), and is called once for each start of its tasks. **The splits tell
+    /// what the input is**: a split that no run has read is new input, and one that was read is read on
+    /// behind its cursor. What would make posts of another input needs another id.
     ///
     /// # Errors
     /// If the source isn't there or can't be read.
@@ -95,6 +98,22 @@ pub trait SpoutConfig: Send + Sync {
     /// The largest parallelism hint that the source can use, where that doesn't depend on the outside.
     fn tasks_max(&self) -> Option<usize> {
         None
+    }
+
+    /// The name that a split had in a state of an earlier version, if it had another one.
+    fn former_split<'a>(&self, _split: &'a str) -> Option<&'a str> {
+        None
+    }
+
+    /// True if the source holds nothing by itself: each run asks it for posts. A run that gets none,
+    /// since an earlier one had them all, ends with an exit code of its own.
+    fn makes_up(&self) -> bool {
+        false
+    }
+
+    /// True if its input is handed to the process, as standard input is: two runs never read the same.
+    fn is_handed_in(&self) -> bool {
+        false
     }
 
     /// Whether a source that has ended is done with for ever. Not so standard input, which is another

@@ -1,7 +1,8 @@
 //! A state's folder: what lies in it, and how it is removed.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, DatabaseError};
@@ -18,10 +19,19 @@ pub const DATABASE: &str = "checkpoint.redb";
 const NEW: &str = "checkpoint.new";
 
 /// What a state is made of beside its lock. Nothing else is ever removed.
-const PARTS: [&str; 7] = [DATABASE, NEW, "spool", "outbox", "_staging", "control", "_dead"];
+const PARTS: [&str; 7] = [DATABASE, NEW, "spool", "outbox", GAPS, "control", DEAD_LETTERS];
 
-/// What stays when a topology begins anew: the dead letters of the runs before are for a person.
-const KEPT_BY_FRESH: &str = "_dead";
+/// Parts that mean nothing by themselves: a state of only these was begun and never used.
+const EMPTY_PARTS: [&str; 3] = [DATABASE, NEW, "control"];
+
+/// A folder that a lake has, and no state. Earlier versions let a lake's root be a state: its dead letters
+/// are the lake's.
+const OF_A_LAKE: &str = "_index";
+
+/// What stays when a topology begins anew: the dead letters of the runs before are for a person, and the
+/// gaps in the lake are still there.
+const DEAD_LETTERS: &str = "_dead";
+const GAPS: &str = "gaps";
 
 /// How much memory redb may use for pages. Restoring reads each page once and saving writes little
 /// more than what changed, so a larger cache gains nothing, and the whole of a small topology stays
@@ -76,6 +86,16 @@ pub fn is_state(folder: &Path) -> bool {
     folder.join(DATABASE).is_file() || folder.join("lock").is_file() && holds_only_parts(folder).unwrap_or(false)
 }
 
+/// Closes a folder that others may look into, as earlier versions made it: the spool is nobody else's
+/// business, and who can open the lock can hold it. A folder with anything else in it stays as it is.
+pub fn keep_private(folder: &Path) {
+    let is_open = |found: fs::Metadata| found.permissions().mode() & 0o077 != 0;
+    if folder.metadata().is_ok_and(is_open) && holds_only_parts(folder).unwrap_or(false) {
+        // Where it can't be, it is somebody else's folder.
+        let _ = fs::set_permissions(folder, Permissions::from_mode(0o700));
+    }
+}
+
 fn holds_only_parts(folder: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
@@ -91,7 +111,7 @@ fn holds_only_parts(folder: &Path) -> io::Result<bool> {
 /// # Errors
 /// If something can't be removed.
 pub fn clear(folder: &Path) -> Result<Vec<PathBuf>> {
-    remove_parts(folder, |part| part != KEPT_BY_FRESH)
+    remove_parts(folder, |part| part != DEAD_LETTERS && part != GAPS)
 }
 
 /// Removes all parts of a state but its lock. Returns what was there.
@@ -99,7 +119,19 @@ pub fn clear(folder: &Path) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// If something can't be removed.
 pub fn remove(folder: &Path) -> Result<Vec<PathBuf>> {
-    remove_parts(folder, |_| true)
+    let is_lake = folder.join(OF_A_LAKE).exists();
+    remove_parts(folder, |part| !(is_lake && part == DEAD_LETTERS))
+}
+
+/// Whether a state holds no part that anybody could miss.
+pub fn is_unused(folder: &Path) -> bool {
+    let used = PARTS.iter().filter(|part| !EMPTY_PARTS.contains(part));
+    !used.into_iter().any(|part| holds_files(&folder.join(part)))
+}
+
+fn holds_files(path: &Path) -> bool {
+    let Ok(found) = path.symlink_metadata() else { return false };
+    !found.is_dir() || fs::read_dir(path).into_iter().flatten().flatten().any(|entry| holds_files(&entry.path()))
 }
 
 fn remove_parts(folder: &Path, which: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {

@@ -10,11 +10,14 @@ mod handle;
 mod lock;
 mod read;
 mod schema;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod write;
 
+use std::io;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -24,13 +27,14 @@ use time::OffsetDateTime;
 use super::{Changes, Saved, Started, StateStore, Take};
 use crate::error::{Error, Kind, Result};
 use crate::fault::point;
-use crate::lake::disk::{failed, make_folders, remove_if_empty, sync_folder};
+use crate::lake::disk::{failed, make_private_folders, remove_if_empty, sync_folder};
 
 use handle::{Attempt, Handle, Opener};
-use lock::{Lock, Refused};
+use lock::{Lock, Refused, holder_of_deleted};
 use schema::MIGRATIONS;
+use snapshot::Snapshot;
 
-pub use folder::is_state;
+pub use folder::{DATABASE, is_state};
 
 /// A store in a folder, which no other process can open as long as this lives.
 pub struct DiskStore {
@@ -38,7 +42,31 @@ pub struct DiskStore {
     database: Handle,
     /// The epoch whose save failed so that nobody knows whether it is complete.
     unsure: Mutex<Option<u64>>,
-    _lock: Option<Lock>,
+    place: Option<Place>,
+}
+
+/// Where a store lies, and how it is known again.
+struct Place {
+    folder: PathBuf,
+    /// Device and inode of the database's file.
+    database: (u64, u64),
+    lock: Lock,
+}
+
+impl Place {
+    /// Whether what is written still goes where the next start will look for it.
+    fn is_there(&self) -> io::Result<bool> {
+        let database = match inode(&self.folder.join(folder::DATABASE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        };
+        Ok(database == self.database && self.lock.is_in_place()?)
+    }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    let found = path.metadata()?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// What is known of a state without running it.
@@ -74,31 +102,75 @@ impl DiskStore {
     /// # Errors
     /// If the folder isn't a state, another process holds it, or the disk fails.
     pub fn remove(folder: &Path) -> Result<Vec<PathBuf>> {
-        let lock = lock_existing(folder)?.map_err(|refused| refused.error(folder))?;
-        let mut removed = folder::remove(folder)?;
-        removed.push(lock.remove()?);
-        remove_if_empty(folder);
-        Ok(removed)
+        check_is_state(folder)?;
+        let lock = Lock::take(folder).map_err(|refused| refused.error(folder))?;
+        remove_all(folder, &lock)
     }
 
-    /// Looks at a state that may be in use. Every page of it is read, to see whether it is whole.
+    /// Removes this state, which can't be used any more then.
     ///
     /// # Errors
-    /// If the folder isn't a state, or it can't be opened.
+    /// If the disk fails.
+    pub fn discard(&self) -> Result<()> {
+        let Some(place) = &self.place else { return Ok(()) };
+        // Where this one was deleted, somebody else's may be in its place.
+        self.check()?;
+        remove_all(&place.folder, &place.lock).map(drop)
+    }
+
+    /// True if no epoch is complete, and nothing else is in it that anybody could miss.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn is_unused(&self) -> Result<bool> {
+        let Some(place) = &self.place else { return Ok(false) };
+        Ok(folder::is_unused(&place.folder) && self.saved()?.epoch == 0)
+    }
+
+    /// Looks at a state that may be in use, and keeps nobody from using it. Every page of it is read, to see
+    /// whether it is whole.
+    ///
+    /// # Errors
+    /// If the folder isn't a state, or it can't be read.
     pub fn look(folder: &Path) -> Result<Look> {
-        match lock_existing(folder)? {
-            Ok(lock) => Ok(Look::Free(Self::locked(folder, lock)?.saved()?)),
-            Err(Refused::InUse(pid)) => Ok(Look::InUse(pid)),
+        check_is_state(folder)?;
+        let in_use = || match Lock::look(folder) {
+            Ok(()) => Ok(None),
+            Err(Refused::InUse(pid)) => Ok(Some(Look::InUse(pid))),
             Err(Refused::Failed(error)) => Err(error),
+        };
+        if let Some(in_use) = in_use()? {
+            return Ok(in_use);
+        }
+        let path = folder.join(folder::DATABASE);
+        let (snapshot, there) = (path.clone(), path.exists());
+        let saved = move || {
+            let open = move || folder::builder().create_with_backend(Snapshot::open(&snapshot)?);
+            Self::with(path, Box::new(open))?.saved()
+        };
+        let saved = if there { saved() } else { Ok(Saved::default()) };
+        // Somebody may have begun to use it meanwhile: then what was read is of no moment.
+        match in_use()? {
+            Some(in_use) => Ok(in_use),
+            None => saved.map(Look::Free),
         }
     }
 
     fn locked(folder: &Path, lock: Lock) -> Result<Self> {
-        folder::make(folder)?;
         let path = folder.join(folder::DATABASE);
-        let folder = folder.to_path_buf();
-        let mut store = Self::with(path, Box::new(move || folder::open(&folder)))?;
-        store._lock = Some(lock);
+        if !path.exists()
+            && let Some(pid) = holder_of_deleted(folder)
+        {
+            return Err(Error::fatal(format!(
+                "the state \"{}\" was deleted while process {pid} uses it: wait until that has ended, or stop it",
+                folder.display()
+            )));
+        }
+        folder::make(folder)?;
+        let opened = folder.to_path_buf();
+        let mut store = Self::with(path.clone(), Box::new(move || folder::open(&opened)))?;
+        let database = inode(&path).map_err(|cause| failed("look at", &path, cause))?;
+        store.place = Some(Place { folder: folder.to_path_buf(), database, lock });
         Ok(store)
     }
 
@@ -106,7 +178,7 @@ impl DiskStore {
     fn with(path: PathBuf, open: Opener) -> Result<Self> {
         let database = Handle::new(path.clone(), open);
         database.with(|database| schema::prepare(database, &path, &MIGRATIONS))?;
-        Ok(Self { database, unsure: Mutex::default(), _lock: None })
+        Ok(Self { database, unsure: Mutex::default(), place: None })
     }
 
     fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Attempt<T>) -> Result<T> {
@@ -115,6 +187,7 @@ impl DiskStore {
 
     /// One durable transaction, complete when it returns.
     fn write(&self, work: impl FnOnce(&WriteTransaction) -> Attempt<()>) -> Result<()> {
+        self.check()?;
         self.database.with(|database: &Database| {
             let mut transaction = database.begin_write()?;
             transaction.set_two_phase_commit(true);
@@ -122,23 +195,34 @@ impl DiskStore {
             point("state.commit")?;
             transaction.commit()?;
             Ok(point("state.committed")?)
-        })
+        })?;
+        // A transaction that is complete in a file that nobody finds any more is none.
+        self.check()
     }
 }
 
 /// Locks a folder, which is made if it is missing.
 fn lock_or_make(folder: &Path) -> Result<Lock> {
-    let made = make_folders(folder).and_then(|changed| changed.iter().try_for_each(|folder| sync_folder(folder)));
+    let made =
+        make_private_folders(folder).and_then(|changed| changed.iter().try_for_each(|folder| sync_folder(folder)));
     made.map_err(|cause| failed("make the folder", folder, cause))?;
+    folder::keep_private(folder);
     Lock::take(folder).map_err(|refused| refused.error(folder))
 }
 
-/// Locks a folder only if it is a state.
-fn lock_existing(folder: &Path) -> Result<Result<Lock, Refused>> {
-    if !is_state(folder) {
-        return Err(Error::fatal(format!("\"{}\" isn't the state of a topology", folder.display())));
+fn check_is_state(folder: &Path) -> Result<()> {
+    if is_state(folder) {
+        return Ok(());
     }
-    Ok(Lock::take(folder))
+    Err(Error::fatal(format!("\"{}\" isn't the state of a topology", folder.display())))
+}
+
+/// Removes all parts of a state whose lock is held, the lock's file last.
+fn remove_all(folder: &Path, lock: &Lock) -> Result<Vec<PathBuf>> {
+    let mut removed = folder::remove(folder)?;
+    removed.push(lock.remove()?);
+    remove_if_empty(folder);
+    Ok(removed)
 }
 
 impl StateStore for DiskStore {
@@ -170,5 +254,29 @@ impl StateStore for DiskStore {
 
     fn end(&self, finished: Option<OffsetDateTime>) -> Result<()> {
         self.write(|transaction| write::end(transaction, finished))
+    }
+
+    fn check(&self) -> Result<()> {
+        let Some(place) = &self.place else { return Ok(()) };
+        let folder = &place.folder;
+        match place.is_there() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::fatal(format!(
+                "the state \"{}\" was deleted, moved or replaced while this process used it: it stops here, since \
+                 nothing that it does can be resumed any more. A new start begins without that state: it captures \
+                 again what its sources still have, also posts that the lake has already",
+                folder.display()
+            ))),
+            Err(cause) => Err(failed("look at the state", folder, cause)),
+        }
+    }
+
+    fn tell(&self) -> Result<()> {
+        // Nothing of the protocol is at stake, so no test kills the process in here.
+        self.database.with(|database: &Database| {
+            let transaction = database.begin_write()?;
+            write::tell(&transaction)?;
+            Ok(transaction.commit()?)
+        })
     }
 }

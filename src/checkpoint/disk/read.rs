@@ -35,6 +35,7 @@ pub fn saved(transaction: &ReadTransaction, handle: &Handle) -> Attempt<Saved> {
         components: json(transaction, handle, COMPONENTS)?,
         places: json(transaction, handle, PLACES)?,
         finished: time("finished")?,
+        told: text("told")?.is_some(),
     })
 }
 

@@ -13,7 +13,7 @@ use redb::{
 use super::handle::Attempt;
 use crate::error::Error;
 
-/// `version`, `epoch`, `boundary`, `at`, `finished` and `about`, where they are known.
+/// `version`, `epoch`, `boundary`, `at`, `finished`, `told` and `about`, where they are known.
 pub const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 /// By component and split: `start`, `end` or `at:` and the cursor.
 pub const CURSORS: TableDefinition<(&str, &str), &str> = TableDefinition::new("cursors");

@@ -30,6 +30,16 @@ pub fn start(transaction: &WriteTransaction, started: &Started) -> Attempt<()> {
     let mut meta = transaction.open_table(META)?;
     meta.insert("about", started.about.as_str())?;
     meta.remove("finished")?;
+    meta.remove("told")?;
+    Ok(())
+}
+
+/// What [`StateStore::tell`](crate::checkpoint::StateStore::tell) keeps.
+///
+/// # Errors
+/// If it can't be written.
+pub fn tell(transaction: &WriteTransaction) -> Attempt<()> {
+    transaction.open_table(META)?.insert("told", "yes")?;
     Ok(())
 }
 

@@ -92,7 +92,7 @@ fn a_component_that_is_dropped_loses_all_it_had() {
             changes.promises.insert(component.into(), vec![promise("p/0")]);
         }
         store.save(&changes).unwrap();
-        let kept = Kept { type_name: "Count".into(), shape: "word".into() };
+        let kept = Kept { type_name: "Count".into(), shape: "word".into(), run: String::new() };
         store
             .start(&Started {
                 about: "/x/y.ron".into(),
@@ -110,10 +110,13 @@ fn a_component_that_is_dropped_loses_all_it_had() {
         assert_eq!(saved.places["lake"].len(), 2);
         store.end(Some(BOUNDARY)).unwrap();
         let saved = store.saved().unwrap();
-        assert_eq!(saved.finished, Some(BOUNDARY));
+        assert_eq!((saved.finished, saved.told), (Some(BOUNDARY), false));
+        store.tell().unwrap();
+        assert!(store.saved().unwrap().told);
         assert!(saved.promises.is_empty() && saved.places.is_empty(), "everything is delivered");
         store.start(&Started::default()).unwrap();
-        assert_eq!(store.saved().unwrap().finished, None);
+        let saved = store.saved().unwrap();
+        assert_eq!((saved.finished, saved.told), (None, false));
     });
 }
 

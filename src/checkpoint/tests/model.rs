@@ -52,7 +52,7 @@ pub fn changes() -> impl Strategy<Value = Changes> {
 }
 
 fn started() -> impl Strategy<Value = Started> {
-    let kept = (".{0,3}", ".{0,3}").prop_map(|(type_name, shape)| Kept { type_name, shape });
+    let kept = (".{0,3}", ".{0,3}").prop_map(|(type_name, shape)| Kept { type_name, shape, run: String::new() });
     let places = btree_map(component(), btree_set(".{0,3}", 0..3), 0..3);
     (".{0,3}", btree_map(component(), kept, 0..3), places, btree_set(component(), 0..2))
         .prop_map(|(about, components, places, dropped)| Started { about, components, places, dropped })

@@ -1,34 +1,94 @@
 //! The side of whoever asks: one request, one answer.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
 use super::{Answer, Request, socket};
 use crate::error::{Error, Result};
 
-/// Asks whoever runs with this state folder, and waits for the answer for as long as it takes.
+/// How long a topology that runs may take to answer what it can answer at once. A process that is stopped
+/// takes the question and never answers it.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// Asks whoever runs with this state folder, and waits for the answer for as long as it takes, while the
+/// process shows that it is alive.
 ///
 /// # Errors
-/// If nobody runs there, or what it answers is an error.
+/// If nobody runs there, it shows no life, or what it answers is an error.
 pub fn ask<A: DeserializeOwned>(state: &Path, request: &Request) -> Result<A> {
-    let stream = socket::connect(state).map_err(|error| nobody(state, error))?;
+    let line = talk(state, request, &|| match request {
+        Request::Status {} => Err(silent(state)),
+        // A drain may take long. Whoever drains still says how it is.
+        Request::Rebalance(_) | Request::Stop {} => talk(state, &Request::Status {}, &|| Err(silent(state))).map(drop),
+    })?;
+    let unknown = |error| Error::fatal("the topology gave an answer of another version").because(error);
+    match serde_json::from_slice(&line).map_err(unknown)? {
+        Answer::Ok(value) => serde_json::from_value(value).map_err(unknown),
+        Answer::Error(what) => Err(Error::fatal(what)),
+    }
+}
+
+/// Sends a request, and returns the line that comes back. `on_silence` says whether to wait on.
+fn talk(state: &Path, request: &Request, on_silence: &dyn Fn() -> Result<()>) -> Result<Vec<u8>> {
+    let stream = connect(state)?;
+    let bounded = stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
+    bounded.map_err(|error| nobody(state, error))?;
     let mut line = serde_json::to_vec(request).map_err(|error| Error::fatal("can't be asked").because(error))?;
     line.push(b'\n');
     // Whoever refuses a connection closes it at once, and its answer is what counts.
     let _ = (&stream).write_all(&line);
-    let mut text = String::new();
-    let read = BufReader::new(&stream).read_line(&mut text);
-    if !matches!(read, Ok(bytes) if bytes > 0) {
-        let ended = Error::fatal(format!("the topology with its state in \"{}\" gave no answer", state.display()));
-        return Err(read.err().map_or_else(|| ended_early(state), |error| ended.because(error)));
+    let (mut reader, mut answer) = (BufReader::new(&stream), Vec::new());
+    loop {
+        match reader.read_until(b'\n', &mut answer) {
+            Ok(_) if answer.ends_with(b"\n") => return Ok(answer),
+            Ok(_) => return Err(ended_early(state)),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => on_silence()?,
+            Err(error) => {
+                let what = format!("the topology with its state in \"{}\" gave no answer", state.display());
+                return Err(Error::fatal(what).because(error));
+            }
+        }
     }
-    let unknown = |error| Error::fatal("the topology gave an answer of another version").because(error);
-    match serde_json::from_str(&text).map_err(unknown)? {
-        Answer::Ok(value) => serde_json::from_value(value).map_err(unknown),
-        Answer::Error(what) => Err(Error::fatal(what)),
+}
+
+/// Connects. Where a process is stopped and many have asked, the system lets the next one wait.
+fn connect(state: &Path) -> Result<UnixStream> {
+    let (sender, connected) = crossbeam_channel::bounded(1);
+    let folder = state.to_path_buf();
+    let work = move || drop(sender.send(socket::connect(&folder)));
+    let thread = thread::Builder::new().name("connect".into()).spawn(work);
+    thread.map_err(|error| Error::fatal("can't start a thread").because(error))?;
+    match connected.recv_timeout(SILENCE_MAX) {
+        Ok(stream) => stream.map_err(|error| nobody(state, error)),
+        Err(_) => Err(silent(state)),
     }
+}
+
+/// The error for a process that shows no life.
+fn silent(state: &Path) -> Error {
+    let seconds = SILENCE_MAX.as_secs();
+    let what = format!("the topology with its state in \"{}\" doesn't answer for {seconds} s", state.display());
+    let pid = std::fs::read_to_string(state.join("lock")).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    Error::fatal(match pid {
+        Some(pid) if is_stopped(pid) => {
+            format!("{what}: its process {pid} is stopped; `kill -CONT {pid}` lets it go on")
+        }
+        Some(pid) => format!("{what}: its process {pid} hangs, or the machine is too busy"),
+        None => format!("{what}: its process hangs, or the machine is too busy"),
+    })
+}
+
+/// Whether a process is stopped, by a signal or a debugger, where the system shows that.
+fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state stands behind the name in brackets, which may hold anything.
+    let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+    matches!(state, Some('T' | 't'))
 }
 
 fn ended_early(state: &Path) -> Error {

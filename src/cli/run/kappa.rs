@@ -121,8 +121,7 @@ pub fn load(
         Some(state) => state_dir::absolute(state)?,
         None => {
             let live = state_dir::of(None, file, &topology.name)?;
-            let name = live.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            live.with_file_name(format!("{name}-{MARK}-{:016x}", xxh3_64(identity.as_bytes())))
+            state_dir::beside(&live, &topology.name, &format!("{MARK}-{:016x}", xxh3_64(identity.as_bytes())))
         }
     };
     let what = request.given.iter().map(|given| given.address.as_str()).collect::<Vec<_>>().join(", ");

@@ -2,12 +2,16 @@
 
 mod again;
 pub mod bottleneck;
+mod copies;
 mod kappa;
+mod limits;
 #[cfg(test)]
 mod made_up;
 pub mod memory;
 mod notices;
+mod patience;
 pub mod report;
+mod rerun;
 mod screen;
 mod signals;
 pub mod state_dir;
@@ -25,15 +29,19 @@ use super::exit::{Code, Failure, Outcome};
 use super::gaps;
 use super::load::{self, Sets};
 use crate::clock::{SharedClock, SystemClock};
-use crate::engine::{self, Exit, RunOptions, Running};
+use crate::engine::{self, Again, Exit, RunOptions, Running};
 use crate::metrics::Status;
-use crate::registry::Registry;
+use crate::registry::{Config, Registry};
+use crate::social::temporary;
 use crate::topology::Topology;
 use crate::units::Interval;
 
 use bottleneck::Flow;
+use copies::Copies;
 use notices::Notices;
+use patience::Patience;
 use report::Report;
+use rerun::Rerun;
 use screen::View;
 use signals::Signals;
 use summary::{Ending, Lakes};
@@ -45,12 +53,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The shortest interval: what is drawn more often can't be read.
 const INTERVAL_MIN: Duration = Duration::from_millis(50);
 
-/// Run a topology until its sources end, or until SIGINT or SIGTERM stops it
+/// Run a topology until its sources end, or until SIGINT, SIGTERM or SIGHUP stops it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 On a terminal it shows a live table, and otherwise prints one line of JSON per interval, both on
 standard error: standard output is for data only. The first signal drains: what is in flight is
-written, and files are closed. A second one ends at once, with exit code 5.")]
+written, and files are closed. A second SIGINT or SIGTERM ends at once, with exit code 5.")]
 pub struct Args {
     /// The topology file
     file: PathBuf,
@@ -118,21 +126,37 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let lakes = Lakes::of(&topology, &state);
     let flow = Flow::of(&topology);
     let view = View::of_process(prints_data(&topology));
+    limits::make_room_for_files()?;
     let signals = Signals::take()?;
     let clock = SystemClock::shared();
-    let opened = store::open(&topology, (&state, &about), args.fresh, args.dead_letters)?;
-    let Some(store) = opened else { return Ok(Code::Success) };
-    let mut options = RunOptions::new(store, &state);
+    let patience = Patience::begin(&topology.name, &state);
+    let opened = store::open(&topology, (&state, &about), args.fresh)?;
+    let rerun = if args.dead_letters { Rerun::default() } else { Rerun::of(&topology, &opened.before) };
+    let is_capture = opened.is_durable() && kappa.is_none();
+    let copies = is_capture.then(|| Copies::of(&topology, &state, &about));
+    let is_new = opened.before.epoch == 0 && !args.fresh;
+    let warnings = match copies.as_ref().filter(|_| is_new).map(Copies::check) {
+        Some(Err(moved)) => {
+            opened.tidy(&topology, false);
+            return Err(moved.into());
+        }
+        other => other.transpose()?.unwrap_or_default(),
+    };
+    let mut options = RunOptions::new(Arc::clone(&opened.store), &state);
     options.clock = clock.clone();
     options.drop_state = args.drop_state.into_iter().collect();
     options.about = about;
-    let (running, again) = match args.dead_letters {
-        false => (engine::start(topology, options)?, None),
-        true => {
-            let again = engine::send_dead_letters(topology, options)?;
-            (again.running.clone(), Some(again))
+    let (running, again) = match start(&topology, options, args.dead_letters) {
+        Ok(started) => started,
+        Err(error) => {
+            opened.tidy(&topology, false);
+            return Err(error.into());
         }
     };
+    drop(patience);
+    if let Some(copies) = &copies {
+        copies.note();
+    }
     signals.stop_on_signal(running.clone());
 
     let control = Control::listen(running.clone(), flow.clone(), &state);
@@ -140,6 +164,7 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let what = again.as_ref().map(again::begins).or_else(|| kappa.as_ref().map(kappa::begins));
     let what = what.map(|what| format!("; {what}")).unwrap_or_default();
     watch.show(Some(format!("running {}; state: {}{what}", args.file.display(), state.display())));
+    warnings.into_iter().for_each(|warning| watch.show(Some(warning)));
     if let Err(error) = &control {
         watch.show(Some(format!("status, rebalance and stop won't reach it: {}", error.chain())));
     }
@@ -149,17 +174,57 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
         control.close(&exit);
     }
     let ending = Ending::of(exit, watch.running.stop_asked());
-    let ends = |last: &Report| match (&again, &kappa) {
-        (Some(again), _) => format!("; {}", again::ends(again, last.dead_letters())),
-        (None, Some(loaded)) => kappa::ends(&loaded.kappa),
-        (None, None) => gaps::left(&state).map(|left| format!("; {left}")).unwrap_or_default(),
+    let rerun_ends = |last: &Report| rerun.ends(last.from_spouts()).filter(|_| ending == Ending::Finished);
+    let ends = |last: &Report| {
+        let mut text = match (&again, &kappa) {
+            (Some(again), _) => format!("; {}", again::ends(again, last.dead_letters())),
+            (None, Some(loaded)) => kappa::ends(&loaded.kappa),
+            (None, None) => gaps::left(&state).map(|left| format!("; {left}")).unwrap_or_default(),
+        };
+        if let Some((nothing_new, _)) = rerun_ends(last) {
+            text.push_str(&format!("; {nothing_new}"));
+        }
+        text
     };
     let last = watch.show_last(&ending, &lakes, ends);
-    let outcome = ending.outcome(&last);
+    let code = rerun_ends(&last).map(|(_, code)| code);
+    if ending == Ending::Finished {
+        opened.store.tell()?;
+    }
+    // A replay that only printed or counted begins anew with the next command; where it wrote a lake, its
+    // state says that this was done.
+    let lasts = writes_lakes(&topology) || last.dead_letters() > 0;
+    let removed = opened.tidy(&topology, kappa.is_some() && ending == Ending::Finished && !lasts);
+    if let Some(copies) = copies.as_ref().filter(|_| removed) {
+        copies.forget();
+    }
+    temporary::remove_all();
+    let outcome = match (ending.outcome(&last), code) {
+        (Ok(Code::Success), Some(code)) => Ok(code),
+        (outcome, _) => outcome,
+    };
     match again {
         Some(again) => again::outcome(&again, outcome),
         None => outcome,
     }
+}
+
+/// Starts the topology, or the sending of its dead letters.
+fn start(
+    topology: &Topology,
+    options: RunOptions,
+    dead_letters: bool,
+) -> Result<(Arc<Running>, Option<Again>), crate::error::Error> {
+    if !dead_letters {
+        return Ok((engine::start(topology.clone(), options)?, None));
+    }
+    let again = engine::send_dead_letters(topology.clone(), options)?;
+    Ok((again.running.clone(), Some(again)))
+}
+
+fn writes_lakes(topology: &Topology) -> bool {
+    let writes = |config: &Config| matches!(config, Config::Sink(sink) if sink.writes_to().is_some());
+    topology.components.iter().any(|component| writes(&component.config))
 }
 
 fn prints_data(topology: &Topology) -> bool {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::metrics::{ComponentStatus, Phase, Status};
+use crate::registry::Role;
 
 use super::bottleneck::{self, Flow};
 use super::notices;
@@ -104,6 +105,12 @@ impl Report {
             message: None,
             components,
         }
+    }
+
+    /// Tuples and dead letters that all spouts made, since the start.
+    pub fn from_spouts(&self) -> u64 {
+        let spouts = self.components.iter().filter(|row| row.role == Role::Spout.name());
+        spouts.map(|row| row.emitted + row.dead_letters).sum()
     }
 
     /// Dead letters of all components, since the start.

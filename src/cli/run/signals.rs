@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the first asks for a graceful drain, the second ends the process at once.
+//! SIGINT, SIGTERM and SIGHUP: the first asks for a graceful drain. A second SIGINT or SIGTERM ends the
+//! process at once; a second SIGHUP doesn't, since a terminal that closes sends several.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,8 +36,10 @@ impl Signals {
         let guard = runtime.enter();
         let interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
         let terminate = signal(SignalKind::terminate()).map_err(refused)?;
+        // Under `nohup` a terminal that closes is meant to stop nothing.
+        let hang_up = (!hang_up_is_ignored()).then(|| signal(SignalKind::hangup())).transpose().map_err(refused)?;
         drop(guard);
-        let wait = move || runtime.block_on(theirs.obey(interrupt, terminate));
+        let wait = move || runtime.block_on(theirs.obey(interrupt, terminate, hang_up));
         thread::Builder::new().name("signals".into()).spawn(wait).map_err(refused)?;
         Ok(signals)
     }
@@ -55,8 +58,14 @@ impl Signals {
         self.0.stop_asked.load(Ordering::SeqCst)
     }
 
-    async fn obey(self, mut interrupt: Signal, mut terminate: Signal) {
-        next(&mut interrupt, &mut terminate).await;
+    async fn obey(self, mut interrupt: Signal, mut terminate: Signal, hang_up: Option<Signal>) {
+        let hung_up = async {
+            match hang_up {
+                Some(mut hang_up) => drop(hang_up.recv().await),
+                None => std::future::pending().await,
+            }
+        };
+        select(pin!(next(&mut interrupt, &mut terminate)), pin!(hung_up)).await;
         self.0.stop_asked.store(true, Ordering::SeqCst);
         if let Some(running) = self.0.running.get() {
             running.stop();
@@ -68,6 +77,15 @@ impl Signals {
 
 async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
     select(pin!(interrupt.recv()), pin!(terminate.recv())).await;
+}
+
+/// Whether this process was told at its start to ignore SIGHUP, where the system shows that.
+fn hang_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // The first bit is for signal 1, which is SIGHUP.
+    mask.is_some_and(|mask| mask & 1 != 0)
 }
 
 fn refused(error: std::io::Error) -> Error {

@@ -1,10 +1,12 @@
 //! Where a topology's state is kept unless `--state` says otherwise.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::checkpoint::disk::{DATABASE, is_state};
 use crate::cli::exit::{Code, Failure};
 use crate::error::Error;
 
@@ -62,20 +64,47 @@ pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// `<states>/<name>-<hash>`: the same topology file finds its state again wherever it is started
-/// from, and two files with one name don't share it.
+/// from, and two files with one name don't share it. A file whose `name:` was changed keeps the state
+/// that it has under the earlier name.
 pub fn default_for(name: &str, file: &Path, home: Home) -> Result<PathBuf, Failure> {
     let states = states(home).ok_or_else(|| {
         Failure::new(Code::Runtime, "neither $XDG_STATE_HOME nor $HOME is an absolute path: give --state DIR")
     })?;
+    let hash = xxh3_64(file.as_os_str().as_encoded_bytes());
+    Ok(found_or_new(&states, name, &format!("{hash:016x}")))
+}
+
+/// The folder of another run of a topology file, whose own state is `live`: the mark says which one.
+pub fn beside(live: &Path, topology_name: &str, mark: &str) -> PathBuf {
+    let live_name = live.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let hash = live_name.rsplit('-').next().unwrap_or_default();
+    let states = live.parent().unwrap_or(Path::new(""));
+    found_or_new(states, topology_name, &format!("{hash}-{mark}"))
+}
+
+/// The state with a name and a suffix; if it isn't there, the newest that has the suffix.
+fn found_or_new(states: &Path, name: &str, suffix: &str) -> PathBuf {
     let safe = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
     let name: String = name.chars().take(NAME_CHARS_MAX).map(safe).collect();
-    let hash = xxh3_64(file.as_os_str().as_encoded_bytes());
-    Ok(states.join(format!("{name}-{hash:016x}")))
+    let of_this_name = states.join(format!("{name}-{suffix}"));
+    if of_this_name.exists() {
+        return of_this_name;
+    }
+    let suffix = format!("-{suffix}");
+    let mut newest = None;
+    for entry in fs::read_dir(states).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().ends_with(&suffix) && is_state(&entry.path()) {
+            let changed = entry.path().join(DATABASE).metadata().and_then(|found| found.modified()).ok();
+            newest = newest.max(Some((changed, entry.path())));
+        }
+    }
+    newest.map_or(of_this_name, |(_, path)| path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::DiskStore;
 
     fn check(state: Option<&str>, home: Option<&str>, expected: Option<&str>) {
         let home = Home { state: state.map(Into::into), home: home.map(Into::into) };
@@ -89,6 +118,32 @@ mod tests {
         check(None, Some("/home/me"), Some("/home/me/.local/state"));
         check(Some("state"), Some("/home/me"), Some("/home/me/.local/state"));
         check(Some(""), None, None);
+    }
+
+    #[test]
+    fn a_file_keeps_its_state_when_its_topology_is_renamed() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = |name| {
+            let home = Home { state: Some(root.path().into()), home: None };
+            default_for(name, Path::new("/x/a.ron"), home).unwrap()
+        };
+        let first = folder("first");
+        assert_ne!(folder("second"), first, "there is nothing to keep yet");
+        DiskStore::open(&first).unwrap();
+        assert_eq!(folder("second"), first);
+        let replay = beside(&first, "first", "replay-1");
+        let live = first.file_name().unwrap().to_str().unwrap();
+        assert_eq!(replay.file_name().unwrap().to_str().unwrap(), format!("{live}-replay-1"));
+        DiskStore::open(&replay).unwrap();
+        assert_eq!((folder("second"), beside(&first, "second", "replay-1")), (first.clone(), replay));
+        DiskStore::open(
+            &root
+                .path()
+                .join("waterspout/second")
+                .with_file_name(first.file_name().unwrap().to_str().unwrap().replace("first", "second")),
+        )
+        .unwrap();
+        assert_ne!(folder("second"), first, "its own name counts first");
     }
 
     #[test]

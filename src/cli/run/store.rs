@@ -1,48 +1,77 @@
 //! The state that a run goes on from.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use time::format_description::well_known::Rfc3339;
 
 use super::kappa;
 use crate::checkpoint::disk::DiskStore;
 use crate::checkpoint::{MemoryStore, Saved, StateStore};
-use crate::engine::DEAD;
 use crate::error::{Error, Result};
 use crate::registry::Config;
 use crate::sink;
 use crate::topology::{Checkpoint, Topology};
 
-/// Opens the state in a folder, or makes it, for a run that is about something. `None` if the topology has finished before, and it isn't
-/// for its `dead_letters`: then that is said on standard error.
+/// A state that a run goes on from.
+pub struct Opened {
+    /// The store.
+    pub store: Arc<dyn StateStore>,
+    /// What it held before the run.
+    pub before: Saved,
+    /// The same store, if it is on disk.
+    disk: Option<Arc<DiskStore>>,
+}
+
+/// Opens the state in a folder, or makes it, for a run that is about something.
 ///
 /// # Errors
-/// If another process uses it, it can't be read, or it belongs to another kind of run.
-pub fn open(
-    topology: &Topology,
-    (folder, about): (&Path, &str),
-    fresh: bool,
-    dead_letters: bool,
-) -> Result<Option<Arc<dyn StateStore>>> {
+/// If another process uses it, it can't be read, it belongs to another kind of run, or is a lake.
+pub fn open(topology: &Topology, (folder, about): (&Path, &str), fresh: bool) -> Result<Opened> {
     if topology.checkpoint == Checkpoint::Off {
-        return Ok(Some(Arc::new(MemoryStore::default())));
+        return Ok(Opened { store: Arc::new(MemoryStore::default()), before: Saved::default(), disk: None });
     }
+    refuse_lakes(topology, folder)?;
     let store = if fresh { begin_anew(topology, (folder, about))? } else { DiskStore::open(folder)? };
-    refuse_others(folder, about, &store.saved()?)?;
-    if let Some(at) = store.saved()?.finished.filter(|_| !dead_letters) {
-        let at = at.format(&Rfc3339).unwrap_or_else(|_| at.to_string());
-        // Where standard error is closed there is nobody to tell.
-        let _ = writeln!(
-            std::io::stderr(),
-            "\"{}\" finished at {at}: there is nothing left to do; --fresh starts anew (state: {})",
-            topology.name,
-            folder.display()
-        );
-        return Ok(None);
+    let before = store.saved()?;
+    refuse_others(folder, about, &before)?;
+    let disk = Arc::new(store);
+    Ok(Opened { store: Arc::clone(&disk) as _, before, disk: Some(disk) })
+}
+
+/// The names of folders in a lake that aren't its partitions, and those in a state.
+const WITHIN_LAKES: [&str; 3] = ["_index", "_staging", "_dead"];
+const WITHIN_STATES: [&str; 4] = ["spool", "outbox", "gaps", "_dead"];
+
+/// A state and a lake have folders of the same names, which mean other things: what one of them deletes
+/// would be the other's.
+fn refuse_lakes(topology: &Topology, folder: &Path) -> Result<()> {
+    let state = real(folder);
+    for spec in &topology.components {
+        let Config::Sink(sink) = &spec.config else { continue };
+        let Some(root) = sink.lake_root().map(|root| real(&root)) else { continue };
+        let state_in_lake = WITHIN_LAKES.iter().any(|name| state.starts_with(root.join(name)));
+        let lake_in_state = WITHIN_STATES.iter().any(|name| root.starts_with(state.join(name)));
+        if state == root || state_in_lake || lake_in_state {
+            return Err(Error::fatal(format!(
+                "the state \"{}\" and the lake \"{}\" of \"{}\" can't be in one place: give a --state of its own. \
+                 A state that an earlier version made there is moved by moving \"lock\", \"checkpoint.redb\", \"spool\" \
+                 and \"gaps\" into another folder",
+                folder.display(),
+                root.display(),
+                spec.id
+            )));
+        }
     }
-    Ok(Some(Arc::new(store)))
+    Ok(())
+}
+
+/// A path without links, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    for ancestor in path.ancestors() {
+        if let (Ok(real), Ok(rest)) = (ancestor.canonicalize(), path.strip_prefix(ancestor)) {
+            return real.join(rest);
+        }
+    }
+    path.to_path_buf()
 }
 
 /// A replay leaves the state of the live run as it is, and the other way round, also where `--state` says so.
@@ -65,15 +94,70 @@ fn begin_anew(topology: &Topology, (folder, about): (&Path, &str)) -> Result<Dis
     DiskStore::fresh(folder)
 }
 
-/// Deletes what earlier tasks staged and nobody delivered.
+/// Deletes what earlier tasks staged and nobody delivered, whatever their components are by now.
 fn delete_what_is_left(topology: &Topology, saved: &Saved) -> Result<()> {
-    let dead_letters = (DEAD, Config::Sink(sink::dead_letters(PathBuf::new())));
-    let components = topology.components.iter().map(|spec| (spec.id.as_str(), spec.config.clone()));
-    for (id, config) in components.chain([dead_letters]) {
-        if let Config::Sink(sink) = config {
-            let mut places = saved.places.get(id).into_iter().flatten();
-            places.try_for_each(|place| sink.recover(place, &[]).map(|_| ()))?;
+    for (id, places) in &saved.places {
+        let was = saved.components.get(id).map(|kept| kept.type_name.as_str());
+        let is = topology.components.iter().find(|spec| spec.id == *id && was == Some(spec.type_name));
+        for place in places.iter().filter(|place| !place.is_empty()) {
+            match is.map(|spec| &spec.config) {
+                Some(Config::Sink(config)) => config.recover(place, &[]).map(drop)?,
+                _ => sink::discard(place)?,
+            }
         }
     }
     Ok(())
+}
+
+impl Opened {
+    /// True if it outlives the process.
+    pub fn is_durable(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// The run has ended: removes a state that nobody could miss. One is unused if the run ended before its
+    /// first checkpoint; one of a replay that `delivered` all that it was for has nothing more to tell.
+    /// Returns whether it was removed.
+    pub fn tidy(&self, topology: &Topology, delivered: bool) -> bool {
+        let Some(disk) = &self.disk else { return false };
+        let unused = || disk.is_unused().unwrap_or(false);
+        if !delivered && !unused() {
+            return false;
+        }
+        // What can't be removed is listed by `state ls`.
+        let Ok(saved) = disk.saved() else { return false };
+        delete_what_is_left(topology, &saved).and_then(|()| disk.discard()).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Registry;
+    use crate::topology::{LoadOptions, parse};
+
+    #[test]
+    fn a_state_and_a_lake_never_share_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = folder.path().join("lake");
+        std::fs::create_dir_all(&lake).unwrap();
+        std::os::unix::fs::symlink(&lake, folder.path().join("link")).unwrap();
+        let topology = |root: &Path| {
+            let text = format!(
+                r#"Topology(name: "t", spouts: {{"in": Spout(run: Generate())}},
+                    bolts: {{"lake": Bolt(run: Local(root: {root:?}), inputs: [Shuffle("in")])}})"#
+            );
+            parse("t.ron", &text, &Registry::standard(), &LoadOptions::default()).unwrap()
+        };
+        let ours = topology(&lake);
+        for state in ["lake", "link", "lake/_staging/x", "link/_index"] {
+            assert!(refuse_lakes(&ours, &folder.path().join(state)).is_err(), "{state}");
+        }
+        for state in ["state", "lake/state", "lake2"] {
+            refuse_lakes(&ours, &folder.path().join(state)).unwrap();
+        }
+        assert!(
+            refuse_lakes(&topology(&folder.path().join("state/spool/lake")), &folder.path().join("state")).is_err()
+        );
+    }
 }

@@ -15,7 +15,7 @@ use crate::spout::Cursor;
 use crate::topology::Checkpoint;
 
 const AGE: Duration = Duration::from_secs(20);
-const PARTITION: Duration = Duration::from_secs(120);
+pub(super) const PARTITION: Duration = Duration::from_secs(120);
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Something that can happen.

@@ -159,6 +159,8 @@ impl Counts {
 pub struct Sink {
     pub place: String,
     pub boundary: OffsetDateTime,
+    /// How many partitions it had before.
+    pub rolls: u32,
     pub posts_max: usize,
     pub age: Duration,
     /// The open segment, and when it was begun.
@@ -175,7 +177,7 @@ pub struct Sink {
 impl Sink {
     pub fn new(place: String, boundary: OffsetDateTime, posts_max: usize, age: Duration) -> Self {
         let (open, number, closed, preparing, committing) = (None, 0, vec![], None, None);
-        Self { place, boundary, posts_max, age, open, number, closed, preparing, committing }
+        Self { place, boundary, rolls: 0, posts_max, age, open, number, closed, preparing, committing }
     }
 
     fn write(&mut self, item: Item, disk: &mut Disk, wall: OffsetDateTime) {
@@ -183,7 +185,8 @@ impl Sink {
             self.close(disk);
         }
         if self.open.is_none() {
-            let segment = format!("{}/{}/{:04}", self.place, self.boundary.unix_timestamp(), self.number);
+            let segment =
+                format!("{}/{:04}-{}/{:04}", self.place, self.rolls, self.boundary.unix_timestamp(), self.number);
             self.number += 1;
             assert!(disk.staged.insert(segment.clone(), Segment::default()).is_none(), "{segment} is begun twice");
             self.open = Some((segment, wall));
@@ -206,8 +209,8 @@ impl Sink {
             self.close(disk);
         }
         if rolls {
-            assert!(barrier.boundary > self.boundary, "partitions go back");
-            (self.boundary, self.number) = (barrier.boundary, 0);
+            // A partition of a boundary that comes again has a name of its own.
+            (self.boundary, self.number, self.rolls) = (barrier.boundary, 0, self.rolls + 1);
         }
         let open = |(segment, _): &(String, _)| promise(&self.place, segment, &disk.staged[segment].items, false);
         let promises = self.closed.iter().cloned().chain(self.open.as_ref().map(open)).collect();

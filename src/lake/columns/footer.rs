@@ -11,6 +11,7 @@ use parquet::file::page_index::index_reader::decode_offset_index;
 use super::POST;
 use crate::lake::reader::Input;
 use crate::lake::scan::{Spot, Trouble};
+use crate::panics::caught;
 
 /// How much of the end of a file is read in the first go, and how long a footer may be.
 const LOOK_BYTES: u64 = 64 << 10;
@@ -21,8 +22,7 @@ const INDEX_BYTES_MAX: u64 = 16 << 20;
 
 /// A damaged file may make the reader panic: then it is a damage like any other.
 pub fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
-    caught.unwrap_or_else(|_| Err("it is no Parquet that can be read".into()))
+    caught(read).unwrap_or_else(|_| Err("it is no Parquet that can be read".into()))
 }
 
 fn damage(what: String) -> Trouble {

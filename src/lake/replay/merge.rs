@@ -69,6 +69,8 @@ pub struct Handed {
     pub time: Option<Nanos>,
     /// How far each split that it changes is handed over then; `None` is its end.
     pub marks: Vec<(usize, Option<Mark>)>,
+    /// How far the splits that are at their ends were read, where anything was read of them now.
+    pub ends: Vec<(usize, Position)>,
 }
 
 /// A post's place, and whether it is held back.
@@ -230,7 +232,14 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
     fn take(&mut self) -> Handed {
         let mut handed = std::mem::take(&mut self.handed);
         let touched = std::mem::take(&mut self.touched);
-        handed.marks = touched.into_iter().map(|lane| (lane, self.lanes[lane].mark())).collect();
+        for number in touched {
+            let lane = &self.lanes[number];
+            let mark = lane.mark();
+            if let (None, Some(read)) = (mark, lane.read) {
+                handed.ends.push((number, read));
+            }
+            handed.marks.push((number, mark));
+        }
         handed
     }
 

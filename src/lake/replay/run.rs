@@ -122,15 +122,18 @@ impl Replay {
         let wanted = left.map(|(number, split)| wanted(number, split)).collect::<Result<Vec<_>>>()?;
         let feed = self.feed(help, wanted, (PARTS_AHEAD, PART_BYTES));
         let mut stream = Stream::new(&self.place, feed, CHUNK_BYTES, self.on_damage);
-        let mut last = None;
+        let (mut last, mut read) = (None, None);
         while let Some(news) = stream.next()? {
             let going_on = match news {
                 News::Damaged(what) => take(Event::Damaged(what)),
                 News::End(split) => {
-                    take(Event::Handed(Handed { marks: vec![(split, None)], ..Handed::default() }, false))
+                    let ends = read.take().filter(|(of, _)| *of == split).into_iter().collect();
+                    let marks = vec![(split, None)];
+                    take(Event::Handed(Handed { marks, ends, ..Handed::default() }, false))
                 }
                 News::Posts { split, posts, behind } => {
                     let anew = last.replace(split) != Some(split);
+                    read = Some((split, behind));
                     self.in_pieces((split, behind), posts, anew, take)
                 }
             };
@@ -153,7 +156,7 @@ impl Replay {
             let time = self.speed.span().and_then(|_| posts.iter().find_map(nanos));
             let rest = posts.split_off(self.piece(&posts, time));
             let mark = Mark::all_before(Position { posts: behind.posts - rest.len() as u64, ..behind });
-            if !take(Event::Handed(Handed { posts, time, marks: vec![(split, Some(mark))] }, anew)) {
+            if !take(Event::Handed(Handed { posts, time, marks: vec![(split, Some(mark))], ends: Vec::new() }, anew)) {
                 return false;
             }
             (posts, anew) = (rest, false);

@@ -45,6 +45,10 @@ impl StateStore for Watched {
     fn end(&self, finished: Option<OffsetDateTime>) -> Result<()> {
         self.store.end(finished)
     }
+
+    fn tell(&self) -> Result<()> {
+        self.store.tell()
+    }
 }
 
 /// Starts a topology of the scripted source with these fields.

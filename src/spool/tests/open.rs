@@ -35,6 +35,7 @@ fn a_torn_tail_is_reported_once() {
         file: segment::path(folder.path(), 0),
         offset: segment::HEADER_BYTES + positions[1],
         bytes: positions[2] - positions[1] - 10,
+        missing: None,
     };
     assert_eq!(verify(folder.path()).unwrap().torn.as_ref(), Some(&torn));
     let (spool, found) = Spool::open(folder.path(), 0, options(SMALL)).unwrap();
@@ -107,7 +108,15 @@ fn a_log_that_ends_before_the_checkpoint_goes_on_at_it() {
     file(folder.path(), 0).set_len(segment::HEADER_BYTES + positions[1] + 7).unwrap();
     let retain = Options { retain: ByteSize(SMALL / 2), ..options(SMALL) };
     let (spool, torn) = Spool::open(folder.path(), positions[3], retain).unwrap();
-    assert_eq!(torn.unwrap().bytes, 7);
+    let torn = torn.unwrap();
+    assert_eq!(torn.bytes, 7);
+    let missing = torn.missing.unwrap();
+    assert_eq!((missing.bytes, missing.records), (positions[3] - positions[1], Some(2)));
+    let said = torn.to_string();
+    assert!(
+        said.contains("(about 2 records) before the newest checkpoint") && said.ends_with("were cut off"),
+        "{said}"
+    );
     assert_eq!(spool.end(), positions[3]);
     append(&spool, 9, 10);
     assert_eq!(numbers(&read(&mut spool.reader(positions[3]))), [9]);

@@ -2,7 +2,9 @@
 //!
 //! What varies is drawn from the seed and the post's number alone, so post *n* has the same bytes in
 //! every run, on every machine and under any parallelism. Post *n* belongs to split *n* mod 64; the
-//! cursor of a split is how many of its posts were handed over.
+//! cursor of a split is how many of its posts were handed over, also at its end: with a larger
+//! `posts` the next run makes the rest. Splits are named by the seed and the platforms, so that a run
+//! with other ones makes other posts.
 
 use std::sync::Arc;
 
@@ -107,7 +109,17 @@ const SPLITS: u64 = 64;
 
 impl SpoutConfig for Generate {
     fn splits(&self) -> Result<Vec<String>> {
-        Ok((0..SPLITS).map(|split| format!("{split:02}")).collect())
+        let platforms: Vec<_> = self.platforms.as_slice().iter().map(|platform| format!("{platform:?}")).collect();
+        let source = format!("{} {}", self.seed, platforms.join("+"));
+        Ok((0..SPLITS).map(|split| format!("{source}/{split:02}")).collect())
+    }
+
+    fn former_split<'a>(&self, split: &'a str) -> Option<&'a str> {
+        split.rsplit_once('/').map(|(_, number)| number)
+    }
+
+    fn makes_up(&self) -> bool {
+        true
     }
 
     fn tasks_max(&self) -> Option<usize> {
@@ -148,7 +160,8 @@ impl Share {
                 Cursor::At(done) => done.parse::<u64>().ok(),
                 Cursor::End => return None,
             };
-            let number = id.parse::<u64>().ok().filter(|number| *number < SPLITS);
+            let number = id.rsplit('/').next().and_then(|number| number.parse::<u64>().ok());
+            let number = number.filter(|number| *number < SPLITS);
             let next = number.zip(done).and_then(|(number, done)| done.checked_mul(SPLITS)?.checked_add(number));
             let wrong = || {
                 Error::fatal(format!(
@@ -165,8 +178,8 @@ impl Share {
         self.next = self.next.saturating_add(SPLITS);
     }
 
-    fn cursor(&self, end: u64) -> Cursor {
-        if self.next >= end { Cursor::End } else { Cursor::At((self.next / SPLITS).to_string()) }
+    fn cursor(&self) -> Cursor {
+        Cursor::At((self.next / SPLITS).to_string())
     }
 }
 
@@ -192,7 +205,7 @@ impl Chunk {
     }
 
     /// Adds a row of the share's posts, if any are below `due`.
-    fn add(&mut self, share: &mut Share, posts: &mut Posts, due: u64, end: u64) {
+    fn add(&mut self, share: &mut Share, posts: &mut Posts, due: u64) {
         let before = self.ends.len();
         while share.next < due && self.ends.len() < before + POSTS_IN_A_ROW {
             let platform = posts.write(share.next, &mut self.bytes);
@@ -201,7 +214,7 @@ impl Chunk {
         }
         let posts = self.ends.len() - before;
         if posts > 0 {
-            self.rows.push(Row { split: share.split, posts, cursor: share.cursor(end) });
+            self.rows.push(Row { split: share.split, posts, cursor: share.cursor() });
         }
     }
 
@@ -223,6 +236,8 @@ struct Generator {
 #[async_trait(?Send)]
 impl Spout for Generator {
     async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
+        // A later run may be asked for more posts.
+        out.stay_open();
         let mut shares = Share::of_splits(out.splits())?;
         let first = shares.iter().map(|share| share.next).min().unwrap_or(0);
         let pace = self.rate.map(|rate| Pace { rate, started: out.clock().monotonic(), first });
@@ -237,7 +252,7 @@ impl Spout for Generator {
                 continue;
             }
             for share in &mut shares {
-                chunk.add(share, &mut self.posts, due, self.end);
+                chunk.add(share, &mut self.posts, due);
                 if chunk.is_full() {
                     chunk = self.hand_over(chunk, out).await?;
                 }

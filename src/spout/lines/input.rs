@@ -82,10 +82,7 @@ impl Input {
         let mut cut = None;
         if !open.contains_key(folder) {
             let (spool, torn) = Spool::open(folder, position, wanted.spool)?;
-            cut = torn.map(|torn| {
-                let (bytes, file, offset) = (torn.bytes, torn.file.display(), torn.offset);
-                format!("{bytes} bytes that were not written whole were cut off \"{file}\" at byte {offset}")
-            });
+            cut = torn.map(|torn| torn.to_string());
             let failure = Failure::default();
             start(path, spool.clone(), Arc::clone(&failure), wanted.line_bytes_max, wanted.has_kind)?;
             open.insert(folder.to_path_buf(), (spool, failure));

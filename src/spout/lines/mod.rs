@@ -107,6 +107,10 @@ impl SpoutConfig for Lines {
         !self.paths.iter().any(|path| input::is_stream(path))
     }
 
+    fn is_handed_in(&self) -> bool {
+        self.paths.iter().all(|path| input::is_stream(path))
+    }
+
     fn kinds(&self) -> Option<Vec<String>> {
         self.kind.clone().map(|kind| vec![kind])
     }
@@ -260,10 +264,8 @@ impl Spools {
 impl Spout for LinesSpout {
     async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
         let inputs = self.inputs(out)?;
-        if !inputs.is_empty() {
-            // Another stream may come with the next start; a file says itself when it has ended.
-            out.stay_open();
-        }
+        // Another stream may come with the next start, and a file may have grown by then.
+        out.stay_open();
         let is_input = |split: usize| inputs.iter().any(|input| input.split == split);
         let is_followed = |split: usize| follow::known::is_followed(&out.splits()[split].id);
         let jobs = jobs(out.splits(), |split| !is_input(split) && !is_followed(split))?;
@@ -306,8 +308,9 @@ impl Spout for LinesSpout {
                     self.emit_lines(file, split, out).await?;
                 }
                 Event::Ended => {
-                    self.push_last_line(file.take(), out);
-                    out.emit(split, Cursor::End).await?;
+                    // A file that grows after its end is read on at the next start, from this cursor.
+                    let end = self.push_last_line(file.take(), out);
+                    out.emit(split, end.unwrap_or(Cursor::End)).await?;
                 }
                 Event::Failed(error) => return Err(error),
             }
@@ -454,13 +457,13 @@ impl LinesSpout {
         Ok(())
     }
 
-    /// What a file ended with, if nothing ended its last line.
-    fn push_last_line(&self, file: Option<Reading>, out: &mut SpoutOutput) {
-        if let Some(mut file) = file
-            && let Some(line) = file.splitter.finish()
-        {
+    /// Pushes what a file ended with, if nothing ended its last line. Returns the cursor behind it.
+    fn push_last_line(&self, file: Option<Reading>, out: &mut SpoutOutput) -> Option<Cursor> {
+        let mut file = file?;
+        if let Some(line) = file.splitter.finish() {
             self.push(&file.name, line, out);
         }
+        Some(file.cursor())
     }
 
     fn push(&self, file: &str, line: Line, out: &mut SpoutOutput) {

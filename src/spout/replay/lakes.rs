@@ -8,11 +8,10 @@ use std::thread;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::strays::{Counted, Place, Strays};
+use super::strays::{Counted, Place, Reached, Strays};
 use crate::error::{Error, Result};
-use crate::lake::replay::mark::Mark;
 use crate::lake::replay::merge::Handed;
-use crate::lake::replay::{Choice, Event, Pace, Replay, Speed, Split};
+use crate::lake::replay::{Choice, Event, Pace, Position, Replay, Speed, Split};
 use crate::post::Post;
 use crate::spout::{self, Cursor, Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::tuple::{Fields, StreamId, Streams};
@@ -133,6 +132,7 @@ impl Job {
             let event = match event {
                 Event::Handed(mut handed, anew) => {
                     handed.marks.iter_mut().for_each(|(split, _)| *split = self.positions[*split]);
+                    handed.ends.iter_mut().for_each(|(split, _)| *split = self.positions[*split]);
                     Event::Handed(handed, anew)
                 }
                 other => other,
@@ -156,6 +156,8 @@ struct ReplaySpout {
 #[async_trait(?Send)]
 impl Spout for ReplaySpout {
     async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
+        // A partition that was read to its end may have more files at the next start.
+        out.stay_open();
         let (sender, mut events) = mpsc::channel(PIECES_AHEAD);
         let jobs = self.config.jobs(out.splits())?;
         let speed = jobs.first().map_or(Speed::Max, |job| job.replay.speed);
@@ -204,8 +206,6 @@ impl ReplaySpout {
     /// What was counted before, if this one counts.
     fn counted(&self, out: &mut SpoutOutput) -> Result<Option<Counted>> {
         let Some(strays) = &self.config.strays else { return Ok(None) };
-        // A split that is read keeps its count in its cursor.
-        out.stay_open();
         strays.begin(&self.component, out.splits()).map(Some)
     }
 
@@ -228,14 +228,30 @@ impl ReplaySpout {
         if let Some(counted) = &mut counted {
             counted.book(last);
         }
-        let cursor = |split: usize, mark: Option<Mark>| match &counted {
-            Some(counted) => counted.cursor(split, mark),
-            None => mark.map_or(Cursor::End, |mark| Cursor::At(mark.to_string())),
-        };
-        let mut cursors: Vec<_> = handed.marks.into_iter().map(|(split, mark)| (split, cursor(split, mark))).collect();
+        let mut cursors = Vec::new();
+        for (split, mark) in handed.marks {
+            let reached = match mark {
+                Some(mark) => Reached::Mark(mark),
+                None => {
+                    let read_now = handed.ends.iter().find(|(of, _)| *of == split).map(|(_, read)| *read);
+                    end_of(&out.splits()[split].cursor, read_now)?
+                }
+            };
+            cursors.push((split, counted.as_ref().map_or_else(|| reached.cursor(), |by| by.cursor(split, reached))));
+        }
         let Some((split, last)) = cursors.pop() else { return Ok(()) };
         cursors.into_iter().for_each(|(split, cursor)| out.advance(split, cursor));
         out.emit(split, last).await
+    }
+}
+
+/// The end of a split whose task began at a cursor, and read so far since then.
+fn end_of(began: &Cursor, read_now: Option<Position>) -> Result<Reached> {
+    match (read_now, Place::of(began)?.mark) {
+        (Some(read), before) => Ok(Reached::end(Some(before.map_or(read, |before| read.max(before.read))))),
+        // Nothing was added: a cursor that leads behind the last file stays where it is.
+        (None, Some(before)) if before.read.posts == 0 => Ok(Reached::End(before.read)),
+        (None, before) => Ok(Reached::end(before.map(|before| before.read))),
     }
 }
 

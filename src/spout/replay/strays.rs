@@ -1,13 +1,16 @@
 //! Posts of a replayed lake that no spout takes: counted, and named at the end.
 //!
 //! What was counted in a split stands in its cursor behind the mark, `0000003:17 {"note":2}`, or
-//! `end {"note":2}` when it is read. So it goes back with the cursor, and each post counts once,
-//! whatever happens.
+//! `end@0000004:0 {"note":2}` when it is read. So it goes back with the cursor, and each post counts
+//! once, whatever happens.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::lake::names::FileNumber;
+use crate::lake::replay::Position;
 use crate::lake::replay::mark::Mark;
 use crate::spout::{Cursor, Split};
 
@@ -17,7 +20,9 @@ const KINDS_MAX: usize = 16;
 /// The name of those beyond.
 const OTHERS: &str = "(others)";
 
-/// What the cursor of a split that is read begins with.
+/// What the cursor of a split that was read to its end begins with. Behind it stands where a file that
+/// is written into the partition later would begin: `end@0000004:0`. A cursor without that place, which
+/// earlier versions wrote, is read no further.
 const END: &str = "end";
 
 /// How many posts, by kind.
@@ -98,13 +103,44 @@ impl Counted {
     }
 
     /// The cursor of a split at a mark, or at its end.
-    pub fn cursor(&self, split: usize, mark: Option<Mark>) -> Cursor {
+    pub fn cursor(&self, split: usize, reached: Reached) -> Cursor {
         let kinds = &self.splits[split].1;
         if kinds.is_empty() {
-            return mark.map_or(Cursor::End, |mark| Cursor::At(mark.to_string()));
+            return reached.cursor();
         }
         let kinds = serde_json::to_string(kinds).expect("texts and numbers are JSON");
-        Cursor::At(format!("{} {kinds}", mark.map_or(END.to_owned(), |mark| mark.to_string())))
+        Cursor::At(format!("{reached} {kinds}"))
+    }
+}
+
+/// How far a split was handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// Up to this mark.
+    Mark(Mark),
+    /// To its end; a file that is added to the partition later begins at this position.
+    End(Position),
+}
+
+impl Reached {
+    /// The end of a partition of which so much was read, if anything was.
+    pub fn end(read: Option<Position>) -> Self {
+        let behind = read.map_or(FileNumber::FIRST, |read| read.file.next().unwrap_or(FileNumber::LAST));
+        Self::End(Position { file: behind, posts: 0 })
+    }
+
+    /// The cursor of a split in which no strays were counted.
+    pub fn cursor(self) -> Cursor {
+        Cursor::At(self.to_string())
+    }
+}
+
+impl fmt::Display for Reached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mark(mark) => write!(f, "{mark}"),
+            Self::End(behind) => write!(f, "{END}@{behind}"),
+        }
     }
 }
 
@@ -129,11 +165,21 @@ impl Place {
             return Ok(Self { mark: None, ended: *cursor == Cursor::End, strays: Kinds::new() });
         };
         let (place, kinds) = text.split_once(' ').unwrap_or((text, "{}"));
-        let strays = serde_json::from_str(kinds)
-            .map_err(|cause| Error::fatal(format!("bad cursor \"{text}\"")).because(cause))?;
-        let ended = place == END;
-        Ok(Self { mark: if ended { None } else { Some(place.parse()?) }, ended, strays })
+        let strays = serde_json::from_str(kinds).map_err(|cause| bad_cursor(text).because(cause))?;
+        if place == END {
+            return Ok(Self { mark: None, ended: true, strays });
+        }
+        let behind = place.strip_prefix(END).and_then(|rest| rest.strip_prefix('@'));
+        let mark = match behind {
+            Some(behind) => Mark::all_before(behind.parse().map_err(|()| bad_cursor(text))?),
+            None => place.parse()?,
+        };
+        Ok(Self { mark: Some(mark), ended: false, strays })
     }
+}
+
+fn bad_cursor(text: &str) -> Error {
+    Error::fatal(format!("bad cursor \"{text}\" of a replayed partition"))
 }
 
 #[cfg(test)]
@@ -154,12 +200,18 @@ mod tests {
         let mut counted = strays.begin("in", &splits([Cursor::Start, at("0000001:3 {\"note\":2}")])).unwrap();
         ["note", "tweet", "x"].into_iter().for_each(|kind| counted.passed_over(kind));
         counted.book(1);
-        assert_eq!(counted.cursor(1, Some("0000001:6".parse().unwrap())), at("0000001:6 {\"note\":3,\"x\":1}"));
-        assert_eq!(counted.cursor(1, None), at("end {\"note\":3,\"x\":1}"));
-        assert_eq!(counted.cursor(0, None), Cursor::End);
+        assert_eq!(
+            counted.cursor(1, Reached::Mark("0000001:6".parse().unwrap())),
+            at("0000001:6 {\"note\":3,\"x\":1}")
+        );
+        let end = Reached::end(Some(Position { file: FileNumber::FIRST, posts: 3 }));
+        assert_eq!(counted.cursor(1, end), at("end@0000001:0 {\"note\":3,\"x\":1}"));
+        assert_eq!(counted.cursor(0, Reached::end(None)), at("end@0000000:0"));
         assert_eq!(strays.kinds(), Kinds::from([("note".into(), 3), ("x".into(), 1)]));
-        let place = Place::of(&counted.cursor(1, None)).unwrap();
-        assert_eq!((place.mark, place.ended, place.strays.len()), (None, true, 2));
+        let place = Place::of(&counted.cursor(1, end)).unwrap();
+        assert_eq!((place.mark, place.ended, place.strays.len()), ("0000001:0".parse().ok(), false, 2));
+        let before = Place::of(&at("end {\"note\":3}")).unwrap();
+        assert_eq!((before.mark, before.ended, before.strays.len()), (None, true, 1));
     }
 
     #[test]

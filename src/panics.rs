@@ -1,0 +1,69 @@
+//! Panics that are caught, and those that aren't. Whoever catches one tells of it once, with the component
+//! that it came from; so nothing else is printed for it, whatever `RUST_BACKTRACE` says.
+
+use std::cell::Cell;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::thread;
+
+thread_local! {
+    /// How many callers up the stack of this thread catch a panic.
+    static CATCHERS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Does some work, and catches a panic in it without a word.
+///
+/// # Errors
+/// If it panics: what the panic carries.
+pub fn caught<T>(work: impl FnOnce() -> T) -> thread::Result<T> {
+    CATCHERS.set(CATCHERS.get() + 1);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    CATCHERS.set(CATCHERS.get() - 1);
+    result
+}
+
+/// What a panic said.
+pub fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
+}
+
+/// From now on a panic that is caught prints nothing, and any other one line; with `RUST_BACKTRACE` also
+/// its backtrace.
+pub fn keep_quiet() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if CATCHERS.get() > 0 {
+            return;
+        }
+        if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
+            return usual(panic);
+        }
+        // Where standard error is closed there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "{}", line(panic));
+    }));
+}
+
+fn line(panic: &PanicHookInfo<'_>) -> String {
+    let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
+    let thread = thread::current();
+    let name = thread.name().unwrap_or("without a name");
+    let said = panic.payload_as_str().unwrap_or("a panic without a message");
+    format!(
+        "error: waterspout has a fault: its thread \"{name}\" panicked{}: {said}; with RUST_BACKTRACE=1 it tells more",
+        place.unwrap_or_default()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_caught_with_what_it_said() {
+        assert_eq!(caught(|| 1).unwrap(), 1);
+        let panic = caught(|| caught(|| panic!("inner {}", 2)).map(|()| 3)).unwrap().unwrap_err();
+        assert_eq!(message(panic.as_ref()), "inner 2");
+        assert_eq!(CATCHERS.get(), 0);
+    }
+}

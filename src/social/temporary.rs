@@ -1,0 +1,97 @@
+//! Folders for spools that nothing resumes from, under `checkpoint: Off`: each belongs to a process, for its
+//! owner only, and is gone with it. What a process that was killed left is removed by the next one.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+
+/// What their names begin with; the id of the process follows.
+const PREFIX: &str = "waterspout-";
+
+/// The folders of this process.
+static OURS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Makes a folder for this process, and removes what others left.
+///
+/// # Errors
+/// If it can't be made.
+pub fn make() -> Result<PathBuf> {
+    let all = std::env::temp_dir();
+    let folder = all.join(format!("{PREFIX}{}-{}", std::process::id(), Uuid::new_v4()));
+    let made = DirBuilder::new().mode(0o700).create(&folder);
+    made.map_err(|cause| Error::file(format!("can't make the folder \"{}\"", folder.display()), cause))?;
+    OURS.lock().unwrap_or_else(PoisonError::into_inner).push(folder.clone());
+    let ours = folder.metadata().map(|found| found.uid());
+    sweep(&all, |pid| Path::new("/proc").join(pid.to_string()).exists(), ours.ok());
+    Ok(folder)
+}
+
+/// Removes the folders of this process, at its end.
+pub fn remove_all() {
+    let ours = std::mem::take(&mut *OURS.lock().unwrap_or_else(PoisonError::into_inner));
+    for folder in ours {
+        // A thread that still writes may make a file meanwhile; whatever stays is swept by the next process.
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
+/// Removes the folders of processes that are gone, as far as they are of this user.
+fn sweep(all: &Path, lives: impl Fn(u32) -> bool, user: Option<u32>) {
+    // Only where the system shows which processes there are.
+    if !lives(std::process::id()) {
+        return;
+    }
+    for entry in fs::read_dir(all).into_iter().flatten().flatten() {
+        let Some(pid) = owner(&entry.file_name().to_string_lossy()) else { continue };
+        let is_ours = || -> io::Result<bool> {
+            let found = entry.path().symlink_metadata()?;
+            Ok(found.is_dir() && Some(found.uid()) == user)
+        };
+        if !lives(pid) && is_ours().unwrap_or(false) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// The process that a folder of this name belongs to.
+fn owner(name: &str) -> Option<u32> {
+    let (pid, id) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    Uuid::try_parse(id).ok().and(pid.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_private_and_names_its_process() {
+        let folder = make().unwrap();
+        assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(owner(folder.file_name().unwrap().to_str().unwrap()), Some(std::process::id()));
+        // Not by `remove_all`: other tests of this process have folders of their own.
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn only_folders_of_processes_that_are_gone_are_swept() {
+        let all = tempfile::tempdir().unwrap();
+        let (me, id) = (std::process::id(), Uuid::new_v4());
+        let names =
+            [format!("{PREFIX}{me}-{id}"), format!("{PREFIX}1-{id}"), format!("{PREFIX}1-x"), format!("x1-{id}")];
+        names.iter().for_each(|name| fs::create_dir(all.path().join(name)).unwrap());
+        let user = all.path().metadata().unwrap().uid();
+        sweep(all.path(), |pid| pid == me, Some(user + 1));
+        assert_eq!(fs::read_dir(all.path()).unwrap().count(), 4, "those are somebody else's");
+        sweep(all.path(), |pid| pid == me, Some(user));
+        let left = names.map(|name| all.path().join(name).exists());
+        assert_eq!(left, [true, false, true, true]);
+    }
+}
