@@ -145,6 +145,7 @@ impl LinesSpout {
                 out.emit(positions[0], files.cursor(positions[0])).await?;
             }
             Event::Lost { entry, why } => files.lose(&entry, &why, out)?,
+            Event::Failed(error) => return Err(error),
             Event::Said(what) => out.say(&what),
             Event::Waiting(..) => {}
         }

@@ -69,6 +69,8 @@ pub(super) enum Event {
     Lost { entry: Entry, why: String },
     /// All files of the checkpoint were told of.
     Scanned,
+    /// A file of the checkpoint can't be looked at, so that nothing can be said of it: nothing more comes.
+    Failed(Error),
     /// Something that a person should know.
     Said(String),
     /// There is nothing more for now; sending (or dropping) this after so long makes the reader look again.
@@ -144,6 +146,7 @@ pub(super) struct Follower {
     /// Said once for each.
     said: HashSet<String>,
     is_first_scan: bool,
+    has_failed: bool,
 }
 
 impl Follower {
@@ -177,6 +180,7 @@ impl Follower {
             next_look: Duration::ZERO,
             said: HashSet::new(),
             is_first_scan: true,
+            has_failed: false,
         };
         for (split, entries) in followed.splits {
             match entries {
@@ -194,6 +198,9 @@ impl Follower {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
+            }
+            if self.has_failed {
+                return None;
             }
             let time = now();
             if time >= self.next_scan {

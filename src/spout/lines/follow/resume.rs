@@ -2,29 +2,38 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::known::{Entry, FileId, first_split, split_of};
-use super::scan::{Found, beside, id, modified};
+use super::scan::{Found, id, modified, unless_gone, whereabouts};
 use super::{Event, Follower, open};
+use crate::error::{Error, Result};
 use crate::spout::lines::mark::HEAD_BYTES;
 
 impl Follower {
     /// Finds the files of a checkpoint.
-    pub(super) fn resume(&mut self, present: &BTreeMap<FileId, Found>, now: Duration) {
+    ///
+    /// # Errors
+    /// If one can't be looked at: taken for gone, it would be read again when it comes back.
+    pub(super) fn resume(&mut self, present: &BTreeMap<FileId, Found>, now: Duration) -> Result<()> {
         let mut lost = Vec::new();
         let resumed = std::mem::take(&mut self.resumed);
         let known: HashSet<FileId> = resumed.iter().map(|(_, entry)| entry.file).collect();
         // Files that are where they were go first, so that none of them is taken for another's copy.
         let mut gone = Vec::new();
         for (split, entry) in resumed {
-            let path = present.get(&entry.file).map(|found| found.path.clone());
-            let by_inode = || beside(&entry.path, entry.file).map(|(path, _)| path);
-            let path = path.or_else(by_inode).filter(|path| self.is_file_of(&entry, path));
+            let path = match present.get(&entry.file) {
+                Some(found) => Some(found.path.clone()),
+                None => {
+                    let found = whereabouts(&entry.path, entry.file);
+                    found.map_err(|error| unreadable(&entry, error))?.map(|(path, _)| path)
+                }
+            };
             match path {
-                Some(path) => self.go_on(split, &entry, entry.file, path, now),
-                None => gone.push((split, entry)),
+                Some(path) if self.is_file_of(&entry, &path)? => self.go_on(split, &entry, entry.file, path, now),
+                _ => gone.push((split, entry)),
             }
         }
         let by_path = std::mem::take(&mut self.by_path);
@@ -34,7 +43,9 @@ impl Follower {
             if !is_followed || mark.place.offset == 0 {
                 continue;
             }
-            let found = fs::metadata(&entry.path).ok().filter(|_| self.is_file_of(&entry, &entry.path));
+            let found = unless_gone(fs::metadata(&entry.path)).map_err(|error| unreadable(&entry, error))?;
+            let is_same = found.is_some() && self.is_file_of(&entry, &entry.path)?;
+            let found = found.filter(|_| is_same);
             let found = found.map(|found| (id(&found), entry.path.clone()));
             let begins_like = |head: &[u8]| entry.begins_like(head);
             let found = found.or_else(|| self.copy(&entry.path, (0, 0), mark.place.offset, &begins_like, present));
@@ -53,8 +64,8 @@ impl Follower {
             copy = copy.filter(|(id, _)| !known.contains(id));
             match copy {
                 Some((id, path)) => self.go_on(split, &entry, id, path, now),
-                None if entry.mark.place.offset > 0 => lost.push(entry),
-                None => {}
+                // Also if nothing was read of it: it had a line when it was found.
+                None => lost.push(entry),
             }
         }
         for entry in lost {
@@ -67,6 +78,7 @@ impl Follower {
             );
             self.events.push_back(Event::Lost { entry, why });
         }
+        Ok(())
     }
 
     /// Reads on behind the mark of an entry.
@@ -76,12 +88,36 @@ impl Follower {
         self.begin(split, id, Found { path, size, modified }, entry.mark.place, head, now);
     }
 
-    fn is_file_of(&self, entry: &Entry, path: &Path) -> bool {
-        let Ok(mut source) = open(path, self.has_kind) else { return false };
-        matches!(source.go_to(entry.mark), Ok(Some(_)))
+    /// Returns true if the file at this path is the one of the entry, by what it begins with.
+    fn is_file_of(&self, entry: &Entry, path: &Path) -> Result<bool> {
+        let opened = unless_gone(open(path, self.has_kind)).map_err(|error| unreadable(entry, error))?;
+        let Some(mut source) = opened else { return Ok(false) };
+        match source.go_to(entry.mark) {
+            Ok(place) => Ok(place.is_some()),
+            // It isn't what it was: something else is written there, or it is compressed and damaged.
+            Err(error) if is_about_content(&error) => Ok(false),
+            Err(error) => Err(unreadable(entry, error)),
+        }
     }
 
     fn split_at(&self, path: &Path) -> Option<String> {
         split_of(&open(path, self.has_kind).ok()?.head(HEAD_BYTES).ok()?)
     }
+}
+
+/// Returns true if what is in a file is wrong, and not the way to it.
+fn is_about_content(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
+}
+
+/// A file of the checkpoint of which nobody can say whether it is still there.
+fn unreadable(entry: &Entry, error: io::Error) -> Error {
+    let (path, place) = (entry.path.display(), entry.mark.place);
+    Error::fatal(format!(
+        "\"{path}\" can't be read now; it was read up to line {} (byte {}) before the restart, and is waited for so \
+         that nothing of it is read twice: give access to it again, or delete it",
+        place.line, place.offset
+    ))
+    .because(error)
 }

@@ -47,7 +47,12 @@ impl Follower {
     pub(super) fn scan(&mut self, now: Duration) {
         let present = self.list();
         if std::mem::take(&mut self.is_first_scan) {
-            self.resume(&present, now);
+            if let Err(error) = self.resume(&present, now) {
+                self.has_failed = true;
+                self.events.clear();
+                self.events.push_back(Event::Failed(error));
+                return;
+            }
             self.events.push_back(Event::Scanned);
         }
         let mut orphans = Vec::new();
@@ -166,8 +171,15 @@ impl Follower {
         let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
         let was_gone = file.moved.is_some();
         let since = *file.moved.get_or_insert(now);
-        let still = fs::metadata(&file.path).ok().filter(|found| id(found) == file.id);
-        let found = still.map(|found| (file.path.clone(), found)).or_else(|| beside(&file.path, file.id));
+        let found = match whereabouts(&file.path, file.id) {
+            Ok(found) => found,
+            Err(error) => {
+                // Only what is known to be gone is let go of: it would be read again when it comes back.
+                let what = format!("\"{}\" can't be looked at, and is waited for: {error}", file.path.display());
+                self.say_once(what);
+                return Ok(());
+            }
+        };
         if let Some((path, found)) = found {
             let idle = now.saturating_sub(file.grew.max(since)) > MOVED_GRACE;
             let found = Found { path, size: found.len(), modified: modified(&found) };
@@ -209,16 +221,22 @@ impl Follower {
             return;
         }
         let path = file.path.display();
-        if was_cut && file.offset > 0 {
-            let read = file.offset;
-            self.say_once(format!(
-                "\"{path}\" was cut or written anew after {read} bytes of it were read: it is read from its start"
-            ));
-        }
-        if !file.is_packed && file.size > file.offset {
-            let left = file.size - file.offset;
-            let what = if was_cut { "was cut" } else { "was deleted" };
-            let why = format!("\"{path}\" {what} before its last {left} bytes were read");
+        let left = if file.is_packed { 0 } else { file.size.saturating_sub(file.offset) };
+        let read = file.offset;
+        let why = match (was_cut, left) {
+            (true, 0) if read == 0 => None,
+            (true, 0) => Some(format!(
+                "\"{path}\" was cut or written anew after {read} bytes of it were read: what was written to it \
+                 between that and the cut isn't known; it is read from its start"
+            )),
+            (true, left) => Some(format!(
+                "\"{path}\" was cut or written anew after {read} bytes of it were read, and before its last {left} \
+                 bytes were; it is read from its start"
+            )),
+            (false, 0) => None,
+            (false, left) => Some(format!("\"{path}\" was deleted before its last {left} bytes were read")),
+        };
+        if let Some(why) = why {
             self.events.push_back(Event::Lost { entry: file.entry(), why });
         }
         self.events.push_back(Event::Closed { number });
@@ -234,7 +252,10 @@ impl Follower {
         let head = match head {
             Ok(head) => head,
             Err(error) => {
-                self.passed_over.insert(id, seen);
+                // What a file is doesn't change unless it is written; whether it can be opened may.
+                if matches!(error.kind(), io::ErrorKind::Other | io::ErrorKind::InvalidData) {
+                    self.passed_over.insert(id, seen);
+                }
                 if error.kind() != io::ErrorKind::NotFound {
                     self.say_once(format!("\"{}\" is passed over: {error}", found.path.display()));
                 }
@@ -374,17 +395,36 @@ fn begins_as_read(file: &File, has_kind: bool) -> bool {
     head.map_or(true, |head| head == file.head)
 }
 
-/// The name that a file has in the folder of its old one.
-pub(super) fn beside(path: &Path, wanted: FileId) -> Option<(PathBuf, Metadata)> {
-    for entry in fs::read_dir(path.parent()?).ok()?.flatten() {
+/// The name that a file has: its old one, or another one in the same folder. `None` if there is none.
+///
+/// # Errors
+/// If that can't be told: no permission, a network disk that is away.
+pub(super) fn whereabouts(path: &Path, wanted: FileId) -> io::Result<Option<(PathBuf, Metadata)>> {
+    if let Some(found) = unless_gone(fs::metadata(path))?
+        && id(&found) == wanted
+    {
+        return Ok(Some((path.to_path_buf(), found)));
+    }
+    let Some(folder) = path.parent() else { return Ok(None) };
+    for entry in unless_gone(fs::read_dir(folder))?.into_iter().flatten() {
+        let entry = entry?;
         if entry.ino() != wanted.1 {
             continue;
         }
-        if let Ok(found) = fs::metadata(entry.path())
+        if let Some(found) = unless_gone(fs::metadata(entry.path()))?
             && id(&found) == wanted
         {
-            return Some((entry.path(), found));
+            return Ok(Some((entry.path(), found)));
         }
     }
-    None
+    Ok(None)
+}
+
+/// Nothing, if there is no such file. Any other failure says nothing about whether there is.
+pub(super) fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
