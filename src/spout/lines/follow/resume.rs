@@ -1,6 +1,6 @@
 //! Where files of a checkpoint are now.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,6 @@ impl Follower {
     pub(super) fn resume(&mut self, present: &BTreeMap<FileId, Found>, now: Duration) -> Result<()> {
         let mut lost = Vec::new();
         let resumed = std::mem::take(&mut self.resumed);
-        let known: HashSet<FileId> = resumed.iter().map(|(_, entry)| entry.file).collect();
         // Files that are where they were go first, so that none of them is taken for another's copy.
         let mut gone = Vec::new();
         for (split, entry) in resumed {
@@ -60,8 +59,7 @@ impl Follower {
         }
         for (split, entry) in gone {
             let begins_like = |head: &[u8]| entry.begins_like(head) && entry.mark.place.offset > 0;
-            let mut copy = self.copy(&entry.path, entry.file, entry.mark.place.offset, &begins_like, present);
-            copy = copy.filter(|(id, _)| !known.contains(id));
+            let copy = self.copy(&entry.path, entry.file, entry.mark.place.offset, &begins_like, present);
             match copy {
                 Some((id, path)) => self.go_on(split, &entry, id, path, now),
                 // Also if nothing was read of it: it had a line when it was found.

@@ -345,7 +345,10 @@ impl Follower {
         }
         candidates.sort();
         // Files that are read, or aren't ours, are no copy; what is left among the paths are new ones.
-        let new = present.iter().filter(|(id, _)| !self.by_id.contains_key(id) && !self.passed_over.contains_key(id));
+        // An inode that is used again is another file.
+        let is_passed_over = |id, found: &Found| self.passed_over.get(id) == Some(&(found.size, found.modified));
+        let is_new = |id, found| !self.by_id.contains_key(id) && !is_passed_over(id, found);
+        let new = present.iter().filter(|(id, found)| is_new(*id, *found));
         candidates.extend(new.take(BESIDE_MAX).map(|(_, found)| found.path.clone()));
         for path in candidates {
             let Ok(found) = fs::metadata(&path) else { continue };
