@@ -7,6 +7,7 @@ mod input;
 mod mark;
 mod paths;
 mod reader;
+mod sources;
 mod splitter;
 
 use std::collections::BTreeMap;
@@ -15,15 +16,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::{Either, select_all};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
-use self::followed::{FollowReports, either};
 use self::input::{Input, Wanted};
 use self::mark::{HEAD_BYTES, Mark};
 use self::reader::{Event, Job};
+use self::sources::{Next, Sources};
 pub use self::splitter::{Content, Line, LineSplitter, Place};
 use super::{Cursor, Split, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::bolt::Problem;
@@ -317,73 +316,6 @@ impl Spout for LinesSpout {
         }
         Ok(())
     }
-}
-
-/// What a spout works on next.
-enum Next {
-    /// Something happened to the file of this split.
-    Event(usize, Event),
-    /// Something happened to followed files.
-    Followed(follow::Event),
-    /// Lines of this split, from its spool.
-    Batch(usize, spool::Batch),
-}
-
-/// Files and streams that are being read.
-struct Sources {
-    reports: mpsc::Receiver<(usize, Event)>,
-    files_done: bool,
-    inputs: Vec<Input>,
-    followed: Option<FollowReports>,
-}
-
-impl Sources {
-    /// Waits for all of them alike; `None` when they are done.
-    async fn next(&mut self) -> Result<Option<Next>> {
-        while !self.files_done || !self.inputs.is_empty() || self.followed.is_some() {
-            match self.news().await {
-                News::Event(Some((split, event))) => return Ok(Some(Next::Event(split, event))),
-                News::Event(None) => self.files_done = true,
-                News::Followed(Some(event)) => return Ok(Some(Next::Followed(event))),
-                News::Followed(None) => self.followed = None,
-                News::Stream(input, batch) => match batch? {
-                    Some(batch) => return Ok(Some(Next::Batch(self.inputs[input].split, batch))),
-                    None => drop(self.inputs.remove(input)),
-                },
-            }
-        }
-        Ok(None)
-    }
-
-    async fn news(&mut self) -> News {
-        let Self { reports, files_done, inputs, followed } = self;
-        let files = async { if *files_done { std::future::pending().await } else { reports.recv().await } };
-        let followed = async {
-            match followed {
-                Some(followed) => followed.next().await,
-                None => std::future::pending().await,
-            }
-        };
-        let streams = async {
-            if inputs.is_empty() {
-                return std::future::pending().await;
-            }
-            let (batch, input, _) = select_all(inputs.iter_mut().map(|input| Box::pin(input.next()))).await;
-            (input, batch)
-        };
-        match either(files, either(followed, streams)).await {
-            Either::Left(event) => News::Event(event),
-            Either::Right(Either::Left(event)) => News::Followed(event),
-            Either::Right(Either::Right((input, batch))) => News::Stream(input, batch),
-        }
-    }
-}
-
-/// What one of the sources has to tell; `None` if it is done.
-enum News {
-    Event(Option<(usize, Event)>),
-    Followed(Option<follow::Event>),
-    Stream(usize, Result<Option<spool::Batch>>),
 }
 
 impl LinesSpout {
