@@ -50,6 +50,7 @@ pub use self::common::Common;
 pub use self::facts::RULES_BY_US;
 pub use self::feed::{Feed, Offered};
 pub use self::http::{Body, Failure, Http, Reply, is_whole, pairs_of};
+pub(crate) use self::ledger::Ledger as GapLedger;
 pub use self::ledger::{Gap, entries as ledger_entries};
 pub use self::platform::{Platform, Refresher, Source};
 pub use self::poll::{Plan, Refusals, begin, newest};
