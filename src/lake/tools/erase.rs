@@ -44,7 +44,7 @@ pub struct Record {
     pub partitions: Vec<Rewritten>,
     /// Partitions that have such posts and aren't closed, with how many.
     pub open: BTreeMap<String, u64>,
-    /// The hashes of the ids that posts went by, or would go in partitions that aren't closed.
+    /// The hashes of the ids that posts have or had, those too that stay as open or doubtful ones.
     pub found: BTreeSet<String>,
     /// How many ids no post had, now or in an earlier `erase` of this lake.
     pub ids_not_found: usize,

@@ -1,6 +1,6 @@
 //! Which posts must go: ids from a file, or from the deletes that a lake holds.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -30,6 +30,8 @@ pub struct Ids {
     any: HashSet<String>,
     /// Ids of posts of a kind, and which posts of that id.
     of_kind: HashMap<String, HashMap<String, BTreeSet<Which>>>,
+    /// The last parts of the addresses of records among them: in an event the parts stand apart.
+    record_keys: HashSet<String>,
     /// Captured deletes that couldn't be understood.
     pub not_understood: u64,
 }
@@ -59,8 +61,8 @@ struct Version {
 pub struct Fate {
     /// The ids that it goes by, `kind id` or `id`.
     pub by: Vec<String>,
-    /// Its number was deleted, and nothing tells whether on its server.
-    pub is_doubtful: bool,
+    /// The ids that were deleted, and nothing tells whether on its server; it stays, unless it goes by another.
+    pub doubtful: Vec<String>,
 }
 
 impl Ids {
@@ -82,7 +84,10 @@ impl Ids {
             }
             match line.split_whitespace().map(|word| plain(word).map_err(&bad)).collect::<Result<Vec<_>>>()?[..] {
                 [] => {}
-                [id] => _ = ids.any.insert(id.into()),
+                [id] => {
+                    ids.add_record_key(id);
+                    ids.any.insert(id.into());
+                }
                 [kind, _] if kind.bytes().all(|byte| byte.is_ascii_digit()) => {
                     return Err(bad(format!("\"{kind}\" is no kind of posts: write one id a line")));
                 }
@@ -133,7 +138,13 @@ impl Ids {
         Ok(())
     }
 
+    fn add_record_key(&mut self, id: &str) {
+        let key = id.strip_prefix("at://").and_then(|address| address.rsplit('/').next());
+        self.record_keys.extend(key.map(str::to_owned));
+    }
+
     fn add(&mut self, kind: &str, id: &str, which: Which) {
+        self.add_record_key(id);
         self.of_kind.entry(kind.into()).or_default().entry(id.into()).or_default().insert(which);
     }
 
@@ -154,9 +165,10 @@ impl Ids {
             if answers.contains(&Some(true)) {
                 fate.by.push(format!("{kind} {id}"));
             }
-            fate.is_doubtful |= answers.contains(&None);
+            if answers.contains(&None) {
+                fate.doubtful.push(format!("{kind} {id}"));
+            }
         }
-        fate.is_doubtful &= fate.by.is_empty();
         fate
     }
 
@@ -168,13 +180,13 @@ impl Ids {
     /// Whether bytes that aren't known to be posts may hold one that goes: one of the ids stands in them
     /// as a word, or as a string.
     pub fn may_be_in(&self, bytes: &[u8]) -> bool {
-        let all = self.any.iter().chain(self.of_kind.values().flat_map(HashMap::keys));
-        // The parts of a record's address stand apart in an event.
-        let last = |id: &str| if id.starts_with("at://") { id.rsplit('/').next().map(str::to_owned) } else { None };
-        let ids: HashSet<String> = all.flat_map(|id| [Some(id.clone()), last(id)]).flatten().collect();
+        let is_id = |word: &str| {
+            let is_of_kind = || self.of_kind.values().any(|ids| ids.contains_key(word));
+            self.any.contains(word) || self.record_keys.contains(word) || is_of_kind()
+        };
         let text = String::from_utf8_lossy(bytes).replace("\\/", "/");
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        text.split(|c| !is_word(c)).chain(text.split('"')).any(|word| ids.contains(word))
+        text.split(|c| !is_word(c)).chain(text.split('"')).any(is_id)
     }
 
     /// How many there are.
@@ -301,22 +313,22 @@ pub(super) struct Met {
     pub posts: u64,
     /// How many can't be decided.
     pub doubtful: u64,
-    /// The hashes of the ids that they go by.
+    /// The hashes of the ids that posts have, those that can't be decided too.
     pub ids: BTreeSet<String>,
 }
 
 impl Met {
     /// Counts the posts of an object.
     pub fn of(store: &Arc<dyn Store>, key: &String, ids: &Ids) -> Result<Self> {
-        let (mut met, mut by) = (Self::default(), BTreeMap::<String, ()>::new());
+        let (mut met, mut by) = (Self::default(), BTreeSet::new());
         each_post(store, std::slice::from_ref(key), |post| {
             let fate = ids.fate(post);
             met.posts += u64::from(!fate.by.is_empty());
-            met.doubtful += u64::from(fate.is_doubtful);
-            by.extend(fate.by.into_iter().map(|id| (id, ())));
+            met.doubtful += u64::from(fate.by.is_empty() && !fate.doubtful.is_empty());
+            by.extend(fate.by.into_iter().chain(fate.doubtful));
             Ok(())
         })?;
-        met.ids = by.keys().map(|id| hash(id)).collect();
+        met.ids = by.iter().map(|id| hash(id)).collect();
         Ok(met)
     }
 }
