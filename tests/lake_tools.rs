@@ -269,8 +269,8 @@ fn erased_posts_are_gone_from_every_file() {
     sandbox.write("ids", "tweet 17\n1999\nvideo 3\n");
     let open = sandbox.run(&["lake", "erase", "lake", "--ids", "ids"]).with(4).out;
     assert!(open.contains("isn't closed"), "{open}");
-    let out = sandbox.run(&["lake", "erase", "lake", "--ids", "ids", "--closed-before", LATER]).with(0).out;
-    assert!(out.contains("2 posts of 3 ids erased"), "{out}");
+    let out = sandbox.run(&["lake", "erase", "lake", "--ids", "ids", "--closed-before", LATER]).with(4).out;
+    assert!(out.contains("2 posts of 3 ids erased") && out.contains("1 of 3 ids matched no post"), "{out}");
     let mut rest = all();
     rest.retain(|post| !post.contains("\"id\":\"17\"") && !post.contains("\"id\":\"1999\""));
     assert_eq!(posts(&sandbox.path("lake")), rest);
