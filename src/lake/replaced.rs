@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 /// Where the notes are.
 const REPLACED: &str = "_index/replaced/";
 
+/// The reason in a note on a partition that was deleted because it was old: its posts are nowhere.
+pub const PRUNE: &str = "prune";
+
 fn key(partition: &str) -> String {
     format!("{REPLACED}{partition}.json")
 }
@@ -36,7 +39,7 @@ pub struct Note {
     posts: u64,
     /// The length of those files.
     bytes: u64,
-    /// `compact` or `erase`.
+    /// `compact`, `erase` or `prune`.
     pub why: String,
     /// When.
     #[serde(with = "time::serde::rfc3339")]

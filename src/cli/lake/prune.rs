@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Outcome {
             continue;
         }
         if !args.dry_run {
-            prune(selection.store.as_ref(), &partition)?;
+            prune(store, &partition, now())?;
         }
         let line = serde_json::json!({"partition": partition, "deleted": !args.dry_run});
         stdout::print(&if args.json { json(&line) } else { format!("{partition}\n") })?;

@@ -3,9 +3,12 @@
 use time::OffsetDateTime;
 
 use crate::error::Result;
-use crate::lake::journal::delete_partition;
+use crate::lake::index::Generation;
+use crate::lake::journal::{delete_partition, generation};
 use crate::lake::names::PartitionName;
+use crate::lake::replaced::{self, PRUNE};
 use crate::lake::store::{Store, list_all};
+use crate::lake::view;
 
 /// Those of these partitions that began before a time.
 pub fn older(partitions: &[String], than: OffsetDateTime) -> Vec<String> {
@@ -32,11 +35,17 @@ pub fn stays(store: &dyn Store, all: &[String], partition: &str) -> Result<Optio
     Ok(None)
 }
 
-/// Deletes a partition with all that is in it.
+/// Deletes a partition with all that is in it. Before the first file goes a note says so, for readers
+/// that have listed it or have read a part of it, and for writers that come back.
 ///
 /// # Errors
 /// If something can't be deleted; then the rest can be deleted later.
-pub fn prune(store: &dyn Store, partition: &str) -> Result<()> {
+pub fn prune(store: &dyn Store, partition: &str, now: OffsetDateTime) -> Result<()> {
+    let files = view::objects(store, partition)?;
+    let there = files.iter().map(|(name, _)| name.to_string()).collect();
+    let bytes = files.iter().map(|(_, object)| object.bytes).sum();
+    // How many posts there were isn't asked: what is damaged can be pruned as well.
+    replaced::put(store, &Generation { files: there, bytes, ..generation(partition, &[], PRUNE, now) })?;
     delete_partition(store, partition)?;
     list_all(store, &format!("{partition}/"))?.iter().try_for_each(|object| store.delete(&object.key))
 }

@@ -93,6 +93,20 @@ pub fn verify(store: &dyn Store, partitions: &[String], whole: bool) -> Result<R
     Ok(report)
 }
 
+/// Adds a finding for each of these partitions that has no index: a file that is missing at its end
+/// can't be seen there.
+///
+/// # Errors
+/// If the indexes can't be listed.
+pub fn require_index(store: &dyn Store, partitions: &[String], report: &mut Report) -> Result<()> {
+    let there: BTreeSet<String> = index::partitions(store)?.into_iter().collect();
+    let why = "it has no index, so that its last files may be missing: \"waterspout lake index --missing\" makes one";
+    let without = partitions.iter().filter(|partition| !there.contains(*partition));
+    report.findings.extend(without.map(|partition| finding(index::key(partition), What::Missing, why)));
+    report.findings.sort();
+    Ok(())
+}
+
 /// Partitions that stand beside what replaces them, or is to. Readers of Waterspout know which of
 /// them count.
 fn doubled(store: &dyn Store) -> Result<Vec<Finding>> {
