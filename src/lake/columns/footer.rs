@@ -73,9 +73,8 @@ impl Footer {
         let post = post.ok_or_else(|| damage(format!("expected a column \"{POST}\" with text")))?;
         let packed = says.row_groups().iter().map(|group| group.column(post).compression());
         if let Some(other) = packed.into_iter().find(|packed| !is_supported(*packed)) {
-            return Err(damage(format!(
-                "this form isn't supported: its pages are packed by {other}; write it with zstd, snappy, gzip, lz4 or \
-                 uncompressed"
+            return Err(Trouble::Unsupported(format!(
+                "its pages are packed by {other}; write it again with zstd, snappy, gzip, lz4 or uncompressed"
             )));
         }
         Ok(Self { says, post })

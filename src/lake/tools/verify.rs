@@ -21,6 +21,8 @@ pub enum What {
     Extra,
     /// It breaks off, or never was what its name says.
     Torn,
+    /// It is of a form that isn't read, so that nothing is known of it.
+    Unsupported,
     /// It isn't what the index says.
     Altered,
     /// The index of a partition can't be read.
@@ -229,6 +231,7 @@ fn check(store: &dyn Store, work: &Work) -> Result<Checked> {
         Err(Trouble::Store(error)) if error.kind() == Kind::Rejected => (What::Torn, error.chain()),
         Err(Trouble::Store(error)) => return Err(Error::fatal("can't verify the lake").because(error)),
         Err(Trouble::Gone) => (What::Missing, "it was deleted while the lake was verified".to_owned()),
+        Err(Trouble::Unsupported(what)) => (What::Unsupported, format!("this form isn't supported: {what}")),
         Err(Trouble::Damage { at, what }) => (What::Torn, format!("at {at}: {what}")),
     };
     Ok(Checked { posts: 0, bytes: reader.bytes(), finding: Some(finding(key, what, why)) })
