@@ -276,7 +276,7 @@ mod tests {
         // The writer has no Brotli either, so the footer of a file without a codec is made to say it.
         let bytes = by_another_tool(&[1; 3]);
         let mut says = Vec::new();
-        for at in bytes.len() - 400..bytes.len() - 8 {
+        for at in 4..bytes.len() - 8 {
             let mut other = bytes.clone();
             // Field 4 of a column's metadata, an enumeration: 0 is none, and 4 is Brotli (zigzag).
             if other[at..at + 2] == [0x15, 0x00] {
