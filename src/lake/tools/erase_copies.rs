@@ -60,7 +60,7 @@ fn may_have(store: &dyn Store, object: &Object, ids: &Ids) -> Result<bool> {
             // What is no file holds no post.
             Err(Trouble::Store(error)) if error.kind() == Kind::Rejected => return Ok(false),
             Err(Trouble::Store(error)) => return Err(error),
-            Err(Trouble::Damage { .. }) => return bytes_may_have(store, object, ids),
+            Err(Trouble::Damage { .. } | Trouble::Unsupported(_)) => return bytes_may_have(store, object, ids),
         }
     }
 }

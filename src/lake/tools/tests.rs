@@ -9,9 +9,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use time::macros::datetime;
 
-use super::compact::compact;
+use super::compact::{self, compact};
 use super::erase::{Ids, Scope, erase};
-use super::verify::{Finding, Report, What, verify};
+use super::verify::{Finding, Report, What, require_index, verify};
 use super::*;
 use crate::error::{Error, Result};
 use crate::lake::form::Form;
@@ -33,9 +33,13 @@ fn post(id: usize) -> String {
 
 /// A lake of two partitions whose files hold so many posts each.
 fn lake(files: &[usize]) -> Arc<MemoryStore> {
+    lake_of(&[NIGHT, MORNING], files)
+}
+
+fn lake_of(partitions: &[&str], files: &[usize]) -> Arc<MemoryStore> {
     let store = MemoryStore::default();
     let mut next = 0;
-    for partition in [NIGHT, MORNING] {
+    for partition in partitions {
         for (number, posts) in files.iter().enumerate() {
             let posts: Vec<_> = (next..next + posts).map(post).collect();
             next += posts.len();
@@ -121,8 +125,12 @@ impl Store for Dying {
 /// Runs `work` on a lake again and again, killed at each change it makes, and then once to its end.
 /// In between a reader sees `before` or, of each partition that is done, what is to be `after`.
 fn kill_everywhere(work: impl Fn(&Shared) -> Result<()>, after: &[String]) {
+    kill_everywhere_in(|| lake(&[3, 1, 2]), work, after);
+}
+
+fn kill_everywhere_in(lake: impl Fn() -> Arc<MemoryStore>, work: impl Fn(&Shared) -> Result<()>, after: &[String]) {
     for changes in 0.. {
-        let store = lake(&[3, 1, 2]);
+        let store = lake();
         index_all(store.as_ref());
         let shared: Shared = store.clone();
         let before = posts(&shared);
@@ -141,7 +149,7 @@ fn kill_everywhere(work: impl Fn(&Shared) -> Result<()>, after: &[String]) {
         let there = store.names("").unwrap().into_iter().filter(partitions).count();
         assert_eq!(there, view::partitions(store.as_ref()).unwrap().len(), "nothing hidden is left");
         if !dead {
-            assert!(changes > 10, "it makes more changes than {changes}");
+            assert!(changes > 5, "it makes more changes than {changes}");
             return;
         }
     }
@@ -165,6 +173,64 @@ fn erase_some(store: &Shared) -> Result<()> {
 fn compact_may_be_killed_anywhere() {
     let all = posts(&(lake(&[3, 1, 2]) as Shared));
     kill_everywhere(compact_all, &all);
+}
+
+/// What restarts leave behind: several partitions of one time.
+fn lake_after_restarts() -> Arc<MemoryStore> {
+    let others = [NIGHT.replace("afa5", "0fa5"), NIGHT.replace("afa5", "bfa5")];
+    lake_of(&[&others[0], NIGHT, &others[1], MORNING], &[1, 2])
+}
+
+#[test]
+fn partitions_of_one_time_become_one() {
+    let store: Shared = lake_after_restarts();
+    let before = posts(&store);
+    let mut outcomes = Vec::new();
+    let partitions = view::partitions(store.as_ref()).unwrap();
+    let report = |outcome: &compact::Outcome| {
+        outcomes.push(outcome.clone());
+        Ok(())
+    };
+    compact(&store, &partitions, (1 << 20, None), NOW, report).unwrap();
+    let compact::Outcome::Rewritten(joined) = &outcomes[0] else { panic!("{outcomes:?}") };
+    assert_eq!((joined.also.len(), joined.files_before, joined.files, joined.posts), (2, 6, 1, 9));
+    assert_eq!((view::partitions(store.as_ref()).unwrap().len(), posts(&store)), (2, before));
+    assert_eq!(verified(store.as_ref()).findings, []);
+    let index::Found::Index(index) = index::read(store.as_ref(), joined.new.as_ref().unwrap()).unwrap() else {
+        panic!("an index");
+    };
+    assert_eq!(index.replaces.iter().map(|old| old.offset).collect::<Vec<_>>(), [0, 3, 6]);
+}
+
+#[test]
+fn partitions_of_other_forms_are_joined_only_into_a_form_that_is_named() {
+    let store: Shared = lake_of(&[&NIGHT.replace("afa5", "0fa5"), NIGHT], &[1]);
+    compact(&store, &[NIGHT.into()], (1 << 20, Some(Form::Parquet)), NOW, |_| Ok(())).unwrap();
+    compact_all(&store).unwrap();
+    assert_eq!(view::partitions(store.as_ref()).unwrap().len(), 2);
+    compact_into(&store, Form::Parquet);
+    assert_eq!(view::partitions(store.as_ref()).unwrap().len(), 1);
+}
+
+#[test]
+fn joining_may_be_killed_anywhere() {
+    let all = posts(&(lake_after_restarts() as Shared));
+    kill_everywhere_in(lake_after_restarts, compact_all, &all);
+}
+
+#[test]
+fn partitions_are_joined_by_one_process_at_a_time() {
+    let store: Shared = lake_after_restarts();
+    let (other, new) = (NIGHT.replace("afa5", "0fa5"), NIGHT.replace("afa5", "cfa5"));
+    let held = Attempt::begin(store.as_ref(), &[NIGHT], &new, "compact", NOW).unwrap().unwrap();
+    assert!(Attempt::begin(store.as_ref(), &[&other, NIGHT], &new, "compact", NOW).unwrap().is_none());
+    held.undo(store.as_ref(), NOW).unwrap();
+    let joined = Attempt::begin(store.as_ref(), &[&other, NIGHT], &new, "compact", NOW).unwrap().unwrap();
+    assert!(Attempt::begin(store.as_ref(), &[NIGHT], &new, "erase", NOW).unwrap().is_none());
+    settle(store.as_ref(), NOW).unwrap();
+    assert!(joined.done(store.as_ref(), index::Index::new("x", vec![]), NOW).is_err());
+    let again = Attempt::begin(store.as_ref(), &[NIGHT], &new, "erase", NOW).unwrap();
+    assert!(again.is_some(), "a follower is let go when its leader is given up");
 }
 
 #[test]
@@ -325,7 +391,7 @@ fn a_damaged_partition_stays_as_it_is() {
 fn who_was_taken_for_dead_changes_nothing() {
     let store: Shared = lake(&[3]);
     let before = posts(&store);
-    let begin = || Attempt::begin(store.as_ref(), NIGHT, &NIGHT.replace("afa5", "bbbb"), "compact", NOW).unwrap();
+    let begin = || Attempt::begin(store.as_ref(), &[NIGHT], &NIGHT.replace("afa5", "bbbb"), "compact", NOW).unwrap();
     let slow = begin().unwrap();
     assert!(begin().is_none(), "one at a time");
     assert_eq!(settle(store.as_ref(), NOW).unwrap(), 1);
@@ -341,7 +407,7 @@ fn who_was_taken_for_dead_changes_nothing() {
 #[test]
 fn a_partition_that_other_tools_count_twice_is_named() {
     let (store, new) = (lake(&[1]), NIGHT.replace("afa5", "bbbb"));
-    let attempt = Attempt::begin(store.as_ref(), NIGHT, &new, "compact", NOW).unwrap().unwrap();
+    let attempt = Attempt::begin(store.as_ref(), &[NIGHT], &new, "compact", NOW).unwrap().unwrap();
     store.put(&format!("{new}/0000000"), format!("[{}]", post(0)).into()).unwrap();
     let doubled = |key: &str| {
         let findings = verified(store.as_ref()).findings;
@@ -404,9 +470,46 @@ fn pruning_takes_the_index_along() {
     let store = lake(&[1, 1]);
     index_all(store.as_ref());
     store.put(&format!("{NIGHT}/foreign"), "x".into()).unwrap();
-    prune::prune(store.as_ref(), NIGHT).unwrap();
+    assert!(prune::prune(store.as_ref(), NIGHT, NOW).unwrap());
     assert_eq!(view::partitions(store.as_ref()).unwrap(), [MORNING]);
     assert_eq!(verified(store.as_ref()).findings, []);
+    // Who has listed it before, or has read a part of it, doesn't take it for empty.
+    let error = crate::lake::lineage::trace(store.as_ref(), NIGHT).unwrap_err().chain();
+    assert!(error.contains("is gone: \"prune\" deleted it"), "{error}");
+}
+
+#[test]
+fn prune_may_be_killed_anywhere() {
+    let mut rest = posts(&(lake(&[3, 1, 2]) as Shared));
+    rest.retain(|found| (6..12).any(|id| *found == post(id)));
+    let prune_night = |store: &Shared| {
+        settle(store.as_ref(), NOW)?;
+        let there = view::partitions(store.as_ref())?.iter().any(|name| name == NIGHT);
+        if there { prune::prune(store.as_ref(), NIGHT, NOW).map(drop) } else { Ok(()) }
+    };
+    kill_everywhere(prune_night, &rest);
+}
+
+#[test]
+fn what_may_be_written_is_not_pruned() {
+    let store = lake(&[1]);
+    let all = view::partitions(store.as_ref()).unwrap();
+    assert_eq!(prune::stays(store.as_ref(), &all, NIGHT).unwrap(), None);
+    let why = prune::stays(store.as_ref(), &all, MORNING).unwrap();
+    assert!(why.is_some_and(|why| why.contains("none began after it")), "{why:?}");
+    let root = tempfile::tempdir().unwrap();
+    let place = crate::lake::publish::Place::new(root.path().into(), "run", "lake", 0);
+    let staged = place.staging.folder.join(NIGHT);
+    std::fs::create_dir_all(&staged).unwrap();
+    std::fs::write(staged.join("0000001"), "[").unwrap();
+    let local = crate::lake::store::local::LocalStore::new(root.path());
+    let why = prune::stays(&local, &all, NIGHT).unwrap();
+    assert!(why.is_some_and(|why| why.contains("_staging")), "{why:?}");
+    std::fs::remove_dir_all(root.path().join("_staging")).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), root.path().join(NIGHT)).unwrap();
+    let why = prune::stays(&local, &all, NIGHT).unwrap();
+    assert!(why.is_some_and(|why| why.contains("link")), "{why:?}");
 }
 
 #[test]
@@ -439,6 +542,10 @@ fn without_an_index_a_gap_and_a_torn_file_are_found_and_the_rest_is_said() {
     assert!(named(&report.findings, &format!("{MORNING}/0000000"), &[What::Altered]));
     assert!(named(&report.findings, "notes.txt", &[What::Extra]));
     assert!(report.notes[0].contains("2 of 2 partitions have no index"), "{:?}", report.notes);
+    let mut report = report;
+    require_index(store.as_ref(), &view::partitions(store.as_ref()).unwrap(), &mut report).unwrap();
+    assert!(named(&report.findings, &index::key(NIGHT), &[What::Missing]), "{:?}", report.findings);
+    assert!(named(&report.findings, &index::key(MORNING), &[What::Missing]));
 }
 
 #[test]
