@@ -28,6 +28,7 @@ use super::{Cursor, Split, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::bolt::Problem;
 use crate::engine::DeadLetter;
 use crate::error::{Error, Result};
+use crate::lake::reader::POST_BYTES_MAX;
 use crate::post::Post;
 use crate::registry::Component;
 use crate::spool;
@@ -115,6 +116,13 @@ impl SpoutConfig for Lines {
     }
 
     fn check(&self) -> Result<(), Vec<Problem>> {
+        let read_max = ByteSize(POST_BYTES_MAX as u64);
+        if self.max_post_bytes.0 > read_max.0 {
+            let found = self.max_post_bytes;
+            let what =
+                format!("expected at most {read_max}, since a lake's readers take no longer post, found {found}");
+            return Err(vec![Problem { field: "max_post_bytes", what, candidates: None }]);
+        }
         let longest = self.spool.post_bytes_max(0) as u64;
         let is_stream = self.paths.iter().any(|path| input::is_stream(path));
         // Lines of a stream are cut to what fits: that is worth an error only where more was asked for.
