@@ -100,6 +100,8 @@ fn more_tasks_than_paths_are_no_use_unless_a_path_is_a_glob() {
     assert_eq!(lines(&["a", "b"]).tasks_max(), Some(2));
     assert_eq!(lines(&["a", "b*"]).tasks_max(), None);
     assert!(Lines { kind: Some(String::new()), ..lines(&["a"]) }.build(&context).is_err());
+    let problems = Lines { max_post_bytes: ByteSize(129 << 20), ..lines(&["a"]) }.check().unwrap_err();
+    assert!(problems[0].what.starts_with("expected at most 128MiB, since"), "{problems:?}");
 }
 
 /// Plays the spout for one file: what its reader reports, and the cursor behind it.
