@@ -187,6 +187,12 @@ pub(super) fn absolute(path: &Path) -> Result<String> {
     })
 }
 
+/// A file as it is named from the current folder, where it is in that: a command with this name can be pasted.
+fn shown(file: &str) -> &str {
+    let Ok(folder) = std::env::current_dir() else { return file };
+    Path::new(file).strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or(file)
+}
+
 /// Fails before anything runs, and not in the middle, if a file can't be read. Returns device and inode
 /// of an ordinary file.
 fn check(file: &str, has_kind: bool) -> Result<Option<(u64, u64)>> {
@@ -198,7 +204,10 @@ fn check(file: &str, has_kind: bool) -> Result<Option<(u64, u64)>> {
         return Ok(None);
     }
     match not_lines(file, has_kind).map_err(|error| unreadable(file, error))? {
-        Some(what) => Err(unreadable(file, io::Error::other(what.replace("FILE", file)))),
+        Some(what) => {
+            let file = shown(file);
+            Err(unreadable(file, io::Error::other(what.replace("FILE", file))))
+        }
         None => Ok(Some((found.dev(), found.ino()))),
     }
 }
