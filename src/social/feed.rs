@@ -23,6 +23,7 @@ use super::common::Common;
 use super::identity::{identity, identity_on};
 use super::ledger::{Gap, Ledger};
 use super::left_out::LeftOut;
+use super::offered::{Cost, Offered};
 use super::rate::Rate;
 use super::refused::refused;
 use super::route::Stream;
@@ -48,38 +49,6 @@ const CURSOR_BYTES_MAX: usize = 60_000;
 /// The part that the budget is kept in, and the one of the rate.
 const BUDGET: &str = "$budget";
 const RATE: &str = "$rate";
-
-/// What became of a post.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offered {
-    /// It goes into the topology.
-    Taken,
-    /// It was seen before.
-    Seen,
-    /// It matches no topic.
-    OffTopic,
-}
-
-/// Which posts count for the budget and the rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cost {
-    /// All that are received, since the platform bills them.
-    Received,
-    /// All but those that were captured before.
-    NotSeen,
-    /// Those that are captured.
-    Taken,
-}
-
-impl Cost {
-    fn is_paid(self, offered: Offered) -> bool {
-        match self {
-            Self::Received => true,
-            Self::NotSeen => offered != Offered::Seen,
-            Self::Taken => offered == Offered::Taken,
-        }
-    }
-}
 
 /// What the capture's thread tells the task that reads its spool.
 #[derive(Default)]

@@ -9,6 +9,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use time::macros::datetime;
 
+mod indexes;
+mod pruning;
+
 use super::compact::{self, compact};
 use super::erase::{Ids, Scope, erase};
 use super::verify::{Finding, Report, What, require_index, verify};
@@ -465,114 +468,8 @@ fn a_partition_closes_when_the_next_is_old_enough() {
     assert_eq!(prune::older(&names, datetime!(2015-12-18 06:00:00 UTC)), [NIGHT]);
 }
 
-#[test]
-fn pruning_takes_the_index_along() {
-    let store = lake(&[1, 1]);
-    index_all(store.as_ref());
-    store.put(&format!("{NIGHT}/foreign"), "x".into()).unwrap();
-    assert!(prune::prune(store.as_ref(), NIGHT, NOW).unwrap());
-    assert_eq!(view::partitions(store.as_ref()).unwrap(), [MORNING]);
-    assert_eq!(verified(store.as_ref()).findings, []);
-    // Who has listed it before, or has read a part of it, doesn't take it for empty.
-    let error = crate::lake::lineage::trace(store.as_ref(), NIGHT).unwrap_err().chain();
-    assert!(error.contains("is gone: \"prune\" deleted it"), "{error}");
-}
-
-#[test]
-fn prune_may_be_killed_anywhere() {
-    let mut rest = posts(&(lake(&[3, 1, 2]) as Shared));
-    rest.retain(|found| (6..12).any(|id| *found == post(id)));
-    let prune_night = |store: &Shared| {
-        settle(store.as_ref(), NOW)?;
-        let there = view::partitions(store.as_ref())?.iter().any(|name| name == NIGHT);
-        if there { prune::prune(store.as_ref(), NIGHT, NOW).map(drop) } else { Ok(()) }
-    };
-    kill_everywhere(prune_night, &rest);
-}
-
-#[test]
-fn what_may_be_written_is_not_pruned() {
-    let store = lake(&[1]);
-    let all = view::partitions(store.as_ref()).unwrap();
-    assert_eq!(prune::stays(store.as_ref(), &all, NIGHT).unwrap(), None);
-    let why = prune::stays(store.as_ref(), &all, MORNING).unwrap();
-    assert!(why.is_some_and(|why| why.contains("none began after it")), "{why:?}");
-    let root = tempfile::tempdir().unwrap();
-    let place = crate::lake::publish::Place::new(root.path().into(), "run", "lake", 0);
-    let staged = place.staging.folder.join(NIGHT);
-    std::fs::create_dir_all(&staged).unwrap();
-    std::fs::write(staged.join("0000001"), "[").unwrap();
-    let local = crate::lake::store::local::LocalStore::new(root.path());
-    let why = prune::stays(&local, &all, NIGHT).unwrap();
-    assert!(why.is_some_and(|why| why.contains("_staging")), "{why:?}");
-    std::fs::remove_dir_all(root.path().join("_staging")).unwrap();
-    let elsewhere = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(elsewhere.path(), root.path().join(NIGHT)).unwrap();
-    let why = prune::stays(&local, &all, NIGHT).unwrap();
-    assert!(why.is_some_and(|why| why.contains("link")), "{why:?}");
-}
-
-#[test]
-fn listing_needs_no_index_but_for_the_posts() {
-    let store = lake(&[2, 1]);
-    let names = view::partitions(store.as_ref()).unwrap();
-    let lines = ls::ls(store.as_ref(), &names).unwrap();
-    assert_eq!((lines[0].micro_batches, lines[0].posts), (2, None));
-    index_all(store.as_ref());
-    let with = ls::ls(store.as_ref(), &names).unwrap();
-    assert_eq!((with[0].micro_batches, with[0].posts, with[0].bytes), (2, Some(3), lines[0].bytes));
-    assert_eq!(with[0].last, Some(datetime!(2015-12-18 00:00:02 UTC)));
-}
-
 fn named(findings: &[Finding], key: &str, what: &[What]) -> bool {
     findings.iter().any(|finding| finding.key == key && what.contains(&finding.what))
-}
-
-#[test]
-fn without_an_index_a_gap_and_a_torn_file_are_found_and_the_rest_is_said() {
-    let store = lake(&[1, 1, 1]);
-    store.delete(&format!("{NIGHT}/0000001")).unwrap();
-    store.replace(&format!("{MORNING}/0000002"), "[{\"a\":1}".into()).unwrap();
-    store.replace(&format!("{MORNING}/0000000"), "[{\"a\":1},\n{\"a\":1}]".into()).unwrap();
-    store.put("notes.txt", "x".into()).unwrap();
-    let report = verified(store.as_ref());
-    assert_eq!(report.findings.len(), 4, "{:?}", report.findings);
-    assert!(named(&report.findings, &format!("{NIGHT}/0000001"), &[What::Missing]));
-    assert!(named(&report.findings, &format!("{MORNING}/0000002"), &[What::Torn]));
-    assert!(named(&report.findings, &format!("{MORNING}/0000000"), &[What::Altered]));
-    assert!(named(&report.findings, "notes.txt", &[What::Extra]));
-    assert!(report.notes[0].contains("2 of 2 partitions have no index"), "{:?}", report.notes);
-    let mut report = report;
-    require_index(store.as_ref(), &view::partitions(store.as_ref()).unwrap(), &mut report).unwrap();
-    assert!(named(&report.findings, &index::key(NIGHT), &[What::Missing]), "{:?}", report.findings);
-    assert!(named(&report.findings, &index::key(MORNING), &[What::Missing]));
-}
-
-#[test]
-fn a_file_that_the_index_does_not_name_is_read_as_well() {
-    let store = lake(&[1, 2]);
-    index_all(store.as_ref());
-    let before = verified(store.as_ref());
-    let (good, torn) = (format!("{NIGHT}/0000002"), format!("{MORNING}/0000002"));
-    store.put(&good, format!("[{},{}]", post(90), post(91)).into()).unwrap();
-    store.put(&torn, format!("[{},{}", post(92), &post(93)[..9]).into()).unwrap();
-    let report = verified(store.as_ref());
-    assert_eq!((report.micro_batches, report.posts), (before.micro_batches + 2, before.posts + 2));
-    assert!(report.bytes > before.bytes);
-    assert_eq!(report.findings.len(), 3, "{:?}", report.findings);
-    assert!(named(&report.findings, &good, &[What::Extra]));
-    assert!(named(&report.findings, &torn, &[What::Extra]) && named(&report.findings, &torn, &[What::Torn]));
-}
-
-#[test]
-fn an_index_that_is_damaged_or_left_behind_is_named() {
-    let store = lake(&[1]);
-    index_all(store.as_ref());
-    store.replace(&index::key(NIGHT), "{".into()).unwrap();
-    store.delete(&format!("{MORNING}/0000000")).unwrap();
-    let findings = verified(store.as_ref()).findings;
-    assert!(named(&findings, &index::key(NIGHT), &[What::Index]));
-    assert!(named(&findings, MORNING, &[What::Missing]), "{findings:?}");
 }
 
 /// One thing that happens to one file of a lake.
