@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod error;
 pub mod fault;
+pub mod globs;
 pub mod moment;
 pub mod net;
 pub mod panics;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use support::hostile::{Behaviour, Hostile};
 
 /// What the process may map. The program needs some 300 MiB of it before it does anything.
-const MEMORY_KIB: u64 = 1_200_000;
+const MEMORY_KIB: u64 = 3_000_000;
 
 /// A server that says nothing is asked for a minute in all; the rest is a machine that is busy.
 const TIME_MAX: Duration = Duration::from_secs(110);

@@ -8,11 +8,11 @@ import os
 import sys
 
 
-def by_columns(columns, values):
-    """The ids of posts whose fields became columns: `values` gives the texts of such a column."""
-    for kind in sorted({name.split(".")[0] for name in columns}):
-        id_str, own = f"{kind}.id_str", f"{kind}.id"
-        yield from (f"{kind} {value}" for value in values(id_str if id_str in columns else own))
+def id_of(kind, body):
+    """The id of a post, as text."""
+    if kind == "bsky":
+        return f"at://{body['did']}/{body['commit']['collection']}/{body['commit']['rkey']}"
+    return body["uri"] if kind == "toot" else body.get("id_str") or body["id"]
 
 
 def duckdb(statement):
@@ -20,9 +20,7 @@ def duckdb(statement):
 
     rows = duckdb.sql(statement)
     assert str(rows.types[rows.columns.index("json")]) == "JSON", rows.types
-    if "created_at" in rows.columns:
-        first, zone = rows.aggregate("min(epoch_us(created_at)), any_value(typeof(created_at))").fetchall()[0]
-        assert (first, zone) == (1_450_396_800_000_000, "TIMESTAMP WITH TIME ZONE"), (first, zone)
+    assert rows.columns == ["kind", "id", "json"], rows.columns
     return [f"{kind} {id}" for kind, id in rows.project("kind, id").fetchall()]
 
 
@@ -34,26 +32,20 @@ def frame_of(statement):
 
 def pandas(statement):
     frame = frame_of(statement)
-    if "kind" in frame.columns:
-        return [f"{kind} {id}" for kind, id in zip(frame["kind"], frame["id"])]
-    ids = list(by_columns(list(frame.columns), lambda column: frame[column].dropna()))
-    assert len(ids) == len(frame)
-    return ids
+    assert "tweet.id_str" in frame.columns, frame.columns
+    return [f"{kind} {id}" for kind, id in zip(frame["kind"], frame["id"])]
 
 
 def polars(statement):
-    return [f"{kind} {id}" for kind, id in frame_of(statement).select("kind", "id").rows()]
+    frame = frame_of(statement)
+    assert frame.columns == ["kind", "id", "post"], frame.columns
+    return [f"{kind} {id}" for kind, id in frame.select("kind", "id").rows()]
 
 
 def spark(statement):
     frame = frame_of(statement)
-    if "kind" in frame.columns:
-        return [f"{kind} {id}" for kind, id in frame.select("kind", "id").collect()]
-    fields = {f"{kind.name}.{field.name}" for kind in frame.schema for field in kind.dataType}
-    values = lambda column: [row[0] for row in frame.select(column).where(f"{column} IS NOT NULL").collect()]
-    ids = list(by_columns(fields, values))
-    assert len(ids) == frame.count()
-    return ids
+    rows = [row.asDict(recursive=True) for row in frame.collect()]
+    return [f"{kind} {id_of(kind, body)}" for row in rows for kind, body in row.items() if body is not None]
 
 
 def begin_spark():

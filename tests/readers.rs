@@ -26,10 +26,11 @@ const LAKES: [(&str, &str); 6] = [
     ("lines zstd", ", format: Ndjson, compression: Zstd"),
 ];
 
-/// Posts of three kinds whose ids a float would spoil, and whose fields are of several types.
+/// Posts of five kinds whose ids a float would spoil or that have none in one field, and whose fields are of several
+/// types.
 fn line(number: usize) -> String {
     let second = number % 60;
-    match number % 3 {
+    match number % 5 {
         0 => {
             let id = 9_007_199_254_740_993 + number;
             format!(
@@ -39,6 +40,14 @@ fn line(number: usize) -> String {
             )
         }
         1 => format!("{{\"post\":{{\"id\":\"17_{number}\",\"created_time\":\"2015-12-18T00:00:{second:02}+0000\"}}}}"),
+        2 => format!(
+            "{{\"bsky\":{{\"did\":\"did:plc:a{number}\",\"time_us\":14503968{second:02}000000,\
+             \"commit\":{{\"collection\":\"app.bsky.feed.post\",\"rkey\":\"r{number}\"}}}}}}"
+        ),
+        3 => format!(
+            "{{\"toot\":{{\"id\":\"{number}\",\"uri\":\"https://example.org/t/{number}\",\
+             \"created_at\":\"2015-12-18T00:00:{second:02}Z\"}}}}"
+        ),
         _ => format!("{{\"video\":{{\"id\":\"v-{number}\",\"count\":{}}}}}", u64::MAX - number as u64),
     }
 }
@@ -48,7 +57,11 @@ fn wanted() -> Vec<String> {
     let of = |number| {
         let post: Value = serde_json::from_str(&line(number)).unwrap();
         let (kind, body) = post.as_object().unwrap().iter().next().unwrap();
-        let id = body["id_str"].as_str().or_else(|| body["id"].as_str()).unwrap();
+        let id = match kind.as_str() {
+            "bsky" => format!("at://did:plc:a{number}/app.bsky.feed.post/r{number}"),
+            "toot" => body["uri"].as_str().unwrap().to_owned(),
+            _ => body["id_str"].as_str().or_else(|| body["id"].as_str()).unwrap().to_owned(),
+        };
         format!("{kind} {id}")
     };
     let mut wanted: Vec<_> = (0..POSTS).map(of).collect();

@@ -219,8 +219,9 @@ fn the_tools_read_and_change_it_like_a_folder() {
     let findings = &verified(4)["findings"];
     assert_eq!((findings[0]["what"].as_str(), findings.as_array().unwrap().len()), (Some("torn"), 1), "{findings}");
 
-    tools.run(&["prune", ROOT, "--older-than", "90d", "--dry-run"]).with(0);
+    // The newest stays, since nobody knows whether it is being written.
+    tools.run(&["prune", ROOT, "--older-than", "90d", "--dry-run"]).with(4);
     assert_eq!(tools.json(&["ls", ROOT], 0).len(), PARTITIONS, "a dry run deletes nothing");
-    tools.run(&["prune", ROOT, "--older-than", "90d"]).with(0);
-    assert!(!tools.server.keys("lake").iter().any(|key| key.starts_with("root/2")));
+    tools.run(&["prune", ROOT, "--older-than", "90d"]).with(4);
+    assert_eq!(tools.json(&["ls", ROOT], 0).len(), 1);
 }

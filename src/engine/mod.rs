@@ -22,6 +22,7 @@ mod jobs;
 pub mod kappa;
 mod launch;
 mod letter;
+mod letter_bound;
 mod messages;
 mod metering;
 mod output;

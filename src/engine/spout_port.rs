@@ -14,6 +14,7 @@ use super::batch::Mark;
 use super::channel::TaskHandle;
 use super::dead_letters::DeadLetter;
 use super::emitter::Emitter;
+use super::letter_bound::{CUT_RAW_BYTES_MAX, Kept, LetterBound};
 use super::messages::Messages;
 use super::metering::{Doing, Meter};
 use super::wake::Need;
@@ -178,6 +179,7 @@ pub struct SpoutOutput {
     dead_letters: usize,
     /// Whether there was one, whose reason was said.
     has_dead_letters: bool,
+    letters: LetterBound,
     fault: Option<String>,
     /// Gone with the loop.
     _alive: Arc<Alive>,
@@ -195,6 +197,7 @@ impl SpoutOutput {
     ) -> Self {
         let splits = port.borrow().splits.clone();
         let dead = StreamId(arities.len() - 1);
+        let letters = LetterBound::new(clock.monotonic());
         Self {
             port,
             splits,
@@ -210,6 +213,7 @@ impl SpoutOutput {
             staged_cursors: Vec::new(),
             dead_letters: 0,
             has_dead_letters: false,
+            letters,
             fault: None,
             _alive: alive,
         }
@@ -267,14 +271,27 @@ impl SpoutOutput {
         }
     }
 
-    /// Adds a dead letter to the next [`emit`](Self::emit).
+    /// Adds a dead letter to the next [`emit`](Self::emit). Letters that come too fast are counted, and not kept.
     pub fn push_dead_letter(&mut self, letter: &DeadLetter) {
         if !std::mem::replace(&mut self.has_dead_letters, true) {
             self.say(&format!("dead letters begin, of which this is the first: {}", letter.error));
         }
-        let letter = letter.to_json(&self.component, self.clock.now());
-        self.push_to(self.dead, [Value::Json(letter)]);
         self.dead_letters += 1;
+        let mut letter = letter.clone();
+        if letter.cut {
+            letter.raw.truncate(CUT_RAW_BYTES_MAX);
+        }
+        let letter = letter.to_json(&self.component, self.clock.now());
+        let (is_kept, said) = match self.letters.take(letter.len(), self.clock.monotonic()) {
+            Kept::Yes(said) => (true, said),
+            Kept::No(said) => (false, said),
+        };
+        if let Some(said) = said {
+            self.say(&said);
+        }
+        if is_kept {
+            self.push_to(self.dead, [Value::Json(letter)]);
+        }
     }
 
     /// Says where another split stands with the next [`emit`](Self::emit), where tuples of several splits
@@ -337,5 +354,13 @@ impl SpoutOutput {
     pub fn set_troubles(&mut self, troubles: BTreeMap<String, String>, failures: u64, has_worked: bool) {
         self.meter.add_failures(failures);
         self.meter.set_troubles(troubles, has_worked);
+    }
+}
+
+impl Drop for SpoutOutput {
+    fn drop(&mut self) {
+        if let Some(said) = self.letters.lost() {
+            self.say(&said);
+        }
     }
 }

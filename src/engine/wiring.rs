@@ -222,6 +222,12 @@ impl Maker<'_> {
         Split { id: id.to_owned(), cursor: saved.cloned().unwrap_or(Cursor::Start) }
     }
 
+    /// The cursors of the component, by split.
+    fn cursors(&self) -> BTreeMap<String, Cursor> {
+        let of_component = self.shared.cursors.iter().filter(|((component, _), _)| *component == self.spec.id);
+        of_component.map(|((_, split), cursor)| (split.clone(), cursor.clone())).collect()
+    }
+
     fn saved_cursor(&self, split: &str) -> Option<&Cursor> {
         self.shared.cursors.get(&(self.spec.id.clone(), split.to_owned()))
     }
@@ -245,7 +251,7 @@ impl Maker<'_> {
         let state = self.durable().then(|| self.shared.state.to_path_buf());
         ReadyKind::Spout {
             config: Arc::clone(config),
-            context: SpoutContext { component: self.spec.id.clone(), state },
+            context: SpoutContext { component: self.spec.id.clone(), state, cursors: Arc::new(self.cursors()) },
             messages: Arc::clone(self.shared.messages),
             port: Box::new(port),
             arities: arities(self.spec),

@@ -8,6 +8,11 @@
 //! undoes it; the process that made it finds that out when it wants to end it. What says how an attempt
 //! ended stays for `ZOMBIE`: the process may still be writing, and another that has seen the attempt
 //! before it ended may still want to undo it. Where `….begun` is gone, all is cleaned up.
+//!
+//! One partition may take the place of several. Then the first of them, in the order of names, has the
+//! attempt, which names the others and decides for all. Each of the others gets a `….begun` that only
+//! keeps other processes away: a follower. It goes once the attempt that it points at has ended and
+//! is cleaned up, and before that one's own `….begun`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +37,12 @@ const ZOMBIE: Duration = Duration::DAY;
 pub struct Entry {
     /// The partition that goes.
     pub old: String,
+    /// Others that go with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+    /// The attempt that decides for this one. None if this decides itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<Leader>,
     /// The one that comes.
     pub new: String,
     /// `compact` or `erase`.
@@ -41,6 +52,22 @@ pub struct Entry {
     pub when: OffsetDateTime,
     /// How it ended; none while it hasn't.
     pub end: Option<End>,
+}
+
+impl Entry {
+    /// All partitions that go.
+    pub fn all_old(&self) -> impl DoubleEndedIterator<Item = &String> {
+        std::iter::once(&self.old).chain(&self.also)
+    }
+}
+
+/// The attempt that decides for a follower.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// Its old partition.
+    pub old: String,
+    /// Its number there.
+    pub number: u32,
 }
 
 /// How an attempt ended.
@@ -66,7 +93,17 @@ fn ended_key(old: &str, attempt: u32) -> String {
 
 /// All attempts, each with what is known of its end.
 fn attempts(store: &dyn Store) -> Result<Attempts> {
-    let objects = list_all(store, JOURNAL)?;
+    attempts_below(store, JOURNAL)
+}
+
+/// The attempts for one old partition.
+fn attempts_for(store: &dyn Store, old: &str) -> Result<Vec<(u32, Option<Entry>)>> {
+    let mut found = attempts_below(store, &format!("{JOURNAL}{old}/"))?;
+    Ok(found.remove(old).unwrap_or_default())
+}
+
+fn attempts_below(store: &dyn Store, prefix: &str) -> Result<Attempts> {
+    let objects = list_all(store, prefix)?;
     let begun: BTreeSet<&str> = objects.iter().filter_map(|object| object.key.strip_suffix(".begun")).collect();
     let mut found: BTreeMap<(String, u32), Option<Entry>> = BTreeMap::new();
     // In the order of keys, "begun" comes before "ended".
@@ -113,9 +150,13 @@ pub struct Journal {
 /// If it can't be read.
 pub fn read(store: &dyn Store) -> Result<Journal> {
     let mut journal = Journal::default();
-    for entry in attempts(store)?.into_values().flatten().filter_map(|(_, entry)| entry) {
-        match entry.end {
-            Some(End::Done(index)) => _ = journal.done.insert(entry.old, *index),
+    let entries = attempts(store)?.into_values().flatten().filter_map(|(_, entry)| entry);
+    for entry in entries.filter(|entry| entry.leader.is_none()) {
+        match &entry.end {
+            Some(End::Done(index)) => {
+                let done = |old: &String| (old.clone(), index.as_ref().clone());
+                journal.done.extend(entry.all_old().map(done));
+            }
             Some(End::Undone) | None => _ = journal.unfinished.insert(entry.new),
         }
     }
@@ -138,7 +179,8 @@ pub fn hidden(store: &dyn Store) -> Result<BTreeSet<String>> {
 /// If the journal can't be read.
 pub fn unfinished(store: &dyn Store) -> Result<Vec<Entry>> {
     let entries = attempts(store)?.into_values().flatten().filter_map(|(_, entry)| entry);
-    Ok(entries.filter(|entry| entry.end != Some(End::Undone)).collect())
+    let is_left = |entry: &Entry| entry.leader.is_none() && entry.end != Some(End::Undone);
+    Ok(entries.filter(is_left).collect())
 }
 
 /// A step after which a test may end the process.
@@ -164,20 +206,27 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Begins to replace a partition by another. None if somebody else is at it.
+    /// Begins to replace partitions by one other. None if somebody else is at one of them.
     ///
     /// # Errors
     /// If it can't be put down.
-    pub fn begin(store: &dyn Store, old: &str, new: &str, why: &str, when: OffsetDateTime) -> Result<Option<Self>> {
-        let last = attempts(store)?.get(old).and_then(|attempts| attempts.last().cloned());
-        let number = match last {
-            None => 0,
-            Some((number, None | Some(Entry { end: Some(End::Undone), .. }))) => number + 1,
-            Some(_) => return Ok(None),
-        };
-        let entry = Entry { old: old.into(), new: new.into(), why: why.into(), when, end: None };
-        let put = put(store, &begun_key(old, number), &entry)?;
-        Ok((put == Put::Stored).then_some(Self { entry, number }))
+    pub fn begin(store: &dyn Store, old: &[&str], new: &str, why: &str, when: OffsetDateTime) -> Result<Option<Self>> {
+        let mut names: Vec<String> = old.iter().map(|name| (*name).to_owned()).collect();
+        names.sort();
+        let mut names = names.into_iter();
+        let old = names.next().ok_or_else(|| Error::fatal("no partition is to be replaced"))?;
+        let (new, why) = (new.to_owned(), why.to_owned());
+        let entry = Entry { old, also: names.collect(), leader: None, new, why, when, end: None };
+        let Some(number) = put_begun(store, &entry)? else { return Ok(None) };
+        let attempt = Self { entry, number };
+        for old in &attempt.entry.also {
+            let leader = Some(Leader { old: attempt.entry.old.clone(), number });
+            let follower = Entry { old: old.clone(), also: Vec::new(), leader, ..attempt.entry.clone() };
+            if put_begun(store, &follower)?.is_none() {
+                return attempt.undo(store, when).map(|()| None);
+            }
+        }
+        Ok(Some(attempt))
     }
 
     /// The new partition is whole: from now on it counts, and the old one doesn't. Then the old one
@@ -207,11 +256,56 @@ impl Attempt {
     }
 }
 
+/// Puts down that something begins, with the next number. None if somebody else is at that partition.
+fn put_begun(store: &dyn Store, entry: &Entry) -> Result<Option<u32>> {
+    let number = match attempts_for(store, &entry.old)?.last() {
+        None => 0,
+        Some((number, None | Some(Entry { end: Some(End::Undone), .. }))) => number + 1,
+        Some(_) => return Ok(None),
+    };
+    let put = put(store, &begun_key(&entry.old, number), entry)?;
+    Ok((put == Put::Stored).then_some(number))
+}
+
+/// Lets go of the partitions that followed an attempt which has ended.
+fn release_all(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
+    let leader = Leader { old: entry.old.clone(), number };
+    for old in &entry.also {
+        for (number, follower) in attempts_for(store, old)? {
+            if let Some(follower) = follower.filter(|follower| follower.leader.as_ref() == Some(&leader)) {
+                release(store, number, &follower)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lets go of one. Its number isn't used again before everybody who may have seen it has gone.
+fn release(store: &dyn Store, number: u32, follower: &Entry) -> Result<()> {
+    let undone = Entry { end: Some(End::Undone), ..follower.clone() };
+    put(store, &ended_key(&follower.old, number), &undone)?;
+    store.delete(&begun_key(&follower.old, number))?;
+    step()
+}
+
+/// Lets go of a partition if the attempt that it followed was given up, or is cleaned up.
+fn settle_follower(store: &dyn Store, number: u32, follower: &Entry, leader: &Leader) -> Result<()> {
+    let is_there = store.get(&begun_key(&leader.old, leader.number))?.is_some();
+    let is_ended = || match entry(store, &ended_key(&leader.old, leader.number))? {
+        Some(ended) => Ok::<_, Error>(ended.end == Some(End::Undone)),
+        None => Ok(false),
+    };
+    if follower.end.is_some() || !is_there || is_ended()? { release(store, number, follower) } else { Ok(()) }
+}
+
 fn undo(store: &dyn Store, number: u32, entry: &Entry, when: OffsetDateTime) -> Result<()> {
     let undone = Entry { end: Some(End::Undone), when, ..entry.clone() };
     // If it exists, it has just ended otherwise: whoever comes next sees how.
     match put(store, &ended_key(&entry.old, number), &undone)? {
-        Put::Stored => delete_partition(store, &entry.new),
+        Put::Stored => {
+            delete_partition(store, &entry.new)?;
+            release_all(store, number, entry)
+        }
         Put::Exists => Ok(()),
     }
 }
@@ -231,11 +325,13 @@ fn clean_up(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
     }
     match &entry.end {
         Some(End::Done(index)) => {
-            put_replaced(store, &entry.old, index)?;
-            delete_proven(store, &entry.old, index)?;
+            // All notes before the first file goes.
+            entry.all_old().try_for_each(|old| put_replaced(store, old, index))?;
+            entry.all_old().try_for_each(|old| delete_proven(store, old, index))?;
         }
         _ => delete_partition(store, &entry.old)?,
     }
+    release_all(store, number, entry)?;
     store.delete(&begun_key(&entry.old, number))?;
     step()
 }
@@ -283,11 +379,15 @@ pub fn settle(store: &dyn Store, now: OffsetDateTime) -> Result<usize> {
 
 /// Finishes or undoes an attempt. True if that was to be done.
 fn settle_one(store: &dyn Store, number: u32, entry: &Entry, now: OffsetDateTime) -> Result<bool> {
+    if let Some(leader) = &entry.leader {
+        return settle_follower(store, number, entry, leader).map(|()| false);
+    }
     match &entry.end {
         None => undo(store, number, entry, now)?,
         Some(End::Done(_)) => clean_up(store, number, entry)?,
         Some(End::Undone) => {
             delete_partition(store, &entry.new)?;
+            release_all(store, number, entry)?;
             if now - entry.when > ZOMBIE {
                 store.delete(&begun_key(&entry.old, number))?;
                 store.delete(&ended_key(&entry.old, number))?;

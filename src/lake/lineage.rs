@@ -151,6 +151,9 @@ fn moved(stretches: &[Stretch], runs: &[Run]) -> Vec<Stretch> {
 /// The posts of a generation that were kept, and where they went.
 fn stretches(store: &dyn Store, generation: &Generation) -> Result<Vec<Stretch>> {
     let Generation { partition, files, counts, erased, into, offset, why, .. } = generation;
+    if why == replaced::PRUNE {
+        return Err(deleted(store, partition, why));
+    }
     if counts.len() != files.len() {
         return Err(unknown(store, partition, why));
     }
@@ -176,12 +179,14 @@ fn stretches(store: &dyn Store, generation: &Generation) -> Result<Vec<Stretch>>
         }
     }
     if into.is_none() && !stretches.is_empty() {
-        let address = store.address(partition);
-        return Err(Error::fatal(format!(
-            "the partition \"{address}\" is gone: \"{why}\" deleted it; leave it out, or put it back"
-        )));
+        return Err(deleted(store, partition, why));
     }
     Ok(stretches)
+}
+
+fn deleted(store: &dyn Store, partition: &str, why: &str) -> Error {
+    let address = store.address(partition);
+    Error::fatal(format!("the partition \"{address}\" is gone: \"{why}\" deleted it; leave it out, or put it back"))
 }
 
 fn unknown(store: &dyn Store, partition: &str, why: &str) -> Error {
@@ -240,7 +245,7 @@ pub fn splits(
 }
 
 /// The part of a name that tells a partition's time, which is that of whatever replaces it.
-fn boundary(id: &str) -> &str {
+pub fn boundary(id: &str) -> &str {
     const ID_CHARS: usize = 37;
     let partition = meant(id).0;
     &partition[..partition.len().saturating_sub(ID_CHARS)]

@@ -19,13 +19,15 @@ use super::split::{Damage, Posts, Splitter};
 use super::unpack::Unpacker;
 use crate::error::{Error, Result};
 use crate::post::{Post, break_no_lines};
+use crate::units::ByteSize;
 
 /// How much is read in one go. It stays in the processor's cache until it is split; less would cost
 /// system calls.
 pub const CHUNK_BYTES: usize = 512 << 10;
 
-/// A larger post isn't read: a limit on memory, not on what sources let in.
-const POST_BYTES_MAX: usize = 1 << 30;
+/// The longest post that is read. A hostile file can make each of the four files that are read at once hold three
+/// times this much, so twice the bound costs 1.5 GiB more; no source lets in a longer one.
+pub const POST_BYTES_MAX: usize = 128 << 20;
 
 /// Where the bytes of one file come from.
 pub trait Input {
@@ -128,7 +130,10 @@ impl Chunks {
         let mut posts = Posts::default();
         match self.splitter.split(&chunk, whole, &mut posts) {
             Ok(done) if chunk.len() - done > POST_BYTES_MAX => {
-                self.found(&Damage { at: done, what: "expected a post of at most 1 GiB".into() });
+                self.found(&Damage {
+                    at: done,
+                    what: format!("expected a post of at most {}", ByteSize(POST_BYTES_MAX as u64)),
+                });
             }
             Ok(done) => {
                 self.offset += done as u64;

@@ -1,5 +1,5 @@
 //! Notes on partitions that were replaced, `_index/replaced/<old>.json`: which files the old one had,
-//! and where its posts are now. `compact` and `erase` put a note before the first old file goes, and
+//! and where its posts are now. `compact`, `erase` and `prune` put one before the first old file goes, and
 //! it stays. Two need it:
 //!
 //! - A writer that was killed after it had put a file there, and before it knew, would otherwise put
@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 /// Where the notes are.
 const REPLACED: &str = "_index/replaced/";
 
+/// The reason in a note on a partition that was deleted because it was old: its posts are nowhere.
+pub const PRUNE: &str = "prune";
+
 fn key(partition: &str) -> String {
     format!("{REPLACED}{partition}.json")
 }
@@ -36,7 +39,7 @@ pub struct Note {
     posts: u64,
     /// The length of those files.
     bytes: u64,
-    /// `compact` or `erase`.
+    /// `compact`, `erase` or `prune`.
     pub why: String,
     /// When.
     #[serde(with = "time::serde::rfc3339")]

@@ -32,6 +32,8 @@ pub enum Trouble {
         /// What is wrong.
         what: String,
     },
+    /// It is whole as far as that can be told, but of a form that isn't read: which, and what to do.
+    Unsupported(String),
 }
 
 /// A place in a file.
@@ -69,6 +71,7 @@ impl Trouble {
         match self {
             Self::Store(error) => error,
             Self::Gone => Error::fatal(format!("\"{address}\" is gone")),
+            Self::Unsupported(what) => Error::fatal(format!("\"{address}\" is of a form that isn't supported: {what}")),
             Self::Damage { at, what } => Error::fatal(format!("\"{address}\" is damaged at {at}: {what}")),
         }
     }

@@ -63,8 +63,7 @@ impl Uploader {
     /// # Errors
     /// As [`Publish::publish`](super::staging::Publish::publish).
     pub fn upload(&self, store: &Arc<dyn Store>, staging: &Staging, promises: &[Promise]) -> Result<()> {
-        let in_doubt = self.in_doubt.load(Ordering::Relaxed);
-        self.upload_all(store, staging, promises, in_doubt.then(Mutex::default))
+        self.upload_all(store, staging, promises, self.in_doubt.load(Ordering::Relaxed))
     }
 
     /// Uploads closed files of a task that is gone, but for those whose partition was replaced since they were
@@ -73,10 +72,31 @@ impl Uploader {
     /// # Errors
     /// As [`upload`](Self::upload).
     pub fn upload_left(&self, store: &Arc<dyn Store>, staging: &Staging, promises: &[Promise]) -> Result<()> {
-        self.upload_all(store, staging, promises, Some(Mutex::default()))
+        self.upload_all(store, staging, promises, true)
     }
 
+    /// Uploads in rounds. A round that fails for now is followed by the next at once if something got through: only
+    /// where nothing does the caller has to wait.
     fn upload_all(
+        &self,
+        store: &Arc<dyn Store>,
+        staging: &Staging,
+        promises: &[Promise],
+        mut asks_what_was_replaced: bool,
+    ) -> Result<()> {
+        loop {
+            let delivered = lock(&self.delivered).len();
+            let replaced = asks_what_was_replaced.then(Mutex::default);
+            let Err(error) = self.upload_round(store, staging, promises, replaced) else { return Ok(()) };
+            let got_on = lock(&self.delivered).len() > delivered && !self.stopped.load(Ordering::Relaxed);
+            if error.kind() != Kind::Transient || !got_on {
+                return Err(error);
+            }
+            asks_what_was_replaced = true;
+        }
+    }
+
+    fn upload_round(
         &self,
         store: &Arc<dyn Store>,
         staging: &Staging,

@@ -23,6 +23,7 @@ use super::common::Common;
 use super::identity::{identity, identity_on};
 use super::ledger::{Gap, Ledger};
 use super::left_out::LeftOut;
+use super::offered::{Cost, Offered};
 use super::rate::Rate;
 use super::refused::refused;
 use super::route::Stream;
@@ -49,38 +50,6 @@ const CURSOR_BYTES_MAX: usize = 60_000;
 const BUDGET: &str = "$budget";
 const RATE: &str = "$rate";
 
-/// What became of a post.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offered {
-    /// It goes into the topology.
-    Taken,
-    /// It was seen before.
-    Seen,
-    /// It matches no topic.
-    OffTopic,
-}
-
-/// Which posts count for the budget and the rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cost {
-    /// All that are received, since the platform bills them.
-    Received,
-    /// All but those that were captured before.
-    NotSeen,
-    /// Those that are captured.
-    Taken,
-}
-
-impl Cost {
-    fn is_paid(self, offered: Offered) -> bool {
-        match self {
-            Self::Received => true,
-            Self::NotSeen => offered != Offered::Seen,
-            Self::Taken => offered == Offered::Taken,
-        }
-    }
-}
-
 /// What the capture's thread tells the task that reads its spool.
 #[derive(Default)]
 pub(super) struct Says {
@@ -102,6 +71,9 @@ struct Inner {
     topics: Topics,
     clock: SharedClock,
     spool: Spool,
+    /// The longest post that a record of the spool takes beside the longest cursor, with its line break.
+    post_bytes_max: usize,
+    cursor_bytes_max: usize,
     says: Arc<Says>,
     secrets: Redactor,
     tail: RefCell<Tail>,
@@ -156,11 +128,15 @@ impl Feed {
         let saved = |part: &str| tail.progress.get(part).map(String::as_str);
         let budget = common.budget.map(|budget| Account::open(budget, saved(BUDGET)));
         let rate = Rate::open(saved(RATE), clock.monotonic());
+        let cursor_bytes_max = CURSOR_BYTES_MAX.min(common.spool.post_bytes_max(0) / 4);
+        let post_bytes_max = common.spool.post_bytes_max(cursor_bytes_max).saturating_sub(1);
         Ok(Self(Rc::new(Inner {
             spout,
             kind,
             topics: Topics::new(&common.topics),
             spool,
+            post_bytes_max,
+            cursor_bytes_max,
             says,
             secrets,
             tail: RefCell::new(tail),
@@ -232,6 +208,14 @@ impl Feed {
     }
 
     fn offer_at(&self, post: Post, cost: Cost) -> Offered {
+        if post.len() > self.0.post_bytes_max {
+            let (found, max) = (post.len(), self.0.post_bytes_max);
+            self.refuse(
+                &post,
+                &format!("expected a post of at most {max} bytes (an eighth of the spool's bytes_max), found {found}"),
+            );
+            return Offered::Taken;
+        }
         let stream = Stream::of(&post);
         let is_post = matches!(stream, Stream::Default | Stream::Edits);
         let (identity, is_wanted) = (identity_on(&post, stream), !is_post || self.0.topics.want(&post));
@@ -293,7 +277,7 @@ impl Feed {
 
     /// Takes something that can't be made a post of: it goes to the dead letters with the reason.
     pub fn refuse(&self, raw: &[u8], why: &str) {
-        let refused = refused(raw, &self.for_people(why));
+        let refused = refused(raw, &self.for_people(why), self.0.post_bytes_max);
         // What comes again, as sources do that overlap, is one dead letter.
         if self.0.tail.borrow_mut().seen.insert(identity(&refused)) {
             self.0.buffer.borrow_mut().push(refused);
@@ -319,12 +303,12 @@ impl Feed {
         // Where the parts stand is taken with the posts, before anything is waited for: others offer meanwhile.
         let mut out = Outgoing::take(&self.0);
         let delta = json(&out.changed);
-        let fits = delta.len() < CURSOR_BYTES_MAX;
+        let fits = delta.len() < self.0.cursor_bytes_max;
         let bytes: usize = out.posts.iter().map(|post| post.len()).sum();
         let is_due = out.posts.is_empty() || !fits || self.0.since_whole.get() + bytes >= WHOLE_EVERY_BYTES;
         let whole = is_due.then(|| json(&self.0.tail.borrow().progress));
         while !out.posts.is_empty() {
-            let (count, record) = first_record(&out.posts);
+            let (count, record) = first_record(&out.posts, self.0.post_bytes_max);
             let is_last = count == out.posts.len();
             let cursor = if is_last && fits { ["+", &delta].concat() } else { "+{}".into() };
             self.append(cursor.as_bytes(), &record).await?;
@@ -366,7 +350,7 @@ impl Feed {
                     self.0.says.state.send_replace(before);
                 }
                 Err(error) if error.kind() == Kind::Rejected => {
-                    let what = "a post doesn't fit into the spool: give it more room by \"bytes_max\"";
+                    let what = "where the source stands doesn't fit into the spool: give it more room by \"bytes_max\"";
                     return Err(Error::fatal(what).because(error));
                 }
                 Ok(Appended::Closed) => return Err(Error::fatal("the spool was closed")),
@@ -581,11 +565,12 @@ impl Drop for Outgoing<'_> {
     }
 }
 
-/// How many posts go into one record, and that record.
-fn first_record(posts: &[Post]) -> (usize, Vec<u8>) {
+/// How many posts go into one record of at most so many bytes, and that record.
+fn first_record(posts: &[Post], bytes_max: usize) -> (usize, Vec<u8>) {
+    let bytes_max = bytes_max.min(RECORD_BYTES_MAX);
     let mut record = Vec::new();
     for (number, post) in posts.iter().enumerate() {
-        if !record.is_empty() && record.len() + post.len() > RECORD_BYTES_MAX {
+        if !record.is_empty() && record.len() + post.len() >= bytes_max {
             return (number, record);
         }
         record.extend_from_slice(post);

@@ -63,7 +63,7 @@ impl Gap {
 }
 
 /// A spout's ledger: its newest entries by id, and the file behind them.
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     /// None where nothing is kept.
     path: Option<PathBuf>,
     gaps: BTreeMap<String, Gap>,

@@ -11,15 +11,52 @@ use crate::post::fields::{pick, string};
 /// The kind that stands in the spool for what is no post. No platform has it, since it isn't emitted as one.
 pub(super) const REFUSED: &str = "_refused";
 
-/// What is no post, on its way to the dead letters.
-pub(super) fn refused(raw: &[u8], why: &str) -> Post {
-    let body = serde_json::json!({ "raw": STANDARD.encode(raw), "why": why }).to_string();
-    Post::wrap(REFUSED, body.as_bytes()).expect("an object of two texts is one")
+/// The longest reason that is kept, in bytes. A platform's own text may be part of it.
+const WHY_BYTES_MAX: usize = 4 << 10;
+
+/// The room that a reason and the names around it take at most: a byte of text may need six as JSON.
+const BESIDE_RAW_BYTES: usize = 6 * WHY_BYTES_MAX + 64;
+
+/// What is no post, on its way to the dead letters, in at most `bytes_max` bytes: `raw` is cut where it
+/// must be, and the reason says so.
+pub(super) fn refused(raw: &[u8], why: &str, bytes_max: usize) -> Post {
+    let why = &why[..why.floor_char_boundary(WHY_BYTES_MAX)];
+    // Three bytes become four.
+    let raw_bytes_max = bytes_max.saturating_sub(BESIDE_RAW_BYTES) / 4 * 3;
+    let is_cut = raw.len() > raw_bytes_max;
+    let kept = STANDARD.encode(&raw[..raw.len().min(raw_bytes_max)]);
+    let why = if is_cut {
+        format!("{why} (cut: a record of the spool takes {raw_bytes_max} of its {} bytes)", raw.len())
+    } else {
+        why.to_owned()
+    };
+    let body = serde_json::json!({ "raw": kept, "why": why, "cut": is_cut }).to_string();
+    Post::wrap(REFUSED, body.as_bytes()).expect("an object of two texts and a boolean is one")
 }
 
 /// The dead letter that such a post stands for.
 pub(super) fn dead_letter(post: &Post) -> Option<DeadLetter> {
-    let [raw, why] = pick(post.body(), ["raw", "why"]);
+    let [raw, why, cut] = pick(post.body(), ["raw", "why", "cut"]);
     let raw = STANDARD.decode(raw.and_then(string)?.as_bytes()).ok()?;
-    Some(DeadLetter { raw: Bytes::from(raw), error: why.and_then(string)?.into_owned(), cut: false })
+    Some(DeadLetter { raw: Bytes::from(raw), error: why.and_then(string)?.into_owned(), cut: cut == Some(b"true") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_comes_back_and_is_cut_to_what_a_record_takes() {
+        let raw = vec![b'x'; 200_000];
+        for bytes_max in [0, 1_000, 30_000, 100_000, 1 << 20] {
+            let post = refused(&raw, "no list", bytes_max);
+            assert!(post.len() <= bytes_max.max(BESIDE_RAW_BYTES), "{bytes_max}: {}", post.len());
+            let letter = dead_letter(&post).unwrap();
+            assert_eq!(letter.cut, letter.raw.len() < raw.len());
+            assert_eq!(letter.cut, bytes_max < 1 << 20);
+            assert!(letter.error.starts_with("no list"), "{}", letter.error);
+        }
+        let long = "é\u{1}".repeat(100_000);
+        assert!(refused(&raw, &long, 100_000).len() <= 100_000);
+    }
 }

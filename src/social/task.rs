@@ -14,6 +14,7 @@ use crate::secret::Redactor;
 use crate::spool::Batch;
 use crate::spout::{Cursor, Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::tuple::Streams;
+use crate::units::ByteSize;
 use crate::value::Value;
 
 use super::capture::{Place, Use};
@@ -51,7 +52,12 @@ impl<P: Platform> SpoutConfig for P {
     }
 
     fn check(&self) -> Result<(), Vec<Problem>> {
-        let problems = self.problems();
+        let mut problems = self.problems();
+        let spool = self.common().spool;
+        if spool.bytes_max < SPOOL_BYTES_MIN {
+            let what = format!("expected bytes_max of at least {SPOOL_BYTES_MIN}, found {}", spool.bytes_max);
+            problems.push(Problem { field: "spool", what, candidates: None });
+        }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
@@ -66,6 +72,9 @@ impl<P: Platform> SpoutConfig for P {
         Ok(Box::new(CaptureSpout::new(self.clone(), context)))
     }
 }
+
+/// The smallest spool in which posts of all platforms fit: a record takes an eighth of it.
+const SPOOL_BYTES_MIN: ByteSize = ByteSize(1 << 20);
 
 /// The task of a social source.
 pub(super) struct CaptureSpout<P> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::record;
 use crate::error::{Error, Result};
 use crate::units::{ByteSize, Interval};
 
@@ -56,6 +57,12 @@ impl Options {
     /// The most that one segment holds, in bytes; no post can be larger.
     pub(super) fn segment_bytes(&self) -> u64 {
         SEGMENT_BYTES_MAX.min(self.bytes_max.0 / SEGMENTS_MIN)
+    }
+
+    /// The longest post that fits beside a cursor of so many bytes.
+    pub fn post_bytes_max(&self, cursor_bytes: usize) -> usize {
+        let beside = record::HEAD_BYTES + record::MARK_BYTES + cursor_bytes;
+        usize::try_from(self.segment_bytes()).unwrap_or(usize::MAX).saturating_sub(beside)
     }
 
     /// # Errors

@@ -68,6 +68,8 @@ pub struct SpoutContext {
     pub component: String,
     /// Where spools are kept; none under `checkpoint: Off`, since nothing is resumed then.
     pub state: Option<PathBuf>,
+    /// What the checkpoint knows of its component: cursors by split, also of splits that it doesn't name any more.
+    pub cursors: Arc<BTreeMap<String, Cursor>>,
 }
 
 /// Where a post of a source belongs, told from the post alone, so that it is the same live and in a replay.

@@ -154,7 +154,8 @@ fn counts(state: &Path) -> BTreeMap<String, i64> {
     store
         .restore("count", 0..1024, &mut |key, value| {
             let word = WORDS.into_iter().find(|word| key.windows(word.len()).any(|part| part == word.as_bytes()));
-            counts.insert(word.unwrap().to_owned(), i64::from_le_bytes(value.try_into().unwrap()));
+            // Behind the count stands when the word came last.
+            counts.insert(word.unwrap().to_owned(), i64::from_le_bytes(value[..8].try_into().unwrap()));
             Ok(())
         })
         .unwrap();

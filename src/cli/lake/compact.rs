@@ -14,7 +14,7 @@ use crate::lake::view::{Selection, partitions};
 use crate::printable::printable_line;
 use crate::units::ByteSize;
 
-/// Join the small files of closed partitions into few, or into another form
+/// Join the small files of closed partitions into few, and partitions of one time into one
 ///
 /// Each is written as a new partition of the same time and proven equal, post for post, before the
 /// old one goes. It may be killed at any moment and run again. A partition is closed an hour after
@@ -44,7 +44,13 @@ pub fn run(args: &Args) -> Outcome {
     let (selection, now) = (Selection::parse(&args.lake)?, now());
     let mut chosen = selection.partitions()?;
     let closed = closed(&partitions(selection.store.as_ref())?, args.closed_before, now);
-    chosen.retain(|partition| closed.contains(partition));
+    let all = chosen.len();
+    chosen.retain(|partition| closed.binary_search(partition).is_ok());
+    if chosen.is_empty() && !args.json {
+        // It may still have something to finish that was killed.
+        let why = "a partition is closed an hour after the next one began, or by --closed-before TIME";
+        stdout::print(&format!("nothing to compact: {all} partitions are not closed yet; {why}\n"))?;
+    }
     let (mut lines, mut code) = (String::new(), Code::Success);
     let done = compact(&selection.store, &chosen, (args.bytes.0, args.to), now, |outcome| {
         lines += &if args.json { json(outcome) } else { text(outcome) };
@@ -66,13 +72,17 @@ fn forms() -> impl TypedValueParser<Value = Form> {
 }
 
 fn text(outcome: &compact::Outcome) -> String {
-    let Rewritten { old, new, files_before, files, posts, .. } = match outcome {
+    let Rewritten { old, also, new, files_before, files, posts, .. } = match outcome {
         compact::Outcome::Rewritten(rewritten) => rewritten,
         compact::Outcome::Busy { busy } => {
             let busy = printable_line(busy);
             return format!("{busy} was passed over, since another process is at it: run it again\n");
         }
     };
-    let (old, new) = (printable_line(old), new.as_deref().unwrap_or("nothing"));
+    let new = new.as_deref().unwrap_or("nothing");
+    let old = match also.len() {
+        0 => printable_line(old).into_owned(),
+        others => format!("{} and {others} more of its time", printable_line(old)),
+    };
     format!("{old}: {files_before} micro-batches with {posts} posts became {files} in {new}\n")
 }

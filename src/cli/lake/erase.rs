@@ -17,7 +17,9 @@ use crate::printable::printable_line;
 ///
 /// It may be killed at any moment and run again. What was done is kept in _index/erased/, with
 /// hashes of the ids. Posts that quote or repeat an erased one stay, and so do captured deletes.
-/// Ends with 4 if partitions that aren't closed have such posts.
+/// Ends with 4 if partitions that aren't closed, dead letters or staged files have such posts, if an id
+/// of FILE is that of no post, or if nothing tells whether a toot is the one that was deleted. The spools
+/// and outboxes of topologies are below their --state, and aren't looked at.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The lake, or some of its partitions
@@ -45,14 +47,17 @@ pub fn run(args: &Args) -> Outcome {
     let ids = match &args.ids {
         Some(path) => {
             let failed = |cause| Error::file(format!("can't read \"{}\"", path.display()), cause);
-            Ids::parse(&fs::read_to_string(path).map_err(failed)?)?
+            let of_file = |error| Error::fatal(format!("bad ids in \"{}\"", path.display())).because(error);
+            Ids::parse(&fs::read_to_string(path).map_err(failed)?).map_err(of_file)?
         }
         None => Ids::from_deletes(&selection.store)?,
     };
     let scope = Scope { glob: selection.glob.clone(), closed_before: args.closed_before };
     let record = erase(&selection.store, &scope, &ids, now)?;
     stdout::print(&if args.json { json(&record) } else { text(&record) })?;
-    Ok(if record.open.is_empty() { Code::Success } else { Code::Findings })
+    // Deletes name posts by the thousand that weren't captured; a list is made of posts that were.
+    let is_incomplete = args.ids.is_some() && record.ids_not_found > 0;
+    Ok(if record.has_left_some() || is_incomplete { Code::Findings } else { Code::Success })
 }
 
 fn text(record: &Record) -> String {
@@ -61,6 +66,32 @@ fn text(record: &Record) -> String {
     for (partition, posts) in &record.open {
         let partition = printable_line(partition);
         text += &format!("{partition} isn't closed, and has {posts} more: see --closed-before\n");
+    }
+    if record.ids_not_found > 0 {
+        text += &format!("{} of {ids} ids matched no post: no visible partition has them\n", record.ids_not_found);
+    }
+    if record.doubtful > 0 {
+        let doubtful = record.doubtful;
+        text += &format!(
+            "{doubtful} toots stay, whose number was deleted on a server that may not be theirs: \
+             name them by their uri in --ids\n"
+        );
+    }
+    if record.not_understood > 0 {
+        text += &format!("{} captured deletes weren't understood, and erased nothing\n", record.not_understood);
+    }
+    for key in &record.dead_letters {
+        text += &format!("{key} has such posts among dead letters, which stay: send them again, or delete the file\n");
+    }
+    for key in &record.staged {
+        text += &format!(
+            "{key} has, or may have, such posts and isn't visible yet: erase again once it is published, \
+             or delete it if its topology or tool is gone for good\n"
+        );
+    }
+    text += "not looked at: the spools and outboxes of topologies, below their --state\n";
+    for state in &record.states {
+        text += &format!("a topology that wrote here has its state in {state}\n");
     }
     text
 }

@@ -14,7 +14,7 @@ use crate::lake::view::{self, Selection};
 /// Print a statement that reads the lake with another tool
 ///
 /// It fits the forms that files of the lake have now (of one that isn't there yet, plain arrays): print it
-/// again when others have come. Ids stay text, with every digit. Where `compact` or `erase` was killed, run
+/// again when others have come. The columns and ids are the same for every form; ids stay text, with every digit. Where `compact` or `erase` was killed, run
 /// it again first: other tools don't know which partitions count. Over a bucket pandas and polars are tested, with
 /// the package pyarrow; DuckDB and Spark aren't.
 #[derive(Debug, clap::Args)]
@@ -90,12 +90,6 @@ fn duckdb(root: &str, forms: &Forms) -> String {
     let escape = |c: char| if matches!(c, '*' | '?' | '[') { format!("[{c}]") } else { c.to_string() };
     let root = root.chars().map(escape).collect::<String>().replace('\'', "''");
     let files = |extension: &str| format!("'{root}/{NUMBER}{extension}'");
-    if let Some((Form::Parquet, extension)) = forms.first()
-        && forms.len() == 1
-    {
-        let files = files(extension);
-        return format!("SELECT kind, id, created_at, post::JSON AS json\nFROM read_parquet({files});\n");
-    }
     let rows = |(form, extension): &(Form, &str)| match form {
         Form::Parquet => format!("SELECT post::JSON AS json FROM read_parquet({})", files(extension)),
         Form::Text(format, compression) => {
@@ -115,9 +109,14 @@ fn duckdb(root: &str, forms: &Forms) -> String {
     let all = forms.iter().map(rows).collect::<Vec<_>>().join("\n            UNION ALL ");
     format!(
         "\
-SELECT kind, coalesce(json_extract_string(json, '$.' || kind || '.id_str'),
-                      json_extract_string(json, '$.' || kind || '.id')) AS id, json
-FROM (SELECT json, json_keys(json)[1] AS kind
+SELECT kind, CASE kind
+         WHEN 'bsky' THEN coalesce('at://' || (json ->> '$.bsky.did') || '/' || (record ->> '$.collection')
+                                   || '/' || (record ->> '$.rkey'), json ->> '$.bsky.uri')
+         WHEN 'toot' THEN coalesce(json ->> '$.toot.uri', json ->> '$.toot.id')
+         ELSE coalesce(json_extract_string(json, '$.' || kind || '.id_str'),
+                       json_extract_string(json, '$.' || kind || '.id'))
+       END AS id, json
+FROM (SELECT json, json_keys(json)[1] AS kind, coalesce(json -> '$.bsky.commit', json -> '$.bsky') AS record
       FROM ({all}));
 "
     )

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::exit::{Code, Failure, Outcome};
 use super::super::stdout;
 use super::{json, now};
+use crate::lake::journal::settle;
 use crate::lake::tools::prune::{older, prune, stays};
 use crate::lake::view::{Selection, partitions};
 use crate::printable::printable_line;
@@ -47,6 +48,10 @@ pub fn run(args: &Args) -> Outcome {
     let than = than.ok_or_else(|| Failure::new(Code::Usage, format!("--older-than {age} is before all times")))?;
     let selection = Selection::parse(&args.lake)?;
     let store = selection.store.as_ref();
+    if !args.dry_run {
+        // What another that was killed has begun is finished.
+        settle(store, now())?;
+    }
     let (all, mut code) = (partitions(store)?, Code::Success);
     for partition in older(&selection.partitions()?, than) {
         if let Some(why) = stays(store, &all, &partition)? {
@@ -55,8 +60,12 @@ pub fn run(args: &Args) -> Outcome {
             stdout::print(&if args.json { json(&line) } else { format!("{partition} stays: {why}\n") })?;
             continue;
         }
-        if !args.dry_run {
-            prune(selection.store.as_ref(), &partition)?;
+        if !args.dry_run && !prune(store, &partition, now())? {
+            code = Code::Findings;
+            let why = "another process is at it: run it again";
+            let line = serde_json::json!({"partition": partition, "deleted": false, "why": why});
+            stdout::print(&if args.json { json(&line) } else { format!("{partition} stays: {why}\n") })?;
+            continue;
         }
         let line = serde_json::json!({"partition": partition, "deleted": !args.dry_run});
         stdout::print(&if args.json { json(&line) } else { format!("{}\n", printable_line(&partition)) })?;

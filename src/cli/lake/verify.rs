@@ -6,7 +6,7 @@ use super::super::exit::{Code, Outcome};
 use super::super::run::units;
 use super::super::stdout;
 use super::json;
-use crate::lake::tools::verify::{Report, verify};
+use crate::lake::tools::verify::{Report, require_index, verify};
 use crate::lake::view::Selection;
 use crate::printable::printable_line;
 
@@ -18,6 +18,9 @@ pub struct Args {
     /// The lake, or some of its partitions
     #[arg(value_name = "ROOT[/GLOB]")]
     lake: String,
+    /// Take it for a finding if a partition has no index
+    #[arg(long)]
+    require_index: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -26,7 +29,11 @@ pub struct Args {
 /// Prints the findings.
 pub fn run(args: &Args) -> Outcome {
     let selection = Selection::parse(&args.lake)?;
-    let report = verify(selection.store.as_ref(), &selection.partitions()?, selection.is_whole())?;
+    let (store, partitions) = (selection.store.as_ref(), selection.partitions()?);
+    let mut report = verify(store, &partitions, selection.is_whole())?;
+    if args.require_index {
+        require_index(store, &partitions, &mut report)?;
+    }
     let printed = stdout::print(&if args.json { json(&report) } else { text(&report) })?;
     Ok(if report.findings.is_empty() { printed } else { Code::Findings })
 }

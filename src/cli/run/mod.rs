@@ -179,7 +179,7 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     if let Ok(control) = control {
         control.close(&ending);
     }
-    let rerun_ends = |last: &Report| rerun.ends(last.from_spouts()).filter(|_| ending == Ending::Finished);
+    let rerun_ends = |last: &Report| rerun.ends(last.spouts_emitted()).filter(|_| ending == Ending::Finished);
     let ends = |last: &Report| {
         let mut text = match (&again, &kappa) {
             (Some(again), _) => format!("; {}", again::ends(again, last.dead_letters())),

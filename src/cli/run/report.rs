@@ -125,7 +125,7 @@ impl Report {
     }
 
     /// Tuples and dead letters that all spouts made, since the start.
-    pub fn from_spouts(&self) -> u64 {
+    pub fn spouts_emitted(&self) -> u64 {
         let spouts = self.components.iter().filter(|row| row.role == Role::Spout.name());
         spouts.map(|row| row.emitted + row.dead_letters).sum()
     }

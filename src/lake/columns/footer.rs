@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::result::Result;
 
-use parquet::basic::Type;
+use parquet::basic::{Compression, Type};
 use parquet::file::FOOTER_SIZE;
 use parquet::file::metadata::{ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::page_index::index_reader::decode_offset_index;
@@ -23,6 +23,12 @@ const INDEX_BYTES_MAX: u64 = 16 << 20;
 /// A damaged file may make the reader panic: then it is a damage like any other.
 pub fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     caught(read).unwrap_or_else(|_| Err("it is no Parquet that can be read".into()))
+}
+
+/// Whether a way to pack pages can be read: those that Cargo.toml has features for.
+fn is_supported(packed: Compression) -> bool {
+    use Compression::{GZIP, LZ4, LZ4_RAW, SNAPPY, UNCOMPRESSED, ZSTD};
+    matches!(packed, UNCOMPRESSED | SNAPPY | GZIP(_) | LZ4 | LZ4_RAW | ZSTD(_))
 }
 
 fn damage(what: String) -> Trouble {
@@ -65,6 +71,12 @@ impl Footer {
         let post = columns.iter().position(|column| column.path().string() == POST);
         let post = post.filter(|at| columns[*at].physical_type() == Type::BYTE_ARRAY);
         let post = post.ok_or_else(|| damage(format!("expected a column \"{POST}\" with text")))?;
+        let packed = says.row_groups().iter().map(|group| group.column(post).compression());
+        if let Some(other) = packed.into_iter().find(|packed| !is_supported(*packed)) {
+            return Err(Trouble::Unsupported(format!(
+                "its pages are packed by {other}; write it again with zstd, snappy, gzip, lz4 or uncompressed"
+            )));
+        }
         Ok(Self { says, post })
     }
 

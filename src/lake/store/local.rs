@@ -15,6 +15,8 @@ use crate::lake::disk::{failed, make_folders, remove_if_empty, rename_without_re
 use crate::lake::inside::{is_absent, is_no_file, link_below, open_file, stay_inside};
 use crate::lake::staging::STAGING;
 use crate::lake::temporary::{self, Temporary};
+use crate::net::limits::OBJECT_BYTES_MAX;
+use crate::units::ByteSize;
 
 /// How often a file is made anew when another process takes an empty folder away in between.
 const PUT_TRIES_MAX: usize = 100;
@@ -205,11 +207,19 @@ impl Store for LocalStore {
     }
 
     fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.read(key, |mut file| {
+        let found = self.read(key, |file| {
             let mut bytes = Vec::new();
-            io::Read::read_to_end(&mut file, &mut bytes)?;
+            io::Read::read_to_end(&mut io::Read::take(file, OBJECT_BYTES_MAX + 1), &mut bytes)?;
             Ok(bytes)
-        })
+        })?;
+        if found.as_ref().is_some_and(|bytes| bytes.len() as u64 > OBJECT_BYTES_MAX) {
+            return Err(Error::rejected(format!(
+                "\"{}\" is longer than {}: expected an index, a note or an entry of the journal",
+                self.path(key)?.display(),
+                ByteSize(OBJECT_BYTES_MAX)
+            )));
+        }
+        Ok(found)
     }
 
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {

@@ -1,15 +1,16 @@
-//! Many small files of closed partitions become few, or of another form.
+//! Many small files of closed partitions become few, or of another form, and partitions of one time one.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::rewrite::{Rewrite, Rewritten, rewrite};
+use super::rewrite::{Rewrite, Rewritten, join};
 use crate::error::Result;
 use crate::lake::form::Form;
-use crate::lake::store::Store;
-use crate::lake::{journal, parallel, view};
+use crate::lake::names::FileName;
+use crate::lake::store::{Object, Store};
+use crate::lake::{journal, lineage, parallel, view};
 
 /// What became of a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,11 +25,29 @@ pub enum Outcome {
     },
 }
 
-/// Compacts those of these partitions for which it pays, into files of a form if one is given, and
-/// hands each to `report`.
+/// How many partitions are joined at once, and how much text they may have together. All of it is
+/// written before the first of them goes, so it needs that much room, and a kill costs that much work.
+const JOIN_PARTITIONS_MAX: usize = 256;
+const JOIN_BYTES_MAX: u64 = 16 << 30;
+
+/// A partition, and the lengths of its files' texts.
+struct Measured<'a> {
+    partition: &'a str,
+    files: Vec<(FileName, Object)>,
+    texts: Vec<u64>,
+}
+
+impl Measured<'_> {
+    fn text_bytes(&self) -> u64 {
+        self.texts.iter().fold(0, |all, bytes| all.saturating_add(*bytes))
+    }
+}
+
+/// Compacts those of these partitions for which it pays, into files of a form if one is given, joins
+/// those of one time, and hands each to `report`.
 ///
 /// # Errors
-/// As [`rewrite`]; what was compacted before stays so.
+/// As [`join`]; what was compacted before stays so.
 pub fn compact(
     store: &Arc<dyn Store>,
     partitions: &[String],
@@ -37,29 +56,56 @@ pub fn compact(
     mut report: impl FnMut(&Outcome) -> Result<()>,
 ) -> Result<()> {
     journal::settle(store.as_ref(), now)?;
-    for partition in partitions {
-        if !pays(store.as_ref(), partition, bytes_max, form)? {
-            continue;
+    let mut names: Vec<&String> = partitions.iter().collect();
+    names.sort();
+    for of_one_time in names.chunk_by(|a, b| lineage::boundary(a) == lineage::boundary(b)) {
+        let measured = of_one_time.iter().map(|partition| measure(store.as_ref(), partition));
+        let mut measured = measured.collect::<Result<Vec<_>>>()?;
+        // Another process has just replaced it, or nothing in it is a micro-batch.
+        measured.retain(|one| !one.files.is_empty());
+        for group in groups(measured, form) {
+            if group.len() < 2 && !group.iter().any(|one| pays(one, bytes_max, form)) {
+                continue;
+            }
+            let old: Vec<&str> = group.iter().map(|one| one.partition).collect();
+            let how = Rewrite { why: "compact", bytes_max, form, keep: &|_| true, now };
+            match join(store, &old, &how)? {
+                Some(rewritten) => report(&Outcome::Rewritten(rewritten))?,
+                None => old.iter().try_for_each(|busy| report(&Outcome::Busy { busy: (*busy).to_owned() }))?,
+            }
         }
-        let how = Rewrite { why: "compact", bytes_max, form, keep: &|_| true, now };
-        let rewritten = rewrite(store, partition, &how)?;
-        report(&rewritten.map_or_else(|| Outcome::Busy { busy: partition.clone() }, Outcome::Rewritten))?;
     }
     Ok(())
 }
 
-/// Whether a file is of another form, or two that follow each other fit into one.
-fn pays(store: &dyn Store, partition: &str, bytes_max: u64, form: Option<Form>) -> Result<bool> {
+fn measure<'a>(store: &dyn Store, partition: &'a str) -> Result<Measured<'a>> {
     let files = view::objects(store, partition)?;
-    let Some(form) = form.or_else(|| files.first().map(|(name, _)| name.form)) else { return Ok(false) };
-    if files.iter().any(|(name, _)| name.form != form) {
-        return Ok(true);
+    let texts = parallel::map(&files, |(name, object)| view::text_bytes(store, *name, object));
+    Ok(Measured { partition, texts: texts.into_iter().collect::<Result<_>>()?, files })
+}
+
+/// What of one time is joined: within the bounds, and without a form to be made of one form.
+fn groups(measured: Vec<Measured<'_>>, form: Option<Form>) -> Vec<Vec<Measured<'_>>> {
+    let form_of = |one: &Measured<'_>| form.or_else(|| one.files.first().map(|(name, _)| name.form));
+    let mut groups: Vec<Vec<Measured<'_>>> = Vec::new();
+    for one in measured {
+        let fits = |group: &&mut Vec<Measured<'_>>| {
+            let bytes = group.iter().map(Measured::text_bytes).fold(one.text_bytes(), u64::saturating_add);
+            let is_same = group.first().is_some_and(|first| form_of(first) == form_of(&one));
+            is_same && group.len() < JOIN_PARTITIONS_MAX && bytes <= JOIN_BYTES_MAX
+        };
+        match groups.iter_mut().find(fits) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
     }
-    if files.len() < 2 {
-        return Ok(false);
-    }
-    let lengths = parallel::map(&files, |(name, object)| view::text_bytes(store, *name, object));
-    let lengths = lengths.into_iter().collect::<Result<Vec<u64>>>()?;
+    groups
+}
+
+/// Whether a file is of another form, or two that follow each other fit into one.
+fn pays(one: &Measured<'_>, bytes_max: u64, form: Option<Form>) -> bool {
+    let Some(form) = form.or_else(|| one.files.first().map(|(name, _)| name.form)) else { return false };
     // Of two arrays, two brackets become one comma.
-    Ok(lengths.windows(2).any(|pair| (pair[0] + pair[1]).saturating_sub(form.end().len() as u64) <= bytes_max))
+    let fit = |pair: &[u64]| pair[0].saturating_add(pair[1]).saturating_sub(form.end().len() as u64) <= bytes_max;
+    one.files.iter().any(|(name, _)| name.form != form) || one.texts.windows(2).any(fit)
 }

@@ -1,6 +1,6 @@
 //! Posts that must go: their partitions are rewritten without them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,130 +10,21 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::closed;
+use super::erase_copies::{dead_letters, staged, states};
+pub use super::erase_ids::Ids;
+use super::erase_ids::Met;
 use super::passes::{self, Fresh, Passes};
 use super::rewrite::{Rewrite, Rewritten, rewrite};
 use crate::error::{Error, Result};
 use crate::lake::names::PartitionName;
-use crate::lake::scan::each_post;
-use crate::lake::store::Store;
+use crate::lake::store::{Store, list_all};
 use crate::lake::{journal, parallel, view};
-use crate::post::Post;
-
-/// The kind of the posts that say which other was deleted. They hold no content, and stay.
-const DELETE: &str = "delete";
 
 /// How long a file may become that is rewritten, if it wasn't longer before.
 const FILE_BYTES_MAX: u64 = 32 << 20;
 
 /// How long it may become at most, whatever the files before say: one is held in memory.
 const SAID_BYTES_MAX: u64 = 1 << 30;
-
-/// Which posts go.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ids {
-    /// Ids of posts of any kind.
-    any: HashSet<String>,
-    /// Ids of posts of a kind.
-    of_kind: HashMap<String, HashSet<String>>,
-}
-
-impl Ids {
-    /// One `kind id` or `id` a line; empty lines and those that begin with `#` don't count.
-    ///
-    /// # Errors
-    /// If a line has more than two words.
-    pub fn parse(text: &str) -> Result<Self> {
-        let mut ids = Self::default();
-        for (number, line) in text.lines().enumerate() {
-            match line.split_whitespace().collect::<Vec<_>>()[..] {
-                [] => {}
-                [first, ..] if first.starts_with('#') => {}
-                [id] => _ = ids.any.insert(id.into()),
-                [kind, id] => ids.add(kind, id),
-                _ => return Err(Error::fatal(format!("line {}: expected \"kind id\" or \"id\"", number + 1))),
-            }
-        }
-        Ok(ids)
-    }
-
-    /// Those that captured deletes name, `{"delete": {"kind": "tweet", "id": "…"}}`.
-    ///
-    /// # Errors
-    /// If a file can't be read, or is damaged.
-    pub fn from_deletes(store: &Arc<dyn Store>) -> Result<Self> {
-        let (mut ids, mut passes) = (Self::default(), Passes::default());
-        loop {
-            let fresh = passes.fresh(store.as_ref(), &passes::partitions(store.as_ref())?)?;
-            if !fresh.iter().any(|fresh| fresh.is_new) {
-                return Ok(ids);
-            }
-            for Fresh { partition, .. } in fresh {
-                ids.add_deletes_of(store, &partition)?;
-            }
-        }
-    }
-
-    fn add_deletes_of(&mut self, store: &Arc<dyn Store>, partition: &str) -> Result<()> {
-        let deletes = |(_, key): &(_, String)| {
-            let mut deletes = Vec::new();
-            each_post(store, std::slice::from_ref(key), |post| {
-                deletes.extend(Delete::of(post));
-                Ok(())
-            })?;
-            Ok(deletes)
-        };
-        for found in parallel::map(&view::files(store.as_ref(), partition)?, deletes) {
-            let found: Vec<Delete> = found?;
-            found.iter().for_each(|delete| self.add(&delete.kind, &delete.id));
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, kind: &str, id: &str) {
-        self.of_kind.entry(kind.into()).or_default().insert(id.into());
-    }
-
-    /// Whether a post goes.
-    pub fn has(&self, post: &Post) -> bool {
-        let kind = post.kind();
-        let of_kind = self.of_kind.get(kind);
-        if kind == DELETE || self.any.is_empty() && of_kind.is_none() {
-            return false;
-        }
-        let goes = |id: &str| self.any.contains(id) || of_kind.is_some_and(|ids| ids.contains(id));
-        // A deletion on Mastodon gives the number that the toot has on that server, and not its uri.
-        [post.id(), post.other_id()].into_iter().flatten().any(|id| goes(&id))
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.any.len() + self.of_kind.values().map(HashSet::len).sum::<usize>()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// A hash of each, `kind id` or `id`, for the record.
-    fn hashes(&self) -> BTreeSet<String> {
-        let of_kind = self.of_kind.iter().flat_map(|(kind, ids)| ids.iter().map(move |id| format!("{kind} {id}")));
-        let all = self.any.iter().cloned().chain(of_kind);
-        all.map(|id| format!("{:032x}", xxhash_rust::xxh3::xxh3_128(id.as_bytes()))).collect()
-    }
-}
-
-#[derive(Deserialize)]
-struct Delete {
-    kind: String,
-    id: String,
-}
-
-impl Delete {
-    fn of(post: &Post) -> Option<Self> {
-        if post.kind() == DELETE { serde_json::from_slice(post.body()).ok() } else { None }
-    }
-}
 
 /// What was done, as `_index/erased/<time>-<uuid>.json` keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -153,6 +44,20 @@ pub struct Record {
     pub partitions: Vec<Rewritten>,
     /// Partitions that have such posts and aren't closed, with how many.
     pub open: BTreeMap<String, u64>,
+    /// The hashes of the ids that posts have or had, those too that stay as open or doubtful ones.
+    pub found: BTreeSet<String>,
+    /// How many ids no post had, now or in an earlier `erase` of this lake.
+    pub ids_not_found: usize,
+    /// How many posts have a number that was deleted, and nothing tells whether on their server. They stay.
+    pub doubtful: u64,
+    /// Captured deletes that couldn't be understood.
+    pub not_understood: u64,
+    /// Files of dead letters that have such posts. They stay.
+    pub dead_letters: BTreeSet<String>,
+    /// Files that aren't visible yet, or never will be, and have such posts. They stay.
+    pub staged: BTreeSet<String>,
+    /// The folders of states whose spools and outboxes weren't looked at.
+    pub states: BTreeSet<String>,
 }
 
 /// Which partitions are looked at.
@@ -174,6 +79,17 @@ impl Scope {
     }
 }
 
+impl Record {
+    /// Whether posts that should go are known or likely to be left.
+    pub fn has_left_some(&self) -> bool {
+        let copies = self.open.len() + self.dead_letters.len() + self.staged.len();
+        copies > 0 || self.doubtful + self.not_understood > 0
+    }
+}
+
+/// Writes the record as it is.
+type Write<'a> = &'a dyn Fn(&Record) -> Result<()>;
+
 /// Erases posts from the closed partitions of a lake. The record is there before the first post goes, and says
 /// at the end what was done.
 ///
@@ -189,22 +105,65 @@ pub fn erase(store: &Arc<dyn Store>, scope: &Scope, ids: &Ids, now: OffsetDateTi
         posts_erased: 0,
         partitions: Vec::new(),
         open: BTreeMap::new(),
+        found: BTreeSet::new(),
+        ids_not_found: 0,
+        doubtful: 0,
+        not_understood: ids.not_understood,
+        dead_letters: BTreeSet::new(),
+        staged: BTreeSet::new(),
+        states: BTreeSet::new(),
     };
+    let before = found_before(store.as_ref())?;
     let key = format!("_index/erased/{}-{}.json", now.unix_timestamp(), Uuid::new_v4());
     let write = |record: &Record| {
         let json = serde_json::to_vec(record).expect("a record has only text and numbers");
         store.replace(&key, Bytes::from(json))
     };
     write(&record)?;
-    let done = journal::settle(store.as_ref(), now).and_then(|_| pass_by_pass(store, scope, ids, &mut record));
+    let done = look_everywhere(store, scope, ids, &mut record, &write);
     record.finished = done.is_ok();
+    record.ids_not_found =
+        record.hashes.iter().filter(|id| !record.found.contains(*id) && !before.contains(*id)).count();
     write(&record).and(done)?;
     Ok(record)
 }
 
+/// The hashes of the ids that posts went by before, also where that was killed.
+fn found_before(store: &dyn Store) -> Result<BTreeSet<String>> {
+    #[derive(Default, Deserialize)]
+    struct Before {
+        #[serde(default)]
+        found: BTreeSet<String>,
+    }
+    let mut found = BTreeSet::new();
+    for record in list_all(store, "_index/erased/")? {
+        let Some(bytes) = store.get(&record.key)? else { continue };
+        found.extend(serde_json::from_slice::<Before>(&bytes).unwrap_or_default().found);
+    }
+    Ok(found)
+}
+
+fn look_everywhere(
+    store: &Arc<dyn Store>,
+    scope: &Scope,
+    ids: &Ids,
+    record: &mut Record,
+    write: Write<'_>,
+) -> Result<()> {
+    journal::settle(store.as_ref(), record.when)?;
+    // What is published meanwhile is seen one way or the other: staged before the first listing, or in it.
+    record.staged = staged(store.as_ref(), ids)?;
+    pass_by_pass(store, scope, ids, record, write)?;
+    record.staged.extend(staged(store.as_ref(), ids)?);
+    record.dead_letters = dead_letters(store.as_ref(), ids)?;
+    record.states = states(store.as_ref())?;
+    Ok(())
+}
+
 /// Looks at partitions until there is none that wasn't looked at as it is: another process may replace one
 /// by another meanwhile, with the same posts.
-fn pass_by_pass(store: &Arc<dyn Store>, scope: &Scope, ids: &Ids, record: &mut Record) -> Result<()> {
+fn pass_by_pass(store: &Arc<dyn Store>, scope: &Scope, ids: &Ids, record: &mut Record, write: Write<'_>) -> Result<()> {
+    let mut doubtful = BTreeMap::new();
     let (first, mut passes) = (passes::partitions(store.as_ref())?, Passes::default());
     let mut all = first.clone();
     loop {
@@ -216,15 +175,24 @@ fn pass_by_pass(store: &Arc<dyn Store>, scope: &Scope, ids: &Ids, record: &mut R
             return Ok(());
         }
         for Fresh { partition, .. } in fresh {
-            let posts = count(store, &partition, ids)?;
+            let Met { posts, doubtful: stay, ids: found } = meet(store, &partition, ids)?;
+            doubtful.insert(partition.clone(), stay);
+            let is_more = !found.is_subset(&record.found);
+            record.found.extend(found);
             record.open.remove(&partition);
             if posts > 0 && !closed.contains(&partition) {
                 record.open.insert(partition, posts);
             } else if posts > 0 {
+                // Whoever does it again after a kill is told which ids were found.
+                if is_more {
+                    write(record)?;
+                }
                 erase_from(store, &partition, ids, record)?;
             }
         }
         all = passes::partitions(store.as_ref())?;
+        doubtful.retain(|partition, _| all.contains(partition));
+        record.doubtful = doubtful.values().sum();
     }
 }
 
@@ -256,15 +224,14 @@ fn busy(store: &dyn Store, partition: &str) -> Error {
     Error::transient(format!("another process is rewriting \"{}\": try again", store.address(partition)))
 }
 
-/// How many posts of a partition would go.
-fn count(store: &Arc<dyn Store>, partition: &str, ids: &Ids) -> Result<u64> {
-    let count = |(_, key): &(_, String)| {
-        let mut posts = 0;
-        each_post(store, std::slice::from_ref(key), |post| {
-            posts += u64::from(ids.has(post));
-            Ok(())
-        })?;
-        Ok(posts)
-    };
-    parallel::map(&view::files(store.as_ref(), partition)?, count).into_iter().sum()
+/// What of a partition would go.
+fn meet(store: &Arc<dyn Store>, partition: &str, ids: &Ids) -> Result<Met> {
+    let mut all = Met::default();
+    for met in parallel::map(&view::files(store.as_ref(), partition)?, |(_, key)| Met::of(store, key, ids)) {
+        let Met { posts, doubtful, ids } = met?;
+        all.posts += posts;
+        all.doubtful += doubtful;
+        all.ids.extend(ids);
+    }
+    Ok(all)
 }

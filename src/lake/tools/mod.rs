@@ -2,6 +2,8 @@
 
 pub mod compact;
 pub mod erase;
+mod erase_copies;
+mod erase_ids;
 pub mod ls;
 pub mod passes;
 pub mod prune;
@@ -26,6 +28,8 @@ pub fn closed(partitions: &[String], before: Option<OffsetDateTime>, now: Offset
     partitions.iter().filter(is_closed).cloned().collect()
 }
 
+#[cfg(test)]
+mod erase_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]

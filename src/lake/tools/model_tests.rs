@@ -16,7 +16,6 @@ use super::compact::compact;
 use super::erase::{Ids, Scope, erase};
 use super::*;
 use crate::error::{Error, Result};
-use crate::lake::index;
 use crate::lake::lineage::Progress;
 use crate::lake::replay::mark::Mark;
 use crate::lake::replay::{Choice, Event, OnDamage, Order, Place, PostTimes, Replay, Shard, Sorting, Split, Tempo};
@@ -24,6 +23,7 @@ use crate::lake::store::memory::MemoryStore;
 use crate::lake::store::{Object, Put, Store, list_all};
 use crate::lake::tools::verify::verify;
 use crate::lake::view;
+use crate::lake::{index, journal};
 
 const NOW: OffsetDateTime = datetime!(2026-02-03 12:00:00 UTC);
 const OPEN: &str = "2015-12-18T12:00:00-0fa5ac3a-e695-4f96-aca2-d24c7527aed7";
@@ -247,6 +247,26 @@ fn erase_ids(store: &Shared, ids: &BTreeSet<u64>) -> Result<bool> {
     erase(store, &scope, &Ids::parse(&text.join("\n"))?, NOW).map(|record| record.finished)
 }
 
+fn prune_old(store: &Shared) -> Result<()> {
+    journal::settle(store.as_ref(), NOW)?;
+    let all = view::partitions(store.as_ref())?;
+    for partition in prune::older(&all, datetime!(2015-12-18 01:00 UTC)) {
+        if prune::stays(store.as_ref(), &all, &partition)?.is_none() {
+            prune::prune(store.as_ref(), &partition, NOW)?;
+        }
+    }
+    Ok(())
+}
+
+/// The ids of the posts in the partitions whose names begin so.
+fn ids_below(store: &MemoryStore, prefix: &str) -> BTreeSet<u64> {
+    let objects = list_all(store, prefix).unwrap();
+    let texts = objects.iter().map(|object| store.get(&object.key).unwrap().unwrap());
+    let texts: Vec<String> = texts.map(|text| String::from_utf8(text.to_vec()).unwrap()).collect();
+    let ids = texts.iter().flat_map(|text| text.split("\"id\":\"").skip(1));
+    ids.map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
+}
+
 fn index_all(store: &Shared) -> Result<()> {
     for partition in view::partitions(store.as_ref())? {
         // A partition that is replaced meanwhile has no index.
@@ -272,7 +292,7 @@ enum Came {
 }
 
 /// One scenario: some processes, in an order of their steps that the seed says.
-fn play(seed: u64, order: Order) -> usize {
+fn play(seed: u64, order: Order, prunes: bool) -> usize {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let (store, ids) = lake(&mut random);
     let erased: BTreeSet<u64> = ids.iter().copied().filter(|_| random.below(3) == 0).collect();
@@ -280,12 +300,13 @@ fn play(seed: u64, order: Order) -> usize {
     let erases = random.below(2) == 0;
     let bytes_max = [60, 130, 1 << 20][random.below(3) as usize];
     let mut processes = Vec::new();
-    let kinds: &[u64] = &[0, 0, 1, 1, 2, 3, 4];
+    let kinds: &[u64] = if prunes { &[0, 0, 1, 1, 2, 3, 4, 5] } else { &[0, 0, 1, 1, 2, 3, 4] };
+    let pruned = if prunes { ids_below(&store, "2015-12-18T00") } else { BTreeSet::new() };
     for kind in kinds {
         let gate = Arc::new(Gate::default());
         let shared: Shared = Arc::new(Gated { store: Arc::clone(&store), gate: Arc::clone(&gate) });
         // Readers and writers may be slow, but aren't killed; tools are, in every other scenario.
-        if (1..4).contains(kind) && random.below(2) == 0 {
+        if [1, 2, 3, 5].contains(kind) && random.below(2) == 0 {
             gate.turns.lock().unwrap().dies_at = Some(random.below(120) as usize);
         }
         let (kind, seed, erased) = (*kind, random.below(u64::MAX / 2) | 1, erased.clone());
@@ -298,6 +319,7 @@ fn play(seed: u64, order: Order) -> usize {
             },
             3 => index_all(&shared).map_or(Came::Other, |()| Came::Other),
             4 => write(&shared, 1000).map_or(Came::Other, |()| Came::Other),
+            5 => prune_old(&shared).map_or(Came::Other, |()| Came::Other),
             _ => Came::Other,
         };
         let ends = Arc::clone(&gate);
@@ -326,8 +348,11 @@ fn play(seed: u64, order: Order) -> usize {
             Came::Read(got) => {
                 let once: BTreeSet<u64> = got.ids.iter().copied().collect();
                 assert_eq!(once.len(), got.ids.len(), "seed {seed}: a post is read twice: {:?}", got.ids);
+                if prunes && got.error.as_ref().is_some_and(|error| error.contains("\"prune\" deleted it")) {
+                    continue;
+                }
                 assert_eq!(got.error, None, "seed {seed}");
-                let may_lack = if erases { erased.clone() } else { BTreeSet::new() };
+                let may_lack = if erases { &erased | &pruned } else { pruned.clone() };
                 let lacks: Vec<_> = ids.iter().filter(|id| !once.contains(id) && !may_lack.contains(id)).collect();
                 assert!(lacks.is_empty(), "seed {seed}: a post is lost: {lacks:?} of {:?}", got.ids);
                 whole += 1;
@@ -335,7 +360,8 @@ fn play(seed: u64, order: Order) -> usize {
             Came::Other => {}
         }
     }
-    at_rest(seed, &store, &(&ids | &written), finished.then_some(&erased), erases.then_some(&erased));
+    let may_lack = if erases { &erased | &pruned } else { pruned };
+    at_rest(seed, &store, &(&ids | &written), finished.then_some(&erased), Some(&may_lack));
     whole
 }
 
@@ -376,8 +402,15 @@ fn seeds() -> Range<u64> {
 }
 
 fn play_all(order: Order) {
-    let whole: usize = seeds().map(|seed| play(seed, order)).sum();
+    let whole: usize = seeds().map(|seed| play(seed, order, false)).sum();
     assert!(whole > 1_000, "{whole} readers");
+}
+
+#[test]
+fn a_reader_beside_prune_misses_only_what_is_pruned_and_doubles_nothing() {
+    let half = seeds().step_by(2);
+    let whole: usize = half.map(|seed| play(seed, Order::Partition, true)).sum();
+    assert!(whole > 100, "{whole} readers");
 }
 
 #[test]

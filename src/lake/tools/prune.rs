@@ -2,10 +2,13 @@
 
 use time::OffsetDateTime;
 
-use crate::error::Result;
-use crate::lake::journal::delete_partition;
+use crate::error::{Error, Result};
+use crate::lake::index::{Generation, Index};
+use crate::lake::journal::{Attempt, generation};
 use crate::lake::names::PartitionName;
+use crate::lake::replaced::PRUNE;
 use crate::lake::store::{Store, list_all};
+use crate::lake::view;
 
 /// Those of these partitions that began before a time.
 pub fn older(partitions: &[String], than: OffsetDateTime) -> Vec<String> {
@@ -32,11 +35,26 @@ pub fn stays(store: &dyn Store, all: &[String], partition: &str) -> Result<Optio
     Ok(None)
 }
 
-/// Deletes a partition with all that is in it.
+/// Deletes a partition with all that is in it. The journal keeps other tools away and has a killed one
+/// finished; a note tells readers that have listed it or have read a part of it, and writers that come
+/// back. False if another process is at the partition.
 ///
 /// # Errors
 /// If something can't be deleted; then the rest can be deleted later.
-pub fn prune(store: &dyn Store, partition: &str) -> Result<()> {
-    delete_partition(store, partition)?;
-    list_all(store, &format!("{partition}/"))?.iter().try_for_each(|object| store.delete(&object.key))
+pub fn prune(store: &dyn Store, partition: &str, now: OffsetDateTime) -> Result<bool> {
+    let name: PartitionName = partition
+        .parse()
+        .map_err(|_| Error::fatal(format!("bad partition \"{partition}\": expected <time>-<uuid>")))?;
+    // Of this name nothing is ever written.
+    let none = PartitionName::begin(name.boundary, name.names).to_string();
+    let Some(attempt) = Attempt::begin(store, &[partition], &none, PRUNE, now)? else { return Ok(false) };
+    let files = view::objects(store, partition)?;
+    let there = files.iter().map(|(name, _)| name.to_string()).collect();
+    let bytes = files.iter().map(|(_, object)| object.bytes).sum();
+    let mut index = Index::new(&none, Vec::new());
+    // How many posts there were isn't asked: what is damaged can be pruned as well.
+    index.replaces.push(Generation { files: there, bytes, ..generation(partition, &[], PRUNE, now) });
+    attempt.done(store, index, now)?;
+    let others = list_all(store, &format!("{partition}/"))?;
+    others.iter().try_for_each(|object| store.delete(&object.key)).map(|()| true)
 }

@@ -183,7 +183,7 @@ fn a_partition_that_was_replaced_is_not_rewritten_into_nothing() {
 fn what_compact_passes_over_is_named() {
     let store = lake();
     let other: Meanwhile = Box::new(|store| {
-        Attempt::begin(store.as_ref(), NIGHT, &NIGHT.replace("afa5", "bbbb"), "compact", NOW).unwrap().unwrap();
+        Attempt::begin(store.as_ref(), &[NIGHT], &NIGHT.replace("afa5", "bbbb"), "compact", NOW).unwrap().unwrap();
     });
     let busy = Busy::at(&store, (&format!("{NIGHT}/"), 1), other);
     assert_eq!(compact_all(&busy), [Outcome::Busy { busy: NIGHT.into() }]);

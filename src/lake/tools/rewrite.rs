@@ -1,4 +1,4 @@
-//! A partition is replaced by another of the same timestamp, with the same posts or some of them.
+//! Partitions are replaced by another of the same timestamp, with the same posts or some of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -38,6 +38,9 @@ pub struct Rewrite<'a> {
 pub struct Rewritten {
     /// The partition that is gone.
     pub old: String,
+    /// Others that were joined with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// The one in its place; none if no post was kept.
     pub new: Option<String>,
     /// How many files there were.
@@ -78,8 +81,18 @@ impl Digest {
 /// If a file is damaged or changes meanwhile, or what was written isn't what is read back: then the
 /// old partition stays as it is.
 pub fn rewrite(store: &Arc<dyn Store>, old: &str, how: &Rewrite<'_>) -> Result<Option<Rewritten>> {
+    join(store, &[old], how)
+}
+
+/// Rewrites partitions of one timestamp as one, in the order of their names. None if another process
+/// is at one of them, or has just replaced it.
+///
+/// # Errors
+/// As [`rewrite`]; then all of them stay as they are.
+pub fn join(store: &Arc<dyn Store>, old: &[&str], how: &Rewrite<'_>) -> Result<Option<Rewritten>> {
+    let first = old.first().copied().unwrap_or_default();
     let name: PartitionName =
-        old.parse().map_err(|_| Error::fatal(format!("bad partition \"{old}\": expected <time>-<uuid>")))?;
+        first.parse().map_err(|_| Error::fatal(format!("bad partition \"{first}\": expected <time>-<uuid>")))?;
     let new = PartitionName::begin(name.boundary, name.names).to_string();
     let Some(attempt) = Attempt::begin(store.as_ref(), old, &new, how.why, how.now)? else { return Ok(None) };
     match write(store, old, &new, how) {
@@ -95,30 +108,55 @@ pub fn rewrite(store: &Arc<dyn Store>, old: &str, how: &Rewrite<'_>) -> Result<O
     }
 }
 
+/// An old partition, as it was read.
+struct Old<'a> {
+    partition: &'a str,
+    files: Vec<Numbered>,
+    erased: Erased,
+    /// How many posts of others stand before its own in the new one.
+    offset: u64,
+    posts: u64,
+}
+
 /// Writes the new partition, and proves that it is what it should be. None if there is nothing to write it of.
-fn write(store: &Arc<dyn Store>, old: &str, new: &str, how: &Rewrite<'_>) -> Result<Option<(Index, Rewritten)>> {
-    let before = view::files(store.as_ref(), old)?;
-    if before.is_empty() {
-        return Ok(None);
+fn write(store: &Arc<dyn Store>, old: &[&str], new: &str, how: &Rewrite<'_>) -> Result<Option<(Index, Rewritten)>> {
+    let mut all = Vec::new();
+    for partition in old {
+        let files = view::files(store.as_ref(), partition)?;
+        if files.is_empty() {
+            return Ok(None);
+        }
+        all.push(Old { partition, files, erased: Erased::default(), offset: 0, posts: 0 });
     }
-    let keys: Vec<String> = before.iter().map(|(_, key)| key.clone()).collect();
-    let form = how.form.or_else(|| before.first().map(|(name, _)| name.form)).unwrap_or(Form::ARRAY);
-    let (mut writer, mut erased) = (Writer::new(store, new, how.bytes_max, form), Erased::default());
-    each_post(store, &keys, |post| {
-        let is_kept = (how.keep)(post);
-        erased.next(is_kept);
-        if is_kept { writer.add(post) } else { Ok(()) }
-    })?;
+    let first = all.iter().flat_map(|old| &old.files).next();
+    let form = how.form.or_else(|| first.map(|(name, _)| name.form)).unwrap_or(Form::ARRAY);
+    let mut writer = Writer::new(store, new, how.bytes_max, form);
+    for old in &mut all {
+        let keys: Vec<String> = old.files.iter().map(|(_, key)| key.clone()).collect();
+        old.offset = writer.digest.posts;
+        each_post(store, &keys, |post| {
+            let is_kept = (how.keep)(post);
+            old.erased.next(is_kept);
+            if is_kept { writer.add(post) } else { Ok(()) }
+        })?;
+        old.posts = writer.digest.posts - old.offset;
+    }
     let (digest, files) = writer.finish()?;
     prove(store, &files, digest)?;
-    if view::files(store.as_ref(), old)? != before {
-        return Err(Error::fatal(format!("\"{}\" changed while it was read: it isn't closed", store.address(old))));
+    for Old { partition, files, .. } in &all {
+        if view::files(store.as_ref(), partition)? != *files {
+            let address = store.address(partition);
+            return Err(Error::fatal(format!("\"{address}\" changed while it was read: it isn't closed")));
+        }
     }
-    let posts_erased = erased.posts();
-    let index = new_index(store, (old, &before), (new, &files), erased, how)?;
+    let posts_erased = all.iter().map(|old| old.erased.posts()).sum();
+    let files_before = all.iter().map(|old| old.files.len()).sum();
+    let index = new_index(store, all, (new, &files), how)?;
     let new = (!files.is_empty()).then(|| new.to_owned());
-    let (posts, files_before, files) = (digest.0, before.len(), files.len());
-    Ok(Some((index, Rewritten { old: old.into(), new, files_before, files, posts, posts_erased })))
+    let mut old = old.iter().map(|name| (*name).to_owned());
+    let (old, also) = (old.next().unwrap_or_default(), old.collect());
+    let (posts, files) = (digest.0, files.len());
+    Ok(Some((index, Rewritten { old, also, new, files_before, files, posts, posts_erased })))
 }
 
 /// Which posts of a partition weren't kept, so that whoever has read a part of the old partition
@@ -168,9 +206,8 @@ fn prove(store: &Arc<dyn Store>, files: &[Numbered], wanted: (u64, u128)) -> Res
 
 fn new_index(
     store: &Arc<dyn Store>,
-    (old, before): (&str, &[Numbered]),
+    all: Vec<Old<'_>>,
     (new, files): (&str, &[Numbered]),
-    erased: Erased,
     how: &Rewrite<'_>,
 ) -> Result<Index> {
     let describe_all = |files: &[Numbered]| {
@@ -180,20 +217,22 @@ fn new_index(
         parallel::map(files, describe).into_iter().collect::<Result<Vec<File>>>()
     };
     let mut index = Index::new(new, describe_all(files)?);
-    let known = if let Found::Index(known) = read(store.as_ref(), old)? { Some(known) } else { None };
-    if let Some(known) = &known {
-        index.replaces.clone_from(&known.replaces);
+    for Old { partition, files: before, erased, offset, posts } in all {
+        let known = if let Found::Index(known) = read(store.as_ref(), partition)? { Some(known) } else { None };
+        if let Some(known) = &known {
+            index.replaces.extend(known.replaces.iter().cloned());
+        }
+        // Made while a writer was at it, an index lacks files: what it doesn't name would stay beside the new one.
+        let names = |files: &[File]| files.iter().map(|file| file.file.clone()).collect::<BTreeSet<_>>();
+        let there: BTreeSet<_> = before.iter().map(|(name, _)| name.to_string()).collect();
+        let old_files = match known.filter(|known| names(&known.files) == there) {
+            Some(known) => known.files,
+            None => describe_all(&before)?,
+        };
+        let into = (posts > 0).then(|| new.to_owned());
+        let generation = generation(partition, &old_files, how.why, how.now);
+        index.replaces.push(Generation { erased: erased.ranges, into, offset, ..generation });
     }
-    // Made while a writer was at it, an index lacks files: what it doesn't name would stay beside the new partition.
-    let names = |files: &[File]| files.iter().map(|file| file.file.clone()).collect::<BTreeSet<_>>();
-    let there: BTreeSet<_> = before.iter().map(|(name, _)| name.to_string()).collect();
-    let old_files = match known.filter(|known| names(&known.files) == there) {
-        Some(known) => known.files,
-        None => describe_all(before)?,
-    };
-    let into = (!files.is_empty()).then(|| new.to_owned());
-    let generation = generation(old, &old_files, how.why, how.now);
-    index.replaces.push(Generation { erased: erased.ranges, into, ..generation });
     Ok(index)
 }
 

@@ -9,9 +9,12 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use time::macros::datetime;
 
-use super::compact::compact;
+mod indexes;
+mod pruning;
+
+use super::compact::{self, compact};
 use super::erase::{Ids, Scope, erase};
-use super::verify::{Finding, Report, What, verify};
+use super::verify::{Finding, Report, What, require_index, verify};
 use super::*;
 use crate::error::{Error, Result};
 use crate::lake::form::Form;
@@ -33,9 +36,13 @@ fn post(id: usize) -> String {
 
 /// A lake of two partitions whose files hold so many posts each.
 fn lake(files: &[usize]) -> Arc<MemoryStore> {
+    lake_of(&[NIGHT, MORNING], files)
+}
+
+fn lake_of(partitions: &[&str], files: &[usize]) -> Arc<MemoryStore> {
     let store = MemoryStore::default();
     let mut next = 0;
-    for partition in [NIGHT, MORNING] {
+    for partition in partitions {
         for (number, posts) in files.iter().enumerate() {
             let posts: Vec<_> = (next..next + posts).map(post).collect();
             next += posts.len();
@@ -121,8 +128,12 @@ impl Store for Dying {
 /// Runs `work` on a lake again and again, killed at each change it makes, and then once to its end.
 /// In between a reader sees `before` or, of each partition that is done, what is to be `after`.
 fn kill_everywhere(work: impl Fn(&Shared) -> Result<()>, after: &[String]) {
+    kill_everywhere_in(|| lake(&[3, 1, 2]), work, after);
+}
+
+fn kill_everywhere_in(lake: impl Fn() -> Arc<MemoryStore>, work: impl Fn(&Shared) -> Result<()>, after: &[String]) {
     for changes in 0.. {
-        let store = lake(&[3, 1, 2]);
+        let store = lake();
         index_all(store.as_ref());
         let shared: Shared = store.clone();
         let before = posts(&shared);
@@ -141,7 +152,7 @@ fn kill_everywhere(work: impl Fn(&Shared) -> Result<()>, after: &[String]) {
         let there = store.names("").unwrap().into_iter().filter(partitions).count();
         assert_eq!(there, view::partitions(store.as_ref()).unwrap().len(), "nothing hidden is left");
         if !dead {
-            assert!(changes > 10, "it makes more changes than {changes}");
+            assert!(changes > 5, "it makes more changes than {changes}");
             return;
         }
     }
@@ -165,6 +176,64 @@ fn erase_some(store: &Shared) -> Result<()> {
 fn compact_may_be_killed_anywhere() {
     let all = posts(&(lake(&[3, 1, 2]) as Shared));
     kill_everywhere(compact_all, &all);
+}
+
+/// What restarts leave behind: several partitions of one time.
+fn lake_after_restarts() -> Arc<MemoryStore> {
+    let others = [NIGHT.replace("afa5", "0fa5"), NIGHT.replace("afa5", "bfa5")];
+    lake_of(&[&others[0], NIGHT, &others[1], MORNING], &[1, 2])
+}
+
+#[test]
+fn partitions_of_one_time_become_one() {
+    let store: Shared = lake_after_restarts();
+    let before = posts(&store);
+    let mut outcomes = Vec::new();
+    let partitions = view::partitions(store.as_ref()).unwrap();
+    let report = |outcome: &compact::Outcome| {
+        outcomes.push(outcome.clone());
+        Ok(())
+    };
+    compact(&store, &partitions, (1 << 20, None), NOW, report).unwrap();
+    let compact::Outcome::Rewritten(joined) = &outcomes[0] else { panic!("{outcomes:?}") };
+    assert_eq!((joined.also.len(), joined.files_before, joined.files, joined.posts), (2, 6, 1, 9));
+    assert_eq!((view::partitions(store.as_ref()).unwrap().len(), posts(&store)), (2, before));
+    assert_eq!(verified(store.as_ref()).findings, []);
+    let index::Found::Index(index) = index::read(store.as_ref(), joined.new.as_ref().unwrap()).unwrap() else {
+        panic!("an index");
+    };
+    assert_eq!(index.replaces.iter().map(|old| old.offset).collect::<Vec<_>>(), [0, 3, 6]);
+}
+
+#[test]
+fn partitions_of_other_forms_are_joined_only_into_a_form_that_is_named() {
+    let store: Shared = lake_of(&[&NIGHT.replace("afa5", "0fa5"), NIGHT], &[1]);
+    compact(&store, &[NIGHT.into()], (1 << 20, Some(Form::Parquet)), NOW, |_| Ok(())).unwrap();
+    compact_all(&store).unwrap();
+    assert_eq!(view::partitions(store.as_ref()).unwrap().len(), 2);
+    compact_into(&store, Form::Parquet);
+    assert_eq!(view::partitions(store.as_ref()).unwrap().len(), 1);
+}
+
+#[test]
+fn joining_may_be_killed_anywhere() {
+    let all = posts(&(lake_after_restarts() as Shared));
+    kill_everywhere_in(lake_after_restarts, compact_all, &all);
+}
+
+#[test]
+fn partitions_are_joined_by_one_process_at_a_time() {
+    let store: Shared = lake_after_restarts();
+    let (other, new) = (NIGHT.replace("afa5", "0fa5"), NIGHT.replace("afa5", "cfa5"));
+    let held = Attempt::begin(store.as_ref(), &[NIGHT], &new, "compact", NOW).unwrap().unwrap();
+    assert!(Attempt::begin(store.as_ref(), &[&other, NIGHT], &new, "compact", NOW).unwrap().is_none());
+    held.undo(store.as_ref(), NOW).unwrap();
+    let joined = Attempt::begin(store.as_ref(), &[&other, NIGHT], &new, "compact", NOW).unwrap().unwrap();
+    assert!(Attempt::begin(store.as_ref(), &[NIGHT], &new, "erase", NOW).unwrap().is_none());
+    settle(store.as_ref(), NOW).unwrap();
+    assert!(joined.done(store.as_ref(), index::Index::new("x", vec![]), NOW).is_err());
+    let again = Attempt::begin(store.as_ref(), &[NIGHT], &new, "erase", NOW).unwrap();
+    assert!(again.is_some(), "a follower is let go when its leader is given up");
 }
 
 #[test]
@@ -325,7 +394,7 @@ fn a_damaged_partition_stays_as_it_is() {
 fn who_was_taken_for_dead_changes_nothing() {
     let store: Shared = lake(&[3]);
     let before = posts(&store);
-    let begin = || Attempt::begin(store.as_ref(), NIGHT, &NIGHT.replace("afa5", "bbbb"), "compact", NOW).unwrap();
+    let begin = || Attempt::begin(store.as_ref(), &[NIGHT], &NIGHT.replace("afa5", "bbbb"), "compact", NOW).unwrap();
     let slow = begin().unwrap();
     assert!(begin().is_none(), "one at a time");
     assert_eq!(settle(store.as_ref(), NOW).unwrap(), 1);
@@ -341,7 +410,7 @@ fn who_was_taken_for_dead_changes_nothing() {
 #[test]
 fn a_partition_that_other_tools_count_twice_is_named() {
     let (store, new) = (lake(&[1]), NIGHT.replace("afa5", "bbbb"));
-    let attempt = Attempt::begin(store.as_ref(), NIGHT, &new, "compact", NOW).unwrap().unwrap();
+    let attempt = Attempt::begin(store.as_ref(), &[NIGHT], &new, "compact", NOW).unwrap().unwrap();
     store.put(&format!("{new}/0000000"), format!("[{}]", post(0)).into()).unwrap();
     let doubled = |key: &str| {
         let findings = verified(store.as_ref()).findings;
@@ -399,73 +468,8 @@ fn a_partition_closes_when_the_next_is_old_enough() {
     assert_eq!(prune::older(&names, datetime!(2015-12-18 06:00:00 UTC)), [NIGHT]);
 }
 
-#[test]
-fn pruning_takes_the_index_along() {
-    let store = lake(&[1, 1]);
-    index_all(store.as_ref());
-    store.put(&format!("{NIGHT}/foreign"), "x".into()).unwrap();
-    prune::prune(store.as_ref(), NIGHT).unwrap();
-    assert_eq!(view::partitions(store.as_ref()).unwrap(), [MORNING]);
-    assert_eq!(verified(store.as_ref()).findings, []);
-}
-
-#[test]
-fn listing_needs_no_index_but_for_the_posts() {
-    let store = lake(&[2, 1]);
-    let names = view::partitions(store.as_ref()).unwrap();
-    let lines = ls::ls(store.as_ref(), &names).unwrap();
-    assert_eq!((lines[0].micro_batches, lines[0].posts), (2, None));
-    index_all(store.as_ref());
-    let with = ls::ls(store.as_ref(), &names).unwrap();
-    assert_eq!((with[0].micro_batches, with[0].posts, with[0].bytes), (2, Some(3), lines[0].bytes));
-    assert_eq!(with[0].last, Some(datetime!(2015-12-18 00:00:02 UTC)));
-}
-
 fn named(findings: &[Finding], key: &str, what: &[What]) -> bool {
     findings.iter().any(|finding| finding.key == key && what.contains(&finding.what))
-}
-
-#[test]
-fn without_an_index_a_gap_and_a_torn_file_are_found_and_the_rest_is_said() {
-    let store = lake(&[1, 1, 1]);
-    store.delete(&format!("{NIGHT}/0000001")).unwrap();
-    store.replace(&format!("{MORNING}/0000002"), "[{\"a\":1}".into()).unwrap();
-    store.replace(&format!("{MORNING}/0000000"), "[{\"a\":1},\n{\"a\":1}]".into()).unwrap();
-    store.put("notes.txt", "x".into()).unwrap();
-    let report = verified(store.as_ref());
-    assert_eq!(report.findings.len(), 4, "{:?}", report.findings);
-    assert!(named(&report.findings, &format!("{NIGHT}/0000001"), &[What::Missing]));
-    assert!(named(&report.findings, &format!("{MORNING}/0000002"), &[What::Torn]));
-    assert!(named(&report.findings, &format!("{MORNING}/0000000"), &[What::Altered]));
-    assert!(named(&report.findings, "notes.txt", &[What::Extra]));
-    assert!(report.notes[0].contains("2 of 2 partitions have no index"), "{:?}", report.notes);
-}
-
-#[test]
-fn a_file_that_the_index_does_not_name_is_read_as_well() {
-    let store = lake(&[1, 2]);
-    index_all(store.as_ref());
-    let before = verified(store.as_ref());
-    let (good, torn) = (format!("{NIGHT}/0000002"), format!("{MORNING}/0000002"));
-    store.put(&good, format!("[{},{}]", post(90), post(91)).into()).unwrap();
-    store.put(&torn, format!("[{},{}", post(92), &post(93)[..9]).into()).unwrap();
-    let report = verified(store.as_ref());
-    assert_eq!((report.micro_batches, report.posts), (before.micro_batches + 2, before.posts + 2));
-    assert!(report.bytes > before.bytes);
-    assert_eq!(report.findings.len(), 3, "{:?}", report.findings);
-    assert!(named(&report.findings, &good, &[What::Extra]));
-    assert!(named(&report.findings, &torn, &[What::Extra]) && named(&report.findings, &torn, &[What::Torn]));
-}
-
-#[test]
-fn an_index_that_is_damaged_or_left_behind_is_named() {
-    let store = lake(&[1]);
-    index_all(store.as_ref());
-    store.replace(&index::key(NIGHT), "{".into()).unwrap();
-    store.delete(&format!("{MORNING}/0000000")).unwrap();
-    let findings = verified(store.as_ref()).findings;
-    assert!(named(&findings, &index::key(NIGHT), &[What::Index]));
-    assert!(named(&findings, MORNING, &[What::Missing]), "{findings:?}");
 }
 
 /// One thing that happens to one file of a lake.

@@ -21,6 +21,8 @@ pub enum What {
     Extra,
     /// It breaks off, or never was what its name says.
     Torn,
+    /// It is of a form that isn't read, so that nothing is known of it.
+    Unsupported,
     /// It isn't what the index says.
     Altered,
     /// The index of a partition can't be read.
@@ -91,6 +93,20 @@ pub fn verify(store: &dyn Store, partitions: &[String], whole: bool) -> Result<R
         format!("{} of \"{}\" was begun {done}: run it again if none is running", entry.why, entry.old)
     }));
     Ok(report)
+}
+
+/// Adds a finding for each of these partitions that has no index: a file that is missing at its end
+/// can't be seen there.
+///
+/// # Errors
+/// If the indexes can't be listed.
+pub fn require_index(store: &dyn Store, partitions: &[String], report: &mut Report) -> Result<()> {
+    let there: BTreeSet<String> = index::partitions(store)?.into_iter().collect();
+    let why = "it has no index, so that its last files may be missing: \"waterspout lake index --missing\" makes one";
+    let without = partitions.iter().filter(|partition| !there.contains(*partition));
+    report.findings.extend(without.map(|partition| finding(index::key(partition), What::Missing, why)));
+    report.findings.sort();
+    Ok(())
 }
 
 /// Partitions that stand beside what replaces them, or is to. Readers of Waterspout know which of
@@ -218,6 +234,7 @@ fn check(store: &dyn Store, work: &Work) -> Result<Checked> {
         Err(Trouble::Store(error)) if error.kind() == Kind::Rejected => (What::Torn, error.chain()),
         Err(Trouble::Store(error)) => return Err(Error::fatal("can't verify the lake").because(error)),
         Err(Trouble::Gone) => (What::Missing, "it was deleted while the lake was verified".to_owned()),
+        Err(Trouble::Unsupported(what)) => (What::Unsupported, format!("this form isn't supported: {what}")),
         Err(Trouble::Damage { at, what }) => (What::Torn, format!("at {at}: {what}")),
     };
     Ok(Checked { posts: 0, bytes: reader.bytes(), finding: Some(finding(key, what, why)) })

@@ -1,8 +1,8 @@
 //! `Bluesky`: what is posted on Bluesky, read from Jetstream over a WebSocket.
 //!
 //! Jetstream gives everything from where a cursor points, up to 36 hours back, and often much more. So a lost
-//! connection, a restart and a change of the host all come to the same: go on a little before the newest event, and
-//! [join](join) what comes to what was captured. What is gone goes into the gap ledger.
+//! connection, a restart and a change of the host all come to the same: read on from a little before the newest event.
+//! `join` finds where the repeated events end. A hole between the two goes into the gap ledger.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;

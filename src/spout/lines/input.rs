@@ -26,6 +26,15 @@ use crate::spout::Cursor;
 /// larger ones would keep the lines of a fast source from the topology for longer.
 const RECORD_BYTES_MAX: usize = 256 << 10;
 
+/// The longest cursor of a record: the number of a line, and its length.
+const CURSOR_BYTES_MAX: usize = 41;
+
+/// The longest line that goes through a spool: as long as the configuration allows, but not longer than
+/// a record takes with its line break.
+pub(super) fn line_bytes_max(options: Options, line_bytes_max: usize) -> usize {
+    line_bytes_max.min(options.post_bytes_max(CURSOR_BYTES_MAX).saturating_sub(1))
+}
+
 /// Whether nothing of this path can be read twice.
 pub(super) fn is_stream(path: &str) -> bool {
     path == STANDARD_INPUT || std::fs::metadata(path).is_ok_and(|found| !found.is_file())
@@ -43,6 +52,15 @@ pub(super) struct Input {
     ended: bool,
 }
 
+/// How a stream is read.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    pub spool: Options,
+    pub line_bytes_max: usize,
+    /// A line may be any object.
+    pub has_kind: bool,
+}
+
 /// Why the thread stopped early.
 type Failure = Arc<Mutex<Option<Error>>>;
 
@@ -55,7 +73,7 @@ impl Input {
     pub fn open(
         (split, path): (usize, &str),
         (folder, cursor): (&Path, &Cursor),
-        (options, line_bytes_max): (Options, usize),
+        wanted: Wanted,
         completed: watch::Receiver<Vec<Cursor>>,
     ) -> Result<(Self, Option<String>)> {
         let position = position(cursor)?;
@@ -63,10 +81,10 @@ impl Input {
         let open = open.get_or_insert_default();
         let mut cut = None;
         if !open.contains_key(folder) {
-            let (spool, torn) = Spool::open(folder, position, options)?;
+            let (spool, torn) = Spool::open(folder, position, wanted.spool)?;
             cut = torn.map(|torn| torn.to_string());
             let failure = Failure::default();
-            start(path, spool.clone(), Arc::clone(&failure), line_bytes_max)?;
+            start(path, spool.clone(), Arc::clone(&failure), wanted.line_bytes_max, wanted.has_kind)?;
             open.insert(folder.to_path_buf(), (spool, failure));
         }
         let (spool, failure) = open[folder].clone();
@@ -130,10 +148,10 @@ pub(super) fn lines(cursor: &[u8], content: Bytes, line_bytes_max: usize) -> Res
     Ok(std::iter::from_fn(|| splitter.next_line()).collect())
 }
 
-fn start(path: &str, spool: Spool, failure: Failure, line_bytes_max: usize) -> Result<()> {
+fn start(path: &str, spool: Spool, failure: Failure, line_bytes_max: usize, has_kind: bool) -> Result<()> {
     let path = path.to_owned();
     let work = move || {
-        if let Err(error) = read(&path, &spool, line_bytes_max) {
+        if let Err(error) = read(&path, &spool, line_bytes_max, has_kind) {
             *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
         spool.finish();
@@ -143,10 +161,11 @@ fn start(path: &str, spool: Spool, failure: Failure, line_bytes_max: usize) -> R
 }
 
 /// Reads a stream to its end, into the spool.
-fn read(path: &str, spool: &Spool, line_bytes_max: usize) -> Result<()> {
-    let mut source = Source::open(path).map_err(|error| unreadable(path, error))?;
+fn read(path: &str, spool: &Spool, line_bytes_max: usize, has_kind: bool) -> Result<()> {
+    let mut source = Source::open(path, has_kind).map_err(|error| unreadable(path, error))?;
     let mut splitter = LineSplitter::new(Place::default(), line_bytes_max);
-    let mut record = Gathered { spool, first: 0, next: 0, content: Vec::new() };
+    let bytes_max = RECORD_BYTES_MAX.min(line_bytes_max.saturating_add(1));
+    let mut record = Gathered { spool, bytes_max, first: 0, next: 0, content: Vec::new() };
     while let Some(chunk) = source.next().map_err(|error| unreadable(path, error))? {
         splitter.feed(chunk);
         while let Some(line) = splitter.next_line() {
@@ -163,6 +182,8 @@ fn read(path: &str, spool: &Spool, line_bytes_max: usize) -> Result<()> {
 /// Lines in a row that become one record.
 struct Gathered<'a> {
     spool: &'a Spool,
+    /// A record takes so many bytes; a line alone and its line break always fit.
+    bytes_max: usize,
     first: u64,
     next: u64,
     content: Vec<u8>,
@@ -172,7 +193,7 @@ impl Gathered<'_> {
     fn add(&mut self, line: Line) -> Result<()> {
         match line.content {
             Content::Whole(bytes) => {
-                if line.number != self.next || self.content.len() + bytes.len() > RECORD_BYTES_MAX {
+                if line.number != self.next || self.content.len() + bytes.len() >= self.bytes_max {
                     self.append()?;
                     self.first = line.number;
                 }
@@ -203,8 +224,8 @@ fn append(spool: &Spool, cursor: &str, content: &[u8]) -> Result<()> {
         match spool.append(cursor.as_bytes(), content) {
             Err(error) if error.kind() == Kind::NoRoom => thread::sleep(NO_ROOM_RETRY),
             Err(error) if error.kind() == Kind::Rejected => {
-                let what = "a line doesn't fit into the spool: give it more room by \"bytes_max\", or lower \"max_post_bytes\"";
-                return Err(Error::fatal(what).because(error));
+                // Lines are cut to what fits before they come here.
+                return Err(Error::fatal("a record is larger than the spool takes").because(error));
             }
             // What is dropped is counted by the spool; one that is closed belongs to a process that ends.
             other => return other.map(|(Appended::At(_) | Appended::Dropped | Appended::Closed)| ()),

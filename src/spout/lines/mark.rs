@@ -16,7 +16,7 @@ pub(super) const HEAD_BYTES: usize = 1 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub place: Place,
-    head: u64,
+    pub head: u64,
 }
 
 impl Mark {

@@ -1,30 +1,34 @@
 //! `Lines`: NDJSON files and standard input, a post on each line.
 
+mod follow;
+mod followed;
+mod format;
 mod input;
 mod mark;
 mod paths;
 mod reader;
+mod sources;
 mod splitter;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::pin::pin;
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::{Either, select, select_all};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
 
-use self::input::Input;
+use self::input::{Input, Wanted};
 use self::mark::{HEAD_BYTES, Mark};
 use self::reader::{Event, Job};
+use self::sources::{Next, Sources};
 pub use self::splitter::{Content, Line, LineSplitter, Place};
 use super::{Cursor, Split, Spout, SpoutConfig, SpoutContext, SpoutOutput};
-use crate::clock::{SharedClock, Sleep};
+use crate::bolt::Problem;
 use crate::engine::DeadLetter;
 use crate::error::{Error, Result};
+use crate::lake::reader::POST_BYTES_MAX;
 use crate::post::Post;
 use crate::registry::Component;
 use crate::spool;
@@ -38,21 +42,25 @@ use xxhash_rust::xxh3::xxh3_64;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lines {
-    /// Files, globs such as "posts/*.ndjson" (sorted; folders are passed over), or "-" for standard
-    /// input. A path that is given twice is read once.
+    /// Files, globs such as "posts/*.ndjson" and "{a,b}.ndjson" (sorted; folders are passed over), or "-" for standard
+    /// input. A file is read once, also if it has several names or paths; a link to it comes after it.
     paths: Vec<String>,
     /// The kind of the posts, if the lines don't name it: a line may be any JSON object, and becomes
     /// `{"<kind>":<line>}`. Without it a line must have exactly one key, which names its kind.
     #[serde(default)]
     kind: Option<String>,
-    /// Go on waiting for more lines at the end of a file, until the topology is stopped. A file that
-    /// was rotated (another one has its name) is read to its end, and then the new one from its start;
-    /// one that became shorter is read from its start. Not seen are lines that are written to a
-    /// rotated file later than that, and that a file was emptied, if it grew beyond the old size
-    /// within 100 ms. A pipe ends when its last writer closes it.
+    /// Go on waiting for more lines and more files, until the topology is stopped: what a glob stands for
+    /// is looked at again each second. A file is known by its inode and its beginning and not by its name:
+    /// one that is renamed, linked or rotated is captured once, and read to its end, also if that happened
+    /// while the topology was stopped and the file, or a compressed copy, lies beside. What is missing is
+    /// said and in `waterspout gaps`. A file that became shorter, or begins otherwise, is read from its
+    /// start. Not seen is that a file was emptied, if it then begins as before and grew beyond the old size
+    /// before it was looked at. The last line of a file waits for its line break. A pipe ends when its last
+    /// writer closes it.
     #[serde(default)]
     follow: bool,
-    /// The longest line that is taken; longer ones go to the dead letters, cut to this length.
+    /// The longest line that is taken; longer ones go to the dead letters, cut to this length. Lines of
+    /// standard input and pipes must also fit into an eighth of the spool.
     #[serde(default = "max_post_bytes")]
     max_post_bytes: ByteSize,
     /// Standard input and pipes go through a durable log, since they can't be read again: how large
@@ -75,15 +83,20 @@ impl Component for Lines {
 /// The path that stands for standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// How often a file that is followed is looked at again.
-const POLL_EVERY: Duration = Duration::from_millis(100);
-
 /// How many lines are handed over in one go at most, so that short ones don't pile up.
 const EMIT_LINES: u64 = 1_000;
 
 impl SpoutConfig for Lines {
     fn splits(&self) -> Result<Vec<String>> {
-        paths::expand(&self.paths)
+        let has_kind = self.kind.is_some();
+        if !self.follow {
+            return paths::expand(&self.paths, has_kind);
+        }
+        let mut splits = paths::streams(&self.paths)?;
+        if self.paths.iter().any(|path| !input::is_stream(path)) {
+            splits.extend(follow::known::splits());
+        }
+        Ok(splits)
     }
 
     fn tasks_max(&self) -> Option<usize> {
@@ -102,6 +115,28 @@ impl SpoutConfig for Lines {
         self.kind.clone().map(|kind| vec![kind])
     }
 
+    fn check(&self) -> Result<(), Vec<Problem>> {
+        let read_max = ByteSize(POST_BYTES_MAX as u64);
+        if self.max_post_bytes.0 > read_max.0 {
+            let found = self.max_post_bytes;
+            let what =
+                format!("expected at most {read_max}, since a lake's readers take no longer post, found {found}");
+            return Err(vec![Problem { field: "max_post_bytes", what, candidates: None }]);
+        }
+        let longest = self.spool.post_bytes_max(0) as u64;
+        let is_stream = self.paths.iter().any(|path| input::is_stream(path));
+        // Lines of a stream are cut to what fits: that is worth an error only where more was asked for.
+        if !is_stream || self.max_post_bytes == max_post_bytes() || self.max_post_bytes.0 < longest {
+            return Ok(());
+        }
+        let (found, spool) = (self.max_post_bytes, self.spool.bytes_max);
+        let what = format!(
+            "expected less than an eighth of the spool's bytes_max ({spool}), since standard input and pipes go \
+             through it, found {found}: lower it, or give the spool more room"
+        );
+        Err(vec![Problem { field: "max_post_bytes", what, candidates: None }])
+    }
+
     fn reread(&self, raw: &Bytes) -> Option<Result<Vec<Value>, String>> {
         let posts = self.posts();
         if raw.len() as u64 > self.max_post_bytes.0 {
@@ -116,7 +151,14 @@ impl SpoutConfig for Lines {
         }
         let spools = context.state.as_ref().map(|state| state.join("spool"));
         let spools = spools.map(|folder| Spools { folder, component: context.component.clone(), options: self.spool });
-        Ok(Box::new(LinesSpout { posts: self.posts(), follow: self.follow, spools }))
+        Ok(Box::new(LinesSpout {
+            posts: self.posts(),
+            follow: self.follow.then(|| self.paths.clone()),
+            spools,
+            component: context.component.clone(),
+            state: context.state.clone(),
+            cursors: Arc::clone(&context.cursors),
+        }))
     }
 }
 
@@ -150,6 +192,11 @@ impl Posts {
                 Ok(tuple) => return Ok(tuple),
                 Err(what) => (raw, what, false),
             },
+            Content::TooLong { held, length } if length <= self.line_bytes_max.0 => {
+                let max = held.len();
+                let what = format!("expected at most {max} bytes (an eighth of the spool's bytes_max), found {length}");
+                (held, what, true)
+            }
             Content::TooLong { held, length } => (held, self.too_long(length), true),
         };
         let file = if file == STANDARD_INPUT { "(standard input)" } else { file };
@@ -195,7 +242,12 @@ impl Reading {
 
 struct LinesSpout {
     posts: Posts,
-    follow: bool,
+    /// The paths, if they are followed.
+    follow: Option<Vec<String>>,
+    component: String,
+    state: Option<PathBuf>,
+    /// What the checkpoint knows of the component, by split.
+    cursors: Arc<BTreeMap<String, Cursor>>,
     /// None under `checkpoint: Off`.
     spools: Option<Spools>,
 }
@@ -222,13 +274,25 @@ impl Spout for LinesSpout {
         // Another stream may come with the next start, and a file may have grown by then.
         out.stay_open();
         let is_input = |split: usize| inputs.iter().any(|input| input.split == split);
-        let jobs = jobs(out.splits(), |split| !is_input(split))?;
+        let is_followed = |split: usize| follow::known::is_followed(&out.splits()[split].id);
+        let jobs = jobs(out.splits(), |split| !is_input(split) && !is_followed(split))?;
+        let jobs = self.moved_marks(jobs)?;
+        let (followed, mut followed_files) = match self.follow(out)? {
+            Some((reports, files)) => (Some(reports), Some(files)),
+            None => (None, None),
+        };
         let mut files: Vec<Option<Reading>> = out.splits().iter().map(|_| None).collect();
-        let reports = Reports::new(reader::start(jobs, self.follow)?, out.clock().clone());
-        let mut sources = Sources { reports, files_done: false, inputs };
+        let reports = reader::start(jobs, self.posts.kind.is_some())?;
+        let mut sources = Sources { reports, files_done: false, inputs, followed };
         while let Some(next) = sources.next().await? {
             let (split, event) = match next {
                 Next::Event(split, event) => (split, event),
+                Next::Followed(event) => {
+                    if let Some(files) = &mut followed_files {
+                        self.take_followed(event, files, out).await?;
+                    }
+                    continue;
+                }
                 Next::Batch(split, batch) => {
                     self.emit_batch(split, batch, out).await?;
                     let dropped: u64 = sources.inputs.iter().map(Input::dropped).sum();
@@ -241,7 +305,6 @@ impl Spout for LinesSpout {
             let file = &mut files[split];
             match event {
                 Event::Opened(place, head) => {
-                    self.push_last_line(file.take(), out);
                     let name = out.splits()[split].id.clone();
                     let opened = file.insert(Reading { name, splitter: self.posts.splitter(place), head });
                     out.emit(split, opened.cursor()).await?;
@@ -251,7 +314,6 @@ impl Spout for LinesSpout {
                     file.feed(chunk);
                     self.emit_lines(file, split, out).await?;
                 }
-                Event::Waiting(wake) => sources.reports.wake_later(wake),
                 Event::Ended => {
                     // A file that grows after its end is read on at the next start, from this cursor.
                     let end = self.push_last_line(file.take(), out);
@@ -264,66 +326,40 @@ impl Spout for LinesSpout {
     }
 }
 
-/// What a spout works on next.
-enum Next {
-    /// Something happened to the file of this split.
-    Event(usize, Event),
-    /// Lines of this split, from its spool.
-    Batch(usize, spool::Batch),
-}
-
-/// Files and streams that are being read.
-struct Sources {
-    reports: Reports,
-    files_done: bool,
-    inputs: Vec<Input>,
-}
-
-impl Sources {
-    /// Waits for all of them alike; `None` when they are done.
-    async fn next(&mut self) -> Result<Option<Next>> {
-        while !self.files_done || !self.inputs.is_empty() {
-            let news = match self.news().await {
-                Either::Left(event) => event.map(|(split, event)| Next::Event(split, event)),
-                Either::Right((input, batch)) => match batch? {
-                    Some(batch) => Some(Next::Batch(self.inputs[input].split, batch)),
-                    None => {
-                        self.inputs.remove(input);
-                        continue;
-                    }
-                },
-            };
-            match news {
-                None => self.files_done = true,
-                news => return Ok(news),
+impl LinesSpout {
+    /// Files that a run before has followed begin where that stood.
+    fn moved_marks(&self, mut jobs: Vec<Job>) -> Result<Vec<Job>> {
+        let mut known = Vec::new();
+        for (split, cursor) in self.cursors.iter().filter(|(split, _)| follow::known::is_followed(split)) {
+            if let Cursor::At(cursor) = cursor {
+                let entries = follow::known::Entry::read_all(cursor).map_err(|what| {
+                    Error::fatal(format!("the checkpoint's cursor for \"{split}\" is damaged")).because(what)
+                })?;
+                known.extend(entries);
             }
         }
-        Ok(None)
+        for job in jobs.iter_mut().filter(|_| !known.is_empty()) {
+            let Some(file) = paths::inode(&job.path) else { continue };
+            if let Some(entry) = known.iter().find(|entry| entry.file == file)
+                && job.mark.is_none_or(|mark| mark.place.offset < entry.mark.place.offset)
+                && reader::is_at(&job.path, entry.mark)
+            {
+                job.mark = Some(entry.mark);
+            }
+        }
+        Ok(jobs)
     }
 
-    async fn news(&mut self) -> Either<Option<(usize, Event)>, (usize, Result<Option<spool::Batch>>)> {
-        let Self { reports, files_done, inputs } = self;
-        let files = async { if *files_done { std::future::pending().await } else { reports.next().await } };
-        if inputs.is_empty() {
-            return Either::Left(files.await);
-        }
-        let streams = select_all(inputs.iter_mut().map(|input| Box::pin(input.next())));
-        match select(pin!(files), streams).await {
-            Either::Left((event, _)) => Either::Left(event),
-            Either::Right(((batch, input, _), _)) => Either::Right((input, batch)),
-        }
-    }
-}
-
-impl LinesSpout {
     /// The streams among the splits, unless nothing is durable.
     fn inputs(&self, out: &SpoutOutput) -> Result<Vec<Input>> {
         let Some(spools) = &self.spools else { return Ok(Vec::new()) };
         let streams = out.splits().iter().enumerate().filter(|(_, split)| input::is_stream(&split.id));
         let open = |(at, split): (usize, &Split)| {
             let place = (spools.folder_of(&split.id), &split.cursor);
-            let limits = (spools.options, self.posts.line_bytes());
-            let (input, cut) = Input::open((at, &split.id), (&place.0, place.1), limits, out.completed())?;
+            let longest = input::line_bytes_max(spools.options, self.posts.line_bytes());
+            let has_kind = self.posts.kind.is_some();
+            let wanted = Wanted { spool: spools.options, line_bytes_max: longest, has_kind };
+            let (input, cut) = Input::open((at, &split.id), (&place.0, place.1), wanted, out.completed())?;
             if let Some(cut) = cut {
                 out.say(&cut);
             }
@@ -335,8 +371,10 @@ impl LinesSpout {
     /// Hands over what came from a spool.
     async fn emit_batch(&self, split: usize, batch: spool::Batch, out: &mut SpoutOutput) -> Result<()> {
         let file = out.splits()[split].id.clone();
+        let options = self.spools.as_ref().map(|spools| spools.options).unwrap_or_default();
+        let longest = input::line_bytes_max(options, self.posts.line_bytes());
         for record in batch.records {
-            for line in input::lines(&record.cursor, record.post, self.posts.line_bytes())? {
+            for line in input::lines(&record.cursor, record.post, longest)? {
                 self.push(&file, line, out);
             }
             out.emit(split, Cursor::At(record.position.to_string())).await?;
@@ -389,49 +427,6 @@ fn jobs(splits: &[Split], is_file: impl Fn(usize) -> bool) -> Result<Vec<Job>> {
         Some(mark.transpose().map(|mark| Job { split, path: id.clone(), mark }))
     };
     splits.iter().enumerate().filter(|(split, _)| is_file(*split)).filter_map(job).collect()
-}
-
-/// What the readers report, and the ones among them that wait for their files to grow.
-struct Reports {
-    events: mpsc::Receiver<(usize, Event)>,
-    clock: SharedClock,
-    waiting: Vec<oneshot::Sender<()>>,
-    poll: Option<Sleep>,
-}
-
-impl Reports {
-    fn new(events: mpsc::Receiver<(usize, Event)>, clock: SharedClock) -> Self {
-        Self { events, clock, waiting: Vec::new(), poll: None }
-    }
-
-    /// The next event; `None` when all readers are done.
-    async fn next(&mut self) -> Option<(usize, Event)> {
-        loop {
-            let Some(poll) = &mut self.poll else { return self.events.recv().await };
-            // The clock is asked first, so that a file that grows all the time can't starve the others.
-            let event = match select(poll, pin!(self.events.recv())).await {
-                Either::Left(_) => None,
-                Either::Right((event, _)) => Some(event),
-            };
-            match event {
-                Some(event) => return event,
-                None => self.wake(),
-            }
-        }
-    }
-
-    fn wake_later(&mut self, reader: oneshot::Sender<()>) {
-        self.waiting.push(reader);
-        self.poll.get_or_insert_with(|| self.clock.sleep(POLL_EVERY));
-    }
-
-    fn wake(&mut self) {
-        self.poll = None;
-        for reader in self.waiting.drain(..) {
-            // A reader that is gone needs no waking.
-            let _ = reader.send(());
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,78 +1,215 @@
 //! From the paths of a topology file to the files that are read.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{self, Path, PathBuf};
 
-use glob::MatchOptions;
-
 use super::STANDARD_INPUT;
-use super::reader::unreadable;
+use super::reader::{not_lines, unreadable};
 use crate::error::{Error, Result};
+use crate::globs::{self, Glob, Segment};
 
-/// As a shell does it: `*` stands neither for `/` nor for the dot of a hidden file.
-const AS_A_SHELL: MatchOptions =
-    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
-
-/// Whether a path stands for any number of files.
+/// Returns true if a path stands for any number of files.
 pub(super) fn is_glob(path: &str) -> bool {
-    path.contains(['*', '?', '['])
+    globs::is_glob(path)
 }
 
-/// The absolute paths of all files, each once: in the order of the paths, those of a glob sorted.
+/// The absolute paths of all files, each file once, also if it has several names: in the order of the
+/// paths, those of a glob sorted. A file whose folder has it under its own name goes before a link to it.
 /// Every one of them can be read, or is a pipe (which isn't opened, since that waits for a writer).
-pub(super) fn expand(paths: &[String]) -> Result<Vec<String>> {
+pub(super) fn expand(paths: &[String], has_kind: bool) -> Result<Vec<String>> {
     let mut files: Vec<String> = Vec::new();
     let mut known = HashSet::new();
+    let mut inodes = HashSet::new();
     for path in paths {
-        let found = match path.as_str() {
-            STANDARD_INPUT => vec![STANDARD_INPUT.to_owned()],
-            // A file may have such a name.
-            glob if is_glob(glob) && !Path::new(glob).exists() => matches(glob)?,
-            path => vec![absolute(Path::new(path))?],
-        };
-        files.extend(found.into_iter().filter(|file| known.insert(file.clone())));
+        if path == STANDARD_INPUT {
+            if known.insert(path.clone()) {
+                files.push(path.clone());
+            }
+            continue;
+        }
+        // A file may have such a name.
+        let found =
+            if is_glob(path) && !Path::new(path).exists() { matches(path)? } else { vec![absolute(Path::new(path))?] };
+        for file in found {
+            let is_new = known.insert(file.clone());
+            if is_new && check(&file, has_kind)?.is_none_or(|inode| inodes.insert(inode)) {
+                files.push(file);
+            }
+        }
     }
     if files.is_empty() {
         return Err(Error::fatal("Lines: expected at least one file in \"paths\", found none"));
     }
-    files.iter().filter(|file| *file != STANDARD_INPUT).try_for_each(|file| check(file))?;
     Ok(files)
 }
 
-/// The files that a glob stands for.
-fn matches(glob: &str) -> Result<Vec<String>> {
-    let bad = |error| Error::fatal(format!("\"{glob}\" is no glob")).because(error);
-    let mut files = Vec::new();
-    for found in glob::glob_with(glob, AS_A_SHELL).map_err(bad)? {
-        let found: PathBuf =
-            found.map_err(|error| Error::fatal(format!("\"{glob}\" can't be listed")).because(error))?;
-        if !found.is_dir() {
-            files.push(absolute(&found)?);
+/// The streams among the paths of files that are followed: standard input, and pipes that are there.
+///
+/// # Errors
+/// If there is no path, one is no glob, or a folder.
+pub(super) fn streams(paths: &[String]) -> Result<Vec<String>> {
+    let mut streams: Vec<String> = Vec::new();
+    for path in paths {
+        let mut found = Vec::new();
+        if path == STANDARD_INPUT {
+            found.push(path.clone());
+        } else if is_glob(path) && !Path::new(path).exists() {
+            for path in walk(&Glob::new(path)?, &mut Vec::new()) {
+                if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+                    found.push(absolute(&path)?);
+                }
+            }
+        } else if Path::new(path).is_dir() {
+            return Err(folder(path));
+        } else if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            found.push(absolute(Path::new(path))?);
+        }
+        for stream in found {
+            if !streams.contains(&stream) {
+                streams.push(stream);
+            }
         }
     }
-    if files.is_empty() { Err(Error::fatal(format!("\"{glob}\" matches no file"))) } else { Ok(files) }
+    if paths.is_empty() {
+        return Err(Error::fatal("Lines: expected at least one file in \"paths\", found none"));
+    }
+    Ok(streams)
+}
+
+fn folder(path: &str) -> Error {
+    Error::fatal(format!("\"{path}\" is a folder: expected a file, or a glob such as \"{path}/*\""))
+}
+
+/// Device and inode of a file that is there.
+pub(super) fn inode(path: &str) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// The files that a glob stands for: sorted, links behind what isn't one.
+fn matches(text: &str) -> Result<Vec<String>> {
+    let glob = Glob::new(text)?;
+    let unlisted = |what: &Unlisted| Error::fatal(format!("\"{}\" can't be listed", what.folder.display()));
+    let mut unreadable = Vec::new();
+    let found = walk(&glob, &mut unreadable);
+    if let Some(what) = unreadable.pop() {
+        return Err(unlisted(&what).because(what.cause));
+    }
+    let mut files = Vec::new();
+    let mut links = Vec::new();
+    for path in found {
+        let is_link = fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink());
+        let group = if is_link { &mut links } else { &mut files };
+        group.push(absolute(&path)?);
+    }
+    files.append(&mut links);
+    if files.is_empty() {
+        return Err(Error::fatal(format!("\"{text}\" matches no file")));
+    }
+    Ok(files)
+}
+
+/// A folder that can't be listed.
+pub(super) struct Unlisted {
+    pub folder: PathBuf,
+    pub cause: std::io::Error,
+}
+
+/// All that a glob stands for and that isn't a folder, sorted. As in a shell `*` stands neither for `/`
+/// nor for the dot of a hidden file, and `**` follows no links to folders, so that a loop of them is
+/// harmless. Folders that can't be listed are passed over, and given.
+pub(super) fn walk(glob: &Glob, unlisted: &mut Vec<Unlisted>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for segments in glob.alternatives() {
+        let (root, rest) = match segments.split_first() {
+            Some((first, rest)) if first.literal().is_some_and(|name| name.is_empty()) => ("/", rest),
+            _ => ("", &segments[..]),
+        };
+        walk_below(Path::new(root), rest, &mut found, unlisted);
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn walk_below(folder: &Path, segments: &[Segment], found: &mut Vec<PathBuf>, unlisted: &mut Vec<Unlisted>) {
+    let Some((first, rest)) = segments.split_first() else {
+        // The whole path is known: it is a match unless it is a folder, or gone.
+        if fs::metadata(folder).is_ok_and(|found| !found.is_dir()) {
+            found.push(folder.to_path_buf());
+        }
+        return;
+    };
+    if let Some(name) = first.literal() {
+        return walk_below(&folder.join(name), rest, found, unlisted);
+    }
+    let folders = matches!(first, Segment::Folders);
+    if folders {
+        walk_below(folder, rest, found, unlisted);
+    }
+    for entry in list(folder, unlisted) {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let path = folder.join(entry.file_name());
+        if !first.matches_file(&entry.file_name()) {
+            continue;
+        }
+        match (folders, rest.is_empty()) {
+            (true, _) if is_folder => walk_below(&path, segments, found, unlisted),
+            (true, true) | (false, true) if !is_folder => walk_below(&path, &[], found, unlisted),
+            (false, false) if path.is_dir() => walk_below(&path, rest, found, unlisted),
+            _ => {}
+        }
+    }
+}
+
+fn list(folder: &Path, unlisted: &mut Vec<Unlisted>) -> Vec<fs::DirEntry> {
+    let shown = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let listed = fs::read_dir(shown).and_then(Iterator::collect);
+    match listed {
+        Ok(entries) => entries,
+        // It was deleted since, or was never there: nothing matches.
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(cause) => {
+            unlisted.push(Unlisted { folder: shown.to_path_buf(), cause });
+            Vec::new()
+        }
+    }
 }
 
 /// The same path from the root, so that it means the same file in every run.
-fn absolute(path: &Path) -> Result<String> {
+pub(super) fn absolute(path: &Path) -> Result<String> {
     let absolute = path::absolute(path).map_err(|error| unreadable(&path.to_string_lossy(), error))?;
-    absolute
-        .into_os_string()
-        .into_string()
-        .map_err(|name| Error::fatal(format!("\"{}\" can't be read: its name is not UTF-8", name.to_string_lossy())))
+    absolute.into_os_string().into_string().map_err(|name| {
+        let name = name.to_string_lossy().into_owned();
+        Error::fatal(format!("\"{name}\" can't be read: its name is not UTF-8; rename it, or leave it out"))
+    })
 }
 
-/// Fails before anything runs, and not in the middle, if a file can't be read.
-fn check(file: &str) -> Result<()> {
+/// A file as it is named from the current folder, where it is in that: a command with this name can be pasted.
+fn shown(file: &str) -> &str {
+    let Ok(folder) = std::env::current_dir() else { return file };
+    Path::new(file).strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or(file)
+}
+
+/// Fails before anything runs, and not in the middle, if a file can't be read. Returns device and inode
+/// of an ordinary file.
+fn check(file: &str, has_kind: bool) -> Result<Option<(u64, u64)>> {
     let found = fs::metadata(file).map_err(|error| unreadable(file, error))?;
     if found.is_dir() {
-        return Err(Error::fatal(format!("\"{file}\" is a folder: expected a file, or a glob such as \"{file}/*\"")));
+        return Err(folder(file));
     }
-    if found.is_file() {
-        File::open(file).map_err(|error| unreadable(file, error))?;
+    if !found.is_file() {
+        return Ok(None);
     }
-    Ok(())
+    match not_lines(file, has_kind).map_err(|error| unreadable(file, error))? {
+        Some(what) => {
+            let file = shown(file);
+            Err(unreadable(file, io::Error::other(what.replace("FILE", file))))
+        }
+        None => Ok(Some((found.dev(), found.ino()))),
+    }
 }
 
 #[cfg(test)]
@@ -93,7 +230,7 @@ mod tests {
         let folder = folder();
         let root = folder.path().to_str().unwrap();
         let paths: Vec<_> = paths.iter().map(|path| path.replace("ROOT", root)).collect();
-        let found = expand(&paths).map_err(|error| error.chain().replace(root, "ROOT"));
+        let found = expand(&paths, false).map_err(|error| error.chain().replace(root, "ROOT"));
         let names = |files: Vec<String>| files.iter().map(|file| file.replace(root, "ROOT")).collect::<Vec<_>>();
         let expected = expected.map(|files| files.iter().map(|file| (*file).to_owned()).collect());
         assert_eq!(found.map(names), expected.map_err(str::to_owned));
@@ -122,8 +259,8 @@ mod tests {
 
     #[test]
     fn a_glob_that_is_none_is_named() {
-        let error = expand(&["posts/**x".into()]).unwrap_err().chain();
-        assert!(error.starts_with("\"posts/**x\" is no glob: "), "{error}");
+        let error = expand(&["posts/**x".into()], false).unwrap_err().chain();
+        assert!(error.starts_with("bad glob \"posts/**x\": "), "{error}");
     }
 
     #[test]
@@ -132,5 +269,36 @@ mod tests {
             &["ROOT/d.ndjson"],
             Err("\"ROOT/d.ndjson\" is a folder: expected a file, or a glob such as \"ROOT/d.ndjson/*\""),
         );
+    }
+
+    #[test]
+    fn a_file_under_several_names_comes_once_and_by_its_own_name() {
+        let folder = folder();
+        let root = folder.path();
+        std::os::unix::fs::symlink("b.ndjson", root.join("a-link.ndjson")).unwrap();
+        std::os::unix::fs::symlink(".", root.join("loop")).unwrap();
+        fs::hard_link(root.join("b.ndjson"), root.join("e.ndjson")).unwrap();
+        fs::write(root.join("d.ndjson/deep.ndjson"), "").unwrap();
+        let name = |file: &String| file.replace(root.to_str().unwrap(), "ROOT");
+        let found = |glob: &str| {
+            let files = expand(&[format!("{}/{glob}", root.display())], false).unwrap();
+            files.iter().map(name).collect::<Vec<_>>()
+        };
+        assert_eq!(found("*.ndjson"), ["ROOT/a.ndjson", "ROOT/b.ndjson", "ROOT/c[1].ndjson"]);
+        assert_eq!(found("{b,e}.nd*"), ["ROOT/b.ndjson"]);
+        assert_eq!(found("loop/loop/b.*"), ["ROOT/loop/loop/b.ndjson"]);
+        let deep = ["ROOT/a.ndjson", "ROOT/b.ndjson", "ROOT/c[1].ndjson", "ROOT/d.ndjson/deep.ndjson"];
+        assert_eq!(found("**/*.ndjson"), deep);
+        assert_eq!(found("{a,d.ndjson/deep}.ndjson"), ["ROOT/a.ndjson", "ROOT/d.ndjson/deep.ndjson"]);
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf_8_beside_the_files_is_no_matter() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = folder();
+        fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.txt")), "").unwrap();
+        let glob = |end: &str| expand(&[format!("{}/{end}", folder.path().display())], false);
+        assert_eq!(glob("*.ndjson").unwrap().len(), 3);
+        assert!(glob("*.txt").unwrap_err().chain().contains("its name is not UTF-8; rename it"));
     }
 }

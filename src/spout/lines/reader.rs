@@ -3,14 +3,17 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::FileExt;
 use std::thread;
 
 use bytes::Bytes;
+use flate2::bufread::MultiGzDecoder;
 use rustix::buffer::spare_capacity;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::STANDARD_INPUT;
+use super::format::{Format, SNIFFED_BYTES, sniff};
+use super::input::is_stream;
 use super::mark::Mark;
 use super::splitter::Place;
 use crate::error::{Error, Result};
@@ -38,8 +41,7 @@ pub(super) struct Job {
     pub mark: Option<Mark>,
 }
 
-/// What happens to a file, in this order: opened, any number of chunks and waits, ended. A file that
-/// is followed may be opened again, when there is another one under its name.
+/// What happens to a file, in this order: opened, any number of chunks, ended.
 #[derive(Debug)]
 pub(super) enum Event {
     /// Chunks follow from here on. The bytes are what the file begins with, as far as a [`Mark`] of
@@ -47,23 +49,22 @@ pub(super) enum Event {
     Opened(Place, Vec<u8>),
     /// What comes next in the file.
     Chunk(Bytes),
-    /// There is nothing more for now; sending (or dropping) this makes the reader look again.
-    Waiting(oneshot::Sender<()>),
     /// The file is read to its end.
     Ended,
     /// It can't be read.
     Failed(Error),
 }
 
-/// Reads files and reports, with the position of the split, what happens: one file after the other
-/// on one thread, or, if they are followed, each on a thread of its own. The threads end when they
-/// are done, or after the receiver is dropped.
-pub(super) fn start(jobs: Vec<Job>, follow: bool) -> Result<mpsc::Receiver<(usize, Event)>> {
+/// Reads files and reports, with the position of the split, what happens: one file after the other on
+/// one thread. The thread ends when it is done, or after the receiver is dropped.
+pub(super) fn start(jobs: Vec<Job>, has_kind: bool) -> Result<mpsc::Receiver<(usize, Event)>> {
     let (reports, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
-    let groups: Vec<_> = if follow { jobs.into_iter().map(|job| vec![job]).collect() } else { vec![jobs] };
-    for jobs in groups {
+    // A pipe without a writer holds up nothing but itself.
+    let (streams, files): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| is_stream(&job.path));
+    let groups = streams.into_iter().map(|job| vec![job]).chain([files]);
+    for jobs in groups.filter(|jobs| !jobs.is_empty()) {
         let reports = reports.clone();
-        let work = move || jobs.into_iter().all(|job| Reader { job, follow, reports: &reports }.run());
+        let work = move || jobs.into_iter().all(|job| Reader { job, has_kind, reports: &reports }.run());
         let thread = thread::Builder::new().name("lines".into()).spawn(work);
         thread.map_err(|error| Error::fatal("no thread could be started to read on").because(error))?;
     }
@@ -85,7 +86,7 @@ impl From<Error> for Stop {
 
 struct Reader<'a> {
     job: Job,
-    follow: bool,
+    has_kind: bool,
     reports: &'a mpsc::Sender<(usize, Event)>,
 }
 
@@ -108,51 +109,21 @@ impl Reader<'_> {
     }
 
     fn read(&self) -> Result<(), Stop> {
-        let mut source = self.open(self.job.mark)?;
-        loop {
-            while let Some(chunk) = source.next().map_err(|error| self.unreadable(error))? {
-                self.report(Event::Chunk(chunk))?;
-            }
-            if !self.follow || !source.seekable {
-                return Ok(());
-            }
-            source = self.wait(source)?;
-        }
-    }
-
-    /// At the end of a file that is followed: finds out what became of it.
-    fn wait(&self, mut source: Source) -> Result<Source, Stop> {
-        // While there is no file under this name, the next one may be on its way.
-        let replaced = fs::metadata(&self.job.path).is_ok_and(|found| !source.is(&found));
-        // Between the read that found the end and the rename something may have been written.
-        if replaced && let Some(chunk) = source.next().map_err(|error| self.unreadable(error))? {
-            self.report(Event::Chunk(chunk))?;
-        } else if replaced || source.shrank().map_err(|error| self.unreadable(error))? {
-            source = self.open(None)?;
-        } else {
-            let (wake, woken) = oneshot::channel();
-            self.report(Event::Waiting(wake))?;
-            // Dropped or sent: if nobody listens any more, the next report will tell.
-            let _ = woken.blocking_recv();
-        }
-        Ok(source)
-    }
-
-    /// Opens the file, goes to where reading goes on, and reports that.
-    fn open(&self, mark: Option<Mark>) -> Result<Source, Stop> {
-        let mut source = Source::open(&self.job.path).map_err(|error| self.unreadable(error))?;
+        let mut source = Source::open(&self.job.path, self.has_kind).map_err(|error| self.unreadable(error))?;
         // What comes through a pipe after a restart is another stream, so no place in it is known.
-        let mark = mark.filter(|_| source.seekable);
+        let mark = self.job.mark.filter(|_| source.is_file);
         let (place, head) = match mark {
             None => Default::default(),
             Some(mark) => match source.go_to(mark).map_err(|error| self.unreadable(error))? {
                 Some(head) => (mark.place, head),
-                None if self.follow => return self.open(None),
                 None => return Err(self.another_file(mark.place).into()),
             },
         };
         self.report(Event::Opened(place, head))?;
-        Ok(source)
+        while let Some(chunk) = source.next().map_err(|error| self.unreadable(error))? {
+            self.report(Event::Chunk(chunk))?;
+        }
+        Ok(())
     }
 
     fn unreadable(&self, error: io::Error) -> Error {
@@ -172,54 +143,193 @@ pub(super) fn unreadable(path: &str, error: io::Error) -> Error {
     Error::fatal(format!("\"{path}\" can't be read")).because(error)
 }
 
-/// An open file.
+/// An open file or stream, whose content is unpacked where it is compressed.
 pub(super) struct Source {
     file: File,
-    /// Whether it is an ordinary file, and not a pipe, a terminal or standard input.
-    seekable: bool,
+    /// It is an ordinary file, and not a pipe, a terminal or standard input.
+    pub is_file: bool,
     chunk_bytes: usize,
-    /// How many bytes of it were read or skipped.
-    offset: u64,
+    has_kind: bool,
+    /// Nothing of it was read yet.
+    is_new: bool,
+    unpacked: Option<Box<dyn Read + Send>>,
+    /// Why nothing more can be unpacked.
+    failed: Option<io::Error>,
+    /// How many bytes of its content were read or skipped.
+    pub offset: u64,
 }
 
 impl Source {
-    pub fn open(path: &str) -> io::Result<Self> {
+    /// Opens a file, or standard input. `has_kind` if a line may be any object.
+    pub fn open(path: &str, has_kind: bool) -> io::Result<Self> {
         let file = match path {
             STANDARD_INPUT => File::from(io::stdin().as_fd().try_clone_to_owned()?),
             path => File::open(path)?,
         };
         let ordinary = file.metadata()?.is_file();
         let chunk_bytes = if ordinary { CHUNK_BYTES } else { PIPE_CHUNK_BYTES };
-        Ok(Self { file, seekable: ordinary && path != STANDARD_INPUT, chunk_bytes, offset: 0 })
+        let is_file = ordinary && path != STANDARD_INPUT;
+        Ok(Self { file, is_file, chunk_bytes, has_kind, is_new: true, unpacked: None, failed: None, offset: 0 })
     }
 
     /// The next chunk, or `None` at the end.
     pub fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let chunk = if self.is_new {
+            self.is_new = false;
+            self.first_chunk()?
+        } else {
+            self.read_chunk()?
+        };
+        self.offset += chunk.len() as u64;
+        Ok(if chunk.is_empty() { None } else { Some(chunk.into()) })
+    }
+
+    /// The first chunk tells what the rest is.
+    fn first_chunk(&mut self) -> io::Result<Vec<u8>> {
+        let first = self.read_chunk()?;
+        let head = &first[..first.len().min(SNIFFED_BYTES)];
+        let is_whole = self.is_file && self.file.metadata()?.len() <= head.len() as u64;
+        match sniff(head, is_whole, self.has_kind) {
+            Format::Lines => return Ok(first),
+            Format::Other(what) => return Err(io::Error::other(what)),
+            packed => {
+                let rest = self.file.try_clone()?;
+                self.unpacked = Some(unpacked(&packed, io::Cursor::new(first).chain(rest))?);
+            }
+        }
+        self.read_chunk()
+    }
+
+    fn read_chunk(&mut self) -> io::Result<Vec<u8>> {
         let mut chunk = Vec::with_capacity(self.chunk_bytes);
-        let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.file, spare_capacity(&mut chunk)))?;
-        self.offset += length as u64;
+        if let Some(unpacked) = &mut self.unpacked {
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
+            // What came before the damage is handed over first.
+            match unpacked.take(self.chunk_bytes as u64).read_to_end(&mut chunk) {
+                Err(error) if chunk.is_empty() => return Err(error),
+                Err(error) => self.failed = Some(error),
+                Ok(_) => {}
+            }
+        } else {
+            rustix::io::retry_on_intr(|| rustix::io::read(&self.file, spare_capacity(&mut chunk)))?;
+        }
         // A pipe may give a line at a time, and each line keeps its whole chunk in memory.
         chunk.shrink_to_fit();
-        Ok(if length == 0 { None } else { Some(chunk.into()) })
+        Ok(chunk)
     }
 
     /// Goes to a mark, and gives what the file begins with; `None` if the mark is of another file.
-    fn go_to(&mut self, mark: Mark) -> io::Result<Option<Vec<u8>>> {
-        let mut head = Vec::new();
-        (&self.file).take(Mark::head_bytes(mark.place) as u64).read_to_end(&mut head)?;
-        if Mark::new(mark.place, &head) != mark || self.file.metadata()?.len() < mark.place.offset {
+    pub fn go_to(&mut self, mark: Mark) -> io::Result<Option<Vec<u8>>> {
+        let head = self.head(Mark::head_bytes(mark.place))?;
+        if Mark::new(mark.place, &head) != mark || !self.skip_to(mark.place.offset)? {
             return Ok(None);
         }
-        self.offset = self.file.seek(SeekFrom::Start(mark.place.offset))?;
         Ok(Some(head))
     }
 
-    /// Whether the file became shorter than what was read of it.
-    fn shrank(&self) -> io::Result<bool> {
-        Ok(self.file.metadata()?.len() < self.offset)
+    /// So much of what the content of a file begins with, if it has so much.
+    pub fn head(&self, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut head = vec![0; bytes.max(4)];
+        let length = read_at(&self.file, &mut head)?;
+        head.truncate(length);
+        let packed = sniff(&head, false, true);
+        if matches!(packed, Format::Gzip | Format::Zstd) {
+            head.clear();
+            let whole = At { file: self.file.try_clone()?, offset: 0 };
+            let read = unpacked(&packed, whole)?.take(bytes as u64).read_to_end(&mut head);
+            match read {
+                // It is still being written.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                other => other.map(drop)?,
+            }
+        }
+        head.truncate(bytes);
+        Ok(head)
     }
 
-    fn is(&self, found: &fs::Metadata) -> bool {
-        self.file.metadata().is_ok_and(|open| (open.dev(), open.ino()) == (found.dev(), found.ino()))
+    /// Goes to an offset of the content; false if it isn't that long. Nothing of it was read before.
+    pub fn skip_to(&mut self, offset: u64) -> io::Result<bool> {
+        let mut magic = [0; 4];
+        let length = read_at(&self.file, &mut magic)?;
+        let packed = sniff(&magic[..length], false, true);
+        if offset == 0 {
+            return Ok(true);
+        }
+        self.is_new = false;
+        self.offset = offset;
+        if matches!(packed, Format::Gzip | Format::Zstd) {
+            let mut content = unpacked(&packed, At { file: self.file.try_clone()?, offset: 0 })?;
+            let skipped = io::copy(&mut content.by_ref().take(offset), &mut io::sink())?;
+            self.unpacked = Some(content);
+            return Ok(skipped == offset);
+        }
+        self.file.seek(SeekFrom::Start(offset))?;
+        Ok(self.file.metadata()?.len() >= offset)
     }
+
+    /// Returns true if its content is unpacked.
+    pub fn is_packed(&self) -> bool {
+        self.unpacked.is_some()
+    }
+
+    pub fn metadata(&self) -> io::Result<fs::Metadata> {
+        self.file.metadata()
+    }
+}
+
+/// A file read from an offset of its own: what others read of it doesn't move it.
+struct At {
+    file: File,
+    offset: u64,
+}
+
+impl Read for At {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(buffer, self.offset)?;
+        self.offset += length as u64;
+        Ok(length)
+    }
+}
+
+/// Fills the buffer from the beginning of a file, as far as it goes.
+fn read_at(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read_at(&mut buffer[length..], length as u64)? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    Ok(length)
+}
+
+/// The content of a compressed file.
+fn unpacked(packed: &Format, bytes: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+    Ok(match packed {
+        Format::Gzip => Box::new(MultiGzDecoder::new(io::BufReader::new(bytes))),
+        _ => Box::new(zstd::stream::read::Decoder::new(bytes)?),
+    })
+}
+
+/// Says what a file is, if it isn't lines. Reads its beginning.
+///
+/// # Errors
+/// If it can't be read.
+pub(super) fn not_lines(path: &str, has_kind: bool) -> io::Result<Option<String>> {
+    let file = File::open(path)?;
+    let mut head = vec![0; SNIFFED_BYTES];
+    let length = read_at(&file, &mut head)?;
+    let is_whole = file.metadata()?.len() <= length as u64;
+    match sniff(&head[..length], is_whole, has_kind) {
+        Format::Other(what) => Ok(Some(what)),
+        Format::Lines | Format::Gzip | Format::Zstd => Ok(None),
+    }
+}
+
+/// Returns true if a file can be read on at a mark.
+pub(super) fn is_at(path: &str, mark: Mark) -> bool {
+    let source = Source::open(path, true);
+    source.is_ok_and(|mut source| matches!(source.go_to(mark), Ok(Some(_))))
 }

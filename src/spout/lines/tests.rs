@@ -3,8 +3,8 @@ use std::io::Write;
 use std::path::Path;
 
 use super::*;
-use crate::clock::ManualClock;
 use crate::registry::Registry;
+use tokio::sync::mpsc;
 
 fn posts(kind: Option<&str>, line_bytes_max: u64) -> Posts {
     let topics = Value::List([].into());
@@ -88,7 +88,7 @@ fn the_configuration_has_defaults_and_says_what_is_unknown() {
 
 #[test]
 fn more_tasks_than_paths_are_no_use_unless_a_path_is_a_glob() {
-    let context = SpoutContext { component: "in".into(), state: None };
+    let context = SpoutContext { component: "in".into(), state: None, cursors: Default::default() };
     let lines = |paths: &[&str]| Lines {
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         kind: None,
@@ -100,28 +100,26 @@ fn more_tasks_than_paths_are_no_use_unless_a_path_is_a_glob() {
     assert_eq!(lines(&["a", "b"]).tasks_max(), Some(2));
     assert_eq!(lines(&["a", "b*"]).tasks_max(), None);
     assert!(Lines { kind: Some(String::new()), ..lines(&["a"]) }.build(&context).is_err());
+    let problems = Lines { max_post_bytes: ByteSize(129 << 20), ..lines(&["a"]) }.check().unwrap_err();
+    assert!(problems[0].what.starts_with("expected at most 128MiB, since"), "{problems:?}");
 }
 
 /// Plays the spout for one file: what its reader reports, and the cursor behind it.
 struct Played {
-    runtime: tokio::runtime::Runtime,
-    reports: Reports,
-    clock: std::sync::Arc<ManualClock>,
+    reports: mpsc::Receiver<(usize, Event)>,
     file: Option<Reading>,
     lines: Vec<String>,
 }
 
 impl Played {
-    fn start(path: &Path, cursor: Cursor, follow: bool) -> Self {
-        let clock = ManualClock::at(time::OffsetDateTime::UNIX_EPOCH);
+    fn start(path: &Path, cursor: Cursor) -> Self {
         let splits = [Split { id: path.to_str().unwrap().into(), cursor }];
-        let reader = reader::start(jobs(&splits, |_| true).unwrap(), follow).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        Self { runtime, reports: Reports::new(reader, clock.clone()), clock, file: None, lines: Vec::new() }
+        let reports = reader::start(jobs(&splits, |_| true).unwrap(), false).unwrap();
+        Self { reports, file: None, lines: Vec::new() }
     }
 
     fn next(&mut self) -> Option<Event> {
-        let (split, event) = self.runtime.block_on(self.reports.next())?;
+        let (split, event) = self.reports.blocking_recv()?;
         assert_eq!(split, 0);
         Some(event)
     }
@@ -132,17 +130,11 @@ impl Played {
         true
     }
 
-    fn take_last(&mut self) {
-        let last = self.file.take().and_then(|mut file| file.splitter.finish());
-        self.take(last);
-    }
-
-    /// Plays until the file ends or is waited for; what was read since the last call.
+    /// Plays until the file ends; what was read since the last call.
     fn play(&mut self) -> Result<Vec<String>> {
         while let Some(event) = self.next() {
             match event {
                 Event::Opened(place, head) => {
-                    self.take_last();
                     self.file = Some(Reading { name: String::new(), splitter: LineSplitter::new(place, 100), head });
                 }
                 Event::Chunk(chunk) => {
@@ -151,21 +143,18 @@ impl Played {
                         self.take(line);
                     }
                 }
-                Event::Waiting(wake) => {
-                    self.reports.wake_later(wake);
-                    break;
-                }
-                Event::Ended => self.take_last(),
+                Event::Ended => break,
                 Event::Failed(error) => return Err(error),
             }
         }
         Ok(std::mem::take(&mut self.lines))
     }
 
-    /// The same after the next poll.
-    fn play_on(&mut self) -> Vec<String> {
-        self.clock.advance(POLL_EVERY);
-        self.play().unwrap()
+    /// The line that nothing ended.
+    fn last(&mut self) -> Vec<String> {
+        let last = self.file.as_mut().and_then(|file| file.splitter.finish());
+        self.take(last);
+        std::mem::take(&mut self.lines)
     }
 
     fn cursor(&self) -> Cursor {
@@ -183,8 +172,11 @@ fn a_file_of_several_chunks_is_read_whole() {
     let lines: Vec<String> = (1..=50_000).map(|number| format!("{number} {number:060}")).collect();
     let text: Vec<&str> = lines.iter().map(|line| line.split_once(' ').unwrap().1).collect();
     fs::write(file.path(), text.join("\n")).unwrap();
-    assert!(Played::start(file.path(), Cursor::Start, false).play().unwrap() == lines);
-    assert!(Played::start(file.path(), Cursor::End, false).play().unwrap().is_empty());
+    let mut played = Played::start(file.path(), Cursor::Start);
+    let mut found = played.play().unwrap();
+    found.extend(played.last());
+    assert!(found == lines);
+    assert!(Played::start(file.path(), Cursor::End).play().unwrap().is_empty());
 }
 
 #[test]
@@ -193,8 +185,8 @@ fn a_pipe_is_read_as_it_comes() {
     let path = folder.path().join("pipe");
     let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
     rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
-    assert_eq!(paths::expand(&[path.to_str().unwrap().into()]).unwrap().len(), 1, "listing waits for no writer");
-    let mut played = Played::start(&path, Cursor::Start, true);
+    assert_eq!(paths::expand(&[path.to_str().unwrap().into()], false).unwrap().len(), 1, "listing waits for no writer");
+    let mut played = Played::start(&path, Cursor::Start);
     let mut writer = OpenOptions::new().write(true).open(&path).unwrap();
     writer.write_all(b"a\nb").unwrap();
     assert!(matches!(played.next(), Some(Event::Opened(..))));
@@ -205,49 +197,14 @@ fn a_pipe_is_read_as_it_comes() {
 }
 
 #[test]
-fn a_followed_file_grows_and_its_last_line_waits_for_its_end() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    append(file.path(), "a\nb");
-    let mut played = Played::start(file.path(), Cursor::Start, true);
-    assert_eq!(played.play().unwrap(), ["1 a"]);
-    append(file.path(), "b\nc\n");
-    assert_eq!(played.play_on(), ["2 bb", "3 c"]);
-    assert!(played.play_on().is_empty());
-}
-
-#[test]
-fn a_rotated_file_is_read_to_its_end_and_then_the_new_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let (path, rotated) = (folder.path().join("log"), folder.path().join("log.1"));
-    fs::write(&path, "a\n").unwrap();
-    let mut played = Played::start(&path, Cursor::Start, true);
-    assert_eq!(played.play().unwrap(), ["1 a"]);
-    append(&path, "b\nlast");
-    fs::rename(&path, &rotated).unwrap();
-    assert_eq!(played.play_on(), ["2 b"]);
-    fs::write(&path, "new\n").unwrap();
-    assert_eq!(played.play_on(), ["3 last", "1 new"]);
-}
-
-#[test]
-fn a_file_that_became_shorter_is_read_from_its_start() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    append(file.path(), "a\nbbbb\n");
-    let mut played = Played::start(file.path(), Cursor::Start, true);
-    assert_eq!(played.play().unwrap(), ["1 a", "2 bbbb"]);
-    fs::write(file.path(), "c\n").unwrap();
-    assert_eq!(played.play_on(), ["1 c"]);
-}
-
-#[test]
 fn reading_goes_on_behind_the_cursor() {
     let file = tempfile::NamedTempFile::new().unwrap();
     append(file.path(), "a\nb\nc");
-    let mut played = Played::start(file.path(), Cursor::Start, true);
+    let mut played = Played::start(file.path(), Cursor::Start);
     assert_eq!(played.play().unwrap(), ["1 a", "2 b"]);
     let cursor = played.cursor();
     append(file.path(), "c\nd\n");
-    let mut resumed = Played::start(file.path(), cursor.clone(), false);
+    let mut resumed = Played::start(file.path(), cursor.clone());
     assert_eq!(resumed.play().unwrap(), ["3 cc", "4 d"]);
 }
 
@@ -255,20 +212,19 @@ fn reading_goes_on_behind_the_cursor() {
 fn another_file_is_not_resumed_in_its_middle() {
     let file = tempfile::NamedTempFile::new().unwrap();
     append(file.path(), "a\nb\n");
-    let mut played = Played::start(file.path(), Cursor::Start, true);
+    let mut played = Played::start(file.path(), Cursor::Start);
     played.play().unwrap();
     let cursor = played.cursor();
     for other in ["a\n", "", "x\ny\nz\n"] {
         fs::write(file.path(), other).unwrap();
-        let error = Played::start(file.path(), cursor.clone(), false).play().unwrap_err();
+        let error = Played::start(file.path(), cursor.clone()).play().unwrap_err();
         assert!(error.chain().ends_with("is not the file that was read up to line 2 (byte 4) before the restart"));
     }
-    assert_eq!(Played::start(file.path(), cursor, true).play().unwrap(), ["1 x", "2 y", "3 z"]);
 }
 
 #[test]
 fn a_file_that_vanished_stops_the_spout_with_its_name() {
-    let error = Played::start(Path::new("/nowhere/in.ndjson"), Cursor::Start, false).play().unwrap_err();
+    let error = Played::start(Path::new("/nowhere/in.ndjson"), Cursor::Start).play().unwrap_err();
     assert_eq!(error.chain(), "\"/nowhere/in.ndjson\" can't be read: No such file or directory (os error 2)");
 }
 

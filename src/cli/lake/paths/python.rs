@@ -14,7 +14,6 @@ struct Has {
     gzip: bool,
     zstd: bool,
     parquet: bool,
-    text: bool,
 }
 
 impl Has {
@@ -25,7 +24,6 @@ impl Has {
             gzip: any(|form| matches!(form, Form::Text(_, Compression::Gzip))),
             zstd: any(|form| matches!(form, Form::Text(_, Compression::Zstd))),
             parquet: any(|form| *form == Form::Parquet),
-            text: any(|form| matches!(form, Form::Text(..))),
         }
     }
 }
@@ -54,11 +52,8 @@ def opened(path, mode):
 fn imports(root: &str, has: &Has, tool: &str) -> String {
     let in_bucket = root.contains("://");
     let mut modules = if in_bucket { vec!["io", "re"] } else { vec!["glob"] };
-    if has.text {
-        modules.extend(["io", "json"]);
-    }
+    modules.extend(["io", "json"]);
     modules.extend(has.gzip.then_some("gzip"));
-    modules.extend((has.parquet && has.text && !modules.contains(&"json")).then_some("json"));
     modules.sort_unstable();
     modules.dedup();
     let pyarrow = if in_bucket { "from pyarrow import fs\n" } else { "" };
@@ -94,25 +89,37 @@ fn posts(has: &Has, read_parquet: &str) -> String {
 pub fn pandas(root: &str, forms: &Forms) -> String {
     let has = Has::of(forms);
     let head = imports(root, &has, "pandas as pd") + "\n" + &paths(root);
-    if !has.text {
-        return head
-            + "frame = pd.concat([pd.read_parquet(opened(path, \"rb\")) for path in paths], ignore_index=True)\n";
-    }
-    head + "\n" + &posts(&has, "pd.read_parquet") + "\nframe = pd.json_normalize(list(posts()))\n"
+    head + "\n" + &posts(&has, "pd.read_parquet") + ID_OF + PANDAS_FRAME
 }
 
 /// The posts' own fields differ from file to file, so each post stays JSON text.
 pub fn polars(root: &str, forms: &Forms) -> String {
     let has = Has::of(forms);
     let head = imports(root, &has, "polars as pl") + "\n" + &paths(root);
-    if !has.text {
-        return head + "frame = pl.concat([pl.read_parquet(opened(path, \"rb\")) for path in paths])\n";
-    }
-    head + "\n" + &posts(&has, "pl.read_parquet") + POLARS_ROWS
+    head + "\n" + &posts(&has, "pl.read_parquet") + ID_OF + POLARS_ROWS
 }
 
+/// The id of a post, as the lake's tools and its Parquet files have it.
+const ID_OF: &str = "
+def id_of(kind, body):
+    if kind == \"bsky\":
+        record = body.get(\"commit\", body)
+        address = [body.get(\"did\"), record.get(\"collection\"), record.get(\"rkey\")]
+        return \"at://\" + \"/\".join(address) if all(address) else body.get(\"uri\")
+    if kind == \"toot\":
+        return body.get(\"uri\") or body.get(\"id\")
+    return body.get(\"id_str\") or body.get(\"id\")
+";
+
+const PANDAS_FRAME: &str = "
+found = [(kind, body) for post in posts() for kind, body in post.items()]
+frame = pd.json_normalize([{kind: body} for kind, body in found])
+frame.insert(0, \"kind\", [kind for kind, body in found])
+frame.insert(1, \"id\", [id_of(kind, body) if isinstance(body, dict) else None for kind, body in found])
+";
+
 const POLARS_ROWS: &str = "
-rows = [(kind, body.get(\"id_str\") or body.get(\"id\") if isinstance(body, dict) else None, json.dumps(body, ensure_ascii=False))
+rows = [(kind, id_of(kind, body) if isinstance(body, dict) else None, json.dumps(body, ensure_ascii=False))
         for post in posts() for kind, body in post.items()]
 frame = pl.DataFrame(rows, schema={\"kind\": pl.String, \"id\": pl.String, \"post\": pl.String}, orient=\"row\", strict=False)
 ";
@@ -124,9 +131,6 @@ pub fn spark(root: &str, forms: &Forms) -> String {
     let note = if root.starts_with("s3://") { SPARK_S3 } else { "" };
     let root = quoted(&root.replacen("s3://", "s3a://", 1));
     let head = note.to_owned() + &SPARK_FOLDERS.replace("ROOT", &root);
-    if !has.text {
-        return head + "frame = read(\"*.parquet\").parquet(*folders)\n";
-    }
     if !has.parquet && !has.zstd {
         return head + "frame = read(\"*\").option(\"primitivesAsString\", \"true\").json(folders)\n";
     }

@@ -1,12 +1,13 @@
 //! The threads on which requests run.
 
-use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Error, Result};
 use crate::net::notice::{NOTICE_AFTER, tell};
+use crate::panics::{caught, message};
 
 /// Requests wait; what takes time is the checksum of what is put.
 const THREADS: usize = 2;
@@ -38,11 +39,17 @@ fn runtime() -> Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
-    let made = Builder::new_multi_thread().worker_threads(THREADS).thread_name("waterspout-s3").enable_all().build();
-    let made = made.map_err(|error| Error::no_room("can't start threads for S3").because(error))?;
-    // Another thread may have been faster: dropping a runtime that never ran anything waits for nothing.
-    if let Err(second) = RUNTIME.set(made) {
-        second.shutdown_background();
+    // One at a time: uploads begin together, and each runtime needs threads.
+    static BEING_MADE: Mutex<()> = Mutex::new(());
+    let _making = BEING_MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
     }
-    RUNTIME.get().ok_or_else(|| Error::fatal("there are no threads for S3"))
+    let build =
+        || Builder::new_multi_thread().worker_threads(THREADS).thread_name("waterspout-s3").enable_all().build();
+    // Where there are no threads left it panics.
+    let made =
+        caught(build).map_err(|panic| Error::no_room(format!("no threads for S3: {}", message(panic.as_ref()))))?;
+    let made = made.map_err(|error| Error::no_room("can't start threads for S3").because(error))?;
+    Ok(RUNTIME.get_or_init(|| made))
 }

@@ -1,0 +1,121 @@
+//! Where files of a checkpoint are now.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::known::{Entry, FileId, first_split, split_of};
+use super::scan::{Found, id, modified, unless_gone, whereabouts};
+use super::{Event, Follower, open};
+use crate::error::{Error, Result};
+use crate::spout::lines::mark::HEAD_BYTES;
+
+impl Follower {
+    /// Finds the files of a checkpoint.
+    ///
+    /// # Errors
+    /// If one can't be looked at: taken for gone, it would be read again when it comes back.
+    pub(super) fn resume(&mut self, present: &BTreeMap<FileId, Found>, now: Duration) -> Result<()> {
+        let mut lost = Vec::new();
+        let resumed = std::mem::take(&mut self.resumed);
+        // Files that are where they were go first, so that none of them is taken for another's copy.
+        let mut gone = Vec::new();
+        for (split, entry) in resumed {
+            let path = match present.get(&entry.file) {
+                Some(found) => Some(found.path.clone()),
+                None => {
+                    let found = whereabouts(&entry.path, entry.file);
+                    found.map_err(|error| unreadable(&entry, error))?.map(|(path, _)| path)
+                }
+            };
+            match path {
+                Some(path) if self.is_file_of(&entry, &path)? => self.go_on(split, &entry, entry.file, path, now),
+                _ => gone.push((split, entry)),
+            }
+        }
+        let by_path = std::mem::take(&mut self.by_path);
+        for (path, mark) in by_path {
+            let entry = Entry { file: (0, 0), path: path.into(), mark, read_at: 0 };
+            let is_followed = self.globs.iter().any(|(_, glob)| glob.matches(&entry.path));
+            if !is_followed || mark.place.offset == 0 {
+                continue;
+            }
+            let found = unless_gone(fs::metadata(&entry.path)).map_err(|error| unreadable(&entry, error))?;
+            let is_same = found.is_some() && self.is_file_of(&entry, &entry.path)?;
+            let found = found.filter(|_| is_same);
+            let found = found.map(|found| (id(&found), entry.path.clone()));
+            let begins_like = |head: &[u8]| entry.begins_like(head);
+            let found = found.or_else(|| self.copy(&entry.path, (0, 0), mark.place.offset, &begins_like, present));
+            let split = found.as_ref().and_then(|(_, path)| self.split_at(path));
+            match (found, split) {
+                (Some((id, path)), Some(split)) if self.fresh.contains(&split) && !self.by_id.contains_key(&id) => {
+                    self.go_on(split, &entry, id, path, now);
+                }
+                (None, _) if self.fresh.contains(first_split()) => lost.push(entry),
+                _ => {}
+            }
+        }
+        for (split, entry) in gone {
+            let begins_like = |head: &[u8]| entry.begins_like(head) && entry.mark.place.offset > 0;
+            let copy = self.copy(&entry.path, entry.file, entry.mark.place.offset, &begins_like, present);
+            match copy {
+                Some((id, path)) => self.go_on(split, &entry, id, path, now),
+                // Also if nothing was read of it: it had a line when it was found.
+                None => lost.push(entry),
+            }
+        }
+        for entry in lost {
+            let why = format!(
+                "\"{}\" is gone, or another file is there: what was written to it after the last checkpoint (line {}, \
+                 byte {}) is found neither there nor beside",
+                entry.path.display(),
+                entry.mark.place.line,
+                entry.mark.place.offset
+            );
+            self.events.push_back(Event::Lost { entry, why });
+        }
+        Ok(())
+    }
+
+    /// Reads on behind the mark of an entry.
+    fn go_on(&mut self, split: String, entry: &Entry, id: FileId, path: PathBuf, now: Duration) {
+        let head = open(&path, self.has_kind).and_then(|source| source.head(HEAD_BYTES)).unwrap_or_default();
+        let (size, modified) = fs::metadata(&path).map_or((0, (0, 0)), |found| (found.len(), modified(&found)));
+        self.begin(split, id, Found { path, size, modified }, entry.mark.place, head, now);
+    }
+
+    /// Returns true if the file at this path is the one of the entry, by what it begins with.
+    fn is_file_of(&self, entry: &Entry, path: &Path) -> Result<bool> {
+        let opened = unless_gone(open(path, self.has_kind)).map_err(|error| unreadable(entry, error))?;
+        let Some(mut source) = opened else { return Ok(false) };
+        match source.go_to(entry.mark) {
+            Ok(place) => Ok(place.is_some()),
+            // It isn't what it was: something else is written there, or it is compressed and damaged.
+            Err(error) if is_about_content(&error) => Ok(false),
+            Err(error) => Err(unreadable(entry, error)),
+        }
+    }
+
+    fn split_at(&self, path: &Path) -> Option<String> {
+        split_of(&open(path, self.has_kind).ok()?.head(HEAD_BYTES).ok()?)
+    }
+}
+
+/// Returns true if what is in a file is wrong, and not the way to it.
+fn is_about_content(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
+}
+
+/// A file of the checkpoint of which nobody can say whether it is still there.
+fn unreadable(entry: &Entry, error: io::Error) -> Error {
+    let (path, place) = (entry.path.display(), entry.mark.place);
+    Error::fatal(format!(
+        "\"{path}\" can't be read now; it was read up to line {} (byte {}) before the restart, and is waited for so \
+         that nothing of it is read twice: give access to it again, or delete it",
+        place.line, place.offset
+    ))
+    .because(error)
+}

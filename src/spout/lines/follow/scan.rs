@@ -1,0 +1,433 @@
+//! What became of followed files, and which are new.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::known::{Entry, FileId, split_of};
+use super::{COPY_GRACE, Event, File, Follower, MOVED_GRACE, Twin, open};
+use crate::spout::lines::mark::{HEAD_BYTES, Mark};
+use crate::spout::lines::paths::walk;
+use crate::spout::lines::splitter::Place;
+
+/// How many files of a folder are looked into for the copy of one that is gone. Each costs an open and a read
+/// of its head, once for each file that is gone.
+const BESIDE_MAX: usize = 1_000;
+
+/// A file that one of the paths stands for.
+#[derive(Clone)]
+pub(super) struct Found {
+    pub path: PathBuf,
+    pub size: u64,
+    pub modified: (i64, i64),
+}
+
+/// A file that is no longer where it was, or no longer what it was.
+struct Orphan {
+    number: u64,
+    file: File,
+    /// Its inode is still there, with other content.
+    was_cut: bool,
+}
+
+/// Device and inode.
+pub(super) fn id(found: &Metadata) -> FileId {
+    (found.dev(), found.ino())
+}
+
+pub(super) fn modified(found: &Metadata) -> (i64, i64) {
+    (found.mtime(), found.mtime_nsec())
+}
+
+impl Follower {
+    /// Lists the paths, and finds out what changed.
+    pub(super) fn scan(&mut self, now: Duration) {
+        let present = self.list();
+        if std::mem::take(&mut self.is_first_scan) {
+            if let Err(error) = self.resume(&present, now) {
+                self.has_failed = true;
+                self.events.clear();
+                self.events.push_back(Event::Failed(error));
+                return;
+            }
+            self.events.push_back(Event::Scanned);
+        }
+        let mut orphans = Vec::new();
+        let mut numbers: Vec<u64> = self.files.keys().copied().collect();
+        numbers.sort_unstable();
+        for number in numbers {
+            let found = self.files.get(&number).and_then(|file| present.get(&file.id)).cloned();
+            let is_whole = match found {
+                Some(found) => self.see(number, found, now),
+                None => self.miss(number, now),
+            };
+            if let Some(was_cut) = is_whole.err()
+                && let Some(file) = self.take_out(number)
+            {
+                orphans.push(Orphan { number, file, was_cut });
+            }
+        }
+        for orphan in orphans {
+            self.settle(orphan, &present, now);
+        }
+        let mut new: Vec<_> = present.iter().filter(|(id, _)| !self.by_id.contains_key(id)).collect();
+        new.sort_by(|a, b| a.1.path.cmp(&b.1.path));
+        for (id, found) in new {
+            self.meet(*id, found, now);
+        }
+        self.twins.retain(|id, _| present.contains_key(id));
+        self.passed_over.retain(|id, _| present.contains_key(id));
+    }
+
+    /// All ordinary files that the paths stand for, each once.
+    fn list(&mut self) -> BTreeMap<FileId, Found> {
+        let mut present: BTreeMap<FileId, Found> = BTreeMap::new();
+        let mut said = Vec::new();
+        for (text, glob) in &self.globs {
+            let mut unlisted = Vec::new();
+            let paths = walk(glob, &mut unlisted);
+            for what in unlisted {
+                said.push(format!("\"{}\" can't be listed: {}", what.folder.display(), what.cause));
+            }
+            if paths.is_empty() && self.is_first_scan {
+                said.push(format!("\"{text}\" stands for no file yet: it is waited for"));
+            }
+            for path in paths {
+                let Ok(found) = fs::metadata(&path) else { continue };
+                if !found.is_file() {
+                    continue;
+                }
+                if path.to_str().is_none() {
+                    said.push(format!("\"{}\" is passed over: its name is not UTF-8; rename it", path.display()));
+                    continue;
+                }
+                let id = id(&found);
+                let new = Found { path, size: found.len(), modified: modified(&found) };
+                let known = self.by_id.get(&id).and_then(|number| self.files.get(number));
+                match present.get_mut(&id) {
+                    None => drop(present.insert(id, new)),
+                    Some(other) if known.is_some_and(|file| file.path == new.path) => *other = new,
+                    Some(other) if known.is_none() && is_link(&other.path) && !is_link(&new.path) => *other = new,
+                    Some(_) => {}
+                }
+            }
+        }
+        for what in said {
+            self.say_once(what);
+        }
+        present
+    }
+
+    /// A known file is among the paths. `Err(true)` if its content is no longer what was read.
+    fn see(&mut self, number: u64, found: Found, now: Duration) -> Result<(), bool> {
+        let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
+        file.moved = None;
+        if file.path != found.path {
+            file.path.clone_from(&found.path);
+            let moved = Event::Moved { number, file: file.id, path: found.path.clone() };
+            self.events.push_back(moved);
+        }
+        self.check(number, &found, now)
+    }
+
+    /// The same between scans, for a file that is open.
+    pub(super) fn compare(&mut self, number: u64, found: &Metadata, now: Duration) {
+        let found = Found { path: PathBuf::new(), size: found.len(), modified: modified(found) };
+        if self.check(number, &found, now).is_err() {
+            // The scan that comes now looks for what it was.
+            self.next_scan = now;
+        }
+    }
+
+    /// Has a file read on if it grew. `Err(true)` if its content is no longer what was read.
+    fn check(&mut self, number: u64, found: &Found, now: Duration) -> Result<(), bool> {
+        let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
+        let is_same = (found.size, found.modified) == (file.size, file.modified);
+        let is_behind = !file.is_packed && found.size > file.offset;
+        if is_same && (!is_behind || file.source.is_some()) {
+            return Ok(());
+        }
+        if !file.is_packed && found.size < file.offset || !begins_as_read(file, self.has_kind) {
+            return Err(true);
+        }
+        if found.size > file.size {
+            file.grew = now;
+        }
+        (file.size, file.modified) = (found.size, found.modified);
+        if file.is_packed {
+            file.source = None;
+        }
+        if is_behind || file.is_packed {
+            self.make_ready(number);
+        }
+        Ok(())
+    }
+
+    /// A known file is none of the paths. `Err(false)` if it is gone, `Err(true)` if its content is.
+    fn miss(&mut self, number: u64, now: Duration) -> Result<(), bool> {
+        let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
+        let was_gone = file.moved.is_some();
+        let since = *file.moved.get_or_insert(now);
+        let found = match whereabouts(&file.path, file.id) {
+            Ok(found) => found,
+            Err(error) => {
+                // Only what is known to be gone is let go of: it would be read again when it comes back.
+                let what = format!("\"{}\" can't be looked at, and is waited for: {error}", file.path.display());
+                self.say_once(what);
+                return Ok(());
+            }
+        };
+        if let Some((path, found)) = found {
+            let idle = now.saturating_sub(file.grew.max(since)) > MOVED_GRACE;
+            let found = Found { path, size: found.len(), modified: modified(&found) };
+            if idle && found.size == file.size {
+                self.close(number);
+                return Ok(());
+            }
+            if file.path != found.path {
+                file.path.clone_from(&found.path);
+                let moved = Event::Moved { number, file: file.id, path: found.path.clone() };
+                self.events.push_back(moved);
+            }
+            return self.check(number, &found, now);
+        }
+        let open = file.source.as_ref().and_then(|source| source.metadata().ok());
+        let Some(open) = open else { return Err(false) };
+        if !file.is_packed && open.len() > file.offset {
+            file.size = open.len();
+            self.make_ready(number);
+            return Ok(());
+        }
+        let elsewhere = open.nlink() > 0 && now.saturating_sub(file.grew.max(since)) <= MOVED_GRACE;
+        if elsewhere || !was_gone { Ok(()) } else { Err(false) }
+    }
+
+    /// Goes on with the copy of a file that is gone, or says what is known to be missing.
+    fn settle(&mut self, orphan: Orphan, present: &BTreeMap<FileId, Found>, now: Duration) {
+        let Orphan { number, mut file, was_cut } = orphan;
+        let begins_like = |head: &[u8]| !file.head.is_empty() && head.starts_with(&file.head);
+        let copy = self.copy(&file.path, file.id, file.offset, &begins_like, present);
+        if let Some((id, path)) = copy {
+            let moved = (!present.contains_key(&id)).then_some(now);
+            self.events.push_back(Event::Moved { number, file: id, path: path.clone() });
+            (file.id, file.path, file.moved, file.source) = (id, path, moved, None);
+            (file.size, file.modified) = (0, (0, 0));
+            file.is_ready = false;
+            self.put_in(number, file);
+            self.make_ready(number);
+            return;
+        }
+        let path = file.path.display();
+        let left = if file.is_packed { 0 } else { file.size.saturating_sub(file.offset) };
+        let read = file.offset;
+        let why = match (was_cut, left) {
+            (true, 0) if read == 0 => None,
+            (true, 0) => Some(format!(
+                "\"{path}\" was cut or written anew after {read} bytes of it were read: what was written to it \
+                 between that and the cut isn't known; it is read from its start"
+            )),
+            (true, left) => Some(format!(
+                "\"{path}\" was cut or written anew after {read} bytes of it were read, and before its last {left} \
+                 bytes were; it is read from its start"
+            )),
+            (false, 0) => None,
+            (false, left) => Some(format!("\"{path}\" was deleted before its last {left} bytes were read")),
+        };
+        if let Some(why) = why {
+            self.events.push_back(Event::Lost { entry: file.entry(), why });
+        }
+        self.events.push_back(Event::Closed { number });
+    }
+
+    /// A file that isn't known.
+    fn meet(&mut self, id: FileId, found: &Found, now: Duration) {
+        let seen = (found.size, found.modified);
+        if self.passed_over.get(&id) == Some(&seen) {
+            return;
+        }
+        let head = open(&found.path, self.has_kind).and_then(|source| source.head(HEAD_BYTES));
+        let head = match head {
+            Ok(head) => head,
+            Err(error) => {
+                // What a file is doesn't change unless it is written; whether it can be opened may.
+                if matches!(error.kind(), io::ErrorKind::Other | io::ErrorKind::InvalidData) {
+                    self.passed_over.insert(id, seen);
+                }
+                if error.kind() != io::ErrorKind::NotFound {
+                    self.say_once(format!("\"{}\" is passed over: {error}", found.path.display()));
+                }
+                return;
+            }
+        };
+        let Some(split) = split_of(&head).filter(|split| self.splits.contains(split)) else {
+            self.passed_over.insert(id, seen);
+            return;
+        };
+        let original = self.files.values().filter(|file| {
+            let common = file.head.len().min(head.len());
+            common > 0 && file.head[..common] == head[..common]
+        });
+        let mut is_twin = false;
+        let mut is_moved = false;
+        for file in original {
+            is_twin = true;
+            is_moved |= file.moved.is_some();
+        }
+        if is_twin {
+            let twin = self.twins.entry(id).or_insert(Twin { since: now, size: found.size });
+            if twin.size != found.size {
+                *twin = Twin { since: now, size: found.size };
+            }
+            if is_moved || now.saturating_sub(twin.since) < COPY_GRACE {
+                return;
+            }
+        }
+        self.twins.remove(&id);
+        self.passed_over.remove(&id);
+        self.begin(split, id, found.clone(), Place::default(), head, now);
+    }
+
+    /// Begins to read a file at a place.
+    pub(super) fn begin(
+        &mut self,
+        split: String,
+        id: FileId,
+        found: Found,
+        place: Place,
+        head: Vec<u8>,
+        now: Duration,
+    ) {
+        let Found { path, size, modified } = found;
+        let number = self.next_number;
+        self.next_number += 1;
+        let file = File {
+            id,
+            path: path.clone(),
+            source: None,
+            offset: place.offset,
+            head: head.clone(),
+            size,
+            modified,
+            grew: now,
+            is_ready: false,
+            moved: None,
+            is_packed: false,
+        };
+        let entry = Entry { file: id, path, mark: Mark::new(place, &head), read_at: 0 };
+        let head = head[..head.len().min(Mark::head_bytes(place))].to_vec();
+        self.events.push_back(Event::Opened { number, split, entry, head });
+        self.put_in(number, file);
+        self.make_ready(number);
+    }
+
+    /// A file that isn't known, begins as another did, and is at least as long as what was read of that:
+    /// among the paths, or beside where it was under a name that begins alike.
+    pub(super) fn copy(
+        &self,
+        path: &Path,
+        not: FileId,
+        offset: u64,
+        begins_like: &dyn Fn(&[u8]) -> bool,
+        present: &BTreeMap<FileId, Found>,
+    ) -> Option<(FileId, PathBuf)> {
+        let mut candidates: Vec<PathBuf> = Vec::new();
+        let name = path.file_name()?.to_str()?;
+        let stem = name.split('.').find(|part| !part.is_empty()).unwrap_or(name);
+        for entry in fs::read_dir(path.parent()?).into_iter().flatten().flatten() {
+            let begins_alike =
+                entry.file_name().to_str().is_some_and(|other| other.trim_start_matches('.').starts_with(stem));
+            if begins_alike && candidates.len() < BESIDE_MAX {
+                candidates.push(entry.path());
+            }
+        }
+        candidates.sort();
+        // Files that are read, or aren't ours, are no copy; what is left among the paths are new ones.
+        // An inode that is used again is another file.
+        let is_passed_over = |id, found: &Found| self.passed_over.get(id) == Some(&(found.size, found.modified));
+        let is_new = |id, found| !self.by_id.contains_key(id) && !is_passed_over(id, found);
+        let new = present.iter().filter(|(id, found)| is_new(*id, *found));
+        candidates.extend(new.take(BESIDE_MAX).map(|(_, found)| found.path.clone()));
+        for path in candidates {
+            let Ok(found) = fs::metadata(&path) else { continue };
+            if !found.is_file() || id(&found) == not || self.by_id.contains_key(&id(&found)) {
+                continue;
+            }
+            let Ok(mut source) = open(&path, self.has_kind) else { continue };
+            let is_alike = source.head(HEAD_BYTES).is_ok_and(|head| begins_like(&head));
+            if is_alike && source.skip_to(offset).unwrap_or(false) {
+                return Some((id(&found), path));
+            }
+        }
+        None
+    }
+
+    fn close(&mut self, number: u64) {
+        if self.take_out(number).is_some() {
+            self.events.push_back(Event::Closed { number });
+        }
+    }
+
+    fn put_in(&mut self, number: u64, file: File) {
+        self.by_id.insert(file.id, number);
+        self.files.insert(number, file);
+    }
+
+    fn take_out(&mut self, number: u64) -> Option<File> {
+        let file = self.files.remove(&number)?;
+        self.by_id.remove(&file.id);
+        if file.is_ready {
+            self.ready.retain(|other| *other != number);
+        }
+        Some(file)
+    }
+}
+
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
+}
+
+/// Returns true if a file begins as it did when it was read. One that can't be opened is looked at later.
+fn begins_as_read(file: &File, has_kind: bool) -> bool {
+    let head = match &file.source {
+        Some(source) => source.head(file.head.len()),
+        None => open(&file.path, has_kind).and_then(|source| source.head(file.head.len())),
+    };
+    head.map_or(true, |head| head == file.head)
+}
+
+/// The name that a file has: its old one, or another one in the same folder. `None` if there is none.
+///
+/// # Errors
+/// If that can't be told: no permission, a network disk that is away.
+pub(super) fn whereabouts(path: &Path, wanted: FileId) -> io::Result<Option<(PathBuf, Metadata)>> {
+    if let Some(found) = unless_gone(fs::metadata(path))?
+        && id(&found) == wanted
+    {
+        return Ok(Some((path.to_path_buf(), found)));
+    }
+    let Some(folder) = path.parent() else { return Ok(None) };
+    for entry in unless_gone(fs::read_dir(folder))?.into_iter().flatten() {
+        let entry = entry?;
+        if entry.ino() != wanted.1 {
+            continue;
+        }
+        if let Some(found) = unless_gone(fs::metadata(entry.path()))?
+            && id(&found) == wanted
+        {
+            return Ok(Some((entry.path(), found)));
+        }
+    }
+    Ok(None)
+}
+
+/// Nothing, if there is no such file. Any other failure says nothing about whether there is.
+pub(super) fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,247 @@
+//! The spout's side of followed files: from chunks to posts and the cursors of splits.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
+use time::OffsetDateTime;
+use tokio::sync::{mpsc, oneshot};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::follow::known::{Entry, is_followed};
+use super::follow::{Event, Followed, start};
+use super::mark::Mark;
+use super::{EMIT_LINES, LinesSpout, Reading};
+use crate::clock::{SharedClock, Sleep};
+use crate::error::{Error, Result};
+use crate::social::{Gap, GapLedger};
+use crate::spout::{Cursor, Split, SpoutOutput};
+
+/// What the follower reports, with the waits that it asks for.
+pub(super) struct FollowReports {
+    events: mpsc::Receiver<Event>,
+    clock: SharedClock,
+    waiting: Option<(oneshot::Sender<()>, Sleep)>,
+}
+
+impl FollowReports {
+    /// The next event; `None` if the follower is gone. Nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some((_, sleep)) = &mut self.waiting {
+                sleep.await;
+                if let Some((wake, _)) = self.waiting.take() {
+                    // A follower that is gone needs no waking.
+                    let _ = wake.send(());
+                }
+            }
+            match self.events.recv().await? {
+                Event::Waiting(wake, duration) => self.waiting = Some((wake, self.clock.sleep(duration))),
+                event => return Some(event),
+            }
+        }
+    }
+}
+
+/// The files that a task follows.
+pub(super) struct FollowedFiles {
+    /// The positions of splits among those of the task.
+    positions: HashMap<String, usize>,
+    /// The files of each split.
+    entries: BTreeMap<usize, BTreeMap<u64, Entry>>,
+    readings: HashMap<u64, (usize, Reading)>,
+    ledger: GapLedger,
+    component: String,
+    kind: String,
+}
+
+impl LinesSpout {
+    /// Begins to follow; `None` if no split of the task is one of followed files.
+    pub(super) fn follow(&self, out: &SpoutOutput) -> Result<Option<(FollowReports, FollowedFiles)>> {
+        let Some(paths) = &self.follow else { return Ok(None) };
+        let mut splits = HashMap::new();
+        let mut positions = HashMap::new();
+        for (position, split) in out.splits().iter().enumerate().filter(|(_, split)| is_followed(&split.id)) {
+            splits.insert(split.id.clone(), entries_of(split)?);
+            positions.insert(split.id.clone(), position);
+        }
+        if splits.is_empty() {
+            return Ok(None);
+        }
+        let by_path = self.marks_by_path()?;
+        let paths = paths.iter().filter(|path| !super::input::is_stream(path)).cloned().collect();
+        let has_kind = self.posts.kind.is_some();
+        let events = start(Followed { paths, has_kind, splits, by_path }, out.clock().clone())?;
+        let reports = FollowReports { events, clock: out.clock().clone(), waiting: None };
+        let files = FollowedFiles {
+            entries: positions.values().map(|position| (*position, BTreeMap::new())).collect(),
+            positions,
+            readings: HashMap::new(),
+            ledger: GapLedger::open(self.state.as_deref(), &self.component)?,
+            component: self.component.clone(),
+            kind: self.posts.kind.as_deref().unwrap_or_default().to_owned(),
+        };
+        Ok(Some((reports, files)))
+    }
+
+    /// Where files stand that were read by their paths, in a run that didn't follow or by an earlier version.
+    fn marks_by_path(&self) -> Result<HashMap<String, Mark>> {
+        let mut marks = HashMap::new();
+        for (split, cursor) in self.cursors.iter().filter(|(split, _)| Path::new(split).is_absolute()) {
+            // Of a file that was read to its end earlier versions don't say how long it was.
+            if let Cursor::At(mark) = cursor
+                && let Ok(mark) = mark.parse()
+            {
+                marks.insert(split.clone(), mark);
+            }
+            if *cursor == Cursor::End && Path::new(split).exists() {
+                return Err(Error::fatal(format!(
+                    "\"{split}\" was read to its end by a run that didn't follow, and where that was isn't known: \
+                     give it to a topology of another name, or start anew with --fresh"
+                )));
+            }
+        }
+        Ok(marks)
+    }
+
+    /// Works on an event.
+    pub(super) async fn take_followed(
+        &self,
+        event: Event,
+        files: &mut FollowedFiles,
+        out: &mut SpoutOutput,
+    ) -> Result<()> {
+        match event {
+            Event::Opened { number, split, entry, head } => {
+                let name = entry.path.to_string_lossy().into_owned();
+                let splitter = self.posts.splitter(entry.mark.place);
+                if let Some(position) = files.positions.get(&split).copied() {
+                    files.entries.entry(position).or_default().insert(number, entry);
+                    files.readings.insert(number, (position, Reading { name, splitter, head }));
+                }
+            }
+            Event::Chunk { number, chunk } => self.read_followed(number, chunk, files, out).await?,
+            Event::Moved { number, file, path } => {
+                let Some((position, reading)) = files.readings.get_mut(&number) else { return Ok(()) };
+                let position = *position;
+                reading.name = path.to_string_lossy().into_owned();
+                if let Some(entry) = files.entries.entry(position).or_default().get_mut(&number) {
+                    (entry.file, entry.path) = (file, path);
+                }
+                out.emit(position, files.cursor(position)).await?;
+            }
+            Event::Closed { number } => {
+                let Some((position, reading)) = files.readings.remove(&number) else { return Ok(()) };
+                self.push_last_line(Some(reading), out);
+                files.entries.entry(position).or_default().remove(&number);
+                out.emit(position, files.cursor(position)).await?;
+            }
+            Event::Scanned => {
+                let positions: Vec<usize> = files.positions.values().copied().collect();
+                for position in &positions[1..] {
+                    out.advance(*position, files.cursor(*position));
+                }
+                out.emit(positions[0], files.cursor(positions[0])).await?;
+            }
+            Event::Lost { entry, why } => files.lose(&entry, &why, out)?,
+            Event::Failed(error) => return Err(error),
+            Event::Said(what) => out.say(&what),
+            Event::Waiting(..) => {}
+        }
+        Ok(())
+    }
+
+    async fn read_followed(
+        &self,
+        number: u64,
+        chunk: bytes::Bytes,
+        files: &mut FollowedFiles,
+        out: &mut SpoutOutput,
+    ) -> Result<()> {
+        let Some((position, reading)) = files.readings.get_mut(&number) else { return Ok(()) };
+        let position = *position;
+        reading.feed(chunk);
+        loop {
+            let Some((_, reading)) = files.readings.get_mut(&number) else { return Ok(()) };
+            let before = reading.splitter.place();
+            let mut is_done = true;
+            while let Some(line) = reading.splitter.next_line() {
+                self.push(&reading.name, line, out);
+                if reading.splitter.place().line - before.line >= EMIT_LINES {
+                    is_done = false;
+                    break;
+                }
+            }
+            let place = reading.splitter.place();
+            if place != before {
+                let mark = Mark::new(place, &reading.head);
+                if let Some(entry) = files.entries.entry(position).or_default().get_mut(&number) {
+                    (entry.mark, entry.read_at) = (mark, out.clock().now().unix_timestamp());
+                }
+                out.emit(position, files.cursor(position)).await?;
+            }
+            if is_done {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl FollowedFiles {
+    /// The cursor of the split at a position.
+    fn cursor(&self, position: usize) -> Cursor {
+        let mut cursor = String::new();
+        for entry in self.entries.get(&position).into_iter().flat_map(BTreeMap::values) {
+            entry.write(&mut cursor);
+        }
+        Cursor::At(cursor)
+    }
+
+    /// Writes into the gap ledger, and says, that posts of a file may be missing.
+    fn lose(&mut self, entry: &Entry, why: &str, out: &SpoutOutput) -> Result<()> {
+        let now = out.clock().now();
+        let read_at = OffsetDateTime::from_unix_timestamp(entry.read_at).ok().filter(|_| entry.read_at != 0);
+        let of = format!("{}\n{}\n{:?}", entry.path.display(), entry.mark, entry.file);
+        let gap = Gap {
+            // The same after a crash before the checkpoint that forgets the file.
+            id: format!("{}-{:016x}", self.component, xxh3_64(of.as_bytes())),
+            spout: self.component.clone(),
+            kind: self.kind.clone(),
+            part: entry.path.display().to_string(),
+            from: read_at.map_or(now, |read_at| read_at.min(now)),
+            to: now,
+            why: why.to_owned(),
+            estimated_posts: None,
+            filled: false,
+            posts: 0,
+            created_at: now,
+        };
+        self.ledger.add(&gap)?;
+        out.say(&format!("{why}; posts may be missing, see `waterspout gaps`"));
+        Ok(())
+    }
+}
+
+/// What the checkpoint knows of a split.
+fn entries_of(split: &Split) -> Result<Option<Vec<Entry>>> {
+    match &split.cursor {
+        Cursor::Start => Ok(None),
+        Cursor::End => Ok(Some(Vec::new())),
+        Cursor::At(cursor) => match Entry::read_all(cursor) {
+            Ok(entries) => Ok(Some(entries)),
+            Err(what) => {
+                let id = &split.id;
+                Err(Error::fatal(format!("the checkpoint's cursor for \"{id}\" is damaged")).because(what))
+            }
+        },
+    }
+}
+
+/// Waits for either; the other one stays as it is.
+pub(super) async fn either<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> Either<A, B> {
+    match select(pin!(first), pin!(second)).await {
+        Either::Left((first, _)) => Either::Left(first),
+        Either::Right((second, _)) => Either::Right(second),
+    }
+}
