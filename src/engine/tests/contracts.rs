@@ -124,7 +124,10 @@ impl Database {
             self.rows.extend(loaded);
             self.loads.insert(segment.into(), refused);
         }
-        let row = |row: &i64| RefusedRow { input: 0, values: vec![Value::Int(*row)], error: "a bad row".into() };
+        let row = |row: &i64| {
+            let values = vec![Value::Int(*row), Value::Int(0)];
+            RefusedRow { input: 0, values, error: "a bad row".into() }
+        };
         let rows = self.loads[segment].iter().map(row).collect();
         RefusedRows { segment: segment.into(), at: datetime!(2026-02-03 12:00:00 UTC), rows }
     }
