@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod error;
+pub mod event_time;
 pub mod fault;
 pub mod globs;
 pub mod moment;

@@ -1,6 +1,7 @@
 //! Bolts: components that take tuples and may emit more.
 
 use crate::error::Result;
+use crate::event_time::EventTime;
 use crate::registry::Registry;
 use crate::tuple::{Fields, Streams, Tuple};
 
@@ -62,6 +63,12 @@ pub trait BoltConfig: Send + Sync {
         false
     }
 
+    /// True if it looks at the event time of tuples, or implements [`Bolt::watermark`]. Sources only read their posts'
+    /// times in a topology with such a bolt.
+    fn uses_event_time(&self) -> bool {
+        false
+    }
+
     /// The fields by whose values its state is kept, in the order of its keys. Where every input is
     /// grouped by these, state can be shared out among another number of tasks. `None` for a bolt
     /// without state, or with one that belongs to the task.
@@ -107,6 +114,17 @@ pub trait Bolt: Send {
     /// # Errors
     /// If this tuple can't be processed, now or ever.
     fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()>;
+
+    /// No tuple older than `time` is expected any more: emits what waited for that. `time` is the least over all inputs
+    /// that aren't idle, and never goes back, also over restarts and a rebalance. An older tuple may come all the same,
+    /// and is late. When all sources have ended the time is [`EventTime::END`], and `finish` follows. What is emitted
+    /// here goes out before the watermark does, and has its time unless [`Output::set_time`] says otherwise.
+    ///
+    /// # Errors
+    /// If that can't be emitted: `on_error` decides whether the same time is tried again.
+    fn watermark(&mut self, _time: EventTime, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
 
     /// The inboxes are empty: emits what should be seen at once, such as answers to earlier tuples. It is called
     /// before the task sleeps, and after a [`BoltWaker::wake`].

@@ -200,7 +200,7 @@ mod tests {
 
     fn split(place: Place, value: Value) -> Vec<String> {
         let mut words = Vec::new();
-        each_word_of(place, Tuple { values: &[value], input: 0 }, |word| words.push(word.to_owned()));
+        each_word_of(place, Tuple::new(&[value], 0), |word| words.push(word.to_owned()));
         words
     }
 

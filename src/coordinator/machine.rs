@@ -25,6 +25,7 @@ use super::delivery::Deliveries;
 use crate::checkpoint::Changes;
 use crate::clock::later;
 use crate::engine::{FromTask, Mark, Report};
+use crate::event_time::EventTime;
 use crate::metrics::Phase;
 use crate::sink::{Barrier, Promise};
 use crate::topology::Checkpoint;
@@ -313,18 +314,24 @@ impl Machine {
 
     fn task_reported(&mut self, task: usize, report: Report, actions: &mut Vec<Action>) {
         match report {
-            Report::Cursors { epoch, cursors } => {
+            Report::Cursors { epoch, cursors, times } => {
                 let name = self.component(task).to_owned();
                 let cursors = cursors.into_iter().map(|(split, cursor)| ((name.clone(), split), cursor));
                 self.epoch_of(epoch).changes.cursors.extend(cursors);
+                let name = self.component(task).to_owned();
+                let times = times.into_iter().map(|(split, time)| ((name.clone(), split), time));
+                self.epoch_of(epoch).changes.split_times.extend(times);
                 self.reported(task, actions);
             }
-            Report::State { epoch, changes } => {
+            Report::State { epoch, changes, watermark } => {
                 let name = self.component(task).to_owned();
-                if !changes.is_empty() {
-                    self.epoch_of(epoch).changes.state.push((name, changes));
+                let epoch = self.epoch_of(epoch);
+                if watermark != EventTime::UNKNOWN {
+                    epoch.changes.watermarks.insert(name.clone(), watermark);
                 }
-                self.epoch_of(epoch);
+                if !changes.is_empty() {
+                    epoch.changes.state.push((name, changes));
+                }
                 self.reported(task, actions);
             }
             Report::Prepared { epoch, prepared } => {

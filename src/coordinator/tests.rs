@@ -9,6 +9,7 @@ use time::macros::datetime;
 
 use super::machine::{Action, Event, Machine, Outcome, Policy, Resumed, TaskRole, says_ahead};
 use crate::engine::{FromTask, Mark, Report};
+use crate::event_time::EventTime;
 use crate::metrics::Phase;
 use crate::sink::{Prepared, Promise};
 use crate::topology::Checkpoint;
@@ -90,8 +91,8 @@ impl Rig {
 
     /// All tasks pass a barrier; gives what the last report leads to.
     fn all_report(&mut self, epoch: u64, lake: &[Promise], slow: &[Promise]) -> Vec<Action> {
-        assert_eq!(self.reports(SPOUT, Report::Cursors { epoch, cursors: vec![] }), []);
-        assert_eq!(self.reports(BOLT, Report::State { epoch, changes: vec![] }), []);
+        assert_eq!(self.reports(SPOUT, Report::Cursors { epoch, cursors: vec![], times: vec![] }), []);
+        assert_eq!(self.reports(BOLT, Report::State { epoch, changes: vec![], watermark: EventTime::UNKNOWN }), []);
         assert_eq!(self.prepares(LAKE, epoch, lake, None), []);
         self.prepares(SLOW, epoch, slow, None)
     }
@@ -173,8 +174,8 @@ fn the_age_of_an_open_segment_makes_a_barrier_due_while_nothing_moves() {
     let mut rig = Rig::new();
     rig.next_barrier();
     let since = rig.wall;
-    rig.reports(SPOUT, Report::Cursors { epoch: 1, cursors: vec![] });
-    rig.reports(BOLT, Report::State { epoch: 1, changes: vec![] });
+    rig.reports(SPOUT, Report::Cursors { epoch: 1, cursors: vec![], times: vec![] });
+    rig.reports(BOLT, Report::State { epoch: 1, changes: vec![], watermark: EventTime::UNKNOWN });
     rig.prepares(SLOW, 1, &[], None);
     rig.prepares(LAKE, 1, &[promise("a/0", false)], Some(since));
     assert_eq!(rig.happens(Event::Saved { epoch: 1 }), []);
@@ -336,7 +337,7 @@ fn a_drain_that_takes_too_long_names_who_is_missing() {
     let mut rig = Rig::new();
     rig.happens(Event::Stop);
     rig.reports(SPOUT, Report::SourceStopped);
-    rig.reports(SPOUT, Report::Cursors { epoch: 1, cursors: vec![] });
+    rig.reports(SPOUT, Report::Cursors { epoch: 1, cursors: vec![], times: vec![] });
     rig.prepares(LAKE, 1, &[], None);
     let expected = "words[0], slow[0] did not pass the barrier of epoch 1 within the drain deadline";
     assert_eq!(late(&mut rig), expected);

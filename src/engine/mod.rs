@@ -32,6 +32,7 @@ mod report;
 mod restarts;
 mod resume;
 mod run;
+mod split_clock;
 mod spout_actor;
 mod spout_port;
 mod supervisor;

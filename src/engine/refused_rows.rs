@@ -101,7 +101,7 @@ impl RefusedRowsWriter {
             let error = format!("{}; its input isn't in the topology any more", row.error);
             return DeadLetter { raw: raw.into(), error, cut: false }.to_json(&self.component, at);
         };
-        let tuple = Tuple { values: &row.values, input: row.input };
+        let tuple = Tuple::new(&row.values, row.input);
         of_tuple(&self.component, &row.error, at, from, fields, tuple)
     }
 }

@@ -3,6 +3,7 @@
 use actix::{Message, Recipient};
 
 use crate::bolt::StateChange;
+use crate::event_time::EventTime;
 use crate::sink::Prepared;
 use crate::spout::Cursor;
 
@@ -15,6 +16,8 @@ pub enum Report {
         epoch: u64,
         /// Split ids and where they can be resumed.
         cursors: Vec<(String, Cursor)>,
+        /// Split ids and the event time of their newest posts, where that changed.
+        times: Vec<(String, EventTime)>,
     },
     /// A bolt passed the barrier of this epoch on.
     State {
@@ -22,6 +25,8 @@ pub enum Report {
         epoch: u64,
         /// What changed since the last one.
         changes: Vec<StateChange>,
+        /// How far event time has come over all its inputs: the same in all tasks of a component.
+        watermark: EventTime,
     },
     /// A sink made everything before the barrier of this epoch durable.
     Prepared {

@@ -245,6 +245,8 @@ impl Supervisor {
             boundary,
             run: &Uuid::new_v4().to_string(),
             cursors: &resume.saved.cursors,
+            split_times: &resume.saved.split_times,
+            watermarks: &resume.saved.watermarks,
             store: &*self.store,
             state: &self.state,
             dead_root: &self.dead_root,

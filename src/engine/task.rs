@@ -21,6 +21,7 @@ use super::wake::Need;
 use crate::bolt::Bolt;
 use crate::clock::SharedClock;
 use crate::error::{Error, Kind, Result};
+use crate::event_time::{EventTime, Watermark};
 use crate::panics::caught;
 use crate::sink::{Job, Promise, Sink};
 use crate::topology::OnError;
@@ -90,6 +91,8 @@ pub struct BoltTask {
     pub reporter: Reporter,
     /// What the task is in the middle of.
     pub current: Option<Current>,
+    /// A watermark that the bolt keeps back for now.
+    pub held_watermark: Option<Watermark>,
     /// Whether its configuration says that it has state.
     pub keeps_state: bool,
     /// The group that all of its state is kept in, where that belongs to the task and not to keys.
@@ -110,6 +113,7 @@ pub struct Current {
 
 enum Work {
     Tuples { input: usize, batch: Batch, next: usize },
+    Watermark(Watermark),
     Mark(Arc<Mark>),
 }
 
@@ -198,6 +202,7 @@ impl BoltTask {
                 self.meter.add_received(batch.tuples);
                 Work::Tuples { input, batch, next: 0 }
             }
+            Received::Watermark(watermark) => Work::Watermark(watermark),
             Received::Aligned(mark) => Work::Mark(mark),
             Received::Empty => return None,
         };
@@ -209,6 +214,7 @@ impl BoltTask {
         self.waker.answer();
         let idle = match &mut self.worker {
             Worker::Bolt(bolt) => {
+                self.output.emitter.set_time(self.inbox.time());
                 let idle = bolt.idle(&mut self.output);
                 self.output.end_call(idle)
             }
@@ -238,6 +244,7 @@ impl BoltTask {
         loop {
             let result = match &mut current.work {
                 Work::Tuples { input, batch, next } => self.execute_watched(*input, batch, next),
+                Work::Watermark(watermark) => self.pass_watermark(*watermark),
                 Work::Mark(mark) => self.pass(&Arc::clone(mark)),
             };
             let Err(error) = result else { return Step::Done };
@@ -259,7 +266,7 @@ impl BoltTask {
                     *next += 1;
                     current.retries = 0;
                 }
-                (Decision::Stop, _) | (Decision::DeadLetter, Work::Mark(_)) => {
+                (Decision::Stop, _) | (Decision::DeadLetter, Work::Watermark(_) | Work::Mark(_)) => {
                     self.reporter.send(Report::Failed(error.chain()));
                     return Step::Failed;
                 }
@@ -312,7 +319,9 @@ impl BoltTask {
         // One execution of each batch is timed: a clock read costs as much as a small bolt.
         let timed = *next;
         while *next < end {
-            let tuple = Tuple { values: &batch.values[*next * arity..(*next + 1) * arity], input };
+            let time = batch.times.get(*next).copied().unwrap_or(EventTime::UNKNOWN);
+            self.output.emitter.set_time(time);
+            let tuple = Tuple { values: &batch.values[*next * arity..(*next + 1) * arity], input, time };
             if *next == timed {
                 let started = self.clock.monotonic();
                 self.execute(tuple)?;
@@ -338,7 +347,7 @@ impl BoltTask {
 
     /// Sends a tuple to the dead letters.
     fn bury(&mut self, input: usize, batch: &Batch, at: usize, error: &Error) {
-        let tuple = Tuple { values: self.values(input, batch, at), input };
+        let tuple = Tuple::new(self.values(input, batch, at), input);
         let TaskInput { from, fields } = &self.inputs[input];
         let letter = dead_letters::of_tuple(&self.component, &error.chain(), self.clock.now(), from, fields, tuple);
         self.output.emit_dead(letter);
@@ -346,14 +355,36 @@ impl BoltTask {
         self.meter.add_dead_letters(1);
     }
 
+    /// No tuple older than this comes any more: the bolt emits what waited for that, and the watermark goes on.
+    fn pass_watermark(&mut self, watermark: Watermark) -> Result<()> {
+        let Worker::Bolt(bolt) = &mut self.worker else { return Ok(()) };
+        if let Watermark::At(time) = watermark {
+            self.output.emitter.set_time(time);
+            let passed = bolt.watermark(time, &mut self.output);
+            self.output.end_call(passed)?;
+        }
+        self.held_watermark = None;
+        if std::mem::take(&mut self.output.holds_watermark) {
+            self.held_watermark = Some(watermark);
+        } else {
+            self.output.emitter.broadcast_watermark(watermark);
+        }
+        Ok(())
+    }
+
     /// Everything before the barrier was received: what it changed is reported, and the barrier goes on.
     fn pass(&mut self, mark: &Arc<Mark>) -> Result<()> {
         let epoch = mark.barrier.epoch;
         match &mut self.worker {
             Worker::Bolt(bolt) => {
-                let finished = if mark.finish { bolt.finish(&mut self.output) } else { Ok(()) };
-                let passed = finished.and_then(|()| bolt.barrier(epoch, &mut self.output));
+                self.output.emitter.set_time(self.inbox.time());
+                let passed = pass_barrier(bolt.as_mut(), mark, &mut self.output);
                 self.output.end_call(passed)?;
+                // With the barrier the bolt has ended the work that kept a watermark back.
+                self.output.holds_watermark = false;
+                if let Some(held) = self.held_watermark.take() {
+                    self.output.emitter.broadcast_watermark(held);
+                }
                 let mut changes = bolt.snapshot();
                 if !self.keeps_state && !changes.is_empty() {
                     return Err(Error::fatal("the bolt has state, but its configuration's keeps_state() says no"));
@@ -361,7 +392,7 @@ impl BoltTask {
                 if let Some(group) = self.state_group {
                     changes.iter_mut().for_each(|change| change.key_group = group);
                 }
-                self.reporter.send(Report::State { epoch, changes });
+                self.reporter.send(Report::State { epoch, changes, watermark: self.inbox.time() });
             }
             Worker::Sink(sink, threads) => {
                 let job = sink.prepare(&mark.barrier)?;
@@ -397,6 +428,16 @@ impl BoltTask {
     }
 }
 
+/// The calls of a bolt at a barrier.
+fn pass_barrier(bolt: &mut dyn Bolt, mark: &Mark, out: &mut Output) -> Result<()> {
+    if mark.finish {
+        if out.emitter.is_timed() {
+            bolt.watermark(EventTime::END, out)?;
+        }
+        bolt.finish(out)?;
+    }
+    bolt.barrier(mark.barrier.epoch, out)
+}
 /// Runs a job on a thread, or at once where the sink doesn't block.
 fn run<T: 'static>(
     thread: Option<&JobThread>,

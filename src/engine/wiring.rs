@@ -20,12 +20,14 @@ use super::output::Output;
 use super::refused_rows::RefusedRowsWriter;
 use super::report::{FromTask, Reporter};
 use super::resume::{groups, restore};
+use super::split_clock::SplitClock;
 use super::spout_port::Port;
 use super::task::{BoltTask, SinkThreads, TaskInput, Worker};
 use crate::bolt::BoltContext;
 use crate::checkpoint::StateStore;
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
+use crate::event_time::{EventTime, EventTimeOrder};
 use crate::registry::Config;
 use crate::sink::{SinkConfig, SinkContext};
 use crate::spout::{Cursor, Split, SpoutConfig, SpoutContext};
@@ -91,6 +93,10 @@ pub struct Shared<'a> {
     pub run: &'a str,
     /// Where splits go on.
     pub cursors: &'a BTreeMap<(String, String), Cursor>,
+    /// The event time of the newest post of each split.
+    pub split_times: &'a BTreeMap<(String, String), EventTime>,
+    /// How far event time had come, by bolt.
+    pub watermarks: &'a BTreeMap<String, EventTime>,
     /// Where the state of bolts is.
     pub store: &'a dyn StateStore,
     /// Where spools are kept.
@@ -141,7 +147,7 @@ pub fn wire(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut 
 
 fn make(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut Census) -> Result<Vec<Ready>> {
     let handles: Vec<_> = plan.tasks.iter().map(|_| TaskHandle::new()).collect();
-    let mut wires = Wires::new(topology, plan, &handles);
+    let mut wires = Wires::new(topology, plan, &handles, shared.watermarks);
     wires.connect();
     let Wires { emitters, inboxes, .. } = wires;
     let splits_of = |spec| splits_of(spec, shared.cursors);
@@ -159,8 +165,9 @@ fn make(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut Cens
             let kind = match &spec.config {
                 Config::Spout(config) => {
                     let mine = share_of(&splits[place.component], place.index, plan.tasks_of(place.component).len());
-                    let splits = mine.map(|id| maker.split(id)).collect();
-                    let port = Port::new(emitter, splits, Arc::clone(&handle), Arc::clone(&meter));
+                    let splits: Vec<_> = mine.map(|id| maker.split(id)).collect();
+                    let clock = maker.split_clock(config.event_time(), &splits);
+                    let port = Port::new(emitter, splits, clock, Arc::clone(&handle), Arc::clone(&meter));
                     maker.spout(config, port, reporter, alive)
                 }
                 _ => maker
@@ -170,6 +177,12 @@ fn make(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut Cens
             Ok(Ready { lane: place.index, meter, handle, kind })
         })
         .collect()
+}
+
+/// True if a bolt of the topology asks for the event time of its tuples.
+fn uses_event_time(topology: &Topology) -> bool {
+    let asks = |spec: &ComponentSpec| matches!(&spec.config, Config::Bolt(config) if config.uses_event_time());
+    topology.components.iter().any(asks)
 }
 
 /// Names the component in an error.
@@ -220,6 +233,19 @@ impl Maker<'_> {
     fn split(&self, id: &str) -> Split {
         let saved = self.saved_cursor(id).or_else(|| self.former_cursor(id));
         Split { id: id.to_owned(), cursor: saved.cloned().unwrap_or(Cursor::Start) }
+    }
+
+    /// The event time of the splits of a spout's task, where a bolt asks for it.
+    fn split_clock(&self, order: Option<EventTimeOrder>, splits: &[Split]) -> Option<SplitClock> {
+        if !uses_event_time(self.topology) {
+            return None;
+        }
+        let mut newest = Vec::new();
+        for split in splits {
+            let saved = self.shared.split_times.get(&(self.spec.id.clone(), split.id.clone())).copied();
+            newest.push((saved.unwrap_or(EventTime::UNKNOWN), split.cursor == Cursor::End));
+        }
+        Some(SplitClock::new(order, newest, self.shared.clock.monotonic()))
     }
 
     /// The cursors of the component, by split.
@@ -303,11 +329,12 @@ impl Maker<'_> {
             on_error: self.spec.on_error.clone(),
             linger: self.spec.linger,
             inbox,
-            output: Output { emitter, dead: StreamId(self.spec.streams.len()) },
+            output: Output { emitter, dead: StreamId(self.spec.streams.len()), holds_watermark: false },
             meter,
             clock: Arc::clone(self.shared.clock),
             reporter,
             current: None,
+            held_watermark: None,
             keeps_state: matches!(&self.spec.config, Config::Bolt(config) if config.keeps_state()),
             state_group: groups(self.topology, self.spec, self.index).1,
             poison: Arc::new(self.shared.poison.get(&self.spec.id).cloned().unwrap_or_default()),
@@ -350,13 +377,23 @@ struct Wires<'a> {
 }
 
 impl<'a> Wires<'a> {
-    fn new(topology: &'a Topology, plan: &'a Plan, handles: &'a [Arc<TaskHandle>]) -> Self {
+    fn new(
+        topology: &'a Topology,
+        plan: &'a Plan,
+        handles: &'a [Arc<TaskHandle>],
+        watermarks: &BTreeMap<String, EventTime>,
+    ) -> Self {
+        let timed = uses_event_time(topology);
         let emitter = |component: usize| {
             let spec = &topology.components[component];
-            Emitter::new(arities(spec), spec.batch)
+            Emitter::new(arities(spec), spec.batch, timed)
         };
         let emitters = plan.tasks.iter().map(|task| emitter(task.component)).collect();
-        let inboxes = plan.tasks.iter().map(|_| Inbox::default()).collect();
+        let mut inboxes = Vec::new();
+        for task in &plan.tasks {
+            let watermark = watermarks.get(&topology.components[task.component].id);
+            inboxes.push(Inbox::new(watermark.copied().unwrap_or(EventTime::UNKNOWN)));
+        }
         Self { topology, plan, handles, emitters, inboxes }
     }
 

@@ -12,6 +12,7 @@ use crate::bolt::StateChange;
 use crate::checkpoint::StateStore;
 use crate::coordinator::TaskRole;
 use crate::engine::{Control, Mark, Report};
+use crate::event_time::EventTime;
 use crate::sink::{Barrier, Prepared, Promise};
 use crate::spout::Cursor;
 
@@ -322,7 +323,9 @@ impl Task {
                 sink.preparing = Some((around.now + around.takes, epoch, prepared));
                 None
             }
-            Body::Bolt(counts) => Some(Report::State { epoch, changes: counts.snapshot() }),
+            Body::Bolt(counts) => {
+                Some(Report::State { epoch, changes: counts.snapshot(), watermark: EventTime::UNKNOWN })
+            }
             Body::Spout(_) => None,
         };
         self.broadcast(&marks[0], channels);
@@ -339,7 +342,7 @@ impl Task {
     pub fn told(&mut self, control: Control, around: &mut Surroundings<'_>) -> Option<Report> {
         match (&mut self.body, control) {
             (Body::Spout(spout), Control::Inject(mark)) => {
-                let report = Report::Cursors { epoch: mark.barrier.epoch, cursors: spout.cursors() };
+                let report = Report::Cursors { epoch: mark.barrier.epoch, cursors: spout.cursors(), times: vec![] };
                 self.broadcast(&mark, around.channels);
                 return Some(report);
             }
