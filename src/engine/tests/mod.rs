@@ -3,6 +3,7 @@
 mod again;
 mod components;
 mod contracts;
+mod event_time;
 mod faults;
 mod flow;
 mod kappa;
