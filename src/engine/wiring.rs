@@ -446,6 +446,7 @@ pub fn with_dead_letters(mut topology: Topology, config: Arc<dyn SinkConfig>) ->
         on_error: OnError::Stop,
         batch: 256,
         linger: None,
+        in_front_of: None,
     };
     topology.components.push(dead);
     topology

@@ -7,12 +7,13 @@ pub mod s3;
 pub mod stdout;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::bolt::Problem;
+use crate::bolt::{BoltConfig, Problem};
 use crate::clock::SharedClock;
 use crate::error::Result;
 use crate::lake::root::Root;
@@ -32,8 +33,8 @@ pub(crate) fn register(registry: Registry) -> Registry {
 }
 
 /// The sink for the dead letters of a topology, under the root of its lake or state.
-pub(crate) fn dead_letters(root: PathBuf) -> std::sync::Arc<dyn SinkConfig> {
-    std::sync::Arc::new(DeadLetters { root })
+pub(crate) fn dead_letters(root: PathBuf) -> Arc<dyn SinkConfig> {
+    Arc::new(DeadLetters { root })
 }
 
 /// Deletes what a task that is gone staged in a place and nobody delivered, where its sink was one of
@@ -172,6 +173,21 @@ pub struct SinkContext {
     pub clock: SharedClock,
 }
 
+/// A bolt that a sink asks the plan for.
+pub struct BoltInFront {
+    /// The name of its type in RON.
+    pub type_name: &'static str,
+    /// What it guarantees, in a sentence.
+    pub guarantee: &'static str,
+    /// Its configuration.
+    pub config: Arc<dyn BoltConfig>,
+    /// The same in RON, on one line, with every default written out.
+    pub explained: String,
+    /// The fields of its stream `default` by which tuples are shared out among the sink's tasks; empty if it doesn't
+    /// matter which task gets a tuple.
+    pub keys: Vec<&'static str>,
+}
+
 /// The configuration of a sink.
 pub trait SinkConfig: Send + Sync {
     /// Checks the configuration against the fields of each of its inputs.
@@ -187,6 +203,13 @@ pub trait SinkConfig: Send + Sync {
     /// What isn't good, and what to do.
     fn check_online(&self) -> Result<Option<String>> {
         Ok(None)
+    }
+
+    /// The bolt that a tuple of this stream, with these fields, has to pass before it comes to this sink: a warehouse reads
+    /// posts through such a bolt. The plan puts one between the sink and all inputs for which this names the same type;
+    /// `graph` shows it, and the topology's file doesn't name it. [`check`](Self::check) gets the inputs of the file.
+    fn bolt_in_front(&self, _stream: &str, _fields: &Fields) -> Option<BoltInFront> {
+        None
     }
 
     /// Makes the sink of one task.

@@ -66,6 +66,7 @@ impl Builder {
             on_error: OnError::default(),
             batch: 7,
             linger: None,
+            in_front_of: None,
         });
         self
     }
