@@ -3,6 +3,7 @@
 mod lake;
 pub mod local;
 pub mod null;
+pub mod outbox;
 pub mod s3;
 pub mod stdout;
 
@@ -43,6 +44,9 @@ pub(crate) fn dead_letters(root: PathBuf) -> Arc<dyn SinkConfig> {
 /// # Errors
 /// If what is staged there can't be deleted.
 pub(crate) fn discard(place: &str) -> Result<()> {
+    if outbox::discard(place)? {
+        return Ok(());
+    }
     match local::staged_in(place).or_else(|| s3::staged_in(place)) {
         Some(staging) => crate::lake::recover::recover(&staging, &[]).map(drop),
         None => Ok(()),

@@ -13,9 +13,13 @@ use time::macros::datetime;
 use super::components::{Gate, Scripted, count_to, does};
 use super::{Builder, Exit, PATIENCE, collector, numbers, shuffle};
 use crate::bolt::{Bolt, BoltConfig, BoltContext, BoltWaker, Problem};
+use crate::detached::Detached;
 use crate::engine::{Output, SpoutOutput};
 use crate::error::{Error, Result};
-use crate::sink::{Barrier, Delivered, Job, Prepared, Promise, RefusedRow, RefusedRows, Sink, SinkConfig, SinkContext};
+use crate::sink::outbox::{self, Outbox, OutboxBound, OutboxReader};
+use crate::sink::{
+    Barrier, Delivered, Job, OnFull, Prepared, Promise, RefusedRow, RefusedRows, Sink, SinkConfig, SinkContext,
+};
 use crate::spout::{Cursor, Spout};
 use crate::topology::{Checkpoint, Grouping};
 use crate::tuple::{Fields, Streams, Tuple};
@@ -24,8 +28,6 @@ use crate::value::Value;
 /// A database in memory: rows by segment, and what it refused of each.
 #[derive(Default)]
 struct Database {
-    /// Segments on this machine's disk.
-    outbox: BTreeMap<String, Vec<i64>>,
     rows: Vec<i64>,
     /// The ledger: loaded segments, with the rows that were refused.
     loads: BTreeMap<String, Vec<i64>>,
@@ -33,7 +35,8 @@ struct Database {
     commits: usize,
 }
 
-/// A sink that loads at most two segments with each commit, says so for one of them only, and refuses some rows.
+/// A sink of rows, which loads at most two segments with each commit, says so for one of them only, and refuses some
+/// rows.
 #[derive(Clone, Default)]
 struct Warehouse(Arc<Mutex<Database>>);
 
@@ -47,89 +50,104 @@ impl SinkConfig for Warehouse {
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(Loader { warehouse: self.clone(), place: self.place(&context)?, open: Vec::new(), last: false }))
+        let bound = OutboxBound { bytes_max: 1 << 20, on_full: OnFull::Pause };
+        let outbox = Outbox::open(&context, bound)?;
+        Ok(Box::new(Loader { warehouse: self.clone(), outbox, connection: Arc::default(), last: false }))
     }
 
     fn place(&self, context: &SinkContext) -> Result<String> {
-        Ok(format!("{}-{}", context.run, context.task))
+        outbox::place(context)
     }
 
     fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
-        let mut database = self.0.lock().unwrap();
-        let is_kept = |segment: &str| promises.iter().any(|promise| promise.segment == segment);
-        database.outbox.retain(|segment, _| !segment.starts_with(place) || is_kept(segment));
-        Ok(promises.to_vec())
+        outbox::recover(place, promises)
+    }
+
+    fn outbox_bytes_max(&self) -> Option<u64> {
+        Some(1 << 20)
     }
 }
 
 struct Loader {
     warehouse: Warehouse,
-    place: String,
-    open: Vec<i64>,
+    outbox: Outbox,
+    connection: Arc<Detached>,
     last: bool,
 }
 
 impl Sink for Loader {
     fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
-        self.open.push(tuple.value(0).as_int().unwrap());
-        Ok(())
+        self.outbox.write(tuple)
     }
 
     fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
         self.last |= barrier.last;
-        let (segment, rows) = (format!("{}/{}", self.place, barrier.epoch), std::mem::take(&mut self.open));
-        let posts = rows.len() as u64;
-        self.warehouse.0.lock().unwrap().outbox.insert(segment.clone(), rows);
-        let promise = Promise { place: self.place.clone(), segment, length: 8, posts, checksum: 0, closed: true };
-        Ok(Box::new(move || Ok(Prepared { promises: vec![promise.clone()], open_since: None })))
+        self.outbox.prepare(barrier)
     }
 
     fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
         let (warehouse, last) = (self.warehouse.clone(), self.last);
+        let (reader, connection) = (Arc::new(self.outbox.reader(&promises)), Arc::clone(&self.connection));
         Box::new(move || {
-            let mut database = warehouse.0.lock().unwrap();
-            database.commits += 1;
-            let loads = if last { promises.len() } else { 2 };
-            let told = if last { promises.len() } else { 1 };
-            let mut refused = Vec::new();
-            for promise in promises.iter().take(loads) {
-                refused.push(database.load(&promise.segment));
-            }
-            let segments = promises.iter().take(told).map(|promise| promise.segment.clone()).collect();
-            refused.truncate(told);
-            Ok(Delivered { segments, refused })
+            let (warehouse, promises, reader) = (warehouse.clone(), promises.clone(), Arc::clone(&reader));
+            connection.run("load", move || {
+                let mut database = warehouse.0.lock().unwrap();
+                database.commits += 1;
+                let loads = if last { promises.len() } else { 2 };
+                let told = if last { promises.len() } else { 1 };
+                let mut delivered = Delivered::default();
+                for (number, promise) in promises.iter().take(loads).enumerate() {
+                    let refused = database.load(&reader, promise)?;
+                    if number < told {
+                        reader.delivered(promise);
+                        delivered.segments.push(promise.segment.clone());
+                        delivered.refused.push(refused);
+                    }
+                }
+                Ok(delivered)
+            })
         })
     }
 
     fn forgotten(&mut self, segments: Vec<String>) -> Job<()> {
-        let warehouse = self.warehouse.clone();
+        let (warehouse, mut delete) = (self.warehouse.clone(), self.outbox.forgotten(segments.clone()));
         Box::new(move || {
             let mut database = warehouse.0.lock().unwrap();
             for segment in &segments {
                 database.loads.remove(segment).expect("only what was loaded is forgotten");
                 database.forgotten.insert(segment.clone());
             }
-            Ok(())
+            delete()
         })
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.connection.stop();
     }
 }
 
 impl Database {
     /// Loads a segment unless the ledger has it.
-    fn load(&mut self, segment: &str) -> RefusedRows {
+    fn load(&mut self, reader: &OutboxReader, promise: &Promise) -> Result<RefusedRows> {
+        let segment = &promise.segment;
         assert!(!self.forgotten.contains(segment), "{segment} is committed after it was forgotten");
         if !self.loads.contains_key(segment) {
-            let rows = self.outbox.remove(segment).expect("what was promised is there");
-            let (refused, loaded) = rows.into_iter().partition::<Vec<_>, _>(|row| is_refused(*row));
-            self.rows.extend(loaded);
-            self.loads.insert(segment.into(), refused);
+            let mut refused = Vec::new();
+            for row in reader.rows(promise)? {
+                let number = row.values[0].as_int().unwrap();
+                let to = if is_refused(number) { &mut refused } else { &mut self.rows };
+                to.push(number);
+            }
+            self.loads.insert(segment.clone(), refused);
         }
         let row = |row: &i64| {
             let values = vec![Value::Int(*row), Value::Int(0)];
             RefusedRow { input: 0, values, error: "a bad row".into() }
         };
         let rows = self.loads[segment].iter().map(row).collect();
-        RefusedRows { segment: segment.into(), at: datetime!(2026-02-03 12:00:00 UTC), rows }
+        Ok(RefusedRows { segment: segment.clone(), at: datetime!(2026-02-03 12:00:00 UTC), rows })
     }
 }
 
@@ -169,7 +187,6 @@ fn a_sink_that_gathers_and_refuses_has_each_row_once_and_a_letter_for_each_other
     rows.sort_unstable();
     assert_eq!(rows, (0..6_000).filter(|row| !is_refused(*row)).collect::<Vec<_>>());
     assert_eq!(letters(started._state.path()), (0..6_000).filter(|row| is_refused(*row)).collect::<Vec<_>>());
-    assert!(database.outbox.values().all(Vec::is_empty), "nothing is left");
     assert!(database.commits > 2 && !database.forgotten.is_empty());
 }
 
