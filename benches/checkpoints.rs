@@ -15,10 +15,12 @@ use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use waterspout::checkpoint::disk::DiskStore;
+use waterspout::component::Component;
 use waterspout::engine::{Exit, RunOptions, Running, start};
+use waterspout::epoch::Cursor;
 use waterspout::error::Result;
-use waterspout::registry::{Component, Registry};
-use waterspout::spout::{Cursor, Spout, SpoutConfig, SpoutContext, SpoutOutput};
+use waterspout::registry::Registry;
+use waterspout::spout::{Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use waterspout::topology::{LoadOptions, parse};
 use waterspout::tuple::{Fields, Streams};
 use waterspout::value::Value;
@@ -88,7 +90,7 @@ impl Spout for Keys {
 }
 
 fn registry() -> Registry {
-    Registry::standard().spout::<Keys>()
+    waterspout::components::standard().spout::<Keys>()
 }
 
 fn counting(spout: &str, checkpoint: &str) -> String {

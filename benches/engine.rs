@@ -15,10 +15,12 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use waterspout::component::Component;
+use waterspout::epoch::Cursor;
 use waterspout::error::Result;
-use waterspout::registry::{Component, Registry};
+use waterspout::registry::Registry;
 use waterspout::spout::generate::{Generate, Platform};
-use waterspout::spout::{Cursor, Spout, SpoutConfig, SpoutContext, SpoutOutput};
+use waterspout::spout::{Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use waterspout::tuple::{Fields, Streams};
 use waterspout::value::Value;
 
@@ -99,7 +101,7 @@ impl Spout for ConstantTask {
 }
 
 fn registry() -> Registry {
-    Registry::standard().spout::<Constant>().bolt::<Identity>()
+    waterspout::components::standard().spout::<Constant>().bolt::<Identity>()
 }
 
 /// A topology of a `Constant` and these bolts, all with the same hint.

@@ -14,15 +14,16 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 use waterspout::checkpoint::MemoryStore;
 use waterspout::clock::SystemClock;
+use waterspout::component::Role;
 use waterspout::engine::{Exit, RunOptions, start};
+use waterspout::epoch::{Barrier, MicroBatch};
+use waterspout::flow::Grouping;
 use waterspout::lake::form::{Compression, Form, Format};
 use waterspout::lake::names::Names;
 use waterspout::lake::publish::{Place, Rename};
 use waterspout::lake::replay::{Choice, Place as Lake, read};
 use waterspout::lake::writer::{Start, Writer};
-use waterspout::registry::{Registry, Role};
-use waterspout::sink::Barrier;
-use waterspout::topology::{Checkpoint, ComponentSpec, Grouping, InputSpec, MicroBatch, OnError, Restarts, Topology};
+use waterspout::topology::{Checkpoint, ComponentSpec, InputSpec, OnError, Restarts, Topology};
 use waterspout::tuple::{Fields, StreamId, Streams};
 
 /// How much is written and read in one go.
@@ -156,7 +157,7 @@ fn read_back(c: &mut Criterion) {
 
 /// A topology of a replay and a sink, both with a hint of 1, checkpoints every second.
 fn topology(lake: &Path, sink: &str) -> Topology {
-    let registry = Registry::standard();
+    let registry = waterspout::components::standard();
     let read =
         |name: &str, ron: &str| registry.find(name).and_then(|entry| entry.read(ron).ok()).expect("good RON").config;
     let component = |id: &str, role, config, streams, inputs| ComponentSpec {

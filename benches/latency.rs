@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use waterspout::bolt::Problem;
+use waterspout::component::{Component, Problem};
+use waterspout::epoch::Cursor;
 use waterspout::error::Result;
-use waterspout::registry::{Component, Registry};
 use waterspout::sink::{Sink, SinkConfig, SinkContext};
-use waterspout::spout::{Cursor, Spout, SpoutConfig, SpoutContext, SpoutOutput};
+use waterspout::spout::{Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use waterspout::tuple::{Fields, Streams, Tuple};
 use waterspout::value::Value;
 
@@ -115,7 +115,7 @@ fn measure(hint: u16, grouping: &str) {
 )"
     );
     let state = tempfile::tempdir().expect("a temporary folder");
-    run(&text, &Registry::standard().spout::<Ticks>().bolt::<Identity>().sink::<Age>(), state.path());
+    run(&text, &waterspout::components::standard().spout::<Ticks>().bolt::<Identity>().sink::<Age>(), state.path());
     let mut latencies = std::mem::take(&mut *LATENCIES.lock().expect("no other thread panics"));
     assert_eq!(latencies.len(), (RATE * SECONDS) as usize);
     latencies.sort_unstable();

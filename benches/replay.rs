@@ -6,7 +6,6 @@ mod parts;
 mod tweets;
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use waterspout::registry::Registry;
 
 /// How much is replayed, and in how many partitions.
 const BYTES: u64 = 512 << 20;
@@ -16,7 +15,7 @@ fn replay(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
     let (lake, state) = (folder.path().join("lake"), folder.path().join("state"));
     let written = tweets::lake(&lake, PARTITIONS, BYTES);
-    let registry = Registry::standard();
+    let registry = waterspout::components::standard();
     let mut group = c.benchmark_group("64 partitions into null");
     group.throughput(Throughput::Bytes(written.bytes)).sample_size(10).sampling_mode(SamplingMode::Flat);
     for order in ["Partition", "Time"] {

@@ -36,7 +36,6 @@ use waterspout::lake::store::s3::{S3, S3Store};
 use waterspout::lake::store::{Put, Store};
 use waterspout::lake::upload::UPLOADS_MAX;
 use waterspout::metrics::{Phase, Status};
-use waterspout::registry::Registry;
 use waterspout::secret::Secret;
 use waterspout::topology::{LoadOptions, parse};
 
@@ -115,7 +114,7 @@ fn beside_bare_puts(c: &mut Criterion, name: &str, endpoint: &str, clear: impl F
     let folder = tempfile::tempdir().expect("a folder");
     let (lake, state) = (folder.path().join("lake"), folder.path().join("state"));
     let written = tweets::lake(&lake, 1, BYTES);
-    let (registry, objects) = (Registry::standard(), lengths(written.bytes));
+    let (registry, objects) = (waterspout::components::standard(), lengths(written.bytes));
     let text = topology(&lake, endpoint, None);
     let mut group = c.benchmark_group(name);
     group.throughput(Throughput::Bytes(written.bytes)).sample_size(10).sampling_mode(SamplingMode::Flat);
@@ -136,9 +135,13 @@ fn until_captured(lake: &Path, endpoint: &str, posts: u64, folder: &Path) -> Dur
     let (to, state) = (folder.join("copy"), folder.join("state"));
     let _ = (fs::remove_dir_all(&to), fs::remove_dir_all(&state));
     let text = topology(lake, endpoint, Some(&to));
-    let topology =
-        parse("bench.ron", &text, &Registry::standard(), &LoadOptions { online: true, ..LoadOptions::default() })
-            .unwrap_or_else(|problems| panic!("a good topology: {problems}"));
+    let topology = parse(
+        "bench.ron",
+        &text,
+        &waterspout::components::standard(),
+        &LoadOptions { online: true, ..LoadOptions::default() },
+    )
+    .unwrap_or_else(|problems| panic!("a good topology: {problems}"));
     let mut options = RunOptions::new(Arc::new(DiskStore::fresh(&state).expect("a folder")), &state);
     options.drain_deadline = Duration::from_millis(500);
     let started = Instant::now();

@@ -16,11 +16,10 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use waterspout::bolt::Problem;
 use waterspout::checkpoint::disk::DiskStore;
+use waterspout::component::{Component, Problem};
 use waterspout::engine::{Exit, RunOptions, Running, start};
 use waterspout::error::Result;
-use waterspout::registry::{Component, Registry};
 use waterspout::sink::{Sink, SinkConfig, SinkContext};
 use waterspout::topology::{LoadOptions, parse};
 use waterspout::tuple::{Fields, Tuple};
@@ -91,7 +90,7 @@ fn run(source: &str, sink: &str, folder: &Path) -> Arc<Running> {
     memory: \"16MiB\",
 )"
     );
-    let registry = Registry::standard().sink::<Tally>();
+    let registry = waterspout::components::standard().sink::<Tally>();
     let topology = parse("bench.ron", &text, &registry, &LoadOptions::default())
         .unwrap_or_else(|problems| panic!("a good topology: {problems}"));
     let store = DiskStore::fresh(folder).expect("a folder for the state");

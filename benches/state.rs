@@ -6,8 +6,8 @@ use std::thread;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use time::OffsetDateTime;
-use waterspout::bolt::StateChange;
 use waterspout::checkpoint::{Changes, DiskStore, StateStore};
+use waterspout::epoch::StateChange;
 
 /// How many keys the restored state has.
 const KEYS: u64 = 1_000_000;

@@ -1,9 +1,9 @@
 //! A bolt of your own: cargo run --example custom_bolt -- run examples/shout.ron
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use waterspout::bolt::{Bolt, BoltConfig, BoltContext, Output, Problem};
+use waterspout::bolt::{Bolt, BoltConfig, BoltContext, Output};
+use waterspout::component::{Component, Problem};
 use waterspout::error::Result;
-use waterspout::registry::{Component, Registry};
 use waterspout::tuple::{Fields, Streams, Tuple};
 /// Emits a text field in capitals. (These comments are what `components show Shout` prints.)
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -36,5 +36,5 @@ impl Bolt for ShoutTask {
     }
 }
 fn main() -> std::process::ExitCode {
-    waterspout::cli::main(Registry::standard().bolt::<Shout>())
+    waterspout::cli::main(waterspout::components::standard().bolt::<Shout>())
 }

@@ -2,8 +2,12 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use crate::printable::{printable_line, shortened};
+
+/// How often a task looks whether there is room on the disk again.
+pub const NO_ROOM_RETRY: Duration = Duration::from_secs(1);
 
 /// The longest text of an error with its causes, in characters. A longer one floods logs, and says no more.
 const CHAIN_CHARS_MAX: usize = 4_000;

@@ -2,13 +2,11 @@
 
 use std::process::ExitCode;
 
-use waterspout::registry::Registry;
-
 /// Batches are made on one core and freed on another, which costs glibc's allocator half of the speed.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     waterspout::fault::heed_environment();
-    waterspout::cli::main(Registry::standard())
+    waterspout::cli::main(waterspout::components::standard())
 }

@@ -1,50 +1,16 @@
-//! One list of all components: it reads their RON, prints their help, and names candidates.
+//! A list of components: it reads their RON, prints their help, and names candidates.
 
 use std::sync::Arc;
 
 use ron::error::SpannedError;
 use ron::extensions::Extensions;
-use schemars::{JsonSchema, Schema, schema_for};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use schemars::{Schema, schema_for};
 
-use crate::bolt::{self, BoltConfig};
-use crate::sink::{self, SinkConfig};
-use crate::spout::{self, SpoutConfig};
+use crate::bolt::BoltConfig;
+use crate::sink::SinkConfig;
+use crate::spout::SpoutConfig;
 
-/// The configuration of a component as a topology file writes it behind `run:`. The doc comments of
-/// the type and of its fields are the help that `waterspout components show` prints.
-pub trait Component: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'static {
-    /// The name in RON, such as `Lines`.
-    const NAME: &'static str;
-    /// Other names for the same component.
-    const ALIASES: &'static [&'static str] = &[];
-    /// One sentence on what becomes of a post here when something fails: what `validate`, `graph`
-    /// and `components show` print.
-    const GUARANTEE: &'static str;
-}
-
-/// What a component is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Makes tuples from outside.
-    Spout,
-    /// Takes tuples and may emit more.
-    Bolt,
-    /// A bolt that writes outside.
-    Sink,
-}
-
-impl Role {
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Spout => "spout",
-            Self::Bolt => "bolt",
-            Self::Sink => "sink",
-        }
-    }
-}
+pub use crate::component::{Component, Role};
 
 /// A component's configuration, read and typed.
 #[derive(Clone)]
@@ -117,13 +83,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The components of this crate.
-    pub fn standard() -> Self {
-        sink::register(bolt::register(spout::register(Self::empty())))
-    }
-
     /// No components at all.
-    pub(crate) fn empty() -> Self {
+    pub fn empty() -> Self {
         Self { entries: Vec::new() }
     }
 

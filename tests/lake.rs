@@ -7,17 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use waterspout::checkpoint::MemoryStore;
+use waterspout::component::Role;
 use waterspout::engine::{Exit, RunOptions, start};
+use waterspout::epoch::MicroBatch;
+use waterspout::flow::Grouping;
 use waterspout::lake::store::local::LocalStore;
 use waterspout::lake::{listing, replay};
-use waterspout::registry::{Config, Registry, Role};
-use waterspout::topology::{Checkpoint, ComponentSpec, Grouping, InputSpec, MicroBatch, OnError, Restarts, Topology};
+use waterspout::registry::Config;
+use waterspout::topology::{Checkpoint, ComponentSpec, InputSpec, OnError, Restarts, Topology};
 use waterspout::tuple::{StreamId, Streams};
 
 /// A topology that replays one lake into another.
 fn copy(from: &Path, to: &Path, tasks: u16, checkpoint: Checkpoint) -> Topology {
     let config = |name: &str, root: &Path| {
-        let registry = Registry::standard();
+        let registry = waterspout::components::standard();
         let ron = format!("{name}(root: {root:?})");
         registry.find(name).unwrap().read(&ron).unwrap().config
     };

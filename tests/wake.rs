@@ -4,7 +4,7 @@ mod atomic {
     pub use loom::sync::atomic::{AtomicU8, Ordering, fence};
 }
 
-#[path = "../src/engine/wake.rs"]
+#[path = "../src/flow/wake.rs"]
 mod wake;
 
 use std::sync::Arc as StdArc;

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use waterspout::bolt::{Bolt, BoltConfig, Output, Problem};
+use waterspout::bolt::{Bolt, BoltConfig, BoltContext, Output};
 use waterspout::checkpoint::disk::DiskStore;
+use waterspout::component::{Component, Problem};
 use waterspout::engine::{Exit, RunOptions, start};
 use waterspout::error::Result;
-use waterspout::registry::{Component, Registry};
+use waterspout::registry::Registry;
 use waterspout::topology::{LoadOptions, parse};
 use waterspout::tuple::{Fields, Streams, Tuple};
 
@@ -34,7 +35,7 @@ impl BoltConfig for Identity {
         Ok(Streams::default_with(inputs[0].clone()))
     }
 
-    fn build(&self, _inputs: &[Fields]) -> Result<Box<dyn Bolt>> {
+    fn build(&self, _: &BoltContext) -> Result<Box<dyn Bolt>> {
         Ok(Box::new(Self {}))
     }
 }

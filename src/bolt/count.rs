@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bolt::keyed::KeyedState;
-use crate::bolt::{Bolt, BoltConfig, BoltContext, Output, Problem, StateChange, StateSize};
+use crate::bolt::{Bolt, BoltConfig, BoltContext, Output};
+use crate::component::{Component, Problem};
+use crate::epoch::{StateChange, StateSize};
 use crate::error::{Error, Result};
-use crate::registry::Component;
 use crate::tuple::{Fields, Streams, Tuple};
 use crate::value::Value;
 

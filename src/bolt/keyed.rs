@@ -12,9 +12,9 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use crate::bolt::{StateChange, StateSize};
-use crate::engine::key_group;
+use crate::epoch::{StateChange, StateSize};
 use crate::error::{Error, Result};
+use crate::keys::key_group;
 use crate::value::{self, Value};
 
 /// What is kept for one key, and how that is saved.

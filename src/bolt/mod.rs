@@ -2,10 +2,11 @@
 
 use crate::error::Result;
 use crate::event_time::EventTime;
-use crate::registry::Registry;
 use crate::tuple::{Fields, Streams, Tuple};
 
-pub use crate::engine::{BoltWaker, Output};
+pub use crate::component::Problem;
+pub use crate::epoch::{StateChange, StateSize};
+pub use crate::flow::{BoltWaker, Output};
 
 mod count;
 mod keyed;
@@ -14,22 +15,6 @@ mod words;
 pub use count::Count;
 pub use keyed::{KeyState, KeyedState};
 pub use words::Words;
-
-/// The room's registry: one line for each bolt.
-pub(crate) fn register(registry: Registry) -> Registry {
-    registry.bolt::<Words>().bolt::<Count>()
-}
-
-/// What is wrong with a component's configuration, found by the component itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The field of the configuration that is wrong.
-    pub field: &'static str,
-    /// What is wrong, what was expected.
-    pub what: String,
-    /// The wrong name and the valid ones, for "did you mean".
-    pub candidates: Option<(String, Vec<String>)>,
-}
 
 /// The surroundings that the bolt of one task is made for.
 #[derive(Clone, Debug, Default)]
@@ -81,28 +66,6 @@ pub trait BoltConfig: Send + Sync {
     fn keeps_state(&self) -> bool {
         self.state_key().is_some()
     }
-}
-
-/// One change of a bolt's state since the last snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateChange {
-    /// The key group that the key belongs to, 0 to 1,023; see [`key_group`](crate::engine::key_group).
-    pub key_group: u16,
-    /// The key, in the bolt's own encoding.
-    pub key: Vec<u8>,
-    /// Its new value, in the bolt's own encoding; `None` forgets the key.
-    pub value: Option<Vec<u8>>,
-}
-
-/// How large the state of a bolt's task is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StateSize {
-    /// How many keys it has.
-    pub keys: u64,
-    /// How many bytes keys and values had at the last snapshot, as they are saved.
-    pub saved_bytes: u64,
-    /// How many keys were forgotten because of a bound.
-    pub forgotten: u64,
 }
 
 /// A component that takes tuples and may emit more. All calls come from one thread at a time. What one call emits

@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::bolt::{Bolt, BoltConfig, BoltContext, Output, Problem};
+use crate::bolt::{Bolt, BoltConfig, BoltContext, Output};
+use crate::component::{Component, Problem};
 use crate::error::{Error, Result};
 use crate::post::html::without_html;
-use crate::registry::Component;
 use crate::tuple::{Fields, Streams, Tuple};
 use crate::value::{Text, Value};
 

@@ -4,7 +4,6 @@ pub mod disk;
 mod memory;
 #[cfg(test)]
 mod tests;
-pub mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -12,11 +11,9 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::bolt::StateChange;
+use crate::epoch::{Cursor, Promise, StateChange};
 use crate::error::{Error, Result};
 use crate::event_time::EventTime;
-use crate::sink::Promise;
-use crate::spout::Cursor;
 
 pub use disk::DiskStore;
 pub use memory::MemoryStore;

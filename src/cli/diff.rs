@@ -10,7 +10,7 @@ use super::exit::{Code, Outcome};
 use super::load::{self, Sets};
 use super::run::units::plain;
 use super::stdout;
-use crate::checkpoint::upgrade::{Fate, fates, kept};
+use crate::engine::upgrade::{Fate, fates, kept};
 use crate::printable::printable_line;
 use crate::registry::Registry;
 use crate::topology::{ComponentSpec, Topology};
@@ -126,7 +126,7 @@ mod tests {
 
     fn check(from: &str, to: &str, expected: Expect) {
         let topology = |text: &str| {
-            let topology = parse("t.ron", text, &Registry::standard(), &LoadOptions::default());
+            let topology = parse("t.ron", text, &crate::components::standard(), &LoadOptions::default());
             topology.unwrap_or_else(|problems| panic!("{problems}"))
         };
         assert!(OLD.contains(from));

@@ -132,6 +132,6 @@ mod tests {
     fn a_state_without_a_ledger_has_no_gaps() {
         let state = tempfile::tempdir().unwrap();
         let args = Args { file: None, state: Some(state.path().into()), open: false, json: true };
-        assert_eq!(run(&args, &Registry::standard()).ok(), Some(Code::Success));
+        assert_eq!(run(&args, &crate::components::standard()).ok(), Some(Code::Success));
     }
 }

@@ -142,7 +142,7 @@ mod tests {
 
     fn code(arguments: &[&str]) -> Code {
         let arguments = ["waterspout"].iter().chain(arguments).map(OsString::from);
-        main_with(arguments, &Registry::standard())
+        main_with(arguments, &crate::components::standard())
     }
 
     #[test]

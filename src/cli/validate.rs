@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use super::exit::{Code, Failure, Outcome};
 use super::load::{self, Sets};
 use super::stdout;
+use crate::component::Role;
 use crate::printable::printable_line;
-use crate::registry::{Config, Registry, Role};
+use crate::registry::{Config, Registry};
 use crate::topology::Topology;
 
 /// Check topology files, and report all their problems

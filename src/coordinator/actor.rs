@@ -12,9 +12,9 @@ use super::machine::{Action, Event, Machine, Outcome, TaskRole, says_ahead};
 use super::saver::{self, Said};
 use crate::checkpoint::{Changes, StateStore};
 use crate::clock::SharedClock;
-use crate::engine::{Alive, Control, FromTask, Messages, Meter};
 use crate::fault::point;
 use crate::metrics::Phase;
+use crate::protocol::{Alive, Control, FromTask, Messages, Meter};
 
 /// Asks for a graceful drain.
 #[derive(Message)]

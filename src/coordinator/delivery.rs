@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
-use crate::sink::{Prepared, Promise};
+use crate::epoch::{Prepared, Promise};
 
 /// Promises of all sink tasks.
 #[derive(Default)]

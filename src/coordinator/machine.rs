@@ -24,10 +24,10 @@ use time::format_description::well_known::Rfc3339;
 use super::delivery::Deliveries;
 use crate::checkpoint::Changes;
 use crate::clock::later;
-use crate::engine::{FromTask, Mark, Report};
+use crate::epoch::{Barrier, Mark, Promise};
 use crate::event_time::EventTime;
 use crate::metrics::Phase;
-use crate::sink::{Barrier, Promise};
+use crate::protocol::{FromTask, Report};
 use crate::topology::Checkpoint;
 
 /// What the machine has to know of a task.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use crate::checkpoint::{Changes, StateStore};
-use crate::engine::{Alive, NO_ROOM_RETRY};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
 use crate::fault::point;
+use crate::protocol::Alive;
 
 /// How often the store is looked at while there is nothing to save. It costs two calls of the system.
 const CHECK_EVERY: Duration = Duration::from_secs(1);

@@ -8,10 +8,10 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::machine::{Action, Event, Machine, Outcome, Policy, Resumed, TaskRole, says_ahead};
-use crate::engine::{FromTask, Mark, Report};
+use crate::epoch::{Mark, Prepared, Promise};
 use crate::event_time::EventTime;
 use crate::metrics::Phase;
-use crate::sink::{Prepared, Promise};
+use crate::protocol::{FromTask, Report};
 use crate::topology::Checkpoint;
 
 const START: OffsetDateTime = datetime!(2015-12-18 00:10:00 UTC);

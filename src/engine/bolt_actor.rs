@@ -9,13 +9,11 @@ use actix::{
     fut::wrap_future,
 };
 
-use super::channel::{TaskHandle, WakeUp};
-use super::control::Control;
-use super::report::{Report, Reporter};
 use super::task::{BoltTask, Next};
-use super::wake::Need;
+use crate::epoch::Promise;
+use crate::flow::{Need, TaskHandle, WakeUp};
 use crate::panics::caught;
-use crate::sink::Promise;
+use crate::protocol::{Control, Report, Reporter};
 
 /// Another turn is due: the task's own message to itself.
 #[derive(Message)]

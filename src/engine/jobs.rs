@@ -6,14 +6,12 @@ use std::thread;
 
 use crossbeam_channel::{Sender, unbounded};
 
-use super::alive::Alive;
 use super::bolt_actor::panic_message;
-use super::metering::Meter;
-use super::policy::{NO_ROOM_RETRY, backoff};
-use super::report::{Report, Reporter};
-use crate::error::{Error, Kind, Result};
+use super::policy::backoff;
+use crate::epoch::Job;
+use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
 use crate::panics::caught;
-use crate::sink::Job;
+use crate::protocol::{Alive, Meter, Report, Reporter};
 
 /// One thread that runs a task's jobs one after the other. At most three are ever queued: the
 /// coordinator has one epoch at a time, one commit for each sink task, and forgets only what a commit has delivered.

@@ -6,11 +6,11 @@ use std::thread;
 use actix::{Actor, Arbiter, SyncArbiter};
 
 use super::bolt_actor::{BlockingActor, BoltActor, Shell};
-use super::report::Report;
 use super::spout_actor::SpoutActor;
 use super::wiring::{Ready, ReadyKind};
 use crate::clock::SharedClock;
 use crate::coordinator::{TaskLine, TaskRole};
+use crate::protocol::Report;
 
 /// The threads that tasks run on.
 pub struct Executors {

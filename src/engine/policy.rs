@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::Kind;
+use crate::error::{Kind, NO_ROOM_RETRY};
 use crate::topology::{AfterRetries, OnError};
 
 /// The wait before the first retry; each further one waits twice as long, up to [`BACKOFF_MAX`].
@@ -10,9 +10,6 @@ pub const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 
 /// The longest wait between two retries.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
-
-/// How often a task looks whether there is room on the disk again.
-pub const NO_ROOM_RETRY: Duration = Duration::from_secs(1);
 
 /// What happens to a tuple that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

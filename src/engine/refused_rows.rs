@@ -12,8 +12,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::dead_letters::{DEAD, DeadLetter, of_tuple};
 use super::task::TaskInput;
+use crate::dead_letter::{DEAD, DeadLetter, of_tuple};
 use crate::error::{Error, Result};
 use crate::lake::form::{Compression, Form, Format};
 use crate::lake::names::{FileName, FileNumber, Names, PartitionName, Segment};

@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::grouping::{KEY_GROUPS, task_of_group};
 use super::wiring::of_component;
 use crate::bolt::Bolt;
-use crate::checkpoint::{Saved, Started, StateStore, upgrade};
+use crate::checkpoint::{Saved, Started, StateStore};
 use crate::coordinator::Resumed;
+use crate::engine::upgrade;
+use crate::epoch::Promise;
 use crate::error::{Error, Result};
+use crate::keys::{KEY_GROUPS, task_of_group};
 use crate::registry::Config;
-use crate::sink::Promise;
 use crate::topology::{ComponentSpec, Plan, Topology};
 
 /// What a topology is resumed from, once what was left is recovered.

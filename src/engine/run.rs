@@ -12,17 +12,16 @@ use actix::{Addr, System};
 use crossbeam_channel::{Sender, bounded};
 
 use super::again::Before;
-use super::messages::Messages;
-use super::metering::{Doing, Meter};
 use super::supervisor::Supervisor;
 use super::wiring::with_dead_letters;
-use crate::bolt::StateSize;
 use crate::checkpoint::{MemoryStore, StateStore};
 use crate::clock::{SharedClock, SystemClock};
 use crate::coordinator::{ControlStatus, CoordinatorActor, Rebalance, Stop};
+use crate::epoch::StateSize;
 use crate::error::{Error, Result};
 use crate::metrics::{ComponentStatus, Drain, Status, Trouble};
 use crate::panics::caught;
+use crate::protocol::{Doing, Messages, Meter};
 use crate::registry::Config;
 use crate::topology::{Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology};
 

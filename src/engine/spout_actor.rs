@@ -11,18 +11,12 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use tokio::task::JoinHandle;
 
-use super::alive::Alive;
 use super::bolt_actor::panic_message;
-use super::channel::{TaskHandle, WakeUp};
-use super::control::Control;
-use super::messages::Messages;
-use super::metering::{Doing, Meter};
-use super::report::{Report, Reporter};
-use super::split_clock::SplitClock;
-use super::spout_port::{Port, SpoutOutput};
 use crate::clock::SharedClock;
 use crate::error::Result;
+use crate::flow::{Port, SplitClock, SpoutOutput, TaskHandle, WakeUp};
 use crate::panics::caught;
+use crate::protocol::{Alive, Control, Doing, Messages, Meter, Report, Reporter};
 use crate::spout::Spout;
 
 /// The bounds of how often splits are looked at for silence. More often costs a wake each time, more seldom makes windows

@@ -17,9 +17,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::again::Before;
-use super::alive::Census;
 use super::launch::Executors;
-use super::policy::NO_ROOM_RETRY;
 use super::restarts::{Restarts, Verdict};
 use super::resume::recover;
 use super::run::{Exit, Hints, Running};
@@ -29,8 +27,8 @@ use crate::clock::SharedClock;
 use crate::coordinator::{
     Begin, ControlStatus, CoordinatorActor, Machine, Outbox, Outcome, Policy, TaskLine, TaskRole, says_ahead,
 };
-use crate::engine::control::Control;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
+use crate::protocol::{Census, Control};
 use crate::registry::Config;
 use crate::topology::{Checkpoint, ComponentSpec, Plan, Topology};
 

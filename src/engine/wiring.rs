@@ -7,30 +7,22 @@ use std::sync::Arc;
 use actix::Recipient;
 
 use super::again::stands_for;
-use super::alive::{Alive, Census};
-use super::bolt_waker::BoltWaker;
-use super::channel::{EdgeReceiver, EdgeSender, TaskHandle, edge};
-use super::dead_letters::DEAD;
-use super::emitter::Emitter;
-use super::inbox::Inbox;
 use super::jobs::JobThread;
-use super::messages::Messages;
-use super::metering::Meter;
-use super::output::Output;
 use super::refused_rows::RefusedRowsWriter;
-use super::report::{FromTask, Reporter};
 use super::resume::{groups, restore};
-use super::split_clock::SplitClock;
-use super::spout_port::Port;
 use super::task::{BoltTask, SinkThreads, TaskInput, Worker};
 use crate::bolt::BoltContext;
 use crate::checkpoint::StateStore;
 use crate::clock::SharedClock;
+use crate::dead_letter::DEAD;
+use crate::epoch::{Cursor, Split};
 use crate::error::{Error, Result};
 use crate::event_time::{EventTime, EventTimeOrder};
+use crate::flow::{BoltWaker, EdgeReceiver, EdgeSender, Emitter, Inbox, Output, Port, SplitClock, TaskHandle, edge};
+use crate::protocol::{Alive, Census, FromTask, Messages, Meter, Reporter};
 use crate::registry::Config;
 use crate::sink::{SinkConfig, SinkContext};
-use crate::spout::{Cursor, Split, SpoutConfig, SpoutContext};
+use crate::spout::{SpoutConfig, SpoutContext};
 use crate::topology::{Checkpoint, ComponentSpec, InputSpec, Plan, Topology};
 use crate::tuple::{DEFAULT_STREAM, Fields, StreamId};
 
@@ -427,7 +419,8 @@ impl<'a> Wires<'a> {
 
 /// Adds the hidden sink for dead letters, which takes the hidden stream of every component.
 pub fn with_dead_letters(mut topology: Topology, config: Arc<dyn SinkConfig>) -> Topology {
-    use crate::topology::{Grouping, OnError};
+    use crate::flow::Grouping;
+    use crate::topology::OnError;
     let inputs = topology.components.iter().enumerate().map(|(from, spec)| InputSpec {
         from,
         stream: StreamId(spec.streams.len()),
@@ -436,7 +429,7 @@ pub fn with_dead_letters(mut topology: Topology, config: Arc<dyn SinkConfig>) ->
     let dead = ComponentSpec {
         id: DEAD.into(),
         type_name: "DeadLetters",
-        role: crate::registry::Role::Sink,
+        role: crate::component::Role::Sink,
         guarantee: "each dead letter once",
         inputs: inputs.collect(),
         config: Config::Sink(config),

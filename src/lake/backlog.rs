@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::sink::Promise;
+use crate::epoch::Promise;
 
 /// The bytes in one task's outbox. Written by the task and by its jobs, which run beside it.
 #[derive(Debug, Default)]

@@ -2,8 +2,7 @@
 
 use time::OffsetDateTime;
 
-use crate::sink::Barrier;
-use crate::topology::MicroBatch;
+use crate::epoch::{Barrier, MicroBatch};
 
 /// An open micro-batch, as far as the decision needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 use super::index::{File, Index};
+use crate::epoch::Promise;
 use crate::post::own_time;
-use crate::sink::Promise;
 
 /// How many files of a partition are remembered, of some hundred bytes each. One with more has no index
 /// until `lake index` makes it.

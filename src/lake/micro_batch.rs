@@ -10,9 +10,9 @@ use time::OffsetDateTime;
 
 use super::disk::{begin_writing_back, failed};
 use super::form::{Form, Format};
+use crate::epoch::Promise;
 use crate::error::Result;
 use crate::fault::point;
-use crate::sink::Promise;
 
 /// How many bytes are gathered before they are written. More would leave the processor's cache on
 /// the way, less would cost system calls.

@@ -21,9 +21,9 @@ use super::form::{Compression, Form};
 use super::indexing::Times;
 use super::staging::Staged;
 use super::unpack::{measure, unpack_file};
+use crate::epoch::Promise;
 use crate::error::Result;
 use crate::fault::point;
-use crate::sink::Promise;
 
 /// How well gzip packs, of 9. More is slower and hardly smaller.
 const GZIP_LEVEL: u32 = 6;

@@ -13,9 +13,9 @@ use super::pack;
 use super::replaced::{Replaced, has_now};
 use super::staging::{Publish, STAGING, Staging, named};
 use super::store::local::LocalStore;
+use crate::epoch::Promise;
 use crate::error::{Error, Result};
 use crate::fault::point;
-use crate::sink::Promise;
 
 /// The name of an index that isn't visible yet, in the staging of its task.
 const STAGED_INDEX: &str = "index";

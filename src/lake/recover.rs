@@ -11,9 +11,9 @@ use super::form::Compression;
 use super::names::Segment;
 use super::pack::{compression, delete_text, pack_file, restore_text};
 use super::staging::{Staging, named};
+use crate::epoch::Promise;
 use crate::error::{Error, Result};
 use crate::fault::point;
-use crate::sink::Promise;
 
 /// Closes what a task that is gone promised, as the newest complete checkpoint holds it: files that
 /// were open are cut back to the promised length. The rest of the task's staging, which was begun

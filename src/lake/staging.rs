@@ -14,9 +14,9 @@ use super::indexing::{Indexing, Times};
 use super::inside::stay_inside;
 use super::names::{PartitionName, Segment};
 use super::pack::delete_text;
+use crate::epoch::{Prepared, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::fault::point;
-use crate::sink::{Prepared, Promise};
 
 /// The folder beside the data that holds what isn't visible yet.
 pub const STAGING: &str = "_staging";

@@ -24,9 +24,9 @@ use super::publish::{another_writer, gone, not_as_promised};
 use super::replaced::{Replaced, has_now};
 use super::staging::{Staging, named};
 use super::store::{Put, Store};
+use crate::epoch::Promise;
 use crate::error::{Error, Kind, Result};
 use crate::fault::point;
-use crate::sink::Promise;
 
 /// How many files a task uploads at once. Each more costs a thread and a connection.
 pub const UPLOADS_MAX: usize = 8;

@@ -15,9 +15,9 @@ use super::names::{FileName, FileNumber, Names, PartitionName, Segment};
 use super::pack::{compression, pack_file};
 use super::staging::{Prepare, Publish, SharedLedger, Staged, Staging, commit};
 use crate::clock::SharedClock;
+use crate::epoch::{self};
+use crate::epoch::{Barrier, Job, Prepared, Promise};
 use crate::error::Result;
-use crate::sink::{Barrier, Job, Prepared, Promise};
-use crate::topology;
 
 /// How many closed files are kept open until the barrier syncs them. The rest is opened again, so
 /// that small files and many tasks don't use up the process's file handles.
@@ -26,7 +26,7 @@ const OPEN_FILES_MAX: usize = 16;
 /// What a writer is made with.
 pub struct Start {
     /// When a file closes.
-    pub limits: topology::MicroBatch,
+    pub limits: epoch::MicroBatch,
     /// The boundary of the first partition.
     pub boundary: OffsetDateTime,
     /// Whether barriers will be durable.
@@ -46,7 +46,7 @@ pub struct Writer {
     place: String,
     staging: Staging,
     ledger: SharedLedger,
-    limits: topology::MicroBatch,
+    limits: epoch::MicroBatch,
     clock: SharedClock,
     names: Names,
     form: Form,

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Barrier, Delivered, Job, Prepared, Promise, Sink, SinkContext};
-use crate::bolt::Problem;
+use super::{Delivered, Sink, SinkContext};
+use crate::component::Problem;
+use crate::epoch::{Barrier, Job, Prepared, Promise};
 use crate::error::{Error, Result};
 use crate::lake::form::{Compression, Form, Format};
 use crate::lake::names::Names;

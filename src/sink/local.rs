@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lake::{LakeSink, Style, without_posts};
-use super::{Promise, Sink, SinkConfig, SinkContext};
-use crate::bolt::Problem;
+use super::{Sink, SinkConfig, SinkContext};
+use crate::component::{Component, Problem};
+use crate::epoch::Promise;
 use crate::error::{Error, Result};
 use crate::lake::form::{Compression, Format};
 use crate::lake::names::Names;
@@ -18,7 +19,6 @@ use crate::lake::root::Root;
 use crate::lake::staging::{Publish, STAGING, Staging};
 use crate::lake::store::Store;
 use crate::lake::store::local::LocalStore;
-use crate::registry::Component;
 use crate::tuple::Fields;
 
 /// Writes posts into a lake in a folder: `<root>/<boundary>-<uuid>/0000000`, each file one JSON array,
@@ -148,9 +148,8 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
+    use crate::epoch::{Barrier, MicroBatch};
     use crate::error::Kind;
-    use crate::sink::Barrier;
-    use crate::topology::MicroBatch;
     use crate::tuple::Tuple;
     use crate::value::Value;
 

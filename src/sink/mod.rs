@@ -16,22 +16,15 @@ use time::OffsetDateTime;
 
 use crate::bolt::{BoltConfig, Problem};
 use crate::clock::SharedClock;
+use crate::epoch::MicroBatch;
 use crate::error::Result;
 use crate::lake::root::Root;
-use crate::registry::Registry;
-use crate::topology::MicroBatch;
 use crate::tuple::{Fields, Tuple};
 use crate::value::Value;
 
-use self::local::{DeadLetters, Local};
-use self::null::Null;
-use self::s3::S3;
-use self::stdout::Stdout;
+use self::local::DeadLetters;
 
-/// The room's registry: one line for each sink.
-pub(crate) fn register(registry: Registry) -> Registry {
-    registry.sink::<Local>().sink::<S3>().sink::<Stdout>().sink::<Null>()
-}
+pub use crate::epoch::{Barrier, Job, Prepared, Promise};
 
 /// The sink for the dead letters of a topology, under the root of its lake or state.
 pub(crate) fn dead_letters(root: PathBuf) -> Arc<dyn SinkConfig> {
@@ -51,50 +44,6 @@ pub(crate) fn discard(place: &str) -> Result<()> {
         Some(staging) => crate::lake::recover::recover(&staging, &[]).map(drop),
         None => Ok(()),
     }
-}
-
-/// The marker that divides one epoch from the next, as a sink sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Barrier {
-    /// The epoch that ends here.
-    pub epoch: u64,
-    /// The coordinator's wall clock when it made the barrier: what the age of files is decided by.
-    pub now: OffsetDateTime,
-    /// The boundary of the partition that holds what comes after this barrier. A sink whose open
-    /// partition has another boundary closes it here.
-    pub boundary: OffsetDateTime,
-    /// Nothing comes after this barrier: files are closed.
-    pub last: bool,
-    /// Whether what came before has to survive a power loss before it is promised; false under
-    /// `checkpoint: Off`.
-    pub durable: bool,
-}
-
-/// What a sink has made durable on this machine's disk, and will make visible.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Promise {
-    /// The task's place that the segment lies in until it is delivered; see [`SinkConfig::place`].
-    pub place: String,
-    /// The name of the segment (for a lake, `<partition>/<number>`).
-    pub segment: String,
-    /// Its length so far, in bytes.
-    pub length: u64,
-    /// How many posts it holds so far.
-    pub posts: u64,
-    /// CRC-32 (IEEE) of those bytes.
-    pub checksum: u32,
-    /// Whether it is complete, so that [`Sink::commit`] makes it visible. An open segment is
-    /// promised too, with its length, and goes on growing.
-    pub closed: bool,
-}
-
-/// What a sink reports at a barrier.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Prepared {
-    /// Everything that is on this machine's disk and wasn't reported as committed.
-    pub promises: Vec<Promise>,
-    /// When the oldest segment that is still open was begun: its age will need a barrier.
-    pub open_since: Option<OffsetDateTime>,
 }
 
 /// The result of a commit.
@@ -138,11 +87,6 @@ pub struct RefusedRow {
     /// Why it is refused.
     pub error: String,
 }
-
-/// Work that waits for a disk or a server. The engine runs it on a thread beside the task's, so that
-/// it overlaps with writing: prepares one after the other, and commits one after the other. It is
-/// repeatable, and is called again after a transient error or while there is no room.
-pub type Job<T> = Box<dyn FnMut() -> Result<T> + Send>;
 
 /// What a sink does when its outbox is full, because the outside takes less than is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,9 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Sink, SinkConfig, SinkContext};
-use crate::bolt::Problem;
+use crate::component::{Component, Problem};
 use crate::error::Result;
-use crate::registry::Component;
 use crate::tuple::{Fields, Tuple};
 
 /// Takes every tuple and writes nothing: for measuring, and for trying a topology out.

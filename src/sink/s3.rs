@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lake::{LakeSink, Style, without_posts};
-use super::{Barrier, Delivered, Job, OnFull, Prepared, Promise, Sink, SinkConfig, SinkContext};
-use crate::bolt::Problem;
+use super::{Delivered, OnFull, Sink, SinkConfig, SinkContext};
+use crate::component::{Component, Problem};
+use crate::epoch::{Barrier, Job, Prepared, Promise};
 use crate::error::{Error, Result};
 use crate::lake::form::{Compression, Format};
 use crate::lake::index::Index;
@@ -19,7 +20,6 @@ use crate::lake::staging::{Publish, Staging};
 use crate::lake::store::Store;
 use crate::lake::store::s3::{self, ConditionalPut, S3 as Bucket};
 use crate::lake::upload::Uploader;
-use crate::registry::Component;
 use crate::secret::Secret;
 use crate::tuple::{Fields, Tuple};
 use crate::units::ByteSize;
@@ -308,7 +308,7 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
-    use crate::topology::MicroBatch;
+    use crate::epoch::MicroBatch;
 
     fn s3() -> S3 {
         S3 {

@@ -5,11 +5,11 @@ use std::io::{self, ErrorKind, Write};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Barrier, Job, Prepared, Sink, SinkConfig, SinkContext};
-use crate::bolt::Problem;
+use super::{Sink, SinkConfig, SinkContext};
+use crate::component::{Component, Problem};
+use crate::epoch::{Barrier, Job, Prepared};
 use crate::error::{Error, Result};
 use crate::post::break_no_lines;
-use crate::registry::Component;
 use crate::tuple::{Fields, Tuple, to_json};
 use crate::value::Value;
 

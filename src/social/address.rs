@@ -1,6 +1,6 @@
 //! Addresses of platforms, as configurations give them.
 
-use crate::bolt::Problem;
+use crate::component::Problem;
 
 /// Says what is wrong with the address in a field. It is never repeated: a password may stand in it.
 pub fn address_problem(field: &'static str, address: &str, schemes: &[&str]) -> Option<Problem> {

@@ -15,9 +15,9 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::clock::SharedClock;
-use crate::engine::panic_message;
 use crate::error::{Error, Result};
 use crate::panics::caught;
+use crate::panics::message as panic_message;
 use crate::secret::Redactor;
 use crate::spool::{Options, Reader, Record, Spool};
 use crate::units::ByteSize;

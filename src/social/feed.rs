@@ -11,8 +11,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::clock::SharedClock;
-use crate::engine::NO_ROOM_RETRY;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
 use crate::post::Post;
 use crate::printable::{printable_line, shortened};
 use crate::secret::Redactor;

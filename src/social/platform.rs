@@ -2,9 +2,8 @@
 
 use async_trait::async_trait;
 
-use crate::bolt::Problem;
+use crate::component::{Component, Problem};
 use crate::error::Result;
-use crate::registry::Component;
 use crate::secret::Secret;
 
 use super::common::Common;

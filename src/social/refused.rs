@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use crate::engine::DeadLetter;
+use crate::dead_letter::DeadLetter;
 use crate::post::Post;
 use crate::post::fields::{pick, string};
 

@@ -7,12 +7,13 @@ use std::sync::{Arc, PoisonError};
 use async_trait::async_trait;
 use futures_util::future::{Either, select};
 
-use crate::bolt::Problem;
+use crate::component::Problem;
+use crate::epoch::Cursor;
 use crate::error::{Error, Result};
 use crate::post::Post;
 use crate::secret::Redactor;
 use crate::spool::Batch;
-use crate::spout::{Cursor, Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
+use crate::spout::{Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::tuple::Streams;
 use crate::units::ByteSize;
 use crate::value::Value;

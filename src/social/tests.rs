@@ -21,13 +21,13 @@ use super::ledger::Ledger;
 use super::runtime::block_on;
 use super::tail::posts;
 use super::*;
-use crate::bolt::{Bolt, BoltConfig, Output, Problem};
+use crate::bolt::{Bolt, BoltConfig, Output};
 use crate::checkpoint::MemoryStore;
 use crate::clock::ManualClock;
+use crate::component::{Component, Problem};
 use crate::engine::{Exit, RunOptions, Running, start};
 use crate::error::{Error, Result};
 use crate::post::Post;
-use crate::registry::{Component, Registry};
 use crate::secret::{Redactor, Secret};
 use crate::spool::{Options, Spool};
 use crate::topology::{LoadOptions, parse};
@@ -292,7 +292,7 @@ fn play(name: &str, bolts: &str, script: impl Fn(&Feed) -> Result<()> + Send + S
         }}, checkpoint: Checkpoint(every: "20ms"))"#,
         root.display()
     );
-    let registry = Registry::standard().spout::<Scripted>().bolt::<Panics>();
+    let registry = crate::components::standard().spout::<Scripted>().bolt::<Panics>();
     let topology =
         parse("t.ron", &text, &registry, &LoadOptions::default()).unwrap_or_else(|problems| panic!("{problems}"));
     let options = RunOptions::new(Arc::new(MemoryStore::default()), folder.path().join("state"));

@@ -10,8 +10,9 @@ use std::thread;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{Cursor, Spout, SpoutConfig, SpoutContext, SpoutOutput};
-use crate::engine::{DeadLetter, Letter, Refused};
+use super::{Spout, SpoutConfig, SpoutContext, SpoutOutput};
+use crate::dead_letter::{DeadLetter, Letter, Refused};
+use crate::epoch::Cursor;
 use crate::error::{Error, Result};
 use crate::lake::names::FileNumber;
 use crate::lake::replay::{Place, Position, read};

@@ -17,50 +17,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::bolt::Problem;
+use crate::component::Problem;
 use crate::error::Result;
 use crate::event_time::EventTimeOrder;
 use crate::post::Post;
-use crate::registry::Registry;
 use crate::tuple::{Fields, StreamId, Streams};
 use crate::value::Value;
 
-pub use crate::engine::SpoutOutput;
-
-/// The room's registry: one line for each spout.
-pub(crate) fn register(registry: Registry) -> Registry {
-    registry
-        .spout::<generate::Generate>()
-        .spout::<lines::Lines>()
-        .spout::<replay::LocalReplay>()
-        .spout::<replay::S3Replay>()
-        .spout::<facebook::Facebook>()
-        .spout::<youtube::YouTube>()
-        .spout::<x::X>()
-        .spout::<bluesky::Bluesky>()
-        .spout::<mastodon::Mastodon>()
-}
-
-/// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cursor {
-    /// Nothing was handed over yet.
-    Start,
-    /// Whatever the spout needs to go on behind the last thing it handed over.
-    At(String),
-    /// The split is read to its end, and can't grow. A split that may be longer at the next start, such
-    /// as a file, keeps the place of its end in [`Cursor::At`].
-    End,
-}
-
-/// The smallest part of a source that one task reads: a file, a partition, a range of the generator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Split {
-    /// Its name: the same in every run, unique within the source.
-    pub id: String,
-    /// Where to go on.
-    pub cursor: Cursor,
-}
+pub use crate::epoch::{Cursor, Split};
+pub use crate::flow::SpoutOutput;
 
 /// What a spout's task is made with.
 #[derive(Clone)]

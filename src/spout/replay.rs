@@ -10,13 +10,14 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cursor, Spout, SpoutConfig, SpoutContext};
+use super::{Spout, SpoutConfig, SpoutContext};
+use crate::component::Component;
+use crate::epoch::Cursor;
 use crate::error::{Error, Result};
 use crate::lake::replay::{Choice, OnDamage, Order, Place, PostTimes, Replay, Shard, Sorting, Speed, Tempo};
 use crate::lake::store::retried::Retried;
 use crate::lake::store::s3::{self, S3};
 use crate::moment::Moment;
-use crate::registry::Component;
 use crate::secret::Secret;
 use crate::units::{ByteSize, Interval};
 

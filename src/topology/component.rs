@@ -10,7 +10,8 @@ use super::record::{Record, Values, choice};
 use super::source::Span;
 use super::syntax::{Kind, Node};
 use super::{AfterRetries, OnError, PARALLELISM_HINT_MAX};
-use crate::registry::{Config, Entry, Registry, Role};
+use crate::component::Role;
+use crate::registry::{Config, Entry, Registry};
 
 /// How many tuples go to another task in one go unless a component says otherwise.
 const BATCH_DEFAULT: usize = 256;

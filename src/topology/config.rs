@@ -9,7 +9,7 @@ use super::record::{Values, words};
 use super::schema::{Outside, Walk};
 use super::source::Span;
 use super::syntax::{self, Field, Kind, Node};
-use crate::bolt::Problem;
+use crate::component::Problem;
 use crate::registry::{Config, Entry, Read};
 
 /// How much of a value a message repeats.

@@ -5,8 +5,9 @@ use std::fmt::Write;
 use super::print::{layout, quote};
 use super::problem::Report;
 use super::wiring::input_name;
-use super::{AfterRetries, Checkpoint, ComponentSpec, Grouping, InputSpec, OnError, Topology, syntax};
-use crate::registry::Role;
+use super::{AfterRetries, Checkpoint, ComponentSpec, InputSpec, OnError, Topology, syntax};
+use crate::component::Role;
+use crate::flow::Grouping;
 use crate::units::{ByteSize, Interval};
 
 /// The whole topology in RON with every default written out. It loads again to the same topology;

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::explain::keys;
 use super::wiring::input_name;
 use super::{ComponentSpec, InputSpec, Topology};
+use crate::component::Role;
 use crate::printable::{printable_line, printable_text};
-use crate::registry::Role;
 
 /// Components in the order in which the data flows, each with its inputs; a sink with its guarantee.
 ///

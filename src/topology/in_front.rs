@@ -1,7 +1,9 @@
 //! Bolts that sinks ask for in front of them: a warehouse that is fed with raw posts gets the bolt that reads them.
 
-use super::{ComponentSpec, Grouping, InputSpec};
-use crate::registry::{Config, Role};
+use super::{ComponentSpec, InputSpec};
+use crate::component::Role;
+use crate::flow::Grouping;
+use crate::registry::Config;
 use crate::sink::BoltInFront;
 use crate::tuple::{DEFAULT_STREAM, Fields, StreamId};
 

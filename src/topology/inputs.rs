@@ -7,7 +7,7 @@ use super::problem::{Report, nearest, quoted};
 use super::record::choice;
 use super::source::Span;
 use super::syntax::{Kind, Node};
-use crate::registry::Role;
+use crate::component::Role;
 use crate::tuple::DEFAULT_STREAM;
 
 const GROUPINGS: [&str; 7] = ["Shuffle", "LocalOrShuffle", "Fields", "PartialKey", "All", "Global", "Direct"];

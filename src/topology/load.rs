@@ -11,7 +11,8 @@ use super::record::{Record, Values};
 use super::settings::{self, TOPOLOGY_FIELDS};
 use super::syntax::{Kind, Node};
 use super::{Topology, inputs, overrides, wiring};
-use crate::registry::{Registry, Role};
+use crate::component::Role;
+use crate::registry::Registry;
 
 /// How a topology is loaded.
 #[derive(Clone, Debug, Default)]

@@ -29,8 +29,12 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use crate::registry::{Config, Role};
+use crate::component::Role;
+use crate::registry::Config;
 use crate::tuple::{StreamId, Streams};
+
+pub use crate::epoch::MicroBatch;
+pub use crate::flow::Grouping;
 
 pub use explain::explain;
 pub use graph::{graph_dot, graph_mermaid, graph_text};
@@ -105,40 +109,6 @@ pub struct InputSpec {
     pub grouping: Grouping,
 }
 
-/// How a stream's tuples are shared out among a bolt's tasks. Keys are positions of fields.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Grouping {
-    /// Evenly.
-    Shuffle,
-    /// To the task on the same executor; to others while that one has no room.
-    LocalOrShuffle,
-    /// The same key to the same task.
-    Fields(Vec<usize>),
-    /// The same key to the less loaded of two tasks (Nasir et al., "The power of both choices", ICDE 2015).
-    PartialKey(Vec<usize>),
-    /// To every task.
-    All,
-    /// To the first task.
-    Global,
-    /// To the task that the emitter names.
-    Direct,
-}
-
-impl Grouping {
-    /// The name in RON.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Shuffle => "Shuffle",
-            Self::LocalOrShuffle => "LocalOrShuffle",
-            Self::Fields(_) => "Fields",
-            Self::PartialKey(_) => "PartialKey",
-            Self::All => "All",
-            Self::Global => "Global",
-            Self::Direct => "Direct",
-        }
-    }
-}
-
 /// What happens when `execute` returns an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnError {
@@ -179,17 +149,6 @@ pub enum Checkpoint {
     Every(Duration),
 }
 
-/// When a file of the lake closes: by the first of the three.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MicroBatch {
-    /// How many posts it holds at most.
-    pub posts: u64,
-    /// How many bytes of posts it holds at most, unless a single post is larger.
-    pub bytes: u64,
-    /// How old it gets at most.
-    pub age: Duration,
-}
-
 /// How often a topology may be rolled back before it stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restarts {
@@ -202,12 +161,6 @@ pub struct Restarts {
 impl Default for Checkpoint {
     fn default() -> Self {
         Self::Every(Duration::from_secs(1))
-    }
-}
-
-impl Default for MicroBatch {
-    fn default() -> Self {
-        Self { posts: 10_000, bytes: 32 << 20, age: Duration::from_secs(60) }
     }
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::record::{Record, Values, choice};
 use super::syntax::{Kind, Node};
-use super::{Checkpoint, MicroBatch, Restarts};
+use super::{Checkpoint, Restarts};
+use crate::epoch::MicroBatch;
 
 /// The fields of `Topology(…)`.
 pub(super) const TOPOLOGY_FIELDS: [&str; 9] =

@@ -6,9 +6,10 @@ use super::component::Draft;
 use super::in_front::with_bolts_in_front;
 use super::inputs::Input;
 use super::problem::{Report, quoted};
-use super::{ComponentSpec, Grouping, InputSpec};
-use crate::bolt::Problem;
-use crate::registry::{Config, Entry, Role};
+use super::{ComponentSpec, InputSpec};
+use crate::component::{Problem, Role};
+use crate::flow::Grouping;
+use crate::registry::{Config, Entry};
 use crate::tuple::{DEFAULT_STREAM, Fields, StreamId, Streams};
 
 type Inputs<'t> = [Vec<Option<Input<'t>>>];

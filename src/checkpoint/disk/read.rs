@@ -11,8 +11,8 @@ use time::format_description::well_known::Rfc3339;
 use super::handle::{Attempt, Handle};
 use super::schema::{COMPONENTS, CURSORS, META, PLACES, PROMISES, SPLIT_TIMES, State, WATERMARKS, state_table};
 use crate::checkpoint::{Saved, Take};
+use crate::epoch::Cursor;
 use crate::event_time::EventTime;
-use crate::spout::Cursor;
 
 /// Everything but the keyed state.
 ///

@@ -11,10 +11,9 @@ use super::handle::Attempt;
 use super::schema::{
     COMPONENTS, CURSORS, META, PLACES, PROMISES, SPLIT_TIMES, State, WATERMARKS, replace, state_table,
 };
-use crate::bolt::StateChange;
 use crate::checkpoint::{Changes, Started, out_of_order};
+use crate::epoch::{Cursor, StateChange};
 use crate::error::{Error, Result};
-use crate::spout::Cursor;
 
 /// What [`StateStore::start`](crate::checkpoint::StateStore::start) keeps.
 ///

@@ -6,9 +6,8 @@ use time::macros::datetime;
 
 use super::contents::{BOUNDARY, contents, forget, none, put};
 use crate::checkpoint::{DiskStore, Kept, MemoryStore, Saved, Started, StateStore};
+use crate::epoch::{Cursor, Promise};
 use crate::error::{Error, Kind};
-use crate::sink::Promise;
-use crate::spout::Cursor;
 
 /// Runs a test on a new store of each kind.
 fn check(test: impl Fn(&dyn StateStore)) {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use crate::bolt::StateChange;
 use crate::checkpoint::{Changes, Saved, StateStore};
-use crate::engine::KEY_GROUPS;
+use crate::epoch::StateChange;
+use crate::keys::KEY_GROUPS;
 
 /// The components that tests give state to; one name is the beginning of another.
 pub const COMPONENTS: [&str; 3] = ["count", "count2", "top"];

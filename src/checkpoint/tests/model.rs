@@ -9,9 +9,8 @@ use proptest::sample::select;
 
 use super::conformance::promise;
 use super::contents::{COMPONENTS, GROUPS, contents, none};
-use crate::bolt::StateChange;
 use crate::checkpoint::{Changes, DiskStore, Kept, MemoryStore, Started, StateStore};
-use crate::spout::Cursor;
+use crate::epoch::{Cursor, StateChange};
 
 #[derive(Clone, Debug)]
 enum Step {

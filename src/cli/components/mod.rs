@@ -133,9 +133,9 @@ mod tests {
     use serde::{Deserialize, Serialize};
 
     use super::*;
-    use crate::bolt::{Bolt, BoltConfig, BoltContext, Problem};
+    use crate::bolt::{Bolt, BoltConfig, BoltContext};
+    use crate::component::{Component, Problem};
     use crate::error::Result;
-    use crate::registry::Component;
     use crate::tuple::{Fields, Streams};
     use crate::units::{ByteSize, Interval};
 
@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn registry() -> Registry {
-        Registry::standard().bolt::<Shout>()
+        crate::components::standard().bolt::<Shout>()
     }
 
     fn check(actual: &str, expected: Expect) {

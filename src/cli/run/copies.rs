@@ -93,7 +93,6 @@ impl Copies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Registry;
     use crate::topology::{LoadOptions, parse};
 
     #[test]
@@ -105,7 +104,7 @@ mod tests {
                 r#"Topology(name: "t", spouts: {{"in": Spout(run: {spout})}},
                     bolts: {{"lake": Bolt(run: Local(root: {root:?}), inputs: [Shuffle("in")])}})"#
             );
-            parse("t.ron", &text, &Registry::standard(), &LoadOptions::default()).unwrap()
+            parse("t.ron", &text, &crate::components::standard(), &LoadOptions::default()).unwrap()
         };
         let copies = |spout: &str, name: &str| {
             let path = |what: &str| folder.path().join(what);

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use crate::component::Role;
 use crate::metrics::{ComponentStatus, Phase, Status, Trouble};
-use crate::registry::Role;
 
 use super::bottleneck::{self, Flow};
 use super::notices;

@@ -5,8 +5,8 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::checkpoint::Saved;
-use crate::checkpoint::upgrade::{changed, kept};
 use crate::cli::exit::Code;
+use crate::engine::upgrade::{changed, kept};
 use crate::registry::Config;
 use crate::topology::Topology;
 

@@ -133,7 +133,6 @@ impl Opened {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Registry;
     use crate::topology::{LoadOptions, parse};
 
     #[test]
@@ -147,7 +146,7 @@ mod tests {
                 r#"Topology(name: "t", spouts: {{"in": Spout(run: Generate())}},
                     bolts: {{"lake": Bolt(run: Local(root: {root:?}), inputs: [Shuffle("in")])}})"#
             );
-            parse("t.ron", &text, &Registry::standard(), &LoadOptions::default()).unwrap()
+            parse("t.ron", &text, &crate::components::standard(), &LoadOptions::default()).unwrap()
         };
         let ours = topology(&lake);
         for state in ["lake", "link", "lake/_staging/x", "link/_index"] {

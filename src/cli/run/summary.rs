@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::exit::{Code, Failure, Outcome};
+use crate::component::Role;
 use crate::engine::Exit;
-use crate::registry::{Config, Role};
+use crate::registry::Config;
 use crate::topology::Topology;
 
 use super::report::Report;

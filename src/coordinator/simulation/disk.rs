@@ -6,7 +6,7 @@ use super::Seeded;
 use super::graph::{Graph, Item};
 use crate::checkpoint::{MemoryStore, Started, StateStore};
 use crate::coordinator::{Resumed, TaskRole};
-use crate::sink::Promise;
+use crate::epoch::Promise;
 
 /// The length of an item, in bytes.
 pub const ITEM_BYTES: u64 = 10;

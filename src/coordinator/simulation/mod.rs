@@ -20,7 +20,7 @@ use self::graph::{Graph, Item};
 use self::process::{Process, Step};
 use super::{Event, Outcome, TaskRole};
 use crate::checkpoint::StateStore;
-use crate::engine::Report;
+use crate::protocol::Report;
 use crate::topology::Checkpoint;
 
 /// Seeds of an ordinary test.

@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 
 use crate::checkpoint::Changes;
 use crate::coordinator::{Action, Outbox, Resumed};
-use crate::engine::{FromTask, Mark, Report};
-use crate::sink::Promise;
+use crate::epoch::{Mark, Promise};
+use crate::protocol::{FromTask, Report};
 
 /// Watches one machine.
 pub struct Oracle {

@@ -10,8 +10,8 @@ use super::oracle::Oracle;
 use super::tasks::{Body, Channel, Commit, Counts, Sink, Spout, Surroundings, Task};
 use crate::checkpoint::{Changes, StateStore};
 use crate::coordinator::{Action, Event, Machine, Outbox, Outcome, Policy, TaskRole};
-use crate::engine::{Control, FromTask, Report};
-use crate::spout::Cursor;
+use crate::epoch::Cursor;
+use crate::protocol::{Control, FromTask, Report};
 use crate::topology::Checkpoint;
 
 const AGE: Duration = Duration::from_secs(20);

@@ -8,13 +8,11 @@ use time::OffsetDateTime;
 
 use super::disk::{Disk, Segment, promise};
 use super::graph::{Component, Item};
-use crate::bolt::StateChange;
 use crate::checkpoint::StateStore;
 use crate::coordinator::TaskRole;
-use crate::engine::{Control, Mark, Report};
+use crate::epoch::{Barrier, Cursor, Mark, Prepared, Promise, StateChange};
 use crate::event_time::EventTime;
-use crate::sink::{Barrier, Prepared, Promise};
-use crate::spout::Cursor;
+use crate::protocol::{Control, Report};
 
 /// Items that may wait in a channel before whoever sends them waits.
 const CHANNEL_MAX: usize = 6;

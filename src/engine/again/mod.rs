@@ -18,11 +18,13 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::run::{RunOptions, Running, dead_letter_root, start};
-use crate::engine::dead_letters::DEAD;
+use crate::component::Role;
+use crate::dead_letter::DEAD;
 use crate::error::{Error, Result};
-use crate::registry::{Config, Role};
+use crate::flow::Grouping;
+use crate::registry::Config;
 use crate::spout::dead_letters::{DeadLetters, Job, Tally, Way};
-use crate::topology::{Checkpoint, ComponentSpec, Grouping, InputSpec, OnError, Topology};
+use crate::topology::{Checkpoint, ComponentSpec, InputSpec, OnError, Topology};
 use crate::tuple::Streams;
 use survey::{Survey, survey};
 

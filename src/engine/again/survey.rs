@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::{AGAIN, Jobs, stream_name};
-use crate::engine::dead_letters::DEAD;
-use crate::engine::letter::{Letter, Refused};
+use crate::dead_letter::DEAD;
+use crate::dead_letter::{Letter, Refused};
 use crate::engine::wiring::stream_of;
+use crate::epoch::Cursor;
 use crate::error::{Error, Result};
+use crate::flow::Grouping;
 use crate::lake::lineage::Progress;
 use crate::lake::replay::{Choice, Place, Position, read};
 use crate::post::Post;
 use crate::registry::Config;
-use crate::spout::Cursor;
 use crate::spout::dead_letters::{Job, LetterPlace, Wanted, Way};
-use crate::topology::{Grouping, Topology};
+use crate::topology::Topology;
 
 /// What there is to send.
 #[derive(Default)]

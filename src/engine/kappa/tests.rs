@@ -1,7 +1,6 @@
 //! What becomes of a topology that is replayed.
 
 use super::*;
-use crate::registry::Registry;
 use crate::topology::{LoadOptions, parse};
 
 /// Two spouts, one of them of two kinds, a count, and a lake.
@@ -20,7 +19,7 @@ const TWO: &str = r#"Topology(
 )"#;
 
 fn topology(text: &str) -> Topology {
-    parse("test.ron", text, &Registry::standard(), &LoadOptions::default())
+    parse("test.ron", text, &crate::components::standard(), &LoadOptions::default())
         .unwrap_or_else(|problems| panic!("{problems}"))
 }
 

@@ -9,13 +9,17 @@ use bytes::Bytes;
 
 use super::components::{Collect, Does, Scripted, collect, count_to, does};
 use super::{Builder, Exit, MemoryStore, PATIENCE, RunOptions, numbers, shuffle};
-use crate::bolt::{Bolt, BoltConfig, BoltContext, Problem};
+use crate::bolt::{Bolt, BoltConfig, BoltContext};
 use crate::checkpoint::{Changes, StateStore};
-use crate::engine::{Again, DeadLetter, Output, SpoutOutput, send_dead_letters, start};
+use crate::component::Problem;
+use crate::dead_letter::DeadLetter;
+use crate::engine::{Again, send_dead_letters, start};
+use crate::epoch::Cursor;
 use crate::error::{Error, Result};
+use crate::flow::{Grouping, Output, SpoutOutput};
 use crate::post::Post;
-use crate::spout::{Cursor, Spout, SpoutConfig, SpoutContext};
-use crate::topology::{Checkpoint, Grouping, Topology};
+use crate::spout::{Spout, SpoutConfig, SpoutContext};
+use crate::topology::{Checkpoint, Topology};
 use crate::tuple::{Fields, Streams, Tuple};
 use crate::value::Value;
 

@@ -6,11 +6,13 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use async_trait::async_trait;
 
-use crate::bolt::{Bolt, BoltConfig, BoltContext, Problem};
-use crate::engine::{Output, SpoutOutput};
+use crate::bolt::{Bolt, BoltConfig, BoltContext};
+use crate::component::Problem;
+use crate::epoch::{Barrier, Cursor, Job, Prepared, Promise};
 use crate::error::{Error, Result};
-use crate::sink::{Barrier, Delivered, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
-use crate::spout::{Cursor, Spout, SpoutConfig, SpoutContext};
+use crate::flow::{Output, SpoutOutput};
+use crate::sink::{Delivered, Sink, SinkConfig, SinkContext};
+use crate::spout::{Spout, SpoutConfig, SpoutContext};
 use crate::tuple::{Fields, StreamId, Streams, Tuple};
 use crate::value::Value;
 

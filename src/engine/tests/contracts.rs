@@ -12,16 +12,16 @@ use time::macros::datetime;
 
 use super::components::{Gate, Scripted, count_to, does};
 use super::{Builder, Exit, PATIENCE, collector, numbers, shuffle};
-use crate::bolt::{Bolt, BoltConfig, BoltContext, BoltWaker, Problem};
+use crate::bolt::{Bolt, BoltConfig, BoltContext, BoltWaker};
+use crate::component::Problem;
 use crate::detached::Detached;
-use crate::engine::{Output, SpoutOutput};
+use crate::epoch::{Barrier, Cursor, Job, Prepared, Promise};
 use crate::error::{Error, Result};
+use crate::flow::{Grouping, Output, SpoutOutput};
 use crate::sink::outbox::{self, Outbox, OutboxBound, OutboxReader};
-use crate::sink::{
-    Barrier, Delivered, Job, OnFull, Prepared, Promise, RefusedRow, RefusedRows, Sink, SinkConfig, SinkContext,
-};
-use crate::spout::{Cursor, Spout};
-use crate::topology::{Checkpoint, Grouping};
+use crate::sink::{Delivered, OnFull, RefusedRow, RefusedRows, Sink, SinkConfig, SinkContext};
+use crate::spout::Spout;
+use crate::topology::Checkpoint;
 use crate::tuple::{Fields, Streams, Tuple};
 use crate::value::Value;
 

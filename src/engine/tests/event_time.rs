@@ -10,12 +10,14 @@ use async_trait::async_trait;
 
 use super::components::{Scripted, does};
 use super::{Builder, Collected, Exit, collector, shuffle};
-use crate::bolt::{Bolt, BoltConfig, BoltContext, KeyedState, Problem, StateChange};
-use crate::engine::{Output, SpoutOutput, key_group};
+use crate::bolt::{Bolt, BoltConfig, BoltContext, KeyedState};
+use crate::component::Problem;
+use crate::epoch::{Cursor, StateChange};
 use crate::error::Result;
 use crate::event_time::{EventTime, EventTimeOrder};
-use crate::spout::{Cursor, Spout, SpoutConfig, SpoutContext};
-use crate::topology::Grouping;
+use crate::flow::{Grouping, Output, SpoutOutput};
+use crate::keys::key_group;
+use crate::spout::{Spout, SpoutConfig, SpoutContext};
 use crate::tuple::{Fields, Streams, Tuple};
 use crate::value::{Value, decode};
 

@@ -18,10 +18,13 @@ use components::{Collected, collect};
 use super::run::{Exit, RunOptions, Running, start};
 use crate::bolt::BoltConfig;
 use crate::checkpoint::MemoryStore;
-use crate::registry::{Config, Role};
+use crate::component::Role;
+use crate::epoch::MicroBatch;
+use crate::flow::Grouping;
+use crate::registry::Config;
 use crate::sink::SinkConfig;
 use crate::spout::SpoutConfig;
-use crate::topology::{Checkpoint, ComponentSpec, Grouping, InputSpec, MicroBatch, OnError, Restarts, Topology};
+use crate::topology::{Checkpoint, ComponentSpec, InputSpec, OnError, Restarts, Topology};
 use crate::tuple::Streams;
 
 /// How long a test waits for something that must happen before it calls that a failure.

@@ -10,7 +10,8 @@ use super::{Builder, Exit, MemoryStore, numbers, shuffle};
 use crate::bolt::Count;
 use crate::checkpoint::StateStore;
 use crate::error::Error;
-use crate::topology::{Grouping, OnError};
+use crate::flow::Grouping;
+use crate::topology::OnError;
 use crate::value::Value;
 
 /// The counting bolt, which takes the first field as its key.

@@ -8,6 +8,7 @@ use time::macros::datetime;
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::epoch::{Barrier, MicroBatch};
 use crate::lake::form::Format;
 use crate::lake::names::Names;
 use crate::lake::publish::{Place, Rename};
@@ -17,8 +18,6 @@ use crate::lake::staging::{Publish, SharedLedger, commit, named};
 use crate::lake::store::local::LocalStore;
 use crate::lake::view;
 use crate::lake::writer::{Start, Writer};
-use crate::sink::Barrier;
-use crate::topology::MicroBatch;
 
 const NOON: OffsetDateTime = datetime!(2026-02-03 12:00:00 UTC);
 const FORMS: [Form; 4] = [

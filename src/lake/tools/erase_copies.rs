@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::erase_ids::Ids;
-use crate::engine::{Letter, Refused};
+use crate::dead_letter::{Letter, Refused};
 use crate::error::{Error, Kind, Result};
 use crate::lake::form::Form;
 use crate::lake::names::FileName;

@@ -11,6 +11,7 @@ use super::compact::{Outcome, compact};
 use super::erase::{Ids, Scope, erase};
 use super::rewrite::{Rewrite, rewrite};
 use super::*;
+use crate::epoch::Promise;
 use crate::error::Result;
 use crate::lake::form::Form;
 use crate::lake::index;
@@ -22,7 +23,6 @@ use crate::lake::store::local::LocalStore;
 use crate::lake::store::memory::MemoryStore;
 use crate::lake::store::{Object, Put, Store, list_all};
 use crate::lake::view;
-use crate::sink::Promise;
 
 const NIGHT: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
 const NOW: OffsetDateTime = datetime!(2026-02-03 12:00:00 UTC);

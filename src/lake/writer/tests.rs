@@ -12,7 +12,8 @@ use crate::clock::ManualClock;
 use crate::lake::publish::{Place, Rename};
 
 const NOON: OffsetDateTime = datetime!(2026-02-03 12:00:00 UTC);
-const SMALL: topology::MicroBatch = topology::MicroBatch { posts: 3, bytes: 1000, age: Duration::from_secs(60) };
+const SMALL: crate::epoch::MicroBatch =
+    crate::epoch::MicroBatch { posts: 3, bytes: 1000, age: Duration::from_secs(60) };
 
 /// A lake with one writer, and a clock that starts at noon.
 struct Lake {
@@ -23,11 +24,11 @@ struct Lake {
 }
 
 impl Lake {
-    fn new(limits: topology::MicroBatch) -> Self {
+    fn new(limits: crate::epoch::MicroBatch) -> Self {
         Self::of(limits, Names::Extended, Form::ARRAY)
     }
 
-    fn of(limits: topology::MicroBatch, names: Names, form: Form) -> Self {
+    fn of(limits: crate::epoch::MicroBatch, names: Names, form: Form) -> Self {
         let (root, clock) = (tempfile::tempdir().unwrap(), ManualClock::at(NOON));
         let place = Place::new(root.path().into(), "run", "lake", 0);
         let start = Start { limits, boundary: NOON, durable: true, clock: clock.clone(), names, form };
@@ -142,7 +143,7 @@ fn a_full_file_is_visible_after_the_next_commit() {
 
 #[test]
 fn bytes_close_a_file_and_a_larger_post_has_one_for_itself() {
-    let mut lake = Lake::new(topology::MicroBatch { bytes: 20, ..SMALL });
+    let mut lake = Lake::new(crate::epoch::MicroBatch { bytes: 20, ..SMALL });
     lake.write(&["{\"a\":1}", "{\"a\":22}", "{\"a\":3}", "{\"a\":\"larger than twenty bytes\"}", "{\"a\":4}"]);
     lake.end();
     assert_eq!(
@@ -192,7 +193,7 @@ fn the_staging_of_others_stays() {
 
 #[test]
 fn after_the_last_number_a_new_partition_begins() {
-    let mut lake = Lake::new(topology::MicroBatch { posts: 1, ..SMALL });
+    let mut lake = Lake::new(crate::epoch::MicroBatch { posts: 1, ..SMALL });
     lake.write(&["{\"a\":1}"]);
     lake.writer.partition.as_mut().unwrap().next = Some(FileNumber::LAST);
     lake.write(&["{\"a\":2}", "{\"a\":3}"]);
@@ -204,7 +205,7 @@ fn after_the_last_number_a_new_partition_begins() {
 
 #[test]
 fn what_was_not_committed_is_promised_again_and_may_be_committed_twice() {
-    let mut lake = Lake::new(topology::MicroBatch { posts: 1, ..SMALL });
+    let mut lake = Lake::new(crate::epoch::MicroBatch { posts: 1, ..SMALL });
     lake.write(&["{\"a\":1}"]);
     let barrier = lake.barrier();
     let first = lake.prepare(&barrier);
@@ -221,7 +222,7 @@ fn what_was_not_committed_is_promised_again_and_may_be_committed_twice() {
 
 #[test]
 fn a_barrier_beside_a_commit_promises_again_what_is_then_left_alone() {
-    let mut lake = Lake::new(topology::MicroBatch { posts: 1, ..SMALL });
+    let mut lake = Lake::new(crate::epoch::MicroBatch { posts: 1, ..SMALL });
     lake.write(&["{\"a\":1}"]);
     let barrier = lake.barrier();
     let first = lake.prepare(&barrier);
@@ -279,7 +280,7 @@ fn a_folder_that_vanished_is_an_error_after_which_the_same_post_is_written_once(
 fn a_file_whose_packing_failed_is_packed_later_and_takes_no_other_post() {
     use crate::lake::form::{Compression, Format};
     let form = Form::Text(Format::JsonArray, Compression::Gzip);
-    let mut lake = Lake::of(topology::MicroBatch { bytes: 30, ..SMALL }, Names::Extended, form);
+    let mut lake = Lake::of(crate::epoch::MicroBatch { bytes: 30, ..SMALL }, Names::Extended, form);
     lake.write(&["{\"a\":1}"]);
     let partition = lake.writer.partition.unwrap().name;
     let packed = lake.writer.staging.partition(&partition).join("0000000.json.gz");
@@ -313,7 +314,7 @@ proptest! {
         posts in 1u64..6,
         bytes in 1u64..800,
     ) {
-        let mut lake = Lake::new(topology::MicroBatch { posts, bytes, age: Duration::from_secs(60) });
+        let mut lake = Lake::new(crate::epoch::MicroBatch { posts, bytes, age: Duration::from_secs(60) });
         let mut expected = Vec::new();
         for (i, (size, seconds)) in steps.iter().enumerate() {
             let post = format!("{{\"{i}\":\"{}\"}}", "ä".repeat(*size));

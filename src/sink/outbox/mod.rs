@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Barrier, Job, OnFull, Prepared, Promise, SinkContext};
+use super::{OnFull, SinkContext};
+use crate::epoch::{Barrier, Job, Prepared, Promise};
 use crate::error::{Error, Result};
 use crate::lake::backlog::Backlog;
 use crate::lake::disk::{failed, make_private_folders, remove_if_empty, sync_folder};

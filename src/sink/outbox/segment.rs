@@ -11,9 +11,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::epoch::Promise;
 use crate::error::{Error, Result};
 use crate::lake::disk::failed;
-use crate::sink::Promise;
 use crate::tuple::Tuple;
 use crate::value::{Value, decode, encode};
 

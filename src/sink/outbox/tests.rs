@@ -9,7 +9,7 @@ use time::macros::datetime;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::topology::MicroBatch;
+use crate::epoch::MicroBatch;
 use crate::tuple::Fields;
 use crate::value::Value;
 use crate::value::tests::any_value;

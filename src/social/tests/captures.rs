@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::super::capture;
 use super::*;
 use crate::checkpoint::{Changes, Saved, Started, StateStore, Take};
-use crate::spout::Cursor;
+use crate::epoch::Cursor;
 
 /// A store that holds each checkpoint against what the spool has synced when it is saved.
 struct Watched {
@@ -58,7 +58,7 @@ fn begin(state: &Path, fields: &str, store: Arc<dyn StateStore>) -> Arc<Running>
             "out": Bolt(run: Null(), inputs: [Shuffle("in")]),
         }}, checkpoint: Checkpoint(every: "20ms"))"#
     );
-    let registry = Registry::standard().spout::<Scripted>();
+    let registry = crate::components::standard().spout::<Scripted>();
     let topology =
         parse("t.ron", &text, &registry, &LoadOptions::default()).unwrap_or_else(|problems| panic!("{problems}"));
     start(topology, RunOptions::new(store, state)).unwrap()

@@ -8,10 +8,9 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bolt::Problem;
 use crate::clock::SystemClock;
+use crate::component::{Component, Problem};
 use crate::error::{Error, Result};
-use crate::registry::Component;
 use crate::secret::Secret;
 use crate::social::{Budget, Common, Http, Platform, Refresher, Source, Term, Topic, address_problem};
 use crate::spool;

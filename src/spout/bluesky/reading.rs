@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 
+use crate::component::Component;
 use crate::error::Result;
 use crate::post::Post;
-use crate::registry::Component;
 use crate::social::{Failure, Feed, Message, Platform, Socket, delete, post};
 
 use super::Bluesky;

@@ -11,9 +11,8 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bolt::Problem;
+use crate::component::{Component, Problem};
 use crate::error::Result;
-use crate::registry::Component;
 use crate::secret::Secret;
 use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Topic, address_problem};
 use crate::spool;

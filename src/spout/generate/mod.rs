@@ -14,10 +14,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::component::Component;
+use crate::epoch::{Cursor, Split};
 use crate::error::{Error, Result};
 use crate::post::Post;
-use crate::registry::Component;
-use crate::spout::{Cursor, Split, Spout, SpoutConfig, SpoutContext, SpoutOutput};
+use crate::spout::{Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::value::{Text, Value};
 
 mod draw;

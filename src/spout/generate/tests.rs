@@ -7,7 +7,7 @@ use serde_json::Value as Tree;
 use time::macros::format_description;
 
 use super::*;
-use crate::registry::{Registry, ron_options};
+use crate::registry::ron_options;
 
 fn posts(config: &Generate, numbers: impl IntoIterator<Item = u64>) -> Vec<(Platform, String)> {
     let mut by_number = config.by_number();
@@ -269,7 +269,7 @@ fn cursors_that_no_run_wrote_are_refused() {
 
 #[test]
 fn a_configuration_is_read_and_explained_with_every_default() {
-    let registry = Registry::standard();
+    let registry = crate::components::standard();
     let generate = registry.find("Generate").unwrap();
     assert_eq!(
         generate.read("Generate()").unwrap().explained,

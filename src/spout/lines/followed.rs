@@ -14,9 +14,10 @@ use super::follow::{Event, Followed, start};
 use super::mark::Mark;
 use super::{EMIT_LINES, LinesSpout, Reading};
 use crate::clock::{SharedClock, Sleep};
+use crate::epoch::{Cursor, Split};
 use crate::error::{Error, Result};
 use crate::social::{Gap, GapLedger};
-use crate::spout::{Cursor, Split, SpoutOutput};
+use crate::spout::SpoutOutput;
 
 /// What the follower reports, with the waits that it asks for.
 pub(super) struct FollowReports {

@@ -17,10 +17,9 @@ use tokio::sync::watch;
 use super::STANDARD_INPUT;
 use super::reader::{Source, unreadable};
 use super::splitter::{Content, Line, LineSplitter, Place};
-use crate::engine::NO_ROOM_RETRY;
-use crate::error::{Error, Kind, Result};
+use crate::epoch::Cursor;
+use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
 use crate::spool::{Appended, Batch, Options, Reader, Spool};
-use crate::spout::Cursor;
 
 /// How many bytes of lines are appended in one go at most. A record costs a write and a checksum;
 /// larger ones would keep the lines of a fast source from the topology for longer.

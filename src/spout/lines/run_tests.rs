@@ -5,13 +5,15 @@ use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::bolt::Problem;
 use crate::checkpoint::MemoryStore;
+use crate::component::{Problem, Role};
 use crate::engine::{Exit, RunOptions, Running, start};
+use crate::epoch::MicroBatch;
 use crate::error::Result;
-use crate::registry::{Config, Registry, Role};
+use crate::flow::Grouping;
+use crate::registry::Config;
 use crate::sink::{Sink, SinkConfig, SinkContext};
-use crate::topology::{Checkpoint, ComponentSpec, Grouping, InputSpec, MicroBatch, OnError, Restarts, Topology};
+use crate::topology::{Checkpoint, ComponentSpec, InputSpec, OnError, Restarts, Topology};
 use crate::tuple::{Fields, StreamId, Streams, Tuple};
 
 /// Long enough for a busy machine; reaching it is a failure.
@@ -63,7 +65,7 @@ impl Run {
             linger: None,
             in_front_of: None,
         };
-        let config = Registry::standard().find("Lines").unwrap().read(lines).unwrap().config;
+        let config = crate::components::standard().find("Lines").unwrap().read(lines).unwrap().config;
         let spout = component("in", Role::Spout, config, hint, Streams::default_with(Fields::of_posts()), vec![]);
         let input = InputSpec { from: 0, stream: StreamId::DEFAULT, grouping: Grouping::Shuffle };
         let sink = Config::Sink(Arc::new(kept.clone()));

@@ -3,7 +3,6 @@ use std::io::Write;
 use std::path::Path;
 
 use super::*;
-use crate::registry::Registry;
 use tokio::sync::mpsc;
 
 fn posts(kind: Option<&str>, line_bytes_max: u64) -> Posts {
@@ -74,7 +73,7 @@ fn a_bad_line_is_a_dead_letter_with_file_line_reason_and_bytes_and_the_next_one_
 
 #[test]
 fn the_configuration_has_defaults_and_says_what_is_unknown() {
-    let registry = Registry::standard();
+    let registry = crate::components::standard();
     let read = |text| registry.find("Lines").unwrap().read(text).map(|read| read.explained);
     assert_eq!(
         read("Lines(paths: [\"in.ndjson\"])").unwrap(),

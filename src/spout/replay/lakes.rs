@@ -9,13 +9,14 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::strays::{Counted, Place, Reached, Strays};
+use crate::epoch::Cursor;
 use crate::error::{Error, Result};
 use crate::lake::lineage::Progress;
 use crate::lake::replay::disorder::Counts;
 use crate::lake::replay::merge::Handed;
 use crate::lake::replay::{Choice, Event, Pace, Position, Replay, Speed, Split, Tempo};
 use crate::post::Post;
-use crate::spout::{self, Cursor, Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
+use crate::spout::{Route, Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::tuple::{Fields, StreamId, Streams};
 use crate::value::Value;
 
@@ -59,7 +60,7 @@ impl LakeReplay {
     }
 
     /// The splits of a task as their lakes know them, with their positions among the task's.
-    fn jobs(&self, splits: &[spout::Split]) -> Result<Vec<Job>> {
+    fn jobs(&self, splits: &[crate::epoch::Split]) -> Result<Vec<Job>> {
         let job = |(number, lake): (usize, &Lake)| {
             let prefix = self.prefix(number);
             let of_lake = splits.iter().enumerate().filter_map(|(position, split)| {

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::epoch::{Cursor, Split};
 use crate::error::{Error, Result};
 use crate::lake::names::FileNumber;
 use crate::lake::replay::Position;
 use crate::lake::replay::mark::Mark;
-use crate::spout::{Cursor, Split};
 
 /// How many kinds of a split are named; what is beyond counts as one.
 const KINDS_MAX: usize = 16;

@@ -4,12 +4,12 @@ use std::fs;
 
 use super::strays::Place as At;
 use super::*;
+use crate::epoch::Cursor;
 use crate::lake::replay::{Event, Split};
 use crate::lake::store::Store;
 use crate::lake::store::local::LocalStore;
 use crate::lake::tools::compact::compact;
-use crate::registry::{Config, Registry};
-use crate::spout::Cursor;
+use crate::registry::Config;
 
 const NIGHT: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
 const MORNING: &str = "2015-12-18T06:00:00-0fa5ac3a-e695-4f96-aca2-d24c7527aed7";
@@ -26,7 +26,7 @@ fn lake() -> tempfile::TempDir {
 }
 
 fn config(root: &tempfile::TempDir, more: &str) -> Arc<dyn SpoutConfig> {
-    let registry = Registry::standard();
+    let registry = crate::components::standard();
     let read = registry.find("LocalReplay").unwrap().read(&format!("LocalReplay(root: {:?}{more})", root.path()));
     let Config::Spout(config) = read.unwrap().config else { panic!("it is a spout") };
     config
@@ -73,7 +73,7 @@ fn a_timetable_needs_one_task() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    let registry = Registry::standard();
+    let registry = crate::components::standard();
     for bad in ["shard: (2, 2)", "from: \"noon\"", "speed: -1.0", "order: Random"] {
         assert!(
             registry.find("LocalReplay").unwrap().read(&format!("LocalReplay(root: \"x\", {bad})")).is_err(),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bolt::Problem;
+use crate::component::Problem;
 
 use super::X;
 

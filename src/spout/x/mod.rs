@@ -33,10 +33,9 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bolt::Problem;
 use crate::clock::SystemClock;
+use crate::component::{Component, Problem};
 use crate::error::Result;
-use crate::registry::Component;
 use crate::secret::Secret;
 use crate::social::{Budget, Common, Platform, Refresher, Source, Topic, address_problem};
 use crate::spool;

@@ -4,7 +4,7 @@
 //! against the topic here. Which is so is told by the rule's tag, since the tag comes with every post that the rule
 //! matched.
 
-use crate::bolt::Problem;
+use crate::component::Problem;
 use crate::social::{RULES_BY_US, Term, Topic};
 
 use super::{Mode, X};

@@ -20,9 +20,8 @@ use futures_util::future::{Either, select};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bolt::Problem;
+use crate::component::{Component, Problem};
 use crate::error::Result;
-use crate::registry::Component;
 use crate::secret::Secret;
 use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Term, Topic, address_problem};
 use crate::spool;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bolt::{Bolt, BoltConfig, BoltContext, Problem};
+use crate::bolt::{Bolt, BoltConfig, BoltContext};
+use crate::component::{Component, Problem};
 use crate::error::{Error, Result};
-use crate::registry::{Component, Registry};
+use crate::registry::Registry;
 use crate::sink::{Sink, SinkConfig, SinkContext};
 use crate::spout::{Spout, SpoutConfig, SpoutContext};
 use crate::tuple::{Fields, Streams};

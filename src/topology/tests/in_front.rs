@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{LoadOptions, Topology, explain, graph_text, parse};
 use super::components::registry;
-use crate::bolt::{Bolt, BoltConfig, BoltContext, Problem};
+use crate::bolt::{Bolt, BoltConfig, BoltContext};
+use crate::component::{Component, Problem};
 use crate::error::{Error, Result};
-use crate::registry::Component;
 use crate::sink::{BoltInFront, Sink, SinkConfig, SinkContext};
 use crate::tuple::{Fields, Streams};
 

@@ -8,7 +8,6 @@ use proptest::prelude::*;
 
 use super::super::{explain, load, parse};
 use super::{LoadOptions, cases, outcome};
-use crate::registry::Registry;
 
 const SECRET: &str = "hunter2-of-all-secrets";
 
@@ -22,7 +21,7 @@ fn with_x(run: &str) -> String {
 
 fn say(text: &str, sets: &[&str]) -> String {
     let sets = sets.iter().map(|&set| set.to_owned()).collect();
-    outcome(&parse("t.ron", text, &Registry::standard(), &LoadOptions { sets, ..LoadOptions::default() }))
+    outcome(&parse("t.ron", text, &crate::components::standard(), &LoadOptions { sets, ..LoadOptions::default() }))
 }
 
 #[test]
@@ -70,7 +69,7 @@ fn a_secret_on_the_command_line_is_refused_and_not_shown() {
 #[test]
 fn an_address_without_a_secret_is_explained_as_it_is() {
     let text = with_x(r#"topics: ["a"], bearer_token: Env("X"), base_url: "http://127.0.0.1:8080/x""#);
-    let topology = parse("t.ron", &text, &Registry::standard(), &LoadOptions::default()).unwrap();
+    let topology = parse("t.ron", &text, &crate::components::standard(), &LoadOptions::default()).unwrap();
     assert!(explain(&topology).contains("http://127.0.0.1:8080/x"));
     for bad in ["nowhere", "ftp://host", "https://", "https://host/?page=1", "https://host/#x"] {
         let said = say(&text.replace("http://127.0.0.1:8080/x", bad), &[]);
@@ -80,8 +79,11 @@ fn an_address_without_a_secret_is_explained_as_it_is() {
 
 /// What a check of a topology says that stands in this folder.
 fn say_of_file(folder: &Path, name: &str) -> String {
-    let loaded =
-        load(&folder.join(name), &Registry::standard(), &LoadOptions { online: true, ..LoadOptions::default() });
+    let loaded = load(
+        &folder.join(name),
+        &crate::components::standard(),
+        &LoadOptions { online: true, ..LoadOptions::default() },
+    );
     outcome(&loaded).replace(&folder.display().to_string(), ".")
 }
 

@@ -6,12 +6,11 @@ use rand_chacha::ChaCha8Rng;
 use rustix::io::Errno;
 
 use super::fake::Disk;
-use crate::bolt::StateChange;
 use crate::checkpoint::tests::conformance::promise;
 use crate::checkpoint::tests::contents::{COMPONENTS, Contents, GROUPS, contents, none};
 use crate::checkpoint::{Changes, DiskStore, MemoryStore, StateStore};
+use crate::epoch::{Cursor, StateChange};
 use crate::error::Kind;
-use crate::spout::Cursor;
 
 const CASES: u64 = 300;
 

@@ -5,11 +5,12 @@ use std::fmt;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Kept, Saved, StateStore};
+use crate::checkpoint::{Kept, Saved, StateStore};
 use crate::engine::AGAIN;
 use crate::error::{Error, Result};
+use crate::flow::Grouping;
 use crate::registry::Config;
-use crate::topology::{ComponentSpec, Grouping, Topology};
+use crate::topology::{ComponentSpec, Topology};
 
 /// What becomes of one component's state.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,20 +10,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::alive::Alive;
-use super::batch::Mark;
-use super::channel::TaskHandle;
-use super::dead_letters::DeadLetter;
-use super::emitter::Emitter;
-use super::letter_bound::{CUT_RAW_BYTES_MAX, Kept, LetterBound};
-use super::messages::Messages;
-use super::metering::{Doing, Meter};
-use super::split_clock::SplitClock;
-use super::wake::Need;
 use crate::clock::SharedClock;
+use crate::dead_letter::DeadLetter;
+use crate::dead_letter::{CUT_RAW_BYTES_MAX, Kept, LetterBound};
+use crate::epoch::{Cursor, Mark, Split};
 use crate::error::{Error, Result};
 use crate::event_time::EventTime;
-use crate::spout::{Cursor, Split};
+use crate::flow::{Emitter, Need, SplitClock, TaskHandle};
+use crate::protocol::{Alive, Doing, Messages, Meter};
 use crate::tuple::StreamId;
 use crate::value::Value;
 
@@ -220,7 +214,7 @@ pub struct SpoutOutput {
 }
 
 impl SpoutOutput {
-    pub(super) fn new(
+    pub(crate) fn new(
         port: Rc<RefCell<Port>>,
         (component, messages): (String, Arc<Messages>),
         arities: Vec<usize>,

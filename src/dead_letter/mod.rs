@@ -1,5 +1,8 @@
 //! Dead letters: what a component refused, as posts of the kind `dead`.
 
+mod bound;
+mod letter;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -7,11 +10,13 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::letter::{Letter, Refused};
 use crate::post::break_no_lines;
 use crate::post::looks::hint;
 use crate::tuple::{Fields, Tuple, to_json};
 use crate::value::{Value, encode};
+
+pub(crate) use bound::{CUT_RAW_BYTES_MAX, Kept, LetterBound};
+pub(crate) use letter::{Letter, Refused};
 
 /// The id of the hidden sink, and of the stream that every component has to it. Ids of a topology
 /// file begin with a letter, so none can collide with it.

@@ -4,11 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::batch::{Batch, Item, Mark};
-use super::channel::EdgeSender;
-use super::grouping::{Router, Target};
+use crate::epoch::Mark;
 use crate::event_time::{EventTime, Watermark};
-use crate::topology::Grouping;
+use crate::flow::{Batch, EdgeSender, Grouping, Item, Router, Target};
 use crate::tuple::StreamId;
 use crate::value::Value;
 

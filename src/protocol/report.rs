@@ -2,10 +2,8 @@
 
 use actix::{Message, Recipient};
 
-use crate::bolt::StateChange;
+use crate::epoch::{Cursor, Prepared, StateChange};
 use crate::event_time::EventTime;
-use crate::sink::Prepared;
-use crate::spout::Cursor;
 
 /// What a task tells the coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]

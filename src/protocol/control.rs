@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use actix::Message;
 
-use super::batch::Mark;
-use crate::sink::Promise;
+use crate::epoch::{Mark, Promise};
 
 /// What the coordinator tells a task.
 #[derive(Clone, Debug, Message)]

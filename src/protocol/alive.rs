@@ -8,8 +8,8 @@ use std::time::Duration;
 use actix::Recipient;
 use tokio::sync::mpsc;
 
-use super::report::{FromTask, Report};
 use crate::clock::SharedClock;
+use crate::protocol::{FromTask, Report};
 
 /// Held by everything that works for a task. A task that is gone before the end was announced is lost.
 pub struct Alive {

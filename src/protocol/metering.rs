@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::bolt::StateSize;
+use crate::epoch::StateSize;
 use crate::metrics::Trouble;
 
 /// What a task is doing.

@@ -1,57 +1,40 @@
 //! Which task gets a tuple.
 
-use xxhash_rust::xxh3::Xxh3Default;
-
-use crate::topology::Grouping;
+use crate::keys::{key_group, stable_hash, task_of_group};
 use crate::value::Value;
 
-/// Keyed state is kept in this many groups, so that it can be shared out anew.
-pub const KEY_GROUPS: u16 = 1024;
+/// How a stream's tuples are shared out among a bolt's tasks. Keys are positions of fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grouping {
+    /// Evenly.
+    Shuffle,
+    /// To the task on the same executor; to others while that one has no room.
+    LocalOrShuffle,
+    /// The same key to the same task.
+    Fields(Vec<usize>),
+    /// The same key to the less loaded of two tasks (Nasir et al., "The power of both choices", ICDE 2015).
+    PartialKey(Vec<usize>),
+    /// To every task.
+    All,
+    /// To the first task.
+    Global,
+    /// To the task that the emitter names.
+    Direct,
+}
 
-/// A stable hash (XXH3, 64 bits) of a key's values: the same on every machine and in every version.
-pub fn stable_hash<'a>(key: impl IntoIterator<Item = &'a Value>) -> u64 {
-    let mut key = key.into_iter();
-    match (key.next(), key.next()) {
-        // The common key is one text: its hash needs no streaming state.
-        (Some(Value::Text(text)), None) => xxhash_rust::xxh3::xxh3_64(text.as_bytes()),
-        (first, second) => {
-            let mut hasher = Xxh3Default::new();
-            first.into_iter().chain(second).chain(key).for_each(|value| feed(&mut hasher, value));
-            hasher.digest()
+impl Grouping {
+    /// The name in RON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Shuffle => "Shuffle",
+            Self::LocalOrShuffle => "LocalOrShuffle",
+            Self::Fields(_) => "Fields",
+            Self::PartialKey(_) => "PartialKey",
+            Self::All => "All",
+            Self::Global => "Global",
+            Self::Direct => "Direct",
         }
     }
-}
-
-fn feed(hasher: &mut Xxh3Default, value: &Value) {
-    let mut tagged = |tag: u8, bytes: &[u8]| {
-        hasher.update(&[tag]);
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    match value {
-        Value::Null => tagged(0, &[]),
-        Value::Bool(value) => tagged(1, &[u8::from(*value)]),
-        Value::Int(value) => tagged(2, &value.to_le_bytes()),
-        Value::Float(value) => tagged(3, &Value::float_bits(*value).to_le_bytes()),
-        Value::Text(value) => tagged(4, value.as_bytes()),
-        Value::Json(value) => tagged(6, value),
-        Value::Post(value) => tagged(7, value),
-        Value::List(values) => {
-            tagged(5, &(values.len() as u64).to_le_bytes());
-            values.iter().for_each(|value| feed(hasher, value));
-        }
-    }
-}
-
-/// The key group of a key: its stable hash scaled to [`KEY_GROUPS`].
-pub fn key_group<'a>(key: impl IntoIterator<Item = &'a Value>) -> u16 {
-    // The upper bits are as good as any, and can't exceed the number of groups.
-    (stable_hash(key) >> (64 - KEY_GROUPS.ilog2())) as u16
-}
-
-/// The task that owns a key group: contiguous ranges of groups, as even as they can be.
-pub fn task_of_group(group: u16, tasks: usize) -> usize {
-    usize::from(group) * tasks / usize::from(KEY_GROUPS)
 }
 
 /// Shares one stream out among the tasks of one bolt.
@@ -168,6 +151,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::keys::KEY_GROUPS;
 
     fn value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![

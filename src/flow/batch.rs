@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::epoch::Mark;
 use crate::event_time::{EventTime, Watermark};
-use crate::sink::Barrier;
 use crate::value::Value;
 
 /// The tuples that one task sends another in one go: a matter of speed only, never of meaning. The
@@ -18,15 +18,6 @@ pub struct Batch {
     pub bytes: usize,
     /// The event time of each tuple; empty where no bolt of the topology asks for it.
     pub times: Vec<EventTime>,
-}
-
-/// The marker that flows with the data and divides one epoch from the next.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// What sinks are told.
-    pub barrier: Barrier,
-    /// All sources have ended: windows emit what they hold before they pass this on.
-    pub finish: bool,
 }
 
 /// One thing in a channel.

@@ -4,8 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::channel::TaskHandle;
-use super::wake::Need;
+use crate::flow::{Need, TaskHandle};
 
 /// Wakes the task of a bolt that has something to emit without having got a tuple: an answer of a child process or a
 /// server. The task then calls [`Bolt::idle`](crate::bolt::Bolt::idle), once it has worked off what is in its inboxes.
@@ -19,7 +18,7 @@ pub struct BoltWaker {
 
 impl BoltWaker {
     /// The waker of one task.
-    pub(super) fn of_task(task: &Arc<TaskHandle>) -> Self {
+    pub(crate) fn of_task(task: &Arc<TaskHandle>) -> Self {
         Self { task: Arc::downgrade(task), rung: Arc::default() }
     }
 
@@ -32,12 +31,12 @@ impl BoltWaker {
     }
 
     /// True if it was called since the task last answered. A task looks here before it sleeps.
-    pub(super) fn is_rung(&self) -> bool {
+    pub(crate) fn is_rung(&self) -> bool {
         self.rung.load(Ordering::SeqCst)
     }
 
     /// The task calls `idle` right after this, and so sees whatever was there before the wake.
-    pub(super) fn answer(&self) {
+    pub(crate) fn answer(&self) {
         self.rung.store(false, Ordering::SeqCst);
     }
 }

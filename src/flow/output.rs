@@ -2,19 +2,19 @@
 
 use bytes::Bytes;
 
-use super::emitter::Emitter;
 use crate::error::{Error, Result};
 use crate::event_time::EventTime;
+use crate::flow::Emitter;
 use crate::tuple::StreamId;
 use crate::value::Value;
 
 /// Where a bolt emits to. What one `execute` emits goes out when it returns `Ok`.
 pub struct Output {
-    pub(super) emitter: Emitter,
+    pub(crate) emitter: Emitter,
     /// The number of the hidden stream to the dead letters, behind the declared ones.
-    pub(super) dead: StreamId,
+    pub(crate) dead: StreamId,
     /// The bolt keeps back the watermark that it was called with.
-    pub(super) holds_watermark: bool,
+    pub(crate) holds_watermark: bool,
 }
 
 impl Output {
@@ -49,7 +49,7 @@ impl Output {
 
     /// Ends a call of the bolt: what it emitted goes out, or is discarded if the call failed.
     #[inline]
-    pub(super) fn end_call(&mut self, result: Result<()>) -> Result<()> {
+    pub(crate) fn end_call(&mut self, result: Result<()>) -> Result<()> {
         match result {
             Ok(()) => self.emitter.commit().map_err(Error::fatal),
             Err(error) => {
@@ -61,7 +61,7 @@ impl Output {
     }
 
     /// Emits a dead letter, which is a post of the kind `dead`.
-    pub(super) fn emit_dead(&mut self, letter: Bytes) {
+    pub(crate) fn emit_dead(&mut self, letter: Bytes) {
         self.emitter.emit(self.dead, None, [Value::Json(letter)]);
     }
 }

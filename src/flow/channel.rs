@@ -6,8 +6,7 @@ use std::sync::{Arc, OnceLock};
 use actix::{Message, Recipient};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
-use super::batch::Item;
-use super::wake::{Need, Wake};
+use crate::flow::{Item, Need, Wake};
 
 /// Tells a task to look at its channels once more.
 #[derive(Message)]

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::batch::{Batch, Item, Mark};
-use super::channel::EdgeReceiver;
+use crate::epoch::Mark;
 use crate::event_time::{EventTime, Watermark};
+use crate::flow::{Batch, EdgeReceiver, Item};
 
 struct Channel {
     edge: EdgeReceiver,

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::post::{DEPTH_MAX, Post};
 use crate::value::{Value, decode};
 
-/// A dead letter as [`DeadLetter`](super::DeadLetter) or [`of_tuple`](super::dead_letters::of_tuple) wrote it.
+/// A dead letter as [`DeadLetter`](crate::dead_letter::DeadLetter) or [`of_tuple`](crate::dead_letter::of_tuple) wrote it.
 #[derive(Debug)]
 pub struct Letter {
     /// Who refused it.
@@ -142,7 +142,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::engine::dead_letters::{DeadLetter, of_tuple};
+    use crate::dead_letter::{DeadLetter, of_tuple};
     use crate::tuple::{Fields, Tuple};
     use crate::value::tests::any_value;
 

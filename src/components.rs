@@ -1,0 +1,36 @@
+//! The one list of everything that a topology file can name.
+
+use crate::bolt::{Count, Words};
+use crate::registry::Registry;
+use crate::sink::local::Local;
+use crate::sink::null::Null;
+use crate::sink::s3::S3;
+use crate::sink::stdout::Stdout;
+use crate::spout::bluesky::Bluesky;
+use crate::spout::facebook::Facebook;
+use crate::spout::generate::Generate;
+use crate::spout::lines::Lines;
+use crate::spout::mastodon::Mastodon;
+use crate::spout::replay::{LocalReplay, S3Replay};
+use crate::spout::x::X;
+use crate::spout::youtube::YouTube;
+
+/// The components of this crate.
+pub fn standard() -> Registry {
+    Registry::empty()
+        .spout::<Generate>()
+        .spout::<Lines>()
+        .spout::<LocalReplay>()
+        .spout::<S3Replay>()
+        .spout::<Facebook>()
+        .spout::<YouTube>()
+        .spout::<X>()
+        .spout::<Bluesky>()
+        .spout::<Mastodon>()
+        .bolt::<Words>()
+        .bolt::<Count>()
+        .sink::<Local>()
+        .sink::<S3>()
+        .sink::<Stdout>()
+        .sink::<Null>()
+}

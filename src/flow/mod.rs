@@ -1,0 +1,32 @@
+//! The data plane: batches of tuples on their way from one task to another.
+//!
+//! ```text
+//! Port ─ Emitter ══ channel ══▶ Inbox ─ bolt ─ Output ─ Emitter ══ channel ══▶ …
+//! ```
+
+mod batch;
+mod bolt_waker;
+mod channel;
+mod emitter;
+mod grouping;
+mod inbox;
+mod output;
+mod split_clock;
+mod spout_port;
+mod wake;
+
+/// The atomics of the wake protocol, which its model checker replaces by its own.
+mod atomic {
+    pub use std::sync::atomic::{AtomicU8, Ordering, fence};
+}
+
+pub use batch::{Batch, Item};
+pub use bolt_waker::BoltWaker;
+pub use channel::{EdgeReceiver, EdgeSender, TaskHandle, WakeUp, edge};
+pub use emitter::Emitter;
+pub use grouping::{Grouping, Router, Target};
+pub use inbox::{Inbox, Received};
+pub use output::Output;
+pub use split_clock::SplitClock;
+pub use spout_port::{Port, Secure, SpoutOutput};
+pub use wake::{Need, Wake};

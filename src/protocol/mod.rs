@@ -1,0 +1,13 @@
+//! What tasks and the coordinator tell each other, and what both tell whoever watches.
+
+mod alive;
+mod control;
+mod messages;
+mod metering;
+mod report;
+
+pub use alive::{Alive, Census};
+pub use control::Control;
+pub use messages::Messages;
+pub use metering::{Doing, Meter};
+pub use report::{FromTask, Report, Reporter};
