@@ -173,6 +173,7 @@ fn topology(lake: &Path, sink: &str) -> Topology {
         on_error: OnError::default(),
         batch: 256,
         linger: None,
+        in_front_of: None,
     };
     let input = InputSpec { from: 0, stream: StreamId::DEFAULT, grouping: Grouping::LocalOrShuffle };
     let posts = Streams::default_with(Fields::of_posts());

@@ -6,14 +6,14 @@ use crate::sink::local::Local;
 use crate::sink::null::Null;
 use crate::sink::s3::S3;
 use crate::sink::stdout::Stdout;
-use crate::spout::bluesky::Bluesky;
-use crate::spout::facebook::Facebook;
+use crate::social::bluesky::Bluesky;
+use crate::social::facebook::Facebook;
+use crate::social::mastodon::Mastodon;
+use crate::social::x::X;
+use crate::social::youtube::YouTube;
 use crate::spout::generate::Generate;
 use crate::spout::lines::Lines;
-use crate::spout::mastodon::Mastodon;
 use crate::spout::replay::{LocalReplay, S3Replay};
-use crate::spout::x::X;
-use crate::spout::youtube::YouTube;
 
 /// The components of this crate.
 pub fn standard() -> Registry {

@@ -1,9 +1,8 @@
 //! Waterspout runs stream topologies: spouts take posts from outside, bolts work on them, sinks
-//! write them, and checkpoints make each post count once. The modules stand in the order in which
-//! the data flows; ARCHITECTURE.md draws the whole.
+//! write them, and checkpoints make each post count once. ARCHITECTURE.md draws the whole.
 
-// The floors of the house, from the ground up: each module imports only from those above it in this list, and
-// tests/house.rs holds that.
+// The floors of the house, from the ground up: a module imports only from floors that stand above its own in this file.
+// tests/house.rs has the order within a floor, and holds all of it.
 
 // The ground.
 pub mod clock;
@@ -54,6 +53,8 @@ pub mod topology;
 pub mod coordinator;
 pub mod engine;
 
-// The one list of components, and the outside.
-pub mod cli;
+// The one list of components.
 pub mod components;
+
+// The outside.
+pub mod cli;

@@ -87,6 +87,95 @@ fn is_pure(path: &str) -> bool {
     path == "coordinator/machine.rs" || path.starts_with("topology/") && !reads.contains(&path)
 }
 
+/// The floors of the house, from the ground up. A module imports only from floors below its own, and on its own floor from
+/// those that stand before it.
+const FLOORS: [&[&str]; 10] = [
+    // The ground.
+    &[
+        "clock",
+        "units",
+        "moment",
+        "fault",
+        "printable",
+        "error",
+        "detached",
+        "event_time",
+        "globs",
+        "panics",
+        "secret",
+        "net",
+    ],
+    // What flows.
+    &["post", "value", "tuple", "keys"],
+    // The contracts, and what tasks and the coordinator tell each other.
+    &["epoch", "component", "metrics", "dead_letter", "protocol"],
+    // What lies on a disk or in a bucket.
+    &["lake", "spool", "checkpoint"],
+    // The data plane.
+    &["flow"],
+    // The components.
+    &["bolt", "sink", "spout", "social"],
+    // WHAT runs.
+    &["registry", "topology"],
+    // WHEN and HOW.
+    &["coordinator", "engine"],
+    // The one list of components.
+    &["components"],
+    // The outside.
+    &["cli"],
+];
+
+/// The modules of the crate that a file names, each with the line: by `crate::`, or by as many `super::` as lead there.
+fn rooms_named<'t>(path: &str, text: &'t str) -> Vec<(usize, &'t str)> {
+    let depth = path.trim_end_matches(".rs").trim_end_matches("/mod").split('/').count();
+    let to_root = "super::".repeat(depth);
+    let mut rooms = Vec::new();
+    for (number, line) in code(text) {
+        assert!(!line.contains("crate::{"), "src/{path}:{number}: a use for each room, so that floors can be read");
+        for root in ["crate::", to_root.as_str()] {
+            for (at, _) in line.match_indices(root) {
+                // `my_crate::` is another crate, and more `super::` than that can't be.
+                let begins = !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '$');
+                let rest = &line[at + root.len()..];
+                let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+                if begins && end > 0 && rest[..end] != *"super" {
+                    rooms.push((number, &rest[..end]));
+                }
+            }
+        }
+    }
+    rooms
+}
+
+#[test]
+fn a_module_imports_only_from_the_floors_below_it() {
+    let floors = FLOORS.concat();
+    let height = |room: &str| floors.iter().position(|known| *known == room);
+    let mut found = Vec::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| !is_test(path)) {
+        let room = path.split('/').next().unwrap().trim_end_matches(".rs");
+        if ["lib", "main"].contains(&room) {
+            continue;
+        }
+        let own = height(room).unwrap_or_else(|| panic!("src/{path}: {room} has no floor: give it one in FLOORS"));
+        for (number, named) in rooms_named(&path, &text) {
+            if named != room && height(named).is_some_and(|other| other > own) {
+                found.push(format!("src/{path}:{number}: {room} imports from {named}, which is above it"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn an_import_is_found_whichever_way_it_is_written() {
+    let named = |path, text| rooms_named(path, text).into_iter().map(|(_, room)| room).collect::<Vec<_>>();
+    assert_eq!(named("a/b.rs", "use crate::error::Error;\nfn f(x: crate::lake::X) {}"), ["error", "lake"]);
+    assert_eq!(named("a/b.rs", "use super::super::cli::X;\nuse super::c::X;"), ["cli"]);
+    assert_eq!(named("a/mod.rs", "use super::cli::X;"), ["cli"]);
+    assert_eq!(named("a.rs", "// crate::cli\n#[cfg(test)]\nmod tests {\n    use crate::cli::X;\n}"), [""; 0]);
+}
+
 #[test]
 fn what_decides_does_no_io() {
     let io = ["std::fs", "fs::", "std::io", "io::Read", "io::Write", "std::net", "std::process", "File::", "tokio"];
@@ -104,8 +193,9 @@ fn a_component_names_no_actor_and_no_channel_of_the_engine() {
 }
 
 #[test]
-fn only_the_engine_and_the_coordinators_actor_name_actix() {
-    nothing_names(&["actix"], |path| !path.starts_with("engine/") && path != "coordinator/actor.rs", &[]);
+fn only_what_runs_tasks_and_what_they_tell_each_other_name_actix() {
+    let may = ["engine/", "protocol/", "flow/channel.rs", "coordinator/actor.rs"];
+    nothing_names(&["actix"], |path| !may.iter().any(|room| path.starts_with(room)), &[]);
 }
 
 #[test]

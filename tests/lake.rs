@@ -64,6 +64,7 @@ fn component(
         on_error: OnError::default(),
         batch: 256,
         linger: None,
+        in_front_of: None,
     }
 }
 

@@ -1,14 +1,9 @@
 //! Spouts: components that make tuples from outside.
 
-pub mod bluesky;
 pub(crate) mod dead_letters;
-pub mod facebook;
 pub mod generate;
 pub mod lines;
-pub mod mastodon;
 pub mod replay;
-pub mod x;
-pub mod youtube;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,0 +1,92 @@
+//! Reads posts again, for their counts: an event has none.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use crate::error::{Error, Result};
+use crate::post::fields::{elements, get};
+use crate::social::{Feed, Http, Refresher, Reply};
+
+/// How many posts one call reads.
+const BATCH: usize = 25;
+
+/// The longest that a limit is believed to last.
+const RESET_MAX: Duration = Duration::from_secs(3_600);
+
+/// The call.
+const PATH: &str = "/xrpc/app.bsky.feed.getPosts";
+
+/// Reads posts through a public view of Bluesky.
+pub(crate) struct Counts {
+    api_url: String,
+    http: Option<Http>,
+}
+
+impl Counts {
+    pub fn new(api_url: &str) -> Self {
+        Self { api_url: api_url.into(), http: None }
+    }
+
+    async fn read(&mut self, feed: &Feed, uris: &[&str]) -> Result<Reply> {
+        let http = match &mut self.http {
+            Some(http) => http,
+            none => none.insert(Http::new(&self.api_url, feed.clock().clone())?),
+        };
+        let query: Vec<_> = uris.iter().map(|uri| ("uris", *uri)).collect();
+        let failed = |cause: &dyn ToString| Error::transient("the counts can't be read").because(cause.to_string());
+        let reply = http.get(PATH, &query).await.map_err(|failure| failed(&failure))?;
+        match reply.status {
+            200 | 400 | 404 => Ok(reply),
+            429 => {
+                if let Some(resets) = resets(&reply) {
+                    feed.sleep_until("counts: 429", resets.min(feed.now() + RESET_MAX)).await;
+                }
+                Err(failed(&"it answered 429"))
+            }
+            status => Err(failed(&format!("it answered {status}"))),
+        }
+    }
+}
+
+/// When more may be asked for again, as the answer says in seconds since 1970.
+fn resets(reply: &Reply) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(reply.header("ratelimit-reset")?.parse().ok()?).ok()
+}
+
+fn offer(feed: &Feed, reply: &Reply, after: &str) {
+    for post in elements(get(&reply.body, "posts").unwrap_or_default()) {
+        if let Err(why) = feed.offer_refreshed(post, after) {
+            feed.refuse(post, &why);
+        }
+    }
+}
+
+#[async_trait(?Send)]
+impl Refresher for Counts {
+    fn batch(&self) -> usize {
+        BATCH
+    }
+
+    async fn reread(&mut self, feed: &Feed, ids: &[String], after: &str) -> Result<()> {
+        // Other records have no counts.
+        let uris: Vec<_> = ids.iter().map(String::as_str).filter(|id| id.contains("/app.bsky.feed.post/")).collect();
+        if uris.is_empty() {
+            return Ok(());
+        }
+        let reply = self.read(feed, &uris).await?;
+        if reply.is_ok() {
+            offer(feed, &reply, after);
+            return Ok(());
+        }
+        // One address that it doesn't take spoils the call for all.
+        for uri in uris.iter().filter(|_| uris.len() > 1) {
+            let reply = self.read(feed, &[uri]).await?;
+            if reply.is_ok() {
+                offer(feed, &reply, after);
+            }
+        }
+        Ok(())
+    }
+}

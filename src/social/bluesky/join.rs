@@ -1,0 +1,396 @@
+//! Where a connection that resumes meets what was captured before.
+//!
+//! No server is as exact as its cursor. The current Jetstream answers a recent time cursor with all that came since its
+//! last closed segment, which may be hours; and each host stamps an event with the time at which that host saw it. So a
+//! connection is joined to the one before by events, and not by times alone:
+//!
+//! - The host that the stream was read from last repeats its events in the same order. All of them up to the newest one
+//!   that was captured are skipped, without remembering any of them.
+//! - Another host has other times, and nearly the same order. It is asked from [`OVERLAP`] before the newest event on;
+//!   what is older is skipped by its time, and the rest is held against what is remembered. If none of it is known, that
+//!   host is further ahead than the overlap, and is asked from further back.
+//!
+//! What can't be joined may lack something, and goes into the gap ledger, however short the time is.
+
+use crate::social::bluesky::cursor::{Mark, Position, REWIND, micros};
+
+use std::time::Duration;
+
+/// How far before the newest event another host is asked from: hosts see the same event at different times. A host that
+/// lagged by more is noticed, and then a longer one is found. A longer one repeats more, which has to be remembered:
+/// at 250 posts/s this one has 30,000.
+pub(crate) const OVERLAP: Duration = Duration::from_secs(120);
+
+/// How far hosts may differ in their order of events: the overlap has to begin so long before the first known event.
+const DISORDER: Duration = Duration::from_secs(10);
+
+/// How far back a host is read, without taking anything, to find an event that is known.
+const SEARCHED_BACK: Duration = Duration::from_secs(3600);
+
+/// How often a host is asked again in a row before what can't be joined goes into the ledger.
+const TRIES_MAX: u32 = 4;
+
+/// How long events that are older than the source's start are skipped. A server whose clock is behind this machine's
+/// gives such times for ever.
+const OLDER_MAX: Duration = Duration::from_secs(60);
+
+/// How a connection resumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// There is nothing before it.
+    Start,
+    /// Nothing came before, but this is how long it has been asked for: since this time.
+    Since { began_us: i64 },
+    /// The same host, from this number of its own on.
+    Number { seq: i64 },
+    /// The same host, by time.
+    Same { asked_us: i64 },
+    /// Another host, or one that isn't the one that it was: from this time on. `assumed` says that it can't be joined,
+    /// and that the ledger has this.
+    Other { asked_us: i64, assumed: bool },
+    /// The same, only to find an event that is known.
+    Search { asked_us: i64 },
+}
+
+impl Resume {
+    /// How a host goes on from a position. `now_us` is this machine's time.
+    pub fn plan(position: &Position, host: &str, now_us: i64) -> Self {
+        let Some(newest_us) = position.newest() else {
+            return position.began().map_or(Self::Start, |began_us| Self::Since { began_us: began_us.min(now_us) });
+        };
+        // A clock that was ahead and was set back leaves no cursor in the future, which Jetstream takes for the live end.
+        let newest_us = newest_us.min(now_us);
+        match position.marks().back() {
+            Some(mark) if position.host() == host && mark.seq > 0 => Self::Number { seq: mark.seq },
+            Some(_) if position.host() == host => Self::Same { asked_us: newest_us - micros(REWIND) },
+            _ => Self::Other { asked_us: newest_us - position.overlap_us(), assumed: false },
+        }
+    }
+
+    /// The cursor that is asked for.
+    pub fn cursor(self) -> Option<i64> {
+        match self {
+            Self::Start => None,
+            Self::Since { began_us } => Some(began_us - micros(REWIND)),
+            Self::Number { seq } => Some(seq),
+            Self::Same { asked_us } | Self::Other { asked_us, .. } | Self::Search { asked_us } => Some(asked_us.max(0)),
+        }
+    }
+}
+
+/// What to do with an event of a connection that resumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It was captured before, or is older than what was asked for.
+    Skip,
+    /// It may have been captured before: what is remembered tells.
+    Compare,
+    /// It was captured before, and all behind it is new.
+    Joined,
+    /// It is new, and so is all behind it.
+    Live,
+    /// Events up to this one may be missing, from this time on; from here on everything is new.
+    Gap { from_us: i64 },
+    /// Ask the same host again. `from_us` and `to_us` name what may be missing, if this is given up.
+    Again { resume: Resume, gap: Option<(i64, i64)> },
+}
+
+/// Joins a connection to what was captured before it.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    resume: Resume,
+    /// The newest time that was captured, and the last events, by the host that the stream was read from before.
+    reached_us: i64,
+    /// What is older than this was there before the source began.
+    wanted_from_us: i64,
+    marks: Vec<Mark>,
+    /// How far back another host can be compared with what is remembered.
+    overlap_us: i64,
+    /// From when on events may be missing on the same host: later than `reached_us` if it is known to have had none.
+    quiet_until_us: i64,
+    /// Whether the stream is so quiet that a host may have nothing in a whole overlap.
+    is_quiet: bool,
+    /// How often this host was asked before.
+    tries: u32,
+    /// Whether the host gave anything that isn't newer than what was captured.
+    has_old: bool,
+    /// Whether an event came by which the two are joined.
+    is_joined: bool,
+    /// The newest time at which this host has an event that is known; 0 if there was none.
+    known_us: i64,
+    /// The last events of this host.
+    seen: Vec<Mark>,
+}
+
+impl Joining {
+    /// Of a connection that resumes from a position.
+    pub fn new(resume: Resume, position: &Position, is_quiet: bool, tries: u32) -> Self {
+        Self {
+            resume,
+            reached_us: position.last_seen(),
+            wanted_from_us: position.began().map_or(0, |began_us| began_us - micros(REWIND)),
+            marks: position.marks().iter().copied().collect(),
+            overlap_us: position.overlap_us(),
+            quiet_until_us: position.alive_at(),
+            is_quiet,
+            tries,
+            has_old: false,
+            is_joined: false,
+            known_us: 0,
+            seen: Vec::new(),
+        }
+    }
+
+    /// The last events that this host gave until now, by its own times.
+    pub fn seen(&self) -> &[Mark] {
+        &self.seen
+    }
+
+    /// Whether an event is one of the last that were captured before.
+    pub fn is_mark(&self, event: Mark) -> bool {
+        self.marks.iter().any(|mark| mark.is_same(event))
+    }
+
+    /// Whether all that was captured before is known to be joined, as far as that can be known before an event comes.
+    pub fn is_settled(&self) -> bool {
+        matches!(self.resume, Resume::Start | Resume::Since { .. } | Resume::Other { assumed: true, .. })
+    }
+
+    /// Whether an event has to be looked up in what is remembered, before [`step`](Self::step).
+    pub fn asks_memory(&self) -> bool {
+        matches!(self.resume, Resume::Other { assumed: false, .. } | Resume::Search { .. }) && !self.is_joined
+    }
+
+    /// What to do with an event. `is_known` says that it is remembered; `stands` is how long the
+    /// connection has stood.
+    pub fn step(&mut self, event: Mark, is_known: bool, stands: Duration) -> Step {
+        self.seen.push(event);
+        if self.seen.len() > crate::social::bluesky::cursor::MARKS_MAX {
+            self.seen.remove(0);
+        }
+        self.has_old |= event.time_us <= self.reached_us;
+        match self.resume {
+            Resume::Start => Step::Live,
+            Resume::Since { .. } => older(event, self.wanted_from_us, stands),
+            Resume::Number { seq } => self.by_number(event, seq),
+            Resume::Same { .. } => self.on_the_same_host(event),
+            Resume::Other { asked_us, assumed } => self.on_another_host(event, is_known, asked_us, assumed),
+            Resume::Search { .. } => self.search(event, is_known),
+        }
+    }
+
+    /// The first event has to be the one that was asked for; else the numbers are those of another host.
+    fn by_number(&self, event: Mark, seq: i64) -> Step {
+        let newest = self.marks.last().is_some_and(|mark| mark.is_same(event) && mark.time_us == event.time_us);
+        if newest {
+            return Step::Joined;
+        }
+        let is_behind = event.seq > seq || (event.seq == 0 && event.time_us > self.reached_us);
+        if !is_behind {
+            return Step::Skip;
+        }
+        Step::Again { resume: Resume::Same { asked_us: self.reached_us - micros(REWIND) }, gap: None }
+    }
+
+    fn on_the_same_host(&mut self, event: Mark) -> Step {
+        let at = self.marks.iter().rposition(|mark| mark.is_same(event) && mark.time_us == event.time_us);
+        self.is_joined |= at.is_some();
+        if at.is_some() && at == self.marks.len().checked_sub(1) {
+            return Step::Joined;
+        }
+        if event.time_us <= self.reached_us {
+            return Step::Skip;
+        }
+        if self.is_joined {
+            return Step::Live;
+        }
+        if self.has_old {
+            // It has other events than it had, or other times: it is another host under the same name.
+            let asked_us = self.reached_us - self.overlap_us;
+            return Step::Again { resume: Resume::Other { asked_us, assumed: false }, gap: None };
+        }
+        Step::Gap { from_us: self.reached_us.max(self.quiet_until_us.min(event.time_us)) }
+    }
+
+    fn on_another_host(&mut self, event: Mark, is_known: bool, asked_us: i64, assumed: bool) -> Step {
+        self.know(event, is_known);
+        self.is_joined |= assumed || self.known_us >= asked_us + micros(DISORDER).min(self.overlap_us / 4);
+        let is_new = event.time_us > self.reached_us;
+        if is_new && self.is_joined {
+            return Step::Live;
+        }
+        if is_new && !self.has_old && !(self.is_quiet && self.tries == 0) {
+            return Step::Gap { from_us: asked_us };
+        }
+        if (is_new && !self.has_old) || event.time_us > self.reached_us + self.overlap_us {
+            let gap = Some((asked_us, self.reached_us));
+            return Step::Again { resume: self.further_back(asked_us), gap };
+        }
+        if event.time_us < asked_us.max(self.wanted_from_us) { Step::Skip } else { Step::Compare }
+    }
+
+    fn further_back(&self, asked_us: i64) -> Resume {
+        if self.tries >= TRIES_MAX {
+            return Resume::Other { asked_us, assumed: true };
+        }
+        if self.known_us > 0 {
+            return Resume::Other { asked_us: self.known_us - self.overlap_us, assumed: false };
+        }
+        Resume::Search { asked_us: self.reached_us - micros(SEARCHED_BACK) }
+    }
+
+    /// Reads on until the live end, and takes nothing; what it passes over comes again with the next connection.
+    fn search(&mut self, event: Mark, is_known: bool) -> Step {
+        self.know(event, is_known);
+        if event.time_us <= self.reached_us {
+            return Step::Skip;
+        }
+        let asked_us = self.reached_us - self.overlap_us;
+        if self.known_us == 0 || self.tries >= TRIES_MAX {
+            let gap = Some((asked_us, event.time_us));
+            return Step::Again { resume: Resume::Other { asked_us, assumed: true }, gap };
+        }
+        let asked_us = (self.known_us - self.overlap_us).min(asked_us);
+        Step::Again { resume: Resume::Other { asked_us, assumed: false }, gap: None }
+    }
+
+    fn know(&mut self, event: Mark, is_known: bool) {
+        if is_known || self.is_mark(event) {
+            self.known_us = self.known_us.max(event.time_us);
+        }
+    }
+}
+
+/// What is older than the source's own start isn't wanted.
+fn older(event: Mark, wanted_from_us: i64, stands: Duration) -> Step {
+    if event.time_us >= wanted_from_us {
+        return Step::Live;
+    }
+    if stands < OLDER_MAX { Step::Skip } else { Step::Gap { from_us: event.time_us - micros(stands) } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: i64 = 1_000_000;
+    const T: i64 = 1_800_000_000 * S;
+
+    fn mark(name: u64, second: i64) -> Mark {
+        Mark { hash: name, time_us: T + second * S, seq: 0 }
+    }
+
+    /// A position behind the events 1 to 100, one in a second, on the host `a`.
+    fn position() -> Position {
+        let mut position = Position::default();
+        position.set_host("a");
+        for name in 1..=100 {
+            position.event(mark(name, name as i64), super::super::cursor::at(T + 200 * S), name > 1);
+        }
+        position
+    }
+
+    fn steps(joining: &mut Joining, events: impl IntoIterator<Item = (Mark, bool)>) -> Vec<Step> {
+        let steps = events.into_iter().map(|(event, known)| joining.step(event, known, Duration::ZERO));
+        steps.collect()
+    }
+
+    #[test]
+    fn the_same_host_repeats_any_number_of_events_and_none_is_taken() {
+        let position = position();
+        let resume = Resume::plan(&position, "a", T + 200 * S);
+        assert_eq!(resume, Resume::Same { asked_us: T + 95 * S });
+        let mut joining = Joining::new(resume, &position, false, 0);
+        let long_ago = (0..300_000).map(|n| (Mark { hash: 1_000_000 + n, time_us: T - S, seq: 0 }, false));
+        let repeated = long_ago.chain((1..100).map(|name| (mark(name, name as i64), false)));
+        assert!(steps(&mut joining, repeated).iter().all(|step| *step == Step::Skip));
+        assert_eq!(steps(&mut joining, [(mark(100, 100), false)]), [Step::Joined]);
+    }
+
+    #[test]
+    fn the_same_host_that_begins_later_leaves_a_gap_however_short() {
+        let position = position();
+        let mut joining = Joining::new(Resume::Same { asked_us: T + 95 * S }, &position, false, 0);
+        assert_eq!(steps(&mut joining, [(mark(103, 103), false)]), [Step::Gap { from_us: T + 100 * S }]);
+    }
+
+    #[test]
+    fn a_host_of_the_same_name_with_other_times_is_another_one() {
+        let position = position();
+        let mut joining = Joining::new(Resume::Same { asked_us: T + 95 * S }, &position, false, 0);
+        let other = (96..=101).map(|name| (mark(name, name as i64 - 1), false)).chain([(mark(102, 101), false)]);
+        let resume = Resume::Other { asked_us: T - 20 * S, assumed: false };
+        assert_eq!(steps(&mut joining, other).last(), Some(&Step::Again { resume, gap: None }));
+    }
+
+    #[test]
+    fn a_number_is_good_if_it_gives_the_same_event() {
+        let mut position = position();
+        position.event(Mark { seq: 7_000, ..mark(101, 101) }, super::super::cursor::at(T + 200 * S), true);
+        let resume = Resume::plan(&position, "a", T + 200 * S);
+        assert_eq!(resume.cursor(), Some(7_000));
+        let joining = || Joining::new(resume, &position, false, 0);
+        let same = Mark { seq: 7_000, ..mark(101, 101) };
+        assert_eq!(steps(&mut joining(), [(same, false)]), [Step::Joined]);
+        let others = Mark { seq: 7_000, ..mark(55, 55) };
+        let next = Mark { seq: 7_001, ..mark(56, 56) };
+        let again = Step::Again { resume: Resume::Same { asked_us: T + 96 * S }, gap: None };
+        assert_eq!(steps(&mut joining(), [(others, false), (next, false)]), [Step::Skip, again]);
+    }
+
+    #[test]
+    fn another_host_is_compared_from_the_overlap_on() {
+        let position = position();
+        let resume = Resume::plan(&position, "b", T + 200 * S);
+        assert_eq!(resume, Resume::Other { asked_us: T - 20 * S, assumed: false });
+        let mut joining = Joining::new(resume, &position, false, 0);
+        // It is 30 s ahead: what was captured last has earlier times here.
+        let old = [(mark(900, -600), false), (mark(901, -21), false)];
+        assert_eq!(steps(&mut joining, old), [Step::Skip, Step::Skip]);
+        let overlap = (10..=130).map(|name| (mark(name, name as i64 - 30), name <= 100));
+        assert!(steps(&mut joining, overlap).iter().all(|step| *step == Step::Compare));
+        assert_eq!(steps(&mut joining, [(mark(131, 101), false)]), [Step::Live]);
+    }
+
+    #[test]
+    fn a_host_that_is_further_ahead_than_the_overlap_is_asked_further_back() {
+        let position = position();
+        let other = Resume::Other { asked_us: T - 20 * S, assumed: false };
+        let mut joining = Joining::new(other, &position, false, 0);
+        // It is 500 s ahead, so that nothing within the overlap is known.
+        let events = (480..).map(|name| (mark(name, name as i64 - 500), false)).take(300);
+        let search = Resume::Search { asked_us: T + (100 - 3600) * S };
+        let gap = Some((T - 20 * S, T + 100 * S));
+        assert!(steps(&mut joining, events).contains(&Step::Again { resume: search, gap }));
+        let mut joining = Joining::new(search, &position, false, 1);
+        let events = (1..=601).map(|name| (mark(name, name as i64 - 500), name <= 100));
+        let found = Resume::Other { asked_us: T + (-400 - 120) * S, assumed: false };
+        assert_eq!(steps(&mut joining, events).last(), Some(&Step::Again { resume: found, gap: None }));
+        let mut joining = Joining::new(found, &position, false, 2);
+        let events = (1..=601).map(|name| (mark(name, name as i64 - 500), name <= 100));
+        let steps = steps(&mut joining, events);
+        assert!(steps[..600].iter().all(|step| *step == Step::Compare) && steps[600] == Step::Live);
+    }
+
+    #[test]
+    fn another_host_that_begins_later_leaves_a_gap() {
+        let position = position();
+        let other = Resume::Other { asked_us: T - 20 * S, assumed: false };
+        let mut joining = Joining::new(other, &position, false, 0);
+        assert_eq!(steps(&mut joining, [(mark(140, 110), false)]), [Step::Gap { from_us: T - 20 * S }]);
+    }
+
+    #[test]
+    fn what_is_older_than_the_start_is_skipped_but_not_for_ever() {
+        let mut position = Position::default();
+        position.connected(super::super::cursor::at(T));
+        let resume = Resume::plan(&position, "b", T + 5 * S);
+        assert_eq!((resume, resume.cursor()), (Resume::Since { began_us: T }, Some(T - 5 * S)));
+        let mut joining = Joining::new(resume, &position, false, 0);
+        assert_eq!(joining.step(mark(1, -900), false, Duration::from_secs(1)), Step::Skip);
+        let late = joining.step(mark(2, -840), false, Duration::from_secs(61));
+        assert_eq!(late, Step::Gap { from_us: T - 901 * S });
+        assert_eq!(joining.step(mark(3, 0), false, Duration::ZERO), Step::Live);
+        assert_eq!(Resume::plan(&Position::default(), "a", T), Resume::Start);
+    }
+}

@@ -1,0 +1,222 @@
+//! The calls of the Graph API that are needed.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use bytes::Bytes;
+use memchr::memmem;
+
+use crate::clock::SharedClock;
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+use crate::social::{Backoff, Feed, Http, Quota, Reply};
+
+use crate::social::facebook::Facebook;
+use crate::social::facebook::answer::{Answer, Usage, answer, usage};
+
+/// All calls of a token count together.
+const CALLS: &str = "calls";
+
+/// What stands for a token in a text that had it.
+const HIDDEN: &str = "***";
+
+/// A client for one token.
+pub(crate) struct Client {
+    http: Http,
+    quota: Quota,
+    clock: SharedClock,
+    version: String,
+    /// What must not be seen, in every way that JSON and links write it.
+    hidden: Vec<String>,
+    calls: Cell<u64>,
+}
+
+/// An answer, or why there is none.
+#[derive(Debug)]
+pub(crate) enum Read {
+    Page(Bytes, Usage),
+    /// It was too much at once: ask for fewer posts.
+    TooMuch,
+    /// What was asked for isn't there.
+    Missing(String),
+    /// A parameter isn't taken.
+    Refused(String),
+    /// The token may not read it.
+    Forbidden(String),
+}
+
+impl Client {
+    pub fn new(config: &Facebook, clock: SharedClock) -> Result<Self> {
+        let http = Http::new(&config.base_url, clock.clone())?.with_bearer(&config.access_token)?;
+        let mut hidden = written(config.access_token.reveal());
+        let http = match &config.app_secret {
+            Some(secret) => {
+                let proof = proof(&config.access_token, secret);
+                hidden.extend(written(proof.reveal()));
+                http.with_parameter("appsecret_proof", &proof)
+            }
+            None => http,
+        };
+        let quota = Quota::of("facebook", config.access_token.reveal());
+        Ok(Self { http, quota, clock, version: config.version.clone(), hidden, calls: Cell::new(0) })
+    }
+
+    /// How many calls were made so far.
+    pub fn calls(&self) -> u64 {
+        self.calls.get()
+    }
+
+    /// Whether a link of a page's `next` leads to the same server.
+    pub fn is_ours(&self, link: &str) -> bool {
+        self.http.is_ours(link)
+    }
+
+    /// A page of posts.
+    pub async fn page(&self, path: &str, query: &[(&str, &str)], feed: &Feed) -> Result<Read> {
+        let mut backoff = Backoff::exponential(Duration::from_secs(1), Duration::from_secs(300));
+        loop {
+            if let Some(until) = self.quota.blocked(CALLS, self.clock.now()) {
+                feed.sleep_until("limit reached", until).await;
+            }
+            self.calls.set(self.calls.get() + 1);
+            let why = match self.http.get(&format!("/{}/{path}", self.version), query).await {
+                Ok(reply) => match self.judge(&reply) {
+                    Answer::Good => {
+                        feed.works(CALLS);
+                        return Ok(Read::Page(reply.body.clone(), usage(&reply)));
+                    }
+                    Answer::TooMuch => return Ok(Read::TooMuch),
+                    Answer::Missing(why) => return Ok(Read::Missing(why)),
+                    Answer::Refused(why) => return Ok(Read::Refused(why)),
+                    Answer::Forbidden(why) => return Ok(Read::Forbidden(why)),
+                    Answer::Limited(_) => continue,
+                    Answer::Stop(why) => return Err(Error::fatal(why)),
+                    Answer::Busy(why) => why,
+                },
+                Err(failure) => failure.to_string(),
+            };
+            let wait = backoff.next_with_jitter();
+            feed.attempt_failed(CALLS, &why, &format!("asks again in {} s", wait.as_secs().max(1)));
+            feed.sleep(wait).await;
+        }
+    }
+
+    /// Reads an answer, and remembers a limit that is reached.
+    fn judge(&self, reply: &Reply) -> Answer {
+        let found = answer(reply);
+        let wait = match &found {
+            Answer::Limited(wait) => Some(*wait),
+            _ => usage(reply).wait,
+        };
+        if let Some(wait) = wait {
+            self.quota.block(CALLS, self.clock.now() + wait);
+        }
+        // An error may repeat what it was asked with.
+        let clean = |why: String| self.hidden.iter().fold(why, |why, hidden| why.replace(hidden, HIDDEN));
+        match found {
+            Answer::Stop(why) => Answer::Stop(clean(why)),
+            Answer::Busy(why) => Answer::Busy(clean(why)),
+            Answer::Missing(why) => Answer::Missing(clean(why)),
+            Answer::Refused(why) => Answer::Refused(clean(why)),
+            Answer::Forbidden(why) => Answer::Forbidden(clean(why)),
+            other @ (Answer::Good | Answer::Limited(_) | Answer::TooMuch) => other,
+        }
+    }
+
+    /// Some posts by their ids: an object with each under its id.
+    pub async fn posts(&self, ids: &[String], fields: &str, feed: &Feed) -> Result<Read> {
+        self.page("", &[("ids", &ids.join(",")), ("fields", fields)], feed).await
+    }
+
+    /// What Facebook gave, without the token: links to further pages of comments may have it.
+    pub fn without_token(&self, json: &[u8]) -> Vec<u8> {
+        self.hidden.iter().fold(json.to_vec(), |json, hidden| without(json, hidden.as_bytes()))
+    }
+
+    /// Whether the token can read a page.
+    ///
+    /// # Errors
+    /// What isn't good.
+    pub async fn check(&self, page: &str) -> Result<()> {
+        let reply = self.http.get(&format!("/{}/{page}", self.version), &[("fields", "id")]).await;
+        let reply = reply.map_err(|failure| Error::transient(format!("Facebook can't be asked: {failure}")))?;
+        match self.judge(&reply) {
+            Answer::Good | Answer::TooMuch => Ok(()),
+            Answer::Limited(wait) => Err(Error::transient(format!("a limit is reached for {} s", wait.as_secs()))),
+            Answer::Busy(why) => Err(Error::transient(why)),
+            Answer::Stop(why) | Answer::Missing(why) | Answer::Refused(why) | Answer::Forbidden(why) => {
+                Err(Error::fatal(format!("page {page}: {why}")))
+            }
+        }
+    }
+}
+
+/// The ways in which a secret is written: as it is, in a link (an app's token has a `|`), and each of them in JSON that
+/// escapes slashes.
+fn written(secret: &str) -> Vec<String> {
+    let encoded = |upper: bool| -> String {
+        let one = |byte: u8| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            _ if upper => format!("%{byte:02X}"),
+            _ => format!("%{byte:02x}"),
+        };
+        secret.bytes().map(one).collect()
+    };
+    let mut ways = vec![secret.to_owned(), secret.replace('/', "\\/"), encoded(true), encoded(false)];
+    ways.retain(|way| !way.is_empty());
+    ways.sort_unstable();
+    ways.dedup();
+    ways
+}
+
+fn without(json: Vec<u8>, hidden: &[u8]) -> Vec<u8> {
+    let mut from = 0;
+    let mut clean = Vec::new();
+    while let Some(at) = memmem::find(&json[from..], hidden) {
+        clean.extend_from_slice(&json[from..from + at]);
+        clean.extend_from_slice(HIDDEN.as_bytes());
+        from += at + hidden.len();
+    }
+    if from == 0 {
+        return json;
+    }
+    clean.extend_from_slice(&json[from..]);
+    clean
+}
+
+/// HMAC-SHA256 of the token by the app's secret, in hexadecimal digits.
+pub(crate) fn proof(token: &Secret, secret: &Secret) -> Secret {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.reveal().as_bytes());
+    let tag = ring::hmac::sign(&key, token.reveal().as_bytes());
+    Secret::new(tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_hidden_however_a_link_writes_it() {
+        let client = |token: &str| {
+            let config = format!(r#"{{"topics":[{{"Page":"1"}}],"access_token":"{token}","app_secret":"s"}}"#);
+            let config: Facebook = serde_json::from_str(&config).unwrap();
+            Client::new(&config, crate::clock::SystemClock::shared()).unwrap()
+        };
+        let found = |token: &str, json: &str| String::from_utf8(client(token).without_token(json.as_bytes())).unwrap();
+        assert_eq!(
+            found("EAAB", r#"{"next":"https://h/?access_token=EAAB&a=1"}"#),
+            r#"{"next":"https://h/?access_token=***&a=1"}"#
+        );
+        assert_eq!(found("12|ab", r#"["12%7Cab","12%7cab","12|ab"]"#), r#"["***","***","***"]"#);
+        assert_eq!(found("a/b", r#"["a\/b","a/b","a%2Fb","c"]"#), r#"["***","***","***","c"]"#);
+        let proof = proof(&Secret::new("EAAB"), &Secret::new("s"));
+        assert_eq!(found("EAAB", proof.reveal()), "***");
+    }
+
+    #[test]
+    fn a_proof_is_an_hmac() {
+        // RFC 4231, test case 2.
+        let found = proof(&Secret::new("what do ya want for nothing?"), &Secret::new("Jefe"));
+        assert_eq!(found.reveal(), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    }
+}

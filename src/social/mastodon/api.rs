@@ -1,0 +1,186 @@
+//! The instance: its REST API, and the host that it streams from.
+
+use std::cell::RefCell;
+
+use crate::clock::SharedClock;
+use crate::error::{Error, Result};
+use crate::net::limits::said;
+use crate::post::fields::{get, string};
+use crate::secret::Secret;
+use crate::social::{Backoff, Feed, Http, Quota, Reply};
+
+use crate::social::mastodon::Mastodon;
+use crate::social::mastodon::host::Host;
+use crate::social::mastodon::limits::{Answer, decide, is_last, resets};
+use crate::social::mastodon::stream::{RETRY_FIRST, RETRY_MAX};
+
+/// What to do about a token.
+pub(crate) const TOKEN: &str = "expected the token of a user of the instance with the scope read:statuses: make one there \
+     under Preferences, Development, New application, and give it as access_token";
+
+/// Calls of the REST API are limited together.
+const BUCKET: &str = "rest";
+
+/// An instance.
+pub(crate) struct Api {
+    http: Http,
+    host: Host,
+    token: Secret,
+    quota: Quota,
+    clock: SharedClock,
+    /// Where it streams from, once that is known.
+    streaming: RefCell<Option<Host>>,
+}
+
+/// Why a connection or an answer isn't there: try again.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// At this time.
+    Until(time::OffsetDateTime),
+    /// Some time later.
+    Again(String),
+    /// It isn't had in this way: the server streams otherwise, or doesn't know what was asked for.
+    NotSo(String),
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Until(_) => f.write_str("it answered 429: too many requests"),
+            Self::Again(why) | Self::NotSo(why) => f.write_str(why),
+        }
+    }
+}
+
+/// The error of a token that isn't good.
+pub(crate) fn bad_token(host: &str, why: &str) -> Error {
+    Error::fatal(format!("{host} doesn't take the access token: {why}: {TOKEN}"))
+}
+
+impl Api {
+    /// # Errors
+    /// Fatal if the configuration is wrong.
+    pub fn new(config: &Mastodon, clock: SharedClock) -> Result<Self> {
+        let address = config.address();
+        let host = Host::parse(&address)
+            .ok_or_else(|| Error::fatal("bad base_url: expected such as \"https://mastodon.social\""))?;
+        let token = config.access_token.clone();
+        let http = Http::new(&host.http(), clock.clone())?.with_bearer(&token)?;
+        let quota = Quota::of("mastodon", &format!("{} {}", host.name(), token.reveal()));
+        Ok(Self { http, host, token, quota, clock, streaming: RefCell::default() })
+    }
+
+    /// The instance's name.
+    pub fn name(&self) -> &str {
+        self.host.name()
+    }
+
+    /// The header that authenticates.
+    pub fn authorization(&self) -> String {
+        format!("Bearer {}", self.token.reveal())
+    }
+
+    /// Where it streams from: the host that its own document names (`configuration.urls.streaming`), else the
+    /// instance. That document comes from the server that the token was made for, over its TLS, so it may name
+    /// any host with TLS. A redirect is taken within the instance's host only: anything before the instance
+    /// can make one, and the token would go where it leads.
+    ///
+    /// # Errors
+    /// Fatal if that isn't safe.
+    pub async fn streaming(&self) -> Result<std::result::Result<Host, Refused>> {
+        if let Some(host) = &*self.streaming.borrow() {
+            return Ok(Ok(host.clone()));
+        }
+        let host = match self.named().await {
+            Ok(host) => host.unwrap_or_else(|| self.host.clone()),
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if !host.may_have_token_of(&self.host) {
+            let (own, other) = (self.name(), host.name());
+            return Err(Error::fatal(format!(
+                "{own} streams from \"{other}\" without TLS, which the token must not go to"
+            )));
+        }
+        *self.streaming.borrow_mut() = Some(host.clone());
+        Ok(Ok(host))
+    }
+
+    /// Asks anew where it streams from, since it wasn't there.
+    pub fn forget_streaming(&self) {
+        *self.streaming.borrow_mut() = None;
+    }
+
+    async fn named(&self) -> std::result::Result<Option<Host>, Refused> {
+        let ask = async |path| self.http.get(path, &[]).await.map_err(|failure| Refused::Again(failure.to_string()));
+        let reply = ask("/api/v2/instance").await?;
+        match decide(&reply, self.clock.now()) {
+            Answer::Good => {
+                let path = ["configuration", "urls", "streaming"];
+                let url = path.iter().try_fold(&reply.body[..], |object, key| get(object, key)).and_then(string);
+                if let Some(host) = url.and_then(|url| Host::parse(&url)) {
+                    return Ok(Some(host));
+                }
+            }
+            Answer::Wait(until) => return Err(Refused::Until(until)),
+            Answer::Again(why) => return Err(Refused::Again(why)),
+            // An older server doesn't have it, and one of another make may refuse it to some.
+            Answer::Token(_) | Answer::Refused(_) => {}
+        }
+        let reply = ask("/api/v1/streaming").await?;
+        let moved = (300..400).contains(&reply.status).then(|| reply.header("location")).flatten();
+        match moved.map(|to| Host::parse(to).unwrap_or_else(|| self.host.clone())) {
+            Some(to) if !to.is_same_host(&self.host) => Err(Refused::Again(format!(
+                "a redirect leads its streams to \"{}\", which the token must not follow: the instance would have to \
+                 name that host in /api/v2/instance, or base_url has to name it",
+                said(to.name())
+            ))),
+            moved => Ok(moved),
+        }
+    }
+
+    /// Asks for something until there is an answer that stays: waits out limits and outages.
+    ///
+    /// # Errors
+    /// Fatal if the token isn't good.
+    pub async fn get(&self, feed: &Feed, path: &str, query: &[(&str, &str)]) -> Result<Reply, Failed> {
+        let mut backoff = Backoff::exponential(RETRY_FIRST, RETRY_MAX);
+        loop {
+            while let Some(until) = self.quota.blocked(BUCKET, feed.now()) {
+                feed.sleep_until("429", until).await;
+            }
+            let why = match self.http.get(path, query).await {
+                Ok(reply) => {
+                    if is_last(&reply) {
+                        self.quota.block(BUCKET, resets(&reply, feed.now()));
+                    }
+                    match decide(&reply, feed.now()) {
+                        Answer::Good => {
+                            feed.works(BUCKET);
+                            return Ok(reply);
+                        }
+                        Answer::Wait(until) => {
+                            self.quota.block(BUCKET, until);
+                            continue;
+                        }
+                        Answer::Again(why) => why,
+                        Answer::Token(why) => return Err(Failed::Fatal(bad_token(self.name(), &why))),
+                        Answer::Refused(why) => return Err(Failed::Refused(why)),
+                    }
+                }
+                Err(failure) => failure.to_string(),
+            };
+            let wait = backoff.next_with_jitter();
+            let then = format!("asks again in {:.0} s", wait.as_secs_f64().ceil());
+            feed.attempt_failed(BUCKET, &format!("{}: {why}", self.name()), &then);
+            feed.sleep(wait).await;
+        }
+    }
+}
+
+/// Why there is no answer.
+pub(crate) enum Failed {
+    /// It won't be had, for this reason.
+    Refused(String),
+    /// Nothing will be had.
+    Fatal(Error),
+}

@@ -1,0 +1,91 @@
+//! Hosts that may be sent the token.
+
+/// A host, and whether it is spoken to over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Host {
+    secure: bool,
+    /// Name, port, and the path before all others.
+    rest: String,
+}
+
+impl Host {
+    /// Of an address of HTTP or WebSocket, without what stands behind `/api/v1/streaming` in it.
+    pub fn parse(address: &str) -> Option<Self> {
+        let (scheme, rest) = address.split_once("://")?;
+        let secure = match scheme {
+            "https" | "wss" => true,
+            "http" | "ws" => false,
+            _ => return None,
+        };
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let rest = rest.split("/api/v1/streaming").next().unwrap_or_default().trim_end_matches('/');
+        let plain = !rest.is_empty() && !rest.starts_with([':', '/']) && !rest.contains(['@', ' ', '\\']);
+        plain.then(|| Self { secure, rest: rest.into() })
+    }
+
+    /// Whether it may have a token that is meant for another one, which named it: not without TLS, if that one has it.
+    pub fn may_have_token_of(&self, other: &Self) -> bool {
+        self.secure || !other.secure
+    }
+
+    /// True if the two are one host, port included, in whatever case they are written.
+    pub fn is_same_host(&self, other: &Self) -> bool {
+        let name = |host: &Self| {
+            let name = host.name().to_ascii_lowercase();
+            let default = if host.secure { ":443" } else { ":80" };
+            name.strip_suffix(default).map_or(name.clone(), str::to_owned)
+        };
+        name(self) == name(other)
+    }
+
+    /// Its address for HTTP.
+    pub fn http(&self) -> String {
+        format!("{}://{}", if self.secure { "https" } else { "http" }, self.rest)
+    }
+
+    /// Its address for WebSocket.
+    pub fn websocket(&self) -> String {
+        format!("{}://{}", if self.secure { "wss" } else { "ws" }, self.rest)
+    }
+
+    /// Its name and port.
+    pub fn name(&self) -> &str {
+        self.rest.split('/').next().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_the_same_by_http_and_websocket() {
+        let host = Host::parse("wss://s.example/api/v1/streaming?stream=public").unwrap();
+        assert_eq!(
+            (host.http(), host.websocket(), host.name()),
+            ("https://s.example".into(), "wss://s.example".into(), "s.example")
+        );
+        let local = Host::parse("http://127.0.0.1:4000/").unwrap();
+        assert_eq!(local.websocket(), "ws://127.0.0.1:4000");
+        for bad in ["s.example", "ftp://s.example", "https://", "https:///a", "https://u:p@s.example"] {
+            assert_eq!(Host::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_port_makes_another_host_and_the_way_of_writing_does_not() {
+        let same = |a, b| Host::parse(a).unwrap().is_same_host(&Host::parse(b).unwrap());
+        assert!(same("https://S.example/x", "wss://s.example:443"));
+        assert!(!same("https://s.example", "https://s.example:444"));
+        assert!(!same("https://s.example", "https://evil.s.example"));
+        assert!(!same("https://s.example", "https://s.example.evil"));
+    }
+
+    #[test]
+    fn a_token_never_goes_from_tls_to_plain_text() {
+        let host = |address| Host::parse(address).unwrap();
+        assert!(host("wss://b").may_have_token_of(&host("https://a")));
+        assert!(!host("ws://b").may_have_token_of(&host("https://a")));
+        assert!(host("ws://b").may_have_token_of(&host("http://a")));
+    }
+}

@@ -1,0 +1,82 @@
+//! Where a stream stands: nothing can be resumed by it, but it says from when on posts may be missing.
+
+use std::cmp::Ordering;
+
+use time::OffsetDateTime;
+
+use crate::post::fields::{get, id_text};
+
+use crate::social::mastodon::fill::{is_dated, order};
+
+/// Where a stream stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// When something came the last time, in seconds since 1970; 0 if nothing ever did.
+    alive_s: i64,
+    /// The newest id that came; empty if none did.
+    last: String,
+}
+
+impl Place {
+    /// As it was [saved](Self::save); new if it wasn't.
+    pub fn read(saved: Option<&str>) -> Self {
+        let (alive, last) = saved.and_then(|saved| saved.split_once(' ')).unwrap_or_default();
+        Self { alive_s: alive.parse().unwrap_or(0), last: last.into() }
+    }
+
+    /// As text.
+    pub fn save(&self) -> String {
+        format!("{} {}", self.alive_s, self.last)
+    }
+
+    /// Something came.
+    pub fn alive(&mut self, now: OffsetDateTime) {
+        // Not the largest: a clock that was ahead and was set back would hide what is missing.
+        self.alive_s = now.unix_timestamp();
+    }
+
+    /// A status came.
+    pub fn status(&mut self, status: &[u8]) {
+        if let Some(id) = get(status, "id").and_then(id_text)
+            && order(&id, &self.last) == Ordering::Greater
+            && !id.contains(char::is_whitespace)
+        {
+            self.last = id.into_owned();
+        }
+    }
+
+    /// When something came the last time, if it ever did.
+    pub fn seen(&self) -> Option<OffsetDateTime> {
+        (self.alive_s > 0).then(|| OffsetDateTime::from_unix_timestamp(self.alive_s).ok()).flatten()
+    }
+
+    /// The newest id, if ids tell no time here.
+    pub fn undated(&self) -> Option<&str> {
+        (!self.last.is_empty() && !is_dated(&self.last)).then_some(&self.last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn it_knows_when_it_was_last_alive_and_the_newest_id() {
+        let mut place = Place::default();
+        assert_eq!((place.seen(), place.undated()), (None, None));
+        let now = datetime!(2026-11-25 12:00:00 UTC);
+        // A clock that was ahead and is set back.
+        place.alive(now + std::time::Duration::from_secs(9));
+        place.alive(now);
+        for status in [r#"{"id":"99"}"#, r#"{"id":"100"}"#, r#"{"id":98}"#, r#"{"id":null}"#, "{}"] {
+            place.status(status.as_bytes());
+        }
+        assert_eq!((place.seen(), place.undated()), (Some(now), Some("100")));
+        assert_eq!(Place::read(Some(&place.save())), place);
+        assert_eq!(Place::read(Some("nothing")), Place::default());
+        place.status(br#"{"id":"117020593378945190"}"#);
+        assert_eq!(place.undated(), None);
+    }
+}

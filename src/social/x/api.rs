@@ -1,0 +1,231 @@
+//! Requests to X: how often they may be made, and trying again.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::clock::SharedClock;
+use crate::error::{Error, Result};
+use crate::social::{Body, Failure, Feed, Http, Quota, Reply};
+
+use crate::social::x::X;
+use crate::social::x::answer::{Verdict, judge};
+use crate::social::x::fields::{Vocabulary, parameters};
+use crate::social::x::reconnect::{Reconnect, Trouble};
+
+/// Calls that X counts together.
+pub(crate) const STREAM: &str = "stream";
+pub(crate) const RULES: &str = "rules";
+pub(crate) const SEARCH: &str = "search";
+pub(crate) const LOOKUP: &str = "lookup";
+pub(crate) const CONNECTIONS: &str = "connections";
+
+const STREAM_PATH: &str = "/2/tweets/search/stream";
+/// The longest window of X, and a minute.
+const RESET_MAX: Duration = Duration::from_secs(16 * 60);
+
+const RULES_PATH: &str = "/2/tweets/search/stream/rules";
+
+/// X, for one bearer token.
+pub(crate) struct Api {
+    http: Http,
+    /// What X allows the token.
+    pub quota: Quota,
+    /// How many rules were there, at the last look, that this program made but this source didn't.
+    pub foreign_rules: Cell<usize>,
+    x: X,
+    vocabulary: Cell<Vocabulary>,
+}
+
+/// An answer that says something about the request itself.
+pub(crate) enum Answer {
+    /// What was asked for.
+    Good(Reply),
+    /// The account may not ask this.
+    Forbidden(String),
+    /// The request is wrong.
+    Wrong(String),
+}
+
+impl Api {
+    /// A client as the configuration says.
+    ///
+    /// # Errors
+    /// Fatal if the address or the token can't be used.
+    pub fn new(x: &X, clock: SharedClock) -> Result<Self> {
+        let http = Http::new(&x.base_url, clock)?.with_bearer(&x.bearer_token)?;
+        let quota = Quota::of("x", x.bearer_token.reveal());
+        let (foreign_rules, vocabulary) = (Cell::default(), Cell::new(x.vocabulary));
+        Ok(Self { http, quota, foreign_rules, x: x.clone(), vocabulary })
+    }
+
+    /// Waits while nothing of a bucket may be sent.
+    pub async fn wait_for(&self, bucket: &str, feed: &Feed) {
+        while let Some(until) = self.quota.blocked(bucket, feed.now()) {
+            feed.sleep_until("429", until).await;
+        }
+    }
+
+    /// Learns from an answer's headers what is left.
+    fn learn(&self, bucket: &str, now: OffsetDateTime, header: impl Fn(&str) -> Option<i64>) {
+        let reset = header("x-rate-limit-reset").and_then(|reset| OffsetDateTime::from_unix_timestamp(reset).ok());
+        if let (Some(0), Some(reset)) = (header("x-rate-limit-remaining"), reset) {
+            self.quota.block(bucket, reset.min(now + RESET_MAX));
+        }
+    }
+
+    /// Blocks a bucket after 429: until the window ends, and at least for the wait.
+    pub fn limited(&self, bucket: &str, reset: Option<OffsetDateTime>, wait: Duration, now: OffsetDateTime) {
+        // The first wait is what X asks for where it doesn't say when; where it does, a second more is enough.
+        let first = wait <= Duration::from_secs(60);
+        // No window of X is longer than 15 minutes: what is further away is a mistake.
+        let until = match reset.filter(|reset| *reset > now).map(|reset| reset.min(now + RESET_MAX)) {
+            Some(reset) if first => reset + Duration::from_secs(1),
+            Some(reset) => reset.max(now + wait),
+            None => now + wait,
+        };
+        self.quota.block(bucket, until);
+    }
+
+    /// Asks until there is an answer that another try wouldn't change.
+    async fn ask(
+        &self,
+        bucket: &str,
+        feed: &Feed,
+        request: impl AsyncFn() -> Result<Reply, Failure>,
+    ) -> Result<Answer> {
+        let mut reconnect = Reconnect::new();
+        loop {
+            self.wait_for(bucket, feed).await;
+            let (what, trouble) = match request().await {
+                Err(failure) => (failure.to_string(), Trouble::Network),
+                Ok(reply) => {
+                    self.learn(bucket, feed.now(), |name| reply.header(name)?.parse().ok());
+                    match judge(&reply) {
+                        Verdict::Good => {
+                            feed.works(bucket);
+                            return Ok(Answer::Good(reply));
+                        }
+                        Verdict::Forbidden(why) => return Ok(Answer::Forbidden(why)),
+                        Verdict::Wrong(why) => return Ok(Answer::Wrong(why)),
+                        Verdict::Stop(why) => return Err(Error::fatal(why)),
+                        Verdict::Limited(reset) => {
+                            let wait = reconnect.after(Trouble::Limited);
+                            self.limited(bucket, reset, wait, feed.now());
+                            continue;
+                        }
+                        Verdict::Again(what) => (what, Trouble::Http),
+                        Verdict::TooManyConnections | Verdict::NoRules => {
+                            ("an answer of the stream".into(), Trouble::Http)
+                        }
+                    }
+                }
+            };
+            let wait = reconnect.after(trouble);
+            feed.attempt_failed(bucket, &format!("{bucket}: {what}"), &format!("again in {wait:?}"));
+            feed.sleep(wait).await;
+        }
+    }
+
+    /// Asks for posts, in the vocabulary that X takes.
+    async fn ask_posts(&self, bucket: &str, path: &str, feed: &Feed, own: &[(&str, &str)]) -> Result<Answer> {
+        loop {
+            let vocabulary = self.vocabulary.get();
+            let fields = parameters(&self.x, vocabulary);
+            let query: Vec<_> =
+                own.iter().copied().chain(fields.iter().map(|(name, value)| (*name, value.as_str()))).collect();
+            let answer = self.ask(bucket, feed, async || self.http.get(path, &query).await).await?;
+            match answer {
+                Answer::Wrong(why) if why.contains(vocabulary.parameter()) && vocabulary == self.x.vocabulary => {
+                    let other = vocabulary.other();
+                    feed.say(format!(
+                        "X doesn't take \"{}\", so it is asked by \"{}\"; `vocabulary: {other:?}` says so from the start",
+                        vocabulary.parameter(),
+                        other.parameter()
+                    ));
+                    self.vocabulary.set(other);
+                }
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    /// A page of recent search.
+    ///
+    /// # Errors
+    /// Fatal where only a person can help.
+    pub async fn search(&self, feed: &Feed, own: &[(&str, &str)]) -> Result<Answer> {
+        self.ask_posts(SEARCH, "/2/tweets/search/recent", feed, own).await
+    }
+
+    /// Posts by their ids.
+    ///
+    /// # Errors
+    /// Fatal where only a person can help.
+    pub async fn lookup(&self, feed: &Feed, ids: &str) -> Result<Answer> {
+        self.ask_posts(LOOKUP, "/2/tweets", feed, &[("ids", ids)]).await
+    }
+
+    /// A page of the app's rules.
+    ///
+    /// # Errors
+    /// Fatal where only a person can help.
+    pub async fn rules(&self, feed: &Feed, next: Option<&str>) -> Result<Answer> {
+        let query: Vec<_> = next.map(|next| ("pagination_token", next)).into_iter().collect();
+        self.ask(RULES, feed, async || self.http.get(RULES_PATH, &query).await).await
+    }
+
+    /// Adds or deletes rules.
+    ///
+    /// # Errors
+    /// Fatal where only a person can help.
+    pub async fn change_rules(&self, feed: &Feed, change: &str) -> Result<Answer> {
+        self.ask(RULES, feed, async || self.http.post(RULES_PATH, &[], change.to_owned()).await).await
+    }
+
+    /// Lets X look at rules without making them, once.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn try_rules(&self, change: String) -> Result<Reply, Failure> {
+        self.http.post(RULES_PATH, &[("dry_run", "true")], change).await
+    }
+
+    /// Asks for one page of the search, once.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn try_search(&self, query: &str) -> Result<Reply, Failure> {
+        self.http.get("/2/tweets/search/recent", &[("query", query), ("max_results", "10")]).await
+    }
+
+    /// Ends all connections of the app; whether X did.
+    pub async fn free_connections(&self, feed: &Feed) -> bool {
+        if self.quota.blocked(CONNECTIONS, feed.now()).is_some() {
+            return false;
+        }
+        let Ok(reply) = self.http.delete("/2/connections/all", &[]).await else { return false };
+        self.learn(CONNECTIONS, feed.now(), |name| reply.header(name)?.parse().ok());
+        if let Verdict::Limited(reset) = judge(&reply) {
+            self.limited(CONNECTIONS, reset, Duration::from_secs(60), feed.now());
+        }
+        reply.is_ok()
+    }
+
+    /// Opens the stream, whatever its status.
+    ///
+    /// # Errors
+    /// If nobody answers.
+    pub async fn open(&self, backfill_minutes: u8, feed: &Feed) -> Result<Body, Failure> {
+        // The specification that calls them otherwise elsewhere has the old names here too.
+        let mut query = parameters(&self.x, Vocabulary::Tweet);
+        if backfill_minutes > 0 {
+            query.push(("backfill_minutes", backfill_minutes.to_string()));
+        }
+        let query: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let body = self.http.open(STREAM_PATH, &query, &[]).await?;
+        self.learn(STREAM, feed.now(), |name| body.header(name)?.parse().ok());
+        Ok(body)
+    }
+}

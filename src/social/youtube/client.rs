@@ -1,0 +1,224 @@
+//! The calls of YouTube's API that are needed, each paid for from the key's quota.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::clock::SharedClock;
+use crate::error::{Error, Result};
+use crate::social::{Backoff, Feed, Http, Quota, Reply};
+
+use crate::social::youtube::YouTube;
+use crate::social::youtube::answer::{Answer, answer};
+use crate::social::youtube::pacific::{day, next_day};
+
+/// The two purses of a key, and the turns of its searches.
+const SEARCHES: &str = "searches";
+const UNITS: &str = "units";
+const TURNS: &str = "turns";
+
+/// A day has as many searches as the key is allowed, evenly spread: by default one in 864 s.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What of a video is asked for.
+const PARTS: &str = "snippet,statistics,contentDetails";
+
+/// A client for one key.
+pub(crate) struct Client {
+    http: Http,
+    quota: Quota,
+    clock: SharedClock,
+    searches: u64,
+    units: u64,
+    /// How many calls were paid for so far.
+    calls: Cell<u64>,
+    /// Whether the next search's turn was waited for.
+    has_turn: Cell<bool>,
+}
+
+/// A page that isn't there, and what to do instead.
+#[derive(Debug)]
+pub(crate) enum Page {
+    Is(Reply),
+    /// It is as it was.
+    Same,
+    /// The token is no good any more.
+    Gone,
+    /// What it is a page of isn't there, or YouTube doesn't take it.
+    Missing(String),
+}
+
+impl Client {
+    pub fn new(config: &YouTube, clock: SharedClock) -> Result<Self> {
+        let http = Http::new(&config.base_url, clock.clone())?.with_parameter("key", &config.api_key);
+        let quota = Quota::of("youtube", config.api_key.reveal());
+        let (searches, units) = (config.searches_per_day, config.units_per_day);
+        Ok(Self { http, quota, clock, searches, units, calls: Cell::new(0), has_turn: Cell::new(false) })
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.clock.now()
+    }
+
+    /// Learns from the spool what was used of the day before a restart.
+    pub fn restore(&self, feed: &Feed) {
+        for bucket in [SEARCHES, UNITS] {
+            let saved = feed.cursor(&part(bucket));
+            let saved = saved.as_deref().and_then(|saved| saved.split_once(' '));
+            if let Some((window, used)) = saved.and_then(|(window, used)| window.parse().ok().zip(used.parse().ok()))
+                && let Ok(window) = OffsetDateTime::from_unix_timestamp(window)
+            {
+                self.quota.restore(bucket, used, window);
+            }
+        }
+        let turn = feed.cursor(&part(TURNS)).and_then(|turn| turn.parse().ok());
+        if let Some(Ok(turn)) = turn.map(OffsetDateTime::from_unix_timestamp) {
+            // A clock that was set back must not silence the searches for long.
+            self.quota.block(TURNS, turn.min(self.now() + self.every() * 100));
+        }
+    }
+
+    /// How far searches are apart.
+    fn every(&self) -> Duration {
+        DAY / u32::try_from(self.searches).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// How many calls were paid for so far.
+    pub fn calls(&self) -> u64 {
+        self.calls.get()
+    }
+
+    /// Takes the next turn for a search of all that spouts with this key have, and saves it, so that starts in a row
+    /// don't search each time.
+    fn reserve(&self, feed: &Feed) -> OffsetDateTime {
+        let turn = self.quota.reserve(TURNS, self.now(), self.every());
+        feed.set_cursor(&part(TURNS), (turn + self.every()).unix_timestamp().to_string());
+        turn
+    }
+
+    /// Waits for the turn of the next search.
+    pub async fn turn(&self, feed: &Feed) {
+        let turn = self.reserve(feed);
+        self.has_turn.set(true);
+        // In pieces, since the wall clock may be set.
+        while let Ok(left) = Duration::try_from(turn - self.now())
+            && !left.is_zero()
+        {
+            feed.sleep(left.min(Duration::from_secs(60))).await;
+        }
+    }
+
+    fn limit(&self, bucket: &str) -> u64 {
+        if bucket == SEARCHES { self.searches } else { self.units }
+    }
+
+    /// Pays for a call; waits for the next day if nothing is left.
+    async fn pay(&self, bucket: &str, feed: &Feed) -> Result<()> {
+        // The further pages of a search don't wait for their turns, since their tokens get old: what is behind them does.
+        if bucket == SEARCHES && !self.has_turn.replace(false) {
+            self.reserve(feed);
+        }
+        loop {
+            let today = day(self.now());
+            let blocked = self.quota.blocked(bucket, self.now());
+            if blocked.is_none() && self.quota.take(bucket, 1, self.limit(bucket), today) {
+                feed.set_cursor(
+                    &part(bucket),
+                    format!("{} {}", today.unix_timestamp(), self.quota.used(bucket, today)),
+                );
+                self.calls.set(self.calls.get() + 1);
+                // Searches are so few that each is noted before it is made.
+                return if bucket == SEARCHES { feed.save().await } else { Ok(()) };
+            }
+            let until = blocked.unwrap_or_else(|| next_day(self.now()));
+            feed.sleep_until(&format!("quota of {bucket} used"), until).await;
+        }
+    }
+
+    /// A page of a search.
+    pub async fn search(&self, query: &[(&str, &str)], feed: &Feed) -> Result<Page> {
+        let fixed = [("part", "snippet"), ("type", "video"), ("order", "date"), ("maxResults", "50")];
+        self.get(SEARCHES, "/search", &[&fixed[..], query].concat(), None, feed).await
+    }
+
+    /// A page of a playlist, unless it is that of this etag.
+    pub async fn playlist(&self, query: &[(&str, &str)], etag: Option<&str>, feed: &Feed) -> Result<Page> {
+        let fixed = [("part", "snippet,contentDetails"), ("maxResults", "50")];
+        self.get(UNITS, "/playlistItems", &[&fixed[..], query].concat(), etag, feed).await
+    }
+
+    /// Up to fifty videos; those that are gone are missing from the answer. Not by `maxResults`, which is for lists.
+    ///
+    /// # Errors
+    /// Transient if the answer is none.
+    pub async fn videos(&self, ids: &[String], feed: &Feed) -> Result<Reply> {
+        match self.get(UNITS, "/videos", &[("part", PARTS), ("id", &ids.join(","))], None, feed).await? {
+            Page::Is(reply) => Ok(reply),
+            Page::Same | Page::Gone => Err(Error::transient("YouTube gave no videos")),
+            Page::Missing(why) => Err(Error::transient(format!("YouTube gave no videos, {why}"))),
+        }
+    }
+
+    /// Asks patiently: waits for quotas, and while YouTube is busy or out of reach.
+    async fn get(
+        &self,
+        bucket: &str,
+        path: &str,
+        query: &[(&str, &str)],
+        etag: Option<&str>,
+        feed: &Feed,
+    ) -> Result<Page> {
+        let headers: Vec<_> = etag.map(|etag| ("if-none-match", etag)).into_iter().collect();
+        let mut backoff = Backoff::exponential(Duration::from_secs(2), Duration::from_secs(300));
+        loop {
+            self.pay(bucket, feed).await?;
+            let why = match self.http.get_with(path, query, &headers).await {
+                Ok(reply) => match answer(&reply) {
+                    Answer::Good => {
+                        feed.works(bucket);
+                        return Ok(Page::Is(reply));
+                    }
+                    Answer::Same => {
+                        feed.works(bucket);
+                        return Ok(Page::Same);
+                    }
+                    Answer::DayUsed => {
+                        // Somebody else used the same key: YouTube knows better what is left.
+                        self.quota.block(bucket, next_day(self.now()));
+                        continue;
+                    }
+                    Answer::NoSuchPage => return Ok(Page::Gone),
+                    Answer::Missing(why) | Answer::Refused(why) => return Ok(Page::Missing(why)),
+                    Answer::Stop(why) => return Err(Error::fatal(why)),
+                    Answer::Busy(why) => why,
+                },
+                Err(failure) => failure.to_string(),
+            };
+            let wait = backoff.next_with_jitter();
+            feed.attempt_failed(bucket, &why, &format!("asks again in {} s", wait.as_secs().max(1)));
+            feed.sleep(wait).await;
+        }
+    }
+
+    /// One cheap call that a key is good for.
+    ///
+    /// # Errors
+    /// What isn't good.
+    pub async fn check(&self, channel: Option<&str>) -> Result<()> {
+        let channel = channel.unwrap_or("UC_x5XG1OV2P6uZZ5FSM9Ttw");
+        let reply = self.http.get("/channels", &[("part", "id"), ("id", channel)]).await;
+        let reply = reply.map_err(|failure| Error::transient(format!("YouTube can't be asked: {failure}")))?;
+        match answer(&reply) {
+            Answer::Good | Answer::Same | Answer::Missing(_) | Answer::NoSuchPage => Ok(()),
+            Answer::DayUsed => Err(Error::transient("the key's quota of today is used up")),
+            Answer::Busy(why) => Err(Error::transient(why)),
+            Answer::Refused(why) => Err(Error::fatal(format!("YouTube doesn't take the request, {why}"))),
+            Answer::Stop(why) => Err(Error::fatal(why)),
+        }
+    }
+}
+
+fn part(bucket: &str) -> String {
+    format!("quota {bucket}")
+}
