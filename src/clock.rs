@@ -84,11 +84,6 @@ impl ManualClock {
         *self.wall.lock().unwrap_or_else(PoisonError::into_inner) += by;
         self.monotonic.send_modify(|now| *now += by);
     }
-
-    /// Sets the wall clock only, also backwards, as an operator or NTP would.
-    pub fn jump_to(&self, wall: OffsetDateTime) {
-        *self.wall.lock().unwrap_or_else(PoisonError::into_inner) = wall;
-    }
 }
 
 impl Clock for ManualClock {

@@ -33,6 +33,7 @@ pub mod protocol;
 
 // What lies on a disk or in a bucket.
 pub mod checkpoint;
+pub mod gaps;
 pub mod lake;
 pub mod spool;
 

@@ -110,7 +110,7 @@ const FLOORS: [&[&str]; 10] = [
     // The contracts, and what tasks and the coordinator tell each other.
     &["epoch", "component", "metrics", "dead_letter", "protocol"],
     // What lies on a disk or in a bucket.
-    &["lake", "spool", "checkpoint"],
+    &["lake", "spool", "checkpoint", "gaps"],
     // The data plane.
     &["flow"],
     // The components.

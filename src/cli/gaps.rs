@@ -10,9 +10,9 @@ use super::exit::{Code, Failure, Outcome};
 use super::run::state_dir::{Home, states};
 use super::stdout;
 use crate::error::Error;
+use crate::gaps::{Gap, ledger_entries};
 use crate::printable::printable_line;
 use crate::registry::Registry;
-use crate::social::{Gap, ledger_entries};
 
 /// Show from when to when posts of a source may be missing
 #[derive(Debug, clap::Args)]

@@ -8,7 +8,8 @@ use crossbeam_channel::Sender;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
-use super::machine::{Action, Event, Machine, Outcome, TaskRole, says_ahead};
+use super::boundary::says_ahead;
+use super::machine::{Action, Event, Machine, Outcome, TaskRole};
 use super::saver::{self, Said};
 use crate::checkpoint::{Changes, StateStore};
 use crate::clock::SharedClock;

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
+use super::boundary::next_boundary;
 use super::delivery::Deliveries;
 use crate::checkpoint::Changes;
 use crate::clock::later;
@@ -569,38 +569,4 @@ impl Machine {
 
 fn component_of(task: &str) -> &str {
     task.split_once('[').map_or(task, |(component, _)| component)
-}
-
-/// The boundary of the partition that is open at `wall`, where `last` was open before. A clock that steps
-/// back a little makes no older partition. One that was ahead by more than a period, and is right again,
-/// doesn't keep the posts of years in a partition of the future: then the clock of now counts.
-fn next_boundary(last: Option<OffsetDateTime>, wall: OffsetDateTime, period: Duration) -> OffsetDateTime {
-    let now = floor(wall, period);
-    last.filter(|last| !is_ahead(*last, wall, period)).map_or(now, |last| floor(last.max(wall), period))
-}
-
-/// What a person should know where an open partition lies that far ahead of the clock.
-pub fn says_ahead(boundary: OffsetDateTime, wall: OffsetDateTime, period: Duration) -> Option<String> {
-    if !is_ahead(boundary, wall, period) {
-        return None;
-    }
-    let whole_seconds = wall.replace_nanosecond(0).unwrap_or(wall);
-    let [boundary, wall] = [boundary, whole_seconds].map(|time| time.format(&Rfc3339).unwrap_or_default());
-    Some(format!(
-        "the open partition is of {boundary}, which is in the future: this machine's clock was ahead, or is behind \
-         now (it says {wall}). From here on partitions are named by the clock as it is; what is in that partition \
-         stays there. If the clock is wrong now: stop, set it, and start again"
-    ))
-}
-
-/// Whether a partition's boundary lies further ahead of the clock than a clock's small steps explain.
-fn is_ahead(boundary: OffsetDateTime, wall: OffsetDateTime, period: Duration) -> bool {
-    boundary - floor(wall, period) > period
-}
-
-/// The multiple of `period` since the Unix epoch that is not after `time`, in UTC.
-fn floor(time: OffsetDateTime, period: Duration) -> OffsetDateTime {
-    let period = i64::try_from(period.as_secs()).unwrap_or(i64::MAX).max(1);
-    let seconds = time.unix_timestamp().div_euclid(period) * period;
-    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time)
 }

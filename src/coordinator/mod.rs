@@ -1,6 +1,7 @@
 //! WHEN things happen: a pure state machine, and the thin actor around it.
 
 mod actor;
+mod boundary;
 mod delivery;
 mod machine;
 mod saver;
@@ -10,4 +11,5 @@ mod simulation;
 mod tests;
 
 pub use actor::{Begin, ControlStatus, CoordinatorActor, Rebalance, Stop, TaskLine};
-pub use machine::{Action, Event, Machine, Outbox, Outcome, Policy, Resumed, TaskRole, says_ahead};
+pub use boundary::says_ahead;
+pub use machine::{Action, Event, Machine, Outbox, Outcome, Policy, Resumed, TaskRole};

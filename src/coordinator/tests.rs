@@ -7,7 +7,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use super::machine::{Action, Event, Machine, Outcome, Policy, Resumed, TaskRole, says_ahead};
+use super::boundary::says_ahead;
+use super::machine::{Action, Event, Machine, Outcome, Policy, Resumed, TaskRole};
 use crate::epoch::{Mark, Prepared, Promise};
 use crate::event_time::EventTime;
 use crate::metrics::Phase;

@@ -218,12 +218,6 @@ pub fn boundary(time: OffsetDateTime, period: Duration) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(since_epoch).unwrap_or(time)
 }
 
-/// The boundary of the partitions that begin at `now`, after others that began at `last`: it never
-/// goes back, even where the clock does.
-pub fn next_boundary(now: OffsetDateTime, last: Option<OffsetDateTime>, period: Duration) -> OffsetDateTime {
-    boundary(last.map_or(now, |last| last.max(now)), period)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -313,17 +307,6 @@ mod tests {
         for text in ["../0000000", "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/../0000000"] {
             assert_eq!(text.parse::<Segment>(), Err(BadName), "{text}");
         }
-    }
-
-    #[test]
-    fn a_clock_that_steps_back_never_makes_an_older_partition() {
-        let two = datetime!(2026-02-03 02:00:00 UTC);
-        assert_eq!(next_boundary(datetime!(2026-02-03 02:59:59.9 UTC), None, HOUR), two);
-        assert_eq!(next_boundary(datetime!(2026-02-03 01:10:00 UTC), Some(two), HOUR), two);
-        assert_eq!(
-            next_boundary(datetime!(2026-02-03 03:00:00 UTC), Some(two), HOUR),
-            datetime!(2026-02-03 03:00:00 UTC)
-        );
     }
 
     #[test]

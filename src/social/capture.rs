@@ -23,11 +23,11 @@ use crate::spool::{Options, Reader, Record, Spool};
 use crate::units::ByteSize;
 
 use super::feed::{Feed, Parts, Says, for_people};
-use super::ledger::Ledger;
 use super::platform::Platform;
 use super::refresh;
 use super::runtime::block_on;
 use super::tail::{posts, received_at};
+use crate::gaps::GapLedger;
 
 /// How long a capture waits for another task to come back for it.
 const LINGERS: Duration = Duration::from_secs(30);
@@ -165,7 +165,7 @@ fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Res
             clock: Arc::clone(&clock),
             spool: running.spool.clone(),
             says: Arc::clone(&running.says),
-            ledger: Ledger::open(state.as_deref(), &component)?,
+            ledger: GapLedger::open(state.as_deref(), &component)?,
             secrets: secrets.clone(),
         })
     };

@@ -20,7 +20,6 @@ use crate::spool::{Appended, Spool};
 use super::budget::Account;
 use super::common::Common;
 use super::identity::{identity, identity_on};
-use super::ledger::{Gap, Ledger};
 use super::left_out::LeftOut;
 use super::offered::{Cost, Offered};
 use super::rate::Rate;
@@ -31,6 +30,7 @@ use super::tail::{Tail, json};
 use super::topics::Topics;
 use super::troubles::Troubles;
 use super::wrap;
+use crate::gaps::{Gap, GapLedger};
 
 /// How many bytes of posts one record holds at most, but for a single larger post.
 const RECORD_BYTES_MAX: usize = 256 << 10;
@@ -77,7 +77,7 @@ struct Inner {
     secrets: Redactor,
     tail: RefCell<Tail>,
     buffer: RefCell<Vec<Post>>,
-    ledger: RefCell<Ledger>,
+    ledger: RefCell<GapLedger>,
     schedule: RefCell<Schedule>,
     budget: RefCell<Option<Account>>,
     rate: RefCell<Rate>,
@@ -98,7 +98,7 @@ pub(super) struct Parts {
     pub clock: SharedClock,
     pub spool: Spool,
     pub says: Arc<Says>,
-    pub ledger: Ledger,
+    pub ledger: GapLedger,
     /// What no text may show.
     pub secrets: Redactor,
 }

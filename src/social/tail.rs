@@ -15,11 +15,11 @@ use crate::post::fields::{date, get, string};
 use crate::spool::Record;
 
 use super::identity::identity;
-use super::ledger::{Gap, Ledger};
 use super::route::Stream;
 use super::schedule::{Schedule, reread_id};
 use super::seen::Seen;
 use super::versions::Versions;
+use crate::gaps::{Gap, GapLedger};
 
 /// What the spool's tail tells, and what was added since.
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl Tail {
     pub fn read(
         &mut self,
         record: &Record,
-        ledger: &mut Ledger,
+        ledger: &mut GapLedger,
         schedule: &mut Schedule,
         now: OffsetDateTime,
     ) -> Result<()> {

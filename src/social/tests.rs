@@ -17,7 +17,6 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::feed::{Parts, Says};
-use super::ledger::Ledger;
 use super::runtime::block_on;
 use super::tail::posts;
 use super::*;
@@ -27,6 +26,7 @@ use crate::clock::ManualClock;
 use crate::component::{Component, Problem};
 use crate::engine::{Exit, RunOptions, Running, start};
 use crate::error::{Error, Result};
+use crate::gaps::{GapLedger, ledger_entries};
 use crate::post::Post;
 use crate::secret::{Redactor, Secret};
 use crate::spool::{Options, Spool};
@@ -53,7 +53,7 @@ impl Process {
             clock: clock.clone(),
             spool: spool.clone(),
             says: Arc::new(Says::default()),
-            ledger: Ledger::open(Some(state), "tweets").unwrap(),
+            ledger: GapLedger::open(Some(state), "tweets").unwrap(),
             secrets: Redactor::new([&Secret::new("hunter2-key")]),
         };
         Self { feed: Feed::open(parts, 0).unwrap(), spool, clock }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::error::Result;
+use crate::gaps::Gap;
 use crate::post::fields::{date, elements, get, id_text, string};
-use crate::social::{Feed, Gap, Offered, Platform, post};
+use crate::social::{Feed, Offered, Platform, post};
 
 use crate::social::mastodon::Mastodon;
 use crate::social::mastodon::api::{Api, Failed};

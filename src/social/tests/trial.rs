@@ -9,10 +9,10 @@ use time::OffsetDateTime;
 
 use super::super::common::Common;
 use super::super::feed::{Feed, Parts, Says};
-use super::super::ledger::Ledger;
 use super::super::tail::posts;
 use crate::clock::ManualClock;
 use crate::error::Result;
+use crate::gaps::GapLedger;
 use crate::post::Post;
 use crate::spool::Spool;
 
@@ -49,7 +49,7 @@ impl Trial {
             clock: clock.clone(),
             spool: spool.clone(),
             says: Arc::clone(&says),
-            ledger: Ledger::open(Some(folder.path()), "trial").unwrap(),
+            ledger: GapLedger::open(Some(folder.path()), "trial").unwrap(),
             secrets: crate::secret::Redactor::default(),
         };
         Self { feed: Feed::open(parts, 0).unwrap(), clock, spool, says, folder }

@@ -6,7 +6,8 @@ use time::OffsetDateTime;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Result;
-use crate::social::{Feed, Gap};
+use crate::gaps::Gap;
+use crate::social::Feed;
 
 use crate::social::x::X;
 use crate::social::x::api::Api;

@@ -16,7 +16,7 @@ use super::{EMIT_LINES, LinesSpout, Reading};
 use crate::clock::{SharedClock, Sleep};
 use crate::epoch::{Cursor, Split};
 use crate::error::{Error, Result};
-use crate::social::{Gap, GapLedger};
+use crate::gaps::{Gap, GapLedger};
 use crate::spout::SpoutOutput;
 
 /// What the follower reports, with the waits that it asks for.

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::post::Post;
 
 /// The folder of a topology's state that holds the ledgers, one file for each spout.
-pub(super) const FOLDER: &str = "gaps";
+pub(crate) const FOLDER: &str = "gaps";
 
 /// A time in which posts may be missing: the body of a post of the kind `gap`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,14 +47,14 @@ pub struct Gap {
 
 impl Gap {
     /// As a post, for the stream `gaps`.
-    pub(super) fn post(&self) -> Result<Post> {
+    pub(crate) fn post(&self) -> Result<Post> {
         let body =
             serde_json::to_vec(self).map_err(|cause| Error::fatal("a gap can't be written down").because(cause))?;
         Post::wrap("gap", &body).map_err(|what| Error::fatal("a gap can't be written down").because(what))
     }
 
     /// The gap that a post is, if it is one.
-    pub(super) fn of(post: &Post) -> Option<Self> {
+    pub(crate) fn of(post: &Post) -> Option<Self> {
         if post.kind() != "gap" {
             return None;
         }
@@ -63,13 +63,13 @@ impl Gap {
 }
 
 /// A spout's ledger: its newest entries by id, and the file behind them.
-pub(crate) struct Ledger {
+pub(crate) struct GapLedger {
     /// None where nothing is kept.
     path: Option<PathBuf>,
     gaps: BTreeMap<String, Gap>,
 }
 
-impl Ledger {
+impl GapLedger {
     /// That of a component below a topology's state; without state nothing outlives the process.
     ///
     /// # Errors
@@ -146,7 +146,7 @@ fn newest(entries: Vec<Gap>) -> BTreeMap<String, Gap> {
 ///
 /// # Errors
 /// If a ledger can't be read.
-pub fn entries(state: &Path) -> Result<Vec<Gap>> {
+pub fn ledger_entries(state: &Path) -> Result<Vec<Gap>> {
     let folder = state.join(FOLDER);
     let Ok(files) = fs::read_dir(&folder) else { return Ok(Vec::new()) };
     let mut gaps = Vec::new();
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn what_was_filled_stays_filled_also_behind_a_torn_line() {
         let state = tempfile::tempdir().unwrap();
-        let mut ledger = Ledger::open(Some(state.path()), "tweets").unwrap();
+        let mut ledger = GapLedger::open(Some(state.path()), "tweets").unwrap();
         ledger.add(&gap("a", false)).unwrap();
         ledger.add(&gap("a", true)).unwrap();
         ledger.add(&gap("a", false)).unwrap();
@@ -192,10 +192,10 @@ mod tests {
         let mut text = fs::read(&path).unwrap();
         text.extend_from_slice(b"{\"id\":\"torn");
         fs::write(&path, text).unwrap();
-        let mut ledger = Ledger::open(Some(state.path()), "tweets").unwrap();
+        let mut ledger = GapLedger::open(Some(state.path()), "tweets").unwrap();
         ledger.add(&gap("b", false)).unwrap();
         assert_eq!(ledger.open_gaps(), [gap("b", false)]);
-        assert_eq!(entries(state.path()).unwrap(), [gap("a", true), gap("b", false)]);
+        assert_eq!(ledger_entries(state.path()).unwrap(), [gap("a", true), gap("b", false)]);
     }
 
     #[test]
