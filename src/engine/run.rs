@@ -21,7 +21,7 @@ use crate::epoch::StateSize;
 use crate::error::{Error, Result};
 use crate::metrics::{ComponentStatus, Drain, Status, Trouble};
 use crate::panics::caught;
-use crate::protocol::{Doing, Messages, Meter};
+use crate::protocol::{Doing, Message, Messages, Meter};
 use crate::registry::Config;
 use crate::topology::{Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology};
 
@@ -226,9 +226,10 @@ impl Running {
         }
     }
 
-    /// What happened since the last call that a person should know: roll-backs and their causes.
-    pub fn messages(&self) -> Vec<String> {
-        self.messages.take()
+    /// What happened behind the message with this number (0 for all that are kept) that a person should know: roll-backs
+    /// and their causes, what components say.
+    pub fn messages(&self, after: u64) -> Vec<Message> {
+        self.messages.after(after)
     }
 
     /// Begins a graceful drain: spouts stop, what is in flight is written, files close. Returns at once.

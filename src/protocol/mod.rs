@@ -8,6 +8,6 @@ mod report;
 
 pub use alive::{Alive, Census};
 pub use control::Control;
-pub use messages::Messages;
+pub use messages::{Message, Messages};
 pub use metering::{Doing, Meter};
 pub use report::{FromTask, Report, Reporter};

@@ -33,6 +33,7 @@ use super::load::{self, Sets};
 use crate::clock::{SharedClock, SystemClock};
 use crate::engine::{self, Again, Exit, RunOptions, Running};
 use crate::metrics::Status;
+use crate::protocol::Message;
 use crate::registry::{Config, Registry};
 use crate::social::temporary;
 use crate::topology::{Checkpoint, Topology};
@@ -164,7 +165,7 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     signals.stop_on_signal(running.clone());
 
     let control = Control::listen(running.clone(), flow.clone(), &state);
-    let mut watch = Watch { running, clock, flow, view, before: None, notices: Notices::default() };
+    let mut watch = Watch { running, clock, flow, view, before: None, notices: Notices::default(), messages_seen: 0 };
     let what = again.as_ref().map(again::begins).or_else(|| kappa.as_ref().map(kappa::begins));
     let what = what.map(|what| format!("; {what}")).unwrap_or_default();
     watch.show(Some(format!("running {}; state: {}{what}", args.file.display(), state.display())));
@@ -250,6 +251,8 @@ struct Watch {
     view: View,
     before: Option<Status>,
     notices: Notices,
+    /// The number of the last message that was shown.
+    messages_seen: u64,
 }
 
 impl Watch {
@@ -278,7 +281,16 @@ impl Watch {
 
     /// Says what happened or began since it was last called.
     fn tell(&mut self) {
-        for message in self.notices.take(&self.running.status(), self.running.messages()) {
+        let mut messages = Vec::new();
+        for Message { number, text } in self.running.messages(self.messages_seen) {
+            let dropped = number - self.messages_seen - 1;
+            if dropped > 0 {
+                messages.push(format!("{dropped} messages came faster than they could be shown"));
+            }
+            self.messages_seen = number;
+            messages.push(text);
+        }
+        for message in self.notices.take(&self.running.status(), messages) {
             self.show(Some(message));
         }
     }

@@ -76,8 +76,8 @@ fn a_panic_that_does_not_come_again_loses_nothing_and_repeats_nothing() {
         .start();
     assert_eq!(started.end(), Exit::Finished);
     assert_eq!(numbers(&collected), (0..2_000).collect::<Vec<_>>());
-    let said = started.running.messages();
-    assert!(!said.is_empty() && said[0].contains("panicked: a bad day; going back"), "{said:?}");
+    let said = started.running.messages(0);
+    assert!(!said.is_empty() && said[0].text.contains("panicked: a bad day; going back"), "{said:?}");
 }
 
 #[test]
