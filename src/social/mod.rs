@@ -6,7 +6,7 @@
 //!             backs off, fills gaps                budget, gaps     disk      emits
 //! ```
 //!
-//! A platform is one folder below `spout/`: its configuration ([`Platform`]) and its protocol ([`Source`]), written
+//! What its posts say is told by a file in `post/kinds`. A platform is one folder below `spout/`: its configuration ([`Platform`]) and its protocol ([`Source`]), written
 //! as a loop over the network that hands what it gets to its [`Feed`]. The loop runs on a thread of its own, the
 //! *capture*, which outlives a task that is started anew: a roll-back loses no connection and no post.
 //!
@@ -57,7 +57,6 @@ pub use self::offered::Offered;
 pub use self::platform::{Platform, Refresher, Source};
 pub use self::poll::{Plan, Refusals, begin, newest};
 pub use self::quota::Quota;
-pub use self::route::{COUNTS, DELETES, EDITS, GAPS, REFRESHED, Stream};
 pub use self::topics::{Term, Topic, Topics};
 pub use self::wrap::{delete, delete_on, post, stamp};
 pub use self::ws::{Message, Refused, Socket};
