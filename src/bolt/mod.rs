@@ -14,6 +14,9 @@ pub use count::Count;
 pub use keyed::{KeyState, KeyedState};
 pub use words::Words;
 
+#[cfg(test)]
+pub(crate) use words::tests::words_of_post;
+
 /// The room's registry: one line for each bolt.
 pub(crate) fn register(registry: Registry) -> Registry {
     registry.bolt::<Words>().bolt::<Count>()

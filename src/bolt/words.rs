@@ -91,7 +91,7 @@ fn each_word_of(place: Place, tuple: Tuple<'_>, take: impl FnMut(&str)) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::post::Post;
 
@@ -103,6 +103,10 @@ mod tests {
         let mut words = Vec::new();
         each_word_of(place, Tuple { values: &[value], input: 0 }, |word| words.push(word.to_owned()));
         words
+    }
+
+    pub(crate) fn words_of_post(post: Post) -> Vec<String> {
+        split(Place::InPost(0), post.into())
     }
 
     #[track_caller]

@@ -6,9 +6,10 @@
 //!             backs off, fills gaps                budget, gaps     disk      emits
 //! ```
 //!
-//! What its posts say is told by a file in `post/kinds`. A platform is one folder below `spout/`: its configuration ([`Platform`]) and its protocol ([`Source`]), written
+//! A platform is one folder below `spout/`: its configuration ([`Platform`]) and its protocol ([`Source`]), written
 //! as a loop over the network that hands what it gets to its [`Feed`]. The loop runs on a thread of its own, the
-//! *capture*, which outlives a task that is started anew: a roll-back loses no connection and no post.
+//! *capture*, which outlives a task that is started anew: a roll-back loses no connection and no post. What its posts
+//! say is told by one file in `post/kinds`.
 //!
 //! Whatever the topology later needs to know of a post (its stream, its topics, whether it was seen before) is
 //! computed from the post alone, so that a replay finds the same.

@@ -287,3 +287,6 @@ impl Generator {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod agree_tests;
