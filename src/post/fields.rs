@@ -1,5 +1,6 @@
-//! The members of checked JSON, read on demand from its raw bytes. Each function passes over them once,
-//! stops at what it wants, and builds no tree. What they mean in a post is told by its kind (`kinds`).
+//! The members of checked JSON, read on demand from its raw bytes. Each function passes over them
+//! once, stops at what it wants, and builds no tree. What they mean in a post is told by its kind
+//! (`kinds`).
 
 use std::borrow::Cow;
 
@@ -29,8 +30,9 @@ pub(crate) fn members(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Looks for something in the members of an object, and ends where `read` finds it. `read` gets each key and
-/// the JSON from its value on: what is wanted inside of a value is found without passing over the value first.
+/// Looks for something in the members of an object, and ends where `read` finds it. `read` gets
+/// each key and the JSON from its value on: what is wanted inside of a value is found without
+/// passing over the value first.
 pub(crate) fn find_member<'a, T>(object: &'a [u8], mut read: impl FnMut(&'a [u8], &'a [u8]) -> Option<T>) -> Option<T> {
     let mut scan = Scan::new(object);
     let mut before = b'{';
@@ -120,8 +122,8 @@ pub(crate) fn id_text(value: &[u8]) -> Option<Cow<'_, str>> {
     string(value)
 }
 
-/// The text of a JSON string, borrowed if it has no escapes. Half of a surrogate pair, which no text
-/// can hold, becomes U+FFFD.
+/// The text of a JSON string, borrowed if it has no escapes. Half of a surrogate pair, which no
+/// text can hold, becomes U+FFFD.
 pub(crate) fn string(value: &[u8]) -> Option<Cow<'_, str>> {
     let raw = std::str::from_utf8(value).ok()?.strip_prefix('"')?.strip_suffix('"')?;
     Some(if raw.contains('\\') { unescape(raw).into() } else { raw.into() })

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-/// What a reader sees of a toot: `<p>`, `<br>` and the tags of lists and the like part words, other tags (of links, of
-/// the `#` of a hashtag) don't, and the entities that servers write are characters again.
+/// What a reader sees of a toot: `<p>`, `<br>` and the tags of lists and the like part words, other
+/// tags (of links, of the `#` of a hashtag) don't, and the entities that servers write are
+/// characters again.
 pub(crate) fn without_html(html: &str) -> String {
     let mut text = String::with_capacity(html.len());
     let mut rest = html;

@@ -15,8 +15,8 @@ pub const GAPS: &str = "gaps";
 /// The member of a post's body that says how long after it was received the post was read again.
 pub const REFRESHED: &str = "refreshed";
 
-/// The stream of a social source that a post belongs to; [`Post::stream`](super::Post::stream) tells it from
-/// the post alone. The order is that in which the sources declare their streams.
+/// The stream of a social source that a post belongs to; [`Post::stream`](super::Post::stream)
+/// tells it from the post alone. The order is that in which the sources declare their streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PostStream {
     /// Posts.

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use crate::post::fields::{get, texts_in};
-use crate::post::{Author, Labels, Post};
+use crate::post::{Author, Content, Labels, Post};
 
-/// What stands before a topic's name in the tag of a rule that this program made and that means the topic exactly.
+/// What stands before a topic's name in the tag of a rule that this program made and that means the
+/// topic exactly.
 pub const RULES_BY_US: &str = "waterspout:";
 
 /// What a post says, as far as topics can ask for it. What it doesn't say is empty.
@@ -23,26 +24,26 @@ pub(super) struct Facts<'a> {
 
 /// Reads what there is.
 pub(super) fn facts(post: &Post) -> Facts<'_> {
-    let text = post.text().unwrap_or_default();
-    let mut labels = post.labels();
+    let Content { text, author, mut labels } = post.content();
+    let text = text.unwrap_or_default();
     labels.hashtags.extend(signed(&text, ('#', '＃')));
     labels.mentions.extend(signed(&text, ('@', '＠')));
     labels.cashtags.extend(signed(&text, ('$', '$')));
     let rules = texts_in(get(post.body(), "matching_rules"), "tag");
     let rules = rules.into_iter().map(topic_of_tag).collect();
-    Facts { text, labels, authors: names_of(post.author()), rules }
+    Facts { text, labels, authors: names_of(author), rules }
 }
 
-/// All that an author may be asked for by. `user@host` is also known as `user`. A name that is only shown counts where
-/// the platform has no other: anybody may show the name of somebody else.
+/// All that an author may be asked for by. `user@host` is also known as `user`. A name that is only
+/// shown counts where the platform has no other: anybody may show the name of somebody else.
 fn names_of(author: Author<'_>) -> Vec<Cow<'_, str>> {
     let user = author.handle.as_ref().and_then(|handle| Some(handle.split_once('@')?.0.to_owned().into()));
     let name = if author.handle.is_none() { author.name } else { None };
     [author.id, author.handle, user, name].into_iter().flatten().collect()
 }
 
-/// Words of a text that begin with a sign, without it. They become texts of their own: what they are taken from
-/// may have been decoded.
+/// Words of a text that begin with a sign, without it. They become texts of their own: what they
+/// are taken from may have been decoded.
 fn signed(text: &str, (sign, wide): (char, char)) -> Vec<Cow<'static, str>> {
     let word = |at: usize, sign: char| {
         let behind = &text[at + sign.len_utf8()..];

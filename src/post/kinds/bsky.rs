@@ -1,5 +1,6 @@
-//! Bluesky: an event of Jetstream, whose first version has a `commit` around its record, and whose second version
-//! hasn't; or a post that was read again. An event of any collection is a post: most have no text.
+//! Bluesky: an event of Jetstream, whose first version has a `commit` around its record, and whose
+//! second version hasn't; or a post that was read again. An event of any collection is a post: most
+//! have no text.
 
 use std::borrow::Cow;
 

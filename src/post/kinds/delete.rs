@@ -1,5 +1,6 @@
-//! The post that says that another was deleted, as captures write it (`{"delete": {"kind": "tweet", "id": "…"}}`), or
-//! as the old streams of Twitter did (`{"delete": {"status": {"id_str": "…"}}}`). It holds no content.
+//! The post that says that another was deleted, as captures write it (`{"delete": {"kind": "tweet",
+//! "id": "…"}}`), or as the old streams of Twitter did (`{"delete": {"status": {"id_str": "…"}}}`).
+//! It holds no content.
 
 use std::borrow::Cow;
 
@@ -67,8 +68,8 @@ pub struct Deletion<'a> {
     pub server: Option<Cow<'a, str>>,
     /// Which posts of that id are meant.
     pub reach: DeletionReach,
-    /// The revision that the deletion has itself, to be compared with [`Post::revision`](crate::post::Post::revision)
-    /// of the posts.
+    /// The revision that the deletion has itself, to be compared with
+    /// [`Post::revision`](crate::post::Post::revision) of the posts.
     pub revision: Option<Cow<'a, str>>,
     /// When the platform saw the deletion, to be compared with the own times of the posts.
     pub seen_at: Option<OffsetDateTime>,

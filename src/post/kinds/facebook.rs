@@ -58,7 +58,8 @@ impl PostKind for FacebookPost {
         labels
     }
 
-    /// Facebook doesn't say that a post was edited: its source has added `edited_at` to one whose text has changed.
+    /// Facebook doesn't say that a post was edited: its source has added `edited_at` to one whose
+    /// text has changed.
     fn stream(&self, body: &[u8]) -> PostStream {
         let [refreshed, edited_at] = pick(body, [REFRESHED, "edited_at"]);
         PostStream::of_platform(refreshed.is_some(), edited_at.and_then(string).is_some())

@@ -1,4 +1,5 @@
-//! An entry of a gap ledger: what may be missing. It stands among posts, and has no text and no author.
+//! An entry of a gap ledger: what may be missing. It stands among posts, and has no text and no
+//! author.
 
 use std::borrow::Cow;
 

@@ -1,10 +1,12 @@
-//! What a post says of itself, by its kind: the one place that knows how each platform writes the time, the id, the
-//! text, the author, the edits and the deletions of its posts. The index, replay, topics, dedup, `lake erase`, the
-//! columns of Parquet and `Words` all ask here, so that they never tell two things of one post.
+//! What a post says of itself, by its kind: the one place that knows how each platform writes the
+//! time, the id, the text, the author, the edits and the deletions of its posts. The index, replay,
+//! topics, dedup, `lake erase`, the columns of Parquet and `Words` all ask here, so that they never
+//! tell two things of one post.
 //!
-//! A platform is one file beside this one, and one line in [`of_kind`]. Everything is read on demand from the post's
-//! raw bytes, in one pass that ends at what is wanted; a tree is never built. A field that is absent, null or of
-//! another type than the platform gives it is as good as absent.
+//! A platform is one file beside this one, and one line in [`of_kind`]. Everything is read on
+//! demand from the post's raw bytes, in one pass that ends at what is wanted; a tree is never
+//! built. A field that is absent, null or of another type than the platform gives it is as good as
+//! absent.
 
 mod bsky;
 mod delete;
@@ -22,13 +24,14 @@ use time::OffsetDateTime;
 
 pub use self::delete::{Deletion, DeletionReach};
 use self::other::Other;
-pub use self::said::{Author, Labels, PostVersion};
+pub use self::said::{Author, Content, Labels, PostVersion};
 use super::Post;
 use super::check::Scan;
 use super::fields::{get, string};
 use super::stream::{PostStream, REFRESHED};
 
-/// How the posts of one kind say what they say. Each function gets the body, which is the JSON below the kind.
+/// How the posts of one kind say what they say. Each function gets the body, which is the JSON
+/// below the kind.
 trait PostKind {
     /// The post's own time, in UTC.
     fn created_at(&self, body: &[u8]) -> Option<OffsetDateTime>;
@@ -57,6 +60,11 @@ trait PostKind {
     /// What the platform marks in it.
     fn labels<'a>(&self, _body: &'a [u8]) -> Labels<'a> {
         Labels::default()
+    }
+
+    /// The three together, where a kind has them in one pass.
+    fn content<'a>(&self, body: &'a [u8]) -> Content<'a> {
+        Content { text: self.text(body), author: self.author(body), labels: self.labels(body) }
     }
 
     /// The stream of a social source that it belongs to.
@@ -125,8 +133,8 @@ fn kind_and_body(post: &[u8]) -> (&'static dyn PostKind, &[u8]) {
     (of_kind(key), body)
 }
 
-/// The own time of a post that is in no buffer of its own: one well-formed JSON object with one key; see
-/// [`Post::created_at`].
+/// The own time of a post that is in no buffer of its own: one well-formed JSON object with one
+/// key; see [`Post::created_at`].
 pub(crate) fn own_time(post: &[u8]) -> Option<OffsetDateTime> {
     let (kind, body) = kind_and_body(post);
     kind.created_at(body).or_else(|| Other.created_at(body))
@@ -146,42 +154,48 @@ impl Post {
 
     /// The post's own time in UTC: the one answer that the index, replay and windows share.
     ///
-    /// It is `created_at` of a tweet or a toot, `created_time` of a Facebook post, `publishedAt` of a
-    /// video, and the time at which Bluesky's server saw an event (`indexedAt` of a post that was read
-    /// again), because `createdAt` there is the clock of whoever posted and may be years off. Other
-    /// kinds, and posts that have no time where their kind has it, are read by the same names.
+    /// It is `created_at` of a tweet or a toot, `created_time` of a Facebook post, `publishedAt` of
+    /// a video, and the time at which Bluesky's server saw an event (`indexedAt` of a post that was
+    /// read again), because `createdAt` there is the clock of whoever posted and may be years off.
+    /// Other kinds, and posts that have no time where their kind has it, are read by the same
+    /// names.
     pub fn created_at(&self) -> Option<OffsetDateTime> {
         own_time(self)
     }
 
-    /// The platform's id for the post, as text, with every digit of it. For Bluesky it is the record's
-    /// `at://` address; for a toot its `uri`, since its `id` is another one on every server.
+    /// The platform's id for the post, as text, with every digit of it. For Bluesky it is the
+    /// record's `at://` address; for a toot its `uri`, since its `id` is another one on every
+    /// server.
     pub fn id(&self) -> Option<Cow<'_, str>> {
         let (kind, body) = kind_and_body(self);
         kind.id(body).or_else(|| Other.id(body))
     }
 
-    /// What else a deletion may name the post by: the number that a toot has on the server that it came from, and
-    /// the account of a Bluesky post, which takes all its posts along. A toot's number is only unique on its server;
-    /// that two servers give the same one to two different toots takes the same millisecond and one chance in 65,536.
+    /// What else a deletion may name the post by: the number that a toot has on the server that it
+    /// came from, and the account of a Bluesky post, which takes all its posts along. A toot's
+    /// number is only unique on its server; that two servers give the same one to two different
+    /// toots takes the same millisecond and one chance in 65,536.
     pub fn other_id(&self) -> Option<Cow<'_, str>> {
         let (kind, body) = kind_and_body(self);
         kind.other_id(body)
     }
 
-    /// The id by which the platform finds the post again: [`id`](Self::id), but the server's own number of a toot.
+    /// The id by which the platform finds the post again: [`id`](Self::id), but the server's own
+    /// number of a toot.
     pub fn reread_id(&self) -> Option<Cow<'_, str>> {
         let (kind, body) = kind_and_body(self);
         kind.reread_id(body)
     }
 
-    /// The text as people read it, without HTML and with its entities decoded. It is a tweet's longest text, a
-    /// Facebook post's message or story, a video's title and description on a line each, a Bluesky post's text, a
-    /// toot's warning and content on a line each. Of another kind, and where a kind has no text of its own, it is what
-    /// stands by one of these names as it is, or the string that stands under the kind.
+    /// The text as people read it, without HTML and with its entities decoded. It is a tweet's
+    /// longest text, a Facebook post's message or story, a video's title and description on a line
+    /// each, a Bluesky post's text, a toot's warning and content on a line each. Of another kind,
+    /// and where a kind has no text of its own, it is what stands by one of these names as it is,
+    /// or the string that stands under the kind.
     ///
-    /// A repost says what it reposts, where that came with it: a retweet's own text is "RT @user: " and a cut copy, and
-    /// a boost of Mastodon has none. A quote says its own words only; what it quotes is another post.
+    /// A repost says what it reposts, where that came with it: a retweet's own text is "RT @user: "
+    /// and a cut copy, and a boost of Mastodon has none. A quote says its own words only; what it
+    /// quotes is another post.
     pub fn text(&self) -> Option<Cow<'_, str>> {
         let (kind, body) = kind_and_body(self);
         kind.text(body).or_else(|| Other.text(body))
@@ -200,6 +214,20 @@ impl Post {
         kind.labels(body)
     }
 
+    /// [Text](Self::text), [author](Self::author) and [labels](Self::labels), for less than the
+    /// three cost.
+    pub fn content(&self) -> Content<'_> {
+        let (kind, body) = kind_and_body(self);
+        let mut content = kind.content(body);
+        if content.text.is_none() {
+            content.text = Other.text(body);
+        }
+        if content.author == Author::default() {
+            content.author = Other.author(body);
+        }
+        content
+    }
+
     /// The stream of a social source that the post belongs to, told from the post alone.
     pub fn stream(&self) -> PostStream {
         let (kind, body) = kind_and_body(self);
@@ -212,15 +240,15 @@ impl Post {
         kind.edited_at(body)
     }
 
-    /// The ids of all versions of the post up to the one that was captured, the first version's first, where each
-    /// version has an id of its own. Empty on all platforms but X.
+    /// The ids of all versions of the post up to the one that was captured, the first version's
+    /// first, where each version has an id of its own. Empty on all platforms but X.
     pub fn edit_history(&self) -> Vec<Cow<'_, str>> {
         let (kind, body) = kind_and_body(self);
         kind.edit_history(body)
     }
 
-    /// What tells versions of the post apart that have the same id: `edited_at` of a toot or a Facebook post, the
-    /// revision of a Bluesky record.
+    /// What tells versions of the post apart that have the same id: `edited_at` of a toot or a
+    /// Facebook post, the revision of a Bluesky record.
     pub fn revision(&self) -> Option<Cow<'_, str>> {
         let (kind, body) = kind_and_body(self);
         kind.revision(body)
@@ -237,8 +265,8 @@ impl Post {
         super::fields::date(&received)
     }
 
-    /// True if an edited post of this kind says that it was edited. Facebook's don't: their source notices it by the
-    /// text.
+    /// True if an edited post of this kind says that it was edited. Facebook's don't: their source
+    /// notices it by the text.
     pub fn tells_edits(&self) -> bool {
         let (kind, _) = kind_and_body(self);
         kind.tells_edits()
@@ -255,7 +283,8 @@ impl Post {
         key_and_body(self).0 == delete::KIND
     }
 
-    /// Whether the post was captured from a server, where ids are those of one server; `None` if nothing tells.
+    /// Whether the post was captured from a server, where ids are those of one server; `None` if
+    /// nothing tells.
     pub fn is_of_server(&self, server: &str) -> Option<bool> {
         let (kind, body) = kind_and_body(self);
         kind.is_of_server(body, server)

@@ -1,5 +1,5 @@
-//! A post of a kind that no platform has, from a program or a file of somebody's own. It is read by the names that the
-//! platforms have, as it is: nothing says whether its text is HTML.
+//! A post of a kind that no platform has, from a program or a file of somebody's own. It is read by
+//! the names that the platforms have, as it is: nothing says whether its text is HTML.
 
 use std::borrow::Cow;
 
@@ -89,8 +89,8 @@ fn ids_in(object: &[u8]) -> (Option<Cow<'_, str>>, Option<&[u8]>) {
     (text.or(number), inside)
 }
 
-/// The text of an object by the name that comes first among those that it has, and the object in it that may have one,
-/// too.
+/// The text of an object by the name that comes first among those that it has, and the object in it
+/// that may have one, too.
 fn text_in(object: &[u8]) -> (Option<Cow<'_, str>>, Option<&[u8]>) {
     let mut found: [Option<Cow<'_, str>>; NAMES.len()] = [const { None }; NAMES.len()];
     let (mut inside, mut snippet) = (None, None);

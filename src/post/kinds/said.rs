@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 /// Who wrote a post. What the post doesn't say is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Author<'a> {
-    /// The id, as text: the same for all posts of the author, and for no other author of the platform.
+    /// The id, as text: the same for all posts of the author, and for no other author of the
+    /// platform.
     pub id: Option<Cow<'a, str>>,
     /// The name by which others mention the author, without the sign.
     pub handle: Option<Cow<'a, str>>,
@@ -15,8 +16,8 @@ pub struct Author<'a> {
     pub name: Option<Cow<'a, str>>,
 }
 
-/// What a platform itself marks in a post. Signs that only stand in the text aren't among it, and something may be
-/// there several times.
+/// What a platform itself marks in a post. Signs that only stand in the text aren't among it, and
+/// something may be there several times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels<'a> {
     /// Hashtags, without the sign.
@@ -31,11 +32,23 @@ pub struct Labels<'a> {
     pub place: Option<Cow<'a, str>>,
 }
 
+/// Text, author and labels of a post, each as it is told by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content<'a> {
+    /// The text as people read it.
+    pub text: Option<Cow<'a, str>>,
+    /// Who wrote it.
+    pub author: Author<'a>,
+    /// What the platform marks in it.
+    pub labels: Labels<'a>,
+}
+
 /// How new a version of a post is: of two versions of one post the greater one is the newer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PostVersion {
     /// When it was edited; any edit is newer than the first version.
     pub edited_at: Option<OffsetDateTime>,
-    /// When it was received: it decides between two versions that were edited at the same time, or never.
+    /// When it was received: it decides between two versions that were edited at the same time, or
+    /// never.
     pub received_at: Option<OffsetDateTime>,
 }

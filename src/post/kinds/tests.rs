@@ -23,12 +23,14 @@ fn said(post: &Post) -> String {
             write!(said, "{comma}{name} {}", what.escape_debug()).expect("text is written into memory");
         }
     };
-    let Author { id, handle, name } = post.author();
-    let Labels { hashtags, cashtags, mentions, langs, place } = post.labels();
+    let content = post.content();
+    assert_eq!((&content.text, &content.author, &content.labels), (&post.text(), &post.author(), &post.labels()));
+    let Content { text, author: Author { id, handle, name }, labels } = content;
+    let Labels { hashtags, cashtags, mentions, langs, place } = labels;
     say("time", post.created_at().map(time).as_deref());
     say("id", post.id().as_deref());
     say("other", post.other_id().as_deref());
-    say("text", post.text().as_deref());
+    say("text", text.as_deref());
     say("by", id.as_deref());
     say("@", handle.as_deref());
     say("named", name.as_deref());

@@ -1,4 +1,5 @@
-//! Mastodon, and the servers that speak as it does: a status as the streaming API or a timeline gives it.
+//! Mastodon, and the servers that speak as it does: a status as the streaming API or a timeline
+//! gives it.
 
 use std::borrow::Cow;
 
@@ -34,7 +35,8 @@ impl PostKind for Toot {
         self.other_id(body)
     }
 
-    /// The warning, and the content without its HTML on a line of its own. A boost says what it boosts.
+    /// The warning, and the content without its HTML on a line of its own. A boost says what it
+    /// boosts.
     fn text<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         let [warning, content, boosted] = pick(body, ["spoiler_text", "content", "reblog"]);
         let own = || text_of(warning, content);
@@ -93,7 +95,8 @@ impl PostKind for Toot {
         if [uri, url, account_url].into_iter().flatten().any(is_there) {
             return Some(true);
         }
-        // A toot that came through another server has that server's number: which one, it doesn't say.
+        // A toot that came through another server has that server's number: which one, it doesn't
+        // say.
         let acct = account.and_then(|account| get(account, "acct")).and_then(string);
         if acct.is_none_or(|acct| acct.contains('@')) { None } else { Some(false) }
     }

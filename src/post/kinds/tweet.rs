@@ -1,12 +1,12 @@
-//! X: a tweet of the API v2, as the source captures it (the members of `data`, and beside them `includes` and
-//! `matching_rules`) or with `data` still around it, or one of v1.1, from a stream or from a search.
-//! The names of both vocabularies of v2 are read (`note_tweet` and `note_post`).
+//! X: a tweet of the API v2, as the source captures it (the members of `data`, and beside them
+//! `includes` and `matching_rules`) or with `data` still around it, or one of v1.1, from a stream
+//! or from a search. The names of both vocabularies of v2 are read (`note_tweet` and `note_post`).
 
 use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
-use super::{Author, Labels, PostKind};
+use super::{Author, Content, Labels, PostKind};
 use crate::post::fields::{
     at, date, elements, find_member, get, id_text, leading_value, members, pick, string, texts_in, unix_time,
 };
@@ -28,30 +28,25 @@ impl PostKind for Tweet {
 
     /// v1.1's `id` is a number that tools round, so `id_str` comes first where there is one.
     fn id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
-        id_in(body)
+        let (id, data) = id_in(body);
+        id.or_else(|| id_in(data?).0)
     }
 
-    /// Of a repost, what it reposts; else the longest text that there is, since `text` is cut where the tweet is long.
     fn text<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
-        let tweet = Parts::of(body);
-        let reposted = tweet.reposted().map(Parts::of).and_then(|reposted| reposted.own_text());
-        reposted.or_else(|| tweet.own_text())
+        Parts::of(body).text()
     }
 
     fn author<'a>(&self, body: &'a [u8]) -> Author<'a> {
         Parts::of(body).author()
     }
 
-    /// Of a repost also those of what it reposts: its own are cut as its text is.
     fn labels<'a>(&self, body: &'a [u8]) -> Labels<'a> {
+        Parts::of(body).labels()
+    }
+
+    fn content<'a>(&self, body: &'a [u8]) -> Content<'a> {
         let tweet = Parts::of(body);
-        let mut labels = Labels { langs: tweet.lang.and_then(string).into_iter().collect(), ..Labels::default() };
-        if let Some(reposted) = tweet.reposted() {
-            labels.mentions.extend(tweet.own_text().and_then(reposted_user));
-            Parts::of(reposted).add_entities(&mut labels);
-        }
-        tweet.add_entities(&mut labels);
-        labels
+        Content { text: tweet.text(), author: tweet.author(), labels: tweet.labels() }
     }
 
     fn stream(&self, body: &[u8]) -> PostStream {
@@ -89,8 +84,9 @@ impl<'a> Edits<'a> {
         Self { id, history: tweets.or(posts), is_read_again: refreshed.is_some() }
     }
 
-    /// Whether the tweet isn't the first of its versions. An edit has an id of its own, and the history has every
-    /// version's id, the first one's first: the first version is no edit, also where it is read after it was edited.
+    /// Whether the tweet isn't the first of its versions. An edit has an id of its own, and the
+    /// history has every version's id, the first one's first: the first version is no edit, also
+    /// where it is read after it was edited.
     fn is_later(&self) -> bool {
         let mut versions = elements(self.history.unwrap_or_default());
         versions.next().is_some_and(|first| Some(first) != self.id) && versions.next().is_some()
@@ -106,19 +102,20 @@ fn own_time(key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
     }
 }
 
-fn id_in(tweet: &[u8]) -> Option<Cow<'_, str>> {
-    let mut number = None;
-    let text = members(tweet).find_map(|(key, value)| match key {
-        b"id_str" => string(value),
-        b"id" if value.starts_with(b"\"") => string(value),
-        b"id" => {
-            number = id_text(value);
-            None
+/// The id of a tweet, and its `data` if it has that instead.
+fn id_in(tweet: &[u8]) -> (Option<Cow<'_, str>>, Option<&[u8]>) {
+    let (mut number, mut data) = (None, None);
+    let text = members(tweet).find_map(|(key, value)| {
+        match key {
+            b"id_str" => return string(value),
+            b"id" if value.starts_with(b"\"") => return string(value),
+            b"id" => number = id_text(value),
+            b"data" => data = Some(value),
+            _ => {}
         }
-        b"data" => id_in(value),
-        _ => None,
+        None
     });
-    text.or(number)
+    (text.or(number), data)
 }
 
 /// The user whose tweet was reposted, by the text of the repost: `RT @user: …`.
@@ -127,7 +124,8 @@ fn reposted_user(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(user.to_owned()))
 }
 
-/// The members of a tweet that say more than one thing, found in one pass; the first of several of one name counts.
+/// The members of a tweet that say more than one thing, found in one pass; the first of several of
+/// one name counts.
 #[derive(Clone, Copy, Default)]
 struct Parts<'a> {
     author: Option<&'a [u8]>,
@@ -188,6 +186,24 @@ impl<'a> Parts<'a> {
         parts
     }
 
+    /// Of a repost, what it reposts; else the longest text that there is, since `text` is cut where
+    /// the tweet is long.
+    fn text(&self) -> Option<Cow<'a, str>> {
+        let reposted = self.reposted().map(Self::of).and_then(|reposted| reposted.own_text());
+        reposted.or_else(|| self.own_text())
+    }
+
+    /// Of a repost also those of what it reposts: its own are cut as its text is.
+    fn labels(&self) -> Labels<'a> {
+        let mut labels = Labels { langs: self.lang.and_then(string).into_iter().collect(), ..Labels::default() };
+        if let Some(reposted) = self.reposted() {
+            labels.mentions.extend(self.own_text().and_then(reposted_user));
+            Self::of(reposted).add_entities(&mut labels);
+        }
+        self.add_entities(&mut labels);
+        labels
+    }
+
     /// The longest text of the tweet itself. X escapes three characters of its texts as HTML does.
     fn own_text(&self) -> Option<Cow<'a, str>> {
         let note = self.note.and_then(|note| get(note, "text"));
@@ -225,8 +241,8 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Adds what X marks in the tweet. Where its text is cut, so are its entities, and those of the whole one stand
-    /// with it.
+    /// Adds what X marks in the tweet. Where its text is cut, so are its entities, and those of the
+    /// whole one stand with it.
     fn add_entities(&self, labels: &mut Labels<'a>) {
         let of_whole = |whole: Option<&'a [u8]>| whole.and_then(|whole| get(whole, "entities"));
         for entities in [self.entities, of_whole(self.note), of_whole(self.extended)].into_iter().flatten() {

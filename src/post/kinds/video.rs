@@ -1,4 +1,5 @@
-//! YouTube: a video as `videos.list` gives it, or what a search or a playlist found where YouTube gave no video for it.
+//! YouTube: a video as `videos.list` gives it, or what a search or a playlist found where YouTube
+//! gave no video for it.
 
 use std::borrow::Cow;
 
