@@ -1,7 +1,7 @@
 //! A bolt of your own: cargo run --example custom_bolt -- run examples/shout.ron
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use waterspout::bolt::{Bolt, BoltConfig, Output, Problem};
+use waterspout::bolt::{Bolt, BoltConfig, BoltContext, Output, Problem};
 use waterspout::error::Result;
 use waterspout::registry::{Component, Registry};
 use waterspout::tuple::{Fields, Streams, Tuple};
@@ -23,8 +23,8 @@ impl BoltConfig for Shout {
         if bad.is_empty() { Ok(Streams::default_with(Fields::new([&self.field]))) } else { Err(bad) }
     }
     // Makes one task. Where each input has its text is looked up here, once, and not for every tuple.
-    fn build(&self, inputs: &[Fields]) -> Result<Box<dyn Bolt>> {
-        Ok(Box::new(ShoutTask(inputs.iter().filter_map(|input| input.position(&self.field)).collect())))
+    fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>> {
+        Ok(Box::new(ShoutTask(context.inputs.iter().filter_map(|input| input.position(&self.field)).collect())))
     }
 }
 struct ShoutTask(Vec<usize>);

@@ -3,7 +3,9 @@
 //! the data flows; ARCHITECTURE.md draws the whole.
 
 pub mod clock;
+pub mod detached;
 pub mod error;
+pub mod event_time;
 pub mod fault;
 pub mod globs;
 pub mod moment;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::event_time::EventTime;
 use crate::value::Value;
 
 /// The names of the values of a stream's tuples, in order.
@@ -118,9 +119,17 @@ pub struct Tuple<'a> {
     pub values: &'a [Value],
     /// The position of the input among the bolt's inputs.
     pub input: usize,
+    /// Its event time: [`EventTime::UNKNOWN`] where it has none, or where no bolt of the topology
+    /// [asks for it](crate::bolt::BoltConfig::uses_event_time).
+    pub time: EventTime,
 }
 
 impl<'a> Tuple<'a> {
+    /// A tuple without event time.
+    pub fn new(values: &'a [Value], input: usize) -> Self {
+        Self { values, input, time: EventTime::UNKNOWN }
+    }
+
     /// The value at a position that was resolved from the input's fields.
     pub fn value(&self, position: usize) -> &'a Value {
         &self.values[position]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bolt::keyed::KeyedState;
-use crate::bolt::{Bolt, BoltConfig, Output, Problem, StateChange, StateSize};
+use crate::bolt::{Bolt, BoltConfig, BoltContext, Output, Problem, StateChange, StateSize};
 use crate::error::{Error, Result};
 use crate::registry::Component;
 use crate::tuple::{Fields, Streams, Tuple};
@@ -99,8 +99,8 @@ impl BoltConfig for Count {
         Some(self.fields.clone())
     }
 
-    fn build(&self, inputs: &[Fields]) -> Result<Box<dyn Bolt>> {
-        Ok(Box::new(Counter::of(self, inputs)?))
+    fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>> {
+        Ok(Box::new(Counter::of(self, &context.inputs)?))
     }
 }
 
@@ -208,9 +208,9 @@ mod tests {
         let one = [Value::from("storm"), Value::Int(1)];
         let same = [Value::Int(1), Value::Null, Value::from("storm")];
         let other = [Value::Int(2), Value::Null, Value::from("storm")];
-        assert_eq!(counter.count(Tuple { values: &one, input: 0 }), 1);
-        assert_eq!(counter.count(Tuple { values: &same, input: 1 }), 2);
-        assert_eq!(counter.count(Tuple { values: &other, input: 1 }), 1);
-        assert_eq!(counter.count(Tuple { values: &one, input: 0 }), 3);
+        assert_eq!(counter.count(Tuple::new(&one, 0)), 1);
+        assert_eq!(counter.count(Tuple::new(&same, 1)), 2);
+        assert_eq!(counter.count(Tuple::new(&other, 1)), 1);
+        assert_eq!(counter.count(Tuple::new(&one, 0)), 3);
     }
 }

@@ -1,10 +1,11 @@
 //! Bolts: components that take tuples and may emit more.
 
 use crate::error::Result;
+use crate::event_time::EventTime;
 use crate::registry::Registry;
 use crate::tuple::{Fields, Streams, Tuple};
 
-pub use crate::engine::Output;
+pub use crate::engine::{BoltWaker, Output};
 
 mod count;
 mod keyed;
@@ -33,6 +34,19 @@ pub struct Problem {
     pub candidates: Option<(String, Vec<String>)>,
 }
 
+/// The surroundings that the bolt of one task is made for.
+#[derive(Clone, Debug, Default)]
+pub struct BoltContext {
+    /// The id of its component.
+    pub component: String,
+    /// The number of the task, from 0.
+    pub task: usize,
+    /// The fields of each of its inputs.
+    pub inputs: Vec<Fields>,
+    /// The way for the bolt's own threads to have [`Bolt::idle`] called.
+    pub waker: BoltWaker,
+}
+
 /// The configuration of a bolt.
 pub trait BoltConfig: Send + Sync {
     /// The streams that it declares, given the fields of each of its inputs.
@@ -41,14 +55,20 @@ pub trait BoltConfig: Send + Sync {
     /// All problems with the configuration that the inputs' fields show.
     fn streams(&self, inputs: &[Fields]) -> Result<Streams, Vec<Problem>>;
 
-    /// Makes the bolt of one task, given the fields of each of its inputs.
+    /// Makes the bolt of one task.
     ///
     /// # Errors
     /// If it can't be made from this configuration.
-    fn build(&self, inputs: &[Fields]) -> Result<Box<dyn Bolt>>;
+    fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>>;
 
     /// Whether it blocks (a client without async, a long computation), and so needs a thread of its own.
     fn blocks(&self) -> bool {
+        false
+    }
+
+    /// True if it looks at the event time of tuples, or implements [`Bolt::watermark`]. Sources only read their posts'
+    /// times in a topology with such a bolt.
+    fn uses_event_time(&self) -> bool {
         false
     }
 
@@ -88,7 +108,8 @@ pub struct StateSize {
     pub forgotten: u64,
 }
 
-/// A component that takes tuples and may emit more.
+/// A component that takes tuples and may emit more. All calls come from one thread at a time. What one call emits
+/// goes out when it returns `Ok`, and is discarded on an error.
 pub trait Bolt: Send {
     /// Takes one tuple. On an error nothing that was emitted by this call goes out, and the state
     /// must be as it was before: `on_error` decides whether the same tuple comes again.
@@ -97,7 +118,38 @@ pub trait Bolt: Send {
     /// If this tuple can't be processed, now or ever.
     fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()>;
 
-    /// The input has ended for good: emits what was held back.
+    /// No tuple older than `time` is expected any more: emits what waited for that. `time` is the least over all inputs
+    /// that aren't idle, and never goes back, also over restarts and a rebalance. An older tuple may come all the same,
+    /// and is late. When all sources have ended the time is [`EventTime::END`], and `finish` follows. What is emitted
+    /// here goes out before the watermark does, and has its time unless [`Output::set_time`] says otherwise.
+    ///
+    /// # Errors
+    /// If that can't be emitted: `on_error` decides whether the same time is tried again.
+    fn watermark(&mut self, _time: EventTime, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// The inboxes are empty: emits what should be seen at once, such as answers to earlier tuples. It is called
+    /// before the task sleeps, and after a [`BoltWaker::wake`].
+    ///
+    /// # Errors
+    /// If the bolt can't go on, which stops the topology.
+    fn idle(&mut self, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// A barrier has come from all inputs: this is the last call before [`snapshot`](Self::snapshot). A bolt with
+    /// work under way (a child process, a request) finishes it here and emits the answers, or keeps in its state
+    /// what it needs to begin the work again. While this waits, the checkpoint waits: such a bolt says that it
+    /// [blocks](BoltConfig::blocks).
+    ///
+    /// # Errors
+    /// If the work can't be finished: `on_error` decides whether the same barrier is tried again.
+    fn barrier(&mut self, _epoch: u64, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// The input has ended for good: emits what was held back. `barrier` follows.
     ///
     /// # Errors
     /// If that can't be emitted.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bolt::{Bolt, BoltConfig, Output, Problem};
+use crate::bolt::{Bolt, BoltConfig, BoltContext, Output, Problem};
 use crate::error::{Error, Result};
 use crate::registry::Component;
 use crate::tuple::{Fields, Streams, Tuple};
@@ -63,9 +63,9 @@ impl BoltConfig for Words {
         }
     }
 
-    fn build(&self, inputs: &[Fields]) -> Result<Box<dyn Bolt>> {
+    fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>> {
         let place = |input| self.place(input).ok_or_else(|| Error::fatal(self.lacks(input)));
-        Ok(Box::new(Splitter { places: inputs.iter().map(place).collect::<Result<_>>()? }))
+        Ok(Box::new(Splitter { places: context.inputs.iter().map(place).collect::<Result<_>>()? }))
     }
 }
 
@@ -101,7 +101,7 @@ pub(crate) mod tests {
 
     fn split(place: Place, value: Value) -> Vec<String> {
         let mut words = Vec::new();
-        each_word_of(place, Tuple { values: &[value], input: 0 }, |word| words.push(word.to_owned()));
+        each_word_of(place, Tuple::new(&[value], 0), |word| words.push(word.to_owned()));
         words
     }
 
@@ -142,7 +142,8 @@ pub(crate) mod tests {
                 candidates: Some(("text".into(), vec!["txet".into(), "lang".into()])),
             }]
         );
-        assert!(words().build(&[Fields::new(["txet"])]).is_err());
+        let context = BoltContext { inputs: vec![Fields::new(["txet"])], ..BoltContext::default() };
+        assert!(words().build(&context).is_err());
     }
 
     #[test]

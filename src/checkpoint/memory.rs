@@ -44,6 +44,8 @@ impl StateStore for MemoryStore {
         let Content { saved, state } = &mut *self.lock();
         let dropped = &started.dropped;
         saved.cursors.retain(|(component, _), _| !dropped.contains(component));
+        saved.split_times.retain(|(component, _), _| !dropped.contains(component));
+        saved.watermarks.retain(|component, _| !dropped.contains(component));
         saved.promises.retain(|component, _| !dropped.contains(component));
         state.retain(|(component, _, _), _| !dropped.contains(component));
         saved.about.clone_from(&started.about);
@@ -62,6 +64,8 @@ impl StateStore for MemoryStore {
         saved.at = Some(changes.at);
         saved.boundary = Some(changes.boundary);
         saved.cursors.extend(changes.cursors.iter().map(|(split, cursor)| (split.clone(), cursor.clone())));
+        saved.split_times.extend(changes.split_times.iter().map(|(split, time)| (split.clone(), *time)));
+        saved.watermarks.extend(changes.watermarks.iter().map(|(bolt, time)| (bolt.clone(), *time)));
         for (component, changes) in &changes.state {
             for change in changes {
                 let key = (component.clone(), change.key_group, change.key.clone());

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use crate::bolt::StateChange;
 use crate::error::{Error, Result};
+use crate::event_time::EventTime;
 use crate::sink::Promise;
 use crate::spout::Cursor;
 
@@ -31,6 +32,10 @@ pub struct Changes {
     pub at: OffsetDateTime,
     /// Cursors that moved, by component and split.
     pub cursors: BTreeMap<(String, String), Cursor>,
+    /// The event time of the newest post of splits where that changed, by component and split.
+    pub split_times: BTreeMap<(String, String), EventTime>,
+    /// How far event time has come over the inputs of each bolt, where it is known.
+    pub watermarks: BTreeMap<String, EventTime>,
     /// Keyed state that changed, by component.
     pub state: Vec<(String, Vec<StateChange>)>,
     /// All promises of each sink that aren't known to be delivered: they replace the ones before, of all sinks.
@@ -40,7 +45,16 @@ pub struct Changes {
 impl Changes {
     /// Of an epoch in which nothing changed.
     pub fn none(epoch: u64, boundary: OffsetDateTime, at: OffsetDateTime) -> Self {
-        Self { epoch, boundary, at, cursors: BTreeMap::new(), state: Vec::new(), promises: BTreeMap::new() }
+        Self {
+            epoch,
+            boundary,
+            at,
+            cursors: BTreeMap::new(),
+            split_times: BTreeMap::new(),
+            watermarks: BTreeMap::new(),
+            state: Vec::new(),
+            promises: BTreeMap::new(),
+        }
     }
 }
 
@@ -71,6 +85,10 @@ pub struct Saved {
     pub about: String,
     /// Where each split can be resumed, by component and split.
     pub cursors: BTreeMap<(String, String), Cursor>,
+    /// The event time of the newest post of each split, where it is known, by component and split.
+    pub split_times: BTreeMap<(String, String), EventTime>,
+    /// How far event time had come over the inputs of each bolt, where it is known.
+    pub watermarks: BTreeMap<String, EventTime>,
     /// What each sink has promised and not delivered, in order.
     pub promises: BTreeMap<String, Vec<Promise>>,
     /// The components of the last run, by their ids.

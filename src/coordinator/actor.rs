@@ -122,12 +122,14 @@ impl CoordinatorActor {
             Action::Commit { .. } => "coordinator.commit",
             Action::Save(_) => "coordinator.all_reported",
             Action::Complete(_) => "coordinator.saved",
+            Action::Forget { .. } => "coordinator.forget",
             Action::StopSources | Action::Pause(_) | Action::End(_) => "coordinator.end",
         });
         match action {
             Action::Inject(mark) => self.tell(TaskRole::Spout, &Control::Inject(mark)),
             Action::StopSources => self.tell(TaskRole::Spout, &Control::StopSource),
             Action::Commit { task, promises } => self.tasks[task].mailbox.do_send(Control::Commit(promises)),
+            Action::Forget { task, segments } => self.tasks[task].mailbox.do_send(Control::Forget(segments)),
             Action::Complete(epoch) => self.tell(TaskRole::Spout, &Control::Completed(epoch)),
             Action::Pause(paused) => {
                 for (number, task) in self.tasks.iter().enumerate().filter(|(_, task)| task.role == TaskRole::Spout) {

@@ -14,11 +14,17 @@ pub struct Deliveries(BTreeMap<usize, Delivery>);
 /// Promises of one sink task.
 #[derive(Default)]
 struct Delivery {
-    /// Closed, in a complete checkpoint, not yet reported as committed.
+    /// Closed, in a complete checkpoint, not yet reported as delivered.
     promises: Vec<Promise>,
-    /// A commit of the first `committing` of them is underway.
+    /// A commit of the first `offered` of them is underway.
     underway: bool,
-    committing: usize,
+    offered: usize,
+    /// The last commit left some of its promises, which are offered again at the next tick or epoch.
+    left_some: bool,
+    /// Segments that were delivered after the newest checkpoint was put together, which still names them.
+    delivered: Vec<String>,
+    /// Delivered segments that the checkpoint in progress doesn't name any more.
+    forgetting: Vec<String>,
     /// The commit behind the last epoch was begun: the sink may tidy up.
     last_begun: bool,
     /// What the epoch in progress adds to them.
@@ -34,7 +40,16 @@ impl Delivery {
         self.promises.iter().chain(new).cloned().collect()
     }
 
+    /// The checkpoint in progress is put together. A segment that it names once more, since a prepare ran beside
+    /// the commit, is offered to the sink again, which must still know it then.
+    fn put_together(&mut self, carried: &[Promise]) {
+        let names_again = |segment: &String| carried.iter().any(|promise| promise.segment == *segment);
+        self.forgetting = std::mem::take(&mut self.delivered);
+        self.forgetting.retain(|segment| !names_again(segment));
+    }
+
     fn saved(&mut self) {
+        self.left_some = false;
         for promise in std::mem::take(&mut self.prepared) {
             if promise.closed && !self.promises.iter().any(|known| known.segment == promise.segment) {
                 self.promises.push(promise);
@@ -61,24 +76,44 @@ impl Deliveries {
         delivery.prepared = prepared.promises;
     }
 
-    /// What the checkpoint of the epoch in progress has to hold, by task.
-    pub fn carried(&self) -> impl Iterator<Item = (usize, Vec<Promise>)> {
-        self.0.iter().map(|(task, delivery)| (*task, delivery.carried()))
+    /// Puts together what the checkpoint of the epoch in progress has to hold, by task.
+    pub fn put_together(&mut self) -> Vec<(usize, Vec<Promise>)> {
+        let mut all = Vec::new();
+        for (task, delivery) in &mut self.0 {
+            let carried = delivery.carried();
+            delivery.put_together(&carried);
+            all.push((*task, carried));
+        }
+        all
     }
 
-    /// The epoch in progress is complete.
-    pub fn saved(&mut self) {
-        self.0.values_mut().for_each(Delivery::saved);
+    /// The epoch in progress is complete. Returns the delivered segments that no checkpoint names any more, by task.
+    pub fn saved(&mut self) -> Vec<(usize, Vec<String>)> {
+        let mut forgotten = Vec::new();
+        for (task, delivery) in &mut self.0 {
+            delivery.saved();
+            if !delivery.forgetting.is_empty() {
+                forgotten.push((*task, std::mem::take(&mut delivery.forgetting)));
+            }
+        }
+        forgotten
+    }
+
+    /// Time went by: what commits have left may be offered again.
+    pub fn tick(&mut self) {
+        self.0.values_mut().for_each(|delivery| delivery.left_some = false);
     }
 
     /// Begins a commit for every sink task that has closed promises, and none underway. Behind the
-    /// last epoch every sink task gets one, also without promises.
+    /// last epoch every sink task gets one, also without promises. What a commit has left waits for
+    /// the next tick or epoch, so that a sink that gathers many segments isn't asked without a pause.
     pub fn begin(&mut self, last: bool) -> Vec<(usize, Vec<Promise>)> {
         let mut begun = Vec::new();
         for (task, delivery) in &mut self.0 {
-            if !delivery.underway && (!delivery.promises.is_empty() || (last && !delivery.last_begun)) {
+            let is_due = !delivery.promises.is_empty() && !delivery.left_some;
+            if !delivery.underway && (is_due || (last && !delivery.last_begun)) {
                 delivery.underway = true;
-                delivery.committing = delivery.promises.len();
+                delivery.offered = delivery.promises.len();
                 delivery.last_begun = last;
                 begun.push((*task, delivery.promises.clone()));
             }
@@ -86,14 +121,18 @@ impl Deliveries {
         begun
     }
 
-    /// A sink task has made visible what it was last told to commit. The store still holds these
-    /// promises until the next checkpoint; repeating them does no harm.
-    pub fn committed(&mut self, task: usize) {
+    /// A sink task has delivered these segments of the commit underway, and left the others. The store still
+    /// names them until the next checkpoint; repeating them does no harm.
+    pub fn committed(&mut self, task: usize, segments: Vec<String>) {
         let delivery = self.of(task);
-        let done: Vec<_> = delivery.promises.drain(..delivery.committing).collect();
+        let is_done = |promise: &Promise| segments.contains(&promise.segment);
+        let promised = delivery.promises.len();
+        delivery.promises.retain(|promise| !is_done(promise));
         // A prepare that ran beside the commit may have promised the same again: nobody needs that now.
-        delivery.prepared.retain(|promise| !done.iter().any(|done| done.segment == promise.segment));
+        delivery.prepared.retain(|promise| !is_done(promise));
+        delivery.left_some = delivery.offered > promised - delivery.promises.len();
         delivery.underway = false;
+        delivery.delivered.extend(segments);
     }
 
     /// When the oldest segment that is still open was begun.

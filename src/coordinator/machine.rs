@@ -25,6 +25,7 @@ use super::delivery::Deliveries;
 use crate::checkpoint::Changes;
 use crate::clock::later;
 use crate::engine::{FromTask, Mark, Report};
+use crate::event_time::EventTime;
 use crate::metrics::Phase;
 use crate::sink::{Barrier, Promise};
 use crate::topology::Checkpoint;
@@ -96,6 +97,13 @@ pub enum Action {
         task: usize,
         /// Closed promises, in order.
         promises: Vec<Promise>,
+    },
+    /// Tell a sink task that no checkpoint names these delivered segments any more.
+    Forget {
+        /// The number of the task.
+        task: usize,
+        /// The names of the segments.
+        segments: Vec<String>,
     },
     /// This epoch is complete: tell all spouts, which may have to trim what they read.
     Complete(u64),
@@ -243,7 +251,10 @@ impl Machine {
         }
         let mut actions = Vec::new();
         match event {
-            Event::Tick { emitted } => self.emitted = emitted,
+            Event::Tick { emitted } => {
+                self.emitted = emitted;
+                self.deliveries.tick();
+            }
             Event::Task(FromTask { task, report }) => self.task_reported(task, report, &mut actions),
             Event::Saved { epoch } => self.saved(epoch, now, &mut actions),
             Event::Stop => self.stop(now, &mut actions),
@@ -303,18 +314,24 @@ impl Machine {
 
     fn task_reported(&mut self, task: usize, report: Report, actions: &mut Vec<Action>) {
         match report {
-            Report::Cursors { epoch, cursors } => {
+            Report::Cursors { epoch, cursors, times } => {
                 let name = self.component(task).to_owned();
                 let cursors = cursors.into_iter().map(|(split, cursor)| ((name.clone(), split), cursor));
                 self.epoch_of(epoch).changes.cursors.extend(cursors);
+                let name = self.component(task).to_owned();
+                let times = times.into_iter().map(|(split, time)| ((name.clone(), split), time));
+                self.epoch_of(epoch).changes.split_times.extend(times);
                 self.reported(task, actions);
             }
-            Report::State { epoch, changes } => {
+            Report::State { epoch, changes, watermark } => {
                 let name = self.component(task).to_owned();
-                if !changes.is_empty() {
-                    self.epoch_of(epoch).changes.state.push((name, changes));
+                let epoch = self.epoch_of(epoch);
+                if watermark != EventTime::UNKNOWN {
+                    epoch.changes.watermarks.insert(name.clone(), watermark);
                 }
-                self.epoch_of(epoch);
+                if !changes.is_empty() {
+                    epoch.changes.state.push((name, changes));
+                }
                 self.reported(task, actions);
             }
             Report::Prepared { epoch, prepared } => {
@@ -322,7 +339,7 @@ impl Machine {
                 self.deliveries.prepared(task, prepared);
                 self.reported(task, actions);
             }
-            Report::Committed => self.deliveries.committed(task),
+            Report::Committed { segments } => self.deliveries.committed(task, segments),
             Report::SourceEnded | Report::SourceStopped => {
                 self.dirty = true;
                 self.running.remove(&task);
@@ -361,7 +378,7 @@ impl Machine {
             return;
         }
         epoch.saving = true;
-        for (task, promises) in self.deliveries.carried() {
+        for (task, promises) in self.deliveries.put_together() {
             let component = component_of(&self.names[task]).to_owned();
             epoch.changes.promises.entry(component).or_default().extend(promises);
         }
@@ -375,8 +392,9 @@ impl Machine {
         let epoch = self.epoch.take().expect("an epoch in progress was saved");
         assert_eq!(epoch.mark.barrier.epoch, saved, "one epoch at a time");
         self.complete = Some((saved, now));
-        self.deliveries.saved();
+        let forgotten = self.deliveries.saved();
         actions.push(Action::Complete(saved));
+        actions.extend(forgotten.into_iter().map(|(task, segments)| Action::Forget { task, segments }));
         if epoch.mark.barrier.last && self.rebalancing {
             // What isn't delivered yet is in the checkpoint, and the next tasks deliver it.
             return self.end(Outcome::Rebalance, actions);

@@ -9,6 +9,7 @@ use time::macros::datetime;
 
 use super::machine::{Action, Event, Machine, Outcome, Policy, Resumed, TaskRole, says_ahead};
 use crate::engine::{FromTask, Mark, Report};
+use crate::event_time::EventTime;
 use crate::metrics::Phase;
 use crate::sink::{Prepared, Promise};
 use crate::topology::Checkpoint;
@@ -90,8 +91,8 @@ impl Rig {
 
     /// All tasks pass a barrier; gives what the last report leads to.
     fn all_report(&mut self, epoch: u64, lake: &[Promise], slow: &[Promise]) -> Vec<Action> {
-        assert_eq!(self.reports(SPOUT, Report::Cursors { epoch, cursors: vec![] }), []);
-        assert_eq!(self.reports(BOLT, Report::State { epoch, changes: vec![] }), []);
+        assert_eq!(self.reports(SPOUT, Report::Cursors { epoch, cursors: vec![], times: vec![] }), []);
+        assert_eq!(self.reports(BOLT, Report::State { epoch, changes: vec![], watermark: EventTime::UNKNOWN }), []);
         assert_eq!(self.prepares(LAKE, epoch, lake, None), []);
         self.prepares(SLOW, epoch, slow, None)
     }
@@ -117,6 +118,15 @@ fn promise(segment: &str, closed: bool) -> Promise {
 
 fn closed(segment: &str) -> Promise {
     promise(segment, true)
+}
+
+/// A commit that has delivered these segments.
+fn delivered(segments: &[&str]) -> Report {
+    Report::Committed { segments: segments.iter().map(|segment| (*segment).to_owned()).collect() }
+}
+
+fn forget(task: usize, segments: &[&str]) -> Action {
+    Action::Forget { task, segments: segments.iter().map(|segment| (*segment).to_owned()).collect() }
 }
 
 fn commit(task: usize, promises: &[Promise]) -> Action {
@@ -164,8 +174,8 @@ fn the_age_of_an_open_segment_makes_a_barrier_due_while_nothing_moves() {
     let mut rig = Rig::new();
     rig.next_barrier();
     let since = rig.wall;
-    rig.reports(SPOUT, Report::Cursors { epoch: 1, cursors: vec![] });
-    rig.reports(BOLT, Report::State { epoch: 1, changes: vec![] });
+    rig.reports(SPOUT, Report::Cursors { epoch: 1, cursors: vec![], times: vec![] });
+    rig.reports(BOLT, Report::State { epoch: 1, changes: vec![], watermark: EventTime::UNKNOWN });
     rig.prepares(SLOW, 1, &[], None);
     rig.prepares(LAKE, 1, &[promise("a/0", false)], Some(since));
     assert_eq!(rig.happens(Event::Saved { epoch: 1 }), []);
@@ -216,23 +226,71 @@ fn a_slow_commit_delays_no_later_epoch_and_its_promises_are_carried_until_it_is_
     rig.next_barrier();
     let first = rig.completes(1, &[closed("a/0")], &[closed("s/0")]);
     assert_eq!(first, [commit(LAKE, &[closed("a/0")]), commit(SLOW, &[closed("s/0")])]);
-    assert_eq!(rig.reports(LAKE, Report::Committed), []);
+    assert_eq!(rig.reports(LAKE, delivered(&["a/0"])), []);
     rig.next_barrier();
     let both = [closed("s/0"), closed("s/1")];
     let actions = rig.all_report(2, &[closed("a/1")], &both);
     let [Action::Save(changes)] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(changes.promises["slow"], both);
     assert_eq!(changes.promises["lake"], [closed("a/1")]);
-    assert_eq!(rig.happens(Event::Saved { epoch: 2 }), [commit(LAKE, &[closed("a/1")])]);
-    assert_eq!(rig.reports(LAKE, Report::Committed), []);
+    let after = [forget(LAKE, &["a/0"]), commit(LAKE, &[closed("a/1")])];
+    assert_eq!(rig.happens(Event::Saved { epoch: 2 }), after);
+    assert_eq!(rig.reports(LAKE, delivered(&["a/1"])), []);
     // What the sink no longer repeats is still carried: it isn't committed yet.
     rig.next_barrier();
     let actions = rig.all_report(3, &[], &[]);
     let [Action::Save(changes)] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(changes.promises["slow"], both);
     assert_eq!(changes.promises["lake"], [], "what is committed is not carried");
-    assert_eq!(rig.happens(Event::Saved { epoch: 3 }), [], "one commit at a time for each sink");
-    assert_eq!(rig.reports(SLOW, Report::Committed), [commit(SLOW, &[closed("s/1")])], "the next follows at once");
+    let after = [forget(LAKE, &["a/1"])];
+    assert_eq!(rig.happens(Event::Saved { epoch: 3 }), after, "one commit at a time for each sink");
+    let next = [commit(SLOW, &[closed("s/1")])];
+    assert_eq!(rig.reports(SLOW, delivered(&["s/0"])), next, "the next follows at once");
+}
+
+#[test]
+fn what_a_commit_leaves_stays_promised_and_is_offered_again_with_what_came_since() {
+    let mut rig = Rig::new();
+    rig.next_barrier();
+    let offered = [closed("s/0"), closed("s/1")];
+    assert_eq!(rig.completes(1, &[], &offered), [commit(SLOW, &offered)]);
+    assert_eq!(rig.reports(SLOW, delivered(&["s/0"])), [], "a sink that gathers isn't asked without a pause");
+    assert_eq!(rig.tick_after(1), [commit(SLOW, &[closed("s/1")])]);
+    rig.next_barrier();
+    let actions = rig.all_report(2, &[], &[closed("s/2")]);
+    let [Action::Save(changes)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(changes.promises["slow"], [closed("s/1"), closed("s/2")]);
+    assert_eq!(rig.happens(Event::Saved { epoch: 2 }), [forget(SLOW, &["s/0"])], "one commit at a time");
+    assert_eq!(rig.reports(SLOW, delivered(&[])), []);
+    assert_eq!(rig.tick_after(1), [commit(SLOW, &[closed("s/1"), closed("s/2")])]);
+}
+
+#[test]
+fn no_end_comes_before_everything_is_delivered() {
+    let mut rig = Rig::new();
+    rig.reports(SPOUT, Report::SourceEnded);
+    let commits = [commit(LAKE, &[]), commit(SLOW, &[closed("s/0")])];
+    assert_eq!(rig.completes(1, &[], &[closed("s/0")]), commits);
+    assert_eq!(rig.reports(LAKE, delivered(&[])), []);
+    assert_eq!(rig.reports(SLOW, delivered(&[])), []);
+    assert_eq!(rig.tick_after(1), [commit(SLOW, &[closed("s/0")])]);
+    assert_eq!(rig.reports(SLOW, delivered(&["s/0"])), [Action::End(Outcome::Finished { all: true })]);
+}
+
+#[test]
+fn a_segment_that_a_prepare_promised_beside_its_commit_is_not_forgotten_while_it_is_offered_again() {
+    let mut rig = Rig::new();
+    rig.next_barrier();
+    assert_eq!(rig.completes(1, &[], &[closed("s/0")]), [commit(SLOW, &[closed("s/0")])]);
+    rig.next_barrier();
+    assert_eq!(rig.reports(SLOW, delivered(&["s/0"])), []);
+    // It was prepared before the commit was done, and is reported after it.
+    let actions = rig.all_report(2, &[], &[closed("s/0")]);
+    assert!(matches!(&actions[..], [Action::Save(changes)] if changes.promises["slow"] == [closed("s/0")]));
+    assert_eq!(rig.happens(Event::Saved { epoch: 2 }), [commit(SLOW, &[closed("s/0")])]);
+    assert_eq!(rig.reports(SLOW, delivered(&["s/0"])), []);
+    rig.next_barrier();
+    assert_eq!(rig.completes(3, &[], &[]), [forget(SLOW, &["s/0"])]);
 }
 
 #[test]
@@ -244,8 +302,8 @@ fn when_all_sources_have_ended_the_last_barrier_finishes_and_commits_are_awaited
     let commits = [commit(LAKE, &[closed("a/0")]), commit(SLOW, &[])];
     assert_eq!(rig.completes(1, &[closed("a/0")], &[]), commits, "each sink gets a last commit");
     assert_eq!(rig.machine.phase(), Phase::Committing);
-    assert_eq!(rig.reports(SLOW, Report::Committed), []);
-    assert_eq!(rig.reports(LAKE, Report::Committed), [Action::End(Outcome::Finished { all: true })]);
+    assert_eq!(rig.reports(SLOW, delivered(&[])), []);
+    assert_eq!(rig.reports(LAKE, delivered(&["a/0"])), [Action::End(Outcome::Finished { all: true })]);
     assert_eq!(rig.tick_after(HOUR), [], "nothing follows the end");
 }
 
@@ -257,8 +315,8 @@ fn a_stop_stops_the_sources_and_its_last_barrier_does_not_finish() {
     let mark = injected(&rig.reports(SPOUT, Report::SourceStopped));
     assert!(mark.barrier.last && !mark.finish);
     rig.completes(1, &[], &[]);
-    rig.reports(LAKE, Report::Committed);
-    assert_eq!(rig.reports(SLOW, Report::Committed), [Action::End(Outcome::Finished { all: false })]);
+    rig.reports(LAKE, delivered(&[]));
+    assert_eq!(rig.reports(SLOW, delivered(&[])), [Action::End(Outcome::Finished { all: false })]);
 }
 
 /// How the run ends when the drain deadline goes by.
@@ -279,7 +337,7 @@ fn a_drain_that_takes_too_long_names_who_is_missing() {
     let mut rig = Rig::new();
     rig.happens(Event::Stop);
     rig.reports(SPOUT, Report::SourceStopped);
-    rig.reports(SPOUT, Report::Cursors { epoch: 1, cursors: vec![] });
+    rig.reports(SPOUT, Report::Cursors { epoch: 1, cursors: vec![], times: vec![] });
     rig.prepares(LAKE, 1, &[], None);
     let expected = "words[0], slow[0] did not pass the barrier of epoch 1 within the drain deadline";
     assert_eq!(late(&mut rig), expected);
@@ -290,7 +348,7 @@ fn commits_that_are_not_done_in_time_are_named() {
     let mut rig = Rig::new();
     rig.reports(SPOUT, Report::SourceEnded);
     rig.completes(1, &[closed("a/0")], &[closed("s/0")]);
-    rig.reports(LAKE, Report::Committed);
+    rig.reports(LAKE, delivered(&["a/0"]));
     assert_eq!(late(&mut rig), "commits of slow[0] were not done within the drain deadline");
 }
 
@@ -310,7 +368,8 @@ fn without_checkpoints_nothing_is_saved_and_what_is_closed_is_committed_all_the_
     let mut rig = Rig::with(Checkpoint::Off);
     assert!(!rig.next_barrier().barrier.durable);
     assert_eq!(rig.all_report(1, &[closed("a/0")], &[]), [commit(LAKE, &[closed("a/0")])]);
-    rig.reports(LAKE, Report::Committed);
+    rig.reports(LAKE, delivered(&["a/0"]));
     assert!(injected(&rig.reports(SPOUT, Report::SourceEnded)).barrier.last);
-    assert_eq!(rig.all_report(2, &[], &[]), [commit(LAKE, &[]), commit(SLOW, &[])]);
+    let last = [forget(LAKE, &["a/0"]), commit(LAKE, &[]), commit(SLOW, &[])];
+    assert_eq!(rig.all_report(2, &[], &[]), last);
 }

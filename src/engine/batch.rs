@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::event_time::{EventTime, Watermark};
 use crate::sink::Barrier;
 use crate::value::Value;
 
@@ -15,6 +16,8 @@ pub struct Batch {
     pub tuples: usize,
     /// What the values weigh, in bytes; see [`Value::weight`].
     pub bytes: usize,
+    /// The event time of each tuple; empty where no bolt of the topology asks for it.
+    pub times: Vec<EventTime>,
 }
 
 /// The marker that flows with the data and divides one epoch from the next.
@@ -31,6 +34,8 @@ pub struct Mark {
 pub enum Item {
     /// Tuples.
     Batch(Batch),
+    /// How far event time has come.
+    Watermark(Watermark),
     /// The end of an epoch.
     Mark(Arc<Mark>),
 }

@@ -95,8 +95,17 @@ impl Shell {
     }
 
     fn commit(&mut self, promises: Vec<Promise>) {
+        self.watched(|task| task.commit(promises));
+    }
+
+    fn forget(&mut self, segments: Vec<String>) {
+        self.watched(|task| task.forget(segments));
+    }
+
+    /// Does something with the task, and reports a panic.
+    fn watched(&mut self, work: impl FnOnce(&mut BoltTask)) {
         let Some(task) = &mut self.task else { return };
-        if let Err(panic) = caught(|| task.commit(promises)) {
+        if let Err(panic) = caught(|| work(task)) {
             self.reporter.send(Report::Panicked { message: panic_message(panic.as_ref()), tuple: None });
             self.task = None;
         }
@@ -153,6 +162,7 @@ impl Handler<Control> for BoltActor {
                 Self::after(after, ctx);
             }
             Control::Commit(promises) => self.0.commit(promises),
+            Control::Forget(segments) => self.0.forget(segments),
             Control::Shutdown => {
                 self.0.task = None;
                 ctx.stop();
@@ -230,6 +240,7 @@ impl Handler<Control> for BlockingActor {
                 self.after(after, ctx.address());
             }
             Control::Commit(promises) => self.shell.commit(promises),
+            Control::Forget(segments) => self.shell.forget(segments),
             // The thread ends with the last address; stopping the actor would only start another one.
             Control::Shutdown => self.shell.task = None,
             Control::Inject(_) | Control::StopSource | Control::Completed(_) | Control::Pause(_) => {}

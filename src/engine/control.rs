@@ -23,6 +23,8 @@ pub enum Control {
     Pause(bool),
     /// To a sink: the checkpoint with these promises is complete.
     Commit(Vec<Promise>),
+    /// To a sink: no checkpoint names these delivered segments any more.
+    Forget(Vec<String>),
     /// To all: the topology has ended.
     Shutdown,
 }

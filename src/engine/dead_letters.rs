@@ -121,14 +121,7 @@ mod tests {
     fn a_tuple_is_kept_by_the_names_of_its_fields() {
         let fields = Fields::new(["word", "count"]);
         let values = [Value::from("a\"}"), Value::Int(3)];
-        let letter = of_tuple(
-            "count",
-            "it is }",
-            OffsetDateTime::UNIX_EPOCH,
-            "words",
-            &fields,
-            Tuple { values: &values, input: 0 },
-        );
+        let letter = of_tuple("count", "it is }", OffsetDateTime::UNIX_EPOCH, "words", &fields, Tuple::new(&values, 0));
         let letter: serde_json::Value = serde_json::from_slice(&letter).unwrap();
         assert_eq!(letter["dead"]["tuple"], json!({"word": "a\"}", "count": 3}));
         assert_eq!(letter["dead"]["error"], "it is }");

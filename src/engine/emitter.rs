@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::batch::{Batch, Item, Mark};
 use super::channel::EdgeSender;
 use super::grouping::{Router, Target};
+use crate::event_time::{EventTime, Watermark};
 use crate::topology::Grouping;
 use crate::tuple::StreamId;
 use crate::value::Value;
@@ -34,6 +35,7 @@ impl Route {
         &mut self,
         destinations: &mut [Destination],
         touched: &mut Vec<u32>,
+        time: Option<EventTime>,
         values: impl IntoIterator<Item = Value>,
     ) -> Result<(), usize> {
         let own = &destinations[self.first..self.first + self.tasks];
@@ -49,6 +51,7 @@ impl Route {
         }
         gathering.bytes += weigh(&gathering.values[before..]);
         gathering.tuples += 1;
+        gathering.times.extend(time);
         if !std::mem::replace(is_touched, true) {
             touched.push(index as u32);
         }
@@ -93,12 +96,14 @@ pub struct Emitter {
     scratch: Vec<Value>,
     emitted: u64,
     uncommitted: u64,
+    /// The event time of what is emitted next; `None` where no bolt of the topology asks for it.
+    time: Option<EventTime>,
     fault: Option<String>,
 }
 
 impl Emitter {
-    /// Of a component whose streams have these numbers of fields.
-    pub fn new(arities: impl IntoIterator<Item = usize>, batch_tuples: usize) -> Self {
+    /// Of a component whose streams have these numbers of fields; `timed` if its tuples have event times.
+    pub fn new(arities: impl IntoIterator<Item = usize>, batch_tuples: usize, timed: bool) -> Self {
         Self {
             streams: arities.into_iter().map(|arity| StreamOut { arity, routes: Vec::new() }).collect(),
             destinations: Vec::new(),
@@ -108,6 +113,7 @@ impl Emitter {
             scratch: Vec::new(),
             emitted: 0,
             uncommitted: 0,
+            time: timed.then_some(EventTime::UNKNOWN),
             fault: None,
         }
     }
@@ -138,6 +144,19 @@ impl Emitter {
         }));
     }
 
+    /// True if tuples have event times.
+    pub fn is_timed(&self) -> bool {
+        self.time.is_some()
+    }
+
+    /// Gives what is emitted from here on this event time, in a topology whose tuples have one.
+    #[inline]
+    pub fn set_time(&mut self, time: EventTime) {
+        if let Some(own) = &mut self.time {
+            *own = time;
+        }
+    }
+
     /// Emits a tuple; it can be taken back until the next [`commit`](Self::commit).
     #[inline]
     pub fn emit(&mut self, stream: StreamId, direct_to: Option<usize>, values: impl IntoIterator<Item = Value>) {
@@ -145,7 +164,7 @@ impl Emitter {
             && let [route] = &mut out.routes[..]
             && route.free
         {
-            match route.append(&mut self.destinations, &mut self.touched, values) {
+            match route.append(&mut self.destinations, &mut self.touched, self.time, values) {
                 Ok(()) => self.uncommitted += 1,
                 Err(found) => self.refuse(stream, found),
             }
@@ -173,7 +192,7 @@ impl Emitter {
                 |task| destinations[task].has_room(),
                 |task| destinations[task].gathering.tuples > 0,
             );
-            let mut touch = Touch { first: route.first, weight, touched: &mut self.touched };
+            let mut touch = Touch { first: route.first, weight, time: self.time, touched: &mut self.touched };
             match target {
                 Target::One(task) if number == last => touch.values(destinations, task).append(values),
                 Target::One(task) => touch.values(destinations, task).extend_from_slice(values),
@@ -188,16 +207,26 @@ impl Emitter {
     }
 
     /// Emits and commits `tuples` tuples of a stream whose values stand one after the other in
-    /// `values`: what a spout does, which takes nothing back.
-    pub fn emit_all(&mut self, stream: StreamId, tuples: usize, values: &mut impl Iterator<Item = Value>) {
+    /// `values`, and their event times, where they have any, in `times`: what a spout does, which takes
+    /// nothing back.
+    pub fn emit_all(
+        &mut self,
+        stream: StreamId,
+        tuples: usize,
+        values: &mut impl Iterator<Item = Value>,
+        times: &mut impl Iterator<Item = EventTime>,
+    ) {
         let arity = self.streams[stream.0].arity;
         if let [route] = &mut self.streams[stream.0].routes[..]
             && route.free
         {
             let route = (route.first, route.tasks);
-            self.fill_batches(stream, route, tuples, values);
+            self.fill_batches(stream, route, tuples, (values, times));
         } else {
             for _ in 0..tuples {
+                if self.time.is_some() {
+                    self.time = times.next();
+                }
                 self.emit(stream, None, values.take(arity));
                 // The arity was checked when the tuples were pushed.
                 self.commit_touched();
@@ -211,8 +240,9 @@ impl Emitter {
         stream: StreamId,
         (first, tasks): (usize, usize),
         tuples: usize,
-        values: &mut impl Iterator<Item = Value>,
+        (values, times): (&mut impl Iterator<Item = Value>, &mut impl Iterator<Item = EventTime>),
     ) {
+        let timed = self.is_timed();
         let mut left = tuples;
         while left > 0 {
             let destinations = &mut self.destinations[first..first + tasks];
@@ -225,6 +255,9 @@ impl Emitter {
                 destination.gathering.values.extend(values.take(destination.arity));
                 destination.gathering.bytes += weigh(&destination.gathering.values[before..]);
                 destination.gathering.tuples += 1;
+                if timed {
+                    destination.gathering.times.extend(times.next());
+                }
                 left -= 1;
             }
             destination.committed = (destination.gathering.tuples, destination.gathering.bytes);
@@ -280,6 +313,7 @@ impl Emitter {
             destination.touched = false;
             (destination.gathering.tuples, destination.gathering.bytes) = destination.committed;
             destination.gathering.values.truncate(destination.gathering.tuples * destination.arity);
+            destination.gathering.times.truncate(destination.gathering.tuples);
         }
     }
 
@@ -295,6 +329,14 @@ impl Emitter {
         self.flush();
         for index in 0..self.destinations.len() {
             self.send(index as u32, Item::Mark(Arc::clone(mark)));
+        }
+    }
+
+    /// Tells every destination how far event time has come, behind all that was emitted before.
+    pub fn broadcast_watermark(&mut self, watermark: Watermark) {
+        self.flush();
+        for index in 0..self.destinations.len() {
+            self.send(index as u32, Item::Watermark(watermark));
         }
     }
 
@@ -360,6 +402,7 @@ impl Emitter {
 struct Touch<'a> {
     first: usize,
     weight: usize,
+    time: Option<EventTime>,
     touched: &'a mut Vec<u32>,
 }
 
@@ -374,6 +417,7 @@ impl Touch<'_> {
         }
         destination.gathering.tuples += 1;
         destination.gathering.bytes += self.weight;
+        destination.gathering.times.extend(self.time);
         &mut destination.gathering.values
     }
 }

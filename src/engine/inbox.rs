@@ -1,9 +1,10 @@
-//! Where a task's tuples come from: its channels in turn, and the alignment of barriers.
+//! Where a task's tuples come from: its channels in turn, the alignment of barriers, and event time over all channels.
 
 use std::sync::Arc;
 
 use super::batch::{Batch, Item, Mark};
 use super::channel::EdgeReceiver;
+use crate::event_time::{EventTime, Watermark};
 
 struct Channel {
     edge: EdgeReceiver,
@@ -11,15 +12,19 @@ struct Channel {
     input: usize,
     /// Its barrier has come, and others' haven't: it isn't read until they have.
     held: bool,
+    /// How far its sender's event time has come.
+    watermark: Watermark,
 }
 
 /// All inputs of a task.
-#[derive(Default)]
 pub struct Inbox {
     channels: Vec<Channel>,
     next: usize,
     held: usize,
     mark: Option<Arc<Mark>>,
+    /// How far event time has come over all channels, as it was last given; it never goes back.
+    time: EventTime,
+    given: Watermark,
 }
 
 /// What an inbox gives.
@@ -31,6 +36,8 @@ pub enum Received {
         /// The tuples.
         batch: Batch,
     },
+    /// Event time has come further over all channels, or all of them are idle.
+    Watermark(Watermark),
     /// The same barrier from all inputs: everything before it was received.
     Aligned(Arc<Mark>),
     /// Nothing for now.
@@ -38,9 +45,15 @@ pub enum Received {
 }
 
 impl Inbox {
+    /// An inbox without channels, whose event time has come to `time` in an earlier run.
+    pub fn new(time: EventTime) -> Self {
+        Self { channels: Vec::new(), next: 0, held: 0, mark: None, time, given: Watermark::At(time) }
+    }
+
     /// Adds a channel of an input.
     pub fn add(&mut self, input: usize, edge: EdgeReceiver) {
-        self.channels.push(Channel { edge, input, held: false });
+        let watermark = Watermark::At(EventTime::UNKNOWN);
+        self.channels.push(Channel { edge, input, held: false, watermark });
     }
 
     /// The next thing to work on, from the channels in turn.
@@ -56,6 +69,12 @@ impl Inbox {
             match channel.edge.receive() {
                 None => {}
                 Some(Item::Batch(batch)) => return Received::Batch { input: channel.input, batch },
+                Some(Item::Watermark(watermark)) => {
+                    channel.watermark = watermark;
+                    if let Some(watermark) = self.advance() {
+                        return Received::Watermark(watermark);
+                    }
+                }
                 Some(Item::Mark(mark)) => {
                     channel.held = true;
                     if let Some(aligned) = self.hold(mark) {
@@ -75,6 +94,29 @@ impl Inbox {
     /// How full the fullest channel is, 0 to 1.
     pub fn fill(&self) -> f64 {
         self.channels.iter().map(|channel| channel.edge.fill()).fold(0.0, f64::max)
+    }
+
+    /// How far event time has come over all inputs.
+    pub fn time(&self) -> EventTime {
+        self.time
+    }
+
+    /// The least of all channels that aren't idle, if that says something new.
+    fn advance(&mut self) -> Option<Watermark> {
+        let mut least = Watermark::Idle;
+        for channel in &self.channels {
+            least = match (least, channel.watermark) {
+                (Watermark::At(a), Watermark::At(b)) => Watermark::At(a.min(b)),
+                (Watermark::Idle, other) | (other, Watermark::Idle) => other,
+            };
+        }
+        if let Watermark::At(time) = least {
+            self.time = self.time.max(time);
+            least = Watermark::At(self.time);
+        }
+        let is_new = least != self.given;
+        self.given = least;
+        is_new.then_some(least)
     }
 
     fn hold(&mut self, mark: Arc<Mark>) -> Option<Arc<Mark>> {

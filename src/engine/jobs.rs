@@ -15,8 +15,8 @@ use crate::error::{Error, Kind, Result};
 use crate::panics::caught;
 use crate::sink::Job;
 
-/// One thread that runs a task's jobs one after the other. At most two are ever queued: the
-/// coordinator has one epoch at a time, and one commit for each sink task.
+/// One thread that runs a task's jobs one after the other. At most three are ever queued: the
+/// coordinator has one epoch at a time, one commit for each sink task, and forgets only what a commit has delivered.
 pub struct JobThread {
     queue: Sender<Box<dyn FnOnce() + Send>>,
     stopped: Arc<AtomicBool>,
@@ -46,18 +46,20 @@ impl JobThread {
         Ok(Self { queue, stopped: Arc::new(AtomicBool::new(false)), meter, reporter, part })
     }
 
-    /// Runs a job until it succeeds or fails for good, and reports its result.
-    pub fn run<T: 'static>(&self, mut job: Job<T>, done: impl FnOnce(T) -> Report + Send + 'static) {
+    /// Runs a job until it succeeds or fails for good, and reports what `done` makes of its result, if anything.
+    pub fn run<T: 'static>(&self, mut job: Job<T>, done: impl FnOnce(T) -> Option<Report> + Send + 'static) {
         let (stopped, meter) = (Arc::clone(&self.stopped), Arc::clone(&self.meter));
         let (reporter, part) = (self.reporter.clone(), self.part);
         let work = Box::new(move || {
             let report = match caught(|| until_done(&mut job, &stopped, &meter, part)) {
                 Ok(None) => return,
                 Ok(Some(Ok(result))) => done(result),
-                Ok(Some(Err(error))) => Report::Failed(error.chain()),
-                Err(panic) => Report::Panicked { message: panic_message(panic.as_ref()), tuple: None },
+                Ok(Some(Err(error))) => Some(Report::Failed(error.chain())),
+                Err(panic) => Some(Report::Panicked { message: panic_message(panic.as_ref()), tuple: None }),
             };
-            reporter.send(report);
+            if let Some(report) = report {
+                reporter.send(report);
+            }
         });
         // The thread ends only after this sender is dropped.
         let _ = self.queue.send(work);

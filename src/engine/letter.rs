@@ -150,7 +150,7 @@ mod tests {
     fn sent(values: &[Value]) -> (String, Vec<Value>) {
         let fields = Fields::new((0..values.len()).map(|n| format!("f\"{n}")));
         let now = OffsetDateTime::UNIX_EPOCH;
-        let post = of_tuple("count", "no }", now, "in:odd", &fields, Tuple { values, input: 0 });
+        let post = of_tuple("count", "no }", now, "in:odd", &fields, Tuple::new(values, 0));
         assert!(serde_json::from_slice::<&RawValue>(&post).is_ok() && !post.contains(&b'\n'), "{post:?}");
         let letter = Letter::read(&post).unwrap();
         assert_eq!((&letter.component[..], &letter.error[..]), ("count", "no }"));

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use super::emitter::Emitter;
+use crate::error::{Error, Result};
+use crate::event_time::EventTime;
 use crate::tuple::StreamId;
 use crate::value::Value;
 
@@ -11,6 +13,8 @@ pub struct Output {
     pub(super) emitter: Emitter,
     /// The number of the hidden stream to the dead letters, behind the declared ones.
     pub(super) dead: StreamId,
+    /// The bolt keeps back the watermark that it was called with.
+    pub(super) holds_watermark: bool,
 }
 
 impl Output {
@@ -28,6 +32,32 @@ impl Output {
     /// this number gets it.
     pub fn emit_direct(&mut self, stream: StreamId, task: usize, values: impl IntoIterator<Item = Value>) {
         self.emitter.emit(stream, Some(task), values);
+    }
+
+    /// Gives what this call emits from here on another event time than that of the tuple or the watermark that the
+    /// call is for.
+    pub fn set_time(&mut self, time: EventTime) {
+        self.emitter.set_time(time);
+    }
+
+    /// In a call of [`Bolt::watermark`](crate::bolt::Bolt::watermark): keeps that watermark back, since answers to earlier tuples are still to
+    /// come. It goes on with a later watermark that isn't kept back, or behind the next
+    /// [`Bolt::barrier`](crate::bolt::Bolt::barrier).
+    pub fn hold_watermark(&mut self) {
+        self.holds_watermark = true;
+    }
+
+    /// Ends a call of the bolt: what it emitted goes out, or is discarded if the call failed.
+    #[inline]
+    pub(super) fn end_call(&mut self, result: Result<()>) -> Result<()> {
+        match result {
+            Ok(()) => self.emitter.commit().map_err(Error::fatal),
+            Err(error) => {
+                self.holds_watermark = false;
+                self.emitter.roll_back();
+                Err(error)
+            }
+        }
     }
 
     /// Emits a dead letter, which is a post of the kind `dead`.

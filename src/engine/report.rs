@@ -3,6 +3,7 @@
 use actix::{Message, Recipient};
 
 use crate::bolt::StateChange;
+use crate::event_time::EventTime;
 use crate::sink::Prepared;
 use crate::spout::Cursor;
 
@@ -15,6 +16,8 @@ pub enum Report {
         epoch: u64,
         /// Split ids and where they can be resumed.
         cursors: Vec<(String, Cursor)>,
+        /// Split ids and the event time of their newest posts, where that changed.
+        times: Vec<(String, EventTime)>,
     },
     /// A bolt passed the barrier of this epoch on.
     State {
@@ -22,6 +25,8 @@ pub enum Report {
         epoch: u64,
         /// What changed since the last one.
         changes: Vec<StateChange>,
+        /// How far event time has come over all its inputs: the same in all tasks of a component.
+        watermark: EventTime,
     },
     /// A sink made everything before the barrier of this epoch durable.
     Prepared {
@@ -30,8 +35,11 @@ pub enum Report {
         /// What it promises.
         prepared: Prepared,
     },
-    /// A sink made visible what it was last told to commit.
-    Committed,
+    /// A sink has ended the commit that it was last told to do.
+    Committed {
+        /// The segments that are delivered; the others stay promised.
+        segments: Vec<String>,
+    },
     /// A spout's source has ended; it goes on answering barriers.
     SourceEnded,
     /// A spout was stopped; it goes on answering barriers.

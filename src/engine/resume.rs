@@ -44,6 +44,8 @@ pub fn recover(topology: &Topology, store: &dyn StateStore, drop: &BTreeSet<Stri
     }
     let Resume { saved, dropped, .. } = &mut resume;
     saved.cursors.retain(|(component, _), _| !dropped.contains(component));
+    saved.split_times.retain(|(component, _), _| !dropped.contains(component));
+    saved.watermarks.retain(|component, _| !dropped.contains(component));
     Ok(resume)
 }
 

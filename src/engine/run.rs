@@ -136,7 +136,7 @@ impl Asked {
 /// doesn't fit to what the store holds.
 pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     let dead_root = dead_letter_root(&topology, &options);
-    let topology = with_dead_letters(topology, crate::sink::dead_letters(dead_root));
+    let topology = with_dead_letters(topology, crate::sink::dead_letters(dead_root.clone()));
     let durable = topology.checkpoint != Checkpoint::Off;
     let store = if durable { options.store } else { Arc::new(MemoryStore::default()) };
     let running = Arc::new(Running {
@@ -158,6 +158,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
         topology,
         store,
         state: options.state,
+        dead_root,
         about: options.about,
         clock: options.clock,
         drain_deadline: options.drain_deadline,

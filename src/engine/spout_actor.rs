@@ -18,11 +18,17 @@ use super::control::Control;
 use super::messages::Messages;
 use super::metering::{Doing, Meter};
 use super::report::{Report, Reporter};
+use super::split_clock::SplitClock;
 use super::spout_port::{Port, SpoutOutput};
 use crate::clock::SharedClock;
 use crate::error::Result;
 use crate::panics::caught;
 use crate::spout::Spout;
+
+/// The bounds of how often splits are looked at for silence. More often costs a wake each time, more seldom makes windows
+/// later where a source is silent.
+const IDLE_CHECK_EVERY_MIN: Duration = Duration::from_millis(10);
+const IDLE_CHECK_EVERY_MAX: Duration = Duration::from_secs(1);
 
 /// How a source's loop came to its end.
 #[derive(Message)]
@@ -116,6 +122,18 @@ impl SpoutActor {
         }));
     }
 
+    /// Says how far event time has come in the checkpoint, and from then on whether splits are silent.
+    fn watch_event_time(&self, ctx: &mut Context<Self>) {
+        let mut port = self.port.borrow_mut();
+        port.tell_event_time(self.clock.monotonic());
+        let Some(timeout) = port.split_clock.as_ref().and_then(SplitClock::idle_timeout) else { return };
+        let every = (timeout / 4).clamp(IDLE_CHECK_EVERY_MIN, IDLE_CHECK_EVERY_MAX);
+        ctx.run_interval(every, |actor, _| {
+            let now = actor.clock.monotonic();
+            actor.port.borrow_mut().tell_event_time(now);
+        });
+    }
+
     fn source_done(&mut self, report: Report) {
         self.running = None;
         self.meter.set_doing(Doing::Ended);
@@ -163,6 +181,7 @@ impl Handler<Control> for SpoutActor {
     fn handle(&mut self, control: Control, ctx: &mut Self::Context) {
         match control {
             Control::Start => {
+                self.watch_event_time(ctx);
                 if let Some((source, output)) = self.source.take() {
                     let (source_loop, me) = (self.watched(source, output), ctx.address());
                     let watched = async move { me.do_send(LoopEnded(source_loop.await)) };
@@ -170,8 +189,11 @@ impl Handler<Control> for SpoutActor {
                 }
             }
             Control::Inject(mark) => {
-                let cursors = self.port.borrow_mut().inject(&mark);
-                self.tell(Report::Cursors { epoch: mark.barrier.epoch, cursors });
+                let mut port = self.port.borrow_mut();
+                let cursors = port.inject(&mark, self.clock.monotonic());
+                let times = port.moved_times();
+                drop(port);
+                self.tell(Report::Cursors { epoch: mark.barrier.epoch, cursors, times });
             }
             Control::StopSource => {
                 // What was pushed and not emitted lies behind the cursor, and is read again.
@@ -189,7 +211,7 @@ impl Handler<Control> for SpoutActor {
             }
             Control::Completed(epoch) => self.port.borrow_mut().completed(epoch),
             Control::Pause(paused) => self.port.borrow_mut().pause(paused),
-            Control::Commit(_) => {}
+            Control::Commit(_) | Control::Forget(_) => {}
         }
     }
 }

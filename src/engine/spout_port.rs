@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -17,9 +18,11 @@ use super::emitter::Emitter;
 use super::letter_bound::{CUT_RAW_BYTES_MAX, Kept, LetterBound};
 use super::messages::Messages;
 use super::metering::{Doing, Meter};
+use super::split_clock::SplitClock;
 use super::wake::Need;
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
+use crate::event_time::EventTime;
 use crate::spout::{Cursor, Split};
 use crate::tuple::StreamId;
 use crate::value::Value;
@@ -35,6 +38,8 @@ pub struct Port {
     pub splits: Vec<Split>,
     /// Which of them moved since the last barrier.
     moved: Vec<bool>,
+    /// The event time of the splits, where a bolt of the topology asks for it.
+    pub split_clock: Option<SplitClock>,
     handle: Arc<TaskHandle>,
     meter: Arc<Meter>,
     /// The loop, while it waits for room.
@@ -53,13 +58,20 @@ pub struct Port {
 
 impl Port {
     /// Of a task that has emitted nothing yet.
-    pub fn new(emitter: Emitter, splits: Vec<Split>, handle: Arc<TaskHandle>, meter: Arc<Meter>) -> Self {
+    pub fn new(
+        emitter: Emitter,
+        splits: Vec<Split>,
+        split_clock: Option<SplitClock>,
+        handle: Arc<TaskHandle>,
+        meter: Arc<Meter>,
+    ) -> Self {
         let moved = vec![false; splits.len()];
         let complete = watch::Sender::new(splits.iter().map(|split| split.cursor.clone()).collect());
         Self {
             emitter,
             splits,
             moved,
+            split_clock,
             handle,
             meter,
             loop_waits: None,
@@ -71,8 +83,23 @@ impl Port {
         }
     }
 
+    /// Says how far event time has come, if that is new: at the start, before a barrier, and while the source is silent.
+    pub fn tell_event_time(&mut self, now: Duration) {
+        if let Some(watermark) = self.split_clock.as_mut().and_then(|clock| clock.next(now)) {
+            self.emitter.broadcast_watermark(watermark);
+        }
+    }
+
+    /// The event times that changed since the last barrier, by split.
+    pub fn moved_times(&mut self) -> Vec<(String, EventTime)> {
+        let moved = self.split_clock.as_mut().map(SplitClock::take_moved).unwrap_or_default();
+        moved.into_iter().map(|(split, time)| (self.splits[split].id.clone(), time)).collect()
+    }
+
     /// Sends a barrier, and gives the cursors that changed since the last one.
-    pub fn inject(&mut self, mark: &Arc<Mark>) -> Vec<(String, Cursor)> {
+    pub fn inject(&mut self, mark: &Arc<Mark>, now: Duration) -> Vec<(String, Cursor)> {
+        // What a checkpoint knows of event time is then what every bolt knows.
+        self.tell_event_time(now);
         self.emitter.broadcast(mark);
         if self.settle()
             && let Some(waker) = self.loop_waits.take()
@@ -116,6 +143,9 @@ impl Port {
         for (split, moved) in self.splits[..ended].iter_mut().zip(&mut self.moved) {
             *moved |= split.cursor != Cursor::End;
             split.cursor = Cursor::End;
+        }
+        if let Some(clock) = &mut self.split_clock {
+            clock.end_all();
         }
         self.flush();
     }
@@ -172,6 +202,10 @@ pub struct SpoutOutput {
     /// Set while the loop waits for the engine and not for its source.
     in_engine: Rc<Cell<bool>>,
     staged: Vec<Value>,
+    /// The event time of each staged tuple, where a bolt of the topology asks for it.
+    staged_times: Option<Vec<EventTime>>,
+    /// What the spout has said to be the event time of the next tuples.
+    time: Option<EventTime>,
     /// Which streams the staged tuples are for: runs of tuples of one stream.
     staged_runs: Vec<(StreamId, usize)>,
     /// Cursors of other splits, for the next emit.
@@ -196,6 +230,7 @@ impl SpoutOutput {
         alive: Arc<Alive>,
     ) -> Self {
         let splits = port.borrow().splits.clone();
+        let staged_times = port.borrow().split_clock.is_some().then(Vec::new);
         let dead = StreamId(arities.len() - 1);
         let letters = LetterBound::new(clock.monotonic());
         Self {
@@ -209,6 +244,8 @@ impl SpoutOutput {
             clock,
             in_engine,
             staged: Vec::new(),
+            staged_times,
+            time: None,
             staged_runs: Vec::new(),
             staged_cursors: Vec::new(),
             dead_letters: 0,
@@ -248,6 +285,25 @@ impl SpoutOutput {
         &self.clock
     }
 
+    /// True if a bolt of the topology asks for event times. A spout of posts has nothing to do for that, since the time of
+    /// a tuple is that of the post that is its first value; another spout says it by
+    /// [`set_event_time`](Self::set_event_time).
+    pub fn wants_event_time(&self) -> bool {
+        self.staged_times.is_some()
+    }
+
+    /// Says what the event time of the tuples is that are pushed from here on; `None` for that of their posts.
+    pub fn set_event_time(&mut self, time: Option<EventTime>) {
+        self.time = time;
+    }
+
+    /// Says that nothing comes from a split any more in this run: it doesn't hold event time back.
+    pub fn end_event_time(&mut self, split: usize) {
+        if let Some(clock) = &mut self.port.borrow_mut().split_clock {
+            clock.end(split);
+        }
+    }
+
     /// Adds a tuple of the stream `default` to the next [`emit`](Self::emit).
     pub fn push(&mut self, values: impl IntoIterator<Item = Value>) {
         self.push_to(StreamId::DEFAULT, values);
@@ -264,6 +320,9 @@ impl SpoutOutput {
                 Some(format!("it emitted {arity} values on stream number {}, which declares others", stream.0));
             self.staged.truncate(before);
             return;
+        }
+        if let Some(times) = &mut self.staged_times {
+            times.push(self.time.unwrap_or_else(|| time_of(&self.staged[before..])));
         }
         match self.staged_runs.last_mut() {
             Some((last, tuples)) if *last == stream => *tuples += 1,
@@ -321,9 +380,19 @@ impl SpoutOutput {
     fn hand_over(&mut self, split: usize, cursor: Cursor) {
         let mut port = self.port.borrow_mut();
         let port = &mut *port;
+        let times = self.staged_times.as_mut().map(std::mem::take).unwrap_or_default();
+        let newest = times.iter().copied().max().unwrap_or(EventTime::UNKNOWN);
         let mut values = self.staged.drain(..);
+        let mut each_time = times.into_iter();
         for (stream, tuples) in self.staged_runs.drain(..) {
-            port.emitter.emit_all(stream, tuples, &mut values);
+            port.emitter.emit_all(stream, tuples, &mut values, &mut each_time);
+        }
+        if let Some(clock) = &mut port.split_clock {
+            let now = self.clock.monotonic();
+            clock.emitted(split, newest, now);
+            if let Some(watermark) = clock.next_after_emit(now) {
+                port.emitter.broadcast_watermark(watermark);
+            }
         }
         for (split, cursor) in self.staged_cursors.drain(..).chain([(split, cursor)]) {
             port.splits[split].cursor = cursor;
@@ -354,6 +423,14 @@ impl SpoutOutput {
     pub fn set_troubles(&mut self, troubles: BTreeMap<String, String>, failures: u64, has_worked: bool) {
         self.meter.add_failures(failures);
         self.meter.set_troubles(troubles, has_worked);
+    }
+}
+
+/// The event time of a tuple: that of the post that is its first value.
+fn time_of(values: &[Value]) -> EventTime {
+    match values.first() {
+        Some(Value::Post(post)) => post.created_at().map_or(EventTime::UNKNOWN, EventTime::from),
+        _ => EventTime::UNKNOWN,
     }
 }
 

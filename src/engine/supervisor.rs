@@ -48,6 +48,8 @@ pub struct Supervisor {
     pub store: Arc<dyn StateStore>,
     /// Where its spools are.
     pub state: PathBuf,
+    /// The folder that holds the lake of dead letters.
+    pub dead_root: PathBuf,
     /// What belongs to the state, for a person.
     pub about: String,
     /// The clock.
@@ -243,8 +245,11 @@ impl Supervisor {
             boundary,
             run: &Uuid::new_v4().to_string(),
             cursors: &resume.saved.cursors,
+            split_times: &resume.saved.split_times,
+            watermarks: &resume.saved.watermarks,
             store: &*self.store,
             state: &self.state,
+            dead_root: &self.dead_root,
             poison: restarts.poison(),
             messages: self.running.said(),
         };

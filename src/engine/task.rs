@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::alive::Alive;
 use super::batch::{Batch, Mark};
+use super::bolt_waker::BoltWaker;
 use super::dead_letters;
 use super::grouping::stable_hash;
 use super::inbox::{Inbox, Received};
@@ -14,11 +15,13 @@ use super::jobs::JobThread;
 use super::metering::{Doing, Meter};
 use super::output::Output;
 use super::policy::{Decision, decide};
+use super::refused_rows::RefusedRowsWriter;
 use super::report::{Report, Reporter};
 use super::wake::Need;
 use crate::bolt::Bolt;
 use crate::clock::SharedClock;
 use crate::error::{Error, Kind, Result};
+use crate::event_time::{EventTime, Watermark};
 use crate::panics::caught;
 use crate::sink::{Job, Promise, Sink};
 use crate::topology::OnError;
@@ -52,6 +55,7 @@ pub struct SinkThreads {
 }
 
 /// One input of a task: its fields, and where it comes from, for the dead letters.
+#[derive(Clone, Debug)]
 pub struct TaskInput {
     /// `component` or `component:stream`.
     pub from: String,
@@ -75,6 +79,10 @@ pub struct BoltTask {
     pub inbox: Inbox,
     /// Where they go.
     pub output: Output,
+    /// Rung by the bolt's own threads.
+    pub waker: BoltWaker,
+    /// Makes dead letters of what the outside of a sink refuses.
+    pub refused_rows: RefusedRowsWriter,
     /// The counters.
     pub meter: Arc<Meter>,
     /// The clock.
@@ -83,6 +91,8 @@ pub struct BoltTask {
     pub reporter: Reporter,
     /// What the task is in the middle of.
     pub current: Option<Current>,
+    /// A watermark that the bolt keeps back for now.
+    pub held_watermark: Option<Watermark>,
     /// Whether its configuration says that it has state.
     pub keeps_state: bool,
     /// The group that all of its state is kept in, where that belongs to the task and not to keys.
@@ -103,6 +113,7 @@ pub struct Current {
 
 enum Work {
     Tuples { input: usize, batch: Batch, next: usize },
+    Watermark(Watermark),
     Mark(Arc<Mark>),
 }
 
@@ -157,7 +168,7 @@ impl BoltTask {
     /// Whether a task that is about to sleep for this would find it after all.
     pub fn finds(&self, need: Need) -> bool {
         match need {
-            Need::Input => !self.inbox.is_empty(),
+            Need::Input => !self.inbox.is_empty() || self.waker.is_rung(),
             Need::Room => self.output.emitter.has_drained(),
         }
     }
@@ -191,6 +202,7 @@ impl BoltTask {
                 self.meter.add_received(batch.tuples);
                 Work::Tuples { input, batch, next: 0 }
             }
+            Received::Watermark(watermark) => Work::Watermark(watermark),
             Received::Aligned(mark) => Work::Mark(mark),
             Received::Empty => return None,
         };
@@ -199,10 +211,20 @@ impl BoltTask {
 
     /// There is nothing to do: what was gathered goes out, unless it may linger.
     fn rest(&mut self) -> Next {
-        if let Worker::Sink(sink, _) = &mut self.worker
-            && let Err(error) = sink.idle()
-            && error.kind() == Kind::Fatal
-        {
+        self.waker.answer();
+        let idle = match &mut self.worker {
+            Worker::Bolt(bolt) => {
+                self.output.emitter.set_time(self.inbox.time());
+                let idle = bolt.idle(&mut self.output);
+                self.output.end_call(idle)
+            }
+            // What the outside doesn't take for now is written again before the next barrier.
+            Worker::Sink(sink, _) => sink.idle().or_else(|error| match error.kind() {
+                Kind::Fatal => Err(error),
+                _ => Ok(()),
+            }),
+        };
+        if let Err(error) = idle {
             self.reporter.send(Report::Failed(error.chain()));
             return Next::End;
         }
@@ -222,6 +244,7 @@ impl BoltTask {
         loop {
             let result = match &mut current.work {
                 Work::Tuples { input, batch, next } => self.execute_watched(*input, batch, next),
+                Work::Watermark(watermark) => self.pass_watermark(*watermark),
                 Work::Mark(mark) => self.pass(&Arc::clone(mark)),
             };
             let Err(error) = result else { return Step::Done };
@@ -243,7 +266,7 @@ impl BoltTask {
                     *next += 1;
                     current.retries = 0;
                 }
-                (Decision::Stop, _) | (Decision::DeadLetter, Work::Mark(_)) => {
+                (Decision::Stop, _) | (Decision::DeadLetter, Work::Watermark(_) | Work::Mark(_)) => {
                     self.reporter.send(Report::Failed(error.chain()));
                     return Step::Failed;
                 }
@@ -296,7 +319,9 @@ impl BoltTask {
         // One execution of each batch is timed: a clock read costs as much as a small bolt.
         let timed = *next;
         while *next < end {
-            let tuple = Tuple { values: &batch.values[*next * arity..(*next + 1) * arity], input };
+            let time = batch.times.get(*next).copied().unwrap_or(EventTime::UNKNOWN);
+            self.output.emitter.set_time(time);
+            let tuple = Tuple { values: &batch.values[*next * arity..(*next + 1) * arity], input, time };
             if *next == timed {
                 let started = self.clock.monotonic();
                 self.execute(tuple)?;
@@ -313,19 +338,16 @@ impl BoltTask {
     fn execute(&mut self, tuple: Tuple<'_>) -> Result<()> {
         match &mut self.worker {
             Worker::Sink(sink, _) => sink.write(tuple),
-            Worker::Bolt(bolt) => match bolt.execute(tuple, &mut self.output) {
-                Ok(()) => self.output.emitter.commit().map_err(Error::fatal),
-                Err(error) => {
-                    self.output.emitter.roll_back();
-                    Err(error)
-                }
-            },
+            Worker::Bolt(bolt) => {
+                let executed = bolt.execute(tuple, &mut self.output);
+                self.output.end_call(executed)
+            }
         }
     }
 
     /// Sends a tuple to the dead letters.
     fn bury(&mut self, input: usize, batch: &Batch, at: usize, error: &Error) {
-        let tuple = Tuple { values: self.values(input, batch, at), input };
+        let tuple = Tuple::new(self.values(input, batch, at), input);
         let TaskInput { from, fields } = &self.inputs[input];
         let letter = dead_letters::of_tuple(&self.component, &error.chain(), self.clock.now(), from, fields, tuple);
         self.output.emit_dead(letter);
@@ -333,14 +355,35 @@ impl BoltTask {
         self.meter.add_dead_letters(1);
     }
 
+    /// No tuple older than this comes any more: the bolt emits what waited for that, and the watermark goes on.
+    fn pass_watermark(&mut self, watermark: Watermark) -> Result<()> {
+        let Worker::Bolt(bolt) = &mut self.worker else { return Ok(()) };
+        if let Watermark::At(time) = watermark {
+            self.output.emitter.set_time(time);
+            let passed = bolt.watermark(time, &mut self.output);
+            self.output.end_call(passed)?;
+        }
+        self.held_watermark = None;
+        if std::mem::take(&mut self.output.holds_watermark) {
+            self.held_watermark = Some(watermark);
+        } else {
+            self.output.emitter.broadcast_watermark(watermark);
+        }
+        Ok(())
+    }
+
     /// Everything before the barrier was received: what it changed is reported, and the barrier goes on.
     fn pass(&mut self, mark: &Arc<Mark>) -> Result<()> {
         let epoch = mark.barrier.epoch;
         match &mut self.worker {
             Worker::Bolt(bolt) => {
-                if mark.finish {
-                    bolt.finish(&mut self.output)?;
-                    self.output.emitter.commit().map_err(Error::fatal)?;
+                self.output.emitter.set_time(self.inbox.time());
+                let passed = pass_barrier(bolt.as_mut(), mark, &mut self.output);
+                self.output.end_call(passed)?;
+                // With the barrier the bolt has ended the work that kept a watermark back.
+                self.output.holds_watermark = false;
+                if let Some(held) = self.held_watermark.take() {
+                    self.output.emitter.broadcast_watermark(held);
                 }
                 let mut changes = bolt.snapshot();
                 if !self.keeps_state && !changes.is_empty() {
@@ -349,11 +392,11 @@ impl BoltTask {
                 if let Some(group) = self.state_group {
                     changes.iter_mut().for_each(|change| change.key_group = group);
                 }
-                self.reporter.send(Report::State { epoch, changes });
+                self.reporter.send(Report::State { epoch, changes, watermark: self.inbox.time() });
             }
             Worker::Sink(sink, threads) => {
                 let job = sink.prepare(&mark.barrier)?;
-                let done = move |prepared| Report::Prepared { epoch, prepared };
+                let done = move |prepared| Some(Report::Prepared { epoch, prepared });
                 run(threads.as_ref().map(|threads| &threads.prepare), job, &self.reporter, done);
             }
         }
@@ -365,20 +408,51 @@ impl BoltTask {
     /// The checkpoint with these promises is complete.
     pub fn commit(&mut self, promises: Vec<Promise>) {
         let Worker::Sink(sink, threads) = &mut self.worker else { return };
-        let job = sink.commit(promises);
-        run(threads.as_ref().map(|threads| &threads.commit), job, &self.reporter, |()| Report::Committed);
+        let mut deliver = sink.commit(promises);
+        let (refused_rows, meter) = (self.refused_rows.clone(), Arc::clone(&self.meter));
+        let job: Job<Vec<String>> = Box::new(move || {
+            let delivered = deliver()?;
+            let rows = refused_rows.write(&delivered.refused)?;
+            meter.add_dead_letters(usize::try_from(rows).unwrap_or(usize::MAX));
+            Ok(delivered.segments)
+        });
+        let thread = threads.as_ref().map(|threads| &threads.commit);
+        run(thread, job, &self.reporter, |segments| Some(Report::Committed { segments }));
+    }
+
+    /// No checkpoint names these delivered segments any more.
+    pub fn forget(&mut self, segments: Vec<String>) {
+        let Worker::Sink(sink, threads) = &mut self.worker else { return };
+        let job = sink.forgotten(segments);
+        run(threads.as_ref().map(|threads| &threads.commit), job, &self.reporter, |()| None);
     }
 }
 
+/// The calls of a bolt at a barrier.
+fn pass_barrier(bolt: &mut dyn Bolt, mark: &Mark, out: &mut Output) -> Result<()> {
+    if mark.finish {
+        if out.emitter.is_timed() {
+            bolt.watermark(EventTime::END, out)?;
+        }
+        bolt.finish(out)?;
+    }
+    bolt.barrier(mark.barrier.epoch, out)
+}
 /// Runs a job on a thread, or at once where the sink doesn't block.
 fn run<T: 'static>(
     thread: Option<&JobThread>,
     mut job: Job<T>,
     reporter: &Reporter,
-    done: impl FnOnce(T) -> Report + Send + 'static,
+    done: impl FnOnce(T) -> Option<Report> + Send + 'static,
 ) {
-    match thread {
-        Some(thread) => thread.run(job, done),
-        None => reporter.send(job().map_or_else(|error| Report::Failed(error.chain()), done)),
+    if let Some(thread) = thread {
+        return thread.run(job, done);
+    }
+    let report = match job() {
+        Ok(result) => done(result),
+        Err(error) => Some(Report::Failed(error.chain())),
+    };
+    if let Some(report) = report {
+        reporter.send(report);
     }
 }

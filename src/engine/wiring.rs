@@ -8,6 +8,7 @@ use actix::Recipient;
 
 use super::again::stands_for;
 use super::alive::{Alive, Census};
+use super::bolt_waker::BoltWaker;
 use super::channel::{EdgeReceiver, EdgeSender, TaskHandle, edge};
 use super::dead_letters::DEAD;
 use super::emitter::Emitter;
@@ -16,13 +17,17 @@ use super::jobs::JobThread;
 use super::messages::Messages;
 use super::metering::Meter;
 use super::output::Output;
+use super::refused_rows::RefusedRowsWriter;
 use super::report::{FromTask, Reporter};
 use super::resume::{groups, restore};
+use super::split_clock::SplitClock;
 use super::spout_port::Port;
 use super::task::{BoltTask, SinkThreads, TaskInput, Worker};
+use crate::bolt::BoltContext;
 use crate::checkpoint::StateStore;
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
+use crate::event_time::{EventTime, EventTimeOrder};
 use crate::registry::Config;
 use crate::sink::{SinkConfig, SinkContext};
 use crate::spout::{Cursor, Split, SpoutConfig, SpoutContext};
@@ -88,10 +93,16 @@ pub struct Shared<'a> {
     pub run: &'a str,
     /// Where splits go on.
     pub cursors: &'a BTreeMap<(String, String), Cursor>,
+    /// The event time of the newest post of each split.
+    pub split_times: &'a BTreeMap<(String, String), EventTime>,
+    /// How far event time had come, by bolt.
+    pub watermarks: &'a BTreeMap<String, EventTime>,
     /// Where the state of bolts is.
     pub store: &'a dyn StateStore,
     /// Where spools are kept.
     pub state: &'a Path,
+    /// The folder that holds the lake of dead letters.
+    pub dead_root: &'a Path,
     /// What isn't to be executed.
     pub poison: &'a Poison,
     /// What people should know.
@@ -136,7 +147,7 @@ pub fn wire(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut 
 
 fn make(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut Census) -> Result<Vec<Ready>> {
     let handles: Vec<_> = plan.tasks.iter().map(|_| TaskHandle::new()).collect();
-    let mut wires = Wires::new(topology, plan, &handles);
+    let mut wires = Wires::new(topology, plan, &handles, shared.watermarks);
     wires.connect();
     let Wires { emitters, inboxes, .. } = wires;
     let splits_of = |spec| splits_of(spec, shared.cursors);
@@ -154,17 +165,24 @@ fn make(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut Cens
             let kind = match &spec.config {
                 Config::Spout(config) => {
                     let mine = share_of(&splits[place.component], place.index, plan.tasks_of(place.component).len());
-                    let splits = mine.map(|id| maker.split(id)).collect();
-                    let port = Port::new(emitter, splits, Arc::clone(&handle), Arc::clone(&meter));
+                    let splits: Vec<_> = mine.map(|id| maker.split(id)).collect();
+                    let clock = maker.split_clock(config.event_time(), &splits);
+                    let port = Port::new(emitter, splits, clock, Arc::clone(&handle), Arc::clone(&meter));
                     maker.spout(config, port, reporter, alive)
                 }
                 _ => maker
-                    .bolt(emitter, inbox, Arc::clone(&meter), reporter, alive)
+                    .bolt(emitter, inbox, (BoltWaker::of_task(&handle), Arc::clone(&meter)), reporter, alive)
                     .map_err(|error| of_component(spec, error))?,
             };
             Ok(Ready { lane: place.index, meter, handle, kind })
         })
         .collect()
+}
+
+/// True if a bolt of the topology asks for the event time of its tuples.
+fn uses_event_time(topology: &Topology) -> bool {
+    let asks = |spec: &ComponentSpec| matches!(&spec.config, Config::Bolt(config) if config.uses_event_time());
+    topology.components.iter().any(asks)
 }
 
 /// Names the component in an error.
@@ -217,6 +235,19 @@ impl Maker<'_> {
         Split { id: id.to_owned(), cursor: saved.cloned().unwrap_or(Cursor::Start) }
     }
 
+    /// The event time of the splits of a spout's task, where a bolt asks for it.
+    fn split_clock(&self, order: Option<EventTimeOrder>, splits: &[Split]) -> Option<SplitClock> {
+        if !uses_event_time(self.topology) {
+            return None;
+        }
+        let mut newest = Vec::new();
+        for split in splits {
+            let saved = self.shared.split_times.get(&(self.spec.id.clone(), split.id.clone())).copied();
+            newest.push((saved.unwrap_or(EventTime::UNKNOWN), split.cursor == Cursor::End));
+        }
+        Some(SplitClock::new(order, newest, self.shared.clock.monotonic()))
+    }
+
     /// The cursors of the component, by split.
     fn cursors(&self) -> BTreeMap<String, Cursor> {
         let of_component = self.shared.cursors.iter().filter(|((component, _), _)| *component == self.spec.id);
@@ -260,7 +291,7 @@ impl Maker<'_> {
         &self,
         emitter: Emitter,
         inbox: Inbox,
-        meter: Arc<Meter>,
+        (waker, meter): (BoltWaker, Arc<Meter>),
         reporter: Reporter,
         alive: Arc<Alive>,
     ) -> Result<ReadyKind> {
@@ -272,7 +303,15 @@ impl Maker<'_> {
         let inputs: Vec<_> = own.map(input).collect();
         let fields: Vec<_> = inputs.iter().map(|input| input.fields.clone()).collect();
         let (worker, blocks, sink) = match &self.spec.config {
-            Config::Bolt(config) => (Worker::Bolt(config.build(&fields)?), config.blocks(), false),
+            Config::Bolt(config) => {
+                let context = BoltContext {
+                    component: self.spec.id.clone(),
+                    task: self.index,
+                    inputs: fields,
+                    waker: waker.clone(),
+                };
+                (Worker::Bolt(config.build(&context)?), config.blocks(), false)
+            }
             Config::Sink(config) => {
                 let sink = config.build(self.sink_context(fields))?;
                 let threads = config.blocks().then(|| self.sink_threads(&meter, &reporter, &alive)).transpose()?;
@@ -280,18 +319,22 @@ impl Maker<'_> {
             }
             Config::Spout(_) => unreachable!("spouts are made by Maker::spout"),
         };
+        let refused_rows = RefusedRowsWriter::new(self.shared.dead_root, &self.spec.id, &inputs);
         let task = BoltTask {
+            refused_rows,
+            waker,
             component: self.spec.id.clone(),
             worker,
             inputs,
             on_error: self.spec.on_error.clone(),
             linger: self.spec.linger,
             inbox,
-            output: Output { emitter, dead: StreamId(self.spec.streams.len()) },
+            output: Output { emitter, dead: StreamId(self.spec.streams.len()), holds_watermark: false },
             meter,
             clock: Arc::clone(self.shared.clock),
             reporter,
             current: None,
+            held_watermark: None,
             keeps_state: matches!(&self.spec.config, Config::Bolt(config) if config.keeps_state()),
             state_group: groups(self.topology, self.spec, self.index).1,
             poison: Arc::new(self.shared.poison.get(&self.spec.id).cloned().unwrap_or_default()),
@@ -334,13 +377,23 @@ struct Wires<'a> {
 }
 
 impl<'a> Wires<'a> {
-    fn new(topology: &'a Topology, plan: &'a Plan, handles: &'a [Arc<TaskHandle>]) -> Self {
+    fn new(
+        topology: &'a Topology,
+        plan: &'a Plan,
+        handles: &'a [Arc<TaskHandle>],
+        watermarks: &BTreeMap<String, EventTime>,
+    ) -> Self {
+        let timed = uses_event_time(topology);
         let emitter = |component: usize| {
             let spec = &topology.components[component];
-            Emitter::new(arities(spec), spec.batch)
+            Emitter::new(arities(spec), spec.batch, timed)
         };
         let emitters = plan.tasks.iter().map(|task| emitter(task.component)).collect();
-        let inboxes = plan.tasks.iter().map(|_| Inbox::default()).collect();
+        let mut inboxes = Vec::new();
+        for task in &plan.tasks {
+            let watermark = watermarks.get(&topology.components[task.component].id);
+            inboxes.push(Inbox::new(watermark.copied().unwrap_or(EventTime::UNKNOWN)));
+        }
         Self { topology, plan, handles, emitters, inboxes }
     }
 
@@ -393,6 +446,7 @@ pub fn with_dead_letters(mut topology: Topology, config: Arc<dyn SinkConfig>) ->
         on_error: OnError::Stop,
         batch: 256,
         linger: None,
+        in_front_of: None,
     };
     topology.components.push(dead);
     topology

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Barrier, Job, Prepared, Promise, Sink, SinkContext};
+use super::{Barrier, Delivered, Job, Prepared, Promise, Sink, SinkContext};
 use crate::bolt::Problem;
 use crate::error::{Error, Result};
 use crate::lake::form::{Compression, Form, Format};
@@ -96,8 +96,10 @@ impl Sink for LakeSink {
         self.writer.prepare(barrier)
     }
 
-    fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
-        self.writer.commit(promises)
+    fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
+        let delivered = Delivered::all(&promises);
+        let mut publish = self.writer.commit(promises);
+        Box::new(move || publish().map(|()| delivered.clone()))
     }
 }
 

@@ -196,9 +196,9 @@ mod tests {
         local.check(&inputs).unwrap();
         let mut sink = local.build(context(inputs, 0)).unwrap();
         let post = |text: &'static str| Value::Json(Bytes::from_static(text.as_bytes()));
-        sink.write(Tuple { values: &[post("{\"tweet\":1}"), Value::Null, Value::Null], input: 0 }).unwrap();
-        sink.write(Tuple { values: &[Value::Int(1), post("{\"tweet\":\r\n2}")], input: 1 }).unwrap();
-        let error = sink.write(Tuple { values: &[Value::Null, Value::from("{}")], input: 1 }).unwrap_err();
+        sink.write(Tuple::new(&[post("{\"tweet\":1}"), Value::Null, Value::Null], 0)).unwrap();
+        sink.write(Tuple::new(&[Value::Int(1), post("{\"tweet\":\r\n2}")], 1)).unwrap();
+        let error = sink.write(Tuple::new(&[Value::Null, Value::from("{}")], 1)).unwrap_err();
         assert_eq!(error.kind(), Kind::Rejected);
         finish(sink.as_mut());
         assert_eq!(files(root.path()), ["[{\"tweet\":1},{\"tweet\":  2}]"]);
@@ -231,7 +231,7 @@ mod tests {
                     let mut sink = local.build(context(vec![Fields::of_posts()], task)).unwrap();
                     for i in 0..100 {
                         let post = Value::Json(format!("{{\"tweet\":{}}}", task * 100 + i).into());
-                        sink.write(Tuple { values: &[post], input: 0 }).unwrap();
+                        sink.write(Tuple::new(&[post], 0)).unwrap();
                     }
                     finish(sink.as_mut());
                 })
@@ -252,7 +252,7 @@ mod tests {
         finish(sink.as_mut());
         assert_eq!(fs::read_dir(lake.path()).unwrap().count(), 0, "without dead letters there is no folder");
         let mut sink = config.build(context(vec![Fields::new(["post"])], 0)).unwrap();
-        sink.write(Tuple { values: &[Value::Json("{\"post\":1}".into())], input: 0 }).unwrap();
+        sink.write(Tuple::new(&[Value::Json("{\"post\":1}".into())], 0)).unwrap();
         assert!(dead.join("_staging/run/lake-0").is_dir());
         finish(sink.as_mut());
         assert_eq!(files(&dead), ["[{\"post\":1}]"]);

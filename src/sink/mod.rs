@@ -3,22 +3,25 @@
 mod lake;
 pub mod local;
 pub mod null;
+pub mod outbox;
 pub mod s3;
 pub mod stdout;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::bolt::Problem;
+use crate::bolt::{BoltConfig, Problem};
 use crate::clock::SharedClock;
 use crate::error::Result;
 use crate::lake::root::Root;
 use crate::registry::Registry;
 use crate::topology::MicroBatch;
 use crate::tuple::{Fields, Tuple};
+use crate::value::Value;
 
 use self::local::{DeadLetters, Local};
 use self::null::Null;
@@ -31,8 +34,8 @@ pub(crate) fn register(registry: Registry) -> Registry {
 }
 
 /// The sink for the dead letters of a topology, under the root of its lake or state.
-pub(crate) fn dead_letters(root: PathBuf) -> std::sync::Arc<dyn SinkConfig> {
-    std::sync::Arc::new(DeadLetters { root })
+pub(crate) fn dead_letters(root: PathBuf) -> Arc<dyn SinkConfig> {
+    Arc::new(DeadLetters { root })
 }
 
 /// Deletes what a task that is gone staged in a place and nobody delivered, where its sink was one of
@@ -41,6 +44,9 @@ pub(crate) fn dead_letters(root: PathBuf) -> std::sync::Arc<dyn SinkConfig> {
 /// # Errors
 /// If what is staged there can't be deleted.
 pub(crate) fn discard(place: &str) -> Result<()> {
+    if outbox::discard(place)? {
+        return Ok(());
+    }
     match local::staged_in(place).or_else(|| s3::staged_in(place)) {
         Some(staging) => crate::lake::recover::recover(&staging, &[]).map(drop),
         None => Ok(()),
@@ -91,6 +97,48 @@ pub struct Prepared {
     pub open_since: Option<OffsetDateTime>,
 }
 
+/// The result of a commit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Delivered {
+    /// The names of the segments that are outside now. The promises of all others stay promised: they are offered
+    /// again with the next commit, a second or so later, together with what was promised since. So a sink may
+    /// gather many segments for one large load; but after the last barrier it must deliver all of them.
+    pub segments: Vec<String>,
+    /// Rows of those segments that the outside refuses for good, which become dead letters.
+    pub refused: Vec<RefusedRows>,
+}
+
+impl Delivered {
+    /// Everything that was promised, and nothing was refused.
+    pub fn all(promises: &[Promise]) -> Self {
+        let segments = promises.iter().map(|promise| promise.segment.clone()).collect();
+        Self { segments, refused: Vec::new() }
+    }
+}
+
+/// The rows of one segment that the outside refuses. Until the segment is [forgotten](Sink::forgotten) each
+/// commit of it must tell the same: by that each row becomes one dead letter, however often the commit is repeated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedRows {
+    /// The segment's name.
+    pub segment: String,
+    /// When they were refused for the first time.
+    pub at: OffsetDateTime,
+    /// The rows, in the segment's order.
+    pub rows: Vec<RefusedRow>,
+}
+
+/// A tuple that the outside refuses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedRow {
+    /// The position of the input that it came by; see [`Tuple::input`].
+    pub input: usize,
+    /// Its values.
+    pub values: Vec<Value>,
+    /// Why it is refused.
+    pub error: String,
+}
+
 /// Work that waits for a disk or a server. The engine runs it on a thread beside the task's, so that
 /// it overlaps with writing: prepares one after the other, and commits one after the other. It is
 /// repeatable, and is called again after a transient error or while there is no room.
@@ -129,6 +177,21 @@ pub struct SinkContext {
     pub clock: SharedClock,
 }
 
+/// A bolt that a sink asks the plan for.
+pub struct BoltInFront {
+    /// The name of its type in RON.
+    pub type_name: &'static str,
+    /// What it guarantees, in a sentence.
+    pub guarantee: &'static str,
+    /// Its configuration.
+    pub config: Arc<dyn BoltConfig>,
+    /// The same in RON, on one line, with every default written out.
+    pub explained: String,
+    /// The fields of its stream `default` by which tuples are shared out among the sink's tasks; empty if it doesn't
+    /// matter which task gets a tuple.
+    pub keys: Vec<&'static str>,
+}
+
 /// The configuration of a sink.
 pub trait SinkConfig: Send + Sync {
     /// Checks the configuration against the fields of each of its inputs.
@@ -144,6 +207,13 @@ pub trait SinkConfig: Send + Sync {
     /// What isn't good, and what to do.
     fn check_online(&self) -> Result<Option<String>> {
         Ok(None)
+    }
+
+    /// The bolt that a tuple of this stream, with these fields, has to pass before it comes to this sink: a warehouse reads
+    /// posts through such a bolt. The plan puts one between the sink and all inputs for which this names the same type;
+    /// `graph` shows it, and the topology's file doesn't name it. [`check`](Self::check) gets the inputs of the file.
+    fn bolt_in_front(&self, _stream: &str, _fields: &Fields) -> Option<BoltInFront> {
+        None
     }
 
     /// Makes the sink of one task.
@@ -224,9 +294,16 @@ pub trait Sink: Send {
         Ok(Box::new(|| Ok(Prepared::default())))
     }
 
-    /// Second phase: the checkpoint with these closed promises is complete, and the job makes them
-    /// visible. It is repeatable: what is visible already is left as it is.
-    fn commit(&mut self, _promises: Vec<Promise>) -> Job<()> {
+    /// Second phase: the checkpoint with these closed promises is complete, and the job delivers them,
+    /// all or some. It is repeatable: what is delivered already is left as it is.
+    fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
+        Box::new(move || Ok(Delivered::all(&promises)))
+    }
+
+    /// The newest complete checkpoint doesn't name these delivered segments any more, so that none of them is
+    /// committed again: the job deletes what the sink keeps to recognise them. It isn't called for the segments of a
+    /// run's last commits.
+    fn forgotten(&mut self, _segments: Vec<String>) -> Job<()> {
         Box::new(|| Ok(()))
     }
 }

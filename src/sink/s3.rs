@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lake::{LakeSink, Style, without_posts};
-use super::{Barrier, Job, OnFull, Prepared, Promise, Sink, SinkConfig, SinkContext};
+use super::{Barrier, Delivered, Job, OnFull, Prepared, Promise, Sink, SinkConfig, SinkContext};
 use crate::bolt::Problem;
 use crate::error::{Error, Result};
 use crate::lake::form::{Compression, Format};
@@ -289,7 +289,7 @@ impl Sink for S3Sink {
         }))
     }
 
-    fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
+    fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
         self.upload.uploader.backlog.owes(&promises);
         self.sink.commit(promises)
     }

@@ -123,10 +123,10 @@ mod tests {
     #[test]
     fn a_post_of_a_source_is_printed_alone_and_other_tuples_as_their_fields() {
         let mut printer = printer(Vec::new());
-        printer.write(Tuple { values: &post_tuple(), input: 0 }).unwrap();
-        printer.write(Tuple { values: &["a\nb".into(), 2.into()], input: 1 }).unwrap();
+        printer.write(Tuple::new(&post_tuple(), 0)).unwrap();
+        printer.write(Tuple::new(&["a\nb".into(), 2.into()], 1)).unwrap();
         let pretty = Value::Json(Bytes::from_static(b"{\r\n\"a\": 1\n}"));
-        printer.write(Tuple { values: &[pretty, Value::Null], input: 1 }).unwrap();
+        printer.write(Tuple::new(&[pretty, Value::Null], 1)).unwrap();
         assert!(printer.out.is_empty(), "nothing is printed before there is reason to");
         printer.idle().unwrap();
         let expected = concat!(
@@ -142,10 +142,10 @@ mod tests {
         let mut printer = printer(Vec::new());
         let line = post_tuple()[0].as_post().unwrap().len() + 1;
         for _ in 0..=BUFFER_BYTES / line {
-            printer.write(Tuple { values: &post_tuple(), input: 0 }).unwrap();
+            printer.write(Tuple::new(&post_tuple(), 0)).unwrap();
         }
         assert!(printer.out.len() >= BUFFER_BYTES);
-        printer.write(Tuple { values: &post_tuple(), input: 0 }).unwrap();
+        printer.write(Tuple::new(&post_tuple(), 0)).unwrap();
         let before = printer.out.len();
         printer.prepare(&barrier()).unwrap()().unwrap();
         assert_eq!(printer.out.len(), before + line);
@@ -156,7 +156,7 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
         let mut printer = printer(writer);
-        printer.write(Tuple { values: &post_tuple(), input: 0 }).unwrap();
+        printer.write(Tuple::new(&post_tuple(), 0)).unwrap();
         let error = printer.idle().unwrap_err();
         assert_eq!(error.chain(), "standard output was closed by its reader");
         assert_eq!(error.kind(), crate::error::Kind::Fatal);

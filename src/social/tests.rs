@@ -263,7 +263,7 @@ impl BoltConfig for Panics {
         Ok(Streams::default_with(inputs[0].clone()))
     }
 
-    fn build(&self, _: &[Fields]) -> Result<Box<dyn Bolt>> {
+    fn build(&self, _: &crate::bolt::BoltContext) -> Result<Box<dyn Bolt>> {
         Ok(Box::new(Self {}))
     }
 }

@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 use crate::bolt::Problem;
 use crate::error::Result;
+use crate::event_time::EventTimeOrder;
 use crate::post::Post;
 use crate::registry::Registry;
 use crate::tuple::{Fields, StreamId, Streams};
@@ -135,6 +136,12 @@ pub trait SpoutConfig: Send + Sync {
     /// values of a tuple of its stream `default`, or why it refuses them again. `None` if it takes no
     /// letters again.
     fn reread(&self, _raw: &Bytes) -> Option<Result<Vec<Value>, String>> {
+        None
+    }
+
+    /// The order of event time in what it reads. `None` if its tuples have no event time: then it never holds back
+    /// windows that other sources drive.
+    fn event_time(&self) -> Option<EventTimeOrder> {
         None
     }
 

@@ -39,7 +39,8 @@ fn write_topology(topology: &Topology, out: &mut String) -> std::fmt::Result {
     write!(out, "Topology(name: {}", written(topology, "name", &topology.name))?;
     for (field, is_spout) in [("spouts", true), ("bolts", false)] {
         write!(out, ", {field}: {{")?;
-        for component in topology.components.iter().filter(|component| (component.role == Role::Spout) == is_spout) {
+        let of_file = topology.components.iter().filter(|component| component.in_front_of.is_none());
+        for component in of_file.filter(|component| (component.role == Role::Spout) == is_spout) {
             write_component(topology, component, out)?;
         }
         out.push('}');
@@ -68,7 +69,7 @@ fn write_component(topology: &Topology, component: &ComponentSpec, out: &mut Str
     let (name, map) = if is_spout { ("Spout", "spouts") } else { ("Bolt", "bolts") };
     write!(out, "{}: {name}(run: {explained}", quote(id))?;
     if !is_spout {
-        let inputs: Vec<_> = component.inputs.iter().map(|input| input_ron(topology, input)).collect();
+        let inputs: Vec<_> = file_inputs(topology, component).map(|input| input_ron(topology, input)).collect();
         write!(out, ", inputs: [{}]", inputs.join(", "))?;
     }
     write!(out, ", parallelism_hint: {parallelism_hint}")?;
@@ -82,6 +83,17 @@ fn write_component(topology: &Topology, component: &ComponentSpec, out: &mut Str
         (None, None) => "None".into(),
     };
     write!(out, ", batch: {batch}, linger: {linger}),")
+}
+
+/// The inputs as the file names them: those of bolts in front of the component stand for the component's own.
+fn file_inputs<'a>(topology: &'a Topology, component: &'a ComponentSpec) -> impl Iterator<Item = &'a InputSpec> {
+    component.inputs.iter().flat_map(|input| {
+        let from = &topology.components[input.from];
+        match from.in_front_of {
+            Some(_) => &from.inputs[..],
+            None => std::slice::from_ref(input),
+        }
+    })
 }
 
 /// An input as a file names it: `Fields("words", ["word"])`.

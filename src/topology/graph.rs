@@ -26,6 +26,9 @@ pub fn graph_text(topology: &Topology) -> String {
     for component in &topology.components {
         let ComponentSpec { id, type_name, role, .. } = component;
         let _ = writeln!(out, "{:<5}  {id:<ids$}  {type_name:<types$}  {}", role.name(), tasks(component));
+        if let Some(sink) = &component.in_front_of {
+            let _ = writeln!(out, "       put in front of {sink}");
+        }
         for input in &component.inputs {
             let _ =
                 writeln!(out, "       <- {}: {}", input_name(&topology.components, input), grouping(topology, input));
@@ -85,6 +88,9 @@ fn tasks(component: &ComponentSpec) -> String {
 /// The lines of a component's label.
 fn label(component: &ComponentSpec) -> Vec<String> {
     let mut lines = vec![component.id.clone(), format!("{}, {}", component.type_name, tasks(component))];
+    if let Some(sink) = &component.in_front_of {
+        lines.push(format!("put in front of {sink}"));
+    }
     if component.role == Role::Sink {
         lines.push(component.guarantee.into());
     }

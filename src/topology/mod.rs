@@ -9,6 +9,7 @@ mod config;
 mod env;
 mod explain;
 mod graph;
+mod in_front;
 mod include;
 mod inputs;
 mod load;
@@ -89,6 +90,8 @@ pub struct ComponentSpec {
     pub batch: usize,
     /// How long tuples wait for their batch to fill up; `None` sends as soon as there is nothing more to do.
     pub linger: Option<Duration>,
+    /// The sink that asked for this bolt, which no file names; see [`SinkConfig::bolt_in_front`](crate::sink::SinkConfig::bolt_in_front).
+    pub in_front_of: Option<String>,
 }
 
 /// One input of a bolt.

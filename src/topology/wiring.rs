@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::component::Draft;
+use super::in_front::with_bolts_in_front;
 use super::inputs::Input;
 use super::problem::{Report, quoted};
 use super::{ComponentSpec, Grouping, InputSpec};
@@ -30,7 +31,7 @@ pub(super) fn connect(report: &mut Report, drafts: Vec<Draft<'_>>, inputs: &Inpu
             component(draft, inputs, streams)
         }));
     }
-    components
+    with_bolts_in_front(components)
 }
 
 fn component(draft: Draft<'_>, inputs: Vec<InputSpec>, streams: Streams) -> Option<ComponentSpec> {
@@ -48,6 +49,7 @@ fn component(draft: Draft<'_>, inputs: Vec<InputSpec>, streams: Streams) -> Opti
         on_error: draft.on_error,
         batch: draft.batch,
         linger: draft.linger,
+        in_front_of: None,
     })
 }
 

@@ -9,8 +9,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::handle::{Attempt, Handle};
-use super::schema::{COMPONENTS, CURSORS, META, PLACES, PROMISES, State, state_table};
+use super::schema::{COMPONENTS, CURSORS, META, PLACES, PROMISES, SPLIT_TIMES, State, WATERMARKS, state_table};
 use crate::checkpoint::{Saved, Take};
+use crate::event_time::EventTime;
 use crate::spout::Cursor;
 
 /// Everything but the keyed state.
@@ -31,6 +32,8 @@ pub fn saved(transaction: &ReadTransaction, handle: &Handle) -> Attempt<Saved> {
         at: time("at")?,
         about: text("about")?.unwrap_or_default(),
         cursors: cursors(transaction, handle)?,
+        split_times: split_times(transaction)?,
+        watermarks: watermarks(transaction)?,
         promises: json(transaction, handle, PROMISES)?,
         components: json(transaction, handle, COMPONENTS)?,
         places: json(transaction, handle, PLACES)?,
@@ -49,6 +52,33 @@ fn cursors(transaction: &ReadTransaction, handle: &Handle) -> Attempt<BTreeMap<(
         cursors.insert((component.to_owned(), split.to_owned()), cursor);
     }
     Ok(cursors)
+}
+
+fn split_times(transaction: &ReadTransaction) -> Attempt<BTreeMap<(String, String), EventTime>> {
+    let mut times = BTreeMap::new();
+    let table = match transaction.open_table(SPLIT_TIMES) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(times),
+        other => other?,
+    };
+    for entry in table.iter()? {
+        let (key, time) = entry?;
+        let (component, split) = key.value();
+        times.insert((component.to_owned(), split.to_owned()), EventTime::from_unix_millis(time.value()));
+    }
+    Ok(times)
+}
+
+fn watermarks(transaction: &ReadTransaction) -> Attempt<BTreeMap<String, EventTime>> {
+    let mut times = BTreeMap::new();
+    let table = match transaction.open_table(WATERMARKS) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(times),
+        other => other?,
+    };
+    for entry in table.iter()? {
+        let (component, time) = entry?;
+        times.insert(component.value().to_owned(), EventTime::from_unix_millis(time.value()));
+    }
+    Ok(times)
 }
 
 fn decode(cursor: &str) -> Option<Cursor> {

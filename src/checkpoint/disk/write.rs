@@ -8,7 +8,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::handle::Attempt;
-use super::schema::{COMPONENTS, CURSORS, META, PLACES, PROMISES, State, replace, state_table};
+use super::schema::{
+    COMPONENTS, CURSORS, META, PLACES, PROMISES, SPLIT_TIMES, State, WATERMARKS, replace, state_table,
+};
 use crate::bolt::StateChange;
 use crate::checkpoint::{Changes, Started, out_of_order};
 use crate::error::{Error, Result};
@@ -21,6 +23,8 @@ use crate::spout::Cursor;
 pub fn start(transaction: &WriteTransaction, started: &Started) -> Attempt<()> {
     let dropped = &started.dropped;
     transaction.open_table(CURSORS)?.retain(|(component, _), _| !dropped.contains(component))?;
+    transaction.open_table(SPLIT_TIMES)?.retain(|(component, _), _| !dropped.contains(component))?;
+    transaction.open_table(WATERMARKS)?.retain(|component, _| !dropped.contains(component))?;
     transaction.open_table(PROMISES)?.retain(|component, _| !dropped.contains(component))?;
     for component in dropped {
         transaction.delete_table(State::new(&state_table(component)))?;
@@ -60,6 +64,18 @@ pub fn save(transaction: &WriteTransaction, changes: &Changes, again: bool) -> A
     let mut cursors = transaction.open_table(CURSORS)?;
     for ((component, split), cursor) in &changes.cursors {
         cursors.insert((component.as_str(), split.as_str()), encode(cursor).as_str())?;
+    }
+    if !changes.split_times.is_empty() {
+        let mut split_times = transaction.open_table(SPLIT_TIMES)?;
+        for ((component, split), time) in &changes.split_times {
+            split_times.insert((component.as_str(), split.as_str()), time.unix_millis())?;
+        }
+    }
+    if !changes.watermarks.is_empty() {
+        let mut watermarks = transaction.open_table(WATERMARKS)?;
+        for (component, time) in &changes.watermarks {
+            watermarks.insert(component.as_str(), time.unix_millis())?;
+        }
     }
     replace(transaction, PROMISES, json(&changes.promises)?)?;
     for (component, changes) in by_component(&changes.state) {

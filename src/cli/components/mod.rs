@@ -133,7 +133,7 @@ mod tests {
     use serde::{Deserialize, Serialize};
 
     use super::*;
-    use crate::bolt::{Bolt, BoltConfig, Problem};
+    use crate::bolt::{Bolt, BoltConfig, BoltContext, Problem};
     use crate::error::Result;
     use crate::registry::Component;
     use crate::tuple::{Fields, Streams};
@@ -208,7 +208,7 @@ mod tests {
             Ok(Streams::none())
         }
 
-        fn build(&self, _inputs: &[Fields]) -> Result<Box<dyn Bolt>> {
+        fn build(&self, _: &BoltContext) -> Result<Box<dyn Bolt>> {
             unreachable!("nothing runs here")
         }
     }

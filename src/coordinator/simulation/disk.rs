@@ -26,6 +26,8 @@ pub struct Disk {
     pub staged: BTreeMap<String, Segment>,
     /// By sink, and name.
     pub visible: BTreeMap<(usize, String), Vec<Item>>,
+    /// Segments that sinks were told to forget: each later commit of one would deliver it twice.
+    pub forgotten: BTreeSet<(usize, String)>,
     /// Sent by a process that is gone, and still on its way.
     pub zombies: Vec<(usize, String, Vec<Item>)>,
     /// How far each split's source was told that it won't be read again, by component and split.
@@ -74,11 +76,24 @@ impl Disk {
         let Promise { place, segment, closed, .. } = promised;
         assert!(closed, "{segment} is committed while it is open");
         let key = (sink, segment.clone());
+        assert!(!self.forgotten.contains(&key), "{segment} is committed after it was forgotten");
         let staged = self.staged.remove(segment).map(|staged| staged.items);
         let items = staged.as_ref().or(self.visible.get(&key)).unwrap_or_else(|| panic!("{segment} is gone"));
         assert_eq!(promise(place, segment, items, true), *promised, "{segment} isn't what was promised");
         if let Some(items) = staged {
             self.show(sink, segment, items);
+        }
+    }
+
+    /// Nothing is kept of these segments by which a repeated commit could be recognised.
+    pub fn forget(&mut self, sink: usize, segments: Vec<String>) {
+        for segment in segments {
+            let key = (sink, segment);
+            assert!(self.visible.contains_key(&key), "{} is forgotten and wasn't delivered", key.1);
+            let promises = self.store.saved().expect("a store in memory can be read").promises;
+            let is_named = promises.values().flatten().any(|promise| promise.segment == key.1);
+            assert!(!is_named, "{} is forgotten, and the checkpoint names it", key.1);
+            self.forgotten.insert(key);
         }
     }
 

@@ -61,11 +61,13 @@ impl Oracle {
     pub fn task_reports(&mut self, FromTask { task, report }: &FromTask) {
         match report {
             Report::Prepared { prepared, .. } => drop(self.reported.insert(*task, prepared.promises.clone())),
-            Report::Committed => {
-                for done in self.committing.remove(task).expect("a commit was begun") {
-                    self.owed.entry(*task).or_default().remove(&done.segment);
+            Report::Committed { segments } => {
+                let offered = self.committing.remove(task).expect("a commit was begun");
+                for done in segments {
+                    assert!(offered.iter().any(|promise| promise.segment == *done), "{done} wasn't offered");
+                    self.owed.entry(*task).or_default().remove(done);
                     let reported = self.reported.entry(*task).or_default();
-                    reported.retain(|promise| promise.segment != done.segment);
+                    reported.retain(|promise| promise.segment != *done);
                 }
             }
             Report::SourceEnded | Report::SourceStopped => self.dirty = true,

@@ -7,7 +7,7 @@ use super::World;
 use super::disk::Disk;
 use super::graph::Graph;
 use super::oracle::Oracle;
-use super::tasks::{Body, Channel, Counts, Sink, Spout, Surroundings, Task};
+use super::tasks::{Body, Channel, Commit, Counts, Sink, Spout, Surroundings, Task};
 use crate::checkpoint::{Changes, StateStore};
 use crate::coordinator::{Action, Event, Machine, Outbox, Outcome, Policy, TaskRole};
 use crate::engine::{Control, FromTask, Report};
@@ -144,6 +144,9 @@ impl Process {
                 self.oracle.commits(task, &promises);
                 self.tasks[task].mailbox.push_back(Control::Commit(promises));
             }
+            Action::Forget { task, segments } => {
+                self.tasks[task].mailbox.push_back(Control::Forget(segments));
+            }
             Action::Complete(epoch) => {
                 self.oracle.saved();
                 trim(&mut world.disk, epoch);
@@ -189,7 +192,9 @@ impl Process {
             if let Body::Sink(sink) = &task.body {
                 sink.preparing.iter().for_each(|(ready_at, ..)| at(*ready_at, Step::Prepare(number)));
                 let dead_until = world.dead_until[task.component];
-                sink.committing.iter().for_each(|(ready_at, _)| at(dead_until.max(*ready_at), Step::Commit(number)));
+                if let Some(commit) = &sink.committing {
+                    at(dead_until.max(commit.ready_at), Step::Commit(number));
+                }
             }
         }
         (0..self.reports.len()).for_each(|report| at(Duration::ZERO, Step::Report(report)));
@@ -244,7 +249,7 @@ impl Process {
 
     /// Reports of one task come in order, but for those of its thread that commits.
     fn deliver(&mut self, world: &mut World, report: usize) {
-        let key = |report: &FromTask| (report.task, report.report == Report::Committed);
+        let key = |report: &FromTask| (report.task, matches!(report.report, Report::Committed { .. }));
         let chosen = key(&self.reports[report]);
         let first = self.reports.iter().position(|report| key(report) == chosen).unwrap_or(report);
         let report = self.reports.remove(first);
@@ -264,8 +269,8 @@ impl Process {
             self.leave(world);
         }
         for task in &mut self.tasks {
-            if let Body::Sink(Sink { committing: Some((_, left)), .. }) = &mut task.body
-                && let Some(next) = left.pop_front()
+            if let Body::Sink(Sink { committing: Some(commit), .. }) = &mut task.body
+                && let Some(next) = commit.left.pop_front()
                 && let Some(staged) = world.disk.staged.get(&next.segment)
             {
                 world.disk.zombies.push((task.component, next.segment, staged.items.clone()));
@@ -282,9 +287,9 @@ impl Process {
             world.disk.store.save(&changes).expect("a store in memory can be written");
         }
         for task in &mut self.tasks {
-            if let Body::Sink(Sink { committing: Some((_, left)), .. }) = &mut task.body {
-                let done = world.random.below(left.len() + 1);
-                left.drain(..done).for_each(|promise| world.disk.publish(task.component, &promise));
+            if let Body::Sink(Sink { committing: Some(commit), .. }) = &mut task.body {
+                let done = world.random.below(commit.left.len() + 1);
+                commit.left.drain(..done).for_each(|promise| world.disk.publish(task.component, &promise));
             }
         }
     }
@@ -302,17 +307,22 @@ fn prepare(task: &mut Task, around: &mut Surroundings<'_>) -> Option<Report> {
     Some(Report::Prepared { epoch, prepared })
 }
 
-/// Makes one more segment visible, now and then again; reports behind the last.
+/// Makes one more segment visible, now and then again; reports behind the last, and sometimes before it.
 fn commit(task: &mut Task, around: &mut Surroundings<'_>) -> Option<Report> {
     let Body::Sink(sink) = &mut task.body else { return None };
-    let (_, mut left) = sink.committing.take()?;
-    let Some(next) = left.front() else { return Some(Report::Committed) };
+    let Commit { mut left, mut delivered, .. } = sink.committing.take()?;
+    let gathers = around.choice >= 55;
+    let Some(next) = left.front().filter(|_| !gathers) else {
+        return Some(Report::Committed { segments: delivered });
+    };
     around.disk.publish(task.component, next);
     sink.committed(&next.segment);
-    if around.choice > 5 {
-        left.pop_front();
+    if around.choice > 5
+        && let Some(done) = left.pop_front()
+    {
+        delivered.push(done.segment);
     }
-    sink.committing = Some((around.now + around.takes, left));
+    sink.committing = Some(Commit { ready_at: around.now + around.takes, left, delivered });
     None
 }
 

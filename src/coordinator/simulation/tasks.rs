@@ -12,6 +12,7 @@ use crate::bolt::StateChange;
 use crate::checkpoint::StateStore;
 use crate::coordinator::TaskRole;
 use crate::engine::{Control, Mark, Report};
+use crate::event_time::EventTime;
 use crate::sink::{Barrier, Prepared, Promise};
 use crate::spout::Cursor;
 
@@ -170,8 +171,18 @@ pub struct Sink {
     closed: Vec<Promise>,
     /// A prepare that isn't done yet: when it will be, and what it gives.
     pub preparing: Option<(Duration, u64, Prepared)>,
-    /// A commit that isn't done yet: when it goes on, and what is left of it.
-    pub committing: Option<(Duration, VecDeque<Promise>)>,
+    /// A commit that isn't done yet.
+    pub committing: Option<Commit>,
+}
+
+/// A commit that isn't done yet.
+pub struct Commit {
+    /// When it goes on.
+    pub ready_at: Duration,
+    /// The promises that aren't delivered.
+    pub left: VecDeque<Promise>,
+    /// The segments that are.
+    pub delivered: Vec<String>,
 }
 
 impl Sink {
@@ -312,7 +323,9 @@ impl Task {
                 sink.preparing = Some((around.now + around.takes, epoch, prepared));
                 None
             }
-            Body::Bolt(counts) => Some(Report::State { epoch, changes: counts.snapshot() }),
+            Body::Bolt(counts) => {
+                Some(Report::State { epoch, changes: counts.snapshot(), watermark: EventTime::UNKNOWN })
+            }
             Body::Spout(_) => None,
         };
         self.broadcast(&marks[0], channels);
@@ -329,7 +342,7 @@ impl Task {
     pub fn told(&mut self, control: Control, around: &mut Surroundings<'_>) -> Option<Report> {
         match (&mut self.body, control) {
             (Body::Spout(spout), Control::Inject(mark)) => {
-                let report = Report::Cursors { epoch: mark.barrier.epoch, cursors: spout.cursors() };
+                let report = Report::Cursors { epoch: mark.barrier.epoch, cursors: spout.cursors(), times: vec![] };
                 self.broadcast(&mark, around.channels);
                 return Some(report);
             }
@@ -339,8 +352,10 @@ impl Task {
             (Body::Spout(spout), Control::Pause(paused)) => spout.paused = paused,
             (Body::Sink(sink), Control::Commit(promises)) => {
                 assert!(sink.committing.is_none(), "two commits at once for {}", self.name);
-                sink.committing = Some((around.now + around.takes, promises.into()));
+                let ready_at = around.now + around.takes;
+                sink.committing = Some(Commit { ready_at, left: promises.into(), delivered: Vec::new() });
             }
+            (Body::Sink(_), Control::Forget(segments)) => around.disk.forget(self.component, segments),
             (_, control) => panic!("{} got {control:?}", self.name),
         }
         None

@@ -120,6 +120,7 @@ fn add_hidden(topology: &mut Topology, jobs: BTreeMap<String, Job>, tally: &Arc<
         on_error: OnError::default(),
         batch: 256,
         linger: None,
+        in_front_of: None,
     });
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::components::{Collect, Does, Scripted, collect, count_to, does};
 use super::{Builder, Exit, MemoryStore, PATIENCE, RunOptions, numbers, shuffle};
-use crate::bolt::{Bolt, BoltConfig, Problem};
+use crate::bolt::{Bolt, BoltConfig, BoltContext, Problem};
 use crate::checkpoint::{Changes, StateStore};
 use crate::engine::{Again, DeadLetter, Output, SpoutOutput, send_dead_letters, start};
 use crate::error::{Error, Result};
@@ -289,7 +289,7 @@ impl BoltConfig for Holds {
         Ok(Streams::default_with(Fields::new(["n"])))
     }
 
-    fn build(&self, _inputs: &[Fields]) -> Result<Box<dyn Bolt>> {
+    fn build(&self, _: &BoltContext) -> Result<Box<dyn Bolt>> {
         Ok(Box::new(Held(0)))
     }
 }

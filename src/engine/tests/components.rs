@@ -6,10 +6,10 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use async_trait::async_trait;
 
-use crate::bolt::{Bolt, BoltConfig, Problem};
+use crate::bolt::{Bolt, BoltConfig, BoltContext, Problem};
 use crate::engine::{Output, SpoutOutput};
 use crate::error::{Error, Result};
-use crate::sink::{Barrier, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
+use crate::sink::{Barrier, Delivered, Job, Prepared, Promise, Sink, SinkConfig, SinkContext};
 use crate::spout::{Cursor, Spout, SpoutConfig, SpoutContext};
 use crate::tuple::{Fields, StreamId, Streams, Tuple};
 use crate::value::Value;
@@ -128,7 +128,7 @@ impl BoltConfig for Does {
         Ok(self.streams.clone())
     }
 
-    fn build(&self, _inputs: &[Fields]) -> Result<Box<dyn Bolt>> {
+    fn build(&self, _: &BoltContext) -> Result<Box<dyn Bolt>> {
         let task = self.made.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(DoesBolt { task, execute: Arc::clone(&self.execute) }))
     }
@@ -228,7 +228,7 @@ impl Sink for CollectSink {
         Ok(Box::new(move || Ok(Prepared { promises: vec![promise.clone()], open_since: None })))
     }
 
-    fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
+    fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
         let collected = self.config.collected.clone();
         Box::new(move || {
             collected.commits.fetch_add(1, Ordering::Relaxed);
@@ -241,7 +241,7 @@ impl Sink for CollectSink {
                     collected.visible.lock().unwrap().extend(tuples);
                 }
             }
-            Ok(())
+            Ok(Delivered::all(&promises))
         })
     }
 }

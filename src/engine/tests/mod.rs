@@ -2,6 +2,8 @@
 
 mod again;
 mod components;
+mod contracts;
+mod event_time;
 mod faults;
 mod flow;
 mod kappa;
@@ -64,6 +66,7 @@ impl Builder {
             on_error: OnError::default(),
             batch: 7,
             linger: None,
+            in_front_of: None,
         });
         self
     }

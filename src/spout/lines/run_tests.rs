@@ -61,6 +61,7 @@ impl Run {
             on_error: OnError::default(),
             batch: 64,
             linger: None,
+            in_front_of: None,
         };
         let config = Registry::standard().find("Lines").unwrap().read(lines).unwrap().config;
         let spout = component("in", Role::Spout, config, hint, Streams::default_with(Fields::of_posts()), vec![]);

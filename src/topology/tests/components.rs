@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bolt::{Bolt, BoltConfig, Problem};
+use crate::bolt::{Bolt, BoltConfig, BoltContext, Problem};
 use crate::error::{Error, Result};
 use crate::registry::{Component, Registry};
 use crate::sink::{Sink, SinkConfig, SinkContext};
@@ -117,7 +117,7 @@ impl BoltConfig for Shout {
         Ok(Streams::default_with(Fields::new([self.field.clone(), "loud".into(), "number".into()])))
     }
 
-    fn build(&self, _inputs: &[Fields]) -> Result<Box<dyn Bolt>> {
+    fn build(&self, _: &BoltContext) -> Result<Box<dyn Bolt>> {
         Err(Error::fatal("not to be run"))
     }
 }

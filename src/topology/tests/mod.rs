@@ -3,6 +3,7 @@
 mod components;
 mod files;
 mod fuzz;
+mod in_front;
 mod outside;
 mod printing;
 mod problems;

@@ -1,0 +1,107 @@
+//! Rows that the outside refuses when a sink delivers them: each becomes one dead letter, however often the commit
+//! is repeated.
+//!
+//! The letters of one segment are one file, in a partition of the dead letters' lake whose name is made from the
+//! segment's. The file is put before the coordinator learns of the commit. So a commit that is repeated after a
+//! crash finds the file, and makes no second one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::dead_letters::{DEAD, DeadLetter, of_tuple};
+use super::task::TaskInput;
+use crate::error::{Error, Result};
+use crate::lake::form::{Compression, Form, Format};
+use crate::lake::names::{FileName, FileNumber, Names, PartitionName, Segment};
+use crate::lake::replaced::Replaced;
+use crate::lake::store::local::LocalStore;
+use crate::lake::store::{Put, Store};
+use crate::sink::{RefusedRow, RefusedRows};
+use crate::tuple::Tuple;
+use crate::value::encode;
+
+/// Makes dead letters of the rows that the outside of one sink refuses.
+#[derive(Clone)]
+pub struct RefusedRowsWriter {
+    dead_letters: PathBuf,
+    component: String,
+    inputs: Arc<[TaskInput]>,
+}
+
+impl RefusedRowsWriter {
+    /// A writer for one sink, with its inputs. `dead_root` is the folder that holds the lake of dead letters.
+    pub fn new(dead_root: &Path, component: &str, inputs: &[TaskInput]) -> Self {
+        Self { dead_letters: dead_root.join(DEAD), component: component.into(), inputs: inputs.into() }
+    }
+
+    /// Makes one dead letter of each row, and returns how many that are. It can be repeated.
+    ///
+    /// # Errors
+    /// If the letters can't be written, or the segment had other refused rows at an earlier commit.
+    pub fn write(&self, refused: &[RefusedRows]) -> Result<u64> {
+        let store = LocalStore::new(&self.dead_letters);
+        let mut rows = 0;
+        for of_segment in refused.iter().filter(|refused| !refused.rows.is_empty()) {
+            self.write_segment(&store, of_segment)?;
+            rows += of_segment.rows.len() as u64;
+        }
+        Ok(rows)
+    }
+
+    fn write_segment(&self, store: &LocalStore, refused: &RefusedRows) -> Result<()> {
+        let segment = self.letters_segment(refused);
+        if Replaced::default().has(store, &segment)? {
+            return Ok(());
+        }
+        let key = segment.to_string();
+        let letters = self.letters(refused);
+        if store.put(&key, letters.clone().into())? == Put::Exists && store.get(&key)?.as_deref() != Some(&letters) {
+            return Err(Error::fatal(format!(
+                "\"{}\" refuses other rows of the segment \"{}\" than before: the letters of the first ones are in \"{}\"",
+                self.component,
+                refused.segment,
+                store.address(&key)
+            )));
+        }
+        Ok(())
+    }
+
+    /// The file of a segment's letters: the same at each repetition.
+    fn letters_segment(&self, refused: &RefusedRows) -> Segment {
+        let id = Uuid::from_u128(xxh3_128(format!("{}/{}", self.component, refused.segment).as_bytes()));
+        let form = Form::Text(Format::JsonArray, Compression::None);
+        Segment {
+            partition: PartitionName { boundary: refused.at, id, names: Names::Extended },
+            file: FileName { number: FileNumber::FIRST, form, json: false },
+        }
+    }
+
+    fn letters(&self, refused: &RefusedRows) -> Vec<u8> {
+        let mut array = vec![b'['];
+        for (number, row) in refused.rows.iter().enumerate() {
+            if number > 0 {
+                array.push(b',');
+            }
+            array.extend_from_slice(&self.letter(row, refused.at));
+        }
+        array.push(b']');
+        array
+    }
+
+    fn letter(&self, row: &RefusedRow, at: OffsetDateTime) -> bytes::Bytes {
+        let input = self.inputs.get(row.input).filter(|input| input.fields.len() == row.values.len());
+        let Some(TaskInput { from, fields }) = input else {
+            // The topology's file was changed between the promise and the commit, and has other inputs now.
+            let mut raw = Vec::new();
+            encode(&row.values, &mut raw);
+            let error = format!("{}; its input isn't in the topology any more", row.error);
+            return DeadLetter { raw: raw.into(), error, cut: false }.to_json(&self.component, at);
+        };
+        let tuple = Tuple::new(&row.values, row.input);
+        of_tuple(&self.component, &row.error, at, from, fields, tuple)
+    }
+}

@@ -1,0 +1,220 @@
+//! Event time of a spout's task: the newest post of each split, and the watermark that follows from them.
+
+use std::time::Duration;
+
+use crate::event_time::{EventTime, EventTimeOrder, Watermark};
+
+/// A watermark goes out at most this often, unless event time has come further by [`STEP_MS`]. Each one sends batches
+/// that aren't full yet; a longer time makes windows of live topologies later.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// A replay reads hours of event time between two watermarks that only the clock allows, and windows hold all that
+/// until the next one comes. So a watermark also goes out once event time has come so far.
+const STEP_MS: i64 = 10_000;
+
+/// And this many emits have passed: else a sparse replay would send a watermark with each of them.
+const STEP_EMITS_MIN: u32 = 8;
+
+struct SplitTime {
+    /// The event time of its newest post.
+    newest: EventTime,
+    /// `newest` changed since the last barrier.
+    is_moved: bool,
+    /// Nothing comes from it any more in this run.
+    has_ended: bool,
+    /// When it emitted last, on the monotonic clock.
+    emitted_at: Duration,
+}
+
+/// The event time of all splits of a spout's task.
+pub struct SplitClock {
+    /// `None` if its tuples have no event time.
+    order: Option<EventTimeOrder>,
+    splits: Vec<SplitTime>,
+    /// The last watermark that went out, and when.
+    told: Watermark,
+    told_at: Option<Duration>,
+    emits: u32,
+}
+
+impl SplitClock {
+    /// A clock of splits that had these newest posts in the last checkpoint, each with true if it has ended. The source
+    /// begins at `now`.
+    pub fn new(order: Option<EventTimeOrder>, splits: Vec<(EventTime, bool)>, now: Duration) -> Self {
+        let split = |(newest, has_ended)| SplitTime { newest, is_moved: false, has_ended, emitted_at: now };
+        Self {
+            order,
+            splits: splits.into_iter().map(split).collect(),
+            told: Watermark::At(EventTime::UNKNOWN),
+            told_at: None,
+            emits: 0,
+        }
+    }
+
+    /// The silence after which a split is idle, if it can be.
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.order?.idle_timeout
+    }
+
+    /// A split has emitted posts, of which `newest` is the newest.
+    pub fn emitted(&mut self, split: usize, newest: EventTime, now: Duration) {
+        let split = &mut self.splits[split];
+        split.emitted_at = now;
+        if newest > split.newest {
+            (split.newest, split.is_moved) = (newest, true);
+        }
+        self.emits = self.emits.saturating_add(1);
+    }
+
+    /// Nothing comes from a split any more in this run.
+    pub fn end(&mut self, split: usize) {
+        self.splits[split].has_ended = true;
+    }
+
+    /// Nothing comes from any split any more in this run.
+    pub fn end_all(&mut self) {
+        self.splits.iter_mut().for_each(|split| split.has_ended = true);
+    }
+
+    /// The splits, by position, whose newest post is another one than at the last call.
+    pub fn take_moved(&mut self) -> Vec<(usize, EventTime)> {
+        let mut moved = Vec::new();
+        for (number, split) in self.splits.iter_mut().enumerate() {
+            if std::mem::take(&mut split.is_moved) {
+                moved.push((number, split.newest));
+            }
+        }
+        moved
+    }
+
+    /// The watermark to send behind what was just emitted, if it is time for one.
+    pub fn next_after_emit(&mut self, now: Duration) -> Option<Watermark> {
+        let is_due = self.told_at.is_none_or(|at| now.saturating_sub(at) >= EVERY);
+        if !is_due && self.emits < STEP_EMITS_MIN {
+            return None;
+        }
+        let step = match (self.told, self.current(now)) {
+            (Watermark::At(told), Watermark::At(time)) => time.unix_millis().saturating_sub(told.unix_millis()),
+            _ => i64::MAX,
+        };
+        if is_due || step >= STEP_MS { self.next(now) } else { None }
+    }
+
+    /// The watermark to send now, if it says something new: before each barrier, and after a silence.
+    pub fn next(&mut self, now: Duration) -> Option<Watermark> {
+        let watermark = match (self.told, self.current(now)) {
+            (Watermark::At(told), Watermark::At(time)) => Watermark::At(told.max(time)),
+            (_, current) => current,
+        };
+        if watermark == self.told {
+            return None;
+        }
+        (self.told, self.told_at, self.emits) = (watermark, Some(now), 0);
+        Some(watermark)
+    }
+
+    fn current(&self, now: Duration) -> Watermark {
+        let Some(order) = &self.order else { return Watermark::Idle };
+        let is_silent = |split: &SplitTime| {
+            let silence = now.saturating_sub(split.emitted_at);
+            order.idle_timeout.is_some_and(|timeout| silence >= timeout)
+        };
+        let mut active = self.splits.iter().filter(|split| !split.has_ended && !is_silent(split)).peekable();
+        if active.peek().is_none() {
+            return Watermark::Idle;
+        }
+        let newest = active.map(|split| split.newest);
+        let time = if order.in_sequence {
+            // The newest post of all splits, also of those that are read already.
+            self.splits.iter().map(|split| split.newest).max()
+        } else {
+            newest.min()
+        };
+        Watermark::At(time.unwrap_or(EventTime::UNKNOWN).before_by(order.disorder))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(milliseconds: i64) -> EventTime {
+        EventTime::from_unix_millis(milliseconds)
+    }
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn clock(in_sequence: bool, idle_timeout: Option<Duration>) -> SplitClock {
+        let order = EventTimeOrder { disorder: s(1), in_sequence, idle_timeout };
+        SplitClock::new(Some(order), vec![(EventTime::UNKNOWN, false); 2], s(0))
+    }
+
+    #[test]
+    fn the_split_that_is_behind_counts_and_one_that_is_not_read_yet_holds_time_back() {
+        let mut clock = clock(false, None);
+        clock.emitted(0, at(9_000), s(1));
+        assert_eq!(clock.next(s(1)), None, "the second split may have any time");
+        clock.emitted(1, at(5_000), s(1));
+        assert_eq!(clock.next(s(1)), Some(Watermark::At(at(4_000))));
+        clock.emitted(1, at(3_000), s(2));
+        assert_eq!(clock.next(s(2)), None, "an older post doesn't set time back");
+        clock.end(1);
+        assert_eq!(clock.next(s(2)), Some(Watermark::At(at(8_000))));
+        clock.end_all();
+        assert_eq!(clock.next(s(2)), Some(Watermark::Idle));
+    }
+
+    #[test]
+    fn in_a_sequence_of_splits_the_newest_post_counts() {
+        let mut clock = clock(true, None);
+        clock.emitted(0, at(9_000), s(1));
+        assert_eq!(clock.next(s(1)), Some(Watermark::At(at(8_000))));
+        clock.end(0);
+        clock.emitted(1, at(8_500), s(1));
+        assert_eq!(clock.next(s(1)), None);
+    }
+
+    #[test]
+    fn a_silent_split_holds_nothing_back_until_it_emits_again() {
+        let mut clock = clock(false, Some(s(10)));
+        clock.emitted(0, at(9_000), s(11));
+        assert_eq!(clock.next(s(11)), Some(Watermark::At(at(8_000))));
+        assert_eq!(clock.next(s(21)), Some(Watermark::Idle));
+        clock.emitted(1, at(2_000), s(22));
+        assert_eq!(clock.next(s(22)), Some(Watermark::At(at(1_000))), "whoever receives it doesn't go back");
+    }
+
+    #[test]
+    fn watermarks_go_out_by_the_clock_and_by_steps_of_event_time() {
+        let mut clock = clock(true, None);
+        clock.emitted(0, at(0), s(1));
+        assert_eq!(clock.next_after_emit(s(1)), Some(Watermark::At(at(-1_000))));
+        for emit in 1..8 {
+            clock.emitted(0, at(emit * 2_000), s(1));
+            assert_eq!(clock.next_after_emit(s(1)), None);
+        }
+        clock.emitted(0, at(16_000), s(1));
+        assert_eq!(clock.next_after_emit(s(1)), Some(Watermark::At(at(15_000))));
+        clock.emitted(0, at(16_001), s(1));
+        assert_eq!(clock.next_after_emit(s(1)), None);
+        assert_eq!(clock.next_after_emit(s(1) + EVERY), Some(Watermark::At(at(15_001))));
+    }
+
+    #[test]
+    fn a_source_without_event_time_holds_nobody_back() {
+        let mut clock = SplitClock::new(None, vec![(EventTime::UNKNOWN, false)], s(0));
+        assert_eq!(clock.next(s(0)), Some(Watermark::Idle));
+        assert_eq!(clock.next(s(9)), None);
+    }
+
+    #[test]
+    fn a_checkpoint_gets_what_changed() {
+        let mut clock = clock(false, None);
+        clock.emitted(1, at(5), s(1));
+        assert_eq!(clock.take_moved(), [(1, at(5))]);
+        clock.emitted(1, at(4), s(1));
+        assert_eq!(clock.take_moved(), []);
+    }
+}

@@ -1,0 +1,100 @@
+//! Event time: the posts' own time, which windows run on.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+/// A point of event time, in whole milliseconds since 1970 in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventTime(i64);
+
+impl EventTime {
+    /// Before all posts: the time of a tuple without one, and a watermark that says nothing.
+    pub const UNKNOWN: Self = Self(i64::MIN);
+    /// Behind all posts: the watermark at the end of all sources.
+    pub const END: Self = Self(i64::MAX);
+
+    /// The point so many milliseconds behind the beginning of 1970.
+    pub const fn from_unix_millis(milliseconds: i64) -> Self {
+        Self(milliseconds)
+    }
+
+    /// Milliseconds since the beginning of 1970.
+    pub const fn unix_millis(self) -> i64 {
+        self.0
+    }
+
+    /// The point `duration` before this one. [`UNKNOWN`](Self::UNKNOWN) and [`END`](Self::END) stay what they are.
+    #[must_use]
+    pub fn before_by(self, duration: Duration) -> Self {
+        if self == Self::UNKNOWN || self == Self::END {
+            return self;
+        }
+        let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(milliseconds))
+    }
+}
+
+impl From<OffsetDateTime> for EventTime {
+    /// Rounds down to the millisecond.
+    fn from(time: OffsetDateTime) -> Self {
+        // A date of the type's range is at most 10 ^ 15 milliseconds away from 1970.
+        Self(i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or(i64::MIN))
+    }
+}
+
+impl From<EventTime> for Option<OffsetDateTime> {
+    /// `None` for [`UNKNOWN`](EventTime::UNKNOWN), [`END`](EventTime::END), and what lies outside of the type's years.
+    fn from(time: EventTime) -> Self {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.0) * 1_000_000).ok()
+    }
+}
+
+/// The order of event time in what a spout reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventTimeOrder {
+    /// A post may be older than an earlier one of its split by so much, and isn't late.
+    pub disorder: Duration,
+    /// True if each split of a task is read behind the one before it and holds later posts: the newest post of the
+    /// task counts. False if splits are independent: the split that is behind all others counts, and one that isn't
+    /// read yet holds time back.
+    pub in_sequence: bool,
+    /// A split that has been silent for so long doesn't hold time back any more, until it emits again. `None` for a
+    /// replay, whose result doesn't depend on how fast it is read.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// The marker that flows with the data and says how far event time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watermark {
+    /// No tuple older than this is expected from this sender.
+    At(EventTime),
+    /// This sender says nothing of time for now: it holds nobody back.
+    Idle,
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn times_go_there_and_back_in_whole_milliseconds() {
+        let time = EventTime::from(datetime!(2026-07-04 01:02:03.456789 UTC));
+        assert_eq!(time.unix_millis(), 1_783_126_923_456);
+        assert_eq!(Option::from(time), Some(datetime!(2026-07-04 01:02:03.456 UTC)));
+        assert_eq!(EventTime::from(datetime!(1969-12-31 23:59:59.9999 UTC)).unix_millis(), -1);
+        assert_eq!(Option::<OffsetDateTime>::from(EventTime::UNKNOWN), None);
+        assert_eq!(Option::<OffsetDateTime>::from(EventTime::END), None);
+    }
+
+    #[test]
+    fn what_has_no_time_stays_without_one() {
+        let second = Duration::from_secs(1);
+        assert_eq!(EventTime::from_unix_millis(1_500).before_by(second), EventTime::from_unix_millis(500));
+        assert_eq!(EventTime::UNKNOWN.before_by(second), EventTime::UNKNOWN);
+        assert_eq!(EventTime::END.before_by(second), EventTime::END);
+        assert_eq!(EventTime::from_unix_millis(0).before_by(Duration::MAX), EventTime::from_unix_millis(-i64::MAX));
+    }
+}

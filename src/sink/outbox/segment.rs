@@ -1,0 +1,185 @@
+//! One file of an outbox: rows, one after the other, each with its length in front.
+//!
+//! ```text
+//! row     length of the rest (u32) · number of the input (u32) · values, as value::encode writes them
+//! ```
+//!
+//! Numbers are little-endian. A file has no head and no end: its length and checksum are in its promise.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::lake::disk::failed;
+use crate::sink::Promise;
+use crate::tuple::Tuple;
+use crate::value::{Value, decode, encode};
+
+/// What is gathered before it is written. More would only cost memory: at 64 KiB a write costs 20 µs, as its bytes do.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// The bytes of the two numbers in front of a row's values.
+const HEAD_BYTES: usize = 8;
+
+/// A tuple as it comes out of an outbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboxRow {
+    /// The position of the input that it came by; see [`Tuple::input`].
+    pub input: usize,
+    /// Its values.
+    pub values: Vec<Value>,
+}
+
+/// A tuple as it is written.
+pub(super) fn encode_row(tuple: Tuple<'_>) -> Vec<u8> {
+    let mut row = vec![0; HEAD_BYTES];
+    encode(tuple.values, &mut row);
+    // A tuple is far below 4 GiB: what a task may have in flight bounds it.
+    let length = u32::try_from(row.len() - 4).unwrap_or(u32::MAX);
+    row[..4].copy_from_slice(&length.to_le_bytes());
+    row[4..HEAD_BYTES].copy_from_slice(&u32::try_from(tuple.input).unwrap_or(u32::MAX).to_le_bytes());
+    row
+}
+
+/// A segment while it is written.
+pub(super) struct OpenSegment {
+    path: PathBuf,
+    file: File,
+    place: String,
+    name: String,
+    buffer: Vec<u8>,
+    /// Bytes in the file; what is in the buffer comes behind them.
+    written: u64,
+    checksum: crc32fast::Hasher,
+    rows: u64,
+}
+
+impl OpenSegment {
+    /// Makes the file.
+    ///
+    /// # Errors
+    /// If it exists, or can't be made.
+    pub fn begin(path: PathBuf, place: String, name: String) -> Result<Self> {
+        let file = File::create_new(&path).map_err(|cause| failed("make", &path, cause))?;
+        let (buffer, checksum) = (Vec::new(), crc32fast::Hasher::new());
+        Ok(Self { path, file, place, name, buffer, written: 0, checksum, rows: 0 })
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// If there is no room on the disk for what was gathered before; then the row isn't added.
+    pub fn append(&mut self, row: &[u8]) -> Result<()> {
+        if self.buffer.len() + row.len() > BUFFER_BYTES {
+            self.flush()?;
+        }
+        self.buffer.extend_from_slice(row);
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Writes what was gathered. After an error the same bytes are written at the same place.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn flush(&mut self) -> Result<()> {
+        self.file.write_all_at(&self.buffer, self.written).map_err(|cause| failed("write", &self.path, cause))?;
+        self.checksum.update(&self.buffer);
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES);
+        Ok(())
+    }
+
+    /// How many rows it has.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Its length so far, in bytes.
+    pub fn length(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Ends a segment whose buffer was flushed.
+    pub fn close(self) -> ClosedSegment {
+        debug_assert!(self.buffer.is_empty(), "what is in the buffer can't be promised");
+        let promise = Promise {
+            place: self.place,
+            segment: self.name,
+            length: self.written,
+            posts: self.rows,
+            checksum: self.checksum.finalize(),
+            closed: true,
+        };
+        ClosedSegment { promise, path: self.path, file: self.file }
+    }
+}
+
+/// A segment that is complete.
+pub(super) struct ClosedSegment {
+    /// What can be promised of it once it is synced.
+    pub promise: Promise,
+    path: PathBuf,
+    file: File,
+}
+
+impl ClosedSegment {
+    /// Brings it to the disk.
+    ///
+    /// # Errors
+    /// If that fails, which is fatal: the kernel may have dropped what it couldn't write, so another sync that succeeds
+    /// proves nothing.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|cause| {
+            let path = self.path.display();
+            Error::fatal(format!("can't sync \"{path}\", so what was written may be lost")).because(cause)
+        })
+    }
+}
+
+/// The rows of a file, which has to be what was promised.
+pub(super) fn read(path: &Path, promise: &Promise) -> Result<Vec<OutboxRow>> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::fatal(format!(
+                "\"{}\" is gone, but {} rows of it were promised and aren't known to be delivered",
+                path.display(),
+                promise.posts
+            )));
+        }
+        other => other.map_err(|cause| failed("read", path, cause))?,
+    };
+    let damaged = |what: &str| {
+        let (path, segment) = (path.display(), &promise.segment);
+        Error::fatal(format!(
+            "\"{path}\" isn't what was promised for \"{segment}\": {what}; it was damaged on the disk"
+        ))
+    };
+    if bytes.len() as u64 != promise.length {
+        return Err(damaged(&format!("expected {} bytes, found {}", promise.length, bytes.len())));
+    }
+    if crc32fast::hash(&bytes) != promise.checksum {
+        return Err(damaged("its checksum differs"));
+    }
+    let mut rows = Vec::new();
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        let (row, behind) = take_row(rest).ok_or_else(|| damaged("a row can't be read"))?;
+        rows.push(row);
+        rest = behind;
+    }
+    if rows.len() as u64 == promise.posts { Ok(rows) } else { Err(damaged("the number of rows differs")) }
+}
+
+/// The first row of some bytes, and what comes behind it.
+fn take_row(bytes: &[u8]) -> Option<(OutboxRow, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    let (row, behind) = rest.split_at_checked(length)?;
+    let (input, values) = row.split_first_chunk::<4>()?;
+    let input = usize::try_from(u32::from_le_bytes(*input)).ok()?;
+    Some((OutboxRow { input, values: decode(values)? }, behind))
+}

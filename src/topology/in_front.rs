@@ -1,0 +1,95 @@
+//! Bolts that sinks ask for in front of them: a warehouse that is fed with raw posts gets the bolt that reads them.
+
+use super::{ComponentSpec, Grouping, InputSpec};
+use crate::registry::{Config, Role};
+use crate::sink::BoltInFront;
+use crate::tuple::{DEFAULT_STREAM, Fields, StreamId};
+
+/// What stands between the sink's id and the bolt's name in the id of such a bolt. No id of a file has it.
+const SEPARATOR: char = '~';
+
+/// Puts in front of each sink the bolts that it asks for, between it and those of its inputs that need them.
+/// Components stay behind all that they take input from.
+pub(super) fn with_bolts_in_front(components: Vec<ComponentSpec>) -> Vec<ComponentSpec> {
+    let mut all: Vec<ComponentSpec> = Vec::with_capacity(components.len());
+    // The new position of each component.
+    let mut positions = Vec::with_capacity(components.len());
+    for mut component in components {
+        for input in &mut component.inputs {
+            input.from = positions[input.from];
+        }
+        let bolts = taken_over(&all, &mut component);
+        for (bolt, inputs) in bolts {
+            component.inputs.push(InputSpec {
+                from: all.len(),
+                stream: StreamId::DEFAULT,
+                grouping: grouping(&bolt, &inputs_fields(&all, &inputs)),
+            });
+            all.push(spec(&component, bolt, inputs, &all));
+        }
+        positions.push(all.len());
+        all.push(component);
+    }
+    all
+}
+
+/// The bolts that a component asks for, each with the inputs that it takes over: those are gone from the component.
+fn taken_over(all: &[ComponentSpec], component: &mut ComponentSpec) -> Vec<(BoltInFront, Vec<InputSpec>)> {
+    let Config::Sink(sink) = &component.config else { return Vec::new() };
+    let mut bolts: Vec<(BoltInFront, Vec<InputSpec>)> = Vec::new();
+    let mut own = Vec::new();
+    for input in std::mem::take(&mut component.inputs) {
+        let (stream, fields) = stream_of(all, &input);
+        let Some(bolt) = sink.bolt_in_front(stream, fields) else {
+            own.push(input);
+            continue;
+        };
+        match bolts.iter_mut().find(|(known, _)| known.type_name == bolt.type_name) {
+            Some((_, inputs)) => inputs.push(input),
+            None => bolts.push((bolt, vec![input])),
+        }
+    }
+    component.inputs = own;
+    bolts
+}
+
+fn stream_of<'a>(all: &'a [ComponentSpec], input: &InputSpec) -> (&'a str, &'a Fields) {
+    let streams = &all[input.from].streams;
+    let name = streams.iter().nth(input.stream.0).map_or(DEFAULT_STREAM, |(name, _)| name);
+    (name, streams.fields(input.stream))
+}
+
+fn inputs_fields(all: &[ComponentSpec], inputs: &[InputSpec]) -> Vec<Fields> {
+    inputs.iter().map(|input| stream_of(all, input).1.clone()).collect()
+}
+
+/// By the key that the sink names, so that whatever belongs together comes to one task.
+fn grouping(bolt: &BoltInFront, inputs: &[Fields]) -> Grouping {
+    let Ok(streams) = bolt.config.streams(inputs) else { return Grouping::LocalOrShuffle };
+    let fields = streams.fields(StreamId::DEFAULT);
+    let keys: Option<Vec<usize>> = bolt.keys.iter().map(|key| fields.position(key)).collect();
+    match keys {
+        Some(keys) if !keys.is_empty() => Grouping::Fields(keys),
+        _ => Grouping::LocalOrShuffle,
+    }
+}
+
+fn spec(sink: &ComponentSpec, bolt: BoltInFront, inputs: Vec<InputSpec>, all: &[ComponentSpec]) -> ComponentSpec {
+    // A bolt that doesn't take these fields declares nothing, and fails with its reason when it is made.
+    let streams = bolt.config.streams(&inputs_fields(all, &inputs)).unwrap_or_default();
+    ComponentSpec {
+        id: format!("{}{SEPARATOR}{}", sink.id, bolt.type_name.to_ascii_lowercase()),
+        type_name: bolt.type_name,
+        role: Role::Bolt,
+        guarantee: bolt.guarantee,
+        config: Config::Bolt(bolt.config),
+        explained: bolt.explained,
+        parallelism_hint: sink.parallelism_hint,
+        inputs,
+        streams,
+        on_error: sink.on_error.clone(),
+        batch: sink.batch,
+        linger: sink.linger,
+        in_front_of: Some(sink.id.clone()),
+    }
+}
