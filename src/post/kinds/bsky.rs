@@ -6,9 +6,9 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
-use super::{Author, DeletionReach, Labels, PostKind};
+use super::{Author, DeletionReach, Labels, PostKind, dated, time_of};
 use crate::post::fields::{
-    date, elements, find_member, get, id_text, leading_value, pick, string, text_at, texts_in, unix_time,
+    elements, find_member, get, id_text, leading_value, pick, string, text_at, texts_in, unix_time,
 };
 use crate::post::stream::{PostStream, REFRESHED};
 
@@ -16,12 +16,11 @@ pub(super) struct BlueskyEvent;
 
 impl PostKind for BlueskyEvent {
     /// When the server saw it: a record's `createdAt` is a client's clock, and drives nothing.
-    fn created_at(&self, body: &[u8]) -> Option<OffsetDateTime> {
-        find_member(event(body), |key, json| match key {
-            b"time_us" => leading_value(json).and_then(|value| unix_time(value, 1_000)),
-            b"time" | b"indexedAt" => leading_value(json).and_then(string).and_then(|text| date(&text)),
-            _ => None,
-        })
+    fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
+        match key {
+            b"payload" => find_member(json, stated_time),
+            _ => stated_time(key, json),
+        }
     }
 
     /// The address of the record; a post that was read again has it as it is.
@@ -74,7 +73,7 @@ impl PostKind for BlueskyEvent {
     }
 
     fn edited_at(&self, body: &[u8]) -> Option<OffsetDateTime> {
-        if is_update(body) { self.created_at(body) } else { None }
+        if is_update(body) { time_of(self, body) } else { None }
     }
 
     /// The revision of its repository, which sorts as text.
@@ -85,6 +84,15 @@ impl PostKind for BlueskyEvent {
     /// A record may be made again under the same address, and an account may come back.
     fn deletion_reach(&self, _id: &str) -> DeletionReach {
         DeletionReach::UntilDeletion
+    }
+}
+
+/// The time that a member of an event says, if it says one.
+fn stated_time(key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
+    match key {
+        b"time_us" => leading_value(json).and_then(|value| unix_time(value, 1_000)),
+        b"time" | b"indexedAt" => dated(json),
+        _ => None,
     }
 }
 

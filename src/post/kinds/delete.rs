@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
-use super::{PostKind, of_kind};
-use crate::post::fields::{date, find_member, get, id_text, leading_value, pick, string, text_at, unix_time};
+use super::{PostKind, dated, of_kind, time_of};
+use crate::post::fields::{find_member, get, id_text, leading_value, pick, string, text_at, unix_time};
 use crate::post::stream::PostStream;
 
 /// The kind.
@@ -20,12 +20,12 @@ pub(super) struct Delete;
 
 impl PostKind for Delete {
     /// When the post was deleted, as far as the source knows it.
-    fn created_at(&self, body: &[u8]) -> Option<OffsetDateTime> {
-        find_member(body, |key, json| match key {
-            b"created_at" => leading_value(json).and_then(string).and_then(|text| date(&text)),
+    fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
+        match key {
+            b"created_at" => dated(json),
             b"timestamp_ms" => leading_value(json).and_then(|value| unix_time(value, 1_000_000)),
             _ => None,
-        })
+        }
     }
 
     /// The id of what was deleted.
@@ -107,7 +107,7 @@ impl<'a> Deletion<'a> {
             reach: of_kind.deletion_reach(&id),
             server: text_at(body, &["instance"]),
             revision: of_kind.revision(raw),
-            seen_at: of_kind.created_at(raw),
+            seen_at: time_of(of_kind, raw),
             kind,
             id,
         })

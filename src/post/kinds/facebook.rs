@@ -4,18 +4,15 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
-use super::{Author, Labels, PostKind};
-use crate::post::fields::{date, find_member, get, id_text, leading_value, members, pick, string, text_at, texts_in};
+use super::{Author, Labels, PostKind, dated};
+use crate::post::fields::{date, get, id_text, members, pick, string, text_at, texts_in};
 use crate::post::stream::{PostStream, REFRESHED};
 
 pub(super) struct FacebookPost;
 
 impl PostKind for FacebookPost {
-    fn created_at(&self, body: &[u8]) -> Option<OffsetDateTime> {
-        find_member(body, |key, json| match key {
-            b"created_time" => leading_value(json).and_then(string).and_then(|text| date(&text)),
-            _ => None,
-        })
+    fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
+        if key == b"created_time" { dated(json) } else { None }
     }
 
     fn id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {

@@ -5,15 +5,15 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
-use super::PostKind;
-use crate::post::fields::{date, get, id_text, text_at};
+use super::{PostKind, dated};
+use crate::post::fields::{get, id_text};
 use crate::post::stream::PostStream;
 
 pub(super) struct Gap;
 
 impl PostKind for Gap {
-    fn created_at(&self, body: &[u8]) -> Option<OffsetDateTime> {
-        text_at(body, &["created_at"]).and_then(|text| date(&text))
+    fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
+        if key == b"created_at" { dated(json) } else { None }
     }
 
     fn id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {

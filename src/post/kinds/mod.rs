@@ -27,14 +27,15 @@ use self::other::Other;
 pub use self::said::{Author, Content, Labels, PostVersion};
 use super::Post;
 use super::check::Scan;
-use super::fields::{get, string};
+use super::fields::{date, find_member, get, leading_value, string};
 use super::stream::{PostStream, REFRESHED};
 
 /// How the posts of one kind say what they say. Each function gets the body, which is the JSON
 /// below the kind.
 trait PostKind {
-    /// The post's own time, in UTC.
-    fn created_at(&self, body: &[u8]) -> Option<OffsetDateTime>;
+    /// The post's own time, in UTC, if this member of the body says it. `json` begins with the
+    /// member's value.
+    fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime>;
 
     /// The platform's id for the post.
     fn id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>>;
@@ -103,6 +104,11 @@ trait PostKind {
     }
 }
 
+/// The time of a member that is a text.
+fn dated(json: &[u8]) -> Option<OffsetDateTime> {
+    leading_value(json).and_then(string).and_then(|text| date(&text))
+}
+
 /// The list of all kinds: one line for each.
 fn of_kind(kind: &[u8]) -> &'static dyn PostKind {
     match kind {
@@ -137,7 +143,21 @@ fn kind_and_body(post: &[u8]) -> (&'static dyn PostKind, &[u8]) {
 /// key; see [`Post::created_at`].
 pub(crate) fn own_time(post: &[u8]) -> Option<OffsetDateTime> {
     let (kind, body) = kind_and_body(post);
-    kind.created_at(body).or_else(|| Other.created_at(body))
+    time_of(kind, body)
+}
+
+/// The own time that a body says, in one pass that ends there. A member in which only other kinds
+/// have their time counts where there is none of the kind's own.
+fn time_of(kind: &dyn PostKind, body: &[u8]) -> Option<OffsetDateTime> {
+    let mut foreign = None;
+    let own = find_member(body, |key, json| {
+        let time = kind.time_in(key, json);
+        if time.is_none() && foreign.is_none() {
+            foreign = Other.time_in(key, json);
+        }
+        time
+    });
+    own.or(foreign)
 }
 
 impl Post {
@@ -262,7 +282,7 @@ impl Post {
     /// When a source received the post: every source adds `received_at` at the end.
     pub fn received_at(&self) -> Option<OffsetDateTime> {
         let received = get(self.body(), "received_at").and_then(string)?;
-        super::fields::date(&received)
+        date(&received)
     }
 
     /// True if an edited post of this kind says that it was edited. Facebook's don't: their source

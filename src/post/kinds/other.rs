@@ -5,18 +5,20 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
-use super::{Author, Labels, PostKind};
-use crate::post::fields::{date, find_member, get, id_text, leading_value, members, pick, string, text_at, unix_time};
+use super::{Author, Labels, PostKind, dated};
+use crate::post::fields::{
+    at, date, find_member, get, id_text, leading_value, members, pick, string, text_at, unix_time,
+};
 use crate::post::stream::{PostStream, REFRESHED};
 
 pub(super) struct Other;
 
 impl PostKind for Other {
-    fn created_at(&self, body: &[u8]) -> Option<OffsetDateTime> {
-        find_member(body, |key, json| match key {
-            b"data" | b"status" => find_member(json, own_time),
-            _ => own_time(key, json),
-        })
+    fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
+        match key {
+            b"data" | b"status" => find_member(json, stated_time),
+            _ => stated_time(key, json),
+        }
     }
 
     fn id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
@@ -60,14 +62,12 @@ impl PostKind for Other {
 }
 
 /// The time that a member says, if it says one.
-fn own_time(key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
+fn stated_time(key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
     match key {
-        b"created_at" | b"created_time" | b"time" | b"timestamp" | b"indexedAt" => {
-            leading_value(json).and_then(string).and_then(|text| date(&text))
-        }
+        b"created_at" | b"created_time" | b"time" | b"timestamp" | b"indexedAt" => dated(json),
         b"time_us" => leading_value(json).and_then(|value| unix_time(value, 1_000)),
         b"timestamp_ms" => leading_value(json).and_then(|value| unix_time(value, 1_000_000)),
-        b"snippet" => text_at(json, &["publishedAt"]).and_then(|text| date(&text)),
+        b"snippet" => at(json, &["publishedAt"]).and_then(dated),
         _ => None,
     }
 }

@@ -344,7 +344,9 @@ fn a_known_kind_with_foreign_names_is_read_by_them() {
         "time 2019-07-12T23:40:37Z, id 1, text t, @ ann",
     );
     check_text(r#"{"bsky":{"text":"t"}}"#, "t");
-    check_time(r#"{"toot":{"timestamp_ms":"1562974837000"}}"#, datetime!(2019-07-12 23:40:37 UTC));
+    let expected = datetime!(2019-07-12 23:40:37 UTC);
+    check_time(r#"{"toot":{"timestamp_ms":"1562974837000"}}"#, expected);
+    check_time(r#"{"toot":{"time":"2001-01-01T00:00:00Z","created_at":"2019-07-12T23:40:37Z"}}"#, expected);
 }
 
 #[test]

@@ -5,19 +5,16 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
-use super::{Author, DeletionReach, Labels, PostKind};
-use crate::post::fields::{date, find_member, get, id_text, leading_value, pick, string, text_at, texts_in};
+use super::{Author, DeletionReach, Labels, PostKind, dated};
+use crate::post::fields::{date, get, id_text, pick, string, text_at, texts_in};
 use crate::post::html::without_html;
 use crate::post::stream::{PostStream, REFRESHED};
 
 pub(super) struct Toot;
 
 impl PostKind for Toot {
-    fn created_at(&self, body: &[u8]) -> Option<OffsetDateTime> {
-        find_member(body, |key, json| match key {
-            b"created_at" => leading_value(json).and_then(string).and_then(|text| date(&text)),
-            _ => None,
-        })
+    fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
+        if key == b"created_at" { dated(json) } else { None }
     }
 
     /// The `uri`: its `id` is another one on every server.

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
-use super::{Author, Content, Labels, PostKind};
+use super::{Author, Content, Labels, PostKind, dated, time_of};
 use crate::post::fields::{
-    at, date, elements, find_member, get, id_text, leading_value, members, pick, string, texts_in, unix_time,
+    at, elements, find_member, get, id_text, leading_value, members, pick, string, texts_in, unix_time,
 };
 use crate::post::html::{TWITTER_ENTITIES, decode_entities};
 use crate::post::stream::{PostStream, REFRESHED};
@@ -19,11 +19,11 @@ const REPOST_TYPES: [&[u8]; 2] = [br#""retweeted""#, br#""reposted""#];
 pub(super) struct Tweet;
 
 impl PostKind for Tweet {
-    fn created_at(&self, body: &[u8]) -> Option<OffsetDateTime> {
-        find_member(body, |key, json| match key {
-            b"data" => find_member(json, own_time),
-            _ => own_time(key, json),
-        })
+    fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
+        match key {
+            b"data" => find_member(json, stated_time),
+            _ => stated_time(key, json),
+        }
     }
 
     /// v1.1's `id` is a number that tools round, so `id_str` comes first where there is one.
@@ -56,7 +56,7 @@ impl PostKind for Tweet {
 
     /// A later version is a tweet of its own, whose time is that of the edit.
     fn edited_at(&self, body: &[u8]) -> Option<OffsetDateTime> {
-        if Edits::of(body).is_later() { self.created_at(body) } else { None }
+        if Edits::of(body).is_later() { time_of(self, body) } else { None }
     }
 
     fn edit_history<'a>(&self, body: &'a [u8]) -> Vec<Cow<'a, str>> {
@@ -94,9 +94,9 @@ impl<'a> Edits<'a> {
 }
 
 /// The time that a member of a tweet says, if it says one.
-fn own_time(key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
+fn stated_time(key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
     match key {
-        b"created_at" => leading_value(json).and_then(string).and_then(|text| date(&text)),
+        b"created_at" => dated(json),
         b"timestamp_ms" => leading_value(json).and_then(|value| unix_time(value, 1_000_000)),
         _ => None,
     }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
-use super::{Author, Labels, PostKind};
-use crate::post::fields::{at, date, elements, find_member, get, members, pick, string, text_at};
+use super::{Author, Labels, PostKind, dated};
+use crate::post::fields::{at, elements, find_member, get, members, pick, string, text_at};
 use crate::post::html::{ENTITIES, decode_entities};
 
 /// What an item of a playlist says that it is: its `id` is that of the item, and not of the video.
@@ -18,11 +18,8 @@ const SEARCH_RESULT: &[u8] = br#""youtube#searchResult""#;
 pub(super) struct Video;
 
 impl PostKind for Video {
-    fn created_at(&self, body: &[u8]) -> Option<OffsetDateTime> {
-        find_member(body, |key, json| match key {
-            b"snippet" => text_at(json, &["publishedAt"]).and_then(|text| date(&text)),
-            _ => None,
-        })
+    fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
+        if key == b"snippet" { at(json, &["publishedAt"]).and_then(dated) } else { None }
     }
 
     fn id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
