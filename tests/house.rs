@@ -218,6 +218,13 @@ fn only_the_clock_asks_for_the_time() {
 }
 
 #[test]
+fn posts_know_nothing_of_what_is_built_on_them() {
+    let rooms = ["bolt", "engine", "lake", "registry", "sink", "social", "spout", "topology", "tuple", "value"];
+    let above = rooms.map(|room| format!("crate::{room}"));
+    nothing_names(&above.each_ref().map(|room| &**room), |path| path.starts_with("post/"), &[]);
+}
+
+#[test]
 fn nothing_is_unwrapped_outside_tests() {
     nothing_names(&[".unwrap()"], |_| true, &[]);
 }

@@ -16,6 +16,9 @@ pub use count::Count;
 pub use keyed::{KeyState, KeyedState};
 pub use words::Words;
 
+#[cfg(test)]
+pub(crate) use words::tests::words_of_post;
+
 /// The surroundings that the bolt of one task is made for.
 #[derive(Clone, Debug, Default)]
 pub struct BoltContext {

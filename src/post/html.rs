@@ -1,26 +1,28 @@
-//! Text of the platforms that write HTML.
+//! Text of the platforms that write HTML, or escape some characters as HTML does.
 
-/// What a reader sees of a toot: `<p>` and `<br>` part words, other tags (of links, of the `#` of a
-/// hashtag) don't, and the entities that servers write are characters again.
+use std::borrow::Cow;
+
+/// What a reader sees of a toot: `<p>`, `<br>` and the tags of lists and the like part words, other
+/// tags (of links, of the `#` of a hashtag) don't, and the entities that servers write are
+/// characters again.
 pub(crate) fn without_html(html: &str) -> String {
     let mut text = String::with_capacity(html.len());
     let mut rest = html;
     while let Some(at) = rest.find(['<', '&']) {
         text.push_str(&rest[..at]);
         rest = &rest[at..];
-        if let Some((name, char)) = ENTITIES.iter().find(|(name, _)| rest.starts_with(name)) {
-            text.push(*char);
-            rest = &rest[name.len()..];
+        if let Some((character, behind)) = leading_entity(rest, &ENTITIES).or_else(|| numeric_entity(rest)) {
+            text.push(character);
+            rest = behind;
         } else if is_tag(rest) {
             let Some((tag, behind)) = rest.split_once('>') else { break };
-            let name = tag.trim_start_matches(['<', '/']);
-            if name.starts_with('p') || name.starts_with("br") {
+            if parts_words(tag) {
                 text.push('\n');
             }
             rest = behind;
-        } else if let Some(char) = rest.chars().next() {
+        } else if let Some(character) = rest.chars().next() {
             // A lone `<` or `&` is itself.
-            text.push(char);
+            text.push(character);
             rest = &rest[1..];
         }
     }
@@ -32,5 +34,115 @@ fn is_tag(html: &str) -> bool {
     html.strip_prefix('<').is_some_and(|name| name.starts_with(|char: char| char == '/' || char.is_ascii_alphabetic()))
 }
 
-const ENTITIES: [(&str, char); 6] =
-    [("&amp;", '&'), ("&lt;", '<'), ("&gt;", '>'), ("&quot;", '"'), ("&#39;", '\''), ("&nbsp;", ' ')];
+/// The tags that begin or end a line.
+const BLOCKS: [&str; 19] = [
+    "p",
+    "br",
+    "div",
+    "li",
+    "ul",
+    "ol",
+    "blockquote",
+    "pre",
+    "hr",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "table",
+    "tr",
+    "td",
+    "th",
+];
+
+/// Whether what stands before and behind a tag (given without its end) are two words.
+fn parts_words(tag: &str) -> bool {
+    let tag = tag.trim_start_matches(['<', '/']);
+    let name = tag.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    BLOCKS.iter().any(|block| name.eq_ignore_ascii_case(block))
+}
+
+/// A character, and what is written for it.
+type Entity = (&'static str, char);
+
+/// The entities that servers write in HTML.
+pub(crate) const ENTITIES: [Entity; 7] =
+    [("&amp;", '&'), ("&lt;", '<'), ("&gt;", '>'), ("&quot;", '"'), ("&#39;", '\''), ("&apos;", '\''), ("&nbsp;", ' ')];
+
+/// What Twitter escapes in its texts, which are no HTML otherwise.
+pub(crate) const TWITTER_ENTITIES: [Entity; 3] = [("&amp;", '&'), ("&lt;", '<'), ("&gt;", '>')];
+
+/// A text with these entities as characters. Each is decoded once: `&amp;lt;` is `&lt;`.
+pub(crate) fn decode_entities<'a>(text: Cow<'a, str>, entities: &[Entity]) -> Cow<'a, str> {
+    if memchr::memchr(b'&', text.as_bytes()).is_none() {
+        return text;
+    }
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = &*text;
+    while let Some(at) = rest.find('&') {
+        decoded.push_str(&rest[..at]);
+        let (character, behind) = leading_entity(&rest[at..], entities).unwrap_or(('&', &rest[at + 1..]));
+        decoded.push(character);
+        rest = behind;
+    }
+    decoded.push_str(rest);
+    decoded.into()
+}
+
+/// The character of the entity with which a text begins, and what comes behind it.
+fn leading_entity<'t>(text: &'t str, entities: &[Entity]) -> Option<(char, &'t str)> {
+    entities.iter().find_map(|(name, character)| Some((*character, text.strip_prefix(name)?)))
+}
+
+/// How far the end of a numeric entity is looked for: `&#1114111;` is the longest one.
+const NUMERIC_ENTITY_BYTES_MAX: usize = 10;
+
+/// The same of one that gives the number of its character: `&#8217;`, `&#x2019;`.
+fn numeric_entity(text: &str) -> Option<(char, &str)> {
+    let end = text.bytes().take(NUMERIC_ENTITY_BYTES_MAX).position(|byte| byte == b';')?;
+    let (number, behind) = (text[..end].strip_prefix("&#")?, &text[end + 1..]);
+    let code = match number.strip_prefix(['x', 'X']) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok()?,
+        None => number.parse().ok()?,
+    };
+    Some((char::from_u32(code)?, behind))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn html_is_read_as_people_see_it() {
+        for (html, expected) in [
+            ("<p>a <a href=\"x\">#<span>b</span></a> &amp; c<br/>d</p><p>e</p>", "\na #b & c\nd\n\ne\n"),
+            ("<ul><li>a</li><LI>b</LI></ul>", "\n\na\n\nb\n\n"),
+            ("<param>a</param><preview>b", "ab"),
+            ("1 < 2 &c &#8217;&#x2019;&#xd800;&#;&apos;&amp;lt;", "1 < 2 &c \u{2019}\u{2019}&#xd800;&#;'&lt;"),
+            ("a <b", "a <b"),
+        ] {
+            assert_eq!(without_html(html), expected, "{html}");
+        }
+    }
+
+    #[test]
+    fn entities_are_decoded_once() {
+        for (text, expected) in
+            [("a &amp; b &lt;i&gt; &amp;lt; &quot; && &", "a & b <i> &lt; &quot; && &"), ("plain", "plain"), ("&", "&")]
+        {
+            assert_eq!(decode_entities(text.into(), &TWITTER_ENTITIES), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_html_is_taken(html in "[<>&/pbra;m ltx#0-9é]*") {
+            let _ = without_html(&html);
+            let _ = decode_entities(html.into(), &ENTITIES);
+        }
+    }
+}

@@ -3,7 +3,9 @@
 pub(crate) mod check;
 pub(crate) mod fields;
 pub(crate) mod html;
+mod kinds;
 pub(crate) mod looks;
+mod stream;
 
 use std::fmt;
 use std::ops::Deref;
@@ -12,7 +14,9 @@ use bytes::Bytes;
 use memchr::memchr2;
 
 use self::check::Checked;
-pub(crate) use self::fields::own_time;
+pub(crate) use self::kinds::own_time;
+pub use self::kinds::{Author, Content, Deletion, DeletionReach, Labels, PostVersion};
+pub use self::stream::{COUNTS, DELETES, EDITS, GAPS, PostStream, REFRESHED};
 
 /// One post, `{"tweet": {…}}`: a cheap-to-clone slice of the buffer it was read in. It was checked
 /// once to be one well-formed JSON object (UTF-8, nested at most [`DEPTH_MAX`] deep, no line break)

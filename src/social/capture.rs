@@ -26,7 +26,7 @@ use super::feed::{Feed, Parts, Says, for_people};
 use super::platform::Platform;
 use super::refresh;
 use super::runtime::block_on;
-use super::tail::{posts, received_at};
+use super::tail::posts;
 use crate::gaps::GapLedger;
 
 /// How long a capture waits for another task to come back for it.
@@ -210,7 +210,7 @@ fn newest_received(spool: &Spool) -> Option<OffsetDateTime> {
     let mut newest = None;
     let posts_only = |record: &Record| record.cursor.first() == Some(&b'+');
     for record in spool.records_from_oldest(0).filter_map(Result::ok).filter(posts_only) {
-        newest = newest.max(posts(&record.post).filter_map(|post| received_at(&post)).max());
+        newest = newest.max(posts(&record.post).filter_map(|post| post.received_at()).max());
     }
     newest
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
-use crate::post::Post;
+use crate::post::{Post, PostStream};
 use crate::printable::{printable_line, shortened};
 use crate::secret::Redactor;
 use crate::spool::{Appended, Spool};
@@ -24,8 +24,7 @@ use super::left_out::LeftOut;
 use super::offered::{Cost, Offered};
 use super::rate::Rate;
 use super::refused::refused;
-use super::route::Stream;
-use super::schedule::{Schedule, reread_id};
+use super::schedule::Schedule;
 use super::tail::{Tail, json};
 use super::topics::Topics;
 use super::troubles::Troubles;
@@ -215,8 +214,8 @@ impl Feed {
             );
             return Offered::Taken;
         }
-        let stream = Stream::of(&post);
-        let is_post = matches!(stream, Stream::Default | Stream::Edits);
+        let stream = post.stream();
+        let is_post = matches!(stream, PostStream::Default | PostStream::Edits);
         let (identity, is_wanted) = (identity_on(&post, stream), !is_post || self.0.topics.want(&post));
         let offered = match (is_wanted, self.0.tail.borrow().seen.contains(identity)) {
             (false, _) => Offered::OffTopic,
@@ -234,9 +233,9 @@ impl Feed {
         }
         self.0.tail.borrow_mut().seen.insert(identity);
         self.0.tail.borrow_mut().versions.note(&post);
-        if stream == Stream::Default
+        if stream == PostStream::Default
             && !self.0.schedule.borrow().is_off()
-            && let Some(id) = reread_id(&post)
+            && let Some(id) = post.reread_id()
         {
             let now = self.now();
             self.0.schedule.borrow_mut().plan(&id, now, now);
@@ -266,7 +265,7 @@ impl Feed {
         Ok(self.offer_counts(post))
     }
 
-    /// The same of a post that has [`REFRESHED`](super::REFRESHED) already.
+    /// The same of a post that has [`REFRESHED`](crate::post::REFRESHED) already.
     pub fn offer_counts(&self, post: Post) -> Offered {
         if let Some(budget) = &mut *self.0.budget.borrow_mut() {
             budget.spend(1, self.now());

@@ -2,20 +2,17 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::post::Post;
-use crate::post::fields::{get, id_text};
-
-use super::route::{REFRESHED, Stream};
+use crate::post::fields::get;
+use crate::post::{Post, PostStream, REFRESHED};
 
 /// A post's identity: kind, id and version, hashed to 128 bits, so that among a billion posts two different ones
 /// are taken for the same with a probability of 10^-21.
 pub(super) fn identity(post: &Post) -> u128 {
-    identity_on(post, Stream::of(post))
+    identity_on(post, post.stream())
 }
 
 /// The same, where its stream is known already.
-pub(super) fn identity_on(post: &Post, stream: Stream) -> u128 {
-    let body = post.body();
+pub(super) fn identity_on(post: &Post, stream: PostStream) -> u128 {
     let mut hash = Xxh3::new();
     let mut add = |part: &[u8]| {
         hash.update(part);
@@ -26,27 +23,13 @@ pub(super) fn identity_on(post: &Post, stream: Stream) -> u128 {
     match post.id() {
         Some(id) => add(id.as_bytes()),
         // Without an id it is only the same if every byte is, but for when it was received.
-        None => add(without_received_at(body)),
+        None => add(without_received_at(post.body())),
     }
-    let version: &[&str] = match (stream, post.kind()) {
-        (Stream::Counts, _) => &[REFRESHED],
-        (Stream::Edits, _) => &["edited_at", "updated_time"],
-        (Stream::Gaps, _) => &["filled"],
-        (Stream::Deletes, _) => &["kind"],
-        _ => &[],
-    };
-    for key in version {
-        add(get(body, key).unwrap_or_default());
-    }
-    if post.kind() == "bsky" {
-        let rev = get(get(body, "commit").unwrap_or(body), "rev").and_then(id_text);
-        add(rev.unwrap_or_default().as_bytes());
-    }
-    if stream == Stream::Deletes {
-        // A record that is made and deleted again under the same name.
-        let raw = get(body, "raw").unwrap_or_default();
-        let rev = get(get(raw, "commit").unwrap_or(raw), "rev").and_then(id_text);
-        add(rev.unwrap_or_default().as_bytes());
+    add(post.revision().unwrap_or_default().as_bytes());
+    match stream {
+        PostStream::Counts => add(get(post.body(), REFRESHED).unwrap_or_default()),
+        PostStream::Deletes => add(post.deletion().map(|deletion| deletion.kind).unwrap_or_default().as_bytes()),
+        _ => {}
     }
     hash.digest128()
 }

@@ -8,7 +8,8 @@
 //!
 //! A platform is one folder here: its configuration ([`Platform`]) and its protocol ([`Source`]), written
 //! as a loop over the network that hands what it gets to its [`Feed`]. The loop runs on a thread of its own, the
-//! *capture*, which outlives a task that is started anew: a roll-back loses no connection and no post.
+//! *capture*, which outlives a task that is started anew: a roll-back loses no connection and no post. What its posts
+//! say is told by one file in `post/kinds`.
 //!
 //! Whatever the topology later needs to know of a post (its stream, its topics, whether it was seen before) is
 //! computed from the post alone, so that a replay finds the same.
@@ -60,7 +61,6 @@ pub use self::offered::Offered;
 pub use self::platform::{Platform, Refresher, Source};
 pub use self::poll::{Plan, Refusals, begin, newest};
 pub use self::quota::Quota;
-pub use self::route::{COUNTS, DELETES, EDITS, GAPS, REFRESHED, Stream};
 pub use self::topics::{Term, Topic, Topics};
 pub use self::wrap::{delete, delete_on, post, stamp};
 pub use self::ws::{Message, Refused, Socket};

@@ -1,21 +1,14 @@
 //! When posts are to be read again for their counts.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use time::OffsetDateTime;
 
-use crate::post::Post;
 use crate::units::Interval;
 
 /// How many reads are planned at most; beyond it posts aren't read again. Each costs about 100 bytes.
 const PLANNED_MAX: usize = 200_000;
-
-/// The id by which a platform finds a post again: that of the post, but the server's own number for a toot.
-pub(super) fn reread_id(post: &Post) -> Option<Cow<'_, str>> {
-    if post.kind() == "toot" { post.other_id() } else { post.id() }
-}
 
 /// What is to be read again, the earliest first. It is kept in memory, and made again from the spool at a start: what
 /// the spool doesn't hold any more isn't read again.

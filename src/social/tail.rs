@@ -10,13 +10,11 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
-use crate::post::Post;
-use crate::post::fields::{date, get, string};
+use crate::post::{Post, PostStream};
 use crate::spool::Record;
 
 use super::identity::identity;
-use super::route::Stream;
-use super::schedule::{Schedule, reread_id};
+use super::schedule::Schedule;
 use super::seen::Seen;
 use super::versions::Versions;
 use crate::gaps::{Gap, GapLedger};
@@ -66,7 +64,7 @@ impl Tail {
             if let Some(gap) = Gap::of(&post) {
                 ledger.add(&gap)?;
             }
-            if !schedule.is_off() && Stream::of(&post) == Stream::Default {
+            if !schedule.is_off() && post.stream() == PostStream::Default {
                 plan(schedule, &post, now);
             }
         }
@@ -75,15 +73,9 @@ impl Tail {
 }
 
 fn plan(schedule: &mut Schedule, post: &Post, now: OffsetDateTime) {
-    if let (Some(id), Some(received)) = (reread_id(post), received_at(post)) {
+    if let (Some(id), Some(received)) = (post.reread_id(), post.received_at()) {
         schedule.plan(&id, received, now);
     }
-}
-
-/// When a post was received, if it says so.
-pub(super) fn received_at(post: &Post) -> Option<OffsetDateTime> {
-    let received = get(post.body(), "received_at").and_then(string)?;
-    date(&received)
 }
 
 /// The posts of a record.

@@ -22,14 +22,14 @@ use super::capture::{Place, Use};
 use super::feed::for_people;
 use super::platform::Platform;
 use super::refused::{REFUSED, dead_letter};
-use super::route::{Router, Stream};
+use super::route::{Router, streams};
 use super::runtime::block_on;
 use super::tail::posts;
 use super::topics::Topics;
 
 impl<P: Platform> SpoutConfig for P {
     fn streams(&self) -> Streams {
-        Stream::all()
+        streams()
     }
 
     fn splits(&self) -> Result<Vec<String>> {

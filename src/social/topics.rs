@@ -313,13 +313,12 @@ impl Topics {
         let is = |known: &str, wanted: &str| known.to_lowercase() == *wanted;
         match term {
             Term::Word(text) | Term::Phrase(text) => self.needles.position(text).is_some_and(|at| found[at]),
-            Term::Hashtag(tag) => facts.hashtags.iter().any(|known| is(known, tag)),
-            Term::Cashtag(tag) => facts.cashtags.iter().any(|known| is(known, tag)),
-            Term::Mention(user) => facts.mentions.iter().any(|known| is(known, user)),
+            Term::Hashtag(tag) => facts.labels.hashtags.iter().any(|known| is(known, tag)),
+            Term::Cashtag(tag) => facts.labels.cashtags.iter().any(|known| is(known, tag)),
+            Term::Mention(user) => facts.labels.mentions.iter().any(|known| is(known, user)),
             Term::From(author) => facts.authors.iter().any(|known| known.eq_ignore_ascii_case(author)),
-            Term::Lang(lang) => facts.langs.iter().any(|known| speaks(known, lang)),
-            Term::Page(id) => facts.page.as_deref() == Some(id),
-            Term::Channel(id) => facts.channel.as_deref() == Some(id),
+            Term::Lang(lang) => facts.labels.langs.iter().any(|known| speaks(known, lang)),
+            Term::Page(id) | Term::Channel(id) => facts.labels.place.as_deref() == Some(id),
             Term::Not(term) => !self.holds(term, facts, found),
         }
     }

@@ -5,13 +5,12 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::post::Post;
+use crate::post::{Post, PostStream};
 
-use super::route::Stream;
 use super::seen::SEEN_MAX;
 
 /// The text of the newest version of each post, as a hash, for as many posts as are remembered as seen. Each costs about
-/// 30 bytes. Only for Facebook: the others tell of edits, or have none.
+/// 30 bytes. Only of kinds whose edits don't say that they are edits.
 #[derive(Default)]
 pub(super) struct Versions {
     order: VecDeque<u64>,
@@ -20,7 +19,7 @@ pub(super) struct Versions {
 
 /// Which post it is, and what it says; `None` where that is of no interest.
 fn version(post: &Post) -> Option<(u64, u64)> {
-    let noted = post.kind() == "post" && matches!(Stream::of(post), Stream::Default | Stream::Edits);
+    let noted = !post.tells_edits() && matches!(post.stream(), PostStream::Default | PostStream::Edits);
     let id = noted.then(|| post.id()).flatten()?;
     Some((xxh3_64(id.as_bytes()), xxh3_64(post.text().unwrap_or_default().as_bytes())))
 }

@@ -3,9 +3,7 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::post::Post;
-
-use super::route::REFRESHED;
+use crate::post::{Post, REFRESHED};
 
 /// A time as posts have it: RFC 3339 in UTC.
 pub fn stamp(time: OffsetDateTime) -> String {

@@ -3,25 +3,14 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use time::OffsetDateTime;
 
 use super::passes::{self, Fresh, Passes};
 use crate::error::{Error, Result};
 use crate::lake::scan::each_post;
 use crate::lake::store::Store;
 use crate::lake::{parallel, view};
-use crate::post::Post;
-use crate::post::fields::{get, id_text, pick, string};
-
-/// The kind of the posts that say which other was deleted. They hold no content, and stay.
-const DELETE: &str = "delete";
-
-/// The kind whose numeric ids are those of one server.
-const TOOT: &str = "toot";
-
-/// The kind of v1.1's deletion notices.
-const TWEET: &str = "tweet";
+use crate::post::{Deletion, DeletionReach, Post};
 
 /// Which posts go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,9 +40,9 @@ enum Which {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Version {
     /// The revision of its repository, which sorts as text.
-    rev: Option<String>,
-    /// When the server saw it, in microseconds.
-    micros: Option<i128>,
+    revision: Option<String>,
+    /// When the server saw it.
+    seen_at: Option<OffsetDateTime>,
 }
 
 /// What becomes of a post.
@@ -120,11 +109,10 @@ impl Ids {
         let deletes = |(_, key): &(_, String)| {
             let (mut deletes, mut not_understood) = (Vec::new(), 0);
             each_post(store, std::slice::from_ref(key), |post| {
-                if post.kind() == DELETE {
-                    match deleted(post.body()) {
-                        Some(delete) => deletes.push(delete),
-                        None => not_understood += 1,
-                    }
+                match post.deletion() {
+                    Some(deletion) => deletes.push(deleted(deletion)),
+                    None if post.is_deletion() => not_understood += 1,
+                    None => {}
                 }
                 Ok(())
             })?;
@@ -152,7 +140,8 @@ impl Ids {
     pub fn fate(&self, post: &Post) -> Fate {
         let (kind, mut fate) = (post.kind(), Fate::default());
         let of_kind = self.of_kind.get(kind);
-        if kind == DELETE || self.any.is_empty() && of_kind.is_none() {
+        // Deletions hold no content, and stay.
+        if post.is_deletion() || self.any.is_empty() && of_kind.is_none() {
             return fate;
         }
         // A deletion on Mastodon gives the number that the toot has on that server, and not its uri.
@@ -233,40 +222,15 @@ fn plain(word: &str) -> std::result::Result<&str, String> {
     Ok(plain)
 }
 
-/// As captures write it.
-#[derive(Deserialize)]
-struct Delete<'a> {
-    kind: String,
-    id: String,
-    instance: Option<String>,
-    #[serde(borrow)]
-    raw: Option<&'a RawValue>,
-}
-
-/// The kind and id that a delete names, and which of them; nothing if it can't be understood.
-fn deleted(body: &[u8]) -> Option<(String, String, Which)> {
-    if let Some(status) = get(body, "status") {
-        let [text, number] = pick(status, ["id_str", "id"]);
-        let id = text.and_then(string).or_else(|| number.and_then(id_text))?;
-        return Some((TWEET.into(), id.into(), Which::All));
-    }
-    let Delete { kind, id, instance, raw } = serde_json::from_slice(body).ok()?;
-    let raw = raw.map_or(&b""[..], |raw| raw.get().as_bytes());
-    let which = match &kind[..] {
-        TOOT if !id.contains("://") => Which::OfServer(instance),
-        "bsky" => Which::Until(Version::of(raw)),
-        _ => Which::All,
+/// The kind and id of what was deleted, and which of the posts of that id go.
+fn deleted(deletion: Deletion<'_>) -> (String, String, Which) {
+    let Deletion { kind, id, server, reach, revision, seen_at } = deletion;
+    let which = match reach {
+        DeletionReach::AllOfId => Which::All,
+        DeletionReach::OfServer => Which::OfServer(server.map(Into::into)),
+        DeletionReach::UntilDeletion => Which::Until(Version { revision: revision.map(Into::into), seen_at }),
     };
-    Some((kind, id, which))
-}
-
-impl Version {
-    fn of(event: &[u8]) -> Self {
-        let [commit, rev, micros] = pick(event, ["commit", "rev", "time_us"]);
-        let rev = commit.and_then(|commit| get(commit, "rev")).or(rev).and_then(string);
-        let micros = micros.and_then(id_text).and_then(|micros| micros.parse().ok());
-        Self { rev: rev.map(Into::into), micros }
-    }
+    (kind.into(), id.into(), which)
 }
 
 impl Which {
@@ -274,36 +238,18 @@ impl Which {
     fn has(&self, post: &Post, id: &str) -> Option<bool> {
         match self {
             Self::All => Some(true),
-            Self::OfServer(server) => {
-                let (server, [uri, url, account]) = (server.as_ref()?, pick(post.body(), ["uri", "url", "account"]));
-                let account_url = account.and_then(|account| get(account, "url"));
-                let is_there = |value: &[u8]| string(value).is_some_and(|text| is_at(&text, server));
-                if [uri, url, account_url].into_iter().flatten().any(is_there) {
-                    return Some(true);
-                }
-                // A toot that came through another server has that server's number: which one, it doesn't say.
-                let acct = account.and_then(|account| get(account, "acct")).and_then(string);
-                acct.is_none_or(|acct| acct.contains('@')).then_some(()).map_or(Some(false), |()| None)
-            }
+            Self::OfServer(server) => post.is_of_server(server.as_ref()?),
             Self::Until(deleted) => {
-                let made = Version::of(post.body());
                 // An account's revision is another sequence than a record's time: only like is compared.
-                if let (Some(made), Some(deleted)) = (&made.rev, &deleted.rev)
+                if let (Some(made), Some(deleted)) = (post.revision(), &deleted.revision)
                     && id.starts_with("at://")
                 {
-                    return Some(made <= deleted);
+                    return Some(*made <= **deleted);
                 }
-                let made = made.micros.or_else(|| post.created_at().map(|time| time.unix_timestamp_nanos() / 1000));
-                Some(made.zip(deleted.micros).is_none_or(|(made, deleted)| made <= deleted))
+                Some(post.created_at().zip(deleted.seen_at).is_none_or(|(made, deleted)| made <= deleted))
             }
         }
     }
-}
-
-/// Whether an address is one of this server.
-fn is_at(address: &str, server: &str) -> bool {
-    let host = address.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
-    host.is_some_and(|host| host.eq_ignore_ascii_case(server))
 }
 
 /// The ids that were found, over several passes.

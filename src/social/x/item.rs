@@ -152,7 +152,7 @@ mod tests {
             let topics = crate::social::Topics::new(&["storm".parse().unwrap()]);
             match read(line.to_string().as_bytes(), NOW) {
                 Item::Post(post) => {
-                    let _ = (post.id(), post.text(), post.created_at(), topics.of(&post), crate::social::Stream::of(&post));
+                    let _ = (post.id(), post.text(), post.created_at(), topics.of(&post), post.stream());
                 }
                 // Only what has no object as its post is refused, or tells of errors.
                 Item::Errors | Item::Unknown(_) => prop_assert_eq!(place, "/data"),

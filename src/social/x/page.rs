@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
-use crate::post::Post;
 use crate::post::fields::{elements, id_text, members, pick, string};
-use crate::social::{REFRESHED, post};
+use crate::post::{Post, REFRESHED};
+use crate::social::post;
 
 /// What an answer holds.
 #[derive(Debug, Default)]

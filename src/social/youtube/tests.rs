@@ -8,10 +8,11 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use crate::clock::Clock;
+use crate::post::PostStream;
+use crate::social::stamp;
 use crate::social::tests::pages::{Answer, Asked, Server, advance_until, beside, good, served};
 use crate::social::tests::trial::{Trial, run};
 use crate::social::youtube::*;
-use crate::social::{Stream, stamp};
 
 /// Midnight in Los Angeles.
 const MIDNIGHT: OffsetDateTime = datetime!(2026-11-25 08:00:00 UTC);
@@ -337,7 +338,7 @@ fn a_video_that_is_gone_when_it_is_read_again_is_deleted_but_not_by_an_answer_th
         assert_eq!(gone, [json!("b")]);
         let counted = play.trial.posts("video");
         assert_eq!(counted.len(), 2);
-        assert!(counted.iter().all(|post| Stream::of(post) == Stream::Counts));
+        assert!(counted.iter().all(|post| post.stream() == PostStream::Counts));
     });
 }
 

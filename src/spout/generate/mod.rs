@@ -288,3 +288,6 @@ impl Generator {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod agree_tests;

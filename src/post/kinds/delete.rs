@@ -1,0 +1,115 @@
+//! The post that says that another was deleted, as captures write it (`{"delete": {"kind": "tweet",
+//! "id": "…"}}`), or as the old streams of Twitter did (`{"delete": {"status": {"id_str": "…"}}}`).
+//! It holds no content.
+
+use std::borrow::Cow;
+
+use time::OffsetDateTime;
+
+use super::{PostKind, dated, of_kind, time_of};
+use crate::post::fields::{find_member, get, id_text, leading_value, pick, string, text_at, unix_time};
+use crate::post::stream::PostStream;
+
+/// The kind.
+pub(super) const KIND: &[u8] = b"delete";
+
+/// The kind of the posts that the old streams' notices are about.
+const NOTICES_KIND: &str = "tweet";
+
+pub(super) struct Delete;
+
+impl PostKind for Delete {
+    /// When the post was deleted, as far as the source knows it.
+    fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
+        match key {
+            b"created_at" => dated(json),
+            b"timestamp_ms" => leading_value(json).and_then(|value| unix_time(value, 1_000_000)),
+            _ => None,
+        }
+    }
+
+    /// The id of what was deleted.
+    fn id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
+        find_member(body, |key, json| match key {
+            b"id" => leading_value(json).and_then(id_text),
+            b"status" => notice_id(json),
+            _ => None,
+        })
+    }
+
+    fn text<'a>(&self, _body: &'a [u8]) -> Option<Cow<'a, str>> {
+        None
+    }
+
+    fn stream(&self, _body: &[u8]) -> PostStream {
+        PostStream::Deletes
+    }
+
+    /// A record may be made and deleted again under the same name.
+    fn revision<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
+        Deletion::read(body)?.revision
+    }
+}
+
+/// The id in a notice of the old streams.
+fn notice_id(status: &[u8]) -> Option<Cow<'_, str>> {
+    let [text, number] = pick(status, ["id_str", "id"]);
+    text.and_then(string).or_else(|| number.and_then(id_text))
+}
+
+/// Which post was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion<'a> {
+    /// The kind of the deleted post.
+    pub kind: Cow<'a, str>,
+    /// Its id, or its other id.
+    pub id: Cow<'a, str>,
+    /// The server whose number the id is, where ids are those of one server.
+    pub server: Option<Cow<'a, str>>,
+    /// Which posts of that id are meant.
+    pub reach: DeletionReach,
+    /// The revision that the deletion has itself, to be compared with
+    /// [`Post::revision`](crate::post::Post::revision) of the posts.
+    pub revision: Option<Cow<'a, str>>,
+    /// When the platform saw the deletion, to be compared with the own times of the posts.
+    pub seen_at: Option<OffsetDateTime>,
+}
+
+/// Which of the posts that have an id are meant by a deletion that names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeletionReach {
+    /// All of them.
+    AllOfId,
+    /// Those of the server that the deletion came from: the id is a number of that server.
+    OfServer,
+    /// Those that are no newer than the deletion: the same id may be used again.
+    UntilDeletion,
+}
+
+impl<'a> Deletion<'a> {
+    /// What a deletion's body says; nothing if it can't be understood.
+    pub(super) fn read(body: &'a [u8]) -> Option<Self> {
+        if let Some(status) = get(body, "status") {
+            return Some(Self {
+                kind: NOTICES_KIND.into(),
+                id: notice_id(status)?,
+                server: None,
+                reach: DeletionReach::AllOfId,
+                revision: None,
+                seen_at: None,
+            });
+        }
+        let kind = text_at(body, &["kind"])?;
+        let id = text_at(body, &["id"])?;
+        let of_kind = of_kind(kind.as_bytes());
+        let raw = get(body, "raw").unwrap_or_default();
+        Some(Self {
+            reach: of_kind.deletion_reach(&id),
+            server: text_at(body, &["instance"]),
+            revision: of_kind.revision(raw),
+            seen_at: time_of(of_kind, raw),
+            kind,
+            id,
+        })
+    }
+}

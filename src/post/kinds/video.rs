@@ -1,0 +1,72 @@
+//! YouTube: a video as `videos.list` gives it, or what a search or a playlist found where YouTube
+//! gave no video for it.
+
+use std::borrow::Cow;
+
+use time::OffsetDateTime;
+
+use super::{Author, Labels, PostKind, dated};
+use crate::post::fields::{at, elements, find_member, get, members, pick, string, text_at};
+use crate::post::html::{ENTITIES, decode_entities};
+
+/// What an item of a playlist says that it is: its `id` is that of the item, and not of the video.
+const PLAYLIST_ITEM: &[u8] = br#""youtube#playlistItem""#;
+
+/// What a found item of a search says that it is: only there YouTube escapes titles as HTML does.
+const SEARCH_RESULT: &[u8] = br#""youtube#searchResult""#;
+
+pub(super) struct Video;
+
+impl PostKind for Video {
+    fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
+        if key == b"snippet" { at(json, &["publishedAt"]).and_then(dated) } else { None }
+    }
+
+    fn id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
+        let mut is_playlist_item = false;
+        members(body).find_map(|(key, value)| match key {
+            b"kind" => {
+                is_playlist_item = value == PLAYLIST_ITEM;
+                None
+            }
+            b"id" if value.starts_with(b"{") => text_at(value, &["videoId"]),
+            b"id" if !is_playlist_item => string(value),
+            b"contentDetails" if is_playlist_item => text_at(value, &["videoId"]),
+            b"snippet" if is_playlist_item => text_at(value, &["resourceId", "videoId"]),
+            _ => None,
+        })
+    }
+
+    /// The title, and the description on a line of its own.
+    fn text<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
+        let mut is_escaped = false;
+        let snippet = find_member(body, |key, json| {
+            is_escaped |= key == b"kind" && json.starts_with(SEARCH_RESULT);
+            (key == b"snippet").then_some(json)
+        });
+        let [title, description] = pick(snippet?, ["title", "description"]);
+        let readable = |text: Cow<'a, str>| if is_escaped { decode_entities(text, &ENTITIES) } else { text };
+        match (title.and_then(string).map(readable), description.and_then(string).map(readable)) {
+            (Some(title), Some(description)) => Some(format!("{title}\n{description}").into()),
+            (title, description) => title.or(description),
+        }
+    }
+
+    /// The channel. It has a name that is shown, and none by which others mention it.
+    fn author<'a>(&self, body: &'a [u8]) -> Author<'a> {
+        let [id, name] = pick(get(body, "snippet").unwrap_or_default(), ["channelId", "channelTitle"]);
+        Author { id: id.and_then(string), handle: None, name: name.and_then(string) }
+    }
+
+    fn labels<'a>(&self, body: &'a [u8]) -> Labels<'a> {
+        let snippet = at(body, &["snippet"]).unwrap_or_default();
+        let names = ["tags", "defaultLanguage", "defaultAudioLanguage", "channelId"];
+        let [tags, language, audio, channel] = pick(snippet, names);
+        Labels {
+            hashtags: elements(tags.unwrap_or_default()).filter_map(string).collect(),
+            langs: [language, audio].into_iter().flatten().filter_map(string).collect(),
+            place: channel.and_then(string),
+            ..Labels::default()
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The streams that posts belong to.
+
+/// The name of the stream of posts that were read again, for their counts.
+pub const COUNTS: &str = "counts";
+
+/// The name of the stream of deletions.
+pub const DELETES: &str = "deletes";
+
+/// The name of the stream of posts that were edited.
+pub const EDITS: &str = "edits";
+
+/// The name of the stream of what may be missing.
+pub const GAPS: &str = "gaps";
+
+/// The member of a post's body that says how long after it was received the post was read again.
+pub const REFRESHED: &str = "refreshed";
+
+/// The stream of a social source that a post belongs to; [`Post::stream`](super::Post::stream)
+/// tells it from the post alone. The order is that in which the sources declare their streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PostStream {
+    /// Posts.
+    Default,
+    /// Posts that were read again, for their counts.
+    Counts,
+    /// Deletions.
+    Deletes,
+    /// Posts that were edited.
+    Edits,
+    /// What may be missing.
+    Gaps,
+}
+
+impl PostStream {
+    /// Those that have a name of their own, in order.
+    pub const NAMED: [&str; 4] = [COUNTS, DELETES, EDITS, GAPS];
+
+    /// The stream of a post of a platform.
+    pub(super) fn of_platform(is_read_again: bool, is_edit: bool) -> Self {
+        match (is_read_again, is_edit) {
+            (true, _) => Self::Counts,
+            (false, true) => Self::Edits,
+            (false, false) => Self::Default,
+        }
+    }
+}
