@@ -166,6 +166,16 @@ impl Position {
         self.marks.clear();
     }
 
+    /// Takes a time of another host for the newest one of this host: both have captured everything
+    /// before. Without this, events of a host that is ahead would count as captured by their times.
+    pub fn set_times(&mut self, newest_us: i64) {
+        let shift_us = newest_us - self.newest_us;
+        if self.newest_us > 0 && newest_us > 0 {
+            self.newest_us = newest_us;
+            self.samples.iter_mut().for_each(|sample_us| *sample_us += shift_us);
+        }
+    }
+
     /// The last events.
     pub fn marks(&self) -> &VecDeque<Mark> {
         &self.marks
@@ -225,6 +235,11 @@ impl Position {
         let oldest = self.samples.front().filter(|_| self.samples.len() == SAMPLES_MAX);
         let remembered = oldest.map_or(i64::MAX, |oldest| (self.newest_us - oldest).max(0));
         micros(OVERLAP).min(remembered)
+    }
+
+    /// Returns true if so many events came that the oldest captured posts are forgotten by now.
+    pub fn is_memory_short(&self) -> bool {
+        self.samples.len() == SAMPLES_MAX
     }
 
     /// What is before this time is there, or in the ledger.

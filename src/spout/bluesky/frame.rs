@@ -24,12 +24,13 @@ pub(super) enum Frame<'a> {
 }
 
 impl Frame<'_> {
-    /// What recognises an event when it comes again, if it has a time.
+    /// Recognises an event when it comes again, if it has a time. A message of an unknown kind has no mark:
+    /// it may be about the server and not of the stream, so its time says nothing about the events around it.
     pub fn mark(&self) -> Option<Mark> {
         let (event, time_us) = match self {
             Self::Post { event, time_us } | Self::Delete { event, time_us, .. } => (event, time_us),
-            Self::Other { event, time_us } | Self::Unknown { event, time_us } => (event, time_us),
-            Self::Clamped | Self::Ends(_) => return None,
+            Self::Other { event, time_us } => (event, time_us),
+            Self::Unknown { .. } | Self::Clamped | Self::Ends(_) => return None,
         };
         let time_us = time_us.filter(|time_us| *time_us > 0)?;
         let [cursor, seq] = pick(event, ["cursor", "seq"]);

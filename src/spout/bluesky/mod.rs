@@ -19,8 +19,11 @@ use crate::units::Interval;
 
 mod counts;
 mod cursor;
+#[cfg(test)]
+mod failover_tests;
 mod frame;
 mod join;
+mod passage;
 mod reading;
 mod stream;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::net::answer::Meaning;
 use crate::post::fields::{get, id_text, pick, string};
 use crate::social::{Reply, is_whole};
 
@@ -44,7 +45,7 @@ pub(super) fn answer(reply: &Reply) -> Answer {
         return match (reply.is_ok(), is_whole(&reply.body)) {
             (true, true) => Answer::Good,
             (true, false) => Answer::Busy("the answer was cut".into()),
-            (false, _) => Answer::Busy(format!("HTTP {}", reply.status)),
+            (false, _) => by_status(reply.status),
         };
     };
     let [message, code, subcode, transient] = pick(error, ["message", "code", "error_subcode", "is_transient"]);
@@ -69,8 +70,19 @@ pub(super) fn answer(reply: &Reply) -> Answer {
         // The page has another id now, which the message names.
         21 => Answer::Forbidden(format!("{said}: put the new id into the topics")),
         368 => Answer::Stop(format!("Facebook has blocked this for its policies, {said}")),
-        _ if transient == Some(b"true") || (code == 0 && reply.status >= 500) => Answer::Busy(said),
+        _ if transient == Some(b"true") => Answer::Busy(said),
+        0 if Meaning::of_status(reply.status).may_pass() => Answer::Busy(said),
         _ => Answer::Stop(format!("Facebook doesn't take the request, {said}")),
+    }
+}
+
+/// Reads an answer without an error of Facebook: it comes from something in front of Facebook, so a 404 doesn't say that
+/// a post is gone.
+fn by_status(status: u16) -> Answer {
+    match Meaning::of_status(status) {
+        Meaning::Unchanged => Answer::Busy(format!("HTTP {status}")),
+        meaning if meaning.may_pass() => Answer::Busy(format!("HTTP {status}")),
+        _ => Answer::Forbidden(format!("HTTP {status} without an error of Facebook: is `base_url` right?")),
     }
 }
 
@@ -179,6 +191,12 @@ mod tests {
         );
         assert!(matches!(of(400, r#"{"code":9,"is_transient":true,"message":"m"}"#), Answer::Busy(_)));
         assert!(matches!(of(503, "{}"), Answer::Busy(_)));
+        for status in [302, 304, 307, 408, 425, 429, 500, 503, 599] {
+            assert!(matches!(answer(&reply(status, "<html>", &[])), Answer::Busy(_)), "{status}");
+        }
+        for status in [301, 308, 400, 401, 403, 404, 410, 405, 413, 501] {
+            assert!(matches!(answer(&reply(status, "<html>", &[])), Answer::Forbidden(_)), "{status}");
+        }
         assert!(matches!(of(404, r#"{"code":803,"message":"m"}"#), Answer::Missing(_)));
         assert!(matches!(of(400, r#"{"code":100,"error_subcode":33,"message":"m"}"#), Answer::Missing(_)));
         assert!(matches!(of(400, r#"{"code":100,"message":"(#100) Invalid cursor"}"#), Answer::Refused(_)));

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use crate::clock::SharedClock;
 use crate::error::Result;
+use crate::net::answer::Meaning as Status;
 use crate::social::{Backoff, Feed, Http, Platform, Refused as NoSocket, Socket, Source, delete_on, post};
 
 use super::api::{Api, Refused, bad_token};
@@ -333,11 +334,13 @@ impl Stream<'_> {
                     self.take(stream.as_deref(), &name, &data, places);
                 }
                 Heard::Refused(raw, why) => self.feed.refuse(&raw, &why),
-                Heard::End { status: Some(401 | 403), why } => return Err(bad_token(self.api.name(), &why)),
+                Heard::End { status: Some(status), why } if Status::of_status(status) == Status::Denied => {
+                    return Err(bad_token(self.api.name(), &why));
+                }
                 Heard::End { status: Some(_), why } if is_about_the_token(&why) => {
                     return Err(bad_token(self.api.name(), &why));
                 }
-                Heard::End { status: Some(400..500), why } => {
+                Heard::End { status: Some(status @ 400..500), why } if !Status::of_status(status).may_pass() => {
                     self.settle(places).await?;
                     return Ok(Ended::Refused(why));
                 }
