@@ -33,8 +33,14 @@ fn resident_kib_peak(process: &Child) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
-/// Runs the program with limits on its memory and time, and asks it to stop after so long.
-fn limited(folder: &Path, arguments: &[&str], environment: &[(&str, &str)], stops: Option<Duration>) -> Output {
+/// When a program is asked to stop: once it has told one of these texts, and after so long in any case.
+struct Stops<'a> {
+    after: Duration,
+    told: &'a [&'a str],
+}
+
+/// Runs the program with limits on its memory and time.
+fn limited(folder: &Path, arguments: &[&str], environment: &[(&str, &str)], stops: Option<Stops>) -> Output {
     let script = format!("ulimit -v {MAPPED_KIB_MAX}; exec \"$@\"");
     let (out, err) = (folder.join("stdout.txt"), folder.join("stderr.txt"));
     let mut command = Command::new("bash");
@@ -59,12 +65,16 @@ fn limited(folder: &Path, arguments: &[&str], environment: &[(&str, &str)], stop
         if let Some(status) = process.try_wait().unwrap() {
             break status;
         }
-        if stopped.is_none() && stops.is_some_and(|stops| began.elapsed() > stops) {
+        let is_due = |stops: &Stops| {
+            let said = fs::read_to_string(&err).unwrap_or_default().to_lowercase();
+            began.elapsed() > stops.after || stops.told.iter().any(|told| said.contains(told))
+        };
+        if stopped.is_none() && stops.as_ref().is_some_and(is_due) {
             Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
             stopped = Some(Instant::now());
         }
         // A peak is looked at now and then; nothing waits for this.
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(50));
     };
     println!("{arguments:?}: {} MiB", peak >> 10);
     let ended = Output { status, stdout: fs::read(&out).unwrap(), stderr: fs::read(&err).unwrap() };
@@ -206,7 +216,7 @@ fn hostile_objects_end_every_reader_with_its_reason() {
     side_by_side(&runs, |(case, (name, arguments))| {
         let (server, folder) = (case.server(), tempfile::tempdir().unwrap());
         fs::write(folder.path().join("t.ron"), topology).unwrap();
-        let stops = (*name == "S3Replay").then_some(Duration::from_secs(75));
+        let stops = (*name == "S3Replay").then_some(Stops { after: Duration::from_secs(75), told: &[] });
         let ended = limited(folder.path(), arguments, &access(&server.address()), stops);
         let said = told(&String::from_utf8_lossy(&ended.stderr));
         assert_ne!(ended.status.code(), Some(0), "{name}, {:?}: {said}", case.behaviour);
@@ -246,7 +256,8 @@ fn a_hostile_bucket_holds_up_an_upload_and_nothing_else() {
         );
         fs::write(folder.path().join("t.ron"), topology).unwrap();
         let arguments = ["run", "t.ron", "--state", "st"];
-        let ended = limited(folder.path(), &arguments, &access(&endpoint), Some(Duration::from_secs(8)));
+        let stops = Stops { after: Duration::from_secs(8), told: &[] };
+        let ended = limited(folder.path(), &arguments, &access(&endpoint), Some(stops));
         let said = told(&String::from_utf8_lossy(&ended.stderr));
         case.check("S3", &server, &said);
         let captured = support::lake_by_partition(&folder.path().join("local"), &["_staging"]);
@@ -266,7 +277,8 @@ const X: &str = r#"X(base_url: "URL", bearer_token: Env("TOKEN"), topics: ["rust
 const YOUTUBE: &str = r#"YouTube(base_url: "URL", api_key: Env("TOKEN"), topics: ["rust"])"#;
 const FACEBOOK: &str = r#"Facebook(base_url: "URL", access_token: Env("TOKEN"), topics: [Page("1")])"#;
 
-/// Runs a source against each server for some seconds.
+/// Runs a source against each server for some seconds, or until it has told what it has to, which may take longer where
+/// other work is done.
 fn check_sources(sources: &[&str], cases: &[Case], seconds: u64) {
     let runs: Vec<_> = cases.iter().flat_map(|case| sources.iter().map(move |source| (case, *source))).collect();
     side_by_side(&runs, |(case, source)| {
@@ -278,8 +290,9 @@ fn check_sources(sources: &[&str], cases: &[Case], seconds: u64) {
         );
         fs::write(folder.path().join("t.ron"), topology).unwrap();
         let arguments = ["run", "t.ron", "--state", "st", "--interval", "200ms"];
-        let stops = Some(Duration::from_secs(seconds));
-        let ended = limited(folder.path(), &arguments, &[("TOKEN", SECRET)], stops);
+        let after = if case.why.is_empty() { Duration::from_secs(seconds) } else { TIME_MAX / 2 };
+        let stops = Stops { after, told: case.why };
+        let ended = limited(folder.path(), &arguments, &[("TOKEN", SECRET)], Some(stops));
         case.check(&spout, &server, &told(&String::from_utf8_lossy(&ended.stderr)));
     });
 }
@@ -330,9 +343,9 @@ fn a_hostile_body_of_a_stream_keeps_no_source_busy() {
     let elsewhere = Hostile::start(Behaviour::Ends);
     let bodies = [
         streams(Behaviour::Repeats("a"), &["larger than", "longer than", "at most"]),
-        streams(Behaviour::Repeats("\r\n"), &[]),
-        streams(Behaviour::Repeats(":\n"), &[]),
-        streams(Behaviour::Repeats("data: x\n"), &[]),
+        streams(Behaviour::Repeats("\r\n"), &["without end"]),
+        streams(Behaviour::Repeats(": this is only to keep it alive\n"), &["without end", "expected a post of x"]),
+        streams(Behaviour::Repeats("data: x\n"), &["without end", "larger than", "expected a post of x"]),
         streams(Behaviour::Repeats("event: update\ndata: {}\n\n"), &[]),
         streams(Behaviour::Repeats("{\"data\":\r\n"), &[]),
         streams(Behaviour::Hangs, &[]),

@@ -22,6 +22,7 @@ mod facts;
 mod feed;
 mod http;
 mod identity;
+mod idle;
 mod ledger;
 mod left_out;
 mod offered;

@@ -23,6 +23,8 @@ mod cursor;
 mod failover_tests;
 mod frame;
 mod join;
+#[cfg(test)]
+mod join_tests;
 mod passage;
 mod reading;
 mod stream;

@@ -41,10 +41,16 @@ impl Wire {
                     return Heard::Event { stream: None, name, data: data.into() };
                 }
                 match body.chunk().await {
-                    Ok(Some(chunk)) => match parser.push(&chunk, |event| ready.push_back(event)) {
-                        Ok(()) => Heard::Alive,
-                        Err(why) => Heard::End { status: None, why },
-                    },
+                    Ok(Some(chunk)) => {
+                        let pushed = parser.push(&chunk, |event| ready.push_back(event));
+                        if !ready.is_empty() {
+                            body.message_came();
+                        }
+                        match pushed {
+                            Ok(()) => Heard::Alive,
+                            Err(why) => Heard::End { status: None, why },
+                        }
+                    }
                     Ok(None) => end("the stream ended"),
                     Err(failure) => end(failure.to_string()),
                 }

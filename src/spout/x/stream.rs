@@ -52,11 +52,18 @@ fn is_repeated(missing: time::Duration, minutes: u8) -> bool {
 pub(super) trait Pieces {
     /// The next bytes; `None` at the end.
     async fn piece(&mut self) -> Result<Option<bytes::Bytes>, Failure>;
+
+    /// Notes that a line is complete.
+    fn line_came(&mut self) {}
 }
 
 impl Pieces for Body {
     async fn piece(&mut self) -> Result<Option<bytes::Bytes>, Failure> {
         self.chunk().await
+    }
+
+    fn line_came(&mut self) {
+        self.message_came();
     }
 }
 
@@ -106,7 +113,10 @@ pub(super) async fn read(
         let mut told = None;
         while let Some(line) = lines.next() {
             match line {
-                Ok(line) => told = take(&line, feed, now, shared).or(told),
+                Ok(line) => {
+                    body.line_came();
+                    told = take(&line, feed, now, shared).or(told);
+                }
                 Err(start) => feed.refuse(&start, "a line of the stream is longer than 16 MiB"),
             }
         }
