@@ -119,3 +119,69 @@ fn a_disk_that_is_really_full_pauses_the_topology_until_there_is_room() {
     captured.sort();
     assert!(captured == posts, "{} posts of {}", captured.len(), posts.len());
 }
+
+/// A topology of one file and one lake.
+fn one_lake() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let posts: String = (0..50).map(|id| format!("{{\"tweet\":{{\"id\":\"{id}\"}}}}\n")).collect();
+    sandbox.write("in.ndjson", posts);
+    sandbox.write(
+        "t.ron",
+        r#"Topology(name: "t", spouts: {"in": Spout(run: Lines(paths: ["in.ndjson"]))},
+            bolts: {"lake": Bolt(run: Local(root: "lake"), inputs: [Shuffle("in")])},
+            checkpoint: Checkpoint(every: "100ms"), micro_batch: MicroBatch(posts: 10))"#,
+    );
+    sandbox
+}
+
+#[test]
+fn a_panic_is_one_message_and_has_a_backtrace_only_where_nobody_catches_it() {
+    let cases = [
+        (
+            &["run", "t.ron", "--state", "st"][..],
+            "lake.create=2*off->1*panic(made up)->off",
+            "1",
+            "lake[0] panicked: made up",
+        ),
+        (
+            &["run", "t.ron", "--state", "st"],
+            "state.commit=1*panic(made up)->off",
+            "1",
+            "error: the engine panicked: made up",
+        ),
+        (
+            &["lake", "compact", "lake", "--closed-before", "9999-01-01"],
+            "tools.step=panic(made up)",
+            "0",
+            "error: waterspout has a fault: its thread \"main\" panicked",
+        ),
+    ];
+    for (arguments, faults, backtrace, message) in cases {
+        let sandbox = one_lake();
+        if arguments[0] == "lake" {
+            sandbox.run(&["run", "t.ron", "--state", "st"]).with(0);
+        }
+        let environment = [("FAILPOINTS", faults), ("RUST_BACKTRACE", backtrace)];
+        let ended = sandbox.run_with(arguments, &environment).says(&[message]);
+        let lines = ended.err.lines().filter(|line| line.contains("panicked")).count();
+        assert!(lines == 1 && !ended.err.contains("stack backtrace"), "{faults}:\n{}", ended.err);
+    }
+}
+
+#[test]
+fn a_limit_of_twenty_open_files_is_an_error_and_no_panic() {
+    let sandbox = one_lake();
+    let commands = [
+        (&["run", "t.ron", "--state", "st"][..], 1, "this process may have 20 open files"),
+        (&["validate", "t.ron"], 0, ""),
+    ];
+    for (arguments, code, message) in commands {
+        let script = "ulimit -n 20; exec \"$@\"";
+        let mut command = Command::new("bash");
+        command.args(["-c", script, "bash", env!("CARGO_BIN_EXE_waterspout")]).args(arguments);
+        let ended = command.current_dir(sandbox.path("")).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(message) && !said.contains("panicked"), "{arguments:?}: {said}");
+    }
+}

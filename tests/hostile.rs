@@ -3,36 +3,81 @@
 
 mod support;
 
+use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::hostile::{Behaviour, Hostile};
+use support::hostile::{Behaviour, For, Hostile};
 
-/// What the process may map. The program needs some 300 MiB of it before it does anything.
-const MEMORY_KIB: u64 = 3_000_000;
+/// The most memory that a process may have in use at any time. It needs some 30 MiB before it does anything; the
+/// largest answer of an API that is read has 64 MiB.
+const RESIDENT_KIB_MAX: u64 = 400 << 10;
+
+/// The most that a process may map, so that one which takes memory in one step doesn't take the machine's.
+const MAPPED_KIB_MAX: u64 = 3_000_000;
 
 /// A server that says nothing is asked for a minute in all; the rest is a machine that is busy.
 const TIME_MAX: Duration = Duration::from_secs(110);
 
+/// The longest that a run may take to stop after it was asked to.
+const STOP_MAX: Duration = Duration::from_secs(45);
+
 const SECRET: &str = "hidden-key";
 
-/// Runs the program with a limit on its memory, and ends it by this signal after so long.
-fn limited(folder: &Path, arguments: &[&str], environment: &[(&str, &str)], ends: Option<Duration>) -> Output {
-    let began = Instant::now();
-    let script = format!("ulimit -v {MEMORY_KIB}; exec \"$@\"");
+/// The most memory that a running process had in use until now.
+fn resident_kib_peak(process: &Child) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// When a program is asked to stop: once it has told one of these texts, and after so long in any case.
+struct Stops<'a> {
+    after: Duration,
+    told: &'a [&'a str],
+}
+
+/// Runs the program with limits on its memory and time.
+fn limited(folder: &Path, arguments: &[&str], environment: &[(&str, &str)], stops: Option<Stops>) -> Output {
+    let script = format!("ulimit -v {MAPPED_KIB_MAX}; exec \"$@\"");
+    let (out, err) = (folder.join("stdout.txt"), folder.join("stderr.txt"));
     let mut command = Command::new("bash");
-    command.args(["-c", &script, "bash"]);
-    if let Some(ends) = ends {
-        command.args(["timeout", "-s", "INT", "-k", "30", &ends.as_secs().to_string()]);
-    }
-    command.arg(env!("CARGO_BIN_EXE_waterspout")).args(arguments).current_dir(folder);
+    command.args(["-c", &script, "bash", env!("CARGO_BIN_EXE_waterspout")]).args(arguments).current_dir(folder);
     for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
         command.env_remove(name);
     }
-    let ended = command.envs(environment.iter().copied()).stdin(Stdio::null()).output().unwrap();
-    assert!(began.elapsed() < TIME_MAX, "{arguments:?} took {:?}", began.elapsed());
+    command.envs(environment.iter().copied()).stdin(Stdio::null());
+    command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+    let began = Instant::now();
+    let mut process = command.spawn().unwrap();
+    let (mut stopped, mut peak) = (None, 0);
+    let status = loop {
+        peak = resident_kib_peak(&process).unwrap_or_default().max(peak);
+        let late = stopped.map_or(began.elapsed() > TIME_MAX, |at: Instant| at.elapsed() > STOP_MAX);
+        if late || peak > RESIDENT_KIB_MAX {
+            process.kill().unwrap();
+            process.wait().unwrap();
+            let said = told(&fs::read_to_string(&err).unwrap());
+            panic!("{arguments:?}: {peak} KiB after {:?}:\n{said}", began.elapsed());
+        }
+        if let Some(status) = process.try_wait().unwrap() {
+            break status;
+        }
+        let is_due = |stops: &Stops| {
+            let said = fs::read_to_string(&err).unwrap_or_default().to_lowercase();
+            began.elapsed() > stops.after || stops.told.iter().any(|told| said.contains(told))
+        };
+        if stopped.is_none() && stops.as_ref().is_some_and(is_due) {
+            Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+            stopped = Some(Instant::now());
+        }
+        // A peak is looked at now and then; nothing waits for this.
+        thread::sleep(Duration::from_millis(50));
+    };
+    println!("{arguments:?}: {} MiB", peak >> 10);
+    let ended = Output { status, stdout: fs::read(&out).unwrap(), stderr: fs::read(&err).unwrap() };
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(!said.contains("panicked") && !said.contains("allocation"), "{arguments:?}:\n{said}");
     assert!(!said.contains(SECRET) && !said.contains('\x1b'), "{arguments:?}:\n{said}");
@@ -65,35 +110,118 @@ fn access(endpoint: &str) -> [(&str, &str); 5] {
     ]
 }
 
+/// What one server does, to which requests, and what the program says of it.
+struct Case {
+    requests: For,
+    behaviour: Behaviour,
+    /// One of these texts is told, in whatever case; none has to be.
+    why: &'static [&'static str],
+}
+
+fn case(behaviour: Behaviour, why: &'static [&'static str]) -> Case {
+    Case { requests: For::All, behaviour, why }
+}
+
+fn objects(behaviour: Behaviour, why: &'static [&'static str]) -> Case {
+    Case { requests: For::Objects, behaviour, why }
+}
+
+fn streams(behaviour: Behaviour, why: &'static [&'static str]) -> Case {
+    Case { requests: For::Streams, behaviour, why }
+}
+
+impl Case {
+    fn server(&self) -> Hostile {
+        Hostile::only_for(self.requests, self.behaviour.clone())
+    }
+
+    #[track_caller]
+    fn check(&self, who: &str, server: &Hostile, said: &str) {
+        let Self { behaviour, why, .. } = self;
+        // With --nocapture.
+        println!("{who}, {behaviour:?}: {said}");
+        assert!(!server.asked().is_empty(), "{who} asked nothing of {behaviour:?}: {said}");
+        assert!(said.len() < 20_000, "{who}, {behaviour:?}: {} bytes", said.len());
+        let said = said.to_lowercase();
+        assert!(why.is_empty() || why.iter().any(|why| said.contains(why)), "{who}, {behaviour:?}: {said}");
+    }
+}
+
+/// Redirects of all kinds to a server that must not be asked.
+fn redirects(to: &Hostile) -> impl Iterator<Item = Case> {
+    let why = &["redirect", "another region"];
+    [301, 302, 303, 307, 308].into_iter().map(move |status| case(Behaviour::Redirect(status, to.address()), why))
+}
+
+/// Runs each of these at once, so many at a time that a small machine keeps up.
+fn side_by_side<T: Sync>(cases: &[T], check: impl Fn(&T) + Sync) {
+    for some in cases.chunks(16) {
+        thread::scope(|scope| {
+            for one in some {
+                scope.spawn(|| check(one));
+            }
+        });
+    }
+}
+
 #[test]
 fn a_hostile_bucket_ends_every_tool_with_its_reason() {
     let elsewhere = Hostile::start(Behaviour::Ends);
-    let to = elsewhere.address();
-    let redirects = [301, 302, 303, 307, 308].map(|status| (Behaviour::Redirect(status, to.clone()), "redirect"));
-    let others = [
-        (Behaviour::Silent, "said nothing for 30 s"),
-        (Behaviour::HugeLength, "100000000000 bytes, expected at most"),
-        (Behaviour::EndlessChunks, "more than"),
-        (Behaviour::EndlessError, "403"),
-        (Behaviour::EndlessHead, "can't list"),
-        (Behaviour::RepeatedPage, "repeats itself"),
-        (Behaviour::EmptyPages, "repeats itself"),
-        (Behaviour::LongError, "403 AccessDenied"),
-        (Behaviour::Garbage, "can't list"),
-        (Behaviour::Ends, "can't list"),
+    let listings = [
+        case(Behaviour::Silent, &["said nothing for 30 s"]),
+        case(Behaviour::HugeLength, &["100000000000 bytes, expected at most"]),
+        case(Behaviour::EndlessChunks, &["more than"]),
+        case(Behaviour::EndlessError, &["403"]),
+        case(Behaviour::EndlessHead, &["can't list"]),
+        case(Behaviour::RepeatedPage, &["repeats itself"]),
+        case(Behaviour::EmptyPages, &["repeats itself"]),
+        case(Behaviour::LongError, &["403 accessdenied"]),
+        case(Behaviour::Garbage, &["can't list"]),
+        case(Behaviour::Ends, &["can't list"]),
     ];
-    thread::scope(|scope| {
-        for (behaviour, why) in redirects.into_iter().chain(others) {
-            scope.spawn(move || {
-                let (server, folder) = (Hostile::start(behaviour.clone()), tempfile::tempdir().unwrap());
-                let ended = limited(folder.path(), &["lake", "ls", "s3://lake/root"], &access(&server.address()), None);
-                let said = String::from_utf8_lossy(&ended.stderr);
-                assert_eq!(ended.status.code(), Some(1), "{behaviour:?}: {said}");
-                let moved_for_good = said.contains("another region");
-                assert!(said.contains(why) || (why == "redirect" && moved_for_good), "{behaviour:?}: {said}");
-                assert!(said.len() < 3_000, "{behaviour:?}: {} bytes", said.len());
-            });
-        }
+    let cases: Vec<_> = redirects(&elsewhere).chain(listings).collect();
+    side_by_side(&cases, |case| {
+        let (server, folder) = (case.server(), tempfile::tempdir().unwrap());
+        let ended = limited(folder.path(), &["lake", "ls", "s3://lake/root"], &access(&server.address()), None);
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{:?}: {said}", case.behaviour);
+        case.check("lake ls", &server, &said);
+        assert!(said.len() < 3_000, "{:?}: {} bytes", case.behaviour, said.len());
+    });
+    assert_eq!(elsewhere.asked(), Vec::<String>::new(), "a redirect was followed");
+}
+
+/// What reads posts from a bucket: none takes a hostile object for posts, or for the end of a lake.
+#[test]
+fn hostile_objects_end_every_reader_with_its_reason() {
+    let elsewhere = Hostile::start(Behaviour::Ends);
+    let cases = [
+        objects(Behaviour::HugeLength, &["100000000000 bytes, expected at most"]),
+        objects(Behaviour::EndlessChunks, &["more than"]),
+        objects(Behaviour::EndlessError, &["403"]),
+        objects(Behaviour::EndlessHead, &["head is too large"]),
+        objects(Behaviour::LyingRange, &["another length than it says"]),
+        objects(Behaviour::LongError, &["403"]),
+        objects(Behaviour::Garbage, &["can't get"]),
+        objects(Behaviour::Redirect(307, elsewhere.address()), &["redirect"]),
+    ];
+    let topology = r#"Topology(name: "t", spouts: {"s": Spout(run: S3Replay(bucket: "lake", prefix: "root"))},
+        bolts: {"copy": Bolt(run: Local(root: "copy"), inputs: [Shuffle("s")])})"#;
+    let readers: [(&str, &[&str]); 3] = [
+        ("lake cat", &["lake", "cat", "s3://lake/root"]),
+        ("replay", &["replay", "s3://lake/root"]),
+        ("S3Replay", &["run", "t.ron", "--state", "st"]),
+    ];
+    let runs: Vec<_> = cases.iter().flat_map(|case| readers.map(|reader| (case, reader))).collect();
+    side_by_side(&runs, |(case, (name, arguments))| {
+        let (server, folder) = (case.server(), tempfile::tempdir().unwrap());
+        fs::write(folder.path().join("t.ron"), topology).unwrap();
+        let stops = (*name == "S3Replay").then_some(Stops { after: Duration::from_secs(75), told: &[] });
+        let ended = limited(folder.path(), arguments, &access(&server.address()), stops);
+        let said = told(&String::from_utf8_lossy(&ended.stderr));
+        assert_ne!(ended.status.code(), Some(0), "{name}, {:?}: {said}", case.behaviour);
+        case.check(name, &server, &said);
+        assert!(ended.stdout.is_empty() || *name == "S3Replay", "{name}, {:?}: posts", case.behaviour);
     });
     assert_eq!(elsewhere.asked(), Vec::<String>::new(), "a redirect was followed");
 }
@@ -102,111 +230,129 @@ fn a_hostile_bucket_ends_every_tool_with_its_reason() {
 #[test]
 fn a_hostile_bucket_holds_up_an_upload_and_nothing_else() {
     let elsewhere = Hostile::start(Behaviour::Ends);
-    let behaviours = [
-        Behaviour::HugeLength,
-        Behaviour::EndlessChunks,
-        Behaviour::EndlessError,
-        Behaviour::EndlessHead,
-        Behaviour::LongError,
-        Behaviour::Garbage,
-        Behaviour::Redirect(307, elsewhere.address()),
+    // After a failure it also asks whether the partition was replaced meanwhile.
+    let why = &["can't put", "can't get"];
+    let cases = [
+        case(Behaviour::HugeLength, why),
+        case(Behaviour::EndlessChunks, why),
+        case(Behaviour::EndlessError, why),
+        case(Behaviour::EndlessHead, why),
+        case(Behaviour::LongError, why),
+        case(Behaviour::Garbage, why),
+        case(Behaviour::Redirect(307, elsewhere.address()), why),
     ];
-    thread::scope(|scope| {
-        for behaviour in behaviours {
-            scope.spawn(move || {
-                let (server, folder) = (Hostile::start(behaviour.clone()), tempfile::tempdir().unwrap());
-                let endpoint = server.address();
-                let posts: String = (0..20).map(|id| format!("{{\"tweet\":{{\"id\":\"{id}\"}}}}\n")).collect();
-                std::fs::write(folder.path().join("in.ndjson"), posts).unwrap();
-                std::fs::write(
-                    folder.path().join("t.ron"),
-                    format!(
-                        r#"Topology(name: "t", spouts: {{"in": Spout(run: Lines(paths: ["in.ndjson"], follow: true))}},
-                            bolts: {{
-                                "bucket": Bolt(run: S3(bucket: "lake", endpoint: "{endpoint}"), inputs: [Shuffle("in")]),
-                                "folder": Bolt(run: Local(root: "local"), inputs: [Shuffle("in")]),
-                            }},
-                            checkpoint: Checkpoint(every: "100ms"), micro_batch: MicroBatch(posts: 10))"#
-                    ),
-                )
-                .unwrap();
-                let arguments = ["run", "t.ron", "--state", "st"];
-                let wait = Some(Duration::from_secs(8));
-                let ended = limited(folder.path(), &arguments, &access(&endpoint), wait);
-                let said = told(&String::from_utf8_lossy(&ended.stderr));
-                // After a failure it also asks whether the partition was replaced meanwhile.
-                assert!(said.contains("can't put") || said.contains("can't get"), "{behaviour:?}: the reason isn't told:\n{said}");
-                let captured = support::lake_by_partition(&folder.path().join("local"), &["_staging"]);
-                assert_eq!(captured.values().map(Vec::len).sum::<usize>(), 20, "{behaviour:?}:\n{said}");
-                assert!(folder.path().join("st/outbox").exists(), "{behaviour:?}: the outbox is gone");
-            });
-        }
+    side_by_side(&cases, |case| {
+        let (server, folder) = (case.server(), tempfile::tempdir().unwrap());
+        let endpoint = server.address();
+        let posts: String = (0..20).map(|id| format!("{{\"tweet\":{{\"id\":\"{id}\"}}}}\n")).collect();
+        fs::write(folder.path().join("in.ndjson"), posts).unwrap();
+        let topology = format!(
+            r#"Topology(name: "t", spouts: {{"in": Spout(run: Lines(paths: ["in.ndjson"], follow: true))}},
+                bolts: {{
+                    "bucket": Bolt(run: S3(bucket: "lake", endpoint: "{endpoint}"), inputs: [Shuffle("in")]),
+                    "folder": Bolt(run: Local(root: "local"), inputs: [Shuffle("in")]),
+                }},
+                checkpoint: Checkpoint(every: "100ms"), micro_batch: MicroBatch(posts: 10))"#
+        );
+        fs::write(folder.path().join("t.ron"), topology).unwrap();
+        let arguments = ["run", "t.ron", "--state", "st"];
+        let stops = Stops { after: Duration::from_secs(8), told: &[] };
+        let ended = limited(folder.path(), &arguments, &access(&endpoint), Some(stops));
+        let said = told(&String::from_utf8_lossy(&ended.stderr));
+        case.check("S3", &server, &said);
+        let captured = support::lake_by_partition(&folder.path().join("local"), &["_staging"]);
+        assert_eq!(captured.values().map(Vec::len).sum::<usize>(), 20, "{:?}:\n{said}", case.behaviour);
+        assert!(folder.path().join("st/outbox").exists(), "{:?}: the outbox is gone", case.behaviour);
     });
     assert_eq!(elsewhere.asked(), Vec::<String>::new(), "a redirect was followed");
 }
 
-#[test]
-fn a_hostile_stream_or_api_keeps_no_source_busy() {
-    let elsewhere = Hostile::start(Behaviour::Ends);
-    let sockets = [
-        (Behaviour::Pings, "without end"),
-        (Behaviour::EmptyFragments, "without end"),
-        (Behaviour::EndlessMessage, "too long"),
-        (Behaviour::HugeFrame, "too long"),
-        (Behaviour::EndlessHead, ""),
-        (Behaviour::Garbage, ""),
-        (Behaviour::Ends, ""),
-        (Behaviour::Redirect(302, elsewhere.address()), "302"),
-    ];
-    let apis = [
-        Behaviour::HugeLength,
-        Behaviour::EndlessChunks,
-        Behaviour::EndlessError,
-        Behaviour::EndlessHead,
-        Behaviour::LongError,
-        Behaviour::Garbage,
-        Behaviour::Redirect(301, elsewhere.address()),
-        Behaviour::Redirect(307, elsewhere.address()),
-    ];
-    let run = |spout: &str, behaviour: &Behaviour| {
-        let folder = tempfile::tempdir().unwrap();
-        let text = format!(
+/// The sources, with the addresses of a server of HTTP and of WebSocket in place of `URL` and `WS`.
+const BLUESKY: &str = r#"Bluesky(base_url: "WS")"#;
+const MASTODON: &str =
+    r##"Mastodon(instance: "host.invalid", base_url: "URL", access_token: Env("TOKEN"), topics: ["#rust"])"##;
+const MASTODON_SOCKET: &str = r##"Mastodon(instance: "host.invalid", base_url: "URL", access_token: Env("TOKEN"),
+    topics: ["#rust"], transport: WebSocket)"##;
+const X: &str = r#"X(base_url: "URL", bearer_token: Env("TOKEN"), topics: ["rust"])"#;
+const YOUTUBE: &str = r#"YouTube(base_url: "URL", api_key: Env("TOKEN"), topics: ["rust"])"#;
+const FACEBOOK: &str = r#"Facebook(base_url: "URL", access_token: Env("TOKEN"), topics: [Page("1")])"#;
+
+/// Runs a source against each server for some seconds, or until it has told what it has to, which may take longer where
+/// other work is done.
+fn check_sources(sources: &[&str], cases: &[Case], seconds: u64) {
+    let runs: Vec<_> = cases.iter().flat_map(|case| sources.iter().map(move |source| (case, *source))).collect();
+    side_by_side(&runs, |(case, source)| {
+        let (server, folder) = (case.server(), tempfile::tempdir().unwrap());
+        let spout = source.replace("URL", &server.address()).replace("WS", &server.websocket());
+        let topology = format!(
             r#"Topology(name: "t", spouts: {{"s": Spout(run: {spout})}},
                 bolts: {{"lake": Bolt(run: Local(root: "lake"), inputs: [Shuffle("s")])}})"#
         );
-        std::fs::write(folder.path().join("t.ron"), text).unwrap();
+        fs::write(folder.path().join("t.ron"), topology).unwrap();
         let arguments = ["run", "t.ron", "--state", "st", "--interval", "200ms"];
-        let environment = [("TOKEN", SECRET)];
-        let ended = limited(folder.path(), &arguments, &environment, Some(Duration::from_secs(25)));
-        let said = told(&String::from_utf8_lossy(&ended.stderr));
-        assert!(said.len() < 20_000, "{behaviour:?}: {} bytes", said.len());
-        said
+        let after = if case.why.is_empty() { Duration::from_secs(seconds) } else { TIME_MAX / 2 };
+        let stops = Stops { after, told: case.why };
+        let ended = limited(folder.path(), &arguments, &[("TOKEN", SECRET)], Some(stops));
+        case.check(&spout, &server, &told(&String::from_utf8_lossy(&ended.stderr)));
+    });
+}
+
+#[test]
+fn a_hostile_api_keeps_no_source_busy() {
+    let elsewhere = Hostile::start(Behaviour::Ends);
+    let answers = [
+        case(Behaviour::HugeLength, &[]),
+        case(Behaviour::EndlessChunks, &[]),
+        case(Behaviour::EndlessError, &[]),
+        case(Behaviour::EndlessHead, &[]),
+        case(Behaviour::LongError, &[]),
+        case(Behaviour::Garbage, &[]),
+        case(Behaviour::Redirect(301, elsewhere.address()), &[]),
+        case(Behaviour::Redirect(307, elsewhere.address()), &[]),
+    ];
+    check_sources(&[MASTODON, X, YOUTUBE, FACEBOOK], &answers, 25);
+    assert_eq!(elsewhere.asked(), Vec::<String>::new(), "a redirect was followed");
+}
+
+#[test]
+fn a_hostile_socket_keeps_no_source_busy() {
+    let elsewhere = Hostile::start(Behaviour::Ends);
+    let frames = || {
+        [
+            streams(Behaviour::Pings, &["without end"]),
+            streams(Behaviour::EmptyFragments, &["without end"]),
+            streams(Behaviour::EndlessMessage, &["too long"]),
+            streams(Behaviour::HugeFrame, &["too long"]),
+        ]
     };
-    thread::scope(|scope| {
-        for (behaviour, why) in &sockets {
-            scope.spawn(move || {
-                let server = Hostile::start(behaviour.clone());
-                let said = run(&format!("Bluesky(base_url: \"{}\")", server.websocket()), behaviour);
-                assert!(said.to_lowercase().contains(why), "{behaviour:?}: {said}");
-                assert!(!server.asked().is_empty(), "{behaviour:?}: {said}");
-            });
-        }
-    });
-    thread::scope(|scope| {
-        for behaviour in &apis {
-            for spout in [
-                r##"Mastodon(instance: "host.invalid", base_url: "URL", access_token: Env("TOKEN"), topics: ["#rust"])"##,
-                r#"YouTube(base_url: "URL", api_key: Env("TOKEN"), topics: ["rust"])"#,
-                r#"X(base_url: "URL", bearer_token: Env("TOKEN"), topics: ["rust"])"#,
-                r#"Facebook(base_url: "URL", access_token: Env("TOKEN"), topics: [Page("1")])"#,
-            ] {
-                scope.spawn(move || {
-                    let server = Hostile::start(behaviour.clone());
-                    run(&spout.replace("URL", &server.address()), behaviour);
-                    assert!(!server.asked().is_empty(), "{spout} asked nothing of {behaviour:?}");
-                });
-            }
-        }
-    });
+    check_sources(&[MASTODON_SOCKET], &frames(), 20);
+    let others = [
+        case(Behaviour::EndlessHead, &[]),
+        case(Behaviour::Garbage, &[]),
+        case(Behaviour::Ends, &[]),
+        case(Behaviour::Redirect(302, elsewhere.address()), &["302"]),
+    ];
+    let all = frames().map(|case| Case { requests: For::All, ..case });
+    check_sources(&[BLUESKY], &all.into_iter().chain(others).collect::<Vec<_>>(), 25);
+    assert_eq!(elsewhere.asked(), Vec::<String>::new(), "a redirect was followed");
+}
+
+/// Streams over HTTP that are answered well up to their bodies.
+#[test]
+fn a_hostile_body_of_a_stream_keeps_no_source_busy() {
+    let elsewhere = Hostile::start(Behaviour::Ends);
+    let bodies = [
+        streams(Behaviour::Repeats("a"), &["larger than", "longer than", "at most"]),
+        streams(Behaviour::Repeats("\r\n"), &["without end"]),
+        streams(Behaviour::Repeats(": this is only to keep it alive\n"), &["without end", "expected a post of x"]),
+        streams(Behaviour::Repeats("data: x\n"), &["without end", "larger than", "expected a post of x"]),
+        streams(Behaviour::Repeats("event: update\ndata: {}\n\n"), &[]),
+        streams(Behaviour::Repeats("{\"data\":\r\n"), &[]),
+        streams(Behaviour::Hangs, &[]),
+        streams(Behaviour::EndlessError, &[]),
+        streams(Behaviour::Garbage, &[]),
+        streams(Behaviour::Redirect(307, elsewhere.address()), &["307", "redirect"]),
+    ];
+    check_sources(&[MASTODON, X], &bodies, 15);
     assert_eq!(elsewhere.asked(), Vec::<String>::new(), "a redirect was followed");
 }

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 use crate::net::limits::{ANSWER_TIME_MAX, API_BYTES_MAX, CONNECT_MAX, ERROR_BYTES_MAX, SILENCE_MAX};
 use crate::secret::Secret;
 
+use super::idle::IdleBytes;
+
 /// Why there is no answer: a sentence without any address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -74,25 +76,44 @@ impl Reply {
 }
 
 /// A body that doesn't end by itself, piece by piece.
-pub struct Body(reqwest::Response, SharedClock);
+pub struct Body {
+    response: reqwest::Response,
+    clock: SharedClock,
+    idle: IdleBytes,
+}
 
 impl Body {
+    fn new(response: reqwest::Response, clock: SharedClock) -> Self {
+        Self { response, idle: IdleBytes::new(clock.monotonic()), clock }
+    }
+
     /// The next bytes; `None` at the end. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// If the connection was lost.
+    /// If the connection was lost, or if the server sends without end and never a message.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        self.0.chunk().await.map_err(Failure::of)
+        if self.idle.is_too_much(self.clock.monotonic()) {
+            let what = "the server sends keep-alives or parts of messages without end, and no message";
+            return Err(Failure::Network(what.into()));
+        }
+        let chunk = self.response.chunk().await.map_err(Failure::of)?;
+        self.idle.add(chunk.as_ref().map_or(0, Bytes::len));
+        Ok(chunk)
+    }
+
+    /// Notes that a message of the stream is complete.
+    pub fn message_came(&mut self) {
+        self.idle.message_came(self.clock.monotonic());
     }
 
     /// The status.
     pub fn status(&self) -> u16 {
-        self.0.status().as_u16()
+        self.response.status().as_u16()
     }
 
     /// A header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.0.headers().get(name)?.to_str().ok()
+        self.response.headers().get(name)?.to_str().ok()
     }
 
     /// Reads it to its end, for an answer that turned out to be no stream.
@@ -100,7 +121,7 @@ impl Body {
     /// # Errors
     /// As of [`Http::get`].
     pub async fn whole(self) -> Result<Reply, Failure> {
-        let late = self.1.sleep(ANSWER_TIME_MAX);
+        let late = self.clock.sleep(ANSWER_TIME_MAX);
         match select(std::pin::pin!(self.read_whole()), late).await {
             Either::Left((reply, _)) => reply,
             Either::Right(_) => Err(Failure::Timeout),
@@ -109,15 +130,15 @@ impl Body {
 
     /// The next bytes, if they come before the server has been silent for too long.
     async fn next_in_time(&mut self) -> Result<Option<Bytes>, Failure> {
-        let late = self.1.sleep(SILENCE_MAX);
-        match select(std::pin::pin!(self.0.chunk()), late).await {
+        let late = self.clock.sleep(SILENCE_MAX);
+        match select(std::pin::pin!(self.response.chunk()), late).await {
             Either::Left((chunk, _)) => chunk.map_err(Failure::of),
             Either::Right(_) => Err(Failure::Timeout),
         }
     }
 
     async fn read_whole(mut self) -> Result<Reply, Failure> {
-        let (status, headers) = (self.status(), self.0.headers().clone());
+        let (status, headers) = (self.status(), self.response.headers().clone());
         // What says no is cut, since people read the beginning of it; what says yes is whole or nothing.
         let good = (200..300).contains(&status);
         let bytes_max = usize::try_from(if good { API_BYTES_MAX } else { ERROR_BYTES_MAX }).unwrap_or(usize::MAX);
@@ -285,7 +306,7 @@ impl Http {
     }
 
     fn body(&self, response: reqwest::Response) -> Body {
-        Body(response, self.clock.clone())
+        Body::new(response, self.clock.clone())
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

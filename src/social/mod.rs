@@ -29,6 +29,7 @@ mod facts;
 mod feed;
 mod http;
 mod identity;
+mod idle;
 mod left_out;
 mod offered;
 mod platform;

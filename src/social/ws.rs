@@ -24,17 +24,10 @@ use crate::net::limits::{ERROR_BYTES_MAX, said};
 use crate::net::proxy::{Proxy, proxy_of};
 
 use super::http::Failure;
+use super::idle::IdleBytes;
 
 /// The largest message that is taken, in bytes.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
-
-/// How many bytes may come without a message being complete, within [`IDLE_WINDOW`]: one message, and
-/// 1 MiB of pings, pongs and frames around it. A server that sends more, such as endless empty fragments
-/// or pings as fast as it can, is left. Smaller would cut off servers that ping a lot.
-const IDLE_BYTES_MAX: u64 = (MESSAGE_BYTES_MAX + (1 << 20)) as u64;
-
-/// After so long without a message the bytes are counted from 0: pings alone keep a quiet stream alive.
-const IDLE_WINDOW: Duration = Duration::from_secs(60);
 
 /// How many bytes of pongs, and of what we send, wait for a server that reads nothing. Pongs beyond it
 /// are left out but for the last one, which is all that a server needs.
@@ -53,19 +46,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
 struct Bounded {
     io: Box<dyn Io>,
     clock: SharedClock,
-    /// What was read since the last message, or since this time.
-    idle_bytes: u64,
-    since: Duration,
+    idle: IdleBytes,
 }
 
 impl Bounded {
     fn new(io: Box<dyn Io>, clock: SharedClock) -> Self {
-        Self { io, since: clock.monotonic(), clock, idle_bytes: 0 }
+        Self { io, idle: IdleBytes::new(clock.monotonic()), clock }
     }
 
     fn message_came(&mut self) {
-        self.idle_bytes = 0;
-        self.since = self.clock.monotonic();
+        let now = self.clock.monotonic();
+        self.idle.message_came(now);
     }
 }
 
@@ -75,16 +66,14 @@ impl AsyncRead for Bounded {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        if self.idle_bytes > IDLE_BYTES_MAX {
-            if self.clock.monotonic().saturating_sub(self.since) < IDLE_WINDOW {
-                let what = "the server sends pings or parts of messages without end, and no message";
-                return Poll::Ready(Err(std::io::Error::other(what)));
-            }
-            self.message_came();
+        let now = self.clock.monotonic();
+        if self.idle.is_too_much(now) {
+            let what = "the server sends pings or parts of messages without end, and no message";
+            return Poll::Ready(Err(std::io::Error::other(what)));
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(context, buffer);
-        self.idle_bytes += (buffer.filled().len() - before) as u64;
+        self.idle.add(buffer.filled().len() - before);
         read
     }
 }

@@ -44,7 +44,24 @@ pub enum Behaviour {
     EndlessMessage,
     /// A WebSocket that announces a frame of 2^62 bytes.
     HugeFrame,
+    /// A stream over HTTP that repeats this text without end.
+    Repeats(&'static str),
+    /// A stream over HTTP that begins, sends half a line and then nothing.
+    Hangs,
 }
+
+/// The requests that a behaviour is for; all others get the answer of a good server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    All,
+    /// The objects of a bucket, whose listing has one file.
+    Objects,
+    /// The streams of Mastodon and of X.
+    Streams,
+}
+
+/// The key of the one file in the listing of [`For::Objects`].
+const KEY: &str = "root/2026-01-01T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000";
 
 /// A running server; its threads end with the test's process.
 pub struct Hostile {
@@ -54,6 +71,10 @@ pub struct Hostile {
 
 impl Hostile {
     pub fn start(behaviour: Behaviour) -> Self {
+        Self::only_for(For::All, behaviour)
+    }
+
+    pub fn only_for(requests: For, behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -62,7 +83,7 @@ impl Hostile {
             for stream in listener.incoming() {
                 let (behaviour, heads) = (behaviour.clone(), Arc::clone(&heads));
                 // A client that leaves ends the thread.
-                thread::spawn(move || drop(serve(stream.unwrap(), &behaviour, &heads)));
+                thread::spawn(move || drop(serve(stream.unwrap(), requests, &behaviour, &heads)));
             }
         });
         Self { port, asked }
@@ -82,7 +103,12 @@ impl Hostile {
     }
 }
 
-fn serve(mut stream: TcpStream, behaviour: &Behaviour, asked: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn serve(
+    mut stream: TcpStream,
+    requests: For,
+    behaviour: &Behaviour,
+    asked: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut number = 0;
     loop {
@@ -98,7 +124,13 @@ fn serve(mut stream: TcpStream, behaviour: &Behaviour, asked: &Mutex<Vec<String>
             Some(line.split_once(':')?.1.trim().to_owned())
         };
         let length = header("content-length").map_or(0, |length| length.parse().unwrap());
-        std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink())?;
+        let mut body = Vec::new();
+        reader.by_ref().take(length).read_to_end(&mut body)?;
+        if let Some((status, answer)) = good_answer(requests, &head, &body) {
+            let length = answer.len();
+            write!(stream, "HTTP/1.1 {status} Good\r\nContent-Length: {length}\r\n\r\n{answer}")?;
+            continue;
+        }
         number += 1;
         let xml = |status: &str, body: &str| {
             let length = body.len();
@@ -142,11 +174,7 @@ fn serve(mut stream: TcpStream, behaviour: &Behaviour, asked: &Mutex<Vec<String>
                 b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-99999999999/100000000000\r\n\
                   Content-Length: 4\r\nETag: \"e\"\r\nLast-Modified: Thu, 26 Nov 2026 12:00:00 GMT\r\n\r\n[{}]",
             )?,
-            Behaviour::RepeatedPage => {
-                let keys = "<Contents><Key>root/2026-01-01T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000\
-                            </Key><Size>4</Size></Contents>";
-                stream.write_all(listing(keys, "again").as_bytes())?;
-            }
+            Behaviour::RepeatedPage => stream.write_all(listing(&contents(), "again").as_bytes())?,
             Behaviour::EmptyPages => stream.write_all(listing("", &format!("token-{number}")).as_bytes())?,
             Behaviour::LongError => {
                 let text = "\x1b[2Jno ".repeat(700_000);
@@ -162,9 +190,77 @@ fn serve(mut stream: TcpStream, behaviour: &Behaviour, asked: &Mutex<Vec<String>
                 return Ok(());
             }
             Behaviour::Ends => return Ok(()),
+            Behaviour::Repeats(text) => {
+                let kind = "Content-Type: text/event-stream";
+                write!(stream, "HTTP/1.1 200 OK\r\n{kind}\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+                let body = text.repeat(1 + (64 << 10) / text.len());
+                let chunk = format!("{:x}\r\n{body}\r\n", body.len());
+                loop {
+                    stream.write_all(chunk.as_bytes())?;
+                }
+            }
+            Behaviour::Hangs => {
+                let head = "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked";
+                write!(stream, "HTTP/1.1 200 OK\r\n{head}\r\n\r\n5\r\n{{\"a\":\r\n")?;
+                loop {
+                    thread::park();
+                }
+            }
             _ => return websocket(&mut stream, behaviour, &header("sec-websocket-key").unwrap_or_default()),
         }
     }
+}
+
+fn contents() -> String {
+    format!("<Contents><Key>{KEY}</Key><Size>4</Size></Contents>")
+}
+
+/// The status and body of a good server's answer, for a request that the behaviour isn't for.
+fn good_answer(requests: For, head: &str, body: &[u8]) -> Option<(u16, String)> {
+    let (method, target) = head.split_once(' ')?;
+    let target = target.split(' ').next()?;
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    match requests {
+        For::All => None,
+        For::Objects if query.contains("list-type=2") => Some((200, good_listing(query))),
+        // The lake has no index and no journal.
+        For::Objects if path.contains("/_") => {
+            Some((404, "<Error><Code>NoSuchKey</Code><Message>none</Message></Error>".into()))
+        }
+        For::Objects => None,
+        For::Streams if path.ends_with("/rules") && method == "GET" => Some((200, r#"{"meta":{}}"#.into())),
+        For::Streams if path.ends_with("/rules") => {
+            let asked: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+            let mut rules = asked["add"].as_array().cloned().unwrap_or_default();
+            for (number, rule) in rules.iter_mut().enumerate() {
+                rule["id"] = (number + 1).to_string().into();
+            }
+            Some((201, serde_json::json!({"data": rules, "meta": {"summary": {"created": rules.len()}}}).to_string()))
+        }
+        For::Streams if path.contains("/search/recent") => Some((200, r#"{"meta":{"result_count":0}}"#.into())),
+        For::Streams if path.contains("/timelines/") => Some((200, "[]".into())),
+        For::Streams if path.ends_with("/search/stream") || path.contains("/streaming/") => None,
+        // A WebSocket asks for the same path as the question which host streams.
+        For::Streams if query.contains("stream=") || head.to_lowercase().contains("upgrade: websocket") => None,
+        For::Streams => Some((404, r#"{"error":"Record not found"}"#.into())),
+    }
+}
+
+/// A listing of a bucket that has the one file.
+fn good_listing(query: &str) -> String {
+    let value = |name: &str| {
+        let found = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        found.unwrap_or_default().replace("%2F", "/").replace("%3A", ":")
+    };
+    let (prefix, after) = (value("prefix"), value("start-after"));
+    let is_listed = KEY.starts_with(&prefix) && after.as_str() < KEY;
+    let folder = KEY[prefix.len().min(KEY.len())..].split_once('/').filter(|_| value("delimiter") == "/");
+    let found = match folder {
+        _ if !is_listed => String::new(),
+        Some((name, _)) => format!("<CommonPrefixes><Prefix>{prefix}{name}/</Prefix></CommonPrefixes>"),
+        None => contents(),
+    };
+    format!("<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>")
 }
 
 fn websocket(stream: &mut TcpStream, behaviour: &Behaviour, key: &str) -> std::io::Result<()> {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
+use crate::net::answer::Meaning;
 use crate::post::fields::{elements, get};
 use crate::social::{Feed, Http, Refresher, Reply};
 
@@ -19,7 +20,7 @@ const RESET_MAX: Duration = Duration::from_secs(3_600);
 const PATH: &str = "/xrpc/app.bsky.feed.getPosts";
 
 /// Reads posts through a public view of Bluesky.
-pub(crate) struct Counts {
+pub(super) struct Counts {
     api_url: String,
     http: Option<Http>,
 }
@@ -37,16 +38,15 @@ impl Counts {
         let query: Vec<_> = uris.iter().map(|uri| ("uris", *uri)).collect();
         let failed = |cause: &dyn ToString| Error::transient("the counts can't be read").because(cause.to_string());
         let reply = http.get(PATH, &query).await.map_err(|failure| failed(&failure))?;
-        match reply.status {
-            200 | 400 | 404 => Ok(reply),
-            429 => {
-                if let Some(resets) = resets(&reply) {
-                    feed.sleep_until("counts: 429", resets.min(feed.now() + RESET_MAX)).await;
-                }
-                Err(failed(&"it answered 429"))
-            }
-            status => Err(failed(&format!("it answered {status}"))),
+        let meaning = Meaning::of_status(reply.status);
+        // An address that the server doesn't take makes the request wrong, or a thing that is absent.
+        if matches!(meaning, Meaning::Done | Meaning::Wrong | Meaning::Absent) {
+            return Ok(reply);
         }
+        if let (Meaning::Limited, Some(resets)) = (meaning, resets(&reply)) {
+            feed.sleep_until("counts: 429", resets.min(feed.now() + RESET_MAX)).await;
+        }
+        Err(failed(&format!("it answered {}", reply.status)))
     }
 }
 

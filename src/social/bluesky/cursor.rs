@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::social::bluesky::join::OVERLAP;
+use super::join::OVERLAP;
 
 /// How far before the newest event a connection to the same host goes on, so that this event comes again.
-pub(crate) const REWIND: Duration = Duration::from_secs(5);
+pub(super) const REWIND: Duration = Duration::from_secs(5);
 
 /// How long Jetstream keeps events.
-pub(crate) const LOOKBACK: Duration = Duration::from_secs(36 * 3600);
+pub(super) const LOOKBACK: Duration = Duration::from_secs(36 * 3600);
 
 /// How much later than asked for the first event may be before it means that the ones before are gone, and how long
 /// a busy stream may be silent, at least. Streams that are often silent for long get more.
 const LATE_MIN: Duration = Duration::from_secs(60);
 
 /// How long a stream may be silent at most before it is begun anew, which loses nothing.
-pub(crate) const PATIENCE_MAX: Duration = Duration::from_secs(3600);
+pub(super) const PATIENCE_MAX: Duration = Duration::from_secs(3600);
 
 /// How many times as long as the longest silence of late a silence may be.
 const SILENCES: f64 = 10.0;
@@ -28,18 +28,18 @@ const FORGETS: f64 = 0.999;
 
 /// How far an event's time may be ahead of this machine's clock: the clocks differ. What is further ahead moves nothing
 /// but to now, and only where all up to [`REWIND`] ago is there: else what is still to come would be skipped.
-pub(crate) const AHEAD_MAX: Duration = Duration::from_secs(5);
+pub(super) const AHEAD_MAX: Duration = Duration::from_secs(5);
 
 /// So many in a row that are ahead say that this machine's clock is slow.
 const CLOCK_IS_SLOW: u32 = 10;
 
 /// How many of the last events are remembered with the position. One would do, but a server may have dropped it since
 /// (the account was deleted); each takes 40 bytes of each record of the spool.
-pub(crate) const MARKS_MAX: usize = 8;
+pub(super) const MARKS_MAX: usize = 8;
 
 /// An event that was captured, to be recognised by when it comes again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(super) struct Mark {
     /// What it is, whichever host gives it.
     pub hash: u64,
     /// When the host saw it, in µs since 1970.
@@ -67,7 +67,7 @@ impl Mark {
 
 /// Where the stream stands.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Position {
+pub(super) struct Position {
     /// The newest event's time in µs since 1970; 0 if there was none.
     newest_us: i64,
     /// When the first connection was made, by this machine's clock, in µs, or when its first event was, if that is
@@ -166,6 +166,16 @@ impl Position {
         self.marks.clear();
     }
 
+    /// Takes a time of another host for the newest one of this host: both have captured everything
+    /// before. Without this, events of a host that is ahead would count as captured by their times.
+    pub fn set_times(&mut self, newest_us: i64) {
+        let shift_us = newest_us - self.newest_us;
+        if self.newest_us > 0 && newest_us > 0 {
+            self.newest_us = newest_us;
+            self.samples.iter_mut().for_each(|sample_us| *sample_us += shift_us);
+        }
+    }
+
     /// The last events.
     pub fn marks(&self) -> &VecDeque<Mark> {
         &self.marks
@@ -227,6 +237,11 @@ impl Position {
         micros(OVERLAP).min(remembered)
     }
 
+    /// Returns true if so many events came that the oldest captured posts are forgotten by now.
+    pub fn is_memory_short(&self) -> bool {
+        self.samples.len() == SAMPLES_MAX
+    }
+
     /// What is before this time is there, or in the ledger.
     pub fn reach(&mut self, time_us: i64) {
         self.newest_us = self.newest_us.max(time_us);
@@ -258,17 +273,17 @@ impl Position {
     }
 }
 
-pub(crate) fn micros(duration: Duration) -> i64 {
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// A time in µs since 1970.
-pub(crate) fn unix_us(time: OffsetDateTime) -> i64 {
+pub(super) fn unix_us(time: OffsetDateTime) -> i64 {
     i64::try_from(time.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
 }
 
 /// A time in µs since 1970; the beginning of it if there is none such.
-pub(crate) fn at(us: i64) -> OffsetDateTime {
+pub(super) fn at(us: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(us) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
@@ -276,8 +291,8 @@ pub(crate) fn at(us: i64) -> OffsetDateTime {
 mod tests {
     use time::macros::datetime;
 
+    use super::super::join::Resume;
     use super::*;
-    use crate::social::bluesky::join::Resume;
 
     const NOW: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);
     const S: i64 = 1_000_000;

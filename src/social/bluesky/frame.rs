@@ -4,11 +4,11 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::post::fields::{date, get, id_text, pick, string};
 
-use crate::social::bluesky::cursor::Mark;
+use super::cursor::Mark;
 
 /// What a message is. `event` is what stands under `bsky`: of the second version what it wraps.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Frame<'a> {
+pub(super) enum Frame<'a> {
     /// A record was made or changed.
     Post { event: &'a [u8], time_us: Option<i64> },
     /// A record was deleted, or an account, with this id.
@@ -24,12 +24,13 @@ pub(crate) enum Frame<'a> {
 }
 
 impl Frame<'_> {
-    /// What recognises an event when it comes again, if it has a time.
+    /// Recognises an event when it comes again, if it has a time. A message of an unknown kind has no mark:
+    /// it may be about the server and not of the stream, so its time says nothing about the events around it.
     pub fn mark(&self) -> Option<Mark> {
         let (event, time_us) = match self {
             Self::Post { event, time_us } | Self::Delete { event, time_us, .. } => (event, time_us),
-            Self::Other { event, time_us } | Self::Unknown { event, time_us } => (event, time_us),
-            Self::Clamped | Self::Ends(_) => return None,
+            Self::Other { event, time_us } => (event, time_us),
+            Self::Unknown { .. } | Self::Clamped | Self::Ends(_) => return None,
         };
         let time_us = time_us.filter(|time_us| *time_us > 0)?;
         let [cursor, seq] = pick(event, ["cursor", "seq"]);
@@ -55,7 +56,7 @@ fn identity(event: &[u8]) -> u64 {
 ///
 /// # Errors
 /// If it is no object, or a deletion of nobody knows what.
-pub(crate) fn parse(message: &[u8]) -> Result<Frame<'_>, String> {
+pub(super) fn parse(message: &[u8]) -> Result<Frame<'_>, String> {
     if message.trim_ascii().first() != Some(&b'{') {
         return Err("expected an object".into());
     }

@@ -6,20 +6,25 @@
 //!
 //! - The host that the stream was read from last repeats its events in the same order. All of them up to the newest one
 //!   that was captured are skipped, without remembering any of them.
-//! - Another host has other times, and nearly the same order. It is asked from [`OVERLAP`] before the newest event on;
-//!   what is older is skipped by its time, and the rest is held against what is remembered. If none of it is known, that
-//!   host is further ahead than the overlap, and is asked from further back.
+//! - Another host has other times, and nearly the same order. It is asked from [`OVERLAP`] before the
+//!   newest event on; older events are skipped by their time, and the rest is compared with the
+//!   remembered posts until the newest captured events have passed. If no event is known, that host
+//!   is further ahead than the overlap, and is asked from further back.
+//!
+//! One event decides nothing, since a server may send a new event before the repeated ones: a host is
+//! judged by [`EARLY_MAX`] newer events in a row, or by a pause of [`EARLY_WAIT`] after fewer.
 //!
 //! What can't be joined may lack something, and goes into the gap ledger, however short the time is.
 
-use crate::social::bluesky::cursor::{Mark, Position, REWIND, micros};
+use super::cursor::{Mark, Position, REWIND, micros};
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How far before the newest event another host is asked from: hosts see the same event at different times. A host that
 /// lagged by more is noticed, and then a longer one is found. A longer one repeats more, which has to be remembered:
 /// at 250 posts/s this one has 30,000.
-pub(crate) const OVERLAP: Duration = Duration::from_secs(120);
+pub(super) const OVERLAP: Duration = Duration::from_secs(120);
 
 /// How far hosts may differ in their order of events: the overlap has to begin so long before the first known event.
 const DISORDER: Duration = Duration::from_secs(10);
@@ -34,9 +39,18 @@ const TRIES_MAX: u32 = 4;
 /// gives such times for ever.
 const OLDER_MAX: Duration = Duration::from_secs(60);
 
+/// The number of newer events in a row after which a host is taken not to have the older ones. Fewer
+/// may be live events that overtook the repetition, and would be entries in the ledger for posts that
+/// aren't missing; more would be taken before the entry for the posts that are.
+const EARLY_MAX: usize = 8;
+
+/// The time without another event after which fewer than [`EARLY_MAX`] are enough. A longer one delays
+/// the ledger's entry on a quiet stream; a shorter one is less than servers take between two packets.
+pub(super) const EARLY_WAIT: Duration = Duration::from_secs(1);
+
 /// How a connection resumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Resume {
+pub(super) enum Resume {
     /// There is nothing before it.
     Start,
     /// Nothing came before, but this is how long it has been asked for: since this time.
@@ -80,7 +94,7 @@ impl Resume {
 
 /// What to do with an event of a connection that resumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(super) enum Step {
     /// It was captured before, or is older than what was asked for.
     Skip,
     /// It may have been captured before: what is remembered tells.
@@ -89,15 +103,15 @@ pub(crate) enum Step {
     Joined,
     /// It is new, and so is all behind it.
     Live,
-    /// Events up to this one may be missing, from this time on; from here on everything is new.
-    Gap { from_us: i64 },
+    /// Events between these times may be missing; from here on everything is new.
+    Gap { from_us: i64, to_us: i64 },
     /// Ask the same host again. `from_us` and `to_us` name what may be missing, if this is given up.
     Again { resume: Resume, gap: Option<(i64, i64)> },
 }
 
 /// Joins a connection to what was captured before it.
 #[derive(Debug)]
-pub(crate) struct Joining {
+pub(super) struct Joining {
     resume: Resume,
     /// The newest time that was captured, and the last events, by the host that the stream was read from before.
     reached_us: i64,
@@ -106,6 +120,8 @@ pub(crate) struct Joining {
     marks: Vec<Mark>,
     /// How far back another host can be compared with what is remembered.
     overlap_us: i64,
+    /// True if posts that were captured may be forgotten by now.
+    is_memory_short: bool,
     /// From when on events may be missing on the same host: later than `reached_us` if it is known to have had none.
     quiet_until_us: i64,
     /// Whether the stream is so quiet that a host may have nothing in a whole overlap.
@@ -118,8 +134,16 @@ pub(crate) struct Joining {
     is_joined: bool,
     /// The newest time at which this host has an event that is known; 0 if there was none.
     known_us: i64,
+    /// The newest time at which this host has one of `marks`; 0 if none came.
+    passed_us: i64,
+    /// True once the last one of `marks` came.
+    has_passed_last: bool,
+    /// The last events in a row that are newer than they should be, oldest first.
+    early: Vec<Mark>,
+    /// True once no other event came for [`EARLY_WAIT`].
+    is_overdue: bool,
     /// The last events of this host.
-    seen: Vec<Mark>,
+    seen: VecDeque<Mark>,
 }
 
 impl Joining {
@@ -131,19 +155,34 @@ impl Joining {
             wanted_from_us: position.began().map_or(0, |began_us| began_us - micros(REWIND)),
             marks: position.marks().iter().copied().collect(),
             overlap_us: position.overlap_us(),
+            is_memory_short: position.is_memory_short(),
             quiet_until_us: position.alive_at(),
             is_quiet,
             tries,
             has_old: false,
             is_joined: false,
             known_us: 0,
-            seen: Vec::new(),
+            passed_us: 0,
+            has_passed_last: false,
+            early: Vec::new(),
+            is_overdue: false,
+            seen: VecDeque::new(),
         }
     }
 
     /// The last events that this host gave until now, by its own times.
-    pub fn seen(&self) -> &[Mark] {
+    pub fn seen(&self) -> &VecDeque<Mark> {
         &self.seen
+    }
+
+    /// The last events in a row by which nothing could be decided yet, oldest first.
+    pub fn early(&self) -> &[Mark] {
+        &self.early
+    }
+
+    /// Returns true if the times of this connection's events aren't those of the position.
+    pub fn has_other_times(&self) -> bool {
+        matches!(self.resume, Resume::Other { .. })
     }
 
     /// Whether an event is one of the last that were captured before.
@@ -158,25 +197,50 @@ impl Joining {
 
     /// Whether an event has to be looked up in what is remembered, before [`step`](Self::step).
     pub fn asks_memory(&self) -> bool {
-        matches!(self.resume, Resume::Other { assumed: false, .. } | Resume::Search { .. }) && !self.is_joined
+        let is_other = matches!(self.resume, Resume::Other { assumed: false, .. });
+        is_other || matches!(self.resume, Resume::Search { .. })
     }
 
     /// What to do with an event. `is_known` says that it is remembered; `stands` is how long the
     /// connection has stood.
     pub fn step(&mut self, event: Mark, is_known: bool, stands: Duration) -> Step {
-        self.seen.push(event);
-        if self.seen.len() > crate::social::bluesky::cursor::MARKS_MAX {
-            self.seen.remove(0);
+        if self.seen.len() == super::cursor::MARKS_MAX {
+            self.seen.pop_front();
         }
+        self.seen.push_back(event);
         self.has_old |= event.time_us <= self.reached_us;
+        self.know(event, is_known);
+        self.decide(event, stands)
+    }
+
+    /// Decides by the events that came, since no other follows. Returns nothing if there is nothing to decide.
+    pub fn overdue(&mut self, stands: Duration) -> Option<Step> {
+        let event = self.early.pop()?;
+        self.is_overdue = true;
+        Some(self.decide(event, stands))
+    }
+
+    fn decide(&mut self, event: Mark, stands: Duration) -> Step {
         match self.resume {
             Resume::Start => Step::Live,
             Resume::Since { .. } => older(event, self.wanted_from_us, stands),
             Resume::Number { seq } => self.by_number(event, seq),
             Resume::Same { .. } => self.on_the_same_host(event),
-            Resume::Other { asked_us, assumed } => self.on_another_host(event, is_known, asked_us, assumed),
-            Resume::Search { .. } => self.search(event, is_known),
+            Resume::Other { asked_us, assumed } => self.on_another_host(event, asked_us, assumed),
+            Resume::Search { .. } => self.search(event),
         }
+    }
+
+    /// Notes an event that is newer than it should be. Returns true if there were enough of them.
+    fn is_enough_with(&mut self, event: Mark) -> bool {
+        self.early.push(event);
+        self.is_overdue || self.early.len() >= EARLY_MAX
+    }
+
+    /// The time of the first event of those in a row by which a host is judged.
+    fn first_early_us(&self, event: Mark) -> i64 {
+        let times = self.early.iter().map(|early| early.time_us);
+        times.min().unwrap_or(event.time_us)
     }
 
     /// The first event has to be the one that was asked for; else the numbers are those of another host.
@@ -199,34 +263,57 @@ impl Joining {
             return Step::Joined;
         }
         if event.time_us <= self.reached_us {
+            self.early.clear();
             return Step::Skip;
         }
         if self.is_joined {
             return Step::Live;
+        }
+        if !self.is_enough_with(event) {
+            return Step::Compare;
         }
         if self.has_old {
             // It has other events than it had, or other times: it is another host under the same name.
             let asked_us = self.reached_us - self.overlap_us;
             return Step::Again { resume: Resume::Other { asked_us, assumed: false }, gap: None };
         }
-        Step::Gap { from_us: self.reached_us.max(self.quiet_until_us.min(event.time_us)) }
+        let to_us = self.first_early_us(event);
+        Step::Gap { from_us: self.reached_us.max(self.quiet_until_us.min(to_us)), to_us }
     }
 
-    fn on_another_host(&mut self, event: Mark, is_known: bool, asked_us: i64, assumed: bool) -> Step {
-        self.know(event, is_known);
-        self.is_joined |= assumed || self.known_us >= asked_us + micros(DISORDER).min(self.overlap_us / 4);
+    fn on_another_host(&mut self, event: Mark, asked_us: i64, assumed: bool) -> Step {
+        let order_us = micros(DISORDER).min(self.overlap_us / 4);
+        self.is_joined |= assumed || self.known_us >= asked_us + order_us;
         let is_new = event.time_us > self.reached_us;
-        if is_new && self.is_joined {
+        let has_passed = self.passed_us > 0 && event.time_us > self.passed_us + order_us;
+        let has_passed = has_passed || (self.has_passed_last && !self.is_mark(event));
+        // A host that lags by more than the overlap repeats known events behind the newest time.
+        let is_far = event.time_us > self.reached_us.max(self.known_us) + self.overlap_us;
+        if self.is_joined && (has_passed || is_far || (assumed && is_new)) {
             return Step::Live;
         }
-        if is_new && !self.has_old && !(self.is_quiet && self.tries == 0) {
-            return Step::Gap { from_us: asked_us };
-        }
-        if (is_new && !self.has_old) || event.time_us > self.reached_us + self.overlap_us {
+        let is_later = is_new && !self.has_old;
+        if !self.is_joined && (is_later || is_far || has_passed) {
+            if !self.is_enough_with(event) {
+                return if is_later { Step::Compare } else { self.compare(event, asked_us) };
+            }
+            let to_us = self.first_early_us(event);
+            if is_later && !(self.is_quiet && self.tries == 0) {
+                return Step::Gap { from_us: asked_us, to_us };
+            }
             let gap = Some((asked_us, self.reached_us));
             return Step::Again { resume: self.further_back(asked_us), gap };
         }
-        if event.time_us < asked_us.max(self.wanted_from_us) { Step::Skip } else { Step::Compare }
+        self.early.clear();
+        self.compare(event, asked_us)
+    }
+
+    /// Compares an event with the remembered posts. Where posts are forgotten, an event before the first
+    /// known one may be such a post.
+    fn compare(&self, event: Mark, asked_us: i64) -> Step {
+        let is_old = event.time_us < asked_us.max(self.wanted_from_us);
+        let may_be_forgotten = self.is_memory_short && !self.is_settled() && self.known_us == 0;
+        if is_old || may_be_forgotten { Step::Skip } else { Step::Compare }
     }
 
     fn further_back(&self, asked_us: i64) -> Resume {
@@ -240,14 +327,17 @@ impl Joining {
     }
 
     /// Reads on until the live end, and takes nothing; what it passes over comes again with the next connection.
-    fn search(&mut self, event: Mark, is_known: bool) -> Step {
-        self.know(event, is_known);
+    fn search(&mut self, event: Mark) -> Step {
         if event.time_us <= self.reached_us {
+            self.early.clear();
+            return Step::Skip;
+        }
+        if !self.is_enough_with(event) {
             return Step::Skip;
         }
         let asked_us = self.reached_us - self.overlap_us;
         if self.known_us == 0 || self.tries >= TRIES_MAX {
-            let gap = Some((asked_us, event.time_us));
+            let gap = Some((asked_us, self.first_early_us(event)));
             return Step::Again { resume: Resume::Other { asked_us, assumed: true }, gap };
         }
         let asked_us = (self.known_us - self.overlap_us).min(asked_us);
@@ -255,8 +345,13 @@ impl Joining {
     }
 
     fn know(&mut self, event: Mark, is_known: bool) {
-        if is_known || self.is_mark(event) {
+        let is_mark = self.is_mark(event);
+        if is_known || is_mark {
             self.known_us = self.known_us.max(event.time_us);
+        }
+        if is_mark {
+            self.passed_us = self.passed_us.max(event.time_us);
+            self.has_passed_last |= self.marks.last().is_some_and(|mark| mark.is_same(event));
         }
     }
 }
@@ -266,131 +361,8 @@ fn older(event: Mark, wanted_from_us: i64, stands: Duration) -> Step {
     if event.time_us >= wanted_from_us {
         return Step::Live;
     }
-    if stands < OLDER_MAX { Step::Skip } else { Step::Gap { from_us: event.time_us - micros(stands) } }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const S: i64 = 1_000_000;
-    const T: i64 = 1_800_000_000 * S;
-
-    fn mark(name: u64, second: i64) -> Mark {
-        Mark { hash: name, time_us: T + second * S, seq: 0 }
+    if stands < OLDER_MAX {
+        return Step::Skip;
     }
-
-    /// A position behind the events 1 to 100, one in a second, on the host `a`.
-    fn position() -> Position {
-        let mut position = Position::default();
-        position.set_host("a");
-        for name in 1..=100 {
-            position.event(mark(name, name as i64), super::super::cursor::at(T + 200 * S), name > 1);
-        }
-        position
-    }
-
-    fn steps(joining: &mut Joining, events: impl IntoIterator<Item = (Mark, bool)>) -> Vec<Step> {
-        let steps = events.into_iter().map(|(event, known)| joining.step(event, known, Duration::ZERO));
-        steps.collect()
-    }
-
-    #[test]
-    fn the_same_host_repeats_any_number_of_events_and_none_is_taken() {
-        let position = position();
-        let resume = Resume::plan(&position, "a", T + 200 * S);
-        assert_eq!(resume, Resume::Same { asked_us: T + 95 * S });
-        let mut joining = Joining::new(resume, &position, false, 0);
-        let long_ago = (0..300_000).map(|n| (Mark { hash: 1_000_000 + n, time_us: T - S, seq: 0 }, false));
-        let repeated = long_ago.chain((1..100).map(|name| (mark(name, name as i64), false)));
-        assert!(steps(&mut joining, repeated).iter().all(|step| *step == Step::Skip));
-        assert_eq!(steps(&mut joining, [(mark(100, 100), false)]), [Step::Joined]);
-    }
-
-    #[test]
-    fn the_same_host_that_begins_later_leaves_a_gap_however_short() {
-        let position = position();
-        let mut joining = Joining::new(Resume::Same { asked_us: T + 95 * S }, &position, false, 0);
-        assert_eq!(steps(&mut joining, [(mark(103, 103), false)]), [Step::Gap { from_us: T + 100 * S }]);
-    }
-
-    #[test]
-    fn a_host_of_the_same_name_with_other_times_is_another_one() {
-        let position = position();
-        let mut joining = Joining::new(Resume::Same { asked_us: T + 95 * S }, &position, false, 0);
-        let other = (96..=101).map(|name| (mark(name, name as i64 - 1), false)).chain([(mark(102, 101), false)]);
-        let resume = Resume::Other { asked_us: T - 20 * S, assumed: false };
-        assert_eq!(steps(&mut joining, other).last(), Some(&Step::Again { resume, gap: None }));
-    }
-
-    #[test]
-    fn a_number_is_good_if_it_gives_the_same_event() {
-        let mut position = position();
-        position.event(Mark { seq: 7_000, ..mark(101, 101) }, super::super::cursor::at(T + 200 * S), true);
-        let resume = Resume::plan(&position, "a", T + 200 * S);
-        assert_eq!(resume.cursor(), Some(7_000));
-        let joining = || Joining::new(resume, &position, false, 0);
-        let same = Mark { seq: 7_000, ..mark(101, 101) };
-        assert_eq!(steps(&mut joining(), [(same, false)]), [Step::Joined]);
-        let others = Mark { seq: 7_000, ..mark(55, 55) };
-        let next = Mark { seq: 7_001, ..mark(56, 56) };
-        let again = Step::Again { resume: Resume::Same { asked_us: T + 96 * S }, gap: None };
-        assert_eq!(steps(&mut joining(), [(others, false), (next, false)]), [Step::Skip, again]);
-    }
-
-    #[test]
-    fn another_host_is_compared_from_the_overlap_on() {
-        let position = position();
-        let resume = Resume::plan(&position, "b", T + 200 * S);
-        assert_eq!(resume, Resume::Other { asked_us: T - 20 * S, assumed: false });
-        let mut joining = Joining::new(resume, &position, false, 0);
-        // It is 30 s ahead: what was captured last has earlier times here.
-        let old = [(mark(900, -600), false), (mark(901, -21), false)];
-        assert_eq!(steps(&mut joining, old), [Step::Skip, Step::Skip]);
-        let overlap = (10..=130).map(|name| (mark(name, name as i64 - 30), name <= 100));
-        assert!(steps(&mut joining, overlap).iter().all(|step| *step == Step::Compare));
-        assert_eq!(steps(&mut joining, [(mark(131, 101), false)]), [Step::Live]);
-    }
-
-    #[test]
-    fn a_host_that_is_further_ahead_than_the_overlap_is_asked_further_back() {
-        let position = position();
-        let other = Resume::Other { asked_us: T - 20 * S, assumed: false };
-        let mut joining = Joining::new(other, &position, false, 0);
-        // It is 500 s ahead, so that nothing within the overlap is known.
-        let events = (480..).map(|name| (mark(name, name as i64 - 500), false)).take(300);
-        let search = Resume::Search { asked_us: T + (100 - 3600) * S };
-        let gap = Some((T - 20 * S, T + 100 * S));
-        assert!(steps(&mut joining, events).contains(&Step::Again { resume: search, gap }));
-        let mut joining = Joining::new(search, &position, false, 1);
-        let events = (1..=601).map(|name| (mark(name, name as i64 - 500), name <= 100));
-        let found = Resume::Other { asked_us: T + (-400 - 120) * S, assumed: false };
-        assert_eq!(steps(&mut joining, events).last(), Some(&Step::Again { resume: found, gap: None }));
-        let mut joining = Joining::new(found, &position, false, 2);
-        let events = (1..=601).map(|name| (mark(name, name as i64 - 500), name <= 100));
-        let steps = steps(&mut joining, events);
-        assert!(steps[..600].iter().all(|step| *step == Step::Compare) && steps[600] == Step::Live);
-    }
-
-    #[test]
-    fn another_host_that_begins_later_leaves_a_gap() {
-        let position = position();
-        let other = Resume::Other { asked_us: T - 20 * S, assumed: false };
-        let mut joining = Joining::new(other, &position, false, 0);
-        assert_eq!(steps(&mut joining, [(mark(140, 110), false)]), [Step::Gap { from_us: T - 20 * S }]);
-    }
-
-    #[test]
-    fn what_is_older_than_the_start_is_skipped_but_not_for_ever() {
-        let mut position = Position::default();
-        position.connected(super::super::cursor::at(T));
-        let resume = Resume::plan(&position, "b", T + 5 * S);
-        assert_eq!((resume, resume.cursor()), (Resume::Since { began_us: T }, Some(T - 5 * S)));
-        let mut joining = Joining::new(resume, &position, false, 0);
-        assert_eq!(joining.step(mark(1, -900), false, Duration::from_secs(1)), Step::Skip);
-        let late = joining.step(mark(2, -840), false, Duration::from_secs(61));
-        assert_eq!(late, Step::Gap { from_us: T - 901 * S });
-        assert_eq!(joining.step(mark(3, 0), false, Duration::ZERO), Step::Live);
-        assert_eq!(Resume::plan(&Position::default(), "a", T), Resume::Start);
-    }
+    Step::Gap { from_us: event.time_us - micros(stands), to_us: event.time_us }
 }

@@ -18,17 +18,22 @@ use crate::units::Interval;
 
 mod counts;
 mod cursor;
+#[cfg(test)]
+mod failover_tests;
 mod frame;
 mod join;
+#[cfg(test)]
+mod join_tests;
+mod passage;
 mod reading;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod wanted;
 
-use crate::social::bluesky::counts::Counts;
-use crate::social::bluesky::stream::Jetstream;
-use crate::social::bluesky::wanted::Wanted;
+use self::counts::Counts;
+use self::stream::Jetstream;
+use self::wanted::Wanted;
 
 /// Reads what is posted on Bluesky as it happens, from Jetstream. It needs no account and no key. A post is the event
 /// as the server gave it, under `bsky`, with `received_at`. Deletions come on the stream `deletes` (of a whole account

@@ -11,14 +11,15 @@ use crate::error::Result;
 use crate::post::Post;
 use crate::social::{Failure, Feed, Message, Platform, Socket, delete, post};
 
-use crate::social::bluesky::Bluesky;
-use crate::social::bluesky::cursor::{AHEAD_MAX, Mark, PATIENCE_MAX, Position, at, unix_us};
-use crate::social::bluesky::frame::{Frame, parse};
-use crate::social::bluesky::join::{Joining, Resume, Step};
-use crate::social::bluesky::wanted::name;
+use super::Bluesky;
+use super::cursor::{PATIENCE_MAX, Position, at};
+use super::frame::{Frame, parse};
+use super::join::{Joining, Resume};
+use super::passage::{Outcome, Passage, Taking};
+use super::wanted::name;
 
 /// The part that the cursor is kept under: there is only one.
-pub(crate) const PART: &str = "jetstream";
+pub(super) const PART: &str = "jetstream";
 
 /// How often a connection without messages is looked at, after how long it is asked for a sign of life, and after how
 /// long without one it is dead. Jetstream pings every 30 s.
@@ -31,7 +32,7 @@ const DEAD_AFTER: Duration = Duration::from_secs(60);
 const FLUSH_BYTES: usize = 128 << 10;
 
 /// How a connection ended.
-pub(crate) enum End {
+pub(super) enum End {
     /// It was lost, for this reason.
     Lost(String),
     /// It isn't joined to what was captured before: the same host is to be asked again.
@@ -39,25 +40,16 @@ pub(crate) enum End {
 }
 
 /// A connection that stands.
-pub(crate) struct Reading<'a> {
+pub(super) struct Reading<'a> {
     feed: &'a Feed,
-    position: &'a mut Position,
     host: &'a str,
     by_author: bool,
-    /// How this connection is joined to what was captured before; none once it is.
-    joining: Option<Joining>,
-    /// Where it stood when it was asked for.
-    asked: Position,
+    passage: Passage<'a>,
     began: Duration,
     /// How long it may bring no events.
     patience: Option<Duration>,
-    /// The server says that it begins later than it was asked to.
-    clamped: bool,
-    /// How many events came, and how many of them since it is joined.
+    /// How many events came.
     pub events: u64,
-    live_events: u64,
-    /// How many in a row are from the future.
-    ahead: u32,
     /// Bytes since the last flush.
     unflushed: usize,
     /// What came since it was waited the last time.
@@ -87,14 +79,9 @@ impl<'a> Reading<'a> {
             host,
             by_author,
             patience: least.map(|least| least.min(PATIENCE_MAX)),
-            asked: position.clone(),
-            position,
-            joining: Some(joining),
+            passage: Passage::new(position, host, by_author, joining),
             began: now,
-            clamped: false,
             events: 0,
-            live_events: 0,
-            ahead: 0,
             unflushed: 0,
             heard: false,
             moved: false,
@@ -107,10 +94,10 @@ impl<'a> Reading<'a> {
     /// Reads until it ends, and says why it did.
     pub async fn run(&mut self, socket: &mut Socket) -> Result<End> {
         // From here on a restart knows since when it was away, also if nothing comes.
-        self.feed.set_cursor(PART, self.position.save());
+        self.feed.set_cursor(PART, self.passage.position().save());
         self.feed.save().await?;
         if self.by_author {
-            if let Some((from, to)) = self.position.forgotten(self.feed.now()) {
+            if let Some((from, to)) = self.passage.position().forgotten(self.feed.now()) {
                 self.feed.gap("", from, to, "Jetstream keeps events for 36 hours only").await?;
             }
             self.alive();
@@ -123,6 +110,7 @@ impl<'a> Reading<'a> {
                     (self.wait(socket).await, true)
                 }
             };
+            let is_pause = message.is_none();
             let mut ended = match message {
                 Some(message) => self.take(message).await?,
                 None => None,
@@ -130,6 +118,13 @@ impl<'a> Reading<'a> {
             if waited && ended.is_none() {
                 // Also when a message came: pings may always come first.
                 ended = self.look(socket).await.map(End::Lost);
+            }
+            if is_pause && ended.is_none() {
+                let outcome = self.passage.overdue(self.feed.now(), self.stands());
+                ended = match outcome {
+                    Some(outcome) => self.follow(outcome).await?.map(End::Again),
+                    None => None,
+                };
             }
             if ended.is_some() || self.unflushed >= FLUSH_BYTES {
                 self.settle().await?;
@@ -143,14 +138,15 @@ impl<'a> Reading<'a> {
     /// Brings what came onto this machine's disk.
     async fn settle(&mut self) -> Result<()> {
         self.unflushed = 0;
-        self.feed.set_cursor(PART, self.position.save());
+        self.feed.set_cursor(PART, self.passage.position().save());
         self.feed.flush().await
     }
 
     /// The next message, if it comes before it is time to look at the connection.
     async fn wait(&mut self, socket: &mut Socket) -> Option<Result<Option<Message>, Failure>> {
         self.note();
-        match select(pin!(socket.next()), self.feed.clock().sleep(LOOK_EVERY)).await {
+        let pause = self.passage.decides_after().unwrap_or(LOOK_EVERY);
+        match select(pin!(socket.next()), self.feed.clock().sleep(pause)).await {
             Either::Left((message, _)) => Some(message),
             Either::Right(_) => None,
         }
@@ -177,7 +173,8 @@ impl<'a> Reading<'a> {
             return Some(format!("no sign of life for {} s", silent.as_secs()));
         }
         // Nothing is lost by beginning anew, so a stream whose authors may just be silent is so now and then too.
-        let patience = if self.by_author { PATIENCE_MAX } else { self.patience.unwrap_or(self.position.patience()) };
+        let patience =
+            if self.by_author { PATIENCE_MAX } else { self.patience.unwrap_or(self.passage.position().patience()) };
         let still = now.saturating_sub(self.event_at);
         if still >= patience {
             return Some(format!("no events for {} s, though it lives", still.as_secs()));
@@ -191,9 +188,7 @@ impl<'a> Reading<'a> {
 
     /// The server lives, and has nothing new of these authors.
     fn alive(&mut self) {
-        if self.by_author && self.joining.as_ref().is_none_or(Joining::is_settled) {
-            self.position.alive(self.feed.now());
-        }
+        self.passage.alive(self.feed.now());
     }
 
     /// Takes a message; says how the connection ends, if it does.
@@ -213,7 +208,7 @@ impl<'a> Reading<'a> {
             Err(failure) => return lost(failure.to_string()),
         };
         match parse(&message) {
-            Ok(Frame::Clamped) => self.clamped = true,
+            Ok(Frame::Clamped) => self.passage.clamped(),
             Ok(Frame::Ends(why)) => {
                 self.feed.say(format!("{} ends the stream: {why}", Bluesky::NAME));
                 return lost(why);
@@ -231,97 +226,47 @@ impl<'a> Reading<'a> {
         if self.feed.is_budget_spent() { lost("the budget is used".into()) } else { Ok(None) }
     }
 
-    /// Takes an event, unless it was captured before. Says how to ask the host again, if this connection can't be joined
-    /// to what was captured before.
+    /// Takes an event, unless it was captured before. Returns how to ask the host again if this connection can't be
+    /// joined to what was captured before.
     async fn event(&mut self, message: &[u8], frame: &Frame<'_>) -> Result<Option<Resume>> {
         self.events += 1;
         self.moved = true;
-        let step = match frame.mark() {
-            Some(mark) => self.step(mark, frame),
-            None if self.joining.is_some() => Step::Compare,
-            None => Step::Live,
+        let Some(mark) = frame.mark() else {
+            self.offer(message, frame, self.passage.unmarked());
+            return Ok(None);
         };
-        match step {
-            Step::Skip => return Ok(None),
-            Step::Compare => {}
-            Step::Joined => {
-                self.joined();
-                return Ok(None);
-            }
-            Step::Live => self.joined(),
-            Step::Gap { from_us } => {
-                self.gap(from_us, frame.mark().map_or(from_us, |mark| mark.time_us)).await?;
-                self.joined();
-            }
-            Step::Again { resume, gap } => {
-                if let (Resume::Other { assumed: true, .. }, Some((from_us, to_us))) = (resume, gap) {
-                    self.gap(from_us, to_us).await?;
-                }
-                return Ok(Some(resume));
-            }
+        let is_known = self.passage.asks_memory()
+            && made(self.feed, frame).is_some_and(|post| post.is_ok_and(|post| self.feed.has_seen(&post)));
+        let outcome = self.passage.event(mark, is_known, self.feed.now(), self.stands());
+        self.offer(message, frame, outcome.taking);
+        self.follow(outcome).await
+    }
+
+    /// How long the connection has stood.
+    fn stands(&self) -> Duration {
+        self.feed.clock().monotonic().saturating_sub(self.began)
+    }
+
+    fn offer(&mut self, message: &[u8], frame: &Frame<'_>, taking: Taking) {
+        if taking == Taking::Skipped {
+            return;
         }
         self.unflushed += message.len();
         match made(self.feed, frame) {
-            Some(Ok(post)) if self.joining.is_none() => _ = self.feed.offer_again(post),
+            Some(Ok(post)) if taking == Taking::New => _ = self.feed.offer_again(post),
             Some(Ok(post)) => _ = self.feed.offer_repeated(post),
             Some(Err(why)) => self.feed.refuse(message, &why),
             None => {}
         }
-        if let Some(mark) = frame.mark().filter(|_| self.joining.is_none()) {
-            self.position.event(mark, self.feed.now(), self.live_events > 0);
-            self.live_events += 1;
-        }
-        Ok(None)
     }
 
-    /// What to do with an event, by what was captured before.
-    fn step(&mut self, mark: Mark, frame: &Frame<'_>) -> Step {
-        let Some(joining) = &mut self.joining else { return Step::Live };
-        let now = self.feed.now();
-        let is_ahead = mark.time_us > unix_us(now + AHEAD_MAX);
-        self.ahead = if is_ahead { self.ahead + 1 } else { 0 };
-        // One time that can't be yet says nothing of those before; if the next can't either, the clock is slow.
-        if self.ahead == 1 && !joining.is_mark(mark) && !joining.is_settled() {
-            return Step::Compare;
-        }
-        let is_known = joining.asks_memory()
-            && made(self.feed, frame).is_some_and(|post| post.is_ok_and(|post| self.feed.has_seen(&post)));
-        let step = joining.step(mark, is_known, self.feed.clock().monotonic().saturating_sub(self.began));
-        if std::mem::take(&mut self.clamped) && mark.time_us > self.asked.reached() {
-            return Step::Gap { from_us: self.asked.reached() };
-        }
-        match step {
-            Step::Live if self.asked.newest().is_none() => self.begins_later(mark).unwrap_or(step),
-            _ => step,
-        }
-    }
-
-    /// What a first event says where none was captured before by which it could be joined: by its time alone.
-    fn begins_later(&self, first: Mark) -> Option<Step> {
-        let (from, _) = self.asked.missing(first.time_us).filter(|_| !self.by_author)?;
-        Some(Step::Gap { from_us: unix_us(from) })
-    }
-
-    /// From here on everything is new, and goes by this host's times.
-    fn joined(&mut self) {
-        let Some(joining) = self.joining.take() else { return };
-        if self.position.host() != self.host {
-            self.position.set_host(self.host);
-            joining.seen().iter().for_each(|mark| self.position.note(*mark));
-        }
-    }
-
-    /// Writes into the ledger that events may be missing.
-    async fn gap(&mut self, from_us: i64, to_us: i64) -> Result<()> {
-        let now = self.feed.now();
-        let to_us = to_us.min(unix_us(now));
-        if from_us < to_us {
+    /// Writes into the ledger what may be missing. Returns how to ask the host again.
+    async fn follow(&mut self, outcome: Outcome) -> Result<Option<Resume>> {
+        if let Some((from_us, to_us)) = outcome.gap {
             let why = format!("{} didn't have the events from the cursor on", name(self.host));
             self.feed.gap("", at(from_us), at(to_us), &why).await?;
-            // What is before is in the ledger now.
-            self.position.reach(to_us);
         }
-        Ok(())
+        Ok(outcome.again)
     }
 }
 

@@ -8,10 +8,10 @@ use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::social::{Backoff, Feed, Refused, Socket, Source};
 
-use crate::social::bluesky::cursor::{LOOKBACK, Position, REWIND, micros, unix_us};
-use crate::social::bluesky::join::{Joining, OVERLAP, Resume};
-use crate::social::bluesky::reading::{End, PART, Reading};
-use crate::social::bluesky::wanted::{Wanted, name};
+use super::cursor::{LOOKBACK, Position, REWIND, micros, unix_us};
+use super::join::{Joining, OVERLAP, Resume};
+use super::reading::{End, PART, Reading};
+use super::wanted::{Wanted, name};
 
 /// How long to wait before connecting again: Jetstream prescribes nothing. It begins anew once events have come.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 const STOOD: Duration = Duration::from_secs(30);
 
 /// Reads Jetstream.
-pub(crate) struct Jetstream {
+pub(super) struct Jetstream {
     hosts: Vec<String>,
     wanted: Wanted,
 }

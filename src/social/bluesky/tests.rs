@@ -12,8 +12,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
+use super::*;
 use crate::clock::{Clock, ManualClock};
-use crate::social::bluesky::*;
 use crate::social::tests::trial::{Trial, run, until};
 
 const NOW: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);
@@ -169,12 +169,13 @@ fn a_server_that_silently_begins_later_leaves_a_gap() {
         .await;
         let now = clock.now();
         let feed = feed.restart(Bluesky::KIND, config.common(), now);
+        let clock = feed.clock.clone();
         let first = NOW - Duration::from_secs(36 * 3600);
         beside(&config, &feed, async {
             let mut client = host.client().await;
             // It isn't even about a topic.
             send(&mut client, &commit(2, us(first), "sun")).await;
-            until(|| feed.all().len() == 2).await;
+            advance_until(&clock, || feed.all().len() == 2).await;
         })
         .await;
         let gap = &feed.bodies("gap")[0];
@@ -183,6 +184,44 @@ fn a_server_that_silently_begins_later_leaves_a_gap() {
             (Some("2026-11-23T20:00:00Z"), Some("2026-11-24T00:00:00Z"))
         );
         assert_eq!(feed.feed.open_gaps().len(), 1);
+    });
+}
+
+#[test]
+fn what_comes_before_the_repeated_events_leaves_no_gap() {
+    run(async {
+        let host = Host::new().await;
+        let config = config(&[&host], &[]);
+        let feed = Trial::start(Bluesky::KIND, config.common(), NOW);
+        let clock = feed.clock.clone();
+        let minute = us(NOW) + 60_000_000;
+        beside(&config, &feed, async {
+            let mut client = host.client().await;
+            for number in 0..3 {
+                send(&mut client, &commit(number, us(NOW) + number, "x")).await;
+            }
+            ping(&mut client).await;
+            drop(client);
+            let mut client = reconnected(&host, &clock).await;
+            // A message about the server, and a live event that overtakes the repeated ones.
+            send(&mut client, &json!({ "did": "did:plc:a", "time_us": minute, "kind": "novelty" })).await;
+            send(&mut client, &commit(9, minute, "x")).await;
+            for number in 0..9 {
+                send(&mut client, &commit(number, us(NOW) + number, "x")).await;
+            }
+            until(|| feed.bodies("bsky").len() >= 10).await;
+            // What has overtaken others isn't where the stream stands.
+            drop(client);
+            drop(reconnected(&host, &clock).await);
+        })
+        .await;
+        let mut keys: Vec<_> = feed.bodies("bsky").iter().map(|post| post["commit"]["rkey"].to_string()).collect();
+        keys.sort();
+        let expected: Vec<_> =
+            (0..10).map(|number| format!("\"r{number}\"")).filter(|key| keys.contains(key)).collect();
+        assert_eq!((keys.len(), expected.len()), (10, 10), "{keys:?}");
+        assert_eq!(feed.bodies("gap"), [] as [Value; 0]);
+        assert_eq!(host.cursor(2), Some(us(NOW) + 8 - 5_000_000));
     });
 }
 
@@ -200,16 +239,20 @@ fn a_server_that_begins_later_leaves_a_gap_though_the_clock_is_slow() {
         .await;
         let later = NOW + Duration::from_secs(3600);
         let feed = feed.restart(Bluesky::KIND, config.common(), later);
+        let clock = feed.clock.clone();
         beside(&config, &feed, async {
             let mut client = host.client().await;
             for number in 2..5 {
                 send(&mut client, &commit(number, us(later) + 10_000_000 + number, "x")).await;
             }
             until(|| feed.bodies("bsky").len() == 4).await;
+            advance_until(&clock, || !feed.feed.open_gaps().is_empty()).await;
         })
         .await;
         let gaps = feed.feed.open_gaps();
-        assert_eq!(gaps.iter().map(|gap| (gap.from, gap.to)).collect::<Vec<_>>(), [(NOW, later)]);
+        assert_eq!(gaps.iter().map(|gap| gap.from).collect::<Vec<_>>(), [NOW]);
+        let until = later + Duration::from_secs(2);
+        assert!((later..until).contains(&gaps[0].to), "a second later it is sure: {}", gaps[0].to);
     });
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use crate::social::{Term, Topic};
 
-use crate::social::bluesky::Bluesky;
+use super::Bluesky;
 
 /// How many collections and authors Jetstream takes.
-pub(crate) const COLLECTIONS_MAX: usize = 100;
-pub(crate) const DIDS_MAX: usize = 10_000;
+pub(super) const COLLECTIONS_MAX: usize = 100;
+pub(super) const DIDS_MAX: usize = 10_000;
 
 /// How many authors the address names at most; more would make it longer than servers take, and are sent in a message
 /// that the server waits for.
@@ -16,7 +16,7 @@ const DIDS_IN_ADDRESS_MAX: usize = 50;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(super) struct Wanted {
     collections: Vec<String>,
     /// Only posts of these authors; of all if there are none.
     dids: BTreeSet<String>,
@@ -94,7 +94,7 @@ fn author(topic: &Topic) -> Option<String> {
 }
 
 /// A host's address for WebSocket, if it is one; `http` is taken as what a WebSocket begins with.
-pub(crate) fn websocket(host: &str) -> Option<String> {
+pub(super) fn websocket(host: &str) -> Option<String> {
     let (scheme, rest) = host.trim_end_matches('/').split_once("://")?;
     let scheme = match scheme {
         "ws" | "http" => "ws",
@@ -106,7 +106,7 @@ pub(crate) fn websocket(host: &str) -> Option<String> {
 }
 
 /// A host's name, to show.
-pub(crate) fn name(host: &str) -> &str {
+pub(super) fn name(host: &str) -> &str {
     let rest = host.split_once("://").map_or(host, |(_, rest)| rest);
     rest.split('/').next().unwrap_or_default()
 }

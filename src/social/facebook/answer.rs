@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::net::answer::Meaning;
 use crate::post::fields::{get, id_text, pick, string};
 use crate::social::{Reply, is_whole};
 
@@ -19,7 +20,7 @@ const NO_ROLE: u32 = 492;
 
 /// What to do about an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(super) enum Answer {
     /// It is what was asked for.
     Good,
     /// A limit is reached: wait that long.
@@ -39,12 +40,12 @@ pub(crate) enum Answer {
 }
 
 /// Reads an answer. One that isn't whole JSON was cut on its way.
-pub(crate) fn answer(reply: &Reply) -> Answer {
+pub(super) fn answer(reply: &Reply) -> Answer {
     let Some(error) = get(&reply.body, "error") else {
         return match (reply.is_ok(), is_whole(&reply.body)) {
             (true, true) => Answer::Good,
             (true, false) => Answer::Busy("the answer was cut".into()),
-            (false, _) => Answer::Busy(format!("HTTP {}", reply.status)),
+            (false, _) => by_status(reply.status),
         };
     };
     let [message, code, subcode, transient] = pick(error, ["message", "code", "error_subcode", "is_transient"]);
@@ -69,8 +70,19 @@ pub(crate) fn answer(reply: &Reply) -> Answer {
         // The page has another id now, which the message names.
         21 => Answer::Forbidden(format!("{said}: put the new id into the topics")),
         368 => Answer::Stop(format!("Facebook has blocked this for its policies, {said}")),
-        _ if transient == Some(b"true") || (code == 0 && reply.status >= 500) => Answer::Busy(said),
+        _ if transient == Some(b"true") => Answer::Busy(said),
+        0 if Meaning::of_status(reply.status).may_pass() => Answer::Busy(said),
         _ => Answer::Stop(format!("Facebook doesn't take the request, {said}")),
+    }
+}
+
+/// Reads an answer without an error of Facebook: it comes from something in front of Facebook, so a 404 doesn't say that
+/// a post is gone.
+fn by_status(status: u16) -> Answer {
+    match Meaning::of_status(status) {
+        Meaning::Unchanged => Answer::Busy(format!("HTTP {status}")),
+        meaning if meaning.may_pass() => Answer::Busy(format!("HTTP {status}")),
+        _ => Answer::Forbidden(format!("HTTP {status} without an error of Facebook: is `base_url` right?")),
     }
 }
 
@@ -86,7 +98,7 @@ fn about_token(subcode: u32) -> &'static str {
 
 /// How much of the limits is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Usage {
+pub(super) struct Usage {
     /// The largest of all percentages.
     pub percent: u64,
     /// How long nothing may be asked, if a limit is reached.
@@ -101,7 +113,7 @@ impl Usage {
 }
 
 /// Reads the headers of limits. The ones of pages and system users win over the app's.
-pub(crate) fn usage(reply: &Reply) -> Usage {
+pub(super) fn usage(reply: &Reply) -> Usage {
     let business = reply.header("x-business-use-case-usage").map(|text| worst(text.as_bytes()));
     let app = reply.header("x-app-usage").or_else(|| reply.header("x-page-usage")).map(|text| worst(text.as_bytes()));
     let (percent, minutes) = business.or(app).unwrap_or_default();
@@ -179,6 +191,12 @@ mod tests {
         );
         assert!(matches!(of(400, r#"{"code":9,"is_transient":true,"message":"m"}"#), Answer::Busy(_)));
         assert!(matches!(of(503, "{}"), Answer::Busy(_)));
+        for status in [302, 304, 307, 408, 425, 429, 500, 503, 599] {
+            assert!(matches!(answer(&reply(status, "<html>", &[])), Answer::Busy(_)), "{status}");
+        }
+        for status in [301, 308, 400, 401, 403, 404, 410, 405, 413, 501] {
+            assert!(matches!(answer(&reply(status, "<html>", &[])), Answer::Forbidden(_)), "{status}");
+        }
         assert!(matches!(of(404, r#"{"code":803,"message":"m"}"#), Answer::Missing(_)));
         assert!(matches!(of(400, r#"{"code":100,"error_subcode":33,"message":"m"}"#), Answer::Missing(_)));
         assert!(matches!(of(400, r#"{"code":100,"message":"(#100) Invalid cursor"}"#), Answer::Refused(_)));

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::social::{Backoff, Feed, Http, Quota, Reply};
 
-use crate::social::facebook::Facebook;
-use crate::social::facebook::answer::{Answer, Usage, answer, usage};
+use super::Facebook;
+use super::answer::{Answer, Usage, answer, usage};
 
 /// All calls of a token count together.
 const CALLS: &str = "calls";
@@ -21,7 +21,7 @@ const CALLS: &str = "calls";
 const HIDDEN: &str = "***";
 
 /// A client for one token.
-pub(crate) struct Client {
+pub(super) struct Client {
     http: Http,
     quota: Quota,
     clock: SharedClock,
@@ -33,7 +33,7 @@ pub(crate) struct Client {
 
 /// An answer, or why there is none.
 #[derive(Debug)]
-pub(crate) enum Read {
+pub(super) enum Read {
     Page(Bytes, Usage),
     /// It was too much at once: ask for fewer posts.
     TooMuch,
@@ -185,7 +185,7 @@ fn without(json: Vec<u8>, hidden: &[u8]) -> Vec<u8> {
 }
 
 /// HMAC-SHA256 of the token by the app's secret, in hexadecimal digits.
-pub(crate) fn proof(token: &Secret, secret: &Secret) -> Secret {
+pub(super) fn proof(token: &Secret, secret: &Secret) -> Secret {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.reveal().as_bytes());
     let tag = ring::hmac::sign(&key, token.reveal().as_bytes());
     Secret::new(tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>())

@@ -6,14 +6,14 @@ use crate::error::{Error, Result};
 use crate::post::fields::{get, members};
 use crate::social::{Feed, Platform, Refresher, delete};
 
-use crate::social::facebook::Facebook;
-use crate::social::facebook::client::{Client, Read};
+use super::Facebook;
+use super::client::{Client, Read};
 
 /// How many ids a call takes.
 const IDS_MAX: usize = 50;
 
 /// Reads posts again.
-pub(crate) struct Counts {
+pub(super) struct Counts {
     config: Facebook,
     client: Option<Client>,
 }

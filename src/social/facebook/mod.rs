@@ -18,8 +18,8 @@ use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Topic, ad
 use crate::spool;
 use crate::units::Interval;
 
-use crate::social::facebook::client::Client;
-use crate::social::facebook::counts::Counts;
+use self::client::Client;
+use self::counts::Counts;
 
 /// Captures posts of Facebook pages. `Page("id")` says which pages to read, and any other topic is a filter over all of
 /// them, which is applied here: with `[Page("123"), Page("456"), "storm", "#rain"]` the posts of both pages that have the

@@ -11,8 +11,8 @@ use crate::post::Post;
 use crate::post::fields::{date, elements, get, string};
 use crate::social::{Feed, Offered, Plan, RULES_BY_US, Refusals, Topics, begin, newest, pairs_of, post, stamp};
 
-use crate::social::facebook::Facebook;
-use crate::social::facebook::client::{Client, Read};
+use super::Facebook;
+use super::client::{Client, Read};
 
 /// How many posts a page of an answer has at most.
 const LIMIT_MAX: u32 = 100;
@@ -40,7 +40,7 @@ const ALL_OUT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Fatal if Facebook refuses the token.
-pub(crate) async fn run(client: &Client, config: &Facebook, feed: &Feed) -> Result<()> {
+pub(super) async fn run(client: &Client, config: &Facebook, feed: &Feed) -> Result<()> {
     let pages: Vec<_> = config.pages().collect();
     let filters: Vec<_> = config.topics.iter().filter(|topic| topic.page().is_none()).cloned().collect();
     let hour = Duration::from_secs(3600);
@@ -307,7 +307,7 @@ impl Reading<'_> {
 
 /// The post of an item of a page. Where its id doesn't show the page (as of pages that have a name in the topics, or two
 /// ids), it is told beside it, in the way in which X tells the rules that a post matched.
-pub(crate) fn made(item: &[u8], page: &str, more: &[(&str, &[u8])], now: OffsetDateTime) -> Result<Post, String> {
+pub(super) fn made(item: &[u8], page: &str, more: &[(&str, &[u8])], now: OffsetDateTime) -> Result<Post, String> {
     let id = get(item, "id").and_then(string);
     if id.is_some_and(|id| id.split_once('_').is_some_and(|(prefix, _)| prefix == page)) {
         return post("post", item, more, now);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use crate::social::facebook::*;
+use super::*;
 use crate::social::tests::pages::{Answer, Asked, Server, advance_until, beside, good, served};
 use crate::social::tests::trial::{Trial, run};
 

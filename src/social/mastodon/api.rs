@@ -9,20 +9,20 @@ use crate::post::fields::{get, string};
 use crate::secret::Secret;
 use crate::social::{Backoff, Feed, Http, Quota, Reply};
 
-use crate::social::mastodon::Mastodon;
-use crate::social::mastodon::host::Host;
-use crate::social::mastodon::limits::{Answer, decide, is_last, resets};
-use crate::social::mastodon::stream::{RETRY_FIRST, RETRY_MAX};
+use super::Mastodon;
+use super::host::Host;
+use super::limits::{Answer, decide, is_last, resets};
+use super::stream::{RETRY_FIRST, RETRY_MAX};
 
 /// What to do about a token.
-pub(crate) const TOKEN: &str = "expected the token of a user of the instance with the scope read:statuses: make one there \
+pub(super) const TOKEN: &str = "expected the token of a user of the instance with the scope read:statuses: make one there \
      under Preferences, Development, New application, and give it as access_token";
 
 /// Calls of the REST API are limited together.
 const BUCKET: &str = "rest";
 
 /// An instance.
-pub(crate) struct Api {
+pub(super) struct Api {
     http: Http,
     host: Host,
     token: Secret,
@@ -34,7 +34,7 @@ pub(crate) struct Api {
 
 /// Why a connection or an answer isn't there: try again.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(super) enum Refused {
     /// At this time.
     Until(time::OffsetDateTime),
     /// Some time later.
@@ -53,7 +53,7 @@ impl std::fmt::Display for Refused {
 }
 
 /// The error of a token that isn't good.
-pub(crate) fn bad_token(host: &str, why: &str) -> Error {
+pub(super) fn bad_token(host: &str, why: &str) -> Error {
     Error::fatal(format!("{host} doesn't take the access token: {why}: {TOKEN}"))
 }
 
@@ -178,7 +178,7 @@ impl Api {
 }
 
 /// Why there is no answer.
-pub(crate) enum Failed {
+pub(super) enum Failed {
     /// It won't be had, for this reason.
     Refused(String),
     /// Nothing will be had.

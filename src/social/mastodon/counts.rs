@@ -6,14 +6,14 @@ use crate::error::Result;
 use crate::post::fields::elements;
 use crate::social::{Feed, Refresher};
 
-use crate::social::mastodon::Mastodon;
-use crate::social::mastodon::api::{Api, Failed};
+use super::Mastodon;
+use super::api::{Api, Failed};
 
 /// How many toots one call reads: what the API takes.
 const BATCH: usize = 20;
 
 /// Reads toots by their numbers on the instance.
-pub(crate) struct Counts {
+pub(super) struct Counts {
     config: Mastodon,
     api: Option<Api>,
     /// Whether the instance can't read several at once, which came with Mastodon 4.3.

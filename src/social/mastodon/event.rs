@@ -6,7 +6,7 @@ use crate::post::fields::{id_text, pick};
 
 /// What an event is.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Meaning<'a> {
+pub(super) enum Meaning<'a> {
     /// A status was made or edited.
     Status(&'a [u8]),
     /// The status with this number on the instance was deleted.
@@ -31,7 +31,7 @@ const KNOWN: [&str; 8] = [
 ///
 /// # Errors
 /// If it should have a status or an id, and has none.
-pub(crate) fn read<'a>(name: &str, data: &'a [u8]) -> Result<Meaning<'a>, String> {
+pub(super) fn read<'a>(name: &str, data: &'a [u8]) -> Result<Meaning<'a>, String> {
     let data = data.trim_ascii();
     let is_object = data.first() == Some(&b'{');
     match name {

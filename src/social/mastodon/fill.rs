@@ -11,9 +11,9 @@ use crate::gaps::Gap;
 use crate::post::fields::{date, elements, get, id_text, string};
 use crate::social::{Feed, Offered, Platform, post};
 
-use crate::social::mastodon::Mastodon;
-use crate::social::mastodon::api::{Api, Failed};
-use crate::social::mastodon::subscription::Subscription;
+use super::Mastodon;
+use super::api::{Api, Failed};
+use super::subscription::Subscription;
 
 /// How many toots one page has at most.
 const PAGE: u64 = 40;
@@ -28,7 +28,7 @@ const CUT_RETRY: Duration = Duration::from_secs(5);
 /// Behind which toot the filling of each gap goes on, by the gaps' ids: where it was left, or, where ids tell no time,
 /// the last toot before the gap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Begins(BTreeMap<String, String>);
+pub(super) struct Begins(BTreeMap<String, String>);
 
 impl Begins {
     /// As it was saved for a subscription.
@@ -73,7 +73,7 @@ fn part(subscription: &Subscription) -> String {
 ///
 /// # Errors
 /// Fatal if the token isn't good.
-pub(crate) async fn all(feed: &Feed, api: &Api, subscriptions: &[Subscription]) -> Result<()> {
+pub(super) async fn all(feed: &Feed, api: &Api, subscriptions: &[Subscription]) -> Result<()> {
     for gap in feed.open_gaps() {
         let Some(subscription) = subscriptions.iter().find(|subscription| subscription.part() == gap.part) else {
             continue;
@@ -152,13 +152,13 @@ fn id_at(time: OffsetDateTime) -> String {
 }
 
 /// Whether an id is such a one; servers of another make have others.
-pub(crate) fn is_dated(id: &str) -> bool {
+pub(super) fn is_dated(id: &str) -> bool {
     let dated = 1_400_000_000_000_u64..4_000_000_000_000;
     id.parse::<u64>().is_ok_and(|id| dated.contains(&(id >> 16)))
 }
 
 /// Ids are numbers that may be longer than any type holds, or text of one length.
-pub(crate) fn order(a: &str, b: &str) -> Ordering {
+pub(super) fn order(a: &str, b: &str) -> Ordering {
     (a.len(), a).cmp(&(b.len(), b))
 }
 

@@ -2,7 +2,7 @@
 
 /// A host, and whether it is spoken to over TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Host {
+pub(super) struct Host {
     secure: bool,
     /// Name, port, and the path before all others.
     rest: String,

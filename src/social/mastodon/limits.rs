@@ -17,7 +17,7 @@ const WAIT_MIN: Duration = Duration::from_secs(2);
 
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(super) enum Answer {
     /// Take it.
     Good,
     /// Ask again at this time.
@@ -31,7 +31,7 @@ pub(crate) enum Answer {
 }
 
 /// Decides by status, headers and body.
-pub(crate) fn decide(reply: &Reply, now: OffsetDateTime) -> Answer {
+pub(super) fn decide(reply: &Reply, now: OffsetDateTime) -> Answer {
     let why = || format!("it answered {} {}", reply.status, error(&reply.body)).trim().to_owned();
     match reply.status {
         200..300 => Answer::Good,
@@ -48,13 +48,13 @@ pub(crate) fn decide(reply: &Reply, now: OffsetDateTime) -> Answer {
 
 /// Whether an error says that the token is the wrong one: Mastodon answers 422 to the token of an application, which has
 /// no user ("This method requires an authenticated user").
-pub(crate) fn is_about_the_token(error: &str) -> bool {
+pub(super) fn is_about_the_token(error: &str) -> bool {
     let error = error.to_lowercase();
     error.contains("authenticated user") || error.contains("access token") || error.contains("scope")
 }
 
 /// When more may be asked for: when the header says so, which is a date and no number.
-pub(crate) fn resets(reply: &Reply, now: OffsetDateTime) -> OffsetDateTime {
+pub(super) fn resets(reply: &Reply, now: OffsetDateTime) -> OffsetDateTime {
     let after = reply.header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
     let reset = reply.header("x-ratelimit-reset").and_then(|text| date(text.trim()));
     let reset = reset.or_else(|| after.map(|after| now + after.min(WAIT_MAX))).unwrap_or(now + WAIT);
@@ -62,7 +62,7 @@ pub(crate) fn resets(reply: &Reply, now: OffsetDateTime) -> OffsetDateTime {
 }
 
 /// Whether this was the last answer before the reset.
-pub(crate) fn is_last(reply: &Reply) -> bool {
+pub(super) fn is_last(reply: &Reply) -> bool {
     reply.header("x-ratelimit-remaining").and_then(|text| text.trim().parse::<u64>().ok()) == Some(0)
 }
 

@@ -29,10 +29,10 @@ mod subscription;
 mod tests;
 mod wire;
 
-use crate::social::mastodon::api::Api;
-use crate::social::mastodon::counts::Counts;
-use crate::social::mastodon::stream::Streams;
-use crate::social::mastodon::subscription::Subscription;
+use self::api::Api;
+use self::counts::Counts;
+use self::stream::Streams;
+use self::subscription::Subscription;
 
 /// Reads what is public on a Mastodon instance as it happens: by hashtag if every topic has one, else everything that
 /// its public timeline has. A post is the status as the instance gave it, under `toot`, with `received_at`. Deletions

@@ -6,11 +6,11 @@ use time::OffsetDateTime;
 
 use crate::post::fields::{get, id_text};
 
-use crate::social::mastodon::fill::{is_dated, order};
+use super::fill::{is_dated, order};
 
 /// Where a stream stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(super) struct Place {
     /// When something came the last time, in seconds since 1970; 0 if nothing ever did.
     alive_s: i64,
     /// The newest id that came; empty if none did.

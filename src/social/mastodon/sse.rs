@@ -5,7 +5,7 @@ const EVENT_BYTES_MAX: usize = 16 << 20;
 
 /// An event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Event {
+pub(super) struct Event {
     /// What stands behind `event:`.
     pub name: String,
     /// What stands behind `data:`, lines joined.
@@ -14,7 +14,7 @@ pub(crate) struct Event {
 
 /// What came of an event, up to where the last piece ends.
 #[derive(Debug, Default)]
-pub(crate) struct Events {
+pub(super) struct Events {
     line: Vec<u8>,
     event: Event,
     has_data: bool,

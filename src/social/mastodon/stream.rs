@@ -10,20 +10,21 @@ use time::OffsetDateTime;
 
 use crate::clock::SharedClock;
 use crate::error::Result;
+use crate::net::answer::Meaning as Status;
 use crate::social::{Backoff, Feed, Http, Platform, Refused as NoSocket, Socket, Source, delete_on, post};
 
-use crate::social::mastodon::api::{Api, Refused, bad_token};
-use crate::social::mastodon::event::{Meaning, read};
-use crate::social::mastodon::fill;
-use crate::social::mastodon::limits::{Answer, decide, is_about_the_token};
-use crate::social::mastodon::place::Place;
-use crate::social::mastodon::subscription::Subscription;
-use crate::social::mastodon::wire::{Heard, Wire};
-use crate::social::mastodon::{Mastodon, Transport};
+use super::api::{Api, Refused, bad_token};
+use super::event::{Meaning, read};
+use super::fill;
+use super::limits::{Answer, decide, is_about_the_token};
+use super::place::Place;
+use super::subscription::Subscription;
+use super::wire::{Heard, Wire};
+use super::{Mastodon, Transport};
 
 /// How long to wait before connecting or asking again: Mastodon prescribes nothing. It begins anew once something came.
-pub(crate) const RETRY_FIRST: Duration = Duration::from_secs(1);
-pub(crate) const RETRY_MAX: Duration = Duration::from_secs(5 * 60);
+pub(super) const RETRY_FIRST: Duration = Duration::from_secs(1);
+pub(super) const RETRY_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// A heartbeat comes every 15 s, and pings every 30 s: after so much silence a connection is dead.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
@@ -39,7 +40,7 @@ const STOOD: Duration = Duration::from_secs(30);
 const FLUSH_BYTES: usize = 128 << 10;
 
 /// All streams of a configuration.
-pub(crate) struct Streams {
+pub(super) struct Streams {
     config: Mastodon,
 }
 
@@ -72,7 +73,7 @@ impl Source for Streams {
 ///
 /// # Errors
 /// Fatal if the token isn't good, or the host isn't safe.
-pub(crate) async fn open(
+pub(super) async fn open(
     api: &Api,
     transport: &mut Transport,
     subscriptions: &[Subscription],
@@ -333,11 +334,13 @@ impl Stream<'_> {
                     self.take(stream.as_deref(), &name, &data, places);
                 }
                 Heard::Refused(raw, why) => self.feed.refuse(&raw, &why),
-                Heard::End { status: Some(401 | 403), why } => return Err(bad_token(self.api.name(), &why)),
+                Heard::End { status: Some(status), why } if Status::of_status(status) == Status::Denied => {
+                    return Err(bad_token(self.api.name(), &why));
+                }
                 Heard::End { status: Some(_), why } if is_about_the_token(&why) => {
                     return Err(bad_token(self.api.name(), &why));
                 }
-                Heard::End { status: Some(400..500), why } => {
+                Heard::End { status: Some(status @ 400..500), why } if !Status::of_status(status).may_pass() => {
                     self.settle(places).await?;
                     return Ok(Ended::Refused(why));
                 }

@@ -3,11 +3,11 @@
 use crate::post::fields::{elements, string};
 use crate::social::{Term, Topic};
 
-use crate::social::mastodon::{Mastodon, Timeline};
+use super::{Mastodon, Timeline};
 
 /// One stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Subscription {
+pub(super) enum Subscription {
     /// A hashtag in lower case, without its sign.
     Hashtag(String),
     Timeline(Timeline),

@@ -9,8 +9,8 @@ use time::macros::datetime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::*;
 use crate::clock::{Clock, ManualClock};
-use crate::social::mastodon::*;
 use crate::social::tests::trial::{Trial, run, until};
 
 const NOW: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);

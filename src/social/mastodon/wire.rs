@@ -7,17 +7,17 @@ use bytes::Bytes;
 use crate::post::fields::{pick, string};
 use crate::social::{Body, Message, Socket};
 
-use crate::social::mastodon::sse::{Event, Events};
+use super::sse::{Event, Events};
 
 /// An open stream.
-pub(crate) enum Wire {
+pub(super) enum Wire {
     Events { body: Body, parser: Events, ready: VecDeque<Event> },
     Socket(Socket),
 }
 
 /// What came.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(super) enum Heard {
     /// A sign of life.
     Alive,
     /// An event; `stream` is whose, where a connection has several.
@@ -41,10 +41,16 @@ impl Wire {
                     return Heard::Event { stream: None, name, data: data.into() };
                 }
                 match body.chunk().await {
-                    Ok(Some(chunk)) => match parser.push(&chunk, |event| ready.push_back(event)) {
-                        Ok(()) => Heard::Alive,
-                        Err(why) => Heard::End { status: None, why },
-                    },
+                    Ok(Some(chunk)) => {
+                        let pushed = parser.push(&chunk, |event| ready.push_back(event));
+                        if !ready.is_empty() {
+                            body.message_came();
+                        }
+                        match pushed {
+                            Ok(()) => Heard::Alive,
+                            Err(why) => Heard::End { status: None, why },
+                        }
+                    }
                     Ok(None) => end("the stream ended"),
                     Err(failure) => end(failure.to_string()),
                 }

@@ -8,7 +8,7 @@ use crate::social::Reply;
 
 /// What is to be done about an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(super) enum Verdict {
     /// It is what was asked for.
     Good,
     /// Too many requests: until then, if it says.
@@ -74,7 +74,7 @@ impl Problem {
 }
 
 /// What an answer to a request means.
-pub(crate) fn judge(reply: &Reply) -> Verdict {
+pub(super) fn judge(reply: &Reply) -> Verdict {
     let body = serde_json::from_slice::<Value>(&reply.body);
     if reply.is_ok() {
         return match body {
@@ -95,16 +95,23 @@ pub(crate) fn judge(reply: &Reply) -> Verdict {
             403 => Verdict::Forbidden(problem.says()),
             404 => Verdict::Wrong(format!("not found: {}; is `base_url` right?", problem.says())),
             409 => Verdict::NoRules,
-            status if (400..500).contains(&status) && !Meaning::of_status(status).may_pass() => {
-                Verdict::Wrong(problem.says())
-            }
-            status => Verdict::Again(format!("status {status}")),
+            status => by_status(status, &problem),
         })
         .with(reset)
 }
 
+fn by_status(status: u16, problem: &Problem) -> Verdict {
+    match Meaning::of_status(status) {
+        Meaning::MovedForGood => Verdict::Wrong(format!("it answered {status}, a redirect: is `base_url` right?")),
+        Meaning::Unchanged => Verdict::Again(format!("status {status}")),
+        meaning if meaning.may_pass() => Verdict::Again(format!("status {status}")),
+        _ if status < 500 => Verdict::Wrong(problem.says()),
+        _ => Verdict::Wrong(format!("it answered {status}: {}", problem.says())),
+    }
+}
+
 /// What a line of the stream that tells of errors means.
-pub(crate) fn judge_line(line: &[u8]) -> Verdict {
+pub(super) fn judge_line(line: &[u8]) -> Verdict {
     let Ok(body) = serde_json::from_slice::<Value>(line) else { return Verdict::Again("a line is no JSON".into()) };
     let problem = Problem::of(&body);
     problem_verdict(&problem).unwrap_or_else(|| match problem.field("disconnect_type") {
@@ -212,6 +219,9 @@ mod tests {
     #[test]
     fn the_rest_goes_by_the_status() {
         check(503, "<html>over capacity</html>", expect![[r#"Again("status 503")"#]]);
+        check(307, "", expect![[r#"Again("status 307")"#]]);
+        check(308, "", expect![[r#"Wrong("it answered 308, a redirect: is `base_url` right?")"#]]);
+        check(501, "", expect![[r#"Wrong("it answered 501: no reason given")"#]]);
         check(200, "<html>", expect![[r#"Again("the answer is no JSON object")"#]]);
         check(200, r#"{"data":[],"errors":[{}]}"#, expect!["Good"]);
         check(409, "{}", expect!["NoRules"]);

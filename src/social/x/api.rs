@@ -9,17 +9,17 @@ use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::social::{Body, Failure, Feed, Http, Quota, Reply};
 
-use crate::social::x::X;
-use crate::social::x::answer::{Verdict, judge};
-use crate::social::x::fields::{Vocabulary, parameters};
-use crate::social::x::reconnect::{Reconnect, Trouble};
+use super::X;
+use super::answer::{Verdict, judge};
+use super::fields::{Vocabulary, parameters};
+use super::reconnect::{Reconnect, Trouble};
 
 /// Calls that X counts together.
-pub(crate) const STREAM: &str = "stream";
-pub(crate) const RULES: &str = "rules";
-pub(crate) const SEARCH: &str = "search";
-pub(crate) const LOOKUP: &str = "lookup";
-pub(crate) const CONNECTIONS: &str = "connections";
+pub(super) const STREAM: &str = "stream";
+pub(super) const RULES: &str = "rules";
+pub(super) const SEARCH: &str = "search";
+pub(super) const LOOKUP: &str = "lookup";
+pub(super) const CONNECTIONS: &str = "connections";
 
 const STREAM_PATH: &str = "/2/tweets/search/stream";
 /// The longest window of X, and a minute.
@@ -28,7 +28,7 @@ const RESET_MAX: Duration = Duration::from_secs(16 * 60);
 const RULES_PATH: &str = "/2/tweets/search/stream/rules";
 
 /// X, for one bearer token.
-pub(crate) struct Api {
+pub(super) struct Api {
     http: Http,
     /// What X allows the token.
     pub quota: Quota,
@@ -39,7 +39,7 @@ pub(crate) struct Api {
 }
 
 /// An answer that says something about the request itself.
-pub(crate) enum Answer {
+pub(super) enum Answer {
     /// What was asked for.
     Good(Reply),
     /// The account may not ask this.

@@ -9,15 +9,15 @@ use crate::error::Result;
 use crate::gaps::Gap;
 use crate::social::Feed;
 
-use crate::social::x::X;
-use crate::social::x::api::Api;
-use crate::social::x::source::Shared;
-use crate::social::x::sweep::{REACH, Swept, Window, sweep};
-use crate::social::x::translate::{Rule, rules};
+use super::X;
+use super::api::Api;
+use super::source::Shared;
+use super::sweep::{REACH, Swept, Window, sweep};
+use super::translate::{Rule, rules};
 
 /// How late X's stream may deliver a post: so much before a gap is searched too. Each second of it may read posts
 /// twice.
-pub(crate) const BEFORE: Duration = Duration::from_secs(15);
+pub(super) const BEFORE: Duration = Duration::from_secs(15);
 
 /// How much behind a gap is searched too: the connection stood, but X's clocks may differ from ours.
 const BEHIND: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ struct Cluster {
 ///
 /// # Errors
 /// Fatal where only a person can help.
-pub(crate) async fn run(api: &Api, x: &X, feed: &Feed, shared: &Shared) -> Result<()> {
+pub(super) async fn run(api: &Api, x: &X, feed: &Feed, shared: &Shared) -> Result<()> {
     let (searchable, others): (Vec<_>, Vec<_>) = rules(x).into_iter().partition(|rule| rule.is_searchable(x));
     for rule in &others {
         feed.say(format!("topic \"{}\" is too long for a search, so its gaps can't be filled", rule.topic));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::Problem;
 
-use crate::social::x::X;
+use super::X;
 
 /// How the fields of a post are called where X's specifications differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,7 +57,7 @@ const NOT_ASKED_FOR: [&str; 4] = ["author_id", "edit_history_post_ids", "in_repl
 
 impl Vocabulary {
     /// The other one.
-    pub(crate) fn other(self) -> Self {
+    pub(super) fn other(self) -> Self {
         match self {
             Self::Tweet => Self::Post,
             Self::Post => Self::Tweet,
@@ -65,7 +65,7 @@ impl Vocabulary {
     }
 
     /// The parameter of the fields.
-    pub(crate) fn parameter(self) -> &'static str {
+    pub(super) fn parameter(self) -> &'static str {
         match self {
             Self::Tweet => "tweet.fields",
             Self::Post => "post.fields",
@@ -88,7 +88,7 @@ impl Vocabulary {
 }
 
 /// The parameters that say what is wanted of each post.
-pub(crate) fn parameters(x: &X, vocabulary: Vocabulary) -> Vec<(&'static str, String)> {
+pub(super) fn parameters(x: &X, vocabulary: Vocabulary) -> Vec<(&'static str, String)> {
     let given = x.fields.clone();
     let is_given = given.is_some();
     let mut fields = given.unwrap_or_else(|| DEFAULT.map(str::to_owned).into());
@@ -109,7 +109,7 @@ pub(crate) fn parameters(x: &X, vocabulary: Vocabulary) -> Vec<(&'static str, St
 }
 
 /// What can't work of what the configuration asks for.
-pub(crate) fn problems(x: &X) -> Vec<Problem> {
+pub(super) fn problems(x: &X) -> Vec<Problem> {
     let at = |field, what: &str| Problem { field, what: what.into(), candidates: None };
     let mut problems = Vec::new();
     let name = |name: &String| {
@@ -142,8 +142,8 @@ pub(crate) fn problems(x: &X) -> Vec<Problem> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::configuration;
     use super::*;
-    use crate::social::x::tests::configuration;
 
     fn all(x: &X, vocabulary: Vocabulary) -> String {
         parameters(x, vocabulary).iter().map(|(name, list)| format!("{name}={list}")).collect::<Vec<_>>().join("&")

@@ -7,7 +7,7 @@ const LINE_BYTES_MAX: usize = 16 << 20;
 
 /// What came of a body and isn't a whole line yet.
 #[derive(Default)]
-pub(crate) struct Lines {
+pub(super) struct Lines {
     rest: BytesMut,
     /// Up to where there is no line's end.
     searched: usize,

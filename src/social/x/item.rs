@@ -8,7 +8,7 @@ use crate::social::post;
 
 /// What a line is.
 #[derive(Debug)]
-pub(crate) enum Item {
+pub(super) enum Item {
     /// A post.
     Post(Post),
     /// It tells of errors, and has no post.
@@ -18,7 +18,7 @@ pub(crate) enum Item {
 }
 
 /// Reads a line. The members of `data` come directly under the kind, and all others of the line behind them.
-pub(crate) fn read(line: &[u8], now: OffsetDateTime) -> Item {
+pub(super) fn read(line: &[u8], now: OffsetDateTime) -> Item {
     let parts = Parts::of(line);
     match parts.data {
         // What is behind a value can be wrong although the value is not.

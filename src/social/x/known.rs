@@ -6,19 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::social::x::source::{from_unix_ms, unix_ms};
+use super::source::{from_unix_ms, unix_ms};
 
 /// The part of the cursor that it is kept in.
-pub(crate) const RULES: &str = "rules";
+pub(super) const RULES: &str = "rules";
 
 /// A rule as far as it is remembered: its text and tag.
-pub(crate) fn name(value: &str, tag: &str) -> u64 {
+pub(super) fn name(value: &str, tag: &str) -> u64 {
     xxh3_64([value, "\0", tag].concat().as_bytes())
 }
 
 /// What is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(super) struct Known {
     /// When all rules of the topics were there for the last time; none if they never were.
     pub complete: Option<OffsetDateTime>,
     /// Whether some were found to be gone since, which isn't in the gap ledger yet.

@@ -41,8 +41,8 @@ use crate::social::{Budget, Common, Platform, Refresher, Source, Topic, address_
 use crate::spool;
 use crate::units::Interval;
 
-use crate::social::x::api::Api;
-use crate::social::x::fields::Vocabulary;
+use self::api::Api;
+use self::fields::Vocabulary;
 
 /// Posts of X (once Twitter), by topics: from the filtered stream, whose rules are kept equal to the topics, and
 /// from recent search, which fills what the stream missed in the last 7 days, and takes its place where an account

@@ -10,7 +10,7 @@ use crate::social::post;
 
 /// What an answer holds.
 #[derive(Debug, Default)]
-pub(crate) struct Page {
+pub(super) struct Page {
     /// Its posts, the newest first.
     pub posts: Vec<Post>,
     /// What stands where a post is expected, and why it is none.
@@ -35,7 +35,7 @@ struct Beside<'a> {
 
 /// Why a page was asked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Asked<'a> {
+pub(super) enum Asked<'a> {
     /// By the query of this topic, if what it finds is of the topic for certain.
     For(Option<&'a str>),
     /// For the counts of posts, so long after they came.
@@ -53,7 +53,7 @@ impl Asked<'_> {
 }
 
 /// Takes an answer that is a JSON object apart.
-pub(crate) fn read(body: &[u8], asked: Asked<'_>, now: OffsetDateTime) -> Page {
+pub(super) fn read(body: &[u8], asked: Asked<'_>, now: OffsetDateTime) -> Page {
     let [data, meta, includes, errors] = pick(body, ["data", "meta", "includes", "errors"]);
     let [newest, next] = pick(meta.unwrap_or_default(), ["newest_id", "next_token"]);
     let mut beside = beside(includes.unwrap_or_default(), errors.unwrap_or_default());
@@ -84,7 +84,7 @@ fn text(value: Option<&[u8]>) -> Option<String> {
 }
 
 /// Ids are whole numbers without an end to their digits.
-pub(crate) fn is_id(id: &str) -> bool {
+pub(super) fn is_id(id: &str) -> bool {
     !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())
 }
 

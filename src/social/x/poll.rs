@@ -7,11 +7,11 @@ use time::OffsetDateTime;
 use crate::error::{Error, Result};
 use crate::social::Feed;
 
-use crate::social::x::X;
-use crate::social::x::api::Api;
-use crate::social::x::source::{LIVE, begin, from_unix_ms, life, unix_ms};
-use crate::social::x::sweep::{REACH, Swept, Window, sweep};
-use crate::social::x::translate::{Rule, rules};
+use super::X;
+use super::api::Api;
+use super::source::{LIVE, begin, from_unix_ms, life, unix_ms};
+use super::sweep::{REACH, Swept, Window, sweep};
+use super::translate::{Rule, rules};
 
 /// For how long an id is asked from: one that is older than 7 days may be refused, so after that a time is used.
 const ID_LIVES: Duration = Duration::from_secs(6 * 86_400);
@@ -80,7 +80,7 @@ fn searched(feed: &Feed, rule: &Rule) -> Searched {
 ///
 /// # Errors
 /// Fatal where only a person can help.
-pub(crate) async fn run(api: &Api, x: &X, feed: &Feed) -> Result<()> {
+pub(super) async fn run(api: &Api, x: &X, feed: &Feed) -> Result<()> {
     let rules = rules(x);
     begin(feed, feed.now() - x.poll.0).await?;
     loop {

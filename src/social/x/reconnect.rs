@@ -14,7 +14,7 @@ const LIMITED_MAX: Duration = Duration::from_secs(960);
 
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(super) enum Trouble {
     /// It stood for so long, and something came, and it was lost.
     Lost(Duration),
     /// Nobody answered, or nothing came.
@@ -26,7 +26,7 @@ pub(crate) enum Trouble {
 }
 
 /// What the next wait depends on.
-pub(crate) struct Reconnect {
+pub(super) struct Reconnect {
     network: Backoff,
     http: Backoff,
     limited: Backoff,

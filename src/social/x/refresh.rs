@@ -5,16 +5,16 @@ use async_trait::async_trait;
 use crate::error::{Error, Result};
 use crate::social::{Feed, Refresher};
 
-use crate::social::x::X;
-use crate::social::x::api::{Answer, Api};
-use crate::social::x::page;
-use crate::social::x::page::{Asked, is_id};
+use super::X;
+use super::api::{Answer, Api};
+use super::page;
+use super::page::{Asked, is_id};
 
 /// How many posts a lookup gives.
 const AT_ONCE: usize = 100;
 
 /// Reads posts by their ids.
-pub(crate) struct Lookup {
+pub(super) struct Lookup {
     x: X,
     api: Option<Api>,
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 /// A gap is over so long after its last post, once a newer one has come: X delivers 99 of 100 posts within 7 s.
-pub(crate) const SETTLES: Duration = Duration::from_secs(10);
+pub(super) const SETTLES: Duration = Duration::from_secs(10);
 
 /// After so long without a newer post the stream is too quiet to tell: then the gap is searched.
-pub(crate) const QUIET: Duration = Duration::from_secs(120);
+pub(super) const QUIET: Duration = Duration::from_secs(120);
 
 /// A time that the stream itself repeats.
-pub(crate) struct Repeating {
+pub(super) struct Repeating {
     /// The gap's entry.
     pub gap: String,
     /// How many posts were new.
@@ -29,7 +29,7 @@ pub(crate) struct Repeating {
 
 /// What is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(super) enum Stage {
     /// More may come.
     Repeats,
     /// It has been repeated.

@@ -9,12 +9,12 @@ use crate::error::{Error, Result};
 use crate::post::fields::{elements, get, id_text, pick, string};
 use crate::social::Feed;
 
-use crate::social::x::answer::{Verdict, judge};
-use crate::social::x::api::{Answer, Api};
-use crate::social::x::known::{Known, RULES, name};
-use crate::social::x::reconnect::{Reconnect, Trouble};
-use crate::social::x::translate::{Rule, is_ours, rules};
-use crate::social::x::{Mode, OtherRules, X};
+use super::answer::{Verdict, judge};
+use super::api::{Answer, Api};
+use super::known::{Known, RULES, name};
+use super::reconnect::{Reconnect, Trouble};
+use super::translate::{Rule, is_ours, rules};
+use super::{Mode, OtherRules, X};
 
 /// The part of the source that the list of rules is, for people.
 const LIST: &str = "list of the rules";
@@ -23,7 +23,7 @@ const LIST: &str = "list of the rules";
 const AT_ONCE: usize = 100;
 
 /// How soon a new rule is in force.
-pub(crate) const TAKE: Duration = Duration::from_secs(20);
+pub(super) const TAKE: Duration = Duration::from_secs(20);
 
 /// A rule that X has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ fn was_gone(promised: &BTreeMap<u64, Option<u64>>, there: &[There]) -> bool {
 }
 
 /// Whether a look at the rules was broken off that found some of them gone.
-pub(crate) fn is_unsettled(feed: &Feed) -> bool {
+pub(super) fn is_unsettled(feed: &Feed) -> bool {
     Known::read(feed.cursor(RULES).as_deref()).gone
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn is_unsettled(feed: &Feed) -> bool {
 ///
 /// # Errors
 /// Fatal if the app has no room for them.
-pub(crate) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, String>> {
+pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, String>> {
     let looked = feed.now();
     let there = match all(api, feed).await? {
         Ok(there) => there,
@@ -286,7 +286,7 @@ fn is_duplicate(error: &[u8]) -> bool {
 ///
 /// # Errors
 /// What isn't good, and what to do.
-pub(crate) async fn check_online(api: &Api, x: &X) -> Result<String> {
+pub(super) async fn check_online(api: &Api, x: &X) -> Result<String> {
     let wanted = rules(x);
     let count = wanted.len();
     let reply = match x.mode {

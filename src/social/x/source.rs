@@ -11,19 +11,19 @@ use time::OffsetDateTime;
 use crate::error::Result;
 use crate::social::{Feed, Source};
 
-use crate::social::x::api::Api;
-use crate::social::x::repeating::Repeating;
-use crate::social::x::{Mode, X, backfill, poll, stream};
+use super::api::Api;
+use super::repeating::Repeating;
+use super::{Mode, X, backfill, poll, stream};
 
 /// The part of the cursor that says when X was last heard of, in milliseconds since 1970.
-pub(crate) const LIVE: &str = "live";
+pub(super) const LIVE: &str = "live";
 
 /// How long to wait for the one connection that an app has, if another spout of this process has it.
 const SHARED_WAIT: Duration = Duration::from_secs(60);
 
 /// What the stream and the filling of its gaps know of each other.
 #[derive(Default)]
-pub(crate) struct Shared {
+pub(super) struct Shared {
     /// The gap that the stream itself repeats now.
     pub repeating: RefCell<Option<Repeating>>,
 }
@@ -36,18 +36,18 @@ impl Shared {
 }
 
 /// A time as cursors have it.
-pub(crate) fn unix_ms(time: OffsetDateTime) -> String {
+pub(super) fn unix_ms(time: OffsetDateTime) -> String {
     (time.unix_timestamp_nanos() / 1_000_000).to_string()
 }
 
 /// A time out of a cursor.
-pub(crate) fn from_unix_ms(text: &str) -> Option<OffsetDateTime> {
+pub(super) fn from_unix_ms(text: &str) -> Option<OffsetDateTime> {
     let ms: i128 = text.parse().ok()?;
     OffsetDateTime::from_unix_timestamp_nanos(ms.checked_mul(1_000_000)?).ok()
 }
 
 /// When X was last heard of.
-pub(crate) fn life(feed: &Feed) -> Option<OffsetDateTime> {
+pub(super) fn life(feed: &Feed) -> Option<OffsetDateTime> {
     from_unix_ms(&feed.cursor(LIVE)?)
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn life(feed: &Feed) -> Option<OffsetDateTime> {
 ///
 /// # Errors
 /// If the spool can't be used.
-pub(crate) async fn begin(feed: &Feed, from: OffsetDateTime) -> Result<bool> {
+pub(super) async fn begin(feed: &Feed, from: OffsetDateTime) -> Result<bool> {
     let is_new = life(feed).is_none();
     if is_new {
         feed.set_cursor(LIVE, unix_ms(from));
@@ -66,7 +66,7 @@ pub(crate) async fn begin(feed: &Feed, from: OffsetDateTime) -> Result<bool> {
 }
 
 /// Reads X.
-pub(crate) struct XSource {
+pub(super) struct XSource {
     x: X,
 }
 

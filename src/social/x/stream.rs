@@ -9,16 +9,16 @@ use time::OffsetDateTime;
 use crate::error::{Error, Result};
 use crate::social::{Body, Failure, Feed, Offered};
 
-use crate::social::x::answer::{Verdict, judge, judge_line};
-use crate::social::x::api::{Api, STREAM};
-use crate::social::x::backfill::BEFORE;
-use crate::social::x::framing::Lines;
-use crate::social::x::item;
-use crate::social::x::item::Item;
-use crate::social::x::reconnect::{Reconnect, Trouble};
-use crate::social::x::repeating::{Repeating, Stage};
-use crate::social::x::source::{LIVE, Shared, begin, life, unix_ms};
-use crate::social::x::{X, rules};
+use super::answer::{Verdict, judge, judge_line};
+use super::api::{Api, STREAM};
+use super::backfill::BEFORE;
+use super::framing::Lines;
+use super::item;
+use super::item::Item;
+use super::reconnect::{Reconnect, Trouble};
+use super::repeating::{Repeating, Stage};
+use super::source::{LIVE, Shared, begin, life, unix_ms};
+use super::{X, rules};
 
 /// After so long without a byte a connection is taken for dead: X sends at least a keep-alive every 20 s, and half
 /// of that more is for the network.
@@ -50,20 +50,27 @@ fn is_repeated(missing: time::Duration, minutes: u8) -> bool {
 }
 
 /// Where a stream's bytes come from.
-pub(crate) trait Pieces {
+pub(super) trait Pieces {
     /// The next bytes; `None` at the end.
     async fn piece(&mut self) -> Result<Option<bytes::Bytes>, Failure>;
+
+    /// Notes that a line is complete.
+    fn line_came(&mut self) {}
 }
 
 impl Pieces for Body {
     async fn piece(&mut self) -> Result<Option<bytes::Bytes>, Failure> {
         self.chunk().await
     }
+
+    fn line_came(&mut self) {
+        self.message_came();
+    }
 }
 
 /// Why a connection is over.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(super) enum End {
     /// It ended, or broke.
     Lost(String),
     /// The budget is nearly used up.
@@ -82,7 +89,7 @@ fn has_budget(x: &X, feed: &Feed) -> bool {
 ///
 /// # Errors
 /// If the spool can't be used.
-pub(crate) async fn read(
+pub(super) async fn read(
     body: &mut impl Pieces,
     x: &X,
     feed: &Feed,
@@ -107,7 +114,10 @@ pub(crate) async fn read(
         let mut told = None;
         while let Some(line) = lines.next() {
             match line {
-                Ok(line) => told = take(&line, feed, now, shared).or(told),
+                Ok(line) => {
+                    body.line_came();
+                    told = take(&line, feed, now, shared).or(told);
+                }
                 Err(start) => feed.refuse(&start, "a line of the stream is longer than 16 MiB"),
             }
         }
@@ -195,7 +205,7 @@ struct Connecting<'a> {
 ///
 /// # Errors
 /// Fatal where only a person can help.
-pub(crate) async fn run(api: &Api, x: &X, feed: &Feed, shared: &Shared) -> Result<String> {
+pub(super) async fn run(api: &Api, x: &X, feed: &Feed, shared: &Shared) -> Result<String> {
     let mut connecting = Connecting {
         api,
         x,

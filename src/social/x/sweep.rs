@@ -9,14 +9,14 @@ use crate::error::Result;
 use crate::post::Post;
 use crate::social::{Feed, Offered};
 
-use crate::social::x::api::{Answer, Api, SEARCH};
-use crate::social::x::page;
-use crate::social::x::page::Asked;
-use crate::social::x::reconnect::{Reconnect, Trouble};
-use crate::social::x::translate::Rule;
+use super::api::{Answer, Api, SEARCH};
+use super::page;
+use super::page::Asked;
+use super::reconnect::{Reconnect, Trouble};
+use super::translate::Rule;
 
 /// How far back recent search reaches, less a minute for the request to arrive.
-pub(crate) const REACH: Duration = Duration::from_secs(7 * 86_400 - 60);
+pub(super) const REACH: Duration = Duration::from_secs(7 * 86_400 - 60);
 
 /// From when on a beginning is too old to be asked for: what was just within reach is so a little later too.
 const STALE: Duration = Duration::from_secs(7 * 86_400 - 20);
@@ -31,7 +31,7 @@ const PAGE_MAX: u64 = 100;
 /// What is looked for. The bounds stay the same for all pages of a sweep, unless it takes so long that the first of
 /// them gets out of the search's reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Window {
+pub(super) struct Window {
     /// Posts with ids above this one; then `from` isn't sent, since X would not look at it.
     pub since_id: Option<String>,
     /// Posts from this time on.
@@ -42,7 +42,7 @@ pub(crate) struct Window {
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Swept {
+pub(super) enum Swept {
     /// All pages were read.
     Whole {
         /// The newest id of the first page.
@@ -75,7 +75,7 @@ impl Window {
 ///
 /// # Errors
 /// Fatal where only a person can help.
-pub(crate) async fn sweep(api: &Api, feed: &Feed, rule: &Rule, window: &Window, reserve: u64) -> Result<Swept> {
+pub(super) async fn sweep(api: &Api, feed: &Feed, rule: &Rule, window: &Window, reserve: u64) -> Result<Swept> {
     let tag = rule.is_exact().then_some(rule.topic.as_str());
     let (mut window, mut oldest) = (window.clone(), None);
     let (mut newest, mut posts, mut next) = (None, 0, None::<String>);

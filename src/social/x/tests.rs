@@ -1,9 +1,9 @@
 //! The source against time: a day of a stream, and stalls.
 
-use crate::social::x::*;
+use super::*;
 
 /// A configuration with these topics.
-pub(crate) fn configuration(topics: &[&str]) -> X {
+pub(super) fn configuration(topics: &[&str]) -> X {
     let topics: Vec<_> = topics.iter().map(|topic| serde_json::json!(topic)).collect();
     serde_json::from_value(serde_json::json!({ "topics": topics, "bearer_token": "token" })).unwrap()
 }

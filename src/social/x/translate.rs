@@ -7,7 +7,7 @@
 use crate::component::Problem;
 use crate::social::{RULES_BY_US, Term, Topic};
 
-use crate::social::x::{Mode, X};
+use super::{Mode, X};
 
 /// The languages that X tells apart.
 const LANGS: &str = " am ar bg bn bo ca ckb cs cy da de dv el en es et eu fa fi fr gu hi hi-latn ht hu hy id in is it \
@@ -19,7 +19,7 @@ const STREAM_ONLY: [&str; 2] = ["sample:", "bio:"];
 
 /// A topic in X's language.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rule {
+pub(super) struct Rule {
     /// What the rule says.
     pub value: String,
     /// `waterspout:<topic>` where a match by X is a match of the topic, else `waterspout~<topic>`.
@@ -41,7 +41,7 @@ impl Rule {
 }
 
 /// A rule that a tag says to be one of this program's.
-pub(crate) fn is_ours(tag: &str) -> bool {
+pub(super) fn is_ours(tag: &str) -> bool {
     tag.strip_prefix("waterspout").is_some_and(|rest| rest.starts_with([':', '~']))
 }
 
@@ -98,7 +98,7 @@ fn language(lang: &str) -> Result<(String, bool), String> {
 ///
 /// # Errors
 /// What X has no words for.
-pub(crate) fn rule(topic: &Topic, also: Option<&str>) -> Result<Rule, String> {
+pub(super) fn rule(topic: &Topic, also: Option<&str>) -> Result<Rule, String> {
     let alone = |term: &Term| !matches!(term, Term::Lang(_) | Term::Not(_));
     if !topic.terms().iter().any(alone) {
         return Err("X needs something to look for beside a language".into());
@@ -112,7 +112,7 @@ pub(crate) fn rule(topic: &Topic, also: Option<&str>) -> Result<Rule, String> {
 }
 
 /// The rules of all topics; those that can't be made are [problems](problems) before.
-pub(crate) fn rules(x: &X) -> Vec<Rule> {
+pub(super) fn rules(x: &X) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     for rule in x.topics.iter().filter_map(|topic| rule(topic, x.also.as_deref()).ok()) {
         if !rules.contains(&rule) {
@@ -123,7 +123,7 @@ pub(crate) fn rules(x: &X) -> Vec<Rule> {
 }
 
 /// What X can't do of what the configuration asks for.
-pub(crate) fn problems(x: &X) -> Vec<Problem> {
+pub(super) fn problems(x: &X) -> Vec<Problem> {
     let at = |field, what: String| Problem { field, what, candidates: None };
     let mut problems = Vec::new();
     if x.topics.is_empty() {

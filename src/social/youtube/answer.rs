@@ -6,7 +6,7 @@ use crate::social::{Reply, is_whole};
 
 /// What to do about an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(super) enum Answer {
     /// It is what was asked for.
     Good,
     /// Nothing has changed since the answer whose etag was sent.
@@ -26,7 +26,7 @@ pub(crate) enum Answer {
 }
 
 /// Reads an answer. One that isn't whole JSON was cut on its way.
-pub(crate) fn answer(reply: &Reply) -> Answer {
+pub(super) fn answer(reply: &Reply) -> Answer {
     if reply.status == 304 {
         return Answer::Same;
     }

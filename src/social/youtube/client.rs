@@ -9,9 +9,9 @@ use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::social::{Backoff, Feed, Http, Quota, Reply};
 
-use crate::social::youtube::YouTube;
-use crate::social::youtube::answer::{Answer, answer};
-use crate::social::youtube::pacific::{day, next_day};
+use super::YouTube;
+use super::answer::{Answer, answer};
+use super::pacific::{day, next_day};
 
 /// The two purses of a key, and the turns of its searches.
 const SEARCHES: &str = "searches";
@@ -25,7 +25,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const PARTS: &str = "snippet,statistics,contentDetails";
 
 /// A client for one key.
-pub(crate) struct Client {
+pub(super) struct Client {
     http: Http,
     quota: Quota,
     clock: SharedClock,
@@ -39,7 +39,7 @@ pub(crate) struct Client {
 
 /// A page that isn't there, and what to do instead.
 #[derive(Debug)]
-pub(crate) enum Page {
+pub(super) enum Page {
     Is(Reply),
     /// It is as it was.
     Same,

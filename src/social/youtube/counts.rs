@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::post::fields::{elements, get, string};
 use crate::social::{Feed, Platform, Refresher, delete};
 
-use crate::social::youtube::YouTube;
-use crate::social::youtube::client::Client;
+use super::YouTube;
+use super::client::Client;
 
 /// How many ids a call takes.
 const IDS_MAX: usize = 50;
@@ -16,7 +16,7 @@ const IDS_MAX: usize = 50;
 const VIDEO_ID_LESS: usize = 24;
 
 /// Reads videos again.
-pub(crate) struct Counts {
+pub(super) struct Counts {
     config: YouTube,
     client: Option<Client>,
 }

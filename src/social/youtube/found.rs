@@ -7,14 +7,14 @@ use crate::post::Post;
 use crate::post::fields::{date, elements, get, string};
 use crate::social::{Feed, Offered, RULES_BY_US, Refusals, Reply, Topic, post};
 
-use crate::social::youtube::client::Client;
+use super::client::Client;
 
 /// How many ids a call takes.
 const IDS_MAX: usize = 50;
 
 /// Something that was found, not read as a video yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(super) struct Found {
     /// None where it isn't as YouTube says that it is: then it is captured as it was found.
     pub id: Option<String>,
     /// When it was published, or became part of the list, if that is later.
@@ -55,13 +55,13 @@ fn time(item: &[u8], within: &str, name: &str) -> Option<OffsetDateTime> {
 }
 
 /// The list that YouTube gave, and the token of the next page.
-pub(crate) struct List {
+pub(super) struct List {
     pub found: Vec<Found>,
     pub next: Option<String>,
 }
 
 /// Takes what was found into the feed.
-pub(crate) struct Taker<'a> {
+pub(super) struct Taker<'a> {
     pub client: &'a Client,
     pub feed: &'a Feed,
     pub refusals: Refusals,
@@ -144,7 +144,7 @@ impl<'a> Taker<'a> {
 
 /// The post of a video. Which topic's search or channel found it isn't always to be seen from it (YouTube searches also
 /// in what it doesn't give), so it is told beside it, in the way in which X tells the rules that a post matched.
-pub(crate) fn made(video: &[u8], topic: Option<&Topic>, now: OffsetDateTime) -> Result<Post, String> {
+pub(super) fn made(video: &[u8], topic: Option<&Topic>, now: OffsetDateTime) -> Result<Post, String> {
     let says_itself = |topic: &&Topic| {
         let channel = get(video, "snippet").and_then(|snippet| get(snippet, "channelId")).and_then(string);
         channel.is_some() && topic.channel() == channel.as_deref()

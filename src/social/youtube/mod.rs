@@ -27,8 +27,8 @@ use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Term, Top
 use crate::spool;
 use crate::units::Interval;
 
-use crate::social::youtube::client::Client;
-use crate::social::youtube::counts::Counts;
+use self::client::Client;
+use self::counts::Counts;
 
 /// Captures videos of YouTube by topics and channels, each with its statistics. A topic is searched for as often as the
 /// key's quota allows: a search in 864 s, shared evenly by the topics and by all spouts with that key. A channel is read by

@@ -4,7 +4,7 @@
 use time::{Date, Duration, Month, OffsetDateTime, UtcOffset, Weekday};
 
 /// The beginning of the day that a time lies in.
-pub(crate) fn day(now: OffsetDateTime) -> OffsetDateTime {
+pub(super) fn day(now: OffsetDateTime) -> OffsetDateTime {
     // By winter time the date may be a day behind, an hour a day.
     let mut date = (now.to_offset(UtcOffset::UTC) - Duration::hours(8)).date();
     if let Some(next) = date.next_day().filter(|next| midnight(*next) <= now) {
@@ -14,7 +14,7 @@ pub(crate) fn day(now: OffsetDateTime) -> OffsetDateTime {
 }
 
 /// The beginning of the day behind that.
-pub(crate) fn next_day(now: OffsetDateTime) -> OffsetDateTime {
+pub(super) fn next_day(now: OffsetDateTime) -> OffsetDateTime {
     let date = (day(now) - Duration::hours(8) + Duration::hours(1)).date();
     date.next_day().map_or(now + Duration::days(1), midnight)
 }

@@ -9,9 +9,9 @@ use crate::clock::later;
 use crate::error::Result;
 use crate::social::{Feed, Topic, begin, newest, stamp};
 
-use crate::social::youtube::client::{Client, Page};
-use crate::social::youtube::found::{Found, Taker};
-use crate::social::youtube::{YouTube, language, query};
+use super::client::{Client, Page};
+use super::found::{Found, Taker};
+use super::{YouTube, language, query};
 
 /// How many results YouTube gives for one search at most, nearly: behind about five hundred its pages repeat or are
 /// empty. Then the window is split.
@@ -27,7 +27,7 @@ const WINDOW_MIN: Duration = Duration::from_secs(2);
 const ALL_OUT: Duration = Duration::from_secs(1);
 
 /// Searches for each topic in turn, whenever it is the key's turn.
-pub(crate) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Result<()> {
+pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Result<()> {
     let topics: Vec<_> = config.topics.iter().filter(|topic| topic.channel().is_none()).collect();
     if topics.is_empty() {
         return std::future::pending().await;

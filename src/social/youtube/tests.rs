@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+use super::*;
 use crate::clock::Clock;
 use crate::post::PostStream;
 use crate::social::stamp;
 use crate::social::tests::pages::{Answer, Asked, Server, advance_until, beside, good, served};
 use crate::social::tests::trial::{Trial, run};
-use crate::social::youtube::*;
 
 /// Midnight in Los Angeles.
 const MIDNIGHT: OffsetDateTime = datetime!(2026-11-25 08:00:00 UTC);

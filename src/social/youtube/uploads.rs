@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 use crate::error::Result;
 use crate::social::{Feed, Plan, Topic, begin, newest, stamp};
 
-use crate::social::youtube::YouTube;
-use crate::social::youtube::client::{Client, Page};
-use crate::social::youtube::found::Taker;
+use super::YouTube;
+use super::client::{Client, Page};
+use super::found::Taker;
 
 /// Which share of a day's units the channels may take, as a divisor; the rest is for videos that searches find, and for
 /// counts.
@@ -23,7 +23,7 @@ const PAGES_MAX: usize = 400;
 const ALL_OUT: Duration = Duration::from_secs(1);
 
 /// Reads each channel in turn, evenly spread and as often as the units allow.
-pub(crate) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Result<()> {
+pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Result<()> {
     let channels: Vec<_> = config.topics.iter().filter(|topic| topic.channel().is_some()).collect();
     if channels.is_empty() {
         return std::future::pending().await;

@@ -9,14 +9,14 @@ use futures_util::future::{Either, select};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+use super::super::answer::Verdict;
+use super::super::repeating::{QUIET, Repeating, SETTLES};
+use super::super::source::{Shared, life};
+use super::super::stream::{End, Pieces, read};
+use super::super::tests::configuration;
+use super::super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::social::tests::trial::Trial;
-use crate::social::x::answer::Verdict;
-use crate::social::x::repeating::{QUIET, Repeating, SETTLES};
-use crate::social::x::source::{Shared, life};
-use crate::social::x::stream::{End, Pieces, read};
-use crate::social::x::tests::configuration;
-use crate::social::x::*;
 use crate::social::{Failure, Feed};
 
 const MIDNIGHT: OffsetDateTime = datetime!(2026-11-25 00:00:00 UTC);

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+use super::super::api::Api;
+use super::super::tests::configuration;
+use super::super::{Platform, X, rules};
 use crate::social::tests::pages::{Answer, Asked, Server, good, served};
 use crate::social::tests::trial::{Trial, run};
-use crate::social::x::api::Api;
-use crate::social::x::tests::configuration;
-use crate::social::x::{Platform, X, rules};
 
 const NOON: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);
 

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+use super::super::api::Api;
+use super::super::sweep::{Swept, Window, sweep};
+use super::super::tests::configuration;
+use super::super::{Platform, X, translate};
 use crate::social::tests::pages::{Answer, Server, advance_until, good, served};
 use crate::social::tests::trial::{Trial, run};
-use crate::social::x::api::Api;
-use crate::social::x::sweep::{Swept, Window, sweep};
-use crate::social::x::tests::configuration;
-use crate::social::x::{Platform, X, translate};
 
 const NOON: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);
 const DAY: Duration = Duration::from_secs(86_400);
