@@ -32,7 +32,7 @@ pub(crate) fn register(registry: Registry) -> Registry {
 
 /// The sink for the dead letters of a topology, under the root of its lake or state.
 pub(crate) fn dead_letters(root: PathBuf) -> std::sync::Arc<dyn SinkConfig> {
-    std::sync::Arc::new(DeadLetters { root })
+    std::sync::Arc::new(DeadLetters::under(root))
 }
 
 /// Deletes what a task that is gone staged in a place and nobody delivered, where its sink was one of
