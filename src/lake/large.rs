@@ -52,10 +52,16 @@ pub fn take_turn() -> Turn<'static> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
 
+    use bytes::Bytes;
+
     use super::*;
+    use crate::lake::form::Form;
+    use crate::lake::reader::{CHUNK_BYTES, Chunks, Input};
+    use crate::lake::scan::Trouble;
 
     #[test]
     fn one_has_the_turn_at_a_time_and_everybody_gets_it() {
@@ -75,5 +81,60 @@ mod tests {
             }
         });
         assert_eq!(had.into_inner(), 800);
+    }
+
+    /// A file of one large post, which is made as it is read. It looks whether another reader makes one longer meanwhile.
+    struct Endless<'a> {
+        read: usize,
+        /// How many readers are making a post longer than what needs no turn.
+        growing: &'a AtomicUsize,
+        is_growing: bool,
+    }
+
+    impl Input for Endless<'_> {
+        fn fill(&mut self, to: &mut Vec<u8>) -> Result<bool, Trouble> {
+            const PART: usize = 4 << 20;
+            const POST: usize = LARGE_POST_BYTES * 2;
+            if to.len() > LARGE_POST_BYTES + PART && !self.is_growing {
+                self.is_growing = true;
+                assert_eq!(self.growing.fetch_add(1, Ordering::SeqCst), 0, "two large posts grow at once");
+            }
+            if self.read == 0 {
+                to.extend_from_slice(b"[{\"a\":\"");
+            }
+            to.resize(to.len() + PART, b'x');
+            self.read += PART;
+            let ends = self.read >= POST;
+            if ends {
+                to.extend_from_slice(b"\"}]");
+                // It is handed over next, without another look at this.
+                self.growing.fetch_sub(1, Ordering::SeqCst);
+            }
+            Ok(!ends)
+        }
+
+        fn length(&mut self) -> Result<u64, Trouble> {
+            unreachable!("text is read to its end")
+        }
+
+        fn range(&mut self, _: Range<u64>) -> Result<Bytes, Trouble> {
+            unreachable!("text is read to its end")
+        }
+    }
+
+    #[test]
+    fn of_four_readers_one_at_a_time_makes_a_large_post_longer() {
+        let growing = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut input = Endless { read: 0, growing: &growing, is_growing: false };
+                    let mut chunks = Chunks::of(Form::ARRAY, CHUNK_BYTES);
+                    let posts = chunks.next_posts(&mut input).unwrap().unwrap();
+                    assert!(posts.len() == 1 && posts[0].len() > LARGE_POST_BYTES);
+                    assert!(chunks.next_posts(&mut input).unwrap().is_none());
+                });
+            }
+        });
     }
 }

@@ -116,7 +116,8 @@ impl Chunks {
         }
         let mut turn = None;
         while !self.ended && self.damage.is_none() {
-            if self.rest.len() >= LARGE_POST_BYTES && turn.is_none() {
+            // As much again is read behind it.
+            if self.rest.len() > LARGE_POST_BYTES / 2 && turn.is_none() {
                 turn = Some(take_turn());
             }
             let posts = self.chunk(input)?;
