@@ -150,6 +150,11 @@ fn head_then_put_loses_nothing_and_repeats_nothing_where_there_is_no_conditional
     assert!(data(&server).len() < 4, "{:?}", data(&server));
     sandbox.run_with(&["lake", "verify", "s3://lake/root"], &access).with(0);
     is_exact(&bucket(&server), POSTS, &["compacted".into()]);
+    // Whoever erases is told whose outbox may hold a copy: the sink has left a note at its start.
+    sandbox.write("ids", "tweet none\n");
+    let erase = ["lake", "erase", "s3://lake/root", "--ids", "ids"];
+    let said = sandbox.run_with(&erase, &with_way(in_environment)).with(4).out;
+    assert!(said.contains("a topology that wrote here has its state in /"), "{said}");
 }
 
 /// An object of the same key and other bytes is refused, also where HEAD and PUT are two requests.

@@ -173,3 +173,61 @@ fn make(publisher: &Arc<dyn Publish>, (place, partition): &Partition) -> Result<
     }
     index::renew(store, partition).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::lake::index::{Found, read};
+    use crate::lake::publish::{Place, Rename};
+    use crate::lake::store::local::LocalStore;
+
+    const NIGHT: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
+    const MORNING: &str = "2015-12-18T06:00:00-0fa5ac3a-e695-4f96-aca2-d24c7527aed7";
+    const NOON: &str = "2015-12-18T12:00:00-0fa5ac3a-e695-4f96-aca2-d24c7527aed7";
+
+    fn write(root: &Path, partition: &str, content: &str) {
+        fs::create_dir_all(root.join(partition)).unwrap();
+        fs::write(root.join(partition).join("0000000"), content).unwrap();
+    }
+
+    fn is_indexed(root: &Path, partition: &str) -> bool {
+        matches!(read(&LocalStore::new(root), partition).unwrap(), Found::Index(index) if index.posts() == 1)
+    }
+
+    /// What one crash left is in the note of the next run, and is done by the one after that, whatever failed.
+    #[test]
+    fn what_was_left_is_indexed_once_it_is_visible_also_after_another_crash() {
+        let root = tempfile::tempdir().unwrap();
+        let (root, publisher): (_, Arc<dyn Publish>) = (root.path(), Arc::new(Rename));
+        let place = |run: &str| Place::new(root.into(), run, "lake", 0);
+        let (first, second, third) = (place("first"), place("second"), place("third"));
+        write(root, NIGHT, "[{\"a\":1}]");
+        write(root, MORNING, "[{\"a\":");
+        // Of one partition all was visible, and its folder is empty; of another a file is promised.
+        fs::create_dir_all(first.staging.folder.join(NIGHT)).unwrap();
+        fs::create_dir_all(first.staging.folder.join("no partition")).unwrap();
+        let name = first.name().unwrap();
+        let segment = format!("{MORNING}/0000000");
+        let promise = Promise { place: name.clone(), segment, length: 1, posts: 1, checksum: 0, closed: true };
+        let left = LeftPartitions::default();
+        left.find(&name, &first.staging, &[promise]);
+        left.begin(&publisher, &second.staging);
+        left.wait();
+        assert!(!is_indexed(root, NIGHT) && !is_indexed(root, MORNING), "the place has more to deliver");
+        left.delivered(&publisher, &[name].into());
+        left.wait();
+        assert!(is_indexed(root, NIGHT) && !is_indexed(root, MORNING), "it is damaged");
+
+        write(root, MORNING, "[{\"a\":1}]");
+        write(root, NOON, "[{\"a\":1}]");
+        fs::create_dir_all(second.staging.folder.join(NOON)).unwrap();
+        let left = LeftPartitions::default();
+        left.find(&second.name().unwrap(), &second.staging, &[]);
+        left.begin(&publisher, &third.staging);
+        left.wait();
+        assert!(is_indexed(root, MORNING) && is_indexed(root, NOON));
+        assert!(!third.staging.folder.join(NOTE).exists(), "nothing is left");
+    }
+}
