@@ -19,6 +19,8 @@ use crate::units::Interval;
 pub struct Moment {
     time: OffsetDateTime,
     text: String,
+    /// What was written instead of the time that it means.
+    relative: Option<String>,
 }
 
 impl Moment {
@@ -35,7 +37,12 @@ impl Moment {
         let time = earlier(now, ago).to_offset(time::UtcOffset::UTC);
         let time = time.replace_nanosecond(0).unwrap_or(time);
         let text = time.format(&Rfc3339).map_err(|_| format!("\"{text}\" lies before the year 0"))?;
-        Ok(Self { time, text })
+        Ok(Self { time, text, relative: Some(format!("-{}", Interval(ago))) })
+    }
+
+    /// What was written, where that is a time before now: `-1h`.
+    pub fn relative(&self) -> Option<&str> {
+        self.relative.as_deref()
     }
 
     /// The time.
@@ -47,7 +54,7 @@ impl Moment {
 fn absolute(text: &str) -> Option<Moment> {
     let parse = |text: &str| OffsetDateTime::parse(text, &Rfc3339);
     let time = parse(text).or_else(|_| parse(&format!("{text}Z"))).or_else(|_| parse(&format!("{text}T00:00:00Z")));
-    Some(Moment { time: time.ok()?, text: text.into() })
+    Some(Moment { time: time.ok()?, text: text.into(), relative: None })
 }
 
 /// Only a time of the calendar: in a file a relative one would be another at each restart.

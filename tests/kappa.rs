@@ -334,6 +334,16 @@ fn posts_are_chosen_by_their_own_time_and_times_may_lie_before_now() {
     let run = ["run", "t.ron", "--replay", "lake", "--posts-from", "2025-11-24T00:00:03Z"];
     sandbox.run(&[&run[..], &set].concat()).with(0);
     assert_eq!(lake(&sandbox.path("second"), false).len(), 1);
+    // A time before now is another in the next minute: what goes on after a crash is printed, and does.
+    let hour = |from: &str| {
+        let run = ["run", "t.ron", "--replay", "lake", "--from", from, "--set", "bolts.lake.run.root=third"];
+        sandbox.run(&run).with(0)
+    };
+    let said = hour("-1h").says(&["-1h counted from now: the command that goes on after a crash has --from 2"]).err;
+    let time: String = said.split("has --from ").nth(1).unwrap().chars().take_while(|c| *c != '"').collect();
+    let time = time.split(|c: char| c.is_whitespace() || c == ';').next().unwrap();
+    hour(time).says(&["nothing new"]);
+    assert_eq!(lake(&sandbox.path("third"), false).len(), 3, "each once");
     for (arguments, why) in [
         (["--speed", "fast"], "a factor of the original tempo from 0.000001 to 1000000000 such as 60"),
         (["--speed", "1e-300"], "a factor of the original tempo from"),

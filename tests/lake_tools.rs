@@ -1,5 +1,8 @@
 //! `waterspout lake …` as somebody at a shell uses it.
 
+#[cfg(feature = "fail-points")]
+#[path = "lake_tools/kills.rs"]
+mod kills;
 mod support;
 
 use std::collections::BTreeMap;
@@ -7,9 +10,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-#[cfg(feature = "fail-points")]
-use waterspout::lake::replay::{Choice, News, Place, Stream, Wanted};
-
 use support::{Sandbox, lake_by_partition, sorted};
 
 /// The posts that are captured.
@@ -207,7 +207,9 @@ fn partition_of(sandbox: &Sandbox, extension: &str) -> PathBuf {
 #[test]
 fn compact_keeps_every_post_and_prune_deletes_what_is_old() {
     let sandbox = captured();
-    sandbox.run(&["lake", "compact", "lake"]).with(0);
+    let nothing = sandbox.run(&["lake", "compact", "lake"]).with(0).out;
+    let says = ["nothing to compact: 2 partitions are not closed yet", "--closed-before TIME"];
+    assert!(says.iter().all(|part| nothing.contains(part)), "{nothing}");
     assert_eq!(support::files_by_partition(&sandbox.path("lake")).iter().sum::<usize>(), 20, "nothing is closed");
     sandbox.run(&["lake", "compact", "lake", "--closed-before", LATER, "--json"]).with(0);
     let root = sandbox.path("lake");
@@ -224,6 +226,42 @@ fn compact_keeps_every_post_and_prune_deletes_what_is_old() {
         let there = fs::read_dir(&root).unwrap().filter(|e| e.as_ref().unwrap().file_name() != "_index").count();
         assert_eq!(there, left);
     }
+}
+
+#[test]
+fn an_age_under_a_day_wants_force_to_prune() {
+    let sandbox = captured();
+    let (root, name) = (sandbox.path("lake"), "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7");
+    fs::create_dir(root.join(name)).unwrap();
+    fs::write(root.join(name).join("0000000"), "[{\"tweet\":{\"id\":\"old\"}}]").unwrap();
+    for age in ["1m", "23h"] {
+        let prune = ["lake", "prune", "lake", "--older-than", age];
+        sandbox.run(&prune).with(2).says(&[age, "is less than a day", "a month is 30d", "--force"]);
+        assert!(root.join(name).exists());
+    }
+    let out = sandbox.run(&["lake", "prune", "lake", "--older-than", "1m", "--force"]).with(0).out;
+    assert!(out.contains(name) && !root.join(name).exists(), "{out}");
+    assert_eq!(posts(&root), all(), "nothing else went");
+    // The newest stay, and it says so.
+    let out = sandbox.run(&["lake", "prune", "lake", "--older-than", "0s", "--force"]).with(4).out;
+    assert!(out.contains("stays: none began after it"), "{out}");
+    assert_eq!(posts(&root), all());
+}
+
+/// Of captured deletes most name posts that were never captured.
+#[test]
+fn deletes_that_match_no_post_are_counted_and_end_with_0() {
+    let sandbox = captured();
+    let partition = sandbox.path("lake/2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7");
+    fs::create_dir(&partition).unwrap();
+    let delete = |id: &str| format!("{{\"delete\":{{\"kind\":\"tweet\",\"id\":\"{id}\"}}}}");
+    fs::write(partition.join("0000000"), format!("[{},{},{}]", delete("17"), delete("x1"), delete("x2"))).unwrap();
+    let erase = ["lake", "erase", "lake", "--from-deletes", "--closed-before", LATER];
+    let out = sandbox.run(&erase).with(0).out;
+    assert!(out.contains("1 posts of 3 ids erased") && out.contains("2 of 3 ids matched no post"), "{out}");
+    let help = sandbox.run(&["lake", "erase", "--help"]).with(0).out;
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("with --from-deletes those that match none are counted, and it ends with 0"), "{help}");
 }
 
 /// Gives some or all plain arrays the name that others give them.
@@ -285,97 +323,5 @@ fn a_statement_names_the_lake_and_no_double_star() {
     for tool in ["duckdb", "pandas", "polars", "spark"] {
         let out = sandbox.run(&["lake", "paths", "--for", tool, "my lake"]).with(0).out;
         assert!(out.contains("/my lake") && !out.contains("**"), "{out}");
-    }
-}
-
-/// kill -9 before each change that the tools make, then the same command again.
-#[cfg(feature = "fail-points")]
-#[test]
-fn a_killed_tool_is_run_again() {
-    let sandbox = captured();
-    let (pristine, root) = (sandbox.path("pristine"), sandbox.path("lake"));
-    fs::rename(&root, &pristine).unwrap();
-    sandbox.write("ids", "17\n");
-    let mut rest = all();
-    rest.retain(|post| !post.contains("\"id\":\"17\""));
-    let parquet = ["lake", "compact", "lake", "--to", "parquet", "--closed-before", LATER];
-    let (compact, erase) = (
-        ["lake", "compact", "lake", "--closed-before", LATER],
-        ["lake", "erase", "lake", "--ids", "ids", "--closed-before", LATER],
-    );
-    let mut kills = 0;
-    for (command, end) in [(&compact[..], all()), (&parquet[..], all()), (&erase[..], rest)] {
-        for point in ["tools.step", "disk.rename", "disk.renamed", "disk.sync_folder", "disk.make_folder"] {
-            // Into Parquet is the same way with other bytes.
-            let times: &[u64] = if command == parquet { &[1, 3, 8] } else { &[0, 1, 2, 3, 5, 8, 13, 21] };
-            for after in times {
-                if root.exists() {
-                    fs::remove_dir_all(&root).unwrap();
-                }
-                copy(&pristine, &root);
-                let faults = format!("{point}={after}*off->return(kill)");
-                let mut reader = Beside::begin(&root);
-                let killed = sandbox.run_with(command, &[("FAILPOINTS", &faults)]);
-                let beside = reader.rest();
-                assert!(end.iter().all(|post| beside.binary_search(post).is_ok()), "{command:?} with {faults} loses");
-                assert!(beside.windows(2).all(|pair| pair[0] != pair[1]), "{command:?} with {faults} doubles");
-                let mut reader = Beside::begin(&root);
-                let seen = sandbox.run(&["replay", "lake"]).with(0).sorted_lines();
-                assert!(end.iter().all(|post| seen.binary_search(post).is_ok()), "{command:?} with {faults} loses");
-                assert!(seen.windows(2).all(|pair| pair[0] != pair[1]), "{command:?} with {faults} doubles");
-                sandbox.run(command).with(0);
-                let beside = reader.rest();
-                assert!(end.iter().all(|post| beside.binary_search(post).is_ok()), "{command:?} after {faults} loses");
-                assert!(beside.windows(2).all(|pair| pair[0] != pair[1]), "{command:?} after {faults} doubles");
-                assert_eq!(sandbox.run(&["replay", "lake"]).with(0).sorted_lines(), end, "{command:?} with {faults}");
-                sandbox.run(&["lake", "verify", "lake"]).with(0);
-                kills += usize::from(killed.code.is_none());
-            }
-        }
-    }
-    assert!(kills > 30, "{kills} kills");
-}
-
-/// A reader that has begun, and goes on when something was done to the lake.
-#[cfg(feature = "fail-points")]
-struct Beside {
-    stream: Stream,
-    posts: Vec<String>,
-}
-
-#[cfg(feature = "fail-points")]
-impl Beside {
-    fn begin(root: &Path) -> Self {
-        let lake = Place::Folder(root.into());
-        let partitions = lake.partitions(&Choice::glob("*")).unwrap();
-        let wanted = |(split, partition)| Wanted { split, partition, from: None };
-        let stream = Stream::open(&lake, partitions.into_iter().enumerate().map(wanted)).unwrap();
-        let mut reader = Self { stream, posts: Vec::new() };
-        assert!(reader.next(), "there is a post");
-        reader
-    }
-
-    fn next(&mut self) -> bool {
-        let Some(news) = self.stream.next_news().unwrap() else { return false };
-        if let News::Posts { posts, .. } = news {
-            self.posts.extend(posts.iter().map(|post| String::from_utf8(post.to_vec()).unwrap()));
-        }
-        true
-    }
-
-    /// All posts that it has read, sorted.
-    fn rest(&mut self) -> Vec<String> {
-        while self.next() {}
-        self.posts.sort();
-        std::mem::take(&mut self.posts)
-    }
-}
-
-#[cfg(feature = "fail-points")]
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &to) } else { fs::copy(entry.path(), to).map(drop).unwrap() }
     }
 }

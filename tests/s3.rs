@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use support::Sandbox;
+use support::proxy::Proxy;
 use support::s3_server::{ID, KEY, S3Server};
 use support::sign::escape;
 use waterspout::error::Kind;
 use waterspout::lake::store::conformance::conformance;
-use waterspout::lake::store::s3::{S3, S3Store};
+use waterspout::lake::store::s3::{ConditionalPut, S3, S3Store};
 use waterspout::lake::store::{Put, Store};
 use waterspout::secret::Secret;
 
@@ -66,6 +67,26 @@ fn what_is_put_is_there_once_and_whole() {
     assert_eq!(store.get_range("large", 19_999_990..u64::MAX).unwrap().unwrap(), large[19_999_990..]);
     assert_eq!(store.put("empty", Bytes::new()).unwrap(), Put::Stored);
     assert_eq!(store.get("empty").unwrap().unwrap(), "");
+}
+
+/// Whoever puts has to know that the answer to the first request was lost: by the second its object may be replaced.
+#[test]
+fn a_put_with_a_condition_is_sent_once() {
+    for way in [ConditionalPut::IfNoneMatch, ConditionalPut::HeadThenPut] {
+        let server = S3Server::with_bucket("lake");
+        let proxy = Proxy::losing_the_first_answer(server.port);
+        let config = S3 { endpoint: Some(proxy.endpoint()), conditional_put: Some(way), ..config(&server, "") };
+        let store = S3Store::open(&config).unwrap();
+        if way == ConditionalPut::IfNoneMatch {
+            assert_eq!(store.put("key", Bytes::from_static(b"1")).unwrap_err().kind(), Kind::Transient);
+            assert_eq!(proxy.refused(), 1, "it isn't repeated by itself");
+            assert_eq!(store.put("key", Bytes::from_static(b"1")).unwrap(), Put::Exists);
+        } else {
+            assert_eq!(store.put("key", Bytes::from_static(b"1")).unwrap(), Put::Stored);
+            assert_eq!(store.put("key", Bytes::from_static(b"2")).unwrap(), Put::Exists);
+            assert_eq!(proxy.refused(), 0);
+        }
+    }
 }
 
 #[test]

@@ -80,6 +80,12 @@ fn check(server: &S3Server, sandbox: &Sandbox, story: &[String]) {
     is_exact(&bucket(server), POSTS, story);
     is_exact(&support::lake(&sandbox.path("local"), false), POSTS, story);
     assert!(!sandbox.path("state/outbox").exists(), "the outbox isn't empty after {story:?}");
+    let keys: BTreeSet<String> = server.keys("lake").into_iter().collect();
+    for key in data(server) {
+        let partition = key.split('/').nth(1).unwrap();
+        assert!(keys.contains(&format!("root/_index/{partition}.json")), "{partition} has no index after {story:?}");
+    }
+    sandbox.run(&["lake", "verify", "local", "--require-index"]).with(0);
 }
 
 #[test]
@@ -92,6 +98,81 @@ fn a_capture_arrives_once_and_gapless() {
     let indexed: Vec<_> = server.keys("lake").into_iter().filter(|key| key.starts_with("root/_index/")).collect();
     assert!(indexed.len() >= 2, "one for each partition, and so for each task: {indexed:?}");
     sandbox.run(&["validate", "t.ron", "--explain"]).with(0);
+}
+
+/// A server that answers 501 to a conditional PUT: `run` says it long before the first file closes.
+#[test]
+fn a_server_without_conditional_put_is_named_at_the_start_with_what_to_do() {
+    let server = S3Server::with_bucket("lake");
+    let proxy = Proxy::without_conditions(server.port);
+    let sandbox = capture(&proxy.endpoint(), 1);
+    // It goes on for ever, and no file closes within an hour.
+    let spout = "spouts.in.run=Generate(rate: 10)";
+    let endless = [&ARGUMENTS[..], &["--set", spout, "--set", "micro_batch=MicroBatch(age: \"1h\")"]].concat();
+    let wanted = ["no conditional PUT", "501", "conditional_put: HeadThenPut", "WATERSPOUT_S3_CONDITIONAL_PUT"];
+    sandbox.run_with(&endless, &KEYS).with(1).says(&wanted);
+    assert!(proxy.refused() > 0 && server.keys("lake").is_empty());
+    sandbox.run_with(&["validate", "t.ron", "--online"], &KEYS).with(1).says(&wanted);
+    assert_eq!(server.keys("lake"), Vec::<String>::new(), "nothing is left");
+}
+
+/// There, HEAD and then PUT work from end to end: for the sink, also by the environment, and for the tools.
+#[test]
+fn head_then_put_loses_nothing_and_repeats_nothing_where_there_is_no_conditional_put() {
+    let server = S3Server::with_bucket("lake");
+    let proxy = Proxy::without_conditions(server.port);
+    let in_environment = ("WATERSPOUT_S3_CONDITIONAL_PUT", "HeadThenPut");
+    for (number, point) in ["s3.put", "s3.stored", "s3.deleted", "lake.synced"].iter().enumerate() {
+        server.clear("lake");
+        let sandbox = capture(&proxy.endpoint(), POSTS);
+        let option = ["--set", "bolts.bucket.run.conditional_put=HeadThenPut"];
+        let by_option = number % 2 == 0;
+        let arguments = [&ARGUMENTS[..], if by_option { &option } else { &[] }].concat();
+        let mut story = Vec::new();
+        for faults in [format!("{point}={number}*off->return"), format!("{point}=2*off->return"), String::new()] {
+            let mut environment = vec![KEYS[0], KEYS[1], ("FAILPOINTS", faults.as_str())];
+            environment.extend((!by_option).then_some(in_environment));
+            environment.retain(|(_, value)| !value.is_empty());
+            let ended = sandbox.run_with(&arguments, &environment);
+            assert!(matches!(ended.code, None | Some(0)), "after {story:?}:\n{}", ended.err);
+            story.push(faults.clone());
+        }
+        check(&server, &sandbox, &story);
+    }
+    assert_eq!(proxy.refused(), 0, "nobody asked for a condition");
+    let (endpoint, sandbox) = (proxy.endpoint(), Sandbox::new());
+    let access = [("AWS_ACCESS_KEY_ID", ID), ("AWS_SECRET_ACCESS_KEY", KEY), ("AWS_ENDPOINT_URL", &*endpoint)];
+    let compact = ["lake", "compact", "s3://lake/root", "--closed-before", "9000-01-01"];
+    sandbox.run_with(&compact, &access).with(1).says(&["no conditional PUT", "WATERSPOUT_S3_CONDITIONAL_PUT"]);
+    let with_way = |way: (&'static str, &'static str)| [access[0], access[1], access[2], way];
+    sandbox.run_with(&compact, &with_way((in_environment.0, "maybe"))).with(1).says(&["HeadThenPut", "maybe"]);
+    sandbox.run_with(&compact, &with_way(in_environment)).with(0);
+    assert!(data(&server).len() < 4, "{:?}", data(&server));
+    sandbox.run_with(&["lake", "verify", "s3://lake/root"], &access).with(0);
+    is_exact(&bucket(&server), POSTS, &["compacted".into()]);
+    // Whoever erases is told whose outbox may hold a copy: the sink has left a note at its start.
+    sandbox.write("ids", "tweet none\n");
+    let erase = ["lake", "erase", "s3://lake/root", "--ids", "ids"];
+    let said = sandbox.run_with(&erase, &with_way(in_environment)).with(4).out;
+    assert!(said.contains("a topology that wrote here has its state in /"), "{said}");
+}
+
+/// An object of the same key and other bytes is refused, also where HEAD and PUT are two requests.
+#[test]
+fn head_then_put_refuses_the_object_of_another_writer() {
+    let server = S3Server::with_bucket("lake");
+    let proxy = Proxy::without_conditions(server.port);
+    let sandbox = capture(&proxy.endpoint(), POSTS);
+    let arguments = [&ARGUMENTS[..], &["--set", "bolts.bucket.run.conditional_put=HeadThenPut"]].concat();
+    let killed = [KEYS[0], KEYS[1], ("FAILPOINTS", "s3.put=3*off->return")];
+    assert_eq!(sandbox.run_with(&arguments, &killed).code, None);
+    let staged = glob::glob(&format!("{}/state/outbox/*/*/2*/0*", sandbox.path("").display())).unwrap();
+    for staged in staged.map(Result::unwrap) {
+        let key: Vec<_> = staged.iter().rev().take(2).map(|part| part.to_str().unwrap()).collect();
+        let path = format!("/lake/root/{}/{}", escape(key[1], "/"), key[0]);
+        server.request("PUT", &path, b"[{\"tweet\":{\"id\":\"other\"}}]");
+    }
+    sandbox.run_with(&arguments, &KEYS).with(1).says(&["was written by somebody else"]);
 }
 
 #[test]

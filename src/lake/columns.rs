@@ -42,7 +42,7 @@ const POST: &str = "post";
 const GROUP_BYTES: usize = 16 << 20;
 
 /// How many bytes of posts a page of it holds, about: each partition that is being merged by time has one in memory.
-/// The writer looks at that once in so many posts.
+/// The writer looks at that once in so many posts, or behind a large one.
 const PAGE_BYTES: usize = 128 << 10;
 const PAGE_POSTS: usize = 16;
 
@@ -87,12 +87,12 @@ fn write_with(
     Ok(bytes)
 }
 
-/// How many of these posts go into a row group.
-fn group_posts(posts: &[Post], group_bytes: usize) -> usize {
+/// How many of these posts have so many bytes; one at least.
+fn group_posts(posts: &[Post], bytes_max: usize) -> usize {
     let mut bytes = 0;
     let fits = |post: &&Post| {
         bytes += post.len();
-        bytes <= group_bytes
+        bytes <= bytes_max
     };
     posts.iter().take_while(fits).count().max(1)
 }
@@ -117,8 +117,13 @@ fn write_group<W: Write + Send>(mut group: SerializedRowGroupWriter<'_, W>, post
                 column.write_batch(&times, Some(&levels), None)?;
             }
             (_, ColumnWriter::ByteArrayColumnWriter(column)) => {
-                let posts: Vec<_> = posts.iter().map(|post| ByteArray::from(post.as_bytes().clone())).collect();
-                column.write_batch(&posts, None, None)?;
+                let mut rest = posts;
+                while !rest.is_empty() {
+                    let (page, others) = rest.split_at(group_posts(rest, PAGE_BYTES).min(PAGE_POSTS));
+                    let page: Vec<_> = page.iter().map(|post| ByteArray::from(post.as_bytes().clone())).collect();
+                    column.write_batch(&page, None, None)?;
+                    rest = others;
+                }
             }
             _ => unreachable!("the schema has no other column"),
         }
@@ -219,7 +224,7 @@ mod tests {
         assert!(bytes.len() > 10 << 20);
         let (found, held) = read_holding(&bytes).unwrap();
         assert!(found == posts);
-        let page = PAGE_BYTES.max(PAGE_POSTS * 100_000);
+        let page = 2 * PAGE_BYTES;
         assert!(held < page + 10_000, "{held} bytes of {}", bytes.len());
         assert!(text_bytes(&mut Pieces { bytes: &bytes, at: 0, held: 0 }).unwrap() > 18 << 20);
     }

@@ -3,8 +3,8 @@
 //! the commit that saw to that writes its index, after them.
 //!
 //! It is a help only, so nothing waits or fails for it: whatever comes in between, the partition has no
-//! index, and `lake index --missing` makes one. Of a partition that a crash ended nobody knows all files, so
-//! it gets none here.
+//! index, and `lake index --missing` makes one. Of a partition that a crash ended nobody knows all files: `left`
+//! makes its index from the files.
 
 use std::collections::BTreeMap;
 

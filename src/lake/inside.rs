@@ -16,6 +16,14 @@ use rustix::fs::OFlags;
 /// # Errors
 /// If it can't be opened, or is no plain file; see [`is_no_file`].
 pub fn open_file(path: &Path) -> io::Result<File> {
+    open_file_with_length(path).map(|(file, _)| file)
+}
+
+/// The same, with the length of the file, which is known by then: a lake may have a million of them.
+///
+/// # Errors
+/// As [`open_file`].
+pub fn open_file_with_length(path: &Path) -> io::Result<(File, u64)> {
     // A flag that means nothing to a plain file; its bits fit into an `int` on every Unix.
     let flags = OFlags::NONBLOCK.bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -23,7 +31,7 @@ pub fn open_file(path: &Path) -> io::Result<File> {
     if found.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    if found.is_file() { Ok(file) } else { Err(no_file(found.file_type())) }
+    if found.is_file() { Ok((file, found.len())) } else { Err(no_file(found.file_type())) }
 }
 
 /// Why something can't be read as a file.

@@ -26,6 +26,8 @@ pub mod index;
 pub mod indexing;
 pub mod inside;
 pub mod journal;
+pub mod large;
+pub mod left;
 pub mod lineage;
 pub mod listing;
 pub mod micro_batch;

@@ -151,9 +151,14 @@ pub fn is_as_promised(bytes: &[u8], promise: &Promise) -> bool {
 
 /// Whether two packed files are of the same text: another version of the libraries may pack it otherwise.
 pub fn are_of_one_text(one: &[u8], other: &[u8], promise: &Promise) -> bool {
-    let Some(compression) = compression(promise) else { return false };
-    let text = measure(compression, one);
-    text.is_some() && text == measure(compression, other)
+    let text = measure_text(one, promise);
+    text.is_some() && text == measure_text(other, promise)
+}
+
+/// The length and the CRC-32 of the text in the bytes of a promise's file; none if it isn't packed, or can't be
+/// unpacked.
+pub fn measure_text(bytes: &[u8], promise: &Promise) -> Option<(u64, u32)> {
+    measure(compression(promise)?, bytes)
 }
 
 /// How the file of a promise is packed, if it is.

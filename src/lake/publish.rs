@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::disk::{failed, make_folders, rename_without_replacing, sync_folder};
 use super::index::{self, Index};
@@ -12,6 +13,7 @@ use super::names::Segment;
 use super::pack;
 use super::replaced::{Replaced, has_now};
 use super::staging::{Publish, STAGING, Staging, named};
+use super::store::Store;
 use super::store::local::LocalStore;
 use crate::epoch::Promise;
 use crate::error::{Error, Result};
@@ -76,6 +78,10 @@ impl Publish for Rename {
 
     fn index(&self, place: &str, index: &Index, durable: bool) -> Result<()> {
         write_index(&Place::named(place)?, index, durable)
+    }
+
+    fn store(&self, place: &str) -> Result<Option<Arc<dyn Store>>> {
+        Ok(Some(Arc::new(LocalStore::new(Place::named(place)?.root))))
     }
 }
 

@@ -14,6 +14,7 @@ use super::columns::Columns;
 use super::disk::failed;
 use super::form::{Compression, Form, Format};
 use super::inside::open_file;
+use super::large::{LARGE_POST_BYTES, take_turn};
 use super::scan::{Spot, Trouble};
 use super::split::{Damage, Posts, Splitter};
 use super::unpack::Unpacker;
@@ -25,8 +26,9 @@ use crate::units::ByteSize;
 /// system calls.
 pub const CHUNK_BYTES: usize = 512 << 10;
 
-/// The longest post that is read. A hostile file can make each of the four files that are read at once hold three
-/// times this much, so twice the bound costs 1.5 GiB more; no source lets in a longer one.
+/// The longest post that is read. A hostile file can make the process hold twice this much while the post grows, of
+/// which there is [one at a time](super::large), and each reader so much until it has done something with the post;
+/// no source lets in a longer one.
 pub const POST_BYTES_MAX: usize = 128 << 20;
 
 /// Where the bytes of one file come from.
@@ -112,7 +114,12 @@ impl Chunks {
         if self.form == Form::Parquet {
             return self.columns.next_posts(input);
         }
+        let mut turn = None;
         while !self.ended && self.damage.is_none() {
+            // As much again is read behind it.
+            if self.rest.len() > LARGE_POST_BYTES / 2 && turn.is_none() {
+                turn = Some(take_turn());
+            }
             let posts = self.chunk(input)?;
             if !posts.is_empty() {
                 return Ok(Some(posts));
@@ -122,10 +129,12 @@ impl Chunks {
     }
 
     fn chunk(&mut self, input: &mut dyn Input) -> Result<Vec<Post>, Trouble> {
-        // The rest of the last chunk, and as much again behind it, so that a large post is soon whole.
-        let bytes = self.rest.len() + self.rest.len().max(self.bytes);
-        let mut chunk = Vec::with_capacity(bytes);
-        chunk.append(&mut self.rest);
+        // The rest of the last chunk, and as much again behind it, so that a large post is soon whole; but of a
+        // large one no more than will be held of the next when it is handed over.
+        let more = self.rest.len().clamp(self.bytes, LARGE_POST_BYTES.max(self.bytes));
+        let bytes = self.rest.len() + more;
+        let mut chunk = std::mem::take(&mut self.rest);
+        chunk.reserve_exact(more);
         let whole = self.fill(&mut chunk, bytes, input)?;
         let mut posts = Posts::default();
         match self.splitter.split(&chunk, whole, &mut posts) {
@@ -137,6 +146,10 @@ impl Chunks {
             }
             Ok(done) => {
                 self.offset += done as u64;
+                if done == 0 {
+                    self.rest = chunk;
+                    return Ok(Vec::new());
+                }
                 self.rest = chunk[done..].to_vec();
             }
             Err(damage) => self.found(&damage),

@@ -98,6 +98,11 @@ impl<'a> ObjectBytes<'a> {
     pub fn new(store: &'a dyn Store, key: &'a str) -> Self {
         Self { store, key, read: 0, checksum: crc32fast::Hasher::new() }
     }
+
+    /// The length and the CRC-32 of what was read so far.
+    pub fn sum(&self) -> (u64, u32) {
+        (self.read, self.checksum.clone().finalize())
+    }
 }
 
 impl<'a> ObjectReader<'a> {

@@ -14,6 +14,7 @@ use super::indexing::{Indexing, Times};
 use super::inside::stay_inside;
 use super::names::{PartitionName, Segment};
 use super::pack::delete_text;
+use super::store::Store;
 use crate::epoch::{Prepared, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::fault::point;
@@ -107,6 +108,15 @@ pub trait Publish: Send + Sync {
     /// If it can't be written, which is no reason to stop.
     fn index(&self, _place: &str, _index: &Index, _durable: bool) -> Result<()> {
         Ok(())
+    }
+
+    /// The lake that a place delivers to, for an index that is made from its files; none where there is no index.
+    /// Its requests are repeated, so whoever asks it may wait for long.
+    ///
+    /// # Errors
+    /// If it is no place.
+    fn store(&self, _place: &str) -> Result<Option<Arc<dyn Store>>> {
+        Ok(None)
     }
 }
 

@@ -5,6 +5,8 @@
 //! The object's key is the segment's name, which nobody else has, and its bytes are those that were
 //! promised; so whatever is there already is either that, or a reason to stop.
 
+mod compare;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,11 +17,12 @@ use std::{fs, io, thread, vec};
 
 use bytes::Bytes;
 
+use self::compare::{Found, compare};
 use super::backlog::Backlog;
 use super::disk::failed;
 use super::index::{self, Index};
 use super::names::Segment;
-use super::pack::{are_of_one_text, compression, is_as_promised};
+use super::pack::is_as_promised;
 use super::publish::{another_writer, gone, not_as_promised};
 use super::replaced::{Replaced, has_now};
 use super::staging::{Staging, named};
@@ -277,22 +280,16 @@ impl Round {
     /// same text as ours. It may also be gone again, with its partition.
     fn compare(&self, segment: &Segment, promise: &Promise, ours: Option<&[u8]>) -> Result<()> {
         let key = segment.to_string();
-        let found = match compression(promise) {
-            // One byte more shows that it is longer, however long it is.
-            None => self.store.get_range(&key, 0..promise.length + 1)?,
-            Some(_) => self.store.get(&key)?,
-        };
         let address = self.store.address(&key);
-        match found {
-            Some(found) if is_as_promised(&found, promise) => Ok(()),
-            Some(found) if ours.is_some_and(|ours| are_of_one_text(&found, ours, promise)) => Ok(()),
-            Some(_) => Err(another_writer(&address)),
-            None if has_now(self.store.as_ref(), segment)? => Ok(()),
-            None if ours.is_some() => {
+        match compare(self.store.as_ref(), &key, promise, ours)? {
+            Found::Ours => Ok(()),
+            Found::Other => Err(another_writer(&address)),
+            Found::Nothing if has_now(self.store.as_ref(), segment)? => Ok(()),
+            Found::Nothing if ours.is_some() => {
                 let what = format!("\"{address}\" was there, and is gone again: it is put once more");
                 Err(Error::transient(what))
             }
-            None => Err(gone(&self.staging.file(segment), &address)),
+            Found::Nothing => Err(gone(&self.staging.file(segment), &address)),
         }
     }
 }

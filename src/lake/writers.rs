@@ -1,12 +1,14 @@
 //! Notes of who writes what into a lake in a folder: `_index/writers/<state>.json`, one for each state of
 //! a topology. Instances that write one lake still don't know of each other; the notes are only there so
 //! that somebody who starts a copy of a topology, or the same one without its state, is told that the lake
-//! has the same posts already.
+//! has the same posts already; and so that `erase` can name the states whose outboxes may hold a copy of a post.
+//! In a bucket there is only the latter: a start doesn't wait for a bucket, and so can't be told before it begins.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -43,13 +45,26 @@ impl WriterNote {
     }
 }
 
+/// The note on a state that writes into a bucket, as an object. It doesn't say what is read. A state that ends with
+/// its process has no note of its own: the next one would leave another.
+pub fn object(state: &Path, is_kept: bool) -> (String, Bytes) {
+    let (topology, inputs) = (String::new(), BTreeMap::new());
+    let note = WriterNote { state: state.to_path_buf(), topology, inputs };
+    let json = if is_kept { serde_json::to_vec(&note).unwrap_or_default() } else { Vec::new() };
+    let name = if is_kept { name(state) } else { "probe".to_owned() };
+    (format!("{INDEX}{WRITERS}/{name}.json"), json.into())
+}
+
+fn name(state: &Path) -> String {
+    format!("{:016x}", xxh3_64(state.as_os_str().as_encoded_bytes()))
+}
+
 fn folder(root: &Path) -> PathBuf {
     root.join(INDEX).join(WRITERS)
 }
 
 fn path(root: &Path, state: &Path) -> PathBuf {
-    let name = xxh3_64(state.as_os_str().as_encoded_bytes());
-    folder(root).join(format!("{name:016x}.json"))
+    folder(root).join(format!("{}.json", name(state)))
 }
 
 /// Notes that a state writes into the lake in a folder.
@@ -107,6 +122,10 @@ mod tests {
         assert_eq!(all(root.path()), [a.clone(), b.clone()]);
         forget(root.path(), Path::new("/a"));
         assert_eq!(all(root.path()), std::slice::from_ref(&b));
+        let (key, json) = object(Path::new("/a"), true);
+        assert_eq!(root.path().join(&key), path(root.path(), Path::new("/a")));
+        assert_eq!(serde_json::from_slice::<WriterNote>(&json).unwrap().state, Path::new("/a"));
+        assert_eq!(object(Path::new("/tmp/1"), false), object(Path::new("/tmp/2"), false));
         assert_eq!(a.shared_with(&b), ["in"]);
         assert!(a.shared_with(&made_up("/b", "2")).is_empty());
     }

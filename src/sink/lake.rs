@@ -1,6 +1,7 @@
 //! What all sinks that write a lake have in common: the post's bytes, and the writer behind them.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Delivered, Sink, SinkContext};
@@ -8,8 +9,9 @@ use crate::component::Problem;
 use crate::epoch::{Barrier, Job, Prepared, Promise};
 use crate::error::{Error, Result};
 use crate::lake::form::{Compression, Form, Format};
+use crate::lake::left::LeftPartitions;
 use crate::lake::names::Names;
-use crate::lake::staging::Publish;
+use crate::lake::staging::{Publish, Staging};
 use crate::lake::writer::{Start, Writer};
 use crate::tuple::{Fields, Tuple};
 use crate::value::Value;
@@ -44,6 +46,11 @@ pub(super) struct Style {
 /// One task that writes a lake.
 pub(super) struct LakeSink {
     writer: Writer,
+    publisher: Arc<dyn Publish>,
+    staging: Staging,
+    left: LeftPartitions,
+    /// Nothing comes any more.
+    last: bool,
     /// The position of the post, for each input.
     positions: Vec<usize>,
 }
@@ -53,7 +60,13 @@ impl LakeSink {
     ///
     /// # Errors
     /// If an input has no posts, or the place is none of the publisher's.
-    pub fn new(publisher: Arc<dyn Publish>, place: String, context: SinkContext, style: Style) -> Result<Self> {
+    pub fn new(
+        publisher: Arc<dyn Publish>,
+        place: String,
+        context: SinkContext,
+        style: Style,
+        left: &LeftPartitions,
+    ) -> Result<Self> {
         let position =
             |fields: &Fields| fields.position(POST).ok_or_else(|| Error::fatal(no_post(&context.component, fields)));
         let positions = context.inputs.iter().map(position).collect::<Result<_>>()?;
@@ -65,7 +78,12 @@ impl LakeSink {
             names: style.names,
             form: Form::Text(style.format, style.compression),
         };
-        Ok(Self { writer: Writer::new(publisher, place, start)?, positions })
+        let writer = Writer::new(Arc::clone(&publisher), place.clone(), start)?;
+        let staging = publisher.staging(&place)?;
+        if context.task == 0 {
+            left.begin(&publisher, &staging);
+        }
+        Ok(Self { writer, publisher, staging, left: left.clone(), last: false, positions })
     }
 
     /// Makes the staging folder: one that can't be written should stop the start, not the first post.
@@ -94,13 +112,26 @@ impl Sink for LakeSink {
     }
 
     fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
+        self.last = barrier.last;
         self.writer.prepare(barrier)
     }
 
     fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
         let delivered = Delivered::all(&promises);
-        let mut publish = self.writer.commit(promises);
-        Box::new(move || publish().map(|()| delivered.clone()))
+        let places: BTreeSet<String> = promises.iter().map(|promise| promise.place.clone()).collect();
+        let (publisher, left, last) = (Arc::clone(&self.publisher), self.left.clone(), self.last);
+        let staging = self.staging.clone();
+        let mut job = self.writer.commit(promises);
+        Box::new(move || {
+            job()?;
+            left.delivered(&publisher, &places);
+            if last {
+                left.wait();
+                // The note on them was there when the others were removed.
+                staging.tidy();
+            }
+            Ok(delivered.clone())
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use crate::component::{Component, Problem};
 use crate::epoch::Promise;
 use crate::error::{Error, Result};
 use crate::lake::form::{Compression, Format};
+use crate::lake::left::LeftPartitions;
 use crate::lake::names::Names;
 use crate::lake::publish::{Place, Rename};
 use crate::lake::recover::recover;
@@ -40,6 +41,8 @@ pub struct Local {
     /// (`….zst`), or not at all. Each task does it on its own thread.
     #[serde(default)]
     pub compression: Compression,
+    #[serde(skip)]
+    left: LeftPartitions,
 }
 
 impl Component for Local {
@@ -74,7 +77,7 @@ impl SinkConfig for Local {
         Rename.staging(&name)?.refuse_links()?;
         // What a killed tool left there is no reason not to start.
         let _ = LocalStore::new(root).clean_up(context.clock.now());
-        let mut sink = LakeSink::new(Arc::new(Rename), name, context, self.style())?;
+        let mut sink = LakeSink::new(Arc::new(Rename), name, context, self.style(), &self.left)?;
         sink.make_staging()?;
         Ok(Box::new(sink))
     }
@@ -84,7 +87,9 @@ impl SinkConfig for Local {
     }
 
     fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
-        recover(&Rename.staging(place)?, promises)
+        let staging = Rename.staging(place)?;
+        self.left.find(place, &staging, promises);
+        recover(&staging, promises)
     }
 
     fn writes_to(&self) -> Option<Root> {
@@ -98,11 +103,16 @@ impl SinkConfig for Local {
 
 /// The sink of what no component took: a lake inside the lake (or inside the topology's state).
 pub(crate) struct DeadLetters {
-    /// The root of the lake.
-    pub root: PathBuf,
+    root: PathBuf,
+    left: LeftPartitions,
 }
 
 impl DeadLetters {
+    /// Under the root of a lake.
+    pub fn under(root: PathBuf) -> Self {
+        Self { root, left: LeftPartitions::default() }
+    }
+
     fn partitions(&self) -> PathBuf {
         self.root.join("_dead")
     }
@@ -115,7 +125,8 @@ impl SinkConfig for DeadLetters {
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(LakeSink::new(Arc::new(Rename), self.place(&context)?, context, Style::default())?))
+        let name = self.place(&context)?;
+        Ok(Box::new(LakeSink::new(Arc::new(Rename), name, context, Style::default(), &self.left)?))
     }
 
     fn place(&self, context: &SinkContext) -> Result<String> {
@@ -123,7 +134,9 @@ impl SinkConfig for DeadLetters {
     }
 
     fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
-        recover(&Rename.staging(place)?, promises)
+        let staging = Rename.staging(place)?;
+        self.left.find(place, &staging, promises);
+        recover(&staging, promises)
     }
 }
 
@@ -169,7 +182,7 @@ mod tests {
 
     fn local(root: PathBuf) -> Local {
         let Style { names, format, compression } = Style::default();
-        Local { root, names, format, compression }
+        Local { root, names, format, compression, left: LeftPartitions::default() }
     }
 
     fn last_barrier() -> Barrier {
@@ -246,7 +259,7 @@ mod tests {
     #[test]
     fn dead_letters_are_a_lake_inside_the_lake() {
         let lake = tempfile::tempdir().unwrap();
-        let (dead, config) = (lake.path().join("_dead"), DeadLetters { root: lake.path().into() });
+        let (dead, config) = (lake.path().join("_dead"), DeadLetters::under(lake.path().into()));
         let mut sink = config.build(context(vec![Fields::new(["post"])], 0)).unwrap();
         finish(sink.as_mut());
         assert_eq!(fs::read_dir(lake.path()).unwrap().count(), 0, "without dead letters there is no folder");

@@ -28,7 +28,7 @@ pub use crate::epoch::{Barrier, Job, Prepared, Promise};
 
 /// The sink for the dead letters of a topology, under the root of its lake or state.
 pub(crate) fn dead_letters(root: PathBuf) -> Arc<dyn SinkConfig> {
-    Arc::new(DeadLetters { root })
+    Arc::new(DeadLetters::under(root))
 }
 
 /// Deletes what a task that is gone staged in a place and nobody delivered, where its sink was one of

@@ -13,13 +13,16 @@ use crate::epoch::{Barrier, Job, Prepared, Promise};
 use crate::error::{Error, Result};
 use crate::lake::form::{Compression, Format};
 use crate::lake::index::Index;
+use crate::lake::left::LeftPartitions;
 use crate::lake::names::Names;
 use crate::lake::recover::recover;
 use crate::lake::root::Root;
 use crate::lake::staging::{Publish, Staging};
 use crate::lake::store::Store;
-use crate::lake::store::s3::{self, ConditionalPut, S3 as Bucket};
+use crate::lake::store::retried::Retried;
+use crate::lake::store::s3::{self, ConditionalPut, S3 as Bucket, StartProbe};
 use crate::lake::upload::Uploader;
+use crate::lake::writers;
 use crate::secret::Secret;
 use crate::tuple::{Fields, Tuple};
 use crate::units::ByteSize;
@@ -61,9 +64,10 @@ pub struct S3 {
     pub session_token: Option<Secret>,
     /// How an object is put that mustn't replace another: `IfNoneMatch`, or `HeadThenPut` for servers that
     /// answer 501 to it. Then a second topology that writes the same keys, such as one started from a copy of
-    /// the state folder, overwrites objects without anybody noticing it.
+    /// the state folder, overwrites objects without anybody noticing it. Without it: as
+    /// `WATERSPOUT_S3_CONDITIONAL_PUT` in the environment says, or `IfNoneMatch`.
     #[serde(default)]
-    pub conditional_put: ConditionalPut,
+    pub conditional_put: Option<ConditionalPut>,
     /// How partitions are named: `2015-12-18T00:00:00-<uuid>`, or `Basic`, `20151218T000000Z-<uuid>`, since
     /// the globs of Hadoop and Spark can't take colons.
     #[serde(default)]
@@ -82,6 +86,8 @@ pub struct S3 {
     /// is dropped, and counted.
     #[serde(default)]
     pub on_full: OnFull,
+    #[serde(skip)]
+    left: LeftPartitions,
 }
 
 fn outbox() -> ByteSize {
@@ -127,17 +133,20 @@ impl SinkConfig for S3 {
 
     fn check_online(&self) -> Result<Option<String>> {
         let target = self.target();
-        s3::probe(s3::open(&target)?.as_ref(), target.conditional_put)?;
+        s3::probe(s3::open(&target)?.as_ref(), target.way_to_put()?)?;
         Ok(Some(format!("\"{}\" is there and can be written to", target.address())))
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         let upload = Arc::new(Upload::to(self.target())?);
+        // One task asks for all of them.
+        let note = writers::object(&context.state, context.durable);
+        let probe = if context.task == 0 { Some(StartProbe::begin(Arc::clone(&upload.store), note)?) } else { None };
         let publisher: Arc<dyn Publish> = Arc::clone(&upload) as _;
-        let mut sink = LakeSink::new(publisher, self.place(&context)?, context, self.style())?;
+        let mut sink = LakeSink::new(publisher, self.place(&context)?, context, self.style(), &self.left)?;
         sink.make_staging()?;
         let bytes_max = if self.on_full == OnFull::Drop { self.outbox.0 } else { u64::MAX };
-        Ok(Box::new(S3Sink { sink, upload, bytes_max, dropped: 0 }))
+        Ok(Box::new(S3Sink { sink, upload, probe, bytes_max, dropped: 0 }))
     }
 
     fn place(&self, context: &SinkContext) -> Result<String> {
@@ -145,7 +154,9 @@ impl SinkConfig for S3 {
     }
 
     fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
-        recover(&Place::named(place)?.staging(), promises)
+        let staging = Place::named(place)?.staging();
+        self.left.find(place, &staging, promises);
+        recover(&staging, promises)
     }
 
     fn outbox_bytes_max(&self) -> Option<u64> {
@@ -218,7 +229,7 @@ impl Upload {
     }
 
     /// Where a place delivers: somewhere else, if the topology's file was changed since.
-    fn store(&self, to: Bucket) -> Result<Arc<dyn Store>> {
+    fn to_store(&self, to: Bucket) -> Result<Arc<dyn Store>> {
         let ours = self.target.clone();
         let target = Bucket {
             access_key_id: ours.access_key_id,
@@ -238,18 +249,22 @@ impl Publish for Upload {
 
     fn publish(&self, place: &str, promises: &[Promise], _durable: bool) -> Result<()> {
         let place = Place::named(place)?;
-        let store = self.store(place.to.clone())?;
+        let store = self.to_store(place.to.clone())?;
         self.uploader.upload(&store, &place.staging(), promises)
     }
 
     fn publish_left(&self, place: &str, promises: &[Promise], _durable: bool) -> Result<()> {
         let place = Place::named(place)?;
-        let store = self.store(place.to.clone())?;
+        let store = self.to_store(place.to.clone())?;
         self.uploader.upload_left(&store, &place.staging(), promises)
     }
 
     fn index(&self, place: &str, index: &Index, _durable: bool) -> Result<()> {
-        self.uploader.index(&self.store(Place::named(place)?.to)?, index)
+        self.uploader.index(&self.to_store(Place::named(place)?.to)?, index)
+    }
+
+    fn store(&self, place: &str) -> Result<Option<Arc<dyn Store>>> {
+        Ok(Some(Arc::new(Retried::new(self.to_store(Place::named(place)?.to)?))))
     }
 }
 
@@ -257,6 +272,8 @@ impl Publish for Upload {
 struct S3Sink {
     sink: LakeSink,
     upload: Arc<Upload>,
+    /// Whether anything can be put there at all.
+    probe: Option<StartProbe>,
     /// Beyond this many bytes in the outbox posts are dropped.
     bytes_max: u64,
     dropped: u64,
@@ -279,6 +296,9 @@ impl Sink for S3Sink {
     }
 
     fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
+        if let Some(refusal) = self.probe.as_ref().and_then(StartProbe::take_refusal) {
+            return Err(refusal);
+        }
         let mut job = self.sink.prepare(barrier)?;
         let backlog = Arc::clone(&self.upload.uploader.backlog);
         let written = backlog.written();
@@ -320,12 +340,13 @@ mod tests {
             access_key_id: Some(Secret::new("id")),
             secret_access_key: Some(Secret::new("hidden")),
             session_token: None,
-            conditional_put: ConditionalPut::default(),
+            conditional_put: None,
             names: Names::default(),
             format: Format::default(),
             compression: Compression::default(),
             outbox: outbox(),
             on_full: OnFull::default(),
+            left: LeftPartitions::default(),
         }
     }
 
@@ -360,7 +381,7 @@ mod tests {
         let place = Place::named(&name).unwrap();
         assert_eq!(place.staged, state.path().join("outbox/run/lake-3"));
         let elsewhere = Upload::to(Bucket { bucket: "other".into(), ..s3().target() }).unwrap();
-        assert_eq!(elsewhere.store(place.to).unwrap().address("key"), "s3://lake/a/b/key");
+        assert_eq!(elsewhere.to_store(place.to).unwrap().address("key"), "s3://lake/a/b/key");
         for bad in ["", "/folder", "{}", &name.replace(state.path().to_str().unwrap(), "state")] {
             assert!(Place::named(bad).is_err(), "{bad}");
         }

@@ -123,6 +123,10 @@ impl Run {
         wanted.sort();
         assert!(posts == wanted, "{} posts instead of {} after {story:?}", posts.len(), wanted.len());
         partitions.values().for_each(|posts| assert_in_order(posts, story));
+        for partition in partitions.keys() {
+            let index = root.join("_index").join(format!("{partition}.json"));
+            assert!(index.exists(), "{partition}, which a crash may have ended, has no index after {story:?}");
+        }
         let letters = lake_by_partition(&root.join("_dead"), &[]).into_values().flatten();
         let raw = |letter: String| {
             serde_json::from_str::<Value>(&letter).unwrap()["dead"]["raw"].as_str().unwrap().to_owned()

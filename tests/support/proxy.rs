@@ -48,8 +48,20 @@ pub const FAULTS: [Fault; 8] = [
 /// How long a delayed answer takes longer.
 const DELAY: Duration = Duration::from_millis(30);
 
+/// What is done to a PUT with a condition.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Conditions {
+    /// The same as to others.
+    Passed,
+    /// 501 NotImplemented.
+    Refused,
+    /// The server does it; to the first the answer is 500, as if it had failed.
+    FirstFails,
+}
+
 pub struct Proxy {
     port: u16,
+    refused: Arc<AtomicUsize>,
     server: Arc<AtomicU16>,
     counts: Arc<[AtomicUsize; FAULTS.len()]>,
 }
@@ -62,18 +74,37 @@ struct Shared {
     random: Arc<Mutex<Random>>,
     one_in: u64,
     counts: Arc<[AtomicUsize; FAULTS.len()]>,
+    /// What is done to a PUT with a condition.
+    conditions: Conditions,
+    /// How many it has refused.
+    refused: Arc<AtomicUsize>,
 }
 
 impl Proxy {
     /// One before the server at this port. One request in so many meets a fault.
     pub fn start(server: u16, seed: u64, one_in: u64) -> Self {
+        Self::with(server, seed, one_in, Conditions::Passed)
+    }
+
+    /// One that makes of the server one that answers 501 to a PUT with a condition.
+    pub fn without_conditions(server: u16) -> Self {
+        Self::with(server, 0, u64::MAX, Conditions::Refused)
+    }
+
+    /// One that says 500 to the first PUT with a condition, which the server has done.
+    pub fn losing_the_first_answer(server: u16) -> Self {
+        Self::with(server, 0, u64::MAX, Conditions::FirstFails)
+    }
+
+    fn with(server: u16, seed: u64, one_in: u64, conditions: Conditions) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let counts: Arc<[AtomicUsize; FAULTS.len()]> = Arc::default();
         let server = Arc::new(AtomicU16::new(server));
         let to = Arc::clone(&server);
-        let shared =
-            Shared { server: to, random: Arc::new(Mutex::new(Random(seed))), one_in, counts: Arc::clone(&counts) };
+        let (random, refused) = (Arc::new(Mutex::new(Random(seed))), Arc::new(AtomicUsize::new(0)));
+        let (counted, counts_shared) = (Arc::clone(&refused), Arc::clone(&counts));
+        let shared = Shared { server: to, random, one_in, counts: counts_shared, conditions, refused: counted };
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let shared = shared.clone();
@@ -81,7 +112,7 @@ impl Proxy {
                 thread::spawn(move || shared.serve(&client));
             }
         });
-        Self { port, server, counts }
+        Self { port, refused, server, counts }
     }
 
     /// One with nothing behind it: each connection ends without an answer.
@@ -96,6 +127,11 @@ impl Proxy {
 
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// How many PUTs with a condition there were, where something is done to them.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// How often each fault was met.
@@ -124,6 +160,19 @@ impl Shared {
             // moto doesn't look at checksums, as S3 does. So the proxy does, at those of all requests.
             if !body.is_empty() && !is_as_signed(&head, &body) {
                 client.write_all(&refusal("400 Bad Request", "BadDigest")).ok()?;
+                continue;
+            }
+            if self.conditions != Conditions::Passed && head.to_ascii_lowercase().contains("\r\nif-none-match:") {
+                let before = self.refused.fetch_add(1, Ordering::Relaxed);
+                let answer = match self.conditions {
+                    Conditions::FirstFails if before == 0 => {
+                        self.ask(&head, &body)?;
+                        refusal("500 Internal Server Error", "InternalError")
+                    }
+                    Conditions::Passed | Conditions::FirstFails => self.ask(&head, &body)?,
+                    Conditions::Refused => refusal("501 Not Implemented", "NotImplemented"),
+                };
+                client.write_all(&answer).ok()?;
                 continue;
             }
             match fault {

@@ -89,6 +89,24 @@ impl Over {
         })
     }
 
+    /// The times that were given as before now, as they have to be given for the same replay once more.
+    fn fixed_times(&self) -> Option<String> {
+        let given =
+            [("from", &self.from), ("to", &self.to), ("posts-from", &self.posts_from), ("posts-to", &self.posts_to)];
+        let (mut relative, mut fixed) = (Vec::new(), Vec::new());
+        for (name, moment) in given {
+            if let Some(moment) = moment
+                && let Some(before) = moment.relative()
+            {
+                relative.push(before);
+                fixed.push(format!("--{name} {moment}"));
+            }
+        }
+        let (relative, fixed) = (relative.join(" and "), fixed.join(" "));
+        let text = format!("; {relative} counted from now: the command that goes on after a crash has {fixed}");
+        (!fixed.is_empty()).then_some(text)
+    }
+
     /// What makes this replay another one than others of the same file, as it was typed: which posts are
     /// read in which order, and by which components.
     fn identity(&self) -> String {
@@ -114,6 +132,7 @@ pub struct Loaded {
     /// What the state belongs to.
     pub about: String,
     what: String,
+    fixed_times: Option<String>,
 }
 
 /// Reads a topology and puts replays in the place of its spouts. What only those need from outside may be missing.
@@ -142,7 +161,7 @@ pub fn load(
         }
     };
     let what = request.given.iter().map(|given| given.address.as_str()).collect::<Vec<_>>().join(", ");
-    Ok(Loaded { kappa, state, about, what })
+    Ok(Loaded { kappa, state, about, what, fixed_times: args.fixed_times() })
 }
 
 fn about(file: &Path, identity: &str) -> String {
@@ -160,6 +179,7 @@ pub fn may_resume(about: &str, state: &str) -> bool {
 /// `replaying lake/2*`, and what gets nothing of it.
 pub fn begins(loaded: &Loaded) -> String {
     let mut text = format!("replaying {}", plain(&loaded.what));
+    text.push_str(loaded.fixed_times.as_deref().unwrap_or_default());
     for id in &loaded.kappa.silent {
         text.push_str(&format!("; spout \"{id}\" sends nothing: no lake was given to it"));
     }

@@ -73,8 +73,11 @@ impl Footer {
         let post = post.ok_or_else(|| damage(format!("expected a column \"{POST}\" with text")))?;
         let packed = says.row_groups().iter().map(|group| group.column(post).compression());
         if let Some(other) = packed.into_iter().find(|packed| !is_supported(*packed)) {
+            let other = other.to_string();
+            // Behind it stands a level, which doesn't matter.
+            let codec = other.split('(').next().unwrap_or_default();
             return Err(Trouble::Unsupported(format!(
-                "its pages are packed by {other}; write it again with zstd, snappy, gzip, lz4 or uncompressed"
+                "its pages are packed by {codec}; write it again with zstd, snappy, gzip, lz4 or uncompressed"
             )));
         }
         Ok(Self { says, post })

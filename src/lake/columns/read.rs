@@ -27,6 +27,11 @@ const READ_BYTES: usize = 64 << 10;
 /// How long a part of a file may be that has to be read as one: a limit on memory.
 const PART_BYTES_MAX: u64 = 1 << 30;
 
+/// How long a page may be once it is unpacked: a few bytes can stand for 2 GiB of it, which the reader of pages makes
+/// room for. What this program writes stays below the longest post and a page; more would cost so much for each of the
+/// files that are read at once.
+const PAGE_BYTES_MAX: u64 = 256 << 20;
+
 /// Reads the posts of one Parquet file: the footer first, then all of it from its beginning to its end, as if it were
 /// text. In memory is one page, or one row group as it is packed where nothing says where its pages are.
 #[derive(Default)]
@@ -275,13 +280,33 @@ impl Length for Part {
 impl ChunkReader for Part {
     type T = <Bytes as ChunkReader>::T;
 
+    /// Called where a page begins, with its header.
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        self.bytes.get_read(self.at(start)?)
+        let at = self.at(start)?;
+        let header = usize::try_from(at).ok().and_then(|at| self.bytes.get(at..)).unwrap_or_default();
+        match unpacked_page_bytes(header) {
+            Some(bytes) if bytes > PAGE_BYTES_MAX => {
+                Err(ParquetError::General(format!("expected pages of at most 256 MiB, found {bytes} bytes")))
+            }
+            _ => self.bytes.get_read(at),
+        }
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
         self.bytes.get_bytes(self.at(start)?, length)
     }
+}
+
+/// How long a page is once it is unpacked, as its header says. That begins with the fields 1, the page's type, and 2,
+/// its length, both numbers (0x15) in zigzag, in sevens of bits (Thrift compact protocol).
+fn unpacked_page_bytes(header: &[u8]) -> Option<u64> {
+    let rest = header.strip_prefix(&[0x15])?;
+    let after_type = rest.iter().position(|byte| byte & 0x80 == 0)? + 1;
+    let number = rest.get(after_type..)?.strip_prefix(&[0x15])?;
+    let last = number.iter().position(|byte| byte & 0x80 == 0).filter(|last| *last < 9)?;
+    let zigzag = number[..=last].iter().rev().fold(0_u64, |all, byte| all << 7 | u64::from(byte & 0x7f));
+    // One that is negative is refused by whoever reads the page.
+    (zigzag & 1 == 0).then_some(zigzag >> 1)
 }
 
 /// How many bytes the posts of a file are, as its footer says.
@@ -295,4 +320,28 @@ pub fn text_bytes(input: &mut dyn Input) -> Result<u64, Trouble> {
         post.map_or(0, |column| u64::try_from(column.uncompressed_size()).unwrap_or(0))
     });
     Ok(bytes.fold(0, u64::saturating_add))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_says_how_long_it_is_and_one_that_is_too_long_is_refused() {
+        for (header, wanted) in [
+            (&[0x15, 0x00, 0x15, 0x14, 0x15, 0x14][..], Some(10)),
+            (&[0x15, 0x04, 0x15, 0x80, 0x80, 0x80, 0x80, 0x02, 0x15], Some(256 << 20)),
+            (&[0x15, 0x00, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f], Some((1 << 31) - 1)),
+            (&[0x15, 0x00, 0x15, 0x13], None),
+            (&[0x15, 0x00, 0x15, 0xff, 0xff], None),
+            (&[0x15, 0x00, 0x25, 0x14], None),
+            (&[], None),
+        ] {
+            assert_eq!(unpacked_page_bytes(header), wanted, "{header:?}");
+            let part = Part { start: 7, bytes: Bytes::copy_from_slice(header) };
+            let refused = part.get_read(7).err().map(|error| error.to_string());
+            assert_eq!(refused.is_some(), wanted > Some(PAGE_BYTES_MAX), "{header:?}");
+            assert!(refused.is_none_or(|why| why.contains("at most 256 MiB, found 2147483647 bytes")));
+        }
+    }
 }

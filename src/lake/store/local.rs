@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use super::{Object, Put, Store};
 use crate::error::{Error, Result};
 use crate::lake::disk::{failed, make_folders, remove_if_empty, rename_without_replacing, sync_folder};
-use crate::lake::inside::{is_absent, is_no_file, link_below, open_file, stay_inside};
+use crate::lake::inside::{is_absent, is_no_file, link_below, open_file_with_length, stay_inside};
 use crate::lake::staging::STAGING;
 use crate::lake::temporary::{self, Temporary};
 use crate::net::limits::OBJECT_BYTES_MAX;
@@ -73,9 +73,9 @@ impl LocalStore {
 
     /// Reads an object that may be absent. What is no file is an error of its own kind, so that one FIFO
     /// can be told from a disk that fails.
-    fn read(&self, key: &str, read: impl Fn(File) -> io::Result<Vec<u8>>) -> Result<Option<Bytes>> {
+    fn read(&self, key: &str, read: impl Fn(File, u64) -> io::Result<Vec<u8>>) -> Result<Option<Bytes>> {
         let path = self.path(key)?;
-        match open_file(&path).and_then(read) {
+        match open_file_with_length(&path).and_then(|(file, length)| read(file, length)) {
             Ok(bytes) => Ok(Some(bytes.into())),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) if is_no_file(&error) => {
@@ -207,7 +207,7 @@ impl Store for LocalStore {
     }
 
     fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        let found = self.read(key, |file| {
+        let found = self.read(key, |file, _| {
             let mut bytes = Vec::new();
             io::Read::read_to_end(&mut io::Read::take(file, OBJECT_BYTES_MAX + 1), &mut bytes)?;
             Ok(bytes)
@@ -223,8 +223,8 @@ impl Store for LocalStore {
     }
 
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
-        self.read(key, |file| {
-            let end = range.end.min(file.metadata()?.len());
+        self.read(key, |file, length| {
+            let end = range.end.min(length);
             let mut bytes = vec![0; usize::try_from(end.saturating_sub(range.start)).unwrap_or(usize::MAX)];
             file.read_exact_at(&mut bytes, range.start)?;
             Ok(bytes)

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
-use crate::lake::index::{self, File, Found, INDEX, is_partition};
+use crate::lake::index::{self, File, Found, INDEX, Index, is_partition};
+use crate::lake::journal::Journal;
 use crate::lake::names::{FileName, FileNumber};
+use crate::lake::replaced::PRUNE;
 use crate::lake::scan::{ObjectReader, Trouble};
 use crate::lake::store::{Object, Store, list_all};
 use crate::lake::{journal, parallel};
@@ -113,14 +115,31 @@ pub fn require_index(store: &dyn Store, partitions: &[String], report: &mut Repo
 /// them count.
 fn doubled(store: &dyn Store) -> Result<Vec<Finding>> {
     let mut found = Vec::new();
-    for partition in journal::hidden(store)? {
+    let Journal { done, unfinished } = journal::read(store)?;
+    let gone = done.iter().map(|(partition, index)| (partition, goes_because(partition, index)));
+    for (partition, why) in unfinished.iter().map(|partition| (partition, STANDS_BESIDE)).chain(gone) {
         if !store.list(&format!("{partition}/"), None, 1)?.is_empty() {
-            let why = "it stands beside a partition with the same posts, since `compact` or `erase` was killed or is \
-                       at work: tools that read the files directly count them twice until it has run again";
             found.push(finding(partition, What::Extra, why));
         }
     }
     Ok(found)
+}
+
+const STANDS_BESIDE: &str = "it stands beside a partition with the same posts, since `compact` or `erase` was killed or \
+     is at work: tools that read the files directly count them twice until it has run again";
+
+/// Why a partition that was replaced is to go.
+fn goes_because(partition: &str, index: &Index) -> &'static str {
+    let last = index.replaces.iter().rev().find(|generation| generation.partition == partition);
+    if last.is_some_and(|generation| generation.why == PRUNE) {
+        "it is to be deleted, and `prune` was killed or is at work: tools that read the files directly still count its \
+         posts until `lake prune` has run again"
+    } else if index.files.is_empty() {
+        "all of its posts were erased, and `erase` was killed or is at work: tools that read the files directly still \
+         count them until `lake erase` has run again"
+    } else {
+        STANDS_BESIDE
+    }
 }
 
 fn finding(key: impl Into<String>, what: What, why: impl Into<String>) -> Finding {

@@ -179,8 +179,9 @@ fn what_was_replaced_since_is_not_uploaded_again_and_the_rest_is() {
 #[test]
 fn where_an_answer_was_lost_it_is_asked_whether_a_partition_was_replaced() {
     let (_root, staging, promises) = outbox(&CONTENTS[..2]);
-    let lost = AtomicBool::new(true);
-    let store = Watched::new(move |key| match key.ends_with("0000000") && lost.swap(false, Ordering::Relaxed) {
+    // The first of each: where one got through, the other would be put again at once.
+    let lost = Mutex::new(BTreeSet::new());
+    let store = Watched::new(move |key| match lock(&lost).insert(key.to_owned()) {
         true => Err(Error::transient("no answer")),
         false => Ok(()),
     });
@@ -391,5 +392,83 @@ impl Store for Meanwhile {
     }
     fn delete(&self, key: &str) -> Result<()> {
         self.store.delete(key)
+    }
+}
+
+/// A file that is longer than the store gives in one answer: its answer was lost, and it is compared all the same.
+#[test]
+fn what_is_there_already_is_compared_range_by_range() {
+    const ANSWER_BYTES_MAX: u64 = 5 << 20;
+    /// As a server within our bounds: what is longer than an answer may be isn't given as a whole.
+    struct Bounded(MemoryStore);
+    impl Store for Bounded {
+        fn address(&self, key: &str) -> String {
+            self.0.address(key)
+        }
+        fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
+            self.0.put(key, bytes)
+        }
+        fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
+            self.0.replace(key, bytes)
+        }
+        fn get(&self, key: &str) -> Result<Option<Bytes>> {
+            let is_long = self.0.length(key)?.is_some_and(|bytes| bytes > ANSWER_BYTES_MAX);
+            if is_long { Err(Error::transient("the answer is too long")) } else { self.0.get(key) }
+        }
+        fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
+            let is_long = range.end - range.start > ANSWER_BYTES_MAX;
+            if is_long { Err(Error::transient("the answer is too long")) } else { self.0.get_range(key, range) }
+        }
+        fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
+            self.0.list(prefix, after, max)
+        }
+        fn names(&self, prefix: &str) -> Result<Vec<String>> {
+            self.0.names(prefix)
+        }
+        fn delete(&self, key: &str) -> Result<()> {
+            self.0.delete(key)
+        }
+    }
+    // Random bytes, which nothing packs, and the same text packed by another version of the library.
+    let mut random = 7_u64;
+    let mut letter = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        b'0' + (random >> 33) as u8 % 64
+    };
+    let text: Vec<u8> = (0..9 << 20).map(|_| letter()).collect();
+    let packed = |level: i32| zstd::bulk::compress(&text, level).unwrap();
+    let (ours, theirs) = (packed(3), packed(1));
+    assert!(ours.len() as u64 > ANSWER_BYTES_MAX && ours != theirs);
+    let long = theirs.iter().copied().chain(vec![0; 20 << 20]).collect::<Vec<_>>();
+    for (extension, there, is_ours) in [
+        ("", &text, true),
+        (".json.zst", &ours, true),
+        (".json.zst", &theirs, true),
+        (".json.zst", &text, false),
+        (".json.zst", &long, false),
+        ("", &long, false),
+    ] {
+        let staged = if extension.is_empty() { &text } else { &ours };
+        for is_staged in [true, false] {
+            let (_root, staging, mut promises) = outbox(&[""]);
+            fs::remove_file(staging.folder.join(&promises[0].segment)).unwrap();
+            promises[0].segment += extension;
+            (promises[0].length, promises[0].checksum) = (staged.len() as u64, crc32fast::hash(staged));
+            if is_staged {
+                fs::write(staging.folder.join(&promises[0].segment), staged).unwrap();
+            }
+            let store = Bounded(MemoryStore::default());
+            store.put(&promises[0].segment, there.clone().into()).unwrap();
+            let store: Arc<dyn Store> = Arc::new(store);
+            let uploaded = Uploader::default().upload(&store, &staging, &promises);
+            // Without the file nobody can tell whether another version has packed the same text.
+            let is_found = is_ours && (is_staged || there == staged);
+            match uploaded {
+                Ok(()) => assert!(is_found, "{extension} {is_staged}"),
+                Err(error) => {
+                    assert!(!is_found && error.chain().contains("written by somebody else"), "{extension} {error:?}");
+                }
+            }
+        }
     }
 }

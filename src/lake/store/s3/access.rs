@@ -15,7 +15,8 @@ use super::service::{Bounded, Connector, client};
 use crate::error::{Error, Result};
 
 /// How often a request is repeated at once after a 5xx. What takes longer is the caller's to repeat,
-/// who says so meanwhile.
+/// who says so meanwhile. A put that mustn't replace anything isn't repeated here: where its first answer
+/// was lost, its caller has to ask what became of the object before it puts again.
 const RETRIES_MAX: usize = 2;
 
 /// The region where nothing names one.
@@ -40,6 +41,14 @@ pub(super) struct Access {
     pub endpoint: Option<String>,
     /// Whether the bucket stands in the path of a URL, and not in its host name.
     pub in_path: bool,
+}
+
+/// The two clients for a bucket, with the same credentials.
+pub(super) struct Clients {
+    /// For requests that may be repeated at once.
+    pub repeating: AmazonS3,
+    /// For puts that mustn't replace anything: sends each request once.
+    pub once: AmazonS3,
 }
 
 /// Where credentials come from.
@@ -79,11 +88,11 @@ impl Access {
         Ok(Self { builder, credentials, region, endpoint, in_path })
     }
 
-    /// The client for it.
+    /// The clients for it.
     ///
     /// # Errors
     /// If there can't be any.
-    pub fn client(self, config: &S3) -> Result<AmazonS3> {
+    pub fn clients(self, config: &S3) -> Result<Clients> {
         let Credentials { provider, from } = self.credentials;
         if provider.is_none() && from == METADATA_SERVICE && is_metadata_disabled() {
             return Err(none_given());
@@ -93,7 +102,7 @@ impl Access {
             .with_bucket_name(&config.bucket)
             .with_region(self.region)
             .with_checksum_algorithm(Checksum::SHA256)
-            .with_retry(retries())
+            .with_retry(retries(RETRIES_MAX))
             .with_virtual_hosted_style_request(!self.in_path)
             .with_http_connector(Connector)
             .with_client_options(ClientOptions::new().with_allow_http(true));
@@ -112,7 +121,9 @@ impl Access {
             Some(provider) => provider,
             None => Arc::clone(built(builder.clone())?.credentials()),
         };
-        built(builder.with_credentials(Arc::new(Checked { provider, from })))
+        let builder = builder.with_credentials(Arc::new(Checked { provider, from }));
+        let once = built(builder.clone().with_retry(retries(0)))?;
+        Ok(Clients { repeating: built(builder)?, once })
     }
 
     /// Where its listings are asked for.
@@ -209,13 +220,13 @@ fn in_host(endpoint: &str, bucket: &str) -> String {
     format!("{scheme}://{bucket}.{host}")
 }
 
-fn retries() -> RetryConfig {
+fn retries(max_retries: usize) -> RetryConfig {
     let backoff = BackoffConfig {
         init_backoff: Duration::from_millis(100),
         max_backoff: Duration::from_secs(2),
         ..BackoffConfig::default()
     };
-    RetryConfig { backoff, max_retries: RETRIES_MAX, retry_timeout: Duration::from_secs(30) }
+    RetryConfig { backoff, max_retries, retry_timeout: Duration::from_secs(30) }
 }
 
 #[cfg(test)]

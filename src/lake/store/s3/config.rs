@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{Access, problems_in_environment};
 use super::credentials::sendable;
+use crate::error::{Error, Result};
 use crate::secret::Secret;
 
 /// Where a bucket is, and how one gets in. What isn't given comes from the environment
@@ -37,10 +38,14 @@ pub struct S3 {
     /// The token of temporary credentials.
     #[serde(default)]
     pub session_token: Option<Secret>,
-    /// How an object is put that mustn't replace another.
-    #[serde(default, skip_serializing_if = "ConditionalPut::is_default")]
-    pub conditional_put: ConditionalPut,
+    /// How an object is put that mustn't replace another. Without it: as the environment says
+    /// (`WATERSPOUT_S3_CONDITIONAL_PUT`), or `IfNoneMatch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditional_put: Option<ConditionalPut>,
 }
+
+/// The environment's variable that says how objects are put where no configuration does. The tools have none.
+pub const CONDITIONAL_PUT: &str = "WATERSPOUT_S3_CONDITIONAL_PUT";
 
 /// How an object is put that mustn't replace another of the same key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -54,8 +59,19 @@ pub enum ConditionalPut {
 }
 
 impl ConditionalPut {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
+    fn from_env() -> Result<Self> {
+        let value = std::env::var(CONDITIONAL_PUT).unwrap_or_default();
+        Self::parse(value.trim()).ok_or_else(|| {
+            Error::fatal(format!("{CONDITIONAL_PUT} is \"{value}\", expected \"IfNoneMatch\" or \"HeadThenPut\""))
+        })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "" | "IfNoneMatch" => Some(Self::IfNoneMatch),
+            "HeadThenPut" => Some(Self::HeadThenPut),
+            _ => None,
+        }
     }
 }
 
@@ -92,6 +108,9 @@ impl S3 {
                 problems.push((field, what));
             }
         }
+        if let Err(error) = self.way_to_put() {
+            problems.push(("conditional_put", error.chain()));
+        }
         if self.access_key_id.is_some() != self.secret_access_key.is_some() {
             let field = if self.access_key_id.is_some() { "access_key_id" } else { "secret_access_key" };
             problems.push((field, "access_key_id and secret_access_key are given together".into()));
@@ -99,6 +118,14 @@ impl S3 {
             problems.push(("session_token", "a session_token belongs to an access_key_id".into()));
         }
         problems
+    }
+
+    /// How an object is put that mustn't replace another, as the configuration or the environment says it.
+    ///
+    /// # Errors
+    /// If the environment says something else.
+    pub fn way_to_put(&self) -> Result<ConditionalPut> {
+        self.conditional_put.map_or_else(ConditionalPut::from_env, Ok)
     }
 
     /// The prefix without slashes around it.
@@ -166,6 +193,15 @@ mod tests {
         for bad in ["", "ab", "Upper", "under_score", "-a-", "a..b", "a/b", &"a".repeat(64)] {
             check(named(bad), &["bucket"]);
         }
+    }
+
+    #[test]
+    fn a_way_to_put_has_the_name_that_topologies_give_it() {
+        assert_eq!(ConditionalPut::parse(""), Some(ConditionalPut::IfNoneMatch));
+        for way in [ConditionalPut::IfNoneMatch, ConditionalPut::HeadThenPut] {
+            assert_eq!(ConditionalPut::parse(&format!("{way:?}")), Some(way));
+        }
+        assert_eq!(ConditionalPut::parse("head-then-put"), None);
     }
 
     #[test]

@@ -27,11 +27,11 @@ use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
-use self::access::Access;
-pub use self::config::{ConditionalPut, S3};
+use self::access::{Access, Clients};
+pub use self::config::{CONDITIONAL_PUT, ConditionalPut, S3};
 use self::failure::{Answer, Refusal, failed};
 use self::listing::{Bucket, NoPage, Page, Progress, Query};
-pub use self::probe::probe;
+pub use self::probe::{StartProbe, probe};
 use self::runtime::wait;
 use super::{Object, Put, Store};
 use crate::error::{Error, Result};
@@ -79,6 +79,8 @@ fn open_with(config: &S3, refusal: Refusal) -> Result<Arc<dyn Store>> {
 /// Keeps the objects of a lake in a bucket, below a prefix.
 pub struct S3Store {
     client: Arc<AmazonS3>,
+    /// For puts that mustn't replace anything.
+    once: Arc<AmazonS3>,
     bucket: Arc<Bucket>,
     address: String,
     /// What all keys begin with: nothing, or a path with `/` behind it.
@@ -98,12 +100,15 @@ impl S3Store {
 
     fn refusing(config: &S3, refusal: Refusal) -> Result<Self> {
         let access = Access::to(config)?;
+        let bucket = Arc::new(access.listings(config)?);
+        let Clients { repeating, once } = access.clients(config)?;
         Ok(Self {
-            bucket: Arc::new(access.listings(config)?),
-            client: Arc::new(access.client(config)?),
+            bucket,
+            client: Arc::new(repeating),
+            once: Arc::new(once),
             address: config.address(),
             root: config.root(),
-            conditional_put: config.conditional_put,
+            conditional_put: config.way_to_put()?,
             refusal,
         })
     }
@@ -116,8 +121,8 @@ impl S3Store {
         checked(what, &self.address(key), &self.full(key))
     }
 
-    fn store(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<Told<()>> {
-        let (client, path) = (Arc::clone(&self.client), self.path("put", key)?);
+    fn store(&self, client: &Arc<AmazonS3>, key: &str, bytes: Bytes, mode: PutMode) -> Result<Told<()>> {
+        let (client, path) = (Arc::clone(client), self.path("put", key)?);
         let options = PutOptions { mode, ..PutOptions::default() };
         wait(async move { client.put_opts(&path, bytes.into(), options).await.map(drop) })
     }
@@ -165,7 +170,8 @@ impl S3Store {
         if self.is_there(key)? {
             return Ok(Put::Exists);
         }
-        self.replace(key, bytes).map(|()| Put::Stored)
+        let told = self.store(&self.once, key, bytes, PutMode::Overwrite)?;
+        told.map(|()| Put::Stored).map_err(|error| self.failed("put", key, &error))
     }
 }
 
@@ -178,7 +184,7 @@ impl Store for S3Store {
         if self.conditional_put == ConditionalPut::HeadThenPut {
             return self.head_then_put(key, bytes);
         }
-        match self.store(key, bytes, PutMode::Create)? {
+        match self.store(&self.once, key, bytes, PutMode::Create)? {
             Ok(()) => Ok(Put::Stored),
             Err(error) if is_precondition(&error) => Ok(Put::Exists),
             Err(error) if Answer::of(&error.to_string()).is_some_and(|answer| answer.has_no_condition()) => {
@@ -189,7 +195,7 @@ impl Store for S3Store {
     }
 
     fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.store(key, bytes, PutMode::Overwrite)?.map_err(|error| self.failed("put", key, &error))
+        self.store(&self.client, key, bytes, PutMode::Overwrite)?.map_err(|error| self.failed("put", key, &error))
     }
 
     fn get(&self, key: &str) -> Result<Option<Bytes>> {
@@ -283,7 +289,8 @@ fn no_conditional_put(address: &str, said: &str) -> Error {
     let status = Answer::of(said).map_or(501, |answer| answer.status);
     Error::fatal(format!(
         "can't put \"{address}\": this server has no conditional PUT (it answers {status} to If-None-Match): set \
-         conditional_put: HeadThenPut in the S3 sink, which is safe as long as nothing else writes the same keys"
+         conditional_put: HeadThenPut in the S3 sink, which is safe as long as nothing else writes the same keys, \
+         or {CONDITIONAL_PUT}=HeadThenPut for the tools, of which only one may run at a time then"
     ))
 }
 

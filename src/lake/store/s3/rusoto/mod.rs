@@ -69,7 +69,7 @@ impl RusotoStore {
         // Also for Amazon's: it knows none of the regions that are younger than it.
         let endpoint = endpoint.unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", access.region));
         let region = Region::Custom { name: access.region.clone(), endpoint };
-        let credentials = Arc::new(access.client(config)?);
+        let credentials = Arc::new(access.clients(config)?.repeating);
         let keys = Keys(Arc::clone(&credentials));
         let client = Client::new_with(keys, Dispatcher::new()?);
         let s3 = S3Client::new_with_client(client.clone(), region.clone());
@@ -81,7 +81,7 @@ impl RusotoStore {
             bucket: config.bucket.clone(),
             address: config.address(),
             root: config.root(),
-            conditional_put: config.conditional_put,
+            conditional_put: config.way_to_put()?,
             refusal,
         })
     }
