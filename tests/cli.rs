@@ -492,6 +492,31 @@ fn what_explain_prints_is_a_topology_that_explains_itself() {
 }
 
 #[test]
+fn a_spool_that_makes_lines_shorter_is_a_note_of_validate() {
+    let sandbox = Sandbox::new();
+    let topology = |spool: &str| {
+        format!(
+            r#"Topology(name: "n", spouts: {{"in": Spout(run: Lines(paths: ["-"]{spool}))}},
+                bolts: {{"out": Bolt(run: Null(), inputs: [Shuffle("in")])}})"#
+        )
+    };
+    sandbox.write("small.ron", topology(", spool: Options(bytes_max: \"8MiB\")"));
+    sandbox.write("large.ron", topology(""));
+    let note = "note: in: max_post_bytes is 10484";
+    let out = sandbox.run(&["validate", "small.ron"]).with(0).out;
+    assert!(out.contains(note) && out.contains("not 16MiB") && out.contains("bytes_max (8MiB)"), "{out}");
+    let explained = sandbox.run(&["validate", "--explain", "small.ron"]).with(0).out;
+    assert!(explained.starts_with(&format!("// {note}")), "{explained}");
+    sandbox.write("explained.ron", &explained);
+    sandbox.run(&["validate", "explained.ron"]).with(0);
+    let off = ["validate", "small.ron", "--set", "checkpoint=Off"];
+    for arguments in [&["validate", "large.ron"][..], &off] {
+        let out = sandbox.run(arguments).with(0).out;
+        assert!(!out.contains("note"), "{out}");
+    }
+}
+
+#[test]
 fn a_graph_has_three_formats() {
     let sandbox = Sandbox::new();
     let file = repository("topologies/wordcount.ron");

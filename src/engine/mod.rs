@@ -53,6 +53,7 @@ pub use control::Control;
 pub use dead_letters::{DEAD, DeadLetter};
 pub use grouping::{KEY_GROUPS, key_group, stable_hash};
 pub(crate) use letter::{Letter, Refused};
+pub use letter_bound::LetterLimits;
 pub use messages::Messages;
 pub use metering::Meter;
 pub use output::Output;

@@ -14,7 +14,7 @@ use super::batch::Mark;
 use super::channel::TaskHandle;
 use super::dead_letters::DeadLetter;
 use super::emitter::Emitter;
-use super::letter_bound::{CUT_RAW_BYTES_MAX, Kept, LetterBound};
+use super::letter_bound::{CUT_RAW_BYTES_MAX, LetterLimits, Letters};
 use super::messages::Messages;
 use super::metering::{Doing, Meter};
 use super::wake::Need;
@@ -179,7 +179,7 @@ pub struct SpoutOutput {
     dead_letters: usize,
     /// Whether there was one, whose reason was said.
     has_dead_letters: bool,
-    letters: LetterBound,
+    letters: Letters,
     fault: Option<String>,
     /// Gone with the loop.
     _alive: Arc<Alive>,
@@ -197,7 +197,9 @@ impl SpoutOutput {
     ) -> Self {
         let splits = port.borrow().splits.clone();
         let dead = StreamId(arities.len() - 1);
-        let letters = LetterBound::new(clock.monotonic());
+        let now = clock.monotonic();
+        let (said, counted) = (Arc::clone(&messages), Arc::clone(&meter));
+        let letters = Letters::new(component.clone(), LetterLimits::default(), said, counted, now);
         Self {
             port,
             splits,
@@ -282,14 +284,7 @@ impl SpoutOutput {
             letter.raw.truncate(CUT_RAW_BYTES_MAX);
         }
         let letter = letter.to_json(&self.component, self.clock.now());
-        let (is_kept, said) = match self.letters.take(letter.len(), self.clock.monotonic()) {
-            Kept::Yes(said) => (true, said),
-            Kept::No(said) => (false, said),
-        };
-        if let Some(said) = said {
-            self.say(&said);
-        }
-        if is_kept {
+        if self.letters.take(letter.len(), self.clock.monotonic()) {
             self.push_to(self.dead, [Value::Json(letter)]);
         }
     }
@@ -354,13 +349,5 @@ impl SpoutOutput {
     pub fn set_troubles(&mut self, troubles: BTreeMap<String, String>, failures: u64, has_worked: bool) {
         self.meter.add_failures(failures);
         self.meter.set_troubles(troubles, has_worked);
-    }
-}
-
-impl Drop for SpoutOutput {
-    fn drop(&mut self) {
-        if let Some(said) = self.letters.lost() {
-            self.say(&said);
-        }
     }
 }

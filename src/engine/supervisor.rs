@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::again::Before;
 use super::alive::Census;
 use super::launch::Executors;
+use super::letter_bound::LetterLimits;
 use super::policy::NO_ROOM_RETRY;
 use super::restarts::{Restarts, Verdict};
 use super::resume::recover;
@@ -56,6 +57,8 @@ pub struct Supervisor {
     pub drain_deadline: Duration,
     /// Components whose state is dropped at the first start.
     pub drop_state: BTreeSet<String>,
+    /// The bound on the dead letters of each task of a bolt or sink.
+    pub letters: LetterLimits,
     /// Its sources don't read, and so don't end either: what they left stays.
     pub again: Option<Before>,
     /// What the outside sees and asks for.
@@ -243,9 +246,11 @@ impl Supervisor {
             boundary,
             run: &Uuid::new_v4().to_string(),
             cursors: &resume.saved.cursors,
+            saved_at: resume.saved.at,
             store: &*self.store,
             state: &self.state,
             poison: restarts.poison(),
+            letters: self.letters,
             messages: self.running.said(),
         };
         self.store.start(&resume.started(topology, places(topology, &plan, &shared)?, &self.about))?;

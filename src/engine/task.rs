@@ -11,6 +11,7 @@ use super::dead_letters;
 use super::grouping::stable_hash;
 use super::inbox::{Inbox, Received};
 use super::jobs::JobThread;
+use super::letter_bound::Letters;
 use super::metering::{Doing, Meter};
 use super::output::Output;
 use super::policy::{Decision, decide};
@@ -75,6 +76,8 @@ pub struct BoltTask {
     pub inbox: Inbox,
     /// Where they go.
     pub output: Output,
+    /// The bound on its dead letters.
+    pub letters: Letters,
     /// The counters.
     pub meter: Arc<Meter>,
     /// The clock.
@@ -323,13 +326,15 @@ impl BoltTask {
         }
     }
 
-    /// Sends a tuple to the dead letters.
+    /// Sends a tuple to the dead letters, or only counts it, if they come faster than can be kept.
     fn bury(&mut self, input: usize, batch: &Batch, at: usize, error: &Error) {
         let tuple = Tuple { values: self.values(input, batch, at), input };
         let TaskInput { from, fields } = &self.inputs[input];
         let letter = dead_letters::of_tuple(&self.component, &error.chain(), self.clock.now(), from, fields, tuple);
-        self.output.emit_dead(letter);
-        self.output.emitter.commit().expect("the hidden stream takes one value");
+        if self.letters.take(letter.len(), self.clock.monotonic()) {
+            self.output.emit_dead(letter);
+            self.output.emitter.commit().expect("the hidden stream takes one value");
+        }
         self.meter.add_dead_letters(1);
     }
 

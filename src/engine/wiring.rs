@@ -13,6 +13,7 @@ use super::dead_letters::DEAD;
 use super::emitter::Emitter;
 use super::inbox::Inbox;
 use super::jobs::JobThread;
+use super::letter_bound::{LetterLimits, Letters};
 use super::messages::Messages;
 use super::metering::Meter;
 use super::output::Output;
@@ -88,12 +89,16 @@ pub struct Shared<'a> {
     pub run: &'a str,
     /// Where splits go on.
     pub cursors: &'a BTreeMap<(String, String), Cursor>,
+    /// When the checkpoint with these was made.
+    pub saved_at: Option<time::OffsetDateTime>,
     /// Where the state of bolts is.
     pub store: &'a dyn StateStore,
     /// Where spools are kept.
     pub state: &'a Path,
     /// What isn't to be executed.
     pub poison: &'a Poison,
+    /// The bound on the dead letters of each task of a bolt or sink.
+    pub letters: LetterLimits,
     /// What people should know.
     pub messages: &'a Arc<Messages>,
 }
@@ -246,7 +251,12 @@ impl Maker<'_> {
         let state = self.durable().then(|| self.shared.state.to_path_buf());
         ReadyKind::Spout {
             config: Arc::clone(config),
-            context: SpoutContext { component: self.spec.id.clone(), state, cursors: Arc::new(self.cursors()) },
+            context: SpoutContext {
+                component: self.spec.id.clone(),
+                state,
+                cursors: Arc::new(self.cursors()),
+                saved_at: self.shared.saved_at,
+            },
             messages: Arc::clone(self.shared.messages),
             port: Box::new(port),
             arities: arities(self.spec),
@@ -288,6 +298,13 @@ impl Maker<'_> {
             linger: self.spec.linger,
             inbox,
             output: Output { emitter, dead: StreamId(self.spec.streams.len()) },
+            letters: Letters::new(
+                self.spec.id.clone(),
+                self.shared.letters,
+                Arc::clone(self.shared.messages),
+                Arc::clone(&meter),
+                self.shared.clock.monotonic(),
+            ),
             meter,
             clock: Arc::clone(self.shared.clock),
             reporter,

@@ -32,6 +32,15 @@ pub fn make() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// Removes the folders of this process when it is dropped, however the run ended.
+pub struct Cleanup;
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        remove_all();
+    }
+}
+
 /// Removes the folders of this process, at its end.
 pub fn remove_all() {
     let ours = std::mem::take(&mut *OURS.lock().unwrap_or_else(PoisonError::into_inner));

@@ -32,10 +32,14 @@ pub struct Torn {
     pub missing: Option<Missing>,
 }
 
-/// What a checkpoint covers and a log lacks.
+/// The part of a log that a checkpoint covers and that isn't there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Missing {
-    /// How many bytes.
+    /// True if there is nothing of the log at all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_all: bool,
+    /// How many bytes. Of a log that isn't there: how many the checkpoint says that there were, most of
+    /// which were deleted behind earlier checkpoints.
     pub bytes: u64,
     /// About how many records, by the size of those before; `None` if there are none.
     pub records: Option<u64>,
@@ -49,6 +53,14 @@ impl fmt::Display for Torn {
         let Some(missing) = missing else {
             return write!(f, "{bytes} bytes that were not written whole were cut off \"{file}\" at byte {offset}");
         };
+        if missing.is_all {
+            return write!(
+                f,
+                "the spool \"{file}\" is gone, or empty, and the newest checkpoint covers its first {} bytes. What the \
+                 checkpoint covers is in the lake; what was received behind it, and not worked on yet, is lost",
+                missing.bytes
+            );
+        }
         write!(f, "the spool \"{file}\" ends at byte {offset}, {} bytes ", missing.bytes)?;
         if let Some(records) = missing.records {
             write!(f, "(about {records} records) ")?;
@@ -62,13 +74,13 @@ impl fmt::Display for Torn {
     }
 }
 
-/// A log that is ready to be written, and what was cut off its end.
+/// A log that is ready to be written, and the end that was cut off.
 pub(super) struct Opened {
     pub log: Log,
     pub torn: Option<Torn>,
 }
 
-/// What the records of a segment look like from a position on.
+/// The result of a scan of a segment from a position on.
 pub(super) struct Scan {
     /// How many records there are.
     pub records: u64,
@@ -90,7 +102,7 @@ pub(super) fn scan(segment: &Segment, from: u64) -> Result<Scan> {
     Ok(scan)
 }
 
-/// Whether a mark behind `position` tells that something behind `position` was synced.
+/// Returns true if a mark behind `position` tells that something behind `position` was synced.
 pub(super) fn was_synced(segment: &Segment, position: u64) -> Result<bool> {
     let until = segment.file_end()?;
     let mut at = position;
@@ -115,8 +127,14 @@ pub(super) fn was_synced(segment: &Segment, position: u64) -> Result<bool> {
 /// Fatal if it is damaged, or doesn't hold what lies behind `position`.
 pub(super) fn open(disk: Arc<dyn Disk>, folder: &Path, position: u64, options: Options) -> Result<Opened> {
     let mut bases = segment::list(folder)?;
+    let newest = bases.last().copied();
     let mut torn = bury(folder, &mut bases)?;
     let Some(first) = bases.first() else {
+        // A segment is made where everything before it is covered, so one that holds nothing lacks nothing.
+        if position > 0 && newest != Some(position) {
+            let missing = Some(Missing { is_all: true, bytes: position, records: None });
+            torn = Some(Torn { file: folder.to_path_buf(), offset: 0, bytes: 0, missing });
+        }
         return begin(disk, folder, position, options, torn);
     };
     if *first > position {
@@ -168,7 +186,7 @@ fn extents(folder: &Path, bases: &[u64]) -> Result<Vec<Extent>> {
     bases.iter().map(extent).collect()
 }
 
-/// What was found in the folder so far.
+/// The parts of a log that were found in its folder so far.
 struct Found<'a> {
     disk: Arc<dyn Disk>,
     folder: &'a Path,
@@ -244,7 +262,7 @@ impl Found<'_> {
     fn missing(&self, segment: &Segment, whole: u64, bytes: u64) -> Result<Missing> {
         let records = self::scan(segment, segment.base)?.records;
         let size = (whole - segment.base).checked_div(records).unwrap_or(0);
-        Ok(Missing { bytes, records: bytes.checked_div(size).map(|about| about.max(1)) })
+        Ok(Missing { is_all: false, bytes, records: bytes.checked_div(size).map(|about| about.max(1)) })
     }
 
     /// Where no record follows the position: whether the records before it lead up to it, or where they end.

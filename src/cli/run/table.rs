@@ -113,7 +113,13 @@ pub const STATE_WIDTH_MAX: usize = 24;
 
 fn state(row: &Row) -> String {
     let mut state = plain(&row.state);
-    for (number, what) in [(row.out_of_order, "out of order"), (row.forgotten, "forgotten"), (row.dropped, "dropped")] {
+    let counts = [
+        (row.out_of_order, "out of order"),
+        (row.forgotten, "forgotten"),
+        (row.letters_dropped, "letters lost"),
+        (row.dropped, "dropped"),
+    ];
+    for (number, what) in counts {
         if number > 0 {
             state = format!("{} {what}, {state}", count(number));
         }

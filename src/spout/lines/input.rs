@@ -19,7 +19,7 @@ use super::reader::{Source, unreadable};
 use super::splitter::{Content, Line, LineSplitter, Place};
 use crate::engine::NO_ROOM_RETRY;
 use crate::error::{Error, Kind, Result};
-use crate::spool::{Appended, Batch, Options, Reader, Spool};
+use crate::spool::{Appended, Batch, Options, Reader, Spool, Torn};
 use crate::spout::Cursor;
 
 /// How many bytes of lines are appended in one go at most. A record costs a write and a checksum;
@@ -35,7 +35,7 @@ pub(super) fn line_bytes_max(options: Options, line_bytes_max: usize) -> usize {
     line_bytes_max.min(options.post_bytes_max(CURSOR_BYTES_MAX).saturating_sub(1))
 }
 
-/// Whether nothing of this path can be read twice.
+/// Returns true if nothing of this path can be read twice.
 pub(super) fn is_stream(path: &str) -> bool {
     path == STANDARD_INPUT || std::fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
@@ -52,7 +52,7 @@ pub(super) struct Input {
     ended: bool,
 }
 
-/// How a stream is read.
+/// The options by which a stream is read.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted {
     pub spool: Options,
@@ -61,28 +61,28 @@ pub(super) struct Wanted {
     pub has_kind: bool,
 }
 
-/// Why the thread stopped early.
+/// The reason for which the thread stopped early.
 type Failure = Arc<Mutex<Option<Error>>>;
 
-/// What reads a stream for the rest of the process, by the folder of its spool.
+/// The threads that read a stream for the rest of the process, by the folder of its spool.
 static OPEN: Mutex<Option<HashMap<PathBuf, (Spool, Failure)>>> = Mutex::new(None);
 
 impl Input {
-    /// Goes on reading the spool in `folder` at the cursor, and the stream into it. Also tells, for a
-    /// person, what was cut off the spool's end.
+    /// Goes on reading the spool in `folder` at the cursor, and the stream into it. Also gives what was
+    /// cut off the spool's end, or is missing of it.
     pub fn open(
         (split, path): (usize, &str),
         (folder, cursor): (&Path, &Cursor),
         wanted: Wanted,
         completed: watch::Receiver<Vec<Cursor>>,
-    ) -> Result<(Self, Option<String>)> {
+    ) -> Result<(Self, Option<Torn>)> {
         let position = position(cursor)?;
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         let open = open.get_or_insert_default();
         let mut cut = None;
         if !open.contains_key(folder) {
             let (spool, torn) = Spool::open(folder, position, wanted.spool)?;
-            cut = torn.map(|torn| torn.to_string());
+            cut = torn;
             let failure = Failure::default();
             start(path, spool.clone(), Arc::clone(&failure), wanted.line_bytes_max, wanted.has_kind)?;
             open.insert(folder.to_path_buf(), (spool, failure));

@@ -1,15 +1,19 @@
 //! From the paths of a topology file to the files that are read.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{self, Path, PathBuf};
 
 use super::STANDARD_INPUT;
+use super::input::is_stream;
+use super::located::{Located, locate};
+use super::mark::FileId;
 use super::reader::{not_lines, unreadable};
 use crate::error::{Error, Result};
 use crate::globs::{self, Glob, Segment};
+use crate::spout::Cursor;
 
 /// Returns true if a path stands for any number of files.
 pub(super) fn is_glob(path: &str) -> bool {
@@ -20,6 +24,30 @@ pub(super) fn is_glob(path: &str) -> bool {
 /// paths, those of a glob sorted. A file whose folder has it under its own name goes before a link to it.
 /// Every one of them can be read, or is a pipe (which isn't opened, since that waits for a writer).
 pub(super) fn expand(paths: &[String], has_kind: bool) -> Result<Vec<String>> {
+    list_files(paths, |file| check(file, has_kind))
+}
+
+/// The splits of the files that the paths stand for, and the files of cursors that are missing. Unlike
+/// [`expand`] this doesn't look into files that no cursor is about.
+pub(super) fn located(paths: &[String], cursors: &BTreeMap<String, Cursor>) -> Result<Located> {
+    let files = list_files(paths, |file| Ok(inode(file).filter(|_| !is_stream(file))))?;
+    let mut globs = Vec::new();
+    for path in paths.iter().filter(|path| *path != STANDARD_INPUT) {
+        globs.push(absolute_glob(path)?);
+    }
+    Ok(locate(&files, &globs, cursors))
+}
+
+/// The glob of a path from the root: of a path that is no glob, one for that file alone.
+pub(super) fn absolute_glob(path: &str) -> Result<Glob> {
+    let absolute = absolute(Path::new(path))?;
+    // A file may have such a name.
+    let is_file = !is_glob(path) || Path::new(path).exists();
+    Glob::new(&if is_file { globs::escape(&absolute) } else { absolute })
+}
+
+/// The absolute paths of all files, each file once. `inode_of` gives device and inode of an ordinary file.
+fn list_files(paths: &[String], inode_of: impl Fn(&str) -> Result<Option<FileId>>) -> Result<Vec<String>> {
     let mut files: Vec<String> = Vec::new();
     let mut known = HashSet::new();
     let mut inodes = HashSet::new();
@@ -35,7 +63,7 @@ pub(super) fn expand(paths: &[String], has_kind: bool) -> Result<Vec<String>> {
             if is_glob(path) && !Path::new(path).exists() { matches(path)? } else { vec![absolute(Path::new(path))?] };
         for file in found {
             let is_new = known.insert(file.clone());
-            if is_new && check(&file, has_kind)?.is_none_or(|inode| inodes.insert(inode)) {
+            if is_new && inode_of(&file)?.is_none_or(|inode| inodes.insert(inode)) {
                 files.push(file);
             }
         }
@@ -84,7 +112,7 @@ fn folder(path: &str) -> Error {
 }
 
 /// Device and inode of a file that is there.
-pub(super) fn inode(path: &str) -> Option<(u64, u64)> {
+pub(super) fn inode(path: &str) -> Option<FileId> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
@@ -195,7 +223,7 @@ fn shown(file: &str) -> &str {
 
 /// Fails before anything runs, and not in the middle, if a file can't be read. Returns device and inode
 /// of an ordinary file.
-fn check(file: &str, has_kind: bool) -> Result<Option<(u64, u64)>> {
+fn check(file: &str, has_kind: bool) -> Result<Option<FileId>> {
     let found = fs::metadata(file).map_err(|error| unreadable(file, error))?;
     if found.is_dir() {
         return Err(folder(file));

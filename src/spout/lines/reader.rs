@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::thread;
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::STANDARD_INPUT;
 use super::format::{Format, SNIFFED_BYTES, sniff};
 use super::input::is_stream;
-use super::mark::Mark;
+use super::mark::{FileId, Mark};
 use super::splitter::Place;
 use crate::error::{Error, Result};
 
@@ -41,18 +41,29 @@ pub(super) struct Job {
     pub mark: Option<Mark>,
 }
 
-/// What happens to a file, in this order: opened, any number of chunks, ended.
+/// An event of a file, in this order: opened, any number of chunks, ended.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// Chunks follow from here on. The bytes are what the file begins with, as far as a [`Mark`] of
-    /// this place wants them.
-    Opened(Place, Vec<u8>),
+    /// Chunks follow from here on.
+    Opened(Opened),
     /// What comes next in the file.
     Chunk(Bytes),
     /// The file is read to its end.
     Ended,
     /// It can't be read.
     Failed(Error),
+}
+
+/// A file that was opened.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub path: String,
+    /// Where reading begins.
+    pub place: Place,
+    /// What the file begins with, as far as a [`Mark`] of this place wants it.
+    pub head: Vec<u8>,
+    /// Device and inode; `None` for a pipe.
+    pub file: Option<FileId>,
 }
 
 /// Reads files and reports, with the position of the split, what happens: one file after the other on
@@ -71,7 +82,7 @@ pub(super) fn start(jobs: Vec<Job>, has_kind: bool) -> Result<mpsc::Receiver<(us
     Ok(receiver)
 }
 
-/// Why a reader stops early.
+/// The reason for which a reader stops early.
 enum Stop {
     Failed(Error),
     /// Nobody listens any more.
@@ -119,7 +130,13 @@ impl Reader<'_> {
                 None => return Err(self.another_file(mark.place).into()),
             },
         };
-        self.report(Event::Opened(place, head))?;
+        let file = if source.is_file {
+            let found = source.metadata().map_err(|error| self.unreadable(error))?;
+            Some((found.dev(), found.ino()))
+        } else {
+            None
+        };
+        self.report(Event::Opened(Opened { path: self.job.path.clone(), place, head, file }))?;
         while let Some(chunk) = source.next().map_err(|error| self.unreadable(error))? {
             self.report(Event::Chunk(chunk))?;
         }

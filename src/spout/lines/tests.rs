@@ -2,8 +2,14 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
+use super::located::Located;
+use super::reader::{Event, Opened};
+use super::spout::{Reading, jobs};
 use super::*;
+use crate::engine::DeadLetter;
 use crate::registry::Registry;
+use crate::spout::Split;
+use time::OffsetDateTime;
 use tokio::sync::mpsc;
 
 fn posts(kind: Option<&str>, line_bytes_max: u64) -> Posts {
@@ -88,7 +94,7 @@ fn the_configuration_has_defaults_and_says_what_is_unknown() {
 
 #[test]
 fn more_tasks_than_paths_are_no_use_unless_a_path_is_a_glob() {
-    let context = SpoutContext { component: "in".into(), state: None, cursors: Default::default() };
+    let context = SpoutContext { component: "in".into(), state: None, cursors: Default::default(), saved_at: None };
     let lines = |paths: &[&str]| Lines {
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         kind: None,
@@ -114,7 +120,7 @@ struct Played {
 impl Played {
     fn start(path: &Path, cursor: Cursor) -> Self {
         let splits = [Split { id: path.to_str().unwrap().into(), cursor }];
-        let reports = reader::start(jobs(&splits, |_| true).unwrap(), false).unwrap();
+        let reports = reader::start(jobs(&splits, &Located::default(), |_| true).unwrap(), false).unwrap();
         Self { reports, file: None, lines: Vec::new() }
     }
 
@@ -134,8 +140,8 @@ impl Played {
     fn play(&mut self) -> Result<Vec<String>> {
         while let Some(event) = self.next() {
             match event {
-                Event::Opened(place, head) => {
-                    self.file = Some(Reading { name: String::new(), splitter: LineSplitter::new(place, 100), head });
+                Event::Opened(Opened { path, place, head, file }) => {
+                    self.file = Some(Reading { name: path, splitter: LineSplitter::new(place, 100), head, file });
                 }
                 Event::Chunk(chunk) => {
                     self.file.as_mut().unwrap().feed(chunk);
@@ -158,7 +164,7 @@ impl Played {
     }
 
     fn cursor(&self) -> Cursor {
-        self.file.as_ref().unwrap().cursor()
+        self.file.as_ref().unwrap().cursor(OffsetDateTime::UNIX_EPOCH, false)
     }
 }
 
@@ -231,7 +237,7 @@ fn a_file_that_vanished_stops_the_spout_with_its_name() {
 #[test]
 fn a_damaged_cursor_is_an_error() {
     let split = Split { id: "in.ndjson".into(), cursor: Cursor::At("here".into()) };
-    let error = jobs(&[split], |_| true).unwrap_err();
+    let error = jobs(&[split], &Located::default(), |_| true).unwrap_err();
     assert_eq!(
         error.chain(),
         "the checkpoint's cursor for \"in.ndjson\" is damaged: expected offset, line and hash of a file, found \"here\""

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+pub use super::super::mark::FileId;
 use super::super::mark::{HEAD_BYTES, Mark};
 
 /// How many splits followed files are shared out among. The cursor of a split names all of its files, about
@@ -47,9 +48,6 @@ pub fn split_of(head: &[u8]) -> Option<String> {
     };
     Some(split_name(xxh3_64(line) % BUCKETS))
 }
-
-/// Device and inode.
-pub type FileId = (u64, u64);
 
 /// A file in a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -83,8 +83,8 @@ pub(super) struct Followed {
     pub has_kind: bool,
     /// The splits of this task, each with what the checkpoint knows of its files; `None` if it knows none.
     pub splits: HashMap<String, Option<Vec<Entry>>>,
-    /// Marks by the absolute path, as runs keep them that don't follow.
-    pub by_path: HashMap<String, Mark>,
+    /// The files of runs that didn't follow. Their device and inode are 0 where the state doesn't say them.
+    pub not_followed: Vec<Entry>,
 }
 
 /// A file that is read.
@@ -128,7 +128,7 @@ pub(super) struct Follower {
     splits: HashSet<String>,
     /// Splits of which no checkpoint knows anything.
     fresh: HashSet<String>,
-    by_path: HashMap<String, Mark>,
+    not_followed: Vec<Entry>,
     /// Entries that wait for the first scan.
     resumed: Vec<(String, Entry)>,
     files: HashMap<u64, File>,
@@ -155,18 +155,14 @@ impl Follower {
     pub fn new(followed: Followed) -> Result<Self> {
         let mut globs = Vec::new();
         for path in &followed.paths {
-            let absolute = super::paths::absolute(Path::new(path))?;
-            // A file may have such a name.
-            let is_file = !super::paths::is_glob(path) || Path::new(path).exists();
-            let glob = if is_file { crate::globs::escape(&absolute) } else { absolute };
-            globs.push((path.clone(), Glob::new(&glob)?));
+            globs.push((path.clone(), super::paths::absolute_glob(path)?));
         }
         let mut follower = Self {
             globs,
             has_kind: followed.has_kind,
             splits: HashSet::new(),
             fresh: HashSet::new(),
-            by_path: followed.by_path,
+            not_followed: followed.not_followed,
             resumed: Vec::new(),
             files: HashMap::new(),
             by_id: HashMap::new(),

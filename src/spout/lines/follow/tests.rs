@@ -27,7 +27,7 @@ struct Played {
 
 fn follower(folder: &Path, glob: &str, splits: HashMap<String, Option<Vec<Entry>>>) -> Follower {
     let paths = vec![format!("{}/{glob}", folder.display())];
-    Follower::new(Followed { paths, has_kind: true, splits, by_path: HashMap::new() }).unwrap()
+    Follower::new(Followed { paths, has_kind: true, splits, not_followed: Vec::new() }).unwrap()
 }
 
 impl Played {
