@@ -502,7 +502,7 @@ fn a_spool_that_makes_lines_shorter_is_a_note_of_validate() {
     };
     sandbox.write("small.ron", topology(", spool: Options(bytes_max: \"8MiB\")"));
     sandbox.write("large.ron", topology(""));
-    let note = "note: in: max_post_bytes is 10484";
+    let note = "note: in: max_post_bytes is 1048502 bytes";
     let out = sandbox.run(&["validate", "small.ron"]).with(0).out;
     assert!(out.contains(note) && out.contains("not 16MiB") && out.contains("bytes_max (8MiB)"), "{out}");
     let explained = sandbox.run(&["validate", "--explain", "small.ron"]).with(0).out;

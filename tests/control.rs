@@ -131,7 +131,9 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn without_checkpoints_nothing_is_left_in_temporary_folders_however_the_run_ends() {
     let arguments = ["run", "off.ron", "--state", "off-state", "--interval", "50ms"];
-    for (faults, signals, code) in [("", 1, 0), ("", 2, 5), ("lake.write=500*off->return(EIO)", 0, 1)] {
+    // A source that never got anything is exit code 1; the second signal comes in a drain that hangs.
+    let ways = [("", 1, 1), ("lake.sync=sleep(100000)", 2, 5), ("lake.write=return(EIO)", 0, 1)];
+    for (faults, signals, code) in ways {
         let sandbox = Sandbox::new();
         sandbox.write("off.ron", NOT_DURABLE);
         let temporary = sandbox.path("tmp");
@@ -146,7 +148,11 @@ fn without_checkpoints_nothing_is_left_in_temporary_folders_however_the_run_ends
         assert!(folders.len() == 1 && folders[0].starts_with("waterspout-"), "{folders:?}");
         assert_eq!(mode(&temporary.join(&folders[0])), 0o700);
         assert_eq!(mode(&sandbox.path("off-state")), 0o700);
-        for _ in 0..signals {
+        if signals > 0 {
+            running.terminate();
+        }
+        if signals > 1 {
+            running.wait_for("the drain", |report| report["phase"] == "draining");
             running.terminate();
         }
         running.end().with(code);
