@@ -131,7 +131,7 @@ proptest! {
             next_boundary(NOW, Some(name.boundary), Interval::MAX.0);
         }
         if let Ok(number) = text.parse::<FileNumber>() {
-            number.next();
+            let _ = number.next();
         }
         if let Ok(speed) = text.parse::<Speed>() {
             speed.span();
