@@ -289,6 +289,32 @@ fn a_topology_that_has_finished_reads_what_is_new() {
 }
 
 #[test]
+fn a_file_that_is_rotated_between_two_runs_is_read_to_its_end() {
+    for (paths, tasks) in [("x.log", 1), ("x.log*", 1), ("x.log*", 3)] {
+        let sandbox = Sandbox::new();
+        let text = format!(
+            r#"Topology(name: "files", spouts: {{"in": Spout(run: Lines(paths: ["{paths}"]), parallelism_hint: {tasks})}},
+                bolts: {{"lake": Bolt(run: Local(root: "lake"), inputs: [Shuffle("in")])}})"#
+        );
+        sandbox.write("files.ron", text);
+        sandbox.write("x.log", "{\"note\":1}\n{\"note\":2}\n");
+        assert_eq!(lake_after(&sandbox, &[], 0, &["2 tuples"]), 2);
+        sandbox.write("x.log", "{\"note\":1}\n{\"note\":2}\n{\"note\":\"rest\"}\n");
+        fs::rename(sandbox.path("x.log"), sandbox.path("x.log.1")).unwrap();
+        sandbox.write("x.log", "{\"note\":\"new\"}\n");
+        assert_eq!(lake_after(&sandbox, &[], 0, &["2 tuples"]), 4, "{paths} {tasks}");
+        assert_eq!(lake_after(&sandbox, &[], 0, &["nothing new"]), 4);
+        sandbox.run(&["gaps", "files.ron"]).with(0);
+        // The rest is found nowhere: it is told, and in the ledger.
+        fs::remove_file(sandbox.path("x.log")).unwrap();
+        sandbox.write("x.log", "{\"note\":\"newer\"}\n");
+        assert_eq!(lake_after(&sandbox, &[], 0, &["1 tuple ", "another file is there", "1 gap"]), 5);
+        let gaps = sandbox.run(&["gaps", "files.ron"]).with(4).out;
+        assert!(gaps.contains("x.log") && gaps.contains("(line 1, byte 15)"), "{gaps}");
+    }
+}
+
+#[test]
 fn made_up_posts_are_made_once_and_more_or_others_when_they_are_asked_for() {
     let sandbox = Sandbox::new();
     sandbox.write("one.ron", ONE_LAKE);

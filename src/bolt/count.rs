@@ -28,7 +28,7 @@ pub struct Count {
 
 /// The number of keys where nothing else is said. More would count rarer values right, and costs some hundred bytes of
 /// memory and disk for each.
-#[allow(clippy::unnecessary_wraps)] // It stands for a field that may be `None`.
+#[allow(clippy::unnecessary_wraps, reason = "it stands for a field that may be `None`")]
 fn max_keys() -> Option<NonZeroU32> {
     NonZeroU32::new(1_000_000)
 }

@@ -5,6 +5,7 @@
 //! begin with, which are new, renamed, cut or gone. Between scans it looks only at files that grew lately.
 //! A file that is gone from its paths is looked for beside, under its inode or as a compressed copy.
 
+mod elsewhere;
 pub mod known;
 mod resume;
 mod scan;

@@ -6,8 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::elsewhere::{unless_gone, whereabouts};
 use super::known::{Entry, FileId, first_split, split_of};
-use super::scan::{Found, id, modified, unless_gone, whereabouts};
+use super::scan::{Found, id, modified};
 use super::{Event, Follower, open};
 use crate::error::{Error, Result};
 use crate::spout::lines::mark::HEAD_BYTES;
