@@ -132,7 +132,7 @@ fn mode(path: &Path) -> u32 {
 fn without_checkpoints_nothing_is_left_in_temporary_folders_however_the_run_ends() {
     let arguments = ["run", "off.ron", "--state", "off-state", "--interval", "50ms"];
     // A source that never got anything is exit code 1; the second signal comes in a drain that hangs.
-    let ways = [("", 1, 1), ("lake.sync=sleep(100000)", 2, 5), ("lake.write=return(EIO)", 0, 1)];
+    let ways = [("", 1, 1), ("disk.rename=sleep(100000)", 2, 5), ("lake.write=return(EIO)", 0, 1)];
     for (faults, signals, code) in ways {
         let sandbox = Sandbox::new();
         sandbox.write("off.ron", NOT_DURABLE);

@@ -1,12 +1,14 @@
 //! State that belongs to keys: found without an allocation, saved by what changed.
 //!
 //! What is saved for a key is, in the order of [`StateChange`]: its key group, the key's values in
-//! the encoding of [`value::encode`], and the state in the encoding of its [`KeyState`], with the number of the
-//! access that was the last to change it in eight bytes behind it (which states of before don't have).
+//! the encoding of [`value::encode`], and the state in the encoding of its [`KeyState`], with the
+//! number of the access that was the last to change it in eight bytes behind it (which states of
+//! before don't have).
 //!
-//! The number of keys may have a bound. The access that would pass it forgets the [`FORGOTTEN_SHARE`] of keys whose
-//! last access is the longest ago. That depends on the order of accesses alone: not on batches, checkpoints or
-//! clocks, and a restart knows the order from what was saved.
+//! The number of keys may have a bound. The access that would pass it forgets the
+//! [`FORGOTTEN_SHARE`] of keys whose last access is the longest ago. That depends on the order of
+//! accesses alone: not on batches, checkpoints or clocks, and a restart knows the order from what
+//! was saved.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -17,7 +19,7 @@ use crate::engine::key_group;
 use crate::error::{Error, Result};
 use crate::value::{self, Value};
 
-/// What is kept for one key, and how that is saved.
+/// The state of one key, with its encoding.
 pub trait KeyState: Sized {
     /// Appends what [`decode`](Self::decode) reads back.
     fn encode(&self, into: &mut Vec<u8>);
@@ -63,8 +65,8 @@ impl Key {
     }
 }
 
-/// One key in so many is forgotten in one go. A smaller share would go through all keys more often; a larger one
-/// forgets more than it must.
+/// One key in so many is forgotten in one go. A smaller share would go through all keys more often;
+/// a larger one forgets more than it must.
 pub const FORGOTTEN_SHARE: usize = 16;
 
 /// The bytes of a key group in a saved key.
@@ -78,14 +80,14 @@ struct Entry<S> {
     state: S,
     /// The number of the last access.
     access: u64,
-    /// How many bytes the last snapshot had of it.
+    /// The bytes that the last snapshot had of it.
     saved_bytes: u32,
-    /// Whether this entry is among the changed ones already.
+    /// True if this entry is among the changed ones already.
     changed: bool,
 }
 
-/// The state of one task, by key. A key is a list of values, given as an iterator over them, so that
-/// it may lie anywhere in a tuple.
+/// The state of one task, by key. A key is a list of values, given as an iterator over them, so
+/// that it may lie anywhere in a tuple.
 ///
 /// Entries stay at their index while they live, so that the table and the list of changes hold four
 /// bytes for each.
@@ -100,7 +102,7 @@ pub struct KeyedState<S> {
     /// The number of the last access.
     access: u64,
     keys_max: Option<usize>,
-    /// How many keys were forgotten because of the bound.
+    /// The number of keys that were forgotten because of the bound.
     forgotten: u64,
     saved_bytes: u64,
 }
@@ -138,17 +140,17 @@ impl<S> KeyedState<S> {
         Self { keys_max, ..Self::default() }
     }
 
-    /// How large it is.
+    /// Returns its size.
     pub fn size(&self) -> StateSize {
         StateSize { keys: self.len() as u64, saved_bytes: self.saved_bytes, forgotten: self.forgotten }
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.index.len()
     }
 
-    /// Whether there is no key.
+    /// Returns true if there is no key.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
     }
@@ -255,7 +257,7 @@ impl<S> KeyedState<S> {
 }
 
 impl<S: KeyState> KeyedState<S> {
-    /// What changed since the last call, each key once.
+    /// Returns the keys that changed since the last call, each once.
     pub fn snapshot(&mut self) -> Vec<StateChange> {
         self.changes(|key| key_group(key))
     }
@@ -275,7 +277,8 @@ impl<S: KeyState> KeyedState<S> {
             }
         }
         for at in self.changed.drain(..) {
-            // The index of a key that was forgotten may be free, or be listed once more for another key.
+            // The index of a key that was forgotten may be free, or be listed once more for another
+            // key.
             if let Some(entry) = self.entries[at as usize].as_mut().filter(|entry| entry.changed) {
                 entry.changed = false;
                 let mut value = Vec::new();
@@ -311,7 +314,8 @@ impl<S: KeyState> KeyedState<S> {
     }
 }
 
-/// A state as a snapshot saved it: with the number of its last access, or as it was before there were such numbers.
+/// A state as a snapshot saved it: with the number of its last access, or as it was before there
+/// were such numbers.
 fn decode<S: KeyState>(saved: &[u8]) -> Option<(S, u64)> {
     if let Some((state, access)) = saved.split_last_chunk::<ACCESS_BYTES>()
         && let Some(state) = S::decode(state)

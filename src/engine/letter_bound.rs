@@ -1,5 +1,5 @@
-//! The bound on dead letters: a stream that isn't what it should be, and a bolt that refuses all that comes,
-//! must not fill the disk, since that would end the capture of everything else.
+//! The bound on dead letters: a stream that isn't what it should be, and a bolt that refuses all
+//! that comes, must not fill the disk, since that would end the capture of everything else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,19 +8,20 @@ use super::messages::Messages;
 use super::metering::Meter;
 use crate::units::ByteSize;
 
-/// How many bytes of dead letters a task keeps in a second for as long as they come. They are for
-/// people, and for `run --dead-letters`: at 1 MiB a second 86 GiB a day are kept at most, and what comes
-/// faster is lost to both and counted.
+/// The bytes of dead letters that a task keeps in a second for as long as they come. They are for
+/// people, and for `run --dead-letters`: at 1 MiB a second 86 GiB a day are kept at most, and what
+/// comes faster is lost to both and counted.
 const KEPT_PER_S: ByteSize = ByteSize(1 << 20);
 
-/// How many bytes may come at once: a file whose lines are all refused, by a wrong `kind` for instance,
-/// should be kept whole, since it can be sent again. It costs as much of the lake's disk.
+/// The bytes that may come at once: a file whose lines are all refused, by a wrong `kind` for
+/// instance, should be kept whole, since it can be sent again. It costs as much of the lake's disk.
 const KEPT_AT_ONCE: ByteSize = ByteSize(256 << 20);
 
-/// How much is kept of a raw text that was cut before, in bytes: it is only looked at, and can't be sent again.
+/// The length that is kept of a raw text that was cut before, in bytes: it is only looked at, and
+/// can't be sent again.
 pub const CUT_RAW_BYTES_MAX: usize = 64 << 10;
 
-/// How many bytes of dead letters a task keeps.
+/// The bound on the bytes of dead letters of a task.
 #[derive(Clone, Copy, Debug)]
 pub struct LetterLimits {
     /// In a second, for as long as they come.

@@ -1,5 +1,6 @@
-//! Folders for spools that nothing resumes from, under `checkpoint: Off`: each belongs to a process, for its
-//! owner only, and is gone with it. What a process that was killed left is removed by the next one.
+//! Folders for spools that nothing resumes from, under `checkpoint: Off`: each belongs to a
+//! process, for its owner only, and is gone with it. What a process that was killed left is removed
+//! by the next one.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
-/// What their names begin with; the id of the process follows.
+/// The beginning of their names; the id of the process follows.
 const PREFIX: &str = "waterspout-";
 
 /// The folders of this process.
@@ -45,7 +46,8 @@ impl Drop for Cleanup {
 pub fn remove_all() {
     let ours = std::mem::take(&mut *OURS.lock().unwrap_or_else(PoisonError::into_inner));
     for folder in ours {
-        // A thread that still writes may make a file meanwhile; whatever stays is swept by the next process.
+        // A thread that still writes may make a file meanwhile; whatever stays is swept by the next
+        // process.
         let _ = fs::remove_dir_all(folder);
     }
 }

@@ -22,12 +22,12 @@ use crate::lake::disk::failed;
 pub struct Torn {
     /// The segment's file.
     pub file: PathBuf,
-    /// Where in the file it begins, in bytes.
+    /// Its beginning in the file, in bytes.
     pub offset: u64,
-    /// How long it is, in bytes.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// How many bytes before the newest checkpoint's position are missing too: the log was cut behind what
-    /// was synced, or is of another time than the checkpoint.
+    /// The bytes before the newest checkpoint's position that are missing too: the log was cut
+    /// behind what was synced, or is of another time than the checkpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Missing>,
 }
@@ -38,7 +38,7 @@ pub struct Missing {
     /// True if there is nothing of the log at all.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_all: bool,
-    /// How many bytes. Of a log that isn't there: how many the checkpoint says that there were, most of
+    /// The number of bytes. Of a log that isn't there: all bytes before the checkpoint, most of
     /// which were deleted behind earlier checkpoints.
     pub bytes: u64,
     /// About how many records, by the size of those before; `None` if there are none.
@@ -82,7 +82,7 @@ pub(super) struct Opened {
 
 /// The result of a scan of a segment from a position on.
 pub(super) struct Scan {
-    /// How many records there are.
+    /// The number of records.
     pub records: u64,
     /// The position behind the last of them.
     pub end: u64,
@@ -130,7 +130,8 @@ pub(super) fn open(disk: Arc<dyn Disk>, folder: &Path, position: u64, options: O
     let newest = bases.last().copied();
     let mut torn = bury(folder, &mut bases)?;
     let Some(first) = bases.first() else {
-        // A segment is made where everything before it is covered, so one that holds nothing lacks nothing.
+        // A segment is made where everything before it is covered, so one that holds nothing lacks
+        // nothing.
         if position > 0 && newest != Some(position) {
             let missing = Some(Missing { is_all: true, bytes: position, records: None });
             torn = Some(Torn { file: folder.to_path_buf(), offset: 0, bytes: 0, missing });
@@ -198,7 +199,7 @@ struct Found<'a> {
 /// The last segment, and what its records look like.
 struct Last {
     segment: Segment,
-    /// Where the scan began.
+    /// The position at which the scan began.
     from: u64,
     scan: Scan,
 }
@@ -247,8 +248,8 @@ impl Found<'_> {
         if whole == scan.end {
             return Ok((segment, torn));
         }
-        // The position lies behind what is whole: posts that a checkpoint covers were lost with the power, or
-        // somebody has cut the file.
+        // The position lies behind what is whole: posts that a checkpoint covers were lost with the
+        // power, or somebody has cut the file.
         let (file, offset) = (segment.path.clone(), segment.offset(whole));
         let bytes = torn.map_or(0, |torn| torn.bytes);
         let missing = Some(self.missing(&segment, whole, from - whole)?);
@@ -265,7 +266,8 @@ impl Found<'_> {
         Ok(Missing { is_all: false, bytes, records: bytes.checked_div(size).map(|about| about.max(1)) })
     }
 
-    /// Where no record follows the position: whether the records before it lead up to it, or where they end.
+    /// Returns the end of the records before a position that no record follows. Those before it
+    /// must lead up to it.
     fn whole_until(&self, segment: &Segment, position: u64) -> Result<u64> {
         match self::scan(segment, segment.base)?.end {
             end if end > position => Err(segment.damaged(position, "the checkpoint points into a record")),

@@ -7,7 +7,7 @@ use crate::value::tests::any_value;
 
 type Saved = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What a state store makes of a snapshot.
+/// Does with a snapshot what a state store does.
 fn save(changes: Vec<StateChange>, saved: &mut Saved) {
     for StateChange { key, value, .. } in changes {
         match value {
@@ -77,7 +77,8 @@ fn what_no_snapshot_wrote_is_refused() {
     assert!(state.restore(&[0], &[0; 7]).is_err());
 }
 
-/// What a bounded state does, done slowly: keys with their states, the one that was accessed longest ago first.
+/// Does slowly what a bounded state does: keys with their states, the one that was accessed longest
+/// ago first.
 fn count_slowly(known: &mut Vec<(Value, i64)>, key: &Value, keys_max: usize) {
     let count = match known.iter().position(|(other, _)| other == key) {
         Some(at) => known.remove(at).1,

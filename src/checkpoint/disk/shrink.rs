@@ -1,8 +1,8 @@
 //! A database's file made smaller, when most of it is free.
 //!
-//! redb keeps the pages of keys that were forgotten for later ones. After a burst of keys the file would stay as
-//! large as it ever was, and each start reads all of it. A kill in the middle does no harm: pages are moved by
-//! transactions.
+//! redb keeps the pages of keys that were forgotten for later ones. After a burst of keys the file
+//! would stay as large as it ever was, and each start reads all of it. A kill in the middle does no
+//! harm: pages are moved by transactions.
 
 use std::path::Path;
 
@@ -10,11 +10,12 @@ use redb::Database;
 
 use super::handle::Attempt;
 
-/// The smallest file that is made smaller, in bytes. Reading less takes no time that anybody notices.
+/// The smallest file that is made smaller, in bytes. Reading less takes no time that anybody
+/// notices.
 const FILE_BYTES_MIN: u64 = 16 << 20;
 
-/// How much may be in use, in bytes: all of it is moved in the worst case, which takes some seconds with this
-/// much, and holds up the start.
+/// How much may be in use, in bytes: all of it is moved in the worst case, which takes some seconds
+/// with this much, and holds up the start.
 const USED_BYTES_MAX: u64 = 512 << 20;
 
 /// Makes a database's file smaller, if more than half of it is free. Returns true if it did.

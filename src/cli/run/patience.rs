@@ -12,7 +12,7 @@ use super::units;
 use crate::cli::stderr;
 use crate::clock::{SharedClock, SystemClock};
 
-/// How long a start may take without a message, and how often there is one after that.
+/// The time that a start may take without a message, and the time between two messages after that.
 const SAYS_AFTER: Duration = Duration::from_secs(2);
 const SAYS_EVERY: Duration = Duration::from_secs(5);
 

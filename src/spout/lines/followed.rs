@@ -18,7 +18,7 @@ use crate::clock::{SharedClock, Sleep};
 use crate::error::{Error, Result};
 use crate::spout::{Cursor, Split, SpoutOutput};
 
-/// What the follower reports, with the waits that it asks for.
+/// The follower's reports, with the waits that it asks for.
 pub(super) struct FollowReports {
     events: mpsc::Receiver<Event>,
     clock: SharedClock,

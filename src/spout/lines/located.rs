@@ -1,9 +1,9 @@
 //! Files of a checkpoint found again, for paths that aren't followed.
 //!
-//! A split is named by the path at which its file was first read, and keeps that name when the file is
-//! renamed: device, inode and head in its cursor tell the file. A file that took the path of another one
-//! gets a split of its own, `<path>//2`. So no cursor ever moves from one split to another, and a crash
-//! between two checkpoints can't leave one that was moved and one that wasn't.
+//! A split is named by the path at which its file was first read, and keeps that name when the file
+//! is renamed: device, inode and head in its cursor tell the file. A file that took the path of
+//! another one gets a split of its own, `<path>//2`. So no cursor ever moves from one split to
+//! another, and a crash between two checkpoints can't leave one that was moved and one that wasn't.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,15 +19,16 @@ use super::reader::{Source, is_at};
 use crate::globs::Glob;
 use crate::spout::Cursor;
 
-/// The characters before the number of a second or later file of one path. An absolute path has no two
-/// slashes in a row, except at its start.
+/// The characters before the number of a second or later file of one path. An absolute path has no
+/// two slashes in a row, except at its start.
 const GENERATION: &str = "//";
 
-/// How many files of a folder are opened to look for the copy of one that is gone. Each costs an open and a
-/// read of its head.
+/// The most files of a folder that are opened to look for the copy of one that is gone. Each costs
+/// an open and a read of its head.
 const BESIDE_MAX: usize = 1_000;
 
-/// How many new files are opened to look for such copies. Each costs an open and a kibibyte of memory.
+/// The most new files that are opened to look for such copies. Each costs an open and a kibibyte of
+/// memory.
 const NEW_MAX: usize = 10_000;
 
 /// A split, and the path of its file now.
@@ -67,14 +68,14 @@ pub(super) fn path_of(split: &str) -> &str {
     }
 }
 
-/// Finds the file of each cursor again, and names the splits. `files` are those that the paths stand for
-/// now, and `globs` the paths. Files that moved out of the paths come first.
+/// Finds the file of each cursor again, and names the splits. `files` are those that the paths
+/// stand for now, and `globs` the paths. Files that moved out of the paths come first.
 pub(super) fn locate(files: &[String], globs: &[Glob], cursors: &BTreeMap<String, Cursor>) -> Located {
     let mut search = Search::new(files, globs, cursors);
     let mut orphans = Vec::new();
     for cursor in search.file_cursors() {
         match search.find_inode(&cursor) {
-            Found::At(path) => search.claim(path, cursor.id),
+            Found::At(path) => search.claim(path, &cursor),
             Found::InHand => {}
             Found::Nowhere => orphans.push(cursor),
         }
@@ -150,13 +151,14 @@ impl<'a> Search<'a> {
             let is_place = matches!(cursor, Cursor::At(text) if text.parse::<FileMark>().is_ok());
             let is_listed = search.listed.contains(path_of(id));
             if is_listed && !is_place && *cursor != Cursor::Start {
-                search.claim(path_of(id).to_owned(), Some(id.clone()));
+                search.claim_for(path_of(id).to_owned(), id.clone());
             }
         }
         search
     }
 
-    /// Returns the cursors of files, those that lead farthest first: of two for one file, that one counts.
+    /// Returns the cursors of files, those that lead farthest first: of two for one file, that one
+    /// counts.
     fn file_cursors(&self) -> Vec<FileCursor> {
         let mut cursors = Vec::new();
         for (id, cursor) in self.cursors {
@@ -180,8 +182,14 @@ impl<'a> Search<'a> {
         cursors
     }
 
-    fn claim(&mut self, path: String, id: Option<String>) {
-        let id = id.unwrap_or_else(|| self.new_id(&path));
+    /// Gives a file to the split of a cursor. That of a file that was followed is named as if the file had
+    /// been read at its path since, so that the next start finds it in the same way.
+    fn claim(&mut self, path: String, cursor: &FileCursor) {
+        let id = cursor.id.clone().unwrap_or_else(|| self.new_id(&cursor.path));
+        self.claim_for(path, id);
+    }
+
+    fn claim_for(&mut self, path: String, id: String) {
         self.ids.insert(id.clone());
         self.claimed.insert(path, id);
     }
@@ -234,14 +242,14 @@ impl<'a> Search<'a> {
 
     /// Claims the file at the path of a cursor, if it begins like the one that was read there.
     fn claim_own_path(&mut self, cursor: &FileCursor) -> bool {
-        let FileCursor { id, path, mark } = cursor;
+        let FileCursor { path, mark, .. } = cursor;
         let is_free = self.listed.contains(path.as_str()) && !self.claimed.contains_key(path);
         // Every file begins like one of which nothing was read.
         let is_told = mark.mark.place.offset > 0 || mark.file.is_none() || mark.is_end;
         if !is_free || !is_told || is_stream(path) || !is_at(path, mark.mark) {
             return false;
         }
-        self.claim(path.clone(), id.clone());
+        self.claim(path.clone(), cursor);
         true
     }
 
@@ -265,8 +273,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Claims the copy of a file that is gone: a file of which nothing was read, that begins alike and is
-    /// at least as long as what was read of it. Compressed files count by their content.
+    /// Claims the copy of a file that is gone: a file of which nothing was read, that begins alike
+    /// and is at least as long as what was read of it. Compressed files count by their content.
     fn claim_copy(&mut self, cursor: &FileCursor) -> bool {
         if !self.may_be_copied(cursor) {
             return false;
@@ -283,11 +291,12 @@ impl<'a> Search<'a> {
             candidates.extend(self.named_alike(Path::new(&cursor.path)));
         }
         let Some(copy) = candidates.into_iter().find(|path| is_at(path, mark)) else { return false };
-        self.claim(copy, cursor.id.clone());
+        self.claim(copy, cursor);
         true
     }
 
-    /// Returns the files beside a path that aren't among the paths, and whose names begin like its name.
+    /// Returns the files beside a path that aren't among the paths, and whose names begin like its
+    /// name.
     fn named_alike(&self, path: &Path) -> Vec<String> {
         let mut found = Vec::new();
         let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {

@@ -19,8 +19,8 @@ pub(super) struct LostLines {
 pub(super) struct Loss<'a> {
     /// The path of the file or stream.
     pub part: &'a str,
-    /// The text that tells this loss from all others: the same after a crash before the checkpoint that
-    /// forgets the file.
+    /// The text that tells this loss from all others: the same after a crash before the checkpoint
+    /// that forgets the file.
     pub identity: &'a str,
     /// When something was last read of it, in seconds since 1970; 0 if that isn't known.
     pub read_at: i64,

@@ -1,4 +1,5 @@
-//! Marks: the places from which reading continues after a restart, each with what identifies its file.
+//! Marks: the places from which reading continues after a restart, each with what identifies its
+//! file.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::splitter::Place;
 
-/// How much of a file's beginning tells it from another file, in bytes. Posts have ids and times, so
-/// the first one nearly always does.
+/// The length of a file's beginning that tells it from another file, in bytes. Posts have ids and
+/// times, so the first one nearly always does.
 pub(super) const HEAD_BYTES: usize = 1 << 10;
 
 /// A place in a file, with a hash of what the file begins with (up to that place): unlike an inode
@@ -25,7 +26,7 @@ impl Mark {
         Self { place, head: xxh3_64(&head[..head.len().min(Self::head_bytes(place))]) }
     }
 
-    /// How much of its beginning a file must have had for this place to be in it, and counts.
+    /// Returns the length of the beginning that counts: a file with this place in it has so much.
     pub fn head_bytes(place: Place) -> usize {
         usize::try_from(place.offset).unwrap_or(HEAD_BYTES).min(HEAD_BYTES)
     }

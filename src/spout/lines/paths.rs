@@ -20,15 +20,16 @@ pub(super) fn is_glob(path: &str) -> bool {
     globs::is_glob(path)
 }
 
-/// The absolute paths of all files, each file once, also if it has several names: in the order of the
-/// paths, those of a glob sorted. A file whose folder has it under its own name goes before a link to it.
-/// Every one of them can be read, or is a pipe (which isn't opened, since that waits for a writer).
+/// The absolute paths of all files, each file once, also if it has several names: in the order of
+/// the paths, those of a glob sorted. A file whose folder has it under its own name goes before a
+/// link to it. Every one of them can be read, or is a pipe (which isn't opened, since that waits
+/// for a writer).
 pub(super) fn expand(paths: &[String], has_kind: bool) -> Result<Vec<String>> {
     list_files(paths, |file| check(file, has_kind))
 }
 
-/// The splits of the files that the paths stand for, and the files of cursors that are missing. Unlike
-/// [`expand`] this doesn't look into files that no cursor is about.
+/// The splits of the files that the paths stand for, and the files of cursors that are missing.
+/// Unlike [`expand`] this doesn't look into files that no cursor is about.
 pub(super) fn located(paths: &[String], cursors: &BTreeMap<String, Cursor>) -> Result<Located> {
     let files = list_files(paths, |file| Ok(inode(file).filter(|_| !is_stream(file))))?;
     let mut globs = Vec::new();
@@ -46,7 +47,8 @@ pub(super) fn absolute_glob(path: &str) -> Result<Glob> {
     Glob::new(&if is_file { globs::escape(&absolute) } else { absolute })
 }
 
-/// The absolute paths of all files, each file once. `inode_of` gives device and inode of an ordinary file.
+/// The absolute paths of all files, each file once. `inode_of` gives device and inode of an
+/// ordinary file.
 fn list_files(paths: &[String], inode_of: impl Fn(&str) -> Result<Option<FileId>>) -> Result<Vec<String>> {
     let mut files: Vec<String> = Vec::new();
     let mut known = HashSet::new();
@@ -74,7 +76,8 @@ fn list_files(paths: &[String], inode_of: impl Fn(&str) -> Result<Option<FileId>
     Ok(files)
 }
 
-/// The streams among the paths of files that are followed: standard input, and pipes that are there.
+/// The streams among the paths of files that are followed: standard input, and pipes that are
+/// there.
 ///
 /// # Errors
 /// If there is no path, one is no glob, or a folder.
@@ -145,9 +148,9 @@ pub(super) struct Unlisted {
     pub cause: std::io::Error,
 }
 
-/// All that a glob stands for and that isn't a folder, sorted. As in a shell `*` stands neither for `/`
-/// nor for the dot of a hidden file, and `**` follows no links to folders, so that a loop of them is
-/// harmless. Folders that can't be listed are passed over, and given.
+/// All that a glob stands for and that isn't a folder, sorted. As in a shell `*` stands neither for
+/// `/` nor for the dot of a hidden file, and `**` follows no links to folders, so that a loop of
+/// them is harmless. Folders that can't be listed are passed over, and given.
 pub(super) fn walk(glob: &Glob, unlisted: &mut Vec<Unlisted>) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for segments in glob.alternatives() {
@@ -215,14 +218,15 @@ pub(super) fn absolute(path: &Path) -> Result<String> {
     })
 }
 
-/// A file as it is named from the current folder, where it is in that: a command with this name can be pasted.
+/// A file as it is named from the current folder, where it is in that: a command with this name can
+/// be pasted.
 fn shown(file: &str) -> &str {
     let Ok(folder) = std::env::current_dir() else { return file };
     Path::new(file).strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or(file)
 }
 
-/// Fails before anything runs, and not in the middle, if a file can't be read. Returns device and inode
-/// of an ordinary file.
+/// Fails before anything runs, and not in the middle, if a file can't be read. Returns device and
+/// inode of an ordinary file.
 fn check(file: &str, has_kind: bool) -> Result<Option<FileId>> {
     let found = fs::metadata(file).map_err(|error| unreadable(file, error))?;
     if found.is_dir() {

@@ -18,16 +18,16 @@ use super::mark::{FileId, Mark};
 use super::splitter::Place;
 use crate::error::{Error, Result};
 
-/// How much is read from a file in one go, in bytes. With smaller chunks handing over costs more;
-/// with larger ones what is in flight no longer fits into the processor's cache.
+/// The most that is read from a file in one go, in bytes. With smaller chunks handing over costs
+/// more; with larger ones what is in flight no longer fits into the processor's cache.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// A pipe gives no more than this in one go (its own capacity on Linux). Widening it to a whole chunk
-/// gained nothing.
+/// A pipe gives no more than this in one go (its own capacity on Linux). Widening it to a whole
+/// chunk gained nothing.
 const PIPE_CHUNK_BYTES: usize = 64 << 10;
 
-/// How many chunks wait for the spout. One is enough to overlap reading with checking; each further
-/// one costs its memory.
+/// The number of chunks that wait for the spout. One is enough to overlap reading with checking;
+/// each further one costs its memory.
 const CHUNKS_WAITING_MAX: usize = 2;
 
 /// A file that is to be read.
@@ -37,7 +37,7 @@ pub(super) struct Job {
     pub split: usize,
     /// Its path, or [`STANDARD_INPUT`].
     pub path: String,
-    /// Where to go on, if not at the start.
+    /// The place where reading continues; `None` at the start.
     pub mark: Option<Mark>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Job {
 pub(super) enum Event {
     /// Chunks follow from here on.
     Opened(Opened),
-    /// What comes next in the file.
+    /// The next bytes of the file.
     Chunk(Bytes),
     /// The file is read to its end.
     Ended,
@@ -58,16 +58,16 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub path: String,
-    /// Where reading begins.
+    /// The place where reading begins.
     pub place: Place,
-    /// What the file begins with, as far as a [`Mark`] of this place wants it.
+    /// The beginning of the file, as far as a [`Mark`] of this place wants it.
     pub head: Vec<u8>,
     /// Device and inode; `None` for a pipe.
     pub file: Option<FileId>,
 }
 
-/// Reads files and reports, with the position of the split, what happens: one file after the other on
-/// one thread. The thread ends when it is done, or after the receiver is dropped.
+/// Reads files and reports, with the position of the split, what happens: one file after the other
+/// on one thread. The thread ends when it is done, or after the receiver is dropped.
 pub(super) fn start(jobs: Vec<Job>, has_kind: bool) -> Result<mpsc::Receiver<(usize, Event)>> {
     let (reports, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
     // A pipe without a writer holds up nothing but itself.
@@ -172,7 +172,7 @@ pub(super) struct Source {
     unpacked: Option<Box<dyn Read + Send>>,
     /// Why nothing more can be unpacked.
     failed: Option<io::Error>,
-    /// How many bytes of its content were read or skipped.
+    /// The number of bytes of its content that were read or skipped.
     pub offset: u64,
 }
 
@@ -266,7 +266,8 @@ impl Source {
         Ok(head)
     }
 
-    /// Goes to an offset of the content; false if it isn't that long. Nothing of it was read before.
+    /// Goes to an offset of the content; false if it isn't that long. Nothing of it was read
+    /// before.
     pub fn skip_to(&mut self, offset: u64) -> io::Result<bool> {
         let mut magic = [0; 4];
         let length = read_at(&self.file, &mut magic)?;

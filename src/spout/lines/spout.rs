@@ -27,7 +27,7 @@ use crate::spout::{Cursor, Split, Spout, SpoutOutput};
 pub(super) struct Reading {
     pub name: String,
     pub splitter: LineSplitter,
-    /// What the file begins with, up to [`HEAD_BYTES`], as far as it was read.
+    /// The beginning of the file, up to [`HEAD_BYTES`], as far as it was read.
     pub head: Vec<u8>,
     /// The file; `None` for a pipe.
     pub file: Option<FileId>,
@@ -126,7 +126,8 @@ impl Spout for LinesSpout {
                     self.emit_lines(file, split, out).await?;
                 }
                 Event::Ended => {
-                    // A file that grows after its end is read on at the next start, from this cursor.
+                    // A file that grows after its end is read on at the next start, from this
+                    // cursor.
                     let end = match file.take() {
                         Some(mut file) => {
                             self.push_last_line(&mut file, out);
@@ -144,8 +145,8 @@ impl Spout for LinesSpout {
 }
 
 impl LinesSpout {
-    /// Returns the files that are still to be read, each at the place of its file's cursor, and tells of
-    /// those that are missing.
+    /// Returns the files that are still to be read, each at the place of its file's cursor, and
+    /// tells of those that are missing.
     fn jobs(&self, streams: &HashSet<usize>, out: &SpoutOutput) -> Result<Vec<Job>> {
         let is_file = |split: usize| !streams.contains(&split) && !known::is_followed(&out.splits()[split].id);
         if !(0..out.splits().len()).any(is_file) {
@@ -162,7 +163,7 @@ impl LinesSpout {
             self.tell_missing(&located, out)?;
         }
         let jobs = jobs(out.splits(), &located, is_file)?;
-        self.moved_marks(jobs)
+        moved_marks(&self.cursors, jobs)
     }
 
     /// Tells of files that were rotated, cut or deleted, and aren't found any more.
@@ -180,30 +181,6 @@ impl LinesSpout {
             lost.tell(&loss, out)?;
         }
         Ok(())
-    }
-
-    /// Files that a run before has followed begin where that stood.
-    fn moved_marks(&self, mut jobs: Vec<Job>) -> Result<Vec<Job>> {
-        let mut known = Vec::new();
-        let followed = self.cursors.iter().filter(|(split, _)| known::is_followed(split));
-        for (split, cursor) in followed {
-            if let Cursor::At(cursor) = cursor {
-                let entries = known::Entry::read_all(cursor).map_err(|what| {
-                    Error::fatal(format!("the checkpoint's cursor for \"{split}\" is damaged")).because(what)
-                })?;
-                known.extend(entries);
-            }
-        }
-        for job in jobs.iter_mut().filter(|_| !known.is_empty()) {
-            let Some(file) = paths::inode(&job.path) else { continue };
-            if let Some(entry) = known.iter().find(|entry| entry.file == file)
-                && job.mark.is_none_or(|mark| mark.place.offset < entry.mark.place.offset)
-                && reader::is_at(&job.path, entry.mark)
-            {
-                job.mark = Some(entry.mark);
-            }
-        }
-        Ok(jobs)
     }
 
     /// The streams among the splits, unless nothing is durable.
@@ -314,6 +291,33 @@ pub(super) fn jobs(splits: &[Split], located: &Located, is_file: impl Fn(usize) 
             }
         };
         jobs.push(Job { split, path: located.path(id).to_owned(), mark });
+    }
+    Ok(jobs)
+}
+
+/// Has files that a run before has followed read from where that stood.
+///
+/// # Errors
+/// If a cursor is damaged.
+pub(super) fn moved_marks(cursors: &BTreeMap<String, Cursor>, mut jobs: Vec<Job>) -> Result<Vec<Job>> {
+    let mut known = Vec::new();
+    let followed = cursors.iter().filter(|(split, _)| known::is_followed(split));
+    for (split, cursor) in followed {
+        if let Cursor::At(cursor) = cursor {
+            let entries = known::Entry::read_all(cursor).map_err(|what| {
+                Error::fatal(format!("the checkpoint's cursor for \"{split}\" is damaged")).because(what)
+            })?;
+            known.extend(entries);
+        }
+    }
+    for job in jobs.iter_mut().filter(|_| !known.is_empty()) {
+        let Some(file) = paths::inode(&job.path) else { continue };
+        if let Some(entry) = known.iter().find(|entry| entry.file == file)
+            && job.mark.is_none_or(|mark| mark.place.offset < entry.mark.place.offset)
+            && reader::is_at(&job.path, entry.mark)
+        {
+            job.mark = Some(entry.mark);
+        }
     }
     Ok(jobs)
 }

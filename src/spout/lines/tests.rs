@@ -20,7 +20,7 @@ fn posts(kind: Option<&str>, line_bytes_max: u64) -> Posts {
 /// A post with its kind, or an error with the raw bytes.
 type Became = Result<(String, String), (String, Vec<u8>)>;
 
-/// What becomes of the lines of a file.
+/// Returns the fate of each line of a file.
 fn read(posts: &Posts, file: &[u8]) -> Vec<Became> {
     let mut splitter = posts.splitter(Place::default());
     splitter.feed(Bytes::copy_from_slice(file));

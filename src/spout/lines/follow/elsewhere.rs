@@ -1,4 +1,5 @@
-//! Files that are gone from their paths, or whose content is, looked for under another name or in a copy.
+//! Files that are gone from their paths, or whose content is, looked for under another name or in a
+//! copy.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -12,8 +13,8 @@ use super::scan::{Found, id};
 use super::{Event, File, Follower, open};
 use crate::spout::lines::mark::HEAD_BYTES;
 
-/// The most files of a folder that are looked into for the copy of one that is gone. Each costs an open and a read
-/// of its head, once for each file that is gone.
+/// The most files of a folder that are looked into for the copy of one that is gone. Each costs an
+/// open and a read of its head, once for each file that is gone.
 const BESIDE_MAX: usize = 1_000;
 
 /// A file that is no longer where it was, or no longer what it was.
@@ -62,8 +63,8 @@ impl Follower {
         self.events.push_back(Event::Closed { number });
     }
 
-    /// A file that isn't known, begins as another did, and is at least as long as what was read of that:
-    /// among the paths, or beside where it was under a name that begins alike.
+    /// A file that isn't known, begins as another did, and is at least as long as what was read of
+    /// that: among the paths, or beside where it was under a name that begins alike.
     pub(super) fn copy(
         &self,
         path: &Path,
@@ -83,8 +84,8 @@ impl Follower {
             }
         }
         candidates.sort();
-        // Files that are read, or aren't ours, are no copy; what is left among the paths are new ones.
-        // An inode that is used again is another file.
+        // Files that are read, or aren't ours, are no copy; what is left among the paths are new
+        // ones. An inode that is used again is another file.
         let is_passed_over = |id, found: &Found| self.passed_over.get(id) == Some(&(found.size, found.modified));
         let is_new = |id, found| !self.by_id.contains_key(id) && !is_passed_over(id, found);
         let new = present.iter().filter(|(id, found)| is_new(*id, *found));
@@ -104,7 +105,8 @@ impl Follower {
     }
 }
 
-/// The name that a file has: its old one, or another one in the same folder. `None` if there is none.
+/// The name that a file has: its old one, or another one in the same folder. `None` if there is
+/// none.
 ///
 /// # Errors
 /// If that can't be told: no permission, a network disk that is away.

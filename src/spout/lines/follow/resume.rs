@@ -22,7 +22,8 @@ impl Follower {
     pub(super) fn resume(&mut self, present: &BTreeMap<FileId, Found>, now: Duration) -> Result<()> {
         let mut lost = Vec::new();
         let resumed = std::mem::take(&mut self.resumed);
-        // Files that are where they were go first, so that none of them is taken for another's copy.
+        // Files that are where they were go first, so that none of them is taken for another's
+        // copy.
         let mut gone = Vec::new();
         for (split, entry) in resumed {
             let path = match present.get(&entry.file) {
@@ -101,7 +102,8 @@ impl Follower {
         let Some(mut source) = opened else { return Ok(false) };
         match source.go_to(entry.mark) {
             Ok(place) => Ok(place.is_some()),
-            // It isn't what it was: something else is written there, or it is compressed and damaged.
+            // It isn't what it was: something else is written there, or it is compressed and
+            // damaged.
             Err(error) if is_about_content(&error) => Ok(false),
             Err(error) => Err(unreadable(entry, error)),
         }

@@ -155,7 +155,8 @@ impl Follower {
         Ok(())
     }
 
-    /// A known file is none of the paths. `Err(false)` if it is gone, `Err(true)` if its content is.
+    /// A known file is none of the paths. `Err(false)` if it is gone, `Err(true)` if its content
+    /// is.
     fn miss(&mut self, number: u64, now: Duration) -> Result<(), bool> {
         let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
         let was_gone = file.moved.is_some();
@@ -163,7 +164,8 @@ impl Follower {
         let found = match whereabouts(&file.path, file.id) {
             Ok(found) => found,
             Err(error) => {
-                // Only what is known to be gone is let go of: it would be read again when it comes back.
+                // Only what is known to be gone is let go of: it would be read again when it comes
+                // back.
                 let what = format!("\"{}\" can't be looked at, and is waited for: {error}", file.path.display());
                 self.say_once(what);
                 return Ok(());
@@ -300,7 +302,8 @@ fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
-/// Returns true if a file begins as it did when it was read. One that can't be opened is looked at later.
+/// Returns true if a file begins as it did when it was read. One that can't be opened is looked at
+/// later.
 fn begins_as_read(file: &File, has_kind: bool) -> bool {
     let head = match &file.source {
         Some(source) => source.head(file.head.len()),

@@ -21,7 +21,8 @@ struct Played {
     said: Vec<String>,
     lost: usize,
     failed: Option<String>,
-    /// What the last start began with, until its first scan: a checkpoint before that says the same.
+    /// The splits that the last start began with, until its first scan: a checkpoint before that
+    /// says the same.
     unscanned: Option<HashMap<String, Option<Vec<Entry>>>>,
 }
 
@@ -281,6 +282,25 @@ fn what_is_gone_after_a_stop_is_told() {
 }
 
 #[test]
+fn a_file_that_an_earlier_run_did_not_follow_is_read_on_also_after_a_rotation() {
+    for knows_inode in [false, true] {
+        let mut played = Played::start("x.log");
+        played.append("x.log.1", "a\nrest\n");
+        played.append("x.log", "new\n");
+        let file =
+            if knows_inode { scan::id(&fs::metadata(played.path("x.log.1")).unwrap()) } else { Default::default() };
+        let mark = Mark::new(Place { offset: 2, line: 1 }, b"a\n");
+        let entry = Entry { file, path: played.path("x.log"), mark, read_at: 0 };
+        let splits = known::splits().map(|split| (split, None)).collect();
+        let paths = vec![played.path("x.log").to_str().unwrap().to_owned()];
+        played.follower = Follower::new(Followed { paths, has_kind: true, splits, not_followed: vec![entry] }).unwrap();
+        let mut read = played.read();
+        read.sort();
+        assert_eq!((read, played.lost), (vec!["new".to_owned(), "rest".into()], 0));
+    }
+}
+
+#[test]
 fn many_files_are_read_with_few_of_them_open() {
     let mut played = Played::start("*");
     for number in 0..OPEN_MAX * 3 {
@@ -294,7 +314,8 @@ fn many_files_are_read_with_few_of_them_open() {
 
 #[test]
 fn a_file_that_cannot_be_looked_at_is_not_taken_for_gone() {
-    // A chain of links that ends nowhere can't be followed, also not by root: the error is not "not found".
+    // A chain of links that ends nowhere can't be followed, also not by root: the error is not "not
+    // found".
     let block = |played: &Played| {
         played.rename("logs", "away");
         std::os::unix::fs::symlink("logs", played.path("logs")).unwrap();

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::super::paths;
 use super::super::reader::{self, Event, Opened};
 use super::super::splitter::{Content, LineSplitter};
-use super::super::spout::{Reading, jobs};
+use super::super::spout::{Reading, jobs, moved_marks};
 use super::*;
 use crate::spout::Split;
 
@@ -62,7 +62,7 @@ impl Runs {
         let cursor = |id: &String| self.checkpoint.get(id).cloned().unwrap_or(Cursor::Start);
         let split = |LocatedSplit { id, .. }: &LocatedSplit| Split { id: id.clone(), cursor: cursor(id) };
         let splits: Vec<Split> = located.splits.iter().map(split).collect();
-        let jobs = jobs(&splits, &located, |_| true).unwrap();
+        let jobs = moved_marks(&self.checkpoint, jobs(&splits, &located, |_| true).unwrap()).unwrap();
         let mut reports = reader::start(jobs, true).unwrap();
         let mut files: Vec<Option<Reading>> = splits.iter().map(|_| None).collect();
         let mut lines = Vec::new();
@@ -236,6 +236,34 @@ fn a_cursor_of_an_earlier_version_is_found_by_its_head() {
 }
 
 #[test]
+fn a_file_that_an_earlier_run_followed_is_read_on_also_after_a_rotation() {
+    for is_rotated in [false, true] {
+        let mut runs = Runs::of(&["x.log"]);
+        runs.append("x.log", &["a"]);
+        runs.read();
+        let Some(Cursor::At(cursor)) = runs.checkpoint.values().next() else { panic!("a place") };
+        let FileMark { mark, file, .. } = cursor.parse().unwrap();
+        let entry = known::Entry { file: file.unwrap(), path: runs.path("x.log"), mark, read_at: 7 };
+        let mut cursor = String::new();
+        entry.write(&mut cursor);
+        runs.checkpoint = [("followed/001".to_owned(), Cursor::At(cursor))].into();
+        runs.append("x.log", &["rest"]);
+        if is_rotated {
+            runs.rename("x.log", "x.log.1");
+            runs.append("x.log", &["new"]);
+        }
+        let expected = if is_rotated { vec!["rest", "new"] } else { vec!["rest"] };
+        assert_eq!(runs.read(), expected);
+        assert!(runs.read().is_empty() && runs.missing.is_empty());
+        // The split of the run that didn't follow says that it was read to its end.
+        fs::remove_file(runs.path(if is_rotated { "x.log.1" } else { "x.log" })).unwrap();
+        runs.append("x.log", &[]);
+        runs.read();
+        assert_eq!(runs.missing.is_empty(), is_rotated, "its name has another file");
+    }
+}
+
+#[test]
 fn the_number_behind_a_path_is_no_part_of_it() {
     for (split, path) in [("/a/b", "/a/b"), ("/a/b//2", "/a/b"), ("//server/b", "//server/b"), ("-", "-")] {
         assert_eq!(path_of(split), path);
@@ -243,7 +271,7 @@ fn the_number_behind_a_path_is_no_part_of_it() {
     assert_eq!((next_id("/a"), next_id("/a//9")), ("/a//2".into(), "/a//10".into()));
 }
 
-/// What happens to files between two runs; names are small numbers.
+/// A change of files between two runs; names are small numbers.
 #[derive(Clone, Debug)]
 enum Step {
     Append(u8),

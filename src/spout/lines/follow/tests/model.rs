@@ -16,7 +16,8 @@ enum Step {
     Copy(u8, u8),
     CopyAndCut(u8, u8),
     Link(u8, u8),
-    /// A symbolic link to the name of a file, whether it is there or not, instead of the one before.
+    /// A symbolic link to the name of a file, whether it is there or not, instead of the one
+    /// before.
     Symlink(u8),
     /// Writes to the file that the symbolic link names.
     AppendBySymlink,
@@ -50,19 +51,19 @@ struct Model {
     unread: Vec<String>,
     /// It was looked at when it had a line.
     is_known: bool,
-    /// It begins like a file that was copied: which of them is read first, and from where, is open. So its
-    /// unread lines may be missing when it is cut or deleted, and aren't told.
+    /// It begins like a file that was copied: which of them is read first, and from where, is open.
+    /// So its unread lines may be missing when it is cut or deleted, and aren't told.
     has_copy: bool,
 }
 
-/// What the model knows of all files.
+/// The model's knowledge of all files.
 #[derive(Default)]
 struct Models {
     files: Vec<Model>,
     written: BTreeSet<String>,
-    /// What may be missing of files that nobody ever looked at.
+    /// Lines that may be missing of files that nobody ever looked at.
     unseen: BTreeSet<String>,
-    /// What may be missing of files that were known, by file: each of them must be told of.
+    /// Lines that may be missing of files that were known, by file: each of them must be told of.
     torn: Vec<Vec<String>>,
     /// The lines of copies that stayed: each may come once more for each copy.
     copied: BTreeMap<String, usize>,
@@ -119,8 +120,8 @@ impl Models {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
-    /// Every line comes once. Missing may be only what was deleted or cut before a look at it, and that is
-    /// told of each file that was ever looked at.
+    /// Every line comes once. Missing may be only what was deleted or cut before a look at it, and
+    /// that is told of each file that was ever looked at.
     #[test]
     fn every_line_comes_once_whatever_happens_to_its_file(steps in prop::collection::vec(step(), 1..40)) {
         let mut played = Played::start("x*");
@@ -179,7 +180,8 @@ proptest! {
                     if let Some(at) = models.position(file) {
                         models.cut(at);
                     }
-                    // Grown beyond the old size before a look it would begin otherwise: no loss, but a look is simpler.
+                    // Grown beyond the old size before a look it would begin otherwise: no loss,
+                    // but a look is simpler.
                     played.tick(2);
                     models.look();
                 }
