@@ -152,7 +152,7 @@ fn without_checkpoints_nothing_is_left_in_temporary_folders_however_the_run_ends
             running.terminate();
         }
         if signals > 1 {
-            running.wait_for("the drain", |report| report["phase"] == "draining");
+            running.wait_for("the drain", |report| report["phase"] != "running");
             running.terminate();
         }
         running.end().with(code);

@@ -72,20 +72,21 @@ pub(super) fn path_of(split: &str) -> &str {
 /// stand for now, and `globs` the paths. Files that moved out of the paths come first.
 pub(super) fn locate(files: &[String], globs: &[Glob], cursors: &BTreeMap<String, Cursor>) -> Located {
     let mut search = Search::new(files, globs, cursors);
-    let mut orphans = Vec::new();
-    for cursor in search.file_cursors() {
-        match search.find_inode(&cursor) {
-            Found::At(path) => search.claim(path, &cursor),
-            Found::InHand => {}
-            Found::Nowhere => orphans.push(cursor),
-        }
-    }
+    let cursors = search.file_cursors();
+    // A place at the start says nothing of what the file begins with, and an inode may be used again: such
+    // a cursor takes what those have left that tell more.
+    let tells_head = |cursor: &FileCursor| cursor.mark.mark.place.offset > 0;
+    let (cursors, at_start): (Vec<_>, Vec<_>) = cursors.into_iter().partition(tells_head);
+    let mut orphans = search.claim_by_inode(cursors);
     // Restored files, and those of states without inodes, are known by their heads.
     orphans.retain(|cursor| !search.claim_own_path(cursor));
     if orphans.iter().any(|cursor| search.may_be_copied(cursor)) {
         search.read_heads();
         orphans.retain(|cursor| !search.claim_copy(cursor));
     }
+    let mut orphans_at_start = search.claim_by_inode(at_start);
+    orphans_at_start.retain(|cursor| !search.claim_own_path(cursor));
+    orphans.append(&mut orphans_at_start);
     let mut missing = Vec::new();
     for cursor in orphans {
         if search.is_missing(&cursor) {
@@ -180,6 +181,19 @@ impl<'a> Search<'a> {
         // Where a file was both followed and not, the split that has it by its path goes first.
         cursors.sort_by_key(|cursor| (Reverse(cursor.mark.mark.place.offset), cursor.id.is_none()));
         cursors
+    }
+
+    /// Claims the files of cursors that are found by their inodes; returns the other cursors.
+    fn claim_by_inode(&mut self, cursors: Vec<FileCursor>) -> Vec<FileCursor> {
+        let mut orphans = Vec::new();
+        for cursor in cursors {
+            match self.find_inode(&cursor) {
+                Found::At(path) => self.claim(path, &cursor),
+                Found::InHand => {}
+                Found::Nowhere => orphans.push(cursor),
+            }
+        }
+        orphans
     }
 
     /// Gives a file to the split of a cursor. That of a file that was followed is named as if the file had

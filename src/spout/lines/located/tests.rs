@@ -264,6 +264,17 @@ fn a_file_that_an_earlier_run_followed_is_read_on_also_after_a_rotation() {
 }
 
 #[test]
+fn an_empty_file_gives_way_to_the_copy_of_another_that_has_its_name() {
+    let mut runs = Runs::of(&["x*"]);
+    runs.append("x1", &[]);
+    runs.append("x3", &["a"]);
+    assert_eq!(runs.read(), ["a"]);
+    fs::remove_file(runs.path("x1")).unwrap();
+    runs.pack("x3", "x1");
+    assert!(runs.read().is_empty() && runs.read().is_empty());
+}
+
+#[test]
 fn the_number_behind_a_path_is_no_part_of_it() {
     for (split, path) in [("/a/b", "/a/b"), ("/a/b//2", "/a/b"), ("//server/b", "//server/b"), ("-", "-")] {
         assert_eq!(path_of(split), path);
