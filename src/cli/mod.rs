@@ -23,7 +23,7 @@ mod stderr;
 mod stdout;
 mod stop;
 #[cfg(test)]
-mod surfaces;
+mod surface_tests;
 mod validate;
 
 use std::ffi::OsString;
