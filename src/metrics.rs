@@ -89,6 +89,9 @@ pub struct ComponentStatus {
     pub failed: u64,
     /// Tuples that went to the dead letters.
     pub dead_letters: u64,
+    /// Those of them that were counted only, since they came faster than can be kept.
+    #[serde(default)]
+    pub letters_dropped: u64,
     /// Tuples that a sink dropped because its options say so.
     #[serde(default)]
     pub dropped: u64,

@@ -281,9 +281,37 @@ fn a_topology_that_has_finished_reads_what_is_new() {
     // What was read before, under another configuration, was asked for and isn't done.
     assert_eq!(lake_after(&sandbox, &["spouts.in.run.kind=x"], 6, &["configuration of", "--fresh"]), 6);
     sandbox.write("monday.ndjson", "{\"note\":\"another file\"}\n");
-    sandbox.run(&run("files.ron", &[])).with(1).says(&["is not the file that was read"]);
+    // The name has another file, and what was written to the one before isn't known.
+    assert_eq!(lake_after(&sandbox, &[], 0, &["1 tuple ", "another file is there", "1 gap"]), 7);
+    assert_eq!(lake_after(&sandbox, &[], 0, &["nothing new"]), 7);
     fs::remove_dir_all(sandbox.path("lake")).unwrap();
     sandbox.run(&run("files.ron", &[other])).with(1).says(&["is gone"]);
+}
+
+#[test]
+fn a_file_that_is_rotated_between_two_runs_is_read_to_its_end() {
+    for (paths, tasks) in [("x.log", 1), ("x.log*", 1), ("x.log*", 3)] {
+        let sandbox = Sandbox::new();
+        let text = format!(
+            r#"Topology(name: "files", spouts: {{"in": Spout(run: Lines(paths: ["{paths}"]), parallelism_hint: {tasks})}},
+                bolts: {{"lake": Bolt(run: Local(root: "lake"), inputs: [Shuffle("in")])}})"#
+        );
+        sandbox.write("files.ron", text);
+        sandbox.write("x.log", "{\"note\":1}\n{\"note\":2}\n");
+        assert_eq!(lake_after(&sandbox, &[], 0, &["2 tuples"]), 2);
+        sandbox.write("x.log", "{\"note\":1}\n{\"note\":2}\n{\"note\":\"rest\"}\n");
+        fs::rename(sandbox.path("x.log"), sandbox.path("x.log.1")).unwrap();
+        sandbox.write("x.log", "{\"note\":\"new\"}\n");
+        assert_eq!(lake_after(&sandbox, &[], 0, &["2 tuples"]), 4, "{paths} {tasks}");
+        assert_eq!(lake_after(&sandbox, &[], 0, &["nothing new"]), 4);
+        sandbox.run(&["gaps", "files.ron"]).with(0);
+        // The rest is found nowhere: it is told, and in the ledger.
+        fs::remove_file(sandbox.path("x.log")).unwrap();
+        sandbox.write("x.log", "{\"note\":\"newer\"}\n");
+        assert_eq!(lake_after(&sandbox, &[], 0, &["1 tuple ", "another file is there", "1 gap"]), 5);
+        let gaps = sandbox.run(&["gaps", "files.ron"]).with(4).out;
+        assert!(gaps.contains("x.log") && gaps.contains("(line 1, byte 15)"), "{gaps}");
+    }
 }
 
 #[test]
@@ -488,6 +516,31 @@ fn what_explain_prints_is_a_topology_that_explains_itself() {
         sandbox.run_with(&["validate", "explained.ron"], &TOKENS).with(0);
         let second = sandbox.run_with(&["validate", "--explain", "explained.ron"], &TOKENS).with(0).out;
         assert_eq!(second, first, "{name}");
+    }
+}
+
+#[test]
+fn a_spool_that_makes_lines_shorter_is_a_note_of_validate() {
+    let sandbox = Sandbox::new();
+    let topology = |spool: &str| {
+        format!(
+            r#"Topology(name: "n", spouts: {{"in": Spout(run: Lines(paths: ["-"]{spool}))}},
+                bolts: {{"out": Bolt(run: Null(), inputs: [Shuffle("in")])}})"#
+        )
+    };
+    sandbox.write("small.ron", topology(", spool: Options(bytes_max: \"8MiB\")"));
+    sandbox.write("large.ron", topology(""));
+    let note = "note: in: max_post_bytes is 1048502 bytes";
+    let out = sandbox.run(&["validate", "small.ron"]).with(0).out;
+    assert!(out.contains(note) && out.contains("not 16MiB") && out.contains("bytes_max (8MiB)"), "{out}");
+    let explained = sandbox.run(&["validate", "--explain", "small.ron"]).with(0).out;
+    assert!(explained.starts_with(&format!("// {note}")), "{explained}");
+    sandbox.write("explained.ron", &explained);
+    sandbox.run(&["validate", "explained.ron"]).with(0);
+    let off = ["validate", "small.ron", "--set", "checkpoint=Off"];
+    for arguments in [&["validate", "large.ron"][..], &off] {
+        let out = sandbox.run(arguments).with(0).out;
+        assert!(!out.contains("note"), "{out}");
     }
 }
 

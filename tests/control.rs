@@ -5,6 +5,8 @@ mod border;
 mod support;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use support::Sandbox;
 
@@ -102,4 +104,59 @@ fn a_state_whose_lake_is_gone_is_refused() {
     sandbox.run(&arguments).with(1).says(&["lake\" is gone", "--fresh"]);
     sandbox.write("t.ron", lake.replace("POSTS", "10"));
     sandbox.run(&["run", "t.ron", "--state", "state", "--fresh"]).with(0);
+}
+
+/// A source whose spool lies in the folder for temporary files, with others beside it.
+const NOT_DURABLE: &str = r##"Topology(
+    name: "off",
+    spouts: {
+        "in": Spout(run: Mastodon(
+            instance: "fake.example", base_url: "http://127.0.0.1:9", access_token: Env("MASTODON_TOKEN"), topics: ["#storm"],
+        )),
+        "posts": Spout(run: Generate(rate: 100)),
+    },
+    bolts: {"lake": Bolt(run: Local(root: "lake"), inputs: [Shuffle("in"), Shuffle("posts")])},
+    checkpoint: Off,
+)"##;
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn without_checkpoints_nothing_is_left_in_temporary_folders_however_the_run_ends() {
+    let arguments = ["run", "off.ron", "--state", "off-state", "--interval", "50ms"];
+    // A source that never got anything is exit code 1; the second signal comes in a drain that hangs.
+    let ways = [("", 1, 1), ("disk.rename=sleep(100000)", 2, 5), ("lake.write=return(EIO)", 0, 1)];
+    for (faults, signals, code) in ways {
+        let sandbox = Sandbox::new();
+        sandbox.write("off.ron", NOT_DURABLE);
+        let temporary = sandbox.path("tmp");
+        std::fs::create_dir(&temporary).unwrap();
+        let environment =
+            [("TMPDIR", temporary.to_str().unwrap()), ("MASTODON_TOKEN", "token"), ("FAILPOINTS", faults)];
+        let mut running = sandbox.start_with(&arguments, &environment);
+        running.wait_for("the source has begun", |report| {
+            report["message"].as_str().is_some_and(|message| message.contains("is tried again"))
+        });
+        let folders = names_in(&temporary);
+        assert!(folders.len() == 1 && folders[0].starts_with("waterspout-"), "{folders:?}");
+        assert_eq!(mode(&temporary.join(&folders[0])), 0o700);
+        assert_eq!(mode(&sandbox.path("off-state")), 0o700);
+        if signals > 0 {
+            running.terminate();
+        }
+        if signals > 1 {
+            running.wait_for("the drain", |report| report["phase"] != "running");
+            running.terminate();
+        }
+        running.end().with(code);
+        assert_eq!(names_in(&temporary), [""; 0], "after {faults:?} and {signals} signals");
+        assert!(signals == 2 || !sandbox.path("off-state").exists());
+    }
 }

@@ -108,7 +108,7 @@ const FLOORS: [&[&str]; 10] = [
     // What flows.
     &["post", "value", "tuple", "keys"],
     // The contracts, and what tasks and the coordinator tell each other.
-    &["epoch", "component", "metrics", "dead_letter", "protocol"],
+    &["epoch", "component", "metrics", "protocol", "dead_letter"],
     // What lies on a disk or in a bucket.
     &["lake", "spool", "checkpoint", "gaps"],
     // The data plane.

@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use support::once::Run;
 use support::random::Random;
@@ -209,6 +209,31 @@ fn what_was_read_from_standard_input_survives_a_kill_and_the_next_input_comes_be
 }
 
 #[test]
+fn a_spool_that_lost_what_the_checkpoint_covers_is_told_and_in_the_gap_ledger() {
+    for (is_deleted, says) in [(true, "is gone, or empty"), (false, "before the newest checkpoint: it was cut")] {
+        let sandbox = from_standard_input();
+        let arguments = ["run", "t.ron", "--state", "state"];
+        sandbox.run_with_input(&arguments, numbered(0..500).as_bytes()).with(0);
+        let spool = sandbox.path("state/spool/in-stdin");
+        if is_deleted {
+            fs::remove_dir_all(spool).unwrap();
+        } else {
+            let segment = segments(&spool).pop().unwrap();
+            let bytes = segment.metadata().unwrap().len();
+            fs::OpenOptions::new().write(true).open(segment).unwrap().set_len(bytes / 2).unwrap();
+        }
+        let run = sandbox.run_with_input(&arguments, numbered(500..510).as_bytes()).with(0);
+        run.says(&[says, "posts may be missing, see `waterspout gaps`", "1 gap in what was captured"]);
+        let gaps = sandbox.run(&["gaps", "t.ron", "--state", "state"]).with(4);
+        assert!(gaps.out.contains("standard input") && gaps.out.contains(says), "{}", gaps.out);
+        assert!(captured(&sandbox) == numbered(0..510));
+        // It is told once.
+        sandbox.run_with_input(&arguments, b"").with(0);
+        assert_eq!(sandbox.run(&["gaps", "t.ron", "--state", "state"]).with(4).out, gaps.out);
+    }
+}
+
+#[test]
 fn a_kill_at_any_point_of_the_spool_leaves_a_prefix_of_the_input_and_each_post_once() {
     let input = numbered(0..100_000);
     let mut never: BTreeSet<_> = points().into_iter().filter(|point| point.starts_with("spool.")).collect();
@@ -236,11 +261,15 @@ fn a_kill_at_any_point_of_the_spool_leaves_a_prefix_of_the_input_and_each_post_o
     assert!(never.is_empty(), "never passed: {never:?}");
 }
 
-/// Writes half a record behind the last one.
-fn tear(spool: &Path) {
+fn segments(spool: &Path) -> Vec<PathBuf> {
     let mut segments: Vec<_> = fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().path()).collect();
     segments.retain(|path| path.file_name().unwrap() != "lock");
     segments.sort();
-    let mut file = fs::OpenOptions::new().append(true).open(segments.last().unwrap()).unwrap();
+    segments
+}
+
+/// Writes half a record behind the last one.
+fn tear(spool: &Path) {
+    let mut file = fs::OpenOptions::new().append(true).open(segments(spool).last().unwrap()).unwrap();
     std::io::Write::write_all(&mut file, &[7; 33]).unwrap();
 }

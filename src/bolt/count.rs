@@ -18,18 +18,20 @@ use crate::value::Value;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Count {
-    /// The fields whose values are counted together, such as `["word"]`; every input must have them.
+    /// The fields whose values are counted together, such as `["word"]`; every input must have
+    /// them.
     pub fields: Vec<String>,
-    /// How many different values each task keeps the counts of. Beyond that the sixteenth part that came longest ago
-    /// is forgotten, and begins at 1 when it comes again: `forgotten` says how many. `None` is without a bound, and
-    /// memory and state then grow with each new value (a million words are about 100 MB).
+    /// The number of different values of which each task keeps the counts. Beyond that the
+    /// sixteenth part that came longest ago is forgotten, and begins at 1 when it comes again:
+    /// `forgotten` says how many. `None` is without a bound, and memory and state then grow with
+    /// each new value (a million words are about 100 MB).
     #[serde(default = "max_keys")]
     pub max_keys: Option<NonZeroU32>,
 }
 
-/// The number of keys where nothing else is said. More would count rarer values right, and costs some hundred bytes of
-/// memory and disk for each.
-#[allow(clippy::unnecessary_wraps)] // It stands for a field that may be `None`.
+/// The number of keys where nothing else is said. More would count rarer values right, and costs
+/// some hundred bytes of memory and disk for each.
+#[allow(clippy::unnecessary_wraps, reason = "it stands for a field that may be `None`")]
 fn max_keys() -> Option<NonZeroU32> {
     NonZeroU32::new(1_000_000)
 }
@@ -48,7 +50,7 @@ impl Count {
         Problem { field: "fields", what, candidates: None }
     }
 
-    /// What is wrong with the fields, whatever the inputs are.
+    /// Returns the problems of the fields that don't depend on the inputs.
     fn problems_of_its_own(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.fields.is_empty() {

@@ -1,12 +1,14 @@
 //! State that belongs to keys: found without an allocation, saved by what changed.
 //!
 //! What is saved for a key is, in the order of [`StateChange`]: its key group, the key's values in
-//! the encoding of [`value::encode`], and the state in the encoding of its [`KeyState`], with the number of the
-//! access that was the last to change it in eight bytes behind it (which states of before don't have).
+//! the encoding of [`value::encode`], and the state in the encoding of its [`KeyState`], with the
+//! number of the access that was the last to change it in eight bytes behind it (which states of
+//! before don't have).
 //!
-//! The number of keys may have a bound. The access that would pass it forgets the [`FORGOTTEN_SHARE`] of keys whose
-//! last access is the longest ago. That depends on the order of accesses alone: not on batches, checkpoints or
-//! clocks, and a restart knows the order from what was saved.
+//! The number of keys may have a bound. The access that would pass it forgets the
+//! [`FORGOTTEN_SHARE`] of keys whose last access is the longest ago. That depends on the order of
+//! accesses alone: not on batches, checkpoints or clocks, and a restart knows the order from what
+//! was saved.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -17,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::keys::key_group;
 use crate::value::{self, Value};
 
-/// What is kept for one key, and how that is saved.
+/// The state of one key, with its encoding.
 pub trait KeyState: Sized {
     /// Appends what [`decode`](Self::decode) reads back.
     fn encode(&self, into: &mut Vec<u8>);
@@ -63,8 +65,8 @@ impl Key {
     }
 }
 
-/// One key in so many is forgotten in one go. A smaller share would go through all keys more often; a larger one
-/// forgets more than it must.
+/// One key in so many is forgotten in one go. A smaller share would go through all keys more often;
+/// a larger one forgets more than it must.
 pub const FORGOTTEN_SHARE: usize = 16;
 
 /// The bytes of a key group in a saved key.
@@ -78,14 +80,14 @@ struct Entry<S> {
     state: S,
     /// The number of the last access.
     access: u64,
-    /// How many bytes the last snapshot had of it.
+    /// The bytes that the last snapshot had of it.
     saved_bytes: u32,
-    /// Whether this entry is among the changed ones already.
+    /// True if this entry is among the changed ones already.
     changed: bool,
 }
 
-/// The state of one task, by key. A key is a list of values, given as an iterator over them, so that
-/// it may lie anywhere in a tuple.
+/// The state of one task, by key. A key is a list of values, given as an iterator over them, so
+/// that it may lie anywhere in a tuple.
 ///
 /// Entries stay at their index while they live, so that the table and the list of changes hold four
 /// bytes for each.
@@ -100,7 +102,7 @@ pub struct KeyedState<S> {
     /// The number of the last access.
     access: u64,
     keys_max: Option<usize>,
-    /// How many keys were forgotten because of the bound.
+    /// The number of keys that were forgotten because of the bound.
     forgotten: u64,
     saved_bytes: u64,
 }
@@ -138,17 +140,17 @@ impl<S> KeyedState<S> {
         Self { keys_max, ..Self::default() }
     }
 
-    /// How large it is.
+    /// Returns its size.
     pub fn size(&self) -> StateSize {
         StateSize { keys: self.len() as u64, saved_bytes: self.saved_bytes, forgotten: self.forgotten }
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.index.len()
     }
 
-    /// Whether there is no key.
+    /// Returns true if there is no key.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
     }
@@ -255,7 +257,7 @@ impl<S> KeyedState<S> {
 }
 
 impl<S: KeyState> KeyedState<S> {
-    /// What changed since the last call, each key once.
+    /// Returns the keys that changed since the last call, each once.
     pub fn snapshot(&mut self) -> Vec<StateChange> {
         self.changes(|key| key_group(key))
     }
@@ -275,7 +277,8 @@ impl<S: KeyState> KeyedState<S> {
             }
         }
         for at in self.changed.drain(..) {
-            // The index of a key that was forgotten may be free, or be listed once more for another key.
+            // The index of a key that was forgotten may be free, or be listed once more for another
+            // key.
             if let Some(entry) = self.entries[at as usize].as_mut().filter(|entry| entry.changed) {
                 entry.changed = false;
                 let mut value = Vec::new();
@@ -311,7 +314,8 @@ impl<S: KeyState> KeyedState<S> {
     }
 }
 
-/// A state as a snapshot saved it: with the number of its last access, or as it was before there were such numbers.
+/// A state as a snapshot saved it: with the number of its last access, or as it was before there
+/// were such numbers.
 fn decode<S: KeyState>(saved: &[u8]) -> Option<(S, u64)> {
     if let Some((state, access)) = saved.split_last_chunk::<ACCESS_BYTES>()
         && let Some(state) = S::decode(state)
@@ -326,177 +330,4 @@ fn saved_bytes(key: usize, value: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::value::tests::any_value;
-
-    type Saved = BTreeMap<Vec<u8>, Vec<u8>>;
-
-    /// What a state store makes of a snapshot.
-    fn save(changes: Vec<StateChange>, saved: &mut Saved) {
-        for StateChange { key, value, .. } in changes {
-            match value {
-                Some(value) => saved.insert(key, value),
-                None => saved.remove(&key),
-            };
-        }
-    }
-
-    fn restored(saved: &Saved) -> KeyedState<i64> {
-        let mut state = KeyedState::default();
-        saved.iter().for_each(|(key, value)| state.restore(key, value).unwrap());
-        state
-    }
-
-    fn sorted(state: &KeyedState<i64>) -> Vec<(Vec<u8>, i64)> {
-        let mut all: Vec<_> = state
-            .iter()
-            .map(|(key, state)| {
-                let mut encoded = Vec::new();
-                value::encode(key, &mut encoded);
-                (encoded, *state)
-            })
-            .collect();
-        all.sort();
-        all
-    }
-
-    fn texts(changes: &[StateChange]) -> Vec<(String, Option<i64>)> {
-        let text = |key: &[u8]| value::decode(key).unwrap()[0].as_text().unwrap().to_owned();
-        let state = |value: &Option<Vec<u8>>| value.as_ref().map(|value| decode::<i64>(value).unwrap().0);
-        changes.iter().map(|change| (text(&change.key), state(&change.value))).collect()
-    }
-
-    #[test]
-    fn only_keys_that_changed_since_the_last_snapshot_are_in_the_next() {
-        let mut state = KeyedState::<i64>::default();
-        let [storm, rain] = [Value::from("storm"), Value::from("rain")];
-        *state.get_or_insert([&storm].into_iter(), || 0) += 1;
-        *state.get_or_insert([&rain].into_iter(), || 0) += 1;
-        *state.get_or_insert([&storm].into_iter(), || 0) += 1;
-        assert_eq!(texts(&state.changes(|_| 7)), [("storm".into(), Some(2)), ("rain".into(), Some(1))]);
-        assert!(state.changes(|_| 7).is_empty());
-        *state.get_or_insert([&rain].into_iter(), || 0) += 1;
-        let changes = state.changes(|_| 7);
-        assert_eq!(texts(&changes), [("rain".into(), Some(2))]);
-        assert_eq!(changes[0].key_group, 7);
-    }
-
-    #[test]
-    fn a_key_that_was_forgotten_and_came_back_is_saved_once_and_new() {
-        let mut state = KeyedState::<i64>::default();
-        let [storm, rain] = [Value::from("storm"), Value::from("rain")];
-        *state.get_or_insert([&storm].into_iter(), || 0) += 5;
-        assert_eq!(state.remove([&storm].into_iter()), Some(5));
-        *state.get_or_insert([&rain].into_iter(), || 0) += 1;
-        *state.get_or_insert([&storm].into_iter(), || 0) += 1;
-        assert_eq!(texts(&state.changes(|_| 0)), [("rain".into(), Some(1)), ("storm".into(), Some(1))]);
-        assert_eq!(state.remove([&storm].into_iter()), Some(1));
-        assert_eq!(texts(&state.changes(|_| 0)), [("storm".into(), None)]);
-    }
-
-    #[test]
-    fn what_no_snapshot_wrote_is_refused() {
-        let mut state = KeyedState::<i64>::default();
-        assert!(state.restore(&[99], &[0; 8]).is_err());
-        assert!(state.restore(&[0], &[0; 7]).is_err());
-    }
-
-    /// What a bounded state does, done slowly: keys with their states, the one that was accessed longest ago first.
-    fn count_slowly(known: &mut Vec<(Value, i64)>, key: &Value, keys_max: usize) {
-        let count = match known.iter().position(|(other, _)| other == key) {
-            Some(at) => known.remove(at).1,
-            None => {
-                if known.len() >= keys_max {
-                    known.drain(..(known.len() - keys_max + (keys_max / FORGOTTEN_SHARE).max(1)).min(known.len()));
-                }
-                0
-            }
-        };
-        known.push((key.clone(), count + 1));
-    }
-
-    fn by_value(state: &KeyedState<i64>) -> Vec<(Value, i64)> {
-        let mut all: Vec<_> = state.iter().map(|(key, state)| (key[0].clone(), *state)).collect();
-        all.sort_by_key(|(key, _)| format!("{key:?}"));
-        all
-    }
-
-    #[test]
-    fn a_state_of_before_has_no_order_and_goes_first() {
-        let mut state = KeyedState::<i64>::bounded(Some(2));
-        let mut key = Vec::new();
-        value::encode(&[Value::from("old")], &mut key);
-        state.restore(&key, &7_i64.to_le_bytes()).unwrap();
-        assert_eq!(state.size(), StateSize { keys: 1, saved_bytes: key.len() as u64 + 10, forgotten: 0 });
-        for key in ["new", "newer"] {
-            *state.get_or_insert([&Value::from(key)].into_iter(), || 0) += 1;
-        }
-        assert_eq!(by_value(&state), [(Value::from("new"), 1), (Value::from("newer"), 1)]);
-        assert_eq!(state.size().forgotten, 1);
-    }
-
-    proptest! {
-        /// A key, and whether it is saved and restored behind it.
-        #[test]
-        fn the_keys_that_came_longest_ago_are_forgotten_whenever_it_is_saved_and_restored(
-            keys_max in 1usize..40,
-            steps in prop::collection::vec((0i64..80, prop::bool::weighted(0.1), prop::bool::weighted(0.05)), 0..300),
-        ) {
-            let (mut state, mut saved) = (KeyedState::<i64>::bounded(Some(keys_max)), Saved::new());
-            let (mut known, mut forgotten) = (Vec::new(), 0);
-            for (key, snapshot, restart) in steps {
-                let key = Value::Int(key);
-                let before = known.len();
-                let is_new = known.iter().all(|(other, _)| *other != key);
-                count_slowly(&mut known, &key, keys_max);
-                forgotten += before + usize::from(is_new) - known.len();
-                *state.get_or_insert([&key].into_iter(), || 0) += 1;
-                if snapshot || restart {
-                    save(state.changes(|_| 0), &mut saved);
-                    let bytes: usize = saved.iter().map(|(key, value)| key.len() + value.len() + GROUP_BYTES).sum();
-                    let size = state.size();
-                    prop_assert_eq!((size.keys, size.saved_bytes), (saved.len() as u64, bytes as u64));
-                    prop_assert_eq!(size.forgotten, forgotten as u64);
-                }
-                if restart {
-                    state = KeyedState::bounded(Some(keys_max));
-                    saved.iter().for_each(|(key, value)| state.restore(key, value).unwrap());
-                    forgotten = 0;
-                    prop_assert_eq!(state.size().saved_bytes, saved.iter().map(|(k, v)| (k.len() + v.len() + 2) as u64).sum::<u64>());
-                }
-                let mut expected = known.clone();
-                expected.sort_by_key(|(key, _)| format!("{key:?}"));
-                prop_assert!(state.len() <= keys_max);
-                prop_assert_eq!(by_value(&state), expected);
-            }
-        }
-
-        /// Numbers are a key's place in the list, whether it is forgotten (or counted), and whether
-        /// a snapshot follows.
-        #[test]
-        fn whatever_happens_the_snapshots_together_are_the_state(
-            keys in prop::collection::vec(prop::collection::vec(any_value(), 0..3), 1..6),
-            steps in prop::collection::vec((any::<prop::sample::Index>(), prop::bool::weighted(0.3), prop::bool::weighted(0.2)), 0..60),
-        ) {
-            let (mut state, mut saved) = (KeyedState::default(), Saved::new());
-            for (which, forget, snapshot) in steps {
-                let key = which.get(&keys);
-                if forget {
-                    state.remove(key.iter());
-                } else {
-                    *state.get_or_insert(key.iter(), || 0) += 1;
-                }
-                if snapshot {
-                    save(state.changes(|_| 0), &mut saved);
-                }
-            }
-            save(state.changes(|_| 0), &mut saved);
-            prop_assert_eq!(sorted(&restored(&saved)), sorted(&state));
-        }
-    }
-}
+mod tests;

@@ -22,6 +22,8 @@ mod status;
 mod stderr;
 mod stdout;
 mod stop;
+#[cfg(test)]
+mod surface_tests;
 mod validate;
 
 use std::ffi::OsString;

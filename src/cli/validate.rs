@@ -8,7 +8,7 @@ use super::stdout;
 use crate::component::Role;
 use crate::printable::printable_line;
 use crate::registry::{Config, Registry};
-use crate::topology::Topology;
+use crate::topology::{Checkpoint, Topology};
 
 /// Check topology files, and report all their problems
 #[derive(Debug, clap::Args)]
@@ -33,13 +33,18 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
     let mut first_failure = None;
     for file in &args.files {
         match load::load(file, registry, &args.sets, args.online) {
-            Ok(topology) if args.explain => stdout::print(&crate::topology::explain(&topology))?,
+            Ok(topology) if args.explain => {
+                stdout::print(&notes(&topology, "// note: "))?;
+                stdout::print(&crate::topology::explain(&topology))?
+            }
             Ok(topology) => {
                 let asked = if args.online { ask(&topology) } else { Ok(String::new()) };
                 match asked {
                     Ok(answers) => {
                         let file = file.to_string_lossy();
-                        stdout::print(&format!("{}: {}\n{answers}", printable_line(&file), verdict(&topology)))?
+                        let (file, verdict) = (printable_line(&file), verdict(&topology));
+                        let notes = notes(&topology, "  note: ");
+                        stdout::print(&format!("{file}: {verdict}\n{notes}{answers}"))?
                     }
                     Err(failure) => *first_failure.get_or_insert(failure.print()),
                 }
@@ -48,6 +53,19 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
         };
     }
     Ok(first_failure.unwrap_or(Code::Success))
+}
+
+/// Returns what a person should know of options that limit each other, a line each.
+fn notes(topology: &Topology, prefix: &str) -> String {
+    let is_durable = topology.checkpoint != Checkpoint::Off;
+    let mut notes = String::new();
+    for component in &topology.components {
+        let Config::Spout(spout) = &component.config else { continue };
+        for note in spout.notes(is_durable) {
+            notes.push_str(&format!("{prefix}{}: {}\n", component.id, printable_line(&note)));
+        }
+    }
+    notes
 }
 
 /// What sources say of credentials and topics, and sinks of where they write, a line each.

@@ -1,33 +1,99 @@
-//! How many dead letters of a source are kept: a stream that isn't what it should be must not fill the disk.
+//! The bound on dead letters: a stream that isn't what it should be, and a bolt that refuses all
+//! that comes, must not fill the disk, since that would end the capture of everything else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::protocol::{Messages, Meter};
 use crate::units::ByteSize;
 
-/// How many bytes of dead letters a source's task keeps in a second for as long as they come. They are for
-/// people, and for `run --dead-letters`: at 1 MiB a second 86 GiB a day are kept at most, and what comes
-/// faster is lost to both and counted.
+/// The bytes of dead letters that a task keeps in a second for as long as they come. They are for
+/// people, and for `run --dead-letters`: at 1 MiB a second 86 GiB a day are kept at most, and what
+/// comes faster is lost to both and counted.
 const KEPT_PER_S: ByteSize = ByteSize(1 << 20);
 
-/// How many bytes may come at once: a file whose lines are all refused, by a wrong `kind` for instance,
-/// should be kept whole, since it can be sent again. It costs as much of the lake's disk.
+/// The bytes that may come at once: a file whose lines are all refused, by a wrong `kind` for
+/// instance, should be kept whole, since it can be sent again. It costs as much of the lake's disk.
 const KEPT_AT_ONCE: ByteSize = ByteSize(256 << 20);
 
-/// How much of a raw text that was cut before is kept, in bytes: it is only looked at, and can't be sent again.
+/// The length that is kept of a raw text that was cut before, in bytes: it is only looked at, and
+/// can't be sent again.
 pub const CUT_RAW_BYTES_MAX: usize = 64 << 10;
 
-/// What became of a dead letter.
+/// The bound on the bytes of dead letters of a task.
+#[derive(Clone, Copy, Debug)]
+pub struct LetterLimits {
+    /// In a second, for as long as they come.
+    pub per_s: ByteSize,
+    /// At once.
+    pub at_once: ByteSize,
+}
+
+impl Default for LetterLimits {
+    fn default() -> Self {
+        Self { per_s: KEPT_PER_S, at_once: KEPT_AT_ONCE }
+    }
+}
+
+/// The fate of a dead letter, with what there is to say now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// It is kept; there is something to say now.
+enum Kept {
     Yes(Option<String>),
-    /// It is only counted; there is something to say now.
+    /// It is only counted.
     No(Option<String>),
+}
+
+/// The dead letters of a task, of which those within the bound are kept, and all are counted.
+pub struct Letters {
+    bound: LetterBound,
+    component: String,
+    messages: Arc<Messages>,
+    meter: Arc<Meter>,
+}
+
+impl Letters {
+    /// Begins with all room that there is.
+    pub fn new(
+        component: String,
+        limits: LetterLimits,
+        messages: Arc<Messages>,
+        meter: Arc<Meter>,
+        now: Duration,
+    ) -> Self {
+        Self { bound: LetterBound::new(limits, now), component, messages, meter }
+    }
+
+    /// Takes room for a letter of so many bytes; returns false if it is only counted.
+    pub fn take(&mut self, bytes: usize, now: Duration) -> bool {
+        let (is_kept, said) = match self.bound.take(bytes, now) {
+            Kept::Yes(said) => (true, said),
+            Kept::No(said) => (false, said),
+        };
+        if !is_kept {
+            self.meter.add_letter_dropped();
+        }
+        self.say(said);
+        is_kept
+    }
+
+    fn say(&self, said: Option<String>) {
+        if let Some(said) = said {
+            self.messages.say(format!("{}: {said}", self.component));
+        }
+    }
+}
+
+impl Drop for Letters {
+    fn drop(&mut self) {
+        let said = self.bound.lost();
+        self.say(said);
+    }
 }
 
 /// A bucket of bytes that fills up with time.
 #[derive(Debug)]
-pub struct LetterBound {
+struct LetterBound {
+    limits: LetterLimits,
     room: u64,
     filled: Duration,
     /// Letters that weren't kept since one was.
@@ -36,25 +102,26 @@ pub struct LetterBound {
 
 impl LetterBound {
     /// A full bucket.
-    pub fn new(now: Duration) -> Self {
-        Self { room: KEPT_AT_ONCE.0, filled: now, lost: 0 }
+    fn new(limits: LetterLimits, now: Duration) -> Self {
+        Self { limits, room: limits.at_once.0, filled: now, lost: 0 }
     }
 
     /// Takes room for a letter, if there is enough.
-    pub fn take(&mut self, bytes: usize, now: Duration) -> Kept {
-        let since = now.saturating_sub(self.filled).as_micros() * u128::from(KEPT_PER_S.0) / 1_000_000;
+    fn take(&mut self, bytes: usize, now: Duration) -> Kept {
+        let LetterLimits { per_s, at_once } = self.limits;
+        let since = now.saturating_sub(self.filled).as_micros() * u128::from(per_s.0) / 1_000_000;
         let more = u64::try_from(since).unwrap_or(u64::MAX);
         if more > 0 {
-            self.room = self.room.saturating_add(more).min(KEPT_AT_ONCE.0);
+            self.room = self.room.saturating_add(more).min(at_once.0);
             self.filled = now;
         }
         let bytes = bytes as u64;
-        if bytes > self.room || self.lost > 0 && self.room < KEPT_AT_ONCE.0 / 16 {
+        if bytes > self.room || self.lost > 0 && self.room < at_once.0 / 16 {
             self.lost += 1;
             let first = self.lost == 1;
             return Kept::No(first.then(|| {
                 format!(
-                    "dead letters come faster than can be kept ({KEPT_PER_S} a second, {KEPT_AT_ONCE} at once): \
+                    "dead letters come faster than can be kept ({per_s} a second, {at_once} at once): \
                      from here on they are counted only"
                 )
             }));
@@ -63,8 +130,8 @@ impl LetterBound {
         Kept::Yes(self.lost())
     }
 
-    /// What there is to say of letters that weren't kept, once.
-    pub fn lost(&mut self) -> Option<String> {
+    /// Returns what there is to say of letters that weren't kept, once.
+    fn lost(&mut self) -> Option<String> {
         let lost = std::mem::take(&mut self.lost);
         (lost > 0).then(|| format!("{lost} dead letters were counted and not kept"))
     }
@@ -75,8 +142,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn letters_beyond_the_bound_are_counted_in_the_metrics_and_said() {
+        let limits = LetterLimits { per_s: ByteSize(1), at_once: ByteSize(3) };
+        let (messages, meter) = (Arc::new(Messages::default()), Arc::new(Meter::default()));
+        let mut letters =
+            Letters::new("words".into(), limits, Arc::clone(&messages), Arc::clone(&meter), Duration::ZERO);
+        assert!(letters.take(3, Duration::ZERO));
+        assert!(!letters.take(1, Duration::ZERO) && !letters.take(1, Duration::ZERO));
+        drop(letters);
+        assert_eq!(meter.letters_dropped(), 2);
+        let said: Vec<_> = messages.after(0).into_iter().map(|message| message.text).collect();
+        assert!(said[0].starts_with("words: dead letters come faster than can be kept"), "{said:?}");
+        assert_eq!(said[1..], ["words: 2 dead letters were counted and not kept"]);
+    }
+
+    #[test]
     fn a_flood_of_letters_is_bounded_and_counted() {
-        let mut bound = LetterBound::new(Duration::ZERO);
+        let mut bound = LetterBound::new(LetterLimits::default(), Duration::ZERO);
         let letter = 1 << 20;
         let (mut kept, mut lost, mut said) = (0, 0, Vec::new());
         for millis in (0..60_000).step_by(10) {

@@ -12,18 +12,18 @@ use serde_json::value::RawValue;
 use crate::post::{DEPTH_MAX, Post};
 use crate::value::{Value, decode};
 
-/// A dead letter as [`DeadLetter`](crate::dead_letter::DeadLetter) or [`of_tuple`](crate::dead_letter::of_tuple) wrote it.
+/// A dead letter as [`DeadLetter`](super::DeadLetter) or [`of_tuple`](super::of_tuple) wrote it.
 #[derive(Debug)]
 pub struct Letter {
     /// Who refused it.
     pub component: String,
     /// Why.
     pub error: String,
-    /// What was refused.
+    /// The refused input.
     pub refused: Refused,
 }
 
-/// What a component refused.
+/// The input that a component refused.
 #[derive(Debug)]
 pub enum Refused {
     /// A bolt or sink, a tuple.
@@ -114,8 +114,8 @@ impl Letter {
     }
 }
 
-/// The value that JSON stands for where a letter says no more about it: a whole number is an `Int`, any
-/// other a `Float`, an array a `List`; an object is a `Post` if it can be one, and else `Json`.
+/// The value that JSON stands for where a letter says no more about it: a whole number is an `Int`,
+/// any other a `Float`, an array a `List`; an object is a `Post` if it can be one, and else `Json`.
 fn plain(json: &RawValue, depth: usize) -> Option<Value> {
     let text = json.get();
     Some(match text.as_bytes().first()? {

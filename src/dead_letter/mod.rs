@@ -15,7 +15,8 @@ use crate::post::looks::hint;
 use crate::tuple::{Fields, Tuple, to_json};
 use crate::value::{Value, encode};
 
-pub(crate) use bound::{CUT_RAW_BYTES_MAX, Kept, LetterBound};
+pub use bound::LetterLimits;
+pub(crate) use bound::{CUT_RAW_BYTES_MAX, Letters};
 pub(crate) use letter::{Letter, Refused};
 
 /// The id of the hidden sink, and of the stream that every component has to it. Ids of a topology
@@ -27,14 +28,16 @@ pub const DEAD: &str = "_dead";
 pub struct DeadLetter {
     /// The bytes as they were read.
     pub raw: Bytes,
-    /// Where they were read and what is wrong: `in.ndjson:12: expected an object, found an array`.
+    /// The place where they were read, and the problem: `in.ndjson:12: expected an object, found an
+    /// array`.
     pub error: String,
     /// `raw` is only the beginning of what was there, so it can't be sent again.
     pub cut: bool,
 }
 
 impl DeadLetter {
-    /// The same with what its bytes look like and what makes posts of them, if that is known: files as people have them.
+    /// The same with what its bytes look like and what makes posts of them, if that is known: files
+    /// as people have them.
     #[must_use]
     pub fn with_hint(mut self) -> Self {
         if let Some(hint) = hint(&self.raw) {
@@ -59,9 +62,10 @@ impl DeadLetter {
 }
 
 /// `{"dead": {"component", "error", "time", "from", "tuple"}}` for a tuple that a bolt refused:
-/// `tuple` holds its values by the names of their fields, and `from` the input it came by. Where JSON
-/// can't say exactly what they were (JSON that reads as text or a number, NaN), `values` has all of them
-/// besides, [encoded](crate::value::encode) and in base64; see [`Letter`] for what reads them back.
+/// `tuple` holds its values by the names of their fields, and `from` the input it came by. Where
+/// JSON can't say exactly what they were (JSON that reads as text or a number, NaN), `values` has
+/// all of them besides, [encoded](crate::value::encode) and in base64; see [`Letter`] for what
+/// reads them back.
 pub fn of_tuple(
     component: &str,
     error: &str,
@@ -82,7 +86,8 @@ pub fn of_tuple(
     }
     let mut exact = Vec::new();
     encode(tuple.values, &mut exact);
-    // A component may have made JSON that is none; it must not damage the file that the letter is in.
+    // A component may have made JSON that is none; it must not damage the file that the letter is
+    // in.
     let nothing = vec![Value::Null; fields.len()];
     let shown = if read.is_some() { tuple.values } else { &nothing };
     letter(head, fields, shown, Some(&exact)).into()

@@ -17,6 +17,7 @@ use super::wiring::with_dead_letters;
 use crate::checkpoint::{MemoryStore, StateStore};
 use crate::clock::{SharedClock, SystemClock};
 use crate::coordinator::{ControlStatus, CoordinatorActor, Rebalance, Stop};
+use crate::dead_letter::LetterLimits;
 use crate::epoch::StateSize;
 use crate::error::{Error, Result};
 use crate::metrics::{ComponentStatus, Drain, Status, Trouble};
@@ -39,6 +40,8 @@ pub struct RunOptions {
     pub drain_deadline: Duration,
     /// Components that go on without the state that the store has of them.
     pub drop_state: BTreeSet<String>,
+    /// The bound on the dead letters of each task of a bolt or sink.
+    pub letters: LetterLimits,
     /// It sends dead letters again, and leaves this as it was.
     pub(super) again: Option<Before>,
 }
@@ -48,7 +51,16 @@ impl RunOptions {
     pub fn new(store: Arc<dyn StateStore>, state: impl Into<PathBuf>) -> Self {
         let (clock, state) = (SystemClock::shared(), state.into());
         let about = String::new();
-        Self { clock, store, state, about, drain_deadline: DRAIN_DEADLINE, drop_state: BTreeSet::new(), again: None }
+        Self {
+            clock,
+            store,
+            state,
+            about,
+            drain_deadline: DRAIN_DEADLINE,
+            drop_state: BTreeSet::new(),
+            letters: LetterLimits::default(),
+            again: None,
+        }
     }
 }
 
@@ -106,6 +118,7 @@ struct Totals {
     emitted: u64,
     failed: u64,
     dead_letters: u64,
+    letters_dropped: u64,
     dropped: u64,
     out_of_order: u64,
     forgotten: u64,
@@ -162,6 +175,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
         clock: options.clock,
         drain_deadline: options.drain_deadline,
         drop_state: options.drop_state,
+        letters: options.letters,
         again: options.again,
         running: Arc::clone(&running),
     };
@@ -319,6 +333,7 @@ impl Running {
             emitted: totals.emitted,
             failed: totals.failed,
             dead_letters: totals.dead_letters,
+            letters_dropped: totals.letters_dropped,
             dropped: totals.dropped,
             out_of_order: totals.out_of_order,
             keys: state_size.map(|size| size.keys),
@@ -421,6 +436,7 @@ impl Totals {
             emitted: self.emitted + sum(Meter::emitted),
             failed: self.failed + sum(Meter::failed),
             dead_letters: self.dead_letters + sum(Meter::dead_letters),
+            letters_dropped: self.letters_dropped + sum(Meter::letters_dropped),
             dropped: self.dropped + sum(Meter::dropped),
             out_of_order: self.out_of_order + sum(Meter::out_of_order),
             forgotten: self.forgotten + sum(|meter| meter.state_size().unwrap_or_default().forgotten),

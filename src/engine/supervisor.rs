@@ -27,6 +27,7 @@ use crate::clock::SharedClock;
 use crate::coordinator::{
     Begin, ControlStatus, CoordinatorActor, Machine, Outbox, Outcome, Policy, TaskLine, TaskRole, says_ahead,
 };
+use crate::dead_letter::LetterLimits;
 use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
 use crate::protocol::{Census, Control};
 use crate::registry::Config;
@@ -56,6 +57,8 @@ pub struct Supervisor {
     pub drain_deadline: Duration,
     /// Components whose state is dropped at the first start.
     pub drop_state: BTreeSet<String>,
+    /// The bound on the dead letters of each task of a bolt or sink.
+    pub letters: LetterLimits,
     /// Its sources don't read, and so don't end either: what they left stays.
     pub again: Option<Before>,
     /// What the outside sees and asks for.
@@ -245,10 +248,12 @@ impl Supervisor {
             cursors: &resume.saved.cursors,
             split_times: &resume.saved.split_times,
             watermarks: &resume.saved.watermarks,
+            saved_at: resume.saved.at,
             store: &*self.store,
             state: &self.state,
             dead_root: &self.dead_root,
             poison: restarts.poison(),
+            letters: self.letters,
             messages: self.running.said(),
         };
         self.store.start(&resume.started(topology, places(topology, &plan, &shared)?, &self.about))?;

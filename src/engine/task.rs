@@ -10,7 +10,7 @@ use super::policy::{Decision, decide};
 use super::refused_rows::RefusedRowsWriter;
 use crate::bolt::Bolt;
 use crate::clock::SharedClock;
-use crate::dead_letter::of_tuple;
+use crate::dead_letter::{Letters, of_tuple};
 use crate::epoch::{Job, Mark, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::event_time::{EventTime, Watermark};
@@ -78,6 +78,8 @@ pub struct BoltTask {
     pub waker: BoltWaker,
     /// Makes dead letters of what the outside of a sink refuses.
     pub refused_rows: RefusedRowsWriter,
+    /// The bound on its dead letters.
+    pub letters: Letters,
     /// The counters.
     pub meter: Arc<Meter>,
     /// The clock.
@@ -340,13 +342,15 @@ impl BoltTask {
         }
     }
 
-    /// Sends a tuple to the dead letters.
+    /// Sends a tuple to the dead letters, or only counts it, if they come faster than can be kept.
     fn bury(&mut self, input: usize, batch: &Batch, at: usize, error: &Error) {
         let tuple = Tuple::new(self.values(input, batch, at), input);
         let TaskInput { from, fields } = &self.inputs[input];
         let letter = of_tuple(&self.component, &error.chain(), self.clock.now(), from, fields, tuple);
-        self.output.emit_dead(letter);
-        self.output.emitter.commit().expect("the hidden stream takes one value");
+        if self.letters.take(letter.len(), self.clock.monotonic()) {
+            self.output.emit_dead(letter);
+            self.output.emitter.commit().expect("the hidden stream takes one value");
+        }
         self.meter.add_dead_letters(1);
     }
 

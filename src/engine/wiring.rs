@@ -14,7 +14,7 @@ use super::task::{BoltTask, SinkThreads, TaskInput, Worker};
 use crate::bolt::BoltContext;
 use crate::checkpoint::StateStore;
 use crate::clock::SharedClock;
-use crate::dead_letter::DEAD;
+use crate::dead_letter::{DEAD, LetterLimits, Letters};
 use crate::epoch::{Cursor, Split};
 use crate::error::{Error, Result};
 use crate::event_time::{EventTime, EventTimeOrder};
@@ -89,6 +89,8 @@ pub struct Shared<'a> {
     pub split_times: &'a BTreeMap<(String, String), EventTime>,
     /// How far event time had come, by bolt.
     pub watermarks: &'a BTreeMap<String, EventTime>,
+    /// When the checkpoint with these was made.
+    pub saved_at: Option<time::OffsetDateTime>,
     /// Where the state of bolts is.
     pub store: &'a dyn StateStore,
     /// Where spools are kept.
@@ -97,6 +99,8 @@ pub struct Shared<'a> {
     pub dead_root: &'a Path,
     /// What isn't to be executed.
     pub poison: &'a Poison,
+    /// The bound on the dead letters of each task of a bolt or sink.
+    pub letters: LetterLimits,
     /// What people should know.
     pub messages: &'a Arc<Messages>,
 }
@@ -269,7 +273,12 @@ impl Maker<'_> {
         let state = self.durable().then(|| self.shared.state.to_path_buf());
         ReadyKind::Spout {
             config: Arc::clone(config),
-            context: SpoutContext { component: self.spec.id.clone(), state, cursors: Arc::new(self.cursors()) },
+            context: SpoutContext {
+                component: self.spec.id.clone(),
+                state,
+                cursors: Arc::new(self.cursors()),
+                saved_at: self.shared.saved_at,
+            },
             messages: Arc::clone(self.shared.messages),
             port: Box::new(port),
             arities: arities(self.spec),
@@ -322,6 +331,13 @@ impl Maker<'_> {
             linger: self.spec.linger,
             inbox,
             output: Output { emitter, dead: StreamId(self.spec.streams.len()), holds_watermark: false },
+            letters: Letters::new(
+                self.spec.id.clone(),
+                self.shared.letters,
+                Arc::clone(self.shared.messages),
+                Arc::clone(&meter),
+                self.shared.clock.monotonic(),
+            ),
             meter,
             clock: Arc::clone(self.shared.clock),
             reporter,

@@ -11,8 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::clock::SharedClock;
-use crate::dead_letter::DeadLetter;
-use crate::dead_letter::{CUT_RAW_BYTES_MAX, Kept, LetterBound};
+use crate::dead_letter::{CUT_RAW_BYTES_MAX, DeadLetter, LetterLimits, Letters};
 use crate::epoch::{Cursor, Mark, Split};
 use crate::error::{Error, Result};
 use crate::event_time::EventTime;
@@ -207,7 +206,7 @@ pub struct SpoutOutput {
     dead_letters: usize,
     /// Whether there was one, whose reason was said.
     has_dead_letters: bool,
-    letters: LetterBound,
+    letters: Letters,
     fault: Option<String>,
     /// Gone with the loop.
     _alive: Arc<Alive>,
@@ -226,7 +225,9 @@ impl SpoutOutput {
         let splits = port.borrow().splits.clone();
         let staged_times = port.borrow().split_clock.is_some().then(Vec::new);
         let dead = StreamId(arities.len() - 1);
-        let letters = LetterBound::new(clock.monotonic());
+        let now = clock.monotonic();
+        let (said, counted) = (Arc::clone(&messages), Arc::clone(&meter));
+        let letters = Letters::new(component.clone(), LetterLimits::default(), said, counted, now);
         Self {
             port,
             splits,
@@ -335,14 +336,7 @@ impl SpoutOutput {
             letter.raw.truncate(CUT_RAW_BYTES_MAX);
         }
         let letter = letter.to_json(&self.component, self.clock.now());
-        let (is_kept, said) = match self.letters.take(letter.len(), self.clock.monotonic()) {
-            Kept::Yes(said) => (true, said),
-            Kept::No(said) => (false, said),
-        };
-        if let Some(said) = said {
-            self.say(&said);
-        }
-        if is_kept {
+        if self.letters.take(letter.len(), self.clock.monotonic()) {
             self.push_to(self.dead, [Value::Json(letter)]);
         }
     }
@@ -425,13 +419,5 @@ fn time_of(values: &[Value]) -> EventTime {
     match values.first() {
         Some(Value::Post(post)) => post.created_at().map_or(EventTime::UNKNOWN, EventTime::from),
         _ => EventTime::UNKNOWN,
-    }
-}
-
-impl Drop for SpoutOutput {
-    fn drop(&mut self) {
-        if let Some(said) = self.letters.lost() {
-            self.say(&said);
-        }
     }
 }

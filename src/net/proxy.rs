@@ -104,6 +104,19 @@ mod tests {
         assert!(proxy_in(&socks, true, "a", 443).err().unwrap().contains("\"socks5\" isn't supported"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_proxy_and_no_host_makes_the_search_panic(
+            proxy in "(https?|socks5h?|ftp)?(:|//|@|[a-z0-9.]|\\[|\\]|%|é| ){0,20}",
+            no in ".{0,12}",
+            host in "([a-z0-9.:\\[\\]%]{0,12}|.{0,8})",
+            port in proptest::prelude::any::<u16>(),
+        ) {
+            let matcher = Matcher::builder().all(proxy).no(no).build();
+            let _ = (proxy_in(&matcher, false, &host, port), proxy_in(&matcher, true, &host, port));
+        }
+    }
+
     async fn tunnel(answer: &[u8]) -> (Result<(), String>, String) {
         let (mut ours, mut theirs) = tokio::io::duplex(64 << 10);
         theirs.write_all(answer).await.unwrap();

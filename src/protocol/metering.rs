@@ -53,6 +53,7 @@ pub struct Meter {
     emitted: AtomicU64,
     failed: AtomicU64,
     dead_letters: AtomicU64,
+    letters_dropped: AtomicU64,
     dropped: AtomicU64,
     out_of_order: AtomicU64,
     has_state: AtomicBool,
@@ -77,6 +78,7 @@ impl Default for Meter {
             emitted: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             dead_letters: AtomicU64::new(0),
+            letters_dropped: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             out_of_order: AtomicU64::new(0),
             has_state: AtomicBool::new(false),
@@ -134,6 +136,11 @@ impl Meter {
     /// Tuples went to the dead letters.
     pub fn add_dead_letters(&self, tuples: usize) {
         self.dead_letters.fetch_add(tuples as u64, Ordering::Relaxed);
+    }
+
+    /// A dead letter was counted and not kept, since they come too fast.
+    pub fn add_letter_dropped(&self) {
+        self.letters_dropped.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The number of tuples that a sink has dropped so far, because its options say so.
@@ -209,6 +216,11 @@ impl Meter {
     /// See [`add_dead_letters`](Self::add_dead_letters).
     pub fn dead_letters(&self) -> u64 {
         self.dead_letters.load(Ordering::Relaxed)
+    }
+
+    /// See [`add_letter_dropped`](Self::add_letter_dropped).
+    pub fn letters_dropped(&self) -> u64 {
+        self.letters_dropped.load(Ordering::Relaxed)
     }
 
     /// See [`set_dropped`](Self::set_dropped).

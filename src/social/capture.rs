@@ -74,6 +74,8 @@ pub(super) struct Place<'a> {
     pub spool: &'a Path,
     /// The position of the newest checkpoint.
     pub position: u64,
+    /// When that was made.
+    pub saved_at: Option<OffsetDateTime>,
 }
 
 impl Use {
@@ -126,7 +128,7 @@ impl Drop for Use {
 
 impl Capture {
     /// Ends it as soon as no task uses it any more, and waits for that.
-    async fn dismiss(&self) {
+    pub(super) async fn dismiss(&self) {
         self.dismissed.send_replace(true);
         // The sender is in the capture, which is borrowed.
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
@@ -149,8 +151,9 @@ fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Res
     let mut lost = None;
     if let Some(torn) = torn {
         let now = clock.now();
-        lost =
-            torn.missing.map(|_| Lost { from: newest_received(&capture.spool).unwrap_or(now), why: torn.to_string() });
+        // Without any post that tells it, the lost ones came after the checkpoint.
+        let from = || newest_received(&capture.spool).or(place.saved_at).unwrap_or(now);
+        lost = torn.missing.map(|_| Lost { from: from().min(now), why: torn.to_string() });
         capture.says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(torn.to_string());
     }
     let (component, state) = (place.component.to_owned(), place.state.map(Path::to_path_buf));

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::future::{Either, select};
+use time::OffsetDateTime;
 
 use crate::component::Problem;
 use crate::epoch::Cursor;
@@ -82,11 +83,17 @@ pub(super) struct CaptureSpout<P> {
     platform: P,
     component: String,
     state: Option<PathBuf>,
+    saved_at: Option<OffsetDateTime>,
 }
 
 impl<P: Platform> CaptureSpout<P> {
     pub fn new(platform: P, context: &SpoutContext) -> Self {
-        Self { platform, component: context.component.clone(), state: context.state.clone() }
+        Self {
+            platform,
+            component: context.component.clone(),
+            state: context.state.clone(),
+            saved_at: context.saved_at,
+        }
     }
 
     /// Joins the capture, behind the newest checkpoint.
@@ -97,7 +104,13 @@ impl<P: Platform> CaptureSpout<P> {
             None => super::temporary::make()?,
         };
         let position = position(&out.splits()[0].cursor)?;
-        let place = Place { component: &self.component, state: self.state.as_deref(), spool: &spool, position };
+        let place = Place {
+            component: &self.component,
+            state: self.state.as_deref(),
+            spool: &spool,
+            position,
+            saved_at: self.saved_at,
+        };
         Use::open(&self.platform, &place, out.clock().clone()).await
     }
 }

@@ -1,5 +1,6 @@
-//! Folders for spools that nothing resumes from, under `checkpoint: Off`: each belongs to a process, for its
-//! owner only, and is gone with it. What a process that was killed left is removed by the next one.
+//! Folders for spools that nothing resumes from, under `checkpoint: Off`: each belongs to a
+//! process, for its owner only, and is gone with it. What a process that was killed left is removed
+//! by the next one.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
-/// What their names begin with; the id of the process follows.
+/// The beginning of their names; the id of the process follows.
 const PREFIX: &str = "waterspout-";
 
 /// The folders of this process.
@@ -32,11 +33,21 @@ pub fn make() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// Removes the folders of this process when it is dropped, however the run ended.
+pub struct Cleanup;
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        remove_all();
+    }
+}
+
 /// Removes the folders of this process, at its end.
 pub fn remove_all() {
     let ours = std::mem::take(&mut *OURS.lock().unwrap_or_else(PoisonError::into_inner));
     for folder in ours {
-        // A thread that still writes may make a file meanwhile; whatever stays is swept by the next process.
+        // A thread that still writes may make a file meanwhile; whatever stays is swept by the next
+        // process.
         let _ = fs::remove_dir_all(folder);
     }
 }

@@ -8,15 +8,15 @@ use super::log::{Extent, Log};
 use super::segment::Segment;
 use crate::error::Result;
 
-/// The records from the oldest on. Damage before the checkpoint, which may come of a power loss, is one
-/// error in the row, and the records go on where the next are known to begin.
+/// The records from the oldest on. Damage before the checkpoint, which may come of a power loss, is
+/// one error in the row, and the records go on where the next are known to begin.
 pub struct Records {
     folder: PathBuf,
     extents: VecDeque<Extent>,
     /// The checkpoint's position.
     checkpoint: u64,
     segment: Option<Segment>,
-    /// Where to read next, if not in the next segment.
+    /// The position to read next, if not in the next segment.
     position: u64,
     read: std::vec::IntoIter<Record>,
 }
@@ -54,7 +54,7 @@ impl Records {
         Ok(true)
     }
 
-    /// Where records begin again.
+    /// Returns the position at which records begin again.
     fn behind_damage(&self, extent: Extent) -> u64 {
         if (self.position + 1..extent.end).contains(&self.checkpoint) { self.checkpoint } else { extent.end }
     }

@@ -14,8 +14,8 @@ use crate::error::{Error, Kind, Result};
 use crate::fault::point;
 use crate::lake::disk::{begin_writing_back, failed};
 
-/// How much is written before the operating system is asked to begin bringing it to the disk, in
-/// bytes, so that a sync finds little to do. With less the disk gets many small writes.
+/// The bytes that are written before the operating system is asked to begin bringing it to the
+/// disk, in bytes, so that a sync finds little to do. With less the disk gets many small writes.
 const WRITE_BACK_BYTES: u64 = 4 << 20;
 
 /// The part of the log that one segment holds, as positions.
@@ -31,7 +31,7 @@ impl Extent {
     }
 }
 
-/// What became of a post that was to be written.
+/// The fate of a post that was to be written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Written {
     /// It is in the log; the position behind it.
@@ -49,16 +49,16 @@ pub(super) struct Log {
     pub folder: PathBuf,
     /// The last one is being written.
     pub extents: VecDeque<Extent>,
-    /// What all of them take, but for the headers.
+    /// The size of all of them, without the headers.
     pub bytes: u64,
     pub active: Segment,
     /// Everything before this position is on the disk.
     pub synced: u64,
-    /// Whether posts were written since the last sync.
+    /// True if posts were written since the last sync.
     pub dirty: bool,
     /// A sync that no mark tells of yet.
     pub unmarked: Option<u64>,
-    /// Whether a write failed and may have left something behind the end of the log.
+    /// True if a write failed and may have left something behind the end of the log.
     pub ragged: bool,
     /// Up to where the operating system was asked to write back.
     pub written_back: u64,
@@ -75,7 +75,7 @@ pub(super) struct Log {
 pub(super) struct Syncing {
     pub file: Arc<File>,
     pub path: PathBuf,
-    /// What it covers.
+    /// The position up to which it covers the log.
     pub until: u64,
 }
 
@@ -123,7 +123,7 @@ impl Log {
         Ok(Written::At(self.end()))
     }
 
-    /// What a post takes, with room for a mark before it.
+    /// Returns the size of a post, with room for a mark before it.
     fn wanted(&self, cursor: &[u8], post: &[u8]) -> Result<u64> {
         let (wanted, max) = (record::post_bytes(cursor, post) + MARK_BYTES as u64, self.options.segment_bytes());
         if wanted > max || cursor.len() > usize::from(u16::MAX) {
@@ -210,7 +210,8 @@ impl Log {
         Ok(())
     }
 
-    /// What a sync without the lock has to do; nothing if no posts were written since the last.
+    /// Returns the work of a sync without the lock; nothing if no posts were written since the
+    /// last.
     pub fn begin_sync(&mut self) -> Result<Option<Syncing>> {
         self.check()?;
         if !self.dirty {

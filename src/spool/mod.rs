@@ -1,37 +1,41 @@
 //! The spool: a durable local log for sources that can't resume, such as a live HTTP stream or
 //! standard input. A post is appended, with the source's own cursor, before it enters the topology.
 //!
-//! **What it promises.** `kill -9` loses nothing that was appended. A power loss loses at most what was
-//! appended since the last sync, and always from the end: what is read after it is a prefix of what was
-//! appended. Nothing that was synced is ever skipped without an error that names file and offset.
+//! **What it promises.** `kill -9` loses nothing that was appended. A power loss loses at most what
+//! was appended since the last sync, and always from the end: what is read after it is a prefix of
+//! what was appended. Nothing that was synced is ever skipped without an error that names file and
+//! offset.
 //!
-//! **Positions.** The log is one endless row of bytes, and a position counts them from its beginning.
-//! Each record is known by the position behind it: the engine saves that as the source's checkpoint
-//! cursor, opening takes it, and reading goes on from it. Segments are pieces of the row, each in a file
-//! that is named by the position of its first byte; headers don't count. A segment's header is synced
-//! before its first record is written, so a bad header with something behind it is always damage.
+//! **Positions.** The log is one endless row of bytes, and a position counts them from its
+//! beginning. Each record is known by the position behind it: the engine saves that as the source's
+//! checkpoint cursor, opening takes it, and reading goes on from it. Segments are pieces of the
+//! row, each in a file that is named by the position of its first byte; headers don't count. A
+//! segment's header is synced before its first record is written, so a bad header with something
+//! behind it is always damage.
 //!
-//! **Group commit.** Appending only writes, into the page cache. A thread syncs when `sync_every` has
-//! gone by since the first post that isn't synced. After each sync it writes a *sync mark*, "everything
-//! before X is synced", and a segment is synced whole before the next begins. That tells damage from a
-//! torn end. On opening, a bad record is **damage in the middle** if a mark with an X beyond it follows,
-//! or if its segment isn't the last: a fatal error. Else it is a **torn tail**, which no sync had
-//! covered: it is cut off and reported. (A flipped bit in what was synced last, of which the mark is lost
-//! too, looks like a torn tail; it is reported as one.) After a failed sync the log can't be used any
-//! more: the kernel may have dropped what it couldn't write, and a second try would find nothing to do.
+//! **Group commit.** Appending only writes, into the page cache. A thread syncs when `sync_every`
+//! has gone by since the first post that isn't synced. After each sync it writes a *sync mark*,
+//! "everything before X is synced", and a segment is synced whole before the next begins. That
+//! tells damage from a torn end. On opening, a bad record is **damage in the middle** if a mark
+//! with an X beyond it follows, or if its segment isn't the last: a fatal error. Else it is a
+//! **torn tail**, which no sync had covered: it is cut off and reported. (A flipped bit in what was
+//! synced last, of which the mark is lost too, looks like a torn tail; it is reported as one.)
+//! After a failed sync the log can't be used any more: the kernel may have dropped what it couldn't
+//! write, and a second try would find nothing to do.
 //!
-//! **Opening** begins at the checkpoint's position, since a complete checkpoint covers what lies before
-//! it. If the log ends before that (the power was lost after the posts had become durable elsewhere), a
-//! new segment begins at that position; its header tells where the one before ended, so that the gap
-//! isn't taken for a lost file.
+//! **Opening** begins at the checkpoint's position, since a complete checkpoint covers what lies
+//! before it. If the log ends before that (the power was lost after the posts had become durable
+//! elsewhere), a new segment begins at that position; its header tells where the one before ended,
+//! so that the gap isn't taken for a lost file.
 //!
-//! **Writing and reading are decoupled.** All readers read the files, which are in the page cache, at
-//! their own pace, and are woken by the writer. So a source that comes in bursts takes disk, not memory.
+//! **Writing and reading are decoupled.** All readers read the files, which are in the page cache,
+//! at their own pace, and are woken by the writer. So a source that comes in bursts takes disk, not
+//! memory.
 //!
 //! **The bound.** The spool takes at most `bytes_max` on the disk. At the bound a post waits for a
-//! checkpoint to trim the log, or is dropped and counted. Trimming deletes whole segments, of which at
-//! least eight fit below the bound, and keeps the newest `retain` bytes before the checkpoint: the
-//! overlap from which a dedup by id rebuilds what it has seen.
+//! checkpoint to trim the log, or is dropped and counted. Trimming deletes whole segments, of which
+//! at least eight fit below the bound, and keeps the newest `retain` bytes before the checkpoint:
+//! the overlap from which a dedup by id rebuilds what it has seen.
 //!
 //! **A full disk** fails an append with `Kind::NoRoom` and leaves the log as it was.
 
@@ -75,7 +79,7 @@ pub struct Record {
     pub position: u64,
 }
 
-/// What became of a post.
+/// The fate of a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Appended {
@@ -94,8 +98,8 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool in this folder, or makes it, and starts its sync thread. `position` is that of
-    /// the newest complete checkpoint, 0 without one. Also tells what was cut off its end.
+    /// Opens the spool in this folder, or makes it, and starts its sync thread. `position` is that
+    /// of the newest complete checkpoint, 0 without one. Also tells what was cut off its end.
     ///
     /// # Errors
     /// Fatal if the log is damaged or in use, or doesn't go on at `position`.
@@ -152,8 +156,9 @@ impl Spool {
         Reader::new(self.owner.shared.clone(), position)
     }
 
-    /// What is still there, also of what was trimmed but retained, up to now. `position` is that of
-    /// the checkpoint: damage before it is given as an error, and reading goes on behind it.
+    /// Returns the records that are still there, also of what was trimmed but retained, up to now.
+    /// `position` is that of the checkpoint: damage before it is given as an error, and reading
+    /// goes on behind it.
     pub fn records_from_oldest(&self, position: u64) -> Records {
         Records::new(&self.shared().lock(), position)
     }
@@ -168,12 +173,12 @@ impl Spool {
         self.shared().lock().synced
     }
 
-    /// What it takes on the disk, in bytes.
+    /// Returns its size on the disk, in bytes.
     pub fn bytes(&self) -> u64 {
         self.shared().lock().bytes
     }
 
-    /// How many posts were dropped at the bound since it was opened.
+    /// Returns the number of posts that were dropped at the bound since it was opened.
     pub fn dropped(&self) -> u64 {
         self.shared().lock().dropped
     }

@@ -22,20 +22,24 @@ use crate::lake::disk::failed;
 pub struct Torn {
     /// The segment's file.
     pub file: PathBuf,
-    /// Where in the file it begins, in bytes.
+    /// Its beginning in the file, in bytes.
     pub offset: u64,
-    /// How long it is, in bytes.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// How many bytes before the newest checkpoint's position are missing too: the log was cut behind what
-    /// was synced, or is of another time than the checkpoint.
+    /// The bytes before the newest checkpoint's position that are missing too: the log was cut
+    /// behind what was synced, or is of another time than the checkpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Missing>,
 }
 
-/// What a checkpoint covers and a log lacks.
+/// The part of a log that a checkpoint covers and that isn't there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Missing {
-    /// How many bytes.
+    /// True if there is nothing of the log at all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_all: bool,
+    /// The number of bytes. Of a log that isn't there: all bytes before the checkpoint, most of
+    /// which were deleted behind earlier checkpoints.
     pub bytes: u64,
     /// About how many records, by the size of those before; `None` if there are none.
     pub records: Option<u64>,
@@ -49,6 +53,14 @@ impl fmt::Display for Torn {
         let Some(missing) = missing else {
             return write!(f, "{bytes} bytes that were not written whole were cut off \"{file}\" at byte {offset}");
         };
+        if missing.is_all {
+            return write!(
+                f,
+                "the spool \"{file}\" is gone, or empty, and the newest checkpoint covers its first {} bytes. What the \
+                 checkpoint covers is in the lake; what was received behind it, and not worked on yet, is lost",
+                missing.bytes
+            );
+        }
         write!(f, "the spool \"{file}\" ends at byte {offset}, {} bytes ", missing.bytes)?;
         if let Some(records) = missing.records {
             write!(f, "(about {records} records) ")?;
@@ -62,15 +74,15 @@ impl fmt::Display for Torn {
     }
 }
 
-/// A log that is ready to be written, and what was cut off its end.
+/// A log that is ready to be written, and the end that was cut off.
 pub(super) struct Opened {
     pub log: Log,
     pub torn: Option<Torn>,
 }
 
-/// What the records of a segment look like from a position on.
+/// The result of a scan of a segment from a position on.
 pub(super) struct Scan {
-    /// How many records there are.
+    /// The number of records.
     pub records: u64,
     /// The position behind the last of them.
     pub end: u64,
@@ -90,7 +102,7 @@ pub(super) fn scan(segment: &Segment, from: u64) -> Result<Scan> {
     Ok(scan)
 }
 
-/// Whether a mark behind `position` tells that something behind `position` was synced.
+/// Returns true if a mark behind `position` tells that something behind `position` was synced.
 pub(super) fn was_synced(segment: &Segment, position: u64) -> Result<bool> {
     let until = segment.file_end()?;
     let mut at = position;
@@ -115,8 +127,15 @@ pub(super) fn was_synced(segment: &Segment, position: u64) -> Result<bool> {
 /// Fatal if it is damaged, or doesn't hold what lies behind `position`.
 pub(super) fn open(disk: Arc<dyn Disk>, folder: &Path, position: u64, options: Options) -> Result<Opened> {
     let mut bases = segment::list(folder)?;
+    let newest = bases.last().copied();
     let mut torn = bury(folder, &mut bases)?;
     let Some(first) = bases.first() else {
+        // A segment is made where everything before it is covered, so one that holds nothing lacks
+        // nothing.
+        if position > 0 && newest != Some(position) {
+            let missing = Some(Missing { is_all: true, bytes: position, records: None });
+            torn = Some(Torn { file: folder.to_path_buf(), offset: 0, bytes: 0, missing });
+        }
         return begin(disk, folder, position, options, torn);
     };
     if *first > position {
@@ -168,7 +187,7 @@ fn extents(folder: &Path, bases: &[u64]) -> Result<Vec<Extent>> {
     bases.iter().map(extent).collect()
 }
 
-/// What was found in the folder so far.
+/// The parts of a log that were found in its folder so far.
 struct Found<'a> {
     disk: Arc<dyn Disk>,
     folder: &'a Path,
@@ -180,7 +199,7 @@ struct Found<'a> {
 /// The last segment, and what its records look like.
 struct Last {
     segment: Segment,
-    /// Where the scan began.
+    /// The position at which the scan began.
     from: u64,
     scan: Scan,
 }
@@ -229,8 +248,8 @@ impl Found<'_> {
         if whole == scan.end {
             return Ok((segment, torn));
         }
-        // The position lies behind what is whole: posts that a checkpoint covers were lost with the power, or
-        // somebody has cut the file.
+        // The position lies behind what is whole: posts that a checkpoint covers were lost with the
+        // power, or somebody has cut the file.
         let (file, offset) = (segment.path.clone(), segment.offset(whole));
         let bytes = torn.map_or(0, |torn| torn.bytes);
         let missing = Some(self.missing(&segment, whole, from - whole)?);
@@ -244,10 +263,11 @@ impl Found<'_> {
     fn missing(&self, segment: &Segment, whole: u64, bytes: u64) -> Result<Missing> {
         let records = self::scan(segment, segment.base)?.records;
         let size = (whole - segment.base).checked_div(records).unwrap_or(0);
-        Ok(Missing { bytes, records: bytes.checked_div(size).map(|about| about.max(1)) })
+        Ok(Missing { is_all: false, bytes, records: bytes.checked_div(size).map(|about| about.max(1)) })
     }
 
-    /// Where no record follows the position: whether the records before it lead up to it, or where they end.
+    /// Returns the end of the records before a position that no record follows. Those before it
+    /// must lead up to it.
     fn whole_until(&self, segment: &Segment, position: u64) -> Result<u64> {
         match self::scan(segment, segment.base)?.end {
             end if end > position => Err(segment.damaged(position, "the checkpoint points into a record")),

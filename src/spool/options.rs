@@ -9,22 +9,22 @@ use super::record;
 use crate::error::{Error, Result};
 use crate::units::{ByteSize, Interval};
 
-/// How a spool keeps what it is given.
+/// The size of a spool, and its rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// The most that it takes on the disk.
     pub bytes_max: ByteSize,
-    /// What happens to a post for which there is no room: it waits until a checkpoint makes room, or
+    /// The fate of a post for which there is no room: it waits until a checkpoint makes room, or
     /// it is dropped and counted.
     pub on_full: OnFull,
-    /// How much is kept although a checkpoint covers it; at most half of `bytes_max`.
+    /// The size that is kept although a checkpoint covers it; at most half of `bytes_max`.
     pub retain: ByteSize,
-    /// How often it is synced: a power loss takes at most what came in that time.
+    /// The time between two syncs: a power loss takes at most what came in that time.
     pub sync_every: Interval,
 }
 
-/// What happens to a post for which there is no room.
+/// The fate of a post for which there is no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnFull {
     /// The source waits.
@@ -45,12 +45,12 @@ impl Default for Options {
     }
 }
 
-/// The largest segment, in bytes. A larger one makes trimming coarser; with smaller ones the syncs of
-/// each segment's end cost more.
+/// The largest segment, in bytes. A larger one makes trimming coarser; with smaller ones the syncs
+/// of each segment's end cost more.
 const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 
-/// How many segments fit below the bound: trimming frees whole segments, so with few of them a spool
-/// that is nearly full could wait for ever.
+/// The number of segments that fit below the bound: trimming frees whole segments, so with few of
+/// them a spool that is nearly full could wait for ever.
 const SEGMENTS_MIN: u64 = 8;
 
 impl Options {

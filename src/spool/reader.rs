@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 /// Some posts in a row.
 #[derive(Debug)]
 pub struct Batch {
-    /// At least one post: at most 1,000, of about 1 MiB or a single larger one. They share one buffer.
+    /// At least one post: at most 1,000, of about 1 MiB or a single larger one. They share one
+    /// buffer.
     pub records: Vec<Record>,
     /// The position behind the last of them.
     pub position: u64,
@@ -33,7 +34,7 @@ impl Reader {
         Self { shared, progress, position, segment: None }
     }
 
-    /// Where the next batch begins.
+    /// The position at which the next batch begins.
     pub fn position(&self) -> u64 {
         self.position
     }

@@ -9,13 +9,13 @@
 
 use std::ops::Range;
 
-/// What a post costs beside its cursor and its own bytes.
+/// The bytes that a post costs beside its cursor and its own bytes.
 pub(super) const HEAD_BYTES: usize = 12;
 
 /// The whole of a sync mark.
 pub(super) const MARK_BYTES: usize = 20;
 
-/// What a sync mark begins with: as a post's length it would be too large.
+/// The beginning of a sync mark: as a post's length it would be too large.
 pub(super) const MARK_MAGIC: [u8; 8] = *b"\xf5\xff\xff\xffmark";
 
 /// The longest post or cursor plus post, in bytes: no record is longer than a segment. A damaged
@@ -25,7 +25,7 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 /// Never zero, so that a page of zeros is no record.
 const TAG: u16 = 0x7057;
 
-/// What lies at a position.
+/// The item at a position.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Item {
     /// A post: where its cursor and its bytes are. It ends where `post` ends.
@@ -64,7 +64,7 @@ pub(super) fn encode_mark(out: &mut Vec<u8>, salt: u64, at: u64, synced: u64) {
     out.extend(crc.to_le_bytes());
 }
 
-/// What `bytes`, which lie at position `at`, begin with.
+/// Returns the item with which `bytes`, which lie at position `at`, begin.
 pub(super) fn parse(bytes: &[u8], salt: u64, at: u64) -> Item {
     if bytes.len() >= MARK_MAGIC.len() && bytes.starts_with(&MARK_MAGIC) {
         return parse_mark(bytes, salt, at);

@@ -23,10 +23,10 @@ pub(super) const HEADER_BYTES: u64 = 36;
 /// The last byte is the version of the format.
 const MAGIC: [u8; 8] = *b"wspool\0\x01";
 
-/// How much is read in one go, in bytes, unless a single record is longer.
+/// The most that is read in one go, in bytes, unless a single record is longer.
 pub(super) const READ_BYTES: u64 = 1 << 20;
 
-/// How many records one read gives at most, so that tiny posts don't pile up.
+/// The most records that one read gives, so that tiny posts don't pile up.
 pub(super) const READ_RECORDS_MAX: usize = 1_000;
 
 /// An open segment.
@@ -36,13 +36,14 @@ pub(super) struct Segment {
     pub file: Arc<File>,
     /// The position of its first record.
     pub base: u64,
-    /// Where the segment before ended: less than `base` where posts were lost that a checkpoint covers.
+    /// The end of the segment before: less than `base` where posts were lost that a checkpoint
+    /// covers.
     pub previous_end: u64,
     /// Drawn for each segment; see [`record`].
     pub salt: u64,
 }
 
-/// What one read gave.
+/// The result of one read.
 #[derive(Default)]
 pub(super) struct Read {
     pub records: Vec<Record>,
@@ -57,7 +58,8 @@ pub(super) fn path(folder: &Path, base: u64) -> PathBuf {
     folder.join(format!("{base:020}.seg"))
 }
 
-/// Where the segments in a folder begin, in order. Other files don't count.
+/// Returns the positions at which the segments in a folder begin, in order. Other files don't
+/// count.
 pub(super) fn list(folder: &Path) -> Result<Vec<u64>> {
     let unlisted = |cause| failed("list", folder, cause);
     let mut bases = Vec::new();
@@ -71,7 +73,8 @@ pub(super) fn list(folder: &Path) -> Result<Vec<u64>> {
 }
 
 impl Segment {
-    /// Makes a segment, and syncs it and its name: once a record lies in it, its header is on the disk.
+    /// Makes a segment, and syncs it and its name: once a record lies in it, its header is on the
+    /// disk.
     pub fn create(disk: &dyn Disk, folder: &Path, base: u64, previous_end: u64) -> Result<Self> {
         let (path, salt) = (path(folder, base), rand::random());
         // One that is there already was begun by a try that failed, and holds no record.
@@ -102,8 +105,8 @@ impl Segment {
         }
     }
 
-    /// Whether the power was lost while it was made, before any record: its header is no header, and
-    /// nothing lies behind it.
+    /// Returns true if the power was lost while it was made, before any record: its header is no
+    /// header, and nothing lies behind it.
     pub fn is_stillborn(folder: &Path, base: u64) -> Result<bool> {
         let path = path(folder, base);
         let length = fs::metadata(&path).map_err(|cause| failed("read", &path, cause))?.len();
@@ -186,7 +189,8 @@ impl Segment {
     }
 }
 
-/// A sync that failed: the kernel may have dropped what it couldn't write, so a second try proves nothing.
+/// A sync that failed: the kernel may have dropped what it couldn't write, so a second try proves
+/// nothing.
 pub(super) fn unsynced(path: &Path, cause: io::Error) -> Error {
     let path = path.display();
     Error::fatal(format!("can't sync \"{path}\", so what was written to it may be lost")).because(cause)

@@ -10,7 +10,7 @@ use super::log::{Log, Written};
 use super::{Appended, OnFull};
 use crate::error::{Error, Result};
 
-/// What readers watch.
+/// The state that readers watch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
     /// The position behind the last post.
@@ -171,8 +171,8 @@ impl Drop for Owner {
     }
 }
 
-/// Syncs when `sync_every` has gone by since the first post that isn't synced, until the log is closed
-/// or fails.
+/// Syncs when `sync_every` has gone by since the first post that isn't synced, until the log is
+/// closed or fails.
 fn keep_synced(shared: &Shared) {
     loop {
         let log = shared.lock();

@@ -8,14 +8,14 @@ use super::open::{Torn, scan, was_synced};
 use super::segment::{self, HEADER_BYTES, Segment};
 use crate::error::Result;
 
-/// What is in a spool.
+/// The content of a spool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Findings {
-    /// How many segments there are.
+    /// The number of segments.
     pub segments: u64,
-    /// How many records are whole, up to the first damage in each segment.
+    /// The number of whole records, up to the first damage in each segment.
     pub records: u64,
-    /// What the files take, in bytes.
+    /// The size of the files, in bytes.
     pub bytes: u64,
     /// The position of the oldest record.
     pub oldest: u64,
@@ -23,7 +23,8 @@ pub struct Findings {
     pub newest: u64,
     /// An end that was never synced, which the next opening cuts off.
     pub torn: Option<Torn>,
-    /// What was once whole, and isn't any more. Before the newest checkpoint it does no harm.
+    /// Places that were once whole, and aren't any more. Before the newest checkpoint it does no
+    /// harm.
     pub damage: Vec<Damage>,
 }
 
@@ -32,9 +33,9 @@ pub struct Findings {
 pub struct Damage {
     /// The segment's file.
     pub file: PathBuf,
-    /// Where in the file, in bytes.
+    /// The place in the file, in bytes.
     pub offset: u64,
-    /// What is wrong.
+    /// The problem.
     pub what: String,
 }
 
@@ -53,7 +54,7 @@ pub fn verify(folder: &Path) -> Result<Findings> {
 }
 
 impl Findings {
-    /// Whether nothing is torn or damaged.
+    /// Returns true if nothing is torn or damaged.
     pub fn are_none(&self) -> bool {
         self.torn.is_none() && self.damage.is_empty()
     }

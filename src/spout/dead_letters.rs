@@ -1,5 +1,5 @@
-//! The source of a run that sends dead letters again: each of its splits is what one component refused
-//! by one way, in one partition of the dead letters.
+//! The source of a run that sends dead letters again: each of its splits is what one component
+//! refused by one way, in one partition of the dead letters.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,13 +19,13 @@ use crate::lake::replay::{Place, Position, read};
 use crate::post::Post;
 use crate::tuple::{Fields, Streams};
 
-/// What stands between the reasons in the `error` of a letter that was refused again.
+/// The text between the reasons in the `error` of a letter that was refused again.
 const BEFORE: &str = "; refused before: ";
 
-/// How many pieces are read ahead, of some hundred kilobytes each.
+/// The number of pieces that are read ahead, of some hundred kilobytes each.
 const PIECES_AHEAD: usize = 2;
 
-/// How many letters are handed over in one go at most.
+/// The most letters that are handed over in one go.
 const EMIT_LETTERS_MAX: usize = 100;
 
 /// The letters of one split.
@@ -48,11 +48,11 @@ pub struct Job {
 pub struct Wanted {
     /// Who refused them.
     pub component: String,
-    /// How they are sent.
+    /// The way in which they are sent.
     pub way: Way,
 }
 
-/// How a letter comes to the component again.
+/// The way in which a letter comes to the component again.
 #[derive(Clone, Debug)]
 pub enum Way {
     /// The spout reads the raw bytes again.
@@ -69,7 +69,7 @@ pub enum Way {
 }
 
 impl Wanted {
-    /// Whether a letter is one of these.
+    /// Returns true if a letter is one of these.
     pub fn is(&self, letter: &Letter) -> bool {
         self.component == letter.component
             && match (&self.way, &letter.refused) {
@@ -93,17 +93,17 @@ impl Wanted {
     }
 }
 
-/// How far a split has been read, and how many letters of it were sent.
+/// The place up to which a split has been read, and the number of its letters that were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LetterPlace {
     /// Behind the last letter that was read.
     pub position: Position,
-    /// How many were sent, in all runs.
+    /// The number of letters that were sent, in all runs.
     pub sent: u64,
 }
 
 impl LetterPlace {
-    /// Where a cursor says to go on; `None` at the start.
+    /// Returns the place of a cursor; `None` at the start.
     ///
     /// # Errors
     /// If the cursor is none of these.
@@ -136,8 +136,8 @@ impl FromStr for LetterPlace {
     }
 }
 
-/// How many letters were sent in this run. A split's count goes back with its cursor, so that what is
-/// read again after a panic counts once.
+/// The number of letters that were sent in this run. A split's count goes back with its cursor, so
+/// that what is read again after a panic counts once.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<BTreeMap<(String, String), (u64, u64)>>);
 
@@ -150,7 +150,7 @@ impl Tally {
         self.lock().entry((component.to_owned(), split.to_owned())).or_insert((sent, sent)).1 = sent;
     }
 
-    /// How many letters were sent since the start of the run.
+    /// Returns the number of letters that were sent since the start of the run.
     pub fn sent(&self) -> u64 {
         self.lock().values().map(|(before, now)| now - before).sum()
     }
@@ -265,7 +265,8 @@ impl Reader {
     }
 }
 
-/// What a letter says that was refused again: the reason now, and the first one, which knows the place.
+/// Returns the reason in a letter that was refused again: the reason now, and the first one, which
+/// knows the place.
 fn again(what: &str, before: &str) -> String {
     let first = before.rsplit_once(BEFORE).map_or(before, |(_, first)| first);
     format!("{what}{BEFORE}{first}")

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use time::OffsetDateTime;
 
 use crate::component::Problem;
 use crate::error::Result;
@@ -31,6 +32,8 @@ pub struct SpoutContext {
     pub state: Option<PathBuf>,
     /// What the checkpoint knows of its component: cursors by split, also of splits that it doesn't name any more.
     pub cursors: Arc<BTreeMap<String, Cursor>>,
+    /// When the checkpoint was made; `None` without one.
+    pub saved_at: Option<OffsetDateTime>,
 }
 
 /// Where a post of a source belongs, told from the post alone, so that it is the same live and in a replay.
@@ -122,6 +125,12 @@ pub trait SpoutConfig: Send + Sync {
     /// All problems.
     fn check(&self) -> Result<(), Vec<Problem>> {
         Ok(())
+    }
+
+    /// Returns what a person should know of a configuration that is valid: options that limit each other.
+    /// `is_durable` is false under `checkpoint: Off`.
+    fn notes(&self, _is_durable: bool) -> Vec<String> {
+        Vec::new()
     }
 
     /// Asks the outside, with the fewest calls, whether it would give what this configuration wants; says what was

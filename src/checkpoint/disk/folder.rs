@@ -9,6 +9,7 @@ use redb::{Builder, Database, DatabaseError};
 
 use super::handle::{Attempt, Fault};
 use super::schema::{self, MIGRATIONS};
+use super::shrink::shrink;
 use crate::error::{Error, Result};
 use crate::lake::disk::{failed, sync_folder};
 
@@ -46,12 +47,21 @@ pub fn builder() -> Builder {
     builder
 }
 
-/// Opens the database of a folder, which has to be there.
+/// Opens the database of a folder, which has to be there, and makes its file smaller if most of it is free.
 ///
 /// # Errors
 /// If it can't be read, or is damaged.
 pub fn open(folder: &Path) -> Result<Database, DatabaseError> {
-    builder().open(folder.join(DATABASE))
+    let path = folder.join(DATABASE);
+    let mut database = builder().open(&path)?;
+    match shrink(&mut database, &path) {
+        Ok(_) => Ok(database),
+        // A full disk, for instance, for which the engine waits: the state is whole all the same.
+        Err(_) => {
+            drop(database);
+            builder().open(&path)
+        }
+    }
 }
 
 /// Makes the database of a folder if there is none.

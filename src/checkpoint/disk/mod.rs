@@ -10,6 +10,7 @@ mod handle;
 mod lock;
 mod read;
 mod schema;
+mod shrink;
 mod snapshot;
 #[cfg(test)]
 mod tests;

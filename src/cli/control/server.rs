@@ -1,6 +1,5 @@
 //! The side of the running topology: a thread that listens, and one for each connection.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use crate::cli::run::memory;
 use crate::cli::run::summary::Ending;
 use crate::engine::Running;
 use crate::error::{Error, Result};
+use crate::lake::disk::{make_private_folders, remove_if_empty};
 
 /// How many connections there may be at once: each one costs a thread.
 const CONNECTIONS_MAX: usize = 16;
@@ -30,6 +30,8 @@ const GOODBYE_MAX: Duration = Duration::from_secs(1);
 pub struct Control {
     shared: Arc<Shared>,
     folder: PathBuf,
+    /// True if the state folder was made for the socket, under `checkpoint: Off`.
+    is_folder_made: bool,
     thread: JoinHandle<()>,
 }
 
@@ -56,13 +58,14 @@ impl Control {
     /// If the socket or its thread can't be made.
     pub fn listen(running: Arc<Running>, flow: Flow, state: &Path) -> Result<Self> {
         let cant = |error| Error::fatal(format!("can't listen on \"{}/control\"", state.display())).because(error);
-        fs::create_dir_all(state).map_err(cant)?;
+        let is_folder_made = !state.exists();
+        make_private_folders(state).map_err(cant)?;
         let listener = socket::listen(state).map_err(cant)?;
         let shared = Arc::new(Shared { running, flow, state: Mutex::default(), changed: Condvar::new() });
         let theirs = Arc::clone(&shared);
         let accept = move || accept(&theirs, &listener);
         let thread = thread::Builder::new().name("control".into()).spawn(accept).map_err(cant)?;
-        Ok(Self { shared, folder: state.to_owned(), thread })
+        Ok(Self { shared, folder: state.to_owned(), is_folder_made, thread })
     }
 
     /// The run has ended: tells those who asked for it, and removes the socket's file.
@@ -78,6 +81,9 @@ impl Control {
         }
         // What is left over is replaced by the next run.
         let _ = socket::remove(&self.folder);
+        if self.is_folder_made {
+            remove_if_empty(&self.folder);
+        }
     }
 }
 

@@ -72,6 +72,7 @@ fn component(
         emitted,
         failed: 0,
         dead_letters: 0,
+        letters_dropped: 0,
         dropped: 0,
         out_of_order: 0,
         keys: None,

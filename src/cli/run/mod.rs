@@ -127,6 +127,7 @@ fn load(args: &Args, registry: &Registry) -> Result<Loaded, Failure> {
 /// Runs the topology to its end.
 pub fn run(args: Args, registry: &Registry) -> Outcome {
     let Loaded { topology, state, about, kappa } = load(&args, registry)?;
+    let _cleanup = temporary::Cleanup;
     let lakes = Lakes::of(&topology, &state);
     let durable = topology.checkpoint != Checkpoint::Off;
     let flow = Flow::of(&topology);
@@ -204,7 +205,6 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     if let Some(copies) = copies.as_ref().filter(|_| removed) {
         copies.forget();
     }
-    temporary::remove_all();
     let outcome = match (ending.outcome(&last), code) {
         (Ok(Code::Success), Some(code)) => Ok(code),
         (outcome, _) => outcome,

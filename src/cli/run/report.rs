@@ -65,6 +65,8 @@ pub struct Row {
     pub failed: u64,
     /// Dead letters since the start.
     pub dead_letters: u64,
+    /// Those of them that were counted only, since they came faster than can be kept.
+    pub letters_dropped: u64,
     /// Tuples that a sink dropped because its options say so, since the start.
     pub dropped: u64,
     /// Posts of a replay that came out of order, since the start.
@@ -154,6 +156,7 @@ impl Row {
             emitted: now.emitted,
             failed: now.failed,
             dead_letters: now.dead_letters,
+            letters_dropped: now.letters_dropped,
             dropped: now.dropped,
             out_of_order: now.out_of_order,
             keys: now.keys,
@@ -252,6 +255,7 @@ mod tests {
                   "in_per_s": 0.0,
                   "inbox": 0.0,
                   "keys": null,
+                  "letters_dropped": 0,
                   "out_of_order": 0,
                   "out_per_s": 2000.0,
                   "p50_us": null,
@@ -274,6 +278,7 @@ mod tests {
                   "in_per_s": 1990.0,
                   "inbox": 1.0,
                   "keys": null,
+                  "letters_dropped": 0,
                   "out_of_order": 0,
                   "out_per_s": 24000.0,
                   "p50_us": 16.4,

@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::exit::Code;
 use crate::engine::Running;
 use crate::error::{Error, Result};
+use crate::social::temporary;
 
 /// The signals of this process, taken on a thread of their own, so that they work whatever the main
 /// thread waits for: the engine, or a terminal that doesn't take its output.
@@ -71,6 +72,7 @@ impl Signals {
             running.stop();
         }
         next(&mut interrupt, &mut terminate).await;
+        temporary::remove_all();
         std::process::exit(Code::NotClean as i32);
     }
 }

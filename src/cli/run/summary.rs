@@ -118,6 +118,10 @@ pub fn line(report: &Report, ending: &Ending, lakes: &Lakes) -> String {
     if report.dead_letters() > 0 {
         text.push_str(&format!(" in {}", plain(&lakes.dead.to_string_lossy())));
     }
+    for row in report.components.iter().filter(|row| row.letters_dropped > 0) {
+        let lost = plural(row.letters_dropped, "dead letter");
+        text.push_str(&format!("; {lost} of {} came too fast to be kept", plain(&row.id)));
+    }
     for row in report.components.iter().filter(|row| row.dropped > 0) {
         text.push_str(&format!("; {} dropped {}", plain(&row.id), plural(row.dropped, "tuple")));
     }

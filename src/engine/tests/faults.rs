@@ -1,5 +1,6 @@
 //! Errors, panics and hangs of components.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
@@ -7,10 +8,12 @@ use async_trait::async_trait;
 use super::components::{Gate, Scripted, count_to, does, forward};
 use super::*;
 use crate::clock::ManualClock;
+use crate::dead_letter::LetterLimits;
 use crate::error::{Error, Result};
 use crate::flow::SpoutOutput;
 use crate::spout::Spout;
 use crate::topology::AfterRetries;
+use crate::units::ByteSize;
 use crate::value::Value;
 
 fn with_bolt(bolt: components::Does, on_error: OnError) -> (Exit, Vec<i64>, u64, u64) {
@@ -49,6 +52,43 @@ fn what_is_refused_goes_to_the_dead_letters_and_the_rest_goes_on() {
     let (exit, numbers, failed, dead) = with_bolt(picky, OnError::default());
     assert_eq!((exit, failed, dead), (Exit::Finished, 10, 10));
     assert_eq!(numbers, (0..100).filter(|number| number % 10 != 3).collect::<Vec<_>>());
+}
+
+#[test]
+fn dead_letters_of_a_bolt_that_come_too_fast_are_counted_and_not_kept() {
+    let (sink, collected) = collector();
+    let topology = Builder::new()
+        .spout("in", 1, count_to(100))
+        .bolt("mid", 1, does(|_, _, _| Err(Error::rejected("no"))), &[shuffle("in")])
+        .sink("out", 1, sink, &[shuffle("mid")])
+        .0;
+    let state = tempfile::tempdir().unwrap();
+    let mut options = RunOptions::new(Arc::new(MemoryStore::default()), state.path());
+    options.letters = LetterLimits { per_s: ByteSize(1), at_once: ByteSize(1_000) };
+    let running = start(topology, options).unwrap();
+    assert_eq!(running.wait(PATIENCE), Some(Exit::Finished));
+    let mid = &running.status().components[1];
+    // A letter has some 150 bytes.
+    let kept = mid.dead_letters - mid.letters_dropped;
+    assert_eq!((mid.failed, mid.dead_letters), (100, 100));
+    assert!((1..=20).contains(&kept), "{kept}");
+    assert!(numbers(&collected).is_empty());
+    let said = running.messages(0);
+    let begins = |what: &str| said.iter().any(|said| said.text.starts_with(what));
+    assert!(begins("mid: dead letters come faster than can be kept (1B a second, 1KB at once)"), "{said:?}");
+    assert!(begins(&format!("mid: {} dead letters were counted and not kept", 100 - kept)), "{said:?}");
+    let text = files_below(&state.path().join("_dead"));
+    assert_eq!(text.matches("\"component\":\"mid\"").count() as u64, kept, "{text}");
+}
+
+/// The content of all files below a folder.
+fn files_below(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        text += &if path.is_dir() { files_below(&path) } else { std::fs::read_to_string(path).unwrap_or_default() };
+    }
+    text
 }
 
 #[test]

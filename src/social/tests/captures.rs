@@ -123,3 +123,46 @@ fn a_capture_that_lingers_is_joined_by_the_same_configuration_and_gives_way_to_a
     assert_eq!(run("storm", 1), ["a storm"], "it is the same capture");
     assert_eq!(run("rain", 2), ["a storm", "rain"]);
 }
+
+#[test]
+fn a_spool_that_was_cut_or_deleted_under_its_checkpoint_is_a_gap() {
+    let script = |feed: &Feed| {
+        (0..20).for_each(|number| _ = feed.offer(tweet(&format!("a storm, number {number}"))));
+        Ok(())
+    };
+    SCRIPTS.lock().unwrap().insert("lost".into(), Arc::new(script));
+    for (is_deleted, says) in [(true, "is gone, or empty"), (false, "before the newest checkpoint: it was cut")] {
+        let state = tempfile::tempdir().unwrap();
+        let store = Arc::new(MemoryStore::default());
+        let run = || {
+            let fields = r#"script: "lost", topics: ["storm"]"#;
+            begin(state.path(), fields, Arc::<MemoryStore>::clone(&store))
+        };
+        let first = run();
+        let is_full = |running: &Running| running.status().components[1].received >= 20;
+        until("the posts", || is_full(&first));
+        stop(&first);
+        let spool = state.path().join("spool/in");
+        let capture = capture::of(&spool).unwrap();
+        block_on(capture.dismiss()).unwrap();
+        drop(capture);
+        if is_deleted {
+            std::fs::remove_dir_all(&spool).unwrap();
+        } else {
+            let entries = std::fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().path());
+            let is_segment = |path: &PathBuf| path.extension().is_some_and(|end| end == "seg");
+            let segment = entries.filter(is_segment).max().unwrap();
+            let bytes = segment.metadata().unwrap().len();
+            std::fs::OpenOptions::new().write(true).open(segment).unwrap().set_len(bytes / 2).unwrap();
+        }
+        let second = run();
+        let gaps = || crate::gaps::ledger_entries(state.path()).unwrap();
+        until("an entry of the ledger", || !gaps().is_empty());
+        stop(&second);
+        let gaps = gaps();
+        assert_eq!(gaps.len(), 1);
+        assert!(gaps[0].why.contains(says) && gaps[0].from < gaps[0].to && !gaps[0].filled, "{gaps:?}");
+        let said = second.messages(0);
+        assert!(said.iter().any(|said| said.text.contains("may be missing") && said.text.contains(says)), "{said:?}");
+    }
+}

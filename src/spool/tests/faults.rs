@@ -12,7 +12,7 @@ use crate::error::Kind;
 /// A disk on which the next write, or the next sync, may fail; it tells of each sync.
 #[derive(Default)]
 struct Faulty {
-    /// How much of the next write succeeds before the disk is full.
+    /// The bytes of the next write that succeed before the disk is full.
     room: Mutex<Option<usize>>,
     sync_fails: Mutex<bool>,
     syncs: Mutex<Option<mpsc::Sender<()>>>,

@@ -64,7 +64,7 @@ fn post(number: usize, bytes: usize) -> Vec<u8> {
     format!("{number}:").into_bytes().into_iter().cycle().take(bytes).collect()
 }
 
-/// What a reader gives without waiting.
+/// Returns the records that a reader gives without waiting.
 fn read(reader: &mut Reader) -> Vec<Record> {
     let mut records = Vec::new();
     while let Some(Some(batch)) = reader.next_batch().now_or_never().transpose().unwrap() {

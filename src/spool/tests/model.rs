@@ -34,7 +34,7 @@ struct Model {
     /// Everything that was appended.
     log: Vec<Record>,
     read: usize,
-    /// What is covered by a checkpoint, and its position.
+    /// The posts that a checkpoint covers, and its position.
     trimmed: (usize, u64),
 }
 

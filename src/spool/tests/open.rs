@@ -130,7 +130,11 @@ fn a_log_that_ends_before_the_checkpoint_goes_on_at_it() {
 #[test]
 fn a_spool_that_is_gone_goes_on_at_the_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    let spool = open(folder.path(), 12_345);
+    let (spool, torn) = Spool::open(folder.path(), 12_345, options(SMALL)).unwrap();
+    let torn = torn.unwrap();
+    assert_eq!(torn.missing, Some(Missing { is_all: true, bytes: 12_345, records: None }));
+    let said = torn.to_string();
+    assert!(said.contains("is gone, or empty") && said.contains("12345 bytes"), "{said}");
     append(&spool, 1, 10);
     assert_eq!(numbers(&read(&mut spool.reader(12_345))), [1]);
 }

@@ -56,7 +56,8 @@ fn crash(random: &mut impl Rng) -> Crash {
 }
 
 impl Crash {
-    /// The segment that the power loss found open, with the offset and the length of what wasn't synced.
+    /// The segment that the power loss found open, with the offset and the length of what wasn't
+    /// synced.
     fn last(&self) -> (File, u64, u64) {
         let base = *segment::list(self.folder.path()).unwrap().last().unwrap();
         let file = OpenOptions::new().read(true).write(true).open(segment::path(self.folder.path(), base)).unwrap();
@@ -132,7 +133,7 @@ impl Crash {
         }
     }
 
-    /// Whether a sync mark tells of this place: the log wrote one after each sync.
+    /// Returns true if a sync mark tells of this place: the log wrote one after each sync.
     fn is_marked(&self, offset: u64, base: u64) -> bool {
         let position = base + offset.saturating_sub(segment::HEADER_BYTES);
         let next = self.appended.iter().find(|record| record.position > position);

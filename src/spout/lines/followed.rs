@@ -5,21 +5,21 @@ use std::path::Path;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
-use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
-use xxhash_rust::xxh3::xxh3_64;
 
+use super::EMIT_LINES;
 use super::follow::known::{Entry, is_followed};
 use super::follow::{Event, Followed, start};
-use super::mark::Mark;
-use super::{EMIT_LINES, LinesSpout, Reading};
+use super::located::path_of;
+use super::lost::{Loss, LostLines};
+use super::mark::{FileMark, Mark};
+use super::spout::{LinesSpout, Reading};
 use crate::clock::{SharedClock, Sleep};
 use crate::epoch::{Cursor, Split};
 use crate::error::{Error, Result};
-use crate::gaps::{Gap, GapLedger};
 use crate::spout::SpoutOutput;
 
-/// What the follower reports, with the waits that it asks for.
+/// The follower's reports, with the waits that it asks for.
 pub(super) struct FollowReports {
     events: mpsc::Receiver<Event>,
     clock: SharedClock,
@@ -52,15 +52,15 @@ pub(super) struct FollowedFiles {
     /// The files of each split.
     entries: BTreeMap<usize, BTreeMap<u64, Entry>>,
     readings: HashMap<u64, (usize, Reading)>,
-    ledger: GapLedger,
-    component: String,
-    kind: String,
+    lost: LostLines,
 }
 
 impl LinesSpout {
     /// Begins to follow; `None` if no split of the task is one of followed files.
     pub(super) fn follow(&self, out: &SpoutOutput) -> Result<Option<(FollowReports, FollowedFiles)>> {
-        let Some(paths) = &self.follow else { return Ok(None) };
+        if !self.follows {
+            return Ok(None);
+        }
         let mut splits = HashMap::new();
         let mut positions = HashMap::new();
         for (position, split) in out.splits().iter().enumerate().filter(|(_, split)| is_followed(&split.id)) {
@@ -70,40 +70,43 @@ impl LinesSpout {
         if splits.is_empty() {
             return Ok(None);
         }
-        let by_path = self.marks_by_path()?;
-        let paths = paths.iter().filter(|path| !super::input::is_stream(path)).cloned().collect();
+        let not_followed = self.not_followed()?;
+        let mut paths = self.paths.clone();
+        paths.retain(|path| !super::input::is_stream(path));
         let has_kind = self.posts.kind.is_some();
-        let events = start(Followed { paths, has_kind, splits, by_path }, out.clock().clone())?;
+        let followed = Followed { paths, has_kind, splits, not_followed };
+        let events = start(followed, out.clock().clone())?;
         let reports = FollowReports { events, clock: out.clock().clone(), waiting: None };
         let files = FollowedFiles {
             entries: positions.values().map(|position| (*position, BTreeMap::new())).collect(),
             positions,
             readings: HashMap::new(),
-            ledger: GapLedger::open(self.state.as_deref(), &self.component)?,
-            component: self.component.clone(),
-            kind: self.posts.kind.as_deref().unwrap_or_default().to_owned(),
+            lost: LostLines::open(self)?,
         };
         Ok(Some((reports, files)))
     }
 
-    /// Where files stand that were read by their paths, in a run that didn't follow or by an earlier version.
-    fn marks_by_path(&self) -> Result<HashMap<String, Mark>> {
-        let mut marks = HashMap::new();
-        for (split, cursor) in self.cursors.iter().filter(|(split, _)| Path::new(split).is_absolute()) {
+    /// Returns the files of runs that didn't follow, or of an earlier version.
+    fn not_followed(&self) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        let files = self.cursors.iter().filter(|(split, _)| split.starts_with('/'));
+        for (split, cursor) in files {
+            let path = path_of(split);
             // Of a file that was read to its end earlier versions don't say how long it was.
             if let Cursor::At(mark) = cursor
-                && let Ok(mark) = mark.parse()
+                && let Ok(FileMark { mark, file, read_at, .. }) = mark.parse()
             {
-                marks.insert(split.clone(), mark);
+                let file = file.unwrap_or_default();
+                entries.push(Entry { file, path: path.into(), mark, read_at });
             }
-            if *cursor == Cursor::End && Path::new(split).exists() {
+            if *cursor == Cursor::End && Path::new(path).exists() {
                 return Err(Error::fatal(format!(
-                    "\"{split}\" was read to its end by a run that didn't follow, and where that was isn't known: \
+                    "\"{path}\" was read to its end by a run that didn't follow, and where that was isn't known: \
                      give it to a topology of another name, or start anew with --fresh"
                 )));
             }
         }
-        Ok(marks)
+        Ok(entries)
     }
 
     /// Works on an event.
@@ -119,7 +122,8 @@ impl LinesSpout {
                 let splitter = self.posts.splitter(entry.mark.place);
                 if let Some(position) = files.positions.get(&split).copied() {
                     files.entries.entry(position).or_default().insert(number, entry);
-                    files.readings.insert(number, (position, Reading { name, splitter, head }));
+                    let reading = Reading { name, splitter, head, file: None };
+                    files.readings.insert(number, (position, reading));
                 }
             }
             Event::Chunk { number, chunk } => self.read_followed(number, chunk, files, out).await?,
@@ -133,8 +137,10 @@ impl LinesSpout {
                 out.emit(position, files.cursor(position)).await?;
             }
             Event::Closed { number } => {
-                let Some((position, reading)) = files.readings.remove(&number) else { return Ok(()) };
-                self.push_last_line(Some(reading), out);
+                let Some((position, mut reading)) = files.readings.remove(&number) else {
+                    return Ok(());
+                };
+                self.push_last_line(&mut reading, out);
                 files.entries.entry(position).or_default().remove(&number);
                 out.emit(position, files.cursor(position)).await?;
             }
@@ -199,32 +205,15 @@ impl FollowedFiles {
         Cursor::At(cursor)
     }
 
-    /// Writes into the gap ledger, and says, that posts of a file may be missing.
+    /// Tells that posts of a file may be missing.
     fn lose(&mut self, entry: &Entry, why: &str, out: &SpoutOutput) -> Result<()> {
-        let now = out.clock().now();
-        let read_at = OffsetDateTime::from_unix_timestamp(entry.read_at).ok().filter(|_| entry.read_at != 0);
-        let of = format!("{}\n{}\n{:?}", entry.path.display(), entry.mark, entry.file);
-        let gap = Gap {
-            // The same after a crash before the checkpoint that forgets the file.
-            id: format!("{}-{:016x}", self.component, xxh3_64(of.as_bytes())),
-            spout: self.component.clone(),
-            kind: self.kind.clone(),
-            part: entry.path.display().to_string(),
-            from: read_at.map_or(now, |read_at| read_at.min(now)),
-            to: now,
-            why: why.to_owned(),
-            estimated_posts: None,
-            filled: false,
-            posts: 0,
-            created_at: now,
-        };
-        self.ledger.add(&gap)?;
-        out.say(&format!("{why}; posts may be missing, see `waterspout gaps`"));
-        Ok(())
+        let part = entry.path.display().to_string();
+        let identity = format!("{part}\n{}\n{:?}", entry.mark, entry.file);
+        self.lost.tell(&Loss { part: &part, identity: &identity, read_at: entry.read_at, why }, out)
     }
 }
 
-/// What the checkpoint knows of a split.
+/// Returns the files that the checkpoint knows of a split.
 fn entries_of(split: &Split) -> Result<Option<Vec<Entry>>> {
     match &split.cursor {
         Cursor::Start => Ok(None),

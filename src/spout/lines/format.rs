@@ -1,10 +1,10 @@
 //! What a file is, by its first bytes: lines, compressed lines, or something else that has a name.
 
-/// How much of a file's beginning is looked at, in bytes. More would tell what a page of results over one
-/// megabyte of a single line is; it costs a read for each file at the start.
+/// The length of a file's beginning that is looked at, in bytes. More would tell what a page of
+/// results over one megabyte of a single line is; it costs a read for each file at the start.
 pub(super) const SNIFFED_BYTES: usize = 64 << 10;
 
-/// What a file is.
+/// The format of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// Lines, as far as can be seen.
@@ -15,7 +15,7 @@ pub(super) enum Format {
     Other(String),
 }
 
-/// What the first bytes of other formats are, what they are called, and what unpacks them.
+/// The first bytes of other formats, with their names and the programs that unpack them.
 const OTHERS: [(&[u8], &str, &str); 9] = [
     (b"\xff\xfe\x00\x00", "UTF-32 text", "iconv -f UTF-32 -t UTF-8 FILE"),
     (b"\xff\xfe", "UTF-16 text", "iconv -f UTF-16 -t UTF-8 FILE"),
@@ -28,7 +28,8 @@ const OTHERS: [(&[u8], &str, &str); 9] = [
     (b"PAR1", "a Parquet file", "duckdb -c \"COPY (FROM 'FILE') TO 'FILE.ndjson'\""),
 ];
 
-/// Tells what a file is. `is_whole` if the head is all of it; `has_kind` if a line may be any object.
+/// Tells what a file is. `is_whole` if the head is all of it; `has_kind` if a line may be any
+/// object.
 pub(super) fn sniff(head: &[u8], is_whole: bool, has_kind: bool) -> Format {
     if head.starts_with(b"\x1f\x8b") {
         return Format::Gzip;
@@ -69,7 +70,7 @@ fn is_array(text: &[u8], is_whole: bool) -> bool {
     value.breaks || text[1..].trim_ascii_start().starts_with(b"{") && is_blank(&text[end..])
 }
 
-/// What text that begins with an object is, if it isn't lines.
+/// Returns the format of a text that begins with an object, if it isn't lines.
 fn object(text: &[u8], is_whole: bool, has_kind: bool) -> Option<(&'static str, String)> {
     let value = Value::of(text);
     let line_ends = text.iter().position(|byte| *byte == b'\n');
@@ -98,7 +99,7 @@ fn is_blank(text: &[u8]) -> bool {
 
 /// The first JSON value of a text, as far as its brackets and strings tell.
 struct Value {
-    /// Where it ends, if it does.
+    /// Its end, if there is one.
     end: Option<usize>,
     /// A line ends within it.
     breaks: bool,
@@ -142,7 +143,7 @@ impl Value {
     }
 }
 
-/// Where the string that begins at a quote ends, on the same line.
+/// Returns the end of the string that begins at a quote, on the same line.
 fn end_of_string(text: &[u8], begin: usize) -> Option<usize> {
     let mut at = begin + 1;
     loop {

@@ -1,4 +1,5 @@
-//! Standard input and pipes: what comes through them can't be read again, so it goes through a spool.
+//! Standard input and pipes: what comes through them can't be read again, so it goes through a
+//! spool.
 //!
 //! A thread reads, splits, and appends whole lines, several in a record; the spout reads them back
 //! from the spool at its own pace. The thread belongs to the process and not to the spout's task,
@@ -19,22 +20,22 @@ use super::reader::{Source, unreadable};
 use super::splitter::{Content, Line, LineSplitter, Place};
 use crate::epoch::Cursor;
 use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
-use crate::spool::{Appended, Batch, Options, Reader, Spool};
+use crate::spool::{Appended, Batch, Options, Reader, Spool, Torn};
 
-/// How many bytes of lines are appended in one go at most. A record costs a write and a checksum;
+/// The most bytes of lines that are appended in one go. A record costs a write and a checksum;
 /// larger ones would keep the lines of a fast source from the topology for longer.
 const RECORD_BYTES_MAX: usize = 256 << 10;
 
 /// The longest cursor of a record: the number of a line, and its length.
 const CURSOR_BYTES_MAX: usize = 41;
 
-/// The longest line that goes through a spool: as long as the configuration allows, but not longer than
-/// a record takes with its line break.
+/// The longest line that goes through a spool: as long as the configuration allows, but not longer
+/// than a record takes with its line break.
 pub(super) fn line_bytes_max(options: Options, line_bytes_max: usize) -> usize {
     line_bytes_max.min(options.post_bytes_max(CURSOR_BYTES_MAX).saturating_sub(1))
 }
 
-/// Whether nothing of this path can be read twice.
+/// Returns true if nothing of this path can be read twice.
 pub(super) fn is_stream(path: &str) -> bool {
     path == STANDARD_INPUT || std::fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
@@ -51,7 +52,7 @@ pub(super) struct Input {
     ended: bool,
 }
 
-/// How a stream is read.
+/// The options by which a stream is read.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted {
     pub spool: Options,
@@ -60,28 +61,28 @@ pub(super) struct Wanted {
     pub has_kind: bool,
 }
 
-/// Why the thread stopped early.
+/// The reason for which the thread stopped early.
 type Failure = Arc<Mutex<Option<Error>>>;
 
-/// What reads a stream for the rest of the process, by the folder of its spool.
+/// The threads that read a stream for the rest of the process, by the folder of its spool.
 static OPEN: Mutex<Option<HashMap<PathBuf, (Spool, Failure)>>> = Mutex::new(None);
 
 impl Input {
-    /// Goes on reading the spool in `folder` at the cursor, and the stream into it. Also tells, for a
-    /// person, what was cut off the spool's end.
+    /// Goes on reading the spool in `folder` at the cursor, and the stream into it. Also gives what
+    /// was cut off the spool's end, or is missing of it.
     pub fn open(
         (split, path): (usize, &str),
         (folder, cursor): (&Path, &Cursor),
         wanted: Wanted,
         completed: watch::Receiver<Vec<Cursor>>,
-    ) -> Result<(Self, Option<String>)> {
+    ) -> Result<(Self, Option<Torn>)> {
         let position = position(cursor)?;
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         let open = open.get_or_insert_default();
         let mut cut = None;
         if !open.contains_key(folder) {
             let (spool, torn) = Spool::open(folder, position, wanted.spool)?;
-            cut = torn.map(|torn| torn.to_string());
+            cut = torn;
             let failure = Failure::default();
             start(path, spool.clone(), Arc::clone(&failure), wanted.line_bytes_max, wanted.has_kind)?;
             open.insert(folder.to_path_buf(), (spool, failure));
@@ -91,13 +92,14 @@ impl Input {
         Ok((Self { split, spool, failure, reader, completed, ended: false }, cut))
     }
 
-    /// How many records were dropped because the spool was full, and it says that they may be.
+    /// Returns the number of records that were dropped because the spool was full and its options
+    /// say so.
     pub fn dropped(&self) -> u64 {
         self.spool.dropped()
     }
 
-    /// The next lines; `None` at the end of the stream. What checkpoints cover is trimmed meanwhile.
-    /// Nothing is lost if the future is dropped.
+    /// The next lines; `None` at the end of the stream. What checkpoints cover is trimmed
+    /// meanwhile. Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Result<Option<Batch>> {
         while !self.ended {
             let news = match select(pin!(self.reader.next_batch()), pin!(self.completed.changed())).await {
@@ -226,7 +228,8 @@ fn append(spool: &Spool, cursor: &str, content: &[u8]) -> Result<()> {
                 // Lines are cut to what fits before they come here.
                 return Err(Error::fatal("a record is larger than the spool takes").because(error));
             }
-            // What is dropped is counted by the spool; one that is closed belongs to a process that ends.
+            // What is dropped is counted by the spool; one that is closed belongs to a process that
+            // ends.
             other => return other.map(|(Appended::At(_) | Appended::Dropped | Appended::Closed)| ()),
         }
     }

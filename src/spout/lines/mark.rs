@@ -1,4 +1,5 @@
-//! Where reading goes on after a restart, and how another file under the same name is noticed.
+//! Marks: the places from which reading continues after a restart, each with what identifies its
+//! file.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::splitter::Place;
 
-/// How much of a file's beginning tells it from another file, in bytes. Posts have ids and times, so
-/// the first one nearly always does.
+/// The length of a file's beginning that tells it from another file, in bytes. Posts have ids and
+/// times, so the first one nearly always does.
 pub(super) const HEAD_BYTES: usize = 1 << 10;
 
 /// A place in a file, with a hash of what the file begins with (up to that place): unlike an inode
@@ -25,7 +26,7 @@ impl Mark {
         Self { place, head: xxh3_64(&head[..head.len().min(Self::head_bytes(place))]) }
     }
 
-    /// How much of its beginning a file must have had for this place to be in it, and counts.
+    /// Returns the length of the beginning that counts: a file with this place in it has so much.
     pub fn head_bytes(place: Place) -> usize {
         usize::try_from(place.offset).unwrap_or(HEAD_BYTES).min(HEAD_BYTES)
     }
@@ -51,9 +52,98 @@ impl FromStr for Mark {
     }
 }
 
+/// Device and inode.
+pub type FileId = (u64, u64);
+
+/// The cursor of a file that isn't followed: the place, the file, and when it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileMark {
+    pub mark: Mark,
+    /// The file's device and inode; `None` in states of earlier versions.
+    pub file: Option<FileId>,
+    /// When something was last read of it, in seconds since 1970; 0 if that isn't known.
+    pub read_at: i64,
+    /// True if the place was the end of the file.
+    pub is_end: bool,
+}
+
+impl FileMark {
+    /// Returns true if the file had content that was read, or that may not have been read.
+    pub fn may_miss_lines(&self) -> bool {
+        self.mark.place.offset > 0 || !self.is_end
+    }
+}
+
+/// The last word of a mark at the end of a file.
+const END: &str = "end";
+
+impl fmt::Display for FileMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.mark)?;
+        if let Some((device, inode)) = self.file {
+            write!(f, " {device} {inode} {}", self.read_at)?;
+            if self.is_end {
+                write!(f, " {END}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for FileMark {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let unexpected = || format!("expected offset, line and hash, and device, inode and time, found \"{text}\"");
+        let number = |at: usize| words[at].parse::<u64>().map_err(|_| unexpected());
+        let (file, read_at, is_end) = match words.get(3..) {
+            None | Some([]) => (None, 0, false),
+            Some([_, _, read_at, end @ ..]) if end.is_empty() || end == [END] => {
+                let read_at = read_at.parse().map_err(|_| unexpected())?;
+                (Some((number(3)?, number(4)?)), read_at, !end.is_empty())
+            }
+            Some(_) => return Err(unexpected()),
+        };
+        let mark = words[..words.len().min(3)].join(" ").parse()?;
+        Ok(Self { mark, file, read_at, is_end })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mark_of_a_file_reads_back_also_that_of_an_earlier_version() {
+        let mark = Mark::new(Place { offset: 9, line: 2 }, b"a\nb\n");
+        let marks = [
+            FileMark { mark, file: Some((1, u64::MAX)), read_at: -1, is_end: false },
+            FileMark { mark, file: Some((0, 7)), read_at: 1_800_000_000, is_end: true },
+            FileMark { mark, file: None, read_at: 0, is_end: false },
+        ];
+        for mark in marks {
+            assert_eq!(mark.to_string().parse(), Ok(mark));
+        }
+        let text = mark.to_string();
+        let wrong = [
+            "",
+            "1",
+            "1 2",
+            "1 2 x",
+            "MARK 1",
+            "MARK 1 2",
+            "MARK 1 2 x",
+            "MARK 1 2 3 4",
+            "MARK 1 2 3 end end",
+            "MARK 1 2 3 ",
+            "MARK -1 2 3",
+        ];
+        for wrong in wrong {
+            let wrong = wrong.replace("MARK", &text);
+            assert!(wrong.parse::<FileMark>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_mark_reads_back() {

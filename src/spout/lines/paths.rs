@@ -1,25 +1,55 @@
 //! From the paths of a topology file to the files that are read.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{self, Path, PathBuf};
 
 use super::STANDARD_INPUT;
+use super::input::is_stream;
+use super::located::{Located, locate};
+use super::mark::FileId;
 use super::reader::{not_lines, unreadable};
 use crate::error::{Error, Result};
 use crate::globs::{self, Glob, Segment};
+use crate::spout::Cursor;
 
 /// Returns true if a path stands for any number of files.
 pub(super) fn is_glob(path: &str) -> bool {
     globs::is_glob(path)
 }
 
-/// The absolute paths of all files, each file once, also if it has several names: in the order of the
-/// paths, those of a glob sorted. A file whose folder has it under its own name goes before a link to it.
-/// Every one of them can be read, or is a pipe (which isn't opened, since that waits for a writer).
+/// The absolute paths of all files, each file once, also if it has several names: in the order of
+/// the paths, those of a glob sorted. A file whose folder has it under its own name goes before a
+/// link to it. Every one of them can be read, or is a pipe (which isn't opened, since that waits
+/// for a writer).
 pub(super) fn expand(paths: &[String], has_kind: bool) -> Result<Vec<String>> {
+    list_files(paths, |file| check(file, has_kind))
+}
+
+/// The splits of the files that the paths stand for, and the files of cursors that are missing.
+/// Unlike [`expand`] this doesn't look into files that no cursor is about.
+pub(super) fn located(paths: &[String], cursors: &BTreeMap<String, Cursor>) -> Result<Located> {
+    let files = list_files(paths, |file| Ok(inode(file).filter(|_| !is_stream(file))))?;
+    let mut globs = Vec::new();
+    for path in paths.iter().filter(|path| *path != STANDARD_INPUT) {
+        globs.push(absolute_glob(path)?);
+    }
+    Ok(locate(&files, &globs, cursors))
+}
+
+/// The glob of a path from the root: of a path that is no glob, one for that file alone.
+pub(super) fn absolute_glob(path: &str) -> Result<Glob> {
+    let absolute = absolute(Path::new(path))?;
+    // A file may have such a name.
+    let is_file = !is_glob(path) || Path::new(path).exists();
+    Glob::new(&if is_file { globs::escape(&absolute) } else { absolute })
+}
+
+/// The absolute paths of all files, each file once. `inode_of` gives device and inode of an
+/// ordinary file.
+fn list_files(paths: &[String], inode_of: impl Fn(&str) -> Result<Option<FileId>>) -> Result<Vec<String>> {
     let mut files: Vec<String> = Vec::new();
     let mut known = HashSet::new();
     let mut inodes = HashSet::new();
@@ -35,7 +65,7 @@ pub(super) fn expand(paths: &[String], has_kind: bool) -> Result<Vec<String>> {
             if is_glob(path) && !Path::new(path).exists() { matches(path)? } else { vec![absolute(Path::new(path))?] };
         for file in found {
             let is_new = known.insert(file.clone());
-            if is_new && check(&file, has_kind)?.is_none_or(|inode| inodes.insert(inode)) {
+            if is_new && inode_of(&file)?.is_none_or(|inode| inodes.insert(inode)) {
                 files.push(file);
             }
         }
@@ -46,7 +76,8 @@ pub(super) fn expand(paths: &[String], has_kind: bool) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// The streams among the paths of files that are followed: standard input, and pipes that are there.
+/// The streams among the paths of files that are followed: standard input, and pipes that are
+/// there.
 ///
 /// # Errors
 /// If there is no path, one is no glob, or a folder.
@@ -84,7 +115,7 @@ fn folder(path: &str) -> Error {
 }
 
 /// Device and inode of a file that is there.
-pub(super) fn inode(path: &str) -> Option<(u64, u64)> {
+pub(super) fn inode(path: &str) -> Option<FileId> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
@@ -117,9 +148,9 @@ pub(super) struct Unlisted {
     pub cause: std::io::Error,
 }
 
-/// All that a glob stands for and that isn't a folder, sorted. As in a shell `*` stands neither for `/`
-/// nor for the dot of a hidden file, and `**` follows no links to folders, so that a loop of them is
-/// harmless. Folders that can't be listed are passed over, and given.
+/// All that a glob stands for and that isn't a folder, sorted. As in a shell `*` stands neither for
+/// `/` nor for the dot of a hidden file, and `**` follows no links to folders, so that a loop of
+/// them is harmless. Folders that can't be listed are passed over, and given.
 pub(super) fn walk(glob: &Glob, unlisted: &mut Vec<Unlisted>) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for segments in glob.alternatives() {
@@ -187,15 +218,16 @@ pub(super) fn absolute(path: &Path) -> Result<String> {
     })
 }
 
-/// A file as it is named from the current folder, where it is in that: a command with this name can be pasted.
+/// A file as it is named from the current folder, where it is in that: a command with this name can
+/// be pasted.
 fn shown(file: &str) -> &str {
     let Ok(folder) = std::env::current_dir() else { return file };
     Path::new(file).strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or(file)
 }
 
-/// Fails before anything runs, and not in the middle, if a file can't be read. Returns device and inode
-/// of an ordinary file.
-fn check(file: &str, has_kind: bool) -> Result<Option<(u64, u64)>> {
+/// Fails before anything runs, and not in the middle, if a file can't be read. Returns device and
+/// inode of an ordinary file.
+fn check(file: &str, has_kind: bool) -> Result<Option<FileId>> {
     let found = fs::metadata(file).map_err(|error| unreadable(file, error))?;
     if found.is_dir() {
         return Err(folder(file));

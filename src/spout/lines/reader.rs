@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::thread;
 
 use bytes::Bytes;
@@ -14,20 +14,20 @@ use tokio::sync::mpsc;
 use super::STANDARD_INPUT;
 use super::format::{Format, SNIFFED_BYTES, sniff};
 use super::input::is_stream;
-use super::mark::Mark;
+use super::mark::{FileId, Mark};
 use super::splitter::Place;
 use crate::error::{Error, Result};
 
-/// How much is read from a file in one go, in bytes. With smaller chunks handing over costs more;
-/// with larger ones what is in flight no longer fits into the processor's cache.
+/// The most that is read from a file in one go, in bytes. With smaller chunks handing over costs
+/// more; with larger ones what is in flight no longer fits into the processor's cache.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// A pipe gives no more than this in one go (its own capacity on Linux). Widening it to a whole chunk
-/// gained nothing.
+/// A pipe gives no more than this in one go (its own capacity on Linux). Widening it to a whole
+/// chunk gained nothing.
 const PIPE_CHUNK_BYTES: usize = 64 << 10;
 
-/// How many chunks wait for the spout. One is enough to overlap reading with checking; each further
-/// one costs its memory.
+/// The number of chunks that wait for the spout. One is enough to overlap reading with checking;
+/// each further one costs its memory.
 const CHUNKS_WAITING_MAX: usize = 2;
 
 /// A file that is to be read.
@@ -37,17 +37,16 @@ pub(super) struct Job {
     pub split: usize,
     /// Its path, or [`STANDARD_INPUT`].
     pub path: String,
-    /// Where to go on, if not at the start.
+    /// The place where reading continues; `None` at the start.
     pub mark: Option<Mark>,
 }
 
-/// What happens to a file, in this order: opened, any number of chunks, ended.
+/// An event of a file, in this order: opened, any number of chunks, ended.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// Chunks follow from here on. The bytes are what the file begins with, as far as a [`Mark`] of
-    /// this place wants them.
-    Opened(Place, Vec<u8>),
-    /// What comes next in the file.
+    /// Chunks follow from here on.
+    Opened(Opened),
+    /// The next bytes of the file.
     Chunk(Bytes),
     /// The file is read to its end.
     Ended,
@@ -55,8 +54,20 @@ pub(super) enum Event {
     Failed(Error),
 }
 
-/// Reads files and reports, with the position of the split, what happens: one file after the other on
-/// one thread. The thread ends when it is done, or after the receiver is dropped.
+/// A file that was opened.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub path: String,
+    /// The place where reading begins.
+    pub place: Place,
+    /// The beginning of the file, as far as a [`Mark`] of this place wants it.
+    pub head: Vec<u8>,
+    /// Device and inode; `None` for a pipe.
+    pub file: Option<FileId>,
+}
+
+/// Reads files and reports, with the position of the split, what happens: one file after the other
+/// on one thread. The thread ends when it is done, or after the receiver is dropped.
 pub(super) fn start(jobs: Vec<Job>, has_kind: bool) -> Result<mpsc::Receiver<(usize, Event)>> {
     let (reports, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
     // A pipe without a writer holds up nothing but itself.
@@ -71,7 +82,7 @@ pub(super) fn start(jobs: Vec<Job>, has_kind: bool) -> Result<mpsc::Receiver<(us
     Ok(receiver)
 }
 
-/// Why a reader stops early.
+/// The reason for which a reader stops early.
 enum Stop {
     Failed(Error),
     /// Nobody listens any more.
@@ -119,7 +130,13 @@ impl Reader<'_> {
                 None => return Err(self.another_file(mark.place).into()),
             },
         };
-        self.report(Event::Opened(place, head))?;
+        let file = if source.is_file {
+            let found = source.metadata().map_err(|error| self.unreadable(error))?;
+            Some((found.dev(), found.ino()))
+        } else {
+            None
+        };
+        self.report(Event::Opened(Opened { path: self.job.path.clone(), place, head, file }))?;
         while let Some(chunk) = source.next().map_err(|error| self.unreadable(error))? {
             self.report(Event::Chunk(chunk))?;
         }
@@ -155,7 +172,7 @@ pub(super) struct Source {
     unpacked: Option<Box<dyn Read + Send>>,
     /// Why nothing more can be unpacked.
     failed: Option<io::Error>,
-    /// How many bytes of its content were read or skipped.
+    /// The number of bytes of its content that were read or skipped.
     pub offset: u64,
 }
 
@@ -249,7 +266,8 @@ impl Source {
         Ok(head)
     }
 
-    /// Goes to an offset of the content; false if it isn't that long. Nothing of it was read before.
+    /// Goes to an offset of the content; false if it isn't that long. Nothing of it was read
+    /// before.
     pub fn skip_to(&mut self, offset: u64) -> io::Result<bool> {
         let mut magic = [0; 4];
         let length = read_at(&self.file, &mut magic)?;

@@ -89,7 +89,7 @@ impl Run {
         self.running.wait(PATIENCE).expect("it ends")
     }
 
-    /// What the sink got, sorted.
+    /// Returns the sink's posts, sorted.
     fn kept(&self) -> Vec<String> {
         let mut kept = self.kept.0.lock().unwrap().clone();
         kept.sort_unstable();

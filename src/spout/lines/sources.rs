@@ -10,7 +10,7 @@ use super::reader::Event;
 use crate::error::Result;
 use crate::spool;
 
-/// What a spout works on next.
+/// The next thing that a spout works on.
 pub(super) enum Next {
     /// Something happened to the file of this split.
     Event(usize, Event),
@@ -70,7 +70,7 @@ impl Sources {
     }
 }
 
-/// What one of the sources has to tell; `None` if it is done.
+/// An event of one of the sources; `None` if the source is done.
 enum News {
     Event(Option<(usize, Event)>),
     Followed(Option<follow::Event>),

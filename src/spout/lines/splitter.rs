@@ -6,9 +6,9 @@ use memchr::memchr;
 /// A place between two lines of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// How many bytes come before it.
+    /// The number of bytes before it.
     pub offset: u64,
-    /// How many lines come before it.
+    /// The number of lines before it.
     pub line: u64,
 }
 
@@ -17,11 +17,11 @@ pub struct Place {
 pub struct Line {
     /// Its number, from 1.
     pub number: u64,
-    /// What stands on it.
+    /// Its content.
     pub content: Content,
 }
 
-/// What stands on a line, without its end (`\n` or `\r\n`), and without the file's byte order mark.
+/// The content of a line, without its end (`\n` or `\r\n`), and without the file's byte order mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// All of it, and mostly a slice of the chunk that it came in.
@@ -30,13 +30,13 @@ pub enum Content {
     TooLong {
         /// As much of its beginning as is allowed.
         held: Bytes,
-        /// How long it really is, in bytes.
+        /// The length of the whole line, in bytes.
         length: u64,
     },
 }
 
-/// What may be cut off a line that was gathered: a byte order mark, and a `\r` (which may as well be
-/// the last byte of a line that was too long to be kept).
+/// The bytes that may be cut off a line that was gathered: a byte order mark, and a `\r` (which may
+/// as well be the last byte of a line that was too long to be kept).
 const TRIMMINGS: usize = BYTE_ORDER_MARK.len() + 1;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -61,7 +61,7 @@ pub struct LineSplitter {
     chunk: Bytes,
     /// The beginning of a line whose end hasn't come yet.
     carry: Vec<u8>,
-    /// How much of that line has come, kept or not.
+    /// The length of that line so far, kept or not.
     carried: u64,
 }
 
@@ -130,8 +130,8 @@ impl LineSplitter {
         Some(Line { number: self.place.line, content })
     }
 
-    /// Keeps what is worth keeping: of a line that is too long so much that it still is too long after
-    /// it was trimmed.
+    /// Keeps what is worth keeping: of a line that is too long so much that it still is too long
+    /// after it was trimmed.
     fn carry(&mut self, piece: &[u8]) {
         self.carried += piece.len() as u64;
         let bound = self.line_bytes_max.saturating_add(TRIMMINGS + 1);

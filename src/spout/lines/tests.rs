@@ -2,7 +2,13 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
+use super::located::Located;
+use super::reader::{Event, Opened};
+use super::spout::{Reading, jobs};
 use super::*;
+use crate::dead_letter::DeadLetter;
+use crate::spout::Split;
+use time::OffsetDateTime;
 use tokio::sync::mpsc;
 
 fn posts(kind: Option<&str>, line_bytes_max: u64) -> Posts {
@@ -13,7 +19,7 @@ fn posts(kind: Option<&str>, line_bytes_max: u64) -> Posts {
 /// A post with its kind, or an error with the raw bytes.
 type Became = Result<(String, String), (String, Vec<u8>)>;
 
-/// What becomes of the lines of a file.
+/// Returns the fate of each line of a file.
 fn read(posts: &Posts, file: &[u8]) -> Vec<Became> {
     let mut splitter = posts.splitter(Place::default());
     splitter.feed(Bytes::copy_from_slice(file));
@@ -87,7 +93,7 @@ fn the_configuration_has_defaults_and_says_what_is_unknown() {
 
 #[test]
 fn more_tasks_than_paths_are_no_use_unless_a_path_is_a_glob() {
-    let context = SpoutContext { component: "in".into(), state: None, cursors: Default::default() };
+    let context = SpoutContext { component: "in".into(), state: None, cursors: Default::default(), saved_at: None };
     let lines = |paths: &[&str]| Lines {
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         kind: None,
@@ -113,7 +119,7 @@ struct Played {
 impl Played {
     fn start(path: &Path, cursor: Cursor) -> Self {
         let splits = [Split { id: path.to_str().unwrap().into(), cursor }];
-        let reports = reader::start(jobs(&splits, |_| true).unwrap(), false).unwrap();
+        let reports = reader::start(jobs(&splits, &Located::default(), |_| true).unwrap(), false).unwrap();
         Self { reports, file: None, lines: Vec::new() }
     }
 
@@ -133,8 +139,8 @@ impl Played {
     fn play(&mut self) -> Result<Vec<String>> {
         while let Some(event) = self.next() {
             match event {
-                Event::Opened(place, head) => {
-                    self.file = Some(Reading { name: String::new(), splitter: LineSplitter::new(place, 100), head });
+                Event::Opened(Opened { path, place, head, file }) => {
+                    self.file = Some(Reading { name: path, splitter: LineSplitter::new(place, 100), head, file });
                 }
                 Event::Chunk(chunk) => {
                     self.file.as_mut().unwrap().feed(chunk);
@@ -157,7 +163,7 @@ impl Played {
     }
 
     fn cursor(&self) -> Cursor {
-        self.file.as_ref().unwrap().cursor()
+        self.file.as_ref().unwrap().cursor(OffsetDateTime::UNIX_EPOCH, false)
     }
 }
 
@@ -230,7 +236,7 @@ fn a_file_that_vanished_stops_the_spout_with_its_name() {
 #[test]
 fn a_damaged_cursor_is_an_error() {
     let split = Split { id: "in.ndjson".into(), cursor: Cursor::At("here".into()) };
-    let error = jobs(&[split], |_| true).unwrap_err();
+    let error = jobs(&[split], &Located::default(), |_| true).unwrap_err();
     assert_eq!(
         error.chain(),
         "the checkpoint's cursor for \"in.ndjson\" is damaged: expected offset, line and hash of a file, found \"here\""

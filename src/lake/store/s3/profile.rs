@@ -226,6 +226,18 @@ mod tests {
         [profile role]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = default\n\
         [profile process]\ncredential_process = /opt/get --for me\n[work]\nregion = nowhere\n";
 
+    proptest::proptest! {
+        #[test]
+        fn no_file_makes_its_reader_panic(text in "([\\[\\]=#; \"\n\ta-z:/]{0,40}|\\[default\\]\n|s3 =\n|  [a-z_]{1,9} = .{0,9}\n){0,8}") {
+            let sections = sections(&text);
+            for name in sections.keys().map(String::as_str).chain(["default", ""]) {
+                if let Some(profile) = Profile::of(name, &sections, &sections) {
+                    let _ = (profile.has_key(), profile.credential(), profile.command());
+                }
+            }
+        }
+    }
+
     fn profile(name: &str) -> Option<Profile> {
         Profile::of(name, &sections(CREDENTIALS), &sections(CONFIG))
     }

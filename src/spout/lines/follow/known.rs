@@ -1,22 +1,23 @@
 //! What a checkpoint knows of followed files, and in which split.
 //!
-//! A file is known by device and inode and by what it begins with. Its split is told by its first line, so
-//! that a copy, a link and a rotated file are all in one split, and so in one task: none of them is taken
-//! for a file of its own without a look at the others.
+//! A file is known by device and inode and by what it begins with. Its split is told by its first
+//! line, so that a copy, a link and a rotated file are all in one split, and so in one task: none
+//! of them is taken for a file of its own without a look at the others.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+pub use super::super::mark::FileId;
 use super::super::mark::{HEAD_BYTES, Mark};
 
-/// How many splits followed files are shared out among. The cursor of a split names all of its files, about
-/// 100 bytes each, and is written with whatever is read of one of them: more splits make that cheaper for
-/// thousands of files, and cost a look each at every barrier.
+/// The number of splits that followed files are shared out among. The cursor of a split names all
+/// of its files, about 100 bytes each, and is written with whatever is read of one of them: more
+/// splits make that cheaper for thousands of files, and cost a look each at every barrier.
 const BUCKETS: u64 = 128;
 
-/// What the names of their splits begin with. No absolute path does.
+/// The beginning of the names of their splits. No absolute path does.
 const PREFIX: &str = "followed/";
 
 /// The splits of followed files.
@@ -38,7 +39,8 @@ pub fn is_followed(split: &str) -> bool {
     split.starts_with(PREFIX)
 }
 
-/// The split of a file that begins like this; `None` before its first line, or its head, is complete.
+/// The split of a file that begins like this; `None` before its first line, or its head, is
+/// complete.
 pub fn split_of(head: &[u8]) -> Option<String> {
     let line = match head.iter().position(|byte| *byte == b'\n') {
         Some(end) => &head[..end],
@@ -47,9 +49,6 @@ pub fn split_of(head: &[u8]) -> Option<String> {
     };
     Some(split_name(xxh3_64(line) % BUCKETS))
 }
-
-/// Device and inode.
-pub type FileId = (u64, u64);
 
 /// A file in a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +60,7 @@ pub struct Entry {
     pub read_at: i64,
 }
 
-/// How an entry is written: device, inode, mark, time and path.
+/// An entry as it is written: device, inode, mark, time and path.
 #[derive(Serialize, Deserialize)]
 struct Written(u64, u64, String, i64, PathBuf);
 

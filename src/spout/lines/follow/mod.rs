@@ -1,10 +1,12 @@
 //! Files that are followed: all of a task on one thread, which looks at them in turns.
 //!
-//! [`Follower`] is a state machine that is asked for its next event with the time as an argument. It
-//! *scans* now and then: lists what the paths stand for, and tells by device and inode, and by what files
-//! begin with, which are new, renamed, cut or gone. Between scans it looks only at files that grew lately.
-//! A file that is gone from its paths is looked for beside, under its inode or as a compressed copy.
+//! [`Follower`] is a state machine that is asked for its next event with the time as an argument.
+//! It *scans* now and then: lists what the paths stand for, and tells by device and inode, and by
+//! what files begin with, which are new, renamed, cut or gone. Between scans it looks only at files
+//! that grew lately. A file that is gone from its paths is looked for beside, under its inode or as
+//! a compressed copy.
 
+mod elsewhere;
 pub mod known;
 mod resume;
 mod scan;
@@ -28,38 +30,39 @@ use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::globs::Glob;
 
-/// How often files that grew lately are looked at.
+/// The time between two looks at files that grew lately.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a file counts as one that grew lately. For longer, more idle files are looked at ten times a
-/// second; for less, a slow writer's lines wait for the next scan.
+/// The time for which a file counts as one that grew lately. For longer, more idle files are looked
+/// at ten times a second; for less, a slow writer's lines wait for the next scan.
 const LATELY: Duration = Duration::from_secs(10);
 
-/// How often all files are listed and looked at, at most: new ones are found that soon.
+/// The shortest time between two lists of all files: new ones are found that soon.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 
-/// A scan takes a 150th of the time at most, whatever the number of files: with some ten thousand of them
-/// there are several seconds between two.
+/// A scan takes a 150th of the time at most, whatever the number of files: with some ten thousand
+/// of them there are several seconds between two.
 const SCAN_SHARE: u32 = 150;
 
-/// How many files are kept open. A file that is open can be read to its end after it was deleted; one beyond
-/// the bound, that was idle for longest, is opened again when it grows. The usual limit for a process is
-/// 1,024 descriptors, which sinks and connections share.
+/// The most files that are kept open. A file that is open can be read to its end after it was
+/// deleted; one beyond the bound, that was idle for longest, is opened again when it grows. The
+/// usual limit for a process is 1,024 descriptors, which sinks and connections share.
 const OPEN_MAX: usize = 128;
 
-/// How long a file that begins like another one is left alone: a rotation that copies and then cuts needs
-/// that long at most between both, once the copy doesn't grow any more.
+/// The time for which a file that begins like another one is left alone: a rotation that copies and
+/// then cuts needs that long at most between both, once the copy doesn't grow any more.
 const COPY_GRACE: Duration = Duration::from_secs(5);
 
-/// How long a file is followed that was moved out of its paths, after it last grew.
+/// The time for which a file is followed that was moved out of its paths, after it last grew.
 const MOVED_GRACE: Duration = Duration::from_secs(600);
 
-/// What happens to followed files.
+/// An event of followed files.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// Chunks of this file follow. The bytes are what it begins with, as far as its mark wants them.
+    /// Chunks of this file follow. The bytes are what it begins with, as far as its mark wants
+    /// them.
     Opened { number: u64, split: String, entry: Entry, head: Vec<u8> },
-    /// What comes next in the file.
+    /// The next bytes of the file.
     Chunk { number: u64, chunk: Bytes },
     /// The file has another name, or goes on in a copy of it.
     Moved { number: u64, file: FileId, path: PathBuf },
@@ -69,22 +72,26 @@ pub(super) enum Event {
     Lost { entry: Entry, why: String },
     /// All files of the checkpoint were told of.
     Scanned,
-    /// A file of the checkpoint can't be looked at, so that nothing can be said of it: nothing more comes.
+    /// A file of the checkpoint can't be looked at, so that nothing can be said of it: nothing more
+    /// comes.
     Failed(Error),
     /// Something that a person should know.
     Said(String),
-    /// There is nothing more for now; sending (or dropping) this after so long makes the reader look again.
+    /// There is nothing more for now; sending (or dropping) this after so long makes the reader
+    /// look again.
     Waiting(oneshot::Sender<()>, Duration),
 }
 
-/// What is to be followed, and what is known of it.
+/// The paths to follow, and the files of the checkpoint.
 pub(super) struct Followed {
     pub paths: Vec<String>,
     pub has_kind: bool,
-    /// The splits of this task, each with what the checkpoint knows of its files; `None` if it knows none.
+    /// The splits of this task, each with what the checkpoint knows of its files; `None` if it
+    /// knows none.
     pub splits: HashMap<String, Option<Vec<Entry>>>,
-    /// Marks by the absolute path, as runs keep them that don't follow.
-    pub by_path: HashMap<String, Mark>,
+    /// The files of runs that didn't follow. Their device and inode are 0 where the state doesn't
+    /// say them.
+    pub not_followed: Vec<Entry>,
 }
 
 /// A file that is read.
@@ -92,9 +99,9 @@ struct File {
     id: FileId,
     path: PathBuf,
     source: Option<Source>,
-    /// How much of its content was read.
+    /// The length of its content that was read.
     offset: u64,
-    /// What it begins with, as far as that is known, up to [`HEAD_BYTES`].
+    /// Its beginning, as far as that is known, up to [`HEAD_BYTES`].
     head: Vec<u8>,
     /// Its size on the disk when it was last looked at.
     size: u64,
@@ -108,7 +115,7 @@ struct File {
 }
 
 impl File {
-    /// How far it was read, as a checkpoint would know it.
+    /// Returns its entry of a checkpoint, without the number of the line.
     fn entry(&self) -> Entry {
         let place = Place { offset: self.offset, line: 0 };
         Entry { file: self.id, path: self.path.clone(), mark: Mark::new(place, &self.head), read_at: 0 }
@@ -128,7 +135,7 @@ pub(super) struct Follower {
     splits: HashSet<String>,
     /// Splits of which no checkpoint knows anything.
     fresh: HashSet<String>,
-    by_path: HashMap<String, Mark>,
+    not_followed: Vec<Entry>,
     /// Entries that wait for the first scan.
     resumed: Vec<(String, Entry)>,
     files: HashMap<u64, File>,
@@ -155,18 +162,14 @@ impl Follower {
     pub fn new(followed: Followed) -> Result<Self> {
         let mut globs = Vec::new();
         for path in &followed.paths {
-            let absolute = super::paths::absolute(Path::new(path))?;
-            // A file may have such a name.
-            let is_file = !super::paths::is_glob(path) || Path::new(path).exists();
-            let glob = if is_file { crate::globs::escape(&absolute) } else { absolute };
-            globs.push((path.clone(), Glob::new(&glob)?));
+            globs.push((path.clone(), super::paths::absolute_glob(path)?));
         }
         let mut follower = Self {
             globs,
             has_kind: followed.has_kind,
             splits: HashSet::new(),
             fresh: HashSet::new(),
-            by_path: followed.by_path,
+            not_followed: followed.not_followed,
             resumed: Vec::new(),
             files: HashMap::new(),
             by_id: HashMap::new(),
@@ -192,8 +195,8 @@ impl Follower {
         Ok(follower)
     }
 
-    /// The next event; `None` if there is nothing before [`wait`](Self::wait) has gone by. `now` is asked
-    /// for the time.
+    /// The next event; `None` if there is nothing before [`wait`](Self::wait) has gone by. `now` is
+    /// asked for the time.
     pub fn next(&mut self, now: impl Fn() -> Duration) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -219,7 +222,7 @@ impl Follower {
         }
     }
 
-    /// How long nothing happens from this time on.
+    /// Returns the time until something is to be done.
     pub fn wait(&self, now: Duration) -> Duration {
         let lately = self.files.values().any(|file| now.saturating_sub(file.grew) < LATELY);
         let next = if lately { self.next_look.min(self.next_scan) } else { self.next_scan };
@@ -305,8 +308,8 @@ impl Follower {
         }
     }
 
-    /// Closes the files that were opened first, if too many are open. Those that are gone from their paths
-    /// can't be opened again, and compressed ones would have to be unpacked again.
+    /// Closes the files that were opened first, if too many are open. Those that are gone from
+    /// their paths can't be opened again, and compressed ones would have to be unpacked again.
     fn close_longest_open(&mut self, number: u64) {
         self.opened.push_back(number);
         for _ in OPEN_MAX..self.opened.len() {
@@ -342,8 +345,8 @@ fn open(path: &Path, has_kind: bool) -> io::Result<Source> {
     Source::open(path, has_kind)
 }
 
-/// How many events wait for the spout. One chunk is enough to overlap reading with checking; each further
-/// one costs its memory.
+/// The number of events that wait for the spout. One chunk is enough to overlap reading with
+/// checking; each further one costs its memory.
 const EVENTS_WAITING_MAX: usize = 2;
 
 /// Follows files on a thread of its own, which ends after the receiver is dropped.

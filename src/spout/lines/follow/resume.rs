@@ -1,4 +1,4 @@
-//! Where files of a checkpoint are now.
+//! Files of a checkpoint found again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,11 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::elsewhere::{unless_gone, whereabouts};
 use super::known::{Entry, FileId, first_split, split_of};
-use super::scan::{Found, id, modified, unless_gone, whereabouts};
+use super::scan::{Found, id, modified};
 use super::{Event, Follower, open};
 use crate::error::{Error, Result};
 use crate::spout::lines::mark::HEAD_BYTES;
+use crate::spout::lines::spout::file_gone;
 
 impl Follower {
     /// Finds the files of a checkpoint.
@@ -20,7 +22,8 @@ impl Follower {
     pub(super) fn resume(&mut self, present: &BTreeMap<FileId, Found>, now: Duration) -> Result<()> {
         let mut lost = Vec::new();
         let resumed = std::mem::take(&mut self.resumed);
-        // Files that are where they were go first, so that none of them is taken for another's copy.
+        // Files that are where they were go first, so that none of them is taken for another's
+        // copy.
         let mut gone = Vec::new();
         for (split, entry) in resumed {
             let path = match present.get(&entry.file) {
@@ -35,19 +38,13 @@ impl Follower {
                 _ => gone.push((split, entry)),
             }
         }
-        let by_path = std::mem::take(&mut self.by_path);
-        for (path, mark) in by_path {
-            let entry = Entry { file: (0, 0), path: path.into(), mark, read_at: 0 };
+        let not_followed = std::mem::take(&mut self.not_followed);
+        for entry in not_followed {
             let is_followed = self.globs.iter().any(|(_, glob)| glob.matches(&entry.path));
-            if !is_followed || mark.place.offset == 0 {
+            if !is_followed || entry.mark.place.offset == 0 {
                 continue;
             }
-            let found = unless_gone(fs::metadata(&entry.path)).map_err(|error| unreadable(&entry, error))?;
-            let is_same = found.is_some() && self.is_file_of(&entry, &entry.path)?;
-            let found = found.filter(|_| is_same);
-            let found = found.map(|found| (id(&found), entry.path.clone()));
-            let begins_like = |head: &[u8]| entry.begins_like(head);
-            let found = found.or_else(|| self.copy(&entry.path, (0, 0), mark.place.offset, &begins_like, present));
+            let found = self.find_not_followed(&entry, present)?;
             let split = found.as_ref().and_then(|(_, path)| self.split_at(path));
             match (found, split) {
                 (Some((id, path)), Some(split)) if self.fresh.contains(&split) && !self.by_id.contains_key(&id) => {
@@ -67,16 +64,29 @@ impl Follower {
             }
         }
         for entry in lost {
-            let why = format!(
-                "\"{}\" is gone, or another file is there: what was written to it after the last checkpoint (line {}, \
-                 byte {}) is found neither there nor beside",
-                entry.path.display(),
-                entry.mark.place.line,
-                entry.mark.place.offset
-            );
+            let why = file_gone(&entry.path, entry.mark);
             self.events.push_back(Event::Lost { entry, why });
         }
         Ok(())
+    }
+
+    /// Finds a file that a run before has read without following it.
+    fn find_not_followed(&self, entry: &Entry, present: &BTreeMap<FileId, Found>) -> Result<Option<(FileId, PathBuf)>> {
+        let has_inode = entry.file != (0, 0);
+        if has_inode
+            && let Some((path, _)) = whereabouts(&entry.path, entry.file).map_err(|error| unreadable(entry, error))?
+            && self.is_file_of(entry, &path)?
+        {
+            return Ok(Some((entry.file, path)));
+        }
+        let found = unless_gone(fs::metadata(&entry.path)).map_err(|error| unreadable(entry, error))?;
+        if let Some(found) = found
+            && self.is_file_of(entry, &entry.path)?
+        {
+            return Ok(Some((id(&found), entry.path.clone())));
+        }
+        let begins_like = |head: &[u8]| entry.begins_like(head);
+        Ok(self.copy(&entry.path, entry.file, entry.mark.place.offset, &begins_like, present))
     }
 
     /// Reads on behind the mark of an entry.
@@ -92,7 +102,8 @@ impl Follower {
         let Some(mut source) = opened else { return Ok(false) };
         match source.go_to(entry.mark) {
             Ok(place) => Ok(place.is_some()),
-            // It isn't what it was: something else is written there, or it is compressed and damaged.
+            // It isn't what it was: something else is written there, or it is compressed and
+            // damaged.
             Err(error) if is_about_content(&error) => Ok(false),
             Err(error) => Err(unreadable(entry, error)),
         }

@@ -3,19 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::elsewhere::{Orphan, whereabouts};
 use super::known::{Entry, FileId, split_of};
 use super::{COPY_GRACE, Event, File, Follower, MOVED_GRACE, Twin, open};
 use crate::spout::lines::mark::{HEAD_BYTES, Mark};
 use crate::spout::lines::paths::walk;
 use crate::spout::lines::splitter::Place;
-
-/// How many files of a folder are looked into for the copy of one that is gone. Each costs an open and a read
-/// of its head, once for each file that is gone.
-const BESIDE_MAX: usize = 1_000;
 
 /// A file that one of the paths stands for.
 #[derive(Clone)]
@@ -23,14 +20,6 @@ pub(super) struct Found {
     pub path: PathBuf,
     pub size: u64,
     pub modified: (i64, i64),
-}
-
-/// A file that is no longer where it was, or no longer what it was.
-struct Orphan {
-    number: u64,
-    file: File,
-    /// Its inode is still there, with other content.
-    was_cut: bool,
 }
 
 /// Device and inode.
@@ -166,7 +155,8 @@ impl Follower {
         Ok(())
     }
 
-    /// A known file is none of the paths. `Err(false)` if it is gone, `Err(true)` if its content is.
+    /// A known file is none of the paths. `Err(false)` if it is gone, `Err(true)` if its content
+    /// is.
     fn miss(&mut self, number: u64, now: Duration) -> Result<(), bool> {
         let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
         let was_gone = file.moved.is_some();
@@ -174,7 +164,8 @@ impl Follower {
         let found = match whereabouts(&file.path, file.id) {
             Ok(found) => found,
             Err(error) => {
-                // Only what is known to be gone is let go of: it would be read again when it comes back.
+                // Only what is known to be gone is let go of: it would be read again when it comes
+                // back.
                 let what = format!("\"{}\" can't be looked at, and is waited for: {error}", file.path.display());
                 self.say_once(what);
                 return Ok(());
@@ -203,43 +194,6 @@ impl Follower {
         }
         let elsewhere = open.nlink() > 0 && now.saturating_sub(file.grew.max(since)) <= MOVED_GRACE;
         if elsewhere || !was_gone { Ok(()) } else { Err(false) }
-    }
-
-    /// Goes on with the copy of a file that is gone, or says what is known to be missing.
-    fn settle(&mut self, orphan: Orphan, present: &BTreeMap<FileId, Found>, now: Duration) {
-        let Orphan { number, mut file, was_cut } = orphan;
-        let begins_like = |head: &[u8]| !file.head.is_empty() && head.starts_with(&file.head);
-        let copy = self.copy(&file.path, file.id, file.offset, &begins_like, present);
-        if let Some((id, path)) = copy {
-            let moved = (!present.contains_key(&id)).then_some(now);
-            self.events.push_back(Event::Moved { number, file: id, path: path.clone() });
-            (file.id, file.path, file.moved, file.source) = (id, path, moved, None);
-            (file.size, file.modified) = (0, (0, 0));
-            file.is_ready = false;
-            self.put_in(number, file);
-            self.make_ready(number);
-            return;
-        }
-        let path = file.path.display();
-        let left = if file.is_packed { 0 } else { file.size.saturating_sub(file.offset) };
-        let read = file.offset;
-        let why = match (was_cut, left) {
-            (true, 0) if read == 0 => None,
-            (true, 0) => Some(format!(
-                "\"{path}\" was cut or written anew after {read} bytes of it were read: what was written to it \
-                 between that and the cut isn't known; it is read from its start"
-            )),
-            (true, left) => Some(format!(
-                "\"{path}\" was cut or written anew after {read} bytes of it were read, and before its last {left} \
-                 bytes were; it is read from its start"
-            )),
-            (false, 0) => None,
-            (false, left) => Some(format!("\"{path}\" was deleted before its last {left} bytes were read")),
-        };
-        if let Some(why) = why {
-            self.events.push_back(Event::Lost { entry: file.entry(), why });
-        }
-        self.events.push_back(Event::Closed { number });
     }
 
     /// A file that isn't known.
@@ -323,54 +277,13 @@ impl Follower {
         self.make_ready(number);
     }
 
-    /// A file that isn't known, begins as another did, and is at least as long as what was read of that:
-    /// among the paths, or beside where it was under a name that begins alike.
-    pub(super) fn copy(
-        &self,
-        path: &Path,
-        not: FileId,
-        offset: u64,
-        begins_like: &dyn Fn(&[u8]) -> bool,
-        present: &BTreeMap<FileId, Found>,
-    ) -> Option<(FileId, PathBuf)> {
-        let mut candidates: Vec<PathBuf> = Vec::new();
-        let name = path.file_name()?.to_str()?;
-        let stem = name.split('.').find(|part| !part.is_empty()).unwrap_or(name);
-        for entry in fs::read_dir(path.parent()?).into_iter().flatten().flatten() {
-            let begins_alike =
-                entry.file_name().to_str().is_some_and(|other| other.trim_start_matches('.').starts_with(stem));
-            if begins_alike && candidates.len() < BESIDE_MAX {
-                candidates.push(entry.path());
-            }
-        }
-        candidates.sort();
-        // Files that are read, or aren't ours, are no copy; what is left among the paths are new ones.
-        // An inode that is used again is another file.
-        let is_passed_over = |id, found: &Found| self.passed_over.get(id) == Some(&(found.size, found.modified));
-        let is_new = |id, found| !self.by_id.contains_key(id) && !is_passed_over(id, found);
-        let new = present.iter().filter(|(id, found)| is_new(*id, *found));
-        candidates.extend(new.take(BESIDE_MAX).map(|(_, found)| found.path.clone()));
-        for path in candidates {
-            let Ok(found) = fs::metadata(&path) else { continue };
-            if !found.is_file() || id(&found) == not || self.by_id.contains_key(&id(&found)) {
-                continue;
-            }
-            let Ok(mut source) = open(&path, self.has_kind) else { continue };
-            let is_alike = source.head(HEAD_BYTES).is_ok_and(|head| begins_like(&head));
-            if is_alike && source.skip_to(offset).unwrap_or(false) {
-                return Some((id(&found), path));
-            }
-        }
-        None
-    }
-
     fn close(&mut self, number: u64) {
         if self.take_out(number).is_some() {
             self.events.push_back(Event::Closed { number });
         }
     }
 
-    fn put_in(&mut self, number: u64, file: File) {
+    pub(super) fn put_in(&mut self, number: u64, file: File) {
         self.by_id.insert(file.id, number);
         self.files.insert(number, file);
     }
@@ -389,45 +302,12 @@ fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
-/// Returns true if a file begins as it did when it was read. One that can't be opened is looked at later.
+/// Returns true if a file begins as it did when it was read. One that can't be opened is looked at
+/// later.
 fn begins_as_read(file: &File, has_kind: bool) -> bool {
     let head = match &file.source {
         Some(source) => source.head(file.head.len()),
         None => open(&file.path, has_kind).and_then(|source| source.head(file.head.len())),
     };
     head.map_or(true, |head| head == file.head)
-}
-
-/// The name that a file has: its old one, or another one in the same folder. `None` if there is none.
-///
-/// # Errors
-/// If that can't be told: no permission, a network disk that is away.
-pub(super) fn whereabouts(path: &Path, wanted: FileId) -> io::Result<Option<(PathBuf, Metadata)>> {
-    if let Some(found) = unless_gone(fs::metadata(path))?
-        && id(&found) == wanted
-    {
-        return Ok(Some((path.to_path_buf(), found)));
-    }
-    let Some(folder) = path.parent() else { return Ok(None) };
-    for entry in unless_gone(fs::read_dir(folder))?.into_iter().flatten() {
-        let entry = entry?;
-        if entry.ino() != wanted.1 {
-            continue;
-        }
-        if let Some(found) = unless_gone(fs::metadata(entry.path()))?
-            && id(&found) == wanted
-        {
-            return Ok(Some((entry.path(), found)));
-        }
-    }
-    Ok(None)
-}
-
-/// Nothing, if there is no such file. Any other failure says nothing about whether there is.
-pub(super) fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(error),
-    }
 }

@@ -1,10 +1,10 @@
-//! Followed files against a model that knows what was written.
+//! Followed files, one change after the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod model;
+
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-
-use proptest::prelude::*;
 
 use super::super::splitter::{Content, LineSplitter};
 use super::*;
@@ -21,13 +21,14 @@ struct Played {
     said: Vec<String>,
     lost: usize,
     failed: Option<String>,
-    /// What the last start began with, until its first scan: a checkpoint before that says the same.
+    /// The splits that the last start began with, until its first scan: a checkpoint before that
+    /// says the same.
     unscanned: Option<HashMap<String, Option<Vec<Entry>>>>,
 }
 
 fn follower(folder: &Path, glob: &str, splits: HashMap<String, Option<Vec<Entry>>>) -> Follower {
     let paths = vec![format!("{}/{glob}", folder.display())];
-    Follower::new(Followed { paths, has_kind: true, splits, by_path: HashMap::new() }).unwrap()
+    Follower::new(Followed { paths, has_kind: true, splits, not_followed: Vec::new() }).unwrap()
 }
 
 impl Played {
@@ -281,6 +282,25 @@ fn what_is_gone_after_a_stop_is_told() {
 }
 
 #[test]
+fn a_file_that_an_earlier_run_did_not_follow_is_read_on_also_after_a_rotation() {
+    for knows_inode in [false, true] {
+        let mut played = Played::start("x.log");
+        played.append("x.log.1", "a\nrest\n");
+        played.append("x.log", "new\n");
+        let file =
+            if knows_inode { scan::id(&fs::metadata(played.path("x.log.1")).unwrap()) } else { Default::default() };
+        let mark = Mark::new(Place { offset: 2, line: 1 }, b"a\n");
+        let entry = Entry { file, path: played.path("x.log"), mark, read_at: 0 };
+        let splits = known::splits().map(|split| (split, None)).collect();
+        let paths = vec![played.path("x.log").to_str().unwrap().to_owned()];
+        played.follower = Follower::new(Followed { paths, has_kind: true, splits, not_followed: vec![entry] }).unwrap();
+        let mut read = played.read();
+        read.sort();
+        assert_eq!((read, played.lost), (vec!["new".to_owned(), "rest".into()], 0));
+    }
+}
+
+#[test]
 fn many_files_are_read_with_few_of_them_open() {
     let mut played = Played::start("*");
     for number in 0..OPEN_MAX * 3 {
@@ -294,7 +314,8 @@ fn many_files_are_read_with_few_of_them_open() {
 
 #[test]
 fn a_file_that_cannot_be_looked_at_is_not_taken_for_gone() {
-    // A chain of links that ends nowhere can't be followed, also not by root: the error is not "not found".
+    // A chain of links that ends nowhere can't be followed, also not by root: the error is not "not
+    // found".
     let block = |played: &Played| {
         played.rename("logs", "away");
         std::os::unix::fs::symlink("logs", played.path("logs")).unwrap();
@@ -317,173 +338,4 @@ fn a_file_that_cannot_be_looked_at_is_not_taken_for_gone() {
     played.append("logs/x", "b\n");
     played.restart();
     assert_eq!((played.read(), played.failed.take()), (vec!["b".to_owned()], None));
-}
-
-/// A step of the model, on files that are named by small numbers.
-#[derive(Clone, Debug)]
-enum Step {
-    Append(u8),
-    Rename(u8, u8),
-    Truncate(u8),
-    CopyAndCut(u8, u8),
-    Link(u8, u8),
-    Delete(u8),
-    Restart,
-    Tick,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let file = || 0_u8..4;
-    prop_oneof![
-        6 => file().prop_map(Step::Append),
-        2 => (file(), file()).prop_map(|(from, to)| Step::Rename(from, to)),
-        1 => file().prop_map(Step::Truncate),
-        2 => (file(), file()).prop_map(|(from, to)| Step::CopyAndCut(from, to)),
-        1 => (file(), file()).prop_map(|(from, to)| Step::Link(from, to)),
-        1 => file().prop_map(Step::Delete),
-        2 => Just(Step::Restart),
-        4 => Just(Step::Tick),
-    ]
-}
-
-/// A file of the model.
-#[derive(Default)]
-struct Model {
-    /// Links share a file.
-    names: Vec<u8>,
-    unread: Vec<String>,
-    /// It was looked at when it had a line.
-    is_known: bool,
-}
-
-/// What the model knows of all files.
-#[derive(Default)]
-struct Models {
-    files: Vec<Model>,
-    written: BTreeSet<String>,
-    /// What may be missing of files that nobody ever looked at.
-    unseen: BTreeSet<String>,
-    /// What may be missing of files that were known, by file: each of them must be told of.
-    torn: Vec<Vec<String>>,
-}
-
-impl Models {
-    fn append(&mut self, name: u8, line: &str) {
-        self.written.insert(line.to_owned());
-        match self.files.iter_mut().find(|file| file.names.contains(&name)) {
-            Some(file) => file.unread.push(line.to_owned()),
-            None => self.files.push(Model { names: vec![name], unread: vec![line.to_owned()], is_known: false }),
-        }
-    }
-
-    /// All that is there is read.
-    fn look(&mut self) {
-        for file in &mut self.files {
-            file.is_known |= !file.unread.is_empty();
-            file.unread.clear();
-        }
-    }
-
-    /// A name is overwritten or deleted.
-    fn forget(&mut self, name: u8) {
-        for at in (0..self.files.len()).rev() {
-            self.files[at].names.retain(|other| *other != name);
-            if self.files[at].names.is_empty() {
-                self.cut(at);
-                self.files.remove(at);
-            }
-        }
-    }
-
-    /// The content of a file is gone.
-    fn cut(&mut self, at: usize) {
-        let file = &mut self.files[at];
-        match std::mem::take(&mut file.is_known) {
-            true if file.unread.is_empty() => {}
-            true => self.torn.push(std::mem::take(&mut file.unread)),
-            false => self.unseen.extend(file.unread.drain(..)),
-        }
-    }
-
-    fn position(&self, name: u8) -> Option<usize> {
-        self.files.iter().position(|file| file.names.contains(&name))
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
-    /// Every line comes once. Missing may be only what was deleted or cut before a look at it, and that is
-    /// told of each file that was ever looked at.
-    #[test]
-    fn every_line_comes_once_whatever_happens_to_its_file(steps in prop::collection::vec(step(), 1..40)) {
-        let mut played = Played::start("x*");
-        let mut models = Models::default();
-        for step in steps {
-            let name = |file: u8| format!("x{file}.log");
-            let is_there = |played: &Played, file: u8| played.path(&name(file)).exists();
-            match step {
-                Step::Append(file) => {
-                    let line = format!("line {} of all that are written", models.written.len());
-                    played.append(&name(file), &format!("{line}\n"));
-                    models.append(file, &line);
-                }
-                Step::Rename(from, to) if from != to && is_there(&played, from) => {
-                    let same = fs::metadata(played.path(&name(from))).unwrap();
-                    let other = fs::metadata(played.path(&name(to))).ok();
-                    if other.is_some_and(|other| scan::id(&other) == scan::id(&same)) {
-                        continue;
-                    }
-                    models.forget(to);
-                    played.rename(&name(from), &name(to));
-                    let names = models.files.iter_mut().flat_map(|file| &mut file.names);
-                    names.filter(|other| **other == from).for_each(|other| *other = to);
-                }
-                Step::Truncate(file) if is_there(&played, file) => {
-                    fs::write(played.path(&name(file)), "").unwrap();
-                    if let Some(at) = models.position(file) {
-                        models.cut(at);
-                    }
-                    // Grown beyond the old size before a look it would begin otherwise: no loss, but a look is simpler.
-                    played.tick(2);
-                    models.look();
-                }
-                Step::CopyAndCut(from, to) if from != to && is_there(&played, from) && !is_there(&played, to) => {
-                    fs::copy(played.path(&name(from)), played.path(&name(to))).unwrap();
-                    fs::write(played.path(&name(from)), "").unwrap();
-                    played.tick(2);
-                    models.look();
-                    if let Some(at) = models.position(from) {
-                        let is_known = std::mem::take(&mut models.files[at].is_known);
-                        models.files.push(Model { names: vec![to], unread: Vec::new(), is_known });
-                    }
-                }
-                Step::Link(from, to) if from != to && is_there(&played, from) && !is_there(&played, to) => {
-                    fs::hard_link(played.path(&name(from)), played.path(&name(to))).unwrap();
-                    match models.position(from) {
-                        Some(at) => models.files[at].names.push(to),
-                        None => models.files.push(Model { names: vec![from, to], ..Model::default() }),
-                    }
-                }
-                Step::Delete(file) if is_there(&played, file) => {
-                    models.forget(file);
-                    fs::remove_file(played.path(&name(file))).unwrap();
-                }
-                Step::Restart => played.restart(),
-                Step::Tick => {
-                    played.tick(2);
-                    models.look();
-                }
-                _ => {}
-            }
-        }
-        played.tick(20);
-        let read: BTreeSet<String> = played.lines.iter().cloned().collect();
-        prop_assert_eq!(read.len(), played.lines.len(), "twice: {:?}", played.lines);
-        let torn: BTreeSet<&String> = models.torn.iter().flatten().collect();
-        let excused = |line: &&String| models.unseen.contains(*line) || torn.contains(line);
-        let missing: Vec<_> = models.written.difference(&read).filter(|line| !excused(line)).collect();
-        prop_assert!(missing.is_empty(), "missing {:?}, said {:?}", missing, played.said);
-        let untold = models.torn.iter().filter(|lines| lines.iter().any(|line| !read.contains(line))).count();
-        prop_assert!(untold <= played.lost, "{} files lost lines, told of {}: {:?}", untold, played.lost, played.said);
-    }
 }
