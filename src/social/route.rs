@@ -81,7 +81,7 @@ fn of_tweet(body: &[u8]) -> Stream {
     }
 }
 
-/// Whether a post says of itself that it is a later version of another.
+/// Returns true if a post says of itself that it is a later version of another.
 fn is_edit(kind: &str, body: &[u8]) -> bool {
     match kind {
         // A toot says it itself. Facebook doesn't: there its source has added it to a post whose text has changed.
