@@ -36,7 +36,7 @@ pub struct Gap {
     pub why: String,
     /// About how many, by the rate of the time before; `None` if that isn't known.
     pub estimated_posts: Option<u64>,
-    /// Whether what was missing has been fetched since.
+    /// True if what was missing has been fetched since.
     pub filled: bool,
     /// How many posts were fetched for it.
     pub posts: u64,
@@ -126,7 +126,7 @@ fn append(path: &Path, gap: &Gap) -> std::io::Result<()> {
     file.sync_data()
 }
 
-/// Whether a crash has left part of a line at the end.
+/// Returns true if a crash has left part of a line at the end.
 fn ends_inside_a_line(path: &Path) -> std::io::Result<bool> {
     Ok(fs::read(path)?.last().is_some_and(|last| *last != b'\n'))
 }

@@ -44,9 +44,9 @@ pub(super) struct Capture {
     users: watch::Sender<usize>,
     /// The platform's configuration as it was when this began.
     configuration: Box<dyn Any + Send + Sync>,
-    /// Whether another one is to take its place.
+    /// True if another one is to take its place.
     dismissed: watch::Sender<bool>,
-    /// Whether its spool can be opened by others.
+    /// True if its spool can be opened by others.
     ended: watch::Sender<bool>,
 }
 

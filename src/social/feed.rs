@@ -244,12 +244,12 @@ impl Feed {
         Offered::Taken
     }
 
-    /// Whether a post was taken before.
+    /// Returns true if a post was taken before.
     pub fn has_seen(&self, post: &Post) -> bool {
         self.0.tail.borrow().seen.contains(identity(post))
     }
 
-    /// Whether a post of Facebook was taken before with another text: it was edited since.
+    /// Returns true if a post of Facebook was taken before with another text: it was edited since.
     pub fn has_changed(&self, post: &Post) -> bool {
         self.0.tail.borrow().versions.differs(post)
     }

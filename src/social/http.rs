@@ -64,7 +64,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Whether the status is of the 200s.
+    /// Returns true if the status is of the 200s.
     pub fn is_ok(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -219,7 +219,7 @@ impl Http {
         &self.base
     }
 
-    /// Whether a link that the platform gave leads to where requests go anyhow. No other is followed.
+    /// Returns true if a link that the platform gave leads to where requests go anyhow. No other is followed.
     pub fn is_ours(&self, link: &str) -> bool {
         Url::parse(link).is_ok_and(|link| {
             link.scheme() == self.base.scheme()
@@ -317,7 +317,7 @@ impl Http {
     }
 }
 
-/// Whether an answer is one whole JSON object: a connection that ends early may look like the end of it.
+/// Returns true if an answer is one whole JSON object: a connection that ends early may look like the end of it.
 pub fn is_whole(body: &[u8]) -> bool {
     crate::post::Post::wrap("answer", body).is_ok()
 }

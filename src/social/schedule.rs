@@ -34,7 +34,7 @@ impl Schedule {
         }
     }
 
-    /// Whether anything is ever read again.
+    /// Returns true if anything is ever read again.
     pub fn is_off(&self) -> bool {
         self.after.is_empty()
     }

@@ -30,7 +30,7 @@ impl Seen {
         true
     }
 
-    /// Whether a post is known.
+    /// Returns true if a post is known.
     pub fn contains(&self, identity: u128) -> bool {
         self.known.contains(&identity)
     }

@@ -249,7 +249,7 @@ impl Needles {
     }
 }
 
-/// Whether what stands between two places is no part of a longer word. Scripts that write words without spaces
+/// Returns true if what stands between two places is no part of a longer word. Scripts that write words without spaces
 /// (Han, kana, Thai and others) have no such bounds.
 fn is_whole(text: &str, start: usize, end: usize) -> bool {
     let inside = |c: Option<char>| c.is_some_and(|c| (c.is_alphanumeric() || c == '_') && !is_unspaced(c));
@@ -276,7 +276,7 @@ impl Topics {
         &self.topics
     }
 
-    /// Whether there are none: then every post is wanted.
+    /// Returns true if there are none: then every post is wanted.
     pub fn is_empty(&self) -> bool {
         self.topics.is_empty()
     }
@@ -293,7 +293,7 @@ impl Topics {
         )
     }
 
-    /// Whether a post is wanted: it matches a topic, or there are none.
+    /// Returns true if a post is wanted: it matches a topic, or there are none.
     pub fn want(&self, post: &Post) -> bool {
         self.topics.is_empty() || self.matched(post).contains(&true)
     }
@@ -324,7 +324,7 @@ impl Topics {
     }
 }
 
-/// Whether a language tag is of a language: `en-GB` is `en`.
+/// Returns true if a language tag is of a language: `en-GB` is `en`.
 fn speaks(tag: &str, lang: &str) -> bool {
     let tag = tag.to_lowercase();
     tag == *lang || tag.strip_prefix(lang).is_some_and(|rest| rest.starts_with('-'))

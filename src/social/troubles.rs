@@ -12,7 +12,7 @@ pub(super) struct Troubles {
     pub causes: BTreeMap<String, String>,
     /// Attempts that have failed since this was last asked.
     failures: u64,
-    /// Whether anything has ever worked.
+    /// True if anything has ever worked.
     pub has_worked: bool,
 }
 

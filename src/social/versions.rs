@@ -38,7 +38,7 @@ impl Versions {
         }
     }
 
-    /// Whether a post is known, and said something else.
+    /// Returns true if a post is known, and said something else.
     pub fn differs(&self, post: &Post) -> bool {
         version(post).is_some_and(|(id, text)| self.texts.get(&id).is_some_and(|known| *known != text))
     }

@@ -119,7 +119,7 @@ fn event<'a>(event: &'a [u8], kind: &str, commit: Option<&'a [u8]>, time_us: Opt
     }
 }
 
-/// Whether an account is gone for good: one that is deactivated, suspended or taken down may come back.
+/// Returns true if an account is gone for good: one that is deactivated, suspended or taken down may come back.
 fn is_deleted(event: &[u8]) -> bool {
     let account = get(event, "account").unwrap_or_default();
     let [active, status] = pick(account, ["active", "status"]);

@@ -124,13 +124,13 @@ pub(super) struct Joining {
     is_memory_short: bool,
     /// From when on events may be missing on the same host: later than `reached_us` if it is known to have had none.
     quiet_until_us: i64,
-    /// Whether the stream is so quiet that a host may have nothing in a whole overlap.
+    /// True if the stream is so quiet that a host may have nothing in a whole overlap.
     is_quiet: bool,
     /// How often this host was asked before.
     tries: u32,
-    /// Whether the host gave anything that isn't newer than what was captured.
+    /// True if the host gave anything that isn't newer than what was captured.
     has_old: bool,
-    /// Whether an event came by which the two are joined.
+    /// True if an event came by which the two are joined.
     is_joined: bool,
     /// The newest time at which this host has an event that is known; 0 if there was none.
     known_us: i64,
@@ -185,12 +185,12 @@ impl Joining {
         matches!(self.resume, Resume::Other { .. })
     }
 
-    /// Whether an event is one of the last that were captured before.
+    /// Returns true if an event is one of the last that were captured before.
     pub fn is_mark(&self, event: Mark) -> bool {
         self.marks.iter().any(|mark| mark.is_same(event))
     }
 
-    /// Whether all that was captured before is known to be joined, as far as that can be known before an event comes.
+    /// Returns true if all that was captured before is known to be joined, as far as that can be known before an event comes.
     pub fn is_settled(&self) -> bool {
         matches!(self.resume, Resume::Start | Resume::Since { .. } | Resume::Other { assumed: true, .. })
     }

@@ -205,7 +205,7 @@ fn is_did(text: &str) -> bool {
     is_method && is_id && !id.is_empty() && !id.ends_with([':', '%'])
 }
 
-/// Whether a text is the name of a collection, or of all those that begin with one.
+/// Returns true if a text is the name of a collection, or of all those that begin with one.
 fn is_collection(text: &str) -> bool {
     let name = text.strip_suffix(".*").unwrap_or(text);
     let part = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');

@@ -24,7 +24,7 @@ pub(super) struct Outcome {
     pub taking: Taking,
     /// From when to when events may be missing.
     pub gap: Option<(i64, i64)>,
-    /// True if the connection isn't joined to what was captured before: ask the same host again, like this.
+    /// The way to ask the same host again, if the connection isn't joined to what was captured before.
     pub again: Option<Resume>,
 }
 

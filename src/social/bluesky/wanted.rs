@@ -34,7 +34,7 @@ impl Wanted {
         self.dids.len()
     }
 
-    /// Whether only some authors' events come, so that silence means nothing.
+    /// Returns true if only some authors' events come, so that silence means nothing.
     pub fn is_by_author(&self) -> bool {
         !self.dids.is_empty()
     }
