@@ -17,9 +17,9 @@ use super::index::{self, is_partition};
 use super::staging::{Publish, Staging};
 use super::store::Store;
 use super::view;
+use crate::epoch::Promise;
 use crate::error::{Error, Result};
 use crate::panics::caught;
-use crate::sink::Promise;
 
 /// The name of the note in a task's staging.
 const NOTE: &str = "unindexed";

@@ -7,8 +7,8 @@ use super::super::reader::Input;
 use super::super::scan::{ObjectBytes, Trouble};
 use super::super::store::Store;
 use super::super::unpack;
+use crate::epoch::Promise;
 use crate::error::Result;
-use crate::sink::Promise;
 
 /// How much longer the same text may become where another version packs it. What is longer isn't read to its end.
 const PACKED_AGAIN_TIMES: u64 = 2;
