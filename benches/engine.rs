@@ -2,6 +2,8 @@
 //! and posts from an NDJSON file into a lake beside what else could have moved the same bytes.
 //! Checkpoints are on, every second, unless the name says otherwise.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]
+
 mod parts;
 
 use std::fs::{self, File};

@@ -1,6 +1,8 @@
 //! How fast posts are made up, without anything that takes them: a core's share of `Generate` is
 //! what any measurement that it feeds can reach at most.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use waterspout::spout::generate::{Generate, Platform, Platforms};
 

@@ -1,6 +1,8 @@
 //! What the lake alone can do: posts into synced files beside `cp` and `sync` of the same bytes, and
 //! files back into posts.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]
+
 use std::fs;
 use std::hint::black_box;
 use std::num::NonZeroU16;

@@ -1,6 +1,8 @@
 //! How long a tuple takes from the spout to the last bolt of three stages, at 1,000 tuples a second
 //! with checkpoints on: from when the spout hands it over to when the sink takes it.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]
+
 mod parts;
 
 use std::sync::{LazyLock, Mutex};

@@ -2,6 +2,8 @@
 //!
 //!     cargo bench --bench posts
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]
+
 use std::hint::black_box;
 use std::io::Write;
 

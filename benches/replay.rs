@@ -1,6 +1,8 @@
 //! Replay sorted by the posts' own time, over 64 partitions that were written together, beside the same
 //! lake as it lies there.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]
+
 mod parts;
 #[path = "parts/tweets.rs"]
 mod tweets;

@@ -4,6 +4,8 @@
 //! One server on loopback is what the tests have, moto, or MinIO with `WATERSPOUT_S3=minio` (`tests/run --long`
 //! installs both); the other keeps nothing and checks nothing, so that all there is to measure is the client.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]
+
 #[path = "parts/loopback.rs"]
 mod loopback;
 mod parts;

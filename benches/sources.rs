@@ -1,6 +1,8 @@
 //! What one task of a source takes from its platform on loopback, its spool on: how many posts a second, with how
 //! much memory; what it costs to take 250 posts/s; and how long a post takes to be durable in a lake.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]
+
 #[path = "parts/live.rs"]
 mod live;
 mod parts;

@@ -1,5 +1,7 @@
 //! What a checkpoint costs on this machine's disk, and how soon a large state is back.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]
+
 use std::hint::black_box;
 use std::path::Path;
 use std::thread;

@@ -46,6 +46,7 @@ pub struct SystemClock {
     started: Instant,
 }
 
+#[allow(clippy::disallowed_methods, reason = "the one place that asks the operating system")]
 impl SystemClock {
     /// A clock whose monotonic time starts now.
     pub fn shared() -> SharedClock {
@@ -53,6 +54,7 @@ impl SystemClock {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "the one place that asks the operating system")]
 impl Clock for SystemClock {
     fn now(&self) -> OffsetDateTime {
         OffsetDateTime::now_utc()

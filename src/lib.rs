@@ -1,6 +1,11 @@
 //! Waterspout runs stream topologies: spouts take posts from outside, bolts work on them, sinks
 //! write them, and checkpoints make each post count once. ARCHITECTURE.md draws the whole.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test may fail, and waits for real threads")
+)]
+
 // The floors of the house, from the ground up: a module imports only from floors that stand above its own in this file.
 // tests/house.rs has the order within a floor, and holds all of it.
 

@@ -1,6 +1,12 @@
 //! The source `Bluesky` against the fake platform, through the program itself: with every fault, with kills, and with
 //! cursors that are too old. The lake is compared with the truth.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 mod support;
 
 use std::time::Duration;

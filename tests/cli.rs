@@ -1,5 +1,11 @@
 //! The program from outside: what is typed, what comes out, and with which exit code.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 mod support;
 
 use std::collections::{BTreeMap, HashSet};

@@ -1,5 +1,11 @@
 //! Commands that attach to a running topology: what they do to it, and what they say.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 #[path = "control/border.rs"]
 mod border;
 mod support;

@@ -1,5 +1,11 @@
 //! `run --dead-letters` from outside.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 mod support;
 
 use support::{Sandbox, lake, sorted};

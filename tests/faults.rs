@@ -1,6 +1,12 @@
 //! What goes wrong around a process that lives on: a full disk, no more file handles, a read-only
 //! folder, a process that is stopped and goes on. What the lake holds in the end is what was read.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 mod support;
 
 use std::fs;

@@ -1,6 +1,12 @@
 //! Clients against servers that do what no good server does (`support/hostile.rs`): each command ends in time and
 //! within a limit on its memory, says what happened, and sends no credential to another host.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 mod support;
 
 use std::fs::{self, File};

@@ -1,5 +1,11 @@
 //! `run FILE --replay`: the same topology over what it captured.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,12 @@
 //!
 //! `WATERSPOUT_LONG=1` makes ten times as many; `WATERSPOUT_SEED=n` begins with that seed.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

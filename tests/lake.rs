@@ -1,5 +1,11 @@
 //! A lake through the engine: what is read from one arrives in another, once and whole.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 use std::fs;
 use std::num::NonZeroU16;
 use std::path::Path;

@@ -1,5 +1,11 @@
 //! `waterspout lake …` as somebody at a shell uses it.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 #[cfg(feature = "fail-points")]
 #[path = "lake_tools/kills.rs"]
 mod kills;

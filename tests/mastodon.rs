@@ -1,6 +1,12 @@
 //! The source `Mastodon` against the fake platform, through the program itself: by both transports, with every fault,
 //! with kills, and with limits. The lake is compared with the truth, and requests with the specification.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 mod support;
 
 use std::time::Duration;

@@ -1,6 +1,12 @@
 //! The sources that ask again and again, `Facebook` and `YouTube`, against the fake platform, through the program itself:
 //! with every fault, with kills, and with all that the platforms say no to. The lake is compared with the truth.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 mod support;
 
 use std::time::Duration;

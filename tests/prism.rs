@@ -1,5 +1,11 @@
 //! Prism, and the fake platforms against the specifications: the fakes' answers are as those have it.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 mod support;
 
 use std::io::{Read, Write};

@@ -1,6 +1,12 @@
 //! A lake in S3 (`support/s3_server.rs`) as others use it: replayed, also by a topology that is killed or
 //! behind a bad network, listed, checked, compacted, erased and pruned. It is put there by plain HTTP.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 mod support;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,11 @@
 //! The wake protocol under loom: the engine's own file, compiled with loom's atomics.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
 mod atomic {
     pub use loom::sync::atomic::{AtomicU8, Ordering, fence};
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use actix::{Message, Recipient};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
-use crate::flow::{Item, Need, Wake};
+use super::wake::Wake;
+use crate::flow::{Item, Need};
 
 /// Tells a task to look at its channels once more.
 #[derive(Message)]

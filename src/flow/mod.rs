@@ -29,4 +29,4 @@ pub use inbox::{Inbox, Received};
 pub use output::Output;
 pub use split_clock::SplitClock;
 pub use spout_port::{Port, Secure, SpoutOutput};
-pub use wake::{Need, Wake};
+pub use wake::Need;

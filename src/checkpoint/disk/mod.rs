@@ -75,7 +75,7 @@ pub enum Look {
     /// A process holds it: its id, if it is known.
     InUse(Option<u32>),
     /// It can be resumed.
-    Free(Saved),
+    Free(Box<Saved>),
 }
 
 impl DiskStore {
@@ -153,7 +153,7 @@ impl DiskStore {
         // Somebody may have begun to use it meanwhile: then what was read is of no moment.
         match in_use()? {
             Some(in_use) => Ok(in_use),
-            None => saved.map(Look::Free),
+            None => saved.map(|saved| Look::Free(Box::new(saved))),
         }
     }
 

@@ -54,6 +54,7 @@ pub struct Task {
     pub body: Body,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a simulation has a handful of tasks")]
 pub enum Body {
     Spout(Spout),
     Bolt(Counts),

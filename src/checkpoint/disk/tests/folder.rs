@@ -194,6 +194,6 @@ fn a_look_tells_what_is_saved() {
     let expected = store.saved().unwrap();
     drop(store);
     let Ok(Look::Free(saved)) = DiskStore::look(folder.path()) else { panic!("nobody uses it") };
-    assert_eq!(saved, expected);
+    assert_eq!(*saved, expected);
     assert_eq!((saved.epoch, saved.about.as_str()), (7, "/x/y.ron"));
 }
