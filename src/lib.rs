@@ -62,5 +62,8 @@ pub mod engine;
 // The one list of components.
 pub mod components;
 
+// What any watcher shows.
+pub mod watch;
+
 // The outside.
 pub mod cli;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::control::{self, Place, Request, Seen};
 use super::exit::Outcome;
-use super::run::report::Report;
 use super::run::table;
 use super::stdout;
 use crate::error::Error;
 use crate::registry::Registry;
+use crate::watch::report::Report;
 
 /// How wide the table is where there is no terminal.
 const WIDTH: usize = 160;

@@ -23,8 +23,8 @@ use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
-use super::run::bottleneck::Flow;
 use crate::metrics::Status;
+use crate::watch::bottleneck::Flow;
 
 pub use client::ask;
 pub use place::{Place, state_folder};

@@ -10,12 +10,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Answer, REQUEST_BYTES_MAX, Rebalanced, Request, Seen, socket};
-use crate::cli::run::bottleneck::Flow;
-use crate::cli::run::memory;
 use crate::cli::run::summary::Ending;
 use crate::engine::Running;
 use crate::error::{Error, Result};
 use crate::lake::disk::{make_private_folders, remove_if_empty};
+use crate::watch::bottleneck::Flow;
+use crate::watch::memory;
 
 /// How many connections there may be at once: each one costs a thread.
 const CONNECTIONS_MAX: usize = 16;

@@ -61,9 +61,9 @@ pub fn awaited(status: &Status) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::made_up;
     use super::*;
     use crate::metrics::{Drain, Trouble};
+    use crate::watch::made_up;
 
     #[test]
     fn a_drain_that_lasts_says_what_it_waits_for_and_again_when_that_changes() {

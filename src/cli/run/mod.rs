@@ -1,17 +1,11 @@
 //! `run FILE`: starts a topology, shows it, and ends with it.
 
 mod again;
-pub mod bottleneck;
 mod copies;
 pub mod drain_watch;
 mod kappa;
 mod limits;
-#[cfg(test)]
-mod made_up;
-pub mod memory;
-mod notices;
 mod patience;
-pub mod report;
 mod rerun;
 mod screen;
 mod signals;
@@ -38,13 +32,14 @@ use crate::registry::{Config, Registry};
 use crate::social::temporary;
 use crate::topology::{Checkpoint, Topology};
 use crate::units::Interval;
+use crate::watch::bottleneck::Flow;
+use crate::watch::memory;
+use crate::watch::notices::Notices;
+use crate::watch::report::Report;
 
-use bottleneck::Flow;
 use copies::Copies;
 use drain_watch::DrainWatch;
-use notices::Notices;
 use patience::Patience;
-use report::Report;
 use rerun::Rerun;
 use screen::View;
 use signals::Signals;

@@ -7,11 +7,11 @@ use crossterm::queue;
 use crossterm::style::{Attribute, Color, SetAttribute, SetForegroundColor};
 use crossterm::terminal::{self, Clear, ClearType};
 
-use super::report::Report;
 use super::table::{self, Line, Style};
 use crate::cli::{stderr, stdout};
 use crate::printable::{printable_line, printable_text};
 use crate::secret::hide_in_addresses;
+use crate::watch::report::Report;
 
 /// The size of a terminal that doesn't tell its own.
 const SIZE_UNKNOWN: (u16, u16) = (80, 24);
@@ -145,10 +145,10 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::made_up;
     use super::*;
     use crate::metrics::Trouble;
     use crate::printable::is_unprintable;
+    use crate::watch::made_up;
 
     fn report() -> Report {
         Report::between(Some(&made_up::before()), &made_up::after(), &made_up::flow(), None)

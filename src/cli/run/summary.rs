@@ -8,9 +8,9 @@ use crate::engine::Exit;
 use crate::registry::Config;
 use crate::topology::Topology;
 
-use super::report::Report;
 use super::troubles::{last_causes, only_failed};
 use super::units::{plain, seconds};
+use crate::watch::report::Report;
 
 /// How a run ended, as people see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,10 +144,10 @@ pub fn plural(number: u64, word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bottleneck::Flow;
-    use super::super::made_up;
     use super::*;
     use crate::metrics::Trouble;
+    use crate::watch::bottleneck::Flow;
+    use crate::watch::made_up;
 
     fn report(dead_letters: u64) -> Report {
         let mut report = Report::between(None, &made_up::after(), &Flow::default(), None);

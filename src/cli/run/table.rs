@@ -3,9 +3,9 @@
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::report::{Report, Row};
 use super::troubles::trouble_lines;
 use super::units::{bytes, count, micros, percent, plain, rate, seconds};
+use crate::watch::report::{Report, Row};
 
 /// One line, no wider than was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! What fails, in full: the lines below the table, and what a run's end says of it.
 
-use super::report::{Report, Row};
 use super::table::STATE_WIDTH_MAX;
 use super::units::plain;
+use crate::watch::report::{Report, Row};
 
 /// The lines below the table: a component and its state where the table cuts that, and each of its troubles, with their
 /// whole texts wrapped to the window.
@@ -80,10 +80,10 @@ pub fn only_failed(report: &Report) -> Vec<String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::bottleneck::Flow;
-    use super::super::made_up;
     use super::*;
     use crate::metrics::Trouble;
+    use crate::watch::bottleneck::Flow;
+    use crate::watch::made_up;
 
     fn report(state: &str, causes: &[&str]) -> Report {
         let mut report = Report::between(None, &made_up::after(), &Flow::default(), None);

@@ -1,7 +1,7 @@
 use expect_test::{Expect, expect};
 
-use super::super::made_up;
 use super::*;
+use crate::watch::made_up;
 
 fn report() -> Report {
     Report::between(Some(&made_up::before()), &made_up::after(), &made_up::flow(), Some(39_845_888))

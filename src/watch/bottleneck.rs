@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::topology::Topology;
 
-use super::report::Row;
+use crate::watch::report::Row;
 
 /// From here on an inbox counts as full: what comes before it is being held back. Not 1, since a
 /// snapshot may fall just behind a batch that was taken.
@@ -58,9 +58,9 @@ fn busiest(rows: &[Row], eligible: impl Fn(&Row) -> bool) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::made_up;
-    use super::super::report::Report;
     use super::*;
+    use crate::watch::made_up;
+    use crate::watch::report::Report;
 
     /// `loads` are (id, capacity, inbox); `edges` go from the first to the second.
     fn check(loads: &[(&str, f64, f64)], edges: &[(&str, &str)], expected: Option<&str>) {

@@ -120,9 +120,9 @@ pub fn hangs(status: &Status, id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::made_up;
     use super::*;
     use crate::metrics::Trouble;
+    use crate::watch::made_up;
 
     fn status(waits: Option<&str>, hangs: &[&str]) -> Status {
         let hangs = hangs.iter().map(|&hung| hung.into()).collect();

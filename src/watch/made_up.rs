@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use time::macros::datetime;
 
-use super::bottleneck::Flow;
 use crate::metrics::{ComponentStatus, Phase, Status};
+use crate::watch::bottleneck::Flow;
 
 /// `posts → split → words`.
 pub fn flow() -> Flow {

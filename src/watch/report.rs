@@ -9,8 +9,9 @@ use time::OffsetDateTime;
 use crate::component::Role;
 use crate::metrics::{ComponentStatus, Phase, Status, Trouble};
 
-use super::bottleneck::{self, Flow};
-use super::notices;
+use crate::watch::bottleneck;
+use crate::watch::bottleneck::Flow;
+use crate::watch::notices;
 
 /// One interval of a run. Its fields, in this order, are the schema of the JSON lines; rates are
 /// those of the interval, counts are totals since the start. In the final line rates are averages
@@ -196,8 +197,8 @@ fn round(number: f64, digits: i32) -> f64 {
 mod tests {
     use expect_test::expect;
 
-    use super::super::made_up;
     use super::*;
+    use crate::watch::made_up;
 
     #[test]
     fn rates_are_those_between_two_snapshots() {
