@@ -108,7 +108,10 @@ fn overhead(c: &mut Criterion) {
     let state = tempfile::tempdir().expect("a temporary folder");
     let registry = registry();
     let mut group = c.benchmark_group("word count");
-    group.throughput(Throughput::Elements(WORDS as u64)).sample_size(10).sampling_mode(SamplingMode::Flat);
+    group
+        .throughput(Throughput::Elements(WORDS as u64))
+        .sample_size(10)
+        .sampling_mode(SamplingMode::Flat);
     for checkpoint in ["Off", "Checkpoint(every: \"1s\")", "Checkpoint(every: \"100ms\")"] {
         let text = counting(&format!("Keys(keys: 500, tuples: {WORDS})"), checkpoint);
         group.bench_function(checkpoint, |b| {
@@ -169,7 +172,8 @@ fn million_keys(c: &mut Criterion) {
             let once = |_| {
                 tasks = 3 - tasks;
                 count_more(&running, 1);
-                let hints = BTreeMap::from([("count".to_owned(), NonZeroU16::new(tasks).expect("1 or 2"))]);
+                let hints =
+                    BTreeMap::from([("count".to_owned(), NonZeroU16::new(tasks).expect("1 or 2"))]);
                 running.rebalance(hints).expect("it can be rebalanced")
             };
             (0..n).map(once).sum()

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use criterion::{
+    BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use waterspout::component::Component;
@@ -71,10 +73,15 @@ impl SpoutConfig for Constant {
 
     fn build(&self, _: &SpoutContext) -> Result<Box<dyn Spout>> {
         let sentence = |i: u64| {
-            let words: Vec<_> = (0..WORDS).map(|j| format!("word{}", (i * 7 + j * j * 13) % VOCABULARY)).collect();
+            let words: Vec<_> =
+                (0..WORDS).map(|j| format!("word{}", (i * 7 + j * j * 13) % VOCABULARY)).collect();
             Value::from(words.join(" "))
         };
-        let values = if self.field == "text" { (0..64).map(sentence).collect() } else { vec![Value::Int(1)] };
+        let values = if self.field == "text" {
+            (0..64).map(sentence).collect()
+        } else {
+            vec![Value::Int(1)]
+        };
         Ok(Box::new(ConstantTask { tuples: self.tuples / SPLITS, values }))
     }
 }
@@ -93,7 +100,11 @@ impl Spout for ConstantTask {
             let mut done = 0;
             while done < self.tuples {
                 let now = EMIT_TUPLES.min(self.tuples - done);
-                self.values.iter().cycle().take(now as usize).for_each(|value| out.push([value.clone()]));
+                self.values
+                    .iter()
+                    .cycle()
+                    .take(now as usize)
+                    .for_each(|value| out.push([value.clone()]));
                 done += now;
                 out.emit(split, Cursor::At(done.to_string())).await?;
             }
@@ -111,7 +122,9 @@ fn constant(tuples: u64, field: &str, hint: u16, bolts: &[(&str, &str, &str)]) -
     let bolts: String = bolts
         .iter()
         .map(|(id, run, input)| {
-            format!("        \"{id}\": Bolt(run: {run}, inputs: [{input}], parallelism_hint: {hint}),\n")
+            format!(
+                "        \"{id}\": Bolt(run: {run}, inputs: [{input}], parallelism_hint: {hint}),\n"
+            )
         })
         .collect();
     format!(
@@ -128,7 +141,11 @@ fn constant(tuples: u64, field: &str, hint: u16, bolts: &[(&str, &str, &str)]) -
 }
 
 /// A group of whole runs, each long: ten samples of the same number of them.
-fn group<'a>(c: &'a mut Criterion, name: &str, throughput: Throughput) -> BenchmarkGroup<'a, WallTime> {
+fn group<'a>(
+    c: &'a mut Criterion,
+    name: &str,
+    throughput: Throughput,
+) -> BenchmarkGroup<'a, WallTime> {
     let mut group = c.benchmark_group(name);
     group.throughput(throughput).sample_size(10).sampling_mode(SamplingMode::Flat);
     group
@@ -152,7 +169,10 @@ fn constant_to_null(c: &mut Criterion) {
 }
 
 fn three_stages(c: &mut Criterion) {
-    let bolts = [("same", "Identity()", "LocalOrShuffle(\"in\")"), ("null", "Null()", "LocalOrShuffle(\"same\")")];
+    let bolts = [
+        ("same", "Identity()", "LocalOrShuffle(\"in\")"),
+        ("null", "Null()", "LocalOrShuffle(\"same\")"),
+    ];
     with_hints(c, "three stages", |hint| constant(TUPLES, "n", hint, &bolts));
 }
 
@@ -199,7 +219,8 @@ fn capture_topology(file: &Path, lake: &Path, checkpoint: &str) -> String {
 
 fn copy(from: &Path, to: &Path) -> Duration {
     let started = Instant::now();
-    let status = Command::new("sh").arg("-c").arg("cp \"$0\" \"$1\" && sync").args([from, to]).status();
+    let status =
+        Command::new("sh").arg("-c").arg("cp \"$0\" \"$1\" && sync").args([from, to]).status();
     assert!(status.expect("a shell").success());
     started.elapsed()
 }
@@ -229,9 +250,13 @@ print(time.perf_counter() - started)
 "#;
 
 fn splice(from: &Path, to: &Path) -> Duration {
-    let output = Command::new("python3").args(["-c", SPLICE]).args([from, to]).output().expect("python3");
+    let output =
+        Command::new("python3").args(["-c", SPLICE]).args([from, to]).output().expect("python3");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let seconds = String::from_utf8_lossy(&output.stdout).trim().parse().expect("the loop prints its seconds");
+    let seconds = String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .expect("the loop prints its seconds");
     Duration::from_secs_f64(seconds)
 }
 
@@ -265,7 +290,9 @@ fn capture(c: &mut Criterion) {
         });
     };
     bench("cp + sync", &|| copy(&file, &to));
-    for (name, checkpoint) in [("lake", "Checkpoint(every: \"1s\")"), ("lake, checkpoint: Off", "Off")] {
+    for (name, checkpoint) in
+        [("lake", "Checkpoint(every: \"1s\")"), ("lake, checkpoint: Off", "Off")]
+    {
         let text = capture_topology(&file, &to, checkpoint);
         bench(name, &|| run(&text, &registry, &state));
     }

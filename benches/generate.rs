@@ -23,9 +23,10 @@ fn bench(c: &mut Criterion) {
         let mut buffer = Vec::new();
         (0..POSTS).for_each(|number| _ = posts.write(number, &mut buffer));
         println!("{name}: {} bytes a post", buffer.len() as u64 / POSTS);
-        for (unit, throughput) in
-            [("bytes", Throughput::Bytes(buffer.len() as u64)), ("posts", Throughput::Elements(POSTS))]
-        {
+        for (unit, throughput) in [
+            ("bytes", Throughput::Bytes(buffer.len() as u64)),
+            ("posts", Throughput::Elements(POSTS)),
+        ] {
             group.throughput(throughput);
             group.bench_function(BenchmarkId::new(unit, &name), |bencher| {
                 bencher.iter(|| {

@@ -83,8 +83,10 @@ fn capture(root: &Path, posts: &[Vec<u8>], durable: bool, form: Form) -> Duratio
     )
     .expect("the place is Local's");
     let checkpoint = |writer: &mut Writer, last| {
-        let barrier = Barrier { epoch: 1, now, boundary: OffsetDateTime::UNIX_EPOCH, last, durable };
-        let prepared = writer.prepare(&barrier).and_then(|mut job| job()).expect("the disk has room");
+        let barrier =
+            Barrier { epoch: 1, now, boundary: OffsetDateTime::UNIX_EPOCH, last, durable };
+        let prepared =
+            writer.prepare(&barrier).and_then(|mut job| job()).expect("the disk has room");
         writer.commit(prepared.promises)().expect("the files were staged");
     };
     let mut bytes = 0;
@@ -102,7 +104,8 @@ fn capture(root: &Path, posts: &[Vec<u8>], durable: bool, form: Form) -> Duratio
 fn copy(from: &Path, to: &Path) -> Duration {
     let _ = fs::remove_file(to);
     let started = Instant::now();
-    let status = Command::new("sh").arg("-c").arg("cp \"$0\" \"$1\" && sync").args([from, to]).status();
+    let status =
+        Command::new("sh").arg("-c").arg("cp \"$0\" \"$1\" && sync").args([from, to]).status();
     assert!(status.expect("a shell").success());
     started.elapsed()
 }
@@ -117,8 +120,12 @@ fn write(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (posts, lake) = (posts(), folder.path().join("lake"));
     let ndjson = folder.path().join("posts.ndjson");
-    let lines: Vec<u8> =
-        posts.iter().cycle().flat_map(|post| post.iter().copied().chain([b'\n'])).take(BYTES).collect();
+    let lines: Vec<u8> = posts
+        .iter()
+        .cycle()
+        .flat_map(|post| post.iter().copied().chain([b'\n']))
+        .take(BYTES)
+        .collect();
     fs::write(&ndjson, lines).expect("the disk has room");
     let mut group = c.benchmark_group("200 MiB written");
     group.throughput(Throughput::Bytes(BYTES as u64)).sample_size(10);
@@ -127,12 +134,16 @@ fn write(c: &mut Criterion) {
         capture(&lake, &posts, durable, form)
     };
     let fresh = |durable| fresh_as(durable, Form::ARRAY);
-    group.bench_function("cp + sync", |b| b.iter_custom(|n| quiet(n, || copy(&ndjson, &folder.path().join("copy")))));
+    group.bench_function("cp + sync", |b| {
+        b.iter_custom(|n| quiet(n, || copy(&ndjson, &folder.path().join("copy"))))
+    });
     group.bench_function("lake, synced", |b| b.iter_custom(|n| quiet(n, || fresh(true))));
     group.bench_function("lake, checkpoint: Off", |b| b.iter_custom(|n| quiet(n, || fresh(false))));
     for (name, compression) in [("gzip", Compression::Gzip), ("zstd", Compression::Zstd)] {
         let form = Form::Text(Format::Ndjson, compression);
-        group.bench_function(format!("lake, synced, {name}"), |b| b.iter_custom(|n| quiet(n, || fresh_as(true, form))));
+        group.bench_function(format!("lake, synced, {name}"), |b| {
+            b.iter_custom(|n| quiet(n, || fresh_as(true, form)))
+        });
     }
 }
 
@@ -160,8 +171,9 @@ fn read_back(c: &mut Criterion) {
 /// A topology of a replay and a sink, both with a hint of 1, checkpoints every second.
 fn topology(lake: &Path, sink: &str) -> Topology {
     let registry = waterspout::components::standard();
-    let read =
-        |name: &str, ron: &str| registry.find(name).and_then(|entry| entry.read(ron).ok()).expect("good RON").config;
+    let read = |name: &str, ron: &str| {
+        registry.find(name).and_then(|entry| entry.read(ron).ok()).expect("good RON").config
+    };
     let component = |id: &str, role, config, streams, inputs| ComponentSpec {
         id: id.into(),
         type_name: "",
@@ -177,7 +189,8 @@ fn topology(lake: &Path, sink: &str) -> Topology {
         linger: None,
         in_front_of: None,
     };
-    let input = InputSpec { from: 0, stream: StreamId::DEFAULT, grouping: Grouping::LocalOrShuffle };
+    let input =
+        InputSpec { from: 0, stream: StreamId::DEFAULT, grouping: Grouping::LocalOrShuffle };
     let posts = Streams::default_with(Fields::of_posts());
     let replay = read("LocalReplay", &format!("LocalReplay(root: {lake:?})"));
     let name = sink.split('(').next().unwrap_or_default();

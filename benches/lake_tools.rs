@@ -32,10 +32,10 @@ fn partition(number: usize) -> String {
 
 /// Posts of 2.5 KB with nested objects, numbers, and text beyond ASCII.
 fn fill(root: &Path) -> u64 {
-    let user =
-        serde_json::json!({"id": 17, "name": "台風が近づいています", "url": "https://example.org", "verified": false});
-    let entities: Vec<_> =
-        (0..12).map(|i| serde_json::json!({"text": "storm", "indices": [i, i + 5], "user": user})).collect();
+    let user = serde_json::json!({"id": 17, "name": "台風が近づいています", "url": "https://example.org", "verified": false});
+    let entities: Vec<_> = (0..12)
+        .map(|i| serde_json::json!({"text": "storm", "indices": [i, i + 5], "user": user}))
+        .collect();
     let post = serde_json::json!({"tweet": {
         "created_at": "Fri Dec 18 00:00:01 +0000 2015", "id_str": "1234567890", "text": "storm over the bay", "user": user,
         "entities": entities, "text2": "stay inside tonight ".repeat(40),
@@ -44,7 +44,8 @@ fn fill(root: &Path) -> u64 {
     let content = format!("[{}]", vec![post.as_str(); FILE_BYTES / post.len()].join(","));
     fs::create_dir(root.join(partition(0))).expect("a new folder");
     for number in 0..FILES {
-        fs::write(root.join(partition(0)).join(format!("{number:07}")), &content).expect("the disk has room");
+        fs::write(root.join(partition(0)).join(format!("{number:07}")), &content)
+            .expect("the disk has room");
     }
     (content.len() * FILES) as u64
 }
@@ -62,7 +63,9 @@ fn verifying(criterion: &mut Criterion) {
     group.bench_function("verify", |bencher| bencher.iter(|| black_box(check())));
     write(&store, &build(&store, &partition(0)).expect("a good lake")).expect("the disk has room");
     group.bench_function("verify_indexed", |bencher| bencher.iter(|| black_box(check())));
-    group.bench_function("index", |bencher| bencher.iter(|| black_box(build(&store, &partition(0)))));
+    group.bench_function("index", |bencher| {
+        bencher.iter(|| black_box(build(&store, &partition(0))))
+    });
     group.finish();
 }
 
@@ -81,7 +84,9 @@ fn listing(criterion: &mut Criterion) {
     for number in 0..PARTITIONS {
         let files = (0..MICRO_BATCHES as u32).map(file).collect();
         write(&store, &Index::new(&partition(number), files)).expect("the disk has room");
-        store.put(&format!("{}/0000000", partition(number)), "[]".into()).expect("the disk has room");
+        store
+            .put(&format!("{}/0000000", partition(number)), "[]".into())
+            .expect("the disk has room");
     }
     let mut group = criterion.benchmark_group("lake_tools");
     group.throughput(Throughput::Elements((PARTITIONS * MICRO_BATCHES) as u64)).sample_size(10);

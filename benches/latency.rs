@@ -117,7 +117,11 @@ fn measure(hint: u16, grouping: &str) {
 )"
     );
     let state = tempfile::tempdir().expect("a temporary folder");
-    run(&text, &waterspout::components::standard().spout::<Ticks>().bolt::<Identity>().sink::<Age>(), state.path());
+    run(
+        &text,
+        &waterspout::components::standard().spout::<Ticks>().bolt::<Identity>().sink::<Age>(),
+        state.path(),
+    );
     let mut latencies = std::mem::take(&mut *LATENCIES.lock().expect("no other thread panics"));
     assert_eq!(latencies.len(), (RATE * SECONDS) as usize);
     latencies.sort_unstable();

@@ -22,19 +22,43 @@ const CHUNK_BYTES: usize = 1 << 20;
 fn tweet(number: u64) -> String {
     let id = 1_150_000_000_000_000_000 + number * 7_919;
     let user = 2_000_000_000 + number;
-    let words = ["storm", "bolt", "spout", "lake", "stream", "a", "of", "the", "\\\"topology\\\"", "\\u2026", "日本"];
-    let word = |i: u64| words[((number + 1) * (i + 3) * 2_654_435_761 % 4_093) as usize % words.len()];
+    let words = [
+        "storm",
+        "bolt",
+        "spout",
+        "lake",
+        "stream",
+        "a",
+        "of",
+        "the",
+        "\\\"topology\\\"",
+        "\\u2026",
+        "日本",
+    ];
+    let word =
+        |i: u64| words[((number + 1) * (i + 3) * 2_654_435_761 % 4_093) as usize % words.len()];
     let text = (0..20 + number % 13).map(word).collect::<Vec<_>>().join(" ");
-    let nulls =
-        ["in_reply_to_status_id", "in_reply_to_status_id_str", "in_reply_to_user_id", "in_reply_to_screen_name"]
-            .map(|name| format!(r#""{name}":null"#))
-            .join(",");
+    let nulls = [
+        "in_reply_to_status_id",
+        "in_reply_to_status_id_str",
+        "in_reply_to_user_id",
+        "in_reply_to_screen_name",
+    ]
+    .map(|name| format!(r#""{name}":null"#))
+    .join(",");
     let colours = ["background", "link", "sidebar_border", "sidebar_fill", "text"]
         .map(|name| format!(r#""profile_{name}_color":"F5F8FA""#))
         .join(",");
-    let flags = ["protected", "verified", "geo_enabled", "contributors_enabled", "is_translator", "default_profile"]
-        .map(|name| format!(r#""{name}":false"#))
-        .join(",");
+    let flags = [
+        "protected",
+        "verified",
+        "geo_enabled",
+        "contributors_enabled",
+        "is_translator",
+        "default_profile",
+    ]
+    .map(|name| format!(r#""{name}":false"#))
+    .join(",");
     let image = format!("//img.example.com/profile_images/{user}/abcdefgh_normal.jpg");
     [
         format!(r#"{{"tweet":{{"created_at":"Fri Jul 12 23:40:37 +0000 2019","id":{id},"id_str":"{id}","text":"{text}","#),
@@ -79,7 +103,8 @@ fn check(c: &mut Criterion) {
     // What the same check costs with serde_json, for comparison; it has no bound on depth.
     group.bench_function("serde_json", |b| {
         let is_json = |line: &&Bytes| {
-            serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok() && std::str::from_utf8(line).is_ok()
+            serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
+                && std::str::from_utf8(line).is_ok()
         };
         b.iter(|| lines.iter().filter(is_json).count());
     });
@@ -87,11 +112,16 @@ fn check(c: &mut Criterion) {
 }
 
 fn ask(c: &mut Criterion) {
-    let posts: Vec<Post> = lines().into_iter().map(|line| Post::check(line).expect("a tweet is a post")).collect();
+    let posts: Vec<Post> =
+        lines().into_iter().map(|line| Post::check(line).expect("a tweet is a post")).collect();
     let mut group = c.benchmark_group("ask");
     group.throughput(Throughput::Elements(POSTS));
-    group.bench_function("kind", |b| b.iter(|| posts.iter().map(|post| post.kind().len()).sum::<usize>()));
-    group.bench_function("created_at", |b| b.iter(|| posts.iter().filter_map(Post::created_at).count()));
+    group.bench_function("kind", |b| {
+        b.iter(|| posts.iter().map(|post| post.kind().len()).sum::<usize>())
+    });
+    group.bench_function("created_at", |b| {
+        b.iter(|| posts.iter().filter_map(Post::created_at).count())
+    });
     group.bench_function("id", |b| b.iter(|| posts.iter().filter_map(Post::id).count()));
     group.bench_function("text", |b| b.iter(|| posts.iter().filter_map(Post::text).count()));
     group.finish();
@@ -120,7 +150,9 @@ fn split_lines(c: &mut Criterion) {
     let mut group = c.benchmark_group("split");
     group.throughput(bytes_of(&lines));
     group.bench_function("lines", |b| b.iter(|| split(&file, |line| drop(black_box(line)))));
-    group.bench_function("lines, checked", |b| b.iter(|| split(&file, |line| drop(black_box(Post::check(line))))));
+    group.bench_function("lines, checked", |b| {
+        b.iter(|| split(&file, |line| drop(black_box(Post::check(line)))))
+    });
     group.finish();
 }
 

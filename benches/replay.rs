@@ -19,7 +19,10 @@ fn replay(c: &mut Criterion) {
     let written = tweets::lake(&lake, PARTITIONS, BYTES);
     let registry = waterspout::components::standard();
     let mut group = c.benchmark_group("64 partitions into null");
-    group.throughput(Throughput::Bytes(written.bytes)).sample_size(10).sampling_mode(SamplingMode::Flat);
+    group
+        .throughput(Throughput::Bytes(written.bytes))
+        .sample_size(10)
+        .sampling_mode(SamplingMode::Flat);
     for order in ["Partition", "Time"] {
         let text = format!(
             r#"Topology(

@@ -78,7 +78,8 @@ fn put_all(endpoint: &str, lengths: &[usize]) -> Duration {
     let (endpoint, region) = (Some(endpoint.to_owned()), Some("us-east-1".into()));
     let access = S3 { bucket: "lake".into(), endpoint, region, ..S3::default() };
     let store =
-        S3Store::open(&S3 { access_key_id: key(ID), secret_access_key: key(KEY), ..access }).expect("good settings");
+        S3Store::open(&S3 { access_key_id: key(ID), secret_access_key: key(KEY), ..access })
+            .expect("good settings");
     let all = Bytes::from(vec![b'x'; lengths.iter().copied().max().unwrap_or(0)]);
     let next = AtomicUsize::new(0);
     let started = Instant::now();
@@ -99,7 +100,9 @@ fn put_all(endpoint: &str, lengths: &[usize]) -> Duration {
 
 /// The lengths of files of 8 MiB that hold so many bytes.
 fn lengths(bytes: u64) -> Vec<usize> {
-    (0..bytes.div_ceil(8 << 20)).map(|file| (bytes - file * (8 << 20)).min(8 << 20) as usize).collect()
+    (0..bytes.div_ceil(8 << 20))
+        .map(|file| (bytes - file * (8 << 20)).min(8 << 20) as usize)
+        .collect()
 }
 
 fn capture(c: &mut Criterion) {
@@ -119,7 +122,10 @@ fn beside_bare_puts(c: &mut Criterion, name: &str, endpoint: &str, clear: impl F
     let (registry, objects) = (waterspout::components::standard(), lengths(written.bytes));
     let text = topology(&lake, endpoint, None);
     let mut group = c.benchmark_group(name);
-    group.throughput(Throughput::Bytes(written.bytes)).sample_size(10).sampling_mode(SamplingMode::Flat);
+    group
+        .throughput(Throughput::Bytes(written.bytes))
+        .sample_size(10)
+        .sampling_mode(SamplingMode::Flat);
     let times = |n: u64, work: &dyn Fn() -> Duration| {
         let once = |_| {
             let took = work();
@@ -128,8 +134,12 @@ fn beside_bare_puts(c: &mut Criterion, name: &str, endpoint: &str, clear: impl F
         };
         (0..n).map(once).sum()
     };
-    group.bench_function("bare puts", |b| b.iter_custom(|n| times(n, &|| put_all(endpoint, &objects))));
-    group.bench_function("capture", |b| b.iter_custom(|n| times(n, &|| parts::run(&text, &registry, &state))));
+    group.bench_function("bare puts", |b| {
+        b.iter_custom(|n| times(n, &|| put_all(endpoint, &objects)))
+    });
+    group.bench_function("capture", |b| {
+        b.iter_custom(|n| times(n, &|| parts::run(&text, &registry, &state)))
+    });
 }
 
 /// How long the folder takes until all of it is there, whatever becomes of the bucket.
@@ -144,12 +154,15 @@ fn until_captured(lake: &Path, endpoint: &str, posts: u64, folder: &Path) -> Dur
         &LoadOptions { online: true, ..LoadOptions::default() },
     )
     .unwrap_or_else(|problems| panic!("a good topology: {problems}"));
-    let mut options = RunOptions::new(Arc::new(DiskStore::fresh(&state).expect("a folder")), &state);
+    let mut options =
+        RunOptions::new(Arc::new(DiskStore::fresh(&state).expect("a folder")), &state);
     options.drain_deadline = Duration::from_millis(500);
     let started = Instant::now();
     let running = start(topology, options).expect("a good topology");
     let is_there = |status: &Status| {
-        let received = |id: &str| status.components.iter().find(|row| row.id == id).map_or(0, |row| row.received);
+        let received = |id: &str| {
+            status.components.iter().find(|row| row.id == id).map_or(0, |row| row.received)
+        };
         status.phase == Phase::Committing && received("folder") == posts
     };
     let took = loop {
@@ -169,10 +182,15 @@ fn outage(c: &mut Criterion) {
     let (lake, endpoint) = (folder.path().join("lake"), loopback::start());
     let written = tweets::lake(&lake, 1, BYTES / 2);
     let mut group = c.benchmark_group("512 MiB into a folder beside S3");
-    group.throughput(Throughput::Bytes(written.bytes)).sample_size(10).sampling_mode(SamplingMode::Flat);
+    group
+        .throughput(Throughput::Bytes(written.bytes))
+        .sample_size(10)
+        .sampling_mode(SamplingMode::Flat);
     for (name, endpoint) in [("S3 up", endpoint.as_str()), ("S3 down", "http://127.0.0.1:9")] {
         group.bench_function(name, |b| {
-            b.iter_custom(|n| (0..n).map(|_| until_captured(&lake, endpoint, written.posts, folder.path())).sum());
+            b.iter_custom(|n| {
+                (0..n).map(|_| until_captured(&lake, endpoint, written.posts, folder.path())).sum()
+            });
         });
     }
 }

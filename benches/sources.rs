@@ -78,7 +78,10 @@ impl Sink for Tally {
 fn x(url: &str, folder: &Path) -> String {
     let token = folder.join("token");
     fs::write(&token, "token").expect("the disk has room");
-    format!("X(topics: [\"storm\"], bearer_token: File(\"{}\"), base_url: \"{url}\")", token.display())
+    format!(
+        "X(topics: [\"storm\"], bearer_token: File(\"{}\"), base_url: \"{url}\")",
+        token.display()
+    )
 }
 
 /// Starts a topology of a source and a sink.
@@ -114,7 +117,11 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 
 fn received(running: &Running, of: &str) -> u64 {
     let status = running.status();
-    status.components.iter().find(|component| component.id == of).map_or(0, |component| component.received)
+    status
+        .components
+        .iter()
+        .find(|component| component.id == of)
+        .map_or(0, |component| component.received)
 }
 
 /// How long it takes from the first post to the last.
@@ -161,9 +168,14 @@ fn as_fast_as_it_can(c: &mut Criterion) {
     group.bench_function("X, loopback HTTP", |b| b.iter_custom(|n| (0..n).map(|_| once()).sum()));
     let once = || {
         let live = Live::jetstream(Plan { posts: POSTS, rate: None });
-        take(|_| format!("Bluesky(topics: [\"storm\"], base_url: \"{}\")", live.url), || live.sent())
+        take(
+            |_| format!("Bluesky(topics: [\"storm\"], base_url: \"{}\")", live.url),
+            || live.sent(),
+        )
     };
-    group.bench_function("Bluesky, loopback WebSocket", |b| b.iter_custom(|n| (0..n).map(|_| once()).sum()));
+    group.bench_function("Bluesky, loopback WebSocket", |b| {
+        b.iter_custom(|n| (0..n).map(|_| once()).sum())
+    });
     group.finish();
 }
 
@@ -195,7 +207,9 @@ fn until_durable(_: &mut Criterion) {
             live.sent() >= number as u64
         });
         let began = Instant::now();
-        until("checkpoint", || running.status().epoch > epoch.get() && received(&running, "out") >= number as u64);
+        until("checkpoint", || {
+            running.status().epoch > epoch.get() && received(&running, "out") >= number as u64
+        });
         waits.push(began.elapsed());
     }
     waits.sort_unstable();

@@ -47,7 +47,8 @@ fn spool(folder: &Path, posts: &[u8]) -> Duration {
 
 fn append(spool: &Spool, posts: &[u8]) {
     for (number, post) in posts.chunks(POST_BYTES).enumerate() {
-        let appended = spool.append(&(number as u64).to_le_bytes(), post).expect("the disk has room");
+        let appended =
+            spool.append(&(number as u64).to_le_bytes(), post).expect("the disk has room");
         assert_ne!(appended, Appended::Closed);
     }
     spool.finish();
@@ -56,7 +57,8 @@ fn append(spool: &Spool, posts: &[u8]) {
 fn copy(from: &Path, to: &Path) -> Duration {
     let _ = fs::remove_file(to);
     let started = Instant::now();
-    let status = Command::new("sh").arg("-c").arg("cp \"$0\" \"$1\" && sync").args([from, to]).status();
+    let status =
+        Command::new("sh").arg("-c").arg("cp \"$0\" \"$1\" && sync").args([from, to]).status();
     assert!(status.expect("a shell").success());
     started.elapsed()
 }
@@ -74,9 +76,13 @@ fn write(c: &mut Criterion) {
     fs::write(&file, &posts).expect("the disk has room");
     let mut group = c.benchmark_group("200 MB of posts");
     group.throughput(Throughput::Bytes(posts.len() as u64)).sample_size(10);
-    group.bench_function("cp + sync", |b| b.iter_custom(|n| quiet(n, || copy(&file, &folder.path().join("copy")))));
+    group.bench_function("cp + sync", |b| {
+        b.iter_custom(|n| quiet(n, || copy(&file, &folder.path().join("copy"))))
+    });
     let log = folder.path().join("spool");
-    group.bench_function("spool, with a reader", |b| b.iter_custom(|n| quiet(n, || spool(&log, &posts))));
+    group.bench_function("spool, with a reader", |b| {
+        b.iter_custom(|n| quiet(n, || spool(&log, &posts)))
+    });
 }
 
 criterion_group!(benches, write);

@@ -18,7 +18,11 @@ const KEYS: u64 = 1_000_000;
 fn change(key: u64, value: u64) -> StateChange {
     // Spreads neighbours over all key groups, as a hash does.
     let key_group = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as u16;
-    StateChange { key_group, key: format!("word{key:06}").into_bytes(), value: Some(value.to_le_bytes().to_vec()) }
+    StateChange {
+        key_group,
+        key: format!("word{key:06}").into_bytes(),
+        value: Some(value.to_le_bytes().to_vec()),
+    }
 }
 
 fn changes(epoch: u64, keys: impl Iterator<Item = u64>) -> Changes {
@@ -48,7 +52,11 @@ fn save(c: &mut Criterion) {
                 // Keys from all over the state, and others each time.
                 changes(epoch, (0..count).map(|i| (i * (KEYS / count) + epoch) % KEYS))
             };
-            b.iter_batched(next, |changes| store.save(&changes).expect("there is room"), BatchSize::PerIteration);
+            b.iter_batched(
+                next,
+                |changes| store.save(&changes).expect("there is room"),
+                BatchSize::PerIteration,
+            );
         });
     }
     group.finish();
@@ -85,7 +93,8 @@ fn read(store: &DiskStore, threads: u16) -> u64 {
         count
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(move || count(thread))).collect();
+        let threads: Vec<_> =
+            (0..threads).map(|thread| scope.spawn(move || count(thread))).collect();
         threads.into_iter().map(|thread| thread.join().expect("it only counts")).sum()
     })
 }

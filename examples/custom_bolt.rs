@@ -18,13 +18,27 @@ impl Component for Shout {
 impl BoltConfig for Shout {
     // What it emits, given the fields of its inputs; what is wrong is found by `validate` already.
     fn streams(&self, inputs: &[Fields]) -> Result<Streams, Vec<Problem>> {
-        let missing = |input: &Fields| Problem { field: "field", what: format!("not among {input}"), candidates: None };
-        let bad: Vec<_> = inputs.iter().filter(|input| input.position(&self.field).is_none()).map(missing).collect();
-        if bad.is_empty() { Ok(Streams::default_with(Fields::new([&self.field]))) } else { Err(bad) }
+        let missing = |input: &Fields| Problem {
+            field: "field",
+            what: format!("not among {input}"),
+            candidates: None,
+        };
+        let bad: Vec<_> = inputs
+            .iter()
+            .filter(|input| input.position(&self.field).is_none())
+            .map(missing)
+            .collect();
+        if bad.is_empty() {
+            Ok(Streams::default_with(Fields::new([&self.field])))
+        } else {
+            Err(bad)
+        }
     }
     // Makes one task. Where each input has its text is looked up here, once, and not for every tuple.
     fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>> {
-        Ok(Box::new(ShoutTask(context.inputs.iter().filter_map(|input| input.position(&self.field)).collect())))
+        Ok(Box::new(ShoutTask(
+            context.inputs.iter().filter_map(|input| input.position(&self.field)).collect(),
+        )))
     }
 }
 struct ShoutTask(Vec<usize>);

@@ -117,7 +117,9 @@ mod tests {
     fn no_time_and_no_duration_overflows() {
         let (first, now) = (datetime!(-9999-01-01 00:00 UTC), datetime!(2026-11-26 12:00 UTC));
         let last = datetime!(9999-12-31 23:59:59.999999999 UTC);
-        for by in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(1 << 40), Duration::MAX] {
+        for by in
+            [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(1 << 40), Duration::MAX]
+        {
             for time in [first, now, last] {
                 assert!(earlier(time, by) <= time && later(time, by) >= time, "{time} {by:?}");
             }

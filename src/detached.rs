@@ -34,16 +34,19 @@ impl Detached {
     /// # Errors
     /// Those of the work; transient if the task stopped in the meantime; fatal if the work panicked; if there is no
     /// thread to be had.
-    pub fn run<T: Send + 'static>(&self, name: &str, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    pub fn run<T: Send + 'static>(
+        &self,
+        name: &str,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (done, result) = mpsc::channel();
         let report = move || {
             // Nobody waits any more where the task has stopped.
             let _ = done.send(work());
         };
-        thread::Builder::new()
-            .name(name.into())
-            .spawn(report)
-            .map_err(|cause| Error::no_room(format!("can't start the thread \"{name}\"")).because(cause))?;
+        thread::Builder::new().name(name.into()).spawn(report).map_err(|cause| {
+            Error::no_room(format!("can't start the thread \"{name}\"")).because(cause)
+        })?;
         loop {
             match result.recv_timeout(STOP_CHECK) {
                 Ok(result) => return result,
@@ -51,7 +54,9 @@ impl Detached {
                     return Err(Error::fatal(format!("the thread \"{name}\" panicked")));
                 }
                 Err(RecvTimeoutError::Timeout) if self.is_stopped() => {
-                    return Err(Error::transient(format!("the task stopped while it waited for \"{name}\"")));
+                    return Err(Error::transient(format!(
+                        "the task stopped while it waited for \"{name}\""
+                    )));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }

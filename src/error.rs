@@ -64,7 +64,11 @@ impl Error {
         use rustix::io::Errno;
         let errno = source.raw_os_error().map(Errno::from_raw_os_error);
         let full = [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::NFILE];
-        let kind = if errno.is_some_and(|errno| full.contains(&errno)) { Kind::NoRoom } else { Kind::Transient };
+        let kind = if errno.is_some_and(|errno| full.contains(&errno)) {
+            Kind::NoRoom
+        } else {
+            Kind::Transient
+        };
         Self::new(kind, what).because(source)
     }
 

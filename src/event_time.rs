@@ -92,9 +92,15 @@ mod tests {
     #[test]
     fn what_has_no_time_stays_without_one() {
         let second = Duration::from_secs(1);
-        assert_eq!(EventTime::from_unix_millis(1_500).before_by(second), EventTime::from_unix_millis(500));
+        assert_eq!(
+            EventTime::from_unix_millis(1_500).before_by(second),
+            EventTime::from_unix_millis(500)
+        );
         assert_eq!(EventTime::UNKNOWN.before_by(second), EventTime::UNKNOWN);
         assert_eq!(EventTime::END.before_by(second), EventTime::END);
-        assert_eq!(EventTime::from_unix_millis(0).before_by(Duration::MAX), EventTime::from_unix_millis(-i64::MAX));
+        assert_eq!(
+            EventTime::from_unix_millis(0).before_by(Duration::MAX),
+            EventTime::from_unix_millis(-i64::MAX)
+        );
     }
 }

@@ -21,7 +21,8 @@ pub fn point(name: &str) -> io::Result<()> {
         Some("EROFS") => Err(Errno::ROFS.into()),
         _ => {
             let me = rustix::process::getpid();
-            rustix::process::kill_process(me, rustix::process::Signal::KILL).expect("a process may kill itself");
+            rustix::process::kill_process(me, rustix::process::Signal::KILL)
+                .expect("a process may kill itself");
             loop {
                 std::thread::park();
             }

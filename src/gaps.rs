@@ -48,9 +48,10 @@ pub struct Gap {
 impl Gap {
     /// As a post, for the stream `gaps`.
     pub(crate) fn post(&self) -> Result<Post> {
-        let body =
-            serde_json::to_vec(self).map_err(|cause| Error::fatal("a gap can't be written down").because(cause))?;
-        Post::wrap("gap", &body).map_err(|what| Error::fatal("a gap can't be written down").because(what))
+        let body = serde_json::to_vec(self)
+            .map_err(|cause| Error::fatal("a gap can't be written down").because(cause))?;
+        Post::wrap("gap", &body)
+            .map_err(|what| Error::fatal("a gap can't be written down").because(what))
     }
 
     /// The gap that a post is, if it is one.
@@ -104,8 +105,9 @@ impl GapLedger {
             return Ok(());
         }
         if let Some(path) = &self.path {
-            append(path, gap)
-                .map_err(|cause| Error::file(format!("can't write the gap ledger \"{}\"", path.display()), cause))?;
+            append(path, gap).map_err(|cause| {
+                Error::file(format!("can't write the gap ledger \"{}\"", path.display()), cause)
+            })?;
         }
         self.gaps.insert(gap.id.clone(), gap.clone());
         Ok(())
@@ -132,10 +134,14 @@ fn ends_inside_a_line(path: &Path) -> std::io::Result<bool> {
 }
 
 fn read(path: &Path) -> Result<Vec<Gap>> {
-    let text = fs::read(path)
-        .map_err(|cause| Error::file(format!("can't read the gap ledger \"{}\"", path.display()), cause))?;
+    let text = fs::read(path).map_err(|cause| {
+        Error::file(format!("can't read the gap ledger \"{}\"", path.display()), cause)
+    })?;
     // A line that a crash has cut isn't an entry: it is made again from the spool.
-    Ok(text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
+    Ok(text
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect())
 }
 
 fn newest(entries: Vec<Gap>) -> BTreeMap<String, Gap> {
@@ -151,7 +157,8 @@ pub fn ledger_entries(state: &Path) -> Result<Vec<Gap>> {
     let Ok(files) = fs::read_dir(&folder) else { return Ok(Vec::new()) };
     let mut gaps = Vec::new();
     for file in files {
-        let file = file.map_err(|cause| Error::file(format!("can't read \"{}\"", folder.display()), cause))?;
+        let file = file
+            .map_err(|cause| Error::file(format!("can't read \"{}\"", folder.display()), cause))?;
         gaps.extend(newest(read(&file.path())?).into_values());
     }
     gaps.sort_by(|a, b| (&a.spout, a.from, &a.id).cmp(&(&b.spout, b.from, &b.id)));

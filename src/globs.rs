@@ -58,8 +58,10 @@ impl Glob {
     /// # Errors
     /// If it is none; the text says where.
     pub fn new(text: &str) -> Result<Self> {
-        let alternatives = expand_braces(text).and_then(|all| all.iter().map(|text| segments(text)).collect());
-        let alternatives = alternatives.map_err(|what: String| Error::fatal(format!("bad glob \"{text}\": {what}")))?;
+        let alternatives =
+            expand_braces(text).and_then(|all| all.iter().map(|text| segments(text)).collect());
+        let alternatives = alternatives
+            .map_err(|what: String| Error::fatal(format!("bad glob \"{text}\": {what}")))?;
         Ok(Self { alternatives })
     }
 
@@ -120,7 +122,9 @@ fn expand_braces(text: &str) -> Result<Vec<String>, String> {
         }
         waiting.extend(expanded.into_iter().rev());
         if done.len() + waiting.len() > ALTERNATIVES_MAX {
-            return Err(format!("expected braces that stand for at most {ALTERNATIVES_MAX} texts, found more"));
+            return Err(format!(
+                "expected braces that stand for at most {ALTERNATIVES_MAX} texts, found more"
+            ));
         }
     }
     Ok(done)
@@ -174,7 +178,10 @@ fn segments(text: &str) -> Result<Vec<Segment>, String> {
                 segments.push(Segment::Folders);
             }
         } else if name.contains("**") {
-            return Err(format!("expected \"**\" between slashes, found it in \"{name}\" at byte {}", at + 1));
+            return Err(format!(
+                "expected \"**\" between slashes, found it in \"{name}\" at byte {}",
+                at + 1
+            ));
         } else {
             segments.push(Segment::Name(tokens(name, at)?));
         }
@@ -210,7 +217,9 @@ fn tokens(name: &str, offset: usize) -> Result<Vec<Token>, String> {
     let mut joined: Vec<Token> = Vec::new();
     for token in tokens {
         let literal = match token {
-            Token::OneOf { negated: false, ref ranges } if ranges.len() == 1 && ranges[0].0 == ranges[0].1 => {
+            Token::OneOf { negated: false, ref ranges }
+                if ranges.len() == 1 && ranges[0].0 == ranges[0].1 =>
+            {
                 Some(ranges[0].0.to_string().into_bytes())
             }
             Token::Literal(ref bytes) => Some(bytes.clone()),
@@ -245,10 +254,12 @@ fn set(inner: &str) -> Token {
 fn segments_match(segments: &[Segment], names: &[&[u8]]) -> bool {
     match segments.split_first() {
         None => names.is_empty(),
-        Some((Segment::Folders, rest)) => (0..=names.len()).any(|skipped| segments_match(rest, &names[skipped..])),
-        Some((Segment::Name(tokens), rest)) => {
-            names.split_first().is_some_and(|(name, others)| tokens_match(tokens, name) && segments_match(rest, others))
+        Some((Segment::Folders, rest)) => {
+            (0..=names.len()).any(|skipped| segments_match(rest, &names[skipped..]))
         }
+        Some((Segment::Name(tokens), rest)) => names.split_first().is_some_and(|(name, others)| {
+            tokens_match(tokens, name) && segments_match(rest, others)
+        }),
     }
 }
 
@@ -286,7 +297,8 @@ fn tokens_match(tokens: &[Token], name: &[u8]) -> bool {
 }
 
 fn is_one_of(character: Option<char>, ranges: &[(char, char)]) -> bool {
-    character.is_some_and(|character| ranges.iter().any(|(from, to)| (*from..=*to).contains(&character)))
+    character
+        .is_some_and(|character| ranges.iter().any(|(from, to)| (*from..=*to).contains(&character)))
 }
 
 /// The first character and its length; a byte that isn't UTF-8 is one that no set has.
@@ -321,7 +333,11 @@ mod tests {
 
     #[test]
     fn globs_match_as_in_a_shell() {
-        check("*.ndjson", &["a.ndjson", ".ndjson", "a.b.ndjson"], &["a.ndjson.1", "d/a.ndjson", ""]);
+        check(
+            "*.ndjson",
+            &["a.ndjson", ".ndjson", "a.b.ndjson"],
+            &["a.ndjson.1", "d/a.ndjson", ""],
+        );
         check("a?c", &["abc", "aéc"], &["ac", "abbc"]);
         check("[a-c][!0-9]", &["ax", "cé"], &["dx", "a1", "a"]);
         check("x[]]y[*]", &["x]y*"], &["xy*", "x]yz"]);

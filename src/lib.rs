@@ -3,7 +3,11 @@
 
 #![cfg_attr(
     test,
-    allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test may fail, and waits for real threads")
+    allow(
+        clippy::disallowed_methods,
+        clippy::unwrap_used,
+        reason = "a test may fail, and waits for real threads"
+    )
 )]
 
 // The floors of the house, from the ground up: a module imports only from floors that stand above its own in this file.

@@ -30,13 +30,16 @@ impl Moment {
     /// If it is neither a time nor a duration with a minus sign.
     pub fn parse(text: &str, now: OffsetDateTime) -> Result<Self, String> {
         let Some(ago) = text.strip_prefix('-') else {
-            let expected = "a time like 2015-12-18T01:00:00Z or 2015-12-18, or one before now like -1h";
+            let expected =
+                "a time like 2015-12-18T01:00:00Z or 2015-12-18, or one before now like -1h";
             return absolute(text).ok_or_else(|| format!("expected {expected}, found \"{text}\""));
         };
-        let Interval(ago) = ago.parse().map_err(|problem| format!("a time before now, such as -1h: {problem}"))?;
+        let Interval(ago) =
+            ago.parse().map_err(|problem| format!("a time before now, such as -1h: {problem}"))?;
         let time = earlier(now, ago).to_offset(time::UtcOffset::UTC);
         let time = time.replace_nanosecond(0).unwrap_or(time);
-        let text = time.format(&Rfc3339).map_err(|_| format!("\"{text}\" lies before the year 0"))?;
+        let text =
+            time.format(&Rfc3339).map_err(|_| format!("\"{text}\" lies before the year 0"))?;
         Ok(Self { time, text, relative: Some(format!("-{}", Interval(ago))) })
     }
 
@@ -53,7 +56,9 @@ impl Moment {
 
 fn absolute(text: &str) -> Option<Moment> {
     let parse = |text: &str| OffsetDateTime::parse(text, &Rfc3339);
-    let time = parse(text).or_else(|_| parse(&format!("{text}Z"))).or_else(|_| parse(&format!("{text}T00:00:00Z")));
+    let time = parse(text)
+        .or_else(|_| parse(&format!("{text}Z")))
+        .or_else(|_| parse(&format!("{text}T00:00:00Z")));
     Some(Moment { time: time.ok()?, text: text.into(), relative: None })
 }
 
@@ -116,9 +121,17 @@ mod tests {
 
     #[test]
     fn a_moment_may_be_short() {
-        for text in ["2015-12-18", "2015-12-18T00:00:00", "2015-12-18T00:00:00Z", "2015-12-18T01:00:00+01:00"] {
+        for text in [
+            "2015-12-18",
+            "2015-12-18T00:00:00",
+            "2015-12-18T00:00:00Z",
+            "2015-12-18T01:00:00+01:00",
+        ] {
             let moment = Moment::parse(text, NOW).unwrap();
-            assert_eq!((moment.time(), moment.to_string().as_str()), (datetime!(2015-12-18 00:00:00 UTC), text));
+            assert_eq!(
+                (moment.time(), moment.to_string().as_str()),
+                (datetime!(2015-12-18 00:00:00 UTC), text)
+            );
             assert_eq!(text.parse(), Ok(moment));
         }
     }

@@ -24,7 +24,8 @@ pub fn caught<T>(work: impl FnOnce() -> T) -> thread::Result<T> {
 /// What a panic said.
 pub fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".into())
 }
 
 /// Makes a panic that is caught print nothing, and any other one line by `say`; with `RUST_BACKTRACE` also its

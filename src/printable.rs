@@ -31,7 +31,9 @@ pub fn printable_text(text: &str) -> Cow<'_, str> {
 pub fn shortened(text: &str, chars_max: usize) -> Cow<'_, str> {
     match text.char_indices().nth(chars_max) {
         None => Cow::Borrowed(text),
-        Some((at, _)) => Cow::Owned(format!("{}… ({} more characters)", &text[..at], text[at..].chars().count())),
+        Some((at, _)) => {
+            Cow::Owned(format!("{}… ({} more characters)", &text[..at], text[at..].chars().count()))
+        }
     }
 }
 

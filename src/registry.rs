@@ -64,7 +64,9 @@ impl Entry {
 /// The RON dialect of topology files: no `#![enable]` line is needed.
 pub fn ron_options() -> ron::Options {
     ron::Options::default().with_default_extension(
-        Extensions::IMPLICIT_SOME | Extensions::UNWRAP_NEWTYPES | Extensions::UNWRAP_VARIANT_NEWTYPES,
+        Extensions::IMPLICIT_SOME
+            | Extensions::UNWRAP_NEWTYPES
+            | Extensions::UNWRAP_VARIANT_NEWTYPES,
     )
 }
 
@@ -115,7 +117,11 @@ impl Registry {
         })
     }
 
-    fn with<C: Component>(mut self, role: Role, read: fn(&str) -> Result<Read, SpannedError>) -> Self {
+    fn with<C: Component>(
+        mut self,
+        role: Role,
+        read: fn(&str) -> Result<Read, SpannedError>,
+    ) -> Self {
         self.entries.retain(|entry| entry.name != C::NAME);
         self.entries.push(Entry {
             name: C::NAME,

@@ -24,7 +24,8 @@ impl Interval {
     pub const MAX: Self = Self(Duration::from_millis(100 * 366 * 86_400_000));
 }
 
-const TIME_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const TIME_UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 const SIZE_UNITS: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
@@ -69,7 +70,9 @@ impl FromStr for Interval {
         let ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*unit_ms));
         match ms.map(Duration::from_millis) {
             Some(duration) if duration <= Self::MAX.0 => Ok(Self(duration)),
-            _ => Err(format!("bad duration \"{text}\": expected at most {} (100 years)", Self::MAX)),
+            _ => {
+                Err(format!("bad duration \"{text}\": expected at most {} (100 years)", Self::MAX))
+            }
         }
     }
 }
@@ -137,10 +140,16 @@ mod tests {
     #[test]
     fn what_is_printed_reads_back() {
         for text in ["1ms", "90s", "2m", "36h", "7d", "0ms"] {
-            assert_eq!(text.parse::<Interval>().unwrap().to_string().parse(), text.parse::<Interval>());
+            assert_eq!(
+                text.parse::<Interval>().unwrap().to_string().parse(),
+                text.parse::<Interval>()
+            );
         }
         for text in ["1B", "1000B", "32MiB", "10GiB", "5GB", "0B"] {
-            assert_eq!(text.parse::<ByteSize>().unwrap().to_string().parse(), text.parse::<ByteSize>());
+            assert_eq!(
+                text.parse::<ByteSize>().unwrap().to_string().parse(),
+                text.parse::<ByteSize>()
+            );
         }
         assert_eq!("256MiB".parse::<ByteSize>().unwrap().to_string(), "256MiB");
         assert_eq!("90s".parse::<Interval>().unwrap().to_string(), "90s");
@@ -171,7 +180,13 @@ mod tests {
     #[test]
     fn a_duration_is_a_hundred_years_at_most() {
         assert_eq!("36600d".parse(), Ok(Interval::MAX));
-        for text in ["36601d", "9999999d", "99999999999999999999s", "18446744073709551615ms", "18446744073709551615d"] {
+        for text in [
+            "36601d",
+            "9999999d",
+            "99999999999999999999s",
+            "18446744073709551615ms",
+            "18446744073709551615d",
+        ] {
             let error = text.parse::<Interval>().unwrap_err();
             assert!(error.ends_with("expected at most 36600d (100 years)"), "{error}");
         }

@@ -291,9 +291,13 @@ pub(crate) mod tests {
             prop::num::f64::ANY.prop_map(Value::Float),
             ".{0,40}".prop_map(Value::from),
             any::<Vec<u8>>().prop_map(|raw| Value::Json(raw.into())),
-            "[a-z]{0,40}".prop_map(|id| Value::Post(Post::trusted(format!(r#"{{"tweet":{{"id":"{id}"}}}}"#).into()))),
+            "[a-z]{0,40}".prop_map(|id| Value::Post(Post::trusted(
+                format!(r#"{{"tweet":{{"id":"{id}"}}}}"#).into()
+            ))),
         ];
-        leaf.prop_recursive(3, 16, 4, |inner| prop::collection::vec(inner, 0..4).prop_map(|v| Value::List(v.into())))
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop::collection::vec(inner, 0..4).prop_map(|v| Value::List(v.into()))
+        })
     }
 
     fn encoded(values: &[Value]) -> Vec<u8> {
@@ -342,7 +346,9 @@ pub(crate) mod tests {
         let endless_list = [LIST, 1].repeat(100_000);
         let many = [&[LIST][..], &[0xff; 9], &[1]].concat();
         let long = [&[INT][..], &[0xff; 10], &[1]].concat();
-        for damaged in [&endless_list[..], &many, &long, &[INT], &[POST, 1, b'{'], &[TEXT, 1, 0xff], &[99]] {
+        for damaged in
+            [&endless_list[..], &many, &long, &[INT], &[POST, 1, b'{'], &[TEXT, 1, 0xff], &[99]]
+        {
             assert_eq!(decode(damaged), None);
         }
     }

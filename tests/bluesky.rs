@@ -38,7 +38,10 @@ fn the_template_captures_each_post_of_the_topics_once_with_edits_and_deletions()
     play.platform.delete(gone);
     play.last();
     let (_, checked) = play.end(running, 0);
-    assert!(checked.there > 50 && checked.excused == 0 && checked.edits > 5 && checked.deletes == 1, "{checked:?}");
+    assert!(
+        checked.there > 50 && checked.excused == 0 && checked.edits > 5 && checked.deletes == 1,
+        "{checked:?}"
+    );
     let asked = play.platform.requests().at(Place::Jetstream);
     assert_eq!(asked.0[0].query("wantedCollections"), Some("app.bsky.feed.post"));
     assert_eq!((asked.0[0].query("cursor"), asked.0[0].query("wantedDids")), (None, None));
@@ -54,7 +57,8 @@ fn nothing_that_goes_wrong_with_a_stream_loses_a_post() {
         play.platform.fault(Place::Jetstream, fault.clone());
         play.platform.publish(Kind::Bsky, 40);
         play.platform.wait_until("fault", |inner| inner.faults.met.len() > met);
-        let goes_on = matches!(fault, Fault::Duplicate | Fault::Reorder | Fault::Unknown | Fault::Dribble(_));
+        let goes_on =
+            matches!(fault, Fault::Duplicate | Fault::Reorder | Fault::Unknown | Fault::Dribble(_));
         if !goes_on {
             // What is posted while nobody listens comes by the cursor.
             play.platform.publish(Kind::Bsky, 20);
@@ -198,7 +202,8 @@ fn between_hosts(seed: u64, numbers: bool) {
     play.set(&format!("base_url=[\"{address}/late\", \"{address}\"]"));
     let mut running = play.streaming(1);
     for round in 0..3 {
-        let publishing = play.platform.publish_at_rate(Kind::Bsky, 60, lag + Duration::from_secs(1));
+        let publishing =
+            play.platform.publish_at_rate(Kind::Bsky, 60, lag + Duration::from_secs(1));
         publishing.join().expect("nothing goes wrong with that");
         let streams = play.streams();
         if round == 1 {
@@ -257,7 +262,8 @@ fn running_end(play: &Play, mut running: support::Running) {
     running.wait_for("counts", |report| support::total(report, "posts", "emitted") > 0);
     running.terminate();
     running.end().with(0);
-    let counts: Vec<_> = play.lake().into_iter().filter(|post| post.pointer("/bsky/refreshed").is_some()).collect();
+    let counts: Vec<_> =
+        play.lake().into_iter().filter(|post| post.pointer("/bsky/refreshed").is_some()).collect();
     assert!(!counts.is_empty());
     assert!(counts.iter().all(|post| post.pointer("/bsky/likeCount").is_some()), "{:?}", counts[0]);
 }
@@ -266,6 +272,11 @@ fn running_end(play: &Play, mut running: support::Running) {
 fn validate_asks_the_server_whether_it_takes_the_filter() {
     let play = play(7);
     let ended = play.run(&["validate", "--online"]).with(0);
-    assert!(format!("{}{}", ended.out, ended.err).contains("takes the filter"), "{}{}", ended.out, ended.err);
+    assert!(
+        format!("{}{}", ended.out, ended.err).contains("takes the filter"),
+        "{}{}",
+        ended.out,
+        ended.err
+    );
     assert_eq!(play.platform.requests().len(), 1);
 }

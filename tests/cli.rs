@@ -103,7 +103,10 @@ fn what_goes_into_a_lake_is_in_it_byte_for_byte_and_comes_out_again() {
 
     assert_eq!(lake(&sandbox.path("lake"), false), sorted_posts(&posts));
     let files = files_by_partition(&sandbox.path("lake"));
-    assert!(files.len() >= 2, "a partition for each of the two tasks, and more when an hour ends: {files:?}");
+    assert!(
+        files.len() >= 2,
+        "a partition for each of the two tasks, and more when an hour ends: {files:?}"
+    );
     assert!(files.iter().sum::<usize>() >= 17, "at most 300 posts in each: {files:?}");
 
     let replayed = sandbox.run(&["replay", "lake/2*"]).with(0);
@@ -126,14 +129,19 @@ fn a_lake_goes_into_another_lake() {
     sandbox.write("copy.ron", copy);
     sandbox.run(&run("copy.ron", &[])).with(0);
     assert_eq!(lake(&sandbox.path("second"), false), sorted_posts(&posts));
-    assert_eq!(lake(&sandbox.path("lake"), false), sorted_posts(&posts), "and the first one is as it was");
+    assert_eq!(
+        lake(&sandbox.path("lake"), false),
+        sorted_posts(&posts),
+        "and the first one is as it was"
+    );
 }
 
 #[test]
 fn standard_input_may_have_a_mark_carriage_returns_and_empty_lines() {
     let sandbox = Sandbox::new();
     let posts = posts(200);
-    let input = format!("\u{feff}{}\r\n\r\n\n{}\n  \n{}", posts[0], posts[1..199].join("\r\n"), posts[199]);
+    let input =
+        format!("\u{feff}{}\r\n\r\n\n{}\n  \n{}", posts[0], posts[1..199].join("\r\n"), posts[199]);
     sandbox.run_with_input(&run(&repository(CAPTURE), &[]), input.as_bytes()).with(0);
     assert_eq!(lake(&sandbox.path("lake"), false), sorted_posts(&posts));
 }
@@ -151,28 +159,40 @@ fn lines_that_are_no_posts_become_dead_letters() {
     let good = ["{\"note\":1}", "{\"note\":2}", "{\"note\":{\"lone\":\"\\ud800\\u0000\"}}"];
     let deep = format!("{{\"note\":{}{}}}", "[".repeat(200), "]".repeat(200));
     let long = format!("{{\"note\":\"{}\"}}", "x".repeat(5_000));
-    let bad: [&[u8]; 6] =
-        [b"not json", b"[1]", b"{\"note\":\"\xff\"}", deep.as_bytes(), long.as_bytes(), b"{\"note\":1"];
+    let bad: [&[u8]; 6] = [
+        b"not json",
+        b"[1]",
+        b"{\"note\":\"\xff\"}",
+        deep.as_bytes(),
+        long.as_bytes(),
+        b"{\"note\":1",
+    ];
     let mut input = Vec::new();
-    for line in [good[0].as_bytes()].into_iter().chain(bad).chain([good[1].as_bytes(), good[2].as_bytes()]) {
+    for line in
+        [good[0].as_bytes()].into_iter().chain(bad).chain([good[1].as_bytes(), good[2].as_bytes()])
+    {
         input.extend_from_slice(line);
         input.push(b'\n');
     }
     sandbox.write("posts.ndjson", input);
     let file = repository(CAPTURE);
-    let sets = ["spouts.input.run.paths=[\"posts.ndjson\"]", "spouts.input.run.max_post_bytes=1KiB"];
+    let sets =
+        ["spouts.input.run.paths=[\"posts.ndjson\"]", "spouts.input.run.max_post_bytes=1KiB"];
     let ended = sandbox.run(&run(&file, &sets)).with(4);
     assert_eq!(ended.total("input", "dead_letters"), 6);
 
     assert_eq!(lake(&sandbox.path("lake"), true), sorted(good));
-    let letters: Vec<Value> =
-        lake(&sandbox.path("lake/_dead"), false).iter().map(|letter| serde_json::from_str(letter).unwrap()).collect();
+    let letters: Vec<Value> = lake(&sandbox.path("lake/_dead"), false)
+        .iter()
+        .map(|letter| serde_json::from_str(letter).unwrap())
+        .collect();
     let mut by_line = BTreeMap::new();
     for letter in &letters {
         let dead = &letter["dead"];
         assert_eq!(dead["component"], "input");
         let error = dead["error"].as_str().unwrap();
-        let (_, place) = error.split_once("posts.ndjson:").unwrap_or_else(|| panic!("no file in {error:?}"));
+        let (_, place) =
+            error.split_once("posts.ndjson:").unwrap_or_else(|| panic!("no file in {error:?}"));
         let (line, reason) = place.split_once(": ").unwrap();
         by_line.insert(line.parse::<usize>().unwrap(), (reason, dead));
     }
@@ -226,7 +246,11 @@ fn a_signal_drains_and_the_lake_is_complete() {
     let ended = running.end().with(0);
     assert_eq!(ended.reports().last().unwrap()["phase"], "stopped");
     let posts = lake(&sandbox.path("lake"), false);
-    assert_eq!(posts.len() as u64, ended.total("posts", "emitted"), "everything that was emitted is there");
+    assert_eq!(
+        posts.len() as u64,
+        ended.total("posts", "emitted"),
+        "everything that was emitted is there"
+    );
     assert_eq!(posts.iter().collect::<HashSet<_>>().len(), posts.len(), "and nothing twice");
 }
 
@@ -285,7 +309,10 @@ fn a_topology_that_has_finished_reads_what_is_new() {
     assert_eq!(lake_after(&sandbox, &[other], 0, &["1 tuple "]), 6);
     assert_eq!(lake_after(&sandbox, &[other], 0, &["nothing new"]), 6);
     // What was read before, under another configuration, was asked for and isn't done.
-    assert_eq!(lake_after(&sandbox, &["spouts.in.run.kind=x"], 6, &["configuration of", "--fresh"]), 6);
+    assert_eq!(
+        lake_after(&sandbox, &["spouts.in.run.kind=x"], 6, &["configuration of", "--fresh"]),
+        6
+    );
     sandbox.write("monday.ndjson", "{\"note\":\"another file\"}\n");
     // The name has another file, and what was written to the one before isn't known.
     assert_eq!(lake_after(&sandbox, &[], 0, &["1 tuple ", "another file is there", "1 gap"]), 7);
@@ -314,7 +341,10 @@ fn a_file_that_is_rotated_between_two_runs_is_read_to_its_end() {
         // The rest is found nowhere: it is told, and in the ledger.
         fs::remove_file(sandbox.path("x.log")).unwrap();
         sandbox.write("x.log", "{\"note\":\"newer\"}\n");
-        assert_eq!(lake_after(&sandbox, &[], 0, &["1 tuple ", "another file is there", "1 gap"]), 5);
+        assert_eq!(
+            lake_after(&sandbox, &[], 0, &["1 tuple ", "another file is there", "1 gap"]),
+            5
+        );
         let gaps = sandbox.run(&["gaps", "files.ron"]).with(4).out;
         assert!(gaps.contains("x.log") && gaps.contains("(line 1, byte 15)"), "{gaps}");
     }
@@ -331,7 +361,14 @@ fn made_up_posts_are_made_once_and_more_or_others_when_they_are_asked_for() {
         posts.len()
     };
     assert_eq!(posts(&["spouts.posts.run=Generate(posts: 100)"], 0, &[]), 100);
-    assert_eq!(posts(&["spouts.posts.run=Generate(posts: 100)"], 6, &["nothing new", "run.seed=", "--fresh"]), 100);
+    assert_eq!(
+        posts(
+            &["spouts.posts.run=Generate(posts: 100)"],
+            6,
+            &["nothing new", "run.seed=", "--fresh"]
+        ),
+        100
+    );
     assert_eq!(posts(&["spouts.posts.run=Generate(posts: 150)"], 0, &["50 tuples"]), 150);
     assert_eq!(posts(&["spouts.posts.run=Generate(posts: 100, seed: 2)"], 0, &["100 tuples"]), 250);
     assert_eq!(posts(&["spouts.posts.run=Generate(posts: 150)"], 6, &["nothing new"]), 250);
@@ -360,13 +397,18 @@ fn a_copy_of_a_topology_is_told_of_and_a_moved_one_is_refused() {
     sandbox.write("a.ron", ONE_LAKE);
     sandbox.run(&run("a.ron", &["spouts.posts.run=Generate(posts: 10)"])).with(0);
     fs::copy(sandbox.path("a.ron"), sandbox.path("b.ron")).unwrap();
-    let other = sandbox.run(&run("b.ron", &["spouts.posts.run=Generate(posts: 10, seed: 2)"])).with(0);
+    let other =
+        sandbox.run(&run("b.ron", &["spouts.posts.run=Generate(posts: 10, seed: 2)"])).with(0);
     assert!(!other.err.contains("warning"), "{}", other.err);
     fs::rename(sandbox.path("a.ron"), sandbox.path("c.ron")).unwrap();
     let moved = run("c.ron", &["spouts.posts.run=Generate(posts: 10)"]);
     let states = sandbox.run(&["state", "ls"]).out.lines().count();
     sandbox.run(&moved).with(1).says(&["was moved", "--state", "--fresh"]);
-    assert_eq!(sandbox.run(&["state", "ls"]).out.lines().count(), states, "a start that failed leaves no state");
+    assert_eq!(
+        sandbox.run(&["state", "ls"]).out.lines().count(),
+        states,
+        "a start that failed leaves no state"
+    );
     fs::copy(sandbox.path("c.ron"), sandbox.path("a.ron")).unwrap();
     sandbox.run(&moved).with(0).says(&["warning: the lake", "come a second time"]);
 }
@@ -376,7 +418,8 @@ fn final_counts(lines: &str) -> BTreeMap<String, u64> {
     let mut seen: BTreeMap<String, HashSet<u64>> = BTreeMap::new();
     for line in lines.lines() {
         let tuple: Value = serde_json::from_str(line).unwrap();
-        let (word, count) = (tuple["word"].as_str().unwrap().to_owned(), tuple["count"].as_u64().unwrap());
+        let (word, count) =
+            (tuple["word"].as_str().unwrap().to_owned(), tuple["count"].as_u64().unwrap());
         assert!(seen.entry(word).or_default().insert(count), "{line} came twice");
     }
     let last = |(word, counts): (String, HashSet<u64>)| {
@@ -392,7 +435,8 @@ fn counts_depend_neither_on_parallelism_nor_on_the_size_of_batches() {
     let mut expected = BTreeMap::new();
     let mut input = String::new();
     for post in 0_u64..600 {
-        let words: Vec<_> = (0..10).map(|n| format!("w{}", (post * 7 + n * n) % (3 + post % 50))).collect();
+        let words: Vec<_> =
+            (0..10).map(|n| format!("w{}", (post * 7 + n * n) % (3 + post % 50))).collect();
         for word in &words {
             *expected.entry(word.clone()).or_default() += 1;
         }
@@ -403,8 +447,13 @@ fn counts_depend_neither_on_parallelism_nor_on_the_size_of_batches() {
     for hint in [1, 2, 4] {
         for batch in [1, 7, 1024] {
             let mut sets = vec!["spouts.posts.run=Lines(paths: [\"posts.ndjson\"])".to_owned()];
-            sets.extend(["bolts.words", "bolts.count"].map(|id| format!("{id}.parallelism_hint={hint}")));
-            sets.extend(["spouts.posts", "bolts.words", "bolts.count"].map(|id| format!("{id}.batch={batch}")));
+            sets.extend(
+                ["bolts.words", "bolts.count"].map(|id| format!("{id}.parallelism_hint={hint}")),
+            );
+            sets.extend(
+                ["spouts.posts", "bolts.words", "bolts.count"]
+                    .map(|id| format!("{id}.batch={batch}")),
+            );
             let sets: Vec<_> = sets.iter().map(String::as_str).collect();
             let ended = sandbox.run(&[&run(&file, &sets)[..], &["--fresh"]].concat()).with(0);
             assert_eq!(ended.out.lines().count(), 6_000, "hints {hint}, batches of {batch}");
@@ -420,7 +469,9 @@ fn reports_are_a_line_of_json_each() {
     let ended = sandbox.run(&run("one.ron", &[])).with(0);
     let reports = ended.reports();
     assert!(reports.len() >= 2, "the first and the last");
-    assert!(reports.iter().all(|report| report["topology"] == "one" && report["components"].is_array()));
+    assert!(
+        reports.iter().all(|report| report["topology"] == "one" && report["components"].is_array())
+    );
     assert_eq!(reports[0]["phase"], "running");
     assert_eq!(reports.last().unwrap()["phase"], "finished");
 }
@@ -507,7 +558,10 @@ fn an_environment_variable_must_be_there_only_when_it_is_needed() {
     let file = ONE_LAKE.replace("\"lake\")", "Env(\"WATERSPOUT_TEST_NOWHERE\"))");
     sandbox.write("env.ron", file);
     sandbox.run(&["validate", "env.ron"]).with(0);
-    sandbox.run(&["validate", "--online", "env.ron"]).with(3).says(&["env.ron:4:", "WATERSPOUT_TEST_NOWHERE"]);
+    sandbox
+        .run(&["validate", "--online", "env.ron"])
+        .with(3)
+        .says(&["env.ron:4:", "WATERSPOUT_TEST_NOWHERE"]);
     sandbox.run(&["run", "env.ron"]).with(3).says(&["WATERSPOUT_TEST_NOWHERE"]);
 }
 
@@ -520,7 +574,8 @@ fn what_explain_prints_is_a_topology_that_explains_itself() {
         assert!(first.contains("checkpoint: Checkpoint(every: \"1s\")"), "{first}");
         sandbox.write("explained.ron", &first);
         sandbox.run_with(&["validate", "explained.ron"], &TOKENS).with(0);
-        let second = sandbox.run_with(&["validate", "--explain", "explained.ron"], &TOKENS).with(0).out;
+        let second =
+            sandbox.run_with(&["validate", "--explain", "explained.ron"], &TOKENS).with(0).out;
         assert_eq!(second, first, "{name}");
     }
 }
@@ -538,7 +593,10 @@ fn a_spool_that_makes_lines_shorter_is_a_note_of_validate() {
     sandbox.write("large.ron", topology(""));
     let note = "note: in: max_post_bytes is 1048502 bytes";
     let out = sandbox.run(&["validate", "small.ron"]).with(0).out;
-    assert!(out.contains(note) && out.contains("not 16MiB") && out.contains("bytes_max (8MiB)"), "{out}");
+    assert!(
+        out.contains(note) && out.contains("not 16MiB") && out.contains("bytes_max (8MiB)"),
+        "{out}"
+    );
     let explained = sandbox.run(&["validate", "--explain", "small.ron"]).with(0).out;
     assert!(explained.starts_with(&format!("// {note}")), "{explained}");
     sandbox.write("explained.ron", &explained);
@@ -558,7 +616,12 @@ fn a_graph_has_three_formats() {
     assert_eq!(sandbox.run(&["graph", &file]).with(0).out, graph("text"));
     assert!(graph("text").starts_with("topology \"wordcount\"\n"));
     let dot = graph("dot");
-    assert!(dot.starts_with("digraph ") && dot.contains("\"words\" -> \"count\"") && dot.ends_with("}\n"), "{dot}");
+    assert!(
+        dot.starts_with("digraph ")
+            && dot.contains("\"words\" -> \"count\"")
+            && dot.ends_with("}\n"),
+        "{dot}"
+    );
     assert!(graph("mermaid").starts_with("flowchart "));
     for format in ["text", "dot", "mermaid"] {
         let graph = graph(format);
@@ -577,11 +640,18 @@ fn components_are_listed_and_shown() {
         let shown = sandbox.run(&["components", "show", name]).with(0).out;
         // It may have other names too: `X (also Twitter), a spout`.
         let first = shown.lines().next().unwrap_or_default();
-        assert!(first.starts_with(name) && first.contains(", a ") && shown.contains("Guarantee: "), "{shown}");
+        assert!(
+            first.starts_with(name) && first.contains(", a ") && shown.contains("Guarantee: "),
+            "{shown}"
+        );
     }
     assert_eq!(all.lines().count(), 15, "{all}");
     let lines = sandbox.run(&["components", "show", "Lines"]).with(0).out;
-    for field in ["paths: list of text (required)", "follow: true or false (default false)", "default \"16MiB\""] {
+    for field in [
+        "paths: list of text (required)",
+        "follow: true or false (default false)",
+        "default \"16MiB\"",
+    ] {
         assert!(lines.contains(field), "{lines}");
     }
 }

@@ -62,9 +62,18 @@ fn a_running_topology_is_rebalanced_shown_and_stopped_by_other_commands() {
         });
     }
     let status = sandbox.run(&["status", "--state", "state", "--json"]).with(0);
-    assert_eq!(support::total(&serde_json::from_str(status.out.trim()).unwrap(), "count", "tasks"), 1);
-    sandbox.run(&["rebalance", "--state", "state", "cuont=2"]).with(1).says(&["no component \"cuont\"", "\"count\""]);
-    sandbox.run(&["rebalance", "--state", "state", "count=2000"]).with(1).says(&["1024 tasks at most"]);
+    assert_eq!(
+        support::total(&serde_json::from_str(status.out.trim()).unwrap(), "count", "tasks"),
+        1
+    );
+    sandbox
+        .run(&["rebalance", "--state", "state", "cuont=2"])
+        .with(1)
+        .says(&["no component \"cuont\"", "\"count\""]);
+    sandbox
+        .run(&["rebalance", "--state", "state", "count=2000"])
+        .with(1)
+        .says(&["1024 tasks at most"]);
     sandbox.run(&["stop", "--state", "state"]).with(0);
     let ended = running.end().with(0);
     for (word, (highest, lines)) in counts(&ended.out) {
@@ -84,7 +93,10 @@ fn a_changed_file_on_an_old_state_is_refused_until_the_state_is_let_go_of() {
         "Count(fields: [\"word\"]), inputs: [Fields(\"words\", [\"word\"])]",
         "Null(), inputs: [Shuffle(\"words\")]",
     );
-    sandbox.write("new.ron", new.replace("\"out\": Bolt(run: Stdout(), inputs: [Shuffle(\"count\")]),", ""));
+    sandbox.write(
+        "new.ron",
+        new.replace("\"out\": Bolt(run: Stdout(), inputs: [Shuffle(\"count\")]),", ""),
+    );
     let diff = sandbox.run(&["diff", "t.ron", "new.ron"]).with(4).out;
     assert!(diff.contains("count  dropped: it was a Count, and is a Null"), "{diff}");
     // It has finished, and says so; what another file would drop is refused all the same.
@@ -144,8 +156,11 @@ fn without_checkpoints_nothing_is_left_in_temporary_folders_however_the_run_ends
         sandbox.write("off.ron", NOT_DURABLE);
         let temporary = sandbox.path("tmp");
         std::fs::create_dir(&temporary).unwrap();
-        let environment =
-            [("TMPDIR", temporary.to_str().unwrap()), ("MASTODON_TOKEN", "token"), ("FAILPOINTS", faults)];
+        let environment = [
+            ("TMPDIR", temporary.to_str().unwrap()),
+            ("MASTODON_TOKEN", "token"),
+            ("FAILPOINTS", faults),
+        ];
         let mut running = sandbox.start_with(&arguments, &environment);
         running.wait_for("the source has begun", |report| {
             report["message"].as_str().is_some_and(|message| message.contains("is tried again"))

@@ -34,9 +34,17 @@ fn corrected_lines_come_into_the_lake_once_and_the_rest_are_new_letters() {
 
     let ended = sandbox.run(&["run", "lines.ron", "--set", KIND, "--dead-letters"]).with(4);
     assert!(ended.err.contains("sending 3 dead letters again"), "{}", ended.err);
-    assert!(says(&ended).ends_with("; sent 3 dead letters again, 1 refused again"), "{}", says(&ended));
+    assert!(
+        says(&ended).ends_with("; sent 3 dead letters again, 1 refused again"),
+        "{}",
+        says(&ended)
+    );
     let expected = ["{\"note\":1}", "{\"note\":{\"a\":1,\"b\":2}}", "{\"note\":{\"c\":3,\"d\":4}}"];
-    assert_eq!(lake(&sandbox.path("lake"), true), sorted(expected), "each once, and the file wasn't read again");
+    assert_eq!(
+        lake(&sandbox.path("lake"), true),
+        sorted(expected),
+        "each once, and the file wasn't read again"
+    );
     let letters = lake(&sandbox.path("lake/_dead"), false);
     assert_eq!(letters.len(), 4);
     assert_eq!(letters.iter().filter(|letter| letter.contains("; refused before: ")).count(), 1);
@@ -49,7 +57,11 @@ fn without_dead_letters_it_says_so() {
     sandbox.write("in.ndjson", "{\"note\":1}\n");
     let ended = sandbox.run(&["run", "lines.ron", "--dead-letters"]).with(0);
     assert!(ended.err.contains("no dead letters to send again"), "{}", ended.err);
-    assert!(says(&ended).contains("sent 0 dead letters again, 0 refused again"), "{}", says(&ended));
+    assert!(
+        says(&ended).contains("sent 0 dead letters again, 0 refused again"),
+        "{}",
+        says(&ended)
+    );
 }
 
 #[test]
@@ -60,7 +72,11 @@ fn what_has_no_way_is_named_and_is_a_finding() {
     sandbox.run(&["run", "lines.ron"]).with(4);
     sandbox.write("lines.ron", TOPOLOGY.replace("\"input\"", "\"other\""));
     let ended = sandbox.run(&["run", "lines.ron", "--state", "other", "--dead-letters"]).with(4);
-    assert!(ended.err.contains("1 dead letter of \\\"input\\\" stays: there is no such component"), "{}", ended.err);
+    assert!(
+        ended.err.contains("1 dead letter of \\\"input\\\" stays: there is no such component"),
+        "{}",
+        ended.err
+    );
 }
 
 #[test]

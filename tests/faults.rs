@@ -33,7 +33,14 @@ fn check_with(faults: &str, ends_it: bool) {
 
 #[test]
 fn a_full_disk_and_too_many_open_files_are_waited_for() {
-    let points = ["lake.create", "lake.write", "disk.make_folder", "disk.rename", "coordinator.save", "state.commit"];
+    let points = [
+        "lake.create",
+        "lake.write",
+        "disk.make_folder",
+        "disk.rename",
+        "coordinator.save",
+        "state.commit",
+    ];
     for point in points {
         // The third time, so that the start itself has succeeded.
         check_with(&format!("{point}=6*off->1*return(ENOSPC)->off"), false);
@@ -50,7 +57,9 @@ fn a_sync_that_fails_ends_it_and_loses_nothing() {
 #[test]
 fn a_folder_that_can_not_be_written_is_named_at_the_start() {
     let mut run = Run::new();
-    let ended = run.sandbox.run_with(&Run::ARGUMENTS, &[("FAILPOINTS", "disk.make_folder=1*off->return(EROFS)")]);
+    let ended = run
+        .sandbox
+        .run_with(&Run::ARGUMENTS, &[("FAILPOINTS", "disk.make_folder=1*off->return(EROFS)")]);
     ended.with(1).says(&["error: ", "Read-only file system"]);
     run.finish();
     run.check();
@@ -76,7 +85,8 @@ struct Small<'a>(&'a Path);
 impl<'a> Small<'a> {
     fn mount(at: &'a Path, options: &str) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
-        let status = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output();
+        let status =
+            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output();
         status.is_ok_and(|done| done.status.success()).then_some(Self(at))
     }
 
@@ -99,12 +109,15 @@ fn a_disk_that_is_really_full_pauses_the_topology_until_there_is_room() {
     let disk = sandbox.path("disk");
     let Some(small) = Small::mount(&disk, "size=2m") else {
         // Only a machine where nobody may mount gets here; what follows is said in the test's output.
-        println!("NOT RUN: a tmpfs can't be mounted here, so a disk that is really full wasn't tried");
+        println!(
+            "NOT RUN: a tmpfs can't be mounted here, so a disk that is really full wasn't tried"
+        );
         return;
     };
     let text = "x".repeat(500);
-    let posts: Vec<_> =
-        (0..10_000).map(|n| format!("{{\"tweet\":{{\"id\":\"{n:05}\",\"text\":\"{text}\"}}}}")).collect();
+    let posts: Vec<_> = (0..10_000)
+        .map(|n| format!("{{\"tweet\":{{\"id\":\"{n:05}\",\"text\":\"{text}\"}}}}"))
+        .collect();
     sandbox.write("in.ndjson", posts.join("\n"));
     sandbox.write(
         "t.ron",
@@ -116,12 +129,18 @@ fn a_disk_that_is_really_full_pauses_the_topology_until_there_is_room() {
             memory: "1MiB",
         )"#,
     );
-    let mut running = sandbox.start(&["run", "t.ron", "--state", "disk/state", "--interval", "50ms"]);
-    running.wait_for("it says that the disk is full", |report| report.to_string().contains("No space left"));
+    let mut running =
+        sandbox.start(&["run", "t.ron", "--state", "disk/state", "--interval", "50ms"]);
+    running.wait_for("it says that the disk is full", |report| {
+        report.to_string().contains("No space left")
+    });
     small.resize("remount,size=64m");
-    running.wait_for("its end", |report| report["phase"] == "finished" && total(report, "in", "emitted") == 10_000);
+    running.wait_for("its end", |report| {
+        report["phase"] == "finished" && total(report, "in", "emitted") == 10_000
+    });
     running.end().with(0);
-    let mut captured: Vec<_> = lake_by_partition(&disk.join("lake"), &[]).into_values().flatten().collect();
+    let mut captured: Vec<_> =
+        lake_by_partition(&disk.join("lake"), &[]).into_values().flatten().collect();
     captured.sort();
     assert!(captured == posts, "{} posts of {}", captured.len(), posts.len());
 }

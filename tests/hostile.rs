@@ -46,11 +46,19 @@ struct Stops<'a> {
 }
 
 /// Runs the program with limits on its memory and time.
-fn limited(folder: &Path, arguments: &[&str], environment: &[(&str, &str)], stops: Option<Stops>) -> Output {
+fn limited(
+    folder: &Path,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    stops: Option<Stops>,
+) -> Output {
     let script = format!("ulimit -v {MAPPED_KIB_MAX}; exec \"$@\"");
     let (out, err) = (folder.join("stdout.txt"), folder.join("stderr.txt"));
     let mut command = Command::new("bash");
-    command.args(["-c", &script, "bash", env!("CARGO_BIN_EXE_waterspout")]).args(arguments).current_dir(folder);
+    command
+        .args(["-c", &script, "bash", env!("CARGO_BIN_EXE_waterspout")])
+        .args(arguments)
+        .current_dir(folder);
     for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
         command.env_remove(name);
     }
@@ -61,7 +69,8 @@ fn limited(folder: &Path, arguments: &[&str], environment: &[(&str, &str)], stop
     let (mut stopped, mut peak) = (None, 0);
     let status = loop {
         peak = resident_kib_peak(&process).unwrap_or_default().max(peak);
-        let late = stopped.map_or(began.elapsed() > TIME_MAX, |at: Instant| at.elapsed() > STOP_MAX);
+        let late =
+            stopped.map_or(began.elapsed() > TIME_MAX, |at: Instant| at.elapsed() > STOP_MAX);
         if late || peak > RESIDENT_KIB_MAX {
             process.kill().unwrap();
             process.wait().unwrap();
@@ -95,7 +104,11 @@ fn told(said: &str) -> String {
     let mut told: Vec<String> = Vec::new();
     for line in said.lines() {
         let report = serde_json::from_str::<serde_json::Value>(line).unwrap_or_default();
-        let states = report["components"].as_array().into_iter().flatten().map(|one| one["state"].to_string());
+        let states = report["components"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|one| one["state"].to_string());
         let plain = if report.is_null() { Some(line.to_owned()) } else { None };
         for text in states.chain(plain).chain(report["message"].as_str().map(str::to_owned)) {
             if !told.contains(&text) {
@@ -149,14 +162,19 @@ impl Case {
         assert!(!server.asked().is_empty(), "{who} asked nothing of {behaviour:?}: {said}");
         assert!(said.len() < 20_000, "{who}, {behaviour:?}: {} bytes", said.len());
         let said = said.to_lowercase();
-        assert!(why.is_empty() || why.iter().any(|why| said.contains(why)), "{who}, {behaviour:?}: {said}");
+        assert!(
+            why.is_empty() || why.iter().any(|why| said.contains(why)),
+            "{who}, {behaviour:?}: {said}"
+        );
     }
 }
 
 /// Redirects of all kinds to a server that must not be asked.
 fn redirects(to: &Hostile) -> impl Iterator<Item = Case> {
     let why = &["redirect", "another region"];
-    [301, 302, 303, 307, 308].into_iter().map(move |status| case(Behaviour::Redirect(status, to.address()), why))
+    [301, 302, 303, 307, 308]
+        .into_iter()
+        .map(move |status| case(Behaviour::Redirect(status, to.address()), why))
 }
 
 /// Runs each of these at once, so many at a time that a small machine keeps up.
@@ -188,7 +206,12 @@ fn a_hostile_bucket_ends_every_tool_with_its_reason() {
     let cases: Vec<_> = redirects(&elsewhere).chain(listings).collect();
     side_by_side(&cases, |case| {
         let (server, folder) = (case.server(), tempfile::tempdir().unwrap());
-        let ended = limited(folder.path(), &["lake", "ls", "s3://lake/root"], &access(&server.address()), None);
+        let ended = limited(
+            folder.path(),
+            &["lake", "ls", "s3://lake/root"],
+            &access(&server.address()),
+            None,
+        );
         let said = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(1), "{:?}: {said}", case.behaviour);
         case.check("lake ls", &server, &said);
@@ -222,12 +245,17 @@ fn hostile_objects_end_every_reader_with_its_reason() {
     side_by_side(&runs, |(case, (name, arguments))| {
         let (server, folder) = (case.server(), tempfile::tempdir().unwrap());
         fs::write(folder.path().join("t.ron"), topology).unwrap();
-        let stops = (*name == "S3Replay").then_some(Stops { after: Duration::from_secs(75), told: &[] });
+        let stops =
+            (*name == "S3Replay").then_some(Stops { after: Duration::from_secs(75), told: &[] });
         let ended = limited(folder.path(), arguments, &access(&server.address()), stops);
         let said = told(&String::from_utf8_lossy(&ended.stderr));
         assert_ne!(ended.status.code(), Some(0), "{name}, {:?}: {said}", case.behaviour);
         case.check(name, &server, &said);
-        assert!(ended.stdout.is_empty() || *name == "S3Replay", "{name}, {:?}: posts", case.behaviour);
+        assert!(
+            ended.stdout.is_empty() || *name == "S3Replay",
+            "{name}, {:?}: posts",
+            case.behaviour
+        );
     });
     assert_eq!(elsewhere.asked(), Vec::<String>::new(), "a redirect was followed");
 }
@@ -250,7 +278,8 @@ fn a_hostile_bucket_holds_up_an_upload_and_nothing_else() {
     side_by_side(&cases, |case| {
         let (server, folder) = (case.server(), tempfile::tempdir().unwrap());
         let endpoint = server.address();
-        let posts: String = (0..20).map(|id| format!("{{\"tweet\":{{\"id\":\"{id}\"}}}}\n")).collect();
+        let posts: String =
+            (0..20).map(|id| format!("{{\"tweet\":{{\"id\":\"{id}\"}}}}\n")).collect();
         fs::write(folder.path().join("in.ndjson"), posts).unwrap();
         let topology = format!(
             r#"Topology(name: "t", spouts: {{"in": Spout(run: Lines(paths: ["in.ndjson"], follow: true))}},
@@ -267,26 +296,36 @@ fn a_hostile_bucket_holds_up_an_upload_and_nothing_else() {
         let said = told(&String::from_utf8_lossy(&ended.stderr));
         case.check("S3", &server, &said);
         let captured = support::lake_by_partition(&folder.path().join("local"), &["_staging"]);
-        assert_eq!(captured.values().map(Vec::len).sum::<usize>(), 20, "{:?}:\n{said}", case.behaviour);
-        assert!(folder.path().join("st/outbox").exists(), "{:?}: the outbox is gone", case.behaviour);
+        assert_eq!(
+            captured.values().map(Vec::len).sum::<usize>(),
+            20,
+            "{:?}:\n{said}",
+            case.behaviour
+        );
+        assert!(
+            folder.path().join("st/outbox").exists(),
+            "{:?}: the outbox is gone",
+            case.behaviour
+        );
     });
     assert_eq!(elsewhere.asked(), Vec::<String>::new(), "a redirect was followed");
 }
 
 /// The sources, with the addresses of a server of HTTP and of WebSocket in place of `URL` and `WS`.
 const BLUESKY: &str = r#"Bluesky(base_url: "WS")"#;
-const MASTODON: &str =
-    r##"Mastodon(instance: "host.invalid", base_url: "URL", access_token: Env("TOKEN"), topics: ["#rust"])"##;
+const MASTODON: &str = r##"Mastodon(instance: "host.invalid", base_url: "URL", access_token: Env("TOKEN"), topics: ["#rust"])"##;
 const MASTODON_SOCKET: &str = r##"Mastodon(instance: "host.invalid", base_url: "URL", access_token: Env("TOKEN"),
     topics: ["#rust"], transport: WebSocket)"##;
 const X: &str = r#"X(base_url: "URL", bearer_token: Env("TOKEN"), topics: ["rust"])"#;
 const YOUTUBE: &str = r#"YouTube(base_url: "URL", api_key: Env("TOKEN"), topics: ["rust"])"#;
-const FACEBOOK: &str = r#"Facebook(base_url: "URL", access_token: Env("TOKEN"), topics: [Page("1")])"#;
+const FACEBOOK: &str =
+    r#"Facebook(base_url: "URL", access_token: Env("TOKEN"), topics: [Page("1")])"#;
 
 /// Runs a source against each server for some seconds, or until it has told what it has to, which may take longer where
 /// other work is done.
 fn check_sources(sources: &[&str], cases: &[Case], seconds: u64) {
-    let runs: Vec<_> = cases.iter().flat_map(|case| sources.iter().map(move |source| (case, *source))).collect();
+    let runs: Vec<_> =
+        cases.iter().flat_map(|case| sources.iter().map(move |source| (case, *source))).collect();
     side_by_side(&runs, |(case, source)| {
         let (server, folder) = (case.server(), tempfile::tempdir().unwrap());
         let spout = source.replace("URL", &server.address()).replace("WS", &server.websocket());
@@ -350,8 +389,14 @@ fn a_hostile_body_of_a_stream_keeps_no_source_busy() {
     let bodies = [
         streams(Behaviour::Repeats("a"), &["larger than", "longer than", "at most"]),
         streams(Behaviour::Repeats("\r\n"), &["without end"]),
-        streams(Behaviour::Repeats(": this is only to keep it alive\n"), &["without end", "expected a post of x"]),
-        streams(Behaviour::Repeats("data: x\n"), &["without end", "larger than", "expected a post of x"]),
+        streams(
+            Behaviour::Repeats(": this is only to keep it alive\n"),
+            &["without end", "expected a post of x"],
+        ),
+        streams(
+            Behaviour::Repeats("data: x\n"),
+            &["without end", "larger than", "expected a post of x"],
+        ),
         streams(Behaviour::Repeats("event: update\ndata: {}\n\n"), &[]),
         streams(Behaviour::Repeats("{\"data\":\r\n"), &[]),
         streams(Behaviour::Hangs, &[]),

@@ -21,7 +21,8 @@ fn nothing_names(words: &[&str], room: impl Fn(&str) -> bool, exceptions: &[(&st
         rooms += 1;
         for (number, line) in code(&text) {
             let Some(word) = words.iter().find(|word| names(line, word)) else { continue };
-            match exceptions.iter().position(|(part, file, _)| path == *file && line.contains(part)) {
+            match exceptions.iter().position(|(part, file, _)| path == *file && line.contains(part))
+            {
                 Some(exception) => used[exception] = true,
                 None => found.push(format!("src/{path}:{number}: {word}: {}", line.trim())),
             }
@@ -139,13 +140,18 @@ fn rooms_named<'t>(path: &str, text: &'t str) -> Vec<(usize, &'t str)> {
     let to_root = "super::".repeat(depth);
     let mut rooms = Vec::new();
     for (number, line) in code(text) {
-        assert!(!line.contains("crate::{"), "src/{path}:{number}: a use for each room, so that floors can be read");
+        assert!(
+            !line.contains("crate::{"),
+            "src/{path}:{number}: a use for each room, so that floors can be read"
+        );
         for root in ["crate::", to_root.as_str()] {
             for (at, _) in line.match_indices(root) {
                 // `my_crate::` is another crate, and more `super::` than that can't be.
-                let begins = !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '$');
+                let begins = !line[..at]
+                    .ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '$');
                 let rest = &line[at + root.len()..];
-                let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+                let end =
+                    rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
                 if begins && end > 0 && rest[..end] != *"super" {
                     rooms.push((number, &rest[..end]));
                 }
@@ -165,10 +171,13 @@ fn a_module_imports_only_from_the_floors_below_it() {
         if ["lib", "main"].contains(&room) {
             continue;
         }
-        let own = height(room).unwrap_or_else(|| panic!("src/{path}: {room} has no floor: give it one in FLOORS"));
+        let own = height(room)
+            .unwrap_or_else(|| panic!("src/{path}: {room} has no floor: give it one in FLOORS"));
         for (number, named) in rooms_named(&path, &text) {
             if named != room && height(named).is_some_and(|other| other > own) {
-                found.push(format!("src/{path}:{number}: {room} imports from {named}, which is above it"));
+                found.push(format!(
+                    "src/{path}:{number}: {room} imports from {named}, which is above it"
+                ));
             }
         }
     }
@@ -177,16 +186,33 @@ fn a_module_imports_only_from_the_floors_below_it() {
 
 #[test]
 fn an_import_is_found_whichever_way_it_is_written() {
-    let named = |path, text| rooms_named(path, text).into_iter().map(|(_, room)| room).collect::<Vec<_>>();
-    assert_eq!(named("a/b.rs", "use crate::error::Error;\nfn f(x: crate::lake::X) {}"), ["error", "lake"]);
+    let named =
+        |path, text| rooms_named(path, text).into_iter().map(|(_, room)| room).collect::<Vec<_>>();
+    assert_eq!(
+        named("a/b.rs", "use crate::error::Error;\nfn f(x: crate::lake::X) {}"),
+        ["error", "lake"]
+    );
     assert_eq!(named("a/b.rs", "use super::super::cli::X;\nuse super::c::X;"), ["cli"]);
     assert_eq!(named("a/mod.rs", "use super::cli::X;"), ["cli"]);
-    assert_eq!(named("a.rs", "// crate::cli\n#[cfg(test)]\nmod tests {\n    use crate::cli::X;\n}"), [""; 0]);
+    assert_eq!(
+        named("a.rs", "// crate::cli\n#[cfg(test)]\nmod tests {\n    use crate::cli::X;\n}"),
+        [""; 0]
+    );
 }
 
 #[test]
 fn what_decides_does_no_io() {
-    let io = ["std::fs", "fs::", "std::io", "io::Read", "io::Write", "std::net", "std::process", "File::", "tokio"];
+    let io = [
+        "std::fs",
+        "fs::",
+        "std::io",
+        "io::Read",
+        "io::Write",
+        "std::net",
+        "std::process",
+        "File::",
+        "tokio",
+    ];
     nothing_names(&io, is_pure, &[]);
 }
 
@@ -215,19 +241,29 @@ fn only_the_store_on_s3_names_a_client_of_it() {
 #[test]
 fn the_network_is_named_in_three_places_only() {
     let network = ["reqwest", "rustls", "tungstenite", "TcpStream"];
-    let may =
-        |path: &str| path.starts_with("lake/store/s3") || path.starts_with("social/ws") || path == "social/http.rs";
+    let may = |path: &str| {
+        path.starts_with("lake/store/s3")
+            || path.starts_with("social/ws")
+            || path == "social/http.rs"
+    };
     nothing_names(&network, |path| !may(path), &[]);
 }
 
 #[test]
 fn only_the_clock_asks_for_the_time() {
-    nothing_names(&["Instant::now", "SystemTime::now", "now_utc", "now_local"], |path| path != "clock.rs", &[]);
+    nothing_names(
+        &["Instant::now", "SystemTime::now", "now_utc", "now_local"],
+        |path| path != "clock.rs",
+        &[],
+    );
 }
 
 #[test]
 fn posts_know_nothing_of_what_is_built_on_them() {
-    let rooms = ["bolt", "engine", "lake", "registry", "sink", "social", "spout", "topology", "tuple", "value"];
+    let rooms = [
+        "bolt", "engine", "lake", "registry", "sink", "social", "spout", "topology", "tuple",
+        "value",
+    ];
     let above = rooms.map(|room| format!("crate::{room}"));
     nothing_names(&above.each_ref().map(|room| &**room), |path| path.starts_with("post/"), &[]);
 }
@@ -261,7 +297,16 @@ fn code_for_tests_is_told_from_the_rest() {
 
 #[test]
 fn text_leaves_the_command_line_in_two_places_only() {
-    let ways = ["println!", "print!", "eprintln!", "eprint!", "io::stdout", "io::stderr", "stdout()", "stderr()"];
+    let ways = [
+        "println!",
+        "print!",
+        "eprintln!",
+        "eprint!",
+        "io::stdout",
+        "io::stderr",
+        "stdout()",
+        "stderr()",
+    ];
     let places = ["cli/stdout.rs", "cli/stderr.rs"];
     let data = ("io::stdout()", "sink/stdout.rs", "posts go out byte for byte");
     let seeds = ("eprintln!(\"{:>9.3} {} {}\"", "coordinator/simulation/mod.rs", "for tests only");

@@ -80,14 +80,18 @@ fn glob(pattern: &str) -> Vec<String> {
 fn the_same_topology_over_its_lake_gives_the_same_and_leaves_the_live_run_as_it_was() {
     let (sandbox, live) = captured();
     let before = (tree(&sandbox.path("state")), tree(&sandbox.path("lake")));
-    let ended = sandbox.run(&replay(&[])).with(0).says(&["replaying lake/2*", "pipeline-", "-replay-"]);
+    let ended =
+        sandbox.run(&replay(&[])).with(0).says(&["replaying lake/2*", "pipeline-", "-replay-"]);
     assert_eq!(counts(&ended), live);
     assert_eq!(lake(&sandbox.path("second"), false), lake(&sandbox.path("lake"), false));
     assert_eq!((ended.total("tweets", "emitted"), ended.total("others", "emitted")), (3000, 500));
     assert!(!ended.err.contains("no spout takes"), "{}", ended.err);
 
     let after = tree(&sandbox.path("state"));
-    assert!(before.0.iter().all(|(path, bytes)| after.get(path) == Some(bytes)), "the live run's state was touched");
+    assert!(
+        before.0.iter().all(|(path, bytes)| after.get(path) == Some(bytes)),
+        "the live run's state was touched"
+    );
     assert_eq!(before.1, tree(&sandbox.path("lake")));
     let states = sandbox.run(&["state", "ls"]).with(0).out;
     assert!(states.contains("t.ron --replay ") && states.lines().count() == 3, "{states}");
@@ -97,7 +101,13 @@ fn the_same_topology_over_its_lake_gives_the_same_and_leaves_the_live_run_as_it_
     assert_eq!(lake(&sandbox.path("second"), false).len(), 3500, "nothing was added");
     let again = sandbox.run(&replay(&["--only", "count", "--order", "time"])).with(0);
     assert_eq!(again.total("count", "received"), ended.total("count", "received"));
-    assert!(again.reports().last().unwrap()["components"].as_array().unwrap().iter().all(|c| c["id"] != "others"));
+    assert!(
+        again.reports().last().unwrap()["components"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|c| c["id"] != "others")
+    );
     fs::remove_dir_all(sandbox.path("second")).unwrap();
     let fresh = sandbox.run(&replay(&["--fresh"])).with(0);
     assert_eq!(counts(&fresh), live);
@@ -108,9 +118,19 @@ fn the_same_topology_over_its_lake_gives_the_same_and_leaves_the_live_run_as_it_
 fn posts_that_no_spout_takes_are_counted_by_their_kinds() {
     let (sandbox, live) = captured();
     let set = ["--set", "spouts.others.run.platforms=[Bluesky]"];
-    let ended = sandbox.run(&replay(&set)).with(0).says(&["posts are of a kind", "that no spout takes"][1..]);
-    let toots = lake(&sandbox.path("lake"), false).iter().filter(|post| post.starts_with("{\"toot\"")).count();
-    assert!(toots > 0 && ended.err.contains(&format!("takes: {toots} \\\"toot\\\"")), "{toots}: {}", ended.err);
+    let ended = sandbox
+        .run(&replay(&set))
+        .with(0)
+        .says(&["posts are of a kind", "that no spout takes"][1..]);
+    let toots = lake(&sandbox.path("lake"), false)
+        .iter()
+        .filter(|post| post.starts_with("{\"toot\""))
+        .count();
+    assert!(
+        toots > 0 && ended.err.contains(&format!("takes: {toots} \\\"toot\\\"")),
+        "{toots}: {}",
+        ended.err
+    );
     assert_eq!(counts(&ended), live);
 }
 
@@ -120,11 +140,17 @@ fn what_would_double_the_lake_or_is_not_clear_is_refused() {
     std::os::unix::fs::symlink(sandbox.path("lake"), sandbox.path("link")).unwrap();
     for given in ["lake/2*", "lake", "link/2*", "./x/../lake/*"] {
         let ended = sandbox.run(&["run", "t.ron", "--replay", given]).with(1);
-        ended.says(&["sink \\\"lake\\\" would write into the lake that is read".replace('\\', "").as_str(), given]);
+        ended.says(&[
+            "sink \\\"lake\\\" would write into the lake that is read".replace('\\', "").as_str(),
+            given,
+        ]);
     }
     sandbox.run(&["run", "t.ron", "--replay", "lake/2*", "--only", "count"]).with(0);
     let same = ["--set", "spouts.others.run.platforms=[X]"];
-    sandbox.run(&replay(&same)).with(1).says(&["--replay tweets=lake/2* or --replay others=lake/2*"]);
+    sandbox
+        .run(&replay(&same))
+        .with(1)
+        .says(&["--replay tweets=lake/2* or --replay others=lake/2*"]);
     let named = [&replay(&same)[..], &["--replay", "tweets=lake/2*"]].concat();
     sandbox.run(&named).with(0);
     sandbox.run(&["run", "t.ron", "--only", "count"]).with(2);
@@ -137,7 +163,10 @@ fn a_state_is_a_replays_or_the_live_runs_and_never_both() {
     let (sandbox, _) = captured();
     let live = glob(&format!("{}/waterspout/*", sandbox.path("state").display())).pop().unwrap();
     sandbox.run(&replay(&["--state", &live])).with(1).says(&["is the state of another run"]);
-    sandbox.run(&replay(&["--state", &live, "--fresh"])).with(1).says(&["is the state of another run"]);
+    sandbox
+        .run(&replay(&["--state", &live, "--fresh"]))
+        .with(1)
+        .says(&["is the state of another run"]);
     sandbox.run(&replay(&["--state", "own"])).with(0);
     sandbox.run(&["run", "t.ron", "--state", "own"]).with(1).says(&["is the state of another run"]);
     sandbox.run(&["run", "t.ron"]).with(6).says(&["nothing new"]);
@@ -146,8 +175,7 @@ fn a_state_is_a_replays_or_the_live_runs_and_never_both() {
 #[test]
 fn a_replay_needs_no_secrets_of_the_sources_that_it_replaces() {
     let sandbox = Sandbox::new();
-    let source =
-        "S3Replay(bucket: \"lake\", access_key_id: Env(\"NOBODY_SETS_THIS\"), secret_access_key: File(\"none\"))";
+    let source = "S3Replay(bucket: \"lake\", access_key_id: Env(\"NOBODY_SETS_THIS\"), secret_access_key: File(\"none\"))";
     let topology = TOPOLOGY.replace("Generate(posts: 3000, platforms: [X], seed: 1)", source);
     sandbox.write("t.ron", TOPOLOGY);
     sandbox.run(&["run", "t.ron"]).with(0);
@@ -163,7 +191,14 @@ fn a_replay_needs_no_secrets_of_the_sources_that_it_replaces() {
 fn a_replay_that_is_killed_goes_on_where_it_was() {
     for order in ["partition", "time"] {
         let (sandbox, live) = captured();
-        let fast = ["--set", "checkpoint.every=2ms", "--set", "micro_batch.posts=20", "--set", "memory=1MiB"];
+        let fast = [
+            "--set",
+            "checkpoint.every=2ms",
+            "--set",
+            "micro_batch.posts=20",
+            "--set",
+            "memory=1MiB",
+        ];
         let arguments = replay(&[&fast[..], &["--order", order]].concat());
         let (mut kills, mut counted) = (0, BTreeMap::new());
         let mut take = |ended: &Ended| {
@@ -172,7 +207,9 @@ fn a_replay_that_is_killed_goes_on_where_it_was() {
                 *known = count.max(*known);
             }
         };
-        for (point, after) in [("lake.write", 20), ("state.committed", 3), ("disk.rename", 13), ("lake.sync", 5)] {
+        for (point, after) in
+            [("lake.write", 20), ("state.committed", 3), ("disk.rename", 13), ("lake.sync", 5)]
+        {
             let faults = format!("{point}={after}*off->return");
             let ended = sandbox.run_with(&arguments, &[("FAILPOINTS", &faults)]);
             kills += usize::from(ended.code.is_none());
@@ -180,7 +217,11 @@ fn a_replay_that_is_killed_goes_on_where_it_was() {
         }
         assert!(kills > 2, "it was killed {kills} times");
         take(&sandbox.run(&arguments).with(0));
-        assert_eq!(lake(&sandbox.path("second"), false), lake(&sandbox.path("lake"), false), "{order}");
+        assert_eq!(
+            lake(&sandbox.path("second"), false),
+            lake(&sandbox.path("lake"), false),
+            "{order}"
+        );
         assert_eq!(counted, live, "over all of these runs each word was counted once, {order}");
     }
 }
@@ -189,14 +230,20 @@ fn a_replay_that_is_killed_goes_on_where_it_was() {
 fn a_replay_has_its_own_tempo() {
     let sandbox = Sandbox::new();
     // Posts of an hour, and 3,600 times as fast is a second.
-    let topology = TOPOLOGY.replace("posts: 3000", "posts: 3000, rate: 1000000").replace("posts: 500", "posts: 1");
+    let topology = TOPOLOGY
+        .replace("posts: 3000", "posts: 3000, rate: 1000000")
+        .replace("posts: 500", "posts: 1");
     sandbox.write("t.ron", topology);
     sandbox.run(&["run", "t.ron"]).with(0);
     let slow = sandbox.run(&replay(&["--speed", "0.01", "--only", "count"])).with(0);
     let fast = sandbox.run(&replay(&["--only", "words"])).with(0);
     assert_eq!(slow.total("tweets", "emitted"), fast.total("tweets", "emitted"));
     let took = |ended: &Ended| ended.reports().last().unwrap()["uptime_s"].as_f64().unwrap();
-    assert!(took(&slow) >= 0.25, "3 ms of posts at a hundredth of their tempo take {}", took(&slow));
+    assert!(
+        took(&slow) >= 0.25,
+        "3 ms of posts at a hundredth of their tempo take {}",
+        took(&slow)
+    );
 }
 
 #[test]
@@ -258,7 +305,8 @@ fn a_file_that_is_not_what_the_index_says_stops_a_replay_or_is_named() {
 }
 
 /// Lakes whose paths and folders have every kind of name, with three posts each.
-const NAMES: [&str; 6] = ["lake [2025]", "größe ü/lake", "a*b?", "[x]/{a,b}", "with space", "plain"];
+const NAMES: [&str; 6] =
+    ["lake [2025]", "größe ü/lake", "a*b?", "[x]/{a,b}", "with space", "plain"];
 
 /// A topology that reads lines into a lake.
 fn capture(root: &str) -> String {
@@ -269,7 +317,9 @@ fn capture(root: &str) -> String {
 }
 
 fn three_posts(sandbox: &Sandbox) {
-    let post = |i: i64| format!("{{\"tweet\":{{\"id\":\"{i}\",\"created_at\":\"2025-11-24T00:00:0{i}Z\"}}}}\n");
+    let post = |i: i64| {
+        format!("{{\"tweet\":{{\"id\":\"{i}\",\"created_at\":\"2025-11-24T00:00:0{i}Z\"}}}}\n")
+    };
     sandbox.write("in.ndjson", (1..4).map(post).collect::<String>());
 }
 
@@ -280,8 +330,12 @@ fn what_exists_is_a_path_for_replays_and_tools_alike() {
     for (number, name) in NAMES.into_iter().enumerate() {
         sandbox.write("t.ron", capture(name));
         sandbox.run(&["run", "t.ron", "--state", &format!("st{number}")]).with(0);
-        let folder = fs::read_dir(sandbox.path(name)).unwrap().map(|entry| entry.unwrap().file_name());
-        let partition = folder.map(|name| name.into_string().unwrap()).find(|name| name.starts_with("2")).unwrap();
+        let folder =
+            fs::read_dir(sandbox.path(name)).unwrap().map(|entry| entry.unwrap().file_name());
+        let partition = folder
+            .map(|name| name.into_string().unwrap())
+            .find(|name| name.starts_with("2"))
+            .unwrap();
         let whole = sandbox.path(name).display().to_string();
         let (one, glob) = (format!("{name}/{partition}"), format!("./{name}/2*"));
         for address in [name, &format!("{name}//"), &whole, &one, &glob] {
@@ -293,7 +347,15 @@ fn what_exists_is_a_path_for_replays_and_tools_alike() {
                 sandbox.run(&["lake", tool, address]).with(0);
             }
             let _ = fs::remove_dir_all(sandbox.path("second"));
-            let replay = ["run", "t.ron", "--replay", address, "--set", "bolts.lake.run.root=second", "--fresh"];
+            let replay = [
+                "run",
+                "t.ron",
+                "--replay",
+                address,
+                "--set",
+                "bolts.lake.run.root=second",
+                "--fresh",
+            ];
             sandbox.run(&replay).with(0).says(&["replaying"]);
             assert_eq!(lake(&sandbox.path("second"), false).len(), 3, "{address}");
             let own = sandbox.run(&["run", "t.ron", "--replay", address, "--fresh"]).with(1);
@@ -306,7 +368,8 @@ fn what_exists_is_a_path_for_replays_and_tools_alike() {
              bolts: {{\"out\": Bolt(run: Stdout(), inputs: [Shuffle(\"in\")])}})"
             ),
         );
-        let again = sandbox.run(&["run", "again.ron", "--state", &format!("again{number}")]).with(0);
+        let again =
+            sandbox.run(&["run", "again.ron", "--state", &format!("again{number}")]).with(0);
         assert_eq!(again.out.lines().count(), 3, "{name}");
     }
     // A folder of numbered files is a partition, whatever its name.
@@ -318,7 +381,10 @@ fn what_exists_is_a_path_for_replays_and_tools_alike() {
     }
     sandbox.run(&["replay", "others/nothing*"]).with(1).says(&["matches \"nothing*\""]);
     sandbox.run(&["replay", "nowhere/*"]).with(1).says(&["no lake at \"nowhere/*\""]);
-    sandbox.run(&["replay", "*/2*"]).with(1).says(&["only the last part of an address can be a glob"]);
+    sandbox
+        .run(&["replay", "*/2*"])
+        .with(1)
+        .says(&["only the last part of an address can be a glob"]);
     sandbox.run(&["run", "t.ron", "--replay", "nowhere"]).with(1).says(&["no lake at \"nowhere\""]);
 }
 
@@ -328,7 +394,9 @@ fn posts_are_chosen_by_their_own_time_and_times_may_lie_before_now() {
     three_posts(&sandbox);
     sandbox.write("t.ron", capture("lake"));
     sandbox.run(&["run", "t.ron"]).with(0);
-    let printed = |more: &[&str]| sandbox.run(&[&["replay", "lake"], more].concat()).with(0).out.lines().count();
+    let printed = |more: &[&str]| {
+        sandbox.run(&[&["replay", "lake"], more].concat()).with(0).out.lines().count()
+    };
     assert_eq!(printed(&["--posts-from", "2025-11-24T00:00:02Z"]), 2);
     assert_eq!(printed(&["--posts-to", "2025-11-24T00:00:02Z", "--order", "time"]), 1);
     assert_eq!(printed(&["--posts-from", "-1h"]), 0);
@@ -342,16 +410,31 @@ fn posts_are_chosen_by_their_own_time_and_times_may_lie_before_now() {
     assert_eq!(lake(&sandbox.path("second"), false).len(), 1);
     // A time before now is another in the next minute: what goes on after a crash is printed, and does.
     let hour = |from: &str| {
-        let run = ["run", "t.ron", "--replay", "lake", "--from", from, "--set", "bolts.lake.run.root=third"];
+        let run = [
+            "run",
+            "t.ron",
+            "--replay",
+            "lake",
+            "--from",
+            from,
+            "--set",
+            "bolts.lake.run.root=third",
+        ];
         sandbox.run(&run).with(0)
     };
-    let said = hour("-1h").says(&["-1h counted from now: the command that goes on after a crash has --from 2"]).err;
-    let time: String = said.split("has --from ").nth(1).unwrap().chars().take_while(|c| *c != '"').collect();
+    let said = hour("-1h")
+        .says(&["-1h counted from now: the command that goes on after a crash has --from 2"])
+        .err;
+    let time: String =
+        said.split("has --from ").nth(1).unwrap().chars().take_while(|c| *c != '"').collect();
     let time = time.split(|c: char| c.is_whitespace() || c == ';').next().unwrap();
     hour(time).says(&["nothing new"]);
     assert_eq!(lake(&sandbox.path("third"), false).len(), 3, "each once");
     for (arguments, why) in [
-        (["--speed", "fast"], "a factor of the original tempo from 0.000001 to 1000000000 such as 60"),
+        (
+            ["--speed", "fast"],
+            "a factor of the original tempo from 0.000001 to 1000000000 such as 60",
+        ),
         (["--speed", "1e-300"], "a factor of the original tempo from"),
         (["--shard", "2/2"], "expected I/N with I from 0 to N - 1, such as 0/2 and 1/2"),
         (["--from", "-1y"], "a time before now, such as -1h"),
@@ -359,15 +442,25 @@ fn posts_are_chosen_by_their_own_time_and_times_may_lie_before_now() {
     ] {
         sandbox.run(&[&["replay", "lake"][..], &arguments].concat()).with(2).says(&[why]);
     }
-    sandbox.run(&["lake", "prune", "lake", "--older-than", "9999999d"]).with(2).says(&["at most 36600d"]);
+    sandbox
+        .run(&["lake", "prune", "lake", "--older-than", "9999999d"])
+        .with(2)
+        .says(&["at most 36600d"]);
     sandbox.run(&["lake", "compact", "lake", "--closed-before", "-36600d"]).with(0);
 }
 
 #[test]
 fn a_stray_post_holds_up_no_paced_replay() {
     let sandbox = Sandbox::new();
-    let times = ["1970-01-01T00:00:00Z", "2025-11-24T00:00:00Z", "2099-01-01T00:00:00Z", "2025-11-24T00:00:01Z"];
-    let post = |(id, time): (usize, &&str)| format!("{{\"tweet\":{{\"id\":\"{id}\",\"created_at\":\"{time}\"}}}}\n");
+    let times = [
+        "1970-01-01T00:00:00Z",
+        "2025-11-24T00:00:00Z",
+        "2099-01-01T00:00:00Z",
+        "2025-11-24T00:00:01Z",
+    ];
+    let post = |(id, time): (usize, &&str)| {
+        format!("{{\"tweet\":{{\"id\":\"{id}\",\"created_at\":\"{time}\"}}}}\n")
+    };
     sandbox.write("in.ndjson", times.iter().enumerate().map(post).collect::<String>());
     sandbox.write("t.ron", capture("lake"));
     sandbox.run(&["run", "t.ron"]).with(0);
@@ -375,10 +468,17 @@ fn a_stray_post_holds_up_no_paced_replay() {
         let tempo = ["--speed", "60", "--max-pause", "1s", "--order", order];
         let ended = sandbox.run(&[&["replay", "lake"][..], &tempo].concat()).with(0);
         assert_eq!(ended.out.lines().count(), 4);
-        let ended = ended.says(&["pauses for 1s before the next post, which is due in 340d (see max_pause)"]);
-        assert_eq!(ended.err.contains("1 post came out of order"), order == "partition", "{}", ended.err);
+        let ended = ended
+            .says(&["pauses for 1s before the next post, which is due in 340d (see max_pause)"]);
+        assert_eq!(
+            ended.err.contains("1 post came out of order"),
+            order == "partition",
+            "{}",
+            ended.err
+        );
         let _ = fs::remove_dir_all(sandbox.path("second"));
-        let run = ["run", "t.ron", "--replay", "lake", "--set", "bolts.lake.run.root=second", "--fresh"];
+        let run =
+            ["run", "t.ron", "--replay", "lake", "--set", "bolts.lake.run.root=second", "--fresh"];
         let ended = sandbox.run(&[&run[..], &tempo].concat()).with(0);
         assert_eq!(lake(&sandbox.path("second"), false).len(), 4);
         assert_eq!(ended.total("in", "out_of_order"), u64::from(order == "partition"));
@@ -409,7 +509,9 @@ fn a_count_keeps_as_many_keys_as_it_may_and_its_state_stops_growing() {
     let mut running = sandbox.start(&["run", "t.ron", "--interval", "100ms"]);
     let of = |report: &serde_json::Value, key: &str| {
         let components = report["components"].as_array().unwrap().clone();
-        components.iter().find(|component| component["id"] == "count").unwrap()[key].as_u64().unwrap_or(0)
+        components.iter().find(|component| component["id"] == "count").unwrap()[key]
+            .as_u64()
+            .unwrap_or(0)
     };
     let mut lengths = Vec::new();
     for total in [60_000, 120_000, 180_000, 240_000] {
@@ -421,7 +523,11 @@ fn a_count_keeps_as_many_keys_as_it_may_and_its_state_stops_growing() {
         });
         lengths.push(length.get());
         let mut file = fs::OpenOptions::new().append(true).open(sandbox.path("in.ndjson")).unwrap();
-        std::io::Write::write_all(&mut file, words(total as usize, total as usize + 60_000).as_bytes()).unwrap();
+        std::io::Write::write_all(
+            &mut file,
+            words(total as usize, total as usize + 60_000).as_bytes(),
+        )
+        .unwrap();
     }
     running.terminate();
     let ended = running.end().with(0);

@@ -30,7 +30,10 @@ fn points() -> BTreeSet<String> {
             if path.is_dir() {
                 folders.push(path.to_str().unwrap().to_owned());
             } else if let Ok(text) = fs::read_to_string(&path) {
-                for (_, rest) in text.match_indices("point(\"").map(|(at, found)| (at, &text[at + found.len()..])) {
+                for (_, rest) in text
+                    .match_indices("point(\"")
+                    .map(|(at, found)| (at, &text[at + found.len()..]))
+                {
                     points.extend(rest.split('"').next().map(str::to_owned));
                 }
             }
@@ -44,7 +47,8 @@ fn long() -> bool {
 }
 
 fn seed() -> u64 {
-    std::env::var("WATERSPOUT_SEED").map_or(1, |seed| seed.parse().expect("WATERSPOUT_SEED is a number"))
+    std::env::var("WATERSPOUT_SEED")
+        .map_or(1, |seed| seed.parse().expect("WATERSPOUT_SEED is a number"))
 }
 
 /// Points that this topology passes only on the way back, and so not in its first run.
@@ -116,7 +120,8 @@ fn random_kills_lose_nothing_and_repeat_nothing() {
 }
 
 /// What files are packed into, besides plain arrays.
-const PACKED: [&str; 2] = [", format: Ndjson, compression: Zstd", ", compression: Gzip, names: Basic"];
+const PACKED: [&str; 2] =
+    [", format: Ndjson, compression: Zstd", ", compression: Gzip, names: Basic"];
 
 /// How often a point is aimed at that is passed only after some crashes.
 const TRIES_MAX: u64 = 20;
@@ -124,9 +129,12 @@ const TRIES_MAX: u64 = 20;
 #[test]
 fn a_kill_around_the_packing_of_a_file_loses_nothing_and_repeats_nothing() {
     let around = ["encode.", "recover.", "state.", "disk.rename"];
-    let points: Vec<_> =
-        points().into_iter().filter(|point| around.iter().any(|part| point.starts_with(part))).collect();
-    let mut never: BTreeSet<_> = points.iter().filter(|point| point.starts_with("encode.")).cloned().collect();
+    let points: Vec<_> = points()
+        .into_iter()
+        .filter(|point| around.iter().any(|part| point.starts_with(part)))
+        .collect();
+    let mut never: BTreeSet<_> =
+        points.iter().filter(|point| point.starts_with("encode.")).cloned().collect();
     let times: &[u64] = if long() { &[0, 1, 2, 3, 5, 8, 13, 21, 34] } else { &[1] };
     let mut kills = 0;
     for (number, point) in points.iter().enumerate() {
@@ -165,7 +173,10 @@ fn a_state_that_another_process_uses_is_refused_and_names_its_pid() {
     let mut first = sandbox.start(&["run", "t.ron", "--state", "state", "--interval", "50ms"]);
     first.wait_for("it runs", |report| report["phase"] == "running");
     let pid = first.id().to_string();
-    sandbox.run(&["run", "t.ron", "--state", "state"]).with(1).says(&["is in use by process", &pid]);
+    sandbox
+        .run(&["run", "t.ron", "--state", "state"])
+        .with(1)
+        .says(&["is in use by process", &pid]);
     first.terminate();
     first.end().with(0);
 }
@@ -216,7 +227,9 @@ fn what_was_read_from_standard_input_survives_a_kill_and_the_next_input_comes_be
 
 #[test]
 fn a_spool_that_lost_what_the_checkpoint_covers_is_told_and_in_the_gap_ledger() {
-    for (is_deleted, says) in [(true, "is gone, or empty"), (false, "before the newest checkpoint: it was cut")] {
+    for (is_deleted, says) in
+        [(true, "is gone, or empty"), (false, "before the newest checkpoint: it was cut")]
+    {
         let sandbox = from_standard_input();
         let arguments = ["run", "t.ron", "--state", "state"];
         sandbox.run_with_input(&arguments, numbered(0..500).as_bytes()).with(0);
@@ -229,7 +242,11 @@ fn a_spool_that_lost_what_the_checkpoint_covers_is_told_and_in_the_gap_ledger() 
             fs::OpenOptions::new().write(true).open(segment).unwrap().set_len(bytes / 2).unwrap();
         }
         let run = sandbox.run_with_input(&arguments, numbered(500..510).as_bytes()).with(0);
-        run.says(&[says, "posts may be missing, see `waterspout gaps`", "1 gap in what was captured"]);
+        run.says(&[
+            says,
+            "posts may be missing, see `waterspout gaps`",
+            "1 gap in what was captured",
+        ]);
         let gaps = sandbox.run(&["gaps", "t.ron", "--state", "state"]).with(4);
         assert!(gaps.out.contains("standard input") && gaps.out.contains(says), "{}", gaps.out);
         assert!(captured(&sandbox) == numbered(0..510));
@@ -242,18 +259,24 @@ fn a_spool_that_lost_what_the_checkpoint_covers_is_told_and_in_the_gap_ledger() 
 #[test]
 fn a_kill_at_any_point_of_the_spool_leaves_a_prefix_of_the_input_and_each_post_once() {
     let input = numbered(0..100_000);
-    let mut never: BTreeSet<_> = points().into_iter().filter(|point| point.starts_with("spool.")).collect();
+    let mut never: BTreeSet<_> =
+        points().into_iter().filter(|point| point.starts_with("spool.")).collect();
     for point in never.clone() {
         for after in [0, 1, 7] {
             let sandbox = from_standard_input();
             let arguments = ["run", "t.ron", "--state", "state"];
             if point == "spool.cut" {
                 // There is something to cut off.
-                sandbox.run_with_faults(&arguments, "spool.written=3*off->return", input.as_bytes());
+                sandbox.run_with_faults(
+                    &arguments,
+                    "spool.written=3*off->return",
+                    input.as_bytes(),
+                );
                 tear(&sandbox.path("state/spool/in-stdin"));
             }
             let faults = format!("{point}={after}*off->return");
-            let killed = sandbox.run_with_faults(&arguments, &faults, input.as_bytes()).code.is_none();
+            let killed =
+                sandbox.run_with_faults(&arguments, &faults, input.as_bytes()).code.is_none();
             if killed {
                 never.remove(&point);
             }
@@ -268,7 +291,8 @@ fn a_kill_at_any_point_of_the_spool_leaves_a_prefix_of_the_input_and_each_post_o
 }
 
 fn segments(spool: &Path) -> Vec<PathBuf> {
-    let mut segments: Vec<_> = fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut segments: Vec<_> =
+        fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().path()).collect();
     segments.retain(|path| path.file_name().unwrap() != "lock");
     segments.sort();
     segments
@@ -276,6 +300,7 @@ fn segments(spool: &Path) -> Vec<PathBuf> {
 
 /// Writes half a record behind the last one.
 fn tear(spool: &Path) {
-    let mut file = fs::OpenOptions::new().append(true).open(segments(spool).last().unwrap()).unwrap();
+    let mut file =
+        fs::OpenOptions::new().append(true).open(segments(spool).last().unwrap()).unwrap();
     std::io::Write::write_all(&mut file, &[7; 33]).unwrap();
 }

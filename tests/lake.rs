@@ -91,11 +91,16 @@ fn lines(root: &Path) -> Vec<String> {
 /// A lake of some partitions and files, with every length of post from the shortest on.
 fn sample(root: &Path) {
     for partition in 0..3 {
-        let folder = root.join(format!("2015-12-18T0{partition}:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7"));
+        let folder = root
+            .join(format!("2015-12-18T0{partition}:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7"));
         fs::create_dir_all(&folder).unwrap();
         for file in 0..5 {
-            let post =
-                |i: usize| format!("{{\"tweet\": {{\"id\":1{partition}{file}{i:04},\"text\":\"{}\"}}}}", "ü".repeat(i));
+            let post = |i: usize| {
+                format!(
+                    "{{\"tweet\": {{\"id\":1{partition}{file}{i:04},\"text\":\"{}\"}}}}",
+                    "ü".repeat(i)
+                )
+            };
             let posts: Vec<String> = (0..300).map(post).collect();
             fs::write(folder.join(format!("{file:07}")), format!("[{}]", posts.join(","))).unwrap();
         }

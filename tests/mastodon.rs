@@ -20,7 +20,8 @@ const TOPICS: [&str; 3] = ["#storm", "rust lang", "from:alice"];
 
 /// By a hashtag.
 fn tagged(seed: u64) -> Play {
-    let mut play = Play::new(seed, (Kind::Toot, Place::MastodonStream), "mastodon", "MASTODON_TOKEN", &TAGS);
+    let mut play =
+        Play::new(seed, (Kind::Toot, Place::MastodonStream), "mastodon", "MASTODON_TOKEN", &TAGS);
     play.platform.set(|settings| settings.mastodon_thump = Duration::from_millis(300));
     let address = play.platform.url();
     play.set(&format!("base_url=\"{address}\""));
@@ -30,7 +31,8 @@ fn tagged(seed: u64) -> Play {
 
 /// By what is public.
 fn public(seed: u64, transport: &str) -> Play {
-    let mut play = Play::new(seed, (Kind::Toot, Place::MastodonStream), "mastodon", "MASTODON_TOKEN", &TOPICS);
+    let mut play =
+        Play::new(seed, (Kind::Toot, Place::MastodonStream), "mastodon", "MASTODON_TOKEN", &TOPICS);
     let address = play.platform.url();
     play.set(&format!("base_url=\"{address}\""));
     play.set("topics=[\"#storm\", \"rust lang\", \"from:alice\"]");
@@ -51,13 +53,23 @@ fn the_template_captures_each_post_of_a_hashtag_once_with_edits_and_deletions() 
     play.platform.delete(gone);
     play.last();
     let (_, checked) = play.end(running, 0);
-    assert!(checked.there > 20 && checked.excused == 0 && checked.edits > 2 && checked.deletes == 1, "{checked:?}");
-    let deletes: Vec<_> = play.lake().into_iter().filter(|post| post.get("delete").is_some()).collect();
+    assert!(
+        checked.there > 20 && checked.excused == 0 && checked.edits > 2 && checked.deletes == 1,
+        "{checked:?}"
+    );
+    let deletes: Vec<_> =
+        play.lake().into_iter().filter(|post| post.get("delete").is_some()).collect();
     let id = play.platform.with(|inner| inner.world.items[gone].id.clone());
     assert_eq!(deletes[0].pointer("/delete/id").and_then(|id| id.as_str()), Some(id.as_str()));
     // The deletion gives the number that the toot has on this instance, and that is found.
-    let erased =
-        play.sandbox.run(&["lake", "erase", "lake", "--from-deletes", "--closed-before", "2100-01-01T00:00:00Z"]);
+    let erased = play.sandbox.run(&[
+        "lake",
+        "erase",
+        "lake",
+        "--from-deletes",
+        "--closed-before",
+        "2100-01-01T00:00:00Z",
+    ]);
     assert!(erased.out.starts_with("1 posts of 1 ids"), "{}{}", erased.out, erased.err);
     assert!(!erased.out.contains("toots stay"), "{}", erased.out);
 }
@@ -81,7 +93,8 @@ fn trouble(play: &Play) {
         play.platform.publish(Kind::Toot, 60);
         play.platform.publish_text(Kind::Toot, "a #storm with an é", 3);
         play.platform.wait_until("fault", |inner| inner.faults.met.len() > met);
-        let goes_on = matches!(fault, Fault::Duplicate | Fault::Reorder | Fault::Unknown | Fault::Dribble(_));
+        let goes_on =
+            matches!(fault, Fault::Duplicate | Fault::Reorder | Fault::Unknown | Fault::Dribble(_));
         if !goes_on {
             // What is posted while nobody listens is for the timeline, which has troubles of its own.
             play.platform.fault(Place::MastodonTimeline, Fault::Status(503));
@@ -93,7 +106,9 @@ fn trouble(play: &Play) {
     play.last();
     let (_, checked) = play.end(running, 0);
     assert!(checked.there > 60 && checked.excused == 0, "{checked:?}");
-    assert!(play.platform.requests().at(Place::MastodonStream).busiest(Duration::from_secs(1)) <= 3);
+    assert!(
+        play.platform.requests().at(Place::MastodonStream).busiest(Duration::from_secs(1)) <= 3
+    );
 }
 
 #[test]
@@ -122,7 +137,10 @@ fn ten_kills_lose_nothing_and_repeat_nothing() {
 fn bad_weather_with_kills_in_between_loses_nothing() {
     for (seed, transport) in [(18, "Sse"), (19, "WebSocket")] {
         let play = public(seed, transport);
-        let running = play.weather(seed, vec![Place::MastodonStream, Place::MastodonTimeline, Place::MastodonInstance]);
+        let running = play.weather(
+            seed,
+            vec![Place::MastodonStream, Place::MastodonTimeline, Place::MastodonInstance],
+        );
         let streams = play.streams();
         play.platform.end_streams(Kind::Toot);
         play.wait_for_stream(streams + 1);
@@ -141,7 +159,8 @@ fn wait_for_state(play: &Play) {
 
 fn holds_a_post(path: &std::path::Path) -> bool {
     let Ok(entries) = std::fs::read_dir(path) else {
-        return std::fs::read(path).is_ok_and(|bytes| bytes.windows(8).any(|bytes| bytes == b"{\"toot\":"));
+        return std::fs::read(path)
+            .is_ok_and(|bytes| bytes.windows(8).any(|bytes| bytes == b"{\"toot\":"));
     };
     entries.flatten().any(|entry| holds_a_post(&entry.path()))
 }
@@ -196,7 +215,9 @@ fn requests_are_as_the_specification_has_them() {
     play.platform.publish(Kind::Toot, 60);
     play.wait_for_stream(streams + 1);
     play.platform.wait_for(Place::MastodonTimeline, 1);
-    play.platform.wait_until("counts", |inner| inner.log.iter().any(|seen| seen.path.starts_with("/api/v1/statuses")));
+    play.platform.wait_until("counts", |inner| {
+        inner.log.iter().any(|seen| seen.path.starts_with("/api/v1/statuses"))
+    });
     let (_, checked) = play.end(running, 0);
     assert!(checked.excused == 0, "{checked:?}");
     prism.assert_conforms(&play.platform.requests().of(Kind::Toot));
@@ -206,10 +227,20 @@ fn requests_are_as_the_specification_has_them() {
 fn validate_tries_the_token() {
     let play = tagged(9);
     let ended = play.run(&["validate", "--online"]).with(0);
-    assert!(format!("{}{}", ended.out, ended.err).contains("streams #storm"), "{}{}", ended.out, ended.err);
+    assert!(
+        format!("{}{}", ended.out, ended.err).contains("streams #storm"),
+        "{}{}",
+        ended.out,
+        ended.err
+    );
     assert_eq!(play.platform.requests().len(), 2, "the instance and one stream");
     play.platform.fault(Place::MastodonStream, Fault::Status(401));
     let ended = play.run(&["validate", "--online"]);
     assert_ne!(ended.code, Some(0));
-    assert!(format!("{}{}", ended.out, ended.err).contains("read:statuses"), "{}{}", ended.out, ended.err);
+    assert!(
+        format!("{}{}", ended.out, ended.err).contains("read:statuses"),
+        "{}{}",
+        ended.out,
+        ended.err
+    );
 }

@@ -72,7 +72,8 @@ impl Play {
         let platform = Platform::start(seed);
         platform.topics(&["#storm", "rust lang"]);
         let (token, since_us) = (platform.token(kind), now_us());
-        let mut play = Self { kind, platform, sandbox: Sandbox::new(), sets: Vec::new(), token, since_us };
+        let mut play =
+            Self { kind, platform, sandbox: Sandbox::new(), sets: Vec::new(), token, since_us };
         let path = if kind == Kind::Video { "/youtube/v3" } else { "" };
         play.set(&format!("base_url=\"{}{path}\"", play.platform.url()));
         play
@@ -84,7 +85,11 @@ impl Play {
     }
 
     fn file(&self) -> String {
-        repository(if self.kind == Kind::Post { "topologies/facebook.ron" } else { "topologies/youtube.ron" })
+        repository(if self.kind == Kind::Post {
+            "topologies/facebook.ron"
+        } else {
+            "topologies/youtube.ron"
+        })
     }
 
     fn arguments<'a>(&'a self, command: &[&'a str], file: &'a str) -> Vec<&'a str> {
@@ -126,7 +131,9 @@ impl Play {
 
     /// So many that are wanted, and others.
     fn publish(&self, count: usize) -> Vec<usize> {
-        let wanted = (0..count).map(|number| self.publish_one(&format!("a #storm, number {number}"), number)).collect();
+        let wanted = (0..count)
+            .map(|number| self.publish_one(&format!("a #storm, number {number}"), number))
+            .collect();
         self.platform.publish(self.kind, count);
         wanted
     }
@@ -139,7 +146,9 @@ impl Play {
     fn end(&self, mut running: Running, items: &[usize]) -> (Ended, Checked) {
         self.platform.wait_offered(items);
         // What was offered is on its way through a socket.
-        let wanted = self.platform.with(|inner| inner.world.of(self.kind).filter(|(_, item)| self.wants(item)).count());
+        let wanted = self
+            .platform
+            .with(|inner| inner.world.of(self.kind).filter(|(_, item)| self.wants(item)).count());
         running.wait_for("the rest", |report| total(report, "lake", "received") >= wanted as u64);
         running.terminate();
         let ended = running.end().with(0);
@@ -147,7 +156,8 @@ impl Play {
         self.platform.assert_kept(&[&self.sandbox.path("state"), &self.sandbox.path("lake")]);
         let posts = lake(&self.sandbox.path("lake"), false);
         let gaps = self.run(&["gaps", "--json"]);
-        let check = self.platform.check(self.kind, &["#storm"]).ledger(&gaps.out).since(self.since_us);
+        let check =
+            self.platform.check(self.kind, &["#storm"]).ledger(&gaps.out).since(self.since_us);
         (ended, check.wanted(|item| self.wants(item)).lake(&posts))
     }
 }
@@ -299,9 +309,13 @@ fn videos_of_channels_come_with_their_statistics() {
 
 #[test]
 fn a_topic_is_searched_for_through_loops_and_disorder() {
-    for (seed, loops, disorder) in [(10, false, false), (11, true, false), (12, false, true), (13, true, true)] {
+    for (seed, loops, disorder) in
+        [(10, false, false), (11, true, false), (12, false, true), (13, true, true)]
+    {
         let play = Play::searches(seed);
-        play.platform.set(|settings| (settings.youtube_loops, settings.youtube_disorder) = (loops, disorder));
+        play.platform.set(|settings| {
+            (settings.youtube_loops, settings.youtube_disorder) = (loops, disorder)
+        });
         let running = play.start();
         play.publish(130);
         let last = play.publish(40);
@@ -340,7 +354,9 @@ fn a_quota_that_is_used_up_is_waited_for_and_not_asked_again() {
     play.set("searches_per_day=1000");
     play.platform.set(|settings| settings.youtube_searches = 0);
     let mut running = play.start();
-    running.wait_for("the state", |report| report.to_string().contains("quota of searches used until"));
+    running.wait_for("the state", |report| {
+        report.to_string().contains("quota of searches used until")
+    });
     running.terminate();
     running.end().with(0);
     assert_eq!(play.platform.requests().at(Place::YouTubeSearch).len(), 1);
@@ -370,7 +386,9 @@ fn counts_are_read_again_and_a_video_that_is_gone_is_deleted() {
 
 #[test]
 fn requests_of_youtube_are_as_the_specification_has_them() {
-    let Some(specs) = prism::specs("requests_of_youtube_are_as_the_specification_has_them") else { return };
+    let Some(specs) = prism::specs("requests_of_youtube_are_as_the_specification_has_them") else {
+        return;
+    };
     let prism = Prism::mock(&specs.join("youtube.v3.openapi.json"));
     for play in [Play::channels(18), Play::searches(19)] {
         let running = play.start();

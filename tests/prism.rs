@@ -46,7 +46,10 @@ const X: &str = "x-api-v2.159.openapi.json";
 
 #[test]
 fn a_request_that_is_not_as_the_specification_has_it_is_found() {
-    let Some(specs) = prism::specs("a_request_that_is_not_as_the_specification_has_it_is_found") else { return };
+    let Some(specs) = prism::specs("a_request_that_is_not_as_the_specification_has_it_is_found")
+    else {
+        return;
+    };
     let prism = Prism::mock(&specs.join(X));
     let good = "/2/tweets/search/recent?query=%23storm&max_results=100&tweet.fields=created_at,lang&start_time=2026-01-01T00:00:00Z";
     let bad = [
@@ -75,9 +78,18 @@ fn wrong_answers(test: &str, spec: &str, kind: Kind, paths: &[&str]) -> Vec<Stri
     for seen in &requests.0 {
         // The log has no secrets, and the fake wants one.
         let mut seen = seen.clone();
-        seen.headers.iter_mut().for_each(|(_, value)| *value = value.replace(support::platform::SECRET, &token));
-        seen.query.iter_mut().for_each(|(_, value)| *value = value.replace(support::platform::SECRET, &token));
-        wrong.extend(prism.said_of(&seen, "response").into_iter().map(|said| format!("{}: {said}", seen.path)));
+        seen.headers
+            .iter_mut()
+            .for_each(|(_, value)| *value = value.replace(support::platform::SECRET, &token));
+        seen.query
+            .iter_mut()
+            .for_each(|(_, value)| *value = value.replace(support::platform::SECRET, &token));
+        wrong.extend(
+            prism
+                .said_of(&seen, "response")
+                .into_iter()
+                .map(|said| format!("{}: {said}", seen.path)),
+        );
     }
     wrong
 }
@@ -95,7 +107,8 @@ fn the_fake_x_answers_as_its_specification_has_it() {
         "/2/connections",
     ];
     // Problems aren't among them: Prism holds them against the schema of `application/json`, which isn't theirs.
-    let wrong = wrong_answers("the_fake_x_answers_as_its_specification_has_it", X, Kind::Tweet, &paths);
+    let wrong =
+        wrong_answers("the_fake_x_answers_as_its_specification_has_it", X, Kind::Tweet, &paths);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

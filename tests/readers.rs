@@ -45,7 +45,9 @@ fn line(number: usize) -> String {
                 if number.is_multiple_of(2) { "null" } else { "{\"at\":[1.5,2]}" }
             )
         }
-        1 => format!("{{\"post\":{{\"id\":\"17_{number}\",\"created_time\":\"2015-12-18T00:00:{second:02}+0000\"}}}}"),
+        1 => format!(
+            "{{\"post\":{{\"id\":\"17_{number}\",\"created_time\":\"2015-12-18T00:00:{second:02}+0000\"}}}}"
+        ),
         2 => format!(
             "{{\"bsky\":{{\"did\":\"did:plc:a{number}\",\"time_us\":14503968{second:02}000000,\
              \"commit\":{{\"collection\":\"app.bsky.feed.post\",\"rkey\":\"r{number}\"}}}}}}"
@@ -54,7 +56,10 @@ fn line(number: usize) -> String {
             "{{\"toot\":{{\"id\":\"{number}\",\"uri\":\"https://example.org/t/{number}\",\
              \"created_at\":\"2015-12-18T00:00:{second:02}Z\"}}}}"
         ),
-        _ => format!("{{\"video\":{{\"id\":\"v-{number}\",\"count\":{}}}}}", u64::MAX - number as u64),
+        _ => format!(
+            "{{\"video\":{{\"id\":\"v-{number}\",\"count\":{}}}}}",
+            u64::MAX - number as u64
+        ),
     }
 }
 
@@ -106,10 +111,16 @@ fn lakes() -> (Sandbox, BTreeMap<&'static str, usize>) {
     // A copy whose files are named as others name them, but for one.
     fs::create_dir(sandbox.path("named")).unwrap();
     let folders = fs::read_dir(sandbox.path("arrays")).unwrap().map(|entry| entry.unwrap().path());
-    for folder in folders.filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('_')) {
+    for folder in
+        folders.filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('_'))
+    {
         let to = sandbox.path("named").join(folder.file_name().unwrap());
         copy(&folder, &to);
-        for entry in fs::read_dir(&to).unwrap().map(Result::unwrap).filter(|entry| entry.file_name() != "0000001") {
+        for entry in fs::read_dir(&to)
+            .unwrap()
+            .map(Result::unwrap)
+            .filter(|entry| entry.file_name() != "0000001")
+        {
             fs::rename(entry.path(), entry.path().with_extension("json")).unwrap();
         }
     }
@@ -125,12 +136,19 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Runs the statements for some tools over lakes, and gives what each saw.
-fn read(sandbox: &Sandbox, lakes: &[&str], tools: &[&str], environment: &[(&str, &str)]) -> Vec<(String, Vec<String>)> {
+fn read(
+    sandbox: &Sandbox,
+    lakes: &[&str],
+    tools: &[&str],
+    environment: &[(&str, &str)],
+) -> Vec<(String, Vec<String>)> {
     let mut statements = Vec::new();
     for lake in lakes {
         for tool in tools {
-            let statement = sandbox.run_with(&["lake", "paths", "--for", tool, lake], environment).with(0).out;
-            statements.push(serde_json::json!({"lake": lake, "tool": tool, "statement": statement}));
+            let statement =
+                sandbox.run_with(&["lake", "paths", "--for", tool, lake], environment).with(0).out;
+            statements
+                .push(serde_json::json!({"lake": lake, "tool": tool, "statement": statement}));
         }
     }
     let file = format!("{}.json", tools.join("-"));
@@ -139,7 +157,8 @@ fn read(sandbox: &Sandbox, lakes: &[&str], tools: &[&str], environment: &[(&str,
     assert!(python.exists(), "{} is missing: tests/run installs it", python.display());
     let mut command = Command::new(python);
     command.envs(environment.iter().copied());
-    let ended = command.arg(repository("tests/readers.py")).arg(sandbox.path(&file)).output().unwrap();
+    let ended =
+        command.arg(repository("tests/readers.py")).arg(sandbox.path(&file)).output().unwrap();
     let err = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success(), "{err}");
     let seen: Vec<Value> = String::from_utf8(ended.stdout)
@@ -150,7 +169,9 @@ fn read(sandbox: &Sandbox, lakes: &[&str], tools: &[&str], environment: &[(&str,
     assert_eq!(seen.len(), statements.len(), "{err}");
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let ids = |value: &Value| value.as_array().unwrap().iter().map(text).collect();
-    seen.iter().map(|seen| (format!("{} {}", text(&seen["tool"]), text(&seen["lake"])), ids(&seen["ids"]))).collect()
+    seen.iter()
+        .map(|seen| (format!("{} {}", text(&seen["tool"]), text(&seen["lake"])), ids(&seen["ids"])))
+        .collect()
 }
 
 /// Compares what tools saw with what was captured, as often as a lake holds it.
@@ -165,7 +186,13 @@ fn check(tools: &[&str]) {
         let (_, lake) = who.split_once(' ').unwrap();
         let times = lakes[lake];
         let all: Vec<_> = wanted.iter().flat_map(|id| vec![id.clone(); times]).collect();
-        assert!(seen == all, "{who} sees {} posts instead of {}, or others: {:?}", seen.len(), all.len(), &seen[..3]);
+        assert!(
+            seen == all,
+            "{who} sees {} posts instead of {}, or others: {:?}",
+            seen.len(),
+            all.len(),
+            &seen[..3]
+        );
         seen_by.insert(who);
     }
     assert_eq!(seen_by.len(), lakes.len() * tools.len());
@@ -183,12 +210,19 @@ fn spark_reads_every_form_with_the_printed_statements() {
 
 /// Copies a lake into a bucket.
 fn upload(server: &S3Server, lake: &Path, prefix: &str) {
-    for path in
-        glob::glob(&format!("{}/*/*", glob::Pattern::escape(lake.to_str().unwrap()))).unwrap().map(Result::unwrap)
+    for path in glob::glob(&format!("{}/*/*", glob::Pattern::escape(lake.to_str().unwrap())))
+        .unwrap()
+        .map(Result::unwrap)
     {
-        let key = escape(&format!("{prefix}/{}", path.strip_prefix(lake).unwrap().to_str().unwrap()), "/");
+        let key = escape(
+            &format!("{prefix}/{}", path.strip_prefix(lake).unwrap().to_str().unwrap()),
+            "/",
+        );
         if path.is_file() {
-            assert_eq!(server.request("PUT", &format!("/lake/{key}"), &fs::read(&path).unwrap()).0, 200);
+            assert_eq!(
+                server.request("PUT", &format!("/lake/{key}"), &fs::read(&path).unwrap()).0,
+                200
+            );
         }
     }
 }

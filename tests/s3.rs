@@ -70,7 +70,10 @@ fn what_is_put_is_there_once_and_whole() {
     let large = Bytes::from((0..20_000_000_u32).map(|i| (i % 251) as u8).collect::<Vec<_>>());
     assert_eq!(store.put("large", large.clone()).unwrap(), Put::Stored);
     assert!(store.get("large").unwrap().unwrap() == large);
-    assert_eq!(store.get_range("large", 19_999_990..u64::MAX).unwrap().unwrap(), large[19_999_990..]);
+    assert_eq!(
+        store.get_range("large", 19_999_990..u64::MAX).unwrap().unwrap(),
+        large[19_999_990..]
+    );
     assert_eq!(store.put("empty", Bytes::new()).unwrap(), Put::Stored);
     assert_eq!(store.get("empty").unwrap().unwrap(), "");
 }
@@ -81,10 +84,17 @@ fn a_put_with_a_condition_is_sent_once() {
     for way in [ConditionalPut::IfNoneMatch, ConditionalPut::HeadThenPut] {
         let server = S3Server::with_bucket("lake");
         let proxy = Proxy::losing_the_first_answer(server.port);
-        let config = S3 { endpoint: Some(proxy.endpoint()), conditional_put: Some(way), ..config(&server, "") };
+        let config = S3 {
+            endpoint: Some(proxy.endpoint()),
+            conditional_put: Some(way),
+            ..config(&server, "")
+        };
         let store = S3Store::open(&config).unwrap();
         if way == ConditionalPut::IfNoneMatch {
-            assert_eq!(store.put("key", Bytes::from_static(b"1")).unwrap_err().kind(), Kind::Transient);
+            assert_eq!(
+                store.put("key", Bytes::from_static(b"1")).unwrap_err().kind(),
+                Kind::Transient
+            );
             assert_eq!(proxy.refused(), 1, "it isn't repeated by itself");
             assert_eq!(store.put("key", Bytes::from_static(b"1")).unwrap(), Put::Exists);
         } else {
@@ -124,7 +134,10 @@ fn keys_are_listed_in_order_beyond_a_page() {
     assert_eq!(keys(&store, "p/", Some("p/0001097"), 10), ["p/0001098", "p/0001099"]);
     assert_eq!(keys(&store, "p/00000", Some("p/0000098"), 10), ["p/0000099"]);
     assert_eq!(keys(&store, "none", None, 10), Vec::<String>::new());
-    assert_eq!(store.names("").unwrap(), ["2015-12-18T00:00:00-a/", "_dead/", "a b+c&d=e/", "p/", "q#~", "q/"]);
+    assert_eq!(
+        store.names("").unwrap(),
+        ["2015-12-18T00:00:00-a/", "_dead/", "a b+c&d=e/", "p/", "q#~", "q/"]
+    );
     assert_eq!(store.names("q/").unwrap(), ["ü漢"]);
     assert_eq!(store.names("p/").unwrap().len(), 1_100);
     for bad in ["/a", "a/", "a//b", "../a", "a/./b", ""] {
@@ -137,7 +150,9 @@ fn keys_are_listed_in_order_beyond_a_page() {
 fn errors_say_what_happened_where_and_keep_secrets() {
     let server = S3Server::with_bucket("lake");
     for missing in clients(&S3 { bucket: "missing".into(), ..config(&server, "") }) {
-        for error in [missing.put("key", Bytes::new()).unwrap_err(), missing.get("key").unwrap_err()] {
+        for error in
+            [missing.put("key", Bytes::new()).unwrap_err(), missing.get("key").unwrap_err()]
+        {
             assert_eq!(error.kind(), Kind::Fatal);
             assert!(error.chain().contains("\"s3://missing/key\": 404 NoSuchBucket"), "{error:?}");
         }
@@ -156,7 +171,10 @@ fn errors_say_what_happened_where_and_keep_secrets() {
 fn with_profile(server: &S3Server) -> Sandbox {
     let sandbox = Sandbox::new();
     let key = format!("[work]\naws_access_key_id = {ID}\naws_secret_access_key = {KEY}\n");
-    sandbox.write("credentials", format!("[default]\naws_access_key_id = other\naws_secret_access_key = x\n{key}"));
+    sandbox.write(
+        "credentials",
+        format!("[default]\naws_access_key_id = other\naws_secret_access_key = x\n{key}"),
+    );
     let endpoint = server.endpoint();
     let place = format!("region = us-east-1\nendpoint_url = {endpoint}\n");
     let printed = format!(r#"{{"Version": 1, "AccessKeyId": "{ID}", "SecretAccessKey": "{KEY}"}}"#);
@@ -165,15 +183,21 @@ fn with_profile(server: &S3Server) -> Sandbox {
     sandbox
 }
 
-const SHARED: [(&str, &str); 2] = [("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config")];
+const SHARED: [(&str, &str); 2] =
+    [("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config")];
 
 #[test]
 fn the_shared_files_of_aws_say_how_to_get_in() {
     let server = S3Server::with_bucket("lake");
     let sandbox = with_profile(&server);
     let name = "root/2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000";
-    assert_eq!(server.request("PUT", &format!("/lake/{}", escape(name, "/")), b"[{\"tweet\":1}]").0, 200);
-    let cat = |more: &[(&str, &str)]| sandbox.run_with(&["lake", "cat", "s3://lake/root"], &[&SHARED, more].concat());
+    assert_eq!(
+        server.request("PUT", &format!("/lake/{}", escape(name, "/")), b"[{\"tweet\":1}]").0,
+        200
+    );
+    let cat = |more: &[(&str, &str)]| {
+        sandbox.run_with(&["lake", "cat", "s3://lake/root"], &[&SHARED, more].concat())
+    };
     for client in ["object_store", "rusoto"] {
         let more = [("AWS_PROFILE", "work"), ("WATERSPOUT_S3_CLIENT", client)];
         if client == "rusoto" && cfg!(not(feature = "rusoto")) {
@@ -185,5 +209,7 @@ fn the_shared_files_of_aws_say_how_to_get_in() {
     assert_eq!(cat(&[("AWS_PROFILE", "process")]).with(0).out, "{\"tweet\":1}\n");
     let missing = cat(&[("AWS_PROFILE", "nobody")]).with(1);
     assert!(!missing.err.contains(KEY), "a secret is printed");
-    missing.says(&["the profile \"nobody\" of AWS_PROFILE is neither in \"credentials\" nor in \"config\""]);
+    missing.says(&[
+        "the profile \"nobody\" of AWS_PROFILE is neither in \"credentials\" nor in \"config\"",
+    ]);
 }

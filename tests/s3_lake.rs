@@ -52,7 +52,13 @@ fn lake() -> S3Server {
         for (file, posts) in posts([number]).chunks(POSTS).enumerate() {
             let key = escape(&format!("root/{}/{file:07}", partition(number)), "/");
             assert_eq!(
-                server.request("PUT", &format!("/lake/{key}"), format!("[{}]", posts.join(",")).as_bytes()).0,
+                server
+                    .request(
+                        "PUT",
+                        &format!("/lake/{key}"),
+                        format!("[{}]", posts.join(",")).as_bytes()
+                    )
+                    .0,
                 200
             );
         }
@@ -78,19 +84,24 @@ fn run(sandbox: &Sandbox, endpoint: &str, faults: &str, arguments: &[&str]) -> E
 fn replay_prints_what_is_there_by_glob_time_and_share() {
     let (server, sandbox) = (lake(), Sandbox::new());
     let replay = |arguments: &[&str]| {
-        run(&sandbox, &server.endpoint(), "", &[&["replay"], arguments].concat()).with(0).sorted_lines()
+        run(&sandbox, &server.endpoint(), "", &[&["replay"], arguments].concat())
+            .with(0)
+            .sorted_lines()
     };
     assert_eq!(replay(&["s3://lake/root"]), all());
     assert_eq!(replay(&["s3://lake/root/2*"]), all());
     assert_eq!(replay(&["s3://lake/root/2015-12-18T03:00:00-*"]), posts([3]));
     let between = ["--from", "2015-12-18T01:00:00", "--to", "2015-12-18T04:00:00"];
     assert_eq!(replay(&[&["s3://lake/root"], &between[..]].concat()), posts(1..4));
-    let shares: Vec<_> = (0..3).map(|share| replay(&["s3://lake/root", "--shard", &format!("{share}/3")])).collect();
+    let shares: Vec<_> =
+        (0..3).map(|share| replay(&["s3://lake/root", "--shard", &format!("{share}/3")])).collect();
     assert!(shares.iter().all(|share| share.len() < all().len()), "nobody gets everything");
     let mut together = shares.concat();
     together.sort();
     assert_eq!(together, all());
-    let by_time = run(&sandbox, &server.endpoint(), "", &["replay", "s3://lake/root", "--order", "time"]).with(0);
+    let by_time =
+        run(&sandbox, &server.endpoint(), "", &["replay", "s3://lake/root", "--order", "time"])
+            .with(0);
     assert_eq!(by_time.out.lines().collect::<Vec<_>>(), all());
 }
 
@@ -181,8 +192,10 @@ impl Tools {
     fn stored(&self) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         self.server.download("lake", folder.path());
-        let mut posts: Vec<_> =
-            lake_by_partition(&folder.path().join("root"), &["_index"]).into_values().flatten().collect();
+        let mut posts: Vec<_> = lake_by_partition(&folder.path().join("root"), &["_index"])
+            .into_values()
+            .flatten()
+            .collect();
         posts.sort();
         posts
     }
@@ -200,13 +213,21 @@ fn the_tools_read_and_change_it_like_a_folder() {
     assert_eq!(verified(0)["findings"].as_array().unwrap().len(), 0);
     tools.run(&["index", ROOT]).with(0);
     let listed = tools.json(&["ls", ROOT], 0);
-    let sum = |key: &str| listed.iter().map(|line| line[key].as_u64().unwrap()).sum::<u64>() as usize;
-    assert_eq!((listed.len(), sum("posts"), sum("micro_batches")), (PARTITIONS, all().len(), PARTITIONS * FILES));
-    assert_eq!(tools.run(&["cat", "s3://lake/root/2015-12-18T02*"]).with(0).sorted_lines(), posts([2]));
+    let sum =
+        |key: &str| listed.iter().map(|line| line[key].as_u64().unwrap()).sum::<u64>() as usize;
+    assert_eq!(
+        (listed.len(), sum("posts"), sum("micro_batches")),
+        (PARTITIONS, all().len(), PARTITIONS * FILES)
+    );
+    assert_eq!(
+        tools.run(&["cat", "s3://lake/root/2015-12-18T02*"]).with(0).sorted_lines(),
+        posts([2])
+    );
 
     tools.run(&["compact", ROOT, "--closed-before", LATER]).with(0);
     assert_eq!(tools.stored(), all());
-    let data: BTreeSet<_> = tools.server.keys("lake").into_iter().filter(|key| key.starts_with("root/2")).collect();
+    let data: BTreeSet<_> =
+        tools.server.keys("lake").into_iter().filter(|key| key.starts_with("root/2")).collect();
     assert_eq!(data.len(), PARTITIONS, "each partition is one file now: {data:?}");
     verified(0);
 
@@ -223,7 +244,11 @@ fn the_tools_read_and_change_it_like_a_folder() {
     let whole = tools.server.request("GET", &path, b"").1;
     assert_eq!(tools.server.request("PUT", &path, &whole[..whole.len() - 1]).0, 200);
     let findings = &verified(4)["findings"];
-    assert_eq!((findings[0]["what"].as_str(), findings.as_array().unwrap().len()), (Some("torn"), 1), "{findings}");
+    assert_eq!(
+        (findings[0]["what"].as_str(), findings.as_array().unwrap().len()),
+        (Some("torn"), 1),
+        "{findings}"
+    );
 
     // The newest stays, since nobody knows whether it is being written.
     tools.run(&["prune", ROOT, "--older-than", "90d", "--dry-run"]).with(4);

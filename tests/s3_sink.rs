@@ -71,7 +71,8 @@ fn run(sandbox: &Sandbox, faults: &str) -> Ended {
 fn bucket(server: &S3Server) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     server.download("lake", folder.path());
-    let mut posts: Vec<_> = lake_by_partition(&folder.path().join("root"), &[]).into_values().flatten().collect();
+    let mut posts: Vec<_> =
+        lake_by_partition(&folder.path().join("root"), &[]).into_values().flatten().collect();
     posts.sort();
     posts
 }
@@ -89,7 +90,10 @@ fn check(server: &S3Server, sandbox: &Sandbox, story: &[String]) {
     let keys: BTreeSet<String> = server.keys("lake").into_iter().collect();
     for key in data(server) {
         let partition = key.split('/').nth(1).unwrap();
-        assert!(keys.contains(&format!("root/_index/{partition}.json")), "{partition} has no index after {story:?}");
+        assert!(
+            keys.contains(&format!("root/_index/{partition}.json")),
+            "{partition} has no index after {story:?}"
+        );
     }
     sandbox.run(&["lake", "verify", "local", "--require-index"]).with(0);
 }
@@ -101,7 +105,8 @@ fn a_capture_arrives_once_and_gapless() {
     run(&sandbox, "").with(0);
     check(&server, &sandbox, &[]);
     assert!(data(&server).len() >= POSTS / 100);
-    let indexed: Vec<_> = server.keys("lake").into_iter().filter(|key| key.starts_with("root/_index/")).collect();
+    let indexed: Vec<_> =
+        server.keys("lake").into_iter().filter(|key| key.starts_with("root/_index/")).collect();
     assert!(indexed.len() >= 2, "one for each partition, and so for each task: {indexed:?}");
     sandbox.run(&["validate", "t.ron", "--explain"]).with(0);
 }
@@ -114,8 +119,15 @@ fn a_server_without_conditional_put_is_named_at_the_start_with_what_to_do() {
     let sandbox = capture(&proxy.endpoint(), 1);
     // It goes on for ever, and no file closes within an hour.
     let spout = "spouts.in.run=Generate(rate: 10)";
-    let endless = [&ARGUMENTS[..], &["--set", spout, "--set", "micro_batch=MicroBatch(age: \"1h\")"]].concat();
-    let wanted = ["no conditional PUT", "501", "conditional_put: HeadThenPut", "WATERSPOUT_S3_CONDITIONAL_PUT"];
+    let endless =
+        [&ARGUMENTS[..], &["--set", spout, "--set", "micro_batch=MicroBatch(age: \"1h\")"]]
+            .concat();
+    let wanted = [
+        "no conditional PUT",
+        "501",
+        "conditional_put: HeadThenPut",
+        "WATERSPOUT_S3_CONDITIONAL_PUT",
+    ];
     sandbox.run_with(&endless, &KEYS).with(1).says(&wanted);
     assert!(proxy.refused() > 0 && server.keys("lake").is_empty());
     sandbox.run_with(&["validate", "t.ron", "--online"], &KEYS).with(1).says(&wanted);
@@ -135,7 +147,11 @@ fn head_then_put_loses_nothing_and_repeats_nothing_where_there_is_no_conditional
         let by_option = number % 2 == 0;
         let arguments = [&ARGUMENTS[..], if by_option { &option } else { &[] }].concat();
         let mut story = Vec::new();
-        for faults in [format!("{point}={number}*off->return"), format!("{point}=2*off->return"), String::new()] {
+        for faults in [
+            format!("{point}={number}*off->return"),
+            format!("{point}=2*off->return"),
+            String::new(),
+        ] {
             let mut environment = vec![KEYS[0], KEYS[1], ("FAILPOINTS", faults.as_str())];
             environment.extend((!by_option).then_some(in_environment));
             environment.retain(|(_, value)| !value.is_empty());
@@ -147,11 +163,21 @@ fn head_then_put_loses_nothing_and_repeats_nothing_where_there_is_no_conditional
     }
     assert_eq!(proxy.refused(), 0, "nobody asked for a condition");
     let (endpoint, sandbox) = (proxy.endpoint(), Sandbox::new());
-    let access = [("AWS_ACCESS_KEY_ID", ID), ("AWS_SECRET_ACCESS_KEY", KEY), ("AWS_ENDPOINT_URL", &*endpoint)];
+    let access = [
+        ("AWS_ACCESS_KEY_ID", ID),
+        ("AWS_SECRET_ACCESS_KEY", KEY),
+        ("AWS_ENDPOINT_URL", &*endpoint),
+    ];
     let compact = ["lake", "compact", "s3://lake/root", "--closed-before", "9000-01-01"];
-    sandbox.run_with(&compact, &access).with(1).says(&["no conditional PUT", "WATERSPOUT_S3_CONDITIONAL_PUT"]);
+    sandbox
+        .run_with(&compact, &access)
+        .with(1)
+        .says(&["no conditional PUT", "WATERSPOUT_S3_CONDITIONAL_PUT"]);
     let with_way = |way: (&'static str, &'static str)| [access[0], access[1], access[2], way];
-    sandbox.run_with(&compact, &with_way((in_environment.0, "maybe"))).with(1).says(&["HeadThenPut", "maybe"]);
+    sandbox
+        .run_with(&compact, &with_way((in_environment.0, "maybe")))
+        .with(1)
+        .says(&["HeadThenPut", "maybe"]);
     sandbox.run_with(&compact, &with_way(in_environment)).with(0);
     assert!(data(&server).len() < 4, "{:?}", data(&server));
     sandbox.run_with(&["lake", "verify", "s3://lake/root"], &access).with(0);
@@ -169,10 +195,12 @@ fn head_then_put_refuses_the_object_of_another_writer() {
     let server = S3Server::with_bucket("lake");
     let proxy = Proxy::without_conditions(server.port);
     let sandbox = capture(&proxy.endpoint(), POSTS);
-    let arguments = [&ARGUMENTS[..], &["--set", "bolts.bucket.run.conditional_put=HeadThenPut"]].concat();
+    let arguments =
+        [&ARGUMENTS[..], &["--set", "bolts.bucket.run.conditional_put=HeadThenPut"]].concat();
     let killed = [KEYS[0], KEYS[1], ("FAILPOINTS", "s3.put=3*off->return")];
     assert_eq!(sandbox.run_with(&arguments, &killed).code, None);
-    let staged = glob::glob(&format!("{}/state/outbox/*/*/2*/0*", sandbox.path("").display())).unwrap();
+    let staged =
+        glob::glob(&format!("{}/state/outbox/*/*/2*/0*", sandbox.path("").display())).unwrap();
     for staged in staged.map(Result::unwrap) {
         let key: Vec<_> = staged.iter().rev().take(2).map(|part| part.to_str().unwrap()).collect();
         let path = format!("/lake/root/{}/{}", escape(key[1], "/"), key[0]);
@@ -212,7 +240,11 @@ fn survive(server: &S3Server, points: impl IntoIterator<Item = String>) -> usize
         assert_eq!(ended.code, None, "after {story:?}:\n{}", ended.err);
         kills += 1;
         let found = bucket_now(server);
-        assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), found.len(), "a post is there twice after {story:?}");
+        assert_eq!(
+            found.iter().collect::<BTreeSet<_>>().len(),
+            found.len(),
+            "a post is there twice after {story:?}"
+        );
     }
     let ended = run(&sandbox, "");
     assert_eq!(ended.code, Some(0), "after {story:?}:\n{}", ended.err);
@@ -251,7 +283,8 @@ fn kills_between_and_during_uploads_lose_nothing_and_repeat_nothing() {
             kills += here;
         }
     }
-    let mut seed = std::env::var("WATERSPOUT_SEED").map_or(1, |seed| seed.parse().expect("a number"));
+    let mut seed =
+        std::env::var("WATERSPOUT_SEED").map_or(1, |seed| seed.parse().expect("a number"));
     while kills < wanted {
         let mut random = Random(seed);
         let others = ["lake.synced", "recover.delete", "disk.rename"];
@@ -272,7 +305,8 @@ fn a_server_that_is_down_holds_up_nobody_else_and_gets_everything_later() {
     let proxy = Proxy::down();
     let sandbox = capture(&proxy.endpoint(), POSTS);
     let mut running = sandbox.start_with(&ARGUMENTS, &KEYS);
-    let captured = || lake_by_partition(&sandbox.path("local"), &["_staging"]).into_values().flatten().count();
+    let captured =
+        || lake_by_partition(&sandbox.path("local"), &["_staging"]).into_values().flatten().count();
     running.wait_for("it runs", |report| report["phase"] != "starting");
     while captured() < POSTS {
         running.wait_for("another report", |_| true);
@@ -307,9 +341,16 @@ fn what_does_not_fit_into_the_outbox_is_dropped_and_counted_if_it_may_be() {
     let dropped = ended.total("bucket", "dropped") as usize;
     ended.says(&[&format!("bucket dropped {dropped} tuples")]);
     let found = bucket(&server);
-    assert!(dropped > 0 && found.len() == POSTS - dropped, "{} posts, and {dropped} dropped", found.len());
+    assert!(
+        dropped > 0 && found.len() == POSTS - dropped,
+        "{} posts, and {dropped} dropped",
+        found.len()
+    );
     let bytes: usize = found.iter().map(|post| post.len() + 1).sum();
-    assert!((30 << 10..=40 << 10).contains(&bytes), "two tasks keep 20 KiB each, found {bytes} bytes");
+    assert!(
+        (30 << 10..=40 << 10).contains(&bytes),
+        "two tasks keep 20 KiB each, found {bytes} bytes"
+    );
     assert!(found.iter().collect::<BTreeSet<_>>().len() == found.len(), "a post is there twice");
 }
 
@@ -343,7 +384,12 @@ fn three_instances_write_one_bucket_and_roll_over() {
     }
     wanted.sort();
     let found = bucket(&server);
-    assert!(found == wanted && found.len() == 3 * EACH, "{} posts instead of {}", found.len(), wanted.len());
+    assert!(
+        found == wanted && found.len() == 3 * EACH,
+        "{} posts instead of {}",
+        found.len(),
+        wanted.len()
+    );
     let keys = data(&server);
     let boundaries: BTreeSet<_> = keys.iter().map(|key| &key["root/".len()..][..19]).collect();
     assert!(boundaries.len() > 2, "{boundaries:?}");
@@ -352,12 +398,20 @@ fn three_instances_write_one_bucket_and_roll_over() {
     server.download("lake", folder.path());
     let partitions = lake_by_partition(&folder.path().join("root"), &[]);
     let endpoint = server.endpoint();
-    let access = [("AWS_ACCESS_KEY_ID", ID), ("AWS_SECRET_ACCESS_KEY", KEY), ("AWS_ENDPOINT_URL", &*endpoint)];
+    let access = [
+        ("AWS_ACCESS_KEY_ID", ID),
+        ("AWS_SECRET_ACCESS_KEY", KEY),
+        ("AWS_ENDPOINT_URL", &*endpoint),
+    ];
     for boundary in boundaries {
-        let of_it: Vec<_> = partitions.iter().filter(|(name, _)| name.starts_with(boundary)).collect();
-        let mut wanted: Vec<_> = of_it.iter().flat_map(|(_, posts)| posts.iter().cloned()).collect();
+        let of_it: Vec<_> =
+            partitions.iter().filter(|(name, _)| name.starts_with(boundary)).collect();
+        let mut wanted: Vec<_> =
+            of_it.iter().flat_map(|(_, posts)| posts.iter().cloned()).collect();
         wanted.sort();
-        let replayed = Sandbox::new().run_with(&["replay", &format!("s3://lake/root/{boundary}-*")], &access).with(0);
+        let replayed = Sandbox::new()
+            .run_with(&["replay", &format!("s3://lake/root/{boundary}-*")], &access)
+            .with(0);
         assert!(replayed.sorted_lines() == wanted, "{boundary}: {} posts wanted", wanted.len());
     }
 }
@@ -366,7 +420,9 @@ fn three_instances_write_one_bucket_and_roll_over() {
 /// recovery has uploaded is still promised as open.
 #[test]
 fn packed_objects_arrive_once_whatever_is_killed() {
-    for (number, point) in ["encode.delete", "encode.restore", "s3.put", "s3.stored", "s3.deleted"].iter().enumerate() {
+    for (number, point) in
+        ["encode.delete", "encode.restore", "s3.put", "s3.stored", "s3.deleted"].iter().enumerate()
+    {
         let server = S3Server::with_bucket("lake");
         let sandbox = capture(&server.endpoint(), POSTS);
         let compression = format!("bolts.bucket.run.compression={}", ["Zstd", "Gzip"][number % 2]);
@@ -381,7 +437,8 @@ fn packed_objects_arrive_once_whatever_is_killed() {
         ] {
             let environment = [KEYS[0], KEYS[1], ("FAILPOINTS", faults)];
             story.push(faults.to_owned());
-            let ended = sandbox.run_with(&arguments, &environment[..if faults.is_empty() { 2 } else { 3 }]);
+            let ended =
+                sandbox.run_with(&arguments, &environment[..if faults.is_empty() { 2 } else { 3 }]);
             assert!(matches!(ended.code, None | Some(0)), "after {story:?}:\n{}", ended.err);
             kills += usize::from(ended.code.is_none());
         }

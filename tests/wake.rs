@@ -29,7 +29,11 @@ struct World {
 
 impl World {
     fn shared() -> Arc<Self> {
-        Arc::new(Self { wake: Wake::new(), queued: AtomicUsize::new(0), wakes_sent: AtomicUsize::new(0) })
+        Arc::new(Self {
+            wake: Wake::new(),
+            queued: AtomicUsize::new(0),
+            wakes_sent: AtomicUsize::new(0),
+        })
     }
 
     fn provide(&self) {
@@ -77,7 +81,11 @@ fn check(producers: usize, items_each: usize) {
             taken += world.work_until_asleep();
             wakes -= 1;
         }
-        assert_eq!((taken, wakes), (producers * items_each, 0), "an item was left in the queue of a sleeping task");
+        assert_eq!(
+            (taken, wakes),
+            (producers * items_each, 0),
+            "an item was left in the queue of a sleeping task"
+        );
     });
     assert!(explored.load(std::sync::atomic::Ordering::Relaxed) > 10, "loom explored nothing");
 }

@@ -44,7 +44,12 @@ fn the_template_captures_each_post_of_the_topics_once() {
     let body = &play.lake()[0];
     assert!(body.pointer("/tweet/created_at").is_some(), "{body}");
     let asked = play.platform.requests().at(Place::XStream);
-    assert!(asked.0.iter().all(|seen| seen.query("expansions").is_none() && seen.query("post.fields").is_none()));
+    assert!(
+        asked
+            .0
+            .iter()
+            .all(|seen| seen.query("expansions").is_none() && seen.query("post.fields").is_none())
+    );
     assert_eq!(play.platform.with(|inner| inner.rules.list.len()), TOPICS.len());
 }
 
@@ -52,7 +57,8 @@ fn the_template_captures_each_post_of_the_topics_once() {
 fn rules_of_others_stay_and_own_ones_that_no_topic_asks_for_go() {
     let mut play = play(2);
     let tags = |play: &Play| -> Vec<_> {
-        play.platform.with(|inner| inner.rules.list.iter().filter_map(|rule| rule.tag.clone()).collect())
+        play.platform
+            .with(|inner| inner.rules.list.iter().filter_map(|rule| rule.tag.clone()).collect())
     };
     play.platform.with(|inner| {
         inner.settings.x_rules_page = 2;
@@ -73,7 +79,10 @@ fn rules_of_others_stay_and_own_ones_that_no_topic_asks_for_go() {
     let (ended, _) = play.end(running, 0);
     let own = ["waterspout:#storm", "waterspout:rust lang", "waterspout:from:alice"];
     assert_eq!(tags(&play), ["somebody's", "waterspout:dogs", own[0], own[1], own[2]]);
-    ended.says(&["rules by waterspout that this source didn't make stay: 1, such as", "waterspout:dogs"]);
+    ended.says(&[
+        "rules by waterspout that this source didn't make stay: 1, such as",
+        "waterspout:dogs",
+    ]);
 }
 
 #[test]
@@ -98,7 +107,10 @@ fn nothing_that_goes_wrong_with_a_stream_loses_a_post() {
         play.platform.fault(Place::XStream, fault.clone());
         play.platform.publish(Kind::Tweet, 40);
         play.platform.wait_until("fault", |inner| inner.faults.met.len() > met);
-        let ends = !matches!(fault, Fault::Duplicate | Fault::Reorder | Fault::Partial | Fault::Dribble(_));
+        let ends = !matches!(
+            fault,
+            Fault::Duplicate | Fault::Reorder | Fault::Partial | Fault::Dribble(_)
+        );
         if ends {
             // What is posted while nobody listens is for the search.
             play.platform.publish(Kind::Tweet, 20);
@@ -178,7 +190,9 @@ fn a_connection_of_another_program_is_left_alone_and_waited_for() {
     let play = play(15);
     play.platform.fault(Place::XStream, Fault::TooManyConnections);
     let mut running = play.start();
-    running.wait_for("the message", |report| report.to_string().contains("allows this app no second connection"));
+    running.wait_for("the message", |report| {
+        report.to_string().contains("allows this app no second connection")
+    });
     running.terminate();
     running.end().with(0);
     assert_eq!(play.platform.requests().at(Place::XStream).len(), 1);
@@ -200,7 +214,9 @@ fn two_spouts_of_one_token_share_its_connection() {
     play.sandbox.write("two.ron", text);
     let mut running = play.sandbox.start_with(&["run", "two.ron"], &[("X_BEARER_TOKEN", &token)]);
     play.wait_for_stream(1);
-    running.wait_for("the other's state", |report| report.to_string().contains("waits for the app's connection"));
+    running.wait_for("the other's state", |report| {
+        report.to_string().contains("waits for the app's connection")
+    });
     running.terminate();
     running.end().with(0);
     assert_eq!(play.platform.requests().at(Place::XStream).len(), 1);
@@ -212,7 +228,11 @@ fn bad_weather_with_kills_in_between_loses_nothing() {
     play.set("expansions=[\"author_id\"]");
     let more = (2_000, Duration::from_secs(900));
     play.platform.set(|settings| {
-        settings.limits.extend([(Place::XStream, more), (Place::XRecent, more), (Place::XRules, more)]);
+        settings.limits.extend([
+            (Place::XStream, more),
+            (Place::XRecent, more),
+            (Place::XRules, more),
+        ]);
     });
     let moment = Duration::from_millis(20);
     let faults = vec![
@@ -235,7 +255,10 @@ fn bad_weather_with_kills_in_between_loses_nothing() {
     let mut running = play.streaming(1);
     play.platform.weather(Weather { seed: 18, one_in: 25, faults, places });
     for _ in 0..4 {
-        play.platform.publish_at_rate(Kind::Tweet, 100, Duration::from_millis(1_500)).join().unwrap();
+        play.platform
+            .publish_at_rate(Kind::Tweet, 100, Duration::from_millis(1_500))
+            .join()
+            .unwrap();
         running.kill();
         running.end();
         running = play.start();
@@ -261,7 +284,10 @@ fn an_account_without_a_stream_is_searched() {
         "type": "https://api.x.com/2/problems/client-forbidden",
     });
     play.platform.fault(Place::XStream, Fault::Answer(403, forbidden));
-    searched(&play, &["there is no stream, so X is searched every 1s", "this account has no filtered stream"]);
+    searched(
+        &play,
+        &["there is no stream, so X is searched every 1s", "this account has no filtered stream"],
+    );
 }
 
 #[test]
@@ -281,16 +307,27 @@ fn searched(play: &Play, says: &[&str]) {
     play.platform.wait_for(Place::XRecent, 3);
     play.platform.publish(Kind::Tweet, 600);
     let pages = |platform: &Platform| {
-        platform.requests().at(Place::XRecent).0.iter().filter(|s| s.query("next_token").is_some()).count()
+        platform
+            .requests()
+            .at(Place::XRecent)
+            .0
+            .iter()
+            .filter(|s| s.query("next_token").is_some())
+            .count()
     };
     play.platform.fault(Place::XRecent, Fault::Status(503));
     play.platform.fault(Place::XRecent, Fault::Partial);
     play.platform.wait_until("second page", |inner| {
-        inner.log.iter().any(|seen| seen.place == Place::XRecent && seen.query("next_token").is_some())
+        inner
+            .log
+            .iter()
+            .any(|seen| seen.place == Place::XRecent && seen.query("next_token").is_some())
     });
     running.kill();
     running.end().says(says);
-    if let Some((place, forbidden)) = play.platform.met().into_iter().find(|(place, _)| *place == Place::XStream) {
+    if let Some((place, forbidden)) =
+        play.platform.met().into_iter().find(|(place, _)| *place == Place::XStream)
+    {
         play.platform.fault(place, forbidden);
     }
     let running = play.start();
@@ -298,9 +335,16 @@ fn searched(play: &Play, says: &[&str]) {
     let asked = play.platform.requests().at(Place::XRecent).len();
     play.platform.wait_for(Place::XRecent, asked + 2 * TOPICS.len());
     let (_, checked) = play.end(running, 0);
-    assert!(checked.there > 100 && checked.excused == 0 && pages(&play.platform) > 1, "{checked:?}");
+    assert!(
+        checked.there > 100 && checked.excused == 0 && pages(&play.platform) > 1,
+        "{checked:?}"
+    );
     let found = play.lake();
-    assert!(found.iter().all(|post| post.pointer("/tweet/matching_rules/0/tag").is_some()), "{:?}", found.first());
+    assert!(
+        found.iter().all(|post| post.pointer("/tweet/matching_rules/0/tag").is_some()),
+        "{:?}",
+        found.first()
+    );
 }
 
 #[test]
@@ -356,14 +400,16 @@ fn a_budget_is_not_exceeded() {
     play.platform.wait_until("end of the stream", |inner| inner.streams.open() == 0);
     running.terminate();
     running.end().with(0);
-    let offers: usize = play.platform.with(|inner| inner.world.items.iter().map(|item| item.offers.len()).sum());
+    let offers: usize =
+        play.platform.with(|inner| inner.world.items.iter().map(|item| item.offers.len()).sum());
     assert!((300..=400).contains(&offers), "{offers} posts were read");
     // A restart knows what was spent.
     let mut running = play.start();
     running.wait_for("the state", |report| report.to_string().contains("budget used until"));
     running.terminate();
     running.end().with(0);
-    let after: usize = play.platform.with(|inner| inner.world.items.iter().map(|item| item.offers.len()).sum());
+    let after: usize =
+        play.platform.with(|inner| inner.world.items.iter().map(|item| item.offers.len()).sum());
     assert_eq!(after, offers);
 }
 
@@ -387,9 +433,11 @@ fn gaps_are_filled_within_the_budget() {
     running.wait_for("the state", |report| report.to_string().contains("budget used until"));
     let (ended, checked) = play.end(running, 0);
     let asked = play.platform.requests().at(Place::XRecent);
-    let sizes: Vec<u64> = asked.0.iter().map(|seen| seen.query("max_results").unwrap().parse().unwrap()).collect();
+    let sizes: Vec<u64> =
+        asked.0.iter().map(|seen| seen.query("max_results").unwrap().parse().unwrap()).collect();
     assert!(sizes.iter().all(|size| (10..=35).contains(size)), "{sizes:?}");
-    let offers: usize = play.platform.with(|inner| inner.world.items.iter().map(|item| item.offers.len()).sum());
+    let offers: usize =
+        play.platform.with(|inner| inner.world.items.iter().map(|item| item.offers.len()).sum());
     assert!((20..=45).contains(&offers), "{offers} posts were read");
     assert!(checked.excused > 0, "what was not read is in the ledger: {checked:?}");
     ended.says(&["may be missing"]);
@@ -415,7 +463,10 @@ fn what_the_stream_itself_repeats_is_not_searched_for() {
     let (_, checked) = play.end(running, 0);
     assert!(checked.there > 5 && checked.excused == 0, "{checked:?}");
     assert!(play.platform.requests().at(Place::XRecent).0.is_empty());
-    assert_eq!(play.platform.requests().at(Place::XStream).0[1].query("backfill_minutes"), Some("1"));
+    assert_eq!(
+        play.platform.requests().at(Place::XStream).0[1].query("backfill_minutes"),
+        Some("1")
+    );
 }
 
 #[test]
@@ -444,7 +495,8 @@ fn counts_are_read_again() {
     play.platform.heat(Kind::Tweet, 7);
     play.platform.wait_for(Place::XLookup, 1);
     let lookups = play.platform.requests().at(Place::XLookup);
-    let ids = lookups.0.iter().filter_map(|seen| seen.query("ids")).map(|ids| ids.split(',').count());
+    let ids =
+        lookups.0.iter().filter_map(|seen| seen.query("ids")).map(|ids| ids.split(',').count());
     assert!(ids.clone().all(|ids| ids <= 100));
     let (_, checked) = play.end(running, 0);
     assert!(checked.counts > 0 && checked.excused == 0, "{checked:?}");
@@ -454,19 +506,31 @@ fn counts_are_read_again() {
 fn validate_asks_x_once_and_reads_no_post() {
     let play = play(13);
     let ended = play.run(&["validate", "--online"]).with(0);
-    assert!(format!("{}{}", ended.out, ended.err).contains("the rules of all 3 topics"), "{}{}", ended.out, ended.err);
+    assert!(
+        format!("{}{}", ended.out, ended.err).contains("the rules of all 3 topics"),
+        "{}{}",
+        ended.out,
+        ended.err
+    );
     assert_eq!(play.platform.requests().len(), 1);
     assert_eq!(play.platform.with(|inner| inner.rules.list.len()), 0);
     let arguments = play.arguments(&["validate", "--online"]);
     let ended = play.sandbox.run_with(&arguments, &[("X_BEARER_TOKEN", "wrong")]);
     assert_ne!(ended.code, Some(0));
-    assert!(format!("{}{}", ended.out, ended.err).contains("X refused the bearer token"), "{}{}", ended.out, ended.err);
+    assert!(
+        format!("{}{}", ended.out, ended.err).contains("X refused the bearer token"),
+        "{}{}",
+        ended.out,
+        ended.err
+    );
 }
 
 /// All kinds of requests that there are, by a program that was killed in between.
 fn everything_asked(vocabulary: &str, new: bool) -> Platform {
     let mut play = play(17);
-    play.platform.set(|settings| (settings.x_held, settings.x_post_fields) = (Duration::from_secs(3_600), new));
+    play.platform.set(|settings| {
+        (settings.x_held, settings.x_post_fields) = (Duration::from_secs(3_600), new)
+    });
     play.platform.with(|inner| drop(inner.rules.add("dogs", Some("waterspout:dogs"))));
     play.set("other_rules=Remove");
     play.set(&format!("vocabulary={vocabulary}"));
@@ -493,9 +557,14 @@ fn conforms(test: &str, spec: &str, vocabulary: &str, new: bool) {
     let Some(specs) = prism::specs(test) else { return };
     let platform = everything_asked(vocabulary, new);
     let requests = platform.requests().of(Kind::Tweet);
-    for place in
-        [Place::XStream, Place::XRules, Place::XRulesChange, Place::XRecent, Place::XLookup, Place::XConnections]
-    {
+    for place in [
+        Place::XStream,
+        Place::XRules,
+        Place::XRulesChange,
+        Place::XRecent,
+        Place::XLookup,
+        Place::XConnections,
+    ] {
         assert!(requests.at(place).len() > 0, "{place:?} was not asked");
     }
     Prism::mock(&specs.join(spec)).assert_conforms(&requests);

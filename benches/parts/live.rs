@@ -96,7 +96,10 @@ fn answer(mut client: &TcpStream, plan: Plan, sent: &AtomicU64) -> std::io::Resu
             _ => "{\"meta\":{\"result_count\":0}}",
         };
         let length = body.len();
-        write!(client, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")?;
+        write!(
+            client,
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        )?;
     }
 }
 
@@ -108,7 +111,9 @@ fn events(mut client: &TcpStream, plan: Plan, sent: &AtomicU64) -> std::io::Resu
         let mut line = String::new();
         reader.read_line(&mut line)?;
         match line.split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("sec-websocket-key") => key = value.trim().into(),
+            Some((name, value)) if name.eq_ignore_ascii_case("sec-websocket-key") => {
+                key = value.trim().into()
+            }
             None if line == "\r\n" || line.is_empty() => break,
             _ => {}
         }
@@ -150,12 +155,16 @@ fn event(number: u64) -> String {
 }
 
 fn stream(mut client: &TcpStream, plan: Plan, sent: &AtomicU64) -> std::io::Result<()> {
-    write!(client, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")?;
+    write!(
+        client,
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    )?;
     let (before, behind) = post();
     let (began, mut buffer, mut count) = (Instant::now(), Vec::new(), 0);
     while count < plan.posts {
         buffer.clear();
-        let due = plan.rate.map(|rate| ((began.elapsed().as_secs_f64() * rate) as u64).min(plan.posts));
+        let due =
+            plan.rate.map(|rate| ((began.elapsed().as_secs_f64() * rate) as u64).min(plan.posts));
         while count < due.unwrap_or(plan.posts) && (due.is_some() || buffer.len() < WRITE_BYTES) {
             buffer.extend_from_slice(before.as_bytes());
             write!(buffer, "{:019}", 1_900_000_000_000_000_000 + count)?;
@@ -196,6 +205,9 @@ fn post() -> (String, String) {
         "context_annotations": (0..8).map(domain).collect::<Vec<_>>(),
     });
     let rest = rest.to_string();
-    let behind = format!("\",{},\"matching_rules\":[{{\"id\":\"1\",\"tag\":\"waterspout:storm\"}}]}}\r\n", &rest[1..]);
+    let behind = format!(
+        "\",{},\"matching_rules\":[{{\"id\":\"1\",\"tag\":\"waterspout:storm\"}}]}}\r\n",
+        &rest[1..]
+    );
     ("{\"data\":{\"id\":\"".into(), behind)
 }

@@ -35,7 +35,9 @@ fn serve(client: &TcpStream) -> Option<()> {
             left -= got;
         }
         let mut client = client;
-        client.write_all(b"HTTP/1.1 200 OK\r\nETag: \"kept-nowhere\"\r\nContent-Length: 0\r\n\r\n").ok()?;
+        client
+            .write_all(b"HTTP/1.1 200 OK\r\nETag: \"kept-nowhere\"\r\nContent-Length: 0\r\n\r\n")
+            .ok()?;
     }
 }
 

@@ -49,8 +49,9 @@ impl Bolt for Identity {
 
 /// Runs a topology to its end, and says how long that took: with its start and its last checkpoint.
 pub fn run(text: &str, registry: &Registry, state: &Path) -> Duration {
-    let topology = parse("bench.ron", text, registry, &LoadOptions { online: true, ..LoadOptions::default() })
-        .unwrap_or_else(|problems| panic!("a good topology: {problems}"));
+    let topology =
+        parse("bench.ron", text, registry, &LoadOptions { online: true, ..LoadOptions::default() })
+            .unwrap_or_else(|problems| panic!("a good topology: {problems}"));
     let store = DiskStore::fresh(state).expect("a folder for the state");
     let options = RunOptions::new(Arc::new(store), state);
     let started = Instant::now();

@@ -25,7 +25,8 @@ pub fn lake(root: &Path, partitions: usize, bytes: u64) -> Written {
     let files = (bytes / (rest.len() * POSTS * partitions) as u64 + 1) as usize;
     let mut written = Written { posts: 0, bytes: 0 };
     for partition in 0..partitions {
-        let folder = root.join(format!("2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-{partition:012x}"));
+        let folder =
+            root.join(format!("2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-{partition:012x}"));
         fs::create_dir_all(&folder).expect("the disk has room");
         for file in 0..files {
             let post = |i: usize| tweet((file * POSTS + i) * partitions + partition, &rest);
@@ -39,9 +40,12 @@ pub fn lake(root: &Path, partitions: usize, bytes: u64) -> Written {
 }
 
 fn tweet(number: usize, rest: &str) -> String {
-    let format =
-        format_description!("[weekday repr:short] [month repr:short] [day] [hour]:[minute]:[second] +0000 [year]");
-    let time = (BEGINNING + Duration::seconds(number as i64)).format(format).expect("a date can be written");
+    let format = format_description!(
+        "[weekday repr:short] [month repr:short] [day] [hour]:[minute]:[second] +0000 [year]"
+    );
+    let time = (BEGINNING + Duration::seconds(number as i64))
+        .format(format)
+        .expect("a date can be written");
     let id = 10_u64.pow(15) + number as u64;
     format!("{{\"tweet\":{{\"created_at\":\"{time}\",\"id\":{id},\"id_str\":\"{id}\",{rest}}}}}")
 }

@@ -54,7 +54,8 @@ impl Count {
     fn problems_of_its_own(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.fields.is_empty() {
-            problems.push(Self::problem("expected at least one field to count by, found none".into()));
+            problems
+                .push(Self::problem("expected at least one field to count by, found none".into()));
         }
         for (i, field) in self.fields.iter().enumerate() {
             if field == COUNT {
@@ -64,7 +65,9 @@ impl Count {
             }
             // Told once for a name, however often it is repeated.
             if self.fields[..i].iter().filter(|earlier| *earlier == field).count() == 1 {
-                problems.push(Self::problem(format!("expected each field once, found \"{field}\" again")));
+                problems.push(Self::problem(format!(
+                    "expected each field once, found \"{field}\" again"
+                )));
             }
         }
         problems
@@ -117,7 +120,9 @@ impl Counter {
     fn of(config: &Count, inputs: &[Fields]) -> Result<Self> {
         let positions = |input: &Fields| {
             let position = |field: &String| {
-                let lacks = || Error::fatal(format!("counts by \"{field}\", but an input declares {input}"));
+                let lacks = || {
+                    Error::fatal(format!("counts by \"{field}\", but an input declares {input}"))
+                };
                 input.position(field).ok_or_else(lacks)
             };
             config.fields.iter().map(position).collect()
@@ -167,7 +172,10 @@ mod tests {
     use super::*;
 
     fn count(fields: &[&str]) -> Count {
-        Count { fields: fields.iter().map(|field| (*field).to_owned()).collect(), max_keys: max_keys() }
+        Count {
+            fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+            max_keys: max_keys(),
+        }
     }
 
     fn whats(fields: &[&str], inputs: &[Fields]) -> Vec<String> {
@@ -201,7 +209,10 @@ mod tests {
     #[test]
     fn the_valid_names_are_those_of_the_input_that_lacks_the_field() {
         let problems = count(&["wrod"]).streams(&[Fields::new(["word", "lang"])]).unwrap_err();
-        assert_eq!(problems[0].candidates, Some(("wrod".into(), vec!["word".into(), "lang".into()])));
+        assert_eq!(
+            problems[0].candidates,
+            Some(("wrod".into(), vec!["word".into(), "lang".into()]))
+        );
     }
 
     #[test]

@@ -142,7 +142,11 @@ impl<S> KeyedState<S> {
 
     /// Returns its size.
     pub fn size(&self) -> StateSize {
-        StateSize { keys: self.len() as u64, saved_bytes: self.saved_bytes, forgotten: self.forgotten }
+        StateSize {
+            keys: self.len() as u64,
+            saved_bytes: self.saved_bytes,
+            forgotten: self.forgotten,
+        }
     }
 
     /// Returns the number of keys.
@@ -175,7 +179,8 @@ impl<S> KeyedState<S> {
         make: impl FnOnce() -> S,
     ) -> &mut S {
         let hash = hash(&self.hasher, key.clone());
-        let found = self.index.find(hash, |at| live(&self.entries, *at).key.is(key.clone())).copied();
+        let found =
+            self.index.find(hash, |at| live(&self.entries, *at).key.is(key.clone())).copied();
         let at = found.unwrap_or_else(|| {
             self.make_room();
             self.insert(hash, Key::detached(key), make())
@@ -198,17 +203,21 @@ impl<S> KeyedState<S> {
             at
         } else {
             self.entries.push(entry);
-            u32::try_from(self.entries.len() - 1).expect("2^32 keys don't fit into a machine's memory")
+            u32::try_from(self.entries.len() - 1)
+                .expect("2^32 keys don't fit into a machine's memory")
         };
         let Self { hasher, index, entries, .. } = self;
-        index.insert_unique(hash, at, |at| self::hash(hasher, live(entries, *at).key.values().iter()));
+        index.insert_unique(hash, at, |at| {
+            self::hash(hasher, live(entries, *at).key.values().iter())
+        });
         at
     }
 
     /// Forgets a key, and gives the state that it had.
     pub fn remove<'a>(&mut self, key: impl Iterator<Item = &'a Value> + Clone) -> Option<S> {
         let hash = hash(&self.hasher, key.clone());
-        let found = self.index.find_entry(hash, |at| live(&self.entries, *at).key.is(key.clone())).ok()?;
+        let found =
+            self.index.find_entry(hash, |at| live(&self.entries, *at).key.is(key.clone())).ok()?;
         let (at, _) = found.remove();
         self.clear(at)
     }
@@ -287,7 +296,8 @@ impl<S: KeyState> KeyedState<S> {
                 let bytes = value.len();
                 let change = change(&entry.key, Some(value));
                 let bytes = saved_bytes(change.key.len(), bytes);
-                self.saved_bytes = self.saved_bytes - u64::from(entry.saved_bytes) + u64::from(bytes);
+                self.saved_bytes =
+                    self.saved_bytes - u64::from(entry.saved_bytes) + u64::from(bytes);
                 entry.saved_bytes = bytes;
                 changes.push(change);
             }
@@ -300,7 +310,8 @@ impl<S: KeyState> KeyedState<S> {
     /// # Errors
     /// If a snapshot didn't write this.
     pub fn restore(&mut self, key: &[u8], state: &[u8]) -> Result<()> {
-        let damaged = || Error::fatal(format!("the saved state of key {} is damaged", key.escape_ascii()));
+        let damaged =
+            || Error::fatal(format!("the saved state of key {} is damaged", key.escape_ascii()));
         let bytes = saved_bytes(key.len(), state.len());
         let key = value::decode(key).ok_or_else(damaged)?;
         let (state, access) = decode(state).ok_or_else(damaged)?;

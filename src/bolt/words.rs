@@ -76,7 +76,9 @@ struct Splitter {
 
 impl Bolt for Splitter {
     fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()> {
-        each_word_of(self.places[tuple.input], tuple, |word| out.emit([Value::Text(Text::new(word))]));
+        each_word_of(self.places[tuple.input], tuple, |word| {
+            out.emit([Value::Text(Text::new(word))])
+        });
         Ok(())
     }
 }
@@ -117,7 +119,10 @@ pub(crate) mod tests {
     #[test]
     fn words_stand_as_they_are_written() {
         let words = |text: &str| split(Place::Field(0), text.into());
-        assert_eq!(words("  A #Storm,\tcame\u{3000}от\u{a0}моря\n"), ["A", "#Storm,", "came", "от", "моря"]);
+        assert_eq!(
+            words("  A #Storm,\tcame\u{3000}от\u{a0}моря\n"),
+            ["A", "#Storm,", "came", "от", "моря"]
+        );
         assert_eq!(words("今日は 良い天気 อากาศดี"), ["今日は", "良い天気", "อากาศดี"]);
         assert!(words("").is_empty());
         assert!(split(Place::Field(0), Value::Int(1)).is_empty());
@@ -133,7 +138,8 @@ pub(crate) mod tests {
 
     #[test]
     fn an_input_without_the_field_and_without_a_post_is_a_problem() {
-        let problems = words().streams(&[Fields::of_posts(), Fields::new(["txet", "lang"])]).unwrap_err();
+        let problems =
+            words().streams(&[Fields::of_posts(), Fields::new(["txet", "lang"])]).unwrap_err();
         assert_eq!(
             problems,
             [Problem {
@@ -176,7 +182,11 @@ pub(crate) mod tests {
             r#""retweeted_status":{"text":"a storm &amp; rain"}"#,
         ] {
             let post = format!(r#"{{"tweet":{{{cut},{place}}}}}"#);
-            assert_eq!(split(Place::InPost(0), Post::trusted(post.into()).into()), whole, "{place}");
+            assert_eq!(
+                split(Place::InPost(0), Post::trusted(post.into()).into()),
+                whole,
+                "{place}"
+            );
         }
     }
 

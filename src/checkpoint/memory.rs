@@ -32,7 +32,8 @@ impl StateStore for MemoryStore {
     }
 
     fn restore(&self, component: &str, groups: Range<u16>, take: &mut Take<'_>) -> Result<()> {
-        let range = (component.to_owned(), groups.start, Vec::new())..(component.to_owned(), groups.end, Vec::new());
+        let range = (component.to_owned(), groups.start, Vec::new())
+            ..(component.to_owned(), groups.end, Vec::new());
         self.lock().state.range(range).try_for_each(|((_, _, key), value)| take(key, value))
     }
 
@@ -63,9 +64,15 @@ impl StateStore for MemoryStore {
         saved.epoch = changes.epoch;
         saved.at = Some(changes.at);
         saved.boundary = Some(changes.boundary);
-        saved.cursors.extend(changes.cursors.iter().map(|(split, cursor)| (split.clone(), cursor.clone())));
-        saved.split_times.extend(changes.split_times.iter().map(|(split, time)| (split.clone(), *time)));
-        saved.watermarks.extend(changes.watermarks.iter().map(|(bolt, time)| (bolt.clone(), *time)));
+        saved
+            .cursors
+            .extend(changes.cursors.iter().map(|(split, cursor)| (split.clone(), cursor.clone())));
+        saved
+            .split_times
+            .extend(changes.split_times.iter().map(|(split, time)| (split.clone(), *time)));
+        saved
+            .watermarks
+            .extend(changes.watermarks.iter().map(|(bolt, time)| (bolt.clone(), *time)));
         for (component, changes) in &changes.state {
             for change in changes {
                 let key = (component.clone(), change.key_group, change.key.clone());

@@ -177,5 +177,7 @@ pub trait StateStore: Send + Sync {
 }
 
 fn out_of_order(epoch: u64, complete: u64) -> Error {
-    Error::fatal(format!("epoch {epoch} was to be saved, but epoch {complete} is complete: they are saved in order"))
+    Error::fatal(format!(
+        "epoch {epoch} was to be saved, but epoch {complete} is complete: they are saved in order"
+    ))
 }

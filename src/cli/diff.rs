@@ -75,7 +75,9 @@ fn renamed(old: &Topology, new: &Topology) -> String {
         return String::new();
     }
     let (old, new) = (plain(&old.name), plain(&new.name));
-    format!("name \"{old}\" → \"{new}\": the state stays, since it belongs to the file and not to the name\n")
+    format!(
+        "name \"{old}\" → \"{new}\": the state stays, since it belongs to the file and not to the name\n"
+    )
 }
 
 fn by_id(topology: &Topology) -> BTreeMap<&str, &ComponentSpec> {
@@ -85,7 +87,8 @@ fn by_id(topology: &Topology) -> BTreeMap<&str, &ComponentSpec> {
 fn changes(old: &ComponentSpec, new: &ComponentSpec) -> Vec<String> {
     let mut changes = Vec::new();
     if old.parallelism_hint != new.parallelism_hint {
-        changes.push(format!("parallelism_hint {} → {}", old.parallelism_hint, new.parallelism_hint));
+        changes
+            .push(format!("parallelism_hint {} → {}", old.parallelism_hint, new.parallelism_hint));
     }
     if old.type_name == new.type_name && old.explained != new.explained {
         changes.push(format!("run: {} → {}", old.explained, new.explained));
@@ -97,7 +100,10 @@ fn text(rows: &[Row]) -> String {
     let width = rows.iter().map(|row| row.id.len()).max().unwrap_or(0);
     let mut text = String::new();
     for Row { id, fate, why, changes } in rows {
-        let why = why.as_ref().map(|why| format!(": {why}; run needs --drop-state {id}")).unwrap_or_default();
+        let why = why
+            .as_ref()
+            .map(|why| format!(": {why}; run needs --drop-state {id}"))
+            .unwrap_or_default();
         // Writing into a text can't fail.
         let _ = writeln!(text, "{id:width$}  {fate}{}", printable_line(&why));
         for change in changes {
@@ -126,7 +132,8 @@ mod tests {
 
     fn check(from: &str, to: &str, expected: Expect) {
         let topology = |text: &str| {
-            let topology = parse("t.ron", text, &crate::components::standard(), &LoadOptions::default());
+            let topology =
+                parse("t.ron", text, &crate::components::standard(), &LoadOptions::default());
             topology.unwrap_or_else(|problems| panic!("{problems}"))
         };
         assert!(OLD.contains(from));

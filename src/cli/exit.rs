@@ -46,7 +46,9 @@ impl Code {
             Self::Usage => "wrong arguments",
             Self::InvalidTopology => "invalid topology",
             Self::Findings => "finished, but with dead letters or findings",
-            Self::NotClean => "stopped, but not clean: the drain took too long, or a second signal came",
+            Self::NotClean => {
+                "stopped, but not clean: the drain took too long, or a second signal came"
+            }
             Self::NothingNew => "nothing new: an earlier run has captured what was asked for",
         }
     }
@@ -82,7 +84,8 @@ impl Failure {
 
     /// A failure with several sentences, each on a line of its own.
     pub fn several(code: Code, sentences: impl IntoIterator<Item = String>) -> Self {
-        let lines = sentences.into_iter().map(|sentence| format!("error: {}", printable_line(&sentence)));
+        let lines =
+            sentences.into_iter().map(|sentence| format!("error: {}", printable_line(&sentence)));
         Self { code, text: lines.collect::<Vec<_>>().join("\n") }
     }
 

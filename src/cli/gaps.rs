@@ -16,8 +16,10 @@ use crate::registry::Registry;
 
 /// Show from when to when posts of a source may be missing
 #[derive(Debug, clap::Args)]
-#[command(after_help = "It reads the gap ledgers, whether the topology runs or not. What was fetched later by the \
-                        platform's search is marked as filled. The exit code is 4 if anything may be missing still.")]
+#[command(
+    after_help = "It reads the gap ledgers, whether the topology runs or not. What was fetched later by the \
+                        platform's search is marked as filled. The exit code is 4 if anything may be missing still."
+)]
 pub struct Args {
     /// The topology file; all topologies of the user unless given
     file: Option<PathBuf>,
@@ -46,7 +48,9 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
     let mut entries = Vec::new();
     for state in folders(args, registry)? {
         let of = |gap| Entry { state: state.clone(), gap };
-        entries.extend(ledger_entries(&state)?.into_iter().filter(|gap| !(args.open && gap.filled)).map(of));
+        entries.extend(
+            ledger_entries(&state)?.into_iter().filter(|gap| !(args.open && gap.filled)).map(of),
+        );
     }
     stdout::print(&if args.json { json(&entries)? } else { entries.iter().map(line).collect() })?;
     Ok(if entries.iter().all(|entry| entry.gap.filled) { Code::Success } else { Code::Findings })
@@ -79,14 +83,16 @@ fn json(entries: &[Entry]) -> Result<String, Error> {
 /// `2026-11-25T12:00:00 to 12:05:00  tweets  filled, 250 posts  the connection was lost`.
 fn line(entry: &Entry) -> String {
     let gap = &entry.gap;
-    let spout = if gap.part.is_empty() { gap.spout.clone() } else { format!("{} {}", gap.spout, gap.part) };
+    let spout =
+        if gap.part.is_empty() { gap.spout.clone() } else { format!("{} {}", gap.spout, gap.part) };
     let what = match (gap.filled, gap.estimated_posts) {
         (true, _) => format!("filled, {} posts", gap.posts),
         (false, Some(posts)) => format!("open, about {posts} posts"),
         (false, None) => "open".into(),
     };
     let state = entry.state.file_name().map(Path::new).unwrap_or(&entry.state).display();
-    let text = format!("{} to {}  {state}  {spout}  {what}  {}", time(gap.from), time(gap.to), gap.why);
+    let text =
+        format!("{} to {}  {state}  {spout}  {what}  {}", time(gap.from), time(gap.to), gap.why);
     printable_line(&text).into_owned() + "\n"
 }
 

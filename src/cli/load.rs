@@ -23,20 +23,32 @@ fn path_and_value(text: &str) -> Result<String, &'static str> {
 }
 
 /// Reads a topology. With `online`, what it needs from outside (`Env`, `File`) must be there.
-pub fn load(file: &Path, registry: &Registry, sets: &Sets, online: bool) -> Result<Topology, Failure> {
+pub fn load(
+    file: &Path,
+    registry: &Registry,
+    sets: &Sets,
+    online: bool,
+) -> Result<Topology, Failure> {
     let options = LoadOptions { sets: sets.sets.clone(), online, ..LoadOptions::default() };
     load_with(file, registry, &options)
 }
 
 /// Reads a topology. What it needs from outside must be there, but for these components.
-pub fn load_sparing(file: &Path, registry: &Registry, sets: &Sets, spared: Vec<String>) -> Result<Topology, Failure> {
-    let options = LoadOptions { sets: sets.sets.clone(), online: true, spared: spared.into_iter().collect() };
+pub fn load_sparing(
+    file: &Path,
+    registry: &Registry,
+    sets: &Sets,
+    spared: Vec<String>,
+) -> Result<Topology, Failure> {
+    let options =
+        LoadOptions { sets: sets.sets.clone(), online: true, spared: spared.into_iter().collect() };
     load_with(file, registry, &options)
 }
 
 fn load_with(file: &Path, registry: &Registry, options: &LoadOptions) -> Result<Topology, Failure> {
     // A file that isn't there says nothing about its topology, so it isn't an invalid one.
-    std::fs::File::open(file)
-        .map_err(|error| Error::fatal(format!("can't read \"{}\"", file.display())).because(error))?;
+    std::fs::File::open(file).map_err(|error| {
+        Error::fatal(format!("can't read \"{}\"", file.display())).because(error)
+    })?;
     topology::load(file, registry, options).map_err(Failure::problems)
 }

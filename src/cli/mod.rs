@@ -88,7 +88,10 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> Code {
         stdout::help(error);
         return Code::Success;
     }
-    if arguments.iter().all(|argument| argument.to_str().is_some_and(|text| !text.contains(is_unprintable))) {
+    if arguments
+        .iter()
+        .all(|argument| argument.to_str().is_some_and(|text| !text.contains(is_unprintable)))
+    {
         stderr::usage(error);
     } else {
         stderr::print(&why_refused(error, arguments));
@@ -99,7 +102,8 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> Code {
 /// Why arguments aren't taken. The text repeats arguments, and only here is known which of its line breaks are theirs:
 /// they are read once more with escapes in them.
 fn why_refused(error: &clap::Error, arguments: &[OsString]) -> String {
-    let visible = arguments.iter().map(|argument| printable_line(&argument.to_string_lossy()).into_owned());
+    let visible =
+        arguments.iter().map(|argument| printable_line(&argument.to_string_lossy()).into_owned());
     let again = Cli::try_parse_from(visible).err();
     again.as_ref().unwrap_or(error).render().to_string()
 }

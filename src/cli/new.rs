@@ -50,9 +50,10 @@ fn write(file: &Path, text: &str, force: bool) -> Result<(), Failure> {
     let name = file.display();
     let result = if force { fs::write(file, text) } else { write_new(file, text) };
     result.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => {
-            Failure::new(Code::Runtime, format!("\"{name}\" is there already; --force overwrites it"))
-        }
+        ErrorKind::AlreadyExists => Failure::new(
+            Code::Runtime,
+            format!("\"{name}\" is there already; --force overwrites it"),
+        ),
         _ => Error::fatal(format!("can't write \"{name}\"")).because(error).into(),
     })
 }

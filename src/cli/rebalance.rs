@@ -31,8 +31,10 @@ type Hints = BTreeMap<String, NonZeroU16>;
 
 /// Asks for it, waits, and prints what was done.
 pub fn run(args: &Args, registry: &Registry) -> Outcome {
-    let (file, hints) = read(&args.arguments, args.state.is_some()).map_err(|what| Failure::new(Code::Usage, what))?;
-    let state = control::state_folder(file.map(PathBuf::from).as_deref(), args.state.as_deref(), registry)?;
+    let (file, hints) = read(&args.arguments, args.state.is_some())
+        .map_err(|what| Failure::new(Code::Usage, what))?;
+    let state =
+        control::state_folder(file.map(PathBuf::from).as_deref(), args.state.as_deref(), registry)?;
     let done: Rebalanced = control::ask(&state, &Request::Rebalance(hints))?;
     stdout::print(&format!("{}\n", line(&done)))
 }
@@ -50,11 +52,16 @@ fn read(arguments: &[String], has_state: bool) -> Result<(Option<&str>, Hints), 
             return Err(format!("component \"{id}\" is named twice"));
         }
     }
-    if hints.is_empty() { Err("expected COMPONENT=TASKS, such as count=4".into()) } else { Ok((file, hints)) }
+    if hints.is_empty() {
+        Err("expected COMPONENT=TASKS, such as count=4".into())
+    } else {
+        Ok((file, hints))
+    }
 }
 
 fn hint(text: &str) -> Result<(String, NonZeroU16), String> {
-    let read = text.split_once('=').and_then(|(id, tasks)| Some((id.trim(), tasks.trim().parse().ok()?)));
+    let read =
+        text.split_once('=').and_then(|(id, tasks)| Some((id.trim(), tasks.trim().parse().ok()?)));
     match read {
         Some((id, tasks)) if !id.is_empty() => Ok((id.to_owned(), tasks)),
         _ => Err(format!("expected COMPONENT=TASKS, such as count=4, found \"{text}\"")),
@@ -78,7 +85,8 @@ mod tests {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
         let actual = read(&arguments, has_state);
         let expected = expected.map_err(str::to_owned).map(|(file, hints)| {
-            let hint = |&(id, tasks): &(&str, u16)| (id.to_owned(), NonZeroU16::new(tasks).unwrap());
+            let hint =
+                |&(id, tasks): &(&str, u16)| (id.to_owned(), NonZeroU16::new(tasks).unwrap());
             (file, hints.iter().map(hint).collect::<Hints>())
         });
         assert_eq!(actual, expected);
@@ -95,8 +103,16 @@ mod tests {
     #[test]
     fn what_is_no_number_of_tasks_is_refused() {
         check(&["x.ron"], false, Err("expected COMPONENT=TASKS, such as count=4"));
-        check(&["x.ron", "a=0"], false, Err("expected COMPONENT=TASKS, such as count=4, found \"a=0\""));
-        check(&["x.ron", "a"], false, Err("expected COMPONENT=TASKS, such as count=4, found \"a\""));
+        check(
+            &["x.ron", "a=0"],
+            false,
+            Err("expected COMPONENT=TASKS, such as count=4, found \"a=0\""),
+        );
+        check(
+            &["x.ron", "a"],
+            false,
+            Err("expected COMPONENT=TASKS, such as count=4, found \"a\""),
+        );
         check(&["x.ron", "a=1", "a=2"], false, Err("component \"a\" is named twice"));
     }
 

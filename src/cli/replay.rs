@@ -4,7 +4,9 @@ use super::exit::Outcome;
 use super::moment::moment;
 use super::{stderr, stdout};
 use crate::clock::SystemClock;
-use crate::lake::replay::{Choice, OnDamage, Order, PostTimes, Printing, Shard, Sorting, Speed, Tempo, print};
+use crate::lake::replay::{
+    Choice, OnDamage, Order, PostTimes, Printing, Shard, Sorting, Speed, Tempo, print,
+};
 use crate::moment::Moment;
 use crate::units::{ByteSize, Interval};
 
@@ -70,7 +72,12 @@ pub fn order(text: &str) -> Result<Order, String> {
 pub fn run(args: &Args) -> Outcome {
     super::tell_what_is_waited_for();
     let printing = Printing {
-        choice: Choice { glob: String::new(), from: args.from.clone(), to: args.to.clone(), shard: args.shard },
+        choice: Choice {
+            glob: String::new(),
+            from: args.from.clone(),
+            to: args.to.clone(),
+            shard: args.shard,
+        },
         order: args.order,
         sorting: Sorting { disorder: args.disorder.0, buffer: args.buffer.0 },
         tempo: Tempo { speed: args.speed, max_pause: args.max_pause.0 },
@@ -79,5 +86,9 @@ pub fn run(args: &Args) -> Outcome {
     };
     let clock = SystemClock::shared();
     let mut say = |text: String| stderr::say(&text);
-    stdout::with(|out| args.globs.iter().try_for_each(|glob| print(glob, &printing, &clock, out, &mut say).map(drop)))
+    stdout::with(|out| {
+        args.globs
+            .iter()
+            .try_for_each(|glob| print(glob, &printing, &clock, out, &mut say).map(drop))
+    })
 }

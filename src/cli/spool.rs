@@ -45,11 +45,17 @@ struct Verified {
 /// Prints on standard output what is in the spools.
 pub fn run(args: &Args) -> Outcome {
     let What::Verify { folder, json } = &args.what;
-    let verified = spools(folder)?.into_iter().map(|folder| Ok(Verified { findings: verify(&folder)?, folder }));
+    let verified = spools(folder)?
+        .into_iter()
+        .map(|folder| Ok(Verified { findings: verify(&folder)?, folder }));
     let verified = verified.collect::<Result<Vec<Verified>, Error>>()?;
     let text = if *json { as_json(&verified)? } else { verified.iter().map(as_text).collect() };
     stdout::print(&text)?;
-    Ok(if verified.iter().all(|spool| spool.findings.are_none()) { Code::Success } else { Code::Findings })
+    Ok(if verified.iter().all(|spool| spool.findings.are_none()) {
+        Code::Success
+    } else {
+        Code::Findings
+    })
 }
 
 /// The spools that are meant.
@@ -58,7 +64,10 @@ fn spools(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut found = if all.is_dir() { folders(&all)? } else { vec![folder.to_path_buf()] };
     found.retain(|folder| is_spool(folder));
     if found.is_empty() {
-        return Err(Failure::new(Code::Runtime, format!("no spool is in \"{}\"", folder.display())));
+        return Err(Failure::new(
+            Code::Runtime,
+            format!("no spool is in \"{}\"", folder.display()),
+        ));
     }
     found.sort();
     Ok(found)
@@ -84,15 +93,19 @@ fn as_text(spool: &Verified) -> String {
     let Findings { segments, records, bytes, oldest, newest, torn, damage } = &spool.findings;
     let name = |path: &Path| printable_line(&path.to_string_lossy()).into_owned();
     let folder = name(&spool.folder);
-    let mut text =
-        format!("{folder}: {records} records, {bytes} bytes in {segments} segments, positions {oldest} to {newest}\n");
+    let mut text = format!(
+        "{folder}: {records} records, {bytes} bytes in {segments} segments, positions {oldest} to {newest}\n"
+    );
     for damage in damage {
         let (file, what) = (name(&damage.file), printable_line(&damage.what));
         text.push_str(&format!("{file}: byte {}: damaged: {what}\n", damage.offset));
     }
     if let Some(torn) = torn {
         let file = name(&torn.file);
-        text.push_str(&format!("{file}: byte {}: {} bytes at the end are torn\n", torn.offset, torn.bytes));
+        text.push_str(&format!(
+            "{file}: byte {}: {} bytes at the end are torn\n",
+            torn.offset, torn.bytes
+        ));
     }
     text
 }
@@ -131,8 +144,17 @@ mod tests {
             bytes: 1234,
             oldest: 100,
             newest: 1300,
-            torn: Some(crate::spool::Torn { file: "s/1.seg".into(), offset: 40, bytes: 7, missing: None }),
-            damage: vec![crate::spool::Damage { file: "s/0.seg".into(), offset: 36, what: "bad".into() }],
+            torn: Some(crate::spool::Torn {
+                file: "s/1.seg".into(),
+                offset: 40,
+                bytes: 7,
+                missing: None,
+            }),
+            damage: vec![crate::spool::Damage {
+                file: "s/0.seg".into(),
+                offset: 36,
+                what: "bad".into(),
+            }],
         };
         expect_test::expect![[r#"
             s: 9 records, 1234 bytes in 2 segments, positions 100 to 1300

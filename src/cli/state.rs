@@ -72,7 +72,10 @@ pub fn run(args: &Args) -> Outcome {
         What::Rm { states: names, older_than, dry_run } => {
             let mut folders = found(names, states.as_deref())?;
             if names.is_empty() {
-                folders = list(&states.ok_or_else(no_home)?)?.into_iter().map(|state| state.path).collect();
+                folders = list(&states.ok_or_else(no_home)?)?
+                    .into_iter()
+                    .map(|state| state.path)
+                    .collect();
             }
             if older_than.is_some() {
                 folders.retain(|folder| is_old(&look(folder.clone()), *older_than));
@@ -93,7 +96,8 @@ fn no_home() -> Failure {
 /// Whether a state has that age: nobody uses it, and it was saved so long ago, or changed if it never was.
 fn is_old(state: &State, age: Option<Interval>) -> bool {
     let Some(Interval(age)) = age else { return true };
-    let changed = || state.path.metadata().and_then(|found| found.modified()).ok().map(OffsetDateTime::from);
+    let changed =
+        || state.path.metadata().and_then(|found| found.modified()).ok().map(OffsetDateTime::from);
     let saved = state.saved.or_else(changed);
     let now = SystemClock::shared().now();
     !state.in_use && saved.is_some_and(|saved| now - saved >= age)
@@ -121,7 +125,8 @@ struct State {
 
 /// The states in a folder, by name. There are none if the folder isn't there.
 fn list(folder: &Path) -> Result<Vec<State>> {
-    let cant = |cause| Error::file(format!("can't read the folder \"{}\"", folder.display()), cause);
+    let cant =
+        |cause| Error::file(format!("can't read the folder \"{}\"", folder.display()), cause);
     let mut states = Vec::new();
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(states),
@@ -156,7 +161,8 @@ fn look(path: PathBuf) -> State {
     match look {
         Ok(Look::InUse(pid)) => (state.in_use, state.pid) = (true, pid),
         Ok(Look::Free(saved)) => {
-            (state.epoch, state.saved, state.finished) = (Some(saved.epoch), saved.at, saved.finished);
+            (state.epoch, state.saved, state.finished) =
+                (Some(saved.epoch), saved.at, saved.finished);
             state.topology = Some(saved.about).filter(|about| !about.is_empty());
         }
         Err(error) => state.error = Some(error.chain()),
@@ -174,7 +180,8 @@ fn size(path: &Path) -> u64 {
 }
 
 fn lines_of_json(states: &[State]) -> String {
-    let line = |state| serde_json::to_string(state).expect("a state has text keys and no failing types");
+    let line =
+        |state| serde_json::to_string(state).expect("a state has text keys and no failing types");
     states.iter().map(|state| line(state) + "\n").collect()
 }
 
@@ -185,11 +192,14 @@ fn table(states: &[State]) -> String {
     if states.is_empty() {
         return String::new();
     }
-    let rows: Vec<_> = [HEADINGS.map(str::to_owned)].into_iter().chain(states.iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let rows: Vec<_> =
+        [HEADINGS.map(str::to_owned)].into_iter().chain(states.iter().map(row)).collect();
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; HEADINGS.len()] = std::array::from_fn(width);
     let line = |row: &[String; HEADINGS.len()]| {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<_> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         cells.join("  ").trim_end().to_owned() + "\n"
     };
     rows.iter().map(line).collect()
@@ -229,7 +239,9 @@ fn remove(folders: &[PathBuf]) -> Outcome {
     for folder in folders {
         match DiskStore::remove(folder) {
             Ok(removed) => {
-                let lines = removed.iter().map(|path| format!("removed {}\n", printable_line(&path.to_string_lossy())));
+                let lines = removed
+                    .iter()
+                    .map(|path| format!("removed {}\n", printable_line(&path.to_string_lossy())));
                 stdout::print(&lines.collect::<String>())?;
             }
             Err(error) => {
@@ -260,8 +272,8 @@ fn found(names: &[PathBuf], states: Option<&Path>) -> std::result::Result<Vec<Pa
 
 /// The states of the user whose names match a glob.
 fn matching(glob: &str, states: &Path) -> std::result::Result<Vec<PathBuf>, Failure> {
-    let pattern =
-        glob::Pattern::new(glob).map_err(|error| Failure::new(Code::Usage, format!("bad glob \"{glob}\": {error}")))?;
+    let pattern = glob::Pattern::new(glob)
+        .map_err(|error| Failure::new(Code::Usage, format!("bad glob \"{glob}\": {error}")))?;
     let mut folders = Vec::new();
     for entry in fs::read_dir(states).into_iter().flatten().flatten() {
         if pattern.matches(&entry.file_name().to_string_lossy()) && is_state(&entry.path()) {
@@ -269,7 +281,10 @@ fn matching(glob: &str, states: &Path) -> std::result::Result<Vec<PathBuf>, Fail
         }
     }
     if folders.is_empty() {
-        return Err(Failure::new(Code::Runtime, format!("no state matches \"{glob}\" in \"{}\"", states.display())));
+        return Err(Failure::new(
+            Code::Runtime,
+            format!("no state matches \"{glob}\" in \"{}\"", states.display()),
+        ));
     }
     folders.sort();
     Ok(folders)
@@ -295,7 +310,9 @@ mod tests {
     /// Three states, and what isn't one; the first is in use for as long as the store lives.
     fn states(folder: &Path) -> DiskStore {
         let store = saved(&folder.join("a"), "/x/a.ron");
-        saved(&folder.join("bb"), "/x/b\u{1b}.ron").end(Some(datetime!(2015-12-18 1:00 UTC))).unwrap();
+        saved(&folder.join("bb"), "/x/b\u{1b}.ron")
+            .end(Some(datetime!(2015-12-18 1:00 UTC)))
+            .unwrap();
         fs::create_dir_all(folder.join("bad")).unwrap();
         fs::write(folder.join("bad/checkpoint.redb"), "x").unwrap();
         fs::create_dir(folder.join("other")).unwrap();
@@ -312,7 +329,9 @@ mod tests {
         let text = table(&found)
             .replace(&folder.path().display().to_string(), "FOLDER")
             .replace(&format!("process {}", std::process::id()), "process 4711");
-        let cells = text.lines().map(|line| line.split("  ").filter(|cell| !cell.is_empty()).collect::<Vec<_>>());
+        let cells = text
+            .lines()
+            .map(|line| line.split("  ").filter(|cell| !cell.is_empty()).collect::<Vec<_>>());
         let lines: Vec<_> = cells.map(|cells| cells.join(" |").replace(" | ", " |")).collect();
         expect![[r#"
             NAME |EPOCH |SAVED |SIZE |STATUS |TOPOLOGY
@@ -331,10 +350,17 @@ mod tests {
         let text = lines_of_json(&list(folder.path()).unwrap());
         let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
         assert_eq!(text.lines().count(), 3);
-        assert_eq!((&last["name"], &last["epoch"], &last["in_use"]), (&"bb".into(), &12.into(), &false.into()));
+        assert_eq!(
+            (&last["name"], &last["epoch"], &last["in_use"]),
+            (&"bb".into(), &12.into(), &false.into())
+        );
         assert_eq!(last["saved"], "2015-12-18T00:12:30.5+01:00");
         assert_eq!(last["finished"], "2015-12-18T01:00:00Z");
-        assert!(last["bytes"].as_u64().unwrap() > 1000 && last["error"].is_null() && last["pid"].is_null());
+        assert!(
+            last["bytes"].as_u64().unwrap() > 1000
+                && last["error"].is_null()
+                && last["pid"].is_null()
+        );
     }
 
     #[test]
@@ -361,7 +387,8 @@ mod tests {
         let _in_use = states(folder.path());
         let names = |glob: &str| {
             let found = found(&[glob.into()], Some(folder.path()))?;
-            let names = found.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+            let names =
+                found.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
             Ok::<_, Failure>(names.collect::<Vec<_>>().join(" "))
         };
         assert_eq!(names("b*").unwrap(), "bad bb");

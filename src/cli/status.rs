@@ -15,7 +15,9 @@ const WIDTH: usize = 160;
 
 /// Show what a running topology does
 #[derive(Debug, clap::Args)]
-#[command(after_help = "It looks twice, and shows the rates between: the same table, or line of JSON, as `run`.")]
+#[command(
+    after_help = "It looks twice, and shows the rates between: the same table, or line of JSON, as `run`."
+)]
 pub struct Args {
     #[command(flatten)]
     place: Place,
@@ -38,7 +40,8 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
 }
 
 fn json(report: &Report) -> Result<String, Error> {
-    let line = serde_json::to_string(report).map_err(|error| Error::fatal("can't print the status").because(error))?;
+    let line = serde_json::to_string(report)
+        .map_err(|error| Error::fatal("can't print the status").because(error))?;
     Ok(line + "\n")
 }
 
@@ -51,5 +54,7 @@ fn text(report: &Report, width: usize) -> String {
 fn width() -> usize {
     let size = stdout::is_terminal().then(crossterm::terminal::size);
     // Some terminals say that they have no columns.
-    size.and_then(Result::ok).filter(|(width, _)| *width > 0).map_or(WIDTH, |(width, _)| width.into())
+    size.and_then(Result::ok)
+        .filter(|(width, _)| *width > 0)
+        .map_or(WIDTH, |(width, _)| width.into())
 }

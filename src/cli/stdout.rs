@@ -23,7 +23,9 @@ struct Pipe {
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.inner.write(bytes).inspect_err(|error| self.closed |= error.kind() == ErrorKind::BrokenPipe)
+        self.inner
+            .write(bytes)
+            .inspect_err(|error| self.closed |= error.kind() == ErrorKind::BrokenPipe)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -36,7 +38,9 @@ pub fn with(write: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Outcome 
     let pipe = Pipe { inner: io::stdout().lock(), closed: false };
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, pipe);
     let result = write(&mut out).map_err(Failure::from).and_then(|()| {
-        out.flush().map_err(|error| Failure::from(Error::fatal("can't write to standard output").because(error)))
+        out.flush().map_err(|error| {
+            Failure::from(Error::fatal("can't write to standard output").because(error))
+        })
     });
     // What the reader doesn't want must not be written again when the buffer is dropped.
     let (pipe, _unwritten) = out.into_parts();

@@ -99,7 +99,9 @@ where
         let printed = value.to_string();
         match printed.parse::<T>() {
             Ok(again) => prop_assert_eq!(again, value),
-            Err(_) => prop_assert!(false, "{:?} prints as {:?}, which doesn't read back", text, printed),
+            Err(_) => {
+                prop_assert!(false, "{:?} prints as {:?}, which doesn't read back", text, printed)
+            }
         }
     }
     Ok(())

@@ -80,9 +80,16 @@ fn ask(topology: &Topology) -> Result<String, Failure> {
         };
         match asked {
             Ok(None) => {}
-            Ok(Some(answer)) => answers.push_str(&format!("  {}: {}\n", component.id, printable_line(&answer))),
+            Ok(Some(answer)) => {
+                answers.push_str(&format!("  {}: {}\n", component.id, printable_line(&answer)))
+            }
             Err(error) => {
-                refused.push(format!("{} \"{}\": {}", component.role.name(), component.id, error.chain()));
+                refused.push(format!(
+                    "{} \"{}\": {}",
+                    component.role.name(),
+                    component.id,
+                    error.chain()
+                ));
             }
         }
     }

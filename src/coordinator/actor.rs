@@ -68,7 +68,8 @@ pub struct ControlStatus {
 impl ControlStatus {
     /// Of a machine.
     pub fn of(machine: &Machine) -> Self {
-        let (phase, partition, complete) = (machine.phase(), machine.partition(), machine.complete());
+        let (phase, partition, complete) =
+            (machine.phase(), machine.partition(), machine.complete());
         Self { phase, partition, complete, waits: None, drain: machine.drain_awaits() }
     }
 }
@@ -96,7 +97,17 @@ impl CoordinatorActor {
         ended: oneshot::Sender<Outcome>,
     ) -> Self {
         let (saver, waits, tasks) = (None, None, Vec::new());
-        Self { machine, saver, waits, clock, tasks, status, messages, ended: Some(ended), timer: None }
+        Self {
+            machine,
+            saver,
+            waits,
+            clock,
+            tasks,
+            status,
+            messages,
+            ended: Some(ended),
+            timer: None,
+        }
     }
 
     fn happened(&mut self, event: Event, ctx: &mut Context<Self>) {
@@ -129,11 +140,17 @@ impl CoordinatorActor {
         match action {
             Action::Inject(mark) => self.tell(TaskRole::Spout, &Control::Inject(mark)),
             Action::StopSources => self.tell(TaskRole::Spout, &Control::StopSource),
-            Action::Commit { task, promises } => self.tasks[task].mailbox.do_send(Control::Commit(promises)),
-            Action::Forget { task, segments } => self.tasks[task].mailbox.do_send(Control::Forget(segments)),
+            Action::Commit { task, promises } => {
+                self.tasks[task].mailbox.do_send(Control::Commit(promises))
+            }
+            Action::Forget { task, segments } => {
+                self.tasks[task].mailbox.do_send(Control::Forget(segments))
+            }
             Action::Complete(epoch) => self.tell(TaskRole::Spout, &Control::Completed(epoch)),
             Action::Pause(paused) => {
-                for (number, task) in self.tasks.iter().enumerate().filter(|(_, task)| task.role == TaskRole::Spout) {
+                for (number, task) in
+                    self.tasks.iter().enumerate().filter(|(_, task)| task.role == TaskRole::Spout)
+                {
                     task.mailbox.do_send(Control::Pause(paused.contains(&number)));
                 }
             }
@@ -170,10 +187,11 @@ impl CoordinatorActor {
             ctx.cancel_future(old);
         }
         let sleep = actix::fut::wrap_future::<_, Self>(self.clock.sleep(wait));
-        self.timer = Some(ctx.spawn(actix::ActorFutureExt::map(sleep, |(), actor: &mut Self, ctx| {
-            let emitted = actor.emitted();
-            actor.happened(Event::Tick { emitted }, ctx);
-        })));
+        self.timer =
+            Some(ctx.spawn(actix::ActorFutureExt::map(sleep, |(), actor: &mut Self, ctx| {
+                let emitted = actor.emitted();
+                actor.happened(Event::Tick { emitted }, ctx);
+            })));
     }
 }
 

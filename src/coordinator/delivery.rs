@@ -43,7 +43,8 @@ impl Delivery {
     /// The checkpoint in progress is put together. A segment that it names once more, since a prepare ran beside
     /// the commit, is offered to the sink again, which must still know it then.
     fn put_together(&mut self, carried: &[Promise]) {
-        let names_again = |segment: &String| carried.iter().any(|promise| promise.segment == *segment);
+        let names_again =
+            |segment: &String| carried.iter().any(|promise| promise.segment == *segment);
         self.forgetting = std::mem::take(&mut self.delivered);
         self.forgetting.retain(|segment| !names_again(segment));
     }
@@ -51,7 +52,8 @@ impl Delivery {
     fn saved(&mut self) {
         self.left_some = false;
         for promise in std::mem::take(&mut self.prepared) {
-            if promise.closed && !self.promises.iter().any(|known| known.segment == promise.segment) {
+            if promise.closed && !self.promises.iter().any(|known| known.segment == promise.segment)
+            {
                 self.promises.push(promise);
             }
         }
@@ -152,6 +154,8 @@ impl Deliveries {
 
     /// How much a sink task has promised and not delivered, in bytes.
     pub fn bytes(&self, task: usize) -> u64 {
-        self.0.get(&task).map_or(0, |delivery| delivery.promises.iter().map(|promise| promise.length).sum())
+        self.0
+            .get(&task)
+            .map_or(0, |delivery| delivery.promises.iter().map(|promise| promise.length).sum())
     }
 }

@@ -218,7 +218,9 @@ impl Machine {
         let running = roles.iter().enumerate().filter_map(of(TaskRole::Spout)).collect();
         let sinks = roles.iter().enumerate().filter_map(of(TaskRole::Sink));
         Self {
-            deliveries: Deliveries::new(sinks.map(|task| (task, resumed.promises.remove(&task).unwrap_or_default()))),
+            deliveries: Deliveries::new(
+                sinks.map(|task| (task, resumed.promises.remove(&task).unwrap_or_default())),
+            ),
             boundary: next_boundary(resumed.boundary, wall, policy.partition_every),
             outboxes: std::mem::take(&mut policy.outboxes),
             policy,
@@ -255,7 +257,9 @@ impl Machine {
                 self.emitted = emitted;
                 self.deliveries.tick();
             }
-            Event::Task(FromTask { task, report }) => self.task_reported(task, report, &mut actions),
+            Event::Task(FromTask { task, report }) => {
+                self.task_reported(task, report, &mut actions)
+            }
             Event::Saved { epoch } => self.saved(epoch, now, &mut actions),
             Event::Stop => self.stop(now, &mut actions),
             Event::Rebalance => self.rebalance(now, &mut actions),
@@ -270,14 +274,16 @@ impl Machine {
         let age = self.oldest_open().map(|since| later(since, self.policy.micro_batch_age) - wall);
         let rollover = later(self.boundary, self.policy.partition_every) - wall;
         // What is due waits for the epoch in progress: its end is an event, and needs no timer.
-        let is_open = self.epoch.is_none() && !self.last_sent && !self.stopping && !self.rebalancing;
+        let is_open =
+            self.epoch.is_none() && !self.last_sent && !self.stopping && !self.rebalancing;
         let wall_waits = age
             .into_iter()
             .chain([rollover])
             .filter(|_| is_open)
             .map(|wait| now.saturating_add(wait.max(time::Duration::ZERO).unsigned_abs()));
         let waits = [self.started_at + self.every(), now + self.every()];
-        let next = wall_waits.chain(waits.into_iter().filter(|at| *at > now)).chain(self.deadline).min();
+        let next =
+            wall_waits.chain(waits.into_iter().filter(|at| *at > now)).chain(self.deadline).min();
         // A due barrier that waits for the epoch in progress must not make the timer spin.
         next.unwrap_or(now + self.every()).max(now + Duration::from_millis(1))
     }
@@ -316,7 +322,8 @@ impl Machine {
         match report {
             Report::Cursors { epoch, cursors, times } => {
                 let name = self.component(task).to_owned();
-                let cursors = cursors.into_iter().map(|(split, cursor)| ((name.clone(), split), cursor));
+                let cursors =
+                    cursors.into_iter().map(|(split, cursor)| ((name.clone(), split), cursor));
                 self.epoch_of(epoch).changes.cursors.extend(cursors);
                 let name = self.component(task).to_owned();
                 let times = times.into_iter().map(|(split, time)| ((name.clone(), split), time));
@@ -394,7 +401,9 @@ impl Machine {
         self.complete = Some((saved, now));
         let forgotten = self.deliveries.saved();
         actions.push(Action::Complete(saved));
-        actions.extend(forgotten.into_iter().map(|(task, segments)| Action::Forget { task, segments }));
+        actions.extend(
+            forgotten.into_iter().map(|(task, segments)| Action::Forget { task, segments }),
+        );
         if epoch.mark.barrier.last && self.rebalancing {
             // What isn't delivered yet is in the checkpoint, and the next tasks deliver it.
             return self.end(Outcome::Rebalance, actions);
@@ -473,11 +482,19 @@ impl Machine {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             // Tasks that can't drain in time start anew from the newest checkpoint, which loses nothing.
             let waiting = self.not_done();
-            self.end(if self.rebalancing { Outcome::Rebalance } else { Outcome::NotClean(waiting) }, actions);
+            self.end(
+                if self.rebalancing { Outcome::Rebalance } else { Outcome::NotClean(waiting) },
+                actions,
+            );
         }
     }
 
-    fn start_epoch_if_due(&mut self, wall: OffsetDateTime, now: Duration, actions: &mut Vec<Action>) {
+    fn start_epoch_if_due(
+        &mut self,
+        wall: OffsetDateTime,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
         let boundary = next_boundary(Some(self.boundary), wall, self.policy.partition_every);
         if self.running.is_empty() {
             self.phase = Phase::Draining;
@@ -489,7 +506,8 @@ impl Machine {
         }
         let moved = self.dirty || self.emitted != self.emitted_at_barrier;
         let checkpoint_due = moved && now >= self.started_at + self.every();
-        let age_due = self.oldest_open().is_some_and(|since| since + self.policy.micro_batch_age <= wall);
+        let age_due =
+            self.oldest_open().is_some_and(|since| since + self.policy.micro_batch_age <= wall);
         if checkpoint_due || age_due || boundary != self.boundary {
             self.start_epoch(boundary, wall, now, false, actions);
         }
@@ -508,7 +526,8 @@ impl Machine {
         self.started_at = now;
         self.emitted_at_barrier = self.emitted;
         self.dirty = false;
-        let barrier = Barrier { epoch: self.last_epoch, now: wall, boundary, last, durable: self.durable() };
+        let barrier =
+            Barrier { epoch: self.last_epoch, now: wall, boundary, last, durable: self.durable() };
         self.finishing = last && !self.stopping && !self.rebalancing;
         let mark = Arc::new(Mark { barrier, finish: self.finishing && self.policy.flushes });
         let missing = (0..self.roles.len()).collect();
@@ -538,7 +557,8 @@ impl Machine {
         match &self.epoch {
             Some(epoch) if epoch.saving => "the checkpoint to be saved".into(),
             Some(epoch) => {
-                let (tasks, epoch) = (self.list(epoch.missing.iter().copied()), epoch.mark.barrier.epoch);
+                let (tasks, epoch) =
+                    (self.list(epoch.missing.iter().copied()), epoch.mark.barrier.epoch);
                 format!("{tasks} to pass the barrier of epoch {epoch}")
             }
             None => format!("{} to stop", self.list(self.running.iter().copied())),
@@ -552,12 +572,20 @@ impl Machine {
             return format!("commits of {tasks} were not done within the drain deadline");
         }
         match &self.epoch {
-            Some(epoch) if epoch.saving => "the checkpoint was not saved within the drain deadline".into(),
-            Some(epoch) => {
-                let (tasks, epoch) = (self.list(epoch.missing.iter().copied()), epoch.mark.barrier.epoch);
-                format!("{tasks} did not pass the barrier of epoch {epoch} within the drain deadline")
+            Some(epoch) if epoch.saving => {
+                "the checkpoint was not saved within the drain deadline".into()
             }
-            None => format!("{} did not stop within the drain deadline", self.list(self.running.iter().copied())),
+            Some(epoch) => {
+                let (tasks, epoch) =
+                    (self.list(epoch.missing.iter().copied()), epoch.mark.barrier.epoch);
+                format!(
+                    "{tasks} did not pass the barrier of epoch {epoch} within the drain deadline"
+                )
+            }
+            None => format!(
+                "{} did not stop within the drain deadline",
+                self.list(self.running.iter().copied())
+            ),
         }
     }
 

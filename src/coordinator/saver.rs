@@ -54,13 +54,16 @@ pub fn start(
         drop(alive);
     };
     let thread = thread::Builder::new().name("checkpoints".into()).spawn(work);
-    thread.map_err(|error| Error::fatal("can't start the thread that writes checkpoints").because(error))?;
+    thread.map_err(|error| {
+        Error::fatal("can't start the thread that writes checkpoints").because(error)
+    })?;
     Ok(sender)
 }
 
 fn save(store: &dyn StateStore, changes: &Changes, report: &impl Fn(Said)) -> Said {
     loop {
-        let saved = point("coordinator.save").map_err(|cause| Error::file("can't save the checkpoint", cause));
+        let saved = point("coordinator.save")
+            .map_err(|cause| Error::file("can't save the checkpoint", cause));
         match saved.and_then(|()| store.save(changes)) {
             Ok(()) => return Said::Saved(changes.epoch),
             Err(error) if error.kind() == Kind::NoRoom => report(Said::Waits(error.chain())),

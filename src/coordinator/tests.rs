@@ -85,15 +85,30 @@ impl Rig {
         injected(&actions)
     }
 
-    fn prepares(&mut self, task: usize, epoch: u64, promises: &[Promise], open: Option<OffsetDateTime>) -> Vec<Action> {
+    fn prepares(
+        &mut self,
+        task: usize,
+        epoch: u64,
+        promises: &[Promise],
+        open: Option<OffsetDateTime>,
+    ) -> Vec<Action> {
         let prepared = Prepared { promises: promises.to_vec(), open_since: open };
         self.reports(task, Report::Prepared { epoch, prepared })
     }
 
     /// All tasks pass a barrier; gives what the last report leads to.
     fn all_report(&mut self, epoch: u64, lake: &[Promise], slow: &[Promise]) -> Vec<Action> {
-        assert_eq!(self.reports(SPOUT, Report::Cursors { epoch, cursors: vec![], times: vec![] }), []);
-        assert_eq!(self.reports(BOLT, Report::State { epoch, changes: vec![], watermark: EventTime::UNKNOWN }), []);
+        assert_eq!(
+            self.reports(SPOUT, Report::Cursors { epoch, cursors: vec![], times: vec![] }),
+            []
+        );
+        assert_eq!(
+            self.reports(
+                BOLT,
+                Report::State { epoch, changes: vec![], watermark: EventTime::UNKNOWN }
+            ),
+            []
+        );
         assert_eq!(self.prepares(LAKE, epoch, lake, None), []);
         self.prepares(SLOW, epoch, slow, None)
     }
@@ -101,7 +116,10 @@ impl Rig {
     /// An epoch is reported and saved; gives what follows from that.
     fn completes(&mut self, epoch: u64, lake: &[Promise], slow: &[Promise]) -> Vec<Action> {
         let actions = self.all_report(epoch, lake, slow);
-        assert!(matches!(&actions[..], [Action::Save(changes)] if changes.epoch == epoch), "{actions:?}");
+        assert!(
+            matches!(&actions[..], [Action::Save(changes)] if changes.epoch == epoch),
+            "{actions:?}"
+        );
         self.happens(Event::Saved { epoch })
     }
 }
@@ -114,7 +132,14 @@ fn injected(actions: &[Action]) -> Arc<Mark> {
 }
 
 fn promise(segment: &str, closed: bool) -> Promise {
-    Promise { place: String::new(), segment: segment.into(), length: 2, posts: 1, checksum: 7, closed }
+    Promise {
+        place: String::new(),
+        segment: segment.into(),
+        length: 2,
+        posts: 1,
+        checksum: 7,
+        closed,
+    }
 }
 
 fn closed(segment: &str) -> Promise {
@@ -127,7 +152,10 @@ fn delivered(segments: &[&str]) -> Report {
 }
 
 fn forget(task: usize, segments: &[&str]) -> Action {
-    Action::Forget { task, segments: segments.iter().map(|segment| (*segment).to_owned()).collect() }
+    Action::Forget {
+        task,
+        segments: segments.iter().map(|segment| (*segment).to_owned()).collect(),
+    }
 }
 
 fn commit(task: usize, promises: &[Promise]) -> Action {
@@ -255,13 +283,21 @@ fn what_a_commit_leaves_stays_promised_and_is_offered_again_with_what_came_since
     rig.next_barrier();
     let offered = [closed("s/0"), closed("s/1")];
     assert_eq!(rig.completes(1, &[], &offered), [commit(SLOW, &offered)]);
-    assert_eq!(rig.reports(SLOW, delivered(&["s/0"])), [], "a sink that gathers isn't asked without a pause");
+    assert_eq!(
+        rig.reports(SLOW, delivered(&["s/0"])),
+        [],
+        "a sink that gathers isn't asked without a pause"
+    );
     assert_eq!(rig.tick_after(1), [commit(SLOW, &[closed("s/1")])]);
     rig.next_barrier();
     let actions = rig.all_report(2, &[], &[closed("s/2")]);
     let [Action::Save(changes)] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(changes.promises["slow"], [closed("s/1"), closed("s/2")]);
-    assert_eq!(rig.happens(Event::Saved { epoch: 2 }), [forget(SLOW, &["s/0"])], "one commit at a time");
+    assert_eq!(
+        rig.happens(Event::Saved { epoch: 2 }),
+        [forget(SLOW, &["s/0"])],
+        "one commit at a time"
+    );
     assert_eq!(rig.reports(SLOW, delivered(&[])), []);
     assert_eq!(rig.tick_after(1), [commit(SLOW, &[closed("s/1"), closed("s/2")])]);
 }
@@ -275,11 +311,15 @@ fn no_end_comes_before_everything_is_delivered() {
     assert_eq!(rig.reports(LAKE, delivered(&[])), []);
     assert_eq!(rig.reports(SLOW, delivered(&[])), []);
     assert_eq!(rig.tick_after(1), [commit(SLOW, &[closed("s/0")])]);
-    assert_eq!(rig.reports(SLOW, delivered(&["s/0"])), [Action::End(Outcome::Finished { all: true })]);
+    assert_eq!(
+        rig.reports(SLOW, delivered(&["s/0"])),
+        [Action::End(Outcome::Finished { all: true })]
+    );
 }
 
 #[test]
-fn a_segment_that_a_prepare_promised_beside_its_commit_is_not_forgotten_while_it_is_offered_again() {
+fn a_segment_that_a_prepare_promised_beside_its_commit_is_not_forgotten_while_it_is_offered_again()
+{
     let mut rig = Rig::new();
     rig.next_barrier();
     assert_eq!(rig.completes(1, &[], &[closed("s/0")]), [commit(SLOW, &[closed("s/0")])]);
@@ -287,7 +327,9 @@ fn a_segment_that_a_prepare_promised_beside_its_commit_is_not_forgotten_while_it
     assert_eq!(rig.reports(SLOW, delivered(&["s/0"])), []);
     // It was prepared before the commit was done, and is reported after it.
     let actions = rig.all_report(2, &[], &[closed("s/0")]);
-    assert!(matches!(&actions[..], [Action::Save(changes)] if changes.promises["slow"] == [closed("s/0")]));
+    assert!(
+        matches!(&actions[..], [Action::Save(changes)] if changes.promises["slow"] == [closed("s/0")])
+    );
     assert_eq!(rig.happens(Event::Saved { epoch: 2 }), [commit(SLOW, &[closed("s/0")])]);
     assert_eq!(rig.reports(SLOW, delivered(&["s/0"])), []);
     rig.next_barrier();
@@ -304,7 +346,10 @@ fn when_all_sources_have_ended_the_last_barrier_finishes_and_commits_are_awaited
     assert_eq!(rig.completes(1, &[closed("a/0")], &[]), commits, "each sink gets a last commit");
     assert_eq!(rig.machine.phase(), Phase::Committing);
     assert_eq!(rig.reports(SLOW, delivered(&[])), []);
-    assert_eq!(rig.reports(LAKE, delivered(&["a/0"])), [Action::End(Outcome::Finished { all: true })]);
+    assert_eq!(
+        rig.reports(LAKE, delivered(&["a/0"])),
+        [Action::End(Outcome::Finished { all: true })]
+    );
     assert_eq!(rig.tick_after(HOUR), [], "nothing follows the end");
 }
 
@@ -340,7 +385,8 @@ fn a_drain_that_takes_too_long_names_who_is_missing() {
     rig.reports(SPOUT, Report::SourceStopped);
     rig.reports(SPOUT, Report::Cursors { epoch: 1, cursors: vec![], times: vec![] });
     rig.prepares(LAKE, 1, &[], None);
-    let expected = "words[0], slow[0] did not pass the barrier of epoch 1 within the drain deadline";
+    let expected =
+        "words[0], slow[0] did not pass the barrier of epoch 1 within the drain deadline";
     assert_eq!(late(&mut rig), expected);
 }
 
@@ -356,10 +402,17 @@ fn commits_that_are_not_done_in_time_are_named() {
 #[test]
 fn a_failure_and_a_panic_end_the_topology_and_name_the_task() {
     let failed = |cause: &str| [Action::End(Outcome::Failed(cause.into()))];
-    assert_eq!(Rig::new().reports(LAKE, Report::Failed("disk full".into())), failed("lake[0] failed: disk full"));
+    assert_eq!(
+        Rig::new().reports(LAKE, Report::Failed("disk full".into())),
+        failed("lake[0] failed: disk full")
+    );
     assert_eq!(
         Rig::new().reports(BOLT, Report::Panicked { message: "oh".into(), tuple: Some(7) }),
-        [Action::End(Outcome::RollBack { task: BOLT, cause: "words[0] panicked: oh".into(), tuple: Some(7) })]
+        [Action::End(Outcome::RollBack {
+            task: BOLT,
+            cause: "words[0] panicked: oh".into(),
+            tuple: Some(7)
+        })]
     );
     assert_eq!(Rig::new().happens(Event::Broken("no store".into())), failed("no store"));
 }

@@ -145,14 +145,22 @@ mod tests {
     fn letters_beyond_the_bound_are_counted_in_the_metrics_and_said() {
         let limits = LetterLimits { per_s: ByteSize(1), at_once: ByteSize(3) };
         let (messages, meter) = (Arc::new(Messages::default()), Arc::new(Meter::default()));
-        let mut letters =
-            Letters::new("words".into(), limits, Arc::clone(&messages), Arc::clone(&meter), Duration::ZERO);
+        let mut letters = Letters::new(
+            "words".into(),
+            limits,
+            Arc::clone(&messages),
+            Arc::clone(&meter),
+            Duration::ZERO,
+        );
         assert!(letters.take(3, Duration::ZERO));
         assert!(!letters.take(1, Duration::ZERO) && !letters.take(1, Duration::ZERO));
         drop(letters);
         assert_eq!(meter.letters_dropped(), 2);
         let said: Vec<_> = messages.after(0).into_iter().map(|message| message.text).collect();
-        assert!(said[0].starts_with("words: dead letters come faster than can be kept"), "{said:?}");
+        assert!(
+            said[0].starts_with("words: dead letters come faster than can be kept"),
+            "{said:?}"
+        );
         assert_eq!(said[1..], ["words: 2 dead letters were counted and not kept"]);
     }
 

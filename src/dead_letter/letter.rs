@@ -97,7 +97,10 @@ impl Letter {
             (Some(from), Some(Entries(entries))) => {
                 let values = match dead.values {
                     Some(exact) => decode(&STANDARD.decode(exact).ok()?)?,
-                    None => entries.iter().map(|(_, json)| plain(json, DEPTH_MAX)).collect::<Option<_>>()?,
+                    None => entries
+                        .iter()
+                        .map(|(_, json)| plain(json, DEPTH_MAX))
+                        .collect::<Option<_>>()?,
                 };
                 let fields: Vec<_> = entries.into_iter().map(|(name, _)| name).collect();
                 (fields.len() == values.len()).then_some(Refused::Tuple { from, fields, values })?
@@ -151,10 +154,15 @@ mod tests {
         let fields = Fields::new((0..values.len()).map(|n| format!("f\"{n}")));
         let now = OffsetDateTime::UNIX_EPOCH;
         let post = of_tuple("count", "no }", now, "in:odd", &fields, Tuple::new(values, 0));
-        assert!(serde_json::from_slice::<&RawValue>(&post).is_ok() && !post.contains(&b'\n'), "{post:?}");
+        assert!(
+            serde_json::from_slice::<&RawValue>(&post).is_ok() && !post.contains(&b'\n'),
+            "{post:?}"
+        );
         let letter = Letter::read(&post).unwrap();
         assert_eq!((&letter.component[..], &letter.error[..]), ("count", "no }"));
-        let Refused::Tuple { from, fields: names, values } = letter.refused else { panic!("a tuple was sent") };
+        let Refused::Tuple { from, fields: names, values } = letter.refused else {
+            panic!("a tuple was sent")
+        };
         assert_eq!((&from[..], &names[..]), ("in:odd", fields.names()));
         (String::from_utf8(post.to_vec()).unwrap(), values)
     }
@@ -178,11 +186,19 @@ mod tests {
     #[test]
     fn only_what_json_loses_is_encoded_beside_it() {
         let post = Value::Post(Post::trusted("{\"tweet\":{\"n\":1.50}}".into()));
-        let list = Value::List([Value::Int(1), Value::Float(1.0), Value::Null, Value::from("1")].into());
+        let list =
+            Value::List([Value::Int(1), Value::Float(1.0), Value::Null, Value::from("1")].into());
         let json = |text: &'static str| Value::Json(text.into());
-        let readable = [post, list, Value::Bool(true), Value::Float(1e300), json("{\"a\":1, \"b\":2}")];
+        let readable =
+            [post, list, Value::Bool(true), Value::Float(1e300), json("{\"a\":1, \"b\":2}")];
         assert!(!sent(&readable).0.contains("\"values\""));
-        for lost in [json("1"), json("{\"a\":1}"), json("{\"a\":\n1,\"b\":2}"), json("oops"), Value::Float(f64::NAN)] {
+        for lost in [
+            json("1"),
+            json("{\"a\":1}"),
+            json("{\"a\":\n1,\"b\":2}"),
+            json("oops"),
+            Value::Float(f64::NAN),
+        ] {
             let (letter, back) = sent(std::slice::from_ref(&lost));
             assert!(letter.contains("\"values\":\""), "{letter}");
             assert_eq!(back, [lost]);
@@ -194,11 +210,20 @@ mod tests {
     #[test]
     fn what_is_no_letter_is_not_read() {
         let head = r#""component":"a","error":"b""#;
-        for rest in ["", r#","base64":"?""#, r#","from":"x","tuple":{"a":1},"values":"""#, r#","from":"x","tuple":[]"#]
-        {
-            assert!(Letter::read(format!("{{\"dead\":{{{head}{rest}}}}}").as_bytes()).is_none(), "{rest}");
+        for rest in [
+            "",
+            r#","base64":"?""#,
+            r#","from":"x","tuple":{"a":1},"values":"""#,
+            r#","from":"x","tuple":[]"#,
+        ] {
+            assert!(
+                Letter::read(format!("{{\"dead\":{{{head}{rest}}}}}").as_bytes()).is_none(),
+                "{rest}"
+            );
         }
         assert!(Letter::read(br#"{"note":1}"#).is_none());
-        assert!(Letter::read(format!("{{\"dead\":{{{head},\"raw\":\"x\"}}}}").as_bytes()).is_some());
+        assert!(
+            Letter::read(format!("{{\"dead\":{{{head},\"raw\":\"x\"}}}}").as_bytes()).is_some()
+        );
     }
 }

@@ -53,7 +53,8 @@ impl DeadLetter {
             Ok(text) => ("raw", text.to_owned()),
             Err(_) => ("base64", STANDARD.encode(&self.raw)),
         };
-        let mut dead = json!({ "component": component, "error": self.error, "time": rfc3339(now), key: raw });
+        let mut dead =
+            json!({ "component": component, "error": self.error, "time": rfc3339(now), key: raw });
         if self.cut {
             dead["cut"] = true.into();
         }
@@ -74,11 +75,15 @@ pub fn of_tuple(
     fields: &Fields,
     tuple: Tuple<'_>,
 ) -> Bytes {
-    let head = json!({ "component": component, "error": error, "time": rfc3339(now), "from": from }).to_string();
+    let head =
+        json!({ "component": component, "error": error, "time": rfc3339(now), "from": from })
+            .to_string();
     let head = head.trim_end_matches('}');
     let plain = letter(head, fields, tuple.values, None);
     let read = match Letter::read(&plain).map(|letter| letter.refused) {
-        Some(Refused::Tuple { fields: names, values, .. }) if names == fields.names() => Some(values),
+        Some(Refused::Tuple { fields: names, values, .. }) if names == fields.names() => {
+            Some(values)
+        }
         _ => None,
     };
     if read.as_ref().is_some_and(|values| values == tuple.values) {
@@ -116,14 +121,19 @@ mod tests {
     #[test]
     fn raw_bytes_that_are_not_utf_8_are_kept_as_base64() {
         let now = OffsetDateTime::UNIX_EPOCH;
-        let letter =
-            |raw: &'static [u8]| DeadLetter { raw: Bytes::from_static(raw), error: "a:1: no".into(), cut: false };
-        let text: serde_json::Value = serde_json::from_slice(&letter(b"[\"x\"").to_json("in", now)).unwrap();
+        let letter = |raw: &'static [u8]| DeadLetter {
+            raw: Bytes::from_static(raw),
+            error: "a:1: no".into(),
+            cut: false,
+        };
+        let text: serde_json::Value =
+            serde_json::from_slice(&letter(b"[\"x\"").to_json("in", now)).unwrap();
         assert_eq!(
             text,
             json!({"dead": {"component": "in", "error": "a:1: no", "time": "1970-01-01T00:00:00Z", "raw": "[\"x\""}})
         );
-        let bytes: serde_json::Value = serde_json::from_slice(&letter(b"\xff\x00").to_json("in", now)).unwrap();
+        let bytes: serde_json::Value =
+            serde_json::from_slice(&letter(b"\xff\x00").to_json("in", now)).unwrap();
         assert_eq!(bytes["dead"]["base64"], "/wA=");
     }
 
@@ -131,7 +141,14 @@ mod tests {
     fn a_tuple_is_kept_by_the_names_of_its_fields() {
         let fields = Fields::new(["word", "count"]);
         let values = [Value::from("a\"}"), Value::Int(3)];
-        let letter = of_tuple("count", "it is }", OffsetDateTime::UNIX_EPOCH, "words", &fields, Tuple::new(&values, 0));
+        let letter = of_tuple(
+            "count",
+            "it is }",
+            OffsetDateTime::UNIX_EPOCH,
+            "words",
+            &fields,
+            Tuple::new(&values, 0),
+        );
         let letter: serde_json::Value = serde_json::from_slice(&letter).unwrap();
         assert_eq!(letter["dead"]["tuple"], json!({"word": "a\"}", "count": 3}));
         assert_eq!(letter["dead"]["error"], "it is }");

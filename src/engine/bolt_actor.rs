@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message, SyncContext,
-    fut::wrap_future,
+    Actor, ActorContext, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler,
+    Message, SyncContext, fut::wrap_future,
 };
 
 use super::task::{BoltTask, Next};
@@ -80,8 +80,12 @@ impl Shell {
         };
         let after = match next {
             Next::Turn => After::Turn,
-            Next::Sleep(need) if self.handle.sleep_unless(need, || task.finds(need)) => After::Nothing,
-            Next::SleepAtMost(time) if self.handle.sleep_unless(Need::Input, || task.finds(Need::Input)) => {
+            Next::Sleep(need) if self.handle.sleep_unless(need, || task.finds(need)) => {
+                After::Nothing
+            }
+            Next::SleepAtMost(time)
+                if self.handle.sleep_unless(Need::Input, || task.finds(Need::Input)) =>
+            {
                 return After::Wait(time);
             }
             Next::Sleep(_) | Next::SleepAtMost(_) => After::Turn,
@@ -104,7 +108,8 @@ impl Shell {
     fn watched(&mut self, work: impl FnOnce(&mut BoltTask)) {
         let Some(task) = &mut self.task else { return };
         if let Err(panic) = caught(|| work(task)) {
-            self.reporter.send(Report::Panicked { message: panic_message(panic.as_ref()), tuple: None });
+            self.reporter
+                .send(Report::Panicked { message: panic_message(panic.as_ref()), tuple: None });
             self.task = None;
         }
     }
@@ -165,7 +170,10 @@ impl Handler<Control> for BoltActor {
                 self.0.task = None;
                 ctx.stop();
             }
-            Control::Inject(_) | Control::StopSource | Control::Completed(_) | Control::Pause(_) => {}
+            Control::Inject(_)
+            | Control::StopSource
+            | Control::Completed(_)
+            | Control::Pause(_) => {}
         }
     }
 }
@@ -241,7 +249,10 @@ impl Handler<Control> for BlockingActor {
             Control::Forget(segments) => self.shell.forget(segments),
             // The thread ends with the last address; stopping the actor would only start another one.
             Control::Shutdown => self.shell.task = None,
-            Control::Inject(_) | Control::StopSource | Control::Completed(_) | Control::Pause(_) => {}
+            Control::Inject(_)
+            | Control::StopSource
+            | Control::Completed(_)
+            | Control::Pause(_) => {}
         }
     }
 }

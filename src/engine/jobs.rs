@@ -40,12 +40,18 @@ impl JobThread {
                 jobs.into_iter().for_each(|job| job());
                 drop(alive);
             })
-            .map_err(|error| Error::fatal(format!("can't start the thread \"{name}\"")).because(error))?;
+            .map_err(|error| {
+                Error::fatal(format!("can't start the thread \"{name}\"")).because(error)
+            })?;
         Ok(Self { queue, stopped: Arc::new(AtomicBool::new(false)), meter, reporter, part })
     }
 
     /// Runs a job until it succeeds or fails for good, and reports what `done` makes of its result, if anything.
-    pub fn run<T: 'static>(&self, mut job: Job<T>, done: impl FnOnce(T) -> Option<Report> + Send + 'static) {
+    pub fn run<T: 'static>(
+        &self,
+        mut job: Job<T>,
+        done: impl FnOnce(T) -> Option<Report> + Send + 'static,
+    ) {
         let (stopped, meter) = (Arc::clone(&self.stopped), Arc::clone(&self.meter));
         let (reporter, part) = (self.reporter.clone(), self.part);
         let work = Box::new(move || {
@@ -53,7 +59,9 @@ impl JobThread {
                 Ok(None) => return,
                 Ok(Some(Ok(result))) => done(result),
                 Ok(Some(Err(error))) => Some(Report::Failed(error.chain())),
-                Err(panic) => Some(Report::Panicked { message: panic_message(panic.as_ref()), tuple: None }),
+                Err(panic) => {
+                    Some(Report::Panicked { message: panic_message(panic.as_ref()), tuple: None })
+                }
             };
             if let Some(report) = report {
                 reporter.send(report);
@@ -72,7 +80,12 @@ impl Drop for JobThread {
 
 /// Transient errors are tried again for as long as it takes: what was promised is never given up.
 /// None if the task is gone.
-fn until_done<T>(job: &mut Job<T>, stopped: &AtomicBool, meter: &Meter, part: &str) -> Option<Result<T>> {
+fn until_done<T>(
+    job: &mut Job<T>,
+    stopped: &AtomicBool,
+    meter: &Meter,
+    part: &str,
+) -> Option<Result<T>> {
     let mut retries = 0;
     while !stopped.load(Ordering::Relaxed) {
         let error = match job() {
@@ -86,7 +99,11 @@ fn until_done<T>(job: &mut Job<T>, stopped: &AtomicBool, meter: &Meter, part: &s
         };
         meter.add_failed();
         meter.set_trouble(part, Some(error.chain()));
-        thread::sleep(if error.kind() == Kind::NoRoom { NO_ROOM_RETRY } else { backoff(retries, rand::random()) });
+        thread::sleep(if error.kind() == Kind::NoRoom {
+            NO_ROOM_RETRY
+        } else {
+            backoff(retries, rand::random())
+        });
         retries += 1;
     }
     None

@@ -32,13 +32,31 @@ impl Executors {
         let Ready { lane, meter, handle, kind } = task;
         let executor = self.lanes[lane % self.lanes.len()].handle();
         match kind {
-            ReadyKind::Spout { config, context, messages, port, arities, linger, reporter, alive } => {
+            ReadyKind::Spout {
+                config,
+                context,
+                messages,
+                port,
+                arities,
+                linger,
+                reporter,
+                alive,
+            } => {
                 let parts = (Arc::clone(&meter), Arc::clone(&self.clock), reporter.clone());
                 let actor = SpoutActor::start_in_arbiter(&executor, move |_| {
                     let built = config.build(&context);
-                    let source = built.map_err(|error| reporter.send(Report::Failed(error.chain())));
+                    let source =
+                        built.map_err(|error| reporter.send(Report::Failed(error.chain())));
                     let who = (context.component, messages);
-                    SpoutActor::new(who, source.ok(), *port, handle, (arities, linger), parts, alive)
+                    SpoutActor::new(
+                        who,
+                        source.ok(),
+                        *port,
+                        handle,
+                        (arities, linger),
+                        parts,
+                        alive,
+                    )
                 });
                 TaskLine { role: TaskRole::Spout, mailbox: actor.recipient(), meter }
             }
@@ -49,7 +67,10 @@ impl Executors {
                     let (shell, timers) = (Mutex::new(Some(shell)), self.control.handle());
                     let actor = SyncArbiter::start(1, move || {
                         let shell = shell.lock().unwrap_or_else(PoisonError::into_inner).take();
-                        BlockingActor::new(shell.expect("one thread takes the one task"), timers.clone())
+                        BlockingActor::new(
+                            shell.expect("one thread takes the one task"),
+                            timers.clone(),
+                        )
                     });
                     handle.bind(actor.clone().recipient());
                     actor.recipient()

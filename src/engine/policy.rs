@@ -33,7 +33,9 @@ pub fn decide(on_error: &OnError, kind: Kind, retries: u32, jitter: f64) -> Deci
         (Kind::Transient, OnError::Retry { times, .. }) if retries < *times => {
             Decision::Retry(backoff(retries, jitter))
         }
-        (_, OnError::DeadLetter | OnError::Retry { then: AfterRetries::DeadLetter, .. }) => Decision::DeadLetter,
+        (_, OnError::DeadLetter | OnError::Retry { then: AfterRetries::DeadLetter, .. }) => {
+            Decision::DeadLetter
+        }
         (_, OnError::Retry { then: AfterRetries::Stop, .. }) => Decision::Stop,
     }
 }
@@ -52,7 +54,10 @@ mod tests {
     fn a_transient_error_is_retried_and_then_goes_the_other_way() {
         let to_letters = OnError::Retry { times: 2, then: AfterRetries::DeadLetter };
         assert_eq!(decide(&to_letters, Kind::Transient, 0, 1.0), Decision::Retry(BACKOFF_FIRST));
-        assert_eq!(decide(&to_letters, Kind::Transient, 1, 1.0), Decision::Retry(2 * BACKOFF_FIRST));
+        assert_eq!(
+            decide(&to_letters, Kind::Transient, 1, 1.0),
+            Decision::Retry(2 * BACKOFF_FIRST)
+        );
         assert_eq!(decide(&to_letters, Kind::Transient, 2, 1.0), Decision::DeadLetter);
         let to_stop = OnError::Retry { times: 0, then: AfterRetries::Stop };
         assert_eq!(decide(&to_stop, Kind::Transient, 0, 1.0), Decision::Stop);

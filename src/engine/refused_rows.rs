@@ -35,7 +35,11 @@ pub struct RefusedRowsWriter {
 impl RefusedRowsWriter {
     /// A writer for one sink, with its inputs. `dead_root` is the folder that holds the lake of dead letters.
     pub fn new(dead_root: &Path, component: &str, inputs: &[TaskInput]) -> Self {
-        Self { dead_letters: dead_root.join(DEAD), component: component.into(), inputs: inputs.into() }
+        Self {
+            dead_letters: dead_root.join(DEAD),
+            component: component.into(),
+            inputs: inputs.into(),
+        }
     }
 
     /// Makes one dead letter of each row, and returns how many that are. It can be repeated.
@@ -59,7 +63,9 @@ impl RefusedRowsWriter {
         }
         let key = segment.to_string();
         let letters = self.letters(refused);
-        if store.put(&key, letters.clone().into())? == Put::Exists && store.get(&key)?.as_deref() != Some(&letters) {
+        if store.put(&key, letters.clone().into())? == Put::Exists
+            && store.get(&key)?.as_deref() != Some(&letters)
+        {
             return Err(Error::fatal(format!(
                 "\"{}\" refuses other rows of the segment \"{}\" than before: the letters of the first ones are in \"{}\"",
                 self.component,
@@ -72,7 +78,8 @@ impl RefusedRowsWriter {
 
     /// The file of a segment's letters: the same at each repetition.
     fn letters_segment(&self, refused: &RefusedRows) -> Segment {
-        let id = Uuid::from_u128(xxh3_128(format!("{}/{}", self.component, refused.segment).as_bytes()));
+        let id =
+            Uuid::from_u128(xxh3_128(format!("{}/{}", self.component, refused.segment).as_bytes()));
         let form = Form::Text(Format::JsonArray, Compression::None);
         Segment {
             partition: PartitionName { boundary: refused.at, id, names: Names::Extended },
@@ -93,7 +100,8 @@ impl RefusedRowsWriter {
     }
 
     fn letter(&self, row: &RefusedRow, at: OffsetDateTime) -> bytes::Bytes {
-        let input = self.inputs.get(row.input).filter(|input| input.fields.len() == row.values.len());
+        let input =
+            self.inputs.get(row.input).filter(|input| input.fields.len() == row.values.len());
         let Some(TaskInput { from, fields }) = input else {
             // The topology's file was changed between the promise and the commit, and has other inputs now.
             let mut raw = Vec::new();

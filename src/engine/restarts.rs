@@ -39,7 +39,13 @@ impl Restarts {
     }
 
     /// A task of this component panicked or was lost, at this monotonic time, over a tuple with this hash.
-    pub fn panicked(&mut self, spec: &ComponentSpec, tuple: Option<u64>, cause: &str, now: Duration) -> Verdict {
+    pub fn panicked(
+        &mut self,
+        spec: &ComponentSpec,
+        tuple: Option<u64>,
+        cause: &str,
+        now: Duration,
+    ) -> Verdict {
         let times = tuple.map_or(1, |tuple| self.met(spec, tuple));
         if let (Some(tuple), true) = (tuple, times > retries(&spec.on_error)) {
             if stops(&spec.on_error) {

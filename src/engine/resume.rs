@@ -32,7 +32,11 @@ pub struct Resume {
 /// # Errors
 /// If the checkpoint can't be read, what was promised is gone, or state would be dropped that isn't
 /// among `drop`.
-pub fn recover(topology: &Topology, store: &dyn StateStore, drop: &BTreeSet<String>) -> Result<Resume> {
+pub fn recover(
+    topology: &Topology,
+    store: &dyn StateStore,
+    drop: &BTreeSet<String>,
+) -> Result<Resume> {
     let saved = store.saved()?;
     let dropped = upgrade::dropped(store, &saved, &upgrade::kept(topology), drop)?;
     let mut resume = Resume { places: BTreeMap::new(), promises: BTreeMap::new(), saved, dropped };
@@ -68,7 +72,8 @@ impl Resume {
         let mut places = self.saved.places.get(&spec.id).cloned().unwrap_or_default();
         places.extend(promises.iter().map(|promise| promise.place.clone()));
         for place in places {
-            let of_place: Vec<_> = promises.iter().filter(|promise| promise.place == place).cloned().collect();
+            let of_place: Vec<_> =
+                promises.iter().filter(|promise| promise.place == place).cloned().collect();
             let closed = config.recover(&place, &of_place)?;
             if !closed.is_empty() {
                 self.places.entry(spec.id.clone()).or_default().insert(place);
@@ -96,7 +101,12 @@ impl Resume {
     }
 
     /// What is saved before the tasks start; `places` are those of the tasks to come.
-    pub fn started(&self, topology: &Topology, places: Vec<(String, String)>, about: &str) -> Started {
+    pub fn started(
+        &self,
+        topology: &Topology,
+        places: Vec<(String, String)>,
+        about: &str,
+    ) -> Started {
         let mut all = self.places.clone();
         for (component, place) in places.into_iter().filter(|(_, place)| !place.is_empty()) {
             all.entry(component).or_default().insert(place);
@@ -123,7 +133,9 @@ pub fn groups(topology: &Topology, spec: &ComponentSpec, task: usize) -> (Range<
 
 /// The key groups that a task owns: those that [`task_of_group`] gives it.
 fn groups_of_task(task: usize, tasks: usize) -> Range<u16> {
-    let first = |task: usize| (0..KEY_GROUPS).find(|group| task_of_group(*group, tasks) >= task).unwrap_or(KEY_GROUPS);
+    let first = |task: usize| {
+        (0..KEY_GROUPS).find(|group| task_of_group(*group, tasks) >= task).unwrap_or(KEY_GROUPS)
+    };
     first(task)..first(task + 1)
 }
 
@@ -131,13 +143,17 @@ fn groups_of_task(task: usize, tasks: usize) -> Range<u16> {
 ///
 /// # Errors
 /// If it can't be read, or isn't what the bolt wrote.
-pub fn restore(store: &dyn StateStore, bolts: Vec<(&ComponentSpec, Range<u16>, &mut Box<dyn Bolt>)>) -> Result<()> {
+pub fn restore(
+    store: &dyn StateStore,
+    bolts: Vec<(&ComponentSpec, Range<u16>, &mut Box<dyn Bolt>)>,
+) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let queue = std::sync::Mutex::new(bolts.into_iter());
     let next = || queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
     let work = || {
         while let Some((spec, groups, bolt)) = next() {
-            let restored = store.restore(&spec.id, groups, &mut |key, value| bolt.restore(key, value));
+            let restored =
+                store.restore(&spec.id, groups, &mut |key, value| bolt.restore(key, value));
             restored.map_err(|error| of_component(spec, error))?;
         }
         Ok(())
@@ -145,7 +161,9 @@ pub fn restore(store: &dyn StateStore, bolts: Vec<(&ComponentSpec, Range<u16>, &
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let join = |worker: std::thread::ScopedJoinHandle<'_, Result<()>>| {
-            worker.join().unwrap_or_else(|_| Err(Error::fatal("a bolt panicked while its state was restored")))
+            worker.join().unwrap_or_else(|_| {
+                Err(Error::fatal("a bolt panicked while its state was restored"))
+            })
         };
         workers.into_iter().map(join).collect::<Vec<_>>().into_iter().collect()
     })

@@ -220,10 +220,12 @@ impl Running {
     /// The topology at this moment.
     pub fn status(&self) -> Status {
         let current = lock(&self.current);
-        let current = current.as_ref().expect("whoever has a running topology, has it after its start");
+        let current =
+            current.as_ref().expect("whoever has a running topology, has it after its start");
         let control = lock(&current.control).clone();
         let now = self.clock.monotonic();
-        let shown = current.components.iter().enumerate().filter(|(_, spec)| !spec.id.starts_with('_'));
+        let shown =
+            current.components.iter().enumerate().filter(|(_, spec)| !spec.id.starts_with('_'));
         Status {
             topology: self.name.clone(),
             uptime: now.saturating_sub(self.started_at),
@@ -234,7 +236,9 @@ impl Running {
             checkpoint_age: control.complete.map(|(_, at)| now.saturating_sub(at)),
             state_file_bytes: self.store.upgrade().and_then(|store| store.file_bytes()),
             waits: control.waits,
-            drain: control.drain.map(|(waits_for, at)| Drain { waits_for, left: at.saturating_sub(now) }),
+            drain: control
+                .drain
+                .map(|(waits_for, at)| Drain { waits_for, left: at.saturating_sub(now) }),
             hangs: current.hangs(now),
             components: shown.map(|(index, spec)| self.component(current, index, spec)).collect(),
         }
@@ -270,7 +274,9 @@ impl Running {
         {
             let mut asked = lock(&self.asked);
             if asked.is_some() {
-                return Err(Error::fatal("another rebalance is underway: try again when it is done"));
+                return Err(Error::fatal(
+                    "another rebalance is underway: try again when it is done",
+                ));
             }
             if lock(&self.exit).is_some() {
                 return Err(Error::fatal("the topology has ended"));
@@ -280,7 +286,9 @@ impl Running {
                 current.coordinator.do_send(Rebalance);
             }
         }
-        done.recv().unwrap_or_else(|_| Err(Error::fatal("the topology ended before it could be rebalanced")))
+        done.recv().unwrap_or_else(|_| {
+            Err(Error::fatal("the topology ended before it could be rebalanced"))
+        })
     }
 
     /// Waits for the end, but no longer than `timeout`; after the end, says again how it ended.
@@ -299,11 +307,16 @@ impl Running {
 
     fn check_hints(&self, hints: &Hints) -> Result<()> {
         if !self.durable {
-            return Err(Error::fatal("a topology with `checkpoint: Off` can't be rebalanced: it has no checkpoints"));
+            return Err(Error::fatal(
+                "a topology with `checkpoint: Off` can't be rebalanced: it has no checkpoints",
+            ));
         }
         let current = lock(&self.current);
-        let components = current.as_ref().map(|current| &current.components[..]).unwrap_or_default();
-        hints.iter().try_for_each(|(id, hint)| check_hint(components, id, *hint).map_err(Error::fatal))
+        let components =
+            current.as_ref().map(|current| &current.components[..]).unwrap_or_default();
+        hints
+            .iter()
+            .try_for_each(|(id, hint)| check_hint(components, id, *hint).map_err(Error::fatal))
     }
 
     fn component(&self, current: &Current, index: usize, spec: &ComponentSpec) -> ComponentStatus {
@@ -311,13 +324,15 @@ impl Running {
         let totals = lock(&self.totals).get(&spec.id).copied().unwrap_or_default().plus(meters);
         let mut executes = Meter::no_executes();
         meters.iter().for_each(|meter| meter.add_executes_to(&mut executes));
-        let quantile = |q| (!executes.is_empty()).then(|| Duration::from_nanos(executes.value_at_quantile(q)));
+        let quantile =
+            |q| (!executes.is_empty()).then(|| Duration::from_nanos(executes.value_at_quantile(q)));
         let doing = meters.iter().map(|meter| meter.doing()).max().unwrap_or(Doing::Idle);
-        let state_size = meters.iter().filter_map(|meter| meter.state_size()).reduce(|all, task| StateSize {
-            keys: all.keys + task.keys,
-            saved_bytes: all.saved_bytes + task.saved_bytes,
-            forgotten: all.forgotten + task.forgotten,
-        });
+        let state_size =
+            meters.iter().filter_map(|meter| meter.state_size()).reduce(|all, task| StateSize {
+                keys: all.keys + task.keys,
+                saved_bytes: all.saved_bytes + task.saved_bytes,
+                forgotten: all.forgotten + task.forgotten,
+            });
         let mut troubles: Vec<Trouble> = meters.iter().flat_map(|meter| meter.troubles()).collect();
         troubles.sort();
         troubles.dedup();
@@ -345,7 +360,9 @@ impl Running {
             inbox: meters.iter().map(|meter| meter.inbox()).fold(0.0, f64::max),
             state: says.unwrap_or_else(|| doing.word().into()),
             troubles,
-            only_failed: is_source && !meters.is_empty() && meters.iter().all(|meter| meter.has_only_failed()),
+            only_failed: is_source
+                && !meters.is_empty()
+                && meters.iter().all(|meter| meter.has_only_failed()),
         }
     }
 }
@@ -362,7 +379,8 @@ impl Running {
         coordinator: Addr<CoordinatorActor>,
     ) {
         let components = topology.components.clone();
-        *lock(&self.current) = Some(Current { components, plan, meters, control, coordinator: coordinator.clone() });
+        *lock(&self.current) =
+            Some(Current { components, plan, meters, control, coordinator: coordinator.clone() });
         if self.stop_asked.load(Ordering::SeqCst) {
             coordinator.do_send(Stop);
         } else if lock(&self.asked).is_some() {
@@ -402,7 +420,8 @@ impl Running {
     /// The component of a task that runs.
     pub(super) fn component_of(&self, task: usize) -> ComponentSpec {
         let current = lock(&self.current);
-        let Current { components, plan, .. } = current.as_ref().expect("tasks report after they were launched");
+        let Current { components, plan, .. } =
+            current.as_ref().expect("tasks report after they were launched");
         components[plan.tasks[task].component].clone()
     }
 
@@ -419,10 +438,16 @@ impl Current {
     /// Tasks that don't return: `count[0] for 12 s`.
     fn hangs(&self, now: Duration) -> Vec<String> {
         let tasks = self.plan.tasks.iter().zip(&self.meters);
-        let hung =
-            tasks.filter_map(|(task, meter)| Some((task, meter.turn_takes(now).filter(|time| *time > HANGS_AFTER)?)));
+        let hung = tasks.filter_map(|(task, meter)| {
+            Some((task, meter.turn_takes(now).filter(|time| *time > HANGS_AFTER)?))
+        });
         hung.map(|(task, time)| {
-            format!("{}[{}] for {} s", self.components[task.component].id, task.index, time.as_secs())
+            format!(
+                "{}[{}] for {} s",
+                self.components[task.component].id,
+                task.index,
+                time.as_secs()
+            )
         })
         .collect()
     }
@@ -439,7 +464,8 @@ impl Totals {
             letters_dropped: self.letters_dropped + sum(Meter::letters_dropped),
             dropped: self.dropped + sum(Meter::dropped),
             out_of_order: self.out_of_order + sum(Meter::out_of_order),
-            forgotten: self.forgotten + sum(|meter| meter.state_size().unwrap_or_default().forgotten),
+            forgotten: self.forgotten
+                + sum(|meter| meter.state_size().unwrap_or_default().forgotten),
             busy: self.busy + meters.iter().map(|meter| meter.busy()).sum::<Duration>(),
         }
     }

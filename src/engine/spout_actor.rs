@@ -71,13 +71,29 @@ impl SpoutActor {
             Arc::clone(&alive),
         );
         let source = source.map(|source| (source, output));
-        Self { port, handle, source, running: None, in_engine, linger, meter, clock, reporter, _alive: alive }
+        Self {
+            port,
+            handle,
+            source,
+            running: None,
+            in_engine,
+            linger,
+            meter,
+            clock,
+            reporter,
+            _alive: alive,
+        }
     }
 
     /// The loop, watched: while it waits for its source, what was gathered goes out.
-    fn watched(&self, mut source: Box<dyn Spout>, mut output: SpoutOutput) -> impl Future<Output = Exit> + use<> {
+    fn watched(
+        &self,
+        mut source: Box<dyn Spout>,
+        mut output: SpoutOutput,
+    ) -> impl Future<Output = Exit> + use<> {
         let mut source_loop = Box::pin(async move { source.run(&mut output).await });
-        let (port, in_engine, meter) = (Rc::clone(&self.port), Rc::clone(&self.in_engine), Arc::clone(&self.meter));
+        let (port, in_engine, meter) =
+            (Rc::clone(&self.port), Rc::clone(&self.in_engine), Arc::clone(&self.meter));
         let (linger, clock) = (self.linger, Arc::clone(&self.clock));
         let mut lingering: Option<crate::clock::Sleep> = None;
         std::future::poll_fn(move |cx: &mut TaskContext<'_>| {
@@ -90,7 +106,8 @@ impl SpoutActor {
                 Ok(Poll::Pending) => {}
             }
             if !in_engine.get() && port.borrow().emitter.is_gathering() {
-                let sleep = linger.map(|linger| lingering.get_or_insert_with(|| clock.sleep(linger)));
+                let sleep =
+                    linger.map(|linger| lingering.get_or_insert_with(|| clock.sleep(linger)));
                 if sleep.is_none_or(|sleep| Pin::new(sleep).poll(cx).is_ready()) {
                     lingering = None;
                     port.borrow_mut().flush();
@@ -120,7 +137,9 @@ impl SpoutActor {
     fn watch_event_time(&self, ctx: &mut Context<Self>) {
         let mut port = self.port.borrow_mut();
         port.tell_event_time(self.clock.monotonic());
-        let Some(timeout) = port.split_clock.as_ref().and_then(SplitClock::idle_timeout) else { return };
+        let Some(timeout) = port.split_clock.as_ref().and_then(SplitClock::idle_timeout) else {
+            return;
+        };
         let every = (timeout / 4).clamp(IDLE_CHECK_EVERY_MIN, IDLE_CHECK_EVERY_MAX);
         ctx.run_interval(every, |actor, _| {
             let now = actor.clock.monotonic();
@@ -156,7 +175,9 @@ impl Handler<LoopEnded> for SpoutActor {
                 self.source_done(Report::SourceEnded);
             }
             Exit::Ended(Err(error)) => self.reporter.send(Report::Failed(error.chain())),
-            Exit::Panicked(message) => self.reporter.send(Report::Panicked { message, tuple: None }),
+            Exit::Panicked(message) => {
+                self.reporter.send(Report::Panicked { message, tuple: None })
+            }
         }
     }
 }

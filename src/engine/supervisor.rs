@@ -25,7 +25,8 @@ use super::wiring::{Shared, places, wire};
 use crate::checkpoint::StateStore;
 use crate::clock::SharedClock;
 use crate::coordinator::{
-    Begin, ControlStatus, CoordinatorActor, Machine, Outbox, Outcome, Policy, TaskLine, TaskRole, says_ahead,
+    Begin, ControlStatus, CoordinatorActor, Machine, Outbox, Outcome, Policy, TaskLine, TaskRole,
+    says_ahead,
 };
 use crate::dead_letter::LetterLimits;
 use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
@@ -115,12 +116,16 @@ impl Supervisor {
         let hung = census.leave(&self.clock, TEAR_DOWN_DEADLINE).await.err();
         match outcome {
             Outcome::Finished { all } => return Err(self.finished(all).await),
-            Outcome::RollBack { task, cause, tuple } => self.rolls_back(restarts, task, cause, tuple).await?,
+            Outcome::RollBack { task, cause, tuple } => {
+                self.rolls_back(restarts, task, cause, tuple).await?
+            }
             _ => {}
         }
         if let Some(hung) = hung {
             let tasks = hung.join(", ");
-            return Err(Exit::Failed(format!("{tasks} didn't end, so the topology can't go back to its checkpoint")));
+            return Err(Exit::Failed(format!(
+                "{tasks} didn't end, so the topology can't go back to its checkpoint"
+            )));
         }
         self.launch_again(executors, restarts).await
     }
@@ -198,7 +203,9 @@ impl Supervisor {
                 self.wait_for_room(&error).await;
                 continue;
             }
-            let (Some(asked), Some(before)) = (asked, before) else { return Err(Exit::Failed(error.chain())) };
+            let (Some(asked), Some(before)) = (asked, before) else {
+                return Err(Exit::Failed(error.chain()));
+            };
             self.set_hints(&before);
             asked.done(Err(error));
             return self.launch(executors, restarts).map_err(|error| Exit::Failed(error.chain()));
@@ -210,7 +217,8 @@ impl Supervisor {
         let mut before = Hints::new();
         for spec in &mut self.topology.components {
             if let Some(hint) = hints.get(&spec.id) {
-                before.insert(spec.id.clone(), std::mem::replace(&mut spec.parallelism_hint, *hint));
+                before
+                    .insert(spec.id.clone(), std::mem::replace(&mut spec.parallelism_hint, *hint));
             }
         }
         before
@@ -223,11 +231,19 @@ impl Supervisor {
         let mut resume = recover(topology, &*self.store, &self.drop_state)?;
         let resumed = resume.resumed(topology, &plan);
         let before = resume.saved.boundary;
-        if let Some(ahead) = before.and_then(|last| says_ahead(last, self.clock.now(), topology.partition_every)) {
+        if let Some(ahead) =
+            before.and_then(|last| says_ahead(last, self.clock.now(), topology.partition_every))
+        {
             self.running.say(ahead);
         }
         let policy = policy(topology, &plan, self.drain_deadline, self.flushes());
-        let machine = Machine::new(policy, roles(topology, &plan), resumed, self.clock.now(), self.clock.monotonic());
+        let machine = Machine::new(
+            policy,
+            roles(topology, &plan),
+            resumed,
+            self.clock.now(),
+            self.clock.monotonic(),
+        );
         let (boundary, _) = machine.partition();
         let control = Arc::new(Mutex::new(ControlStatus::of(&machine)));
         let (ended, outcome) = oneshot::channel();
@@ -238,7 +254,8 @@ impl Supervisor {
             Arc::clone(self.running.said()),
             ended,
         );
-        let coordinator = CoordinatorActor::start_in_arbiter(&executors.control.handle(), |_| actor);
+        let coordinator =
+            CoordinatorActor::start_in_arbiter(&executors.control.handle(), |_| actor);
         let mut census = Census::new(coordinator.clone().recipient());
         let shared = Shared {
             clock: &self.clock,
@@ -256,7 +273,11 @@ impl Supervisor {
             letters: self.letters,
             messages: self.running.said(),
         };
-        self.store.start(&resume.started(topology, places(topology, &plan, &shared)?, &self.about))?;
+        self.store.start(&resume.started(
+            topology,
+            places(topology, &plan, &shared)?,
+            &self.about,
+        ))?;
         let ready = match wire(topology, &plan, &shared, &mut census) {
             Ok(ready) => ready,
             Err(error) => {
@@ -278,7 +299,10 @@ fn policy(topology: &Topology, plan: &Plan, drain_deadline: Duration, flushes: b
         let Config::Sink(config) = &spec.config else { return None };
         let bytes_max = config.outbox_bytes_max()?;
         let upstream = spouts_upstream(topology, plan, component);
-        Some(plan.tasks_of(component).map(move |task| (task, Outbox { bytes_max, upstream: upstream.clone() })))
+        Some(
+            plan.tasks_of(component)
+                .map(move |task| (task, Outbox { bytes_max, upstream: upstream.clone() })),
+        )
     };
     Policy {
         checkpoint: topology.checkpoint,

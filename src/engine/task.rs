@@ -246,7 +246,10 @@ impl BoltTask {
             };
             let Err(error) = result else { return Step::Done };
             self.meter.add_failed();
-            match (decide(&self.on_error, error.kind(), current.retries, rand::random()), &mut current.work) {
+            match (
+                decide(&self.on_error, error.kind(), current.retries, rand::random()),
+                &mut current.work,
+            ) {
                 (Decision::Retry(wait), _) => {
                     current.retries += 1;
                     if current.retries >= RETRIES_UNTIL_SAID {
@@ -263,7 +266,8 @@ impl BoltTask {
                     *next += 1;
                     current.retries = 0;
                 }
-                (Decision::Stop, _) | (Decision::DeadLetter, Work::Watermark(_) | Work::Mark(_)) => {
+                (Decision::Stop, _)
+                | (Decision::DeadLetter, Work::Watermark(_) | Work::Mark(_)) => {
                     self.reporter.send(Report::Failed(error.chain()));
                     return Step::Failed;
                 }
@@ -292,7 +296,9 @@ impl BoltTask {
         while *next < batch.tuples {
             let hash = stable_hash(self.values(input, batch, *next));
             if let Some(said) = self.poison.get(&hash) {
-                let error = Error::rejected(format!("the component panicked on it again and again: {said}"));
+                let error = Error::rejected(format!(
+                    "the component panicked on it again and again: {said}"
+                ));
                 self.bury(input, batch, *next, &error);
                 *next += 1;
                 continue;
@@ -311,14 +317,21 @@ impl BoltTask {
     }
 
     /// Executes the tuples of a batch from `next` to `end`; after an error `next` is the one that failed.
-    fn execute_until(&mut self, end: usize, input: usize, batch: &Batch, next: &mut usize) -> Result<()> {
+    fn execute_until(
+        &mut self,
+        end: usize,
+        input: usize,
+        batch: &Batch,
+        next: &mut usize,
+    ) -> Result<()> {
         let arity = self.inputs[input].fields.len();
         // One execution of each batch is timed: a clock read costs as much as a small bolt.
         let timed = *next;
         while *next < end {
             let time = batch.times.get(*next).copied().unwrap_or(EventTime::UNKNOWN);
             self.output.emitter.set_time(time);
-            let tuple = Tuple { values: &batch.values[*next * arity..(*next + 1) * arity], input, time };
+            let tuple =
+                Tuple { values: &batch.values[*next * arity..(*next + 1) * arity], input, time };
             if *next == timed {
                 let started = self.clock.monotonic();
                 self.execute(tuple)?;
@@ -346,7 +359,8 @@ impl BoltTask {
     fn bury(&mut self, input: usize, batch: &Batch, at: usize, error: &Error) {
         let tuple = Tuple::new(self.values(input, batch, at), input);
         let TaskInput { from, fields } = &self.inputs[input];
-        let letter = of_tuple(&self.component, &error.chain(), self.clock.now(), from, fields, tuple);
+        let letter =
+            of_tuple(&self.component, &error.chain(), self.clock.now(), from, fields, tuple);
         if self.letters.take(letter.len(), self.clock.monotonic()) {
             self.output.emit_dead(letter);
             self.output.emitter.commit().expect("the hidden stream takes one value");
@@ -386,7 +400,9 @@ impl BoltTask {
                 }
                 let mut changes = bolt.snapshot();
                 if !self.keeps_state && !changes.is_empty() {
-                    return Err(Error::fatal("the bolt has state, but its configuration's keeps_state() says no"));
+                    return Err(Error::fatal(
+                        "the bolt has state, but its configuration's keeps_state() says no",
+                    ));
                 }
                 if let Some(group) = self.state_group {
                     changes.iter_mut().for_each(|change| change.key_group = group);

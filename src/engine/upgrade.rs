@@ -61,8 +61,13 @@ pub fn state_key(topology: &Topology, spec: &ComponentSpec) -> Option<Vec<String
     let key = config.state_key()?;
     let grouped = spec.inputs.iter().all(|input| match &input.grouping {
         Grouping::Fields(positions) => {
-            let fields = topology.components[input.from].streams.iter().nth(input.stream.0).map(|(_, fields)| fields);
-            let names = fields.map(|fields| positions.iter().map(|at| fields.names()[*at].as_str()));
+            let fields = topology.components[input.from]
+                .streams
+                .iter()
+                .nth(input.stream.0)
+                .map(|(_, fields)| fields);
+            let names =
+                fields.map(|fields| positions.iter().map(|at| fields.names()[*at].as_str()));
             names.is_some_and(|names| names.eq(key.iter().map(String::as_str)))
         }
         _ => false,
@@ -75,7 +80,9 @@ pub fn fates(old: &BTreeMap<String, Kept>, new: &BTreeMap<String, Kept>) -> BTre
     let ids: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     let fate = |id: &String| match (old.get(id), new.get(id)) {
         (None, _) => Fate::New,
-        (Some(old), None) => Fate::Dropped(format!("there is no {} \"{id}\" any more", old.type_name)),
+        (Some(old), None) => {
+            Fate::Dropped(format!("there is no {} \"{id}\" any more", old.type_name))
+        }
         (Some(old), Some(new)) if old.type_name != new.type_name => {
             Fate::Dropped(format!("it was a {}, and is a {}", old.type_name, new.type_name))
         }
@@ -98,9 +105,12 @@ pub fn dropped(
     drop: &BTreeSet<String>,
 ) -> Result<BTreeSet<String>> {
     if let Some(unknown) = drop.iter().find(|id| !saved.components.contains_key(*id)) {
-        let known = saved.components.keys().filter(|id| !id.starts_with('_')).map(|id| format!("\"{id}\""));
+        let known =
+            saved.components.keys().filter(|id| !id.starts_with('_')).map(|id| format!("\"{id}\""));
         let known = known.collect::<Vec<_>>().join(", ");
-        return Err(Error::fatal(format!("there is no state of \"{unknown}\" to drop; there is state of {known}")));
+        return Err(Error::fatal(format!(
+            "there is no state of \"{unknown}\" to drop; there is state of {known}"
+        )));
     }
     let mut refused = Vec::new();
     for (id, fate) in fates(&saved.components, new) {
@@ -108,7 +118,9 @@ pub fn dropped(
             && !drop.contains(&id)
             && keeps_something(store, saved, &id)?
         {
-            refused.push(format!("component \"{id}\": {why}; to go on without its state, add --drop-state {id}"));
+            refused.push(format!(
+                "component \"{id}\": {why}; to go on without its state, add --drop-state {id}"
+            ));
         }
     }
     if refused.is_empty() { Ok(drop.clone()) } else { Err(Error::fatal(refused.join("; "))) }

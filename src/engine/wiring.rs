@@ -18,7 +18,9 @@ use crate::dead_letter::{DEAD, LetterLimits, Letters};
 use crate::epoch::{Cursor, Split};
 use crate::error::{Error, Result};
 use crate::event_time::{EventTime, EventTimeOrder};
-use crate::flow::{BoltWaker, EdgeReceiver, EdgeSender, Emitter, Inbox, Output, Port, SplitClock, TaskHandle, edge};
+use crate::flow::{
+    BoltWaker, EdgeReceiver, EdgeSender, Emitter, Inbox, Output, Port, SplitClock, TaskHandle, edge,
+};
 use crate::protocol::{Alive, Census, FromTask, Messages, Meter, Reporter};
 use crate::registry::Config;
 use crate::sink::{SinkConfig, SinkContext};
@@ -109,13 +111,19 @@ pub struct Shared<'a> {
 ///
 /// # Errors
 /// If one has none.
-pub fn places(topology: &Topology, plan: &Plan, shared: &Shared<'_>) -> Result<Vec<(String, String)>> {
+pub fn places(
+    topology: &Topology,
+    plan: &Plan,
+    shared: &Shared<'_>,
+) -> Result<Vec<(String, String)>> {
     let mut places = Vec::new();
     for task in &plan.tasks {
         let spec = &topology.components[task.component];
         if let Config::Sink(config) = &spec.config {
             let maker = Maker { topology, spec, shared, index: task.index };
-            let place = config.place(&maker.sink_context(Vec::new())).map_err(|error| of_component(spec, error))?;
+            let place = config
+                .place(&maker.sink_context(Vec::new()))
+                .map_err(|error| of_component(spec, error))?;
             places.push((spec.id.clone(), place));
         }
     }
@@ -126,7 +134,12 @@ pub fn places(topology: &Topology, plan: &Plan, shared: &Shared<'_>) -> Result<V
 ///
 /// # Errors
 /// If a component can't be made; the text names it.
-pub fn wire(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut Census) -> Result<Vec<Ready>> {
+pub fn wire(
+    topology: &Topology,
+    plan: &Plan,
+    shared: &Shared<'_>,
+    census: &mut Census,
+) -> Result<Vec<Ready>> {
     let mut ready = make(topology, plan, shared, census)?;
     let mut bolts = Vec::new();
     for (task, place) in ready.iter_mut().zip(&plan.tasks) {
@@ -141,7 +154,12 @@ pub fn wire(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut 
     Ok(ready)
 }
 
-fn make(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut Census) -> Result<Vec<Ready>> {
+fn make(
+    topology: &Topology,
+    plan: &Plan,
+    shared: &Shared<'_>,
+    census: &mut Census,
+) -> Result<Vec<Ready>> {
     let handles: Vec<_> = plan.tasks.iter().map(|_| TaskHandle::new()).collect();
     let mut wires = Wires::new(topology, plan, &handles, shared.watermarks);
     wires.connect();
@@ -160,14 +178,25 @@ fn make(topology: &Topology, plan: &Plan, shared: &Shared<'_>, census: &mut Cens
             let meter = Arc::new(Meter::default());
             let kind = match &spec.config {
                 Config::Spout(config) => {
-                    let mine = share_of(&splits[place.component], place.index, plan.tasks_of(place.component).len());
+                    let mine = share_of(
+                        &splits[place.component],
+                        place.index,
+                        plan.tasks_of(place.component).len(),
+                    );
                     let splits: Vec<_> = mine.map(|id| maker.split(id)).collect();
                     let clock = maker.split_clock(config.event_time(), &splits);
-                    let port = Port::new(emitter, splits, clock, Arc::clone(&handle), Arc::clone(&meter));
+                    let port =
+                        Port::new(emitter, splits, clock, Arc::clone(&handle), Arc::clone(&meter));
                     maker.spout(config, port, reporter, alive)
                 }
                 _ => maker
-                    .bolt(emitter, inbox, (BoltWaker::of_task(&handle), Arc::clone(&meter)), reporter, alive)
+                    .bolt(
+                        emitter,
+                        inbox,
+                        (BoltWaker::of_task(&handle), Arc::clone(&meter)),
+                        reporter,
+                        alive,
+                    )
                     .map_err(|error| of_component(spec, error))?,
             };
             Ok(Ready { lane: place.index, meter, handle, kind })
@@ -186,7 +215,10 @@ pub fn of_component(spec: &ComponentSpec, error: Error) -> Error {
     Error::fatal(format!("component \"{}\"", spec.id)).because(error)
 }
 
-fn splits_of(spec: &ComponentSpec, saved: &BTreeMap<(String, String), Cursor>) -> Result<Vec<String>> {
+fn splits_of(
+    spec: &ComponentSpec,
+    saved: &BTreeMap<(String, String), Cursor>,
+) -> Result<Vec<String>> {
     let Config::Spout(config) = &spec.config else { return Ok(Vec::new()) };
     let mut cursors = BTreeMap::new();
     for ((component, split), cursor) in saved {
@@ -238,7 +270,8 @@ impl Maker<'_> {
         }
         let mut newest = Vec::new();
         for split in splits {
-            let saved = self.shared.split_times.get(&(self.spec.id.clone(), split.id.clone())).copied();
+            let saved =
+                self.shared.split_times.get(&(self.spec.id.clone(), split.id.clone())).copied();
             newest.push((saved.unwrap_or(EventTime::UNKNOWN), split.cursor == Cursor::End));
         }
         Some(SplitClock::new(order, newest, self.shared.clock.monotonic()))
@@ -246,7 +279,8 @@ impl Maker<'_> {
 
     /// The cursors of the component, by split.
     fn cursors(&self) -> BTreeMap<String, Cursor> {
-        let of_component = self.shared.cursors.iter().filter(|((component, _), _)| *component == self.spec.id);
+        let of_component =
+            self.shared.cursors.iter().filter(|((component, _), _)| *component == self.spec.id);
         of_component.map(|((_, split), cursor)| (split.clone(), cursor.clone())).collect()
     }
 
@@ -259,7 +293,8 @@ impl Maker<'_> {
     fn former_cursor(&self, split: &str) -> Option<&Cursor> {
         let Config::Spout(config) = &self.spec.config else { return None };
         let former = config.former_split(split)?;
-        let of_component = self.shared.cursors.keys().filter(|(component, _)| *component == self.spec.id);
+        let of_component =
+            self.shared.cursors.keys().filter(|(component, _)| *component == self.spec.id);
         let mut names = of_component.map(|(_, name)| name);
         let renamed = names.any(|name| config.former_split(name).is_some());
         if renamed { None } else { self.saved_cursor(former) }
@@ -269,7 +304,13 @@ impl Maker<'_> {
         self.topology.checkpoint != Checkpoint::Off
     }
 
-    fn spout(&self, config: &Arc<dyn SpoutConfig>, port: Port, reporter: Reporter, alive: Arc<Alive>) -> ReadyKind {
+    fn spout(
+        &self,
+        config: &Arc<dyn SpoutConfig>,
+        port: Port,
+        reporter: Reporter,
+        alive: Arc<Alive>,
+    ) -> ReadyKind {
         let state = self.durable().then(|| self.shared.state.to_path_buf());
         ReadyKind::Spout {
             config: Arc::clone(config),
@@ -296,7 +337,8 @@ impl Maker<'_> {
         reporter: Reporter,
         alive: Arc<Alive>,
     ) -> Result<ReadyKind> {
-        let own = self.spec.inputs.iter().filter(|input| stands_for(self.topology, input).is_none());
+        let own =
+            self.spec.inputs.iter().filter(|input| stands_for(self.topology, input).is_none());
         let input = |input: &InputSpec| {
             let (from, fields) = stream_of(self.topology, input.from, input.stream);
             TaskInput { from, fields }
@@ -315,7 +357,10 @@ impl Maker<'_> {
             }
             Config::Sink(config) => {
                 let sink = config.build(self.sink_context(fields))?;
-                let threads = config.blocks().then(|| self.sink_threads(&meter, &reporter, &alive)).transpose()?;
+                let threads = config
+                    .blocks()
+                    .then(|| self.sink_threads(&meter, &reporter, &alive))
+                    .transpose()?;
                 (Worker::Sink(sink, threads), config.blocks(), true)
             }
             Config::Spout(_) => unreachable!("spouts are made by Maker::spout"),
@@ -330,7 +375,11 @@ impl Maker<'_> {
             on_error: self.spec.on_error.clone(),
             linger: self.spec.linger,
             inbox,
-            output: Output { emitter, dead: StreamId(self.spec.streams.len()), holds_watermark: false },
+            output: Output {
+                emitter,
+                dead: StreamId(self.spec.streams.len()),
+                holds_watermark: false,
+            },
             letters: Letters::new(
                 self.spec.id.clone(),
                 self.shared.letters,
@@ -366,7 +415,12 @@ impl Maker<'_> {
         }
     }
 
-    fn sink_threads(&self, meter: &Arc<Meter>, reporter: &Reporter, alive: &Arc<Alive>) -> Result<SinkThreads> {
+    fn sink_threads(
+        &self,
+        meter: &Arc<Meter>,
+        reporter: &Reporter,
+        alive: &Arc<Alive>,
+    ) -> Result<SinkThreads> {
         let start = |what: &'static str| {
             let name = format!("{}[{}] {what}", self.spec.id, self.index);
             JobThread::start(what, &name, Arc::clone(meter), reporter.clone(), Arc::clone(alive))
@@ -413,7 +467,13 @@ impl<'a> Wires<'a> {
                     let edges = self.edges(from, component, number);
                     let index = self.plan.tasks[from].index;
                     let bytes = self.plan.batch_bytes;
-                    self.emitters[from].add_route(input.stream, &input.grouping, index, edges, bytes);
+                    self.emitters[from].add_route(
+                        input.stream,
+                        &input.grouping,
+                        index,
+                        edges,
+                        bytes,
+                    );
                 }
             }
         }

@@ -70,7 +70,11 @@ pub struct EdgeReceiver {
 }
 
 /// An edge for `capacity` items between two tasks.
-pub fn edge(capacity: usize, from: &Arc<TaskHandle>, to: &Arc<TaskHandle>) -> (EdgeSender, EdgeReceiver) {
+pub fn edge(
+    capacity: usize,
+    from: &Arc<TaskHandle>,
+    to: &Arc<TaskHandle>,
+) -> (EdgeSender, EdgeReceiver) {
     let (sender, receiver) = bounded(capacity);
     let low = capacity / 2;
     (

@@ -37,7 +37,9 @@ impl Route {
         values: impl IntoIterator<Item = Value>,
     ) -> Result<(), usize> {
         let own = &destinations[self.first..self.first + self.tasks];
-        let task = self.router.choose_batch(|task| own[task].has_room(), |task| own[task].gathering.tuples > 0);
+        let task = self
+            .router
+            .choose_batch(|task| own[task].has_room(), |task| own[task].gathering.tuples > 0);
         let index = self.first + task;
         let Destination { gathering, arity, touched: is_touched, .. } = &mut destinations[index];
         let before = gathering.values.len();
@@ -103,7 +105,10 @@ impl Emitter {
     /// Of a component whose streams have these numbers of fields; `timed` if its tuples have event times.
     pub fn new(arities: impl IntoIterator<Item = usize>, batch_tuples: usize, timed: bool) -> Self {
         Self {
-            streams: arities.into_iter().map(|arity| StreamOut { arity, routes: Vec::new() }).collect(),
+            streams: arities
+                .into_iter()
+                .map(|arity| StreamOut { arity, routes: Vec::new() })
+                .collect(),
             destinations: Vec::new(),
             batch_tuples,
             touched: Vec::new(),
@@ -157,7 +162,12 @@ impl Emitter {
 
     /// Emits a tuple; it can be taken back until the next [`commit`](Self::commit).
     #[inline]
-    pub fn emit(&mut self, stream: StreamId, direct_to: Option<usize>, values: impl IntoIterator<Item = Value>) {
+    pub fn emit(
+        &mut self,
+        stream: StreamId,
+        direct_to: Option<usize>,
+        values: impl IntoIterator<Item = Value>,
+    ) {
         if let Some(out) = self.streams.get_mut(stream.0)
             && let [route] = &mut out.routes[..]
             && route.free
@@ -175,8 +185,14 @@ impl Emitter {
         self.scratch = scratch;
     }
 
-    fn emit_scratch(&mut self, stream: StreamId, direct_to: Option<usize>, values: &mut Vec<Value>) {
-        let Some(out) = self.streams.get_mut(stream.0).filter(|out| out.arity == values.len()) else {
+    fn emit_scratch(
+        &mut self,
+        stream: StreamId,
+        direct_to: Option<usize>,
+        values: &mut Vec<Value>,
+    ) {
+        let Some(out) = self.streams.get_mut(stream.0).filter(|out| out.arity == values.len())
+        else {
             return self.refuse(stream, values.len());
         };
         self.uncommitted += 1;
@@ -190,9 +206,12 @@ impl Emitter {
                 |task| destinations[task].has_room(),
                 |task| destinations[task].gathering.tuples > 0,
             );
-            let mut touch = Touch { first: route.first, weight, time: self.time, touched: &mut self.touched };
+            let mut touch =
+                Touch { first: route.first, weight, time: self.time, touched: &mut self.touched };
             match target {
-                Target::One(task) if number == last => touch.values(destinations, task).append(values),
+                Target::One(task) if number == last => {
+                    touch.values(destinations, task).append(values)
+                }
                 Target::One(task) => touch.values(destinations, task).extend_from_slice(values),
                 Target::All => {
                     for task in 0..route.tasks {
@@ -245,8 +264,10 @@ impl Emitter {
         while left > 0 {
             let destinations = &mut self.destinations[first..first + tasks];
             let router = &mut self.streams[stream.0].routes[0].router;
-            let task = router
-                .choose_batch(|task| destinations[task].has_room(), |task| destinations[task].gathering.tuples > 0);
+            let task = router.choose_batch(
+                |task| destinations[task].has_room(),
+                |task| destinations[task].gathering.tuples > 0,
+            );
             let destination = &mut destinations[task];
             while left > 0 && !destination.is_full() {
                 let before = destination.gathering.values.len();
@@ -270,9 +291,16 @@ impl Emitter {
     fn refuse(&mut self, stream: StreamId, values: usize) {
         self.fault = Some(match self.streams.get(stream.0) {
             Some(out) => {
-                format!("it emitted {values} values on stream number {}, which declares {}", stream.0, out.arity)
+                format!(
+                    "it emitted {values} values on stream number {}, which declares {}",
+                    stream.0, out.arity
+                )
             }
-            None => format!("it emitted on stream number {}, but declares {}", stream.0, self.streams.len()),
+            None => format!(
+                "it emitted on stream number {}, but declares {}",
+                stream.0,
+                self.streams.len()
+            ),
         });
     }
 
@@ -407,7 +435,11 @@ struct Touch<'a> {
 impl Touch<'_> {
     /// The values of the batch that the tuple's values come behind.
     #[inline]
-    fn values<'d>(&mut self, destinations: &'d mut [Destination], task: usize) -> &'d mut Vec<Value> {
+    fn values<'d>(
+        &mut self,
+        destinations: &'d mut [Destination],
+        task: usize,
+    ) -> &'d mut Vec<Value> {
         let destination = &mut destinations[task];
         if !destination.touched {
             destination.touched = true;

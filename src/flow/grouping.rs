@@ -63,7 +63,8 @@ pub enum Target {
 impl Router {
     /// For a bolt of `tasks` tasks; `emitter` is the number of the task that emits.
     pub fn new(grouping: Grouping, tasks: usize, emitter: usize) -> Self {
-        let sent = if matches!(grouping, Grouping::PartialKey(_)) { vec![0; tasks] } else { Vec::new() };
+        let sent =
+            if matches!(grouping, Grouping::PartialKey(_)) { vec![0; tasks] } else { Vec::new() };
         // Tasks of different emitters begin with different targets, so that few tuples are even too.
         Self { grouping, tasks, local: emitter % tasks, next: emitter % tasks, sent }
     }
@@ -79,7 +80,9 @@ impl Router {
         gathering: impl Fn(usize) -> bool,
     ) -> Target {
         if matches!(self.grouping, Grouping::Direct) {
-            return direct_to.filter(|task| *task < self.tasks).map_or(Target::Nowhere, Target::One);
+            return direct_to
+                .filter(|task| *task < self.tasks)
+                .map_or(Target::Nowhere, Target::One);
         }
         if self.tasks == 1 {
             return Target::One(0);
@@ -117,7 +120,11 @@ impl Router {
 
     /// Chooses for the next tuple where the values have no say: a batch is filled up where it was
     /// begun, and between batches the choice is free.
-    pub fn choose_batch(&mut self, has_room: impl Fn(usize) -> bool, gathering: impl Fn(usize) -> bool) -> usize {
+    pub fn choose_batch(
+        &mut self,
+        has_room: impl Fn(usize) -> bool,
+        gathering: impl Fn(usize) -> bool,
+    ) -> usize {
         if self.tasks == 1 || matches!(self.grouping, Grouping::Global) {
             return 0;
         }
@@ -132,7 +139,10 @@ impl Router {
         if has_room(self.local) {
             return self.local;
         }
-        (1..self.tasks).map(|step| (self.next + step) % self.tasks).find(|task| has_room(*task)).unwrap_or(self.local)
+        (1..self.tasks)
+            .map(|step| (self.next + step) % self.tasks)
+            .find(|task| has_room(*task))
+            .unwrap_or(self.local)
     }
 
     fn less_loaded(&mut self, hash: u64) -> usize {
@@ -212,8 +222,12 @@ mod tests {
     #[test]
     fn the_hash_of_a_key_never_changes() {
         // State that is saved today must find its task tomorrow.
-        let keys: [&[Value]; 4] =
-            [&[Value::from("storm")], &[Value::Int(-1)], &[Value::from("a"), Value::from("b")], &[Value::Null]];
+        let keys: [&[Value]; 4] = [
+            &[Value::from("storm")],
+            &[Value::Int(-1)],
+            &[Value::from("a"), Value::from("b")],
+            &[Value::Null],
+        ];
         let hashes: Vec<_> = keys.iter().map(|key| format!("{:016x}", stable_hash(*key))).collect();
         expect_test::expect!["8a5e0a9570a5cbef 1a93142d97356126 34746b959137b167 34499569f0391857"]
             .assert_eq(&hashes.join(" "));

@@ -47,7 +47,14 @@ pub enum Received {
 impl Inbox {
     /// An inbox without channels, whose event time has come to `time` in an earlier run.
     pub fn new(time: EventTime) -> Self {
-        Self { channels: Vec::new(), next: 0, held: 0, mark: None, time, given: Watermark::At(time) }
+        Self {
+            channels: Vec::new(),
+            next: 0,
+            held: 0,
+            mark: None,
+            time,
+            given: Watermark::At(time),
+        }
     }
 
     /// Adds a channel of an input.

@@ -30,7 +30,12 @@ impl Output {
 
     /// Emits a tuple on a stream; of each bolt that takes it by direct grouping, only the task with
     /// this number gets it.
-    pub fn emit_direct(&mut self, stream: StreamId, task: usize, values: impl IntoIterator<Item = Value>) {
+    pub fn emit_direct(
+        &mut self,
+        stream: StreamId,
+        task: usize,
+        values: impl IntoIterator<Item = Value>,
+    ) {
         self.emitter.emit(stream, Some(task), values);
     }
 

@@ -40,8 +40,13 @@ pub struct SplitClock {
 impl SplitClock {
     /// A clock of splits that had these newest posts in the last checkpoint, each with true if it has ended. The source
     /// begins at `now`.
-    pub fn new(order: Option<EventTimeOrder>, splits: Vec<(EventTime, bool)>, now: Duration) -> Self {
-        let split = |(newest, has_ended)| SplitTime { newest, is_moved: false, has_ended, emitted_at: now };
+    pub fn new(
+        order: Option<EventTimeOrder>,
+        splits: Vec<(EventTime, bool)>,
+        now: Duration,
+    ) -> Self {
+        let split =
+            |(newest, has_ended)| SplitTime { newest, is_moved: false, has_ended, emitted_at: now };
         Self {
             order,
             splits: splits.into_iter().map(split).collect(),
@@ -94,7 +99,9 @@ impl SplitClock {
             return None;
         }
         let step = match (self.told, self.current(now)) {
-            (Watermark::At(told), Watermark::At(time)) => time.unix_millis().saturating_sub(told.unix_millis()),
+            (Watermark::At(told), Watermark::At(time)) => {
+                time.unix_millis().saturating_sub(told.unix_millis())
+            }
             _ => i64::MAX,
         };
         if is_due || step >= STEP_MS { self.next(now) } else { None }
@@ -119,7 +126,8 @@ impl SplitClock {
             let silence = now.saturating_sub(split.emitted_at);
             order.idle_timeout.is_some_and(|timeout| silence >= timeout)
         };
-        let mut active = self.splits.iter().filter(|split| !split.has_ended && !is_silent(split)).peekable();
+        let mut active =
+            self.splits.iter().filter(|split| !split.has_ended && !is_silent(split)).peekable();
         if active.peek().is_none() {
             return Watermark::Idle;
         }
@@ -183,7 +191,11 @@ mod tests {
         assert_eq!(clock.next(s(11)), Some(Watermark::At(at(8_000))));
         assert_eq!(clock.next(s(21)), Some(Watermark::Idle));
         clock.emitted(1, at(2_000), s(22));
-        assert_eq!(clock.next(s(22)), Some(Watermark::At(at(1_000))), "whoever receives it doesn't go back");
+        assert_eq!(
+            clock.next(s(22)),
+            Some(Watermark::At(at(1_000))),
+            "whoever receives it doesn't go back"
+        );
     }
 
     #[test]

@@ -59,7 +59,8 @@ impl Port {
         meter: Arc<Meter>,
     ) -> Self {
         let moved = vec![false; splits.len()];
-        let complete = watch::Sender::new(splits.iter().map(|split| split.cursor.clone()).collect());
+        let complete =
+            watch::Sender::new(splits.iter().map(|split| split.cursor.clone()).collect());
         Self {
             emitter,
             splits,
@@ -311,8 +312,10 @@ impl SpoutOutput {
         self.staged.extend(values);
         let arity = self.staged.len() - before;
         if self.arities.get(stream.0) != Some(&arity) {
-            self.fault =
-                Some(format!("it emitted {arity} values on stream number {}, which declares others", stream.0));
+            self.fault = Some(format!(
+                "it emitted {arity} values on stream number {}, which declares others",
+                stream.0
+            ));
             self.staged.truncate(before);
             return;
         }
@@ -408,7 +411,12 @@ impl SpoutOutput {
 
     /// Says what of the source fails at the moment, by part with the cause, and whether anything has ever worked; and
     /// how many attempts have failed since this was last said.
-    pub fn set_troubles(&mut self, troubles: BTreeMap<String, String>, failures: u64, has_worked: bool) {
+    pub fn set_troubles(
+        &mut self,
+        troubles: BTreeMap<String, String>,
+        failures: u64,
+        has_worked: bool,
+    ) {
         self.meter.add_failures(failures);
         self.meter.set_troubles(troubles, has_worked);
     }

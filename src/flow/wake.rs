@@ -57,6 +57,9 @@ impl Wake {
         fence(Ordering::SeqCst);
         // Looking first keeps the line shared between the cores while nobody sleeps.
         self.need.load(Ordering::Relaxed) == provided as u8
-            && self.need.compare_exchange(provided as u8, NOTHING, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && self
+                .need
+                .compare_exchange(provided as u8, NOTHING, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 }

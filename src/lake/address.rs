@@ -61,14 +61,17 @@ impl Address {
     /// If nothing is there, or the glob is malformed.
     pub fn parse(text: &str) -> Result<Self> {
         if text.is_empty() {
-            return Err(Error::fatal("an empty address: expected the folder of a lake, or s3://bucket/prefix"));
+            return Err(Error::fatal(
+                "an empty address: expected the folder of a lake, or s3://bucket/prefix",
+            ));
         }
         if is_remote(text) { Self::remote(text) } else { Self::folder(text) }
     }
 
     fn remote(text: &str) -> Result<Self> {
         let whole = text.trim_end_matches('/');
-        let Some((root, last)) = whole.rsplit_once('/').filter(|(root, _)| !root.ends_with('/')) else {
+        let Some((root, last)) = whole.rsplit_once('/').filter(|(root, _)| !root.ends_with('/'))
+        else {
             return Ok(Self::whole(text.strip_suffix('/').unwrap_or(text)));
         };
         if is_partition_name(last) {
@@ -92,7 +95,9 @@ impl Address {
         match look_at(whole)? {
             Found::Lake => Ok(Self::whole(whole)),
             Found::Partition => Self::one(whole, root, last),
-            Found::Nothing if is_glob(last) && Path::new(root).is_dir() => Self::matching(root, last),
+            Found::Nothing if is_glob(last) && Path::new(root).is_dir() => {
+                Self::matching(root, last)
+            }
             Found::Nothing if is_glob(root) => Err(Error::fatal(format!(
                 "no lake at \"{root}\": only the last part of an address can be a glob, over the names of partitions"
             ))),
@@ -113,15 +118,22 @@ impl Address {
         }
         let cant = |cause| Error::file(format!("can't look at \"{path}\""), cause);
         let real = fs::canonicalize(path).map_err(cant)?;
-        let parts = real.parent().and_then(Path::to_str).zip(real.file_name().and_then(|name| name.to_str()));
+        let parts = real
+            .parent()
+            .and_then(Path::to_str)
+            .zip(real.file_name().and_then(|name| name.to_str()));
         let Some((root, name)) = parts else {
-            return Err(Error::fatal(format!("\"{}\" isn't a partition of a lake", real.display())));
+            return Err(Error::fatal(format!(
+                "\"{}\" isn't a partition of a lake",
+                real.display()
+            )));
         };
         Ok(Self { root: root.into(), partitions: Partitions::One(name.into()) })
     }
 
     fn matching(root: &str, glob: &str) -> Result<Self> {
-        Pattern::new(glob).map_err(|cause| Error::fatal(format!("bad glob \"{glob}\"")).because(cause))?;
+        Pattern::new(glob)
+            .map_err(|cause| Error::fatal(format!("bad glob \"{glob}\"")).because(cause))?;
         Ok(Self { root: root.into(), partitions: Partitions::Matching(glob.into()) })
     }
 
@@ -153,10 +165,15 @@ fn is_partition_name(name: &str) -> bool {
 fn look_at(path: &str) -> Result<Found> {
     let cant = |cause| Error::file(format!("can't look at \"{path}\""), cause);
     match fs::metadata(path) {
-        Ok(found) if !found.is_dir() => {
-            Err(Error::fatal(format!("\"{path}\" is a file: expected the folder of a lake, or of a partition")))
-        }
-        Ok(_) if Path::new(path).file_name().and_then(|name| name.to_str()).is_some_and(is_partition_name) => {
+        Ok(found) if !found.is_dir() => Err(Error::fatal(format!(
+            "\"{path}\" is a file: expected the folder of a lake, or of a partition"
+        ))),
+        Ok(_)
+            if Path::new(path)
+                .file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(is_partition_name) =>
+        {
             Ok(Found::Partition)
         }
         Ok(_) => {
@@ -169,7 +186,9 @@ fn look_at(path: &str) -> Result<Found> {
             }
             Ok(Found::Lake)
         }
-        Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Found::Nothing),
+        Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(Found::Nothing)
+        }
         Err(cause) => Err(cant(cause)),
     }
 }
@@ -196,7 +215,9 @@ mod tests {
     fn what_exists_is_a_path_whatever_its_name() {
         let root = tempfile::tempdir().unwrap();
         let at = |rest: &str| format!("{}/{rest}", root.path().display());
-        for name in ["lake", "lake [2025]", "a*b", "what?", "größe ü", "[x]/[y]", "{a,b}", "[", "a=b"] {
+        for name in
+            ["lake", "lake [2025]", "a*b", "what?", "größe ü", "[x]/[y]", "{a,b}", "[", "a=b"]
+        {
             fs::create_dir_all(at(&format!("{name}/{NIGHT}"))).unwrap();
             let lake = at(name);
             let check = |rest: &str, partitions: Partitions| {
@@ -244,7 +265,10 @@ mod tests {
         assert_eq!(s3("/"), Address::whole("s3://bucket"));
         assert_eq!(s3("/a/b"), Address::whole("s3://bucket/a/b"));
         assert_eq!(s3("/a/b/"), Address::whole("s3://bucket/a/b"));
-        assert_eq!(s3(&format!("/a/{NIGHT}/")), Address { root: "s3://bucket/a".into(), partitions: one(NIGHT) });
+        assert_eq!(
+            s3(&format!("/a/{NIGHT}/")),
+            Address { root: "s3://bucket/a".into(), partitions: one(NIGHT) }
+        );
     }
 
     #[test]

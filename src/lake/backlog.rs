@@ -52,7 +52,8 @@ impl Backlog {
     /// A barrier is prepared: what was written before it is in all these promises, in whatever format.
     pub fn prepared(&self, promises: &[Promise], written: u64) {
         self.change(|segments| {
-            let named: BTreeSet<_> = promises.iter().map(|promise| promise.segment.as_str()).collect();
+            let named: BTreeSet<_> =
+                promises.iter().map(|promise| promise.segment.as_str()).collect();
             segments.delivered.retain(|segment| named.contains(segment.as_str()));
             promises.iter().for_each(|promise| segments.put(promise));
         });
@@ -97,7 +98,11 @@ mod tests {
         backlog.wrote(5);
         assert_eq!(backlog.bytes(), 145);
         backlog.prepared(&[promise("a", 20), promise("b", 1)], written);
-        assert_eq!(backlog.bytes(), 126, "a promise may be shorter than what was written: it is compressed");
+        assert_eq!(
+            backlog.bytes(),
+            126,
+            "a promise may be shorter than what was written: it is compressed"
+        );
         backlog.prepared(&[promise("a", 20), promise("b", 6)], 5);
         assert_eq!(backlog.bytes(), 126, "an open file grows under its name");
         backlog.delivered("old");
@@ -115,6 +120,10 @@ mod tests {
         backlog.prepared(&[promise("b", 7)], 0);
         backlog.delivered("b");
         assert_eq!(backlog.bytes(), 0);
-        assert_eq!(backlog.segments.lock().unwrap().delivered.len(), 1, "what nobody promises again is forgotten");
+        assert_eq!(
+            backlog.segments.lock().unwrap().delivered.len(),
+            1,
+            "what nobody promises again is forgotten"
+        );
     }
 }

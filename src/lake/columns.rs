@@ -76,7 +76,8 @@ fn write_with(
         // No two posts are the same, and nobody looks for one by its bytes.
         .set_column_dictionary_enabled(post.clone(), false)
         .set_column_statistics_enabled(post, EnabledStatistics::None);
-    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(more(properties).build()))?;
+    let mut writer =
+        SerializedFileWriter::new(&mut bytes, schema, Arc::new(more(properties).build()))?;
     let mut rest = posts;
     while !rest.is_empty() {
         let (group, others) = rest.split_at(group_posts(rest, group_bytes));
@@ -97,9 +98,15 @@ fn group_posts(posts: &[Post], bytes_max: usize) -> usize {
     posts.iter().take_while(fits).count().max(1)
 }
 
-fn write_group<W: Write + Send>(mut group: SerializedRowGroupWriter<'_, W>, posts: &[Post]) -> Result<()> {
+fn write_group<W: Write + Send>(
+    mut group: SerializedRowGroupWriter<'_, W>,
+    posts: &[Post],
+) -> Result<()> {
     let texts = |texts: Vec<&str>| texts.into_iter().map(ByteArray::from).collect::<Vec<_>>();
-    let (ids, times) = (posts.iter().map(Post::id).collect::<Vec<_>>(), posts.iter().map(micros).collect::<Vec<_>>());
+    let (ids, times) = (
+        posts.iter().map(Post::id).collect::<Vec<_>>(),
+        posts.iter().map(micros).collect::<Vec<_>>(),
+    );
     let there = |there: bool| i16::from(there);
     let mut number = 0;
     while let Some(mut column) = group.next_column()? {
@@ -109,7 +116,11 @@ fn write_group<W: Write + Send>(mut group: SerializedRowGroupWriter<'_, W>, post
             }
             (1, ColumnWriter::ByteArrayColumnWriter(column)) => {
                 let levels: Vec<i16> = ids.iter().map(|id| there(id.is_some())).collect();
-                column.write_batch(&texts(ids.iter().flatten().map(AsRef::as_ref).collect()), Some(&levels), None)?;
+                column.write_batch(
+                    &texts(ids.iter().flatten().map(AsRef::as_ref).collect()),
+                    Some(&levels),
+                    None,
+                )?;
             }
             (2, ColumnWriter::Int64ColumnWriter(column)) => {
                 let levels: Vec<i16> = times.iter().map(|time| there(time.is_some())).collect();
@@ -119,8 +130,10 @@ fn write_group<W: Write + Send>(mut group: SerializedRowGroupWriter<'_, W>, post
             (_, ColumnWriter::ByteArrayColumnWriter(column)) => {
                 let mut rest = posts;
                 while !rest.is_empty() {
-                    let (page, others) = rest.split_at(group_posts(rest, PAGE_BYTES).min(PAGE_POSTS));
-                    let page: Vec<_> = page.iter().map(|post| ByteArray::from(post.as_bytes().clone())).collect();
+                    let (page, others) =
+                        rest.split_at(group_posts(rest, PAGE_BYTES).min(PAGE_POSTS));
+                    let page: Vec<_> =
+                        page.iter().map(|post| ByteArray::from(post.as_bytes().clone())).collect();
                     column.write_batch(&page, None, None)?;
                     rest = others;
                 }
@@ -180,7 +193,8 @@ mod tests {
     }
 
     fn read_holding(bytes: &[u8]) -> std::result::Result<(Vec<Post>, usize), Trouble> {
-        let (mut columns, mut input, mut found) = (Columns::default(), Pieces { bytes, at: 0, held: 0 }, Vec::new());
+        let (mut columns, mut input, mut found) =
+            (Columns::default(), Pieces { bytes, at: 0, held: 0 }, Vec::new());
         while let Some(mut posts) = columns.next_posts(&mut input)? {
             found.append(&mut posts);
         }
@@ -213,7 +227,8 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             char::from(b' ' + (state >> 33) as u8 % 94)
         };
-        let mut text = || (0..100_000).map(|_| letter()).filter(|c| !"\"\\".contains(*c)).collect::<String>();
+        let mut text =
+            || (0..100_000).map(|_| letter()).filter(|c| !"\"\\".contains(*c)).collect::<String>();
         posts(&(0..count).map(|i| format!("{{\"a\":\"{i}{}\"}}", text())).collect::<Vec<_>>())
     }
 
@@ -232,7 +247,9 @@ mod tests {
     #[test]
     fn without_an_index_of_pages_a_row_group_is_held() {
         let posts = noise(100);
-        let bytes = write_with(&posts, 1 << 20, |properties| properties.set_offset_index_disabled(true)).unwrap();
+        let bytes =
+            write_with(&posts, 1 << 20, |properties| properties.set_offset_index_disabled(true))
+                .unwrap();
         let (found, held) = read_holding(&bytes).unwrap();
         assert!(found == posts);
         assert!(held > 700_000 && held < (1 << 20) + 10_000, "{held} bytes of {}", bytes.len());
@@ -244,7 +261,8 @@ mod tests {
     }
 
     fn packed_by_another_tool(levels: &[i16], packed: Compression) -> Vec<u8> {
-        let schema = Arc::new(parse_message_type("message m { optional binary post (STRING); }").unwrap());
+        let schema =
+            Arc::new(parse_message_type("message m { optional binary post (STRING); }").unwrap());
         let (mut bytes, properties) =
             (Vec::new(), Arc::new(WriterProperties::builder().set_compression(packed).build()));
         let mut writer = SerializedFileWriter::new(&mut bytes, schema, properties).unwrap();
@@ -252,7 +270,10 @@ mod tests {
         let mut column = group.next_column().unwrap().unwrap();
         let there = levels.iter().filter(|level| **level == 1).count();
         let values = vec![ByteArray::from("{\"a\":1}"); there];
-        column.typed::<parquet::data_type::ByteArrayType>().write_batch(&values, Some(levels), None).unwrap();
+        column
+            .typed::<parquet::data_type::ByteArrayType>()
+            .write_batch(&values, Some(levels), None)
+            .unwrap();
         column.close().unwrap();
         group.close().unwrap();
         writer.close().unwrap();
@@ -264,8 +285,12 @@ mod tests {
         for (levels, whole) in [([1, 1, 1], true), ([1, 0, 1], false)] {
             let bytes = by_another_tool(&levels);
             match read(&bytes) {
-                Ok(found) => assert!(whole && found == self::posts(&vec!["{\"a\":1}".to_owned(); 3])),
-                Err(trouble) => assert!(!whole && matches!(trouble, Trouble::Damage { .. }), "{trouble:?}"),
+                Ok(found) => {
+                    assert!(whole && found == self::posts(&vec!["{\"a\":1}".to_owned(); 3]))
+                }
+                Err(trouble) => {
+                    assert!(!whole && matches!(trouble, Trouble::Damage { .. }), "{trouble:?}")
+                }
             }
         }
     }
@@ -276,7 +301,11 @@ mod tests {
         let gzip = Compression::GZIP(parquet::basic::GzipLevel::default());
         let zstd = Compression::ZSTD(ZstdLevel::default());
         for packed in [Compression::SNAPPY, gzip, zstd, Compression::LZ4, Compression::LZ4_RAW] {
-            assert_eq!(read(&packed_by_another_tool(&[1; 3], packed)).unwrap(), expected, "{packed}");
+            assert_eq!(
+                read(&packed_by_another_tool(&[1; 3], packed)).unwrap(),
+                expected,
+                "{packed}"
+            );
         }
         // The writer has no Brotli either, so the footer of a file without a codec is made to say it.
         let bytes = by_another_tool(&[1; 3]);
@@ -297,7 +326,8 @@ mod tests {
     fn a_footer_may_be_longer_than_a_first_look() {
         let posts = posts(&(0..1000).map(|i| format!("{{\"a\":{i}}}")).collect::<Vec<_>>());
         let bytes = write_groups(&posts, 1).unwrap();
-        let length = u32::from_le_bytes(bytes[bytes.len() - 8..bytes.len() - 4].try_into().unwrap());
+        let length =
+            u32::from_le_bytes(bytes[bytes.len() - 8..bytes.len() - 4].try_into().unwrap());
         assert!(length > 64 << 10, "{length}");
         assert_eq!(read(&bytes).unwrap(), posts);
     }

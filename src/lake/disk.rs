@@ -64,7 +64,10 @@ fn make_missing(path: &Path, builder: &DirBuilder, changed: &mut Vec<PathBuf>) -
         match point("disk.make_folder").and_then(|()| builder.create(folder)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
             // It was there, and another process has just taken it away again.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.symlink_metadata().is_err() => {
+            Err(error)
+                if error.kind() == io::ErrorKind::AlreadyExists
+                    && folder.symlink_metadata().is_err() =>
+            {
                 return Err(io::ErrorKind::NotFound.into());
             }
             other => other?,
@@ -90,8 +93,12 @@ pub fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // Some network file systems don't know the flag. A partition belongs to one task by its
         // UUID, so looking first only loses the fence against what can't happen.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if to.symlink_metadata().is_err() => fs::rename(from, to),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if to.symlink_metadata().is_err() => {
+            fs::rename(from, to)
+        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            Err(io::ErrorKind::AlreadyExists.into())
+        }
         other => Ok(other?),
     }
     .and_then(|()| point("disk.renamed"))
@@ -121,7 +128,10 @@ mod tests {
     fn making_folders_tells_which_folders_to_sync() {
         let root = tempfile::tempdir().unwrap();
         let deep = root.path().join("a/b");
-        assert_eq!(make_folders(&deep).unwrap(), [root.path().to_path_buf(), root.path().join("a")]);
+        assert_eq!(
+            make_folders(&deep).unwrap(),
+            [root.path().to_path_buf(), root.path().join("a")]
+        );
         assert_eq!(make_folders(&deep).unwrap(), Vec::<PathBuf>::new());
     }
 
@@ -139,7 +149,10 @@ mod tests {
         let (from, to) = (root.path().join("from"), root.path().join("to"));
         fs::write(&from, "new").unwrap();
         fs::write(&to, "old").unwrap();
-        assert_eq!(rename_without_replacing(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            rename_without_replacing(&from, &to).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
         assert_eq!(fs::read(&to).unwrap(), b"old");
         fs::remove_file(&to).unwrap();
         rename_without_replacing(&from, &to).unwrap();

@@ -138,12 +138,16 @@ fn parse(partition: &str, bytes: &[u8]) -> Found {
         Err(error) => return Found::Damaged(error.to_string()),
     };
     if index.version > VERSION {
-        return Found::Damaged(format!("expected a version up to {VERSION}, found {}", index.version));
+        return Found::Damaged(format!(
+            "expected a version up to {VERSION}, found {}",
+            index.version
+        ));
     }
     if index.partition != partition {
         return Found::Damaged(format!("it is that of \"{}\"", index.partition));
     }
-    let names: Result<Vec<FileName>, _> = index.files.iter().map(|file| file.file.parse()).collect();
+    let names: Result<Vec<FileName>, _> =
+        index.files.iter().map(|file| file.file.parse()).collect();
     match names {
         Ok(names) if names.is_sorted_by(|a, b| a.number < b.number) => Found::Index(index),
         _ => Found::Damaged("expected the numbers of files in order".into()),
@@ -179,7 +183,8 @@ pub fn partitions(store: &dyn Store) -> Result<Vec<String>> {
 /// As [`read`].
 pub fn read_all(store: &dyn Store, names: &[String]) -> Result<Vec<Found>> {
     let there: std::collections::BTreeSet<_> = partitions(store)?.into_iter().collect();
-    let read = |name: &String| if there.contains(name) { read(store, name) } else { Ok(Found::Missing) };
+    let read =
+        |name: &String| if there.contains(name) { read(store, name) } else { Ok(Found::Missing) };
     parallel::map(names, read).into_iter().collect()
 }
 
@@ -190,7 +195,9 @@ pub fn read_all(store: &dyn Store, names: &[String]) -> Result<Vec<Found>> {
 /// If a file can't be read, or is damaged.
 pub fn build(store: &dyn Store, partition: &str) -> Result<Index> {
     let keys = view::files(store, partition)?;
-    let files = parallel::map(&keys, |(name, key)| describe(store, *name, key).map_err(|bad| bad.of(store, key)));
+    let files = parallel::map(&keys, |(name, key)| {
+        describe(store, *name, key).map_err(|bad| bad.of(store, key))
+    });
     let mut index = Index::new(partition, files.into_iter().collect::<Result<_>>()?);
     match read(store, partition)? {
         Found::Index(old) => index.replaces = old.replaces,
@@ -246,7 +253,9 @@ fn is_left(store: &dyn Store, partition: &str) -> Result<bool> {
 pub fn is_current(store: &dyn Store, partition: &str) -> Result<bool> {
     let Found::Index(index) = read(store, partition)? else { return Ok(false) };
     let there = list_all(store, &format!("{partition}/"))?;
-    let there = there.iter().map(|object| (object.key.rsplit('/').next().unwrap_or_default(), object.bytes));
+    let there = there
+        .iter()
+        .map(|object| (object.key.rsplit('/').next().unwrap_or_default(), object.bytes));
     Ok(index.files.iter().map(|file| (file.file.as_str(), file.bytes)).eq(there))
 }
 
@@ -282,7 +291,9 @@ mod tests {
     fn lake() -> MemoryStore {
         let store = MemoryStore::default();
         let post = |day| format!("{{\"toot\":{{\"created_at\":\"2015-12-{day}T00:00:00Z\"}}}}");
-        let put = |file: &str, content: String| store.replace(&format!("{NIGHT}/{file}"), content.into()).unwrap();
+        let put = |file: &str, content: String| {
+            store.replace(&format!("{NIGHT}/{file}"), content.into()).unwrap()
+        };
         put("0000000", format!("[{},{}]", post(19), post(18)));
         put("0000001", "[{\"note\":1}]".into());
         store
@@ -292,13 +303,20 @@ mod tests {
     fn an_index_says_what_each_file_holds() {
         let store = lake();
         let index = build(&store, NIGHT).unwrap();
-        let days = |file: &File| (file.first.map(|time| time.day()), file.last.map(|time| time.day()));
-        assert_eq!(index.files.iter().map(days).collect::<Vec<_>>(), [(Some(18), Some(19)), (None, None)]);
+        let days =
+            |file: &File| (file.first.map(|time| time.day()), file.last.map(|time| time.day()));
+        assert_eq!(
+            index.files.iter().map(days).collect::<Vec<_>>(),
+            [(Some(18), Some(19)), (None, None)]
+        );
         assert_eq!((index.posts(), index.bytes()), (3, 107));
         assert_eq!(index.files[1].crc32, crc32fast::hash(b"[{\"note\":1}]"));
         write(&store, &index).unwrap();
         assert_eq!(read(&store, NIGHT).unwrap(), Found::Index(index.clone()));
-        assert_eq!(read_all(&store, &[NIGHT.into(), "x".into()]).unwrap(), [Found::Index(index), Found::Missing]);
+        assert_eq!(
+            read_all(&store, &[NIGHT.into(), "x".into()]).unwrap(),
+            [Found::Index(index), Found::Missing]
+        );
     }
 
     #[test]
@@ -352,6 +370,8 @@ mod tests {
     fn a_damaged_file_has_no_index() {
         let store = lake();
         store.replace(&format!("{NIGHT}/0000001"), "[{\"note\":".into()).unwrap();
-        assert!(build(&store, NIGHT).unwrap_err().chain().contains("0000001\" is damaged at byte 9"));
+        assert!(
+            build(&store, NIGHT).unwrap_err().chain().contains("0000001\" is damaged at byte 9")
+        );
     }
 }

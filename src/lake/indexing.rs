@@ -32,7 +32,9 @@ impl Times {
     #[inline]
     pub fn see(&mut self, post: &[u8]) {
         let Some(time) = own_time(post) else { return };
-        self.range = Some(self.range.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
+        self.range = Some(
+            self.range.map_or((time, time), |(first, last)| (first.min(time), last.max(time))),
+        );
     }
 }
 
@@ -75,11 +77,14 @@ impl Indexing {
     /// aren't published, are no part.
     pub fn take(&mut self, unpublished: &[Promise]) -> Vec<Index> {
         let is_missing = |partition: &str| {
-            let of = |promise: &Promise| promise.segment.split_once('/').is_some_and(|(found, _)| found == partition);
+            let of = |promise: &Promise| {
+                promise.segment.split_once('/').is_some_and(|(found, _)| found == partition)
+            };
             unpublished.iter().any(of)
         };
         let is_done = |(name, known): &(&String, &Known)| known.ended && !is_missing(name);
-        let done: Vec<String> = self.open.iter().filter(is_done).map(|(name, _)| name.clone()).collect();
+        let done: Vec<String> =
+            self.open.iter().filter(is_done).map(|(name, _)| name.clone()).collect();
         let mut complete = std::mem::take(&mut self.waiting);
         for name in done {
             let files = self.open.remove(&name).unwrap_or_default().files;
@@ -134,15 +139,21 @@ mod tests {
         times.see(b"{\"note\":1}");
         assert_eq!(times, Times::default());
         for day in [19, 18, 20] {
-            times.see(format!("{{\"toot\":{{\"created_at\":\"2015-12-{day}T00:00:00Z\"}}}}").as_bytes());
+            times.see(
+                format!("{{\"toot\":{{\"created_at\":\"2015-12-{day}T00:00:00Z\"}}}}").as_bytes(),
+            );
         }
-        assert_eq!(times.range, Some((datetime!(2015-12-18 00:00 UTC), datetime!(2015-12-20 00:00 UTC))));
+        assert_eq!(
+            times.range,
+            Some((datetime!(2015-12-18 00:00 UTC), datetime!(2015-12-20 00:00 UTC)))
+        );
     }
 
     #[test]
     fn too_many_files_are_given_up() {
         let mut indexing = Indexing::default();
-        (0..FILES_MAX as u32 + 5).for_each(|number| indexing.file(&promise(NIGHT, number), Times::default()));
+        (0..FILES_MAX as u32 + 5)
+            .for_each(|number| indexing.file(&promise(NIGHT, number), Times::default()));
         indexing.ended(NIGHT);
         assert_eq!(indexing.take(&[]), []);
         (0..2 * WAITING_MAX).for_each(|_| indexing.put_back(Index::new(NIGHT, Vec::new())));

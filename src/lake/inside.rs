@@ -85,14 +85,20 @@ pub fn stay_inside(root: &Path, folder: &Path) -> io::Result<()> {
         None => Ok(()),
         Some(link) => Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            format!("\"{}\" is a link, and nothing is written or deleted outside of the lake", link.display()),
+            format!(
+                "\"{}\" is a link, and nothing is written or deleted outside of the lake",
+                link.display()
+            ),
         )),
     }
 }
 
 /// True if an error says that nothing is there. A part of the way may be a file, which holds nothing.
 pub fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory
+    )
 }
 
 #[cfg(test)]

@@ -104,13 +104,16 @@ fn attempts_for(store: &dyn Store, old: &str) -> Result<Vec<(u32, Option<Entry>)
 
 fn attempts_below(store: &dyn Store, prefix: &str) -> Result<Attempts> {
     let objects = list_all(store, prefix)?;
-    let begun: BTreeSet<&str> = objects.iter().filter_map(|object| object.key.strip_suffix(".begun")).collect();
+    let begun: BTreeSet<&str> =
+        objects.iter().filter_map(|object| object.key.strip_suffix(".begun")).collect();
     let mut found: BTreeMap<(String, u32), Option<Entry>> = BTreeMap::new();
     // In the order of keys, "begun" comes before "ended".
     for object in &objects {
         let key = &object.key;
         let name = key[JOURNAL.len()..].split_once('/');
-        let Some((old, number)) = name.and_then(|(old, name)| Some((old, name.get(..7)?.parse().ok()?))) else {
+        let Some((old, number)) =
+            name.and_then(|(old, name)| Some((old, name.get(..7)?.parse().ok()?)))
+        else {
             continue;
         };
         let is_clean = key.strip_suffix(".ended").is_some_and(|attempt| !begun.contains(attempt));
@@ -130,8 +133,9 @@ fn attempts_below(store: &dyn Store, prefix: &str) -> Result<Attempts> {
 /// What is put down at a key; none if it was just deleted.
 fn entry(store: &dyn Store, key: &str) -> Result<Option<Entry>> {
     let Some(bytes) = store.get(key)? else { return Ok(None) };
-    let entry = serde_json::from_slice(&bytes)
-        .map_err(|cause| Error::fatal(format!("the journal \"{}\" is damaged", store.address(key))).because(cause))?;
+    let entry = serde_json::from_slice(&bytes).map_err(|cause| {
+        Error::fatal(format!("the journal \"{}\" is damaged", store.address(key))).because(cause)
+    })?;
     Ok(Some(entry))
 }
 
@@ -210,7 +214,13 @@ impl Attempt {
     ///
     /// # Errors
     /// If it can't be put down.
-    pub fn begin(store: &dyn Store, old: &[&str], new: &str, why: &str, when: OffsetDateTime) -> Result<Option<Self>> {
+    pub fn begin(
+        store: &dyn Store,
+        old: &[&str],
+        new: &str,
+        why: &str,
+        when: OffsetDateTime,
+    ) -> Result<Option<Self>> {
         let mut names: Vec<String> = old.iter().map(|name| (*name).to_owned()).collect();
         names.sort();
         let mut names = names.into_iter();
@@ -221,7 +231,8 @@ impl Attempt {
         let attempt = Self { entry, number };
         for old in &attempt.entry.also {
             let leader = Some(Leader { old: attempt.entry.old.clone(), number });
-            let follower = Entry { old: old.clone(), also: Vec::new(), leader, ..attempt.entry.clone() };
+            let follower =
+                Entry { old: old.clone(), also: Vec::new(), leader, ..attempt.entry.clone() };
             if put_begun(store, &follower)?.is_none() {
                 return attempt.undo(store, when).map(|()| None);
             }
@@ -272,7 +283,9 @@ fn release_all(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
     let leader = Leader { old: entry.old.clone(), number };
     for old in &entry.also {
         for (number, follower) in attempts_for(store, old)? {
-            if let Some(follower) = follower.filter(|follower| follower.leader.as_ref() == Some(&leader)) {
+            if let Some(follower) =
+                follower.filter(|follower| follower.leader.as_ref() == Some(&leader))
+            {
                 release(store, number, &follower)?;
             }
         }
@@ -289,13 +302,22 @@ fn release(store: &dyn Store, number: u32, follower: &Entry) -> Result<()> {
 }
 
 /// Lets go of a partition if the attempt that it followed was given up, or is cleaned up.
-fn settle_follower(store: &dyn Store, number: u32, follower: &Entry, leader: &Leader) -> Result<()> {
+fn settle_follower(
+    store: &dyn Store,
+    number: u32,
+    follower: &Entry,
+    leader: &Leader,
+) -> Result<()> {
     let is_there = store.get(&begun_key(&leader.old, leader.number))?.is_some();
     let is_ended = || match entry(store, &ended_key(&leader.old, leader.number))? {
         Some(ended) => Ok::<_, Error>(ended.end == Some(End::Undone)),
         None => Ok(false),
     };
-    if follower.end.is_some() || !is_there || is_ended()? { release(store, number, follower) } else { Ok(()) }
+    if follower.end.is_some() || !is_there || is_ended()? {
+        release(store, number, follower)
+    } else {
+        Ok(())
+    }
 }
 
 fn undo(store: &dyn Store, number: u32, entry: &Entry, when: OffsetDateTime) -> Result<()> {
@@ -415,7 +437,9 @@ pub fn delete_partition(store: &dyn Store, partition: &str) -> Result<()> {
 /// Deletes those files of a partition that are in the one that replaces it, as its index says. What came later, from a
 /// writer that was out of reach for longer than anybody expected, is in no other place: it stays.
 fn delete_proven(store: &dyn Store, partition: &str, index: &Index) -> Result<()> {
-    let Some(replaced) = index.replaces.iter().rfind(|generation| generation.partition == partition) else {
+    let Some(replaced) =
+        index.replaces.iter().rfind(|generation| generation.partition == partition)
+    else {
         return delete_partition(store, partition);
     };
     store.delete(&index::key(partition))?;
@@ -430,7 +454,12 @@ fn delete_proven(store: &dyn Store, partition: &str, index: &Index) -> Result<()
 }
 
 /// What an old partition was, for the index of the one that replaces it.
-pub fn generation(partition: &str, files: &[index::File], why: &str, when: OffsetDateTime) -> Generation {
+pub fn generation(
+    partition: &str,
+    files: &[index::File],
+    why: &str,
+    when: OffsetDateTime,
+) -> Generation {
     Generation {
         partition: partition.into(),
         files: files.iter().map(|file| file.file.clone()).collect(),

@@ -31,8 +31,10 @@ impl Turns {
 
     fn take(&self) -> Turn<'_> {
         let is_taken = self.is_taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut is_taken =
-            self.given_back.wait_while(is_taken, |is_taken| *is_taken).unwrap_or_else(PoisonError::into_inner);
+        let mut is_taken = self
+            .given_back
+            .wait_while(is_taken, |is_taken| *is_taken)
+            .unwrap_or_else(PoisonError::into_inner);
         *is_taken = true;
         Turn(self)
     }
@@ -97,7 +99,11 @@ mod tests {
             const POST: usize = LARGE_POST_BYTES * 2;
             if to.len() > LARGE_POST_BYTES + PART && !self.is_growing {
                 self.is_growing = true;
-                assert_eq!(self.growing.fetch_add(1, Ordering::SeqCst), 0, "two large posts grow at once");
+                assert_eq!(
+                    self.growing.fetch_add(1, Ordering::SeqCst),
+                    0,
+                    "two large posts grow at once"
+                );
             }
             if self.read == 0 {
                 to.extend_from_slice(b"[{\"a\":\"");

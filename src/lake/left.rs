@@ -77,7 +77,10 @@ impl LeftPartitions {
             found.push((place.to_owned(), partition));
         }
         let note = fs::read(staging.folder.join(NOTE)).ok();
-        found.extend(note.and_then(|json| serde_json::from_slice::<Vec<Partition>>(&json).ok()).unwrap_or_default());
+        found.extend(
+            note.and_then(|json| serde_json::from_slice::<Vec<Partition>>(&json).ok())
+                .unwrap_or_default(),
+        );
         found.retain(|(_, partition)| is_partition(partition));
         let mut state = self.lock();
         if !promises.is_empty() {
@@ -105,7 +108,8 @@ impl LeftPartitions {
 
     /// Waits for indexes that are being made, and for a short time only.
     pub fn wait(&self) {
-        let waited = self.0.changed.wait_timeout_while(self.lock(), END_WAIT, |state| state.is_running);
+        let waited =
+            self.0.changed.wait_timeout_while(self.lock(), END_WAIT, |state| state.is_running);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -115,7 +119,9 @@ impl LeftPartitions {
             return;
         }
         let (left, publisher) = (self.clone(), Arc::clone(publisher));
-        let started = thread::Builder::new().name("left-index".into()).spawn(move || left.make_all(&publisher));
+        let started = thread::Builder::new()
+            .name("left-index".into())
+            .spawn(move || left.make_all(&publisher));
         state.is_running = started.is_ok();
     }
 
@@ -128,7 +134,8 @@ impl LeftPartitions {
                 return;
             };
             drop(state);
-            let made = caught(|| make(publisher, &next)).unwrap_or_else(|_| Err(Error::fatal("it panicked")));
+            let made = caught(|| make(publisher, &next))
+                .unwrap_or_else(|_| Err(Error::fatal("it panicked")));
             let mut state = self.lock();
             if made.is_ok() {
                 state.left.remove(&next);
@@ -148,7 +155,8 @@ impl LeftPartitions {
 impl State {
     /// One whose files are all visible, and that wasn't tried.
     fn ready(&self) -> Option<Partition> {
-        let is_ready = |one: &&Partition| !self.undelivered.contains(&one.0) && !self.failed.contains(*one);
+        let is_ready =
+            |one: &&Partition| !self.undelivered.contains(&one.0) && !self.failed.contains(*one);
         self.left.iter().find(is_ready).cloned()
     }
 
@@ -160,7 +168,8 @@ impl State {
             return;
         }
         let Ok(json) = serde_json::to_vec(&self.left) else { return };
-        let _ = path.parent().map_or(Ok(Vec::new()), make_folders).and_then(|_| fs::write(path, json));
+        let _ =
+            path.parent().map_or(Ok(Vec::new()), make_folders).and_then(|_| fs::write(path, json));
     }
 }
 
@@ -210,12 +219,22 @@ mod tests {
         fs::create_dir_all(first.staging.folder.join("no partition")).unwrap();
         let name = first.name().unwrap();
         let segment = format!("{MORNING}/0000000");
-        let promise = Promise { place: name.clone(), segment, length: 1, posts: 1, checksum: 0, closed: true };
+        let promise = Promise {
+            place: name.clone(),
+            segment,
+            length: 1,
+            posts: 1,
+            checksum: 0,
+            closed: true,
+        };
         let left = LeftPartitions::default();
         left.find(&name, &first.staging, &[promise]);
         left.begin(&publisher, &second.staging);
         left.wait();
-        assert!(!is_indexed(root, NIGHT) && !is_indexed(root, MORNING), "the place has more to deliver");
+        assert!(
+            !is_indexed(root, NIGHT) && !is_indexed(root, MORNING),
+            "the place has more to deliver"
+        );
         left.delivered(&publisher, &[name].into());
         left.wait();
         assert!(is_indexed(root, NIGHT) && !is_indexed(root, MORNING), "it is damaged");

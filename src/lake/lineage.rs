@@ -106,7 +106,10 @@ fn follow(store: &dyn Store, mut piece: Piece) -> Result<Piece> {
         piece = Piece { partition: into.clone(), stretches: next };
     }
     let root = store.address("_index/replaced/");
-    Err(Error::fatal(format!("the notes in \"{root}\" lead in a circle from \"{}\"", piece.partition)))
+    Err(Error::fatal(format!(
+        "the notes in \"{root}\" lead in a circle from \"{}\"",
+        piece.partition
+    )))
 }
 
 /// Posts by their numbers over all files of a partition: from this on so many, which stand there now.
@@ -164,10 +167,16 @@ fn stretches(store: &dyn Store, generation: &Generation) -> Result<Vec<Stretch>>
         let (begin, end) = (number, number + count);
         while number < end {
             // Erased posts may go on in the next file.
-            let (gap, gap_end) = erased.peek().map_or((end, end), |(first, posts)| (*first, first + posts));
+            let (gap, gap_end) =
+                erased.peek().map_or((end, end), |(first, posts)| (*first, first + posts));
             let kept = gap.clamp(number, end) - number;
             if kept > 0 {
-                stretches.push(Stretch { file: name.number, first: number - begin, posts: kept, at });
+                stretches.push(Stretch {
+                    file: name.number,
+                    first: number - begin,
+                    posts: kept,
+                    at,
+                });
                 (number, at) = (number + kept, at + kept);
             }
             if number < end {
@@ -186,7 +195,9 @@ fn stretches(store: &dyn Store, generation: &Generation) -> Result<Vec<Stretch>>
 
 fn deleted(store: &dyn Store, partition: &str, why: &str) -> Error {
     let address = store.address(partition);
-    Error::fatal(format!("the partition \"{address}\" is gone: \"{why}\" deleted it; leave it out, or put it back"))
+    Error::fatal(format!(
+        "the partition \"{address}\" is gone: \"{why}\" deleted it; leave it out, or put it back"
+    ))
 }
 
 fn unknown(store: &dyn Store, partition: &str, why: &str) -> Error {
@@ -221,7 +232,8 @@ pub fn splits(
     if gone.is_empty() && (!to_roots || listing.replaced.is_empty()) {
         return Ok(chosen.to_vec());
     }
-    let boundaries = if to_roots { None } else { Some(gone.iter().map(|id| boundary(id)).collect()) };
+    let boundaries =
+        if to_roots { None } else { Some(gone.iter().map(|id| boundary(id)).collect()) };
     let family = Family::read(store, listing, boundaries.as_ref())?;
     let mut splits = BTreeSet::new();
     for id in chosen {
@@ -264,7 +276,11 @@ struct Family {
 
 impl Family {
     /// Of all partitions that were replaced, or those of some boundaries.
-    fn read(store: &dyn Store, listing: &Listing, boundaries: Option<&BTreeSet<&str>>) -> Result<Self> {
+    fn read(
+        store: &dyn Store,
+        listing: &Listing,
+        boundaries: Option<&BTreeSet<&str>>,
+    ) -> Result<Self> {
         let mut family = Self::default();
         let is_meant = |name: &&String| boundaries.is_none_or(|all| all.contains(boundary(name)));
         let names: Vec<&String> = listing.replaced.iter().filter(is_meant).collect();
@@ -334,7 +350,8 @@ impl Family {
     /// Adds the names by which a part of a lake is read.
     fn add(&self, id: &str, progress: &Progress, to_roots: bool, splits: &mut BTreeSet<String>) {
         let made_of = self.made_of.get(id).map(Vec::as_slice).unwrap_or_default();
-        let wants_old = |old: &String| to_roots && !self.unknown.contains(old) || self.was_read(old, progress);
+        let wants_old =
+            |old: &String| to_roots && !self.unknown.contains(old) || self.was_read(old, progress);
         if progress.contains_key(id) || !made_of.iter().any(wants_old) {
             splits.insert(id.into());
             return;

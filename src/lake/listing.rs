@@ -82,7 +82,9 @@ impl Listing {
             new.extend(generations.into_iter().filter_map(|generation| generation.into));
         }
         partitions.extend(new.iter().filter(|name| !replaced.contains(*name)).cloned());
-        partitions.retain(|name| !old.contains(name) && (new.contains(name) || !journal.unfinished.contains(name)));
+        partitions.retain(|name| {
+            !old.contains(name) && (new.contains(name) || !journal.unfinished.contains(name))
+        });
         listing.partitions = partitions.into_iter().collect();
         Ok(Self { journal, replaced, ..listing })
     }
@@ -119,7 +121,8 @@ impl Listing {
         }
         if all.is_empty() && glob != "*" {
             let root = store.address("");
-            let what = format!("no partition in \"{root}\" matches \"{glob}\"; there are {others} others");
+            let what =
+                format!("no partition in \"{root}\" matches \"{glob}\"; there are {others} others");
             return Err(Error::fatal(what));
         }
         Ok(all)
@@ -255,14 +258,22 @@ mod tests {
     fn files_come_in_number_order_and_others_are_none() {
         let root = lake();
         let files = files(&LocalStore::new(root.path()), NIGHT).unwrap();
-        assert_eq!(files.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>(), ["0000000", "0000002"]);
+        assert_eq!(
+            files.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>(),
+            ["0000000", "0000002"]
+        );
     }
 
     #[test]
     fn what_is_not_there_is_named() {
         let root = lake();
-        let error = |path: &str| found(&format!("{}{path}", root.path().display())).unwrap_err().chain();
-        assert!(error("/2016-*").contains("matches \"2016-*\"; there are 3 others"), "{}", error("/2016-*"));
+        let error =
+            |path: &str| found(&format!("{}{path}", root.path().display())).unwrap_err().chain();
+        assert!(
+            error("/2016-*").contains("matches \"2016-*\"; there are 3 others"),
+            "{}",
+            error("/2016-*")
+        );
         assert!(error("/nowhere/*").contains("no lake at"), "{}", error("/nowhere/*"));
         assert!(error("/[").contains("bad glob \"[\""), "{}", error("/["));
         let empty = tempfile::tempdir().unwrap();

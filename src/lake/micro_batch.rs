@@ -50,7 +50,11 @@ impl MicroBatch {
     ///
     /// # Errors
     /// If it can't be made.
-    pub fn begin(path: PathBuf, [place, segment]: [String; 2], since: OffsetDateTime) -> Result<Self> {
+    pub fn begin(
+        path: PathBuf,
+        [place, segment]: [String; 2],
+        since: OffsetDateTime,
+    ) -> Result<Self> {
         let file = point("lake.create")
             .and_then(|()| File::create_new(&path))
             .map_err(|cause| failed("make", &path, cause))?;
@@ -93,7 +97,8 @@ impl MicroBatch {
     /// # Errors
     /// If it doesn't take all of it; then flushing again goes on from the same state.
     pub fn flush(&mut self) -> Result<()> {
-        let write = point("lake.write").and_then(|()| self.file.write_all_at(&self.buffer, self.written));
+        let write =
+            point("lake.write").and_then(|()| self.file.write_all_at(&self.buffer, self.written));
         write.map_err(|cause| failed("write", &self.path, cause))?;
         self.checksum.update(&self.buffer);
         self.written += self.buffer.len() as u64;

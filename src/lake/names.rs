@@ -15,14 +15,29 @@ use super::form::Form;
 use crate::error::{Error, Result};
 
 /// The boundary in a partition's name: UTC, to the second.
-const EXTENDED: StaticFormatDescription = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
-const BASIC: StaticFormatDescription = format_description!("[year][month][day]T[hour][minute][second]Z");
+const EXTENDED: StaticFormatDescription =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+const BASIC: StaticFormatDescription =
+    format_description!("[year][month][day]T[hour][minute][second]Z");
 
 /// How many characters the UUID has in a partition's name, with the `-` before it.
 const ID_CHARS: usize = 37;
 
 /// How the boundary is written in a partition's name: the two forms of ISO 8601.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 pub enum Names {
     /// `20151218T000000Z`, for the globs of Hadoop and Spark, which can't take colons.
     Basic,
@@ -77,12 +92,17 @@ impl FromStr for PartitionName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        let (boundary, id) =
-            text.len().checked_sub(ID_CHARS).and_then(|at| text.split_at_checked(at)).ok_or(BadName)?;
+        let (boundary, id) = text
+            .len()
+            .checked_sub(ID_CHARS)
+            .and_then(|at| text.split_at_checked(at))
+            .ok_or(BadName)?;
         let id = id.strip_prefix('-').ok_or(BadName)?;
         let names = if boundary.ends_with('Z') { Names::Basic } else { Names::Extended };
         let name = Self {
-            boundary: PrimitiveDateTime::parse(boundary, names.format()).map_err(|_| BadName)?.assume_utc(),
+            boundary: PrimitiveDateTime::parse(boundary, names.format())
+                .map_err(|_| BadName)?
+                .assume_utc(),
             id: Uuid::try_parse(id).map_err(|_| BadName)?,
             names,
         };
@@ -181,7 +201,9 @@ pub fn in_order<T>(mut files: Vec<(FileName, T)>, partition: &str) -> Result<Vec
         None => Ok(files),
         Some(pair) => {
             let (one, other) = (pair[0].0, pair[1].0);
-            Err(Error::fatal(format!("\"{partition}\" has \"{one}\" and \"{other}\": move one of them away")))
+            Err(Error::fatal(format!(
+                "\"{partition}\" has \"{one}\" and \"{other}\": move one of them away"
+            )))
         }
     }
 }
@@ -236,7 +258,10 @@ mod tests {
         let new = PartitionName::begin(datetime!(2026-02-03 04:05:06 +1), Names::Extended);
         assert!(new.to_string().starts_with("2026-02-03T03:05:06-"), "{new}");
         assert_eq!(new.id.get_version_num(), 4);
-        assert_eq!(new.to_string().parse(), Ok(PartitionName { boundary: datetime!(2026-02-03 03:05:06 UTC), ..new }));
+        assert_eq!(
+            new.to_string().parse(),
+            Ok(PartitionName { boundary: datetime!(2026-02-03 03:05:06 UTC), ..new })
+        );
     }
 
     #[test]
@@ -251,11 +276,18 @@ mod tests {
 
     #[test]
     fn two_files_of_one_number_are_an_error() {
-        let named = |names: &[&str]| names.iter().map(|name| (name.parse().unwrap(), ())).collect::<Vec<_>>();
-        let files = in_order(named(&["0000002", "0000000.json.gz", "0000001.parquet"]), "p").unwrap();
+        let named = |names: &[&str]| {
+            names.iter().map(|name| (name.parse().unwrap(), ())).collect::<Vec<_>>()
+        };
+        let files =
+            in_order(named(&["0000002", "0000000.json.gz", "0000001.parquet"]), "p").unwrap();
         assert_eq!(files, named(&["0000000.json.gz", "0000001.parquet", "0000002"]));
-        let error = in_order(named(&["0000001", "0000000", "0000001.ndjson.zst"]), "p").unwrap_err();
-        assert!(error.chain().contains("\"p\" has \"0000001\" and \"0000001.ndjson.zst\""), "{error:?}");
+        let error =
+            in_order(named(&["0000001", "0000000", "0000001.ndjson.zst"]), "p").unwrap_err();
+        assert!(
+            error.chain().contains("\"p\" has \"0000001\" and \"0000001.ndjson.zst\""),
+            "{error:?}"
+        );
     }
 
     #[test]
@@ -294,7 +326,9 @@ mod tests {
         let name: FileName = "0000012.json".parse().unwrap();
         assert_eq!((name.form, name.to_string().as_str()), (Form::ARRAY, "0000012.json"));
         let pair = ["0000012", "0000012.json"].map(|name| (name.parse().unwrap(), ()));
-        assert!(in_order(pair.to_vec(), "p").unwrap_err().chain().contains("move one of them away"));
+        assert!(
+            in_order(pair.to_vec(), "p").unwrap_err().chain().contains("move one of them away")
+        );
     }
 
     #[test]
@@ -304,14 +338,19 @@ mod tests {
             let text = format!("{text}{extension}");
             assert_eq!(text.parse::<Segment>().unwrap().to_string(), text);
         }
-        for text in ["../0000000", "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/../0000000"] {
+        for text in
+            ["../0000000", "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/../0000000"]
+        {
             assert_eq!(text.parse::<Segment>(), Err(BadName), "{text}");
         }
     }
 
     #[test]
     fn boundaries_before_1970_are_floors_too() {
-        assert_eq!(boundary(datetime!(1969-12-31 23:59:59 UTC), HOUR), datetime!(1969-12-31 23:00:00 UTC));
+        assert_eq!(
+            boundary(datetime!(1969-12-31 23:59:59 UTC), HOUR),
+            datetime!(1969-12-31 23:00:00 UTC)
+        );
     }
 
     proptest! {

@@ -38,7 +38,12 @@ const CHUNK_BYTES: usize = 256 << 10;
 ///
 /// # Errors
 /// If it can't be read or written.
-pub fn pack(compression: Compression, text: &mut impl Read, length: u64, to: &mut impl Write) -> io::Result<()> {
+pub fn pack(
+    compression: Compression,
+    text: &mut impl Read,
+    length: u64,
+    to: &mut impl Write,
+) -> io::Result<()> {
     match compression {
         Compression::None => copy(text, to),
         Compression::Gzip => {
@@ -93,7 +98,12 @@ impl<W: Write> Write for Counted<W> {
 ///
 /// # Errors
 /// If one can't be read or the other can't be written; then it can be done again.
-pub fn pack_file(compression: Compression, text: &Path, to: PathBuf, promise: Promise) -> Result<Staged> {
+pub fn pack_file(
+    compression: Compression,
+    text: &Path,
+    to: PathBuf,
+    promise: Promise,
+) -> Result<Staged> {
     let write = || {
         point("encode.write")?;
         let file = File::create(&to)?;
@@ -120,7 +130,9 @@ pub fn pack_file(compression: Compression, text: &Path, to: PathBuf, promise: Pr
 pub fn delete_text(text: &Path) -> Result<()> {
     match point("encode.delete").and_then(|()| fs::remove_file(text)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.and_then(|()| point("encode.deleted")).map_err(|cause| failed("remove", text, cause)),
+        other => other
+            .and_then(|()| point("encode.deleted"))
+            .map_err(|cause| failed("remove", text, cause)),
     }
 }
 
@@ -131,7 +143,9 @@ pub fn delete_text(text: &Path) -> Result<()> {
 pub fn restore_text(compression: Compression, packed: &Path, text: &Path) -> Result<()> {
     let half = text.with_extension("text");
     let file = File::create(&half).map_err(|cause| failed("make", &half, cause))?;
-    unpack_file(compression, packed, |piece| point("encode.restore").and_then(|()| (&file).write_all(piece)))?;
+    unpack_file(compression, packed, |piece| {
+        point("encode.restore").and_then(|()| (&file).write_all(piece))
+    })?;
     let rename = || {
         file.sync_all()?;
         fs::rename(&half, text)?;
@@ -146,7 +160,8 @@ pub fn restore_text(compression: Compression, packed: &Path, text: &Path) -> Res
 pub fn is_as_promised(bytes: &[u8], promise: &Promise) -> bool {
     let promised = (promise.length, promise.checksum);
     (bytes.len() as u64, crc32fast::hash(bytes)) == promised
-        || compression(promise).is_some_and(|compression| measure(compression, bytes) == Some(promised))
+        || compression(promise)
+            .is_some_and(|compression| measure(compression, bytes) == Some(promised))
 }
 
 /// Whether two packed files are of the same text: another version of the libraries may pack it otherwise.

@@ -53,8 +53,11 @@ impl Place {
     /// If it can't be one.
     pub fn named(name: &str) -> Result<Self> {
         let folder = PathBuf::from(name);
-        let root = folder.ancestors().nth(3).filter(|_| folder.is_absolute()).map(Path::to_path_buf);
-        let root = root.ok_or_else(|| Error::fatal(format!("bad place \"{name}\" in a promise: expected a folder")))?;
+        let root =
+            folder.ancestors().nth(3).filter(|_| folder.is_absolute()).map(Path::to_path_buf);
+        let root = root.ok_or_else(|| {
+            Error::fatal(format!("bad place \"{name}\" in a promise: expected a folder"))
+        })?;
         Ok(Self { root, staging: Staging { folder } })
     }
 }
@@ -89,7 +92,8 @@ impl Publish for Rename {
 /// leaves of it is deleted with that.
 fn write_index(place: &Place, index: &Index, durable: bool) -> Result<()> {
     let Place { root, staging } = place;
-    let (staged, target) = (staging.folder.join(STAGED_INDEX), root.join(index::key(&index.partition)));
+    let (staged, target) =
+        (staging.folder.join(STAGED_INDEX), root.join(index::key(&index.partition)));
     let folder = target.parent().unwrap_or(root);
     let write = || -> io::Result<()> {
         stay_inside(root, folder)?;
@@ -104,7 +108,11 @@ fn write_index(place: &Place, index: &Index, durable: bool) -> Result<()> {
         fs::rename(&staged, &target)?;
         point("index.written")?;
         changed.push(folder.to_path_buf());
-        if durable { changed.iter().rev().try_for_each(|folder| sync_folder(folder)) } else { Ok(()) }
+        if durable {
+            changed.iter().rev().try_for_each(|folder| sync_folder(folder))
+        } else {
+            Ok(())
+        }
     };
     write().map_err(|cause| {
         // What can't be written may be in nobody's way.
@@ -115,7 +123,8 @@ fn write_index(place: &Place, index: &Index, durable: bool) -> Result<()> {
 
 /// The promises of files whose posts aren't elsewhere by now. Of the others nothing is left in the staging.
 fn not_replaced(place: &Place, promises: &[Promise]) -> Result<Vec<Promise>> {
-    let (store, mut replaced, mut rest) = (LocalStore::new(&place.root), Replaced::default(), Vec::new());
+    let (store, mut replaced, mut rest) =
+        (LocalStore::new(&place.root), Replaced::default(), Vec::new());
     for promise in promises {
         let (segment, _) = named(promise)?;
         if !replaced.has(&store, &segment)? {
@@ -133,9 +142,12 @@ fn not_replaced(place: &Place, promises: &[Promise]) -> Result<Vec<Promise>> {
 
 /// Moves closed files from the staging into their partitions, in number order.
 fn publish(place: &Place, promises: &[Promise], durable: bool) -> Result<()> {
-    let mut files = promises.iter().filter(|promise| promise.closed).map(named).collect::<Result<Vec<_>>>()?;
+    let mut files =
+        promises.iter().filter(|promise| promise.closed).map(named).collect::<Result<Vec<_>>>()?;
     files.sort_by_key(|(segment, _)| *segment);
-    files.chunk_by(|(a, _), (b, _)| a.partition == b.partition).try_for_each(|files| partition(place, files, durable))
+    files
+        .chunk_by(|(a, _), (b, _)| a.partition == b.partition)
+        .try_for_each(|files| partition(place, files, durable))
 }
 
 fn partition(place: &Place, files: &[(Segment, &Promise)], durable: bool) -> Result<()> {
@@ -148,7 +160,12 @@ fn partition(place: &Place, files: &[(Segment, &Promise)], durable: bool) -> Res
     }
     if found {
         // Whoever published it may have crashed before these were synced.
-        changed.extend([Some(place.root.as_path()), place.root.parent()].into_iter().flatten().map(Path::to_path_buf));
+        changed.extend(
+            [Some(place.root.as_path()), place.root.parent()]
+                .into_iter()
+                .flatten()
+                .map(Path::to_path_buf),
+        );
     }
     changed.push(folder);
     // The data comes first, so that no power loss leaves a folder without what it was made for.
@@ -171,7 +188,9 @@ fn file(place: &Place, segment: &Segment, promise: &Promise) -> Result<Outcome> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return match published(from, to, promise) {
                 // A commit that is tried again may find that its partition was replaced meanwhile.
-                Err(_) if !to.exists() && has_now(&LocalStore::new(&place.root), segment)? => Ok(Outcome::Found),
+                Err(_) if !to.exists() && has_now(&LocalStore::new(&place.root), segment)? => {
+                    Ok(Outcome::Found)
+                }
                 other => other,
             };
         }
@@ -179,7 +198,9 @@ fn file(place: &Place, segment: &Segment, promise: &Promise) -> Result<Outcome> 
     }
     match rename_without_replacing(from, to) {
         Ok(()) => Ok(Outcome::Moved),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => half_published(from, to, promise),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            half_published(from, to, promise)
+        }
         Err(error) => Err(failed("publish", to, error)),
     }
 }
@@ -188,10 +209,13 @@ fn file(place: &Place, segment: &Segment, promise: &Promise) -> Result<Outcome> 
 fn published(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
     let (length, checksum) = match measure(to) {
         Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(from, &to.to_string_lossy())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(gone(from, &to.to_string_lossy()));
+        }
         Err(error) => return Err(failed("read", to, error)),
     };
-    if (length, checksum) == (promise.length, promise.checksum) || is_of_promised_text(to, promise)? {
+    if (length, checksum) == (promise.length, promise.checksum) || is_of_promised_text(to, promise)?
+    {
         Ok(Outcome::Found)
     } else {
         Err(another_writer(&to.to_string_lossy()))
@@ -287,7 +311,14 @@ mod tests {
             let segment = format!("{PARTITION}/{i:07}");
             fs::write(place.staging.folder.join(&segment), content).unwrap();
             let (length, checksum) = (content.len() as u64, crc32fast::hash(content.as_bytes()));
-            Promise { place: place.name().unwrap(), segment, length, posts: 1, checksum, closed: true }
+            Promise {
+                place: place.name().unwrap(),
+                segment,
+                length,
+                posts: 1,
+                checksum,
+                closed: true,
+            }
         };
         let promises = contents.iter().enumerate().map(promise).collect();
         (root, place, promises)
@@ -306,7 +337,11 @@ mod tests {
             let (_root, place, promises) = staged(&CONTENTS);
             fs::create_dir_all(place.root.join(PARTITION)).unwrap();
             for promise in &promises[..renamed] {
-                fs::rename(place.staging.folder.join(&promise.segment), place.root.join(&promise.segment)).unwrap();
+                fs::rename(
+                    place.staging.folder.join(&promise.segment),
+                    place.root.join(&promise.segment),
+                )
+                .unwrap();
             }
             publish(&place, &promises, true).unwrap();
             publish(&place, &promises, renamed % 2 == 0).unwrap();
@@ -318,7 +353,11 @@ mod tests {
     fn a_power_loss_that_kept_both_names_changes_nothing() {
         let (_root, place, promises) = staged(&CONTENTS);
         fs::create_dir_all(place.root.join(PARTITION)).unwrap();
-        fs::hard_link(place.staging.folder.join(&promises[1].segment), place.root.join(&promises[1].segment)).unwrap();
+        fs::hard_link(
+            place.staging.folder.join(&promises[1].segment),
+            place.root.join(&promises[1].segment),
+        )
+        .unwrap();
         publish(&place, &promises, true).unwrap();
         assert_eq!(visible(&place), CONTENTS);
         assert!(!place.staging.folder.join(&promises[1].segment).exists());
@@ -353,7 +392,10 @@ mod tests {
         fs::remove_file(place.staging.folder.join(&promises[1].segment)).unwrap();
         let error = publish(&place, &promises, true).unwrap_err();
         assert_eq!(error.kind(), Kind::Fatal);
-        assert!(error.chain().contains("0000001") && error.chain().contains("put it back"), "{error:?}");
+        assert!(
+            error.chain().contains("0000001") && error.chain().contains("put it back"),
+            "{error:?}"
+        );
         assert_eq!(visible(&place), CONTENTS[..1], "number order: nothing after it became visible");
     }
 

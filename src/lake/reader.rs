@@ -158,12 +158,21 @@ impl Chunks {
     }
 
     /// Fills a chunk up to its size; true at the end of the text.
-    fn fill(&mut self, chunk: &mut Vec<u8>, bytes: usize, input: &mut dyn Input) -> Result<bool, Trouble> {
+    fn fill(
+        &mut self,
+        chunk: &mut Vec<u8>,
+        bytes: usize,
+        input: &mut dyn Input,
+    ) -> Result<bool, Trouble> {
         let begin = chunk.len();
-        let filled =
-            if self.form.is_plain() { self.fill_plain(chunk, bytes, input) } else { self.unpack(chunk, bytes, input) };
+        let filled = if self.form.is_plain() {
+            self.fill_plain(chunk, bytes, input)
+        } else {
+            self.unpack(chunk, bytes, input)
+        };
         if self.finds_line_breaks && self.line_break.is_none() {
-            self.line_break = memchr2(b'\n', b'\r', &chunk[begin..]).map(|at| self.offset + (begin + at) as u64);
+            self.line_break =
+                memchr2(b'\n', b'\r', &chunk[begin..]).map(|at| self.offset + (begin + at) as u64);
         }
         match filled {
             Ok(()) => Ok(self.ended),
@@ -176,14 +185,24 @@ impl Chunks {
         }
     }
 
-    fn fill_plain(&mut self, chunk: &mut Vec<u8>, bytes: usize, input: &mut dyn Input) -> Result<(), Trouble> {
+    fn fill_plain(
+        &mut self,
+        chunk: &mut Vec<u8>,
+        bytes: usize,
+        input: &mut dyn Input,
+    ) -> Result<(), Trouble> {
         while chunk.len() < bytes && !self.ended {
             self.ended = !input.fill(chunk)?;
         }
         Ok(())
     }
 
-    fn unpack(&mut self, chunk: &mut Vec<u8>, bytes: usize, input: &mut dyn Input) -> Result<(), Trouble> {
+    fn unpack(
+        &mut self,
+        chunk: &mut Vec<u8>,
+        bytes: usize,
+        input: &mut dyn Input,
+    ) -> Result<(), Trouble> {
         if self.unpacker.is_none()
             && let Form::Text(_, compression) = self.form
         {
@@ -211,7 +230,8 @@ impl Chunks {
 /// # Errors
 /// If there is no memory for it.
 pub fn unpacker(compression: Compression) -> Result<Option<Unpacker>, Trouble> {
-    Unpacker::of(compression).map_err(|cause| Trouble::Store(Error::transient("can't begin to unpack").because(cause)))
+    Unpacker::of(compression)
+        .map_err(|cause| Trouble::Store(Error::transient("can't begin to unpack").because(cause)))
 }
 
 /// Adds to a chunk what comes next in a file, as far as there is room; false at the end.
@@ -251,13 +271,17 @@ impl Input for OpenFile {
     }
 
     fn length(&mut self) -> Result<u64, Trouble> {
-        let found = self.file.metadata().map_err(|cause| Trouble::Store(failed("look at", &self.path, cause)))?;
+        let found = self
+            .file
+            .metadata()
+            .map_err(|cause| Trouble::Store(failed("look at", &self.path, cause)))?;
         Ok(found.len())
     }
 
     fn range(&mut self, range: Range<u64>) -> Result<Bytes, Trouble> {
         let end = range.end.min(self.length()?);
-        let mut bytes = vec![0; usize::try_from(end.saturating_sub(range.start)).unwrap_or(usize::MAX)];
+        let mut bytes =
+            vec![0; usize::try_from(end.saturating_sub(range.start)).unwrap_or(usize::MAX)];
         let read = self.file.read_exact_at(&mut bytes, range.start);
         read.map_err(|cause| Trouble::Store(failed("read", &self.path, cause)))?;
         Ok(bytes.into())
@@ -288,8 +312,9 @@ mod tests {
         let mut file = OpenFile::open(path.clone())?.unwrap();
         let mut chunks = Chunks::of(Form::ARRAY, CHUNK_BYTES);
         let mut found = Vec::new();
-        while let Some(mut posts) =
-            chunks.next_posts(&mut file).map_err(|trouble| trouble.at(&path.display().to_string()))?
+        while let Some(mut posts) = chunks
+            .next_posts(&mut file)
+            .map_err(|trouble| trouble.at(&path.display().to_string()))?
         {
             found.append(&mut posts);
         }
@@ -318,7 +343,10 @@ mod tests {
         content.extend(b",{\"tweet\":2}".repeat(100_000));
         content[1_000_000] = 0;
         let error = read(&content).unwrap_err();
-        assert!(error.chain().contains("/0000000\" is damaged at byte 1000000: control"), "{error:?}");
+        assert!(
+            error.chain().contains("/0000000\" is damaged at byte 1000000: control"),
+            "{error:?}"
+        );
         assert!(read(b"").unwrap_err().chain().contains("at byte 0"));
         assert!(OpenFile::open("/nowhere/0000000".into()).unwrap().is_none());
     }

@@ -24,8 +24,10 @@ use crate::fault::point;
 /// Fatal ones if a staged file is shorter than promised or has other bytes.
 pub fn recover(staging: &Staging, promises: &[Promise]) -> Result<Vec<Promise>> {
     staging.refuse_links()?;
-    let closed = promises.iter().map(|promise| close(staging, promise)).collect::<Result<Vec<_>>>()?;
-    let promised = closed.iter().map(|promise| Ok(staging.file(&named(promise)?.0))).collect::<Result<_>>()?;
+    let closed =
+        promises.iter().map(|promise| close(staging, promise)).collect::<Result<Vec<_>>>()?;
+    let promised =
+        closed.iter().map(|promise| Ok(staging.file(&named(promise)?.0))).collect::<Result<_>>()?;
     delete_all_but(&promised, &staging.folder)?;
     staging.tidy();
     Ok(closed)
@@ -39,7 +41,8 @@ fn delete_all_but(keep: &BTreeSet<PathBuf>, folder: &Path) -> Result<()> {
     };
     for entry in entries {
         let entry = entry.map_err(|cause| failed("read", folder, cause))?;
-        let (path, kind) = (entry.path(), entry.file_type().map_err(|cause| failed("look at", folder, cause))?);
+        let (path, kind) =
+            (entry.path(), entry.file_type().map_err(|cause| failed("look at", folder, cause))?);
         if kind.is_dir() {
             delete_all_but(keep, &path)?;
         } else if !keep.contains(&path) {
@@ -83,11 +86,20 @@ fn close(staging: &Staging, promise: &Promise) -> Result<Promise> {
 fn restore(staging: &Staging, segment: &Segment, compression: Compression) -> Result<()> {
     let (text, packed) = (staging.text(segment), staging.file(segment));
     // The text is deleted after the packed file is durable, so without the text that is whole.
-    if text.exists() || !packed.exists() { Ok(()) } else { restore_text(compression, &packed, &text) }
+    if text.exists() || !packed.exists() {
+        Ok(())
+    } else {
+        restore_text(compression, &packed, &text)
+    }
 }
 
 /// Packs a closed text, durably.
-fn pack(staging: &Staging, segment: &Segment, compression: Compression, closed: Promise) -> Result<Promise> {
+fn pack(
+    staging: &Staging,
+    segment: &Segment,
+    compression: Compression,
+    closed: Promise,
+) -> Result<Promise> {
     let (text, folder) = (staging.text(segment), staging.partition(&segment.partition));
     let staged = pack_file(compression, &text, staging.file(segment), closed)?;
     staged.sync()?;
@@ -121,8 +133,16 @@ fn verify(file: &File, path: &Path, promise: &Promise) -> Result<()> {
     }
     let what = match rest.limit() {
         0 if checksum.finalize() == promise.checksum => return Ok(()),
-        0 => format!("\"{}\" has other bytes than were promised for its first {}", path.display(), promise.length),
-        missing => format!("\"{}\" ends {missing} bytes before the promised {}", path.display(), promise.length),
+        0 => format!(
+            "\"{}\" has other bytes than were promised for its first {}",
+            path.display(),
+            promise.length
+        ),
+        missing => format!(
+            "\"{}\" ends {missing} bytes before the promised {}",
+            path.display(),
+            promise.length
+        ),
     };
     Err(Error::fatal(format!("{what}: it was damaged after it had been synced")))
 }
@@ -145,7 +165,8 @@ mod tests {
         let place = Place::new(root.path().into(), "run", "lake", 0);
         fs::create_dir_all(place.staging.folder.join(PARTITION)).unwrap();
         let write = |number: usize, content: &str| {
-            fs::write(place.staging.folder.join(format!("{PARTITION}/{number:07}")), content).unwrap();
+            fs::write(place.staging.folder.join(format!("{PARTITION}/{number:07}")), content)
+                .unwrap();
         };
         write(0, "[{\"a\":1}]");
         write(1, "[{\"a\":2},{\"a\":3},{\"a\":");
@@ -171,8 +192,10 @@ mod tests {
 
     /// Asserts that the lake holds what was promised, and nothing else.
     fn check(place: &Place) {
-        let left: Vec<PathBuf> =
-            glob::glob(&format!("{}/**/*", place.root.display())).unwrap().map(Result::unwrap).collect();
+        let left: Vec<PathBuf> = glob::glob(&format!("{}/**/*", place.root.display()))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
         let partition = place.root.join(PARTITION);
         assert_eq!(left, [partition.clone(), partition.join("0000000"), partition.join("0000001")]);
         assert_eq!(fs::read_to_string(partition.join("0000000")).unwrap(), "[{\"a\":1}]");
@@ -219,12 +242,16 @@ mod tests {
 
     #[test]
     fn damage_is_named_and_nothing_is_deleted() {
-        for (content, named) in [("[{\"a\":9},", "other bytes"), ("[{\"a\"", "ends 3 bytes before")] {
+        for (content, named) in [("[{\"a\":9},", "other bytes"), ("[{\"a\"", "ends 3 bytes before")]
+        {
             let (_root, place, promises) = crashed();
             fs::write(place.staging.folder.join(&promises[1].segment), content).unwrap();
             let error = recover(&place.staging, &promises).unwrap_err();
             assert_eq!(error.kind(), Kind::Fatal);
-            assert!(error.chain().contains(named) && error.chain().contains("0000001"), "{error:?}");
+            assert!(
+                error.chain().contains(named) && error.chain().contains("0000001"),
+                "{error:?}"
+            );
             assert!(place.staging.folder.join(PARTITION).join("0000002").exists());
         }
     }

@@ -24,7 +24,11 @@ pub enum Root {
 impl Root {
     /// The place of a lake on S3.
     pub fn of_bucket(s3: &S3) -> Self {
-        Self::Bucket { endpoint: s3.server(), bucket: s3.bucket.clone(), prefix: s3.prefix().to_owned() }
+        Self::Bucket {
+            endpoint: s3.server(),
+            bucket: s3.bucket.clone(),
+            prefix: s3.prefix().to_owned(),
+        }
     }
 
     /// The place at an address, `s3://bucket/prefix` or a folder.
@@ -33,7 +37,11 @@ impl Root {
             None => Self::Folder(address.into()),
             Some(rest) => {
                 let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-                Self::of_bucket(&S3 { bucket: bucket.into(), prefix: prefix.into(), ..S3::default() })
+                Self::of_bucket(&S3 {
+                    bucket: bucket.into(),
+                    prefix: prefix.into(),
+                    ..S3::default()
+                })
             }
         }
     }
@@ -48,7 +56,11 @@ impl Root {
             (
                 Self::Bucket { endpoint: a, bucket: one, prefix: p },
                 Self::Bucket { endpoint: b, bucket: two, prefix: q },
-            ) => one == two && server(a.as_deref()) == server(b.as_deref()) && (is_inside(p, q) || is_inside(q, p)),
+            ) => {
+                one == two
+                    && server(a.as_deref()) == server(b.as_deref())
+                    && (is_inside(p, q) || is_inside(q, p))
+            }
             _ => false,
         }
     }
@@ -66,7 +78,8 @@ impl fmt::Display for Root {
 
 /// Whether the keys of one prefix are among those of another.
 fn is_inside(prefix: &str, of: &str) -> bool {
-    of.is_empty() || prefix.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    of.is_empty()
+        || prefix.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The ends of the names of Amazon's own servers, which all have the same buckets; those in China have others.
@@ -76,8 +89,14 @@ const AMAZON_IN_CHINA: &str = ".amazonaws.com.cn";
 /// A server's host and port, none for Amazon's; this machine goes by several names.
 fn server(endpoint: Option<&str>) -> Option<String> {
     let (scheme, rest) = endpoint?.split_once("://").unwrap_or(("https", endpoint?));
-    let (scheme, host) = (scheme.to_ascii_lowercase(), rest.split('/').next().unwrap_or_default().to_ascii_lowercase());
-    let (name, port) = match host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())) {
+    let (scheme, host) = (
+        scheme.to_ascii_lowercase(),
+        rest.split('/').next().unwrap_or_default().to_ascii_lowercase(),
+    );
+    let (name, port) = match host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+    {
         Some((name, port)) => (name.to_owned(), port.to_owned()),
         None => (host, if scheme == "http" { "80" } else { "443" }.to_owned()),
     };
@@ -134,7 +153,15 @@ mod tests {
         fs::create_dir_all(root.path().join("a/lake")).unwrap();
         symlink(root.path().join("a/lake"), root.path().join("link")).unwrap();
         symlink(root.path().join("a"), root.path().join("to-a")).unwrap();
-        for same in ["a/lake", "a/lake/", "a/../a/lake", "link", "to-a/lake", "link/../lake", "link/not/there/../.."] {
+        for same in [
+            "a/lake",
+            "a/lake/",
+            "a/../a/lake",
+            "link",
+            "to-a/lake",
+            "link/../lake",
+            "link/not/there/../..",
+        ] {
             check(&at("a/lake"), &at(same), true);
         }
         check(&at("a/lake"), &at("a"), true);
@@ -187,7 +214,10 @@ mod tests {
             "https://s3.dualstack.eu-west-1.amazonaws.com",
             "https://lake.s3.eu-west-1.amazonaws.com/",
         ] {
-            assert!(at(Some(name)).overlaps(&at(None)) && at(None).overlaps(&at(Some(name))), "{name}");
+            assert!(
+                at(Some(name)).overlaps(&at(None)) && at(None).overlaps(&at(Some(name))),
+                "{name}"
+            );
         }
         let china = at(Some("https://s3.cn-north-1.amazonaws.com.cn"));
         assert!(china.overlaps(&at(Some("https://lake.s3.cn-northwest-1.amazonaws.com.cn/"))));

@@ -71,8 +71,12 @@ impl Trouble {
         match self {
             Self::Store(error) => error,
             Self::Gone => Error::fatal(format!("\"{address}\" is gone")),
-            Self::Unsupported(what) => Error::fatal(format!("\"{address}\" is of a form that isn't supported: {what}")),
-            Self::Damage { at, what } => Error::fatal(format!("\"{address}\" is damaged at {at}: {what}")),
+            Self::Unsupported(what) => {
+                Error::fatal(format!("\"{address}\" is of a form that isn't supported: {what}"))
+            }
+            Self::Damage { at, what } => {
+                Error::fatal(format!("\"{address}\" is damaged at {at}: {what}"))
+            }
         }
     }
 }
@@ -130,7 +134,9 @@ impl<'a> ObjectReader<'a> {
     /// The offset of the first line break in an array, which readers of lines would take for its end.
     pub fn line_break(&self) -> Option<Spot> {
         match Form::of(self.bytes.key) {
-            Form::Text(Format::JsonArray, Compression::None) => self.chunks.line_break().map(Spot::Byte),
+            Form::Text(Format::JsonArray, Compression::None) => {
+                self.chunks.line_break().map(Spot::Byte)
+            }
             Form::Text(Format::JsonArray, _) => self.chunks.line_break().map(Spot::TextByte),
             _ => None,
         }
@@ -159,7 +165,8 @@ impl<'a> ObjectReader<'a> {
 impl Input for ObjectBytes<'_> {
     fn fill(&mut self, to: &mut Vec<u8>) -> Result<bool, Trouble> {
         let range = self.read..self.read + CHUNK_BYTES;
-        let new = self.store.get_range(self.key, range).map_err(Trouble::Store)?.ok_or(Trouble::Gone)?;
+        let new =
+            self.store.get_range(self.key, range).map_err(Trouble::Store)?.ok_or(Trouble::Gone)?;
         self.checksum.update(&new);
         self.read += new.len() as u64;
         to.extend_from_slice(&new);
@@ -179,10 +186,16 @@ impl Input for ObjectBytes<'_> {
 ///
 /// # Errors
 /// If one can't be read or is damaged, or whatever `take` says.
-pub fn each_post(store: &Arc<dyn Store>, keys: &[String], mut take: impl FnMut(&Post) -> Result<()>) -> Result<()> {
+pub fn each_post(
+    store: &Arc<dyn Store>,
+    keys: &[String],
+    mut take: impl FnMut(&Post) -> Result<()>,
+) -> Result<()> {
     for key in keys {
         let mut reader = ObjectReader::new(store.as_ref(), key);
-        while let Some(posts) = reader.next_posts().map_err(|trouble| trouble.of(store.as_ref(), key))? {
+        while let Some(posts) =
+            reader.next_posts().map_err(|trouble| trouble.of(store.as_ref(), key))?
+        {
             posts.iter().try_for_each(&mut take)?;
         }
     }
@@ -210,27 +223,44 @@ mod tests {
     #[test]
     fn posts_come_out_as_they_are() {
         let (posts, bytes, line_break) = read(b"[{\"a\":1}, {\"b\":\"x\"}]").unwrap();
-        assert_eq!((posts.join(" ").as_str(), bytes, line_break), ("{\"a\":1} {\"b\":\"x\"}", 20, None));
+        assert_eq!(
+            (posts.join(" ").as_str(), bytes, line_break),
+            ("{\"a\":1} {\"b\":\"x\"}", 20, None)
+        );
         assert_eq!(read(b"[{\"a\":\n1}]").unwrap().2, Some(Spot::Byte(6)));
         assert_eq!(read(b"[{\"a\":\n1}]").unwrap().0, ["{\"a\": 1}"]);
     }
 
     #[test]
     fn posts_may_be_larger_than_a_chunk_and_end_with_one() {
-        for bytes in [CHUNK_BYTES as usize * 3, CHUNK_BYTES as usize - 10, CHUNK_BYTES as usize * 2 - 10] {
+        for bytes in
+            [CHUNK_BYTES as usize * 3, CHUNK_BYTES as usize - 10, CHUNK_BYTES as usize * 2 - 10]
+        {
             let post = format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
-            assert_eq!(read(format!("[{post}]").as_bytes()).unwrap().0, std::slice::from_ref(&post));
-            assert_eq!(read(format!("[{post},{post}]").as_bytes()).unwrap().0, [&post[..], &post[..]]);
+            assert_eq!(
+                read(format!("[{post}]").as_bytes()).unwrap().0,
+                std::slice::from_ref(&post)
+            );
+            assert_eq!(
+                read(format!("[{post},{post}]").as_bytes()).unwrap().0,
+                [&post[..], &post[..]]
+            );
         }
     }
 
     #[test]
     fn damage_has_its_offset_in_the_object() {
-        let mut content = format!("[{{\"a\":\"{}\"}}", "x".repeat(CHUNK_BYTES as usize)).into_bytes();
+        let mut content =
+            format!("[{{\"a\":\"{}\"}}", "x".repeat(CHUNK_BYTES as usize)).into_bytes();
         content.extend(b",{\"b\":tru}]");
-        let Err(Trouble::Damage { at: Spot::Byte(at), .. }) = read(&content) else { panic!("it is damaged") };
+        let Err(Trouble::Damage { at: Spot::Byte(at), .. }) = read(&content) else {
+            panic!("it is damaged")
+        };
         assert_eq!(at, content.len() as u64 - 5, "where the literal begins");
         assert!(matches!(read(b""), Err(Trouble::Damage { at: Spot::Byte(0), .. })));
-        assert!(matches!(ObjectReader::new(&MemoryStore::default(), "a").next_posts(), Err(Trouble::Gone)));
+        assert!(matches!(
+            ObjectReader::new(&MemoryStore::default(), "a").next_posts(),
+            Err(Trouble::Gone)
+        ));
     }
 }

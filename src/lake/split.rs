@@ -62,7 +62,11 @@ impl Splitter {
     pub fn split(&mut self, chunk: &[u8], last: bool, posts: &mut Posts) -> Result<usize, Damage> {
         let mut at = 0;
         loop {
-            at += if self.0 == State::LineEnd { blanks_of_line(&chunk[at..]) } else { blanks(&chunk[at..]) };
+            at += if self.0 == State::LineEnd {
+                blanks_of_line(&chunk[at..])
+            } else {
+                blanks(&chunk[at..])
+            };
             let next = match (self.0, chunk.get(at)) {
                 (State::End | State::Line | State::LineEnd, None) => return Ok(at),
                 (_, None) if !last => return Ok(at),
@@ -70,19 +74,25 @@ impl Splitter {
                 (State::Start, Some(b'[')) => State::FirstOrEnd,
                 (State::FirstOrEnd | State::CommaOrEnd, Some(b']')) => State::End,
                 (State::CommaOrEnd, Some(b',')) => State::Post,
-                (State::FirstOrEnd | State::Post | State::Line, Some(b'{')) => match post(chunk, at, last)? {
-                    None => return Ok(at),
-                    Some(Checked { line_breaks: true, .. }) if self.0 == State::Line => {
-                        return Err(Damage { at, what: "expected a post on one line".into() });
+                (State::FirstOrEnd | State::Post | State::Line, Some(b'{')) => {
+                    match post(chunk, at, last)? {
+                        None => return Ok(at),
+                        Some(Checked { line_breaks: true, .. }) if self.0 == State::Line => {
+                            return Err(Damage { at, what: "expected a post on one line".into() });
+                        }
+                        Some(Checked { range, line_breaks }) => {
+                            at += range.end;
+                            posts.ranges.push(at - range.end..at);
+                            posts.line_breaks |= line_breaks;
+                            self.0 = if self.0 == State::Line {
+                                State::LineEnd
+                            } else {
+                                State::CommaOrEnd
+                            };
+                            continue;
+                        }
                     }
-                    Some(Checked { range, line_breaks }) => {
-                        at += range.end;
-                        posts.ranges.push(at - range.end..at);
-                        posts.line_breaks |= line_breaks;
-                        self.0 = if self.0 == State::Line { State::LineEnd } else { State::CommaOrEnd };
-                        continue;
-                    }
-                },
+                }
                 (state, found) => return Err(Damage { at, what: unexpected(state, found) }),
             };
             self.0 = next;
@@ -146,7 +156,8 @@ mod tests {
 
     /// Splits a text that comes in chunks which grow until a post fits.
     fn split_in_chunks(format: Format, text: &[u8], size: usize) -> Result<Vec<Vec<u8>>, Damage> {
-        let (mut splitter, mut found, mut from, mut to) = (Splitter::start(format), Vec::new(), 0, 0);
+        let (mut splitter, mut found, mut from, mut to) =
+            (Splitter::start(format), Vec::new(), 0, 0);
         loop {
             to = (to + size).min(text.len());
             let mut posts = Posts::default();
@@ -168,7 +179,10 @@ mod tests {
     #[test]
     fn an_array_splits_into_its_posts() {
         assert_eq!(split(b"[]").unwrap(), Vec::<&[u8]>::new());
-        assert_eq!(split(br#"[{"a":1},{"b":[{}]}]"#).unwrap(), [br#"{"a":1}"#.as_slice(), br#"{"b":[{}]}"#]);
+        assert_eq!(
+            split(br#"[{"a":1},{"b":[{}]}]"#).unwrap(),
+            [br#"{"a":1}"#.as_slice(), br#"{"b":[{}]}"#]
+        );
         assert_eq!(
             split(b" [\n {\n\t\"a\": 1\r\n} ,{\"b\":{}} ] \n").unwrap(),
             [b"{\n\t\"a\": 1\r\n}".as_slice(), b"{\"b\":{}}"]
@@ -189,7 +203,10 @@ mod tests {
         damaged(r#"[{"a":tru}]"#, 6, "a value");
         damaged(r#"[{"a":1}, {}]"#, 11, "names the kind");
         damaged(r#"[{"a":1,"b":2}]"#, 7, "names the kind");
-        assert_eq!(split(b"[{\"a\":\"\xff\"}]").unwrap_err(), Damage { at: 7, what: "not UTF-8".into() });
+        assert_eq!(
+            split(b"[{\"a\":\"\xff\"}]").unwrap_err(),
+            Damage { at: 7, what: "not UTF-8".into() }
+        );
     }
 
     #[test]
@@ -197,12 +214,18 @@ mod tests {
         let lines = |text: &'static str| split_as(Format::Ndjson, text.as_bytes());
         assert_eq!(lines("").unwrap(), Vec::<&[u8]>::new());
         let two = [br#"{"a":1}"#.as_slice(), br#"{"b":"\n"}"#];
-        for text in
-            ["{\"a\":1}\n{\"b\":\"\\n\"}\n", "{\"a\":1}\n{\"b\":\"\\n\"}", "\n{\"a\":1} \r\n\n {\"b\":\"\\n\"}\n\n"]
-        {
+        for text in [
+            "{\"a\":1}\n{\"b\":\"\\n\"}\n",
+            "{\"a\":1}\n{\"b\":\"\\n\"}",
+            "\n{\"a\":1} \r\n\n {\"b\":\"\\n\"}\n\n",
+        ] {
             assert_eq!(lines(text).unwrap(), two);
             for size in 1..text.len() {
-                assert_eq!(split_in_chunks(Format::Ndjson, text.as_bytes(), size).unwrap(), two, "{size}");
+                assert_eq!(
+                    split_in_chunks(Format::Ndjson, text.as_bytes(), size).unwrap(),
+                    two,
+                    "{size}"
+                );
             }
         }
         let damaged = |text: &'static str, at: usize, what: &str| {
@@ -217,7 +240,9 @@ mod tests {
 
     #[test]
     fn depth_is_limited_and_the_stack_is_safe() {
-        let nested = |depth: usize| format!("[{{\"a\":{}{}}}]", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        let nested = |depth: usize| {
+            format!("[{{\"a\":{}{}}}]", "[".repeat(depth - 1), "]".repeat(depth - 1))
+        };
         assert_eq!(split(nested(128).as_bytes()).unwrap().len(), 1);
         damaged(&nested(129), 6 + 127, "too deep");
         damaged(&format!("[{{\"a\":{}", "[".repeat(10_000_000)), 6 + 127, "too deep");
@@ -226,7 +251,9 @@ mod tests {
     /// JSON of any shape, and texts that are almost JSON.
     fn any_json() -> impl Strategy<Value = String> {
         let leaf = prop_oneof![
-            any::<f64>().prop_filter("JSON has no infinity", |n| n.is_finite()).prop_map(|n| serde_json::json!(n)),
+            any::<f64>()
+                .prop_filter("JSON has no infinity", |n| n.is_finite())
+                .prop_map(|n| serde_json::json!(n)),
             any::<i64>().prop_map(|n| serde_json::json!(n)),
             any::<bool>().prop_map(|b| serde_json::json!(b)),
             ".{0,40}".prop_map(|text| serde_json::json!(text)),

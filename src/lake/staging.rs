@@ -47,8 +47,11 @@ impl Staging {
 
     /// The text of a file while it is open. It is the file itself, if that isn't packed when it closes.
     pub fn text(&self, segment: &Segment) -> PathBuf {
-        let file =
-            if segment.file.form.is_plain() { segment.file.to_string() } else { segment.file.number.to_string() };
+        let file = if segment.file.form.is_plain() {
+            segment.file.to_string()
+        } else {
+            segment.file.number.to_string()
+        };
         self.partition(&segment.partition).join(file)
     }
 
@@ -143,13 +146,21 @@ impl Staged {
     pub fn sync(&self) -> Result<()> {
         let file = match &self.file {
             Some(file) => Arc::clone(file),
-            None => Arc::new(File::open(&self.path).map_err(|cause| failed("open", &self.path, cause))?),
+            None => {
+                Arc::new(File::open(&self.path).map_err(|cause| failed("open", &self.path, cause))?)
+            }
         };
         // The kernel may have dropped what it couldn't write, so another sync that succeeds proves nothing.
-        point("lake.sync").and_then(|()| file.sync_data()).and_then(|()| point("lake.synced")).map_err(|cause| {
-            Error::fatal(format!("can't sync \"{}\", so what was written may be lost", self.path.display()))
+        point("lake.sync")
+            .and_then(|()| file.sync_data())
+            .and_then(|()| point("lake.synced"))
+            .map_err(|cause| {
+                Error::fatal(format!(
+                    "can't sync \"{}\", so what was written may be lost",
+                    self.path.display()
+                ))
                 .because(cause)
-        })
+            })
     }
 }
 
@@ -233,7 +244,8 @@ impl Prepare {
         ledger.last |= self.last;
         ledger.tidy(staging);
         let (open, open_since) = self.open.take().unzip();
-        let promises = ledger.promised.iter().cloned().chain(open.map(|open| open.promise)).collect();
+        let promises =
+            ledger.promised.iter().cloned().chain(open.map(|open| open.promise)).collect();
         Ok(Prepared { promises, open_since })
     }
 
@@ -241,7 +253,9 @@ impl Prepare {
         let open = self.open.iter().map(|(open, _)| open);
         self.closed.iter().chain(open).try_for_each(Staged::sync)?;
         // Names come last, so that none is ever durable without what it names.
-        self.folders.iter().try_for_each(|folder| sync_folder(folder).map_err(|cause| failed("sync", folder, cause)))
+        self.folders.iter().try_for_each(|folder| {
+            sync_folder(folder).map_err(|cause| failed("sync", folder, cause))
+        })
     }
 }
 
@@ -251,7 +265,10 @@ impl Prepare {
 /// If it isn't the name of a segment.
 pub fn named(promise: &Promise) -> Result<(Segment, &Promise)> {
     let segment = promise.segment.parse().map_err(|_| {
-        Error::fatal(format!("bad segment \"{}\" in a promise: expected <partition>/<number>", promise.segment))
+        Error::fatal(format!(
+            "bad segment \"{}\" in a promise: expected <partition>/<number>",
+            promise.segment
+        ))
     })?;
     Ok((segment, promise))
 }

@@ -46,7 +46,9 @@ impl Unpacker {
     pub fn of(compression: Compression) -> io::Result<Option<Self>> {
         Ok(match compression {
             Compression::None => None,
-            Compression::Gzip => Some(Self(Kind::Gzip(Box::new(MultiGzDecoder::new(Input::default()))))),
+            Compression::Gzip => {
+                Some(Self(Kind::Gzip(Box::new(MultiGzDecoder::new(Input::default())))))
+            }
             Compression::Zstd => {
                 let decoder = Box::new(Decoder::new()?);
                 Some(Self(Kind::Zstd { decoder, input: Input::default(), whole: false }))
@@ -72,7 +74,10 @@ impl Unpacker {
                 Ok(Made::Wants) => self.input().refill(&mut more)?,
                 Err(error) => {
                     let at = Spot::Byte(self.input().taken);
-                    return Err(Trouble::Damage { at, what: format!("it can't be unpacked: {error}") });
+                    return Err(Trouble::Damage {
+                        at,
+                        what: format!("it can't be unpacked: {error}"),
+                    });
                 }
             }
         }
@@ -106,7 +111,12 @@ fn gunzip(decoder: &mut MultiGzDecoder<Input>, text: &mut Vec<u8>) -> io::Result
     }
 }
 
-fn unzstd(decoder: &mut Decoder<'_>, input: &mut Input, whole: &mut bool, text: &mut Vec<u8>) -> io::Result<Made> {
+fn unzstd(
+    decoder: &mut Decoder<'_>,
+    input: &mut Input,
+    whole: &mut bool,
+    text: &mut Vec<u8>,
+) -> io::Result<Made> {
     let before = text.len();
     loop {
         let none_left = input.rest().is_empty();
@@ -117,7 +127,8 @@ fn unzstd(decoder: &mut Decoder<'_>, input: &mut Input, whole: &mut bool, text: 
             return Ok(Made::End);
         }
         // Without bytes it may still have text that there was no room for.
-        let (mut from, mut to) = (InBuffer::around(input.rest()), OutBuffer::around_pos(text, before));
+        let (mut from, mut to) =
+            (InBuffer::around(input.rest()), OutBuffer::around_pos(text, before));
         *whole = decoder.run(&mut from, &mut to)? == 0;
         let taken = from.pos();
         input.consume(taken);
@@ -146,7 +157,10 @@ impl Input {
         &self.bytes[self.at..]
     }
 
-    fn refill(&mut self, more: &mut impl FnMut(&mut Vec<u8>) -> Result<bool, Trouble>) -> Result<(), Trouble> {
+    fn refill(
+        &mut self,
+        more: &mut impl FnMut(&mut Vec<u8>) -> Result<bool, Trouble>,
+    ) -> Result<(), Trouble> {
         self.bytes.clear();
         self.at = 0;
         self.bytes.reserve(TEXT_BYTES);
@@ -166,7 +180,11 @@ impl Read for Input {
 impl BufRead for Input {
     /// What isn't there yet would block: the decoder keeps its state, and is asked again.
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.rest().is_empty() && !self.ended { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(self.rest()) }
+        if self.rest().is_empty() && !self.ended {
+            Err(io::ErrorKind::WouldBlock.into())
+        } else {
+            Ok(self.rest())
+        }
     }
 
     fn consume(&mut self, taken: usize) {
@@ -238,7 +256,12 @@ mod tests {
     use crate::lake::pack::pack;
 
     /// Unpacks bytes that come in pieces of a size, into pieces of text of another.
-    fn unpacked(compression: Compression, bytes: &[u8], piece: usize, room: usize) -> Result<Vec<u8>, Trouble> {
+    fn unpacked(
+        compression: Compression,
+        bytes: &[u8],
+        piece: usize,
+        room: usize,
+    ) -> Result<Vec<u8>, Trouble> {
         let mut unpacker = Unpacker::of(compression).unwrap().unwrap();
         let (mut text, mut pieces) = (Vec::new(), bytes.chunks(piece));
         loop {
@@ -269,7 +292,10 @@ mod tests {
             let parts: [&[u8]; 4] = [b"[{\"a\":1}", b"", &b",{\"b\":2}".repeat(100_000), b"]"];
             let bytes: Vec<u8> = parts.iter().flat_map(|part| packed(compression, part)).collect();
             assert!(unpacked(compression, &bytes, 7, 1000).unwrap() == parts.concat());
-            assert_eq!(measure(compression, &bytes), Some((800_009, crc32fast::hash(&parts.concat()))));
+            assert_eq!(
+                measure(compression, &bytes),
+                Some((800_009, crc32fast::hash(&parts.concat())))
+            );
         }
     }
 
@@ -279,7 +305,9 @@ mod tests {
             let bytes = packed(compression, &b"{\"a\":1}\n".repeat(1000));
             for cut in [0, 1, 5, bytes.len() / 2, bytes.len() - 1] {
                 let trouble = unpacked(compression, &bytes[..cut], 3, 100).unwrap_err();
-                let Trouble::Damage { at: Spot::Byte(at), .. } = trouble else { panic!("{trouble:?}") };
+                let Trouble::Damage { at: Spot::Byte(at), .. } = trouble else {
+                    panic!("{trouble:?}")
+                };
                 assert!(at <= cut as u64, "{at} of {cut}");
             }
             assert!(unpacked(compression, b"[{\"a\":1}]", 3, 100).is_err());

@@ -65,7 +65,12 @@ impl Uploader {
     ///
     /// # Errors
     /// As [`Publish::publish`](super::staging::Publish::publish).
-    pub fn upload(&self, store: &Arc<dyn Store>, staging: &Staging, promises: &[Promise]) -> Result<()> {
+    pub fn upload(
+        &self,
+        store: &Arc<dyn Store>,
+        staging: &Staging,
+        promises: &[Promise],
+    ) -> Result<()> {
         self.upload_all(store, staging, promises, self.in_doubt.load(Ordering::Relaxed))
     }
 
@@ -74,7 +79,12 @@ impl Uploader {
     ///
     /// # Errors
     /// As [`upload`](Self::upload).
-    pub fn upload_left(&self, store: &Arc<dyn Store>, staging: &Staging, promises: &[Promise]) -> Result<()> {
+    pub fn upload_left(
+        &self,
+        store: &Arc<dyn Store>,
+        staging: &Staging,
+        promises: &[Promise],
+    ) -> Result<()> {
         self.upload_all(store, staging, promises, true)
     }
 
@@ -90,8 +100,11 @@ impl Uploader {
         loop {
             let delivered = lock(&self.delivered).len();
             let replaced = asks_what_was_replaced.then(Mutex::default);
-            let Err(error) = self.upload_round(store, staging, promises, replaced) else { return Ok(()) };
-            let got_on = lock(&self.delivered).len() > delivered && !self.stopped.load(Ordering::Relaxed);
+            let Err(error) = self.upload_round(store, staging, promises, replaced) else {
+                return Ok(());
+            };
+            let got_on =
+                lock(&self.delivered).len() > delivered && !self.stopped.load(Ordering::Relaxed);
             if error.kind() != Kind::Transient || !got_on {
                 return Err(error);
             }
@@ -153,9 +166,12 @@ impl Uploader {
     /// The files that were not delivered yet, in order.
     fn missing(&self, promises: &[Promise]) -> Result<Vec<(Segment, Promise)>> {
         let delivered = lock(&self.delivered);
-        let closed = promises.iter().filter(|promise| promise.closed && !delivered.contains(&promise.segment));
-        let mut files: Vec<_> =
-            closed.map(|promise| Ok((named(promise)?.0, promise.clone()))).collect::<Result<_>>()?;
+        let closed = promises
+            .iter()
+            .filter(|promise| promise.closed && !delivered.contains(&promise.segment));
+        let mut files: Vec<_> = closed
+            .map(|promise| Ok((named(promise)?.0, promise.clone())))
+            .collect::<Result<_>>()?;
         files.sort_by_key(|(segment, _)| *segment);
         Ok(files)
     }
@@ -165,7 +181,9 @@ impl Uploader {
         let mut worst = Ok(());
         loop {
             match results.recv_timeout(STOP_CHECK) {
-                Ok(Err(error)) if worst.is_ok() || error.kind() == Kind::Fatal => worst = Err(error),
+                Ok(Err(error)) if worst.is_ok() || error.kind() == Kind::Fatal => {
+                    worst = Err(error)
+                }
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) if self.stopped.load(Ordering::Relaxed) => {
                     return Err(Error::transient("the task ended while it uploaded"));
@@ -206,7 +224,9 @@ impl End {
 impl Drop for End {
     fn drop(&mut self) {
         // Nobody waits any more where the task has ended.
-        let _ = self.done.send(self.result.take().unwrap_or_else(|| Err(Error::fatal("an upload panicked"))));
+        let _ = self
+            .done
+            .send(self.result.take().unwrap_or_else(|| Err(Error::fatal("an upload panicked"))));
     }
 }
 
@@ -286,7 +306,8 @@ impl Round {
             Found::Other => Err(another_writer(&address)),
             Found::Nothing if has_now(self.store.as_ref(), segment)? => Ok(()),
             Found::Nothing if ours.is_some() => {
-                let what = format!("\"{address}\" was there, and is gone again: it is put once more");
+                let what =
+                    format!("\"{address}\" was there, and is gone again: it is put once more");
                 Err(Error::transient(what))
             }
             Found::Nothing => Err(gone(&self.staging.file(segment), &address)),
@@ -300,7 +321,9 @@ fn check(path: &Path, bytes: &[u8], promise: &Promise) -> Result<()> {
         Ok(())
     } else if bytes.len() as u64 == promise.length {
         let path = path.display();
-        Err(Error::fatal(format!("\"{path}\" has other bytes than were promised: it was damaged after it was synced")))
+        Err(Error::fatal(format!(
+            "\"{path}\" has other bytes than were promised: it was damaged after it was synced"
+        )))
     } else {
         Err(not_as_promised(path, bytes.len() as u64, promise))
     }
@@ -331,7 +354,8 @@ impl Room {
     /// Waits until there are so many bytes, or nobody else uses any.
     fn take(&self, bytes: u64) -> Taken<'_> {
         let full = |used: &mut u64| *used > 0 && *used + bytes > UPLOAD_BYTES_MAX;
-        *self.freed.wait_while(lock(&self.used), full).unwrap_or_else(PoisonError::into_inner) += bytes;
+        *self.freed.wait_while(lock(&self.used), full).unwrap_or_else(PoisonError::into_inner) +=
+            bytes;
         Taken { room: self, bytes }
     }
 }

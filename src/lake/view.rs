@@ -34,7 +34,8 @@ impl Selection {
     pub fn parse(address: &str) -> Result<Self> {
         let Address { root, partitions } = Address::parse(address)?;
         let text = partitions.glob();
-        let glob = Pattern::new(&text).map_err(|cause| Error::fatal(format!("bad glob \"{text}\"")).because(cause))?;
+        let glob = Pattern::new(&text)
+            .map_err(|cause| Error::fatal(format!("bad glob \"{text}\"")).because(cause))?;
         Ok(Self { store: open(&root)?, glob, text })
     }
 
@@ -47,7 +48,9 @@ impl Selection {
         let matching: Vec<_> = all.iter().filter(|name| self.glob.matches(name)).cloned().collect();
         if matching.is_empty() && self.text != "*" {
             let (root, glob, all) = (self.store.address(""), &self.text, all.len());
-            return Err(Error::fatal(format!("no partition in \"{root}\" matches \"{glob}\"; there are {all} others")));
+            return Err(Error::fatal(format!(
+                "no partition in \"{root}\" matches \"{glob}\"; there are {all} others"
+            )));
         }
         Ok(matching)
     }
@@ -75,12 +78,17 @@ pub fn forms(store: &dyn Store, partitions: &[String]) -> Result<BTreeSet<(Form,
     let found: Vec<_> = partitions.iter().zip(index::read_all(store, partitions)?).collect();
     let form = |name: FileName| (name.form, name.extension());
     let forms = |(partition, found): &(&String, Found)| match found {
-        Found::Index(index) => {
-            Ok(index.files.iter().filter_map(|file| file.file.parse().ok()).map(form).collect::<BTreeSet<_>>())
-        }
+        Found::Index(index) => Ok(index
+            .files
+            .iter()
+            .filter_map(|file| file.file.parse().ok())
+            .map(form)
+            .collect::<BTreeSet<_>>()),
         _ => Ok(files(store, partition)?.into_iter().map(|(name, _)| form(name)).collect()),
     };
-    parallel::map(&found, forms).into_iter().try_fold(BTreeSet::new(), |all, forms| Ok(&all | &forms?))
+    parallel::map(&found, forms)
+        .into_iter()
+        .try_fold(BTreeSet::new(), |all, forms| Ok(&all | &forms?))
 }
 
 /// The length of a file's text, as the file itself says it without being read: too small where it
@@ -89,11 +97,15 @@ pub fn forms(store: &dyn Store, partitions: &[String]) -> Result<BTreeSet<(Form,
 /// # Errors
 /// If the store can't give a part of it.
 pub fn text_bytes(store: &dyn Store, name: FileName, object: &Object) -> Result<u64> {
-    let part = |from: u64, to: u64| Ok::<_, Error>(store.get_range(&object.key, from..to)?.unwrap_or_default());
+    let part = |from: u64, to: u64| {
+        Ok::<_, Error>(store.get_range(&object.key, from..to)?.unwrap_or_default())
+    };
     let last = |bytes: u64| part(object.bytes.saturating_sub(bytes), object.bytes);
     Ok(match name.form {
         Form::Text(_, Compression::None) => object.bytes,
-        Form::Text(_, Compression::Gzip) => last(4)?[..].try_into().map_or(0, |end| u64::from(u32::from_le_bytes(end))),
+        Form::Text(_, Compression::Gzip) => {
+            last(4)?[..].try_into().map_or(0, |end| u64::from(u32::from_le_bytes(end)))
+        }
         Form::Text(_, Compression::Zstd) => {
             zstd::zstd_safe::get_frame_content_size(&part(0, 18)?).ok().flatten().unwrap_or(0)
         }
@@ -120,12 +132,18 @@ mod tests {
             let selection = Selection::parse(&format!("{}{rest}", lake.display()))?;
             Ok::<_, Error>((selection.text.clone(), selection.partitions()?))
         };
-        for (rest, glob) in [("", "*"), ("/", "*"), ("/2015*", "2015*"), (&format!("/{NIGHT}"), NIGHT)] {
+        for (rest, glob) in
+            [("", "*"), ("/", "*"), ("/2015*", "2015*"), (&format!("/{NIGHT}"), NIGHT)]
+        {
             assert_eq!(of(rest).unwrap(), (glob.to_owned(), vec![NIGHT.to_owned()]), "{rest}");
         }
-        assert!(of("/2016*").unwrap_err().chain().contains("matches \"2016*\"; there are 1 others"));
+        assert!(
+            of("/2016*").unwrap_err().chain().contains("matches \"2016*\"; there are 1 others")
+        );
         assert!(of("/nowhere").unwrap_err().chain().contains("no lake at"));
         assert!(of("/no/where/*").unwrap_err().chain().contains("no lake at"));
-        assert!(Selection::parse("gs://bucket/*").is_err_and(|error| error.chain().contains("gs://")));
+        assert!(
+            Selection::parse("gs://bucket/*").is_err_and(|error| error.chain().contains("gs://"))
+        );
     }
 }

@@ -143,7 +143,10 @@ impl Writer {
         let mut prepare = Prepare {
             closed: std::mem::take(&mut self.closed),
             folders: std::mem::take(&mut self.folders),
-            open: self.open.as_ref().map(|open| (staged(open, true, Times::default()), open.since())),
+            open: self
+                .open
+                .as_ref()
+                .map(|open| (staged(open, true, Times::default()), open.since())),
             ended: std::mem::take(&mut self.ended),
             durable: barrier.durable,
             last: barrier.last,
@@ -191,7 +194,8 @@ impl Writer {
         }
         let (boundary, names) = (self.boundary, self.names);
         let partition = self.partition.get_or_insert_with(|| Partition::begin(boundary, names));
-        let (name, number) = (partition.name, partition.next.expect("one whose numbers are used up has just ended"));
+        let (name, number) =
+            (partition.name, partition.next.expect("one whose numbers are used up has just ended"));
         let folder = self.staging.partition(&name);
         self.make_folders(&folder)?;
         let segment = Segment { partition: name, file: FileName::new(number, self.form) };

@@ -74,11 +74,14 @@ fn path(root: &Path, state: &Path) -> PathBuf {
 pub fn note(root: &Path, note: &WriterNote) -> Result<()> {
     let folder = folder(root);
     make_folders(&folder).map_err(|cause| failed("make", &folder, cause))?;
-    let json = serde_json::to_vec(note).map_err(|cause| Error::fatal("can't write a note").because(cause))?;
+    let json = serde_json::to_vec(note)
+        .map_err(|cause| Error::fatal("can't write a note").because(cause))?;
     let path = path(root, &note.state);
     let new = path.with_extension("new");
     // By a rename, so that nobody reads half of it.
-    fs::write(&new, json).and_then(|()| fs::rename(&new, &path)).map_err(|cause| failed("write", &path, cause))
+    fs::write(&new, json)
+        .and_then(|()| fs::rename(&new, &path))
+        .map_err(|cause| failed("write", &path, cause))
 }
 
 /// Takes back the note of a state that wrote nothing.
@@ -93,7 +96,8 @@ pub fn forget(root: &Path, state: &Path) {
 pub fn all(root: &Path) -> Vec<WriterNote> {
     let mut notes = Vec::new();
     for entry in fs::read_dir(folder(root)).into_iter().flatten().flatten().take(NOTES_MAX) {
-        let is_note = entry.metadata().is_ok_and(|found| found.is_file() && found.len() <= NOTE_BYTES_MAX);
+        let is_note =
+            entry.metadata().is_ok_and(|found| found.is_file() && found.len() <= NOTE_BYTES_MAX);
         let json = if is_note { fs::read(entry.path()).ok() } else { None };
         let note: Option<WriterNote> = json.and_then(|json| serde_json::from_slice(&json).ok());
         notes.extend(note);
@@ -107,7 +111,11 @@ mod tests {
     use super::*;
 
     fn made_up(state: &str, input: &str) -> WriterNote {
-        WriterNote { state: state.into(), topology: "/t.ron".into(), inputs: [("in".into(), input.into())].into() }
+        WriterNote {
+            state: state.into(),
+            topology: "/t.ron".into(),
+            inputs: [("in".into(), input.into())].into(),
+        }
     }
 
     #[test]

@@ -68,9 +68,17 @@ mod tests {
         (&[404, 410], Meaning::Absent, false),
         (&[412], Meaning::ConditionFailed, false),
         (&[429], Meaning::Limited, true),
-        (&[408, 409, 421, 423, 425, 500, 502, 503, 504, 507, 520, 529, 599, 100, 600, 999], Meaning::Busy, true),
+        (
+            &[408, 409, 421, 423, 425, 500, 502, 503, 504, 507, 520, 529, 599, 100, 600, 999],
+            Meaning::Busy,
+            true,
+        ),
         (&[405, 501], Meaning::NotSupported, false),
-        (&[400, 402, 406, 411, 413, 414, 415, 416, 417, 418, 422, 426, 431, 451, 499], Meaning::Wrong, false),
+        (
+            &[400, 402, 406, 411, 413, 414, 415, 416, 417, 418, 422, 426, 431, 451, 499],
+            Meaning::Wrong,
+            false,
+        ),
     ];
 
     #[test]

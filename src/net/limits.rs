@@ -53,7 +53,9 @@ pub async fn in_time<T>(
             let before = progress.load(Ordering::Relaxed);
             match timeout(SILENCE_MAX, &mut request).await {
                 Ok(done) => return Ok(done),
-                Err(_) if progress.load(Ordering::Relaxed) == before => return Err(OutOfTime::Silent),
+                Err(_) if progress.load(Ordering::Relaxed) == before => {
+                    return Err(OutOfTime::Silent);
+                }
                 Err(_) => {}
             }
         }
@@ -74,7 +76,9 @@ impl std::fmt::Display for OutOfTime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Silent => write!(f, "the server said nothing for {} s", SILENCE_MAX.as_secs()),
-            Self::Slow(total) => write!(f, "the answer wasn't complete after {} s", total.as_secs()),
+            Self::Slow(total) => {
+                write!(f, "the answer wasn't complete after {} s", total.as_secs())
+            }
         }
     }
 }

@@ -26,7 +26,12 @@ pub fn proxy_of(secure: bool, host: &str, port: u16) -> Result<Option<Proxy>, St
     proxy_in(&Matcher::from_env(), secure, host, port)
 }
 
-fn proxy_in(matcher: &Matcher, secure: bool, host: &str, port: u16) -> Result<Option<Proxy>, String> {
+fn proxy_in(
+    matcher: &Matcher,
+    secure: bool,
+    host: &str,
+    port: u16,
+) -> Result<Option<Proxy>, String> {
     let scheme = if secure { "https" } else { "http" };
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let address = format!("{scheme}://{host}:{port}/").parse();
@@ -36,7 +41,9 @@ fn proxy_in(matcher: &Matcher, secure: bool, host: &str, port: u16) -> Result<Op
         Some("http") | None => false,
         Some("https") => true,
         Some(other) => {
-            return Err(format!("a proxy of the kind \"{other}\" isn't supported: name one with http:// or https://"));
+            return Err(format!(
+                "a proxy of the kind \"{other}\" isn't supported: name one with http:// or https://"
+            ));
         }
     };
     let authorization = found.basic_auth().and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -62,7 +69,9 @@ impl Proxy {
             request += &format!("Proxy-Authorization: {authorization}\r\n");
         }
         request += "\r\n";
-        io.write_all(request.as_bytes()).await.map_err(|error| format!("lost the proxy: {error}"))?;
+        io.write_all(request.as_bytes())
+            .await
+            .map_err(|error| format!("lost the proxy: {error}"))?;
         io.flush().await.map_err(|error| format!("lost the proxy: {error}"))?;
         // Byte by byte: what stands behind the empty line belongs to the tunnel.
         let mut answer = Vec::new();
@@ -73,11 +82,18 @@ impl Proxy {
                 Err(error) => return Err(format!("lost the proxy: {error}")),
             }
         }
-        let status = answer.split(|byte| *byte == b' ').nth(1).and_then(|text| std::str::from_utf8(text).ok());
+        let status = answer
+            .split(|byte| *byte == b' ')
+            .nth(1)
+            .and_then(|text| std::str::from_utf8(text).ok());
         match status.and_then(|text| text.trim().parse::<u16>().ok()) {
             Some(200..=299) => Ok(()),
-            Some(407) => Err("the proxy wants a user and a password: name them in its address".into()),
-            Some(status) => Err(format!("the proxy refused a tunnel to {host}:{port} with status {status}")),
+            Some(407) => {
+                Err("the proxy wants a user and a password: name them in its address".into())
+            }
+            Some(status) => {
+                Err(format!("the proxy refused a tunnel to {host}:{port} with status {status}"))
+            }
             None => Err("the proxy answered with something else than HTTP".into()),
         }
     }
@@ -88,7 +104,11 @@ mod tests {
     use super::*;
 
     fn matcher() -> Matcher {
-        Matcher::builder().http("http://u:p@plain:3128").https("https://tls").no("inside,.local").build()
+        Matcher::builder()
+            .http("http://u:p@plain:3128")
+            .https("https://tls")
+            .no("inside,.local")
+            .build()
     }
 
     #[test]
@@ -101,7 +121,9 @@ mod tests {
         assert!(proxy_in(&matcher(), true, "inside", 443).unwrap().is_none());
         assert!(proxy_in(&matcher(), true, "x.local", 443).unwrap().is_none());
         let socks = Matcher::builder().all("socks5://s:1080").build();
-        assert!(proxy_in(&socks, true, "a", 443).err().unwrap().contains("\"socks5\" isn't supported"));
+        assert!(
+            proxy_in(&socks, true, "a", 443).err().unwrap().contains("\"socks5\" isn't supported")
+        );
     }
 
     proptest::proptest! {

@@ -44,14 +44,19 @@ fn one_key(scan: &mut Scan<'_>) -> Result<(), Flaw> {
     scan.value(DEPTH_MAX - 1)?;
     match scan.space() {
         Some(b'}') => scan.at += 1,
-        Some(b',') => return Err(Flaw::wrong(scan.at, "expected one key that names the kind, found more")),
+        Some(b',') => {
+            return Err(Flaw::wrong(scan.at, "expected one key that names the kind, found more"));
+        }
         _ => return Err(Flaw::expected(scan.at, "\"}\"")),
     }
     Ok(())
 }
 
 /// What a post and a bare object have in common: what is before, behind, and in all strings of it.
-fn whole(bytes: &[u8], body: impl FnOnce(&mut Scan<'_>) -> Result<(), Flaw>) -> Result<Checked, String> {
+fn whole(
+    bytes: &[u8],
+    body: impl FnOnce(&mut Scan<'_>) -> Result<(), Flaw>,
+) -> Result<Checked, String> {
     let mut scan = Scan::new(bytes);
     if scan.space() != Some(b'{') {
         return Err(format!("expected an object, found {}", name_of(bytes, scan.at)));
@@ -64,7 +69,10 @@ fn whole(bytes: &[u8], body: impl FnOnce(&mut Scan<'_>) -> Result<(), Flaw>) -> 
 }
 
 /// Moves over an object, and checks what is only known behind it.
-fn element(scan: &mut Scan<'_>, body: impl FnOnce(&mut Scan<'_>) -> Result<(), Flaw>) -> Result<Checked, Flaw> {
+fn element(
+    scan: &mut Scan<'_>,
+    body: impl FnOnce(&mut Scan<'_>) -> Result<(), Flaw>,
+) -> Result<Checked, Flaw> {
     let start = scan.at;
     scan.line_breaks = false;
     body(scan)?;
@@ -354,7 +362,8 @@ impl<'a> Scan<'a> {
 
     fn literal(&mut self) -> Result<(), Flaw> {
         let rest = &self.bytes[self.at..];
-        let literal = [&b"null"[..], b"true", b"false"].into_iter().find(|literal| rest.starts_with(literal));
+        let literal =
+            [&b"null"[..], b"true", b"false"].into_iter().find(|literal| rest.starts_with(literal));
         self.at += literal.ok_or_else(|| Flaw::expected(self.at, "a value"))?.len();
         Ok(())
     }

@@ -33,7 +33,10 @@ pub(crate) fn members(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 /// Looks for something in the members of an object, and ends where `read` finds it. `read` gets
 /// each key and the JSON from its value on: what is wanted inside of a value is found without
 /// passing over the value first.
-pub(crate) fn find_member<'a, T>(object: &'a [u8], mut read: impl FnMut(&'a [u8], &'a [u8]) -> Option<T>) -> Option<T> {
+pub(crate) fn find_member<'a, T>(
+    object: &'a [u8],
+    mut read: impl FnMut(&'a [u8], &'a [u8]) -> Option<T>,
+) -> Option<T> {
     let mut scan = Scan::new(object);
     let mut before = b'{';
     while scan.space()? == before {
@@ -76,7 +79,10 @@ pub(crate) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The values of several members, in one pass that ends when all are found.
-pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<&'a [u8]>; N] {
+pub(crate) fn pick<'a, const N: usize>(
+    object: &'a [u8],
+    names: [&str; N],
+) -> [Option<&'a [u8]>; N] {
     let mut found = [None; N];
     for (key, value) in members(object) {
         if let Some(i) = names.iter().position(|name| name.as_bytes() == key) {
@@ -152,7 +158,9 @@ fn unescape(mut raw: &str) -> String {
 
 /// What `uXXXX`, or `uXXXX\uXXXX` with both halves of a pair, stands for, and how long it is.
 fn code_point(escape: &str) -> (char, usize) {
-    let unit = |from: usize| escape.get(from..from + 4).and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    let unit = |from: usize| {
+        escape.get(from..from + 4).and_then(|digits| u16::from_str_radix(digits, 16).ok())
+    };
     let first = unit(1).unwrap_or(0xfffd);
     let second = if escape.get(5..7) == Some("\\u") { unit(7) } else { None };
     let mut decoded = char::decode_utf16([first].into_iter().chain(second));
@@ -173,8 +181,9 @@ const TWITTER: &[BorrowedFormatItem<'_>] = format_description!(
 );
 
 /// RFC 3339 would have a colon in the offset.
-const FACEBOOK: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second][offset_hour sign:mandatory][offset_minute]");
+const FACEBOOK: &[BorrowedFormatItem<'_>] = format_description!(
+    "[year]-[month]-[day]T[hour]:[minute]:[second][offset_hour sign:mandatory][offset_minute]"
+);
 
 pub(crate) fn date(text: &str) -> Option<OffsetDateTime> {
     let time = if text.starts_with(|first: char| first.is_ascii_digit()) {
@@ -206,7 +215,8 @@ mod tests {
     #[test]
     fn a_path_ends_where_its_last_key_is() {
         let json = br#"{"a":{"x":[1]},"b":{"c":{"d":"e","f":1}},"b":2}"#;
-        let found = |path: &[&str]| at(json, path).map(|value| String::from_utf8_lossy(value).into_owned());
+        let found =
+            |path: &[&str]| at(json, path).map(|value| String::from_utf8_lossy(value).into_owned());
         assert_eq!(found(&["b", "c", "d"]).as_deref(), Some(r#""e""#));
         assert_eq!(found(&["a"]).as_deref(), Some(r#"{"x":[1]}"#));
         assert_eq!(found(&["b", "f"]), None);

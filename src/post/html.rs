@@ -11,7 +11,9 @@ pub(crate) fn without_html(html: &str) -> String {
     while let Some(at) = rest.find(['<', '&']) {
         text.push_str(&rest[..at]);
         rest = &rest[at..];
-        if let Some((character, behind)) = leading_entity(rest, &ENTITIES).or_else(|| numeric_entity(rest)) {
+        if let Some((character, behind)) =
+            leading_entity(rest, &ENTITIES).or_else(|| numeric_entity(rest))
+        {
             text.push(character);
             rest = behind;
         } else if is_tag(rest) {
@@ -31,7 +33,9 @@ pub(crate) fn without_html(html: &str) -> String {
 }
 
 fn is_tag(html: &str) -> bool {
-    html.strip_prefix('<').is_some_and(|name| name.starts_with(|char: char| char == '/' || char.is_ascii_alphabetic()))
+    html.strip_prefix('<').is_some_and(|name| {
+        name.starts_with(|char: char| char == '/' || char.is_ascii_alphabetic())
+    })
 }
 
 /// The tags that begin or end a line.
@@ -68,8 +72,15 @@ fn parts_words(tag: &str) -> bool {
 type Entity = (&'static str, char);
 
 /// The entities that servers write in HTML.
-pub(crate) const ENTITIES: [Entity; 7] =
-    [("&amp;", '&'), ("&lt;", '<'), ("&gt;", '>'), ("&quot;", '"'), ("&#39;", '\''), ("&apos;", '\''), ("&nbsp;", ' ')];
+pub(crate) const ENTITIES: [Entity; 7] = [
+    ("&amp;", '&'),
+    ("&lt;", '<'),
+    ("&gt;", '>'),
+    ("&quot;", '"'),
+    ("&#39;", '\''),
+    ("&apos;", '\''),
+    ("&nbsp;", ' '),
+];
 
 /// What Twitter escapes in its texts, which are no HTML otherwise.
 pub(crate) const TWITTER_ENTITIES: [Entity; 3] = [("&amp;", '&'), ("&lt;", '<'), ("&gt;", '>')];
@@ -83,7 +94,8 @@ pub(crate) fn decode_entities<'a>(text: Cow<'a, str>, entities: &[Entity]) -> Co
     let mut rest = &*text;
     while let Some(at) = rest.find('&') {
         decoded.push_str(&rest[..at]);
-        let (character, behind) = leading_entity(&rest[at..], entities).unwrap_or(('&', &rest[at + 1..]));
+        let (character, behind) =
+            leading_entity(&rest[at..], entities).unwrap_or(('&', &rest[at + 1..]));
         decoded.push(character);
         rest = behind;
     }
@@ -119,10 +131,16 @@ mod tests {
     #[test]
     fn html_is_read_as_people_see_it() {
         for (html, expected) in [
-            ("<p>a <a href=\"x\">#<span>b</span></a> &amp; c<br/>d</p><p>e</p>", "\na #b & c\nd\n\ne\n"),
+            (
+                "<p>a <a href=\"x\">#<span>b</span></a> &amp; c<br/>d</p><p>e</p>",
+                "\na #b & c\nd\n\ne\n",
+            ),
             ("<ul><li>a</li><LI>b</LI></ul>", "\n\na\n\nb\n\n"),
             ("<param>a</param><preview>b", "ab"),
-            ("1 < 2 &c &#8217;&#x2019;&#xd800;&#;&apos;&amp;lt;", "1 < 2 &c \u{2019}\u{2019}&#xd800;&#;'&lt;"),
+            (
+                "1 < 2 &c &#8217;&#x2019;&#xd800;&#;&apos;&amp;lt;",
+                "1 < 2 &c \u{2019}\u{2019}&#xd800;&#;'&lt;",
+            ),
             ("a <b", "a <b"),
         ] {
             assert_eq!(without_html(html), expected, "{html}");
@@ -131,9 +149,11 @@ mod tests {
 
     #[test]
     fn entities_are_decoded_once() {
-        for (text, expected) in
-            [("a &amp; b &lt;i&gt; &amp;lt; &quot; && &", "a & b <i> &lt; &quot; && &"), ("plain", "plain"), ("&", "&")]
-        {
+        for (text, expected) in [
+            ("a &amp; b &lt;i&gt; &amp;lt; &quot; && &", "a & b <i> &lt; &quot; && &"),
+            ("plain", "plain"),
+            ("&", "&"),
+        ] {
             assert_eq!(decode_entities(text.into(), &TWITTER_ENTITIES), expected, "{text}");
         }
     }

@@ -19,7 +19,10 @@ pub(crate) fn hint(bytes: &[u8]) -> Option<String> {
     }
     let looked_at = &bytes[..bytes.len().min(LOOKED_AT_MAX)];
     let zeros = looked_at.iter().filter(|byte| **byte == 0).count();
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || zeros > 0 && zeros * 4 >= looked_at.len() {
+    if bytes.starts_with(b"\xff\xfe")
+        || bytes.starts_with(b"\xfe\xff")
+        || zeros > 0 && zeros * 4 >= looked_at.len()
+    {
         return Some("this is UTF-16: `iconv -f UTF-16 -t UTF-8` makes it UTF-8".into());
     }
     let text = looked_at.strip_prefix(b"\xef\xbb\xbf").unwrap_or(looked_at).trim_ascii();

@@ -44,7 +44,10 @@ fn white_space_around_a_post_is_cut_off_without_a_copy() {
 #[test]
 fn line_breaks_between_the_elements_become_spaces() {
     assert_eq!(&check("{\r\n\"a\"\n:\r[1,\n2]\n}\n").unwrap()[..], b"{  \"a\" : [1, 2] }");
-    assert_eq!(&Post::wrap("k", b"\n{\n\"a\": \"\\n\"}\n").unwrap()[..], b"{\"k\":{ \"a\": \"\\n\"}}");
+    assert_eq!(
+        &Post::wrap("k", b"\n{\n\"a\": \"\\n\"}\n").unwrap()[..],
+        b"{\"k\":{ \"a\": \"\\n\"}}"
+    );
 }
 
 #[test]
@@ -60,8 +63,14 @@ fn whatever_is_no_object_is_named() {
 #[test]
 fn exactly_one_key_names_the_kind() {
     assert_eq!(refused("{}"), "expected one key that names the kind, found none at byte 2");
-    assert_eq!(refused(r#"{"a":1,"b":2}"#), "expected one key that names the kind, found more at byte 7");
-    assert_eq!(refused(r#"{"a":1,"a":2}"#), "expected one key that names the kind, found more at byte 7");
+    assert_eq!(
+        refused(r#"{"a":1,"b":2}"#),
+        "expected one key that names the kind, found more at byte 7"
+    );
+    assert_eq!(
+        refused(r#"{"a":1,"a":2}"#),
+        "expected one key that names the kind, found more at byte 7"
+    );
 }
 
 #[test]
@@ -96,7 +105,9 @@ fn bad_json_is_refused_with_its_position() {
 
 #[test]
 fn invalid_utf_8_is_refused_wherever_it_stands() {
-    for bad in [&b"\x80"[..], b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe6\x97", b"\xff"] {
+    for bad in
+        [&b"\x80"[..], b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe6\x97", b"\xff"]
+    {
         for length in 0..20 {
             let before = "x".repeat(length);
             let line = [b"{\"a\":\"", before.as_bytes(), bad, b"\"}"].concat();
@@ -112,7 +123,10 @@ fn a_post_is_nested_at_most_128_deep_and_a_million_brackets_need_no_stack() {
     assert!(check(nested(DEPTH_MAX)).is_ok());
     assert_eq!(refused(nested(DEPTH_MAX + 1)), "nested too deep at byte 133");
     assert_eq!(refused(nested(1_000_000)), "nested too deep at byte 133");
-    assert_eq!(refused(format!("{{\"a\":{}", "[".repeat(1_000_000))), "nested too deep at byte 133");
+    assert_eq!(
+        refused(format!("{{\"a\":{}", "[".repeat(1_000_000))),
+        "nested too deep at byte 133"
+    );
     assert!(refused("{\"a\":".repeat(1_000_000)).starts_with("nested too deep"));
     let wide = format!("{{\"a\":[{}0]}}", "[],{},".repeat(1_000));
     assert!(check(wide).is_ok());
@@ -125,7 +139,10 @@ fn wrapping_takes_any_object_and_counts_as_a_level() {
     assert!(Post::wrap("log", nested(DEPTH_MAX - 1).as_bytes()).is_ok());
     assert!(Post::wrap("log", nested(DEPTH_MAX).as_bytes()).is_err());
     assert_eq!(Post::wrap("log", b"[1]").unwrap_err(), "expected an object, found an array");
-    assert_eq!(Post::wrap("log", b"{\"a\":1").unwrap_err(), "expected \",\" or \"}\" at byte 7, found the end");
+    assert_eq!(
+        Post::wrap("log", b"{\"a\":1").unwrap_err(),
+        "expected \",\" or \"}\" at byte 7, found the end"
+    );
 }
 
 /// Any JSON, with the numbers and the white space that people and programs write.
@@ -138,11 +155,14 @@ fn json() -> impl Strategy<Value = String> {
         any::<String>().prop_map(|text| serde_json::to_string(&text).expect("a text")),
     ];
     leaf.prop_recursive(6, 64, 6, |inner| {
-        let member = (any::<String>(), inner.clone())
-            .prop_map(|(key, value)| format!("{}: {value}", serde_json::to_string(&key).expect("a text")));
+        let member = (any::<String>(), inner.clone()).prop_map(|(key, value)| {
+            format!("{}: {value}", serde_json::to_string(&key).expect("a text"))
+        });
         prop_oneof![
-            prop::collection::vec(inner, 0..6).prop_map(|values| format!("[{}]", values.join(" ,"))),
-            prop::collection::vec(member, 0..6).prop_map(|members| format!("{{ {}}}", members.join(","))),
+            prop::collection::vec(inner, 0..6)
+                .prop_map(|values| format!("[{}]", values.join(" ,"))),
+            prop::collection::vec(member, 0..6)
+                .prop_map(|members| format!("{{ {}}}", members.join(","))),
         ]
     })
 }
@@ -167,12 +187,19 @@ impl<'de> serde::Deserialize<'de> for OneKey {
                 f.write_str("an object with one key")
             }
 
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<OneKey, A::Error> {
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<OneKey, A::Error> {
                 let mut keys = 0;
                 while map.next_entry::<String, serde::de::IgnoredAny>()?.is_some() {
                     keys += 1;
                 }
-                if keys == 1 { Ok(OneKey) } else { Err(serde::de::Error::invalid_length(keys, &self)) }
+                if keys == 1 {
+                    Ok(OneKey)
+                } else {
+                    Err(serde::de::Error::invalid_length(keys, &self))
+                }
             }
         }
         deserializer.deserialize_map(Keys)

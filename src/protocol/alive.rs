@@ -61,7 +61,11 @@ impl Census {
     ///
     /// # Errors
     /// The names of those that are still there.
-    pub async fn leave(mut self, clock: &SharedClock, timeout: Duration) -> Result<(), Vec<String>> {
+    pub async fn leave(
+        mut self,
+        clock: &SharedClock,
+        timeout: Duration,
+    ) -> Result<(), Vec<String>> {
         let mut over = clock.sleep(timeout);
         while !self.alive.is_empty() {
             match futures_util::future::select(&mut over, std::pin::pin!(self.left.recv())).await {

@@ -48,7 +48,9 @@ mod tests {
     #[test]
     fn each_watcher_reads_every_message_once_and_sees_what_was_dropped() {
         let messages = Messages::default();
-        let numbers = |after: u64| messages.after(after).iter().map(|message| message.number).collect::<Vec<_>>();
+        let numbers = |after: u64| {
+            messages.after(after).iter().map(|message| message.number).collect::<Vec<_>>()
+        };
         assert_eq!(numbers(0), Vec::<u64>::new());
         (1..=3).for_each(|number| messages.say(format!("message {number}")));
         assert_eq!((numbers(0), numbers(2), numbers(3)), (vec![1, 2, 3], vec![3], vec![]));

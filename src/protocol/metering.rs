@@ -29,7 +29,8 @@ pub enum Doing {
 }
 
 impl Doing {
-    const ALL: [Self; 6] = [Self::Ended, Self::Idle, Self::Running, Self::Blocked, Self::Retrying, Self::Failed];
+    const ALL: [Self; 6] =
+        [Self::Ended, Self::Idle, Self::Running, Self::Blocked, Self::Retrying, Self::Failed];
 
     /// The word for it.
     pub fn word(self) -> &'static str {
@@ -265,12 +266,17 @@ impl Meter {
     /// What fails at the moment, by part.
     pub fn troubles(&self) -> Vec<Trouble> {
         let troubles = lock(&self.troubles);
-        troubles.iter().map(|(part, cause)| Trouble { part: part.clone(), cause: cause.clone() }).collect()
+        troubles
+            .iter()
+            .map(|(part, cause)| Trouble { part: part.clone(), cause: cause.clone() })
+            .collect()
     }
 
     /// Whether every attempt to read a source has failed so far.
     pub fn has_only_failed(&self) -> bool {
-        !lock(&self.troubles).is_empty() && !self.has_worked.load(Ordering::Relaxed) && self.emitted() == 0
+        !lock(&self.troubles).is_empty()
+            && !self.has_worked.load(Ordering::Relaxed)
+            && self.emitted() == 0
     }
 
     /// Adds this task's executions to those of others, in nanoseconds.
@@ -280,7 +286,8 @@ impl Meter {
 
     /// An empty histogram of executions, in nanoseconds.
     pub fn no_executes() -> Histogram<u64> {
-        Histogram::new_with_max(EXECUTE_NS_MAX, 2).expect("two digits up to an hour are within bounds")
+        Histogram::new_with_max(EXECUTE_NS_MAX, 2)
+            .expect("two digits up to an hour are within bounds")
     }
 }
 

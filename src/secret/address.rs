@@ -91,7 +91,9 @@ impl AddressParts {
     /// Of the first address whose `://` stands at or behind a byte.
     fn of(text: &str, from: usize) -> Option<Self> {
         let start = from + text[from..].find("://")? + 3;
-        let ends = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '<' | '>' | '`' | '\\');
+        let ends = |c: char| {
+            c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '<' | '>' | '`' | '\\')
+        };
         let end = start + text[start..].find(ends).unwrap_or(text.len() - start);
         let address = &text[start..end];
         let authority = address.find(['/', '?', '#']).unwrap_or(address.len());

@@ -90,8 +90,14 @@ fn escaped_length(text: &[u8], secret: &[u8]) -> Option<usize> {
 }
 
 /// Names of HTML for the characters that it escapes.
-const ENTITIES: [(&[u8], u8); 6] =
-    [(b"&amp;", b'&'), (b"&lt;", b'<'), (b"&gt;", b'>'), (b"&quot;", b'"'), (b"&#39;", b'\''), (b"&#x27;", b'\'')];
+const ENTITIES: [(&[u8], u8); 6] = [
+    (b"&amp;", b'&'),
+    (b"&lt;", b'<'),
+    (b"&gt;", b'>'),
+    (b"&quot;", b'"'),
+    (b"&#39;", b'\''),
+    (b"&#x27;", b'\''),
+];
 
 /// How long one byte is at the beginning of a text: as it is, or escaped.
 fn byte_length(text: &[u8], byte: u8) -> Option<usize> {
@@ -165,7 +171,8 @@ mod tests {
 
     #[test]
     fn nothing_else_is_touched() {
-        let redactor = Redactor::new([&Secret::new("limited"), &Secret::new("s"), &Secret::new("")]);
+        let redactor =
+            Redactor::new([&Secret::new("limited"), &Secret::new("s"), &Secret::new("")]);
         assert_eq!(redactor.clean("this is what the server says"), "this is what the server says");
         assert_eq!(format!("{redactor:?}").matches("limited").count(), 0);
     }

@@ -20,7 +20,10 @@ use crate::value::Value;
 const POST: &str = "post";
 
 /// The problems of a sink of this name with its inputs.
-pub(super) fn without_posts<'a>(name: &'a str, inputs: &'a [Fields]) -> impl Iterator<Item = Problem> + 'a {
+pub(super) fn without_posts<'a>(
+    name: &'a str,
+    inputs: &'a [Fields],
+) -> impl Iterator<Item = Problem> + 'a {
     inputs.iter().filter(|fields| fields.position(POST).is_none()).map(move |fields| Problem {
         field: "inputs",
         what: no_post(name, fields),
@@ -67,8 +70,9 @@ impl LakeSink {
         style: Style,
         left: &LeftPartitions,
     ) -> Result<Self> {
-        let position =
-            |fields: &Fields| fields.position(POST).ok_or_else(|| Error::fatal(no_post(&context.component, fields)));
+        let position = |fields: &Fields| {
+            fields.position(POST).ok_or_else(|| Error::fatal(no_post(&context.component, fields)))
+        };
         let positions = context.inputs.iter().map(position).collect::<Result<_>>()?;
         let start = Start {
             limits: context.micro_batch,
@@ -118,7 +122,8 @@ impl Sink for LakeSink {
 
     fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
         let delivered = Delivered::all(&promises);
-        let places: BTreeSet<String> = promises.iter().map(|promise| promise.place.clone()).collect();
+        let places: BTreeSet<String> =
+            promises.iter().map(|promise| promise.place.clone()).collect();
         let (publisher, left, last) = (Arc::clone(&self.publisher), self.left.clone(), self.last);
         let staging = self.staging.clone();
         let mut job = self.writer.commit(promises);
@@ -140,10 +145,17 @@ impl Sink for LakeSink {
 fn one_line(value: &Value) -> Result<Cow<'_, [u8]>> {
     match value {
         Value::Post(post) => Ok(Cow::Borrowed(post)),
-        Value::Json(json) if json.first() == Some(&b'{') => match memchr::memchr2(b'\n', b'\r', json) {
-            None => Ok(Cow::Borrowed(json)),
-            Some(_) => Ok(json.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect()),
-        },
-        _ => Err(Error::rejected(format!("expected a post or a JSON object in the field \"{POST}\""))),
+        Value::Json(json) if json.first() == Some(&b'{') => {
+            match memchr::memchr2(b'\n', b'\r', json) {
+                None => Ok(Cow::Borrowed(json)),
+                Some(_) => Ok(json
+                    .iter()
+                    .map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte })
+                    .collect()),
+            }
+        }
+        _ => Err(Error::rejected(format!(
+            "expected a post or a JSON object in the field \"{POST}\""
+        ))),
     }
 }

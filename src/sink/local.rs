@@ -53,8 +53,9 @@ impl Component for Local {
 
 impl Local {
     fn absolute_root(&self) -> Result<PathBuf> {
-        std::path::absolute(&self.root)
-            .map_err(|cause| Error::fatal(format!("bad root \"{}\"", self.root.display())).because(cause))
+        std::path::absolute(&self.root).map_err(|cause| {
+            Error::fatal(format!("bad root \"{}\"", self.root.display())).because(cause)
+        })
     }
 
     fn style(&self) -> Style {
@@ -66,7 +67,11 @@ impl SinkConfig for Local {
     fn check(&self, inputs: &[Fields]) -> Result<(), Vec<Problem>> {
         let mut problems = Vec::new();
         if self.root.as_os_str().is_empty() {
-            problems.push(Problem { field: "root", what: "expected a folder, found nothing".into(), candidates: None });
+            problems.push(Problem {
+                field: "root",
+                what: "expected a folder, found nothing".into(),
+                candidates: None,
+            });
         }
         problems.extend(without_posts(Self::NAME, inputs));
         if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -187,7 +192,13 @@ mod tests {
 
     fn last_barrier() -> Barrier {
         let boundary = datetime!(2026-02-03 12:00:00 UTC);
-        Barrier { epoch: 1, now: datetime!(2026-02-03 12:34:57 UTC), boundary, last: true, durable: true }
+        Barrier {
+            epoch: 1,
+            now: datetime!(2026-02-03 12:34:57 UTC),
+            boundary,
+            last: true,
+            durable: true,
+        }
     }
 
     fn finish(sink: &mut dyn Sink) {
@@ -197,7 +208,10 @@ mod tests {
 
     fn files(root: &Path) -> Vec<String> {
         let pattern = format!("{}/2*/*", root.display());
-        glob::glob(&pattern).unwrap().map(|path| fs::read_to_string(path.unwrap()).unwrap()).collect()
+        glob::glob(&pattern)
+            .unwrap()
+            .map(|path| fs::read_to_string(path.unwrap()).unwrap())
+            .collect()
     }
 
     #[test]
@@ -214,21 +228,35 @@ mod tests {
         assert_eq!(error.kind(), Kind::Rejected);
         finish(sink.as_mut());
         assert_eq!(files(root.path()), ["[{\"tweet\":1},{\"tweet\":  2}]"]);
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2, "the staging is gone, and the index is there");
+        assert_eq!(
+            fs::read_dir(root.path()).unwrap().count(),
+            2,
+            "the staging is gone, and the index is there"
+        );
     }
 
     #[test]
     fn an_input_without_posts_is_a_problem_that_says_what_to_do() {
         let problems = local(PathBuf::new()).check(&[Fields::new(["word", "count"])]).unwrap_err();
-        assert_eq!(problems.iter().map(|problem| problem.field).collect::<Vec<_>>(), ["root", "inputs"]);
-        assert!(problems[1].what.contains(r#"declares "word", "count"; take the input"#), "{}", problems[1].what);
+        assert_eq!(
+            problems.iter().map(|problem| problem.field).collect::<Vec<_>>(),
+            ["root", "inputs"]
+        );
+        assert!(
+            problems[1].what.contains(r#"declares "word", "count"; take the input"#),
+            "{}",
+            problems[1].what
+        );
     }
 
     #[test]
     fn a_root_that_cannot_be_made_stops_the_start() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "").unwrap();
-        let error = local(root.path().join("file")).build(context(vec![Fields::of_posts()], 0)).err().unwrap();
+        let error = local(root.path().join("file"))
+            .build(context(vec![Fields::of_posts()], 0))
+            .err()
+            .unwrap();
         assert!(error.chain().contains("file/_staging/run/lake-0"), "{error:?}");
     }
 
@@ -253,7 +281,11 @@ mod tests {
         let files = files(&local.root);
         assert_eq!(files.len(), 8);
         assert_eq!(files.iter().map(|file| file.matches("tweet").count()).sum::<usize>(), 800);
-        assert_eq!(fs::read_dir(&local.root).unwrap().count(), 9, "nothing but partitions and the index is left");
+        assert_eq!(
+            fs::read_dir(&local.root).unwrap().count(),
+            9,
+            "nothing but partitions and the index is left"
+        );
     }
 
     #[test]
@@ -262,7 +294,11 @@ mod tests {
         let (dead, config) = (lake.path().join("_dead"), DeadLetters::under(lake.path().into()));
         let mut sink = config.build(context(vec![Fields::new(["post"])], 0)).unwrap();
         finish(sink.as_mut());
-        assert_eq!(fs::read_dir(lake.path()).unwrap().count(), 0, "without dead letters there is no folder");
+        assert_eq!(
+            fs::read_dir(lake.path()).unwrap().count(),
+            0,
+            "without dead letters there is no folder"
+        );
         let mut sink = config.build(context(vec![Fields::new(["post"])], 0)).unwrap();
         sink.write(Tuple::new(&[Value::Json("{\"post\":1}".into())], 0)).unwrap();
         assert!(dead.join("_staging/run/lake-0").is_dir());

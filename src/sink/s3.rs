@@ -125,7 +125,10 @@ impl SinkConfig for S3 {
         let problem = |(field, what)| Problem { field, what, candidates: None };
         let mut problems: Vec<_> = self.target().problems().into_iter().map(problem).collect();
         if self.outbox.0 == 0 {
-            problems.push(problem(("outbox", "expected a size above 0, since everything goes through it".into())));
+            problems.push(problem((
+                "outbox",
+                "expected a size above 0, since everything goes through it".into(),
+            )));
         }
         problems.extend(without_posts(Self::NAME, inputs));
         if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -141,9 +144,14 @@ impl SinkConfig for S3 {
         let upload = Arc::new(Upload::to(self.target())?);
         // One task asks for all of them.
         let note = writers::object(&context.state, context.durable);
-        let probe = if context.task == 0 { Some(StartProbe::begin(Arc::clone(&upload.store), note)?) } else { None };
+        let probe = if context.task == 0 {
+            Some(StartProbe::begin(Arc::clone(&upload.store), note)?)
+        } else {
+            None
+        };
         let publisher: Arc<dyn Publish> = Arc::clone(&upload) as _;
-        let mut sink = LakeSink::new(publisher, self.place(&context)?, context, self.style(), &self.left)?;
+        let mut sink =
+            LakeSink::new(publisher, self.place(&context)?, context, self.style(), &self.left)?;
         sink.make_staging()?;
         let bytes_max = if self.on_full == OnFull::Drop { self.outbox.0 } else { u64::MAX };
         Ok(Box::new(S3Sink { sink, upload, probe, bytes_max, dropped: 0 }))
@@ -179,24 +187,31 @@ struct Place {
 
 impl Place {
     fn of(target: Bucket, context: &SinkContext) -> Result<Self> {
-        let outbox = std::path::absolute(context.state.join(OUTBOX))
-            .map_err(|cause| Error::fatal(format!("bad state \"{}\"", context.state.display())).because(cause))?;
+        let outbox = std::path::absolute(context.state.join(OUTBOX)).map_err(|cause| {
+            Error::fatal(format!("bad state \"{}\"", context.state.display())).because(cause)
+        })?;
         let staged = Staging::new(&outbox, &context.run, &context.component, context.task).folder;
         Ok(Self { staged, to: without_credentials(target) })
     }
 
     /// As a promise names it, in JSON.
     fn name(&self) -> Result<String> {
-        serde_json::to_string(self)
-            .map_err(|cause| Error::fatal(format!("bad place \"{}\"", self.staged.display())).because(cause))
+        serde_json::to_string(self).map_err(|cause| {
+            Error::fatal(format!("bad place \"{}\"", self.staged.display())).because(cause)
+        })
     }
 
     fn named(name: &str) -> Result<Self> {
         let place: Self = serde_json::from_str(name).map_err(|cause| {
-            Error::fatal(format!("bad place \"{name}\" in a promise: expected one of S3")).because(cause)
+            Error::fatal(format!("bad place \"{name}\" in a promise: expected one of S3"))
+                .because(cause)
         })?;
         let absolute = place.staged.is_absolute();
-        if absolute { Ok(place) } else { Err(Error::fatal(format!("bad place \"{name}\" in a promise"))) }
+        if absolute {
+            Ok(place)
+        } else {
+            Err(Error::fatal(format!("bad place \"{name}\" in a promise")))
+        }
     }
 
     fn staging(self) -> Staging {
@@ -238,7 +253,11 @@ impl Upload {
             conditional_put: ours.conditional_put,
             ..to
         };
-        if target == self.target { Ok(Arc::clone(&self.store)) } else { s3::open_for_uploads(&target) }
+        if target == self.target {
+            Ok(Arc::clone(&self.store))
+        } else {
+            s3::open_for_uploads(&target)
+        }
     }
 }
 
@@ -366,7 +385,12 @@ mod tests {
 
     #[test]
     fn each_problem_names_its_field() {
-        let bad = S3 { bucket: "Bad".into(), endpoint: Some("nowhere".into()), outbox: ByteSize(0), ..s3() };
+        let bad = S3 {
+            bucket: "Bad".into(),
+            endpoint: Some("nowhere".into()),
+            outbox: ByteSize(0),
+            ..s3()
+        };
         let problems = bad.check(&[Fields::new(["word"])]).unwrap_err();
         let fields: Vec<_> = problems.iter().map(|problem| problem.field).collect();
         assert_eq!(fields, ["bucket", "endpoint", "outbox", "inputs"]);

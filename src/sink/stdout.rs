@@ -22,8 +22,7 @@ pub struct Stdout {}
 
 impl Component for Stdout {
     const NAME: &'static str = "Stdout";
-    const GUARANTEE: &'static str =
-        "printed on receipt, outside the two phases: after a restart everything since the checkpoint may come again";
+    const GUARANTEE: &'static str = "printed on receipt, outside the two phases: after a restart everything since the checkpoint may come again";
 }
 
 impl SinkConfig for Stdout {
@@ -56,7 +55,11 @@ impl<W: Write> Printer<W> {
     fn new(out: W, inputs: Vec<Fields>) -> Self {
         let posts = Fields::of_posts();
         let input = |fields: Fields| Input { of_posts: fields == posts, fields };
-        Self { out, buffer: Vec::with_capacity(BUFFER_BYTES), inputs: inputs.into_iter().map(input).collect() }
+        Self {
+            out,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            inputs: inputs.into_iter().map(input).collect(),
+        }
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -4,11 +4,18 @@ use crate::component::Problem;
 
 /// Says what is wrong with the address in a field. It is never repeated: a password may stand in it.
 pub fn address_problem(field: &'static str, address: &str, schemes: &[&str]) -> Option<Problem> {
-    let rest = address.split_once("://").filter(|(scheme, _)| schemes.contains(scheme)).map(|(_, rest)| rest);
+    let rest = address
+        .split_once("://")
+        .filter(|(scheme, _)| schemes.contains(scheme))
+        .map(|(_, rest)| rest);
     let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '?' | '#' | '\\');
-    let is_good = rest.is_some_and(|rest| !rest.starts_with(['/', ':']) && !rest.is_empty() && !rest.contains(bad));
+    let is_good = rest.is_some_and(|rest| {
+        !rest.starts_with(['/', ':']) && !rest.is_empty() && !rest.contains(bad)
+    });
     let scheme = schemes.first().copied().unwrap_or("https");
-    let what = format!("bad {field}: expected such as \"{scheme}://host\", without a user, a password or a query");
+    let what = format!(
+        "bad {field}: expected such as \"{scheme}://host\", without a user, a password or a query"
+    );
     (!is_good).then_some(Problem { field, what, candidates: None })
 }
 
@@ -22,9 +29,17 @@ mod tests {
         for good in ["https://h", "http://127.0.0.1:80/a/b", "https://[::1]:80"] {
             assert!(is_good(good), "{good}");
         }
-        for bad in
-            ["", "h", "ftp://h", "https://", "https:///a", "https://u:p@h", "https://h?a", "https://h#a", "https://h b"]
-        {
+        for bad in [
+            "",
+            "h",
+            "ftp://h",
+            "https://",
+            "https:///a",
+            "https://u:p@h",
+            "https://h?a",
+            "https://h#a",
+            "https://h b",
+        ] {
             assert!(!is_good(bad), "{bad}");
         }
     }

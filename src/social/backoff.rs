@@ -65,6 +65,9 @@ mod tests {
         backoff.reset();
         assert_eq!(backoff.next(), Duration::from_secs(1));
         let jittered = backoff.next_with_jitter();
-        assert!((Duration::from_secs(1)..=Duration::from_secs(2)).contains(&jittered), "{jittered:?}");
+        assert!(
+            (Duration::from_secs(1)..=Duration::from_secs(2)).contains(&jittered),
+            "{jittered:?}"
+        );
     }
 }

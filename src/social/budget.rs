@@ -31,8 +31,9 @@ impl Account {
     /// With what was [saved](Self::save).
     pub fn open(budget: Budget, saved: Option<&str>) -> Self {
         let saved = saved.and_then(|saved| saved.split_once(' '));
-        let (interval, used) =
-            saved.and_then(|(interval, used)| interval.parse().ok().zip(used.parse().ok())).unwrap_or((0, 0));
+        let (interval, used) = saved
+            .and_then(|(interval, used)| interval.parse().ok().zip(used.parse().ok()))
+            .unwrap_or((0, 0));
         Self { budget, interval, used }
     }
 
@@ -73,8 +74,10 @@ impl Account {
 
     /// When the next interval begins.
     pub fn resets(&self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp_nanos(self.interval.saturating_add(1).saturating_mul(self.length()))
-            .unwrap_or(OffsetDateTime::UNIX_EPOCH + Duration::days(1))
+        OffsetDateTime::from_unix_timestamp_nanos(
+            self.interval.saturating_add(1).saturating_mul(self.length()),
+        )
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH + Duration::days(1))
     }
 }
 
@@ -96,7 +99,11 @@ mod tests {
         assert_eq!(account.resets(), datetime!(2026-11-26 00:00:00 UTC));
         account.spend(7, now);
         assert_eq!(account.left(now), 0);
-        assert_eq!(account.left(datetime!(2026-11-24 23:59:59 UTC)), 0, "a clock that steps back gives nothing");
+        assert_eq!(
+            account.left(datetime!(2026-11-24 23:59:59 UTC)),
+            0,
+            "a clock that steps back gives nothing"
+        );
         assert_eq!(account.left(datetime!(2026-11-26 00:00:00 UTC)), 10);
     }
 }

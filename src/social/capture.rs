@@ -83,7 +83,11 @@ impl Use {
     ///
     /// # Errors
     /// If its spool or ledger can't be opened.
-    pub async fn open<P: Platform>(platform: &P, place: &Place<'_>, clock: SharedClock) -> Result<Self> {
+    pub async fn open<P: Platform>(
+        platform: &P,
+        place: &Place<'_>,
+        clock: SharedClock,
+    ) -> Result<Self> {
         loop {
             match Self::try_open(platform, place, clock.clone())? {
                 Ok(joined) => return Ok(joined),
@@ -101,7 +105,9 @@ impl Use {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         let open = open.get_or_insert_default();
         let capture = match open.get(place.spool) {
-            Some(capture) if capture.configuration.downcast_ref() == Some(platform) => Arc::clone(capture),
+            Some(capture) if capture.configuration.downcast_ref() == Some(platform) => {
+                Arc::clone(capture)
+            }
             Some(other) => return Ok(Err(Arc::clone(other))),
             None => {
                 let capture = start(platform.clone(), place, clock)?;
@@ -157,7 +163,8 @@ fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Res
         capture.says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(torn.to_string());
     }
     let (component, state) = (place.component.to_owned(), place.state.map(Path::to_path_buf));
-    let (position, folder, running) = (place.position, place.spool.to_path_buf(), Arc::clone(&capture));
+    let (position, folder, running) =
+        (place.position, place.spool.to_path_buf(), Arc::clone(&capture));
     let secrets = Redactor::new(&platform.secrets());
     let hidden = secrets.clone();
     let parts = move || -> Result<Parts> {
@@ -176,7 +183,8 @@ fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Res
     let work = move || {
         loop {
             let result = caught(|| run(&platform, parts()?, (position, lost.take()), &running));
-            let result = result.unwrap_or_else(|panic| Err(Error::fatal(panic_message(panic.as_ref()))));
+            let result =
+                result.unwrap_or_else(|panic| Err(Error::fatal(panic_message(panic.as_ref()))));
             let result = result.map_err(|error| error.with_text(|text| for_people(text, &hidden)));
             if end(&folder, &running, result) {
                 break;
@@ -231,7 +239,8 @@ fn run<P: Platform>(
             feed.gap("", lost.from, feed.clock().now(), &lost.why).await?;
         }
         let mut source = platform.source()?;
-        let refresher = if platform.common().refresh.is_empty() { None } else { platform.refresher()? };
+        let refresher =
+            if platform.common().refresh.is_empty() { None } else { platform.refresher()? };
         let counts = async {
             match refresher {
                 Some(refresher) => refresh::run(refresher, &feed).await,
@@ -259,7 +268,8 @@ async fn unwanted(capture: &Capture, feed: &Feed) {
         let back = pin!(users.wait_for(|users| *users > 0));
         let mut dismissed = capture.dismissed.subscribe();
         let dismissed = pin!(dismissed.wait_for(|dismissed| *dismissed));
-        if let Either::Left(_) = select(select(feed.clock().sleep(LINGERS), dismissed), back).await {
+        if let Either::Left(_) = select(select(feed.clock().sleep(LINGERS), dismissed), back).await
+        {
             return;
         }
     }

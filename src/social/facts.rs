@@ -37,7 +37,8 @@ pub(super) fn facts(post: &Post) -> Facts<'_> {
 /// All that an author may be asked for by. `user@host` is also known as `user`. A name that is only
 /// shown counts where the platform has no other: anybody may show the name of somebody else.
 fn names_of(author: Author<'_>) -> Vec<Cow<'_, str>> {
-    let user = author.handle.as_ref().and_then(|handle| Some(handle.split_once('@')?.0.to_owned().into()));
+    let user =
+        author.handle.as_ref().and_then(|handle| Some(handle.split_once('@')?.0.to_owned().into()));
     let name = if author.handle.is_none() { author.name } else { None };
     [author.id, author.handle, user, name].into_iter().flatten().collect()
 }
@@ -49,13 +50,19 @@ fn signed(text: &str, (sign, wide): (char, char)) -> Vec<Cow<'static, str>> {
         let behind = &text[at + sign.len_utf8()..];
         let inside = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '@');
         let word = &behind[..behind.find(|c| !inside(c)).unwrap_or(behind.len())];
-        let word =
-            if sign == '@' || sign == '＠' { word } else { word.split(['.', '-', '@']).next().unwrap_or_default() };
+        let word = if sign == '@' || sign == '＠' {
+            word
+        } else {
+            word.split(['.', '-', '@']).next().unwrap_or_default()
+        };
         let word = word.trim_end_matches(['.', '-']);
         let begins = !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '&');
         (begins && !word.is_empty()).then(|| Cow::Owned(word.to_owned()))
     };
-    text.char_indices().filter(|(_, c)| *c == sign || *c == wide).filter_map(|(at, c)| word(at, c)).collect()
+    text.char_indices()
+        .filter(|(_, c)| *c == sign || *c == wide)
+        .filter_map(|(at, c)| word(at, c))
+        .collect()
 }
 
 /// The tag of a rule of this program is the topic's name behind a sign; of others it is all of it.

@@ -120,7 +120,9 @@ impl Feed {
             match record {
                 Ok(record) => tail.read(&record, &mut ledger, &mut schedule, clock.now())?,
                 // Damage before the checkpoint: what it hid is in the lake already.
-                Err(error) => says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(error.chain()),
+                Err(error) => {
+                    says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(error.chain())
+                }
             }
         }
         let saved = |part: &str| tail.progress.get(part).map(String::as_str);
@@ -216,7 +218,8 @@ impl Feed {
         }
         let stream = post.stream();
         let is_post = matches!(stream, PostStream::Default | PostStream::Edits);
-        let (identity, is_wanted) = (identity_on(&post, stream), !is_post || self.0.topics.want(&post));
+        let (identity, is_wanted) =
+            (identity_on(&post, stream), !is_post || self.0.topics.want(&post));
         let offered = match (is_wanted, self.0.tail.borrow().seen.contains(identity)) {
             (false, _) => Offered::OffTopic,
             (true, true) => Offered::Seen,
@@ -303,7 +306,8 @@ impl Feed {
         let delta = json(&out.changed);
         let fits = delta.len() < self.0.cursor_bytes_max;
         let bytes: usize = out.posts.iter().map(|post| post.len()).sum();
-        let is_due = out.posts.is_empty() || !fits || self.0.since_whole.get() + bytes >= WHOLE_EVERY_BYTES;
+        let is_due =
+            out.posts.is_empty() || !fits || self.0.since_whole.get() + bytes >= WHOLE_EVERY_BYTES;
         let whole = is_due.then(|| json(&self.0.tail.borrow().progress));
         while !out.posts.is_empty() {
             let (count, record) = first_record(&out.posts, self.0.post_bytes_max);
@@ -352,7 +356,9 @@ impl Feed {
                     return Err(Error::fatal(what).because(error));
                 }
                 Ok(Appended::Closed) => return Err(Error::fatal("the spool was closed")),
-                other => return other.map(|(Appended::At(_) | Appended::Dropped | Appended::Closed)| ()),
+                other => {
+                    return other.map(|(Appended::At(_) | Appended::Dropped | Appended::Closed)| ());
+                }
             }
         }
     }
@@ -392,7 +398,8 @@ impl Feed {
     }
 
     fn show_state(&self) {
-        let (doing, left_out) = (self.0.doing.borrow().clone(), self.0.left_out.borrow().to_string());
+        let (doing, left_out) =
+            (self.0.doing.borrow().clone(), self.0.left_out.borrow().to_string());
         let separator = if doing.is_empty() || left_out.is_empty() { "" } else { "; " };
         let state = self.for_people(&[doing.as_str(), separator, left_out.as_str()].concat());
         self.0.says.state.send_if_modified(|known| {
@@ -481,7 +488,13 @@ impl Feed {
     ///
     /// # Errors
     /// If it can't be written.
-    pub async fn gap(&self, part: &str, from: OffsetDateTime, to: OffsetDateTime, why: &str) -> Result<String> {
+    pub async fn gap(
+        &self,
+        part: &str,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+        why: &str,
+    ) -> Result<String> {
         let estimated = self.0.rate.borrow().over(to - from);
         let gap = Gap {
             id: Uuid::new_v4().to_string(),

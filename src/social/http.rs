@@ -10,7 +10,9 @@ use reqwest::{Client, Method, Url};
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
-use crate::net::limits::{ANSWER_TIME_MAX, API_BYTES_MAX, CONNECT_MAX, ERROR_BYTES_MAX, SILENCE_MAX};
+use crate::net::limits::{
+    ANSWER_TIME_MAX, API_BYTES_MAX, CONNECT_MAX, ERROR_BYTES_MAX, SILENCE_MAX,
+};
 use crate::secret::Secret;
 
 use super::idle::IdleBytes;
@@ -93,7 +95,8 @@ impl Body {
     /// If the connection was lost, or if the server sends without end and never a message.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         if self.idle.is_too_much(self.clock.monotonic()) {
-            let what = "the server sends keep-alives or parts of messages without end, and no message";
+            let what =
+                "the server sends keep-alives or parts of messages without end, and no message";
             return Err(Failure::Network(what.into()));
         }
         let chunk = self.response.chunk().await.map_err(Failure::of)?;
@@ -141,7 +144,8 @@ impl Body {
         let (status, headers) = (self.status(), self.response.headers().clone());
         // What says no is cut, since people read the beginning of it; what says yes is whole or nothing.
         let good = (200..300).contains(&status);
-        let bytes_max = usize::try_from(if good { API_BYTES_MAX } else { ERROR_BYTES_MAX }).unwrap_or(usize::MAX);
+        let bytes_max = usize::try_from(if good { API_BYTES_MAX } else { ERROR_BYTES_MAX })
+            .unwrap_or(usize::MAX);
         let mut body = BytesMut::new();
         while let Some(chunk) = self.next_in_time().await? {
             let room = bytes_max - body.len();
@@ -176,7 +180,10 @@ impl Http {
     /// Fatal if that is none, or there is no TLS on this machine.
     pub fn new(base_url: &str, clock: SharedClock) -> Result<Self> {
         let bad = || {
-            Error::fatal(format!("bad base_url \"{}\": expected such as \"https://host\"", without_secrets(base_url)))
+            Error::fatal(format!(
+                "bad base_url \"{}\": expected such as \"https://host\"",
+                without_secrets(base_url)
+            ))
         };
         let base = Url::parse(base_url).map_err(|_| bad())?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
@@ -190,7 +197,9 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .tcp_keepalive(Duration::from_secs(30))
             .build()
-            .map_err(|error| Error::fatal("there can be no HTTP client").because(error.without_url()))?;
+            .map_err(|error| {
+                Error::fatal("there can be no HTTP client").because(error.without_url())
+            })?;
         Ok(Self { client, base, clock, bearer: None, parameter: None })
     }
 
@@ -200,8 +209,9 @@ impl Http {
     /// Fatal if the token has characters that no header takes.
     pub fn with_bearer(mut self, token: &Secret) -> Result<Self> {
         let value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()));
-        let mut value =
-            value.map_err(|_| Error::fatal("the token has a line break or another character that no header takes"))?;
+        let mut value = value.map_err(|_| {
+            Error::fatal("the token has a line break or another character that no header takes")
+        })?;
         value.set_sensitive(true);
         self.bearer = Some(value);
         Ok(self)
@@ -244,7 +254,12 @@ impl Http {
         url
     }
 
-    fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> reqwest::RequestBuilder {
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> reqwest::RequestBuilder {
         let request = self.client.request(method, self.url(path, query));
         match &self.bearer {
             Some(bearer) => request.header(AUTHORIZATION, bearer.clone()),
@@ -272,17 +287,29 @@ impl Http {
     ) -> Result<Reply, Failure> {
         let request = headers
             .iter()
-            .fold(self.request(Method::GET, path, query), |request, (name, value)| request.header(*name, *value));
-        self.in_time(async { self.body(request.send().await.map_err(Failure::of)?).whole().await }).await
+            .fold(self.request(Method::GET, path, query), |request, (name, value)| {
+                request.header(*name, *value)
+            });
+        self.in_time(async { self.body(request.send().await.map_err(Failure::of)?).whole().await })
+            .await
     }
 
     /// Sends JSON, and reads the whole answer.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub async fn post(&self, path: &str, query: &[(&str, &str)], json: String) -> Result<Reply, Failure> {
-        let request = self.request(Method::POST, path, query).header("content-type", "application/json").body(json);
-        self.in_time(async { self.body(request.send().await.map_err(Failure::of)?).whole().await }).await
+    pub async fn post(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        json: String,
+    ) -> Result<Reply, Failure> {
+        let request = self
+            .request(Method::POST, path, query)
+            .header("content-type", "application/json")
+            .body(json);
+        self.in_time(async { self.body(request.send().await.map_err(Failure::of)?).whole().await })
+            .await
     }
 
     /// Deletes something, and reads the whole answer.
@@ -291,25 +318,39 @@ impl Http {
     /// As [`get`](Self::get).
     pub async fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<Reply, Failure> {
         let request = self.request(Method::DELETE, path, query);
-        self.in_time(async { self.body(request.send().await.map_err(Failure::of)?).whole().await }).await
+        self.in_time(async { self.body(request.send().await.map_err(Failure::of)?).whole().await })
+            .await
     }
 
     /// Opens a body that doesn't end by itself. Its status may be any.
     ///
     /// # Errors
     /// If nobody answers.
-    pub async fn open(&self, path: &str, query: &[(&str, &str)], headers: &[(&str, &str)]) -> Result<Body, Failure> {
+    pub async fn open(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        headers: &[(&str, &str)],
+    ) -> Result<Body, Failure> {
         let request = headers
             .iter()
-            .fold(self.request(Method::GET, path, query), |request, (name, value)| request.header(*name, *value));
-        self.in_time(async { request.send().await.map(|response| self.body(response)).map_err(Failure::of) }).await
+            .fold(self.request(Method::GET, path, query), |request, (name, value)| {
+                request.header(*name, *value)
+            });
+        self.in_time(async {
+            request.send().await.map(|response| self.body(response)).map_err(Failure::of)
+        })
+        .await
     }
 
     fn body(&self, response: reqwest::Response) -> Body {
         Body::new(response, self.clock.clone())
     }
 
-    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         match select(std::pin::pin!(answer), self.clock.sleep(ANSWER_TIME_MAX)).await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => Err(Failure::Timeout),

@@ -28,7 +28,9 @@ pub(super) fn identity_on(post: &Post, stream: PostStream) -> u128 {
     add(post.revision().unwrap_or_default().as_bytes());
     match stream {
         PostStream::Counts => add(get(post.body(), REFRESHED).unwrap_or_default()),
-        PostStream::Deletes => add(post.deletion().map(|deletion| deletion.kind).unwrap_or_default().as_bytes()),
+        PostStream::Deletes => {
+            add(post.deletion().map(|deletion| deletion.kind).unwrap_or_default().as_bytes())
+        }
         _ => {}
     }
     hash.digest128()

@@ -46,7 +46,9 @@ impl LeftOut {
     /// Returns true if a part was refused and it isn't time yet to ask for it again.
     pub fn is_out(&self, part: &str, now: OffsetDateTime) -> bool {
         // A clock that was set back must not keep a part out for longer than its pause.
-        self.0.get(part).is_some_and(|refusal| now < refusal.again && now >= refusal.again - refusal.pause)
+        self.0
+            .get(part)
+            .is_some_and(|refusal| now < refusal.again && now >= refusal.again - refusal.pause)
     }
 
     /// Takes a part back that is good again. Returns since when it was left out, if it was.
@@ -91,12 +93,18 @@ mod tests {
         for _ in 0..9 {
             left_out.refuse("page 7", "gone", now);
             let again = left_out.0["page 7"].again;
-            assert!(left_out.is_out("page 7", again - Duration::SECOND) && !left_out.is_out("page 7", again));
+            assert!(
+                left_out.is_out("page 7", again - Duration::SECOND)
+                    && !left_out.is_out("page 7", again)
+            );
             minutes.push((again - now).whole_minutes());
             now = again;
         }
         assert_eq!(minutes, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
-        assert_eq!((left_out.take_back("page 7"), left_out.take_back("page 7")), (Some(NOON), None));
+        assert_eq!(
+            (left_out.take_back("page 7"), left_out.take_back("page 7")),
+            (Some(NOON), None)
+        );
         assert!(!left_out.is_out("page 7", now));
     }
 

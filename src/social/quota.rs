@@ -28,7 +28,11 @@ struct Bucket {
 
 impl Default for Bucket {
     fn default() -> Self {
-        Self { blocked_until: OffsetDateTime::UNIX_EPOCH, window: OffsetDateTime::UNIX_EPOCH, used: 0 }
+        Self {
+            blocked_until: OffsetDateTime::UNIX_EPOCH,
+            window: OffsetDateTime::UNIX_EPOCH,
+            used: 0,
+        }
     }
 }
 
@@ -40,7 +44,12 @@ impl Quota {
     pub fn of(platform: &str, credential: &str) -> Self {
         let key = xxh3_128(format!("{platform}\0{credential}").as_bytes());
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Self(Arc::new(Shared { buckets: Mutex::default(), stream: Arc::new(Semaphore::new(1)) }));
+        let new = || {
+            Self(Arc::new(Shared {
+                buckets: Mutex::default(),
+                stream: Arc::new(Semaphore::new(1)),
+            }))
+        };
         all.get_or_insert_default().entry(key).or_insert_with(new).clone()
     }
 
@@ -62,7 +71,12 @@ impl Quota {
 
     /// Reserves the next turn of a bucket whose turns are at least `every` apart, and says when that is. Turns are given
     /// in the order in which they are asked for.
-    pub fn reserve(&self, bucket: &str, now: OffsetDateTime, every: std::time::Duration) -> OffsetDateTime {
+    pub fn reserve(
+        &self,
+        bucket: &str,
+        now: OffsetDateTime,
+        every: std::time::Duration,
+    ) -> OffsetDateTime {
         let mut buckets = self.buckets();
         let bucket = buckets.entry(bucket.into()).or_default();
         let turn = bucket.blocked_until.max(now);
@@ -84,7 +98,10 @@ impl Quota {
 
     /// How much of the window that began at `window` is used.
     pub fn used(&self, bucket: &str, window: OffsetDateTime) -> u64 {
-        self.buckets().get(bucket).filter(|bucket| bucket.window >= window).map_or(0, |bucket| bucket.used)
+        self.buckets()
+            .get(bucket)
+            .filter(|bucket| bucket.window >= window)
+            .map_or(0, |bucket| bucket.used)
     }
 
     /// Learns what an earlier process used of the window that began at `window`.
@@ -118,7 +135,8 @@ mod tests {
     #[test]
     fn spouts_with_one_credential_share_what_it_is_allowed() {
         let (a, b) = (Quota::of("test", "key"), Quota::of("test", "key"));
-        let (today, tomorrow) = (datetime!(2026-11-25 08:00:00 UTC), datetime!(2026-11-26 08:00:00 UTC));
+        let (today, tomorrow) =
+            (datetime!(2026-11-25 08:00:00 UTC), datetime!(2026-11-26 08:00:00 UTC));
         assert!(a.take("search", 60, 100, today));
         assert!(!b.take("search", 60, 100, today));
         assert!(b.take("search", 40, 100, today));
@@ -137,7 +155,8 @@ mod tests {
     #[test]
     fn turns_are_apart_whoever_asks_for_them() {
         let (a, b) = (Quota::of("test", "turns"), Quota::of("test", "turns"));
-        let (now, every) = (datetime!(2026-11-25 08:00:00 UTC), std::time::Duration::from_secs(864));
+        let (now, every) =
+            (datetime!(2026-11-25 08:00:00 UTC), std::time::Duration::from_secs(864));
         assert_eq!(a.reserve("pace", now, every), now);
         assert_eq!(b.reserve("pace", now, every), now + every);
         assert_eq!(a.reserve("pace", now, every), now + every * 2);

@@ -18,7 +18,11 @@ pub(super) struct Rate {
 impl Rate {
     /// With what was [saved](Self::save), at this monotonic time.
     pub fn open(saved: Option<&str>, now: Duration) -> Self {
-        Self { per_s: saved.and_then(|saved| saved.parse().ok()).unwrap_or(0.0), counted: 0, since: now }
+        Self {
+            per_s: saved.and_then(|saved| saved.parse().ok()).unwrap_or(0.0),
+            counted: 0,
+            since: now,
+        }
     }
 
     /// What a restart needs to know.
@@ -31,7 +35,11 @@ impl Rate {
         self.counted += 1;
         let window = now.saturating_sub(self.since).as_secs_f64();
         if window >= WINDOW_S {
-            let weight = if self.per_s == 0.0 { 1.0 } else { 1.0 - (-window / AVERAGED_OVER.as_secs_f64()).exp() };
+            let weight = if self.per_s == 0.0 {
+                1.0
+            } else {
+                1.0 - (-window / AVERAGED_OVER.as_secs_f64()).exp()
+            };
             self.per_s += weight * (self.counted as f64 / window - self.per_s);
             (self.counted, self.since) = (0, now);
         }

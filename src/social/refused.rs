@@ -26,7 +26,10 @@ pub(super) fn refused(raw: &[u8], why: &str, bytes_max: usize) -> Post {
     let is_cut = raw.len() > raw_bytes_max;
     let kept = STANDARD.encode(&raw[..raw.len().min(raw_bytes_max)]);
     let why = if is_cut {
-        format!("{why} (cut: a record of the spool takes {raw_bytes_max} of its {} bytes)", raw.len())
+        format!(
+            "{why} (cut: a record of the spool takes {raw_bytes_max} of its {} bytes)",
+            raw.len()
+        )
     } else {
         why.to_owned()
     };
@@ -38,7 +41,11 @@ pub(super) fn refused(raw: &[u8], why: &str, bytes_max: usize) -> Post {
 pub(super) fn dead_letter(post: &Post) -> Option<DeadLetter> {
     let [raw, why, cut] = pick(post.body(), ["raw", "why", "cut"]);
     let raw = STANDARD.decode(raw.and_then(string)?.as_bytes()).ok()?;
-    Some(DeadLetter { raw: Bytes::from(raw), error: why.and_then(string)?.into_owned(), cut: cut == Some(b"true") })
+    Some(DeadLetter {
+        raw: Bytes::from(raw),
+        error: why.and_then(string)?.into_owned(),
+        cut: cut == Some(b"true"),
+    })
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ use super::topics::Topics;
 /// The streams as a source declares them, in the order of their ids: the first by itself, the others by name.
 pub(super) fn streams() -> Streams {
     let default = Streams::default_with(Fields::of_posts());
-    PostStream::NAMED.into_iter().fold(default, |streams, name| streams.and(name, Fields::of_posts()))
+    PostStream::NAMED
+        .into_iter()
+        .fold(default, |streams, name| streams.and(name, Fields::of_posts()))
 }
 
 /// The number of a stream among the declared ones.

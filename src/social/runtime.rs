@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 /// If there can be none.
 pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|cause| Error::fatal("no runtime could be started for the network").because(cause))?;
+    let runtime = runtime.map_err(|cause| {
+        Error::fatal("no runtime could be started for the network").because(cause)
+    })?;
     Ok(tokio::task::LocalSet::new().block_on(&runtime, future))
 }

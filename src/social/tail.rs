@@ -47,8 +47,12 @@ impl Tail {
         schedule: &mut Schedule,
         now: OffsetDateTime,
     ) -> Result<()> {
-        let damaged =
-            || Error::fatal(format!("the spool's cursor \"{}\" is none of a source", record.cursor.escape_ascii()));
+        let damaged = || {
+            Error::fatal(format!(
+                "the spool's cursor \"{}\" is none of a source",
+                record.cursor.escape_ascii()
+            ))
+        };
         let (sign, rest) = record.cursor.split_first().ok_or_else(damaged)?;
         let body = if *sign == b'=' { &record.post[..] } else { rest };
         let progress: BTreeMap<String, String> =

@@ -57,7 +57,10 @@ impl<P: Platform> SpoutConfig for P {
         let mut problems = self.problems();
         let spool = self.common().spool;
         if spool.bytes_max < SPOOL_BYTES_MIN {
-            let what = format!("expected bytes_max of at least {SPOOL_BYTES_MIN}, found {}", spool.bytes_max);
+            let what = format!(
+                "expected bytes_max of at least {SPOOL_BYTES_MIN}, found {}",
+                spool.bytes_max
+            );
             problems.push(Problem { field: "spool", what, candidates: None });
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -121,7 +124,9 @@ fn position(cursor: &Cursor) -> Result<u64> {
         Cursor::At(position) => position.parse().ok(),
         Cursor::End => None,
     }
-    .ok_or_else(|| Error::fatal(format!("the checkpoint's cursor {cursor:?} is no position of a spool")))
+    .ok_or_else(|| {
+        Error::fatal(format!("the checkpoint's cursor {cursor:?} is no position of a spool"))
+    })
 }
 
 #[async_trait(?Send)]
@@ -138,7 +143,8 @@ impl<P: Platform> Spout for CaptureSpout<P> {
         state.mark_changed();
         loop {
             let news = {
-                let (batch, covered, said) = (capture.reader.next_batch(), completed.changed(), state.changed());
+                let (batch, covered, said) =
+                    (capture.reader.next_batch(), completed.changed(), state.changed());
                 let (batch, covered, said) = (pin!(batch), pin!(covered), pin!(said));
                 match select(batch, select(covered, said)).await {
                     Either::Left((batch, _)) => Some(batch?),
@@ -162,7 +168,8 @@ impl<P: Platform> Spout for CaptureSpout<P> {
 /// Shows what the capture says.
 fn tell(capture: &Use, state: &str, out: &mut SpoutOutput) {
     let says = &capture.capture.says;
-    let messages = std::mem::take(&mut *says.messages.lock().unwrap_or_else(PoisonError::into_inner));
+    let messages =
+        std::mem::take(&mut *says.messages.lock().unwrap_or_else(PoisonError::into_inner));
     messages.iter().for_each(|message| out.say(message));
     let (causes, failures, has_worked) = {
         let mut troubles = says.troubles.lock().unwrap_or_else(PoisonError::into_inner);

@@ -26,7 +26,9 @@ pub fn make() -> Result<PathBuf> {
     let all = std::env::temp_dir();
     let folder = all.join(format!("{PREFIX}{}-{}", std::process::id(), Uuid::new_v4()));
     let made = DirBuilder::new().mode(0o700).create(&folder);
-    made.map_err(|cause| Error::file(format!("can't make the folder \"{}\"", folder.display()), cause))?;
+    made.map_err(|cause| {
+        Error::file(format!("can't make the folder \"{}\"", folder.display()), cause)
+    })?;
     OURS.lock().unwrap_or_else(PoisonError::into_inner).push(folder.clone());
     let ours = folder.metadata().map(|found| found.uid());
     sweep(&all, |pid| Path::new("/proc").join(pid.to_string()).exists(), ours.ok());
@@ -95,8 +97,12 @@ mod tests {
     fn only_folders_of_processes_that_are_gone_are_swept() {
         let all = tempfile::tempdir().unwrap();
         let (me, id) = (std::process::id(), Uuid::new_v4());
-        let names =
-            [format!("{PREFIX}{me}-{id}"), format!("{PREFIX}1-{id}"), format!("{PREFIX}1-x"), format!("x1-{id}")];
+        let names = [
+            format!("{PREFIX}{me}-{id}"),
+            format!("{PREFIX}1-{id}"),
+            format!("{PREFIX}1-x"),
+            format!("x1-{id}"),
+        ];
         names.iter().for_each(|name| fs::create_dir(all.path().join(name)).unwrap());
         let user = all.path().metadata().unwrap().uid();
         sweep(all.path(), |pid| pid == me, Some(user + 1));

@@ -147,7 +147,9 @@ fn the_places_of_many_parts_outlive_what_the_spool_forgets() {
     process.flush();
     drop(process);
     let process = Process::start(state.path(), common(&[]));
-    assert!((0..1_000).all(|number| process.feed.cursor(&part(number)) == Some(number.to_string())));
+    assert!(
+        (0..1_000).all(|number| process.feed.cursor(&part(number)) == Some(number.to_string()))
+    );
     assert_eq!(process.texts(), ["a"]);
 }
 
@@ -155,12 +157,17 @@ fn the_places_of_many_parts_outlive_what_the_spool_forgets() {
 fn what_matches_no_topic_goes_no_further_but_is_paid_for() {
     let state = tempfile::tempdir().unwrap();
     let budget = Budget { posts: 3, per: "1d".parse().unwrap() };
-    let process = Process::start(state.path(), Common { budget: Some(budget), ..common(&["storm"]) });
-    assert_eq!([process.offer("a storm"), process.offer("rain")], [Offered::Taken, Offered::OffTopic]);
+    let process =
+        Process::start(state.path(), Common { budget: Some(budget), ..common(&["storm"]) });
+    assert_eq!(
+        [process.offer("a storm"), process.offer("rain")],
+        [Offered::Taken, Offered::OffTopic]
+    );
     assert_eq!(process.feed.budget_left(), Some(1));
     process.flush();
     drop(process);
-    let process = Process::start(state.path(), Common { budget: Some(budget), ..common(&["storm"]) });
+    let process =
+        Process::start(state.path(), Common { budget: Some(budget), ..common(&["storm"]) });
     assert_eq!(process.feed.budget_left(), Some(1));
     process.offer("another storm");
     assert!(process.feed.is_budget_spent());
@@ -173,8 +180,11 @@ fn a_gap_is_in_the_ledger_and_on_its_stream_also_if_the_ledger_was_not_written()
     let state = tempfile::tempdir().unwrap();
     let process = Process::start(state.path(), common(&[]));
     let (from, to) = (NOW - Duration::from_secs(60), NOW);
-    let first = block_on(process.feed.gap("", from, to, "the connection was lost")).unwrap().unwrap();
-    let second = block_on(process.feed.gap("#storm", from, to, "the server dropped posts")).unwrap().unwrap();
+    let first =
+        block_on(process.feed.gap("", from, to, "the connection was lost")).unwrap().unwrap();
+    let second = block_on(process.feed.gap("#storm", from, to, "the server dropped posts"))
+        .unwrap()
+        .unwrap();
     block_on(process.feed.filled(&first, 7)).unwrap().unwrap();
     drop(process);
     std::fs::remove_dir_all(state.path().join("gaps")).unwrap();
@@ -187,7 +197,9 @@ fn a_gap_is_in_the_ledger_and_on_its_stream_also_if_the_ledger_was_not_written()
         [(&first, 7)]
     );
     let records = process.spool.records_from_oldest(0).map(Result::unwrap);
-    let gaps = records.flat_map(|record| posts(&record.post).collect::<Vec<_>>()).filter(|post| post.kind() == "gap");
+    let gaps = records
+        .flat_map(|record| posts(&record.post).collect::<Vec<_>>())
+        .filter(|post| post.kind() == "gap");
     assert_eq!(gaps.count(), 3);
 }
 
@@ -281,7 +293,11 @@ struct Played {
     folder: tempfile::TempDir,
 }
 
-fn play(name: &str, bolts: &str, script: impl Fn(&Feed) -> Result<()> + Send + Sync + 'static) -> Played {
+fn play(
+    name: &str,
+    bolts: &str,
+    script: impl Fn(&Feed) -> Result<()> + Send + Sync + 'static,
+) -> Played {
     SCRIPTS.lock().unwrap().insert(name.into(), Arc::new(script));
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("lake");
@@ -293,8 +309,8 @@ fn play(name: &str, bolts: &str, script: impl Fn(&Feed) -> Result<()> + Send + S
         root.display()
     );
     let registry = crate::components::standard().spout::<Scripted>().bolt::<Panics>();
-    let topology =
-        parse("t.ron", &text, &registry, &LoadOptions::default()).unwrap_or_else(|problems| panic!("{problems}"));
+    let topology = parse("t.ron", &text, &registry, &LoadOptions::default())
+        .unwrap_or_else(|problems| panic!("{problems}"));
     let options = RunOptions::new(Arc::new(MemoryStore::default()), folder.path().join("state"));
     Played { running: start(topology, options).unwrap(), folder }
 }
@@ -304,7 +320,9 @@ impl Played {
         let begun = std::time::Instant::now();
         loop {
             let status = self.running.status();
-            let of = |id: &str| status.components.iter().find(|component| component.id == id).unwrap().clone();
+            let of = |id: &str| {
+                status.components.iter().find(|component| component.id == id).unwrap().clone()
+            };
             if holds(of("lake").received, of("in").dead_letters) {
                 return;
             }
@@ -317,7 +335,9 @@ impl Played {
         self.running.stop();
         assert_eq!(self.running.wait(Duration::from_secs(60)), Some(Exit::Finished));
         let mut posts = Vec::new();
-        for partition in std::fs::read_dir(self.folder.path().join("lake")).unwrap().map(|entry| entry.unwrap().path())
+        for partition in std::fs::read_dir(self.folder.path().join("lake"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
         {
             if !partition.file_name().unwrap().to_str().unwrap().starts_with('_') {
                 for file in std::fs::read_dir(partition).unwrap() {
@@ -342,8 +362,11 @@ fn posts_deletions_and_edits_reach_their_streams_and_what_is_no_post_the_dead_le
         Ok(())
     });
     played.until("all arrive", |received, dead| received == 3 && dead == 1);
-    let mut kinds =
-        played.stop().iter().map(|post| post.as_object().unwrap().keys().next().unwrap().clone()).collect::<Vec<_>>();
+    let mut kinds = played
+        .stop()
+        .iter()
+        .map(|post| post.as_object().unwrap().keys().next().unwrap().clone())
+        .collect::<Vec<_>>();
     kinds.sort();
     assert_eq!(kinds, ["delete", "tweet", "tweet"]);
 }
@@ -370,6 +393,8 @@ fn a_roll_back_loses_no_connection_and_repeats_nothing() {
 #[test]
 fn a_source_that_cannot_go_on_stops_the_topology_and_says_why() {
     let played = play("fails", "", |_| Err(Error::fatal("the token was refused: make another")));
-    let Some(Exit::Failed(why)) = played.running.wait(Duration::from_secs(60)) else { panic!("it goes on") };
+    let Some(Exit::Failed(why)) = played.running.wait(Duration::from_secs(60)) else {
+        panic!("it goes on")
+    };
     assert!(why.contains("the token was refused"), "{why}");
 }

@@ -136,12 +136,15 @@ impl std::str::FromStr for Topic {
 }
 
 fn place(what: &str, id: &str) -> Result<String, String> {
-    let good = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    let good = !id.is_empty()
+        && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     let example = if what == "Channel" { "UC_x5XG1OV2P6uZZ5FSM9Ttw" } else { "20531316728" };
     if good {
         return Ok(id.into());
     }
-    Err(format!("bad topic `{what}(\"{id}\")`: expected an id such as {what}(\"{example}\"), and no address or handle"))
+    Err(format!(
+        "bad topic `{what}(\"{id}\")`: expected an id such as {what}(\"{example}\"), and no address or handle"
+    ))
 }
 
 /// The terms of a text, in its order.
@@ -155,9 +158,9 @@ fn terms(text: &str) -> Result<Vec<Term>, String> {
         };
         let (term, behind) = match term.strip_prefix('"') {
             Some(phrase) => {
-                let (phrase, behind) = phrase
-                    .split_once('"')
-                    .ok_or_else(|| format!("bad topic \"{text}\": expected a second quote behind {rest}"))?;
+                let (phrase, behind) = phrase.split_once('"').ok_or_else(|| {
+                    format!("bad topic \"{text}\": expected a second quote behind {rest}")
+                })?;
                 (one_phrase(phrase), behind)
             }
             None => {
@@ -165,7 +168,8 @@ fn terms(text: &str) -> Result<Vec<Term>, String> {
                 (one_term(&term[..end]), &term[end..])
             }
         };
-        let term = term.ok_or_else(|| format!("bad topic \"{text}\": expected a word at \"{rest}\""))?;
+        let term =
+            term.ok_or_else(|| format!("bad topic \"{text}\": expected a word at \"{rest}\""))?;
         terms.push(if negated { Term::Not(Box::new(term)) } else { term });
         rest = behind.trim_start();
     }
@@ -192,7 +196,9 @@ fn one_term(text: &str) -> Option<Term> {
         return Some(Term::Lang(lower(lang)));
     }
     match text.chars().next()? {
-        '#' | '＃' => text.chars().nth(1).map(|_| Term::Hashtag(lower(text.trim_start_matches(['#', '＃'])))),
+        '#' | '＃' => {
+            text.chars().nth(1).map(|_| Term::Hashtag(lower(text.trim_start_matches(['#', '＃']))))
+        }
         '@' => named("@").map(|user| Term::Mention(lower(user))),
         '$' => named("$").map(|symbol| Term::Cashtag(lower(symbol))),
         _ if matches!(text, "from:" | "lang:") => None,
@@ -252,7 +258,8 @@ impl Needles {
 /// Returns true if what stands between two places is no part of a longer word. Scripts that write words without spaces
 /// (Han, kana, Thai and others) have no such bounds.
 fn is_whole(text: &str, start: usize, end: usize) -> bool {
-    let inside = |c: Option<char>| c.is_some_and(|c| (c.is_alphanumeric() || c == '_') && !is_unspaced(c));
+    let inside =
+        |c: Option<char>| c.is_some_and(|c| (c.is_alphanumeric() || c == '_') && !is_unspaced(c));
     let (first, last) = (text[start..end].chars().next(), text[start..end].chars().next_back());
     let goes_on_before = inside(first) && inside(text[..start].chars().next_back());
     let goes_on_behind = inside(last) && inside(text[end..].chars().next());
@@ -289,7 +296,12 @@ impl Topics {
         }
         let matched = self.matched(post);
         Value::List(
-            self.names.iter().zip(matched).filter(|(_, matched)| *matched).map(|(name, _)| name.clone()).collect(),
+            self.names
+                .iter()
+                .zip(matched)
+                .filter(|(_, matched)| *matched)
+                .map(|(name, _)| name.clone())
+                .collect(),
         )
     }
 
@@ -312,11 +324,15 @@ impl Topics {
     fn holds(&self, term: &Term, facts: &Facts<'_>, found: &[bool]) -> bool {
         let is = |known: &str, wanted: &str| known.to_lowercase() == *wanted;
         match term {
-            Term::Word(text) | Term::Phrase(text) => self.needles.position(text).is_some_and(|at| found[at]),
+            Term::Word(text) | Term::Phrase(text) => {
+                self.needles.position(text).is_some_and(|at| found[at])
+            }
             Term::Hashtag(tag) => facts.labels.hashtags.iter().any(|known| is(known, tag)),
             Term::Cashtag(tag) => facts.labels.cashtags.iter().any(|known| is(known, tag)),
             Term::Mention(user) => facts.labels.mentions.iter().any(|known| is(known, user)),
-            Term::From(author) => facts.authors.iter().any(|known| known.eq_ignore_ascii_case(author)),
+            Term::From(author) => {
+                facts.authors.iter().any(|known| known.eq_ignore_ascii_case(author))
+            }
             Term::Lang(lang) => facts.labels.langs.iter().any(|known| speaks(known, lang)),
             Term::Page(id) | Term::Channel(id) => facts.labels.place.as_deref() == Some(id),
             Term::Not(term) => !self.holds(term, facts, found),

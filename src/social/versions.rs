@@ -19,7 +19,8 @@ pub(super) struct Versions {
 
 /// Which post it is, and what it says; `None` where that is of no interest.
 fn version(post: &Post) -> Option<(u64, u64)> {
-    let noted = !post.tells_edits() && matches!(post.stream(), PostStream::Default | PostStream::Edits);
+    let noted =
+        !post.tells_edits() && matches!(post.stream(), PostStream::Default | PostStream::Edits);
     let id = noted.then(|| post.id()).flatten()?;
     Some((xxh3_64(id.as_bytes()), xxh3_64(post.text().unwrap_or_default().as_bytes())))
 }
@@ -40,6 +41,7 @@ impl Versions {
 
     /// Returns true if a post is known, and said something else.
     pub fn differs(&self, post: &Post) -> bool {
-        version(post).is_some_and(|(id, text)| self.texts.get(&id).is_some_and(|known| *known != text))
+        version(post)
+            .is_some_and(|(id, text)| self.texts.get(&id).is_some_and(|known| *known != text))
     }
 }

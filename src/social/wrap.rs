@@ -7,7 +7,8 @@ use crate::post::{Post, REFRESHED};
 
 /// A time as posts have it: RFC 3339 in UTC.
 pub fn stamp(time: OffsetDateTime) -> String {
-    let utc = time.checked_to_offset(time::UtcOffset::UTC).and_then(|time| time.format(&Rfc3339).ok());
+    let utc =
+        time.checked_to_offset(time::UtcOffset::UTC).and_then(|time| time.format(&Rfc3339).ok());
     // A year that RFC 3339 can't write comes of a platform's wrong number.
     utc.unwrap_or_else(|| "1970-01-01T00:00:00Z".into())
 }
@@ -17,14 +18,24 @@ pub fn stamp(time: OffsetDateTime) -> String {
 ///
 /// # Errors
 /// What is wrong with the object, and at which byte (from 1).
-pub fn post(kind: &str, object: &[u8], more: &[(&str, &[u8])], received: OffsetDateTime) -> Result<Post, String> {
+pub fn post(
+    kind: &str,
+    object: &[u8],
+    more: &[(&str, &[u8])],
+    received: OffsetDateTime,
+) -> Result<Post, String> {
     let received = format!("\"{}\"", stamp(received));
     let more = more.iter().copied().chain([("received_at", received.as_bytes())]);
     Post::wrap(kind, &with(object, more)?)
 }
 
 /// The post of an object that was read again so long (`10m`) after it was received.
-pub(super) fn refreshed(kind: &str, object: &[u8], after: &str, now: OffsetDateTime) -> Result<Post, String> {
+pub(super) fn refreshed(
+    kind: &str,
+    object: &[u8],
+    after: &str,
+    now: OffsetDateTime,
+) -> Result<Post, String> {
     post(kind, object, &[(REFRESHED, format!("\"{after}\"").as_bytes())], now)
 }
 
@@ -73,7 +84,10 @@ fn deletion(
 }
 
 /// An object with members added at its end.
-fn with<'a>(object: &[u8], more: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Vec<u8>, String> {
+fn with<'a>(
+    object: &[u8],
+    more: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> Result<Vec<u8>, String> {
     let trimmed = object.trim_ascii();
     let inner = trimmed.strip_suffix(b"}").filter(|inner| inner.starts_with(b"{"));
     let inner = inner.ok_or_else(|| match Post::wrap("none", object) {
@@ -106,8 +120,10 @@ mod tests {
 
     #[test]
     fn what_the_platform_gave_stays_as_it_is() {
-        let made = post("toot", b" {\"id\":\"1\", \"x\":1e400 }\r\n", &[("errors", b"[1]")], NOW).unwrap();
-        let expected = r#"{"toot":{"id":"1", "x":1e400 ,"errors":[1],"received_at":"2026-11-25T12:00:00Z"}}"#;
+        let made =
+            post("toot", b" {\"id\":\"1\", \"x\":1e400 }\r\n", &[("errors", b"[1]")], NOW).unwrap();
+        let expected =
+            r#"{"toot":{"id":"1", "x":1e400 ,"errors":[1],"received_at":"2026-11-25T12:00:00Z"}}"#;
         assert_eq!(made.as_bytes(), expected.as_bytes());
         let empty = post("toot", b"{}", &[], NOW).unwrap();
         assert_eq!(empty.as_bytes(), &br#"{"toot":{"received_at":"2026-11-25T12:00:00Z"}}"#[..]);
@@ -115,7 +131,8 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_refused() {
-        for bad in [&b"[]"[..], b"", b"{", b"}", b"{\"a\":}", b"{\"a\":1", b"\"}\"", b"{}}", b"{{}"] {
+        for bad in [&b"[]"[..], b"", b"{", b"}", b"{\"a\":}", b"{\"a\":1", b"\"}\"", b"{}}", b"{{}"]
+        {
             assert!(post("toot", bad, &[], NOW).is_err(), "{}", bad.escape_ascii());
         }
     }
@@ -123,7 +140,8 @@ mod tests {
     #[test]
     fn a_deletion_names_what_was_deleted() {
         let made = delete("toot", "1\"", NOW, b"\"1\"", NOW).unwrap();
-        let expected = r#"{"delete":{"kind":"toot","id":"1\"","created_at":"2026-11-25T12:00:00Z","raw":"1\"#;
+        let expected =
+            r#"{"delete":{"kind":"toot","id":"1\"","created_at":"2026-11-25T12:00:00Z","raw":"1\"#;
         assert!(made.as_bytes().starts_with(&expected.as_bytes()[..60]));
         assert_eq!(made.kind(), "delete");
         assert_eq!(made.id().as_deref(), Some("1\""));

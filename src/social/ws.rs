@@ -79,15 +79,25 @@ impl AsyncRead for Bounded {
 }
 
 impl AsyncWrite for Bounded {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(context, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.io).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
@@ -122,8 +132,14 @@ impl Socket {
     ///
     /// # Errors
     /// If nobody answers, or with something else.
-    pub async fn connect(url: &str, headers: &[(&str, &str)], clock: &SharedClock) -> Result<Self, Refused> {
-        match select(std::pin::pin!(connect(url, headers, clock)), clock.sleep(CONNECT_TIMEOUT)).await {
+    pub async fn connect(
+        url: &str,
+        headers: &[(&str, &str)],
+        clock: &SharedClock,
+    ) -> Result<Self, Refused> {
+        match select(std::pin::pin!(connect(url, headers, clock)), clock.sleep(CONNECT_TIMEOUT))
+            .await
+        {
             Either::Left((socket, _)) => socket,
             Either::Right(_) => Err(Refused::Failure(Failure::Timeout)),
         }
@@ -135,7 +151,9 @@ impl Socket {
     /// If the connection was lost or the server broke the protocol.
     pub async fn next(&mut self) -> Result<Option<Message>, Failure> {
         let message = match self.0.next().await {
-            None | Some(Err(WsError::ConnectionClosed | WsError::AlreadyClosed)) => return Ok(None),
+            None | Some(Err(WsError::ConnectionClosed | WsError::AlreadyClosed)) => {
+                return Ok(None);
+            }
             Some(message) => message.map_err(|error| network(&error))?,
         };
         if !matches!(message, tungstenite::Message::Ping(_) | tungstenite::Message::Pong(_)) {
@@ -144,11 +162,13 @@ impl Socket {
         Ok(Some(match message {
             tungstenite::Message::Text(text) => Message::Text(text.into()),
             tungstenite::Message::Binary(bytes) => Message::Binary(bytes),
-            tungstenite::Message::Close(Some(frame)) => Message::Close(frame.code.into(), said(&frame.reason)),
-            tungstenite::Message::Close(None) => Message::Close(1005, String::new()),
-            tungstenite::Message::Ping(_) | tungstenite::Message::Pong(_) | tungstenite::Message::Frame(_) => {
-                Message::Alive
+            tungstenite::Message::Close(Some(frame)) => {
+                Message::Close(frame.code.into(), said(&frame.reason))
             }
+            tungstenite::Message::Close(None) => Message::Close(1005, String::new()),
+            tungstenite::Message::Ping(_)
+            | tungstenite::Message::Pong(_)
+            | tungstenite::Message::Frame(_) => Message::Alive,
         }))
     }
 
@@ -170,7 +190,9 @@ impl Socket {
     /// If the connection was lost.
     pub async fn ping(&mut self) -> Result<(), Failure> {
         let late = self.1.sleep(CONNECT_TIMEOUT);
-        match select(std::pin::pin!(self.0.send(tungstenite::Message::Ping(Bytes::new()))), late).await {
+        match select(std::pin::pin!(self.0.send(tungstenite::Message::Ping(Bytes::new()))), late)
+            .await
+        {
             Either::Left((sent, _)) => sent.map_err(|error| network(&error)),
             Either::Right(_) => Err(Failure::Timeout),
         }
@@ -181,13 +203,20 @@ fn network(error: &WsError) -> Failure {
     Failure::Network(error.to_string())
 }
 
-async fn connect(url: &str, headers: &[(&str, &str)], clock: &SharedClock) -> Result<Socket, Refused> {
+async fn connect(
+    url: &str,
+    headers: &[(&str, &str)],
+    clock: &SharedClock,
+) -> Result<Socket, Refused> {
     let failure = |what: String| Refused::Failure(Failure::Network(what));
-    let mut request = url.into_client_request().map_err(|_| failure("the address is none of a WebSocket".into()))?;
+    let mut request = url
+        .into_client_request()
+        .map_err(|_| failure("the address is none of a WebSocket".into()))?;
     for (name, value) in headers {
         let (name, value) = (HeaderName::try_from(*name).ok(), HeaderValue::try_from(*value).ok());
-        let (name, value) =
-            name.zip(value).ok_or_else(|| failure("a header has a character that none takes".into()))?;
+        let (name, value) = name
+            .zip(value)
+            .ok_or_else(|| failure("a header has a character that none takes".into()))?;
         request.headers_mut().insert(name, value);
     }
     let agent = HeaderValue::from_static(concat!("waterspout/", env!("CARGO_PKG_VERSION")));
@@ -200,7 +229,8 @@ async fn connect(url: &str, headers: &[(&str, &str)], clock: &SharedClock) -> Re
         None => tcp(&host, port).await.map_err(failure)?,
         Some(proxy) => through(&proxy, &host, port).await.map_err(failure)?,
     };
-    let io = if secure { Box::new(tls(&host, io).await.map_err(failure)?) as Box<dyn Io> } else { io };
+    let io =
+        if secure { Box::new(tls(&host, io).await.map_err(failure)?) as Box<dyn Io> } else { io };
     let io = Bounded::new(io, clock.clone());
     let config = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_BYTES_MAX))
@@ -219,7 +249,9 @@ async fn connect(url: &str, headers: &[(&str, &str)], clock: &SharedClock) -> Re
 }
 
 async fn tcp(host: &str, port: u16) -> Result<Box<dyn Io>, String> {
-    let tcp = TcpStream::connect((host, port)).await.map_err(|error| format!("can't connect: {error}"))?;
+    let tcp = TcpStream::connect((host, port))
+        .await
+        .map_err(|error| format!("can't connect: {error}"))?;
     // It only delays small messages.
     let _ = tcp.set_nodelay(true);
     Ok(Box::new(tcp))
@@ -228,13 +260,18 @@ async fn tcp(host: &str, port: u16) -> Result<Box<dyn Io>, String> {
 /// A tunnel to a host through a proxy.
 async fn through(proxy: &Proxy, host: &str, port: u16) -> Result<Box<dyn Io>, String> {
     let (name, to) = (&proxy.host, proxy.port);
-    let io = tcp(name, to).await.map_err(|error| format!("can't reach the proxy {name}:{to}: {error}"))?;
+    let io = tcp(name, to)
+        .await
+        .map_err(|error| format!("can't reach the proxy {name}:{to}: {error}"))?;
     let mut io = if proxy.secure { Box::new(tls(name, io).await?) as Box<dyn Io> } else { io };
     proxy.tunnel(&mut io, host, port).await?;
     Ok(io)
 }
 
-async fn tls(host: &str, io: Box<dyn Io>) -> Result<tokio_rustls::client::TlsStream<Box<dyn Io>>, String> {
+async fn tls(
+    host: &str,
+    io: Box<dyn Io>,
+) -> Result<tokio_rustls::client::TlsStream<Box<dyn Io>>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -242,5 +279,8 @@ async fn tls(host: &str, io: Box<dyn Io>) -> Result<tokio_rustls::client::TlsStr
         .map_err(|error| error.to_string())?
         .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, io).await.map_err(|error| error.to_string())
+    tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(name, io)
+        .await
+        .map_err(|error| error.to_string())
 }

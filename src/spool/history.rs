@@ -56,7 +56,11 @@ impl Records {
 
     /// Returns the position at which records begin again.
     fn behind_damage(&self, extent: Extent) -> u64 {
-        if (self.position + 1..extent.end).contains(&self.checkpoint) { self.checkpoint } else { extent.end }
+        if (self.position + 1..extent.end).contains(&self.checkpoint) {
+            self.checkpoint
+        } else {
+            extent.end
+        }
     }
 }
 

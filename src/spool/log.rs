@@ -125,7 +125,8 @@ impl Log {
 
     /// Returns the size of a post, with room for a mark before it.
     fn wanted(&self, cursor: &[u8], post: &[u8]) -> Result<u64> {
-        let (wanted, max) = (record::post_bytes(cursor, post) + MARK_BYTES as u64, self.options.segment_bytes());
+        let (wanted, max) =
+            (record::post_bytes(cursor, post) + MARK_BYTES as u64, self.options.segment_bytes());
         if wanted > max || cursor.len() > usize::from(u16::MAX) {
             return Err(Error::rejected(format!(
                 "a post of {} bytes with a cursor of {} doesn't fit into the spool, whose records have at most {max}",
@@ -166,7 +167,8 @@ impl Log {
             return Err(failed("write", path, cause));
         }
         self.unmarked = None;
-        let last = self.extents.back_mut().expect("a log always has the segment that is being written");
+        let last =
+            self.extents.back_mut().expect("a log always has the segment that is being written");
         last.end += bytes.len() as u64;
         self.bytes += bytes.len() as u64;
         Ok(())
@@ -217,7 +219,11 @@ impl Log {
         if !self.dirty {
             return Ok(None);
         }
-        Ok(Some(Syncing { file: self.active.file.clone(), path: self.active.path.clone(), until: self.end() }))
+        Ok(Some(Syncing {
+            file: self.active.file.clone(),
+            path: self.active.path.clone(),
+            until: self.end(),
+        }))
     }
 
     /// Takes the result of a sync, and leaves a mark of it.

@@ -107,7 +107,12 @@ impl Spool {
         Self::open_on(Arc::new(RealDisk), folder, position, options)
     }
 
-    fn open_on(disk: Arc<dyn Disk>, folder: &Path, at: u64, options: Options) -> Result<(Self, Option<Torn>)> {
+    fn open_on(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        at: u64,
+        options: Options,
+    ) -> Result<(Self, Option<Torn>)> {
         options.check()?;
         for changed in make_folders(folder).map_err(|cause| failed("make", folder, cause))? {
             sync_folder(&changed).map_err(|cause| failed("sync", &changed, cause))?;
@@ -208,7 +213,9 @@ fn lock(folder: &Path) -> Result<File> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|cause| failed("open", &path, cause))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Err(Error::fatal(format!("the spool \"{}\" is in use", folder.display()))),
+        Err(Errno::WOULDBLOCK) => {
+            Err(Error::fatal(format!("the spool \"{}\" is in use", folder.display())))
+        }
         other => other.map(|()| file).map_err(|errno| failed("lock", &path, errno.into())),
     }
 }

@@ -51,7 +51,10 @@ impl fmt::Display for Torn {
         let Self { file, offset, bytes, missing } = self;
         let file = file.display();
         let Some(missing) = missing else {
-            return write!(f, "{bytes} bytes that were not written whole were cut off \"{file}\" at byte {offset}");
+            return write!(
+                f,
+                "{bytes} bytes that were not written whole were cut off \"{file}\" at byte {offset}"
+            );
         };
         if missing.is_all {
             return write!(
@@ -70,7 +73,11 @@ impl fmt::Display for Torn {
             "before the newest checkpoint: it was cut, or is an older copy. What the checkpoint covers is in the lake; \
              what was received behind it, and not worked on yet, is lost"
         )?;
-        if *bytes > 0 { write!(f, ", and {bytes} bytes that are not whole were cut off") } else { Ok(()) }
+        if *bytes > 0 {
+            write!(f, ", and {bytes} bytes that are not whole were cut off")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -108,10 +115,11 @@ pub(super) fn was_synced(segment: &Segment, position: u64) -> Result<bool> {
     let mut at = position;
     while at < until {
         let bytes = segment.bytes(at, until.min(at + READ_BYTES))?;
-        let tells = |found: usize| match record::parse(&bytes[found..], segment.salt, at + found as u64) {
-            Item::Mark(synced) => synced > position,
-            _ => false,
-        };
+        let tells =
+            |found: usize| match record::parse(&bytes[found..], segment.salt, at + found as u64) {
+                Item::Mark(synced) => synced > position,
+                _ => false,
+            };
         if memmem::find_iter(&bytes, &MARK_MAGIC).any(tells) {
             return Ok(true);
         }
@@ -125,7 +133,12 @@ pub(super) fn was_synced(segment: &Segment, position: u64) -> Result<bool> {
 ///
 /// # Errors
 /// Fatal if it is damaged, or doesn't hold what lies behind `position`.
-pub(super) fn open(disk: Arc<dyn Disk>, folder: &Path, position: u64, options: Options) -> Result<Opened> {
+pub(super) fn open(
+    disk: Arc<dyn Disk>,
+    folder: &Path,
+    position: u64,
+    options: Options,
+) -> Result<Opened> {
     let mut bases = segment::list(folder)?;
     let newest = bases.last().copied();
     let mut torn = bury(folder, &mut bases)?;
@@ -160,21 +173,31 @@ fn bury(folder: &Path, bases: &mut Vec<u64>) -> Result<Option<Torn>> {
     }
     bases.pop();
     let file = segment::path(folder, base);
-    let removed = fs::metadata(&file).and_then(|found| fs::remove_file(&file).map(|()| found.len()));
+    let removed =
+        fs::metadata(&file).and_then(|found| fs::remove_file(&file).map(|()| found.len()));
     let bytes = removed.map_err(|cause| failed("delete", &file, cause))?;
     Ok(Some(Torn { file, offset: 0, bytes, missing: None }).filter(|torn| torn.bytes > 0))
 }
 
 /// A log without segments.
-fn begin(disk: Arc<dyn Disk>, folder: &Path, at: u64, options: Options, torn: Option<Torn>) -> Result<Opened> {
+fn begin(
+    disk: Arc<dyn Disk>,
+    folder: &Path,
+    at: u64,
+    options: Options,
+    torn: Option<Torn>,
+) -> Result<Opened> {
     let active = Segment::create(&*disk, folder, at, at)?;
-    let found = Found { disk, folder, position: at, options, extents: vec![Extent { base: at, end: at }] };
+    let found =
+        Found { disk, folder, position: at, options, extents: vec![Extent { base: at, end: at }] };
     Ok(Opened { log: found.ready(active)?, torn })
 }
 
 fn missing(folder: &Path, position: u64, next: u64) -> Error {
     let folder = folder.display();
-    Error::fatal(format!("the spool \"{folder}\" should go on at position {position}, but goes on at {next}"))
+    Error::fatal(format!(
+        "the spool \"{folder}\" should go on at position {position}, but goes on at {next}"
+    ))
 }
 
 /// The segments before the one with the position: whether they are whole doesn't matter any more.
@@ -207,7 +230,8 @@ struct Last {
 impl Found<'_> {
     /// Checks the segments from the position on; all but the last must be whole and without a gap.
     fn check(&mut self, bases: &[u64]) -> Result<Last> {
-        let (last, before) = bases.split_last().expect("one of the segments begins at or before the position");
+        let (last, before) =
+            bases.split_last().expect("one of the segments begins at or before the position");
         let mut end = None;
         for base in before {
             let Last { segment, scan, .. } = self.scan(*base, end, false)?;
@@ -228,7 +252,10 @@ impl Found<'_> {
         }
         let from = base.max(self.position);
         if !write && segment.file_end()? < from {
-            return Err(segment.damaged(segment.file_end()?, "it ends before the checkpoint, and isn't the last"));
+            return Err(segment.damaged(
+                segment.file_end()?,
+                "it ends before the checkpoint, and isn't the last",
+            ));
         }
         let scan = scan(&segment, from)?;
         Ok(Last { segment, from, scan })
@@ -263,14 +290,20 @@ impl Found<'_> {
     fn missing(&self, segment: &Segment, whole: u64, bytes: u64) -> Result<Missing> {
         let records = self::scan(segment, segment.base)?.records;
         let size = (whole - segment.base).checked_div(records).unwrap_or(0);
-        Ok(Missing { is_all: false, bytes, records: bytes.checked_div(size).map(|about| about.max(1)) })
+        Ok(Missing {
+            is_all: false,
+            bytes,
+            records: bytes.checked_div(size).map(|about| about.max(1)),
+        })
     }
 
     /// Returns the end of the records before a position that no record follows. Those before it
     /// must lead up to it.
     fn whole_until(&self, segment: &Segment, position: u64) -> Result<u64> {
         match self::scan(segment, segment.base)?.end {
-            end if end > position => Err(segment.damaged(position, "the checkpoint points into a record")),
+            end if end > position => {
+                Err(segment.damaged(position, "the checkpoint points into a record"))
+            }
             end => Ok(end),
         }
     }
@@ -278,13 +311,16 @@ impl Found<'_> {
     /// Cuts off and syncs; what lies before may have been in the page cache only.
     fn cut(&self, segment: &Segment, end: u64) -> Result<Option<Torn>> {
         let (offset, file_end) = (segment.offset(end), segment.file_end()?);
-        let torn = Torn { file: segment.path.clone(), offset, bytes: file_end - end, missing: None };
+        let torn =
+            Torn { file: segment.path.clone(), offset, bytes: file_end - end, missing: None };
         if torn.bytes > 0 {
             let cut = point("spool.cut").and_then(|()| segment.file.set_len(offset));
             cut.map_err(|cause| failed("cut", &segment.path, cause))?;
         }
         self.disk.sync(&segment.file).map_err(|cause| segment::unsynced(&segment.path, cause))?;
-        self.disk.sync_folder(self.folder).map_err(|cause| segment::unsynced(self.folder, cause))?;
+        self.disk
+            .sync_folder(self.folder)
+            .map_err(|cause| segment::unsynced(self.folder, cause))?;
         Ok(Some(torn).filter(|torn| torn.bytes > 0))
     }
 

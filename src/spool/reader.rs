@@ -83,7 +83,13 @@ impl Reader {
             let log = self.shared.lock();
             (log.folder.clone(), log.extent_behind(self.position))
         };
-        let gone = || Error::fatal(format!("position {} of the spool \"{}\" is gone", self.position, folder.display()));
+        let gone = || {
+            Error::fatal(format!(
+                "position {} of the spool \"{}\" is gone",
+                self.position,
+                folder.display()
+            ))
+        };
         let extent = extent.ok_or_else(gone)?;
         match self.segment.take() {
             Some(segment) if segment.base == extent.base => Ok((segment, extent.end)),

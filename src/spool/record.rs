@@ -69,7 +69,8 @@ pub(super) fn parse(bytes: &[u8], salt: u64, at: u64) -> Item {
     if bytes.len() >= MARK_MAGIC.len() && bytes.starts_with(&MARK_MAGIC) {
         return parse_mark(bytes, salt, at);
     }
-    let Some((head, crc)) = bytes.get(..HEAD_BYTES).and_then(|head| head.split_last_chunk::<4>()) else {
+    let Some((head, crc)) = bytes.get(..HEAD_BYTES).and_then(|head| head.split_last_chunk::<4>())
+    else {
         return Item::Short(HEAD_BYTES);
     };
     let post_len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
@@ -88,7 +89,8 @@ pub(super) fn parse(bytes: &[u8], salt: u64, at: u64) -> Item {
 }
 
 fn parse_mark(bytes: &[u8], salt: u64, at: u64) -> Item {
-    let Some((body, crc)) = bytes.get(..MARK_BYTES).and_then(|mark| mark.split_last_chunk::<4>()) else {
+    let Some((body, crc)) = bytes.get(..MARK_BYTES).and_then(|mark| mark.split_last_chunk::<4>())
+    else {
         return Item::Short(MARK_BYTES);
     };
     if checksum(salt, at, &[body]) != u32::from_le_bytes(*crc) {
@@ -147,7 +149,10 @@ mod tests {
     fn what_is_cut_asks_for_the_rest_and_zeros_are_bad() {
         let bytes = post(100);
         for length in 0..bytes.len() {
-            assert!(matches!(parse(&bytes[..length], 7, 100), Item::Short(n) if n > length), "{length}");
+            assert!(
+                matches!(parse(&bytes[..length], 7, 100), Item::Short(n) if n > length),
+                "{length}"
+            );
         }
         assert!(matches!(parse(&[0; 64], 0, 0), Item::Bad(_)));
     }

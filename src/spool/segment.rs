@@ -65,7 +65,10 @@ pub(super) fn list(folder: &Path) -> Result<Vec<u64>> {
     let mut bases = Vec::new();
     for entry in fs::read_dir(folder).map_err(unlisted)? {
         let name = entry.map_err(unlisted)?.file_name();
-        let digits = name.to_str().and_then(|name| name.strip_suffix(".seg")).filter(|digits| digits.len() == 20);
+        let digits = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(".seg"))
+            .filter(|digits| digits.len() == 20);
         bases.extend(digits.and_then(|digits| digits.parse::<u64>().ok()));
     }
     bases.sort_unstable();
@@ -78,9 +81,11 @@ impl Segment {
     pub fn create(disk: &dyn Disk, folder: &Path, base: u64, previous_end: u64) -> Result<Self> {
         let (path, salt) = (path(folder, base), rand::random());
         // One that is there already was begun by a try that failed, and holds no record.
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
         let file = file.map_err(|cause| failed("make", &path, cause))?;
-        disk.write(&file, &header(base, previous_end, salt), 0).map_err(|cause| failed("write", &path, cause))?;
+        disk.write(&file, &header(base, previous_end, salt), 0)
+            .map_err(|cause| failed("write", &path, cause))?;
         disk.sync(&file).map_err(|cause| unsynced(&path, cause))?;
         disk.sync_folder(folder).map_err(|cause| unsynced(folder, cause))?;
         Ok(Self { path, file: Arc::new(file), base, previous_end, salt })
@@ -100,8 +105,13 @@ impl Segment {
             other => Some(other.map_err(unread)?),
         };
         match whole.and_then(|()| parse_header(&bytes, base)) {
-            Some((previous_end, salt)) => Ok(Self { path, file: Arc::new(file), base, previous_end, salt }),
-            None => Err(Error::fatal(format!("\"{}\" is damaged at byte 0: bad header", path.display()))),
+            Some((previous_end, salt)) => {
+                Ok(Self { path, file: Arc::new(file), base, previous_end, salt })
+            }
+            None => Err(Error::fatal(format!(
+                "\"{}\" is damaged at byte 0: bad header",
+                path.display()
+            ))),
         }
     }
 
@@ -127,7 +137,9 @@ impl Segment {
     /// The error that names a damaged place.
     pub fn damaged(&self, position: u64, what: &str) -> Error {
         let (path, offset) = (self.path.display(), self.offset(position));
-        Error::fatal(format!("\"{path}\" is damaged at byte {offset} (position {position}): {what}"))
+        Error::fatal(format!(
+            "\"{path}\" is damaged at byte {offset} (position {position}): {what}"
+        ))
     }
 
     /// Reads the records from one position on, not beyond another: about [`READ_BYTES`].
@@ -179,7 +191,9 @@ impl Segment {
         let mut buffer = Vec::with_capacity(wanted);
         while buffer.len() < wanted {
             let offset = self.offset(from + buffer.len() as u64);
-            let read = rustix::io::retry_on_intr(|| rustix::io::pread(&self.file, spare_capacity(&mut buffer), offset));
+            let read = rustix::io::retry_on_intr(|| {
+                rustix::io::pread(&self.file, spare_capacity(&mut buffer), offset)
+            });
             if read.map_err(|errno| failed("read", &self.path, errno.into()))? == 0 {
                 break;
             }
@@ -193,7 +207,8 @@ impl Segment {
 /// nothing.
 pub(super) fn unsynced(path: &Path, cause: io::Error) -> Error {
     let path = path.display();
-    Error::fatal(format!("can't sync \"{path}\", so what was written to it may be lost")).because(cause)
+    Error::fatal(format!("can't sync \"{path}\", so what was written to it may be lost"))
+        .because(cause)
 }
 
 fn header(base: u64, previous_end: u64, salt: u64) -> Vec<u8> {

@@ -143,8 +143,11 @@ impl Owner {
     /// Starts the sync thread.
     pub fn start(shared: Arc<Shared>) -> Result<Self> {
         let log = shared.clone();
-        let thread = thread::Builder::new().name("spool-sync".into()).spawn(move || keep_synced(&log));
-        let thread = thread.map_err(|cause| Error::fatal("no thread could be started to sync on").because(cause))?;
+        let thread =
+            thread::Builder::new().name("spool-sync".into()).spawn(move || keep_synced(&log));
+        let thread = thread.map_err(|cause| {
+            Error::fatal("no thread could be started to sync on").because(cause)
+        })?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
@@ -176,7 +179,10 @@ impl Drop for Owner {
 fn keep_synced(shared: &Shared) {
     loop {
         let log = shared.lock();
-        let log = shared.work.wait_while(log, |log| !log.dirty && !log.closed).unwrap_or_else(PoisonError::into_inner);
+        let log = shared
+            .work
+            .wait_while(log, |log| !log.dirty && !log.closed)
+            .unwrap_or_else(PoisonError::into_inner);
         let every = log.options.sync_every.0;
         let waited = shared.work.wait_timeout_while(log, every, |log| !log.closed);
         let closed = waited.unwrap_or_else(PoisonError::into_inner).0.closed;

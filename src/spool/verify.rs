@@ -45,7 +45,8 @@ pub struct Damage {
 /// If the folder or a file can't be read; what is wrong in a file is a finding.
 pub fn verify(folder: &Path) -> Result<Findings> {
     let bases = segment::list(folder)?;
-    let mut findings = Findings { oldest: bases.first().copied().unwrap_or(0), ..Findings::default() };
+    let mut findings =
+        Findings { oldest: bases.first().copied().unwrap_or(0), ..Findings::default() };
     for (index, base) in bases.iter().enumerate() {
         findings.segments += 1;
         findings.read(folder, *base, index == 0, index + 1 == bases.len())?;
@@ -61,7 +62,12 @@ impl Findings {
 
     fn read(&mut self, folder: &Path, base: u64, first: bool, last: bool) -> Result<()> {
         if last && Segment::is_stillborn(folder, base)? {
-            self.torn = Some(Torn { file: segment::path(folder, base), offset: 0, bytes: 0, missing: None });
+            self.torn = Some(Torn {
+                file: segment::path(folder, base),
+                offset: 0,
+                bytes: 0,
+                missing: None,
+            });
             return Ok(());
         }
         let segment = match Segment::open(folder, base, false) {
@@ -77,15 +83,19 @@ impl Findings {
         self.bytes += HEADER_BYTES + (file_end - base);
         self.records += scan.records;
         if !first && segment.previous_end != self.newest {
-            let what =
-                format!("the segment before should end at {}, but ends at {}", segment.previous_end, self.newest);
+            let what = format!(
+                "the segment before should end at {}, but ends at {}",
+                segment.previous_end, self.newest
+            );
             self.damage(segment.path.clone(), 0, &what);
         }
         self.newest = if last { scan.end } else { file_end };
         let offset = segment.offset(scan.end);
         match scan.bad {
             None => {}
-            Some(bad) if !last || was_synced(&segment, scan.end)? => self.damage(segment.path, offset, bad),
+            Some(bad) if !last || was_synced(&segment, scan.end)? => {
+                self.damage(segment.path, offset, bad)
+            }
             Some(_) => {
                 let bytes = file_end - scan.end;
                 self.torn = Some(Torn { file: segment.path, offset, bytes, missing: None });

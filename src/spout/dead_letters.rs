@@ -84,7 +84,10 @@ impl Wanted {
         match (&self.way, &letter.refused) {
             (Way::Input { from, fields, .. }, Refused::Tuple { fields: had, .. }) => {
                 (fields.names() != had).then(|| {
-                    format!("its input \"{from}\" has the fields {fields} now, and had {}", Fields::new(had.clone()))
+                    format!(
+                        "its input \"{from}\" has the fields {fields} now, and had {}",
+                        Fields::new(had.clone())
+                    )
                 })
             }
             (_, Refused::Raw { cut: true, .. }) => Some("only the beginning of it was kept".into()),
@@ -128,11 +131,14 @@ impl FromStr for LetterPlace {
     fn from_str(text: &str) -> Result<Self> {
         let parse = || {
             let mut parts = text.split(':');
-            let position = Position { file: parts.next()?.parse().ok()?, posts: parts.next()?.parse().ok()? };
+            let position =
+                Position { file: parts.next()?.parse().ok()?, posts: parts.next()?.parse().ok()? };
             let sent = parts.next()?.parse().ok()?;
             parts.next().is_none().then_some(Self { position, sent })
         };
-        parse().ok_or_else(|| Error::fatal(format!("bad cursor \"{text}\": expected <file>:<posts>:<sent>")))
+        parse().ok_or_else(|| {
+            Error::fatal(format!("bad cursor \"{text}\": expected <file>:<posts>:<sent>"))
+        })
     }
 }
 
@@ -147,7 +153,8 @@ impl Tally {
     }
 
     fn set(&self, component: &str, split: &str, sent: u64) {
-        self.lock().entry((component.to_owned(), split.to_owned())).or_insert((sent, sent)).1 = sent;
+        self.lock().entry((component.to_owned(), split.to_owned())).or_insert((sent, sent)).1 =
+            sent;
     }
 
     /// Returns the number of letters that were sent since the start of the run.
@@ -219,7 +226,9 @@ impl Spout for Reader {
         let reader = thread::Builder::new()
             .name("dead letters".into())
             .spawn(move || read_jobs(&jobs, |piece| sender.blocking_send(piece).is_ok()))
-            .map_err(|cause| Error::transient("can't start a thread that reads dead letters").because(cause))?;
+            .map_err(|cause| {
+                Error::transient("can't start a thread that reads dead letters").because(cause)
+            })?;
         while let Some(Piece { split, posts, position }) = pieces.recv().await {
             let mut behind = position.posts - posts.len() as u64;
             for posts in posts.chunks(EMIT_LETTERS_MAX) {
@@ -227,19 +236,26 @@ impl Spout for Reader {
                     sent[split] += u64::from(self.push(&wanted[split], post, out)?);
                 }
                 behind += posts.len() as u64;
-                let place = LetterPlace { position: Position { posts: behind, ..position }, sent: sent[split] };
+                let place = LetterPlace {
+                    position: Position { posts: behind, ..position },
+                    sent: sent[split],
+                };
                 self.config.tally.set(&self.component, &out.splits()[split].id, place.sent);
                 out.emit(split, Cursor::At(place.to_string())).await?;
             }
         }
-        reader.join().unwrap_or_else(|_| Err(Error::fatal("the thread that reads dead letters panicked")))
+        reader
+            .join()
+            .unwrap_or_else(|_| Err(Error::fatal("the thread that reads dead letters panicked")))
     }
 }
 
 impl Reader {
     /// Sends one letter, if it is wanted; whether it was.
     fn push(&self, wanted: &Wanted, post: &Post, out: &mut SpoutOutput) -> Result<bool> {
-        let Some(letter) = Letter::read(post).filter(|letter| wanted.is(letter)) else { return Ok(false) };
+        let Some(letter) = Letter::read(post).filter(|letter| wanted.is(letter)) else {
+            return Ok(false);
+        };
         if wanted.objection(&letter).is_some() {
             return Ok(false);
         }
@@ -249,14 +265,18 @@ impl Reader {
                 out.push_to(self.config.streams.id(stream).ok_or_else(missing)?, values);
             }
             (Refused::Raw { bytes, .. }, Way::Raw) => {
-                let Some(read) = self.config.source.as_ref().and_then(|source| source.reread(&bytes)) else {
+                let Some(read) =
+                    self.config.source.as_ref().and_then(|source| source.reread(&bytes))
+                else {
                     return Ok(false);
                 };
                 match read {
                     Ok(values) => out.push(values),
-                    Err(what) => {
-                        out.push_dead_letter(&DeadLetter { raw: bytes, error: again(&what, &letter.error), cut: false })
-                    }
+                    Err(what) => out.push_dead_letter(&DeadLetter {
+                        raw: bytes,
+                        error: again(&what, &letter.error),
+                        cut: false,
+                    }),
                 }
             }
             _ => return Ok(false),
@@ -301,7 +321,13 @@ mod tests {
         assert_eq!((place.position.posts, place.sent, place.to_string().as_str()), (17, 5, text));
         assert_eq!(LetterPlace::of(&Cursor::Start).unwrap(), None);
         for bad in ["0000003:17", "3:17:5", "0000003:17:5:1", ""] {
-            assert!(LetterPlace::of(&Cursor::At(bad.into())).unwrap_err().chain().contains("bad cursor"), "{bad}");
+            assert!(
+                LetterPlace::of(&Cursor::At(bad.into()))
+                    .unwrap_err()
+                    .chain()
+                    .contains("bad cursor"),
+                "{bad}"
+            );
         }
         assert!(LetterPlace::of(&Cursor::End).is_err());
     }
@@ -316,7 +342,13 @@ mod tests {
         }
         let place = Place::Folder(folder.path().into());
         let wanted = Wanted { component: "in".into(), way: Way::Raw };
-        let job = Job { place, partition: "p".into(), after: None, last: FileNumber::FIRST.next().unwrap(), wanted };
+        let job = Job {
+            place,
+            partition: "p".into(),
+            after: None,
+            last: FileNumber::FIRST.next().unwrap(),
+            wanted,
+        };
         let from = Position { file: FileNumber::FIRST, posts: 1 };
         let mut read = Vec::new();
         read_jobs(&[(job.clone(), Some(from)), (job, None)], |piece| {
@@ -325,7 +357,8 @@ mod tests {
             true
         })
         .unwrap();
-        let all = ["0 {\"b\":0}", "0 {\"a\":1}{\"b\":1}", "1 {\"a\":0}{\"b\":0}", "1 {\"a\":1}{\"b\":1}"];
+        let all =
+            ["0 {\"b\":0}", "0 {\"a\":1}{\"b\":1}", "1 {\"a\":0}{\"b\":0}", "1 {\"a\":1}{\"b\":1}"];
         assert_eq!(read, all);
     }
 

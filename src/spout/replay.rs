@@ -14,7 +14,9 @@ use super::{Spout, SpoutConfig, SpoutContext};
 use crate::component::Component;
 use crate::epoch::Cursor;
 use crate::error::{Error, Result};
-use crate::lake::replay::{Choice, OnDamage, Order, Place, PostTimes, Replay, Shard, Sorting, Speed, Tempo};
+use crate::lake::replay::{
+    Choice, OnDamage, Order, Place, PostTimes, Replay, Shard, Sorting, Speed, Tempo,
+};
 use crate::lake::store::retried::Retried;
 use crate::lake::store::s3::{self, S3};
 use crate::moment::Moment;
@@ -190,8 +192,9 @@ macro_rules! lake_replay {
 
 impl LocalReplay {
     fn lake(&self) -> Result<LakeReplay> {
-        let root = std::path::absolute(&self.root)
-            .map_err(|cause| Error::fatal(format!("bad root \"{}\"", self.root.display())).because(cause))?;
+        let root = std::path::absolute(&self.root).map_err(|cause| {
+            Error::fatal(format!("bad root \"{}\"", self.root.display())).because(cause)
+        })?;
         Ok(lake_replay!(self, Place::Folder(root)))
     }
 }

@@ -63,8 +63,11 @@ pub(super) fn read_all<'t>(
     for (field, is_spout) in [("spouts", true), ("bolts", false)] {
         let Some(node) = root.get(field) else { continue };
         let Kind::Map(entries) = &node.kind else {
-            let form = if is_spout { "{ \"id\": Spout(run: …) }" } else { "{ \"id\": Bolt(run: …) }" };
-            values.report.add(node.head(), format!("{field}: expected `{form}`, found {}", node.describe()));
+            let form =
+                if is_spout { "{ \"id\": Spout(run: …) }" } else { "{ \"id\": Bolt(run: …) }" };
+            values
+                .report
+                .add(node.head(), format!("{field}: expected `{form}`, found {}", node.describe()));
             continue;
         };
         for (key, value) in entries {
@@ -84,7 +87,9 @@ pub(super) fn read_all<'t>(
 
 fn id(values: &mut Values<'_>, key: &Node) -> Option<String> {
     let Some(id) = key.as_text() else {
-        values.report.add(key.head(), format!("expected an id in quotes, found {}", key.describe()));
+        values
+            .report
+            .add(key.head(), format!("expected an id in quotes, found {}", key.describe()));
         return None;
     };
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
@@ -116,7 +121,8 @@ fn read<'t>(
         linger: None,
     };
     let what = draft.title();
-    let (name, known) = if is_spout { ("Spout", &SPOUT_FIELDS[..]) } else { ("Bolt", &BOLT_FIELDS[..]) };
+    let (name, known) =
+        if is_spout { ("Spout", &SPOUT_FIELDS[..]) } else { ("Bolt", &BOLT_FIELDS[..]) };
     let Some(record) = Record::open(values.report, node, &what, name, known) else { return draft };
     if let Some(run) = record.required(values.report, "run") {
         draft.entry = entry(values, registry, &draft, run);
@@ -128,23 +134,36 @@ fn read<'t>(
 }
 
 /// The type of a component, if there is one by that name and it belongs where it stands.
-fn entry<'t>(values: &mut Values<'_>, registry: &'t Registry, draft: &Draft<'_>, run: &Node) -> Option<&'t Entry> {
+fn entry<'t>(
+    values: &mut Values<'_>,
+    registry: &'t Registry,
+    draft: &Draft<'_>,
+    run: &Node,
+) -> Option<&'t Entry> {
     let what = draft.title();
     let fits = |entry: &&Entry| (entry.role == Role::Spout) == draft.is_spout;
     let Some(name) = run.name() else {
         let found = run.describe();
-        values.report.add(run.span, format!("{what}: expected a component such as `Name(field: …)`, found {found}"));
+        values.report.add(
+            run.span,
+            format!("{what}: expected a component such as `Name(field: …)`, found {found}"),
+        );
         return None;
     };
     match registry.find(&name.text) {
         Some(entry) if fits(&entry) => Some(entry),
         Some(entry) => {
-            let (role, place) = (entry.role.name(), if draft.is_spout { "bolts" } else { "spouts" });
-            values.report.add(name.span, format!("{what}: {} is a {role} and belongs under `{place}`", name.text));
+            let (role, place) =
+                (entry.role.name(), if draft.is_spout { "bolts" } else { "spouts" });
+            values.report.add(
+                name.span,
+                format!("{what}: {} is a {role} and belongs under `{place}`", name.text),
+            );
             None
         }
         None => {
-            let names = |entry: &'t Entry| std::iter::once(entry.name).chain(entry.aliases.iter().copied());
+            let names =
+                |entry: &'t Entry| std::iter::once(entry.name).chain(entry.aliases.iter().copied());
             let kind = if draft.is_spout { "spout" } else { "bolt" };
             let known: Vec<_> = registry.entries().iter().filter(fits).flat_map(names).collect();
             let text = format!("{what}: there is no {kind} {}{}", name.text, but(&known));
@@ -156,7 +175,11 @@ fn entry<'t>(values: &mut Values<'_>, registry: &'t Registry, draft: &Draft<'_>,
 
 /// What there is instead, behind "there is no …".
 fn but(known: &[&str]) -> String {
-    if known.is_empty() { String::new() } else { format!(", but {}", quoted(known.iter().copied())) }
+    if known.is_empty() {
+        String::new()
+    } else {
+        format!(", but {}", quoted(known.iter().copied()))
+    }
 }
 
 /// The engine's fields beside `run`.
@@ -167,14 +190,20 @@ fn neighbours(values: &mut Values<'_>, record: &Record<'_>, draft: &mut Draft<'_
         let hint = hint(values, draft, node);
         draft.parallelism_hint = hint.unwrap_or(draft.parallelism_hint);
     }
-    if let Some(batch) =
-        record.get("batch").and_then(|node| values.number(&format!("{what}: batch"), node, 1, BATCH_MAX))
+    if let Some(batch) = record
+        .get("batch")
+        .and_then(|node| values.number(&format!("{what}: batch"), node, 1, BATCH_MAX))
     {
         draft.batch = usize::try_from(batch).unwrap_or(draft.batch);
     }
     if let Some(node) = record.get("linger").filter(|node| !is_none(node)) {
         let min = Duration::from_millis(1);
-        draft.linger = values.duration(&format!("{what}: linger"), &format!("{path}.linger"), unwrap_some(node), min);
+        draft.linger = values.duration(
+            &format!("{what}: linger"),
+            &format!("{path}.linger"),
+            unwrap_some(node),
+            min,
+        );
     }
     if let Some(node) = record.get("on_error") {
         draft.on_error = on_error(values, &what, node).unwrap_or_default();
@@ -188,7 +217,9 @@ fn is_none(node: &Node) -> bool {
 /// `Some(x)` is `x`, as everywhere in RON.
 fn unwrap_some(node: &Node) -> &Node {
     match &node.kind {
-        Kind::Tuple { name: Some(name), items } if name.text == "Some" && items.len() == 1 => &items[0],
+        Kind::Tuple { name: Some(name), items } if name.text == "Some" && items.len() == 1 => {
+            &items[0]
+        }
         _ => node,
     }
 }
@@ -203,7 +234,10 @@ fn hint(values: &mut Values<'_>, draft: &Draft<'_>, node: &Node) -> Option<NonZe
     };
     if let Some(max) = max.filter(|max| hint > *max as u64) {
         let tasks = if max == 1 { "task" } else { "tasks" };
-        values.report.add(node.span, format!("{what}: this source can be read by {max} {tasks} at most, found {hint}"));
+        values.report.add(
+            node.span,
+            format!("{what}: this source can be read by {max} {tasks} at most, found {hint}"),
+        );
         return None;
     }
     NonZeroU16::new(u16::try_from(hint).ok()?)

@@ -46,9 +46,12 @@ fn value_at(text: &str, at: usize, is_set: bool) -> Option<Range<usize>> {
     let before = value.len() - quoted.len();
     if quoted.starts_with('"') {
         let hashes = value[..before].matches('#').count();
-        return Some(start..start + before + text_length(quoted, hashes, value[..before].contains('r')));
+        return Some(
+            start..start + before + text_length(quoted, hashes, value[..before].contains('r')),
+        );
     }
-    let word = value.find(|c: char| !c.is_alphanumeric() && !"_-.+/=~".contains(c)).unwrap_or(value.len());
+    let word =
+        value.find(|c: char| !c.is_alphanumeric() && !"_-.+/=~".contains(c)).unwrap_or(value.len());
     let is_call = value[word..].starts_with('(');
     (word >= BARE_CHARS_MIN && !is_call).then(|| start..start + word)
 }
@@ -115,9 +118,12 @@ mod tests {
 
     #[test]
     fn a_call_and_other_fields_are_not() {
-        for text in
-            [r#"bearer_token: Env("X")"#, "session_token: None", r#"name: "token: x""#, "\"token\": Bolt(run: Null)"]
-        {
+        for text in [
+            r#"bearer_token: Env("X")"#,
+            "session_token: None",
+            r#"name: "token: x""#,
+            "\"token\": Bolt(run: Null)",
+        ] {
             check(text, text);
         }
         let set = "spouts.x.run.bearer_token=a b,c";

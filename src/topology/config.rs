@@ -52,10 +52,18 @@ impl Configured {
 
 /// Reads a component's configuration; all that is wrong with it is reported. `owner` is such as
 /// `bolt "count"`.
-pub(super) fn read(values: &mut Values<'_>, owner: &str, entry: &Entry, run: &Node) -> Option<Configured> {
+pub(super) fn read(
+    values: &mut Values<'_>,
+    owner: &str,
+    entry: &Entry,
+    run: &Node,
+) -> Option<Configured> {
     let what = format!("{owner}: {}", entry.name);
     let Some(fields) = run.fields() else {
-        values.report.add(run.head(), format!("{what} takes named fields, such as `{}(field: …)`", entry.name));
+        values.report.add(
+            run.head(),
+            format!("{what} takes named fields, such as `{}(field: …)`", entry.name),
+        );
         return None;
     };
     let before = values.report.count();
@@ -71,20 +79,28 @@ pub(super) fn read(values: &mut Values<'_>, owner: &str, entry: &Entry, run: &No
     let Walk { outside, changes, .. } = walk;
 
     let online = values.env.online;
-    let mut reader = Reader { values, what: &what, entry, run, outside: &outside, before, unread: false };
+    let mut reader =
+        Reader { values, what: &what, entry, run, outside: &outside, before, unread: false };
     let Some(config) = reader.read(changes) else {
         if values.report.count() == before {
-            values.report.add(run.head(), format!("{what} can't be checked without what comes from outside"));
+            values.report.add(
+                run.head(),
+                format!("{what} can't be checked without what comes from outside"),
+            );
         }
         return None;
     };
     // Read again with placeholders: no text from outside can get into what is printed.
-    let explained =
-        if online && !outside.is_empty() { reader.explained() } else { reader.with_calls(&config.explained) };
+    let explained = if online && !outside.is_empty() {
+        reader.explained()
+    } else {
+        reader.with_calls(&config.explained)
+    };
     if values.report.count() > before {
         return None;
     }
-    let from_outside = |value: &Node| outside.iter().any(|outside| find(value, outside.span).is_some());
+    let from_outside =
+        |value: &Node| outside.iter().any(|outside| find(value, outside.span).is_some());
     Some(Configured {
         config: config.config,
         explained,
@@ -128,7 +144,9 @@ impl Reader<'_, '_> {
             } else {
                 env.read_line(report, &outside.call, outside.span)
             };
-            changes.instead.insert(outside.span, quote(text.as_ref().unwrap_or(&outside.placeholder)));
+            changes
+                .instead
+                .insert(outside.span, quote(text.as_ref().unwrap_or(&outside.placeholder)));
         }
         let mut loose = HashMap::new();
         for _ in 0..ATTEMPTS_MAX {
@@ -136,7 +154,8 @@ impl Reader<'_, '_> {
                 Ok(read) => return Some(read),
                 Err(error) => *error,
             };
-            let word = self.values.report.sources.loose_text(node).filter(|_| !loose.contains_key(&node));
+            let word =
+                self.values.report.sources.loose_text(node).filter(|_| !loose.contains_key(&node));
             if let Some(text) = word {
                 changes.instead.insert(node, quote(text));
                 loose.insert(node, error);
@@ -176,7 +195,10 @@ impl Reader<'_, '_> {
         if let Some(outside) = self.outside.iter().find(|outside| outside.span == node) {
             // Whether text fits that isn't there can't be said; and what is there may be a secret.
             if self.values.env.online {
-                report.add(node, format!("{what}: the text of {} doesn't fit here", outside.call.ron()));
+                report.add(
+                    node,
+                    format!("{what}: the text of {} doesn't fit here", outside.call.ron()),
+                );
             }
             self.unread = true;
             return;
@@ -189,7 +211,8 @@ impl Reader<'_, '_> {
                 report.add_unknown(head, text, found, expected.iter().copied());
             }
             code => {
-                let found: String = report.sources.text(node).chars().take(FOUND_CHARS_MAX).collect();
+                let found: String =
+                    report.sources.text(node).chars().take(FOUND_CHARS_MAX).collect();
                 report.add(head, format!("{what}: {}", say(code, &found)));
             }
         }
@@ -245,8 +268,12 @@ fn find(tree: &Node, node: Span) -> Option<Option<(String, Span)>> {
                 None => (name.text.clone(), name.span),
             }))
         }),
-        Kind::List(items) | Kind::Tuple { items, .. } => items.iter().find_map(|item| find(item, node)),
-        Kind::Map(entries) => entries.iter().find_map(|(key, value)| find(key, node).or_else(|| find(value, node))),
+        Kind::List(items) | Kind::Tuple { items, .. } => {
+            items.iter().find_map(|item| find(item, node))
+        }
+        Kind::Map(entries) => {
+            entries.iter().find_map(|(key, value)| find(key, node).or_else(|| find(value, node)))
+        }
         _ => None,
     }
 }
@@ -261,7 +288,8 @@ fn put_back(written: &Node, into: &mut Node, calls: &HashSet<Span>) -> usize {
         (Kind::Tuple { name: Some(name), items }, _) if name.text == "Some" && items.len() == 1 => {
             put_back(&items[0], into, calls)
         }
-        (Kind::List(items), Kind::List(into)) | (Kind::Tuple { items, .. }, Kind::Tuple { items: into, .. }) => {
+        (Kind::List(items), Kind::List(into))
+        | (Kind::Tuple { items, .. }, Kind::Tuple { items: into, .. }) => {
             items.iter().zip(into).map(|(item, into)| put_back(item, into, calls)).sum()
         }
         (Kind::Map(entries), Kind::Map(into)) => entries
@@ -285,7 +313,8 @@ fn put_back(written: &Node, into: &mut Node, calls: &HashSet<Span>) -> usize {
 /// The byte at a line and a column.
 fn offset(text: &str, position: &Position) -> usize {
     let start: usize = text.split_inclusive('\n').take(position.line - 1).map(str::len).sum();
-    let column = text[start..].char_indices().nth(position.col - 1).map_or(text.len() - start, |(at, _)| at);
+    let column =
+        text[start..].char_indices().nth(position.col - 1).map_or(text.len() - start, |(at, _)| at);
     start + column
 }
 
@@ -304,7 +333,10 @@ fn say(error: &Error, found: &str) -> String {
         other => {
             let text = other.to_string();
             let mut chars = text.chars();
-            return chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default();
+            return chars
+                .next()
+                .map(|first| first.to_lowercase().chain(chars).collect())
+                .unwrap_or_default();
         }
     };
     format!("expected {expected}, found {found}")

@@ -33,10 +33,16 @@ impl Call {
     fn value(&self) -> Result<String, String> {
         match self {
             Self::Env(name) => std::env::var(name).map_err(|error| match error {
-                std::env::VarError::NotPresent => format!("the environment variable \"{name}\" is not set"),
-                std::env::VarError::NotUnicode(_) => format!("the environment variable \"{name}\" is not UTF-8"),
+                std::env::VarError::NotPresent => {
+                    format!("the environment variable \"{name}\" is not set")
+                }
+                std::env::VarError::NotUnicode(_) => {
+                    format!("the environment variable \"{name}\" is not UTF-8")
+                }
             }),
-            Self::File(path) => read_file(path).map_err(|error| format!("can't read \"{path}\": {error}")),
+            Self::File(path) => {
+                read_file(path).map_err(|error| format!("can't read \"{path}\": {error}"))
+            }
         }
     }
 }
@@ -71,7 +77,9 @@ impl Env {
     pub fn call(&self, report: &mut Report, node: &Node) -> Option<Call> {
         let name = node.name().filter(|name| CALLS.contains(&name.text.as_str()))?;
         let text = match &node.kind {
-            Kind::Tuple { items, .. } => items.first().filter(|_| items.len() == 1).and_then(Node::as_text),
+            Kind::Tuple { items, .. } => {
+                items.first().filter(|_| items.len() == 1).and_then(Node::as_text)
+            }
             _ => None,
         };
         match (text, name.text.as_str()) {

@@ -40,7 +40,8 @@ fn write_topology(topology: &Topology, out: &mut String) -> std::fmt::Result {
     write!(out, "Topology(name: {}", written(topology, "name", &topology.name))?;
     for (field, is_spout) in [("spouts", true), ("bolts", false)] {
         write!(out, ", {field}: {{")?;
-        let of_file = topology.components.iter().filter(|component| component.in_front_of.is_none());
+        let of_file =
+            topology.components.iter().filter(|component| component.in_front_of.is_none());
         for component in of_file.filter(|component| (component.role == Role::Spout) == is_spout) {
             write_component(topology, component, out)?;
         }
@@ -50,13 +51,21 @@ fn write_topology(topology: &Topology, out: &mut String) -> std::fmt::Result {
     match topology.checkpoint {
         Checkpoint::Off => out.push_str("Off"),
         Checkpoint::Every(every) => {
-            write!(out, "Checkpoint(every: {})", written(topology, "checkpoint.every", Interval(every)))?;
+            write!(
+                out,
+                "Checkpoint(every: {})",
+                written(topology, "checkpoint.every", Interval(every))
+            )?;
         }
     }
     let micro_batch = topology.micro_batch;
     let bytes = written(topology, "micro_batch.bytes", ByteSize(micro_batch.bytes));
     let age = written(topology, "micro_batch.age", Interval(micro_batch.age));
-    write!(out, ", micro_batch: MicroBatch(posts: {}, bytes: {bytes}, age: {age})", micro_batch.posts)?;
+    write!(
+        out,
+        ", micro_batch: MicroBatch(posts: {}, bytes: {bytes}, age: {age})",
+        micro_batch.posts
+    )?;
     let every = written(topology, "partition.every", Interval(topology.partition_every));
     write!(out, ", partition: Partition(every: {every})")?;
     write!(out, ", memory: {}", written(topology, "memory", ByteSize(topology.memory)))?;
@@ -64,13 +73,18 @@ fn write_topology(topology: &Topology, out: &mut String) -> std::fmt::Result {
     write!(out, ", restarts: Restarts(max: {}, within: {within}))", topology.restarts.max)
 }
 
-fn write_component(topology: &Topology, component: &ComponentSpec, out: &mut String) -> std::fmt::Result {
+fn write_component(
+    topology: &Topology,
+    component: &ComponentSpec,
+    out: &mut String,
+) -> std::fmt::Result {
     let ComponentSpec { id, explained, parallelism_hint, batch, .. } = component;
     let is_spout = component.role == Role::Spout;
     let (name, map) = if is_spout { ("Spout", "spouts") } else { ("Bolt", "bolts") };
     write!(out, "{}: {name}(run: {explained}", quote(id))?;
     if !is_spout {
-        let inputs: Vec<_> = file_inputs(topology, component).map(|input| input_ron(topology, input)).collect();
+        let inputs: Vec<_> =
+            file_inputs(topology, component).map(|input| input_ron(topology, input)).collect();
         write!(out, ", inputs: [{}]", inputs.join(", "))?;
     }
     write!(out, ", parallelism_hint: {parallelism_hint}")?;
@@ -87,7 +101,10 @@ fn write_component(topology: &Topology, component: &ComponentSpec, out: &mut Str
 }
 
 /// The inputs as the file names them: those of bolts in front of the component stand for the component's own.
-fn file_inputs<'a>(topology: &'a Topology, component: &'a ComponentSpec) -> impl Iterator<Item = &'a InputSpec> {
+fn file_inputs<'a>(
+    topology: &'a Topology,
+    component: &'a ComponentSpec,
+) -> impl Iterator<Item = &'a InputSpec> {
     component.inputs.iter().flat_map(|input| {
         let from = &topology.components[input.from];
         match from.in_front_of {

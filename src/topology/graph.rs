@@ -19,19 +19,33 @@ use crate::printable::{printable_line, printable_text};
 /// ```
 pub fn graph_text(topology: &Topology) -> String {
     let width = |text: fn(&ComponentSpec) -> &str| {
-        topology.components.iter().map(|component| text(component).chars().count()).max().unwrap_or(0)
+        topology
+            .components
+            .iter()
+            .map(|component| text(component).chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let (ids, types) = (width(|component| &component.id), width(|component| component.type_name));
     let mut out = format!("topology \"{}\"\n\n", printable_line(&topology.name));
     for component in &topology.components {
         let ComponentSpec { id, type_name, role, .. } = component;
-        let _ = writeln!(out, "{:<5}  {id:<ids$}  {type_name:<types$}  {}", role.name(), tasks(component));
+        let _ = writeln!(
+            out,
+            "{:<5}  {id:<ids$}  {type_name:<types$}  {}",
+            role.name(),
+            tasks(component)
+        );
         if let Some(sink) = &component.in_front_of {
             let _ = writeln!(out, "       put in front of {sink}");
         }
         for input in &component.inputs {
-            let _ =
-                writeln!(out, "       <- {}: {}", input_name(&topology.components, input), grouping(topology, input));
+            let _ = writeln!(
+                out,
+                "       <- {}: {}",
+                input_name(&topology.components, input),
+                grouping(topology, input)
+            );
         }
         if *role == Role::Sink {
             let _ = writeln!(out, "       guarantee: {}", component.guarantee);
@@ -42,7 +56,10 @@ pub fn graph_text(topology: &Topology) -> String {
 
 /// The same for Graphviz' `dot`.
 pub fn graph_dot(topology: &Topology) -> String {
-    let mut out = format!("digraph {} {{\n    rankdir=LR;\n    node [shape=box];\n", dot_text(&topology.name));
+    let mut out = format!(
+        "digraph {} {{\n    rankdir=LR;\n    node [shape=box];\n",
+        dot_text(&topology.name)
+    );
     for component in &topology.components {
         let shape = match component.role {
             Role::Spout => "cds",
@@ -54,7 +71,12 @@ pub fn graph_dot(topology: &Topology) -> String {
     }
     for (from, component, input) in edges(topology) {
         let label = dot_text(&edge_label(topology, input));
-        let _ = writeln!(out, "    {} -> {} [label={label}];", dot_text(&from.id), dot_text(&component.id));
+        let _ = writeln!(
+            out,
+            "    {} -> {} [label={label}];",
+            dot_text(&from.id),
+            dot_text(&component.id)
+        );
     }
     out + "}\n"
 }
@@ -74,7 +96,12 @@ pub fn graph_mermaid(topology: &Topology) -> String {
     // Ids may be Mermaid's own words, such as `end`: positions can't.
     for (i, component) in topology.components.iter().enumerate() {
         for input in &component.inputs {
-            let _ = writeln!(out, "    n{} -->|{}| n{i}", input.from, mermaid_text(&edge_label(topology, input)));
+            let _ = writeln!(
+                out,
+                "    n{} -->|{}| n{i}",
+                input.from,
+                mermaid_text(&edge_label(topology, input))
+            );
         }
     }
     out
@@ -87,7 +114,8 @@ fn tasks(component: &ComponentSpec) -> String {
 
 /// The lines of a component's label.
 fn label(component: &ComponentSpec) -> Vec<String> {
-    let mut lines = vec![component.id.clone(), format!("{}, {}", component.type_name, tasks(component))];
+    let mut lines =
+        vec![component.id.clone(), format!("{}, {}", component.type_name, tasks(component))];
     if let Some(sink) = &component.in_front_of {
         lines.push(format!("put in front of {sink}"));
     }
@@ -97,7 +125,9 @@ fn label(component: &ComponentSpec) -> Vec<String> {
     lines
 }
 
-fn edges(topology: &Topology) -> impl Iterator<Item = (&ComponentSpec, &ComponentSpec, &InputSpec)> {
+fn edges(
+    topology: &Topology,
+) -> impl Iterator<Item = (&ComponentSpec, &ComponentSpec, &InputSpec)> {
     let inputs = |component: &'_ ComponentSpec| component.inputs.len();
     topology.components.iter().flat_map(move |component| {
         (0..inputs(component)).map(move |i| {
@@ -131,6 +161,10 @@ fn dot_text(text: &str) -> String {
 
 fn mermaid_text(text: &str) -> String {
     let text = printable_text(text);
-    let text = text.replace('&', "#amp;").replace('"', "#quot;").replace('<', "#lt;").replace('\n', "<br/>");
+    let text = text
+        .replace('&', "#amp;")
+        .replace('"', "#quot;")
+        .replace('<', "#lt;")
+        .replace('\n', "<br/>");
     format!("\"{text}\"")
 }

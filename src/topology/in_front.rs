@@ -36,7 +36,10 @@ pub(super) fn with_bolts_in_front(components: Vec<ComponentSpec>) -> Vec<Compone
 }
 
 /// The bolts that a component asks for, each with the inputs that it takes over: those are gone from the component.
-fn taken_over(all: &[ComponentSpec], component: &mut ComponentSpec) -> Vec<(BoltInFront, Vec<InputSpec>)> {
+fn taken_over(
+    all: &[ComponentSpec],
+    component: &mut ComponentSpec,
+) -> Vec<(BoltInFront, Vec<InputSpec>)> {
     let Config::Sink(sink) = &component.config else { return Vec::new() };
     let mut bolts: Vec<(BoltInFront, Vec<InputSpec>)> = Vec::new();
     let mut own = Vec::new();
@@ -76,7 +79,12 @@ fn grouping(bolt: &BoltInFront, inputs: &[Fields]) -> Grouping {
     }
 }
 
-fn spec(sink: &ComponentSpec, bolt: BoltInFront, inputs: Vec<InputSpec>, all: &[ComponentSpec]) -> ComponentSpec {
+fn spec(
+    sink: &ComponentSpec,
+    bolt: BoltInFront,
+    inputs: Vec<InputSpec>,
+    all: &[ComponentSpec],
+) -> ComponentSpec {
     // A bolt that doesn't take these fields declares nothing, and fails with its reason when it is made.
     let streams = bolt.config.streams(&inputs_fields(all, &inputs)).unwrap_or_default();
     ComponentSpec {

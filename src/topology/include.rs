@@ -36,13 +36,22 @@ impl<'a> Files<'a> {
         let shown = path.display().to_string();
         let real = path.canonicalize().unwrap_or_else(|_| path.into());
         if self.open.iter().any(|(open, _)| *open == real) {
-            let chain: Vec<_> = self.open.iter().skip_while(|(open, _)| *open != real).map(|(_, name)| name).collect();
+            let chain: Vec<_> = self
+                .open
+                .iter()
+                .skip_while(|(open, _)| *open != real)
+                .map(|(_, name)| name)
+                .collect();
             let chain = chain.into_iter().map(|name| format!("{name} -> ")).collect::<String>();
             self.problem(&shown, from, format!("files include one another: {chain}{shown}"));
             return None;
         }
         if self.open.len() == INCLUDE_DEPTH_MAX {
-            self.problem(&shown, from, format!("a chain of more than {INCLUDE_DEPTH_MAX} included files"));
+            self.problem(
+                &shown,
+                from,
+                format!("a chain of more than {INCLUDE_DEPTH_MAX} included files"),
+            );
             return None;
         }
         if !self.done.insert(real.clone()) {
@@ -87,7 +96,10 @@ impl<'a> Files<'a> {
                 // One character in the place of each bad piece: the line and the column stay right.
                 let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
                 let span = self.report.sources.add(name, text);
-                self.report.add(span.at(start, start), format!("expected UTF-8, found the byte 0x{byte:02x}"));
+                self.report.add(
+                    span.at(start, start),
+                    format!("expected UTF-8, found the byte 0x{byte:02x}"),
+                );
                 None
             }
         }
@@ -108,8 +120,10 @@ impl<'a> Files<'a> {
                 return None;
             }
         };
-        let record = Record::open(self.report, &node, "the topology", "Topology", &TOPOLOGY_FIELDS)?;
-        let included = record.get("include").map(|include| self.included(include, folder)).unwrap_or_default();
+        let record =
+            Record::open(self.report, &node, "the topology", "Topology", &TOPOLOGY_FIELDS)?;
+        let included =
+            record.get("include").map(|include| self.included(include, folder)).unwrap_or_default();
         Some(included.into_iter().fold(node, unite))
     }
 
@@ -117,7 +131,10 @@ impl<'a> Files<'a> {
         let Kind::List(items) = &include.kind else {
             let found = include.describe();
             self.report.incomplete = true;
-            self.report.add(include.span, format!("include: expected a list of file names, found {found}"));
+            self.report.add(
+                include.span,
+                format!("include: expected a list of file names, found {found}"),
+            );
             return Vec::new();
         };
         let mut trees = Vec::new();
@@ -127,7 +144,10 @@ impl<'a> Files<'a> {
                 None => {
                     let found = item.describe();
                     self.report.incomplete = true;
-                    self.report.add(item.span, format!("include: expected the name of a file, found {found}"));
+                    self.report.add(
+                        item.span,
+                        format!("include: expected the name of a file, found {found}"),
+                    );
                 }
             }
         }
@@ -154,9 +174,9 @@ fn looks_like_a_topology(text: &str) -> bool {
     }
     let names = |text: &str| {
         let text = text.trim_start();
-        TOPOLOGY_FIELDS
-            .iter()
-            .any(|field| text.strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with(':')))
+        TOPOLOGY_FIELDS.iter().any(|field| {
+            text.strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with(':'))
+        })
     };
     // A misspelt name is one mistake, and is reported with its place.
     let named = rest.get(..4).is_some_and(|begins| begins.eq_ignore_ascii_case("topo"));
@@ -175,7 +195,9 @@ fn read(path: &Path, is_included: bool) -> io::Result<Vec<u8>> {
 /// Adds an included tree: maps unite, and otherwise what was there first wins. Ids that are in both
 /// maps are both kept, to be reported with both places.
 fn unite(mut into: Node, included: Node) -> Node {
-    let (Kind::Struct { fields, .. }, Kind::Struct { fields: added, .. }) = (&mut into.kind, included.kind) else {
+    let (Kind::Struct { fields, .. }, Kind::Struct { fields: added, .. }) =
+        (&mut into.kind, included.kind)
+    else {
         return into;
     };
     for Field { name, value } in added {

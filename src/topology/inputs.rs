@@ -10,7 +10,8 @@ use super::syntax::{Kind, Node};
 use crate::component::Role;
 use crate::tuple::DEFAULT_STREAM;
 
-const GROUPINGS: [&str; 7] = ["Shuffle", "LocalOrShuffle", "Fields", "PartialKey", "All", "Global", "Direct"];
+const GROUPINGS: [&str; 7] =
+    ["Shuffle", "LocalOrShuffle", "Fields", "PartialKey", "All", "Global", "Direct"];
 
 /// An input that names a component.
 pub(super) struct Input<'t> {
@@ -27,8 +28,12 @@ pub(super) struct Input<'t> {
 }
 
 /// The inputs of every component. `None` stands for an input that is wrong altogether.
-pub(super) fn read_all<'t>(report: &mut Report, drafts: &[Draft<'t>]) -> Vec<Vec<Option<Input<'t>>>> {
-    let ids: HashMap<_, _> = drafts.iter().enumerate().map(|(i, draft)| (draft.id.as_str(), i)).collect();
+pub(super) fn read_all<'t>(
+    report: &mut Report,
+    drafts: &[Draft<'t>],
+) -> Vec<Vec<Option<Input<'t>>>> {
+    let ids: HashMap<_, _> =
+        drafts.iter().enumerate().map(|(i, draft)| (draft.id.as_str(), i)).collect();
     drafts.iter().map(|draft| read(report, drafts, &ids, draft)).collect()
 }
 
@@ -42,7 +47,10 @@ fn read<'t>(
     let Some(node) = draft.inputs else {
         // Without a type there is nothing to say about the rest of it.
         if !draft.is_spout && draft.entry.is_some() {
-            report.add(draft.place, format!("{what} needs inputs, such as `inputs: [Shuffle(\"id\")]`"));
+            report.add(
+                draft.place,
+                format!("{what} needs inputs, such as `inputs: [Shuffle(\"id\")]`"),
+            );
         }
         return Vec::new();
     };
@@ -51,12 +59,16 @@ fn read<'t>(
             report.add(node.span, format!("{what} needs at least one input"));
             Vec::new()
         }
-        Kind::List(items) => items.iter().map(|item| input(report, drafts, ids, &what, draft, item)).collect(),
+        Kind::List(items) => {
+            items.iter().map(|item| input(report, drafts, ids, &what, draft, item)).collect()
+        }
         _ => {
             let found = node.describe();
             report.add(
                 node.head(),
-                format!("{what}: expected a list of inputs such as `[Shuffle(\"id\")]`, found {found}"),
+                format!(
+                    "{what}: expected a list of inputs such as `[Shuffle(\"id\")]`, found {found}"
+                ),
             );
             Vec::new()
         }
@@ -85,16 +97,27 @@ fn input<'t>(
     };
     let keys = if keyed { keys(report, what, &grouping.text, &items[1])? } else { Vec::new() };
     let (id, stream) = name.split_once(':').unwrap_or((name, DEFAULT_STREAM));
-    let from = ids.get(id).copied().or_else(|| unknown(report, drafts, ids, what, draft, item.span, id))?;
+    let from = ids
+        .get(id)
+        .copied()
+        .or_else(|| unknown(report, drafts, ids, what, draft, item.span, id))?;
     let guessed = !ids.contains_key(id);
     Some(Input { from, guessed, stream, place: item.span, grouping: &grouping.text, keys })
 }
 
-fn keys<'t>(report: &mut Report, what: &str, grouping: &str, node: &'t Node) -> Option<Vec<(&'t str, Span)>> {
+fn keys<'t>(
+    report: &mut Report,
+    what: &str,
+    grouping: &str,
+    node: &'t Node,
+) -> Option<Vec<(&'t str, Span)>> {
     let Kind::List(items) = &node.kind else {
         report.add(
             node.head(),
-            format!("{what}: expected a list of fields such as `[\"word\"]`, found {}", node.describe()),
+            format!(
+                "{what}: expected a list of fields such as `[\"word\"]`, found {}",
+                node.describe()
+            ),
         );
         return None;
     };
@@ -108,7 +131,10 @@ fn keys<'t>(report: &mut Report, what: &str, grouping: &str, node: &'t Node) -> 
         match item.as_text() {
             Some(key) if seen.insert(key) => keys.push((key, item.span)),
             Some(key) => report.add(item.span, format!("{what} groups by \"{key}\" twice")),
-            None => report.add(item.head(), format!("{what}: expected a field's name, found {}", item.describe())),
+            None => report.add(
+                item.head(),
+                format!("{what}: expected a field's name, found {}", item.describe()),
+            ),
         }
     }
     Some(keys)
@@ -133,7 +159,9 @@ fn unknown(
         report.add(place, "");
         return None;
     }
-    let emits = |other: &&Draft<'_>| other.id != draft.id && other.entry.is_none_or(|entry| entry.role != Role::Sink);
+    let emits = |other: &&Draft<'_>| {
+        other.id != draft.id && other.entry.is_none_or(|entry| entry.role != Role::Sink)
+    };
     let known: Vec<_> = drafts.iter().filter(emits).map(|other| other.id.as_str()).collect();
     let others = if known.is_empty() {
         "no other component emits".into()

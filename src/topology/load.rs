@@ -42,7 +42,12 @@ pub fn load(path: &Path, registry: &Registry, options: &LoadOptions) -> Result<T
 ///
 /// # Errors
 /// All problems, each with its place.
-pub fn parse(name: &str, text: &str, registry: &Registry, options: &LoadOptions) -> Result<Topology, Problems> {
+pub fn parse(
+    name: &str,
+    text: &str,
+    registry: &Registry,
+    options: &LoadOptions,
+) -> Result<Topology, Problems> {
     let mut report = Report::default();
     let tree = Files::new(&mut report).text(name, text.into(), Path::new(""));
     check(report, tree, registry, options)
@@ -62,7 +67,12 @@ fn check(
     }
 }
 
-fn topology(report: &mut Report, root: &Node, registry: &Registry, options: &LoadOptions) -> Option<Topology> {
+fn topology(
+    report: &mut Report,
+    root: &Node,
+    registry: &Registry,
+    options: &LoadOptions,
+) -> Option<Topology> {
     let root = Record::open(report, root, "the topology", "Topology", &TOPOLOGY_FIELDS)?;
     let mut env = Env { online: options.online, spares: false, written: BTreeMap::new() };
     let mut values = Values { report, env: &mut env };

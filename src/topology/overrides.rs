@@ -23,8 +23,8 @@ pub(super) fn apply(report: &mut Report, root: &mut Node, text: &str) {
     let whole = report.sources.add_set(text, path.len() + 1);
     let value_span = whole.at(path.len() + 1, text.len());
     // What isn't RON is text: a path or a duration needs no quotes within the shell's.
-    let value =
-        syntax::parse(value, whole).unwrap_or_else(|_| Node { span: value_span, kind: Kind::Text(value.to_owned()) });
+    let value = syntax::parse(value, whole)
+        .unwrap_or_else(|_| Node { span: value_span, kind: Kind::Text(value.to_owned()) });
     let names = names(path, whole);
     if let Some(empty) = names.iter().find(|name| name.text.is_empty()) {
         report.add(empty.span, "an empty name in the path");
@@ -83,15 +83,22 @@ fn set_field(fields: &mut Vec<Field>, name: &Name, rest: &[Name], value: Node) -
     set(&mut fields[position].value, rest, value)
 }
 
-fn set_in_map(entries: &mut Vec<(Node, Node)>, name: &Name, rest: &[Name], value: Node) -> Result<(), Lost> {
-    if let Some((_, known)) = entries.iter_mut().find(|(key, _)| key.as_text() == Some(&name.text)) {
+fn set_in_map(
+    entries: &mut Vec<(Node, Node)>,
+    name: &Name,
+    rest: &[Name],
+    value: Node,
+) -> Result<(), Lost> {
+    if let Some((_, known)) = entries.iter_mut().find(|(key, _)| key.as_text() == Some(&name.text))
+    {
         return set(known, rest, value);
     }
     if rest.is_empty() {
         entries.push((Node { span: name.span, kind: Kind::Text(name.text.clone()) }, value));
         return Ok(());
     }
-    let known: Vec<_> = entries.iter().filter_map(|(key, _)| key.as_text().map(str::to_owned)).collect();
+    let known: Vec<_> =
+        entries.iter().filter_map(|(key, _)| key.as_text().map(str::to_owned)).collect();
     Err(lost(name, format!("there is no \"{}\" to set anything of", name.text), known))
 }
 
@@ -103,7 +110,11 @@ fn set_in_list(items: &mut Vec<Node>, name: &Name, rest: &[Name], value: Node) -
             items.push(value);
             Ok(())
         }
-        _ => Err(lost(name, format!("expected a position from 0 to {count}, found \"{}\"", name.text), [])),
+        _ => Err(lost(
+            name,
+            format!("expected a position from 0 to {count}, found \"{}\"", name.text),
+            [],
+        )),
     }
 }
 

@@ -49,10 +49,14 @@ impl Plan {
         let edges: usize = topology
             .components
             .iter()
-            .flat_map(|to| to.inputs.iter().map(move |input| hint(to) * hint(&topology.components[input.from])))
+            .flat_map(|to| {
+                to.inputs.iter().map(move |input| hint(to) * hint(&topology.components[input.from]))
+            })
             .sum();
         let share = topology.memory / edges.max(1) as u64;
-        let edge_batches = (share / BATCH_BYTES_MAX).clamp(EDGE_BATCHES_MIN as u64, EDGE_BATCHES_MAX as u64) as usize;
+        let edge_batches = (share / BATCH_BYTES_MAX)
+            .clamp(EDGE_BATCHES_MIN as u64, EDGE_BATCHES_MAX as u64)
+            as usize;
         let batch_bytes = (share / (edge_batches as u64 + 2)).clamp(1, BATCH_BYTES_MAX) as usize;
         Self { tasks, first_task, edge_batches, batch_bytes }
     }

@@ -85,7 +85,9 @@ impl Printer<'_> {
                 self.out.text.push_str(self.sources.text(node.span));
             }
             (Kind::Name(name), _) => self.name(Some(name)),
-            (Kind::List(items), _) => self.items("[", items, "]", |printer, item| printer.node(item)),
+            (Kind::List(items), _) => {
+                self.items("[", items, "]", |printer, item| printer.node(item))
+            }
             (Kind::Map(entries), _) => self.items("{", entries, "}", |printer, (key, value)| {
                 printer.node(key);
                 printer.out.text.push_str(": ");
@@ -118,7 +120,13 @@ impl Printer<'_> {
         }
     }
 
-    fn items<T>(&mut self, open: &str, items: &[T], close: &str, mut print: impl FnMut(&mut Self, &T)) {
+    fn items<T>(
+        &mut self,
+        open: &str,
+        items: &[T],
+        close: &str,
+        mut print: impl FnMut(&mut Self, &T),
+    ) {
         self.out.text.push_str(open);
         for (i, item) in items.iter().enumerate() {
             self.out.text.push_str(if i > 0 { ", " } else { "" });
@@ -130,7 +138,8 @@ impl Printer<'_> {
 
 /// A name as RON takes it: one with other characters in it needs `r#`.
 fn identifier(name: &str) -> String {
-    let plain = name.starts_with(|c| c == '_' || is_xid_start(c)) && name.chars().all(is_xid_continue);
+    let plain =
+        name.starts_with(|c| c == '_' || is_xid_start(c)) && name.chars().all(is_xid_continue);
     format!("{}{name}", if plain { "" } else { "r#" })
 }
 
@@ -170,17 +179,23 @@ type Parts<'n> = Vec<(Option<Label<'n>>, &'n Node)>;
 
 /// The brackets of a node and what stands between them.
 fn parts(node: &Node) -> (String, Parts<'_>, &'static str) {
-    let open = |name: &Option<Name>| format!("{}(", name.as_ref().map_or(String::new(), |name| identifier(&name.text)));
+    let open = |name: &Option<Name>| {
+        format!("{}(", name.as_ref().map_or(String::new(), |name| identifier(&name.text)))
+    };
     match &node.kind {
         Kind::List(items) => ("[".into(), items.iter().map(|item| (None, item)).collect(), "]"),
-        Kind::Map(entries) => {
-            ("{".into(), entries.iter().map(|(key, value)| (Some(Label::Key(key)), value)).collect(), "}")
-        }
+        Kind::Map(entries) => (
+            "{".into(),
+            entries.iter().map(|(key, value)| (Some(Label::Key(key)), value)).collect(),
+            "}",
+        ),
         Kind::Struct { name, fields } => {
             let parts = fields.iter().map(|field| (Some(Label::Field(&field.name)), &field.value));
             (open(name), parts.collect(), ")")
         }
-        Kind::Tuple { name, items } => (open(name), items.iter().map(|item| (None, item)).collect(), ")"),
+        Kind::Tuple { name, items } => {
+            (open(name), items.iter().map(|item| (None, item)).collect(), ")")
+        }
         _ => (String::new(), Vec::new(), ""),
     }
 }

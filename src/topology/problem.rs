@@ -47,7 +47,12 @@ impl TopologyProblem {
         }
     }
 
-    fn new(place: &Place<'_>, secrets: &[Range<usize>], what: String, hint: Option<String>) -> Self {
+    fn new(
+        place: &Place<'_>,
+        secrets: &[Range<usize>],
+        what: String,
+        hint: Option<String>,
+    ) -> Self {
         let skipped = (place.column - 1).saturating_sub(LINE_CHARS_MAX / 2);
         let text = masked(place.text, place.start, secrets);
         let line: String = text.chars().skip(skipped).take(LINE_CHARS_MAX).collect();
@@ -174,14 +179,20 @@ impl Report {
         for (span, what, hint) in self.found {
             if of.is_none_or(|of| !of.is_in_source_of(span)) {
                 (of, secrets) = (Some(span), sources.secrets(span));
-                let concealed = self.concealed.iter().filter(|concealed| concealed.is_in_source_of(span));
-                secrets.extend(concealed.map(|concealed| concealed.start as usize..concealed.end as usize));
+                let concealed =
+                    self.concealed.iter().filter(|concealed| concealed.is_in_source_of(span));
+                secrets.extend(
+                    concealed.map(|concealed| concealed.start as usize..concealed.end as usize),
+                );
             }
             let what = unrepeated(&what, sources.whole_text(span), &secrets);
             problems.push(TopologyProblem::new(&sources.place(span), &secrets, what, hint));
         }
         if let (true, Some(last)) = (self.uncounted > 0, problems.last()) {
-            let more = TopologyProblem::of_file(&last.file, format!("and {} more problems", self.uncounted));
+            let more = TopologyProblem::of_file(
+                &last.file,
+                format!("and {} more problems", self.uncounted),
+            );
             problems.push(more);
         }
         Problems(problems)
@@ -212,7 +223,8 @@ pub(super) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) 
 pub(super) fn quoted<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     const NAMES_MAX: usize = 20;
     let mut names = names.into_iter();
-    let mut list = names.by_ref().take(NAMES_MAX).map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
+    let mut list =
+        names.by_ref().take(NAMES_MAX).map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
     list.extend(names.next().map(|_| "…".into()));
     list.join(", ")
 }
@@ -235,12 +247,14 @@ mod tests {
     #[test]
     fn a_very_long_line_is_shown_around_the_place() {
         let mut report = Report::default();
-        let span = report.sources.add("long.ron", format!("{}\tbad{}", "a".repeat(500), "b".repeat(500)));
+        let span =
+            report.sources.add("long.ron", format!("{}\tbad{}", "a".repeat(500), "b".repeat(500)));
         report.add(span.at(501, 504), "no");
         let problem = report.finish().0.remove(0);
         assert_eq!((problem.line, problem.column), (1, 502));
         assert_eq!(problem.source_line.chars().count(), LINE_CHARS_MAX);
-        let marked: String = problem.source_line.chars().skip(problem.marker.find('^').unwrap()).take(3).collect();
+        let marked: String =
+            problem.source_line.chars().skip(problem.marker.find('^').unwrap()).take(3).collect();
         assert_eq!(marked, "bad");
     }
 }

@@ -26,13 +26,20 @@ pub(super) struct Record<'t> {
 impl<'t> Record<'t> {
     /// Takes a node for the struct `name`, whose fields are `known`; reports what else it is, and
     /// what else it has.
-    pub fn open(report: &mut Report, node: &'t Node, what: &str, name: &str, known: &[&'static str]) -> Option<Self> {
+    pub fn open(
+        report: &mut Report,
+        node: &'t Node,
+        what: &str,
+        name: &str,
+        known: &[&'static str],
+    ) -> Option<Self> {
         let named = node.name().is_none_or(|found| found.text == name);
         let bare = matches!(node.kind, Kind::Name(_));
         let Some(given) = node.fields().filter(|_| named && !bare) else {
             let first = known.first().copied().unwrap_or_default();
             let found = node.describe();
-            report.add(node.head(), format!("{what}: expected `{name}({first}: …)`, found {found}"));
+            report
+                .add(node.head(), format!("{what}: expected `{name}({first}: …)`, found {found}"));
             return None;
         };
         report_duplicates(report, what, given);
@@ -75,7 +82,11 @@ pub(super) fn report_duplicates(report: &mut Report, what: &str, fields: &[Field
     let mut seen = HashMap::new();
     for Field { name, .. } in fields {
         if let Some(first) = seen.insert(name.text.as_str(), name.span) {
-            report.add_again(name.span, format!("{what} has the field \"{}\" twice", name.text), first);
+            report.add_again(
+                name.span,
+                format!("{what} has the field \"{}\" twice", name.text),
+                first,
+            );
         }
     }
 }
@@ -101,11 +112,20 @@ impl Values<'_> {
             return Some(text);
         }
         let found = node.describe();
-        self.report.add(node.head(), format!("{what}: expected text such as \"{example}\", found {found}"));
+        self.report.add(
+            node.head(),
+            format!("{what}: expected text such as \"{example}\", found {found}"),
+        );
         None
     }
 
-    fn parsed<T: FromStr<Err = String>>(&mut self, what: &str, path: &str, node: &Node, example: &str) -> Option<T> {
+    fn parsed<T: FromStr<Err = String>>(
+        &mut self,
+        what: &str,
+        path: &str,
+        node: &Node,
+        example: &str,
+    ) -> Option<T> {
         let text = self.text(what, path, node, example)?;
         match text.parse() {
             Ok(value) => Some(value),
@@ -124,7 +144,13 @@ impl Values<'_> {
     }
 
     /// A duration with its unit, of at least `min`.
-    pub fn duration(&mut self, what: &str, path: &str, node: &Node, min: Duration) -> Option<Duration> {
+    pub fn duration(
+        &mut self,
+        what: &str,
+        path: &str,
+        node: &Node,
+        min: Duration,
+    ) -> Option<Duration> {
         let Interval(duration) = self.parsed(what, path, node, "90s")?;
         if (min..=DURATION_MAX).contains(&duration) {
             return Some(duration);
@@ -154,17 +180,29 @@ impl Values<'_> {
         if let Some(number) = number.filter(|number| (min..=max).contains(number)) {
             return Some(number);
         }
-        let found = if matches!(node.kind, Kind::Number) { raw.to_owned() } else { node.describe() };
+        let found =
+            if matches!(node.kind, Kind::Number) { raw.to_owned() } else { node.describe() };
         let to = if max == u64::MAX { String::new() } else { format!(" to {max}") };
-        self.report.add(node.head(), format!("{what}: expected a whole number from {min}{to}, found {found}"));
+        self.report.add(
+            node.head(),
+            format!("{what}: expected a whole number from {min}{to}, found {found}"),
+        );
         None
     }
 }
 
 /// The name of a value that is one of some words or calls, such as a grouping.
-pub(super) fn choice<'t>(report: &mut Report, what: &str, node: &'t Node, known: &[&str]) -> Option<&'t Name> {
+pub(super) fn choice<'t>(
+    report: &mut Report,
+    what: &str,
+    node: &'t Node,
+    known: &[&str],
+) -> Option<&'t Name> {
     let Some(name) = node.name() else {
-        report.add(node.span, format!("{what}: expected {}, found {}", words(known), node.describe()));
+        report.add(
+            node.span,
+            format!("{what}: expected {}, found {}", words(known), node.describe()),
+        );
         return None;
     };
     if known.contains(&name.text.as_str()) {

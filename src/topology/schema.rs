@@ -50,7 +50,8 @@ impl<'a> Walk<'a> {
             if seen.insert(name.text.as_str(), ()).is_some() {
                 self.changes.left_out.insert(name.span);
             }
-            if let Some(known) = known.as_ref().filter(|known| !known.contains(&name.text.as_str())) {
+            if let Some(known) = known.as_ref().filter(|known| !known.contains(&name.text.as_str()))
+            {
                 let its = if known.is_empty() {
                     "it has none".into()
                 } else {
@@ -62,7 +63,9 @@ impl<'a> Walk<'a> {
                 let near = nearest(&name.text, known.iter().copied());
                 meant.extend(near);
                 let of = near.and_then(|near| schema?["properties"].get(near));
-                if of.is_some_and(|of| resolve(self.schema, of)["format"] == "secret") && value.as_text().is_some() {
+                if of.is_some_and(|of| resolve(self.schema, of)["format"] == "secret")
+                    && value.as_text().is_some()
+                {
                     self.report.conceal(value.span);
                 }
             }
@@ -84,9 +87,12 @@ impl<'a> Walk<'a> {
         if name.is_some_and(|name| CALLS.contains(&name)) && variant.is_none() {
             return self.call(node, schema);
         }
-        if schema.is_some_and(|schema| schema["format"] == "secret") && !matches!(name, Some("None" | "Some")) {
-            let text =
-                format!("{what}: expected `Env(\"NAME\")` or `File(\"path\")`: no secret stands in a topology file");
+        if schema.is_some_and(|schema| schema["format"] == "secret")
+            && !matches!(name, Some("None" | "Some"))
+        {
+            let text = format!(
+                "{what}: expected `Env(\"NAME\")` or `File(\"path\")`: no secret stands in a topology file"
+            );
             self.report.add(node.head(), text);
             return self.conceal(node);
         }
@@ -113,12 +119,17 @@ impl<'a> Walk<'a> {
                 self.fields(what, node.head(), fields, of);
             }
             Kind::Tuple { items, .. }
-                if items.is_empty() && variant.is_some_and(|held| held.get("properties").is_some()) =>
+                if items.is_empty()
+                    && variant.is_some_and(|held| held.get("properties").is_some()) =>
             {
                 self.fields(what, node.head(), &[], variant);
             }
             Kind::Tuple { items, .. } => {
-                let of = if name == Some("Some") { schema } else { variant.filter(|_| items.len() == 1) };
+                let of = if name == Some("Some") {
+                    schema
+                } else {
+                    variant.filter(|_| items.len() == 1)
+                };
                 items.iter().for_each(|item| self.value(what, item, of));
             }
             _ => {}
@@ -146,7 +157,8 @@ impl<'a> Walk<'a> {
     fn duplicate_keys(&mut self, what: &str, entries: &[(Node, Node)]) {
         let mut seen = HashMap::new();
         for (key, _) in entries {
-            let text = key.as_text().unwrap_or_else(|| self.report.sources.text(key.span)).to_owned();
+            let text =
+                key.as_text().unwrap_or_else(|| self.report.sources.text(key.span)).to_owned();
             let what = format!("{what} has the key \"{text}\" twice");
             if let Some(first) = seen.insert(text, key.span) {
                 self.report.add_again(key.span, what, first);
@@ -160,7 +172,8 @@ fn resolve<'s>(root: &'s Value, mut schema: &'s Value) -> &'s Value {
     const STEPS_MAX: usize = 32;
     for _ in 0..STEPS_MAX {
         let reference = schema["$ref"].as_str().and_then(|path| path.strip_prefix('#'));
-        let options = schema["anyOf"].as_array().map(|all| all.iter().filter(|one| one["type"] != "null"));
+        let options =
+            schema["anyOf"].as_array().map(|all| all.iter().filter(|one| one["type"] != "null"));
         schema = match (reference, options.map(Iterator::collect::<Vec<_>>)) {
             (Some(path), _) => root.pointer(path).unwrap_or(&Value::Null),
             (None, Some(only)) if only.len() == 1 => only[0],
@@ -187,5 +200,10 @@ fn known_fields(schema: &Value) -> Option<Vec<&str>> {
     if open || schema["type"] != "object" {
         return None;
     }
-    Some(schema["properties"].as_object().map(|fields| fields.keys().map(String::as_str).collect()).unwrap_or_default())
+    Some(
+        schema["properties"]
+            .as_object()
+            .map(|fields| fields.keys().map(String::as_str).collect())
+            .unwrap_or_default(),
+    )
 }

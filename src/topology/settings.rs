@@ -8,8 +8,17 @@ use super::{Checkpoint, Restarts};
 use crate::epoch::MicroBatch;
 
 /// The fields of `Topology(…)`.
-pub(super) const TOPOLOGY_FIELDS: [&str; 9] =
-    ["name", "spouts", "bolts", "include", "checkpoint", "micro_batch", "partition", "memory", "restarts"];
+pub(super) const TOPOLOGY_FIELDS: [&str; 9] = [
+    "name",
+    "spouts",
+    "bolts",
+    "include",
+    "checkpoint",
+    "micro_batch",
+    "partition",
+    "memory",
+    "restarts",
+];
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,13 +44,22 @@ pub(super) fn read(values: &mut Values<'_>, root: &Record<'_>) -> Settings {
     let name = root.required(values.report, "name");
     Settings {
         name: name.and_then(|node| topology_name(values, node)).unwrap_or_default(),
-        checkpoint: root.get("checkpoint").and_then(|node| checkpoint(values, node)).unwrap_or_default(),
-        micro_batch: root.get("micro_batch").map(|node| micro_batch(values, node)).unwrap_or_default(),
+        checkpoint: root
+            .get("checkpoint")
+            .and_then(|node| checkpoint(values, node))
+            .unwrap_or_default(),
+        micro_batch: root
+            .get("micro_batch")
+            .map(|node| micro_batch(values, node))
+            .unwrap_or_default(),
         partition_every: root
             .get("partition")
             .and_then(|node| partition(values, node))
             .unwrap_or(PARTITION_EVERY_DEFAULT),
-        memory: root.get("memory").and_then(|node| values.size("memory", "memory", node)).unwrap_or(MEMORY_DEFAULT),
+        memory: root
+            .get("memory")
+            .and_then(|node| values.size("memory", "memory", node))
+            .unwrap_or(MEMORY_DEFAULT),
         restarts: root.get("restarts").map(|node| restarts(values, node)).unwrap_or_default(),
     }
 }
@@ -50,7 +68,11 @@ pub(super) fn read(values: &mut Values<'_>, root: &Record<'_>) -> Settings {
 fn topology_name(values: &mut Values<'_>, node: &Node) -> Option<String> {
     let name = values.text("name", "name", node, "capture")?;
     let bad = |c: char| c.is_control() || matches!(c, '/' | '\\');
-    if name.trim().is_empty() || name.starts_with('.') || name.contains(bad) || name.len() > NAME_BYTES_MAX {
+    if name.trim().is_empty()
+        || name.starts_with('.')
+        || name.contains(bad)
+        || name.len() > NAME_BYTES_MAX
+    {
         let what = "name: expected 1 to 128 bytes without `/`, `\\` or control characters, not beginning with a dot";
         values.report.add(node.span, what);
         return None;
@@ -67,22 +89,27 @@ fn checkpoint(values: &mut Values<'_>, node: &Node) -> Option<Checkpoint> {
         choice(values.report, "checkpoint", node, &["Checkpoint", "Off"])?;
     }
     let record = Record::open(values.report, node, "checkpoint", "Checkpoint", &["every"])?;
-    let every = record
-        .get("every")
-        .and_then(|node| values.duration("checkpoint.every", "checkpoint.every", node, MILLISECOND))?;
+    let every = record.get("every").and_then(|node| {
+        values.duration("checkpoint.every", "checkpoint.every", node, MILLISECOND)
+    })?;
     Some(Checkpoint::Every(every))
 }
 
 fn micro_batch(values: &mut Values<'_>, node: &Node) -> MicroBatch {
     let mut micro_batch = MicroBatch::default();
     let fields = ["posts", "bytes", "age"];
-    let Some(record) = Record::open(values.report, node, "micro_batch", "MicroBatch", &fields) else {
+    let Some(record) = Record::open(values.report, node, "micro_batch", "MicroBatch", &fields)
+    else {
         return micro_batch;
     };
-    let posts = record.get("posts").and_then(|node| values.number("micro_batch.posts", node, 1, u64::MAX));
-    let bytes = record.get("bytes").and_then(|node| values.size("micro_batch.bytes", "micro_batch.bytes", node));
-    let age =
-        record.get("age").and_then(|node| values.duration("micro_batch.age", "micro_batch.age", node, MILLISECOND));
+    let posts =
+        record.get("posts").and_then(|node| values.number("micro_batch.posts", node, 1, u64::MAX));
+    let bytes = record
+        .get("bytes")
+        .and_then(|node| values.size("micro_batch.bytes", "micro_batch.bytes", node));
+    let age = record
+        .get("age")
+        .and_then(|node| values.duration("micro_batch.age", "micro_batch.age", node, MILLISECOND));
     micro_batch.posts = posts.unwrap_or(micro_batch.posts);
     micro_batch.bytes = bytes.unwrap_or(micro_batch.bytes);
     micro_batch.age = age.unwrap_or(micro_batch.age);
@@ -103,12 +130,16 @@ fn partition(values: &mut Values<'_>, node: &Node) -> Option<Duration> {
 
 fn restarts(values: &mut Values<'_>, node: &Node) -> Restarts {
     let mut restarts = Restarts::default();
-    let Some(record) = Record::open(values.report, node, "restarts", "Restarts", &["max", "within"]) else {
+    let Some(record) =
+        Record::open(values.report, node, "restarts", "Restarts", &["max", "within"])
+    else {
         return restarts;
     };
-    let max = record.get("max").and_then(|node| values.number("restarts.max", node, 0, u32::MAX.into()));
-    let within =
-        record.get("within").and_then(|node| values.duration("restarts.within", "restarts.within", node, MILLISECOND));
+    let max =
+        record.get("max").and_then(|node| values.number("restarts.max", node, 0, u32::MAX.into()));
+    let within = record
+        .get("within")
+        .and_then(|node| values.duration("restarts.within", "restarts.within", node, MILLISECOND));
     restarts.max = max.and_then(|max| max.try_into().ok()).unwrap_or(restarts.max);
     restarts.within = within.unwrap_or(restarts.within);
     restarts

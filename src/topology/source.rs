@@ -62,7 +62,12 @@ impl Sources {
     /// Adds a text, and gives the span of the whole of it.
     pub fn add(&mut self, name: &str, text: String) -> Span {
         let line_starts = std::iter::once(0)
-            .chain(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(i, _)| to_u32(i + 1)))
+            .chain(
+                text.bytes()
+                    .enumerate()
+                    .filter(|(_, byte)| *byte == b'\n')
+                    .map(|(i, _)| to_u32(i + 1)),
+            )
             .collect();
         let span = Span { source: to_u32(self.0.len()), start: 0, end: to_u32(text.len()) };
         self.0.push(Source { name: name.into(), text, line_starts, set_value: None });
@@ -98,7 +103,9 @@ impl Sources {
         let start = source.line_starts[line - 1] as usize;
         let end = source.line_starts.get(line).map_or(source.text.len(), |next| *next as usize - 1);
         let text = source.text[start..end].trim_end_matches('\r');
-        let chars = |from: usize, to: usize| source.text.get(from..to).map_or(0, |piece| piece.chars().count());
+        let chars = |from: usize, to: usize| {
+            source.text.get(from..to).map_or(0, |piece| piece.chars().count())
+        };
         let from = span.start as usize;
         Place {
             file: &source.name,

@@ -15,7 +15,11 @@ use crate::tuple::{DEFAULT_STREAM, Fields, StreamId, Streams};
 type Inputs<'t> = [Vec<Option<Input<'t>>>];
 
 /// Checks how the components are connected, and puts them in order. What can't be a component is left out.
-pub(super) fn connect(report: &mut Report, drafts: Vec<Draft<'_>>, inputs: &Inputs<'_>) -> Vec<ComponentSpec> {
+pub(super) fn connect(
+    report: &mut Report,
+    drafts: Vec<Draft<'_>>,
+    inputs: &Inputs<'_>,
+) -> Vec<ComponentSpec> {
     let order = order(report, &drafts, inputs);
     let mut wiring = Wiring { report, drafts: &drafts, streams: vec![None; drafts.len()] };
     let connected: Vec<_> = order.iter().map(|i| wiring.connect(*i, &inputs[*i])).collect();
@@ -27,10 +31,12 @@ pub(super) fn connect(report: &mut Report, drafts: Vec<Draft<'_>>, inputs: &Inpu
     let mut components = Vec::new();
     for (i, inputs) in order.into_iter().zip(connected) {
         let (draft, streams) = (drafts[i].take(), streams[i].clone());
-        components.extend(draft.zip(inputs).zip(streams).and_then(|((draft, mut inputs), streams)| {
-            inputs.iter_mut().for_each(|input| input.from = positions[input.from]);
-            component(draft, inputs, streams)
-        }));
+        components.extend(draft.zip(inputs).zip(streams).and_then(
+            |((draft, mut inputs), streams)| {
+                inputs.iter_mut().for_each(|input| input.from = positions[input.from]);
+                component(draft, inputs, streams)
+            },
+        ));
     }
     with_bolts_in_front(components)
 }
@@ -58,8 +64,10 @@ fn component(draft: Draft<'_>, inputs: Vec<InputSpec>, streams: Streams) -> Opti
 /// file. Cycles are reported as their paths, and then taken apart.
 fn order(report: &mut Report, drafts: &[Draft<'_>], inputs: &Inputs<'_>) -> Vec<usize> {
     let known = |input: &&Input<'_>| !input.guessed;
-    let from: Vec<BTreeSet<usize>> =
-        inputs.iter().map(|inputs| inputs.iter().flatten().filter(known).map(|input| input.from).collect()).collect();
+    let from: Vec<BTreeSet<usize>> = inputs
+        .iter()
+        .map(|inputs| inputs.iter().flatten().filter(known).map(|input| input.from).collect())
+        .collect();
     let mut to = vec![Vec::new(); drafts.len()];
     for (i, from) in from.iter().enumerate() {
         from.iter().for_each(|from| to[*from].push(i));
@@ -112,8 +120,11 @@ fn report_cycle(
     cycle.rotate_left(first);
     let (head, tail) = (cycle[0], cycle[cycle.len() - 1]);
     let names = cycle.iter().map(|i| format!("{} -> ", drafts[*i].id)).collect::<String>();
-    let place =
-        inputs[head].iter().flatten().find(|input| input.from == tail).map_or(drafts[head].place, |input| input.place);
+    let place = inputs[head]
+        .iter()
+        .flatten()
+        .find(|input| input.from == tail)
+        .map_or(drafts[head].place, |input| input.place);
     report.add(place, format!("the inputs make a cycle: {names}{}", drafts[head].id));
     head
 }
@@ -149,10 +160,12 @@ impl Wiring<'_, '_> {
         let declared = match &configured.config {
             Config::Spout(spout) => Ok(spout.streams()),
             Config::Bolt(bolt) => bolt.streams(&fields),
-            Config::Sink(sink) => match sink.check(&fields).map_err(|problems| configured.without_guesses(problems)) {
-                Err(problems) if !problems.is_empty() => Err(problems),
-                _ => Ok(Streams::none()),
-            },
+            Config::Sink(sink) => {
+                match sink.check(&fields).map_err(|problems| configured.without_guesses(problems)) {
+                    Err(problems) if !problems.is_empty() => Err(problems),
+                    _ => Ok(Streams::none()),
+                }
+            }
         };
         if let Config::Spout(spout) = &configured.config
             && let Err(problems) = spout.check()
@@ -172,8 +185,11 @@ impl Wiring<'_, '_> {
         for Problem { field, what, candidates } in problems {
             let place = configured.place(field);
             if configured.is_from_outside(field) {
-                let text =
-                    format!("{}: {}: {field}: what comes from outside doesn't fit here", draft.title(), entry.name);
+                let text = format!(
+                    "{}: {}: {field}: what comes from outside doesn't fit here",
+                    draft.title(),
+                    entry.name
+                );
                 self.report.add(place, text);
                 continue;
             }
@@ -191,8 +207,10 @@ impl Wiring<'_, '_> {
         let from = &self.drafts[input.from];
         if from.entry.is_some_and(|entry| entry.role == Role::Sink) {
             let kind = from.entry.map_or("", |entry: &Entry| entry.name);
-            let text =
-                format!("{what} takes input from \"{}\", but that is a sink ({kind}) and emits nothing", from.id);
+            let text = format!(
+                "{what} takes input from \"{}\", but that is a sink ({kind}) and emits nothing",
+                from.id
+            );
             self.report.add(input.place, text);
             return None;
         }
@@ -212,7 +230,10 @@ impl Wiring<'_, '_> {
             [] => "no stream".into(),
             names => format!("the streams {}", quoted(names.iter().copied())),
         };
-        let text = format!("{what} takes the stream \"{}\" of \"{from}\", which declares {declares}", input.stream);
+        let text = format!(
+            "{what} takes the stream \"{}\" of \"{from}\", which declares {declares}",
+            input.stream
+        );
         self.report.add_unknown(input.place, text, input.stream, names);
     }
 
@@ -224,8 +245,11 @@ impl Wiring<'_, '_> {
                 Some(position) => keys.push(position),
                 None => {
                     let stream = self.stream_name(input);
-                    let declares = if fields.is_empty() { "no field".into() } else { quoted(names()) };
-                    let text = format!("{what} groups by \"{key}\", but stream \"{stream}\" declares {declares}");
+                    let declares =
+                        if fields.is_empty() { "no field".into() } else { quoted(names()) };
+                    let text = format!(
+                        "{what} groups by \"{key}\", but stream \"{stream}\" declares {declares}"
+                    );
                     self.report.add_unknown(*place, text, key, names());
                 }
             }

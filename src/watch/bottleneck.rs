@@ -21,14 +21,19 @@ impl Flow {
     /// Of a topology.
     pub fn of(topology: &Topology) -> Self {
         let components = &topology.components;
-        let inputs = components.iter().flat_map(|to| to.inputs.iter().map(move |input| (input.from, to)));
-        Self { edges: inputs.map(|(from, to)| (components[from].id.clone(), to.id.clone())).collect() }
+        let inputs =
+            components.iter().flat_map(|to| to.inputs.iter().map(move |input| (input.from, to)));
+        Self {
+            edges: inputs.map(|(from, to)| (components[from].id.clone(), to.id.clone())).collect(),
+        }
     }
 
     /// With these edges.
     #[cfg(test)]
     pub fn with(edges: &[(&str, &str)]) -> Self {
-        Self { edges: edges.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect() }
+        Self {
+            edges: edges.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect(),
+        }
     }
 
     fn takers<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a str> {
@@ -51,7 +56,8 @@ pub fn find(rows: &[Row], flow: &Flow) -> Option<usize> {
 
 /// The one with the highest capacity; among equals the fuller, then the earlier.
 fn busiest(rows: &[Row], eligible: impl Fn(&Row) -> bool) -> Option<usize> {
-    let order = |a: &Row, b: &Row| a.capacity.total_cmp(&b.capacity).then(a.inbox.total_cmp(&b.inbox));
+    let order =
+        |a: &Row, b: &Row| a.capacity.total_cmp(&b.capacity).then(a.inbox.total_cmp(&b.inbox));
     let candidates = rows.iter().enumerate().filter(|(_, row)| eligible(row));
     candidates.rev().max_by(|(_, a), (_, b)| order(a, b)).map(|(position, _)| position)
 }
@@ -64,7 +70,8 @@ mod tests {
 
     /// `loads` are (id, capacity, inbox); `edges` go from the first to the second.
     fn check(loads: &[(&str, f64, f64)], edges: &[(&str, &str)], expected: Option<&str>) {
-        let template = Report::between(None, &made_up::after(), &Flow::default(), None).components.remove(0);
+        let template =
+            Report::between(None, &made_up::after(), &Flow::default(), None).components.remove(0);
         let row = |(id, capacity, inbox): &(&str, f64, f64)| Row {
             id: (*id).to_owned(),
             capacity: *capacity,
@@ -72,7 +79,10 @@ mod tests {
             ..template.clone()
         };
         let rows: Vec<Row> = loads.iter().map(row).collect();
-        assert_eq!(find(&rows, &Flow::with(edges)).map(|position| rows[position].id.as_str()), expected);
+        assert_eq!(
+            find(&rows, &Flow::with(edges)).map(|position| rows[position].id.as_str()),
+            expected
+        );
     }
 
     const CHAIN: [(&str, &str); 2] = [("spout", "bolt"), ("bolt", "sink")];
@@ -96,8 +106,16 @@ mod tests {
 
     #[test]
     fn where_nothing_is_full_it_is_the_busiest_one() {
-        check(&[("spout", 0.9, 0.0), ("bolt", 0.4, 0.3), ("sink", 0.2, 0.1)], &CHAIN, Some("spout"));
-        check(&[("spout", 0.01, 0.0), ("bolt", 0.01, 0.0), ("sink", 0.0, 0.0)], &CHAIN, Some("spout"));
+        check(
+            &[("spout", 0.9, 0.0), ("bolt", 0.4, 0.3), ("sink", 0.2, 0.1)],
+            &CHAIN,
+            Some("spout"),
+        );
+        check(
+            &[("spout", 0.01, 0.0), ("bolt", 0.01, 0.0), ("sink", 0.0, 0.0)],
+            &CHAIN,
+            Some("spout"),
+        );
     }
 
     #[test]

@@ -43,7 +43,8 @@ impl Notices {
             _ => {}
         }
         self.waits = status.waits.is_some();
-        let hangs: BTreeSet<String> = status.hangs.iter().map(|hung| task(hung).to_owned()).collect();
+        let hangs: BTreeSet<String> =
+            status.hangs.iter().map(|hung| task(hung).to_owned()).collect();
         let begin = status.hangs.iter().filter(|hung| !self.hangs.contains(task(hung)));
         messages.extend(begin.map(|hung| format!("a task hangs in one call: {hung}")));
         messages.extend(self.hangs.difference(&hangs).map(|task| format!("{task} hangs no more")));
@@ -84,7 +85,10 @@ impl Notices {
 
     /// Whether a trouble's cause is to be said; it counts as said then.
     fn is_news(&mut self, key: &(String, String), cause: &str, now: Duration) -> bool {
-        let told = self.troubles.get_mut(key).filter(|told| told.lasts || now.saturating_sub(told.at) < QUIET);
+        let told = self
+            .troubles
+            .get_mut(key)
+            .filter(|told| told.lasts || now.saturating_sub(told.at) < QUIET);
         let Some(told) = told else {
             let causes = BTreeSet::from([cause.to_owned()]);
             self.troubles.insert(key.clone(), Told { causes, at: now, lasts: true });
@@ -101,7 +105,11 @@ impl Notices {
 
     fn forget(&mut self) {
         while self.troubles.len() > TROUBLES_MAX {
-            let ended = self.troubles.iter().filter(|(_, told)| !told.lasts).min_by_key(|(_, told)| told.at);
+            let ended = self
+                .troubles
+                .iter()
+                .filter(|(_, told)| !told.lasts)
+                .min_by_key(|(_, told)| told.at);
             let Some(key) = ended.map(|(key, _)| key.clone()) else { return };
             self.troubles.remove(&key);
         }
@@ -115,7 +123,10 @@ fn task(hung: &str) -> &str {
 
 /// Whether a task of this component hangs.
 pub fn hangs(status: &Status, id: &str) -> bool {
-    status.hangs.iter().any(|hung| task(hung).split_once('[').is_some_and(|(component, _)| component == id))
+    status
+        .hangs
+        .iter()
+        .any(|hung| task(hung).split_once('[').is_some_and(|(component, _)| component == id))
 }
 
 #[cfg(test)]
@@ -139,7 +150,12 @@ mod tests {
         check(None, &[], &[], &[]);
         check(None, &[], &["split[0] panicked"], &["split[0] panicked"]);
         check(Some("disk full"), &[], &[], &["checkpoints wait: disk full"]);
-        check(Some("disk full"), &["split[0] for 11 s"], &[], &["a task hangs in one call: split[0] for 11 s"]);
+        check(
+            Some("disk full"),
+            &["split[0] for 11 s"],
+            &[],
+            &["a task hangs in one call: split[0] for 11 s"],
+        );
         check(Some("still full"), &["split[0] for 12 s"], &[], &[]);
         let ended = ["checkpoints are saved again", "split[0] hangs no more"];
         check(None, &[], &[], &ended);
@@ -156,7 +172,10 @@ mod tests {
         let (mut notices, mut status) = (Notices::default(), made_up::after());
         assert!(notices.take(&status, Vec::new()).is_empty());
         status.components[1].forgotten = 1;
-        assert!(notices.take(&status, Vec::new())[0].starts_with("split has as many keys as its max_keys allows"));
+        assert!(
+            notices.take(&status, Vec::new())[0]
+                .starts_with("split has as many keys as its max_keys allows")
+        );
         status.components[1].forgotten = 2;
         assert!(notices.take(&status, Vec::new()).is_empty());
     }

@@ -100,7 +100,12 @@ pub struct Row {
 
 impl Report {
     /// What happened between two snapshots; without `before`, since the start.
-    pub fn between(before: Option<&Status>, after: &Status, flow: &Flow, rss_bytes: Option<u64>) -> Self {
+    pub fn between(
+        before: Option<&Status>,
+        after: &Status,
+        flow: &Flow,
+        rss_bytes: Option<u64>,
+    ) -> Self {
         let uptime = after.uptime.as_secs_f64();
         let seconds = uptime - before.map_or(0.0, |status| status.uptime.as_secs_f64());
         let then = |id: &str| before?.components.iter().find(|component| component.id == id);
@@ -202,8 +207,13 @@ mod tests {
 
     #[test]
     fn rates_are_those_between_two_snapshots() {
-        let report = Report::between(Some(&made_up::before()), &made_up::after(), &made_up::flow(), None);
-        let rates: Vec<_> = report.components.iter().map(|row| (row.in_per_s, row.out_per_s, row.capacity)).collect();
+        let report =
+            Report::between(Some(&made_up::before()), &made_up::after(), &made_up::flow(), None);
+        let rates: Vec<_> = report
+            .components
+            .iter()
+            .map(|row| (row.in_per_s, row.out_per_s, row.capacity))
+            .collect();
         assert_eq!(rates, [(0.0, 2000.0, 0.04), (1990.0, 24000.0, 0.955), (24000.0, 0.0, 0.075)]);
     }
 
@@ -236,7 +246,8 @@ mod tests {
     #[test]
     fn the_json_line_keeps_its_schema() {
         let before = made_up::before();
-        let mut report = Report::between(Some(&before), &made_up::after(), &made_up::flow(), Some(39_845_888));
+        let mut report =
+            Report::between(Some(&before), &made_up::after(), &made_up::flow(), Some(39_845_888));
         report.message = Some("stopping".into());
         let mut value = serde_json::to_value(report).unwrap();
         value["components"].as_array_mut().unwrap().truncate(2);

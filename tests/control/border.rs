@@ -14,14 +14,18 @@ const ENVIRONMENT: [(&str, &str); 2] = [("KEY", SECRET), ("KEY_ID", "AKIAEXAMPLE
 /// Fails if a text shows the secret, a raw escape, or a line that somebody else made up.
 #[track_caller]
 fn check_printed(what: &str, text: &str) {
-    let base64 = ["aHVudGVyMi9vZithbGwma2V5c", "h1bnRlcjIvb2YrYWxsJmtleX", "odW50ZXIyL29mK2FsbCZrZXlz"];
+    let base64 =
+        ["aHVudGVyMi9vZithbGwma2V5c", "h1bnRlcjIvb2YrYWxsJmtleX", "odW50ZXIyL29mK2FsbCZrZXlz"];
     let percent: String = SECRET.bytes().map(|byte| format!("%{byte:02X}")).collect();
     for shown in [SECRET, "hunter2%2Fof", "hunter2%2fof", &percent].iter().chain(&base64) {
         assert!(!text.contains(shown), "{what} shows the secret as {shown}:\n{text}");
     }
     let steers = |c: char| c != '\n' && (c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c));
     assert!(!text.contains(steers), "{what} steers the terminal:\n{text:?}");
-    assert!(!text.lines().any(|line| line.starts_with("forged")), "{what} has a forged line:\n{text}");
+    assert!(
+        !text.lines().any(|line| line.starts_with("forged")),
+        "{what} has a forged line:\n{text}"
+    );
 }
 
 /// Runs a topology with this spout until an attempt has failed, and everything that shows it.
@@ -40,11 +44,14 @@ fn show_all(spout: &str, sink: &str, checks_online: bool) {
     let mut running = sandbox.start_with(&arguments, &ENVIRONMENT);
     let fails = |report: &serde_json::Value| {
         let components = report["components"].as_array().unwrap();
-        components.iter().any(|component| component["failed"].as_u64() > Some(0) && !component["troubles"].is_null())
-            || report["phase"] == "failed"
+        components.iter().any(|component| {
+            component["failed"].as_u64() > Some(0) && !component["troubles"].is_null()
+        }) || report["phase"] == "failed"
     };
     running.wait_for("an attempt fails", fails);
-    for command in [&["status", "--state", "state", "--interval", "50ms"][..], &["gaps", "--state", "state"]] {
+    for command in
+        [&["status", "--state", "state", "--interval", "50ms"][..], &["gaps", "--state", "state"]]
+    {
         for json in [false, true] {
             let mut command = command.to_vec();
             command.extend(json.then_some("--json"));
@@ -66,7 +73,11 @@ fn no_secret_and_no_escape_of_a_server_is_printed() {
         let url = |packing| format!("http://{}", echo::start(status, packing));
         let null = "Null()";
         let json = url(Packing::Json);
-        show_all(&format!("X(topics: [\"a\"], bearer_token: Env(\"KEY\"), base_url: \"{json}\")"), null, true);
+        show_all(
+            &format!("X(topics: [\"a\"], bearer_token: Env(\"KEY\"), base_url: \"{json}\")"),
+            null,
+            true,
+        );
         show_all(
             &format!(
                 "Facebook(topics: [Page(\"1\")], access_token: Env(\"KEY\"), app_secret: Env(\"KEY\"), base_url: \"{json}\")"
@@ -74,7 +85,11 @@ fn no_secret_and_no_escape_of_a_server_is_printed() {
             null,
             true,
         );
-        show_all(&format!("YouTube(topics: [\"a\"], api_key: Env(\"KEY\"), base_url: \"{json}\")"), null, true);
+        show_all(
+            &format!("YouTube(topics: [\"a\"], api_key: Env(\"KEY\"), base_url: \"{json}\")"),
+            null,
+            true,
+        );
         let words = url(Packing::Words);
         show_all(
             &format!(
@@ -96,21 +111,28 @@ fn no_secret_and_no_escape_of_a_store_is_printed() {
         let s3 = format!("S3(bucket: \"lake\", endpoint: \"{endpoint}\", {access})");
         let sandbox = Sandbox::new();
         sandbox.write("t.ron", format!("Topology(name: \"t\", spouts: {{\"in\": Spout(run: Generate(posts: 10))}}, bolts: {{\"lake\": Bolt(run: {s3}, inputs: [Shuffle(\"in\")])}})"));
-        let mut running = sandbox.start_with(&["run", "t.ron", "--state", "state", "--interval", "50ms"], &ENVIRONMENT);
+        let mut running = sandbox
+            .start_with(&["run", "t.ron", "--state", "state", "--interval", "50ms"], &ENVIRONMENT);
         running.wait_for("it fails", |report| {
             let fails = |component: &serde_json::Value| !component["troubles"].is_null();
-            report["components"].as_array().unwrap().iter().any(fails) || report["phase"] == "failed"
+            report["components"].as_array().unwrap().iter().any(fails)
+                || report["phase"] == "failed"
         });
         running.signal("INT");
         std::thread::yield_now();
         running.signal("INT");
         check_printed("run", &running.end().err);
-        let environment =
-            [("AWS_ENDPOINT_URL", &*endpoint), ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", SECRET)];
+        let environment = [
+            ("AWS_ENDPOINT_URL", &*endpoint),
+            ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", SECRET),
+        ];
         if status == 403 {
-            for command in
-                [&["lake", "ls", "s3://lake/x"][..], &["replay", "s3://lake/x"], &["lake", "verify", "s3://lake"]]
-            {
+            for command in [
+                &["lake", "ls", "s3://lake/x"][..],
+                &["replay", "s3://lake/x"],
+                &["lake", "verify", "s3://lake"],
+            ] {
                 let ended = sandbox.run_with(command, &environment).with(1);
                 check_printed(&format!("{command:?}"), &(ended.out + &ended.err));
             }
@@ -208,8 +230,13 @@ fn variables_of_the_environment_forge_no_line() {
         ("", "", ""),
         ("https://u:hunter2@h", "t.ron", "s3://u:hunter2@h/x"),
     ] {
-        let environment =
-            [("NAME", name), ("INPUT", input), ("ROOT", root), ("XDG_STATE_HOME", &*home), ("HOME", &home)];
+        let environment = [
+            ("NAME", name),
+            ("INPUT", input),
+            ("ROOT", root),
+            ("XDG_STATE_HOME", &*home),
+            ("HOME", &home),
+        ];
         for command in [
             &["run", "t.ron"][..],
             &["validate", "--online", "t.ron"],
@@ -259,19 +286,27 @@ fn a_stop_that_waits_and_an_end_that_is_not_clean_say_why() {
             S3(bucket: "lake", endpoint: "http://127.0.0.1:1", access_key_id: Env("KEY_ID"), secret_access_key: Env("KEY")),
             inputs: [Shuffle("in")])})"#,
     );
-    let mut running = sandbox.start_with(&["run", "t.ron", "--state", "state", "--interval", "50ms"], &ENVIRONMENT);
+    let mut running = sandbox
+        .start_with(&["run", "t.ron", "--state", "state", "--interval", "50ms"], &ENVIRONMENT);
     let says = |report: &serde_json::Value, texts: &[&str]| {
         let message = report["message"].as_str().unwrap_or_default();
         texts.iter().all(|text| message.contains(text))
     };
     running.wait_for("the trouble is told", |report| {
-        says(report, &["lake: commit fails", "127.0.0.1:1"]) || says(report, &["lake: commit fails", "refused"])
+        says(report, &["lake: commit fails", "127.0.0.1:1"])
+            || says(report, &["lake: commit fails", "refused"])
     });
     running.wait_for("the wait is told", |report| {
         says(report, &["waits for commits of lake[0]", "refused", "given up in"])
     });
     let ended = running.end().with(5);
-    ended.says(&["commits of lake[0] were not done", "refused", "nothing is lost", "state/outbox", "the same command"]);
+    ended.says(&[
+        "commits of lake[0] were not done",
+        "refused",
+        "nothing is lost",
+        "state/outbox",
+        "the same command",
+    ]);
 }
 
 #[test]
@@ -283,7 +318,9 @@ fn a_source_that_never_connected_is_no_success_and_its_attempts_are_failures() {
             bolts: {"out": Bolt(run: Null(), inputs: [Shuffle("in")])})"#,
     );
     let mut running = sandbox.start(&["run", "t.ron", "--state", "state", "--interval", "50ms"]);
-    running.wait_for("attempts are counted", |report| report["components"][0]["failed"].as_u64() > Some(1));
+    running.wait_for("attempts are counted", |report| {
+        report["components"][0]["failed"].as_u64() > Some(1)
+    });
     let status = sandbox.run(&["status", "--state", "state"]).with(0).out;
     assert!(status.contains("in: 127.0.0.1:1: can't connect: Connection refused"), "{status}");
     running.terminate();

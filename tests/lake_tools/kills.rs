@@ -21,11 +21,18 @@ fn a_killed_tool_is_run_again() {
     );
     let index = ["lake", "index", "lake"];
     let mut kills = BTreeMap::new();
-    for (command, end) in [(&compact[..], all()), (&parquet[..], all()), (&erase[..], rest), (&index, all())] {
-        for point in ["tools.step", "disk.rename", "disk.renamed", "disk.sync_folder", "disk.make_folder"] {
+    for (command, end) in
+        [(&compact[..], all()), (&parquet[..], all()), (&erase[..], rest), (&index, all())]
+    {
+        for point in
+            ["tools.step", "disk.rename", "disk.renamed", "disk.sync_folder", "disk.make_folder"]
+        {
             // Into Parquet is the same way with other bytes.
-            let times: &[u64] =
-                if command == parquet || command == index { &[0, 1, 3, 8] } else { &[0, 1, 2, 3, 5, 8, 13, 21] };
+            let times: &[u64] = if command == parquet || command == index {
+                &[0, 1, 3, 8]
+            } else {
+                &[0, 1, 2, 3, 5, 8, 13, 21]
+            };
             for after in times {
                 if root.exists() {
                     fs::remove_dir_all(&root).unwrap();
@@ -35,23 +42,48 @@ fn a_killed_tool_is_run_again() {
                 let mut reader = Beside::begin(&root);
                 let killed = sandbox.run_with(command, &[("FAILPOINTS", &faults)]);
                 let beside = reader.rest();
-                assert!(end.iter().all(|post| beside.binary_search(post).is_ok()), "{command:?} with {faults} loses");
-                assert!(beside.windows(2).all(|pair| pair[0] != pair[1]), "{command:?} with {faults} doubles");
+                assert!(
+                    end.iter().all(|post| beside.binary_search(post).is_ok()),
+                    "{command:?} with {faults} loses"
+                );
+                assert!(
+                    beside.windows(2).all(|pair| pair[0] != pair[1]),
+                    "{command:?} with {faults} doubles"
+                );
                 let mut reader = Beside::begin(&root);
                 let seen = sandbox.run(&["replay", "lake"]).with(0).sorted_lines();
-                assert!(end.iter().all(|post| seen.binary_search(post).is_ok()), "{command:?} with {faults} loses");
-                assert!(seen.windows(2).all(|pair| pair[0] != pair[1]), "{command:?} with {faults} doubles");
+                assert!(
+                    end.iter().all(|post| seen.binary_search(post).is_ok()),
+                    "{command:?} with {faults} loses"
+                );
+                assert!(
+                    seen.windows(2).all(|pair| pair[0] != pair[1]),
+                    "{command:?} with {faults} doubles"
+                );
                 sandbox.run(command).with(0);
                 let beside = reader.rest();
-                assert!(end.iter().all(|post| beside.binary_search(post).is_ok()), "{command:?} after {faults} loses");
-                assert!(beside.windows(2).all(|pair| pair[0] != pair[1]), "{command:?} after {faults} doubles");
-                assert_eq!(sandbox.run(&["replay", "lake"]).with(0).sorted_lines(), end, "{command:?} with {faults}");
+                assert!(
+                    end.iter().all(|post| beside.binary_search(post).is_ok()),
+                    "{command:?} after {faults} loses"
+                );
+                assert!(
+                    beside.windows(2).all(|pair| pair[0] != pair[1]),
+                    "{command:?} after {faults} doubles"
+                );
+                assert_eq!(
+                    sandbox.run(&["replay", "lake"]).with(0).sorted_lines(),
+                    end,
+                    "{command:?} with {faults}"
+                );
                 sandbox.run(&["lake", "verify", "lake", "--require-index"]).with(0);
                 *kills.entry(command).or_insert(0) += usize::from(killed.code.is_none());
             }
         }
     }
-    assert!(kills.values().sum::<usize>() > 30 && kills.values().all(|kills| *kills > 2), "{kills:?}");
+    assert!(
+        kills.values().sum::<usize>() > 30 && kills.values().all(|kills| *kills > 2),
+        "{kills:?}"
+    );
 }
 
 /// What is pruned is gone for a reader: it has all posts, or it says which partition is gone.
@@ -62,10 +94,13 @@ fn a_killed_prune_is_run_again() {
     let old = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
     fs::rename(partition(&sandbox), root.join(old)).unwrap();
     sandbox.run(&["lake", "index", "lake"]).with(0);
-    let left: BTreeMap<_, _> = lake_by_partition(&root, &OTHERS).into_iter().filter(|(name, _)| name != old).collect();
+    let left: BTreeMap<_, _> =
+        lake_by_partition(&root, &OTHERS).into_iter().filter(|(name, _)| name != old).collect();
     let mut left: Vec<_> = left.into_values().flatten().collect();
     left.sort();
-    for index in glob::glob(&format!("{}/_index/*.json", root.display())).unwrap().map(Result::unwrap) {
+    for index in
+        glob::glob(&format!("{}/_index/*.json", root.display())).unwrap().map(Result::unwrap)
+    {
         let partition = index.file_stem().unwrap();
         if !root.join(partition).exists() {
             fs::remove_file(index).unwrap();
@@ -74,14 +109,17 @@ fn a_killed_prune_is_run_again() {
     fs::rename(&root, &pristine).unwrap();
     let prune = ["lake", "prune", "lake", "--older-than", "90d"];
     let (mut kills, mut named) = (0, 0);
-    for point in ["tools.step", "disk.rename", "disk.renamed", "disk.sync_folder", "disk.make_folder"] {
+    for point in
+        ["tools.step", "disk.rename", "disk.renamed", "disk.sync_folder", "disk.make_folder"]
+    {
         for after in [0, 1, 2, 3, 5, 8] {
             if root.exists() {
                 fs::remove_dir_all(&root).unwrap();
             }
             copy(&pristine, &root);
             let mut reader = Beside::begin(&root);
-            let killed = sandbox.run_with(&prune, &[("FAILPOINTS", &format!("{point}={after}*off->return(kill)"))]);
+            let killed = sandbox
+                .run_with(&prune, &[("FAILPOINTS", &format!("{point}={after}*off->return(kill)"))]);
             kills += usize::from(killed.code.is_none());
             let verified = sandbox.run(&["lake", "verify", "lake"]).out;
             assert!(!verified.contains("stands beside"), "{verified}");
@@ -89,11 +127,19 @@ fn a_killed_prune_is_run_again() {
             let seen = sandbox.run(&["replay", "lake"]).with(0).sorted_lines();
             assert!(seen == all() || seen == left, "{} posts with {point}={after}", seen.len());
             match reader.try_rest() {
-                Ok(seen) => assert!(seen == all() || seen == left, "{} posts with {point}={after}", seen.len()),
+                Ok(seen) => assert!(
+                    seen == all() || seen == left,
+                    "{} posts with {point}={after}",
+                    seen.len()
+                ),
                 Err(error) => assert!(error.contains(old) && error.contains("is gone"), "{error}"),
             }
             sandbox.run(&prune).with(0);
-            assert_eq!(sandbox.run(&["replay", "lake"]).with(0).sorted_lines(), left, "{point}={after}");
+            assert_eq!(
+                sandbox.run(&["replay", "lake"]).with(0).sorted_lines(),
+                left,
+                "{point}={after}"
+            );
             sandbox.run(&["lake", "verify", "lake", "--require-index"]).with(0);
         }
     }
@@ -107,7 +153,9 @@ fn a_replay_that_is_rebalanced_after_and_during_compact_hands_over_each_post_onc
     let sandbox = Sandbox::new();
     let line = |i: usize| {
         let (second, milli) = (i / 100, i % 100 * 10);
-        format!("{{\"tweet\":{{\"created_at\":\"2015-12-18T00:00:{second:02}.{milli:03}Z\",\"id\":\"{i:05}\"}}}}")
+        format!(
+            "{{\"tweet\":{{\"created_at\":\"2015-12-18T00:00:{second:02}.{milli:03}Z\",\"id\":\"{i:05}\"}}}}"
+        )
     };
     let lines: Vec<String> = (0..6_000).map(line).collect();
     sandbox.write("in.ndjson", lines.join("\n") + "\n");
@@ -129,7 +177,9 @@ fn a_replay_that_is_rebalanced_after_and_during_compact_hands_over_each_post_onc
     let files = || support::files_by_partition(&sandbox.path("lake")).into_iter().sum::<usize>();
     let emitted = |report: &Value| support::total(report, "in", "emitted");
     running.wait_for("a part is handed over", |report| emitted(report) > 300);
-    let compact = |bytes: &'static str| ["lake", "compact", "lake", "--closed-before", LATER, "--bytes", bytes];
+    let compact = |bytes: &'static str| {
+        ["lake", "compact", "lake", "--closed-before", LATER, "--bytes", bytes]
+    };
     sandbox.run(&compact("20KiB")).with(0);
     assert!(files() < 100, "{} files", files());
     sandbox.run(&["rebalance", "--state", "state", "out=2"]).with(0);
@@ -195,6 +245,10 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
         let to = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &to) } else { fs::copy(entry.path(), to).map(drop).unwrap() }
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to)
+        } else {
+            fs::copy(entry.path(), to).map(drop).unwrap()
+        }
     }
 }

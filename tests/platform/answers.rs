@@ -12,11 +12,13 @@ fn facebook_pages_both_ways_and_its_next_has_the_token() {
     let (platform, asks) = start();
     let token = platform.token(Kind::Post);
     let items = platform.history(Kind::Post, 400, 86_400);
-    let mine = platform.with(|inner| items.iter().filter(|item| inner.world.items[**item].author() == 3).count());
+    let mine = platform
+        .with(|inner| items.iter().filter(|item| inner.world.items[**item].author() == 3).count());
     for by_time in [false, true] {
         platform.set(|settings| settings.facebook_time_paging = by_time);
-        let mut path =
-            format!("/v25.0/watcher_3/posts?fields=id,message,created_time,shares&limit=3&access_token={token}");
+        let mut path = format!(
+            "/v25.0/watcher_3/posts?fields=id,message,created_time,shares&limit=3&access_token={token}"
+        );
         let mut found = 0;
         loop {
             let (status, body) = asks.get(&path, "");
@@ -47,15 +49,29 @@ fn youtube_counts_its_quota() {
     let found = body["items"].as_array().unwrap();
     let id = found[0]["id"]["videoId"].as_str().unwrap();
     let wanted = platform.with(|inner| {
-        let hit = |item: &&usize| inner.world.items[**item].topics().any(|topic| topic != "from:alice");
+        let hit =
+            |item: &&usize| inner.world.items[**item].topics().any(|topic| topic != "from:alice");
         items.iter().filter(hit).count()
     });
     assert_eq!(found.len(), wanted.min(50));
-    let (_, body) = asks.get(&format!("/youtube/v3/videos?part=snippet,statistics&id={id},gone&key={key}"), &key);
-    assert!(body["items"].as_array().unwrap().len() == 1 && body["items"][0]["statistics"]["viewCount"].is_string());
-    let (_, body) = asks.get(&format!("/youtube/v3/channels?part=contentDetails&forHandle=@watcher_5&key={key}"), &key);
-    let uploads = body["items"][0]["contentDetails"]["relatedPlaylists"]["uploads"].as_str().unwrap().to_owned();
-    let (status, _) = asks.get(&format!("/youtube/v3/playlistItems?part=snippet&playlistId={uploads}&key={key}"), &key);
+    let (_, body) = asks
+        .get(&format!("/youtube/v3/videos?part=snippet,statistics&id={id},gone&key={key}"), &key);
+    assert!(
+        body["items"].as_array().unwrap().len() == 1
+            && body["items"][0]["statistics"]["viewCount"].is_string()
+    );
+    let (_, body) = asks.get(
+        &format!("/youtube/v3/channels?part=contentDetails&forHandle=@watcher_5&key={key}"),
+        &key,
+    );
+    let uploads = body["items"][0]["contentDetails"]["relatedPlaylists"]["uploads"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let (status, _) = asks.get(
+        &format!("/youtube/v3/playlistItems?part=snippet&playlistId={uploads}&key={key}"),
+        &key,
+    );
     assert_eq!(status, 200);
     platform.set(|settings| settings.youtube_searches = 2);
     assert_eq!(asks.get(&path, &key).0, 200);
@@ -67,7 +83,9 @@ fn youtube_counts_its_quota() {
 fn pages(asks: &Asks, key: &str, rest: &str, most: usize) -> Vec<Vec<String>> {
     let (mut pages, mut next) = (Vec::new(), String::new());
     while pages.len() < most {
-        let path = format!("/youtube/v3/search?part=snippet&type=video&maxResults=10&q=%23storm{rest}{next}");
+        let path = format!(
+            "/youtube/v3/search?part=snippet&type=video&maxResults=10&q=%23storm{rest}{next}"
+        );
         let (status, body) = asks.get(&path, key);
         assert_eq!(status, 200, "{body}");
         let id = |item: &Value| item["id"]["videoId"].as_str().unwrap().to_owned();
@@ -125,14 +143,19 @@ fn facebook_fails_by_code_and_says_how_much_is_used() {
     for code in [1, 2, 4, 17, 32, 190, 200, 368] {
         platform.fault(Place::FacebookPosts, Fault::Code(code, Some(7)));
         let (status, body) = asks.get(path, &token);
-        assert!(status >= 400 && body["error"]["code"] == code && body["error"]["error_subcode"] == 7, "{body}");
+        assert!(
+            status >= 400 && body["error"]["code"] == code && body["error"]["error_subcode"] == 7,
+            "{body}"
+        );
     }
     platform.set(|settings| settings.facebook_limit = 10);
     let (status, body) = asks.get(&format!("{path}?limit=50"), &token);
     assert_eq!((status, &body["error"]["code"]), (500, &json!(1)));
     assert!(body["error"]["message"].as_str().unwrap().contains("reduce the amount of data"));
     let answer = asks.send("GET", &format!("{path}?limit=10"), &token, String::new());
-    let usage: Value = serde_json::from_str(answer.headers()["x-business-use-case-usage"].to_str().unwrap()).unwrap();
+    let usage: Value =
+        serde_json::from_str(answer.headers()["x-business-use-case-usage"].to_str().unwrap())
+            .unwrap();
     assert_eq!(usage["100200300400500"][0]["call_count"], 1, "two of 200 calls");
     platform.set(|settings| (settings.facebook_calls, settings.facebook_business) = (2, false));
     let answer = asks.send("GET", path, &token, String::new());
@@ -149,9 +172,15 @@ fn x_holds_a_stream_that_was_left_until_it_is_ended() {
     add_rules(&asks, &token);
     drop(asks.send("GET", "/2/tweets/search/stream", &token, String::new()));
     platform.wait_until("free stream", |inner| inner.streams.open() == 0);
-    assert_eq!(asks.get("/2/tweets/search/stream", &token).1["connection_issue"], "TooManyConnections");
+    assert_eq!(
+        asks.get("/2/tweets/search/stream", &token).1["connection_issue"],
+        "TooManyConnections"
+    );
     assert_eq!(asks.get("/2/connections", &token).1["data"].as_array().unwrap().len(), 1);
-    assert_eq!(asks.ask("DELETE", "/2/connections/all", &token, String::new()).1["data"]["successful_kills"], 1);
+    assert_eq!(
+        asks.ask("DELETE", "/2/connections/all", &token, String::new()).1["data"]["successful_kills"],
+        1
+    );
     assert_eq!(asks.send("GET", "/2/tweets/search/stream", &token, String::new()).status(), 200);
 }
 
@@ -159,8 +188,10 @@ fn x_holds_a_stream_that_was_left_until_it_is_ended() {
 fn x_counts_requests_by_window() {
     let (platform, asks) = start();
     let token = platform.token(Kind::Tweet);
-    platform.with(|inner| inner.settings.limits.insert(Place::XRecent, (3, Duration::from_secs(900))));
-    let statuses: Vec<_> = (0..5).map(|_| asks.get("/2/tweets/search/recent?query=%23storm", &token).0).collect();
+    platform
+        .with(|inner| inner.settings.limits.insert(Place::XRecent, (3, Duration::from_secs(900))));
+    let statuses: Vec<_> =
+        (0..5).map(|_| asks.get("/2/tweets/search/recent?query=%23storm", &token).0).collect();
     assert_eq!(statuses, [200, 200, 200, 429, 429]);
     let asked = platform.requests().at(Place::XRecent);
     assert_eq!((asked.busiest(LONG), asked.pauses().len()), (5, 4));
@@ -172,12 +203,15 @@ const LONG: Duration = Duration::from_secs(60);
 fn x_gives_no_deleted_post_and_an_edit_is_a_new_one() {
     let (platform, asks) = start();
     let token = platform.token(Kind::Tweet);
-    let items =
-        [platform.publish_text(Kind::Tweet, "one #storm", 1), platform.publish_text(Kind::Tweet, "two #storm", 2)];
+    let items = [
+        platform.publish_text(Kind::Tweet, "one #storm", 1),
+        platform.publish_text(Kind::Tweet, "two #storm", 2),
+    ];
     platform.delete(items[0]);
     let edited = platform.edit(items[1]);
     let (_, body) = asks.get("/2/tweets/search/recent?query=%23storm", &token);
-    let ids = platform.with(|inner| [items[0], items[1], edited].map(|item| inner.world.items[item].id.clone()));
+    let ids = platform
+        .with(|inner| [items[0], items[1], edited].map(|item| inner.world.items[item].id.clone()));
     assert_eq!(body["data"][0]["edit_history_tweet_ids"], json!([ids[1], ids[2]]));
     assert_eq!(body["meta"]["result_count"], 2);
     let (status, body) = asks.get(&format!("/2/tweets?ids={},{}", ids[0], ids[1]), &token);

@@ -13,7 +13,8 @@ fn perfect(platform: &Platform, kind: Kind) -> Vec<String> {
             let mut before = Vec::new();
             for offer in &item.offers {
                 let mut body: Value = serde_json::from_str(&offer.body).unwrap();
-                let version = [&body["edited_at"], &body["commit"]["rev"], &body["deleted"]].map(Value::to_string);
+                let version = [&body["edited_at"], &body["commit"]["rev"], &body["deleted"]]
+                    .map(Value::to_string);
                 if before.contains(&version) || item.topics().next().is_none() {
                     continue;
                 }
@@ -46,7 +47,10 @@ fn searched() -> (Platform, Vec<String>) {
 fn a_lake_that_is_whole_passes_the_check() {
     let (platform, lake) = searched();
     let checked = platform.check(Kind::Tweet, &TOPICS).lake(&lake);
-    assert!(checked.there == lake.len() && checked.there > 40 && checked.excused == 0, "{checked:?}");
+    assert!(
+        checked.there == lake.len() && checked.there > 40 && checked.excused == 0,
+        "{checked:?}"
+    );
 }
 
 #[test]
@@ -60,11 +64,21 @@ fn the_check_finds_what_is_lost_twice_changed_or_of_no_topic() {
     assert!(wrong(&|lake| drop(lake.remove(3))).starts_with("lost: "));
     assert!(wrong(&|lake| lake.push(lake[3].clone())).starts_with("there 2 times"));
     assert!(
-        wrong(&|lake| lake[3] = lake[3].replace("\"lang\":\"", "\"lang\":\"x")).starts_with("not as it was offered")
+        wrong(&|lake| lake[3] = lake[3].replace("\"lang\":\"", "\"lang\":\"x"))
+            .starts_with("not as it was offered")
     );
-    assert!(wrong(&|lake| lake[3] = lake[3].replace("\"users\":", "\"others\":")).starts_with("not as it was offered"));
-    assert!(wrong(&|lake| lake[3] = lake[3].replace("received_at", "seen_at")).starts_with("no \"received_at\""));
-    assert!(wrong(&|lake| lake.push("{\"tweet\":{\"id\":\"17\"}}".into())).starts_with("a post that nobody"));
+    assert!(
+        wrong(&|lake| lake[3] = lake[3].replace("\"users\":", "\"others\":"))
+            .starts_with("not as it was offered")
+    );
+    assert!(
+        wrong(&|lake| lake[3] = lake[3].replace("received_at", "seen_at"))
+            .starts_with("no \"received_at\"")
+    );
+    assert!(
+        wrong(&|lake| lake.push("{\"tweet\":{\"id\":\"17\"}}".into()))
+            .starts_with("a post that nobody")
+    );
     let narrow = platform.check(Kind::Tweet, &["#storm"]).compare(&lake).unwrap_err();
     assert!(narrow[0].starts_with("a post that matches no topic"), "{narrow:?}");
 }
@@ -81,7 +95,8 @@ fn the_check_lets_a_gap_excuse_what_is_lost_unless_it_was_filled() {
     let checked = platform.check(Kind::Tweet, &TOPICS).ledger(&gap(false)).lake(&lake);
     // Others of that millisecond don't need it.
     assert_eq!((checked.excused, checked.gaps.len()), (1, 1));
-    let mistakes = platform.check(Kind::Tweet, &TOPICS).ledger(&gap(true)).compare(&lake).unwrap_err();
+    let mistakes =
+        platform.check(Kind::Tweet, &TOPICS).ledger(&gap(true)).compare(&lake).unwrap_err();
     assert!(mistakes[0].starts_with("lost: "));
     lake.push(gap(false));
     platform.check(Kind::Tweet, &TOPICS).lake(&lake);
@@ -94,8 +109,9 @@ fn the_check_wants_edits_and_deletes_where_they_are_wired() {
     let mut socket = asks.socket(&format!("/api/v1/streaming?stream=public&access_token={token}"));
     platform.wait_for(Place::MastodonStream, 1);
     let items = platform.publish(Kind::Toot, 30);
-    let hits: Vec<_> = platform
-        .with(|inner| items.into_iter().filter(|at| inner.world.items[*at].topics().next().is_some()).collect());
+    let hits: Vec<_> = platform.with(|inner| {
+        items.into_iter().filter(|at| inner.world.items[*at].topics().next().is_some()).collect()
+    });
     platform.edit(hits[0]);
     platform.delete(hits[1]);
     (0..32).for_each(|_| drop(asks.text(&mut socket).unwrap()));
@@ -103,9 +119,16 @@ fn the_check_wants_edits_and_deletes_where_they_are_wired() {
     let lake = perfect(&platform, Kind::Toot);
     let checked = platform.check(Kind::Toot, &TOPICS).with_edits().with_deletes().lake(&lake);
     assert_eq!((checked.there, checked.edits, checked.deletes), (hits.len(), 1, 1));
-    let without: Vec<_> =
-        lake.iter().filter(|post| !post.contains("(corrected)") && !post.contains("\"delete\"")).collect();
+    let without: Vec<_> = lake
+        .iter()
+        .filter(|post| !post.contains("(corrected)") && !post.contains("\"delete\""))
+        .collect();
     platform.check(Kind::Toot, &TOPICS).lake(&without);
-    let mistakes = platform.check(Kind::Toot, &TOPICS).with_edits().with_deletes().compare(&without).unwrap_err();
+    let mistakes = platform
+        .check(Kind::Toot, &TOPICS)
+        .with_edits()
+        .with_deletes()
+        .compare(&without)
+        .unwrap_err();
     assert_eq!(mistakes.len(), 2, "{mistakes:?}");
 }

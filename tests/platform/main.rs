@@ -34,8 +34,13 @@ fn start() -> (Platform, Asks) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let platform = Platform::start(7);
     platform.topics(&TOPICS);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let asks = Asks { runtime, client: Client::builder().no_proxy().build().unwrap(), url: platform.url() };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let asks = Asks {
+        runtime,
+        client: Client::builder().no_proxy().build().unwrap(),
+        url: platform.url(),
+    };
     (platform, asks)
 }
 
@@ -51,7 +56,8 @@ impl Asks {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let request = self.client.request(method, format!("{}{path}", self.url)).body(body);
         let request = request.header("authorization", format!("Bearer {token}"));
-        self.runtime.block_on(async { tokio::time::timeout(LIMIT, request.send()).await.unwrap().unwrap() })
+        self.runtime
+            .block_on(async { tokio::time::timeout(LIMIT, request.send()).await.unwrap().unwrap() })
     }
 
     fn ask(&self, method: &str, path: &str, token: &str, body: String) -> (u16, Value) {
@@ -66,7 +72,12 @@ impl Asks {
     }
 
     /// Reads until the text so far is enough; none if it ends before.
-    fn read(&self, answer: &mut Response, read: &mut Vec<u8>, enough: impl Fn(&str) -> bool) -> Option<String> {
+    fn read(
+        &self,
+        answer: &mut Response,
+        read: &mut Vec<u8>,
+        enough: impl Fn(&str) -> bool,
+    ) -> Option<String> {
         self.runtime.block_on(async {
             loop {
                 let text = String::from_utf8_lossy(read).into_owned();
@@ -85,7 +96,9 @@ impl Asks {
         self.runtime.block_on(async {
             let host = self.url.trim_start_matches("http://");
             let stream = TcpStream::connect(host).await.unwrap();
-            let (socket, _) = tokio_tungstenite::client_async(format!("ws://{host}{path}"), stream).await.unwrap();
+            let (socket, _) = tokio_tungstenite::client_async(format!("ws://{host}{path}"), stream)
+                .await
+                .unwrap();
             socket
         })
     }
@@ -95,7 +108,9 @@ impl Asks {
         self.runtime.block_on(async {
             loop {
                 match tokio::time::timeout(LIMIT, socket.next()).await.unwrap() {
-                    Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
+                    Some(Ok(Message::Text(text))) => {
+                        return Some(serde_json::from_str(&text).unwrap());
+                    }
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
                     Some(Ok(_)) => {}
                 }
@@ -107,7 +122,11 @@ impl Asks {
 /// Whole lines that aren't keep-alives.
 fn lines(text: &str) -> Vec<Value> {
     let whole = &text[..text.rfind("\r\n").map_or(0, |at| at + 2)];
-    whole.split("\r\n").filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
+    whole
+        .split("\r\n")
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// The rules for all topics.
@@ -115,7 +134,8 @@ fn add_rules(asks: &Asks, token: &str) {
     let rules = json!({"add": [
         {"value": "#storm", "tag": "a"}, {"value": "\"rust lang\" -is:retweet", "tag": "b"}, {"value": "(from:alice OR from:nobody)"},
     ]});
-    let (status, body) = asks.ask("POST", "/2/tweets/search/stream/rules", token, rules.to_string());
+    let (status, body) =
+        asks.ask("POST", "/2/tweets/search/stream/rules", token, rules.to_string());
     assert_eq!((status, &body["meta"]["summary"]["created"]), (201, &json!(3)), "{body}");
 }
 
@@ -141,10 +161,15 @@ fn x_streams_what_matches_a_rule_and_keeps_the_line_alive() {
     asks.read(&mut answer, &mut read, |text| text.starts_with("\r\n\r\n")).unwrap();
     let items = platform.publish(Kind::Tweet, 200);
     let wanted = matching(&platform, &items);
-    assert!((50..190).contains(&wanted.len()), "some match and some don't, but {} do", wanted.len());
+    assert!(
+        (50..190).contains(&wanted.len()),
+        "some match and some don't, but {} do",
+        wanted.len()
+    );
     let text = asks.read(&mut answer, &mut read, |text| lines(text).len() == wanted.len()).unwrap();
     let posts = lines(&text);
-    let ids: Vec<_> = posts.iter().map(|post| post["data"]["id"].as_str().unwrap().to_owned()).collect();
+    let ids: Vec<_> =
+        posts.iter().map(|post| post["data"]["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids, wanted);
     let mean = text.len() / posts.len();
     assert!((1_800..3_500).contains(&mean), "{mean} bytes each");
@@ -164,10 +189,18 @@ fn x_speaks_the_new_words_when_told_to() {
     let path = "/2/tweets/search/recent?query=%23storm&max_results=100&";
     let (status, _) = asks.get(&format!("{path}tweet.fields=created_at"), &token);
     assert_eq!(status, 400);
-    let (_, body) =
-        asks.get(&format!("{path}post.fields=public_metrics,referenced_posts&expansions=referenced_posts.id"), &token);
+    let (_, body) = asks.get(
+        &format!(
+            "{path}post.fields=public_metrics,referenced_posts&expansions=referenced_posts.id"
+        ),
+        &token,
+    );
     let first = &body["data"][0];
-    assert!(first["public_metrics"]["repost_count"].is_u64() && first["edit_history_post_ids"].is_array(), "{first}");
+    assert!(
+        first["public_metrics"]["repost_count"].is_u64()
+            && first["edit_history_post_ids"].is_array(),
+        "{first}"
+    );
     assert!(body["includes"]["posts"].is_array(), "{}", body["includes"]);
 }
 
@@ -179,11 +212,16 @@ fn x_searches_in_pages_from_the_newest_down() {
     let mut found = Vec::new();
     let mut next = String::new();
     loop {
-        let path =
-            "/2/tweets/search/recent?query=%28%23storm%20OR%20%22rust%20lang%22%20OR%20from%3Aalice%29&max_results=50";
+        let path = "/2/tweets/search/recent?query=%28%23storm%20OR%20%22rust%20lang%22%20OR%20from%3Aalice%29&max_results=50";
         let (status, body) = asks.get(&format!("{path}{next}"), &token);
         assert_eq!(status, 200, "{body}");
-        found.extend(body["data"].as_array().unwrap().iter().map(|post| post["id"].as_str().unwrap().to_owned()));
+        found.extend(
+            body["data"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|post| post["id"].as_str().unwrap().to_owned()),
+        );
         match body["meta"]["next_token"].as_str() {
             Some(token) => next = format!("&next_token={token}"),
             None => break,
@@ -191,8 +229,10 @@ fn x_searches_in_pages_from_the_newest_down() {
     }
     found.reverse();
     assert_eq!(found, matching(&platform, &items));
-    let (_, body) =
-        asks.get(&format!("/2/tweets/search/recent?query=%23storm&since_id={}", found.last().unwrap()), &token);
+    let (_, body) = asks.get(
+        &format!("/2/tweets/search/recent?query=%23storm&since_id={}", found.last().unwrap()),
+        &token,
+    );
     assert_eq!((body.get("data"), &body["meta"]["result_count"]), (None, &json!(0)));
 }
 
@@ -200,18 +240,31 @@ fn x_searches_in_pages_from_the_newest_down() {
 fn x_says_which_rules_are_wrong_and_which_there_are_already() {
     let (platform, asks) = start();
     let token = platform.token(Kind::Tweet);
-    let add =
-        |rules: Value| asks.ask("POST", "/2/tweets/search/stream/rules", &token, json!({ "add": rules }).to_string());
-    let bad =
-        json!([{"value": "-(a b)"}, {"value": "bio:me"}, {"value": "lang:en"}, {"value": "(open"}, {"value": "fine"}]);
+    let add = |rules: Value| {
+        asks.ask(
+            "POST",
+            "/2/tweets/search/stream/rules",
+            &token,
+            json!({ "add": rules }).to_string(),
+        )
+    };
+    let bad = json!([{"value": "-(a b)"}, {"value": "bio:me"}, {"value": "lang:en"}, {"value": "(open"}, {"value": "fine"}]);
     let (status, body) = add(bad);
-    assert_eq!((status, &body["meta"]["summary"]["invalid"], body.get("data")), (400, &json!(4), None), "{body}");
+    assert_eq!(
+        (status, &body["meta"]["summary"]["invalid"], body.get("data")),
+        (400, &json!(4), None),
+        "{body}"
+    );
     assert_eq!(add(json!([{"value": "fine", "tag": "t"}])).0, 201);
     let (status, body) = add(json!([{"value": "fine", "tag": "t"}]));
     assert_eq!((status, body["errors"][0]["title"].as_str()), (200, Some("DuplicateRule")));
     let id = body["errors"][0]["id"].clone();
-    let (_, body) =
-        asks.ask("POST", "/2/tweets/search/stream/rules", &token, json!({"delete": {"ids": [id]}}).to_string());
+    let (_, body) = asks.ask(
+        "POST",
+        "/2/tweets/search/stream/rules",
+        &token,
+        json!({"delete": {"ids": [id]}}).to_string(),
+    );
     assert_eq!(body["meta"]["summary"]["deleted"], 1);
     assert_eq!(asks.get("/2/tweets/search/stream/rules", &token).1.get("data"), None);
 }
@@ -222,7 +275,9 @@ fn a_stream_is_cut_stalled_closed_and_reset() {
     let token = platform.token(Kind::Tweet);
     platform.set(|settings| settings.x_keep_alive = Duration::from_millis(20));
     add_rules(&asks, &token);
-    for fault in [Fault::CutLine, Fault::CutCharacter, Fault::Close, Fault::Reset, Fault::Disconnect] {
+    for fault in
+        [Fault::CutLine, Fault::CutCharacter, Fault::Close, Fault::Reset, Fault::Disconnect]
+    {
         platform.wait_until("free stream", |inner| inner.streams.open() == 0);
         let mut answer = asks.send("GET", STREAM, &token, String::new());
         let mut read = Vec::new();
@@ -234,7 +289,10 @@ fn a_stream_is_cut_stalled_closed_and_reset() {
             Fault::CutCharacter => assert!(text.is_err()),
             Fault::CutLine => assert!(!text.unwrap().ends_with('\n')),
             Fault::Disconnect => {
-                assert_eq!(lines(&text.unwrap()).pop().unwrap()["errors"][0]["title"], "operational-disconnect");
+                assert_eq!(
+                    lines(&text.unwrap()).pop().unwrap()["errors"][0]["title"],
+                    "operational-disconnect"
+                );
             }
             _ => drop(lines(&text.unwrap())),
         }
@@ -295,7 +353,8 @@ fn jetstream_goes_on_from_a_cursor() {
     assert_eq!(frames[20]["commit"]["operation"], "delete");
     assert!(frames.windows(2).all(|two| two[0]["time_us"].as_u64() < two[1]["time_us"].as_u64()));
     let cursor = frames[10]["time_us"].as_u64().unwrap();
-    let mut again = asks.socket(&format!("/subscribe?wantedCollections=app.bsky.feed.*&cursor={cursor}"));
+    let mut again =
+        asks.socket(&format!("/subscribe?wantedCollections=app.bsky.feed.*&cursor={cursor}"));
     assert_eq!(asks.text(&mut again).unwrap(), frames[10]);
     // One that reaches too far is moved to the oldest, and nothing says so.
     platform.set(|settings| settings.jetstream_reach = Duration::from_secs(1800));
@@ -325,21 +384,39 @@ fn mastodon_streams_both_ways_and_lists_what_was_missed() {
     platform.edit(items[0]);
     platform.delete(items[1]);
     let events: Vec<_> = (0..42).map(|_| asks.text(&mut socket).unwrap()).collect();
-    assert_eq!((&events[40]["event"], &events[41]["event"]), (&json!("status.update"), &json!("delete")));
+    assert_eq!(
+        (&events[40]["event"], &events[41]["event"]),
+        (&json!("status.update"), &json!("delete"))
+    );
     let status: Value = serde_json::from_str(events[0]["payload"].as_str().unwrap()).unwrap();
     let storms = platform.with(|inner| {
         let hit = |item: &&usize| inner.world.items[**item].topics().any(|topic| topic == "#storm");
         items.iter().filter(hit).count()
     });
-    asks.read(&mut answer, &mut read, |text| text.matches("event: update\ndata: {").count() == storms).unwrap();
+    asks.read(&mut answer, &mut read, |text| {
+        text.matches("event: update\ndata: {").count() == storms
+    })
+    .unwrap();
     let first = status["id"].as_str().unwrap();
-    let page = asks.send("GET", &format!("/api/v1/timelines/public?min_id={first}&limit=10"), &token, String::new());
+    let page = asks.send(
+        "GET",
+        &format!("/api/v1/timelines/public?min_id={first}&limit=10"),
+        &token,
+        String::new(),
+    );
     assert!(page.headers()["link"].to_str().unwrap().contains("rel=\"prev\""));
     assert!(page.headers()["x-ratelimit-reset"].to_str().unwrap().ends_with('Z'));
     let page: Value = serde_json::from_str(&asks.runtime.block_on(page.text()).unwrap()).unwrap();
-    let ids: Vec<_> = page.as_array().unwrap().iter().rev().map(|s| s["id"].as_str().unwrap().to_owned()).collect();
-    let after =
-        platform.with(|inner| items[2..12].iter().map(|item| inner.world.items[*item].id.clone()).collect::<Vec<_>>());
+    let ids: Vec<_> = page
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .map(|s| s["id"].as_str().unwrap().to_owned())
+        .collect();
+    let after = platform.with(|inner| {
+        items[2..12].iter().map(|item| inner.world.items[*item].id.clone()).collect::<Vec<_>>()
+    });
     assert_eq!(ids, after, "the deleted one isn't among them");
 }
 
@@ -349,7 +426,9 @@ fn the_same_seed_makes_the_same_world() {
         let platform = Platform::start(seed);
         platform.topics(&TOPICS);
         platform.publish(Kind::Toot, 50);
-        platform.with(|inner| inner.world.items.iter().map(|item| item.last().draft.text.clone()).collect::<Vec<_>>())
+        platform.with(|inner| {
+            inner.world.items.iter().map(|item| item.last().draft.text.clone()).collect::<Vec<_>>()
+        })
     };
     assert_eq!(texts(3), texts(3));
     assert_ne!(texts(3), texts(4));
@@ -360,7 +439,11 @@ fn weather_is_the_same_for_the_same_seed() {
     let met = || {
         let (platform, asks) = start();
         let token = platform.token(Kind::Tweet);
-        let faults = vec![Fault::Status(503), Fault::RateLimited(Duration::from_secs(1)), Fault::TooManyConnections];
+        let faults = vec![
+            Fault::Status(503),
+            Fault::RateLimited(Duration::from_secs(1)),
+            Fault::TooManyConnections,
+        ];
         platform.weather(support::platform::Weather { seed: 5, one_in: 4, faults, places: vec![] });
         (0..40).for_each(|_| drop(asks.get("/2/tweets/search/recent?query=%23storm", &token)));
         platform.met()

@@ -25,8 +25,12 @@ fn streamed(fault: Fault, posts: usize) -> (Platform, Asks, Response) {
 
 /// The last digit of each post's text.
 fn numbers(lines: &[Value]) -> String {
-    let text =
-        |line: &Value| line["data"]["note_tweet"]["text"].as_str().or(line["data"]["text"].as_str()).map(str::to_owned);
+    let text = |line: &Value| {
+        line["data"]["note_tweet"]["text"]
+            .as_str()
+            .or(line["data"]["text"].as_str())
+            .map(str::to_owned)
+    };
     lines.iter().filter_map(text).filter_map(|text| text.chars().last()).collect()
 }
 
@@ -34,7 +38,9 @@ fn numbers(lines: &[Value]) -> String {
 fn posts_come_twice_or_in_another_order() {
     for (fault, wanted) in [(Fault::Duplicate, "0012"), (Fault::Reorder, "102")] {
         let (_platform, asks, mut answer) = streamed(fault, 3);
-        let text = asks.read(&mut answer, &mut Vec::new(), |text| lines(text).len() == wanted.len()).unwrap();
+        let text = asks
+            .read(&mut answer, &mut Vec::new(), |text| lines(text).len() == wanted.len())
+            .unwrap();
         assert_eq!(numbers(&lines(&text)), wanted);
     }
 }
@@ -48,7 +54,8 @@ fn unknown_lines_and_errors_stand_among_posts() {
     let text = asks.read(&mut answer, &mut Vec::new(), |text| lines(text).len() == 2).unwrap();
     assert!(lines(&text)[0]["data"].is_object() && lines(&text)[0]["errors"].is_array());
     let (_platform, asks, mut answer) = streamed(Fault::Garbage, 2);
-    asks.read(&mut answer, &mut Vec::new(), |text| text.starts_with("{\"data\":{\"id\":\r\n{")).unwrap();
+    asks.read(&mut answer, &mut Vec::new(), |text| text.starts_with("{\"data\":{\"id\":\r\n{"))
+        .unwrap();
 }
 
 #[test]
@@ -84,7 +91,8 @@ fn jetstream_takes_options_and_refuses_bad_ones() {
     let alice = crate::support::platform::world::did(40);
     platform.wait_for(Place::Jetstream, 1);
     let tell = |socket: &mut _, text: String| {
-        let sent: Result<(), _> = asks.runtime.block_on(SinkExt::send(socket, Message::Text(text.into())));
+        let sent: Result<(), _> =
+            asks.runtime.block_on(SinkExt::send(socket, Message::Text(text.into())));
         sent.unwrap();
     };
     let payload = json!({"wantedCollections": ["app.bsky.feed.post"], "wantedDids": [alice]});
@@ -93,7 +101,10 @@ fn jetstream_takes_options_and_refuses_bad_ones() {
     platform.publish_text(Kind::Bsky, "by her", 40);
     let first = asks.text(&mut socket).unwrap();
     assert_eq!(first["commit"]["record"]["text"], "by her");
-    tell(&mut socket, "{\"type\":\"options_update\",\"payload\":{\"wantedDids\":[\"nobody\"]}}".into());
+    tell(
+        &mut socket,
+        "{\"type\":\"options_update\",\"payload\":{\"wantedDids\":[\"nobody\"]}}".into(),
+    );
     while asks.text(&mut socket).is_some() {}
 }
 
@@ -103,7 +114,8 @@ fn mastodon_takes_subscriptions_and_names_its_host() {
     let token = platform.token(Kind::Toot);
     let mut socket = asks.socket(&format!("/api/v1/streaming?access_token={token}"));
     let tell = |socket: &mut _, told: Value| {
-        let sent: Result<(), _> = asks.runtime.block_on(SinkExt::send(socket, Message::Text(told.to_string().into())));
+        let sent: Result<(), _> =
+            asks.runtime.block_on(SinkExt::send(socket, Message::Text(told.to_string().into())));
         sent.unwrap();
     };
     tell(&mut socket, json!({"type": "subscribe", "stream": "hashtag", "tag": "Storm"}));
@@ -114,7 +126,11 @@ fn mastodon_takes_subscriptions_and_names_its_host() {
     platform.publish_text(Kind::Toot, "this #STORM", 1);
     assert_eq!(asks.text(&mut socket).unwrap()["stream"], json!(["hashtag", "storm"]));
     platform.with(|inner| inner.mastodon.streaming = Some("wss://streams.example".into()));
-    let bare = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let bare = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
     let asked = bare.get(format!("{}/api/v1/streaming", asks.url)).bearer_auth(&token).send();
     let answer = asks.runtime.block_on(asked).unwrap();
     assert_eq!(answer.headers()["location"], "https://streams.example/api/v1/streaming");
@@ -140,6 +156,7 @@ fn a_burst_of_thousands_arrives_whole_and_in_order() {
     });
     eprintln!("{} posts, {} MB, {:?}", wanted.len(), text.len() >> 20, began.elapsed());
     let text = String::from_utf8(text).unwrap();
-    let ids: Vec<_> = lines(&text).iter().map(|line| line["data"]["id"].as_str().unwrap().to_owned()).collect();
+    let ids: Vec<_> =
+        lines(&text).iter().map(|line| line["data"]["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids, wanted);
 }

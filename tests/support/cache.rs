@@ -5,7 +5,10 @@ use std::process::Command;
 
 /// `${XDG_CACHE_HOME:-~/.cache}/waterspout/<language>-<the first 16 digits of the SHA-256 of the pins>`
 pub fn folder(language: &str, pins: &str) -> PathBuf {
-    let sum = Command::new("sha256sum").arg(super::repository(pins)).output().expect("sha256sum comes with coreutils");
+    let sum = Command::new("sha256sum")
+        .arg(super::repository(pins))
+        .output()
+        .expect("sha256sum comes with coreutils");
     let hash = String::from_utf8(sum.stdout).unwrap()[..16].to_owned();
     root().join(format!("{language}-{hash}"))
 }

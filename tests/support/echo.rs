@@ -55,10 +55,13 @@ fn refuse(stream: &TcpStream, status: u16, packing: Packing) {
                     .to_string()
             }
             Packing::Words => json!({"error": reason, "error_description": reason}).to_string(),
-            Packing::Xml => format!("<Error><Code>AccessDenied</Code><Message>{reason}</Message></Error>"),
+            Packing::Xml => {
+                format!("<Error><Code>AccessDenied</Code><Message>{reason}</Message></Error>")
+            }
             Packing::Plain => reason,
         };
-        let head = format!("HTTP/1.1 {status} No\r\nContent-Length: {}\r\nX-Said: no\r\n\r\n", body.len());
+        let head =
+            format!("HTTP/1.1 {status} No\r\nContent-Length: {}\r\nX-Said: no\r\n\r\n", body.len());
         if (&*stream).write_all(&[head.as_bytes(), body.as_bytes()].concat()).is_err() {
             return;
         }
@@ -69,5 +72,7 @@ fn reason(head: &str) -> String {
     let encoded = STANDARD.encode(head);
     let percent: String = head.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let spare: String = head.chars().filter(|c| !c.is_control()).collect();
-    format!("no \u{1b}[31m\u{9b}2J\u{202e}\nforged: line\r{spare} {encoded} {percent} {{\"forged\":1}}\n")
+    format!(
+        "no \u{1b}[31m\u{9b}2J\u{202e}\nforged: line\r{spare} {encoded} {percent} {{\"forged\":1}}\n"
+    )
 }

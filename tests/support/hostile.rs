@@ -120,7 +120,8 @@ fn serve(
         }
         asked.lock().unwrap().push(head.clone());
         let header = |name: &str| {
-            let line = head.lines().find(|line| line.to_lowercase().starts_with(&format!("{name}:")))?;
+            let line =
+                head.lines().find(|line| line.to_lowercase().starts_with(&format!("{name}:")))?;
             Some(line.split_once(':')?.1.trim().to_owned())
         };
         let length = header("content-length").map_or(0, |length| length.parse().unwrap());
@@ -134,7 +135,9 @@ fn serve(
         number += 1;
         let xml = |status: &str, body: &str| {
             let length = body.len();
-            format!("HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {length}\r\n\r\n{body}")
+            format!(
+                "HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {length}\r\n\r\n{body}"
+            )
         };
         let listing = |keys: &str, token: &str| {
             xml(
@@ -228,20 +231,32 @@ fn good_answer(requests: For, head: &str, body: &[u8]) -> Option<(u16, String)> 
             Some((404, "<Error><Code>NoSuchKey</Code><Message>none</Message></Error>".into()))
         }
         For::Objects => None,
-        For::Streams if path.ends_with("/rules") && method == "GET" => Some((200, r#"{"meta":{}}"#.into())),
+        For::Streams if path.ends_with("/rules") && method == "GET" => {
+            Some((200, r#"{"meta":{}}"#.into()))
+        }
         For::Streams if path.ends_with("/rules") => {
             let asked: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
             let mut rules = asked["add"].as_array().cloned().unwrap_or_default();
             for (number, rule) in rules.iter_mut().enumerate() {
                 rule["id"] = (number + 1).to_string().into();
             }
-            Some((201, serde_json::json!({"data": rules, "meta": {"summary": {"created": rules.len()}}}).to_string()))
+            Some((
+                201,
+                serde_json::json!({"data": rules, "meta": {"summary": {"created": rules.len()}}})
+                    .to_string(),
+            ))
         }
-        For::Streams if path.contains("/search/recent") => Some((200, r#"{"meta":{"result_count":0}}"#.into())),
+        For::Streams if path.contains("/search/recent") => {
+            Some((200, r#"{"meta":{"result_count":0}}"#.into()))
+        }
         For::Streams if path.contains("/timelines/") => Some((200, "[]".into())),
         For::Streams if path.ends_with("/search/stream") || path.contains("/streaming/") => None,
         // A WebSocket asks for the same path as the question which host streams.
-        For::Streams if query.contains("stream=") || head.to_lowercase().contains("upgrade: websocket") => None,
+        For::Streams
+            if query.contains("stream=") || head.to_lowercase().contains("upgrade: websocket") =>
+        {
+            None
+        }
         For::Streams => Some((404, r#"{"error":"Record not found"}"#.into())),
     }
 }
@@ -254,10 +269,13 @@ fn good_listing(query: &str) -> String {
     };
     let (prefix, after) = (value("prefix"), value("start-after"));
     let is_listed = KEY.starts_with(&prefix) && after.as_str() < KEY;
-    let folder = KEY[prefix.len().min(KEY.len())..].split_once('/').filter(|_| value("delimiter") == "/");
+    let folder =
+        KEY[prefix.len().min(KEY.len())..].split_once('/').filter(|_| value("delimiter") == "/");
     let found = match folder {
         _ if !is_listed => String::new(),
-        Some((name, _)) => format!("<CommonPrefixes><Prefix>{prefix}{name}/</Prefix></CommonPrefixes>"),
+        Some((name, _)) => {
+            format!("<CommonPrefixes><Prefix>{prefix}{name}/</Prefix></CommonPrefixes>")
+        }
         None => contents(),
     };
     format!("<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>")
@@ -265,7 +283,8 @@ fn good_listing(query: &str) -> String {
 
 fn websocket(stream: &mut TcpStream, behaviour: &Behaviour, key: &str) -> std::io::Result<()> {
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    let accept = BASE64.encode(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()));
+    let accept = BASE64
+        .encode(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()));
     write!(
         stream,
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -275,7 +294,9 @@ fn websocket(stream: &mut TcpStream, behaviour: &Behaviour, key: &str) -> std::i
     let (first, rest) = match behaviour {
         Behaviour::Pings => (vec![], ping.repeat(512)),
         Behaviour::EmptyFragments => (vec![0x01, 0], [0x00, 0].repeat(32 << 10)),
-        Behaviour::EndlessMessage => (vec![0x01, 0], [&[0x00, 126, 0x40, 0][..], &[b'a'; 0x4000]].concat()),
+        Behaviour::EndlessMessage => {
+            (vec![0x01, 0], [&[0x00, 126, 0x40, 0][..], &[b'a'; 0x4000]].concat())
+        }
         _ => ([&[0x81, 127][..], &(1_u64 << 62).to_be_bytes()].concat(), vec![b'a'; 1 << 16]),
     };
     stream.write_all(&first)?;

@@ -76,8 +76,13 @@ impl Sandbox {
     }
 
     /// Starts it in an environment that has these too, and leaves it running.
-    pub fn start_with<S: AsRef<OsStr>>(&self, arguments: &[S], environment: &[(&str, &str)]) -> Running {
-        let name = arguments.iter().map(|a| a.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" ");
+    pub fn start_with<S: AsRef<OsStr>>(
+        &self,
+        arguments: &[S],
+        environment: &[(&str, &str)],
+    ) -> Running {
+        let name =
+            arguments.iter().map(|a| a.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" ");
         let mut child = Command::new(env!("CARGO_BIN_EXE_waterspout"))
             .args(arguments)
             .current_dir(self.folder.path())
@@ -125,7 +130,8 @@ impl Guard {
 }
 
 fn signal(name: &str, process: u32) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status().unwrap();
+    let status =
+        Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status().unwrap();
     assert!(status.success(), "kill -{name} {process}");
 }
 
@@ -245,8 +251,17 @@ impl Running {
         let status = self.child.0.wait().unwrap();
         self.out.hold(false);
         let hung = self.guard.had_to_kill();
-        assert!(!hung, "`{}` hung, and was killed after {LIMIT:?}; it said:\n{}", self.name, self.read);
-        Ended { name: self.name, code: status.code(), out: self.out_thread.join().unwrap(), err: self.read }
+        assert!(
+            !hung,
+            "`{}` hung, and was killed after {LIMIT:?}; it said:\n{}",
+            self.name, self.read
+        );
+        Ended {
+            name: self.name,
+            code: status.code(),
+            out: self.out_thread.join().unwrap(),
+            err: self.read,
+        }
     }
 }
 
@@ -262,7 +277,14 @@ impl Ended {
     /// Fails unless it ended with this code.
     #[track_caller]
     pub fn with(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "the exit code of `{}`, which said:\n{}\n{}", self.name, self.out, self.err);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "the exit code of `{}`, which said:\n{}\n{}",
+            self.name,
+            self.out,
+            self.err
+        );
         self
     }
 
@@ -270,14 +292,20 @@ impl Ended {
     #[track_caller]
     pub fn says(self, texts: &[&str]) -> Self {
         for text in texts {
-            assert!(self.err.contains(text), "`{}` doesn't say {text:?}, but:\n{}", self.name, self.err);
+            assert!(
+                self.err.contains(text),
+                "`{}` doesn't say {text:?}, but:\n{}",
+                self.name,
+                self.err
+            );
         }
         self
     }
 
     /// The reports on standard error: every line is one.
     pub fn reports(&self) -> Vec<Value> {
-        let read = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
+        let read =
+            |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
         self.err.lines().map(read).collect()
     }
 
@@ -343,15 +371,23 @@ fn check_index(root: &Path) {
     let folder = root.join("_index");
     for name in if folder.exists() { names(&folder) } else { Vec::new() } {
         // Beside the indexes are the records of `compact` and `erase`.
-        let Some(partition) = name.strip_suffix(".json").filter(|name| root.join(name).exists()) else { continue };
+        let Some(partition) = name.strip_suffix(".json").filter(|name| root.join(name).exists())
+        else {
+            continue;
+        };
         let index: Value = serde_json::from_slice(&fs::read(folder.join(&name)).unwrap()).unwrap();
         let files = index["files"].as_array().unwrap();
-        let said: Vec<_> = files.iter().map(|file| file["file"].as_str().unwrap().to_owned()).collect();
+        let said: Vec<_> =
+            files.iter().map(|file| file["file"].as_str().unwrap().to_owned()).collect();
         assert_eq!(said, names(&root.join(partition)), "what the index says of {partition}");
         for file in files {
             let path = root.join(partition).join(file["file"].as_str().unwrap());
             let bytes = fs::read(&path).unwrap();
-            let found = (file_posts(&path).len() as u64, bytes.len() as u64, u64::from(crc32fast::hash(&bytes)));
+            let found = (
+                file_posts(&path).len() as u64,
+                bytes.len() as u64,
+                u64::from(crc32fast::hash(&bytes)),
+            );
             let said = ["posts", "bytes", "crc32"].map(|key| file[key].as_u64().unwrap());
             assert_eq!(<[u64; 3]>::from(found), said, "what the index says of {}", path.display());
         }
@@ -372,8 +408,10 @@ pub fn topologies() -> Vec<String> {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort_unstable();
     names
 }
@@ -411,5 +449,8 @@ fn assert_partition_name(name: &str) {
         'x' => matches!(is, '0'..='9' | 'a'..='f'),
         _ => is == wanted,
     };
-    assert!(name.len() == pattern.len() && name.chars().zip(pattern.chars()).all(fits), "a partition named {name:?}");
+    assert!(
+        name.len() == pattern.len() && name.chars().zip(pattern.chars()).all(fits),
+        "a partition named {name:?}"
+    );
 }

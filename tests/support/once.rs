@@ -24,7 +24,9 @@ fn line(file: usize, number: usize) -> String {
         return format!("no post {file} {number}");
     }
     let word = WORDS[(file * 7 + number) % WORDS.len()];
-    format!("{{\"tweet\":{{\"id\":\"{file}-{number}\",\"text\":\"{word}\",\"created_at\":\"2015-12-18T00:00:00Z\"}}}}")
+    format!(
+        "{{\"tweet\":{{\"id\":\"{file}-{number}\",\"text\":\"{word}\",\"created_at\":\"2015-12-18T00:00:00Z\"}}}}"
+    )
 }
 
 fn lines() -> Vec<String> {
@@ -107,7 +109,8 @@ impl Run {
     pub fn check_visible(&self) {
         let root = self.sandbox.path("lake");
         if root.exists() {
-            let posts: Vec<_> = lake_by_partition(&root, &["_staging", "_dead"]).into_values().flatten().collect();
+            let posts: Vec<_> =
+                lake_by_partition(&root, &["_staging", "_dead"]).into_values().flatten().collect();
             let once: BTreeSet<_> = posts.iter().collect();
             assert_eq!(once.len(), posts.len(), "a post is visible twice after {:?}", self.story);
         }
@@ -119,17 +122,29 @@ impl Run {
         let partitions = lake_by_partition(&root, &["_dead"]);
         let mut posts: Vec<_> = partitions.values().flatten().cloned().collect();
         posts.sort();
-        let (mut wanted, mut bad): (Vec<_>, Vec<_>) = lines().into_iter().partition(|line| line.starts_with('{'));
+        let (mut wanted, mut bad): (Vec<_>, Vec<_>) =
+            lines().into_iter().partition(|line| line.starts_with('{'));
         wanted.sort();
-        assert!(posts == wanted, "{} posts instead of {} after {story:?}", posts.len(), wanted.len());
+        assert!(
+            posts == wanted,
+            "{} posts instead of {} after {story:?}",
+            posts.len(),
+            wanted.len()
+        );
         partitions.values().for_each(|posts| assert_in_order(posts, story));
         for partition in partitions.keys() {
             let index = root.join("_index").join(format!("{partition}.json"));
-            assert!(index.exists(), "{partition}, which a crash may have ended, has no index after {story:?}");
+            assert!(
+                index.exists(),
+                "{partition}, which a crash may have ended, has no index after {story:?}"
+            );
         }
         let letters = lake_by_partition(&root.join("_dead"), &[]).into_values().flatten();
         let raw = |letter: String| {
-            serde_json::from_str::<Value>(&letter).unwrap()["dead"]["raw"].as_str().unwrap().to_owned()
+            serde_json::from_str::<Value>(&letter).unwrap()["dead"]["raw"]
+                .as_str()
+                .unwrap()
+                .to_owned()
         };
         let mut letters: Vec<_> = letters.map(raw).collect();
         letters.sort();
@@ -157,9 +172,14 @@ fn counts(state: &Path) -> BTreeMap<String, i64> {
     let mut counts = BTreeMap::new();
     store
         .restore("count", 0..1024, &mut |key, value| {
-            let word = WORDS.into_iter().find(|word| key.windows(word.len()).any(|part| part == word.as_bytes()));
+            let word = WORDS
+                .into_iter()
+                .find(|word| key.windows(word.len()).any(|part| part == word.as_bytes()));
             // Behind the count stands when the word came last.
-            counts.insert(word.unwrap().to_owned(), i64::from_le_bytes(value[..8].try_into().unwrap()));
+            counts.insert(
+                word.unwrap().to_owned(),
+                i64::from_le_bytes(value[..8].try_into().unwrap()),
+            );
             Ok(())
         })
         .unwrap();

@@ -107,12 +107,15 @@ impl Play {
     pub fn gaps(&self) -> Vec<Value> {
         let token = self.platform.token(self.kind);
         let ended = self.sandbox.run_with(&["gaps", &self.file, "--json"], &[(self.token, &token)]);
-        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {} {}", ended.out, ended.err))
+        serde_json::from_str(&ended.out)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", ended.out, ended.err))
     }
 
     /// Waits until all gaps are filled, and at least so many.
     pub fn filled(&self, least: usize) {
-        self.wait_for_gaps("filled", |gaps| gaps.len() >= least && gaps.iter().all(|gap| gap["filled"] == true));
+        self.wait_for_gaps("filled", |gaps| {
+            gaps.len() >= least && gaps.iter().all(|gap| gap["filled"] == true)
+        });
     }
 
     /// Waits until so many gaps are in the ledger.
@@ -167,7 +170,8 @@ impl Play {
     pub fn check(&self, since_us: Option<i64>) -> Checked {
         let posts = lake(&self.sandbox.path("lake"), self.dead);
         let ledger = Value::from(self.gaps()).to_string();
-        let check = self.platform.check(self.kind, self.topics).with_edits().with_deletes().ledger(&ledger);
+        let check =
+            self.platform.check(self.kind, self.topics).with_edits().with_deletes().ledger(&ledger);
         if let Some(us) = since_us { check.since(us) } else { check }.lake(&posts)
     }
 
@@ -182,12 +186,18 @@ impl Play {
     pub fn weather(&self, seed: u64, places: Vec<Place>) -> Running {
         let moment = Duration::from_millis(20);
         let mut faults = stream_faults(Duration::from_micros(100));
-        faults.extend([Fault::Refuse, Fault::Status(503), Fault::Slow(moment), Fault::Stall(moment)]);
+        faults.extend([
+            Fault::Refuse,
+            Fault::Status(503),
+            Fault::Slow(moment),
+            Fault::Stall(moment),
+        ]);
         let mut running = self.streaming(1);
         self.last();
         self.platform.weather(Weather { seed, one_in: 40, faults, places });
         for _ in 0..4 {
-            let publishing = self.platform.publish_at_rate(self.kind, 100, Duration::from_millis(1_500));
+            let publishing =
+                self.platform.publish_at_rate(self.kind, 100, Duration::from_millis(1_500));
             publishing.join().expect("nothing goes wrong with that");
             running.kill();
             running.end();

@@ -57,7 +57,8 @@ impl Prism {
         let program = super::cache::folder("node", "tests/prism/package-lock.json")
             .join("node_modules/@stoplight/prism-cli/dist/index.js");
         assert!(program.exists(), "{} is missing: tests/run installs it", program.display());
-        let text = std::fs::read(spec).unwrap_or_else(|error| panic!("{}: {error}", spec.display()));
+        let text =
+            std::fs::read(spec).unwrap_or_else(|error| panic!("{}: {error}", spec.display()));
         let port = free_port();
         let mut process = Command::new("node")
             .arg(program)
@@ -92,7 +93,8 @@ impl Prism {
         let mut violations = Vec::new();
         for seen in requests.0.iter().filter(|seen| seen.header("upgrade").is_none()) {
             let name = format!("{} {} {:?}", seen.method, seen.path, seen.query);
-            for violation in self.undeclared(seen).into_iter().chain(self.said_of(seen, "request")) {
+            for violation in self.undeclared(seen).into_iter().chain(self.said_of(seen, "request"))
+            {
                 violations.push(format!("{name}: {violation}"));
             }
         }
@@ -111,8 +113,10 @@ impl Prism {
     pub fn said_of(&self, seen: &Seen, about: &str) -> Vec<String> {
         let (status, violations) = self.ask(seen);
         // Where there are too many, what it says of them is cut.
-        let read =
-            |text: &str| serde_json::from_str(text).unwrap_or_else(|_| vec![json!({"location": [about], "cut": text})]);
+        let read = |text: &str| {
+            serde_json::from_str(text)
+                .unwrap_or_else(|_| vec![json!({"location": [about], "cut": text})])
+        };
         let list: Vec<Value> = violations.as_deref().map(read).unwrap_or_default();
         let about = |violation: &&Value| violation["location"][0] == about;
         let mut said: Vec<_> = list.iter().filter(about).map(Value::to_string).collect();
@@ -124,12 +128,19 @@ impl Prism {
 
     /// The status, and the header that tells of violations.
     fn ask(&self, seen: &Seen) -> (u16, Option<String>) {
-        let query: Vec<_> = seen.query.iter().map(|(k, v)| format!("{}={}", encode(k), encode(v))).collect();
+        let query: Vec<_> =
+            seen.query.iter().map(|(k, v)| format!("{}={}", encode(k), encode(v))).collect();
         let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
         let path = seen.path.split('/').map(encode).collect::<Vec<_>>().join("/");
-        let mut head = format!("{} {path}{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n", seen.method);
+        let mut head = format!(
+            "{} {path}{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n",
+            seen.method
+        );
         for (name, value) in &seen.headers {
-            if !matches!(name.as_str(), "host" | "connection" | "content-length" | "accept-encoding") {
+            if !matches!(
+                name.as_str(),
+                "host" | "connection" | "content-length" | "accept-encoding"
+            ) {
                 head += &format!("{name}: {value}\r\n");
             }
         }
@@ -139,7 +150,8 @@ impl Prism {
         stream.read_to_end(&mut answer).unwrap();
         let answer = String::from_utf8_lossy(&answer);
         let head = answer.split("\r\n\r\n").next().unwrap_or_default();
-        let status = head.get(9..12).and_then(|status| status.parse().ok()).expect("an answer has a status");
+        let status =
+            head.get(9..12).and_then(|status| status.parse().ok()).expect("an answer has a status");
         let header = |line: &str| {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("sl-violations").then(|| value.trim().to_owned())
@@ -152,10 +164,17 @@ impl Prism {
         let Some(path) = self.path(&seen.path) else { return vec!["no such path".into()] };
         let operation = &path[seen.method.to_lowercase()];
         let lists = [&path["parameters"], &operation["parameters"]];
-        let all: Vec<_> = lists.into_iter().filter_map(Value::as_array).flatten().map(|p| self.resolve(p)).collect();
+        let all: Vec<_> = lists
+            .into_iter()
+            .filter_map(Value::as_array)
+            .flatten()
+            .map(|p| self.resolve(p))
+            .collect();
         let plain = |name: &str| name.trim_end_matches("[]").to_owned();
-        let known =
-            |name: &str| all.iter().any(|p| p["in"] == "query" && p["name"].as_str().map(plain) == Some(plain(name)));
+        let known = |name: &str| {
+            all.iter()
+                .any(|p| p["in"] == "query" && p["name"].as_str().map(plain) == Some(plain(name)))
+        };
         // Tokens belong to the security schemes.
         let token = |name: &str| matches!(name, "access_token" | "key");
         let unknown = seen.query.iter().filter(|(name, _)| !known(name) && !token(name));
@@ -173,10 +192,13 @@ impl Prism {
     fn path(&self, path: &str) -> Option<&Value> {
         let paths = self.spec["paths"].as_object()?;
         let fits = |template: &str| {
-            let (a, b): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
+            let (a, b): (Vec<_>, Vec<_>) =
+                (template.split('/').collect(), path.split('/').collect());
             a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a == b || a.starts_with('{'))
         };
-        paths.get(path).or_else(|| paths.iter().find(|(template, _)| fits(template)).map(|(_, value)| value))
+        paths
+            .get(path)
+            .or_else(|| paths.iter().find(|(template, _)| fits(template)).map(|(_, value)| value))
     }
 }
 

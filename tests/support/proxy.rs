@@ -104,7 +104,14 @@ impl Proxy {
         let to = Arc::clone(&server);
         let (random, refused) = (Arc::new(Mutex::new(Random(seed))), Arc::new(AtomicUsize::new(0)));
         let (counted, counts_shared) = (Arc::clone(&refused), Arc::clone(&counts));
-        let shared = Shared { server: to, random, one_in, counts: counts_shared, conditions, refused: counted };
+        let shared = Shared {
+            server: to,
+            random,
+            one_in,
+            counts: counts_shared,
+            conditions,
+            refused: counted,
+        };
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let shared = shared.clone();
@@ -136,7 +143,10 @@ impl Proxy {
 
     /// How often each fault was met.
     pub fn met(&self) -> Vec<(Fault, usize)> {
-        FAULTS.into_iter().zip(self.counts.iter().map(|count| count.load(Ordering::Relaxed))).collect()
+        FAULTS
+            .into_iter()
+            .zip(self.counts.iter().map(|count| count.load(Ordering::Relaxed)))
+            .collect()
     }
 }
 
@@ -162,7 +172,9 @@ impl Shared {
                 client.write_all(&refusal("400 Bad Request", "BadDigest")).ok()?;
                 continue;
             }
-            if self.conditions != Conditions::Passed && head.to_ascii_lowercase().contains("\r\nif-none-match:") {
+            if self.conditions != Conditions::Passed
+                && head.to_ascii_lowercase().contains("\r\nif-none-match:")
+            {
                 let before = self.refused.fetch_add(1, Ordering::Relaxed);
                 let answer = match self.conditions {
                     Conditions::FirstFails if before == 0 => {
@@ -176,11 +188,15 @@ impl Shared {
                 continue;
             }
             match fault {
-                Some(Fault::Expired) => client.write_all(&refusal("400 Bad Request", "ExpiredToken")).ok()?,
+                Some(Fault::Expired) => {
+                    client.write_all(&refusal("400 Bad Request", "ExpiredToken")).ok()?
+                }
                 Some(Fault::Internal) => {
                     client.write_all(&refusal("500 Internal Server Error", "InternalError")).ok()?
                 }
-                Some(Fault::SlowDown) => client.write_all(&refusal("503 Slow Down", "SlowDown")).ok()?,
+                Some(Fault::SlowDown) => {
+                    client.write_all(&refusal("503 Slow Down", "SlowDown")).ok()?
+                }
                 other => {
                     let answer = self.ask(&head, &body)?;
                     match other {
@@ -213,7 +229,8 @@ impl Shared {
 
     /// The whole answer of the server.
     fn ask(&self, head: &str, body: &[u8]) -> Option<Vec<u8>> {
-        let mut server = TcpStream::connect(("127.0.0.1", self.server.load(Ordering::Relaxed))).ok()?;
+        let mut server =
+            TcpStream::connect(("127.0.0.1", self.server.load(Ordering::Relaxed))).ok()?;
         let last = head.trim_end_matches("\r\n");
         server.write_all(format!("{last}\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
         server.write_all(body).ok()?;
@@ -246,15 +263,21 @@ fn is_as_signed(head: &str, body: &[u8]) -> bool {
     let sum = ring::digest::digest(&ring::digest::SHA256, body);
     let named = |name: &str| {
         let mut headers = head.lines().filter_map(|line| line.split_once(':'));
-        headers.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+        headers
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim().to_owned())
     };
-    let signed = named("x-amz-content-sha256").is_some_and(|found| found == super::sign::hex(sum.as_ref()));
+    let signed =
+        named("x-amz-content-sha256").is_some_and(|found| found == super::sign::hex(sum.as_ref()));
     let kept = named("x-amz-checksum-sha256");
-    signed && kept.is_some_and(|found| BASE64.decode(found).is_ok_and(|found| found == sum.as_ref()))
+    signed
+        && kept.is_some_and(|found| BASE64.decode(found).is_ok_and(|found| found == sum.as_ref()))
 }
 
 fn refusal(status: &str, code: &str) -> Vec<u8> {
-    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>Not now.</Message></Error>");
+    let body = format!(
+        "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>Not now.</Message></Error>"
+    );
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }

@@ -30,7 +30,10 @@ pub fn python() -> PathBuf {
 /// The version of MinIO that tests/run builds, from its own text.
 fn minio() -> PathBuf {
     let run = fs::read_to_string(super::repository("tests/run")).unwrap();
-    let version = run.lines().find_map(|line| line.strip_prefix("MINIO=")).expect("tests/run names a version");
+    let version = run
+        .lines()
+        .find_map(|line| line.strip_prefix("MINIO="))
+        .expect("tests/run names a version");
     cache::root().join(format!("minio-{version}")).join("minio")
 }
 
@@ -66,7 +69,9 @@ impl S3Server {
             .spawn()
             .unwrap();
         let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
-        let port = said.by_ref().find_map(|line| line.unwrap().split("http://127.0.0.1:").nth(1)?.trim().parse().ok());
+        let port = said
+            .by_ref()
+            .find_map(|line| line.unwrap().split("http://127.0.0.1:").nth(1)?.trim().parse().ok());
         let port = port.expect("moto says where it listens");
         // It says a line for each request, and would wait for somebody to read it.
         thread::spawn(move || said.for_each(drop));
@@ -90,7 +95,10 @@ impl S3Server {
         let server = Self { process, port, _folder: folder };
         let began = Instant::now();
         // It refuses connections first, and answers 503 for a while then.
-        while server.try_request("GET", "/minio/health/cluster", b"").is_none_or(|(status, _)| status != 200) {
+        while server
+            .try_request("GET", "/minio/health/cluster", b"")
+            .is_none_or(|(status, _)| status != 200)
+        {
             assert!(began.elapsed() < START_MAX, "MinIO doesn't start");
             thread::yield_now();
         }
@@ -133,11 +141,17 @@ impl S3Server {
     pub fn keys(&self, bucket: &str) -> Vec<String> {
         let mut keys: Vec<String> = Vec::new();
         loop {
-            let after = keys.last().map_or(String::new(), |key| format!("&start-after={}", escape(key, "")));
+            let after = keys
+                .last()
+                .map_or(String::new(), |key| format!("&start-after={}", escape(key, "")));
             let (status, body) = self.request("GET", &format!("/{bucket}?list-type=2{after}"), b"");
             assert_eq!(status, 200);
             let body = String::from_utf8(body).unwrap();
-            let found: Vec<_> = body.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap()).collect();
+            let found: Vec<_> = body
+                .split("<Key>")
+                .skip(1)
+                .map(|rest| rest.split("</Key>").next().unwrap())
+                .collect();
             if found.is_empty() {
                 return keys;
             }
@@ -149,7 +163,8 @@ impl S3Server {
     pub fn download(&self, bucket: &str, folder: &Path) {
         fs::create_dir_all(folder).unwrap();
         for key in self.keys(bucket) {
-            let (status, body) = self.request("GET", &format!("/{bucket}/{}", escape(&key, "/")), b"");
+            let (status, body) =
+                self.request("GET", &format!("/{bucket}/{}", escape(&key, "/")), b"");
             assert_eq!(status, 200, "{key}");
             fs::create_dir_all(folder.join(&key).parent().unwrap()).unwrap();
             fs::write(folder.join(&key), body).unwrap();
@@ -159,7 +174,11 @@ impl S3Server {
     /// Deletes all that is in a bucket.
     pub fn clear(&self, bucket: &str) {
         for key in self.keys(bucket) {
-            assert_eq!(self.request("DELETE", &format!("/{bucket}/{}", escape(&key, "/")), b"").0, 204, "{key}");
+            assert_eq!(
+                self.request("DELETE", &format!("/{bucket}/{}", escape(&key, "/")), b"").0,
+                204,
+                "{key}"
+            );
         }
     }
 }

@@ -14,10 +14,18 @@ pub fn date() -> String {
 }
 
 /// The header of a request without a body of its own kind. A query has to be in order, and escaped.
-pub fn authorization(method: &str, path: &str, host: &str, date: &str, (id, key): (&str, &str)) -> String {
+pub fn authorization(
+    method: &str,
+    path: &str,
+    host: &str,
+    date: &str,
+    (id, key): (&str, &str),
+) -> String {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let parameter = |part: &str| if part.contains('=') { part.to_owned() } else { format!("{part}=") };
-    let mut query: Vec<_> = query.split('&').filter(|part| !part.is_empty()).map(parameter).collect();
+    let parameter =
+        |part: &str| if part.contains('=') { part.to_owned() } else { format!("{part}=") };
+    let mut query: Vec<_> =
+        query.split('&').filter(|part| !part.is_empty()).map(parameter).collect();
     query.sort();
     let (query, signed) = (query.join("&"), "host;x-amz-content-sha256;x-amz-date");
     let request = format!(
@@ -32,7 +40,9 @@ pub fn authorization(method: &str, path: &str, host: &str, date: &str, (id, key)
         secret = hmac(&secret, part);
     }
     let signature = hex(&hmac(&secret, &format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hash}")));
-    format!("AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={signed}, Signature={signature}")
+    format!(
+        "AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={signed}, Signature={signature}"
+    )
 }
 
 fn hmac(key: &[u8], text: &str) -> Vec<u8> {
@@ -46,6 +56,9 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// A key as a URL has it, with these characters kept as well.
 pub fn escape(key: &str, kept: &str) -> String {
-    let good = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b) || kept.as_bytes().contains(&b);
-    key.bytes().map(|b| if good(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    let good =
+        |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b) || kept.as_bytes().contains(&b);
+    key.bytes()
+        .map(|b| if good(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
 }

@@ -38,7 +38,8 @@ fn sorted(state: &KeyedState<i64>) -> Vec<(Vec<u8>, i64)> {
 
 fn texts(changes: &[StateChange]) -> Vec<(String, Option<i64>)> {
     let text = |key: &[u8]| value::decode(key).unwrap()[0].as_text().unwrap().to_owned();
-    let state = |value: &Option<Vec<u8>>| value.as_ref().map(|value| decode::<i64>(value).unwrap().0);
+    let state =
+        |value: &Option<Vec<u8>>| value.as_ref().map(|value| decode::<i64>(value).unwrap().0);
     changes.iter().map(|change| (text(&change.key), state(&change.value))).collect()
 }
 
@@ -84,7 +85,10 @@ fn count_slowly(known: &mut Vec<(Value, i64)>, key: &Value, keys_max: usize) {
         Some(at) => known.remove(at).1,
         None => {
             if known.len() >= keys_max {
-                known.drain(..(known.len() - keys_max + (keys_max / FORGOTTEN_SHARE).max(1)).min(known.len()));
+                known.drain(
+                    ..(known.len() - keys_max + (keys_max / FORGOTTEN_SHARE).max(1))
+                        .min(known.len()),
+                );
             }
             0
         }
@@ -104,7 +108,10 @@ fn a_state_of_before_has_no_order_and_goes_first() {
     let mut key = Vec::new();
     value::encode(&[Value::from("old")], &mut key);
     state.restore(&key, &7_i64.to_le_bytes()).unwrap();
-    assert_eq!(state.size(), StateSize { keys: 1, saved_bytes: key.len() as u64 + 10, forgotten: 0 });
+    assert_eq!(
+        state.size(),
+        StateSize { keys: 1, saved_bytes: key.len() as u64 + 10, forgotten: 0 }
+    );
     for key in ["new", "newer"] {
         *state.get_or_insert([&Value::from(key)].into_iter(), || 0) += 1;
     }

@@ -78,7 +78,8 @@ pub fn make(folder: &Path) -> Result<()> {
     write_new(&new).map_err(|fault| match fault {
         Fault::Database(error) => match *error {
             redb::Error::Io(cause) => cant(cause),
-            error => Error::transient(format!("can't make the state \"{}\"", path.display())).because(error),
+            error => Error::transient(format!("can't make the state \"{}\"", path.display()))
+                .because(error),
         },
         Fault::Ours(error) => error,
     })?;
@@ -93,7 +94,8 @@ fn write_new(path: &Path) -> Attempt<()> {
 
 /// Whether a folder is a state: it has the database, or nothing but parts of a state and a lock.
 pub fn is_state(folder: &Path) -> bool {
-    folder.join(DATABASE).is_file() || folder.join("lock").is_file() && holds_only_parts(folder).unwrap_or(false)
+    folder.join(DATABASE).is_file()
+        || folder.join("lock").is_file() && holds_only_parts(folder).unwrap_or(false)
 }
 
 /// Closes a folder that others may look into, as earlier versions made it: the spool is nobody else's
@@ -141,7 +143,12 @@ pub fn is_unused(folder: &Path) -> bool {
 
 fn holds_files(path: &Path) -> bool {
     let Ok(found) = path.symlink_metadata() else { return false };
-    !found.is_dir() || fs::read_dir(path).into_iter().flatten().flatten().any(|entry| holds_files(&entry.path()))
+    !found.is_dir()
+        || fs::read_dir(path)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|entry| holds_files(&entry.path()))
 }
 
 fn remove_parts(folder: &Path, which: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
@@ -158,9 +165,9 @@ fn remove_parts(folder: &Path, which: impl Fn(&str) -> bool) -> Result<Vec<PathB
 
 /// Removes a file, a link (not what it leads to) or a folder, if it is there.
 fn remove_part(path: &Path) -> Result<bool> {
-    let removed = path
-        .symlink_metadata()
-        .and_then(|found| if found.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) });
+    let removed = path.symlink_metadata().and_then(|found| {
+        if found.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    });
     match removed {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         other => other.map(|()| true).map_err(|cause| failed("remove", path, cause)),

@@ -94,13 +94,20 @@ impl Handle {
         let path = self.path.display();
         match error {
             // How redb says that the file is no database, and that it ends too early.
-            redb::Error::Io(cause) if matches!(cause.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+            redb::Error::Io(cause)
+                if matches!(cause.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+            {
                 self.damaged(cause)
             }
-            redb::Error::Io(cause) => Error::file(format!("can't read or write the state \"{path}\""), cause),
+            redb::Error::Io(cause) => {
+                Error::file(format!("can't read or write the state \"{path}\""), cause)
+            }
             // Another thread met the error, or is still reading what was opened before.
-            redb::Error::PreviousIo | redb::Error::DatabaseClosed | redb::Error::DatabaseAlreadyOpen => {
-                Error::transient(format!("the state \"{path}\" has to be opened again")).because(error)
+            redb::Error::PreviousIo
+            | redb::Error::DatabaseClosed
+            | redb::Error::DatabaseAlreadyOpen => {
+                Error::transient(format!("the state \"{path}\" has to be opened again"))
+                    .because(error)
             }
             error => self.damaged(error),
         }
@@ -108,7 +115,10 @@ impl Handle {
 
     /// The error for content that no waterspout wrote. Nothing older is taken in its place.
     pub fn damaged(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        Error::fatal(format!("the state \"{}\" is damaged (--fresh begins without it)", self.path.display()))
-            .because(cause)
+        Error::fatal(format!(
+            "the state \"{}\" is damaged (--fresh begins without it)",
+            self.path.display()
+        ))
+        .because(cause)
     }
 }

@@ -36,7 +36,8 @@ impl Refused {
     pub fn error(self, folder: &Path) -> Error {
         match self {
             Self::InUse(pid) => {
-                let process = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+                let process =
+                    pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
                 Error::fatal(format!(
                     "the state \"{}\" is in use by {process}; stop that first, or give another --state",
                     folder.display()
@@ -56,8 +57,13 @@ impl Lock {
         let path = folder.join("lock");
         let cant = |cause| Refused::Failed(failed("lock", &path, cause));
         for _ in 0..TRIES_MAX {
-            let mut file =
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(cant)?;
+            let mut file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .map_err(cant)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) if is_held(&file).map_err(cant)? => {
@@ -136,7 +142,10 @@ pub fn holder_of_deleted(folder: &Path) -> Option<u32> {
     let real = folder.canonicalize().ok()?.join("lock");
     let deleted = PathBuf::from(format!("{} (deleted)", real.to_str()?));
     for process in fs::read_dir("/proc").ok()?.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
         let files = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
         for file in files {
             let is_its_lock = fs::read_link(file.path()).is_ok_and(|link| link == deleted);
@@ -184,7 +193,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(Lock::look(folder.path()).is_ok(), "there is no lock yet");
         let lock = Lock::take(folder.path()).ok().unwrap();
-        assert!(matches!(Lock::look(folder.path()), Err(Refused::InUse(Some(pid))) if pid == std::process::id()));
+        assert!(
+            matches!(Lock::look(folder.path()), Err(Refused::InUse(Some(pid))) if pid == std::process::id())
+        );
         drop(lock);
         let looker = File::open(folder.path().join("lock")).unwrap();
         looker.lock_shared().unwrap();

@@ -204,8 +204,8 @@ impl DiskStore {
 
 /// Locks a folder, which is made if it is missing.
 fn lock_or_make(folder: &Path) -> Result<Lock> {
-    let made =
-        make_private_folders(folder).and_then(|changed| changed.iter().try_for_each(|folder| sync_folder(folder)));
+    let made = make_private_folders(folder)
+        .and_then(|changed| changed.iter().try_for_each(|folder| sync_folder(folder)));
     made.map_err(|cause| failed("make the folder", folder, cause))?;
     folder::keep_private(folder);
     Lock::take(folder).map_err(|refused| refused.error(folder))

@@ -9,7 +9,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::handle::{Attempt, Handle};
-use super::schema::{COMPONENTS, CURSORS, META, PLACES, PROMISES, SPLIT_TIMES, State, WATERMARKS, state_table};
+use super::schema::{
+    COMPONENTS, CURSORS, META, PLACES, PROMISES, SPLIT_TIMES, State, WATERMARKS, state_table,
+};
 use crate::checkpoint::{Saved, Take};
 use crate::epoch::Cursor;
 use crate::event_time::EventTime;
@@ -20,12 +22,17 @@ use crate::event_time::EventTime;
 /// If it can't be read, or isn't what [`write`](super::write) wrote.
 pub fn saved(transaction: &ReadTransaction, handle: &Handle) -> Attempt<Saved> {
     let meta = transaction.open_table(META)?;
-    let text = |name: &str| -> Attempt<Option<String>> { Ok(meta.get(name)?.map(|text| text.value().to_owned())) };
+    let text = |name: &str| -> Attempt<Option<String>> {
+        Ok(meta.get(name)?.map(|text| text.value().to_owned()))
+    };
     let time = |name: &str| -> Attempt<Option<OffsetDateTime>> {
         let parse = |text: String| OffsetDateTime::parse(&text, &Rfc3339);
         Ok(text(name)?.map(parse).transpose().map_err(|error| handle.damaged(error))?)
     };
-    let epoch = text("epoch")?.map(|text| text.parse()).transpose().map_err(|error| handle.damaged(error))?;
+    let epoch = text("epoch")?
+        .map(|text| text.parse())
+        .transpose()
+        .map_err(|error| handle.damaged(error))?;
     Ok(Saved {
         epoch: epoch.unwrap_or(0),
         boundary: time("boundary")?,
@@ -42,13 +49,16 @@ pub fn saved(transaction: &ReadTransaction, handle: &Handle) -> Attempt<Saved> {
     })
 }
 
-fn cursors(transaction: &ReadTransaction, handle: &Handle) -> Attempt<BTreeMap<(String, String), Cursor>> {
+fn cursors(
+    transaction: &ReadTransaction,
+    handle: &Handle,
+) -> Attempt<BTreeMap<(String, String), Cursor>> {
     let mut cursors = BTreeMap::new();
     for entry in transaction.open_table(CURSORS)?.iter()? {
         let (key, cursor) = entry?;
         let (component, split) = key.value();
-        let cursor =
-            decode(cursor.value()).ok_or_else(|| handle.damaged(format!("no cursor: {:?}", cursor.value())))?;
+        let cursor = decode(cursor.value())
+            .ok_or_else(|| handle.damaged(format!("no cursor: {:?}", cursor.value())))?;
         cursors.insert((component.to_owned(), split.to_owned()), cursor);
     }
     Ok(cursors)
@@ -63,7 +73,10 @@ fn split_times(transaction: &ReadTransaction) -> Attempt<BTreeMap<(String, Strin
     for entry in table.iter()? {
         let (key, time) = entry?;
         let (component, split) = key.value();
-        times.insert((component.to_owned(), split.to_owned()), EventTime::from_unix_millis(time.value()));
+        times.insert(
+            (component.to_owned(), split.to_owned()),
+            EventTime::from_unix_millis(time.value()),
+        );
     }
     Ok(times)
 }
@@ -125,7 +138,8 @@ pub fn state(
     let (from, to) = (groups.start.to_be_bytes(), groups.end.to_be_bytes());
     for entry in table.range(from.as_slice()..to.as_slice())? {
         let (key, value) = entry?;
-        let key = key.value().get(2..).ok_or_else(|| handle.damaged("a key without a key group"))?;
+        let key =
+            key.value().get(2..).ok_or_else(|| handle.damaged("a key without a key group"))?;
         take(key, value.value())?;
     }
     Ok(())

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata, TableDefinition, TableError, WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata, TableDefinition,
+    TableError, WriteTransaction,
 };
 
 use super::handle::Attempt;
@@ -60,7 +61,9 @@ pub fn prepare(database: &Database, path: &Path, migrations: &[Migration]) -> At
     match found {
         None => make_tables(&transaction)?,
         Some(found) if found > known => return Err(too_new(path, found, known).into()),
-        Some(found) => migrations.iter().skip(found as usize - 1).try_for_each(|step| step(&transaction))?,
+        Some(found) => {
+            migrations.iter().skip(found as usize - 1).try_for_each(|step| step(&transaction))?
+        }
     }
     transaction.open_table(META)?.insert("version", known.to_string().as_str())?;
     transaction.commit()?;
@@ -69,13 +72,23 @@ pub fn prepare(database: &Database, path: &Path, migrations: &[Migration]) -> At
 
 /// The version; `None` in a new database.
 fn version(transaction: &ReadTransaction, path: &Path) -> Attempt<Option<u64>> {
-    let foreign = || Error::fatal(format!("\"{}\" is a database, but not the state of a topology", path.display()));
+    let foreign = || {
+        Error::fatal(format!(
+            "\"{}\" is a database, but not the state of a topology",
+            path.display()
+        ))
+    };
     let meta = match transaction.open_table(META) {
-        Err(TableError::TableDoesNotExist(_)) if transaction.list_tables()?.next().is_none() => return Ok(None),
+        Err(TableError::TableDoesNotExist(_)) if transaction.list_tables()?.next().is_none() => {
+            return Ok(None);
+        }
         Err(TableError::Storage(error)) => return Err(error.into()),
         other => other.map_err(|error| foreign().because(error))?,
     };
-    let version = meta.get("version")?.and_then(|text| text.value().parse().ok()).filter(|version| *version > 0);
+    let version = meta
+        .get("version")?
+        .and_then(|text| text.value().parse().ok())
+        .filter(|version| *version > 0);
     Ok(Some(version.ok_or_else(foreign)?))
 }
 

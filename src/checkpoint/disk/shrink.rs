@@ -56,7 +56,10 @@ mod tests {
             value: is_there.then(|| key.to_be_bytes().repeat(256)),
         };
         let now = OffsetDateTime::UNIX_EPOCH;
-        Changes { state: vec![("count".into(), keys.map(change).collect())], ..Changes::none(epoch, now, now) }
+        Changes {
+            state: vec![("count".into(), keys.map(change).collect())],
+            ..Changes::none(epoch, now, now)
+        }
     }
 
     #[test]
@@ -81,7 +84,8 @@ mod tests {
             Ok(())
         };
         store.restore("count", 0..1, &mut take).unwrap();
-        let expected = (0..500_u32).map(|key| (key.to_be_bytes().to_vec(), key.to_be_bytes().repeat(256)));
+        let expected =
+            (0..500_u32).map(|key| (key.to_be_bytes().to_vec(), key.to_be_bytes().repeat(256)));
         assert!(kept == expected.collect());
         assert_eq!(store.saved().unwrap().epoch, 2);
     }

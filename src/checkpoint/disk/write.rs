@@ -9,7 +9,8 @@ use time::format_description::well_known::Rfc3339;
 
 use super::handle::Attempt;
 use super::schema::{
-    COMPONENTS, CURSORS, META, PLACES, PROMISES, SPLIT_TIMES, State, WATERMARKS, replace, state_table,
+    COMPONENTS, CURSORS, META, PLACES, PROMISES, SPLIT_TIMES, State, WATERMARKS, replace,
+    state_table,
 };
 use crate::checkpoint::{Changes, Started, out_of_order};
 use crate::epoch::{Cursor, StateChange};
@@ -22,7 +23,9 @@ use crate::error::{Error, Result};
 pub fn start(transaction: &WriteTransaction, started: &Started) -> Attempt<()> {
     let dropped = &started.dropped;
     transaction.open_table(CURSORS)?.retain(|(component, _), _| !dropped.contains(component))?;
-    transaction.open_table(SPLIT_TIMES)?.retain(|(component, _), _| !dropped.contains(component))?;
+    transaction
+        .open_table(SPLIT_TIMES)?
+        .retain(|(component, _), _| !dropped.contains(component))?;
     transaction.open_table(WATERMARKS)?.retain(|component, _| !dropped.contains(component))?;
     transaction.open_table(PROMISES)?.retain(|component, _| !dropped.contains(component))?;
     for component in dropped {
@@ -108,7 +111,10 @@ fn by_component(state: &[(String, Vec<StateChange>)]) -> BTreeMap<&str, Vec<&Sta
 
 /// In the order of the keys, so that neighbours land on the same page while it is at hand. Of two
 /// changes of one key the later counts: the sort is stable.
-fn write_state(table: &mut Table<&'static [u8], &'static [u8]>, mut changes: Vec<&StateChange>) -> Attempt<()> {
+fn write_state(
+    table: &mut Table<&'static [u8], &'static [u8]>,
+    mut changes: Vec<&StateChange>,
+) -> Attempt<()> {
     changes.sort_by(|a, b| (a.key_group, &a.key).cmp(&(b.key_group, &b.key)));
     let mut key = Vec::new();
     for change in changes {
@@ -126,11 +132,15 @@ fn write_state(table: &mut Table<&'static [u8], &'static [u8]>, mut changes: Vec
 fn json<'a, T: Serialize>(values: &'a BTreeMap<String, T>) -> Result<BTreeMap<&'a str, String>> {
     let encode = |(key, value): (&'a String, &T)| Ok((key.as_str(), serde_json::to_string(value)?));
     let encoded: serde_json::Result<_> = values.iter().map(encode).collect();
-    encoded.map_err(|error| Error::fatal("can't write what belongs to the state as JSON").because(error))
+    encoded.map_err(|error| {
+        Error::fatal("can't write what belongs to the state as JSON").because(error)
+    })
 }
 
 fn text(time: OffsetDateTime) -> Result<String> {
-    time.format(&Rfc3339).map_err(|error| Error::fatal(format!("the time {time} has no RFC 3339 form")).because(error))
+    time.format(&Rfc3339).map_err(|error| {
+        Error::fatal(format!("the time {time} has no RFC 3339 form")).because(error)
+    })
 }
 
 fn encode(cursor: &Cursor) -> String {

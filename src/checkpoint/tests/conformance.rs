@@ -36,11 +36,25 @@ fn a_new_store_is_empty() {
 fn what_is_saved_is_there_and_later_changes_win() {
     check(|store| {
         let mut changes = none(1);
-        changes.cursors =
-            [(("a".into(), "".into()), Cursor::Start), (("a".into(), "1".into()), Cursor::At("x".into()))].into();
+        changes.cursors = [
+            (("a".into(), "".into()), Cursor::Start),
+            (("a".into(), "1".into()), Cursor::At("x".into())),
+        ]
+        .into();
         changes.state = vec![
-            ("count".into(), vec![put(256, "b", "1"), put(1, "", ""), put(256, "a", "1"), put(256, "b", "2")]),
-            ("count".into(), vec![put(1023, "z", "9"), put(0, "gone", "1"), forget(0, "gone"), forget(0, "never")]),
+            (
+                "count".into(),
+                vec![put(256, "b", "1"), put(1, "", ""), put(256, "a", "1"), put(256, "b", "2")],
+            ),
+            (
+                "count".into(),
+                vec![
+                    put(1023, "z", "9"),
+                    put(0, "gone", "1"),
+                    forget(0, "gone"),
+                    forget(0, "never"),
+                ],
+            ),
         ];
         changes.promises = [("lake".into(), vec![promise("p/0"), promise("p/1")])].into();
         store.save(&changes).unwrap();
@@ -52,7 +66,10 @@ fn what_is_saved_is_there_and_later_changes_win() {
         let saved = store.saved().unwrap();
         assert_eq!((saved.epoch, saved.boundary), (2, Some(BOUNDARY)));
         assert_eq!(saved.at, Some(datetime!(2015-12-18 0:12:30.123456789 UTC)));
-        let cursors = [(("a".into(), "".into()), Cursor::End), (("a".into(), "1".into()), Cursor::At("x".into()))];
+        let cursors = [
+            (("a".into(), "".into()), Cursor::End),
+            (("a".into(), "1".into()), Cursor::At("x".into())),
+        ];
         assert_eq!(saved.cursors, cursors.into());
         assert_eq!(saved.promises, [("other".into(), vec![])].into());
         let mut keys = Vec::new();
@@ -72,7 +89,9 @@ fn epochs_are_saved_in_order() {
         store.save(&none(3)).unwrap();
         for epoch in [3, 2, 0] {
             let error = store.save(&none(epoch)).unwrap_err();
-            let expected = format!("epoch {epoch} was to be saved, but epoch 3 is complete: they are saved in order");
+            let expected = format!(
+                "epoch {epoch} was to be saved, but epoch 3 is complete: they are saved in order"
+            );
             assert_eq!((error.kind(), error.chain()), (Kind::Fatal, expected));
         }
         assert_eq!(store.save(&none(3)).unwrap_err().kind(), Kind::Fatal);
@@ -102,7 +121,10 @@ fn a_component_that_is_dropped_loses_all_it_had() {
             .unwrap();
         let saved = store.saved().unwrap();
         assert!(store.has_state("count").unwrap() && !store.has_state("count2").unwrap());
-        assert_eq!(saved.cursors.keys().map(|(component, _)| component.as_str()).collect::<Vec<_>>(), ["count"]);
+        assert_eq!(
+            saved.cursors.keys().map(|(component, _)| component.as_str()).collect::<Vec<_>>(),
+            ["count"]
+        );
         assert_eq!(saved.promises.keys().collect::<Vec<_>>(), ["count"]);
         assert_eq!((saved.epoch, saved.finished, saved.about.as_str()), (1, None, "/x/y.ron"));
         assert_eq!(saved.components, [("count".into(), kept)].into());

@@ -28,8 +28,9 @@ pub struct Contents {
 impl Contents {
     /// The values by component, key group and key.
     pub fn state_map(&self) -> BTreeMap<(String, u16, Vec<u8>), Vec<u8>> {
-        let entry =
-            |(component, group, key, value): &Entry| (((*component).to_owned(), *group, key.clone()), value.clone());
+        let entry = |(component, group, key, value): &Entry| {
+            (((*component).to_owned(), *group, key.clone()), value.clone())
+        };
         self.state.iter().map(entry).collect()
     }
 }
@@ -53,7 +54,11 @@ pub fn contents(store: &dyn StateStore) -> Contents {
     Contents { saved: store.saved().unwrap(), state }
 }
 
-fn range(store: &dyn StateStore, component: &str, groups: std::ops::Range<u16>) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn range(
+    store: &dyn StateStore,
+    component: &str,
+    groups: std::ops::Range<u16>,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut found = Vec::new();
     let take = &mut |key: &[u8], value: &[u8]| {
         found.push((key.to_vec(), value.to_vec()));

@@ -26,11 +26,8 @@ fn component() -> impl Strategy<Value = String> {
 
 fn state_change() -> impl Strategy<Value = StateChange> {
     let key = vec(select(&[0_u8, 1, 0xff][..]), 0..4);
-    (select(&GROUPS[..]), key, option::of(vec(any::<u8>(), 0..5))).prop_map(|(key_group, key, value)| StateChange {
-        key_group,
-        key,
-        value,
-    })
+    (select(&GROUPS[..]), key, option::of(vec(any::<u8>(), 0..5)))
+        .prop_map(|(key_group, key, value)| StateChange { key_group, key, value })
 }
 
 fn cursor() -> impl Strategy<Value = Cursor> {
@@ -41,7 +38,8 @@ fn cursor() -> impl Strategy<Value = Cursor> {
 pub fn changes() -> impl Strategy<Value = Changes> {
     let state = vec((component(), vec(state_change(), 0..8)), 0..4);
     let cursors = btree_map((component(), ".{0,3}"), cursor(), 0..4);
-    let promises = btree_map(component(), vec(".{0,5}".prop_map(|name| promise(&name)), 0..3), 0..3);
+    let promises =
+        btree_map(component(), vec(".{0,5}".prop_map(|name| promise(&name)), 0..3), 0..3);
     (0_u64..4, state, cursors, promises).prop_map(|(epoch, state, cursors, promises)| Changes {
         state,
         cursors,
@@ -51,10 +49,15 @@ pub fn changes() -> impl Strategy<Value = Changes> {
 }
 
 fn started() -> impl Strategy<Value = Started> {
-    let kept = (".{0,3}", ".{0,3}").prop_map(|(type_name, shape)| Kept { type_name, shape, run: String::new() });
+    let kept = (".{0,3}", ".{0,3}").prop_map(|(type_name, shape)| Kept {
+        type_name,
+        shape,
+        run: String::new(),
+    });
     let places = btree_map(component(), btree_set(".{0,3}", 0..3), 0..3);
-    (".{0,3}", btree_map(component(), kept, 0..3), places, btree_set(component(), 0..2))
-        .prop_map(|(about, components, places, dropped)| Started { about, components, places, dropped })
+    (".{0,3}", btree_map(component(), kept, 0..3), places, btree_set(component(), 0..2)).prop_map(
+        |(about, components, places, dropped)| Started { about, components, places, dropped },
+    )
 }
 
 fn step() -> impl Strategy<Value = Step> {

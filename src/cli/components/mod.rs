@@ -105,7 +105,10 @@ fn wrap(text: &str, indent: &str) -> String {
 }
 
 fn unknown(name: &str, registry: &Registry) -> String {
-    let names = registry.entries().iter().flat_map(|entry| entry.aliases.iter().copied().chain([entry.name]));
+    let names = registry
+        .entries()
+        .iter()
+        .flat_map(|entry| entry.aliases.iter().copied().chain([entry.name]));
     match nearest(name, names) {
         Some(near) => format!("no component is called \"{name}\"; did you mean \"{near}\"?"),
         None => format!("no component is called \"{name}\"; `waterspout components` lists them"),
@@ -116,7 +119,8 @@ fn unknown(name: &str, registry: &Registry) -> String {
 fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Below this similarity (0 to 1) a guess misleads more than it helps.
     const SIMILARITY_MIN: f64 = 0.7;
-    let similarity = |candidate: &str| strsim::jaro_winkler(&candidate.to_lowercase(), &name.to_lowercase());
+    let similarity =
+        |candidate: &str| strsim::jaro_winkler(&candidate.to_lowercase(), &name.to_lowercase());
     candidates
         .map(|candidate| (similarity(candidate), candidate))
         .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
@@ -270,12 +274,18 @@ mod tests {
         let text = "a few words ".repeat(30);
         let wrapped = wrap(&text, "  ");
         assert!(wrapped.lines().all(|line| line.len() <= WIDTH && line.starts_with("  ")));
-        assert_eq!(wrapped.split_whitespace().collect::<Vec<_>>(), text.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(
+            wrapped.split_whitespace().collect::<Vec<_>>(),
+            text.split_whitespace().collect::<Vec<_>>()
+        );
     }
 
     #[test]
     fn an_unknown_name_brings_the_nearest_one() {
-        check(&unknown("Shuot", &registry()), expect![[r#"no component is called "Shuot"; did you mean "Shout"?"#]]);
+        check(
+            &unknown("Shuot", &registry()),
+            expect![[r#"no component is called "Shuot"; did you mean "Shout"?"#]],
+        );
         check(
             &unknown("Zzz", &registry()),
             expect![[r#"no component is called "Zzz"; `waterspout components` lists them"#]],

@@ -18,13 +18,18 @@ pub struct Field {
 /// What a schema says about itself, each paragraph on a line of its own.
 pub fn description(schema: &Value) -> String {
     let text = schema["description"].as_str().unwrap_or_default();
-    text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect::<Vec<_>>().join("\n\n")
+    text.split("\n\n")
+        .map(|paragraph| paragraph.replace('\n', " "))
+        .collect::<Vec<_>>()
+        .join("\n\n")
 }
 
 /// The fields of a configuration, those that are required first, and otherwise by name.
 pub fn fields(schema: &Value) -> Vec<Field> {
     let root = Root(schema);
-    let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+    let required = |name: &str| {
+        schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name))
+    };
     let properties = schema["properties"].as_object().into_iter().flatten();
     let mut fields: Vec<(bool, Field)> = properties
         .map(|(name, field)| {
@@ -53,7 +58,8 @@ impl Root<'_> {
 
     /// Follows a reference to its definition.
     fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
-        let Some(name) = schema["$ref"].as_str().and_then(|path| path.strip_prefix("#/$defs/")) else {
+        let Some(name) = schema["$ref"].as_str().and_then(|path| path.strip_prefix("#/$defs/"))
+        else {
             return schema;
         };
         &self.0["$defs"][name]
@@ -91,7 +97,8 @@ impl Root<'_> {
 
     /// A variant with something in it, a struct, or a map.
     fn object(&self, schema: &Value) -> String {
-        if let Some(values) = schema.get("additionalProperties").filter(|values| values.is_object()) {
+        if let Some(values) = schema.get("additionalProperties").filter(|values| values.is_object())
+        {
             return format!("map of text to {}", self.kind(values));
         }
         let Some(properties) = schema["properties"].as_object() else { return "map".to_owned() };
@@ -110,8 +117,10 @@ impl Root<'_> {
     }
 
     fn parentheses(&self, properties: &Map<String, Value>) -> String {
-        let fields: Vec<String> =
-            properties.iter().map(|(name, inner)| format!("{name}: {}", self.kind(inner))).collect();
+        let fields: Vec<String> = properties
+            .iter()
+            .map(|(name, inner)| format!("{name}: {}", self.kind(inner)))
+            .collect();
         format!("({})", fields.join(", "))
     }
 
@@ -121,7 +130,8 @@ impl Root<'_> {
             Value::String(text) if self.names(schema, text) => text.clone(),
             Value::Array(values) => {
                 let items = &self.resolve(schema)["items"];
-                let values: Vec<String> = values.iter().map(|value| self.ron(value, items)).collect();
+                let values: Vec<String> =
+                    values.iter().map(|value| self.ron(value, items)).collect();
                 format!("[{}]", values.join(", "))
             }
             Value::Object(fields) if fields.is_empty() => "{}".to_owned(),

@@ -30,7 +30,8 @@ pub fn ask<A: DeserializeOwned>(state: &Path, request: &Request) -> Result<A> {
             talk(state, &Request::Status {}, &|| Err(silent(state))).map(|line| say_awaited(&line))
         }
     })?;
-    let unknown = |error| Error::fatal("the topology gave an answer of another version").because(error);
+    let unknown =
+        |error| Error::fatal("the topology gave an answer of another version").because(error);
     match serde_json::from_slice(&line).map_err(unknown)? {
         Answer::Ok(value) => serde_json::from_value(value).map_err(unknown),
         Answer::Error(what) => Err(Error::fatal(what)),
@@ -50,9 +51,11 @@ fn say_awaited(line: &[u8]) {
 /// Sends a request, and returns the line that comes back. `on_silence` says whether to wait on.
 fn talk(state: &Path, request: &Request, on_silence: &dyn Fn() -> Result<()>) -> Result<Vec<u8>> {
     let stream = connect(state)?;
-    let bounded = stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
+    let bounded =
+        stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
     bounded.map_err(|error| nobody(state, error))?;
-    let mut line = serde_json::to_vec(request).map_err(|error| Error::fatal("can't be asked").because(error))?;
+    let mut line = serde_json::to_vec(request)
+        .map_err(|error| Error::fatal("can't be asked").because(error))?;
     line.push(b'\n');
     // Whoever refuses a connection closes it at once, and its answer is what counts.
     let _ = (&stream).write_all(&line);
@@ -61,9 +64,14 @@ fn talk(state: &Path, request: &Request, on_silence: &dyn Fn() -> Result<()>) ->
         match reader.read_until(b'\n', &mut answer) {
             Ok(_) if answer.ends_with(b"\n") => return Ok(answer),
             Ok(_) => return Err(ended_early(state)),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => on_silence()?,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                on_silence()?
+            }
             Err(error) => {
-                let what = format!("the topology with its state in \"{}\" gave no answer", state.display());
+                let what = format!(
+                    "the topology with its state in \"{}\" gave no answer",
+                    state.display()
+                );
                 return Err(Error::fatal(what).because(error));
             }
         }
@@ -86,8 +94,13 @@ fn connect(state: &Path) -> Result<UnixStream> {
 /// The error for a process that shows no life.
 fn silent(state: &Path) -> Error {
     let seconds = SILENCE_MAX.as_secs();
-    let what = format!("the topology with its state in \"{}\" doesn't answer for {seconds} s", state.display());
-    let pid = std::fs::read_to_string(state.join("lock")).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let what = format!(
+        "the topology with its state in \"{}\" doesn't answer for {seconds} s",
+        state.display()
+    );
+    let pid = std::fs::read_to_string(state.join("lock"))
+        .ok()
+        .and_then(|text| text.trim().parse::<u32>().ok());
     Error::fatal(match pid {
         Some(pid) if is_stopped(pid) => {
             format!("{what}: its process {pid} is stopped; `kill -CONT {pid}` lets it go on")
@@ -107,7 +120,9 @@ fn is_stopped(pid: u32) -> bool {
 
 fn ended_early(state: &Path) -> Error {
     let state = state.display();
-    Error::fatal(format!("the topology with its state in \"{state}\" ended, or is too busy, before it answered"))
+    Error::fatal(format!(
+        "the topology with its state in \"{state}\" ended, or is too busy, before it answered"
+    ))
 }
 
 fn nobody(state: &Path, error: io::Error) -> Error {
@@ -115,6 +130,8 @@ fn nobody(state: &Path, error: io::Error) -> Error {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => {
             Error::fatal(format!("no topology runs with its state in \"{}\"", state.display()))
         }
-        _ => Error::fatal(format!("can't connect to \"{}/control\"", state.display())).because(error),
+        _ => {
+            Error::fatal(format!("can't connect to \"{}/control\"", state.display())).because(error)
+        }
     }
 }

@@ -90,7 +90,10 @@ mod tests {
             assert_eq!(serde_json::to_string(&request).unwrap(), text);
             assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
         }
-        assert_eq!(serde_json::to_string(&Answer::Error("no".into())).unwrap(), r#"{"error":"no"}"#);
+        assert_eq!(
+            serde_json::to_string(&Answer::Error("no".into())).unwrap(),
+            r#"{"error":"no"}"#
+        );
         assert!(serde_json::from_str::<Request>(r#"{"rebalance":{"count":0}}"#).is_err());
     }
 }

@@ -32,13 +32,19 @@ impl Place {
 ///
 /// # Errors
 /// If there is neither, or the file can't be read.
-pub fn state_folder(file: Option<&Path>, state: Option<&Path>, registry: &Registry) -> Result<PathBuf, Failure> {
+pub fn state_folder(
+    file: Option<&Path>,
+    state: Option<&Path>,
+    registry: &Registry,
+) -> Result<PathBuf, Failure> {
     match (file, state) {
         (_, Some(state)) => state_dir::absolute(state),
         (Some(file), None) => {
             let topology = load::load(file, registry, &Sets::default(), false)?;
             state_dir::of(None, file, &topology.name)
         }
-        (None, None) => Err(Failure::new(Code::Usage, "which topology? give its file, or --state DIR")),
+        (None, None) => {
+            Err(Failure::new(Code::Usage, "which topology? give its file, or --state DIR"))
+        }
     }
 }

@@ -57,11 +57,14 @@ impl Control {
     /// # Errors
     /// If the socket or its thread can't be made.
     pub fn listen(running: Arc<Running>, flow: Flow, state: &Path) -> Result<Self> {
-        let cant = |error| Error::fatal(format!("can't listen on \"{}/control\"", state.display())).because(error);
+        let cant = |error| {
+            Error::fatal(format!("can't listen on \"{}/control\"", state.display())).because(error)
+        };
         let is_folder_made = !state.exists();
         make_private_folders(state).map_err(cant)?;
         let listener = socket::listen(state).map_err(cant)?;
-        let shared = Arc::new(Shared { running, flow, state: Mutex::default(), changed: Condvar::new() });
+        let shared =
+            Arc::new(Shared { running, flow, state: Mutex::default(), changed: Condvar::new() });
         let theirs = Arc::clone(&shared);
         let accept = move || accept(&theirs, &listener);
         let thread = thread::Builder::new().name("control".into()).spawn(accept).map_err(cant)?;
@@ -73,7 +76,8 @@ impl Control {
         let mut state = self.shared.state();
         state.ending = Some(ending.clone());
         self.shared.changed.notify_all();
-        let told = self.shared.changed.wait_timeout_while(state, GOODBYE_MAX, |state| state.stopping > 0);
+        let told =
+            self.shared.changed.wait_timeout_while(state, GOODBYE_MAX, |state| state.stopping > 0);
         drop(told);
         // The listener looks whether it is over when somebody comes. Where nobody can, it ends with the process.
         if socket::connect(&self.folder).is_ok() {
@@ -128,7 +132,8 @@ fn accept(shared: &Arc<Shared>, listener: &UnixListener) {
 
 /// Answers a peer until it goes, is silent for too long, or sends too long a line.
 fn serve(shared: &Shared, stream: &UnixStream) {
-    let bounded = stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
+    let bounded =
+        stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
     let (mut reader, mut line) = (BufReader::new(stream), Vec::new());
     while bounded.is_ok() {
         line.clear();
@@ -137,7 +142,8 @@ fn serve(shared: &Shared, stream: &UnixStream) {
             return;
         }
         let whole = line.ends_with(b"\n");
-        let too_long = || Answer::Error(format!("a request is one line of at most {REQUEST_BYTES_MAX} bytes"));
+        let too_long =
+            || Answer::Error(format!("a request is one line of at most {REQUEST_BYTES_MAX} bytes"));
         let request = if whole { Ok(serde_json::from_slice(&line)) } else { Err(too_long()) };
         let stops = matches!(request, Ok(Ok(Request::Stop {})));
         let answer = match request {
@@ -156,7 +162,8 @@ fn serve(shared: &Shared, stream: &UnixStream) {
 }
 
 fn send(mut stream: &UnixStream, answer: &Answer) -> bool {
-    let mut line = serde_json::to_vec(answer).expect("an answer has text keys and no failing types");
+    let mut line =
+        serde_json::to_vec(answer).expect("an answer has text keys and no failing types");
     line.push(b'\n');
     stream.write_all(&line).is_ok()
 }
@@ -175,8 +182,13 @@ impl Shared {
             }),
             Request::Rebalance(hints) => {
                 let before = self.running.status();
-                let tasks = |id: &String| before.components.iter().find(|now| now.id == *id).map_or(0, |now| now.tasks);
-                let changes = hints.iter().map(|(id, hint)| (id.clone(), (tasks(id), hint.get().into()))).collect();
+                let tasks = |id: &String| {
+                    before.components.iter().find(|now| now.id == *id).map_or(0, |now| now.tasks)
+                };
+                let changes = hints
+                    .iter()
+                    .map(|(id, hint)| (id.clone(), (tasks(id), hint.get().into())))
+                    .collect();
                 match self.running.rebalance(hints) {
                     Ok(took) => ok(&Rebalanced { seconds: took.as_secs_f64(), tasks: changes }),
                     Err(error) => Answer::Error(error.chain()),
@@ -193,7 +205,9 @@ impl Shared {
         let ended = self.changed.wait_while(self.state(), |state| state.ending.is_none());
         match ended.unwrap_or_else(PoisonError::into_inner).ending.clone() {
             Some(Ending::Failed(cause)) => Answer::Error(cause),
-            Some(Ending::NotClean(left)) => Answer::Error(format!("stopped, but not clean: {left}")),
+            Some(Ending::NotClean(left)) => {
+                Answer::Error(format!("stopped, but not clean: {left}"))
+            }
             Some(Ending::Finished | Ending::Stopped) | None => ok(&serde_json::Map::new()),
         }
     }

@@ -46,7 +46,8 @@ impl Address {
 
     #[cfg(not(target_os = "linux"))]
     fn over_descriptor(_: &Path) -> io::Result<Self> {
-        let text = format!("its path is longer than the {PATH_BYTES_MAX} bytes that a socket's may have");
+        let text =
+            format!("its path is longer than the {PATH_BYTES_MAX} bytes that a socket's may have");
         Err(io::Error::new(ErrorKind::InvalidFilename, text))
     }
 }

@@ -63,6 +63,7 @@ fn print(posts: &[Post], key: Option<&str>, out: &mut dyn Write) -> Result<()> {
 }
 
 fn placed(partition: &str, file: &str, post: &[u8]) -> Result<String> {
-    let post = serde_json::from_slice(post).map_err(|cause| Error::fatal("a post is no JSON").because(cause))?;
+    let post = serde_json::from_slice(post)
+        .map_err(|cause| Error::fatal("a post is no JSON").because(cause))?;
     Ok(json(&Placed { partition, file, post }))
 }

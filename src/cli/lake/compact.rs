@@ -48,8 +48,11 @@ pub fn run(args: &Args) -> Outcome {
     chosen.retain(|partition| closed.binary_search(partition).is_ok());
     if chosen.is_empty() && !args.json {
         // It may still have something to finish that was killed.
-        let why = "a partition is closed an hour after the next one began, or by --closed-before TIME";
-        stdout::print(&format!("nothing to compact: {all} partitions are not closed yet; {why}\n"))?;
+        let why =
+            "a partition is closed an hour after the next one began, or by --closed-before TIME";
+        stdout::print(&format!(
+            "nothing to compact: {all} partitions are not closed yet; {why}\n"
+        ))?;
     }
     let (mut lines, mut code) = (String::new(), Code::Success);
     let done = compact(&selection.store, &chosen, (args.bytes.0, args.to), now, |outcome| {
@@ -76,7 +79,9 @@ fn text(outcome: &compact::Outcome) -> String {
         compact::Outcome::Rewritten(rewritten) => rewritten,
         compact::Outcome::Busy { busy } => {
             let busy = printable_line(busy);
-            return format!("{busy} was passed over, since another process is at it: run it again\n");
+            return format!(
+                "{busy} was passed over, since another process is at it: run it again\n"
+            );
         }
     };
     let new = new.as_deref().unwrap_or("nothing");

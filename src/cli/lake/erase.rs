@@ -49,7 +49,8 @@ pub fn run(args: &Args) -> Outcome {
     let ids = match &args.ids {
         Some(path) => {
             let failed = |cause| Error::file(format!("can't read \"{}\"", path.display()), cause);
-            let of_file = |error| Error::fatal(format!("bad ids in \"{}\"", path.display())).because(error);
+            let of_file =
+                |error| Error::fatal(format!("bad ids in \"{}\"", path.display())).because(error);
             Ids::parse(&fs::read_to_string(path).map_err(failed)?).map_err(of_file)?
         }
         None => Ids::from_deletes(&selection.store)?,
@@ -70,7 +71,10 @@ fn text(record: &Record) -> String {
         text += &format!("{partition} isn't closed, and has {posts} more: see --closed-before\n");
     }
     if record.ids_not_found > 0 {
-        text += &format!("{} of {ids} ids matched no post: no visible partition has them\n", record.ids_not_found);
+        text += &format!(
+            "{} of {ids} ids matched no post: no visible partition has them\n",
+            record.ids_not_found
+        );
     }
     if record.doubtful > 0 {
         let doubtful = record.doubtful;
@@ -80,10 +84,15 @@ fn text(record: &Record) -> String {
         );
     }
     if record.not_understood > 0 {
-        text += &format!("{} captured deletes weren't understood, and erased nothing\n", record.not_understood);
+        text += &format!(
+            "{} captured deletes weren't understood, and erased nothing\n",
+            record.not_understood
+        );
     }
     for key in &record.dead_letters {
-        text += &format!("{key} has such posts among dead letters, which stay: send them again, or delete the file\n");
+        text += &format!(
+            "{key} has such posts among dead letters, which stay: send them again, or delete the file\n"
+        );
     }
     for key in &record.staged {
         text += &format!(

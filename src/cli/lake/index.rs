@@ -53,7 +53,13 @@ pub fn run(args: &Args) -> Outcome {
             },
             Err(error) => {
                 code = Code::Runtime;
-                Line { partition: &partition, micro_batches: 0, posts: 0, bytes: 0, error: Some(error.chain()) }
+                Line {
+                    partition: &partition,
+                    micro_batches: 0,
+                    posts: 0,
+                    bytes: 0,
+                    error: Some(error.chain()),
+                }
             }
         };
         stdout::print(&if args.json { json(&line) } else { text(&line) })?;
@@ -66,6 +72,8 @@ fn text(line: &Line<'_>) -> String {
     let partition = printable_line(line.partition);
     match &line.error {
         Some(error) => format!("{partition}: not indexed: {}\n", printable_line(error)),
-        None => format!("{partition}: {} micro-batches, {} posts\n", line.micro_batches, line.posts),
+        None => {
+            format!("{partition}: {} micro-batches, {} posts\n", line.micro_batches, line.posts)
+        }
     }
 }

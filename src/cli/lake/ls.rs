@@ -14,7 +14,8 @@ use crate::lake::view::Selection;
 use crate::printable::printable_line;
 
 /// As most partitions are named.
-const TIME: StaticFormatDescription = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+const TIME: StaticFormatDescription =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
 
 /// List partitions: time, writer, micro-batches, posts, bytes
 ///
@@ -38,23 +39,35 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 fn table(lines: &[Line]) -> String {
-    let mut text = format!("{:19} {:36} {:>13} {:>12} {:>9}\n", "time", "writer", "micro-batches", "posts", "bytes");
+    let mut text = format!(
+        "{:19} {:36} {:>13} {:>12} {:>9}\n",
+        "time", "writer", "micro-batches", "posts", "bytes"
+    );
     let mut row = |time: &str, writer: &str, micro_batches: u64, posts: String, bytes: u64| {
         let bytes = units::bytes(bytes);
         let _ = writeln!(text, "{time:19} {writer:36} {micro_batches:>13} {posts:>12} {bytes:>9}");
     };
     for line in lines {
-        let time = line
-            .time
-            .map_or_else(|| printable_line(&line.partition).into_owned(), |time| time.format(TIME).unwrap_or_default());
+        let time = line.time.map_or_else(
+            || printable_line(&line.partition).into_owned(),
+            |time| time.format(TIME).unwrap_or_default(),
+        );
         let posts = line.posts.map_or("?".into(), |posts| posts.to_string());
         let writer = printable_line(line.writer.as_deref().unwrap_or("?"));
         row(&time, &writer, line.micro_batches, posts, line.bytes);
     }
     let posts: u64 = lines.iter().filter_map(|line| line.posts).sum();
     let unknown = if lines.iter().all(|line| line.posts.is_some()) { "" } else { "+?" };
-    let (micro_batches, bytes) =
-        (lines.iter().map(|line| line.micro_batches).sum(), lines.iter().map(|line| line.bytes).sum());
-    row("total", &format!("{} partitions", lines.len()), micro_batches, format!("{posts}{unknown}"), bytes);
+    let (micro_batches, bytes) = (
+        lines.iter().map(|line| line.micro_batches).sum(),
+        lines.iter().map(|line| line.bytes).sum(),
+    );
+    row(
+        "total",
+        &format!("{} partitions", lines.len()),
+        micro_batches,
+        format!("{posts}{unknown}"),
+        bytes,
+    );
     text
 }

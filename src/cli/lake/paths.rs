@@ -44,7 +44,9 @@ pub fn run(args: &Args) -> Outcome {
         root.to_owned()
     } else {
         let path = std::path::absolute(if root.is_empty() { "/" } else { root });
-        let path = path.map_err(|cause| Failure::new(Code::Runtime, format!("bad root \"{root}\": {cause}")))?;
+        let path = path.map_err(|cause| {
+            Failure::new(Code::Runtime, format!("bad root \"{root}\": {cause}"))
+        })?;
         path.display().to_string()
     };
     let there = root.contains("://") || std::path::Path::new(&root).exists();
@@ -87,11 +89,14 @@ const NUMBER: &str = "2*/[0-9]??????";
 /// Each post as JSON text, out of which nothing goes through a float.
 fn duckdb(root: &str, forms: &Forms) -> String {
     // What a glob would take for a pattern is escaped, and so is the end of the text.
-    let escape = |c: char| if matches!(c, '*' | '?' | '[') { format!("[{c}]") } else { c.to_string() };
+    let escape =
+        |c: char| if matches!(c, '*' | '?' | '[') { format!("[{c}]") } else { c.to_string() };
     let root = root.chars().map(escape).collect::<String>().replace('\'', "''");
     let files = |extension: &str| format!("'{root}/{NUMBER}{extension}'");
     let rows = |(form, extension): &(Form, &str)| match form {
-        Form::Parquet => format!("SELECT post::JSON AS json FROM read_parquet({})", files(extension)),
+        Form::Parquet => {
+            format!("SELECT post::JSON AS json FROM read_parquet({})", files(extension))
+        }
         Form::Text(format, compression) => {
             let format = if *format == Format::JsonArray { "array" } else { "newline_delimited" };
             let compression = match compression {

@@ -41,11 +41,15 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     let age = args.older_than;
     if age.0 < DAY && !args.force {
-        let what = format!("--older-than {age} is less than a day: 1m is a minute, a month is 30d; --force takes it");
+        let what = format!(
+            "--older-than {age} is less than a day: 1m is a minute, a month is 30d; --force takes it"
+        );
         return Err(Failure::new(Code::Usage, what));
     }
     let than = time::Duration::try_from(age.0).ok().and_then(|age| now().checked_sub(age));
-    let than = than.ok_or_else(|| Failure::new(Code::Usage, format!("--older-than {age} is before all times")))?;
+    let than = than.ok_or_else(|| {
+        Failure::new(Code::Usage, format!("--older-than {age} is before all times"))
+    })?;
     let selection = Selection::parse(&args.lake)?;
     let store = selection.store.as_ref();
     if !args.dry_run {
@@ -57,18 +61,30 @@ pub fn run(args: &Args) -> Outcome {
         if let Some(why) = stays(store, &all, &partition)? {
             code = Code::Findings;
             let line = serde_json::json!({"partition": partition, "deleted": false, "why": why});
-            stdout::print(&if args.json { json(&line) } else { format!("{partition} stays: {why}\n") })?;
+            stdout::print(&if args.json {
+                json(&line)
+            } else {
+                format!("{partition} stays: {why}\n")
+            })?;
             continue;
         }
         if !args.dry_run && !prune(store, &partition, now())? {
             code = Code::Findings;
             let why = "another process is at it: run it again";
             let line = serde_json::json!({"partition": partition, "deleted": false, "why": why});
-            stdout::print(&if args.json { json(&line) } else { format!("{partition} stays: {why}\n") })?;
+            stdout::print(&if args.json {
+                json(&line)
+            } else {
+                format!("{partition} stays: {why}\n")
+            })?;
             continue;
         }
         let line = serde_json::json!({"partition": partition, "deleted": !args.dry_run});
-        stdout::print(&if args.json { json(&line) } else { format!("{}\n", printable_line(&partition)) })?;
+        stdout::print(&if args.json {
+            json(&line)
+        } else {
+            format!("{}\n", printable_line(&partition))
+        })?;
     }
     Ok(code)
 }

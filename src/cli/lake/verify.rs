@@ -42,7 +42,12 @@ fn text(report: &Report) -> String {
     let mut text = String::new();
     for finding in &report.findings {
         let what = format!("{:?}", finding.what).to_lowercase();
-        let _ = writeln!(text, "{what:8} {}: {}", printable_line(&finding.key), printable_line(&finding.why));
+        let _ = writeln!(
+            text,
+            "{what:8} {}: {}",
+            printable_line(&finding.key),
+            printable_line(&finding.why)
+        );
     }
     for note in &report.notes {
         let _ = writeln!(text, "note     {}", printable_line(note));

@@ -26,13 +26,19 @@ impl Copies {
         for spec in &topology.components {
             match &spec.config {
                 Config::Spout(spout) if !spout.is_handed_in() => {
-                    inputs.insert(spec.id.clone(), format!("{:016x}", xxh3_64(spec.explained.as_bytes())));
+                    inputs.insert(
+                        spec.id.clone(),
+                        format!("{:016x}", xxh3_64(spec.explained.as_bytes())),
+                    );
                 }
                 Config::Sink(sink) => lakes.extend(sink.lake_root()),
                 _ => {}
             }
         }
-        Self { note: WriterNote { state: state.to_path_buf(), topology: about.to_owned(), inputs }, lakes }
+        Self {
+            note: WriterNote { state: state.to_path_buf(), topology: about.to_owned(), inputs },
+            lakes,
+        }
     }
 
     /// What somebody should know who starts this with a new state, a sentence for each lake.
@@ -59,7 +65,10 @@ impl Copies {
         let file = plain(&other.topology);
         // Its own note is of the time before its state was removed.
         let state_is_there = other.state != self.note.state && other.state.exists();
-        if state_is_there && other.topology != self.note.topology && !Path::new(&other.topology).exists() {
+        if state_is_there
+            && other.topology != self.note.topology
+            && !Path::new(&other.topology).exists()
+        {
             return Err(Error::fatal(format!(
                 "{written}: \"{file}\" captured them, which is gone, and its state is still in \"{state}\". If the file \
                  was moved, go on with --state \"{state}\"; to capture everything a second time, add --fresh"
@@ -108,11 +117,16 @@ mod tests {
         };
         let copies = |spout: &str, name: &str| {
             let path = |what: &str| folder.path().join(what);
-            Copies::of(&topology(spout), &path(&format!("{name}.state")), path(name).to_str().unwrap())
+            Copies::of(
+                &topology(spout),
+                &path(&format!("{name}.state")),
+                path(name).to_str().unwrap(),
+            )
         };
         let check = |spout: &str, name: &str| match copies(spout, name).check() {
             Ok(warnings) => warnings.join("\n").replace(&folder.path().display().to_string(), "F"),
-            Err(error) => format!("refused: {}", error.chain()).replace(&folder.path().display().to_string(), "F"),
+            Err(error) => format!("refused: {}", error.chain())
+                .replace(&folder.path().display().to_string(), "F"),
         };
         std::fs::create_dir(folder.path().join("a.state")).unwrap();
         std::fs::write(folder.path().join("a"), "").unwrap();
@@ -126,13 +140,19 @@ mod tests {
         );
         let told = check("Generate()", "b");
         assert!(
-            told.starts_with("warning: the lake \"F/lake\" has posts of \"in\" already, captured by \"F/a\" "),
+            told.starts_with(
+                "warning: the lake \"F/lake\" has posts of \"in\" already, captured by \"F/a\" "
+            ),
             "{told}"
         );
         assert!(told.ends_with("To go on with that one: --state \"F/a.state\""), "{told}");
         std::fs::remove_file(folder.path().join("a")).unwrap();
         let refused = check("Generate()", "b");
-        assert!(refused.starts_with("refused: ") && refused.contains("go on with --state \"F/a.state\""), "{refused}");
+        assert!(
+            refused.starts_with("refused: ")
+                && refused.contains("go on with --state \"F/a.state\""),
+            "{refused}"
+        );
         std::fs::remove_dir(folder.path().join("a.state")).unwrap();
         assert!(check("Generate()", "b").contains("whose state \"F/a.state\" is gone"));
     }

@@ -70,15 +70,21 @@ mod tests {
         let mut watch = DrainWatch::default();
         let mut check = |waits_for: Option<&str>, cause: Option<&str>, expected: Option<&str>| {
             let mut status = made_up::after();
-            status.drain =
-                waits_for.map(|waits_for| Drain { waits_for: waits_for.into(), left: Duration::from_secs(28) });
+            status.drain = waits_for.map(|waits_for| Drain {
+                waits_for: waits_for.into(),
+                left: Duration::from_secs(28),
+            });
             let trouble = |cause: &str| Trouble { part: "commit".into(), cause: cause.into() };
             status.components[2].troubles = cause.map(trouble).into_iter().collect();
             assert_eq!(watch.message(&status, true).as_deref(), expected);
         };
         check(None, None, None);
         check(Some("words[0] to stop"), None, None);
-        check(Some("words[0] to stop"), None, Some("the stop waits for words[0] to stop; it is given up in 28 s"));
+        check(
+            Some("words[0] to stop"),
+            None,
+            Some("the stop waits for words[0] to stop; it is given up in 28 s"),
+        );
         check(Some("words[0] to stop"), None, None);
         let commits = "commits of words[0]; words: commit: no route";
         let said = format!("the stop waits for {commits}; it is given up in 28 s");

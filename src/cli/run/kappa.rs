@@ -77,12 +77,19 @@ impl Over {
         (!self.replay.is_empty()).then(|| Request {
             given: self.replay.clone(),
             only: self.only.clone(),
-            choice: Choice { glob: String::new(), from: self.from.clone(), to: self.to.clone(), shard: self.shard },
+            choice: Choice {
+                glob: String::new(),
+                from: self.from.clone(),
+                to: self.to.clone(),
+                shard: self.shard,
+            },
             order: self.order.unwrap_or_default(),
             sorting,
             tempo: Tempo {
                 speed: self.speed.unwrap_or_default(),
-                max_pause: self.max_pause.map_or(Tempo::default().max_pause, |Interval(pause)| pause),
+                max_pause: self
+                    .max_pause
+                    .map_or(Tempo::default().max_pause, |Interval(pause)| pause),
             },
             times: PostTimes { from: self.posts_from.clone(), to: self.posts_to.clone() },
             on_damage: if self.skip_damaged { OnDamage::Skip } else { OnDamage::Stop },
@@ -91,8 +98,12 @@ impl Over {
 
     /// The times that were given as before now, as they have to be given for the same replay once more.
     fn fixed_times(&self) -> Option<String> {
-        let given =
-            [("from", &self.from), ("to", &self.to), ("posts-from", &self.posts_from), ("posts-to", &self.posts_to)];
+        let given = [
+            ("from", &self.from),
+            ("to", &self.to),
+            ("posts-from", &self.posts_from),
+            ("posts-to", &self.posts_to),
+        ];
         let (mut relative, mut fixed) = (Vec::new(), Vec::new());
         for (name, moment) in given {
             if let Some(moment) = moment
@@ -103,15 +114,20 @@ impl Over {
             }
         }
         let (relative, fixed) = (relative.join(" and "), fixed.join(" "));
-        let text = format!("; {relative} counted from now: the command that goes on after a crash has {fixed}");
+        let text = format!(
+            "; {relative} counted from now: the command that goes on after a crash has {fixed}"
+        );
         (!fixed.is_empty()).then_some(text)
     }
 
     /// What makes this replay another one than others of the same file, as it was typed: which posts are
     /// read in which order, and by which components.
     fn identity(&self) -> String {
-        let mut words: Vec<String> = self.replay.iter().map(|given| format!("--{MARK} {}", given.absolute())).collect();
-        let mut add = |name: &str, value: Option<String>| words.extend(value.map(|value| format!("--{name} {value}")));
+        let mut words: Vec<String> =
+            self.replay.iter().map(|given| format!("--{MARK} {}", given.absolute())).collect();
+        let mut add = |name: &str, value: Option<String>| {
+            words.extend(value.map(|value| format!("--{name} {value}")))
+        };
         add("only", (!self.only.is_empty()).then(|| self.only.join(" ")));
         add("from", self.from.clone().map(String::from));
         add("to", self.to.clone().map(String::from));
@@ -151,16 +167,22 @@ pub fn load(
     let topology = load::load_sparing(file, registry, sets, spared)?;
     let kappa = kappa::rewrite(&topology, request)?;
     // What is set may be another sink's root: then it is another replay.
-    let identity = sets.sets.iter().fold(args.identity(), |identity, set| format!("{identity} --set {set}"));
+    let identity =
+        sets.sets.iter().fold(args.identity(), |identity, set| format!("{identity} --set {set}"));
     let about = about(file, &identity);
     let state = match state {
         Some(state) => state_dir::absolute(state)?,
         None => {
             let live = state_dir::of(None, file, &topology.name)?;
-            state_dir::beside(&live, &topology.name, &format!("{MARK}-{:016x}", xxh3_64(identity.as_bytes())))
+            state_dir::beside(
+                &live,
+                &topology.name,
+                &format!("{MARK}-{:016x}", xxh3_64(identity.as_bytes())),
+            )
         }
     };
-    let what = request.given.iter().map(|given| given.address.as_str()).collect::<Vec<_>>().join(", ");
+    let what =
+        request.given.iter().map(|given| given.address.as_str()).collect::<Vec<_>>().join(", ");
     Ok(Loaded { kappa, state, about, what, fixed_times: args.fixed_times() })
 }
 
@@ -194,7 +216,8 @@ pub fn ends(kappa: &Kappa) -> String {
     }
     kinds.sort_by_key(|(_, posts)| std::cmp::Reverse(*posts));
     let all: u64 = kinds.iter().map(|(_, posts)| posts).sum();
-    let named: Vec<_> = kinds.iter().map(|(kind, posts)| format!("{posts} \"{}\"", plain(kind))).collect();
+    let named: Vec<_> =
+        kinds.iter().map(|(kind, posts)| format!("{posts} \"{}\"", plain(kind))).collect();
     let are = if all == 1 { "is of a kind" } else { "are of kinds" };
     format!("; {} {are} that no spout takes: {}", plural(all, "post"), named.join(", "))
 }

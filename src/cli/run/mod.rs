@@ -110,12 +110,14 @@ fn load(args: &Args, registry: &Registry) -> Result<Loaded, Failure> {
     if let Some(request) = args.kappa.request() {
         let file = (args.file.as_path(), &args.sets);
         let kappa = kappa::load(file, registry, &args.kappa, &request, args.state.as_deref())?;
-        let (topology, state, about) = (kappa.kappa.topology.clone(), kappa.state.clone(), kappa.about.clone());
+        let (topology, state, about) =
+            (kappa.kappa.topology.clone(), kappa.state.clone(), kappa.about.clone());
         return Ok(Loaded { topology, state, about, kappa: Some(kappa) });
     }
     let topology = load::load(&args.file, registry, &args.sets, true)?;
     let state = state_dir::of(args.state.as_deref(), &args.file, &topology.name)?;
-    let about = std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()).display().to_string();
+    let about =
+        std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone()).display().to_string();
     Ok(Loaded { topology, state, about, kappa: None })
 }
 
@@ -132,7 +134,8 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let clock = SystemClock::shared();
     let patience = Patience::begin(&topology.name, &state);
     let opened = store::open(&topology, (&state, &about), args.fresh)?;
-    let rerun = if args.dead_letters { Rerun::default() } else { Rerun::of(&topology, &opened.before) };
+    let rerun =
+        if args.dead_letters { Rerun::default() } else { Rerun::of(&topology, &opened.before) };
     let is_capture = opened.is_durable() && kappa.is_none();
     let copies = is_capture.then(|| Copies::of(&topology, &state, &about));
     let is_new = opened.before.epoch == 0 && !args.fresh;
@@ -161,7 +164,15 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     signals.stop_on_signal(running.clone());
 
     let control = Control::listen(running.clone(), flow.clone(), &state);
-    let mut watch = Watch { running, clock, flow, view, before: None, notices: Notices::default(), messages_seen: 0 };
+    let mut watch = Watch {
+        running,
+        clock,
+        flow,
+        view,
+        before: None,
+        notices: Notices::default(),
+        messages_seen: 0,
+    };
     let what = again.as_ref().map(again::begins).or_else(|| kappa.as_ref().map(kappa::begins));
     let what = what.map(|what| format!("; {what}")).unwrap_or_default();
     watch.show(Some(format!("running {}; state: {}{what}", args.file.display(), state.display())));
@@ -172,11 +183,13 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let exit = watch.until_the_end(args.interval);
     watch.tell();
     let waits_in = durable.then(|| undelivered(&state));
-    let ending = Ending::of(exit, watch.running.stop_asked()).explained(&watch.last(), waits_in.as_deref());
+    let ending =
+        Ending::of(exit, watch.running.stop_asked()).explained(&watch.last(), waits_in.as_deref());
     if let Ok(control) = control {
         control.close(&ending);
     }
-    let rerun_ends = |last: &Report| rerun.ends(last.spouts_emitted()).filter(|_| ending == Ending::Finished);
+    let rerun_ends =
+        |last: &Report| rerun.ends(last.spouts_emitted()).filter(|_| ending == Ending::Finished);
     let ends = |last: &Report| {
         let mut text = match (&again, &kappa) {
             (Some(again), _) => format!("; {}", again::ends(again, last.dead_letters())),
@@ -230,7 +243,8 @@ fn start(
 }
 
 fn writes_lakes(topology: &Topology) -> bool {
-    let writes = |config: &Config| matches!(config, Config::Sink(sink) if sink.writes_to().is_some());
+    let writes =
+        |config: &Config| matches!(config, Config::Sink(sink) if sink.writes_to().is_some());
     topology.components.iter().any(|component| writes(&component.config))
 }
 
@@ -262,7 +276,9 @@ impl Watch {
             let now = self.clock.monotonic();
             if self.running.stop_asked() && !is_told {
                 is_told = true;
-                self.show(Some("stopping: writing what is in flight; another signal ends at once".to_owned()));
+                self.show(Some(
+                    "stopping: writing what is in flight; another signal ends at once".to_owned(),
+                ));
             } else if let Some(message) = drain.look(&self.running, now) {
                 self.show(Some(message));
             } else if self.clock.monotonic() >= due {
@@ -294,7 +310,8 @@ impl Watch {
         let status = self.running.status();
         // At the very start there is no interval yet, and so no rate.
         let before = self.before.get_or_insert_with(|| status.clone());
-        let mut report = Report::between(Some(before), &status, &self.flow, memory::resident_bytes());
+        let mut report =
+            Report::between(Some(before), &status, &self.flow, memory::resident_bytes());
         report.message = message;
         self.view.show(&report, false);
         // A message comes within an interval, and doesn't end it.
@@ -308,7 +325,12 @@ impl Watch {
         Report::between(None, &self.running.status(), &self.flow, memory::resident_bytes())
     }
 
-    fn show_last(&mut self, ending: &Ending, lakes: &Lakes, ends: impl Fn(&Report) -> String) -> Report {
+    fn show_last(
+        &mut self,
+        ending: &Ending,
+        lakes: &Lakes,
+        ends: impl Fn(&Report) -> String,
+    ) -> Report {
         let mut report = self.last();
         report.phase = ending.phase();
         report.message = Some(summary::line(&report, ending, lakes) + &ends(&report));

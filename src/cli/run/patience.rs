@@ -46,7 +46,12 @@ impl Patience {
 }
 
 /// Says what is under way, and for how long, until the other end of the channel is gone.
-async fn say_until(mut ended: oneshot::Receiver<()>, what: &str, clock: &SharedClock, say: impl Fn(String)) {
+async fn say_until(
+    mut ended: oneshot::Receiver<()>,
+    what: &str,
+    clock: &SharedClock,
+    say: impl Fn(String),
+) {
     let began = clock.monotonic();
     let mut wait = SAYS_AFTER;
     while let Either::Right(_) = select(&mut ended, pin!(clock.sleep(wait))).await {
@@ -72,7 +77,8 @@ mod tests {
         let shared: SharedClock = clock.clone();
         let said = RefCell::new(Vec::new());
         let (sender, ended) = oneshot::channel::<()>();
-        let mut talk = pin!(say_until(ended, "reading", &shared, |text| said.borrow_mut().push(text)));
+        let mut talk =
+            pin!(say_until(ended, "reading", &shared, |text| said.borrow_mut().push(text)));
         let mut after = |millis: u64| {
             clock.advance(Duration::from_millis(millis));
             let is_over = (&mut talk).now_or_never().is_some();

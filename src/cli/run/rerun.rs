@@ -43,7 +43,8 @@ impl Rerun {
     pub fn ends(&self, tuples: u64) -> Option<(String, Code)> {
         let finished = self.finished.filter(|_| tuples == 0)?;
         let at = minute(finished);
-        let nothing_new = format!("nothing new: all that the sources hold was captured before, up to {at}");
+        let nothing_new =
+            format!("nothing new: all that the sources hold was captured before, up to {at}");
         // A run that was killed at its very end told nobody that it had finished: this one does.
         if !self.told {
             return Some((nothing_new, Code::Success));
@@ -91,7 +92,8 @@ mod tests {
         let finished = Some(datetime!(2015-12-18 1:12:30.5 +1));
         let rerun = Rerun { finished, told, changed: owned(changed), made_up: owned(made_up) };
         let ends = rerun.ends(tuples);
-        let text = ends.map_or("nothing special".to_owned(), |(text, code)| format!("{} {text}", code as u8));
+        let text = ends
+            .map_or("nothing special".to_owned(), |(text, code)| format!("{} {text}", code as u8));
         expected.assert_eq(&text);
     }
 
@@ -103,14 +105,18 @@ mod tests {
             &[],
             &[],
             0,
-            expect!["0 nothing new: all that the sources hold was captured before, up to 2015-12-18 00:12:30Z"],
+            expect![
+                "0 nothing new: all that the sources hold was captured before, up to 2015-12-18 00:12:30Z"
+            ],
         );
         check(
             false,
             &["in"],
             &["posts"],
             0,
-            expect!["0 nothing new: all that the sources hold was captured before, up to 2015-12-18 00:12:30Z"],
+            expect![
+                "0 nothing new: all that the sources hold was captured before, up to 2015-12-18 00:12:30Z"
+            ],
         );
         check(
             true,

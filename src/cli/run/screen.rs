@@ -43,7 +43,11 @@ impl View {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let torn = prints_data && stdout::is_terminal();
-        Self::Screen(Screen { live: !torn && !dumb, colours: !set("NO_COLOR") && !dumb, drawn: Vec::new() })
+        Self::Screen(Screen {
+            live: !torn && !dumb,
+            colours: !set("NO_COLOR") && !dumb,
+            drawn: Vec::new(),
+        })
     }
 
     /// Shows a report, and the last one so that it stays.
@@ -59,7 +63,10 @@ impl View {
 
 /// The window's columns and rows. Some terminals say that they have none, such as those of some containers.
 fn window_size() -> (u16, u16) {
-    terminal::size().ok().filter(|(width, height)| *width > 0 && *height > 0).unwrap_or(SIZE_UNKNOWN)
+    terminal::size()
+        .ok()
+        .filter(|(width, height)| *width > 0 && *height > 0)
+        .unwrap_or(SIZE_UNKNOWN)
 }
 
 fn json_line(report: &Report) -> Vec<u8> {
@@ -71,11 +78,18 @@ impl Screen {
     /// What is written to go from the last frame to this one, as one piece so that nothing flickers.
     fn frame(&mut self, report: &Report, last: bool, (width, height): (u16, u16)) -> Vec<u8> {
         let mut out = Vec::new();
-        self.write_frame(&mut out, report, last, (width, height)).expect("bytes are written into memory");
+        self.write_frame(&mut out, report, last, (width, height))
+            .expect("bytes are written into memory");
         out
     }
 
-    fn write_frame(&mut self, out: &mut Vec<u8>, report: &Report, last: bool, size: (u16, u16)) -> io::Result<()> {
+    fn write_frame(
+        &mut self,
+        out: &mut Vec<u8>,
+        report: &Report,
+        last: bool,
+        size: (u16, u16),
+    ) -> io::Result<()> {
         let (width, height) = (size.0, usize::from(size.1));
         let message = report
             .message
@@ -165,7 +179,10 @@ mod tests {
         assert!(first.starts_with("\u{1b}[?25lquickstart: running"), "{first:?}");
         assert!(first.ends_with("\n\u{1b}[?25h"));
         let second = frame(&mut screen, &report(), false, 140);
-        assert!(second.starts_with("\u{1b}[?25l\u{1b}[1G\u{1b}[5A\u{1b}[Jquickstart: running"), "{second:?}");
+        assert!(
+            second.starts_with("\u{1b}[?25l\u{1b}[1G\u{1b}[5A\u{1b}[Jquickstart: running"),
+            "{second:?}"
+        );
     }
 
     #[test]

@@ -33,12 +33,16 @@ impl Signals {
     pub fn take() -> Result<Self> {
         let signals = Self::default();
         let theirs = signals.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
         let guard = runtime.enter();
         let interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
         let terminate = signal(SignalKind::terminate()).map_err(refused)?;
         // Under `nohup` a terminal that closes is meant to stop nothing.
-        let hang_up = (!hang_up_is_ignored()).then(|| signal(SignalKind::hangup())).transpose().map_err(refused)?;
+        let hang_up = (!hang_up_is_ignored())
+            .then(|| signal(SignalKind::hangup()))
+            .transpose()
+            .map_err(refused)?;
         drop(guard);
         let wait = move || runtime.block_on(theirs.obey(interrupt, terminate, hang_up));
         thread::Builder::new().name("signals".into()).spawn(wait).map_err(refused)?;

@@ -30,7 +30,9 @@ impl Home {
     /// The folder for state: relative paths are ignored, as the XDG specification wants it.
     fn folder(self) -> Option<PathBuf> {
         let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
-        self.state.and_then(absolute).or_else(|| self.home.and_then(absolute).map(|home| home.join(".local/state")))
+        self.state
+            .and_then(absolute)
+            .or_else(|| self.home.and_then(absolute).map(|home| home.join(".local/state")))
     }
 }
 
@@ -68,7 +70,10 @@ pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 /// that it has under the earlier name.
 pub fn default_for(name: &str, file: &Path, home: Home) -> Result<PathBuf, Failure> {
     let states = states(home).ok_or_else(|| {
-        Failure::new(Code::Runtime, "neither $XDG_STATE_HOME nor $HOME is an absolute path: give --state DIR")
+        Failure::new(
+            Code::Runtime,
+            "neither $XDG_STATE_HOME nor $HOME is an absolute path: give --state DIR",
+        )
     })?;
     let hash = xxh3_64(file.as_os_str().as_encoded_bytes());
     Ok(found_or_new(&states, name, &format!("{hash:016x}")))
@@ -94,7 +99,8 @@ fn found_or_new(states: &Path, name: &str, suffix: &str) -> PathBuf {
     let mut newest = None;
     for entry in fs::read_dir(states).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().ends_with(&suffix) && is_state(&entry.path()) {
-            let changed = entry.path().join(DATABASE).metadata().and_then(|found| found.modified()).ok();
+            let changed =
+                entry.path().join(DATABASE).metadata().and_then(|found| found.modified()).ok();
             newest = newest.max(Some((changed, entry.path())));
         }
     }
@@ -109,7 +115,10 @@ mod tests {
     fn check(state: Option<&str>, home: Option<&str>, expected: Option<&str>) {
         let home = Home { state: state.map(Into::into), home: home.map(Into::into) };
         let actual = default_for("to/po logy", Path::new("/x/y.ron"), home).ok();
-        assert_eq!(actual, expected.map(|folder| Path::new(folder).join("waterspout/to_po_logy-9e5f0c360c5db89a")));
+        assert_eq!(
+            actual,
+            expected.map(|folder| Path::new(folder).join("waterspout/to_po_logy-9e5f0c360c5db89a"))
+        );
     }
 
     #[test]
@@ -135,13 +144,13 @@ mod tests {
         let live = first.file_name().unwrap().to_str().unwrap();
         assert_eq!(replay.file_name().unwrap().to_str().unwrap(), format!("{live}-replay-1"));
         DiskStore::open(&replay).unwrap();
-        assert_eq!((folder("second"), beside(&first, "second", "replay-1")), (first.clone(), replay));
-        DiskStore::open(
-            &root
-                .path()
-                .join("waterspout/second")
-                .with_file_name(first.file_name().unwrap().to_str().unwrap().replace("first", "second")),
-        )
+        assert_eq!(
+            (folder("second"), beside(&first, "second", "replay-1")),
+            (first.clone(), replay)
+        );
+        DiskStore::open(&root.path().join("waterspout/second").with_file_name(
+            first.file_name().unwrap().to_str().unwrap().replace("first", "second"),
+        ))
         .unwrap();
         assert_ne!(folder("second"), first, "its own name counts first");
     }

@@ -27,10 +27,15 @@ pub struct Opened {
 /// If another process uses it, it can't be read, it belongs to another kind of run, or is a lake.
 pub fn open(topology: &Topology, (folder, about): (&Path, &str), fresh: bool) -> Result<Opened> {
     if topology.checkpoint == Checkpoint::Off {
-        return Ok(Opened { store: Arc::new(MemoryStore::default()), before: Saved::default(), disk: None });
+        return Ok(Opened {
+            store: Arc::new(MemoryStore::default()),
+            before: Saved::default(),
+            disk: None,
+        });
     }
     refuse_lakes(topology, folder)?;
-    let store = if fresh { begin_anew(topology, (folder, about))? } else { DiskStore::open(folder)? };
+    let store =
+        if fresh { begin_anew(topology, (folder, about))? } else { DiskStore::open(folder)? };
     let before = store.saved()?;
     refuse_others(folder, about, &before)?;
     let disk = Arc::new(store);
@@ -98,7 +103,8 @@ fn begin_anew(topology: &Topology, (folder, about): (&Path, &str)) -> Result<Dis
 fn delete_what_is_left(topology: &Topology, saved: &Saved) -> Result<()> {
     for (id, places) in &saved.places {
         let was = saved.components.get(id).map(|kept| kept.type_name.as_str());
-        let is = topology.components.iter().find(|spec| spec.id == *id && was == Some(spec.type_name));
+        let is =
+            topology.components.iter().find(|spec| spec.id == *id && was == Some(spec.type_name));
         for place in places.iter().filter(|place| !place.is_empty()) {
             match is.map(|spec| &spec.config) {
                 Some(Config::Sink(config)) => config.recover(place, &[]).map(drop)?,
@@ -156,7 +162,11 @@ mod tests {
             refuse_lakes(&ours, &folder.path().join(state)).unwrap();
         }
         assert!(
-            refuse_lakes(&topology(&folder.path().join("state/spool/lake")), &folder.path().join("state")).is_err()
+            refuse_lakes(
+                &topology(&folder.path().join("state/spool/lake")),
+                &folder.path().join("state")
+            )
+            .is_err()
         );
     }
 }

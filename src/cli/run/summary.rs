@@ -66,7 +66,8 @@ impl Ending {
         match self {
             Self::Finished | Self::Stopped if !only_failed(last).is_empty() => {
                 let failed = only_failed(last).join("; ");
-                let go_on = "the run was stopped before that worked, and the same command tries it again";
+                let go_on =
+                    "the run was stopped before that worked, and the same command tries it again";
                 Err(Failure::new(Code::Runtime, format!("{failed}; {go_on}")))
             }
             Self::Finished | Self::Stopped if last.dead_letters() > 0 => Ok(Code::Findings),
@@ -88,7 +89,8 @@ impl Lakes {
     /// Of a topology with its state in this folder.
     pub fn of(topology: &Topology, state: &Path) -> Self {
         let mut sinks: Vec<(&str, PathBuf)> = Vec::new();
-        for component in topology.components.iter().filter(|component| component.role == Role::Sink) {
+        for component in topology.components.iter().filter(|component| component.role == Role::Sink)
+        {
             if let Config::Sink(config) = &component.config {
                 sinks.extend(config.lake_root().map(|root| (component.id.as_str(), root)));
             }
@@ -103,7 +105,8 @@ impl Lakes {
 
 /// `finished in 3.2 s: 100000 tuples from 1 spout, 0 failed, 0 dead letters; lake: lake`.
 pub fn line(report: &Report, ending: &Ending, lakes: &Lakes) -> String {
-    let spouts: Vec<_> = report.components.iter().filter(|row| row.role == Role::Spout.name()).collect();
+    let spouts: Vec<_> =
+        report.components.iter().filter(|row| row.role == Role::Spout.name()).collect();
     let tuples: u64 = spouts.iter().map(|row| row.emitted).sum();
     let failed: u64 = report.components.iter().map(|row| row.failed).sum();
     let preposition = if *ending == Ending::Finished { "in" } else { "after" };
@@ -130,7 +133,8 @@ pub fn line(report: &Report, ending: &Ending, lakes: &Lakes) -> String {
     {
         text.push_str(&format!("; not working at the end: {causes}"));
     }
-    let roots: Vec<String> = lakes.roots.iter().map(|root| plain(&root.to_string_lossy())).collect();
+    let roots: Vec<String> =
+        lakes.roots.iter().map(|root| plain(&root.to_string_lossy())).collect();
     if !roots.is_empty() {
         text.push_str(&format!("; lake: {}", roots.join(", ")));
     }
@@ -185,9 +189,11 @@ mod tests {
     #[test]
     fn what_is_not_done_says_why_where_it_waits_and_how_to_go_on() {
         let mut report = report(0);
-        report.components[2].troubles = vec![Trouble { part: "commit".into(), cause: "no route".into() }];
+        report.components[2].troubles =
+            vec![Trouble { part: "commit".into(), cause: "no route".into() }];
         let explained = |state: Option<&str>| {
-            Ending::NotClean("commits of words[0] were not done".into()).explained(&report, state.map(Path::new))
+            Ending::NotClean("commits of words[0] were not done".into())
+                .explained(&report, state.map(Path::new))
         };
         assert_eq!(
             explained(Some("/s/outbox")),
@@ -197,7 +203,9 @@ mod tests {
                     .into()
             )
         );
-        assert!(matches!(explained(None), Ending::NotClean(text) if text.contains("`checkpoint: Off`")));
+        assert!(
+            matches!(explained(None), Ending::NotClean(text) if text.contains("`checkpoint: Off`"))
+        );
     }
 
     #[test]
@@ -208,7 +216,11 @@ mod tests {
             "finished in 12.0 s: 12000 tuples from 1 spout, 12 failed, 0 dead letters; lake: lake"
         );
         assert_eq!(
-            line(&report(1), &Ending::Stopped, &Lakes { roots: Vec::new(), dead: "/state/_dead".into() }),
+            line(
+                &report(1),
+                &Ending::Stopped,
+                &Lakes { roots: Vec::new(), dead: "/state/_dead".into() }
+            ),
             "stopped after 12.0 s: 12000 tuples from 1 spout, 12 failed, 1 dead letter in /state/_dead"
         );
         let mut report = report(0);

@@ -63,8 +63,23 @@ impl Layout {
     }
 }
 
-const fn number(name: &'static str, short: &'static str, least: usize, rank: u8, cell: fn(&Row) -> String) -> Column {
-    Column { name, short, least, right: true, rank, layouts: &[Layout::Wide, Layout::Tight], is_optional: false, cell }
+const fn number(
+    name: &'static str,
+    short: &'static str,
+    least: usize,
+    rank: u8,
+    cell: fn(&Row) -> String,
+) -> Column {
+    Column {
+        name,
+        short,
+        least,
+        right: true,
+        rank,
+        layouts: &[Layout::Wide, Layout::Tight],
+        is_optional: false,
+        cell,
+    }
 }
 
 const fn text(
@@ -99,9 +114,13 @@ const COLUMNS: [Column; 15] = [
     optional("keys", 5, 7, |row| row.keys.map_or_else(|| NOTHING.into(), count)),
     optional("saved", 8, 9, |row| row.state_bytes.map_or_else(|| NOTHING.into(), bytes)),
     text("state", 8, 0, &[Layout::Wide], state),
-    text("", MARK.len(), 0, &[Layout::Wide], |row| if row.bottleneck { MARK.into() } else { String::new() }),
+    text("", MARK.len(), 0, &[Layout::Wide], |row| {
+        if row.bottleneck { MARK.into() } else { String::new() }
+    }),
     // The mark matters more than what the component is doing.
-    text("state", MARK.len(), 0, &[Layout::Tight], |row| if row.bottleneck { MARK.into() } else { state(row) }),
+    text("state", MARK.len(), 0, &[Layout::Tight], |row| {
+        if row.bottleneck { MARK.into() } else { state(row) }
+    }),
 ];
 
 /// What marks the component that limits the topology.
@@ -134,7 +153,8 @@ fn unless(meaningless: bool, cell: String) -> String {
 /// The report in at most `height` lines of at most `width` characters. Where that is too little,
 /// columns and then rows are left out, the bottleneck's last; what fails stands in full below, as far as there is room.
 pub fn render(report: &Report, width: usize, height: usize) -> Vec<Line> {
-    let mut lines: Vec<Line> = facts(report, width).into_iter().map(|text| line(text, Style::Plain, width)).collect();
+    let mut lines: Vec<Line> =
+        facts(report, width).into_iter().map(|text| line(text, Style::Plain, width)).collect();
     // A window that can't hold the facts and three rows shows rows only.
     if height < lines.len() + 4 {
         lines.clear();
@@ -144,7 +164,11 @@ pub fn render(report: &Report, width: usize, height: usize) -> Vec<Line> {
     let grid = Grid::fitting(&rows, width);
     lines.push(line(grid.heading(), Style::Heading, width));
     for row in rows {
-        lines.push(line(grid.row(row), if row.bottleneck { Style::Bottleneck } else { Style::Plain }, width));
+        lines.push(line(
+            grid.row(row),
+            if row.bottleneck { Style::Bottleneck } else { Style::Plain },
+            width,
+        ));
     }
     if left_out > 0 {
         lines.push(line(format!("... {left_out} more"), Style::Plain, width));
@@ -168,7 +192,11 @@ fn facts(report: &Report, width: usize) -> Vec<String> {
     };
     let facts = [
         format!("{}: {}, {}", plain(&report.topology), report.phase, seconds(report.uptime_s)),
-        format!("partition {}, rolls over {} UTC", moment(report.partition), end(report.partition, report.rolls_over)),
+        format!(
+            "partition {}, rolls over {} UTC",
+            moment(report.partition),
+            end(report.partition, report.rolls_over)
+        ),
         age,
         format!("RSS {}", report.rss_bytes.map_or_else(|| "?".into(), bytes)),
     ];
@@ -176,7 +204,9 @@ fn facts(report: &Report, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for fact in facts.into_iter().chain(file) {
         match lines.last_mut() {
-            Some(last) if last.len() + 3 + fact.len() <= width => *last = format!("{last} | {fact}"),
+            Some(last) if last.len() + 3 + fact.len() <= width => {
+                *last = format!("{last} | {fact}")
+            }
             _ => lines.push(fact),
         }
     }
@@ -184,7 +214,8 @@ fn facts(report: &Report, width: usize) -> Vec<String> {
 }
 
 fn moment(time: OffsetDateTime) -> String {
-    time.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]")).unwrap_or_else(|_| "?".into())
+    time.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]"))
+        .unwrap_or_else(|_| "?".into())
 }
 
 /// The end of a partition; the day only where it is another one.
@@ -202,7 +233,8 @@ fn shown(rows: &[Row], height: usize) -> Vec<&Row> {
         return rows.iter().collect();
     }
     let room = height.saturating_sub(1);
-    let bottleneck = rows.iter().position(|row| row.bottleneck).filter(|position| *position >= room);
+    let bottleneck =
+        rows.iter().position(|row| row.bottleneck).filter(|position| *position >= room);
     let first = rows.iter().take(room.saturating_sub(usize::from(bottleneck.is_some())));
     first.chain(bottleneck.filter(|_| room > 0).map(|position| &rows[position])).collect()
 }
@@ -220,8 +252,9 @@ impl Grid {
             cells.chain([column.least, chars(heading(column, layout))]).max().unwrap_or(0)
         };
         let says_something = |column: &Column| rows.iter().any(|row| (column.cell)(row) != NOTHING);
-        let is_shown =
-            |column: &&Column| column.layouts.contains(&layout) && (!column.is_optional || says_something(column));
+        let is_shown = |column: &&Column| {
+            column.layouts.contains(&layout) && (!column.is_optional || says_something(column))
+        };
         let columns = COLUMNS.iter().filter(is_shown);
         Self { layout, columns: columns.map(|column| (column, wide(column))).collect() }
     }
@@ -257,7 +290,8 @@ impl Grid {
     }
 
     fn join(&self, cell: impl Fn(&Column) -> String) -> String {
-        let cells = self.columns.iter().map(|(column, width)| pad(&cell(column), *width, column.right));
+        let cells =
+            self.columns.iter().map(|(column, width)| pad(&cell(column), *width, column.right));
         cells.collect::<Vec<_>>().join(self.layout.gap())
     }
 }

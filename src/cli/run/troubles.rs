@@ -64,7 +64,11 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 pub fn last_causes(report: &Report) -> Option<String> {
     let mut causes = Vec::new();
     for row in &report.components {
-        causes.extend(row.troubles.iter().map(|trouble| format!("{}: {}: {}", row.id, trouble.part, trouble.cause)));
+        causes.extend(
+            row.troubles
+                .iter()
+                .map(|trouble| format!("{}: {}: {}", row.id, trouble.part, trouble.cause)),
+        );
     }
     (!causes.is_empty()).then(|| causes.join("; "))
 }
@@ -72,7 +76,9 @@ pub fn last_causes(report: &Report) -> Option<String> {
 /// The sources that never got anything, with the last cause of each.
 pub fn only_failed(report: &Report) -> Vec<String> {
     let rows = report.components.iter().filter(|row| row.only_failed);
-    let cause = |row: &Row| row.troubles.first().map_or_else(|| row.state.clone(), |trouble| trouble.cause.clone());
+    let cause = |row: &Row| {
+        row.troubles.first().map_or_else(|| row.state.clone(), |trouble| trouble.cause.clone())
+    };
     rows.map(|row| format!("spout \"{}\" never got anything: {}", row.id, cause(row))).collect()
 }
 
@@ -89,7 +95,10 @@ mod tests {
         let mut report = Report::between(None, &made_up::after(), &Flow::default(), None);
         let row = &mut report.components[0];
         row.state = state.into();
-        row.troubles = causes.iter().map(|&cause| Trouble { part: "stream".into(), cause: cause.into() }).collect();
+        row.troubles = causes
+            .iter()
+            .map(|&cause| Trouble { part: "stream".into(), cause: cause.into() })
+            .collect();
         report
     }
 
@@ -100,7 +109,8 @@ mod tests {
         };
         check("running", &[], 80, &[]);
         check("budget used until 23:59:10", &[], 80, &["posts: budget used until 23:59:10"]);
-        let refused = "jetstream1.us-west.bsky.network: can't connect: Connection refused (os error 111)";
+        let refused =
+            "jetstream1.us-west.bsky.network: can't connect: Connection refused (os error 111)";
         let state = format!("{refused}; connects again in 5 s");
         check(&state, &[refused], 200, &[&format!("posts: {state}")]);
         check(

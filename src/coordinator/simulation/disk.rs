@@ -36,7 +36,9 @@ pub struct Disk {
 
 pub fn promise(place: &str, segment: &str, items: &[Item], closed: bool) -> Promise {
     let mix = |sum: u32, item: &Item| {
-        sum.wrapping_mul(31).wrapping_add(item.number + 1000 * item.way + 77 * item.split as u32).rotate_left(5)
+        sum.wrapping_mul(31)
+            .wrapping_add(item.number + 1000 * item.way + 77 * item.split as u32)
+            .rotate_left(5)
     };
     Promise {
         place: place.into(),
@@ -78,8 +80,15 @@ impl Disk {
         let key = (sink, segment.clone());
         assert!(!self.forgotten.contains(&key), "{segment} is committed after it was forgotten");
         let staged = self.staged.remove(segment).map(|staged| staged.items);
-        let items = staged.as_ref().or(self.visible.get(&key)).unwrap_or_else(|| panic!("{segment} is gone"));
-        assert_eq!(promise(place, segment, items, true), *promised, "{segment} isn't what was promised");
+        let items = staged
+            .as_ref()
+            .or(self.visible.get(&key))
+            .unwrap_or_else(|| panic!("{segment} is gone"));
+        assert_eq!(
+            promise(place, segment, items, true),
+            *promised,
+            "{segment} isn't what was promised"
+        );
         if let Some(items) = staged {
             self.show(sink, segment, items);
         }
@@ -101,7 +110,10 @@ impl Disk {
         let (partition, number) = segment.rsplit_once('/').expect("segments are numbered");
         let number: u32 = number.parse().expect("segments are numbered");
         let before = (sink, format!("{partition}/{:04}", number.saturating_sub(1)));
-        assert!(number == 0 || self.visible.contains_key(&before), "{segment} is visible before the one before it");
+        assert!(
+            number == 0 || self.visible.contains_key(&before),
+            "{segment} is visible before the one before it"
+        );
         let shown = self.visible.entry((sink, segment.into())).or_insert_with(|| items.clone());
         assert_eq!(*shown, items, "{segment} was visible and has changed");
     }
@@ -115,9 +127,14 @@ impl Disk {
 
     /// Closes what is promised and deletes everything else, as the engine does before it starts
     /// tasks. Gives what the machine goes on from, and all places to be kept in mind.
-    pub fn recover(&mut self, graph: &Graph, tasks_of: &[Vec<usize>]) -> (Resumed, BTreeMap<String, BTreeSet<String>>) {
+    pub fn recover(
+        &mut self,
+        graph: &Graph,
+        tasks_of: &[Vec<usize>],
+    ) -> (Resumed, BTreeMap<String, BTreeSet<String>>) {
         let mut saved = self.store.saved().expect("a store in memory can be read");
-        let mut resumed = Resumed { epoch: saved.epoch, boundary: saved.boundary, promises: BTreeMap::new() };
+        let mut resumed =
+            Resumed { epoch: saved.epoch, boundary: saved.boundary, promises: BTreeMap::new() };
         let mut kept = BTreeMap::<_, BTreeSet<_>>::new();
         for (sink, component) in graph.of_role(TaskRole::Sink) {
             let promises = saved.promises.remove(&component.name).unwrap_or_default();
@@ -145,7 +162,10 @@ impl Disk {
                     staged.items.truncate(promised.posts as usize);
                     staged.synced = staged.items.len();
                 }
-                None => assert!(self.visible.contains_key(&(sink, segment.clone())), "the promised {segment} is gone"),
+                None => assert!(
+                    self.visible.contains_key(&(sink, segment.clone())),
+                    "the promised {segment} is gone"
+                ),
             }
             closed.push(Promise { closed: true, ..promised.clone() });
         }
@@ -155,7 +175,12 @@ impl Disk {
     }
 
     pub fn start(&self, places: BTreeMap<String, BTreeSet<String>>) {
-        let started = Started { about: String::new(), components: BTreeMap::new(), places, dropped: BTreeSet::new() };
+        let started = Started {
+            about: String::new(),
+            components: BTreeMap::new(),
+            places,
+            dropped: BTreeSet::new(),
+        };
         self.store.start(&started).expect("a store in memory can be written");
     }
 }

@@ -62,7 +62,9 @@ impl Graph {
                 name: format!("{letter}{number}"),
                 role,
                 inputs: if is_spout { vec![] } else { some_of(number.min(spouts + bolts), random) },
-                splits: (0..if is_spout { 1 + random.below(3) } else { 0 }).map(|_| random.below(40) as u32).collect(),
+                splits: (0..if is_spout { 1 + random.below(3) } else { 0 })
+                    .map(|_| random.below(40) as u32)
+                    .collect(),
                 outbox: (is_sink && random.one_in(2)).then(|| 20 + random.below(150) as u64),
                 shuffled: is_sink && random.one_in(2),
                 posts_max: 1 + random.below(8),
@@ -75,7 +77,11 @@ impl Graph {
     pub fn ways_to(&self, component: usize) -> Vec<(usize, u32)> {
         let through = |input: &usize| match self.0[*input].role {
             TaskRole::Spout => vec![(*input, step(0, *input))],
-            _ => self.ways_to(*input).into_iter().map(|(spout, way)| (spout, step(way, *input))).collect(),
+            _ => self
+                .ways_to(*input)
+                .into_iter()
+                .map(|(spout, way)| (spout, step(way, *input)))
+                .collect(),
         };
         self.0[component].inputs.iter().flat_map(through).collect()
     }

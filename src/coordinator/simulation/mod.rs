@@ -176,12 +176,16 @@ impl World {
 
     /// What the supervisor does at an end. Gives the next process, unless everything is over.
     fn ended(&mut self, process: &mut Process, outcome: Outcome) -> Option<Process> {
-        let hung = process.tasks.iter().any(|task| task.hung_until > self.now + Duration::from_secs(10));
+        let hung =
+            process.tasks.iter().any(|task| task.hung_until > self.now + Duration::from_secs(10));
         match outcome {
             Outcome::Finished { all } => {
                 self.disk.land();
                 assert!(self.disk.staged.is_empty(), "left behind: {:?}", self.disk.staged.keys());
-                self.disk.store.end(all.then_some(self.wall)).expect("a store in memory can be written");
+                self.disk
+                    .store
+                    .end(all.then_some(self.wall))
+                    .expect("a store in memory can be written");
                 if all {
                     return None;
                 }
@@ -204,7 +208,8 @@ impl World {
 
     fn goes_wrong(&mut self, process: &mut Process) {
         let durable = self.habits.checkpoint != Checkpoint::Off;
-        let (task, component) = (self.random.below(process.tasks.len()), self.random.below(self.graph.0.len()));
+        let (task, component) =
+            (self.random.below(process.tasks.len()), self.random.below(self.graph.0.len()));
         let time = self.random.millis(90_000);
         match self.random.below(12) {
             0 if durable => {
@@ -215,7 +220,9 @@ impl World {
                 *process = Process::launch(self);
             }
             1 if durable => process.loses(task, Report::Lost),
-            2 if durable => process.loses(task, Report::Panicked { message: "oh".into(), tuple: None }),
+            2 if durable => {
+                process.loses(task, Report::Panicked { message: "oh".into(), tuple: None })
+            }
             3 if durable => process.loses(task, Report::Failed("no".into())),
             4 if durable => process.happens(self, Event::Broken("the store is broken".into())),
             5 | 6 if durable => {
@@ -231,7 +238,11 @@ impl World {
             8 => process.tasks[task].hung_until = self.now + time,
             9 => self.dead_until[component] = self.now + 3 * time,
             10 => {
-                let hours = if self.random.one_in(2) { time::Duration::HOUR } else { -time::Duration::HOUR };
+                let hours = if self.random.one_in(2) {
+                    time::Duration::HOUR
+                } else {
+                    -time::Duration::HOUR
+                };
                 self.say(|| format!("the wall clock jumps by {hours}"));
                 self.wall += hours;
             }
@@ -259,13 +270,20 @@ impl World {
     fn check_state(&self) {
         for (bolt, component) in self.graph.of_role(TaskRole::Bolt) {
             let mut expected = std::collections::BTreeMap::<u8, u32>::new();
-            self.graph.items_of(bolt).iter().for_each(|item| *expected.entry(item.key() as u8).or_default() += 1);
+            self.graph
+                .items_of(bolt)
+                .iter()
+                .for_each(|item| *expected.entry(item.key() as u8).or_default() += 1);
             let mut found = std::collections::BTreeMap::new();
             let mut take = |key: &[u8], value: &[u8]| {
-                found.insert(key[0], value.iter().fold(0, |sum, byte| sum * 256 + u32::from(*byte)));
+                found
+                    .insert(key[0], value.iter().fold(0, |sum, byte| sum * 256 + u32::from(*byte)));
                 Ok(())
             };
-            self.disk.store.restore(&component.name, 0..1024, &mut take).expect("a store in memory can be read");
+            self.disk
+                .store
+                .restore(&component.name, 0..1024, &mut take)
+                .expect("a store in memory can be read");
             assert_eq!(found, expected, "what {} has counted", component.name);
         }
     }
@@ -282,7 +300,9 @@ fn check_order(segment: &str, items: &[Item]) {
 
 fn run(seed: u64, trace: bool) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| World::new(seed, trace).run())) {
-        eprintln!("replay this with WATERSPOUT_SEED={seed} cargo test --lib coordinator::simulation");
+        eprintln!(
+            "replay this with WATERSPOUT_SEED={seed} cargo test --lib coordinator::simulation"
+        );
         resume_unwind(panic);
     }
 }

@@ -37,13 +37,27 @@ fn may_follow(last: OffsetDateTime, next: OffsetDateTime) -> bool {
 }
 
 impl Oracle {
-    pub fn new(resumed: &Resumed, boundary: OffsetDateTime, now: Duration, every: Duration) -> Self {
-        assert!(resumed.boundary.is_none_or(|saved| may_follow(saved, boundary)), "partitions go back");
-        let lengths = |promises: &Vec<Promise>| promises.iter().map(|p| (p.segment.clone(), p.length)).collect();
+    pub fn new(
+        resumed: &Resumed,
+        boundary: OffsetDateTime,
+        now: Duration,
+        every: Duration,
+    ) -> Self {
+        assert!(
+            resumed.boundary.is_none_or(|saved| may_follow(saved, boundary)),
+            "partitions go back"
+        );
+        let lengths = |promises: &Vec<Promise>| {
+            promises.iter().map(|p| (p.segment.clone(), p.length)).collect()
+        };
         Self {
             every,
             outboxes: BTreeMap::new(),
-            owed: resumed.promises.iter().map(|(task, promises)| (*task, lengths(promises))).collect(),
+            owed: resumed
+                .promises
+                .iter()
+                .map(|(task, promises)| (*task, lengths(promises)))
+                .collect(),
             reported: BTreeMap::new(),
             committing: BTreeMap::new(),
             paused: BTreeSet::new(),
@@ -60,11 +74,16 @@ impl Oracle {
 
     pub fn task_reports(&mut self, FromTask { task, report }: &FromTask) {
         match report {
-            Report::Prepared { prepared, .. } => drop(self.reported.insert(*task, prepared.promises.clone())),
+            Report::Prepared { prepared, .. } => {
+                drop(self.reported.insert(*task, prepared.promises.clone()))
+            }
             Report::Committed { segments } => {
                 let offered = self.committing.remove(task).expect("a commit was begun");
                 for done in segments {
-                    assert!(offered.iter().any(|promise| promise.segment == *done), "{done} wasn't offered");
+                    assert!(
+                        offered.iter().any(|promise| promise.segment == *done),
+                        "{done} wasn't offered"
+                    );
                     self.owed.entry(*task).or_default().remove(done);
                     let reported = self.reported.entry(*task).or_default();
                     reported.retain(|promise| promise.segment != *done);
@@ -79,18 +98,28 @@ impl Oracle {
         self.in_progress = false;
         for (task, promises) in std::mem::take(&mut self.reported) {
             let closed = promises.into_iter().filter(|promise| promise.closed);
-            self.owed.entry(task).or_default().extend(closed.map(|promise| (promise.segment, promise.length)));
+            self.owed
+                .entry(task)
+                .or_default()
+                .extend(closed.map(|promise| (promise.segment, promise.length)));
         }
     }
 
     /// Whether a barrier has to come at a tick.
     pub fn is_due(&self, emitted: u64, now: Duration) -> bool {
         let moved = self.dirty || emitted != self.emitted_at_barrier;
-        moved && now >= self.injected_at + self.every && !self.in_progress && !self.last_sent && !self.draining
+        moved
+            && now >= self.injected_at + self.every
+            && !self.in_progress
+            && !self.last_sent
+            && !self.draining
     }
 
     pub fn injects(&mut self, mark: &Mark, emitted: u64, now: Duration) {
-        assert!(!self.in_progress && !self.last_sent, "one epoch at a time, and none behind the last");
+        assert!(
+            !self.in_progress && !self.last_sent,
+            "one epoch at a time, and none behind the last"
+        );
         assert!(mark.barrier.epoch > self.epoch, "epochs grow");
         assert!(may_follow(self.boundary, mark.barrier.boundary), "partitions go back");
         (self.epoch, self.boundary) = (mark.barrier.epoch, mark.barrier.boundary);
@@ -101,16 +130,25 @@ impl Oracle {
     /// Every promise that may still have to be delivered is in the checkpoint, once.
     pub fn saves(&self, changes: &Changes) {
         let reported = self.reported.values().flatten().map(|promise| &promise.segment);
-        let expected: BTreeSet<_> = self.owed.values().flat_map(BTreeMap::keys).chain(reported).collect();
-        let saved: Vec<_> = changes.promises.values().flatten().map(|promise| &promise.segment).collect();
-        assert_eq!(saved.len(), expected.len(), "each promise is carried once: {saved:?}, {expected:?}");
+        let expected: BTreeSet<_> =
+            self.owed.values().flat_map(BTreeMap::keys).chain(reported).collect();
+        let saved: Vec<_> =
+            changes.promises.values().flatten().map(|promise| &promise.segment).collect();
+        assert_eq!(
+            saved.len(),
+            expected.len(),
+            "each promise is carried once: {saved:?}, {expected:?}"
+        );
         assert_eq!(saved.into_iter().collect::<BTreeSet<_>>(), expected, "promises are carried");
     }
 
     pub fn commits(&mut self, task: usize, promises: &[Promise]) {
         assert!(self.committing.insert(task, promises.to_vec()).is_none(), "two commits at once");
         let owed = self.owed.entry(task).or_default();
-        assert!(promises.iter().all(|promise| owed.contains_key(&promise.segment)), "a commit of what isn't complete");
+        assert!(
+            promises.iter().all(|promise| owed.contains_key(&promise.segment)),
+            "a commit of what isn't complete"
+        );
     }
 
     pub fn pauses(&mut self, paused: &BTreeSet<usize>) {
@@ -121,11 +159,18 @@ impl Oracle {
     pub fn check_pauses(&self) {
         let bytes = |task: &usize| self.owed.get(task).map_or(0, |owed| owed.values().sum::<u64>());
         let upstream = |full: &dyn Fn(u64, u64) -> bool| -> BTreeSet<usize> {
-            let full = self.outboxes.iter().filter(|(task, outbox)| full(bytes(task), outbox.bytes_max));
+            let full =
+                self.outboxes.iter().filter(|(task, outbox)| full(bytes(task), outbox.bytes_max));
             full.flat_map(|(_, outbox)| outbox.upstream.iter().copied()).collect()
         };
-        assert!(upstream(&|bytes, max| bytes >= max).is_subset(&self.paused), "a full outbox pauses its spouts");
-        assert!(self.paused.is_subset(&upstream(&|bytes, max| bytes > max / 2)), "a spout pauses for nothing");
+        assert!(
+            upstream(&|bytes, max| bytes >= max).is_subset(&self.paused),
+            "a full outbox pauses its spouts"
+        );
+        assert!(
+            self.paused.is_subset(&upstream(&|bytes, max| bytes > max / 2)),
+            "a spout pauses for nothing"
+        );
     }
 
     /// Whether the actions hold a barrier or the end.

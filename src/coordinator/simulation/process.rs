@@ -73,14 +73,19 @@ impl Process {
             checkpoint: world.habits.checkpoint,
             micro_batch_age: AGE,
             partition_every: PARTITION,
-            drain_deadline: if is_off { Duration::from_secs(u64::from(u32::MAX)) } else { DRAIN_DEADLINE },
+            drain_deadline: if is_off {
+                Duration::from_secs(u64::from(u32::MAX))
+            } else {
+                DRAIN_DEADLINE
+            },
             outboxes: outboxes.clone(),
         };
         let roles = tasks_of.iter().zip(&world.graph.0).flat_map(|(tasks, component)| {
             (0..tasks.len()).map(|index| (format!("{}[{index}]", component.name), component.role))
         });
         let machine = Machine::new(policy, roles.collect(), resumed.clone(), world.wall, world.now);
-        let mut oracle = Oracle::new(&resumed, machine.partition().0, world.now, world.habits.every);
+        let mut oracle =
+            Oracle::new(&resumed, machine.partition().0, world.now, world.habits.every);
         oracle.outboxes = outboxes;
         let (mut tasks, channels) = tasks(world, &tasks_of, &machine);
         for task in &mut tasks {
@@ -91,7 +96,8 @@ impl Process {
         }
         world.disk.start(places);
         let (reports, saving, outcome) = (vec![], None, None);
-        let mut process = Self { machine, oracle, tasks, channels, reports, saving, timer: world.now, outcome };
+        let mut process =
+            Self { machine, oracle, tasks, channels, reports, saving, timer: world.now, outcome };
         process.happens(world, Event::Tick { emitted: 0 });
         process
     }
@@ -161,7 +167,8 @@ impl Process {
     }
 
     fn tell_spouts(&mut self, control: impl Fn(usize) -> Control) {
-        let spouts = self.tasks.iter_mut().enumerate().filter(|(_, task)| task.role() == TaskRole::Spout);
+        let spouts =
+            self.tasks.iter_mut().enumerate().filter(|(_, task)| task.role() == TaskRole::Spout);
         spouts.for_each(|(number, task)| task.mailbox.push_back(control(number)));
     }
 
@@ -190,7 +197,9 @@ impl Process {
                 at(task.hung_until, Step::Mail(number));
             }
             if let Body::Sink(sink) = &task.body {
-                sink.preparing.iter().for_each(|(ready_at, ..)| at(*ready_at, Step::Prepare(number)));
+                sink.preparing
+                    .iter()
+                    .for_each(|(ready_at, ..)| at(*ready_at, Step::Prepare(number)));
                 let dead_until = world.dead_until[task.component];
                 if let Some(commit) = &sink.committing {
                     at(dead_until.max(commit.ready_at), Step::Commit(number));
@@ -241,7 +250,8 @@ impl Process {
     ) {
         let (choice, takes) = (world.random.below(60), world.random.millis(world.habits.answer));
         let (wall, now, disk) = (world.wall, world.now, &mut world.disk);
-        let mut around = Surroundings { channels: &mut self.channels, disk, wall, now, choice, takes };
+        let mut around =
+            Surroundings { channels: &mut self.channels, disk, wall, now, choice, takes };
         if let Some(report) = work(&mut self.tasks[task], &mut around) {
             self.reports.push(FromTask { task, report });
         }
@@ -249,7 +259,8 @@ impl Process {
 
     /// Reports of one task come in order, but for those of its thread that commits.
     fn deliver(&mut self, world: &mut World, report: usize) {
-        let key = |report: &FromTask| (report.task, matches!(report.report, Report::Committed { .. }));
+        let key =
+            |report: &FromTask| (report.task, matches!(report.report, Report::Committed { .. }));
         let chosen = key(&self.reports[report]);
         let first = self.reports.iter().position(|report| key(report) == chosen).unwrap_or(report);
         let report = self.reports.remove(first);
@@ -289,7 +300,10 @@ impl Process {
         for task in &mut self.tasks {
             if let Body::Sink(Sink { committing: Some(commit), .. }) = &mut task.body {
                 let done = world.random.below(commit.left.len() + 1);
-                commit.left.drain(..done).for_each(|promise| world.disk.publish(task.component, &promise));
+                commit
+                    .left
+                    .drain(..done)
+                    .for_each(|promise| world.disk.publish(task.component, &promise));
             }
         }
     }
@@ -344,9 +358,12 @@ fn outboxes(graph: &Graph, tasks_of: &[Vec<usize>]) -> BTreeMap<usize, Outbox> {
     let mut outboxes = BTreeMap::new();
     for (sink, component) in graph.of_role(TaskRole::Sink) {
         let ways = graph.ways_to(sink);
-        let upstream: BTreeSet<_> = ways.iter().flat_map(|(spout, _)| tasks_of[*spout].iter().copied()).collect();
-        for (bytes_max, task) in
-            component.outbox.into_iter().flat_map(|max| tasks_of[sink].iter().map(move |t| (max, *t)))
+        let upstream: BTreeSet<_> =
+            ways.iter().flat_map(|(spout, _)| tasks_of[*spout].iter().copied()).collect();
+        for (bytes_max, task) in component
+            .outbox
+            .into_iter()
+            .flat_map(|max| tasks_of[sink].iter().map(move |t| (max, *t)))
         {
             outboxes.insert(task, Outbox { bytes_max, upstream: upstream.clone() });
         }
@@ -365,7 +382,9 @@ fn tasks(world: &World, tasks_of: &[Vec<usize>], machine: &Machine) -> (Vec<Task
             let body = match spec.role {
                 TaskRole::Spout => Body::Spout(Spout::resume(spec, index, count, &world.disk)),
                 TaskRole::Bolt => Body::Bolt(Counts::restore(spec, index, count, &world.disk)),
-                TaskRole::Sink => Body::Sink(Sink::new(place, machine.partition().0, spec.posts_max, AGE)),
+                TaskRole::Sink => {
+                    Body::Sink(Sink::new(place, machine.partition().0, spec.posts_max, AGE))
+                }
             };
             let name = format!("{}[{index}]", spec.name);
             let (inputs, outputs, mailbox) = (vec![], vec![], VecDeque::new());

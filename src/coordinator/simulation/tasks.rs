@@ -79,13 +79,17 @@ impl Spout {
     pub fn resume(component: &Component, index: usize, tasks: usize, disk: &Disk) -> Self {
         let cursors = disk.store.saved().expect("a store in memory can be read").cursors;
         let splits = (index..component.splits.len()).step_by(tasks).map(|split| {
-            let (name, length) = ((component.name.clone(), split.to_string()), component.splits[split]);
+            let (name, length) =
+                ((component.name.clone(), split.to_string()), component.splits[split]);
             let at = match cursors.get(&name) {
                 None | Some(Cursor::Start) => 0,
                 Some(Cursor::At(at)) => at.parse().expect("a cursor is a number"),
                 Some(Cursor::End) => length,
             };
-            assert!(disk.trimmed.get(&name).is_none_or(|trimmed| *trimmed <= at), "{name:?} was trimmed and is read");
+            assert!(
+                disk.trimmed.get(&name).is_none_or(|trimmed| *trimmed <= at),
+                "{name:?} was trimmed and is read"
+            );
             (split, at, length, None)
         });
         Self { splits: splits.collect(), ..Self::default() }
@@ -104,7 +108,8 @@ impl Spout {
 
     /// The next item of a split, if one is left; the source ends behind the last one.
     fn read(&mut self, component: usize, choice: usize) -> Result<Item, Report> {
-        let mut left: Vec<_> = self.splits.iter_mut().filter(|(_, at, length, _)| at < length).collect();
+        let mut left: Vec<_> =
+            self.splits.iter_mut().filter(|(_, at, length, _)| at < length).collect();
         if left.is_empty() {
             self.done = true;
             return Err(Report::SourceEnded);
@@ -130,11 +135,16 @@ impl Counts {
         let mut counts = Self::default();
         let mut take = |key: &[u8], value: &[u8]| {
             if usize::from(key[0]) % tasks == index {
-                counts.counts.insert(u32::from(key[0]), value.iter().fold(0, |sum, byte| sum * 256 + u32::from(*byte)));
+                counts.counts.insert(
+                    u32::from(key[0]),
+                    value.iter().fold(0, |sum, byte| sum * 256 + u32::from(*byte)),
+                );
             }
             Ok(())
         };
-        disk.store.restore(&component.name, 0..1024, &mut take).expect("a store in memory can be read");
+        disk.store
+            .restore(&component.name, 0..1024, &mut take)
+            .expect("a store in memory can be read");
         counts
     }
 
@@ -187,18 +197,41 @@ pub struct Commit {
 impl Sink {
     pub fn new(place: String, boundary: OffsetDateTime, posts_max: usize, age: Duration) -> Self {
         let (open, number, closed, preparing, committing) = (None, 0, vec![], None, None);
-        Self { place, boundary, rolls: 0, posts_max, age, open, number, closed, preparing, committing }
+        Self {
+            place,
+            boundary,
+            rolls: 0,
+            posts_max,
+            age,
+            open,
+            number,
+            closed,
+            preparing,
+            committing,
+        }
     }
 
     fn write(&mut self, item: Item, disk: &mut Disk, wall: OffsetDateTime) {
-        if self.open.as_ref().is_some_and(|(segment, _)| disk.staged[segment].items.len() >= self.posts_max) {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|(segment, _)| disk.staged[segment].items.len() >= self.posts_max)
+        {
             self.close(disk);
         }
         if self.open.is_none() {
-            let segment =
-                format!("{}/{:04}-{}/{:04}", self.place, self.rolls, self.boundary.unix_timestamp(), self.number);
+            let segment = format!(
+                "{}/{:04}-{}/{:04}",
+                self.place,
+                self.rolls,
+                self.boundary.unix_timestamp(),
+                self.number
+            );
             self.number += 1;
-            assert!(disk.staged.insert(segment.clone(), Segment::default()).is_none(), "{segment} is begun twice");
+            assert!(
+                disk.staged.insert(segment.clone(), Segment::default()).is_none(),
+                "{segment} is begun twice"
+            );
             self.open = Some((segment, wall));
         }
         if let Some((segment, _)) = &self.open {
@@ -222,7 +255,9 @@ impl Sink {
             // A partition of a boundary that comes again has a name of its own.
             (self.boundary, self.number, self.rolls) = (barrier.boundary, 0, self.rolls + 1);
         }
-        let open = |(segment, _): &(String, _)| promise(&self.place, segment, &disk.staged[segment].items, false);
+        let open = |(segment, _): &(String, _)| {
+            promise(&self.place, segment, &disk.staged[segment].items, false)
+        };
         let promises = self.closed.iter().cloned().chain(self.open.as_ref().map(open)).collect();
         Prepared { promises, open_since: self.open.as_ref().map(|(_, since)| *since) }
     }
@@ -255,13 +290,19 @@ impl Task {
 
     /// Whether it can take a step.
     pub fn can_work(&self, channels: &[Channel], now: Duration) -> bool {
-        if self.outputs.iter().any(|(_, tasks)| tasks.iter().any(|channel| channels[*channel].is_full())) {
+        if self
+            .outputs
+            .iter()
+            .any(|(_, tasks)| tasks.iter().any(|channel| channels[*channel].is_full()))
+        {
             return false;
         }
         match &self.body {
             Body::Spout(spout) => !spout.paused && !spout.done && spout.ready_at <= now,
             _ => {
-                let has_item = |channel: &usize| matches!(channels[*channel].0.front(), Some(Message::Item(_)));
+                let has_item = |channel: &usize| {
+                    matches!(channels[*channel].0.front(), Some(Message::Item(_)))
+                };
                 self.inputs.iter().any(has_item) || self.is_aligned(channels)
             }
         }
@@ -286,8 +327,9 @@ impl Task {
         }
         let choices = self.inputs.len();
         let inputs = (0..choices).map(|input| self.inputs[(input + around.choice) % choices]);
-        let channel =
-            inputs.into_iter().find(|channel| matches!(around.channels[*channel].0.front(), Some(Message::Item(_))))?;
+        let channel = inputs.into_iter().find(|channel| {
+            matches!(around.channels[*channel].0.front(), Some(Message::Item(_)))
+        })?;
         let Some(Message::Item(item)) = around.channels[channel].0.pop_front() else { return None };
         match &mut self.body {
             Body::Bolt(counts) => {
@@ -303,14 +345,19 @@ impl Task {
     fn emit(&self, item: Item, around: &mut Surroundings<'_>) {
         for (shuffled, tasks) in &self.outputs {
             let way = if *shuffled { around.choice } else { item.key() as usize };
-            around.channels[tasks[way % tasks.len()]].0.push_back(Message::Item(item.by(self.component)));
+            around.channels[tasks[way % tasks.len()]]
+                .0
+                .push_back(Message::Item(item.by(self.component)));
         }
     }
 
     /// Every input has come to the barrier.
     fn pass(&mut self, around: &mut Surroundings<'_>) -> Option<Report> {
         let channels = &mut *around.channels;
-        let marks = self.inputs.iter().map(|channel| channels[*channel].mark().cloned().expect("all are aligned"));
+        let marks = self
+            .inputs
+            .iter()
+            .map(|channel| channels[*channel].mark().cloned().expect("all are aligned"));
         let marks: Vec<_> = marks.collect();
         assert!(marks.iter().all(|mark| *mark == marks[0]), "two barriers at once");
         self.inputs.iter().for_each(|channel| drop(channels[*channel].0.pop_front()));
@@ -322,9 +369,11 @@ impl Task {
                 sink.preparing = Some((around.now + around.takes, epoch, prepared));
                 None
             }
-            Body::Bolt(counts) => {
-                Some(Report::State { epoch, changes: counts.snapshot(), watermark: EventTime::UNKNOWN })
-            }
+            Body::Bolt(counts) => Some(Report::State {
+                epoch,
+                changes: counts.snapshot(),
+                watermark: EventTime::UNKNOWN,
+            }),
             Body::Spout(_) => None,
         };
         self.broadcast(&marks[0], channels);
@@ -341,20 +390,28 @@ impl Task {
     pub fn told(&mut self, control: Control, around: &mut Surroundings<'_>) -> Option<Report> {
         match (&mut self.body, control) {
             (Body::Spout(spout), Control::Inject(mark)) => {
-                let report = Report::Cursors { epoch: mark.barrier.epoch, cursors: spout.cursors(), times: vec![] };
+                let report = Report::Cursors {
+                    epoch: mark.barrier.epoch,
+                    cursors: spout.cursors(),
+                    times: vec![],
+                };
                 self.broadcast(&mark, around.channels);
                 return Some(report);
             }
             (Body::Spout(spout), Control::StopSource) => {
-                return (!std::mem::replace(&mut spout.done, true)).then_some(Report::SourceStopped);
+                return (!std::mem::replace(&mut spout.done, true))
+                    .then_some(Report::SourceStopped);
             }
             (Body::Spout(spout), Control::Pause(paused)) => spout.paused = paused,
             (Body::Sink(sink), Control::Commit(promises)) => {
                 assert!(sink.committing.is_none(), "two commits at once for {}", self.name);
                 let ready_at = around.now + around.takes;
-                sink.committing = Some(Commit { ready_at, left: promises.into(), delivered: Vec::new() });
+                sink.committing =
+                    Some(Commit { ready_at, left: promises.into(), delivered: Vec::new() });
             }
-            (Body::Sink(_), Control::Forget(segments)) => around.disk.forget(self.component, segments),
+            (Body::Sink(_), Control::Forget(segments)) => {
+                around.disk.forget(self.component, segments)
+            }
             (_, control) => panic!("{} got {control:?}", self.name),
         }
         None

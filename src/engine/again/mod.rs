@@ -84,7 +84,8 @@ fn rewrite(topology: &mut Topology, mut jobs: Jobs, tally: &Arc<Tally>) {
         if let Config::Spout(source) = &spec.config {
             let jobs = jobs.remove(&spec.id).unwrap_or_default();
             let (source, streams) = (Some(Arc::clone(source)), spec.streams.clone());
-            let reader = DeadLetters { streams, jobs: Arc::new(jobs), source, tally: Arc::clone(tally) };
+            let reader =
+                DeadLetters { streams, jobs: Arc::new(jobs), source, tally: Arc::clone(tally) };
             spec.config = Config::Spout(Arc::new(reader));
         }
     }
@@ -103,12 +104,22 @@ fn add_hidden(topology: &mut Topology, jobs: BTreeMap<String, Job>, tally: &Arc<
     let from = topology.components.len();
     for (stream, name) in streams.iter().map(|(name, _)| name).enumerate() {
         let Some((id, number)) = name.rsplit_once('/') else { continue };
-        let Some(spec) = topology.components.iter_mut().find(|spec| spec.id == id) else { continue };
-        let Some(like) = number.parse().ok().and_then(|number: usize| spec.inputs.get(number)) else { continue };
+        let Some(spec) = topology.components.iter_mut().find(|spec| spec.id == id) else {
+            continue;
+        };
+        let Some(like) = number.parse().ok().and_then(|number: usize| spec.inputs.get(number))
+        else {
+            continue;
+        };
         let grouping = sent_by(&like.grouping);
         spec.inputs.push(InputSpec { from, stream: crate::tuple::StreamId(stream), grouping });
     }
-    let reader = DeadLetters { streams: streams.clone(), jobs: Arc::new(jobs), source: None, tally: Arc::clone(tally) };
+    let reader = DeadLetters {
+        streams: streams.clone(),
+        jobs: Arc::new(jobs),
+        source: None,
+        tally: Arc::clone(tally),
+    };
     topology.components.push(ComponentSpec {
         id: AGAIN.into(),
         type_name: "DeadLetters",

@@ -32,7 +32,11 @@ pub struct Survey {
 ///
 /// # Errors
 /// If one can't be read, or a cursor is damaged.
-pub fn survey(topology: &Topology, root: &Path, cursors: &BTreeMap<(String, String), Cursor>) -> Result<Survey> {
+pub fn survey(
+    topology: &Topology,
+    root: &Path,
+    cursors: &BTreeMap<(String, String), Cursor>,
+) -> Result<Survey> {
     if !root.is_dir() {
         return Ok(Survey::default());
     }
@@ -49,7 +53,10 @@ pub fn survey(topology: &Topology, root: &Path, cursors: &BTreeMap<(String, Stri
         looking.look_through(&partition)?;
     }
     let Looking { mut found, left, .. } = looking;
-    found.left = left.into_iter().map(|((component, why), letters)| sentence(&component, &why, letters)).collect();
+    found.left = left
+        .into_iter()
+        .map(|((component, why), letters)| sentence(&component, &why, letters))
+        .collect();
     Ok(found)
 }
 
@@ -110,7 +117,10 @@ impl Looking<'_> {
             Refused::Raw { .. } => None,
         };
         let topology = self.topology;
-        let way = self.ways.entry((letter.component.clone(), from)).or_insert_with(|| way(topology, &letter));
+        let way = self
+            .ways
+            .entry((letter.component.clone(), from))
+            .or_insert_with(|| way(topology, &letter));
         let way = match way {
             Ok(way) => way.clone(),
             Err(why) => {
@@ -121,7 +131,9 @@ impl Looking<'_> {
         };
         let (reader, split) = match &way {
             Way::Raw => (letter.component.clone(), format!("{DEAD}/{partition}")),
-            Way::Input { from, .. } => (AGAIN.to_owned(), format!("{DEAD}/{partition}/{}/{from}", letter.component)),
+            Way::Input { from, .. } => {
+                (AGAIN.to_owned(), format!("{DEAD}/{partition}/{}/{from}", letter.component))
+            }
         };
         let mut key = (reader, split);
         // What was cut is never sent, so it is named whatever was sent behind it.
@@ -148,13 +160,17 @@ impl Looking<'_> {
         self.found.letters += 1;
         let (reader, split) = key;
         let place = self.place.clone();
-        let job = || Job { place, partition: partition.to_owned(), after, last: position.file, wanted };
-        self.found.jobs.entry(reader).or_default().entry(split).or_insert_with(job).last = position.file;
+        let job =
+            || Job { place, partition: partition.to_owned(), after, last: position.file, wanted };
+        self.found.jobs.entry(reader).or_default().entry(split).or_insert_with(job).last =
+            position.file;
         Ok(())
     }
 
     fn place_of(&self, key: &(String, String)) -> Result<Option<LetterPlace>> {
-        let damaged = |error| Error::fatal(format!("the cursor of \"{}\" for \"{}\"", key.0, key.1)).because(error);
+        let damaged = |error| {
+            Error::fatal(format!("the cursor of \"{}\" for \"{}\"", key.0, key.1)).because(error)
+        };
         self.cursors.get(key).map_or(Ok(None), LetterPlace::of).map_err(damaged)
     }
 
@@ -177,13 +193,16 @@ fn way(topology: &Topology, letter: &Letter) -> Result<Way, String> {
     let spec = spec.ok_or("there is no such component any more")?;
     let type_name = spec.type_name;
     match (refused, &spec.config) {
-        (Refused::Raw { bytes, .. }, Config::Spout(source)) => {
-            source.reread(bytes).map(|_| Way::Raw).ok_or_else(|| format!("{type_name} takes none again"))
-        }
+        (Refused::Raw { bytes, .. }, Config::Spout(source)) => source
+            .reread(bytes)
+            .map(|_| Way::Raw)
+            .ok_or_else(|| format!("{type_name} takes none again")),
         (Refused::Tuple { from, .. }, Config::Bolt(_) | Config::Sink(_)) => {
             let mut inputs = spec.inputs.iter().enumerate();
-            let found = inputs.find(|(_, input)| stream_of(topology, input.from, input.stream).0 == *from);
-            let (number, input) = found.ok_or_else(|| format!("it has no input \"{from}\" any more"))?;
+            let found =
+                inputs.find(|(_, input)| stream_of(topology, input.from, input.stream).0 == *from);
+            let (number, input) =
+                found.ok_or_else(|| format!("it has no input \"{from}\" any more"))?;
             let one_task = !matches!(input.grouping, Grouping::All | Grouping::Direct);
             if !one_task && spec.parallelism_hint.get() > 1 {
                 let grouping = input.grouping.name();

@@ -37,15 +37,19 @@ struct Spout<'a> {
 /// # Errors
 /// If a named spout isn't there, or it isn't clear to which one posts go.
 pub fn assign(topology: &Topology, needed: &[bool], given: &[Given]) -> Result<Assignment> {
-    let all = topology.components.iter().zip(needed).filter_map(|(spec, needed)| match &spec.config {
-        Config::Spout(source) => Some(Spout { id: &spec.id, needed: *needed, kinds: source.kinds() }),
-        _ => None,
-    });
+    let all =
+        topology.components.iter().zip(needed).filter_map(|(spec, needed)| match &spec.config {
+            Config::Spout(source) => {
+                Some(Spout { id: &spec.id, needed: *needed, kinds: source.kinds() })
+            }
+            _ => None,
+        });
     let all: Vec<Spout<'_>> = all.collect();
     for id in given.iter().filter_map(|given| given.spout.as_ref()) {
         check_name(&all, id)?;
     }
-    let is_named = |spout: &Spout<'_>| given.iter().any(|given| given.spout.as_deref() == Some(spout.id));
+    let is_named =
+        |spout: &Spout<'_>| given.iter().any(|given| given.spout.as_deref() == Some(spout.id));
     let others: Vec<_> = all.iter().filter(|spout| spout.needed && !is_named(spout)).collect();
     if let Some(unnamed) = given.iter().find(|given| given.spout.is_none()) {
         check_clear(&others, &all, &unnamed.address)?;
@@ -60,12 +64,17 @@ pub fn assign(topology: &Topology, needed: &[bool], given: &[Given]) -> Result<A
             Some(id) => id == spout.id,
             None => !named,
         });
-        let globs = mine.map(|given| (given.address.clone(), counted.insert(given.address.clone()))).collect();
+        let globs = mine
+            .map(|given| (given.address.clone(), counted.insert(given.address.clone())))
+            .collect();
         // The only spout of a file takes everything.
         Reads { globs, kinds: if all.len() == 1 { None } else { spout.kinds.clone() } }
     };
     let of_spouts = all.iter().filter(|spout| spout.needed).map(of_spout).collect();
-    Ok(Assignment { of_spouts, taken: all.iter().flat_map(|spout| spout.kinds.clone().unwrap_or_default()).collect() })
+    Ok(Assignment {
+        of_spouts,
+        taken: all.iter().flat_map(|spout| spout.kinds.clone().unwrap_or_default()).collect(),
+    })
 }
 
 fn check_name(all: &[Spout<'_>], id: &str) -> Result<()> {
@@ -76,7 +85,9 @@ fn check_name(all: &[Spout<'_>], id: &str) -> Result<()> {
             let known: Vec<_> = all.iter().map(|spout| format!("\"{}\"", spout.id)).collect();
             let known = known.join(", ");
             let path = "a path with = in its first name begins with ./";
-            Err(Error::fatal(format!("--replay {id}=…: there is no spout \"{id}\", but {known}; {path}")))
+            Err(Error::fatal(format!(
+                "--replay {id}=…: there is no spout \"{id}\", but {known}; {path}"
+            )))
         }
     }
 }
@@ -91,23 +102,32 @@ fn check_clear(spouts: &[&Spout<'_>], all: &[Spout<'_>], address: &str) -> Resul
     if spouts.is_empty() {
         let all: Vec<_> = all.iter().map(|spout| spout.id).collect();
         let all = all.join("\", \"");
-        return Err(Error::fatal(format!("\"{address}\" is for no spout: \"{all}\" have lakes of their own")));
+        return Err(Error::fatal(format!(
+            "\"{address}\" is for no spout: \"{all}\" have lakes of their own"
+        )));
     }
     if spouts.len() > 1
         && let Some(any) = spouts.iter().find(|spout| spout.kinds.is_none())
     {
-        return unclear(format!("spout \"{}\" makes posts of any kind, and isn't the only one", any.id), &ids);
+        return unclear(
+            format!("spout \"{}\" makes posts of any kind, and isn't the only one", any.id),
+            &ids,
+        );
     }
     let of = |kind: &str| {
         let makes = |spout: &&&Spout<'_>| spout.kinds.iter().flatten().any(|own| own == kind);
         spouts.iter().filter(makes).map(|spout| spout.id).collect::<Vec<_>>()
     };
-    let kinds: BTreeSet<&String> = spouts.iter().flat_map(|spout| spout.kinds.iter().flatten()).collect();
+    let kinds: BTreeSet<&String> =
+        spouts.iter().flat_map(|spout| spout.kinds.iter().flatten()).collect();
     for kind in kinds {
         let makers = of(kind);
         if makers.len() > 1 {
             return unclear(
-                format!("posts of the kind \"{kind}\" are made by \"{}\"", makers.join("\" and \"")),
+                format!(
+                    "posts of the kind \"{kind}\" are made by \"{}\"",
+                    makers.join("\" and \"")
+                ),
                 &makers,
             );
         }

@@ -103,7 +103,8 @@ pub struct Kappa {
 /// If `only` names what isn't there.
 pub fn spared(topology: &Topology, only: &[String]) -> Result<Vec<String>> {
     let needed = only::needed(topology, only)?;
-    let runs = |(spec, needed): (&ComponentSpec, bool)| needed && !matches!(spec.config, Config::Spout(_));
+    let runs =
+        |(spec, needed): (&ComponentSpec, bool)| needed && !matches!(spec.config, Config::Spout(_));
     let all = topology.components.iter().zip(needed);
     Ok(all.filter(|one| !runs(*one)).map(|(spec, _)| spec.id.clone()).collect())
 }
@@ -127,8 +128,10 @@ pub fn rewrite(topology: &Topology, request: &Request) -> Result<Kappa> {
             silent.push(spec.id.clone());
         }
         let replay = replay(spec, source.as_ref(), read, request, &strays)?;
-        let tasks_max = replay.tasks_max().and_then(|max| NonZeroU16::new(u16::try_from(max).ok()?));
-        spec.parallelism_hint = tasks_max.map_or(spec.parallelism_hint, |max| max.min(spec.parallelism_hint));
+        let tasks_max =
+            replay.tasks_max().and_then(|max| NonZeroU16::new(u16::try_from(max).ok()?));
+        spec.parallelism_hint =
+            tasks_max.map_or(spec.parallelism_hint, |max| max.min(spec.parallelism_hint));
         (spec.type_name, spec.guarantee, spec.explained) = (TYPE_NAME, GUARANTEE, TYPE_NAME.into());
         spec.config = Config::Spout(Arc::new(replay));
     }
@@ -143,16 +146,22 @@ fn replay(
     request: &Request,
     strays: &Strays,
 ) -> Result<LakeReplay> {
-    let is_of_posts = spec.streams.iter().next().is_some_and(|(_, fields)| *fields == Fields::of_posts());
+    let is_of_posts =
+        spec.streams.iter().next().is_some_and(|(_, fields)| *fields == Fields::of_posts());
     if !is_of_posts {
-        let what = format!("spout \"{}\" ({}) makes no posts, so no lake can take its place", spec.id, spec.type_name);
+        let what = format!(
+            "spout \"{}\" ({}) makes no posts, so no lake can take its place",
+            spec.id, spec.type_name
+        );
         return Err(Error::fatal(what));
     }
     let mut lakes: Vec<(String, bool, Lake)> = Vec::new();
     for (address, counts) in reads.globs {
         let Address { root, partitions } = Address::parse(&address)?;
         let choice = Choice { glob: partitions.glob(), ..request.choice.clone() };
-        if let Some((.., lake)) = lakes.iter_mut().find(|(known, also, _)| *known == root && *also == counts) {
+        if let Some((.., lake)) =
+            lakes.iter_mut().find(|(known, also, _)| *known == root && *also == counts)
+        {
             lake.choices.push(choice);
             continue;
         }

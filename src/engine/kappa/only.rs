@@ -12,8 +12,12 @@ pub fn needed(topology: &Topology, only: &[String]) -> Result<Vec<bool>> {
     let mut needed = vec![only.is_empty(); components.len()];
     for id in only {
         let found = components.iter().position(|spec| spec.id == *id);
-        let known = || components.iter().map(|spec| format!("\"{}\"", spec.id)).collect::<Vec<_>>().join(", ");
-        needed[found.ok_or_else(|| Error::fatal(format!("there is no component \"{id}\", but {}", known())))?] = true;
+        let known = || {
+            components.iter().map(|spec| format!("\"{}\"", spec.id)).collect::<Vec<_>>().join(", ")
+        };
+        needed[found.ok_or_else(|| {
+            Error::fatal(format!("there is no component \"{id}\", but {}", known()))
+        })?] = true;
     }
     // Each comes behind all that it takes input from.
     for (at, spec) in components.iter().enumerate().rev() {

@@ -39,10 +39,14 @@ fn check(text: &str, given: &[&str], only: &[&str], expected: &[&str]) {
     let needed = only::needed(&topology, &request.only).unwrap();
     let reads = assign(&topology, &needed, &request.given).unwrap().of_spouts;
     let spouts = topology.components.iter().zip(&needed);
-    let spouts = spouts.filter(|(spec, needed)| **needed && matches!(spec.config, Config::Spout(_)));
+    let spouts =
+        spouts.filter(|(spec, needed)| **needed && matches!(spec.config, Config::Spout(_)));
     let line = |((spec, _), reads): ((&ComponentSpec, &bool), &Reads)| {
         let kinds = reads.kinds.as_ref().map_or("*".into(), |kinds| kinds.join(","));
-        let globs = reads.globs.iter().map(|(glob, counts)| format!(" {glob}{}", if *counts { "!" } else { "" }));
+        let globs = reads
+            .globs
+            .iter()
+            .map(|(glob, counts)| format!(" {glob}{}", if *counts { "!" } else { "" }));
         format!("{} {kinds}{}", spec.id, globs.collect::<String>())
     };
     let found: Vec<_> = spouts.zip(&reads).map(line).collect();
@@ -51,7 +55,8 @@ fn check(text: &str, given: &[&str], only: &[&str], expected: &[&str]) {
 
 #[track_caller]
 fn refused(text: &str, given: &[&str], only: &[&str], why: &[&str]) {
-    let error = rewrite(&topology(text), &request(given, only)).err().expect("it is refused").chain();
+    let error =
+        rewrite(&topology(text), &request(given, only)).err().expect("it is refused").chain();
     for why in why {
         assert!(error.contains(why), "{error}");
     }
@@ -81,7 +86,12 @@ fn the_only_spout_of_a_file_takes_everything() {
 fn where_it_is_not_clear_the_candidates_are_named() {
     let ways = ["--replay tweets=a/* or --replay others=a/*"];
     let same = with("Generate(platforms: [X, Bluesky])");
-    refused(&same, &["a/*"], &[], &["kind \"bsky\" are made by \"tweets\" and \"others\"", ways[0]]);
+    refused(
+        &same,
+        &["a/*"],
+        &[],
+        &["kind \"bsky\" are made by \"tweets\" and \"others\"", ways[0]],
+    );
     let any = with("Lines(paths: [\"-\"])");
     refused(&any, &["a/*"], &[], &["\"tweets\" makes posts of any kind", ways[0]]);
     check(&any, &["tweets=a", "others=a"], &[], &["tweets * a", "others bsky,toot a"]);
@@ -100,7 +110,9 @@ fn names_that_are_none_are_refused_with_those_that_are() {
 
 #[test]
 fn a_spout_is_named_before_the_first_equals_sign_unless_that_is_in_a_path() {
-    let given = |text: &str| text.parse::<Given>().map(|given| (given.spout.unwrap_or_default(), given.address));
+    let given = |text: &str| {
+        text.parse::<Given>().map(|given| (given.spout.unwrap_or_default(), given.address))
+    };
     let is = |spout: &str, address: &str| Ok((spout.to_owned(), address.to_owned()));
     assert_eq!(given("in=lake/2*"), is("in", "lake/2*"));
     assert_eq!(given("lake/day=1/2*"), is("", "lake/day=1/2*"));
@@ -115,7 +127,10 @@ fn only_what_is_needed_runs_and_needs_what_is_outside() {
     let ids: Vec<_> = kappa.topology.components.iter().map(|spec| spec.id.as_str()).collect();
     assert_eq!(ids, ["tweets", "words", "count"]);
     assert_eq!(kappa.topology.components[2].inputs[0].from, 1);
-    assert_eq!(spared(&topology(TWO), &["count".into()]).unwrap(), ["tweets", "others", "null", "lake"]);
+    assert_eq!(
+        spared(&topology(TWO), &["count".into()]).unwrap(),
+        ["tweets", "others", "null", "lake"]
+    );
     assert_eq!(spared(&topology(TWO), &[]).unwrap(), ["tweets", "others"]);
 }
 
@@ -129,7 +144,12 @@ fn a_sink_that_writes_into_the_lake_that_is_read_is_refused_by_whatever_name() {
     let writes = |path: &str| TWO.replace("\"lake\"),", &format!("{:?}),", at(path)));
     for path in ["lake", "link", "link/../lake/.", "lake/inside", ""] {
         for read in ["lake", "lake/2*", "link/2*", "lake/*"] {
-            refused(&writes(path), &[&at(read)], &[], &["sink \"lake\" would write into", &at(read), "--only"]);
+            refused(
+                &writes(path),
+                &[&at(read)],
+                &[],
+                &["sink \"lake\" would write into", &at(read), "--only"],
+            );
         }
     }
     assert!(rewrite(&topology(&writes("lake2")), &request(&[&at("lake/*")], &[])).is_ok());
@@ -143,7 +163,13 @@ fn a_sink_that_writes_into_the_lake_that_is_read_is_refused_by_whatever_name() {
 fn a_replay_at_a_tempo_has_one_task_and_lakes_are_sorted_one_by_one() {
     let hints = |request: &Request| {
         let kappa = rewrite(&topology(TWO), request).unwrap();
-        kappa.topology.components.iter().map(|spec| spec.parallelism_hint.get()).take(2).collect::<Vec<_>>()
+        kappa
+            .topology
+            .components
+            .iter()
+            .map(|spec| spec.parallelism_hint.get())
+            .take(2)
+            .collect::<Vec<_>>()
     };
     let mut request = request(&["src/*"], &[]);
     assert_eq!(hints(&request), [1, 4]);

@@ -114,7 +114,10 @@ fn each_letter_comes_once_by_the_input_that_it_came_by_and_never_again() {
         assert_eq!((exit, again.letters, again.sent()), (Exit::Finished, letters, letters));
     }
     let all: Vec<_> = (0..100).collect();
-    assert_eq!((by_input(&collected.visible(), 0), by_input(&collected.visible(), 1)), (all.clone(), all));
+    assert_eq!(
+        (by_input(&collected.visible(), 0), by_input(&collected.visible(), 1)),
+        (all.clone(), all)
+    );
 
     assert_eq!(home.run(pair(refusing(|_| false), &sink)), Exit::Finished);
     assert_eq!(numbers(&collected).len(), 200, "and the sources are still at their ends");
@@ -124,7 +127,9 @@ fn each_letter_comes_once_by_the_input_that_it_came_by_and_never_again() {
 fn a_failure_and_a_panic_in_the_middle_send_nothing_twice() {
     let (home, (sink, collected)) = (Home::new(), collect());
     let one = |bolt: Does, batch: usize| {
-        let small = |topology: &mut Topology| topology.components.iter_mut().for_each(|spec| spec.batch = batch);
+        let small = |topology: &mut Topology| {
+            topology.components.iter_mut().for_each(|spec| spec.batch = batch)
+        };
         pair_to(1_000, bolt, &sink).with(small)
     };
     assert_eq!(home.run(one(refusing(|_| true), 7)), Exit::Finished);
@@ -147,7 +152,10 @@ fn a_failure_and_a_panic_in_the_middle_send_nothing_twice() {
     }
     assert!(sent <= 2_000);
     let all: Vec<_> = (0..1_000).collect();
-    assert_eq!((by_input(&collected.visible(), 0), by_input(&collected.visible(), 1)), (all.clone(), all));
+    assert_eq!(
+        (by_input(&collected.visible(), 0), by_input(&collected.visible(), 1)),
+        (all.clone(), all)
+    );
     assert_eq!(home.again(one(refusing(|_| false), 7)).1.letters, 0);
 }
 
@@ -159,14 +167,29 @@ fn an_unfinished_topology_goes_on_where_it_was() {
         Some(number) if number > 60 => Err(Error::fatal("no more")),
         _ => Ok(()),
     });
-    let before = || Builder::new().spout("in", 1, count_to(100)).bolt("mid", 1, fails.clone(), &[shuffle("in")]);
-    let ends = before().bolt("stop", 1, stops, &[shuffle("mid")]).sink("out", 1, sink.clone(), &[shuffle("mid")]);
+    let before = || {
+        Builder::new().spout("in", 1, count_to(100)).bolt("mid", 1, fails.clone(), &[shuffle("in")])
+    };
+    let ends = before().bolt("stop", 1, stops, &[shuffle("mid")]).sink(
+        "out",
+        1,
+        sink.clone(),
+        &[shuffle("mid")],
+    );
     assert!(matches!(home.run(ends), Exit::Failed(_)));
-    assert_eq!(home.again(before().sink("out", 1, sink.clone(), &[shuffle("mid")])).0, Exit::Finished);
+    assert_eq!(
+        home.again(before().sink("out", 1, sink.clone(), &[shuffle("mid")])).0,
+        Exit::Finished
+    );
     assert_eq!(home.store.saved().unwrap().finished, None, "the sources have more");
 
     assert_eq!(home.run(before().sink("out", 1, sink.clone(), &[shuffle("mid")])), Exit::Finished);
-    let takes = Builder::new().spout("in", 1, count_to(100)).bolt("mid", 1, refusing(|_| false), &[shuffle("in")]);
+    let takes = Builder::new().spout("in", 1, count_to(100)).bolt(
+        "mid",
+        1,
+        refusing(|_| false),
+        &[shuffle("in")],
+    );
     assert_eq!(home.again(takes.sink("out", 1, sink, &[shuffle("mid")])).0, Exit::Finished);
     assert_eq!(numbers(&collected), (0..100).collect::<Vec<_>>());
 }
@@ -191,18 +214,35 @@ fn what_can_not_be_sent_is_named_and_stays() {
         )
     };
     let (_, again) = home.again(other(Grouping::All));
-    assert!(again.left[0].starts_with("2 dead letters of \"mid\" stay: it has no input \"right\""), "{:?}", again.left);
-    assert!(again.left[1].contains("\"left\" has the grouping All, and which task"), "{:?}", again.left);
-    assert_eq!(home.again(other(Grouping::Shuffle)).1.sent(), 2, "of those that its input is there for");
+    assert!(
+        again.left[0].starts_with("2 dead letters of \"mid\" stay: it has no input \"right\""),
+        "{:?}",
+        again.left
+    );
+    assert!(
+        again.left[1].contains("\"left\" has the grouping All, and which task"),
+        "{:?}",
+        again.left
+    );
+    assert_eq!(
+        home.again(other(Grouping::Shuffle)).1.sent(),
+        2,
+        "of those that its input is there for"
+    );
 
     let (exit, again) = home.again(pair(refusing(|_| false), &sink));
-    assert_eq!((exit, again.letters, again.sent()), (Exit::Finished, 2, 2), "the others are sent when they can be");
+    assert_eq!(
+        (exit, again.letters, again.sent()),
+        (Exit::Finished, 2, 2),
+        "the others are sent when they can be"
+    );
 }
 
 #[test]
 fn without_checkpoints_it_is_refused() {
     let (sink, _) = collect();
-    let off = pair(refusing(|_| false), &sink).with(|topology| topology.checkpoint = Checkpoint::Off);
+    let off =
+        pair(refusing(|_| false), &sink).with(|topology| topology.checkpoint = Checkpoint::Off);
     let why = send_dead_letters(off.0, Home::new().options()).err().unwrap().chain();
     assert!(why.contains("`checkpoint: Off`"), "{why}");
 }
@@ -210,10 +250,13 @@ fn without_checkpoints_it_is_refused() {
 /// Letters of the bolt "count", in the lake of dead letters as somebody may have left them there.
 fn leave_letters(home: &Home, tuples: &[&str]) {
     let letter = |tuple: &&str| {
-        format!(r#"{{"dead":{{"component":"count","error":"no","time":"","from":"in","tuple":{tuple}}}}}"#)
+        format!(
+            r#"{{"dead":{{"component":"count","error":"no","time":"","from":"in","tuple":{tuple}}}}}"#
+        )
     };
     let letters: Vec<_> = tuples.iter().map(letter).collect();
-    let partition = home.state.path().join("_dead/2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7");
+    let partition =
+        home.state.path().join("_dead/2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7");
     std::fs::create_dir_all(&partition).unwrap();
     std::fs::write(partition.join("0000000"), format!("[{}]", letters.join(","))).unwrap();
 }
@@ -221,7 +264,9 @@ fn leave_letters(home: &Home, tuples: &[&str]) {
 #[test]
 fn keyed_state_goes_on_counting_and_keeps_its_shape() {
     let (home, (sink, collected)) = (Home::new(), collect());
-    let count = || -> crate::bolt::Count { crate::registry::ron_options().from_str("Count(fields: [\"n\"])").unwrap() };
+    let count = || -> crate::bolt::Count {
+        crate::registry::ron_options().from_str("Count(fields: [\"n\"])").unwrap()
+    };
     let topology = || {
         let by_key = ("in", Grouping::Fields(vec![0]));
         Builder::new().spout("in", 2, count_to(20)).bolt("count", 3, count(), &[by_key]).sink(
@@ -236,7 +281,11 @@ fn keyed_state_goes_on_counting_and_keeps_its_shape() {
     leave_letters(&home, &["{\"n\":5}", "{\"n\":6}", "{\"n\":5}", "{\"m\":5}"]);
     let (exit, again) = home.again(topology());
     assert_eq!((exit, again.letters, again.sent()), (Exit::Finished, 3, 3));
-    assert!(again.left[0].contains("its input \"in\" has the fields \"n\" now, and had \"m\""), "{:?}", again.left);
+    assert!(
+        again.left[0].contains("its input \"in\" has the fields \"n\" now, and had \"m\""),
+        "{:?}",
+        again.left
+    );
     assert_eq!(home.store.saved().unwrap().components, components);
     let of = |key: i64| {
         let visible = collected.visible().into_iter().filter(|tuple| tuple[0] == Value::Int(key));
@@ -251,16 +300,15 @@ fn keyed_state_goes_on_counting_and_keeps_its_shape() {
 fn a_letter_that_had_to_stay_is_named_again_and_sent_once_it_can_be() {
     let (home, (sink, collected)) = (Home::new(), collect());
     leave_letters(&home, &["{\"m\":5}", "{\"n\":6}", "{\"m\":7}", "{\"n\":8}"]);
-    let topology =
-        |field: &str| {
-            let bolt = refusing(|_| false);
-            let mut topology = Builder::new()
-                .spout("in", 1, count_to(0))
-                .bolt("count", 1, bolt, &[shuffle("in")])
-                .sink("out", 1, sink.clone(), &[shuffle("count")]);
-            topology.0.components[0].streams = Streams::default_with(Fields::new([field]));
-            topology
-        };
+    let topology = |field: &str| {
+        let bolt = refusing(|_| false);
+        let mut topology = Builder::new()
+            .spout("in", 1, count_to(0))
+            .bolt("count", 1, bolt, &[shuffle("in")])
+            .sink("out", 1, sink.clone(), &[shuffle("count")]);
+        topology.0.components[0].streams = Streams::default_with(Fields::new([field]));
+        topology
+    };
     for letters in [2, 0] {
         let (exit, again) = home.again(topology("n"));
         assert_eq!((exit, again.letters, again.left.len()), (Exit::Finished, letters, 1));
@@ -276,10 +324,16 @@ fn it_goes_on_behind_the_cursor_of_an_earlier_run() {
     let (home, (sink, collected)) = (Home::new(), collect());
     leave_letters(&home, &["{\"n\":5}", "{\"n\":6}", "{\"n\":7}"]);
     let split = "_dead/2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/count/in";
-    let mut changes = Changes::none(1, time::OffsetDateTime::UNIX_EPOCH, time::OffsetDateTime::UNIX_EPOCH);
+    let mut changes =
+        Changes::none(1, time::OffsetDateTime::UNIX_EPOCH, time::OffsetDateTime::UNIX_EPOCH);
     changes.cursors.insert(("_again".into(), split.into()), Cursor::At("0000000:2:2".into()));
     home.store.save(&changes).unwrap();
-    let topology = Builder::new().spout("in", 1, count_to(20)).bolt("count", 1, refusing(|_| false), &[shuffle("in")]);
+    let topology = Builder::new().spout("in", 1, count_to(20)).bolt(
+        "count",
+        1,
+        refusing(|_| false),
+        &[shuffle("in")],
+    );
     let (exit, again) = home.again(topology.sink("out", 1, sink, &[shuffle("count")]));
     assert_eq!((exit, again.letters, again.sent()), (Exit::Finished, 1, 1));
     assert_eq!(numbers(&collected), [7]);
@@ -316,7 +370,8 @@ impl Bolt for Held {
 fn what_bolts_hold_back_is_given_out_only_after_the_end_of_the_sources() {
     let (home, (sink, collected)) = (Home::new(), collect());
     let topology = || {
-        let bolts = Builder::new().spout("in", 1, count_to(20)).bolt("count", 1, Holds, &[shuffle("in")]);
+        let bolts =
+            Builder::new().spout("in", 1, count_to(20)).bolt("count", 1, Holds, &[shuffle("in")]);
         bolts.sink("out", 1, sink.clone(), &[shuffle("count")])
     };
     leave_letters(&home, &["{\"n\":5}", "{\"n\":6}"]);
@@ -333,10 +388,20 @@ struct Odd;
 
 fn odd_values() -> Vec<Vec<Value>> {
     let post = Value::Post(Post::trusted("{\"note\":{\"n\":1.50}}".into()));
-    let list = Value::List([Value::Float(2.0), Value::Int(2), post.clone(), Value::Json("{\"note\":1}".into())].into());
-    let json = ["1", "\"x\"", "null", "[1,\n2]", "{\"a\":1,\"b\":2}"].map(|text| Value::Json(text.into()));
+    let list = Value::List(
+        [Value::Float(2.0), Value::Int(2), post.clone(), Value::Json("{\"note\":1}".into())].into(),
+    );
+    let json =
+        ["1", "\"x\"", "null", "[1,\n2]", "{\"a\":1,\"b\":2}"].map(|text| Value::Json(text.into()));
     let floats = [f64::NAN, f64::INFINITY, -0.0, 1e300].map(Value::Float);
-    let plain = [Value::Null, Value::Bool(true), Value::Int(i64::MIN), Value::from("\u{2028}\n\"}"), post, list];
+    let plain = [
+        Value::Null,
+        Value::Bool(true),
+        Value::Int(i64::MIN),
+        Value::from("\u{2028}\n\"}"),
+        post,
+        list,
+    ];
     plain.into_iter().chain(json).chain(floats).map(|value| vec![value]).collect()
 }
 
@@ -354,21 +419,21 @@ impl Spout for Odd {
 #[test]
 fn values_of_all_types_arrive_as_they_were() {
     let (home, (sink, collected)) = (Home::new(), collect());
-    let passes = |refuses: bool| {
-        let bolt = does(move |_, tuple, out| {
-            out.emit([tuple.value(0).clone(), Value::Null]);
-            if refuses { Err(Error::rejected("no")) } else { Ok(()) }
-        });
-        Builder::new().spout("in", 1, Scripted(|| Odd)).bolt("mid", 1, bolt, &[shuffle("in")]).sink(
-            "out",
-            1,
-            sink.clone(),
-            &[shuffle("mid")],
-        )
-    };
+    let passes =
+        |refuses: bool| {
+            let bolt = does(move |_, tuple, out| {
+                out.emit([tuple.value(0).clone(), Value::Null]);
+                if refuses { Err(Error::rejected("no")) } else { Ok(()) }
+            });
+            Builder::new()
+                .spout("in", 1, Scripted(|| Odd))
+                .bolt("mid", 1, bolt, &[shuffle("in")])
+                .sink("out", 1, sink.clone(), &[shuffle("mid")])
+        };
     assert_eq!(home.run(passes(true)), Exit::Finished);
     assert_eq!(home.again(passes(false)).0, Exit::Finished);
-    let arrived: Vec<_> = collected.visible().into_iter().map(|tuple| vec![tuple[0].clone()]).collect();
+    let arrived: Vec<_> =
+        collected.visible().into_iter().map(|tuple| vec![tuple[0].clone()]).collect();
     assert_eq!(arrived, odd_values());
 }
 
@@ -389,7 +454,11 @@ impl SpoutConfig for RawNumbers {
 
     fn reread(&self, raw: &Bytes) -> Option<Result<Vec<Value>, String>> {
         let number: i64 = std::str::from_utf8(raw).unwrap().parse().unwrap();
-        Some(if number < self.below { Ok(vec![Value::Int(number)]) } else { Err(format!("{number} is too large")) })
+        Some(if number < self.below {
+            Ok(vec![Value::Int(number)])
+        } else {
+            Err(format!("{number} is too large"))
+        })
     }
 
     fn build(&self, _: &SpoutContext) -> Result<Box<dyn Spout>> {
@@ -407,7 +476,11 @@ impl Spout for RawNumbers {
             let raw = Bytes::from(number.to_string());
             match self.reread(&raw) {
                 Some(Ok(values)) => out.push(values),
-                _ => out.push_dead_letter(&DeadLetter { raw, error: format!("in:{number}: no"), cut: number == 29 }),
+                _ => out.push_dead_letter(&DeadLetter {
+                    raw,
+                    error: format!("in:{number}: no"),
+                    cut: number == 29,
+                }),
             }
         }
         out.emit(0, Cursor::At("all".into())).await
@@ -417,8 +490,14 @@ impl Spout for RawNumbers {
 #[test]
 fn a_spout_reads_its_own_letters_again() {
     let (home, (sink, collected)) = (Home::new(), collect());
-    let topology =
-        |below| Builder::new().spout("in", 1, RawNumbers { below }).sink("out", 1, sink.clone(), &[shuffle("in")]);
+    let topology = |below| {
+        Builder::new().spout("in", 1, RawNumbers { below }).sink(
+            "out",
+            1,
+            sink.clone(),
+            &[shuffle("in")],
+        )
+    };
     assert_eq!(home.run(topology(10)), Exit::Finished);
     assert_eq!(home.letters(), 20);
     let (exit, again) = home.again(topology(20));
@@ -426,12 +505,18 @@ fn a_spout_reads_its_own_letters_again() {
     assert_eq!(again.left, ["1 dead letter of \"in\" stays: only the beginning of it was kept"]);
     assert_eq!(numbers(&collected), (0..20).collect::<Vec<_>>());
     assert_eq!(home.letters(), 29);
-    assert!(letters(home.state.path()).contains("\"error\":\"20 is too large; refused before: in:20: no\""));
+    assert!(
+        letters(home.state.path())
+            .contains("\"error\":\"20 is too large; refused before: in:20: no\"")
+    );
 
     let (_, again) = home.again(topology(25));
     assert_eq!((again.letters, again.sent()), (9, 9));
     let (_, again) = home.again(topology(99));
     assert_eq!((again.letters, again.sent()), (4, 4));
     assert_eq!(numbers(&collected), (0..29).collect::<Vec<_>>());
-    assert!(letters(home.state.path()).contains("\"error\":\"25 is too large; refused before: in:25: no\""));
+    assert!(
+        letters(home.state.path())
+            .contains("\"error\":\"25 is too large; refused before: in:25: no\"")
+    );
 }

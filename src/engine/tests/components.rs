@@ -101,7 +101,9 @@ pub struct Does {
     pub blocks: bool,
 }
 
-pub fn does(execute: impl Fn(usize, Tuple<'_>, &mut Output) -> Result<()> + Send + Sync + 'static) -> Does {
+pub fn does(
+    execute: impl Fn(usize, Tuple<'_>, &mut Output) -> Result<()> + Send + Sync + 'static,
+) -> Does {
     Does {
         execute: Arc::new(execute),
         streams: Streams::default_with(Fields::new(["n", "task"])),
@@ -194,7 +196,8 @@ impl SinkConfig for Collect {
     }
 
     fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
-        let promised = |segment: &String| promises.iter().any(|promise| promise.segment == *segment);
+        let promised =
+            |segment: &String| promises.iter().any(|promise| promise.segment == *segment);
         let mut prepared = self.collected.prepared.lock().unwrap();
         prepared.retain(|segment, _| !segment.starts_with(place) || promised(segment));
         Ok(promises.to_vec())
@@ -225,7 +228,14 @@ impl Sink for CollectSink {
         let tuples = std::mem::take(&mut self.open);
         let posts = tuples.len() as u64;
         self.config.collected.prepared.lock().unwrap().insert(segment.clone(), tuples);
-        let promise = Promise { place: self.place.clone(), segment, length: 0, posts, checksum: 0, closed: true };
+        let promise = Promise {
+            place: self.place.clone(),
+            segment,
+            length: 0,
+            posts,
+            checksum: 0,
+            closed: true,
+        };
         self.config.collected.finished.fetch_or(barrier.last, Ordering::Relaxed);
         Ok(Box::new(move || Ok(Prepared { promises: vec![promise.clone()], open_since: None })))
     }

@@ -52,7 +52,12 @@ impl SinkConfig for Warehouse {
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         let bound = OutboxBound { bytes_max: 1 << 20, on_full: OnFull::Pause };
         let outbox = Outbox::open(&context, bound)?;
-        Ok(Box::new(Loader { warehouse: self.clone(), outbox, connection: Arc::default(), last: false }))
+        Ok(Box::new(Loader {
+            warehouse: self.clone(),
+            outbox,
+            connection: Arc::default(),
+            last: false,
+        }))
     }
 
     fn place(&self, context: &SinkContext) -> Result<String> {
@@ -87,9 +92,11 @@ impl Sink for Loader {
 
     fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
         let (warehouse, last) = (self.warehouse.clone(), self.last);
-        let (reader, connection) = (Arc::new(self.outbox.reader(&promises)), Arc::clone(&self.connection));
+        let (reader, connection) =
+            (Arc::new(self.outbox.reader(&promises)), Arc::clone(&self.connection));
         Box::new(move || {
-            let (warehouse, promises, reader) = (warehouse.clone(), promises.clone(), Arc::clone(&reader));
+            let (warehouse, promises, reader) =
+                (warehouse.clone(), promises.clone(), Arc::clone(&reader));
             connection.run("load", move || {
                 let mut database = warehouse.0.lock().unwrap();
                 database.commits += 1;
@@ -110,7 +117,8 @@ impl Sink for Loader {
     }
 
     fn forgotten(&mut self, segments: Vec<String>) -> Job<()> {
-        let (warehouse, mut delete) = (self.warehouse.clone(), self.outbox.forgotten(segments.clone()));
+        let (warehouse, mut delete) =
+            (self.warehouse.clone(), self.outbox.forgotten(segments.clone()));
         Box::new(move || {
             let mut database = warehouse.0.lock().unwrap();
             for segment in &segments {
@@ -157,7 +165,10 @@ fn letters(state: &Path) -> Vec<i64> {
     crate::lake::replay(&state.join("_dead").display().to_string(), &mut posts).unwrap();
     let number = |line: &str| {
         let letter: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert_eq!((&letter["dead"]["error"], &letter["dead"]["from"]), (&"a bad row".into(), &"pass".into()));
+        assert_eq!(
+            (&letter["dead"]["error"], &letter["dead"]["from"]),
+            (&"a bad row".into(), &"pass".into())
+        );
         letter["dead"]["tuple"]["n"].as_i64().unwrap()
     };
     let mut numbers: Vec<_> = String::from_utf8(posts).unwrap().lines().map(number).collect();
@@ -172,7 +183,10 @@ fn a_sink_that_gathers_and_refuses_has_each_row_once_and_a_letter_for_each_other
     let pass = does(move |_, tuple, out| {
         let row = tuple.value(0).as_int().unwrap();
         // Goes back to the newest checkpoint now and then, wherever commits are.
-        assert!(row % 1_500 != 1_499 || panics.fetch_add(1, Ordering::Relaxed) > 2, "a fault at {row}");
+        assert!(
+            row % 1_500 != 1_499 || panics.fetch_add(1, Ordering::Relaxed) > 2,
+            "a fault at {row}"
+        );
         out.emit([tuple.value(0).clone(), Value::Int(0)]);
         Ok(())
     });
@@ -186,7 +200,10 @@ fn a_sink_that_gathers_and_refuses_has_each_row_once_and_a_letter_for_each_other
     let mut rows = database.rows.clone();
     rows.sort_unstable();
     assert_eq!(rows, (0..6_000).filter(|row| !is_refused(*row)).collect::<Vec<_>>());
-    assert_eq!(letters(started._state.path()), (0..6_000).filter(|row| is_refused(*row)).collect::<Vec<_>>());
+    assert_eq!(
+        letters(started._state.path()),
+        (0..6_000).filter(|row| is_refused(*row)).collect::<Vec<_>>()
+    );
     assert!(database.commits > 2 && !database.forgotten.is_empty());
 }
 
@@ -231,7 +248,9 @@ impl BoltConfig for Asks {
 impl Bolt for AsksTask {
     fn execute(&mut self, tuple: Tuple<'_>, _: &mut Output) -> Result<()> {
         self.asked += 1;
-        self.questions.send(tuple.value(0).as_int().unwrap()).map_err(|_| Error::fatal("the thread is gone"))
+        self.questions
+            .send(tuple.value(0).as_int().unwrap())
+            .map_err(|_| Error::fatal("the thread is gone"))
     }
 
     fn idle(&mut self, out: &mut Output) -> Result<()> {
@@ -259,7 +278,10 @@ fn answers_that_come_from_elsewhere_are_emitted_before_the_barrier_that_they_bel
     asks.gate.open();
     let panics = Arc::new(AtomicUsize::new(0));
     let check = does(move |_, tuple, out| {
-        assert!(tuple.value(0).as_int() != Some(1_234) || panics.fetch_add(1, Ordering::Relaxed) > 0, "a fault");
+        assert!(
+            tuple.value(0).as_int() != Some(1_234) || panics.fetch_add(1, Ordering::Relaxed) > 0,
+            "a fault"
+        );
         out.emit([tuple.value(0).clone(), Value::Int(0)]);
         Ok(())
     });
@@ -294,14 +316,19 @@ fn an_answer_wakes_a_task_that_sleeps_without_a_barrier() {
     let (seen, sees) = channel();
     let seen = Mutex::new(seen);
     let watch = does(move |_, tuple, _| {
-        seen.lock().unwrap().send(tuple.value(0).as_int().unwrap()).map_err(|_| Error::fatal("the test has ended"))
+        seen.lock()
+            .unwrap()
+            .send(tuple.value(0).as_int().unwrap())
+            .map_err(|_| Error::fatal("the test has ended"))
     });
     let started = Builder::new()
         .spout("in", 1, Scripted(|| EmitsOnce))
         .bolt("asks", 1, asks.clone(), &[("in", Grouping::Global)])
         .bolt("watch", 1, watch, &[shuffle("asks")])
         .sink("out", 1, sink, &[shuffle("watch")])
-        .with(|topology| topology.checkpoint = Checkpoint::Every(std::time::Duration::from_secs(3_600)))
+        .with(|topology| {
+            topology.checkpoint = Checkpoint::Every(std::time::Duration::from_secs(3_600))
+        })
         .start();
     started.until("the question is asked", |running| {
         let status = running.status();

@@ -109,7 +109,11 @@ impl BoltConfig for Tumble {
     }
 
     fn build(&self, _: &BoltContext) -> Result<Box<dyn Bolt>> {
-        Ok(Box::new(TumbleTask { counts: KeyedState::bounded(None), time: EventTime::UNKNOWN, config: self.clone() }))
+        Ok(Box::new(TumbleTask {
+            counts: KeyedState::bounded(None),
+            time: EventTime::UNKNOWN,
+            config: self.clone(),
+        }))
     }
 
     fn uses_event_time(&self) -> bool {
@@ -167,12 +171,20 @@ impl Bolt for TumbleTask {
 }
 
 /// Numbers by their remainder, in windows.
-fn windows(source: impl SpoutConfig + 'static, tasks: u16, tumble: &Tumble, panics: usize) -> (Builder, Collected) {
+fn windows(
+    source: impl SpoutConfig + 'static,
+    tasks: u16,
+    tumble: &Tumble,
+    panics: usize,
+) -> (Builder, Collected) {
     let left = AtomicUsize::new(panics);
     let remainder = does(move |_, tuple, out| {
         let number = tuple.value(0).as_int().unwrap();
         let take = |left: usize| (number % 400 == 399).then(|| left.checked_sub(1)).flatten();
-        assert!(left.try_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err(), "now and then");
+        assert!(
+            left.try_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err(),
+            "now and then"
+        );
         out.emit([Value::Int(number % 7), Value::Int(0)]);
         Ok(())
     });
@@ -192,7 +204,10 @@ fn rows(collected: &Collected) -> Vec<[i64; 3]> {
         rows.push([0, 1, 2].map(|field| tuple[field].as_int().unwrap()));
     }
     rows.sort_unstable();
-    assert!(rows.windows(2).all(|pair| pair[0][..2] != pair[1][..2]), "a window closed twice: {rows:?}");
+    assert!(
+        rows.windows(2).all(|pair| pair[0][..2] != pair[1][..2]),
+        "a window closed twice: {rows:?}"
+    );
     rows
 }
 
@@ -201,7 +216,9 @@ fn expected(count: i64, splits: i64) -> Vec<[i64; 3]> {
     let mut rows = Vec::new();
     for remainder in 0..7 {
         for window in (0..count).step_by(WINDOW_MS as usize) {
-            let of_window = (window..count.min(window + WINDOW_MS)).filter(|number| number % 7 == remainder).count();
+            let of_window = (window..count.min(window + WINDOW_MS))
+                .filter(|number| number % 7 == remainder)
+                .count();
             rows.push([remainder, window, of_window as i64 * splits]);
         }
     }
@@ -213,11 +230,19 @@ fn windows_are_exact_for_any_parallelism_with_panics_and_without() {
     for tasks in [1, 2, 5] {
         for panics in [0, 3] {
             let tumble = Tumble::default();
-            let (topology, collected) =
-                windows(Timed { count: 2_000, splits: 3, idle_timeout: None }, tasks, &tumble, panics);
+            let (topology, collected) = windows(
+                Timed { count: 2_000, splits: 3, idle_timeout: None },
+                tasks,
+                &tumble,
+                panics,
+            );
             assert_eq!(topology.run(), Exit::Finished);
             assert_eq!(rows(&collected), expected(2_000, 3), "{tasks} tasks, {panics} panics");
-            assert_eq!(tumble.late.load(Ordering::Relaxed), 0, "nothing overtakes, and no watermark runs ahead");
+            assert_eq!(
+                tumble.late.load(Ordering::Relaxed),
+                0,
+                "nothing overtakes, and no watermark runs ahead"
+            );
             assert!(tumble.newest.load(Ordering::Relaxed) > 0, "windows close before the end");
         }
     }
@@ -226,12 +251,16 @@ fn windows_are_exact_for_any_parallelism_with_panics_and_without() {
 #[test]
 fn a_rebalance_keeps_the_watermark_and_what_waits_for_it() {
     let tumble = Tumble::default();
-    let (topology, collected) = windows(Timed { count: 0, splits: 8, idle_timeout: None }, 1, &tumble, 0);
+    let (topology, collected) =
+        windows(Timed { count: 0, splits: 8, idle_timeout: None }, 1, &tumble, 0);
     let started = topology.start();
     for tasks in [3_u16, 1, 4] {
         let before = tumble.newest.load(Ordering::Relaxed);
-        started.until("time flows", |_| tumble.newest.load(Ordering::Relaxed) > before + 3 * WINDOW_MS);
-        let hints = ["in", "remainder", "windows"].map(|id| (id.to_owned(), NonZeroU16::new(tasks).unwrap()));
+        started.until("time flows", |_| {
+            tumble.newest.load(Ordering::Relaxed) > before + 3 * WINDOW_MS
+        });
+        let hints = ["in", "remainder", "windows"]
+            .map(|id| (id.to_owned(), NonZeroU16::new(tasks).unwrap()));
         started.running.rebalance(hints.into()).unwrap();
     }
     started.running.stop();
@@ -279,7 +308,11 @@ fn a_silent_source_and_one_without_event_time_hold_nothing_back() {
         Ok(())
     });
     let started = Builder::new()
-        .spout("in", 1, Timed { count: 0, splits: 2, idle_timeout: Some(Duration::from_secs(3_600)) })
+        .spout(
+            "in",
+            1,
+            Timed { count: 0, splits: 2, idle_timeout: Some(Duration::from_secs(3_600)) },
+        )
         .spout("silent", 1, SilentTimed)
         .spout("untimed", 1, Scripted(|| Silent))
         .bolt("remainder", 2, remainder, &[shuffle("in"), shuffle("silent"), shuffle("untimed")])

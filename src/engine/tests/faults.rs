@@ -34,7 +34,8 @@ fn a_transient_error_is_retried_and_leaves_nothing_behind() {
     let attempts = AtomicUsize::new(0);
     let flaky = does(move |_, tuple, out| {
         out.emit([tuple.value(0).clone(), Value::Null]);
-        let fails = tuple.value(0) == &Value::Int(50) && attempts.fetch_add(1, Ordering::Relaxed) < 2;
+        let fails =
+            tuple.value(0) == &Value::Int(50) && attempts.fetch_add(1, Ordering::Relaxed) < 2;
         if fails { Err(Error::transient("not yet")) } else { Ok(()) }
     });
     let (exit, numbers, failed, dead) = with_bolt(flaky, OnError::default());
@@ -75,8 +76,14 @@ fn dead_letters_of_a_bolt_that_come_too_fast_are_counted_and_not_kept() {
     assert!(numbers(&collected).is_empty());
     let said = running.messages(0);
     let begins = |what: &str| said.iter().any(|said| said.text.starts_with(what));
-    assert!(begins("mid: dead letters come faster than can be kept (1B a second, 1KB at once)"), "{said:?}");
-    assert!(begins(&format!("mid: {} dead letters were counted and not kept", 100 - kept)), "{said:?}");
+    assert!(
+        begins("mid: dead letters come faster than can be kept (1B a second, 1KB at once)"),
+        "{said:?}"
+    );
+    assert!(
+        begins(&format!("mid: {} dead letters were counted and not kept", 100 - kept)),
+        "{said:?}"
+    );
     let text = files_below(&state.path().join("_dead"));
     assert_eq!(text.matches("\"component\":\"mid\"").count() as u64, kept, "{text}");
 }
@@ -86,7 +93,11 @@ fn files_below(folder: &Path) -> String {
     let mut text = String::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        text += &if path.is_dir() { files_below(&path) } else { std::fs::read_to_string(path).unwrap_or_default() };
+        text += &if path.is_dir() {
+            files_below(&path)
+        } else {
+            std::fs::read_to_string(path).unwrap_or_default()
+        };
     }
     text
 }
@@ -108,7 +119,10 @@ fn panics_over_more_tuples_than_it_may_restart_for_stop_the_topology_with_the_ca
     let mut blocking = does(|_, _, _| panic!("poison in a thread"));
     blocking.blocks = true;
     let (exit, ..) = with_bolt(blocking, OnError::Stop);
-    assert_eq!(exit, Exit::Failed("mid[0] panicked: poison in a thread, once on the same tuple".into()));
+    assert_eq!(
+        exit,
+        Exit::Failed("mid[0] panicked: poison in a thread, once on the same tuple".into())
+    );
 }
 
 #[test]
@@ -118,7 +132,12 @@ fn a_bolt_that_emits_what_it_has_not_declared_is_named() {
         Ok(())
     });
     let (exit, ..) = with_bolt(wrong, OnError::default());
-    assert_eq!(exit, Exit::Failed("mid[0] failed: it emitted 1 values on stream number 0, which declares 2".into()));
+    assert_eq!(
+        exit,
+        Exit::Failed(
+            "mid[0] failed: it emitted 1 values on stream number 0, which declares 2".into()
+        )
+    );
 }
 
 struct Source(fn() -> Result<()>);
@@ -134,9 +153,15 @@ impl Spout for Source {
 fn a_source_that_fails_or_panics_stops_the_topology_with_its_cause() {
     fn with_source(source: fn() -> Result<()>) -> Exit {
         let (sink, _) = collector();
-        Builder::new().spout("in", 1, Scripted(move || Source(source))).sink("out", 1, sink, &[shuffle("in")]).run()
+        Builder::new()
+            .spout("in", 1, Scripted(move || Source(source)))
+            .sink("out", 1, sink, &[shuffle("in")])
+            .run()
     }
-    assert_eq!(with_source(|| Err(Error::fatal("no such host"))), Exit::Failed("in[0] failed: no such host".into()));
+    assert_eq!(
+        with_source(|| Err(Error::fatal("no such host"))),
+        Exit::Failed("in[0] failed: no such host".into())
+    );
     assert_eq!(
         with_source(|| panic!("source")),
         Exit::Failed("in[0] panicked: source, after 5 restarts within 10m".into())
@@ -185,12 +210,10 @@ fn a_task_that_does_not_return_is_named_by_the_watchdog() {
     });
     let (sink, _) = collector();
     let state = tempfile::tempdir().unwrap();
-    let topology = Builder::new().spout("in", 1, count_to(1)).bolt("stuck", 1, hanging, &[shuffle("in")]).sink(
-        "out",
-        1,
-        sink,
-        &[shuffle("stuck")],
-    );
+    let topology = Builder::new()
+        .spout("in", 1, count_to(1))
+        .bolt("stuck", 1, hanging, &[shuffle("in")])
+        .sink("out", 1, sink, &[shuffle("stuck")]);
     let mut options = RunOptions::new(std::sync::Arc::new(MemoryStore::default()), state.path());
     options.clock = clock.clone();
     let started = Started { running: start(topology.0, options).unwrap(), _state: state };

@@ -9,10 +9,16 @@ use crate::value::Value;
 #[test]
 fn every_tuple_arrives_once() {
     let (sink, collected) = collector();
-    let exit = Builder::new().spout("in", 2, count_to(10_000)).sink("out", 1, sink, &[shuffle("in")]).run();
+    let exit = Builder::new()
+        .spout("in", 2, count_to(10_000))
+        .sink("out", 1, sink, &[shuffle("in")])
+        .run();
     assert_eq!(exit, Exit::Finished);
     assert_eq!(numbers(&collected), (0..10_000).collect::<Vec<_>>());
-    assert!(collected.finished.load(std::sync::atomic::Ordering::Relaxed), "the last barrier closes everything");
+    assert!(
+        collected.finished.load(std::sync::atomic::Ordering::Relaxed),
+        "the last barrier closes everything"
+    );
 }
 
 #[test]
@@ -30,7 +36,11 @@ fn results_do_not_depend_on_batches_tasks_or_threads() {
             .sink("out", hint, sink, &[("mid", Grouping::LocalOrShuffle)])
             .run();
         assert_eq!(exit, Exit::Finished);
-        assert_eq!(numbers(&collected), (0..5_000).collect::<Vec<_>>(), "hint {hint}, batch {batch}, blocks {blocks}");
+        assert_eq!(
+            numbers(&collected),
+            (0..5_000).collect::<Vec<_>>(),
+            "hint {hint}, batch {batch}, blocks {blocks}"
+        );
     }
 }
 
@@ -73,16 +83,19 @@ fn tasks_of(grouping: Grouping, hint: u16, count: i64) -> BTreeMap<i64, BTreeSet
 
 #[test]
 fn shuffle_is_even_and_all_is_everywhere_and_global_is_the_first() {
-    let even: Vec<_> = tasks_of(Grouping::Shuffle, 4, 4_000).into_values().map(|numbers| numbers.len()).collect();
+    let even: Vec<_> =
+        tasks_of(Grouping::Shuffle, 4, 4_000).into_values().map(|numbers| numbers.len()).collect();
     assert_eq!(even, [1_000; 4]);
-    let all: Vec<_> = tasks_of(Grouping::All, 3, 500).into_values().map(|numbers| numbers.len()).collect();
+    let all: Vec<_> =
+        tasks_of(Grouping::All, 3, 500).into_values().map(|numbers| numbers.len()).collect();
     assert_eq!(all, [500; 3]);
     assert_eq!(tasks_of(Grouping::Global, 3, 500).into_keys().collect::<Vec<_>>(), [0]);
 }
 
 #[test]
 fn a_key_has_one_task_and_a_partial_key_at_most_two() {
-    let owned: usize = tasks_of(Grouping::Fields(vec![0]), 3, 999).values().map(BTreeSet::len).sum();
+    let owned: usize =
+        tasks_of(Grouping::Fields(vec![0]), 3, 999).values().map(BTreeSet::len).sum();
     assert_eq!(owned, 999, "no number is at two tasks");
     let partial = tasks_of(Grouping::PartialKey(vec![0]), 4, 2_000);
     assert!(
@@ -108,7 +121,10 @@ fn direct_goes_where_the_emitter_says_and_nowhere_else() {
     assert_eq!(exit, Exit::Finished);
     assert_eq!(numbers(&collected), (0..300).collect::<Vec<_>>());
     assert!(
-        collected.visible().iter().all(|tuple| (tuple[1] == Value::Int(1)) == (tuple[0].as_int().unwrap() % 3 == 0))
+        collected
+            .visible()
+            .iter()
+            .all(|tuple| (tuple[1] == Value::Int(1)) == (tuple[0].as_int().unwrap() % 3 == 0))
     );
 }
 
@@ -117,7 +133,8 @@ fn an_endless_source_drains_when_it_is_stopped() {
     let (sink, collected) = collector();
     let mut endless = count_to(0);
     endless.endless = true;
-    let started = Builder::new().spout("in", 1, endless).sink("out", 2, sink, &[shuffle("in")]).start();
+    let started =
+        Builder::new().spout("in", 1, endless).sink("out", 2, sink, &[shuffle("in")]).start();
     started.until("a complete checkpoint", |running| running.status().epoch >= 3);
     started.running.stop();
     assert_eq!(started.end(), Exit::Finished);
@@ -138,7 +155,9 @@ fn a_stalled_sink_stops_the_source_at_the_bounds_of_the_edge() {
         .sink("out", 1, sink, &[shuffle("in")])
         .with(|topology| topology.checkpoint = Checkpoint::Every(Duration::from_secs(3600)))
         .start();
-    started.until("the source is blocked", |running| running.status().components[0].state == "blocked");
+    started.until("the source is blocked", |running| {
+        running.status().components[0].state == "blocked"
+    });
     // The channel is full, one batch found no room, and one may be at the sink.
     let edge = crate::topology::Plan::of(&Builder::new().0).edge_batches as u64;
     let emitted = started.running.status().components[0].emitted;

@@ -42,8 +42,12 @@ struct ByKind;
 
 impl Route for ByKind {
     fn route(&self, post: &Post) -> (StreamId, Value) {
-        let topics = if post.ends_with(b"\"storm\"}") { vec![Value::from("weather")] } else { Vec::new() };
-        (if post.kind() == "delete" { stream(1) } else { StreamId::DEFAULT }, Value::List(topics.into()))
+        let topics =
+            if post.ends_with(b"\"storm\"}") { vec![Value::from("weather")] } else { Vec::new() };
+        (
+            if post.kind() == "delete" { stream(1) } else { StreamId::DEFAULT },
+            Value::List(topics.into()),
+        )
     }
 }
 
@@ -65,17 +69,27 @@ fn each_post_is_on_its_stream_with_its_topics() {
     let lake = tempfile::tempdir().unwrap();
     let partition = lake.path().join("2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7");
     fs::create_dir(&partition).unwrap();
-    fs::write(partition.join("0000000"), "[{\"note\":\"storm\"},{\"delete\":1},{\"gap\":2},{\"note\":\"sun\"}]")
-        .unwrap();
+    fs::write(
+        partition.join("0000000"),
+        "[{\"note\":\"storm\"},{\"delete\":1},{\"gap\":2},{\"note\":\"sun\"}]",
+    )
+    .unwrap();
     let ((posts, seen), (deletes, deleted)) = (collect(), collect());
     let topology = Builder::new().spout("notes", 2, Notes).spout("more", 1, count_to(0));
-    let topology =
-        topology.sink("posts", 1, posts, &[shuffle("notes")]).sink("deletes", 1, deletes, &[shuffle("notes:deletes")]);
+    let topology = topology.sink("posts", 1, posts, &[shuffle("notes")]).sink(
+        "deletes",
+        1,
+        deletes,
+        &[shuffle("notes:deletes")],
+    );
     let error = rewrite(&topology.0, &request(&lake)).err().unwrap().chain();
     assert!(error.contains("--replay notes=") && error.contains("--replay more="), "{error}");
 
-    let kappa =
-        rewrite(&topology.0, &Request { only: vec!["posts".into(), "deletes".into()], ..request(&lake) }).unwrap();
+    let kappa = rewrite(
+        &topology.0,
+        &Request { only: vec!["posts".into(), "deletes".into()], ..request(&lake) },
+    )
+    .unwrap();
     let options = RunOptions::new(Arc::<MemoryStore>::default(), lake.path().join("state"));
     assert_eq!(start(kappa.topology, options).unwrap().wait(PATIENCE), Some(Exit::Finished));
     assert_eq!(
@@ -93,7 +107,12 @@ fn each_post_is_on_its_stream_with_its_topics() {
 fn no_lake_takes_the_place_of_a_source_that_makes_no_posts() {
     let lake = tempfile::tempdir().unwrap();
     let (sink, _) = collect();
-    let topology = Builder::new().spout("numbers", 1, count_to(3)).sink("sink", 1, sink, &[shuffle("numbers")]);
+    let topology = Builder::new().spout("numbers", 1, count_to(3)).sink(
+        "sink",
+        1,
+        sink,
+        &[shuffle("numbers")],
+    );
     let error = rewrite(&topology.0, &request(&lake)).err().unwrap().chain();
     assert!(error.contains("\"numbers\" (Test) makes no posts"), "{error}");
 }

@@ -79,15 +79,29 @@ impl Builder {
         self.add(id, Role::Spout, Config::Spout(Arc::new(config)), streams, hint, Vec::new())
     }
 
-    fn bolt(self, id: &str, hint: u16, config: impl BoltConfig + 'static, inputs: &[(&str, Grouping)]) -> Self {
+    fn bolt(
+        self,
+        id: &str,
+        hint: u16,
+        config: impl BoltConfig + 'static,
+        inputs: &[(&str, Grouping)],
+    ) -> Self {
         let inputs = self.inputs(inputs);
-        let fields: Vec<_> =
-            inputs.iter().map(|input| self.0.components[input.from].streams.fields(input.stream).clone()).collect();
+        let fields: Vec<_> = inputs
+            .iter()
+            .map(|input| self.0.components[input.from].streams.fields(input.stream).clone())
+            .collect();
         let streams = config.streams(&fields).unwrap();
         self.add(id, Role::Bolt, Config::Bolt(Arc::new(config)), streams, hint, inputs)
     }
 
-    fn sink(self, id: &str, hint: u16, config: impl SinkConfig + 'static, inputs: &[(&str, Grouping)]) -> Self {
+    fn sink(
+        self,
+        id: &str,
+        hint: u16,
+        config: impl SinkConfig + 'static,
+        inputs: &[(&str, Grouping)],
+    ) -> Self {
         let inputs = self.inputs(inputs);
         self.add(id, Role::Sink, Config::Sink(Arc::new(config)), Streams::none(), hint, inputs)
     }
@@ -135,14 +149,20 @@ struct Started {
 
 impl Started {
     fn end(&self) -> Exit {
-        self.running.wait(PATIENCE).unwrap_or_else(|| panic!("it hangs: {:#?}", self.running.status()))
+        self.running
+            .wait(PATIENCE)
+            .unwrap_or_else(|| panic!("it hangs: {:#?}", self.running.status()))
     }
 
     /// Waits until something holds of the topology; it must come to hold.
     fn until(&self, what: &str, holds: impl Fn(&Running) -> bool) {
         let begun = std::time::Instant::now();
         while !holds(&self.running) {
-            assert!(begun.elapsed() < PATIENCE, "{what} never came to hold: {:#?}", self.running.status());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{what} never came to hold: {:#?}",
+                self.running.status()
+            );
             std::thread::yield_now();
         }
     }
@@ -154,7 +174,8 @@ fn shuffle(from: &str) -> (&str, Grouping) {
 
 /// All numbers that were collected, sorted.
 fn numbers(collected: &Collected) -> Vec<i64> {
-    let mut numbers: Vec<_> = collected.visible().iter().map(|tuple| tuple[0].as_int().unwrap()).collect();
+    let mut numbers: Vec<_> =
+        collected.visible().iter().map(|tuple| tuple[0].as_int().unwrap()).collect();
     numbers.sort_unstable();
     numbers
 }

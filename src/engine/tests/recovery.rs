@@ -43,7 +43,8 @@ fn counts(visible: &[Vec<Value>]) -> BTreeMap<i64, Vec<i64>> {
 
 /// What [`counts`] must be if the numbers to `last` were counted once each.
 fn counted_once(last: i64) -> BTreeMap<i64, Vec<i64>> {
-    let of = |rest: i64| (1..=(0..last).filter(|number| number % 7 == rest).count() as i64).collect();
+    let of =
+        |rest: i64| (1..=(0..last).filter(|number| number % 7 == rest).count() as i64).collect();
     (0..7).map(|rest| (rest, of(rest))).collect()
 }
 
@@ -77,7 +78,10 @@ fn a_panic_that_does_not_come_again_loses_nothing_and_repeats_nothing() {
     assert_eq!(started.end(), Exit::Finished);
     assert_eq!(numbers(&collected), (0..2_000).collect::<Vec<_>>());
     let said = started.running.messages(0);
-    assert!(!said.is_empty() && said[0].text.contains("panicked: a bad day; going back"), "{said:?}");
+    assert!(
+        !said.is_empty() && said[0].text.contains("panicked: a bad day; going back"),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -95,13 +99,19 @@ fn a_tuple_that_panics_again_and_again_goes_to_the_dead_letters_and_counts_once(
         .sink("out", 1, sink, &[shuffle("mid")])
         .start();
     assert_eq!(started.end(), Exit::Finished, "four such tuples are fewer than five restarts");
-    assert_eq!(numbers(&collected), (0..400).filter(|number| number % 100 != 7).collect::<Vec<_>>());
+    assert_eq!(
+        numbers(&collected),
+        (0..400).filter(|number| number % 100 != 7).collect::<Vec<_>>()
+    );
     let mut letters = Vec::new();
     let dead = started._state.path().join("_dead/*").display().to_string();
     crate::lake::replay(&dead, &mut letters).unwrap();
     let letters = String::from_utf8(letters).unwrap();
     assert_eq!(letters.lines().count(), 4);
-    assert!(letters.lines().all(|letter| letter.contains("panicked on it again and again")), "{letters}");
+    assert!(
+        letters.lines().all(|letter| letter.contains("panicked on it again and again")),
+        "{letters}"
+    );
 }
 
 #[test]
@@ -151,10 +161,14 @@ fn other_numbers_of_tasks_lose_nothing_repeat_nothing_and_keep_keyed_state() {
     for tasks in [2_u16, 5, 1, 3] {
         let before = last.load(Ordering::Relaxed);
         started.until("numbers flow", |_| last.load(Ordering::Relaxed) > before);
-        let hints = ["in", "modulo", "count", "out"].map(|id| (id.to_owned(), NonZeroU16::new(tasks).unwrap()));
+        let hints = ["in", "modulo", "count", "out"]
+            .map(|id| (id.to_owned(), NonZeroU16::new(tasks).unwrap()));
         started.running.rebalance(hints.into()).unwrap();
         let now = started.running.status();
-        assert!(now.components.iter().all(|component| component.tasks == usize::from(tasks)), "{now:#?}");
+        assert!(
+            now.components.iter().all(|component| component.tasks == usize::from(tasks)),
+            "{now:#?}"
+        );
     }
     started.running.stop();
     assert_eq!(started.end(), Exit::Finished);
@@ -176,11 +190,17 @@ fn what_can_not_be_rebalanced_is_refused_and_goes_on() {
         .start();
     let hints = |id: &str, tasks| [(id.to_owned(), NonZeroU16::new(tasks).unwrap())].into();
     let refused = |hints| started.running.rebalance(hints).unwrap_err().chain();
-    assert!(refused(hints("cuont", 2)).contains("no component \"cuont\", but \"in\", \"count\", \"out\""));
+    assert!(
+        refused(hints("cuont", 2))
+            .contains("no component \"cuont\", but \"in\", \"count\", \"out\"")
+    );
     assert!(refused(hints("count", 2_000)).contains("1024 tasks at most"));
     started.until("there is state", |running| running.status().epoch > 2);
     let why = refused(hints("count", 3));
-    assert!(why.contains("its state was kept by each of 2 tasks, and is kept by each of 3 tasks"), "{why}");
+    assert!(
+        why.contains("its state was kept by each of 2 tasks, and is kept by each of 3 tasks"),
+        "{why}"
+    );
     started.running.rebalance(hints("out", 2)).unwrap();
     started.running.stop();
     assert_eq!(started.end(), Exit::Finished);
@@ -193,8 +213,12 @@ fn results_are_the_same_for_any_parallelism_and_batch_with_panics_and_without() 
             let left = AtomicUsize::new(if panics { 3 } else { 0 });
             let fault = does(move |_, tuple, out| {
                 let number = tuple.value(0).as_int().unwrap();
-                let take = |left: usize| (number % 400 == 399).then(|| left.checked_sub(1)).flatten();
-                assert!(left.try_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err(), "now and then");
+                let take =
+                    |left: usize| (number % 400 == 399).then(|| left.checked_sub(1)).flatten();
+                assert!(
+                    left.try_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err(),
+                    "now and then"
+                );
                 out.emit([Value::Int(number % 7), Value::Int(0)]);
                 Ok(())
             });
@@ -206,7 +230,11 @@ fn results_are_the_same_for_any_parallelism_and_batch_with_panics_and_without() 
                 }
             });
             assert_eq!(topology.run(), Exit::Finished);
-            assert_eq!(counts(&collected.visible()), counted_once(2_000), "{tasks} tasks, batches of {batch}");
+            assert_eq!(
+                counts(&collected.visible()),
+                counted_once(2_000),
+                "{tasks} tasks, batches of {batch}"
+            );
         }
     }
 }
@@ -218,20 +246,24 @@ fn a_state_whose_components_changed_is_refused_unless_it_is_dropped() {
     assert_eq!(topology.start_from(&store).end(), Exit::Finished);
     let (sink, _) = collect();
     let other = || {
-        Builder::new().spout("in", 1, count_to(50)).bolt("modulo", 1, forward(), &[shuffle("in")]).sink(
-            "out",
-            1,
-            sink.clone(),
-            &[shuffle("modulo")],
-        )
+        Builder::new()
+            .spout("in", 1, count_to(50))
+            .bolt("modulo", 1, forward(), &[shuffle("in")])
+            .sink("out", 1, sink.clone(), &[shuffle("modulo")])
     };
     let start = |drop: &[&str]| {
-        let mut options = super::RunOptions::new(Arc::<MemoryStore>::clone(&store), std::env::temp_dir());
+        let mut options =
+            super::RunOptions::new(Arc::<MemoryStore>::clone(&store), std::env::temp_dir());
         options.drop_state = drop.iter().map(|id| (*id).to_owned()).collect();
-        super::start(other().0, options).map(|running| running.wait(super::PATIENCE)).map_err(|error| error.chain())
+        super::start(other().0, options)
+            .map(|running| running.wait(super::PATIENCE))
+            .map_err(|error| error.chain())
     };
     let why = start(&[]).unwrap_err();
-    assert!(why.contains("component \"count\": there is no Test \"count\" any more; to go on without"), "{why}");
+    assert!(
+        why.contains("component \"count\": there is no Test \"count\" any more; to go on without"),
+        "{why}"
+    );
     assert!(start(&["cuont"]).unwrap_err().contains("no state of \"cuont\" to drop"));
     assert_eq!(start(&["count"]), Ok(Some(Exit::Finished)));
     assert!(!store.has_state("count").unwrap());
@@ -254,7 +286,8 @@ fn many_rebalances_under_load_lose_nothing_and_repeat_nothing() {
         started.until("numbers flow", |running| running.status().components[0].emitted > before);
         // One component, or several at once, up and down.
         let ids = ["in", "modulo", "count", "out"];
-        let chosen = ids.iter().enumerate().filter(|(at, _)| (round + 1) >> at & 1 == 1 || round % 4 == *at);
+        let chosen =
+            ids.iter().enumerate().filter(|(at, _)| (round + 1) >> at & 1 == 1 || round % 4 == *at);
         let tasks = |at: usize| NonZeroU16::new(((round * 5 + at * 3) % 8 + 1) as u16).unwrap();
         let hints = chosen.map(|(at, id)| ((*id).to_owned(), tasks(at))).collect();
         started.running.rebalance(hints).unwrap();

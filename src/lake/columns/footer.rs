@@ -5,7 +5,9 @@ use std::result::Result;
 
 use parquet::basic::{Compression, Type};
 use parquet::file::FOOTER_SIZE;
-use parquet::file::metadata::{ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataReader,
+};
 use parquet::file::page_index::index_reader::decode_offset_index;
 
 use super::POST;
@@ -51,11 +53,15 @@ impl Footer {
     pub fn read(input: &mut dyn Input) -> Result<Self, Trouble> {
         let file = input.length()?;
         let mut bytes = input.range(file.saturating_sub(LOOK_BYTES)..file)?;
-        let tail = bytes.last_chunk::<FOOTER_SIZE>().ok_or_else(|| damage("the file is too short for one".into()))?;
+        let tail = bytes
+            .last_chunk::<FOOTER_SIZE>()
+            .ok_or_else(|| damage("the file is too short for one".into()))?;
         let tail = FooterTail::try_new(tail).map_err(|error| damage(error.to_string()))?;
         let length = (tail.metadata_length() + FOOTER_SIZE) as u64;
         if length > FOOTER_BYTES_MAX || length > file {
-            return Err(damage(format!("expected at most 64 MiB within the file, found {length} bytes")));
+            return Err(damage(format!(
+                "expected at most 64 MiB within the file, found {length} bytes"
+            )));
         }
         if length > bytes.len() as u64 {
             bytes = input.range(file - length..file)?;
@@ -104,20 +110,31 @@ impl Footer {
 ///
 /// # Errors
 /// What `input` says, or why it makes no sense.
-pub fn parts(column: &ColumnChunkMetaData, input: &mut dyn Input) -> Result<Result<Vec<Range<u64>>, String>, Trouble> {
-    let index = column.offset_index_range().filter(|range| range.end.saturating_sub(range.start) <= INDEX_BYTES_MAX);
+pub fn parts(
+    column: &ColumnChunkMetaData,
+    input: &mut dyn Input,
+) -> Result<Result<Vec<Range<u64>>, String>, Trouble> {
+    let index = column
+        .offset_index_range()
+        .filter(|range| range.end.saturating_sub(range.start) <= INDEX_BYTES_MAX);
     if let Some(range) = index.filter(|_| column.dictionary_page_offset().is_none()) {
         let bytes = input.range(range)?;
         if counts_no_more_than_fit(&bytes)
-            && let Ok(index) = guarded(|| decode_offset_index(&bytes).map_err(|error| error.to_string()))
+            && let Ok(index) =
+                guarded(|| decode_offset_index(&bytes).map_err(|error| error.to_string()))
         {
             let part = |at: i64, length: i32| {
                 let (start, length) = (u64::try_from(at).ok()?, u64::try_from(length).ok()?);
                 // None is empty: each has a header.
                 (length > 0).then_some(start..start.checked_add(length)?)
             };
-            let pages = index.page_locations().iter().map(|page| part(page.offset, page.compressed_page_size));
-            return Ok(pages.collect::<Option<_>>().ok_or_else(|| "its index of pages makes no sense".into()));
+            let pages = index
+                .page_locations()
+                .iter()
+                .map(|page| part(page.offset, page.compressed_page_size));
+            return Ok(pages
+                .collect::<Option<_>>()
+                .ok_or_else(|| "its index of pages makes no sense".into()));
         }
     }
     Ok(guarded(|| {
@@ -136,7 +153,9 @@ fn counts_no_more_than_fit(index: &[u8]) -> bool {
         15 => {
             let last = rest.iter().position(|byte| byte & 0x80 == 0).filter(|last| *last < 9);
             let sevens = last.map(|last| rest[..=last].iter().rev());
-            sevens.map_or(u64::MAX, |bytes| bytes.fold(0, |all, byte| all << 7 | u64::from(byte & 0x7f)))
+            sevens.map_or(u64::MAX, |bytes| {
+                bytes.fold(0, |all, byte| all << 7 | u64::from(byte & 0x7f))
+            })
         }
         few => u64::from(few),
     };

@@ -80,7 +80,15 @@ impl Columns {
 
 impl Open {
     fn new(footer: Footer) -> Self {
-        Self { footer, group: 0, parts: VecDeque::new(), ahead: Ahead::default(), values: None, go: 1, posts: 0 }
+        Self {
+            footer,
+            group: 0,
+            parts: VecDeque::new(),
+            ahead: Ahead::default(),
+            values: None,
+            go: 1,
+            posts: 0,
+        }
     }
 
     fn damage(&self, what: String) -> Trouble {
@@ -114,7 +122,9 @@ impl Open {
         let Some(values) = &mut self.values else { return Ok(None) };
         let (mut found, mut levels) = (Vec::with_capacity(self.go), Vec::new());
         let levels = self.footer.is_nullable().then_some(&mut levels);
-        let (rows, ..) = values.read_records(self.go, levels, None, &mut found).map_err(|error| error.to_string())?;
+        let (rows, ..) = values
+            .read_records(self.go, levels, None, &mut found)
+            .map_err(|error| error.to_string())?;
         if rows == 0 {
             return Ok(None);
         }
@@ -138,11 +148,18 @@ impl Open {
 }
 
 /// The values of a part of a column.
-fn values(part: Part, column: &ColumnChunkMetaData) -> parquet::errors::Result<ColumnReaderImpl<ByteArrayType>> {
+fn values(
+    part: Part,
+    column: &ColumnChunkMetaData,
+) -> parquet::errors::Result<ColumnReaderImpl<ByteArrayType>> {
     let (mut column, descriptor) = (column.clone(), column.column_descr_ptr());
     if column.dictionary_page_offset().is_none() {
         let (start, length) = (i64::try_from(part.start)?, i64::try_from(part.bytes.len())?);
-        column = column.into_builder().set_data_page_offset(start).set_total_compressed_size(length).build()?;
+        column = column
+            .into_builder()
+            .set_data_page_offset(start)
+            .set_total_compressed_size(length)
+            .build()?;
     }
     // How many rows there are counts only where the reader looks for pages by itself.
     let pages = SerializedPageReader::new(Arc::new(part), &column, 0, None)?;
@@ -166,7 +183,9 @@ impl PageReader for Pages {
         loop {
             match self.0.get_next_page()? {
                 // Each value has its length before it, of four bytes.
-                Some(Page::DictionaryPage { buf, num_values, .. }) if num_values as usize > buf.len() / 4 => {
+                Some(Page::DictionaryPage { buf, num_values, .. })
+                    if num_values as usize > buf.len() / 4 =>
+                {
                     return Err(ParquetError::General(format!(
                         "expected a dictionary of {num_values} values, found {} bytes",
                         buf.len()
@@ -213,7 +232,10 @@ impl Ahead {
         input: &mut dyn Input,
     ) -> Result<Result<Part, String>, Trouble> {
         if end - start > PART_BYTES_MAX {
-            return Ok(Err(format!("expected row groups of at most 1 GiB, found {} bytes", end - start)));
+            return Ok(Err(format!(
+                "expected row groups of at most 1 GiB, found {} bytes",
+                end - start
+            )));
         }
         if start < self.used {
             return Ok(Err("expected pages in the order of their rows".into()));
@@ -238,7 +260,8 @@ impl Ahead {
 
     /// Forgets what is before a place, before more is read.
     fn forget(&mut self, before: u64) {
-        let bytes = usize::try_from(before - self.begin).unwrap_or(usize::MAX).min(self.bytes.len());
+        let bytes =
+            usize::try_from(before - self.begin).unwrap_or(usize::MAX).min(self.bytes.len());
         self.bytes.drain(..bytes);
         self.begin += bytes as u64;
     }
@@ -283,11 +306,12 @@ impl ChunkReader for Part {
     /// Called where a page begins, with its header.
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
         let at = self.at(start)?;
-        let header = usize::try_from(at).ok().and_then(|at| self.bytes.get(at..)).unwrap_or_default();
+        let header =
+            usize::try_from(at).ok().and_then(|at| self.bytes.get(at..)).unwrap_or_default();
         match unpacked_page_bytes(header) {
-            Some(bytes) if bytes > PAGE_BYTES_MAX => {
-                Err(ParquetError::General(format!("expected pages of at most 256 MiB, found {bytes} bytes")))
-            }
+            Some(bytes) if bytes > PAGE_BYTES_MAX => Err(ParquetError::General(format!(
+                "expected pages of at most 256 MiB, found {bytes} bytes"
+            ))),
             _ => self.bytes.get_read(at),
         }
     }
@@ -304,7 +328,8 @@ fn unpacked_page_bytes(header: &[u8]) -> Option<u64> {
     let after_type = rest.iter().position(|byte| byte & 0x80 == 0)? + 1;
     let number = rest.get(after_type..)?.strip_prefix(&[0x15])?;
     let last = number.iter().position(|byte| byte & 0x80 == 0).filter(|last| *last < 9)?;
-    let zigzag = number[..=last].iter().rev().fold(0_u64, |all, byte| all << 7 | u64::from(byte & 0x7f));
+    let zigzag =
+        number[..=last].iter().rev().fold(0_u64, |all, byte| all << 7 | u64::from(byte & 0x7f));
     // One that is negative is refused by whoever reads the page.
     (zigzag & 1 == 0).then_some(zigzag >> 1)
 }
@@ -341,7 +366,9 @@ mod tests {
             let part = Part { start: 7, bytes: Bytes::copy_from_slice(header) };
             let refused = part.get_read(7).err().map(|error| error.to_string());
             assert_eq!(refused.is_some(), wanted > Some(PAGE_BYTES_MAX), "{header:?}");
-            assert!(refused.is_none_or(|why| why.contains("at most 256 MiB, found 2147483647 bytes")));
+            assert!(
+                refused.is_none_or(|why| why.contains("at most 256 MiB, found 2147483647 bytes"))
+            );
         }
     }
 }

@@ -26,7 +26,10 @@ fn generation(old: &str, counts: &[u64], erased: &[(u64, u64)], into: Option<&st
 fn shown(pieces: &[Piece]) -> String {
     let mut shown = Vec::new();
     for Stretch { file, first, posts, at } in pieces.iter().flat_map(|piece| &piece.stretches) {
-        shown.push(format!("{}:{first}+{posts}>{at}", file.to_string().trim_start_matches("000000")));
+        shown.push(format!(
+            "{}:{first}+{posts}>{at}",
+            file.to_string().trim_start_matches("000000")
+        ));
     }
     shown.join(" ")
 }

@@ -56,7 +56,10 @@ impl Crashed {
         let barrier = Barrier { epoch: 1, now: NOON, boundary: NOON, last: false, durable: true };
         (0..5).for_each(|number| writer.write(post(number).as_bytes()).unwrap());
         let promises = writer.prepare(&barrier).unwrap()().unwrap().promises;
-        assert_eq!(promises.iter().map(|promise| promise.closed).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(
+            promises.iter().map(|promise| promise.closed).collect::<Vec<_>>(),
+            [true, false]
+        );
         (5..7).for_each(|number| writer.write(post(number).as_bytes()).unwrap());
         if prepared_again {
             writer.prepare(&barrier).unwrap()().unwrap();
@@ -81,12 +84,17 @@ impl Crashed {
             for (_, key) in view::files(&store, &partition).unwrap() {
                 let mut reader = ObjectReader::new(&store, &key);
                 while let Some(posts) = reader.next_posts().unwrap() {
-                    found.extend(posts.iter().map(|post| String::from_utf8(post.to_vec()).unwrap()));
+                    found
+                        .extend(posts.iter().map(|post| String::from_utf8(post.to_vec()).unwrap()));
                 }
             }
         }
         assert_eq!(found, (0..5).map(post).collect::<Vec<_>>());
-        assert_eq!(fs::read_dir(self.root.path()).unwrap().count(), 1, "only the partition is left");
+        assert_eq!(
+            fs::read_dir(self.root.path()).unwrap().count(),
+            1,
+            "only the partition is left"
+        );
     }
 }
 
@@ -111,7 +119,10 @@ fn a_recovery_that_crashes_is_repeated_with_the_same_bytes() {
         crashed.commit(&first);
         // The checkpoint still holds the promise of the open file.
         let again = crashed.recover();
-        assert!(again[1].closed && again[1].checksum != first[1].checksum, "all that is known is the text");
+        assert!(
+            again[1].closed && again[1].checksum != first[1].checksum,
+            "all that is known is the text"
+        );
         crashed.commit(&again);
         crashed.check();
     }
@@ -122,7 +133,8 @@ fn a_crash_between_two_steps_of_packing_changes_nothing() {
     for form in FORMS {
         let crashed = Crashed::new(form, false);
         let (segment, _) = named(&crashed.promises[1]).unwrap();
-        let (text, packed) = (crashed.place.staging.text(&segment), crashed.place.staging.file(&segment));
+        let (text, packed) =
+            (crashed.place.staging.text(&segment), crashed.place.staging.file(&segment));
         assert!(text.exists() && packed.exists(), "it was packed, and not yet synced");
         fs::write(&packed, "half").unwrap();
         let closed = crashed.recover();
@@ -176,8 +188,10 @@ fn packed_otherwise(path: &std::path::Path) -> Vec<u8> {
 fn what_another_version_packed_of_the_same_text_is_ours() {
     let crashed = Crashed::new(FORMS[0], true);
     let closed = crashed.recover();
-    let (staged, target) =
-        (crashed.place.staging.folder.join(&closed[1].segment), crashed.root.path().join(&closed[1].segment));
+    let (staged, target) = (
+        crashed.place.staging.folder.join(&closed[1].segment),
+        crashed.root.path().join(&closed[1].segment),
+    );
     fs::create_dir_all(target.parent().unwrap()).unwrap();
     // After a power loss the old name may still be there, and it is packed anew.
     let other = packed_otherwise(&staged);

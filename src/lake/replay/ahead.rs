@@ -55,10 +55,9 @@ impl Pool {
                     job();
                 }
             };
-            thread::Builder::new()
-                .name("replay-ahead".into())
-                .spawn(work)
-                .map_err(|cause| Error::transient("can't start a thread that reads ahead").because(cause))?;
+            thread::Builder::new().name("replay-ahead".into()).spawn(work).map_err(|cause| {
+                Error::transient("can't start a thread that reads ahead").because(cause)
+            })?;
         }
         Ok(Arc::new(Self(sender)))
     }
@@ -104,15 +103,34 @@ pub struct StoreFeed {
 
 impl StoreFeed {
     /// At most `parts_max` parts of `part_bytes` ahead.
-    pub fn new(store: &Arc<dyn Store>, pool: &Arc<Pool>, files: Files, parts_max: usize, part_bytes: u64) -> Self {
+    pub fn new(
+        store: &Arc<dyn Store>,
+        pool: &Arc<Pool>,
+        files: Files,
+        parts_max: usize,
+        part_bytes: u64,
+    ) -> Self {
         let (store, pool) = (Arc::clone(store), Arc::clone(pool));
         let ahead = VecDeque::new();
-        Self { store, pool, files, ahead, parts: 0, parts_max, part_bytes, left: None, current: None, ended: false }
+        Self {
+            store,
+            pool,
+            files,
+            ahead,
+            parts: 0,
+            parts_max,
+            part_bytes,
+            left: None,
+            current: None,
+            ended: false,
+        }
     }
 
     /// Asks for more, as far as there is room.
     fn top_up(&mut self) {
-        while self.parts < self.parts_max && (self.left.is_some() || !self.ended && self.ahead.len() < STEPS_AHEAD) {
+        while self.parts < self.parts_max
+            && (self.left.is_some() || !self.ended && self.ahead.len() < STEPS_AHEAD)
+        {
             match self.left.take() {
                 Some((key, range)) => self.ask(key, range),
                 None => self.list(),
@@ -165,7 +183,8 @@ impl Feed for StoreFeed {
         self.top_up();
         match self.ahead.pop_front() {
             Some(Item::Step(step)) => {
-                self.current = if let Step::File { file, .. } = &step { Some(file.clone()) } else { None };
+                self.current =
+                    if let Step::File { file, .. } = &step { Some(file.clone()) } else { None };
                 Ok(Some(step))
             }
             Some(Item::Failed(error)) => Err(error),
@@ -186,7 +205,9 @@ impl Input for StoreFeed {
         self.top_up();
         let Some(Item::Part { .. }) = self.ahead.front() else { return Ok(false) };
         let Some(Item::Part { answer, last }) = self.ahead.pop_front() else { return Ok(false) };
-        let answer = answer.recv().unwrap_or_else(|_| Err(Error::fatal("a thread that reads ahead panicked")));
+        let answer = answer
+            .recv()
+            .unwrap_or_else(|_| Err(Error::fatal("a thread that reads ahead panicked")));
         self.parts -= 1;
         let bytes = answer.map_err(Trouble::Store)?.ok_or(Trouble::Gone)?;
         chunk.extend_from_slice(&bytes);

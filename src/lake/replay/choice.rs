@@ -32,7 +32,9 @@ impl TryFrom<(u32, u32)> for Shard {
         if number < of {
             return Ok(Self { number, of });
         }
-        Err(format!("expected (i, n) with i from 0 to n - 1, such as (0, 2) and (1, 2), found ({number}, {of})"))
+        Err(format!(
+            "expected (i, n) with i from 0 to n - 1, such as (0, 2) and (1, 2), found ({number}, {of})"
+        ))
     }
 }
 
@@ -80,7 +82,8 @@ impl PostTimes {
 
     /// Returns true if a post of this time is meant.
     pub fn has(&self, time: OffsetDateTime) -> bool {
-        self.from.as_ref().is_none_or(|from| from.time() <= time) && self.to.as_ref().is_none_or(|to| time < to.time())
+        self.from.as_ref().is_none_or(|from| from.time() <= time)
+            && self.to.as_ref().is_none_or(|to| time < to.time())
     }
 }
 
@@ -144,8 +147,12 @@ mod tests {
     fn each_partition_is_in_one_shard() {
         let shards: Vec<Shard> = (0..3).map(|i| Shard::try_from((i, 3)).unwrap()).collect();
         let names: Vec<String> = (0..300).map(|i| format!("{NOON}{i}")).collect();
-        assert!(names.iter().all(|name| shards.iter().filter(|shard| shard.has(name)).count() == 1));
-        assert!(shards.iter().all(|shard| names.iter().filter(|name| shard.has(name)).count() > 60));
+        assert!(
+            names.iter().all(|name| shards.iter().filter(|shard| shard.has(name)).count() == 1)
+        );
+        assert!(
+            shards.iter().all(|shard| names.iter().filter(|name| shard.has(name)).count() > 60)
+        );
         assert_eq!("1/3".parse(), Ok(shards[1]));
         for bad in ["3/3", "2/2", "0/0", "1", "-1/2", "", "0/99999999999"] {
             assert!(bad.parse::<Shard>().unwrap_err().contains("from 0 to N - 1"), "{bad}");

@@ -53,11 +53,15 @@ impl Counts {
         let mut notes = Vec::new();
         if self.out_of_order > 0 {
             let posts = posts(self.out_of_order);
-            notes.push(format!("{posts} came out of order, behind newer ones (see order, disorder and buffer)"));
+            notes.push(format!(
+                "{posts} came out of order, behind newer ones (see order, disorder and buffer)"
+            ));
         }
         if self.untimed > 0 {
             let posts = posts(self.untimed);
-            notes.push(format!("{posts} without a time of their own were left out: they lie in no range of times"));
+            notes.push(format!(
+                "{posts} without a time of their own were left out: they lie in no range of times"
+            ));
         }
         notes
     }
@@ -74,7 +78,11 @@ mod tests {
     #[track_caller]
     fn check(times: &[Nanos], out_of_order: usize) {
         let mut disorder = Disorder::default();
-        assert_eq!(times.iter().filter(|time| disorder.is_out_of_order(**time)).count(), out_of_order, "{times:?}");
+        assert_eq!(
+            times.iter().filter(|time| disorder.is_out_of_order(**time)).count(),
+            out_of_order,
+            "{times:?}"
+        );
     }
 
     #[test]

@@ -179,7 +179,11 @@ impl Files {
                 }
             }
             if pieces.is_none() || is_late {
-                let files = if is_late { listing::late_files(store, partition)? } else { self.own(partition)? };
+                let files = if is_late {
+                    listing::late_files(store, partition)?
+                } else {
+                    self.own(partition)?
+                };
                 found_in.push(partition.to_owned());
                 self.add_files(wanted, partition, files, &mut steps);
             }
@@ -216,7 +220,13 @@ impl Files {
         Ok(!self.store.list(&format!("{partition}/"), None, 1)?.is_empty())
     }
 
-    fn add_files(&self, wanted: &Wanted, partition: &str, files: Vec<(FileName, Object)>, steps: &mut Vec<Step>) {
+    fn add_files(
+        &self,
+        wanted: &Wanted,
+        partition: &str,
+        files: Vec<(FileName, Object)>,
+        steps: &mut Vec<Step>,
+    ) {
         let (split, from) = (wanted.split, wanted.from);
         let mut known = self.indexes.files(partition);
         for (name, object) in files {
@@ -261,7 +271,8 @@ impl Files {
     /// reading them.
     fn counted(&self, partition: &str, files: &[(FileName, Object)]) -> Option<Index> {
         let store = self.store.as_ref();
-        let names = |index: &Index| index.files.iter().map(|file| file.file.clone()).collect::<Vec<_>>();
+        let names =
+            |index: &Index| index.files.iter().map(|file| file.file.clone()).collect::<Vec<_>>();
         let there: Vec<String> = files.iter().map(|(name, _)| name.to_string()).collect();
         if let Ok(index::Found::Index(index)) = index::read(store, partition)
             && names(&index) == there
@@ -280,7 +291,12 @@ fn cuts(stretches: &[Stretch], posts: Range<u64>) -> Vec<Cut> {
         let end = (stretch.at + stretch.posts).min(posts.end);
         if begin < end {
             let first = stretch.first + (begin - stretch.at);
-            cuts.push(Cut { from: begin - posts.start, posts: end - begin, file: stretch.file, first });
+            cuts.push(Cut {
+                from: begin - posts.start,
+                posts: end - begin,
+                file: stretch.file,
+                first,
+            });
         }
     }
     cuts

@@ -13,7 +13,10 @@ use crate::lake::store::local::LocalStore;
 const PARTITION: &str = "20151218T000000Z-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
 
 fn post(number: usize) -> String {
-    format!("{{\"tweet\":{{\"id\":\"{number}\",\"created_at\":\"2015-12-18T00:00:{:02}Z\"}}}}", number % 60)
+    format!(
+        "{{\"tweet\":{{\"id\":\"{number}\",\"created_at\":\"2015-12-18T00:00:{:02}Z\"}}}}",
+        number % 60
+    )
 }
 
 fn packed(form: Form, posts: &[String]) -> Vec<u8> {
@@ -44,7 +47,9 @@ fn lake() -> (tempfile::TempDir, LocalStore) {
     let store = LocalStore::new(root.path());
     for (number, (form, extension)) in Form::ALL.into_iter().enumerate() {
         let posts: Vec<_> = (number * 10..number * 10 + 10).map(post).collect();
-        store.put(&format!("{PARTITION}/{number:07}{extension}"), packed(form, &posts).into()).unwrap();
+        store
+            .put(&format!("{PARTITION}/{number:07}{extension}"), packed(form, &posts).into())
+            .unwrap();
     }
     (root, store)
 }
@@ -57,7 +62,9 @@ fn read_all(place: Place, order: Order, on_damage: OnDamage) -> Result<(Vec<Stri
     replay.run(&splits, &mut |event| {
         match event {
             Event::Handed(handed, _) => {
-                posts.extend(handed.posts.iter().map(|post| String::from_utf8(post.to_vec()).unwrap()));
+                posts.extend(
+                    handed.posts.iter().map(|post| String::from_utf8(post.to_vec()).unwrap()),
+                );
             }
             Event::Damaged(what) => damaged.push(what),
         }
@@ -104,10 +111,15 @@ fn damage_stops_it_or_is_passed_over_and_named() {
         let (root, store) = lake();
         let key = format!("{PARTITION}/{number:07}{extension}");
         let good = store.get(&key).unwrap().unwrap();
-        let good = if form == Form::ARRAY { good.slice(..good.len() - 1) } else { good.slice(..good.len() - 3) };
+        let good = if form == Form::ARRAY {
+            good.slice(..good.len() - 1)
+        } else {
+            good.slice(..good.len() - 3)
+        };
         store.replace(&key, good).unwrap();
         for place in places(&root) {
-            let error = read_all(place.clone(), Order::Partition, OnDamage::Stop).unwrap_err().chain();
+            let error =
+                read_all(place.clone(), Order::Partition, OnDamage::Stop).unwrap_err().chain();
             assert!(error.contains(&format!("{key}\" is damaged at ")), "{error}");
             let (posts, damaged) = read_all(place, Order::Partition, OnDamage::Skip).unwrap();
             assert!(damaged.len() == 1 && damaged[0].contains(&key), "{damaged:?}");

@@ -27,9 +27,12 @@ impl Known {
         };
         let checksum = || {
             let (found, known) = (found.crc32, self.crc32);
-            (found != known).then(|| format!("its checksum is {found:08x}, but {known:08x} in the index"))
+            (found != known)
+                .then(|| format!("its checksum is {found:08x}, but {known:08x} in the index"))
         };
-        count("posts", found.posts, self.posts).or_else(|| count("bytes", found.bytes, self.bytes)).or_else(checksum)
+        count("posts", found.posts, self.posts)
+            .or_else(|| count("bytes", found.bytes, self.bytes))
+            .or_else(checksum)
     }
 }
 
@@ -57,7 +60,8 @@ impl Indexes {
     }
 
     fn index(&self, partition: &str) -> Option<Index> {
-        let list = || index::partitions(self.store.as_ref()).unwrap_or_default().into_iter().collect();
+        let list =
+            || index::partitions(self.store.as_ref()).unwrap_or_default().into_iter().collect();
         if self.there.as_ref().is_some_and(|there| !there.get_or_init(list).contains(partition)) {
             return None;
         }
@@ -69,7 +73,10 @@ impl Indexes {
 
     /// What is known of the files of a partition, by their names.
     pub fn files(&self, partition: &str) -> BTreeMap<String, Known> {
-        let known = |File { file, posts, bytes, crc32, .. }: File| (file, Known { posts, bytes, crc32 });
-        self.index(partition).map(|index| index.files.into_iter().map(known).collect()).unwrap_or_default()
+        let known =
+            |File { file, posts, bytes, crc32, .. }: File| (file, Known { posts, bytes, crc32 });
+        self.index(partition)
+            .map(|index| index.files.into_iter().map(known).collect())
+            .unwrap_or_default()
     }
 }

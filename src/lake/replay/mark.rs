@@ -52,7 +52,8 @@ impl Mark {
     /// Whether a post was handed over. `place` is the position behind it; one without a time of its own
     /// is handed over when it is read.
     pub fn has(&self, place: Position, time: Option<Nanos>) -> bool {
-        place <= self.read && time.is_none_or(|time| self.last.is_some_and(|last| (time, place) <= last))
+        place <= self.read
+            && time.is_none_or(|time| self.last.is_some_and(|last| (time, place) <= last))
     }
 }
 
@@ -87,7 +88,8 @@ impl FromStr for Mark {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        parse(text).ok_or_else(|| Error::fatal(format!("bad cursor \"{text}\": expected <file>:<posts>")))
+        parse(text)
+            .ok_or_else(|| Error::fatal(format!("bad cursor \"{text}\": expected <file>:<posts>")))
     }
 }
 
@@ -112,10 +114,21 @@ mod tests {
 
     #[test]
     fn a_mark_reads_back() {
-        for text in ["0000001:20", "0000001:20+0000002:3", "0000001:20+0000002:3@-1450396800000000000/0000000:7"] {
+        for text in [
+            "0000001:20",
+            "0000001:20+0000002:3",
+            "0000001:20+0000002:3@-1450396800000000000/0000000:7",
+        ] {
             assert_eq!(text.parse::<Mark>().unwrap().to_string(), text);
         }
-        for bad in ["", "12", "1:1", "0000001:20+", "0000001:20+0000002:3@7", "0000001:20+0000002:3@x/0000002:3"] {
+        for bad in [
+            "",
+            "12",
+            "1:1",
+            "0000001:20+",
+            "0000001:20+0000002:3@7",
+            "0000001:20+0000002:3@x/0000002:3",
+        ] {
             assert!(bad.parse::<Mark>().unwrap_err().chain().contains("bad cursor"), "{bad}");
         }
     }
@@ -124,7 +137,9 @@ mod tests {
     fn it_says_of_each_post_whether_it_was_handed_over() {
         let mark: Mark = "0000000:0+0000000:3@50/0000000:2".parse().unwrap();
         let has = |place: &str, time| mark.has(place.parse().unwrap(), time);
-        assert!(!has("0000000:1", Some(60)) && has("0000000:2", Some(50)) && has("0000000:3", None));
+        assert!(
+            !has("0000000:1", Some(60)) && has("0000000:2", Some(50)) && has("0000000:3", None)
+        );
         assert!(!has("0000000:3", Some(50)), "the same time, further on");
         assert!(!has("0000000:4", Some(1)) && !has("0000001:1", None), "not read yet");
     }

@@ -130,7 +130,8 @@ struct Lane<S> {
 impl<S> Lane<S> {
     /// Whether posts that were held back in an earlier run may still come.
     fn catches_up(&self) -> bool {
-        let behind = |mark: Mark| mark.oldest < mark.read && self.read.is_none_or(|read| read < mark.read);
+        let behind =
+            |mark: Mark| mark.oldest < mark.read && self.read.is_none_or(|read| read < mark.read);
         !self.ended && self.before.is_some_and(behind)
     }
 
@@ -181,7 +182,8 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
     /// Of these; `open` opens one of them, at the position from which on it is read.
     pub fn new(entries: Vec<Option<Entry>>, open: O, limits: Limits) -> Self {
         let lane = |entry: Option<Entry>| {
-            let (mark, begins) = entry.as_ref().map_or((None, None), |entry| (entry.mark, entry.begins));
+            let (mark, begins) =
+                entry.as_ref().map_or((None, None), |entry| (entry.mark, entry.begins));
             Lane {
                 source: None,
                 ended: entry.is_none(),
@@ -223,7 +225,12 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
 
     fn is_full(&self) -> bool {
         let next = self.heap.peek().map(|held| held.0.key.0);
-        let far = |span| self.handed.time.zip(next).is_some_and(|(first, next)| next.saturating_sub(first) > span);
+        let far = |span| {
+            self.handed
+                .time
+                .zip(next)
+                .is_some_and(|(first, next)| next.saturating_sub(first) > span)
+        };
         self.handed.posts.len() >= self.limits.posts_max || self.limits.span.is_some_and(far)
     }
 
@@ -243,7 +250,8 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
 
     fn next_due(&mut self) -> Option<Held> {
         let Reverse(oldest) = self.heap.peek()?;
-        let passed = self.all == Nanos::MAX || oldest.key.0 < self.all.saturating_sub(self.limits.disorder);
+        let passed =
+            self.all == Nanos::MAX || oldest.key.0 < self.all.saturating_sub(self.limits.disorder);
         // Nothing goes out before what an earlier run held back is there again, or the marks would lie.
         let full = self.used > self.limits.buffer && self.all != BEGINNING;
         if passed || full { self.heap.pop().map(|held| held.0) } else { None }
@@ -290,7 +298,11 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
         }
         match time {
             None => self.hand_over(number, post, place, None),
-            Some(time) if !was_read && (time < self.newest || lane.last.is_some_and(|last| (time, place) <= last)) => {
+            Some(time)
+                if !was_read
+                    && (time < self.newest
+                        || lane.last.is_some_and(|last| (time, place) <= last)) =>
+            {
                 self.handed.out_of_order += 1;
                 // It is the oldest of its split: nothing that is held back is older than the newest.
                 lane.last = lane.last.max(Some((time, place)));

@@ -37,7 +37,9 @@ impl Speed {
 
     fn expected(found: &dyn fmt::Display) -> String {
         let (min, max) = (Self::MIN, Self::MAX);
-        format!("expected Max, or a factor of the original tempo from {min} to {max} such as 60, found {found}")
+        format!(
+            "expected Max, or a factor of the original tempo from {min} to {max} such as 60, found {found}"
+        )
     }
 
     /// How far the times of posts may be apart that are handed over at once.
@@ -55,7 +57,9 @@ impl FromStr for Speed {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "Max" | "max" => Ok(Self::Max),
-            other => Self::times(other.parse().map_err(|_| Self::expected(&format_args!("\"{other}\"")))?),
+            other => Self::times(
+                other.parse().map_err(|_| Self::expected(&format_args!("\"{other}\"")))?,
+            ),
         }
     }
 }
@@ -216,13 +220,22 @@ impl fmt::Display for Coarse {
 impl Pace {
     /// One that begins with the first post.
     pub fn new(tempo: Tempo) -> Self {
-        Self { tempo, anchor: None, newest: Nanos::MIN, unconfirmed: None, strays_from: Nanos::MAX, strays: 0 }
+        Self {
+            tempo,
+            anchor: None,
+            newest: Nanos::MIN,
+            unconfirmed: None,
+            strays_from: Nanos::MAX,
+            strays: 0,
+        }
     }
 
     /// How long to wait at `now` for a post that was written at `time`. `anew` says that it is the first
     /// of another partition: if that lies further back, the timetable begins with it again.
     pub fn wait(&mut self, time: Option<Nanos>, anew: bool, now: Duration) -> Pause {
-        let (Speed::Times(factor), Some(time)) = (self.tempo.speed, time) else { return Pause::default() };
+        let (Speed::Times(factor), Some(time)) = (self.tempo.speed, time) else {
+            return Pause::default();
+        };
         let anchor = self.anchor.filter(|_| !anew || time >= self.newest);
         let Some((first, started)) = anchor else { return self.begin(time, now) };
         let reach = (self.tempo.max_pause.as_nanos() as f64 * factor) as Nanos;
@@ -254,8 +267,11 @@ impl Pace {
             return self.stray(time, now);
         }
         let (first, started) = self.anchor.unwrap_or((time, now));
-        let newest_due = started.saturating_add(at_speed(self.newest.saturating_sub(first), factor));
-        let due = newest_due.saturating_add(self.tempo.max_pause).clamp(now, now.saturating_add(self.tempo.max_pause));
+        let newest_due =
+            started.saturating_add(at_speed(self.newest.saturating_sub(first), factor));
+        let due = newest_due
+            .saturating_add(self.tempo.max_pause)
+            .clamp(now, now.saturating_add(self.tempo.max_pause));
         // Of several jumps in a row the timetable is where it was before the first.
         let before = self.unconfirmed.unwrap_or(self.newest);
         self.begin(time, due);

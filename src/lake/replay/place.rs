@@ -49,7 +49,9 @@ impl Place {
             return open(root).map(Self::Store);
         }
         let absolute = std::path::absolute(root);
-        absolute.map(Self::Folder).map_err(|cause| Error::fatal(format!("bad root \"{root}\"")).because(cause))
+        absolute
+            .map(Self::Folder)
+            .map_err(|cause| Error::fatal(format!("bad root \"{root}\"")).because(cause))
     }
 
     /// The store that the lake is in.
@@ -83,7 +85,8 @@ impl Place {
         let mut chosen = listing.matching(store.as_ref(), &choice.glob)?;
         chosen.retain(|id| of_any_shard.takes(meant(id).0));
         let to_roots = choice.shard.is_some();
-        let mut splits = lineage::splits(store.as_ref(), &listing, &chosen, &means, progress, to_roots)?;
+        let mut splits =
+            lineage::splits(store.as_ref(), &listing, &chosen, &means, progress, to_roots)?;
         splits.retain(|id| choice.takes(meant(id).0));
         Ok(splits)
     }
@@ -102,7 +105,8 @@ impl Place {
         let look = || {
             let store = self.store();
             let files = listing::objects(store.as_ref(), meant(partition).0).ok()?;
-            let mut left = files.into_iter().filter(|(name, _)| from.is_none_or(|from| name.number >= from));
+            let mut left =
+                files.into_iter().filter(|(name, _)| from.is_none_or(|from| name.number >= from));
             if let Some((_, first)) = left.next() {
                 return beginning(store.as_ref(), &first.key);
             }

@@ -51,7 +51,10 @@ pub fn print(
     let names = place.partitions(&Choice { glob: partitions.glob(), ..printing.choice.clone() })?;
     let Printing { order, sorting, tempo, on_damage, .. } = *printing;
     let replay = Replay { place, order, sorting, tempo, times: printing.times.clone(), on_damage };
-    let splits = names.into_iter().map(|partition| Split { partition, mark: None, ended: false }).collect::<Vec<_>>();
+    let splits = names
+        .into_iter()
+        .map(|partition| Split { partition, mark: None, ended: false })
+        .collect::<Vec<_>>();
     let mut out = BufWriter::with_capacity(OUTPUT_BYTES, out);
     let (mut printed, mut failed, mut pace) = (0, None, Pace::new(tempo));
     let mut counts = Counts::default();

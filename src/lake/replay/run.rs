@@ -133,18 +133,31 @@ impl Replay {
         handed.time = handed.time.and_then(|_| handed.posts.iter().find_map(nanos));
     }
 
-    fn feed(&self, help: Help<'_>, wanted: Vec<Wanted>, (parts, bytes): (usize, u64)) -> Box<dyn Feed> {
+    fn feed(
+        &self,
+        help: Help<'_>,
+        wanted: Vec<Wanted>,
+        (parts, bytes): (usize, u64),
+    ) -> Box<dyn Feed> {
         let files = Files::of(&self.place, help.indexes, wanted);
         match (&self.place, help.pool) {
-            (Place::Store(store), Some(pool)) => Box::new(StoreFeed::new(store, pool, files, parts, bytes)),
+            (Place::Store(store), Some(pool)) => {
+                Box::new(StoreFeed::new(store, pool, files, parts, bytes))
+            }
             (Place::Folder(root), _) => Box::new(FolderFeed::new(root.clone(), files)),
             (Place::Store(_), None) => unreachable!("a store has a pool"),
         }
     }
 
-    fn in_order(&self, splits: &[Split], help: Help<'_>, take: &mut dyn FnMut(Event) -> bool) -> Result<()> {
+    fn in_order(
+        &self,
+        splits: &[Split],
+        help: Help<'_>,
+        take: &mut dyn FnMut(Event) -> bool,
+    ) -> Result<()> {
         let left = splits.iter().enumerate().filter(|(_, split)| !split.ended);
-        let wanted = left.map(|(number, split)| wanted(number, split)).collect::<Result<Vec<_>>>()?;
+        let wanted =
+            left.map(|(number, split)| wanted(number, split)).collect::<Result<Vec<_>>>()?;
         let feed = self.feed(help, wanted, (PARTS_AHEAD, PART_BYTES));
         let mut stream = Stream::new(&self.place, feed, CHUNK_BYTES, self.on_damage);
         let (mut last, mut read, mut disorder) = (None, None, Disorder::default());
@@ -191,7 +204,8 @@ impl Replay {
             let rest = posts.split_off(piece(posts.len(), &times, span.zip(time)));
             let of_piece = times.drain(..posts.len().min(times.len())).flatten();
             let out_of_order = of_piece.map(|time| u64::from(disorder.is_out_of_order(time))).sum();
-            let mark = Mark::all_before(Position { posts: behind.posts - rest.len() as u64, ..behind });
+            let mark =
+                Mark::all_before(Position { posts: behind.posts - rest.len() as u64, ..behind });
             let marks = vec![(split, Some(mark))];
             let handed = Handed { posts, time, marks, out_of_order, ..Handed::default() };
             if !take(Event::Handed(handed, anew)) {
@@ -202,7 +216,12 @@ impl Replay {
         true
     }
 
-    fn by_time(&self, splits: &[Split], help: Help<'_>, take: &mut dyn FnMut(Event) -> bool) -> Result<()> {
+    fn by_time(
+        &self,
+        splits: &[Split],
+        help: Help<'_>,
+        take: &mut dyn FnMut(Event) -> bool,
+    ) -> Result<()> {
         let entries = parallel::map(splits, |split| (!split.ended).then(|| self.entry(split)));
         let open_max = entries.iter().flatten().count().max(1);
         let buffer = usize::try_from(self.sorting.buffer).unwrap_or(usize::MAX);
@@ -211,8 +230,14 @@ impl Replay {
         let parts = (PARTS_AHEAD_MERGED, ahead.clamp(PART_BYTES_MIN, PART_BYTES));
         let damaged = std::cell::RefCell::new(Vec::new());
         let open = |number: usize, from: Option<Position>| {
-            let wanted = Wanted { split: number, partition: splits[number].partition.clone(), from };
-            let stream = Stream::new(&self.place, self.feed(help, vec![wanted], parts), chunk, self.on_damage);
+            let wanted =
+                Wanted { split: number, partition: splits[number].partition.clone(), from };
+            let stream = Stream::new(
+                &self.place,
+                self.feed(help, vec![wanted], parts),
+                chunk,
+                self.on_damage,
+            );
             Ok(Sorted { stream, damaged: &damaged })
         };
         let limits = Limits {
@@ -263,7 +288,9 @@ fn piece(posts: usize, times: &VecDeque<Option<Nanos>>, within: Option<(Nanos, N
     let max = posts.min(POSTS_MAX);
     let Some((span, first)) = within else { return max };
     // On either side: behind a stray post the others have their tempo, too.
-    let far = |time: &Option<Nanos>| time.is_some_and(|time| time.saturating_sub(first).saturating_abs() > span);
+    let far = |time: &Option<Nanos>| {
+        time.is_some_and(|time| time.saturating_sub(first).saturating_abs() > span)
+    };
     times.iter().take(max).position(far).unwrap_or(max).max(1)
 }
 

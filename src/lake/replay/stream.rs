@@ -81,7 +81,12 @@ struct Current {
 
 impl Stream {
     /// Of what a feed brings, in chunks of so many bytes.
-    pub fn new(place: &Place, feed: Box<dyn Feed>, chunk_bytes: usize, on_damage: OnDamage) -> Self {
+    pub fn new(
+        place: &Place,
+        feed: Box<dyn Feed>,
+        chunk_bytes: usize,
+        on_damage: OnDamage,
+    ) -> Self {
         let (current, ready, reached) = (None, VecDeque::new(), None);
         Self { place: place.clone(), feed, chunk_bytes, on_damage, current, ready, reached }
     }
@@ -94,7 +99,9 @@ impl Stream {
         let files = Files::of(place, &Indexes::none(place), wanted);
         let feed: Box<dyn Feed> = match place {
             Place::Folder(root) => Box::new(FolderFeed::new(root.clone(), files)),
-            Place::Store(store) => Box::new(StoreFeed::new(store, &Pool::start()?, files, PARTS_AHEAD, PART_BYTES)),
+            Place::Store(store) => {
+                Box::new(StoreFeed::new(store, &Pool::start()?, files, PARTS_AHEAD, PART_BYTES))
+            }
         };
         Ok(Self::new(place, feed, CHUNK_BYTES, OnDamage::Stop))
     }
@@ -117,8 +124,18 @@ impl Stream {
                         let chunks = Chunks::of(Form::of(&file.key), self.chunk_bytes);
                         let (key, checksum) = (file.key.as_str().into(), crc32fast::Hasher::new());
                         let (read, bytes) = (0, 0);
-                        self.current =
-                            Some(Current { split, file, key, chunks, skip, cuts, read, known, bytes, checksum });
+                        self.current = Some(Current {
+                            split,
+                            file,
+                            key,
+                            chunks,
+                            skip,
+                            cuts,
+                            read,
+                            known,
+                            bytes,
+                            checksum,
+                        });
                     }
                 }
                 continue;
@@ -138,7 +155,9 @@ impl Stream {
                     match altered {
                         None => continue,
                         Some(what) if self.on_damage == OnDamage::Skip => {
-                            return Ok(Some(News::Damaged(format!("{what}; its posts are handed over"))));
+                            return Ok(Some(News::Damaged(format!(
+                                "{what}; its posts are handed over"
+                            ))));
                         }
                         Some(what) => return Err(Error::fatal(what)),
                     }
@@ -151,11 +170,15 @@ impl Stream {
                 }
                 Err(trouble) => {
                     let address = self.place.address(&current.file.key);
-                    let skips = matches!(trouble, Trouble::Damage { .. }) && self.on_damage == OnDamage::Skip;
+                    let skips = matches!(trouble, Trouble::Damage { .. })
+                        && self.on_damage == OnDamage::Skip;
                     let error = trouble.at(&address);
                     self.current = None;
                     return if skips {
-                        Ok(Some(News::Damaged(format!("{}; the rest of it is passed over", error.chain()))))
+                        Ok(Some(News::Damaged(format!(
+                            "{}; the rest of it is passed over",
+                            error.chain()
+                        ))))
                     } else {
                         Err(error)
                     };
@@ -195,7 +218,11 @@ impl Input for Summed<'_> {
 impl Current {
     /// The next posts; `None` at the end of the file.
     fn next(&mut self, feed: &mut dyn Feed) -> Result<Option<Vec<Post>>, Trouble> {
-        let mut summed = Summed { feed, bytes: &mut self.bytes, sum: self.known.as_ref().map(|_| &mut self.checksum) };
+        let mut summed = Summed {
+            feed,
+            bytes: &mut self.bytes,
+            sum: self.known.as_ref().map(|_| &mut self.checksum),
+        };
         let posts = self.chunks.next_posts(&mut summed)?;
         self.read += posts.as_ref().map_or(0, Vec::len) as u64;
         Ok(posts)
@@ -227,7 +254,8 @@ impl Current {
 
     /// What is other than the index says, once all of it is read.
     fn altered(&self, place: &Place) -> Option<String> {
-        let found = Known { posts: self.read, bytes: self.bytes, crc32: self.checksum.clone().finalize() };
+        let found =
+            Known { posts: self.read, bytes: self.bytes, crc32: self.checksum.clone().finalize() };
         let differs = self.known.as_ref()?.differs(&found)?;
         Some(format!("\"{}\" is damaged: {differs}", place.address(&self.file.key)))
     }
@@ -238,6 +266,8 @@ impl Current {
             return Ok(());
         }
         let address = place.address(&self.file.key);
-        Err(Error::fatal(format!("\"{address}\" has {read} posts, but {skip} of it were read before")))
+        Err(Error::fatal(format!(
+            "\"{address}\" has {read} posts, but {skip} of it were read before"
+        )))
     }
 }

@@ -27,22 +27,29 @@ fn times() -> impl Strategy<Value = Option<i64>> {
 }
 
 fn post(id: usize, time: Option<i64>) -> String {
-    let text = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap().format(&Rfc3339).unwrap();
-    let created_at = time.map_or(String::new(), |time| format!(",\"created_at\":\"{}\"", text(time)));
+    let text =
+        |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap().format(&Rfc3339).unwrap();
+    let created_at =
+        time.map_or(String::new(), |time| format!(",\"created_at\":\"{}\"", text(time)));
     format!("{{\"tweet\":{{\"id\":\"{id}\"{created_at}}}}}")
 }
 
 /// A lake of partitions of files of posts with these times; returns all posts.
-fn write(root: &std::path::Path, partitions: &[Vec<Vec<Option<i64>>>]) -> Vec<(String, Option<i64>)> {
+fn write(
+    root: &std::path::Path,
+    partitions: &[Vec<Vec<Option<i64>>>],
+) -> Vec<(String, Option<i64>)> {
     let mut all = Vec::new();
     for (hour, files) in partitions.iter().enumerate() {
-        let folder = root.join(format!("2025-11-24T{hour:02}:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7"));
+        let folder =
+            root.join(format!("2025-11-24T{hour:02}:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7"));
         fs::create_dir_all(&folder).unwrap();
         for (number, times) in files.iter().enumerate() {
             let first = all.len();
             all.extend(times.iter().enumerate().map(|(i, time)| (post(first + i, *time), *time)));
             let posts: Vec<_> = all[first..].iter().map(|(post, _)| post.as_str()).collect();
-            fs::write(folder.join(format!("{number:07}")), format!("[{}]", posts.join(","))).unwrap();
+            fs::write(folder.join(format!("{number:07}")), format!("[{}]", posts.join(",")))
+                .unwrap();
         }
     }
     all
@@ -58,7 +65,8 @@ struct Played {
 fn play(root: &std::path::Path, replay: impl FnOnce(Place) -> Replay) -> Played {
     let place = Place::Folder(root.to_path_buf());
     let names = place.partitions(&Choice::glob("*")).unwrap();
-    let splits: Vec<_> = names.into_iter().map(|partition| Split { partition, mark: None, ended: false }).collect();
+    let splits: Vec<_> =
+        names.into_iter().map(|partition| Split { partition, mark: None, ended: false }).collect();
     let replay = replay(place);
     let (mut pace, mut now) = (Pace::new(replay.tempo), Duration::ZERO);
     let mut played = Played { posts: Vec::new(), counts: Counts::default(), pauses: Vec::new() };
@@ -69,7 +77,9 @@ fn play(root: &std::path::Path, replay: impl FnOnce(Place) -> Replay) -> Played 
             now += pause;
             played.pauses.push(pause);
             played.counts.add(&handed);
-            played.posts.extend(handed.posts.iter().map(|post| String::from_utf8(post.to_vec()).unwrap()));
+            played
+                .posts
+                .extend(handed.posts.iter().map(|post| String::from_utf8(post.to_vec()).unwrap()));
             true
         })
         .unwrap();
@@ -130,7 +140,13 @@ fn posts_behind_newer_ones_are_counted_and_a_stray_moves_nothing() {
     let root = tempfile::tempdir().unwrap();
     let t = Some(DAY);
     let after = |seconds: i64| Some(DAY + seconds);
-    write(root.path(), &[vec![vec![Some(0), t, after(1)], vec![Some(4_070_908_800), after(2), after(1), after(4)]]]);
+    write(
+        root.path(),
+        &[vec![
+            vec![Some(0), t, after(1)],
+            vec![Some(4_070_908_800), after(2), after(1), after(4)],
+        ]],
+    );
     let played = play(root.path(), |place| Replay {
         place,
         order: Order::Partition,
@@ -140,6 +156,7 @@ fn posts_behind_newer_ones_are_counted_and_a_stray_moves_nothing() {
         on_damage: OnDamage::Stop,
     });
     assert_eq!((played.posts.len(), played.counts.out_of_order), (7, 2));
-    let pauses: Vec<_> = played.pauses.iter().map(Duration::as_secs).filter(|pause| *pause > 0).collect();
+    let pauses: Vec<_> =
+        played.pauses.iter().map(Duration::as_secs).filter(|pause| *pause > 0).collect();
     assert_eq!(pauses, [10, 1, 10, 2]);
 }

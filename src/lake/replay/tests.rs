@@ -9,7 +9,9 @@ const PARTITION: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed
 fn lake() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join(PARTITION)).unwrap();
-    for (name, content) in [("0000004", "[{\"a\":3}]"), ("0000001", "[{\"a\":1}, {\"a\":2}]"), ("0000003", "[]")] {
+    for (name, content) in
+        [("0000004", "[{\"a\":3}]"), ("0000001", "[{\"a\":1}, {\"a\":2}]"), ("0000003", "[]")]
+    {
         fs::write(root.path().join(PARTITION).join(name), content).unwrap();
     }
     root
@@ -47,12 +49,18 @@ fn a_file_that_is_not_what_the_index_says_is_damaged() {
     let address = root.path().display().to_string();
     let mut out = Vec::new();
     let error = replay(&address, &mut out).unwrap_err().chain();
-    assert!(error.contains("0000004\" is damaged: its checksum is") && error.contains("in the index"), "{error}");
+    assert!(
+        error.contains("0000004\" is damaged: its checksum is") && error.contains("in the index"),
+        "{error}"
+    );
     for order in [Order::Partition, Order::Time] {
         let printing = Printing { on_damage: OnDamage::Skip, order, ..Printing::default() };
         let (mut out, mut said) = (Vec::new(), Vec::new());
         let clock = crate::clock::SystemClock::shared();
-        assert_eq!(print(&address, &printing, &clock, &mut out, &mut |text| said.push(text)).unwrap(), 3);
+        assert_eq!(
+            print(&address, &printing, &clock, &mut out, &mut |text| said.push(text)).unwrap(),
+            3
+        );
         assert!(said.len() == 1 && said[0].ends_with("its posts are handed over"), "{said:?}");
     }
 }

@@ -77,7 +77,10 @@ fn absent_objects(store: &dyn Store) {
     assert_eq!(keys(store, "nothing/", None, 9), Vec::<String>::new());
     assert_eq!(store.names("nothing/").expect("absence is no error"), Vec::<String>::new());
     store.delete("nothing/here").expect("deleting what is absent is no error");
-    assert!(store.address("nothing/here").ends_with("nothing/here"), "an address ends with its key");
+    assert!(
+        store.address("nothing/here").ends_with("nothing/here"),
+        "an address ends with its key"
+    );
 }
 
 fn objects_are_put_once(store: &dyn Store) {
@@ -97,16 +100,25 @@ fn objects_are_replaced(store: &dyn Store) {
     for content in ["short", "rather longer than that", ""] {
         store.replace("replaced/a", bytes(content)).expect("it can be replaced");
         assert_eq!(store.get("replaced/a").expect("it can be read"), Some(bytes(content)));
-        assert_eq!(store.list("replaced/", None, 9).expect("it can be listed")[0].bytes, content.len() as u64);
+        assert_eq!(
+            store.list("replaced/", None, 9).expect("it can be listed")[0].bytes,
+            content.len() as u64
+        );
     }
     clean(store);
 }
 
 fn ranges_are_cut(store: &dyn Store) {
     fill(store, &["range"]);
-    for (range, expected) in
-        [(0..5, "range"), (1..3, "an"), (0..0, ""), (3..99, "ge"), (5..9, ""), (7..9, ""), (0..u64::MAX, "range")]
-    {
+    for (range, expected) in [
+        (0..5, "range"),
+        (1..3, "an"),
+        (0..0, ""),
+        (3..99, "ge"),
+        (5..9, ""),
+        (7..9, ""),
+        (0..u64::MAX, "range"),
+    ] {
         let found = store.get_range("range", range.clone()).expect("it can be read");
         assert_eq!(found, Some(bytes(expected)), "the range {range:?}");
     }
@@ -123,7 +135,10 @@ fn listings(store: &dyn Store) {
     assert_eq!(keys(store, "l/a-", None, 9), ["l/a-b", "l/a-b2/x"]);
     assert_eq!(keys(store, "l/b", None, 9), ["l/b"]);
     for (at, after) in all.iter().enumerate() {
-        assert_eq!(keys(store, "l/", Some(after), 2), all[at + 1..].iter().take(2).copied().collect::<Vec<_>>());
+        assert_eq!(
+            keys(store, "l/", Some(after), 2),
+            all[at + 1..].iter().take(2).copied().collect::<Vec<_>>()
+        );
     }
     assert_eq!(keys(store, "l/", Some("l/a/"), 2), ["l/a/b", "l/a/c/d"]);
     assert_eq!(keys(store, "l/", Some("a"), 1), ["l/a-b"]);
@@ -131,7 +146,10 @@ fn listings(store: &dyn Store) {
     assert_eq!(keys(store, "l/", None, 0), Vec::<String>::new());
     assert_eq!(keys(store, "", None, 2), ["k", "l/a-b"]);
     let length = |key: &str| length(store, key).expect("it can be listed");
-    assert_eq!((length("l/b"), length("l/"), length("l/a-"), length("z")), (Some(3), None, None, None));
+    assert_eq!(
+        (length("l/b"), length("l/"), length("l/a-"), length("z")),
+        (Some(3), None, None, None)
+    );
     clean(store);
 }
 
@@ -158,9 +176,13 @@ fn odd_keys(store: &dyn Store) {
 }
 
 fn large_objects(store: &dyn Store) {
-    let large: Bytes = (0..LARGE_BYTES).map(|i| (i * 31 + i / 977) as u8).collect::<Vec<_>>().into();
+    let large: Bytes =
+        (0..LARGE_BYTES).map(|i| (i * 31 + i / 977) as u8).collect::<Vec<_>>().into();
     assert_eq!(store.put("large", large.clone()).expect("it can be put"), Put::Stored);
-    assert!(store.get("large").expect("it can be read") == Some(large.clone()), "all of a large object");
+    assert!(
+        store.get("large").expect("it can be read") == Some(large.clone()),
+        "all of a large object"
+    );
     let (from, end) = (LARGE_BYTES / 3, LARGE_BYTES - 1);
     let part = store.get_range("large", from as u64..end as u64).expect("it can be read");
     assert!(part == Some(large.slice(from..end)), "a part of a large object");
@@ -184,7 +206,10 @@ fn one_of_several_wins(store: &dyn Store) {
             racers.into_iter().filter_map(|racer| racer.join().expect("no racer panics")).collect()
         });
         assert_eq!(winners.len(), 1, "one of {RACERS} that put \"{key}\" at once wins");
-        assert!(store.get(&key).expect("it can be read") == Some(bytes(&winners[0])), "what the winner put is there");
+        assert!(
+            store.get(&key).expect("it can be read") == Some(bytes(&winners[0])),
+            "what the winner put is there"
+        );
     }
     clean(store);
 }

@@ -11,7 +11,9 @@ use time::OffsetDateTime;
 
 use super::{Object, Put, Store};
 use crate::error::{Error, Result};
-use crate::lake::disk::{failed, make_folders, remove_if_empty, rename_without_replacing, sync_folder};
+use crate::lake::disk::{
+    failed, make_folders, remove_if_empty, rename_without_replacing, sync_folder,
+};
 use crate::lake::inside::{is_absent, is_no_file, link_below, open_file_with_length, stay_inside};
 use crate::lake::staging::STAGING;
 use crate::lake::temporary::{self, Temporary};
@@ -35,9 +37,12 @@ impl LocalStore {
 
     /// Where an object is. A key can't lead out of the root.
     fn path(&self, key: &str) -> Result<PathBuf> {
-        let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.contains('\0');
+        let bad =
+            |part: &str| part.is_empty() || part == "." || part == ".." || part.contains('\0');
         if key.split('/').any(bad) {
-            return Err(Error::fatal(format!("bad key \"{key}\": expected names with \"/\" between them")));
+            return Err(Error::fatal(format!(
+                "bad key \"{key}\": expected names with \"/\" between them"
+            )));
         }
         Ok(self.root.join(key))
     }
@@ -48,7 +53,12 @@ impl LocalStore {
     }
 
     /// Stages the bytes, gives the file its name, and syncs the folders.
-    fn publish(&self, key: &str, bytes: &[u8], name: impl Fn(&Path, &Path) -> io::Result<()>) -> Result<Put> {
+    fn publish(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        name: impl Fn(&Path, &Path) -> io::Result<()>,
+    ) -> Result<Put> {
         let path = self.path(key)?;
         let staged = Temporary::write(&self.root, &self.root.join(STAGING), bytes)?;
         let folder = path.parent().unwrap_or(&self.root);
@@ -66,14 +76,20 @@ impl LocalStore {
         remove_if_empty(&self.root.join(STAGING));
         match moved {
             Ok(()) => Ok(Put::Stored),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_file() => Ok(Put::Exists),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_file() => {
+                Ok(Put::Exists)
+            }
             Err(cause) => Err(failed("write", &path, cause)),
         }
     }
 
     /// Reads an object that may be absent. What is no file is an error of its own kind, so that one FIFO
     /// can be told from a disk that fails.
-    fn read(&self, key: &str, read: impl Fn(File, u64) -> io::Result<Vec<u8>>) -> Result<Option<Bytes>> {
+    fn read(
+        &self,
+        key: &str,
+        read: impl Fn(File, u64) -> io::Result<Vec<u8>>,
+    ) -> Result<Option<Bytes>> {
         let path = self.path(key)?;
         match open_file_with_length(&path).and_then(|(file, length)| read(file, length)) {
             Ok(bytes) => Ok(Some(bytes.into())),
@@ -168,7 +184,10 @@ impl Entry {
         // Only at the top, so that a link to a folder above has an end.
         let may_lead_to_folder = kind.is_symlink() && folder.is_empty();
         let is_folder = kind.is_dir() || may_lead_to_folder && entry.path().is_dir();
-        Ok(Some(Self { key: format!("{folder}{name}{}", if is_folder { "/" } else { "" }), folder: is_folder }))
+        Ok(Some(Self {
+            key: format!("{folder}{name}{}", if is_folder { "/" } else { "" }),
+            folder: is_folder,
+        }))
     }
 }
 
@@ -225,7 +244,8 @@ impl Store for LocalStore {
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
         self.read(key, |file, length| {
             let end = range.end.min(length);
-            let mut bytes = vec![0; usize::try_from(end.saturating_sub(range.start)).unwrap_or(usize::MAX)];
+            let mut bytes =
+                vec![0; usize::try_from(end.saturating_sub(range.start)).unwrap_or(usize::MAX)];
             file.read_exact_at(&mut bytes, range.start)?;
             Ok(bytes)
         })
@@ -291,7 +311,9 @@ impl Store for LocalStore {
         let find = || -> io::Result<Vec<String>> {
             let mut links = Vec::new();
             if let Some(link) = link_below(&self.root, &path)? {
-                links.extend(link.strip_prefix(&self.root).ok().and_then(Path::to_str).map(str::to_owned));
+                links.extend(
+                    link.strip_prefix(&self.root).ok().and_then(Path::to_str).map(str::to_owned),
+                );
                 return Ok(links);
             }
             for entry in fs::read_dir(&path)? {
@@ -409,7 +431,8 @@ mod tests {
     #[test]
     fn links_are_read_and_nothing_is_written_or_deleted_through_them() {
         let (folder, store) = linked();
-        let keys = |prefix: &str| list_all(&store, prefix).unwrap().into_iter().map(|found| found.key);
+        let keys =
+            |prefix: &str| list_all(&store, prefix).unwrap().into_iter().map(|found| found.key);
         assert!(keys("").eq(["part/0000000", "plain/0000000", "plain/0000001"]));
         assert_eq!(store.get("part/0000000").unwrap().unwrap(), "[]");
         assert_eq!(store.links("part/").unwrap(), ["part"]);
@@ -436,8 +459,12 @@ mod tests {
     fn the_staging_may_be_no_link() {
         let (folder, store) = linked();
         symlink("../outside/index", folder.path().join("lake").join(STAGING)).unwrap();
-        assert!(store.put("plain/0000009", Bytes::new()).unwrap_err().chain().contains("is a link"));
-        assert!(store.clean_up(OffsetDateTime::UNIX_EPOCH).unwrap_err().chain().contains("is a link"));
+        assert!(
+            store.put("plain/0000009", Bytes::new()).unwrap_err().chain().contains("is a link")
+        );
+        assert!(
+            store.clean_up(OffsetDateTime::UNIX_EPOCH).unwrap_err().chain().contains("is a link")
+        );
         assert_eq!(fs::read_dir(folder.path().join("outside/index")).unwrap().count(), 0);
     }
 
@@ -449,8 +476,15 @@ mod tests {
         symlink("circle", at("circle")).unwrap();
         symlink("0000002", at("plain/0000002")).unwrap();
         symlink(".", at("self")).unwrap();
-        assert!(std::process::Command::new("mkfifo").arg(at("plain/0000003")).status().unwrap().success());
-        let keys: Vec<_> = list_all(&store, "plain/").unwrap().into_iter().map(|found| found.key).collect();
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(at("plain/0000003"))
+                .status()
+                .unwrap()
+                .success()
+        );
+        let keys: Vec<_> =
+            list_all(&store, "plain/").unwrap().into_iter().map(|found| found.key).collect();
         assert_eq!(keys, ["plain/0000000", "plain/0000001", "plain/0000002", "plain/0000003"]);
         assert!(list_all(&store, "").unwrap().len() < 20);
         for key in ["plain/0000002", "plain/0000003"] {

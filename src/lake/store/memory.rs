@@ -57,14 +57,21 @@ impl Store for MemoryStore {
             if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) }
         });
         let objects = self.objects();
-        let found = objects.range::<str, _>((from, Bound::Unbounded)).take_while(|(key, _)| key.starts_with(prefix));
-        Ok(found.take(max).map(|(key, bytes)| Object { key: key.clone(), bytes: bytes.len() as u64 }).collect())
+        let found = objects
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix));
+        Ok(found
+            .take(max)
+            .map(|(key, bytes)| Object { key: key.clone(), bytes: bytes.len() as u64 })
+            .collect())
     }
 
     fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let objects = self.objects();
-        let behind = objects.range(prefix.to_owned()..).map_while(|(key, _)| key.strip_prefix(prefix));
-        let mut names: Vec<String> = behind.map(|key| key.split_inclusive('/').next().unwrap_or(key).into()).collect();
+        let behind =
+            objects.range(prefix.to_owned()..).map_while(|(key, _)| key.strip_prefix(prefix));
+        let mut names: Vec<String> =
+            behind.map(|key| key.split_inclusive('/').next().unwrap_or(key).into()).collect();
         names.dedup();
         Ok(names)
     }

@@ -20,7 +20,8 @@ pub fn open(address: &str) -> Result<Arc<dyn Store>> {
         return Ok(Arc::new(LocalStore::new(PathBuf::from(address))));
     };
     if scheme != "s3" {
-        let what = format!("bad address \"{address}\": expected s3://<bucket>/<prefix> or a folder");
+        let what =
+            format!("bad address \"{address}\": expected s3://<bucket>/<prefix> or a folder");
         return Err(Error::fatal(what));
     }
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));

@@ -110,7 +110,8 @@ mod tests {
     /// Fails with this kind so many times, and then does it.
     fn tries(kind: fn(String) -> Error, failures: u32) -> (Result<u32>, u32) {
         let asked = AtomicU32::new(0);
-        let retried = Retried { store: Arc::new(MemoryStore::default()), first_wait: Duration::ZERO };
+        let retried =
+            Retried { store: Arc::new(MemoryStore::default()), first_wait: Duration::ZERO };
         let result = retried.ask(|_| {
             let before = asked.fetch_add(1, Ordering::Relaxed);
             if before < failures { Err(kind("busy".into())) } else { Ok(before) }

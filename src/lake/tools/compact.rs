@@ -71,7 +71,9 @@ pub fn compact(
             let how = Rewrite { why: "compact", bytes_max, form, keep: &|_| true, now };
             match join(store, &old, &how)? {
                 Some(rewritten) => report(&Outcome::Rewritten(rewritten))?,
-                None => old.iter().try_for_each(|busy| report(&Outcome::Busy { busy: (*busy).to_owned() }))?,
+                None => old
+                    .iter()
+                    .try_for_each(|busy| report(&Outcome::Busy { busy: (*busy).to_owned() }))?,
             }
         }
     }
@@ -86,11 +88,13 @@ fn measure<'a>(store: &dyn Store, partition: &'a str) -> Result<Measured<'a>> {
 
 /// What of one time is joined: within the bounds, and without a form to be made of one form.
 fn groups(measured: Vec<Measured<'_>>, form: Option<Form>) -> Vec<Vec<Measured<'_>>> {
-    let form_of = |one: &Measured<'_>| form.or_else(|| one.files.first().map(|(name, _)| name.form));
+    let form_of =
+        |one: &Measured<'_>| form.or_else(|| one.files.first().map(|(name, _)| name.form));
     let mut groups: Vec<Vec<Measured<'_>>> = Vec::new();
     for one in measured {
         let fits = |group: &&mut Vec<Measured<'_>>| {
-            let bytes = group.iter().map(Measured::text_bytes).fold(one.text_bytes(), u64::saturating_add);
+            let bytes =
+                group.iter().map(Measured::text_bytes).fold(one.text_bytes(), u64::saturating_add);
             let is_same = group.first().is_some_and(|first| form_of(first) == form_of(&one));
             is_same && group.len() < JOIN_PARTITIONS_MAX && bytes <= JOIN_BYTES_MAX
         };
@@ -104,8 +108,12 @@ fn groups(measured: Vec<Measured<'_>>, form: Option<Form>) -> Vec<Vec<Measured<'
 
 /// Whether a file is of another form, or two that follow each other fit into one.
 fn pays(one: &Measured<'_>, bytes_max: u64, form: Option<Form>) -> bool {
-    let Some(form) = form.or_else(|| one.files.first().map(|(name, _)| name.form)) else { return false };
+    let Some(form) = form.or_else(|| one.files.first().map(|(name, _)| name.form)) else {
+        return false;
+    };
     // Of two arrays, two brackets become one comma.
-    let fit = |pair: &[u64]| pair[0].saturating_add(pair[1]).saturating_sub(form.end().len() as u64) <= bytes_max;
+    let fit = |pair: &[u64]| {
+        pair[0].saturating_add(pair[1]).saturating_sub(form.end().len() as u64) <= bytes_max
+    };
     one.files.iter().any(|(name, _)| name.form != form) || one.texts.windows(2).any(fit)
 }

@@ -73,7 +73,8 @@ impl Scope {
     /// Those that match, or have come in the place of one that did: `first` are all that there were.
     fn chosen(&self, all: &[String], first: &[String]) -> Vec<String> {
         let time = |name: &str| name.parse().ok().map(|name: PartitionName| name.boundary);
-        let times: BTreeSet<_> = first.iter().filter(|name| self.glob.matches(name)).map(|name| time(name)).collect();
+        let times: BTreeSet<_> =
+            first.iter().filter(|name| self.glob.matches(name)).map(|name| time(name)).collect();
         let came = |name: &String| !first.contains(name) && times.contains(&time(name));
         all.iter().filter(|name| self.glob.matches(name) || came(name)).cloned().collect()
     }
@@ -96,7 +97,12 @@ type Write<'a> = &'a dyn Fn(&Record) -> Result<()>;
 /// # Errors
 /// As [`rewrite`], or if another process is rewriting one of them; what was erased before stays so, and doing
 /// it again does the rest.
-pub fn erase(store: &Arc<dyn Store>, scope: &Scope, ids: &Ids, now: OffsetDateTime) -> Result<Record> {
+pub fn erase(
+    store: &Arc<dyn Store>,
+    scope: &Scope,
+    ids: &Ids,
+    now: OffsetDateTime,
+) -> Result<Record> {
     let mut record = Record {
         when: now,
         finished: false,
@@ -122,8 +128,11 @@ pub fn erase(store: &Arc<dyn Store>, scope: &Scope, ids: &Ids, now: OffsetDateTi
     write(&record)?;
     let done = look_everywhere(store, scope, ids, &mut record, &write);
     record.finished = done.is_ok();
-    record.ids_not_found =
-        record.hashes.iter().filter(|id| !record.found.contains(*id) && !before.contains(*id)).count();
+    record.ids_not_found = record
+        .hashes
+        .iter()
+        .filter(|id| !record.found.contains(*id) && !before.contains(*id))
+        .count();
     write(&record).and(done)?;
     Ok(record)
 }
@@ -162,12 +171,19 @@ fn look_everywhere(
 
 /// Looks at partitions until there is none that wasn't looked at as it is: another process may replace one
 /// by another meanwhile, with the same posts.
-fn pass_by_pass(store: &Arc<dyn Store>, scope: &Scope, ids: &Ids, record: &mut Record, write: Write<'_>) -> Result<()> {
+fn pass_by_pass(
+    store: &Arc<dyn Store>,
+    scope: &Scope,
+    ids: &Ids,
+    record: &mut Record,
+    write: Write<'_>,
+) -> Result<()> {
     let mut doubtful = BTreeMap::new();
     let (first, mut passes) = (passes::partitions(store.as_ref())?, Passes::default());
     let mut all = first.clone();
     loop {
-        let closed: BTreeSet<String> = closed(&all, scope.closed_before, record.when).into_iter().collect();
+        let closed: BTreeSet<String> =
+            closed(&all, scope.closed_before, record.when).into_iter().collect();
         record.open.retain(|partition, _| all.contains(partition));
         let fresh = passes.fresh(store.as_ref(), &scope.chosen(&all, &first))?;
         // A partition that is being written changes all the time: that alone is no reason to go on.
@@ -196,9 +212,20 @@ fn pass_by_pass(store: &Arc<dyn Store>, scope: &Scope, ids: &Ids, record: &mut R
     }
 }
 
-fn erase_from(store: &Arc<dyn Store>, partition: &str, ids: &Ids, record: &mut Record) -> Result<()> {
+fn erase_from(
+    store: &Arc<dyn Store>,
+    partition: &str,
+    ids: &Ids,
+    record: &mut Record,
+) -> Result<()> {
     let bytes_max = longest(store.as_ref(), partition)?;
-    let how = Rewrite { why: "erase", bytes_max, form: None, keep: &|post| !ids.has(post), now: record.when };
+    let how = Rewrite {
+        why: "erase",
+        bytes_max,
+        form: None,
+        keep: &|post| !ids.has(post),
+        now: record.when,
+    };
     match rewrite(store, partition, &how)? {
         Some(rewritten) => {
             record.posts_erased += rewritten.posts_erased;
@@ -221,13 +248,18 @@ pub(super) fn longest(store: &dyn Store, partition: &str) -> Result<u64> {
 }
 
 fn busy(store: &dyn Store, partition: &str) -> Error {
-    Error::transient(format!("another process is rewriting \"{}\": try again", store.address(partition)))
+    Error::transient(format!(
+        "another process is rewriting \"{}\": try again",
+        store.address(partition)
+    ))
 }
 
 /// What of a partition would go.
 fn meet(store: &Arc<dyn Store>, partition: &str, ids: &Ids) -> Result<Met> {
     let mut all = Met::default();
-    for met in parallel::map(&view::files(store.as_ref(), partition)?, |(_, key)| Met::of(store, key, ids)) {
+    for met in
+        parallel::map(&view::files(store.as_ref(), partition)?, |(_, key)| Met::of(store, key, ids))
+    {
         let Met { posts, doubtful, ids } = met?;
         all.posts += posts;
         all.doubtful += doubtful;

@@ -29,8 +29,11 @@ const SEARCHED_BYTES_MAX: u64 = 64 << 20;
 /// # Errors
 /// If one can't be listed or read.
 pub(super) fn dead_letters(store: &dyn Store, ids: &Ids) -> Result<BTreeSet<String>> {
-    let is_file = |key: &str| key.rsplit('/').next().is_some_and(|name| name.parse::<FileName>().is_ok());
-    matching(store, DEAD.1, |object| if is_file(&object.key) { may_have(store, object, ids) } else { Ok(false) })
+    let is_file =
+        |key: &str| key.rsplit('/').next().is_some_and(|name| name.parse::<FileName>().is_ok());
+    matching(store, DEAD.1, |object| {
+        if is_file(&object.key) { may_have(store, object, ids) } else { Ok(false) }
+    })
 }
 
 /// The staged files that have such a post, or can't be looked into.
@@ -41,9 +44,14 @@ pub(super) fn staged(store: &dyn Store, ids: &Ids) -> Result<BTreeSet<String>> {
     matching(store, &format!("{STAGING}/"), |object| may_have(store, object, ids))
 }
 
-fn matching(store: &dyn Store, prefix: &str, has: impl Fn(&Object) -> Result<bool> + Sync) -> Result<BTreeSet<String>> {
+fn matching(
+    store: &dyn Store,
+    prefix: &str,
+    has: impl Fn(&Object) -> Result<bool> + Sync,
+) -> Result<BTreeSet<String>> {
     let found = |object: &Object| Ok(has(object)?.then(|| object.key.clone()));
-    let found: Result<Vec<Option<String>>> = parallel::map(&list_all(store, prefix)?, found).into_iter().collect();
+    let found: Result<Vec<Option<String>>> =
+        parallel::map(&list_all(store, prefix)?, found).into_iter().collect();
     Ok(found?.into_iter().flatten().collect())
 }
 
@@ -60,7 +68,9 @@ fn may_have(store: &dyn Store, object: &Object, ids: &Ids) -> Result<bool> {
             // What is no file holds no post.
             Err(Trouble::Store(error)) if error.kind() == Kind::Rejected => return Ok(false),
             Err(Trouble::Store(error)) => return Err(error),
-            Err(Trouble::Damage { .. } | Trouble::Unsupported(_)) => return bytes_may_have(store, object, ids),
+            Err(Trouble::Damage { .. } | Trouble::Unsupported(_)) => {
+                return bytes_may_have(store, object, ids);
+            }
         }
     }
 }
@@ -71,7 +81,9 @@ fn bytes_may_have(store: &dyn Store, object: &Object, ids: &Ids) -> Result<bool>
         return Ok(true);
     }
     let Some(bytes) = store.get(&object.key)? else { return Ok(false) };
-    let is_packed = [&b"\x1f\x8b"[..], b"\x28\xb5\x2f\xfd", b"PAR1"].iter().any(|magic| bytes.starts_with(magic));
+    let is_packed = [&b"\x1f\x8b"[..], b"\x28\xb5\x2f\xfd", b"PAR1"]
+        .iter()
+        .any(|magic| bytes.starts_with(magic));
     Ok(is_packed || ids.may_be_in(&bytes))
 }
 
@@ -113,7 +125,8 @@ struct Writer {
 pub(super) fn states(store: &dyn Store) -> Result<BTreeSet<String>> {
     let notes = list_all(store, "_index/writers/")?;
     let state = |note: &Object| {
-        let writer = store.get(&note.key)?.and_then(|bytes| serde_json::from_slice::<Writer>(&bytes).ok());
+        let writer =
+            store.get(&note.key)?.and_then(|bytes| serde_json::from_slice::<Writer>(&bytes).ok());
         Ok::<_, Error>(writer.map(|writer| writer.state.display().to_string()))
     };
     notes.iter().filter_map(|note| state(note).transpose()).collect()

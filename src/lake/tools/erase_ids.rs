@@ -67,18 +67,26 @@ impl Ids {
             if line.trim_start().starts_with('#') {
                 continue;
             }
-            if line.contains(|c: char| c.is_control() && c != '\t' || "\u{feff}\u{200b}\u{200e}\u{200f}".contains(c)) {
+            if line.contains(|c: char| {
+                c.is_control() && c != '\t' || "\u{feff}\u{200b}\u{200e}\u{200f}".contains(c)
+            }) {
                 let what = "a character that isn't visible: save the list as plain text in UTF-8, with one id a line";
                 return Err(bad(what.into()));
             }
-            match line.split_whitespace().map(|word| plain(word).map_err(&bad)).collect::<Result<Vec<_>>>()?[..] {
+            match line
+                .split_whitespace()
+                .map(|word| plain(word).map_err(&bad))
+                .collect::<Result<Vec<_>>>()?[..]
+            {
                 [] => {}
                 [id] => {
                     ids.add_record_key(id);
                     ids.any.insert(id.into());
                 }
                 [kind, _] if kind.bytes().all(|byte| byte.is_ascii_digit()) => {
-                    return Err(bad(format!("\"{kind}\" is no kind of posts: write one id a line")));
+                    return Err(bad(format!(
+                        "\"{kind}\" is no kind of posts: write one id a line"
+                    )));
                 }
                 [kind, id] => ids.add(kind, id, Which::All),
                 _ => return Err(bad("expected \"kind id\" or \"id\"".into())),
@@ -190,7 +198,10 @@ impl Ids {
 
     /// A hash of each, `kind id` or `id`, for the record.
     pub(super) fn hashes(&self) -> BTreeSet<String> {
-        let of_kind = self.of_kind.iter().flat_map(|(kind, ids)| ids.keys().map(move |id| format!("{kind} {id}")));
+        let of_kind = self
+            .of_kind
+            .iter()
+            .flat_map(|(kind, ids)| ids.keys().map(move |id| format!("{kind} {id}")));
         self.any.iter().cloned().chain(of_kind).map(|id| hash(&id)).collect()
     }
 }
@@ -212,7 +223,9 @@ fn plain(word: &str) -> std::result::Result<&str, String> {
     }
     // The address of a toot or a record may hold more than the ids of others.
     let is_address = plain.contains("://") && !plain.ends_with([',', ';']);
-    if plain.is_empty() || plain.contains(['"', '\'']) || !is_address && plain.contains([',', ';', '[', ']', '{', '}'])
+    if plain.is_empty()
+        || plain.contains(['"', '\''])
+        || !is_address && plain.contains([',', ';', '[', ']', '{', '}'])
     {
         return Err(format!(
             "\"{word}\" is no id: expected \"kind id\" or \"id\", and no CSV or JSON (cut -d, -f1, or jq -r '.[]', \
@@ -228,7 +241,9 @@ fn deleted(deletion: Deletion<'_>) -> (String, String, Which) {
     let which = match reach {
         DeletionReach::AllOfId => Which::All,
         DeletionReach::OfServer => Which::OfServer(server.map(Into::into)),
-        DeletionReach::UntilDeletion => Which::Until(Version { revision: revision.map(Into::into), seen_at }),
+        DeletionReach::UntilDeletion => {
+            Which::Until(Version { revision: revision.map(Into::into), seen_at })
+        }
     };
     (kind.into(), id.into(), which)
 }
@@ -246,7 +261,11 @@ impl Which {
                 {
                     return Some(*made <= **deleted);
                 }
-                Some(post.created_at().zip(deleted.seen_at).is_none_or(|(made, deleted)| made <= deleted))
+                Some(
+                    post.created_at()
+                        .zip(deleted.seen_at)
+                        .is_none_or(|(made, deleted)| made <= deleted),
+                )
             }
         }
     }

@@ -20,7 +20,13 @@ fn lake(posts: &[&str]) -> Arc<dyn Store> {
 }
 
 fn erase_all(store: &Arc<dyn Store>, ids: &Ids) -> Record {
-    erase(store, &Scope { glob: glob::Pattern::new("*").unwrap(), closed_before: Some(NOW) }, ids, NOW).unwrap()
+    erase(
+        store,
+        &Scope { glob: glob::Pattern::new("*").unwrap(), closed_before: Some(NOW) },
+        ids,
+        NOW,
+    )
+    .unwrap()
 }
 
 fn post(text: &str) -> Post {
@@ -29,7 +35,9 @@ fn post(text: &str) -> Post {
 
 #[test]
 fn a_list_of_ids_is_read_or_refused_with_its_line_and_never_misread() {
-    let ids = Ids::parse("\u{feff}17\r\n\"tweet\" \"18\"\n\n# 19\n'20'\ntoot https://a.example/1,2\n").unwrap();
+    let ids =
+        Ids::parse("\u{feff}17\r\n\"tweet\" \"18\"\n\n# 19\n'20'\ntoot https://a.example/1,2\n")
+            .unwrap();
     assert_eq!(ids.len(), 4);
     for id in ["17", "18", "20"] {
         assert!(ids.has(&post(&format!("{{\"tweet\":{{\"id\":\"{id}\"}}}}"))), "{id}");
@@ -88,7 +96,9 @@ fn notices_of_old_streams_are_deletes_and_what_is_not_understood_is_counted() {
 fn a_delete_of_a_server_takes_no_toot_of_another() {
     let toot = |host: &str, acct: &str| {
         let [uri, account] = ["s/5", "@u"].map(|path| format!("https://{host}/{path}"));
-        format!(r#"{{"toot":{{"id":"5","uri":"{uri}","account":{{"acct":"{acct}","url":"{account}"}}}}}}"#)
+        format!(
+            r#"{{"toot":{{"id":"5","uri":"{uri}","account":{{"acct":"{acct}","url":"{account}"}}}}}}"#
+        )
     };
     let erased = |toots: &[String], delete: &str| {
         let posts: Vec<_> = toots.iter().map(String::as_str).chain([delete]).collect();
@@ -100,7 +110,11 @@ fn a_delete_of_a_server_takes_no_toot_of_another() {
     assert_eq!(erased(&[toot("a.example", "u"), toot("b.example", "u")], of_a), (1, 0));
     assert_eq!(erased(&[toot("A.Example", "u")], of_a), (1, 0));
     assert_eq!(erased(&[toot("xa.example", "u")], of_a), (0, 0));
-    assert_eq!(erased(&[toot("b.example", "u@b.example")], of_a), (0, 1), "whose number that is, nothing tells");
+    assert_eq!(
+        erased(&[toot("b.example", "u@b.example")], of_a),
+        (0, 1),
+        "whose number that is, nothing tells"
+    );
     assert_eq!(erased(&[toot("a.example", "u")], r#"{"delete":{"kind":"toot","id":"5"}}"#), (0, 1));
     let by_uri = r#"{"delete":{"kind":"toot","id":"https://a.example/s/5"}}"#;
     assert_eq!(erased(&[toot("a.example", "u"), toot("b.example", "u")], by_uri), (1, 0));
@@ -113,7 +127,9 @@ fn a_record_that_was_made_again_after_its_deletion_stays() {
             r#"{{"bsky":{{"did":"did:a","time_us":{micros},"commit":{{"rev":"{rev}","operation":"create","collection":"c","rkey":"r"}}}}}}"#
         )
     };
-    let gone = |id: &str, event: &str| format!(r#"{{"delete":{{"kind":"bsky","id":"{id}","raw":{event}}}}}"#);
+    let gone = |id: &str, event: &str| {
+        format!(r#"{{"delete":{{"kind":"bsky","id":"{id}","raw":{event}}}}}"#)
+    };
     let left = |delete: &str| {
         let store = lake(&[&made("3a", 10), &made("3c", 30), delete]);
         2 - erase_all(&store, &Ids::from_deletes(&store).unwrap()).posts_erased
@@ -132,7 +148,10 @@ fn copies_that_no_reader_sees_are_named() {
     let letter = r#"[{"dead":{"component":"in","error":"two keys","raw":"{\"tweet\":{\"id\":\"4711\"},\"x\":1}"}}]"#;
     let dead = format!("_dead/{NIGHT}/0000000");
     put(&dead, letter);
-    put(&format!("_dead/{NIGHT}/0000001"), r#"[{"dead":{"component":"in","error":"e","raw":"47110"}}]"#);
+    put(
+        &format!("_dead/{NIGHT}/0000001"),
+        r#"[{"dead":{"component":"in","error":"e","raw":"47110"}}]"#,
+    );
     let staged = [format!("_staging/run/lake-0/{NIGHT}/0000003"), "_staging/put-host-1".into()];
     // The open file has no end yet; the others are of other posts.
     put(&staged[0], r#"[{"tweet":{"id":"1"}},{"tweet":{"id":"4711""#);

@@ -124,7 +124,8 @@ mod tests {
     #[test]
     fn partitions_with_an_index_are_not_listed_one_by_one() {
         let store = Counting::default();
-        let name = |number: u32| format!("2015-12-18T00:00:00-{number:08x}-e695-4f96-aca2-d24c7527aed7");
+        let name =
+            |number: u32| format!("2015-12-18T00:00:00-{number:08x}-e695-4f96-aca2-d24c7527aed7");
         for number in 0..300 {
             store.put(&format!("{}/0000000", name(number)), "[{\"a\":1}]".into()).unwrap();
             index::write(&store, &index::build(&store, &name(number)).unwrap()).unwrap();

@@ -20,11 +20,21 @@ pub const GRACE: Duration = Duration::HOUR;
 
 /// The partitions that no writer is at: those whose successor began at least [`GRACE`] ago, or those
 /// that begin before a time which somebody names.
-pub fn closed(partitions: &[String], before: Option<OffsetDateTime>, now: OffsetDateTime) -> Vec<String> {
+pub fn closed(
+    partitions: &[String],
+    before: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Vec<String> {
     let boundary = |name: &String| name.parse::<PartitionName>().ok().map(|name| name.boundary);
-    let newest = partitions.iter().filter_map(boundary).filter(|boundary| boundary.saturating_add(GRACE) <= now).max();
+    let newest = partitions
+        .iter()
+        .filter_map(boundary)
+        .filter(|boundary| boundary.saturating_add(GRACE) <= now)
+        .max();
     let before = before.or(newest);
-    let is_closed = |name: &&String| boundary(name).zip(before).is_some_and(|(boundary, before)| boundary < before);
+    let is_closed = |name: &&String| {
+        boundary(name).zip(before).is_some_and(|(boundary, before)| boundary < before)
+    };
     partitions.iter().filter(is_closed).cloned().collect()
 }
 

@@ -18,7 +18,9 @@ use super::*;
 use crate::error::{Error, Result};
 use crate::lake::lineage::Progress;
 use crate::lake::replay::mark::Mark;
-use crate::lake::replay::{Choice, Event, OnDamage, Order, Place, PostTimes, Replay, Shard, Sorting, Split, Tempo};
+use crate::lake::replay::{
+    Choice, Event, OnDamage, Order, Place, PostTimes, Replay, Shard, Sorting, Split, Tempo,
+};
 use crate::lake::store::memory::MemoryStore;
 use crate::lake::store::{Object, Put, Store, list_all};
 use crate::lake::tools::verify::verify;
@@ -82,7 +84,8 @@ impl Gate {
     /// Lets one request through; false if the process has ended.
     fn step(&self) -> bool {
         let turns = self.turns.lock().unwrap();
-        let mut turns = self.changed.wait_while(turns, |turns| turns.waiting == 0 && !turns.ended).unwrap();
+        let mut turns =
+            self.changed.wait_while(turns, |turns| turns.waiting == 0 && !turns.ended).unwrap();
         if turns.ended {
             return false;
         }
@@ -158,7 +161,10 @@ impl Store for Gated {
 }
 
 fn post(id: u64) -> String {
-    format!("{{\"tweet\":{{\"created_at\":\"2015-12-18T00:{:02}:00Z\",\"id\":\"{id}\"}}}}", id * 7 % 60)
+    format!(
+        "{{\"tweet\":{{\"created_at\":\"2015-12-18T00:{:02}:00Z\",\"id\":\"{id}\"}}}}",
+        id * 7 % 60
+    )
 }
 
 fn id_of(post: &[u8]) -> u64 {
@@ -170,11 +176,17 @@ fn lake(random: &mut Random) -> (Arc<MemoryStore>, BTreeSet<u64>) {
     let (store, mut next) = (MemoryStore::default(), 0);
     for partition in 0..2 + random.below(2) {
         // The UUID of what replaces it may come before it or behind it.
-        let name = format!("2015-12-18T0{}:00:00-7fa5ac3{partition}-e695-4f96-aca2-d24c7527aed7", partition / 2);
+        let name = format!(
+            "2015-12-18T0{}:00:00-7fa5ac3{partition}-e695-4f96-aca2-d24c7527aed7",
+            partition / 2
+        );
         for file in 0..1 + random.below(3) {
-            let posts: Vec<String> = (0..1 + random.below(3)).map(|number| post(next + number)).collect();
+            let posts: Vec<String> =
+                (0..1 + random.below(3)).map(|number| post(next + number)).collect();
             next += posts.len() as u64;
-            store.put(&format!("{name}/{file:07}"), format!("[{}]", posts.join(",")).into()).unwrap();
+            store
+                .put(&format!("{name}/{file:07}"), format!("[{}]", posts.join(",")).into())
+                .unwrap();
         }
         if random.below(2) == 0 {
             index::write(&store, &index::build(&store, &name).unwrap()).unwrap();
@@ -192,7 +204,10 @@ struct Got {
 
 /// Reads the lake, in several runs that stop after some posts and go on from their cursors.
 fn read(store: &Shared, order: Order, mut random: Random) -> Got {
-    let sorting = Sorting { disorder: std::time::Duration::from_secs(60 * random.below(90)), buffer: 1 << 20 };
+    let sorting = Sorting {
+        disorder: std::time::Duration::from_secs(60 * random.below(90)),
+        buffer: 1 << 20,
+    };
     let place = Place::Store(Arc::clone(store));
     let (tempo, times, on_damage) = (Tempo::default(), PostTimes::default(), OnDamage::Stop);
     let replay = Replay { place: place.clone(), order, sorting, tempo, times, on_damage };
@@ -202,7 +217,8 @@ fn read(store: &Shared, order: Order, mut random: Random) -> Got {
     loop {
         let mut left = if random.below(3) == 0 { usize::MAX } else { random.below(8) as usize };
         let is_last = left == usize::MAX;
-        let progress: Progress = marks.iter().map(|(id, mark)| (id.clone(), mark.is_none())).collect();
+        let progress: Progress =
+            marks.iter().map(|(id, mark)| (id.clone(), mark.is_none())).collect();
         let splits = match place.splits(&choice, &progress) {
             Ok(names) => names,
             Err(error) => return Got { error: Some(error.chain()), ..got },
@@ -243,7 +259,8 @@ fn compact_all(store: &Shared, bytes_max: u64) -> Result<()> {
 
 fn erase_ids(store: &Shared, ids: &BTreeSet<u64>) -> Result<bool> {
     let text: Vec<String> = ids.iter().map(|id| format!("tweet {id}")).collect();
-    let scope = Scope { glob: "*".parse().unwrap(), closed_before: Some(datetime!(2015-12-18 12:00 UTC)) };
+    let scope =
+        Scope { glob: "*".parse().unwrap(), closed_before: Some(datetime!(2015-12-18 12:00 UTC)) };
     erase(store, &scope, &Ids::parse(&text.join("\n"))?, NOW).map(|record| record.finished)
 }
 
@@ -347,14 +364,29 @@ fn play(seed: u64, order: Order, prunes: bool) -> usize {
             Came::Erased => finished = true,
             Came::Read(got) => {
                 let once: BTreeSet<u64> = got.ids.iter().copied().collect();
-                assert_eq!(once.len(), got.ids.len(), "seed {seed}: a post is read twice: {:?}", got.ids);
-                if prunes && got.error.as_ref().is_some_and(|error| error.contains("\"prune\" deleted it")) {
+                assert_eq!(
+                    once.len(),
+                    got.ids.len(),
+                    "seed {seed}: a post is read twice: {:?}",
+                    got.ids
+                );
+                if prunes
+                    && got
+                        .error
+                        .as_ref()
+                        .is_some_and(|error| error.contains("\"prune\" deleted it"))
+                {
                     continue;
                 }
                 assert_eq!(got.error, None, "seed {seed}");
                 let may_lack = if erases { &erased | &pruned } else { pruned.clone() };
-                let lacks: Vec<_> = ids.iter().filter(|id| !once.contains(id) && !may_lack.contains(id)).collect();
-                assert!(lacks.is_empty(), "seed {seed}: a post is lost: {lacks:?} of {:?}", got.ids);
+                let lacks: Vec<_> =
+                    ids.iter().filter(|id| !once.contains(id) && !may_lack.contains(id)).collect();
+                assert!(
+                    lacks.is_empty(),
+                    "seed {seed}: a post is lost: {lacks:?} of {:?}",
+                    got.ids
+                );
                 whole += 1;
             }
             Came::Other => {}
@@ -378,11 +410,18 @@ fn at_rest(
     index_all(&shared).unwrap();
     let gate = Arc::new(Gate::default());
     gate.end();
-    let got = read(&(Arc::new(Gated { store: Arc::clone(store), gate }) as Shared), Order::Partition, Random(seed | 1));
+    let got = read(
+        &(Arc::new(Gated { store: Arc::clone(store), gate }) as Shared),
+        Order::Partition,
+        Random(seed | 1),
+    );
     assert_eq!(got.error, None, "seed {seed}");
     let once: BTreeSet<u64> = got.ids.iter().copied().collect();
     assert_eq!(once.len(), got.ids.len(), "seed {seed}: a post is there twice");
-    let lacks: Vec<_> = ids.difference(&once).filter(|id| may_lack.is_none_or(|erased| !erased.contains(id))).collect();
+    let lacks: Vec<_> = ids
+        .difference(&once)
+        .filter(|id| may_lack.is_none_or(|erased| !erased.contains(id)))
+        .collect();
     assert!(lacks.is_empty() && once.is_subset(ids), "seed {seed}: {lacks:?} of {once:?}");
     let partitions = view::partitions(store.as_ref()).unwrap();
     assert_eq!(verify(store.as_ref(), &partitions, true).unwrap().findings, [], "seed {seed}");

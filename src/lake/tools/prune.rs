@@ -12,7 +12,8 @@ use crate::lake::view;
 
 /// Those of these partitions that began before a time.
 pub fn older(partitions: &[String], than: OffsetDateTime) -> Vec<String> {
-    let is_older = |name: &&String| name.parse::<PartitionName>().is_ok_and(|name| name.boundary < than);
+    let is_older =
+        |name: &&String| name.parse::<PartitionName>().is_ok_and(|name| name.boundary < than);
     partitions.iter().filter(is_older).cloned().collect()
 }
 
@@ -42,18 +43,24 @@ pub fn stays(store: &dyn Store, all: &[String], partition: &str) -> Result<Optio
 /// # Errors
 /// If something can't be deleted; then the rest can be deleted later.
 pub fn prune(store: &dyn Store, partition: &str, now: OffsetDateTime) -> Result<bool> {
-    let name: PartitionName = partition
-        .parse()
-        .map_err(|_| Error::fatal(format!("bad partition \"{partition}\": expected <time>-<uuid>")))?;
+    let name: PartitionName = partition.parse().map_err(|_| {
+        Error::fatal(format!("bad partition \"{partition}\": expected <time>-<uuid>"))
+    })?;
     // Of this name nothing is ever written.
     let none = PartitionName::begin(name.boundary, name.names).to_string();
-    let Some(attempt) = Attempt::begin(store, &[partition], &none, PRUNE, now)? else { return Ok(false) };
+    let Some(attempt) = Attempt::begin(store, &[partition], &none, PRUNE, now)? else {
+        return Ok(false);
+    };
     let files = view::objects(store, partition)?;
     let there = files.iter().map(|(name, _)| name.to_string()).collect();
     let bytes = files.iter().map(|(_, object)| object.bytes).sum();
     let mut index = Index::new(&none, Vec::new());
     // How many posts there were isn't asked: what is damaged can be pruned as well.
-    index.replaces.push(Generation { files: there, bytes, ..generation(partition, &[], PRUNE, now) });
+    index.replaces.push(Generation {
+        files: there,
+        bytes,
+        ..generation(partition, &[], PRUNE, now)
+    });
     attempt.done(store, index, now)?;
     let others = list_all(store, &format!("{partition}/"))?;
     others.iter().try_for_each(|object| store.delete(&object.key)).map(|()| true)

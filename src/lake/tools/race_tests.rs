@@ -101,7 +101,8 @@ fn lake() -> Arc<MemoryStore> {
 fn text(store: &dyn Store) -> String {
     let partitions = view::partitions(store).unwrap();
     let keys = partitions.iter().flat_map(|name| view::files(store, name).unwrap());
-    keys.map(|(_, key)| String::from_utf8(store.get(&key).unwrap().unwrap().to_vec()).unwrap()).collect()
+    keys.map(|(_, key)| String::from_utf8(store.get(&key).unwrap().unwrap().to_vec()).unwrap())
+        .collect()
 }
 
 fn compact_all(store: &Shared) -> Vec<Outcome> {
@@ -123,7 +124,10 @@ fn an_index_that_lacks_files_doubles_none_of_their_posts() {
         let shared: Shared = Arc::clone(&store) as _;
         if erases {
             let scope = Scope { glob: "*".parse().unwrap(), closed_before: Some(NOW) };
-            assert_eq!(erase(&shared, &scope, &Ids::parse("tweet 4").unwrap(), NOW).unwrap().posts_erased, 1);
+            assert_eq!(
+                erase(&shared, &scope, &Ids::parse("tweet 4").unwrap(), NOW).unwrap().posts_erased,
+                1
+            );
         } else {
             compact_all(&shared);
         }
@@ -131,7 +135,10 @@ fn an_index_that_lacks_files_doubles_none_of_their_posts() {
         let times = ["\"2\"", "\"3\"", "\"4\""].map(|id| text.matches(id).count());
         assert_eq!(times, [1, 1, usize::from(!erases)], "{text}");
         let known = store.get(&format!("_index/replaced/{NIGHT}.json")).unwrap().unwrap();
-        assert!(String::from_utf8_lossy(&known).contains("0000002"), "its writer learns of all of them");
+        assert!(
+            String::from_utf8_lossy(&known).contains("0000002"),
+            "its writer learns of all of them"
+        );
     }
 }
 
@@ -142,7 +149,9 @@ fn compacted() -> Meanwhile {
 #[test]
 fn what_is_compacted_while_posts_are_erased_is_not_passed_over() {
     let folder = format!("{NIGHT}/");
-    for (glob, times) in ["*", NIGHT].into_iter().flat_map(|glob| (1..8).map(move |times| (glob, times))) {
+    for (glob, times) in
+        ["*", NIGHT].into_iter().flat_map(|glob| (1..8).map(move |times| (glob, times)))
+    {
         let store = lake();
         let busy = Busy::at(&store, (&folder, times), compacted());
         let scope = Scope { glob: glob.parse().unwrap(), closed_before: Some(NOW) };
@@ -183,7 +192,9 @@ fn a_partition_that_was_replaced_is_not_rewritten_into_nothing() {
 fn what_compact_passes_over_is_named() {
     let store = lake();
     let other: Meanwhile = Box::new(|store| {
-        Attempt::begin(store.as_ref(), &[NIGHT], &NIGHT.replace("afa5", "bbbb"), "compact", NOW).unwrap().unwrap();
+        Attempt::begin(store.as_ref(), &[NIGHT], &NIGHT.replace("afa5", "bbbb"), "compact", NOW)
+            .unwrap()
+            .unwrap();
     });
     let busy = Busy::at(&store, (&format!("{NIGHT}/"), 1), other);
     assert_eq!(compact_all(&busy), [Outcome::Busy { busy: NIGHT.into() }]);

@@ -91,10 +91,13 @@ pub fn rewrite(store: &Arc<dyn Store>, old: &str, how: &Rewrite<'_>) -> Result<O
 /// As [`rewrite`]; then all of them stay as they are.
 pub fn join(store: &Arc<dyn Store>, old: &[&str], how: &Rewrite<'_>) -> Result<Option<Rewritten>> {
     let first = old.first().copied().unwrap_or_default();
-    let name: PartitionName =
-        first.parse().map_err(|_| Error::fatal(format!("bad partition \"{first}\": expected <time>-<uuid>")))?;
+    let name: PartitionName = first
+        .parse()
+        .map_err(|_| Error::fatal(format!("bad partition \"{first}\": expected <time>-<uuid>")))?;
     let new = PartitionName::begin(name.boundary, name.names).to_string();
-    let Some(attempt) = Attempt::begin(store.as_ref(), old, &new, how.why, how.now)? else { return Ok(None) };
+    let Some(attempt) = Attempt::begin(store.as_ref(), old, &new, how.why, how.now)? else {
+        return Ok(None);
+    };
     match write(store, old, &new, how) {
         Ok(Some((index, rewritten))) => {
             attempt.done(store.as_ref(), index, how.now)?;
@@ -119,7 +122,12 @@ struct Old<'a> {
 }
 
 /// Writes the new partition, and proves that it is what it should be. None if there is nothing to write it of.
-fn write(store: &Arc<dyn Store>, old: &[&str], new: &str, how: &Rewrite<'_>) -> Result<Option<(Index, Rewritten)>> {
+fn write(
+    store: &Arc<dyn Store>,
+    old: &[&str],
+    new: &str,
+    how: &Rewrite<'_>,
+) -> Result<Option<(Index, Rewritten)>> {
     let mut all = Vec::new();
     for partition in old {
         let files = view::files(store.as_ref(), partition)?;
@@ -146,7 +154,9 @@ fn write(store: &Arc<dyn Store>, old: &[&str], new: &str, how: &Rewrite<'_>) -> 
     for Old { partition, files, .. } in &all {
         if view::files(store.as_ref(), partition)? != *files {
             let address = store.address(partition);
-            return Err(Error::fatal(format!("\"{address}\" changed while it was read: it isn't closed")));
+            return Err(Error::fatal(format!(
+                "\"{address}\" changed while it was read: it isn't closed"
+            )));
         }
     }
     let posts_erased = all.iter().map(|old| old.erased.posts()).sum();
@@ -218,12 +228,17 @@ fn new_index(
     };
     let mut index = Index::new(new, describe_all(files)?);
     for Old { partition, files: before, erased, offset, posts } in all {
-        let known = if let Found::Index(known) = read(store.as_ref(), partition)? { Some(known) } else { None };
+        let known = if let Found::Index(known) = read(store.as_ref(), partition)? {
+            Some(known)
+        } else {
+            None
+        };
         if let Some(known) = &known {
             index.replaces.extend(known.replaces.iter().cloned());
         }
         // Made while a writer was at it, an index lacks files: what it doesn't name would stay beside the new one.
-        let names = |files: &[File]| files.iter().map(|file| file.file.clone()).collect::<BTreeSet<_>>();
+        let names =
+            |files: &[File]| files.iter().map(|file| file.file.clone()).collect::<BTreeSet<_>>();
         let there: BTreeSet<_> = before.iter().map(|(name, _)| name.to_string()).collect();
         let old_files = match known.filter(|known| names(&known.files) == there) {
             Some(known) => known.files,
@@ -308,25 +323,32 @@ impl<'a> Writer<'a> {
                     .map_err(|cause| Error::fatal("can't pack a file").because(cause))?;
                 packed
             }
-            Form::Parquet => {
-                columns::write(&posts).map_err(|cause| Error::fatal("can't make a file of Parquet").because(cause))?
-            }
+            Form::Parquet => columns::write(&posts)
+                .map_err(|cause| Error::fatal("can't make a file of Parquet").because(cause))?,
         };
         Ok(bytes.into())
     }
 
     fn close(&mut self) -> Result<()> {
         let bytes = self.bytes()?;
-        let number = self.next.ok_or_else(|| Error::fatal("a partition can't have more files: choose larger ones"))?;
+        let number = self
+            .next
+            .ok_or_else(|| Error::fatal("a partition can't have more files: choose larger ones"))?;
         let name = FileName::new(number, self.form);
         let key = format!("{}/{name}", self.partition);
         // What is there may be this, if an answer was lost on the way.
-        if self.store.put(&key, bytes.clone())? == Put::Exists && self.store.get(&key)? != Some(bytes) {
-            return Err(Error::fatal(format!("\"{}\" was written by somebody else", self.store.address(&key))));
+        if self.store.put(&key, bytes.clone())? == Put::Exists
+            && self.store.get(&key)? != Some(bytes)
+        {
+            return Err(Error::fatal(format!(
+                "\"{}\" was written by somebody else",
+                self.store.address(&key)
+            )));
         }
         self.files.push((name, key));
         self.next = number.next();
-        crate::fault::point("tools.step").map_err(|cause| Error::transient("a step failed").because(cause))
+        crate::fault::point("tools.step")
+            .map_err(|cause| Error::transient("a step failed").because(cause))
     }
 
     fn finish(mut self) -> Result<((u64, u128), Vec<Numbered>)> {

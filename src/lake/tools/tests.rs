@@ -31,7 +31,10 @@ const NOW: OffsetDateTime = datetime!(2026-02-03 12:00:00 UTC);
 type Shared = Arc<dyn Store>;
 
 fn post(id: usize) -> String {
-    format!("{{\"tweet\":{{\"created_at\":\"2015-12-18T00:00:{:02}Z\",\"id\":\"{id}\",\"text\":\"größe\"}}}}", id % 60)
+    format!(
+        "{{\"tweet\":{{\"created_at\":\"2015-12-18T00:00:{:02}Z\",\"id\":\"{id}\",\"text\":\"größe\"}}}}",
+        id % 60
+    )
 }
 
 /// A lake of two partitions whose files hold so many posts each.
@@ -46,7 +49,9 @@ fn lake_of(partitions: &[&str], files: &[usize]) -> Arc<MemoryStore> {
         for (number, posts) in files.iter().enumerate() {
             let posts: Vec<_> = (next..next + posts).map(post).collect();
             next += posts.len();
-            store.put(&format!("{partition}/{number:07}"), format!("[{}]", posts.join(",")).into()).unwrap();
+            store
+                .put(&format!("{partition}/{number:07}"), format!("[{}]", posts.join(",")).into())
+                .unwrap();
         }
     }
     Arc::new(store)
@@ -62,7 +67,11 @@ fn index_all(store: &dyn Store) {
 fn posts(store: &Shared) -> Vec<String> {
     let mut posts = Vec::new();
     for partition in view::partitions(store.as_ref()).unwrap() {
-        let keys: Vec<_> = view::files(store.as_ref(), &partition).unwrap().into_iter().map(|(_, key)| key).collect();
+        let keys: Vec<_> = view::files(store.as_ref(), &partition)
+            .unwrap()
+            .into_iter()
+            .map(|(_, key)| key)
+            .collect();
         each_post(store, &keys, |post| {
             posts.push(String::from_utf8(post.to_vec()).unwrap());
             Ok(())
@@ -89,7 +98,8 @@ impl Dying {
     }
 
     fn change(&self) -> Result<()> {
-        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let left =
+            self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         left.map(drop).map_err(|_| Error::fatal("dead"))
     }
 
@@ -131,7 +141,11 @@ fn kill_everywhere(work: impl Fn(&Shared) -> Result<()>, after: &[String]) {
     kill_everywhere_in(|| lake(&[3, 1, 2]), work, after);
 }
 
-fn kill_everywhere_in(lake: impl Fn() -> Arc<MemoryStore>, work: impl Fn(&Shared) -> Result<()>, after: &[String]) {
+fn kill_everywhere_in(
+    lake: impl Fn() -> Arc<MemoryStore>,
+    work: impl Fn(&Shared) -> Result<()>,
+    after: &[String],
+) {
     for changes in 0.. {
         let store = lake();
         index_all(store.as_ref());
@@ -143,14 +157,21 @@ fn kill_everywhere_in(lake: impl Fn() -> Arc<MemoryStore>, work: impl Fn(&Shared
         once.dedup();
         assert!(once == between, "a post is seen twice after {changes} changes");
         assert!(between.iter().all(|post| before.contains(post)), "after {changes} changes");
-        assert!(after.iter().all(|post| between.contains(post)), "a post is lost after {changes} changes");
+        assert!(
+            after.iter().all(|post| between.contains(post)),
+            "a post is lost after {changes} changes"
+        );
         work(&shared).unwrap();
         assert!(posts(&shared) == after, "the end after {changes} changes");
         assert_eq!(unfinished(store.as_ref()).unwrap(), []);
         assert_eq!(verified(store.as_ref()).findings, [], "after {changes} changes");
         let partitions = |name: &String| name.starts_with('2');
         let there = store.names("").unwrap().into_iter().filter(partitions).count();
-        assert_eq!(there, view::partitions(store.as_ref()).unwrap().len(), "nothing hidden is left");
+        assert_eq!(
+            there,
+            view::partitions(store.as_ref()).unwrap().len(),
+            "nothing hidden is left"
+        );
         if !dead {
             assert!(changes > 5, "it makes more changes than {changes}");
             return;
@@ -199,7 +220,9 @@ fn partitions_of_one_time_become_one() {
     assert_eq!((joined.also.len(), joined.files_before, joined.files, joined.posts), (2, 6, 1, 9));
     assert_eq!((view::partitions(store.as_ref()).unwrap().len(), posts(&store)), (2, before));
     assert_eq!(verified(store.as_ref()).findings, []);
-    let index::Found::Index(index) = index::read(store.as_ref(), joined.new.as_ref().unwrap()).unwrap() else {
+    let index::Found::Index(index) =
+        index::read(store.as_ref(), joined.new.as_ref().unwrap()).unwrap()
+    else {
         panic!("an index");
     };
     assert_eq!(index.replaces.iter().map(|old| old.offset).collect::<Vec<_>>(), [0, 3, 6]);
@@ -226,9 +249,12 @@ fn partitions_are_joined_by_one_process_at_a_time() {
     let store: Shared = lake_after_restarts();
     let (other, new) = (NIGHT.replace("afa5", "0fa5"), NIGHT.replace("afa5", "cfa5"));
     let held = Attempt::begin(store.as_ref(), &[NIGHT], &new, "compact", NOW).unwrap().unwrap();
-    assert!(Attempt::begin(store.as_ref(), &[&other, NIGHT], &new, "compact", NOW).unwrap().is_none());
+    assert!(
+        Attempt::begin(store.as_ref(), &[&other, NIGHT], &new, "compact", NOW).unwrap().is_none()
+    );
     held.undo(store.as_ref(), NOW).unwrap();
-    let joined = Attempt::begin(store.as_ref(), &[&other, NIGHT], &new, "compact", NOW).unwrap().unwrap();
+    let joined =
+        Attempt::begin(store.as_ref(), &[&other, NIGHT], &new, "compact", NOW).unwrap().unwrap();
     assert!(Attempt::begin(store.as_ref(), &[NIGHT], &new, "erase", NOW).unwrap().is_none());
     settle(store.as_ref(), NOW).unwrap();
     assert!(joined.done(store.as_ref(), index::Index::new("x", vec![]), NOW).is_err());
@@ -255,9 +281,14 @@ fn compact_makes_one_file_of_many_and_then_leaves_it_alone() {
     assert_eq!(posts(&store), before);
     compact_all(&store).unwrap();
     assert_eq!(view::partitions(store.as_ref()).unwrap(), partitions);
-    let index::Found::Index(index) = index::read(store.as_ref(), &partitions[0]).unwrap() else { panic!("an index") };
+    let index::Found::Index(index) = index::read(store.as_ref(), &partitions[0]).unwrap() else {
+        panic!("an index")
+    };
     let generation = &index.replaces[0];
-    assert_eq!((generation.partition.as_str(), generation.files.len(), generation.posts), (NIGHT, 3, 6));
+    assert_eq!(
+        (generation.partition.as_str(), generation.files.len(), generation.posts),
+        (NIGHT, 3, 6)
+    );
 }
 
 /// Compacts all of a lake into a form.
@@ -289,7 +320,8 @@ fn compact_turns_every_form_into_every_other_with_the_same_posts_in_the_same_ord
             let (found, keys) = in_order();
             assert_eq!(found, before);
             assert!(
-                keys.len() == 2 && keys.iter().all(|key| key.ends_with(&format!("/0000000{extension}"))),
+                keys.len() == 2
+                    && keys.iter().all(|key| key.ends_with(&format!("/0000000{extension}"))),
                 "{keys:?}"
             );
             assert_eq!(verified(store.as_ref()).findings, []);
@@ -310,7 +342,11 @@ fn packed_files_are_joined_up_to_the_limit_on_their_text() {
         assert_eq!(files.len(), 3, "{files:?}");
         let partitions = view::partitions(store.as_ref()).unwrap();
         compact(&store, &partitions[..1], (limit, None), NOW, |_| Ok(())).unwrap();
-        assert_eq!(list_all(store.as_ref(), "2015-12-18T00").unwrap(), files, "they are as full as they get");
+        assert_eq!(
+            list_all(store.as_ref(), "2015-12-18T00").unwrap(),
+            files,
+            "they are as full as they get"
+        );
     }
 }
 
@@ -319,13 +355,18 @@ fn erase_keeps_the_form_and_the_way_of_naming() {
     for (form, extension) in Form::ALL {
         let store: Shared = lake(&[3]);
         let basic = "20151218T120000Z-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
-        store.put(&format!("{basic}/0000000"), format!("[{},{}]", post(70), post(71)).into()).unwrap();
+        store
+            .put(&format!("{basic}/0000000"), format!("[{},{}]", post(70), post(71)).into())
+            .unwrap();
         compact_into(&store, form);
         let record = erase(&store, &scope("*", NOW), &Ids::parse("1\n70").unwrap(), NOW).unwrap();
         assert_eq!(record.posts_erased, 2);
         assert_eq!(posts(&store).len(), 6);
         let files = list_all(store.as_ref(), "2").unwrap();
-        assert!(files.iter().all(|file| file.key.ends_with(&format!("/0000000{extension}"))), "{files:?}");
+        assert!(
+            files.iter().all(|file| file.key.ends_with(&format!("/0000000{extension}"))),
+            "{files:?}"
+        );
         assert!(files.iter().any(|file| file.key.starts_with("20151218T120000Z-")), "{files:?}");
         assert_eq!(verified(store.as_ref()).findings, []);
     }
@@ -356,9 +397,15 @@ fn damage_in_a_packed_file_is_found_and_named() {
         let mut flipped = good.to_vec();
         flipped[good.len() / 2] ^= 1;
         let findings = found(flipped.into());
-        assert!(named(&findings, &key, &[What::Torn, What::Altered]) && findings.len() == 1, "{findings:?}");
+        assert!(
+            named(&findings, &key, &[What::Torn, What::Altered]) && findings.len() == 1,
+            "{findings:?}"
+        );
         let findings = found(good.slice(..good.len() - 1));
-        assert!(named(&findings, &key, &[What::Torn]) && findings[0].why.starts_with("at "), "{findings:?}");
+        assert!(
+            named(&findings, &key, &[What::Torn]) && findings[0].why.starts_with("at "),
+            "{findings:?}"
+        );
         assert_eq!(found(good), []);
         store.put(&format!("{partition}/0000000"), "[]".into()).unwrap();
         let findings = verified(store.as_ref()).findings;
@@ -366,7 +413,10 @@ fn damage_in_a_packed_file_is_found_and_named() {
         store.delete(&format!("{partition}/0000000")).unwrap();
         store.delete(&key).unwrap();
         let findings = verified(store.as_ref()).findings;
-        assert!(named(&findings, &partition, &[What::Missing]) && findings.len() == 1, "{findings:?}");
+        assert!(
+            named(&findings, &partition, &[What::Missing]) && findings.len() == 1,
+            "{findings:?}"
+        );
     }
 }
 
@@ -394,7 +444,10 @@ fn a_damaged_partition_stays_as_it_is() {
 fn who_was_taken_for_dead_changes_nothing() {
     let store: Shared = lake(&[3]);
     let before = posts(&store);
-    let begin = || Attempt::begin(store.as_ref(), &[NIGHT], &NIGHT.replace("afa5", "bbbb"), "compact", NOW).unwrap();
+    let begin = || {
+        Attempt::begin(store.as_ref(), &[NIGHT], &NIGHT.replace("afa5", "bbbb"), "compact", NOW)
+            .unwrap()
+    };
     let slow = begin().unwrap();
     assert!(begin().is_none(), "one at a time");
     assert_eq!(settle(store.as_ref(), NOW).unwrap(), 1);
@@ -415,7 +468,10 @@ fn a_partition_that_other_tools_count_twice_is_named() {
     let doubled = |key: &str| {
         let findings = verified(store.as_ref()).findings;
         assert_eq!(findings.len(), 1, "{findings:?}");
-        assert!(named(&findings, key, &[What::Extra]) && findings[0].why.contains("twice"), "{findings:?}");
+        assert!(
+            named(&findings, key, &[What::Extra]) && findings[0].why.contains("twice"),
+            "{findings:?}"
+        );
     };
     doubled(&new);
     // It is done, and killed before the first old file goes.
@@ -429,8 +485,7 @@ fn a_partition_that_other_tools_count_twice_is_named() {
 #[test]
 fn deletes_name_posts_and_stay_themselves() {
     let store: Shared = lake(&[3]);
-    let deletes =
-        "[{\"delete\":{\"kind\":\"tweet\",\"id\":\"1\",\"raw\":null}},{\"delete\":{\"kind\":\"post\",\"id\":\"2\"}}]";
+    let deletes = "[{\"delete\":{\"kind\":\"tweet\",\"id\":\"1\",\"raw\":null}},{\"delete\":{\"kind\":\"post\",\"id\":\"2\"}}]";
     store.put(&format!("{MORNING}/0000001"), deletes.into()).unwrap();
     let ids = Ids::from_deletes(&store).unwrap();
     assert_eq!(ids.len(), 2);

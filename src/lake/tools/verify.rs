@@ -92,7 +92,10 @@ pub fn verify(store: &dyn Store, partitions: &[String], whole: bool) -> Result<R
     report.findings.sort();
     report.notes.extend(journal::unfinished(store)?.into_iter().map(|entry| {
         let done = if entry.end.is_some() { "and has to clean up" } else { "and hasn't ended" };
-        format!("{} of \"{}\" was begun {done}: run it again if none is running", entry.why, entry.old)
+        format!(
+            "{} of \"{}\" was begun {done}: run it again if none is running",
+            entry.why, entry.old
+        )
     }));
     Ok(report)
 }
@@ -106,7 +109,9 @@ pub fn require_index(store: &dyn Store, partitions: &[String], report: &mut Repo
     let there: BTreeSet<String> = index::partitions(store)?.into_iter().collect();
     let why = "it has no index, so that its last files may be missing: \"waterspout lake index --missing\" makes one";
     let without = partitions.iter().filter(|partition| !there.contains(*partition));
-    report.findings.extend(without.map(|partition| finding(index::key(partition), What::Missing, why)));
+    report
+        .findings
+        .extend(without.map(|partition| finding(index::key(partition), What::Missing, why)));
     report.findings.sort();
     Ok(())
 }
@@ -117,7 +122,9 @@ fn doubled(store: &dyn Store) -> Result<Vec<Finding>> {
     let mut found = Vec::new();
     let Journal { done, unfinished } = journal::read(store)?;
     let gone = done.iter().map(|(partition, index)| (partition, goes_because(partition, index)));
-    for (partition, why) in unfinished.iter().map(|partition| (partition, STANDS_BESIDE)).chain(gone) {
+    for (partition, why) in
+        unfinished.iter().map(|partition| (partition, STANDS_BESIDE)).chain(gone)
+    {
         if !store.list(&format!("{partition}/"), None, 1)?.is_empty() {
             found.push(finding(partition, What::Extra, why));
         }
@@ -156,7 +163,11 @@ fn beside(store: &dyn Store, partitions: &[String], report: &mut Report) -> Resu
         }
     }
     for key in store.strays()? {
-        report.findings.push(finding(key, What::Extra, "no reader takes an object of this name: delete it"));
+        report.findings.push(finding(
+            key,
+            What::Extra,
+            "no reader takes an object of this name: delete it",
+        ));
     }
     let there: BTreeSet<&String> = partitions.iter().collect();
     for name in index::partitions(store)? {
@@ -175,7 +186,12 @@ struct Work {
 }
 
 /// Compares the names in a partition with its index, or with a numbering without gaps.
-fn names(store: &dyn Store, partition: &str, found: Found, report: &mut Report) -> Result<Vec<Work>> {
+fn names(
+    store: &dyn Store,
+    partition: &str,
+    found: Found,
+    report: &mut Report,
+) -> Result<Vec<Work>> {
     let (mut numbers, mut seen, mut work) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     let index = match found {
         Found::Index(index) => Some(index),
@@ -188,7 +204,10 @@ fn names(store: &dyn Store, partition: &str, found: Found, report: &mut Report) 
     let mut expected: Option<BTreeMap<String, File>> =
         index.map(|index| index.files.into_iter().map(|file| (file.file.clone(), file)).collect());
     numbers.extend(
-        expected.iter().flat_map(BTreeMap::keys).filter_map(|name| Some(name.parse::<FileName>().ok()?.number)),
+        expected
+            .iter()
+            .flat_map(BTreeMap::keys)
+            .filter_map(|name| Some(name.parse::<FileName>().ok()?.number)),
     );
     for object in list_all(store, &format!("{partition}/"))? {
         let name = object.key.get(partition.len() + 1..).unwrap_or_default();
@@ -208,8 +227,7 @@ fn names(store: &dyn Store, partition: &str, found: Found, report: &mut Report) 
             Some(expected) => match expected.remove(name) {
                 Some(expected) => work.push(Work { object, expected: Some(expected) }),
                 None => {
-                    let why =
-                        "it isn't in the index; if a capture went on since, \"waterspout lake index\" takes it in";
+                    let why = "it isn't in the index; if a capture went on since, \"waterspout lake index\" takes it in";
                     report.findings.push(finding(&object.key, What::Extra, why));
                     work.push(Work { object, expected: None });
                 }
@@ -251,9 +269,15 @@ fn check(store: &dyn Store, work: &Work) -> Result<Checked> {
     let (what, why) = match reader.pass_over() {
         Ok(()) => return Ok(compare(work, &reader)),
         Err(Trouble::Store(error)) if error.kind() == Kind::Rejected => (What::Torn, error.chain()),
-        Err(Trouble::Store(error)) => return Err(Error::fatal("can't verify the lake").because(error)),
-        Err(Trouble::Gone) => (What::Missing, "it was deleted while the lake was verified".to_owned()),
-        Err(Trouble::Unsupported(what)) => (What::Unsupported, format!("this form isn't supported: {what}")),
+        Err(Trouble::Store(error)) => {
+            return Err(Error::fatal("can't verify the lake").because(error));
+        }
+        Err(Trouble::Gone) => {
+            (What::Missing, "it was deleted while the lake was verified".to_owned())
+        }
+        Err(Trouble::Unsupported(what)) => {
+            (What::Unsupported, format!("this form isn't supported: {what}"))
+        }
         Err(Trouble::Damage { at, what }) => (What::Torn, format!("at {at}: {what}")),
     };
     Ok(Checked { posts: 0, bytes: reader.bytes(), finding: Some(finding(key, what, why)) })
@@ -263,16 +287,21 @@ fn check(store: &dyn Store, work: &Work) -> Result<Checked> {
 fn compare(work: &Work, reader: &ObjectReader<'_>) -> Checked {
     let (posts, bytes, crc32) = (reader.posts(), reader.bytes(), reader.checksum());
     let differs = |what: &str, found: u64, expected: u64| {
-        (found != expected).then(|| (What::Altered, format!("it has {found} {what}, but {expected} in the index")))
+        (found != expected)
+            .then(|| (What::Altered, format!("it has {found} {what}, but {expected} in the index")))
     };
     let of_index = work.expected.as_ref().and_then(|expected| {
         let checksum = || {
-            let why = format!("its checksum is {crc32:08x}, but {:08x} in the index", expected.crc32);
+            let why =
+                format!("its checksum is {crc32:08x}, but {:08x} in the index", expected.crc32);
             (crc32 != expected.crc32).then_some((What::Altered, why))
         };
-        differs("posts", posts, expected.posts).or_else(|| differs("bytes", bytes, expected.bytes)).or_else(checksum)
+        differs("posts", posts, expected.posts)
+            .or_else(|| differs("bytes", bytes, expected.bytes))
+            .or_else(checksum)
     });
-    let line_break = || reader.line_break().map(|at| (What::Altered, format!("there is a line break at {at}")));
+    let line_break =
+        || reader.line_break().map(|at| (What::Altered, format!("there is a line break at {at}")));
     let wrong = of_index.or_else(line_break);
     Checked { posts, bytes, finding: wrong.map(|(what, why)| finding(&work.object.key, what, why)) }
 }

@@ -32,7 +32,12 @@ pub enum Found {
 ///
 /// # Errors
 /// If the store can't give it.
-pub fn compare(store: &dyn Store, key: &str, promise: &Promise, ours: Option<&[u8]>) -> Result<Found> {
+pub fn compare(
+    store: &dyn Store,
+    key: &str,
+    promise: &Promise,
+    ours: Option<&[u8]>,
+) -> Result<Found> {
     let packed = compression(promise);
     let longest = promise.length.max(ours.map_or(0, |ours| ours.len() as u64));
     let bytes_max = match packed {
@@ -54,7 +59,8 @@ pub fn compare(store: &dyn Store, key: &str, promise: &Promise, ours: Option<&[u
     if object.sum() == promised || text == Some(promised) {
         return Ok(Found::Ours);
     }
-    let is_of_one_text = text.is_some() && ours.is_some_and(|ours| measure_text(ours, promise) == text);
+    let is_of_one_text =
+        text.is_some() && ours.is_some_and(|ours| measure_text(ours, promise) == text);
     Ok(if is_of_one_text { Found::Ours } else { Found::Other })
 }
 
@@ -70,7 +76,11 @@ fn pass_over(object: &mut ObjectBytes<'_>, bytes_max: u64) -> Result<(), Trouble
 }
 
 /// The sum of the text that an object was packed of.
-fn text_of(object: &mut ObjectBytes<'_>, compression: Compression, bytes_max: u64) -> Result<Sum, Trouble> {
+fn text_of(
+    object: &mut ObjectBytes<'_>,
+    compression: Compression,
+    bytes_max: u64,
+) -> Result<Sum, Trouble> {
     let (mut length, mut checksum) = (0, crc32fast::Hasher::new());
     let more = |packed: &mut Vec<u8>| {
         let goes_on = object.fill(packed)?;

@@ -27,7 +27,12 @@ struct Watched {
 impl Watched {
     fn new(before_put: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Arc<Self> {
         let (puts, gets) = Default::default();
-        Arc::new(Self { store: MemoryStore::default(), puts, gets, before_put: Box::new(before_put) })
+        Arc::new(Self {
+            store: MemoryStore::default(),
+            puts,
+            gets,
+            before_put: Box::new(before_put),
+        })
     }
 }
 
@@ -116,7 +121,11 @@ fn a_crash_after_any_step_changes_nothing() {
         }
         for _ in 0..2 {
             upload(&store, &staging, &promises).unwrap();
-            assert_eq!((stored(&*store), left(&staging)), (CONTENTS.map(String::from).into(), 0), "{state}");
+            assert_eq!(
+                (stored(&*store), left(&staging)),
+                (CONTENTS.map(String::from).into(), 0),
+                "{state}"
+            );
         }
     }
 }
@@ -171,7 +180,8 @@ fn what_was_replaced_since_is_not_uploaded_again_and_the_rest_is() {
     let shared: Arc<dyn Store> = Arc::clone(&store) as _;
     for _ in 0..2 {
         Uploader::default().upload_left(&shared, &staging, &promises).unwrap();
-        let there: Vec<_> = store.list("2", None, 9).unwrap().into_iter().map(|object| object.key).collect();
+        let there: Vec<_> =
+            store.list("2", None, 9).unwrap().into_iter().map(|object| object.key).collect();
         assert_eq!((there, left(&staging)), (vec![promises[2].segment.clone()], 0));
     }
 }
@@ -206,7 +216,8 @@ fn where_an_answer_was_lost_it_is_asked_whether_a_partition_was_replaced() {
         replaced::put(store.as_ref(), &generation).unwrap();
     }
     uploader.upload(&shared, &staging, &promises).unwrap();
-    let there: Vec<_> = store.list("2", None, 9).unwrap().into_iter().map(|object| object.key).collect();
+    let there: Vec<_> =
+        store.list("2", None, 9).unwrap().into_iter().map(|object| object.key).collect();
     assert_eq!((there, left(&staging)), (vec![promises[1].segment.clone()], 0));
 }
 
@@ -220,7 +231,9 @@ fn gzipped(text: &str, level: u32) -> Vec<u8> {
 #[test]
 fn what_another_version_packed_of_the_same_text_is_ours() {
     let text = format!("[{}]", ["{\"a\":1}"; 100].join(","));
-    for (there, is_ours) in [(gzipped(&text, 1), true), (gzipped("[{\"b\":1}]", 1), false), (b"half".to_vec(), false)] {
+    for (there, is_ours) in
+        [(gzipped(&text, 1), true), (gzipped("[{\"b\":1}]", 1), false), (b"half".to_vec(), false)]
+    {
         let (_root, staging, mut promises) = outbox(&CONTENTS[..1]);
         let ours = gzipped(&text, 9);
         assert_ne!(ours, there);
@@ -239,9 +252,11 @@ fn what_another_version_packed_of_the_same_text_is_ours() {
 
 #[test]
 fn what_is_not_as_promised_or_nowhere_stops() {
-    for (change, says) in
-        [(Some("[]"), "has 2 bytes, but 9"), (Some("[{\"a\":9}]"), "other bytes"), (None, "put it back")]
-    {
+    for (change, says) in [
+        (Some("[]"), "has 2 bytes, but 9"),
+        (Some("[{\"a\":9}]"), "other bytes"),
+        (None, "put it back"),
+    ] {
         let (_root, staging, promises) = outbox(&CONTENTS[..1]);
         let path = staging.folder.join(&promises[0].segment);
         change.map_or_else(|| fs::remove_file(&path), |content| fs::write(&path, content)).unwrap();
@@ -268,14 +283,18 @@ fn a_retry_leaves_alone_what_was_delivered() {
     while let Err(error) = uploader.upload(&shared, &staging, &promises) {
         assert_eq!(error.kind(), Kind::Transient);
     }
-    assert_eq!((lock(&store.puts).len(), lock(&store.gets).len(), stored(&*store).len()), (3, 0, 3));
+    assert_eq!(
+        (lock(&store.puts).len(), lock(&store.gets).len(), stored(&*store).len()),
+        (3, 0, 3)
+    );
     assert!(lock(&uploader.delivered).is_empty(), "it isn't remembered for longer");
 }
 
 #[test]
 fn several_go_at_once_and_a_panic_is_an_error() {
     let contents: Vec<String> = (0..UPLOADS_MAX).map(|i| format!("[{i}]")).collect();
-    let (_root, staging, promises) = outbox(&contents.iter().map(String::as_str).collect::<Vec<_>>());
+    let (_root, staging, promises) =
+        outbox(&contents.iter().map(String::as_str).collect::<Vec<_>>());
     let all = Barrier::new(UPLOADS_MAX);
     let store = Watched::new(move |_| {
         all.wait();
@@ -283,7 +302,10 @@ fn several_go_at_once_and_a_panic_is_an_error() {
     });
     upload(&store, &staging, &promises).unwrap();
     let (_root, staging, promises) = outbox(&CONTENTS);
-    let store = Watched::new(|key| if key.ends_with('1') { panic!("as the test wants it") } else { Ok(()) });
+    let store =
+        Watched::new(
+            |key| if key.ends_with('1') { panic!("as the test wants it") } else { Ok(()) },
+        );
     assert_eq!(upload(&store, &staging, &promises).unwrap_err().kind(), Kind::Fatal);
 }
 
@@ -384,7 +406,12 @@ impl Store for Meanwhile {
     fn get_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<Option<Bytes>> {
         self.store.get_range(key, range)
     }
-    fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<crate::lake::store::Object>> {
+    fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Vec<crate::lake::store::Object>> {
         self.store.list(prefix, after, max)
     }
     fn names(&self, prefix: &str) -> Result<Vec<String>> {
@@ -417,7 +444,11 @@ fn what_is_there_already_is_compared_range_by_range() {
         }
         fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
             let is_long = range.end - range.start > ANSWER_BYTES_MAX;
-            if is_long { Err(Error::transient("the answer is too long")) } else { self.0.get_range(key, range) }
+            if is_long {
+                Err(Error::transient("the answer is too long"))
+            } else {
+                self.0.get_range(key, range)
+            }
         }
         fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
             self.0.list(prefix, after, max)
@@ -453,7 +484,8 @@ fn what_is_there_already_is_compared_range_by_range() {
             let (_root, staging, mut promises) = outbox(&[""]);
             fs::remove_file(staging.folder.join(&promises[0].segment)).unwrap();
             promises[0].segment += extension;
-            (promises[0].length, promises[0].checksum) = (staged.len() as u64, crc32fast::hash(staged));
+            (promises[0].length, promises[0].checksum) =
+                (staged.len() as u64, crc32fast::hash(staged));
             if is_staged {
                 fs::write(staging.folder.join(&promises[0].segment), staged).unwrap();
             }
@@ -466,7 +498,10 @@ fn what_is_there_already_is_compared_range_by_range() {
             match uploaded {
                 Ok(()) => assert!(is_found, "{extension} {is_staged}"),
                 Err(error) => {
-                    assert!(!is_found && error.chain().contains("written by somebody else"), "{extension} {error:?}");
+                    assert!(
+                        !is_found && error.chain().contains("written by somebody else"),
+                        "{extension} {error:?}"
+                    );
                 }
             }
         }

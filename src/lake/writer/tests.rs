@@ -31,7 +31,8 @@ impl Lake {
     fn of(limits: crate::epoch::MicroBatch, names: Names, form: Form) -> Self {
         let (root, clock) = (tempfile::tempdir().unwrap(), ManualClock::at(NOON));
         let place = Place::new(root.path().into(), "run", "lake", 0);
-        let start = Start { limits, boundary: NOON, durable: true, clock: clock.clone(), names, form };
+        let start =
+            Start { limits, boundary: NOON, durable: true, clock: clock.clone(), names, form };
         let writer = Writer::new(Arc::new(Rename), place.name().unwrap(), start).unwrap();
         Self { writer, root, clock, epoch: 0 }
     }
@@ -102,7 +103,10 @@ fn nothing_is_visible_before_the_commit_and_an_open_file_not_even_then() {
     let barrier = lake.barrier();
     let prepared = lake.prepare(&barrier);
     assert_eq!(lake.visible(), Vec::<String>::new());
-    assert_eq!(prepared.promises.iter().map(|p| (p.posts, p.closed)).collect::<Vec<_>>(), [(3, true), (1, false)]);
+    assert_eq!(
+        prepared.promises.iter().map(|p| (p.posts, p.closed)).collect::<Vec<_>>(),
+        [(3, true), (1, false)]
+    );
     assert_eq!(prepared.open_since, Some(NOON));
     lake.commit(&prepared);
     assert_eq!(lake.visible(), ["12:00:00.0 0000000 [{\"a\":1},{\"a\":2},{\"a\":3}]"]);
@@ -113,7 +117,9 @@ fn a_partition_may_have_a_name_without_colons() {
     let mut lake = Lake::of(SMALL, Names::Basic, Form::ARRAY);
     lake.write(&["{\"a\":1}"]);
     lake.end();
-    let names = fs::read_dir(lake.root.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names = fs::read_dir(lake.root.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let partitions: Vec<_> = names.filter(|name| !name.starts_with('_')).collect();
     assert!(partitions.iter().all(|name| name.starts_with("20260203T120000Z-")), "{partitions:?}");
     assert_eq!(lake.visible(), ["12:00:00.0 0000000 [{\"a\":1}]"]);
@@ -144,7 +150,13 @@ fn a_full_file_is_visible_after_the_next_commit() {
 #[test]
 fn bytes_close_a_file_and_a_larger_post_has_one_for_itself() {
     let mut lake = Lake::new(crate::epoch::MicroBatch { bytes: 20, ..SMALL });
-    lake.write(&["{\"a\":1}", "{\"a\":22}", "{\"a\":3}", "{\"a\":\"larger than twenty bytes\"}", "{\"a\":4}"]);
+    lake.write(&[
+        "{\"a\":1}",
+        "{\"a\":22}",
+        "{\"a\":3}",
+        "{\"a\":\"larger than twenty bytes\"}",
+        "{\"a\":4}",
+    ]);
     lake.end();
     assert_eq!(
         lake.visible(),
@@ -167,7 +179,10 @@ fn a_rollover_begins_another_partition_with_the_next_post() {
     lake.checkpoint();
     lake.write(&["{\"a\":2}"]);
     lake.end();
-    assert_eq!(lake.visible(), ["12:00:00.0 0000000 [{\"a\":1}]", "14:00:00.0 0000000 [{\"a\":2}]"]);
+    assert_eq!(
+        lake.visible(),
+        ["12:00:00.0 0000000 [{\"a\":1}]", "14:00:00.0 0000000 [{\"a\":2}]"]
+    );
     assert!(!lake.has_staging());
 }
 
@@ -258,7 +273,10 @@ fn what_is_written_while_a_job_waits_belongs_to_the_next_epoch() {
     let mut job = lake.writer.prepare(&barrier).unwrap();
     lake.write(&["{\"a\":3}", "{\"a\":4}"]);
     let prepared = job().unwrap();
-    assert_eq!(prepared.promises.iter().map(|p| (p.posts, p.closed)).collect::<Vec<_>>(), [(2, false)]);
+    assert_eq!(
+        prepared.promises.iter().map(|p| (p.posts, p.closed)).collect::<Vec<_>>(),
+        [(2, false)]
+    );
 }
 
 #[test]
@@ -287,9 +305,15 @@ fn a_file_whose_packing_failed_is_packed_later_and_takes_no_other_post() {
     fs::create_dir(&packed).unwrap();
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(30));
     for post in [large.as_str(), "{\"a\":2}"] {
-        assert!(lake.writer.write(post.as_bytes()).unwrap_err().chain().contains("can't pack into"));
+        assert!(
+            lake.writer.write(post.as_bytes()).unwrap_err().chain().contains("can't pack into")
+        );
     }
-    assert!(lake.writer.prepare(&Barrier { epoch: 1, now: NOON, boundary: NOON, last: false, durable: true }).is_err());
+    assert!(
+        lake.writer
+            .prepare(&Barrier { epoch: 1, now: NOON, boundary: NOON, last: false, durable: true })
+            .is_err()
+    );
     fs::remove_dir(&packed).unwrap();
     lake.write(&["{\"a\":2}"]);
     lake.end();

@@ -29,7 +29,9 @@ impl PostKind for BlueskyEvent {
         let [did, commit] = pick(event, ["did", "commit"]);
         let [collection, rkey] = pick(commit.unwrap_or(event), ["collection", "rkey"]);
         match (did.and_then(string), collection.and_then(string), rkey.and_then(string)) {
-            (Some(did), Some(collection), Some(rkey)) => Some(format!("at://{did}/{collection}/{rkey}").into()),
+            (Some(did), Some(collection), Some(rkey)) => {
+                Some(format!("at://{did}/{collection}/{rkey}").into())
+            }
             _ => text_at(event, &["uri"]),
         }
     }
@@ -49,13 +51,15 @@ impl PostKind for BlueskyEvent {
         if let Some(did) = text_at(event, &["did"]) {
             return Author { id: Some(did), ..Author::default() };
         }
-        let profile = pick(get(event, "author").unwrap_or_default(), ["did", "handle", "displayName"]);
+        let profile =
+            pick(get(event, "author").unwrap_or_default(), ["did", "handle", "displayName"]);
         let [id, handle, name] = profile.map(|value| value.and_then(string));
         Author { id, handle, name }
     }
 
     fn labels<'a>(&self, body: &'a [u8]) -> Labels<'a> {
-        let [facets, tags, langs] = pick(record(body).unwrap_or_default(), ["facets", "tags", "langs"]);
+        let [facets, tags, langs] =
+            pick(record(body).unwrap_or_default(), ["facets", "tags", "langs"]);
         let mut labels = Labels::default();
         for facet in elements(facets.unwrap_or_default()) {
             let features = get(facet, "features");
@@ -98,7 +102,8 @@ fn stated_time(key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
 
 /// The event of a message: the second version wraps it, and says so first.
 fn event(body: &[u8]) -> &[u8] {
-    let wraps = find_member(body, |key, json| Some(key == b"$type" && json.starts_with(br#""message""#)));
+    let wraps =
+        find_member(body, |key, json| Some(key == b"$type" && json.starts_with(br#""message""#)));
     if wraps == Some(true) { get(body, "payload").unwrap_or(body) } else { body }
 }
 

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use time::OffsetDateTime;
 
 use super::{PostKind, dated, of_kind, time_of};
-use crate::post::fields::{find_member, get, id_text, leading_value, pick, string, text_at, unix_time};
+use crate::post::fields::{
+    find_member, get, id_text, leading_value, pick, string, text_at, unix_time,
+};
 use crate::post::stream::PostStream;
 
 /// The kind.

@@ -39,17 +39,22 @@ impl PostKind for Other {
         let [author_id, author, user, from, account] = pick(body, names);
         let profile = author.or(user).or(from).or(account).unwrap_or_default();
         let text = |names: &[&str]| names.iter().find_map(|name| text_at(profile, &[name]));
-        let id = ["id_str", "id", "did"].iter().find_map(|name| get(profile, name).and_then(id_text));
+        let id =
+            ["id_str", "id", "did"].iter().find_map(|name| get(profile, name).and_then(id_text));
         Author {
             id: author_id.and_then(id_text).or(id),
-            handle: string(profile).or_else(|| text(&["username", "screen_name", "acct", "handle"])),
+            handle: string(profile)
+                .or_else(|| text(&["username", "screen_name", "acct", "handle"])),
             name: text(&["name", "display_name", "displayName"]),
         }
     }
 
     fn labels<'a>(&self, body: &'a [u8]) -> Labels<'a> {
         let langs = pick(body, ["lang", "language"]);
-        Labels { langs: langs.into_iter().flatten().filter_map(string).collect(), ..Labels::default() }
+        Labels {
+            langs: langs.into_iter().flatten().filter_map(string).collect(),
+            ..Labels::default()
+        }
     }
 
     fn stream(&self, body: &[u8]) -> PostStream {

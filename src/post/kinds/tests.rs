@@ -20,11 +20,15 @@ fn said(post: &Post) -> String {
     let mut say = |name: &str, what: Option<&str>| {
         if let Some(what) = what {
             let comma = if said.is_empty() { "" } else { ", " };
-            write!(said, "{comma}{name} {}", what.escape_debug()).expect("text is written into memory");
+            write!(said, "{comma}{name} {}", what.escape_debug())
+                .expect("text is written into memory");
         }
     };
     let content = post.content();
-    assert_eq!((&content.text, &content.author, &content.labels), (&post.text(), &post.author(), &post.labels()));
+    assert_eq!(
+        (&content.text, &content.author, &content.labels),
+        (&post.text(), &post.author(), &post.labels())
+    );
     let Content { text, author: Author { id, handle, name }, labels } = content;
     let Labels { hashtags, cashtags, mentions, langs, place } = labels;
     say("time", post.created_at().map(time).as_deref());
@@ -42,7 +46,10 @@ fn said(post: &Post) -> String {
     post.edit_history().iter().for_each(|id| say("version", Some(id)));
     say("revision", post.revision().as_deref());
     let stream = post.stream();
-    say("stream", Some(&format!("{stream:?}")).filter(|_| stream != PostStream::Default).map(|name| &**name));
+    say(
+        "stream",
+        Some(&format!("{stream:?}")).filter(|_| stream != PostStream::Default).map(|name| &**name),
+    );
     said
 }
 
@@ -89,8 +96,12 @@ fn tweets_of_v2() {
         "time 2024-01-15T10:35:00Z, id 2, text w, by 7, @ ann, edited 2024-01-15T10:35:00Z, version 1, version 2, \
          stream Edits",
     );
-    let author = r#""author":{"id":"7","name":"Ann","username":"ann","created_at":"2001-01-01T00:00:00Z"}"#;
-    check(&format!(r#"{{"tweet":{{"id":"1","author_id":"7",{author}}}}}"#), "id 1, by 7, @ ann, named Ann");
+    let author =
+        r#""author":{"id":"7","name":"Ann","username":"ann","created_at":"2001-01-01T00:00:00Z"}"#;
+    check(
+        &format!(r#"{{"tweet":{{"id":"1","author_id":"7",{author}}}}}"#),
+        "id 1, by 7, @ ann, named Ann",
+    );
     check(r#"{"tweet":{"id":"1","text":"a","refreshed":"1h"}}"#, "id 1, text a, stream Counts");
 }
 
@@ -112,8 +123,14 @@ fn tweets_of_v1_1() {
 fn a_tweet_has_its_longest_text() {
     check_text(r#"{"tweet":{"text":"short","full_text":"long"}}"#, "long");
     check_text(r#"{"tweet":{"text":"short","note_tweet":{"text":"longest"}}}"#, "longest");
-    check_text(r#"{"tweet":{"note_post":{"text":"longest &amp; &quot;"},"text":"short"}}"#, "longest & &quot;");
-    check_text(r#"{"tweet":{"text":"short","note_tweet":null,"note_post":{"text":"longest"}}}"#, "longest");
+    check_text(
+        r#"{"tweet":{"note_post":{"text":"longest &amp; &quot;"},"text":"short"}}"#,
+        "longest & &quot;",
+    );
+    check_text(
+        r#"{"tweet":{"text":"short","note_tweet":null,"note_post":{"text":"longest"}}}"#,
+        "longest",
+    );
     check_text(r#"{"tweet":{"text":"short","extended_tweet":{"full_text":"long"}}}"#, "long");
     check_text(r#"{"tweet":{"text":"short","full_text":null,"note_tweet":7}}"#, "short");
     check_text(r#"{"tweet":{"data":{"text":"of the stream"}}}"#, "of the stream");
@@ -129,16 +146,27 @@ fn a_retweet_says_what_it_repeats_and_a_quote_its_own_words() {
     let told = "id 2, text what is cut here #b, # b, mentions ann";
     for (references, includes) in [("referenced_tweets", "tweets"), ("referenced_posts", "posts")] {
         for kind in ["retweeted", "reposted"] {
-            let references = format!(r#""{references}":[{{"type":"quoted","id":"9"}},{{"type":"{kind}","id":"1"}}]"#);
+            let references = format!(
+                r#""{references}":[{{"type":"quoted","id":"9"}},{{"type":"{kind}","id":"1"}}]"#
+            );
             let included = format!(r#"{{"{includes}":[{{"id":"9","text":"no"}},{whole}]}}"#);
             check(&format!(r#"{{"tweet":{{{own},{references},"includes":{included}}}}}"#), told);
-            check(&format!(r#"{{"tweet":{{"data":{{{own},{references}}},"includes":{included}}}}}"#), told);
-            check_text(&format!(r#"{{"tweet":{{{own},{references}}}}}"#), "RT @ann: what is cut he…");
+            check(
+                &format!(r#"{{"tweet":{{"data":{{{own},{references}}},"includes":{included}}}}}"#),
+                told,
+            );
+            check_text(
+                &format!(r#"{{"tweet":{{{own},{references}}}}}"#),
+                "RT @ann: what is cut he…",
+            );
         }
     }
     let old = r#"{"id":1,"id_str":"1","text":"cut","extended_tweet":{"full_text":"whole"}}"#;
     check_text(&format!(r#"{{"tweet":{{{own},"retweeted_status":{old}}}}}"#), "whole");
-    check_text(&format!(r#"{{"tweet":{{{own},"retweeted_status":{{"id":1}}}}}}"#), "RT @ann: what is cut he…");
+    check_text(
+        &format!(r#"{{"tweet":{{{own},"retweeted_status":{{"id":1}}}}}}"#),
+        "RT @ann: what is cut he…",
+    );
     check_text(&format!(r#"{{"tweet":{{"id":"2","text":"mine","quoted_status":{old}}}}}"#), "mine");
     let quote = r#""referenced_tweets":[{"type":"quoted","id":"1"}],"includes":{"tweets":[{"id":"1","text":"no"}]}"#;
     check_text(&format!(r#"{{"tweet":{{"id":"2","text":"mine",{quote}}}}}"#), "mine");
@@ -147,10 +175,22 @@ fn a_retweet_says_what_it_repeats_and_a_quote_its_own_words() {
 #[test]
 fn a_tweet_is_an_edit_if_its_history_begins_with_another() {
     let stream = |json: &str| post(json).stream();
-    assert_eq!(stream(r#"{"tweet":{"id":"1","edit_history_tweet_ids":["1"]}}"#), PostStream::Default);
-    assert_eq!(stream(r#"{"tweet":{"id":"1","edit_history_tweet_ids":["1","2"]}}"#), PostStream::Default);
-    assert_eq!(stream(r#"{"tweet":{"id":"2","edit_history_tweet_ids":["1","2"]}}"#), PostStream::Edits);
-    assert_eq!(stream(r#"{"tweet":{"edit_history_post_ids":["1","2"],"id":"2"}}"#), PostStream::Edits);
+    assert_eq!(
+        stream(r#"{"tweet":{"id":"1","edit_history_tweet_ids":["1"]}}"#),
+        PostStream::Default
+    );
+    assert_eq!(
+        stream(r#"{"tweet":{"id":"1","edit_history_tweet_ids":["1","2"]}}"#),
+        PostStream::Default
+    );
+    assert_eq!(
+        stream(r#"{"tweet":{"id":"2","edit_history_tweet_ids":["1","2"]}}"#),
+        PostStream::Edits
+    );
+    assert_eq!(
+        stream(r#"{"tweet":{"edit_history_post_ids":["1","2"],"id":"2"}}"#),
+        PostStream::Edits
+    );
     let read_again = r#"{"tweet":{"id":"2","edit_history_tweet_ids":["1","2"],"refreshed":"1h"}}"#;
     assert_eq!(stream(read_again), PostStream::Counts);
 }
@@ -181,7 +221,9 @@ fn videos_of_youtube() {
         &format!("time 2019-07-12T23:40:37Z, id abc-_DEF, text t &amp; u\\nd, {by}"),
     );
     check(
-        &format!(r#"{{"video":{{"kind":"youtube#searchResult","id":{{"videoId":"abc-_DEF"}},{snippet}}}}}"#),
+        &format!(
+            r#"{{"video":{{"kind":"youtube#searchResult","id":{{"videoId":"abc-_DEF"}},{snippet}}}}}"#
+        ),
         &format!("time 2019-07-12T23:40:37Z, id abc-_DEF, text t & u\\nd, {by}"),
     );
     check(
@@ -205,12 +247,18 @@ fn events_of_bluesky() {
         r#"{{"bsky":{{"did":"did:plc:a","time_us":1783126923456789,"kind":"commit","commit":{{{place},{record}}}}}}}"#
     );
     check(&first, &format!("{at}, {said}"));
-    let event = format!(r#""seq":1,"did":"did:plc:a","time":"2026-07-04T01:02:03.456789Z",{place},{record}"#);
+    let event = format!(
+        r#""seq":1,"did":"did:plc:a","time":"2026-07-04T01:02:03.456789Z",{place},{record}"#
+    );
     check(&format!(r#"{{"bsky":{{"$type":"x#commit",{event}}}}}"#), &format!("{at}, {said}"));
-    check(&format!(r#"{{"bsky":{{"$type":"message","payload":{{{event}}}}}}}"#), &format!("{at}, {said}"));
+    check(
+        &format!(r#"{{"bsky":{{"$type":"message","payload":{{{event}}}}}}}"#),
+        &format!("{at}, {said}"),
+    );
     check(
         &first.replace("create", "update"),
-        &format!("{at}, {said}, stream Edits").replace(", rev", ", edited 2026-07-04T01:02:03.456789Z, rev"),
+        &format!("{at}, {said}, stream Edits")
+            .replace(", rev", ", edited 2026-07-04T01:02:03.456789Z, rev"),
     );
     check(
         r#"{"bsky":{"uri":"at://did:plc:a/c/3k","author":{"did":"did:plc:a","handle":"a.example","displayName":"Ann"},
@@ -229,7 +277,8 @@ fn toots() {
         "url":"https://b.example/@ann","uri":"https://b.example/users/ann","note":"<p>no</p>"}"#;
     let by = "by https://b.example/users/ann, @ ann@b.example, named Ann";
     let head = r#""id":"117","created_at":"2019-07-12T23:40:37.000Z","uri":"https://b.example/s/9","language":"en""#;
-    let content = r##""content":"<p>a <a href=\"x\">#<span>b</span></a> &amp; c</p>","tags":[{"name":"b"}]"##;
+    let content =
+        r##""content":"<p>a <a href=\"x\">#<span>b</span></a> &amp; c</p>","tags":[{"name":"b"}]"##;
     let labels = "# b, mentions d@e.example, mentions d, in en";
     let mentions = r#""mentions":[{"acct":"d@e.example","username":"d"}]"#;
     let said = "time 2019-07-12T23:40:37Z, id https://b.example/s/9, other 117";
@@ -249,7 +298,9 @@ fn toots() {
         ),
     );
     check(
-        &format!(r#"{{"toot":{{{head},"content":"","reblog":{{"id":"9",{content},{mentions}}},{account}}}}}"#),
+        &format!(
+            r#"{{"toot":{{{head},"content":"","reblog":{{"id":"9",{content},{mentions}}},{account}}}}}"#
+        ),
         &format!("{said}, text \\na #b & c\\n, {by}, {labels}"),
     );
     check(r#"{"toot":{"id":"1","uri":null,"url":"https://a.example/1"}}"#, "id 1, other 1");
@@ -279,13 +330,19 @@ fn a_deletion_says_which_posts_it_means() {
     let read = |json: &str| {
         let post = post(json);
         let Deletion { kind, id, server, reach, revision, seen_at } = post.deletion()?;
-        Some(format!("{kind} {id} {server:?} {reach:?} {revision:?} {:?}", seen_at.map(|at| at.unix_timestamp())))
+        Some(format!(
+            "{kind} {id} {server:?} {reach:?} {revision:?} {:?}",
+            seen_at.map(|at| at.unix_timestamp())
+        ))
     };
     #[track_caller]
     fn same(found: Option<String>, expected: &str) {
         assert_eq!(found.as_deref(), Some(expected));
     }
-    same(read(r#"{"delete":{"kind":"tweet","id":"1","raw":{}}}"#), "tweet 1 None AllOfId None None");
+    same(
+        read(r#"{"delete":{"kind":"tweet","id":"1","raw":{}}}"#),
+        "tweet 1 None AllOfId None None",
+    );
     same(read(r#"{"delete":{"status":{"id":905}}}"#), "tweet 905 None AllOfId None None");
     same(
         read(r#"{"delete":{"kind":"toot","id":"5","instance":"a.example","raw":"5"}}"#),
@@ -295,7 +352,9 @@ fn a_deletion_says_which_posts_it_means() {
         read(r#"{"delete":{"kind":"toot","id":"https://a.example/5"}}"#),
         "toot https://a.example/5 None AllOfId None None",
     );
-    let bsky = |raw: &str| read(&format!(r#"{{"delete":{{"kind":"bsky","id":"at://d/c/r","raw":{raw}}}}}"#));
+    let bsky = |raw: &str| {
+        read(&format!(r#"{{"delete":{{"kind":"bsky","id":"at://d/c/r","raw":{raw}}}}}"#))
+    };
     same(
         bsky(r#"{"time_us":20000000,"commit":{"rev":"3b"}}"#),
         "bsky at://d/c/r None UntilDeletion Some(\"3b\") Some(20)",
@@ -304,7 +363,9 @@ fn a_deletion_says_which_posts_it_means() {
         bsky(r#"{"seq":1,"time":"1970-01-01T00:00:20Z","rev":"3b"}"#),
         "bsky at://d/c/r None UntilDeletion Some(\"3b\") Some(20)",
     );
-    for bad in [r#"{"delete":{"id":"1"}}"#, r#"{"delete":{"kind":"tweet","id":1}}"#, r#"{"delete":1}"#] {
+    for bad in
+        [r#"{"delete":{"id":"1"}}"#, r#"{"delete":{"kind":"tweet","id":1}}"#, r#"{"delete":1}"#]
+    {
         assert!(read(bad).is_none() && post(bad).is_deletion(), "{bad}");
     }
     assert!(read(r#"{"tweet":{"kind":"tweet","id":"1"}}"#).is_none());
@@ -330,9 +391,13 @@ fn other_kinds_are_read_by_the_same_names() {
     );
     check(r#"{"x":{"snippet":{"title":"t","description":"d"}}}"#, "text t\\nd");
     check(r#"{"x":{"record":{"text":"t"}}}"#, "text t");
-    for json in
-        [r#"{"x":null}"#, r#"{"x":1}"#, r#"{"x":[{"text":"no"}]}"#, r#"{"x":{"y":{"text":"no"}}}"#, r#"{"x":{}}"#]
-    {
+    for json in [
+        r#"{"x":null}"#,
+        r#"{"x":1}"#,
+        r#"{"x":[{"text":"no"}]}"#,
+        r#"{"x":{"y":{"text":"no"}}}"#,
+        r#"{"x":{}}"#,
+    ] {
         check(json, "");
     }
 }
@@ -346,16 +411,25 @@ fn a_known_kind_with_foreign_names_is_read_by_them() {
     check_text(r#"{"bsky":{"text":"t"}}"#, "t");
     let expected = datetime!(2019-07-12 23:40:37 UTC);
     check_time(r#"{"toot":{"timestamp_ms":"1562974837000"}}"#, expected);
-    check_time(r#"{"toot":{"time":"2001-01-01T00:00:00Z","created_at":"2019-07-12T23:40:37Z"}}"#, expected);
+    check_time(
+        r#"{"toot":{"time":"2001-01-01T00:00:00Z","created_at":"2019-07-12T23:40:37Z"}}"#,
+        expected,
+    );
 }
 
 #[test]
 fn a_later_version_is_greater() {
     let version = |json: &str| post(json).version();
     let first = version(r#"{"toot":{"edited_at":null,"received_at":"2026-01-01T00:00:09Z"}}"#);
-    let edit = version(r#"{"toot":{"edited_at":"2026-01-01T00:00:01Z","received_at":"2026-01-01T00:00:02Z"}}"#);
-    let again = version(r#"{"toot":{"edited_at":"2026-01-01T00:00:01Z","received_at":"2026-01-01T00:00:03Z"}}"#);
-    let second = version(r#"{"toot":{"edited_at":"2026-01-01T00:00:02Z","received_at":"2026-01-01T00:00:02Z"}}"#);
+    let edit = version(
+        r#"{"toot":{"edited_at":"2026-01-01T00:00:01Z","received_at":"2026-01-01T00:00:02Z"}}"#,
+    );
+    let again = version(
+        r#"{"toot":{"edited_at":"2026-01-01T00:00:01Z","received_at":"2026-01-01T00:00:03Z"}}"#,
+    );
+    let second = version(
+        r#"{"toot":{"edited_at":"2026-01-01T00:00:02Z","received_at":"2026-01-01T00:00:02Z"}}"#,
+    );
     assert!(first < edit && edit < again && again < second);
     assert!(version(r#"{"toot":{}}"#) < first);
 }
@@ -363,7 +437,9 @@ fn a_later_version_is_greater() {
 #[test]
 fn a_number_of_a_server_is_told_from_that_of_another() {
     let toot = |host: &str, acct: &str| {
-        post(&format!(r#"{{"toot":{{"id":"5","uri":"https://{host}/s/5","account":{{"acct":"{acct}"}}}}}}"#))
+        post(&format!(
+            r#"{{"toot":{{"id":"5","uri":"https://{host}/s/5","account":{{"acct":"{acct}"}}}}}}"#
+        ))
     };
     assert_eq!(toot("A.example", "u").is_of_server("a.example"), Some(true));
     assert_eq!(toot("xa.example", "u").is_of_server("a.example"), Some(false));
@@ -390,17 +466,29 @@ fn a_time_that_is_none_is_no_time() {
     check_time(r#"{"bsky":{"time_us":9223372036854775807}}"#, None);
     check_time(r#"{"bsky":{"time_us":1.5}}"#, None);
     check_time(r#"{"a":[{"created_at":"2019-07-12T23:40:37Z"}]}"#, None);
-    check_time(r#"{"bsky":{"did":"d","commit":{"record":{"createdAt":"1999-01-01T00:00:00Z"}}}}"#, None);
-    check_time(r#"{"tweet":{"created_at":"no","timestamp_ms":"1562974837000"}}"#, datetime!(2019-07-12 23:40:37 UTC));
+    check_time(
+        r#"{"bsky":{"did":"d","commit":{"record":{"createdAt":"1999-01-01T00:00:00Z"}}}}"#,
+        None,
+    );
+    check_time(
+        r#"{"tweet":{"created_at":"no","timestamp_ms":"1562974837000"}}"#,
+        datetime!(2019-07-12 23:40:37 UTC),
+    );
 }
 
 #[test]
 fn ids_keep_every_digit() {
     check_id(r#"{"tweet":{"id":9007199254740993}}"#, "9007199254740993");
-    check_id(r#"{"tweet":{"id":1149834587453210624,"id_str":"1149834587453210625"}}"#, "1149834587453210625");
+    check_id(
+        r#"{"tweet":{"id":1149834587453210624,"id_str":"1149834587453210625"}}"#,
+        "1149834587453210625",
+    );
     check_id(r#"{"tweet":{"id":12345678901234567890123456789}}"#, "12345678901234567890123456789");
     check_id(r#"{"tweet":{"text":"x","id":"1149834587453210624"}}"#, "1149834587453210624");
-    check_id(r#"{"tweet":{"data":{"id":"1149834587453210624"},"includes":{}}}"#, "1149834587453210624");
+    check_id(
+        r#"{"tweet":{"data":{"id":"1149834587453210624"},"includes":{}}}"#,
+        "1149834587453210624",
+    );
     for value in ["null", "1.5", "-1", "1e3", "[]", "true", "{}"] {
         check_id(&format!(r#"{{"tweet":{{"id":{value}}}}}"#), None);
     }
@@ -456,16 +544,26 @@ const NAMES: &[&str] = &[
 /// JSON of the names that kinds read, with values of any type.
 fn body() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
-        prop::sample::select(vec!["null", "1", "-1.5", "true", "\"\"", "\"1\"", "\"message\"", "\"retweeted\""])
-            .prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "null",
+            "1",
+            "-1.5",
+            "true",
+            "\"\"",
+            "\"1\"",
+            "\"message\"",
+            "\"retweeted\""
+        ])
+        .prop_map(str::to_owned),
         "[<>&a-z #@:;\\\\ud8]{0,12}".prop_map(|text| serde_json::to_string(&text).expect("a text")),
     ];
     leaf.prop_recursive(5, 48, 6, |inner| {
-        let member =
-            (prop::sample::select(NAMES), inner.clone()).prop_map(|(name, value)| format!("\"{name}\":{value}"));
+        let member = (prop::sample::select(NAMES), inner.clone())
+            .prop_map(|(name, value)| format!("\"{name}\":{value}"));
         prop_oneof![
             prop::collection::vec(inner, 0..4).prop_map(|values| format!("[{}]", values.join(","))),
-            prop::collection::vec(member, 0..8).prop_map(|members| format!("{{{}}}", members.join(","))),
+            prop::collection::vec(member, 0..8)
+                .prop_map(|members| format!("{{{}}}", members.join(","))),
         ]
     })
 }

@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 
 use super::{Author, Content, Labels, PostKind, dated, time_of};
 use crate::post::fields::{
-    at, elements, find_member, get, id_text, leading_value, members, pick, string, texts_in, unix_time,
+    at, elements, find_member, get, id_text, leading_value, members, pick, string, texts_in,
+    unix_time,
 };
 use crate::post::html::{TWITTER_ENTITIES, decode_entities};
 use crate::post::stream::{PostStream, REFRESHED};
@@ -76,7 +77,8 @@ impl<'a> Edits<'a> {
     fn of(tweet: &'a [u8]) -> Self {
         let names = ["id", REFRESHED, "data", "edit_history_tweet_ids", "edit_history_post_ids"];
         let [id, refreshed, data, tweets, posts] = pick(tweet, names);
-        let inside = data.map(|data| pick(data, ["id", "edit_history_tweet_ids", "edit_history_post_ids"]));
+        let inside =
+            data.map(|data| pick(data, ["id", "edit_history_tweet_ids", "edit_history_post_ids"]));
         let [id, tweets, posts] = match inside {
             Some(inside) if id.is_none() => inside,
             _ => [id, tweets, posts],
@@ -195,7 +197,8 @@ impl<'a> Parts<'a> {
 
     /// Of a repost also those of what it reposts: its own are cut as its text is.
     fn labels(&self) -> Labels<'a> {
-        let mut labels = Labels { langs: self.lang.and_then(string).into_iter().collect(), ..Labels::default() };
+        let mut labels =
+            Labels { langs: self.lang.and_then(string).into_iter().collect(), ..Labels::default() };
         if let Some(reposted) = self.reposted() {
             labels.mentions.extend(self.own_text().and_then(reposted_user));
             Self::of(reposted).add_entities(&mut labels);
@@ -218,11 +221,14 @@ impl<'a> Parts<'a> {
         if let Some(retweeted) = self.retweeted {
             return Some(retweeted);
         }
-        let is_repost = |reference: &&[u8]| get(reference, "type").is_some_and(|kind| REPOST_TYPES.contains(&kind));
+        let is_repost = |reference: &&[u8]| {
+            get(reference, "type").is_some_and(|kind| REPOST_TYPES.contains(&kind))
+        };
         let reference = elements(self.referenced?).find(is_repost)?;
         let id = get(reference, "id").and_then(id_text)?;
         let [tweets, posts] = pick(self.includes?, ["tweets", "posts"]);
-        elements(tweets.or(posts)?).find(|tweet| get(tweet, "id").and_then(id_text).as_ref() == Some(&id))
+        elements(tweets.or(posts)?)
+            .find(|tweet| get(tweet, "id").and_then(id_text).as_ref() == Some(&id))
     }
 
     fn author(&self) -> Author<'a> {
@@ -231,7 +237,8 @@ impl<'a> Parts<'a> {
             let users = at(self.includes?, &["users"])?;
             elements(users).find(|user| get(user, "id").and_then(id_text) == author_id)
         };
-        let profile = self.user.or(self.author).or_else(|| author_id.as_ref().and_then(|_| included()));
+        let profile =
+            self.user.or(self.author).or_else(|| author_id.as_ref().and_then(|_| included()));
         let [id_str, id, username, screen_name, name] =
             pick(profile.unwrap_or_default(), ["id_str", "id", "username", "screen_name", "name"]);
         Author {
@@ -245,7 +252,9 @@ impl<'a> Parts<'a> {
     /// whole one stand with it.
     fn add_entities(&self, labels: &mut Labels<'a>) {
         let of_whole = |whole: Option<&'a [u8]>| whole.and_then(|whole| get(whole, "entities"));
-        for entities in [self.entities, of_whole(self.note), of_whole(self.extended)].into_iter().flatten() {
+        for entities in
+            [self.entities, of_whole(self.note), of_whole(self.extended)].into_iter().flatten()
+        {
             let names = ["hashtags", "cashtags", "symbols", "mentions", "user_mentions"];
             let [hashtags, cashtags, symbols, mentions, users] = pick(entities, names);
             labels.hashtags.extend(texts_in(hashtags, "tag"));

@@ -45,7 +45,8 @@ impl PostKind for Video {
             (key == b"snippet").then_some(json)
         });
         let [title, description] = pick(snippet?, ["title", "description"]);
-        let readable = |text: Cow<'a, str>| if is_escaped { decode_entities(text, &ENTITIES) } else { text };
+        let readable =
+            |text: Cow<'a, str>| if is_escaped { decode_entities(text, &ENTITIES) } else { text };
         match (title.and_then(string).map(readable), description.and_then(string).map(readable)) {
             (Some(title), Some(description)) => Some(format!("{title}\n{description}").into()),
             (title, description) => title.or(description),
@@ -54,7 +55,8 @@ impl PostKind for Video {
 
     /// The channel. It has a name that is shown, and none by which others mention it.
     fn author<'a>(&self, body: &'a [u8]) -> Author<'a> {
-        let [id, name] = pick(get(body, "snippet").unwrap_or_default(), ["channelId", "channelTitle"]);
+        let [id, name] =
+            pick(get(body, "snippet").unwrap_or_default(), ["channelId", "channelTitle"]);
         Author { id: id.and_then(string), handle: None, name: name.and_then(string) }
     }
 

@@ -72,12 +72,15 @@ impl OutboxPlace {
         let outbox = std::path::absolute(context.state.join(OUTBOX)).map_err(|cause| {
             Error::fatal(format!("bad state folder \"{}\"", context.state.display())).because(cause)
         })?;
-        Ok(Self { rows: outbox.join(&context.run).join(format!("{}-{}", context.component, context.task)) })
+        Ok(Self {
+            rows: outbox.join(&context.run).join(format!("{}-{}", context.component, context.task)),
+        })
     }
 
     fn to_text(&self) -> Result<String> {
-        serde_json::to_string(self)
-            .map_err(|cause| Error::fatal(format!("bad outbox \"{}\"", self.rows.display())).because(cause))
+        serde_json::to_string(self).map_err(|cause| {
+            Error::fatal(format!("bad outbox \"{}\"", self.rows.display())).because(cause)
+        })
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -87,15 +90,20 @@ impl OutboxPlace {
     }
 
     fn parse_or_fail(text: &str) -> Result<Self> {
-        Self::parse(text)
-            .ok_or_else(|| Error::fatal(format!("bad place \"{text}\" in a promise: expected the outbox of a sink")))
+        Self::parse(text).ok_or_else(|| {
+            Error::fatal(format!(
+                "bad place \"{text}\" in a promise: expected the outbox of a sink"
+            ))
+        })
     }
 
     /// The file of a segment.
     fn file(&self, segment: &str) -> Result<PathBuf> {
         let number = segment.rsplit('/').next().unwrap_or_default();
         if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Error::fatal(format!("bad segment \"{segment}\" in a promise: expected …/<number>")));
+            return Err(Error::fatal(format!(
+                "bad segment \"{segment}\" in a promise: expected …/<number>"
+            )));
         }
         Ok(self.rows.join(number))
     }
@@ -169,7 +177,8 @@ impl Outbox {
     /// If the folder can't be made.
     pub fn open(context: &SinkContext, bound: OutboxBound) -> Result<Self> {
         let place = OutboxPlace::of(context)?;
-        let made = make_private_folders(&place.rows).map_err(|cause| failed("make", &place.rows, cause))?;
+        let made = make_private_folders(&place.rows)
+            .map_err(|cause| failed("make", &place.rows, cause))?;
         Ok(Self {
             place_name: place.to_text()?,
             prefix: format!("{}/{}-{}", context.run, context.component, context.task),

@@ -39,7 +39,8 @@ pub(super) fn encode_row(tuple: Tuple<'_>) -> Vec<u8> {
     // A tuple is far below 4 GiB: what a task may have in flight bounds it.
     let length = u32::try_from(row.len() - 4).unwrap_or(u32::MAX);
     row[..4].copy_from_slice(&length.to_le_bytes());
-    row[4..HEAD_BYTES].copy_from_slice(&u32::try_from(tuple.input).unwrap_or(u32::MAX).to_le_bytes());
+    row[4..HEAD_BYTES]
+        .copy_from_slice(&u32::try_from(tuple.input).unwrap_or(u32::MAX).to_le_bytes());
     row
 }
 
@@ -85,7 +86,9 @@ impl OpenSegment {
     /// # Errors
     /// If it can't be written.
     pub fn flush(&mut self) -> Result<()> {
-        self.file.write_all_at(&self.buffer, self.written).map_err(|cause| failed("write", &self.path, cause))?;
+        self.file
+            .write_all_at(&self.buffer, self.written)
+            .map_err(|cause| failed("write", &self.path, cause))?;
         self.checksum.update(&self.buffer);
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
@@ -135,7 +138,8 @@ impl ClosedSegment {
     pub fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(|cause| {
             let path = self.path.display();
-            Error::fatal(format!("can't sync \"{path}\", so what was written may be lost")).because(cause)
+            Error::fatal(format!("can't sync \"{path}\", so what was written may be lost"))
+                .because(cause)
         })
     }
 }
@@ -171,7 +175,11 @@ pub(super) fn read(path: &Path, promise: &Promise) -> Result<Vec<OutboxRow>> {
         rows.push(row);
         rest = behind;
     }
-    if rows.len() as u64 == promise.posts { Ok(rows) } else { Err(damaged("the number of rows differs")) }
+    if rows.len() as u64 == promise.posts {
+        Ok(rows)
+    } else {
+        Err(damaged("the number of rows differs"))
+    }
 }
 
 /// The first row of some bytes, and what comes behind it.

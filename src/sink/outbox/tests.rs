@@ -63,7 +63,11 @@ fn files(state: &Path) -> Vec<String> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten() {
             let path = entry.unwrap().path();
-            if path.is_dir() { folders.push(path) } else { found.push(path.file_name().unwrap().to_owned()) }
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                found.push(path.file_name().unwrap().to_owned())
+            }
         }
     }
     found.sort();
@@ -112,7 +116,11 @@ fn what_no_checkpoint_promises_is_deleted_and_the_rest_is_delivered_by_any_task(
     assert_eq!(all_rows(&second, &kept), [[Value::Int(1), "kept".into()]]);
     assert_eq!(recover(&place, &[]).unwrap(), []);
     drop(second);
-    assert_eq!(fs::read_dir(state.path().join(OUTBOX)).unwrap().count(), 0, "no empty folder stays");
+    assert_eq!(
+        fs::read_dir(state.path().join(OUTBOX)).unwrap().count(),
+        0,
+        "no empty folder stays"
+    );
 }
 
 #[test]
@@ -188,15 +196,30 @@ fn a_damaged_or_missing_segment_is_named_and_never_read_as_something_else() {
         assert!(why(&damaged).contains("its checksum differs"));
     }
     fs::remove_file(&path).unwrap();
-    assert!(reader.rows(&promise).unwrap_err().chain().contains("is gone, but 1 rows of it were promised"));
+    assert!(
+        reader
+            .rows(&promise)
+            .unwrap_err()
+            .chain()
+            .contains("is gone, but 1 rows of it were promised")
+    );
 }
 
 #[test]
 fn a_place_leads_nowhere_but_into_an_outbox() {
-    let bad = ["", "{}", r#"{"rows":"outbox/a/b"}"#, r#"{"rows":"/etc/a/b"}"#, r#"{"rows":"/a/outbox/r/t","to":1}"#];
+    let bad = [
+        "",
+        "{}",
+        r#"{"rows":"outbox/a/b"}"#,
+        r#"{"rows":"/etc/a/b"}"#,
+        r#"{"rows":"/a/outbox/r/t","to":1}"#,
+    ];
     for place in bad {
         assert!(!discard(place).unwrap(), "{place}");
-        assert!(recover(place, &[]).unwrap_err().chain().contains("expected the outbox of a sink"), "{place}");
+        assert!(
+            recover(place, &[]).unwrap_err().chain().contains("expected the outbox of a sink"),
+            "{place}"
+        );
     }
     let place = OutboxPlace { rows: "/a/outbox/r/t".into() };
     for segment in ["", "r/t/", "r/t/..", "r/t/0000000x"] {

@@ -36,7 +36,9 @@ impl Counts {
             none => none.insert(Http::new(&self.api_url, feed.clock().clone())?),
         };
         let query: Vec<_> = uris.iter().map(|uri| ("uris", *uri)).collect();
-        let failed = |cause: &dyn ToString| Error::transient("the counts can't be read").because(cause.to_string());
+        let failed = |cause: &dyn ToString| {
+            Error::transient("the counts can't be read").because(cause.to_string())
+        };
         let reply = http.get(PATH, &query).await.map_err(|failure| failed(&failure))?;
         let meaning = Meaning::of_status(reply.status);
         // An address that the server doesn't take makes the request wrong, or a thing that is absent.
@@ -71,7 +73,11 @@ impl Refresher for Counts {
 
     async fn reread(&mut self, feed: &Feed, ids: &[String], after: &str) -> Result<()> {
         // Other records have no counts.
-        let uris: Vec<_> = ids.iter().map(String::as_str).filter(|id| id.contains("/app.bsky.feed.post/")).collect();
+        let uris: Vec<_> = ids
+            .iter()
+            .map(String::as_str)
+            .filter(|id| id.contains("/app.bsky.feed.post/"))
+            .collect();
         if uris.is_empty() {
             return Ok(());
         }

@@ -106,16 +106,28 @@ impl Position {
         let host = words.next().unwrap_or_default().to_owned();
         let words: Vec<_> = words.collect();
         let marks = words.iter().filter_map(|word| Mark::read(word)).collect();
-        let samples = words.iter().filter_map(|word| word.strip_prefix(SAMPLE)?.parse().ok()).collect();
+        let samples =
+            words.iter().filter_map(|word| word.strip_prefix(SAMPLE)?.parse().ok()).collect();
         let since = words.iter().find_map(|word| word.strip_prefix(SINCE_SAMPLE)?.parse().ok());
         let since_sample = since.unwrap_or(0);
-        Self { newest_us, began_us, alive_us, silence_us, ahead: 0, host, marks, samples, since_sample }
+        Self {
+            newest_us,
+            began_us,
+            alive_us,
+            silence_us,
+            ahead: 0,
+            host,
+            marks,
+            samples,
+            since_sample,
+        }
     }
 
     /// As text.
     pub fn save(&self) -> String {
         let (silence_us, host) = (self.silence_us as i64, &self.host);
-        let mut text = format!("{} {} {} {silence_us} {host}", self.newest_us, self.began_us, self.alive_us);
+        let mut text =
+            format!("{} {} {} {silence_us} {host}", self.newest_us, self.began_us, self.alive_us);
         for mark in &self.marks {
             text.push(' ');
             text.push_str(&mark.save());
@@ -284,7 +296,8 @@ pub(super) fn unix_us(time: OffsetDateTime) -> i64 {
 
 /// A time in µs since 1970; the beginning of it if there is none such.
 pub(super) fn at(us: i64) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(us) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(us) * 1_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]

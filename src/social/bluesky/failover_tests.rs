@@ -135,7 +135,11 @@ impl Model {
         let mut again = None;
         for place in (begins..until).take(lost_after) {
             let event = host.event_at(place);
-            let mark = Mark { hash: event as u64 + 1, time_us: self.happened_us(place) + host.lag_us, seq: 0 };
+            let mark = Mark {
+                hash: event as u64 + 1,
+                time_us: self.happened_us(place) + host.lag_us,
+                seq: 0,
+            };
             let is_known = passage.asks_memory() && self.memory.contains(&event);
             let outcome = passage.event(mark, is_known, now, Duration::ZERO);
             self.gaps.extend(outcome.gap);
@@ -154,26 +158,40 @@ impl Model {
     fn check(&self, until: usize, lag_us: i64) {
         let wanted: Vec<_> = (0..until).filter(|event| self.is_wanted(*event)).collect();
         let twice = wanted.iter().filter(|event| self.captured[**event] > 1).count();
-        let lost: Vec<_> = wanted.iter().copied().filter(|event| self.captured[*event] == 0).collect();
+        let lost: Vec<_> =
+            wanted.iter().copied().filter(|event| self.captured[*event] == 0).collect();
         let is_named = |event: &usize| {
             let at_us = self.happened_us(*event);
-            self.gaps.iter().any(|(from_us, to_us)| (from_us - lag_us..=to_us + lag_us).contains(&at_us))
+            self.gaps
+                .iter()
+                .any(|(from_us, to_us)| (from_us - lag_us..=to_us + lag_us).contains(&at_us))
         };
         let unnamed: Vec<_> = lost.iter().copied().filter(|event| !is_named(event)).collect();
         let paid_twice = (0..until).filter(|event| self.paid[*event] > 1).count();
         let first = unnamed.first().copied();
         let (unnamed, gaps) = (unnamed.len(), &self.gaps);
-        assert_eq!((twice, unnamed, paid_twice), (0, 0, 0), "first lost: {first:?}, gaps: {gaps:?}");
+        assert_eq!(
+            (twice, unnamed, paid_twice),
+            (0, 0, 0),
+            "first lost: {first:?}, gaps: {gaps:?}"
+        );
         assert!(self.connections < 20 && self.order.len() <= MEMORY_POSTS);
     }
 }
 
 /// Reads `first`, then `second`, which repeats everything since the start, then `first` again.
 #[track_caller]
-fn check_failover(per_second: i64, seconds: i64, wanted_every: usize, first_lag_s: i64, second_lag_s: i64) {
+fn check_failover(
+    per_second: i64,
+    seconds: i64,
+    wanted_every: usize,
+    first_lag_s: i64,
+    second_lag_s: i64,
+) {
     let events = (per_second * seconds) as usize;
     let mut model = Model::new(events, per_second, wanted_every);
-    let (first, second) = (Host::new("a", first_lag_s), Host { swapped: 7, ..Host::new("b", second_lag_s) });
+    let (first, second) =
+        (Host::new("a", first_lag_s), Host { swapped: 7, ..Host::new("b", second_lag_s) });
     model.read(&first, events * 8 / 10, usize::MAX);
     model.read(&second, events * 9 / 10, usize::MAX);
     model.read(&first, events, usize::MAX);
@@ -211,7 +229,8 @@ fn a_hole_at_another_host_is_in_the_ledger() {
 fn connections_that_are_lost_anywhere_between_two_hosts_lose_and_repeat_nothing() {
     for (seed, lag_s) in [(1, 5), (2, -5), (3, 60), (4, -90), (5, 0)] {
         let mut model = Model::new(20_000, 50, 3);
-        let hosts = [Host::new("a", 0), Host { swapped: 5, segment_from: 9_000, ..Host::new("b", lag_s) }];
+        let hosts =
+            [Host::new("a", 0), Host { swapped: 5, segment_from: 9_000, ..Host::new("b", lag_s) }];
         let mut random: u64 = seed * 7_919;
         for round in 1..=10 {
             random = (random * 48_271) % 2_147_483_647;

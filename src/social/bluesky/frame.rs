@@ -41,7 +41,8 @@ impl Frame<'_> {
 
 /// A hash of what an event is about: the same from each host, which add times and numbers of their own.
 fn identity(event: &[u8]) -> u64 {
-    let [did, kind, commit, identity, account] = pick(event, ["did", "kind", "commit", "identity", "account"]);
+    let [did, kind, commit, identity, account] =
+        pick(event, ["did", "kind", "commit", "identity", "account"]);
     let commit = commit.filter(|commit| commit.first() == Some(&b'{')).unwrap_or(event);
     let parts = pick(commit, ["rev", "operation", "collection", "rkey"]);
     let mut hash = Xxh3::new();
@@ -73,7 +74,8 @@ pub(super) fn parse(message: &[u8]) -> Result<Frame<'_>, String> {
 /// A frame of the second version.
 fn second<'a>(message: &'a [u8], name: &str) -> Result<Frame<'a>, String> {
     if name == "error" {
-        let [error, what] = pick(message, ["error", "message"]).map(|text| text.and_then(string).unwrap_or_default());
+        let [error, what] = pick(message, ["error", "message"])
+            .map(|text| text.and_then(string).unwrap_or_default());
         return Ok(Frame::Ends(format!("{error} {what}").trim().into()));
     }
     let payload = get(message, "payload").filter(|payload| payload.first() == Some(&b'{'));
@@ -83,19 +85,33 @@ fn second<'a>(message: &'a [u8], name: &str) -> Result<Frame<'a>, String> {
     let kind = name.rsplit('#').next().unwrap_or_default();
     if kind == "info" {
         let outdated = get(payload, "name").and_then(string).as_deref() == Some("OutdatedCursor");
-        return Ok(if outdated { Frame::Clamped } else { Frame::Other { event: payload, time_us: None } });
+        return Ok(if outdated {
+            Frame::Clamped
+        } else {
+            Frame::Other { event: payload, time_us: None }
+        });
     }
     let time = time.and_then(string).and_then(|text| date(&text));
     let time_us = time.and_then(|time| i64::try_from(time.unix_timestamp_nanos() / 1_000).ok());
-    let commit = pick(payload, ["operation", "record", "rkey"]).iter().any(Option::is_some).then_some(payload);
+    let commit = pick(payload, ["operation", "record", "rkey"])
+        .iter()
+        .any(Option::is_some)
+        .then_some(payload);
     event(payload, kind, commit, time_us)
 }
 
-fn event<'a>(event: &'a [u8], kind: &str, commit: Option<&'a [u8]>, time_us: Option<i64>) -> Result<Frame<'a>, String> {
+fn event<'a>(
+    event: &'a [u8],
+    kind: &str,
+    commit: Option<&'a [u8]>,
+    time_us: Option<i64>,
+) -> Result<Frame<'a>, String> {
     match kind {
         "commit" => {}
         "account" if is_deleted(event) => {
-            let did = get(event, "did").and_then(string).ok_or("a deletion of an account without its DID")?;
+            let did = get(event, "did")
+                .and_then(string)
+                .ok_or("a deletion of an account without its DID")?;
             return Ok(Frame::Delete { event, time_us, id: did.into_owned() });
         }
         "identity" | "account" | "sync" => return Ok(Frame::Other { event, time_us }),
@@ -144,7 +160,14 @@ mod tests {
         let create = r#"{"did":"d","time_us":7,"kind":"commit","commit":{"operation":"create","collection":"c","rkey":"r","record":{}}}"#;
         check(create, Ok(Frame::Post { event: create.as_bytes(), time_us: Some(7) }));
         let delete = r#"{"did":"d","time_us":7,"kind":"commit","commit":{"operation":"delete","collection":"c","rkey":"r"},"cursor":1}"#;
-        check(delete, Ok(Frame::Delete { event: delete.as_bytes(), time_us: Some(7), id: "at://d/c/r".into() }));
+        check(
+            delete,
+            Ok(Frame::Delete {
+                event: delete.as_bytes(),
+                time_us: Some(7),
+                id: "at://d/c/r".into(),
+            }),
+        );
     }
 
     #[test]
@@ -152,10 +175,18 @@ mod tests {
         let wrap = |payload: &str| format!(r#"{{"$type":"message","payload":{payload}}}"#);
         let create = r##"{"$type":"network.bsky.jetstream.subscribeEvents#commit","seq":1,"did":"d","time":"1970-01-01T00:00:00.000007Z","operation":"create","collection":"c","rkey":"r","record":{}}"##;
         check(&wrap(create), Ok(Frame::Post { event: create.as_bytes(), time_us: Some(7) }));
-        let delete = r##"{"$type":"x#commit","did":"d","operation":"delete","collection":"c","rkey":"r"}"##;
-        check(&wrap(delete), Ok(Frame::Delete { event: delete.as_bytes(), time_us: None, id: "at://d/c/r".into() }));
-        let account = r##"{"$type":"x#account","did":"d","account":{"active":false,"status":"deleted"}}"##;
-        check(&wrap(account), Ok(Frame::Delete { event: account.as_bytes(), time_us: None, id: "d".into() }));
+        let delete =
+            r##"{"$type":"x#commit","did":"d","operation":"delete","collection":"c","rkey":"r"}"##;
+        check(
+            &wrap(delete),
+            Ok(Frame::Delete { event: delete.as_bytes(), time_us: None, id: "at://d/c/r".into() }),
+        );
+        let account =
+            r##"{"$type":"x#account","did":"d","account":{"active":false,"status":"deleted"}}"##;
+        check(
+            &wrap(account),
+            Ok(Frame::Delete { event: account.as_bytes(), time_us: None, id: "d".into() }),
+        );
         let sync = r##"{"$type":"x#sync","did":"d"}"##;
         check(&wrap(sync), Ok(Frame::Other { event: sync.as_bytes(), time_us: None }));
         check(&wrap(r##"{"$type":"x#info","name":"OutdatedCursor"}"##), Ok(Frame::Clamped));
@@ -167,14 +198,23 @@ mod tests {
 
     #[test]
     fn an_account_that_may_come_back_is_not_deleted() {
-        let account = |account: &str| format!(r#"{{"did":"d","time_us":7,"kind":"account","account":{account}}}"#);
-        for other in [r#"{"active":true}"#, r#"{"active":false,"status":"deactivated"}"#, r#"{"active":false}"#, "null"]
-        {
+        let account = |account: &str| {
+            format!(r#"{{"did":"d","time_us":7,"kind":"account","account":{account}}}"#)
+        };
+        for other in [
+            r#"{"active":true}"#,
+            r#"{"active":false,"status":"deactivated"}"#,
+            r#"{"active":false}"#,
+            "null",
+        ] {
             let other = account(other);
             check(&other, Ok(Frame::Other { event: other.as_bytes(), time_us: Some(7) }));
         }
         let gone = account(r#"{"active":false,"status":"deleted"}"#);
-        check(&gone, Ok(Frame::Delete { event: gone.as_bytes(), time_us: Some(7), id: "d".into() }));
+        check(
+            &gone,
+            Ok(Frame::Delete { event: gone.as_bytes(), time_us: Some(7), id: "d".into() }),
+        );
         let identity = r#"{"did":"d","time_us":7,"kind":"identity","identity":{}}"#;
         check(identity, Ok(Frame::Other { event: identity.as_bytes(), time_us: Some(7) }));
     }
@@ -190,8 +230,11 @@ mod tests {
         let (one, other) = (event(7, r#","cursor":5"#, "a"), event(8, "", "a"));
         assert!(one.is_same(other) && (one.seq, other.seq, one.time_us) == (5, 0, 7));
         assert!(!one.is_same(event(7, r#","cursor":5"#, "b")));
-        let account =
-            |seq: u64| mark(&format!(r#"{{"did":"d","time_us":7,"kind":"account","account":{{"seq":{seq}}}}}"#));
+        let account = |seq: u64| {
+            mark(&format!(
+                r#"{{"did":"d","time_us":7,"kind":"account","account":{{"seq":{seq}}}}}"#
+            ))
+        };
         assert!(!account(1).is_same(account(2)));
         let second = r##"{"$type":"message","payload":{"$type":"x#commit","seq":9,"did":"d","time":"1970-01-01T00:00:00.000007Z","rev":"a","operation":"create","collection":"c","rkey":"r"}}"##;
         assert_eq!((mark(second).seq, mark(second).time_us), (9, 7));

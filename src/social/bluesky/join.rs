@@ -70,13 +70,17 @@ impl Resume {
     /// How a host goes on from a position. `now_us` is this machine's time.
     pub fn plan(position: &Position, host: &str, now_us: i64) -> Self {
         let Some(newest_us) = position.newest() else {
-            return position.began().map_or(Self::Start, |began_us| Self::Since { began_us: began_us.min(now_us) });
+            return position
+                .began()
+                .map_or(Self::Start, |began_us| Self::Since { began_us: began_us.min(now_us) });
         };
         // A clock that was ahead and was set back leaves no cursor in the future, which Jetstream takes for the live end.
         let newest_us = newest_us.min(now_us);
         match position.marks().back() {
             Some(mark) if position.host() == host && mark.seq > 0 => Self::Number { seq: mark.seq },
-            Some(_) if position.host() == host => Self::Same { asked_us: newest_us - micros(REWIND) },
+            Some(_) if position.host() == host => {
+                Self::Same { asked_us: newest_us - micros(REWIND) }
+            }
             _ => Self::Other { asked_us: newest_us - position.overlap_us(), assumed: false },
         }
     }
@@ -87,7 +91,9 @@ impl Resume {
             Self::Start => None,
             Self::Since { began_us } => Some(began_us - micros(REWIND)),
             Self::Number { seq } => Some(seq),
-            Self::Same { asked_us } | Self::Other { asked_us, .. } | Self::Search { asked_us } => Some(asked_us.max(0)),
+            Self::Same { asked_us } | Self::Other { asked_us, .. } | Self::Search { asked_us } => {
+                Some(asked_us.max(0))
+            }
         }
     }
 }
@@ -192,7 +198,10 @@ impl Joining {
 
     /// Returns true if all that was captured before is known to be joined, as far as that can be known before an event comes.
     pub fn is_settled(&self) -> bool {
-        matches!(self.resume, Resume::Start | Resume::Since { .. } | Resume::Other { assumed: true, .. })
+        matches!(
+            self.resume,
+            Resume::Start | Resume::Since { .. } | Resume::Other { assumed: true, .. }
+        )
     }
 
     /// Whether an event has to be looked up in what is remembered, before [`step`](Self::step).
@@ -245,7 +254,10 @@ impl Joining {
 
     /// The first event has to be the one that was asked for; else the numbers are those of another host.
     fn by_number(&self, event: Mark, seq: i64) -> Step {
-        let newest = self.marks.last().is_some_and(|mark| mark.is_same(event) && mark.time_us == event.time_us);
+        let newest = self
+            .marks
+            .last()
+            .is_some_and(|mark| mark.is_same(event) && mark.time_us == event.time_us);
         if newest {
             return Step::Joined;
         }
@@ -253,11 +265,17 @@ impl Joining {
         if !is_behind {
             return Step::Skip;
         }
-        Step::Again { resume: Resume::Same { asked_us: self.reached_us - micros(REWIND) }, gap: None }
+        Step::Again {
+            resume: Resume::Same { asked_us: self.reached_us - micros(REWIND) },
+            gap: None,
+        }
     }
 
     fn on_the_same_host(&mut self, event: Mark) -> Step {
-        let at = self.marks.iter().rposition(|mark| mark.is_same(event) && mark.time_us == event.time_us);
+        let at = self
+            .marks
+            .iter()
+            .rposition(|mark| mark.is_same(event) && mark.time_us == event.time_us);
         self.is_joined |= at.is_some();
         if at.is_some() && at == self.marks.len().checked_sub(1) {
             return Step::Joined;

@@ -33,7 +33,8 @@ fn the_same_host_repeats_any_number_of_events_and_none_is_taken() {
     let resume = Resume::plan(&position, "a", T + 200 * S);
     assert_eq!(resume, Resume::Same { asked_us: T + 95 * S });
     let mut joining = Joining::new(resume, &position, false, 0);
-    let long_ago = (0..300_000).map(|n| (Mark { hash: 1_000_000 + n, time_us: T - S, seq: 0 }, false));
+    let long_ago =
+        (0..300_000).map(|n| (Mark { hash: 1_000_000 + n, time_us: T - S, seq: 0 }, false));
     let repeated = long_ago.chain((1..100).map(|name| (mark(name, name as i64), false)));
     assert!(steps(&mut joining, repeated).iter().all(|step| *step == Step::Skip));
     assert_eq!(steps(&mut joining, [(mark(100, 100), false)]), [Step::Joined]);
@@ -58,9 +59,15 @@ fn a_new_event_that_overtakes_the_repeated_ones_leaves_no_gap() {
     let mut joining = Joining::new(Resume::Same { asked_us: T + 95 * S }, &position, false, 0);
     let overtaking = (mark(101, 101), false);
     let repeated = (95..100).map(|name| (mark(name, name as i64), false));
-    let steps = steps(&mut joining, [overtaking].into_iter().chain(repeated).chain([(mark(100, 100), false)]));
+    let steps = steps(
+        &mut joining,
+        [overtaking].into_iter().chain(repeated).chain([(mark(100, 100), false)]),
+    );
     assert_eq!(steps.first(), Some(&Step::Compare));
-    assert!(steps[1..6].iter().all(|step| *step == Step::Skip) && steps[6] == Step::Joined, "{steps:?}");
+    assert!(
+        steps[1..6].iter().all(|step| *step == Step::Skip) && steps[6] == Step::Joined,
+        "{steps:?}"
+    );
     assert_eq!(joining.overdue(Duration::ZERO), None);
 }
 

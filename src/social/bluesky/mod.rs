@@ -12,7 +12,9 @@ use crate::clock::SystemClock;
 use crate::component::{Component, Problem};
 use crate::error::{Error, Result};
 use crate::secret::Secret;
-use crate::social::{Budget, Common, Http, Platform, Refresher, Source, Term, Topic, address_problem};
+use crate::social::{
+    Budget, Common, Http, Platform, Refresher, Source, Term, Topic, address_problem,
+};
 use crate::spool;
 use crate::units::Interval;
 
@@ -113,7 +115,12 @@ impl Platform for Bluesky {
     const KIND: &'static str = "bsky";
 
     fn common(&self) -> Common {
-        Common { topics: self.topics.clone(), spool: self.spool, budget: self.budget, refresh: self.refresh.clone() }
+        Common {
+            topics: self.topics.clone(),
+            spool: self.spool,
+            budget: self.budget,
+            refresh: self.refresh.clone(),
+        }
     }
 
     fn secrets(&self) -> Vec<Secret> {
@@ -122,7 +129,8 @@ impl Platform for Bluesky {
 
     fn problems(&self) -> Vec<Problem> {
         let problem = |field, what| Problem { field, what, candidates: None };
-        let mut problems: Vec<_> = self.topics.iter().filter_map(unfit).map(|what| problem("topics", what)).collect();
+        let mut problems: Vec<_> =
+            self.topics.iter().filter_map(unfit).map(|what| problem("topics", what)).collect();
         let collections = self.collections.iter().filter(|collection| !is_collection(collection));
         problems.extend(collections.map(|collection| {
             let what = format!(
@@ -131,18 +139,26 @@ impl Platform for Bluesky {
             problem("collections", what)
         }));
         if self.collections.len() > wanted::COLLECTIONS_MAX {
-            let what = format!("expected at most 100 collections, found {}", self.collections.len());
+            let what =
+                format!("expected at most 100 collections, found {}", self.collections.len());
             problems.push(problem("collections", what));
         }
         let authors = Wanted::of(self).authors();
         if authors > wanted::DIDS_MAX {
-            problems.push(problem("topics", format!("expected at most 10,000 authors, found {authors}")));
+            problems.push(problem(
+                "topics",
+                format!("expected at most 10,000 authors, found {authors}"),
+            ));
         }
         if self.base_url.all().is_empty() {
             problems.push(problem("base_url", "expected at least one host".into()));
         }
         let hosts = self.base_url.all().iter();
-        problems.extend(hosts.filter_map(|host| address_problem("base_url", host, &["wss", "ws", "https", "http"])));
+        problems.extend(
+            hosts.filter_map(|host| {
+                address_problem("base_url", host, &["wss", "ws", "https", "http"])
+            }),
+        );
         problems.extend(address_problem("api_url", &self.api_url, &["https", "http"]));
         problems
     }
@@ -188,9 +204,9 @@ fn unfit_term(term: &Term) -> Option<String> {
              `{}/xrpc/com.atproto.identity.resolveHandle?handle={author}` tells it",
             api()
         )),
-        Term::From(did) if !is_did(did) => {
-            Some(format!("expected a DID such as did:plc:z72i7hdynmk6r22z27h6tvur, found \"{did}\""))
-        }
+        Term::From(did) if !is_did(did) => Some(format!(
+            "expected a DID such as did:plc:z72i7hdynmk6r22z27h6tvur, found \"{did}\""
+        )),
         Term::Not(term) => unfit_term(term),
         _ => None,
     }
@@ -208,6 +224,8 @@ fn is_did(text: &str) -> bool {
 /// Returns true if a text is the name of a collection, or of all those that begin with one.
 fn is_collection(text: &str) -> bool {
     let name = text.strip_suffix(".*").unwrap_or(text);
-    let part = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let part = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
     name.contains('.') && name.split('.').all(part)
 }

@@ -52,7 +52,12 @@ pub(super) struct Passage<'a> {
 }
 
 impl<'a> Passage<'a> {
-    pub fn new(position: &'a mut Position, host: &'a str, by_author: bool, joining: Joining) -> Self {
+    pub fn new(
+        position: &'a mut Position,
+        host: &'a str,
+        by_author: bool,
+        joining: Joining,
+    ) -> Self {
         Self {
             asked: position.clone(),
             position,
@@ -108,7 +113,13 @@ impl<'a> Passage<'a> {
     }
 
     /// Takes an event. `is_known` says that it is remembered; `stands` is how long the connection has stood.
-    pub fn event(&mut self, mark: Mark, is_known: bool, now: OffsetDateTime, stands: Duration) -> Outcome {
+    pub fn event(
+        &mut self,
+        mark: Mark,
+        is_known: bool,
+        now: OffsetDateTime,
+        stands: Duration,
+    ) -> Outcome {
         let step = self.step(mark, is_known, now, stands);
         self.follow(step, Some(mark), now)
     }

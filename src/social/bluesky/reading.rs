@@ -73,7 +73,8 @@ impl<'a> Reading<'a> {
         joining: Joining,
     ) -> Self {
         let now = feed.clock().monotonic();
-        let least = (fruitless > 0).then(|| position.patience().saturating_mul(1 << fruitless.min(10)));
+        let least =
+            (fruitless > 0).then(|| position.patience().saturating_mul(1 << fruitless.min(10)));
         Self {
             feed,
             host,
@@ -173,8 +174,11 @@ impl<'a> Reading<'a> {
             return Some(format!("no sign of life for {} s", silent.as_secs()));
         }
         // Nothing is lost by beginning anew, so a stream whose authors may just be silent is so now and then too.
-        let patience =
-            if self.by_author { PATIENCE_MAX } else { self.patience.unwrap_or(self.passage.position().patience()) };
+        let patience = if self.by_author {
+            PATIENCE_MAX
+        } else {
+            self.patience.unwrap_or(self.passage.position().patience())
+        };
         let still = now.saturating_sub(self.event_at);
         if still >= patience {
             return Some(format!("no events for {} s, though it lives", still.as_secs()));
@@ -236,7 +240,8 @@ impl<'a> Reading<'a> {
             return Ok(None);
         };
         let is_known = self.passage.asks_memory()
-            && made(self.feed, frame).is_some_and(|post| post.is_ok_and(|post| self.feed.has_seen(&post)));
+            && made(self.feed, frame)
+                .is_some_and(|post| post.is_ok_and(|post| self.feed.has_seen(&post)));
         let outcome = self.passage.event(mark, is_known, self.feed.now(), self.stands());
         self.offer(message, frame, outcome.taking);
         self.follow(outcome).await
@@ -275,12 +280,15 @@ fn made(feed: &Feed, frame: &Frame<'_>) -> Option<Result<Post, String>> {
     let now = feed.now();
     match frame {
         Frame::Post { event, .. } => Some(post(Bluesky::KIND, event, &[], now)),
-        Frame::Delete { event, time_us, id } => Some(delete(Bluesky::KIND, id, time_us.map_or(now, at), event, now)),
+        Frame::Delete { event, time_us, id } => {
+            Some(delete(Bluesky::KIND, id, time_us.map_or(now, at), event, now))
+        }
         // It has no record, but if it is what somebody looks for it is none the less a post.
         Frame::Unknown { event, .. } => {
             let made = post(Bluesky::KIND, event, &[], now);
             let topics = feed.topics();
-            let is_wanted = made.as_ref().map_or(true, |made| !topics.is_empty() && topics.want(made));
+            let is_wanted =
+                made.as_ref().map_or(true, |made| !topics.is_empty() && topics.want(made));
             is_wanted.then_some(made)
         }
         Frame::Other { .. } | Frame::Clamped | Frame::Ends(_) => None,

@@ -40,7 +40,12 @@ impl Jetstream {
     }
 }
 
-async fn connect(wanted: &Wanted, host: &str, cursor: Option<i64>, clock: &SharedClock) -> Result<Socket, Refused> {
+async fn connect(
+    wanted: &Wanted,
+    host: &str,
+    cursor: Option<i64>,
+    clock: &SharedClock,
+) -> Result<Socket, Refused> {
     let mut socket = Socket::connect(&wanted.address(host, cursor), &[], clock).await?;
     if let Some(hello) = wanted.hello() {
         socket.send(hello).await.map_err(Refused::Failure)?;
@@ -61,7 +66,10 @@ impl Source for Jetstream {
             let mut resume = self.resume(&position, host, feed);
             let mut tries = 0;
             let ended = loop {
-                let wanted = self.wanted.without(|part| feed.is_left_out(part)).unwrap_or_else(|| self.wanted.clone());
+                let wanted = self
+                    .wanted
+                    .without(|part| feed.is_left_out(part))
+                    .unwrap_or_else(|| self.wanted.clone());
                 let mut socket = match connect(&wanted, host, resume.cursor(), feed.clock()).await {
                     Ok(socket) => socket,
                     // A server that doesn't take its own number takes a time.
@@ -71,7 +79,8 @@ impl Source for Jetstream {
                     }
                     Err(refused) => {
                         let why = what(&refused);
-                        if let (Refused::Status(400, _), Some(part)) = (&refused, wanted.named_in(&why))
+                        if let (Refused::Status(400, _), Some(part)) =
+                            (&refused, wanted.named_in(&why))
                             && wanted.without(|other| other == part).is_some()
                         {
                             feed.leave_out(part, &why);
@@ -87,7 +96,8 @@ impl Source for Jetstream {
                 let by_author = self.wanted.is_by_author();
                 let is_quiet = by_author || position.patience() > OVERLAP;
                 let joining = Joining::new(resume, &position, is_quiet, tries);
-                let mut reading = Reading::new(feed, &mut position, host, by_author, fruitless, joining);
+                let mut reading =
+                    Reading::new(feed, &mut position, host, by_author, fruitless, joining);
                 let ended = reading.run(&mut socket).await?;
                 fruitless = if reading.events > 0 { 0 } else { fruitless + 1 };
                 if fruitless == 0 || feed.clock().monotonic().saturating_sub(began) >= STOOD {
@@ -117,7 +127,9 @@ impl Jetstream {
         let now_us = unix_us(feed.now());
         match position.newest() {
             // No host has the last event of these authors any more; what is gone by that is told without it.
-            Some(newest_us) if self.wanted.is_by_author() && newest_us < now_us - micros(LOOKBACK) => {
+            Some(newest_us)
+                if self.wanted.is_by_author() && newest_us < now_us - micros(LOOKBACK) =>
+            {
                 Resume::Other { asked_us: newest_us - micros(REWIND), assumed: true }
             }
             _ => Resume::plan(position, host, now_us),
@@ -141,7 +153,11 @@ fn what(refused: &Refused) -> String {
 fn stop(refused: &Refused, host: &str) -> Result<()> {
     match refused {
         Refused::Status(400, _) => {
-            let what = format!("{}: {}: expected collections and authors that it takes", name(host), what(refused));
+            let what = format!(
+                "{}: {}: expected collections and authors that it takes",
+                name(host),
+                what(refused)
+            );
             Err(Error::fatal(what))
         }
         _ => Ok(()),

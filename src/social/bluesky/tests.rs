@@ -59,8 +59,7 @@ fn us(time: OffsetDateTime) -> i64 {
 }
 
 fn commit(number: i64, time_us: i64, text: &str) -> Value {
-    let record =
-        json!({ "$type": "app.bsky.feed.post", "createdAt": "2026-01-01T00:00:00Z", "langs": ["en"], "text": text });
+    let record = json!({ "$type": "app.bsky.feed.post", "createdAt": "2026-01-01T00:00:00Z", "langs": ["en"], "text": text });
     let commit = json!({ "rev": format!("rev{number}"), "operation": "create", "collection": "app.bsky.feed.post",
         "rkey": format!("r{number}"), "record": record, "cid": "c" });
     json!({ "did": "did:plc:a", "time_us": time_us, "kind": "commit", "commit": commit })
@@ -127,7 +126,11 @@ fn it_goes_on_at_the_newest_event_on_the_next_host_and_takes_nothing_twice() {
                 .boxed_local();
             let moving = advance_until(&clock, || connected.get());
             let (mut client, ()) = futures_util::future::join(&mut client, moving).await;
-            assert_eq!(second.cursor(0), Some(at + 2 - 120_000_000), "another host has other times");
+            assert_eq!(
+                second.cursor(0),
+                Some(at + 2 - 120_000_000),
+                "another host has other times"
+            );
             for number in 1..5 {
                 send(&mut client, &commit(number, at + number, "x")).await;
             }
@@ -149,7 +152,11 @@ fn it_goes_on_at_the_newest_event_on_the_next_host_and_takes_nothing_twice() {
             second.client().await;
         })
         .await;
-        assert_eq!(second.cursor(1), Some(at + 4 - 5_000_000), "it goes on with the host that it was on");
+        assert_eq!(
+            second.cursor(1),
+            Some(at + 4 - 5_000_000),
+            "it goes on with the host that it was on"
+        );
     });
 }
 
@@ -204,7 +211,8 @@ fn what_comes_before_the_repeated_events_leaves_no_gap() {
             drop(client);
             let mut client = reconnected(&host, &clock).await;
             // A message about the server, and a live event that overtakes the repeated ones.
-            send(&mut client, &json!({ "did": "did:plc:a", "time_us": minute, "kind": "novelty" })).await;
+            send(&mut client, &json!({ "did": "did:plc:a", "time_us": minute, "kind": "novelty" }))
+                .await;
             send(&mut client, &commit(9, minute, "x")).await;
             for number in 0..9 {
                 send(&mut client, &commit(number, us(NOW) + number, "x")).await;
@@ -215,10 +223,13 @@ fn what_comes_before_the_repeated_events_leaves_no_gap() {
             drop(reconnected(&host, &clock).await);
         })
         .await;
-        let mut keys: Vec<_> = feed.bodies("bsky").iter().map(|post| post["commit"]["rkey"].to_string()).collect();
+        let mut keys: Vec<_> =
+            feed.bodies("bsky").iter().map(|post| post["commit"]["rkey"].to_string()).collect();
         keys.sort();
-        let expected: Vec<_> =
-            (0..10).map(|number| format!("\"r{number}\"")).filter(|key| keys.contains(key)).collect();
+        let expected: Vec<_> = (0..10)
+            .map(|number| format!("\"r{number}\""))
+            .filter(|key| keys.contains(key))
+            .collect();
         assert_eq!((keys.len(), expected.len()), (10, 10), "{keys:?}");
         assert_eq!(feed.bodies("gap"), [] as [Value; 0]);
         assert_eq!(host.cursor(2), Some(us(NOW) + 8 - 5_000_000));
@@ -397,7 +408,10 @@ fn a_day_of_bursts_and_silences_is_taken_whole() {
         assert_eq!(feed.bodies("bsky").len() as i64, sent);
         assert!(feed.bodies("gap").is_empty());
         let connections = host.asked.borrow().len();
-        assert!(connections <= 1 + 6, "the night makes it try anew once an hour at most: {connections}");
+        assert!(
+            connections <= 1 + 6,
+            "the night makes it try anew once an hour at most: {connections}"
+        );
     });
 }
 
@@ -457,7 +471,10 @@ fn a_request_that_is_refused_stops_it() {
             let (mut stream, _) = host.listener.accept().await.unwrap();
             let mut request = [0; 4096];
             let _ = stream.read(&mut request).await.unwrap();
-            stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 7\r\n\r\nbad did").await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 7\r\n\r\nbad did")
+                .await
+                .unwrap();
             stream
         };
         let (ended, _stream) = futures_util::future::join(source.run(&feed.feed), refuse).await;
@@ -470,11 +487,21 @@ fn a_request_that_is_refused_stops_it() {
 fn topics_that_an_event_cannot_show_are_problems() {
     let check = |json: &str, fields: &[&str]| {
         let config: Bluesky = serde_json::from_str(json).unwrap();
-        assert_eq!(config.problems().iter().map(|problem| problem.field).collect::<Vec<_>>(), fields, "{json}");
+        assert_eq!(
+            config.problems().iter().map(|problem| problem.field).collect::<Vec<_>>(),
+            fields,
+            "{json}"
+        );
     };
     check("{}", &[]);
-    check(r##"{"topics":["rust","#storm","@a.example","lang:en","from:did:plc:a","$x","a -b"]}"##, &[]);
-    check(r#"{"topics":["from:a.example","rust -from:@b.example",{"Page":"1"},{"Channel":"2"}]}"#, &["topics"; 4]);
+    check(
+        r##"{"topics":["rust","#storm","@a.example","lang:en","from:did:plc:a","$x","a -b"]}"##,
+        &[],
+    );
+    check(
+        r#"{"topics":["from:a.example","rust -from:@b.example",{"Page":"1"},{"Channel":"2"}]}"#,
+        &["topics"; 4],
+    );
     check(
         r#"{"topics":["from:did:plc:","from:did:PLC:a","from:did:web:b.example%3A80","from:did:plc:a:"]}"#,
         &["topics"; 3],

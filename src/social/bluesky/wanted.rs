@@ -52,8 +52,11 @@ impl Wanted {
 
     /// The author or collection that a server's error names.
     pub fn named_in(&self, error: &str) -> Option<&str> {
-        let words: Vec<_> = error.split(|c: char| c.is_whitespace() || "\"'`,;()[]{}".contains(c)).collect();
-        let is_named = |name: &&String| words.iter().any(|word| word.trim_end_matches(['.', ':']) == name.as_str());
+        let words: Vec<_> =
+            error.split(|c: char| c.is_whitespace() || "\"'`,;()[]{}".contains(c)).collect();
+        let is_named = |name: &&String| {
+            words.iter().any(|word| word.trim_end_matches(['.', ':']) == name.as_str())
+        };
         self.dids.iter().chain(&self.collections).find(is_named).map(String::as_str)
     }
 
@@ -63,8 +66,11 @@ impl Wanted {
 
     /// The address at a host, from a time in µs on.
     pub fn address(&self, host: &str, cursor: Option<i64>) -> String {
-        let mut parameters: Vec<_> =
-            self.collections.iter().map(|name| format!("wantedCollections={}", encoded(name))).collect();
+        let mut parameters: Vec<_> = self
+            .collections
+            .iter()
+            .map(|name| format!("wantedCollections={}", encoded(name)))
+            .collect();
         if self.needs_hello() {
             parameters.push("requireHello=true".into());
         } else {
@@ -114,7 +120,9 @@ pub(super) fn name(host: &str) -> &str {
 /// Text in a query.
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:*".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).into() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).into() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 #[cfg(test)]
@@ -138,7 +146,11 @@ mod tests {
         };
         check(&[], None, "");
         check(&["rust", "from:did:plc:a"], Some(7), "&cursor=7");
-        check(&["rust from:did:plc:a", "from:did:web:a%3A1"], None, "&wantedDids=did:plc:a&wantedDids=did:web:a%253A1");
+        check(
+            &["rust from:did:plc:a", "from:did:web:a%3A1"],
+            None,
+            "&wantedDids=did:plc:a&wantedDids=did:web:a%253A1",
+        );
         check(&["rust -from:did:plc:a"], None, "");
     }
 

@@ -58,7 +58,14 @@ impl Client {
             None => http,
         };
         let quota = Quota::of("facebook", config.access_token.reveal());
-        Ok(Self { http, quota, clock, version: config.version.clone(), hidden, calls: Cell::new(0) })
+        Ok(Self {
+            http,
+            quota,
+            clock,
+            version: config.version.clone(),
+            hidden,
+            calls: Cell::new(0),
+        })
     }
 
     /// How many calls were made so far.
@@ -112,7 +119,8 @@ impl Client {
             self.quota.block(CALLS, self.clock.now() + wait);
         }
         // An error may repeat what it was asked with.
-        let clean = |why: String| self.hidden.iter().fold(why, |why, hidden| why.replace(hidden, HIDDEN));
+        let clean =
+            |why: String| self.hidden.iter().fold(why, |why, hidden| why.replace(hidden, HIDDEN));
         match found {
             Answer::Stop(why) => Answer::Stop(clean(why)),
             Answer::Busy(why) => Answer::Busy(clean(why)),
@@ -139,14 +147,18 @@ impl Client {
     /// What isn't good.
     pub async fn check(&self, page: &str) -> Result<()> {
         let reply = self.http.get(&format!("/{}/{page}", self.version), &[("fields", "id")]).await;
-        let reply = reply.map_err(|failure| Error::transient(format!("Facebook can't be asked: {failure}")))?;
+        let reply = reply
+            .map_err(|failure| Error::transient(format!("Facebook can't be asked: {failure}")))?;
         match self.judge(&reply) {
             Answer::Good | Answer::TooMuch => Ok(()),
-            Answer::Limited(wait) => Err(Error::transient(format!("a limit is reached for {} s", wait.as_secs()))),
-            Answer::Busy(why) => Err(Error::transient(why)),
-            Answer::Stop(why) | Answer::Missing(why) | Answer::Refused(why) | Answer::Forbidden(why) => {
-                Err(Error::fatal(format!("page {page}: {why}")))
+            Answer::Limited(wait) => {
+                Err(Error::transient(format!("a limit is reached for {} s", wait.as_secs())))
             }
+            Answer::Busy(why) => Err(Error::transient(why)),
+            Answer::Stop(why)
+            | Answer::Missing(why)
+            | Answer::Refused(why)
+            | Answer::Forbidden(why) => Err(Error::fatal(format!("page {page}: {why}"))),
         }
     }
 }
@@ -156,13 +168,16 @@ impl Client {
 fn written(secret: &str) -> Vec<String> {
     let encoded = |upper: bool| -> String {
         let one = |byte: u8| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ if upper => format!("%{byte:02X}"),
             _ => format!("%{byte:02x}"),
         };
         secret.bytes().map(one).collect()
     };
-    let mut ways = vec![secret.to_owned(), secret.replace('/', "\\/"), encoded(true), encoded(false)];
+    let mut ways =
+        vec![secret.to_owned(), secret.replace('/', "\\/"), encoded(true), encoded(false)];
     ways.retain(|way| !way.is_empty());
     ways.sort_unstable();
     ways.dedup();
@@ -198,11 +213,15 @@ mod tests {
     #[test]
     fn a_token_is_hidden_however_a_link_writes_it() {
         let client = |token: &str| {
-            let config = format!(r#"{{"topics":[{{"Page":"1"}}],"access_token":"{token}","app_secret":"s"}}"#);
+            let config = format!(
+                r#"{{"topics":[{{"Page":"1"}}],"access_token":"{token}","app_secret":"s"}}"#
+            );
             let config: Facebook = serde_json::from_str(&config).unwrap();
             Client::new(&config, crate::clock::SystemClock::shared()).unwrap()
         };
-        let found = |token: &str, json: &str| String::from_utf8(client(token).without_token(json.as_bytes())).unwrap();
+        let found = |token: &str, json: &str| {
+            String::from_utf8(client(token).without_token(json.as_bytes())).unwrap()
+        };
         assert_eq!(
             found("EAAB", r#"{"next":"https://h/?access_token=EAAB&a=1"}"#),
             r#"{"next":"https://h/?access_token=***&a=1"}"#
@@ -217,6 +236,9 @@ mod tests {
     fn a_proof_is_an_hmac() {
         // RFC 4231, test case 2.
         let found = proof(&Secret::new("what do ya want for nothing?"), &Secret::new("Jefe"));
-        assert_eq!(found.reveal(), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        assert_eq!(
+            found.reveal(),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
     }
 }

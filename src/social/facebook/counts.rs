@@ -40,7 +40,13 @@ impl Refresher for Counts {
 }
 
 /// Reads these. One that is gone fails the whole call, and too many at once are refused: then it is halves.
-async fn read(client: &Client, fields: &str, feed: &Feed, ids: &[String], after: &str) -> Result<()> {
+async fn read(
+    client: &Client,
+    fields: &str,
+    feed: &Feed,
+    ids: &[String],
+    after: &str,
+) -> Result<()> {
     let mut left = vec![ids];
     let mut not_read = Vec::new();
     while let Some(ids) = left.pop() {
@@ -48,7 +54,9 @@ async fn read(client: &Client, fields: &str, feed: &Feed, ids: &[String], after:
         match (client.posts(ids, fields, feed).await?, ids) {
             (Read::Page(reply, _), _) => take(client, &reply, feed, ids, after),
             (Read::Missing(_), [gone]) => tell_gone(gone, feed),
-            (Read::TooMuch, [_]) => return Err(Error::transient("a single post is too much for Facebook")),
+            (Read::TooMuch, [_]) => {
+                return Err(Error::transient("a single post is too much for Facebook"));
+            }
             // Perhaps its page is forbidden: that must keep back neither the others nor the next reads.
             (Read::Refused(why) | Read::Forbidden(why), [id]) => not_read.push((id, why)),
             (Read::Missing(_) | Read::TooMuch | Read::Refused(_) | Read::Forbidden(_), ids) => {
@@ -58,7 +66,10 @@ async fn read(client: &Client, fields: &str, feed: &Feed, ids: &[String], after:
         }
     }
     if let Some((id, why)) = not_read.first() {
-        feed.say(format!("{} posts can't be read again for their counts, such as {id}: {why}", not_read.len()));
+        feed.say(format!(
+            "{} posts can't be read again for their counts, such as {id}: {why}",
+            not_read.len()
+        ));
     }
     Ok(())
 }

@@ -133,8 +133,12 @@ impl Platform for Facebook {
     }
 
     fn secrets(&self) -> Vec<Secret> {
-        let proof = self.app_secret.as_ref().map(|secret| client::proof(&self.access_token, secret));
-        [Some(self.access_token.clone()), self.app_secret.clone(), proof].into_iter().flatten().collect()
+        let proof =
+            self.app_secret.as_ref().map(|secret| client::proof(&self.access_token, secret));
+        [Some(self.access_token.clone()), self.app_secret.clone(), proof]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn problems(&self) -> Vec<Problem> {
@@ -167,8 +171,10 @@ impl Platform for Facebook {
             ));
         }
         if !self.version.starts_with('v') {
-            problems
-                .push(problem("version", format!("expected such as \"{}\", found \"{}\"", version(), self.version)));
+            problems.push(problem(
+                "version",
+                format!("expected such as \"{}\", found \"{}\"", version(), self.version),
+            ));
         }
         problems
     }

@@ -9,7 +9,9 @@ use time::OffsetDateTime;
 use crate::error::Result;
 use crate::post::Post;
 use crate::post::fields::{date, elements, get, string};
-use crate::social::{Feed, Offered, Plan, RULES_BY_US, Refusals, Topics, begin, newest, pairs_of, post, stamp};
+use crate::social::{
+    Feed, Offered, Plan, RULES_BY_US, Refusals, Topics, begin, newest, pairs_of, post, stamp,
+};
 
 use super::Facebook;
 use super::client::{Client, Read};
@@ -42,7 +44,8 @@ const ALL_OUT: Duration = Duration::from_secs(1);
 /// Fatal if Facebook refuses the token.
 pub(super) async fn run(client: &Client, config: &Facebook, feed: &Feed) -> Result<()> {
     let pages: Vec<_> = config.pages().collect();
-    let filters: Vec<_> = config.topics.iter().filter(|topic| topic.page().is_none()).cloned().collect();
+    let filters: Vec<_> =
+        config.topics.iter().filter(|topic| topic.page().is_none()).cloned().collect();
     let hour = Duration::from_secs(3600);
     let per_call = config.calls_per_hour.map_or(Duration::ZERO, |calls| hour / calls.max(1));
     let plan = Plan::new(pages.len(), config.poll.0, per_call);
@@ -135,7 +138,13 @@ impl Reading<'_> {
     async fn page(&mut self, page: &str) -> Result<()> {
         let part = part(page);
         let last = newest(self.feed, &part);
-        let mut sweep = Sweep { page, since: last - self.config.overlap.0, newest: last, oldest: None, taken: 0 };
+        let mut sweep = Sweep {
+            page,
+            since: last - self.config.overlap.0,
+            newest: last,
+            oldest: None,
+            taken: 0,
+        };
         let mut restarts = 0;
         let cut = loop {
             match self.sweep(&mut sweep).await? {
@@ -181,7 +190,8 @@ impl Reading<'_> {
     async fn sweep(&mut self, sweep: &mut Sweep<'_>) -> Result<End> {
         let path = format!("{}/{}", sweep.page, self.config.edge.path());
         let since = sweep.since.unix_timestamp().to_string();
-        let mut query = vec![("fields".to_owned(), self.config.fields.clone()), ("since".into(), since)];
+        let mut query =
+            vec![("fields".to_owned(), self.config.fields.clone()), ("since".into(), since)];
         let mut asked = BTreeSet::new();
         for _ in 0..ANSWERS_MAX {
             let is_first = asked.is_empty();
@@ -196,7 +206,9 @@ impl Reading<'_> {
             match self.next(&body) {
                 Next::None => return Ok(End::Whole),
                 Next::Foreign => {
-                    return Ok(End::Cut("the link to the next posts leads to another server, and wasn't followed"));
+                    return Ok(End::Cut(
+                        "the link to the next posts leads to another server, and wasn't followed",
+                    ));
                 }
                 Next::At(next) if asked.contains(&next) => {
                     return Ok(End::Cut("Facebook gives the same posts again and again"));
@@ -211,9 +223,13 @@ impl Reading<'_> {
     async fn read(&mut self, path: &str, query: &Query) -> Result<Result<Bytes, NotRead>> {
         loop {
             self.feed.await_budget().await;
-            let affordable = self.feed.budget_left().map_or(u32::MAX, |left| u32::try_from(left).unwrap_or(u32::MAX));
+            let affordable = self
+                .feed
+                .budget_left()
+                .map_or(u32::MAX, |left| u32::try_from(left).unwrap_or(u32::MAX));
             let limit = self.limit.min(affordable).max(1).to_string();
-            let mut query: Vec<_> = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let mut query: Vec<_> =
+                query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             query.push(("limit", &limit));
             match self.client.page(path, &query, self.feed).await? {
                 Read::Page(body, usage) => {
@@ -234,7 +250,11 @@ impl Reading<'_> {
                 }
                 Read::TooMuch => {
                     let then = format!("asks again in {} s", WAIT.as_secs());
-                    self.feed.attempt_failed(TOO_MUCH, "a single post is too much for Facebook", &then);
+                    self.feed.attempt_failed(
+                        TOO_MUCH,
+                        "a single post is too much for Facebook",
+                        &then,
+                    );
                     self.feed.sleep(WAIT).await;
                 }
             }
@@ -282,7 +302,9 @@ impl Reading<'_> {
         let now = format!("\"{}\"", stamp(self.feed.now()));
         let updated = get(post.body(), "updated_time").filter(|time| string(time).is_some());
         for edited_at in [updated, Some(now.as_bytes())].into_iter().flatten() {
-            let Ok(edit) = made(item, page, &[("edited_at", edited_at)], self.feed.now()) else { return };
+            let Ok(edit) = made(item, page, &[("edited_at", edited_at)], self.feed.now()) else {
+                return;
+            };
             // A second change within the same second needs another time to be told apart by.
             if !self.feed.has_seen(&edit) {
                 self.feed.offer(edit);
@@ -307,7 +329,12 @@ impl Reading<'_> {
 
 /// The post of an item of a page. Where its id doesn't show the page (as of pages that have a name in the topics, or two
 /// ids), it is told beside it, in the way in which X tells the rules that a post matched.
-pub(super) fn made(item: &[u8], page: &str, more: &[(&str, &[u8])], now: OffsetDateTime) -> Result<Post, String> {
+pub(super) fn made(
+    item: &[u8],
+    page: &str,
+    more: &[(&str, &[u8])],
+    now: OffsetDateTime,
+) -> Result<Post, String> {
     let id = get(item, "id").and_then(string);
     if id.is_some_and(|id| id.split_once('_').is_some_and(|(prefix, _)| prefix == page)) {
         return post("post", item, more, now);

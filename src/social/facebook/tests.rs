@@ -56,7 +56,11 @@ impl Play {
         Self::on(trial, config, answer).await
     }
 
-    async fn on(trial: Trial, config: Facebook, answer: impl FnMut(&Asked) -> Answer + 'static) -> Self {
+    async fn on(
+        trial: Trial,
+        config: Facebook,
+        answer: impl FnMut(&Asked) -> Answer + 'static,
+    ) -> Self {
         let server = Server::new(&trial, answer).await;
         let config = Facebook { base_url: server.address(), ..config };
         Self { trial, server, config }
@@ -67,7 +71,10 @@ impl Play {
         let mut source = Platform::source(&self.config).unwrap();
         beside(source.run(&self.trial.feed), &self.server, async {
             // One more is only made when what the last one gave is in the spool.
-            advance_until(&self.trial.clock, Duration::from_secs(1), || self.server.count() > count).await;
+            advance_until(&self.trial.clock, Duration::from_secs(1), || {
+                self.server.count() > count
+            })
+            .await;
         })
         .await;
     }
@@ -89,7 +96,10 @@ fn a_post_is_edited_when_its_text_changes_and_not_when_somebody_comments() {
         })
         .await;
         play.until_asked(5).await;
-        assert_eq!((play.texts(false), play.texts(true)), (vec!["a".into()], vec!["b".into(), "a".into()]));
+        assert_eq!(
+            (play.texts(false), play.texts(true)),
+            (vec!["a".into()], vec!["b".into(), "a".into()])
+        );
         // The next process knows what was said last.
         let trial = play.trial.restart(Facebook::KIND, play.config.common(), at(9));
         let play = Play::on(trial, play.config, |_| page(&[item(1, "a", at(0), at(6))])).await;
@@ -111,8 +121,10 @@ fn a_post_is_edited_when_its_text_changes_and_not_when_somebody_comments() {
 fn a_second_edit_within_the_same_second_is_another_one() {
     run(async {
         let mut texts = ["a", "b", "c"].into_iter().cycle();
-        let play =
-            Play::new(r#"[{"Page":"7"}]"#, "", move |_| page(&[item(1, texts.next().unwrap(), at(0), at(1))])).await;
+        let play = Play::new(r#"[{"Page":"7"}]"#, "", move |_| {
+            page(&[item(1, texts.next().unwrap(), at(0), at(1))])
+        })
+        .await;
         play.until_asked(3).await;
         assert_eq!(play.texts(true), ["b", "c"]);
     });
@@ -136,7 +148,8 @@ fn a_cursor_that_died_begins_the_read_anew() {
     run(async {
         let mut calls = 0;
         let play = Play::new(r#"[{"Page":"7"}]"#, "", |_| unreachable!()).await;
-        let link = format!("{}/v25.0/7/posts?access_token=t0ken&limit=2&after=A", play.server.address());
+        let link =
+            format!("{}/v25.0/7/posts?access_token=t0ken&limit=2&after=A", play.server.address());
         play.server.answer(move |asked| {
             calls += 1;
             assert_eq!(asked.get("access_token"), None, "the token is in a header only");
@@ -158,7 +171,10 @@ fn a_cursor_that_died_begins_the_read_anew() {
 fn a_link_to_another_server_is_a_gap_until_a_read_is_whole() {
     run(async {
         let link = "https://elsewhere.example/v25.0/7/posts?after=A";
-        let play = Play::new(r#"[{"Page":"7"}]"#, "", move |_| followed(&[item(3, "3", at(-1), at(0))], link)).await;
+        let play = Play::new(r#"[{"Page":"7"}]"#, "", move |_| {
+            followed(&[item(3, "3", at(-1), at(0))], link)
+        })
+        .await;
         play.until_asked(3).await;
         assert_eq!(play.trial.bodies("gap").len(), 1, "the same isn't told twice");
         assert_eq!(play.trial.feed.open_gaps().len(), 1);
@@ -196,8 +212,13 @@ fn fewer_posts_are_asked_for_when_facebook_wants_that_and_more_again_later() {
         })
         .await;
         play.until_asked(14).await;
-        let limits: Vec<_> =
-            play.server.asked.borrow().iter().map(|asked| asked.get("limit").unwrap().to_owned()).collect();
+        let limits: Vec<_> = play
+            .server
+            .asked
+            .borrow()
+            .iter()
+            .map(|asked| asked.get("limit").unwrap().to_owned())
+            .collect();
         assert_eq!(limits[..3], ["100", "50", "25"]);
         assert!(limits[3..12].iter().all(|limit| limit == "25"), "{limits:?}");
         assert_eq!(limits[12..14], ["50", "25"]);
@@ -213,7 +234,11 @@ fn a_budget_is_not_exceeded_and_goes_on_with_the_next_interval() {
             let limit: u64 = asked.get("limit").unwrap().parse().unwrap();
             let count = limit.min(3);
             number += count;
-            page(&(number - count..number).map(|number| item(number, "m", at(0), at(0))).collect::<Vec<_>>())
+            page(
+                &(number - count..number)
+                    .map(|number| item(number, "m", at(0), at(0)))
+                    .collect::<Vec<_>>(),
+            )
         })
         .await;
         play.until_asked(2).await;
@@ -249,7 +274,9 @@ fn nothing_is_asked_while_a_limit_is_reached() {
 fn a_day_of_many_pages_keeps_to_its_calls_and_treats_all_the_same() {
     run(async {
         let pages: Vec<_> = (0..50).map(|number| json!({ "Page": number.to_string() })).collect();
-        let play = Play::new(&Value::from(pages).to_string(), r#","calls_per_hour":120"#, |_| page(&[])).await;
+        let play =
+            Play::new(&Value::from(pages).to_string(), r#","calls_per_hour":120"#, |_| page(&[]))
+                .await;
         let mut source = Platform::source(&play.config).unwrap();
         beside(source.run(&play.trial.feed), &play.server, async {
             let day = Duration::from_secs(24 * 3600);
@@ -261,7 +288,9 @@ fn a_day_of_many_pages_keeps_to_its_calls_and_treats_all_the_same() {
         })
         .await;
         let asked = play.server.asked.borrow();
-        let of = |page: usize| asked.iter().filter(|asked| asked.path.starts_with(&format!("/v25.0/{page}/"))).count();
+        let of = |page: usize| {
+            asked.iter().filter(|asked| asked.path.starts_with(&format!("/v25.0/{page}/"))).count()
+        };
         assert!((2_700..=2_881).contains(&asked.len()), "{}", asked.len());
         assert!((0..50).all(|page| of(page).abs_diff(of(0)) <= 1));
     });
@@ -291,8 +320,12 @@ fn posts_that_are_gone_when_they_are_read_again_are_deleted_and_the_others_are_c
         let mut counts = Counts::new(&play.config);
         served(&play.server, counts.reread(&play.trial.feed, &ids, "1h")).await.unwrap();
         play.trial.feed.flush().await.unwrap();
-        let mut found: Vec<_> =
-            play.trial.bodies("post").iter().map(|body| body["id"].as_str().unwrap().to_owned()).collect();
+        let mut found: Vec<_> = play
+            .trial
+            .bodies("post")
+            .iter()
+            .map(|body| body["id"].as_str().unwrap().to_owned())
+            .collect();
         found.sort_unstable();
         assert_eq!(found, ["7_0", "7_1", "7_2", "7_4", "7_5", "7_6", "7_7"]);
         let gone = play.trial.bodies("delete");
@@ -303,11 +336,12 @@ fn posts_that_are_gone_when_they_are_read_again_are_deleted_and_the_others_are_c
 #[test]
 fn a_page_that_is_gone_or_forbidden_is_left_out_and_read_again_later() {
     let gone = "Object with ID '222' does not exist";
-    for (code, message) in [(100, gone), (803, gone), (10, "Application does not have permission"), (21, "migrated")] {
+    for (code, message) in
+        [(100, gone), (803, gone), (10, "Application does not have permission"), (21, "migrated")]
+    {
         run(async move {
             let topics = r#"[{"Page":"111"},{"Page":"222"},{"Page":"333"}]"#;
-            let post =
-                |page: &str| json!({ "id": format!("{page}_1"), "message": page, "created_time": time_text(at(-1)) });
+            let post = |page: &str| json!({ "id": format!("{page}_1"), "message": page, "created_time": time_text(at(-1)) });
             let page_of = |asked: &Asked| asked.path.split('/').nth(2).unwrap().to_owned();
             let play = Play::new(topics, "", move |asked| match page_of(asked).as_str() {
                 "222" => refused(code, message),
@@ -323,13 +357,18 @@ fn a_page_that_is_gone_or_forbidden_is_left_out_and_read_again_later() {
             let state = play.trial.state();
             assert!(state.contains("left out: page 222") && state.contains(message), "{state}");
             let said = play.trial.messages();
-            assert_eq!(said.iter().filter(|said| said.contains("page 222 is left out")).count(), 1, "{said:?}");
+            assert_eq!(
+                said.iter().filter(|said| said.contains("page 222 is left out")).count(),
+                1,
+                "{said:?}"
+            );
             // It is there again: what was posted meanwhile is read.
             play.server.answer(move |asked| page(&[post(&page_of(asked))]));
             let mut source = Platform::source(&play.config).unwrap();
             beside(source.run(&play.trial.feed), &play.server, async {
                 let step = Duration::from_secs(10);
-                advance_until(&play.trial.clock, step, || play.trial.bodies("post").len() == 3).await;
+                advance_until(&play.trial.clock, step, || play.trial.bodies("post").len() == 3)
+                    .await;
                 advance_until(&play.trial.clock, step, || play.trial.state().is_empty()).await;
             })
             .await;
@@ -341,7 +380,8 @@ fn a_page_that_is_gone_or_forbidden_is_left_out_and_read_again_later() {
 #[test]
 fn a_token_that_is_refused_stops_all_pages() {
     run(async {
-        let play = Play::new(r#"[{"Page":"111"},{"Page":"222"}]"#, "", |_| refused(190, "expired")).await;
+        let play =
+            Play::new(r#"[{"Page":"111"},{"Page":"222"}]"#, "", |_| refused(190, "expired")).await;
         let mut source = Platform::source(&play.config).unwrap();
         let error = served(&play.server, source.run(&play.trial.feed)).await.unwrap_err().chain();
         assert!(error.contains("refuses the token"), "{error}");
@@ -355,7 +395,10 @@ fn what_can_not_work_is_said_by_its_field() {
     };
     assert_eq!(fields(r#"[{"Page":"7"},"storm"]"#, ""), [""; 0]);
     assert_eq!(fields(r#"["storm",{"Channel":"UC1"}]"#, ""), ["topics", "topics"]);
-    assert_eq!(fields(r#"[{"Page":"a-b"},{"Page":"12_34"},{"Page":"nasa.gov"}]"#, ""), ["topics", "topics"]);
+    assert_eq!(
+        fields(r#"[{"Page":"a-b"},{"Page":"12_34"},{"Page":"nasa.gov"}]"#, ""),
+        ["topics", "topics"]
+    );
     assert_eq!(
         fields(r#"[{"Page":"7"}]"#, r#","calls_per_hour":0,"fields":"id,message","version":"25""#),
         ["calls_per_hour", "fields", "version"]

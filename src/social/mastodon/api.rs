@@ -62,8 +62,9 @@ impl Api {
     /// Fatal if the configuration is wrong.
     pub fn new(config: &Mastodon, clock: SharedClock) -> Result<Self> {
         let address = config.address();
-        let host = Host::parse(&address)
-            .ok_or_else(|| Error::fatal("bad base_url: expected such as \"https://mastodon.social\""))?;
+        let host = Host::parse(&address).ok_or_else(|| {
+            Error::fatal("bad base_url: expected such as \"https://mastodon.social\"")
+        })?;
         let token = config.access_token.clone();
         let http = Http::new(&host.http(), clock.clone())?.with_bearer(&token)?;
         let quota = Quota::of("mastodon", &format!("{} {}", host.name(), token.reveal()));
@@ -111,12 +112,17 @@ impl Api {
     }
 
     async fn named(&self) -> std::result::Result<Option<Host>, Refused> {
-        let ask = async |path| self.http.get(path, &[]).await.map_err(|failure| Refused::Again(failure.to_string()));
+        let ask = async |path| {
+            self.http.get(path, &[]).await.map_err(|failure| Refused::Again(failure.to_string()))
+        };
         let reply = ask("/api/v2/instance").await?;
         match decide(&reply, self.clock.now()) {
             Answer::Good => {
                 let path = ["configuration", "urls", "streaming"];
-                let url = path.iter().try_fold(&reply.body[..], |object, key| get(object, key)).and_then(string);
+                let url = path
+                    .iter()
+                    .try_fold(&reply.body[..], |object, key| get(object, key))
+                    .and_then(string);
                 if let Some(host) = url.and_then(|url| Host::parse(&url)) {
                     return Ok(Some(host));
                 }
@@ -142,7 +148,12 @@ impl Api {
     ///
     /// # Errors
     /// Fatal if the token isn't good.
-    pub async fn get(&self, feed: &Feed, path: &str, query: &[(&str, &str)]) -> Result<Reply, Failed> {
+    pub async fn get(
+        &self,
+        feed: &Feed,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Reply, Failed> {
         let mut backoff = Backoff::exponential(RETRY_FIRST, RETRY_MAX);
         loop {
             while let Some(until) = self.quota.blocked(BUCKET, feed.now()) {
@@ -163,7 +174,9 @@ impl Api {
                             continue;
                         }
                         Answer::Again(why) => why,
-                        Answer::Token(why) => return Err(Failed::Fatal(bad_token(self.name(), &why))),
+                        Answer::Token(why) => {
+                            return Err(Failed::Fatal(bad_token(self.name(), &why)));
+                        }
                         Answer::Refused(why) => return Err(Failed::Refused(why)),
                     }
                 }

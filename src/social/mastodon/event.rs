@@ -37,7 +37,9 @@ pub(super) fn read<'a>(name: &str, data: &'a [u8]) -> Result<Meaning<'a>, String
     match name {
         "update" | "status.update" if is_object => Ok(Meaning::Status(data)),
         "update" | "status.update" => Err(format!("an event \"{name}\" without a status")),
-        "delete" => id(data).map(Meaning::Delete).ok_or_else(|| "an event \"delete\" without an id".into()),
+        "delete" => {
+            id(data).map(Meaning::Delete).ok_or_else(|| "an event \"delete\" without an id".into())
+        }
         _ if KNOWN.contains(&name) || !is_object => Ok(Meaning::Other),
         // A new kind of event that has what only a status has is one that posts come by.
         _ => match pick(data, ["uri", "content"]) {
@@ -52,8 +54,11 @@ fn id(data: &[u8]) -> Option<Cow<'_, str>> {
     if data.first() == Some(&b'"') {
         return id_text(data);
     }
-    let plain = !data.is_empty() && data.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
-    let text = std::str::from_utf8(data).ok().filter(|text| plain && !matches!(*text, "null" | "undefined"));
+    let plain = !data.is_empty()
+        && data.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
+    let text = std::str::from_utf8(data)
+        .ok()
+        .filter(|text| plain && !matches!(*text, "null" | "undefined"));
     text.map(Cow::Borrowed)
 }
 
@@ -74,7 +79,9 @@ mod tests {
         }
         check("delete", "117020593378945190", Ok(Meaning::Delete("117020593378945190".into())));
         check("delete", " \"9uX\"\n", Ok(Meaning::Delete("9uX".into())));
-        for (name, data) in [("notification", status), ("filters_changed", "undefined"), ("new", "{}"), ("", "")] {
+        for (name, data) in
+            [("notification", status), ("filters_changed", "undefined"), ("new", "{}"), ("", "")]
+        {
             check(name, data, Ok(Meaning::Other));
         }
     }

@@ -75,7 +75,9 @@ fn part(subscription: &Subscription) -> String {
 /// Fatal if the token isn't good.
 pub(super) async fn all(feed: &Feed, api: &Api, subscriptions: &[Subscription]) -> Result<()> {
     for gap in feed.open_gaps() {
-        let Some(subscription) = subscriptions.iter().find(|subscription| subscription.part() == gap.part) else {
+        let Some(subscription) =
+            subscriptions.iter().find(|subscription| subscription.part() == gap.part)
+        else {
             continue;
         };
         match fill(feed, api, subscription, &gap).await {
@@ -84,7 +86,10 @@ pub(super) async fn all(feed: &Feed, api: &Api, subscriptions: &[Subscription]) 
                 feed.filled(&gap.id, posts).await?;
             }
             Err(Failed::Refused(why)) => {
-                feed.say(format!("the timeline of {} can't be read, so what is missing stays so: {why}", gap.part));
+                feed.say(format!(
+                    "the timeline of {} can't be read, so what is missing stays so: {why}",
+                    gap.part
+                ));
             }
             Err(Failed::Fatal(error)) => return Err(error),
         }
@@ -92,7 +97,12 @@ pub(super) async fn all(feed: &Feed, api: &Api, subscriptions: &[Subscription]) 
     Ok(())
 }
 
-async fn fill(feed: &Feed, api: &Api, subscription: &Subscription, gap: &Gap) -> Result<u64, Failed> {
+async fn fill(
+    feed: &Feed,
+    api: &Api,
+    subscription: &Subscription,
+    gap: &Gap,
+) -> Result<u64, Failed> {
     let mut min_id = Begins::read(feed, subscription).of(gap);
     let mut posts = 0;
     let (path, fixed) = subscription.timeline();
@@ -112,15 +122,23 @@ async fn fill(feed: &Feed, api: &Api, subscription: &Subscription, gap: &Gap) ->
         for status in page.iter().rev() {
             posts += u64::from(offer(feed, status) == Some(Offered::Taken));
         }
-        let newest = page.iter().filter_map(|status| get(status, "id").and_then(id_text)).max_by(|a, b| order(a, b));
+        let newest = page
+            .iter()
+            .filter_map(|status| get(status, "id").and_then(id_text))
+            .max_by(|a, b| order(a, b));
         // A page whose ids don't go on would come for ever.
-        let Some(newest) = newest.filter(|newest| order(newest, &min_id) == Ordering::Greater) else {
+        let Some(newest) = newest.filter(|newest| order(newest, &min_id) == Ordering::Greater)
+        else {
             return Ok(posts);
         };
         min_id = newest.into_owned();
         Begins::set(feed, subscription, &gap.id, &min_id);
         feed.flush().await.map_err(Failed::Fatal)?;
-        if page.first().and_then(|status| created(status)).is_some_and(|time| time > gap.to + OVERLAP) {
+        if page
+            .first()
+            .and_then(|status| created(status))
+            .is_some_and(|time| time > gap.to + OVERLAP)
+        {
             return Ok(posts);
         }
     }
@@ -128,7 +146,8 @@ async fn fill(feed: &Feed, api: &Api, subscription: &Subscription, gap: &Gap) ->
 
 /// Whether an answer is one whole JSON array.
 fn is_list(body: &[u8]) -> bool {
-    body.trim_ascii_start().first() == Some(&b'[') && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+    body.trim_ascii_start().first() == Some(&b'[')
+        && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
 fn offer(feed: &Feed, status: &[u8]) -> Option<Offered> {

@@ -19,7 +19,8 @@ impl Host {
         };
         let rest = rest.split(['?', '#']).next().unwrap_or_default();
         let rest = rest.split("/api/v1/streaming").next().unwrap_or_default().trim_end_matches('/');
-        let plain = !rest.is_empty() && !rest.starts_with([':', '/']) && !rest.contains(['@', ' ', '\\']);
+        let plain =
+            !rest.is_empty() && !rest.starts_with([':', '/']) && !rest.contains(['@', ' ', '\\']);
         plain.then(|| Self { secure, rest: rest.into() })
     }
 
@@ -67,7 +68,9 @@ mod tests {
         );
         let local = Host::parse("http://127.0.0.1:4000/").unwrap();
         assert_eq!(local.websocket(), "ws://127.0.0.1:4000");
-        for bad in ["s.example", "ftp://s.example", "https://", "https:///a", "https://u:p@s.example"] {
+        for bad in
+            ["s.example", "ftp://s.example", "https://", "https:///a", "https://u:p@s.example"]
+        {
             assert_eq!(Host::parse(bad), None, "{bad}");
         }
     }

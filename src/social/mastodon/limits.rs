@@ -50,20 +50,27 @@ pub(super) fn decide(reply: &Reply, now: OffsetDateTime) -> Answer {
 /// no user ("This method requires an authenticated user").
 pub(super) fn is_about_the_token(error: &str) -> bool {
     let error = error.to_lowercase();
-    error.contains("authenticated user") || error.contains("access token") || error.contains("scope")
+    error.contains("authenticated user")
+        || error.contains("access token")
+        || error.contains("scope")
 }
 
 /// When more may be asked for: when the header says so, which is a date and no number.
 pub(super) fn resets(reply: &Reply, now: OffsetDateTime) -> OffsetDateTime {
-    let after = reply.header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+    let after = reply
+        .header("retry-after")
+        .and_then(|text| text.trim().parse().ok())
+        .map(Duration::from_secs);
     let reset = reply.header("x-ratelimit-reset").and_then(|text| date(text.trim()));
-    let reset = reset.or_else(|| after.map(|after| now + after.min(WAIT_MAX))).unwrap_or(now + WAIT);
+    let reset =
+        reset.or_else(|| after.map(|after| now + after.min(WAIT_MAX))).unwrap_or(now + WAIT);
     reset.clamp(now + WAIT_MIN, now + WAIT_MAX)
 }
 
 /// Whether this was the last answer before the reset.
 pub(super) fn is_last(reply: &Reply) -> bool {
-    reply.header("x-ratelimit-remaining").and_then(|text| text.trim().parse::<u64>().ok()) == Some(0)
+    reply.header("x-ratelimit-remaining").and_then(|text| text.trim().parse::<u64>().ok())
+        == Some(0)
 }
 
 /// What an answer says went wrong, at most 300 bytes of it.
@@ -83,7 +90,11 @@ mod tests {
     const NOW: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);
 
     fn reply(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> Reply {
-        let mut reply = Reply { status, headers: Default::default(), body: Bytes::from_static(body.as_bytes()) };
+        let mut reply = Reply {
+            status,
+            headers: Default::default(),
+            body: Bytes::from_static(body.as_bytes()),
+        };
         for (name, value) in headers {
             reply.headers.insert(*name, value.parse().unwrap());
         }
@@ -91,14 +102,24 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(status: u16, headers: &[(&'static str, &'static str)], body: &'static str, expected: Answer) {
+    fn check(
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        body: &'static str,
+        expected: Answer,
+    ) {
         assert_eq!(decide(&reply(status, headers, body), NOW), expected);
     }
 
     #[test]
     fn a_rate_limit_ends_when_the_header_says_so() {
         let at = |header| [("x-ratelimit-reset", header)];
-        check(429, &at("2026-11-25T12:03:20.000Z"), "", Answer::Wait(datetime!(2026-11-25 12:03:20 UTC)));
+        check(
+            429,
+            &at("2026-11-25T12:03:20.000Z"),
+            "",
+            Answer::Wait(datetime!(2026-11-25 12:03:20 UTC)),
+        );
         check(429, &at("2026-11-25T11:00:00.000Z"), "", Answer::Wait(NOW + WAIT_MIN));
         check(429, &at("2036-11-25T11:00:00.000Z"), "", Answer::Wait(NOW + WAIT_MAX));
         check(429, &at("1764072200"), "", Answer::Wait(NOW + WAIT));
@@ -112,12 +133,22 @@ mod tests {
     fn the_rest_goes_by_status() {
         check(200, &[], "[]", Answer::Good);
         let body = r#"{"error":"The access token is invalid","error_description":"more"}"#;
-        check(401, &[], body, Answer::Token("it answered 401 The access token is invalid: more".into()));
+        check(
+            401,
+            &[],
+            body,
+            Answer::Token("it answered 401 The access token is invalid: more".into()),
+        );
         check(403, &[], r#"{"error":"outside"}"#, Answer::Token("it answered 403 outside".into()));
         check(403, &[], "<html>", Answer::Again("it answered 403".into()));
         check(503, &[], "<html>", Answer::Again("it answered 503".into()));
         let body = r#"{"error":"This method requires an authenticated user"}"#;
-        check(422, &[], body, Answer::Token("it answered 422 This method requires an authenticated user".into()));
+        check(
+            422,
+            &[],
+            body,
+            Answer::Token("it answered 422 This method requires an authenticated user".into()),
+        );
         check(404, &[], "", Answer::Refused("it answered 404".into()));
         check(422, &[], r#"{"error":7}"#, Answer::Refused("it answered 422".into()));
     }

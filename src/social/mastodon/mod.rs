@@ -127,7 +127,12 @@ impl Platform for Mastodon {
     const KIND: &'static str = "toot";
 
     fn common(&self) -> Common {
-        Common { topics: self.topics.clone(), spool: self.spool, budget: self.budget, refresh: self.refresh.clone() }
+        Common {
+            topics: self.topics.clone(),
+            spool: self.spool,
+            budget: self.budget,
+            refresh: self.refresh.clone(),
+        }
     }
 
     fn secrets(&self) -> Vec<Secret> {
@@ -139,14 +144,17 @@ impl Platform for Mastodon {
         let mut problems: Vec<_> = self
             .topics
             .iter()
-            .filter_map(|topic| unfit(topic.terms()).map(|what| format!("topic \"{topic}\": {what}")))
+            .filter_map(|topic| {
+                unfit(topic.terms()).map(|what| format!("topic \"{topic}\": {what}"))
+            })
             .map(|what| problem("topics", &what))
             .collect();
         let host = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | ':');
         if self.instance.is_empty() || !self.instance.chars().all(host) {
             problems.push(problem("instance", "expected a host such as \"mastodon.social\""));
         }
-        let address = |url: &String| address_problem("base_url", url, &["https", "http", "wss", "ws"]);
+        let address =
+            |url: &String| address_problem("base_url", url, &["https", "http", "wss", "ws"]);
         problems.extend(self.base_url.as_ref().and_then(address));
         if self.access_token.reveal().trim().is_empty() {
             problems.push(problem("access_token", api::TOKEN));

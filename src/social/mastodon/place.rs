@@ -70,7 +70,8 @@ mod tests {
         // A clock that was ahead and is set back.
         place.alive(now + std::time::Duration::from_secs(9));
         place.alive(now);
-        for status in [r#"{"id":"99"}"#, r#"{"id":"100"}"#, r#"{"id":98}"#, r#"{"id":null}"#, "{}"] {
+        for status in [r#"{"id":"99"}"#, r#"{"id":"100"}"#, r#"{"id":98}"#, r#"{"id":null}"#, "{}"]
+        {
             place.status(status.as_bytes());
         }
         assert_eq!((place.seen(), place.undated()), (Some(now), Some("100")));

@@ -87,7 +87,11 @@ mod tests {
     fn events(pieces: &[&[u8]]) -> Vec<(String, String)> {
         let (mut parser, mut found) = (Events::default(), Vec::new());
         for piece in pieces {
-            parser.push(piece, |event| found.push((event.name, String::from_utf8(event.data).unwrap()))).unwrap();
+            parser
+                .push(piece, |event| {
+                    found.push((event.name, String::from_utf8(event.data).unwrap()))
+                })
+                .unwrap();
         }
         found
     }

@@ -11,7 +11,9 @@ use time::OffsetDateTime;
 use crate::clock::SharedClock;
 use crate::error::Result;
 use crate::net::answer::Meaning as Status;
-use crate::social::{Backoff, Feed, Http, Platform, Refused as NoSocket, Socket, Source, delete_on, post};
+use crate::social::{
+    Backoff, Feed, Http, Platform, Refused as NoSocket, Socket, Source, delete_on, post,
+};
 
 use super::api::{Api, Refused, bad_token};
 use super::event::{Meaning, read};
@@ -60,7 +62,13 @@ impl Source for Streams {
             Transport::Sse => subscriptions.chunks(1).collect(),
             Transport::WebSocket => vec![&subscriptions[..]],
         };
-        let stream = |transport, group| Stream { feed, api: &api, instance: &self.config.instance, transport, group };
+        let stream = |transport, group| Stream {
+            feed,
+            api: &api,
+            instance: &self.config.instance,
+            transport,
+            group,
+        };
         try_join_all(groups.into_iter().map(|group| stream(transport, group).run())).await?;
         // Only one connection for all ends: by an error that doesn't say whose it is. Alone each of them shows.
         let alone = subscriptions.chunks(1).map(|group| stream(transport, group).run());
@@ -90,10 +98,13 @@ pub(super) async fn open(
             *transport = other;
             Ok(wire)
         }
-        Err(Refused::NotSo(also)) => {
-            Err(Refused::NotSo(format!("neither by {name} ({why}) nor by {} ({also})", other.name())))
+        Err(Refused::NotSo(also)) => Err(Refused::NotSo(format!(
+            "neither by {name} ({why}) nor by {} ({also})",
+            other.name()
+        ))),
+        Err(Refused::Again(also)) => {
+            Err(Refused::Again(format!("by {name} {why}; by {} {also}", other.name())))
         }
-        Err(Refused::Again(also)) => Err(Refused::Again(format!("by {name} {why}; by {} {also}", other.name()))),
         Err(until @ Refused::Until(_)) => Err(until),
     })
 }
@@ -117,7 +128,8 @@ async fn open_by(
         Transport::Sse => {
             let (path, query) = subscriptions[0].events();
             let http = Http::new(&host.http(), clock.clone())?;
-            let headers = [("authorization", authorization.as_str()), ("accept", "text/event-stream")];
+            let headers =
+                [("authorization", authorization.as_str()), ("accept", "text/event-stream")];
             match http.open(path, &query, &headers).await {
                 Ok(body) if body.status() == 200 => return Ok(Ok(Wire::events(body))),
                 Ok(body) => body.whole().await.map(|reply| decide(&reply, clock.now())),
@@ -132,9 +144,10 @@ async fn open_by(
             };
             match Socket::connect(&address, &[("authorization", &authorization)], clock).await {
                 Ok(socket) => return Ok(subscribe(socket, subscriptions).await),
-                Err(NoSocket::Status(status, body)) => {
-                    Ok(decide(&crate::social::Reply { status, headers: Default::default(), body }, clock.now()))
-                }
+                Err(NoSocket::Status(status, body)) => Ok(decide(
+                    &crate::social::Reply { status, headers: Default::default(), body },
+                    clock.now(),
+                )),
                 Err(NoSocket::Failure(failure)) => Err(failure),
             }
         }
@@ -159,7 +172,10 @@ fn again(api: &Api, why: String) -> Refused {
 
 async fn subscribe(mut socket: Socket, subscriptions: &[Subscription]) -> Result<Wire, Refused> {
     for subscription in subscriptions.iter().filter(|_| subscriptions.len() > 1) {
-        socket.send(subscription.request()).await.map_err(|failure| Refused::Again(failure.to_string()))?;
+        socket
+            .send(subscription.request())
+            .await
+            .map_err(|failure| Refused::Again(failure.to_string()))?;
     }
     Ok(Wire::Socket(socket))
 }
@@ -188,14 +204,19 @@ struct Stream<'a> {
 impl Stream<'_> {
     /// The connection for people.
     fn part(&self) -> String {
-        self.group.first().map_or_else(|| "stream".into(), |first| format!("stream {}", first.part()))
+        self.group
+            .first()
+            .map_or_else(|| "stream".into(), |first| format!("stream {}", first.part()))
     }
 
     /// Runs for ever; ends where several subscriptions share a connection and one of them is refused.
     async fn run(mut self) -> Result<()> {
         let mut backoff = Backoff::exponential(RETRY_FIRST, RETRY_MAX);
-        let mut places: Vec<_> =
-            self.group.iter().map(|part| Place::read(self.feed.cursor(&part.part()).as_deref())).collect();
+        let mut places: Vec<_> = self
+            .group
+            .iter()
+            .map(|part| Place::read(self.feed.cursor(&part.part()).as_deref()))
+            .collect();
         let mut why = "it wasn't running".to_owned();
         loop {
             self.feed.await_budget().await;
@@ -244,7 +265,8 @@ impl Stream<'_> {
     /// Says once that the server streams otherwise than configured.
     fn tell_transport(&self, configured: Transport) {
         if configured != self.transport {
-            let (name, part, other) = (self.api.name(), self.group[0].part(), self.transport.name());
+            let (name, part, other) =
+                (self.api.name(), self.group[0].part(), self.transport.name());
             self.feed.say(format!(
                 "{name} doesn't stream {part} by {}, so it is read by {other}: `transport: {:?}` says so from the start",
                 configured.name(),
@@ -267,7 +289,13 @@ impl Stream<'_> {
     }
 
     /// Reads a connection to its end, and fills up meanwhile what was missed before it.
-    async fn connected(&self, wire: Wire, places: &mut [Place], why: &str, backoff: &mut Backoff) -> Result<Ended> {
+    async fn connected(
+        &self,
+        wire: Wire,
+        places: &mut [Place],
+        why: &str,
+        backoff: &mut Backoff,
+    ) -> Result<Ended> {
         let now = self.feed.now();
         for (subscription, place) in self.group.iter().zip(&mut *places) {
             self.note_gap(subscription, place, now, why).await?;
@@ -291,7 +319,13 @@ impl Stream<'_> {
     }
 
     /// Writes down from when to when nothing, or not everything, may have come.
-    async fn note_gap(&self, subscription: &Subscription, place: &Place, now: OffsetDateTime, why: &str) -> Result<()> {
+    async fn note_gap(
+        &self,
+        subscription: &Subscription,
+        place: &Place,
+        now: OffsetDateTime,
+        why: &str,
+    ) -> Result<()> {
         let Some(from) = place.seen() else { return Ok(()) };
         let part = subscription.part();
         let id = self.feed.gap(&part, from, now + SUBSCRIBES, why).await?;
@@ -303,7 +337,12 @@ impl Stream<'_> {
     }
 
     /// Reads until the connection ends, and says why it did.
-    async fn read(&self, mut wire: Wire, places: &mut [Place], backoff: &mut Backoff) -> Result<Ended> {
+    async fn read(
+        &self,
+        mut wire: Wire,
+        places: &mut [Place],
+        backoff: &mut Backoff,
+    ) -> Result<Ended> {
         let (mut unflushed, mut is_given) = (0, false);
         loop {
             let heard = match wire.next().now_or_never() {
@@ -314,7 +353,10 @@ impl Stream<'_> {
                     match select(pin!(wire.next()), self.feed.clock().sleep(DEAD_AFTER)).await {
                         Either::Left((heard, _)) => heard,
                         Either::Right(_) => {
-                            return Ok(Ended::Lost(format!("no sign of life for {} s", DEAD_AFTER.as_secs())));
+                            return Ok(Ended::Lost(format!(
+                                "no sign of life for {} s",
+                                DEAD_AFTER.as_secs()
+                            )));
                         }
                     }
                 }
@@ -334,13 +376,17 @@ impl Stream<'_> {
                     self.take(stream.as_deref(), &name, &data, places);
                 }
                 Heard::Refused(raw, why) => self.feed.refuse(&raw, &why),
-                Heard::End { status: Some(status), why } if Status::of_status(status) == Status::Denied => {
+                Heard::End { status: Some(status), why }
+                    if Status::of_status(status) == Status::Denied =>
+                {
                     return Err(bad_token(self.api.name(), &why));
                 }
                 Heard::End { status: Some(_), why } if is_about_the_token(&why) => {
                     return Err(bad_token(self.api.name(), &why));
                 }
-                Heard::End { status: Some(status @ 400..500), why } if !Status::of_status(status).may_pass() => {
+                Heard::End { status: Some(status @ 400..500), why }
+                    if !Status::of_status(status).may_pass() =>
+                {
                     self.settle(places).await?;
                     return Ok(Ended::Refused(why));
                 }
@@ -374,7 +420,8 @@ impl Stream<'_> {
         let (feed, now) = (self.feed, self.feed.now());
         let made = match read(name, data) {
             Ok(Meaning::Status(status)) => {
-                let of = stream.map_or(Some(0), |stream| self.group.iter().position(|part| part.is(stream)));
+                let of = stream
+                    .map_or(Some(0), |stream| self.group.iter().position(|part| part.is(stream)));
                 if let Some(place) = of.and_then(|of| places.get_mut(of)) {
                     place.status(status);
                 }

@@ -79,8 +79,12 @@ impl Subscription {
     /// What asks for it on a WebSocket.
     pub fn request(&self) -> String {
         match self {
-            Self::Hashtag(tag) => serde_json::json!({ "type": "subscribe", "stream": "hashtag", "tag": tag }),
-            Self::Timeline(_) => serde_json::json!({ "type": "subscribe", "stream": self.stream() }),
+            Self::Hashtag(tag) => {
+                serde_json::json!({ "type": "subscribe", "stream": "hashtag", "tag": tag })
+            }
+            Self::Timeline(_) => {
+                serde_json::json!({ "type": "subscribe", "stream": self.stream() })
+            }
         }
         .to_string()
     }
@@ -104,7 +108,9 @@ fn encoded(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte))
+            }
             _ => encoded.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -125,7 +131,8 @@ mod tests {
     #[track_caller]
     fn check(topics: &[&str], stream: Option<Timeline>, parts: &[&str]) {
         let topics = topics.iter().map(|topic| topic.parse().unwrap()).collect();
-        let base: Mastodon = serde_json::from_str(r#"{"instance":"i.example","access_token":"t"}"#).unwrap();
+        let base: Mastodon =
+            serde_json::from_str(r#"{"instance":"i.example","access_token":"t"}"#).unwrap();
         let all = Subscription::all(&Mastodon { topics, stream, ..base });
         assert_eq!(all.iter().map(Subscription::part).collect::<Vec<_>>(), parts);
     }
@@ -144,15 +151,21 @@ mod tests {
         let tag = |tag: &str| Subscription::Hashtag(tag.into()).query();
         assert_eq!(
             (tag("storm"), tag("größe&x=1")),
-            ("stream=hashtag&tag=storm".into(), "stream=hashtag&tag=gr%C3%B6%C3%9Fe%26x%3D1".into())
+            (
+                "stream=hashtag&tag=storm".into(),
+                "stream=hashtag&tag=gr%C3%B6%C3%9Fe%26x%3D1".into()
+            )
         );
         assert_eq!(Subscription::Timeline(Timeline::Local).query(), "stream=public:local");
     }
 
     #[test]
     fn a_message_tells_whose_it_is() {
-        let (storm, local) = (Subscription::Hashtag("storm".into()), Subscription::Timeline(Timeline::Local));
+        let (storm, local) =
+            (Subscription::Hashtag("storm".into()), Subscription::Timeline(Timeline::Local));
         assert!(storm.is(br#"["hashtag","Storm"]"#) && !storm.is(br#"["hashtag","rain"]"#));
-        assert!(local.is(br#"["public:local"]"#) && !local.is(br#"["public"]"#) && !local.is(b"null"));
+        assert!(
+            local.is(br#"["public:local"]"#) && !local.is(br#"["public"]"#) && !local.is(b"null")
+        );
     }
 }

@@ -28,7 +28,12 @@ struct Instance {
 impl Instance {
     async fn new() -> Rc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Rc::new(Self { listener, asked: RefCell::default(), answers: RefCell::default(), streams: RefCell::default() })
+        Rc::new(Self {
+            listener,
+            asked: RefCell::default(),
+            answers: RefCell::default(),
+            streams: RefCell::default(),
+        })
     }
 
     fn address(&self) -> String {
@@ -52,9 +57,10 @@ impl Instance {
             let request = String::from_utf8(request).unwrap();
             let line = request.lines().next().unwrap_or_default().to_owned();
             let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-            self.asked
-                .borrow_mut()
-                .push((path.clone(), request.to_lowercase().contains("authorization: bearer t0ken")));
+            self.asked.borrow_mut().push((
+                path.clone(),
+                request.to_lowercase().contains("authorization: bearer t0ken"),
+            ));
             let queued = {
                 let mut answers = self.answers.borrow_mut();
                 let at = answers.iter().position(|(begin, ..)| path.starts_with(begin));
@@ -71,8 +77,10 @@ impl Instance {
                 None if path == "/api/v2/instance" => (404, String::new(), String::new()),
                 None => (200, String::new(), "[]".into()),
             };
-            let head =
-                format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n",
+                body.len()
+            );
             let _ = stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice()).await;
         }
     }
@@ -83,12 +91,18 @@ impl Instance {
     }
 
     fn asked_for(&self, begin: &str) -> Vec<String> {
-        self.asked.borrow().iter().map(|(path, _)| path.clone()).filter(|path| path.starts_with(begin)).collect()
+        self.asked
+            .borrow()
+            .iter()
+            .map(|(path, _)| path.clone())
+            .filter(|path| path.starts_with(begin))
+            .collect()
     }
 }
 
 fn config(instance: &Instance, topics: &[&str]) -> Mastodon {
-    let base: Mastodon = serde_json::from_str(r#"{"instance":"i.example","access_token":"t0ken"}"#).unwrap();
+    let base: Mastodon =
+        serde_json::from_str(r#"{"instance":"i.example","access_token":"t0ken"}"#).unwrap();
     let topics = topics.iter().map(|topic| topic.parse().unwrap()).collect();
     Mastodon { base_url: Some(instance.address()), topics, ..base }
 }
@@ -110,7 +124,12 @@ async fn send(stream: &mut TcpStream, name: &str, data: impl ToString) {
 }
 
 /// Runs the source and the instance beside what a test does, until the test is done.
-async fn beside(config: &Mastodon, instance: &Instance, feed: &Trial, test: impl Future<Output = ()>) {
+async fn beside(
+    config: &Mastodon,
+    instance: &Instance,
+    feed: &Trial,
+    test: impl Future<Output = ()>,
+) {
     let mut source = Platform::source(config).unwrap();
     let ended = async {
         let ended = source.run(&feed.feed).await;
@@ -150,8 +169,14 @@ fn events_become_posts_edits_and_deletions() {
         let kinds: Vec<_> = feed.all().iter().map(|post| post.kind().to_owned()).collect();
         assert_eq!(kinds, ["toot", "toot", "_refused", "delete"]);
         let delete = &feed.bodies("delete")[0];
-        assert_eq!((delete["id"].as_str(), delete["raw"].as_str()), (Some(&*id(NOW, 1)), Some(&*id(NOW, 1))));
-        assert_eq!(instance.asked_for("/api/v1/streaming/"), ["/api/v1/streaming/hashtag?tag=storm"]);
+        assert_eq!(
+            (delete["id"].as_str(), delete["raw"].as_str()),
+            (Some(&*id(NOW, 1)), Some(&*id(NOW, 1)))
+        );
+        assert_eq!(
+            instance.asked_for("/api/v1/streaming/"),
+            ["/api/v1/streaming/hashtag?tag=storm"]
+        );
         assert!(instance.asked.borrow().iter().all(|(_, token)| *token));
         assert!(feed.bodies("gap").is_empty());
     });
@@ -196,14 +221,23 @@ fn what_was_missed_is_filled_by_ascending_pages_while_the_stream_goes_on() {
         })
         .await;
         let asked = instance.asked_for("/api/v1/timelines/");
-        let from = format!("/api/v1/timelines/tag/storm?min_id={}&limit=40", id(NOW - Duration::from_secs(30), 0));
+        let from = format!(
+            "/api/v1/timelines/tag/storm?min_id={}&limit=40",
+            id(NOW - Duration::from_secs(30), 0)
+        );
         assert_eq!(asked[0], from);
         assert!(asked[1].contains(&id(at(20), 3)) && asked[2] == asked[1], "{asked:?}");
         assert!(asked[3].contains(&id(at(30), 4)), "{asked:?}");
         let gaps = feed.bodies("gap");
         assert!(gaps[0]["to"].as_str().unwrap() >= "2026-11-25T13:00:05", "{}", gaps[0]["to"]);
-        assert_eq!((gaps[0]["filled"].as_bool(), gaps[1]["filled"].as_bool()), (Some(false), Some(true)));
-        assert_eq!((gaps[1]["posts"].as_u64(), gaps[1]["part"].as_str()), (Some(3), Some("#storm")));
+        assert_eq!(
+            (gaps[0]["filled"].as_bool(), gaps[1]["filled"].as_bool()),
+            (Some(false), Some(true))
+        );
+        assert_eq!(
+            (gaps[1]["posts"].as_u64(), gaps[1]["part"].as_str()),
+            (Some(3), Some("#storm"))
+        );
         assert!(feed.feed.open_gaps().is_empty());
         assert_eq!(feed.bodies("toot").len(), 5);
     });
@@ -231,7 +265,8 @@ fn where_ids_tell_no_time_each_gap_is_filled_from_the_last_toot_before_it() {
                 until(|| feed.bodies("toot").len() > seen).await;
                 if second > 0 {
                     let clock = feed.clock.clone();
-                    advance_until(&clock, || !instance.asked_for("/api/v1/timelines/").is_empty()).await;
+                    advance_until(&clock, || !instance.asked_for("/api/v1/timelines/").is_empty())
+                        .await;
                 }
             })
             .await;
@@ -239,9 +274,19 @@ fn where_ids_tell_no_time_each_gap_is_filled_from_the_last_toot_before_it() {
             feed = feed.restart(Mastodon::KIND, config.common(), now);
         }
         instance.answers.borrow_mut().clear();
-        instance.answer("/api/v1/timelines/tag/storm", 200, "", json!([toot("9uXhk2fLxO1yD5IHAb", 60)]));
+        instance.answer(
+            "/api/v1/timelines/tag/storm",
+            200,
+            "",
+            json!([toot("9uXhk2fLxO1yD5IHAb", 60)]),
+        );
         instance.answer("/api/v1/timelines/tag/storm", 200, "", "[]");
-        instance.answer("/api/v1/timelines/tag/storm", 200, "", json!([toot("9uXhk2fLxO1yD5IHAd", 110)]));
+        instance.answer(
+            "/api/v1/timelines/tag/storm",
+            200,
+            "",
+            json!([toot("9uXhk2fLxO1yD5IHAd", 110)]),
+        );
         let before = instance.asked_for("/api/v1/timelines/").len();
         beside(&config, &instance, &feed, async {
             let _stream = instance.stream().await;
@@ -251,7 +296,11 @@ fn where_ids_tell_no_time_each_gap_is_filled_from_the_last_toot_before_it() {
         .await;
         let asked = instance.asked_for("/api/v1/timelines/").split_off(before);
         let begins = ["a", "b", "c", "d"].map(|end| format!("min_id=9uXhk2fLxO1yD5IHA{end}&"));
-        assert!(asked.len() == 4 && asked.iter().zip(&begins).all(|(asked, begin)| asked.contains(begin)), "{asked:?}");
+        assert!(
+            asked.len() == 4
+                && asked.iter().zip(&begins).all(|(asked, begin)| asked.contains(begin)),
+            "{asked:?}"
+        );
         assert_eq!(feed.bodies("toot").len(), 4);
         assert!(feed.feed.open_gaps().is_empty());
         assert_eq!(feed.feed.cursor("fill #storm").as_deref(), Some(""));
@@ -286,7 +335,10 @@ fn heartbeats_keep_a_quiet_stream_and_silence_ends_it() {
             let ended = clock.now();
             advance_until(&clock, || instance.asked_for("/api/v1/streaming/").len() == 2).await;
             let silence = clock.now() - ended;
-            assert!(silence >= Duration::from_secs(60) && silence < Duration::from_secs(63), "{silence}");
+            assert!(
+                silence >= Duration::from_secs(60) && silence < Duration::from_secs(63),
+                "{silence}"
+            );
             advance_until(&clock, || feed.bodies("gap").len() == 2).await;
         })
         .await;
@@ -344,7 +396,10 @@ fn a_token_that_is_refused_stops_it_with_what_to_do() {
         let ended = futures_util::future::select(source.run(&feed.feed), serving).await;
         let futures_util::future::Either::Left((ended, _)) = ended else { panic!("it went on") };
         let error = ended.unwrap_err().chain();
-        assert!(error.contains("Invalid access token") && error.contains("read:statuses"), "{error}");
+        assert!(
+            error.contains("Invalid access token") && error.contains("read:statuses"),
+            "{error}"
+        );
         assert!(!error.contains("t0ken"), "{error}");
     });
 }
@@ -370,12 +425,16 @@ fn streams_are_read_from_the_host_that_the_instance_names() {
                 streaming.stream().await;
                 streaming.stream().await;
             };
-            futures_util::future::select(std::pin::pin!(streaming.serve()), std::pin::pin!(found)).await;
+            futures_util::future::select(std::pin::pin!(streaming.serve()), std::pin::pin!(found))
+                .await;
         })
         .await;
         let mut tags = streaming.asked_for("/api/v1/streaming/hashtag");
         tags.sort_unstable();
-        assert_eq!(tags, ["/api/v1/streaming/hashtag?tag=rain", "/api/v1/streaming/hashtag?tag=storm"]);
+        assert_eq!(
+            tags,
+            ["/api/v1/streaming/hashtag?tag=rain", "/api/v1/streaming/hashtag?tag=storm"]
+        );
         assert!(streaming.asked.borrow().iter().all(|(_, token)| *token));
         assert!(instance.asked_for("/api/v1/streaming").is_empty());
     });
@@ -413,7 +472,10 @@ fn a_redirect_within_the_instance_is_taken() {
         })
         .await;
         let asked = instance.asked_for("/api");
-        assert_eq!(asked[..3], ["/api/v2/instance", "/api/v1/streaming", "/api/v1/streaming/hashtag?tag=storm"]);
+        assert_eq!(
+            asked[..3],
+            ["/api/v2/instance", "/api/v1/streaming", "/api/v1/streaming/hashtag?tag=storm"]
+        );
     });
 }
 
@@ -447,7 +509,9 @@ fn a_token_without_a_user_stops_it_with_which_one_is_needed() {
         let futures_util::future::Either::Left((ended, _)) = ended else { panic!("it went on") };
         let error = ended.unwrap_err().chain();
         assert!(
-            error.contains("422") && error.contains("token of a user") && error.contains("read:statuses"),
+            error.contains("422")
+                && error.contains("token of a user")
+                && error.contains("read:statuses"),
             "{error}"
         );
     });
@@ -495,7 +559,11 @@ fn a_server_without_server_sent_events_is_read_by_websocket() {
         })
         .await;
         assert_eq!(asked.borrow().as_str(), "/api/v1/streaming?stream=hashtag&tag=gr%C3%B6%C3%9Fe");
-        assert!(feed.messages().iter().any(|said| said.contains("WebSocket")), "{:?}", feed.messages());
+        assert!(
+            feed.messages().iter().any(|said| said.contains("WebSocket")),
+            "{:?}",
+            feed.messages()
+        );
         assert_eq!(feed.bodies("delete")[0]["instance"], config.instance.as_str());
     });
 }
@@ -508,7 +576,12 @@ fn a_hashtag_that_is_refused_is_left_out_and_the_others_go_on() {
         let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
         let clock = feed.clock.clone();
         instance.answer("/api/v1/streaming/hashtag?tag=bad", 404, "", r#"{"error":"no such tag"}"#);
-        instance.answer("/api/v1/streaming?stream=hashtag&tag=bad", 404, "", r#"{"error":"no such tag"}"#);
+        instance.answer(
+            "/api/v1/streaming?stream=hashtag&tag=bad",
+            404,
+            "",
+            r#"{"error":"no such tag"}"#,
+        );
         beside(&config, &instance, &feed, async {
             let mut stream = instance.stream().await;
             until(|| feed.state().contains("left out: #bad")).await;
@@ -535,7 +608,12 @@ fn one_websocket_has_all_hashtags() {
         config.transport = Transport::WebSocket;
         let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
         let named = format!("ws://{}", streaming.local_addr().unwrap());
-        instance.answer("/api/v2/instance", 200, "", json!({ "configuration": { "urls": { "streaming": named } } }));
+        instance.answer(
+            "/api/v2/instance",
+            200,
+            "",
+            json!({ "configuration": { "urls": { "streaming": named } } }),
+        );
         let subscribed = Cell::new(false);
         beside(&config, &instance, &feed, async {
             let (stream, _) = streaming.accept().await.unwrap();
@@ -564,14 +642,25 @@ fn one_websocket_has_all_hashtags() {
 fn no_field_that_is_absent_or_of_another_type_loses_a_toot() {
     let whole = status(NOW, 1);
     for (key, _) in whole.as_object().unwrap() {
-        for other in [None, Some(json!(null)), Some(json!(7)), Some(json!("x")), Some(json!([])), Some(json!({}))] {
+        for other in [
+            None,
+            Some(json!(null)),
+            Some(json!(7)),
+            Some(json!("x")),
+            Some(json!([])),
+            Some(json!({})),
+        ] {
             let mut variant = whole.clone();
             match other {
                 Some(other) => variant[key] = other,
                 None => _ = variant.as_object_mut().unwrap().remove(key),
             }
             let text = variant.to_string();
-            assert_eq!(event::read("update", text.as_bytes()), Ok(event::Meaning::Status(text.as_bytes())), "{text}");
+            assert_eq!(
+                event::read("update", text.as_bytes()),
+                Ok(event::Meaning::Status(text.as_bytes())),
+                "{text}"
+            );
             assert!(crate::social::post("toot", text.as_bytes(), &[], NOW).is_ok());
             place::Place::default().status(text.as_bytes());
         }
@@ -582,10 +671,23 @@ fn no_field_that_is_absent_or_of_another_type_loses_a_toot() {
 fn what_cannot_work_is_a_problem_of_its_field() {
     let check = |json: &str, fields: &[&str]| {
         let config: Mastodon = serde_json::from_str(json).unwrap();
-        assert_eq!(config.problems().iter().map(|problem| problem.field).collect::<Vec<_>>(), fields, "{json}");
+        assert_eq!(
+            config.problems().iter().map(|problem| problem.field).collect::<Vec<_>>(),
+            fields,
+            "{json}"
+        );
     };
-    check(r##"{"instance":"i.example","access_token":"t","topics":["#a","from:a@b.example"]}"##, &[]);
-    check(r#"{"instance":"i.example","access_token":"t","topics":[{"Page":"1"},"a",{"Channel":"2"}]}"#, &["topics"; 2]);
-    check(r#"{"instance":"https://i.example","access_token":"t","base_url":"i.example"}"#, &["instance", "base_url"]);
+    check(
+        r##"{"instance":"i.example","access_token":"t","topics":["#a","from:a@b.example"]}"##,
+        &[],
+    );
+    check(
+        r#"{"instance":"i.example","access_token":"t","topics":[{"Page":"1"},"a",{"Channel":"2"}]}"#,
+        &["topics"; 2],
+    );
+    check(
+        r#"{"instance":"https://i.example","access_token":"t","base_url":"i.example"}"#,
+        &["instance", "base_url"],
+    );
     check(r#"{"instance":"","access_token":" "}"#, &["instance", "access_token"]);
 }

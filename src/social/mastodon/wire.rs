@@ -58,7 +58,9 @@ impl Wire {
             Self::Socket(socket) => match socket.next().await {
                 Ok(Some(Message::Text(message) | Message::Binary(message))) => message_of(message),
                 Ok(Some(Message::Alive)) => Heard::Alive,
-                Ok(Some(Message::Close(code, why))) => end(format!("it closed with {code} {why}").trim()),
+                Ok(Some(Message::Close(code, why))) => {
+                    end(format!("it closed with {code} {why}").trim())
+                }
                 Ok(None) => end("the stream ended"),
                 Err(failure) => end(failure.to_string()),
             },
@@ -78,12 +80,14 @@ fn message_of(message: Bytes) -> Heard {
     if message.trim_ascii().first() != Some(&b'{') {
         return Heard::Refused(message, "expected an object".into());
     }
-    let [stream, event, payload, error, status] = pick(&message, ["stream", "event", "payload", "error", "status"]);
+    let [stream, event, payload, error, status] =
+        pick(&message, ["stream", "event", "payload", "error", "status"]);
     let Some(name) = event.and_then(string) else {
         return match error.and_then(string) {
             Some(why) => {
-                let status =
-                    status.and_then(|status| std::str::from_utf8(status).ok()).and_then(|text| text.parse().ok());
+                let status = status
+                    .and_then(|status| std::str::from_utf8(status).ok())
+                    .and_then(|text| text.parse().ok());
                 Heard::End { status, why: why.into_owned() }
             }
             None => Heard::Refused(message.clone(), "a message without an event".into()),
@@ -94,7 +98,11 @@ fn message_of(message: Bytes) -> Heard {
         Some((raw, None)) => message.slice_ref(raw),
         None => Bytes::new(),
     };
-    Heard::Event { stream: stream.map(|stream| message.slice_ref(stream)), name: name.into_owned(), data }
+    Heard::Event {
+        stream: stream.map(|stream| message.slice_ref(stream)),
+        name: name.into_owned(),
+        data,
+    }
 }
 
 #[cfg(test)]
@@ -117,9 +125,18 @@ mod tests {
             r#"{"stream":["hashtag","a"],"event":"update","payload":"{\"id\":\"1\",\"x\":\"\\u00e9\\n\\\"\"}"}"#,
             event("update", r#"{"id":"1","x":"\u00e9\n\""}"#),
         );
-        check(r#"{"stream":["hashtag","a"],"event":"delete","payload":"17"}"#, event("delete", "17"));
-        check(r#"{"stream":["hashtag","a"],"event":"update","payload":{"id":1}}"#, event("update", r#"{"id":1}"#));
-        check(r#"{"stream":["hashtag","a"],"event":"filters_changed"}"#, event("filters_changed", ""));
+        check(
+            r#"{"stream":["hashtag","a"],"event":"delete","payload":"17"}"#,
+            event("delete", "17"),
+        );
+        check(
+            r#"{"stream":["hashtag","a"],"event":"update","payload":{"id":1}}"#,
+            event("update", r#"{"id":1}"#),
+        );
+        check(
+            r#"{"stream":["hashtag","a"],"event":"filters_changed"}"#,
+            event("filters_changed", ""),
+        );
     }
 
     #[test]

@@ -59,8 +59,8 @@ fn begin(state: &Path, fields: &str, store: Arc<dyn StateStore>) -> Arc<Running>
         }}, checkpoint: Checkpoint(every: "20ms"))"#
     );
     let registry = crate::components::standard().spout::<Scripted>();
-    let topology =
-        parse("t.ron", &text, &registry, &LoadOptions::default()).unwrap_or_else(|problems| panic!("{problems}"));
+    let topology = parse("t.ron", &text, &registry, &LoadOptions::default())
+        .unwrap_or_else(|problems| panic!("{problems}"));
     start(topology, RunOptions::new(store, state)).unwrap()
 }
 
@@ -85,7 +85,8 @@ fn no_checkpoint_covers_what_the_spool_has_not_synced() {
     };
     SCRIPTS.lock().unwrap().insert("synced".into(), Arc::new(script));
     let state = tempfile::tempdir().unwrap();
-    let (spool, store, seen) = (state.path().join("spool/in"), MemoryStore::default(), Mutex::default());
+    let (spool, store, seen) =
+        (state.path().join("spool/in"), MemoryStore::default(), Mutex::default());
     let watched = Arc::new(Watched { store, spool, seen });
     // By itself it would not be synced in the time of this test.
     let fields = r#"script: "synced", topics: ["storm"], spool: Options(sync_every: "1d")"#;
@@ -100,7 +101,9 @@ fn no_checkpoint_covers_what_the_spool_has_not_synced() {
 fn a_capture_that_lingers_is_joined_by_the_same_configuration_and_gives_way_to_another() {
     static TOPICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let script = |feed: &Feed| {
-        let wanted = ["a storm", "rain"].into_iter().filter(|text| feed.offer(tweet(text)) == Offered::Taken);
+        let wanted = ["a storm", "rain"]
+            .into_iter()
+            .filter(|text| feed.offer(tweet(text)) == Offered::Taken);
         TOPICS.lock().unwrap().extend(wanted.map(str::to_owned));
         Ok(())
     };
@@ -131,7 +134,9 @@ fn a_spool_that_was_cut_or_deleted_under_its_checkpoint_is_a_gap() {
         Ok(())
     };
     SCRIPTS.lock().unwrap().insert("lost".into(), Arc::new(script));
-    for (is_deleted, says) in [(true, "is gone, or empty"), (false, "before the newest checkpoint: it was cut")] {
+    for (is_deleted, says) in
+        [(true, "is gone, or empty"), (false, "before the newest checkpoint: it was cut")]
+    {
         let state = tempfile::tempdir().unwrap();
         let store = Arc::new(MemoryStore::default());
         let run = || {
@@ -153,7 +158,12 @@ fn a_spool_that_was_cut_or_deleted_under_its_checkpoint_is_a_gap() {
             let is_segment = |path: &PathBuf| path.extension().is_some_and(|end| end == "seg");
             let segment = entries.filter(is_segment).max().unwrap();
             let bytes = segment.metadata().unwrap().len();
-            std::fs::OpenOptions::new().write(true).open(segment).unwrap().set_len(bytes / 2).unwrap();
+            std::fs::OpenOptions::new()
+                .write(true)
+                .open(segment)
+                .unwrap()
+                .set_len(bytes / 2)
+                .unwrap();
         }
         let second = run();
         let gaps = || crate::gaps::ledger_entries(state.path()).unwrap();
@@ -161,8 +171,15 @@ fn a_spool_that_was_cut_or_deleted_under_its_checkpoint_is_a_gap() {
         stop(&second);
         let gaps = gaps();
         assert_eq!(gaps.len(), 1);
-        assert!(gaps[0].why.contains(says) && gaps[0].from < gaps[0].to && !gaps[0].filled, "{gaps:?}");
+        assert!(
+            gaps[0].why.contains(says) && gaps[0].from < gaps[0].to && !gaps[0].filled,
+            "{gaps:?}"
+        );
         let said = second.messages(0);
-        assert!(said.iter().any(|said| said.text.contains("may be missing") && said.text.contains(says)), "{said:?}");
+        assert!(
+            said.iter()
+                .any(|said| said.text.contains("may be missing") && said.text.contains(says)),
+            "{said:?}"
+        );
     }
 }

@@ -86,17 +86,24 @@ impl Server {
                 }
             }
             let request = String::from_utf8(request).unwrap();
-            let Some((target, (head, body))) = request.split(' ').nth(1).zip(request.split_once("\r\n\r\n")) else {
+            let Some((target, (head, body))) =
+                request.split(' ').nth(1).zip(request.split_once("\r\n\r\n"))
+            else {
                 continue;
             };
             let url = reqwest::Url::parse(&format!("http://h{target}")).unwrap();
-            let query = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+            let query = url
+                .query_pairs()
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect();
             let (path, head, body) = (url.path().into(), head.to_lowercase(), body.to_owned());
             let asked = Asked { path, query, head, body, at: (self.clock)() };
             let (status, headers, body) = (self.answer.borrow_mut())(&asked);
             self.asked.borrow_mut().push(asked);
-            let head =
-                format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n",
+                body.len()
+            );
             let _ = stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice()).await;
         }
     }
@@ -106,12 +113,17 @@ impl Server {
 fn is_complete(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request).to_lowercase();
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+    let length =
+        head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
     body.len() >= length.unwrap_or(0)
 }
 
 /// Runs a source and a server beside what a test does, until the test is done; the source must not end before.
-pub(crate) async fn beside(source: impl Future<Output = Result<()>>, server: &Server, test: impl Future<Output = ()>) {
+pub(crate) async fn beside(
+    source: impl Future<Output = Result<()>>,
+    server: &Server,
+    test: impl Future<Output = ()>,
+) {
     let ended = async { panic!("it ended: {:?}", source.await) };
     let both = futures_util::future::join(ended, server.serve());
     select(std::pin::pin!(both), std::pin::pin!(test)).await;
@@ -126,7 +138,11 @@ pub(crate) async fn served<T>(server: &Server, work: impl Future<Output = T>) ->
 }
 
 /// Lets everything go on until something is so, and moves time when nothing else happens.
-pub(crate) async fn advance_until(clock: &ManualClock, step: Duration, mut so: impl FnMut() -> bool) {
+pub(crate) async fn advance_until(
+    clock: &ManualClock,
+    step: Duration,
+    mut so: impl FnMut() -> bool,
+) {
     loop {
         for _ in 0..100 {
             if so() {

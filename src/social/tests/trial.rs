@@ -85,7 +85,8 @@ impl Trial {
 
 /// Runs a test as a capture does: on one thread, with I/O and time. One that hangs fails.
 pub(crate) fn run(test: impl Future<Output = ()>) {
-    let in_time = async { tokio::time::timeout(Duration::from_secs(60), test).await.expect("it hangs") };
+    let in_time =
+        async { tokio::time::timeout(Duration::from_secs(60), test).await.expect("it hangs") };
     crate::social::runtime::block_on(in_time).unwrap();
 }
 

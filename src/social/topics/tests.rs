@@ -34,12 +34,20 @@ fn signs_are_found_in_the_text_and_in_what_the_platform_says() {
     check("#storm", &tweet("it is #Storm, now"), true);
     check("#storm", &tweet("it is #stormy"), false);
     check("#storm", &tweet("storm"), false);
-    check("#storm", r#"{"tweet":{"entities":{"hashtags":[{"start":0,"end":3,"tag":"Storm"}]}}}"#, true);
+    check(
+        "#storm",
+        r#"{"tweet":{"entities":{"hashtags":[{"start":0,"end":3,"tag":"Storm"}]}}}"#,
+        true,
+    );
     check("#storm", r#"{"tweet":{"entities":{"hashtags":[{"text":"STORM"}]}}}"#, true);
     check("$tsla", &tweet("buy $TSLA"), true);
     check("@nws", &tweet("thanks @NWS!"), true);
     check("@nws", &tweet("mail me@nws.example"), false);
-    check("#storm", r#"{"toot":{"content":"<p>a <a href=\"x\">#<span>Storm</span></a></p>"}}"#, true);
+    check(
+        "#storm",
+        r#"{"toot":{"content":"<p>a <a href=\"x\">#<span>Storm</span></a></p>"}}"#,
+        true,
+    );
     check("#storm", r#"{"toot":{"content":"","tags":[{"name":"storm"}]}}"#, true);
     check("#storm", r#"{"video":{"snippet":{"title":"t","tags":["a","storm"]}}}"#, true);
     let facet = r##"{"bsky":{"did":"d","commit":{"record":{"text":"x","facets":[{"features":[{"tag":"storm"}]}]}}}}"##;
@@ -55,7 +63,11 @@ fn authors_languages_and_places_are_known_by_each_platforms_names() {
     check("lang:en from:@nws", stream, true);
     check("lang:de from:nws", stream, false);
     check("from:nws", r#"{"tweet":{"user":{"screen_name":"NWS"}}}"#, true);
-    check("from:did:plc:abc", r#"{"bsky":{"did":"did:plc:abc","commit":{"record":{"langs":["en-GB"]}}}}"#, true);
+    check(
+        "from:did:plc:abc",
+        r#"{"bsky":{"did":"did:plc:abc","commit":{"record":{"langs":["en-GB"]}}}}"#,
+        true,
+    );
     check(
         "lang:en from:did:plc:abc",
         r#"{"bsky":{"did":"did:plc:abc","commit":{"record":{"langs":["en-GB"]}}}}"#,
@@ -71,9 +83,21 @@ fn authors_languages_and_places_are_known_by_each_platforms_names() {
 
 #[test]
 fn what_a_platform_matched_by_a_rule_has_that_topic() {
-    check("#storm", r##"{"tweet":{"text":"x","matching_rules":[{"id":"1","tag":"#storm"}]}}"##, true);
-    check("#storm", r##"{"tweet":{"text":"x","matching_rules":[{"id":"1","tag":"waterspout:#storm"}]}}"##, true);
-    check("#storm", r##"{"tweet":{"text":"x","matching_rules":[{"id":"1","tag":"waterspout~#storm"}]}}"##, false);
+    check(
+        "#storm",
+        r##"{"tweet":{"text":"x","matching_rules":[{"id":"1","tag":"#storm"}]}}"##,
+        true,
+    );
+    check(
+        "#storm",
+        r##"{"tweet":{"text":"x","matching_rules":[{"id":"1","tag":"waterspout:#storm"}]}}"##,
+        true,
+    );
+    check(
+        "#storm",
+        r##"{"tweet":{"text":"x","matching_rules":[{"id":"1","tag":"waterspout~#storm"}]}}"##,
+        false,
+    );
     let topics = Topics::new(&["a".parse().unwrap(), "b".parse().unwrap(), "c".parse().unwrap()]);
     let value = topics.of(&post(r#"{"tweet":{"text":"c a"}}"#));
     let Value::List(names) = value else { panic!("no list") };
@@ -90,7 +114,8 @@ fn a_topic_without_anything_to_look_for_is_refused() {
 #[test]
 fn topics_are_read_from_ron_and_written_back() {
     let options = ron::Options::default();
-    let read: Vec<Topic> = options.from_str(r##"["rust lang", "#storm", Page("12"), Channel("UC-1")]"##).unwrap();
+    let read: Vec<Topic> =
+        options.from_str(r##"["rust lang", "#storm", Page("12"), Channel("UC-1")]"##).unwrap();
     let names: Vec<_> = read.iter().map(Topic::name).collect();
     assert_eq!(names, ["rust lang", "#storm", "Page(12)", "Channel(UC-1)"]);
     let written = options.to_string(&read).unwrap();

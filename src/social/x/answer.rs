@@ -44,7 +44,10 @@ impl Problem {
         let first = body.get("errors").and_then(|errors| errors.get(0));
         let text = |key: &str| {
             let both = [Some(body), first].into_iter().flatten();
-            both.filter_map(|body| body.get(key)?.as_str()).find(|text| !text.is_empty()).unwrap_or_default().to_owned()
+            both.filter_map(|body| body.get(key)?.as_str())
+                .find(|text| !text.is_empty())
+                .unwrap_or_default()
+                .to_owned()
         };
         let kind = text("type");
         let name = kind.rsplit('/').next().unwrap_or_default().to_owned();
@@ -102,7 +105,9 @@ pub(super) fn judge(reply: &Reply) -> Verdict {
 
 fn by_status(status: u16, problem: &Problem) -> Verdict {
     match Meaning::of_status(status) {
-        Meaning::MovedForGood => Verdict::Wrong(format!("it answered {status}, a redirect: is `base_url` right?")),
+        Meaning::MovedForGood => {
+            Verdict::Wrong(format!("it answered {status}, a redirect: is `base_url` right?"))
+        }
         Meaning::Unchanged => Verdict::Again(format!("status {status}")),
         meaning if meaning.may_pass() => Verdict::Again(format!("status {status}")),
         _ if status < 500 => Verdict::Wrong(problem.says()),
@@ -112,7 +117,9 @@ fn by_status(status: u16, problem: &Problem) -> Verdict {
 
 /// What a line of the stream that tells of errors means.
 pub(super) fn judge_line(line: &[u8]) -> Verdict {
-    let Ok(body) = serde_json::from_slice::<Value>(line) else { return Verdict::Again("a line is no JSON".into()) };
+    let Ok(body) = serde_json::from_slice::<Value>(line) else {
+        return Verdict::Again("a line is no JSON".into());
+    };
     let problem = Problem::of(&body);
     problem_verdict(&problem).unwrap_or_else(|| match problem.field("disconnect_type") {
         "InvalidRules" => Verdict::NoRules,
@@ -147,8 +154,12 @@ fn problem_verdict(problem: &Problem) -> Option<Verdict> {
 
 fn capped(problem: &Problem) -> String {
     let (period, scope) = (problem.field("period"), problem.field("scope"));
-    let which =
-        [period, scope].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ").to_lowercase();
+    let which = [period, scope]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ")
+        .to_lowercase();
     let which = if which.is_empty() { String::new() } else { format!(" ({which})") };
     format!(
         "X's usage cap{which} is reached: wait until it is renewed or raise it in X's developer portal; a `budget` \
@@ -192,7 +203,10 @@ mod tests {
         assert_eq!(judge(&reply(429, "<html>")), Verdict::Limited(reset));
         let old = r#"{"errors":[{"code":88,"message":"Rate limit exceeded"}]}"#;
         assert_eq!(judge(&reply(420, old)), Verdict::Limited(reset));
-        assert_eq!(judge(&reply(429, &format!("{{\"errors\":[{held}]}}"))), Verdict::TooManyConnections);
+        assert_eq!(
+            judge(&reply(429, &format!("{{\"errors\":[{held}]}}"))),
+            Verdict::TooManyConnections
+        );
     }
 
     #[test]
@@ -233,9 +247,11 @@ mod tests {
     fn errors_of_the_stream_are_told_apart() {
         let line = |text: &str| judge_line(text.as_bytes());
         let operational = r#"{"errors":[{"title":"operational-disconnect","disconnect_type":"UpstreamOperationalDisconnect","detail":"for operational reasons","type":"https://api.x.com/2/problems/operational-disconnect"}]}"#;
-        let again = "UpstreamOperationalDisconnect: operational-disconnect: for operational reasons";
+        let again =
+            "UpstreamOperationalDisconnect: operational-disconnect: for operational reasons";
         assert_eq!(line(operational), Verdict::Again(again.into()));
-        let rules = r#"{"errors":[{"title":"operational-disconnect","disconnect_type":"InvalidRules"}]}"#;
+        let rules =
+            r#"{"errors":[{"title":"operational-disconnect","disconnect_type":"InvalidRules"}]}"#;
         assert_eq!(line(rules), Verdict::NoRules);
         let many = r#"{"errors":[{"title":"ConnectionException","connection_issue":"TooManyConnections"}]}"#;
         assert_eq!(line(many), Verdict::TooManyConnections);

@@ -69,18 +69,26 @@ impl Api {
 
     /// Learns from an answer's headers what is left.
     fn learn(&self, bucket: &str, now: OffsetDateTime, header: impl Fn(&str) -> Option<i64>) {
-        let reset = header("x-rate-limit-reset").and_then(|reset| OffsetDateTime::from_unix_timestamp(reset).ok());
+        let reset = header("x-rate-limit-reset")
+            .and_then(|reset| OffsetDateTime::from_unix_timestamp(reset).ok());
         if let (Some(0), Some(reset)) = (header("x-rate-limit-remaining"), reset) {
             self.quota.block(bucket, reset.min(now + RESET_MAX));
         }
     }
 
     /// Blocks a bucket after 429: until the window ends, and at least for the wait.
-    pub fn limited(&self, bucket: &str, reset: Option<OffsetDateTime>, wait: Duration, now: OffsetDateTime) {
+    pub fn limited(
+        &self,
+        bucket: &str,
+        reset: Option<OffsetDateTime>,
+        wait: Duration,
+        now: OffsetDateTime,
+    ) {
         // The first wait is what X asks for where it doesn't say when; where it does, a second more is enough.
         let first = wait <= Duration::from_secs(60);
         // No window of X is longer than 15 minutes: what is further away is a mistake.
-        let until = match reset.filter(|reset| *reset > now).map(|reset| reset.min(now + RESET_MAX)) {
+        let until = match reset.filter(|reset| *reset > now).map(|reset| reset.min(now + RESET_MAX))
+        {
             Some(reset) if first => reset + Duration::from_secs(1),
             Some(reset) => reset.max(now + wait),
             None => now + wait,
@@ -123,21 +131,36 @@ impl Api {
                 }
             };
             let wait = reconnect.after(trouble);
-            feed.attempt_failed(bucket, &format!("{bucket}: {what}"), &format!("again in {wait:?}"));
+            feed.attempt_failed(
+                bucket,
+                &format!("{bucket}: {what}"),
+                &format!("again in {wait:?}"),
+            );
             feed.sleep(wait).await;
         }
     }
 
     /// Asks for posts, in the vocabulary that X takes.
-    async fn ask_posts(&self, bucket: &str, path: &str, feed: &Feed, own: &[(&str, &str)]) -> Result<Answer> {
+    async fn ask_posts(
+        &self,
+        bucket: &str,
+        path: &str,
+        feed: &Feed,
+        own: &[(&str, &str)],
+    ) -> Result<Answer> {
         loop {
             let vocabulary = self.vocabulary.get();
             let fields = parameters(&self.x, vocabulary);
-            let query: Vec<_> =
-                own.iter().copied().chain(fields.iter().map(|(name, value)| (*name, value.as_str()))).collect();
+            let query: Vec<_> = own
+                .iter()
+                .copied()
+                .chain(fields.iter().map(|(name, value)| (*name, value.as_str())))
+                .collect();
             let answer = self.ask(bucket, feed, async || self.http.get(path, &query).await).await?;
             match answer {
-                Answer::Wrong(why) if why.contains(vocabulary.parameter()) && vocabulary == self.x.vocabulary => {
+                Answer::Wrong(why)
+                    if why.contains(vocabulary.parameter()) && vocabulary == self.x.vocabulary =>
+                {
                     let other = vocabulary.other();
                     feed.say(format!(
                         "X doesn't take \"{}\", so it is asked by \"{}\"; `vocabulary: {other:?}` says so from the start",
@@ -181,7 +204,8 @@ impl Api {
     /// # Errors
     /// Fatal where only a person can help.
     pub async fn change_rules(&self, feed: &Feed, change: &str) -> Result<Answer> {
-        self.ask(RULES, feed, async || self.http.post(RULES_PATH, &[], change.to_owned()).await).await
+        self.ask(RULES, feed, async || self.http.post(RULES_PATH, &[], change.to_owned()).await)
+            .await
     }
 
     /// Lets X look at rules without making them, once.

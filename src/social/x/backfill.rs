@@ -44,14 +44,20 @@ struct Cluster {
 /// # Errors
 /// Fatal where only a person can help.
 pub(super) async fn run(api: &Api, x: &X, feed: &Feed, shared: &Shared) -> Result<()> {
-    let (searchable, others): (Vec<_>, Vec<_>) = rules(x).into_iter().partition(|rule| rule.is_searchable(x));
+    let (searchable, others): (Vec<_>, Vec<_>) =
+        rules(x).into_iter().partition(|rule| rule.is_searchable(x));
     for rule in &others {
-        feed.say(format!("topic \"{}\" is too long for a search, so its gaps can't be filled", rule.topic));
+        feed.say(format!(
+            "topic \"{}\" is too long for a search, so its gaps can't be filled",
+            rule.topic
+        ));
     }
     loop {
         let open = feed.open_gaps();
         let late = x.search_late.0 + BEHIND;
-        let due = open.into_iter().filter(|gap| is_due(gap, feed.now(), late) && !shared.repeats(&gap.id));
+        let due = open
+            .into_iter()
+            .filter(|gap| is_due(gap, feed.now(), late) && !shared.repeats(&gap.id));
         match cluster(due.collect()) {
             None => feed.sleep(EVERY).await,
             Some(cluster) => {
@@ -94,15 +100,22 @@ async fn fill(
     let oldest = feed.now() - REACH;
     if cluster.from < oldest {
         // What no search reaches any more stays in the ledger by itself.
-        feed.gap("older than the search reaches", cluster.from, oldest, "7 days had gone by").await?;
+        feed.gap("older than the search reaches", cluster.from, oldest, "7 days had gone by")
+            .await?;
     }
     // Filling may take days under a budget: what gets out of reach meanwhile is the sweep's business.
     let from = (cluster.from - BEFORE).max(oldest);
-    let window = Window { since_id: None, from: Some(from), to: Some(cluster.to + BEHIND + Duration::from_secs(1)) };
+    let window = Window {
+        since_id: None,
+        from: Some(from),
+        to: Some(cluster.to + BEHIND + Duration::from_secs(1)),
+    };
     // A budget that was used up once is likely to be so again: half of it stays with the stream.
     let by_budget = cluster.gaps.iter().all(|gap| gap.why.contains("budget"));
-    let reserve =
-        x.budget.filter(|_| by_budget).map_or(0, |budget| (budget.posts / 2).min(budget.posts.saturating_sub(20)));
+    let reserve = x
+        .budget
+        .filter(|_| by_budget)
+        .map_or(0, |budget| (budget.posts / 2).min(budget.posts.saturating_sub(20)));
     let mark = mark(&cluster, rules);
     let done = progress(feed.cursor(PROGRESS).as_deref(), &mark);
     let mut posts = done.1;
@@ -116,7 +129,8 @@ async fn fill(
         feed.set_cursor(PROGRESS, format!("{mark} {} {posts}", number + 1));
     }
     for rule in others {
-        feed.gap(&rule.topic, cluster.from, cluster.to, "the topic is too long for a search").await?;
+        feed.gap(&rule.topic, cluster.from, cluster.to, "the topic is too long for a search")
+            .await?;
     }
     for (number, gap) in cluster.gaps.iter().enumerate() {
         feed.filled(&gap.id, if number == 0 { posts } else { 0 }).await?;
@@ -135,7 +149,9 @@ fn mark(cluster: &Cluster, rules: &[Rule]) -> String {
 fn progress(saved: Option<&str>, mark: &str) -> (usize, u64) {
     let parts: Vec<_> = saved.unwrap_or_default().split(' ').collect();
     match parts[..] {
-        [known, done, posts] if known == mark => (done.parse().unwrap_or(0), posts.parse().unwrap_or(0)),
+        [known, done, posts] if known == mark => {
+            (done.parse().unwrap_or(0), posts.parse().unwrap_or(0))
+        }
         _ => (0, 0),
     }
 }
@@ -169,7 +185,10 @@ mod tests {
     fn a_gap_is_due_when_the_search_has_all_of_it_and_until_it_reaches_no_more() {
         let (gap, late) = (gap(0, 10), Duration::from_secs(35));
         let due = |after| is_due(&gap, NOON + Duration::from_secs(after), late);
-        assert_eq!([due(44), due(45), due(6 * 86_400), due(7 * 86_400)], [false, true, true, false]);
+        assert_eq!(
+            [due(44), due(45), due(6 * 86_400), due(7 * 86_400)],
+            [false, true, true, false]
+        );
     }
 
     #[test]

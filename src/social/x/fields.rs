@@ -53,7 +53,8 @@ const RENAMED: [(&str, &str); 4] = [
 ];
 
 /// What the newer vocabulary has no field for: it comes in any case, or not at all.
-const NOT_ASKED_FOR: [&str; 4] = ["author_id", "edit_history_post_ids", "in_reply_to_user_id", "referenced_posts"];
+const NOT_ASKED_FOR: [&str; 4] =
+    ["author_id", "edit_history_post_ids", "in_reply_to_user_id", "referenced_posts"];
 
 impl Vocabulary {
     /// The other one.
@@ -73,7 +74,10 @@ impl Vocabulary {
     }
 
     fn word(self, name: &str) -> &str {
-        RENAMED.iter().find(|(old, _)| self == Self::Post && *old == name).map_or(name, |(_, new)| new)
+        RENAMED
+            .iter()
+            .find(|(old, _)| self == Self::Post && *old == name)
+            .map_or(name, |(_, new)| new)
     }
 
     fn words(self, names: &[String]) -> Vec<&str> {
@@ -105,7 +109,11 @@ pub(super) fn parameters(x: &X, vocabulary: Vocabulary) -> Vec<(&'static str, St
         ("poll.fields", x.poll_fields.iter().map(String::as_str).collect()),
     ];
     let lists = lists.into_iter().filter(|(_, list)| !list.is_empty());
-    [(vocabulary.parameter(), words)].into_iter().chain(lists).map(|(name, list)| (name, list.join(","))).collect()
+    [(vocabulary.parameter(), words)]
+        .into_iter()
+        .chain(lists)
+        .map(|(name, list)| (name, list.join(",")))
+        .collect()
 }
 
 /// What can't work of what the configuration asks for.
@@ -113,7 +121,8 @@ pub(super) fn problems(x: &X) -> Vec<Problem> {
     let at = |field, what: &str| Problem { field, what: what.into(), candidates: None };
     let mut problems = Vec::new();
     let name = |name: &String| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte))
+        !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte))
     };
     let lists = [
         ("fields", x.fields.as_deref().unwrap_or_default()),
@@ -146,13 +155,19 @@ mod tests {
     use super::*;
 
     fn all(x: &X, vocabulary: Vocabulary) -> String {
-        parameters(x, vocabulary).iter().map(|(name, list)| format!("{name}={list}")).collect::<Vec<_>>().join("&")
+        parameters(x, vocabulary)
+            .iter()
+            .map(|(name, list)| format!("{name}={list}"))
+            .collect::<Vec<_>>()
+            .join("&")
     }
 
     #[test]
     fn the_time_is_always_asked_for_and_nothing_that_may_be_billed() {
         let mut x = configuration(&["storm"]);
-        assert!(all(&x, Vocabulary::Tweet).starts_with("tweet.fields=article,attachments,author_id,"));
+        assert!(
+            all(&x, Vocabulary::Tweet).starts_with("tweet.fields=article,attachments,author_id,")
+        );
         assert!(!all(&x, Vocabulary::Tweet).contains("expansions"));
         x.fields = Some(vec!["lang".into()]);
         assert_eq!(all(&x, Vocabulary::Tweet), "tweet.fields=lang,created_at");

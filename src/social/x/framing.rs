@@ -23,7 +23,9 @@ impl Lines {
     /// line that doesn't end.
     pub fn next(&mut self) -> Option<Result<Bytes, Bytes>> {
         loop {
-            let Some(at) = memchr::memchr(b'\n', &self.rest[self.searched..]).map(|at| at + self.searched) else {
+            let Some(at) =
+                memchr::memchr(b'\n', &self.rest[self.searched..]).map(|at| at + self.searched)
+            else {
                 self.searched = self.rest.len();
                 let too_long = self.rest.len() > LINE_BYTES_MAX;
                 return too_long.then(|| {

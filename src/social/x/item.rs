@@ -23,7 +23,9 @@ pub(super) fn read(line: &[u8], now: OffsetDateTime) -> Item {
     match parts.data {
         // What is behind a value can be wrong although the value is not.
         Some([b'{', ..]) if !parts.is_whole => Item::Unknown("the line is no JSON object".into()),
-        Some(data @ [b'{', ..]) => post("tweet", data, &parts.beside, now).map_or_else(Item::Unknown, Item::Post),
+        Some(data @ [b'{', ..]) => {
+            post("tweet", data, &parts.beside, now).map_or_else(Item::Unknown, Item::Post)
+        }
         None | Some(b"null") if parts.has_errors() => Item::Errors,
         _ => Item::Unknown("expected a post of X, an object with \"data\"".into()),
     }
@@ -53,7 +55,9 @@ impl<'a> Parts<'a> {
     }
 
     fn has_errors(&self) -> bool {
-        self.beside.iter().any(|(name, value)| *name == "errors" && matches!(value.first(), Some(b'[' | b'{')))
+        self.beside
+            .iter()
+            .any(|(name, value)| *name == "errors" && matches!(value.first(), Some(b'[' | b'{')))
     }
 }
 
@@ -94,12 +98,20 @@ mod tests {
     fn what_is_no_post_is_told_apart() {
         check(r#"{"errors":[{"title":"x"}]}"#, "errors");
         check(r#"{"data":null,"errors":[{"title":"x"}]}"#, "errors");
-        for unknown in
-            [r#"{"system":{}}"#, r#"{"data":[1]}"#, "[]", "x", "", r#"{"errors":null}"#, r#"{"data":7,"errors":[]}"#]
-        {
+        for unknown in [
+            r#"{"system":{}}"#,
+            r#"{"data":[1]}"#,
+            "[]",
+            "x",
+            "",
+            r#"{"errors":null}"#,
+            r#"{"data":7,"errors":[]}"#,
+        ] {
             check(unknown, "expected a post of X, an object with \"data\"");
         }
-        for torn in [r#"{"data":{"id":"1"}"#, r#"{"data":{"id":"1"},"inclu"#, r#"{"data":{"id":"1"}}}"#] {
+        for torn in
+            [r#"{"data":{"id":"1"}"#, r#"{"data":{"id":"1"},"inclu"#, r#"{"data":{"id":"1"}}}"#]
+        {
             assert!(matches!(read(torn.as_bytes(), NOW), Item::Unknown(_)), "{torn}");
         }
     }
@@ -126,9 +138,10 @@ mod tests {
                 all.push(format!("{at}/{key}"));
                 places(value, format!("{at}/{key}"), all);
             }),
-            Value::Array(list) => {
-                list.iter().enumerate().for_each(|(n, value)| places(value, format!("{at}/{n}"), all))
-            }
+            Value::Array(list) => list
+                .iter()
+                .enumerate()
+                .for_each(|(n, value)| places(value, format!("{at}/{n}"), all)),
             _ => {}
         }
     }

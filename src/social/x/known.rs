@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn it_is_read_as_it_was_saved() {
-        let promised = [(name("a", "b"), Some(1_800_000_000_000_000_000)), (name("ab", ""), None)].into();
+        let promised =
+            [(name("a", "b"), Some(1_800_000_000_000_000_000)), (name("ab", ""), None)].into();
         let made = [name("a", "b")].into();
         let complete = Some(datetime!(2026-11-25 12:00:00.25 UTC));
         for known in [Known::default(), Known { complete, gone: true, promised, made }] {

@@ -208,7 +208,12 @@ impl Platform for X {
     const KIND: &'static str = "tweet";
 
     fn common(&self) -> Common {
-        Common { topics: self.topics.clone(), spool: self.spool, budget: self.budget, refresh: self.refresh.clone() }
+        Common {
+            topics: self.topics.clone(),
+            spool: self.spool,
+            budget: self.budget,
+            refresh: self.refresh.clone(),
+        }
     }
 
     fn secrets(&self) -> Vec<Secret> {

@@ -46,7 +46,9 @@ impl Asked<'_> {
     /// What is added to each post.
     fn member(self) -> Option<(&'static str, String)> {
         match self {
-            Self::For(topic) => Some(("matching_rules", serde_json::json!([{ "tag": topic? }]).to_string())),
+            Self::For(topic) => {
+                Some(("matching_rules", serde_json::json!([{ "tag": topic? }]).to_string()))
+            }
             Self::Again(after) => Some((REFRESHED, serde_json::json!(after).to_string())),
         }
     }
@@ -63,7 +65,8 @@ pub(super) fn read(body: &[u8], asked: Asked<'_>, now: OffsetDateTime) -> Page {
     let own: Vec<_> = items.iter().map(|item| references(item, &mut beside)).collect();
     let stray: Vec<_> = (0..beside.len()).filter(|at| !beside[*at].used).collect();
     let is_whole = meta.is_some_and(|meta| meta.trim_ascii_start().starts_with(b"{"));
-    let mut page = Page { next: text(next).filter(|token| !token.is_empty()), is_whole, ..Page::default() };
+    let mut page =
+        Page { next: text(next).filter(|token| !token.is_empty()), is_whole, ..Page::default() };
     for (number, (item, mut own)) in items.iter().zip(own).enumerate() {
         own.extend(stray.iter().filter(|_| number == 0));
         own.sort_unstable();
@@ -94,14 +97,23 @@ fn newest_of(posts: &[Post]) -> Option<String> {
 }
 
 fn beside<'a>(includes: &'a [u8], errors: &'a [u8]) -> Vec<Beside<'a>> {
-    let included = members(includes).filter_map(|(list, values)| Some((std::str::from_utf8(list).ok()?, values)));
+    let included = members(includes)
+        .filter_map(|(list, values)| Some((std::str::from_utf8(list).ok()?, values)));
     let included = included.flat_map(|(list, values)| elements(values).map(move |raw| (list, raw)));
     let errors = elements(errors).map(|raw| ("", raw));
-    let keys = |raw| pick(raw, ["id", "media_key", "resource_id", "value"]).into_iter().flatten().collect::<Vec<_>>();
+    let keys = |raw| {
+        pick(raw, ["id", "media_key", "resource_id", "value"])
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+    };
     included
         .chain(errors)
         .map(|(list, raw)| {
-            let keys = keys(raw).into_iter().filter(|key| string(key).is_some_and(|key| !key.is_empty())).collect();
+            let keys = keys(raw)
+                .into_iter()
+                .filter(|key| string(key).is_some_and(|key| !key.is_empty()))
+                .collect();
             Beside { list, keys, raw, used: false }
         })
         .collect()
@@ -127,11 +139,18 @@ fn references(item: &[u8], beside: &mut [Beside<'_>]) -> Vec<usize> {
 /// `includes` and `errors` of one post.
 fn laid<'a>(own: &[usize], beside: &[Beside<'a>]) -> Vec<(&'static str, Vec<u8>)> {
     let list = |name: &str| -> Vec<&'a [u8]> {
-        own.iter().map(|at| &beside[*at]).filter(|one| one.list == name).map(|one| one.raw).collect()
+        own.iter()
+            .map(|at| &beside[*at])
+            .filter(|one| one.list == name)
+            .map(|one| one.raw)
+            .collect()
     };
-    let mut names: Vec<_> = own.iter().map(|at| beside[*at].list).filter(|list| !list.is_empty()).collect();
+    let mut names: Vec<_> =
+        own.iter().map(|at| beside[*at].list).filter(|list| !list.is_empty()).collect();
     names.dedup();
-    let lists = names.iter().map(|name| [b"\"", name.as_bytes(), b"\":[", &list(name).join(&b","[..]), b"]"].concat());
+    let lists = names
+        .iter()
+        .map(|name| [b"\"", name.as_bytes(), b"\":[", &list(name).join(&b","[..]), b"]"].concat());
     let includes = lists.collect::<Vec<_>>().join(&b","[..]);
     let errors = list("").join(&b","[..]);
     let mut more = Vec::new();
@@ -155,7 +174,10 @@ mod tests {
     const NOW: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);
 
     fn bodies(page: &Page) -> Vec<Value> {
-        page.posts.iter().map(|post| serde_json::from_slice::<Value>(post).unwrap()["tweet"].clone()).collect()
+        page.posts
+            .iter()
+            .map(|post| serde_json::from_slice::<Value>(post).unwrap()["tweet"].clone())
+            .collect()
     }
 
     #[test]
@@ -177,7 +199,10 @@ mod tests {
         assert_eq!(found[0]["includes"], json!({ "users": users }));
         assert_eq!(found[0]["errors"], json!([{"resource_id": "30", "title": "x"}]));
         assert_eq!(found[0]["matching_rules"], json!([{"tag": "a \"b\""}]));
-        assert_eq!(found[1]["includes"]["users"], json!([{"id": "8"}, {"id": "9", "name": "author of 10"}]));
+        assert_eq!(
+            found[1]["includes"]["users"],
+            json!([{"id": "8"}, {"id": "9", "name": "author of 10"}])
+        );
         assert_eq!(found[1]["includes"]["media"], json!([{"media_key": "3_1"}]));
         assert_eq!(found[1].get("errors"), None);
     }
@@ -186,8 +211,12 @@ mod tests {
     fn a_page_without_posts_has_no_data() {
         let page = read(br#"{"meta":{"result_count":0}}"#, Asked::For(None), NOW);
         assert!(page.posts.is_empty() && page.newest.is_none() && page.next.is_none());
-        let page = read(br#"{"data":[{"id":"9"},{"id":"10"},7],"meta":null}"#, Asked::For(None), NOW);
-        assert_eq!((page.newest.as_deref(), page.posts.len(), page.refused.len()), (Some("10"), 2, 1));
+        let page =
+            read(br#"{"data":[{"id":"9"},{"id":"10"},7],"meta":null}"#, Asked::For(None), NOW);
+        assert_eq!(
+            (page.newest.as_deref(), page.posts.len(), page.refused.len()),
+            (Some("10"), 2, 1)
+        );
     }
 
     proptest! {

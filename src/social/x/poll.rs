@@ -34,7 +34,10 @@ impl Searched {
         let parts: Vec<_> = cursor.split(' ').collect();
         match parts[..] {
             [until] => Some(Self { newest: None, until: from_unix_ms(until)? }),
-            [until, id, at] => Some(Self { newest: Some((id.into(), from_unix_ms(at)?)), until: from_unix_ms(until)? }),
+            [until, id, at] => Some(Self {
+                newest: Some((id.into(), from_unix_ms(at)?)),
+                until: from_unix_ms(until)?,
+            }),
             _ => None,
         }
     }
@@ -50,8 +53,11 @@ impl Searched {
     /// What the next sweep looks for. It begins a little earlier than the last one ended, since posts get into the
     /// search late.
     fn window(&self, late: Duration, now: OffsetDateTime) -> Window {
-        let since_id =
-            self.newest.as_ref().filter(|(_, at)| *at + ID_LIVES > now).and_then(|(id, _)| earlier(id, late));
+        let since_id = self
+            .newest
+            .as_ref()
+            .filter(|(_, at)| *at + ID_LIVES > now)
+            .and_then(|(id, _)| earlier(id, late));
         // A sweep finds nothing of its last seconds.
         let from = (self.until - late * 2).max(now - REACH);
         Window { from: since_id.is_none().then_some(from), since_id, to: None }
@@ -101,12 +107,18 @@ async fn search(api: &Api, x: &X, feed: &Feed, rule: &Rule) -> Result<()> {
     let searched = searched(feed, rule);
     let oldest = began - REACH;
     if searched.until < oldest {
-        feed.gap(&rule.topic, searched.until, oldest, "it was not searched for 7 days, and no search reaches further")
-            .await?;
+        feed.gap(
+            &rule.topic,
+            searched.until,
+            oldest,
+            "it was not searched for 7 days, and no search reaches further",
+        )
+        .await?;
     }
     let mut window = searched.window(x.search_late.0, began);
     let mut swept = sweep(api, feed, rule, &window, 0).await?;
-    if window.since_id.is_some() && matches!(&swept, Swept::Wrong(why) if why.contains("since_id")) {
+    if window.since_id.is_some() && matches!(&swept, Swept::Wrong(why) if why.contains("since_id"))
+    {
         // The id is older than X takes: its time says the same.
         window = Searched { newest: None, ..searched.clone() }.window(x.search_late.0, began);
         swept = sweep(api, feed, rule, &window, 0).await?;
@@ -151,7 +163,8 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_nothing_was_found_for_is_asked_by_time_and_no_further_than_the_search_reaches() {
+    fn a_topic_that_nothing_was_found_for_is_asked_by_time_and_no_further_than_the_search_reaches()
+    {
         let searched = Searched { newest: None, until: NOON };
         assert_eq!(Searched::read(&searched.save()), Some(searched.clone()));
         assert_eq!(searched.window(LATE, NOON).from, Some(NOON - LATE * 2));

@@ -75,16 +75,28 @@ mod tests {
     fn each_kind_of_trouble_has_its_own_waits() {
         assert_eq!(waits(&[Trouble::Network; 3]), [250, 500, 750]);
         assert_eq!(*waits(&[Trouble::Network; 70]).last().unwrap(), 16_000);
-        assert_eq!(waits(&[Trouble::Http; 8]), [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 320_000]);
-        assert_eq!(waits(&[Trouble::Limited; 6]), [60_000, 120_000, 240_000, 480_000, 960_000, 960_000]);
+        assert_eq!(
+            waits(&[Trouble::Http; 8]),
+            [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 320_000]
+        );
+        assert_eq!(
+            waits(&[Trouble::Limited; 6]),
+            [60_000, 120_000, 240_000, 480_000, 960_000, 960_000]
+        );
     }
 
     #[test]
     fn a_connection_that_stood_is_made_again_at_once_and_only_once() {
         let stood = Trouble::Lost(Duration::from_secs(20));
         let brief = Trouble::Lost(Duration::from_secs(1));
-        assert_eq!(waits(&[stood, Trouble::Network, Trouble::Network, stood, Trouble::Network]), [0, 250, 500, 0, 250]);
+        assert_eq!(
+            waits(&[stood, Trouble::Network, Trouble::Network, stood, Trouble::Network]),
+            [0, 250, 500, 0, 250]
+        );
         assert_eq!(waits(&[brief; 4]), [250, 500, 750, 1_000]);
-        assert_eq!(waits(&[Trouble::Http, Trouble::Http, brief, Trouble::Http]), [5_000, 10_000, 250, 5_000]);
+        assert_eq!(
+            waits(&[Trouble::Http, Trouble::Http, brief, Trouble::Http]),
+            [5_000, 10_000, 250, 5_000]
+        );
     }
 }

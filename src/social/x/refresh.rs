@@ -41,7 +41,8 @@ impl Refresher for Lookup {
         while !ids.is_empty() {
             // No more than the budget still allows.
             feed.await_budget().await;
-            let left = feed.budget_left().map_or(AT_ONCE, |left| usize::try_from(left).unwrap_or(AT_ONCE));
+            let left =
+                feed.budget_left().map_or(AT_ONCE, |left| usize::try_from(left).unwrap_or(AT_ONCE));
             let now = ids.split_off(ids.len().saturating_sub(left.max(1)));
             match api.lookup(feed, &now.join(",")).await? {
                 Answer::Good(reply) => {
@@ -53,7 +54,9 @@ impl Refresher for Lookup {
                     feed.flush().await?;
                 }
                 Answer::Forbidden(why) | Answer::Wrong(why) => {
-                    return Err(Error::fatal(format!("X refuses to give counts again: {why}; leave `refresh` out")));
+                    return Err(Error::fatal(format!(
+                        "X refuses to give counts again: {why}; leave `refresh` out"
+                    )));
                 }
             }
         }

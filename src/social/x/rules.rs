@@ -59,7 +59,12 @@ struct Change<'a> {
 }
 
 /// A tag can't be changed, so a rule with another tag is another rule.
-fn change<'a>(wanted: &'a [Rule], there: &'a [There], made: &BTreeSet<u64>, others: OtherRules) -> Change<'a> {
+fn change<'a>(
+    wanted: &'a [Rule],
+    there: &'a [There],
+    made: &BTreeSet<u64>,
+    others: OtherRules,
+) -> Change<'a> {
     let mut add: Vec<_> = wanted.iter().collect();
     let (mut delete, mut foreign) = (Vec::new(), Vec::new());
     for one in there {
@@ -79,7 +84,9 @@ fn change<'a>(wanted: &'a [Rule], there: &'a [There], made: &BTreeSet<u64>, othe
 fn was_gone(promised: &BTreeMap<u64, Option<u64>>, there: &[There]) -> bool {
     let mut ids: BTreeMap<u64, Vec<Option<u64>>> = BTreeMap::new();
     there.iter().for_each(|one| ids.entry(one.name()).or_default().push(one.number()));
-    promised.iter().any(|(name, id)| id.is_some() && ids.get(name).is_some_and(|ids| !ids.contains(id)))
+    promised
+        .iter()
+        .any(|(name, id)| id.is_some() && ids.get(name).is_some_and(|ids| !ids.contains(id)))
 }
 
 /// Whether a look at the rules was broken off that found some of them gone.
@@ -132,11 +139,13 @@ pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, S
     known.gone = false;
     known.complete = Some(complete);
     // Of two that are the same the first stays.
-    let ids: BTreeMap<_, _> = there.iter().chain(&added).rev().map(|one| (one.name(), one.number())).collect();
+    let ids: BTreeMap<_, _> =
+        there.iter().chain(&added).rev().map(|one| (one.name(), one.number())).collect();
     let in_force: Vec<_> = wanted.iter().filter(|rule| !is_refused(rule)).collect();
     for rule in &in_force {
         if let Some(since) = feed.take_back(&part(rule)) {
-            feed.gap(&rule.topic, since, complete + TAKE, "X refused the rule of this topic").await?;
+            feed.gap(&rule.topic, since, complete + TAKE, "X refused the rule of this topic")
+                .await?;
         }
     }
     let names = in_force.iter().map(|rule| name(&rule.value, &rule.tag));
@@ -180,7 +189,9 @@ async fn apply(api: &Api, feed: &Feed, change: &Change<'_>) -> Result<Result<Add
         match api.change_rules(feed, &change).await? {
             Answer::Good(_) => {}
             Answer::Forbidden(why) => return Ok(Err(why)),
-            Answer::Wrong(why) => return Err(Error::fatal(format!("X refuses to delete rules: {why}"))),
+            Answer::Wrong(why) => {
+                return Err(Error::fatal(format!("X refuses to delete rules: {why}")));
+            }
         }
     }
     let mut outcome = Added::default();
@@ -214,7 +225,8 @@ fn leave_out(feed: &Feed, rule: &Rule, why: &str, outcome: &mut Added) {
 }
 
 fn added(rules: &[&Rule]) -> String {
-    let rules: Vec<_> = rules.iter().map(|rule| json!({ "value": rule.value, "tag": rule.tag })).collect();
+    let rules: Vec<_> =
+        rules.iter().map(|rule| json!({ "value": rule.value, "tag": rule.tag })).collect();
     json!({ "add": rules }).to_string()
 }
 
@@ -226,20 +238,28 @@ async fn all(api: &Api, feed: &Feed) -> Result<Result<Vec<There>, String>> {
         let reply = match api.rules(feed, next.as_deref()).await? {
             Answer::Good(reply) => reply,
             Answer::Forbidden(why) => return Ok(Err(why)),
-            Answer::Wrong(why) => return Err(Error::fatal(format!("X refuses to list the rules: {why}"))),
+            Answer::Wrong(why) => {
+                return Err(Error::fatal(format!("X refuses to list the rules: {why}")));
+            }
         };
         let [data, meta] = pick(&reply.body, ["data", "meta"]);
         if !meta.is_some_and(|meta| meta.trim_ascii_start().starts_with(b"{")) {
             // It was cut on its way: rules that it lacks aren't gone.
             let wait = cut.after(Trouble::Http);
-            feed.attempt_failed(LIST, "a list of the rules was cut", &format!("asked again in {wait:?}"));
+            feed.attempt_failed(
+                LIST,
+                "a list of the rules was cut",
+                &format!("asked again in {wait:?}"),
+            );
             feed.sleep(wait).await;
             continue;
         }
         feed.works(LIST);
         let before = there.len();
         there.extend(elements(data.unwrap_or_default()).filter_map(There::read));
-        let token = get(meta.unwrap_or_default(), "next_token").and_then(string).map(|token| token.into_owned());
+        let token = get(meta.unwrap_or_default(), "next_token")
+            .and_then(string)
+            .map(|token| token.into_owned());
         // A page that leads back to itself would never end.
         if token.is_none() || token == next || there.len() == before {
             return Ok(Ok(there));
@@ -254,7 +274,8 @@ fn refusals(body: &[u8]) -> Vec<(String, String)> {
     let errors = get(body, "errors").unwrap_or_default();
     for error in elements(errors).filter(|error| !is_duplicate(error)) {
         let error = serde_json::from_slice::<Value>(error).unwrap_or_default();
-        let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let why = error.get("details").and_then(|details| details.get(0)).and_then(Value::as_str);
         let why = why.map_or_else(|| text("detail"), str::to_owned);
         refusals.push((text("value"), format!("{} {why}", text("title")).trim().to_owned()));
@@ -278,7 +299,9 @@ fn names_a_rule(body: &[u8]) -> bool {
 
 fn is_duplicate(error: &[u8]) -> bool {
     let [kind, title] = pick(error, ["type", "title"]);
-    let has = |value: Option<&[u8]>, part: &str| value.and_then(string).is_some_and(|text| text.contains(part));
+    let has = |value: Option<&[u8]>, part: &str| {
+        value.and_then(string).is_some_and(|text| text.contains(part))
+    };
     has(kind, "duplicate-rules") || has(title, "DuplicateRule")
 }
 
@@ -299,7 +322,8 @@ pub(super) async fn check_online(api: &Api, x: &X) -> Result<String> {
             api.try_search(if fits { &nothing } else { &query }).await
         }
     };
-    let reply = reply.map_err(|failure| Error::transient(format!("X doesn't answer: {failure}")))?;
+    let reply =
+        reply.map_err(|failure| Error::transient(format!("X doesn't answer: {failure}")))?;
     match judge(&reply) {
         Verdict::Good => refused(&reply.body)?,
         Verdict::Wrong(_) if names_a_rule(&reply.body) => refused(&reply.body)?,
@@ -309,8 +333,12 @@ pub(super) async fn check_online(api: &Api, x: &X) -> Result<String> {
                 "the bearer token is good; this account has no stream ({why}), so recent search is used"
             ));
         }
-        Verdict::Forbidden(why) => return Err(Error::fatal(format!("this account may not search: {why}"))),
-        Verdict::Limited(_) => return Err(Error::transient("X allows no more requests now: try again in 15 minutes")),
+        Verdict::Forbidden(why) => {
+            return Err(Error::fatal(format!("this account may not search: {why}")));
+        }
+        Verdict::Limited(_) => {
+            return Err(Error::transient("X allows no more requests now: try again in 15 minutes"));
+        }
         Verdict::Stop(why) => return Err(Error::fatal(why)),
         other => return Err(Error::transient(format!("X doesn't answer as expected: {other:?}"))),
     }
@@ -325,7 +353,10 @@ mod tests {
     use super::*;
 
     fn wanted(topics: &[&str]) -> Vec<Rule> {
-        topics.iter().map(|topic| super::super::translate::rule(&topic.parse().unwrap(), None).unwrap()).collect()
+        topics
+            .iter()
+            .map(|topic| super::super::translate::rule(&topic.parse().unwrap(), None).unwrap())
+            .collect()
     }
 
     fn there(id: &str, value: &str, tag: &str) -> There {
@@ -333,7 +364,14 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(topics: &[&str], there: &[There], others: OtherRules, delete: &[&str], add: &[&str], foreign: &[&str]) {
+    fn check(
+        topics: &[&str],
+        there: &[There],
+        others: OtherRules,
+        delete: &[&str],
+        add: &[&str],
+        foreign: &[&str],
+    ) {
         let wanted = wanted(topics);
         // All but one that another topology made.
         let made = there.iter().filter(|rule| rule.id != "7" && is_ours(&rule.tag));
@@ -356,7 +394,14 @@ mod tests {
             there("7", "cats", "waterspout:cats"),
         ];
         let foreign = ["waterspout:cats"];
-        check(&["storm", "rust", "#new"], &all, OtherRules::Keep, &["2", "3", "6"], &["rust", "#new"], &foreign);
+        check(
+            &["storm", "rust", "#new"],
+            &all,
+            OtherRules::Keep,
+            &["2", "3", "6"],
+            &["rust", "#new"],
+            &foreign,
+        );
         check(&["storm"], &all, OtherRules::Remove, &["2", "3", "4", "5", "6", "7"], &[], &[]);
         check(&["cats"], &all[6..], OtherRules::Keep, &[], &[], &[]);
         check(&["storm"], &[], OtherRules::Keep, &[], &["storm"], &[]);

@@ -85,7 +85,10 @@ impl XSource {
                 match select(pin!(api.quota.connection()), feed.clock().sleep(SHARED_WAIT)).await {
                     Either::Left((connection, _)) => connection,
                     Either::Right(_) => {
-                        return Ok("another spout with the same token has the app's only connection".into());
+                        return Ok(
+                            "another spout with the same token has the app's only connection"
+                                .into(),
+                        );
                     }
                 }
             }
@@ -109,7 +112,8 @@ impl Source for XSource {
     async fn run(&mut self, feed: &Feed) -> Result<()> {
         let api = Api::new(&self.x, feed.clock().clone())?;
         let shared = Shared::default();
-        let (read, fill) = (self.read(&api, feed, &shared), backfill::run(&api, &self.x, feed, &shared));
+        let (read, fill) =
+            (self.read(&api, feed, &shared), backfill::run(&api, &self.x, feed, &shared));
         match select(pin!(read), pin!(fill)).await {
             Either::Left((result, _)) | Either::Right((result, _)) => result,
         }

@@ -100,7 +100,9 @@ pub(super) async fn read(
     loop {
         let piece = match select(pin!(body.piece()), feed.clock().sleep(STALLED)).await {
             Either::Left((piece, _)) => piece,
-            Either::Right(_) => return Ok(End::Lost("no byte came for 30 s, not even a keep-alive".into())),
+            Either::Right(_) => {
+                return Ok(End::Lost("no byte came for 30 s, not even a keep-alive".into()));
+            }
         };
         let piece = match piece {
             Ok(Some(piece)) => piece,
@@ -278,8 +280,9 @@ impl Connecting<'_> {
 
     /// How many minutes the stream is asked to repeat.
     fn backfill(&self) -> u8 {
-        let missing =
-            life(self.feed).map(|life| self.feed.now() - life).and_then(|missing| Duration::try_from(missing).ok());
+        let missing = life(self.feed)
+            .map(|life| self.feed.now() - life)
+            .and_then(|missing| Duration::try_from(missing).ok());
         missing.map_or(0, minutes).min(self.backfill_minutes)
     }
 
@@ -344,7 +347,9 @@ impl Connecting<'_> {
     async fn heed(&mut self, verdict: Verdict) -> Result<Option<String>> {
         match verdict {
             Verdict::Forbidden(why) if self.backfill_minutes > 0 => {
-                self.feed.say(format!("X repeats nothing for this account, so `backfill_minutes` is left out: {why}"));
+                self.feed.say(format!(
+                    "X repeats nothing for this account, so `backfill_minutes` is left out: {why}"
+                ));
                 self.backfill_minutes = 0;
             }
             Verdict::Forbidden(why) => return Ok(Some(why)),

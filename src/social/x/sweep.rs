@@ -75,7 +75,13 @@ impl Window {
 ///
 /// # Errors
 /// Fatal where only a person can help.
-pub(super) async fn sweep(api: &Api, feed: &Feed, rule: &Rule, window: &Window, reserve: u64) -> Result<Swept> {
+pub(super) async fn sweep(
+    api: &Api,
+    feed: &Feed,
+    rule: &Rule,
+    window: &Window,
+    reserve: u64,
+) -> Result<Swept> {
     let tag = rule.is_exact().then_some(rule.topic.as_str());
     let (mut window, mut oldest) = (window.clone(), None);
     let (mut newest, mut posts, mut next) = (None, 0, None::<String>);
@@ -84,7 +90,8 @@ pub(super) async fn sweep(api: &Api, feed: &Feed, rule: &Rule, window: &Window, 
         let size = page_size(feed, reserve).await.to_string();
         api.wait_for(SEARCH, feed).await;
         if let Some((from, to)) = window.keep_in_reach(feed.now()) {
-            feed.gap(&rule.topic, from, to, "the search took so long that it reaches this no more").await?;
+            feed.gap(&rule.topic, from, to, "the search took so long that it reaches this no more")
+                .await?;
             // Another beginning is another search: it goes on behind the posts that were read, the oldest last.
             next = None;
             window.to = oldest.map(|oldest| later(oldest, Duration::from_secs(1))).or(window.to);
@@ -114,13 +121,21 @@ pub(super) async fn sweep(api: &Api, feed: &Feed, rule: &Rule, window: &Window, 
             newest = page.newest;
         }
         oldest = page.posts.iter().filter_map(Post::created_at).chain(oldest).min();
-        let taken = page.posts.into_iter().map(|post| feed.offer(post)).filter(|offered| *offered == Offered::Taken);
+        let taken = page
+            .posts
+            .into_iter()
+            .map(|post| feed.offer(post))
+            .filter(|offered| *offered == Offered::Taken);
         posts += taken.count() as u64;
         page.refused.iter().for_each(|(raw, why)| feed.refuse(raw, why));
         feed.flush().await?;
         if !page.is_whole {
             let wait = cut.after(Trouble::Http);
-            feed.attempt_failed(PAGE, "search: a page came that was cut", &format!("again in {wait:?}"));
+            feed.attempt_failed(
+                PAGE,
+                "search: a page came that was cut",
+                &format!("again in {wait:?}"),
+            );
             feed.sleep(wait).await;
             continue;
         }

@@ -5,7 +5,8 @@ use super::*;
 /// A configuration with these topics.
 pub(super) fn configuration(topics: &[&str]) -> X {
     let topics: Vec<_> = topics.iter().map(|topic| serde_json::json!(topic)).collect();
-    serde_json::from_value(serde_json::json!({ "topics": topics, "bearer_token": "token" })).unwrap()
+    serde_json::from_value(serde_json::json!({ "topics": topics, "bearer_token": "token" }))
+        .unwrap()
 }
 
 #[test]

@@ -47,7 +47,10 @@ pub(super) fn is_ours(tag: &str) -> bool {
 
 /// A condition in X's language, and whether it means the same there.
 fn condition(term: &Term) -> Result<(String, bool), String> {
-    let sign = |sign: char, name: &str, what: &str| match name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+    let sign = |sign: char, name: &str, what: &str| match name
+        .chars()
+        .all(|c| c.is_alphanumeric() || c == '_')
+    {
         true => Ok((format!("{sign}{name}"), true)),
         false => Err(format!("X has no {what} \"{name}\"")),
     };
@@ -56,9 +59,8 @@ fn condition(term: &Term) -> Result<(String, bool), String> {
         Term::Hashtag(tag) => sign('#', tag, "hashtag"),
         Term::Cashtag(symbol) => sign('$', symbol, "cashtag"),
         Term::Mention(user) => sign('@', user, "user"),
-        Term::From(user) => {
-            sign('@', user, "user").map(|(user, exact)| (format!("from:{}", user.trim_start_matches('@')), exact))
-        }
+        Term::From(user) => sign('@', user, "user")
+            .map(|(user, exact)| (format!("from:{}", user.trim_start_matches('@')), exact)),
         Term::Lang(lang) => language(lang),
         Term::Page(id) => Err(format!("X has no page \"{id}\"")),
         Term::Channel(id) => Err(format!("X has no channel \"{id}\"")),
@@ -106,7 +108,8 @@ pub(super) fn rule(topic: &Topic, also: Option<&str>) -> Result<Rule, String> {
     let conditions = topic.terms().iter().map(condition).collect::<Result<Vec<_>, _>>()?;
     let exact = conditions.iter().all(|(_, exact)| *exact);
     let conditions = conditions.iter().map(|(condition, _)| condition.as_str());
-    let value: Vec<_> = conditions.chain(also.map(str::trim)).filter(|part| !part.is_empty()).collect();
+    let value: Vec<_> =
+        conditions.chain(also.map(str::trim)).filter(|part| !part.is_empty()).collect();
     let (name, sign) = (topic.name(), if exact { ':' } else { '~' });
     Ok(Rule { value: value.join(" "), tag: format!("waterspout{sign}{name}"), topic: name })
 }
@@ -127,13 +130,18 @@ pub(super) fn problems(x: &X) -> Vec<Problem> {
     let at = |field, what: String| Problem { field, what, candidates: None };
     let mut problems = Vec::new();
     if x.topics.is_empty() {
-        problems.push(at("topics", "expected at least one topic, since X streams nothing unfiltered".into()));
+        problems.push(at(
+            "topics",
+            "expected at least one topic, since X streams nothing unfiltered".into(),
+        ));
     }
     if x.topics.len() > x.plan.rules_max() {
         let (found, max) = (x.topics.len(), x.plan.rules_max());
         problems.push(at(
             "topics",
-            format!("expected at most {max} topics, which is all the rules of this plan, found {found}"),
+            format!(
+                "expected at most {max} topics, which is all the rules of this plan, found {found}"
+            ),
         ));
     }
     for topic in &x.topics {
@@ -144,7 +152,9 @@ pub(super) fn problems(x: &X) -> Vec<Problem> {
     }
     let also = x.also.as_deref().unwrap_or_default();
     for operator in STREAM_ONLY.into_iter().filter(|operator| also.contains(operator)) {
-        let what = format!("\"{operator}\" can't be used, since recent search, which fills gaps, doesn't know it");
+        let what = format!(
+            "\"{operator}\" can't be used, since recent search, which fills gaps, doesn't know it"
+        );
         problems.push(at("also", what));
     }
     problems
@@ -157,7 +167,10 @@ fn too_long(rule: &Rule, x: &X) -> Option<String> {
         Mode::Search => ("query", x.plan.query_chars_max()),
     };
     (chars > max).then(|| {
-        format!("topic \"{}\": expected a {what} of at most {max} characters, found {chars}: split it", rule.topic)
+        format!(
+            "topic \"{}\": expected a {what} of at most {max} characters, found {chars}: split it",
+            rule.topic
+        )
     })
 }
 
@@ -211,7 +224,10 @@ mod tests {
     #[test]
     fn what_else_is_asked_for_stands_behind_each_rule() {
         let rule = rule(&"storm".parse().unwrap(), Some(" -is:retweet ")).unwrap();
-        assert_eq!((rule.value.as_str(), rule.tag.as_str()), ("storm -is:retweet", "waterspout:storm"));
+        assert_eq!(
+            (rule.value.as_str(), rule.tag.as_str()),
+            ("storm -is:retweet", "waterspout:storm")
+        );
         assert!(!is_ours("storm") && !is_ours("waterspouts are fun"));
     }
 }

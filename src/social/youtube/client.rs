@@ -51,10 +51,19 @@ pub(super) enum Page {
 
 impl Client {
     pub fn new(config: &YouTube, clock: SharedClock) -> Result<Self> {
-        let http = Http::new(&config.base_url, clock.clone())?.with_parameter("key", &config.api_key);
+        let http =
+            Http::new(&config.base_url, clock.clone())?.with_parameter("key", &config.api_key);
         let quota = Quota::of("youtube", config.api_key.reveal());
         let (searches, units) = (config.searches_per_day, config.units_per_day);
-        Ok(Self { http, quota, clock, searches, units, calls: Cell::new(0), has_turn: Cell::new(false) })
+        Ok(Self {
+            http,
+            quota,
+            clock,
+            searches,
+            units,
+            calls: Cell::new(0),
+            has_turn: Cell::new(false),
+        })
     }
 
     fn now(&self) -> OffsetDateTime {
@@ -66,7 +75,8 @@ impl Client {
         for bucket in [SEARCHES, UNITS] {
             let saved = feed.cursor(&part(bucket));
             let saved = saved.as_deref().and_then(|saved| saved.split_once(' '));
-            if let Some((window, used)) = saved.and_then(|(window, used)| window.parse().ok().zip(used.parse().ok()))
+            if let Some((window, used)) =
+                saved.and_then(|(window, used)| window.parse().ok().zip(used.parse().ok()))
                 && let Ok(window) = OffsetDateTime::from_unix_timestamp(window)
             {
                 self.quota.restore(bucket, used, window);
@@ -138,12 +148,18 @@ impl Client {
 
     /// A page of a search.
     pub async fn search(&self, query: &[(&str, &str)], feed: &Feed) -> Result<Page> {
-        let fixed = [("part", "snippet"), ("type", "video"), ("order", "date"), ("maxResults", "50")];
+        let fixed =
+            [("part", "snippet"), ("type", "video"), ("order", "date"), ("maxResults", "50")];
         self.get(SEARCHES, "/search", &[&fixed[..], query].concat(), None, feed).await
     }
 
     /// A page of a playlist, unless it is that of this etag.
-    pub async fn playlist(&self, query: &[(&str, &str)], etag: Option<&str>, feed: &Feed) -> Result<Page> {
+    pub async fn playlist(
+        &self,
+        query: &[(&str, &str)],
+        etag: Option<&str>,
+        feed: &Feed,
+    ) -> Result<Page> {
         let fixed = [("part", "snippet,contentDetails"), ("maxResults", "50")];
         self.get(UNITS, "/playlistItems", &[&fixed[..], query].concat(), etag, feed).await
     }
@@ -153,7 +169,10 @@ impl Client {
     /// # Errors
     /// Transient if the answer is none.
     pub async fn videos(&self, ids: &[String], feed: &Feed) -> Result<Reply> {
-        match self.get(UNITS, "/videos", &[("part", PARTS), ("id", &ids.join(","))], None, feed).await? {
+        match self
+            .get(UNITS, "/videos", &[("part", PARTS), ("id", &ids.join(","))], None, feed)
+            .await?
+        {
             Page::Is(reply) => Ok(reply),
             Page::Same | Page::Gone => Err(Error::transient("YouTube gave no videos")),
             Page::Missing(why) => Err(Error::transient(format!("YouTube gave no videos, {why}"))),
@@ -196,7 +215,11 @@ impl Client {
                 Err(failure) => failure.to_string(),
             };
             let wait = backoff.next_with_jitter();
-            feed.attempt_failed(bucket, &why, &format!("asks again in {} s", wait.as_secs().max(1)));
+            feed.attempt_failed(
+                bucket,
+                &why,
+                &format!("asks again in {} s", wait.as_secs().max(1)),
+            );
             feed.sleep(wait).await;
         }
     }
@@ -208,12 +231,15 @@ impl Client {
     pub async fn check(&self, channel: Option<&str>) -> Result<()> {
         let channel = channel.unwrap_or("UC_x5XG1OV2P6uZZ5FSM9Ttw");
         let reply = self.http.get("/channels", &[("part", "id"), ("id", channel)]).await;
-        let reply = reply.map_err(|failure| Error::transient(format!("YouTube can't be asked: {failure}")))?;
+        let reply = reply
+            .map_err(|failure| Error::transient(format!("YouTube can't be asked: {failure}")))?;
         match answer(&reply) {
             Answer::Good | Answer::Same | Answer::Missing(_) | Answer::NoSuchPage => Ok(()),
             Answer::DayUsed => Err(Error::transient("the key's quota of today is used up")),
             Answer::Busy(why) => Err(Error::transient(why)),
-            Answer::Refused(why) => Err(Error::fatal(format!("YouTube doesn't take the request, {why}"))),
+            Answer::Refused(why) => {
+                Err(Error::fatal(format!("YouTube doesn't take the request, {why}")))
+            }
             Answer::Stop(why) => Err(Error::fatal(why)),
         }
     }

@@ -26,15 +26,30 @@ impl Found {
     /// An item of a search.
     fn in_search(item: &[u8]) -> Self {
         let id = get(item, "id").and_then(|id| get(id, "videoId")).and_then(string);
-        Self { id: id.map(|id| id.into_owned()), published: time(item, "snippet", "publishedAt"), raw: item.to_vec() }
+        Self {
+            id: id.map(|id| id.into_owned()),
+            published: time(item, "snippet", "publishedAt"),
+            raw: item.to_vec(),
+        }
     }
 
     /// An item of a playlist.
     fn in_playlist(item: &[u8]) -> Self {
-        let details = get(item, "contentDetails").and_then(|details| get(details, "videoId")).and_then(string);
-        let resource = || get(get(get(item, "snippet")?, "resourceId")?, "videoId").and_then(string);
-        let published = time(item, "contentDetails", "videoPublishedAt").max(time(item, "snippet", "publishedAt"));
-        Self { id: details.or_else(resource).map(|id| id.into_owned()), published, raw: item.to_vec() }
+        let details = get(item, "contentDetails")
+            .and_then(|details| get(details, "videoId"))
+            .and_then(string);
+        let resource =
+            || get(get(get(item, "snippet")?, "resourceId")?, "videoId").and_then(string);
+        let published = time(item, "contentDetails", "videoPublishedAt").max(time(
+            item,
+            "snippet",
+            "publishedAt",
+        ));
+        Self {
+            id: details.or_else(resource).map(|id| id.into_owned()),
+            published,
+            raw: item.to_vec(),
+        }
     }
 
     /// Whether it was captured before.
@@ -83,8 +98,12 @@ impl<'a> Taker<'a> {
     }
 
     fn list(&self, reply: &Reply, read: fn(&[u8]) -> Found) -> List {
-        let next = get(&reply.body, "nextPageToken").and_then(string).filter(|token| !token.is_empty());
-        List { found: self.items(reply).into_iter().map(read).collect(), next: next.map(|token| token.into_owned()) }
+        let next =
+            get(&reply.body, "nextPageToken").and_then(string).filter(|token| !token.is_empty());
+        List {
+            found: self.items(reply).into_iter().map(read).collect(),
+            next: next.map(|token| token.into_owned()),
+        }
     }
 
     fn items<'r>(&self, reply: &'r Reply) -> Vec<&'r [u8]> {
@@ -98,11 +117,15 @@ impl<'a> Taker<'a> {
     /// Reads what is new as videos, as many in a call as the budget allows, and offers each. What YouTube doesn't give as
     /// a video is offered as it was found. Says how many were new.
     pub async fn take(&self, found: Vec<Found>, topic: Option<&Topic>) -> Result<u64> {
-        let mut new: Vec<_> = found.into_iter().filter(|found| !found.is_known(self.feed)).collect();
+        let mut new: Vec<_> =
+            found.into_iter().filter(|found| !found.is_known(self.feed)).collect();
         let mut taken = 0;
         while !new.is_empty() {
             self.feed.await_budget().await;
-            let left = self.feed.budget_left().map_or(IDS_MAX, |left| usize::try_from(left).unwrap_or(IDS_MAX));
+            let left = self
+                .feed
+                .budget_left()
+                .map_or(IDS_MAX, |left| usize::try_from(left).unwrap_or(IDS_MAX));
             let some: Vec<_> = new.drain(..new.len().min(left.clamp(1, IDS_MAX))).collect();
             taken += self.take_some(some, topic).await?;
             self.feed.flush().await?;
@@ -144,13 +167,19 @@ impl<'a> Taker<'a> {
 
 /// The post of a video. Which topic's search or channel found it isn't always to be seen from it (YouTube searches also
 /// in what it doesn't give), so it is told beside it, in the way in which X tells the rules that a post matched.
-pub(super) fn made(video: &[u8], topic: Option<&Topic>, now: OffsetDateTime) -> Result<Post, String> {
+pub(super) fn made(
+    video: &[u8],
+    topic: Option<&Topic>,
+    now: OffsetDateTime,
+) -> Result<Post, String> {
     let says_itself = |topic: &&Topic| {
-        let channel = get(video, "snippet").and_then(|snippet| get(snippet, "channelId")).and_then(string);
+        let channel =
+            get(video, "snippet").and_then(|snippet| get(snippet, "channelId")).and_then(string);
         channel.is_some() && topic.channel() == channel.as_deref()
     };
     let topic = topic.filter(|topic| !says_itself(topic));
-    let rules = topic.map(|topic| serde_json::json!([{ "tag": format!("{RULES_BY_US}{topic}") }]).to_string());
+    let rules = topic
+        .map(|topic| serde_json::json!([{ "tag": format!("{RULES_BY_US}{topic}") }]).to_string());
     let more: Vec<_> = rules.iter().map(|rules| ("matching_rules", rules.as_bytes())).collect();
     post("video", video, &more, now)
 }

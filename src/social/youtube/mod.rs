@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use crate::component::{Component, Problem};
 use crate::error::Result;
 use crate::secret::Secret;
-use crate::social::{Budget, Common, Feed, Platform, Refresher, Source, Term, Topic, address_problem};
+use crate::social::{
+    Budget, Common, Feed, Platform, Refresher, Source, Term, Topic, address_problem,
+};
 use crate::spool;
 use crate::units::Interval;
 
@@ -117,15 +119,21 @@ impl Platform for YouTube {
         if self.topics.is_empty() {
             problems.push(problem("topics", "expected at least one topic or Channel(\"…\")"));
         }
-        for topic in
-            self.topics.iter().filter(|topic| topic.channel().or(topic.page()).is_none() && query(topic).is_none())
+        for topic in self
+            .topics
+            .iter()
+            .filter(|topic| topic.channel().or(topic.page()).is_none() && query(topic).is_none())
         {
             problems.push(problem(
                 "topics",
-                &format!("YouTube can't search for \"{topic}\"; for an author use Channel(\"UC…\")"),
+                &format!(
+                    "YouTube can't search for \"{topic}\"; for an author use Channel(\"UC…\")"
+                ),
             ));
         }
-        for channel in self.topics.iter().filter_map(Topic::channel).filter(|channel| !is_channel(channel)) {
+        for channel in
+            self.topics.iter().filter_map(Topic::channel).filter(|channel| !is_channel(channel))
+        {
             let what = format!(
                 "expected a channel's id, which is \"UC\" and {CHANNEL_ID_REST} more characters, found \
                  Channel(\"{channel}\"): the id is in the channel's page source as \"channelId\", and `GET \
@@ -134,9 +142,12 @@ impl Platform for YouTube {
             problems.push(problem("topics", &what));
         }
         for page in self.topics.iter().filter_map(Topic::page) {
-            problems.push(problem("topics", &format!("YouTube has no pages, found Page(\"{page}\")")));
+            problems
+                .push(problem("topics", &format!("YouTube has no pages, found Page(\"{page}\")")));
         }
-        for (field, value) in [("searches_per_day", self.searches_per_day), ("units_per_day", self.units_per_day)] {
+        for (field, value) in
+            [("searches_per_day", self.searches_per_day), ("units_per_day", self.units_per_day)]
+        {
             if value == 0 {
                 problems.push(problem(field, "expected at least 1"));
             }
@@ -192,7 +203,8 @@ const CHANNEL_ID_REST: usize = 22;
 /// Returns true if a text has the form of a channel's id.
 fn is_channel(id: &str) -> bool {
     let is_rest = |rest: &str| {
-        let plain = rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        let plain =
+            rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         rest.len() == CHANNEL_ID_REST && plain
     };
     id.strip_prefix("UC").is_some_and(is_rest)

@@ -49,14 +49,42 @@ mod tests {
     #[test]
     fn a_day_begins_at_midnight_in_los_angeles_in_summer_and_winter() {
         for (now, begins, next) in [
-            (datetime!(2026-11-25 12:00 UTC), datetime!(2026-11-25 08:00 UTC), datetime!(2026-11-26 08:00 UTC)),
-            (datetime!(2026-11-25 07:59 UTC), datetime!(2026-11-24 08:00 UTC), datetime!(2026-11-25 08:00 UTC)),
-            (datetime!(2026-07-04 07:00 UTC), datetime!(2026-07-04 07:00 UTC), datetime!(2026-07-05 07:00 UTC)),
-            (datetime!(2026-07-04 06:59 UTC), datetime!(2026-07-03 07:00 UTC), datetime!(2026-07-04 07:00 UTC)),
+            (
+                datetime!(2026-11-25 12:00 UTC),
+                datetime!(2026-11-25 08:00 UTC),
+                datetime!(2026-11-26 08:00 UTC),
+            ),
+            (
+                datetime!(2026-11-25 07:59 UTC),
+                datetime!(2026-11-24 08:00 UTC),
+                datetime!(2026-11-25 08:00 UTC),
+            ),
+            (
+                datetime!(2026-07-04 07:00 UTC),
+                datetime!(2026-07-04 07:00 UTC),
+                datetime!(2026-07-05 07:00 UTC),
+            ),
+            (
+                datetime!(2026-07-04 06:59 UTC),
+                datetime!(2026-07-03 07:00 UTC),
+                datetime!(2026-07-04 07:00 UTC),
+            ),
             // Summer time began on 8 March 2026 and ended on 1 November.
-            (datetime!(2026-03-08 20:00 UTC), datetime!(2026-03-08 08:00 UTC), datetime!(2026-03-09 07:00 UTC)),
-            (datetime!(2026-11-01 20:00 UTC), datetime!(2026-11-01 07:00 UTC), datetime!(2026-11-02 08:00 UTC)),
-            (datetime!(2026-11-02 07:30 UTC), datetime!(2026-11-01 07:00 UTC), datetime!(2026-11-02 08:00 UTC)),
+            (
+                datetime!(2026-03-08 20:00 UTC),
+                datetime!(2026-03-08 08:00 UTC),
+                datetime!(2026-03-09 07:00 UTC),
+            ),
+            (
+                datetime!(2026-11-01 20:00 UTC),
+                datetime!(2026-11-01 07:00 UTC),
+                datetime!(2026-11-02 08:00 UTC),
+            ),
+            (
+                datetime!(2026-11-02 07:30 UTC),
+                datetime!(2026-11-01 07:00 UTC),
+                datetime!(2026-11-02 08:00 UTC),
+            ),
         ] {
             assert_eq!((day(now), next_day(now)), (begins, next), "{now}");
         }

@@ -34,7 +34,8 @@ pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Resul
     }
     begin(feed, &topics.iter().map(|topic| part(topic)).collect::<Vec<_>>()).await?;
     let taker = Taker::new(client, feed);
-    let mut search = Search { client, config, feed, taker, deep: BTreeMap::new(), told: BTreeMap::new() };
+    let mut search =
+        Search { client, config, feed, taker, deep: BTreeMap::new(), told: BTreeMap::new() };
     loop {
         if topics.iter().all(|topic| feed.is_left_out(&part(topic))) {
             feed.sleep(ALL_OUT).await;
@@ -98,7 +99,10 @@ impl Search<'_> {
         let now = self.feed.clock().monotonic();
         // A page of which all is known ends a sweep, since searches are few; but YouTube finds videos late, also behind
         // such pages, so twice in an overlap all of it is searched.
-        let is_deep = self.deep.get(&part).is_none_or(|at| now.saturating_sub(*at) >= self.config.overlap.0 / 2);
+        let is_deep = self
+            .deep
+            .get(&part)
+            .is_none_or(|at| now.saturating_sub(*at) >= self.config.overlap.0 / 2);
         let (mut latest, mut ids) = (last, BTreeSet::new());
         let mut windows = vec![Window { from, before: None }];
         let mut lost = Vec::new();
@@ -119,7 +123,8 @@ impl Search<'_> {
             };
             // YouTube keeps neither to the window nor to the order.
             let wanted: Vec<_> = found.into_iter().filter(|found| found.is_since(from)).collect();
-            latest = wanted.iter().filter_map(|found| found.published).fold(latest, OffsetDateTime::max);
+            latest =
+                wanted.iter().filter_map(|found| found.published).fold(latest, OffsetDateTime::max);
             let before = ids.len();
             ids.extend(wanted.iter().filter_map(|found| found.id.clone()));
             match rest(window, &wanted, end, ids.len() > before, self.feed.now()) {
@@ -146,7 +151,9 @@ impl Search<'_> {
         let to = window.before.unwrap_or_else(|| self.feed.now());
         let from = self.told.get(part).map_or(window.from, |told| window.from.max(*told));
         if from < to {
-            self.feed.gap(part, from, to, "YouTube gives no more than about 500 videos of a search").await?;
+            self.feed
+                .gap(part, from, to, "YouTube gives no more than about 500 videos of a search")
+                .await?;
             self.told.insert(part.into(), to);
         }
         Ok(())
@@ -168,15 +175,21 @@ impl Search<'_> {
         let mut token = None::<String>;
         loop {
             self.feed.await_budget().await;
-            let query: Vec<_> =
-                fixed.iter().copied().chain(token.as_deref().map(|token| ("pageToken", token))).collect();
+            let query: Vec<_> = fixed
+                .iter()
+                .copied()
+                .chain(token.as_deref().map(|token| ("pageToken", token)))
+                .collect();
             let reply = match self.client.search(&query, self.feed).await? {
                 Page::Is(reply) => reply,
                 Page::Missing(why) if token.is_none() => return Ok(Err(why)),
-                Page::Missing(_) | Page::Same | Page::Gone => return Ok(Ok(Pages { found, end: End::Broken })),
+                Page::Missing(_) | Page::Same | Page::Gone => {
+                    return Ok(Ok(Pages { found, end: End::Broken }));
+                }
             };
             let list = self.taker.search(&reply);
-            let all_known = !list.found.is_empty() && list.found.iter().all(|found| found.is_known(self.feed));
+            let all_known =
+                !list.found.is_empty() && list.found.iter().all(|found| found.is_known(self.feed));
             let before = (ids.len(), found.len());
             for one in list.found {
                 // What has no id is told apart by all that it has.
@@ -223,12 +236,17 @@ fn rest(window: Window, found: &[Found], end: End, is_new: bool, now: OffsetDate
     match times.last().filter(|_| is_sorted) {
         // The whole second of the oldest, of which there may be more.
         Some(oldest) if later(*oldest, Duration::from_secs(1)) < before => {
-            Rest::Windows(vec![Window { from: window.from, before: Some(later(*oldest, Duration::from_secs(1))) }])
+            Rest::Windows(vec![Window {
+                from: window.from,
+                before: Some(later(*oldest, Duration::from_secs(1))),
+            }])
         }
         _ => {
             let middle = window.from + (before - window.from) / 2;
             let halves = [(window.from, Some(middle)), (middle, window.before)];
-            Rest::Windows(halves.into_iter().map(|(from, before)| Window { from, before }).collect())
+            Rest::Windows(
+                halves.into_iter().map(|(from, before)| Window { from, before }).collect(),
+            )
         }
     }
 }
@@ -255,14 +273,19 @@ mod tests {
     }
 
     fn check(window: Window, hours: &[i64], end: End, is_new: bool, expected: Rest) {
-        let one = |hour: &i64| Found { id: Some(hour.to_string()), published: Some(at(*hour)), raw: Vec::new() };
+        let one = |hour: &i64| Found {
+            id: Some(hour.to_string()),
+            published: Some(at(*hour)),
+            raw: Vec::new(),
+        };
         let found: Vec<_> = hours.iter().map(one).collect();
         assert_eq!(rest(window, &found, end, is_new, NOON), expected, "{hours:?} {end:?}");
     }
 
     #[test]
     fn what_is_behind_the_last_page_is_searched_in_a_shorter_window() {
-        let behind = |hour| Window { before: Some(at(hour) + Duration::from_secs(1)), ..window(-9, None) };
+        let behind =
+            |hour| Window { before: Some(at(hour) + Duration::from_secs(1)), ..window(-9, None) };
         check(window(-9, None), &[-1, -2, -4], End::Full, true, Rest::Windows(vec![behind(-4)]));
         check(window(-9, None), &[-1, -2, -4], End::Broken, true, Rest::Windows(vec![behind(-4)]));
         check(window(-9, None), &[-1, -2, -4], End::Whole, true, Rest::None);

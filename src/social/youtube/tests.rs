@@ -50,8 +50,7 @@ fn listed(id: &str, published: OffsetDateTime) -> Value {
 /// The answer of `videos`: all that were asked for, but these.
 fn videos(asked: &Asked, but: &[&str]) -> Answer {
     let ids = asked.get("id").unwrap().split(',').filter(|id| !but.contains(id));
-    let video =
-        |id| json!({ "id": id, "snippet": { "channelId": "UC1", "title": "t" }, "statistics": { "viewCount": "1" } });
+    let video = |id| json!({ "id": id, "snippet": { "channelId": "UC1", "title": "t" }, "statistics": { "viewCount": "1" } });
     good(json!({ "items": ids.map(video).collect::<Vec<_>>() }))
 }
 
@@ -60,7 +59,11 @@ fn list(items: &[Value], next: Option<&str>) -> Answer {
 }
 
 fn refused(status: u16, reason: &str) -> Answer {
-    (status, String::new(), json!({ "error": { "message": "m", "errors": [{ "reason": reason }] } }).to_string())
+    (
+        status,
+        String::new(),
+        json!({ "error": { "message": "m", "errors": [{ "reason": reason }] } }).to_string(),
+    )
 }
 
 struct Play {
@@ -75,7 +78,11 @@ impl Play {
         Self::on(trial, config, answer).await
     }
 
-    async fn on(trial: Trial, config: YouTube, answer: impl FnMut(&Asked) -> Answer + 'static) -> Self {
+    async fn on(
+        trial: Trial,
+        config: YouTube,
+        answer: impl FnMut(&Asked) -> Answer + 'static,
+    ) -> Self {
         let server = Server::new(&trial, answer).await;
         let config = YouTube { base_url: server.address(), ..config };
         Self { trial, server, config }
@@ -100,8 +107,12 @@ impl Play {
     }
 
     fn ids(&self) -> Vec<String> {
-        let mut ids: Vec<_> =
-            self.trial.posts("video").iter().filter_map(|post| Some(post.id()?.into_owned())).collect();
+        let mut ids: Vec<_> = self
+            .trial
+            .posts("video")
+            .iter()
+            .filter_map(|post| Some(post.id()?.into_owned()))
+            .collect();
         ids.sort_unstable();
         ids
     }
@@ -110,7 +121,8 @@ impl Play {
 #[test]
 fn the_searches_of_a_day_are_spread_evenly_over_day_and_topics() {
     run(async {
-        let play = Play::new(config(r#"["storm","rain","wind"]"#, "day", ""), |_| list(&[], None)).await;
+        let play =
+            Play::new(config(r#"["storm","rain","wind"]"#, "day", ""), |_| list(&[], None)).await;
         play.until_time(36, DAY - Duration::from_secs(60)).await;
         let asked = play.asked("/search");
         assert!((95..=100).contains(&asked.len()), "{}", asked.len());
@@ -131,7 +143,11 @@ fn spouts_with_one_key_take_turns() {
         let trial = Trial::start(YouTube::KIND, other.common(), clock);
         let other = Play::on(trial, other, |_| list(&[], None)).await;
         other.until_asked(36, 0).await;
-        assert!(other.asked("/search")[0].at >= Duration::from_secs(800), "{:?}", other.asked("/search")[0].at);
+        assert!(
+            other.asked("/search")[0].at >= Duration::from_secs(800),
+            "{:?}",
+            other.asked("/search")[0].at
+        );
     });
 }
 
@@ -146,7 +162,11 @@ fn a_quota_that_is_used_up_is_waited_for_until_midnight_in_los_angeles() {
         .await;
         play.until_asked(60, 2).await;
         let asked = play.asked("/search");
-        assert!(asked[2].at >= DAY && asked[2].at < DAY + Duration::from_secs(900), "{:?}", asked[2].at);
+        assert!(
+            asked[2].at >= DAY && asked[2].at < DAY + Duration::from_secs(900),
+            "{:?}",
+            asked[2].at
+        );
     });
 }
 
@@ -171,24 +191,29 @@ fn more_than_youtube_gives_for_one_search_is_searched_in_shorter_windows() {
     run(async {
         // A video each second of 20 minutes, of which a search gives no more than 500, fifty a page.
         let all: Vec<_> = (0..1_200).map(|number| MIDNIGHT - Duration::from_secs(number)).collect();
-        let play = Play::new(config(r#"["storm"]"#, "many", r#","searches_per_day":100000"#), move |asked| {
-            if asked.path == "/videos" {
-                return videos(asked, &[]);
-            }
-            let time = |name: &str| crate::post::fields::date(asked.get(name)?);
-            let (after, before) = (time("publishedAfter").unwrap(), time("publishedBefore"));
-            let inside = |time: &&OffsetDateTime| **time >= after && before.is_none_or(|before| **time < before);
-            let inside: Vec<_> = all.iter().filter(inside).take(500).collect();
-            let from: usize = asked.get("pageToken").map_or(0, |token| token.parse().unwrap());
-            let page: Vec<_> = inside
-                .iter()
-                .skip(from)
-                .take(50)
-                .map(|time| found(&time.unix_timestamp().to_string(), **time))
-                .collect();
-            let next = (from + 50 < inside.len()).then(|| (from + 50).to_string());
-            list(&page, next.as_deref())
-        })
+        let play = Play::new(
+            config(r#"["storm"]"#, "many", r#","searches_per_day":100000"#),
+            move |asked| {
+                if asked.path == "/videos" {
+                    return videos(asked, &[]);
+                }
+                let time = |name: &str| crate::post::fields::date(asked.get(name)?);
+                let (after, before) = (time("publishedAfter").unwrap(), time("publishedBefore"));
+                let inside = |time: &&OffsetDateTime| {
+                    **time >= after && before.is_none_or(|before| **time < before)
+                };
+                let inside: Vec<_> = all.iter().filter(inside).take(500).collect();
+                let from: usize = asked.get("pageToken").map_or(0, |token| token.parse().unwrap());
+                let page: Vec<_> = inside
+                    .iter()
+                    .skip(from)
+                    .take(50)
+                    .map(|time| found(&time.unix_timestamp().to_string(), **time))
+                    .collect();
+                let next = (from + 50 < inside.len()).then(|| (from + 50).to_string());
+                list(&page, next.as_deref())
+            },
+        )
         .await;
         play.until(1, || play.ids().len() == 1_200).await;
         assert!(play.asked("/search").len() < 40, "{}", play.asked("/search").len());
@@ -200,17 +225,20 @@ fn more_than_youtube_gives_for_one_search_is_searched_in_shorter_windows() {
 fn what_youtube_never_gives_is_a_gap_that_is_told_once() {
     run(async {
         // Windows are ignored, and there is always more.
-        let play =
-            Play::new(config(r#"["storm"]"#, "never", r#","searches_per_day":100000,"overlap":"10s""#), |asked| {
+        let play = Play::new(
+            config(r#"["storm"]"#, "never", r#","searches_per_day":100000,"overlap":"10s""#),
+            |asked| {
                 if asked.path == "/videos" {
                     return videos(asked, &[]);
                 }
                 let from: u64 = asked.get("pageToken").map_or(0, |token| token.parse().unwrap());
-                let page: Vec<_> = (from..from + 50).map(|number| found(&number.to_string(), MIDNIGHT)).collect();
+                let page: Vec<_> =
+                    (from..from + 50).map(|number| found(&number.to_string(), MIDNIGHT)).collect();
                 let next = (from < 450).then(|| (from + 50).to_string());
                 list(&page, next.as_deref())
-            })
-            .await;
+            },
+        )
+        .await;
         play.until_asked(1, 60).await;
         assert_eq!(play.ids().len(), 500);
         let gaps = play.trial.bodies("gap");
@@ -221,14 +249,20 @@ fn what_youtube_never_gives_is_a_gap_that_is_told_once() {
 #[test]
 fn what_can_not_be_read_as_a_video_is_captured_as_it_was_found() {
     run(async {
-        let play = Play::new(config(r#"["storm"]"#, "odd", ""), |asked| match asked.path.as_str() {
-            "/videos" => videos(asked, &["b"]),
-            _ => list(
-                &[found("a", MIDNIGHT), found("b", MIDNIGHT), json!({"id": {"kind": "youtube#channel"}}), json!(17)],
-                None,
-            ),
-        })
-        .await;
+        let play =
+            Play::new(config(r#"["storm"]"#, "odd", ""), |asked| match asked.path.as_str() {
+                "/videos" => videos(asked, &["b"]),
+                _ => list(
+                    &[
+                        found("a", MIDNIGHT),
+                        found("b", MIDNIGHT),
+                        json!({"id": {"kind": "youtube#channel"}}),
+                        json!(17),
+                    ],
+                    None,
+                ),
+            })
+            .await;
         play.until_asked(36, 3).await;
         assert_eq!(play.ids(), ["a", "b"]);
         let posts = play.trial.bodies("video");
@@ -242,12 +276,16 @@ fn what_can_not_be_read_as_a_video_is_captured_as_it_was_found() {
 #[test]
 fn a_channel_that_has_not_changed_is_not_sent_again() {
     run(async {
-        let play = Play::new(config(r#"[{"Channel":"UC1"}]"#, "etag", ""), |asked| match asked.path.as_str() {
-            "/videos" => videos(asked, &[]),
-            _ if asked.head.contains("if-none-match: \"e1\"") => (304, "etag: \"e1\"\r\n".into(), String::new()),
-            _ => {
-                let (status, _, body) = list(&[listed("a", MIDNIGHT)], None);
-                (status, "etag: \"e1\"\r\n".into(), body)
+        let play = Play::new(config(r#"[{"Channel":"UC1"}]"#, "etag", ""), |asked| {
+            match asked.path.as_str() {
+                "/videos" => videos(asked, &[]),
+                _ if asked.head.contains("if-none-match: \"e1\"") => {
+                    (304, "etag: \"e1\"\r\n".into(), String::new())
+                }
+                _ => {
+                    let (status, _, body) = list(&[listed("a", MIDNIGHT)], None);
+                    (status, "etag: \"e1\"\r\n".into(), body)
+                }
             }
         })
         .await;
@@ -258,7 +296,14 @@ fn a_channel_that_has_not_changed_is_not_sent_again() {
         assert!(!asked[0].head.contains("if-none-match"));
         assert!(asked[1..].iter().all(|asked| asked.head.contains("if-none-match: \"e1\"")));
         assert_eq!(play.asked("/videos").len(), 1);
-        assert_eq!(play.trial.posts("video")[0].body().windows(14).filter(|some| some == b"matching_rules").count(), 0);
+        assert_eq!(
+            play.trial.posts("video")[0]
+                .body()
+                .windows(14)
+                .filter(|some| some == b"matching_rules")
+                .count(),
+            0
+        );
     });
 }
 
@@ -267,7 +312,10 @@ fn a_channel_is_read_as_often_as_its_units_allow() {
     run(async {
         let more = r#","units_per_day":1000,"poll":"1s""#;
         let play =
-            Play::new(config(r#"[{"Channel":"UC1"},{"Channel":"UC2"}]"#, "units", more), |_| list(&[], None)).await;
+            Play::new(config(r#"[{"Channel":"UC1"},{"Channel":"UC2"}]"#, "units", more), |_| {
+                list(&[], None)
+            })
+            .await;
         play.until_time(60, DAY - Duration::from_secs(600)).await;
         let asked = play.asked("/playlistItems");
         assert!((400..=501).contains(&asked.len()), "{}", asked.len());
@@ -278,30 +326,46 @@ fn a_channel_is_read_as_often_as_its_units_allow() {
 fn a_channel_that_is_not_there_is_said_once_and_the_others_go_on() {
     run(async {
         let topics = r#"[{"Channel":"UC1"},{"Channel":"UC2"}]"#;
-        let play =
-            Play::new(config(topics, "missing", ""), |asked| match (asked.path.as_str(), asked.get("playlistId")) {
+        let play = Play::new(config(topics, "missing", ""), |asked| {
+            match (asked.path.as_str(), asked.get("playlistId")) {
                 ("/videos", _) => videos(asked, &[]),
                 (_, Some("UU2")) => refused(404, "playlistNotFound"),
                 _ => list(&[listed("a", MIDNIGHT)], None),
-            })
-            .await;
+            }
+        })
+        .await;
         play.until_asked(30, 12).await;
         assert_eq!(play.ids(), ["a"]);
         assert_eq!(play.trial.messages().iter().filter(|said| said.contains("UC2")).count(), 1);
         let state = play.trial.state();
-        assert!(state.contains("left out: channel UC2") && state.contains("playlistNotFound"), "{state}");
+        assert!(
+            state.contains("left out: channel UC2") && state.contains("playlistNotFound"),
+            "{state}"
+        );
     });
 }
 
 #[test]
 fn a_channel_is_written_by_its_id() {
     let fields = |topics: &str| -> Vec<_> {
-        Platform::problems(&config(topics, "ids", "")).into_iter().map(|problem| problem.what).collect()
+        Platform::problems(&config(topics, "ids", ""))
+            .into_iter()
+            .map(|problem| problem.what)
+            .collect()
     };
     assert_eq!(fields(r#"[{"Channel":"UC_x5XG1OV2P6uZZ5FSM9Ttw"}]"#), [""; 0]);
-    for bad in ["rust", "UC", "UC_x5XG1OV2P6uZZ5FSM9Tt", "UC_x5XG1OV2P6uZZ5FSM9Ttww", "UU_x5XG1OV2P6uZZ5FSM9Ttw"] {
+    for bad in [
+        "rust",
+        "UC",
+        "UC_x5XG1OV2P6uZZ5FSM9Tt",
+        "UC_x5XG1OV2P6uZZ5FSM9Ttww",
+        "UU_x5XG1OV2P6uZZ5FSM9Ttw",
+    ] {
         let said = fields(&format!(r#"[{{"Channel":"{bad}"}}]"#));
-        assert!(said.len() == 1 && said[0].contains("expected a channel's id") && said[0].contains(bad), "{said:?}");
+        assert!(
+            said.len() == 1 && said[0].contains("expected a channel's id") && said[0].contains(bad),
+            "{said:?}"
+        );
     }
     assert!(fields(r#"[{"Page":"7"}]"#)[0].contains("no pages"));
 }
@@ -309,16 +373,22 @@ fn a_channel_is_written_by_its_id() {
 #[test]
 fn a_topic_that_youtube_does_not_take_is_left_out_and_the_others_go_on() {
     run(async {
-        let play = Play::new(config(r#"["bad","good"]"#, "topic", ""), |asked| match asked.get("q") {
-            Some("bad") => refused(400, "invalidSearchFilter"),
-            _ => list(&[], None),
-        })
-        .await;
+        let play =
+            Play::new(config(r#"["bad","good"]"#, "topic", ""), |asked| match asked.get("q") {
+                Some("bad") => refused(400, "invalidSearchFilter"),
+                _ => list(&[], None),
+            })
+            .await;
         play.until_asked(300, 8).await;
-        let asked = |q: &str| play.server.asked.borrow().iter().filter(|asked| asked.get("q") == Some(q)).count();
+        let asked = |q: &str| {
+            play.server.asked.borrow().iter().filter(|asked| asked.get("q") == Some(q)).count()
+        };
         assert!(asked("good") >= 4 && asked("bad") >= 2, "{} {}", asked("good"), asked("bad"));
         let state = play.trial.state();
-        assert!(state.contains("left out: search bad") && state.contains("invalidSearchFilter"), "{state}");
+        assert!(
+            state.contains("left out: search bad") && state.contains("invalidSearchFilter"),
+            "{state}"
+        );
     });
 }
 
@@ -334,7 +404,8 @@ fn a_video_that_is_gone_when_it_is_read_again_is_deleted_but_not_by_an_answer_th
         served(&play.server, counts.reread(feed, &ids, "1h")).await.unwrap();
         served(&play.server, counts.reread(feed, &ids, "1d")).await.unwrap();
         feed.flush().await.unwrap();
-        let gone: Vec<_> = play.trial.bodies("delete").iter().map(|body| body["id"].clone()).collect();
+        let gone: Vec<_> =
+            play.trial.bodies("delete").iter().map(|body| body["id"].clone()).collect();
         assert_eq!(gone, [json!("b")]);
         let counted = play.trial.posts("video");
         assert_eq!(counted.len(), 2);
@@ -364,8 +435,15 @@ fn vary(one: &mut Value, path: &str, value: &Option<Value>) {
     }
 }
 
-const IN_SEARCH: [&str; 7] =
-    ["/id", "/id/videoId", "/id/kind", "/snippet", "/snippet/publishedAt", "/snippet/channelId", "/snippet/title"];
+const IN_SEARCH: [&str; 7] = [
+    "/id",
+    "/id/videoId",
+    "/id/kind",
+    "/snippet",
+    "/snippet/publishedAt",
+    "/snippet/channelId",
+    "/snippet/title",
+];
 const IN_PLAYLIST: [&str; 6] = [
     "/id",
     "/contentDetails",
@@ -374,7 +452,8 @@ const IN_PLAYLIST: [&str; 6] = [
     "/snippet",
     "/snippet/resourceId",
 ];
-const IN_VIDEO: [&str; 5] = ["/id", "/snippet", "/snippet/channelId", "/statistics", "/statistics/viewCount"];
+const IN_VIDEO: [&str; 5] =
+    ["/id", "/snippet", "/snippet/channelId", "/statistics", "/statistics/viewCount"];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]

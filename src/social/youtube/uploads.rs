@@ -30,11 +30,14 @@ pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Resul
     }
     let units = u32::try_from(config.units_per_day / SHARE).unwrap_or(u32::MAX).max(1);
     let plan = Plan::new(channels.len(), config.poll.0, Duration::from_secs(24 * 3600) / units);
-    begin(feed, &channels.iter().filter_map(|topic| topic.channel().map(part)).collect::<Vec<_>>()).await?;
+    begin(feed, &channels.iter().filter_map(|topic| topic.channel().map(part)).collect::<Vec<_>>())
+        .await?;
     let taker = Taker::new(client, feed);
     let mut uploads = Uploads { client, config, feed, taker, etags: BTreeMap::new() };
     loop {
-        let is_out = |topic: &&&Topic| topic.channel().is_some_and(|channel| feed.is_left_out(&part(channel)));
+        let is_out = |topic: &&&Topic| {
+            topic.channel().is_some_and(|channel| feed.is_left_out(&part(channel)))
+        };
         if channels.iter().all(|topic| is_out(&topic)) {
             feed.sleep(ALL_OUT).await;
             continue;
@@ -76,7 +79,8 @@ impl Uploads<'_> {
         let from = last - self.config.overlap.0;
         let known = self.etags.remove(channel);
         let playlist = playlist(channel);
-        let (mut latest, mut token, mut tokens, mut first) = (last, None::<String>, BTreeSet::new(), None);
+        let (mut latest, mut token, mut tokens, mut first) =
+            (last, None::<String>, BTreeSet::new(), None);
         for number in 0..PAGES_MAX {
             self.feed.await_budget().await;
             let mut query = vec![("playlistId", playlist.as_str())];
@@ -103,7 +107,8 @@ impl Uploads<'_> {
             let is_last = list.found.iter().any(|found| !found.is_since(from));
             let mut wanted = list.found;
             wanted.retain(|found| found.is_since(from));
-            latest = wanted.iter().filter_map(|found| found.published).fold(latest, OffsetDateTime::max);
+            latest =
+                wanted.iter().filter_map(|found| found.published).fold(latest, OffsetDateTime::max);
             self.taker.take(wanted, Some(topic)).await?;
             match list.next {
                 Some(next) if !is_last && tokens.insert(next.clone()) => token = Some(next),

@@ -66,7 +66,10 @@ fn a_task_waits_at_the_bound_until_the_log_is_trimmed() {
     let mut reader = spool.reader(0);
     let source = async {
         for number in 0..200 {
-            let _ = spool.append_async(number.to_string().as_bytes(), &post(number, 300)).await.unwrap();
+            let _ = spool
+                .append_async(number.to_string().as_bytes(), &post(number, 300))
+                .await
+                .unwrap();
         }
         spool.finish();
     };
@@ -86,7 +89,9 @@ fn what_is_dropped_at_the_bound_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options { on_full: OnFull::Drop, ..options(SMALL) };
     let (spool, _) = Spool::open(folder.path(), 0, options).unwrap();
-    let kept = (0..100).filter(|number| spool.append(b"1", &post(*number, 300)).unwrap() != Appended::Dropped).count();
+    let kept = (0..100)
+        .filter(|number| spool.append(b"1", &post(*number, 300)).unwrap() != Appended::Dropped)
+        .count();
     assert_eq!(kept, 26);
     assert_eq!(spool.dropped(), 74);
     assert_eq!(read(&mut spool.reader(0)).len(), kept);
@@ -114,10 +119,13 @@ fn closing_tells_who_waits_for_room() {
 #[test]
 fn trimming_deletes_whole_segments_but_what_is_retained() {
     let folder = tempfile::tempdir().unwrap();
-    let (spool, _) = Spool::open(folder.path(), 0, Options { retain: ByteSize(2000), ..options(SMALL) }).unwrap();
+    let (spool, _) =
+        Spool::open(folder.path(), 0, Options { retain: ByteSize(2000), ..options(SMALL) })
+            .unwrap();
     let positions: Vec<u64> = (0..24).map(|number| append(&spool, number, 300)).collect();
     spool.trim(positions[20]).unwrap();
-    let kept: Vec<Record> = spool.records_from_oldest(positions[20]).map(|record| record.unwrap()).collect();
+    let kept: Vec<Record> =
+        spool.records_from_oldest(positions[20]).map(|record| record.unwrap()).collect();
     let oldest = numbers(&kept)[0];
     assert_eq!(numbers(&kept), (oldest..24).collect::<Vec<_>>());
     let retained = positions[20] - positions[oldest];
@@ -129,8 +137,14 @@ fn trimming_deletes_whole_segments_but_what_is_retained() {
 fn a_post_that_never_fits_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path(), 0);
-    assert_eq!(spool.append(b"1", &post(1, 1024)).unwrap_err().kind(), crate::error::Kind::Rejected);
-    assert_eq!(spool.append(&post(1, 1 << 16), b"").unwrap_err().kind(), crate::error::Kind::Rejected);
+    assert_eq!(
+        spool.append(b"1", &post(1, 1024)).unwrap_err().kind(),
+        crate::error::Kind::Rejected
+    );
+    assert_eq!(
+        spool.append(&post(1, 1 << 16), b"").unwrap_err().kind(),
+        crate::error::Kind::Rejected
+    );
     assert_eq!(spool.end(), 0);
     append(&spool, 1, 900);
 }

@@ -16,7 +16,11 @@ use crate::units::{ByteSize, Interval};
 
 /// Options under which only the test syncs.
 fn options(bytes_max: u64) -> Options {
-    Options { bytes_max: ByteSize(bytes_max), sync_every: Interval(Duration::from_secs(1 << 20)), ..Options::default() }
+    Options {
+        bytes_max: ByteSize(bytes_max),
+        sync_every: Interval(Duration::from_secs(1 << 20)),
+        ..Options::default()
+    }
 }
 
 /// A disk that says that it has synced: for models of many cases, in which the machine stays up.
@@ -76,7 +80,10 @@ fn read(reader: &mut Reader) -> Vec<Record> {
 
 /// The cursors, as the numbers that they are.
 fn numbers(records: &[Record]) -> Vec<usize> {
-    records.iter().map(|record| std::str::from_utf8(&record.cursor).unwrap().parse().unwrap()).collect()
+    records
+        .iter()
+        .map(|record| std::str::from_utf8(&record.cursor).unwrap().parse().unwrap())
+        .collect()
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {

@@ -51,8 +51,14 @@ impl Model {
         match step {
             Step::Append(bytes) => {
                 let record = (self.log.len().to_string(), post(self.log.len(), bytes));
-                if let Appended::At(position) = self.spool.append(record.0.as_bytes(), &record.1).unwrap() {
-                    self.log.push(Record { cursor: record.0.into(), post: record.1.into(), position });
+                if let Appended::At(position) =
+                    self.spool.append(record.0.as_bytes(), &record.1).unwrap()
+                {
+                    self.log.push(Record {
+                        cursor: record.0.into(),
+                        post: record.1.into(),
+                        position,
+                    });
                 }
             }
             Step::Read => {
@@ -64,22 +70,27 @@ impl Model {
                 assert!(self.spool.synced() >= self.log.last().map_or(0, |record| record.position));
             }
             Step::Trim(fraction) => {
-                let count = self.trimmed.0 + (self.read - self.trimmed.0) * usize::from(fraction) / 255;
-                self.trimmed = (count, self.log[..count].last().map_or(0, |record| record.position));
+                let count =
+                    self.trimmed.0 + (self.read - self.trimmed.0) * usize::from(fraction) / 255;
+                self.trimmed =
+                    (count, self.log[..count].last().map_or(0, |record| record.position));
                 self.spool.trim(self.trimmed.1).unwrap();
             }
             Step::Reopen => {
                 self.spool.close().unwrap();
                 let disk = Arc::new(Unsynced);
-                let (spool, torn) = Spool::open_on(disk, self.folder.path(), self.trimmed.1, self.options).unwrap();
+                let (spool, torn) =
+                    Spool::open_on(disk, self.folder.path(), self.trimmed.1, self.options).unwrap();
                 assert_eq!(torn, None);
-                (self.reader, self.spool, self.read) = (spool.reader(self.trimmed.1), spool, self.trimmed.0);
+                (self.reader, self.spool, self.read) =
+                    (spool.reader(self.trimmed.1), spool, self.trimmed.0);
             }
         }
     }
 
     fn check(&self) {
-        let kept: Vec<Record> = self.spool.records_from_oldest(0).map(|record| record.unwrap()).collect();
+        let kept: Vec<Record> =
+            self.spool.records_from_oldest(0).map(|record| record.unwrap()).collect();
         let trimmed = self.log.len() - kept.len();
         assert!(trimmed <= self.trimmed.0);
         assert_eq!(kept, self.log[trimmed..]);

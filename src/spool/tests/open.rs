@@ -53,7 +53,11 @@ fn damage_before_a_sync_mark_stops_with_its_place() {
     let offset = segment::HEADER_BYTES + positions[0];
     file(folder.path(), 0).write_all_at(b"x", offset + 50).unwrap();
     let error = refused(folder.path(), 0);
-    assert!(error.contains(&format!("00.seg\" is damaged at byte {offset} (position {})", positions[0])), "{error}");
+    assert!(
+        error
+            .contains(&format!("00.seg\" is damaged at byte {offset} (position {})", positions[0])),
+        "{error}"
+    );
     let findings = verify(folder.path()).unwrap();
     assert_eq!((findings.torn, findings.damage[0].offset), (None, offset));
     // A checkpoint behind it doesn't need it.
@@ -83,10 +87,15 @@ fn a_segment_that_is_missing_stops() {
     spool_of(folder.path(), 30);
     let bases = segment::list(folder.path()).unwrap();
     fs::remove_file(segment::path(folder.path(), bases[1])).unwrap();
-    assert!(refused(folder.path(), 0).ends_with(&format!("position {}, but goes on at {}", bases[1], bases[2])));
+    assert!(
+        refused(folder.path(), 0)
+            .ends_with(&format!("position {}, but goes on at {}", bases[1], bases[2]))
+    );
     assert_eq!(verify(folder.path()).unwrap().damage.len(), 1);
     fs::remove_file(segment::path(folder.path(), 0)).unwrap();
-    assert!(refused(folder.path(), 0).ends_with(&format!("position 0, but goes on at {}", bases[2])));
+    assert!(
+        refused(folder.path(), 0).ends_with(&format!("position 0, but goes on at {}", bases[2]))
+    );
 }
 
 #[test]
@@ -114,13 +123,15 @@ fn a_log_that_ends_before_the_checkpoint_goes_on_at_it() {
     assert_eq!((missing.bytes, missing.records), (positions[3] - positions[1], Some(2)));
     let said = torn.to_string();
     assert!(
-        said.contains("(about 2 records) before the newest checkpoint") && said.ends_with("were cut off"),
+        said.contains("(about 2 records) before the newest checkpoint")
+            && said.ends_with("were cut off"),
         "{said}"
     );
     assert_eq!(spool.end(), positions[3]);
     append(&spool, 9, 10);
     assert_eq!(numbers(&read(&mut spool.reader(positions[3]))), [9]);
-    let kept: Vec<Record> = spool.records_from_oldest(positions[3]).map(|record| record.unwrap()).collect();
+    let kept: Vec<Record> =
+        spool.records_from_oldest(positions[3]).map(|record| record.unwrap()).collect();
     assert_eq!(numbers(&kept), [0, 1, 9]);
     drop(spool);
     assert!(verify(folder.path()).unwrap().are_none());

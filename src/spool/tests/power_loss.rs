@@ -27,7 +27,8 @@ struct Crash {
 /// Appends and syncs at random, and takes what the page cache holds.
 fn crash(random: &mut impl Rng) -> Crash {
     let (live, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (mut spool, _) = Spool::open_on(Arc::new(Unsynced), live.path(), 0, options(BYTES_MAX)).unwrap();
+    let (mut spool, _) =
+        Spool::open_on(Arc::new(Unsynced), live.path(), 0, options(BYTES_MAX)).unwrap();
     let mut appended: Vec<Record> = Vec::new();
     for number in 0..random.random_range(1..120) {
         let (cursor, post) = (number.to_string(), post(number, random.random_range(0..1500)));
@@ -37,7 +38,9 @@ fn crash(random: &mut impl Rng) -> Crash {
             0..3 => spool.sync().unwrap(),
             3 => {
                 drop(spool);
-                spool = Spool::open_on(Arc::new(Unsynced), live.path(), 0, options(BYTES_MAX)).unwrap().0;
+                spool = Spool::open_on(Arc::new(Unsynced), live.path(), 0, options(BYTES_MAX))
+                    .unwrap()
+                    .0;
             }
             _ => {}
         }
@@ -60,8 +63,13 @@ impl Crash {
     /// synced.
     fn last(&self) -> (File, u64, u64) {
         let base = *segment::list(self.folder.path()).unwrap().last().unwrap();
-        let file = OpenOptions::new().read(true).write(true).open(segment::path(self.folder.path(), base)).unwrap();
-        let (from, length) = (segment::HEADER_BYTES + self.synced - base, file.metadata().unwrap().len());
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(segment::path(self.folder.path(), base))
+            .unwrap();
+        let (from, length) =
+            (segment::HEADER_BYTES + self.synced - base, file.metadata().unwrap().len());
         (file, from, length - from)
     }
 
@@ -79,7 +87,11 @@ impl Crash {
         if random.random() && unsynced > 0 {
             let sector = random.random_range(from..end) / SECTOR_BYTES * SECTOR_BYTES;
             let torn = sector + random.random_range(0..SECTOR_BYTES);
-            overwrite(&file, torn.clamp(from, end)..(sector + SECTOR_BYTES).clamp(from, end), random);
+            overwrite(
+                &file,
+                torn.clamp(from, end)..(sector + SECTOR_BYTES).clamp(from, end),
+                random,
+            );
         }
         if random.random() {
             file.set_len(random.random_range(from..=end)).unwrap();
@@ -88,10 +100,16 @@ impl Crash {
 
     /// Opens what is left, and holds it against what was appended.
     fn check(&self) {
-        let (spool, _) =
-            Spool::open_on(Arc::new(Unsynced), self.folder.path(), self.checkpoint, options(BYTES_MAX)).unwrap();
+        let (spool, _) = Spool::open_on(
+            Arc::new(Unsynced),
+            self.folder.path(),
+            self.checkpoint,
+            options(BYTES_MAX),
+        )
+        .unwrap();
         let found = read(&mut spool.reader(self.checkpoint));
-        let due: Vec<&Record> = self.appended.iter().filter(|record| record.position > self.checkpoint).collect();
+        let due: Vec<&Record> =
+            self.appended.iter().filter(|record| record.position > self.checkpoint).collect();
         let synced = due.iter().filter(|record| record.position <= self.synced).count();
         assert!(found.len() >= synced, "{} found, {synced} were synced", found.len());
         assert!(found.iter().eq(due.into_iter().take(found.len())), "something was invented");
@@ -99,8 +117,13 @@ impl Crash {
         // It goes on: one more post, and an opening that finds nothing to cut.
         append(&spool, 7, 100);
         drop(spool);
-        let again =
-            Spool::open_on(Arc::new(Unsynced), self.folder.path(), self.checkpoint, options(BYTES_MAX)).unwrap();
+        let again = Spool::open_on(
+            Arc::new(Unsynced),
+            self.folder.path(),
+            self.checkpoint,
+            options(BYTES_MAX),
+        )
+        .unwrap();
         assert_eq!(again.1, None);
         assert_eq!(read(&mut again.0.reader(self.checkpoint)).len(), found.len() + 1);
     }
@@ -112,7 +135,11 @@ impl Crash {
         let base = bases[bases.partition_point(|base| *base <= at) - 1];
         let path = segment::path(self.folder.path(), base);
         let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        let offset = if random.random_range(0..8) == 0 { random.random_range(0..36) } else { 36 + at - base };
+        let offset = if random.random_range(0..8) == 0 {
+            random.random_range(0..36)
+        } else {
+            36 + at - base
+        };
         let mut byte = [0];
         file.read_exact_at(&mut byte, offset).unwrap();
         byte[0] ^= 1 << random.random_range(0..8);
@@ -127,7 +154,9 @@ impl Crash {
             }
             Ok((_, torn)) => {
                 let torn = torn.expect("a flipped bit is told");
-                assert!(torn.file == path && torn.offset <= offset && offset < torn.offset + torn.bytes);
+                assert!(
+                    torn.file == path && torn.offset <= offset && offset < torn.offset + torn.bytes
+                );
                 assert!(!self.is_marked(offset, base), "synced, as a mark tells, and yet cut off");
             }
         }
@@ -185,7 +214,9 @@ fn a_flipped_bit_in_what_was_synced_is_always_told() {
 fn killed_by_kill_9_nothing_is_lost() {
     for_seeds(50, |random| {
         let crash = crash(random);
-        let spool = Spool::open_on(Arc::new(Unsynced), crash.folder.path(), 0, options(BYTES_MAX)).unwrap().0;
+        let spool = Spool::open_on(Arc::new(Unsynced), crash.folder.path(), 0, options(BYTES_MAX))
+            .unwrap()
+            .0;
         assert_eq!(read(&mut spool.reader(0)), crash.appended);
     });
 }

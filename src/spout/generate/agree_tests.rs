@@ -15,7 +15,9 @@ use super::*;
 use crate::bolt::words_of_post;
 use crate::lake::index;
 use crate::lake::names::FileName;
-use crate::lake::replay::{Event, OnDamage, Order, Place, PostTimes, Replay, Sorting, Split, Tempo};
+use crate::lake::replay::{
+    Event, OnDamage, Order, Place, PostTimes, Replay, Sorting, Split, Tempo,
+};
 use crate::lake::store::Store;
 use crate::lake::store::memory::MemoryStore;
 use crate::lake::tools::erase::Ids;
@@ -36,13 +38,21 @@ impl Expected {
     fn of(post: &[u8]) -> Self {
         let tree: Tree = serde_json::from_slice(post).unwrap();
         let (kind, body) = tree.as_object().unwrap().iter().next().unwrap();
-        let text = |path: &str| body.pointer(path).and_then(Tree::as_str).unwrap_or_else(|| panic!("{path}: {tree}"));
+        let text = |path: &str| {
+            body.pointer(path).and_then(Tree::as_str).unwrap_or_else(|| panic!("{path}: {tree}"))
+        };
         let time = |path: &str| OffsetDateTime::parse(text(path), &Rfc3339).unwrap();
         let (id, time, said) = match kind.as_str() {
-            "tweet" => (text("/id").to_owned(), time("/created_at"), text("/text").replace("&amp;", "&")),
+            "tweet" => {
+                (text("/id").to_owned(), time("/created_at"), text("/text").replace("&amp;", "&"))
+            }
             "post" => {
                 let time = text("/created_time").replace("+0000", "Z");
-                (text("/id").into(), OffsetDateTime::parse(&time, &Rfc3339).unwrap(), text("/message").into())
+                (
+                    text("/id").into(),
+                    OffsetDateTime::parse(&time, &Rfc3339).unwrap(),
+                    text("/message").into(),
+                )
             }
             "video" => {
                 let said = [text("/snippet/title"), text("/snippet/description")].join("\n");
@@ -50,14 +60,21 @@ impl Expected {
             }
             "bsky" => {
                 let micros = body["time_us"].as_i64().unwrap();
-                let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).unwrap();
-                let place = [text("/did"), text("/commit/collection"), text("/commit/rkey")].join("/");
+                let time =
+                    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).unwrap();
+                let place =
+                    [text("/did"), text("/commit/collection"), text("/commit/rkey")].join("/");
                 (format!("at://{place}"), time, text("/commit/record/text").into())
             }
             "toot" => (text("/uri").into(), time("/created_at"), seen(text("/content"))),
             other => panic!("a kind \"{other}\" that nobody generates"),
         };
-        Self { kind: kind.clone(), id, time, words: said.split_whitespace().map(str::to_owned).collect() }
+        Self {
+            kind: kind.clone(),
+            id,
+            time,
+            words: said.split_whitespace().map(str::to_owned).collect(),
+        }
     }
 }
 
@@ -71,7 +88,11 @@ fn seen(html: &str) -> String {
         }
         seen.push_str(text);
     }
-    seen.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#39;", "'").replace("&amp;", "&")
+    seen.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&#39;", "'")
+        .replace("&amp;", "&")
 }
 
 fn generated(platform: Platform, seed: u64, from: u64) -> Vec<Post> {
@@ -88,7 +109,10 @@ fn generated(platform: Platform, seed: u64, from: u64) -> Vec<Post> {
 /// The ids of a lake's posts of one time, as a replay by time finds them.
 fn replayed(store: &Arc<dyn Store>, time: OffsetDateTime) -> BTreeSet<String> {
     let moment = |time: OffsetDateTime| time.format(&Rfc3339).unwrap().parse::<Moment>().unwrap();
-    let times = PostTimes { from: Some(moment(time)), to: Some(moment(time + time::Duration::MICROSECOND)) };
+    let times = PostTimes {
+        from: Some(moment(time)),
+        to: Some(moment(time + time::Duration::MICROSECOND)),
+    };
     let replay = Replay {
         place: Place::Store(Arc::clone(store)),
         order: Order::Time,
@@ -118,8 +142,13 @@ fn check(posts: &[Post]) {
 
         let (file, key) = (format!("{number:07}"), format!("{NIGHT}/{number:07}"));
         store.put(&key, [b"[", &post[..], b"]"].concat().into()).unwrap();
-        let indexed = index::describe(store.as_ref(), file.parse::<FileName>().unwrap(), &key).unwrap();
-        assert_eq!((indexed.first, indexed.last), (Some(expected.time), Some(expected.time)), "the index");
+        let indexed =
+            index::describe(store.as_ref(), file.parse::<FileName>().unwrap(), &key).unwrap();
+        assert_eq!(
+            (indexed.first, indexed.last),
+            (Some(expected.time), Some(expected.time)),
+            "the index"
+        );
 
         let ids = Ids::parse(&format!("{} {}", expected.kind, expected.id)).unwrap();
         let erased: Vec<_> = (0..posts.len()).filter(|at| ids.has(&posts[*at])).collect();
@@ -132,7 +161,8 @@ fn check(posts: &[Post]) {
         }
     }
     for Expected { time, .. } in &expected {
-        let same = expected.iter().filter(|other| other.time == *time).map(|other| other.id.clone());
+        let same =
+            expected.iter().filter(|other| other.time == *time).map(|other| other.id.clone());
         assert_eq!(replayed(&store, *time), same.collect(), "replay");
     }
 }

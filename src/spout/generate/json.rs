@@ -4,7 +4,8 @@ use time::OffsetDateTime;
 
 use super::draw::Draw;
 
-pub(super) const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+pub(super) const BASE64: &[u8; 64] =
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /// The alphabet of DIDs and CIDs.
 pub(super) const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// The alphabet of the AT protocol's time-ordered ids, in the order of its digits.
@@ -35,7 +36,8 @@ impl Moment {
     /// In UTC. Beyond the year 9999, where timestamps end, the epoch.
     pub fn date(self) -> OffsetDateTime {
         let seconds = OffsetDateTime::from_unix_timestamp(self.seconds().cast_signed());
-        seconds.unwrap_or(OffsetDateTime::UNIX_EPOCH) + time::Duration::microseconds((self.0 % 1_000_000) as i64)
+        seconds.unwrap_or(OffsetDateTime::UNIX_EPOCH)
+            + time::Duration::microseconds((self.0 % 1_000_000) as i64)
     }
 }
 
@@ -100,7 +102,13 @@ impl Json<'_> {
     /// `2015-12-18T00:00:00`
     pub fn second(&mut self, moment: Moment) -> &mut Self {
         let (hour, minute, second) = moment.date().to_hms();
-        self.day(moment).raw("T").padded(hour, 2).raw(":").padded(minute, 2).raw(":").padded(second, 2)
+        self.day(moment)
+            .raw("T")
+            .padded(hour, 2)
+            .raw(":")
+            .padded(minute, 2)
+            .raw(":")
+            .padded(second, 2)
     }
 
     /// `2015-12-18`
@@ -122,7 +130,11 @@ impl Json<'_> {
     }
 
     /// Several values with commas between them.
-    pub fn list<T>(&mut self, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Self, T)) -> &mut Self {
+    pub fn list<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(&mut Self, T),
+    ) -> &mut Self {
         self.raw("[");
         for (i, item) in items.into_iter().enumerate() {
             if i > 0 {

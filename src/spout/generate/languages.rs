@@ -48,7 +48,8 @@ impl Language {
     /// How many of the places below `place` have the same language as it.
     pub fn earlier(place: u32) -> u32 {
         let language = PATTERN[(place % PLACES) as usize];
-        let share = |places: &[usize]| places.iter().filter(|other| **other == language).count() as u32;
+        let share =
+            |places: &[usize]| places.iter().filter(|other| **other == language).count() as u32;
         place / PLACES * share(&PATTERN) + share(&PATTERN[..(place % PLACES) as usize])
     }
 
@@ -72,8 +73,24 @@ impl Language {
 }
 
 /// Emoji of all shapes: one character, a variation, a skin tone, a family, a flag, a keycap.
-pub(super) const EMOJI: [&str; 16] =
-    ["😀", "🌩️", "👍🏽", "👩‍👩‍👧", "🇺🇳", "1️⃣", "🔥", "🌊", "❤️", "🎉", "☔", "🤷🏿‍♀️", "🐝", "🥁", "🚲", "✨"];
+pub(super) const EMOJI: [&str; 16] = [
+    "😀",
+    "🌩️",
+    "👍🏽",
+    "👩‍👩‍👧",
+    "🇺🇳",
+    "1️⃣",
+    "🔥",
+    "🌊",
+    "❤️",
+    "🎉",
+    "☔",
+    "🤷🏿‍♀️",
+    "🐝",
+    "🥁",
+    "🚲",
+    "✨",
+];
 
 const ENGLISH: &str = "the and to of a in it is that for on we with storm they this at be from rain as \
     wind what so today city night coffee river train music light morning people water garden bridge \

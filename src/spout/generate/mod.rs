@@ -68,8 +68,7 @@ fn one() -> u64 {
 
 impl Component for Generate {
     const NAME: &'static str = "Generate";
-    const GUARANTEE: &'static str =
-        "can resume: after a restart it goes on behind the newest checkpoint with the same posts, each made once";
+    const GUARANTEE: &'static str = "can resume: after a restart it goes on behind the newest checkpoint with the same posts, each made once";
 }
 
 impl Default for Generate {
@@ -110,7 +109,8 @@ const SPLITS: u64 = 64;
 
 impl SpoutConfig for Generate {
     fn splits(&self) -> Result<Vec<String>> {
-        let platforms: Vec<_> = self.platforms.as_slice().iter().map(|platform| format!("{platform:?}")).collect();
+        let platforms: Vec<_> =
+            self.platforms.as_slice().iter().map(|platform| format!("{platform:?}")).collect();
         let source = format!("{} {}", self.seed, platforms.join("+"));
         Ok((0..SPLITS).map(|split| format!("{source}/{split:02}")).collect())
     }
@@ -132,7 +132,12 @@ impl SpoutConfig for Generate {
     }
 
     fn build(&self, _context: &SpoutContext) -> Result<Box<dyn Spout>> {
-        Ok(Box::new(Generator { posts: self.by_number(), rate: self.rate, end: self.end(), topics: Arc::from([]) }))
+        Ok(Box::new(Generator {
+            posts: self.by_number(),
+            rate: self.rate,
+            end: self.end(),
+            topics: Arc::from([]),
+        }))
     }
 }
 
@@ -163,7 +168,9 @@ impl Share {
             };
             let number = id.rsplit('/').next().and_then(|number| number.parse::<u64>().ok());
             let number = number.filter(|number| *number < SPLITS);
-            let next = number.zip(done).and_then(|(number, done)| done.checked_mul(SPLITS)?.checked_add(number));
+            let next = number
+                .zip(done)
+                .and_then(|(number, done)| done.checked_mul(SPLITS)?.checked_add(number));
             let wrong = || {
                 Error::fatal(format!(
                     "expected a split from 00 to 63 and how many of its posts are done, found \"{id}\" and {cursor:?}"
@@ -221,7 +228,10 @@ impl Chunk {
 
     /// An empty chunk with room for as much as is in this one.
     fn next(&self) -> Self {
-        Self { bytes: Vec::with_capacity(self.bytes.len() + self.bytes.len() / 16), ..Self::default() }
+        Self {
+            bytes: Vec::with_capacity(self.bytes.len() + self.bytes.len() / 16),
+            ..Self::default()
+        }
     }
 }
 

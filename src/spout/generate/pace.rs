@@ -31,7 +31,11 @@ impl TryFrom<f64> for Rate {
         if (Self::MIN..=Self::MAX).contains(&rate) {
             return Ok(Self(rate));
         }
-        Err(format!("expected a rate from {} to {} posts per second, found {rate}", Self::MIN, Self::MAX))
+        Err(format!(
+            "expected a rate from {} to {} posts per second, found {rate}",
+            Self::MIN,
+            Self::MAX
+        ))
     }
 }
 
@@ -60,7 +64,9 @@ impl Pace {
     /// How long to sleep for a post that isn't due yet.
     pub fn until(&self, number: u64, now: Duration) -> Duration {
         // A microsecond for what the conversion cuts off: else it would wake a little too early, and once more.
-        let after = Duration::from_micros(self.rate.micros_of(number.saturating_sub(self.first)).saturating_add(1));
+        let after = Duration::from_micros(
+            self.rate.micros_of(number.saturating_sub(self.first)).saturating_add(1),
+        );
         let due = self.started.saturating_add(after);
         due.saturating_sub(now).max(STEP)
     }
@@ -122,7 +128,12 @@ mod tests {
     #[test]
     fn rates_that_make_no_sense_are_refused() {
         for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e9, 1e-9] {
-            assert!(Rate::try_from(rate).unwrap_err().contains("expected a rate from 0.001 to 10000000"), "{rate}");
+            assert!(
+                Rate::try_from(rate)
+                    .unwrap_err()
+                    .contains("expected a rate from 0.001 to 10000000"),
+                "{rate}"
+            );
         }
     }
 }

@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A platform whose posts the generator can make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Platform {
     /// Tweets, in the shape of X's API v2: `{"tweet": {…}}`.
     #[serde(alias = "Twitter")]
@@ -21,7 +23,8 @@ pub enum Platform {
 
 impl Platform {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::X, Self::Facebook, Self::YouTube, Self::Bluesky, Self::Mastodon];
+    pub const ALL: [Self; 5] =
+        [Self::X, Self::Facebook, Self::YouTube, Self::Bluesky, Self::Mastodon];
 
     /// The key that names the kind of its posts.
     pub fn kind(self) -> &'static str {

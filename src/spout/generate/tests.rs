@@ -28,8 +28,12 @@ fn paths(platform: Platform) -> [&'static str; 3] {
     match platform {
         Platform::X => ["/tweet/id", "/tweet/created_at", "/tweet/text"],
         Platform::Facebook => ["/post/id", "/post/created_time", "/post/message"],
-        Platform::YouTube => ["/video/id", "/video/snippet/publishedAt", "/video/snippet/description"],
-        Platform::Bluesky => ["/bsky/commit/rkey", "/bsky/commit/record/createdAt", "/bsky/commit/record/text"],
+        Platform::YouTube => {
+            ["/video/id", "/video/snippet/publishedAt", "/video/snippet/description"]
+        }
+        Platform::Bluesky => {
+            ["/bsky/commit/rkey", "/bsky/commit/record/createdAt", "/bsky/commit/record/text"]
+        }
         Platform::Mastodon => ["/toot/id", "/toot/created_at", "/toot/content"],
     }
 }
@@ -43,13 +47,19 @@ fn of_platform(platform: Platform) -> Generate {
 }
 
 /// Everything that `tasks` tasks hand over, in their order, each from the cursors given.
-fn run(config: &Generate, tasks: usize, cursors: &mut BTreeMap<String, Cursor>, rounds_max: usize) -> Vec<Vec<u8>> {
+fn run(
+    config: &Generate,
+    tasks: usize,
+    cursors: &mut BTreeMap<String, Cursor>,
+    rounds_max: usize,
+) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     let ids = config.splits().unwrap();
     for task in 0..tasks {
         let mine: Vec<_> = ids.iter().skip(task).step_by(tasks).collect();
         let cursor = |id: &String| cursors.get(id).cloned().unwrap_or(Cursor::Start);
-        let splits: Vec<_> = mine.iter().map(|id| Split { id: (*id).clone(), cursor: cursor(id) }).collect();
+        let splits: Vec<_> =
+            mine.iter().map(|id| Split { id: (*id).clone(), cursor: cursor(id) }).collect();
         let mut shares = Share::of_splits(&splits).unwrap();
         let mut by_number = config.by_number();
         for _ in 0..rounds_max {
@@ -79,7 +89,11 @@ fn every_post_is_well_formed_and_has_its_kind_its_id_its_time_and_its_text() {
         assert!(ids.insert((platform, id.to_owned())), "{id} comes twice");
         assert!(!time.is_empty() && !text.is_empty());
         assert!(!post.contains(['\n', '\r']));
-        assert_eq!(tree.to_string().len(), post.len(), "a key comes twice, or something has an escape it needn't have");
+        assert_eq!(
+            tree.to_string().len(),
+            post.len(),
+            "a key comes twice, or something has an escape it needn't have"
+        );
     }
 }
 
@@ -89,8 +103,10 @@ fn ids_are_distinct_at_any_rate_and_beyond_2_to_the_53() {
         let rate = rate.map(|rate| Rate::try_from(rate).unwrap());
         for platform in Platform::ALL {
             let config = Generate { rate, ..of_platform(platform) };
-            let id = |(_, post): (Platform, String)| at(&tree(&post), paths(platform)[0]).to_owned();
-            let ids: HashSet<_> = posts(&config, (0..300).chain(70_000..70_300)).into_iter().map(id).collect();
+            let id =
+                |(_, post): (Platform, String)| at(&tree(&post), paths(platform)[0]).to_owned();
+            let ids: HashSet<_> =
+                posts(&config, (0..300).chain(70_000..70_300)).into_iter().map(id).collect();
             assert_eq!(ids.len(), 600, "{platform:?}");
         }
     }
@@ -108,7 +124,8 @@ fn posts_weigh_what_the_platforms_posts_weigh() {
         (Platform::Mastodon, 1_800..2_900),
     ];
     for (platform, range) in expected {
-        let total: usize = posts(&of_platform(platform), 0..2_000).iter().map(|(_, post)| post.len()).sum();
+        let total: usize =
+            posts(&of_platform(platform), 0..2_000).iter().map(|(_, post)| post.len()).sum();
         assert!(range.contains(&(total / 2_000)), "{platform:?}: {}", total / 2_000);
     }
 }
@@ -128,7 +145,8 @@ fn each_platform_writes_the_time_in_its_own_way() {
     let config = Generate { rate: Some(2.0.try_into().unwrap()), ..of_platform(Platform::Bluesky) };
     let (_, post) = &posts(&config, [7_201])[0];
     assert_eq!(tree(post).pointer("/bsky/time_us"), Some(&1_450_400_400_500_000_u64.into()));
-    let date = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]");
+    let date =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]");
     assert_eq!(config.time_of(7_201).format(date).unwrap(), "2015-12-18T01:00:00.500");
 }
 
@@ -138,7 +156,9 @@ fn entities_point_at_what_they_name() {
     for (_, post) in posts(&of_platform(Platform::X), 0..2_000) {
         let tweet = tree(&post)["tweet"].take();
         let text: Vec<char> = tweet["text"].as_str().unwrap().chars().collect();
-        for (list, sign, key) in [("hashtags", "#", "tag"), ("mentions", "@", "username"), ("urls", "", "url")] {
+        for (list, sign, key) in
+            [("hashtags", "#", "tag"), ("mentions", "@", "username"), ("urls", "", "url")]
+        {
             for entity in tweet["entities"][list].as_array().unwrap() {
                 let index = |key: &str| entity[key].as_u64().unwrap() as usize;
                 let found: String = text[index("start")..index("end")].iter().collect();
@@ -166,7 +186,8 @@ fn entities_point_at_what_they_name() {
 
 #[test]
 fn texts_are_of_several_scripts() {
-    let all: String = posts(&Generate::default(), 0..2_000).into_iter().map(|(_, post)| post).collect();
+    let all: String =
+        posts(&Generate::default(), 0..2_000).into_iter().map(|(_, post)| post).collect();
     for (script, range) in [
         ("Cyrillic", 'а'..='я'),
         ("Arabic", 'ا'..='ي'),
@@ -189,10 +210,14 @@ fn planted_bursts_can_be_seen_and_only_while_they_last() {
     assert_eq!(bursts.len(), 3);
     for Burst { tag, posts, one_in } in bursts {
         let (in_text, in_html) = (format!("#{tag}"), format!("#<span>{tag}<"));
-        let has = |(_, post): &&(Platform, String)| post.contains(&in_text) || post.contains(&in_html);
+        let has =
+            |(_, post): &&(Platform, String)| post.contains(&in_text) || post.contains(&in_html);
         let during = &all[posts.start as usize..posts.end as usize];
         let (times, expected) = (during.iter().filter(has).count(), during.len() / one_in as usize);
-        assert!(times.abs_diff(expected) < expected / 4 + 10, "{tag}: {times}, expected {expected}");
+        assert!(
+            times.abs_diff(expected) < expected / 4 + 10,
+            "{tag}: {times}, expected {expected}"
+        );
         let otherwise = all.iter().filter(has).count() - times;
         assert!(otherwise < 60, "{tag}: {otherwise}");
     }
@@ -276,7 +301,10 @@ fn a_configuration_is_read_and_explained_with_every_default() {
         "Generate(posts:None,rate:None,seed:1,platforms:[X,Facebook,YouTube,Bluesky,Mastodon])"
     );
     let given = "Generate(posts: 10, rate: 1000, seed: 3, platforms: [Twitter])";
-    assert_eq!(generate.read(given).unwrap().explained, "Generate(posts:10,rate:1000.0,seed:3,platforms:[X])");
+    assert_eq!(
+        generate.read(given).unwrap().explained,
+        "Generate(posts:10,rate:1000.0,seed:3,platforms:[X])"
+    );
 }
 
 #[test]

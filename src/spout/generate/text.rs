@@ -76,7 +76,9 @@ impl Text {
     /// Whether there is a space (or nothing at all) between two pieces.
     fn space_between(&self, before: Piece, piece: Piece) -> bool {
         let word = |piece| matches!(piece, Piece::Word(_) | Piece::Emoji(_));
-        before != Piece::Break && piece != Piece::Break && (self.spaced || !word(before) || !word(piece))
+        before != Piece::Break
+            && piece != Piece::Break
+            && (self.spaced || !word(before) || !word(piece))
     }
 
     /// Writes the text without any markup, and tells where its hashtags, mentions and links stand.
@@ -125,7 +127,11 @@ impl Text {
                 Piece::Tag(rank) => {
                     let Tag { text, in_url } = Tag::at(*rank);
                     into.extend(["<a href=\"https://social.example/tags/", in_url]);
-                    into.extend(["\" class=\"mention hashtag\" rel=\"tag\">#<span>", text, "</span></a>"]);
+                    into.extend([
+                        "\" class=\"mention hashtag\" rel=\"tag\">#<span>",
+                        text,
+                        "</span></a>",
+                    ]);
                 }
                 Piece::Mention(user) => {
                     into.push_str("<span class=\"h-card\" translate=\"no\"><a href=\"https://social.example/@");
@@ -137,7 +143,9 @@ impl Text {
                 Piece::Link(number) => {
                     into.push_str("<a href=\"");
                     link(*number, into);
-                    into.push_str("\" target=\"_blank\" rel=\"nofollow noopener\" translate=\"no\">");
+                    into.push_str(
+                        "\" target=\"_blank\" rel=\"nofollow noopener\" translate=\"no\">",
+                    );
                     link(*number, into);
                     into.push_str("</a>");
                 }

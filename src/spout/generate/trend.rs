@@ -109,7 +109,8 @@ impl Planted {
     pub fn new(seed: u64, period: u64) -> Self {
         const QUARTER: u32 = BURST_PERIOD as u32 / 4;
         let mut draw = Draw::new(seed, For::Burst(period));
-        let start = (period * BURST_PERIOD).saturating_add(u64::from(QUARTER + draw.below(QUARTER)));
+        let start =
+            (period * BURST_PERIOD).saturating_add(u64::from(QUARTER + draw.below(QUARTER)));
         let length = QUARTER / 4 + draw.below(QUARTER * 3 / 4);
         Self {
             rank: BURST_RANK_MIN + draw.below(TAGS - BURST_RANK_MIN),
@@ -121,7 +122,11 @@ impl Planted {
 
 impl From<Planted> for Burst {
     fn from(planted: Planted) -> Self {
-        Self { tag: Tag::at(planted.rank).text.clone(), posts: planted.posts, one_in: planted.one_in }
+        Self {
+            tag: Tag::at(planted.rank).text.clone(),
+            posts: planted.posts,
+            one_in: planted.one_in,
+        }
     }
 }
 
@@ -131,10 +136,15 @@ mod tests {
 
     #[test]
     fn hashtags_are_distinct_and_of_several_scripts() {
-        let tags: std::collections::HashSet<_> = VOCABULARY.iter().map(|tag| tag.text.to_lowercase()).collect();
+        let tags: std::collections::HashSet<_> =
+            VOCABULARY.iter().map(|tag| tag.text.to_lowercase()).collect();
         assert_eq!(tags.len(), TAGS as usize);
         assert!(VOCABULARY.iter().filter(|tag| !tag.text.is_ascii()).count() > 4_000);
-        assert!(VOCABULARY.iter().all(|tag| tag.in_url.is_ascii() && !tag.text.contains(char::is_whitespace)));
+        assert!(
+            VOCABULARY
+                .iter()
+                .all(|tag| tag.in_url.is_ascii() && !tag.text.contains(char::is_whitespace))
+        );
     }
 
     #[test]
@@ -146,7 +156,11 @@ mod tests {
         assert!((100_000..104_500).contains(&times[0]), "{}", times[0]);
         for rank in [1_u32, 3, 9, 31, 99] {
             let expected = times[0] / (rank + 1);
-            assert!(times[rank as usize].abs_diff(expected) < expected / 6 + 10, "{rank}: {}", times[rank as usize]);
+            assert!(
+                times[rank as usize].abs_diff(expected) < expected / 6 + 10,
+                "{rank}: {}",
+                times[rank as usize]
+            );
         }
         let tail: u32 = times[1_000..].iter().sum();
         assert!((220_000..250_000).contains(&tail), "{tail}");
@@ -157,7 +171,10 @@ mod tests {
         for period in 0..1_000 {
             let Planted { rank, posts, one_in } = Planted::new(1, period);
             let start = period * BURST_PERIOD;
-            assert!(posts.start >= start + BURST_PERIOD / 4 && posts.end <= start + BURST_PERIOD * 3 / 4);
+            assert!(
+                posts.start >= start + BURST_PERIOD / 4
+                    && posts.end <= start + BURST_PERIOD * 3 / 4
+            );
             assert!(posts.end - posts.start >= BURST_PERIOD / 16);
             assert!((BURST_RANK_MIN..TAGS).contains(&rank) && (4..=16).contains(&one_in));
         }

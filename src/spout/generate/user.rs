@@ -16,8 +16,9 @@ pub(super) struct User {
 }
 
 const SYLLABLES: [&str; 32] = [
-    "ba", "ko", "mi", "ra", "to", "lu", "ne", "sa", "vi", "do", "ka", "le", "mo", "ri", "ta", "zu", "an", "el", "in",
-    "or", "um", "ash", "bel", "cor", "dan", "fen", "gil", "hal", "jun", "kim", "lor", "mar",
+    "ba", "ko", "mi", "ra", "to", "lu", "ne", "sa", "vi", "do", "ka", "le", "mo", "ri", "ta", "zu",
+    "an", "el", "in", "or", "um", "ash", "bel", "cor", "dan", "fen", "gil", "hal", "jun", "kim",
+    "lor", "mar",
 ];
 
 impl User {

@@ -38,7 +38,9 @@ impl FollowReports {
                 }
             }
             match self.events.recv().await? {
-                Event::Waiting(wake, duration) => self.waiting = Some((wake, self.clock.sleep(duration))),
+                Event::Waiting(wake, duration) => {
+                    self.waiting = Some((wake, self.clock.sleep(duration)))
+                }
                 event => return Some(event),
             }
         }
@@ -57,13 +59,18 @@ pub(super) struct FollowedFiles {
 
 impl LinesSpout {
     /// Begins to follow; `None` if no split of the task is one of followed files.
-    pub(super) fn follow(&self, out: &SpoutOutput) -> Result<Option<(FollowReports, FollowedFiles)>> {
+    pub(super) fn follow(
+        &self,
+        out: &SpoutOutput,
+    ) -> Result<Option<(FollowReports, FollowedFiles)>> {
         if !self.follows {
             return Ok(None);
         }
         let mut splits = HashMap::new();
         let mut positions = HashMap::new();
-        for (position, split) in out.splits().iter().enumerate().filter(|(_, split)| is_followed(&split.id)) {
+        for (position, split) in
+            out.splits().iter().enumerate().filter(|(_, split)| is_followed(&split.id))
+        {
             splits.insert(split.id.clone(), entries_of(split)?);
             positions.insert(split.id.clone(), position);
         }
@@ -128,7 +135,9 @@ impl LinesSpout {
             }
             Event::Chunk { number, chunk } => self.read_followed(number, chunk, files, out).await?,
             Event::Moved { number, file, path } => {
-                let Some((position, reading)) = files.readings.get_mut(&number) else { return Ok(()) };
+                let Some((position, reading)) = files.readings.get_mut(&number) else {
+                    return Ok(());
+                };
                 let position = *position;
                 reading.name = path.to_string_lossy().into_owned();
                 if let Some(entry) = files.entries.entry(position).or_default().get_mut(&number) {
@@ -222,14 +231,18 @@ fn entries_of(split: &Split) -> Result<Option<Vec<Entry>>> {
             Ok(entries) => Ok(Some(entries)),
             Err(what) => {
                 let id = &split.id;
-                Err(Error::fatal(format!("the checkpoint's cursor for \"{id}\" is damaged")).because(what))
+                Err(Error::fatal(format!("the checkpoint's cursor for \"{id}\" is damaged"))
+                    .because(what))
             }
         },
     }
 }
 
 /// Waits for either; the other one stays as it is.
-pub(super) async fn either<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> Either<A, B> {
+pub(super) async fn either<A, B>(
+    first: impl Future<Output = A>,
+    second: impl Future<Output = B>,
+) -> Either<A, B> {
     match select(pin!(first), pin!(second)).await {
         Either::Left((first, _)) => Either::Left(first),
         Either::Right((second, _)) => Either::Right(second),

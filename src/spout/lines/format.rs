@@ -66,7 +66,9 @@ fn other(name: &str, byte: usize, command: &str) -> Format {
 /// An array that isn't only a bad line among others.
 fn is_array(text: &[u8], is_whole: bool) -> bool {
     let value = Value::of(text);
-    let Some(end) = value.end else { return value.breaks || is_whole || text.len() >= SNIFFED_BYTES / 2 };
+    let Some(end) = value.end else {
+        return value.breaks || is_whole || text.len() >= SNIFFED_BYTES / 2;
+    };
     value.breaks || text[1..].trim_ascii_start().starts_with(b"{") && is_blank(&text[end..])
 }
 
@@ -74,12 +76,17 @@ fn is_array(text: &[u8], is_whole: bool) -> bool {
 fn object(text: &[u8], is_whole: bool, has_kind: bool) -> Option<(&'static str, String)> {
     let value = Value::of(text);
     let line_ends = text.iter().position(|byte| *byte == b'\n');
-    let page = value.array.as_deref().map(|key| ("a page of results", format!("jq -c '.[\"{key}\"][]' FILE")));
+    let page = value
+        .array
+        .as_deref()
+        .map(|key| ("a page of results", format!("jq -c '.[\"{key}\"][]' FILE")));
     if value.breaks {
         let second = line_ends.map(|at| &text[at + 1..]).unwrap_or_default();
         let second = second.split(|byte| *byte == b'\n').next().unwrap_or_default();
         // A first line that was cut, and then whole ones.
-        if Value::of(second).end.is_some_and(|end| is_blank(&second[end..])) && second.starts_with(b"{") {
+        if Value::of(second).end.is_some_and(|end| is_blank(&second[end..]))
+            && second.starts_with(b"{")
+        {
             return None;
         }
         return page.or_else(|| Some(("JSON over several lines", "jq -c . FILE".into())));
@@ -123,7 +130,8 @@ impl Value {
                 b'[' => {
                     let opens_object = text[at + 1..].trim_ascii_start().starts_with(b"{");
                     if depth == 1 && text[0] == b'{' && opens_object && value.array.is_none() {
-                        value.array = Some(String::from_utf8_lossy(&text[string.clone()]).into_owned());
+                        value.array =
+                            Some(String::from_utf8_lossy(&text[string.clone()]).into_owned());
                     }
                     depth += 1;
                 }
@@ -175,7 +183,11 @@ mod tests {
         check(b"{\x00\"\x00", true, Some("iconv -f UTF-16LE"));
         check(b"\xfd7zXZ\x00..", true, Some("xz -dc FILE"));
         check(b"[{\"a\":{}},{\"a\":{}}]", true, Some("`jq -c '.[]' FILE`"));
-        check(b"\xef\xbb\xbf \n[\n{\"a\":{}},\n{\"a\":{}}\n]\n", true, Some("a JSON array (from byte 6)"));
+        check(
+            b"\xef\xbb\xbf \n[\n{\"a\":{}},\n{\"a\":{}}\n]\n",
+            true,
+            Some("a JSON array (from byte 6)"),
+        );
         check(b"[\n{\"a\":{}}\n,{\"a\":{}}", false, Some("a JSON array"));
         check(b"{\"data\":[{\"id\":1}],\"meta\":{}}\n", true, Some("a page of results"));
         check(b"{\n \"meta\": {},\n \"items\": [\n {", false, Some("jq -c '.[\"items\"][]' FILE"));

@@ -84,7 +84,13 @@ impl Input {
             let (spool, torn) = Spool::open(folder, position, wanted.spool)?;
             cut = torn;
             let failure = Failure::default();
-            start(path, spool.clone(), Arc::clone(&failure), wanted.line_bytes_max, wanted.has_kind)?;
+            start(
+                path,
+                spool.clone(),
+                Arc::clone(&failure),
+                wanted.line_bytes_max,
+                wanted.has_kind,
+            )?;
             open.insert(folder.to_path_buf(), (spool, failure));
         }
         let (spool, failure) = open[folder].clone();
@@ -102,7 +108,9 @@ impl Input {
     /// meanwhile. Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Result<Option<Batch>> {
         while !self.ended {
-            let news = match select(pin!(self.reader.next_batch()), pin!(self.completed.changed())).await {
+            let news = match select(pin!(self.reader.next_batch()), pin!(self.completed.changed()))
+                .await
+            {
                 Either::Left((batch, _)) => Some(batch?),
                 Either::Right(_) => None,
             };
@@ -125,19 +133,25 @@ impl Input {
 fn position(cursor: &Cursor) -> Result<u64> {
     match cursor {
         Cursor::Start => Ok(0),
-        Cursor::At(position) => position
-            .parse()
-            .map_err(|_| Error::fatal(format!("the checkpoint's cursor \"{position}\" is no position of a spool"))),
+        Cursor::At(position) => position.parse().map_err(|_| {
+            Error::fatal(format!(
+                "the checkpoint's cursor \"{position}\" is no position of a spool"
+            ))
+        }),
         // A stream that ended says so by no cursor: another one may come with the next start.
-        Cursor::End => Err(Error::fatal("the checkpoint says that standard input has ended for ever")),
+        Cursor::End => {
+            Err(Error::fatal("the checkpoint says that standard input has ended for ever"))
+        }
     }
 }
 
 /// The lines of a record.
 pub(super) fn lines(cursor: &[u8], content: Bytes, line_bytes_max: usize) -> Result<Vec<Line>> {
-    let damaged = || Error::fatal(format!("the spool's cursor \"{}\" names no line", cursor.escape_ascii()));
+    let damaged =
+        || Error::fatal(format!("the spool's cursor \"{}\" names no line", cursor.escape_ascii()));
     let text = std::str::from_utf8(cursor).map_err(|_| damaged())?;
-    let (number, length) = text.split_once(' ').map_or((text, None), |(number, length)| (number, Some(length)));
+    let (number, length) =
+        text.split_once(' ').map_or((text, None), |(number, length)| (number, Some(length)));
     let number: u64 = number.parse().map_err(|_| damaged())?;
     if let Some(length) = length {
         let length = length.parse().map_err(|_| damaged())?;
@@ -149,7 +163,13 @@ pub(super) fn lines(cursor: &[u8], content: Bytes, line_bytes_max: usize) -> Res
     Ok(std::iter::from_fn(|| splitter.next_line()).collect())
 }
 
-fn start(path: &str, spool: Spool, failure: Failure, line_bytes_max: usize, has_kind: bool) -> Result<()> {
+fn start(
+    path: &str,
+    spool: Spool,
+    failure: Failure,
+    line_bytes_max: usize,
+    has_kind: bool,
+) -> Result<()> {
     let path = path.to_owned();
     let work = move || {
         if let Err(error) = read(&path, &spool, line_bytes_max, has_kind) {
@@ -158,7 +178,9 @@ fn start(path: &str, spool: Spool, failure: Failure, line_bytes_max: usize, has_
         spool.finish();
     };
     let thread = thread::Builder::new().name("lines".into()).spawn(work);
-    thread.map_err(|error| Error::fatal("no thread could be started to read on").because(error)).map(|_| ())
+    thread
+        .map_err(|error| Error::fatal("no thread could be started to read on").because(error))
+        .map(|_| ())
 }
 
 /// Reads a stream to its end, into the spool.
@@ -230,7 +252,9 @@ fn append(spool: &Spool, cursor: &str, content: &[u8]) -> Result<()> {
             }
             // What is dropped is counted by the spool; one that is closed belongs to a process that
             // ends.
-            other => return other.map(|(Appended::At(_) | Appended::Dropped | Appended::Closed)| ()),
+            other => {
+                return other.map(|(Appended::At(_) | Appended::Dropped | Appended::Closed)| ());
+            }
         }
     }
 }

@@ -70,7 +70,11 @@ pub(super) fn path_of(split: &str) -> &str {
 
 /// Finds the file of each cursor again, and names the splits. `files` are those that the paths
 /// stand for now, and `globs` the paths. Files that moved out of the paths come first.
-pub(super) fn locate(files: &[String], globs: &[Glob], cursors: &BTreeMap<String, Cursor>) -> Located {
+pub(super) fn locate(
+    files: &[String],
+    globs: &[Glob],
+    cursors: &BTreeMap<String, Cursor>,
+) -> Located {
     let mut search = Search::new(files, globs, cursors);
     let cursors = search.file_cursors();
     // A place at the start says nothing of what the file begins with, and an inode may be used again: such
@@ -304,7 +308,9 @@ impl<'a> Search<'a> {
         if !cursor.mark.is_end || self.is_replaced(cursor) {
             candidates.extend(self.named_alike(Path::new(&cursor.path)));
         }
-        let Some(copy) = candidates.into_iter().find(|path| is_at(path, mark)) else { return false };
+        let Some(copy) = candidates.into_iter().find(|path| is_at(path, mark)) else {
+            return false;
+        };
         self.claim(copy, cursor);
         true
     }
@@ -313,13 +319,16 @@ impl<'a> Search<'a> {
     /// name.
     fn named_alike(&self, path: &Path) -> Vec<String> {
         let mut found = Vec::new();
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        let (Some(folder), Some(name)) =
+            (path.parent(), path.file_name().and_then(|name| name.to_str()))
+        else {
             return found;
         };
         let stem = name.split('.').find(|part| !part.is_empty()).unwrap_or(name);
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let other = entry.file_name();
-            let begins_alike = other.to_str().is_some_and(|other| other.trim_start_matches('.').starts_with(stem));
+            let begins_alike =
+                other.to_str().is_some_and(|other| other.trim_start_matches('.').starts_with(stem));
             let is_file = || fs::metadata(entry.path()).is_ok_and(|found| found.is_file());
             if !begins_alike || !is_file() {
                 continue;
@@ -352,7 +361,8 @@ impl<'a> Search<'a> {
         if cursor.id.is_none() {
             // A run that didn't follow may have read it since.
             let is_read_since = |other: &FileMark| {
-                other.file == cursor.mark.file && other.mark.place.offset >= cursor.mark.mark.place.offset
+                other.file == cursor.mark.file
+                    && other.mark.place.offset >= cursor.mark.mark.place.offset
             };
             let plain = self.cursors.iter().filter(|(id, _)| id.starts_with('/'));
             for (_, other) in plain {

@@ -44,7 +44,8 @@ impl FromStr for Mark {
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
             let mut parts = text.split(' ');
-            let place = Place { offset: parts.next()?.parse().ok()?, line: parts.next()?.parse().ok()? };
+            let place =
+                Place { offset: parts.next()?.parse().ok()?, line: parts.next()?.parse().ok()? };
             let head = u64::from_str_radix(parts.next()?, 16).ok()?;
             parts.next().is_none().then_some(Self { place, head })
         };
@@ -95,7 +96,9 @@ impl FromStr for FileMark {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let words: Vec<&str> = text.split(' ').collect();
-        let unexpected = || format!("expected offset, line and hash, and device, inode and time, found \"{text}\"");
+        let unexpected = || {
+            format!("expected offset, line and hash, and device, inode and time, found \"{text}\"")
+        };
         let number = |at: usize| words[at].parse::<u64>().map_err(|_| unexpected());
         let (file, read_at, is_end) = match words.get(3..) {
             None | Some([]) => (None, 0, false),

@@ -110,7 +110,11 @@ impl SpoutConfig for Lines {
     }
 
     fn tasks_max(&self) -> Option<usize> {
-        if self.paths.iter().any(|path| paths::is_glob(path)) { None } else { Some(self.paths.len()) }
+        if self.paths.iter().any(|path| paths::is_glob(path)) {
+            None
+        } else {
+            Some(self.paths.len())
+        }
     }
 
     fn ends_for_good(&self) -> bool {
@@ -129,15 +133,17 @@ impl SpoutConfig for Lines {
         let read_max = ByteSize(POST_BYTES_MAX as u64);
         if self.max_post_bytes.0 > read_max.0 {
             let found = self.max_post_bytes;
-            let what =
-                format!("expected at most {read_max}, since a lake's readers take no longer post, found {found}");
+            let what = format!(
+                "expected at most {read_max}, since a lake's readers take no longer post, found {found}"
+            );
             return Err(vec![Problem { field: "max_post_bytes", what, candidates: None }]);
         }
         let longest = self.spool.post_bytes_max(0) as u64;
         let is_stream = self.paths.iter().any(|path| input::is_stream(path));
         // Lines of a stream are cut to what fits: that is worth an error only where more was asked
         // for.
-        if !is_stream || self.max_post_bytes == max_post_bytes() || self.max_post_bytes.0 < longest {
+        if !is_stream || self.max_post_bytes == max_post_bytes() || self.max_post_bytes.0 < longest
+        {
             return Ok(());
         }
         let (found, spool) = (self.max_post_bytes, self.spool.bytes_max);
@@ -175,7 +181,11 @@ impl SpoutConfig for Lines {
             return Err(Error::fatal("Lines: expected a name as \"kind\", found an empty text"));
         }
         let spools = context.state.as_ref().map(|state| state.join("spool"));
-        let spools = spools.map(|folder| Spools { folder, component: context.component.clone(), options: self.spool });
+        let spools = spools.map(|folder| Spools {
+            folder,
+            component: context.component.clone(),
+            options: self.spool,
+        });
         Ok(Box::new(LinesSpout {
             posts: self.posts(),
             paths: self.paths.clone(),

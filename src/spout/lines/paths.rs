@@ -49,7 +49,10 @@ pub(super) fn absolute_glob(path: &str) -> Result<Glob> {
 
 /// The absolute paths of all files, each file once. `inode_of` gives device and inode of an
 /// ordinary file.
-fn list_files(paths: &[String], inode_of: impl Fn(&str) -> Result<Option<FileId>>) -> Result<Vec<String>> {
+fn list_files(
+    paths: &[String],
+    inode_of: impl Fn(&str) -> Result<Option<FileId>>,
+) -> Result<Vec<String>> {
     let mut files: Vec<String> = Vec::new();
     let mut known = HashSet::new();
     let mut inodes = HashSet::new();
@@ -61,8 +64,11 @@ fn list_files(paths: &[String], inode_of: impl Fn(&str) -> Result<Option<FileId>
             continue;
         }
         // A file may have such a name.
-        let found =
-            if is_glob(path) && !Path::new(path).exists() { matches(path)? } else { vec![absolute(Path::new(path))?] };
+        let found = if is_glob(path) && !Path::new(path).exists() {
+            matches(path)?
+        } else {
+            vec![absolute(Path::new(path))?]
+        };
         for file in found {
             let is_new = known.insert(file.clone());
             if is_new && inode_of(&file)?.is_none_or(|inode| inodes.insert(inode)) {
@@ -122,7 +128,8 @@ pub(super) fn inode(path: &str) -> Option<FileId> {
 /// The files that a glob stands for: sorted, links behind what isn't one.
 fn matches(text: &str) -> Result<Vec<String>> {
     let glob = Glob::new(text)?;
-    let unlisted = |what: &Unlisted| Error::fatal(format!("\"{}\" can't be listed", what.folder.display()));
+    let unlisted =
+        |what: &Unlisted| Error::fatal(format!("\"{}\" can't be listed", what.folder.display()));
     let mut unreadable = Vec::new();
     let found = walk(&glob, &mut unreadable);
     if let Some(what) = unreadable.pop() {
@@ -155,7 +162,9 @@ pub(super) fn walk(glob: &Glob, unlisted: &mut Vec<Unlisted>) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for segments in glob.alternatives() {
         let (root, rest) = match segments.split_first() {
-            Some((first, rest)) if first.literal().is_some_and(|name| name.is_empty()) => ("/", rest),
+            Some((first, rest)) if first.literal().is_some_and(|name| name.is_empty()) => {
+                ("/", rest)
+            }
             _ => ("", &segments[..]),
         };
         walk_below(Path::new(root), rest, &mut found, unlisted);
@@ -165,7 +174,12 @@ pub(super) fn walk(glob: &Glob, unlisted: &mut Vec<Unlisted>) -> Vec<PathBuf> {
     found
 }
 
-fn walk_below(folder: &Path, segments: &[Segment], found: &mut Vec<PathBuf>, unlisted: &mut Vec<Unlisted>) {
+fn walk_below(
+    folder: &Path,
+    segments: &[Segment],
+    found: &mut Vec<PathBuf>,
+    unlisted: &mut Vec<Unlisted>,
+) {
     let Some((first, rest)) = segments.split_first() else {
         // The whole path is known: it is a match unless it is a folder, or gone.
         if fs::metadata(folder).is_ok_and(|found| !found.is_dir()) {
@@ -211,10 +225,13 @@ fn list(folder: &Path, unlisted: &mut Vec<Unlisted>) -> Vec<fs::DirEntry> {
 
 /// The same path from the root, so that it means the same file in every run.
 pub(super) fn absolute(path: &Path) -> Result<String> {
-    let absolute = path::absolute(path).map_err(|error| unreadable(&path.to_string_lossy(), error))?;
+    let absolute =
+        path::absolute(path).map_err(|error| unreadable(&path.to_string_lossy(), error))?;
     absolute.into_os_string().into_string().map_err(|name| {
         let name = name.to_string_lossy().into_owned();
-        Error::fatal(format!("\"{name}\" can't be read: its name is not UTF-8; rename it, or leave it out"))
+        Error::fatal(format!(
+            "\"{name}\" can't be read: its name is not UTF-8; rename it, or leave it out"
+        ))
     })
 }
 
@@ -263,7 +280,9 @@ mod tests {
         let root = folder.path().to_str().unwrap();
         let paths: Vec<_> = paths.iter().map(|path| path.replace("ROOT", root)).collect();
         let found = expand(&paths, false).map_err(|error| error.chain().replace(root, "ROOT"));
-        let names = |files: Vec<String>| files.iter().map(|file| file.replace(root, "ROOT")).collect::<Vec<_>>();
+        let names = |files: Vec<String>| {
+            files.iter().map(|file| file.replace(root, "ROOT")).collect::<Vec<_>>()
+        };
         let expected = expected.map(|files| files.iter().map(|file| (*file).to_owned()).collect());
         assert_eq!(found.map(names), expected.map_err(str::to_owned));
     }
@@ -283,7 +302,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_named() {
-        check(&["ROOT/x.ndjson"], Err("\"ROOT/x.ndjson\" can't be read: No such file or directory (os error 2)"));
+        check(
+            &["ROOT/x.ndjson"],
+            Err("\"ROOT/x.ndjson\" can't be read: No such file or directory (os error 2)"),
+        );
         check(&["ROOT/x*"], Err("\"ROOT/x*\" matches no file"));
         check(&["ROOT/d*"], Err("\"ROOT/d*\" matches no file"));
         check(&[], Err("Lines: expected at least one file in \"paths\", found none"));
@@ -299,7 +321,9 @@ mod tests {
     fn a_folder_is_no_file() {
         check(
             &["ROOT/d.ndjson"],
-            Err("\"ROOT/d.ndjson\" is a folder: expected a file, or a glob such as \"ROOT/d.ndjson/*\""),
+            Err(
+                "\"ROOT/d.ndjson\" is a folder: expected a file, or a glob such as \"ROOT/d.ndjson/*\"",
+            ),
         );
     }
 
@@ -319,9 +343,13 @@ mod tests {
         assert_eq!(found("*.ndjson"), ["ROOT/a.ndjson", "ROOT/b.ndjson", "ROOT/c[1].ndjson"]);
         assert_eq!(found("{b,e}.nd*"), ["ROOT/b.ndjson"]);
         assert_eq!(found("loop/loop/b.*"), ["ROOT/loop/loop/b.ndjson"]);
-        let deep = ["ROOT/a.ndjson", "ROOT/b.ndjson", "ROOT/c[1].ndjson", "ROOT/d.ndjson/deep.ndjson"];
+        let deep =
+            ["ROOT/a.ndjson", "ROOT/b.ndjson", "ROOT/c[1].ndjson", "ROOT/d.ndjson/deep.ndjson"];
         assert_eq!(found("**/*.ndjson"), deep);
-        assert_eq!(found("{a,d.ndjson/deep}.ndjson"), ["ROOT/a.ndjson", "ROOT/d.ndjson/deep.ndjson"]);
+        assert_eq!(
+            found("{a,d.ndjson/deep}.ndjson"),
+            ["ROOT/a.ndjson", "ROOT/d.ndjson/deep.ndjson"]
+        );
     }
 
     #[test]

@@ -34,7 +34,9 @@ impl Posts {
             },
             Content::TooLong { held, length } if length <= self.line_bytes_max.0 => {
                 let max = held.len();
-                let what = format!("expected at most {max} bytes (an eighth of the spool's bytes_max), found {length}");
+                let what = format!(
+                    "expected at most {max} bytes (an eighth of the spool's bytes_max), found {length}"
+                );
                 (held, what, true)
             }
             Content::TooLong { held, length } => (held, self.too_long(length), true),

@@ -75,9 +75,12 @@ pub(super) fn start(jobs: Vec<Job>, has_kind: bool) -> Result<mpsc::Receiver<(us
     let groups = streams.into_iter().map(|job| vec![job]).chain([files]);
     for jobs in groups.filter(|jobs| !jobs.is_empty()) {
         let reports = reports.clone();
-        let work = move || jobs.into_iter().all(|job| Reader { job, has_kind, reports: &reports }.run());
+        let work =
+            move || jobs.into_iter().all(|job| Reader { job, has_kind, reports: &reports }.run());
         let thread = thread::Builder::new().name("lines".into()).spawn(work);
-        thread.map_err(|error| Error::fatal("no thread could be started to read on").because(error))?;
+        thread.map_err(|error| {
+            Error::fatal("no thread could be started to read on").because(error)
+        })?;
     }
     Ok(receiver)
 }
@@ -120,7 +123,8 @@ impl Reader<'_> {
     }
 
     fn read(&self) -> Result<(), Stop> {
-        let mut source = Source::open(&self.job.path, self.has_kind).map_err(|error| self.unreadable(error))?;
+        let mut source =
+            Source::open(&self.job.path, self.has_kind).map_err(|error| self.unreadable(error))?;
         // What comes through a pipe after a restart is another stream, so no place in it is known.
         let mark = self.job.mark.filter(|_| source.is_file);
         let (place, head) = match mark {
@@ -186,7 +190,16 @@ impl Source {
         let ordinary = file.metadata()?.is_file();
         let chunk_bytes = if ordinary { CHUNK_BYTES } else { PIPE_CHUNK_BYTES };
         let is_file = ordinary && path != STANDARD_INPUT;
-        Ok(Self { file, is_file, chunk_bytes, has_kind, is_new: true, unpacked: None, failed: None, offset: 0 })
+        Ok(Self {
+            file,
+            is_file,
+            chunk_bytes,
+            has_kind,
+            is_new: true,
+            unpacked: None,
+            failed: None,
+            offset: 0,
+        })
     }
 
     /// The next chunk, or `None` at the end.
@@ -324,7 +337,10 @@ fn read_at(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// The content of a compressed file.
-fn unpacked(packed: &Format, bytes: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+fn unpacked(
+    packed: &Format,
+    bytes: impl Read + Send + 'static,
+) -> io::Result<Box<dyn Read + Send>> {
     Ok(match packed {
         Format::Gzip => Box::new(MultiGzDecoder::new(io::BufReader::new(bytes))),
         _ => Box::new(zstd::stream::read::Decoder::new(bytes)?),

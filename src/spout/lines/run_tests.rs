@@ -35,7 +35,10 @@ impl SinkConfig for Keep {
 impl Sink for Keep {
     fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
         let post = tuple.value(0).as_post().expect("a source gives posts");
-        self.0.lock().expect("no test panics with it").push(String::from_utf8_lossy(post).into_owned());
+        self.0
+            .lock()
+            .expect("no test panics with it")
+            .push(String::from_utf8_lossy(post).into_owned());
         Ok(())
     }
 }
@@ -65,13 +68,24 @@ impl Run {
             linger: None,
             in_front_of: None,
         };
-        let config = crate::components::standard().find("Lines").unwrap().read(lines).unwrap().config;
-        let spout = component("in", Role::Spout, config, hint, Streams::default_with(Fields::of_posts()), vec![]);
+        let config =
+            crate::components::standard().find("Lines").unwrap().read(lines).unwrap().config;
+        let spout = component(
+            "in",
+            Role::Spout,
+            config,
+            hint,
+            Streams::default_with(Fields::of_posts()),
+            vec![],
+        );
         let input = InputSpec { from: 0, stream: StreamId::DEFAULT, grouping: Grouping::Shuffle };
         let sink = Config::Sink(Arc::new(kept.clone()));
         let topology = Topology {
             name: "lines".into(),
-            components: vec![spout, component("out", Role::Sink, sink, 1, Streams::none(), vec![input])],
+            components: vec![
+                spout,
+                component("out", Role::Sink, sink, 1, Streams::none(), vec![input]),
+            ],
             checkpoint: Checkpoint::Every(Duration::from_millis(10)),
             micro_batch: MicroBatch::default(),
             partition_every: Duration::from_secs(3600),
@@ -97,8 +111,14 @@ impl Run {
     }
 }
 
-fn lines_of(folder: &tempfile::TempDir, name: &str, range: std::ops::Range<u32>, bad: &str) -> Vec<String> {
-    let posts: Vec<String> = range.map(|id| format!("{{\"tweet\":{{\"id\":\"{id:07}\"}}}}")).collect();
+fn lines_of(
+    folder: &tempfile::TempDir,
+    name: &str,
+    range: std::ops::Range<u32>,
+    bad: &str,
+) -> Vec<String> {
+    let posts: Vec<String> =
+        range.map(|id| format!("{{\"tweet\":{{\"id\":\"{id:07}\"}}}}")).collect();
     fs::write(folder.path().join(name), format!("{}\n{bad}", posts.join("\n"))).unwrap();
     posts
 }
@@ -110,7 +130,8 @@ fn every_post_of_every_file_arrives_once_whatever_the_number_of_tasks() {
     expected.extend(lines_of(&folder, "b.ndjson", 100_000..100_003, ""));
     expected.extend(lines_of(&folder, "c.ndjson", 200_000..205_000, "{\"last\""));
     for hint in [1, 2, 4] {
-        let run = Run::start(&format!("Lines(paths: [\"{}/*.ndjson\"])", folder.path().display()), hint);
+        let run =
+            Run::start(&format!("Lines(paths: [\"{}/*.ndjson\"])", folder.path().display()), hint);
         assert_eq!(run.end(), Exit::Finished);
         assert!(run.kept() == expected, "with {hint} tasks: {} posts", run.kept().len());
         let status = run.running.status();
@@ -122,7 +143,10 @@ fn every_post_of_every_file_arrives_once_whatever_the_number_of_tasks() {
 fn a_followed_file_is_read_until_the_topology_stops() {
     let folder = tempfile::tempdir().unwrap();
     let expected = lines_of(&folder, "a.ndjson", 0..3, "{\"unfinished\":");
-    let run = Run::start(&format!("Lines(paths: [\"{}/a.ndjson\"], follow: true)", folder.path().display()), 1);
+    let run = Run::start(
+        &format!("Lines(paths: [\"{}/a.ndjson\"], follow: true)", folder.path().display()),
+        1,
+    );
     let begun = std::time::Instant::now();
     while run.kept().len() < expected.len() {
         assert!(begun.elapsed() < PATIENCE, "only {:?} came", run.kept());

@@ -48,7 +48,8 @@ impl Sources {
 
     async fn news(&mut self) -> News {
         let Self { reports, files_done, inputs, followed } = self;
-        let files = async { if *files_done { std::future::pending().await } else { reports.recv().await } };
+        let files =
+            async { if *files_done { std::future::pending().await } else { reports.recv().await } };
         let followed = async {
             match followed {
                 Some(followed) => followed.next().await,
@@ -59,7 +60,8 @@ impl Sources {
             if inputs.is_empty() {
                 return std::future::pending().await;
             }
-            let (batch, input, _) = select_all(inputs.iter_mut().map(|input| Box::pin(input.next()))).await;
+            let (batch, input, _) =
+                select_all(inputs.iter_mut().map(|input| Box::pin(input.next()))).await;
             (input, batch)
         };
         match either(files, either(followed, streams)).await {

@@ -152,7 +152,10 @@ mod tests {
     use super::*;
 
     /// The lines of chunks, and the place behind them.
-    fn split<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, line_bytes_max: usize) -> (Vec<Line>, Place) {
+    fn split<'a>(
+        chunks: impl IntoIterator<Item = &'a [u8]>,
+        line_bytes_max: usize,
+    ) -> (Vec<Line>, Place) {
         let mut splitter = LineSplitter::new(Place::default(), line_bytes_max);
         let mut lines = Vec::new();
         for chunk in chunks {
@@ -190,7 +193,9 @@ mod tests {
         let mut splitter = LineSplitter::new(Place::default(), 10);
         splitter.feed(chunk.clone());
         splitter.next_line().unwrap();
-        let Content::Whole(second) = splitter.next_line().unwrap().content else { panic!("it isn't long") };
+        let Content::Whole(second) = splitter.next_line().unwrap().content else {
+            panic!("it isn't long")
+        };
         assert_eq!(second.as_ptr(), chunk[6..].as_ptr());
     }
 
@@ -211,7 +216,10 @@ mod tests {
     fn a_line_that_was_cut_before_a_carriage_return_is_still_too_long() {
         for chunk_bytes in 1..12 {
             let (lines, _) = split("\u{feff}xxx\rx\n".as_bytes().chunks(chunk_bytes), 3);
-            assert_eq!(lines, [Line { number: 1, content: Content::TooLong { held: "xxx".into(), length: 8 } }]);
+            assert_eq!(
+                lines,
+                [Line { number: 1, content: Content::TooLong { held: "xxx".into(), length: 8 } }]
+            );
         }
     }
 

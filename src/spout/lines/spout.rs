@@ -73,8 +73,11 @@ pub(super) struct Spools {
 
 impl Spools {
     fn folder_of(&self, path: &str) -> PathBuf {
-        let name =
-            if path == STANDARD_INPUT { "stdin".to_owned() } else { format!("{:016x}", xxh3_64(path.as_bytes())) };
+        let name = if path == STANDARD_INPUT {
+            "stdin".to_owned()
+        } else {
+            format!("{:016x}", xxh3_64(path.as_bytes()))
+        };
         self.folder.join(format!("{}-{name}", self.component))
     }
 }
@@ -148,7 +151,9 @@ impl LinesSpout {
     /// Returns the files that are still to be read, each at the place of its file's cursor, and
     /// tells of those that are missing.
     fn jobs(&self, streams: &HashSet<usize>, out: &SpoutOutput) -> Result<Vec<Job>> {
-        let is_file = |split: usize| !streams.contains(&split) && !known::is_followed(&out.splits()[split].id);
+        let is_file = |split: usize| {
+            !streams.contains(&split) && !known::is_followed(&out.splits()[split].id)
+        };
         if !(0..out.splits().len()).any(is_file) {
             return Ok(Vec::new());
         }
@@ -207,7 +212,13 @@ impl LinesSpout {
     }
 
     /// Tells that a spool lacks what the checkpoint covers: lines behind that were in it as well.
-    fn tell_cut(&self, path: &str, cursor: &Cursor, cut: &spool::Torn, out: &SpoutOutput) -> Result<()> {
+    fn tell_cut(
+        &self,
+        path: &str,
+        cursor: &Cursor,
+        cut: &spool::Torn,
+        out: &SpoutOutput,
+    ) -> Result<()> {
         let why = cut.to_string();
         let identity = format!("{path}\n{cursor:?}\n{:?}", self.saved_at);
         let read_at = self.saved_at.map_or(0, OffsetDateTime::unix_timestamp);
@@ -216,7 +227,12 @@ impl LinesSpout {
     }
 
     /// Hands over what came from a spool.
-    async fn emit_batch(&self, split: usize, batch: spool::Batch, out: &mut SpoutOutput) -> Result<()> {
+    async fn emit_batch(
+        &self,
+        split: usize,
+        batch: spool::Batch,
+        out: &mut SpoutOutput,
+    ) -> Result<()> {
         let file = out.splits()[split].id.clone();
         let options = self.spools.as_ref().map(|spools| spools.options).unwrap_or_default();
         let longest = input::line_bytes_max(options, self.posts.line_bytes());
@@ -229,7 +245,12 @@ impl LinesSpout {
         Ok(())
     }
 
-    async fn emit_lines(&self, file: &mut Reading, split: usize, out: &mut SpoutOutput) -> Result<()> {
+    async fn emit_lines(
+        &self,
+        file: &mut Reading,
+        split: usize,
+        out: &mut SpoutOutput,
+    ) -> Result<()> {
         let mut emitted = file.splitter.place();
         while let Some(line) = file.splitter.next_line() {
             self.push(&file.name, line, out);
@@ -274,7 +295,11 @@ pub(super) fn file_gone(path: &Path, mark: Mark) -> String {
 ///
 /// # Errors
 /// If a cursor is damaged.
-pub(super) fn jobs(splits: &[Split], located: &Located, is_file: impl Fn(usize) -> bool) -> Result<Vec<Job>> {
+pub(super) fn jobs(
+    splits: &[Split],
+    located: &Located,
+    is_file: impl Fn(usize) -> bool,
+) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     for (split, Split { id, cursor }) in splits.iter().enumerate() {
         if !is_file(split) {
@@ -285,7 +310,8 @@ pub(super) fn jobs(splits: &[Split], located: &Located, is_file: impl Fn(usize) 
             Cursor::End => continue,
             Cursor::At(text) => {
                 let mark: FileMark = text.parse().map_err(|what: String| {
-                    Error::fatal(format!("the checkpoint's cursor for \"{id}\" is damaged")).because(what)
+                    Error::fatal(format!("the checkpoint's cursor for \"{id}\" is damaged"))
+                        .because(what)
                 })?;
                 Some(mark.mark)
             }
@@ -299,13 +325,17 @@ pub(super) fn jobs(splits: &[Split], located: &Located, is_file: impl Fn(usize) 
 ///
 /// # Errors
 /// If a cursor is damaged.
-pub(super) fn moved_marks(cursors: &BTreeMap<String, Cursor>, mut jobs: Vec<Job>) -> Result<Vec<Job>> {
+pub(super) fn moved_marks(
+    cursors: &BTreeMap<String, Cursor>,
+    mut jobs: Vec<Job>,
+) -> Result<Vec<Job>> {
     let mut known = Vec::new();
     let followed = cursors.iter().filter(|(split, _)| known::is_followed(split));
     for (split, cursor) in followed {
         if let Cursor::At(cursor) = cursor {
             let entries = known::Entry::read_all(cursor).map_err(|what| {
-                Error::fatal(format!("the checkpoint's cursor for \"{split}\" is damaged")).because(what)
+                Error::fatal(format!("the checkpoint's cursor for \"{split}\" is damaged"))
+                    .because(what)
             })?;
             known.extend(entries);
         }

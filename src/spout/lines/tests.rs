@@ -41,18 +41,29 @@ fn post(json: &str, kind: &str) -> Became {
 
 #[test]
 fn each_line_is_a_post_of_the_kind_that_it_names() {
-    let file = b"\xef\xbb\xbf{\"tweet\":{\"id\":1}}\r\n\r\n {\"toot\":{}} \n{\"a\":\"\\ud800\\u0000\"}";
+    let file =
+        b"\xef\xbb\xbf{\"tweet\":{\"id\":1}}\r\n\r\n {\"toot\":{}} \n{\"a\":\"\\ud800\\u0000\"}";
     assert_eq!(
         read(&posts(None, 100), file),
-        [post(r#"{"tweet":{"id":1}}"#, "tweet"), post(r#"{"toot":{}}"#, "toot"), post(r#"{"a":"\ud800\u0000"}"#, "a")]
+        [
+            post(r#"{"tweet":{"id":1}}"#, "tweet"),
+            post(r#"{"toot":{}}"#, "toot"),
+            post(r#"{"a":"\ud800\u0000"}"#, "a")
+        ]
     );
 }
 
 #[test]
 fn a_given_kind_wraps_every_line() {
     let found = read(&posts(Some("log"), 100), b"{\"level\":1,\"text\":\"x\"}\n{}\n[1]\n");
-    assert_eq!(found[..2], [post(r#"{"log":{"level":1,"text":"x"}}"#, "log"), post(r#"{"log":{}}"#, "log")]);
-    assert_eq!(found[2], Err(("in.ndjson:3: expected an object, found an array".into(), b"[1]".into())));
+    assert_eq!(
+        found[..2],
+        [post(r#"{"log":{"level":1,"text":"x"}}"#, "log"), post(r#"{"log":{}}"#, "log")]
+    );
+    assert_eq!(
+        found[2],
+        Err(("in.ndjson:3: expected an object, found an array".into(), b"[1]".into()))
+    );
 }
 
 #[test]
@@ -86,14 +97,22 @@ fn the_configuration_has_defaults_and_says_what_is_unknown() {
         "Lines(paths:[\"in.ndjson\"],kind:None,follow:false,max_post_bytes:\"16MiB\",\
          spool:(bytes_max:\"1GiB\",on_full:Wait,retain:\"0B\",sync_every:\"1s\"))"
     );
-    assert!(read("Lines(paths: [\"-\"], kind: \"log\", follow: true, max_post_bytes: \"1KiB\")").is_ok());
+    assert!(
+        read("Lines(paths: [\"-\"], kind: \"log\", follow: true, max_post_bytes: \"1KiB\")")
+            .is_ok()
+    );
     assert!(read("Lines(path: \"in.ndjson\")").is_err());
     assert!(read("Lines()").is_err());
 }
 
 #[test]
 fn more_tasks_than_paths_are_no_use_unless_a_path_is_a_glob() {
-    let context = SpoutContext { component: "in".into(), state: None, cursors: Default::default(), saved_at: None };
+    let context = SpoutContext {
+        component: "in".into(),
+        state: None,
+        cursors: Default::default(),
+        saved_at: None,
+    };
     let lines = |paths: &[&str]| Lines {
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         kind: None,
@@ -105,7 +124,8 @@ fn more_tasks_than_paths_are_no_use_unless_a_path_is_a_glob() {
     assert_eq!(lines(&["a", "b"]).tasks_max(), Some(2));
     assert_eq!(lines(&["a", "b*"]).tasks_max(), None);
     assert!(Lines { kind: Some(String::new()), ..lines(&["a"]) }.build(&context).is_err());
-    let problems = Lines { max_post_bytes: ByteSize(129 << 20), ..lines(&["a"]) }.check().unwrap_err();
+    let problems =
+        Lines { max_post_bytes: ByteSize(129 << 20), ..lines(&["a"]) }.check().unwrap_err();
     assert!(problems[0].what.starts_with("expected at most 128MiB, since"), "{problems:?}");
 }
 
@@ -119,7 +139,8 @@ struct Played {
 impl Played {
     fn start(path: &Path, cursor: Cursor) -> Self {
         let splits = [Split { id: path.to_str().unwrap().into(), cursor }];
-        let reports = reader::start(jobs(&splits, &Located::default(), |_| true).unwrap(), false).unwrap();
+        let reports =
+            reader::start(jobs(&splits, &Located::default(), |_| true).unwrap(), false).unwrap();
         Self { reports, file: None, lines: Vec::new() }
     }
 
@@ -140,7 +161,12 @@ impl Played {
         while let Some(event) = self.next() {
             match event {
                 Event::Opened(Opened { path, place, head, file }) => {
-                    self.file = Some(Reading { name: path, splitter: LineSplitter::new(place, 100), head, file });
+                    self.file = Some(Reading {
+                        name: path,
+                        splitter: LineSplitter::new(place, 100),
+                        head,
+                        file,
+                    });
                 }
                 Event::Chunk(chunk) => {
                     self.file.as_mut().unwrap().feed(chunk);
@@ -190,7 +216,11 @@ fn a_pipe_is_read_as_it_comes() {
     let path = folder.path().join("pipe");
     let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
     rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
-    assert_eq!(paths::expand(&[path.to_str().unwrap().into()], false).unwrap().len(), 1, "listing waits for no writer");
+    assert_eq!(
+        paths::expand(&[path.to_str().unwrap().into()], false).unwrap().len(),
+        1,
+        "listing waits for no writer"
+    );
     let mut played = Played::start(&path, Cursor::Start);
     let mut writer = OpenOptions::new().write(true).open(&path).unwrap();
     writer.write_all(b"a\nb").unwrap();
@@ -223,14 +253,21 @@ fn another_file_is_not_resumed_in_its_middle() {
     for other in ["a\n", "", "x\ny\nz\n"] {
         fs::write(file.path(), other).unwrap();
         let error = Played::start(file.path(), cursor.clone()).play().unwrap_err();
-        assert!(error.chain().ends_with("is not the file that was read up to line 2 (byte 4) before the restart"));
+        assert!(
+            error.chain().ends_with(
+                "is not the file that was read up to line 2 (byte 4) before the restart"
+            )
+        );
     }
 }
 
 #[test]
 fn a_file_that_vanished_stops_the_spout_with_its_name() {
     let error = Played::start(Path::new("/nowhere/in.ndjson"), Cursor::Start).play().unwrap_err();
-    assert_eq!(error.chain(), "\"/nowhere/in.ndjson\" can't be read: No such file or directory (os error 2)");
+    assert_eq!(
+        error.chain(),
+        "\"/nowhere/in.ndjson\" can't be read: No such file or directory (os error 2)"
+    );
 }
 
 #[test]

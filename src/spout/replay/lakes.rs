@@ -187,10 +187,9 @@ impl Spout for ReplaySpout {
             }
             Ok(())
         };
-        let reader = thread::Builder::new()
-            .name("replay".into())
-            .spawn(read)
-            .map_err(|cause| Error::transient("can't start a thread that reads the lake").because(cause))?;
+        let reader = thread::Builder::new().name("replay".into()).spawn(read).map_err(|cause| {
+            Error::transient("can't start a thread that reads the lake").because(cause)
+        })?;
         let topics: Value = Value::List([].into());
         let (mut pace, mut damaged) = (Pace::new(tempo), 0_u64);
         let mut tally = Counts::default();
@@ -218,7 +217,9 @@ impl Spout for ReplaySpout {
             out.say(&format!("{damaged} files are damaged"));
         }
         tally.notes().iter().for_each(|note| out.say(note));
-        reader.join().unwrap_or_else(|_| Err(Error::fatal("the thread that reads the lake panicked")))
+        reader
+            .join()
+            .unwrap_or_else(|_| Err(Error::fatal("the thread that reads the lake panicked")))
     }
 }
 
@@ -253,11 +254,15 @@ impl ReplaySpout {
             let reached = match mark {
                 Some(mark) => Reached::Mark(mark),
                 None => {
-                    let read_now = handed.ends.iter().find(|(of, _)| *of == split).map(|(_, read)| *read);
+                    let read_now =
+                        handed.ends.iter().find(|(of, _)| *of == split).map(|(_, read)| *read);
                     end_of(&out.splits()[split].cursor, read_now)?
                 }
             };
-            cursors.push((split, counted.as_ref().map_or_else(|| reached.cursor(), |by| by.cursor(split, reached))));
+            cursors.push((
+                split,
+                counted.as_ref().map_or_else(|| reached.cursor(), |by| by.cursor(split, reached)),
+            ));
         }
         let Some((split, last)) = cursors.pop() else { return Ok(()) };
         cursors.into_iter().for_each(|(split, cursor)| out.advance(split, cursor));
@@ -268,7 +273,9 @@ impl ReplaySpout {
 /// The end of a split whose task began at a cursor, and read so far since then.
 fn end_of(began: &Cursor, read_now: Option<Position>) -> Result<Reached> {
     match (read_now, Place::of(began)?.mark) {
-        (Some(read), before) => Ok(Reached::end(Some(before.map_or(read, |before| read.max(before.read))))),
+        (Some(read), before) => {
+            Ok(Reached::end(Some(before.map_or(read, |before| read.max(before.read)))))
+        }
         // Nothing was added: a cursor that leads behind the last file stays where it is.
         (None, Some(before)) if before.read.posts == 0 => Ok(Reached::End(before.read)),
         (None, before) => Ok(Reached::end(before.map(|before| before.read))),

@@ -62,7 +62,12 @@ impl Strays {
             self.lock().insert((component.to_owned(), split.id.clone()), kinds.clone());
             counts.push((split.id.clone(), kinds));
         }
-        Ok(Counted { strays: self.clone(), component: component.into(), splits: counts, new: Kinds::new() })
+        Ok(Counted {
+            strays: self.clone(),
+            component: component.into(),
+            splits: counts,
+            new: Kinds::new(),
+        })
     }
 
     /// It is never left half-changed, so a panic elsewhere doesn't matter.
@@ -125,7 +130,8 @@ pub(super) enum Reached {
 impl Reached {
     /// The end of a partition of which so much was read, if anything was.
     pub fn end(read: Option<Position>) -> Self {
-        let behind = read.map_or(FileNumber::FIRST, |read| read.file.next().unwrap_or(FileNumber::LAST));
+        let behind =
+            read.map_or(FileNumber::FIRST, |read| read.file.next().unwrap_or(FileNumber::LAST));
         Self::End(Position { file: behind, posts: 0 })
     }
 
@@ -168,7 +174,8 @@ impl Place {
             return Ok(Self { mark: None, ended, at_end: ended, strays: Kinds::new() });
         };
         let (place, kinds) = text.split_once(' ').unwrap_or((text, "{}"));
-        let strays = serde_json::from_str(kinds).map_err(|cause| bad_cursor(text).because(cause))?;
+        let strays =
+            serde_json::from_str(kinds).map_err(|cause| bad_cursor(text).because(cause))?;
         if place == END {
             return Ok(Self { mark: None, ended: true, at_end: true, strays });
         }
@@ -194,13 +201,18 @@ mod tests {
     }
 
     fn splits(cursors: [Cursor; 2]) -> Vec<Split> {
-        cursors.into_iter().zip(["a", "b"]).map(|(cursor, id)| Split { id: id.into(), cursor }).collect()
+        cursors
+            .into_iter()
+            .zip(["a", "b"])
+            .map(|(cursor, id)| Split { id: id.into(), cursor })
+            .collect()
     }
 
     #[test]
     fn a_cursor_keeps_what_was_counted() {
         let strays = Strays::but(BTreeSet::from(["tweet".to_owned()]));
-        let mut counted = strays.begin("in", &splits([Cursor::Start, at("0000001:3 {\"note\":2}")])).unwrap();
+        let mut counted =
+            strays.begin("in", &splits([Cursor::Start, at("0000001:3 {\"note\":2}")])).unwrap();
         ["note", "tweet", "x"].into_iter().for_each(|kind| counted.passed_over(kind));
         counted.book(1);
         assert_eq!(
@@ -212,7 +224,10 @@ mod tests {
         assert_eq!(counted.cursor(0, Reached::end(None)), at("end@0000000:0"));
         assert_eq!(strays.kinds(), Kinds::from([("note".into(), 3), ("x".into(), 1)]));
         let place = Place::of(&counted.cursor(1, end)).unwrap();
-        assert_eq!((place.mark, place.ended, place.strays.len()), ("0000001:0".parse().ok(), false, 2));
+        assert_eq!(
+            (place.mark, place.ended, place.strays.len()),
+            ("0000001:0".parse().ok(), false, 2)
+        );
         let before = Place::of(&at("end {\"note\":3}")).unwrap();
         assert_eq!((before.mark, before.ended, before.strays.len()), (None, true, 1));
     }
@@ -235,7 +250,10 @@ mod tests {
         (0..100).for_each(|kind| counted.passed_over(&format!("{kind:03}")));
         counted.book(0);
         let kinds = strays.kinds();
-        assert_eq!((kinds.len(), kinds[OTHERS], kinds.values().sum::<u64>()), (KINDS_MAX + 1, 84, 100));
+        assert_eq!(
+            (kinds.len(), kinds[OTHERS], kinds.values().sum::<u64>()),
+            (KINDS_MAX + 1, 84, 100)
+        );
     }
 
     #[test]

@@ -27,7 +27,10 @@ fn lake() -> tempfile::TempDir {
 
 fn config(root: &tempfile::TempDir, more: &str) -> Arc<dyn SpoutConfig> {
     let registry = crate::components::standard();
-    let read = registry.find("LocalReplay").unwrap().read(&format!("LocalReplay(root: {:?}{more})", root.path()));
+    let read = registry
+        .find("LocalReplay")
+        .unwrap()
+        .read(&format!("LocalReplay(root: {:?}{more})", root.path()));
     let Config::Spout(config) = read.unwrap().config else { panic!("it is a spout") };
     config
 }
@@ -45,7 +48,11 @@ fn read_all(root: &tempfile::TempDir, splits: &[(&str, Cursor)]) -> Result<Vec<S
         let Event::Handed(handed, _) = event else { panic!("nothing is damaged or late") };
         let posts: Vec<_> = handed.posts.iter().map(|post| String::from_utf8_lossy(post)).collect();
         let (split, mark) = handed.marks[0];
-        found.push(format!("{split} {} {}", posts.join(" "), mark.map_or("end".into(), |mark| mark.to_string())));
+        found.push(format!(
+            "{split} {} {}",
+            posts.join(" "),
+            mark.map_or("end".into(), |mark| mark.to_string())
+        ));
         true
     })?;
     Ok(found)
@@ -76,7 +83,11 @@ fn what_makes_no_sense_is_refused() {
     let registry = crate::components::standard();
     for bad in ["shard: (2, 2)", "from: \"noon\"", "speed: -1.0", "order: Random"] {
         assert!(
-            registry.find("LocalReplay").unwrap().read(&format!("LocalReplay(root: \"x\", {bad})")).is_err(),
+            registry
+                .find("LocalReplay")
+                .unwrap()
+                .read(&format!("LocalReplay(root: \"x\", {bad})"))
+                .is_err(),
             "{bad}"
         );
     }
@@ -119,7 +130,10 @@ fn a_partition_that_was_read_in_part_and_is_gone_is_named() {
     let root = lake();
     fs::remove_dir_all(root.path().join(NIGHT)).unwrap();
     let cursors = |cursor| [(NIGHT.to_owned(), cursor)].into();
-    let error = config(&root, "").splits_after(&cursors(Cursor::At("0000000:1".into()))).unwrap_err().chain();
+    let error = config(&root, "")
+        .splits_after(&cursors(Cursor::At("0000000:1".into())))
+        .unwrap_err()
+        .chain();
     assert!(error.contains(NIGHT) && error.contains("read in part and is gone"), "{error}");
     assert_eq!(config(&root, "").splits_after(&cursors(Cursor::End)).unwrap(), [MORNING]);
     let later = config(&root, ", from: \"2015-12-18T06:00:00\"");
@@ -132,5 +146,8 @@ fn a_cursor_that_is_none_and_a_partition_that_is_gone_are_errors() {
     let error = |id: &str, cursor| read_all(&root, &[(id, cursor)]).unwrap_err().chain();
     assert!(error(NIGHT, Cursor::At("12".into())).contains("bad cursor \"12\""));
     assert!(error("gone", Cursor::Start).contains("gone"));
-    assert!(error(NIGHT, Cursor::At("0000000:0+0000001:1".into())).contains("can't go on in another order"));
+    assert!(
+        error(NIGHT, Cursor::At("0000000:0+0000001:1".into()))
+            .contains("can't go on in another order")
+    );
 }

@@ -49,9 +49,10 @@ impl Parser<'_> {
             let start = self.scan.at;
             for piece in ["#", "!", "["] {
                 if !self.scan.eat(piece) {
-                    return Err(self
-                        .scan
-                        .error_since(start, "expected an attribute such as #![enable(implicit_some)]"));
+                    return Err(self.scan.error_since(
+                        start,
+                        "expected an attribute such as #![enable(implicit_some)]",
+                    ));
                 }
                 self.scan.skip_blanks()?;
             }
@@ -75,7 +76,11 @@ impl Parser<'_> {
             })?;
         }
         self.scan.skip_blanks()?;
-        if self.scan.eat("]") { Ok(()) } else { Err(self.scan.error("expected `]`, the end of the attribute")) }
+        if self.scan.eat("]") {
+            Ok(())
+        } else {
+            Err(self.scan.error("expected `]`, the end of the attribute"))
+        }
     }
 
     fn value(&mut self) -> Parsed<Node> {
@@ -189,7 +194,12 @@ impl Parser<'_> {
     }
 
     /// Items with commas between them, and maybe one behind the last, up to behind the closing bracket.
-    fn separated<T>(&mut self, opened: usize, close: &str, item: impl Fn(&mut Self) -> Parsed<T>) -> Parsed<Vec<T>> {
+    fn separated<T>(
+        &mut self,
+        opened: usize,
+        close: &str,
+        item: impl Fn(&mut Self) -> Parsed<T>,
+    ) -> Parsed<Vec<T>> {
         let mut items = Vec::new();
         loop {
             self.scan.skip_blanks()?;
@@ -202,7 +212,10 @@ impl Parser<'_> {
             }
             items.push(item(self)?);
             self.scan.skip_blanks()?;
-            if !self.scan.eat(",") && !self.scan.rest().starts_with(close) && self.scan.peek().is_some() {
+            if !self.scan.eat(",")
+                && !self.scan.rest().starts_with(close)
+                && self.scan.peek().is_some()
+            {
                 let found = self.scan.found();
                 return Err(self.scan.error(format!("expected `,` or `{close}`, found {found}")));
             }

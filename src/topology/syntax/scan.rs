@@ -14,7 +14,16 @@ pub(super) struct Scanner<'s> {
 fn is_blank(c: char) -> bool {
     matches!(
         c,
-        ' ' | '\t' | '\n' | '\r' | '\x0B' | '\x0C' | '\u{85}' | '\u{200E}' | '\u{200F}' | '\u{2028}' | '\u{2029}'
+        ' ' | '\t'
+            | '\n'
+            | '\r'
+            | '\x0B'
+            | '\x0C'
+            | '\u{85}'
+            | '\u{200E}'
+            | '\u{200F}'
+            | '\u{2028}'
+            | '\u{2029}'
     )
 }
 
@@ -96,7 +105,11 @@ impl<'s> Scanner<'s> {
                 self.at += c.len_utf8();
                 self.eat_while(|c| c != '/' && c != '*');
             } else {
-                return Err(SyntaxError { start, end: start + 2, what: "this comment has no end".into() });
+                return Err(SyntaxError {
+                    start,
+                    end: start + 2,
+                    what: "this comment has no end".into(),
+                });
             }
         }
     }
@@ -160,7 +173,8 @@ impl<'s> Scanner<'s> {
         if !inside.contains('\\') {
             return Ok(Kind::Text(inside.into()));
         }
-        let text = ron::from_str(self.since(start)).map_err(|error| self.bad_literal(start, &error))?;
+        let text =
+            ron::from_str(self.since(start)).map_err(|error| self.bad_literal(start, &error))?;
         Ok(Kind::Text(text))
     }
 
@@ -173,7 +187,11 @@ impl<'s> Scanner<'s> {
         }
         let inside = self.at;
         let Some(length) = self.rest().find(&end) else {
-            return Err(SyntaxError { start, end: inside, what: format!("this text has no end: expected {end}") });
+            return Err(SyntaxError {
+                start,
+                end: inside,
+                what: format!("this text has no end: expected {end}"),
+            });
         };
         self.at += length;
         let text = self.since(inside).to_owned();
@@ -198,7 +216,13 @@ impl<'s> Scanner<'s> {
                     self.at += 1;
                     return Ok(());
                 }
-                None => return Err(SyntaxError { start, end: opened, what: "this text has no end".into() }),
+                None => {
+                    return Err(SyntaxError {
+                        start,
+                        end: opened,
+                        what: "this text has no end".into(),
+                    });
+                }
             }
         }
     }
@@ -209,7 +233,11 @@ impl<'s> Scanner<'s> {
             return self.skip_quoted(start, '\'');
         }
         self.at += self.peek().map_or(0, char::len_utf8);
-        if self.eat("'") { Ok(()) } else { Err(self.error_since(start, "expected a character such as 'a'")) }
+        if self.eat("'") {
+            Ok(())
+        } else {
+            Err(self.error_since(start, "expected a character such as 'a'"))
+        }
     }
 
     /// A literal that goes from `start` to here, if `ron` takes it for one.

@@ -145,9 +145,12 @@ impl Component for Void {
 
 impl SinkConfig for Void {
     fn check(&self, inputs: &[Fields]) -> Result<(), Vec<Problem>> {
-        let lacks = |fields: &&Fields| self.needs.as_ref().is_some_and(|needs| fields.position(needs).is_none());
+        let lacks = |fields: &&Fields| {
+            self.needs.as_ref().is_some_and(|needs| fields.position(needs).is_none())
+        };
         let needs = self.needs.clone().unwrap_or_default();
-        let problems: Vec<_> = inputs.iter().filter(lacks).map(|fields| missing("needs", &needs, fields)).collect();
+        let problems: Vec<_> =
+            inputs.iter().filter(lacks).map(|fields| missing("needs", &needs, fields)).collect();
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 

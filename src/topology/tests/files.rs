@@ -47,7 +47,8 @@ fn check_files(files: &[(&str, &str)], expected: Expect) {
 #[test]
 fn included_maps_unite_and_the_including_file_wins() {
     let folder = folder(&[("main.ron", MAIN), ("parts/more.ron", MORE)]);
-    let topology = load(&folder.path().join("main.ron"), &registry(), &LoadOptions::default()).unwrap();
+    let topology =
+        load(&folder.path().join("main.ron"), &registry(), &LoadOptions::default()).unwrap();
     let ids: Vec<_> = topology.components.iter().map(|component| component.id.as_str()).collect();
     assert_eq!(ids, ["in", "shout", "out"]);
     assert_eq!((topology.name.as_str(), topology.memory), ("main", 1 << 20));
@@ -56,7 +57,9 @@ fn included_maps_unite_and_the_including_file_wins() {
 
 #[test]
 fn an_id_in_two_files_is_named_with_both_places() {
-    let twice = MORE.replace("\"shout\": Bolt", "\"in\": Bolt").replace("field: \"number\"", "feild: \"number\"");
+    let twice = MORE
+        .replace("\"shout\": Bolt", "\"in\": Bolt")
+        .replace("field: \"number\"", "feild: \"number\"");
     check_files(
         &[("main.ron", MAIN), ("parts/more.ron", &twice)],
         expect![[r#"
@@ -114,7 +117,8 @@ fn an_included_file_that_is_missing_is_named_where_it_is_included() {
 
 #[test]
 fn a_file_that_is_missing_is_named() {
-    let problems = load(Path::new("no/such.ron"), &registry(), &LoadOptions::default()).err().unwrap();
+    let problems =
+        load(Path::new("no/such.ron"), &registry(), &LoadOptions::default()).err().unwrap();
     expect![[r#"no/such.ron: can't read "no/such.ron": No such file or directory (os error 2)"#]]
         .assert_eq(&problems.to_string());
 }

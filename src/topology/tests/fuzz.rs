@@ -9,7 +9,13 @@ use super::{GOOD, LoadOptions, cases, parse_offline};
 
 /// A good topology with some pieces of it left out, doubled, moved or replaced.
 fn mutated() -> impl Strategy<Value = String> {
-    let edit = (any::<prop::sample::Index>(), 0..12_usize, any::<prop::sample::Index>(), 0..5_u8, "[ -~\\n]{0,4}");
+    let edit = (
+        any::<prop::sample::Index>(),
+        0..12_usize,
+        any::<prop::sample::Index>(),
+        0..5_u8,
+        "[ -~\\n]{0,4}",
+    );
     prop::collection::vec(edit, 1..6).prop_map(|edits| {
         let mut chars: Vec<char> = GOOD.chars().collect();
         for (from, length, to, kind, text) in edits {
@@ -109,7 +115,8 @@ fn hold(loaded: Result<Topology, Problems>) -> Result<(), TestCaseError> {
         Err(problems) => prop_assert!(!problems.to_string().is_empty()),
         Ok(topology) => {
             let explained = explain(&topology);
-            let again = parse_offline(&explained).map_err(|problems| TestCaseError::fail(problems.to_string()))?;
+            let again = parse_offline(&explained)
+                .map_err(|problems| TestCaseError::fail(problems.to_string()))?;
             prop_assert_eq!(explain(&again), explained);
         }
     }

@@ -100,6 +100,9 @@ fn a_bolt_stands_between_the_sink_and_the_inputs_that_need_it() {
 fn an_explained_topology_names_the_inputs_of_its_file_and_loads_to_the_same() {
     let explained = explain(&loaded(FED_WITH_RAW));
     assert!(!explained.contains('~'), "{explained}");
-    assert!(explained.contains(r#"[Shuffle("a:odd"), Shuffle("a"), LocalOrShuffle("b")]"#), "{explained}");
+    assert!(
+        explained.contains(r#"[Shuffle("a:odd"), Shuffle("a"), LocalOrShuffle("b")]"#),
+        "{explained}"
+    );
     assert_eq!(graph_text(&loaded(&explained)), graph_text(&loaded(FED_WITH_RAW)));
 }

@@ -11,7 +11,8 @@ use super::{LoadOptions, outcome};
 use crate::topology::{Problems, Topology};
 
 const ONLINE: LoadOptions = LoadOptions { sets: Vec::new(), online: true, spared: BTreeSet::new() };
-const OFFLINE: LoadOptions = LoadOptions { sets: Vec::new(), online: false, spared: BTreeSet::new() };
+const OFFLINE: LoadOptions =
+    LoadOptions { sets: Vec::new(), online: false, spared: BTreeSet::new() };
 
 /// A topology with this configuration of the spout and these settings.
 fn load(run: &str, settings: &str, options: &LoadOptions) -> Result<Topology, Problems> {
@@ -52,7 +53,9 @@ fn what_is_there_is_used_and_never_printed() {
     fs::write(&path, "7s\r\n").unwrap();
     let file = format!("File({:?})", path.display().to_string());
     // PATH is set wherever tests run.
-    let run = format!("Numbers(token: Some(Env(\"PATH\")), every: {file}, topics: [\"a\", Env(\"PATH\")])");
+    let run = format!(
+        "Numbers(token: Some(Env(\"PATH\")), every: {file}, topics: [\"a\", Env(\"PATH\")])"
+    );
     let settings = format!("name: \"t\", restarts: Restarts(within: {file})");
     let topology = load(&run, &settings, &ONLINE).unwrap();
     assert_eq!(topology.restarts.within.as_secs(), 7);
@@ -169,8 +172,16 @@ fn a_value_that_does_not_fit_the_input_is_not_repeated() {
 #[test]
 fn what_only_the_outside_can_tell_is_not_guessed() {
     // A number can't be checked; if it may be left out, the rest can.
-    expect!["ok: 2 components"].assert_eq(&outcome(&load(r#"Numbers(count: Env("N"))"#, r#"name: "t""#, &OFFLINE)));
-    expect!["ok: 2 components"].assert_eq(&outcome(&load(r#"Numbers(order: Env("N"))"#, r#"name: "t""#, &OFFLINE)));
+    expect!["ok: 2 components"].assert_eq(&outcome(&load(
+        r#"Numbers(count: Env("N"))"#,
+        r#"name: "t""#,
+        &OFFLINE,
+    )));
+    expect!["ok: 2 components"].assert_eq(&outcome(&load(
+        r#"Numbers(order: Env("N"))"#,
+        r#"name: "t""#,
+        &OFFLINE,
+    )));
     expect!["ok: 2 components"].assert_eq(&outcome(&load(
         r#"Numbers(order: Random(seed: Env("N")))"#,
         r#"name: "t""#,
@@ -180,7 +191,8 @@ fn what_only_the_outside_can_tell_is_not_guessed() {
 
 #[test]
 fn calls_in_another_shape_are_named() {
-    let run = r#"Numbers(token: Env(), topics: [Env(NAME), File("a", "b"), Env("")], count: Env("N"))"#;
+    let run =
+        r#"Numbers(token: Env(), topics: [Env(NAME), File("a", "b"), Env("")], count: Env("N"))"#;
     expect![[r#"
         t.ron:2:16: expected one text, such as `Env("…")`
             2 | Numbers(token: Env(), topics: [Env(NAME), File("a", "b"), Env("")], count: Env("N"))

@@ -68,7 +68,10 @@ fn an_explained_topology_has_every_default_and_loads_to_the_same() {
             (&a.id, a.type_name, &a.explained, a.parallelism_hint),
             (&b.id, b.type_name, &b.explained, b.parallelism_hint)
         );
-        assert_eq!((&a.streams, &a.on_error, a.batch, a.linger), (&b.streams, &b.on_error, b.batch, b.linger));
+        assert_eq!(
+            (&a.streams, &a.on_error, a.batch, a.linger),
+            (&b.streams, &b.on_error, b.batch, b.linger)
+        );
         assert_eq!(format!("{:?}", a.inputs), format!("{:?}", b.inputs));
     }
 }

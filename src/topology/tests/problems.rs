@@ -417,7 +417,10 @@ fn settings_are_one_of_what_there_is() {
             3 | micro_batch: Off, partition: "1h", restarts: Restarts
               |                                              ^^^^^^^^"#]],
     );
-    check_settings("checkpoint: Off, restarts: (max: 2), memory: \"1GiB\"", expect!["ok: 2 components"]);
+    check_settings(
+        "checkpoint: Off, restarts: (max: 2), memory: \"1GiB\"",
+        expect!["ok: 2 components"],
+    );
     check_bolts(
         r#""a": Bolt(run: Void(), inputs: [Shuffle("in")], on_error: DeadLetters),
         "b": Bolt(run: Void(), inputs: [Shuffle("in")], on_error: Stop()),

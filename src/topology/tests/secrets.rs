@@ -21,7 +21,12 @@ fn with_x(run: &str) -> String {
 
 fn say(text: &str, sets: &[&str]) -> String {
     let sets = sets.iter().map(|&set| set.to_owned()).collect();
-    outcome(&parse("t.ron", text, &crate::components::standard(), &LoadOptions { sets, ..LoadOptions::default() }))
+    outcome(&parse(
+        "t.ron",
+        text,
+        &crate::components::standard(),
+        &LoadOptions { sets, ..LoadOptions::default() },
+    ))
 }
 
 #[test]
@@ -68,8 +73,10 @@ fn a_secret_on_the_command_line_is_refused_and_not_shown() {
 
 #[test]
 fn an_address_without_a_secret_is_explained_as_it_is() {
-    let text = with_x(r#"topics: ["a"], bearer_token: Env("X"), base_url: "http://127.0.0.1:8080/x""#);
-    let topology = parse("t.ron", &text, &crate::components::standard(), &LoadOptions::default()).unwrap();
+    let text =
+        with_x(r#"topics: ["a"], bearer_token: Env("X"), base_url: "http://127.0.0.1:8080/x""#);
+    let topology =
+        parse("t.ron", &text, &crate::components::standard(), &LoadOptions::default()).unwrap();
     assert!(explain(&topology).contains("http://127.0.0.1:8080/x"));
     for bad in ["nowhere", "ftp://host", "https://", "https://host/?page=1", "https://host/#x"] {
         let said = say(&text.replace("http://127.0.0.1:8080/x", bad), &[]);
@@ -90,9 +97,16 @@ fn say_of_file(folder: &Path, name: &str) -> String {
 #[test]
 fn a_file_that_is_no_topology_is_not_quoted() {
     let folder = tempfile::tempdir().unwrap();
-    for stranger in ["root:hunter2:20000::\nme:x:1:1\n", "hunter2", "[hunter2]", "hunter2(a: 1)", "\u{0}hunter2"] {
+    for stranger in [
+        "root:hunter2:20000::\nme:x:1:1\n",
+        "hunter2",
+        "[hunter2]",
+        "hunter2(a: 1)",
+        "\u{0}hunter2",
+    ] {
         fs::write(folder.path().join("stranger"), stranger).unwrap();
-        let main = with_x("bearer_token: Env(\"PATH\")").replace("name: \"t\"", "name: \"t\", include: [\"stranger\"]");
+        let main = with_x("bearer_token: Env(\"PATH\")")
+            .replace("name: \"t\"", "name: \"t\", include: [\"stranger\"]");
         fs::write(folder.path().join("t.ron"), main).unwrap();
         for name in ["t.ron", "stranger"] {
             let said = say_of_file(folder.path(), name);

@@ -38,20 +38,28 @@ fn fields_are_replaced_and_added() {
     check_set("spouts.in.run.order.seed=4", expect!["order: Random(seed: 4, within: None),"]);
     check_set("spouts.in.run.topics=[\"a\"]", expect![[r#"topics: ["a"],"#]]);
     check_set("bolts.out.run.limit=1GiB", expect![[r#"run: Void(limit: "1GiB", needs: None),"#]]);
-    check_set("bolts.again.run.env.LANG=de", expect![[r#"run: Shout(field: "loud", env: {"LANG": "de"}),"#]]);
+    check_set(
+        "bolts.again.run.env.LANG=de",
+        expect![[r#"run: Shout(field: "loud", env: {"LANG": "de"}),"#]],
+    );
     check_set(
         "bolts.again.run.env.PATH=/bin",
         expect![[r#"run: Shout(field: "loud", env: {"LANG": "C", "PATH": "/bin"}),"#]],
     );
     check_set("bolts.again.on_error=Stop", expect!["on_error: Stop,"]);
-    check_set("bolts.out.on_error.times=0", expect!["on_error: Retry(times: 0, then: DeadLetter),"]);
+    check_set(
+        "bolts.out.on_error.times=0",
+        expect!["on_error: Retry(times: 0, then: DeadLetter),"],
+    );
     check_set(
         "bolts.out.inputs.1=Direct(\"in\")",
         expect![[r#"inputs: [PartialKey("again", ["loud"]), Direct("in"), Global("shout")],"#]],
     );
     check_set(
         "bolts.out.inputs.3=Direct(\"in\")",
-        expect![[r#"inputs: [PartialKey("again", ["loud"]), All("in"), Global("shout"), Direct("in")],"#]],
+        expect![[
+            r#"inputs: [PartialKey("again", ["loud"]), All("in"), Global("shout"), Direct("in")],"#
+        ]],
     );
     check_set(
         "bolts.extra=Bolt(run: Void, inputs: [Shuffle(\"in\")])",
@@ -62,7 +70,10 @@ fn fields_are_replaced_and_added() {
     check_set("checkpoint=Off", expect!["checkpoint: Off,"]);
     check_set("checkpoint.every=2s", expect![[r#"checkpoint: Checkpoint(every: "2s"),"#]]);
     check_set("partition.every=1m", expect![[r#"partition: Partition(every: "1m"),"#]]);
-    check_set("micro_batch.posts=7", expect![[r#"micro_batch: MicroBatch(posts: 7, bytes: "1MiB", age: "1m"),"#]]);
+    check_set(
+        "micro_batch.posts=7",
+        expect![[r#"micro_batch: MicroBatch(posts: 7, bytes: "1MiB", age: "1m"),"#]],
+    );
     check_set("memory=1GiB", expect![[r#"memory: "1GiB","#]]);
 }
 
@@ -218,6 +229,8 @@ fn a_value_that_does_not_fit_is_named() {
 
 #[test]
 fn later_ones_see_what_earlier_ones_did() {
-    let topology = with_sets(&["bolts.end=Bolt(run: Void())", "bolts.end.inputs=[All(\"in\")]", "name=y"]).unwrap();
+    let topology =
+        with_sets(&["bolts.end=Bolt(run: Void())", "bolts.end.inputs=[All(\"in\")]", "name=y"])
+            .unwrap();
     assert_eq!((topology.name.as_str(), topology.components.len()), ("y", 5));
 }

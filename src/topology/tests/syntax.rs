@@ -28,7 +28,9 @@ fn scalar() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<i64>().prop_map(|number| number.to_string()),
         any::<u64>().prop_map(|number| format!("0x{number:X}")),
-        any::<f64>().prop_filter("a number", |number| number.is_finite()).prop_map(|number| format!("{number:?}")),
+        any::<f64>()
+            .prop_filter("a number", |number| number.is_finite())
+            .prop_map(|number| format!("{number:?}")),
         any::<String>().prop_map(|text| format!("{text:?}")),
         "[a-z \"\\\\é]{0,8}".prop_map(|text| format!("r##\"{text}\"##")),
         any::<char>().prop_map(|c| format!("{c:?}")),
@@ -73,17 +75,26 @@ fn tree() -> impl Strategy<Value = String> {
     scalar().prop_recursive(4, 24, 4, |inner| {
         let name = prop::sample::select(vec!["", "Name", "_x1", "Größe", "Some"]);
         let items = |open: &'static str, close: &'static str, item: BoxedStrategy<String>| {
-            (prop::collection::vec(item, 1..4), blank(), blank(), any::<bool>()).prop_map(move |(items, a, b, last)| {
-                format!("{open}{a}{}{b}{}{a}{close}", items.join(&format!("{b},{a}")), if last { "," } else { "" })
-            })
+            (prop::collection::vec(item, 1..4), blank(), blank(), any::<bool>()).prop_map(
+                move |(items, a, b, last)| {
+                    format!(
+                        "{open}{a}{}{b}{}{a}{close}",
+                        items.join(&format!("{b},{a}")),
+                        if last { "," } else { "" }
+                    )
+                },
+            )
         };
-        let field = (prop::sample::select(vec!["a", "b_c", "r#type", "true"]), blank(), inner.clone())
-            .prop_map(|(name, blank, value)| format!("{name}{blank}:{blank}{value}"));
-        let entry = (inner.clone(), inner.clone()).prop_map(|(key, value)| format!("{key} : {value}"));
+        let field =
+            (prop::sample::select(vec!["a", "b_c", "r#type", "true"]), blank(), inner.clone())
+                .prop_map(|(name, blank, value)| format!("{name}{blank}:{blank}{value}"));
+        let entry =
+            (inner.clone(), inner.clone()).prop_map(|(key, value)| format!("{key} : {value}"));
         prop_oneof![
             items("[", "]", inner.clone().boxed()),
             items("{", "}", entry.boxed()),
-            (name.clone(), items("(", ")", inner.boxed())).prop_map(|(name, rest)| format!("{name}{rest}")),
+            (name.clone(), items("(", ")", inner.boxed()))
+                .prop_map(|(name, rest)| format!("{name}{rest}")),
             (name, items("(", ")", field.boxed())).prop_map(|(name, rest)| format!("{name}{rest}")),
         ]
     })

@@ -49,7 +49,9 @@ pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Resp
     let events = inner.world.events.get(&Kind::Bsky).expect("all kinds have their list");
     let cursor: Option<i64> = match request.query("cursor") {
         None => None,
-        Some(text) => Some(text.parse().map_err(|_| Response::text(400, "text/plain", "invalid cursor".into()))?),
+        Some(text) => Some(
+            text.parse().map_err(|_| Response::text(400, "text/plain", "invalid cursor".into()))?,
+        ),
     };
     let now = now_us();
     let is_late = request.path.starts_with("/late/");
@@ -75,7 +77,17 @@ pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Resp
     let silent = request.query("requireHello") == Some("true");
     let random = Random(now as u64);
     let before = None;
-    Ok(Box::new(Subscriber { collections, dids, longest, silent, at, lag_us, first_number, random, before }))
+    Ok(Box::new(Subscriber {
+        collections,
+        dids,
+        longest,
+        silent,
+        at,
+        lag_us,
+        first_number,
+        random,
+        before,
+    }))
 }
 
 fn check(collections: &[String], dids: &[String]) -> Result<(), String> {
@@ -166,12 +178,14 @@ impl Feed for Subscriber {
     }
 
     fn disconnect(&self) -> String {
-        json!({"$type": "error", "error": "ConsumerTooSlow", "message": "you are too slow"}).to_string()
+        json!({"$type": "error", "error": "ConsumerTooSlow", "message": "you are too slow"})
+            .to_string()
     }
 
     fn unknown(&self) -> String {
         let at_us = now_us();
-        json!({"did": did(1), "time_us": at_us, "kind": "novelty", "novelty": {"is": "new"}}).to_string()
+        json!({"did": did(1), "time_us": at_us, "kind": "novelty", "novelty": {"is": "new"}})
+            .to_string()
     }
 
     fn told(&mut self, _inner: &mut Inner, text: &str) -> Result<(), u16> {
@@ -209,7 +223,8 @@ pub fn frame(item: &Item, version: usize) -> Value {
         Change::Edited => "update",
         Change::Deleted => "delete",
     };
-    let mut commit = json!({"rev": version.rev, "operation": operation, "collection": POSTS, "rkey": item.id});
+    let mut commit =
+        json!({"rev": version.rev, "operation": operation, "collection": POSTS, "rkey": item.id});
     if version.change != Change::Deleted {
         commit["record"] = record(item, version);
         commit["cid"] = cid(item.number).into();
@@ -220,8 +235,11 @@ pub fn frame(item: &Item, version: usize) -> Value {
 fn record(item: &Item, version: &super::world::Version) -> Value {
     let text = &version.draft.text;
     // Clients set this, and some of their clocks are years off.
-    let created =
-        if item.number % 13 == 5 { item.created_us() - 94_608_000_000_000 } else { item.created_us() - 250_000 };
+    let created = if item.number % 13 == 5 {
+        item.created_us() - 94_608_000_000_000
+    } else {
+        item.created_us() - 250_000
+    };
     let mut record = json!({"$type": POSTS, "createdAt": iso(created), "langs": [version.draft.lang], "text": text});
     // Places are counted in bytes.
     let facets: Vec<_> = spans(text)

@@ -74,7 +74,9 @@ impl Platform {
     /// Begins a comparison for posts that match one of these topics of the world.
     pub fn check<'a>(&'a self, kind: Kind, topics: &[&str]) -> Check<'a> {
         let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        let wanted = Box::new(move |item: &Item| item.topics().any(|topic| topics.iter().any(|t| t == topic)));
+        let wanted = Box::new(move |item: &Item| {
+            item.topics().any(|topic| topics.iter().any(|t| t == topic))
+        });
         Check {
             platform: self,
             kind,
@@ -144,12 +146,20 @@ impl<'a> Check<'a> {
     fn gap(&mut self, entry: &Value) {
         let gap = entry.get("gap").unwrap_or(entry);
         let time = |name: &str| gap[name].as_str().and_then(parse_us);
-        let all = (time("from"), time("to"), gap["why"].as_str(), gap["spout"].as_str(), gap["filled"].as_bool());
+        let all = (
+            time("from"),
+            time("to"),
+            gap["why"].as_str(),
+            gap["spout"].as_str(),
+            gap["filled"].as_bool(),
+        );
         match all {
             (Some(from_us), Some(to_us), Some(why), Some(spout), Some(filled))
                 if from_us <= to_us && !why.is_empty() =>
             {
-                let id = gap["id"].as_str().map_or_else(|| format!("{spout} {from_us} {to_us}"), str::to_owned);
+                let id = gap["id"]
+                    .as_str()
+                    .map_or_else(|| format!("{spout} {from_us} {to_us}"), str::to_owned);
                 let gap = Gap { spout: spout.into(), id, from_us, to_us, why: why.into(), filled };
                 // The lake and the command may both have it, and the lake once more when it was filled.
                 match self.gaps.iter_mut().find(|known| known.id == gap.id) {
@@ -167,7 +177,11 @@ impl<'a> Check<'a> {
         match self.compare(posts) {
             Ok(checked) => checked,
             Err(mistakes) => {
-                panic!("{} mistakes:\n{}", mistakes.len(), mistakes[..mistakes.len().min(20)].join("\n"))
+                panic!(
+                    "{} mistakes:\n{}",
+                    mistakes.len(),
+                    mistakes[..mistakes.len().min(20)].join("\n")
+                )
             }
         }
     }
@@ -184,14 +198,28 @@ impl<'a> Check<'a> {
                 }
             }
             let checked = self.missing(inner, &found);
-            if self.mistakes.is_empty() { Ok(checked) } else { Err(std::mem::take(&mut self.mistakes)) }
+            if self.mistakes.is_empty() {
+                Ok(checked)
+            } else {
+                Err(std::mem::take(&mut self.mistakes))
+            }
         })
     }
 
     /// One object of the lake.
-    fn post(&mut self, inner: &Inner, post: &str, pages: &Pages, found: &mut Found) -> Result<(), String> {
-        let value: Value = serde_json::from_str(post).map_err(|error| format!("no JSON: {error}"))?;
-        let object = value.as_object().filter(|object| object.len() == 1).ok_or("not one key that names the kind")?;
+    fn post(
+        &mut self,
+        inner: &Inner,
+        post: &str,
+        pages: &Pages,
+        found: &mut Found,
+    ) -> Result<(), String> {
+        let value: Value =
+            serde_json::from_str(post).map_err(|error| format!("no JSON: {error}"))?;
+        let object = value
+            .as_object()
+            .filter(|object| object.len() == 1)
+            .ok_or("not one key that names the kind")?;
         let (key, body) = object.iter().next().expect("it has one");
         match key.as_str() {
             "gap" => self.gap(&value),
@@ -206,9 +234,12 @@ impl<'a> Check<'a> {
     fn delete(&self, inner: &Inner, body: &Value, found: &mut Found) -> Result<(), String> {
         let id = body["id"].as_str().ok_or("a delete without an id")?;
         // Bluesky's are addresses, whose last part is the key.
-        let item =
-            inner.world.get(self.kind, id.rsplit('/').next().unwrap_or(id)).ok_or("a delete of what never was")?;
-        if !inner.world.items[item].versions.iter().any(|version| version.change == Change::Deleted) {
+        let item = inner
+            .world
+            .get(self.kind, id.rsplit('/').next().unwrap_or(id))
+            .ok_or("a delete of what never was")?;
+        if !inner.world.items[item].versions.iter().any(|version| version.change == Change::Deleted)
+        {
             return Err("a delete of what is there".into());
         }
         match found.deletes.entry(item).and_modify(|count| *count += 1).or_insert(1) {
@@ -218,11 +249,20 @@ impl<'a> Check<'a> {
     }
 
     /// A post of this platform.
-    fn own(&self, inner: &Inner, body: &Value, pages: &Pages, found: &mut Found) -> Result<(), String> {
+    fn own(
+        &self,
+        inner: &Inner,
+        body: &Value,
+        pages: &Pages,
+        found: &mut Found,
+    ) -> Result<(), String> {
         let at = identify(inner, self.kind, body).ok_or("a post that nobody has posted")?;
         let item = &inner.world.items[at];
         if !(self.wanted)(item) {
-            return Err(format!("a post that matches no topic (its own are {:?})", item.topics().collect::<Vec<_>>()));
+            return Err(format!(
+                "a post that matches no topic (its own are {:?})",
+                item.topics().collect::<Vec<_>>()
+            ));
         }
         let mut body = body.clone();
         let fields = body.as_object_mut().ok_or("no object")?;
@@ -230,7 +270,11 @@ impl<'a> Check<'a> {
         let received = received.as_str().and_then(parse_us).ok_or("\"received_at\" is no time")?;
         // It is cut to milliseconds at the worst, or to seconds.
         if received < item.created_us() - 1_000_000 || received > now_us() + 1_000_000 {
-            return Err(format!("received at {}, posted at {}", iso(received), iso(item.created_us())));
+            return Err(format!(
+                "received at {}, posted at {}",
+                iso(received),
+                iso(item.created_us())
+            ));
         }
         if self.kind == Kind::Video {
             // Which topics' searches found it isn't to be seen from the video, so the source says it.
@@ -243,10 +287,19 @@ impl<'a> Check<'a> {
         if fields.remove("refreshed").is_some() {
             found.counts += 1;
             // Bluesky's counts come in another form than its posts.
-            return if self.kind == Kind::Bsky { Ok(()) } else { self.same_as_offered(item, &body, pages) };
+            return if self.kind == Kind::Bsky {
+                Ok(())
+            } else {
+                self.same_as_offered(item, &body, pages)
+            };
         }
         self.same_as_offered(item, &body, pages)?;
-        match found.versions.entry((at, version(item, self.kind, &body))).and_modify(|n| *n += 1).or_insert(1) {
+        match found
+            .versions
+            .entry((at, version(item, self.kind, &body)))
+            .and_modify(|n| *n += 1)
+            .or_insert(1)
+        {
             1 => Ok(()),
             n => Err(format!("there {n} times")),
         }
@@ -267,20 +320,29 @@ impl<'a> Check<'a> {
         if listed || offers.iter().any(same) {
             return Ok(());
         }
-        let nearest = offers.last().map_or("none".into(), |(_, offer)| differences(body, offer).join(", "));
-        Err(format!("not as it was offered in any of {} offers; it differs from the last by {nearest}", offers.len()))
+        let nearest =
+            offers.last().map_or("none".into(), |(_, offer)| differences(body, offer).join(", "));
+        Err(format!(
+            "not as it was offered in any of {} offers; it differs from the last by {nearest}",
+            offers.len()
+        ))
     }
 
     /// What ought to be there.
     fn missing(&mut self, inner: &Inner, found: &Found) -> Checked {
         let since = self.since_us.or_else(|| first_answer(inner, self.kind)).unwrap_or(i64::MAX);
-        let mut checked = Checked { counts: found.counts, deletes: found.deletes.len(), ..Checked::default() };
-        let items: Vec<_> = inner.world.of(self.kind).filter(|(_, item)| (self.wanted)(item)).collect();
+        let mut checked =
+            Checked { counts: found.counts, deletes: found.deletes.len(), ..Checked::default() };
+        let items: Vec<_> =
+            inner.world.of(self.kind).filter(|(_, item)| (self.wanted)(item)).collect();
         for (at, item) in items {
-            let versions: BTreeSet<_> =
-                found.versions.range((at, 0)..(at + 1, 0)).map(|((_, version), _)| *version).collect();
-            checked.edits +=
-                versions.len().saturating_sub(1) + usize::from(item.edit_of.is_some() && !versions.is_empty());
+            let versions: BTreeSet<_> = found
+                .versions
+                .range((at, 0)..(at + 1, 0))
+                .map(|((_, version), _)| *version)
+                .collect();
+            checked.edits += versions.len().saturating_sub(1)
+                + usize::from(item.edit_of.is_some() && !versions.is_empty());
             let due = (since..self.until_us).contains(&item.created_us());
             match (versions.is_empty(), due) {
                 (false, true) => checked.there += 1,
@@ -322,12 +384,22 @@ impl<'a> Check<'a> {
             let offered = version(item, self.kind, &body);
             let us = item.versions[offered].at_us;
             match item.versions[offered].change {
-                Change::Deleted if self.deletes && !found.deletes.contains_key(&at) && !self.excuses(us) => {
-                    self.mistakes.push(format!("{} was taken back at {}, and nothing says so", item.id, iso(us)));
+                Change::Deleted
+                    if self.deletes && !found.deletes.contains_key(&at) && !self.excuses(us) =>
+                {
+                    self.mistakes.push(format!(
+                        "{} was taken back at {}, and nothing says so",
+                        item.id,
+                        iso(us)
+                    ));
                     return;
                 }
                 Change::Edited if self.edits && !there.contains(&offered) && !self.excuses(us) => {
-                    self.mistakes.push(format!("{} was edited at {}, and that isn't there", item.id, iso(us)));
+                    self.mistakes.push(format!(
+                        "{} was edited at {}, and that isn't there",
+                        item.id,
+                        iso(us)
+                    ));
                     return;
                 }
                 _ => {}
@@ -358,27 +430,37 @@ fn same_tweet(body: &Value, offer: &Value, page: Option<&Map<String, Value>>) ->
     let beside = ["includes", "matching_rules", "errors"];
     let own = |value: &Value| {
         let mut value = value.clone();
-        value.as_object_mut().expect("a tweet is an object").retain(|name, _| !beside.contains(&name.as_str()));
+        value
+            .as_object_mut()
+            .expect("a tweet is an object")
+            .retain(|name, _| !beside.contains(&name.as_str()));
         value
     };
     let lists = |value: &Value| -> BTreeSet<String> {
         let lists = value.as_object().into_iter().flatten();
         lists
-            .flat_map(|(name, list)| list.as_array().into_iter().flatten().map(move |one| format!("{name} {one}")))
+            .flat_map(|(name, list)| {
+                list.as_array().into_iter().flatten().map(move |one| format!("{name} {one}"))
+            })
             .collect()
     };
     let (has, due) = (lists(&body["includes"]), lists(&offer["includes"]));
     let page = page.map_or_else(BTreeSet::new, |page| lists(&Value::Object(page.clone())));
-    let rules = offer["matching_rules"].is_null() || body["matching_rules"] == offer["matching_rules"];
+    let rules =
+        offer["matching_rules"].is_null() || body["matching_rules"] == offer["matching_rules"];
     own(body) == own(offer) && has.is_superset(&due) && has.is_subset(&page) && rules
 }
 
 /// Which fields are not the same.
 fn differences(one: &Value, other: &Value) -> Vec<String> {
-    let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return vec!["its type".into()] };
+    let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else {
+        return vec!["its type".into()];
+    };
     let names: BTreeSet<_> = one.keys().chain(other.keys()).collect();
     let differ = names.into_iter().filter(|name| one.get(*name) != other.get(*name));
-    differ.map(|name| format!("{name:?} ({:.80?} for {:.80?})", one.get(name), other.get(name))).collect()
+    differ
+        .map(|name| format!("{name:?} ({:.80?} for {:.80?})", one.get(name), other.get(name)))
+        .collect()
 }
 
 /// The item that a post of the lake is.
@@ -394,12 +476,19 @@ fn version(item: &Item, kind: Kind, body: &Value) -> usize {
         Kind::Tweet | Kind::Video => true,
         Kind::Bsky => body["commit"]["rev"] == version.rev.as_str(),
         Kind::Toot if version.change == Change::Deleted => body.get("deleted").is_some(),
-        Kind::Toot if version.change == Change::Created => body["edited_at"].is_null() && body.get("deleted").is_none(),
+        Kind::Toot if version.change == Change::Created => {
+            body["edited_at"].is_null() && body.get("deleted").is_none()
+        }
         Kind::Toot => body["edited_at"] == iso(version.at_us),
-        Kind::Post => body["updated_time"].is_null() || body["updated_time"] == seconds(version.at_us, "+0000"),
+        Kind::Post => {
+            body["updated_time"].is_null()
+                || body["updated_time"] == seconds(version.at_us, "+0000")
+        }
     };
     // Two within a second look the same to Facebook but for their text.
-    let text = |version: &world::Version| kind != Kind::Post || body["message"] == version.draft.text.as_str();
+    let text = |version: &world::Version| {
+        kind != Kind::Post || body["message"] == version.draft.text.as_str()
+    };
     let exact = item.versions.iter().position(|version| fits(version) && text(version));
     exact.or_else(|| item.versions.iter().position(fits)).unwrap_or(0)
 }
@@ -407,8 +496,17 @@ fn version(item: &Item, kind: Kind, body: &Value) -> usize {
 /// When the platform first gave out posts, or could have.
 fn first_answer(inner: &Inner, kind: Kind) -> Option<i64> {
     use Place::*;
-    let gives =
-        [XStream, XRecent, FacebookPosts, YouTubeSearch, YouTubePlaylist, Jetstream, MastodonStream, MastodonTimeline];
-    let mut seen = inner.log.iter().filter(|seen| seen.place.kind() == kind && gives.contains(&seen.place));
+    let gives = [
+        XStream,
+        XRecent,
+        FacebookPosts,
+        YouTubeSearch,
+        YouTubePlaylist,
+        Jetstream,
+        MastodonStream,
+        MastodonTimeline,
+    ];
+    let mut seen =
+        inner.log.iter().filter(|seen| seen.place.kind() == kind && gives.contains(&seen.place));
     seen.find_map(|seen| seen.gives_us)
 }

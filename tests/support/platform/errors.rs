@@ -11,35 +11,55 @@ use super::world::{Kind, iso};
 pub fn status(kind: Kind, status: u16) -> Response {
     match kind {
         // What stands before X's servers answers in HTML.
-        Kind::Tweet if status >= 502 => {
-            Response::text(status, "text/html", "<html><body><h1>Over capacity</h1></body></html>".into())
-        }
-        Kind::Tweet => Response::problem(status, &x_problem("about:blank", "Error", "Something went wrong.", status)),
+        Kind::Tweet if status >= 502 => Response::text(
+            status,
+            "text/html",
+            "<html><body><h1>Over capacity</h1></body></html>".into(),
+        ),
+        Kind::Tweet => Response::problem(
+            status,
+            &x_problem("about:blank", "Error", "Something went wrong.", status),
+        ),
         Kind::Post => facebook(status, 2, None, "Service temporarily unavailable", true),
         Kind::Video => youtube(status, "backendError", "global", "Backend Error"),
-        Kind::Bsky => {
-            Response::json(status, &json!({"error": "InternalServerError", "message": "Internal Server Error"}))
-        }
+        Kind::Bsky => Response::json(
+            status,
+            &json!({"error": "InternalServerError", "message": "Internal Server Error"}),
+        ),
         Kind::Toot => Response::json(status, &json!({"error": "Service temporarily unavailable"})),
     }
 }
 
 /// One of X's problems.
 pub fn x_problem(name: &str, title: &str, detail: &str, status: u16) -> Value {
-    let name = if name.contains(':') { name.to_owned() } else { format!("https://api.x.com/2/problems/{name}") };
+    let name = if name.contains(':') {
+        name.to_owned()
+    } else {
+        format!("https://api.x.com/2/problems/{name}")
+    };
     json!({"title": title, "detail": detail, "type": name, "status": status})
 }
 
 /// X's 400.
 pub fn x_invalid(message: &str) -> Response {
-    let mut body =
-        x_problem("invalid-request", "Invalid Request", "One or more parameters to your request was invalid.", 400);
+    let mut body = x_problem(
+        "invalid-request",
+        "Invalid Request",
+        "One or more parameters to your request was invalid.",
+        400,
+    );
     body["errors"] = json!([{"message": message, "parameters": {}}]);
     Response::problem(400, &body)
 }
 
 /// One of Facebook's errors.
-pub fn facebook(status: u16, code: u64, subcode: Option<u64>, message: &str, transient: bool) -> Response {
+pub fn facebook(
+    status: u16,
+    code: u64,
+    subcode: Option<u64>,
+    message: &str,
+    transient: bool,
+) -> Response {
     let kind = if matches!(code, 1 | 2 | 4 | 17 | 32 | 10 | 100 | 102 | 190 | 200..=299) {
         "OAuthException"
     } else {
@@ -74,23 +94,30 @@ pub fn facebook_code(code: u64, subcode: Option<u64>) -> Response {
 /// One of YouTube's errors.
 pub fn youtube(status: u16, reason: &str, domain: &str, message: &str) -> Response {
     let errors = json!([{"message": message, "domain": domain, "reason": reason}]);
-    Response::json(status, &json!({"error": {"code": status, "message": message, "errors": errors}}))
+    Response::json(
+        status,
+        &json!({"error": {"code": status, "message": message, "errors": errors}}),
+    )
 }
 
 /// There was too much of it; more is allowed at `reset`, in Unix seconds.
 pub fn limited(place: Place, reset: i64) -> Response {
     match place.kind() {
-        Kind::Tweet => {
-            Response::problem(429, &x_problem("rate-limit-exceeded", "Too Many Requests", "Too Many Requests", 429))
-                .with("x-rate-limit-limit", 50)
-                .with("x-rate-limit-remaining", 0)
-                .with("x-rate-limit-reset", reset)
-        }
+        Kind::Tweet => Response::problem(
+            429,
+            &x_problem("rate-limit-exceeded", "Too Many Requests", "Too Many Requests", 429),
+        )
+        .with("x-rate-limit-limit", 50)
+        .with("x-rate-limit-remaining", 0)
+        .with("x-rate-limit-reset", reset),
         // It comes with 403, which isn't what it means.
         Kind::Post => facebook(403, 4, None, "(#4) Application request limit reached", true),
         Kind::Video => youtube(403, "rateLimitExceeded", "usageLimits", "Rate Limit Exceeded"),
-        Kind::Bsky => Response::json(429, &json!({"error": "RateLimitExceeded", "message": "Rate Limit Exceeded"}))
-            .with("ratelimit-reset", reset),
+        Kind::Bsky => Response::json(
+            429,
+            &json!({"error": "RateLimitExceeded", "message": "Rate Limit Exceeded"}),
+        )
+        .with("ratelimit-reset", reset),
         Kind::Toot => Response::json(429, &json!({"error": "Too many requests"}))
             .with("X-RateLimit-Limit", 300)
             .with("X-RateLimit-Remaining", 0)
@@ -110,8 +137,12 @@ pub fn too_many_connections() -> Response {
 pub fn quota(kind: Kind) -> Response {
     match kind {
         Kind::Tweet => {
-            let mut body =
-                x_problem("usage-capped", "UsageCapExceeded", "Usage cap exceeded: Monthly product cap", 429);
+            let mut body = x_problem(
+                "usage-capped",
+                "UsageCapExceeded",
+                "Usage cap exceeded: Monthly product cap",
+                429,
+            );
             body["period"] = "Monthly".into();
             body["scope"] = "Product".into();
             Response::problem(429, &body)
@@ -123,9 +154,10 @@ pub fn quota(kind: Kind) -> Response {
             "youtube.quota",
             "The request cannot be completed because you have exceeded your quota.",
         ),
-        Kind::Bsky | Kind::Toot => {
-            limited(if kind == Kind::Bsky { Place::BlueskyPosts } else { Place::MastodonTimeline }, 0)
-        }
+        Kind::Bsky | Kind::Toot => limited(
+            if kind == Kind::Bsky { Place::BlueskyPosts } else { Place::MastodonTimeline },
+            0,
+        ),
     }
 }
 
@@ -138,7 +170,9 @@ pub fn unauthorized(kind: Kind, bad: Option<Bad>) -> Response {
         ),
         Kind::Post => {
             let (subcode, message) = match bad {
-                Some(Bad::Expired) => (Some(463), "Error validating access token: Session has expired on Tuesday."),
+                Some(Bad::Expired) => {
+                    (Some(463), "Error validating access token: Session has expired on Tuesday.")
+                }
                 Some(Bad::Revoked) => (
                     Some(460),
                     "Error validating access token: The session has been invalidated because the user changed their password.",

@@ -22,19 +22,25 @@ pub fn posts(inner: &mut Inner, request: &Request, number: usize) -> Response {
 
 /// The number of a page by its id or its name.
 fn page(world: &World, name: &str) -> Option<usize> {
-    (0..world.authors()).find(|author| page_id(*author).to_string() == name || world.name(*author) == name)
+    (0..world.authors())
+        .find(|author| page_id(*author).to_string() == name || world.name(*author) == name)
 }
 
 /// What each request must bring, and what it costs.
 fn pass(inner: &mut Inner, request: &Request) -> Result<(), Response> {
     inner.facebook.calls += 1;
-    if inner.settings.facebook_proof && request.query("appsecret_proof").is_none_or(|proof| proof.len() != 64) {
-        let message = "(#100) Pages Public Content Access requires either app secret proof or an app token";
+    if inner.settings.facebook_proof
+        && request.query("appsecret_proof").is_none_or(|proof| proof.len() != 64)
+    {
+        let message =
+            "(#100) Pages Public Content Access requires either app secret proof or an app token";
         return Err(errors::facebook(400, 100, None, message, false));
     }
     if inner.facebook.calls > inner.settings.facebook_calls {
         let refused = match inner.settings.facebook_business {
-            true => errors::facebook(400, 32, Some(2_446_079), "(#32) Page request limit reached", true),
+            true => {
+                errors::facebook(400, 32, Some(2_446_079), "(#32) Page request limit reached", true)
+            }
             false => errors::facebook(403, 4, None, "(#4) Application request limit reached", true),
         };
         return Err(usage(inner, refused));
@@ -47,7 +53,8 @@ fn usage(inner: &Inner, answer: Response) -> Response {
     let percent = inner.facebook.calls * 100 / inner.settings.facebook_calls.max(1);
     let over = inner.facebook.calls > inner.settings.facebook_calls;
     if !inner.settings.facebook_business {
-        let usage = json!({"call_count": percent, "total_time": percent / 2, "total_cputime": percent / 3});
+        let usage =
+            json!({"call_count": percent, "total_time": percent / 2, "total_cputime": percent / 3});
         return answer.with("X-App-Usage", usage);
     }
     let usage = json!({"100200300400500": [{
@@ -66,26 +73,35 @@ fn listed(inner: &mut Inner, request: &Request, number: usize) -> Result<Respons
     })?;
     let limit: usize = request.number("limit").unwrap_or(25);
     if limit > 100 {
-        return Err(errors::facebook(400, 100, None, "(#100) An invalid limit: the maximum is 100", false));
+        return Err(errors::facebook(
+            400,
+            100,
+            None,
+            "(#100) An invalid limit: the maximum is 100",
+            false,
+        ));
     }
     if limit > inner.settings.facebook_limit {
         let message = "Please reduce the amount of data you're asking for, then retry your request";
         return Err(errors::facebook(500, 1, None, message, false));
     }
-    let (since, until) = (request.query("since").and_then(parse_us), request.query("until").and_then(parse_us));
+    let (since, until) =
+        (request.query("since").and_then(parse_us), request.query("until").and_then(parse_us));
     let after = request.query("after").or_else(|| request.query("__paging_token"));
     let below = match after {
         None => i64::MAX,
-        Some(cursor) => position(&inner.world, cursor)
-            .ok_or_else(|| errors::facebook(400, 100, None, "(#100) Invalid cursor: its object is gone", false))?,
+        Some(cursor) => position(&inner.world, cursor).ok_or_else(|| {
+            errors::facebook(400, 100, None, "(#100) Invalid cursor: its object is gone", false)
+        })?,
     };
     let mut found = Vec::new();
     let mut more = false;
     for (at, item) in inner.world.of(Kind::Post).rev() {
         let us = item.created_us();
         // `since` and `until` count whole seconds.
-        let inside =
-            since.is_none_or(|since| us >= since) && until.is_none_or(|until| us < until + 1_000_000) && us < below;
+        let inside = since.is_none_or(|since| us >= since)
+            && until.is_none_or(|until| us < until + 1_000_000)
+            && us < below;
         if item.author() != author || item.deleted() || !inside {
             continue;
         }
@@ -134,10 +150,16 @@ fn paging(inner: &Inner, request: &Request, ends: [usize; 2], limit: usize, more
     if inner.settings.facebook_time_paging {
         let until = last.created_us() / 1_000_000;
         if more {
-            paging.insert("next".into(), format!("{base}&until={until}&__paging_token={after}").into());
+            paging.insert(
+                "next".into(),
+                format!("{base}&until={until}&__paging_token={after}").into(),
+            );
         }
         let since = first.created_us() / 1_000_000;
-        paging.insert("previous".into(), format!("{base}&since={since}&__paging_token={before}&__previous=1").into());
+        paging.insert(
+            "previous".into(),
+            format!("{base}&since={since}&__paging_token={before}&__previous=1").into(),
+        );
     } else {
         if more {
             paging.insert("next".into(), format!("{base}&after={after}").into());
@@ -156,13 +178,20 @@ pub fn read(inner: &mut Inner, request: &Request, number: usize) -> Response {
     let ids: Vec<String> = match (&one, request.query("ids")) {
         (Some(one), _) => vec![one.clone()],
         (None, Some(ids)) => ids.split(',').map(str::to_owned).collect(),
-        (None, None) => return errors::facebook(400, 100, None, "(#100) The parameter ids is required", false),
+        (None, None) => {
+            return errors::facebook(400, 100, None, "(#100) The parameter ids is required", false);
+        }
     };
     let mut all = Map::new();
     for id in ids {
-        let Some(item) = inner.world.get(Kind::Post, &id).filter(|item| !inner.world.items[*item].deleted()) else {
+        let Some(item) =
+            inner.world.get(Kind::Post, &id).filter(|item| !inner.world.items[*item].deleted())
+        else {
             if let Some(author) = page(&inner.world, &id) {
-                all.insert(id, json!({"id": page_id(author).to_string(), "name": inner.world.name(author)}));
+                all.insert(
+                    id,
+                    json!({"id": page_id(author).to_string(), "name": inner.world.name(author)}),
+                );
                 continue;
             }
             // One that is gone fails all of them.
@@ -205,8 +234,11 @@ fn names(fields: &str) -> Vec<String> {
 
 fn shape(world: &World, item: &Item, fields: Option<&str>) -> Value {
     let whole = whole(world, item);
-    let asked = fields.map_or_else(|| vec!["created_time".into(), "message".into(), "story".into()], names);
-    let kept = whole.into_iter().filter(|(name, _)| *name == "id" || asked.iter().any(|asked| asked == name));
+    let asked =
+        fields.map_or_else(|| vec!["created_time".into(), "message".into(), "story".into()], names);
+    let kept = whole
+        .into_iter()
+        .filter(|(name, _)| *name == "id" || asked.iter().any(|asked| asked == name));
     Value::Object(kept.map(|(name, value)| (name.to_owned(), value)).collect())
 }
 

@@ -123,7 +123,11 @@ impl Faults {
 
     /// The next one for a stream that has something to send, or has not.
     pub fn for_stream(&mut self, place: Place, has_post: bool) -> Option<Fault> {
-        self.take(place, |fault| fault.is_in_stream() && (has_post || !fault.needs_post()), has_post)
+        self.take(
+            place,
+            |fault| fault.is_in_stream() && (has_post || !fault.needs_post()),
+            has_post,
+        )
     }
 
     /// By chance only if `draw`: a stream that waits doesn't wait for a fault.

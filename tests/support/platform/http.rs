@@ -44,7 +44,10 @@ impl Request {
     /// The token of `Authorization: Bearer`.
     pub fn bearer(&self) -> Option<&str> {
         let value = self.header("authorization")?;
-        value.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer ")).map(|_| value[7..].trim())
+        value
+            .get(..7)
+            .filter(|scheme| scheme.eq_ignore_ascii_case("bearer "))
+            .map(|_| value[7..].trim())
     }
 }
 
@@ -67,7 +70,11 @@ impl Response {
     }
 
     pub fn text(status: u16, content: &str, body: String) -> Self {
-        Self { status, headers: vec![("Content-Type".into(), content.into())], body: body.into_bytes() }
+        Self {
+            status,
+            headers: vec![("Content-Type".into(), content.into())],
+            body: body.into_bytes(),
+        }
     }
 
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
@@ -152,7 +159,8 @@ impl Wire {
         let text = String::from_utf8_lossy(&self.read[..head]).into_owned();
         self.read.drain(..head + 4);
         let mut request = parse(&text).ok_or(io::ErrorKind::InvalidData)?;
-        let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        let length =
+            request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         while self.read.len() < length {
             if !self.more().await? {
                 return Ok(None);
@@ -195,8 +203,10 @@ fn parse(head: &str) -> Option<Request> {
     let mut first = lines.next()?.split(' ');
     let (method, target) = (first.next()?.to_owned(), first.next()?);
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let header =
-        |line: &str| line.split_once(':').map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
+    let header = |line: &str| {
+        line.split_once(':')
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+    };
     Some(Request {
         method,
         path: decode(path, false),
@@ -237,5 +247,7 @@ fn decode(text: &str, plus: bool) -> String {
 /// A value as it stands in a query.
 pub fn encode(text: &str) -> String {
     let good = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
-    text.bytes().map(|b| if good(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    text.bytes()
+        .map(|b| if good(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
 }

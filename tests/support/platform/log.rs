@@ -32,8 +32,11 @@ pub struct Seen {
 
 impl Seen {
     pub fn new(at_us: i64, place: Place, request: &Request, secrets: &[String]) -> Self {
-        let hide = |text: &str| secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, SECRET));
-        let pairs = |pairs: &[(String, String)]| pairs.iter().map(|(k, v)| (k.clone(), hide(v))).collect();
+        let hide = |text: &str| {
+            secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, SECRET))
+        };
+        let pairs =
+            |pairs: &[(String, String)]| pairs.iter().map(|(k, v)| (k.clone(), hide(v))).collect();
         Self {
             at_us,
             place,
@@ -90,7 +93,8 @@ impl Requests {
 
     /// How long lay between one and the next.
     pub fn pauses(&self) -> Vec<Duration> {
-        let between = |two: &[Seen]| Duration::from_micros((two[1].at_us - two[0].at_us).max(0) as u64);
+        let between =
+            |two: &[Seen]| Duration::from_micros((two[1].at_us - two[0].at_us).max(0) as u64);
         self.0.windows(2).map(between).collect()
     }
 }

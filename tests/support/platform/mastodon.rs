@@ -43,7 +43,9 @@ impl Line {
     }
 
     fn has(&self, item: &Item) -> bool {
-        let tagged = |tag: &String| item.last().draft.tags.iter().any(|t| t.to_lowercase() == tag.to_lowercase());
+        let tagged = |tag: &String| {
+            item.last().draft.tags.iter().any(|t| t.to_lowercase() == tag.to_lowercase())
+        };
         match self {
             Self::Public => true,
             Self::Local => is_local(item),
@@ -58,7 +60,9 @@ impl Line {
             Self::Public => vec!["public".into()],
             Self::Local => vec!["public:local".into()],
             Self::Remote => vec!["public:remote".into()],
-            Self::Tag(tag, local) => vec![if *local { "hashtag:local" } else { "hashtag" }.into(), tag.to_lowercase()],
+            Self::Tag(tag, local) => {
+                vec![if *local { "hashtag:local" } else { "hashtag" }.into(), tag.to_lowercase()]
+            }
         }
     }
 }
@@ -80,17 +84,25 @@ struct Listener {
 }
 
 /// Lets a client in.
-pub fn begin(inner: &mut Inner, request: &Request, number: usize) -> Result<Box<dyn Feed>, Response> {
+pub fn begin(
+    inner: &mut Inner,
+    request: &Request,
+    number: usize,
+) -> Result<Box<dyn Feed>, Response> {
     let at = inner.world.events.get(&Kind::Toot).expect("all kinds have their list").len();
     let unknown = || Response::json(400, &json!({"error": "Unknown stream type requested"}));
     let socket = super::socket::key(request).is_some();
     let rest = request.path.trim_start_matches("/api/v1/streaming").trim_matches('/').to_owned();
     // Where it is: clients are to follow this.
     if !socket && rest.is_empty() {
-        let own = inner.mastodon.streaming.clone().unwrap_or_else(|| inner.address.clone()).replacen("ws", "http", 1);
-        return Err(
-            Response::text(301, "text/plain", String::new()).with("Location", format!("{own}/api/v1/streaming"))
-        );
+        let own = inner
+            .mastodon
+            .streaming
+            .clone()
+            .unwrap_or_else(|| inner.address.clone())
+            .replacen("ws", "http", 1);
+        return Err(Response::text(301, "text/plain", String::new())
+            .with("Location", format!("{own}/api/v1/streaming")));
     }
     let lines = match (socket, request.query("stream")) {
         (true, None) => vec![],
@@ -101,7 +113,13 @@ pub fn begin(inner: &mut Inner, request: &Request, number: usize) -> Result<Box<
 }
 
 impl Listener {
-    fn frame(&self, line: &Line, event: &str, payload: &str, offer: Option<(usize, Value)>) -> Frame {
+    fn frame(
+        &self,
+        line: &Line,
+        event: &str,
+        payload: &str,
+        offer: Option<(usize, Value)>,
+    ) -> Frame {
         let text = match self.socket {
             true => json!({"stream": line.names(), "event": event, "payload": payload}).to_string(),
             false => format!("event: {event}\ndata: {payload}\n\n"),
@@ -120,7 +138,9 @@ impl Feed for Listener {
             self.at += 1;
             let item = &inner.world.items[event.item];
             let (name, payload, body) = match item.versions[event.version].change {
-                Change::Deleted => ("delete", item.id.clone(), Some((event.item, json!({"deleted": item.id})))),
+                Change::Deleted => {
+                    ("delete", item.id.clone(), Some((event.item, json!({"deleted": item.id}))))
+                }
                 change => {
                     let status = shape(&inner.world, item, event.version);
                     let name = if change == Change::Created { "update" } else { "status.update" };
@@ -148,13 +168,17 @@ impl Feed for Listener {
         match self.socket {
             true => json!({"stream": ["public"], "event": "novelty", "payload": "{}"}).to_string(),
             // This one is known, and its data is no JSON.
-            false => "event: filters_changed\ndata: undefined\n\nevent: novelty\ndata: {}\n\n".into(),
+            false => {
+                "event: filters_changed\ndata: undefined\n\nevent: novelty\ndata: {}\n\n".into()
+            }
         }
     }
 
     fn garbage(&self) -> String {
         match self.socket {
-            true => json!({"stream": ["public"], "event": "update", "payload": "{\"id\":"}).to_string(),
+            true => {
+                json!({"stream": ["public"], "event": "update", "payload": "{\"id\":"}).to_string()
+            }
             false => "event: update\ndata: {\"id\":\n\n".into(),
         }
     }
@@ -174,7 +198,8 @@ impl Feed for Listener {
             }
             (Some("unsubscribe"), Some(line)) => self.lines.retain(|other| *other != line),
             (Some("subscribe"), None) => {
-                let error = json!({"error": "Unknown stream type requested", "status": 400}).to_string();
+                let error =
+                    json!({"error": "Unknown stream type requested", "status": 400}).to_string();
                 self.also.push(Frame { text: error, offer: None });
             }
             _ => {}
@@ -236,7 +261,9 @@ pub fn timeline(inner: &mut Inner, request: &Request, number: usize) -> Response
     found.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let page: Vec<_> = found
         .iter()
-        .map(|(at, item)| (*at, item.id.clone(), shape(&inner.world, item, item.versions.len() - 1)))
+        .map(|(at, item)| {
+            (*at, item.id.clone(), shape(&inner.world, item, item.versions.len() - 1))
+        })
         .collect();
     for (at, _, status) in &page {
         inner.world.offer(*at, number, status);
@@ -244,15 +271,23 @@ pub fn timeline(inner: &mut Inner, request: &Request, number: usize) -> Response
     let body = page.iter().map(|(_, _, status)| status.clone()).collect::<Vec<_>>();
     let answer = Response::json(200, &Value::Array(body));
     match (page.first(), page.last()) {
-        (Some((_, newest, _)), Some((_, oldest, _))) => answer.with("Link", link(inner, request, newest, oldest)),
+        (Some((_, newest, _)), Some((_, oldest, _))) => {
+            answer.with("Link", link(inner, request, newest, oldest))
+        }
         _ => answer,
     }
 }
 
 fn link(inner: &Inner, request: &Request, newest: &str, oldest: &str) -> String {
-    let mut base = format!("{}{}?", inner.address, request.path.split('/').map(encode).collect::<Vec<_>>().join("/"));
-    for (name, value) in
-        request.query.iter().filter(|(name, _)| matches!(name.as_str(), "limit" | "local" | "remote" | "only_media"))
+    let mut base = format!(
+        "{}{}?",
+        inner.address,
+        request.path.split('/').map(encode).collect::<Vec<_>>().join("/")
+    );
+    for (name, value) in request
+        .query
+        .iter()
+        .filter(|(name, _)| matches!(name.as_str(), "limit" | "local" | "remote" | "only_media"))
     {
         base += &format!("{name}={}&", encode(value));
     }
@@ -261,10 +296,12 @@ fn link(inner: &Inner, request: &Request, newest: &str, oldest: &str) -> String 
 
 pub fn status(inner: &mut Inner, request: &Request, number: usize) -> Response {
     let id = request.path.rsplit('/').next().unwrap_or_default();
-    let Some(at) = inner.world.get(Kind::Toot, id).filter(|at| !inner.world.items[*at].deleted()) else {
+    let Some(at) = inner.world.get(Kind::Toot, id).filter(|at| !inner.world.items[*at].deleted())
+    else {
         return Response::json(404, &json!({"error": "Record not found"}));
     };
-    let status = shape(&inner.world, &inner.world.items[at], inner.world.items[at].versions.len() - 1);
+    let status =
+        shape(&inner.world, &inner.world.items[at], inner.world.items[at].versions.len() - 1);
     inner.world.offer(at, number, &status);
     Response::json(200, &status)
 }

@@ -88,7 +88,8 @@ impl Platform {
         let (told, listens) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
                 let port = listener.local_addr().unwrap().port();
@@ -150,13 +151,20 @@ impl Platform {
     }
 
     /// Posts at a rate for so long, from a thread of its own: join it.
-    pub fn publish_at_rate(&self, kind: Kind, per_second: u64, time: Duration) -> JoinHandle<usize> {
+    pub fn publish_at_rate(
+        &self,
+        kind: Kind,
+        per_second: u64,
+        time: Duration,
+    ) -> JoinHandle<usize> {
         let shared = Arc::clone(&self.shared);
         thread::spawn(move || {
             let (began, mut count) = (Instant::now(), 0);
             while began.elapsed() < time {
                 let due = (began.elapsed().as_secs_f64() * per_second as f64) as usize;
-                shared.change(|inner| (count..due).map(|_| inner.world.publish(kind)).for_each(|_| {}));
+                shared.change(|inner| {
+                    (count..due).map(|_| inner.world.publish(kind)).for_each(|_| {})
+                });
                 count = count.max(due);
                 thread::sleep(Duration::from_millis(5));
             }
@@ -176,7 +184,12 @@ impl Platform {
     /// All counts of a kind become so many times what they were.
     pub fn heat(&self, kind: Kind, times: u64) {
         self.with(|inner| {
-            inner.world.items.iter_mut().filter(|item| item.kind == kind).for_each(|item| item.heat *= times)
+            inner
+                .world
+                .items
+                .iter_mut()
+                .filter(|item| item.kind == kind)
+                .for_each(|item| item.heat *= times)
         });
     }
 
@@ -230,7 +243,9 @@ impl Platform {
     }
 
     fn end_token(&self, kind: Kind, bad: Bad) {
-        self.with(|inner| inner.tokens.good.remove(&kind).map(|token| inner.tokens.bad.insert(token, bad)));
+        self.with(|inner| {
+            inner.tokens.good.remove(&kind).map(|token| inner.tokens.bad.insert(token, bad))
+        });
         self.end_streams(kind);
     }
 
@@ -293,7 +308,9 @@ impl Platform {
     #[track_caller]
     pub fn wait_for(&self, place: Place, count: usize) {
         let what = format!("{count} requests to {place:?}");
-        self.wait_until(&what, |inner| inner.log.iter().filter(|s| s.place == place && s.status != 0).count() >= count);
+        self.wait_until(&what, |inner| {
+            inner.log.iter().filter(|s| s.place == place && s.status != 0).count() >= count
+        });
     }
 
     /// Waits until it is so; fails after a minute.
@@ -310,7 +327,9 @@ impl Platform {
     /// Waits until all of these were offered to somebody; fails after a minute.
     #[track_caller]
     pub fn wait_offered(&self, items: &[usize]) {
-        self.wait_until("offers", |inner| items.iter().all(|item| !inner.world.items[*item].offers.is_empty()));
+        self.wait_until("offers", |inner| {
+            items.iter().all(|item| !inner.world.items[*item].offers.is_empty())
+        });
     }
 }
 

@@ -53,11 +53,10 @@ impl Place {
             ("GET", ["api", "v1", "streaming", ..]) => Self::MastodonStream,
             ("GET", ["api", "v1", "timelines", ..]) => Self::MastodonTimeline,
             ("GET", ["api", "v1", "statuses", ..]) => Self::MastodonStatus,
-            ("GET", [version, _page, "posts" | "feed" | "published_posts" | "tagged" | "visitor_posts"])
-                if is_version(version) =>
-            {
-                Self::FacebookPosts
-            }
+            (
+                "GET",
+                [version, _page, "posts" | "feed" | "published_posts" | "tagged" | "visitor_posts"],
+            ) if is_version(version) => Self::FacebookPosts,
             ("GET", [version, ..]) if is_version(version) && parts.len() <= 2 => Self::FacebookRead,
             _ => Self::Nowhere,
         }
@@ -71,7 +70,8 @@ impl Place {
             FacebookPosts | FacebookRead | Nowhere => Kind::Post,
             YouTubeSearch | YouTubeVideos | YouTubePlaylist | YouTubeChannels => Kind::Video,
             Jetstream | BlueskyPosts => Kind::Bsky,
-            MastodonInstance | MastodonStream | MastodonTimeline | MastodonStatus | MastodonHealth => Kind::Toot,
+            MastodonInstance | MastodonStream | MastodonTimeline | MastodonStatus
+            | MastodonHealth => Kind::Toot,
         }
     }
 
@@ -84,7 +84,11 @@ impl Place {
     pub fn is_open(self) -> bool {
         matches!(
             self,
-            Self::Jetstream | Self::BlueskyPosts | Self::MastodonInstance | Self::MastodonHealth | Self::Nowhere
+            Self::Jetstream
+                | Self::BlueskyPosts
+                | Self::MastodonInstance
+                | Self::MastodonHealth
+                | Self::Nowhere
         )
     }
 }
@@ -92,5 +96,7 @@ impl Place {
 /// `v25.0`
 fn is_version(part: &str) -> bool {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    part.strip_prefix('v').and_then(|rest| rest.split_once('.')).is_some_and(|(a, b)| digits(a) && digits(b))
+    part.strip_prefix('v')
+        .and_then(|rest| rest.split_once('.'))
+        .is_some_and(|(a, b)| digits(a) && digits(b))
 }

@@ -28,8 +28,17 @@ pub enum Query {
 }
 
 /// X's operators that stand for themselves, and those that need another beside them.
-const ALONE: [&str; 9] =
-    ["from", "to", "url", "context", "entity", "conversation_id", "place", "url_contains", "retweets_of"];
+const ALONE: [&str; 9] = [
+    "from",
+    "to",
+    "url",
+    "context",
+    "entity",
+    "conversation_id",
+    "place",
+    "url_contains",
+    "retweets_of",
+];
 const BESIDE: [&str; 5] = ["lang", "is", "has", "point_radius", "sample"];
 
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +53,8 @@ enum Token {
 impl Query {
     /// One of X. `search` has fewer operators than rules.
     pub fn x(text: &str, search: bool) -> Result<Self, String> {
-        let query = Parser { tokens: tokens(text, false)?, at: 0, youtube: false, search }.whole()?;
+        let query =
+            Parser { tokens: tokens(text, false)?, at: 0, youtube: false, search }.whole()?;
         match query.stands_alone() {
             true => Ok(query),
             false => Err("Rules must contain at least one positive, stand-alone operator".into()),
@@ -107,10 +117,18 @@ fn tokens(text: &str, youtube: bool) -> Result<Vec<Token>, String> {
                 end + 1
             }
             _ => {
-                let ends = |c: char| c.is_whitespace() || (!youtube && matches!(c, '(' | ')')) || (youtube && c == '|');
+                let ends = |c: char| {
+                    c.is_whitespace()
+                        || (!youtube && matches!(c, '(' | ')'))
+                        || (youtube && c == '|')
+                };
                 let end = rest.find(ends).unwrap_or(rest.len());
                 let word = &rest[..end];
-                tokens.push(if word == "OR" && !youtube { Token::Or } else { Token::Term(word.to_owned(), false) });
+                tokens.push(if word == "OR" && !youtube {
+                    Token::Or
+                } else {
+                    Token::Term(word.to_owned(), false)
+                });
                 end
             }
         };
@@ -192,7 +210,9 @@ impl Parser {
             Some(("from", name)) => Ok(Query::From(name.trim_start_matches('@').to_owned())),
             Some(("lang", lang)) => Ok(Query::Lang(lang.to_owned())),
             Some(("is" | "has", what)) => Ok(Query::Is(what.to_owned())),
-            Some((name, _)) if self.search && name == "sample" => Err(format!("unknown operator \"{name}\"")),
+            Some((name, _)) if self.search && name == "sample" => {
+                Err(format!("unknown operator \"{name}\""))
+            }
             Some((name, _)) if ALONE.contains(&name) || BESIDE.contains(&name) => {
                 Err(format!("the fake platform doesn't know \"{name}:\""))
             }

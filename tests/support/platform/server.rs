@@ -70,8 +70,8 @@ async fn handle(shared: &Arc<Shared>, mut wire: Wire, request: &Request) -> Opti
     }
     let outcome = {
         let mut inner = shared.lock();
-        let outcome =
-            refused(place, fault.as_ref()).map_or_else(|| inner.outcome(request, place, number), Outcome::Answer);
+        let outcome = refused(place, fault.as_ref())
+            .map_or_else(|| inner.outcome(request, place, number), Outcome::Answer);
         let seen = &mut inner.log[number];
         let gives;
         (seen.status, gives) = match &outcome {
@@ -83,7 +83,9 @@ async fn handle(shared: &Arc<Shared>, mut wire: Wire, request: &Request) -> Opti
     };
     match outcome {
         Outcome::Answer(answer) => send(shared, wire, answer, fault, number).await,
-        Outcome::Stream(feed, ends) => stream(shared, wire, request, feed, place, number, ends).await,
+        Outcome::Stream(feed, ends) => {
+            stream(shared, wire, request, feed, place, number, ends).await
+        }
     }
 }
 
@@ -168,11 +170,13 @@ async fn stream(
             socket::accept(key, request)
         }
         None if place.kind() == Kind::Toot => {
-            Response { status: 200, headers: vec![], body: vec![] }.with("Content-Type", "text/event-stream").endless()
+            Response { status: 200, headers: vec![], body: vec![] }
+                .with("Content-Type", "text/event-stream")
+                .endless()
         }
-        None => {
-            Response { status: 200, headers: vec![], body: vec![] }.with("Content-Type", "application/json").endless()
-        }
+        None => Response { status: 200, headers: vec![], body: vec![] }
+            .with("Content-Type", "application/json")
+            .endless(),
     };
     match wire.write(&head).await {
         Ok(()) => running.run(wire).await,
@@ -197,8 +201,12 @@ impl Inner {
             }
             self.log[number].authorized = true;
         }
-        let allowance =
-            self.settings.limits.get(&place).copied().map(|(limit, window)| self.allow(place, limit, window));
+        let allowance = self
+            .settings
+            .limits
+            .get(&place)
+            .copied()
+            .map(|(limit, window)| self.allow(place, limit, window));
         if let Some(allowance) = allowance.filter(|allowance| allowance.over) {
             return Outcome::Answer(errors::limited(place, allowance.reset));
         }
@@ -209,11 +217,15 @@ impl Inner {
             _ => None,
         };
         let answer = match begun {
-            Some(Ok(feed)) => return Outcome::Stream(feed, self.ended.get(&kind).copied().unwrap_or_default()),
+            Some(Ok(feed)) => {
+                return Outcome::Stream(feed, self.ended.get(&kind).copied().unwrap_or_default());
+            }
             Some(Err(answer)) => answer,
             None => self.answer(request, place, number),
         };
-        Outcome::Answer(allowance.map_or(answer.clone(), |allowance| labelled(answer, kind, allowance)))
+        Outcome::Answer(
+            allowance.map_or(answer.clone(), |allowance| labelled(answer, kind, allowance)),
+        )
     }
 
     fn allow(&mut self, place: Place, limit: u64, window: Duration) -> Allowance {
@@ -231,9 +243,10 @@ impl Inner {
             Place::XConnections => x::connections(self, request),
             Place::FacebookPosts => facebook::posts(self, request, number),
             Place::FacebookRead => facebook::read(self, request, number),
-            Place::YouTubeSearch | Place::YouTubeVideos | Place::YouTubePlaylist | Place::YouTubeChannels => {
-                youtube::answer(self, request, place, number)
-            }
+            Place::YouTubeSearch
+            | Place::YouTubeVideos
+            | Place::YouTubePlaylist
+            | Place::YouTubeChannels => youtube::answer(self, request, place, number),
             Place::BlueskyPosts => bluesky::posts(self, request, number),
             Place::MastodonInstance => mastodon::instance(self),
             Place::MastodonHealth => Response::text(200, "text/plain", "OK".into()),

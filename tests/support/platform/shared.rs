@@ -285,7 +285,10 @@ pub fn disturb(body: &mut Value, random: &mut Random, twice: bool) {
     let list = match body {
         Value::Array(list) => Some(list),
         Value::Object(fields) => {
-            match ["data", "items"].into_iter().find(|key| fields.get(*key).is_some_and(Value::is_array)) {
+            match ["data", "items"]
+                .into_iter()
+                .find(|key| fields.get(*key).is_some_and(Value::is_array))
+            {
                 Some(key) => fields.get_mut(key).and_then(Value::as_array_mut),
                 None => None,
             }

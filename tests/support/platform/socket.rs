@@ -27,7 +27,9 @@ pub fn key(request: &Request) -> Option<&str> {
 /// The answer that begins one. The protocol that the client offers is agreed to.
 pub fn accept(key: &str, request: &Request) -> Vec<u8> {
     let accept = derive_accept_key(key.as_bytes());
-    let protocol = request.header("sec-websocket-protocol").map(|p| format!("Sec-WebSocket-Protocol: {p}\r\n"));
+    let protocol = request
+        .header("sec-websocket-protocol")
+        .map(|p| format!("Sec-WebSocket-Protocol: {p}\r\n"));
     let protocol = protocol.unwrap_or_default();
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

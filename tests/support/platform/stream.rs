@@ -78,7 +78,8 @@ impl Transport {
         match self {
             Self::Socket => socket::text(bytes),
             Self::Chunked if random.below(4) == 0 && bytes.len() > 1 => {
-                let (first, second) = bytes.split_at(1 + random.below(bytes.len() as u64 - 1) as usize);
+                let (first, second) =
+                    bytes.split_at(1 + random.below(bytes.len() as u64 - 1) as usize);
                 [chunk(first), chunk(second)].concat()
             }
             Self::Chunked => chunk(bytes),
@@ -156,11 +157,20 @@ impl Running {
                 let mut inner = shared.lock();
                 let ends = inner.ended.get(&self.place.kind()).copied().unwrap_or_default();
                 let over = ends != self.ends || self.feed.is_ended(&inner);
-                let step = if over { Step::End(self.transport.end(), true) } else { self.step(&mut inner) };
+                let step = if over {
+                    Step::End(self.transport.end(), true)
+                } else {
+                    self.step(&mut inner)
+                };
                 (step, self.feed.keep_alive(&inner))
             };
             // An hour is never.
-            let due = self.held.iter().map(|(_, due)| *due).min().unwrap_or(last + Duration::from_secs(3600));
+            let due = self
+                .held
+                .iter()
+                .map(|(_, due)| *due)
+                .min()
+                .unwrap_or(last + Duration::from_secs(3600));
             match step {
                 Step::Wait => {
                     tokio::select! {
@@ -245,7 +255,8 @@ impl Running {
             match inner.faults.for_stream(self.place, frame.is_some()) {
                 None => {
                     let now = Instant::now();
-                    let (mut all, later): (Vec<_>, Vec<_>) = self.held.drain(..).partition(|(_, due)| *due <= now);
+                    let (mut all, later): (Vec<_>, Vec<_>) =
+                        self.held.drain(..).partition(|(_, due)| *due <= now);
                     // What is kept back for the next one goes out with it.
                     match frame {
                         Some(frame) => all.extend([(frame, now)].into_iter().chain(later)),
@@ -275,7 +286,9 @@ impl Running {
         mut offers: Vec<(usize, Value)>,
     ) -> Step {
         let transport = self.transport;
-        let mut put = |text: &str, bytes: &mut Vec<u8>| bytes.extend(transport.encode(text, &mut inner.random));
+        let mut put = |text: &str, bytes: &mut Vec<u8>| {
+            bytes.extend(transport.encode(text, &mut inner.random))
+        };
         let frame = match (fault, frame) {
             (Fault::Duplicate, Some(frame)) => {
                 put(&frame.text, &mut bytes);
@@ -286,7 +299,9 @@ impl Running {
                 self.held.push((frame, Instant::now() + REORDER));
                 None
             }
-            (Fault::Partial, Some(frame)) => Some(Frame { text: self.feed.partial(frame.text), ..frame }),
+            (Fault::Partial, Some(frame)) => {
+                Some(Frame { text: self.feed.partial(frame.text), ..frame })
+            }
             (Fault::Unknown, frame) => {
                 put(&self.feed.unknown(), &mut bytes);
                 frame
@@ -301,7 +316,14 @@ impl Running {
                 return Step::Dribble(bytes, pause, offers);
             }
             (Fault::CutCharacter, Some(frame)) => match inside_a_character(&frame.text) {
-                Some(at) => return self.end(inner, [bytes, transport.cut(&frame.text, at)].concat(), offers, false),
+                Some(at) => {
+                    return self.end(
+                        inner,
+                        [bytes, transport.cut(&frame.text, at)].concat(),
+                        offers,
+                        false,
+                    );
+                }
                 // This text has none: it is met at the next one.
                 None => {
                     inner.faults.met.pop();
@@ -312,14 +334,23 @@ impl Running {
                 }
             },
             (Fault::CutLine, Some(frame)) => {
-                let half = (frame.text.len() / 2..).find(|at| frame.text.is_char_boundary(*at)).unwrap_or(0);
-                return self.end(inner, [bytes, transport.cut(&frame.text, half)].concat(), offers, false);
+                let half = (frame.text.len() / 2..)
+                    .find(|at| frame.text.is_char_boundary(*at))
+                    .unwrap_or(0);
+                return self.end(
+                    inner,
+                    [bytes, transport.cut(&frame.text, half)].concat(),
+                    offers,
+                    false,
+                );
             }
             (Fault::Disconnect, _) => {
                 put(&self.feed.disconnect(), &mut bytes);
                 return self.end(inner, [bytes, transport.end()].concat(), offers, true);
             }
-            (Fault::Close, _) => return self.end(inner, [bytes, transport.end()].concat(), offers, true),
+            (Fault::Close, _) => {
+                return self.end(inner, [bytes, transport.end()].concat(), offers, true);
+            }
             (Fault::Reset, _) => return Step::Reset,
             (Fault::Stall(time), frame) => {
                 // It comes when the time is over, if the client still waits.
@@ -337,7 +368,13 @@ impl Running {
         Step::Write(bytes, offers)
     }
 
-    fn end(&mut self, inner: &mut Inner, bytes: Vec<u8>, offers: Vec<(usize, Value)>, good: bool) -> Step {
+    fn end(
+        &mut self,
+        inner: &mut Inner,
+        bytes: Vec<u8>,
+        offers: Vec<(usize, Value)>,
+        good: bool,
+    ) -> Step {
         for (item, body) in offers {
             inner.world.offer(item, self.request, &body);
         }

@@ -21,7 +21,8 @@ const SENTENCES: [(&str, &str); 14] = [
 ];
 
 /// What stands between: a family, a flag, a skin tone, a combining mark, a letter beyond the first plane.
-const MARKS: [&str; 8] = ["", "👨\u{200d}👩\u{200d}👧", "🇯🇵", "👍🏽", "e\u{301}", "𝔘", "\n\n", "🌊🌊"];
+const MARKS: [&str; 8] =
+    ["", "👨\u{200d}👩\u{200d}👧", "🇯🇵", "👍🏽", "e\u{301}", "𝔘", "\n\n", "🌊🌊"];
 
 /// Hashtags that nobody asks for.
 const TAGS: [&str; 6] = ["#harbour", "#мост", "#港", "#photo_of_the_day", "#été", "#2026"];
@@ -54,7 +55,9 @@ pub fn draft(random: &mut Random, topics: &[String], named: &[String]) -> Draft 
     for _ in 0..count.min(topics.len()) {
         let topic = pick(random, topics);
         match topic.strip_prefix("from:") {
-            Some(name) => author = AUTHORS + named.iter().position(|n| n == name).expect("it is among them"),
+            Some(name) => {
+                author = AUTHORS + named.iter().position(|n| n == name).expect("it is among them")
+            }
             None => text += &format!(" {}", written(random, topic)),
         }
     }
@@ -68,7 +71,11 @@ pub fn draft(random: &mut Random, topics: &[String], named: &[String]) -> Draft 
     let tags = hashtags(&text);
     let mut draft = Draft { text, tags, lang, author, topics: Vec::new() };
     let name = draft.author.checked_sub(AUTHORS).map(|at| named[at].as_str());
-    draft.topics = topics.iter().filter(|topic| matches(topic, &draft.text, &draft.tags, name)).cloned().collect();
+    draft.topics = topics
+        .iter()
+        .filter(|topic| matches(topic, &draft.text, &draft.tags, name))
+        .cloned()
+        .collect();
     draft
 }
 
@@ -116,8 +123,10 @@ pub fn has_words(text: &str, words: &str) -> bool {
     let (text, words) = (text.to_lowercase(), words.to_lowercase());
     let inside = |c: char| c.is_alphanumeric() && !is_unspaced(c);
     text.match_indices(&words).any(|(at, _)| {
-        let before = text[..at].chars().next_back().is_some_and(inside) && words.starts_with(inside);
-        let after = text[at + words.len()..].chars().next().is_some_and(inside) && words.ends_with(inside);
+        let before =
+            text[..at].chars().next_back().is_some_and(inside) && words.starts_with(inside);
+        let after =
+            text[at + words.len()..].chars().next().is_some_and(inside) && words.ends_with(inside);
         !before && !after
     })
 }
@@ -153,7 +162,9 @@ pub fn ascii(json: &str) -> String {
         match c {
             '/' => out.push_str("\\/"),
             c if c.is_ascii() => out.push(c),
-            c => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out += &format!("\\u{unit:04x}")),
+            c => {
+                c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out += &format!("\\u{unit:04x}"))
+            }
         }
     }
     out

@@ -87,7 +87,10 @@ impl Item {
 
     /// Its newest version that isn't a delete.
     pub fn last(&self) -> &Version {
-        self.versions.iter().rfind(|version| version.change != Change::Deleted).expect("it was created")
+        self.versions
+            .iter()
+            .rfind(|version| version.change != Change::Deleted)
+            .expect("it was created")
     }
 
     pub fn deleted(&self) -> bool {
@@ -142,7 +145,11 @@ impl World {
     /// What the posts are about from now on.
     pub fn set_topics(&mut self, topics: &[&str]) {
         self.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        self.named = topics.iter().filter_map(|topic| topic.strip_prefix("from:")).map(str::to_owned).collect();
+        self.named = topics
+            .iter()
+            .filter_map(|topic| topic.strip_prefix("from:"))
+            .map(str::to_owned)
+            .collect();
     }
 
     pub fn get(&self, kind: Kind, id: &str) -> Option<usize> {
@@ -186,7 +193,15 @@ impl World {
         draft.author = author.unwrap_or(draft.author);
         let id = self.new_id(kind, at_us, draft.author);
         let version = Version { change: Change::Created, at_us, draft, rev: tid(at_us) };
-        self.add(Item { kind, id, number, versions: vec![version], offers: vec![], edit_of: None, heat: 1 })
+        self.add(Item {
+            kind,
+            id,
+            number,
+            versions: vec![version],
+            offers: vec![],
+            edit_of: None,
+            heat: 1,
+        })
     }
 
     /// Posts one with this very text.
@@ -194,9 +209,16 @@ impl World {
         let at_us = self.tick();
         let item = self.publish_at(kind, at_us, Some(author));
         let tags = text::hashtags(text);
-        let name = author.checked_sub(AUTHORS).and_then(|at| self.named.get(at)).map(String::as_str);
-        let topics = self.topics.iter().filter(|topic| text::matches(topic, text, &tags, name)).cloned().collect();
-        self.items[item].versions[0].draft = Draft { text: text.to_owned(), tags, lang: "en", author, topics };
+        let name =
+            author.checked_sub(AUTHORS).and_then(|at| self.named.get(at)).map(String::as_str);
+        let topics = self
+            .topics
+            .iter()
+            .filter(|topic| text::matches(topic, text, &tags, name))
+            .cloned()
+            .collect();
+        self.items[item].versions[0].draft =
+            Draft { text: text.to_owned(), tags, lang: "en", author, topics };
         item
     }
 
@@ -204,7 +226,10 @@ impl World {
         let at = self.items.len();
         let events = self.events.entry(item.kind).or_default();
         let at_us = item.created_us();
-        assert!(events.last().is_none_or(|last| last.at_us < at_us), "history is written before what is new");
+        assert!(
+            events.last().is_none_or(|last| last.at_us < at_us),
+            "history is written before what is new"
+        );
         events.push(Event { at_us, item: at, version: 0 });
         self.by_id.insert((item.kind, item.id.clone()), at);
         self.items.push(item);
@@ -215,10 +240,18 @@ impl World {
         let (ms, low) = (at_us / 1000, (at_us % 1000) as u64);
         match kind {
             // A snowflake; the sequence is filled so that two in a millisecond are in order.
-            Kind::Tweet => (((ms - 1_288_834_974_657) as u64) << 22 | low << 12 | self.random.below(4096)).to_string(),
-            Kind::Post => format!("{}_{}", page_id(author), 1_000_000_000_000_000 + at_us as u64 % 900_000_000_000_000),
+            Kind::Tweet => {
+                (((ms - 1_288_834_974_657) as u64) << 22 | low << 12 | self.random.below(4096))
+                    .to_string()
+            }
+            Kind::Post => format!(
+                "{}_{}",
+                page_id(author),
+                1_000_000_000_000_000 + at_us as u64 % 900_000_000_000_000
+            ),
             Kind::Video => {
-                const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+                const LETTERS: &[u8; 64] =
+                    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
                 (0..11).map(|_| char::from(LETTERS[self.random.below(64) as usize])).collect()
             }
             Kind::Bsky => tid(at_us),
@@ -236,7 +269,15 @@ impl World {
         if kind == Kind::Tweet {
             let (id, number) = (self.new_id(kind, at_us, author), self.items.len() as u64);
             let edit_of = Some(item);
-            return self.add(Item { kind, id, number, versions: vec![version], offers: vec![], edit_of, heat: 1 });
+            return self.add(Item {
+                kind,
+                id,
+                number,
+                versions: vec![version],
+                offers: vec![],
+                edit_of,
+                heat: 1,
+            });
         }
         self.change(item, version);
         item
@@ -292,17 +333,24 @@ pub fn channel_id(author: usize) -> String {
 /// The DID of an author.
 pub fn did(author: usize) -> String {
     let base = |n: usize| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[n % 32]);
-    format!("did:plc:fake{}", (0..20).map(|at| base(author / 32_usize.pow(at % 3) + at as usize)).collect::<String>())
+    format!(
+        "did:plc:fake{}",
+        (0..20).map(|at| base(author / 32_usize.pow(at % 3) + at as usize)).collect::<String>()
+    )
 }
 
 /// A timestamp identifier of the AT protocol: sorts by time.
 pub fn tid(at_us: i64) -> String {
     let n = (at_us as u64) << 10 | 7;
-    (0..13).rev().map(|at| char::from(b"234567abcdefghijklmnopqrstuvwxyz"[(n >> (at * 5) & 31) as usize])).collect()
+    (0..13)
+        .rev()
+        .map(|at| char::from(b"234567abcdefghijklmnopqrstuvwxyz"[(n >> (at * 5) & 31) as usize]))
+        .collect()
 }
 
 fn at(us: i64) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(us) * 1000).expect("a time of this century")
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(us) * 1000)
+        .expect("a time of this century")
 }
 
 /// `2026-11-25T15:04:05.123Z`

@@ -26,7 +26,12 @@ pub fn answer(inner: &mut Inner, request: &Request, place: Place, number: usize)
         return refused;
     }
     if request.query("part").is_none() {
-        return errors::youtube(400, "missingRequiredParameter", "global", "No filter selected. Expected one of: part");
+        return errors::youtube(
+            400,
+            "missingRequiredParameter",
+            "global",
+            "No filter selected. Expected one of: part",
+        );
     }
     let answer = match place {
         Place::YouTubeSearch => search(inner, request),
@@ -61,7 +66,13 @@ fn etag(body: &Value) -> String {
 }
 
 /// A list, with its etag in it and in the head.
-fn list(kind: &str, items: Vec<Value>, total: usize, size: usize, tokens: [Option<String>; 2]) -> Response {
+fn list(
+    kind: &str,
+    items: Vec<Value>,
+    total: usize,
+    size: usize,
+    tokens: [Option<String>; 2],
+) -> Response {
     let mut body = json!({"kind": kind, "pageInfo": {"totalResults": total, "resultsPerPage": size}, "items": items});
     for (name, token) in ["nextPageToken", "prevPageToken"].into_iter().zip(tokens) {
         if let Some(token) = token {
@@ -76,19 +87,34 @@ fn list(kind: &str, items: Vec<Value>, total: usize, size: usize, tokens: [Optio
 }
 
 /// The places of a page: from where, and the tokens of its neighbours.
-fn page(request: &Request, total: usize, size: usize, loops: bool) -> Result<(usize, [Option<String>; 2]), Response> {
+fn page(
+    request: &Request,
+    total: usize,
+    size: usize,
+    loops: bool,
+) -> Result<(usize, [Option<String>; 2]), Response> {
     let invalid = || {
-        errors::youtube(400, "invalidPageToken", "youtube.parameter", "The request specifies an invalid page token.")
+        errors::youtube(
+            400,
+            "invalidPageToken",
+            "youtube.parameter",
+            "The request specifies an invalid page token.",
+        )
     };
     let from = match request.query("pageToken") {
         None => 0,
-        Some(token) => {
-            token.strip_prefix("CFAKE").and_then(|rest| rest.strip_suffix("AA")?.parse().ok()).ok_or_else(invalid)?
-        }
+        Some(token) => token
+            .strip_prefix("CFAKE")
+            .and_then(|rest| rest.strip_suffix("AA")?.parse().ok())
+            .ok_or_else(invalid)?,
     };
     let name = |at: usize| format!("CFAKE{at}AA");
     // In a loop the last page leads to the first, whose token hasn't been seen.
-    let next = if from + size < total { Some(name(from + size)) } else { (loops && total > 0).then(|| name(0)) };
+    let next = if from + size < total {
+        Some(name(from + size))
+    } else {
+        (loops && total > 0).then(|| name(0))
+    };
     Ok((from, [next, (from > 0).then(|| name(from.saturating_sub(size)))]))
 }
 
@@ -114,9 +140,10 @@ fn search(inner: &mut Inner, request: &Request) -> Result<Response, Response> {
     let text = request.query("q").unwrap_or_default();
     let query = match text {
         "" => None,
-        text => {
-            Some(Query::youtube(text).map_err(|m| errors::youtube(400, "invalidSearchFilter", "youtube.search", &m))?)
-        }
+        text => Some(
+            Query::youtube(text)
+                .map_err(|m| errors::youtube(400, "invalidSearchFilter", "youtube.search", &m))?,
+        ),
     };
     if request.query("type") != Some("video") && request.query("eventType").is_some() {
         return Err(errors::youtube(
@@ -129,14 +156,20 @@ fn search(inner: &mut Inner, request: &Request) -> Result<Response, Response> {
     let time = |name: &str| match request.query(name) {
         None => Ok(None),
         Some(text) => parse_us(text).filter(|_| text.contains('T')).map(Some).ok_or_else(|| {
-            errors::youtube(400, "invalidParameter", "youtube.parameter", &format!("Invalid value for {name}"))
+            errors::youtube(
+                400,
+                "invalidParameter",
+                "youtube.parameter",
+                &format!("Invalid value for {name}"),
+            )
         }),
     };
     let (after, before) = (time("publishedAfter")?, time("publishedBefore")?);
     let wild = inner.settings.youtube_disorder;
     let hit = |item: &Item| {
         let us = item.created_us();
-        let inside = wild || after.is_none_or(|after| us >= after) && before.is_none_or(|before| us < before);
+        let inside = wild
+            || after.is_none_or(|after| us >= after) && before.is_none_or(|before| us < before);
         let channel = request.query("channelId").is_none_or(|id| id == channel_id(item.author()));
         inside && channel && query.as_ref().is_none_or(|query| matches(&inner.world, item, query))
     };
@@ -148,14 +181,21 @@ fn search(inner: &mut Inner, request: &Request) -> Result<Response, Response> {
     // It ends after about 500, whatever it says that there are.
     found.truncate(500);
     let (from, tokens) = page(request, found.len(), size, inner.settings.youtube_loops)?;
-    let items: Vec<_> = found.iter().skip(from).take(size).map(|(_, item)| result(&inner.world, item)).collect();
+    let items: Vec<_> =
+        found.iter().skip(from).take(size).map(|(_, item)| result(&inner.world, item)).collect();
     Ok(list("youtube#searchListResponse", items, found.len(), size, tokens))
 }
 
 fn matches(world: &World, item: &Item, query: &Query) -> bool {
     let draft = &item.last().draft;
     let author = world.name(item.author());
-    query.matches(&Subject { text: &draft.text, tags: &draft.tags, author: &author, lang: draft.lang, traits: &[] })
+    query.matches(&Subject {
+        text: &draft.text,
+        tags: &draft.tags,
+        author: &author,
+        lang: draft.lang,
+        traits: &[],
+    })
 }
 
 /// The title holds the whole text where that is short; the description always does.
@@ -184,14 +224,16 @@ fn snippet(world: &World, item: &Item, description: &str) -> Value {
 fn result(world: &World, item: &Item) -> Value {
     let short: String = item.last().draft.text.chars().take(60).collect::<String>() + " ...";
     let id = json!({"kind": "youtube#video", "videoId": item.id});
-    let mut result = json!({"kind": "youtube#searchResult", "id": id, "snippet": snippet(world, item, &short)});
+    let mut result =
+        json!({"kind": "youtube#searchResult", "id": id, "snippet": snippet(world, item, &short)});
     result["etag"] = etag(&result).into();
     result
 }
 
 /// Up to 50 videos by their ids. What is gone is missing, and nothing says so.
 fn videos(inner: &mut Inner, request: &Request, number: usize) -> Result<Response, Response> {
-    let ids: Vec<_> = request.query("id").unwrap_or_default().split(',').filter(|id| !id.is_empty()).collect();
+    let ids: Vec<_> =
+        request.query("id").unwrap_or_default().split(',').filter(|id| !id.is_empty()).collect();
     if ids.is_empty() || ids.len() > 50 {
         return Err(errors::youtube(
             400,
@@ -200,10 +242,13 @@ fn videos(inner: &mut Inner, request: &Request, number: usize) -> Result<Respons
             "The request specifies an invalid filter parameter.",
         ));
     }
-    let parts: Vec<_> = request.query("part").unwrap_or_default().split(',').map(str::trim).collect();
+    let parts: Vec<_> =
+        request.query("part").unwrap_or_default().split(',').map(str::trim).collect();
     let mut items = Vec::new();
     for id in ids.iter().filter(|id| !inner.youtube.missing.iter().any(|missing| missing == *id)) {
-        let Some(at) = inner.world.get(Kind::Video, id).filter(|at| !inner.world.items[*at].deleted()) else {
+        let Some(at) =
+            inner.world.get(Kind::Video, id).filter(|at| !inner.world.items[*at].deleted())
+        else {
             continue;
         };
         let body = video(&inner.world, &inner.world.items[at], &parts);
@@ -219,8 +264,11 @@ fn video(world: &World, item: &Item, parts: &[&str]) -> Value {
     let draft = &item.last().draft;
     let mut video = json!({"kind": "youtube#video", "id": item.id});
     if parts.contains(&"snippet") {
-        let mut snippet =
-            snippet(world, item, &format!("{}\n\nMore of it → https://example.org/{}", draft.text, item.number));
+        let mut snippet = snippet(
+            world,
+            item,
+            &format!("{}\n\nMore of it → https://example.org/{}", draft.text, item.number),
+        );
         snippet["tags"] = draft.tags.iter().map(String::as_str).chain(["harbour", "波"]).collect();
         snippet["categoryId"] = "28".into();
         snippet["defaultAudioLanguage"] = draft.lang.into();
@@ -277,9 +325,13 @@ fn playlist(inner: &mut Inner, request: &Request) -> Result<Response, Response> 
 /// Channels by id, or one by its handle or name.
 fn channels(inner: &mut Inner, request: &Request) -> Result<Response, Response> {
     let ids: Vec<_> = request.query("id").unwrap_or_default().split(',').collect();
-    let name =
-        request.query("forHandle").or_else(|| request.query("forUsername")).map(|name| name.trim_start_matches('@'));
-    let hit = |author: &usize| ids.contains(&channel_id(*author).as_str()) || name == Some(&inner.world.name(*author));
+    let name = request
+        .query("forHandle")
+        .or_else(|| request.query("forUsername"))
+        .map(|name| name.trim_start_matches('@'));
+    let hit = |author: &usize| {
+        ids.contains(&channel_id(*author).as_str()) || name == Some(&inner.world.name(*author))
+    };
     let item = |author: usize| {
         let (id, name) = (channel_id(author), inner.world.name(author));
         json!({

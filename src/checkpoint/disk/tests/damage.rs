@@ -38,7 +38,10 @@ fn check(damage: impl Fn(&mut Vec<u8>, &mut ChaCha8Rng)) {
             Err(error) => {
                 refused += 1;
                 assert_eq!(error.kind(), Kind::Fatal, "seed {seed}: {error:?}");
-                assert!(error.chain().contains("\"fake\" is damaged (--fresh begins without it): "), "{error:?}");
+                assert!(
+                    error.chain().contains("\"fake\" is damaged (--fresh begins without it): "),
+                    "{error:?}"
+                );
             }
         }
     }

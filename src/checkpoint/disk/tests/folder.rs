@@ -14,8 +14,10 @@ fn error<T>(result: Result<T, Error>) -> String {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -28,19 +30,25 @@ fn a_state_in_use_is_refused_to_everybody_else() {
     assert!(error(DiskStore::open(folder.path())).contains(&expected));
     assert!(error(DiskStore::fresh(folder.path())).contains(&expected));
     assert!(error(DiskStore::remove(folder.path())).contains(&expected));
-    assert!(matches!(DiskStore::look(folder.path()), Ok(Look::InUse(Some(pid))) if pid == std::process::id()));
+    assert!(
+        matches!(DiskStore::look(folder.path()), Ok(Look::InUse(Some(pid))) if pid == std::process::id())
+    );
     store.save(&none(1)).unwrap();
 }
 
 #[test]
 fn a_state_is_for_its_owner_alone_and_nothing_else_is_closed() {
     let mode = |folder: &Path| folder.metadata().unwrap().permissions().mode() & 0o777;
-    let open = |folder: &Path| fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let open =
+        |folder: &Path| fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
     let root = tempfile::tempdir().unwrap();
     open(root.path());
     let folder = root.path().join("a/b");
     drop(DiskStore::open(&folder).unwrap());
-    assert_eq!((mode(&folder), mode(&root.path().join("a")), mode(root.path())), (0o700, 0o700, 0o755));
+    assert_eq!(
+        (mode(&folder), mode(&root.path().join("a")), mode(root.path())),
+        (0o700, 0o700, 0o755)
+    );
     open(&folder);
     drop(DiskStore::open(&folder).unwrap());
     assert_eq!(mode(&folder), 0o700, "as an earlier version made it");
@@ -136,7 +144,8 @@ fn a_file_that_is_no_database_is_named_and_kept() {
         let path = folder.path().join("checkpoint.redb");
         fs::write(&path, content).unwrap();
         let refused = DiskStore::open(folder.path()).err().unwrap();
-        let expected = format!("the state \"{}\" is damaged (--fresh begins without it): ", path.display());
+        let expected =
+            format!("the state \"{}\" is damaged (--fresh begins without it): ", path.display());
         assert!(refused.chain().starts_with(&expected), "{refused:?}");
         assert_eq!(refused.kind(), Kind::Fatal);
         assert_eq!(fs::read_to_string(&path).unwrap(), content);

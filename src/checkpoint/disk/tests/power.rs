@@ -86,7 +86,10 @@ fn crashes(mut disk: Disk, seed: u64, left: impl Fn(&Disk, &mut ChaCha8Rng) -> V
         if let Some(changes) = failed {
             model.save(&changes.clone()).unwrap();
             let after = contents(&model);
-            assert!(found == before || found == after, "neither what was complete, nor what was being saved");
+            assert!(
+                found == before || found == after,
+                "neither what was complete, nor what was being saved"
+            );
             if found != after {
                 store.save(&changes).unwrap();
             }
@@ -110,7 +113,8 @@ fn a_killed_process_leaves_the_last_epoch_or_the_one_being_saved() {
 /// So that the tests above can fail.
 #[test]
 fn a_disk_that_lies_about_syncs_is_found_out() {
-    let found_out = |seed| std::panic::catch_unwind(|| crashes(Disk::lying(), seed, Disk::power_lost)).is_err();
+    let found_out =
+        |seed| std::panic::catch_unwind(|| crashes(Disk::lying(), seed, Disk::power_lost)).is_err();
     assert!((0..20).any(found_out));
 }
 
@@ -142,7 +146,11 @@ fn a_full_disk_is_no_room_and_the_same_epoch_is_saved_when_there_is_some() {
         assert!(found == before || found == after);
         store.save(&second.clone()).unwrap();
         assert_eq!(contents(&store), after);
-        assert_eq!(store.save(&second.clone()).unwrap_err().kind(), Kind::Fatal, "it isn't in doubt any more");
+        assert_eq!(
+            store.save(&second.clone()).unwrap_err().kind(),
+            Kind::Fatal,
+            "it isn't in doubt any more"
+        );
     }
     assert!(failed > 5, "a save is more than {failed} writes");
 }

@@ -56,7 +56,10 @@ fn an_older_version_takes_the_steps_that_it_lacks_in_order_and_once() {
         try_prepare(&database, &STEPS).unwrap();
         assert_eq!(version(&database), "4");
         let read = database.begin_read().unwrap();
-        assert_eq!(read.open_table(ADDED).unwrap().get("steps").unwrap().unwrap().value(), "2-3 3-4 ");
+        assert_eq!(
+            read.open_table(ADDED).unwrap().get("steps").unwrap().unwrap().value(),
+            "2-3 3-4 "
+        );
     }
 }
 

@@ -33,7 +33,9 @@ impl Has {
 fn paths(root: &str) -> String {
     let Some((scheme, rest)) = root.split_once("://") else {
         let quoted = quoted(root);
-        return format!("opened = open\npaths = sorted(glob.glob(glob.escape({quoted}) + \"/{NUMBER}*\"))\n");
+        return format!(
+            "opened = open\npaths = sorted(glob.glob(glob.escape({quoted}) + \"/{NUMBER}*\"))\n"
+        );
     };
     let bucket = rest.split('/').next().unwrap_or(rest);
     let (bucket, root) = (quoted(&format!("{scheme}://{bucket}")), quoted(rest));
@@ -132,10 +134,14 @@ pub fn spark(root: &str, forms: &Forms) -> String {
     let root = quoted(&root.replacen("s3://", "s3a://", 1));
     let head = note.to_owned() + &SPARK_FOLDERS.replace("ROOT", &root);
     if !has.parquet && !has.zstd {
-        return head + "frame = read(\"*\").option(\"primitivesAsString\", \"true\").json(folders)\n";
+        return head
+            + "frame = read(\"*\").option(\"primitivesAsString\", \"true\").json(folders)\n";
     }
     let (mut parts, mut text) = (Vec::new(), head);
-    if forms.iter().any(|(form, _)| matches!(form, Form::Text(_, Compression::None | Compression::Gzip))) {
+    if forms
+        .iter()
+        .any(|(form, _)| matches!(form, Form::Text(_, Compression::None | Compression::Gzip)))
+    {
         text += "texts = read(\"{[0-9]??????,*.json,*.ndjson,*.gz}\").text(folders)\n";
         parts.push("texts.rdd.map(lambda row: row[0])");
     }

@@ -165,6 +165,9 @@ fn no_line_is_ever_wider_or_higher_than_the_window() {
         let lines = render(&report, width, height);
         assert!(lines.len() <= height, "{width}x{height}");
         assert!(lines.iter().all(|line| chars(&line.text) <= width), "{width}x{height}");
-        assert!(lines.iter().all(|line| !line.text.chars().any(char::is_control)), "{width}x{height}");
+        assert!(
+            lines.iter().all(|line| !line.text.chars().any(char::is_control)),
+            "{width}x{height}"
+        );
     }
 }

@@ -18,7 +18,8 @@ fn post(split: usize, place: Position, time: Option<i64>) -> Post {
         let time = time.format(&time::format_description::well_known::Rfc3339).unwrap();
         format!("\"created_at\":\"{time}\",")
     });
-    Post::check(format!("{{\"toot\":{{{time}\"id\":\"{split} {place}\"}}}}").into_bytes().into()).unwrap()
+    Post::check(format!("{{\"toot\":{{{time}\"id\":\"{split} {place}\"}}}}").into_bytes().into())
+        .unwrap()
 }
 
 /// One split, some posts at a time.
@@ -32,8 +33,12 @@ impl InMemory {
         for (file, times) in lake[split].iter().enumerate() {
             let file = format!("{file:07}").parse().unwrap();
             let place = |index: usize| Position { file, posts: index as u64 + 1 };
-            let posts = times.iter().enumerate().map(|(index, time)| (place(index), post(split, place(index), *time)));
-            let left: Vec<_> = posts.filter(|(place, _)| from.is_none_or(|from| *place > from)).collect();
+            let posts = times
+                .iter()
+                .enumerate()
+                .map(|(index, time)| (place(index), post(split, place(index), *time)));
+            let left: Vec<_> =
+                posts.filter(|(place, _)| from.is_none_or(|from| *place > from)).collect();
             for part in left.chunks(size) {
                 runs.push_back(Run {
                     posts: part.iter().map(|(_, post)| post.clone()).collect(),
@@ -98,11 +103,23 @@ fn all_ids(lake: &Lake) -> Vec<String> {
 
 #[test]
 fn splits_that_overlap_come_out_by_time() {
-    let lake = vec![vec![vec![Some(1), Some(4), Some(3)], vec![Some(9)]], vec![vec![Some(2), Some(5), Some(5)]]];
-    let (ids, late, all) = merge(&lake, &[0, 1], &mut Marks::new(), limits(2, 1 << 20, 100), (1, 100));
+    let lake = vec![
+        vec![vec![Some(1), Some(4), Some(3)], vec![Some(9)]],
+        vec![vec![Some(2), Some(5), Some(5)]],
+    ];
+    let (ids, late, all) =
+        merge(&lake, &[0, 1], &mut Marks::new(), limits(2, 1 << 20, 100), (1, 100));
     assert_eq!(
         ids,
-        ["0 0000000:1", "1 0000000:1", "0 0000000:3", "0 0000000:2", "1 0000000:2", "1 0000000:3", "0 0000001:1"]
+        [
+            "0 0000000:1",
+            "1 0000000:1",
+            "0 0000000:3",
+            "0 0000000:2",
+            "1 0000000:2",
+            "1 0000000:3",
+            "0 0000001:1"
+        ]
     );
     assert_eq!((late, all), (0, true));
 }
@@ -127,7 +144,8 @@ fn any_lake() -> impl Strategy<Value = Lake> {
 /// The same posts, each split with so much disorder.
 fn nearly_sorted(mut lake: Lake, disorder: i64) -> Lake {
     for split in &mut lake {
-        let mut times: Vec<i64> = split.iter().flatten().copied().map(|time| time.unwrap_or(7)).collect();
+        let mut times: Vec<i64> =
+            split.iter().flatten().copied().map(|time| time.unwrap_or(7)).collect();
         times.sort_by_key(|time| time + (time * 7919) % (disorder + 1));
         let mut times = times.into_iter();
         split.iter_mut().flatten().for_each(|time| *time = times.next());

@@ -42,7 +42,11 @@ fn no_pause_is_longer_than_the_bound_and_the_tempo_goes_on() {
 #[test]
 fn strays_of_the_future_are_waited_for_once() {
     let t = YEAR_2025;
-    check(10, &[t, YEAR_2099, t + 1, YEAR_2099 + 50, t + 3, YEAR_2099 + 99, t + 4], &[0, 10, 0, 0, 2, 0, 1]);
+    check(
+        10,
+        &[t, YEAR_2099, t + 1, YEAR_2099 + 50, t + 3, YEAR_2099 + 99, t + 4],
+        &[0, 10, 0, 0, 2, 0, 1],
+    );
     check(10, &[t, YEAR_2099, 0, t + 1, t + 3], &[0, 10, 0, 0, 2]);
 }
 
@@ -63,7 +67,10 @@ fn a_pause_says_how_long_it_would_have_been() {
     let mut pace = pace(60.0, 10);
     pace.wait(Some(0), true, at(0));
     let pause = pace.wait(Some(YEAR_2025 * SECOND), false, at(0));
-    assert_eq!(pause.to_string(), "pauses for 10s before the next post, which is due in 340d (see max_pause)");
+    assert_eq!(
+        pause.to_string(),
+        "pauses for 10s before the next post, which is due in 340d (see max_pause)"
+    );
 }
 
 #[test]
@@ -72,13 +79,21 @@ fn posts_are_due_at_their_distance_from_the_first() {
     assert_eq!(pace.wait(Some(1000 * SECOND), true, at(7)).wait, at(0));
     assert_eq!(pace.wait(Some(1120 * SECOND), false, at(7)).wait, at(2));
     assert_eq!(pace.wait(Some(1120 * SECOND), false, at(8)).wait, at(1));
-    assert_eq!(pace.wait(Some(1120 * SECOND), false, at(30)).wait, at(0), "who was held up catches up");
+    assert_eq!(
+        pace.wait(Some(1120 * SECOND), false, at(30)).wait,
+        at(0),
+        "who was held up catches up"
+    );
     assert_eq!(
         pace.wait(Some(3000 * SECOND), false, at(30)).wait,
         at(7 + 33) - at(30) + Duration::from_nanos(333_333_333)
     );
     assert_eq!(pace.wait(None, false, at(30)).wait, at(0));
-    assert_eq!(pace.wait(Some(500 * SECOND), false, at(30)).wait, at(0), "what is late doesn't wait");
+    assert_eq!(
+        pace.wait(Some(500 * SECOND), false, at(30)).wait,
+        at(0),
+        "what is late doesn't wait"
+    );
     assert_eq!(Pace::new(Tempo::default()).wait(Some(9), true, at(0)).wait, at(0));
 }
 
@@ -87,7 +102,11 @@ fn a_partition_further_back_begins_the_timetable_anew() {
     let mut pace = pace(1.0, 3600);
     assert_eq!(pace.wait(Some(100 * SECOND), true, at(0)).wait, at(0));
     assert_eq!(pace.wait(Some(110 * SECOND), false, at(10)).wait, at(0));
-    assert_eq!(pace.wait(Some(120 * SECOND), true, at(10)).wait, at(10), "the next hour is waited for");
+    assert_eq!(
+        pace.wait(Some(120 * SECOND), true, at(10)).wait,
+        at(10),
+        "the next hour is waited for"
+    );
     assert_eq!(pace.wait(Some(90 * SECOND), true, at(20)).wait, at(0));
     assert_eq!(pace.wait(Some(95 * SECOND), false, at(20)).wait, at(5));
 }
@@ -105,7 +124,9 @@ fn a_speed_is_max_or_a_factor() {
     for bad in ["NaN", "inf", "fast", "0", "-1", "1e-300", "1e300", ""] {
         let error = bad.parse::<Speed>().unwrap_err();
         assert!(
-            error.contains("expected Max, or a factor of the original tempo from 0.000001 to 1000000000"),
+            error.contains(
+                "expected Max, or a factor of the original tempo from 0.000001 to 1000000000"
+            ),
             "{error}"
         );
     }

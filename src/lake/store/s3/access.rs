@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider, Checksum};
+use object_store::aws::{
+    AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider, Checksum,
+};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig, StaticCredentialProvider};
 
 use super::config::{S3, is_endpoint};
@@ -74,16 +76,24 @@ impl Access {
         let profile = shared.profile()?;
         let builder = AmazonS3Builder::from_env();
         let known = |key| builder.get_config_value(&key).filter(|value| !value.trim().is_empty());
-        let region = config.region.clone().or_else(|| known(AmazonS3ConfigKey::Region)).or(profile.region.clone());
-        let region = sendable("the region", &region.unwrap_or_else(|| REGION.into())).map_err(Error::fatal)?;
+        let region = config
+            .region
+            .clone()
+            .or_else(|| known(AmazonS3ConfigKey::Region))
+            .or(profile.region.clone());
+        let region = sendable("the region", &region.unwrap_or_else(|| REGION.into()))
+            .map_err(Error::fatal)?;
         let endpoint = config.endpoint.clone().or_else(|| known(AmazonS3ConfigKey::S3Endpoint));
-        let endpoint = endpoint.or_else(|| known(AmazonS3ConfigKey::Endpoint)).or_else(|| profile.endpoint.clone());
+        let endpoint = endpoint
+            .or_else(|| known(AmazonS3ConfigKey::Endpoint))
+            .or_else(|| profile.endpoint.clone());
         let endpoint = endpoint.map(|endpoint| endpoint.trim().trim_end_matches('/').to_owned());
         if endpoint.as_deref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
             let what = "the endpoint_url of the AWS profile is no address: expected such as http://127.0.0.1:9000";
             return Err(Error::fatal(what));
         }
-        let in_path = config.path_style.unwrap_or(endpoint.is_some() || config.bucket.contains('.'));
+        let in_path =
+            config.path_style.unwrap_or(endpoint.is_some() || config.bucket.contains('.'));
         let credentials = credentials(&builder, config, &profile, shared)?;
         Ok(Self { builder, credentials, region, endpoint, in_path })
     }
@@ -107,14 +117,18 @@ impl Access {
             .with_http_connector(Connector)
             .with_client_options(ClientOptions::new().with_allow_http(true));
         let builder = match self.endpoint {
-            Some(endpoint) if self.in_path => builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint),
-            Some(endpoint) => builder.with_config(AmazonS3ConfigKey::S3Endpoint, in_host(&endpoint, &config.bucket)),
+            Some(endpoint) if self.in_path => {
+                builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint)
+            }
+            Some(endpoint) => builder
+                .with_config(AmazonS3ConfigKey::S3Endpoint, in_host(&endpoint, &config.bucket)),
             None => builder,
         };
         let built = |builder: AmazonS3Builder| {
-            builder
-                .build()
-                .map_err(|error| Error::fatal(format!("can't use the bucket \"{}\"", config.address())).because(error))
+            builder.build().map_err(|error| {
+                Error::fatal(format!("can't use the bucket \"{}\"", config.address()))
+                    .because(error)
+            })
         };
         // Its own provider is taken out of a first client, to be checked in the second.
         let provider = match provider {
@@ -134,15 +148,20 @@ impl Access {
         let (bucket, region) = (&config.bucket, self.region.clone());
         let amazon = format!("https://s3.{region}.amazonaws.com");
         let endpoint = self.endpoint.as_deref().unwrap_or(&amazon);
-        let url = if self.in_path { format!("{endpoint}/{bucket}") } else { in_host(endpoint, bucket) };
+        let url =
+            if self.in_path { format!("{endpoint}/{bucket}") } else { in_host(endpoint, bucket) };
         let unsigned = self.builder.get_config_value(&AmazonS3ConfigKey::SkipSignature);
-        Ok(Bucket { url, region, service: Bounded(client(true)?), unsigned: unsigned.as_deref() == Some("true") })
+        Ok(Bucket {
+            url,
+            region,
+            service: Bounded(client(true)?),
+            unsigned: unsigned.as_deref() == Some("true"),
+        })
     }
 }
 
 /// The last place where credentials are looked for.
-const METADATA_SERVICE: &str =
-    "the metadata service of this machine (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY if there is none)";
+const METADATA_SERVICE: &str = "the metadata service of this machine (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY if there is none)";
 
 /// What is wrong with the addresses in the environment: the variable's name and why. Values aren't
 /// repeated, since an address may have a password in it.
@@ -152,7 +171,8 @@ pub(super) fn problems_in_environment(has_endpoint: bool) -> Vec<String> {
         let Ok(value) = std::env::var(name) else { continue };
         let is_unused = has_endpoint && matches!(name, "AWS_ENDPOINT_URL_S3" | "AWS_ENDPOINT_URL");
         if !value.trim().is_empty() && !is_unused && !is_endpoint(value.trim()) {
-            problems.push(format!("{name} is no address: expected such as \"http://127.0.0.1:9000\""));
+            problems
+                .push(format!("{name} is no address: expected such as \"http://127.0.0.1:9000\""));
         }
     }
     problems
@@ -160,7 +180,12 @@ pub(super) fn problems_in_environment(has_endpoint: bool) -> Vec<String> {
 
 /// Given ones come before those of the environment, of a web identity, of the shared files, of a
 /// container, and of a metadata service, in this order.
-fn credentials(builder: &AmazonS3Builder, config: &S3, profile: &Profile, shared: Shared) -> Result<Credentials> {
+fn credentials(
+    builder: &AmazonS3Builder,
+    config: &S3,
+    profile: &Profile,
+    shared: Shared,
+) -> Result<Credentials> {
     let value = |key| builder.get_config_value(&key).filter(|value| !value.trim().is_empty());
     let word = |name: &str, text: &str| sendable(name, text).map_err(Error::fatal);
     if let Some((id, key)) = config.access_key_id.as_ref().zip(config.secret_access_key.as_ref()) {
@@ -180,10 +205,17 @@ fn credentials(builder: &AmazonS3Builder, config: &S3, profile: &Profile, shared
             let token = value(AmazonS3ConfigKey::Token);
             let token = token.map(|token| word("AWS_SESSION_TOKEN", &token)).transpose()?;
             let credential = AwsCredential { key_id, secret_key, token };
-            return Ok(given(Arc::new(StaticCredentialProvider::new(credential)), "the environment"));
+            return Ok(given(
+                Arc::new(StaticCredentialProvider::new(credential)),
+                "the environment",
+            ));
         }
-        (Some(_), None) => return Err(Error::fatal("AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY isn't")),
-        (None, Some(_)) => return Err(Error::fatal("AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID isn't")),
+        (Some(_), None) => {
+            return Err(Error::fatal("AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY isn't"));
+        }
+        (None, Some(_)) => {
+            return Err(Error::fatal("AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID isn't"));
+        }
         (None, None) => {}
     }
     let own = |from| Credentials { provider: None, from };

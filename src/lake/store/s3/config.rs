@@ -62,7 +62,9 @@ impl ConditionalPut {
     fn from_env() -> Result<Self> {
         let value = std::env::var(CONDITIONAL_PUT).unwrap_or_default();
         Self::parse(value.trim()).ok_or_else(|| {
-            Error::fatal(format!("{CONDITIONAL_PUT} is \"{value}\", expected \"IfNoneMatch\" or \"HeadThenPut\""))
+            Error::fatal(format!(
+                "{CONDITIONAL_PUT} is \"{value}\", expected \"IfNoneMatch\" or \"HeadThenPut\""
+            ))
         })
     }
 
@@ -82,16 +84,26 @@ impl S3 {
         if let Err(what) = check_bucket(&self.bucket) {
             problems.push(("bucket", format!("bad bucket name \"{}\": {what}", self.bucket)));
         }
-        let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.chars().any(char::is_control);
+        let bad = |part: &str| {
+            part.is_empty() || part == "." || part == ".." || part.chars().any(char::is_control)
+        };
         if !self.prefix().is_empty() && self.prefix().split('/').any(bad) {
-            problems.push(("prefix", format!("bad prefix \"{}\": expected names with / between them", self.prefix)));
+            problems.push((
+                "prefix",
+                format!("bad prefix \"{}\": expected names with / between them", self.prefix),
+            ));
         }
         if let Some(endpoint) = &self.endpoint
             && !is_endpoint(endpoint.trim())
         {
-            problems.push(("endpoint", "expected an address such as \"http://127.0.0.1:9000\"".into()));
+            problems
+                .push(("endpoint", "expected an address such as \"http://127.0.0.1:9000\"".into()));
         }
-        problems.extend(problems_in_environment(self.endpoint.is_some()).into_iter().map(|what| ("endpoint", what)));
+        problems.extend(
+            problems_in_environment(self.endpoint.is_some())
+                .into_iter()
+                .map(|what| ("endpoint", what)),
+        );
         if let Some(region) = &self.region
             && let Err(what) = sendable("the region", region)
         {
@@ -112,7 +124,8 @@ impl S3 {
             problems.push(("conditional_put", error.chain()));
         }
         if self.access_key_id.is_some() != self.secret_access_key.is_some() {
-            let field = if self.access_key_id.is_some() { "access_key_id" } else { "secret_access_key" };
+            let field =
+                if self.access_key_id.is_some() { "access_key_id" } else { "secret_access_key" };
             problems.push((field, "access_key_id and secret_access_key are given together".into()));
         } else if self.session_token.is_some() && self.access_key_id.is_none() {
             problems.push(("session_token", "a session_token belongs to an access_key_id".into()));
@@ -153,7 +166,9 @@ impl S3 {
 pub(super) fn is_endpoint(text: &str) -> bool {
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     // Who gets in doesn't stand in an address, which is printed.
-    let plain = |host: &str| host.bytes().all(|byte| byte.is_ascii_graphic()) && !host.contains(['@', '?', '#']);
+    let plain = |host: &str| {
+        host.bytes().all(|byte| byte.is_ascii_graphic()) && !host.contains(['@', '?', '#'])
+    };
     host.is_some_and(plain) && reqwest::Url::parse(text).is_ok_and(|url| url.has_host())
 }
 
@@ -207,8 +222,16 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_found() {
         let endpoint = Some("http://id:key@host".into());
-        let config = S3 { prefix: "a//b".into(), endpoint, secret_access_key: Some(Secret::new("s")), ..named("a") };
-        assert!(!format!("{:?}", config.problems()).contains("id:key"), "an address may hold a secret");
+        let config = S3 {
+            prefix: "a//b".into(),
+            endpoint,
+            secret_access_key: Some(Secret::new("s")),
+            ..named("a")
+        };
+        assert!(
+            !format!("{:?}", config.problems()).contains("id:key"),
+            "an address may hold a secret"
+        );
         check(config, &["bucket", "prefix", "endpoint", "secret_access_key"]);
         check(S3 { session_token: Some(Secret::new("s")), ..named("abc") }, &["session_token"]);
     }

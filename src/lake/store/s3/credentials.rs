@@ -40,7 +40,9 @@ pub(super) fn sendable(name: &str, text: &str) -> Result<String, String> {
     } else if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(text.to_owned())
     } else {
-        Err(format!("{name} has a line break, a space or another character that no key has: expected one word"))
+        Err(format!(
+            "{name} has a line break, a space or another character that no key has: expected one word"
+        ))
     }
 }
 
@@ -70,7 +72,8 @@ impl CredentialProvider for Checked {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let failed = |why: String| object_store::Error::Generic { store: CREDENTIALS, source: why.into() };
+        let failed =
+            |why: String| object_store::Error::Generic { store: CREDENTIALS, source: why.into() };
         let found = self.provider.get_credential().await;
         let found = found.map_err(|error| {
             let mut cause: &dyn std::error::Error = &error;
@@ -80,11 +83,13 @@ impl CredentialProvider for Checked {
             failed(format!("no credentials from {}: {}", self.from, said(&cause.to_string())))
         })?;
         let word = |name: &str, text: &str| {
-            sendable(name, text).map_err(|why| failed(format!("bad credentials from {}: {why}", self.from)))
+            sendable(name, text)
+                .map_err(|why| failed(format!("bad credentials from {}: {why}", self.from)))
         };
         let key_id = word("the id of the access key", &found.key_id)?;
         let secret_key = word("the access key", &found.secret_key)?;
-        let token = found.token.as_deref().map(|token| word("the session token", token)).transpose()?;
+        let token =
+            found.token.as_deref().map(|token| word("the session token", token)).transpose()?;
         if (&key_id, &secret_key, &token) == (&found.key_id, &found.secret_key, &found.token) {
             return Ok(found);
         }
@@ -144,8 +149,14 @@ impl Pod {
         if !answer.status().is_success() {
             return Err(format!("the service answered {}", answer.status().as_u16()));
         }
-        let handed: Handed = serde_json::from_slice(&body).map_err(|_| "the answer has no credentials".to_owned())?;
-        let Handed { access_key_id: key_id, secret_access_key: secret_key, token, expiration: expires } = handed;
+        let handed: Handed = serde_json::from_slice(&body)
+            .map_err(|_| "the answer has no credentials".to_owned())?;
+        let Handed {
+            access_key_id: key_id,
+            secret_access_key: secret_key,
+            token,
+            expiration: expires,
+        } = handed;
         Ok(Last { credential: Arc::new(AwsCredential { key_id, secret_key, token }), expires })
     }
 }
@@ -160,8 +171,10 @@ impl CredentialProvider for Pod {
         if let Some(last) = last.as_ref().filter(|last| now + AHEAD < last.expires) {
             return Ok(Arc::clone(&last.credential));
         }
-        let asked = timeout(POD_MAX, self.ask()).await.unwrap_or_else(|_| Err("no answer in time".into()));
-        let asked = asked.map_err(|why| object_store::Error::Generic { store: "S3", source: why.into() })?;
+        let asked =
+            timeout(POD_MAX, self.ask()).await.unwrap_or_else(|_| Err("no answer in time".into()));
+        let asked = asked
+            .map_err(|why| object_store::Error::Generic { store: "S3", source: why.into() })?;
         let credential = Arc::clone(&asked.credential);
         *last = Some(asked);
         Ok(credential)
@@ -175,8 +188,11 @@ mod tests {
     use super::*;
 
     fn checked(key_id: &str, token: Option<&str>) -> Result<Arc<AwsCredential>, String> {
-        let credential =
-            AwsCredential { key_id: key_id.into(), secret_key: "secret\n".into(), token: token.map(str::to_owned) };
+        let credential = AwsCredential {
+            key_id: key_id.into(),
+            secret_key: "secret\n".into(),
+            token: token.map(str::to_owned),
+        };
         let provider = Arc::new(StaticCredentialProvider::new(credential));
         let checked = Checked { provider, from: "the test" };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -186,10 +202,16 @@ mod tests {
     #[test]
     fn white_space_around_a_key_is_left_out_and_inside_it_is_refused() {
         let found = checked("id\r\n", Some(" token\n")).unwrap();
-        assert_eq!((&*found.key_id, &*found.secret_key, found.token.as_deref()), ("id", "secret", Some("token")));
+        assert_eq!(
+            (&*found.key_id, &*found.secret_key, found.token.as_deref()),
+            ("id", "secret", Some("token"))
+        );
         for bad in ["i\nd", "ï", "i d", "\n"] {
             let why = checked(bad, None).unwrap_err();
-            assert!(why.contains("the id of the access key") && why.contains("from the test"), "{why}");
+            assert!(
+                why.contains("the id of the access key") && why.contains("from the test"),
+                "{why}"
+            );
             assert!(!why.contains("secret\n"), "{why}");
         }
         assert!(checked("id", Some("a\u{7f}b")).unwrap_err().contains("the session token"));
@@ -202,7 +224,10 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let ask = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            runtime.block_on(Pod::new("http://127.0.0.1:1/".into(), path.clone()).ask()).err().unwrap()
+            runtime
+                .block_on(Pod::new("http://127.0.0.1:1/".into(), path.clone()).ask())
+                .err()
+                .unwrap()
         };
         assert!(!ask("token\n").contains("line break"));
         assert!(ask("tok\nen").contains("line break"));

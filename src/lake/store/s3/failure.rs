@@ -24,7 +24,8 @@ const TRANSIENT: [&str; 14] = [
 ];
 
 /// Codes that say that the configuration is wrong: no decision of the server changes that.
-const FINAL: [&str; 4] = ["AuthorizationHeaderMalformed", "InvalidBucketName", "NotImplemented", "PermanentRedirect"];
+const FINAL: [&str; 4] =
+    ["AuthorizationHeaderMalformed", "InvalidBucketName", "NotImplemented", "PermanentRedirect"];
 
 /// The end of a request that was refused, for whoever makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +57,9 @@ impl Answer {
 
     /// Of a status and a body, which may say more.
     pub fn new(status: u16, body: &str) -> Self {
-        let element =
-            |open: &str| body.split_once(open).and_then(|(_, rest)| rest.split('<').next()).map(str::to_owned);
+        let element = |open: &str| {
+            body.split_once(open).and_then(|(_, rest)| rest.split('<').next()).map(str::to_owned)
+        };
         Self { status, code: element("<Code>"), message: element("<Message>") }
     }
 
@@ -73,21 +75,27 @@ impl Answer {
         if meaning.may_pass() || has(&TRANSIENT) {
             return true;
         }
-        let is_wrong = matches!(meaning, Meaning::MovedForGood | Meaning::NotSupported) || has(&FINAL);
+        let is_wrong =
+            matches!(meaning, Meaning::MovedForGood | Meaning::NotSupported) || has(&FINAL);
         refusal == Refusal::Waits && !is_wrong
     }
 
     /// True if the server doesn't know a PUT with a condition.
     pub fn has_no_condition(&self) -> bool {
-        Meaning::of_status(self.status) == Meaning::NotSupported || self.code.as_deref() == Some("NotImplemented")
+        Meaning::of_status(self.status) == Meaning::NotSupported
+            || self.code.as_deref() == Some("NotImplemented")
     }
 
     /// Without the rest of the answer, which may repeat what was sent, such as a session token.
     fn say(&self) -> String {
         let status = Some(self.status.to_string());
         let meaning = match Meaning::of_status(self.status) {
-            Meaning::MovedForNow => Some("(a redirect to another host, which isn't followed)".to_owned()),
-            Meaning::MovedForGood => Some("(the bucket is in another region than was named)".to_owned()),
+            Meaning::MovedForNow => {
+                Some("(a redirect to another host, which isn't followed)".to_owned())
+            }
+            Meaning::MovedForGood => {
+                Some("(the bucket is in another region than was named)".to_owned())
+            }
             _ => None,
         };
         let parts = [status, self.code.clone(), self.message.clone()];
@@ -103,17 +111,23 @@ pub fn failed(what: &str, address: &str, error: &object_store::Error, refusal: R
     let text = format!("can't {what} \"{address}\"");
     let whole = error.to_string();
     match (Answer::of(&whole), error) {
-        (_, Cause::Generic { store: CREDENTIALS, source }) => Error::transient(format!("{text}: {source}")),
+        (_, Cause::Generic { store: CREDENTIALS, source }) => {
+            Error::transient(format!("{text}: {source}"))
+        }
         (Some(answer), _) => answer.failed(what, address, refusal),
-        (None, Cause::InvalidPath { .. } | Cause::NotImplemented { .. } | Cause::NotSupported { .. }) => {
+        (
+            None,
+            Cause::InvalidPath { .. } | Cause::NotImplemented { .. } | Cause::NotSupported { .. },
+        ) => {
             Error::fatal(format!("{text}: {}", printable_line(&shortened(&whole, SAID_CHARS_MAX))))
         }
         (None, _) if whole.contains("Received redirect without LOCATION") => {
             Error::fatal(format!("{text}: the bucket is in another region than was named"))
         }
-        (None, _) => {
-            Error::transient(format!("{text}: {}", printable_line(&shortened(&innermost(error), SAID_CHARS_MAX))))
-        }
+        (None, _) => Error::transient(format!(
+            "{text}: {}",
+            printable_line(&shortened(&innermost(error), SAID_CHARS_MAX))
+        )),
     }
 }
 
@@ -133,14 +147,20 @@ mod tests {
 
     #[track_caller]
     fn check(status: u16, code: &str, reader: Kind, upload: Kind) {
-        let body = format!("<Error><Code>{code}</Code><Message>Why.</Message><Token>secret</Token></Error>");
+        let body = format!(
+            "<Error><Code>{code}</Code><Message>Why.</Message><Token>secret</Token></Error>"
+        );
         for (refusal, kind) in [(Refusal::Ends, reader), (Refusal::Waits, upload)] {
-            let source = format!("Server returned non-2xx status code: {status} Words: {body}").into();
+            let source =
+                format!("Server returned non-2xx status code: {status} Words: {body}").into();
             let cause = object_store::Error::Generic { store: "S3", source };
             let error = failed("put", "s3://bucket/key", &cause, refusal);
             assert_eq!(error.kind(), kind, "{status} {code} {refusal:?}");
             let said = error.chain();
-            assert!(said.starts_with(&format!("can't put \"s3://bucket/key\": {status} {code} Why.")), "{said}");
+            assert!(
+                said.starts_with(&format!("can't put \"s3://bucket/key\": {status} {code} Why.")),
+                "{said}"
+            );
             assert!(!said.contains("secret"), "{said}");
         }
     }

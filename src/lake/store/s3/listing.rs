@@ -90,7 +90,8 @@ impl Bucket {
         }
         let failed = |source| NoPage::Failed(object_store::Error::Generic { store: "S3", source });
         let mut request = HttpRequest::new(HttpRequestBody::empty());
-        *request.uri_mut() = url.parse().map_err(|cause| failed(Box::from(format!("bad address: {cause}"))))?;
+        *request.uri_mut() =
+            url.parse().map_err(|cause| failed(Box::from(format!("bad address: {cause}"))))?;
         if !self.unsigned {
             let credential = client.credentials().get_credential().await.map_err(NoPage::Failed)?;
             let authorizer = AwsAuthorizer::new(&credential, "s3", &self.region);
@@ -126,7 +127,9 @@ fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(byte.into()),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                encoded.push(byte.into())
+            }
             _ => _ = write!(encoded, "%{byte:02X}"),
         }
     }
@@ -165,8 +168,12 @@ impl Progress {
     pub fn goes_on(&mut self, token: Option<&str>, is_new: bool) -> Result<bool, String> {
         let Some(token) = token else { return Ok(false) };
         self.empty = if is_new { 0 } else { self.empty + 1 };
-        if self.empty > EMPTY_PAGES_MAX || !self.tokens.insert(xxhash_rust::xxh3::xxh3_64(token.as_bytes())) {
-            return Err("the listing repeats itself and has no end: this is a fault of the server".into());
+        if self.empty > EMPTY_PAGES_MAX
+            || !self.tokens.insert(xxhash_rust::xxh3::xxh3_64(token.as_bytes()))
+        {
+            return Err(
+                "the listing repeats itself and has no end: this is a fault of the server".into()
+            );
         }
         Ok(true)
     }
@@ -199,7 +206,10 @@ mod tests {
     #[test]
     fn a_listing_that_repeats_itself_ends() {
         let mut progress = Progress::default();
-        assert!(progress.goes_on(Some("a"), true).unwrap() && progress.goes_on(Some("b"), true).unwrap());
+        assert!(
+            progress.goes_on(Some("a"), true).unwrap()
+                && progress.goes_on(Some("b"), true).unwrap()
+        );
         assert!(progress.goes_on(Some("a"), true).is_err());
         assert!(!progress.goes_on(None, true).unwrap());
         let mut progress = Progress::default();

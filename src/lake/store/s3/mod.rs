@@ -72,7 +72,9 @@ fn open_with(config: &S3, refusal: Refusal) -> Result<Arc<dyn Store>> {
         "rusoto" => Err(Error::fatal(format!(
             "{CLIENT} names \"rusoto\", but this program was built without it: build it with --features rusoto"
         ))),
-        other => Err(Error::fatal(format!("{CLIENT} is \"{other}\", expected \"object_store\" or \"rusoto\""))),
+        other => Err(Error::fatal(format!(
+            "{CLIENT} is \"{other}\", expected \"object_store\" or \"rusoto\""
+        ))),
     }
 }
 
@@ -121,7 +123,13 @@ impl S3Store {
         checked(what, &self.address(key), &self.full(key))
     }
 
-    fn store(&self, client: &Arc<AmazonS3>, key: &str, bytes: Bytes, mode: PutMode) -> Result<Told<()>> {
+    fn store(
+        &self,
+        client: &Arc<AmazonS3>,
+        key: &str,
+        bytes: Bytes,
+        mode: PutMode,
+    ) -> Result<Told<()>> {
         let (client, path) = (Arc::clone(client), self.path("put", key)?);
         let options = PutOptions { mode, ..PutOptions::default() };
         wait(async move { client.put_opts(&path, bytes.into(), options).await.map(drop) })
@@ -131,7 +139,9 @@ impl S3Store {
     fn found<T>(&self, what: &str, key: &str, told: Told<T>) -> Result<Option<T>> {
         match told {
             Ok(found) => Ok(Some(found)),
-            Err(error @ object_store::Error::NotFound { .. }) if !is_about_bucket(&error) => Ok(None),
+            Err(error @ object_store::Error::NotFound { .. }) if !is_about_bucket(&error) => {
+                Ok(None)
+            }
             Err(error) => Err(self.failed(what, key, &error)),
         }
     }
@@ -154,7 +164,13 @@ impl S3Store {
         })
     }
 
-    fn goes_on(&self, prefix: &str, progress: &mut Progress, token: Option<&str>, is_new: bool) -> Result<bool> {
+    fn goes_on(
+        &self,
+        prefix: &str,
+        progress: &mut Progress,
+        token: Option<&str>,
+        is_new: bool,
+    ) -> Result<bool> {
         let circle = |why| Error::fatal(format!("can't list \"{}\": {why}", self.address(prefix)));
         progress.goes_on(token, is_new).map_err(circle)
     }
@@ -187,7 +203,10 @@ impl Store for S3Store {
         match self.store(&self.once, key, bytes, PutMode::Create)? {
             Ok(()) => Ok(Put::Stored),
             Err(error) if is_precondition(&error) => Ok(Put::Exists),
-            Err(error) if Answer::of(&error.to_string()).is_some_and(|answer| answer.has_no_condition()) => {
+            Err(error)
+                if Answer::of(&error.to_string())
+                    .is_some_and(|answer| answer.has_no_condition()) =>
+            {
                 Err(no_conditional_put(&self.address(key), &error.to_string()))
             }
             Err(error) => Err(self.failed("put", key, &error)),
@@ -195,7 +214,8 @@ impl Store for S3Store {
     }
 
     fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.store(&self.client, key, bytes, PutMode::Overwrite)?.map_err(|error| self.failed("put", key, &error))
+        self.store(&self.client, key, bytes, PutMode::Overwrite)?
+            .map_err(|error| self.failed("put", key, &error))
     }
 
     fn get(&self, key: &str) -> Result<Option<Bytes>> {
@@ -209,10 +229,13 @@ impl Store for S3Store {
         if range.is_empty() {
             return Ok(self.is_there(key)?.then(Bytes::new));
         }
-        let range = if is_open(&range) { GetRange::Offset(range.start) } else { GetRange::Bounded(range) };
+        let range =
+            if is_open(&range) { GetRange::Offset(range.start) } else { GetRange::Bounded(range) };
         let options = GetOptions::new().with_range(Some(range));
         match wait(async move { client.get_opts(&path, options).await?.bytes().await })? {
-            Err(error) if Answer::of(&error.to_string()).is_some_and(|answer| answer.status == 416) => {
+            Err(error)
+                if Answer::of(&error.to_string()).is_some_and(|answer| answer.status == 416) =>
+            {
                 Ok(Some(Bytes::new()))
             }
             told => self.found("get", key, told),
@@ -221,13 +244,18 @@ impl Store for S3Store {
 
     fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
         let (mut objects, mut progress) = (Vec::new(), Progress::default());
-        let mut query = Query { prefix: self.full(prefix), after: after.map(|key| self.full(key)), ..Query::default() };
+        let mut query = Query {
+            prefix: self.full(prefix),
+            after: after.map(|key| self.full(key)),
+            ..Query::default()
+        };
         while objects.len() < max {
             query.max = PAGE_MAX.min(max - objects.len());
             let page = self.page(prefix, query.clone())?;
             let is_new = !page.contents.is_empty();
             objects.extend(page.contents.into_iter().filter_map(|found| {
-                let key = found.key.strip_prefix(&self.root).filter(|key| key.starts_with(prefix))?;
+                let key =
+                    found.key.strip_prefix(&self.root).filter(|key| key.starts_with(prefix))?;
                 is_usable(&found.key).then(|| Object { key: key.to_owned(), bytes: found.size })
             }));
             let token = page.next_continuation_token;
@@ -242,14 +270,17 @@ impl Store for S3Store {
     fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let full = self.full(prefix);
         let (mut names, mut progress) = (BTreeSet::new(), Progress::default());
-        let mut query = Query { prefix: full.clone(), max: PAGE_MAX, folders: true, ..Query::default() };
+        let mut query =
+            Query { prefix: full.clone(), max: PAGE_MAX, folders: true, ..Query::default() };
         loop {
             let page = self.page(prefix, query.clone())?;
             let folders = page.common_prefixes.into_iter().map(|folder| folder.prefix);
             let keys = folders.chain(page.contents.into_iter().map(|found| found.key));
             let before = names.len();
             for key in keys.filter(|key| is_usable(key.strip_suffix('/').unwrap_or(key))) {
-                names.extend(key.strip_prefix(&full).filter(|name| !name.is_empty()).map(str::to_owned));
+                names.extend(
+                    key.strip_prefix(&full).filter(|name| !name.is_empty()).map(str::to_owned),
+                );
             }
             let token = page.next_continuation_token;
             if !self.goes_on(prefix, &mut progress, token.as_deref(), names.len() > before)? {
@@ -265,7 +296,8 @@ impl Store for S3Store {
         loop {
             let page = self.page("", query.clone())?;
             let is_new = !page.contents.is_empty();
-            let odd = page.contents.into_iter().map(|found| found.key).filter(|key| !is_usable(key));
+            let odd =
+                page.contents.into_iter().map(|found| found.key).filter(|key| !is_usable(key));
             // A folder's own mark is made by many tools, and is no mistake.
             let odd = odd.filter(|key| !key.strip_suffix('/').is_some_and(is_usable));
             strays.extend(odd.filter_map(|key| key.strip_prefix(&self.root).map(str::to_owned)));
@@ -331,7 +363,10 @@ fn is_precondition(error: &object_store::Error) -> bool {
     use object_store::Error as Cause;
     matches!(error, Cause::AlreadyExists { .. })
         && error.source().is_some_and(|source| {
-            matches!(source.downcast_ref(), Some(Cause::Precondition { .. } | Cause::NotModified { .. }))
+            matches!(
+                source.downcast_ref(),
+                Some(Cause::Precondition { .. } | Cause::NotModified { .. })
+            )
         })
 }
 

@@ -80,10 +80,13 @@ impl StartProbe {
             .name("s3-probe".into())
             .spawn(move || {
                 let put = || store.put(&key, bytes.clone());
-                let says = ask(put, |pause| ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout));
+                let says =
+                    ask(put, |pause| ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout));
                 *finding.lock().unwrap_or_else(PoisonError::into_inner) = says;
             })
-            .map_err(|cause| Error::no_room("can't start a thread that asks the bucket").because(cause))?;
+            .map_err(|cause| {
+                Error::no_room("can't start a thread that asks the bucket").because(cause)
+            })?;
         Ok(Self { found, _end: end })
     }
 
@@ -144,6 +147,8 @@ mod tests {
         assert!(says.is_none() && pauses == [1, 2, 4, 8], "{pauses:?}");
         assert!(ask(busy, |_| true).is_none(), "uploads find out");
         assert!(ask(|| Ok(Put::Exists), |_| false).is_none());
-        assert!(ask(|| Err(Error::fatal("501")), |_| false).is_some_and(|error| error.chain() == "501"));
+        assert!(
+            ask(|| Err(Error::fatal("501")), |_| false).is_some_and(|error| error.chain() == "501")
+        );
     }
 }

@@ -66,11 +66,22 @@ impl Process {
         if let Some(last) = last.as_ref().filter(holds) {
             return Ok(Arc::clone(&last.credential));
         }
-        let failed = |why: &str| Error::transient(format!("the credential_process of the profile \"{profile}\" {why}"));
+        let failed = |why: &str| {
+            Error::transient(format!("the credential_process of the profile \"{profile}\" {why}"))
+        };
         let printed = run(command, &failed).await?;
-        let Printed { access_key_id: key_id, secret_access_key: secret_key, session_token: token, .. } = printed;
+        let Printed {
+            access_key_id: key_id,
+            secret_access_key: secret_key,
+            session_token: token,
+            ..
+        } = printed;
         let credential = Arc::new(AwsCredential { key_id, secret_key, token });
-        let kept = Last { command: command.into(), credential: Arc::clone(&credential), expires: printed.expiration };
+        let kept = Last {
+            command: command.into(),
+            credential: Arc::clone(&credential),
+            expires: printed.expiration,
+        };
         *last = Some(kept);
         Ok(credential)
     }
@@ -78,16 +89,20 @@ impl Process {
 
 async fn run(command: &str, failed: &impl Fn(&str) -> Error) -> Result<Printed> {
     let words = shlex::split(command).filter(|words| !words.is_empty());
-    let words = words.ok_or_else(|| failed("is no command: expected a program and its arguments"))?;
+    let words =
+        words.ok_or_else(|| failed("is no command: expected a program and its arguments"))?;
     let mut program = Command::new(&words[0]);
     program.args(&words[1..]).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     let ended = timeout(RUN_MAX, program.output()).await;
     let ended = ended.map_err(|_| failed("didn't end within 60 s"))?;
-    let ended = ended.map_err(|cause| failed(&format!("can't run \"{}\"", words[0])).because(cause))?;
+    let ended =
+        ended.map_err(|cause| failed(&format!("can't run \"{}\"", words[0])).because(cause))?;
     if !ended.status.success() {
         return Err(failed(&format!("ended with {}: run it by hand to see why", ended.status)));
     }
-    let printed = serde_json::from_slice::<Printed>(&ended.stdout).ok().filter(|printed| printed.version == 1);
+    let printed = serde_json::from_slice::<Printed>(&ended.stdout)
+        .ok()
+        .filter(|printed| printed.version == 1);
     printed.ok_or_else(|| {
         failed("printed no credentials: expected JSON with \"Version\": 1, \"AccessKeyId\" and \"SecretAccessKey\"")
     })
@@ -127,10 +142,14 @@ mod tests {
             let command = program(folder.path(), &expiring(minutes));
             for _ in 0..3 {
                 let found = ask(&process, &command).unwrap();
-                let found = (found.key_id.as_str(), found.secret_key.as_str(), found.token.as_deref());
+                let found =
+                    (found.key_id.as_str(), found.secret_key.as_str(), found.token.as_deref());
                 assert_eq!(found, ("id", "hidden", Some("t")));
             }
-            assert_eq!(fs::read_to_string(folder.path().join("ran")).unwrap(), "once\n".repeat(runs));
+            assert_eq!(
+                fs::read_to_string(folder.path().join("ran")).unwrap(),
+                "once\n".repeat(runs)
+            );
         }
     }
 
@@ -139,14 +158,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let printing = |prints: &str| program(folder.path(), prints);
         for (command, why) in [
-            (printing(r#"{"Version":2,"AccessKeyId":"id","SecretAccessKey":"hidden"}"#), "printed no credentials"),
+            (
+                printing(r#"{"Version":2,"AccessKeyId":"id","SecretAccessKey":"hidden"}"#),
+                "printed no credentials",
+            ),
             (printing("hidden"), "printed no credentials"),
             ("sh -c 'echo hidden >&2; exit 3'".into(), "ended with exit status: 3"),
             ("/nowhere/hidden-not".into(), "can't run \"/nowhere/hidden-not\""),
             ("'half".into(), "is no command"),
         ] {
             let error = ask(&Process::default(), &command).unwrap_err().chain();
-            assert!(error.starts_with("the credential_process of the profile \"work\" "), "{error}");
+            assert!(
+                error.starts_with("the credential_process of the profile \"work\" "),
+                "{error}"
+            );
             assert!(error.contains(why) && !error.contains("\"hidden\""), "{error}");
         }
     }

@@ -56,7 +56,8 @@ impl Shared {
     pub fn from_env() -> Self {
         let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
         let at_home = |name: &str| env::home_dir().map(|home| home.join(".aws").join(name));
-        let path = |variable: &str, name: &str| set(variable).map(PathBuf::from).or_else(|| at_home(name));
+        let path =
+            |variable: &str, name: &str| set(variable).map(PathBuf::from).or_else(|| at_home(name));
         let named = set("AWS_PROFILE").or_else(|| set("AWS_DEFAULT_PROFILE"));
         Self {
             credentials: path("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
@@ -71,7 +72,8 @@ impl Shared {
     /// # Errors
     /// If a file can't be read, or the named profile is in neither.
     pub fn profile(&self) -> Result<Profile> {
-        let [credentials, config] = [&self.credentials, &self.config].map(|path| text(path.as_deref()));
+        let [credentials, config] =
+            [&self.credentials, &self.config].map(|path| text(path.as_deref()));
         let name = self.named.as_deref().unwrap_or(DEFAULT);
         match Profile::of(name, &sections(&credentials?), &sections(&config?)) {
             Some(profile) => Ok(profile),
@@ -97,12 +99,19 @@ impl CredentialProvider for Shared {
                 None => profile.credential().map(Arc::new),
             }
         };
-        found.await.map_err(|error| object_store::Error::Generic { store: "S3", source: error.chain().into() })
+        found.await.map_err(|error| object_store::Error::Generic {
+            store: "S3",
+            source: error.chain().into(),
+        })
     }
 }
 
 impl Profile {
-    fn of(name: &str, credentials: &BTreeMap<String, Section>, config: &BTreeMap<String, Section>) -> Option<Self> {
+    fn of(
+        name: &str,
+        credentials: &BTreeMap<String, Section>,
+        config: &BTreeMap<String, Section>,
+    ) -> Option<Self> {
         let in_config = if name == DEFAULT { name.to_owned() } else { format!("profile {name}") };
         let (keys, more) = (credentials.get(name), config.get(&in_config));
         if keys.is_none() && more.is_none() {
@@ -155,7 +164,8 @@ impl Profile {
     }
 
     fn credential(&self) -> Result<AwsCredential> {
-        let missing = |what: &str| Error::fatal(format!("the profile \"{}\" has no {what}", self.name));
+        let missing =
+            |what: &str| Error::fatal(format!("the profile \"{}\" has no {what}", self.name));
         let id = self.id.as_ref().ok_or_else(|| missing("aws_access_key_id"))?;
         let key = self.key.as_ref().ok_or_else(|| missing("aws_secret_access_key"))?;
         let token = self.token.as_ref().map(|token| token.reveal().to_owned());
@@ -172,7 +182,9 @@ fn text(path: Option<&Path>) -> Result<String> {
     let Some(path) = path else { return Ok(String::new()) };
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        read => read.map_err(|cause| Error::fatal(format!("can't read \"{}\"", path.display())).because(cause)),
+        read => read.map_err(|cause| {
+            Error::fatal(format!("can't read \"{}\"", path.display())).because(cause)
+        }),
     }
 }
 
@@ -188,12 +200,18 @@ fn sections(text: &str) -> BTreeMap<String, Section> {
             continue;
         }
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
-            let name = name.split_whitespace().map(|word| word.trim_matches('"')).collect::<Vec<_>>().join(" ");
+            let name = name
+                .split_whitespace()
+                .map(|word| word.trim_matches('"'))
+                .collect::<Vec<_>>()
+                .join(" ");
             sections.entry(name.clone()).or_default();
             (section, outer) = (Some(name), String::new());
             continue;
         }
-        let (Some((key, value)), Some(section)) = (line.split_once('='), &section) else { continue };
+        let (Some((key, value)), Some(section)) = (line.split_once('='), &section) else {
+            continue;
+        };
         let (key, value) = (key.trim().to_lowercase(), without_comment(value));
         let settings = sections.entry(section.clone()).or_default();
         if indented && !outer.is_empty() {
@@ -243,10 +261,22 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(name: &str, keys: (&str, &str, Option<&str>), region: Option<&str>, endpoint: Option<&str>) {
+    fn check(
+        name: &str,
+        keys: (&str, &str, Option<&str>),
+        region: Option<&str>,
+        endpoint: Option<&str>,
+    ) {
         let found = profile(name).unwrap();
         let credential = found.credential().unwrap();
-        assert_eq!((credential.key_id.as_str(), credential.secret_key.as_str(), credential.token.as_deref()), keys);
+        assert_eq!(
+            (
+                credential.key_id.as_str(),
+                credential.secret_key.as_str(),
+                credential.token.as_deref()
+            ),
+            keys
+        );
         assert_eq!((found.region.as_deref(), found.endpoint.as_deref()), (region, endpoint));
         assert!(found.has_key().unwrap());
     }
@@ -281,7 +311,13 @@ mod tests {
             process: Process::default(),
         };
         assert_eq!(shared(None).profile().unwrap(), Profile::default());
-        assert!(shared(Some("work")).profile().unwrap_err().chain().contains("\"work\" of AWS_PROFILE is neither in"));
+        assert!(
+            shared(Some("work"))
+                .profile()
+                .unwrap_err()
+                .chain()
+                .contains("\"work\" of AWS_PROFILE is neither in")
+        );
         fs::write(folder.path().join("credentials"), CREDENTIALS).unwrap();
         assert!(shared(Some("work")).profile().unwrap().has_key().unwrap());
         let printed = format!("{:?}", shared(Some("work")).profile().unwrap());

@@ -45,11 +45,17 @@ fn runtime() -> Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
-    let build =
-        || Builder::new_multi_thread().worker_threads(THREADS).thread_name("waterspout-s3").enable_all().build();
+    let build = || {
+        Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("waterspout-s3")
+            .enable_all()
+            .build()
+    };
     // Where there are no threads left it panics.
-    let made =
-        caught(build).map_err(|panic| Error::no_room(format!("no threads for S3: {}", message(panic.as_ref()))))?;
+    let made = caught(build).map_err(|panic| {
+        Error::no_room(format!("no threads for S3: {}", message(panic.as_ref())))
+    })?;
     let made = made.map_err(|error| Error::no_room("can't start threads for S3").because(error))?;
     Ok(RUNTIME.get_or_init(|| made))
 }

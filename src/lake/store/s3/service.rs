@@ -12,13 +12,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::ClientOptions;
 use object_store::client::{
-    ClientConfigKey, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ClientConfigKey, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest,
+    HttpResponse, HttpService,
 };
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RANGE};
 
 use crate::error::{Error, Result};
 use crate::net::limits::{
-    ANSWER_TIME_MAX, CONNECT_MAX, ERROR_BYTES_MAX, LISTING_BYTES_MAX, OBJECT_BYTES_MAX, OBJECT_TIME_MAX, in_time,
+    ANSWER_TIME_MAX, CONNECT_MAX, ERROR_BYTES_MAX, LISTING_BYTES_MAX, OBJECT_BYTES_MAX,
+    OBJECT_TIME_MAX, in_time,
 };
 
 /// A part of a body that is handed over at once: the bytes that count as progress when they are taken.
@@ -35,8 +37,10 @@ impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let option = |key: ClientConfigKey| options.get_config_value(&key);
         let plain = option(ClientConfigKey::AllowHttp).as_deref() == Some("true");
-        let client = client(plain)
-            .map_err(|error| object_store::Error::Generic { store: "S3", source: error.chain().into() })?;
+        let client = client(plain).map_err(|error| object_store::Error::Generic {
+            store: "S3",
+            source: error.chain().into(),
+        })?;
         Ok(HttpClient::new(Bounded(client)))
     }
 }
@@ -93,7 +97,8 @@ impl Bound {
     fn of(request: &HttpRequest) -> Self {
         let (head, is_get) = (request.method() == "HEAD", request.method() == "GET");
         let lists = request.uri().query().is_some_and(|query| query.contains("list-type="));
-        let part = request.headers().get(RANGE).and_then(|range| length_of_range(range.to_str().ok()?));
+        let part =
+            request.headers().get(RANGE).and_then(|range| length_of_range(range.to_str().ok()?));
         let (bytes, time) = match part {
             Some(bytes) => (bytes.saturating_add(ERROR_BYTES_MAX), OBJECT_TIME_MAX),
             None if lists => (LISTING_BYTES_MAX, ANSWER_TIME_MAX),
@@ -113,13 +118,22 @@ fn length_of_range(text: &str) -> Option<u64> {
 }
 
 /// Reads a whole answer. The body of one that says no is cut where it is too long.
-async fn whole(mut answer: reqwest::Response, bound: &Bound, moved: &AtomicU64) -> Result<HttpResponse, HttpError> {
+async fn whole(
+    mut answer: reqwest::Response,
+    bound: &Bound,
+    moved: &AtomicU64,
+) -> Result<HttpResponse, HttpError> {
     moved.fetch_add(1, Ordering::Relaxed);
     let good = answer.status().is_success();
     let bytes_max = if good { bound.bytes } else { ERROR_BYTES_MAX };
-    let claimed = answer.headers().get(CONTENT_LENGTH).and_then(|text| text.to_str().ok()?.parse::<u64>().ok());
+    let claimed = answer
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|text| text.to_str().ok()?.parse::<u64>().ok());
     if let Some(claimed) = claimed.filter(|claimed| good && !bound.head && *claimed > bytes_max) {
-        return Err(too_large(&format!("the answer has {claimed} bytes, expected at most {bytes_max}")));
+        return Err(too_large(&format!(
+            "the answer has {claimed} bytes, expected at most {bytes_max}"
+        )));
     }
     let (mut blocks, mut length) = (Blocks::default(), 0_u64);
     while let Some(mut part) = answer.chunk().await.map_err(network)? {
@@ -138,7 +152,10 @@ async fn whole(mut answer: reqwest::Response, bound: &Bound, moved: &AtomicU64) 
     }
     let body = blocks.joined();
     let status = answer.status();
-    if bound.part && status.as_u16() == 206 && range_sent(answer.headers()) != Some(body.len() as u64) {
+    if bound.part
+        && status.as_u16() == 206
+        && range_sent(answer.headers()) != Some(body.len() as u64)
+    {
         return Err(too_large("the answer has another length than it says"));
     }
     let body = if good { body } else { String::from_utf8_lossy(&body).into_owned().into() };
@@ -269,7 +286,9 @@ mod tests {
     fn a_range_has_a_length() {
         assert_eq!(length_of_range("bytes=0-9"), Some(10));
         assert_eq!(length_of_range("bytes 5-5/100"), Some(1));
-        for odd in ["bytes=5-", "bytes */7", "bytes=9-0", "lines=0-9", "bytes=0-18446744073709551615", ""] {
+        for odd in
+            ["bytes=5-", "bytes */7", "bytes=9-0", "lines=0-9", "bytes=0-18446744073709551615", ""]
+        {
             assert_eq!(length_of_range(odd), None, "{odd}");
         }
     }

@@ -47,7 +47,10 @@ fn a_file_that_the_index_does_not_name_is_read_as_well() {
     assert!(report.bytes > before.bytes);
     assert_eq!(report.findings.len(), 3, "{:?}", report.findings);
     assert!(named(&report.findings, &good, &[What::Extra]));
-    assert!(named(&report.findings, &torn, &[What::Extra]) && named(&report.findings, &torn, &[What::Torn]));
+    assert!(
+        named(&report.findings, &torn, &[What::Extra])
+            && named(&report.findings, &torn, &[What::Torn])
+    );
 }
 
 #[test]

@@ -68,10 +68,17 @@ fn play_on(
     shared: &Shared,
 ) -> End {
     let mut script = Script { clock: Arc::clone(&trial.clock), pieces: pieces.peekable(), ends };
-    run(&trial.feed, &trial.clock, step, async |feed| read(&mut script, x, feed, shared, &mut false).await.unwrap())
+    run(&trial.feed, &trial.clock, step, async |feed| {
+        read(&mut script, x, feed, shared, &mut false).await.unwrap()
+    })
 }
 
-fn run<T>(feed: &Feed, clock: &ManualClock, step: Duration, work: impl AsyncFnOnce(&Feed) -> T) -> T {
+fn run<T>(
+    feed: &Feed,
+    clock: &ManualClock,
+    step: Duration,
+    work: impl AsyncFnOnce(&Feed) -> T,
+) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let time = async {
@@ -105,7 +112,8 @@ fn keep_alives(from_s: u32, to_s: u32) -> impl Iterator<Item = (f64, Vec<u8>)> {
 
 #[test]
 fn a_day_of_keep_alives_is_one_connection() {
-    let read = play(&configuration(&["storm"]), true, Duration::from_secs(10), keep_alives(0, 86_400));
+    let read =
+        play(&configuration(&["storm"]), true, Duration::from_secs(10), keep_alives(0, 86_400));
     assert_eq!(read.end, End::Lost("X ended the connection".into()));
     assert!(read.after >= Duration::from_secs(86_380), "{:?}", read.after);
     assert_eq!(read.count(), 0);
@@ -116,7 +124,11 @@ fn a_day_of_keep_alives_is_one_connection() {
 #[test]
 fn a_stream_that_says_nothing_is_given_up_after_half_more_than_its_keep_alives_take() {
     let read = play(&configuration(&["storm"]), false, Duration::from_secs(1), keep_alives(0, 600));
-    assert!(matches!(&read.end, End::Lost(why) if why.contains("not even a keep-alive")), "{:?}", read.end);
+    assert!(
+        matches!(&read.end, End::Lost(why) if why.contains("not even a keep-alive")),
+        "{:?}",
+        read.end
+    );
     assert_eq!(read.after, Duration::from_secs(580 + 30));
 }
 
@@ -126,10 +138,14 @@ fn bursts_at_x_s_full_rate_between_quiet_hours_lose_nothing() {
     let burst = |hour: u32| {
         (0..600_u32).map(move |tick| {
             let id = u64::from(hour) * 1_000_000 + u64::from(tick) * 25;
-            (f64::from(hour * 3_600) + f64::from(tick) / 10.0, (id..id + 25).flat_map(line).collect())
+            (
+                f64::from(hour * 3_600) + f64::from(tick) / 10.0,
+                (id..id + 25).flat_map(line).collect(),
+            )
         })
     };
-    let day = (0..4).flat_map(|hour| burst(hour).chain(keep_alives(hour * 3_600 + 60, (hour + 1) * 3_600)));
+    let day = (0..4)
+        .flat_map(|hour| burst(hour).chain(keep_alives(hour * 3_600 + 60, (hour + 1) * 3_600)));
     let day = day.chain(keep_alives(4 * 3_600, 86_400));
     let read = play(&configuration(&["storm"]), true, Duration::from_millis(2_500), day);
     assert_eq!(read.count(), 4 * 15_000);
@@ -142,7 +158,10 @@ fn a_post_that_trickles_in_byte_by_byte_is_whole_and_one_that_is_cut_is_none() {
     let end = line(1).len() as f64 * 15.0;
     let cut = std::iter::once((end, line(2)[..40].to_vec()));
     let read = play(&configuration(&["storm"]), true, Duration::from_secs(5), slow.chain(cut));
-    assert_eq!((read.end, read.trial.posts("tweet").len()), (End::Lost("X ended the connection".into()), 1));
+    assert_eq!(
+        (read.end, read.trial.posts("tweet").len()),
+        (End::Lost("X ended the connection".into()), 1)
+    );
 }
 
 #[test]
@@ -202,7 +221,11 @@ fn what_the_stream_repeats_fills_its_gap_when_it_has_caught_up() {
     let settled = [begin, vec![(late + SETTLES.as_secs_f64() + 1.0, lull)]].concat();
     let (trial, shared) = repeat(settled);
     assert!(shared.repeating.borrow().is_none() && trial.feed.open_gaps().is_empty());
-    assert!(trial.messages().iter().any(|message| message.contains("4 posts")), "{:?}", trial.messages());
+    assert!(
+        trial.messages().iter().any(|message| message.contains("4 posts")),
+        "{:?}",
+        trial.messages()
+    );
 }
 
 #[test]

@@ -83,7 +83,11 @@ fn rules_that_somebody_deletes_leave_a_gap_from_when_all_were_there() {
         there.0.borrow_mut().clear();
         trial.clock.advance(Duration::from_secs(200));
         trial.feed.save().await.unwrap();
-        trial = trial.restart("tweet", configuration(&["storm"]).common(), NOON + Duration::from_secs(400));
+        trial = trial.restart(
+            "tweet",
+            configuration(&["storm"]).common(),
+            NOON + Duration::from_secs(400),
+        );
         let server = there.serve(&trial).await;
         assert!(look(&trial, &server, &["storm"]).await);
         assert_eq!(gaps(&trial), [(String::new(), 100, 420)]);
@@ -165,7 +169,8 @@ fn rules_that_were_made_again_just_before_a_kill_leave_their_gap_too() {
                 tokio::task::yield_now().await;
             }
         };
-        served(&server, futures_util::future::select(std::pin::pin!(killed), std::pin::pin!(seen))).await;
+        served(&server, futures_util::future::select(std::pin::pin!(killed), std::pin::pin!(seen)))
+            .await;
         assert_eq!(there.0.borrow().len(), 1);
         drop(api);
         trial = trial.restart("tweet", x.common(), NOON + Duration::from_secs(60));
@@ -205,16 +210,21 @@ fn a_rule_that_x_refuses_is_left_out_and_the_others_are_made() {
         let server = there.serve(&trial).await;
         let rules = there.clone();
         server.answer(move |asked| match asked.body.contains("bad") {
-            true => {
-                (400, String::new(), r#"{"title":"Invalid Request","errors":[{"message":"no such operator"}]}"#.into())
-            }
+            true => (
+                400,
+                String::new(),
+                r#"{"title":"Invalid Request","errors":[{"message":"no such operator"}]}"#.into(),
+            ),
             false => rules.answer(asked),
         });
         let topics = ["storm", "bad", "#rain", "rust"];
         assert!(look(&trial, &server, &topics).await);
         assert_eq!(there.tags(), ["waterspout:storm", "waterspout:#rain", "waterspout:rust"]);
         let state = trial.state();
-        assert!(state.contains("left out: rule bad") && state.contains("no such operator"), "{state}");
+        assert!(
+            state.contains("left out: rule bad") && state.contains("no such operator"),
+            "{state}"
+        );
         assert!(!look(&trial, &server, &topics).await, "it isn't asked for again at once");
         // X takes it now: what was missed until then is in the ledger.
         let rules = there.clone();

@@ -23,8 +23,10 @@ fn trial() -> Trial {
 }
 
 fn page(ids: &[u64], created: &str, meta: Value) -> Answer {
-    let posts: Vec<_> =
-        ids.iter().map(|id| json!({ "id": id.to_string(), "text": "a storm", "created_at": created })).collect();
+    let posts: Vec<_> = ids
+        .iter()
+        .map(|id| json!({ "id": id.to_string(), "text": "a storm", "created_at": created }))
+        .collect();
     good(json!({ "data": posts, "meta": meta }))
 }
 
@@ -75,13 +77,19 @@ fn a_search_that_takes_so_long_that_its_beginning_gets_out_of_reach_goes_on_with
             calls += 1;
             match calls {
                 1 => {
-                    let limit = format!("x-rate-limit-remaining: 0\r\nx-rate-limit-reset: {reset}\r\n");
-                    let (status, _, body) = page(&[9], "2026-11-20T11:00:00.5Z", json!({ "next_token": "b" }));
+                    let limit =
+                        format!("x-rate-limit-remaining: 0\r\nx-rate-limit-reset: {reset}\r\n");
+                    let (status, _, body) =
+                        page(&[9], "2026-11-20T11:00:00.5Z", json!({ "next_token": "b" }));
                     (status, limit, body)
                 }
                 _ if asked.get("start_time") == Some("2026-11-18T12:10:00Z") => {
                     let why = "Invalid 'start_time'. 'start_time' must be on or after 7 days ago.";
-                    (400, String::new(), json!({ "title": "Invalid Request", "detail": why }).to_string())
+                    (
+                        400,
+                        String::new(),
+                        json!({ "title": "Invalid Request", "detail": why }).to_string(),
+                    )
                 }
                 _ => page(&[8], "2026-11-19T11:00:00Z", json!({ "result_count": 1 })),
             }
@@ -95,6 +103,9 @@ fn a_search_that_takes_so_long_that_its_beginning_gets_out_of_reach_goes_on_with
         // Behind the post that was read, and not before.
         assert_eq!(asked[1].get("end_time"), Some("2026-11-20T11:00:01Z"));
         let gaps = trial.feed.open_gaps();
-        assert_eq!(gaps.iter().map(|gap| (gap.part.as_str(), gap.from)).collect::<Vec<_>>(), [("storm", from)]);
+        assert_eq!(
+            gaps.iter().map(|gap| (gap.part.as_str(), gap.from)).collect::<Vec<_>>(),
+            [("storm", from)]
+        );
     });
 }

@@ -57,7 +57,9 @@ fn write_facets(json: &mut Json<'_>, spans: &[Span], scratch: &mut String) {
                 json.raw(r#"link","uri":""#);
                 link(json, number, scratch);
             }
-            Piece::Word(_) | Piece::Emoji(_) | Piece::Break => unreachable!("only the others have a span"),
+            Piece::Word(_) | Piece::Emoji(_) | Piece::Break => {
+                unreachable!("only the others have a span")
+            }
         }
         json.raw(r#""}],"index":{"byteStart":"#).int(span.bytes.start as u64).raw(r#","byteEnd":"#);
         json.int(span.bytes.end as u64).raw("}}");

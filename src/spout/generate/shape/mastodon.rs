@@ -14,11 +14,18 @@ pub(super) fn write(json: &mut Json<'_>, draft: &mut Draft) {
     // Milliseconds and a sequence of 16 bits.
     let id = (at.millis() << 16) | (*number & 0xffff);
     json.raw(r#"{"id":""#).int(id).raw(r#"","created_at":""#).millis(*at);
-    json.raw(r#"","in_reply_to_id":null,"in_reply_to_account_id":null,"sensitive":"#).bool(draw.one_in(20));
-    json.raw(r#","spoiler_text":"","visibility":"public","language":""#).raw(author.language().code);
+    json.raw(r#"","in_reply_to_id":null,"in_reply_to_account_id":null,"sensitive":"#)
+        .bool(draw.one_in(20));
+    json.raw(r#","spoiler_text":"","visibility":"public","language":""#)
+        .raw(author.language().code);
     json.raw(r#"","uri":"https://social.example/users/"#);
     username(json, *author, scratch);
-    json.raw("/statuses/").int(id).raw(r#"","url":"https://social.example/@"#).raw(scratch).raw("/").int(id);
+    json.raw("/statuses/")
+        .int(id)
+        .raw(r#"","url":"https://social.example/@"#)
+        .raw(scratch)
+        .raw("/")
+        .int(id);
     write_counts(json, draw);
     json.raw(r#","edited_at":null,"content":""#).text(text);
     json.raw(r#"","reblog":null,"application":{"name":"Web","website":null},"account":"#);
@@ -26,7 +33,10 @@ pub(super) fn write(json: &mut Json<'_>, draft: &mut Draft) {
     json.raw(r#","media_attachments":[],"mentions":"#);
     write_mentions(json, &pieces.pieces, scratch);
     json.raw(r#","tags":"#).list(pieces.pieces.iter().filter_map(tag), |json, tag| {
-        json.raw(r#"{"name":""#).raw(&tag.text).raw(r#"","url":"https://social.example/tags/"#).raw(&tag.in_url);
+        json.raw(r#"{"name":""#)
+            .raw(&tag.text)
+            .raw(r#"","url":"https://social.example/tags/"#)
+            .raw(&tag.in_url);
         json.raw(r#""}"#);
     });
     json.raw(r#","emojis":[],"card":null,"poll":null,"quote":null,"quote_approval":{"automatic":["public"],"#);
@@ -39,16 +49,28 @@ fn tag(piece: &Piece) -> Option<&'static Tag> {
 
 fn write_counts(json: &mut Json<'_>, draw: &mut Draw) {
     let favourites = draw.count(9);
-    json.raw(r#"","replies_count":"#).int(favourites / 6).raw(r#","reblogs_count":"#).int(favourites / 2);
-    json.raw(r#","favourites_count":"#).int(favourites).raw(r#","quotes_count":"#).int(favourites / 30);
+    json.raw(r#"","replies_count":"#)
+        .int(favourites / 6)
+        .raw(r#","reblogs_count":"#)
+        .int(favourites / 2);
+    json.raw(r#","favourites_count":"#)
+        .int(favourites)
+        .raw(r#","quotes_count":"#)
+        .int(favourites / 30);
 }
 
 fn write_mentions(json: &mut Json<'_>, pieces: &[Piece], scratch: &mut String) {
-    let mentioned = pieces.iter().filter_map(|piece| if let Piece::Mention(user) = piece { Some(*user) } else { None });
+    let mentioned = pieces
+        .iter()
+        .filter_map(|piece| if let Piece::Mention(user) = piece { Some(*user) } else { None });
     json.list(mentioned, |json, user| {
         json.raw(r#"{"id":""#).int(user.id()).raw(r#"","username":""#);
         username(json, user, scratch);
-        json.raw(r#"","url":"https://social.example/@"#).raw(scratch).raw(r#"","acct":""#).raw(scratch).raw(r#""}"#);
+        json.raw(r#"","url":"https://social.example/@"#)
+            .raw(scratch)
+            .raw(r#"","acct":""#)
+            .raw(scratch)
+            .raw(r#""}"#);
     });
 }
 
@@ -65,10 +87,18 @@ fn write_account(json: &mut Json<'_>, author: User, scratch: &mut String) {
     json.raw(r#"</p>","url":"https://social.example/@"#).raw(scratch);
     json.raw(r#"","uri":"https://social.example/users/"#).raw(scratch);
     for picture in ["avatar", "avatar_static", "header", "header_static"] {
-        json.raw(r#"",""#).raw(picture).raw(r#"":"https://img.example/accounts/"#).raw(picture).raw("/original/");
+        json.raw(r#"",""#)
+            .raw(picture)
+            .raw(r#"":"https://img.example/accounts/"#)
+            .raw(picture)
+            .raw("/original/");
         json.digits(author.mix, 16, HEX).raw(".png");
     }
-    json.raw(r#"","followers_count":"#).int(author.followers()).raw(r#","following_count":"#).int(author.following());
+    json.raw(r#"","followers_count":"#)
+        .int(author.followers())
+        .raw(r#","following_count":"#)
+        .int(author.following());
     json.raw(r#","statuses_count":"#).int(author.posts()).raw(r#","last_status_at":""#);
-    json.day(super::super::posts::EPOCH).raw(r#"","noindex":false,"emojis":[],"roles":[],"fields":[]}"#);
+    json.day(super::super::posts::EPOCH)
+        .raw(r#"","noindex":false,"emojis":[],"roles":[],"fields":[]}"#);
 }

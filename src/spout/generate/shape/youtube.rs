@@ -20,27 +20,46 @@ pub(super) fn write(json: &mut Json<'_>, draft: &mut Draft) {
     // A permutation of the number: distinct, and without a pattern to see.
     let id = mix(*number);
     title(&pieces.pieces, scratch);
-    json.raw(r#"{"kind":"youtube#video","etag":""#).random(draw, 27, BASE64).raw(r#"","id":""#).digits(id, 11, BASE64);
+    json.raw(r#"{"kind":"youtube#video","etag":""#)
+        .random(draw, 27, BASE64)
+        .raw(r#"","id":""#)
+        .digits(id, 11, BASE64);
     json.raw(r#"","snippet":{"publishedAt":""#).second(*at).raw(r#"Z","channelId":"UC"#).digits(
         author.id(),
         11,
         BASE64,
     );
-    json.digits(author.mix, 11, BASE64).raw(r#"","title":""#).text(scratch).raw(r#"","description":""#).text(text);
+    json.digits(author.mix, 11, BASE64)
+        .raw(r#"","title":""#)
+        .text(scratch)
+        .raw(r#"","description":""#)
+        .text(text);
     json.raw(r#"","thumbnails":{"#);
     for (i, (name, file, width, height)) in THUMBNAILS.into_iter().enumerate() {
-        json.raw(if i > 0 { ",\"" } else { "\"" }).raw(name).raw(r#"":{"url":"https://img.example/vi/"#);
-        json.digits(id, 11, BASE64).raw("/").raw(file).raw(r#".jpg","width":"#).int(width).raw(r#","height":"#);
+        json.raw(if i > 0 { ",\"" } else { "\"" })
+            .raw(name)
+            .raw(r#"":{"url":"https://img.example/vi/"#);
+        json.digits(id, 11, BASE64)
+            .raw("/")
+            .raw(file)
+            .raw(r#".jpg","width":"#)
+            .int(width)
+            .raw(r#","height":"#);
         json.int(height).raw("}");
     }
     json.raw(r#"},"channelTitle":""#);
     author.words(json, 2);
-    json.raw(r#"","tags":"#).list(tags.iter(), |json, rank| _ = json.raw("\"").raw(&Tag::at(*rank).text).raw("\""));
+    json.raw(r#"","tags":"#)
+        .list(tags.iter(), |json, rank| _ = json.raw("\"").raw(&Tag::at(*rank).text).raw("\""));
     let language = author.language().code;
     json.raw(r#","categoryId":""#)
         .int(draw.below(29) + 1)
         .raw(r#"","liveBroadcastContent":"none","defaultLanguage":""#);
-    json.raw(language).raw(r#"","localized":{"title":""#).text(scratch).raw(r#"","description":""#).text(text);
+    json.raw(language)
+        .raw(r#"","localized":{"title":""#)
+        .text(scratch)
+        .raw(r#"","description":""#)
+        .text(text);
     json.raw(r#""},"defaultAudioLanguage":""#).raw(language).raw(r#""},"#);
     write_details(json, draw);
     json.raw("}");
@@ -54,16 +73,28 @@ fn title(pieces: &[Piece], into: &mut String) {
             into.extend([word, " "]);
         }
     }
-    match pieces.iter().find_map(|piece| if let Piece::Tag(rank) = piece { Some(*rank) } else { None }) {
+    match pieces
+        .iter()
+        .find_map(|piece| if let Piece::Tag(rank) = piece { Some(*rank) } else { None })
+    {
         Some(rank) => into.extend(["#", &Tag::at(rank).text]),
         None => into.truncate(into.trim_end().len()),
     }
 }
 
 fn write_details(json: &mut Json<'_>, draw: &mut Draw) {
-    json.raw(r#""contentDetails":{"duration":"PT"#).int(draw.below(30)).raw("M").int(draw.below(60));
-    json.raw(r#"S","dimension":"2d","definition":"hd","caption":"false","licensedContent":"#).bool(draw.one_in(2));
+    json.raw(r#""contentDetails":{"duration":"PT"#)
+        .int(draw.below(30))
+        .raw("M")
+        .int(draw.below(60));
+    json.raw(r#"S","dimension":"2d","definition":"hd","caption":"false","licensedContent":"#)
+        .bool(draw.one_in(2));
     let views = draw.count(20);
-    json.raw(r#","projection":"rectangular"},"statistics":{"viewCount":""#).int(views).raw(r#"","likeCount":""#);
-    json.int(views / 30).raw(r#"","favoriteCount":"0","commentCount":""#).int(views / 400).raw(r#""}"#);
+    json.raw(r#","projection":"rectangular"},"statistics":{"viewCount":""#)
+        .int(views)
+        .raw(r#"","likeCount":""#);
+    json.int(views / 30)
+        .raw(r#"","favoriteCount":"0","commentCount":""#)
+        .int(views / 400)
+        .raw(r#""}"#);
 }

@@ -27,7 +27,12 @@ pub(super) struct Orphan {
 
 impl Follower {
     /// Goes on with the copy of a file that is gone, or says what is known to be missing.
-    pub(super) fn settle(&mut self, orphan: Orphan, present: &BTreeMap<FileId, Found>, now: Duration) {
+    pub(super) fn settle(
+        &mut self,
+        orphan: Orphan,
+        present: &BTreeMap<FileId, Found>,
+        now: Duration,
+    ) {
         let Orphan { number, mut file, was_cut } = orphan;
         let begins_like = |head: &[u8]| !file.head.is_empty() && head.starts_with(&file.head);
         let copy = self.copy(&file.path, file.id, file.offset, &begins_like, present);
@@ -55,7 +60,9 @@ impl Follower {
                  bytes were; it is read from its start"
             )),
             (false, 0) => None,
-            (false, left) => Some(format!("\"{path}\" was deleted before its last {left} bytes were read")),
+            (false, left) => {
+                Some(format!("\"{path}\" was deleted before its last {left} bytes were read"))
+            }
         };
         if let Some(why) = why {
             self.events.push_back(Event::Lost { entry: file.entry(), why });
@@ -77,8 +84,10 @@ impl Follower {
         let name = path.file_name()?.to_str()?;
         let stem = name.split('.').find(|part| !part.is_empty()).unwrap_or(name);
         for entry in fs::read_dir(path.parent()?).into_iter().flatten().flatten() {
-            let begins_alike =
-                entry.file_name().to_str().is_some_and(|other| other.trim_start_matches('.').starts_with(stem));
+            let begins_alike = entry
+                .file_name()
+                .to_str()
+                .is_some_and(|other| other.trim_start_matches('.').starts_with(stem));
             if begins_alike && candidates.len() < BESIDE_MAX {
                 candidates.push(entry.path());
             }
@@ -86,7 +95,8 @@ impl Follower {
         candidates.sort();
         // Files that are read, or aren't ours, are no copy; what is left among the paths are new
         // ones. An inode that is used again is another file.
-        let is_passed_over = |id, found: &Found| self.passed_over.get(id) == Some(&(found.size, found.modified));
+        let is_passed_over =
+            |id, found: &Found| self.passed_over.get(id) == Some(&(found.size, found.modified));
         let is_new = |id, found| !self.by_id.contains_key(id) && !is_passed_over(id, found);
         let new = present.iter().filter(|(id, found)| is_new(*id, *found));
         candidates.extend(new.take(BESIDE_MAX).map(|(_, found)| found.path.clone()));
@@ -135,7 +145,11 @@ pub(super) fn whereabouts(path: &Path, wanted: FileId) -> io::Result<Option<(Pat
 pub(super) fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

@@ -67,7 +67,13 @@ struct Written(u64, u64, String, i64, PathBuf);
 impl Entry {
     /// Adds the entry to the cursor of its split, as a line.
     pub fn write(&self, cursor: &mut String) {
-        let written = Written(self.file.0, self.file.1, self.mark.to_string(), self.read_at, self.path.clone());
+        let written = Written(
+            self.file.0,
+            self.file.1,
+            self.mark.to_string(),
+            self.read_at,
+            self.path.clone(),
+        );
         // Paths that aren't UTF-8 are passed over before they come here.
         if let Ok(line) = serde_json::to_string(&written) {
             cursor.push_str(&line);
@@ -79,8 +85,10 @@ impl Entry {
     pub fn read_all(cursor: &str) -> Result<Vec<Self>, String> {
         let mut entries = Vec::new();
         for line in cursor.lines() {
-            let Written(device, inode, mark, read_at, path) = serde_json::from_str(line)
-                .map_err(|error| format!("expected device, inode, mark, time and path of a file: {error}"))?;
+            let Written(device, inode, mark, read_at, path) =
+                serde_json::from_str(line).map_err(|error| {
+                    format!("expected device, inode, mark, time and path of a file: {error}")
+                })?;
             entries.push(Self { file: (device, inode), path, mark: mark.parse()?, read_at });
         }
         Ok(entries)
@@ -88,7 +96,8 @@ impl Entry {
 
     /// Returns true if a file that begins like this can be the one of the entry.
     pub fn begins_like(&self, head: &[u8]) -> bool {
-        Mark::new(self.mark.place, head) == self.mark && head.len() >= Mark::head_bytes(self.mark.place)
+        Mark::new(self.mark.place, head) == self.mark
+            && head.len() >= Mark::head_bytes(self.mark.place)
     }
 }
 

@@ -118,7 +118,12 @@ impl File {
     /// Returns its entry of a checkpoint, without the number of the line.
     fn entry(&self) -> Entry {
         let place = Place { offset: self.offset, line: 0 };
-        Entry { file: self.id, path: self.path.clone(), mark: Mark::new(place, &self.head), read_at: 0 }
+        Entry {
+            file: self.id,
+            path: self.path.clone(),
+            mark: Mark::new(place, &self.head),
+            read_at: 0,
+        }
     }
 }
 
@@ -188,7 +193,9 @@ impl Follower {
         for (split, entries) in followed.splits {
             match entries {
                 None => drop(follower.fresh.insert(split.clone())),
-                Some(entries) => follower.resumed.extend(entries.into_iter().map(|entry| (split.clone(), entry))),
+                Some(entries) => {
+                    follower.resumed.extend(entries.into_iter().map(|entry| (split.clone(), entry)))
+                }
             }
             follower.splits.insert(split);
         }
@@ -233,7 +240,9 @@ impl Follower {
     fn look(&mut self, now: Duration) {
         let lately = self.files.iter().filter(|(_, file)| now.saturating_sub(file.grew) < LATELY);
         for number in lately.map(|(number, _)| *number).collect::<Vec<_>>() {
-            let Some(source) = self.files.get(&number).and_then(|file| file.source.as_ref()) else { continue };
+            let Some(source) = self.files.get(&number).and_then(|file| file.source.as_ref()) else {
+                continue;
+            };
             if let Ok(found) = source.metadata() {
                 self.compare(number, &found, now);
             }
@@ -259,7 +268,10 @@ impl Follower {
                 let path = file.path.display().to_string();
                 // A compressed file that is still being written ends in the middle.
                 if error.kind() != io::ErrorKind::UnexpectedEof {
-                    self.say_once(format!("\"{path}\" can't be read on: {}", error.to_string().replace("FILE", &path)));
+                    self.say_once(format!(
+                        "\"{path}\" can't be read on: {}",
+                        error.to_string().replace("FILE", &path)
+                    ));
                 }
             }
         }
@@ -288,7 +300,9 @@ impl Follower {
             file.grew = now;
             let before = usize::try_from(file.offset - chunk.len() as u64).unwrap_or(usize::MAX);
             // Some of it may have been read when the file was found.
-            if let Some(known) = file.head.len().checked_sub(before).filter(|known| *known < chunk.len()) {
+            if let Some(known) =
+                file.head.len().checked_sub(before).filter(|known| *known < chunk.len())
+            {
                 let wanted = (HEAD_BYTES - file.head.len()).min(chunk.len() - known);
                 file.head.extend_from_slice(&chunk[known..known + wanted]);
             }

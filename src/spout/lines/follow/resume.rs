@@ -19,7 +19,11 @@ impl Follower {
     ///
     /// # Errors
     /// If one can't be looked at: taken for gone, it would be read again when it comes back.
-    pub(super) fn resume(&mut self, present: &BTreeMap<FileId, Found>, now: Duration) -> Result<()> {
+    pub(super) fn resume(
+        &mut self,
+        present: &BTreeMap<FileId, Found>,
+        now: Duration,
+    ) -> Result<()> {
         let mut lost = Vec::new();
         let resumed = std::mem::take(&mut self.resumed);
         // Files that are where they were go first, so that none of them is taken for another's
@@ -34,7 +38,9 @@ impl Follower {
                 }
             };
             match path {
-                Some(path) if self.is_file_of(&entry, &path)? => self.go_on(split, &entry, entry.file, path, now),
+                Some(path) if self.is_file_of(&entry, &path)? => {
+                    self.go_on(split, &entry, entry.file, path, now)
+                }
                 _ => gone.push((split, entry)),
             }
         }
@@ -47,7 +53,9 @@ impl Follower {
             let found = self.find_not_followed(&entry, present)?;
             let split = found.as_ref().and_then(|(_, path)| self.split_at(path));
             match (found, split) {
-                (Some((id, path)), Some(split)) if self.fresh.contains(&split) && !self.by_id.contains_key(&id) => {
+                (Some((id, path)), Some(split))
+                    if self.fresh.contains(&split) && !self.by_id.contains_key(&id) =>
+                {
                     self.go_on(split, &entry, id, path, now);
                 }
                 (None, _) if self.fresh.contains(first_split()) => lost.push(entry),
@@ -56,7 +64,8 @@ impl Follower {
         }
         for (split, entry) in gone {
             let begins_like = |head: &[u8]| entry.begins_like(head) && entry.mark.place.offset > 0;
-            let copy = self.copy(&entry.path, entry.file, entry.mark.place.offset, &begins_like, present);
+            let copy =
+                self.copy(&entry.path, entry.file, entry.mark.place.offset, &begins_like, present);
             match copy {
                 Some((id, path)) => self.go_on(split, &entry, id, path, now),
                 // Also if nothing was read of it: it had a line when it was found.
@@ -71,15 +80,21 @@ impl Follower {
     }
 
     /// Finds a file that a run before has read without following it.
-    fn find_not_followed(&self, entry: &Entry, present: &BTreeMap<FileId, Found>) -> Result<Option<(FileId, PathBuf)>> {
+    fn find_not_followed(
+        &self,
+        entry: &Entry,
+        present: &BTreeMap<FileId, Found>,
+    ) -> Result<Option<(FileId, PathBuf)>> {
         let has_inode = entry.file != (0, 0);
         if has_inode
-            && let Some((path, _)) = whereabouts(&entry.path, entry.file).map_err(|error| unreadable(entry, error))?
+            && let Some((path, _)) =
+                whereabouts(&entry.path, entry.file).map_err(|error| unreadable(entry, error))?
             && self.is_file_of(entry, &path)?
         {
             return Ok(Some((entry.file, path)));
         }
-        let found = unless_gone(fs::metadata(&entry.path)).map_err(|error| unreadable(entry, error))?;
+        let found =
+            unless_gone(fs::metadata(&entry.path)).map_err(|error| unreadable(entry, error))?;
         if let Some(found) = found
             && self.is_file_of(entry, &entry.path)?
         {
@@ -91,14 +106,18 @@ impl Follower {
 
     /// Reads on behind the mark of an entry.
     fn go_on(&mut self, split: String, entry: &Entry, id: FileId, path: PathBuf, now: Duration) {
-        let head = open(&path, self.has_kind).and_then(|source| source.head(HEAD_BYTES)).unwrap_or_default();
-        let (size, modified) = fs::metadata(&path).map_or((0, (0, 0)), |found| (found.len(), modified(&found)));
+        let head = open(&path, self.has_kind)
+            .and_then(|source| source.head(HEAD_BYTES))
+            .unwrap_or_default();
+        let (size, modified) =
+            fs::metadata(&path).map_or((0, (0, 0)), |found| (found.len(), modified(&found)));
         self.begin(split, id, Found { path, size, modified }, entry.mark.place, head, now);
     }
 
     /// Returns true if the file at this path is the one of the entry, by what it begins with.
     fn is_file_of(&self, entry: &Entry, path: &Path) -> Result<bool> {
-        let opened = unless_gone(open(path, self.has_kind)).map_err(|error| unreadable(entry, error))?;
+        let opened =
+            unless_gone(open(path, self.has_kind)).map_err(|error| unreadable(entry, error))?;
         let Some(mut source) = opened else { return Ok(false) };
         match source.go_to(entry.mark) {
             Ok(place) => Ok(place.is_some()),

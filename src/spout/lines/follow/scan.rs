@@ -62,7 +62,8 @@ impl Follower {
         for orphan in orphans {
             self.settle(orphan, &present, now);
         }
-        let mut new: Vec<_> = present.iter().filter(|(id, _)| !self.by_id.contains_key(id)).collect();
+        let mut new: Vec<_> =
+            present.iter().filter(|(id, _)| !self.by_id.contains_key(id)).collect();
         new.sort_by(|a, b| a.1.path.cmp(&b.1.path));
         for (id, found) in new {
             self.meet(*id, found, now);
@@ -90,7 +91,10 @@ impl Follower {
                     continue;
                 }
                 if path.to_str().is_none() {
-                    said.push(format!("\"{}\" is passed over: its name is not UTF-8; rename it", path.display()));
+                    said.push(format!(
+                        "\"{}\" is passed over: its name is not UTF-8; rename it",
+                        path.display()
+                    ));
                     continue;
                 }
                 let id = id(&found);
@@ -99,7 +103,11 @@ impl Follower {
                 match present.get_mut(&id) {
                     None => drop(present.insert(id, new)),
                     Some(other) if known.is_some_and(|file| file.path == new.path) => *other = new,
-                    Some(other) if known.is_none() && is_link(&other.path) && !is_link(&new.path) => *other = new,
+                    Some(other)
+                        if known.is_none() && is_link(&other.path) && !is_link(&new.path) =>
+                    {
+                        *other = new
+                    }
                     Some(_) => {}
                 }
             }
@@ -166,7 +174,10 @@ impl Follower {
             Err(error) => {
                 // Only what is known to be gone is let go of: it would be read again when it comes
                 // back.
-                let what = format!("\"{}\" can't be looked at, and is waited for: {error}", file.path.display());
+                let what = format!(
+                    "\"{}\" can't be looked at, and is waited for: {error}",
+                    file.path.display()
+                );
                 self.say_once(what);
                 return Ok(());
             }

@@ -120,11 +120,17 @@ impl Played {
     fn restart(&mut self) {
         let entries = std::mem::take(&mut self.entries).into_values();
         let splits = self.unscanned.take().unwrap_or_else(|| {
-            let mut splits: HashMap<_, _> = known::splits().map(|split| (split, Some(Vec::new()))).collect();
+            let mut splits: HashMap<_, _> =
+                known::splits().map(|split| (split, Some(Vec::new()))).collect();
             for (split, entry) in entries {
                 let mut text = String::new();
                 entry.write(&mut text);
-                splits.get_mut(&split).unwrap().as_mut().unwrap().extend(Entry::read_all(&text).unwrap());
+                splits
+                    .get_mut(&split)
+                    .unwrap()
+                    .as_mut()
+                    .unwrap()
+                    .extend(Entry::read_all(&text).unwrap());
             }
             splits
         });
@@ -148,7 +154,11 @@ impl Played {
 fn a_file_grows_and_its_last_line_waits_for_its_end() {
     let mut played = Played::start("*.log");
     assert!(played.read().is_empty());
-    assert!(played.said[0].ends_with("stands for no file yet: it is waited for"), "{:?}", played.said);
+    assert!(
+        played.said[0].ends_with("stands for no file yet: it is waited for"),
+        "{:?}",
+        played.said
+    );
     played.append("x.log", "a\nb");
     assert_eq!(played.read(), ["a"]);
     played.append("x.log", "b\nc\n");
@@ -194,7 +204,11 @@ fn rotated_while_stopped_it_is_found_beside_also_compressed() {
             played.restart();
             let mut read = played.read();
             read.sort();
-            assert_eq!((read, played.lost), (vec!["new".to_owned(), "rest".into()], 0), "{packed} {glob}");
+            assert_eq!(
+                (read, played.lost),
+                (vec!["new".to_owned(), "rest".into()], 0),
+                "{packed} {glob}"
+            );
             played.tick(20);
             played.restart();
             assert!(played.read().is_empty());
@@ -278,7 +292,11 @@ fn what_is_gone_after_a_stop_is_told() {
     played.restart();
     assert_eq!(played.read(), ["new"]);
     assert_eq!(played.lost, 1);
-    assert!(played.said[0].contains("after the last checkpoint (line 1, byte 2)"), "{:?}", played.said);
+    assert!(
+        played.said[0].contains("after the last checkpoint (line 1, byte 2)"),
+        "{:?}",
+        played.said
+    );
 }
 
 #[test]
@@ -287,13 +305,18 @@ fn a_file_that_an_earlier_run_did_not_follow_is_read_on_also_after_a_rotation() 
         let mut played = Played::start("x.log");
         played.append("x.log.1", "a\nrest\n");
         played.append("x.log", "new\n");
-        let file =
-            if knows_inode { scan::id(&fs::metadata(played.path("x.log.1")).unwrap()) } else { Default::default() };
+        let file = if knows_inode {
+            scan::id(&fs::metadata(played.path("x.log.1")).unwrap())
+        } else {
+            Default::default()
+        };
         let mark = Mark::new(Place { offset: 2, line: 1 }, b"a\n");
         let entry = Entry { file, path: played.path("x.log"), mark, read_at: 0 };
         let splits = known::splits().map(|split| (split, None)).collect();
         let paths = vec![played.path("x.log").to_str().unwrap().to_owned()];
-        played.follower = Follower::new(Followed { paths, has_kind: true, splits, not_followed: vec![entry] }).unwrap();
+        played.follower =
+            Follower::new(Followed { paths, has_kind: true, splits, not_followed: vec![entry] })
+                .unwrap();
         let mut read = played.read();
         read.sort();
         assert_eq!((read, played.lost), (vec!["new".to_owned(), "rest".into()], 0));
@@ -330,7 +353,10 @@ fn a_file_that_cannot_be_looked_at_is_not_taken_for_gone() {
     played.restart();
     assert!(played.read().is_empty());
     let failed = played.failed.take().unwrap();
-    assert!(failed.contains("logs/x\" can't be read now; it was read up to line 1 (byte 2)"), "{failed}");
+    assert!(
+        failed.contains("logs/x\" can't be read now; it was read up to line 1 (byte 2)"),
+        "{failed}"
+    );
     assert_eq!(played.lost, 0);
 
     fs::remove_file(played.path("logs")).unwrap();

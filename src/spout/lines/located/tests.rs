@@ -60,9 +60,11 @@ impl Runs {
             self.missing.push(name.to_owned());
         }
         let cursor = |id: &String| self.checkpoint.get(id).cloned().unwrap_or(Cursor::Start);
-        let split = |LocatedSplit { id, .. }: &LocatedSplit| Split { id: id.clone(), cursor: cursor(id) };
+        let split =
+            |LocatedSplit { id, .. }: &LocatedSplit| Split { id: id.clone(), cursor: cursor(id) };
         let splits: Vec<Split> = located.splits.iter().map(split).collect();
-        let jobs = moved_marks(&self.checkpoint, jobs(&splits, &located, |_| true).unwrap()).unwrap();
+        let jobs =
+            moved_marks(&self.checkpoint, jobs(&splits, &located, |_| true).unwrap()).unwrap();
         let mut reports = reader::start(jobs, true).unwrap();
         let mut files: Vec<Option<Reading>> = splits.iter().map(|_| None).collect();
         let mut lines = Vec::new();
@@ -130,7 +132,8 @@ fn a_file_rotated_between_two_runs_is_read_to_its_end_and_the_new_one_from_its_s
             assert!(runs.read().is_empty());
         }
         assert!(runs.missing.is_empty(), "{:?}", runs.missing);
-        let splits: Vec<_> = runs.checkpoint.keys().map(|id| id.rsplit_once('/').unwrap().1).collect();
+        let splits: Vec<_> =
+            runs.checkpoint.keys().map(|id| id.rsplit_once('/').unwrap().1).collect();
         assert_eq!(splits, ["x.log", "2", "3"], "{paths:?}");
     }
 }
@@ -243,7 +246,8 @@ fn a_file_that_an_earlier_run_followed_is_read_on_also_after_a_rotation() {
         runs.read();
         let Some(Cursor::At(cursor)) = runs.checkpoint.values().next() else { panic!("a place") };
         let FileMark { mark, file, .. } = cursor.parse().unwrap();
-        let entry = known::Entry { file: file.unwrap(), path: runs.path("x.log"), mark, read_at: 7 };
+        let entry =
+            known::Entry { file: file.unwrap(), path: runs.path("x.log"), mark, read_at: 7 };
         let mut cursor = String::new();
         entry.write(&mut cursor);
         runs.checkpoint = [("followed/001".to_owned(), Cursor::At(cursor))].into();
@@ -276,7 +280,9 @@ fn an_empty_file_gives_way_to_the_copy_of_another_that_has_its_name() {
 
 #[test]
 fn the_number_behind_a_path_is_no_part_of_it() {
-    for (split, path) in [("/a/b", "/a/b"), ("/a/b//2", "/a/b"), ("//server/b", "//server/b"), ("-", "-")] {
+    for (split, path) in
+        [("/a/b", "/a/b"), ("/a/b//2", "/a/b"), ("//server/b", "//server/b"), ("-", "-")]
+    {
         assert_eq!(path_of(split), path);
     }
     assert_eq!((next_id("/a"), next_id("/a//9")), ("/a//2".into(), "/a//10".into()));

@@ -33,7 +33,12 @@ impl Rules {
     pub fn add(&mut self, value: &str, tag: Option<&str>) -> String {
         let query = Query::x(value, false).expect("a rule of X");
         let id = self.new_id();
-        self.list.push(Rule { id: id.clone(), value: value.into(), tag: tag.map(str::to_owned), query });
+        self.list.push(Rule {
+            id: id.clone(),
+            value: value.into(),
+            tag: tag.map(str::to_owned),
+            query,
+        });
         id
     }
 }
@@ -54,10 +59,16 @@ const PAGE: usize = 1000;
 /// Which there are.
 pub fn rules(inner: &mut Inner, request: &Request) -> Response {
     let ids: Vec<_> = request.query("ids").map(|ids| ids.split(',').collect()).unwrap_or_default();
-    let all: Vec<_> =
-        inner.rules.list.iter().filter(|rule| ids.is_empty() || ids.contains(&rule.id.as_str())).collect();
-    let from: usize =
-        request.query("pagination_token").and_then(|token| token.strip_prefix("page")?.parse().ok()).unwrap_or(0);
+    let all: Vec<_> = inner
+        .rules
+        .list
+        .iter()
+        .filter(|rule| ids.is_empty() || ids.contains(&rule.id.as_str()))
+        .collect();
+    let from: usize = request
+        .query("pagination_token")
+        .and_then(|token| token.strip_prefix("page")?.parse().ok())
+        .unwrap_or(0);
     let size = request.number("max_results").unwrap_or(PAGE).min(inner.settings.x_rules_page);
     let page: Vec<_> = all.iter().skip(from).take(size).map(|rule| rule.json()).collect();
     let mut body = json!({"meta": {"sent": iso(now_us()), "result_count": page.len()}});
@@ -98,7 +109,13 @@ fn deleted_answer(deleted: usize, not_deleted: usize) -> Response {
 
 fn delete(inner: &mut Inner, which: &Value, dry: bool) -> Response {
     let texts = |key: &str| -> Vec<String> {
-        which[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+        which[key]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
     };
     let (ids, values) = (texts("ids"), texts("values"));
     if ids.is_empty() && values.is_empty() {
@@ -114,13 +131,18 @@ fn delete(inner: &mut Inner, which: &Value, dry: bool) -> Response {
 
 fn add(inner: &mut Inner, rules: &[Value], dry: bool) -> Response {
     if inner.rules.list.len() + rules.len() > inner.settings.x_rules {
-        return Response::problem(400, &x_problem("rule-cap", "RulesCapExceeded", "Rule cap exceeded", 400));
+        return Response::problem(
+            400,
+            &x_problem("rule-cap", "RulesCapExceeded", "Rule cap exceeded", 400),
+        );
     }
     let (mut created, mut errors, mut invalid) = (Vec::new(), Vec::new(), 0);
     for rule in rules {
         let value = rule["value"].as_str().unwrap_or_default().to_owned();
         let tag = rule["tag"].as_str().map(str::to_owned);
-        let same = |list: &[Rule]| list.iter().find(|r| r.value == value && r.tag == tag).map(|r| r.id.clone());
+        let same = |list: &[Rule]| {
+            list.iter().find(|r| r.value == value && r.tag == tag).map(|r| r.id.clone())
+        };
         if let Some(id) = same(&inner.rules.list).or_else(|| same(&created)) {
             let mut problem = x_problem("duplicate-rules", "DuplicateRule", "", 400);
             problem["id"] = id.into();

@@ -21,7 +21,11 @@ pub fn not_found(id: &str) -> Value {
 /// Joins what several posts include, each once.
 pub fn unite(all: &mut Map<String, Value>, more: &Map<String, Value>) {
     for (key, values) in more {
-        let list = all.entry(key.as_str()).or_insert_with(|| json!([])).as_array_mut().expect("it is a list");
+        let list = all
+            .entry(key.as_str())
+            .or_insert_with(|| json!([]))
+            .as_array_mut()
+            .expect("it is a list");
         for value in values.as_array().into_iter().flatten() {
             if !list.contains(value) {
                 list.push(value.clone());
@@ -38,14 +42,18 @@ fn time(request: &Request, name: &str) -> Result<Option<i64>, Response> {
             Some(us) => Ok(Some(us)),
             None => Err(x_invalid(&format!("Invalid '{name}':'{text}'"))),
         },
-        Some(text) => Err(x_invalid(&format!("Invalid '{name}':'{text}', expected YYYY-MM-DDTHH:mm:ssZ"))),
+        Some(text) => {
+            Err(x_invalid(&format!("Invalid '{name}':'{text}', expected YYYY-MM-DDTHH:mm:ssZ")))
+        }
     }
 }
 
 fn id(request: &Request, name: &str) -> Result<Option<u64>, Response> {
     match request.query(name) {
         None => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| x_invalid(&format!("Invalid '{name}':'{text}'"))),
+        Some(text) => {
+            text.parse().map(Some).map_err(|_| x_invalid(&format!("Invalid '{name}':'{text}'")))
+        }
     }
 }
 
@@ -56,7 +64,9 @@ pub fn asked(inner: &Inner, request: &Request) -> Result<Asked, Response> {
         false => ("tweet.fields", "post.fields"),
     };
     match request.query(other) {
-        Some(_) => Err(x_invalid(&format!("The query parameter [{other}] is not one of those known"))),
+        Some(_) => {
+            Err(x_invalid(&format!("The query parameter [{other}] is not one of those known")))
+        }
         None => Ok(Asked::of(request, is)),
     }
 }
@@ -77,9 +87,14 @@ struct Search {
 }
 
 fn read(inner: &Inner, request: &Request) -> Result<Search, Response> {
-    let text = request.query("query").ok_or_else(|| x_invalid("The `query` query parameter can not be empty"))?;
+    let text = request
+        .query("query")
+        .ok_or_else(|| x_invalid("The `query` query parameter can not be empty"))?;
     if text.chars().count() > inner.settings.x_query_chars {
-        return Err(x_invalid(&format!("The query is longer than {} characters", inner.settings.x_query_chars)));
+        return Err(x_invalid(&format!(
+            "The query is longer than {} characters",
+            inner.settings.x_query_chars
+        )));
     }
     let query = Query::x(text, true).map_err(|message| x_invalid(&message))?;
     let size = request.number("max_results").unwrap_or(10);
@@ -91,19 +106,29 @@ fn read(inner: &Inner, request: &Request) -> Result<Search, Response> {
     let oldest = now - settings.x_search_reach.as_micros() as i64;
     let (start, end) = (time(request, "start_time")?, time(request, "end_time")?);
     if start.is_some_and(|start| start < oldest) {
-        return Err(x_invalid("Invalid 'start_time'. 'start_time' must be on or after 7 days ago."));
+        return Err(x_invalid(
+            "Invalid 'start_time'. 'start_time' must be on or after 7 days ago.",
+        ));
     }
     let (since, until) = (id(request, "since_id")?, id(request, "until_id")?);
     let id_us = |id: u64| ((id >> 22) as i64 + 1_288_834_974_657) * 1000;
     if since.is_some_and(|since| id_us(since) < oldest) {
-        return Err(x_invalid("Invalid 'since_id'. 'since_id' must be a tweet id created after 7 days ago."));
+        return Err(x_invalid(
+            "Invalid 'since_id'. 'since_id' must be a tweet id created after 7 days ago.",
+        ));
     }
     // With both, only `since_id` counts.
     let start = start.filter(|_| since.is_none());
     let fresh = now - settings.x_search_lag.as_micros() as i64 + 1;
     let end = end.unwrap_or(fresh).min(fresh);
     let ids = (since.unwrap_or(0), until.unwrap_or(u64::MAX));
-    Ok(Search { query, asked: asked(inner, request)?, ids, times: (start.unwrap_or(oldest), end), size })
+    Ok(Search {
+        query,
+        asked: asked(inner, request)?,
+        ids,
+        times: (start.unwrap_or(oldest), end),
+        size,
+    })
 }
 
 fn search(inner: &mut Inner, request: &Request, number: usize) -> Result<Response, Response> {
@@ -125,7 +150,8 @@ fn search(inner: &mut Inner, request: &Request, number: usize) -> Result<Respons
         if item.created_us() < search.times.0 || id <= search.ids.0 {
             break;
         }
-        let inside = id < search.ids.1.min(below) && item.created_us() < search.times.1 && !item.deleted();
+        let inside =
+            id < search.ids.1.min(below) && item.created_us() < search.times.1 && !item.deleted();
         if !inside || !shape::subject(&inner.world, item, |subject| search.query.matches(subject)) {
             continue;
         }
@@ -171,7 +197,8 @@ fn give(inner: &mut Inner, number: usize, found: &[(usize, Shaped)], body: &mut 
 
 /// Up to 100 posts by their ids.
 pub fn lookup(inner: &mut Inner, request: &Request, number: usize) -> Response {
-    let ids: Vec<_> = request.query("ids").unwrap_or_default().split(',').filter(|id| !id.is_empty()).collect();
+    let ids: Vec<_> =
+        request.query("ids").unwrap_or_default().split(',').filter(|id| !id.is_empty()).collect();
     if ids.is_empty() || ids.len() > 100 {
         return x_invalid("The `ids` query parameter needs 1 to 100 ids");
     }
@@ -183,7 +210,8 @@ pub fn lookup(inner: &mut Inner, request: &Request, number: usize) -> Response {
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for id in ids {
         match inner.world.get(Kind::Tweet, id).filter(|item| !inner.world.items[*item].deleted()) {
-            Some(item) => found.push((item, shape::shape(&inner.world, &inner.world.items[item], &asked, words))),
+            Some(item) => found
+                .push((item, shape::shape(&inner.world, &inner.world.items[item], &asked, words))),
             None => errors.push(not_found(id)),
         }
     }

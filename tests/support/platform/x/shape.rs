@@ -44,7 +44,10 @@ impl Asked {
     pub fn of(request: &Request, fields: &str) -> Self {
         let list = |name: &str| {
             let text = request.query(name).unwrap_or_default();
-            text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+            text.split(',')
+                .map(|part| part.trim().to_owned())
+                .filter(|part| !part.is_empty())
+                .collect()
         };
         Self {
             fields: list(fields),
@@ -61,10 +64,12 @@ impl Asked {
     /// A field, in the words of the wire: asked for by its old name or its new one.
     fn has(&self, old: &str) -> bool {
         let new = Words { new: true };
-        let alias = |field: &String| field == old || OLD.iter().any(|o| *o == old && new.name(o) == field);
+        let alias =
+            |field: &String| field == old || OLD.iter().any(|o| *o == old && new.name(o) == field);
         // What an expansion goes by comes with it.
         let by = old == "author_id" && self.expands(&["author_id"]);
-        by || matches!(old, "id" | "text" | "edit_history_tweet_ids") || self.fields.iter().any(alias)
+        by || matches!(old, "id" | "text" | "edit_history_tweet_ids")
+            || self.fields.iter().any(alias)
     }
 }
 
@@ -106,7 +111,13 @@ pub fn subject<T>(world: &World, item: &Item, ask: impl FnOnce(&Subject) -> T) -
     traits.extend(is_quote(item).then_some("quote"));
     traits.extend(has_media(item).then_some("media"));
     let (text, author) = (full_text(item), world.name(item.author()));
-    ask(&Subject { text: &text, tags: &draft.tags, author: &author, lang: draft.lang, traits: &traits })
+    ask(&Subject {
+        text: &text,
+        tags: &draft.tags,
+        author: &author,
+        lang: draft.lang,
+        traits: &traits,
+    })
 }
 
 /// The post as this client wants it.
@@ -127,9 +138,15 @@ fn user_id(author: usize) -> String {
 }
 
 /// Names are the old ones.
-fn whole(world: &World, item: &Item, words: Words, random: &mut Random) -> Vec<(&'static str, Value)> {
+fn whole(
+    world: &World,
+    item: &Item,
+    words: Words,
+    random: &mut Random,
+) -> Vec<(&'static str, Value)> {
     let (full, created) = (full_text(item), item.created_us());
-    let short: String = if is_long(item) { full.chars().take(270).chain(['…']).collect() } else { full.clone() };
+    let short: String =
+        if is_long(item) { full.chars().take(270).chain(['…']).collect() } else { full.clone() };
     let conversation = if is_quote(item) { quoted_id(item) } else { item.id.clone() };
     let mut whole = vec![
         ("id", json!(item.id)),
@@ -226,7 +243,9 @@ fn includes(world: &World, item: &Item, asked: &Asked, words: Words) -> Map<Stri
     let mut includes = Map::new();
     if asked.expands(&["author_id"]) {
         let mut users = vec![user(world, item.author(), asked)];
-        if is_quote(item) && asked.expands(&["referenced_tweets.id.author_id", "referenced_posts.id.author_id"]) {
+        if is_quote(item)
+            && asked.expands(&["referenced_tweets.id.author_id", "referenced_posts.id.author_id"])
+        {
             users.push(user(world, quoted_author(item), asked));
         }
         includes.insert("users".into(), users.into());
@@ -236,9 +255,11 @@ fn includes(world: &World, item: &Item, asked: &Asked, words: Words) -> Map<Stri
     }
     if has_media(item) && asked.expands(&["attachments.media_keys"]) {
         let mut media = json!({"media_key": media_key(item), "type": "photo"});
-        for (field, value) in
-            [("url", json!("https://pbs.twimg.example/media/fake.jpg")), ("width", json!(1200)), ("height", json!(800))]
-        {
+        for (field, value) in [
+            ("url", json!("https://pbs.twimg.example/media/fake.jpg")),
+            ("width", json!(1200)),
+            ("height", json!(800)),
+        ] {
             if asked.media_fields.iter().any(|asked| asked == field) {
                 media[field] = value;
             }
@@ -254,8 +275,7 @@ fn quoted_author(item: &Item) -> usize {
 
 fn quoted(item: &Item, asked: &Asked, words: Words) -> Value {
     let text = "An older note about the bridge &amp; the quay — seit Jahren dieselbe Brücke";
-    let mut quoted =
-        json!({"id": quoted_id(item), "text": text, words.name("edit_history_tweet_ids"): [quoted_id(item)]});
+    let mut quoted = json!({"id": quoted_id(item), "text": text, words.name("edit_history_tweet_ids"): [quoted_id(item)]});
     for (field, value) in [
         ("created_at", json!("2022-03-05T07:08:09.000Z")),
         ("author_id", json!(user_id(quoted_author(item)))),

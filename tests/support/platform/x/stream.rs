@@ -68,13 +68,20 @@ pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Resp
         None | Some(0) => events.len(),
         Some(_) if !inner.settings.x_backfill => {
             let detail = "backfill_minutes needs Enterprise access";
-            return Err(Response::problem(403, &x_problem("client-forbidden", "Client Forbidden", detail, 403)));
+            return Err(Response::problem(
+                403,
+                &x_problem("client-forbidden", "Client Forbidden", detail, 403),
+            ));
         }
         Some(minutes @ 1..=5) => {
             let from = now_us() - minutes * 60_000_000;
             events.partition_point(|event| event.at_us < from)
         }
-        Some(_) => return Err(x_invalid("The `backfill_minutes` query parameter value is not between 0 and 5")),
+        Some(_) => {
+            return Err(x_invalid(
+                "The `backfill_minutes` query parameter value is not between 0 and 5",
+            ));
+        }
     };
     inner.streams.given += 1;
     let number = inner.streams.given;
@@ -150,7 +157,9 @@ impl Feed for Stream {
     }
 
     fn ended(&mut self, inner: &mut Inner) {
-        if let Some(stream) = inner.streams.held.iter_mut().find(|stream| stream.number == self.number) {
+        if let Some(stream) =
+            inner.streams.held.iter_mut().find(|stream| stream.number == self.number)
+        {
             stream.left_us = Some(now_us());
         }
         inner.streams.forget(inner.settings.x_held);
@@ -163,7 +172,10 @@ pub fn connections(inner: &mut Inner, request: &Request) -> Response {
     if request.method == "DELETE" {
         let ended = inner.streams.held.len();
         inner.streams.held.clear();
-        return Response::json(200, &json!({"data": {"successful_kills": ended, "failed_kills": 0}}));
+        return Response::json(
+            200,
+            &json!({"data": {"successful_kills": ended, "failed_kills": 0}}),
+        );
     }
     let list: Vec<_> = inner
         .streams

@@ -21,8 +21,8 @@ use rusoto_core::request::BufferedHttpResponse;
 use rusoto_core::signature::SignedRequest;
 use rusoto_core::{ByteStream, Client, Region, RusotoError};
 use rusoto_s3::{
-    DeleteObjectRequest, GetObjectError, GetObjectRequest, HeadObjectError, HeadObjectRequest, ListObjectsV2Output,
-    ListObjectsV2Request, S3 as _, S3Client,
+    DeleteObjectRequest, GetObjectError, GetObjectRequest, HeadObjectError, HeadObjectRequest,
+    ListObjectsV2Output, ListObjectsV2Request, S3 as _, S3Client,
 };
 
 use self::dispatch::{Dispatcher, Keys};
@@ -67,7 +67,8 @@ impl RusotoStore {
         let access = Access::to(config)?;
         let endpoint = access.endpoint.clone();
         // Also for Amazon's: it knows none of the regions that are younger than it.
-        let endpoint = endpoint.unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", access.region));
+        let endpoint =
+            endpoint.unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", access.region));
         let region = Region::Custom { name: access.region.clone(), endpoint };
         let credentials = Arc::new(access.clients(config)?.repeating);
         let keys = Keys(Arc::clone(&credentials));
@@ -122,23 +123,34 @@ impl RusotoStore {
     }
 
     fn read(&self, key: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>> {
-        let end = |range: &Range<u64>| if is_open(range) { String::new() } else { (range.end - 1).to_string() };
+        let end = |range: &Range<u64>| {
+            if is_open(range) { String::new() } else { (range.end - 1).to_string() }
+        };
         let range = range.map(|range| format!("bytes={}-{}", range.start, end(&range)));
-        let request =
-            GetObjectRequest { bucket: self.bucket.clone(), key: self.key("get", key)?, range, ..Default::default() };
+        let request = GetObjectRequest {
+            bucket: self.bucket.clone(),
+            key: self.key("get", key)?,
+            range,
+            ..Default::default()
+        };
         let s3 = self.s3.clone();
         let told = wait(async move { whole(s3.get_object(request).await?.body).await })?;
         match told {
             Ok(bytes) => Ok(Some(bytes)),
             Err(RusotoError::Service(GetObjectError::NoSuchKey(_))) => Ok(None),
-            Err(RusotoError::Unknown(answer)) if answer.status.as_u16() == 416 => Ok(Some(Bytes::new())),
+            Err(RusotoError::Unknown(answer)) if answer.status.as_u16() == 416 => {
+                Ok(Some(Bytes::new()))
+            }
             Err(error) => Err(self.failed("get", key, error)),
         }
     }
 
     fn is_there(&self, key: &str) -> Result<bool> {
-        let request =
-            HeadObjectRequest { bucket: self.bucket.clone(), key: self.key("get", key)?, ..Default::default() };
+        let request = HeadObjectRequest {
+            bucket: self.bucket.clone(),
+            key: self.key("get", key)?,
+            ..Default::default()
+        };
         let s3 = self.s3.clone();
         match wait(async move { s3.head_object(request).await })? {
             Ok(_) => Ok(true),
@@ -149,12 +161,23 @@ impl RusotoStore {
     }
 
     fn page(&self, prefix: &str, request: ListObjectsV2Request) -> Result<ListObjectsV2Output> {
-        let request = ListObjectsV2Request { bucket: self.bucket.clone(), prefix: Some(self.full(prefix)), ..request };
+        let request = ListObjectsV2Request {
+            bucket: self.bucket.clone(),
+            prefix: Some(self.full(prefix)),
+            ..request
+        };
         let s3 = self.s3.clone();
-        wait(async move { s3.list_objects_v2(request).await })?.map_err(|error| self.failed("list", prefix, error))
+        wait(async move { s3.list_objects_v2(request).await })?
+            .map_err(|error| self.failed("list", prefix, error))
     }
 
-    fn goes_on(&self, prefix: &str, progress: &mut Progress, token: Option<&str>, is_new: bool) -> Result<bool> {
+    fn goes_on(
+        &self,
+        prefix: &str,
+        progress: &mut Progress,
+        token: Option<&str>,
+        is_new: bool,
+    ) -> Result<bool> {
         let circle = |why| Error::fatal(format!("can't list \"{}\": {why}", self.address(prefix)));
         progress.goes_on(token, is_new).map_err(circle)
     }
@@ -203,12 +226,19 @@ impl Store for RusotoStore {
     }
 
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
-        if range.is_empty() { Ok(self.is_there(key)?.then(Bytes::new)) } else { self.read(key, Some(range)) }
+        if range.is_empty() {
+            Ok(self.is_there(key)?.then(Bytes::new))
+        } else {
+            self.read(key, Some(range))
+        }
     }
 
     fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
         let (mut objects, mut progress) = (Vec::new(), Progress::default());
-        let mut request = ListObjectsV2Request { start_after: after.map(|key| self.full(key)), ..Default::default() };
+        let mut request = ListObjectsV2Request {
+            start_after: after.map(|key| self.full(key)),
+            ..Default::default()
+        };
         while objects.len() < max {
             request.max_keys = Some(PAGE_MAX.min(max - objects.len()) as i64);
             let page = self.page(prefix, request)?;
@@ -234,13 +264,19 @@ impl Store for RusotoStore {
         let mut token = None;
         loop {
             let (delimiter, continuation_token) = (Some("/".into()), token);
-            let request = ListObjectsV2Request { delimiter, continuation_token, ..Default::default() };
+            let request =
+                ListObjectsV2Request { delimiter, continuation_token, ..Default::default() };
             let page = self.page(prefix, request)?;
-            let folders = page.common_prefixes.into_iter().flatten().filter_map(|folder| folder.prefix);
+            let folders =
+                page.common_prefixes.into_iter().flatten().filter_map(|folder| folder.prefix);
             let objects = page.contents.into_iter().flatten().filter_map(|object| object.key);
             let before = names.len();
-            for key in folders.chain(objects).filter(|key| is_usable(key.strip_suffix('/').unwrap_or(key))) {
-                names.extend(key.strip_prefix(&full).filter(|name| !name.is_empty()).map(str::to_owned));
+            for key in
+                folders.chain(objects).filter(|key| is_usable(key.strip_suffix('/').unwrap_or(key)))
+            {
+                names.extend(
+                    key.strip_prefix(&full).filter(|name| !name.is_empty()).map(str::to_owned),
+                );
             }
             token = page.next_continuation_token;
             if !self.goes_on(prefix, &mut progress, token.as_deref(), names.len() > before)? {
@@ -250,8 +286,11 @@ impl Store for RusotoStore {
     }
 
     fn delete(&self, key: &str) -> Result<()> {
-        let request =
-            DeleteObjectRequest { bucket: self.bucket.clone(), key: self.key("delete", key)?, ..Default::default() };
+        let request = DeleteObjectRequest {
+            bucket: self.bucket.clone(),
+            key: self.key("delete", key)?,
+            ..Default::default()
+        };
         let s3 = self.s3.clone();
         let told = wait(async move { s3.delete_object(request).await })?;
         told.map(drop).map_err(|error| self.failed("delete", key, error))
