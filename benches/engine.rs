@@ -225,8 +225,8 @@ fn copy(from: &Path, to: &Path) -> Duration {
     started.elapsed()
 }
 
-/// Lines into array files of 10,000 posts, as a lake has them, without looking at a line and without
-/// a sync. It takes its own time, so that Python's start isn't in it.
+/// Lines into array files of 10,000 posts, as a lake has them, without looking at a line and
+/// without a sync. It takes its own time, so that Python's start isn't in it.
 const SPLICE: &str = r#"
 import os, sys, time
 source, folder = sys.argv[1:]
@@ -264,8 +264,8 @@ fn has_python() -> bool {
     Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-/// Runs `once` as often as criterion asks: without what the last run left in `to`, and on a disk that
-/// has nothing else to write.
+/// Runs `once` as often as criterion asks: without what the last run left in `to`, and on a disk
+/// that has nothing else to write.
 fn quiet(times: u64, to: &Path, once: impl Fn() -> Duration) -> Duration {
     let clean = || {
         let _ = fs::remove_file(to).or_else(|_| fs::remove_dir_all(to));

@@ -1,4 +1,5 @@
-//! What a post costs on its way in: checking a line, asking it something, and splitting a file into lines.
+//! What a post costs on its way in: checking a line, asking it something, and splitting a file into
+//! lines.
 //!
 //!     cargo bench --bench posts
 

@@ -1,5 +1,5 @@
-//! Replay sorted by the posts' own time, over 64 partitions that were written together, beside the same
-//! lake as it lies there.
+//! Replay sorted by the posts' own time, over 64 partitions that were written together, beside the
+//! same lake as it lies there.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]
 

@@ -1,8 +1,9 @@
-//! What a capture into S3 takes, beside bare puts of the same objects by the same client, as many at
-//! once; and what a server that is down costs the lake beside it.
+//! What a capture into S3 takes, beside bare puts of the same objects by the same client, as many
+//! at once; and what a server that is down costs the lake beside it.
 //!
-//! One server on loopback is what the tests have, moto, or MinIO with `WATERSPOUT_S3=minio` (`tests/run --long`
-//! installs both); the other keeps nothing and checks nothing, so that all there is to measure is the client.
+//! One server on loopback is what the tests have, moto, or MinIO with `WATERSPOUT_S3=minio`
+//! (`tests/run --long` installs both); the other keeps nothing and checks nothing, so that all
+//! there is to measure is the client.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]
 

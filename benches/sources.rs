@@ -1,5 +1,6 @@
-//! What one task of a source takes from its platform on loopback, its spool on: how many posts a second, with how
-//! much memory; what it costs to take 250 posts/s; and how long a post takes to be durable in a lake.
+//! What one task of a source takes from its platform on loopback, its spool on: how many posts a
+//! second, with how much memory; what it costs to take 250 posts/s; and how long a post takes to be
+//! durable in a lake.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]
 
@@ -191,8 +192,8 @@ fn at_x_s_full_rate(_: &mut Criterion) {
     stop(&running);
 }
 
-/// From when a post is written to the connection until the checkpoint is complete that has it in the lake's
-/// staging.
+/// From when a post is written to the connection until the checkpoint is complete that has it in
+/// the lake's staging.
 fn until_durable(_: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     // Less often than checkpoints, so that each post has one of its own.

@@ -34,7 +34,8 @@ impl BoltConfig for Shout {
             Err(bad)
         }
     }
-    // Makes one task. Where each input has its text is looked up here, once, and not for every tuple.
+    // Makes one task. Where each input has its text is looked up here, once, and not for every
+    // tuple.
     fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>> {
         Ok(Box::new(ShoutTask(
             context.inputs.iter().filter_map(|input| input.position(&self.field)).collect(),

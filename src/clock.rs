@@ -26,8 +26,8 @@ pub trait Clock: Send + Sync {
 /// A clock that is shared by all tasks of a topology.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The time that lies this long after another, or the last one that can be told. `+` panics there: a time may come
-/// from a name, a post or a server's answer, and a duration from a file.
+/// The time that lies this long after another, or the last one that can be told. `+` panics there:
+/// a time may come from a name, a post or a server's answer, and a duration from a file.
 pub fn later(time: OffsetDateTime, by: Duration) -> OffsetDateTime {
     time.saturating_add(signed(by))
 }
@@ -101,7 +101,8 @@ impl Clock for ManualClock {
         let mut time = self.monotonic.subscribe();
         let until = self.monotonic().saturating_add(duration);
         Box::pin(async move {
-            // The sender outlives every topology that a test runs; if it is gone, nobody can wait any more.
+            // The sender outlives every topology that a test runs; if it is gone, nobody can wait
+            // any more.
             let _ = time.wait_for(|now| *now >= until).await;
         })
     }

@@ -1,4 +1,5 @@
-//! The contract of a component as a topology file names it: its name, its role, and what can be wrong with it.
+//! The contract of a component as a topology file names it: its name, its role, and what can be
+//! wrong with it.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,5 +1,5 @@
-//! Work that somebody waits for only as long as it makes sense: a server that swallows requests mustn't hold up the
-//! task that asked it.
+//! Work that somebody waits for only as long as it makes sense: a server that swallows requests
+//! mustn't hold up the task that asked it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -18,8 +18,8 @@ pub struct Detached {
 }
 
 impl Detached {
-    /// The task ends: from here on nobody waits. What is under way may come to its end or not, and has to be of a kind
-    /// that does no harm later.
+    /// The task ends: from here on nobody waits. What is under way may come to its end or not, and
+    /// has to be of a kind that does no harm later.
     pub fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
@@ -32,8 +32,8 @@ impl Detached {
     /// Does work on a thread with this name, and returns its result.
     ///
     /// # Errors
-    /// Those of the work; transient if the task stopped in the meantime; fatal if the work panicked; if there is no
-    /// thread to be had.
+    /// Those of the work; transient if the task stopped in the meantime; fatal if the work
+    /// panicked; if there is no thread to be had.
     pub fn run<T: Send + 'static>(
         &self,
         name: &str,

@@ -1,4 +1,5 @@
-//! The contract of an epoch: the barrier that ends it, and what spouts, bolts and sinks say of themselves there.
+//! The contract of an epoch: the barrier that ends it, and what spouts, bolts and sinks say of
+//! themselves there.
 
 use std::time::Duration;
 
@@ -60,9 +61,9 @@ pub struct Prepared {
     pub open_since: Option<OffsetDateTime>,
 }
 
-/// Work that waits for a disk or a server. The engine runs it on a thread beside the task's, so that
-/// it overlaps with writing: prepares one after the other, and commits one after the other. It is
-/// repeatable, and is called again after a transient error or while there is no room.
+/// Work that waits for a disk or a server. The engine runs it on a thread beside the task's, so
+/// that it overlaps with writing: prepares one after the other, and commits one after the other. It
+/// is repeatable, and is called again after a transient error or while there is no room.
 pub type Job<T> = Box<dyn FnMut() -> Result<T> + Send>;
 
 /// Where a split can be resumed: opaque to the engine, written by the spout that reads it back.
@@ -72,12 +73,13 @@ pub enum Cursor {
     Start,
     /// Whatever the spout needs to go on behind the last thing it handed over.
     At(String),
-    /// The split is read to its end, and can't grow. A split that may be longer at the next start, such
-    /// as a file, keeps the place of its end in [`Cursor::At`].
+    /// The split is read to its end, and can't grow. A split that may be longer at the next start,
+    /// such as a file, keeps the place of its end in [`Cursor::At`].
     End,
 }
 
-/// The smallest part of a source that one task reads: a file, a partition, a range of the generator.
+/// The smallest part of a source that one task reads: a file, a partition, a range of the
+/// generator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
     /// Its name: the same in every run, unique within the source.
@@ -89,7 +91,8 @@ pub struct Split {
 /// One change of a bolt's state since the last snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateChange {
-    /// The key group that the key belongs to, 0 to 1,023; see [`key_group`](crate::keys::key_group).
+    /// The key group that the key belongs to, 0 to 1,023; see
+    /// [`key_group`](crate::keys::key_group).
     pub key_group: u16,
     /// The key, in the bolt's own encoding.
     pub key: Vec<u8>,

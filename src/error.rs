@@ -9,7 +9,8 @@ use crate::printable::{printable_line, shortened};
 /// How often a task looks whether there is room on the disk again.
 pub const NO_ROOM_RETRY: Duration = Duration::from_secs(1);
 
-/// The longest text of an error with its causes, in characters. A longer one floods logs, and says no more.
+/// The longest text of an error with its causes, in characters. A longer one floods logs, and says
+/// no more.
 const CHAIN_CHARS_MAX: usize = 4_000;
 
 /// What the caller should do about an [`Error`].
@@ -88,8 +89,8 @@ impl Error {
         self.kind
     }
 
-    /// The error and all its causes on one line, `what: cause: cause`. What a terminal would act upon is escaped, since
-    /// causes repeat names of files and texts of servers.
+    /// The error and all its causes on one line, `what: cause: cause`. What a terminal would act
+    /// upon is escaped, since causes repeat names of files and texts of servers.
     pub fn chain(&self) -> String {
         let mut text = self.what.clone();
         let mut source = self.source();

@@ -24,7 +24,8 @@ impl EventTime {
         self.0
     }
 
-    /// The point `duration` before this one. [`UNKNOWN`](Self::UNKNOWN) and [`END`](Self::END) stay what they are.
+    /// The point `duration` before this one. [`UNKNOWN`](Self::UNKNOWN) and [`END`](Self::END) stay
+    /// what they are.
     #[must_use]
     pub fn before_by(self, duration: Duration) -> Self {
         if self == Self::UNKNOWN || self == Self::END {
@@ -44,7 +45,8 @@ impl From<OffsetDateTime> for EventTime {
 }
 
 impl From<EventTime> for Option<OffsetDateTime> {
-    /// `None` for [`UNKNOWN`](EventTime::UNKNOWN), [`END`](EventTime::END), and what lies outside of the type's years.
+    /// `None` for [`UNKNOWN`](EventTime::UNKNOWN), [`END`](EventTime::END), and what lies outside
+    /// of the type's years.
     fn from(time: EventTime) -> Self {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.0) * 1_000_000).ok()
     }
@@ -55,12 +57,12 @@ impl From<EventTime> for Option<OffsetDateTime> {
 pub struct EventTimeOrder {
     /// A post may be older than an earlier one of its split by so much, and isn't late.
     pub disorder: Duration,
-    /// True if each split of a task is read behind the one before it and holds later posts: the newest post of the
-    /// task counts. False if splits are independent: the split that is behind all others counts, and one that isn't
-    /// read yet holds time back.
+    /// True if each split of a task is read behind the one before it and holds later posts: the
+    /// newest post of the task counts. False if splits are independent: the split that is behind
+    /// all others counts, and one that isn't read yet holds time back.
     pub in_sequence: bool,
-    /// A split that has been silent for so long doesn't hold time back any more, until it emits again. `None` for a
-    /// replay, whose result doesn't depend on how fast it is read.
+    /// A split that has been silent for so long doesn't hold time back any more, until it emits
+    /// again. `None` for a replay, whose result doesn't depend on how fast it is read.
     pub idle_timeout: Option<Duration>,
 }
 

@@ -1,9 +1,10 @@
 //! Places where tests make something go wrong: before and after every write, sync, rename, state
 //! commit and message of the protocol. Compiled in with the feature `fail-points` only.
 //!
-//! `FAILPOINTS="lake.rename=3*off->return(kill)"` in the environment kills the process, as by
-//! `kill -9`, when the point named `lake.rename` is passed for the fourth time. Other actions are
-//! `return(ENOSPC)`, `return(EMFILE)`, `return(EIO)`, `return(EROFS)`, and those of the crate `fail`.
+//! `FAILPOINTS="lake.rename=3*off->return(kill)"` in the environment kills the process, as by `kill
+//! -9`, when the point named `lake.rename` is passed for the fourth time. Other actions are
+//! `return(ENOSPC)`, `return(EMFILE)`, `return(EIO)`, `return(EROFS)`, and those of the crate
+//! `fail`.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! The gap ledger: from when to when posts may be missing, and why. Entries are appended and never changed; one
-//! that was filled is written again with the same id.
+//! The gap ledger: from when to when posts may be missing, and why. Entries are appended and never
+//! changed; one that was filled is written again with the same id.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};

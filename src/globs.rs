@@ -1,16 +1,18 @@
-//! Globs over names and paths, as a shell has them. Names are bytes: one that isn't UTF-8 is matched too.
+//! Globs over names and paths, as a shell has them. Names are bytes: one that isn't UTF-8 is
+//! matched too.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Error, Result};
 
-/// How many patterns the braces of one glob may stand for. Each costs its own match against every name.
+/// How many patterns the braces of one glob may stand for. Each costs its own match against every
+/// name.
 const ALTERNATIVES_MAX: usize = 256;
 
 /// A glob: `*` stands for any text, `?` for one character, `[a-z]` and `[!a-z]` for one of a set,
-/// `{a,b}` for either text, and `**` between slashes for any number of folders. A character in brackets
-/// stands for itself: `[*]`.
+/// `{a,b}` for either text, and `**` between slashes for any number of folders. A character in
+/// brackets stands for itself: `[*]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
     /// What the braces stand for, each cut at the slashes.
@@ -39,7 +41,8 @@ pub fn is_glob(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
-/// Returns the text with all that means something in a glob in brackets: a glob for that text alone.
+/// Returns the text with all that means something in a glob in brackets: a glob for that text
+/// alone.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
@@ -65,8 +68,8 @@ impl Glob {
         Ok(Self { alternatives })
     }
 
-    /// Returns true if a name, or a path, matches as a whole. As with `glob` of other programs that match
-    /// names and not files, a leading dot is a character like others.
+    /// Returns true if a name, or a path, matches as a whole. As with `glob` of other programs that
+    /// match names and not files, a leading dot is a character like others.
     pub fn matches(&self, name: impl AsRef<OsStr>) -> bool {
         let names: Vec<&[u8]> = name.as_ref().as_bytes().split(|byte| *byte == b'/').collect();
         self.alternatives.iter().any(|segments| segments_match(segments, &names))
@@ -91,8 +94,8 @@ impl Segment {
         }
     }
 
-    /// Returns true if the name of a file matches as in a shell, where `*` and `?` don't stand for the dot
-    /// of a hidden file.
+    /// Returns true if the name of a file matches as in a shell, where `*` and `?` don't stand for
+    /// the dot of a hidden file.
     pub(crate) fn matches_file(&self, name: &OsStr) -> bool {
         let name = name.as_bytes();
         match self {
@@ -213,7 +216,8 @@ fn tokens(name: &str, offset: usize) -> Result<Vec<Token>, String> {
         }
         at = next;
     }
-    // `[x]` is how a character with a meaning is written: names that are only text are looked up directly.
+    // `[x]` is how a character with a meaning is written: names that are only text are looked up
+    // directly.
     let mut joined: Vec<Token> = Vec::new();
     for token in tokens {
         let literal = match token {

@@ -10,8 +10,8 @@
     )
 )]
 
-// The floors of the house, from the ground up: a module imports only from floors that stand above its own in this file.
-// tests/house.rs has the order within a floor, and holds all of it.
+// The floors of the house, from the ground up: a module imports only from floors that stand above
+// its own in this file. tests/house.rs has the order within a floor, and holds all of it.
 
 // The ground.
 pub mod clock;

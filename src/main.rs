@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Batches are made on one core and freed on another, which costs glibc's allocator half of the speed.
+/// Batches are made on one core and freed on another, which costs glibc's allocator half of the
+/// speed.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

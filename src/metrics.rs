@@ -115,7 +115,8 @@ pub struct ComponentStatus {
     pub busy: Duration,
     /// How full its inboxes are, 0 to 1: the fullest of its tasks.
     pub inbox: f64,
-    /// What it is doing, in a word or two: `running`, `idle`, `blocked`, `ended`, or the source's own words.
+    /// What it is doing, in a word or two: `running`, `idle`, `blocked`, `ended`, or the source's
+    /// own words.
     pub state: String,
     /// What fails at the moment, and is tried again.
     #[serde(default)]

@@ -12,8 +12,8 @@ use time::format_description::well_known::Rfc3339;
 use crate::clock::earlier;
 use crate::units::Interval;
 
-/// A time as people write it: `2015-12-18T01:00:00Z`, as a partition's name has it (without the `Z`), or
-/// `2015-12-18`, in UTC; on the command line also `-1h`, an hour before now.
+/// A time as people write it: `2015-12-18T01:00:00Z`, as a partition's name has it (without the
+/// `Z`), or `2015-12-18`, in UTC; on the command line also `-1h`, an hour before now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Moment {
@@ -24,7 +24,8 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Reads a time that may be relative. A relative one is fixed by this: its text is that of the time it means.
+    /// Reads a time that may be relative. A relative one is fixed by this: its text is that of the
+    /// time it means.
     ///
     /// # Errors
     /// If it is neither a time nor a duration with a minus sign.

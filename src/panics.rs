@@ -1,5 +1,5 @@
-//! Panics that are caught, and those that aren't. Whoever catches one tells of it once, with the component
-//! that it came from; so nothing else is printed for it, whatever `RUST_BACKTRACE` says.
+//! Panics that are caught, and those that aren't. Whoever catches one tells of it once, with the
+//! component that it came from; so nothing else is printed for it, whatever `RUST_BACKTRACE` says.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
@@ -28,8 +28,8 @@ pub fn message(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without a message".into())
 }
 
-/// Makes a panic that is caught print nothing, and any other one line by `say`; with `RUST_BACKTRACE` also its
-/// backtrace.
+/// Makes a panic that is caught print nothing, and any other one line by `say`; with
+/// `RUST_BACKTRACE` also its backtrace.
 pub fn keep_quiet(say: impl Fn(&str) + Send + Sync + 'static) {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

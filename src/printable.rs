@@ -1,8 +1,9 @@
 //! Text from outside, made safe for a terminal, a log and a line of a list.
 //!
-//! Names of files, texts of servers and arguments may hold escape sequences that steer a terminal, signs that turn the
-//! direction of a line around, and line breaks that forge a line of their own. Each becomes an escape that can be seen:
-//! `\n`, `\u001b`. These are escapes of JSON, so that a line of JSON stays valid and says the same.
+//! Names of files, texts of servers and arguments may hold escape sequences that steer a terminal,
+//! signs that turn the direction of a line around, and line breaks that forge a line of their own.
+//! Each becomes an escape that can be seen: `\n`, `\u001b`. These are escapes of JSON, so that a
+//! line of JSON stays valid and says the same.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -26,8 +27,8 @@ pub fn printable_text(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && is_unprintable(c))
 }
 
-/// The beginning of a text that is longer than this many characters, with how many more there are: a server may answer
-/// with megabytes.
+/// The beginning of a text that is longer than this many characters, with how many more there are:
+/// a server may answer with megabytes.
 pub fn shortened(text: &str, chars_max: usize) -> Cow<'_, str> {
     match text.char_indices().nth(chars_max) {
         None => Cow::Borrowed(text),

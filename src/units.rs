@@ -9,7 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A duration with its unit: a whole number and `ms`, `s`, `m`, `h` or `d`, at most [`Interval::MAX`].
+/// A duration with its unit: a whole number and `ms`, `s`, `m`, `h` or `d`, at most
+/// [`Interval::MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interval(pub Duration);
 
@@ -19,8 +20,9 @@ pub struct Interval(pub Duration);
 pub struct ByteSize(pub u64);
 
 impl Interval {
-    /// The longest duration that is read: a hundred years. No time of this era overflows when it is added or
-    /// taken away, nor does a small multiple of it; a larger bound would gain nothing that anybody waits for.
+    /// The longest duration that is read: a hundred years. No time of this era overflows when it is
+    /// added or taken away, nor does a small multiple of it; a larger bound would gain nothing that
+    /// anybody waits for.
     pub const MAX: Self = Self(Duration::from_millis(100 * 366 * 86_400_000));
 }
 

@@ -70,7 +70,8 @@ impl Value {
             }
     }
 
-    /// The same value without any share in a buffer it was read from, for whatever outlives its batch.
+    /// The same value without any share in a buffer it was read from, for whatever outlives its
+    /// batch.
     #[must_use]
     pub fn detached(&self) -> Self {
         match self {
@@ -228,7 +229,8 @@ pub fn decode(mut bytes: &[u8]) -> Option<Vec<Value>> {
     Some(values)
 }
 
-/// `depth` is how many lists may still stand inside each other: damaged state must not end the stack.
+/// `depth` is how many lists may still stand inside each other: damaged state must not end the
+/// stack.
 fn decode_one(bytes: &mut &[u8], depth: usize) -> Option<Value> {
     let tag = bytes.split_off_first()?;
     Some(match *tag {

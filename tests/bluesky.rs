@@ -1,5 +1,5 @@
-//! The source `Bluesky` against the fake platform, through the program itself: with every fault, with kills, and with
-//! cursors that are too old. The lake is compared with the truth.
+//! The source `Bluesky` against the fake platform, through the program itself: with every fault,
+//! with kills, and with cursors that are too old. The lake is compared with the truth.
 
 #![allow(
     clippy::disallowed_methods,
@@ -188,8 +188,8 @@ fn a_server_that_repeats_its_open_segment_brings_nothing_twice_and_costs_no_budg
     assert!(play.gaps().is_empty(), "{:?}", play.gaps());
 }
 
-/// Two hosts of which one sees everything later, and both repeat whole segments; the stream goes from one to the other,
-/// by lost connections and by kills.
+/// Two hosts of which one sees everything later, and both repeat whole segments; the stream goes
+/// from one to the other, by lost connections and by kills.
 fn between_hosts(seed: u64, numbers: bool) {
     let lag = Duration::from_secs(7);
     let mut play = play(seed);

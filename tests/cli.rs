@@ -261,7 +261,8 @@ fn a_second_signal_ends_at_once() {
     let mut arguments = run(&file, &["spouts.posts.run=Generate()"]);
     arguments.extend(["--interval", "50ms"]);
     let mut running = sandbox.start(&arguments);
-    // Nobody reads standard output, so `print` stands still before the millionth word, and can't be drained.
+    // Nobody reads standard output, so `print` stands still before the millionth word, and can't be
+    // drained.
     running.stop_reading();
     running.wait_for("words", |report| total(report, "count", "received") > 5_000);
     running.terminate();

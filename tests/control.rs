@@ -28,7 +28,8 @@ const COUNTING: &str = r#"Topology(
     checkpoint: Checkpoint(every: "20ms"),
 )"#;
 
-/// How often each word was counted, and how often it was printed: the same, if nothing is lost or repeated.
+/// How often each word was counted, and how often it was printed: the same, if nothing is lost or
+/// repeated.
 fn counts(lines: &str) -> BTreeMap<String, (i64, i64)> {
     let mut counts: BTreeMap<String, (i64, i64)> = BTreeMap::new();
     for line in lines.lines() {
@@ -149,7 +150,8 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn without_checkpoints_nothing_is_left_in_temporary_folders_however_the_run_ends() {
     let arguments = ["run", "off.ron", "--state", "off-state", "--interval", "50ms"];
-    // A source that never got anything is exit code 1; the second signal comes in a drain that hangs.
+    // A source that never got anything is exit code 1; the second signal comes in a drain that
+    // hangs.
     let ways = [("", 1, 1), ("disk.rename=sleep(100000)", 2, 5), ("lake.write=return(EIO)", 0, 1)];
     for (faults, signals, code) in ways {
         let sandbox = Sandbox::new();

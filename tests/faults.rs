@@ -71,7 +71,8 @@ fn a_process_that_is_stopped_goes_on_where_it_was() {
     let mut running = run.start();
     running.signal("STOP");
     let stat = fs::read_to_string(format!("/proc/{}/stat", running.id())).unwrap();
-    // The letter comes with the signal's delivery; whatever it is now, the process goes on afterwards.
+    // The letter comes with the signal's delivery; whatever it is now, the process goes on
+    // afterwards.
     assert!(stat.contains(") "), "{stat}");
     running.signal("CONT");
     running.wait_for("its end", |report| report["phase"] == "finished");
@@ -108,7 +109,8 @@ fn a_disk_that_is_really_full_pauses_the_topology_until_there_is_room() {
     let sandbox = Sandbox::new();
     let disk = sandbox.path("disk");
     let Some(small) = Small::mount(&disk, "size=2m") else {
-        // Only a machine where nobody may mount gets here; what follows is said in the test's output.
+        // Only a machine where nobody may mount gets here; what follows is said in the test's
+        // output.
         println!(
             "NOT RUN: a tmpfs can't be mounted here, so a disk that is really full wasn't tried"
         );

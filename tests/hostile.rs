@@ -1,5 +1,6 @@
-//! Clients against servers that do what no good server does (`support/hostile.rs`): each command ends in time and
-//! within a limit on its memory, says what happened, and sends no credential to another host.
+//! Clients against servers that do what no good server does (`support/hostile.rs`): each command
+//! ends in time and within a limit on its memory, says what happened, and sends no credential to
+//! another host.
 
 #![allow(
     clippy::disallowed_methods,
@@ -17,11 +18,12 @@ use std::time::{Duration, Instant};
 
 use support::hostile::{Behaviour, For, Hostile};
 
-/// The most memory that a process may have in use at any time. It needs some 30 MiB before it does anything; the
-/// largest answer of an API that is read has 64 MiB.
+/// The most memory that a process may have in use at any time. It needs some 30 MiB before it does
+/// anything; the largest answer of an API that is read has 64 MiB.
 const RESIDENT_KIB_MAX: u64 = 400 << 10;
 
-/// The most that a process may map, so that one which takes memory in one step doesn't take the machine's.
+/// The most that a process may map, so that one which takes memory in one step doesn't take the
+/// machine's.
 const MAPPED_KIB_MAX: u64 = 3_000_000;
 
 /// A server that says nothing is asked for a minute in all; the rest is a machine that is busy.
@@ -39,7 +41,8 @@ fn resident_kib_peak(process: &Child) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
-/// When a program is asked to stop: once it has told one of these texts, and after so long in any case.
+/// When a program is asked to stop: once it has told one of these texts, and after so long in any
+/// case.
 struct Stops<'a> {
     after: Duration,
     told: &'a [&'a str],
@@ -260,7 +263,8 @@ fn hostile_objects_end_every_reader_with_its_reason() {
     assert_eq!(elsewhere.asked(), Vec::<String>::new(), "a redirect was followed");
 }
 
-/// An upload that meets such a server: nothing is lost, the sink beside it goes on, and the reason is told.
+/// An upload that meets such a server: nothing is lost, the sink beside it goes on, and the reason
+/// is told.
 #[test]
 fn a_hostile_bucket_holds_up_an_upload_and_nothing_else() {
     let elsewhere = Hostile::start(Behaviour::Ends);
@@ -321,8 +325,8 @@ const YOUTUBE: &str = r#"YouTube(base_url: "URL", api_key: Env("TOKEN"), topics:
 const FACEBOOK: &str =
     r#"Facebook(base_url: "URL", access_token: Env("TOKEN"), topics: [Page("1")])"#;
 
-/// Runs a source against each server for some seconds, or until it has told what it has to, which may take longer where
-/// other work is done.
+/// Runs a source against each server for some seconds, or until it has told what it has to, which
+/// may take longer where other work is done.
 fn check_sources(sources: &[&str], cases: &[Case], seconds: u64) {
     let runs: Vec<_> =
         cases.iter().flat_map(|case| sources.iter().map(move |source| (case, *source))).collect();

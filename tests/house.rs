@@ -9,9 +9,9 @@
 use std::fs;
 use std::path::Path;
 
-/// Every line of `src` that is code, not a comment and not for tests only, in a file for which `room`
-/// is true, and that names one of `words`, must be one of `exceptions`: a part of the line, its file,
-/// and the reason.
+/// Every line of `src` that is code, not a comment and not for tests only, in a file for which
+/// `room` is true, and that names one of `words`, must be one of `exceptions`: a part of the line,
+/// its file, and the reason.
 #[track_caller]
 fn nothing_names(words: &[&str], room: impl Fn(&str) -> bool, exceptions: &[(&str, &str, &str)]) {
     let mut found = Vec::new();
@@ -58,8 +58,8 @@ fn is_test(path: &str) -> bool {
     path.contains("/tests/") || path.ends_with("/tests.rs") || path.ends_with("_tests.rs")
 }
 
-/// The lines that are code, with their numbers. An item under `#[cfg(test)]` ends, as rustfmt has it,
-/// with its first line, or with a brace as far in as it began.
+/// The lines that are code, with their numbers. An item under `#[cfg(test)]` ends, as rustfmt has
+/// it, with its first line, or with a brace as far in as it began.
 fn code(text: &str) -> Vec<(usize, &str)> {
     let mut lines = text.lines().enumerate();
     let mut code = Vec::new();
@@ -94,8 +94,8 @@ fn is_pure(path: &str) -> bool {
     path == "coordinator/machine.rs" || path.starts_with("topology/") && !reads.contains(&path)
 }
 
-/// The floors of the house, from the ground up. A module imports only from floors below its own, and on its own floor from
-/// those that stand before it.
+/// The floors of the house, from the ground up. A module imports only from floors below its own,
+/// and on its own floor from those that stand before it.
 const FLOORS: [&[&str]; 11] = [
     // The ground.
     &[
@@ -134,7 +134,8 @@ const FLOORS: [&[&str]; 11] = [
     &["cli"],
 ];
 
-/// The modules of the crate that a file names, each with the line: by `crate::`, or by as many `super::` as lead there.
+/// The modules of the crate that a file names, each with the line: by `crate::`, or by as many
+/// `super::` as lead there.
 fn rooms_named<'t>(path: &str, text: &'t str) -> Vec<(usize, &'t str)> {
     let depth = path.trim_end_matches(".rs").trim_end_matches("/mod").split('/').count();
     let to_root = "super::".repeat(depth);

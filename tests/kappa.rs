@@ -408,7 +408,8 @@ fn posts_are_chosen_by_their_own_time_and_times_may_lie_before_now() {
     let run = ["run", "t.ron", "--replay", "lake", "--posts-from", "2025-11-24T00:00:03Z"];
     sandbox.run(&[&run[..], &set].concat()).with(0);
     assert_eq!(lake(&sandbox.path("second"), false).len(), 1);
-    // A time before now is another in the next minute: what goes on after a crash is printed, and does.
+    // A time before now is another in the next minute: what goes on after a crash is printed, and
+    // does.
     let hour = |from: &str| {
         let run = [
             "run",
@@ -485,7 +486,8 @@ fn a_stray_post_holds_up_no_paced_replay() {
     }
 }
 
-/// Counts of many more words than are kept: what is known stays within its bound, and so does the state's file.
+/// Counts of many more words than are kept: what is known stays within its bound, and so does the
+/// state's file.
 #[test]
 fn a_count_keeps_as_many_keys_as_it_may_and_its_state_stops_growing() {
     let sandbox = Sandbox::new();

@@ -56,7 +56,8 @@ fn in_recovery(point: &str) -> bool {
     point.starts_with("recover.")
 }
 
-/// Points of the spool, of the lake's tools, of uploads and of packed files, which have tests of their own.
+/// Points of the spool, of the lake's tools, of uploads and of packed files, which have tests of
+/// their own.
 fn elsewhere(point: &str) -> bool {
     ["spool.", "tools.", "s3.", "encode."].iter().any(|others| point.starts_with(others))
 }

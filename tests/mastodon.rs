@@ -1,5 +1,6 @@
-//! The source `Mastodon` against the fake platform, through the program itself: by both transports, with every fault,
-//! with kills, and with limits. The lake is compared with the truth, and requests with the specification.
+//! The source `Mastodon` against the fake platform, through the program itself: by both transports,
+//! with every fault, with kills, and with limits. The lake is compared with the truth, and requests
+//! with the specification.
 
 #![allow(
     clippy::disallowed_methods,
@@ -96,7 +97,8 @@ fn trouble(play: &Play) {
         let goes_on =
             matches!(fault, Fault::Duplicate | Fault::Reorder | Fault::Unknown | Fault::Dribble(_));
         if !goes_on {
-            // What is posted while nobody listens is for the timeline, which has troubles of its own.
+            // What is posted while nobody listens is for the timeline, which has troubles of its
+            // own.
             play.platform.fault(Place::MastodonTimeline, Fault::Status(503));
             play.platform.publish(Kind::Toot, 60);
             play.wait_for_stream(streams + 1);

@@ -1,5 +1,6 @@
-//! The sources that ask again and again, `Facebook` and `YouTube`, against the fake platform, through the program itself:
-//! with every fault, with kills, and with all that the platforms say no to. The lake is compared with the truth.
+//! The sources that ask again and again, `Facebook` and `YouTube`, against the fake platform,
+//! through the program itself: with every fault, with kills, and with all that the platforms say no
+//! to. The lake is compared with the truth.
 
 #![allow(
     clippy::disallowed_methods,
@@ -142,7 +143,8 @@ impl Play {
         self.platform.publish_text(self.kind, text, AUTHORS[number % AUTHORS.len()])
     }
 
-    /// Waits until the lake's sink has had all that is wanted, stops it, and compares the lake with the truth.
+    /// Waits until the lake's sink has had all that is wanted, stops it, and compares the lake with
+    /// the truth.
     fn end(&self, mut running: Running, items: &[usize]) -> (Ended, Checked) {
         self.platform.wait_offered(items);
         // What was offered is on its way through a socket.

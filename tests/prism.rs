@@ -1,4 +1,5 @@
-//! Prism, and the fake platforms against the specifications: the fakes' answers are as those have it.
+//! Prism, and the fake platforms against the specifications: the fakes' answers are as those have
+//! it.
 
 #![allow(
     clippy::disallowed_methods,
@@ -106,7 +107,8 @@ fn the_fake_x_answers_as_its_specification_has_it() {
         "/2/tweets/search/stream/rules",
         "/2/connections",
     ];
-    // Problems aren't among them: Prism holds them against the schema of `application/json`, which isn't theirs.
+    // Problems aren't among them: Prism holds them against the schema of `application/json`, which
+    // isn't theirs.
     let wrong =
         wrong_answers("the_fake_x_answers_as_its_specification_has_it", X, Kind::Tweet, &paths);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -1,5 +1,6 @@
-//! Lakes of every form, captured by the real binary, and read by DuckDB, pandas, polars and PySpark with
-//! the very statements that `lake paths` prints. What they see is compared with what was captured.
+//! Lakes of every form, captured by the real binary, and read by DuckDB, pandas, polars and PySpark
+//! with the very statements that `lake paths` prints. What they see is compared with what was
+//! captured.
 
 #![allow(
     clippy::disallowed_methods,
@@ -32,8 +33,8 @@ const LAKES: [(&str, &str); 6] = [
     ("lines zstd", ", format: Ndjson, compression: Zstd"),
 ];
 
-/// Posts of five kinds whose ids a float would spoil or that have none in one field, and whose fields are of several
-/// types.
+/// Posts of five kinds whose ids a float would spoil or that have none in one field, and whose
+/// fields are of several types.
 fn line(number: usize) -> String {
     let second = number % 60;
     match number % 5 {

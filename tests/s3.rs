@@ -78,7 +78,8 @@ fn what_is_put_is_there_once_and_whole() {
     assert_eq!(store.get("empty").unwrap().unwrap(), "");
 }
 
-/// Whoever puts has to know that the answer to the first request was lost: by the second its object may be replaced.
+/// Whoever puts has to know that the answer to the first request was lost: by the second its object
+/// may be replaced.
 #[test]
 fn a_put_with_a_condition_is_sent_once() {
     for way in [ConditionalPut::IfNoneMatch, ConditionalPut::HeadThenPut] {

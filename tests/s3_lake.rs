@@ -1,5 +1,6 @@
-//! A lake in S3 (`support/s3_server.rs`) as others use it: replayed, also by a topology that is killed or
-//! behind a bad network, listed, checked, compacted, erased and pruned. It is put there by plain HTTP.
+//! A lake in S3 (`support/s3_server.rs`) as others use it: replayed, also by a topology that is
+//! killed or behind a bad network, listed, checked, compacted, erased and pruned. It is put there
+//! by plain HTTP.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,5 +1,6 @@
-//! A lake in S3 (`support/s3_server.rs`): captures, kill -9 between and during uploads, a server that is down, and
-//! one behind a network that does everything wrong. What the bucket holds is read by plain HTTP.
+//! A lake in S3 (`support/s3_server.rs`): captures, kill -9 between and during uploads, a server
+//! that is down, and one behind a network that does everything wrong. What the bucket holds is read
+//! by plain HTTP.
 //!
 //! `WATERSPOUT_LONG=1` makes more kills; `WATERSPOUT_SEED=n` begins with that seed.
 
@@ -28,7 +29,8 @@ fn post(number: usize) -> String {
     format!("{{\"tweet\":{{\"id\":\"{number:06}\",\"text\":\"größer\"}}}}")
 }
 
-/// A topology that captures into the bucket `lake` behind this endpoint, and beside it into a folder.
+/// A topology that captures into the bucket `lake` behind this endpoint, and beside it into a
+/// folder.
 fn capture(endpoint: &str, posts: usize) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write("in.ndjson", (0..posts).map(|number| post(number) + "\n").collect::<String>());
@@ -134,7 +136,8 @@ fn a_server_without_conditional_put_is_named_at_the_start_with_what_to_do() {
     assert_eq!(server.keys("lake"), Vec::<String>::new(), "nothing is left");
 }
 
-/// There, HEAD and then PUT work from end to end: for the sink, also by the environment, and for the tools.
+/// There, HEAD and then PUT work from end to end: for the sink, also by the environment, and for
+/// the tools.
 #[test]
 fn head_then_put_loses_nothing_and_repeats_nothing_where_there_is_no_conditional_put() {
     let server = S3Server::with_bucket("lake");
@@ -393,7 +396,8 @@ fn three_instances_write_one_bucket_and_roll_over() {
     let keys = data(&server);
     let boundaries: BTreeSet<_> = keys.iter().map(|key| &key["root/".len()..][..19]).collect();
     assert!(boundaries.len() > 2, "{boundaries:?}");
-    // The glob of a boundary replays all that the three wrote between it and the next, and nothing else.
+    // The glob of a boundary replays all that the three wrote between it and the next, and nothing
+    // else.
     let folder = tempfile::tempdir().unwrap();
     server.download("lake", folder.path());
     let partitions = lake_by_partition(&folder.path().join("root"), &[]);
@@ -416,8 +420,8 @@ fn three_instances_write_one_bucket_and_roll_over() {
     }
 }
 
-/// Killed before, between and after the steps by which a file is packed and uploaded, and while what a
-/// recovery has uploaded is still promised as open.
+/// Killed before, between and after the steps by which a file is packed and uploaded, and while
+/// what a recovery has uploaded is still promised as open.
 #[test]
 fn packed_objects_arrive_once_whatever_is_killed() {
     for (number, point) in

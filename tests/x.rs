@@ -1,5 +1,5 @@
-//! The source `X` against the fake platform, through the program itself: with every fault, with kills, and with all
-//! that X says no to. The lake is compared with the truth.
+//! The source `X` against the fake platform, through the program itself: with every fault, with
+//! kills, and with all that X says no to. The lake is compared with the truth.
 
 #![allow(
     clippy::disallowed_methods,
@@ -19,7 +19,8 @@ use support::prism::{self, Prism};
 
 const TOPICS: [&str; 3] = ["#storm", "rust lang", "from:alice"];
 
-/// The template of the repository, with a search that is less late than X's, so that gaps are filled soon.
+/// The template of the repository, with a search that is less late than X's, so that gaps are
+/// filled soon.
 fn play(seed: u64) -> Play {
     let mut play = Play::new(seed, (Kind::Tweet, Place::XStream), "x", "X_BEARER_TOKEN", &TOPICS);
     play.platform.set(|settings| settings.x_keep_alive = Duration::from_millis(200));

@@ -1,5 +1,5 @@
-//! Platforms on loopback that send made-up posts as fast as they are taken, or at a rate: so what is measured is the
-//! source.
+//! Platforms on loopback that send made-up posts as fast as they are taken, or at a rate: so what
+//! is measured is the source.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! A server on loopback that takes whatever is put, as S3 would, and keeps nothing: so what is measured
-//! is the client.
+//! A server on loopback that takes whatever is put, as S3 would, and keeps nothing: so what is
+//! measured is the client.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! Lakes of made-up tweets of 2.6 KB, a second from one to the next, in as many partitions of one hour as
-//! are asked for, as that many writers would have made them together.
+//! Lakes of made-up tweets of 2.6 KB, a second from one to the next, in as many partitions of one
+//! hour as are asked for, as that many writers would have made them together.
 
 use std::fs;
 use std::path::Path;

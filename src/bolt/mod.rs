@@ -46,13 +46,14 @@ pub trait BoltConfig: Send + Sync {
     /// If it can't be made from this configuration.
     fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>>;
 
-    /// Whether it blocks (a client without async, a long computation), and so needs a thread of its own.
+    /// Whether it blocks (a client without async, a long computation), and so needs a thread of its
+    /// own.
     fn blocks(&self) -> bool {
         false
     }
 
-    /// True if it looks at the event time of tuples, or implements [`Bolt::watermark`]. Sources only read their posts'
-    /// times in a topology with such a bolt.
+    /// True if it looks at the event time of tuples, or implements [`Bolt::watermark`]. Sources
+    /// only read their posts' times in a topology with such a bolt.
     fn uses_event_time(&self) -> bool {
         false
     }
@@ -71,8 +72,8 @@ pub trait BoltConfig: Send + Sync {
     }
 }
 
-/// A component that takes tuples and may emit more. All calls come from one thread at a time. What one call emits
-/// goes out when it returns `Ok`, and is discarded on an error.
+/// A component that takes tuples and may emit more. All calls come from one thread at a time. What
+/// one call emits goes out when it returns `Ok`, and is discarded on an error.
 pub trait Bolt: Send {
     /// Takes one tuple. On an error nothing that was emitted by this call goes out, and the state
     /// must be as it was before: `on_error` decides whether the same tuple comes again.
@@ -81,10 +82,11 @@ pub trait Bolt: Send {
     /// If this tuple can't be processed, now or ever.
     fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()>;
 
-    /// No tuple older than `time` is expected any more: emits what waited for that. `time` is the least over all inputs
-    /// that aren't idle, and never goes back, also over restarts and a rebalance. An older tuple may come all the same,
-    /// and is late. When all sources have ended the time is [`EventTime::END`], and `finish` follows. What is emitted
-    /// here goes out before the watermark does, and has its time unless [`Output::set_time`] says otherwise.
+    /// No tuple older than `time` is expected any more: emits what waited for that. `time` is the
+    /// least over all inputs that aren't idle, and never goes back, also over restarts and a
+    /// rebalance. An older tuple may come all the same, and is late. When all sources have ended
+    /// the time is [`EventTime::END`], and `finish` follows. What is emitted here goes out before
+    /// the watermark does, and has its time unless [`Output::set_time`] says otherwise.
     ///
     /// # Errors
     /// If that can't be emitted: `on_error` decides whether the same time is tried again.
@@ -92,8 +94,8 @@ pub trait Bolt: Send {
         Ok(())
     }
 
-    /// The inboxes are empty: emits what should be seen at once, such as answers to earlier tuples. It is called
-    /// before the task sleeps, and after a [`BoltWaker::wake`].
+    /// The inboxes are empty: emits what should be seen at once, such as answers to earlier tuples.
+    /// It is called before the task sleeps, and after a [`BoltWaker::wake`].
     ///
     /// # Errors
     /// If the bolt can't go on, which stops the topology.
@@ -101,9 +103,10 @@ pub trait Bolt: Send {
         Ok(())
     }
 
-    /// A barrier has come from all inputs: this is the last call before [`snapshot`](Self::snapshot). A bolt with
-    /// work under way (a child process, a request) finishes it here and emits the answers, or keeps in its state
-    /// what it needs to begin the work again. While this waits, the checkpoint waits: such a bolt says that it
+    /// A barrier has come from all inputs: this is the last call before
+    /// [`snapshot`](Self::snapshot). A bolt with work under way (a child process, a request)
+    /// finishes it here and emits the answers, or keeps in its state what it needs to begin the
+    /// work again. While this waits, the checkpoint waits: such a bolt says that it
     /// [blocks](BoltConfig::blocks).
     ///
     /// # Errors
@@ -125,7 +128,8 @@ pub trait Bolt: Send {
         Vec::new()
     }
 
-    /// How large the state is, for people who watch; asked after each turn, so it is known and not counted.
+    /// How large the state is, for people who watch; asked after each turn, so it is known and not
+    /// counted.
     fn state_size(&self) -> Option<StateSize> {
         None
     }

@@ -1,4 +1,5 @@
-//! The state store: what a topology needs to go on after it stopped, one ACID transaction for each epoch.
+//! The state store: what a topology needs to go on after it stopped, one ACID transaction for each
+//! epoch.
 
 pub mod disk;
 mod memory;
@@ -35,7 +36,8 @@ pub struct Changes {
     pub watermarks: BTreeMap<String, EventTime>,
     /// Keyed state that changed, by component.
     pub state: Vec<(String, Vec<StateChange>)>,
-    /// All promises of each sink that aren't known to be delivered: they replace the ones before, of all sinks.
+    /// All promises of each sink that aren't known to be delivered: they replace the ones before,
+    /// of all sinks.
     pub promises: BTreeMap<String, Vec<Promise>>,
 }
 
@@ -63,8 +65,8 @@ pub struct Kept {
     /// How its state is laid out: state of one shape means nothing under another. Empty for a
     /// component without state of its own.
     pub shape: String,
-    /// A hash of its configuration, in hexadecimal: what it was in the last run. Empty in a state of an
-    /// earlier version.
+    /// A hash of its configuration, in hexadecimal: what it was in the last run. Empty in a state
+    /// of an earlier version.
     #[serde(default)]
     pub run: String,
 }
@@ -90,7 +92,8 @@ pub struct Saved {
     pub promises: BTreeMap<String, Vec<Promise>>,
     /// The components of the last run, by their ids.
     pub components: BTreeMap<String, Kept>,
-    /// Where tasks of each sink left what they hadn't promised or delivered; see [`Started::places`].
+    /// Where tasks of each sink left what they hadn't promised or delivered; see
+    /// [`Started::places`].
     pub places: BTreeMap<String, BTreeSet<String>>,
     /// When all sources had ended and everything was delivered, if they have.
     pub finished: Option<OffsetDateTime>,
@@ -115,7 +118,8 @@ pub struct Started {
 /// What takes a key and its value out of a store.
 pub type Take<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
 
-/// Keeps the newest complete checkpoint. Writes come from one thread at a time; reads may come from several.
+/// Keeps the newest complete checkpoint. Writes come from one thread at a time; reads may come from
+/// several.
 pub trait StateStore: Send + Sync {
     /// The newest complete checkpoint, without the keyed state.
     ///
@@ -160,8 +164,8 @@ pub trait StateStore: Send + Sync {
     /// If it can't be made durable.
     fn end(&self, finished: Option<OffsetDateTime>) -> Result<()>;
 
-    /// Looks whether what is saved still goes where the next start will find it; cheap enough for every
-    /// second.
+    /// Looks whether what is saved still goes where the next start will find it; cheap enough for
+    /// every second.
     ///
     /// # Errors
     /// If it doesn't.

@@ -12,7 +12,8 @@ use crate::printable::printable_line;
 pub enum Code {
     /// Everything was done.
     Success = 0,
-    /// Something failed while running: a file, a component, the engine; or a source never got anything.
+    /// Something failed while running: a file, a component, the engine; or a source never got
+    /// anything.
     Runtime = 1,
     /// The arguments were wrong.
     Usage = 2,
@@ -77,7 +78,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with a sentence for a person, which stays on one line; `error: ` is put in front of it.
+    /// A failure with a sentence for a person, which stays on one line; `error: ` is put in front
+    /// of it.
     pub fn new(code: Code, what: impl std::fmt::Display) -> Self {
         Self::several(code, [what.to_string()])
     }

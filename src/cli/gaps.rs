@@ -56,8 +56,8 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
     Ok(if entries.iter().all(|entry| entry.gap.filled) { Code::Success } else { Code::Findings })
 }
 
-/// What a run says of its ledgers at its end, if anything may be missing. One that can't be read is told of by
-/// `gaps`.
+/// What a run says of its ledgers at its end, if anything may be missing. One that can't be read is
+/// told of by `gaps`.
 pub fn left(state: &Path) -> Option<String> {
     let open = ledger_entries(state).ok()?.iter().filter(|gap| !gap.filled).count();
     let gaps = if open == 1 { "gap" } else { "gaps" };

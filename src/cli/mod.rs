@@ -82,7 +82,8 @@ fn main_with(arguments: impl IntoIterator<Item = OsString>, registry: &Registry)
     command.run(registry).unwrap_or_else(|failure| failure.print())
 }
 
-/// Prints why arguments aren't taken. Help and version are such "errors" too, in which nothing comes from outside.
+/// Prints why arguments aren't taken. Help and version are such "errors" too, in which nothing
+/// comes from outside.
 fn refuse(error: &clap::Error, arguments: &[OsString]) -> Code {
     if !error.use_stderr() {
         stdout::help(error);
@@ -99,8 +100,8 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> Code {
     Code::Usage
 }
 
-/// Why arguments aren't taken. The text repeats arguments, and only here is known which of its line breaks are theirs:
-/// they are read once more with escapes in them.
+/// Why arguments aren't taken. The text repeats arguments, and only here is known which of its line
+/// breaks are theirs: they are read once more with escapes in them.
 fn why_refused(error: &clap::Error, arguments: &[OsString]) -> String {
     let visible =
         arguments.iter().map(|argument| printable_line(&argument.to_string_lossy()).into_owned());

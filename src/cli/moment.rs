@@ -3,7 +3,8 @@
 use crate::clock::SystemClock;
 use crate::moment::Moment;
 
-/// Reads a time, or one before now such as `-1h`. An option that takes one has `allow_hyphen_values`.
+/// Reads a time, or one before now such as `-1h`. An option that takes one has
+/// `allow_hyphen_values`.
 ///
 /// # Errors
 /// If it is neither.

@@ -10,8 +10,8 @@ use super::exit::{Code, Failure, Outcome};
 use super::stdout;
 use crate::error::Error;
 
-/// A topology that can be written: its name, and its text. The texts are topologies that the tests run, so that they
-/// can't grow stale.
+/// A topology that can be written: its name, and its text. The texts are topologies that the tests
+/// run, so that they can't grow stale.
 const TEMPLATES: [(&str, &str); 6] = [
     ("demo", include_str!("../../topologies/demo.ron")),
     ("x", include_str!("../../topologies/x.ron")),

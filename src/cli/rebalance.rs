@@ -18,8 +18,8 @@ Done in place, at a checkpoint: all of them at once, and nothing is lost or coun
 file stays as it is: the next start takes the numbers in the file."
 )]
 pub struct Args {
-    /// The topology file that runs (unless --state is given), and COMPONENT=TASKS for each component
-    /// that is to have another number of tasks
+    /// The topology file that runs (unless --state is given), and COMPONENT=TASKS for each
+    /// component that is to have another number of tasks
     #[arg(required = true, value_name = "TOPOLOGY|COMPONENT=TASKS")]
     arguments: Vec<String>,
     /// The state folder that it was started with, if that was given to `run`

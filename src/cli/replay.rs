@@ -21,13 +21,15 @@ pub struct Args {
     // Several, since a shell expands a glob that isn't quoted.
     #[arg(required = true, value_name = "GLOB")]
     globs: Vec<String>,
-    /// Only partitions that begin at this time or later, by the time in their names; -1h is an hour before now
+    /// Only partitions that begin at this time or later, by the time in their names; -1h is an hour
+    /// before now
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     from: Option<Moment>,
     /// Only partitions that begin before this time
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     to: Option<Moment>,
-    /// Only posts that were written at this time or later, by the time in each post; one without is left out
+    /// Only posts that were written at this time or later, by the time in each post; one without is
+    /// left out
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     posts_from: Option<Moment>,
     /// Only posts that were written before this time

@@ -29,8 +29,8 @@ pub struct Args {
 enum What {
     /// List the states under $XDG_STATE_HOME/waterspout, or ~/.local/state/waterspout
     ///
-    /// Each state that isn't in use is read to its end, to see whether it is whole. A topology may start
-    /// meanwhile.
+    /// Each state that isn't in use is read to its end, to see whether it is whole. A topology may
+    /// start meanwhile.
     Ls {
         /// Only those that were last saved so long ago, or earlier, and aren't in use: 30d
         #[arg(long, value_name = "AGE")]
@@ -41,8 +41,8 @@ enum What {
     },
     /// Remove states: the topology begins anew at its next run
     ///
-    /// What it was about to deliver, its gap ledger and the dead letters in it are lost. Only files of a
-    /// state are removed, whatever else lies in the folder.
+    /// What it was about to deliver, its gap ledger and the dead letters in it are lost. Only files
+    /// of a state are removed, whatever else lies in the folder.
     #[command(after_help = "\
 Examples:
   waterspout state rm 'quickstart-*'
@@ -93,7 +93,8 @@ fn no_home() -> Failure {
     Failure::new(Code::Runtime, "neither $XDG_STATE_HOME nor $HOME is an absolute path")
 }
 
-/// Whether a state has that age: nobody uses it, and it was saved so long ago, or changed if it never was.
+/// Whether a state has that age: nobody uses it, and it was saved so long ago, or changed if it
+/// never was.
 fn is_old(state: &State, age: Option<Interval>) -> bool {
     let Some(Interval(age)) = age else { return true };
     let changed =

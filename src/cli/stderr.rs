@@ -1,7 +1,8 @@
-//! Standard error, for text for people: escapes what would steer a terminal or forge a line. Nothing else in `cli`
-//! writes to standard error (`tests/house.rs`).
+//! Standard error, for text for people: escapes what would steer a terminal or forge a line.
+//! Nothing else in `cli` writes to standard error (`tests/house.rs`).
 //!
-//! Where standard error is closed there is nobody to tell, and the work goes on: no function here fails.
+//! Where standard error is closed there is nobody to tell, and the work goes on: no function here
+//! fails.
 
 use std::io::{self, IsTerminal, Write};
 

@@ -1,6 +1,7 @@
-//! Standard output, for data and for what a command answers: a reader that goes away (`| head`) ends a command quietly.
-//! Posts go out byte for byte by [`with`]; text for people goes out by [`print`], which escapes what would steer a
-//! terminal. Nothing else in `cli` writes to standard output (`tests/house.rs`).
+//! Standard output, for data and for what a command answers: a reader that goes away (`| head`)
+//! ends a command quietly. Posts go out byte for byte by [`with`]; text for people goes out by
+//! [`print`], which escapes what would steer a terminal. Nothing else in `cli` writes to standard
+//! output (`tests/house.rs`).
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
 use std::path::Path;
@@ -47,8 +48,9 @@ pub fn with(write: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Outcome 
     if pipe.closed { Ok(Code::Success) } else { result.map(|()| Code::Success) }
 }
 
-/// Prints a text or lines of JSON, with escapes for what would steer a terminal. Its line breaks are the caller's: what
-/// comes from outside goes through [`printable_line`](crate::printable::printable_line) first.
+/// Prints a text or lines of JSON, with escapes for what would steer a terminal. Its line breaks
+/// are the caller's: what comes from outside goes through
+/// [`printable_line`](crate::printable::printable_line) first.
 pub fn print(text: &str) -> Outcome {
     with(|out| {
         out.write_all(printable_text(&hide_in_addresses(text)).as_bytes())
@@ -61,7 +63,8 @@ pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Prints `--help` or `--version`, in colours where there are any. Where it can't be printed, nobody is reading.
+/// Prints `--help` or `--version`, in colours where there are any. Where it can't be printed,
+/// nobody is reading.
 pub fn help(text: &clap::Error) {
     let _ = text.print();
 }

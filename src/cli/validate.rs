@@ -19,9 +19,9 @@ pub struct Args {
     /// Print each topology with every default written out
     #[arg(long)]
     explain: bool,
-    /// Also check that what Env and File name is there, ask each source, with the fewest calls, whether
-    /// credentials and topics are good, and each S3 sink whether its bucket is there and can be written to (by an
-    /// object below _probe/, which is deleted again)
+    /// Also check that what Env and File name is there, ask each source, with the fewest calls,
+    /// whether credentials and topics are good, and each S3 sink whether its bucket is there and
+    /// can be written to (by an object below _probe/, which is deleted again)
     #[arg(long)]
     online: bool,
     #[command(flatten)]

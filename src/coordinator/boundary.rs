@@ -7,9 +7,10 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::lake::names::boundary;
 
-/// The boundary of the partition that is open at `wall`, where `last` was open before. A clock that steps
-/// back a little makes no older partition. One that was ahead by more than a period, and is right again,
-/// doesn't keep the posts of years in a partition of the future: then the clock of now counts.
+/// The boundary of the partition that is open at `wall`, where `last` was open before. A clock that
+/// steps back a little makes no older partition. One that was ahead by more than a period, and is
+/// right again, doesn't keep the posts of years in a partition of the future: then the clock of now
+/// counts.
 pub(super) fn next_boundary(
     last: Option<OffsetDateTime>,
     wall: OffsetDateTime,
@@ -39,7 +40,8 @@ pub fn says_ahead(
     ))
 }
 
-/// Whether a partition's boundary lies further ahead of the clock than a clock's small steps explain.
+/// Whether a partition's boundary lies further ahead of the clock than a clock's small steps
+/// explain.
 fn is_ahead(open: OffsetDateTime, wall: OffsetDateTime, period: Duration) -> bool {
     open - boundary(wall, period) > period
 }

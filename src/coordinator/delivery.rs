@@ -19,9 +19,11 @@ struct Delivery {
     /// A commit of the first `offered` of them is underway.
     underway: bool,
     offered: usize,
-    /// The last commit left some of its promises, which are offered again at the next tick or epoch.
+    /// The last commit left some of its promises, which are offered again at the next tick or
+    /// epoch.
     left_some: bool,
-    /// Segments that were delivered after the newest checkpoint was put together, which still names them.
+    /// Segments that were delivered after the newest checkpoint was put together, which still names
+    /// them.
     delivered: Vec<String>,
     /// Delivered segments that the checkpoint in progress doesn't name any more.
     forgetting: Vec<String>,
@@ -40,8 +42,8 @@ impl Delivery {
         self.promises.iter().chain(new).cloned().collect()
     }
 
-    /// The checkpoint in progress is put together. A segment that it names once more, since a prepare ran beside
-    /// the commit, is offered to the sink again, which must still know it then.
+    /// The checkpoint in progress is put together. A segment that it names once more, since a
+    /// prepare ran beside the commit, is offered to the sink again, which must still know it then.
     fn put_together(&mut self, carried: &[Promise]) {
         let names_again =
             |segment: &String| carried.iter().any(|promise| promise.segment == *segment);
@@ -89,7 +91,8 @@ impl Deliveries {
         all
     }
 
-    /// The epoch in progress is complete. Returns the delivered segments that no checkpoint names any more, by task.
+    /// The epoch in progress is complete. Returns the delivered segments that no checkpoint names
+    /// any more, by task.
     pub fn saved(&mut self) -> Vec<(usize, Vec<String>)> {
         let mut forgotten = Vec::new();
         for (task, delivery) in &mut self.0 {
@@ -108,7 +111,8 @@ impl Deliveries {
 
     /// Begins a commit for every sink task that has closed promises, and none underway. Behind the
     /// last epoch every sink task gets one, also without promises. What a commit has left waits for
-    /// the next tick or epoch, so that a sink that gathers many segments isn't asked without a pause.
+    /// the next tick or epoch, so that a sink that gathers many segments isn't asked without a
+    /// pause.
     pub fn begin(&mut self, last: bool) -> Vec<(usize, Vec<Promise>)> {
         let mut begun = Vec::new();
         for (task, delivery) in &mut self.0 {
@@ -123,14 +127,15 @@ impl Deliveries {
         begun
     }
 
-    /// A sink task has delivered these segments of the commit underway, and left the others. The store still
-    /// names them until the next checkpoint; repeating them does no harm.
+    /// A sink task has delivered these segments of the commit underway, and left the others. The
+    /// store still names them until the next checkpoint; repeating them does no harm.
     pub fn committed(&mut self, task: usize, segments: Vec<String>) {
         let delivery = self.of(task);
         let is_done = |promise: &Promise| segments.contains(&promise.segment);
         let promised = delivery.promises.len();
         delivery.promises.retain(|promise| !is_done(promise));
-        // A prepare that ran beside the commit may have promised the same again: nobody needs that now.
+        // A prepare that ran beside the commit may have promised the same again: nobody needs that
+        // now.
         delivery.prepared.retain(|promise| !is_done(promise));
         delivery.left_some = delivery.offered > promised - delivery.promises.len();
         delivery.underway = false;

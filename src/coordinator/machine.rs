@@ -1,4 +1,5 @@
-//! The coordinator's state machine: events and the time in, actions out. It does no I/O and reads no clock.
+//! The coordinator's state machine: events and the time in, actions out. It does no I/O and reads
+//! no clock.
 //!
 //! ```text
 //! Running ──all sources ended──▶ Draining(finish) ──last epoch complete──▶ Committing ──▶ Ended
@@ -10,9 +11,9 @@
 //! A machine lives from one start of all tasks to their end. After `Rebalance` and `RollBack` the
 //! engine starts all of them anew from the newest complete checkpoint, with a machine of its own.
 //!
-//! An epoch: `Inject` → every task reports → `Save` → `Saved` → `Commit` for each sink task that has
-//! closed promises. One epoch at a time, and one commit at a time for each sink task; no epoch waits
-//! for a commit.
+//! An epoch: `Inject` → every task reports → `Save` → `Saved` → `Commit` for each sink task that
+//! has closed promises. One epoch at a time, and one commit at a time for each sink task; no epoch
+//! waits for a commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -58,7 +59,8 @@ pub struct Policy {
     pub outboxes: BTreeMap<usize, Outbox>,
 }
 
-/// How often barriers are due under `checkpoint: Off`, so that files are published soon after they close.
+/// How often barriers are due under `checkpoint: Off`, so that files are published soon after they
+/// close.
 const EVERY_WHEN_OFF: Duration = Duration::from_secs(1);
 
 /// Something that happened.
@@ -480,7 +482,8 @@ impl Machine {
         }
         self.watch_outboxes(actions);
         if self.deadline.is_some_and(|deadline| now >= deadline) {
-            // Tasks that can't drain in time start anew from the newest checkpoint, which loses nothing.
+            // Tasks that can't drain in time start anew from the newest checkpoint, which loses
+            // nothing.
             let waiting = self.not_done();
             self.end(
                 if self.rebalancing { Outcome::Rebalance } else { Outcome::NotClean(waiting) },

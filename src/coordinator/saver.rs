@@ -11,7 +11,8 @@ use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
 use crate::fault::point;
 use crate::protocol::Alive;
 
-/// How often the store is looked at while there is nothing to save. It costs two calls of the system.
+/// How often the store is looked at while there is nothing to save. It costs two calls of the
+/// system.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// What the thread reports.

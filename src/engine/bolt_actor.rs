@@ -247,7 +247,8 @@ impl Handler<Control> for BlockingActor {
             }
             Control::Commit(promises) => self.shell.commit(promises),
             Control::Forget(segments) => self.shell.forget(segments),
-            // The thread ends with the last address; stopping the actor would only start another one.
+            // The thread ends with the last address; stopping the actor would only start another
+            // one.
             Control::Shutdown => self.shell.task = None,
             Control::Inject(_)
             | Control::StopSource

@@ -14,7 +14,8 @@ use crate::panics::caught;
 use crate::protocol::{Alive, Meter, Report, Reporter};
 
 /// One thread that runs a task's jobs one after the other. At most three are ever queued: the
-/// coordinator has one epoch at a time, one commit for each sink task, and forgets only what a commit has delivered.
+/// coordinator has one epoch at a time, one commit for each sink task, and forgets only what a
+/// commit has delivered.
 pub struct JobThread {
     queue: Sender<Box<dyn FnOnce() + Send>>,
     stopped: Arc<AtomicBool>,
@@ -46,7 +47,8 @@ impl JobThread {
         Ok(Self { queue, stopped: Arc::new(AtomicBool::new(false)), meter, reporter, part })
     }
 
-    /// Runs a job until it succeeds or fails for good, and reports what `done` makes of its result, if anything.
+    /// Runs a job until it succeeds or fails for good, and reports what `done` makes of its result,
+    /// if anything.
     pub fn run<T: 'static>(
         &self,
         mut job: Job<T>,

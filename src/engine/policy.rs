@@ -40,7 +40,8 @@ pub fn decide(on_error: &OnError, kind: Kind, retries: u32, jitter: f64) -> Deci
     }
 }
 
-/// Exponential backoff with jitter ("equal jitter" in M. Brooker, "Exponential Backoff And Jitter", 2015).
+/// Exponential backoff with jitter ("equal jitter" in M. Brooker, "Exponential Backoff And Jitter",
+/// 2015).
 pub fn backoff(retries: u32, jitter: f64) -> Duration {
     let nominal = BACKOFF_FIRST.saturating_mul(1 << retries.min(16)).min(BACKOFF_MAX);
     nominal.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)

@@ -1,9 +1,9 @@
-//! Rows that the outside refuses when a sink delivers them: each becomes one dead letter, however often the commit
-//! is repeated.
+//! Rows that the outside refuses when a sink delivers them: each becomes one dead letter, however
+//! often the commit is repeated.
 //!
-//! The letters of one segment are one file, in a partition of the dead letters' lake whose name is made from the
-//! segment's. The file is put before the coordinator learns of the commit. So a commit that is repeated after a
-//! crash finds the file, and makes no second one.
+//! The letters of one segment are one file, in a partition of the dead letters' lake whose name is
+//! made from the segment's. The file is put before the coordinator learns of the commit. So a
+//! commit that is repeated after a crash finds the file, and makes no second one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,7 +33,8 @@ pub struct RefusedRowsWriter {
 }
 
 impl RefusedRowsWriter {
-    /// A writer for one sink, with its inputs. `dead_root` is the folder that holds the lake of dead letters.
+    /// A writer for one sink, with its inputs. `dead_root` is the folder that holds the lake of
+    /// dead letters.
     pub fn new(dead_root: &Path, component: &str, inputs: &[TaskInput]) -> Self {
         Self {
             dead_letters: dead_root.join(DEAD),
@@ -103,7 +104,8 @@ impl RefusedRowsWriter {
         let input =
             self.inputs.get(row.input).filter(|input| input.fields.len() == row.values.len());
         let Some(TaskInput { from, fields }) = input else {
-            // The topology's file was changed between the promise and the commit, and has other inputs now.
+            // The topology's file was changed between the promise and the commit, and has other
+            // inputs now.
             let mut raw = Vec::new();
             encode(&row.values, &mut raw);
             let error = format!("{}; its input isn't in the topology any more", row.error);

@@ -38,7 +38,8 @@ impl Restarts {
         &self.poison
     }
 
-    /// A task of this component panicked or was lost, at this monotonic time, over a tuple with this hash.
+    /// A task of this component panicked or was lost, at this monotonic time, over a tuple with
+    /// this hash.
     pub fn panicked(
         &mut self,
         spec: &ComponentSpec,

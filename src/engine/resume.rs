@@ -1,5 +1,6 @@
-//! Where tasks go on from: what earlier tasks promised is recovered and shared out, and the state of
-//! bolts is read back. A start, a restart after a crash, a roll-back and a rebalance all come through here.
+//! Where tasks go on from: what earlier tasks promised is recovered and shared out, and the state
+//! of bolts is read back. A start, a restart after a crash, a roll-back and a rebalance all come
+//! through here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -26,8 +27,8 @@ pub struct Resume {
     dropped: BTreeSet<String>,
 }
 
-/// Reads the checkpoint, and recovers what earlier tasks left. It changes nothing that it couldn't do
-/// again after a crash.
+/// Reads the checkpoint, and recovers what earlier tasks left. It changes nothing that it couldn't
+/// do again after a crash.
 ///
 /// # Errors
 /// If the checkpoint can't be read, what was promised is gone, or state would be dropped that isn't
@@ -83,7 +84,8 @@ impl Resume {
         Ok(())
     }
 
-    /// What the coordinator goes on from: promises are shared out evenly among the tasks of their sink.
+    /// What the coordinator goes on from: promises are shared out evenly among the tasks of their
+    /// sink.
     pub fn resumed(&mut self, topology: &Topology, plan: &Plan) -> Resumed {
         let mut shared: BTreeMap<usize, Vec<Promise>> = BTreeMap::new();
         for (component, spec) in topology.components.iter().enumerate() {

@@ -47,7 +47,8 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// By the system's clock, from the newest checkpoint of `store`, with the rest in the folder `state`.
+    /// By the system's clock, from the newest checkpoint of `store`, with the rest in the folder
+    /// `state`.
     pub fn new(store: Arc<dyn StateStore>, state: impl Into<PathBuf>) -> Self {
         let (clock, state) = (SystemClock::shared(), state.into());
         let about = String::new();
@@ -78,7 +79,8 @@ pub type Hints = BTreeMap<String, NonZeroU16>;
 pub enum Exit {
     /// All sources ended, or the drain after [`Running::stop`] was complete.
     Finished,
-    /// A component or the engine failed for good; the text names the component, the task and the cause.
+    /// A component or the engine failed for good; the text names the component, the task and the
+    /// cause.
     Failed(String),
     /// The drain deadline went by; the text names what wasn't done yet.
     NotClean(String),
@@ -189,8 +191,8 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     Ok(running)
 }
 
-/// Runs the supervisor. A panic in it or in a library below it, such as one that gets no more open files,
-/// is how the topology ended.
+/// Runs the supervisor. A panic in it or in a library below it, such as one that gets no more open
+/// files, is how the topology ended.
 fn supervise(supervisor: Supervisor, started: Sender<Result<()>>) {
     let (running, told) = (Arc::clone(&supervisor.running), started.clone());
     if let Err(panic) = caught(|| System::new().block_on(supervisor.run(started))) {
@@ -244,13 +246,14 @@ impl Running {
         }
     }
 
-    /// What happened behind the message with this number (0 for all that are kept) that a person should know: roll-backs
-    /// and their causes, what components say.
+    /// What happened behind the message with this number (0 for all that are kept) that a person
+    /// should know: roll-backs and their causes, what components say.
     pub fn messages(&self, after: u64) -> Vec<Message> {
         self.messages.after(after)
     }
 
-    /// Begins a graceful drain: spouts stop, what is in flight is written, files close. Returns at once.
+    /// Begins a graceful drain: spouts stop, what is in flight is written, files close. Returns at
+    /// once.
     pub fn stop(&self) {
         self.stop_asked.store(true, Ordering::SeqCst);
         if let Some(current) = &*lock(&self.current) {
@@ -263,11 +266,12 @@ impl Running {
         self.stop_asked.load(Ordering::SeqCst)
     }
 
-    /// Changes the numbers of tasks at a checkpoint, in place, and waits for that. Gives the time in
-    /// which nothing flowed.
+    /// Changes the numbers of tasks at a checkpoint, in place, and waits for that. Gives the time
+    /// in which nothing flowed.
     ///
     /// # Errors
-    /// If a component isn't there or can't have that many tasks, or if the topology ended meanwhile.
+    /// If a component isn't there or can't have that many tasks, or if the topology ended
+    /// meanwhile.
     pub fn rebalance(&self, hints: Hints) -> Result<Duration> {
         self.check_hints(&hints)?;
         let (reply, done) = bounded(1);

@@ -1,4 +1,5 @@
-//! The actor of a spout's task: it runs the source's loop beside itself, and sends barriers between two emits.
+//! The actor of a spout's task: it runs the source's loop beside itself, and sends barriers between
+//! two emits.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -19,8 +20,8 @@ use crate::panics::caught;
 use crate::protocol::{Alive, Control, Doing, Messages, Meter, Report, Reporter};
 use crate::spout::Spout;
 
-/// The bounds of how often splits are looked at for silence. More often costs a wake each time, more seldom makes windows
-/// later where a source is silent.
+/// The bounds of how often splits are looked at for silence. More often costs a wake each time,
+/// more seldom makes windows later where a source is silent.
 const IDLE_CHECK_EVERY_MIN: Duration = Duration::from_millis(10);
 const IDLE_CHECK_EVERY_MAX: Duration = Duration::from_secs(1);
 
@@ -50,7 +51,8 @@ pub struct SpoutActor {
 }
 
 impl SpoutActor {
-    /// Of a source that hasn't been started. `arities` are those of its streams, the hidden one last.
+    /// Of a source that hasn't been started. `arities` are those of its streams, the hidden one
+    /// last.
     pub fn new(
         (component, messages): (String, Arc<Messages>),
         source: Option<Box<dyn Spout>>,
@@ -120,8 +122,8 @@ impl SpoutActor {
         })
     }
 
-    /// Tells the cursors of a barrier, once they lead to something that a power loss leaves. The barrier itself is on
-    /// its way meanwhile.
+    /// Tells the cursors of a barrier, once they lead to something that a power loss leaves. The
+    /// barrier itself is on its way meanwhile.
     fn tell(&self, cursors: Report) {
         let Some(secure) = self.port.borrow().secure() else { return self.reporter.send(cursors) };
         let reporter = self.reporter.clone();
@@ -133,7 +135,8 @@ impl SpoutActor {
         }));
     }
 
-    /// Says how far event time has come in the checkpoint, and from then on whether splits are silent.
+    /// Says how far event time has come in the checkpoint, and from then on whether splits are
+    /// silent.
     fn watch_event_time(&self, ctx: &mut Context<Self>) {
         let mut port = self.port.borrow_mut();
         port.tell_event_time(self.clock.monotonic());

@@ -1,5 +1,5 @@
-//! Starts all tasks of a topology from the newest checkpoint, waits for how they end, and starts them
-//! anew: after a panic, and in other numbers.
+//! Starts all tasks of a topology from the newest checkpoint, waits for how they end, and starts
+//! them anew: after a panic, and in other numbers.
 //!
 //! ```text
 //! recover ─▶ wire ─▶ launch ─▶ … outcome ─▶ tear down ─┬─▶ ended

@@ -37,11 +37,13 @@ const INPUT: &str = "a tuple";
 pub enum Worker {
     /// A bolt.
     Bolt(Box<dyn Bolt>),
-    /// A sink, with the threads for what it prepares and what it commits; without them if it doesn't block.
+    /// A sink, with the threads for what it prepares and what it commits; without them if it
+    /// doesn't block.
     Sink(Box<dyn Sink>, Option<SinkThreads>),
 }
 
-/// The threads of a blocking sink. Two, so that a commit that waits for a server delays no checkpoint.
+/// The threads of a blocking sink. Two, so that a commit that waits for a server delays no
+/// checkpoint.
 pub struct SinkThreads {
     /// Syncs what the sink wrote.
     pub prepare: JobThread,
@@ -316,7 +318,8 @@ impl BoltTask {
         &batch.values[at * arity..(at + 1) * arity]
     }
 
-    /// Executes the tuples of a batch from `next` to `end`; after an error `next` is the one that failed.
+    /// Executes the tuples of a batch from `next` to `end`; after an error `next` is the one that
+    /// failed.
     fn execute_until(
         &mut self,
         end: usize,
@@ -368,7 +371,8 @@ impl BoltTask {
         self.meter.add_dead_letters(1);
     }
 
-    /// No tuple older than this comes any more: the bolt emits what waited for that, and the watermark goes on.
+    /// No tuple older than this comes any more: the bolt emits what waited for that, and the
+    /// watermark goes on.
     fn pass_watermark(&mut self, watermark: Watermark) -> Result<()> {
         let Worker::Bolt(bolt) = &mut self.worker else { return Ok(()) };
         if let Watermark::At(time) = watermark {
@@ -385,7 +389,8 @@ impl BoltTask {
         Ok(())
     }
 
-    /// Everything before the barrier was received: what it changed is reported, and the barrier goes on.
+    /// Everything before the barrier was received: what it changed is reported, and the barrier
+    /// goes on.
     fn pass(&mut self, mark: &Arc<Mark>) -> Result<()> {
         let epoch = mark.barrier.epoch;
         match &mut self.worker {

@@ -33,8 +33,8 @@ impl fmt::Display for Fate {
     }
 }
 
-/// All components as far as their state depends on what they are. The hidden spout that sends dead letters
-/// again comes and goes, and its cursors stay.
+/// All components as far as their state depends on what they are. The hidden spout that sends dead
+/// letters again comes and goes, and its cursors stay.
 pub fn kept(topology: &Topology) -> BTreeMap<String, Kept> {
     let of = |spec: &ComponentSpec| {
         let run = format!("{:016x}", xxh3_64(spec.explained.as_bytes()));
@@ -44,7 +44,8 @@ pub fn kept(topology: &Topology) -> BTreeMap<String, Kept> {
     topology.components.iter().filter(|spec| spec.id != AGAIN).map(of).collect()
 }
 
-/// How a bolt's state is laid out: by key, where another number of tasks can share it out, or by task.
+/// How a bolt's state is laid out: by key, where another number of tasks can share it out, or by
+/// task.
 fn shape(topology: &Topology, spec: &ComponentSpec) -> String {
     match state_key(topology, spec) {
         Some(key) => format!("kept by {}", key.join(", ")),
@@ -94,7 +95,8 @@ pub fn fates(old: &BTreeMap<String, Kept>, new: &BTreeMap<String, Kept>) -> BTre
     ids.into_iter().map(|id| (id.clone(), fate(id))).collect()
 }
 
-/// The components whose state has to go, each of which must be among those that somebody asked to `drop`.
+/// The components whose state has to go, each of which must be among those that somebody asked to
+/// `drop`.
 ///
 /// # Errors
 /// If state would be dropped that nobody asked for, or somebody asked for what isn't there.

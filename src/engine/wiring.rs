@@ -1,4 +1,5 @@
-//! From a plan to tasks that are ready to start: channels, emitters, inboxes, and the components themselves.
+//! From a plan to tasks that are ready to start: channels, emitters, inboxes, and the components
+//! themselves.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -234,8 +235,8 @@ fn share_of(splits: &[String], task: usize, tasks: usize) -> impl Iterator<Item 
     splits.iter().skip(task).step_by(tasks)
 }
 
-/// Every stream of a component has the number of its declaration; the hidden one to the dead letters
-/// comes behind them.
+/// Every stream of a component has the number of its declaration; the hidden one to the dead
+/// letters comes behind them.
 fn arities(spec: &ComponentSpec) -> Vec<usize> {
     spec.streams.iter().map(|(_, fields)| fields.len()).chain([1]).collect()
 }
@@ -288,8 +289,8 @@ impl Maker<'_> {
         self.shared.cursors.get(&(self.spec.id.clone(), split.to_owned()))
     }
 
-    /// The cursor that an earlier version kept under another name, if no split of the component has a
-    /// name of today yet.
+    /// The cursor that an earlier version kept under another name, if no split of the component has
+    /// a name of today yet.
     fn former_cursor(&self, split: &str) -> Option<&Cursor> {
         let Config::Spout(config) = &self.spec.config else { return None };
         let former = config.former_split(split)?;

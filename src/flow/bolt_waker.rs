@@ -6,9 +6,10 @@ use std::sync::{Arc, Weak};
 
 use crate::flow::{Need, TaskHandle};
 
-/// Wakes the task of a bolt that has something to emit without having got a tuple: an answer of a child process or a
-/// server. The task then calls [`Bolt::idle`](crate::bolt::Bolt::idle), once it has worked off what is in its inboxes.
-/// It can be cloned, and called from any thread; after the task's end it does nothing.
+/// Wakes the task of a bolt that has something to emit without having got a tuple: an answer of a
+/// child process or a server. The task then calls [`Bolt::idle`](crate::bolt::Bolt::idle), once it
+/// has worked off what is in its inboxes. It can be cloned, and called from any thread; after the
+/// task's end it does nothing.
 #[derive(Clone, Default)]
 pub struct BoltWaker {
     // Weak: a thread that outlives its task must not keep the task's mailbox open.

@@ -68,7 +68,8 @@ struct Destination {
     committed: (usize, usize),
     /// It holds uncommitted tuples, and so is listed in `touched`.
     touched: bool,
-    /// What found no room: at most what one input batch (or one emit of a spout) made, and barriers.
+    /// What found no room: at most what one input batch (or one emit of a spout) made, and
+    /// barriers.
     waiting: VecDeque<Item>,
     batch_tuples: usize,
     batch_bytes: usize,
@@ -102,7 +103,8 @@ pub struct Emitter {
 }
 
 impl Emitter {
-    /// Of a component whose streams have these numbers of fields; `timed` if its tuples have event times.
+    /// Of a component whose streams have these numbers of fields; `timed` if its tuples have event
+    /// times.
     pub fn new(arities: impl IntoIterator<Item = usize>, batch_tuples: usize, timed: bool) -> Self {
         Self {
             streams: arities
@@ -224,8 +226,8 @@ impl Emitter {
     }
 
     /// Emits and commits `tuples` tuples of a stream whose values stand one after the other in
-    /// `values`, and their event times, where they have any, in `times`: what a spout does, which takes
-    /// nothing back.
+    /// `values`, and their event times, where they have any, in `times`: what a spout does, which
+    /// takes nothing back.
     pub fn emit_all(
         &mut self,
         stream: StreamId,

@@ -12,7 +12,8 @@ pub enum Grouping {
     LocalOrShuffle,
     /// The same key to the same task.
     Fields(Vec<usize>),
-    /// The same key to the less loaded of two tasks (Nasir et al., "The power of both choices", ICDE 2015).
+    /// The same key to the less loaded of two tasks (Nasir et al., "The power of both choices",
+    /// ICDE 2015).
     PartialKey(Vec<usize>),
     /// To every task.
     All,
@@ -65,12 +66,13 @@ impl Router {
     pub fn new(grouping: Grouping, tasks: usize, emitter: usize) -> Self {
         let sent =
             if matches!(grouping, Grouping::PartialKey(_)) { vec![0; tasks] } else { Vec::new() };
-        // Tasks of different emitters begin with different targets, so that few tuples are even too.
+        // Tasks of different emitters begin with different targets, so that few tuples are even
+        // too.
         Self { grouping, tasks, local: emitter % tasks, next: emitter % tasks, sent }
     }
 
-    /// Chooses for one tuple. `has_room` tells of a task whether a new batch for it would find room;
-    /// `gathering` whether a batch for it has been begun.
+    /// Chooses for one tuple. `has_room` tells of a task whether a new batch for it would find
+    /// room; `gathering` whether a batch for it has been begun.
     #[inline]
     pub fn choose(
         &mut self,

@@ -1,4 +1,5 @@
-//! Where a task's tuples come from: its channels in turn, the alignment of barriers, and event time over all channels.
+//! Where a task's tuples come from: its channels in turn, the alignment of barriers, and event time
+//! over all channels.
 
 use std::sync::Arc;
 

@@ -39,15 +39,15 @@ impl Output {
         self.emitter.emit(stream, Some(task), values);
     }
 
-    /// Gives what this call emits from here on another event time than that of the tuple or the watermark that the
-    /// call is for.
+    /// Gives what this call emits from here on another event time than that of the tuple or the
+    /// watermark that the call is for.
     pub fn set_time(&mut self, time: EventTime) {
         self.emitter.set_time(time);
     }
 
-    /// In a call of [`Bolt::watermark`](crate::bolt::Bolt::watermark): keeps that watermark back, since answers to earlier tuples are still to
-    /// come. It goes on with a later watermark that isn't kept back, or behind the next
-    /// [`Bolt::barrier`](crate::bolt::Bolt::barrier).
+    /// In a call of [`Bolt::watermark`](crate::bolt::Bolt::watermark): keeps that watermark back,
+    /// since answers to earlier tuples are still to come. It goes on with a later watermark that
+    /// isn't kept back, or behind the next [`Bolt::barrier`](crate::bolt::Bolt::barrier).
     pub fn hold_watermark(&mut self) {
         self.holds_watermark = true;
     }

@@ -1,15 +1,17 @@
-//! Event time of a spout's task: the newest post of each split, and the watermark that follows from them.
+//! Event time of a spout's task: the newest post of each split, and the watermark that follows from
+//! them.
 
 use std::time::Duration;
 
 use crate::event_time::{EventTime, EventTimeOrder, Watermark};
 
-/// A watermark goes out at most this often, unless event time has come further by [`STEP_MS`]. Each one sends batches
-/// that aren't full yet; a longer time makes windows of live topologies later.
+/// A watermark goes out at most this often, unless event time has come further by [`STEP_MS`]. Each
+/// one sends batches that aren't full yet; a longer time makes windows of live topologies later.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// A replay reads hours of event time between two watermarks that only the clock allows, and windows hold all that
-/// until the next one comes. So a watermark also goes out once event time has come so far.
+/// A replay reads hours of event time between two watermarks that only the clock allows, and
+/// windows hold all that until the next one comes. So a watermark also goes out once event time has
+/// come so far.
 const STEP_MS: i64 = 10_000;
 
 /// And this many emits have passed: else a sparse replay would send a watermark with each of them.
@@ -38,8 +40,8 @@ pub struct SplitClock {
 }
 
 impl SplitClock {
-    /// A clock of splits that had these newest posts in the last checkpoint, each with true if it has ended. The source
-    /// begins at `now`.
+    /// A clock of splits that had these newest posts in the last checkpoint, each with true if it
+    /// has ended. The source begins at `now`.
     pub fn new(
         order: Option<EventTimeOrder>,
         splits: Vec<(EventTime, bool)>,
@@ -107,7 +109,8 @@ impl SplitClock {
         if is_due || step >= STEP_MS { self.next(now) } else { None }
     }
 
-    /// The watermark to send now, if it says something new: before each barrier, and after a silence.
+    /// The watermark to send now, if it says something new: before each barrier, and after a
+    /// silence.
     pub fn next(&mut self, now: Duration) -> Option<Watermark> {
         let watermark = match (self.told, self.current(now)) {
             (Watermark::At(told), Watermark::At(time)) => Watermark::At(told.max(time)),

@@ -77,7 +77,8 @@ impl Port {
         }
     }
 
-    /// Says how far event time has come, if that is new: at the start, before a barrier, and while the source is silent.
+    /// Says how far event time has come, if that is new: at the start, before a barrier, and while
+    /// the source is silent.
     pub fn tell_event_time(&mut self, now: Duration) {
         if let Some(watermark) = self.split_clock.as_mut().and_then(|clock| clock.next(now)) {
             self.emitter.broadcast_watermark(watermark);
@@ -263,15 +264,16 @@ impl SpoutOutput {
         self.port.borrow().complete.subscribe()
     }
 
-    /// When this source ends, its splits are not at their ends: they may go on behind their cursors in
-    /// a later run.
+    /// When this source ends, its splits are not at their ends: they may go on behind their cursors
+    /// in a later run.
     pub fn stay_open(&mut self) {
         self.port.borrow_mut().stays_open = true;
     }
 
-    /// For a source that is resumed from a log of its own: this is called, on a thread that may block, whenever a
-    /// barrier has passed, and no checkpoint covers what was emitted before it has returned. A checkpoint survives a
-    /// power loss, so the log has to do so too up to where the cursors lead.
+    /// For a source that is resumed from a log of its own: this is called, on a thread that may
+    /// block, whenever a barrier has passed, and no checkpoint covers what was emitted before it
+    /// has returned. A checkpoint survives a power loss, so the log has to do so too up to where
+    /// the cursors lead.
     pub fn secure_by(&mut self, secure: impl Fn() -> Result<()> + Send + Sync + 'static) {
         self.port.borrow_mut().secure = Some(Arc::new(secure));
     }
@@ -281,14 +283,15 @@ impl SpoutOutput {
         &self.clock
     }
 
-    /// True if a bolt of the topology asks for event times. A spout of posts has nothing to do for that, since the time of
-    /// a tuple is that of the post that is its first value; another spout says it by
-    /// [`set_event_time`](Self::set_event_time).
+    /// True if a bolt of the topology asks for event times. A spout of posts has nothing to do for
+    /// that, since the time of a tuple is that of the post that is its first value; another spout
+    /// says it by [`set_event_time`](Self::set_event_time).
     pub fn wants_event_time(&self) -> bool {
         self.staged_times.is_some()
     }
 
-    /// Says what the event time of the tuples is that are pushed from here on; `None` for that of their posts.
+    /// Says what the event time of the tuples is that are pushed from here on; `None` for that of
+    /// their posts.
     pub fn set_event_time(&mut self, time: Option<EventTime>) {
         self.time = time;
     }
@@ -328,7 +331,8 @@ impl SpoutOutput {
         }
     }
 
-    /// Adds a dead letter to the next [`emit`](Self::emit). Letters that come too fast are counted, and not kept.
+    /// Adds a dead letter to the next [`emit`](Self::emit). Letters that come too fast are counted,
+    /// and not kept.
     pub fn push_dead_letter(&mut self, letter: &DeadLetter) {
         if !std::mem::replace(&mut self.has_dead_letters, true) {
             self.say(&format!("dead letters begin, of which this is the first: {}", letter.error));
@@ -344,8 +348,8 @@ impl SpoutOutput {
         }
     }
 
-    /// Says where another split stands with the next [`emit`](Self::emit), where tuples of several splits
-    /// are handed over as one.
+    /// Says where another split stands with the next [`emit`](Self::emit), where tuples of several
+    /// splits are handed over as one.
     pub fn advance(&mut self, split: usize, cursor: Cursor) {
         self.staged_cursors.push((split, cursor));
     }
@@ -409,8 +413,8 @@ impl SpoutOutput {
         self.meter.set_says((!state.is_empty()).then(|| state.to_owned()));
     }
 
-    /// Says what of the source fails at the moment, by part with the cause, and whether anything has ever worked; and
-    /// how many attempts have failed since this was last said.
+    /// Says what of the source fails at the moment, by part with the cause, and whether anything
+    /// has ever worked; and how many attempts have failed since this was last said.
     pub fn set_troubles(
         &mut self,
         troubles: BTreeMap<String, String>,

@@ -1,8 +1,8 @@
 //! The addresses of lakes, as people and topology files write them: the one place that reads them.
 //!
-//! An address is `ROOT`, `ROOT/GLOB` or `ROOT/PARTITION`; a root is a folder or `s3://bucket/prefix`. **What exists is
-//! a path:** brackets, asterisks and question marks are a glob only where nothing is there under that very name, and
-//! only in the last part.
+//! An address is `ROOT`, `ROOT/GLOB` or `ROOT/PARTITION`; a root is a folder or
+//! `s3://bucket/prefix`. **What exists is a path:** brackets, asterisks and question marks are a
+//! glob only where nothing is there under that very name, and only in the last part.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -55,7 +55,8 @@ enum Found {
 }
 
 impl Address {
-    /// Reads an address. A folder is looked at; a bucket is asked only where the address looks like a glob.
+    /// Reads an address. A folder is looked at; a bucket is asked only where the address looks like
+    /// a glob.
     ///
     /// # Errors
     /// If nothing is there, or the glob is malformed.
@@ -137,7 +138,8 @@ impl Address {
         Ok(Self { root: root.into(), partitions: Partitions::Matching(glob.into()) })
     }
 
-    /// All places that hold what is meant: the lake, and the folder of a single partition, which may be a link.
+    /// All places that hold what is meant: the lake, and the folder of a single partition, which
+    /// may be a link.
     pub fn roots(&self) -> Vec<Root> {
         let mut roots = vec![Root::at(&self.root)];
         if let Partitions::One(name) = &self.partitions

@@ -49,7 +49,8 @@ impl Backlog {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// A barrier is prepared: what was written before it is in all these promises, in whatever format.
+    /// A barrier is prepared: what was written before it is in all these promises, in whatever
+    /// format.
     pub fn prepared(&self, promises: &[Promise], written: u64) {
         self.change(|segments| {
             let named: BTreeSet<_> =

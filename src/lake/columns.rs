@@ -41,8 +41,8 @@ const POST: &str = "post";
 /// How many bytes of posts a row group holds.
 const GROUP_BYTES: usize = 16 << 20;
 
-/// How many bytes of posts a page of it holds, about: each partition that is being merged by time has one in memory.
-/// The writer looks at that once in so many posts, or behind a large one.
+/// How many bytes of posts a page of it holds, about: each partition that is being merged by time
+/// has one in memory. The writer looks at that once in so many posts, or behind a large one.
 const PAGE_BYTES: usize = 128 << 10;
 const PAGE_POSTS: usize = 16;
 
@@ -307,7 +307,8 @@ mod tests {
                 "{packed}"
             );
         }
-        // The writer has no Brotli either, so the footer of a file without a codec is made to say it.
+        // The writer has no Brotli either, so the footer of a file without a codec is made to say
+        // it.
         let bytes = by_another_tool(&[1; 3]);
         let mut says = Vec::new();
         for at in 4..bytes.len() - 8 {

@@ -71,7 +71,8 @@ impl Form {
     /// A JSON array as it is: what is written without being told otherwise.
     pub const ARRAY: Self = Self::Text(JsonArray, Plain);
 
-    /// All forms with the extensions of their files. One list for writing, reading and the command line.
+    /// All forms with the extensions of their files. One list for writing, reading and the command
+    /// line.
     pub const ALL: [(Self, &str); 7] = [
         (Self::ARRAY, ""),
         (Self::Text(JsonArray, Gzip), ".json.gz"),

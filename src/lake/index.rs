@@ -1,5 +1,6 @@
-//! The side-channel index: one small object for each partition, `_index/<partition>.json`, that says
-//! what each micro-batch holds. A help only: everything works without it, and it can be built again.
+//! The side-channel index: one small object for each partition, `_index/<partition>.json`, that
+//! says what each micro-batch holds. A help only: everything works without it, and it can be built
+//! again.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -1,10 +1,10 @@
-//! What a running capture knows for the side-channel index: of each file that it closes how many posts and
-//! bytes, their checksum, and their own times. When a partition has ended and all of its files are visible,
-//! the commit that saw to that writes its index, after them.
+//! What a running capture knows for the side-channel index: of each file that it closes how many
+//! posts and bytes, their checksum, and their own times. When a partition has ended and all of its
+//! files are visible, the commit that saw to that writes its index, after them.
 //!
-//! It is a help only, so nothing waits or fails for it: whatever comes in between, the partition has no
-//! index, and `lake index --missing` makes one. Of a partition that a crash ended nobody knows all files: `left`
-//! makes its index from the files.
+//! It is a help only, so nothing waits or fails for it: whatever comes in between, the partition
+//! has no index, and `lake index --missing` makes one. Of a partition that a crash ended nobody
+//! knows all files: `left` makes its index from the files.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use super::index::{File, Index};
 use crate::epoch::Promise;
 use crate::post::own_time;
 
-/// How many files of a partition are remembered, of some hundred bytes each. One with more has no index
-/// until `lake index` makes it.
+/// How many files of a partition are remembered, of some hundred bytes each. One with more has no
+/// index until `lake index` makes it.
 const FILES_MAX: usize = 100_000;
 
 /// How many partitions wait for their index. Beyond that those that cannot be written are given up.
@@ -73,8 +73,8 @@ impl Indexing {
         }
     }
 
-    /// The indexes that are to be written: of partitions that have ended, and of which these promises, which
-    /// aren't published, are no part.
+    /// The indexes that are to be written: of partitions that have ended, and of which these
+    /// promises, which aren't published, are no part.
     pub fn take(&mut self, unpublished: &[Promise]) -> Vec<Index> {
         let is_missing = |partition: &str| {
             let of = |promise: &Promise| {

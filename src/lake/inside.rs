@@ -1,8 +1,8 @@
 //! Keeps a lake in a folder to itself: whatever is opened in it is a plain file, and whatever is
 //! written or deleted in it doesn't leave the root through a link.
 //!
-//! Links are followed where a lake is read: a lake may be made of links to partitions elsewhere. Only
-//! a link directly below the root may lead to a folder, so that no loop of links has a depth.
+//! Links are followed where a lake is read: a lake may be made of links to partitions elsewhere.
+//! Only a link directly below the root may lead to a folder, so that no loop of links has a depth.
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io;
@@ -19,7 +19,8 @@ pub fn open_file(path: &Path) -> io::Result<File> {
     open_file_with_length(path).map(|(file, _)| file)
 }
 
-/// The same, with the length of the file, which is known by then: a lake may have a million of them.
+/// The same, with the length of the file, which is known by then: a lake may have a million of
+/// them.
 ///
 /// # Errors
 /// As [`open_file`].
@@ -46,8 +47,8 @@ fn no_file(kind: FileType) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}: expected a file"))
 }
 
-/// True if opening failed because of what lies there, and not because of the disk: a FIFO, a socket,
-/// a device, or links that lead in a circle.
+/// True if opening failed because of what lies there, and not because of the disk: a FIFO, a
+/// socket, a device, or links that lead in a circle.
 pub fn is_no_file(error: &io::Error) -> bool {
     let loops = rustix::io::Errno::LOOP.raw_os_error();
     // A socket can't be opened at all.
@@ -56,8 +57,8 @@ pub fn is_no_file(error: &io::Error) -> bool {
         || error.raw_os_error().is_some_and(|errno| errno == loops || errno == socket)
 }
 
-/// The first link on the way from the root to a path below it, the path itself included. The root may
-/// be one: somebody has named it.
+/// The first link on the way from the root to a path below it, the path itself included. The root
+/// may be one: somebody has named it.
 ///
 /// # Errors
 /// If a part of the way can't be looked at. What isn't there is no link.
@@ -76,7 +77,8 @@ pub fn link_below(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Refuses a folder to which a link leads from the root, before something in it is written or deleted.
+/// Refuses a folder to which a link leads from the root, before something in it is written or
+/// deleted.
 ///
 /// # Errors
 /// If there is such a link, or a part of the way can't be looked at.
@@ -93,7 +95,8 @@ pub fn stay_inside(root: &Path, folder: &Path) -> io::Result<()> {
     }
 }
 
-/// True if an error says that nothing is there. A part of the way may be a file, which holds nothing.
+/// True if an error says that nothing is there. A part of the way may be a file, which holds
+/// nothing.
 pub fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),

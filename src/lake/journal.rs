@@ -2,17 +2,18 @@
 //! `compact` or `erase` was killed.
 //!
 //! `_index/journal/<old>/<attempt>.begun` is put before the first file of the new partition, and
-//! `….ended` after the last: it says `done` or `undone`. Both are put only if they are absent, so one
-//! process begins an attempt, and one process decides how it ends. Until it is done the new partition
-//! counts for nothing, and from then on the old one does. Whoever finds an attempt that hasn't ended
-//! undoes it; the process that made it finds that out when it wants to end it. What says how an attempt
-//! ended stays for `ZOMBIE`: the process may still be writing, and another that has seen the attempt
-//! before it ended may still want to undo it. Where `….begun` is gone, all is cleaned up.
+//! `….ended` after the last: it says `done` or `undone`. Both are put only if they are absent, so
+//! one process begins an attempt, and one process decides how it ends. Until it is done the new
+//! partition counts for nothing, and from then on the old one does. Whoever finds an attempt that
+//! hasn't ended undoes it; the process that made it finds that out when it wants to end it. What
+//! says how an attempt ended stays for `ZOMBIE`: the process may still be writing, and another that
+//! has seen the attempt before it ended may still want to undo it. Where `….begun` is gone, all is
+//! cleaned up.
 //!
-//! One partition may take the place of several. Then the first of them, in the order of names, has the
-//! attempt, which names the others and decides for all. Each of the others gets a `….begun` that only
-//! keeps other processes away: a follower. It goes once the attempt that it points at has ended and
-//! is cleaned up, and before that one's own `….begun`.
+//! One partition may take the place of several. Then the first of them, in the order of names, has
+//! the attempt, which names the others and decides for all. Each of the others gets a `….begun`
+//! that only keeps other processes away: a follower. It goes once the attempt that it points at has
+//! ended and is cleaned up, and before that one's own `….begun`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -267,7 +268,8 @@ impl Attempt {
     }
 }
 
-/// Puts down that something begins, with the next number. None if somebody else is at that partition.
+/// Puts down that something begins, with the next number. None if somebody else is at that
+/// partition.
 fn put_begun(store: &dyn Store, entry: &Entry) -> Result<Option<u32>> {
     let number = match attempts_for(store, &entry.old)?.last() {
         None => 0,
@@ -434,8 +436,9 @@ pub fn delete_partition(store: &dyn Store, partition: &str) -> Result<()> {
     Ok(())
 }
 
-/// Deletes those files of a partition that are in the one that replaces it, as its index says. What came later, from a
-/// writer that was out of reach for longer than anybody expected, is in no other place: it stays.
+/// Deletes those files of a partition that are in the one that replaces it, as its index says. What
+/// came later, from a writer that was out of reach for longer than anybody expected, is in no other
+/// place: it stays.
 fn delete_proven(store: &dyn Store, partition: &str, index: &Index) -> Result<()> {
     let Some(replaced) =
         index.replaces.iter().rfind(|generation| generation.partition == partition)

@@ -1,14 +1,16 @@
-//! Large posts are read one at a time, whatever reads them in this process: a few megabytes of a packed file can
-//! stand for a post at the bound of length, and several files are read at once. So the memory that growing posts
-//! take has one bound for the process, and not one for each reader.
+//! Large posts are read one at a time, whatever reads them in this process: a few megabytes of a
+//! packed file can stand for a post at the bound of length, and several files are read at once. So
+//! the memory that growing posts take has one bound for the process, and not one for each reader.
 //!
-//! Only who makes a post longer has the turn, and gives it back with the post, before anybody does something with
-//! it. So nobody who has the turn waits for another reader, and no merge can stand still.
+//! Only who makes a post longer has the turn, and gives it back with the post, before anybody does
+//! something with it. So nobody who has the turn waits for another reader, and no merge can stand
+//! still.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// The part of a post that is read without the turn, in bytes. Below it as many posts grow at once as there are
-/// readers; more would raise the bound by so much for each of them, less would make readers of usual posts wait.
+/// The part of a post that is read without the turn, in bytes. Below it as many posts grow at once
+/// as there are readers; more would raise the bound by so much for each of them, less would make
+/// readers of usual posts wait.
 pub const LARGE_POST_BYTES: usize = 32 << 20;
 
 /// The one turn there is.
@@ -85,7 +87,8 @@ mod tests {
         assert_eq!(had.into_inner(), 800);
     }
 
-    /// A file of one large post, which is made as it is read. It looks whether another reader makes one longer meanwhile.
+    /// A file of one large post, which is made as it is read. It looks whether another reader makes
+    /// one longer meanwhile.
     struct Endless<'a> {
         read: usize,
         /// How many readers are making a post longer than what needs no turn.

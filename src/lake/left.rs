@@ -1,9 +1,9 @@
-//! Partitions that a crash, a roll-back or a rebalance ended: no task knows all of their files any more, so
-//! their indexes are made from the files, once all of these are visible.
+//! Partitions that a crash, a roll-back or a rebalance ended: no task knows all of their files any
+//! more, so their indexes are made from the files, once all of these are visible.
 //!
-//! It is a help only. A thread of its own makes the indexes, no checkpoint waits for it, and nothing fails
-//! for it. The partitions stand in a note in the staging of the sink's first task until they are done, so
-//! that the next start goes on after another crash.
+//! It is a help only. A thread of its own makes the indexes, no checkpoint waits for it, and
+//! nothing fails for it. The partitions stand in a note in the staging of the sink's first task
+//! until they are done, so that the next start goes on after another crash.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,11 +24,12 @@ use crate::panics::caught;
 /// The name of the note in a task's staging.
 const NOTE: &str = "unindexed";
 
-/// How many partitions are remembered. Each costs some hundred bytes and, at the next start, a listing; those
-/// beyond it stay without an index until `lake index --missing` makes it.
+/// How many partitions are remembered. Each costs some hundred bytes and, at the next start, a
+/// listing; those beyond it stay without an index until `lake index --missing` makes it.
 const PARTITIONS_MAX: usize = 1_000;
 
-/// How long the end of a topology waits for indexes that are being made. The next start makes the others.
+/// How long the end of a topology waits for indexes that are being made. The next start makes the
+/// others.
 const END_WAIT: Duration = Duration::from_secs(10);
 
 /// A partition in the lake that a place of an earlier task delivers to.
@@ -160,7 +161,8 @@ impl State {
         self.left.iter().find(is_ready).cloned()
     }
 
-    /// Writes the note, or deletes it where nothing is left. It isn't synced: a power loss costs a help.
+    /// Writes the note, or deletes it where nothing is left. It isn't synced: a power loss costs a
+    /// help.
     fn write_note(&self) {
         let Some(path) = &self.note else { return };
         if self.left.is_empty() {
@@ -205,7 +207,8 @@ mod tests {
         matches!(read(&LocalStore::new(root), partition).unwrap(), Found::Index(index) if index.posts() == 1)
     }
 
-    /// What one crash left is in the note of the next run, and is done by the one after that, whatever failed.
+    /// What one crash left is in the note of the next run, and is done by the one after that,
+    /// whatever failed.
     #[test]
     fn what_was_left_is_indexed_once_it_is_visible_also_after_another_crash() {
         let root = tempfile::tempdir().unwrap();

@@ -1,9 +1,10 @@
 //! Where the posts of a replaced partition are now: told from the notes that `compact` and `erase`
 //! leave ([`replaced`]).
 //!
-//! A reader keeps its places in the terms of the partition that it began to read, whatever became of
-//! that: `(file, post)` of the old one. So a cursor never changes its meaning, and it doesn't matter
-//! whether a partition is replaced before a reader comes to it, while it reads, or between two runs.
+//! A reader keeps its places in the terms of the partition that it began to read, whatever became
+//! of that: `(file, post)` of the old one. So a cursor never changes its meaning, and it doesn't
+//! matter whether a partition is replaced before a reader comes to it, while it reads, or between
+//! two runs.
 //!
 //! ```text
 //! old     0000000 ▒▒▒▒▒▒  0000001 ▒▒▒▒   the cursor of the split "old" is 0000001:2
@@ -112,7 +113,8 @@ fn follow(store: &dyn Store, mut piece: Piece) -> Result<Piece> {
     )))
 }
 
-/// Posts by their numbers over all files of a partition: from this on so many, which stand there now.
+/// Posts by their numbers over all files of a partition: from this on so many, which stand there
+/// now.
 struct Run {
     from: u64,
     posts: u64,
@@ -211,8 +213,8 @@ fn unknown(store: &dyn Store, partition: &str, why: &str) -> Error {
 /// How far an earlier run has read, by the names of the parts of a lake: true if to the end.
 pub type Progress = BTreeMap<String, bool>;
 
-/// What to read of the chosen partitions, by the names that earlier runs had for it: where a part of
-/// a partition was read before it was replaced, the old name stands, and so do those of its
+/// What to read of the chosen partitions, by the names that earlier runs had for it: where a part
+/// of a partition was read before it was replaced, the old name stands, and so do those of its
 /// siblings. With `to_roots` names are always those that partitions had when they were written, so
 /// that they stay the same whatever is done to a lake.
 ///

@@ -30,7 +30,8 @@ use crate::error::{Error, Result};
 pub struct Listing {
     /// The partitions that count, in the order of their names.
     pub partitions: Vec<String>,
-    /// Folders of other names, such as a copied sample. Readers take those that hold numbered files.
+    /// Folders of other names, such as a copied sample. Readers take those that hold numbered
+    /// files.
     folders: Vec<String>,
     /// The journal.
     pub journal: Journal,
@@ -51,8 +52,8 @@ impl Listing {
         let mut done = journal_before.done;
         done.extend(journal.done.clone());
         let mut replaced = replaced::names(store)?;
-        // A note that came meanwhile may be one of several for partitions that were joined. Until all
-        // are there the journal names them all.
+        // A note that came meanwhile may be one of several for partitions that were joined. Until
+        // all are there the journal names them all.
         let mut seen = replaced_before.clone();
         while replaced != seen {
             journal = journal::read(store)?;

@@ -1,5 +1,5 @@
-//! One file of the lake while it is being written: text, a JSON array on one line (`[{…},{…}]`) or a
-//! post a line, which is packed when it is closed.
+//! One file of the lake while it is being written: text, a JSON array on one line (`[{…},{…}]`) or
+//! a post a line, which is packed when it is closed.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -25,7 +25,8 @@ const WRITE_BACK_BYTES: u64 = 8 << 20;
 /// A micro-batch that is being written.
 ///
 /// What was appended counts, whatever happens to the disk: bytes stay in the buffer until the
-/// operating system has taken all of them, and are written again at the same place if it took a part.
+/// operating system has taken all of them, and are written again at the same place if it took a
+/// part.
 pub struct MicroBatch {
     place: String,
     segment: String,

@@ -9,12 +9,12 @@
 //!
 //! A file is written in the staging folder ([`micro_batch`]), synced and promised at barriers
 //! ([`staging`]), and renamed into its partition when the checkpoint that promised it is complete
-//! ([`publish`]). Whatever a crash left behind is closed by [`recover`]. An [`index`] beside the data
-//! says what is in it; [`tools`] list, check, compact and erase it in any [`store`], and a [`journal`]
-//! says which partitions count meanwhile. Whoever reads lists them by [`listing`]; [`replaced`] keeps a note on each
-//! partition that another took the place of, and [`lineage`] finds its posts.
-//! Nothing in here knows the engine: `sink/local.rs` and
-//! `spout/replay.rs` put it behind the traits of the components.
+//! ([`publish`]). Whatever a crash left behind is closed by [`recover`]. An [`index`] beside the
+//! data says what is in it; [`tools`] list, check, compact and erase it in any [`store`], and a
+//! [`journal`] says which partitions count meanwhile. Whoever reads lists them by [`listing`];
+//! [`replaced`] keeps a note on each partition that another took the place of, and [`lineage`]
+//! finds its posts. Nothing in here knows the engine: `sink/local.rs` and `spout/replay.rs` put it
+//! behind the traits of the components.
 
 pub mod address;
 pub mod backlog;

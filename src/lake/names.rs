@@ -58,8 +58,8 @@ impl Names {
 /// How many digits the name of a file has.
 const NUMBER_DIGITS: usize = 7;
 
-/// The name of a partition, `<YYYY-MM-DDTHH:MM:SS>-<uuid>` or `<YYYYMMDDTHHMMSSZ>-<uuid>`. The UUID is what lets any number of
-/// tasks and processes write one lake without asking each other.
+/// The name of a partition, `<YYYY-MM-DDTHH:MM:SS>-<uuid>` or `<YYYYMMDDTHHMMSSZ>-<uuid>`. The UUID
+/// is what lets any number of tasks and processes write one lake without asking each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionName {
     /// The boundary that the partition began at, UTC; the name keeps the seconds.
@@ -153,7 +153,8 @@ pub struct FileName {
     pub number: FileNumber,
     /// The form.
     pub form: Form,
-    /// Whether a plain array is named `.json`, as others do when they copy it. Nothing here writes that.
+    /// Whether a plain array is named `.json`, as others do when they copy it. Nothing here writes
+    /// that.
     pub json: bool,
 }
 

@@ -155,8 +155,8 @@ pub fn restore_text(compression: Compression, packed: &Path, text: &Path) -> Res
     rename().map_err(|cause| failed("bring back", text, cause))
 }
 
-/// Whether bytes are what was promised: these very bytes; or, where a crash has left nothing but the
-/// promise of an open file's text, bytes of which that text was packed.
+/// Whether bytes are what was promised: these very bytes; or, where a crash has left nothing but
+/// the promise of an open file's text, bytes of which that text was packed.
 pub fn is_as_promised(bytes: &[u8], promise: &Promise) -> bool {
     let promised = (promise.length, promise.checksum);
     (bytes.len() as u64, crc32fast::hash(bytes)) == promised
@@ -164,14 +164,15 @@ pub fn is_as_promised(bytes: &[u8], promise: &Promise) -> bool {
             .is_some_and(|compression| measure(compression, bytes) == Some(promised))
 }
 
-/// Whether two packed files are of the same text: another version of the libraries may pack it otherwise.
+/// Whether two packed files are of the same text: another version of the libraries may pack it
+/// otherwise.
 pub fn are_of_one_text(one: &[u8], other: &[u8], promise: &Promise) -> bool {
     let text = measure_text(one, promise);
     text.is_some() && text == measure_text(other, promise)
 }
 
-/// The length and the CRC-32 of the text in the bytes of a promise's file; none if it isn't packed, or can't be
-/// unpacked.
+/// The length and the CRC-32 of the text in the bytes of a promise's file; none if it isn't packed,
+/// or can't be unpacked.
 pub fn measure_text(bytes: &[u8], promise: &Promise) -> Option<(u64, u32)> {
     measure(compression(promise)?, bytes)
 }

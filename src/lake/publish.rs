@@ -88,8 +88,8 @@ impl Publish for Rename {
     }
 }
 
-/// Writes an index beside the partitions. It is staged with what the task stages, so that what a crash
-/// leaves of it is deleted with that.
+/// Writes an index beside the partitions. It is staged with what the task stages, so that what a
+/// crash leaves of it is deleted with that.
 fn write_index(place: &Place, index: &Index, durable: bool) -> Result<()> {
     let Place { root, staging } = place;
     let (staged, target) =
@@ -121,7 +121,8 @@ fn write_index(place: &Place, index: &Index, durable: bool) -> Result<()> {
     })
 }
 
-/// The promises of files whose posts aren't elsewhere by now. Of the others nothing is left in the staging.
+/// The promises of files whose posts aren't elsewhere by now. Of the others nothing is left in the
+/// staging.
 fn not_replaced(place: &Place, promises: &[Promise]) -> Result<Vec<Promise>> {
     let (store, mut replaced, mut rest) =
         (LocalStore::new(&place.root), Replaced::default(), Vec::new());
@@ -222,8 +223,8 @@ fn published(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
     }
 }
 
-/// Whether a packed file was packed of the text that was promised, which is all that is known where a
-/// recovery has published it and crashed.
+/// Whether a packed file was packed of the text that was promised, which is all that is known where
+/// a recovery has published it and crashed.
 fn is_of_promised_text(path: &Path, promise: &Promise) -> Result<bool> {
     if pack::compression(promise).is_none() {
         return Ok(false);
@@ -231,8 +232,8 @@ fn is_of_promised_text(path: &Path, promise: &Promise) -> Result<bool> {
     Ok(pack::is_as_promised(&fs::read(path).map_err(|cause| failed("read", path, cause))?, promise))
 }
 
-/// Both names exist: after a power loss that may be one file, whose old name wasn't removed yet; or what was
-/// packed once more of that.
+/// Both names exist: after a power loss that may be one file, whose old name wasn't removed yet; or
+/// what was packed once more of that.
 fn half_published(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
     let inode = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
     let is_one = inode(from).is_some() && inode(from) == inode(to);

@@ -26,14 +26,15 @@ use crate::units::ByteSize;
 /// system calls.
 pub const CHUNK_BYTES: usize = 512 << 10;
 
-/// The longest post that is read. A hostile file can make the process hold twice this much while the post grows, of
-/// which there is [one at a time](super::large), and each reader so much until it has done something with the post;
-/// no source lets in a longer one.
+/// The longest post that is read. A hostile file can make the process hold twice this much while
+/// the post grows, of which there is [one at a time](super::large), and each reader so much until
+/// it has done something with the post; no source lets in a longer one.
 pub const POST_BYTES_MAX: usize = 128 << 20;
 
 /// Where the bytes of one file come from.
 pub trait Input {
-    /// Adds to a buffer what comes next, as far as it has room or a little more; false at the end of the file.
+    /// Adds to a buffer what comes next, as far as it has room or a little more; false at the end
+    /// of the file.
     ///
     /// # Errors
     /// If it can't be read.
@@ -52,8 +53,8 @@ pub trait Input {
     fn range(&mut self, range: Range<u64>) -> Result<Bytes, Trouble>;
 }
 
-/// Splits what is read of one file, chunk after chunk. Files from elsewhere are fine too: any array of
-/// objects, also with line breaks between and within them, which become spaces, and whatever was
+/// Splits what is read of one file, chunk after chunk. Files from elsewhere are fine too: any array
+/// of objects, also with line breaks between and within them, which become spaces, and whatever was
 /// packed in several members or frames.
 pub struct Chunks {
     form: Form,
@@ -129,8 +130,8 @@ impl Chunks {
     }
 
     fn chunk(&mut self, input: &mut dyn Input) -> Result<Vec<Post>, Trouble> {
-        // The rest of the last chunk, and as much again behind it, so that a large post is soon whole; but of a
-        // large one no more than will be held of the next when it is handed over.
+        // The rest of the last chunk, and as much again behind it, so that a large post is soon
+        // whole; but of a large one no more than will be held of the next when it is handed over.
         let more = self.rest.len().clamp(self.bytes, LARGE_POST_BYTES.max(self.bytes));
         let bytes = self.rest.len() + more;
         let mut chunk = std::mem::take(&mut self.rest);

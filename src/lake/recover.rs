@@ -55,8 +55,8 @@ fn delete_all_but(keep: &BTreeSet<PathBuf>, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Closes the file of a promise, if it is open, and returns the promise of the closed file. Where that
-/// is published already, and packed, it is the promise of its text: more isn't known any more.
+/// Closes the file of a promise, if it is open, and returns the promise of the closed file. Where
+/// that is published already, and packed, it is the promise of its text: more isn't known any more.
 fn close(staging: &Staging, promise: &Promise) -> Result<Promise> {
     if promise.closed {
         return Ok(promise.clone());

@@ -1,6 +1,6 @@
-//! Notes on partitions that were replaced, `_index/replaced/<old>.json`: which files the old one had,
-//! and where its posts are now. `compact`, `erase` and `prune` put one before the first old file goes, and
-//! it stays. Two need it:
+//! Notes on partitions that were replaced, `_index/replaced/<old>.json`: which files the old one
+//! had, and where its posts are now. `compact`, `erase` and `prune` put one before the first old
+//! file goes, and it stays. Two need it:
 //!
 //! - A writer that was killed after it had put a file there, and before it knew, would otherwise put
 //!   that file once more: its posts would be there twice, or again.

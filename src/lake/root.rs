@@ -1,4 +1,5 @@
-//! Where a lake is, as far as two of them can be told apart: a replay mustn't be written into what it reads.
+//! Where a lake is, as far as two of them can be told apart: a replay mustn't be written into what
+//! it reads.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -46,7 +47,8 @@ impl Root {
         }
     }
 
-    /// Whether the two are one place, or one of them lies inside the other, by whatever names they go.
+    /// Whether the two are one place, or one of them lies inside the other, by whatever names they
+    /// go.
     pub fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Folder(a), Self::Folder(b)) => {
@@ -82,7 +84,8 @@ fn is_inside(prefix: &str, of: &str) -> bool {
         || prefix.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The ends of the names of Amazon's own servers, which all have the same buckets; those in China have others.
+/// The ends of the names of Amazon's own servers, which all have the same buckets; those in China
+/// have others.
 const AMAZON: &str = ".amazonaws.com";
 const AMAZON_IN_CHINA: &str = ".amazonaws.com.cn";
 
@@ -102,7 +105,8 @@ fn server(endpoint: Option<&str>) -> Option<String> {
     };
     // A name of the whole internet may end with a dot.
     let name = name.strip_suffix('.').unwrap_or(&name);
-    // With a region or without, with the bucket in front or not: it is the bucket's name that tells them apart.
+    // With a region or without, with the bucket in front or not: it is the bucket's name that tells
+    // them apart.
     if name.ends_with(AMAZON) {
         return None;
     }

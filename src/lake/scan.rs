@@ -32,7 +32,8 @@ pub enum Trouble {
         /// What is wrong.
         what: String,
     },
-    /// It is whole as far as that can be told, but of a form that isn't read: which, and what to do.
+    /// It is whole as far as that can be told, but of a form that isn't read: which, and what to
+    /// do.
     Unsupported(String),
 }
 
@@ -131,7 +132,8 @@ impl<'a> ObjectReader<'a> {
         self.posts
     }
 
-    /// The offset of the first line break in an array, which readers of lines would take for its end.
+    /// The offset of the first line break in an array, which readers of lines would take for its
+    /// end.
     pub fn line_break(&self) -> Option<Spot> {
         match Form::of(self.bytes.key) {
             Form::Text(Format::JsonArray, Compression::None) => {

@@ -1,5 +1,5 @@
-//! Splits a JSON array, or lines of JSON, into posts without building anything. It goes on from chunk to chunk, so
-//! that memory doesn't grow with a file.
+//! Splits a JSON array, or lines of JSON, into posts without building anything. It goes on from
+//! chunk to chunk, so that memory doesn't grow with a file.
 
 use std::ops::Range;
 

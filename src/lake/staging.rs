@@ -45,7 +45,8 @@ impl Staging {
         self.folder.join(segment.to_string())
     }
 
-    /// The text of a file while it is open. It is the file itself, if that isn't packed when it closes.
+    /// The text of a file while it is open. It is the file itself, if that isn't packed when it
+    /// closes.
     pub fn text(&self, segment: &Segment) -> PathBuf {
         let file = if segment.file.form.is_plain() {
             segment.file.to_string()
@@ -55,8 +56,8 @@ impl Staging {
         self.partition(&segment.partition).join(file)
     }
 
-    /// Refuses a staging folder to which a link leads from the folder that the staging of all is in: files
-    /// are deleted there.
+    /// Refuses a staging folder to which a link leads from the folder that the staging of all is
+    /// in: files are deleted there.
     ///
     /// # Errors
     /// If there is such a link.
@@ -90,16 +91,16 @@ pub trait Publish: Send + Sync {
     /// If it is no place.
     fn staging(&self, place: &str) -> Result<Staging>;
 
-    /// Makes those of the promised files of a place visible that are closed. It can be repeated, also
-    /// after a crash in the middle: what is visible already stays as it is.
+    /// Makes those of the promised files of a place visible that are closed. It can be repeated,
+    /// also after a crash in the middle: what is visible already stays as it is.
     ///
     /// # Errors
-    /// Transient ones, after which it can be repeated; fatal ones if a file isn't what was promised,
-    /// is nowhere, or if somebody else wrote one of that name.
+    /// Transient ones, after which it can be repeated; fatal ones if a file isn't what was
+    /// promised, is nowhere, or if somebody else wrote one of that name.
     fn publish(&self, place: &str, promises: &[Promise], durable: bool) -> Result<()>;
 
-    /// The same for files that a task left which is gone, perhaps for long: a file that was visible, and whose
-    /// posts are in another partition by now, or erased, is done.
+    /// The same for files that a task left which is gone, perhaps for long: a file that was
+    /// visible, and whose posts are in another partition by now, or erased, is done.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -113,8 +114,8 @@ pub trait Publish: Send + Sync {
         Ok(())
     }
 
-    /// The lake that a place delivers to, for an index that is made from its files; none where there is no index.
-    /// Its requests are repeated, so whoever asks it may wait for long.
+    /// The lake that a place delivers to, for an index that is made from its files; none where
+    /// there is no index. Its requests are repeated, so whoever asks it may wait for long.
     ///
     /// # Errors
     /// If it is no place.
@@ -150,7 +151,8 @@ impl Staged {
                 Arc::new(File::open(&self.path).map_err(|cause| failed("open", &self.path, cause))?)
             }
         };
-        // The kernel may have dropped what it couldn't write, so another sync that succeeds proves nothing.
+        // The kernel may have dropped what it couldn't write, so another sync that succeeds proves
+        // nothing.
         point("lake.sync")
             .and_then(|()| file.sync_data())
             .and_then(|()| point("lake.synced"))

@@ -1,9 +1,9 @@
 //! Files that a tool is writing and that aren't visible yet: `_staging/put-<host>-<uuid>`.
 //!
-//! Such a file has an owner: the process that holds a lock on it, which ends with the process. What a
-//! killed one leaves is deleted by the next tool or capture that comes to the lake ([`clean_up`]), and
-//! never while its owner lives. Where a file system has no locks, or another machine may not see them,
-//! a file has to be untouched for a day as well.
+//! Such a file has an owner: the process that holds a lock on it, which ends with the process. What
+//! a killed one leaves is deleted by the next tool or capture that comes to the lake
+//! ([`clean_up`]), and never while its owner lives. Where a file system has no locks, or another
+//! machine may not see them, a file has to be untouched for a day as well.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -23,14 +23,15 @@ const PREFIX: &str = "put-";
 const ID_CHARS: usize = 36;
 
 /// How long the file of another machine has to be untouched before it counts as left behind. One is
-/// written in one go: a shorter time would save nothing but disk, and might meet a suspended process.
+/// written in one go: a shorter time would save nothing but disk, and might meet a suspended
+/// process.
 const LEFT_AFTER: Duration = Duration::DAY;
 
 /// How long a host's name may be within a file's name.
 const HOST_CHARS_MAX: usize = 64;
 
-/// How often a file is made anew when another process takes the empty folder away, or takes the file
-/// for left behind before it is locked.
+/// How often a file is made anew when another process takes the empty folder away, or takes the
+/// file for left behind before it is locked.
 const TRIES_MAX: usize = 100;
 
 /// A file that is written and has no name that counts yet. It is locked until this is dropped.

@@ -49,7 +49,8 @@ pub struct Uploader {
     /// The segments of promises that a commit has delivered before it failed: it is tried again.
     delivered: Arc<Mutex<BTreeSet<String>>>,
     stopped: AtomicBool,
-    /// Something failed, so what was put may be there although nobody said so, and may be replaced meanwhile.
+    /// Something failed, so what was put may be there although nobody said so, and may be replaced
+    /// meanwhile.
     in_doubt: AtomicBool,
     /// How much of the outbox is in use.
     pub backlog: Arc<Backlog>,
@@ -74,8 +75,8 @@ impl Uploader {
         self.upload_all(store, staging, promises, self.in_doubt.load(Ordering::Relaxed))
     }
 
-    /// Uploads closed files of a task that is gone, but for those whose partition was replaced since they were
-    /// uploaded.
+    /// Uploads closed files of a task that is gone, but for those whose partition was replaced
+    /// since they were uploaded.
     ///
     /// # Errors
     /// As [`upload`](Self::upload).
@@ -88,8 +89,8 @@ impl Uploader {
         self.upload_all(store, staging, promises, true)
     }
 
-    /// Uploads in rounds. A round that fails for now is followed by the next at once if something got through: only
-    /// where nothing does the caller has to wait.
+    /// Uploads in rounds. A round that fails for now is followed by the next at once if something
+    /// got through: only where nothing does the caller has to wait.
     fn upload_all(
         &self,
         store: &Arc<dyn Store>,
@@ -140,8 +141,8 @@ impl Uploader {
         Ok(())
     }
 
-    /// Puts an index beside what was uploaded. It is waited for only as long as the task lives, and not for
-    /// long: it is a help only.
+    /// Puts an index beside what was uploaded. It is waited for only as long as the task lives, and
+    /// not for long: it is a help only.
     ///
     /// # Errors
     /// If it isn't known to be there.
@@ -240,7 +241,8 @@ struct Round {
     over: AtomicBool,
     delivered: Arc<Mutex<BTreeSet<String>>>,
     backlog: Arc<Backlog>,
-    /// What is known of partitions of tasks that are gone, or whose files are in doubt; others aren't asked for.
+    /// What is known of partitions of tasks that are gone, or whose files are in doubt; others
+    /// aren't asked for.
     replaced: Option<Mutex<Replaced>>,
 }
 
@@ -296,8 +298,8 @@ impl Round {
         lock(replaced).has(self.store.as_ref(), segment)
     }
 
-    /// What is in the store has to be what was promised; or, packed, what an earlier recovery has made of the
-    /// same text as ours. It may also be gone again, with its partition.
+    /// What is in the store has to be what was promised; or, packed, what an earlier recovery has
+    /// made of the same text as ours. It may also be gone again, with its partition.
     fn compare(&self, segment: &Segment, promise: &Promise, ours: Option<&[u8]>) -> Result<()> {
         let key = segment.to_string();
         let address = self.store.address(&key);

@@ -1,4 +1,5 @@
-//! What a lake holds, as its store tells it, without what `compact` and `erase` have begun or replaced.
+//! What a lake holds, as its store tells it, without what `compact` and `erase` have begun or
+//! replaced.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// What `ROOT[/GLOB]` means: a lake, a glob over its partitions, or one partition; see [`Address`].
+    /// What `ROOT[/GLOB]` means: a lake, a glob over its partitions, or one partition; see
+    /// [`Address`].
     ///
     /// # Errors
     /// If there is no such lake, or the glob is none.
@@ -55,7 +57,8 @@ impl Selection {
         Ok(matching)
     }
 
-    /// The partitions by the names under which they are read, in order, with folders of other names.
+    /// The partitions by the names under which they are read, in order, with folders of other
+    /// names.
     ///
     /// # Errors
     /// As [`partitions`](Self::partitions).
@@ -70,7 +73,8 @@ impl Selection {
     }
 }
 
-/// The forms of the files of these partitions with their extensions, from the index where there is one.
+/// The forms of the files of these partitions with their extensions, from the index where there is
+/// one.
 ///
 /// # Errors
 /// If something can't be listed or read.
@@ -92,7 +96,8 @@ pub fn forms(store: &dyn Store, partitions: &[String]) -> Result<BTreeSet<(Form,
 }
 
 /// The length of a file's text, as the file itself says it without being read: too small where it
-/// was packed elsewhere in several members, 0 where it doesn't say; of Parquet, a little more than its posts.
+/// was packed elsewhere in several members, 0 where it doesn't say; of Parquet, a little more than
+/// its posts.
 ///
 /// # Errors
 /// If the store can't give a part of it.

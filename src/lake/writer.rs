@@ -116,8 +116,8 @@ impl Writer {
         self.make_folders(&staging)
     }
 
-    /// Writes a post, which is one JSON object on one line. On an error nothing of it counts, and it
-    /// can be written again.
+    /// Writes a post, which is one JSON object on one line. On an error nothing of it counts, and
+    /// it can be written again.
     ///
     /// # Errors
     /// If the disk doesn't take what was written before, or a new file.
@@ -132,8 +132,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The first phase. What the barrier closes is closed, and everything is handed to the operating
-    /// system; the job makes it durable.
+    /// The first phase. What the barrier closes is closed, and everything is handed to the
+    /// operating system; the job makes it durable.
     ///
     /// # Errors
     /// If the operating system doesn't take it; then preparing the same barrier can be tried again.
@@ -233,7 +233,8 @@ impl Writer {
                 }
                 staged(open, keep, times)
             }
-            // On the task's own thread: what packs more slowly than its posts come in holds them up.
+            // On the task's own thread: what packs more slowly than its posts come in holds them
+            // up.
             Some(compression) => {
                 let to = self.staging.folder.join(&open.promise().segment);
                 // A new name: the folder is synced before the text goes.

@@ -1,8 +1,9 @@
-//! Notes of who writes what into a lake in a folder: `_index/writers/<state>.json`, one for each state of
-//! a topology. Instances that write one lake still don't know of each other; the notes are only there so
-//! that somebody who starts a copy of a topology, or the same one without its state, is told that the lake
-//! has the same posts already; and so that `erase` can name the states whose outboxes may hold a copy of a post.
-//! In a bucket there is only the latter: a start doesn't wait for a bucket, and so can't be told before it begins.
+//! Notes of who writes what into a lake in a folder: `_index/writers/<state>.json`, one for each
+//! state of a topology. Instances that write one lake still don't know of each other; the notes are
+//! only there so that somebody who starts a copy of a topology, or the same one without its state,
+//! is told that the lake has the same posts already; and so that `erase` can name the states whose
+//! outboxes may hold a copy of a post. In a bucket there is only the latter: a start doesn't wait
+//! for a bucket, and so can't be told before it begins.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,8 +46,8 @@ impl WriterNote {
     }
 }
 
-/// The note on a state that writes into a bucket, as an object. It doesn't say what is read. A state that ends with
-/// its process has no note of its own: the next one would leave another.
+/// The note on a state that writes into a bucket, as an object. It doesn't say what is read. A
+/// state that ends with its process has no note of its own: the next one would leave another.
 pub fn object(state: &Path, is_kept: bool) -> (String, Bytes) {
     let (topology, inputs) = (String::new(), BTreeMap::new());
     let note = WriterNote { state: state.to_path_buf(), topology, inputs };
@@ -91,8 +92,8 @@ pub fn forget(root: &Path, state: &Path) {
     remove_if_empty(&folder(root));
 }
 
-/// The notes of all states that wrote into the lake in a folder. One that can't be read is passed over: it
-/// can only warn.
+/// The notes of all states that wrote into the lake in a folder. One that can't be read is passed
+/// over: it can only warn.
 pub fn all(root: &Path) -> Vec<WriterNote> {
     let mut notes = Vec::new();
     for entry in fs::read_dir(folder(root)).into_iter().flatten().flatten().take(NOTES_MAX) {

@@ -7,8 +7,8 @@ pub enum Meaning {
     Done,
     /// Nothing has changed since the last answer.
     Unchanged,
-    /// The server points elsewhere for now, as Amazon does for new buckets. It isn't followed, since
-    /// no credential goes to a host that an answer names; the same address works later.
+    /// The server points elsewhere for now, as Amazon does for new buckets. It isn't followed,
+    /// since no credential goes to a host that an answer names; the same address works later.
     MovedForNow,
     /// The server points elsewhere for good: the configured address, or region, is wrong.
     MovedForGood,
@@ -29,7 +29,8 @@ pub enum Meaning {
 }
 
 impl Meaning {
-    /// Returns the meaning of a status. A status that HTTP doesn't know counts as the first of its class.
+    /// Returns the meaning of a status. A status that HTTP doesn't know counts as the first of its
+    /// class.
     pub fn of_status(status: u16) -> Self {
         match status {
             304 => Self::Unchanged,

@@ -9,30 +9,34 @@ use tokio::time::timeout;
 /// address; a shorter one fails over satellite links.
 pub const CONNECT_MAX: Duration = Duration::from_secs(10);
 
-/// The longest time without any progress of a request: no byte sent and no byte of the answer. A longer
-/// one keeps a tool waiting for a dead server; a shorter one gives up on a server that is only busy.
+/// The longest time without any progress of a request: no byte sent and no byte of the answer. A
+/// longer one keeps a tool waiting for a dead server; a shorter one gives up on a server that is
+/// only busy.
 pub const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// The longest time for a whole answer of an API, or for a listing of a bucket.
 pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// The longest time for an object, up or down: 64 MiB pass a link of 250 kB/s in less. A server that
-/// drips bytes holds a connection for this long.
+/// The longest time for an object, up or down: 64 MiB pass a link of 250 kB/s in less. A server
+/// that drips bytes holds a connection for this long.
 pub const OBJECT_TIME_MAX: Duration = Duration::from_secs(300);
 
-/// The largest answer of an API, in bytes. No API sends a page with more; each source holds one at a time.
+/// The largest answer of an API, in bytes. No API sends a page with more; each source holds one at
+/// a time.
 pub const API_BYTES_MAX: u64 = 64 << 20;
 
-/// The largest page of a listing, in bytes: 1,000 keys of 1,024 bytes, each byte percent-encoded, are 3 MB.
+/// The largest page of a listing, in bytes: 1,000 keys of 1,024 bytes, each byte percent-encoded,
+/// are 3 MB.
 pub const LISTING_BYTES_MAX: u64 = 8 << 20;
 
-/// The largest object that is read whole, in bytes: an index, a note of the journal, or a packed file that
-/// is compared. Posts are read by ranges, whose length the reader knows. A larger object is an error; one of
-/// this size, the index of some 800,000 files, takes twice as much memory while it is read.
+/// The largest object that is read whole, in bytes: an index, a note of the journal, or a packed
+/// file that is compared. Posts are read by ranges, whose length the reader knows. A larger object
+/// is an error; one of this size, the index of some 800,000 files, takes twice as much memory while
+/// it is read.
 pub const OBJECT_BYTES_MAX: u64 = 128 << 20;
 
-/// The largest body of an answer that says no, or that acknowledges. What is longer is cut: people read
-/// the first sentences of it.
+/// The largest body of an answer that says no, or that acknowledges. What is longer is cut: people
+/// read the first sentences of it.
 pub const ERROR_BYTES_MAX: u64 = 64 << 10;
 
 /// The longest text of a server that is repeated in a message, in characters.

@@ -1,5 +1,5 @@
-//! Short notes for a person who waits for a server. A command that reads for people sets where they go;
-//! a running topology doesn't, since its table and log show the same.
+//! Short notes for a person who waits for a server. A command that reads for people sets where they
+//! go; a running topology doesn't, since its table and log show the same.
 
 use std::sync::OnceLock;
 use std::time::Duration;

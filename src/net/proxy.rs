@@ -1,5 +1,6 @@
-//! The proxy that leads outside, for connections that aren't made by the HTTP client: found by the same
-//! rules (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`), and passed by `CONNECT` (RFC 9110, 9.3.6).
+//! The proxy that leads outside, for connections that aren't made by the HTTP client: found by the
+//! same rules (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`), and passed by `CONNECT` (RFC
+//! 9110, 9.3.6).
 
 use hyper_util::client::proxy::matcher::Matcher;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -53,7 +54,8 @@ fn proxy_in(
 }
 
 impl Proxy {
-    /// Asks for a tunnel to a host. Whatever is sent and read afterwards goes to and comes from there.
+    /// Asks for a tunnel to a host. Whatever is sent and read afterwards goes to and comes from
+    /// there.
     ///
     /// # Errors
     /// If the proxy refuses, or the connection ends.

@@ -1,4 +1,5 @@
-//! The post: one JSON object with one key that names its kind, kept as the raw bytes that were read.
+//! The post: one JSON object with one key that names its kind, kept as the raw bytes that were
+//! read.
 
 pub(crate) mod check;
 pub(crate) mod fields;

@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use crate::clock::SharedClock;
 use crate::protocol::{FromTask, Report};
 
-/// Held by everything that works for a task. A task that is gone before the end was announced is lost.
+/// Held by everything that works for a task. A task that is gone before the end was announced is
+/// lost.
 pub struct Alive {
     task: usize,
     ending: Arc<AtomicBool>,

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-/// How many messages are kept for whoever watches; older ones are dropped. More would let a watcher be away for longer,
-/// and cost up to 4 kB each.
+/// How many messages are kept for whoever watches; older ones are dropped. More would let a watcher
+/// be away for longer, and cost up to 4 kB each.
 const MESSAGES_MAX: usize = 1_000;
 
 /// Something that a person should know.
@@ -18,7 +18,8 @@ pub struct Message {
     pub text: String,
 }
 
-/// The newest messages, numbered, so that several watchers read them without taking them from each other.
+/// The newest messages, numbered, so that several watchers read them without taking them from each
+/// other.
 #[derive(Default)]
 pub struct Messages(Mutex<VecDeque<Message>>);
 

@@ -1,4 +1,5 @@
-//! The counters of one task: written by the task alone, once for a batch, and read by whoever watches.
+//! The counters of one task: written by the task alone, once for a batch, and read by whoever
+//! watches.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -119,7 +120,8 @@ impl Meter {
         self.failed.fetch_add(failures, Ordering::Relaxed);
     }
 
-    /// A part of the component fails for this cause, and is tried again; or it works, without a cause.
+    /// A part of the component fails for this cause, and is tried again; or it works, without a
+    /// cause.
     pub fn set_trouble(&self, part: &str, cause: Option<String>) {
         let mut troubles = lock(&self.troubles);
         match cause {

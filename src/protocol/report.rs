@@ -8,7 +8,8 @@ use crate::event_time::EventTime;
 /// What a task tells the coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// A spout sent the barrier of this epoch; these are the cursors that changed since the last one, by split.
+    /// A spout sent the barrier of this epoch; these are the cursors that changed since the last
+    /// one, by split.
     Cursors {
         /// The epoch that the barrier ends.
         epoch: u64,

@@ -34,7 +34,8 @@ fn is_secret_parameter(name: &str) -> bool {
     names_a_secret(name) || SECRET_WORDS.contains(&name.to_ascii_lowercase().as_str())
 }
 
-/// Says what in a text that is an address as a whole has no place in a topology file; `None` for any other text.
+/// Says what in a text that is an address as a whole has no place in a topology file; `None` for
+/// any other text.
 pub fn secret_in_address(text: &str) -> Option<&'static str> {
     let text = text.trim();
     if !is_scheme(text.split_once("://")?.0) || text.contains(char::is_whitespace) {
@@ -47,7 +48,8 @@ pub fn secret_in_address(text: &str) -> Option<&'static str> {
     (!parts.values.is_empty()).then_some("a token")
 }
 
-/// Hides users with their passwords, and values of parameters that name a secret, in all addresses of a text.
+/// Hides users with their passwords, and values of parameters that name a secret, in all addresses
+/// of a text.
 pub fn hide_in_addresses(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let mut copied = 0;

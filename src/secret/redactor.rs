@@ -1,4 +1,5 @@
-//! Secrets taken out of texts from outside: a server's error may repeat the key that it was sent, as it was sent.
+//! Secrets taken out of texts from outside: a server's error may repeat the key that it was sent,
+//! as it was sent.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,8 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::{HIDDEN, Secret};
 
-/// Secrets that are shorter aren't looked for: they would be found in any sentence. No platform has such.
+/// Secrets that are shorter aren't looked for: they would be found in any sentence. No platform has
+/// such.
 const SECRET_BYTES_MIN: usize = 5;
 
 /// The secrets that a client was made with, in each form in which they may come back.
@@ -35,8 +37,8 @@ impl Redactor {
         Self { secrets: longest_first(plain), codes: longest_first(codes) }
     }
 
-    /// The text with `***` in the place of each secret: as it is, percent-encoded, escaped as in JSON or HTML, and in
-    /// base64, alone or behind a user.
+    /// The text with `***` in the place of each secret: as it is, percent-encoded, escaped as in
+    /// JSON or HTML, and in base64, alone or behind a user.
     pub fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for code in &self.codes {
@@ -121,8 +123,8 @@ fn byte_length(text: &[u8], byte: u8) -> Option<usize> {
     (text.first() == Some(&byte) || byte == b' ' && text.first() == Some(&b'+')).then_some(1)
 }
 
-/// What base64 makes of a secret depends on how many bytes stand before it (a user, `:`); the letters at its ends, which
-/// it shares with its neighbours, are left out.
+/// What base64 makes of a secret depends on how many bytes stand before it (a user, `:`); the
+/// letters at its ends, which it shares with its neighbours, are left out.
 fn add_base64(secret: &[u8], forms: &mut BTreeSet<String>) {
     for before in 0..3 {
         let mut bytes = vec![0; before];

@@ -90,7 +90,8 @@ impl LakeSink {
         Ok(Self { writer, publisher, staging, left: left.clone(), last: false, positions })
     }
 
-    /// Makes the staging folder: one that can't be written should stop the start, not the first post.
+    /// Makes the staging folder: one that can't be written should stop the start, not the first
+    /// post.
     ///
     /// # Errors
     /// If it can't be made.

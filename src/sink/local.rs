@@ -22,23 +22,23 @@ use crate::lake::store::Store;
 use crate::lake::store::local::LocalStore;
 use crate::tuple::Fields;
 
-/// Writes posts into a lake in a folder: `<root>/<boundary>-<uuid>/0000000`, each file one JSON array,
-/// or what `format` and `compression` say.
+/// Writes posts into a lake in a folder: `<root>/<boundary>-<uuid>/0000000`, each file one JSON
+/// array, or what `format` and `compression` say.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Local {
     /// The folder of the lake. It is made if it is missing; any number of tasks and processes may
     /// write into one.
     pub root: PathBuf,
-    /// How partitions are named: `2015-12-18T00:00:00-<uuid>`, or `Basic`, `20151218T000000Z-<uuid>`, since
-    /// the globs of Hadoop and Spark can't take colons.
+    /// How partitions are named: `2015-12-18T00:00:00-<uuid>`, or `Basic`,
+    /// `20151218T000000Z-<uuid>`, since the globs of Hadoop and Spark can't take colons.
     #[serde(default)]
     pub names: Names,
     /// What a file is: one JSON array on one line, or `Ndjson`, one post a line (`0000000.ndjson`).
     #[serde(default)]
     pub format: Format,
-    /// How a file is compressed when it closes: `Gzip` (`0000000.json.gz`, `0000000.ndjson.gz`), `Zstd`
-    /// (`….zst`), or not at all. Each task does it on its own thread.
+    /// How a file is compressed when it closes: `Gzip` (`0000000.json.gz`, `0000000.ndjson.gz`),
+    /// `Zstd` (`….zst`), or not at all. Each task does it on its own thread.
     #[serde(default)]
     pub compression: Compression,
     #[serde(skip)]

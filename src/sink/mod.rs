@@ -31,8 +31,8 @@ pub(crate) fn dead_letters(root: PathBuf) -> Arc<dyn SinkConfig> {
     Arc::new(DeadLetters::under(root))
 }
 
-/// Deletes what a task that is gone staged in a place and nobody delivered, where its sink was one of
-/// those in here. A place of another sink is left as it is.
+/// Deletes what a task that is gone staged in a place and nobody delivered, where its sink was one
+/// of those in here. A place of another sink is left as it is.
 ///
 /// # Errors
 /// If what is staged there can't be deleted.
@@ -49,9 +49,10 @@ pub(crate) fn discard(place: &str) -> Result<()> {
 /// The result of a commit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Delivered {
-    /// The names of the segments that are outside now. The promises of all others stay promised: they are offered
-    /// again with the next commit, a second or so later, together with what was promised since. So a sink may
-    /// gather many segments for one large load; but after the last barrier it must deliver all of them.
+    /// The names of the segments that are outside now. The promises of all others stay promised:
+    /// they are offered again with the next commit, a second or so later, together with what was
+    /// promised since. So a sink may gather many segments for one large load; but after the last
+    /// barrier it must deliver all of them.
     pub segments: Vec<String>,
     /// Rows of those segments that the outside refuses for good, which become dead letters.
     pub refused: Vec<RefusedRows>,
@@ -65,8 +66,9 @@ impl Delivered {
     }
 }
 
-/// The rows of one segment that the outside refuses. Until the segment is [forgotten](Sink::forgotten) each
-/// commit of it must tell the same: by that each row becomes one dead letter, however often the commit is repeated.
+/// The rows of one segment that the outside refuses. Until the segment is
+/// [forgotten](Sink::forgotten) each commit of it must tell the same: by that each row becomes one
+/// dead letter, however often the commit is repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefusedRows {
     /// The segment's name.
@@ -113,7 +115,8 @@ pub struct SinkContext {
     pub micro_batch: MicroBatch,
     /// The boundary of the partition to begin with.
     pub boundary: OffsetDateTime,
-    /// Whether barriers will be durable, so that a sink can begin early with what a sync has to wait for.
+    /// Whether barriers will be durable, so that a sink can begin early with what a sync has to
+    /// wait for.
     pub durable: bool,
     /// The folder that the topology's state is in, for what is kept until it can be delivered.
     pub state: PathBuf,
@@ -131,8 +134,8 @@ pub struct BoltInFront {
     pub config: Arc<dyn BoltConfig>,
     /// The same in RON, on one line, with every default written out.
     pub explained: String,
-    /// The fields of its stream `default` by which tuples are shared out among the sink's tasks; empty if it doesn't
-    /// matter which task gets a tuple.
+    /// The fields of its stream `default` by which tuples are shared out among the sink's tasks;
+    /// empty if it doesn't matter which task gets a tuple.
     pub keys: Vec<&'static str>,
 }
 
@@ -144,8 +147,9 @@ pub trait SinkConfig: Send + Sync {
     /// All problems that the inputs' fields show.
     fn check(&self, inputs: &[Fields]) -> Result<(), Vec<Problem>>;
 
-    /// Asks the outside, with the fewest calls, whether it would take what this sink writes; says what was found
-    /// to be good, or nothing if there is nothing to ask. Blocks. What it writes for that it takes away again.
+    /// Asks the outside, with the fewest calls, whether it would take what this sink writes; says
+    /// what was found to be good, or nothing if there is nothing to ask. Blocks. What it writes for
+    /// that it takes away again.
     ///
     /// # Errors
     /// What isn't good, and what to do.
@@ -153,9 +157,10 @@ pub trait SinkConfig: Send + Sync {
         Ok(None)
     }
 
-    /// The bolt that a tuple of this stream, with these fields, has to pass before it comes to this sink: a warehouse reads
-    /// posts through such a bolt. The plan puts one between the sink and all inputs for which this names the same type;
-    /// `graph` shows it, and the topology's file doesn't name it. [`check`](Self::check) gets the inputs of the file.
+    /// The bolt that a tuple of this stream, with these fields, has to pass before it comes to this
+    /// sink: a warehouse reads posts through such a bolt. The plan puts one between the sink and
+    /// all inputs for which this names the same type; `graph` shows it, and the topology's file
+    /// doesn't name it. [`check`](Self::check) gets the inputs of the file.
     fn bolt_in_front(&self, _stream: &str, _fields: &Fields) -> Option<BoltInFront> {
         None
     }
@@ -172,8 +177,8 @@ pub trait SinkConfig: Send + Sync {
     }
 
     /// Where a task with this context keeps what it has not delivered, absolute, for
-    /// [`recover`](Self::recover): it is saved before the task writes anything. Empty for a sink that
-    /// promises nothing.
+    /// [`recover`](Self::recover): it is saved before the task writes anything. Empty for a sink
+    /// that promises nothing.
     ///
     /// # Errors
     /// If it can't be written down.
@@ -192,7 +197,8 @@ pub trait SinkConfig: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// How much a task may have promised and not delivered before the spouts upstream pause, in bytes.
+    /// How much a task may have promised and not delivered before the spouts upstream pause, in
+    /// bytes.
     fn outbox_bytes_max(&self) -> Option<u64> {
         None
     }
@@ -238,15 +244,15 @@ pub trait Sink: Send {
         Ok(Box::new(|| Ok(Prepared::default())))
     }
 
-    /// Second phase: the checkpoint with these closed promises is complete, and the job delivers them,
-    /// all or some. It is repeatable: what is delivered already is left as it is.
+    /// Second phase: the checkpoint with these closed promises is complete, and the job delivers
+    /// them, all or some. It is repeatable: what is delivered already is left as it is.
     fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
         Box::new(move || Ok(Delivered::all(&promises)))
     }
 
-    /// The newest complete checkpoint doesn't name these delivered segments any more, so that none of them is
-    /// committed again: the job deletes what the sink keeps to recognise them. It isn't called for the segments of a
-    /// run's last commits.
+    /// The newest complete checkpoint doesn't name these delivered segments any more, so that none
+    /// of them is committed again: the job deletes what the sink keeps to recognise them. It isn't
+    /// called for the segments of a run's last commits.
     fn forgotten(&mut self, _segments: Vec<String>) -> Job<()> {
         Box::new(|| Ok(()))
     }

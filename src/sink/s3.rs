@@ -31,10 +31,10 @@ use crate::units::ByteSize;
 const OUTBOX: &str = "outbox";
 
 /// Writes posts into a lake in a bucket of S3, or of a server that speaks like it:
-/// `s3://<bucket>/<prefix>/<boundary>-<uuid>/0000000`, each object one JSON array, or what `format` and
-/// `compression` say. What isn't uploaded yet is on this machine's disk, in the topology's state. What isn't
-/// given comes from the environment (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity,
-/// the shared files in `~/.aws`, or a metadata service.
+/// `s3://<bucket>/<prefix>/<boundary>-<uuid>/0000000`, each object one JSON array, or what `format`
+/// and `compression` say. What isn't uploaded yet is on this machine's disk, in the topology's
+/// state. What isn't given comes from the environment (`AWS_ACCESS_KEY_ID`, `AWS_REGION`,
+/// `AWS_ENDPOINT_URL`, …), a web identity, the shared files in `~/.aws`, or a metadata service.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3 {
@@ -62,28 +62,28 @@ pub struct S3 {
     /// The token of temporary credentials.
     #[serde(default)]
     pub session_token: Option<Secret>,
-    /// How an object is put that mustn't replace another: `IfNoneMatch`, or `HeadThenPut` for servers that
-    /// answer 501 to it. Then a second topology that writes the same keys, such as one started from a copy of
-    /// the state folder, overwrites objects without anybody noticing it. Without it: as
-    /// `WATERSPOUT_S3_CONDITIONAL_PUT` in the environment says, or `IfNoneMatch`.
+    /// How an object is put that mustn't replace another: `IfNoneMatch`, or `HeadThenPut` for
+    /// servers that answer 501 to it. Then a second topology that writes the same keys, such as one
+    /// started from a copy of the state folder, overwrites objects without anybody noticing it.
+    /// Without it: as `WATERSPOUT_S3_CONDITIONAL_PUT` in the environment says, or `IfNoneMatch`.
     #[serde(default)]
     pub conditional_put: Option<ConditionalPut>,
-    /// How partitions are named: `2015-12-18T00:00:00-<uuid>`, or `Basic`, `20151218T000000Z-<uuid>`, since
-    /// the globs of Hadoop and Spark can't take colons.
+    /// How partitions are named: `2015-12-18T00:00:00-<uuid>`, or `Basic`,
+    /// `20151218T000000Z-<uuid>`, since the globs of Hadoop and Spark can't take colons.
     #[serde(default)]
     pub names: Names,
     /// What a file is: one JSON array on one line, or `Ndjson`, one post a line (`0000000.ndjson`).
     #[serde(default)]
     pub format: Format,
-    /// How a file is compressed when it closes: `Gzip` (`0000000.json.gz`, `0000000.ndjson.gz`), `Zstd`
-    /// (`….zst`), or not at all. Each task does it on its own thread.
+    /// How a file is compressed when it closes: `Gzip` (`0000000.json.gz`, `0000000.ndjson.gz`),
+    /// `Zstd` (`….zst`), or not at all. Each task does it on its own thread.
     #[serde(default)]
     pub compression: Compression,
     /// How much each task may keep on this machine's disk that isn't uploaded.
     #[serde(default = "outbox")]
     pub outbox: ByteSize,
-    /// What happens beyond it: the spouts upstream pause until half of it is uploaded, or what doesn't fit
-    /// is dropped, and counted.
+    /// What happens beyond it: the spouts upstream pause until half of it is uploaded, or what
+    /// doesn't fit is dropped, and counted.
     #[serde(default)]
     pub on_full: OnFull,
     #[serde(skip)]

@@ -2,7 +2,8 @@
 
 use crate::component::Problem;
 
-/// Says what is wrong with the address in a field. It is never repeated: a password may stand in it.
+/// Says what is wrong with the address in a field. It is never repeated: a password may stand in
+/// it.
 pub fn address_problem(field: &'static str, address: &str, schemes: &[&str]) -> Option<Problem> {
     let rest = address
         .split_once("://")

@@ -31,8 +31,8 @@ impl Backoff {
         wait
     }
 
-    /// The next wait, somewhere between half of it and all of it, so that clients that failed together don't
-    /// come back together.
+    /// The next wait, somewhere between half of it and all of it, so that clients that failed
+    /// together don't come back together.
     pub fn next_with_jitter(&mut self) -> Duration {
         self.next().mul_f64(rand::random_range(0.5..=1.0))
     }

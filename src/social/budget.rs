@@ -6,9 +6,10 @@ use time::{Duration, OffsetDateTime};
 
 use crate::units::Interval;
 
-/// The most posts that a source reads in each interval: it pauses before that is exceeded, and goes on when the
-/// next interval begins. Intervals are multiples of their length since 1970 (`1d` is a day of UTC). Every post
-/// that is received counts, also one that is filtered out or was seen before, since it was paid for.
+/// The most posts that a source reads in each interval: it pauses before that is exceeded, and goes
+/// on when the next interval begins. Intervals are multiples of their length since 1970 (`1d` is a
+/// day of UTC). Every post that is received counts, also one that is filtered out or was seen
+/// before, since it was paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
@@ -66,8 +67,8 @@ impl Account {
         self.budget.posts.saturating_sub(self.used)
     }
 
-    /// The most that is held back for posts on their way: a source that is fast for its budget would read nothing
-    /// otherwise.
+    /// The most that is held back for posts on their way: a source that is fast for its budget
+    /// would read nothing otherwise.
     pub fn reserve_max(&self) -> u64 {
         self.budget.posts / 10
     }

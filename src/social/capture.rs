@@ -1,6 +1,6 @@
-//! The capture of one source: a thread with a runtime of its own, which reads the network into the spool. It outlives
-//! the task that reads the spool, so that a roll-back or a rebalance loses no connection; when no task has come back
-//! for it for half a minute, it ends.
+//! The capture of one source: a thread with a runtime of its own, which reads the network into the
+//! spool. It outlives the task that reads the spool, so that a roll-back or a rebalance loses no
+//! connection; when no task has come back for it for half a minute, it ends.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -32,8 +32,8 @@ use crate::gaps::GapLedger;
 /// How long a capture waits for another task to come back for it.
 const LINGERS: Duration = Duration::from_secs(30);
 
-/// How much of what checkpoints cover a source's spool keeps at least (or a quarter of it, if that is less): what it
-/// has seen is made again from there.
+/// How much of what checkpoints cover a source's spool keeps at least (or a quarter of it, if that
+/// is less): what it has seen is made again from there.
 const RETAIN_MIN: u64 = 64 << 20;
 
 /// A source that is being read.
@@ -79,7 +79,8 @@ pub(super) struct Place<'a> {
 }
 
 impl Use {
-    /// Joins the capture of a source, or starts it. One that lingers with another configuration is ended first.
+    /// Joins the capture of a source, or starts it. One that lingers with another configuration is
+    /// ended first.
     ///
     /// # Errors
     /// If its spool or ledger can't be opened.
@@ -259,7 +260,8 @@ fn run<P: Platform>(
     })?
 }
 
-/// Ends when no task has used the capture for a while, or none uses it and another is to take its place.
+/// Ends when no task has used the capture for a while, or none uses it and another is to take its
+/// place.
 async fn unwanted(capture: &Capture, feed: &Feed) {
     let mut users = capture.users.subscribe();
     loop {
@@ -275,8 +277,8 @@ async fn unwanted(capture: &Capture, feed: &Feed) {
     }
 }
 
-/// Takes a capture out of the list, so that the next task starts another one, and closes its spool. Not so if a task
-/// came back for it at the last moment: then it goes on, and this says false.
+/// Takes a capture out of the list, so that the next task starts another one, and closes its spool.
+/// Not so if a task came back for it at the last moment: then it goes on, and this says false.
 fn end(folder: &Path, capture: &Arc<Capture>, result: Result<()>) -> bool {
     // Whoever looks for the capture waits here until its spool can be opened again.
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);

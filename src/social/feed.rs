@@ -34,8 +34,8 @@ use crate::gaps::{Gap, GapLedger};
 /// How many bytes of posts one record holds at most, but for a single larger post.
 const RECORD_BYTES_MAX: usize = 256 << 10;
 
-/// How many bytes of records there are at most between two that say where all parts stand. The tail that a spool
-/// retains is larger than this, so one of them is always in it.
+/// How many bytes of records there are at most between two that say where all parts stand. The tail
+/// that a spool retains is larger than this, so one of them is always in it.
 const WHOLE_EVERY_BYTES: usize = 1 << 20;
 
 /// How often a source that brings no posts saves where it stands.
@@ -59,7 +59,8 @@ pub(super) struct Says {
     pub troubles: Mutex<Troubles>,
 }
 
-/// How a source's posts reach the topology. Clones are the same feed; it stays on the capture's thread.
+/// How a source's posts reach the topology. Clones are the same feed; it stays on the capture's
+/// thread.
 #[derive(Clone)]
 pub struct Feed(Rc<Inner>);
 
@@ -69,7 +70,8 @@ struct Inner {
     topics: Topics,
     clock: SharedClock,
     spool: Spool,
-    /// The longest post that a record of the spool takes beside the longest cursor, with its line break.
+    /// The longest post that a record of the spool takes beside the longest cursor, with its line
+    /// break.
     post_bytes_max: usize,
     cursor_bytes_max: usize,
     says: Arc<Says>,
@@ -174,13 +176,15 @@ impl Feed {
         &self.0.spout
     }
 
-    /// Where a part of the source stood behind the last thing that is in the spool or on its way there; `None` for
-    /// a part that is new. What it says is the source's own business. Names that begin with `$` are the feed's.
+    /// Where a part of the source stood behind the last thing that is in the spool or on its way
+    /// there; `None` for a part that is new. What it says is the source's own business. Names that
+    /// begin with `$` are the feed's.
     pub fn cursor(&self, part: &str) -> Option<String> {
         self.0.tail.borrow().progress.get(part).cloned()
     }
 
-    /// Says where a part of the source stands. It is saved with the next flush that has posts, or within 10 s.
+    /// Says where a part of the source stands. It is saved with the next flush that has posts, or
+    /// within 10 s.
     pub fn set_cursor(&self, part: &str, cursor: impl Into<String>) {
         let cursor = cursor.into();
         let mut tail = self.0.tail.borrow_mut();
@@ -190,19 +194,21 @@ impl Feed {
         }
     }
 
-    /// Takes a post, made by [`post`](super::post) or [`delete`](super::delete). One that was seen before, or
-    /// that matches no topic, goes no further. Deletions are never off topic. It enters the topology with the next
-    /// [`flush`](Self::flush).
+    /// Takes a post, made by [`post`](super::post) or [`delete`](super::delete). One that was seen
+    /// before, or that matches no topic, goes no further. Deletions are never off topic. It enters
+    /// the topology with the next [`flush`](Self::flush).
     pub fn offer(&self, post: Post) -> Offered {
         self.offer_at(post, Cost::Received)
     }
 
-    /// The same for a source that begins again where it was: what was captured before costs nothing.
+    /// The same for a source that begins again where it was: what was captured before costs
+    /// nothing.
     pub fn offer_again(&self, post: Post) -> Offered {
         self.offer_at(post, Cost::NotSeen)
     }
 
-    /// The same while a source repeats what it gave before: only what wasn't captured then costs anything.
+    /// The same while a source repeats what it gave before: only what wasn't captured then costs
+    /// anything.
     pub fn offer_repeated(&self, post: Post) -> Offered {
         self.offer_at(post, Cost::Taken)
     }
@@ -257,9 +263,9 @@ impl Feed {
         self.0.tail.borrow().versions.differs(post)
     }
 
-    /// Takes a post that was read again: a JSON object as the platform gave it, and how long after it was received.
-    /// It goes onto the stream `counts`, whether it was seen before or not. Reads of counts count as posts of the
-    /// budget.
+    /// Takes a post that was read again: a JSON object as the platform gave it, and how long after
+    /// it was received. It goes onto the stream `counts`, whether it was seen before or not. Reads
+    /// of counts count as posts of the budget.
     ///
     /// # Errors
     /// What is wrong with the object.
@@ -285,8 +291,9 @@ impl Feed {
         }
     }
 
-    /// Brings what was offered onto this machine's disk, and with it where the source stands. Waits for room in the
-    /// spool and on the disk: so a source that must not fall behind reads no more meanwhile.
+    /// Brings what was offered onto this machine's disk, and with it where the source stands. Waits
+    /// for room in the spool and on the disk: so a source that must not fall behind reads no more
+    /// meanwhile.
     ///
     /// # Errors
     /// Fatal if the spool can't be used.
@@ -301,7 +308,8 @@ impl Feed {
             return Ok(());
         }
         self.keep_accounts();
-        // Where the parts stand is taken with the posts, before anything is waited for: others offer meanwhile.
+        // Where the parts stand is taken with the posts, before anything is waited for: others
+        // offer meanwhile.
         let mut out = Outgoing::take(&self.0);
         let delta = json(&out.changed);
         let fits = delta.len() < self.0.cursor_bytes_max;
@@ -357,13 +365,15 @@ impl Feed {
                 }
                 Ok(Appended::Closed) => return Err(Error::fatal("the spool was closed")),
                 other => {
-                    return other.map(|(Appended::At(_) | Appended::Dropped | Appended::Closed)| ());
+                    return other
+                        .map(|(Appended::At(_) | Appended::Dropped | Appended::Closed)| ());
                 }
             }
         }
     }
 
-    /// How many more posts the budget allows now, less a reserve for what is on its way; `None` without a budget.
+    /// How many more posts the budget allows now, less a reserve for what is on its way; `None`
+    /// without a budget.
     pub fn budget_left(&self) -> Option<u64> {
         let mut budget = self.0.budget.borrow_mut();
         let budget = budget.as_mut()?;
@@ -382,7 +392,8 @@ impl Feed {
         self.budget_left() == Some(0)
     }
 
-    /// Waits, if the budget is used up, until the next interval begins, and shows that as the state.
+    /// Waits, if the budget is used up, until the next interval begins, and shows that as the
+    /// state.
     pub async fn await_budget(&self) {
         while self.is_budget_spent() {
             let Some(resets) = self.budget_resets() else { return };
@@ -390,8 +401,8 @@ impl Feed {
         }
     }
 
-    /// Shows what the source is doing in a word or two, such as `reconnects in 5 s`; an empty text takes it back. The
-    /// parts that are left out are shown behind it.
+    /// Shows what the source is doing in a word or two, such as `reconnects in 5 s`; an empty text
+    /// takes it back. The parts that are left out are shown behind it.
     pub fn set_state(&self, state: impl Into<String>) {
         *self.0.doing.borrow_mut() = state.into();
         self.show_state();
@@ -413,8 +424,9 @@ impl Feed {
         for_people(text, &self.0.secrets)
     }
 
-    /// An attempt to reach a part of the source failed, and `then` says what comes next: `connects again in 5 s`. It
-    /// counts as a failure, and is shown until [`works`](Self::works) is called for the part.
+    /// An attempt to reach a part of the source failed, and `then` says what comes next: `connects
+    /// again in 5 s`. It counts as a failure, and is shown until [`works`](Self::works) is called
+    /// for the part.
     pub fn attempt_failed(&self, part: &str, cause: &str, then: &str) {
         let cause = self.for_people(cause);
         self.set_state(format!("{cause}; {then}"));
@@ -436,7 +448,8 @@ impl Feed {
     }
 
     /// Leaves a part out for a while, since the platform refuses it: says so, and shows it until
-    /// [`take_back`](Self::take_back). The pause until it is asked for again grows from a minute to an hour.
+    /// [`take_back`](Self::take_back). The pause until it is asked for again grows from a minute to
+    /// an hour.
     pub fn leave_out(&self, part: &str, why: &str) {
         let is_new = self.0.left_out.borrow_mut().refuse(part, why, self.now());
         if is_new {
@@ -450,7 +463,8 @@ impl Feed {
         self.0.left_out.borrow().is_out(part, self.now())
     }
 
-    /// Says that a part that was left out is good again. Returns since when it was left out, if it was.
+    /// Says that a part that was left out is good again. Returns since when it was left out, if it
+    /// was.
     pub fn take_back(&self, part: &str) -> Option<OffsetDateTime> {
         let since = self.0.left_out.borrow_mut().take_back(part)?;
         self.say(format!("{part} is read again"));
@@ -470,7 +484,8 @@ impl Feed {
         self.0.clock.sleep(duration).await;
     }
 
-    /// Waits until a time of the wall clock, and shows `<why> until 23:59:10` as the state meanwhile.
+    /// Waits until a time of the wall clock, and shows `<why> until 23:59:10` as the state
+    /// meanwhile.
     pub async fn sleep_until(&self, why: &str, until: OffsetDateTime) {
         let (hour, minute, second) = until.to_offset(time::UtcOffset::UTC).to_hms();
         self.set_state(format!("{why} until {hour:02}:{minute:02}:{second:02}"));
@@ -483,8 +498,8 @@ impl Feed {
         self.set_state("");
     }
 
-    /// Writes into the gap ledger, and onto the stream `gaps`, that posts of a part may be missing from one time to
-    /// another; gives the entry's id. How many is estimated by the rate so far.
+    /// Writes into the gap ledger, and onto the stream `gaps`, that posts of a part may be missing
+    /// from one time to another; gives the entry's id. How many is estimated by the rate so far.
     ///
     /// # Errors
     /// If it can't be written.
@@ -540,7 +555,8 @@ impl Feed {
         self.0.ledger.borrow().open_gaps()
     }
 
-    /// The spool comes first: from its tail the ledger is made whole again after a crash between the two.
+    /// The spool comes first: from its tail the ledger is made whole again after a crash between
+    /// the two.
     async fn write(&self, gap: &Gap) -> Result<()> {
         self.offer(gap.post()?);
         self.flush().await?;
@@ -552,7 +568,8 @@ impl Feed {
     }
 }
 
-/// What is on its way into the spool. What isn't there when a flush is given up goes back to where it was.
+/// What is on its way into the spool. What isn't there when a flush is given up goes back to where
+/// it was.
 struct Outgoing<'a> {
     feed: &'a Inner,
     posts: Vec<Post>,

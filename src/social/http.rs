@@ -1,5 +1,5 @@
-//! HTTP as the sources need it: one base address, one way to authenticate, and errors that never show a URL, since a
-//! URL may have a token in it.
+//! HTTP as the sources need it: one base address, one way to authenticate, and errors that never
+//! show a URL, since a URL may have a token in it.
 
 use std::time::Duration;
 
@@ -142,7 +142,8 @@ impl Body {
 
     async fn read_whole(mut self) -> Result<Reply, Failure> {
         let (status, headers) = (self.status(), self.response.headers().clone());
-        // What says no is cut, since people read the beginning of it; what says yes is whole or nothing.
+        // What says no is cut, since people read the beginning of it; what says yes is whole or
+        // nothing.
         let good = (200..300).contains(&status);
         let bytes_max = usize::try_from(if good { API_BYTES_MAX } else { ERROR_BYTES_MAX })
             .unwrap_or(usize::MAX);
@@ -229,7 +230,8 @@ impl Http {
         &self.base
     }
 
-    /// Returns true if a link that the platform gave leads to where requests go anyhow. No other is followed.
+    /// Returns true if a link that the platform gave leads to where requests go anyhow. No other is
+    /// followed.
     pub fn is_ours(&self, link: &str) -> bool {
         Url::parse(link).is_ok_and(|link| {
             link.scheme() == self.base.scheme()
@@ -358,7 +360,8 @@ impl Http {
     }
 }
 
-/// Returns true if an answer is one whole JSON object: a connection that ends early may look like the end of it.
+/// Returns true if an answer is one whole JSON object: a connection that ends early may look like
+/// the end of it.
 pub fn is_whole(body: &[u8]) -> bool {
     crate::post::Post::wrap("answer", body).is_ok()
 }

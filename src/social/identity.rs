@@ -5,8 +5,8 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::post::fields::get;
 use crate::post::{Post, PostStream, REFRESHED};
 
-/// A post's identity: kind, id and version, hashed to 128 bits, so that among a billion posts two different ones
-/// are taken for the same with a probability of 10^-21.
+/// A post's identity: kind, id and version, hashed to 128 bits, so that among a billion posts two
+/// different ones are taken for the same with a probability of 10^-21.
 pub(super) fn identity(post: &Post) -> u128 {
     identity_on(post, post.stream())
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-/// The bytes that may come without a message being complete, within [`IDLE_WINDOW`]: one message of the
-/// largest size, and 1 MiB of pings, keep-alives and frames around it. A server that sends more is left,
-/// since it would keep a core busy for ever. A smaller bound would cut off servers that ping a lot.
+/// The bytes that may come without a message being complete, within [`IDLE_WINDOW`]: one message of
+/// the largest size, and 1 MiB of pings, keep-alives and frames around it. A server that sends more
+/// is left, since it would keep a core busy for ever. A smaller bound would cut off servers that
+/// ping a lot.
 const IDLE_BYTES_MAX: u64 = (16 + 1) << 20;
 
-/// After so long without a message the bytes are counted from 0: keep-alives alone keep a quiet stream open.
+/// After so long without a message the bytes are counted from 0: keep-alives alone keep a quiet
+/// stream open.
 const IDLE_WINDOW: Duration = Duration::from_secs(60);
 
 /// The bytes of a stream since its last message.

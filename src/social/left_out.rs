@@ -1,5 +1,5 @@
-//! Parts of a source (pages, channels, rules, hashtags) that its platform refuses: each is left out for a while, and
-//! the others go on.
+//! Parts of a source (pages, channels, rules, hashtags) that its platform refuses: each is left out
+//! for a while, and the others go on.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,8 +8,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::wrap::stamp;
 
-/// The pause before a part that was refused is asked for again, and the longest one: each refusal in a row doubles it.
-/// A shorter one costs calls for what is mostly gone for good, a longer one keeps a part out that is there again.
+/// The pause before a part that was refused is asked for again, and the longest one: each refusal
+/// in a row doubles it. A shorter one costs calls for what is mostly gone for good, a longer one
+/// keeps a part out that is there again.
 const PAUSE_FIRST: Duration = Duration::minutes(1);
 const PAUSE_MAX: Duration = Duration::hours(1);
 

@@ -1,4 +1,5 @@
-//! What the five social sources have in common: everything between a platform's protocol and the topology.
+//! What the five social sources have in common: everything between a platform's protocol and the
+//! topology.
 //!
 //! ```text
 //!  network ─▶ Source (one per platform) ─ offer ─▶ Feed ─ append ─▶ spool ─▶ CaptureSpout ─▶ streams
@@ -6,13 +7,13 @@
 //!             backs off, fills gaps                budget, gaps     disk      emits
 //! ```
 //!
-//! A platform is one folder here: its configuration ([`Platform`]) and its protocol ([`Source`]), written
-//! as a loop over the network that hands what it gets to its [`Feed`]. The loop runs on a thread of its own, the
-//! *capture*, which outlives a task that is started anew: a roll-back loses no connection and no post. What its posts
-//! say is told by one file in `post/kinds`.
+//! A platform is one folder here: its configuration ([`Platform`]) and its protocol ([`Source`]),
+//! written as a loop over the network that hands what it gets to its [`Feed`]. The loop runs on a
+//! thread of its own, the *capture*, which outlives a task that is started anew: a roll-back loses
+//! no connection and no post. What its posts say is told by one file in `post/kinds`.
 //!
-//! Whatever the topology later needs to know of a post (its stream, its topics, whether it was seen before) is
-//! computed from the post alone, so that a replay finds the same.
+//! Whatever the topology later needs to know of a post (its stream, its topics, whether it was seen
+//! before) is computed from the post alone, so that a replay finds the same.
 
 pub mod bluesky;
 pub mod facebook;

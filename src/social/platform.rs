@@ -18,7 +18,8 @@ pub trait Platform: Component + Clone + PartialEq {
     /// What it shares with the others.
     fn common(&self) -> Common;
 
-    /// All secrets that requests carry, and what is made of them: no text that comes back may show one.
+    /// All secrets that requests carry, and what is made of them: no text that comes back may show
+    /// one.
     fn secrets(&self) -> Vec<Secret>;
 
     /// What is wrong with it, as far as that can be said without the network.
@@ -40,8 +41,8 @@ pub trait Platform: Component + Clone + PartialEq {
         Ok(None)
     }
 
-    /// Checks credentials and topics with the fewest calls, inside a tokio runtime. Says in a few words what was
-    /// found to be good.
+    /// Checks credentials and topics with the fewest calls, inside a tokio runtime. Says in a few
+    /// words what was found to be good.
     ///
     /// # Errors
     /// What isn't good, and what to do.
@@ -59,14 +60,16 @@ pub trait Platform: Component + Clone + PartialEq {
 ///     feed.flush().await                           on this machine's disk; waits for room
 /// ```
 ///
-/// What went wrong on the network is its own business: it waits and tries again for as long as it takes, and says so
-/// by [`Feed::attempt_failed`] and [`Feed::works`]. Where posts may be missing it tells so by [`Feed::gap`].
+/// What went wrong on the network is its own business: it waits and tries again for as long as it
+/// takes, and says so by [`Feed::attempt_failed`] and [`Feed::works`]. Where posts may be missing
+/// it tells so by [`Feed::gap`].
 #[async_trait(?Send)]
 pub trait Source {
     /// Runs until it can't go on. The future may be dropped at any await; what was flushed is kept.
     ///
     /// # Errors
-    /// Fatal where trying again can't help: credentials that are refused, a wrong request. It says what to do.
+    /// Fatal where trying again can't help: credentials that are refused, a wrong request. It says
+    /// what to do.
     async fn run(&mut self, feed: &Feed) -> Result<()>;
 }
 
@@ -76,8 +79,9 @@ pub trait Refresher {
     /// How many posts one call can read.
     fn batch(&self) -> usize;
 
-    /// Reads these posts (ids as [`Post::id`](crate::post::Post::id) gives them, but a toot's is the number that it
-    /// has on its server) and offers each by [`Feed::offer_refreshed`] with `after`. One that is gone is passed over.
+    /// Reads these posts (ids as [`Post::id`](crate::post::Post::id) gives them, but a toot's is
+    /// the number that it has on its server) and offers each by [`Feed::offer_refreshed`] with
+    /// `after`. One that is gone is passed over.
     ///
     /// # Errors
     /// Transient: the same ids are read again later. Fatal: stops the source.

@@ -16,7 +16,8 @@ use super::wrap::stamp;
 /// How many refused things are remembered; then it begins anew.
 const REFUSED_MAX: usize = 10_000;
 
-/// Notes for each part that is new that it is to be read from now on, so that a start that comes later knows it, too.
+/// Notes for each part that is new that it is to be read from now on, so that a start that comes
+/// later knows it, too.
 ///
 /// # Errors
 /// If it can't be saved.
@@ -35,8 +36,8 @@ pub fn newest(feed: &Feed, part: &str) -> OffsetDateTime {
     saved.unwrap_or_else(|| feed.now())
 }
 
-/// How long to pause between two reads, so that the calls that a credential is allowed are shared evenly by all parts
-/// (pages, channels, topics), which are read in turn.
+/// How long to pause between two reads, so that the calls that a credential is allowed are shared
+/// evenly by all parts (pages, channels, topics), which are read in turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     share: Duration,
@@ -44,13 +45,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads each of so many parts once in `every`, if the calls allow it: each of them takes `per_call` of the time.
+    /// Reads each of so many parts once in `every`, if the calls allow it: each of them takes
+    /// `per_call` of the time.
     pub fn new(parts: usize, every: Duration, per_call: Duration) -> Self {
         Self { share: every / u32::try_from(parts.max(1)).unwrap_or(u32::MAX), per_call }
     }
 
-    /// The pause behind a read that took so long and so many calls. `stretch` makes reads rarer, since the platform says
-    /// that its limit is near.
+    /// The pause behind a read that took so long and so many calls. `stretch` makes reads rarer,
+    /// since the platform says that its limit is near.
     pub fn pause(self, took: Duration, calls: u64, stretch: u32) -> Duration {
         let calls = u32::try_from(calls).unwrap_or(u32::MAX);
         let share = self.share.saturating_mul(stretch);

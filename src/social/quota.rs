@@ -69,8 +69,8 @@ impl Quota {
         self.buckets().get(bucket).map(|bucket| bucket.blocked_until).filter(|until| *until > now)
     }
 
-    /// Reserves the next turn of a bucket whose turns are at least `every` apart, and says when that is. Turns are given
-    /// in the order in which they are asked for.
+    /// Reserves the next turn of a bucket whose turns are at least `every` apart, and says when
+    /// that is. Turns are given in the order in which they are asked for.
     pub fn reserve(
         &self,
         bucket: &str,
@@ -84,7 +84,8 @@ impl Quota {
         turn
     }
 
-    /// Takes `cost` from what the window that began at `window` allows, or nothing if that isn't left.
+    /// Takes `cost` from what the window that began at `window` allows, or nothing if that isn't
+    /// left.
     pub fn take(&self, bucket: &str, cost: u64, limit: u64, window: OffsetDateTime) -> bool {
         let mut buckets = self.buckets();
         let bucket = buckets.entry(bucket.into()).or_default();

@@ -8,17 +8,19 @@ use crate::dead_letter::DeadLetter;
 use crate::post::Post;
 use crate::post::fields::{pick, string};
 
-/// The kind that stands in the spool for what is no post. No platform has it, since it isn't emitted as one.
+/// The kind that stands in the spool for what is no post. No platform has it, since it isn't
+/// emitted as one.
 pub(super) const REFUSED: &str = "_refused";
 
 /// The longest reason that is kept, in bytes. A platform's own text may be part of it.
 const WHY_BYTES_MAX: usize = 4 << 10;
 
-/// The room that a reason and the names around it take at most: a byte of text may need six as JSON.
+/// The room that a reason and the names around it take at most: a byte of text may need six as
+/// JSON.
 const BESIDE_RAW_BYTES: usize = 6 * WHY_BYTES_MAX + 64;
 
-/// What is no post, on its way to the dead letters, in at most `bytes_max` bytes: `raw` is cut where it
-/// must be, and the reason says so.
+/// What is no post, on its way to the dead letters, in at most `bytes_max` bytes: `raw` is cut
+/// where it must be, and the reason says so.
 pub(super) fn refused(raw: &[u8], why: &str, bytes_max: usize) -> Post {
     let why = &why[..why.floor_char_boundary(WHY_BYTES_MAX)];
     // Three bytes become four.

@@ -7,7 +7,8 @@ use crate::value::Value;
 
 use super::topics::Topics;
 
-/// The streams as a source declares them, in the order of their ids: the first by itself, the others by name.
+/// The streams as a source declares them, in the order of their ids: the first by itself, the
+/// others by name.
 pub(super) fn streams() -> Streams {
     let default = Streams::default_with(Fields::of_posts());
     PostStream::NAMED

@@ -7,11 +7,12 @@ use time::OffsetDateTime;
 
 use crate::units::Interval;
 
-/// How many reads are planned at most; beyond it posts aren't read again. Each costs about 100 bytes.
+/// How many reads are planned at most; beyond it posts aren't read again. Each costs about 100
+/// bytes.
 const PLANNED_MAX: usize = 200_000;
 
-/// What is to be read again, the earliest first. It is kept in memory, and made again from the spool at a start: what
-/// the spool doesn't hold any more isn't read again.
+/// What is to be read again, the earliest first. It is kept in memory, and made again from the
+/// spool at a start: what the spool doesn't hold any more isn't read again.
 #[derive(Default)]
 pub(super) struct Schedule {
     after: Vec<Interval>,

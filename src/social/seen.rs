@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use hashbrown::HashSet;
 
-/// How many posts are remembered. Each costs about 40 bytes, and each one more lets a repetition that comes later
-/// be recognised: at 250 posts/s this is a quarter of an hour.
+/// How many posts are remembered. Each costs about 40 bytes, and each one more lets a repetition
+/// that comes later be recognised: at 250 posts/s this is a quarter of an hour.
 pub(super) const SEEN_MAX: usize = 250_000;
 
 /// A set with a bound.

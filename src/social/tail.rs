@@ -1,8 +1,9 @@
 //! What the records of a source's spool hold, and what its tail tells a start.
 //!
-//! A record is some posts in a row, one on each line. Its cursor says where the parts of the source stand behind them:
-//! `+{"part":"cursor"}` what changed, or `=` for a record whose body says where all parts stand. So reading the spool's
-//! tail tells everything that a start needs: where to go on, and what was seen.
+//! A record is some posts in a row, one on each line. Its cursor says where the parts of the source
+//! stand behind them: `+{"part":"cursor"}` what changed, or `=` for a record whose body says where
+//! all parts stand. So reading the spool's tail tells everything that a start needs: where to go
+//! on, and what was seen.
 
 use std::collections::BTreeMap;
 

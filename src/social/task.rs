@@ -135,8 +135,9 @@ impl<P: Platform> Spout for CaptureSpout<P> {
         out.stay_open();
         let mut capture = self.open(out).await?;
         let spool = capture.capture.spool.clone();
-        // A power loss after a checkpoint must not take what the checkpoint covers: the ids of its posts would be
-        // forgotten, and the source, which goes on from the spool's end, would bring them once more.
+        // A power loss after a checkpoint must not take what the checkpoint covers: the ids of its
+        // posts would be forgotten, and the source, which goes on from the spool's end, would bring
+        // them once more.
         out.secure_by(move || spool.sync());
         let router = Router { topics: Topics::new(&self.platform.common().topics) };
         let (mut completed, mut state) = (out.completed(), capture.capture.says.state.subscribe());

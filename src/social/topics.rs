@@ -1,4 +1,5 @@
-//! Topics of interest: one form for all platforms. Each platform filters what it can; the rest is filtered here.
+//! Topics of interest: one form for all platforms. Each platform filters what it can; the rest is
+//! filtered here.
 
 use std::fmt;
 use std::sync::Arc;
@@ -255,8 +256,8 @@ impl Needles {
     }
 }
 
-/// Returns true if what stands between two places is no part of a longer word. Scripts that write words without spaces
-/// (Han, kana, Thai and others) have no such bounds.
+/// Returns true if what stands between two places is no part of a longer word. Scripts that write
+/// words without spaces (Han, kana, Thai and others) have no such bounds.
 fn is_whole(text: &str, start: usize, end: usize) -> bool {
     let inside =
         |c: Option<char>| c.is_some_and(|c| (c.is_alphanumeric() || c == '_') && !is_unspaced(c));
@@ -288,8 +289,8 @@ impl Topics {
         self.topics.is_empty()
     }
 
-    /// The names of the topics that a post matches: by what it says itself, and by what its platform says in it
-    /// (`matching_rules`, whose tags are the topics' names).
+    /// The names of the topics that a post matches: by what it says itself, and by what its
+    /// platform says in it (`matching_rules`, whose tags are the topics' names).
     pub fn of(&self, post: &Post) -> Value {
         if self.topics.is_empty() {
             return Value::List([].into());

@@ -9,8 +9,8 @@ use crate::post::{Post, PostStream};
 
 use super::seen::SEEN_MAX;
 
-/// The text of the newest version of each post, as a hash, for as many posts as are remembered as seen. Each costs about
-/// 30 bytes. Only of kinds whose edits don't say that they are edits.
+/// The text of the newest version of each post, as a hash, for as many posts as are remembered as
+/// seen. Each costs about 30 bytes. Only of kinds whose edits don't say that they are edits.
 #[derive(Default)]
 pub(super) struct Versions {
     order: VecDeque<u64>,

@@ -1,4 +1,5 @@
-//! What a platform gave, made into a post: under one key that names its kind, with `received_at` added.
+//! What a platform gave, made into a post: under one key that names its kind, with `received_at`
+//! added.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -13,8 +14,8 @@ pub fn stamp(time: OffsetDateTime) -> String {
     utc.unwrap_or_else(|| "1970-01-01T00:00:00Z".into())
 }
 
-/// The post of a JSON object as the platform gave it, with members added at its end: raw JSON by name, and then
-/// `received_at`. Nothing of the object is changed.
+/// The post of a JSON object as the platform gave it, with members added at its end: raw JSON by
+/// name, and then `received_at`. Nothing of the object is changed.
 ///
 /// # Errors
 /// What is wrong with the object, and at which byte (from 1).
@@ -39,8 +40,8 @@ pub(super) fn refreshed(
     post(kind, object, &[(REFRESHED, format!("\"{after}\"").as_bytes())], now)
 }
 
-/// The post that says that another was deleted: `{"delete": {"kind", "id", "created_at", "raw"}}`. `deleted` is
-/// when, and `raw` the platform's own JSON of any type.
+/// The post that says that another was deleted: `{"delete": {"kind", "id", "created_at", "raw"}}`.
+/// `deleted` is when, and `raw` the platform's own JSON of any type.
 ///
 /// # Errors
 /// If `raw` is no JSON.

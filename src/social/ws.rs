@@ -1,5 +1,5 @@
-//! WebSocket as the sources need it: over the same TLS as HTTP, through the same proxies, and within bounds
-//! that hold whatever the server does.
+//! WebSocket as the sources need it: over the same TLS as HTTP, through the same proxies, and
+//! within bounds that hold whatever the server does.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ use super::idle::IdleBytes;
 /// The largest message that is taken, in bytes.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// How many bytes of pongs, and of what we send, wait for a server that reads nothing. Pongs beyond it
-/// are left out but for the last one, which is all that a server needs.
+/// How many bytes of pongs, and of what we send, wait for a server that reads nothing. Pongs beyond
+/// it are left out but for the last one, which is all that a server needs.
 const WRITE_BUFFER_BYTES: usize = 16 << 10;
 const WRITE_BUFFER_BYTES_MAX: usize = 256 << 10;
 
@@ -41,8 +41,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 trait Io: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
 
-/// A stream that counts what is read since the last whole message, and ends with an error beyond the bound.
-/// Inside the protocol's own loop nothing else could stop a server whose frames never make a message.
+/// A stream that counts what is read since the last whole message, and ends with an error beyond
+/// the bound. Inside the protocol's own loop nothing else could stop a server whose frames never
+/// make a message.
 struct Bounded {
     io: Box<dyn Io>,
     clock: SharedClock,

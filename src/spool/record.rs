@@ -4,8 +4,8 @@
 //! post: u32 post bytes | u16 cursor bytes | u16 tag | u32 CRC | cursor | post
 //! mark: 8 bytes of magic | u64 position | u32 CRC
 //! ```
-//! Numbers are little-endian. Each CRC also covers the segment's salt and the record's own position,
-//! so that bytes from elsewhere (a reused block, another spool) never pass.
+//! Numbers are little-endian. Each CRC also covers the segment's salt and the record's own
+//! position, so that bytes from elsewhere (a reused block, another spool) never pass.
 
 use std::ops::Range;
 

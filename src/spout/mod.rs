@@ -30,16 +30,18 @@ pub struct SpoutContext {
     pub component: String,
     /// Where spools are kept; none under `checkpoint: Off`, since nothing is resumed then.
     pub state: Option<PathBuf>,
-    /// What the checkpoint knows of its component: cursors by split, also of splits that it doesn't name any more.
+    /// What the checkpoint knows of its component: cursors by split, also of splits that it doesn't
+    /// name any more.
     pub cursors: Arc<BTreeMap<String, Cursor>>,
     /// When the checkpoint was made; `None` without one.
     pub saved_at: Option<OffsetDateTime>,
 }
 
-/// Where a post of a source belongs, told from the post alone, so that it is the same live and in a replay.
+/// Where a post of a source belongs, told from the post alone, so that it is the same live and in a
+/// replay.
 pub trait Route: Send + Sync {
-    /// Which of the source's streams the post belongs to, one with the fields of posts, and the list of
-    /// topics that it matched.
+    /// Which of the source's streams the post belongs to, one with the fields of posts, and the
+    /// list of topics that it matched.
     fn route(&self, post: &Post) -> (StreamId, Value);
 }
 
@@ -50,10 +52,10 @@ pub trait SpoutConfig: Send + Sync {
         Streams::default_with(Fields::of_posts())
     }
 
-    /// The ids of its splits, in a stable order; the coordinator shares them out among the tasks. It
-    /// may look outside (list files), and is called once for each start of its tasks. **The splits tell
-    /// what the input is**: a split that no run has read is new input, and one that was read is read on
-    /// behind its cursor. What would make posts of another input needs another id.
+    /// The ids of its splits, in a stable order; the coordinator shares them out among the tasks.
+    /// It may look outside (list files), and is called once for each start of its tasks. **The
+    /// splits tell what the input is**: a split that no run has read is new input, and one that was
+    /// read is read on behind its cursor. What would make posts of another input needs another id.
     ///
     /// # Errors
     /// If the source isn't there or can't be read.
@@ -68,7 +70,8 @@ pub trait SpoutConfig: Send + Sync {
         self.splits()
     }
 
-    /// The largest parallelism hint that the source can use, where that doesn't depend on the outside.
+    /// The largest parallelism hint that the source can use, where that doesn't depend on the
+    /// outside.
     fn tasks_max(&self) -> Option<usize> {
         None
     }
@@ -78,43 +81,45 @@ pub trait SpoutConfig: Send + Sync {
         None
     }
 
-    /// True if the source holds nothing by itself: each run asks it for posts. A run that gets none,
-    /// since an earlier one had them all, ends with an exit code of its own.
+    /// True if the source holds nothing by itself: each run asks it for posts. A run that gets
+    /// none, since an earlier one had them all, ends with an exit code of its own.
     fn makes_up(&self) -> bool {
         false
     }
 
-    /// True if its input is handed to the process, as standard input is: two runs never read the same.
+    /// True if its input is handed to the process, as standard input is: two runs never read the
+    /// same.
     fn is_handed_in(&self) -> bool {
         false
     }
 
-    /// Whether a source that has ended is done with for ever. Not so standard input, which is another
-    /// stream with each start: a topology that reads one is never said to have finished.
+    /// Whether a source that has ended is done with for ever. Not so standard input, which is
+    /// another stream with each start: a topology that reads one is never said to have finished.
     fn ends_for_good(&self) -> bool {
         true
     }
 
-    /// What it makes, under this configuration, of the raw bytes of a dead letter that it once wrote: the
-    /// values of a tuple of its stream `default`, or why it refuses them again. `None` if it takes no
-    /// letters again.
+    /// What it makes, under this configuration, of the raw bytes of a dead letter that it once
+    /// wrote: the values of a tuple of its stream `default`, or why it refuses them again. `None`
+    /// if it takes no letters again.
     fn reread(&self, _raw: &Bytes) -> Option<Result<Vec<Value>, String>> {
         None
     }
 
-    /// The order of event time in what it reads. `None` if its tuples have no event time: then it never holds back
-    /// windows that other sources drive.
+    /// The order of event time in what it reads. `None` if its tuples have no event time: then it
+    /// never holds back windows that other sources drive.
     fn event_time(&self) -> Option<EventTimeOrder> {
         None
     }
 
-    /// The kinds of the posts that it makes: a replay in its place sends those. `None` if it can be any.
+    /// The kinds of the posts that it makes: a replay in its place sends those. `None` if it can be
+    /// any.
     fn kinds(&self) -> Option<Vec<String>> {
         None
     }
 
-    /// Which of its streams a post belongs to, and which topics it matched: a replay in its place asks it of
-    /// each post. `None` if all are on the first stream, without topics.
+    /// Which of its streams a post belongs to, and which topics it matched: a replay in its place
+    /// asks it of each post. `None` if all are on the first stream, without topics.
     fn router(&self) -> Option<Arc<dyn Route>> {
         None
     }
@@ -127,14 +132,14 @@ pub trait SpoutConfig: Send + Sync {
         Ok(())
     }
 
-    /// Returns what a person should know of a configuration that is valid: options that limit each other.
-    /// `is_durable` is false under `checkpoint: Off`.
+    /// Returns what a person should know of a configuration that is valid: options that limit each
+    /// other. `is_durable` is false under `checkpoint: Off`.
     fn notes(&self, _is_durable: bool) -> Vec<String> {
         Vec::new()
     }
 
-    /// Asks the outside, with the fewest calls, whether it would give what this configuration wants; says what was
-    /// found to be good, or nothing if there is nothing to ask. Blocks.
+    /// Asks the outside, with the fewest calls, whether it would give what this configuration
+    /// wants; says what was found to be good, or nothing if there is nothing to ask. Blocks.
     ///
     /// # Errors
     /// What isn't good, and what to do.

@@ -35,36 +35,40 @@ pub struct LocalReplay {
     /// Which partitions: a glob over their names, such as `2015-12-18T00:00:00-*`.
     #[serde(default = "every")]
     pub partitions: String,
-    /// Only partitions that begin at this time or later: `2015-12-18T00:00:00`, in UTC. It is the time in
-    /// a partition's name that counts, not that of each post.
+    /// Only partitions that begin at this time or later: `2015-12-18T00:00:00`, in UTC. It is the
+    /// time in a partition's name that counts, not that of each post.
     #[serde(default)]
     pub from: Option<Moment>,
     /// Only partitions that begin before this time.
     #[serde(default)]
     pub to: Option<Moment>,
-    /// As the partitions lie there, or sorted by the posts' own time within `disorder` and `buffer`.
+    /// As the partitions lie there, or sorted by the posts' own time within `disorder` and
+    /// `buffer`.
     #[serde(default)]
     pub order: Order,
-    /// How far a post may stand behind a newer one. What comes later is handed over at once, and counted.
+    /// How far a post may stand behind a newer one. What comes later is handed over at once, and
+    /// counted.
     #[serde(default = "disorder")]
     pub disorder: Interval,
     /// How many bytes of posts a task holds to sort them.
     #[serde(default = "buffer")]
     pub buffer: ByteSize,
-    /// As fast as posts are taken, or a factor of the original tempo by the posts' own times, such as
-    /// `60.0`; then it can have one task.
+    /// As fast as posts are taken, or a factor of the original tempo by the posts' own times, such
+    /// as `60.0`; then it can have one task.
     #[serde(default)]
     pub speed: Speed,
     /// With a `speed`: how long a pause is at most, where the next post was written much later.
     #[serde(default = "max_pause")]
     pub max_pause: Interval,
-    /// Only posts that were written at this time or later, by the time in each post. One without is left out.
+    /// Only posts that were written at this time or later, by the time in each post. One without is
+    /// left out.
     #[serde(default)]
     pub posts_from: Option<Moment>,
     /// Only posts that were written before this time.
     #[serde(default)]
     pub posts_to: Option<Moment>,
-    /// Which share of the partitions, `(i, n)` with i from 0, where several instances replay one lake.
+    /// Which share of the partitions, `(i, n)` with i from 0, where several instances replay one
+    /// lake.
     #[serde(default)]
     #[schemars(with = "Option<(u32, u32)>")]
     pub shard: Option<Shard>,
@@ -73,7 +77,8 @@ pub struct LocalReplay {
     pub on_damage: OnDamage,
 }
 
-/// Reads the posts of a lake on S3 again, several objects ahead. Several tasks share the partitions out.
+/// Reads the posts of a lake on S3 again, several objects ahead. Several tasks share the partitions
+/// out.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Replay {
@@ -104,36 +109,40 @@ pub struct S3Replay {
     /// Which partitions: a glob over their names, such as `2015-12-18T00:00:00-*`.
     #[serde(default = "every")]
     pub partitions: String,
-    /// Only partitions that begin at this time or later: `2015-12-18T00:00:00`, in UTC. It is the time in
-    /// a partition's name that counts, not that of each post.
+    /// Only partitions that begin at this time or later: `2015-12-18T00:00:00`, in UTC. It is the
+    /// time in a partition's name that counts, not that of each post.
     #[serde(default)]
     pub from: Option<Moment>,
     /// Only partitions that begin before this time.
     #[serde(default)]
     pub to: Option<Moment>,
-    /// As the partitions lie there, or sorted by the posts' own time within `disorder` and `buffer`.
+    /// As the partitions lie there, or sorted by the posts' own time within `disorder` and
+    /// `buffer`.
     #[serde(default)]
     pub order: Order,
-    /// How far a post may stand behind a newer one. What comes later is handed over at once, and counted.
+    /// How far a post may stand behind a newer one. What comes later is handed over at once, and
+    /// counted.
     #[serde(default = "disorder")]
     pub disorder: Interval,
     /// How many bytes of posts a task holds to sort them.
     #[serde(default = "buffer")]
     pub buffer: ByteSize,
-    /// As fast as posts are taken, or a factor of the original tempo by the posts' own times, such as
-    /// `60.0`; then it can have one task.
+    /// As fast as posts are taken, or a factor of the original tempo by the posts' own times, such
+    /// as `60.0`; then it can have one task.
     #[serde(default)]
     pub speed: Speed,
     /// With a `speed`: how long a pause is at most, where the next post was written much later.
     #[serde(default = "max_pause")]
     pub max_pause: Interval,
-    /// Only posts that were written at this time or later, by the time in each post. One without is left out.
+    /// Only posts that were written at this time or later, by the time in each post. One without is
+    /// left out.
     #[serde(default)]
     pub posts_from: Option<Moment>,
     /// Only posts that were written before this time.
     #[serde(default)]
     pub posts_to: Option<Moment>,
-    /// Which share of the partitions, `(i, n)` with i from 0, where several instances replay one lake.
+    /// Which share of the partitions, `(i, n)` with i from 0, where several instances replay one
+    /// lake.
     #[serde(default)]
     #[schemars(with = "Option<(u32, u32)>")]
     pub shard: Option<Shard>,

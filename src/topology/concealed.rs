@@ -1,14 +1,17 @@
-//! Secrets in the text of a topology file, so that no excerpt and no message repeats them: what stands behind a name such
-//! as `bearer_token`, and in addresses. It goes by the text alone, since a file with a mistake may have no tree.
+//! Secrets in the text of a topology file, so that no excerpt and no message repeats them: what
+//! stands behind a name such as `bearer_token`, and in addresses. It goes by the text alone, since
+//! a file with a mistake may have no tree.
 
 use std::ops::Range;
 
 use crate::secret::{names_a_secret, secrets_in_addresses};
 
-/// What stands in the place of each character of a secret, so that a marker below a line stays right.
+/// What stands in the place of each character of a secret, so that a marker below a line stays
+/// right.
 const MASK: char = '*';
 
-/// Finds the secrets in a text, as ranges of bytes. With `is_set` it is a `--set`, whose value goes to its end.
+/// Finds the secrets in a text, as ranges of bytes. With `is_set` it is a `--set`, whose value goes
+/// to its end.
 pub(super) fn secrets_in(text: &str, is_set: bool) -> Vec<Range<usize>> {
     let mut found = secrets_in_addresses(text);
     let mut rest = text;

@@ -15,7 +15,8 @@ use crate::registry::{Config, Entry, Read};
 /// How much of a value a message repeats.
 const FOUND_CHARS_MAX: usize = 40;
 
-/// How many errors of one component are looked for beyond the first; each costs a read of all of it.
+/// How many errors of one component are looked for beyond the first; each costs a read of all of
+/// it.
 const ATTEMPTS_MAX: usize = 32;
 
 /// A component's configuration, and where its fields stand.
@@ -135,7 +136,8 @@ struct Reader<'a, 'v> {
 
 impl Reader<'_, '_> {
     /// Reads, and reports what `ron` says; what was reported is left out, and the rest read again,
-    /// until nothing is left to leave out. So several errors are found although `ron` stops at the first.
+    /// until nothing is left to leave out. So several errors are found although `ron` stops at the
+    /// first.
     fn read(&mut self, mut changes: Changes) -> Option<Read> {
         for outside in self.outside {
             let Values { report, env } = &mut *self.values;
@@ -255,8 +257,8 @@ fn field_of(run: &Node, node: Span) -> Option<(String, Span)> {
     find(run, node)?
 }
 
-/// Whether a node is in a tree, and in which field of it. A `--set` brings nodes from elsewhere into
-/// a tree, so that places say nothing about what is in what.
+/// Whether a node is in a tree, and in which field of it. A `--set` brings nodes from elsewhere
+/// into a tree, so that places say nothing about what is in what.
 fn find(tree: &Node, node: Span) -> Option<Option<(String, Span)>> {
     if tree.span == node {
         return Some(None);

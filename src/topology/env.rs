@@ -1,4 +1,5 @@
-//! `Env("NAME")` and `File("path")`: text from outside, so that no secret stands in a topology file.
+//! `Env("NAME")` and `File("path")`: text from outside, so that no secret stands in a topology
+//! file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -92,8 +93,8 @@ impl Env {
         }
     }
 
-    /// The same for a text that is no secret: it is one line, so that no other file is taken for it, whose lines would
-    /// stand in messages later.
+    /// The same for a text that is no secret: it is one line, so that no other file is taken for
+    /// it, whose lines would stand in messages later.
     pub fn read_line(&self, report: &mut Report, call: &Call, span: Span) -> Option<String> {
         let text = self.read(report, call, span)?;
         if text.contains(['\n', '\r', '\0']) {

@@ -100,7 +100,8 @@ fn write_component(
     write!(out, ", batch: {batch}, linger: {linger}),")
 }
 
-/// The inputs as the file names them: those of bolts in front of the component stand for the component's own.
+/// The inputs as the file names them: those of bolts in front of the component stand for the
+/// component's own.
 fn file_inputs<'a>(
     topology: &'a Topology,
     component: &'a ComponentSpec,

@@ -8,7 +8,8 @@ use super::{ComponentSpec, InputSpec, Topology};
 use crate::component::Role;
 use crate::printable::{printable_line, printable_text};
 
-/// Components in the order in which the data flows, each with its inputs; a sink with its guarantee.
+/// Components in the order in which the data flows, each with its inputs; a sink with its
+/// guarantee.
 ///
 /// ```text
 /// topology "wordcount"

@@ -1,4 +1,5 @@
-//! Bolts that sinks ask for in front of them: a warehouse that is fed with raw posts gets the bolt that reads them.
+//! Bolts that sinks ask for in front of them: a warehouse that is fed with raw posts gets the bolt
+//! that reads them.
 
 use super::{ComponentSpec, InputSpec};
 use crate::component::Role;
@@ -7,11 +8,12 @@ use crate::registry::Config;
 use crate::sink::BoltInFront;
 use crate::tuple::{DEFAULT_STREAM, Fields, StreamId};
 
-/// What stands between the sink's id and the bolt's name in the id of such a bolt. No id of a file has it.
+/// What stands between the sink's id and the bolt's name in the id of such a bolt. No id of a file
+/// has it.
 const SEPARATOR: char = '~';
 
-/// Puts in front of each sink the bolts that it asks for, between it and those of its inputs that need them.
-/// Components stay behind all that they take input from.
+/// Puts in front of each sink the bolts that it asks for, between it and those of its inputs that
+/// need them. Components stay behind all that they take input from.
 pub(super) fn with_bolts_in_front(components: Vec<ComponentSpec>) -> Vec<ComponentSpec> {
     let mut all: Vec<ComponentSpec> = Vec::with_capacity(components.len());
     // The new position of each component.
@@ -35,7 +37,8 @@ pub(super) fn with_bolts_in_front(components: Vec<ComponentSpec>) -> Vec<Compone
     all
 }
 
-/// The bolts that a component asks for, each with the inputs that it takes over: those are gone from the component.
+/// The bolts that a component asks for, each with the inputs that it takes over: those are gone
+/// from the component.
 fn taken_over(
     all: &[ComponentSpec],
     component: &mut ComponentSpec,
@@ -85,7 +88,8 @@ fn spec(
     inputs: Vec<InputSpec>,
     all: &[ComponentSpec],
 ) -> ComponentSpec {
-    // A bolt that doesn't take these fields declares nothing, and fails with its reason when it is made.
+    // A bolt that doesn't take these fields declares nothing, and fails with its reason when it is
+    // made.
     let streams = bolt.config.streams(&inputs_fields(all, &inputs)).unwrap_or_default();
     ComponentSpec {
         id: format!("{}{SEPARATOR}{}", sink.id, bolt.type_name.to_ascii_lowercase()),

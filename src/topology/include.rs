@@ -155,10 +155,12 @@ impl<'a> Files<'a> {
     }
 }
 
-/// What is said of a file that is none: nothing of what is in it, since it may be any file of this machine.
+/// What is said of a file that is none: nothing of what is in it, since it may be any file of this
+/// machine.
 const NO_TOPOLOGY: &str = "is no topology file: expected it to begin with `Topology(`";
 
-/// Whether a text begins as a topology does, behind comments and attributes. An empty one is a topology without anything.
+/// Whether a text begins as a topology does, behind comments and attributes. An empty one is a
+/// topology without anything.
 fn looks_like_a_topology(text: &str) -> bool {
     let mut rest = text.trim_start_matches('\u{feff}').trim_start();
     loop {
@@ -183,8 +185,8 @@ fn looks_like_a_topology(text: &str) -> bool {
     rest.is_empty() || named || rest.strip_prefix('(').is_some_and(names)
 }
 
-/// Reads a file. The first may be a pipe of the shell; an included one that is no file would wait for
-/// somebody who writes it.
+/// Reads a file. The first may be a pipe of the shell; an included one that is no file would wait
+/// for somebody who writes it.
 fn read(path: &Path, is_included: bool) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = if is_included { open_file(path)? } else { File::open(path)? };

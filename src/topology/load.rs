@@ -23,7 +23,8 @@ pub struct LoadOptions {
     /// Whether `Env("…")` and `File("…")` are looked at, so that a missing one is a problem. A
     /// topology that is going to run needs it.
     pub online: bool,
-    /// Components that aren't going to run as they are: what they name by `Env` and `File` may be missing.
+    /// Components that aren't going to run as they are: what they name by `Env` and `File` may be
+    /// missing.
     pub spared: BTreeSet<String>,
 }
 

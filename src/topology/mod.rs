@@ -59,8 +59,8 @@ pub struct Topology {
     pub memory: u64,
     /// How often a topology may be rolled back before it stops.
     pub restarts: Restarts,
-    /// The engine's own fields whose text comes from outside: by path (`checkpoint.every`), what was
-    /// written (`Env("EVERY")`), so that [`explain`] can say so.
+    /// The engine's own fields whose text comes from outside: by path (`checkpoint.every`), what
+    /// was written (`Env("EVERY")`), so that [`explain`] can say so.
     pub outside: BTreeMap<String, String>,
 }
 
@@ -92,9 +92,11 @@ pub struct ComponentSpec {
     pub on_error: OnError,
     /// How many tuples go to another task in one go, at most.
     pub batch: usize,
-    /// How long tuples wait for their batch to fill up; `None` sends as soon as there is nothing more to do.
+    /// How long tuples wait for their batch to fill up; `None` sends as soon as there is nothing
+    /// more to do.
     pub linger: Option<Duration>,
-    /// The sink that asked for this bolt, which no file names; see [`SinkConfig::bolt_in_front`](crate::sink::SinkConfig::bolt_in_front).
+    /// The sink that asked for this bolt, which no file names; see
+    /// [`SinkConfig::bolt_in_front`](crate::sink::SinkConfig::bolt_in_front).
     pub in_front_of: Option<String>,
 }
 

@@ -75,7 +75,8 @@ fn as_fields(node: &mut Node) -> Option<&mut Vec<Field>> {
 fn set_field(fields: &mut Vec<Field>, name: &Name, rest: &[Name], value: Node) -> Result<(), Lost> {
     let known = fields.iter().position(|field| field.name.text == name.text);
     let position = known.unwrap_or_else(|| {
-        // A field that wasn't given is added; whether there is such a field is checked with all the others.
+        // A field that wasn't given is added; whether there is such a field is checked with all the
+        // others.
         let empty = Kind::Struct { name: None, fields: Vec::new() };
         fields.push(Field { name: name.clone(), value: Node { span: name.span, kind: empty } });
         fields.len() - 1

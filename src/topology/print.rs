@@ -1,4 +1,5 @@
-//! From tree back to text: on one line for `ron`, with a way back to the places, and laid out for people.
+//! From tree back to text: on one line for `ron`, with a way back to the places, and laid out for
+//! people.
 
 use std::collections::{HashMap, HashSet};
 

@@ -7,8 +7,8 @@ use super::concealed::{masked, unrepeated};
 use super::source::{Place, Sources, Span, excerpt};
 use crate::printable::printable_line;
 
-/// More problems than this are only counted: nobody reads them, a file of 16 MiB could have millions,
-/// and each place in it costs a walk over its line, which may be all of the file.
+/// More problems than this are only counted: nobody reads them, a file of 16 MiB could have
+/// millions, and each place in it costs a walk over its line, which may be all of the file.
 const PROBLEMS_MAX: usize = 256;
 
 /// How much of a long line is shown, in characters.
@@ -174,7 +174,8 @@ impl Report {
         self.found.dedup();
         let mut problems = self.files;
         let sources = &self.sources;
-        // The problems are in the order of their sources, each of which is searched for secrets once.
+        // The problems are in the order of their sources, each of which is searched for secrets
+        // once.
         let (mut of, mut secrets): (Option<Span>, Vec<Range<usize>>) = (None, Vec::new());
         for (span, what, hint) in self.found {
             if of.is_none_or(|of| !of.is_in_source_of(span)) {
@@ -199,7 +200,8 @@ impl Report {
     }
 }
 
-/// Which of the known names was probably meant: case counts little, a third of the letters may be wrong.
+/// Which of the known names was probably meant: case counts little, a third of the letters may be
+/// wrong.
 pub(super) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     const NAME_BYTES_MAX: usize = 64;
     // A comparison costs a microsecond, and a file of 16 MiB has room for very many names.

@@ -135,7 +135,8 @@ impl Sources {
     }
 }
 
-/// A line of a source with one character in the place of each, so that a marker below it stays right.
+/// A line of a source with one character in the place of each, so that a marker below it stays
+/// right.
 pub(super) fn excerpt(line: &str) -> Cow<'_, str> {
     if line.contains(is_unprintable) {
         Cow::Owned(line.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect())

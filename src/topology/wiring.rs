@@ -14,7 +14,8 @@ use crate::tuple::{DEFAULT_STREAM, Fields, StreamId, Streams};
 
 type Inputs<'t> = [Vec<Option<Input<'t>>>];
 
-/// Checks how the components are connected, and puts them in order. What can't be a component is left out.
+/// Checks how the components are connected, and puts them in order. What can't be a component is
+/// left out.
 pub(super) fn connect(
     report: &mut Report,
     drafts: Vec<Draft<'_>>,

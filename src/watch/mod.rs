@@ -1,4 +1,5 @@
-//! The running topology as any watcher shows it: rates, the bottleneck, what begins and ends, and the process's memory.
+//! The running topology as any watcher shows it: rates, the bottleneck, what begins and ends, and
+//! the process's memory.
 
 pub mod bottleneck;
 #[cfg(test)]

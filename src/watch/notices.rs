@@ -8,7 +8,8 @@ use crate::metrics::Status;
 /// How many causes of one trouble are said while it lasts; more would be the same in other words.
 const CAUSES_MAX: usize = 8;
 
-/// How soon a trouble that ended may begin once more without being said again: what comes and goes would flood a log.
+/// How soon a trouble that ended may begin once more without being said again: what comes and goes
+/// would flood a log.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// How many troubles are remembered, those that ended included.
@@ -98,7 +99,8 @@ impl Notices {
         if is_new {
             told.causes.insert(cause.to_owned());
         }
-        // One that came back soon is said again with its end only if it was said with its beginning.
+        // One that came back soon is said again with its end only if it was said with its
+        // beginning.
         told.lasts |= is_new;
         is_new
     }

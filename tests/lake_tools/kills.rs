@@ -1,5 +1,5 @@
-//! Tools that are killed before each change that they make, with a reader beside them, and a replay that goes on
-//! from cursors whose partition a tool has replaced.
+//! Tools that are killed before each change that they make, with a reader beside them, and a replay
+//! that goes on from cursors whose partition a tool has replaced.
 
 use waterspout::lake::replay::{Choice, News, Place, Stream, Wanted};
 
@@ -146,8 +146,9 @@ fn a_killed_prune_is_run_again() {
     assert!(kills > 5 && named > 0, "{kills} kills, {named} named");
 }
 
-/// The cursors of a replay are in a partition that `compact` has replaced, when all of its tasks go back to the newest
-/// checkpoint: once before the replay goes on, and once while `compact` is at work.
+/// The cursors of a replay are in a partition that `compact` has replaced, when all of its tasks go
+/// back to the newest checkpoint: once before the replay goes on, and once while `compact` is at
+/// work.
 #[test]
 fn a_replay_that_is_rebalanced_after_and_during_compact_hands_over_each_post_once() {
     let sandbox = Sandbox::new();

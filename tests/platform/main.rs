@@ -1,5 +1,5 @@
-//! The fake platforms themselves, by clients that know nothing of them: what the tests of the sources
-//! rest on.
+//! The fake platforms themselves, by clients that know nothing of them: what the tests of the
+//! sources rest on.
 
 #![allow(
     clippy::disallowed_methods,

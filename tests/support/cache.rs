@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// `${XDG_CACHE_HOME:-~/.cache}/waterspout/<language>-<the first 16 digits of the SHA-256 of the pins>`
+/// `${XDG_CACHE_HOME:-~/.cache}/waterspout/<language>-<the first 16 digits of the SHA-256 of the
+/// pins>`
 pub fn folder(language: &str, pins: &str) -> PathBuf {
     let sum = Command::new("sha256sum")
         .arg(super::repository(pins))

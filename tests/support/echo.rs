@@ -1,5 +1,5 @@
-//! A server that refuses everything, and repeats in its reason whatever it was sent: keys too, in each form in which they
-//! may come back, between escape sequences and forged lines.
+//! A server that refuses everything, and repeats in its reason whatever it was sent: keys too, in
+//! each form in which they may come back, between escape sequences and forged lines.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! A server that does what no good server does, for clients of HTTP, WebSocket and S3: each behaviour for
-//! every request.
+//! A server that does what no good server does, for clients of HTTP, WebSocket and S3: each
+//! behaviour for every request.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -167,7 +167,8 @@ impl Out {
     }
 }
 
-/// What was printed. A process that ends at once may end in the middle of a character, and that alone is no mistake.
+/// What was printed. A process that ends at once may end in the middle of a character, and that
+/// alone is no mistake.
 fn text(mut printed: Vec<u8>) -> String {
     if let Err(error) = str::from_utf8(&printed)
         && error.error_len().is_none()
@@ -338,8 +339,8 @@ pub fn repository(path: &str) -> String {
 }
 
 /// All posts of a lake, sorted. The lake must be whole: nothing in it but partitions (and, if there
-/// are `dead` letters, their folder), their files numbered from 0 without a gap, each one JSON array
-/// on one line.
+/// are `dead` letters, their folder), their files numbered from 0 without a gap, each one JSON
+/// array on one line.
 pub fn lake(root: &Path, dead: bool) -> Vec<String> {
     assert_eq!(root.join("_dead").exists(), dead, "whether {} has dead letters", root.display());
     let mut posts: Vec<_> = lake_by_partition(root, &["_dead"]).into_values().flatten().collect();

@@ -33,7 +33,8 @@ fn lines() -> Vec<String> {
     (0..2).flat_map(|file| (0..POSTS).map(move |number| line(file, number))).collect()
 }
 
-/// A topology with two resumable sources, two sinks that write a lake, keyed state, and dead letters.
+/// A topology with two resumable sources, two sinks that write a lake, keyed state, and dead
+/// letters.
 pub struct Run {
     pub sandbox: Sandbox,
     pub kills: usize,
@@ -81,7 +82,8 @@ impl Run {
         self.sandbox.start(&[&Self::ARGUMENTS[..], &["--interval", "50ms"]].concat())
     }
 
-    /// Runs it once; it is killed when it passes a point for the `after`-th time. True if it came to its end.
+    /// Runs it once; it is killed when it passes a point for the `after`-th time. True if it came
+    /// to its end.
     pub fn run(&mut self, point: &str, after: u64) -> bool {
         let faults = format!("{point}={after}*off->return");
         self.story.push(faults.clone());

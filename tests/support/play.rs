@@ -141,7 +141,8 @@ impl Play {
         self.platform.wait_offered(&[last]);
     }
 
-    /// What was offered is on its way through a socket: it is there when three reports say nothing new.
+    /// What was offered is on its way through a socket: it is there when three reports say nothing
+    /// new.
     pub fn settle(&self, running: &mut Running) {
         let (seen, now) = (Cell::new((None, 0)), self.started.get().elapsed().as_secs_f64());
         running.wait_for("rest", |report| {
@@ -166,7 +167,8 @@ impl Play {
         (ended, checked)
     }
 
-    /// Compares the lake with the truth from a time on, in µs; from when the stream began if there is none.
+    /// Compares the lake with the truth from a time on, in µs; from when the stream began if there
+    /// is none.
     pub fn check(&self, since_us: Option<i64>) -> Checked {
         let posts = lake(&self.sandbox.path("lake"), self.dead);
         let ledger = Value::from(self.gaps()).to_string();

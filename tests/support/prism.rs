@@ -1,5 +1,5 @@
-//! Prism: a server that knows the platforms' specifications and nothing of this project. It says what in
-//! a request isn't as the specification has it.
+//! Prism: a server that knows the platforms' specifications and nothing of this project. It says
+//! what in a request isn't as the specification has it.
 //!
 //! ```ignore
 //! let Some(specs) = prism::specs("x_asks_as_the_specification_has_it") else { return };
@@ -19,8 +19,9 @@ use serde_json::{Value, json};
 use super::platform::http::encode;
 use super::platform::{Requests, Seen};
 
-/// The folder of the specifications, which aren't part of the repository: beside the checkout, or where
-/// `WATERSPOUT_SPECS` says. Without them `test` isn't run, and this says so; in CI (`CI=true`) it fails.
+/// The folder of the specifications, which aren't part of the repository: beside the checkout, or
+/// where `WATERSPOUT_SPECS` says. Without them `test` isn't run, and this says so; in CI
+/// (`CI=true`) it fails.
 pub fn specs(test: &str) -> Option<PathBuf> {
     let beside = || super::repository("../shared/specs").into();
     let folder: PathBuf = std::env::var_os("WATERSPOUT_SPECS").map_or_else(beside, PathBuf::from);
@@ -88,7 +89,8 @@ impl Prism {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What in these requests isn't as the specification has it. A WebSocket's beginning isn't looked at.
+    /// What in these requests isn't as the specification has it. A WebSocket's beginning isn't
+    /// looked at.
     pub fn violations(&self, requests: &Requests) -> Vec<String> {
         let mut violations = Vec::new();
         for seen in requests.0.iter().filter(|seen| seen.header("upgrade").is_none()) {

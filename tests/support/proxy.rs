@@ -167,7 +167,8 @@ impl Shared {
                 body[length as usize / 2] ^= 1;
             }
             let mut client = client;
-            // moto doesn't look at checksums, as S3 does. So the proxy does, at those of all requests.
+            // moto doesn't look at checksums, as S3 does. So the proxy does, at those of all
+            // requests.
             if !body.is_empty() && !is_as_signed(&head, &body) {
                 client.write_all(&refusal("400 Bad Request", "BadDigest")).ok()?;
                 continue;
@@ -258,7 +259,8 @@ fn read_head(reader: &mut impl BufRead) -> Option<(String, u64)> {
     }
 }
 
-/// Whether a body has the SHA-256 that its request says, as the checksum to keep and as what is signed.
+/// Whether a body has the SHA-256 that its request says, as the checksum to keep and as what is
+/// signed.
 fn is_as_signed(head: &str, body: &[u8]) -> bool {
     let sum = ring::digest::digest(&ring::digest::SHA256, body);
     let named = |name: &str| {

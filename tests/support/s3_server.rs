@@ -1,6 +1,6 @@
 //! A server that stands for S3, which nobody here wrote: moto, or MinIO where `WATERSPOUT_S3=minio`
-//! says so, as `tests/run --long` does. It is asked by plain HTTP, so that what is found in it doesn't
-//! depend on the client under test.
+//! says so, as `tests/run --long` does. It is asked by plain HTTP, so that what is found in it
+//! doesn't depend on the client under test.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -80,7 +80,8 @@ impl S3Server {
 
     fn start_minio() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // It says to nobody which port it would have chosen, so one that is free just now is chosen here.
+        // It says to nobody which port it would have chosen, so one that is free just now is chosen
+        // here.
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let process = Command::new(installed(minio()))
             .arg("server")

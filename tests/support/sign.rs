@@ -1,5 +1,5 @@
-//! The signature of a request to S3 (AWS, "Signature Version 4 signing process"), without that of its
-//! body: what asks the server beside the client under test.
+//! The signature of a request to S3 (AWS, "Signature Version 4 signing process"), without that of
+//! its body: what asks the server beside the client under test.
 
 use ring::{digest, hmac};
 use time::OffsetDateTime;

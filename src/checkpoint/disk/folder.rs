@@ -16,7 +16,8 @@ use crate::lake::disk::{failed, sync_folder};
 /// The file of the database.
 pub const DATABASE: &str = "checkpoint.redb";
 
-/// Where a new database lies until it is complete, so that a power loss leaves none that is half made.
+/// Where a new database lies until it is complete, so that a power loss leaves none that is half
+/// made.
 const NEW: &str = "checkpoint.new";
 
 /// What a state is made of beside its lock. Nothing else is ever removed.
@@ -25,12 +26,12 @@ const PARTS: [&str; 7] = [DATABASE, NEW, "spool", "outbox", GAPS, "control", DEA
 /// Parts that mean nothing by themselves: a state of only these was begun and never used.
 const EMPTY_PARTS: [&str; 3] = [DATABASE, NEW, "control"];
 
-/// A folder that a lake has, and no state. Earlier versions let a lake's root be a state: its dead letters
-/// are the lake's.
+/// A folder that a lake has, and no state. Earlier versions let a lake's root be a state: its dead
+/// letters are the lake's.
 const OF_A_LAKE: &str = "_index";
 
-/// What stays when a topology begins anew: the dead letters of the runs before are for a person, and the
-/// gaps in the lake are still there.
+/// What stays when a topology begins anew: the dead letters of the runs before are for a person,
+/// and the gaps in the lake are still there.
 const DEAD_LETTERS: &str = "_dead";
 const GAPS: &str = "gaps";
 
@@ -47,7 +48,8 @@ pub fn builder() -> Builder {
     builder
 }
 
-/// Opens the database of a folder, which has to be there, and makes its file smaller if most of it is free.
+/// Opens the database of a folder, which has to be there, and makes its file smaller if most of it
+/// is free.
 ///
 /// # Errors
 /// If it can't be read, or is damaged.
@@ -98,8 +100,9 @@ pub fn is_state(folder: &Path) -> bool {
         || folder.join("lock").is_file() && holds_only_parts(folder).unwrap_or(false)
 }
 
-/// Closes a folder that others may look into, as earlier versions made it: the spool is nobody else's
-/// business, and who can open the lock can hold it. A folder with anything else in it stays as it is.
+/// Closes a folder that others may look into, as earlier versions made it: the spool is nobody
+/// else's business, and who can open the lock can hold it. A folder with anything else in it stays
+/// as it is.
 pub fn keep_private(folder: &Path) {
     let is_open = |found: fs::Metadata| found.permissions().mode() & 0o077 != 0;
     if folder.metadata().is_ok_and(is_open) && holds_only_parts(folder).unwrap_or(false) {

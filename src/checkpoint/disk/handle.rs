@@ -35,8 +35,8 @@ pub type Attempt<T> = std::result::Result<T, Fault>;
 pub type Opener = Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync>;
 
 /// The database. After an error of the disk redb refuses everything until the database is closed
-/// and opened again, so that is done at the next call: what was complete is there, and a transaction
-/// that was under way is complete or gone.
+/// and opened again, so that is done at the next call: what was complete is there, and a
+/// transaction that was under way is complete or gone.
 pub struct Handle {
     path: PathBuf,
     open: Opener,

@@ -135,9 +135,9 @@ fn is_held(file: &File) -> io::Result<bool> {
     }
 }
 
-/// A process that holds the lock of a state in this folder that was deleted since: it goes on until it
-/// notices. Found by its open files, so it is found only where the system shows those, and never the
-/// process that asks.
+/// A process that holds the lock of a state in this folder that was deleted since: it goes on until
+/// it notices. Found by its open files, so it is found only where the system shows those, and never
+/// the process that asks.
 pub fn holder_of_deleted(folder: &Path) -> Option<u32> {
     let real = folder.canonicalize().ok()?.join("lock");
     let deleted = PathBuf::from(format!("{} (deleted)", real.to_str()?));

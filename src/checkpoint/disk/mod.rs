@@ -128,8 +128,8 @@ impl DiskStore {
         Ok(folder::is_unused(&place.folder) && self.saved()?.epoch == 0)
     }
 
-    /// Looks at a state that may be in use, and keeps nobody from using it. Every page of it is read, to see
-    /// whether it is whole.
+    /// Looks at a state that may be in use, and keeps nobody from using it. Every page of it is
+    /// read, to see whether it is whole.
     ///
     /// # Errors
     /// If the folder isn't a state, or it can't be read.

@@ -18,11 +18,11 @@ use crate::error::Error;
 pub const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 /// By component and split: `start`, `end` or `at:` and the cursor.
 pub const CURSORS: TableDefinition<(&str, &str), &str> = TableDefinition::new("cursors");
-/// By component and split: the event time of its newest post, in milliseconds since 1970. A state of an earlier version
-/// doesn't have this table.
+/// By component and split: the event time of its newest post, in milliseconds since 1970. A state
+/// of an earlier version doesn't have this table.
 pub const SPLIT_TIMES: TableDefinition<(&str, &str), i64> = TableDefinition::new("split_times");
-/// By bolt: how far event time has come, in milliseconds since 1970. A state of an earlier version doesn't have this
-/// table.
+/// By bolt: how far event time has come, in milliseconds since 1970. A state of an earlier version
+/// doesn't have this table.
 pub const WATERMARKS: TableDefinition<&str, i64> = TableDefinition::new("watermarks");
 /// By component: JSON of all its promises.
 pub const PROMISES: TableDefinition<&str, &str> = TableDefinition::new("promises");

@@ -1,5 +1,6 @@
-//! A look at a database without touching it: what redb writes while it opens one stays in memory. So
-//! nobody who starts beside it meets a lock, and a state can be looked at by somebody who may only read.
+//! A look at a database without touching it: what redb writes while it opens one stays in memory.
+//! So nobody who starts beside it meets a lock, and a state can be looked at by somebody who may
+//! only read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,8 +14,8 @@ use redb::StorageBackend;
 /// How much of the file one changed block covers, in bytes: a page of redb.
 const BLOCK_BYTES: u64 = 4096;
 
-/// The file, and what was written over it in memory. redb writes little when it opens a database that was
-/// closed, and what it has to rebuild of one that wasn't.
+/// The file, and what was written over it in memory. redb writes little when it opens a database
+/// that was closed, and what it has to rebuild of one that wasn't.
 #[derive(Debug)]
 pub struct Snapshot {
     file: File,
@@ -63,8 +64,8 @@ impl Snapshot {
     }
 }
 
-/// The parts of a range of bytes that lie in one block each: the block's number, where the part begins in
-/// it, and how long it is.
+/// The parts of a range of bytes that lie in one block each: the block's number, where the part
+/// begins in it, and how long it is.
 fn parts(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
     let end = offset + length as u64;
     let mut at = offset;

@@ -13,12 +13,12 @@ use crate::cli::run::drain_watch::awaited;
 use crate::cli::stderr;
 use crate::error::{Error, Result};
 
-/// How long a topology that runs may take to answer what it can answer at once. A process that is stopped
-/// takes the question and never answers it.
+/// How long a topology that runs may take to answer what it can answer at once. A process that is
+/// stopped takes the question and never answers it.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Asks whoever runs with this state folder, and waits for the answer for as long as it takes, while the
-/// process shows that it is alive.
+/// Asks whoever runs with this state folder, and waits for the answer for as long as it takes,
+/// while the process shows that it is alive.
 ///
 /// # Errors
 /// If nobody runs there, it shows no life, or what it answers is an error.

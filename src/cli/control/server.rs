@@ -79,7 +79,8 @@ impl Control {
         let told =
             self.shared.changed.wait_timeout_while(state, GOODBYE_MAX, |state| state.stopping > 0);
         drop(told);
-        // The listener looks whether it is over when somebody comes. Where nobody can, it ends with the process.
+        // The listener looks whether it is over when somebody comes. Where nobody can, it ends with
+        // the process.
         if socket::connect(&self.folder).is_ok() {
             let _ = self.thread.join();
         }

@@ -1,7 +1,8 @@
 //! The socket's file, also where the path to it is longer than the address of a socket may be.
 //!
-//! A socket listens before its mode can be set. So it lies in a folder of its own, `control`, which is its owner's alone
-//! (0700) before there is a socket in it: nobody else ever reaches it, whatever the umask and the mode of the state are.
+//! A socket listens before its mode can be set. So it lies in a folder of its own, `control`, which
+//! is its owner's alone (0700) before there is a socket in it: nobody else ever reaches it,
+//! whatever the umask and the mode of the state are.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
@@ -52,7 +53,8 @@ impl Address {
     }
 }
 
-/// Listens in a state folder, for its owner only. The file of a process that was killed is replaced.
+/// Listens in a state folder, for its owner only. The file of a process that was killed is
+/// replaced.
 ///
 /// # Errors
 /// If somebody listens there already, or the file can't be made.

@@ -18,8 +18,8 @@ use crate::units::ByteSize;
 ///
 /// Each is written as a new partition of the same time and proven equal, post for post, before the
 /// old one goes. It may be killed at any moment and run again. A partition is closed an hour after
-/// the next one began; a replay that is reading it goes on in the new one. Ends with 4 if partitions were passed
-/// over because another process is at them, and names them.
+/// the next one began; a replay that is reading it goes on in the new one. Ends with 4 if
+/// partitions were passed over because another process is at them, and names them.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The lake, or some of its partitions

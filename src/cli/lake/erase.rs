@@ -17,11 +17,11 @@ use crate::printable::printable_line;
 ///
 /// It may be killed at any moment and run again. What was done is kept in _index/erased/, with
 /// hashes of the ids. Posts that quote or repeat an erased one stay, and so do captured deletes.
-/// Ends with 4 if partitions that aren't closed, dead letters or staged files have such posts, if an id
-/// of FILE is that of no post, or if nothing tells whether a toot is the one that was deleted. Captured
-/// deletes name mostly posts that were never captured: with --from-deletes those that match none are
-/// counted, and it ends with 0. The spools and outboxes of topologies are below their --state, and aren't
-/// looked at.
+/// Ends with 4 if partitions that aren't closed, dead letters or staged files have such posts, if
+/// an id of FILE is that of no post, or if nothing tells whether a toot is the one that was
+/// deleted. Captured deletes name mostly posts that were never captured: with --from-deletes those
+/// that match none are counted, and it ends with 0. The spools and outboxes of topologies are below
+/// their --state, and aren't looked at.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The lake, or some of its partitions

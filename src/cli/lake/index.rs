@@ -9,7 +9,8 @@ use crate::printable::printable_line;
 
 /// Build the index anew: what each micro-batch holds, beside the data in _index/
 ///
-/// A partition with a damaged file keeps the index that it had; it is named, and the others are done.
+/// A partition with a damaged file keeps the index that it had; it is named, and the others are
+/// done.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The lake, or some of its partitions

@@ -18,8 +18,8 @@ use crate::clock::SystemClock;
 
 /// List, print, check, index, compact and clean a lake
 ///
-/// A lake is a folder, or in a bucket: s3://bucket/prefix. ROOT/GLOB means those of its partitions whose names match:
-/// 'lake/2015-12-18T*'.
+/// A lake is a folder, or in a bucket: s3://bucket/prefix. ROOT/GLOB means those of its partitions
+/// whose names match: 'lake/2015-12-18T*'.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]

@@ -13,10 +13,11 @@ use crate::lake::view::{self, Selection};
 
 /// Print a statement that reads the lake with another tool
 ///
-/// It fits the forms that files of the lake have now (of one that isn't there yet, plain arrays): print it
-/// again when others have come. The columns and ids are the same for every form; ids stay text, with every digit. Where `compact` or `erase` was killed, run
-/// it again first: other tools don't know which partitions count. Over a bucket pandas and polars are tested, with
-/// the package pyarrow; DuckDB and Spark aren't.
+/// It fits the forms that files of the lake have now (of one that isn't there yet, plain arrays):
+/// print it again when others have come. The columns and ids are the same for every form; ids stay
+/// text, with every digit. Where `compact` or `erase` was killed, run it again first: other tools
+/// don't know which partitions count. Over a bucket pandas and polars are tested, with the package
+/// pyarrow; DuckDB and Spark aren't.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The tool

@@ -16,8 +16,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Delete the partitions that began longer ago, and name them
 ///
-/// The newest partition, which a writer may be at, stays, and so do partitions that have files in _staging or
-/// that links lead to; they are named, and it ends with 4.
+/// The newest partition, which a writer may be at, stays, and so do partitions that have files in
+/// _staging or that links lead to; they are named, and it ends with 4.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The lake, or some of its partitions

@@ -1,5 +1,5 @@
-//! Other states that write the same input into the same lake: of a copy of the topology's file, of the
-//! file before it was moved, or of the same file before its state was removed.
+//! Other states that write the same input into the same lake: of a copy of the topology's file, of
+//! the file before it was moved, or of the same file before its state was removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -91,7 +91,8 @@ impl Copies {
         self.lakes.iter().for_each(|lake| writers::forget(lake, &self.note.state));
     }
 
-    /// Leaves notes in the lakes. They only help others: where they can't be written, nothing else fails.
+    /// Leaves notes in the lakes. They only help others: where they can't be written, nothing else
+    /// fails.
     pub fn note(&self) {
         for lake in self.lakes.iter().filter(|_| !self.note.inputs.is_empty()) {
             let _ = writers::note(lake, &self.note);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::engine::Running;
 use crate::metrics::Status;
 
-/// How often a topology is looked at for an end that takes long, and so how long one may take unnoticed. Shorter would
-/// tell of ends that are about to be over.
+/// How often a topology is looked at for an end that takes long, and so how long one may take
+/// unnoticed. Shorter would tell of ends that are about to be over.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Whoever waits for a drain.

@@ -17,15 +17,17 @@ use crate::moment::Moment;
 use crate::registry::Registry;
 use crate::units::{ByteSize, Interval};
 
-/// What stands in a state's name for a replay, and divides the file from the rest in what it is about.
+/// What stands in a state's name for a replay, and divides the file from the rest in what it is
+/// about.
 const MARK: &str = "replay";
 
 /// What is replayed, and how.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Replay")]
 pub struct Over {
-    /// Don't read the sources: run over this lake instead, 'lake/2015-12-18T00*' or s3://bucket/prefix, under a
-    /// state of its own (repeatable). Posts go to the spout of their kind; where that isn't clear, say which
+    /// Don't read the sources: run over this lake instead, 'lake/2015-12-18T00*' or
+    /// s3://bucket/prefix, under a state of its own (repeatable). Posts go to the spout of their
+    /// kind; where that isn't clear, say which
     #[arg(long, value_name = "[SPOUT=]GLOB", conflicts_with = "dead_letters")]
     replay: Vec<Given>,
     /// Run only these components, and what they need upstream
@@ -37,16 +39,19 @@ pub struct Over {
     /// `partition`, as they lie there, or `time`, by the posts' own time
     #[arg(long, value_parser = order, requires = "replay")]
     order: Option<Order>,
-    /// With --speed: how long a pause is at most, where the next post was written much later [default: 1m]
+    /// With --speed: how long a pause is at most, where the next post was written much later
+    /// [default: 1m]
     #[arg(long, value_name = "TIME", requires = "replay")]
     max_pause: Option<Interval>,
-    /// Only partitions that begin at this time or later, by the time in their names; -1h is an hour before now
+    /// Only partitions that begin at this time or later, by the time in their names; -1h is an hour
+    /// before now
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, requires = "replay")]
     from: Option<Moment>,
     /// Only partitions that begin before this time
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, requires = "replay")]
     to: Option<Moment>,
-    /// Only posts that were written at this time or later, by the time in each post; one without is left out
+    /// Only posts that were written at this time or later, by the time in each post; one without is
+    /// left out
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, requires = "replay")]
     posts_from: Option<Moment>,
     /// Only posts that were written before this time
@@ -96,7 +101,8 @@ impl Over {
         })
     }
 
-    /// The times that were given as before now, as they have to be given for the same replay once more.
+    /// The times that were given as before now, as they have to be given for the same replay once
+    /// more.
     fn fixed_times(&self) -> Option<String> {
         let given = [
             ("from", &self.from),
@@ -120,8 +126,8 @@ impl Over {
         (!fixed.is_empty()).then_some(text)
     }
 
-    /// What makes this replay another one than others of the same file, as it was typed: which posts are
-    /// read in which order, and by which components.
+    /// What makes this replay another one than others of the same file, as it was typed: which
+    /// posts are read in which order, and by which components.
     fn identity(&self) -> String {
         let mut words: Vec<String> =
             self.replay.iter().map(|given| format!("--{MARK} {}", given.absolute())).collect();
@@ -151,7 +157,8 @@ pub struct Loaded {
     fixed_times: Option<String>,
 }
 
-/// Reads a topology and puts replays in the place of its spouts. What only those need from outside may be missing.
+/// Reads a topology and puts replays in the place of its spouts. What only those need from outside
+/// may be missing.
 ///
 /// # Errors
 /// If the file has problems, or the replay isn't clear.
@@ -191,8 +198,8 @@ fn about(file: &Path, identity: &str) -> String {
     format!("{} {identity}", file.display())
 }
 
-/// Whether a run that says this of itself may go on from a state that belongs to that. A replay goes on
-/// from its own only, and nothing else goes on from a replay's.
+/// Whether a run that says this of itself may go on from a state that belongs to that. A replay
+/// goes on from its own only, and nothing else goes on from a replay's.
 pub fn may_resume(about: &str, state: &str) -> bool {
     let is_replay = |about: &str| about.contains(&format!(" --{MARK} "));
     state.is_empty() || about == state || !is_replay(about) && !is_replay(state)

@@ -4,12 +4,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::{Error, Result};
 
-/// With fewer open files not even a small topology starts: its threads, its state, its sockets and its lake
-/// take some forty.
+/// With fewer open files not even a small topology starts: its threads, its state, its sockets and
+/// its lake take some forty.
 const FILES_MIN: u64 = 64;
 
-/// As many open files as are asked for where the limit is only a default: a lake that is merged, or many
-/// files that are followed, take one each.
+/// As many open files as are asked for where the limit is only a default: a lake that is merged, or
+/// many files that are followed, take one each.
 const FILES_WANTED: u64 = 65_536;
 
 /// Makes room for open files, as far as this user may have it.

@@ -70,14 +70,15 @@ pub struct Args {
     /// Start anew: forget the checkpoints, and delete what was captured and is not in the lake yet
     #[arg(long)]
     fresh: bool,
-    /// Go on without the state that there is of a component (repeatable); `diff` tells which can't be kept
+    /// Go on without the state that there is of a component (repeatable); `diff` tells which can't
+    /// be kept
     #[arg(long, value_name = "ID", conflicts_with = "fresh")]
     drop_state: Vec<String>,
     /// How often to show what it does
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     interval: Duration,
-    /// Don't read the sources: send the dead letters again, each to the component that refused it, and end.
-    /// What is refused once more becomes a new dead letter
+    /// Don't read the sources: send the dead letters again, each to the component that refused it,
+    /// and end. What is refused once more becomes a new dead letter
     #[arg(long)]
     dead_letters: bool,
     #[command(flatten)]
@@ -206,8 +207,8 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     if ending == Ending::Finished {
         opened.store.tell()?;
     }
-    // A replay that only printed or counted begins anew with the next command; where it wrote a lake, its
-    // state says that this was done.
+    // A replay that only printed or counted begins anew with the next command; where it wrote a
+    // lake, its state says that this was done.
     let lasts = writes_lakes(&topology) || last.dead_letters() > 0;
     let removed = opened.tidy(&topology, kappa.is_some() && ending == Ending::Finished && !lasts);
     if let Some(copies) = copies.as_ref().filter(|_| removed) {
@@ -223,7 +224,8 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     }
 }
 
-/// Where what isn't delivered waits: in the outbox of sinks that upload, else beside the checkpoints.
+/// Where what isn't delivered waits: in the outbox of sinks that upload, else beside the
+/// checkpoints.
 fn undelivered(state: &Path) -> PathBuf {
     let outbox = state.join("outbox");
     if outbox.is_dir() { outbox } else { state.to_path_buf() }

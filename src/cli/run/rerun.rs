@@ -1,5 +1,5 @@
-//! A run whose topology had finished before: what it says, and what it ends with, where the sources held
-//! nothing new.
+//! A run whose topology had finished before: what it says, and what it ends with, where the sources
+//! held nothing new.
 
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -38,8 +38,8 @@ impl Rerun {
         }
     }
 
-    /// What it says and ends with, once its sources have ended after this many tuples; `None` if that is
-    /// nothing special.
+    /// What it says and ends with, once its sources have ended after this many tuples; `None` if
+    /// that is nothing special.
     pub fn ends(&self, tuples: u64) -> Option<(String, Code)> {
         let finished = self.finished.filter(|_| tuples == 0)?;
         let at = minute(finished);

@@ -61,7 +61,8 @@ impl View {
     }
 }
 
-/// The window's columns and rows. Some terminals say that they have none, such as those of some containers.
+/// The window's columns and rows. Some terminals say that they have none, such as those of some
+/// containers.
 fn window_size() -> (u16, u16) {
     terminal::size()
         .ok()
@@ -75,7 +76,8 @@ fn json_line(report: &Report) -> Vec<u8> {
 }
 
 impl Screen {
-    /// What is written to go from the last frame to this one, as one piece so that nothing flickers.
+    /// What is written to go from the last frame to this one, as one piece so that nothing
+    /// flickers.
     fn frame(&mut self, report: &Report, last: bool, (width, height): (u16, u16)) -> Vec<u8> {
         let mut out = Vec::new();
         self.write_frame(&mut out, report, last, (width, height))

@@ -1,5 +1,5 @@
-//! SIGINT, SIGTERM and SIGHUP: the first asks for a graceful drain. A second SIGINT or SIGTERM ends the
-//! process at once; a second SIGHUP doesn't, since a terminal that closes sends several.
+//! SIGINT, SIGTERM and SIGHUP: the first asks for a graceful drain. A second SIGINT or SIGTERM ends
+//! the process at once; a second SIGHUP doesn't, since a terminal that closes sends several.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +52,8 @@ impl Signals {
     /// The topology that a signal stops; at once, if one has come already.
     pub fn stop_on_signal(&self, running: Arc<Running>) {
         let running = self.0.running.get_or_init(|| running);
-        // After the topology is known: a signal before this line is seen here, one behind it sees the topology.
+        // After the topology is known: a signal before this line is seen here, one behind it sees
+        // the topology.
         if self.stop_asked() {
             running.stop();
         }

@@ -66,8 +66,8 @@ pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// `<states>/<name>-<hash>`: the same topology file finds its state again wherever it is started
-/// from, and two files with one name don't share it. A file whose `name:` was changed keeps the state
-/// that it has under the earlier name.
+/// from, and two files with one name don't share it. A file whose `name:` was changed keeps the
+/// state that it has under the earlier name.
 pub fn default_for(name: &str, file: &Path, home: Home) -> Result<PathBuf, Failure> {
     let states = states(home).ok_or_else(|| {
         Failure::new(
@@ -79,7 +79,8 @@ pub fn default_for(name: &str, file: &Path, home: Home) -> Result<PathBuf, Failu
     Ok(found_or_new(&states, name, &format!("{hash:016x}")))
 }
 
-/// The folder of another run of a topology file, whose own state is `live`: the mark says which one.
+/// The folder of another run of a topology file, whose own state is `live`: the mark says which
+/// one.
 pub fn beside(live: &Path, topology_name: &str, mark: &str) -> PathBuf {
     let live_name = live.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let hash = live_name.rsplit('-').next().unwrap_or_default();

@@ -46,8 +46,8 @@ pub fn open(topology: &Topology, (folder, about): (&Path, &str), fresh: bool) ->
 const WITHIN_LAKES: [&str; 3] = ["_index", "_staging", "_dead"];
 const WITHIN_STATES: [&str; 4] = ["spool", "outbox", "gaps", "_dead"];
 
-/// A state and a lake have folders of the same names, which mean other things: what one of them deletes
-/// would be the other's.
+/// A state and a lake have folders of the same names, which mean other things: what one of them
+/// deletes would be the other's.
 fn refuse_lakes(topology: &Topology, folder: &Path) -> Result<()> {
     let state = real(folder);
     for spec in &topology.components {
@@ -79,7 +79,8 @@ fn real(path: &Path) -> PathBuf {
     path.to_path_buf()
 }
 
-/// A replay leaves the state of the live run as it is, and the other way round, also where `--state` says so.
+/// A replay leaves the state of the live run as it is, and the other way round, also where
+/// `--state` says so.
 fn refuse_others(folder: &Path, about: &str, saved: &Saved) -> Result<()> {
     if kappa::may_resume(about, &saved.about) {
         return Ok(());
@@ -121,9 +122,9 @@ impl Opened {
         self.disk.is_some()
     }
 
-    /// The run has ended: removes a state that nobody could miss. One is unused if the run ended before its
-    /// first checkpoint; one of a replay that `delivered` all that it was for has nothing more to tell.
-    /// Returns whether it was removed.
+    /// The run has ended: removes a state that nobody could miss. One is unused if the run ended
+    /// before its first checkpoint; one of a replay that `delivered` all that it was for has
+    /// nothing more to tell. Returns whether it was removed.
     pub fn tidy(&self, topology: &Topology, delivered: bool) -> bool {
         let Some(disk) = &self.disk else { return false };
         let unused = || disk.is_unused().unwrap_or(false);

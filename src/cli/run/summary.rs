@@ -36,7 +36,8 @@ impl Ending {
         }
     }
 
-    /// The same with what people need to go on: the last cause of what wasn't done, where it waits, and what to do.
+    /// The same with what people need to go on: the last cause of what wasn't done, where it waits,
+    /// and what to do.
     #[must_use]
     pub fn explained(self, last: &Report, waits_in: Option<&Path>) -> Self {
         let Self::NotClean(left) = self else { return self };

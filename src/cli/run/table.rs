@@ -151,7 +151,8 @@ fn unless(meaningless: bool, cell: String) -> String {
 }
 
 /// The report in at most `height` lines of at most `width` characters. Where that is too little,
-/// columns and then rows are left out, the bottleneck's last; what fails stands in full below, as far as there is room.
+/// columns and then rows are left out, the bottleneck's last; what fails stands in full below, as
+/// far as there is room.
 pub fn render(report: &Report, width: usize, height: usize) -> Vec<Line> {
     let mut lines: Vec<Line> =
         facts(report, width).into_iter().map(|text| line(text, Style::Plain, width)).collect();

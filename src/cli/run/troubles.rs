@@ -4,8 +4,8 @@ use super::table::STATE_WIDTH_MAX;
 use super::units::plain;
 use crate::watch::report::{Report, Row};
 
-/// The lines below the table: a component and its state where the table cuts that, and each of its troubles, with their
-/// whole texts wrapped to the window.
+/// The lines below the table: a component and its state where the table cuts that, and each of its
+/// troubles, with their whole texts wrapped to the window.
 pub fn trouble_lines(report: &Report, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for row in &report.components {
@@ -16,7 +16,8 @@ pub fn trouble_lines(report: &Report, width: usize) -> Vec<String> {
     lines
 }
 
-/// What has to be said of a component beside its row. A state that names the cause of a trouble says it too.
+/// What has to be said of a component beside its row. A state that names the cause of a trouble
+/// says it too.
 fn texts(row: &Row) -> Vec<String> {
     let is_cut = row.state.chars().count() > STATE_WIDTH_MAX;
     let mut texts: Vec<String> = is_cut.then(|| row.state.clone()).into_iter().collect();

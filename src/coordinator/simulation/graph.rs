@@ -1,4 +1,5 @@
-//! The topologies that the simulation runs: spouts, bolts that count by key, and sinks, in any acyclic order.
+//! The topologies that the simulation runs: spouts, bolts that count by key, and sinks, in any
+//! acyclic order.
 
 use super::Seeded;
 use crate::coordinator::TaskRole;

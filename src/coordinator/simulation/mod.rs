@@ -1,7 +1,8 @@
-//! A simulation of everything around the machine under virtual time, driven by a seed: tasks, channels,
-//! a store, staged and visible segments, and whatever can go wrong with them.
+//! A simulation of everything around the machine under virtual time, driven by a seed: tasks,
+//! channels, a store, staged and visible segments, and whatever can go wrong with them.
 //!
-//! `WATERSPOUT_SEED=n cargo test --lib coordinator::simulation` replays a seed, and prints what happens.
+//! `WATERSPOUT_SEED=n cargo test --lib coordinator::simulation` replays a seed, and prints what
+//! happens.
 
 mod disk;
 mod graph;

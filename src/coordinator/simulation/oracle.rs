@@ -14,7 +14,8 @@ use crate::protocol::{FromTask, Report};
 pub struct Oracle {
     pub every: Duration,
     pub outboxes: BTreeMap<usize, Outbox>,
-    /// Closed promises in a complete checkpoint that weren't reported as committed, by task and segment.
+    /// Closed promises in a complete checkpoint that weren't reported as committed, by task and
+    /// segment.
     owed: BTreeMap<usize, BTreeMap<String, u64>>,
     /// What sinks have reported at the barrier in progress.
     reported: BTreeMap<usize, Vec<Promise>>,

@@ -321,7 +321,8 @@ fn prepare(task: &mut Task, around: &mut Surroundings<'_>) -> Option<Report> {
     Some(Report::Prepared { epoch, prepared })
 }
 
-/// Makes one more segment visible, now and then again; reports behind the last, and sometimes before it.
+/// Makes one more segment visible, now and then again; reports behind the last, and sometimes
+/// before it.
 fn commit(task: &mut Task, around: &mut Surroundings<'_>) -> Option<Report> {
     let Body::Sink(sink) = &mut task.body else { return None };
     let Commit { mut left, mut delivered, .. } = sink.committing.take()?;

@@ -1,15 +1,15 @@
-//! Sends the dead letters of a topology again, each to the component that refused it: the same topology
-//! under the same state, but its sources read their own dead letters instead of the outside, and a hidden
-//! spout sends what bolts and sinks refused.
+//! Sends the dead letters of a topology again, each to the component that refused it: the same
+//! topology under the same state, but its sources read their own dead letters instead of the
+//! outside, and a hidden spout sends what bolts and sinks refused.
 //!
 //! ```text
 //! _dead/… ─┬─ spout "in": its raw letters, read again ─▶ bolt "count" ─▶ …
 //!          └─ _again ═══ stream "count/0" ═══════════════▶ (as by its input 0)
 //! ```
 //!
-//! What can be sent is found out before the start (`survey`), so that it is a fixed list: letters that this
-//! run makes are in files behind it. Where a split stands is in the checkpoints, under the component that
-//! reads it, and so a letter is sent once, whatever happens.
+//! What can be sent is found out before the start (`survey`), so that it is a fixed list: letters
+//! that this run makes are in files behind it. Where a split stands is in the checkpoints, under
+//! the component that reads it, and so a letter is sent once, whatever happens.
 
 mod survey;
 
@@ -28,7 +28,8 @@ use crate::topology::{Checkpoint, ComponentSpec, InputSpec, OnError, Topology};
 use crate::tuple::Streams;
 use survey::{Survey, survey};
 
-/// The id of the hidden spout. Ids of a topology file begin with a letter, so none can collide with it.
+/// The id of the hidden spout. Ids of a topology file begin with a letter, so none can collide with
+/// it.
 pub const AGAIN: &str = "_again";
 
 /// A run that sends dead letters again.
@@ -78,7 +79,8 @@ pub struct Before {
 /// Jobs by the component that reads them, and the ids of their splits.
 type Jobs = BTreeMap<String, BTreeMap<String, Job>>;
 
-/// Puts readers of dead letters in the place of all sources, and adds the hidden one with its inputs.
+/// Puts readers of dead letters in the place of all sources, and adds the hidden one with its
+/// inputs.
 fn rewrite(topology: &mut Topology, mut jobs: Jobs, tally: &Arc<Tally>) {
     for spec in &mut topology.components {
         if let Config::Spout(source) = &spec.config {
@@ -142,8 +144,8 @@ fn stream_name(component: &str, input: usize) -> String {
     format!("{component}/{input}")
 }
 
-/// How letters are shared out among tasks. Where every task gets a tuple, or the one that its emitter
-/// names, there is only one task here.
+/// How letters are shared out among tasks. Where every task gets a tuple, or the one that its
+/// emitter names, there is only one task here.
 fn sent_by(grouping: &Grouping) -> Grouping {
     match grouping {
         Grouping::All | Grouping::Direct => Grouping::Global,
@@ -151,8 +153,8 @@ fn sent_by(grouping: &Grouping) -> Grouping {
     }
 }
 
-/// The number of the input that one of the hidden spout's stands for: the bolt takes its tuples as if
-/// they came by that one.
+/// The number of the input that one of the hidden spout's stands for: the bolt takes its tuples as
+/// if they came by that one.
 pub fn stands_for(topology: &Topology, input: &InputSpec) -> Option<usize> {
     let from = &topology.components[input.from];
     let (stream, _) = from.streams.iter().nth(input.stream.0).filter(|_| from.id == AGAIN)?;

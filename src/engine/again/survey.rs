@@ -1,4 +1,5 @@
-//! Which dead letters can be sent again, and which can't, and why: found out before anything starts.
+//! Which dead letters can be sent again, and which can't, and why: found out before anything
+//! starts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -143,9 +144,9 @@ impl Looking<'_> {
         }
         let mut after = None;
         if let Refused::Tuple { fields, .. } = &letter.refused {
-            // A cursor says that all letters before it were sent. Those that have to stay while others
-            // of the same input are sent have other fields, and so splits of their own. A state of an
-            // earlier version has one cursor for all.
+            // A cursor says that all letters before it were sent. Those that have to stay while
+            // others of the same input are sent have other fields, and so splits of their own. A
+            // state of an earlier version has one cursor for all.
             after = self.place_of(&key)?.map(|place| place.position);
             key.1 = format!("{}/{}", key.1, fields.join(","));
             if self.was_sent(&key, position)? {

@@ -31,8 +31,8 @@ struct Spout<'a> {
     kinds: Option<Vec<String>>,
 }
 
-/// Gives each lake to the spouts that it is for: those that are named, or those of its posts' kinds among
-/// those that aren't.
+/// Gives each lake to the spouts that it is for: those that are named, or those of its posts' kinds
+/// among those that aren't.
 ///
 /// # Errors
 /// If a named spout isn't there, or it isn't clear to which one posts go.

@@ -1,5 +1,5 @@
-//! Runs a topology over a lake instead of its sources: the same components, but each spout is replaced by a
-//! replay of the posts that it would have made, on the same streams.
+//! Runs a topology over a lake instead of its sources: the same components, but each spout is
+//! replaced by a replay of the posts that it would have made, on the same streams.
 //!
 //! ```text
 //! lake ─┬─ spout "tweets": kinds tweet       ─▶ bolt … ─▶ sink   (not into that lake)
@@ -7,7 +7,8 @@
 //!                   └─ what no spout takes is counted
 //! ```
 //!
-//! It runs under a state of its own, so that the live run's cursors, counts and promises stay as they are.
+//! It runs under a state of its own, so that the live run's cursors, counts and promises stay as
+//! they are.
 
 mod assign;
 mod only;
@@ -27,7 +28,8 @@ use crate::topology::{ComponentSpec, Topology};
 use crate::tuple::Fields;
 use assign::{Reads, assign};
 
-/// The name of the type that spouts have in a replay: state of one replay is none of another type's.
+/// The name of the type that spouts have in a replay: state of one replay is none of another
+/// type's.
 const TYPE_NAME: &str = "Replay";
 
 /// A lake that is replayed, and perhaps the spout that it is for: `[SPOUT=]GLOB`.
@@ -56,7 +58,8 @@ impl FromStr for Given {
 }
 
 impl Given {
-    /// As it is given, with the path of a folder from the root on: the same wherever it is run from.
+    /// As it is given, with the path of a folder from the root on: the same wherever it is run
+    /// from.
     pub fn absolute(&self) -> String {
         let whole = || std::path::absolute(&self.address).ok();
         let local = if is_remote(&self.address) { None } else { whole() };
@@ -96,8 +99,8 @@ pub struct Kappa {
     pub silent: Vec<String>,
 }
 
-/// The components that a replay of a topology doesn't run as they stand in the file: its spouts, and what
-/// `only` leaves out. What those name by `Env` and `File` may be missing.
+/// The components that a replay of a topology doesn't run as they stand in the file: its spouts,
+/// and what `only` leaves out. What those name by `Env` and `File` may be missing.
 ///
 /// # Errors
 /// If `only` names what isn't there.
@@ -112,7 +115,8 @@ pub fn spared(topology: &Topology, only: &[String]) -> Result<Vec<String>> {
 /// Puts replays in the place of all spouts.
 ///
 /// # Errors
-/// If a name is wrong, it isn't clear which spout a lake is for, or a sink would write into one of the lakes.
+/// If a name is wrong, it isn't clear which spout a lake is for, or a sink would write into one of
+/// the lakes.
 pub fn rewrite(topology: &Topology, request: &Request) -> Result<Kappa> {
     let needed = only::needed(topology, &request.only)?;
     let reads = assign(topology, &needed, &request.given)?;

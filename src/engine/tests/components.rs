@@ -153,7 +153,8 @@ impl Bolt for DoesBolt {
     }
 }
 
-/// A two-phase sink in memory: tuples become visible by a commit of the epoch they were promised in.
+/// A two-phase sink in memory: tuples become visible by a commit of the epoch they were promised
+/// in.
 #[derive(Clone)]
 pub struct Collect {
     pub collected: Collected,

@@ -1,4 +1,5 @@
-//! The wider contracts: a sink that gathers, refuses and forgets; a bolt whose answers come from a thread of its own.
+//! The wider contracts: a sink that gathers, refuses and forgets; a bolt whose answers come from a
+//! thread of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -35,8 +36,8 @@ struct Database {
     commits: usize,
 }
 
-/// A sink of rows, which loads at most two segments with each commit, says so for one of them only, and refuses some
-/// rows.
+/// A sink of rows, which loads at most two segments with each commit, says so for one of them only,
+/// and refuses some rows.
 #[derive(Clone, Default)]
 struct Warehouse(Arc<Mutex<Database>>);
 

@@ -1,5 +1,5 @@
-//! Event time through the whole engine: windows that close by watermarks hold exactly what belongs to them, whatever
-//! goes wrong on the way.
+//! Event time through the whole engine: windows that close by watermarks hold exactly what belongs
+//! to them, whatever goes wrong on the way.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ const WINDOW_MS: i64 = 100;
 /// How many numbers of a split may come before a smaller one.
 const DISORDER: i64 = 20;
 
-/// Numbers whose event time is the number itself, in milliseconds. The splits are read in turn, and each chunk of a
-/// split backwards.
+/// Numbers whose event time is the number itself, in milliseconds. The splits are read in turn, and
+/// each chunk of a split backwards.
 #[derive(Clone)]
 struct Timed {
     /// The numbers of each split; endless if there are none.
@@ -90,7 +90,8 @@ impl Spout for Timed {
     }
 }
 
-/// Counts numbers by their remainder and their window, and emits `[remainder, window, count]` when a window closes.
+/// Counts numbers by their remainder and their window, and emits `[remainder, window, count]` when
+/// a window closes.
 #[derive(Clone, Default)]
 struct Tumble {
     late: Arc<AtomicUsize>,

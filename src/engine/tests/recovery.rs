@@ -1,4 +1,5 @@
-//! Back to the newest checkpoint: after panics, after a failed run, and with other numbers of tasks.
+//! Back to the newest checkpoint: after panics, after a failed run, and with other numbers of
+//! tasks.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -129,8 +130,8 @@ fn a_run_that_failed_goes_on_where_its_newest_checkpoint_is_with_any_number_of_t
         assert_eq!(exit == Exit::Finished, fails_at == i64::MAX, "{exit:?}");
         all.push(collected);
     }
-    // What a failed run promised was delivered by the next one, but this sink's memory is its own: so
-    // only the state is compared. Every number was counted once.
+    // What a failed run promised was delivered by the next one, but this sink's memory is its own:
+    // so only the state is compared. Every number was counted once.
     let mut counted = 0;
     store
         .restore("count", 0..1024, &mut |_, value| {

@@ -105,8 +105,8 @@ impl Footer {
     }
 }
 
-/// Where in the file the pages of a row group are, one after the other, each readable by itself; or all of them as one
-/// part, where nothing says so, or where they need a dictionary.
+/// Where in the file the pages of a row group are, one after the other, each readable by itself; or
+/// all of them as one part, where nothing says so, or where they need a dictionary.
 ///
 /// # Errors
 /// What `input` says, or why it makes no sense.
@@ -144,9 +144,9 @@ pub fn parts(
     }))
 }
 
-/// Whether an index of pages can hold as many as it says: its decoder makes room for them before it reads the first.
-/// It begins with the field 1, a list (0x19), whose size stands in four bits, or behind them in sevens (Thrift compact
-/// protocol).
+/// Whether an index of pages can hold as many as it says: its decoder makes room for them before it
+/// reads the first. It begins with the field 1, a list (0x19), whose size stands in four bits, or
+/// behind them in sevens (Thrift compact protocol).
 fn counts_no_more_than_fit(index: &[u8]) -> bool {
     let Some(([0x19, list], rest)) = index.split_first_chunk() else { return false };
     let count = match list >> 4 {

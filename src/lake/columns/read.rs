@@ -27,13 +27,14 @@ const READ_BYTES: usize = 64 << 10;
 /// How long a part of a file may be that has to be read as one: a limit on memory.
 const PART_BYTES_MAX: u64 = 1 << 30;
 
-/// How long a page may be once it is unpacked: a few bytes can stand for 2 GiB of it, which the reader of pages makes
-/// room for. What this program writes stays below the longest post and a page; more would cost so much for each of the
-/// files that are read at once.
+/// How long a page may be once it is unpacked: a few bytes can stand for 2 GiB of it, which the
+/// reader of pages makes room for. What this program writes stays below the longest post and a
+/// page; more would cost so much for each of the files that are read at once.
 const PAGE_BYTES_MAX: u64 = 256 << 20;
 
-/// Reads the posts of one Parquet file: the footer first, then all of it from its beginning to its end, as if it were
-/// text. In memory is one page, or one row group as it is packed where nothing says where its pages are.
+/// Reads the posts of one Parquet file: the footer first, then all of it from its beginning to its
+/// end, as if it were text. In memory is one page, or one row group as it is packed where nothing
+/// says where its pages are.
 #[derive(Default)]
 pub struct Columns {
     open: Option<Open>,
@@ -166,8 +167,8 @@ fn values(
     Ok(ColumnReaderImpl::new(descriptor, Box::new(Pages(pages))))
 }
 
-/// Pages that hold what they say: a dictionary is made room for before it is read, and behind an empty page the column's
-/// reader would see the end.
+/// Pages that hold what they say: a dictionary is made room for before it is read, and behind an
+/// empty page the column's reader would see the end.
 struct Pages(SerializedPageReader<Part>);
 
 impl Iterator for Pages {
@@ -321,8 +322,9 @@ impl ChunkReader for Part {
     }
 }
 
-/// How long a page is once it is unpacked, as its header says. That begins with the fields 1, the page's type, and 2,
-/// its length, both numbers (0x15) in zigzag, in sevens of bits (Thrift compact protocol).
+/// How long a page is once it is unpacked, as its header says. That begins with the fields 1, the
+/// page's type, and 2, its length, both numbers (0x15) in zigzag, in sevens of bits (Thrift compact
+/// protocol).
 fn unpacked_page_bytes(header: &[u8]) -> Option<u64> {
     let rest = header.strip_prefix(&[0x15])?;
     let after_type = rest.iter().position(|byte| byte & 0x80 == 0)? + 1;

@@ -1,5 +1,5 @@
-//! Reads ahead from a store that answers over a network: parts of objects, several at once, handed over
-//! in their order.
+//! Reads ahead from a store that answers over a network: parts of objects, several at once, handed
+//! over in their order.
 //!
 //! ```text
 //! Files ─▶ [file][part][part][part][end][file][part]…  ─▶ next, fill
@@ -25,7 +25,8 @@ use crate::lake::store::Store;
 /// How many requests are under way at once, over all splits of a task.
 const REQUESTS_MAX: usize = 8;
 
-/// How many bytes are asked for in one request. More would hold more memory, less would cost requests.
+/// How many bytes are asked for in one request. More would hold more memory, less would cost
+/// requests.
 pub const PART_BYTES: u64 = 4 << 20;
 
 /// How many parts are read ahead: with [`PART_BYTES`] the bound of the memory that they take.

@@ -19,7 +19,8 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Whether a partition is this one's. The hash is the same in every version and on every machine.
+    /// Whether a partition is this one's. The hash is the same in every version and on every
+    /// machine.
     pub fn has(self, partition: &str) -> bool {
         xxh3_64(partition.as_bytes()) % u64::from(self.of) == u64::from(self.number)
     }
@@ -106,7 +107,8 @@ impl Choice {
         Self { glob: glob.into(), ..Self::default() }
     }
 
-    /// Whether a partition that matches the glob is meant. A name without a boundary is in no range of time.
+    /// Whether a partition that matches the glob is meant. A name without a boundary is in no range
+    /// of time.
     pub fn takes(&self, partition: &str) -> bool {
         let within = |boundary: OffsetDateTime| {
             self.from.as_ref().is_none_or(|from| from.time() <= boundary)

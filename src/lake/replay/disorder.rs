@@ -3,8 +3,8 @@
 use super::mark::Nanos;
 use super::merge::Handed;
 
-/// Tells which posts of a partition are older than one before them. A single post that is newer than those on both
-/// sides of it (from 2099, say) counts by itself, and not all that follow it.
+/// Tells which posts of a partition are older than one before them. A single post that is newer
+/// than those on both sides of it (from 2099, say) counts by itself, and not all that follow it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disorder {
     newest: Option<Nanos>,
@@ -13,7 +13,8 @@ pub struct Disorder {
 }
 
 impl Disorder {
-    /// Takes the time of the next post; true if the post is out of order, or shows that the one before it was.
+    /// Takes the time of the next post; true if the post is out of order, or shows that the one
+    /// before it was.
     pub fn is_out_of_order(&mut self, time: Nanos) -> bool {
         let Some(newest) = self.newest else {
             self.newest = Some(time);

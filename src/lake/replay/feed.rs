@@ -70,7 +70,8 @@ pub enum Step {
         skip: u64,
         /// What the index says of it.
         known: Option<Known>,
-        /// The posts that are wanted, if the file is of a partition that took the place of the split's.
+        /// The posts that are wanted, if the file is of a partition that took the place of the
+        /// split's.
         cuts: Option<Vec<Cut>>,
     },
     /// The split is read.
@@ -85,8 +86,8 @@ pub trait Feed: Input + Send {
     /// If it can't be listed or opened.
     fn next(&mut self) -> Result<Option<Step>>;
 
-    /// Looks for the partition of a split anew, since a file of it is gone, and goes on there behind
-    /// this position; without one where the split was begun.
+    /// Looks for the partition of a split anew, since a file of it is gone, and goes on there
+    /// behind this position; without one where the split was begun.
     ///
     /// # Errors
     /// If no other partition took its place.
@@ -267,8 +268,8 @@ impl Files {
         Ok(piece.stretches.iter().all(|stretch| stretch.at + stretch.posts <= begin))
     }
 
-    /// The index of a partition with these files, from which posts are counted; if there is none, by
-    /// reading them.
+    /// The index of a partition with these files, from which posts are counted; if there is none,
+    /// by reading them.
     fn counted(&self, partition: &str, files: &[(FileName, Object)]) -> Option<Index> {
         let store = self.store.as_ref();
         let names =

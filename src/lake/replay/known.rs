@@ -1,5 +1,6 @@
-//! What the side-channel index says of the files that are read: a help only. Where there is none, or it can't
-//! be read, a lake is replayed all the same; files that it names and that aren't there are a sample's.
+//! What the side-channel index says of the files that are read: a help only. Where there is none,
+//! or it can't be read, a lake is replayed all the same; files that it names and that aren't there
+//! are a sample's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};

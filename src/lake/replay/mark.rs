@@ -1,11 +1,12 @@
-//! How far a partition has been handed over, where its posts are handed over in another order than they
-//! stand in it.
+//! How far a partition has been handed over, where its posts are handed over in another order than
+//! they stand in it.
 //!
-//! **The invariant.** Of the posts that were read (those before `read`), exactly those are handed over
-//! whose key, their own time and then their place, is `last` or less. The sorter keeps to it: it hands a
-//! split's posts over by their keys, and a post whose key is `last` or less when it is read (it is late)
-//! is handed over at once, without moving `last`. So three places say of each post whether it was handed
-//! over, however many were held back; `oldest` only says where to begin to read again.
+//! **The invariant.** Of the posts that were read (those before `read`), exactly those are handed
+//! over whose key, their own time and then their place, is `last` or less. The sorter keeps to it:
+//! it hands a split's posts over by their keys, and a post whose key is `last` or less when it is
+//! read (it is late) is handed over at once, without moving `last`. So three places say of each
+//! post whether it was handed over, however many were held back; `oldest` only says where to begin
+//! to read again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -49,8 +50,8 @@ impl Mark {
         ))
     }
 
-    /// Whether a post was handed over. `place` is the position behind it; one without a time of its own
-    /// is handed over when it is read.
+    /// Whether a post was handed over. `place` is the position behind it; one without a time of its
+    /// own is handed over when it is read.
     pub fn has(&self, place: Position, time: Option<Nanos>) -> bool {
         place <= self.read
             && time.is_none_or(|time| self.last.is_some_and(|last| (time, place) <= last))

@@ -1,9 +1,11 @@
-//! Merges the posts of several splits by their own time, within a stated disorder and a bounded memory.
+//! Merges the posts of several splits by their own time, within a stated disorder and a bounded
+//! memory.
 //!
-//! Each split has a progress: the newest time that was read of it. The split that is furthest behind is
-//! read on, and a post is handed over when every split has come so far beyond it as the disorder says,
-//! or when the memory is full. What is read later than that goes on at once, and is counted. A split is
-//! opened when its beginning is what the others wait for, so that a lake of many hours isn't open at once.
+//! Each split has a progress: the newest time that was read of it. The split that is furthest
+//! behind is read on, and a post is handed over when every split has come so far beyond it as the
+//! disorder says, or when the memory is full. What is read later than that goes on at once, and is
+//! counted. A split is opened when its beginning is what the others wait for, so that a lake of
+//! many hours isn't open at once.
 //!
 //! See [`super::mark`] for what makes its cursors exact.
 
@@ -71,7 +73,8 @@ pub struct Handed {
     pub marks: Vec<(usize, Option<Mark>)>,
     /// How many of the posts are out of order, where their times are read: see [`super::disorder`].
     pub out_of_order: u64,
-    /// How many posts were left out, since they have no time of their own and only some times are wanted.
+    /// How many posts were left out, since they have no time of their own and only some times are
+    /// wanted.
     pub untimed: u64,
     /// How far the splits that are at their ends were read, where anything was read of them now.
     pub ends: Vec<(usize, Position)>,
@@ -252,7 +255,8 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
         let Reverse(oldest) = self.heap.peek()?;
         let passed =
             self.all == Nanos::MAX || oldest.key.0 < self.all.saturating_sub(self.limits.disorder);
-        // Nothing goes out before what an earlier run held back is there again, or the marks would lie.
+        // Nothing goes out before what an earlier run held back is there again, or the marks would
+        // lie.
         let full = self.used > self.limits.buffer && self.all != BEGINNING;
         if passed || full { self.heap.pop().map(|held| held.0) } else { None }
     }
@@ -304,7 +308,8 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
                         || lane.last.is_some_and(|last| (time, place) <= last)) =>
             {
                 self.handed.out_of_order += 1;
-                // It is the oldest of its split: nothing that is held back is older than the newest.
+                // It is the oldest of its split: nothing that is held back is older than the
+                // newest.
                 lane.last = lane.last.max(Some((time, place)));
                 self.hand_over(number, post, place, Some(time));
             }

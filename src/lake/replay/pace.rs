@@ -141,8 +141,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 pub struct Tempo {
     /// The factor.
     pub speed: Speed,
-    /// How long a pause is at most. A longer one makes gaps of the original truer, and costs as much for each post
-    /// that bears a wrong time.
+    /// How long a pause is at most. A longer one makes gaps of the original truer, and costs as
+    /// much for each post that bears a wrong time.
     pub max_pause: Duration,
 }
 
@@ -152,16 +152,16 @@ impl Default for Tempo {
     }
 }
 
-/// How many pieces in a row may lie far from the timetable until it is taken to have moved there. Fewer would let a
-/// few stray posts move it, and more would hand over so many without a tempo.
+/// How many pieces in a row may lie far from the timetable until it is taken to have moved there.
+/// Fewer would let a few stray posts move it, and more would hand over so many without a tempo.
 const STRAYS_MAX: u32 = 16;
 
-/// The timetable: the first post is due at once, the others at their distance from it. Nothing is added
-/// up, so nothing drifts, and who was held up catches up.
+/// The timetable: the first post is due at once, the others at their distance from it. Nothing is
+/// added up, so nothing drifts, and who was held up catches up.
 ///
-/// A post that is further ahead than the longest pause waits for that long and moves the timetable, since there may
-/// be a gap. If the posts behind it aren't there, it was a stray, and others like it don't wait. A post that lies as
-/// far back doesn't wait at all.
+/// A post that is further ahead than the longest pause waits for that long and moves the timetable,
+/// since there may be a gap. If the posts behind it aren't there, it was a stray, and others like
+/// it don't wait. A post that lies as far back doesn't wait at all.
 #[derive(Debug)]
 pub struct Pace {
     tempo: Tempo,
@@ -230,8 +230,8 @@ impl Pace {
         }
     }
 
-    /// How long to wait at `now` for a post that was written at `time`. `anew` says that it is the first
-    /// of another partition: if that lies further back, the timetable begins with it again.
+    /// How long to wait at `now` for a post that was written at `time`. `anew` says that it is the
+    /// first of another partition: if that lies further back, the timetable begins with it again.
     pub fn wait(&mut self, time: Option<Nanos>, anew: bool, now: Duration) -> Pause {
         let (Speed::Times(factor), Some(time)) = (self.tempo.speed, time) else {
             return Pause::default();

@@ -65,12 +65,14 @@ impl Place {
     /// The partitions that are meant, by the names under which they are read, in order.
     ///
     /// # Errors
-    /// If they can't be listed, the glob is none, or nothing matches it; but a lake may be empty for `*`.
+    /// If they can't be listed, the glob is none, or nothing matches it; but a lake may be empty
+    /// for `*`.
     pub fn partitions(&self, choice: &Choice) -> Result<Vec<String>> {
         self.splits(choice, &Progress::new())
     }
 
-    /// What is to be read of the partitions that are meant, where earlier runs have read some of it.
+    /// What is to be read of the partitions that are meant, where earlier runs have read some of
+    /// it.
     ///
     /// # Errors
     /// As [`partitions`](Self::partitions), or if a partition that was partly read is gone.
@@ -99,8 +101,8 @@ impl Place {
         }
     }
 
-    /// The posts that a partition begins with from a file on, as far as a first look goes: a help only,
-    /// so what can't be read is as good as empty.
+    /// The posts that a partition begins with from a file on, as far as a first look goes: a help
+    /// only, so what can't be read is as good as empty.
     pub fn peek(&self, partition: &str, from: Option<FileNumber>) -> Vec<Post> {
         let look = || {
             let store = self.store();

@@ -88,7 +88,8 @@ pub struct Split {
 
 /// What a replay brings.
 pub enum Event {
-    /// Posts. The flag says that they are the first of another partition, in the order of partitions.
+    /// Posts. The flag says that they are the first of another partition, in the order of
+    /// partitions.
     Handed(Handed, bool),
     /// A file is damaged; the text names it, and says what becomes of the rest.
     Damaged(String),
@@ -185,8 +186,8 @@ impl Replay {
         Ok(())
     }
 
-    /// Hands over posts that stand one behind the other, some at a time. Their times are read only where there is a
-    /// tempo, since that costs more than the rest.
+    /// Hands over posts that stand one behind the other, some at a time. Their times are read only
+    /// where there is a tempo, since that costs more than the rest.
     fn in_pieces(
         &self,
         (split, behind): (usize, Position),
@@ -260,8 +261,8 @@ impl Replay {
         Ok(())
     }
 
-    /// The index knows the oldest post of a partition. Where that is a stray one, it would be opened long
-    /// before its turn; so a look at its beginning tells more.
+    /// The index knows the oldest post of a partition. Where that is a stray one, it would be
+    /// opened long before its turn; so a look at its beginning tells more.
     fn entry(&self, split: &Split) -> Entry {
         let from = split.mark.map(|mark| mark.oldest.file);
         let begins = self.place.peek(&split.partition, from).iter().filter_map(nanos).min();
@@ -283,7 +284,8 @@ fn wanted(number: usize, split: &Split) -> Result<Wanted> {
     Ok(Wanted { split: number, partition: split.partition.clone(), from })
 }
 
-/// How many posts go together: those whose times are no further apart than the span, which begins with `first`.
+/// How many posts go together: those whose times are no further apart than the span, which begins
+/// with `first`.
 fn piece(posts: usize, times: &VecDeque<Option<Nanos>>, within: Option<(Nanos, Nanos)>) -> usize {
     let max = posts.min(POSTS_MAX);
     let Some((span, first)) = within else { return max };

@@ -25,7 +25,8 @@ pub enum OnDamage {
     /// It ends with an error that names the file and the byte.
     #[default]
     Stop,
-    /// What stands before the damage is handed over, and the rest of the file is passed over and named.
+    /// What stands before the damage is handed over, and the rest of the file is passed over and
+    /// named.
     Skip,
 }
 
@@ -38,7 +39,8 @@ pub enum News {
         split: usize,
         /// The posts.
         posts: Vec<Post>,
-        /// Behind the last of them, in the terms of the split: they stand one behind the other there.
+        /// Behind the last of them, in the terms of the split: they stand one behind the other
+        /// there.
         behind: Position,
         /// The file that they were read from.
         key: Arc<str>,
@@ -109,8 +111,8 @@ impl Stream {
     /// What comes next; `None` when all is read.
     ///
     /// # Errors
-    /// If something can't be read, is damaged, or has fewer posts than were read of it before; or if
-    /// a partition is gone and nothing took its place.
+    /// If something can't be read, is damaged, or has fewer posts than were read of it before; or
+    /// if a partition is gone and nothing took its place.
     pub fn next_news(&mut self) -> Result<Option<News>> {
         loop {
             if let Some(news) = self.ready.pop_front() {

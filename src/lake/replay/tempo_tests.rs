@@ -1,4 +1,5 @@
-//! A replay with a tempo, a filter or another order hands over what the lake holds, whatever times its posts bear.
+//! A replay with a tempo, a filter or another order hands over what the lake holds, whatever times
+//! its posts bear.
 
 use std::fs;
 use std::time::Duration;

@@ -66,7 +66,8 @@ impl LocalStore {
             self.stay_inside(&path)?;
             let mut changed = make_folders(folder)?;
             name(&staged.path, &path)?;
-            // The data comes first, so that no power loss leaves a folder without what it was made for.
+            // The data comes first, so that no power loss leaves a folder without what it was made
+            // for.
             changed.push(folder.to_path_buf());
             changed.iter().rev().try_for_each(|folder| sync_folder(folder))
         });
@@ -83,8 +84,8 @@ impl LocalStore {
         }
     }
 
-    /// Reads an object that may be absent. What is no file is an error of its own kind, so that one FIFO
-    /// can be told from a disk that fails.
+    /// Reads an object that may be absent. What is no file is an error of its own kind, so that one
+    /// FIFO can be told from a disk that fails.
     fn read(
         &self,
         key: &str,
@@ -116,7 +117,8 @@ impl LocalStore {
         Ok(entries)
     }
 
-    /// Adds the objects below a folder in the order of their keys. Returns whether there is room for more.
+    /// Adds the objects below a folder in the order of their keys. Returns whether there is room
+    /// for more.
     fn walk(&self, folder: &str, wanted: &Wanted<'_>, found: &mut Vec<Object>) -> Result<bool> {
         for entry in self.entries(folder)? {
             let going_on = match entry.folder {
@@ -134,8 +136,8 @@ impl LocalStore {
         Ok(true)
     }
 
-    /// An object with its length, unless it has just been deleted. What is no file has the length 0, and
-    /// reading it says what it is.
+    /// An object with its length, unless it has just been deleted. What is no file has the length
+    /// 0, and reading it says what it is.
     fn object(&self, entry: Entry) -> Result<Option<Object>> {
         let path = self.root.join(&entry.key);
         match path.metadata() {

@@ -40,9 +40,10 @@ pub enum Put {
 
 /// Keeps the objects of one lake. Every implementation passes the same conformance suite.
 ///
-/// Errors are [`Kind::Transient`](crate::error::Kind::Transient) where trying again may help (a timeout, a reset, a server
-/// that is busy, credentials that have just expired), and fatal where it won't (no such bucket, no
-/// permission); their texts name the operation and the object's address, and never a secret.
+/// Errors are [`Kind::Transient`](crate::error::Kind::Transient) where trying again may help (a
+/// timeout, a reset, a server that is busy, credentials that have just expired), and fatal where it
+/// won't (no such bucket, no permission); their texts name the operation and the object's address,
+/// and never a secret.
 pub trait Store: Send + Sync {
     /// The address of a key for people, such as `s3://bucket/prefix/key` or a path.
     fn address(&self, key: &str) -> String;
@@ -86,8 +87,9 @@ pub trait Store: Send + Sync {
     /// If they can't be listed.
     fn names(&self, prefix: &str) -> Result<Vec<String>>;
 
-    /// The keys of objects that no store could be asked for, such as `a//b`, `../a` or one with a line break:
-    /// [`list`](Self::list) and [`names`](Self::names) pass over them. A folder has none.
+    /// The keys of objects that no store could be asked for, such as `a//b`, `../a` or one with a
+    /// line break: [`list`](Self::list) and [`names`](Self::names) pass over them. A folder has
+    /// none.
     ///
     /// # Errors
     /// If they can't be listed.
@@ -101,8 +103,9 @@ pub trait Store: Send + Sync {
     /// If it can't be deleted.
     fn delete(&self, key: &str) -> Result<()>;
 
-    /// All objects whose keys begin with `prefix`, in the order of their keys. By default page after page,
-    /// since a server gives a thousand in one answer; a folder would be read once for each page.
+    /// All objects whose keys begin with `prefix`, in the order of their keys. By default page
+    /// after page, since a server gives a thousand in one answer; a folder would be read once for
+    /// each page.
     ///
     /// # Errors
     /// If they can't be listed.
@@ -119,8 +122,8 @@ pub trait Store: Send + Sync {
         }
     }
 
-    /// The length of an object; `None` if there is no such object. By default as a listing says it, which
-    /// costs a folder as much as all of its files.
+    /// The length of an object; `None` if there is no such object. By default as a listing says it,
+    /// which costs a folder as much as all of its files.
     ///
     /// # Errors
     /// If it can't be looked up.
@@ -129,8 +132,8 @@ pub trait Store: Send + Sync {
         Ok(first.filter(|object| object.key == key).map(|object| object.bytes))
     }
 
-    /// The keys that begin with `prefix`, up to the next `/`, and are links: they are read like what they
-    /// lead to, and nothing is written or deleted through them. Only a folder has any.
+    /// The keys that begin with `prefix`, up to the next `/`, and are links: they are read like
+    /// what they lead to, and nothing is written or deleted through them. Only a folder has any.
     ///
     /// # Errors
     /// If they can't be listed.
@@ -138,8 +141,8 @@ pub trait Store: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// True if a writer may be at a partition, since it has files for it that aren't visible yet. A store
-    /// over a network doesn't know.
+    /// True if a writer may be at a partition, since it has files for it that aren't visible yet. A
+    /// store over a network doesn't know.
     ///
     /// # Errors
     /// If that can't be looked up.
@@ -156,8 +159,8 @@ pub trait Store: Send + Sync {
     }
 }
 
-/// How many objects are asked for in one go. Fewer would cost requests, more would hold up whoever waits
-/// for the first ones.
+/// How many objects are asked for in one go. Fewer would cost requests, more would hold up whoever
+/// waits for the first ones.
 const LIST_MAX: usize = 10_000;
 
 /// All objects whose keys begin with `prefix`, in the order of their keys.

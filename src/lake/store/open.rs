@@ -9,9 +9,9 @@ use super::retried::Retried;
 use super::s3::{self, S3};
 use crate::error::{Error, Result};
 
-/// Opens the lake at an address: `s3://bucket/prefix`, or a folder, whether it is there or not. What an
-/// address of S3 doesn't say (credentials, region, endpoint) comes from the environment, as with other tools.
-/// Requests that fail are repeated for up to a minute.
+/// Opens the lake at an address: `s3://bucket/prefix`, or a folder, whether it is there or not.
+/// What an address of S3 doesn't say (credentials, region, endpoint) comes from the environment, as
+/// with other tools. Requests that fail are repeated for up to a minute.
 ///
 /// # Errors
 /// If it is no such address. Whether there is anything is only seen when it is used.

@@ -13,13 +13,14 @@ use crate::clock::SystemClock;
 use crate::error::{Kind, Result};
 use crate::net::notice::{NOTICE_AFTER, tell};
 
-/// How often a request is made, and how long the first wait may be. Twice as long each time, that is
-/// most of a minute.
+/// How often a request is made, and how long the first wait may be. Twice as long each time, that
+/// is most of a minute.
 const TRIES_MAX: u32 = 10;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// The time after which no other try is begun, however long each of them took: who waits for longer
-/// would rather know. A server that says nothing adds [`SILENCE_MAX`](crate::net::limits::SILENCE_MAX).
+/// would rather know. A server that says nothing adds
+/// [`SILENCE_MAX`](crate::net::limits::SILENCE_MAX).
 const TRIES_TIME_MAX: Duration = Duration::from_secs(45);
 
 /// A store whose requests are repeated, with waits between them.
@@ -51,7 +52,8 @@ impl Retried {
                 let left = TRIES_TIME_MAX.saturating_sub(spent).as_secs();
                 tell(&format!("{}; tries again for up to {left} s", error.chain()));
             }
-            // Between half and all of it, so that those who failed together don't ask again together.
+            // Between half and all of it, so that those who failed together don't ask again
+            // together.
             thread::sleep(wait.mul_f64(0.5 + rand::random::<f64>() / 2.0));
             wait *= 2;
         }

@@ -1,4 +1,5 @@
-//! Many small files of closed partitions become few, or of another form, and partitions of one time one.
+//! Many small files of closed partitions become few, or of another form, and partitions of one time
+//! one.
 
 use std::sync::Arc;
 
@@ -26,7 +27,8 @@ pub enum Outcome {
 }
 
 /// How many partitions are joined at once, and how much text they may have together. All of it is
-/// written before the first of them goes, so it needs that much room, and a kill costs that much work.
+/// written before the first of them goes, so it needs that much room, and a kill costs that much
+/// work.
 const JOIN_PARTITIONS_MAX: usize = 256;
 const JOIN_BYTES_MAX: u64 = 16 << 30;
 
@@ -43,8 +45,8 @@ impl Measured<'_> {
     }
 }
 
-/// Compacts those of these partitions for which it pays, into files of a form if one is given, joins
-/// those of one time, and hands each to `report`.
+/// Compacts those of these partitions for which it pays, into files of a form if one is given,
+/// joins those of one time, and hands each to `report`.
 ///
 /// # Errors
 /// As [`join`]; what was compacted before stays so.

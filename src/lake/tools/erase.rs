@@ -48,7 +48,8 @@ pub struct Record {
     pub found: BTreeSet<String>,
     /// How many ids no post had, now or in an earlier `erase` of this lake.
     pub ids_not_found: usize,
-    /// How many posts have a number that was deleted, and nothing tells whether on their server. They stay.
+    /// How many posts have a number that was deleted, and nothing tells whether on their server.
+    /// They stay.
     pub doubtful: u64,
     /// Captured deletes that couldn't be understood.
     pub not_understood: u64,
@@ -70,7 +71,8 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Those that match, or have come in the place of one that did: `first` are all that there were.
+    /// Those that match, or have come in the place of one that did: `first` are all that there
+    /// were.
     fn chosen(&self, all: &[String], first: &[String]) -> Vec<String> {
         let time = |name: &str| name.parse().ok().map(|name: PartitionName| name.boundary);
         let times: BTreeSet<_> =
@@ -91,12 +93,12 @@ impl Record {
 /// Writes the record as it is.
 type Write<'a> = &'a dyn Fn(&Record) -> Result<()>;
 
-/// Erases posts from the closed partitions of a lake. The record is there before the first post goes, and says
-/// at the end what was done.
+/// Erases posts from the closed partitions of a lake. The record is there before the first post
+/// goes, and says at the end what was done.
 ///
 /// # Errors
-/// As [`rewrite`], or if another process is rewriting one of them; what was erased before stays so, and doing
-/// it again does the rest.
+/// As [`rewrite`], or if another process is rewriting one of them; what was erased before stays so,
+/// and doing it again does the rest.
 pub fn erase(
     store: &Arc<dyn Store>,
     scope: &Scope,
@@ -160,7 +162,8 @@ fn look_everywhere(
     write: Write<'_>,
 ) -> Result<()> {
     journal::settle(store.as_ref(), record.when)?;
-    // What is published meanwhile is seen one way or the other: staged before the first listing, or in it.
+    // What is published meanwhile is seen one way or the other: staged before the first listing, or
+    // in it.
     record.staged = staged(store.as_ref(), ids)?;
     pass_by_pass(store, scope, ids, record, write)?;
     record.staged.extend(staged(store.as_ref(), ids)?);
@@ -169,8 +172,8 @@ fn look_everywhere(
     Ok(())
 }
 
-/// Looks at partitions until there is none that wasn't looked at as it is: another process may replace one
-/// by another meanwhile, with the same posts.
+/// Looks at partitions until there is none that wasn't looked at as it is: another process may
+/// replace one by another meanwhile, with the same posts.
 fn pass_by_pass(
     store: &Arc<dyn Store>,
     scope: &Scope,
@@ -238,8 +241,8 @@ fn erase_from(
     Ok(())
 }
 
-/// How long the files of a partition may become: compacted ones stay so. What a file says of itself may be
-/// wrong, so it counts only up to a limit.
+/// How long the files of a partition may become: compacted ones stay so. What a file says of itself
+/// may be wrong, so it counts only up to a limit.
 pub(super) fn longest(store: &dyn Store, partition: &str) -> Result<u64> {
     let lengths = view::objects(store, partition)?;
     let lengths = lengths.iter().map(|(name, object)| view::text_bytes(store, *name, object));

@@ -1,5 +1,5 @@
-//! Copies of posts that must go, where no reader sees them: among dead letters, and in files that are
-//! staged. They are named and never rewritten: their owners still need them as they are.
+//! Copies of posts that must go, where no reader sees them: among dead letters, and in files that
+//! are staged. They are named and never rewritten: their owners still need them as they are.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -21,7 +21,8 @@ use crate::value::Value;
 /// The kind of dead letters, and the lake of theirs within a lake.
 const DEAD: (&str, &str) = ("dead", "_dead/");
 
-/// How long a staged file may be that is searched as bytes, in memory; a longer one is named anyway.
+/// How long a staged file may be that is searched as bytes, in memory; a longer one is named
+/// anyway.
 const SEARCHED_BYTES_MAX: u64 = 64 << 20;
 
 /// The files of dead letters that have such a post.

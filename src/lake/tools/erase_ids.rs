@@ -32,7 +32,8 @@ enum Which {
     All,
     /// Those of this server; of an unknown one where it isn't named.
     OfServer(Option<String>),
-    /// Those that are no newer than the deletion: a record may be made again under the same address.
+    /// Those that are no newer than the deletion: a record may be made again under the same
+    /// address.
     Until(Version),
 }
 
@@ -50,13 +51,14 @@ struct Version {
 pub struct Fate {
     /// The ids that it goes by, `kind id` or `id`.
     pub by: Vec<String>,
-    /// The ids that were deleted, and nothing tells whether on its server; it stays, unless it goes by another.
+    /// The ids that were deleted, and nothing tells whether on its server; it stays, unless it goes
+    /// by another.
     pub doubtful: Vec<String>,
 }
 
 impl Ids {
-    /// One `kind id` or `id` a line; empty lines and those that begin with `#` don't count. A byte order
-    /// mark and quotes around a word are passed over.
+    /// One `kind id` or `id` a line; empty lines and those that begin with `#` don't count. A byte
+    /// order mark and quotes around a word are passed over.
     ///
     /// # Errors
     /// If a line is anything else: its number, and what to do.
@@ -95,8 +97,8 @@ impl Ids {
         Ok(ids)
     }
 
-    /// Those that captured deletes name: `{"delete": {"kind": "tweet", "id": "…"}}`, and the notices of
-    /// Twitter's old streams, `{"delete": {"status": {"id_str": "…"}}}`.
+    /// Those that captured deletes name: `{"delete": {"kind": "tweet", "id": "…"}}`, and the
+    /// notices of Twitter's old streams, `{"delete": {"status": {"id_str": "…"}}}`.
     ///
     /// # Errors
     /// If a file can't be read, or is damaged.
@@ -152,7 +154,8 @@ impl Ids {
         if post.is_deletion() || self.any.is_empty() && of_kind.is_none() {
             return fate;
         }
-        // A deletion on Mastodon gives the number that the toot has on that server, and not its uri.
+        // A deletion on Mastodon gives the number that the toot has on that server, and not its
+        // uri.
         for id in [post.id(), post.other_id()].into_iter().flatten() {
             if self.any.contains(&*id) {
                 fate.by.push(id.to_string());
@@ -174,8 +177,8 @@ impl Ids {
         !self.fate(post).by.is_empty()
     }
 
-    /// Whether bytes that aren't known to be posts may hold one that goes: one of the ids stands in them
-    /// as a word, or as a string.
+    /// Whether bytes that aren't known to be posts may hold one that goes: one of the ids stands in
+    /// them as a word, or as a string.
     pub fn may_be_in(&self, bytes: &[u8]) -> bool {
         let is_id = |word: &str| {
             let is_of_kind = || self.of_kind.values().any(|ids| ids.contains_key(word));
@@ -255,7 +258,8 @@ impl Which {
             Self::All => Some(true),
             Self::OfServer(server) => post.is_of_server(server.as_ref()?),
             Self::Until(deleted) => {
-                // An account's revision is another sequence than a record's time: only like is compared.
+                // An account's revision is another sequence than a record's time: only like is
+                // compared.
                 if let (Some(made), Some(deleted)) = (post.revision(), &deleted.revision)
                     && id.starts_with("at://")
                 {

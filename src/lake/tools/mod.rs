@@ -18,8 +18,8 @@ use super::names::PartitionName;
 /// who crashed comes back to find what it wrote.
 pub const GRACE: Duration = Duration::HOUR;
 
-/// The partitions that no writer is at: those whose successor began at least [`GRACE`] ago, or those
-/// that begin before a time which somebody names.
+/// The partitions that no writer is at: those whose successor began at least [`GRACE`] ago, or
+/// those that begin before a time which somebody names.
 pub fn closed(
     partitions: &[String],
     before: Option<OffsetDateTime>,

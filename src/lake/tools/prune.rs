@@ -36,9 +36,9 @@ pub fn stays(store: &dyn Store, all: &[String], partition: &str) -> Result<Optio
     Ok(None)
 }
 
-/// Deletes a partition with all that is in it. The journal keeps other tools away and has a killed one
-/// finished; a note tells readers that have listed it or have read a part of it, and writers that come
-/// back. False if another process is at the partition.
+/// Deletes a partition with all that is in it. The journal keeps other tools away and has a killed
+/// one finished; a note tells readers that have listed it or have read a part of it, and writers
+/// that come back. False if another process is at the partition.
 ///
 /// # Errors
 /// If something can't be deleted; then the rest can be deleted later.

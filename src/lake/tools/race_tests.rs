@@ -32,7 +32,8 @@ type Shared = Arc<dyn Store>;
 /// What another process does once, right before something is asked for.
 type Meanwhile = Box<dyn FnOnce(&Shared) + Send>;
 
-/// A store in which another process does something right before a key is read or listed for the n-th time.
+/// A store in which another process does something right before a key is read or listed for the
+/// n-th time.
 struct Busy {
     store: Arc<MemoryStore>,
     key: String,
@@ -201,8 +202,8 @@ fn what_compact_passes_over_is_named() {
     assert_eq!(list_all(store.as_ref(), "2015").unwrap().len(), 2);
 }
 
-/// A lake in a folder whose writer was killed when it had published two files; then another process is at it.
-/// The writer comes back, with the files as it staged them, or without.
+/// A lake in a folder whose writer was killed when it had published two files; then another process
+/// is at it. The writer comes back, with the files as it staged them, or without.
 fn away_meanwhile(meanwhile: impl Fn(&Shared)) -> Vec<String> {
     let mut found = Vec::new();
     for is_staged in [false, true] {

@@ -75,7 +75,8 @@ impl Digest {
     }
 }
 
-/// Rewrites a partition. None if another process is at it, or has just replaced it: then it has no files.
+/// Rewrites a partition. None if another process is at it, or has just replaced it: then it has no
+/// files.
 ///
 /// # Errors
 /// If a file is damaged or changes meanwhile, or what was written isn't what is read back: then the
@@ -84,8 +85,8 @@ pub fn rewrite(store: &Arc<dyn Store>, old: &str, how: &Rewrite<'_>) -> Result<O
     join(store, &[old], how)
 }
 
-/// Rewrites partitions of one timestamp as one, in the order of their names. None if another process
-/// is at one of them, or has just replaced it.
+/// Rewrites partitions of one timestamp as one, in the order of their names. None if another
+/// process is at one of them, or has just replaced it.
 ///
 /// # Errors
 /// As [`rewrite`]; then all of them stay as they are.
@@ -121,7 +122,8 @@ struct Old<'a> {
     posts: u64,
 }
 
-/// Writes the new partition, and proves that it is what it should be. None if there is nothing to write it of.
+/// Writes the new partition, and proves that it is what it should be. None if there is nothing to
+/// write it of.
 fn write(
     store: &Arc<dyn Store>,
     old: &[&str],
@@ -236,7 +238,8 @@ fn new_index(
         if let Some(known) = &known {
             index.replaces.extend(known.replaces.iter().cloned());
         }
-        // Made while a writer was at it, an index lacks files: what it doesn't name would stay beside the new one.
+        // Made while a writer was at it, an index lacks files: what it doesn't name would stay
+        // beside the new one.
         let names =
             |files: &[File]| files.iter().map(|file| file.file.clone()).collect::<BTreeSet<_>>();
         let there: BTreeSet<_> = before.iter().map(|(name, _)| name.to_string()).collect();

@@ -1,5 +1,5 @@
-//! An object that is there already, measured against what was promised: range by range, so that its length
-//! neither costs memory nor meets the bound on answers.
+//! An object that is there already, measured against what was promised: range by range, so that its
+//! length neither costs memory nor meets the bound on answers.
 
 use super::super::form::Compression;
 use super::super::pack::{compression, measure_text};
@@ -10,7 +10,8 @@ use super::super::unpack;
 use crate::epoch::Promise;
 use crate::error::Result;
 
-/// How much longer the same text may become where another version packs it. What is longer isn't read to its end.
+/// How much longer the same text may become where another version packs it. What is longer isn't
+/// read to its end.
 const PACKED_AGAIN_TIMES: u64 = 2;
 const PACKED_AGAIN_MORE: u64 = 1 << 20;
 

@@ -158,7 +158,8 @@ fn the_object_of_another_writer_is_never_replaced() {
 
 #[test]
 fn what_was_replaced_since_is_not_uploaded_again_and_the_rest_is() {
-    // The first is in the outbox yet; the second was just deleted from it; the third never was uploaded.
+    // The first is in the outbox yet; the second was just deleted from it; the third never was
+    // uploaded.
     let (_root, staging, promises) = outbox(&CONTENTS);
     fs::remove_file(staging.folder.join(&promises[1].segment)).unwrap();
     let store = Watched::new(|_| Ok(()));
@@ -362,7 +363,8 @@ fn what_is_replaced_while_an_answer_is_awaited_is_neither_put_twice_nor_missed()
         if is_there {
             store.put(&promises[0].segment, CONTENTS[0].into()).unwrap();
         }
-        // Right before it is put once more, `compact` is done; or right behind, before it is compared.
+        // Right before it is put once more, `compact` is done; or right behind, before it is
+        // compared.
         let meanwhile = Meanwhile { store: Arc::clone(&store), behind: is_there };
         let shared: Arc<dyn Store> = Arc::new(meanwhile);
         Uploader::default().upload_left(&shared, &staging, &promises).unwrap();
@@ -422,7 +424,8 @@ impl Store for Meanwhile {
     }
 }
 
-/// A file that is longer than the store gives in one answer: its answer was lost, and it is compared all the same.
+/// A file that is longer than the store gives in one answer: its answer was lost, and it is
+/// compared all the same.
 #[test]
 fn what_is_there_already_is_compared_range_by_range() {
     const ANSWER_BYTES_MAX: u64 = 5 << 20;
@@ -460,7 +463,8 @@ fn what_is_there_already_is_compared_range_by_range() {
             self.0.delete(key)
         }
     }
-    // Random bytes, which nothing packs, and the same text packed by another version of the library.
+    // Random bytes, which nothing packs, and the same text packed by another version of the
+    // library.
     let mut random = 7_u64;
     let mut letter = || {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -359,7 +359,8 @@ proptest! {
             prop_assert!(raw.len() as u64 <= posts && ((content.len() as u64) < bytes || raw.len() == 1));
             found.extend(raw.into_iter().map(|raw| raw.get().to_string()));
         }
-        // The clock may pass midnight, so partitions are compared in the order of their first posts.
+        // The clock may pass midnight, so partitions are compared in the order of their first
+        // posts.
         found.sort_by_key(|post| post[2..post[2..].find('"').unwrap() + 2].parse::<usize>().unwrap());
         prop_assert_eq!(found, expected);
         for boundary in numbers.chunk_by(|(a, _), (b, _)| a == b) {

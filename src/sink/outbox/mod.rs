@@ -1,7 +1,9 @@
-//! The outbox of a sink that writes rows: tuples on this machine's disk, until the outside has them.
+//! The outbox of a sink that writes rows: tuples on this machine's disk, until the outside has
+//! them.
 //!
-//! A task writes the tuples of an epoch into a segment, and closes it at the barrier: so every promise is closed, and a
-//! commit reads whole segments. Files are deleted when their segments are forgotten, or at the next start.
+//! A task writes the tuples of an epoch into a segment, and closes it at the barrier: so every
+//! promise is closed, and a commit reads whole segments. Files are deleted when their segments are
+//! forgotten, or at the next start.
 
 mod segment;
 #[cfg(test)]
@@ -28,8 +30,8 @@ use segment::{ClosedSegment, OpenSegment};
 /// The folder of a topology's state that holds what isn't delivered yet.
 const OUTBOX: &str = "outbox";
 
-/// The segments of a commit that are held in memory at once, in bytes, unless a single one is larger. Fewer make more
-/// and smaller loads; more cost memory for each task.
+/// The segments of a commit that are held in memory at once, in bytes, unless a single one is
+/// larger. Fewer make more and smaller loads; more cost memory for each task.
 pub const GATHERED_BYTES_MAX: u64 = 32 << 20;
 
 /// The bound of an outbox, and what happens beyond it.
@@ -118,8 +120,8 @@ pub fn place(context: &SinkContext) -> Result<String> {
 }
 
 /// Deletes what a task of this place left that isn't promised, and returns the promises; see
-/// [`SinkConfig::recover`](super::SinkConfig::recover). A promised segment whose file is gone was delivered by an
-/// earlier commit: the sink's commit finds that out.
+/// [`SinkConfig::recover`](super::SinkConfig::recover). A promised segment whose file is gone was
+/// delivered by an earlier commit: the sink's commit finds that out.
 ///
 /// # Errors
 /// If the place isn't one of an outbox, or files can't be deleted.
@@ -242,7 +244,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Closes the epoch's segments; the job syncs them and promises them. See [`Sink::prepare`](super::Sink::prepare).
+    /// Closes the epoch's segments; the job syncs them and promises them. See
+    /// [`Sink::prepare`](super::Sink::prepare).
     ///
     /// # Errors
     /// If what was written can't be handed to the operating system.
@@ -275,8 +278,9 @@ impl Outbox {
         OutboxReader { backlog: Arc::clone(&self.backlog) }
     }
 
-    /// The job that deletes the files of forgotten segments; see [`Sink::forgotten`](super::Sink::forgotten). Segments of
-    /// tasks that are gone are deleted at the next start.
+    /// The job that deletes the files of forgotten segments; see
+    /// [`Sink::forgotten`](super::Sink::forgotten). Segments of tasks that are gone are deleted at
+    /// the next start.
     pub fn forgotten(&self, segments: Vec<String>) -> Job<()> {
         let (place, prefix) = (self.place.clone(), format!("{}/", self.prefix));
         Box::new(move || {
@@ -314,7 +318,8 @@ impl OutboxReader {
     /// The rows of a segment, in the order in which they were written.
     ///
     /// # Errors
-    /// If the file is gone, or isn't what was promised: a sink asks the outside first whether it has the segment.
+    /// If the file is gone, or isn't what was promised: a sink asks the outside first whether it
+    /// has the segment.
     pub fn rows(&self, promise: &Promise) -> Result<Vec<OutboxRow>> {
         let place = OutboxPlace::parse_or_fail(&promise.place)?;
         segment::read(&place.file(&promise.segment)?, promise)

@@ -4,7 +4,8 @@
 //! row     length of the rest (u32) · number of the input (u32) · values, as value::encode writes them
 //! ```
 //!
-//! Numbers are little-endian. A file has no head and no end: its length and checksum are in its promise.
+//! Numbers are little-endian. A file has no head and no end: its length and checksum are in its
+//! promise.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,7 +18,8 @@ use crate::lake::disk::failed;
 use crate::tuple::Tuple;
 use crate::value::{Value, decode, encode};
 
-/// What is gathered before it is written. More would only cost memory: at 64 KiB a write costs 20 µs, as its bytes do.
+/// What is gathered before it is written. More would only cost memory: at 64 KiB a write costs 20
+/// µs, as its bytes do.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// The bytes of the two numbers in front of a row's values.
@@ -133,8 +135,8 @@ impl ClosedSegment {
     /// Brings it to the disk.
     ///
     /// # Errors
-    /// If that fails, which is fatal: the kernel may have dropped what it couldn't write, so another sync that succeeds
-    /// proves nothing.
+    /// If that fails, which is fatal: the kernel may have dropped what it couldn't write, so
+    /// another sync that succeeds proves nothing.
     pub fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(|cause| {
             let path = self.path.display();

@@ -41,7 +41,8 @@ impl Counts {
         };
         let reply = http.get(PATH, &query).await.map_err(|failure| failed(&failure))?;
         let meaning = Meaning::of_status(reply.status);
-        // An address that the server doesn't take makes the request wrong, or a thing that is absent.
+        // An address that the server doesn't take makes the request wrong, or a thing that is
+        // absent.
         if matches!(meaning, Meaning::Done | Meaning::Wrong | Meaning::Absent) {
             return Ok(reply);
         }

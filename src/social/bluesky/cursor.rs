@@ -7,14 +7,16 @@ use time::OffsetDateTime;
 
 use super::join::OVERLAP;
 
-/// How far before the newest event a connection to the same host goes on, so that this event comes again.
+/// How far before the newest event a connection to the same host goes on, so that this event comes
+/// again.
 pub(super) const REWIND: Duration = Duration::from_secs(5);
 
 /// How long Jetstream keeps events.
 pub(super) const LOOKBACK: Duration = Duration::from_secs(36 * 3600);
 
-/// How much later than asked for the first event may be before it means that the ones before are gone, and how long
-/// a busy stream may be silent, at least. Streams that are often silent for long get more.
+/// How much later than asked for the first event may be before it means that the ones before are
+/// gone, and how long a busy stream may be silent, at least. Streams that are often silent for long
+/// get more.
 const LATE_MIN: Duration = Duration::from_secs(60);
 
 /// How long a stream may be silent at most before it is begun anew, which loses nothing.
@@ -26,15 +28,17 @@ const SILENCES: f64 = 10.0;
 /// What is left of the longest silence with each event that follows.
 const FORGETS: f64 = 0.999;
 
-/// How far an event's time may be ahead of this machine's clock: the clocks differ. What is further ahead moves nothing
-/// but to now, and only where all up to [`REWIND`] ago is there: else what is still to come would be skipped.
+/// How far an event's time may be ahead of this machine's clock: the clocks differ. What is further
+/// ahead moves nothing but to now, and only where all up to [`REWIND`] ago is there: else what is
+/// still to come would be skipped.
 pub(super) const AHEAD_MAX: Duration = Duration::from_secs(5);
 
 /// So many in a row that are ahead say that this machine's clock is slow.
 const CLOCK_IS_SLOW: u32 = 10;
 
-/// How many of the last events are remembered with the position. One would do, but a server may have dropped it since
-/// (the account was deleted); each takes 40 bytes of each record of the spool.
+/// How many of the last events are remembered with the position. One would do, but a server may
+/// have dropped it since (the account was deleted); each takes 40 bytes of each record of the
+/// spool.
 pub(super) const MARKS_MAX: usize = 8;
 
 /// An event that was captured, to be recognised by when it comes again.
@@ -70,8 +74,9 @@ impl Mark {
 pub(super) struct Position {
     /// The newest event's time in µs since 1970; 0 if there was none.
     newest_us: i64,
-    /// When the first connection was made, by this machine's clock, in µs, or when its first event was, if that is
-    /// earlier; 0 if there was none. What is older than this by more than [`REWIND`] isn't wanted.
+    /// When the first connection was made, by this machine's clock, in µs, or when its first event
+    /// was, if that is earlier; 0 if there was none. What is older than this by more than
+    /// [`REWIND`] isn't wanted.
     began_us: i64,
     /// When a stream by authors was last known to have nothing new, in µs.
     alive_us: i64,
@@ -83,13 +88,15 @@ pub(super) struct Position {
     host: String,
     /// The last events, in its order.
     marks: VecDeque<Mark>,
-    /// When every [`SAMPLE_EVENTS`]th of the last events was, the newest last, and how many came since.
+    /// When every [`SAMPLE_EVENTS`]th of the last events was, the newest last, and how many came
+    /// since.
     samples: VecDeque<i64>,
     since_sample: u64,
 }
 
-/// How many events are between two samples, and how many samples there are: together they span fewer events than are
-/// remembered, so that what is repeated from the oldest sample on can be compared with what is remembered.
+/// How many events are between two samples, and how many samples there are: together they span
+/// fewer events than are remembered, so that what is repeated from the oldest sample on can be
+/// compared with what is remembered.
 const SAMPLE_EVENTS: u64 = 40_000;
 const SAMPLES_MAX: usize = 5;
 
@@ -241,8 +248,8 @@ impl Position {
         }
     }
 
-    /// How far before the newest event another host can be compared with what is remembered: [`OVERLAP`], or less if more
-    /// events came in that time than are remembered.
+    /// How far before the newest event another host can be compared with what is remembered:
+    /// [`OVERLAP`], or less if more events came in that time than are remembered.
     pub fn overlap_us(&self) -> i64 {
         let oldest = self.samples.front().filter(|_| self.samples.len() == SAMPLES_MAX);
         let remembered = oldest.map_or(i64::MAX, |oldest| (self.newest_us - oldest).max(0));
@@ -270,14 +277,16 @@ impl Position {
         silence.clamp(LATE_MIN, PATIENCE_MAX)
     }
 
-    /// From when to when events are gone where nothing was captured before, given the time of the first one that came:
-    /// a server that doesn't have what a cursor asks for begins with the oldest that it has, and says nothing.
+    /// From when to when events are gone where nothing was captured before, given the time of the
+    /// first one that came: a server that doesn't have what a cursor asks for begins with the
+    /// oldest that it has, and says nothing.
     pub fn missing(&self, first_us: i64) -> Option<(OffsetDateTime, OffsetDateTime)> {
         let late = first_us.saturating_sub(self.reached()) > micros(self.patience());
         (self.reached() > 0 && late).then(|| (at(self.reached()), at(first_us)))
     }
 
-    /// The same for a stream by authors, of which the first event says nothing: what is older than what is kept.
+    /// The same for a stream by authors, of which the first event says nothing: what is older than
+    /// what is kept.
     pub fn forgotten(&self, now: OffsetDateTime) -> Option<(OffsetDateTime, OffsetDateTime)> {
         let from = self.reached().max(self.alive_us);
         let oldest = unix_us(now) - micros(LOOKBACK);
@@ -386,7 +395,8 @@ mod tests {
         for ahead in [unix_us(NOW) + 3_600 * S, i64::MAX] {
             position.event(mark(ahead), NOW, true);
         }
-        // What comes in the next seconds isn't skipped by the next connection, and a quiet stream isn't the longer so.
+        // What comes in the next seconds isn't skipped by the next connection, and a quiet stream
+        // isn't the longer so.
         assert_eq!(cursor(&position, NOW + Duration::from_secs(60)), Some(unix_us(NOW) - 5 * S));
         assert!(position.patience() <= Duration::from_secs(100), "{:?}", position.patience());
     }

@@ -1,5 +1,6 @@
-//! A model of hosts that see the same events at different times, and of a source that goes from one to another. All
-//! events of the world are known, so what was captured twice, not at all, or paid twice is found.
+//! A model of hosts that see the same events at different times, and of a source that goes from one
+//! to another. All events of the world are known, so what was captured twice, not at all, or paid
+//! twice is found.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -17,9 +18,11 @@ const MEMORY_POSTS: usize = 250_000;
 /// A host of the model.
 struct Host {
     name: &'static str,
-    /// How much later than it happened it sees an event; negative for the one whose clock is behind.
+    /// How much later than it happened it sees an event; negative for the one whose clock is
+    /// behind.
     lag_us: i64,
-    /// It answers each cursor with all events from this one on, if that is earlier than what is asked for.
+    /// It answers each cursor with all events from this one on, if that is earlier than what is
+    /// asked for.
     segment_from: usize,
     /// It has nothing before this event.
     oldest: usize,
@@ -102,8 +105,9 @@ impl Model {
         }
     }
 
-    /// Reads a host until this event has happened. Connections after the first are made when all before it is there
-    /// already; if `lost_after` says so, the first one is lost after so many events.
+    /// Reads a host until this event has happened. Connections after the first are made when all
+    /// before it is there already; if `lost_after` says so, the first one is lost after so many
+    /// events.
     fn read(&mut self, host: &Host, until: usize, lost_after: usize) {
         let now_us = self.happened_us(until) + host.lag_us.max(0);
         let mut resume = Resume::plan(&self.position, host.name, now_us);
@@ -153,7 +157,8 @@ impl Model {
         again
     }
 
-    /// Fails unless each wanted event of these was captured once, or is named by a gap, and none was paid twice.
+    /// Fails unless each wanted event of these was captured once, or is named by a gap, and none
+    /// was paid twice.
     #[track_caller]
     fn check(&self, until: usize, lag_us: i64) {
         let wanted: Vec<_> = (0..until).filter(|event| self.is_wanted(*event)).collect();

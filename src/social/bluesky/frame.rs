@@ -24,8 +24,9 @@ pub(super) enum Frame<'a> {
 }
 
 impl Frame<'_> {
-    /// Recognises an event when it comes again, if it has a time. A message of an unknown kind has no mark:
-    /// it may be about the server and not of the stream, so its time says nothing about the events around it.
+    /// Recognises an event when it comes again, if it has a time. A message of an unknown kind has
+    /// no mark: it may be about the server and not of the stream, so its time says nothing about
+    /// the events around it.
     pub fn mark(&self) -> Option<Mark> {
         let (event, time_us) = match self {
             Self::Post { event, time_us } | Self::Delete { event, time_us, .. } => (event, time_us),
@@ -39,7 +40,8 @@ impl Frame<'_> {
     }
 }
 
-/// A hash of what an event is about: the same from each host, which add times and numbers of their own.
+/// A hash of what an event is about: the same from each host, which add times and numbers of their
+/// own.
 fn identity(event: &[u8]) -> u64 {
     let [did, kind, commit, identity, account] =
         pick(event, ["did", "kind", "commit", "identity", "account"]);
@@ -135,7 +137,8 @@ fn event<'a>(
     }
 }
 
-/// Returns true if an account is gone for good: one that is deactivated, suspended or taken down may come back.
+/// Returns true if an account is gone for good: one that is deactivated, suspended or taken down
+/// may come back.
 fn is_deleted(event: &[u8]) -> bool {
     let account = get(event, "account").unwrap_or_default();
     let [active, status] = pick(account, ["active", "status"]);

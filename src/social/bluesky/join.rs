@@ -1,8 +1,9 @@
 //! Where a connection that resumes meets what was captured before.
 //!
-//! No server is as exact as its cursor. The current Jetstream answers a recent time cursor with all that came since its
-//! last closed segment, which may be hours; and each host stamps an event with the time at which that host saw it. So a
-//! connection is joined to the one before by events, and not by times alone:
+//! No server is as exact as its cursor. The current Jetstream answers a recent time cursor with all
+//! that came since its last closed segment, which may be hours; and each host stamps an event with
+//! the time at which that host saw it. So a connection is joined to the one before by events, and
+//! not by times alone:
 //!
 //! - The host that the stream was read from last repeats its events in the same order. All of them up to the newest one
 //!   that was captured are skipped, without remembering any of them.
@@ -11,22 +12,24 @@
 //!   remembered posts until the newest captured events have passed. If no event is known, that host
 //!   is further ahead than the overlap, and is asked from further back.
 //!
-//! One event decides nothing, since a server may send a new event before the repeated ones: a host is
-//! judged by [`EARLY_MAX`] newer events in a row, or by a pause of [`EARLY_WAIT`] after fewer.
+//! One event decides nothing, since a server may send a new event before the repeated ones: a host
+//! is judged by [`EARLY_MAX`] newer events in a row, or by a pause of [`EARLY_WAIT`] after fewer.
 //!
-//! What can't be joined may lack something, and goes into the gap ledger, however short the time is.
+//! What can't be joined may lack something, and goes into the gap ledger, however short the time
+//! is.
 
 use super::cursor::{Mark, Position, REWIND, micros};
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How far before the newest event another host is asked from: hosts see the same event at different times. A host that
-/// lagged by more is noticed, and then a longer one is found. A longer one repeats more, which has to be remembered:
-/// at 250 posts/s this one has 30,000.
+/// How far before the newest event another host is asked from: hosts see the same event at
+/// different times. A host that lagged by more is noticed, and then a longer one is found. A longer
+/// one repeats more, which has to be remembered: at 250 posts/s this one has 30,000.
 pub(super) const OVERLAP: Duration = Duration::from_secs(120);
 
-/// How far hosts may differ in their order of events: the overlap has to begin so long before the first known event.
+/// How far hosts may differ in their order of events: the overlap has to begin so long before the
+/// first known event.
 const DISORDER: Duration = Duration::from_secs(10);
 
 /// How far back a host is read, without taking anything, to find an event that is known.
@@ -35,17 +38,18 @@ const SEARCHED_BACK: Duration = Duration::from_secs(3600);
 /// How often a host is asked again in a row before what can't be joined goes into the ledger.
 const TRIES_MAX: u32 = 4;
 
-/// How long events that are older than the source's start are skipped. A server whose clock is behind this machine's
-/// gives such times for ever.
+/// How long events that are older than the source's start are skipped. A server whose clock is
+/// behind this machine's gives such times for ever.
 const OLDER_MAX: Duration = Duration::from_secs(60);
 
-/// The number of newer events in a row after which a host is taken not to have the older ones. Fewer
-/// may be live events that overtook the repetition, and would be entries in the ledger for posts that
-/// aren't missing; more would be taken before the entry for the posts that are.
+/// The number of newer events in a row after which a host is taken not to have the older ones.
+/// Fewer may be live events that overtook the repetition, and would be entries in the ledger for
+/// posts that aren't missing; more would be taken before the entry for the posts that are.
 const EARLY_MAX: usize = 8;
 
-/// The time without another event after which fewer than [`EARLY_MAX`] are enough. A longer one delays
-/// the ledger's entry on a quiet stream; a shorter one is less than servers take between two packets.
+/// The time without another event after which fewer than [`EARLY_MAX`] are enough. A longer one
+/// delays the ledger's entry on a quiet stream; a shorter one is less than servers take between two
+/// packets.
 pub(super) const EARLY_WAIT: Duration = Duration::from_secs(1);
 
 /// How a connection resumes.
@@ -59,8 +63,8 @@ pub(super) enum Resume {
     Number { seq: i64 },
     /// The same host, by time.
     Same { asked_us: i64 },
-    /// Another host, or one that isn't the one that it was: from this time on. `assumed` says that it can't be joined,
-    /// and that the ledger has this.
+    /// Another host, or one that isn't the one that it was: from this time on. `assumed` says that
+    /// it can't be joined, and that the ledger has this.
     Other { asked_us: i64, assumed: bool },
     /// The same, only to find an event that is known.
     Search { asked_us: i64 },
@@ -74,7 +78,8 @@ impl Resume {
                 .began()
                 .map_or(Self::Start, |began_us| Self::Since { began_us: began_us.min(now_us) });
         };
-        // A clock that was ahead and was set back leaves no cursor in the future, which Jetstream takes for the live end.
+        // A clock that was ahead and was set back leaves no cursor in the future, which Jetstream
+        // takes for the live end.
         let newest_us = newest_us.min(now_us);
         match position.marks().back() {
             Some(mark) if position.host() == host && mark.seq > 0 => Self::Number { seq: mark.seq },
@@ -111,7 +116,8 @@ pub(super) enum Step {
     Live,
     /// Events between these times may be missing; from here on everything is new.
     Gap { from_us: i64, to_us: i64 },
-    /// Ask the same host again. `from_us` and `to_us` name what may be missing, if this is given up.
+    /// Ask the same host again. `from_us` and `to_us` name what may be missing, if this is given
+    /// up.
     Again { resume: Resume, gap: Option<(i64, i64)> },
 }
 
@@ -119,7 +125,8 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Joining {
     resume: Resume,
-    /// The newest time that was captured, and the last events, by the host that the stream was read from before.
+    /// The newest time that was captured, and the last events, by the host that the stream was read
+    /// from before.
     reached_us: i64,
     /// What is older than this was there before the source began.
     wanted_from_us: i64,
@@ -128,7 +135,8 @@ pub(super) struct Joining {
     overlap_us: i64,
     /// True if posts that were captured may be forgotten by now.
     is_memory_short: bool,
-    /// From when on events may be missing on the same host: later than `reached_us` if it is known to have had none.
+    /// From when on events may be missing on the same host: later than `reached_us` if it is known
+    /// to have had none.
     quiet_until_us: i64,
     /// True if the stream is so quiet that a host may have nothing in a whole overlap.
     is_quiet: bool,
@@ -196,7 +204,8 @@ impl Joining {
         self.marks.iter().any(|mark| mark.is_same(event))
     }
 
-    /// Returns true if all that was captured before is known to be joined, as far as that can be known before an event comes.
+    /// Returns true if all that was captured before is known to be joined, as far as that can be
+    /// known before an event comes.
     pub fn is_settled(&self) -> bool {
         matches!(
             self.resume,
@@ -222,7 +231,8 @@ impl Joining {
         self.decide(event, stands)
     }
 
-    /// Decides by the events that came, since no other follows. Returns nothing if there is nothing to decide.
+    /// Decides by the events that came, since no other follows. Returns nothing if there is nothing
+    /// to decide.
     pub fn overdue(&mut self, stands: Duration) -> Option<Step> {
         let event = self.early.pop()?;
         self.is_overdue = true;
@@ -252,7 +262,8 @@ impl Joining {
         times.min().unwrap_or(event.time_us)
     }
 
-    /// The first event has to be the one that was asked for; else the numbers are those of another host.
+    /// The first event has to be the one that was asked for; else the numbers are those of another
+    /// host.
     fn by_number(&self, event: Mark, seq: i64) -> Step {
         let newest = self
             .marks
@@ -291,7 +302,8 @@ impl Joining {
             return Step::Compare;
         }
         if self.has_old {
-            // It has other events than it had, or other times: it is another host under the same name.
+            // It has other events than it had, or other times: it is another host under the same
+            // name.
             let asked_us = self.reached_us - self.overlap_us;
             return Step::Again { resume: Resume::Other { asked_us, assumed: false }, gap: None };
         }
@@ -326,8 +338,8 @@ impl Joining {
         self.compare(event, asked_us)
     }
 
-    /// Compares an event with the remembered posts. Where posts are forgotten, an event before the first
-    /// known one may be such a post.
+    /// Compares an event with the remembered posts. Where posts are forgotten, an event before the
+    /// first known one may be such a post.
     fn compare(&self, event: Mark, asked_us: i64) -> Step {
         let is_old = event.time_us < asked_us.max(self.wanted_from_us);
         let may_be_forgotten = self.is_memory_short && !self.is_settled() && self.known_us == 0;
@@ -344,7 +356,8 @@ impl Joining {
         Resume::Search { asked_us: self.reached_us - micros(SEARCHED_BACK) }
     }
 
-    /// Reads on until the live end, and takes nothing; what it passes over comes again with the next connection.
+    /// Reads on until the live end, and takes nothing; what it passes over comes again with the
+    /// next connection.
     fn search(&mut self, event: Mark) -> Step {
         if event.time_us <= self.reached_us {
             self.early.clear();

@@ -1,8 +1,9 @@
 //! `Bluesky`: what is posted on Bluesky, read from Jetstream over a WebSocket.
 //!
-//! Jetstream gives everything from where a cursor points, up to 36 hours back, and often much more. So a lost
-//! connection, a restart and a change of the host all come to the same: read on from a little before the newest event.
-//! `join` finds where the repeated events end. A hole between the two goes into the gap ledger.
+//! Jetstream gives everything from where a cursor points, up to 36 hours back, and often much more.
+//! So a lost connection, a restart and a change of the host all come to the same: read on from a
+//! little before the newest event. `join` finds where the repeated events end. A hole between the
+//! two goes into the gap ledger.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -37,18 +38,20 @@ use self::counts::Counts;
 use self::stream::Jetstream;
 use self::wanted::Wanted;
 
-/// Reads what is posted on Bluesky as it happens, from Jetstream. It needs no account and no key. A post is the event
-/// as the server gave it, under `bsky`, with `received_at`. Deletions come on the stream `deletes` (of a whole account
-/// with the account's DID as the id), edits on `edits`, posts that were read again on `counts`, and from when to when
-/// posts may be missing on `gaps`.
+/// Reads what is posted on Bluesky as it happens, from Jetstream. It needs no account and no key. A
+/// post is the event as the server gave it, under `bsky`, with `received_at`. Deletions come on the
+/// stream `deletes` (of a whole account with the account's DID as the id), edits on `edits`, posts
+/// that were read again on `counts`, and from when to when posts may be missing on `gaps`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bluesky {
-    /// Which posts: words, `"\"a phrase\""`, `#hashtag`, `@mention`, `lang:en`, `from:did:plc:…`; all of them unless
-    /// given. The server filters by authors only, and only if each topic names one; the rest is filtered here.
+    /// Which posts: words, `"\"a phrase\""`, `#hashtag`, `@mention`, `lang:en`, `from:did:plc:…`;
+    /// all of them unless given. The server filters by authors only, and only if each topic names
+    /// one; the rest is filtered here.
     #[serde(default)]
     pub topics: Vec<Topic>,
-    /// The collections whose records are read, such as `app.bsky.feed.*`; at most 100, and all if there are none.
+    /// The collections whose records are read, such as `app.bsky.feed.*`; at most 100, and all if
+    /// there are none.
     #[serde(default = "posts")]
     pub collections: Vec<String>,
     /// The hosts of Jetstream, `wss://host`, one or a list; the next one is used when one fails.
@@ -60,8 +63,8 @@ pub struct Bluesky {
     /// The log on this machine's disk that posts go through.
     #[serde(default)]
     pub spool: spool::Options,
-    /// The most posts that are read in a time; it pauses then, and goes on from where it was. What was captured before
-    /// and comes again costs nothing.
+    /// The most posts that are read in a time; it pauses then, and goes on from where it was. What
+    /// was captured before and comes again costs nothing.
     #[serde(default)]
     pub budget: Option<Budget>,
     /// How long after a post came its counts are read, `["10m", "1h"]`; never unless given.

@@ -1,4 +1,5 @@
-//! The way of each event of a connection: skipped, compared with what is remembered, or new. No I/O.
+//! The way of each event of a connection: skipped, compared with what is remembered, or new. No
+//! I/O.
 
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ pub(super) struct Outcome {
     pub taking: Taking,
     /// From when to when events may be missing.
     pub gap: Option<(i64, i64)>,
-    /// The way to ask the same host again, if the connection isn't joined to what was captured before.
+    /// The way to ask the same host again, if the connection isn't joined to what was captured
+    /// before.
     pub again: Option<Resume>,
 }
 
@@ -96,8 +98,8 @@ impl<'a> Passage<'a> {
         if self.joining.is_some() { Taking::Compared } else { Taking::New }
     }
 
-    /// Returns for how long to wait for another event before [`overdue`](Self::overdue) decides by those that
-    /// came; nothing if there is nothing to decide.
+    /// Returns for how long to wait for another event before [`overdue`](Self::overdue) decides by
+    /// those that came; nothing if there is nothing to decide.
     pub fn decides_after(&self) -> Option<Duration> {
         let joining = self.joining.as_ref()?;
         (!joining.early().is_empty()).then_some(EARLY_WAIT)
@@ -112,7 +114,8 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// Takes an event. `is_known` says that it is remembered; `stands` is how long the connection has stood.
+    /// Takes an event. `is_known` says that it is remembered; `stands` is how long the connection
+    /// has stood.
     pub fn event(
         &mut self,
         mark: Mark,
@@ -128,7 +131,8 @@ impl<'a> Passage<'a> {
         let Some(joining) = &mut self.joining else { return Step::Live };
         let is_ahead = mark.time_us > unix_us(now + AHEAD_MAX);
         self.ahead = if is_ahead { self.ahead + 1 } else { 0 };
-        // One time that can't be yet says nothing of those before; if the next can't either, the clock is slow.
+        // One time that can't be yet says nothing of those before; if the next can't either, the
+        // clock is slow.
         if self.ahead == 1 && !joining.is_mark(mark) && !joining.is_settled() {
             return Step::Compare;
         }
@@ -142,7 +146,8 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// Returns the gap before a first event where none was captured by which it could be joined: by its time alone.
+    /// Returns the gap before a first event where none was captured by which it could be joined: by
+    /// its time alone.
     fn begins_later(&self, first: Mark) -> Option<Step> {
         let (from, to) = self.asked.missing(first.time_us).filter(|_| !self.by_author)?;
         Some(Step::Gap { from_us: unix_us(from), to_us: unix_us(to) })

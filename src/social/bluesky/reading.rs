@@ -21,14 +21,14 @@ use super::wanted::name;
 /// The part that the cursor is kept under: there is only one.
 pub(super) const PART: &str = "jetstream";
 
-/// How often a connection without messages is looked at, after how long it is asked for a sign of life, and after how
-/// long without one it is dead. Jetstream pings every 30 s.
+/// How often a connection without messages is looked at, after how long it is asked for a sign of
+/// life, and after how long without one it is dead. Jetstream pings every 30 s.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const PING_AFTER: Duration = Duration::from_secs(35);
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
-/// So many bytes of messages are taken at most before they go into the spool; more would take memory, and less time
-/// for each than it takes to write a record.
+/// So many bytes of messages are taken at most before they go into the spool; more would take
+/// memory, and less time for each than it takes to write a record.
 const FLUSH_BYTES: usize = 128 << 10;
 
 /// How a connection ended.
@@ -62,8 +62,8 @@ pub(super) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// `fruitless` is how many connections in a row before this one brought nothing: each doubles the patience, so
-    /// that a quiet stream isn't begun anew all the time.
+    /// `fruitless` is how many connections in a row before this one brought nothing: each doubles
+    /// the patience, so that a quiet stream isn't begun anew all the time.
     pub fn new(
         feed: &'a Feed,
         position: &'a mut Position,
@@ -173,7 +173,8 @@ impl<'a> Reading<'a> {
         if silent >= DEAD_AFTER {
             return Some(format!("no sign of life for {} s", silent.as_secs()));
         }
-        // Nothing is lost by beginning anew, so a stream whose authors may just be silent is so now and then too.
+        // Nothing is lost by beginning anew, so a stream whose authors may just be silent is so now
+        // and then too.
         let patience = if self.by_author {
             PATIENCE_MAX
         } else {
@@ -230,8 +231,8 @@ impl<'a> Reading<'a> {
         if self.feed.is_budget_spent() { lost("the budget is used".into()) } else { Ok(None) }
     }
 
-    /// Takes an event, unless it was captured before. Returns how to ask the host again if this connection can't be
-    /// joined to what was captured before.
+    /// Takes an event, unless it was captured before. Returns how to ask the host again if this
+    /// connection can't be joined to what was captured before.
     async fn event(&mut self, message: &[u8], frame: &Frame<'_>) -> Result<Option<Resume>> {
         self.events += 1;
         self.moved = true;

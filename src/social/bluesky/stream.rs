@@ -13,7 +13,8 @@ use super::join::{Joining, OVERLAP, Resume};
 use super::reading::{End, PART, Reading};
 use super::wanted::{Wanted, name};
 
-/// How long to wait before connecting again: Jetstream prescribes nothing. It begins anew once events have come.
+/// How long to wait before connecting again: Jetstream prescribes nothing. It begins anew once
+/// events have come.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
@@ -126,7 +127,8 @@ impl Jetstream {
     fn resume(&self, position: &Position, host: &str, feed: &Feed) -> Resume {
         let now_us = unix_us(feed.now());
         match position.newest() {
-            // No host has the last event of these authors any more; what is gone by that is told without it.
+            // No host has the last event of these authors any more; what is gone by that is told
+            // without it.
             Some(newest_us)
                 if self.wanted.is_by_author() && newest_us < now_us - micros(LOOKBACK) =>
             {

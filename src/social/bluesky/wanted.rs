@@ -10,8 +10,8 @@ use super::Bluesky;
 pub(super) const COLLECTIONS_MAX: usize = 100;
 pub(super) const DIDS_MAX: usize = 10_000;
 
-/// How many authors the address names at most; more would make it longer than servers take, and are sent in a message
-/// that the server waits for.
+/// How many authors the address names at most; more would make it longer than servers take, and are
+/// sent in a message that the server waits for.
 const DIDS_IN_ADDRESS_MAX: usize = 50;
 
 /// What is asked for.
@@ -39,8 +39,8 @@ impl Wanted {
         !self.dids.is_empty()
     }
 
-    /// The authors and collections that are wanted, but for those that are left out. Nothing if that leaves no author or
-    /// no collection where some are wanted: a server takes none for all.
+    /// The authors and collections that are wanted, but for those that are left out. Nothing if
+    /// that leaves no author or no collection where some are wanted: a server takes none for all.
     pub fn without(&self, is_left_out: impl Fn(&str) -> bool) -> Option<Self> {
         let mut wanted = self.clone();
         wanted.collections.retain(|collection| !is_left_out(collection));

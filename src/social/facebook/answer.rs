@@ -86,8 +86,8 @@ pub(super) fn answer(reply: &Reply) -> Answer {
     }
 }
 
-/// Reads an answer without an error of Facebook: it comes from something in front of Facebook, so a 404 doesn't say that
-/// a post is gone.
+/// Reads an answer without an error of Facebook: it comes from something in front of Facebook, so a
+/// 404 doesn't say that a post is gone.
 fn by_status(status: u16) -> Answer {
     match Meaning::of_status(status) {
         Meaning::Unchanged => Answer::Busy(format!("HTTP {status}")),

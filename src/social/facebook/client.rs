@@ -163,8 +163,8 @@ impl Client {
     }
 }
 
-/// The ways in which a secret is written: as it is, in a link (an app's token has a `|`), and each of them in JSON that
-/// escapes slashes.
+/// The ways in which a secret is written: as it is, in a link (an app's token has a `|`), and each
+/// of them in JSON that escapes slashes.
 fn written(secret: &str) -> Vec<String> {
     let encoded = |upper: bool| -> String {
         let one = |byte: u8| match byte {

@@ -39,7 +39,8 @@ impl Refresher for Counts {
     }
 }
 
-/// Reads these. One that is gone fails the whole call, and too many at once are refused: then it is halves.
+/// Reads these. One that is gone fails the whole call, and too many at once are refused: then it is
+/// halves.
 async fn read(
     client: &Client,
     fields: &str,
@@ -57,7 +58,8 @@ async fn read(
             (Read::TooMuch, [_]) => {
                 return Err(Error::transient("a single post is too much for Facebook"));
             }
-            // Perhaps its page is forbidden: that must keep back neither the others nor the next reads.
+            // Perhaps its page is forbidden: that must keep back neither the others nor the next
+            // reads.
             (Read::Refused(why) | Read::Forbidden(why), [id]) => not_read.push((id, why)),
             (Read::Missing(_) | Read::TooMuch | Read::Refused(_) | Read::Forbidden(_), ids) => {
                 let (first, second) = ids.split_at(ids.len() / 2);

@@ -21,20 +21,23 @@ use crate::units::Interval;
 use self::client::Client;
 use self::counts::Counts;
 
-/// Captures posts of Facebook pages. `Page("id")` says which pages to read, and any other topic is a filter over all of
-/// them, which is applied here: with `[Page("123"), Page("456"), "storm", "#rain"]` the posts of both pages that have the
-/// word or the hashtag; with pages only, all of their posts. Facebook has no public search. Pages are read in turn, and
-/// less often when Facebook says that a limit is near.
+/// Captures posts of Facebook pages. `Page("id")` says which pages to read, and any other topic is
+/// a filter over all of them, which is applied here: with `[Page("123"), Page("456"), "storm",
+/// "#rain"]` the posts of both pages that have the word or the hashtag; with pages only, all of
+/// their posts. Facebook has no public search. Pages are read in turn, and less often when Facebook
+/// says that a limit is near.
 ///
-/// Facebook tells of no edits: a post whose text is another one when it is read again is on the stream `edits`, with
-/// `edited_at` added (its `updated_time`, which alone says nothing, since comments move it, too). Nor does it tell of
-/// deletions: a post that is gone when `refresh` reads it again is on the stream `deletes`, with `raw` null.
+/// Facebook tells of no edits: a post whose text is another one when it is read again is on the
+/// stream `edits`, with `edited_at` added (its `updated_time`, which alone says nothing, since
+/// comments move it, too). Nor does it tell of deletions: a post that is gone when `refresh` reads
+/// it again is on the stream `deletes`, with `raw` null.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Facebook {
     /// Which pages, and what of them.
     topics: Vec<Topic>,
-    /// A page's, an app's or a system user's token. For pages of others the app needs "Page Public Content Access".
+    /// A page's, an app's or a system user's token. For pages of others the app needs "Page Public
+    /// Content Access".
     access_token: Secret,
     /// The app's secret, where Facebook demands a proof of it (`appsecret_proof`).
     #[serde(default)]
@@ -54,8 +57,9 @@ pub struct Facebook {
     /// How often each page is read, if the limits allow it.
     #[serde(default = "poll_every")]
     poll: Interval,
-    /// How many calls may be made in an hour, shared evenly by the pages: for a token that others use as well. By default as
-    /// many as `poll` says, as long as Facebook doesn't say that a limit is near.
+    /// How many calls may be made in an hour, shared evenly by the pages: for a token that others
+    /// use as well. By default as many as `poll` says, as long as Facebook doesn't say that a limit
+    /// is near.
     #[serde(default)]
     calls_per_hour: Option<u32>,
     /// How far back each read looks behind the newest post of the one before.
@@ -64,7 +68,8 @@ pub struct Facebook {
     /// How many posts may be read, those counted that reads have in common.
     #[serde(default)]
     budget: Option<Budget>,
-    /// How long after a post came its counts are read again, such as `["10m", "1h"]`; onto the stream `counts`.
+    /// How long after a post came its counts are read again, such as `["10m", "1h"]`; onto the
+    /// stream `counts`.
     #[serde(default)]
     refresh: Vec<Interval>,
     /// The log that posts go through before they enter the topology.
@@ -202,7 +207,8 @@ impl Facebook {
     }
 }
 
-/// Returns true if a text has the form of a page's id or name: names have letters, digits and full stops.
+/// Returns true if a text has the form of a page's id or name: names have letters, digits and full
+/// stops.
 fn is_page(id: &str) -> bool {
     let is_number = id.bytes().all(|byte| byte.is_ascii_digit());
     let is_name = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');

@@ -19,13 +19,15 @@ use super::client::{Client, Read};
 /// How many posts a page of an answer has at most.
 const LIMIT_MAX: u32 = 100;
 
-/// The most answers of one read: with fewer than a hundred thousand posts in an overlap it is never reached.
+/// The most answers of one read: with fewer than a hundred thousand posts in an overlap it is never
+/// reached.
 const ANSWERS_MAX: usize = 1_000;
 
 /// How often a read whose cursor is dead begins anew before it waits a while.
 const RESTARTS_MAX: usize = 5;
 
-/// How many answers in a row have to be good before more posts are asked for again: each try that is too much costs a call.
+/// How many answers in a row have to be good before more posts are asked for again: each try that
+/// is too much costs a call.
 const RESTORE_AFTER: u32 = 10;
 
 /// How long to wait where asking at once can't help.
@@ -84,7 +86,8 @@ struct Reading<'a> {
     /// What a post has to match beside being on the page.
     filter: Topics,
     feed: &'a Feed,
-    /// How many posts are asked for at once: halved when Facebook wants fewer, and restored step by step.
+    /// How many posts are asked for at once: halved when Facebook wants fewer, and restored step by
+    /// step.
     limit: u32,
     /// How many answers in a row were good at this limit.
     good: u32,
@@ -133,8 +136,8 @@ struct Sweep<'a> {
 }
 
 impl Reading<'_> {
-    /// One read of a page, the newest post first, back to the newest of the last read less the overlap. Cursors of
-    /// Facebook die with the post that they name, so none outlives a read.
+    /// One read of a page, the newest post first, back to the newest of the last read less the
+    /// overlap. Cursors of Facebook die with the post that they name, so none outlives a read.
     async fn page(&mut self, page: &str) -> Result<()> {
         let part = part(page);
         let last = newest(self.feed, &part);
@@ -282,8 +285,9 @@ impl Reading<'_> {
         }
     }
 
-    /// `since` goes by the time of the last change in some versions, so older posts come again: one that is known is looked
-    /// at for an edit, and another was made before what is captured. Says whether it was new.
+    /// `since` goes by the time of the last change in some versions, so older posts come again: one
+    /// that is known is looked at for an edit, and another was made before what is captured. Says
+    /// whether it was new.
     fn offer(&self, item: &[u8], page: &str, is_old: bool) -> bool {
         let item = self.client.without_token(item);
         match made(&item, page, &[], self.feed.now()) {
@@ -296,8 +300,9 @@ impl Reading<'_> {
         false
     }
 
-    /// Facebook doesn't say that a post was edited, and `updated_time` moves with each comment. So it is noticed by the
-    /// text, and the post is given `edited_at`, by which a replay tells it too.
+    /// Facebook doesn't say that a post was edited, and `updated_time` moves with each comment. So
+    /// it is noticed by the text, and the post is given `edited_at`, by which a replay tells it
+    /// too.
     fn offer_edit(&self, item: &[u8], page: &str, post: &Post) {
         let now = format!("\"{}\"", stamp(self.feed.now()));
         let updated = get(post.body(), "updated_time").filter(|time| string(time).is_some());
@@ -313,8 +318,8 @@ impl Reading<'_> {
         }
     }
 
-    /// The parameters of the next answer, taken from its link without what is secret: it ends where there is no link, and
-    /// not where an answer has few posts, since some are hidden.
+    /// The parameters of the next answer, taken from its link without what is secret: it ends where
+    /// there is no link, and not where an answer has few posts, since some are hidden.
     fn next(&self, body: &[u8]) -> Next {
         let link = get(body, "paging").and_then(|paging| get(paging, "next")).and_then(string);
         let Some(link) = link else { return Next::None };
@@ -327,8 +332,9 @@ impl Reading<'_> {
     }
 }
 
-/// The post of an item of a page. Where its id doesn't show the page (as of pages that have a name in the topics, or two
-/// ids), it is told beside it, in the way in which X tells the rules that a post matched.
+/// The post of an item of a page. Where its id doesn't show the page (as of pages that have a name
+/// in the topics, or two ids), it is told beside it, in the way in which X tells the rules that a
+/// post matched.
 pub(super) fn made(
     item: &[u8],
     page: &str,

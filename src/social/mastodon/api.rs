@@ -81,10 +81,11 @@ impl Api {
         format!("Bearer {}", self.token.reveal())
     }
 
-    /// Where it streams from: the host that its own document names (`configuration.urls.streaming`), else the
-    /// instance. That document comes from the server that the token was made for, over its TLS, so it may name
-    /// any host with TLS. A redirect is taken within the instance's host only: anything before the instance
-    /// can make one, and the token would go where it leads.
+    /// Where it streams from: the host that its own document names
+    /// (`configuration.urls.streaming`), else the instance. That document comes from the server
+    /// that the token was made for, over its TLS, so it may name any host with TLS. A redirect is
+    /// taken within the instance's host only: anything before the instance can make one, and the
+    /// token would go where it leads.
     ///
     /// # Errors
     /// Fatal if that isn't safe.

@@ -18,15 +18,15 @@ use super::subscription::Subscription;
 /// How many toots one page has at most.
 const PAGE: u64 = 40;
 
-/// How far before a gap it is begun, and how far behind it is ended: a toot of another instance has the time at which
-/// it was written there, and may come later.
+/// How far before a gap it is begun, and how far behind it is ended: a toot of another instance has
+/// the time at which it was written there, and may come later.
 const OVERLAP: Duration = Duration::from_secs(30);
 
 /// How long to wait before a page is asked for again that was cut.
 const CUT_RETRY: Duration = Duration::from_secs(5);
 
-/// Behind which toot the filling of each gap goes on, by the gaps' ids: where it was left, or, where ids tell no time,
-/// the last toot before the gap.
+/// Behind which toot the filling of each gap goes on, by the gaps' ids: where it was left, or,
+/// where ids tell no time, the last toot before the gap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Begins(BTreeMap<String, String>);
 

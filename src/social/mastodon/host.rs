@@ -24,7 +24,8 @@ impl Host {
         plain.then(|| Self { secure, rest: rest.into() })
     }
 
-    /// Whether it may have a token that is meant for another one, which named it: not without TLS, if that one has it.
+    /// Whether it may have a token that is meant for another one, which named it: not without TLS,
+    /// if that one has it.
     pub fn may_have_token_of(&self, other: &Self) -> bool {
         self.secure || !other.secure
     }

@@ -8,7 +8,8 @@ use crate::net::answer::Meaning;
 use crate::post::fields::{date, get, string};
 use crate::social::Reply;
 
-/// How long a rate limit is waited for where the answer doesn't say it, and at most: its window is 5 minutes.
+/// How long a rate limit is waited for where the answer doesn't say it, and at most: its window is
+/// 5 minutes.
 const WAIT: Duration = Duration::from_secs(60);
 const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 
@@ -46,8 +47,8 @@ pub(super) fn decide(reply: &Reply, now: OffsetDateTime) -> Answer {
     }
 }
 
-/// Whether an error says that the token is the wrong one: Mastodon answers 422 to the token of an application, which has
-/// no user ("This method requires an authenticated user").
+/// Whether an error says that the token is the wrong one: Mastodon answers 422 to the token of an
+/// application, which has no user ("This method requires an authenticated user").
 pub(super) fn is_about_the_token(error: &str) -> bool {
     let error = error.to_lowercase();
     error.contains("authenticated user")

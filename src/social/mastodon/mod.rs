@@ -1,7 +1,8 @@
 //! `Mastodon`: what is public on an instance, by its streaming API.
 //!
-//! A stream begins at the moment of its connection and repeats nothing. So each connection first writes into the gap
-//! ledger from when to when it was away, and while it reads on, the timelines of the REST API fill that up.
+//! A stream begins at the moment of its connection and repeats nothing. So each connection first
+//! writes into the gap ledger from when to when it was away, and while it reads on, the timelines
+//! of the REST API fill that up.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -34,28 +35,29 @@ use self::counts::Counts;
 use self::stream::Streams;
 use self::subscription::Subscription;
 
-/// Reads what is public on a Mastodon instance as it happens: by hashtag if every topic has one, else everything that
-/// its public timeline has. A post is the status as the instance gave it, under `toot`, with `received_at`. Deletions
-/// come on the stream `deletes` (with the number that the toot has on this instance as the id, and `instance`), edits on `edits`,
-/// posts that were read again on `counts`, and from when to when posts may be missing on `gaps`.
+/// Reads what is public on a Mastodon instance as it happens: by hashtag if every topic has one,
+/// else everything that its public timeline has. A post is the status as the instance gave it,
+/// under `toot`, with `received_at`. Deletions come on the stream `deletes` (with the number that
+/// the toot has on this instance as the id, and `instance`), edits on `edits`, posts that were read
+/// again on `counts`, and from when to when posts may be missing on `gaps`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mastodon {
     /// The instance's host, such as `mastodon.social`.
     pub instance: String,
-    /// The token of a user of the instance with the scope `read:statuses` (Preferences, Development, New application,
-    /// "Your access token"): one of an application alone is refused.
+    /// The token of a user of the instance with the scope `read:statuses` (Preferences,
+    /// Development, New application, "Your access token"): one of an application alone is refused.
     pub access_token: Secret,
-    /// Which posts: `#hashtag`, words, `"\"a phrase\""`, `@mention`, `from:user@host`, `lang:en`; all unless given.
-    /// Each topic's first hashtag is subscribed to; the rest is filtered here.
+    /// Which posts: `#hashtag`, words, `"\"a phrase\""`, `@mention`, `from:user@host`, `lang:en`;
+    /// all unless given. Each topic's first hashtag is subscribed to; the rest is filtered here.
     #[serde(default)]
     pub topics: Vec<Topic>,
-    /// What is read instead of hashtags: `Public`, `Local` or `Remote`. Unless given, hashtags if every topic has one,
-    /// else `Public`.
+    /// What is read instead of hashtags: `Public`, `Local` or `Remote`. Unless given, hashtags if
+    /// every topic has one, else `Public`.
     #[serde(default)]
     pub stream: Option<Timeline>,
-    /// How: `Sse` (a connection for each hashtag) or `WebSocket` (one for all). A server that has no server-sent events, as
-    /// GoToSocial and Pleroma, is read by WebSocket whatever this says.
+    /// How: `Sse` (a connection for each hashtag) or `WebSocket` (one for all). A server that has
+    /// no server-sent events, as GoToSocial and Pleroma, is read by WebSocket whatever this says.
     #[serde(default)]
     pub transport: Transport,
     /// The address of the instance, if it isn't `https://` and its host.

@@ -1,4 +1,5 @@
-//! Where a stream stands: nothing can be resumed by it, but it says from when on posts may be missing.
+//! Where a stream stands: nothing can be resumed by it, but it says from when on posts may be
+//! missing.
 
 use std::cmp::Ordering;
 

@@ -24,15 +24,16 @@ use super::subscription::Subscription;
 use super::wire::{Heard, Wire};
 use super::{Mastodon, Transport};
 
-/// How long to wait before connecting or asking again: Mastodon prescribes nothing. It begins anew once something came.
+/// How long to wait before connecting or asking again: Mastodon prescribes nothing. It begins anew
+/// once something came.
 pub(super) const RETRY_FIRST: Duration = Duration::from_secs(1);
 pub(super) const RETRY_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// A heartbeat comes every 15 s, and pings every 30 s: after so much silence a connection is dead.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
-/// How long a server may take until a stream that it has let in gets everything: Mastodon subscribes behind its answer,
-/// and on a WebSocket says nothing about it.
+/// How long a server may take until a stream that it has let in gets everything: Mastodon
+/// subscribes behind its answer, and on a WebSocket says nothing about it.
 const SUBSCRIBES: Duration = Duration::from_secs(5);
 
 /// A connection that stood so long is no attempt that failed.
@@ -70,14 +71,16 @@ impl Source for Streams {
             group,
         };
         try_join_all(groups.into_iter().map(|group| stream(transport, group).run())).await?;
-        // Only one connection for all ends: by an error that doesn't say whose it is. Alone each of them shows.
+        // Only one connection for all ends: by an error that doesn't say whose it is. Alone each of
+        // them shows.
         let alone = subscriptions.chunks(1).map(|group| stream(transport, group).run());
         try_join_all(alone).await.map(|_| ())
     }
 }
 
-/// Opens one connection for some subscriptions, by the other transport if the server doesn't stream by this one:
-/// GoToSocial and Pleroma have no server-sent events. `transport` becomes the one that the server takes.
+/// Opens one connection for some subscriptions, by the other transport if the server doesn't stream
+/// by this one: GoToSocial and Pleroma have no server-sent events. `transport` becomes the one that
+/// the server takes.
 ///
 /// # Errors
 /// Fatal if the token isn't good, or the host isn't safe.
@@ -209,7 +212,8 @@ impl Stream<'_> {
             .map_or_else(|| "stream".into(), |first| format!("stream {}", first.part()))
     }
 
-    /// Runs for ever; ends where several subscriptions share a connection and one of them is refused.
+    /// Runs for ever; ends where several subscriptions share a connection and one of them is
+    /// refused.
     async fn run(mut self) -> Result<()> {
         let mut backoff = Backoff::exponential(RETRY_FIRST, RETRY_MAX);
         let mut places: Vec<_> = self

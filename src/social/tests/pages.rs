@@ -1,4 +1,5 @@
-//! A server on loopback for the tests of sources that ask again and again: it answers as a closure says.
+//! A server on loopback for the tests of sources that ask again and again: it answers as a closure
+//! says.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -118,7 +119,8 @@ fn is_complete(request: &[u8]) -> bool {
     body.len() >= length.unwrap_or(0)
 }
 
-/// Runs a source and a server beside what a test does, until the test is done; the source must not end before.
+/// Runs a source and a server beside what a test does, until the test is done; the source must not
+/// end before.
 pub(crate) async fn beside(
     source: impl Future<Output = Result<()>>,
     server: &Server,

@@ -84,7 +84,8 @@ impl Api {
         wait: Duration,
         now: OffsetDateTime,
     ) {
-        // The first wait is what X asks for where it doesn't say when; where it does, a second more is enough.
+        // The first wait is what X asks for where it doesn't say when; where it does, a second more
+        // is enough.
         let first = wait <= Duration::from_secs(60);
         // No window of X is longer than 15 minutes: what is further away is a mistake.
         let until = match reset.filter(|reset| *reset > now).map(|reset| reset.min(now + RESET_MAX))

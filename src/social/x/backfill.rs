@@ -15,14 +15,16 @@ use super::source::Shared;
 use super::sweep::{REACH, Swept, Window, sweep};
 use super::translate::{Rule, rules};
 
-/// How late X's stream may deliver a post: so much before a gap is searched too. Each second of it may read posts
-/// twice.
+/// How late X's stream may deliver a post: so much before a gap is searched too. Each second of it
+/// may read posts twice.
 pub(super) const BEFORE: Duration = Duration::from_secs(15);
 
-/// How much behind a gap is searched too: the connection stood, but X's clocks may differ from ours.
+/// How much behind a gap is searched too: the connection stood, but X's clocks may differ from
+/// ours.
 const BEHIND: Duration = Duration::from_secs(5);
 
-/// Gaps that are less apart than this are searched as one, since each search costs a call for each topic.
+/// Gaps that are less apart than this are searched as one, since each search costs a call for each
+/// topic.
 const NEAR: Duration = Duration::from_secs(60);
 
 /// How often the ledger is looked at.
@@ -103,7 +105,8 @@ async fn fill(
         feed.gap("older than the search reaches", cluster.from, oldest, "7 days had gone by")
             .await?;
     }
-    // Filling may take days under a budget: what gets out of reach meanwhile is the sweep's business.
+    // Filling may take days under a budget: what gets out of reach meanwhile is the sweep's
+    // business.
     let from = (cluster.from - BEFORE).max(oldest);
     let window = Window {
         since_id: None,

@@ -2,7 +2,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// The longest line that is taken, in bytes: a post with everything that can come with it is below 1 MiB.
+/// The longest line that is taken, in bytes: a post with everything that can come with it is below
+/// 1 MiB.
 const LINE_BYTES_MAX: usize = 16 << 20;
 
 /// What came of a body and isn't a whole line yet.
@@ -19,8 +20,8 @@ impl Lines {
         self.rest.extend_from_slice(chunk);
     }
 
-    /// The next line without its end. Keep-alives are empty lines, and passed over. An `Err` is the beginning of a
-    /// line that doesn't end.
+    /// The next line without its end. Keep-alives are empty lines, and passed over. An `Err` is the
+    /// beginning of a line that doesn't end.
     pub fn next(&mut self) -> Option<Result<Bytes, Bytes>> {
         loop {
             let Some(at) =

@@ -17,7 +17,8 @@ pub(super) enum Item {
     Unknown(String),
 }
 
-/// Reads a line. The members of `data` come directly under the kind, and all others of the line behind them.
+/// Reads a line. The members of `data` come directly under the kind, and all others of the line
+/// behind them.
 pub(super) fn read(line: &[u8], now: OffsetDateTime) -> Item {
     let parts = Parts::of(line);
     match parts.data {

@@ -1,5 +1,5 @@
-//! What this source knows of its rules from one look at them to the next, also over restarts: which were in force,
-//! and until when for certain, and which it made itself.
+//! What this source knows of its rules from one look at them to the next, also over restarts: which
+//! were in force, and until when for certain, and which it made itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,8 +23,8 @@ pub(super) struct Known {
     pub complete: Option<OffsetDateTime>,
     /// Whether some were found to be gone since, which isn't in the gap ledger yet.
     pub gone: bool,
-    /// The rules of the topics at that time: only these were promised. Each with its id, if that is known: one with
-    /// another id was deleted, and made again by somebody.
+    /// The rules of the topics at that time: only these were promised. Each with its id, if that is
+    /// known: one with another id was deleted, and made again by somebody.
     pub promised: BTreeMap<u64, Option<u64>>,
     /// The rules that this source made, or was about to make: only these are its own to delete.
     pub made: BTreeSet<u64>,

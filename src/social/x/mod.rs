@@ -5,8 +5,9 @@
 //!                     recent search ───▶ posts          what the stream missed, or all if there is no stream
 //! ```
 //!
-//! X says nothing of deletions on these two (compliance streams are another product), so the stream `deletes`
-//! stays empty. An edit is a post with an id of its own and a longer `edit_history_tweet_ids`.
+//! X says nothing of deletions on these two (compliance streams are another product), so the stream
+//! `deletes` stays empty. An edit is a post with an id of its own and a longer
+//! `edit_history_tweet_ids`.
 
 mod answer;
 mod api;
@@ -44,31 +45,34 @@ use crate::units::Interval;
 use self::api::Api;
 use self::fields::Vocabulary;
 
-/// Posts of X (once Twitter), by topics: from the filtered stream, whose rules are kept equal to the topics, and
-/// from recent search, which fills what the stream missed in the last 7 days, and takes its place where an account
-/// has no stream. Each post has the fields that X gives in `data` directly under `tweet`, with `includes`,
-/// `matching_rules` and `errors` beside them. X tells nothing of deletions here, so `deletes` stays empty; an edit
-/// has an id of its own and comes on `edits`.
+/// Posts of X (once Twitter), by topics: from the filtered stream, whose rules are kept equal to
+/// the topics, and from recent search, which fills what the stream missed in the last 7 days, and
+/// takes its place where an account has no stream. Each post has the fields that X gives in `data`
+/// directly under `tweet`, with `includes`, `matching_rules` and `errors` beside them. X tells
+/// nothing of deletions here, so `deletes` stays empty; an edit has an id of its own and comes on
+/// `edits`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct X {
-    /// What is wanted, such as `["rust lang", "#storm", "from:nws", "\"rust lang\" lang:en -java"]`: one rule of
-    /// the stream, and one query of the search, for each. Some must be given, since X streams nothing unfiltered.
+    /// What is wanted, such as `["rust lang", "#storm", "from:nws", "\"rust lang\" lang:en
+    /// -java"]`: one rule of the stream, and one query of the search, for each. Some must be given,
+    /// since X streams nothing unfiltered.
     pub topics: Vec<Topic>,
     /// The app's bearer token (app-only), such as `Env("X_BEARER_TOKEN")`.
     pub bearer_token: Secret,
     /// Where X is: another address is for tests and proxies.
     #[serde(default = "base_url")]
     pub base_url: String,
-    /// `Stream`, or `Search` to ask every `poll` and never connect. An account that may not stream is searched in
-    /// any case.
+    /// `Stream`, or `Search` to ask every `poll` and never connect. An account that may not stream
+    /// is searched in any case.
     #[serde(default)]
     pub mode: Mode,
-    /// How often each topic is searched where there is no stream. An app may search 450 times in 15 minutes.
+    /// How often each topic is searched where there is no stream. An app may search 450 times in 15
+    /// minutes.
     #[serde(default = "poll")]
     pub poll: Interval,
-    /// How late recent search may find a post: a gap is filled so long after its end, and each search begins so much
-    /// before the last one's newest post.
+    /// How late recent search may find a post: a gap is filled so long after its end, and each
+    /// search begins so much before the last one's newest post.
     #[serde(default = "search_late")]
     pub search_late: Interval,
     /// More conditions for every rule and query, in X's own language, such as `-is:retweet`.
@@ -80,8 +84,9 @@ pub struct X {
     /// What a post has beside its id and text. `created_at` is always asked for.
     #[serde(default)]
     pub fields: Option<Vec<String>>,
-    /// What else comes with a post, such as `author_id` (the author's profile) or `referenced_tweets.id`. None by
-    /// default, since each user and post that comes so may be billed.
+    /// What else comes with a post, such as `author_id` (the author's profile) or
+    /// `referenced_tweets.id`. None by default, since each user and post that comes so may be
+    /// billed.
     #[serde(default)]
     pub expansions: Vec<String>,
     /// What a user has that came by `expansions`.
@@ -96,21 +101,23 @@ pub struct X {
     /// What a poll has that came by `expansions`.
     #[serde(default)]
     pub poll_fields: Vec<String>,
-    /// How the parameter of the fields is called where X's two specifications differ (search and lookup): `Tweet`
-    /// (`tweet.fields`) or `Post` (`post.fields`). The other one is tried if X refuses it. Answers are read in both
-    /// vocabularies.
+    /// How the parameter of the fields is called where X's two specifications differ (search and
+    /// lookup): `Tweet` (`tweet.fields`) or `Post` (`post.fields`). The other one is tried if X
+    /// refuses it. Answers are read in both vocabularies.
     #[serde(default)]
     pub vocabulary: Vocabulary,
-    /// Up to how many minutes (1 to 5) the stream itself repeats after a short loss; Enterprise accounts only.
+    /// Up to how many minutes (1 to 5) the stream itself repeats after a short loss; Enterprise
+    /// accounts only.
     #[serde(default)]
     pub backfill_minutes: u8,
-    /// What becomes of rules of the same app that this source didn't make, be they another program's or another
-    /// topology's: `Keep`, though what they match is delivered (and billed) too, or `Remove`. Which rules it made is
-    /// kept with its state; those of a state that was thrown away are told, and stay.
+    /// What becomes of rules of the same app that this source didn't make, be they another
+    /// program's or another topology's: `Keep`, though what they match is delivered (and billed)
+    /// too, or `Remove`. Which rules it made is kept with its state; those of a state that was
+    /// thrown away are told, and stay.
     #[serde(default)]
     pub other_rules: OtherRules,
-    /// Whether all connections of the app are ended when one of this source's own is still held after a crash. False
-    /// if another program has a connection of the same app that must stay.
+    /// Whether all connections of the app are ended when one of this source's own is still held
+    /// after a crash. False if another program has a connection of the same app that must stay.
     #[serde(default = "yes")]
     pub free_connections: bool,
     /// The log on this machine's disk that posts go through before they enter the topology.
@@ -120,8 +127,8 @@ pub struct X {
     /// `Budget(posts: 50000, per: "1d")`.
     #[serde(default)]
     pub budget: Option<Budget>,
-    /// How long after a post was received it is read again for its counts, such as `["10m", "1h"]`; such reads are
-    /// billed as posts are.
+    /// How long after a post was received it is read again for its counts, such as `["10m", "1h"]`;
+    /// such reads are billed as posts are.
     #[serde(default)]
     pub refresh: Vec<Interval>,
 }

@@ -1,4 +1,5 @@
-//! A page of the search or of a lookup, taken apart into posts: each with what it refers to beside it.
+//! A page of the search or of a lookup, taken apart into posts: each with what it refers to beside
+//! it.
 
 use std::borrow::Cow;
 

@@ -13,11 +13,13 @@ use super::source::{LIVE, begin, from_unix_ms, life, unix_ms};
 use super::sweep::{REACH, Swept, Window, sweep};
 use super::translate::{Rule, rules};
 
-/// For how long an id is asked from: one that is older than 7 days may be refused, so after that a time is used.
+/// For how long an id is asked from: one that is older than 7 days may be refused, so after that a
+/// time is used.
 const ID_LIVES: Duration = Duration::from_secs(6 * 86_400);
 
-/// What is searched again before the newest post that was found, as ids have it: X's ids count milliseconds above
-/// their lowest 22 bits. Should they not, more or less is read again, which does no harm.
+/// What is searched again before the newest post that was found, as ids have it: X's ids count
+/// milliseconds above their lowest 22 bits. Should they not, more or less is read again, which does
+/// no harm.
 const ID_MS_BITS: u32 = 22;
 
 /// How far a topic was searched.
@@ -50,8 +52,8 @@ impl Searched {
         }
     }
 
-    /// What the next sweep looks for. It begins a little earlier than the last one ended, since posts get into the
-    /// search late.
+    /// What the next sweep looks for. It begins a little earlier than the last one ended, since
+    /// posts get into the search late.
     fn window(&self, late: Duration, now: OffsetDateTime) -> Window {
         let since_id = self
             .newest
@@ -101,7 +103,8 @@ pub(super) async fn run(api: &Api, x: &X, feed: &Feed) -> Result<()> {
     }
 }
 
-/// One sweep of one topic. Where it stands is only changed when all pages were read: after a crash it begins anew.
+/// One sweep of one topic. Where it stands is only changed when all pages were read: after a crash
+/// it begins anew.
 async fn search(api: &Api, x: &X, feed: &Feed, rule: &Rule) -> Result<()> {
     let began = feed.now();
     let searched = searched(feed, rule);
@@ -133,7 +136,8 @@ async fn search(api: &Api, x: &X, feed: &Feed, rule: &Rule) -> Result<()> {
         Swept::Forbidden(why) => Err(Error::fatal(format!(
             "X lets this account neither stream nor search: {why}; take a plan that has one of them"
         ))),
-        // Where it stands stays: what is posted meanwhile is searched for when X takes the topic again.
+        // Where it stands stays: what is posted meanwhile is searched for when X takes the topic
+        // again.
         Swept::Wrong(why) => {
             feed.leave_out(&part(rule), &why);
             Ok(())

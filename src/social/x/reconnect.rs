@@ -1,12 +1,13 @@
-//! When to connect again, by X's rules: at once after a connection was lost, in steps of 250 ms up to 16 s after
-//! errors of the network, doubling from 5 s to 320 s after errors of HTTP, doubling from 60 s after 429.
+//! When to connect again, by X's rules: at once after a connection was lost, in steps of 250 ms up
+//! to 16 s after errors of the network, doubling from 5 s to 320 s after errors of HTTP, doubling
+//! from 60 s after 429.
 
 use std::time::Duration;
 
 use crate::social::Backoff;
 
-/// How long a connection has to stand until its loss is met by connecting at once: X's time between two
-/// keep-alives. One that is lost earlier, again and again, would otherwise make a storm.
+/// How long a connection has to stand until its loss is met by connecting at once: X's time between
+/// two keep-alives. One that is lost earlier, again and again, would otherwise make a storm.
 const STOOD: Duration = Duration::from_secs(20);
 
 /// The longest wait after 429, since X's windows are 15 minutes long.

@@ -1,13 +1,14 @@
 //! A gap that the stream itself repeats, by `backfill_minutes`: when it is over.
 //!
-//! X sends older posts before newer ones, but only as a rule, and lets keep-alives come in between. So neither a
-//! keep-alive nor the first newer post says that nothing more of the gap comes.
+//! X sends older posts before newer ones, but only as a rule, and lets keep-alives come in between.
+//! So neither a keep-alive nor the first newer post says that nothing more of the gap comes.
 
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
-/// A gap is over so long after its last post, once a newer one has come: X delivers 99 of 100 posts within 7 s.
+/// A gap is over so long after its last post, once a newer one has come: X delivers 99 of 100 posts
+/// within 7 s.
 pub(super) const SETTLES: Duration = Duration::from_secs(10);
 
 /// After so long without a newer post the stream is too quiet to tell: then the gap is searched.
@@ -23,7 +24,8 @@ pub(super) struct Repeating {
     until: OffsetDateTime,
     /// Whether something newer came.
     newer: bool,
-    /// When something of the gap came, by the monotonic clock; at first when the connection was made.
+    /// When something of the gap came, by the monotonic clock; at first when the connection was
+    /// made.
     last: Duration,
 }
 

@@ -54,7 +54,8 @@ impl There {
 struct Change<'a> {
     delete: Vec<&'a str>,
     add: Vec<&'a Rule>,
-    /// Tags of this program's kind on rules that this source didn't make: another topology's, or an earlier one's.
+    /// Tags of this program's kind on rules that this source didn't make: another topology's, or an
+    /// earlier one's.
     foreign: Vec<&'a str>,
 }
 
@@ -94,8 +95,9 @@ pub(super) fn is_unsettled(feed: &Feed) -> bool {
     Known::read(feed.cursor(RULES).as_deref()).gone
 }
 
-/// Makes the app's rules equal to the topics; tells whether any wasn't in force. Those that somebody deleted leave a
-/// gap in the ledger, from when all were there for the last time until the new ones are in force.
+/// Makes the app's rules equal to the topics; tells whether any wasn't in force. Those that
+/// somebody deleted leave a gap in the ledger, from when all were there for the last time until the
+/// new ones are in force.
 ///
 /// A rule that X refuses is left out, and asked for again by a later look.
 ///
@@ -120,8 +122,8 @@ pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, S
     known.gone |= was_gone(&known.promised, &there);
     if !change.add.is_empty() {
         known.made.extend(change.add.iter().map(|rule| name(&rule.value, &rule.tag)));
-        // Before X is asked: once the rules are there again, nothing else would tell that they were gone, or whose
-        // they are.
+        // Before X is asked: once the rules are there again, nothing else would tell that they were
+        // gone, or whose they are.
         feed.set_cursor(RULES, known.save());
         feed.save().await?;
     }
@@ -170,7 +172,8 @@ struct Added {
     refused: BTreeSet<u64>,
 }
 
-/// Says which rules stay though no topic of this source asks for them, when there are more or less than before.
+/// Says which rules stay though no topic of this source asks for them, when there are more or less
+/// than before.
 fn tell_foreign(api: &Api, feed: &Feed, tags: &[&str]) {
     let before = api.foreign_rules.replace(tags.len());
     let Some(first) = tags.first().filter(|_| before != tags.len()) else { return };
@@ -268,7 +271,8 @@ async fn all(api: &Api, feed: &Feed) -> Result<Result<Vec<There>, String>> {
     }
 }
 
-/// What X refused of the rules that it was to add, by what they say, and why. A rule that is there already is good.
+/// What X refused of the rules that it was to add, by what they say, and why. A rule that is there
+/// already is good.
 fn refusals(body: &[u8]) -> Vec<(String, String)> {
     let mut refusals = Vec::new();
     let errors = get(body, "errors").unwrap_or_default();
@@ -305,7 +309,8 @@ fn is_duplicate(error: &[u8]) -> bool {
     has(kind, "duplicate-rules") || has(title, "DuplicateRule")
 }
 
-/// Asks X about token and topics: one call in each mode, and none of them reads a post that isn't there.
+/// Asks X about token and topics: one call in each mode, and none of them reads a post that isn't
+/// there.
 ///
 /// # Errors
 /// What isn't good, and what to do.

@@ -18,7 +18,8 @@ use super::{Mode, X, backfill, poll, stream};
 /// The part of the cursor that says when X was last heard of, in milliseconds since 1970.
 pub(super) const LIVE: &str = "live";
 
-/// How long to wait for the one connection that an app has, if another spout of this process has it.
+/// How long to wait for the one connection that an app has, if another spout of this process has
+/// it.
 const SHARED_WAIT: Duration = Duration::from_secs(60);
 
 /// What the stream and the filling of its gaps know of each other.
@@ -51,8 +52,8 @@ pub(super) fn life(feed: &Feed) -> Option<OffsetDateTime> {
     from_unix_ms(&feed.cursor(LIVE)?)
 }
 
-/// Saves from when on posts are wanted, if that isn't known from before: a process that is killed before it has
-/// heard anything has promised that much. Tells whether it is new.
+/// Saves from when on posts are wanted, if that isn't known from before: a process that is killed
+/// before it has heard anything has promised that much. Tells whether it is new.
 ///
 /// # Errors
 /// If the spool can't be used.

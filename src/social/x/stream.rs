@@ -20,8 +20,8 @@ use super::repeating::{Repeating, Stage};
 use super::source::{LIVE, Shared, begin, life, unix_ms};
 use super::{X, rules};
 
-/// After so long without a byte a connection is taken for dead: X sends at least a keep-alive every 20 s, and half
-/// of that more is for the network.
+/// After so long without a byte a connection is taken for dead: X sends at least a keep-alive every
+/// 20 s, and half of that more is for the network.
 const STALLED: Duration = Duration::from_secs(30);
 
 /// After so long the rules are compared again, should a connection be made.
@@ -30,8 +30,8 @@ const RULES_KEPT: Duration = Duration::from_secs(600);
 /// How often they are compared while a connection stands.
 const RULES_LOOKED_AT: Duration = Duration::from_secs(3_600);
 
-/// How many posts a budget still allows when the stream is ended, at most: a second at X's full rate, which may be
-/// on its way.
+/// How many posts a budget still allows when the stream is ended, at most: a second at X's full
+/// rate, which may be on its way.
 const RESERVE_MAX: u64 = 250;
 
 /// The longest time that X repeats by `backfill_minutes`.
@@ -123,7 +123,8 @@ pub(super) async fn read(
                 Err(start) => feed.refuse(&start, "a line of the stream is longer than 16 MiB"),
             }
         }
-        // Waiting for room here is what lets X slow down; what it drops then is in the gap of the next connection.
+        // Waiting for room here is what lets X slow down; what it drops then is in the gap of the
+        // next connection.
         feed.flush().await?;
         if let Some(repeating) = &mut *shared.repeating.borrow_mut() {
             repeating.waited(feed.clock().monotonic().saturating_sub(arrived));
@@ -173,8 +174,8 @@ fn take(line: &[u8], feed: &Feed, now: OffsetDateTime, shared: &Shared) -> Optio
     }
 }
 
-/// Compares the rules while a connection stands, since another program may have deleted some. Ends only if X lets
-/// nobody look.
+/// Compares the rules while a connection stands, since another program may have deleted some. Ends
+/// only if X lets nobody look.
 async fn keep_rules(api: &Api, feed: &Feed, x: &X) -> Result<String> {
     loop {
         feed.sleep(RULES_LOOKED_AT).await;
@@ -258,7 +259,8 @@ impl Connecting<'_> {
         Ok(None)
     }
 
-    /// Connects and reads. Gives what X says; nothing if it said nothing and the wait for the next try is over.
+    /// Connects and reads. Gives what X says; nothing if it said nothing and the wait for the next
+    /// try is over.
     async fn connect(&mut self) -> Result<Option<Verdict>> {
         self.api.wait_for(STREAM, self.feed).await;
         let minutes = self.backfill();
@@ -370,8 +372,8 @@ impl Connecting<'_> {
         Ok(None)
     }
 
-    /// Another connection is held. If it is this source's own, of a process that was killed or a socket that was
-    /// lost, it is ended, once; then X's wait for 429 is kept.
+    /// Another connection is held. If it is this source's own, of a process that was killed or a
+    /// socket that was lost, it is ended, once; then X's wait for 429 is kept.
     async fn free(&mut self) {
         let own = !self.is_new;
         if self.x.free_connections && own && !self.freed {

@@ -18,7 +18,8 @@ use super::translate::Rule;
 /// How far back recent search reaches, less a minute for the request to arrive.
 pub(super) const REACH: Duration = Duration::from_secs(7 * 86_400 - 60);
 
-/// From when on a beginning is too old to be asked for: what was just within reach is so a little later too.
+/// From when on a beginning is too old to be asked for: what was just within reach is so a little
+/// later too.
 const STALE: Duration = Duration::from_secs(7 * 86_400 - 20);
 
 /// The part of the source that pages of the search are, for people.
@@ -28,8 +29,8 @@ const PAGE: &str = "page of the search";
 const PAGE_MIN: u64 = 10;
 const PAGE_MAX: u64 = 100;
 
-/// What is looked for. The bounds stay the same for all pages of a sweep, unless it takes so long that the first of
-/// them gets out of the search's reach.
+/// What is looked for. The bounds stay the same for all pages of a sweep, unless it takes so long
+/// that the first of them gets out of the search's reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Window {
     /// Posts with ids above this one; then `from` isn't sent, since X would not look at it.
@@ -57,7 +58,8 @@ pub(super) enum Swept {
 }
 
 impl Window {
-    /// Moves the beginning to what the search still reaches; gives from when to when it has moved, if it had to.
+    /// Moves the beginning to what the search still reaches; gives from when to when it has moved,
+    /// if it had to.
     fn keep_in_reach(&mut self, now: OffsetDateTime) -> Option<(OffsetDateTime, OffsetDateTime)> {
         // With an id it isn't sent.
         let from = self.from.filter(|from| self.since_id.is_none() && *from < now - STALE)?;
@@ -70,8 +72,9 @@ impl Window {
     }
 }
 
-/// Reads all pages, the newest posts first, and waits where the budget is used up. `reserve` posts of the budget
-/// are left to others. What gets out of the search's reach meanwhile is left to the gap ledger.
+/// Reads all pages, the newest posts first, and waits where the budget is used up. `reserve` posts
+/// of the budget are left to others. What gets out of the search's reach meanwhile is left to the
+/// gap ledger.
 ///
 /// # Errors
 /// Fatal where only a person can help.
@@ -92,7 +95,8 @@ pub(super) async fn sweep(
         if let Some((from, to)) = window.keep_in_reach(feed.now()) {
             feed.gap(&rule.topic, from, to, "the search took so long that it reaches this no more")
                 .await?;
-            // Another beginning is another search: it goes on behind the posts that were read, the oldest last.
+            // Another beginning is another search: it goes on behind the posts that were read, the
+            // oldest last.
             next = None;
             window.to = oldest.map(|oldest| later(oldest, Duration::from_secs(1))).or(window.to);
         }
@@ -116,7 +120,8 @@ pub(super) async fn sweep(
             Answer::Wrong(why) => return Ok(Swept::Wrong(why)),
         };
         let page = page::read(&reply.body, Asked::For(tag), feed.now());
-        // What can't say what it holds was cut on its way: it has no next page, but there may be one.
+        // What can't say what it holds was cut on its way: it has no next page, but there may be
+        // one.
         if page.is_whole && std::mem::take(&mut first) {
             newest = page.newest;
         }
@@ -148,7 +153,8 @@ pub(super) async fn sweep(
     }
 }
 
-/// How many posts the next page is asked for: no more than the budget still allows. Waits until that is a page.
+/// How many posts the next page is asked for: no more than the budget still allows. Waits until
+/// that is a page.
 async fn page_size(feed: &Feed, reserve: u64) -> u64 {
     loop {
         let Some(left) = feed.budget_left() else { return PAGE_MAX };

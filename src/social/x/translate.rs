@@ -1,8 +1,8 @@
 //! Topics in X's own language: one rule of the stream and one query of the search for each.
 //!
-//! A rule may match more than its topic asks for (X knows fewer languages, for example); then its posts are held
-//! against the topic here. Which is so is told by the rule's tag, since the tag comes with every post that the rule
-//! matched.
+//! A rule may match more than its topic asks for (X knows fewer languages, for example); then its
+//! posts are held against the topic here. Which is so is told by the rule's tag, since the tag
+//! comes with every post that the rule matched.
 
 use crate::component::Problem;
 use crate::social::{RULES_BY_US, Term, Topic};
@@ -72,7 +72,8 @@ fn condition(term: &Term) -> Result<(String, bool), String> {
     }
 }
 
-/// X finds words as they are; anything that has more than letters and digits has to stand in quotes.
+/// X finds words as they are; anything that has more than letters and digits has to stand in
+/// quotes.
 fn text(word: &str) -> Result<(String, bool), String> {
     if !word.contains(char::is_alphanumeric) {
         return Err(format!("X looks for words, and \"{word}\" has no letter or digit"));

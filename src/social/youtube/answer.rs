@@ -77,8 +77,8 @@ pub(super) fn answer(reply: &Reply) -> Answer {
 const KEY_REASONS: [&str; 5] =
     ["keyInvalid", "keyExpired", "accessNotConfigured", "ipRefererBlocked", "authError"];
 
-/// The reasons that an error names, the most telling one last. Not every error has a list of `errors`: some have
-/// `details` in its place, and some neither.
+/// The reasons that an error names, the most telling one last. Not every error has a list of
+/// `errors`: some have `details` in its place, and some neither.
 fn reasons(error: &[u8]) -> Vec<String> {
     let mut reasons = Vec::new();
     for list in pick(error, ["details", "errors"]) {

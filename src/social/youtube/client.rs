@@ -99,8 +99,8 @@ impl Client {
         self.calls.get()
     }
 
-    /// Takes the next turn for a search of all that spouts with this key have, and saves it, so that starts in a row
-    /// don't search each time.
+    /// Takes the next turn for a search of all that spouts with this key have, and saves it, so
+    /// that starts in a row don't search each time.
     fn reserve(&self, feed: &Feed) -> OffsetDateTime {
         let turn = self.quota.reserve(TURNS, self.now(), self.every());
         feed.set_cursor(&part(TURNS), (turn + self.every()).unix_timestamp().to_string());
@@ -125,7 +125,8 @@ impl Client {
 
     /// Pays for a call; waits for the next day if nothing is left.
     async fn pay(&self, bucket: &str, feed: &Feed) -> Result<()> {
-        // The further pages of a search don't wait for their turns, since their tokens get old: what is behind them does.
+        // The further pages of a search don't wait for their turns, since their tokens get old:
+        // what is behind them does.
         if bucket == SEARCHES && !self.has_turn.replace(false) {
             self.reserve(feed);
         }
@@ -164,7 +165,8 @@ impl Client {
         self.get(UNITS, "/playlistItems", &[&fixed[..], query].concat(), etag, feed).await
     }
 
-    /// Up to fifty videos; those that are gone are missing from the answer. Not by `maxResults`, which is for lists.
+    /// Up to fifty videos; those that are gone are missing from the answer. Not by `maxResults`,
+    /// which is for lists.
     ///
     /// # Errors
     /// Transient if the answer is none.

@@ -12,7 +12,8 @@ use super::client::Client;
 /// How many ids a call takes.
 const IDS_MAX: usize = 50;
 
-/// What is shorter is the id of a video; those of a playlist's items are longer, and can't be read by it.
+/// What is shorter is the id of a video; those of a playlist's items are longer, and can't be read
+/// by it.
 const VIDEO_ID_LESS: usize = 24;
 
 /// Reads videos again.
@@ -48,8 +49,8 @@ impl Refresher for Counts {
     }
 }
 
-/// Offers what came, and what didn't as deleted: YouTube doesn't tell whether it was, or was made private. An answer
-/// without a list says nothing of that.
+/// Offers what came, and what didn't as deleted: YouTube doesn't tell whether it was, or was made
+/// private. An answer without a list says nothing of that.
 fn take(reply: &[u8], feed: &Feed, ids: &[String], after: &str) -> Result<()> {
     let items = get(reply, "items").filter(|items| items.first() == Some(&b'['));
     let items = items.ok_or_else(|| Error::transient("YouTube gave no list of videos"))?;

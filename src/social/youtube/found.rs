@@ -114,8 +114,8 @@ impl<'a> Taker<'a> {
         elements(items).collect()
     }
 
-    /// Reads what is new as videos, as many in a call as the budget allows, and offers each. What YouTube doesn't give as
-    /// a video is offered as it was found. Says how many were new.
+    /// Reads what is new as videos, as many in a call as the budget allows, and offers each. What
+    /// YouTube doesn't give as a video is offered as it was found. Says how many were new.
     pub async fn take(&self, found: Vec<Found>, topic: Option<&Topic>) -> Result<u64> {
         let mut new: Vec<_> =
             found.into_iter().filter(|found| !found.is_known(self.feed)).collect();
@@ -165,8 +165,9 @@ impl<'a> Taker<'a> {
     }
 }
 
-/// The post of a video. Which topic's search or channel found it isn't always to be seen from it (YouTube searches also
-/// in what it doesn't give), so it is told beside it, in the way in which X tells the rules that a post matched.
+/// The post of a video. Which topic's search or channel found it isn't always to be seen from it
+/// (YouTube searches also in what it doesn't give), so it is told beside it, in the way in which X
+/// tells the rules that a post matched.
 pub(super) fn made(
     video: &[u8],
     topic: Option<&Topic>,

@@ -1,8 +1,8 @@
 //! `YouTube`: videos by topic and by channel.
 //!
-//! Searches are few (100 a day for a key), so they are spread evenly over the day and over the topics. Channels are
-//! read by their uploads playlists, which cost a hundredth of the rest. Both give ids, whose videos are then read with
-//! their statistics, fifty in a call.
+//! Searches are few (100 a day for a key), so they are spread evenly over the day and over the
+//! topics. Channels are read by their uploads playlists, which cost a hundredth of the rest. Both
+//! give ids, whose videos are then read with their statistics, fifty in a call.
 
 mod answer;
 mod client;
@@ -32,18 +32,20 @@ use crate::units::Interval;
 use self::client::Client;
 use self::counts::Counts;
 
-/// Captures videos of YouTube by topics and channels, each with its statistics. A topic is searched for as often as the
-/// key's quota allows: a search in 864 s, shared evenly by the topics and by all spouts with that key. A channel is read by
-/// its list of uploads, which is cheap. `matching_rules` beside a video says whose search found it, since YouTube also
-/// searches in what it doesn't give.
+/// Captures videos of YouTube by topics and channels, each with its statistics. A topic is searched
+/// for as often as the key's quota allows: a search in 864 s, shared evenly by the topics and by
+/// all spouts with that key. A channel is read by its list of uploads, which is cheap.
+/// `matching_rules` beside a video says whose search found it, since YouTube also searches in what
+/// it doesn't give.
 ///
-/// YouTube tells of neither edits nor deletions: a video that is gone when `refresh` reads it again (deleted, or made
-/// private) is on the stream `deletes`, with `raw` null. More than about 500 videos of one topic within seconds can't be
-/// got; then there is a gap in the ledger.
+/// YouTube tells of neither edits nor deletions: a video that is gone when `refresh` reads it again
+/// (deleted, or made private) is on the stream `deletes`, with `raw` null. More than about 500
+/// videos of one topic within seconds can't be got; then there is a gap in the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct YouTube {
-    /// What to capture: `"rust lang"`, `"\"exact phrase\""`, `"storm -rust"`, `"#storm"`, `Channel("UC…")`.
+    /// What to capture: `"rust lang"`, `"\"exact phrase\""`, `"storm -rust"`, `"#storm"`,
+    /// `Channel("UC…")`.
     topics: Vec<Topic>,
     /// The key of the API.
     api_key: Secret,
@@ -59,13 +61,15 @@ pub struct YouTube {
     /// How often channels are read, if the units allow it.
     #[serde(default = "poll")]
     poll: Interval,
-    /// How far back each search looks behind the newest video of the one before: YouTube finds videos hours late.
+    /// How far back each search looks behind the newest video of the one before: YouTube finds
+    /// videos hours late.
     #[serde(default = "overlap")]
     overlap: Interval,
     /// How many videos may be read.
     #[serde(default)]
     budget: Option<Budget>,
-    /// How long after a video came its counts are read again, such as `["10m", "1h"]`; onto the stream `counts`.
+    /// How long after a video came its counts are read again, such as `["10m", "1h"]`; onto the
+    /// stream `counts`.
     #[serde(default)]
     refresh: Vec<Interval>,
     /// The log that videos go through before they enter the topology.
@@ -219,7 +223,8 @@ impl Source for Videos {
     async fn run(&mut self, feed: &Feed) -> Result<()> {
         let client = Client::new(&self.config, feed.clock().clone())?;
         client.restore(feed);
-        // Each has a client of its own, which counts its own calls; what they may cost in all is shared by the key.
+        // Each has a client of its own, which counts its own calls; what they may cost in all is
+        // shared by the key.
         let uploads_client = Client::new(&self.config, feed.clock().clone())?;
         let searches = search::run(&client, &self.config, feed);
         let uploads = uploads::run(&uploads_client, &self.config, feed);

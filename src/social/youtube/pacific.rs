@@ -1,5 +1,6 @@
-//! When a day of YouTube's quotas begins: at midnight in Los Angeles, by the rule of 2007 (Energy Policy Act of 2005,
-//! section 110): summer time from the second Sunday of March to the first of November, at 2 o'clock.
+//! When a day of YouTube's quotas begins: at midnight in Los Angeles, by the rule of 2007 (Energy
+//! Policy Act of 2005, section 110): summer time from the second Sunday of March to the first of
+//! November, at 2 o'clock.
 
 use time::{Date, Duration, Month, OffsetDateTime, UtcOffset, Weekday};
 

@@ -13,8 +13,8 @@ use super::client::{Client, Page};
 use super::found::{Found, Taker};
 use super::{YouTube, language, query};
 
-/// How many results YouTube gives for one search at most, nearly: behind about five hundred its pages repeat or are
-/// empty. Then the window is split.
+/// How many results YouTube gives for one search at most, nearly: behind about five hundred its
+/// pages repeat or are empty. Then the window is split.
 const RESULTS_MAX: usize = 450;
 
 /// How many windows one sweep is split into at most: half of the searches of a day.
@@ -23,7 +23,8 @@ const WINDOWS_MAX: usize = 50;
 /// The shortest window.
 const WINDOW_MIN: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether a topic is to be searched for again, while all of them are left out.
+/// How often it is looked whether a topic is to be searched for again, while all of them are left
+/// out.
 const ALL_OUT: Duration = Duration::from_secs(1);
 
 /// Searches for each topic in turn, whenever it is the key's turn.
@@ -97,8 +98,8 @@ impl Search<'_> {
         let last = newest(self.feed, &part);
         let from = last - self.config.overlap.0;
         let now = self.feed.clock().monotonic();
-        // A page of which all is known ends a sweep, since searches are few; but YouTube finds videos late, also behind
-        // such pages, so twice in an overlap all of it is searched.
+        // A page of which all is known ends a sweep, since searches are few; but YouTube finds
+        // videos late, also behind such pages, so twice in an overlap all of it is searched.
         let is_deep = self
             .deep
             .get(&part)
@@ -115,7 +116,8 @@ impl Search<'_> {
             searched += 1;
             let Pages { found, end } = match self.pages(&query, topic, window, is_deep).await? {
                 Ok(pages) => pages,
-                // The cursor stays: what is published meanwhile is searched for when YouTube takes the topic again.
+                // The cursor stays: what is published meanwhile is searched for when YouTube takes
+                // the topic again.
                 Err(why) => {
                     self.feed.leave_out(&part, &why);
                     return Ok(());
@@ -221,8 +223,9 @@ enum Rest {
     Lost(Window),
 }
 
-/// Where results came in order, the rest is what is older than the oldest of them; else it is both halves. `is_new` says
-/// that something was found that no window before gave: where windows are ignored it ends at that.
+/// Where results came in order, the rest is what is older than the oldest of them; else it is both
+/// halves. `is_new` says that something was found that no window before gave: where windows are
+/// ignored it ends at that.
 fn rest(window: Window, found: &[Found], end: End, is_new: bool, now: OffsetDateTime) -> Rest {
     if end == End::Whole || (end == End::Broken && !is_new) {
         return Rest::None;

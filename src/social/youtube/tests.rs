@@ -189,7 +189,8 @@ fn a_restart_knows_what_was_used_and_whose_turn_it_is() {
 #[test]
 fn more_than_youtube_gives_for_one_search_is_searched_in_shorter_windows() {
     run(async {
-        // A video each second of 20 minutes, of which a search gives no more than 500, fifty a page.
+        // A video each second of 20 minutes, of which a search gives no more than 500, fifty a
+        // page.
         let all: Vec<_> = (0..1_200).map(|number| MIDNIGHT - Duration::from_secs(number)).collect();
         let play = Play::new(
             config(r#"["storm"]"#, "many", r#","searches_per_day":100000"#),

@@ -12,14 +12,15 @@ use super::YouTube;
 use super::client::{Client, Page};
 use super::found::Taker;
 
-/// Which share of a day's units the channels may take, as a divisor; the rest is for videos that searches find, and for
-/// counts.
+/// Which share of a day's units the channels may take, as a divisor; the rest is for videos that
+/// searches find, and for counts.
 const SHARE: u64 = 2;
 
 /// The most pages that are read of one channel at once; a playlist has 20,000 videos at most.
 const PAGES_MAX: usize = 400;
 
-/// How often it is looked whether a channel is to be asked for again, while all of them are left out.
+/// How often it is looked whether a channel is to be asked for again, while all of them are left
+/// out.
 const ALL_OUT: Duration = Duration::from_secs(1);
 
 /// Reads each channel in turn, evenly spread and as often as the units allow.
@@ -71,7 +72,8 @@ struct Uploads<'a> {
 }
 
 impl Uploads<'_> {
-    /// One sweep over a channel's uploads, the newest first, back to the newest of the last one less the overlap.
+    /// One sweep over a channel's uploads, the newest first, back to the newest of the last one
+    /// less the overlap.
     async fn channel(&mut self, topic: &Topic) -> Result<()> {
         let Some(channel) = topic.channel() else { return Ok(()) };
         let part = part(channel);
@@ -92,9 +94,11 @@ impl Uploads<'_> {
                     first = known.clone();
                     break;
                 }
-                // A token that is no good any more: what is behind it is read again, since the cursor stays.
+                // A token that is no good any more: what is behind it is read again, since the
+                // cursor stays.
                 Page::Gone => return Ok(()),
-                // The cursor stays: what is uploaded meanwhile is read when the channel is there again.
+                // The cursor stays: what is uploaded meanwhile is read when the channel is there
+                // again.
                 Page::Missing(why) => {
                     self.feed.leave_out(&part, &why);
                     return Ok(());

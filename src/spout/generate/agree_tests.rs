@@ -1,5 +1,5 @@
-//! All parts of the program tell the same time, id and text of a post, and these are what a program that knows nothing
-//! of ours reads from it.
+//! All parts of the program tell the same time, id and text of a post, and these are what a program
+//! that knows nothing of ours reads from it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

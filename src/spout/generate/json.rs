@@ -1,4 +1,5 @@
-//! Writes JSON text into a buffer: what is fixed goes in as it stands, what varies is formatted here.
+//! Writes JSON text into a buffer: what is fixed goes in as it stands, what varies is formatted
+//! here.
 
 use time::OffsetDateTime;
 

@@ -1,10 +1,10 @@
 //! `Generate`: posts shaped like each platform's, made up from a seed.
 //!
-//! What varies is drawn from the seed and the post's number alone, so post *n* has the same bytes in
-//! every run, on every machine and under any parallelism. Post *n* belongs to split *n* mod 64; the
-//! cursor of a split is how many of its posts were handed over, also at its end: with a larger
-//! `posts` the next run makes the rest. Splits are named by the seed and the platforms, so that a run
-//! with other ones makes other posts.
+//! What varies is drawn from the seed and the post's number alone, so post *n* has the same bytes
+//! in every run, on every machine and under any parallelism. Post *n* belongs to split *n* mod 64;
+//! the cursor of a split is how many of its posts were handed over, also at its end: with a larger
+//! `posts` the next run makes the rest. Splits are named by the seed and the platforms, so that a
+//! run with other ones makes other posts.
 
 use std::sync::Arc;
 
@@ -40,9 +40,10 @@ pub use trend::Burst;
 use trend::Planted;
 
 /// Makes posts up: shaped and sized like those of each platform, in several languages and scripts,
-/// with hashtags by Zipf's law and bursts of some hashtags planted among them. The same seed gives the
-/// same posts, byte for byte, whatever the parallelism. The posts' own time begins at
-/// 2015-12-18T00:00:00Z and goes on by the rate, or by a millisecond for each post if there is none.
+/// with hashtags by Zipf's law and bursts of some hashtags planted among them. The same seed gives
+/// the same posts, byte for byte, whatever the parallelism. The posts' own time begins at
+/// 2015-12-18T00:00:00Z and goes on by the rate, or by a millisecond for each post if there is
+/// none.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Generate {
@@ -88,8 +89,8 @@ impl Generate {
         posts::time_of(number, self.rate).date()
     }
 
-    /// The bursts that are planted in this configuration's posts, in their order; without end if the
-    /// posts are.
+    /// The bursts that are planted in this configuration's posts, in their order; without end if
+    /// the posts are.
     pub fn bursts(&self) -> impl Iterator<Item = Burst> + use<> {
         let (seed, end) = (self.seed, self.end());
         (0..=Planted::period(end))
@@ -145,7 +146,8 @@ impl SpoutConfig for Generate {
 /// different splits further out of the order of their times.
 const POSTS_IN_A_ROW: usize = 16;
 
-/// When a buffer of posts is handed over. A larger one costs less, and is held in memory for longer.
+/// When a buffer of posts is handed over. A larger one costs less, and is held in memory for
+/// longer.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// What is left to do of a split.

@@ -63,7 +63,8 @@ impl Pace {
 
     /// How long to sleep for a post that isn't due yet.
     pub fn until(&self, number: u64, now: Duration) -> Duration {
-        // A microsecond for what the conversion cuts off: else it would wake a little too early, and once more.
+        // A microsecond for what the conversion cuts off: else it would wake a little too early,
+        // and once more.
         let after = Duration::from_micros(
             self.rate.micros_of(number.saturating_sub(self.first)).saturating_add(1),
         );

@@ -27,7 +27,8 @@ pub(super) struct Tag {
 /// All hashtags by rank.
 static VOCABULARY: LazyLock<Vec<Tag>> = LazyLock::new(|| (0..TAGS).map(Tag::new).collect());
 
-/// For each rank the sum of the weights up to it. The weight of rank *r* is 1 / (*r* + 1): Zipf's law.
+/// For each rank the sum of the weights up to it. The weight of rank *r* is 1 / (*r* + 1): Zipf's
+/// law.
 static WEIGHTS: LazyLock<Vec<u64>> = LazyLock::new(|| {
     let sum = |sum: &mut u64, rank: u32| {
         *sum += (1 << 32) / (u64::from(rank) + 1);

@@ -77,8 +77,8 @@ pub(super) fn locate(
 ) -> Located {
     let mut search = Search::new(files, globs, cursors);
     let cursors = search.file_cursors();
-    // A place at the start says nothing of what the file begins with, and an inode may be used again: such
-    // a cursor takes what those have left that tell more.
+    // A place at the start says nothing of what the file begins with, and an inode may be used
+    // again: such a cursor takes what those have left that tell more.
     let tells_head = |cursor: &FileCursor| cursor.mark.mark.place.offset > 0;
     let (cursors, at_start): (Vec<_>, Vec<_>) = cursors.into_iter().partition(tells_head);
     let mut orphans = search.claim_by_inode(cursors);
@@ -200,8 +200,8 @@ impl<'a> Search<'a> {
         orphans
     }
 
-    /// Gives a file to the split of a cursor. That of a file that was followed is named as if the file had
-    /// been read at its path since, so that the next start finds it in the same way.
+    /// Gives a file to the split of a cursor. That of a file that was followed is named as if the
+    /// file had been read at its path since, so that the next start finds it in the same way.
     fn claim(&mut self, path: String, cursor: &FileCursor) {
         let id = cursor.id.clone().unwrap_or_else(|| self.new_id(&cursor.path));
         self.claim_for(path, id);

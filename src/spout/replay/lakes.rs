@@ -1,5 +1,5 @@
-//! Lakes as a source: what `LocalReplay` and `S3Replay` are, and what takes the place of any other source
-//! where a topology is replayed.
+//! Lakes as a source: what `LocalReplay` and `S3Replay` are, and what takes the place of any other
+//! source where a topology is replayed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,7 +27,8 @@ pub struct Lake {
     pub choices: Vec<Choice>,
     /// How.
     pub replay: Replay,
-    /// Whether posts that no spout takes are counted here, and not where another spout reads the same ones.
+    /// Whether posts that no spout takes are counted here, and not where another spout reads the
+    /// same ones.
     pub counts: bool,
 }
 

@@ -1,8 +1,8 @@
 //! Posts of a replayed lake that no spout takes: counted, and named at the end.
 //!
 //! What was counted in a split stands in its cursor behind the mark, `0000003:17 {"note":2}`, or
-//! `end@0000004:0 {"note":2}` when it is read. So it goes back with the cursor, and each post counts
-//! once, whatever happens.
+//! `end@0000004:0 {"note":2}` when it is read. So it goes back with the cursor, and each post
+//! counts once, whatever happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,9 +20,9 @@ const KINDS_MAX: usize = 16;
 /// The name of those beyond.
 const OTHERS: &str = "(others)";
 
-/// What the cursor of a split that was read to its end begins with. Behind it stands where a file that
-/// is written into the partition later would begin: `end@0000004:0`. A cursor without that place, which
-/// earlier versions wrote, is read no further.
+/// What the cursor of a split that was read to its end begins with. Behind it stands where a file
+/// that is written into the partition later would begin: `end@0000004:0`. A cursor without that
+/// place, which earlier versions wrote, is read no further.
 const END: &str = "end";
 
 /// How many posts, by kind.
@@ -94,7 +94,8 @@ impl Counted {
         }
     }
 
-    /// Books what was counted since the last time on a split, whose cursor is handed over with the posts.
+    /// Books what was counted since the last time on a split, whose cursor is handed over with the
+    /// posts.
     pub fn book(&mut self, split: usize) {
         if self.new.is_empty() {
             return;

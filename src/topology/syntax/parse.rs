@@ -4,8 +4,8 @@ use super::scan::Scanner;
 use super::{DEPTH_MAX, Field, Kind, Name, Node, SyntaxError};
 use crate::topology::source::Span;
 
-/// Reads the value that a text consists of. `text` is the end of the source that `whole` spans: what
-/// stands before it (the path of a `--set`) is left alone.
+/// Reads the value that a text consists of. `text` is the end of the source that `whole` spans:
+/// what stands before it (the path of a `--set`) is left alone.
 pub(in crate::topology) fn parse(text: &str, whole: Span) -> Result<Node, SyntaxError> {
     let before = whole.end as usize - text.len();
     let mut parser = Parser { scan: Scanner::new(text), whole, before, depth: 0 };
@@ -193,7 +193,8 @@ impl Parser<'_> {
         Err(self.scan.error(format!("expected `:`, found {found}")))
     }
 
-    /// Items with commas between them, and maybe one behind the last, up to behind the closing bracket.
+    /// Items with commas between them, and maybe one behind the last, up to behind the closing
+    /// bracket.
     fn separated<T>(
         &mut self,
         opened: usize,

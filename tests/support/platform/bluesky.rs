@@ -1,5 +1,6 @@
-//! Bluesky's Jetstream, as v1 has it on the wire, and posts by their addresses. By its settings it is as inexact as
-//! the real one: a recent cursor is answered with a whole segment, and hosts see events at different times.
+//! Bluesky's Jetstream, as v1 has it on the wire, and posts by their addresses. By its settings it
+//! is as inexact as the real one: a recent cursor is answered with a whole segment, and hosts see
+//! events at different times.
 
 use std::time::Duration;
 
@@ -37,8 +38,8 @@ const NUMBERS_BELOW: i64 = 1_000_000_000_000_000;
 
 const POSTS: &str = "app.bsky.feed.post";
 
-/// Lets a client in: from its cursor on, from the oldest if that is older still, and live if it has none
-/// or one of the future.
+/// Lets a client in: from its cursor on, from the oldest if that is older still, and live if it has
+/// none or one of the future.
 pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Response> {
     if super::socket::key(request).is_none() {
         return Err(Response::text(400, "text/plain", "Bad Request\n".into()));

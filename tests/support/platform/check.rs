@@ -1,5 +1,5 @@
-//! Compares a lake with the truth. It knows nothing of the crate: only what the platform has offered,
-//! and the form that the lake gives it.
+//! Compares a lake with the truth. It knows nothing of the crate: only what the platform has
+//! offered, and the form that the lake gives it.
 //!
 //! ```ignore
 //! let posts = support::lake(&sandbox.path("lake"), false);         // or the lines of `replay`
@@ -12,10 +12,11 @@
 //! assert_eq!(checked.excused, 0);                                   // nothing was lost at all
 //! ```
 //!
-//! Wanted is every post that matches one of the topics and was posted from the first answer on that could
-//! give posts ([`Check::since`] moves that) until now ([`Check::until`]). Each must be there once, as one
-//! of its offers had it, or lie in a gap of the ledger that isn't said to be filled. Everything in the lake
-//! must be wanted but for its time. An edit of a post is a version of it, which may be there once as well.
+//! Wanted is every post that matches one of the topics and was posted from the first answer on that
+//! could give posts ([`Check::since`] moves that) until now ([`Check::until`]). Each must be there
+//! once, as one of its offers had it, or lie in a gap of the ledger that isn't said to be filled.
+//! Everything in the lake must be wanted but for its time. An edit of a post is a version of it,
+//! which may be there once as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,7 +102,8 @@ struct Found {
 }
 
 impl<'a> Check<'a> {
-    /// What is wanted, where topics don't say it: a page's or a channel's posts (by [`Item::author`]).
+    /// What is wanted, where topics don't say it: a page's or a channel's posts (by
+    /// [`Item::author`]).
     pub fn wanted(mut self, wanted: impl Fn(&Item) -> bool + 'a) -> Self {
         self.wanted = Box::new(wanted);
         self
@@ -131,7 +133,8 @@ impl<'a> Check<'a> {
         self
     }
 
-    /// What `waterspout gaps --json` says: JSON values, however they are parted, or an array of them.
+    /// What `waterspout gaps --json` says: JSON values, however they are parted, or an array of
+    /// them.
     pub fn ledger(mut self, text: &str) -> Self {
         for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
             match value {
@@ -161,7 +164,8 @@ impl<'a> Check<'a> {
                     .as_str()
                     .map_or_else(|| format!("{spout} {from_us} {to_us}"), str::to_owned);
                 let gap = Gap { spout: spout.into(), id, from_us, to_us, why: why.into(), filled };
-                // The lake and the command may both have it, and the lake once more when it was filled.
+                // The lake and the command may both have it, and the lake once more when it was
+                // filled.
                 match self.gaps.iter_mut().find(|known| known.id == gap.id) {
                     Some(known) => known.filled |= gap.filled,
                     None => self.gaps.push(gap),
@@ -277,7 +281,8 @@ impl<'a> Check<'a> {
             ));
         }
         if self.kind == Kind::Video {
-            // Which topics' searches found it isn't to be seen from the video, so the source says it.
+            // Which topics' searches found it isn't to be seen from the video, so the source says
+            // it.
             fields.remove("matching_rules");
         }
         if self.kind == Kind::Post {
@@ -424,8 +429,8 @@ fn pages(inner: &Inner, kind: Kind) -> Pages {
     pages
 }
 
-/// The fields of `data` are the same; what was included for it is there, and nothing that wasn't on its
-/// page; the rules are the same where there were any.
+/// The fields of `data` are the same; what was included for it is there, and nothing that wasn't on
+/// its page; the rules are the same where there were any.
 fn same_tweet(body: &Value, offer: &Value, page: Option<&Map<String, Value>>) -> bool {
     let beside = ["includes", "matching_rules", "errors"];
     let own = |value: &Value| {

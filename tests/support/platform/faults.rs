@@ -76,7 +76,8 @@ impl Fault {
     }
 }
 
-/// Faults by chance: at every request, and at everything that a stream sends, one in `one_in` is met.
+/// Faults by chance: at every request, and at everything that a stream sends, one in `one_in` is
+/// met.
 #[derive(Clone, Debug)]
 pub struct Weather {
     pub seed: u64,

@@ -253,7 +253,8 @@ pub fn timeline(inner: &mut Inner, request: &Request, number: usize) -> Response
         id > above && id < max.unwrap_or(u64::MAX) && !item.deleted() && line.has(item)
     };
     let all = inner.world.of(Kind::Toot).filter(|(_, item)| inside(item));
-    // From `min_id` upwards, otherwise from the newest downwards; either way the newest comes first.
+    // From `min_id` upwards, otherwise from the newest downwards; either way the newest comes
+    // first.
     let mut found: Vec<_> = match min {
         Some(_) => all.take(limit).collect(),
         None => all.rev().take(limit).collect(),

@@ -26,14 +26,15 @@
 //! platform.check(Kind::Tweet, &["#storm"]).lake(&posts);   // a lake against the truth: see check.rs
 //! ```
 //!
-//! Authors, pages and channels are the same 40 people, `watcher_0` to `watcher_39`, followed from 40 on by those
-//! that `from:` topics name. A page is found by that name or by `world::page_id(n)`, a channel by `@watcher_n` or
-//! `world::channel_id(n)`, somebody on Bluesky by `world::did(n)`, and on Mastodon every third is local.
+//! Authors, pages and channels are the same 40 people, `watcher_0` to `watcher_39`, followed from
+//! 40 on by those that `from:` topics name. A page is found by that name or by `world::page_id(n)`,
+//! a channel by `@watcher_n` or `world::channel_id(n)`, somebody on Bluesky by `world::did(n)`, and
+//! on Mastodon every third is local.
 //!
-//! Everything is ordered by the world's clock, which is the real one and never gives a time twice. Posts
-//! match topics by their text (`Item::topics`), and near misses are among them. X's rules and queries and
-//! YouTube's are parsed and matched for what they say; what is offered, and to which request, is kept with
-//! each item.
+//! Everything is ordered by the world's clock, which is the real one and never gives a time twice.
+//! Posts match topics by their text (`Item::topics`), and near misses are among them. X's rules and
+//! queries and YouTube's are parsed and matched for what they say; what is offered, and to which
+//! request, is kept with each item.
 
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
@@ -126,7 +127,8 @@ impl Platform {
 
     // What is posted.
 
-    /// What posts are about from now on: `#tag`, `from:name`, words. Names are authors of their own.
+    /// What posts are about from now on: `#tag`, `from:name`, words. Names are authors of their
+    /// own.
     pub fn topics(&self, topics: &[&str]) {
         self.with(|inner| inner.world.set_topics(topics));
     }

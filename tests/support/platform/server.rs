@@ -1,4 +1,5 @@
-//! Each connection, request by request: faults first, then who asks, then how often, then the answer.
+//! Each connection, request by request: faults first, then who asks, then how often, then the
+//! answer.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -20,7 +20,8 @@ use super::{facebook, mastodon, x, youtube};
 pub struct Settings {
     /// A bare `\r\n` after so long without a post. X: 20 s.
     pub x_keep_alive: Duration,
-    /// Whether X answers with the words of v2.167: `referenced_posts`, `includes.posts`, `repost_count`.
+    /// Whether X answers with the words of v2.167: `referenced_posts`, `includes.posts`,
+    /// `repost_count`.
     pub x_new_words: bool,
     /// Whether a search takes `post.fields` and not `tweet.fields`, as v2.167 has it.
     pub x_post_fields: bool,
@@ -61,7 +62,8 @@ pub struct Settings {
     pub youtube_disorder: bool,
     /// How far back Jetstream's cursors reach.
     pub jetstream_reach: Duration,
-    /// How many events one of Jetstream's segments has: a cursor of the open one is answered with all of it. 1 is exact.
+    /// How many events one of Jetstream's segments has: a cursor of the open one is answered with
+    /// all of it. 1 is exact.
     pub jetstream_segment: usize,
     /// How much later the host below `/late` sees each event, which it stamps with that time.
     pub jetstream_lag: Duration,

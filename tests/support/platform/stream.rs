@@ -132,7 +132,8 @@ pub struct Running {
     pub place: Place,
     /// The number of its request.
     pub request: usize,
-    /// How often its platform had ended all streams when it was let in: from then on it hears of another end.
+    /// How often its platform had ended all streams when it was let in: from then on it hears of
+    /// another end.
     pub ends: u64,
     /// What comes after the next one, or at this time if none comes.
     pub held: Vec<(Frame, Instant)>,

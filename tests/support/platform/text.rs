@@ -20,7 +20,8 @@ const SENTENCES: [(&str, &str); 14] = [
     ("Mosty stoją, a rzeka płynie \u{2014} \"jak zawsze\" <3", "pl"),
 ];
 
-/// What stands between: a family, a flag, a skin tone, a combining mark, a letter beyond the first plane.
+/// What stands between: a family, a flag, a skin tone, a combining mark, a letter beyond the first
+/// plane.
 const MARKS: [&str; 8] =
     ["", "👨\u{200d}👩\u{200d}👧", "🇯🇵", "👍🏽", "e\u{301}", "𝔘", "\n\n", "🌊🌊"];
 
@@ -107,7 +108,8 @@ fn bare(topic: &str) -> &str {
     topic.trim_matches('"')
 }
 
-/// Whether a text matches a topic: this is what the truth rests on, and it knows nothing of the crate.
+/// Whether a text matches a topic: this is what the truth rests on, and it knows nothing of the
+/// crate.
 pub fn matches(topic: &str, text: &str, tags: &[String], author: Option<&str>) -> bool {
     if let Some(name) = topic.strip_prefix("from:") {
         return author.is_some_and(|author| author.eq_ignore_ascii_case(name));

@@ -1,4 +1,5 @@
-//! The truth: what was posted, edited and deleted, when, what it matches, and what was offered to whom.
+//! The truth: what was posted, edited and deleted, when, what it matches, and what was offered to
+//! whom.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -41,7 +41,8 @@ fn changes(epoch: u64, random: &mut ChaCha8Rng) -> Changes {
     changes
 }
 
-/// Saves epochs until the disk fails, or some are saved. Returns the changes of the one that failed.
+/// Saves epochs until the disk fails, or some are saved. Returns the changes of the one that
+/// failed.
 fn save_some(store: &DiskStore, model: &MemoryStore, random: &mut ChaCha8Rng) -> Option<Changes> {
     for _ in 0..random.random_range(1..8) {
         let changes = changes(model.saved().unwrap().epoch + 1, random);

@@ -28,8 +28,8 @@ impl Has {
     }
 }
 
-/// The paths of all files, and how one is opened: in a folder by Python itself, elsewhere by pyarrow, which takes
-/// endpoint and credentials from the environment as this program does.
+/// The paths of all files, and how one is opened: in a folder by Python itself, elsewhere by
+/// pyarrow, which takes endpoint and credentials from the environment as this program does.
 fn paths(root: &str) -> String {
     let Some((scheme, rest)) = root.split_once("://") else {
         let quoted = quoted(root);
@@ -126,8 +126,8 @@ rows = [(kind, id_of(kind, body) if isinstance(body, dict) else None, json.dumps
 frame = pl.DataFrame(rows, schema={\"kind\": pl.String, \"id\": pl.String, \"post\": pl.String}, orient=\"row\", strict=False)
 ";
 
-/// Folders are listed one by one, since Spark's globs can't take the colons in their names (`names: Basic`
-/// has none).
+/// Folders are listed one by one, since Spark's globs can't take the colons in their names (`names:
+/// Basic` has none).
 pub fn spark(root: &str, forms: &Forms) -> String {
     let has = Has::of(forms);
     let note = if root.starts_with("s3://") { SPARK_S3 } else { "" };

@@ -59,8 +59,8 @@ impl Source for InMemory {
 /// Where each split stands: `None` at its end.
 type Marks = BTreeMap<usize, Option<Mark>>;
 
-/// Merges the splits of a task from these marks on, until `steps` were handed over. Returns the posts,
-/// how many were late, and whether that was all.
+/// Merges the splits of a task from these marks on, until `steps` were handed over. Returns the
+/// posts, how many were late, and whether that was all.
 fn merge(
     lake: &Lake,
     task: &[usize],
@@ -164,7 +164,8 @@ proptest! {
         let (mut marks, mut found) = (Marks::new(), Vec::new());
         let unbroken = [(usize::MAX, 0, 3)];
         for (steps, tasks, size) in ends.iter().chain(&unbroken) {
-            // The splits are shared out anew each time, and a task that was ahead goes on from there.
+            // The splits are shared out anew each time, and a task that was ahead goes on from
+            // there.
             for task in 0..=*tasks {
                 let splits: Vec<usize> = (0..lake.len()).filter(|split| split % (tasks + 1) == task).collect();
                 let limits = limits(disorder, buffer, *size);

@@ -1,5 +1,5 @@
-//! From a bucket's configuration to the client that gets in: what isn't configured is looked for where
-//! other tools look.
+//! From a bucket's configuration to the client that gets in: what isn't configured is looked for
+//! where other tools look.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use super::profile::{Profile, Shared};
 use super::service::{Bounded, Connector, client};
 use crate::error::{Error, Result};
 
-/// How often a request is repeated at once after a 5xx. What takes longer is the caller's to repeat,
-/// who says so meanwhile. A put that mustn't replace anything isn't repeated here: where its first answer
-/// was lost, its caller has to ask what became of the object before it puts again.
+/// How often a request is repeated at once after a 5xx. What takes longer is the caller's to
+/// repeat, who says so meanwhile. A put that mustn't replace anything isn't repeated here: where
+/// its first answer was lost, its caller has to ask what became of the object before it puts again.
 const RETRIES_MAX: usize = 2;
 
 /// The region where nothing names one.
@@ -62,7 +62,8 @@ struct Credentials {
 }
 
 impl Access {
-    /// Gathers it from the configuration, the environment, and the shared files of AWS. Nothing is sent.
+    /// Gathers it from the configuration, the environment, and the shared files of AWS. Nothing is
+    /// sent.
     ///
     /// # Errors
     /// If the configuration can't be used, or names a profile that isn't there.

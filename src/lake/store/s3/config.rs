@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::secret::Secret;
 
 /// Where a bucket is, and how one gets in. What isn't given comes from the environment
-/// (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity, the shared files in `~/.aws`
-/// (the profile of `AWS_PROFILE`), or the metadata service of the container or machine.
+/// (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity, the shared files in
+/// `~/.aws` (the profile of `AWS_PROFILE`), or the metadata service of the container or machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3 {
@@ -44,7 +44,8 @@ pub struct S3 {
     pub conditional_put: Option<ConditionalPut>,
 }
 
-/// The environment's variable that says how objects are put where no configuration does. The tools have none.
+/// The environment's variable that says how objects are put where no configuration does. The tools
+/// have none.
 pub const CONDITIONAL_PUT: &str = "WATERSPOUT_S3_CONDITIONAL_PUT";
 
 /// How an object is put that mustn't replace another of the same key.
@@ -53,8 +54,8 @@ pub enum ConditionalPut {
     /// In one request, with `If-None-Match: *`: the server decides.
     #[default]
     IfNoneMatch,
-    /// In two requests, HEAD and then PUT, for servers that answer 501 to the condition. Between the two
-    /// another writer may put the same key, and is overwritten without anybody noticing it.
+    /// In two requests, HEAD and then PUT, for servers that answer 501 to the condition. Between
+    /// the two another writer may put the same key, and is overwritten without anybody noticing it.
     HeadThenPut,
 }
 
@@ -133,7 +134,8 @@ impl S3 {
         problems
     }
 
-    /// How an object is put that mustn't replace another, as the configuration or the environment says it.
+    /// How an object is put that mustn't replace another, as the configuration or the environment
+    /// says it.
     ///
     /// # Errors
     /// If the environment says something else.
@@ -156,7 +158,8 @@ impl S3 {
         format!("s3://{}/{}", self.bucket, self.prefix()).trim_end_matches('/').to_owned()
     }
 
-    /// The address of its server, where that isn't Amazon's: also where the environment or a profile names it.
+    /// The address of its server, where that isn't Amazon's: also where the environment or a
+    /// profile names it.
     pub fn server(&self) -> Option<String> {
         Access::to(self).ok().and_then(|access| access.endpoint)
     }

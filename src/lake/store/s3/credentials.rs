@@ -1,5 +1,5 @@
-//! Credentials that the client for S3 can send: it panics on a line break in a key or a token, and tells
-//! a metadata service that refuses as if the bucket did.
+//! Credentials that the client for S3 can send: it panics on a line break in a key or a token, and
+//! tells a metadata service that refuses as if the bucket did.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +23,12 @@ pub(super) const CREDENTIALS: &str = "credentials";
 /// The variable that says that there is no metadata service, as the tools of AWS know it.
 const METADATA_DISABLED: &str = "AWS_EC2_METADATA_DISABLED";
 
-/// The longest time for the answer of the service that hands out keys in a container: it is on the same machine.
+/// The longest time for the answer of the service that hands out keys in a container: it is on the
+/// same machine.
 const POD_MAX: Duration = Duration::from_secs(10);
 
-/// The time before they expire when credentials are asked for again: an upload that has begun has to end with them.
+/// The time before they expire when credentials are asked for again: an upload that has begun has
+/// to end with them.
 const AHEAD: time::Duration = time::Duration::minutes(5);
 
 /// Returns a key or token without white space around it.

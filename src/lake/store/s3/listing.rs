@@ -1,5 +1,5 @@
-//! Listings of a bucket (ListObjectsV2), asked for here and not by the client: it refuses a whole page
-//! for one key that it can't take, such as `a//b`, `a/../b` or one with a line break.
+//! Listings of a bucket (ListObjectsV2), asked for here and not by the client: it refuses a whole
+//! page for one key that it can't take, such as `a//b`, `a/../b` or one with a line break.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -136,7 +136,8 @@ fn encoded(text: &str) -> String {
     encoded
 }
 
-/// A key as `encoding-type=url` has it, where a space is `+` with some servers and `%20` with others.
+/// A key as `encoding-type=url` has it, where a space is `+` with some servers and `%20` with
+/// others.
 fn decoded(text: &str) -> Result<String, String> {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.bytes());
     while let Some(byte) = rest.next() {

@@ -40,13 +40,15 @@ use crate::secret::{Redactor, Secret};
 /// How many keys a server names at once.
 const PAGE_MAX: usize = 1_000;
 
-/// The environment's variable that names the client: `object_store`, or `rusoto` if it was built in.
+/// The environment's variable that names the client: `object_store`, or `rusoto` if it was built
+/// in.
 const CLIENT: &str = "WATERSPOUT_S3_CLIENT";
 
 /// A client's own result.
 type Told<T> = object_store::Result<T>;
 
-/// A store for a bucket, over the client that the environment names, for whoever reads. Nothing is sent yet.
+/// A store for a bucket, over the client that the environment names, for whoever reads. Nothing is
+/// sent yet.
 ///
 /// # Errors
 /// If the configuration can't be used, or there is no such client.
@@ -54,8 +56,8 @@ pub fn open(config: &S3) -> Result<Arc<dyn Store>> {
     open_with(config, Refusal::Ends)
 }
 
-/// The same for uploads: what a server refuses is a transient error, unless no decision of the server could
-/// ever change it.
+/// The same for uploads: what a server refuses is a transient error, unless no decision of the
+/// server could ever change it.
 ///
 /// # Errors
 /// As [`open`].
@@ -146,7 +148,8 @@ impl S3Store {
         }
     }
 
-    /// The error of an operation, without the secrets that the server or its proxy may repeat of the request.
+    /// The error of an operation, without the secrets that the server or its proxy may repeat of
+    /// the request.
     fn failed(&self, what: &str, key: &str, error: &object_store::Error) -> Error {
         let secrets = secrets_in_use(&self.client);
         failed(what, &self.address(key), error, self.refusal).with_text(|text| secrets.clean(text))
@@ -316,7 +319,8 @@ impl Store for S3Store {
     }
 }
 
-/// The error of a server that has no conditional PUT: it says at the first one what else can be done.
+/// The error of a server that has no conditional PUT: it says at the first one what else can be
+/// done.
 fn no_conditional_put(address: &str, said: &str) -> Error {
     let status = Answer::of(said).map_or(501, |answer| answer.status);
     Error::fatal(format!(
@@ -331,11 +335,12 @@ fn is_usable(full: &str) -> bool {
     checked("get", full, full).is_ok() && !full.contains(char::is_control)
 }
 
-/// The secrets that requests are signed with now, as far as they are known without asking anybody. The id of a key is
-/// none.
+/// The secrets that requests are signed with now, as far as they are known without asking anybody.
+/// The id of a key is none.
 fn secrets_in_use(client: &Arc<AmazonS3>) -> Redactor {
     let client = Arc::clone(client);
-    // Within the runtime: a provider that isn't ready may have begun to ask a server, and is given up.
+    // Within the runtime: a provider that isn't ready may have begun to ask a server, and is given
+    // up.
     let credential = wait(async move { client.credentials().get_credential().now_or_never() });
     let Ok(Some(Ok(credential))) = credential else { return Redactor::default() };
     let token = credential.token.clone().map(Secret::new);

@@ -12,14 +12,15 @@ use super::ConditionalPut;
 use crate::error::{Error, Kind, Result};
 use crate::lake::store::{Put, Store};
 
-/// The folder of the objects that a probe puts: its name begins with `_`, so that no reader takes it for a partition.
+/// The folder of the objects that a probe puts: its name begins with `_`, so that no reader takes
+/// it for a partition.
 const PROBES: &str = "_probe";
 
 /// How often a request is made that failed for now.
 const TRIES_MAX: usize = 3;
 
-/// How often it is asked for while nobody knows, and how long the first pause may be. Each is twice as long as the
-/// one before: a quarter of an hour in all. By then uploads have said why they wait.
+/// How often it is asked for while nobody knows, and how long the first pause may be. Each is twice
+/// as long as the one before: a quarter of an hour in all. By then uploads have said why they wait.
 const START_TRIES_MAX: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -57,10 +58,11 @@ pub fn probe(store: &dyn Store, conditional_put: ConditionalPut) -> Result<()> {
     })
 }
 
-/// Finds out at the start of a capture whether the server has a conditional PUT, on a thread of its own: a server that
-/// can't be reached holds up nobody. What is put for that is of use: the note of who writes. The first start of a state
-/// leaves it, and to each later one the server says that it is there, so nothing has to be deleted, which a writer may
-/// not be allowed to. Dropping it ends the thread.
+/// Finds out at the start of a capture whether the server has a conditional PUT, on a thread of its
+/// own: a server that can't be reached holds up nobody. What is put for that is of use: the note of
+/// who writes. The first start of a state leaves it, and to each later one the server says that it
+/// is there, so nothing has to be deleted, which a writer may not be allowed to. Dropping it ends
+/// the thread.
 pub struct StartProbe {
     found: Arc<Mutex<Option<Error>>>,
     /// Never sent to: that it is gone is the sign to end.
@@ -96,8 +98,9 @@ impl StartProbe {
     }
 }
 
-/// Asks until the server has said something. Returns what is final, and nothing if all is well, or if uploads will
-/// find out. `pauses` waits so long, and returns false if nobody wants to know any more.
+/// Asks until the server has said something. Returns what is final, and nothing if all is well, or
+/// if uploads will find out. `pauses` waits so long, and returns false if nobody wants to know any
+/// more.
 fn ask(put: impl Fn() -> Result<Put>, mut pauses: impl FnMut(Duration) -> bool) -> Option<Error> {
     let mut pause = FIRST_PAUSE;
     for _ in 0..START_TRIES_MAX {

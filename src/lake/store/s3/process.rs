@@ -1,5 +1,6 @@
-//! Credentials that another program prints: `credential_process` of the shared files (AWS SDKs and Tools
-//! Reference Guide, "Process credential provider"), which is how single sign-on and roles get here, too.
+//! Credentials that another program prints: `credential_process` of the shared files (AWS SDKs and
+//! Tools Reference Guide, "Process credential provider"), which is how single sign-on and roles get
+//! here, too.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use tokio::time::timeout;
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 
-/// How long before they expire credentials are asked for anew: an upload that has begun has to end with them.
+/// How long before they expire credentials are asked for anew: an upload that has begun has to end
+/// with them.
 const AHEAD: time::Duration = time::Duration::minutes(5);
 
 /// How long the program may take: some ask a server.
@@ -52,11 +54,12 @@ impl std::fmt::Debug for Process {
 }
 
 impl Process {
-    /// What the command of a profile prints. It is run once for several who ask at once, and again when
-    /// what it printed is about to expire.
+    /// What the command of a profile prints. It is run once for several who ask at once, and again
+    /// when what it printed is about to expire.
     ///
     /// # Errors
-    /// If it can't be run, or prints no credentials. What it says isn't repeated, since it may be a secret.
+    /// If it can't be run, or prints no credentials. What it says isn't repeated, since it may be a
+    /// secret.
     pub async fn credential(&self, profile: &str, command: &str) -> Result<Arc<AwsCredential>> {
         let mut last = self.last.lock().await;
         let holds = |last: &&Last| {

@@ -1,5 +1,5 @@
-//! The shared files of AWS, `~/.aws/credentials` and `~/.aws/config`: the keys, the region and the endpoint
-//! of one profile.
+//! The shared files of AWS, `~/.aws/credentials` and `~/.aws/config`: the keys, the region and the
+//! endpoint of one profile.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -188,8 +188,8 @@ fn text(path: Option<&Path>) -> Result<String> {
     }
 }
 
-/// The sections of a file: `[name]`, `key = value`, comments behind `#` or `;` at the beginning of a line
-/// or behind a space, and lines that are indented below a key without a value.
+/// The sections of a file: `[name]`, `key = value`, comments behind `#` or `;` at the beginning of
+/// a line or behind a space, and lines that are indented below a key without a value.
 fn sections(text: &str) -> BTreeMap<String, Section> {
     let mut sections: BTreeMap<String, Section> = BTreeMap::new();
     let (mut section, mut outer) = (None, String::new());

@@ -1,6 +1,6 @@
-//! How requests of the client for S3 get to the server: within the bounds of [`crate::net`], and never
-//! behind a redirect. An answer is read whole here, so that nothing behind this believes a length that
-//! the server only claims.
+//! How requests of the client for S3 get to the server: within the bounds of [`crate::net`], and
+//! never behind a redirect. An answer is read whole here, so that nothing behind this believes a
+//! length that the server only claims.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,7 +23,8 @@ use crate::net::limits::{
     OBJECT_TIME_MAX, in_time,
 };
 
-/// A part of a body that is handed over at once: the bytes that count as progress when they are taken.
+/// A part of a body that is handed over at once: the bytes that count as progress when they are
+/// taken.
 const PART_BYTES: usize = 64 << 10;
 
 /// A block of a body that has come.
@@ -163,14 +164,15 @@ async fn whole(
     *response.status_mut() = status;
     std::mem::swap(response.headers_mut(), answer.headers_mut());
     if status.is_redirection() && status.as_u16() != 304 {
-        // Without it the client doesn't say the status, which tells a region that is wrong from a new bucket.
+        // Without it the client doesn't say the status, which tells a region that is wrong from a
+        // new bucket.
         response.headers_mut().entry(LOCATION).or_insert(HeaderValue::from_static("/"));
     }
     Ok(response)
 }
 
-/// What has come of a body, in blocks that are joined at the end: a single buffer that grows would be held twice
-/// while it is moved, and parts as they come may be a byte long each.
+/// What has come of a body, in blocks that are joined at the end: a single buffer that grows would
+/// be held twice while it is moved, and parts as they come may be a byte long each.
 #[derive(Default)]
 struct Blocks(Vec<Vec<u8>>);
 

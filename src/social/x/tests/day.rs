@@ -21,7 +21,8 @@ use crate::social::{Failure, Feed};
 
 const MIDNIGHT: OffsetDateTime = datetime!(2026-11-25 00:00:00 UTC);
 
-/// Bytes at their times, in seconds from the beginning; then nothing more comes, or the connection ends.
+/// Bytes at their times, in seconds from the beginning; then nothing more comes, or the connection
+/// ends.
 struct Script<I: Iterator<Item = (f64, Vec<u8>)>> {
     clock: Arc<ManualClock>,
     pieces: std::iter::Peekable<I>,
@@ -117,7 +118,8 @@ fn a_day_of_keep_alives_is_one_connection() {
     assert_eq!(read.end, End::Lost("X ended the connection".into()));
     assert!(read.after >= Duration::from_secs(86_380), "{:?}", read.after);
     assert_eq!(read.count(), 0);
-    // Where it stood is known from the cursor, so that the next start knows from when on posts may be missing.
+    // Where it stood is known from the cursor, so that the next start knows from when on posts may
+    // be missing.
     assert_eq!(life(&read.trial.feed), Some(MIDNIGHT + Duration::from_secs(86_380)));
 }
 

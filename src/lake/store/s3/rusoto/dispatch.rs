@@ -1,8 +1,8 @@
 //! How requests of rusoto get to the server, and whose keys sign them.
 //!
 //! It brings a client for HTTP of its own, over a TLS that nobody maintains any more. That one is
-//! never used: requests go by the client that everything else here uses, and the keys come from where
-//! those of the other client for S3 come from.
+//! never used: requests go by the client that everything else here uses, and the keys come from
+//! where those of the other client for S3 come from.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! The same over `rusoto_s3`, a client that nobody maintains any more: for those who have it already,
-//! and want to see that both do the same. A cargo feature, `rusoto`.
+//! The same over `rusoto_s3`, a client that nobody maintains any more: for those who have it
+//! already, and want to see that both do the same. A cargo feature, `rusoto`.
 //!
-//! Of its own it can't put an object if it is absent, so a put is signed by hand. It knows buckets in
-//! the path of a URL only.
+//! Of its own it can't put an object if it is absent, so a put is signed by hand. It knows buckets
+//! in the path of a URL only.
 
 mod dispatch;
 
