@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::boundary::says_ahead;
-use super::machine::{Action, Event, Machine, Outcome, TaskRole};
+use super::event::{Action, Event, Outcome};
+use super::machine::{Machine, TaskRole};
 use super::saver::{self, Said};
 use crate::checkpoint::{Changes, StateStore};
 use crate::clock::SharedClock;

@@ -3,6 +3,7 @@
 mod actor;
 mod boundary;
 mod delivery;
+mod event;
 mod machine;
 mod saver;
 #[cfg(test)]
@@ -12,4 +13,5 @@ mod tests;
 
 pub use actor::{Begin, ControlStatus, CoordinatorActor, Rebalance, Stop, TaskLine};
 pub use boundary::says_ahead;
-pub use machine::{Action, Event, Machine, Outbox, Outcome, Policy, Resumed, TaskRole};
+pub use event::{Action, Event, Outcome};
+pub use machine::{Machine, Outbox, Policy, Resumed, TaskRole};

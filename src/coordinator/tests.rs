@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::boundary::says_ahead;
-use super::machine::{Action, Event, Machine, Outcome, Policy, Resumed, TaskRole};
+use super::event::{Action, Event, Outcome};
+use super::machine::{Machine, Policy, Resumed, TaskRole};
 use crate::epoch::{Mark, Prepared, Promise};
 use crate::event_time::EventTime;
 use crate::metrics::Phase;

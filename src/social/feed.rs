@@ -1,5 +1,7 @@
 //! What a source hands its posts to: topics, dedup, budget and gaps on the way into the spool.
 
+mod gaps;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -496,71 +498,6 @@ impl Feed {
             self.sleep(left.min(Duration::from_secs(60))).await;
         }
         self.set_state("");
-    }
-
-    /// Writes into the gap ledger, and onto the stream `gaps`, that posts of a part may be missing
-    /// from one time to another; gives the entry's id. How many is estimated by the rate so far.
-    ///
-    /// # Errors
-    /// If it can't be written.
-    pub async fn gap(
-        &self,
-        part: &str,
-        from: OffsetDateTime,
-        to: OffsetDateTime,
-        why: &str,
-    ) -> Result<String> {
-        let estimated = self.0.rate.borrow().over(to - from);
-        let gap = Gap {
-            id: Uuid::new_v4().to_string(),
-            spout: self.0.spout.clone(),
-            kind: self.0.kind.into(),
-            part: part.into(),
-            from,
-            to: to.max(from),
-            why: self.for_people(why),
-            estimated_posts: estimated,
-            filled: false,
-            posts: 0,
-            created_at: self.now(),
-        };
-        let about = estimated.map(|posts| format!(", about {posts} posts")).unwrap_or_default();
-        let part = if part.is_empty() { String::new() } else { format!(" of \"{part}\"") };
-        self.say(format!(
-            "posts{part} from {} to {} may be missing{about}: {why}",
-            wrap::stamp(from),
-            wrap::stamp(gap.to)
-        ));
-        self.write(&gap).await?;
-        Ok(gap.id)
-    }
-
-    /// Writes that a gap was filled, by so many posts.
-    ///
-    /// # Errors
-    /// If it can't be written.
-    pub async fn filled(&self, id: &str, posts: u64) -> Result<()> {
-        let Some(gap) = self.0.ledger.borrow().get(id).cloned() else { return Ok(()) };
-        let gap = Gap { filled: true, posts, created_at: self.now(), ..gap };
-        self.say(format!(
-            "what was missing from {} to {} is there: {posts} posts",
-            wrap::stamp(gap.from),
-            wrap::stamp(gap.to)
-        ));
-        self.write(&gap).await
-    }
-
-    /// The gaps that aren't filled, the oldest first; also those of earlier runs.
-    pub fn open_gaps(&self) -> Vec<Gap> {
-        self.0.ledger.borrow().open_gaps()
-    }
-
-    /// The spool comes first: from its tail the ledger is made whole again after a crash between
-    /// the two.
-    async fn write(&self, gap: &Gap) -> Result<()> {
-        self.offer(gap.post()?);
-        self.flush().await?;
-        self.0.ledger.borrow_mut().add(gap)
     }
 
     pub(super) fn with_schedule<T>(&self, with: impl FnOnce(&mut Schedule) -> T) -> T {

@@ -566,36 +566,3 @@ fn all_fields_of_a_configuration_are_checked_at_once() {
                   |                                                      ^^^"#]],
     );
 }
-
-#[test]
-fn a_place_is_counted_in_characters() {
-    check(
-        "Topology(name: \"\u{e4}\u{4e2d}\u{1f600}\", \tnmae: 1, spouts: {}, bolts: {})",
-        expect![[r#"
-            t.ron:1:1: the topology has no sink, so nothing would be kept
-                1 | Topology(name: "ä中😀",  nmae: 1, spouts: {}, bolts: {})
-                  | ^^^^^^^^
-            t.ron:1:1: the topology has no spout, so nothing would come in
-                1 | Topology(name: "ä中😀",  nmae: 1, spouts: {}, bolts: {})
-                  | ^^^^^^^^
-            t.ron:1:24: the topology has no field "nmae": its fields are "name", "spouts", "bolts", "include", "checkpoint", "micro_batch", "partition", "memory", "restarts"; did you mean "name"?
-                1 | Topology(name: "ä中😀",  nmae: 1, spouts: {}, bolts: {})
-                  |                        ^^^^"#]],
-    );
-    check(
-        "Topology(\r\n\r\n\tnmae: 1)\r\n",
-        expect![[r#"
-            t.ron:1:1: the topology has no sink, so nothing would be kept
-                1 | Topology(
-                  | ^^^^^^^^
-            t.ron:1:1: the topology has no spout, so nothing would come in
-                1 | Topology(
-                  | ^^^^^^^^
-            t.ron:3:2: the topology has no field "nmae": its fields are "name", "spouts", "bolts", "include", "checkpoint", "micro_batch", "partition", "memory", "restarts"; did you mean "name"?
-                3 |  nmae: 1)
-                  |  ^^^^
-            t.ron:3:8: name: expected text such as "capture", found a number
-                3 |  nmae: 1)
-                  |        ^"#]],
-    );
-}

@@ -1,0 +1,173 @@
+//! Commands on topology files: validate, graph, components, new, completions.
+
+use super::*;
+
+#[test]
+fn all_problems_of_a_file_are_shown_at_once() {
+    let sandbox = Sandbox::new();
+    sandbox.write("wrong.ron", WRONG);
+    let problems = [
+        "wrong.ron:4:29: ",
+        "did you mean \"Generate\"?",
+        "wrong.ron:7:34: ",
+        "did you mean \"field\"?",
+        "wrong.ron:8:53: ",
+        "did you mean \"words\"?",
+        "wrong.ron:8:82: ",
+        "from 1 to 1024, found 0",
+        "wrong.ron:9:43: ",
+        "wrong.ron:11:35: ",
+        "bad duration \"1x\"",
+        "    4 |         \"posts\": Spout(run: Genrate(posts: 10)),\n      |                             ^^^^^^^\n",
+    ];
+    sandbox.run(&["validate", "wrong.ron"]).with(3).says(&problems);
+    sandbox.run(&["run", "wrong.ron"]).with(3).says(&problems);
+    sandbox.run(&["graph", "wrong.ron"]).with(3).says(&problems);
+}
+
+#[test]
+fn a_cycle_is_shown_as_its_path() {
+    let sandbox = Sandbox::new();
+    let cycle = r#"Topology(
+        name: "cycle",
+        spouts: {"posts": Spout(run: Generate(posts: 1))},
+        bolts: {
+            "a": Bolt(run: Count(fields: ["word"]), inputs: [Shuffle("words"), Shuffle("b")]),
+            "b": Bolt(run: Count(fields: ["word"]), inputs: [Shuffle("a")]),
+            "words": Bolt(run: Words(), inputs: [Shuffle("posts")]),
+            "sink": Bolt(run: Null(), inputs: [Shuffle("b")]),
+        },
+    )"#;
+    sandbox.write("cycle.ron", cycle);
+    let ended = sandbox.run(&["validate", "cycle.ron"]).with(3).says(&["cycle.ron:"]);
+    let shown = ["a -> b -> a", "b -> a -> b"].map(|path| path.replace(' ', ""));
+    let said = ended.err.replace(['"', ' '], "").replace('→', "->");
+    assert!(shown.iter().any(|path| said.contains(path)), "{}", ended.err);
+}
+
+#[test]
+fn an_environment_variable_must_be_there_only_when_it_is_needed() {
+    let sandbox = Sandbox::new();
+    let file = ONE_LAKE.replace("\"lake\")", "Env(\"WATERSPOUT_TEST_NOWHERE\"))");
+    sandbox.write("env.ron", file);
+    sandbox.run(&["validate", "env.ron"]).with(0);
+    sandbox
+        .run(&["validate", "--online", "env.ron"])
+        .with(3)
+        .says(&["env.ron:4:", "WATERSPOUT_TEST_NOWHERE"]);
+    sandbox.run(&["run", "env.ron"]).with(3).says(&["WATERSPOUT_TEST_NOWHERE"]);
+}
+
+#[test]
+fn what_explain_prints_is_a_topology_that_explains_itself() {
+    let sandbox = Sandbox::new();
+    for name in topologies() {
+        let file = repository(&format!("topologies/{name}"));
+        let first = sandbox.run_with(&["validate", "--explain", &file], &TOKENS).with(0).out;
+        assert!(first.contains("checkpoint: Checkpoint(every: \"1s\")"), "{first}");
+        sandbox.write("explained.ron", &first);
+        sandbox.run_with(&["validate", "explained.ron"], &TOKENS).with(0);
+        let second =
+            sandbox.run_with(&["validate", "--explain", "explained.ron"], &TOKENS).with(0).out;
+        assert_eq!(second, first, "{name}");
+    }
+}
+
+#[test]
+fn a_spool_that_makes_lines_shorter_is_a_note_of_validate() {
+    let sandbox = Sandbox::new();
+    let topology = |spool: &str| {
+        format!(
+            r#"Topology(name: "n", spouts: {{"in": Spout(run: Lines(paths: ["-"]{spool}))}},
+                bolts: {{"out": Bolt(run: Null(), inputs: [Shuffle("in")])}})"#
+        )
+    };
+    sandbox.write("small.ron", topology(", spool: Options(bytes_max: \"8MiB\")"));
+    sandbox.write("large.ron", topology(""));
+    let note = "note: in: max_post_bytes is 1048502 bytes";
+    let out = sandbox.run(&["validate", "small.ron"]).with(0).out;
+    assert!(
+        out.contains(note) && out.contains("not 16MiB") && out.contains("bytes_max (8MiB)"),
+        "{out}"
+    );
+    let explained = sandbox.run(&["validate", "--explain", "small.ron"]).with(0).out;
+    assert!(explained.starts_with(&format!("// {note}")), "{explained}");
+    sandbox.write("explained.ron", &explained);
+    sandbox.run(&["validate", "explained.ron"]).with(0);
+    let off = ["validate", "small.ron", "--set", "checkpoint=Off"];
+    for arguments in [&["validate", "large.ron"][..], &off] {
+        let out = sandbox.run(arguments).with(0).out;
+        assert!(!out.contains("note"), "{out}");
+    }
+}
+
+#[test]
+fn a_graph_has_three_formats() {
+    let sandbox = Sandbox::new();
+    let file = repository("topologies/wordcount.ron");
+    let graph = |format: &str| sandbox.run(&["graph", &file, "--format", format]).with(0).out;
+    assert_eq!(sandbox.run(&["graph", &file]).with(0).out, graph("text"));
+    assert!(graph("text").starts_with("topology \"wordcount\"\n"));
+    let dot = graph("dot");
+    assert!(
+        dot.starts_with("digraph ")
+            && dot.contains("\"words\" -> \"count\"")
+            && dot.ends_with("}\n"),
+        "{dot}"
+    );
+    assert!(graph("mermaid").starts_with("flowchart "));
+    for format in ["text", "dot", "mermaid"] {
+        let graph = graph(format);
+        for part in ["posts", "words", "count", "print", "Fields", "Global", "2 tasks"] {
+            assert!(graph.contains(part), "{format} lacks {part}:\n{graph}");
+        }
+    }
+}
+
+#[test]
+fn components_are_listed_and_shown() {
+    let sandbox = Sandbox::new();
+    let all = sandbox.run(&["components"]).with(0).out;
+    for line in all.lines() {
+        let name = line.split_whitespace().nth(1).unwrap();
+        let shown = sandbox.run(&["components", "show", name]).with(0).out;
+        // It may have other names too: `X (also Twitter), a spout`.
+        let first = shown.lines().next().unwrap_or_default();
+        assert!(
+            first.starts_with(name) && first.contains(", a ") && shown.contains("Guarantee: "),
+            "{shown}"
+        );
+    }
+    assert_eq!(all.lines().count(), 15, "{all}");
+    let lines = sandbox.run(&["components", "show", "Lines"]).with(0).out;
+    for field in [
+        "paths: list of text (required)",
+        "follow: true or false (default false)",
+        "default \"16MiB\"",
+    ] {
+        assert!(lines.contains(field), "{lines}");
+    }
+}
+
+#[test]
+fn a_new_topology_is_valid_and_runs() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["new", "demo"]).with(0);
+    sandbox.run(&["validate", "demo.ron"]).with(0);
+    sandbox.run(&run("demo.ron", &["spouts.posts.run=Generate(posts: 100)"])).with(0);
+    assert_eq!(lake(&sandbox.path("demo-lake"), false).len(), 100);
+
+    sandbox.write("demo.ron", "mine");
+    sandbox.run(&["new", "demo"]).with(1).says(&["demo.ron", "--force"]);
+    assert_eq!(fs::read_to_string(sandbox.path("demo.ron")).unwrap(), "mine");
+    sandbox.run(&["new", "demo", "--force"]).with(0);
+    sandbox.run(&["validate", "demo.ron"]).with(0);
+}
+
+#[test]
+fn completions_know_the_commands() {
+    let sandbox = Sandbox::new();
+    let bash = sandbox.run(&["completions", "bash"]).with(0).out;
+    assert!(bash.contains("_waterspout()") && bash.contains("validate"));
+    sandbox.run(&["completions", "abacus"]).with(2);
+}
