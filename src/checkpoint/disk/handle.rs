@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redb::Database;
 
 use crate::error::{Error, Result};
+use crate::panics::{caught, message};
 
 /// What went wrong within a transaction.
 pub enum Fault {
@@ -78,7 +79,10 @@ impl Handle {
         if let Some(database) = &*current {
             return Ok(Arc::clone(database));
         }
-        let database = Arc::new((self.open)().map_err(|error| self.error(error.into()))?);
+        // A file that isn't what redb wrote, or that another process writes at the same time, can make it panic.
+        let opened = caught(&self.open)
+            .map_err(|panic| self.damaged(format!("redb gave up: {}", message(panic.as_ref()))))?;
+        let database = Arc::new(opened.map_err(|error| self.error(error.into()))?);
         Ok(Arc::clone(current.insert(database)))
     }
 

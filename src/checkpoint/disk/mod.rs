@@ -21,6 +21,7 @@ use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 use time::OffsetDateTime;
@@ -29,6 +30,7 @@ use super::{Changes, Saved, Started, StateStore, Take};
 use crate::error::{Error, Kind, Result};
 use crate::fault::point;
 use crate::lake::disk::{failed, make_private_folders, remove_if_empty, sync_folder};
+use crate::panics::{self, caught};
 
 use handle::{Attempt, Handle, Opener};
 use lock::{Lock, Refused, holder_of_deleted};
@@ -143,17 +145,19 @@ impl DiskStore {
         if let Some(in_use) = in_use()? {
             return Ok(in_use);
         }
-        let path = folder.join(folder::DATABASE);
-        let (snapshot, there) = (path.clone(), path.exists());
-        let saved = move || {
-            let open = move || folder::builder().create_with_backend(Snapshot::open(&snapshot)?);
-            Self::with(path, Box::new(open))?.saved()
-        };
-        let saved = if there { saved() } else { Ok(Saved::default()) };
-        // Somebody may have begun to use it meanwhile: then what was read is of no moment.
-        match in_use()? {
-            Some(in_use) => Ok(in_use),
-            None => saved.map(|saved| Look::Free(Box::new(saved))),
+        let mut tries = 1;
+        loop {
+            let before = written_at(folder);
+            let saved = saved_in_snapshot(folder);
+            // Somebody may have begun to use it since: then what was read means nothing.
+            if let Some(in_use) = in_use()? {
+                return Ok(in_use);
+            }
+            // Or used it for a moment.
+            if saved.is_ok() || written_at(folder) == before || tries == LOOKS_MAX {
+                return saved.map(|saved| Look::Free(Box::new(saved)));
+            }
+            tries += 1;
         }
     }
 
@@ -200,6 +204,31 @@ impl DiskStore {
         // A transaction that is complete in a file that nobody finds any more is none.
         self.check()
     }
+}
+
+/// How often a look at a state is begun again because somebody wrote it meanwhile.
+const LOOKS_MAX: u32 = 10;
+
+/// When a state's database was written, and how long it is.
+fn written_at(folder: &Path) -> Option<(SystemTime, u64)> {
+    let found = folder.join(folder::DATABASE).metadata().ok()?;
+    Some((found.modified().ok()?, found.len()))
+}
+
+/// The newest checkpoint of a state, read without touching it. If the file is written at the same time, any error may
+/// come of it.
+fn saved_in_snapshot(folder: &Path) -> Result<Saved> {
+    let path = folder.join(folder::DATABASE);
+    if !path.exists() {
+        return Ok(Saved::default());
+    }
+    let snapshot = path.clone();
+    let open = move || folder::builder().create_with_backend(Snapshot::open(&snapshot)?);
+    let read = caught(|| DiskStore::with(path.clone(), Box::new(open))?.saved());
+    read.unwrap_or_else(|panic| {
+        let (path, said) = (path.display(), panics::message(panic.as_ref()));
+        Err(Error::fatal(format!("the state \"{path}\" is damaged: redb gave up: {said}")))
+    })
 }
 
 /// Locks a folder, which is made if it is missing.

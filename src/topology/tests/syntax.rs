@@ -8,7 +8,6 @@ use ron::extensions::Extensions;
 use super::super::print::{Changes, layout, print};
 use super::super::problem::Report;
 use super::super::syntax;
-use super::check;
 use super::{cases, check};
 
 /// Our reading of a text, printed again.
