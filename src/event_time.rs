@@ -66,6 +66,34 @@ pub struct EventTimeOrder {
     pub idle_timeout: Option<Duration>,
 }
 
+/// The disorder of sources that state none of their own. A longer one makes windows later by as much, a shorter one
+/// makes more posts late.
+const DISORDER_USUAL: Duration = Duration::from_secs(60);
+
+/// The silence after which a live source holds nobody back.
+const IDLE_TIMEOUT_USUAL: Duration = Duration::from_secs(60);
+
+impl EventTimeOrder {
+    /// The order of a live source, whose splits are independent.
+    pub const fn live() -> Self {
+        Self {
+            disorder: DISORDER_USUAL,
+            in_sequence: false,
+            idle_timeout: Some(IDLE_TIMEOUT_USUAL),
+        }
+    }
+
+    /// The order of files that are read to their ends, whose times are independent.
+    pub const fn files() -> Self {
+        Self { disorder: DISORDER_USUAL, in_sequence: false, idle_timeout: None }
+    }
+
+    /// The order of a lake's partitions, each of which holds later posts than the one before it.
+    pub const fn replay() -> Self {
+        Self { disorder: DISORDER_USUAL, in_sequence: true, idle_timeout: None }
+    }
+}
+
 /// The marker that flows with the data and says how far event time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watermark {

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use crate::component::Problem;
 use crate::epoch::Cursor;
 use crate::error::{Error, Result};
+use crate::event_time::EventTimeOrder;
 use crate::post::Post;
 use crate::secret::Redactor;
 use crate::spool::Batch;
@@ -39,6 +40,10 @@ impl<P: Platform> SpoutConfig for P {
 
     fn tasks_max(&self) -> Option<usize> {
         Some(1)
+    }
+
+    fn event_time(&self) -> Option<EventTimeOrder> {
+        Some(EventTimeOrder::live())
     }
 
     fn ends_for_good(&self) -> bool {

@@ -14,6 +14,7 @@ use super::{Spout, SpoutConfig, SpoutContext};
 use crate::component::Component;
 use crate::epoch::Cursor;
 use crate::error::{Error, Result};
+use crate::event_time::EventTimeOrder;
 use crate::lake::replay::{
     Choice, OnDamage, Order, Place, PostTimes, Replay, Shard, Sorting, Speed, Tempo,
 };
@@ -234,6 +235,10 @@ impl SpoutConfig for LocalReplay {
         self.lake()?.splits_after(cursors)
     }
 
+    fn event_time(&self) -> Option<EventTimeOrder> {
+        Some(EventTimeOrder::replay())
+    }
+
     fn tasks_max(&self) -> Option<usize> {
         lakes::tasks_max(self.speed)
     }
@@ -250,6 +255,10 @@ impl SpoutConfig for S3Replay {
 
     fn splits_after(&self, cursors: &BTreeMap<String, Cursor>) -> Result<Vec<String>> {
         self.lake()?.splits_after(cursors)
+    }
+
+    fn event_time(&self) -> Option<EventTimeOrder> {
+        Some(EventTimeOrder::replay())
     }
 
     fn tasks_max(&self) -> Option<usize> {

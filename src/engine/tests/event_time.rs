@@ -250,6 +250,68 @@ fn windows_are_exact_for_any_parallelism_with_panics_and_without() {
 }
 
 #[test]
+fn what_the_generator_makes_is_never_late_for_its_windows() {
+    /// Counts posts that are older than the watermark, and the watermarks.
+    #[derive(Clone, Default)]
+    struct Watches(Tumble);
+
+    struct WatchesTask {
+        config: Tumble,
+        time: EventTime,
+    }
+
+    impl BoltConfig for Watches {
+        fn streams(&self, _: &[Fields]) -> Result<Streams, Vec<Problem>> {
+            Ok(Streams::default_with(Fields::new(["n", "task"])))
+        }
+
+        fn build(&self, _: &BoltContext) -> Result<Box<dyn Bolt>> {
+            Ok(Box::new(WatchesTask { config: self.0.clone(), time: EventTime::UNKNOWN }))
+        }
+
+        fn uses_event_time(&self) -> bool {
+            true
+        }
+    }
+
+    impl Bolt for WatchesTask {
+        fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()> {
+            assert_ne!(tuple.time, EventTime::UNKNOWN, "each post of the generator has a time");
+            if tuple.time < self.time {
+                self.config.late.fetch_add(1, Ordering::Relaxed);
+            }
+            out.emit([Value::Int(tuple.time.unix_millis()), Value::Null]);
+            Ok(())
+        }
+
+        fn watermark(&mut self, time: EventTime, _: &mut Output) -> Result<()> {
+            self.time = time;
+            if time != EventTime::END {
+                self.config.newest.fetch_max(time.unix_millis(), Ordering::Relaxed);
+            }
+            Ok(())
+        }
+    }
+
+    for tasks in [1, 3] {
+        let watches = Watches::default();
+        let (sink, collected) = collector();
+        let generate = "Generate(posts: 5000)";
+        let generate: crate::spout::generate::Generate =
+            crate::registry::ron_options().from_str(generate).unwrap();
+        let topology = Builder::new()
+            .spout("in", tasks, generate)
+            .bolt("watches", 2, watches.clone(), &[shuffle("in")])
+            .sink("out", 1, sink, &[shuffle("watches")])
+            .with(|topology| topology.components[0].batch = 16);
+        assert_eq!(topology.run(), Exit::Finished);
+        assert_eq!(collected.visible().len(), 5_000);
+        assert!(watches.0.newest.load(Ordering::Relaxed) > 0, "time flows before the end");
+        assert_eq!(watches.0.late.load(Ordering::Relaxed), 0, "{tasks} tasks");
+    }
+}
+
+#[test]
 fn a_rebalance_keeps_the_watermark_and_what_waits_for_it() {
     let tumble = Tumble::default();
     let (topology, collected) =

@@ -7,6 +7,7 @@
 //! run with other ones makes other posts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use time::OffsetDateTime;
 use crate::component::Component;
 use crate::epoch::{Cursor, Split};
 use crate::error::{Error, Result};
+use crate::event_time::EventTimeOrder;
 use crate::post::Post;
 use crate::spout::{Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::value::{Text, Value};
@@ -128,6 +130,10 @@ impl SpoutConfig for Generate {
         Some(SPLITS as usize)
     }
 
+    fn event_time(&self) -> Option<EventTimeOrder> {
+        Some(EventTimeOrder { disorder: DISORDER, ..EventTimeOrder::files() })
+    }
+
     fn kinds(&self) -> Option<Vec<String>> {
         Some(self.platforms.as_slice().iter().map(|platform| platform.kind().to_owned()).collect())
     }
@@ -141,6 +147,9 @@ impl SpoutConfig for Generate {
         }))
     }
 }
+
+/// Posts of a split come in the order of their times, but some platforms drop what is below a second.
+const DISORDER: Duration = Duration::from_secs(1);
 
 /// How many posts of one split are handed over in a row. More would cost less, and put the posts of
 /// different splits further out of the order of their times.
@@ -256,6 +265,9 @@ impl Spout for Generator {
         let pace = self.rate.map(|rate| Pace { rate, started: out.clock().monotonic(), first });
         let mut chunk = Chunk::default();
         loop {
+            for share in shares.iter().filter(|share| share.next >= self.end) {
+                out.end_event_time(share.split);
+            }
             shares.retain(|share| share.next < self.end);
             let Some(next) = shares.iter().map(|share| share.next).min() else { return Ok(()) };
             let now = out.clock().monotonic();

@@ -27,6 +27,7 @@ use self::spout::{LinesSpout, Spools};
 use super::{Cursor, Spout, SpoutConfig, SpoutContext};
 use crate::component::{Component, Problem};
 use crate::error::{Error, Result};
+use crate::event_time::EventTimeOrder;
 use crate::lake::reader::POST_BYTES_MAX;
 use crate::spool;
 use crate::units::ByteSize;
@@ -115,6 +116,15 @@ impl SpoutConfig for Lines {
         } else {
             Some(self.paths.len())
         }
+    }
+
+    fn event_time(&self) -> Option<EventTimeOrder> {
+        let is_stream = self.paths.iter().any(|path| input::is_stream(path));
+        Some(if self.follow || is_stream {
+            EventTimeOrder::live()
+        } else {
+            EventTimeOrder::files()
+        })
     }
 
     fn ends_for_good(&self) -> bool {

@@ -139,6 +139,7 @@ impl Spout for LinesSpout {
                         None => Cursor::End,
                     };
                     out.emit(split, end).await?;
+                    out.end_event_time(split);
                 }
                 Event::Failed(error) => return Err(error),
             }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::strays::{Counted, Place, Reached, Strays};
 use crate::epoch::Cursor;
 use crate::error::{Error, Result};
+use crate::event_time::EventTimeOrder;
 use crate::lake::lineage::Progress;
 use crate::lake::replay::disorder::Counts;
 use crate::lake::replay::merge::Handed;
@@ -113,6 +114,10 @@ impl SpoutConfig for LakeReplay {
             splits.extend(names.into_iter().map(|name| format!("{prefix}{name}")));
         }
         Ok(splits)
+    }
+
+    fn event_time(&self) -> Option<EventTimeOrder> {
+        Some(EventTimeOrder::replay())
     }
 
     fn tasks_max(&self) -> Option<usize> {
