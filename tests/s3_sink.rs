@@ -86,9 +86,7 @@ fn is_exact(found: &[String], posts: usize, story: &[String]) {
 
 #[track_caller]
 fn check(server: &S3Server, sandbox: &Sandbox, story: &[String]) {
-    is_exact(&bucket(server), POSTS, story);
-    is_exact(&support::lake(&sandbox.path("local"), false), POSTS, story);
-    assert!(!sandbox.path("state/outbox").exists(), "the outbox isn't empty after {story:?}");
+    check_posts(server, sandbox, story);
     let keys: BTreeSet<String> = server.keys("lake").into_iter().collect();
     for key in data(server) {
         let partition = key.split('/').nth(1).unwrap();
@@ -97,7 +95,14 @@ fn check(server: &S3Server, sandbox: &Sandbox, story: &[String]) {
             "{partition} has no index after {story:?}"
         );
     }
-    sandbox.run(&["lake", "verify", "local", "--require-index"]).with(0);
+}
+
+/// Without the indexes, for which nothing waits where the network fails.
+#[track_caller]
+fn check_posts(server: &S3Server, sandbox: &Sandbox, story: &[String]) {
+    is_exact(&bucket(server), POSTS, story);
+    is_exact(&support::lake(&sandbox.path("local"), false), POSTS, story);
+    assert!(!sandbox.path("state/outbox").exists(), "the outbox isn't empty after {story:?}");
 }
 
 #[test]
@@ -364,7 +369,7 @@ fn a_network_that_does_everything_wrong_changes_nothing() {
     let sandbox = capture(&proxy.endpoint(), POSTS);
     let arguments = [&ARGUMENTS[..], &["--set", "micro_batch=MicroBatch(posts: 20)"]].concat();
     sandbox.run_with(&arguments, &KEYS).with(0);
-    check(&server, &sandbox, &[format!("{:?}", proxy.met())]);
+    check_posts(&server, &sandbox, &[format!("{:?}", proxy.met())]);
     assert!(proxy.met().iter().all(|(_, times)| *times > 0), "{:?}", proxy.met());
 }
 
