@@ -37,7 +37,8 @@ pub struct Barrier {
 /// What a sink has made durable on this machine's disk, and will make visible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Promise {
-    /// The task's place that the segment lies in until it is delivered; see [`SinkConfig::place`].
+    /// The task's place that the segment lies in until it is delivered; see
+    /// [`SinkConfig::place`](crate::sink::SinkConfig::place).
     pub place: String,
     /// The name of the segment (for a lake, `<partition>/<number>`).
     pub segment: String,
@@ -47,8 +48,8 @@ pub struct Promise {
     pub posts: u64,
     /// CRC-32 (IEEE) of those bytes.
     pub checksum: u32,
-    /// Whether it is complete, so that [`Sink::commit`] makes it visible. An open segment is
-    /// promised too, with its length, and goes on growing.
+    /// True if it is complete, so that [`Sink::commit`](crate::sink::Sink::commit) makes it
+    /// visible. An open segment is promised too, with its length, and goes on growing.
     pub closed: bool,
 }
 

@@ -65,7 +65,7 @@ impl DeadLetter {
 /// `{"dead": {"component", "error", "time", "from", "tuple"}}` for a tuple that a bolt refused:
 /// `tuple` holds its values by the names of their fields, and `from` the input it came by. Where
 /// JSON can't say exactly what they were (JSON that reads as text or a number, NaN), `values` has
-/// all of them besides, [encoded](crate::value::encode) and in base64; see [`Letter`] for what
+/// all of them besides, [encoded](crate::value::encode) and in base64; see `Letter` for what
 /// reads them back.
 pub fn of_tuple(
     component: &str,

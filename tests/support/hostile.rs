@@ -103,6 +103,31 @@ impl Hostile {
     }
 }
 
+/// An answer in XML.
+fn xml(status: &str, body: &str) -> String {
+    let length = body.len();
+    let head = format!("Content-Type: application/xml\r\nContent-Length: {length}");
+    format!("HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}")
+}
+
+/// A page of a listing that another one follows.
+fn listing(keys: &str, token: &str) -> String {
+    let body = format!(
+        "<ListBucketResult><IsTruncated>true</IsTruncated>{keys}\
+         <NextContinuationToken>{token}</NextContinuationToken></ListBucketResult>"
+    );
+    xml("200 OK", &body)
+}
+
+/// An answer without an end.
+fn chunks(stream: &mut TcpStream, status: &str) -> std::io::Result<()> {
+    write!(stream, "HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    let chunk = [&b"100000\r\n"[..], &vec![b' '; 1 << 20], b"\r\n"].concat();
+    loop {
+        stream.write_all(&chunk)?;
+    }
+}
+
 fn serve(
     mut stream: TcpStream,
     requests: For,
@@ -133,28 +158,6 @@ fn serve(
             continue;
         }
         number += 1;
-        let xml = |status: &str, body: &str| {
-            let length = body.len();
-            format!(
-                "HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {length}\r\n\r\n{body}"
-            )
-        };
-        let listing = |keys: &str, token: &str| {
-            xml(
-                "200 OK",
-                &format!(
-                    "<ListBucketResult><IsTruncated>true</IsTruncated>{keys}\
-                     <NextContinuationToken>{token}</NextContinuationToken></ListBucketResult>"
-                ),
-            )
-        };
-        let chunks = |stream: &mut TcpStream, status: &str| -> std::io::Result<()> {
-            write!(stream, "HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n")?;
-            let chunk = [&b"100000\r\n"[..], &vec![b' '; 1 << 20], b"\r\n"].concat();
-            loop {
-                stream.write_all(&chunk)?;
-            }
-        };
         match behaviour {
             Behaviour::Silent => loop {
                 thread::park();
