@@ -84,7 +84,8 @@ pub trait Bolt: Send {
 
     /// No tuple older than `time` is expected any more: emits what waited for that. `time` is the
     /// least over all inputs that aren't idle, and never goes back, also over restarts and a
-    /// rebalance. An older tuple may come all the same, and is late. When all sources have ended
+    /// rebalance. An older tuple may come all the same, and is late. After a restart the time of the checkpoint comes
+    /// first. When all sources have ended
     /// the time is [`EventTime::END`], and `finish` follows. What is emitted here goes out before
     /// the watermark does, and has its time unless [`Output::set_time`] says otherwise.
     ///

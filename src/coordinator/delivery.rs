@@ -104,6 +104,11 @@ impl Deliveries {
         forgotten
     }
 
+    /// True if a commit has left some of what it was offered.
+    pub fn left_some(&self) -> bool {
+        self.0.values().any(|delivery| delivery.left_some)
+    }
+
     /// Time went by: what commits have left may be offered again.
     pub fn tick(&mut self) {
         self.0.values_mut().for_each(|delivery| delivery.left_some = false);

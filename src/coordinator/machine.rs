@@ -60,6 +60,9 @@ pub struct Policy {
     pub outboxes: BTreeMap<usize, Outbox>,
 }
 
+/// How soon a sink that has left some of what it was offered is offered it again.
+const OFFER_AGAIN: Duration = Duration::from_secs(1);
+
 /// How often barriers are due under `checkpoint: Off`, so that files are published soon after they
 /// close.
 const EVERY_WHEN_OFF: Duration = Duration::from_secs(1);
@@ -205,7 +208,8 @@ impl Machine {
             .chain([rollover])
             .filter(|_| is_open)
             .map(|wait| now.saturating_add(wait.max(time::Duration::ZERO).unsigned_abs()));
-        let waits = [self.started_at + self.every(), now + self.every()];
+        let offered_again = if self.deliveries.left_some() { OFFER_AGAIN } else { self.every() };
+        let waits = [self.started_at + self.every(), now + self.every().min(offered_again)];
         let next =
             wall_waits.chain(waits.into_iter().filter(|at| *at > now)).chain(self.deadline).min();
         // A due barrier that waits for the epoch in progress must not make the timer spin.
@@ -258,7 +262,9 @@ impl Machine {
                 let name = self.component(task).to_owned();
                 let epoch = self.epoch_of(epoch);
                 if watermark != EventTime::UNKNOWN {
-                    epoch.changes.watermarks.insert(name.clone(), watermark);
+                    // Where a sender is idle, tasks may differ by what they read first.
+                    let newest = epoch.changes.watermarks.entry(name.clone()).or_insert(watermark);
+                    *newest = watermark.max(*newest);
                 }
                 if !changes.is_empty() {
                     epoch.changes.state.push((name, changes));
@@ -284,7 +290,11 @@ impl Machine {
                 self.end(Outcome::RollBack { task, cause, tuple }, actions);
             }
             Report::Lost => {
-                let cause = format!("{} is gone, and didn't say why", self.names[task]);
+                let Some(name) = self.names.get(task) else {
+                    let cause = "the thread that writes checkpoints is gone, and didn't say why";
+                    return self.end(Outcome::Failed(cause.into()), actions);
+                };
+                let cause = format!("{name} is gone, and didn't say why");
                 self.end(Outcome::RollBack { task, cause, tuple: None }, actions);
             }
         }

@@ -9,6 +9,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use crate::checkpoint::{Changes, StateStore};
 use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
 use crate::fault::point;
+use crate::panics::{caught, message};
 use crate::protocol::Alive;
 
 /// How often the store is looked at while there is nothing to save. It costs two calls of the
@@ -65,7 +66,13 @@ fn save(store: &dyn StateStore, changes: &Changes, report: &impl Fn(Said)) -> Sa
     loop {
         let saved = point("coordinator.save")
             .map_err(|cause| Error::file("can't save the checkpoint", cause));
-        match saved.and_then(|()| store.save(changes)) {
+        // The database is a library's: whatever it meets on the disk, the topology ends with its reason.
+        let save = || saved.and_then(|()| store.save(changes));
+        let saved = caught(save).unwrap_or_else(|panic| {
+            let said = message(panic.as_ref());
+            Err(Error::fatal(format!("can't save the checkpoint: the database gave up: {said}")))
+        });
+        match saved {
             Ok(()) => return Said::Saved(changes.epoch),
             Err(error) if error.kind() == Kind::NoRoom => report(Said::Waits(error.chain())),
             Err(error) => return Said::Failed(error.chain()),

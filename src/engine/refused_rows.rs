@@ -43,7 +43,7 @@ impl RefusedRowsWriter {
         }
     }
 
-    /// Makes one dead letter of each row, and returns how many that are. It can be repeated.
+    /// Makes one dead letter of each row, and returns how many are new. It can be repeated.
     ///
     /// # Errors
     /// If the letters can't be written, or the segment had other refused rows at an earlier commit.
@@ -51,30 +51,34 @@ impl RefusedRowsWriter {
         let store = LocalStore::new(&self.dead_letters);
         let mut rows = 0;
         for of_segment in refused.iter().filter(|refused| !refused.rows.is_empty()) {
-            self.write_segment(&store, of_segment)?;
-            rows += of_segment.rows.len() as u64;
+            if self.write_segment(&store, of_segment)? {
+                rows += of_segment.rows.len() as u64;
+            }
         }
         Ok(rows)
     }
 
-    fn write_segment(&self, store: &LocalStore, refused: &RefusedRows) -> Result<()> {
+    /// True if the letters of the segment are new.
+    fn write_segment(&self, store: &LocalStore, refused: &RefusedRows) -> Result<bool> {
         let segment = self.letters_segment(refused);
         if Replaced::default().has(store, &segment)? {
-            return Ok(());
+            return Ok(false);
         }
         let key = segment.to_string();
         let letters = self.letters(refused);
-        if store.put(&key, letters.clone().into())? == Put::Exists
-            && store.get(&key)?.as_deref() != Some(&letters)
-        {
-            return Err(Error::fatal(format!(
-                "\"{}\" refuses other rows of the segment \"{}\" than before: the letters of the first ones are in \"{}\"",
-                self.component,
-                refused.segment,
-                store.address(&key)
-            )));
+        if store.put(&key, letters.clone().into())? != Put::Exists {
+            return Ok(true);
         }
-        Ok(())
+        if store.get(&key)?.as_deref() == Some(&letters) {
+            return Ok(false);
+        }
+        Err(Error::fatal(format!(
+            "\"{}\" refuses other rows of the segment \"{}\" than before: the letters of the first \
+             ones are in \"{}\"",
+            self.component,
+            refused.segment,
+            store.address(&key)
+        )))
     }
 
     /// The file of a segment's letters: the same at each repetition.

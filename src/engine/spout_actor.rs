@@ -174,7 +174,7 @@ impl Handler<LoopEnded> for SpoutActor {
         }
         match exit {
             Exit::Ended(Ok(())) => {
-                self.port.borrow_mut().end();
+                self.port.borrow_mut().end(self.clock.monotonic());
                 self.source_done(Report::SourceEnded);
             }
             Exit::Ended(Err(error)) => self.reporter.send(Report::Failed(error.chain())),

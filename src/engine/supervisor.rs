@@ -32,6 +32,7 @@ use crate::dead_letter::LetterLimits;
 use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
 use crate::protocol::{Census, Control};
 use crate::registry::Config;
+use crate::sink::outbox;
 use crate::topology::{Checkpoint, ComponentSpec, Plan, Topology};
 
 /// How long tasks may take to end before they count as hung.
@@ -139,9 +140,21 @@ impl Supervisor {
         let done = all && self.topology.components.iter().all(for_good);
         let now_finished = || done.then(|| self.clock.now());
         let finished = self.again.map_or_else(now_finished, |before| before.finished);
+        let places: Vec<String> = match self.store.saved() {
+            Ok(saved) => saved.places.into_values().flatten().collect(),
+            Err(error) => return Exit::Failed(error.chain()),
+        };
         loop {
             match self.store.end(finished) {
-                Ok(()) => return Exit::Finished,
+                Ok(()) => {
+                    // Nothing names what the outboxes still hold: all of it is delivered.
+                    let discarded =
+                        places.iter().map(|place| outbox::discard(place)).find_map(Result::err);
+                    if let Some(error) = discarded {
+                        self.running.say(error.chain());
+                    }
+                    return Exit::Finished;
+                }
                 Err(error) if error.kind() == Kind::NoRoom => self.wait_for_room(&error).await,
                 Err(error) => return Exit::Failed(error.chain()),
             }
@@ -216,7 +229,9 @@ impl Supervisor {
     fn set_hints(&mut self, hints: &Hints) -> Hints {
         let mut before = Hints::new();
         for spec in &mut self.topology.components {
-            if let Some(hint) = hints.get(&spec.id) {
+            // A bolt in front of a sink has as many tasks as the sink, unless it is named itself.
+            let of_sink = spec.in_front_of.as_ref().and_then(|sink| hints.get(sink));
+            if let Some(hint) = hints.get(&spec.id).or(of_sink) {
                 before
                     .insert(spec.id.clone(), std::mem::replace(&mut spec.parallelism_hint, *hint));
             }

@@ -90,8 +90,8 @@ pub struct BoltTask {
     pub reporter: Reporter,
     /// What the task is in the middle of.
     pub current: Option<Current>,
-    /// A watermark that the bolt keeps back for now.
-    pub held_watermark: Option<Watermark>,
+    /// The watermark that waits for the next barrier.
+    pub held: HeldWatermark,
     /// Whether its configuration says that it has state.
     pub keeps_state: bool,
     /// The group that all of its state is kept in, where that belongs to the task and not to keys.
@@ -113,7 +113,23 @@ pub struct Current {
 enum Work {
     Tuples { input: usize, batch: Batch, next: usize },
     Watermark(Watermark),
-    Mark(Arc<Mark>),
+    Mark(Arc<Mark>, BarrierStep),
+}
+
+/// The next call of a bolt at a barrier: each has its emits to itself, and isn't repeated after it succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BarrierStep {
+    End,
+    Finish,
+    Barrier,
+    Done,
+}
+
+/// What a task has not passed on of event time, since the bolt may have work under way: it goes out behind the next barrier.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeldWatermark {
+    time: Option<EventTime>,
+    is_idle: bool,
 }
 
 /// What a task wants after its turn.
@@ -202,7 +218,10 @@ impl BoltTask {
                 Work::Tuples { input, batch, next: 0 }
             }
             Received::Watermark(watermark) => Work::Watermark(watermark),
-            Received::Aligned(mark) => Work::Mark(mark),
+            Received::Aligned(mark) => {
+                let first = if mark.finish { BarrierStep::End } else { BarrierStep::Barrier };
+                Work::Mark(mark, first)
+            }
             Received::Empty => return None,
         };
         Some(Current { work, retries: 0 })
@@ -244,7 +263,7 @@ impl BoltTask {
             let result = match &mut current.work {
                 Work::Tuples { input, batch, next } => self.execute_watched(*input, batch, next),
                 Work::Watermark(watermark) => self.pass_watermark(*watermark),
-                Work::Mark(mark) => self.pass(&Arc::clone(mark)),
+                Work::Mark(mark, step) => self.pass(&Arc::clone(mark), step),
             };
             let Err(error) = result else { return Step::Done };
             self.meter.add_failed();
@@ -269,7 +288,7 @@ impl BoltTask {
                     current.retries = 0;
                 }
                 (Decision::Stop, _)
-                | (Decision::DeadLetter, Work::Watermark(_) | Work::Mark(_)) => {
+                | (Decision::DeadLetter, Work::Watermark(_) | Work::Mark(..)) => {
                     self.reporter.send(Report::Failed(error.chain()));
                     return Step::Failed;
                 }
@@ -380,28 +399,41 @@ impl BoltTask {
             let passed = bolt.watermark(time, &mut self.output);
             self.output.end_call(passed)?;
         }
-        self.held_watermark = None;
-        if std::mem::take(&mut self.output.holds_watermark) {
-            self.held_watermark = Some(watermark);
-        } else {
-            self.output.emitter.broadcast_watermark(watermark);
+        match watermark {
+            // A bolt isn't asked, and may have answers to earlier tuples under way.
+            Watermark::Idle => self.held.is_idle = true,
+            Watermark::At(time) if std::mem::take(&mut self.output.holds_watermark) => {
+                self.held = HeldWatermark { time: Some(time), is_idle: false };
+            }
+            Watermark::At(_) => {
+                self.held = HeldWatermark::default();
+                self.output.emitter.broadcast_watermark(watermark);
+            }
         }
         Ok(())
     }
 
+    /// Sends what was kept back until a barrier.
+    fn pass_held_watermark(&mut self) {
+        self.output.holds_watermark = false;
+        let HeldWatermark { time, is_idle } = std::mem::take(&mut self.held);
+        if let Some(time) = time {
+            self.output.emitter.broadcast_watermark(Watermark::At(time));
+        }
+        if is_idle {
+            self.output.emitter.broadcast_watermark(Watermark::Idle);
+        }
+    }
+
     /// Everything before the barrier was received: what it changed is reported, and the barrier
     /// goes on.
-    fn pass(&mut self, mark: &Arc<Mark>) -> Result<()> {
+    fn pass(&mut self, mark: &Arc<Mark>, step: &mut BarrierStep) -> Result<()> {
         let epoch = mark.barrier.epoch;
         match &mut self.worker {
             Worker::Bolt(bolt) => {
                 self.output.emitter.set_time(self.inbox.time());
-                let passed = pass_barrier(bolt.as_mut(), mark, &mut self.output);
-                self.output.end_call(passed)?;
-                // With the barrier the bolt has ended the work that kept a watermark back.
-                self.output.holds_watermark = false;
-                if let Some(held) = self.held_watermark.take() {
-                    self.output.emitter.broadcast_watermark(held);
+                while *step != BarrierStep::Done {
+                    *step = barrier_step(bolt.as_mut(), *step, epoch, &mut self.output)?;
                 }
                 let mut changes = bolt.snapshot();
                 if !self.keeps_state && !changes.is_empty() {
@@ -412,6 +444,8 @@ impl BoltTask {
                 if let Some(group) = self.state_group {
                     changes.iter_mut().for_each(|change| change.key_group = group);
                 }
+                // With the barrier the bolt has ended the work that kept a watermark back.
+                self.pass_held_watermark();
                 self.reporter.send(Report::State { epoch, changes, watermark: self.inbox.time() });
             }
             Worker::Sink(sink, threads) => {
@@ -448,16 +482,26 @@ impl BoltTask {
     }
 }
 
-/// The calls of a bolt at a barrier.
-fn pass_barrier(bolt: &mut dyn Bolt, mark: &Mark, out: &mut Output) -> Result<()> {
-    if mark.finish {
-        if out.emitter.is_timed() {
-            bolt.watermark(EventTime::END, out)?;
+/// Makes one call of a bolt at a barrier, and returns the step behind it.
+fn barrier_step(
+    bolt: &mut dyn Bolt,
+    step: BarrierStep,
+    epoch: u64,
+    out: &mut Output,
+) -> Result<BarrierStep> {
+    let (called, next) = match step {
+        BarrierStep::End if out.emitter.is_timed() => {
+            (bolt.watermark(EventTime::END, out), BarrierStep::Finish)
         }
-        bolt.finish(out)?;
-    }
-    bolt.barrier(mark.barrier.epoch, out)
+        BarrierStep::End => (Ok(()), BarrierStep::Finish),
+        BarrierStep::Finish => (bolt.finish(out), BarrierStep::Barrier),
+        BarrierStep::Barrier => (bolt.barrier(epoch, out), BarrierStep::Done),
+        BarrierStep::Done => (Ok(()), BarrierStep::Done),
+    };
+    out.end_call(called)?;
+    Ok(next)
 }
+
 /// Runs a job on a thread, or at once where the sink doesn't block.
 fn run<T: 'static>(
     thread: Option<&JobThread>,

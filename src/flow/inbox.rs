@@ -26,6 +26,8 @@ pub struct Inbox {
     /// How far event time has come over all channels, as it was last given; it never goes back.
     time: EventTime,
     given: Watermark,
+    /// The time of an earlier run, until it was given.
+    restored: Option<EventTime>,
 }
 
 /// What an inbox gives.
@@ -55,6 +57,7 @@ impl Inbox {
             mark: None,
             time,
             given: Watermark::At(time),
+            restored: (time != EventTime::UNKNOWN).then_some(time),
         }
     }
 
@@ -66,6 +69,9 @@ impl Inbox {
 
     /// The next thing to work on, from the channels in turn.
     pub fn receive(&mut self) -> Received {
+        if let Some(time) = self.restored.take() {
+            return Received::Watermark(Watermark::At(time));
+        }
         let count = self.channels.len();
         for _ in 0..count {
             let index = self.next;
@@ -96,7 +102,8 @@ impl Inbox {
 
     /// Whether [`receive`](Self::receive) would find nothing.
     pub fn is_empty(&self) -> bool {
-        self.channels.iter().all(|channel| channel.held || channel.edge.is_empty())
+        self.restored.is_none()
+            && self.channels.iter().all(|channel| channel.held || channel.edge.is_empty())
     }
 
     /// How full the fullest channel is, 0 to 1.

@@ -63,14 +63,25 @@ impl SplitClock {
         self.order?.idle_timeout
     }
 
-    /// A split has emitted posts, of which `newest` is the newest.
+    /// A split has emitted tuples, of which `newest` has the newest time. Tuples without a time, and places
+    /// without tuples, don't end a split's silence.
     pub fn emitted(&mut self, split: usize, newest: EventTime, now: Duration) {
+        if newest == EventTime::UNKNOWN {
+            return;
+        }
         let split = &mut self.splits[split];
         split.emitted_at = now;
         if newest > split.newest {
             (split.newest, split.is_moved) = (newest, true);
         }
         self.emits = self.emits.saturating_add(1);
+    }
+
+    /// The topology holds the source up: that isn't its silence.
+    pub fn held_up(&mut self, now: Duration) {
+        for split in &mut self.splits {
+            split.emitted_at = now;
+        }
     }
 
     /// Nothing comes from a split any more in this run.
@@ -199,6 +210,19 @@ mod tests {
             Some(Watermark::At(at(1_000))),
             "whoever receives it doesn't go back"
         );
+    }
+
+    #[test]
+    fn neither_places_without_posts_nor_a_topology_that_is_full_count_as_posts_or_silence() {
+        let mut clock = clock(false, Some(s(10)));
+        clock.emitted(0, at(9_000), s(1));
+        clock.emitted(1, at(9_000), s(1));
+        assert_eq!(clock.next(s(1)), Some(Watermark::At(at(8_000))));
+        clock.emitted(0, EventTime::UNKNOWN, s(9));
+        clock.held_up(s(10));
+        assert_eq!(clock.next(s(19)), None);
+        clock.emitted(0, EventTime::UNKNOWN, s(19));
+        assert_eq!(clock.next(s(20)), Some(Watermark::Idle));
     }
 
     #[test]

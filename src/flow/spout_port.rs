@@ -80,8 +80,16 @@ impl Port {
     /// Says how far event time has come, if that is new: at the start, before a barrier, and while
     /// the source is silent.
     pub fn tell_event_time(&mut self, now: Duration) {
-        if let Some(watermark) = self.split_clock.as_mut().and_then(|clock| clock.next(now)) {
+        let is_held_up = self.paused || self.loop_waits.is_some();
+        let Some(clock) = &mut self.split_clock else { return };
+        if is_held_up {
+            clock.held_up(now);
+        }
+        if let Some(watermark) = clock.next(now) {
             self.emitter.broadcast_watermark(watermark);
+            if self.loop_waits.is_none() {
+                self.settle();
+            }
         }
     }
 
@@ -133,7 +141,7 @@ impl Port {
     }
 
     /// The source has ended: so has each of its splits, unless they stay open.
-    pub fn end(&mut self) {
+    pub fn end(&mut self, now: Duration) {
         let ended = if self.stays_open { 0 } else { self.splits.len() };
         for (split, moved) in self.splits[..ended].iter_mut().zip(&mut self.moved) {
             *moved |= split.cursor != Cursor::End;
@@ -142,6 +150,7 @@ impl Port {
         if let Some(clock) = &mut self.split_clock {
             clock.end_all();
         }
+        self.tell_event_time(now);
         self.flush();
     }
 

@@ -246,6 +246,10 @@ pub trait Sink: Send {
 
     /// Second phase: the checkpoint with these closed promises is complete, and the job delivers
     /// them, all or some. It is repeatable: what is delivered already is left as it is.
+    ///
+    /// A job that is left to itself when its task ends may run beside that of the next task, so the
+    /// outside has to take a segment only once by itself: by a put if absent, or by a row of a ledger
+    /// in the same transaction.
     fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
         Box::new(move || Ok(Delivered::all(&promises)))
     }

@@ -23,13 +23,13 @@ pub(super) fn with_bolts_in_front(components: Vec<ComponentSpec>) -> Vec<Compone
             input.from = positions[input.from];
         }
         let bolts = taken_over(&all, &mut component);
-        for (bolt, inputs) in bolts {
+        for (number, (bolt, inputs)) in bolts.into_iter().enumerate() {
             component.inputs.push(InputSpec {
                 from: all.len(),
                 stream: StreamId::DEFAULT,
                 grouping: grouping(&bolt, &inputs_fields(&all, &inputs)),
             });
-            all.push(spec(&component, bolt, inputs, &all));
+            all.push(spec(&component, (number, bolt), inputs, &all));
         }
         positions.push(all.len());
         all.push(component);
@@ -52,7 +52,9 @@ fn taken_over(
             own.push(input);
             continue;
         };
-        match bolts.iter_mut().find(|(known, _)| known.type_name == bolt.type_name) {
+        let is_same =
+            |known: &BoltInFront| known.explained == bolt.explained && known.keys == bolt.keys;
+        match bolts.iter_mut().find(|(known, _)| is_same(known)) {
             Some((_, inputs)) => inputs.push(input),
             None => bolts.push((bolt, vec![input])),
         }
@@ -84,15 +86,20 @@ fn grouping(bolt: &BoltInFront, inputs: &[Fields]) -> Grouping {
 
 fn spec(
     sink: &ComponentSpec,
-    bolt: BoltInFront,
+    (number, bolt): (usize, BoltInFront),
     inputs: Vec<InputSpec>,
     all: &[ComponentSpec],
 ) -> ComponentSpec {
     // A bolt that doesn't take these fields declares nothing, and fails with its reason when it is
     // made.
     let streams = bolt.config.streams(&inputs_fields(all, &inputs)).unwrap_or_default();
+    // The second bolt in front of a sink is its `features2`.
+    let mut id = format!("{}{SEPARATOR}{}", sink.id, bolt.type_name.to_ascii_lowercase());
+    if number > 0 {
+        id += &(number + 1).to_string();
+    }
     ComponentSpec {
-        id: format!("{}{SEPARATOR}{}", sink.id, bolt.type_name.to_ascii_lowercase()),
+        id,
         type_name: bolt.type_name,
         role: Role::Bolt,
         guarantee: bolt.guarantee,

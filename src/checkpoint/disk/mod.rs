@@ -154,8 +154,11 @@ impl DiskStore {
                 return Ok(in_use);
             }
             // Or used it for a moment.
-            if saved.is_ok() || written_at(folder) == before || tries == LOOKS_MAX {
+            if written_at(folder) == before {
                 return saved.map(|saved| Look::Free(Box::new(saved)));
+            }
+            if tries == LOOKS_MAX {
+                return Ok(Look::InUse(None));
             }
             tries += 1;
         }

@@ -206,6 +206,9 @@ fn a_sink_that_gathers_and_refuses_has_each_row_once_and_a_letter_for_each_other
         (0..6_000).filter(|row| is_refused(*row)).collect::<Vec<_>>()
     );
     assert!(database.commits > 2 && !database.forgotten.is_empty());
+    let outbox = started._state.path().join("outbox");
+    let left = std::fs::read_dir(&outbox).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "what is delivered leaves no file in {}", outbox.display());
 }
 
 /// A bolt that has a thread of its own answer each tuple.

@@ -139,7 +139,7 @@ pub fn recover(place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
 ///
 /// # Errors
 /// If files can't be deleted.
-pub(super) fn discard(place: &str) -> Result<bool> {
+pub(crate) fn discard(place: &str) -> Result<bool> {
     let Some(place) = OutboxPlace::parse(place) else { return Ok(false) };
     delete_all_but(&BTreeSet::new(), &place.rows)?;
     Ok(true)

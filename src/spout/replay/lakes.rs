@@ -117,7 +117,9 @@ impl SpoutConfig for LakeReplay {
     }
 
     fn event_time(&self) -> Option<EventTimeOrder> {
-        Some(EventTimeOrder::replay())
+        // Lakes are read one after the other, and may cover the same time.
+        let in_sequence = self.lakes.len() <= 1;
+        Some(EventTimeOrder { in_sequence, ..EventTimeOrder::replay() })
     }
 
     fn tasks_max(&self) -> Option<usize> {
