@@ -11,9 +11,10 @@ use async_trait::async_trait;
 use super::components::{Scripted, does};
 use super::{Builder, Collected, Exit, collector, shuffle};
 use crate::bolt::{Bolt, BoltConfig, BoltContext, KeyedState};
+use crate::checkpoint::{MemoryStore, StateStore};
 use crate::component::Problem;
 use crate::epoch::{Cursor, StateChange};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event_time::{EventTime, EventTimeOrder};
 use crate::flow::{Grouping, Output, SpoutOutput};
 use crate::keys::key_group;
@@ -309,6 +310,89 @@ fn what_the_generator_makes_is_never_late_for_its_windows() {
         assert!(watches.0.newest.load(Ordering::Relaxed) > 0, "time flows before the end");
         assert_eq!(watches.0.late.load(Ordering::Relaxed), 0, "{tasks} tasks");
     }
+}
+
+/// Holds numbers back until its source has ended, and then fails at the barrier for a moment.
+#[derive(Clone, Default)]
+struct Hoards(Arc<AtomicUsize>);
+
+struct HoardsTask {
+    numbers: Vec<Value>,
+    ends: usize,
+    failures: Arc<AtomicUsize>,
+}
+
+impl BoltConfig for Hoards {
+    fn streams(&self, _: &[Fields]) -> Result<Streams, Vec<Problem>> {
+        Ok(Streams::default_with(Fields::new(["n", "task"])))
+    }
+
+    fn build(&self, _: &BoltContext) -> Result<Box<dyn Bolt>> {
+        Ok(Box::new(HoardsTask { numbers: Vec::new(), ends: 0, failures: Arc::clone(&self.0) }))
+    }
+
+    fn uses_event_time(&self) -> bool {
+        true
+    }
+}
+
+impl Bolt for HoardsTask {
+    fn execute(&mut self, tuple: Tuple<'_>, _: &mut Output) -> Result<()> {
+        self.numbers.push(tuple.value(0).clone());
+        Ok(())
+    }
+
+    fn watermark(&mut self, time: EventTime, out: &mut Output) -> Result<()> {
+        if time == EventTime::END {
+            self.ends += 1;
+            for number in self.numbers.drain(..) {
+                out.emit([number, Value::Null]);
+            }
+        }
+        Ok(())
+    }
+
+    fn barrier(&mut self, _: u64, _: &mut Output) -> Result<()> {
+        assert!(self.ends <= 1, "the end comes once");
+        if self.ends == 1 && self.failures.fetch_add(1, Ordering::Relaxed) < 2 {
+            return Err(Error::transient("not now"));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_call_at_the_last_barrier_emitted_stays_when_the_next_one_fails() {
+    let (sink, collected) = collector();
+    let source = Timed { count: 200, splits: 1, idle_timeout: None };
+    let topology = Builder::new()
+        .spout("in", 1, source)
+        .bolt("hoards", 1, Hoards::default(), &[shuffle("in")])
+        .sink("out", 1, sink, &[shuffle("hoards")]);
+    assert_eq!(topology.run(), Exit::Finished);
+    assert_eq!(super::numbers(&collected), (0..200).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_bolt_learns_first_how_far_event_time_had_come() {
+    let store = Arc::new(MemoryStore::default());
+    let tumble = Tumble::default();
+    let source = || Timed { count: 0, splits: 1, idle_timeout: None };
+    let (topology, _) = windows(source(), 1, &tumble, 0);
+    let started = topology.start_from(&store);
+    started.until("time flows", |_| tumble.newest.load(Ordering::Relaxed) > 3 * WINDOW_MS);
+    started.running.stop();
+    assert_eq!(started.end(), Exit::Finished);
+    let saved = store.saved().unwrap();
+    let time = saved.watermarks["windows"];
+    assert!(time >= EventTime::from_unix_millis(3 * WINDOW_MS));
+    assert_eq!(saved.split_times.len(), 1);
+    // No tuple comes in the second run, and so no watermark of it.
+    let tumble = Tumble::default();
+    let silent = Timed { count: 1, splits: 1, idle_timeout: None };
+    let (topology, _) = windows(silent, 1, &tumble, 0);
+    assert_eq!(topology.start_from(&store).end(), Exit::Finished);
+    assert_eq!(EventTime::from_unix_millis(tumble.newest.load(Ordering::Relaxed)), time);
 }
 
 #[test]
