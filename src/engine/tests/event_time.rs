@@ -245,7 +245,6 @@ fn windows_are_exact_for_any_parallelism_with_panics_and_without() {
                 0,
                 "nothing overtakes, and no watermark runs ahead"
             );
-            assert!(tumble.newest.load(Ordering::Relaxed) > 0, "windows close before the end");
         }
     }
 }
