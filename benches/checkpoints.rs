@@ -1,4 +1,4 @@
-//! What checkpoints cost, and what they give: the word count with and without them in the same run,
+//! The cost of checkpoints, and their gain: the word count with and without them in the same run,
 //! the start of a topology that has a million keys of state, and the pause of its rebalance.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]

@@ -1,4 +1,4 @@
-//! What the engine claims, one group each: dynamic tuples through topologies as a file gives them,
+//! The claims of the engine, a group for each: dynamic tuples through topologies as a file gives them,
 //! and posts from an NDJSON file into a lake beside what else could have moved the same bytes.
 //! Checkpoints are on, every second, unless the name says otherwise.
 

@@ -1,4 +1,4 @@
-//! What the lake alone can do: posts into synced files beside `cp` and `sync` of the same bytes,
+//! The lake alone: posts into synced files beside `cp` and `sync` of the same bytes,
 //! and files back into posts.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]

@@ -1,4 +1,4 @@
-//! What the lake's tools do in a second: `verify` reads a lake in the page cache, with and without
+//! The lake's tools, by the second: `verify` reads a lake in the page cache, with and without
 //! its index, and `ls` lists 100,000 micro-batches with it.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]

@@ -1,4 +1,4 @@
-//! What a post costs on its way in: checking a line, asking it something, and splitting a file into
+//! The cost of a post on its way in: checking a line, asking it something, and splitting a file into
 //! lines.
 //!
 //!     cargo bench --bench posts

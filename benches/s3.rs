@@ -1,4 +1,4 @@
-//! What a capture into S3 takes, beside bare puts of the same objects by the same client, as many
+//! The time of a capture into S3, beside bare puts of the same objects by the same client, as many
 //! at once; and what a server that is down costs the lake beside it.
 //!
 //! One server on loopback is what the tests have, moto, or MinIO with `WATERSPOUT_S3=minio`

@@ -1,4 +1,4 @@
-//! What one task of a source takes from its platform on loopback, its spool on: how many posts a
+//! The intake of one task of a source from its platform on loopback, its spool on: how many posts a
 //! second, with how much memory; what it costs to take 250 posts/s; and how long a post takes to be
 //! durable in a lake.
 

@@ -1,4 +1,4 @@
-//! What the spool alone can do: posts appended with group commit while a reader follows, beside
+//! The spool alone: posts appended with group commit while a reader follows, beside
 //! `cp` and `sync` of the same bytes.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]

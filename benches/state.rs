@@ -1,4 +1,4 @@
-//! What a checkpoint costs on this machine's disk, and how soon a large state is back.
+//! The cost of a checkpoint on this machine's disk, and how soon a large state is back.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a bench measures real time")]
 

@@ -66,8 +66,8 @@ pub struct EventTimeOrder {
     pub idle_timeout: Option<Duration>,
 }
 
-/// The disorder of sources that state none of their own. A longer one makes windows later by as much, a shorter one
-/// makes more posts late.
+/// The disorder of sources that state none of their own. A longer one makes windows later by as
+/// much, a shorter one makes more posts late.
 const DISORDER_USUAL: Duration = Duration::from_secs(60);
 
 /// The silence after which a live source holds nobody back.

@@ -46,7 +46,7 @@ pub trait BoltConfig: Send + Sync {
     /// If it can't be made from this configuration.
     fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>>;
 
-    /// Whether it blocks (a client without async, a long computation), and so needs a thread of its
+    /// True if it blocks (a client without async, a long computation), and so needs a thread of its
     /// own.
     fn blocks(&self) -> bool {
         false
@@ -65,7 +65,7 @@ pub trait BoltConfig: Send + Sync {
         None
     }
 
-    /// Whether it has state at all. A bolt whose state belongs to the task, so that it has no
+    /// True if it has state at all. A bolt whose state belongs to the task, so that it has no
     /// [`state_key`](Self::state_key), must say so.
     fn keeps_state(&self) -> bool {
         self.state_key().is_some()
@@ -82,12 +82,12 @@ pub trait Bolt: Send {
     /// If this tuple can't be processed, now or ever.
     fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()>;
 
-    /// No tuple older than `time` is expected any more: emits what waited for that. `time` is the
-    /// least over all inputs that aren't idle, and never goes back, also over restarts and a
-    /// rebalance. An older tuple may come all the same, and is late. After a restart the time of the checkpoint comes
-    /// first. When all sources have ended
-    /// the time is [`EventTime::END`], and `finish` follows. What is emitted here goes out before
-    /// the watermark does, and has its time unless [`Output::set_time`] says otherwise.
+    /// Tells that no tuple older than `time` is expected any more: emits what waited for that.
+    /// `time` is the least over all inputs that aren't idle. It never goes back, also over restarts
+    /// and a rebalance; after a restart the time of the checkpoint comes first. An older tuple may
+    /// come all the same, and is late. When all sources have ended, `time` is [`EventTime::END`],
+    /// and `finish` follows. What is emitted here goes out before the watermark does, and has its
+    /// time unless [`Output::set_time`] says otherwise.
     ///
     /// # Errors
     /// If that can't be emitted: `on_error` decides whether the same time is tried again.
@@ -124,12 +124,12 @@ pub trait Bolt: Send {
         Ok(())
     }
 
-    /// What changed in the state since the last call, at a barrier.
+    /// Returns the changes of the state since the last call, at a barrier.
     fn snapshot(&mut self) -> Vec<StateChange> {
         Vec::new()
     }
 
-    /// How large the state is, for people who watch; asked after each turn, so it is known and not
+    /// Returns the size of the state, for people who watch; asked after each turn, so it is known and not
     /// counted.
     fn state_size(&self) -> Option<StateSize> {
         None

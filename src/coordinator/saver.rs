@@ -66,7 +66,8 @@ fn save(store: &dyn StateStore, changes: &Changes, report: &impl Fn(Said)) -> Sa
     loop {
         let saved = point("coordinator.save")
             .map_err(|cause| Error::file("can't save the checkpoint", cause));
-        // The database is a library's: whatever it meets on the disk, the topology ends with its reason.
+        // The database is a library's: whatever it meets on the disk, the topology ends with its
+        // reason.
         let save = || saved.and_then(|()| store.save(changes));
         let saved = caught(save).unwrap_or_else(|panic| {
             let said = message(panic.as_ref());

@@ -116,7 +116,8 @@ enum Work {
     Mark(Arc<Mark>, BarrierStep),
 }
 
-/// The next call of a bolt at a barrier: each has its emits to itself, and isn't repeated after it succeeded.
+/// The next call of a bolt at a barrier. Each call has its emits to itself, and isn't repeated after
+/// it succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BarrierStep {
     End,
@@ -125,7 +126,8 @@ enum BarrierStep {
     Done,
 }
 
-/// What a task has not passed on of event time, since the bolt may have work under way: it goes out behind the next barrier.
+/// Event time that a task has not passed on, since its bolt may have work under way. It goes out
+/// behind the next barrier.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeldWatermark {
     time: Option<EventTime>,

@@ -63,8 +63,8 @@ impl SplitClock {
         self.order?.idle_timeout
     }
 
-    /// A split has emitted tuples, of which `newest` has the newest time. Tuples without a time, and places
-    /// without tuples, don't end a split's silence.
+    /// Notes that a split has emitted tuples, of which `newest` has the newest time. Tuples without a
+    /// time, and places without tuples, don't end a split's silence.
     pub fn emitted(&mut self, split: usize, newest: EventTime, now: Duration) {
         if newest == EventTime::UNKNOWN {
             return;
@@ -77,19 +77,19 @@ impl SplitClock {
         self.emits = self.emits.saturating_add(1);
     }
 
-    /// The topology holds the source up: that isn't its silence.
+    /// Notes that the topology holds the source up, which isn't silence.
     pub fn held_up(&mut self, now: Duration) {
         for split in &mut self.splits {
             split.emitted_at = now;
         }
     }
 
-    /// Nothing comes from a split any more in this run.
+    /// Notes that nothing comes from a split any more in this run.
     pub fn end(&mut self, split: usize) {
         self.splits[split].has_ended = true;
     }
 
-    /// Nothing comes from any split any more in this run.
+    /// Notes that nothing comes from any split any more in this run.
     pub fn end_all(&mut self) {
         self.splits.iter_mut().for_each(|split| split.has_ended = true);
     }

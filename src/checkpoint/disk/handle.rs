@@ -79,7 +79,8 @@ impl Handle {
         if let Some(database) = &*current {
             return Ok(Arc::clone(database));
         }
-        // A file that isn't what redb wrote, or that another process writes at the same time, can make it panic.
+        // A file that isn't what redb wrote, or that another process writes at the same time, can
+        // make it panic.
         let opened = caught(&self.open)
             .map_err(|panic| self.damaged(format!("redb gave up: {}", message(panic.as_ref()))))?;
         let database = Arc::new(opened.map_err(|error| self.error(error.into()))?);

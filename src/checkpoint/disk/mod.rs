@@ -218,8 +218,8 @@ fn written_at(folder: &Path) -> Option<(SystemTime, u64)> {
     Some((found.modified().ok()?, found.len()))
 }
 
-/// The newest checkpoint of a state, read without touching it. If the file is written at the same time, any error may
-/// come of it.
+/// Reads the newest checkpoint of a state without touching it. If the file is written at the same
+/// time, any error may come of it.
 fn saved_in_snapshot(folder: &Path) -> Result<Saved> {
     let path = folder.join(folder::DATABASE);
     if !path.exists() {

@@ -148,7 +148,8 @@ impl SpoutConfig for Generate {
     }
 }
 
-/// Posts of a split come in the order of their times, but some platforms drop what is below a second.
+/// The disorder of a split: its posts come in the order of their times, but some platforms drop what
+/// is below a second.
 const DISORDER: Duration = Duration::from_secs(1);
 
 /// How many posts of one split are handed over in a row. More would cost less, and put the posts of
