@@ -11,6 +11,7 @@
 mod support;
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -55,6 +56,16 @@ fn limited(
     environment: &[(&str, &str)],
     stops: Option<Stops>,
 ) -> Output {
+    limited_to(RESIDENT_KIB_MAX, folder, arguments, environment, stops)
+}
+
+fn limited_to(
+    resident_kib_max: u64,
+    folder: &Path,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    stops: Option<Stops>,
+) -> Output {
     let script = format!("ulimit -v {MAPPED_KIB_MAX}; exec \"$@\"");
     let (out, err) = (folder.join("stdout.txt"), folder.join("stderr.txt"));
     let mut command = Command::new("bash");
@@ -74,7 +85,7 @@ fn limited(
         peak = resident_kib_peak(&process).unwrap_or_default().max(peak);
         let late =
             stopped.map_or(began.elapsed() > TIME_MAX, |at: Instant| at.elapsed() > STOP_MAX);
-        if late || peak > RESIDENT_KIB_MAX {
+        if late || peak > resident_kib_max {
             process.kill().unwrap();
             process.wait().unwrap();
             let said = told(&fs::read_to_string(&err).unwrap());
@@ -410,4 +421,49 @@ fn a_hostile_body_of_a_stream_keeps_no_source_busy() {
     ];
     check_sources(&[MASTODON, X], &bodies, 15);
     assert_eq!(elsewhere.asked(), Vec::<String>::new(), "a redirect was followed");
+}
+
+/// A lake of `count` packed files, each with one post of so many MiB.
+fn lake_of_large_posts(root: &Path, count: usize, mib: usize) {
+    for hour in 0..count {
+        let partition =
+            root.join(format!("2015-12-18T{hour:02}:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7"));
+        fs::create_dir_all(&partition).unwrap();
+        let packed = File::create(partition.join("0000000.json.gz")).unwrap();
+        let mut gzip = Command::new("gzip")
+            .arg("-1")
+            .stdin(Stdio::piped())
+            .stdout(packed)
+            .spawn()
+            .expect("gzip is part of every Debian");
+        let mut text = gzip.stdin.take().unwrap();
+        text.write_all(b"[{\"note\":\"").unwrap();
+        for _ in 0..mib {
+            text.write_all(&vec![b'x'; 1 << 20]).unwrap();
+        }
+        text.write_all(b"\"}]").unwrap();
+        drop(text);
+        assert!(gzip.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn all_readers_of_a_lake_share_one_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    lake_of_large_posts(&folder.path().join("lake"), 6, 40);
+    // Beside the bound the program itself takes some 30 MiB, and each of four readers 16 MiB.
+    let least = (64 + 30 + 4 * 16) << 10;
+    for what in [&["lake", "verify", "lake"][..], &["replay", "lake"]] {
+        let arguments = [what, &["--memory", "64MiB"]].concat();
+        let ended = limited_to(least, folder.path(), &arguments, &[], None);
+        assert!(ended.status.success(), "{what:?}: {ended:?}");
+    }
+    let arguments = ["lake", "verify", "lake", "--memory", "32MiB"];
+    let ended = limited_to(least, folder.path(), &arguments, &[], None);
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert_eq!(ended.status.code(), Some(4), "{said}");
+    assert!(
+        said.contains("expected a post of at most 16MiB, which is what `memory` or --memory"),
+        "{said}"
+    );
 }

@@ -31,8 +31,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::lake::room;
 use crate::printable::{is_unprintable, printable_line};
 use crate::registry::Registry;
+use crate::units::ByteSize;
 
 pub use exit::Code;
 use exit::Outcome;
@@ -129,6 +131,22 @@ impl Command {
             Self::New(args) => new::run(&args),
             Self::Completions(args) => completions::run(&args),
         }
+    }
+}
+
+/// How much memory the commands on a lake may use for large pieces of it.
+#[derive(Debug, clap::Args)]
+struct LakeMemory {
+    /// How much memory the large posts, pages and indexes of a lake may take together that are read
+    /// at once; what is below 8 MiB needs none of it
+    #[arg(long, global = true, value_name = "SIZE", default_value = "256MiB")]
+    memory: ByteSize,
+}
+
+impl LakeMemory {
+    /// Makes it the bound of this process.
+    fn set(&self) {
+        room::set_total(self.memory.0);
     }
 }
 

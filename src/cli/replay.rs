@@ -2,7 +2,7 @@
 
 use super::exit::Outcome;
 use super::moment::moment;
-use super::{stderr, stdout};
+use super::{LakeMemory, stderr, stdout};
 use crate::clock::SystemClock;
 use crate::lake::replay::{
     Choice, OnDamage, Order, PostTimes, Printing, Shard, Sorting, Speed, Tempo, print,
@@ -56,6 +56,8 @@ pub struct Args {
     /// Pass over the rest of a damaged file, and name it, where it would stop otherwise
     #[arg(long)]
     skip_damaged: bool,
+    #[command(flatten)]
+    memory: LakeMemory,
 }
 
 /// An order by its name.
@@ -73,6 +75,7 @@ pub fn order(text: &str) -> Result<Order, String> {
 /// Prints the posts on standard output.
 pub fn run(args: &Args) -> Outcome {
     super::tell_what_is_waited_for();
+    args.memory.set();
     let printing = Printing {
         choice: Choice {
             glob: String::new(),

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::names::{FileName, PartitionName};
 use super::scan::{ObjectReader, Trouble};
 use super::store::{Store, list_all};
-use super::{journal, listing, parallel, replaced, view};
+use super::{journal, listing, parallel, replaced, room, view};
 use crate::error::{Kind, Result};
 
 /// Where the index is.
@@ -125,8 +125,8 @@ pub fn key(partition: &str) -> String {
 /// # Errors
 /// If the store can't say what is there. A missing or damaged index is no error.
 pub fn read(store: &dyn Store, partition: &str) -> Result<Found> {
-    match store.get(&key(partition)) {
-        Ok(found) => Ok(found.map_or(Found::Missing, |bytes| parse(partition, &bytes))),
+    match room::read_note(store, &key(partition), |json| parse(partition, json)) {
+        Ok(found) => Ok(found.unwrap_or(Found::Missing)),
         // A FIFO under its name, or another thing that is no file.
         Err(error) if error.kind() == Kind::Rejected => Ok(Found::Damaged(error.chain())),
         Err(error) => Err(error),

@@ -23,7 +23,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::index::{self, Found, Generation, Index};
 use super::store::{Put, Store, list_all};
-use super::{listing, parallel, replaced, view};
+use super::{listing, parallel, replaced, room, view};
 use crate::error::{Error, Result};
 use crate::fault::point;
 
@@ -133,11 +133,10 @@ fn attempts_below(store: &dyn Store, prefix: &str) -> Result<Attempts> {
 
 /// What is put down at a key; none if it was just deleted.
 fn entry(store: &dyn Store, key: &str) -> Result<Option<Entry>> {
-    let Some(bytes) = store.get(key)? else { return Ok(None) };
-    let entry = serde_json::from_slice(&bytes).map_err(|cause| {
+    let entry = room::read_note(store, key, |json| serde_json::from_slice(json))?;
+    entry.transpose().map_err(|cause| {
         Error::fatal(format!("the journal \"{}\" is damaged", store.address(key))).because(cause)
-    })?;
-    Ok(Some(entry))
+    })
 }
 
 /// The journal at one moment, as far as readers need it.
@@ -197,7 +196,7 @@ fn step() -> Result<()> {
 fn put(store: &dyn Store, key: &str, entry: &Entry) -> Result<Put> {
     let json = Bytes::from(serde_json::to_vec(entry).expect("a journal has only text and numbers"));
     let put = match store.put(key, json.clone())? {
-        Put::Exists if store.get(key)? == Some(json) => Put::Stored,
+        Put::Exists if store.get_range(key, 0..json.len() as u64 + 1)? == Some(json) => Put::Stored,
         put => put,
     };
     step().map(|()| put)

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use memchr::memchr2;
@@ -14,7 +15,7 @@ use super::columns::Columns;
 use super::disk::failed;
 use super::form::{Compression, Form, Format};
 use super::inside::open_file;
-use super::large::{LARGE_POST_BYTES, take_turn};
+use super::room::{self, LARGE_BYTES, Taken};
 use super::scan::{Spot, Trouble};
 use super::split::{Damage, Posts, Splitter};
 use super::unpack::Unpacker;
@@ -26,10 +27,14 @@ use crate::units::ByteSize;
 /// system calls.
 pub const CHUNK_BYTES: usize = 512 << 10;
 
-/// The longest post that is read. A hostile file can make the process hold twice this much while
-/// the post grows, of which there is [one at a time](super::large), and each reader so much until
-/// it has done something with the post; no source lets in a longer one.
+/// The longest post that is read, where there is [room] for it; no source lets in a longer one.
 pub const POST_BYTES_MAX: usize = 128 << 20;
+
+/// The longest post that there is room for in this process.
+fn longest_post() -> usize {
+    let fits = usize::try_from(room::total()).unwrap_or(usize::MAX) - 2 * LARGE_BYTES;
+    fits.min(POST_BYTES_MAX)
+}
 
 /// Where the bytes of one file come from.
 pub trait Input {
@@ -115,13 +120,17 @@ impl Chunks {
         if self.form == Form::Parquet {
             return self.columns.next_posts(input);
         }
-        let mut turn = None;
+        let mut room = None;
         while !self.ended && self.damage.is_none() {
             // As much again is read behind it.
-            if self.rest.len() > LARGE_POST_BYTES / 2 && turn.is_none() {
-                turn = Some(take_turn());
+            if self.rest.len() > LARGE_BYTES / 2 && room.is_none() {
+                let longest = longest_post() + LARGE_BYTES;
+                room = Some(room::take(longest as u64).map_err(Trouble::Store)?);
+                // All of it at once, so that a growing post never lies there twice. Memory that
+                // nothing is written to isn't taken.
+                self.rest.reserve_exact(longest + LARGE_BYTES - self.rest.len());
             }
-            let posts = self.chunk(input)?;
+            let posts = self.chunk(input, &mut room)?;
             if !posts.is_empty() {
                 return Ok(Some(posts));
             }
@@ -129,21 +138,22 @@ impl Chunks {
         self.damage.take().map_or(Ok(None), Err)
     }
 
-    fn chunk(&mut self, input: &mut dyn Input) -> Result<Vec<Post>, Trouble> {
+    fn chunk(
+        &mut self,
+        input: &mut dyn Input,
+        room: &mut Option<Taken<'static>>,
+    ) -> Result<Vec<Post>, Trouble> {
         // The rest of the last chunk, and as much again behind it, so that a large post is soon
         // whole; but of a large one no more than will be held of the next when it is handed over.
-        let more = self.rest.len().clamp(self.bytes, LARGE_POST_BYTES.max(self.bytes));
+        let more = self.rest.len().clamp(self.bytes, LARGE_BYTES.max(self.bytes));
         let bytes = self.rest.len() + more;
         let mut chunk = std::mem::take(&mut self.rest);
         chunk.reserve_exact(more);
         let whole = self.fill(&mut chunk, bytes, input)?;
         let mut posts = Posts::default();
         match self.splitter.split(&chunk, whole, &mut posts) {
-            Ok(done) if chunk.len() - done > POST_BYTES_MAX => {
-                self.found(&Damage {
-                    at: done,
-                    what: format!("expected a post of at most {}", ByteSize(POST_BYTES_MAX as u64)),
-                });
+            Ok(done) if chunk.len() - done > longest_post() => {
+                self.found(&Damage { at: done, what: too_long() });
             }
             Ok(done) => {
                 self.offset += done as u64;
@@ -155,7 +165,11 @@ impl Chunks {
             }
             Err(damage) => self.found(&damage),
         }
-        Ok(slices(chunk, posts))
+        let room = room.take().map(|mut room| {
+            room.shrink_to(chunk.len() as u64);
+            Arc::new(room)
+        });
+        Ok(slices(chunk, posts, room))
     }
 
     /// Fills a chunk up to its size; true at the end of the text.
@@ -289,12 +303,24 @@ impl Input for OpenFile {
     }
 }
 
+/// What is expected where a post is longer than can be read.
+fn too_long() -> String {
+    let longest = ByteSize(longest_post() as u64);
+    if longest.0 == POST_BYTES_MAX as u64 {
+        return format!("expected a post of at most {longest}");
+    }
+    format!("expected a post of at most {longest}, which is what `memory` or --memory has room for")
+}
+
 /// The posts of a chunk as slices of it, without line breaks.
-fn slices(mut chunk: Vec<u8>, posts: Posts) -> Vec<Post> {
+fn slices(mut chunk: Vec<u8>, posts: Posts, room: Option<Arc<Taken<'static>>>) -> Vec<Post> {
     if posts.line_breaks {
         break_no_lines(&mut chunk);
     }
-    let chunk = Bytes::from(chunk);
+    let chunk = match room {
+        Some(room) => room::bytes_in(chunk, Some(room)),
+        None => Bytes::from(chunk),
+    };
     posts.ranges.into_iter().map(|range| Post::trusted(chunk.slice(range))).collect()
 }
 

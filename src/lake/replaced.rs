@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 
 use super::index::Generation;
 use super::names::{PartitionName, Segment};
+use super::room;
 use super::store::Store;
 use crate::error::{Error, Result};
 
@@ -74,15 +75,14 @@ pub fn put(store: &dyn Store, generation: &Generation) -> Result<()> {
 /// # Errors
 /// If it can't be read, or is damaged.
 pub fn read(store: &dyn Store, partition: &str) -> Result<Option<Note>> {
-    let Some(json) = store.get(&key(partition))? else { return Ok(None) };
-    let note = serde_json::from_slice(&json).map_err(|cause| {
+    let note = room::read_note(store, &key(partition), |json| serde_json::from_slice(json))?;
+    note.transpose().map_err(|cause| {
         Error::fatal(format!(
             "\"{}\" is damaged: bring it back, or delete it if no file of that partition waits to be delivered anywhere",
             store.address(&key(partition))
         ))
         .because(cause)
-    })?;
-    Ok(Some(note))
+    })
 }
 
 /// The names of all partitions with a note, by one listing.

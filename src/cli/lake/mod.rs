@@ -13,6 +13,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::LakeMemory;
 use super::exit::Outcome;
 use crate::clock::SystemClock;
 
@@ -24,6 +25,8 @@ use crate::clock::SystemClock;
 pub struct Args {
     #[command(subcommand)]
     what: What,
+    #[command(flatten)]
+    memory: LakeMemory,
 }
 
 /// One line for each command, one file for each line.
@@ -42,6 +45,7 @@ enum What {
 /// Does what the arguments say.
 pub fn run(args: &Args) -> Outcome {
     super::tell_what_is_waited_for();
+    args.memory.set();
     match &args.what {
         What::Ls(args) => ls::run(args),
         What::Cat(args) => cat::run(args),

@@ -26,6 +26,7 @@ use super::gaps;
 use super::load::{self, Sets};
 use crate::clock::{SharedClock, SystemClock};
 use crate::engine::{self, Again, Exit, RunOptions, Running};
+use crate::lake::room;
 use crate::metrics::Status;
 use crate::protocol::Message;
 use crate::registry::{Config, Registry};
@@ -125,6 +126,7 @@ fn load(args: &Args, registry: &Registry) -> Result<Loaded, Failure> {
 /// Runs the topology to its end.
 pub fn run(args: Args, registry: &Registry) -> Outcome {
     let Loaded { topology, state, about, kappa } = load(&args, registry)?;
+    room::set_total(topology.memory);
     let _cleanup = temporary::Cleanup;
     let lakes = Lakes::of(&topology, &state);
     let durable = topology.checkpoint != Checkpoint::Off;

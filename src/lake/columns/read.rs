@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::result::Result;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use parquet::column::page::{Page, PageMetadata, PageReader};
@@ -17,6 +17,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use super::POST;
 use super::footer::{Footer, guarded, parts};
 use crate::lake::reader::Input;
+use crate::lake::room::{self, Taken};
 use crate::lake::scan::{Spot, Trouble};
 use crate::post::Post;
 
@@ -24,13 +25,10 @@ use crate::post::Post;
 const READ_POSTS: usize = 256;
 const READ_BYTES: usize = 64 << 10;
 
-/// How long a part of a file may be that has to be read as one: a limit on memory.
+/// How long a part of a file may be that has to be read as one, and a page once it is unpacked, of
+/// which a few bytes can stand for 2 GiB: where there is [room] for both at once. What this program
+/// writes stays below the longest post and a page.
 const PART_BYTES_MAX: u64 = 1 << 30;
-
-/// How long a page may be once it is unpacked: a few bytes can stand for 2 GiB of it, which the
-/// reader of pages makes room for. What this program writes stays below the longest post and a
-/// page; more would cost so much for each of the files that are read at once.
-const PAGE_BYTES_MAX: u64 = 256 << 20;
 
 /// Reads the posts of one Parquet file: the footer first, then all of it from its beginning to its
 /// end, as if it were text. In memory is one page, or one row group as it is packed where nothing
@@ -49,6 +47,8 @@ struct Open {
     ahead: Ahead,
     /// What is being unpacked.
     values: Option<ColumnReaderImpl<ByteArrayType>>,
+    /// The room of that.
+    rooms: Arc<PageRooms>,
     /// How many posts are read in one go.
     go: usize,
     /// How many posts were read.
@@ -87,6 +87,7 @@ impl Open {
             parts: VecDeque::new(),
             ahead: Ahead::default(),
             values: None,
+            rooms: Arc::default(),
             go: 1,
             posts: 0,
         }
@@ -100,7 +101,9 @@ impl Open {
     fn next_part(&mut self, input: &mut dyn Input) -> Result<bool, Trouble> {
         let Some(part) = self.parts.pop_front() else { return self.next_group(input) };
         let Some(column) = self.footer.group(self.group - 1) else { return Ok(false) };
-        let read = match self.ahead.part(part, input)? {
+        self.values = None;
+        self.rooms = Arc::default();
+        let read = match self.ahead.part(part, &self.rooms, input)? {
             Ok(part) => guarded(|| values(part, column).map_err(|error| error.to_string())),
             Err(what) => Err(what),
         };
@@ -133,7 +136,14 @@ impl Open {
         // Large posts come a few at a time, whatever the footer says about their length.
         let fit = READ_BYTES / (bytes / found.len().max(1)).max(1);
         self.go = fit.clamp(1, READ_POSTS).min(self.go * 2);
-        let posts = found.into_iter().map(|value| Post::check(Bytes::from_owner(value)));
+        let room = self.rooms.of_page();
+        let posts = found.into_iter().map(|value| {
+            let value = Bytes::from_owner(value);
+            Post::check(match &room {
+                Some(_) => room::bytes_in(value, room.clone()),
+                None => value,
+            })
+        });
         let posts = posts.collect::<Result<Vec<_>, _>>()?;
         self.posts += posts.len() as u64;
         Ok(Some(posts))
@@ -230,6 +240,7 @@ impl Ahead {
     fn part(
         &mut self,
         Range { start, end }: Range<u64>,
+        rooms: &Arc<PageRooms>,
         input: &mut dyn Input,
     ) -> Result<Result<Part, String>, Trouble> {
         if end - start > PART_BYTES_MAX {
@@ -241,6 +252,7 @@ impl Ahead {
         if start < self.used {
             return Ok(Err("expected pages in the order of their rows".into()));
         }
+        rooms.take_for_part(end - start).map_err(Trouble::Store)?;
         while self.end() < end {
             self.forget(start);
             if !self.more(input)? && self.end() < end {
@@ -251,12 +263,13 @@ impl Ahead {
         // Both fit into what is in memory.
         let (from, to) = ((start - self.begin) as usize, (end - self.begin) as usize);
         if self.bytes.len() - to > to - from {
-            return Ok(Ok(Part { start, bytes: Bytes::copy_from_slice(&self.bytes[from..to]) }));
+            let bytes = Bytes::copy_from_slice(&self.bytes[from..to]);
+            return Ok(Ok(Part { start, bytes, rooms: Arc::clone(rooms) }));
         }
         let rest = self.bytes.split_off(to);
         let bytes = Bytes::from(std::mem::replace(&mut self.bytes, rest)).slice(from..);
         self.begin = end;
-        Ok(Ok(Part { start, bytes }))
+        Ok(Ok(Part { start, bytes, rooms: Arc::clone(rooms) }))
     }
 
     /// Forgets what is before a place, before more is read.
@@ -281,11 +294,53 @@ impl Ahead {
     }
 }
 
+/// The room that a part of a file takes, where it is large.
+#[derive(Default)]
+struct PageRooms {
+    /// That of the part as it is packed.
+    part: Mutex<Option<Arc<Taken<'static>>>>,
+    /// That of the dictionary, which all pages of the part need.
+    dictionary: Mutex<Option<Arc<Taken<'static>>>>,
+    /// That of the page that is being read.
+    page: Mutex<Option<Arc<Taken<'static>>>>,
+}
+
+impl PageRooms {
+    fn take_for_part(&self, bytes: u64) -> crate::error::Result<()> {
+        fill(&self.part, bytes)
+    }
+
+    /// Takes room for a page that begins with this header.
+    fn take_for_page(&self, header: &[u8]) -> crate::error::Result<()> {
+        let Some(bytes) = unpacked_page_bytes(header) else { return Ok(()) };
+        // The second byte is the page's type: 2, a dictionary, in zigzag.
+        let slot = if header.get(1) == Some(&4) { &self.dictionary } else { &self.page };
+        fill(slot, bytes)
+    }
+
+    /// The room that posts have which come from the current page.
+    fn of_page(&self) -> Option<Arc<Taken<'static>>> {
+        let taken = |slot: &Mutex<Option<Arc<Taken<'static>>>>| {
+            slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        taken(&self.page).or_else(|| taken(&self.dictionary))
+    }
+}
+
+/// Gives back the room that a place had, and takes some for what comes there.
+fn fill(slot: &Mutex<Option<Arc<Taken<'static>>>>, bytes: u64) -> crate::error::Result<()> {
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    *slot = None;
+    *slot = room::take_if_large(bytes)?;
+    Ok(())
+}
+
 /// A part of a file.
 struct Part {
     /// Where in the file it begins.
     start: u64,
     bytes: Bytes,
+    rooms: Arc<PageRooms>,
 }
 
 impl Part {
@@ -309,12 +364,8 @@ impl ChunkReader for Part {
         let at = self.at(start)?;
         let header =
             usize::try_from(at).ok().and_then(|at| self.bytes.get(at..)).unwrap_or_default();
-        match unpacked_page_bytes(header) {
-            Some(bytes) if bytes > PAGE_BYTES_MAX => Err(ParquetError::General(format!(
-                "expected pages of at most 256 MiB, found {bytes} bytes"
-            ))),
-            _ => self.bytes.get_read(at),
-        }
+        self.rooms.take_for_page(header).map_err(|error| ParquetError::General(error.chain()))?;
+        self.bytes.get_read(at)
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
@@ -365,12 +416,11 @@ mod tests {
             (&[], None),
         ] {
             assert_eq!(unpacked_page_bytes(header), wanted, "{header:?}");
-            let part = Part { start: 7, bytes: Bytes::copy_from_slice(header) };
+            let bytes = Bytes::copy_from_slice(header);
+            let part = Part { start: 7, bytes, rooms: Arc::default() };
             let refused = part.get_read(7).err().map(|error| error.to_string());
-            assert_eq!(refused.is_some(), wanted > Some(PAGE_BYTES_MAX), "{header:?}");
-            assert!(
-                refused.is_none_or(|why| why.contains("at most 256 MiB, found 2147483647 bytes"))
-            );
+            assert_eq!(refused.is_some(), wanted > Some(room::TOTAL_DEFAULT), "{header:?}");
+            assert!(refused.is_none_or(|why| why.contains("and 256MiB are allowed: give more")));
         }
     }
 }

@@ -18,7 +18,7 @@ use super::rewrite::{Rewrite, Rewritten, rewrite};
 use crate::error::{Error, Result};
 use crate::lake::names::PartitionName;
 use crate::lake::store::{Store, list_all};
-use crate::lake::{journal, parallel, view};
+use crate::lake::{journal, parallel, room, view};
 
 /// How long a file may become that is rewritten, if it wasn't longer before.
 const FILE_BYTES_MAX: u64 = 32 << 20;
@@ -148,8 +148,9 @@ fn found_before(store: &dyn Store) -> Result<BTreeSet<String>> {
     }
     let mut found = BTreeSet::new();
     for record in list_all(store, "_index/erased/")? {
-        let Some(bytes) = store.get(&record.key)? else { continue };
-        found.extend(serde_json::from_slice::<Before>(&bytes).unwrap_or_default().found);
+        let before =
+            room::read_note(store, &record.key, |json| serde_json::from_slice::<Before>(json))?;
+        found.extend(before.and_then(Result::ok).unwrap_or_default().found);
     }
     Ok(found)
 }

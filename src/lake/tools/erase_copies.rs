@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lake::form::Form;
 use crate::lake::names::FileName;
 use crate::lake::parallel;
+use crate::lake::room;
 use crate::lake::scan::{ObjectReader, Trouble};
 use crate::lake::staging::STAGING;
 use crate::lake::store::{Object, Store, list_all};
@@ -81,6 +82,7 @@ fn bytes_may_have(store: &dyn Store, object: &Object, ids: &Ids) -> Result<bool>
     if object.bytes > SEARCHED_BYTES_MAX || !Form::of(&object.key).is_plain() {
         return Ok(true);
     }
+    let _room = room::take_if_large(object.bytes)?;
     let Some(bytes) = store.get(&object.key)? else { return Ok(false) };
     let is_packed = [&b"\x1f\x8b"[..], b"\x28\xb5\x2f\xfd", b"PAR1"]
         .iter()

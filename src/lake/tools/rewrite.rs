@@ -341,7 +341,7 @@ impl<'a> Writer<'a> {
         let key = format!("{}/{name}", self.partition);
         // What is there may be this, if an answer was lost on the way.
         if self.store.put(&key, bytes.clone())? == Put::Exists
-            && self.store.get(&key)? != Some(bytes)
+            && self.store.get_range(&key, 0..bytes.len() as u64 + 1)? != Some(bytes)
         {
             return Err(Error::fatal(format!(
                 "\"{}\" was written by somebody else",

@@ -284,10 +284,8 @@ fn a_retry_leaves_alone_what_was_delivered() {
     while let Err(error) = uploader.upload(&shared, &staging, &promises) {
         assert_eq!(error.kind(), Kind::Transient);
     }
-    assert_eq!(
-        (lock(&store.puts).len(), lock(&store.gets).len(), stored(&*store).len()),
-        (3, 0, 3)
-    );
+    let files_read = lock(&store.gets).iter().filter(|key| !key.starts_with("_index/")).count();
+    assert_eq!((lock(&store.puts).len(), files_read, stored(&*store).len()), (3, 0, 3));
     assert!(lock(&uploader.delivered).is_empty(), "it isn't remembered for longer");
 }
 
