@@ -55,7 +55,7 @@ fn only_keys_that_changed_since_the_last_snapshot_are_in_the_next() {
     *state.get_or_insert([&rain].into_iter(), || 0) += 1;
     let changes = state.snapshot();
     assert_eq!(texts(&changes), [("rain".into(), Some(2))]);
-    assert_eq!(changes[0].key_group, 7);
+    assert_eq!(changes[0].key_group, key_group([&rain]));
 }
 
 #[test]
