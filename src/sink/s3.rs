@@ -20,74 +20,56 @@ use crate::lake::root::Root;
 use crate::lake::staging::{Publish, Staging};
 use crate::lake::store::Store;
 use crate::lake::store::retried::Retried;
-use crate::lake::store::s3::{self, ConditionalPut, S3 as Bucket, StartProbe};
+use crate::lake::store::s3::{self, ConditionalPut, S3 as Bucket, StartProbe, with_bucket_access};
 use crate::lake::upload::Uploader;
 use crate::lake::writers;
-use crate::secret::Secret;
 use crate::tuple::{Fields, Tuple};
 use crate::units::ByteSize;
 
 /// The folder of a topology's state that holds what isn't uploaded yet.
 const OUTBOX: &str = "outbox";
 
-/// Writes posts into a lake in a bucket of S3, or of a server that speaks like it:
-/// `s3://<bucket>/<prefix>/<boundary>-<uuid>/0000000`, each object one JSON array, or what `format`
-/// and `compression` say. What isn't uploaded yet is on this machine's disk, in the topology's
-/// state. What isn't given comes from the environment (`AWS_ACCESS_KEY_ID`, `AWS_REGION`,
-/// `AWS_ENDPOINT_URL`, …), a web identity, the shared files in `~/.aws`, or a metadata service.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct S3 {
-    /// The bucket's name. It has to be there; any number of tasks and processes may write into one.
-    pub bucket: String,
-    /// What all keys begin with: the lake's root in the bucket.
-    #[serde(default)]
-    pub prefix: String,
-    /// The address of a server other than Amazon's, such as `http://127.0.0.1:9000`.
-    #[serde(default)]
-    pub endpoint: Option<String>,
-    /// The region; `us-east-1` if nothing names one.
-    #[serde(default)]
-    pub region: Option<String>,
-    /// Whether the bucket stands in the path of a URL, and not in its host name. Without it: for
-    /// servers other than Amazon's, and for names with a dot.
-    #[serde(default)]
-    pub path_style: Option<bool>,
-    /// The id of the access key.
-    #[serde(default)]
-    pub access_key_id: Option<Secret>,
-    /// The access key.
-    #[serde(default)]
-    pub secret_access_key: Option<Secret>,
-    /// The token of temporary credentials.
-    #[serde(default)]
-    pub session_token: Option<Secret>,
-    /// How an object is put that mustn't replace another: `IfNoneMatch`, or `HeadThenPut` for
-    /// servers that answer 501 to it. Then a second topology that writes the same keys, such as one
-    /// started from a copy of the state folder, overwrites objects without anybody noticing it.
-    /// Without it: as `WATERSPOUT_S3_CONDITIONAL_PUT` in the environment says, or `IfNoneMatch`.
-    #[serde(default)]
-    pub conditional_put: Option<ConditionalPut>,
-    /// How partitions are named: `2015-12-18T00:00:00-<uuid>`, or `Basic`,
-    /// `20151218T000000Z-<uuid>`, since the globs of Hadoop and Spark can't take colons.
-    #[serde(default)]
-    pub names: Names,
-    /// What a file is: one JSON array on one line, or `Ndjson`, one post a line (`0000000.ndjson`).
-    #[serde(default)]
-    pub format: Format,
-    /// How a file is compressed when it closes: `Gzip` (`0000000.json.gz`, `0000000.ndjson.gz`),
-    /// `Zstd` (`….zst`), or not at all. Each task does it on its own thread.
-    #[serde(default)]
-    pub compression: Compression,
-    /// How much each task may keep on this machine's disk that isn't uploaded.
-    #[serde(default = "outbox")]
-    pub outbox: ByteSize,
-    /// What happens beyond it: the spouts upstream pause until half of it is uploaded, or what
-    /// doesn't fit is dropped, and counted.
-    #[serde(default)]
-    pub on_full: OnFull,
-    #[serde(skip)]
-    left: LeftPartitions,
+with_bucket_access! {
+    /// Writes posts into a lake in a bucket of S3, or of a server that speaks like it:
+    /// `s3://<bucket>/<prefix>/<boundary>-<uuid>/0000000`, each object one JSON array, or what `format`
+    /// and `compression` say. What isn't uploaded yet is on this machine's disk, in the topology's
+    /// state. What isn't given comes from the environment (`AWS_ACCESS_KEY_ID`, `AWS_REGION`,
+    /// `AWS_ENDPOINT_URL`, …), a web identity, the shared files in `~/.aws`, or a metadata service.
+    #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct S3 {
+        /// The bucket's name. It has to be there; any number of tasks and processes may write into one.
+        pub bucket: String,
+        /// What all keys begin with: the lake's root in the bucket.
+        #[serde(default)]
+        pub prefix: String,
+        /// How an object is put that mustn't replace another: `IfNoneMatch`, or `HeadThenPut` for
+        /// servers that answer 501 to it. Then a second topology that writes the same keys, such as one
+        /// started from a copy of the state folder, overwrites objects without anybody noticing it.
+        /// Without it: as `WATERSPOUT_S3_CONDITIONAL_PUT` in the environment says, or `IfNoneMatch`.
+        #[serde(default)]
+        pub conditional_put: Option<ConditionalPut>,
+        /// How partitions are named: `2015-12-18T00:00:00-<uuid>`, or `Basic`,
+        /// `20151218T000000Z-<uuid>`, since the globs of Hadoop and Spark can't take colons.
+        #[serde(default)]
+        pub names: Names,
+        /// What a file is: one JSON array on one line, or `Ndjson`, one post a line (`0000000.ndjson`).
+        #[serde(default)]
+        pub format: Format,
+        /// How a file is compressed when it closes: `Gzip` (`0000000.json.gz`, `0000000.ndjson.gz`),
+        /// `Zstd` (`….zst`), or not at all. Each task does it on its own thread.
+        #[serde(default)]
+        pub compression: Compression,
+        /// How much each task may keep on this machine's disk that isn't uploaded.
+        #[serde(default = "outbox")]
+        pub outbox: ByteSize,
+        /// What happens beyond it: the spouts upstream pause until half of it is uploaded, or what
+        /// doesn't fit is dropped, and counted.
+        #[serde(default)]
+        pub on_full: OnFull,
+        #[serde(skip)]
+        left: LeftPartitions,
+    }
 }
 
 fn outbox() -> ByteSize {
@@ -102,17 +84,7 @@ impl Component for S3 {
 
 impl S3 {
     fn target(&self) -> Bucket {
-        Bucket {
-            bucket: self.bucket.clone(),
-            prefix: self.prefix.clone(),
-            endpoint: self.endpoint.clone(),
-            region: self.region.clone(),
-            path_style: self.path_style,
-            access_key_id: self.access_key_id.clone(),
-            secret_access_key: self.secret_access_key.clone(),
-            session_token: self.session_token.clone(),
-            conditional_put: self.conditional_put,
-        }
+        Bucket { conditional_put: self.conditional_put, ..Bucket::from(self) }
     }
 
     fn style(&self) -> Style {

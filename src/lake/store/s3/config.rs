@@ -6,42 +6,94 @@ use serde::{Deserialize, Serialize};
 use super::access::{Access, problems_in_environment};
 use super::credentials::sendable;
 use crate::error::{Error, Result};
-use crate::secret::Secret;
 
-/// Where a bucket is, and how one gets in. What isn't given comes from the environment
-/// (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity, the shared files in
-/// `~/.aws` (the profile of `AWS_PROFILE`), or the metadata service of the container or machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct S3 {
-    /// The bucket's name.
-    pub bucket: String,
-    /// What all keys begin with, without the `/` behind it.
-    #[serde(default)]
-    pub prefix: String,
-    /// The address of a server other than Amazon's, such as `http://127.0.0.1:9000`.
-    #[serde(default)]
-    pub endpoint: Option<String>,
-    /// The region; `us-east-1` if nothing names one.
-    #[serde(default)]
-    pub region: Option<String>,
-    /// Whether the bucket stands in the path of a URL, and not in its host name. Without it: for
-    /// servers other than Amazon's, and for names with a dot.
-    #[serde(default)]
-    pub path_style: Option<bool>,
-    /// The id of the access key.
-    #[serde(default)]
-    pub access_key_id: Option<Secret>,
-    /// The access key.
-    #[serde(default)]
-    pub secret_access_key: Option<Secret>,
-    /// The token of temporary credentials.
-    #[serde(default)]
-    pub session_token: Option<Secret>,
-    /// How an object is put that mustn't replace another. Without it: as the environment says
-    /// (`WATERSPOUT_S3_CONDITIONAL_PUT`), or `IfNoneMatch`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub conditional_put: Option<ConditionalPut>,
+/// Adds the fields by which one gets in to a configuration whose first fields are `bucket` and
+/// `prefix`. This is the one place for these fields: with `serde(flatten)` errors would lose their
+/// positions, and unknown fields would be taken.
+macro_rules! with_bucket_fields {
+    (
+        $(#[$about:meta])*
+        pub struct $name:ident {
+            $(#[$about_bucket:meta])*
+            pub bucket: String,
+            $(#[$about_prefix:meta])*
+            pub prefix: String,
+            $($others:tt)*
+        }
+    ) => {
+        $(#[$about])*
+        pub struct $name {
+            $(#[$about_bucket])*
+            pub bucket: String,
+            $(#[$about_prefix])*
+            pub prefix: String,
+            /// The address of a server other than Amazon's, such as `http://127.0.0.1:9000`.
+            #[serde(default)]
+            pub endpoint: Option<String>,
+            /// The region; `us-east-1` if nothing names one.
+            #[serde(default)]
+            pub region: Option<String>,
+            /// Whether the bucket stands in the path of a URL, and not in its host name. Without
+            /// it: for servers other than Amazon's, and for names with a dot.
+            #[serde(default)]
+            pub path_style: Option<bool>,
+            /// The id of the access key.
+            #[serde(default)]
+            pub access_key_id: Option<$crate::secret::Secret>,
+            /// The access key.
+            #[serde(default)]
+            pub secret_access_key: Option<$crate::secret::Secret>,
+            /// The token of temporary credentials.
+            #[serde(default)]
+            pub session_token: Option<$crate::secret::Secret>,
+            $($others)*
+        }
+    };
+}
+
+/// The same for the configuration of a component, with its conversion into an [`S3`].
+macro_rules! with_bucket_access {
+    ($(#[$about:meta])* pub struct $name:ident $fields:tt) => {
+        $crate::lake::store::s3::with_bucket_fields! { $(#[$about])* pub struct $name $fields }
+
+        impl From<&$name> for $crate::lake::store::s3::S3 {
+            fn from(config: &$name) -> Self {
+                Self {
+                    bucket: config.bucket.clone(),
+                    prefix: config.prefix.clone(),
+                    endpoint: config.endpoint.clone(),
+                    region: config.region.clone(),
+                    path_style: config.path_style,
+                    access_key_id: config.access_key_id.clone(),
+                    secret_access_key: config.secret_access_key.clone(),
+                    session_token: config.session_token.clone(),
+                    conditional_put: None,
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use {with_bucket_access, with_bucket_fields};
+
+with_bucket_fields! {
+    /// Where a bucket is, and how one gets in. What isn't given comes from the environment
+    /// (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity, the shared files
+    /// in `~/.aws` (the profile of `AWS_PROFILE`), or the metadata service of the container or
+    /// machine.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct S3 {
+        /// The bucket's name.
+        pub bucket: String,
+        /// What all keys begin with, without the `/` behind it.
+        #[serde(default)]
+        pub prefix: String,
+        /// How an object is put that mustn't replace another. Without it: as the environment says
+        /// (`WATERSPOUT_S3_CONDITIONAL_PUT`), or `IfNoneMatch`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub conditional_put: Option<ConditionalPut>,
+    }
 }
 
 /// The environment's variable that says how objects are put where no configuration does. The tools

@@ -29,6 +29,7 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, P
 
 use self::access::{Access, Clients};
 pub use self::config::{CONDITIONAL_PUT, ConditionalPut, S3};
+pub(crate) use self::config::{with_bucket_access, with_bucket_fields};
 use self::failure::{Answer, Refusal, failed};
 use self::listing::{Bucket, NoPage, Page, Progress, Query};
 pub use self::probe::{StartProbe, probe};
