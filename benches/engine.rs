@@ -303,5 +303,36 @@ fn capture(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, constant_to_null, three_stages, word_count, capture);
+/// Two members of each post, by pointers and by jq, and a filter: what each costs beside passing the
+/// posts on.
+fn look_inside(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("posts.ndjson");
+    write_tweets(&file);
+    let registry = registry();
+    let mut group = group(c, "look inside", Throughput::Bytes(BYTES));
+    for (name, bolt) in [
+        ("Identity", "Identity()"),
+        ("Pick", "Pick(fields: {\"id\": \"/tweet/id\", \"text\": \"/tweet/text\"})"),
+        ("Jq", "Jq(filter: \".tweet | [.id, .text]\", fields: [\"id\", \"text\"])"),
+        ("Filter", "Filter(where: \".tweet.lang == \\\"en\\\"\")"),
+        ("Dedup", "Dedup()"),
+    ] {
+        let text = format!(
+            "Topology(
+    name: \"bench\",
+    spouts: {{\"in\": Spout(run: Lines(paths: [{file:?}]))}},
+    bolts: {{
+        \"look\": Bolt(run: {bolt}, inputs: [LocalOrShuffle(\"in\")]),
+        \"null\": Bolt(run: Null(), inputs: [LocalOrShuffle(\"look\")]),
+    }},
+)"
+        );
+        group.bench_function(name, |b| {
+            b.iter_custom(|n| (0..n).map(|_| run(&text, &registry, folder.path())).sum());
+        });
+    }
+}
+
+criterion_group!(benches, constant_to_null, three_stages, word_count, look_inside, capture);
 criterion_main!(benches);

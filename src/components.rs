@@ -1,6 +1,6 @@
 //! The one list of everything that a topology file can name.
 
-use crate::bolt::{Count, Features, Words};
+use crate::bolt::{Count, Dedup, Features, Filter, Jq, Pick, Words};
 use crate::registry::Registry;
 use crate::sink::local::Local;
 use crate::sink::null::Null;
@@ -27,6 +27,10 @@ pub fn standard() -> Registry {
         .spout::<X>()
         .spout::<Bluesky>()
         .spout::<Mastodon>()
+        .bolt::<Filter>()
+        .bolt::<Jq>()
+        .bolt::<Pick>()
+        .bolt::<Dedup>()
         .bolt::<Words>()
         .bolt::<Count>()
         .bolt::<Features>()

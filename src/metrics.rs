@@ -92,7 +92,7 @@ pub struct ComponentStatus {
     /// Those of them that were counted only, since they came faster than can be kept.
     #[serde(default)]
     pub letters_dropped: u64,
-    /// Tuples that a sink dropped because its options say so.
+    /// Tuples that a sink or a bolt dropped because its options say so.
     #[serde(default)]
     pub dropped: u64,
     /// Posts of a replay that came out of order, where it reads their times.

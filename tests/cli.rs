@@ -8,6 +8,8 @@
 
 #[path = "cli/files.rs"]
 mod files;
+#[path = "cli/looking.rs"]
+mod looking;
 mod support;
 
 use std::collections::{BTreeMap, HashSet};
@@ -66,7 +68,7 @@ fn every_topology_of_the_repository_runs() {
         let (sets, input): (&[&str], &str) = match name.as_str() {
             "capture.ron" => (&[], "{\"note\":1}\n{\"note\":2}\n"),
             "demo.ron" => (&["spouts.posts.run=Generate(posts: 50)"], ""),
-            "groupings.ron" => (&["spouts.posts.run.posts=50"], ""),
+            "groupings.ron" | "hashtags.ron" => (&["spouts.posts.run.posts=50"], ""),
             "quickstart.ron" => (&["spouts.posts.run=Generate(posts: 50)"], ""),
             "replay.ron" => (&["spouts.posts.run.root=lake-before"], ""),
             "wordcount.ron" => (&["spouts.posts.run.posts=50"], ""),

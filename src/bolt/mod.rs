@@ -9,13 +9,19 @@ pub use crate::epoch::{StateChange, StateSize};
 pub use crate::flow::{BoltWaker, Output};
 
 mod count;
+mod dedup;
 mod features;
+pub(crate) mod jq;
 mod keyed;
+mod pick;
 mod words;
 
 pub use count::Count;
+pub use dedup::Dedup;
 pub use features::{Features, LanguageSource};
+pub use jq::{Filter, Jq};
 pub use keyed::{KeyState, KeyedState};
+pub use pick::Pick;
 pub use words::Words;
 
 #[cfg(test)]
@@ -64,6 +70,12 @@ pub trait BoltConfig: Send + Sync {
     /// grouped by these, state can be shared out among another number of tasks. `None` for a bolt
     /// without state, or with one that belongs to the task.
     fn state_key(&self) -> Option<Vec<String>> {
+        None
+    }
+
+    /// The largest parallelism hint with which it does what it promises, and why, for the problem
+    /// with a larger one.
+    fn tasks_max(&self) -> Option<(usize, &'static str)> {
         None
     }
 
@@ -129,6 +141,12 @@ pub trait Bolt: Send {
     /// Returns the changes of the state since the last call, at a barrier.
     fn snapshot(&mut self) -> Vec<StateChange> {
         Vec::new()
+    }
+
+    /// Returns the number of tuples that it has dropped because its options say so, since it was
+    /// made.
+    fn dropped(&self) -> u64 {
+        0
     }
 
     /// Returns the size of the state, for people who watch; asked after each turn, so it is known and not

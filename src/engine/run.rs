@@ -486,10 +486,11 @@ fn check_hint(components: &[ComponentSpec], id: &str, hint: NonZeroU16) -> Resul
         return Err(format!("there is no component \"{id}\", but {}", known.join(", ")));
     };
     let max = match &spec.config {
-        Config::Spout(config) => config.tasks_max().unwrap_or(usize::MAX),
-        _ => usize::MAX,
+        Config::Spout(config) => config.tasks_max(),
+        Config::Bolt(config) => config.tasks_max().map(|(max, _)| max),
+        Config::Sink(config) => config.tasks_max().map(|(max, _)| max),
     };
-    let max = max.min(PARALLELISM_HINT_MAX.into());
+    let max = max.unwrap_or(usize::MAX).min(PARALLELISM_HINT_MAX.into());
     if usize::from(hint.get()) > max {
         return Err(format!("component \"{id}\" can have {max} tasks at most, found {hint}"));
     }

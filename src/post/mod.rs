@@ -6,6 +6,7 @@ pub(crate) mod fields;
 pub(crate) mod html;
 mod kinds;
 pub(crate) mod looks;
+pub(crate) mod pointer;
 mod stream;
 
 use std::fmt;

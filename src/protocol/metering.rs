@@ -148,7 +148,7 @@ impl Meter {
         self.letters_dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The number of tuples that a sink has dropped so far, because its options say so.
+    /// The number of tuples that a sink or a bolt has dropped so far, because its options say so.
     pub fn set_dropped(&self, tuples: u64) {
         self.dropped.store(tuples, Ordering::Relaxed);
     }

@@ -176,6 +176,12 @@ pub trait SinkConfig: Send + Sync {
         true
     }
 
+    /// The largest parallelism hint with which it can run, and why, for the problem with a larger
+    /// one.
+    fn tasks_max(&self) -> Option<(usize, &'static str)> {
+        None
+    }
+
     /// Where a task with this context keeps what it has not delivered, absolute, for
     /// [`recover`](Self::recover): it is saved before the task writes anything. Empty for a sink
     /// that promises nothing.

@@ -68,7 +68,7 @@ pub struct Row {
     pub dead_letters: u64,
     /// Those of them that were counted only, since they came faster than can be kept.
     pub letters_dropped: u64,
-    /// Tuples that a sink dropped because its options say so, since the start.
+    /// Tuples that a sink or a bolt dropped because its options say so, since the start.
     pub dropped: u64,
     /// Posts of a replay that came out of order, since the start.
     pub out_of_order: u64,
