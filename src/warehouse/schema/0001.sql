@@ -24,7 +24,7 @@ create table posts (
     platform        text collate "C" not null,
     post_id         text collate "C" not null,
     created_at      timestamptz not null,   -- as post_keys has it
-    received_at     timestamptz,            -- null: only a later reading for its counts is known
+    received_at     timestamptz,
     edited_at       timestamptz,
     deleted_at      timestamptz,            -- its text, raw, media, and what was taken from its text are null then
     kind            text,
@@ -55,6 +55,7 @@ create table posts (
     raw             jsonb,
     loaded_at       timestamptz default now(),
     counted_at      timestamptz,            -- when the counts were read
+    is_reading      boolean not null default false,  -- only a later reading for its counts is known
     revision        text,                   -- what tells versions with the same id apart
     servers         text[],                 -- the servers that it names as its own
     primary key (platform, post_id, created_at)
@@ -162,13 +163,13 @@ create index gaps_from_time on gaps (from_time);
 create table deletions (
     platform    text collate "C" not null,
     post_id     text collate "C" not null,   -- an id of the post, or another that it is deleted by
-    reach       text not null,               -- all of that id | of the server | until the deletion
+    reach       text not null,               -- all, server or until: which posts of that id are meant
     server      text not null default '',
     revision    text not null default '',
     deleted_at  timestamptz not null,
     received_at timestamptz,
     seen_at     timestamptz,                 -- posts until then are meant, where the reach is until
-    primary key (platform, post_id, reach, server, revision, deleted_at)
+    primary key (platform, post_id, reach, server, revision)
 );
 
 -- The ledger: segments that are loaded, until no checkpoint names them any more.
@@ -210,14 +211,16 @@ create table post_urls_late partition of post_urls for values from ('2100-01-01 
 create table engagement_early partition of engagement for values from (minvalue) to ('2000-01-01 00:00:00+00');
 create table engagement_late partition of engagement for values from ('2100-01-01 00:00:00+00') to (maxvalue);
 
--- Compression of what posts were is faster by lz4, where the server has it.
+-- Compression by lz4 is faster, where the server has it. Servers before 14 don't know the word.
 do $$
+declare
+    name text;
 begin
     if exists (select from pg_settings
-               where name = 'default_toast_compression' and 'lz4' = any (enumvals)) then
-        alter table posts alter column raw set compression lz4;
-        alter table posts_early alter column raw set compression lz4;
-        alter table posts_late alter column raw set compression lz4;
+               where pg_settings.name = 'default_toast_compression' and 'lz4' = any (enumvals)) then
+        foreach name in array array['posts', 'posts_early', 'posts_late'] loop
+            execute format('alter table %I alter column raw set compression lz4', name);
+        end loop;
     end if;
 end
 $$;
