@@ -12,7 +12,11 @@
 
 mod support;
 
+#[path = "warehouse/capture.rs"]
+mod capture;
 #[path = "warehouse/rows.rs"]
 mod rows;
+#[path = "warehouse/runs.rs"]
+mod runs;
 #[path = "warehouse/tuples.rs"]
 mod tuples;
