@@ -4,6 +4,7 @@ use crate::bolt::{Count, Dedup, Features, Filter, Jq, Pick, Words};
 use crate::registry::Registry;
 use crate::sink::local::Local;
 use crate::sink::null::Null;
+use crate::sink::postgres::Postgres;
 use crate::sink::s3::S3;
 use crate::sink::stdout::Stdout;
 use crate::social::bluesky::Bluesky;
@@ -36,6 +37,7 @@ pub fn standard() -> Registry {
         .bolt::<Features>()
         .sink::<Local>()
         .sink::<S3>()
+        .sink::<Postgres>()
         .sink::<Stdout>()
         .sink::<Null>()
 }

@@ -18,6 +18,7 @@ mod words;
 
 pub use count::Count;
 pub use dedup::Dedup;
+pub(crate) use features::{FEATURES, FeaturesReader};
 pub use features::{Features, LanguageSource};
 pub use jq::{Filter, Jq};
 pub use keyed::{KeyState, KeyedState};
