@@ -320,6 +320,7 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::epoch::MicroBatch;
+    use crate::secret::Secret;
 
     fn s3() -> S3 {
         S3 {
