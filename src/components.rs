@@ -5,6 +5,7 @@ use crate::registry::Registry;
 use crate::sink::local::Local;
 use crate::sink::null::Null;
 use crate::sink::s3::S3;
+use crate::sink::socket::Socket;
 use crate::sink::stdout::Stdout;
 use crate::social::bluesky::Bluesky;
 use crate::social::facebook::Facebook;
@@ -35,6 +36,7 @@ pub fn standard() -> Registry {
         .bolt::<Count>()
         .sink::<Local>()
         .sink::<S3>()
+        .sink::<Socket>()
         .sink::<Stdout>()
         .sink::<Null>()
 }

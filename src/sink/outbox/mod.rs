@@ -299,6 +299,7 @@ impl Drop for Outbox {
 }
 
 /// Reads segments for a commit.
+#[derive(Default)]
 pub struct OutboxReader {
     backlog: Arc<Backlog>,
 }
