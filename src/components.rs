@@ -6,6 +6,7 @@ use crate::sink::local::Local;
 use crate::sink::null::Null;
 use crate::sink::postgres::Postgres;
 use crate::sink::s3::S3;
+use crate::sink::socket::Socket;
 use crate::sink::stdout::Stdout;
 use crate::social::bluesky::Bluesky;
 use crate::social::facebook::Facebook;
@@ -38,6 +39,7 @@ pub fn standard() -> Registry {
         .sink::<Local>()
         .sink::<S3>()
         .sink::<Postgres>()
+        .sink::<Socket>()
         .sink::<Stdout>()
         .sink::<Null>()
 }

@@ -192,7 +192,13 @@ impl BoltTask {
         self.meter.set_emitted(self.output.emitter.emitted());
         self.meter.set_inbox(self.inbox.fill());
         match &self.worker {
-            Worker::Sink(sink, _) => self.meter.set_dropped(sink.dropped()),
+            Worker::Sink(sink, _) => {
+                self.meter.set_dropped(sink.dropped());
+                self.meter.set_emitted(self.output.emitter.emitted() + sink.emitted());
+                if let Some(words) = sink.says() {
+                    self.meter.set_says(Some(words));
+                }
+            }
             Worker::Bolt(bolt) => {
                 self.meter.set_drifted(bolt.drifted());
                 self.meter.set_dropped(bolt.dropped());

@@ -1,11 +1,13 @@
 //! Sinks: bolts that write outside, in two phases where the outside allows it.
 
 mod lake;
+mod lines;
 pub mod local;
 pub mod null;
 pub mod outbox;
 pub mod postgres;
 pub mod s3;
+pub mod socket;
 pub mod stdout;
 
 use std::path::PathBuf;
@@ -232,6 +234,17 @@ pub trait Sink: Send {
     /// How many tuples it has dropped because its options say so, since it was made.
     fn dropped(&self) -> u64 {
         0
+    }
+
+    /// How many tuples it has handed over so far, counted once for each of those that take them,
+    /// where that isn't what it received and may be less. It is shown as `emitted`.
+    fn emitted(&self) -> u64 {
+        0
+    }
+
+    /// What it is doing, for people, where "running" and "idle" don't say it.
+    fn says(&self) -> Option<String> {
+        None
     }
 
     /// The task has nothing more to do for now: writes out what should be seen at once.

@@ -5,6 +5,7 @@ mod bounds;
 mod convert;
 mod filter;
 mod input;
+mod lines;
 mod program;
 
 use std::num::NonZeroU32;
@@ -25,6 +26,7 @@ use self::input::{InputPlaces, is_same, no_topics};
 use self::program::Program;
 
 pub use self::filter::Filter;
+pub(crate) use self::lines::LineFilter;
 
 /// Emits what a jq expression gives for each tuple. The expression gets the post (`{"tweet": {…}}`),
 /// or an object of all fields where the input has no field `post`; `$tuple` is an object of the
@@ -59,7 +61,8 @@ pub struct Jq {
     pub max_steps: NonZeroU32,
 }
 
-fn steps_usual() -> NonZeroU32 {
+/// The steps where a topology says nothing else.
+pub(crate) fn steps_usual() -> NonZeroU32 {
     NonZeroU32::new(bounds::STEPS_USUAL).unwrap_or(NonZeroU32::MIN)
 }
 

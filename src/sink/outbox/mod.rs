@@ -340,6 +340,7 @@ impl Drop for Outbox {
 }
 
 /// Reads segments for a commit.
+#[derive(Default)]
 pub struct OutboxReader {
     backlog: Arc<Backlog>,
 }
