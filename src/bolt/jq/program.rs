@@ -164,7 +164,8 @@ fn excerpt(error: &jaq_json::Error) -> String {
     let mut cut = Cut(String::new());
     // An error of the formatter only says that the text was cut.
     let _ = write!(cut, "{error}");
-    cut.0
+    // `error("no")` is a text as it stands.
+    serde_json::from_str(&cut.0).unwrap_or(cut.0)
 }
 
 fn parse_expression(code: &str) -> Result<Term<&str>, Flaw> {
@@ -182,9 +183,10 @@ fn parse_expression(code: &str) -> Result<Term<&str>, Flaw> {
 fn unreadable(code: &str, (expected, found): &lex::Error<&str>) -> Flaw {
     let what = match expected {
         lex::Expect::Delim(open) => {
-            format!("expected a {} for the {open} {}", expected.as_str(), place(code, open))
+            let closing = with_article(expected.as_str());
+            format!("expected {closing} for the {open} {}", place(code, open))
         }
-        _ => format!("expected a {}, found {}", expected.as_str(), quoted(found)),
+        _ => format!("expected {}, found {}", with_article(expected.as_str()), quoted(found)),
     };
     Flaw::at(code, found, &what)
 }
@@ -193,9 +195,18 @@ fn unexpected(code: &str, expected: &parse::Expect<&str>, found: &str) -> Flaw {
     let what = match expected {
         parse::Expect::Nothing => format!("expected the end, found {}", quoted(found)),
         parse::Expect::Just(text) => format!("expected \"{text}\", found {}", quoted(found)),
-        _ => format!("expected a {}, found {}", expected.as_str(), quoted(found)),
+        _ => format!("expected {}, found {}", with_article(expected.as_str()), quoted(found)),
     };
     Flaw::at(code, found, &what)
+}
+
+/// jaq's word for what is expected, as part of a sentence.
+fn with_article(expected: &str) -> String {
+    match expected.as_bytes().first() {
+        _ if expected.contains(" or ") => expected.to_owned(),
+        Some(b'a' | b'e' | b'i' | b'o' | b'u') => format!("an {expected}"),
+        _ => format!("a {expected}"),
+    }
 }
 
 fn undefined(code: &str, (found, undefined): compile::Error<&str>) -> Flaw {

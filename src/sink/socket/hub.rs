@@ -393,10 +393,10 @@ impl Hub {
         }
     }
 
-    /// True if some reader has nothing in its queue.
+    /// True if a reader has nothing in its queue.
     #[cfg(test)]
-    pub fn has_room_for_one(&self) -> bool {
-        self.lock().all.iter().any(|reader| reader.queue.is_empty())
+    pub fn is_idle(&self, id: u64) -> bool {
+        self.lock().all.iter().any(|reader| reader.id == id && reader.queue.is_empty())
     }
 
     /// Waits until all queues are empty, for so long at most.

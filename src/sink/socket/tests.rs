@@ -34,7 +34,7 @@ fn context(state: &Path, run: usize) -> SinkContext {
     SinkContext {
         component: "spark".into(),
         task: 0,
-        run: format!("run-{run}"),
+        run: format!("run-{run:04}"),
         inputs: vec![Fields::new(["line"])],
         micro_batch: MicroBatch { posts: 1000, bytes: 1 << 20, age: Duration::from_secs(60) },
         boundary: NOON,
@@ -184,8 +184,8 @@ fn a_slow_reader_loses_lines_and_the_others_do_not() {
     for _ in 0..400 {
         trial.write(10, 10_000);
         trial.sink.idle().unwrap();
-        // The quick reader has room again.
-        trial.until(|hub| hub.has_room_for_one());
+        // The quick reader, which came second, has room again.
+        trial.until(|hub| hub.is_idle(1));
     }
     let written = trial.next as u64;
     assert!(trial.sink.dropped() > 0, "40 MB are more than the kernel takes");
@@ -305,6 +305,66 @@ fn a_restart_loses_nothing_that_waits() {
     trial.checkpoint();
     drop(trial);
     assert_eq!(numbers(reader), (0..150).collect::<Vec<_>>());
+}
+
+#[test]
+fn with_an_outbox_a_slow_reader_can_still_lose_lines_or_be_disconnected() {
+    for on_slow_reader in ["Drop", "Disconnect"] {
+        let state = tempfile::tempdir().unwrap();
+        let options =
+            format!(", on_no_reader: Wait, on_slow_reader: {on_slow_reader}, buffer: \"64KiB\"");
+        let mut trial = Trial::new(state.path(), &options);
+        let slow = trial.reader();
+        trial.write(4_000, 10_000);
+        trial.checkpoint();
+        let hub = Arc::clone(&trial.sink.hub);
+        if on_slow_reader == "Drop" {
+            assert!(trial.promises.is_empty(), "a slow reader holds up nothing");
+            assert!(hub.dropped() > 0);
+        } else {
+            // What it hasn't taken waits for the next one.
+            trial.until(|hub| hub.count() == 0);
+        }
+        drop(trial);
+        let got = numbers_until_error(slow);
+        assert!(got.windows(2).all(|pair| pair[0] < pair[1]), "{on_slow_reader}");
+        assert!(got.len() as u64 <= hub.sent(), "{on_slow_reader}");
+        assert!(hub.sent() + hub.dropped() <= 4_000, "{on_slow_reader}");
+    }
+}
+
+#[test]
+fn what_another_configuration_has_left_is_sent() {
+    let state = tempfile::tempdir().unwrap();
+    let mut trial = Trial::new(state.path(), ", on_no_reader: Wait");
+    trial.write(50, 10);
+    trial.checkpoint();
+    assert_eq!(trial.promises.len(), 1);
+    trial.config = config("");
+    let mut trial = trial.restart(state.path(), 1);
+    let reader = trial.reader();
+    trial.commit();
+    assert!(trial.promises.is_empty());
+    trial.write(5, 10);
+    trial.checkpoint();
+    trial.sink.hub.drain(Duration::from_secs(60));
+    drop(trial);
+    assert_eq!(numbers(reader), (0..55).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_projection_is_kept_in_the_outbox_with_any_number_of_lines() {
+    let state = tempfile::tempdir().unwrap();
+    let jq = ", jq: \"range(3) as $n | {line: .line, n: $n} | select(.n > 0)\"";
+    let mut trial = Trial::new(state.path(), &format!(", on_no_reader: Wait{jq}"));
+    trial.write(50, 10);
+    trial.checkpoint();
+    let reader = trial.reader();
+    trial.commit();
+    assert_eq!((trial.sink.emitted(), trial.promises.len()), (100, 0));
+    drop(trial);
+    let twice: Vec<_> = (0..100).map(|line| line / 2).collect();
+    assert_eq!(numbers(reader), twice);
 }
 
 #[test]
