@@ -6,6 +6,7 @@ pub mod null;
 pub mod outbox;
 pub mod s3;
 pub mod stdout;
+pub mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -244,6 +244,7 @@ fn check_bucket(name: &str) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
 
     #[track_caller]
     fn check(config: S3, fields: &[&str]) {
