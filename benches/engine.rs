@@ -7,9 +7,11 @@
 mod parts;
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -303,5 +305,131 @@ fn capture(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, constant_to_null, three_stages, word_count, capture);
+/// Two members of each post, by pointers and by jq, and a filter: what each costs beside passing the
+/// posts on.
+fn look_inside(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("posts.ndjson");
+    write_tweets(&file);
+    let registry = registry();
+    let mut group = group(c, "look inside", Throughput::Bytes(BYTES));
+    for (name, bolt) in [
+        ("Identity", "Identity()"),
+        ("Pick", "Pick(fields: {\"id\": \"/tweet/id\", \"text\": \"/tweet/text\"})"),
+        ("Jq", "Jq(filter: \".tweet | [.id, .text]\", fields: [\"id\", \"text\"])"),
+        ("Filter", "Filter(where: \".tweet.lang == \\\"en\\\"\")"),
+        ("Dedup", "Dedup()"),
+    ] {
+        let text = format!(
+            "Topology(
+    name: \"bench\",
+    spouts: {{\"in\": Spout(run: Lines(paths: [{file:?}]))}},
+    bolts: {{
+        \"look\": Bolt(run: {bolt}, inputs: [LocalOrShuffle(\"in\")]),
+        \"null\": Bolt(run: Null(), inputs: [LocalOrShuffle(\"look\")]),
+    }},
+)"
+        );
+        group.bench_function(name, |b| {
+            b.iter_custom(|n| (0..n).map(|_| run(&text, &registry, folder.path())).sum());
+        });
+    }
+}
+
+/// Reads everything, and says how many bytes came, and how long they took from the first one on.
+fn throw_away(mut stream: TcpStream) -> (u64, Duration) {
+    let mut buffer = vec![0; 1 << 20];
+    let mut bytes = stream.read(&mut buffer).expect("the first bytes") as u64;
+    let started = Instant::now();
+    loop {
+        match stream.read(&mut buffer).expect("more bytes") {
+            0 => return (bytes, started.elapsed()),
+            more => bytes += more as u64,
+        }
+    }
+}
+
+/// A port that nobody listens at.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Connects as soon as somebody listens, and throws everything away.
+fn reader_of(port: u16) -> JoinHandle<(u64, Duration)> {
+    thread::spawn(move || {
+        loop {
+            match TcpStream::connect(("127.0.0.1", port)) {
+                Ok(stream) => return throw_away(stream),
+                Err(_) => thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    })
+}
+
+/// How long all bytes take at the rate of the slowest reader: where nothing waits, one that is
+/// slower than the file is read doesn't get all.
+fn time_of_all(readers: Vec<JoinHandle<(u64, Duration)>>) -> Duration {
+    let time = |reader: JoinHandle<(u64, Duration)>| {
+        let (bytes, took) = reader.join().expect("a reader");
+        took.mul_f64(BYTES as f64 / bytes as f64)
+    };
+    readers.into_iter().map(time).max().expect("a reader")
+}
+
+fn socat(file: &Path) -> Duration {
+    let port = free_port();
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port");
+    let reader = thread::spawn(move || throw_away(listener.accept().expect("socat").0));
+    let from = format!("FILE:{}", file.display());
+    let to = format!("TCP:127.0.0.1:{port}");
+    let status = Command::new("socat").args(["-u", &from, &to]).status().expect("socat");
+    assert!(status.success());
+    time_of_all(vec![reader])
+}
+
+/// One reader and eight that throw everything away, beside socat with the same bytes.
+fn socket(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [file, state] = ["posts.ndjson", "state"].map(|name| folder.path().join(name));
+    let tweets = std::sync::LazyLock::new(|| write_tweets(&file));
+    let registry = registry();
+    let mut group = group(c, "socket", Throughput::Bytes(BYTES));
+    let mut bench = |name: &str, once: &dyn Fn() -> Duration| {
+        group.bench_function(name, |b| {
+            assert!(*tweets >= BYTES);
+            b.iter_custom(|n| (0..n).map(|_| once()).sum());
+        });
+    };
+    if Command::new("socat").arg("-V").output().is_ok_and(|output| output.status.success()) {
+        bench("socat -u FILE TCP", &|| socat(&file));
+    } else {
+        println!("socket/socat: skipped, there is no socat");
+    }
+    let wait = ", on_no_reader: Wait, on_slow_reader: Wait";
+    for (name, readers, options) in
+        [("1 reader", 1, ""), ("8 readers", 8, ""), ("1 reader, Wait", 1, wait)]
+    {
+        let once = || {
+            let port = free_port();
+            let readers = (0..readers).map(|_| reader_of(port)).collect();
+            let text = format!(
+                "Topology(
+    name: \"bench\",
+    spouts: {{ \"in\": Spout(run: Lines(paths: [{file:?}])) }},
+    bolts: {{
+        \"out\": Bolt(
+            run: Socket(listen: \"127.0.0.1:{port}\"{options}), inputs: [LocalOrShuffle(\"in\")],
+        ),
+    }},
+)"
+            );
+            run(&text, &registry, &state);
+            time_of_all(readers)
+        };
+        bench(name, &once);
+    }
+}
+
+criterion_group!(benches, constant_to_null, three_stages, word_count, look_inside, capture, socket);
 criterion_main!(benches);

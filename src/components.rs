@@ -1,10 +1,12 @@
 //! The one list of everything that a topology file can name.
 
-use crate::bolt::{Count, Words};
+use crate::bolt::{Count, Dedup, Features, Filter, Jq, Pick, Words};
 use crate::registry::Registry;
 use crate::sink::local::Local;
 use crate::sink::null::Null;
+use crate::sink::postgres::Postgres;
 use crate::sink::s3::S3;
+use crate::sink::socket::Socket;
 use crate::sink::stdout::Stdout;
 use crate::social::bluesky::Bluesky;
 use crate::social::facebook::Facebook;
@@ -27,10 +29,17 @@ pub fn standard() -> Registry {
         .spout::<X>()
         .spout::<Bluesky>()
         .spout::<Mastodon>()
+        .bolt::<Filter>()
+        .bolt::<Jq>()
+        .bolt::<Pick>()
+        .bolt::<Dedup>()
         .bolt::<Words>()
         .bolt::<Count>()
+        .bolt::<Features>()
         .sink::<Local>()
         .sink::<S3>()
+        .sink::<Postgres>()
+        .sink::<Socket>()
         .sink::<Stdout>()
         .sink::<Null>()
 }

@@ -28,6 +28,7 @@ pub mod secret;
 pub mod units;
 
 // What flows.
+mod features;
 pub mod keys;
 pub mod post;
 pub mod tuple;
@@ -45,6 +46,9 @@ pub mod checkpoint;
 pub mod gaps;
 pub mod lake;
 pub mod spool;
+
+// The tables of posts in a database.
+pub mod warehouse;
 
 // The data plane.
 pub mod flow;

@@ -92,12 +92,15 @@ pub struct ComponentStatus {
     /// Those of them that were counted only, since they came faster than can be kept.
     #[serde(default)]
     pub letters_dropped: u64,
-    /// Tuples that a sink dropped because its options say so.
+    /// Tuples that a sink or a bolt dropped because its options say so.
     #[serde(default)]
     pub dropped: u64,
     /// Posts of a replay that came out of order, where it reads their times.
     #[serde(default)]
     pub out_of_order: u64,
+    /// Posts that weren't as a bolt expects posts of their kind.
+    #[serde(default)]
+    pub drifted: u64,
     /// How many keys its state has, if it has state by keys.
     #[serde(default)]
     pub keys: Option<u64>,

@@ -60,6 +60,16 @@ impl Value {
     /// What this value weighs in a batch, in bytes: its own size and that of what it points to.
     #[inline]
     pub fn weight(&self) -> usize {
+        // Short texts and numbers are most of what is weighed: two comparisons, and no table of
+        // jumps, which costs several nanoseconds where kinds alternate.
+        match self {
+            Self::Text(text) if !text.is_heap_allocated() => size_of::<Self>(),
+            Self::Int(_) => size_of::<Self>(),
+            other => other.weight_of_any(),
+        }
+    }
+
+    fn weight_of_any(&self) -> usize {
         size_of::<Self>()
             + match self {
                 Self::Text(text) if text.is_heap_allocated() => text.len(),

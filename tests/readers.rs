@@ -1,6 +1,6 @@
-//! Lakes of every form, captured by the real binary, and read by DuckDB, pandas, polars and PySpark
-//! with the very statements that `lake paths` prints. What they see is compared with what was
-//! captured.
+//! What other programs read: the lines of a socket (`readers/socket.rs`), and here lakes of every
+//! form, captured by the real binary, and read by DuckDB, pandas, polars and PySpark with the very
+//! statements that `lake paths` prints. What they see is compared with what was captured.
 
 #![allow(
     clippy::disallowed_methods,
@@ -8,6 +8,8 @@
     reason = "a test may fail where something is missing, and waits for real programs"
 )]
 
+#[path = "readers/socket.rs"]
+mod socket;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -60,7 +60,12 @@ impl Key {
         }
     }
 
-    fn is<'a>(&self, other: impl Iterator<Item = &'a Value>) -> bool {
+    fn is<'a>(&self, mut other: impl Iterator<Item = &'a Value>) -> bool {
+        // The common key is one text.
+        if let Self::One(Value::Text(text)) = self {
+            let is_text = matches!(other.next(), Some(Value::Text(found)) if found == text);
+            return is_text && other.next().is_none();
+        }
         self.values().iter().eq(other)
     }
 }
@@ -127,9 +132,16 @@ impl<S> Default for KeyedState<S> {
     }
 }
 
-fn hash<'a>(hasher: &DefaultHashBuilder, key: impl Iterator<Item = &'a Value>) -> u64 {
+fn hash<'a>(hasher: &DefaultHashBuilder, mut key: impl Iterator<Item = &'a Value>) -> u64 {
     let mut state = hasher.build_hasher();
-    key.for_each(|value| value.hash(&mut state));
+    match (key.next(), key.next()) {
+        // The common key is one text: its bytes alone are hashed.
+        (Some(Value::Text(text)), None) => state.write(text.as_bytes()),
+        (first, second) => {
+            let values = first.into_iter().chain(second).chain(key);
+            values.for_each(|value| value.hash(&mut state));
+        }
+    }
     state.finish()
 }
 

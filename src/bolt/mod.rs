@@ -9,11 +9,20 @@ pub use crate::epoch::{StateChange, StateSize};
 pub use crate::flow::{BoltWaker, Output};
 
 mod count;
+mod dedup;
+mod features;
+pub(crate) mod jq;
 mod keyed;
+mod pick;
 mod words;
 
 pub use count::Count;
+pub use dedup::Dedup;
+pub(crate) use features::{FEATURES, FeaturesReader};
+pub use features::{Features, LanguageSource};
+pub use jq::{Filter, Jq};
 pub use keyed::{KeyState, KeyedState};
+pub use pick::Pick;
 pub use words::Words;
 
 #[cfg(test)]
@@ -62,6 +71,12 @@ pub trait BoltConfig: Send + Sync {
     /// grouped by these, state can be shared out among another number of tasks. `None` for a bolt
     /// without state, or with one that belongs to the task.
     fn state_key(&self) -> Option<Vec<String>> {
+        None
+    }
+
+    /// The largest parallelism hint with which it does what it promises, and why, for the problem
+    /// with a larger one.
+    fn tasks_max(&self) -> Option<(usize, &'static str)> {
         None
     }
 
@@ -129,10 +144,22 @@ pub trait Bolt: Send {
         Vec::new()
     }
 
+    /// Returns the number of tuples that it has dropped because its options say so, since it was
+    /// made.
+    fn dropped(&self) -> u64 {
+        0
+    }
+
     /// Returns the size of the state, for people who watch; asked after each turn, so it is known and not
     /// counted.
     fn state_size(&self) -> Option<StateSize> {
         None
+    }
+
+    /// Returns the number of posts so far that weren't as a post of their kind should be, for
+    /// people who watch: a platform may have changed what it sends.
+    fn drifted(&self) -> u64 {
+        0
     }
 
     /// Takes back one key of the state, before the first tuple.

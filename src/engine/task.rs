@@ -27,6 +27,14 @@ use crate::value::Value;
 /// nothing (a batch is far more work than a turn) and cost the others latency.
 const BATCHES_PER_TURN_MAX: usize = 8;
 
+/// From so many tuples in a turn on, a task is busy: it looks for more a while before it sleeps.
+/// What trickles lets the machine rest.
+const BUSY_TUPLES: usize = 256;
+
+/// How often a busy task looks for more before it sleeps: about 50 µs, which is what a core of a
+/// virtual machine takes to wake up. More would take time from others on its executor.
+const LOOKS_BEFORE_SLEEP: u8 = 64;
+
 /// From so many retries of a tuple on, people are told: what passes sooner is no trouble.
 const RETRIES_UNTIL_SAID: u32 = 4;
 
@@ -90,6 +98,8 @@ pub struct BoltTask {
     pub reporter: Reporter,
     /// What the task is in the middle of.
     pub current: Option<Current>,
+    /// What the task looks for before it sleeps.
+    pub looks: Looks,
     /// The watermark that waits for the next barrier.
     pub held: HeldWatermark,
     /// Whether its configuration says that it has state.
@@ -134,6 +144,17 @@ pub struct HeldWatermark {
     is_idle: bool,
 }
 
+/// How a busy task looks for more, instead of going to sleep at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Looks {
+    /// What it looks for, while it does.
+    need: Option<Need>,
+    /// How often it still looks.
+    left: u8,
+    /// The tuples of the current turn.
+    tuples: usize,
+}
+
 /// What a task wants after its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -157,16 +178,30 @@ enum Step {
 }
 
 impl BoltTask {
-    /// Works for one turn.
+    /// Works for one turn, or looks whether there is work.
     pub fn turn(&mut self) -> Next {
+        if let Some(need) = self.looks.need.take()
+            && !self.finds(need)
+        {
+            return self.look_again(need);
+        }
         self.meter.begin_turn(self.clock.monotonic());
+        self.looks.tuples = 0;
         let next = self.work();
         self.meter.end_turn(self.clock.monotonic());
         self.meter.set_emitted(self.output.emitter.emitted());
         self.meter.set_inbox(self.inbox.fill());
         match &self.worker {
-            Worker::Sink(sink, _) => self.meter.set_dropped(sink.dropped()),
+            Worker::Sink(sink, _) => {
+                self.meter.set_dropped(sink.dropped());
+                self.meter.set_emitted(self.output.emitter.emitted() + sink.emitted());
+                if let Some(words) = sink.says() {
+                    self.meter.set_says(Some(words));
+                }
+            }
             Worker::Bolt(bolt) => {
+                self.meter.set_drifted(bolt.drifted());
+                self.meter.set_dropped(bolt.dropped());
                 if let Some(size) = bolt.state_size() {
                     self.meter.set_state_size(size);
                 }
@@ -179,7 +214,20 @@ impl BoltTask {
             Next::Pause(_) => Doing::Retrying,
             Next::End => Doing::Failed,
         });
-        next
+        if self.looks.tuples >= BUSY_TUPLES {
+            self.looks.left = LOOKS_BEFORE_SLEEP;
+        }
+        if let Next::Sleep(need) = next { self.look_again(need) } else { next }
+    }
+
+    /// Another look for this, or sleep. A sender needs not wake a task that looks.
+    fn look_again(&mut self, need: Need) -> Next {
+        if self.looks.left == 0 {
+            return Next::Sleep(need);
+        }
+        self.looks.left -= 1;
+        self.looks.need = Some(need);
+        Next::Turn
     }
 
     /// Whether a task that is about to sleep for this would find it after all.
@@ -217,6 +265,7 @@ impl BoltTask {
         let work = match self.inbox.receive() {
             Received::Batch { input, batch } => {
                 self.meter.add_received(batch.tuples);
+                self.looks.tuples += batch.tuples;
                 Work::Tuples { input, batch, next: 0 }
             }
             Received::Watermark(watermark) => Work::Watermark(watermark),

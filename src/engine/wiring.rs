@@ -11,7 +11,7 @@ use super::again::stands_for;
 use super::jobs::JobThread;
 use super::refused_rows::RefusedRowsWriter;
 use super::resume::{groups, restore};
-use super::task::{BoltTask, HeldWatermark, SinkThreads, TaskInput, Worker};
+use super::task::{BoltTask, HeldWatermark, Looks, SinkThreads, TaskInput, Worker};
 use crate::bolt::BoltContext;
 use crate::checkpoint::StateStore;
 use crate::clock::SharedClock;
@@ -392,6 +392,7 @@ impl Maker<'_> {
             clock: Arc::clone(self.shared.clock),
             reporter,
             current: None,
+            looks: Looks::default(),
             held: HeldWatermark::default(),
             keeps_state: matches!(&self.spec.config, Config::Bolt(config) if config.keeps_state()),
             state_group: groups(self.topology, self.spec, self.index).1,

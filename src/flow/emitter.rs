@@ -149,6 +149,11 @@ impl Emitter {
         }));
     }
 
+    /// True if somebody takes this stream.
+    pub fn is_taken(&self, stream: StreamId) -> bool {
+        self.streams.get(stream.0).is_some_and(|out| !out.routes.is_empty())
+    }
+
     /// True if tuples have event times.
     pub fn is_timed(&self) -> bool {
         self.time.is_some()
@@ -180,11 +185,37 @@ impl Emitter {
             }
             return;
         }
+        let mut values = values.into_iter();
+        let first = values.next();
+        let second = values.next();
+        if let (Some(value), None) = (&first, &second)
+            && let Some(index) = self.destination_of_only_value(stream, value)
+        {
+            let destination = &mut self.destinations[index];
+            destination.gathering.bytes += value.weight();
+            destination.gathering.tuples += 1;
+            destination.gathering.times.extend(self.time);
+            destination.gathering.values.extend(first);
+            if !std::mem::replace(&mut destination.touched, true) {
+                self.touched.push(index as u32);
+            }
+            self.uncommitted += 1;
+            return;
+        }
         let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.extend(values);
+        scratch.extend(first.into_iter().chain(second).chain(values));
         self.emit_scratch(stream, direct_to, &mut scratch);
         scratch.clear();
         self.scratch = scratch;
+    }
+
+    /// The destination of a tuple of one value on a stream that declares one field, and that one
+    /// bolt takes by it.
+    #[inline]
+    fn destination_of_only_value(&self, stream: StreamId, value: &Value) -> Option<usize> {
+        let out = self.streams.get(stream.0).filter(|out| out.arity == 1)?;
+        let [route] = &out.routes[..] else { return None };
+        Some(route.first + route.router.task_of_only_value(value)?)
     }
 
     fn emit_scratch(

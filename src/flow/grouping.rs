@@ -110,6 +110,18 @@ impl Router {
         }
     }
 
+    /// The task for a tuple of one value that is its key, if it goes by its key to one of several
+    /// tasks.
+    #[inline]
+    pub fn task_of_only_value(&self, value: &Value) -> Option<usize> {
+        match &self.grouping {
+            Grouping::Fields(key) if self.tasks > 1 && key[..] == [0] => {
+                Some(task_of_group(key_group([value]), self.tasks))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the values of a tuple have no say in where it goes, so that whole batches can be
     /// shared out by [`choose_batch`](Self::choose_batch).
     pub fn is_free(&self) -> bool {

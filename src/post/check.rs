@@ -34,6 +34,13 @@ pub(crate) fn leading_post(bytes: &[u8]) -> Result<Checked, Flaw> {
     }
 }
 
+/// True if these bytes are one JSON value of any type, nested at most `levels` deep. That its texts
+/// are UTF-8 isn't checked.
+pub(crate) fn is_one_value(bytes: &[u8], levels: usize) -> bool {
+    let mut scan = Scan::new(bytes);
+    scan.value(levels).is_ok() && scan.space().is_none()
+}
+
 /// Moves over the braces of a post and what is between them.
 fn one_key(scan: &mut Scan<'_>) -> Result<(), Flaw> {
     scan.at += 1;

@@ -1,10 +1,13 @@
 //! Sinks: bolts that write outside, in two phases where the outside allows it.
 
 mod lake;
+mod lines;
 pub mod local;
 pub mod null;
 pub mod outbox;
+pub mod postgres;
 pub mod s3;
+pub mod socket;
 pub mod stdout;
 pub mod waiting;
 
@@ -177,6 +180,12 @@ pub trait SinkConfig: Send + Sync {
         true
     }
 
+    /// The largest parallelism hint with which it can run, and why, for the problem with a larger
+    /// one.
+    fn tasks_max(&self) -> Option<(usize, &'static str)> {
+        None
+    }
+
     /// Where a task with this context keeps what it has not delivered, absolute, for
     /// [`recover`](Self::recover): it is saved before the task writes anything. Empty for a sink
     /// that promises nothing.
@@ -226,6 +235,17 @@ pub trait Sink: Send {
     /// How many tuples it has dropped because its options say so, since it was made.
     fn dropped(&self) -> u64 {
         0
+    }
+
+    /// How many tuples it has handed over so far, counted once for each of those that take them,
+    /// where that isn't what it received and may be less. It is shown as `emitted`.
+    fn emitted(&self) -> u64 {
+        0
+    }
+
+    /// What it is doing, for people, where "running" and "idle" don't say it.
+    fn says(&self) -> Option<String> {
+        None
     }
 
     /// The task has nothing more to do for now: writes out what should be seen at once.

@@ -5,13 +5,12 @@ use std::io::{self, ErrorKind, Write};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::lines::LineWriter;
 use super::{Sink, SinkConfig, SinkContext};
 use crate::component::{Component, Problem};
 use crate::epoch::{Barrier, Job, Prepared};
 use crate::error::{Error, Result};
-use crate::post::break_no_lines;
-use crate::tuple::{Fields, Tuple, to_json};
-use crate::value::Value;
+use crate::tuple::{Fields, Tuple};
 
 /// Prints every tuple on standard output, a line of JSON each. A tuple of a source (`post`, `kind`,
 /// `topics`) is printed as its post alone, so that another `Lines(paths: ["-"])` can read it; any
@@ -43,23 +42,12 @@ const BUFFER_BYTES: usize = 64 << 10;
 struct Printer<W> {
     out: W,
     buffer: Vec<u8>,
-    inputs: Vec<Input>,
-}
-
-struct Input {
-    fields: Fields,
-    of_posts: bool,
+    lines: LineWriter,
 }
 
 impl<W: Write> Printer<W> {
     fn new(out: W, inputs: Vec<Fields>) -> Self {
-        let posts = Fields::of_posts();
-        let input = |fields: Fields| Input { of_posts: fields == posts, fields };
-        Self {
-            out,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
-            inputs: inputs.into_iter().map(input).collect(),
-        }
+        Self { out, buffer: Vec::with_capacity(BUFFER_BYTES), lines: LineWriter::new(inputs) }
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -77,17 +65,7 @@ impl<W: Write> Printer<W> {
 
 impl<W: Write + Send> Sink for Printer<W> {
     fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
-        let input = &self.inputs[tuple.input];
-        match tuple.values.first() {
-            Some(Value::Post(post)) if input.of_posts => self.buffer.extend_from_slice(post),
-            _ => {
-                let start = self.buffer.len();
-                to_json(&input.fields, tuple.values, &mut self.buffer);
-                // A raw JSON value may be pretty printed.
-                break_no_lines(&mut self.buffer[start..]);
-            }
-        }
-        self.buffer.push(b'\n');
+        self.lines.append(tuple, &mut self.buffer);
         if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
@@ -108,6 +86,7 @@ mod tests {
 
     use super::*;
     use crate::post::Post;
+    use crate::value::Value;
 
     fn printer<W: Write>(out: W) -> Printer<W> {
         Printer::new(out, vec![Fields::of_posts(), Fields::new(["word", "count"])])

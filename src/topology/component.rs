@@ -228,6 +228,17 @@ fn hint(values: &mut Values<'_>, draft: &Draft<'_>, node: &Node) -> Option<NonZe
     let what = format!("{}: parallelism_hint", draft.title());
     let hint = values.number(&what, node, 1, PARALLELISM_HINT_MAX.into())?;
     let config = draft.configured.as_ref().map(|configured| &configured.config);
+    let bolt_max = match config {
+        Some(Config::Bolt(bolt)) => bolt.tasks_max(),
+        Some(Config::Sink(sink)) => sink.tasks_max(),
+        _ => None,
+    };
+    if let Some((max, why)) = bolt_max.filter(|(max, _)| hint > *max as u64) {
+        values
+            .report
+            .add(node.span, format!("{what}: expected {max} at most, found {hint}: {why}"));
+        return None;
+    }
     let max = match config {
         Some(Config::Spout(spout)) => spout.tasks_max(),
         _ => None,

@@ -9,6 +9,7 @@ pub mod hostile;
 pub mod once;
 pub mod platform;
 pub mod play;
+pub mod postgres_server;
 pub mod prism;
 pub mod proxy;
 pub mod random;
@@ -30,8 +31,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
-/// Far more than any run here takes, on any machine. What takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+/// Far more than any run here takes, on any machine. What takes longer hangs. With `tests/run --long`
+/// a run may have a million posts.
+fn limit() -> Duration {
+    let is_long = std::env::var_os("WATERSPOUT_LONG").is_some();
+    Duration::from_secs(if is_long { 900 } else { 120 })
+}
 
 /// A folder for one test, in which the program runs.
 pub struct Sandbox {
@@ -127,7 +132,7 @@ impl Guard {
         let (ended, end) = mpsc::channel();
         let process = child.id();
         let thread = thread::spawn(move || {
-            let hangs = end.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+            let hangs = end.recv_timeout(limit()) == Err(RecvTimeoutError::Timeout);
             if hangs {
                 signal("KILL", process);
             }
@@ -267,8 +272,10 @@ impl Running {
         let hung = self.guard.had_to_kill();
         assert!(
             !hung,
-            "`{}` hung, and was killed after {LIMIT:?}; it said:\n{}",
-            self.name, self.read
+            "`{}` hung, and was killed after {:?}; it said:\n{}",
+            self.name,
+            limit(),
+            self.read
         );
         Ended {
             name: self.name,

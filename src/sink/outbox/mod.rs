@@ -157,6 +157,14 @@ pub(crate) fn discard(place: &str) -> Result<bool> {
     Ok(true)
 }
 
+/// What the names of all segments of a place's task begin with, if it is a place of an outbox.
+pub fn segment_prefix(place: &str) -> Option<String> {
+    let place = OutboxPlace::parse(place)?;
+    let task = place.rows.file_name()?.to_str()?;
+    let run = place.rows.parent()?.file_name()?.to_str()?;
+    Some(format!("{run}/{task}/"))
+}
+
 /// Deletes the segments of all tasks in the outbox of a topology's state that has ended: everything
 /// is delivered, but the process was killed before it deleted the files.
 ///
@@ -342,6 +350,7 @@ impl Drop for Outbox {
 }
 
 /// Reads segments for a commit.
+#[derive(Default)]
 pub struct OutboxReader {
     backlog: Arc<Backlog>,
 }

@@ -1,0 +1,357 @@
+//! `Dedup`: the first tuple of each key.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::bolt::keyed::{KeyState, KeyedState};
+use crate::bolt::pick::value_of;
+use crate::bolt::{Bolt, BoltConfig, BoltContext, Output};
+use crate::component::{Component, Problem};
+use crate::epoch::{StateChange, StateSize};
+use crate::error::{Error, Result};
+use crate::event_time::EventTime;
+use crate::post::Post;
+use crate::post::pointer::{PointerTree, parse_pointer};
+use crate::tuple::{Fields, Streams, Tuple};
+use crate::units::Interval;
+use crate::value::Value;
+
+/// Passes the first tuple of each key on, unchanged, and drops those with the same key that come
+/// within a time; `dropped` in the metrics says how many. The key is the kind and the id of the
+/// post (`by: Id`), a member of the post (`by: Pointer("/tweet/user/id_str")`), or fields of the
+/// tuple (`by: Fields(["platform", "post_id"])`). A tuple whose key is null, or a post that has none,
+/// passes.
+///
+/// Times are the posts' own, so that a replay drops the same tuples as the live run, however fast
+/// it is; the copies of a post have the same time anyway. A tuple is dropped if its time is less
+/// than `within` away from that of the last one with its key that passed. Keys are forgotten once
+/// no tuple is expected any more that they would drop. A tuple without a time counts as being at the
+/// time that event time has reached; where no source tells times, keys are only forgotten because
+/// of `max_keys`.
+///
+/// Only `Fields` can have more than one task, grouped by the same fields: other keys aren't known
+/// before a tuple has come to its task. `Pick` makes a field of a post's member.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dedup {
+    /// The key: `Id`, `Pointer(…)` or `Fields([…])`.
+    #[serde(default)]
+    pub by: DedupKey,
+    /// How far apart two tuples with the same key must be in time so that both pass.
+    #[serde(default = "within")]
+    pub within: Interval,
+    /// The number of keys that each task remembers. Beyond that the sixteenth part that came longest
+    /// ago is forgotten, and passes once more when it comes again: `forgotten` says how many. More
+    /// keys cost some hundred bytes of memory and disk for each.
+    #[serde(default = "max_keys")]
+    pub max_keys: NonZeroU32,
+}
+
+/// The key by which tuples are the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DedupKey {
+    /// The kind and the id of the post.
+    #[default]
+    Id,
+    /// A member of the post, by its JSON pointer.
+    Pointer(String),
+    /// Fields of the tuple.
+    Fields(Vec<String>),
+}
+
+fn within() -> Interval {
+    Interval(Duration::from_secs(3600))
+}
+
+fn max_keys() -> NonZeroU32 {
+    const { NonZeroU32::new(1_000_000).unwrap() }
+}
+
+impl Component for Dedup {
+    const NAME: &'static str = "Dedup";
+    const GUARANTEE: &'static str = "the keys are part of every checkpoint: after a restart nothing \
+         passes twice; of more keys than `max_keys` those that came longest ago are forgotten";
+}
+
+/// The field that holds posts.
+const POST: &str = "post";
+
+impl Dedup {
+    fn problem(what: String) -> Problem {
+        Problem { field: "by", what, candidates: None }
+    }
+
+    fn problems(&self, inputs: &[Fields]) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        match &self.by {
+            DedupKey::Id => {}
+            DedupKey::Pointer(pointer) => {
+                problems.extend(parse_pointer(pointer).err().map(Self::problem));
+            }
+            DedupKey::Fields(fields) if fields.is_empty() => {
+                problems.push(Self::problem("expected at least one field, found none".into()));
+            }
+            DedupKey::Fields(fields) => {
+                for (i, field) in fields.iter().enumerate() {
+                    if fields[..i].iter().filter(|earlier| *earlier == field).count() == 1 {
+                        let what = format!("expected each field once, found \"{field}\" again");
+                        problems.push(Self::problem(what));
+                    }
+                }
+            }
+        }
+        for name in self.names() {
+            if let Some(input) = inputs.iter().find(|input| input.position(&name).is_none()) {
+                problems.push(Problem {
+                    field: "by",
+                    what: format!("needs the field \"{name}\", but an input declares {input}"),
+                    candidates: Some((name, input.names().to_vec())),
+                });
+            }
+        }
+        let first = inputs.first().cloned().unwrap_or_default();
+        if let Some(other) = inputs.iter().find(|input| **input != first) {
+            problems.push(Self::problem(format!(
+                "expected inputs with the same fields, found {first} and {other}"
+            )));
+        }
+        problems
+    }
+
+    /// The fields that hold the key.
+    fn names(&self) -> Vec<String> {
+        match &self.by {
+            DedupKey::Fields(fields) => {
+                let mut names = fields.clone();
+                names.dedup();
+                names
+            }
+            DedupKey::Id | DedupKey::Pointer(_) => vec![POST.into()],
+        }
+    }
+}
+
+impl BoltConfig for Dedup {
+    fn streams(&self, inputs: &[Fields]) -> Result<Streams, Vec<Problem>> {
+        let problems = self.problems(inputs);
+        if problems.is_empty() {
+            Ok(Streams::default_with(inputs.first().cloned().unwrap_or_default()))
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn uses_event_time(&self) -> bool {
+        true
+    }
+
+    fn state_key(&self) -> Option<Vec<String>> {
+        match &self.by {
+            DedupKey::Fields(fields) => Some(fields.clone()),
+            DedupKey::Id | DedupKey::Pointer(_) => None,
+        }
+    }
+
+    fn keeps_state(&self) -> bool {
+        true
+    }
+
+    fn tasks_max(&self) -> Option<(usize, &'static str)> {
+        let why = "posts with the same key could come to different tasks. Use `by: Fields(…)` \
+                   behind a grouping by the same fields, which `Pick` takes out of the post";
+        match self.by {
+            DedupKey::Fields(_) => None,
+            DedupKey::Id | DedupKey::Pointer(_) => Some((1, why)),
+        }
+    }
+
+    fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>> {
+        Ok(Box::new(Deduplicator::of(self, &context.inputs)?))
+    }
+}
+
+/// The time of the last tuple of a key that passed.
+struct Passed(EventTime);
+
+impl KeyState for Passed {
+    fn encode(&self, into: &mut Vec<u8>) {
+        self.0.unix_millis().encode(into);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        i64::decode(bytes).map(|millis| Self(EventTime::from_unix_millis(millis)))
+    }
+}
+
+/// How a task reads a key.
+enum KeyReader {
+    Id,
+    Pointer(PointerTree),
+    Fields,
+}
+
+struct Deduplicator {
+    reader: KeyReader,
+    /// For each input, the positions of what holds the key.
+    positions: Vec<Vec<usize>>,
+    within: u64,
+    keys: KeyedState<Passed>,
+    /// The time that event time has reached: [`EventTime::UNKNOWN`] before anything is known.
+    reached: EventTime,
+    /// The time at which expired keys are looked for again.
+    next_sweep: EventTime,
+    dropped: u64,
+    /// The key of the tuple at hand.
+    key: Vec<Value>,
+}
+
+/// Expired keys are looked for so many times within `within`. More often would go through all keys
+/// more often; more rarely would keep more keys that nothing needs.
+const SWEEPS_WITHIN: u64 = 16;
+
+impl Deduplicator {
+    fn of(config: &Dedup, inputs: &[Fields]) -> Result<Self> {
+        let mut positions = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let position = |name: &String| {
+                let what = || format!("needs the field \"{name}\", but an input declares {input}");
+                input.position(name).ok_or_else(|| Error::fatal(what()))
+            };
+            positions.push(config.names().iter().map(position).collect::<Result<_>>()?);
+        }
+        let reader = match &config.by {
+            DedupKey::Id => KeyReader::Id,
+            DedupKey::Fields(_) => KeyReader::Fields,
+            DedupKey::Pointer(pointer) => {
+                let mut tree = PointerTree::default();
+                tree.add(parse_pointer(pointer).map_err(Error::fatal)?, 0);
+                KeyReader::Pointer(tree)
+            }
+        };
+        Ok(Self {
+            reader,
+            positions,
+            within: u64::try_from(config.within.0.as_millis()).unwrap_or(u64::MAX),
+            keys: KeyedState::bounded(Some(config.max_keys.get() as usize)),
+            reached: EventTime::UNKNOWN,
+            next_sweep: EventTime::UNKNOWN,
+            dropped: 0,
+            key: Vec::new(),
+        })
+    }
+
+    /// Reads the key; false if the tuple has none.
+    fn read_key(&mut self, tuple: Tuple<'_>) -> bool {
+        let positions = &self.positions[tuple.input];
+        self.key.clear();
+        match &self.reader {
+            KeyReader::Fields => {
+                self.key.extend(positions.iter().map(|at| tuple.value(*at).clone()));
+            }
+            KeyReader::Id => {
+                if let Value::Post(post) = tuple.value(positions[0])
+                    && let Some(id) = post.id()
+                {
+                    self.key.extend([post.kind().into(), (*id).into()]);
+                }
+            }
+            KeyReader::Pointer(tree) => {
+                if let Value::Post(post) = tuple.value(positions[0]) {
+                    self.key.extend(member_of(tree, post));
+                }
+            }
+        }
+        self.key.iter().any(|value| *value != Value::Null)
+    }
+
+    /// True if the tuple is the first one of its key.
+    fn passes(&mut self, tuple: Tuple<'_>) -> bool {
+        if !self.read_key(tuple) {
+            return true;
+        }
+        let time = if tuple.time == EventTime::UNKNOWN { self.reached } else { tuple.time };
+        // A tuple that is dropped doesn't keep its key from being forgotten: the key would live as
+        // long as copies come.
+        if let Some(Passed(last)) = self.keys.get(self.key.iter()) {
+            if time.unix_millis().abs_diff(last.unix_millis()) < self.within {
+                self.dropped += 1;
+                return false;
+            }
+        }
+        self.keys.get_or_insert(self.key.iter(), || Passed(time)).0 = time;
+        true
+    }
+
+    /// Event time has reached `time`.
+    fn advance(&mut self, time: EventTime) {
+        if time == EventTime::END {
+            // The end isn't a time: a restart behind it must know the keys.
+            return;
+        }
+        self.reached = self.reached.max(time);
+        if self.reached >= self.next_sweep {
+            self.sweep();
+            let pause = self.within / SWEEPS_WITHIN;
+            let next = self.reached.unix_millis().saturating_add_unsigned(pause);
+            self.next_sweep = EventTime::from_unix_millis(next);
+        }
+    }
+
+    /// Forgets the keys that nothing is expected to meet any more.
+    fn sweep(&mut self) {
+        let horizon = self.reached.unix_millis();
+        let is_over = |last: EventTime| {
+            last < self.reached && horizon.abs_diff(last.unix_millis()) >= self.within
+        };
+        let over = self.keys.iter().filter(|(_, Passed(last))| is_over(*last));
+        let over: Vec<Vec<Value>> = over.map(|(key, _)| key.to_vec()).collect();
+        for key in over {
+            self.keys.remove(key.iter());
+        }
+    }
+}
+
+/// The value of the only pointer of a tree.
+fn member_of(tree: &PointerTree, post: &Post) -> Option<Value> {
+    let mut found = None;
+    tree.find(post, |_, json| {
+        found = Some(value_of(json, |json| post.as_bytes().slice_ref(json)));
+    });
+    found
+}
+
+impl Bolt for Deduplicator {
+    fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()> {
+        if self.passes(tuple) {
+            out.emit(tuple.values.iter().cloned());
+        }
+        Ok(())
+    }
+
+    fn watermark(&mut self, time: EventTime, _out: &mut Output) -> Result<()> {
+        self.advance(time);
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Vec<StateChange> {
+        self.keys.snapshot()
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn state_size(&self) -> Option<StateSize> {
+        Some(self.keys.size())
+    }
+
+    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.keys.restore(key, value)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! What a jq expression sees of a tuple.
+
+use std::sync::Arc;
+
+use jaq_json::Val;
+
+use super::convert::{from_fields, from_json, from_value};
+use super::program::Program;
+use crate::error::Result;
+use crate::tuple::{Fields, Tuple};
+use crate::value::Value;
+
+/// The field that holds posts.
+const POST: &str = "post";
+
+/// Where the parts of one input are.
+pub struct InputPlaces {
+    fields: Fields,
+    post: Option<usize>,
+}
+
+impl InputPlaces {
+    pub fn of(fields: &Fields) -> Self {
+        Self { fields: fields.clone(), post: fields.position(POST) }
+    }
+
+    /// The position of the field with the post.
+    pub fn post(&self) -> Option<usize> {
+        self.post
+    }
+
+    /// The position of a field.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.fields.position(name)
+    }
+
+    /// The value that the expression gets: the post, or an object of all fields where the input has
+    /// none.
+    ///
+    /// # Errors
+    /// If jq can't read it.
+    pub fn input(&self, tuple: Tuple<'_>) -> Result<Val> {
+        match self.post.map(|post| tuple.value(post)) {
+            Some(Value::Post(post)) => from_json(post),
+            Some(other) => from_value(other),
+            None => self.rest(tuple),
+        }
+    }
+
+    /// The value of `$tuple`: an object of the other fields.
+    ///
+    /// # Errors
+    /// If jq can't read it.
+    pub fn tuple(&self, program: &Program, tuple: Tuple<'_>) -> Result<Val> {
+        if program.uses_tuple { self.rest(tuple) } else { Ok(Val::Null) }
+    }
+
+    fn rest(&self, tuple: Tuple<'_>) -> Result<Val> {
+        let named = self.fields.names().iter().zip(tuple.values).enumerate();
+        let rest = named.filter(|(position, _)| Some(*position) != self.post);
+        from_fields(rest.map(|(_, field)| field))
+    }
+}
+
+/// True if a value that an expression gives is the value that it got.
+pub fn is_same(output: &Val, input: &Val) -> bool {
+    match (output, input) {
+        (Val::Obj(output), Val::Obj(input)) => {
+            std::ptr::eq(&raw const **output, &raw const **input)
+        }
+        _ => false,
+    }
+}
+
+/// No topics: one list for all posts.
+pub fn no_topics() -> Value {
+    Value::List(Arc::from([]))
+}

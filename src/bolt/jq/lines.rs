@@ -1,0 +1,54 @@
+//! A jq expression whose values are lines, for sinks.
+
+use std::num::NonZeroU32;
+
+use super::compile_checked;
+use super::convert::into_json;
+use super::input::InputPlaces;
+use super::program::Program;
+use crate::component::Problem;
+use crate::error::Result;
+use crate::tuple::{Fields, Tuple};
+
+/// Makes lines of JSON of what an expression gives for a tuple.
+pub(crate) struct LineFilter {
+    program: Program,
+    /// Of each input.
+    places: Vec<InputPlaces>,
+}
+
+impl LineFilter {
+    /// The flaw of an expression, as a problem of the field that holds it.
+    pub fn problem(code: &str, max_steps: NonZeroU32, field: &'static str) -> Option<Problem> {
+        Program::compile(code, max_steps.get()).err().map(|flaw| flaw.problem(field))
+    }
+
+    /// # Errors
+    /// If the expression has a flaw.
+    pub fn new(code: &str, max_steps: NonZeroU32, inputs: &[Fields]) -> Result<Self> {
+        Ok(Self {
+            program: compile_checked(code, max_steps)?,
+            places: inputs.iter().map(InputPlaces::of).collect(),
+        })
+    }
+
+    /// Appends a line for each value.
+    ///
+    /// # Errors
+    /// If the expression fails; then nothing is appended.
+    pub fn append(&self, tuple: Tuple<'_>, into: &mut Vec<u8>) -> Result<()> {
+        let start = into.len();
+        let places = &self.places[tuple.input];
+        let input = places.input(tuple)?;
+        let rest = places.tuple(&self.program, tuple)?;
+        let appended = self.program.run(input, rest, |value| {
+            into.extend_from_slice(&into_json(&value)?);
+            into.push(b'\n');
+            Ok(true)
+        });
+        if appended.is_err() {
+            into.truncate(start);
+        }
+        appended
+    }
+}

@@ -1,0 +1,273 @@
+//! The delivery of what waits in the outbox: `on_no_reader: Wait`, `on_slow_reader: Wait`.
+//!
+//! A commit hands the lines of promised segments to the readers. A line is delivered once one reader
+//! has taken it whole, and no reader has it in its queue any more; what a reader that left hasn't
+//! taken goes to the readers that are there, or that come.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::hub::{Chunk, Hub, Offered, count_lines};
+use super::{CHUNK_BYTES, OnNoReader, OnSlowReader};
+use crate::epoch::Promise;
+use crate::error::Result;
+use crate::sink::Delivered;
+use crate::sink::outbox::OutboxReader;
+use crate::value::Value;
+
+/// How long slow readers may keep one commit waiting before `on_slow_reader: Drop` or `Disconnect`
+/// says what becomes of them: as long as the next checkpoint's lines take to come. A longer time would
+/// let a reader fill the outbox, and so hold up the capture.
+const SLOW_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is known of segments that were offered, until no checkpoint names them any more.
+#[derive(Default)]
+pub(super) struct Ledger(Mutex<BTreeMap<String, Vec<Range<usize>>>>);
+
+impl Ledger {
+    /// The lines of a segment that aren't delivered, by their numbers. `None` for one that wasn't
+    /// offered before.
+    fn missing(&self, segment: &str) -> Option<Vec<Range<usize>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(segment).cloned()
+    }
+
+    fn note(&self, segment: &str, missing: Vec<Range<usize>>) {
+        let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.insert(segment.to_owned(), missing);
+    }
+
+    pub fn forget(&self, segments: &[String]) {
+        let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        segments.iter().for_each(|segment| drop(ledger.remove(segment)));
+    }
+}
+
+/// A commit.
+pub(super) struct Delivery {
+    pub hub: Arc<Hub>,
+    pub ledger: Arc<Ledger>,
+    pub outbox: OutboxReader,
+    pub on_no_reader: OnNoReader,
+}
+
+impl Delivery {
+    /// Delivers what there are readers for, one segment after the other.
+    ///
+    /// # Errors
+    /// If a segment isn't what was promised.
+    pub fn deliver(&self, promises: &[Promise]) -> Result<Delivered> {
+        let mut delivered = Delivered::default();
+        let waits = self.hub.options.on_slow_reader == OnSlowReader::Wait;
+        let mut patience = if waits { None } else { Some(SLOW_PATIENCE) };
+        for promise in promises {
+            if !self.deliver_segment(promise, &mut patience)? {
+                break;
+            }
+            self.outbox.delivered(promise);
+            delivered.segments.push(promise.segment.clone());
+        }
+        Ok(delivered)
+    }
+
+    /// True if all of it is delivered.
+    fn deliver_segment(&self, promise: &Promise, patience: &mut Option<Duration>) -> Result<bool> {
+        let known = self.ledger.missing(&promise.segment);
+        if known.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(true);
+        }
+        // Nothing is read from the disk for nobody.
+        if self.hub.count() == 0 && self.on_no_reader == OnNoReader::Wait {
+            return Ok(false);
+        }
+        let lines = SegmentLines::of(self.outbox.rows(promise)?.into_iter().map(|row| row.values));
+        let mut missing = known.unwrap_or_else(|| vec![0..lines.count]);
+        while !missing.is_empty() {
+            let (left, goes_on) = self.offer(&lines, &missing, patience);
+            missing = left;
+            self.ledger.note(&promise.segment, missing.clone());
+            if !goes_on {
+                return Ok(false);
+            }
+        }
+        self.ledger.note(&promise.segment, Vec::new());
+        Ok(true)
+    }
+
+    /// Offers lines. Returns those that aren't delivered, and whether to go on with them.
+    fn offer(
+        &self,
+        lines: &SegmentLines,
+        wanted: &[Range<usize>],
+        patience: &mut Option<Duration>,
+    ) -> (Vec<Range<usize>>, bool) {
+        let mut queued = Vec::new();
+        let mut missing = Vec::new();
+        let mut goes_on = true;
+        for (range, chunk) in lines.chunks(wanted) {
+            if !goes_on {
+                missing.push(range);
+                continue;
+            }
+            match self.hub.offer(&chunk, patience) {
+                Offered::Queued => queued.push((range, chunk)),
+                Offered::Dropped => {}
+                Offered::NoReader if self.on_no_reader == OnNoReader::Drop => {
+                    self.hub.drop_lines(chunk.lines());
+                }
+                Offered::NoReader | Offered::Closed => {
+                    goes_on = false;
+                    missing.push(range);
+                }
+            }
+        }
+        let chunks: Vec<_> = queued.iter().map(|(_, chunk)| chunk.clone()).collect();
+        if !self.hub.wait_until_settled(&chunks, *patience) {
+            goes_on = false;
+        }
+        for (range, chunk) in queued {
+            // Where the socket closed before, a line that isn't known to be taken comes again.
+            let taken = chunk.settled().unwrap_or(if goes_on { chunk.lines() } else { 0 });
+            if taken < chunk.lines() {
+                missing.push(range.start + taken..range.end);
+            }
+        }
+        missing.sort_by_key(|range| range.start);
+        (missing, goes_on)
+    }
+}
+
+/// The lines of a segment: one text for each row, which has any number of lines.
+struct SegmentLines {
+    rows: Vec<Value>,
+    count: usize,
+}
+
+/// The bytes of a row that the socket has written.
+fn text_of(row: &Value) -> &[u8] {
+    match row {
+        Value::Post(post) => post,
+        Value::Json(text) => text,
+        _ => &[],
+    }
+}
+
+/// The lines of a row: a post is one line, and has no line break behind it.
+fn lines_of(row: &Value) -> usize {
+    match row {
+        Value::Post(_) => 1,
+        other => count_lines(text_of(other)),
+    }
+}
+
+impl SegmentLines {
+    fn of(rows: impl Iterator<Item = Vec<Value>>) -> Self {
+        let rows: Vec<_> = rows.flatten().collect();
+        let count = rows.iter().map(lines_of).sum();
+        Self { rows, count }
+    }
+
+    /// Chunks of the wanted lines, each with the numbers of its lines. Each range of lines begins a
+    /// chunk.
+    fn chunks(&self, wanted: &[Range<usize>]) -> impl Iterator<Item = (Range<usize>, Chunk)> {
+        let mut wanted = wanted.to_vec();
+        wanted.reverse();
+        let mut rows = self.rows.iter().enumerate();
+        // The row at hand, with the number of its first line.
+        let mut row = rows.next().map(|(_, row)| row);
+        let mut first = 0;
+        std::iter::from_fn(move || {
+            let range = wanted.last_mut()?;
+            let start = range.start;
+            let mut bytes = Vec::with_capacity(CHUNK_BYTES);
+            while let Some(at) = row
+                && range.start < range.end
+                && bytes.len() < CHUNK_BYTES
+            {
+                let behind = first + lines_of(at);
+                if range.start >= behind {
+                    first = behind;
+                    row = rows.next().map(|(_, row)| row);
+                    continue;
+                }
+                let until = behind.min(range.end);
+                append_lines(at, range.start - first..until - first, &mut bytes);
+                range.start = until;
+            }
+            let end = range.start;
+            if range.start >= range.end || row.is_none() {
+                wanted.pop();
+            }
+            (end > start).then(|| (start..end, Chunk::of_outbox(bytes)))
+        })
+    }
+}
+
+/// Appends some lines of a row.
+fn append_lines(row: &Value, wanted: Range<usize>, into: &mut Vec<u8>) {
+    let text = text_of(row);
+    match row {
+        Value::Post(_) => {
+            into.extend_from_slice(text);
+            into.push(b'\n');
+        }
+        _ if wanted == (0..count_lines(text)) => into.extend_from_slice(text),
+        _ => {
+            let lines = text.split_inclusive(|byte| *byte == b'\n');
+            lines
+                .skip(wanted.start)
+                .take(wanted.len())
+                .for_each(|line| into.extend_from_slice(line));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::post::Post;
+
+    proptest! {
+        #[test]
+        fn chunks_hold_exactly_the_wanted_lines(
+            rows in prop::collection::vec(0_usize..5, 0..40),
+            cuts in prop::collection::vec(0_usize..100, 0..8),
+        ) {
+            let mut number = 0;
+            let mut all = Vec::new();
+            let mut values = Vec::new();
+            for count in rows {
+                let of_row: Vec<String> = (0..count)
+                    .map(|_| {
+                        number += 1;
+                        format!("{{\"n\":{number}}}\n")
+                    })
+                    .collect();
+                values.push(if count == 1 {
+                    Value::Post(Post::trusted(of_row[0].trim_end().to_owned().into()))
+                } else {
+                    Value::Json(of_row.concat().into())
+                });
+                all.extend(of_row);
+            }
+            let lines = SegmentLines::of(std::iter::once(values));
+            prop_assert_eq!(lines.count, all.len());
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(all.len())).collect();
+            cuts.sort_unstable();
+            cuts.dedup();
+            let wanted: Vec<_> = cuts.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect();
+            let expected: String = wanted.iter().flat_map(|range| all[range.clone()].iter().cloned()).collect();
+            let (mut found, mut numbers) = (Vec::new(), Vec::new());
+            for (range, chunk) in lines.chunks(&wanted) {
+                prop_assert_eq!(chunk.lines(), range.len());
+                found.extend_from_slice(chunk.bytes());
+                numbers.extend(range);
+            }
+            prop_assert_eq!(String::from_utf8(found).unwrap(), expected);
+            prop_assert_eq!(numbers, wanted.into_iter().flatten().collect::<Vec<_>>());
+        }
+    }
+}

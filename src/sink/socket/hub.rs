@@ -1,0 +1,433 @@
+//! The readers of a socket, and what waits for each of them.
+//!
+//! Lines are gathered in chunks that all readers share. A chunk lies in the queue of each reader
+//! that is to get it, and a thread for each reader writes what is at the front of its queue.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use memchr::memchr_iter;
+
+use super::OnSlowReader;
+use crate::clock::SharedClock;
+
+/// How often a thread that waits looks whether it should end. Shorter costs wake-ups.
+pub(super) const STOP_CHECK: Duration = Duration::from_millis(50);
+
+/// Lines that readers share.
+#[derive(Clone)]
+pub(super) struct Chunk(Arc<SharedLines>);
+
+struct SharedLines {
+    bytes: Bytes,
+    lines: usize,
+    /// The readers that have it in their queues.
+    waiting: AtomicUsize,
+    /// The lines, from the first one, that the reader that came furthest has taken whole.
+    taken: AtomicUsize,
+    /// True if nobody offers again what no reader takes of it.
+    is_final: AtomicBool,
+}
+
+impl Chunk {
+    /// Whole lines, each with its line break, which are offered once.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self::with(bytes, true)
+    }
+
+    /// Whole lines, of which those that no reader takes are offered again.
+    pub fn of_outbox(bytes: Vec<u8>) -> Self {
+        Self::with(bytes, false)
+    }
+
+    fn with(bytes: Vec<u8>, is_final: bool) -> Self {
+        let lines = count_lines(&bytes);
+        Self(Arc::new(SharedLines {
+            bytes: bytes.into(),
+            lines,
+            waiting: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
+            is_final: AtomicBool::new(is_final),
+        }))
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    pub fn lines(&self) -> usize {
+        self.0.lines
+    }
+
+    /// The lines that some reader has taken, once no reader has it in its queue any more.
+    pub fn settled(&self) -> Option<usize> {
+        let is_settled = self.0.waiting.load(Ordering::Acquire) == 0;
+        is_settled.then(|| self.0.taken.load(Ordering::Acquire))
+    }
+}
+
+/// The whole lines in some bytes.
+pub(super) fn count_lines(bytes: &[u8]) -> usize {
+    memchr_iter(b'\n', bytes).count()
+}
+
+/// What became of a chunk that was offered to the readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// It is in the queue of one reader at least.
+    Queued,
+    /// There is no reader.
+    NoReader,
+    /// All readers are too slow, so it was dropped for them.
+    Dropped,
+    /// The socket is closed.
+    Closed,
+}
+
+/// The options of a socket that its hub needs.
+#[derive(Clone, Debug)]
+pub(super) struct HubOptions {
+    pub on_slow_reader: OnSlowReader,
+    pub buffer: usize,
+    pub readers_max: usize,
+    pub max_rate: Option<u64>,
+    pub reader_timeout: Duration,
+}
+
+/// The readers of one socket.
+pub(super) struct Hub {
+    pub options: HubOptions,
+    pub clock: SharedClock,
+    pub address: SocketAddr,
+    readers: Mutex<Readers>,
+    /// A reader came or went, or took a chunk.
+    changed: Condvar,
+    /// How many readers there are: for a look without the lock.
+    count: AtomicUsize,
+    is_closed: AtomicBool,
+    sent: AtomicU64,
+    dropped: AtomicU64,
+    refused: AtomicU64,
+}
+
+#[derive(Default)]
+struct Readers {
+    all: Vec<ReaderSlot>,
+    next: u64,
+}
+
+struct ReaderSlot {
+    id: u64,
+    queue: VecDeque<Chunk>,
+    bytes: usize,
+    /// There is something in the queue, or the reader has to go.
+    wake: Arc<Condvar>,
+    /// Its thread has to end: it is too slow.
+    is_cut: bool,
+}
+
+impl ReaderSlot {
+    /// A single chunk may be larger than the whole buffer.
+    fn has_room(&self, chunk: &Chunk, buffer: usize) -> bool {
+        self.queue.is_empty() || self.bytes + chunk.bytes().len() <= buffer
+    }
+
+    fn put(&mut self, chunk: &Chunk) {
+        chunk.0.waiting.fetch_add(1, Ordering::AcqRel);
+        self.bytes += chunk.bytes().len();
+        self.queue.push_back(chunk.clone());
+        self.wake.notify_one();
+    }
+
+    /// Ends its thread, which looks for that while it waits.
+    fn cut(&mut self) {
+        self.is_cut = true;
+        self.wake.notify_one();
+    }
+}
+
+/// What a reader's thread has to do next.
+pub(super) enum Next {
+    /// It writes the chunk at the front of its queue, which stays there until it
+    /// [was taken](Hub::took).
+    Write(Chunk),
+    /// Nothing came for a while: it looks after its connection.
+    Look,
+    /// It ends; true if the socket closes, and the reader isn't at fault.
+    End(bool),
+}
+
+impl Hub {
+    pub fn new(options: HubOptions, address: SocketAddr, clock: SharedClock) -> Self {
+        Self {
+            options,
+            clock,
+            address,
+            readers: Mutex::default(),
+            changed: Condvar::new(),
+            count: AtomicUsize::new(0),
+            is_closed: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Readers> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something changes, or for a while.
+    fn wait<'a>(&self, readers: MutexGuard<'a, Readers>) -> MutexGuard<'a, Readers> {
+        let waited = self.changed.wait_timeout(readers, STOP_CHECK);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// How many readers there are.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Lines that readers have taken, and lines that were dropped, each counted for each reader.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    pub fn drop_lines(&self, lines: usize) {
+        self.dropped.fetch_add(lines as u64, Ordering::Relaxed);
+    }
+
+    /// A connection was refused.
+    pub fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What the socket is doing, for people.
+    pub fn says(&self) -> String {
+        let readers = match self.count() {
+            0 => "no reader".to_owned(),
+            1 => "1 reader".to_owned(),
+            count => format!("{count} readers"),
+        };
+        let refused = match self.refused.load(Ordering::Relaxed) {
+            0 => String::new(),
+            refused => format!(", {refused} refused"),
+        };
+        format!("{readers} at {}{refused}", self.address)
+    }
+
+    /// Takes a reader in, unless there are too many; returns its number and what wakes it.
+    pub fn admit(&self) -> Option<(u64, Arc<Condvar>)> {
+        let mut readers = self.lock();
+        if readers.all.len() >= self.options.readers_max || self.is_closed() {
+            return None;
+        }
+        let id = readers.next;
+        readers.next += 1;
+        let wake = Arc::new(Condvar::new());
+        readers.all.push(ReaderSlot {
+            id,
+            queue: VecDeque::new(),
+            bytes: 0,
+            wake: Arc::clone(&wake),
+            is_cut: false,
+        });
+        self.count.store(readers.all.len(), Ordering::Release);
+        self.changed.notify_all();
+        Some((id, wake))
+    }
+
+    /// Offers a chunk to all readers, and waits at most `patience` for those without room, which
+    /// is less by that afterwards; `None` is for ever. A reader without room doesn't get it.
+    pub fn offer(&self, chunk: &Chunk, patience: &mut Option<Duration>) -> Offered {
+        let mut readers = self.lock();
+        loop {
+            if self.is_closed() {
+                return Offered::Closed;
+            }
+            if readers.all.is_empty() {
+                return Offered::NoReader;
+            }
+            let buffer = self.options.buffer;
+            let is_over = *patience == Some(Duration::ZERO);
+            if is_over || readers.all.iter().all(|reader| reader.has_room(chunk, buffer)) {
+                return self.put(&mut readers, chunk);
+            }
+            readers = self.wait_patiently(readers, patience);
+        }
+    }
+
+    fn wait_patiently<'a>(
+        &self,
+        readers: MutexGuard<'a, Readers>,
+        patience: &mut Option<Duration>,
+    ) -> MutexGuard<'a, Readers> {
+        let begun = self.clock.monotonic();
+        let readers = self.wait(readers);
+        if let Some(left) = patience {
+            *left = left.saturating_sub(self.clock.monotonic().saturating_sub(begun));
+        }
+        readers
+    }
+
+    /// Puts a chunk into the queues that have room for it.
+    fn put(&self, readers: &mut Readers, chunk: &Chunk) -> Offered {
+        let mut offered = Offered::Dropped;
+        for reader in &mut readers.all {
+            if reader.has_room(chunk, self.options.buffer) && !reader.is_cut {
+                reader.put(chunk);
+                offered = Offered::Queued;
+                continue;
+            }
+            self.drop_lines(chunk.lines());
+            if self.options.on_slow_reader == OnSlowReader::Disconnect {
+                reader.cut();
+            }
+        }
+        offered
+    }
+
+    /// What a reader's thread does next.
+    pub fn next(&self, id: u64, wake: &Condvar) -> Next {
+        let readers = self.lock();
+        let Some(reader) = readers.all.iter().find(|reader| reader.id == id) else {
+            return Next::End(false);
+        };
+        if reader.is_cut {
+            return Next::End(false);
+        }
+        if self.is_closed() {
+            return Next::End(true);
+        }
+        if let Some(chunk) = reader.queue.front() {
+            return Next::Write(chunk.clone());
+        }
+        let waited = wake.wait_timeout(readers, self.options.reader_timeout.min(LOOK_EVERY));
+        let (readers, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let reader = readers.all.iter().find(|reader| reader.id == id);
+        match reader.and_then(|reader| reader.queue.front()) {
+            Some(chunk) if !self.is_closed() => Next::Write(chunk.clone()),
+            _ if self.is_closed() => Next::End(true),
+            _ => Next::Look,
+        }
+    }
+
+    /// True if a reader has to go.
+    pub fn is_cut(&self, id: u64) -> bool {
+        self.lock().all.iter().any(|reader| reader.id == id && reader.is_cut)
+    }
+
+    /// A reader's thread waits, unless it has to end.
+    pub fn pause(&self, wake: &Condvar, time: Duration) {
+        let readers = self.lock();
+        if !self.is_closed() {
+            drop(wake.wait_timeout(readers, time.min(STOP_CHECK)));
+        }
+    }
+
+    /// A reader has taken the chunk at the front of its queue.
+    pub fn took(&self, id: u64) {
+        let mut readers = self.lock();
+        let Some(reader) = readers.all.iter_mut().find(|reader| reader.id == id) else { return };
+        if let Some(chunk) = reader.queue.pop_front() {
+            reader.bytes -= chunk.bytes().len();
+            self.settle(&chunk, chunk.lines());
+        }
+        self.changed.notify_all();
+    }
+
+    /// A reader is gone. Of the chunk at the front of its queue it has taken so many lines; it gets
+    /// none of the others.
+    pub fn left(&self, id: u64, taken: usize) {
+        let mut readers = self.lock();
+        let Some(at) = readers.all.iter().position(|reader| reader.id == id) else { return };
+        let reader = readers.all.swap_remove(at);
+        let mut taken = taken;
+        for chunk in reader.queue {
+            self.settle(&chunk, taken);
+            if chunk.0.is_final.load(Ordering::Acquire) {
+                self.drop_lines(chunk.lines() - taken);
+            }
+            taken = 0;
+        }
+        self.count.store(readers.all.len(), Ordering::Release);
+        self.changed.notify_all();
+    }
+
+    fn settle(&self, chunk: &Chunk, taken: usize) {
+        self.sent.fetch_add(taken as u64, Ordering::Relaxed);
+        chunk.0.taken.fetch_max(taken, Ordering::AcqRel);
+        chunk.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Waits until no reader has any of these chunks in its queue; false if the socket closed
+    /// before. Once the patience is over, readers keep what is in their queues, and what they don't
+    /// take of it is dropped.
+    pub fn wait_until_settled(&self, chunks: &[Chunk], mut patience: Option<Duration>) -> bool {
+        let mut readers = self.lock();
+        loop {
+            let mut unsettled = chunks.iter().filter(|chunk| chunk.settled().is_none()).peekable();
+            if unsettled.peek().is_none() {
+                return true;
+            }
+            if patience == Some(Duration::ZERO) {
+                unsettled.for_each(|chunk| chunk.0.is_final.store(true, Ordering::Release));
+                return true;
+            }
+            if self.is_closed() {
+                return false;
+            }
+            readers = self.wait_patiently(readers, &mut patience);
+        }
+    }
+
+    /// True if some reader has nothing in its queue.
+    #[cfg(test)]
+    pub fn has_room_for_one(&self) -> bool {
+        self.lock().all.iter().any(|reader| reader.queue.is_empty())
+    }
+
+    /// Waits until all queues are empty, for so long at most.
+    pub fn drain(&self, at_most: Duration) {
+        let begun = self.clock.monotonic();
+        let mut readers = self.lock();
+        while readers.all.iter().any(|reader| !reader.queue.is_empty())
+            && !self.is_closed()
+            && self.clock.monotonic().saturating_sub(begun) < at_most
+        {
+            readers = self.wait(readers);
+        }
+    }
+
+    /// Closes the socket: each reader gets the rest of the line that it is in, and then the end.
+    /// Waits for that, for so long at most.
+    pub fn close(&self, at_most: Duration) {
+        let begun = self.clock.monotonic();
+        let mut readers = self.lock();
+        self.is_closed.store(true, Ordering::Release);
+        readers.all.iter().for_each(|reader| reader.wake.notify_one());
+        self.changed.notify_all();
+        while !readers.all.is_empty() {
+            if self.clock.monotonic().saturating_sub(begun) >= at_most {
+                readers.all.iter_mut().for_each(ReaderSlot::cut);
+                return;
+            }
+            readers = self.wait(readers);
+        }
+    }
+}
+
+/// How often an idle connection is looked after: a reader that has gone is found that soon.
+const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -1,0 +1,402 @@
+//! `Socket`: lines for whoever connects, such as Spark's socket source.
+
+mod address;
+mod deliver;
+mod format;
+mod hub;
+mod listener;
+mod pace;
+mod reader;
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::outbox::{self, Outbox, OutboxBound};
+use super::{Delivered, OnFull, Sink, SinkConfig, SinkContext};
+use crate::bolt::jq::steps_usual;
+use crate::component::{Component, Problem};
+use crate::epoch::{Barrier, Job, Prepared, Promise};
+use crate::error::Result;
+use crate::tuple::{Fields, Tuple};
+use crate::units::{ByteSize, Interval};
+use crate::value::Value;
+
+use self::deliver::{Delivery, Ledger};
+use self::format::LineMaker;
+use self::hub::{Chunk, Hub, HubOptions, Offered};
+
+pub use self::address::{ByteRate, ListenAddress, Network};
+pub use self::format::SocketFormat;
+
+/// Lets readers connect, and sends each of them every tuple that comes from then on, a line each:
+/// for Apache Spark's socket source, `nc`, or any program that reads lines. A tuple of a source is
+/// its post (NDJSON in UTF-8), any other tuple an object of its fields.
+///
+/// Where nothing waits for readers, lines go out at once. Where `on_no_reader` or `on_slow_reader`
+/// is `Wait`, tuples go to an outbox on this machine's disk first, and are sent when a checkpoint
+/// has them: about a second later, and a restart loses none of them. While the outbox is full, the
+/// spouts upstream pause. With several readers, a line counts as delivered once one of them has
+/// taken it whole and the others have taken it or left; with `on_slow_reader: Wait` the slowest
+/// reader sets the pace.
+///
+/// Only whole lines are sent: a reader that comes begins with a whole line, and one that has to go
+/// in the middle of a line gets an error instead of an end. Within a connection nothing comes twice
+/// while the engine lives; when its tasks start again (a crash, a rebalance), all connections end,
+/// and everything since the newest checkpoint may come again. What a broken connection had in TCP's
+/// buffers may be lost. `emitted` counts the lines that readers have taken, and `dropped` those that
+/// they haven't, for each reader by itself; without a reader a line is dropped once.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Socket {
+    /// The address to listen at, such as `"127.0.0.1:9999"`; port 0 is any that is free, and the
+    /// state of the component says which.
+    pub listen: ListenAddress,
+    /// What becomes of a tuple while there is no reader.
+    #[serde(default)]
+    pub on_no_reader: OnNoReader,
+    /// What becomes of a line for which a reader's buffer has no room.
+    #[serde(default)]
+    pub on_slow_reader: OnSlowReader,
+    /// Lines that wait for each reader in memory, in bytes. A larger one bridges longer pauses of a
+    /// reader, and costs that memory for each reader that is slow. Readers share what they have in
+    /// common.
+    #[serde(default = "buffer")]
+    pub buffer: ByteSize,
+    /// The number of readers at a time; each costs a thread. A further one is refused.
+    #[serde(default = "max_readers")]
+    pub max_readers: NonZeroU16,
+    /// The most that each reader gets, such as `"10MB/s"`; unlimited unless given. Spark's
+    /// Structured Streaming reads ahead without a bound, and slows down by the square of that.
+    #[serde(default)]
+    pub max_rate: Option<ByteRate>,
+    /// Networks from which readers may connect, beside this machine, such as `["10.0.0.0/8"]`.
+    /// Nothing is encrypted, and nobody is asked for a password.
+    #[serde(default)]
+    pub allow_remote: Vec<Network>,
+    /// The form of a line: `Ndjson`, or `Text("text")` for the value of one field.
+    #[serde(default)]
+    pub format: SocketFormat,
+    /// A jq expression whose values are the lines, as in the bolt `Jq`: a projection such as
+    /// `".tweet | {id_str, text}"`.
+    #[serde(default)]
+    pub jq: Option<String>,
+    /// The steps that the expression may take for one tuple; see the bolt `Jq`.
+    #[serde(default = "steps_usual")]
+    pub max_steps: NonZeroU32,
+    /// A reader that takes nothing for so long is disconnected, whatever `on_slow_reader` says: its
+    /// machine may be gone. With `Wait` what it hasn't taken stays for the next one.
+    #[serde(default = "reader_timeout")]
+    pub reader_timeout: Interval,
+    /// With `Wait`: what may wait on this machine's disk, in bytes, before the spouts upstream
+    /// pause.
+    #[serde(default = "outbox")]
+    pub outbox: ByteSize,
+}
+
+/// What becomes of a tuple while there is no reader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnNoReader {
+    /// It is dropped, and counted: a missing reader doesn't stop the capture.
+    #[default]
+    Drop,
+    /// It waits in the outbox for a reader.
+    Wait,
+}
+
+/// What becomes of a line for which a reader's buffer has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnSlowReader {
+    /// This reader doesn't get it, which is counted.
+    #[default]
+    Drop,
+    /// All readers wait, and tuples wait in the outbox.
+    Wait,
+    /// This reader is disconnected.
+    Disconnect,
+}
+
+fn buffer() -> ByteSize {
+    ByteSize(8 << 20)
+}
+
+fn max_readers() -> NonZeroU16 {
+    const { NonZeroU16::new(16).unwrap() }
+}
+
+fn reader_timeout() -> Interval {
+    Interval(Duration::from_secs(120))
+}
+
+fn outbox() -> ByteSize {
+    ByteSize(10 << 30)
+}
+
+/// The smallest buffer of a reader that is of any use.
+const BUFFER_BYTES_MIN: u64 = 64 << 10;
+
+/// The bytes that are gathered into a chunk. Larger ones cost memory; smaller ones cost system calls
+/// and wake-ups.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// How long the end of a topology waits for readers to take what is in their queues.
+const FAREWELL_MAX: Duration = Duration::from_secs(5);
+
+/// How long the end of a task waits for readers to get the rest of their lines.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+impl Component for Socket {
+    const NAME: &'static str = "Socket";
+    const GUARANTEE: &'static str = "no repeats within a connection while the engine lives; after a restart \
+         everything since the last checkpoint may come again; with Wait a restart loses nothing that readers \
+         haven't taken; what lay in TCP's buffers of a broken connection may be lost";
+}
+
+impl Socket {
+    /// True if lines wait for readers on the disk.
+    fn has_outbox(&self) -> bool {
+        self.on_no_reader == OnNoReader::Wait || self.on_slow_reader == OnSlowReader::Wait
+    }
+
+    fn options(&self) -> HubOptions {
+        HubOptions {
+            on_slow_reader: self.on_slow_reader,
+            buffer: usize::try_from(self.buffer.0).unwrap_or(usize::MAX),
+            readers_max: self.max_readers.get().into(),
+            max_rate: self.max_rate.map(|rate| rate.0.0),
+            reader_timeout: self.reader_timeout.0,
+        }
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let problem = |field, what| Problem { field, what, candidates: None };
+        let mut problems = Vec::new();
+        if !self.listen.0.ip().to_canonical().is_loopback() && self.allow_remote.is_empty() {
+            let what = format!(
+                "{} can be reached from other machines: expected a loopback address such as \
+                 127.0.0.1:{}, or allow_remote with the networks that may connect",
+                self.listen,
+                self.listen.0.port()
+            );
+            problems.push(problem("listen", what));
+        }
+        if self.buffer.0 < BUFFER_BYTES_MIN {
+            let least = ByteSize(BUFFER_BYTES_MIN);
+            problems.push(problem(
+                "buffer",
+                format!("expected {least} at least, found {}", self.buffer),
+            ));
+        }
+        if self.reader_timeout.0.is_zero() {
+            problems.push(problem("reader_timeout", "expected more than 0s".into()));
+        }
+        problems
+    }
+}
+
+impl SinkConfig for Socket {
+    fn check(&self, inputs: &[Fields]) -> Result<(), Vec<Problem>> {
+        let mut problems = self.problems();
+        problems.extend(format::problems(&self.format, self.jq.as_deref(), self.max_steps, inputs));
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn check_online(&self) -> Result<Option<String>> {
+        let (_, address) = listener::bind(self.listen.0)?;
+        Ok(Some(format!("{address} is free to listen at")))
+    }
+
+    fn tasks_max(&self) -> Option<(usize, &'static str)> {
+        Some((1, "one task listens at the address, and sends each reader everything"))
+    }
+
+    fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(SocketSink::open(self, &context)?))
+    }
+
+    fn place(&self, context: &SinkContext) -> Result<String> {
+        if self.has_outbox() { outbox::place(context) } else { Ok(String::new()) }
+    }
+
+    fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
+        if place.is_empty() {
+            return Ok(Vec::new());
+        }
+        outbox::recover(place, promises)
+    }
+
+    fn outbox_bytes_max(&self) -> Option<u64> {
+        self.has_outbox().then_some(self.outbox.0)
+    }
+}
+
+/// Where the lines of a task go.
+enum Way {
+    /// To the readers, at once.
+    Direct {
+        /// Lines that are gathered.
+        lines: Vec<u8>,
+    },
+    /// To the outbox.
+    Outbox(Box<Outbox>),
+}
+
+struct SocketSink {
+    maker: LineMaker,
+    hub: Arc<Hub>,
+    listener: Option<JoinHandle<()>>,
+    way: Way,
+    /// For what another configuration has left, also where lines go out at once.
+    ledger: Arc<Ledger>,
+    on_no_reader: OnNoReader,
+    /// Nothing comes any more.
+    is_last: bool,
+}
+
+impl SocketSink {
+    fn open(config: &Socket, context: &SinkContext) -> Result<Self> {
+        let maker = LineMaker::new(
+            &config.format,
+            config.jq.as_deref(),
+            config.max_steps,
+            &context.inputs,
+        )?;
+        let way = if config.has_outbox() {
+            let bound = OutboxBound { bytes_max: config.outbox.0, on_full: OnFull::Pause };
+            Way::Outbox(Box::new(Outbox::open(context, bound)?))
+        } else {
+            Way::Direct { lines: Vec::with_capacity(CHUNK_BYTES) }
+        };
+        let (listener, address) = listener::bind(config.listen.0)?;
+        let hub = Arc::new(Hub::new(config.options(), address, Arc::clone(&context.clock)));
+        let listener = listener::start(listener, Arc::clone(&hub), config.allow_remote.clone())?;
+        Ok(Self {
+            maker,
+            hub,
+            listener: Some(listener),
+            way,
+            ledger: Arc::default(),
+            on_no_reader: config.on_no_reader,
+            is_last: false,
+        })
+    }
+
+    /// Hands over what is gathered.
+    fn flush(&mut self) {
+        let Way::Direct { lines } = &mut self.way else { return };
+        if lines.is_empty() {
+            return;
+        }
+        let chunk = Chunk::new(std::mem::replace(lines, Vec::with_capacity(CHUNK_BYTES)));
+        // A reader without room is told of at once: nothing here waits for readers.
+        if self.hub.offer(&chunk, &mut Some(Duration::ZERO)) == Offered::NoReader {
+            self.hub.drop_lines(chunk.lines());
+        }
+    }
+}
+
+impl Sink for SocketSink {
+    fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
+        match &mut self.way {
+            Way::Direct { lines } => {
+                if self.hub.count() == 0 && lines.is_empty() {
+                    self.hub.drop_lines(1);
+                    return Ok(());
+                }
+                self.maker.append(tuple, lines)?;
+                if lines.len() >= CHUNK_BYTES {
+                    self.flush();
+                }
+                Ok(())
+            }
+            Way::Outbox(outbox) => {
+                // A post is copied once, by the outbox itself.
+                if let Some(post) = self.maker.whole_post(tuple) {
+                    return outbox.write(Tuple { values: std::slice::from_ref(post), ..tuple });
+                }
+                let mut lines = Vec::new();
+                self.maker.append(tuple, &mut lines)?;
+                if lines.is_empty() {
+                    return Ok(());
+                }
+                let row = Value::Json(Bytes::from(lines));
+                outbox.write(Tuple { values: std::slice::from_ref(&row), ..tuple })
+            }
+        }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.hub.dropped()
+    }
+
+    fn emitted(&self) -> u64 {
+        self.hub.sent()
+    }
+
+    fn says(&self) -> Option<String> {
+        Some(self.hub.says())
+    }
+
+    fn idle(&mut self) -> Result<()> {
+        self.flush();
+        Ok(())
+    }
+
+    fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
+        self.is_last |= barrier.last;
+        self.flush();
+        match &mut self.way {
+            Way::Direct { .. } => Ok(Box::new(|| Ok(Prepared::default()))),
+            Way::Outbox(outbox) => outbox.prepare(barrier),
+        }
+    }
+
+    fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
+        let (hub, is_last) = (Arc::clone(&self.hub), self.is_last);
+        let reader = match &self.way {
+            Way::Outbox(outbox) => outbox.reader(&promises),
+            Way::Direct { .. } => outbox::OutboxReader::default(),
+        };
+        let delivery = Delivery {
+            hub: Arc::clone(&self.hub),
+            ledger: Arc::clone(&self.ledger),
+            outbox: reader,
+            on_no_reader: self.on_no_reader,
+        };
+        Box::new(move || {
+            let delivered = delivery.deliver(&promises)?;
+            if is_last {
+                hub.drain(FAREWELL_MAX);
+            }
+            Ok(delivered)
+        })
+    }
+
+    fn forgotten(&mut self, segments: Vec<String>) -> Job<()> {
+        self.ledger.forget(&segments);
+        match &self.way {
+            Way::Outbox(outbox) => outbox.forgotten(segments),
+            // The files of another configuration go at the next start.
+            Way::Direct { .. } => Box::new(|| Ok(())),
+        }
+    }
+}
+
+impl Drop for SocketSink {
+    fn drop(&mut self) {
+        self.hub.close(CLOSE_MAX);
+        // So that the address is free when this returns: the next task listens there again.
+        if let Some(listener) = self.listener.take() {
+            // A panic of the thread has been told already.
+            let _ = listener.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
