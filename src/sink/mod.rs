@@ -9,6 +9,7 @@ pub mod postgres;
 pub mod s3;
 pub mod socket;
 pub mod stdout;
+pub mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;

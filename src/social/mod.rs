@@ -22,6 +22,7 @@ pub mod x;
 pub mod youtube;
 
 mod address;
+mod ask;
 mod backoff;
 mod budget;
 mod capture;
@@ -53,6 +54,7 @@ mod wrap;
 mod ws;
 
 pub use self::address::address_problem;
+pub use self::ask::{Asking, Unanswered, Verdict, Waits, wait_while_blocked};
 pub use self::backoff::Backoff;
 pub use self::budget::Budget;
 pub use self::common::Common;

@@ -21,7 +21,7 @@ use super::{OnFull, SinkContext};
 use crate::epoch::{Barrier, Job, Prepared, Promise};
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::lake::backlog::Backlog;
+use crate::lake::backlog::{Admission, Backlog};
 use crate::lake::disk::{failed, make_private_folders, remove_if_empty, sync_folder};
 use crate::tuple::Tuple;
 
@@ -45,6 +45,18 @@ pub struct OutboxBound {
     pub on_full: OnFull,
 }
 
+impl OutboxBound {
+    /// The bound for [`SinkConfig::outbox_bytes_max`](super::SinkConfig::outbox_bytes_max).
+    pub fn bytes_before_pausing(self) -> Option<u64> {
+        (self.on_full == OnFull::Pause).then_some(self.bytes_max)
+    }
+
+    /// The bound beyond which tuples are dropped.
+    pub fn bytes_before_dropping(self) -> Option<u64> {
+        (self.on_full == OnFull::Drop).then_some(self.bytes_max)
+    }
+}
+
 /// The outbox of one task.
 pub struct Outbox {
     place: OutboxPlace,
@@ -58,8 +70,7 @@ pub struct Outbox {
     /// Folders with new names in them, which aren't synced yet.
     new_folders: BTreeSet<PathBuf>,
     backlog: Arc<Backlog>,
-    bytes_max: u64,
-    dropped: u64,
+    admission: Admission,
 }
 
 /// Where a task keeps its segments, as a promise names it.
@@ -220,6 +231,7 @@ impl Outbox {
     /// If the folder can't be made.
     pub fn open(context: &SinkContext, bound: OutboxBound) -> Result<Self> {
         let place = OutboxPlace::of(context)?;
+        let backlog = Arc::new(Backlog::default());
         let made = make_private_folders(&place.rows)
             .map_err(|cause| failed("make", &place.rows, cause))?;
         Ok(Self {
@@ -231,9 +243,8 @@ impl Outbox {
             closed: Vec::new(),
             new_folders: made.into_iter().chain([place.rows.clone()]).collect(),
             place,
-            backlog: Arc::default(),
-            bytes_max: if bound.on_full == OnFull::Drop { bound.bytes_max } else { u64::MAX },
-            dropped: 0,
+            admission: Admission::new(Arc::clone(&backlog), bound.bytes_before_dropping()),
+            backlog,
         })
     }
 
@@ -244,8 +255,7 @@ impl Outbox {
     pub fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
         let row = segment::encode_row(tuple);
         let bytes = row.len() as u64;
-        if self.backlog.bytes().saturating_add(bytes) > self.bytes_max {
-            self.dropped += 1;
+        if !self.admission.admits(bytes) {
             return Ok(());
         }
         if let Some(open) = &self.open
@@ -266,7 +276,7 @@ impl Outbox {
 
     /// How many tuples were dropped because the outbox was full.
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.admission.dropped()
     }
 
     fn begin(&mut self) -> Result<OpenSegment> {
