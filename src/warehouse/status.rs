@@ -4,10 +4,10 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::failure::Done;
+use super::months::time_of;
 use super::schema;
 use super::session::{Session, Warehouse};
 use super::wire::WireTime;
-use super::months::time_of;
 use crate::error::Result;
 
 /// The tables whose rows are counted.
