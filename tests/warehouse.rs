@@ -14,9 +14,13 @@ mod support;
 
 #[path = "warehouse/capture.rs"]
 mod capture;
+#[path = "warehouse/network.rs"]
+mod network;
 #[path = "warehouse/rows.rs"]
 mod rows;
 #[path = "warehouse/runs.rs"]
 mod runs;
 #[path = "warehouse/tuples.rs"]
 mod tuples;
+#[path = "warehouse/upkeep.rs"]
+mod upkeep;

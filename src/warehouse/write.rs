@@ -15,9 +15,9 @@ use super::copy::{CopyBuffer, copy_rows};
 use super::deletion::{DeletionFacts, DeletionRow, reach_name, reach_of_name};
 use super::failure::{Done, Failure};
 use super::months::{Micros, Month, micros};
-use super::row::{AuthorRow, GapRow, PostRow};
+use super::row::{AuthorRow, GapRow, PostKey, PostRow};
 use super::session::Session;
-use super::units::{Attempt, StagedKey};
+use super::units::{Attempt, StagedKey, newest_authors};
 use super::wire::WireTime;
 use crate::value::Value;
 
@@ -145,62 +145,78 @@ impl Session {
         Ok(self.client().batch_execute(STAGING).await?)
     }
 
-    /// Writes what is in an attempt. `is_first` in its transaction.
-    pub(super) async fn write(&self, mut attempt: Attempt<'_>, is_first: bool) -> Done<()> {
+    /// Writes what is in an attempt but its authors, and returns those. `known` has the keys that
+    /// were there before they were locked.
+    pub(super) async fn write(
+        &self,
+        mut attempt: Attempt<'_>,
+        known: &BTreeSet<PostKey>,
+        is_staged: bool,
+    ) -> Done<Vec<AuthorRow>> {
         let client = self.client();
-        if !is_first {
-            client.batch_execute(UNSTAGE).await?;
+        if !is_staged {
+            self.stage_keys(&attempt, false).await?;
         }
-        let known = self.lock_keys(&attempt).await?;
+        let mut ordinals = BTreeMap::new();
+        for (ordinal, (key, staged)) in (0..).zip(attempt.keys()) {
+            if let Some(post) = staged.post.filter(|_| known.contains(&key)) {
+                ordinals.insert(post, ordinal);
+            }
+        }
         if !attempt.deletions.is_empty() {
             self.add_deletions(&attempt.deletions).await?;
         }
         self.apply_deletions(&mut attempt).await?;
-        let posts = self.sort_out(attempt.posts, &known).await?;
+        let posts = self.sort_out(attempt.posts, &ordinals).await?;
         self.write_posts(&posts).await?;
         self.write_satellites(&posts).await?;
         self.write_engagement(&attempt.readings, &posts).await?;
         if !attempt.deletions.is_empty() {
             self.clear_deleted().await?;
+            client.batch_execute(ANY_JOIN).await?;
         }
-        self.write_authors(&attempt.authors).await?;
         for gap in attempt.gaps {
             self.write_gap(gap).await?;
         }
-        Ok(())
+        Ok(attempt.authors)
     }
 
-    /// Locks all keys, and returns the positions of the posts whose keys were there before, each
-    /// with its ordinal.
-    async fn lock_keys(&self, attempt: &Attempt<'_>) -> Done<BTreeMap<usize, i32>> {
-        let keys = attempt.keys();
-        let posts: Vec<Option<usize>> = keys.values().map(|key| key.post).collect();
-        let columns = "ordinal, platform, post_id, created_at, other_id";
-        copy_rows(
-            self.client(),
-            "pg_temp.staged_keys",
-            columns,
-            (0..).zip(&keys),
-            |row, buffer| {
-                let (ordinal, (key, StagedKey { created_at, other_id, .. })) = row;
-                buffer.row(5);
-                buffer.int4(ordinal);
-                buffer.text(Some(&key.platform));
-                buffer.text(Some(&key.post_id));
-                buffer.time(*created_at);
-                buffer.text(*other_id);
-            },
-        )
-        .await?;
-        let mut known = BTreeMap::new();
-        for row in self.client().query(LOCK_KEYS, &[]).await? {
-            let ordinal: i32 = row.get(0);
-            let at = usize::try_from(ordinal).unwrap_or_default();
-            if let Some(post) = posts.get(at).copied().flatten() {
-                known.insert(post, ordinal);
-            }
+    /// Puts the keys of an attempt into their staging table; `is_first` in its transaction.
+    async fn stage_keys(&self, attempt: &Attempt<'_>, is_first: bool) -> Done<()> {
+        if !is_first {
+            self.client().batch_execute(UNSTAGE).await?;
         }
-        Ok(known)
+        let columns = "ordinal, platform, post_id, created_at, other_id";
+        let keys = attempt.keys();
+        copy_rows(self.client(), "pg_temp.staged_keys", columns, (0..).zip(&keys), |row, buffer| {
+            let (ordinal, (key, StagedKey { created_at, other_id, .. })) = row;
+            buffer.row(5);
+            buffer.int4(ordinal);
+            buffer.text(Some(&key.platform));
+            buffer.text(Some(&key.post_id));
+            buffer.time(*created_at);
+            buffer.text(*other_id);
+        })
+        .await
+    }
+
+    /// Stages and locks all keys of an attempt, and returns those that were there before.
+    pub(super) async fn lock_keys(
+        &self,
+        attempt: &Attempt<'_>,
+        is_first: bool,
+    ) -> Done<Vec<PostKey>> {
+        self.stage_keys(attempt, is_first).await?;
+        let mut known: BTreeSet<i32> = BTreeSet::new();
+        for row in self.client().query(LOCK_KEYS, &[]).await? {
+            known.insert(row.get(0));
+        }
+        if known.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = (0..).zip(attempt.keys());
+        let known = keys.filter(|(ordinal, _)| known.contains(ordinal));
+        Ok(known.map(|(_, (key, _))| key).collect())
     }
 
     async fn add_deletions(&self, deletions: &[&DeletionRow]) -> Done<()> {
@@ -428,10 +444,12 @@ impl Session {
                 client.batch_execute(&delete_from(table, "staged_cleared", "")).await?;
             }
         }
-        Ok(client.batch_execute(ANY_JOIN).await?)
+        Ok(())
     }
 
-    async fn write_authors(&self, authors: &[AuthorRow]) -> Done<()> {
+    /// Writes authors, each of whom may come several times.
+    pub(super) async fn write_authors(&self, authors: Vec<AuthorRow>) -> Done<()> {
+        let authors = newest_authors(authors);
         if authors.is_empty() {
             return Ok(());
         }
