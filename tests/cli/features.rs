@@ -85,7 +85,7 @@ fn a_wrong_option_is_named() {
     for (options, said) in [
         ("langauge: Given", "did you mean \"language\"?"),
         ("language: Guess", "Detect"),
-        ("sentiment: \"yes\"", "bool"),
+        ("sentiment: \"yes\"", "expected true or false"),
     ] {
         sandbox.write("wrong.ron", FEATURES.replace("Features()", &format!("Features({options})")));
         sandbox.run(&["validate", "wrong.ron"]).with(3).says(&["wrong.ron:5:", said]);
