@@ -316,7 +316,7 @@ fn from_json(value: &Val) -> Result<Val, jaq_json::Error> {
     parsed.ok_or_else(|| jaq_json::Error::str(flaw()))
 }
 
-fn call<'s>(name: &'s str) -> Term<&'s str> {
+fn call(name: &str) -> Term<&str> {
     Term::Call(name, Vec::new())
 }
 
@@ -325,19 +325,19 @@ fn pipe<'s>(left: Term<&'s str>, right: Term<&'s str>) -> Term<&'s str> {
 }
 
 /// A term that comes with the value of `$tuple`.
-pub fn with_tuple<'s>(term: Term<&'s str>) -> Term<&'s str> {
+pub fn with_tuple(term: Term<&str>) -> Term<&str> {
     let bound = BinaryOp::Pipe(Some(Pattern::Var("$tuple")));
     Term::BinOp(call(TUPLE).into(), bound, term.into())
 }
 
 /// A definition with the bounds in its body. Its calls stay tail calls: what returns the values of
 /// a call as they are still does.
-fn definition<'s>(def: Def<&'s str>) -> Def<&'s str> {
+fn definition(def: Def<&str>) -> Def<&str> {
     Def { body: pipe(call(TICK), term(def.body)), ..def }
 }
 
 /// The term with the bounds.
-pub fn term<'s>(found: Term<&'s str>) -> Term<&'s str> {
+pub fn term(found: Term<&str>) -> Term<&str> {
     match found {
         Term::Id | Term::Num(_) | Term::Break(_) | Term::Var(_) => found,
         Term::Arr(None) => found,
@@ -375,7 +375,7 @@ pub fn term<'s>(found: Term<&'s str>) -> Term<&'s str> {
     }
 }
 
-fn boxed<'s>(found: Term<&'s str>) -> Box<Term<&'s str>> {
+fn boxed(found: Term<&str>) -> Box<Term<&str>> {
     Box::new(term(found))
 }
 
@@ -437,7 +437,7 @@ fn operation<'s>(
     }
 }
 
-fn pattern<'s>(found: Pattern<&'s str>) -> Pattern<&'s str> {
+fn pattern(found: Pattern<&str>) -> Pattern<&str> {
     match found {
         Pattern::Var(name) => Pattern::Var(name),
         Pattern::Arr(inner) => Pattern::Arr(inner.into_iter().map(pattern).collect()),

@@ -5,6 +5,7 @@ mod deliver;
 mod format;
 mod hub;
 mod listener;
+mod live;
 mod pace;
 mod reader;
 
@@ -18,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::outbox::{self, Outbox, OutboxBound};
-use super::{Delivered, OnFull, Sink, SinkConfig, SinkContext};
+use super::{Delivered, OnFull, Sink, SinkConfig, SinkContext, SinkCounts};
 use crate::bolt::jq::steps_usual;
 use crate::component::{Component, Problem};
 use crate::epoch::{Barrier, Job, Prepared, Promise};
@@ -30,6 +31,7 @@ use crate::value::Value;
 use self::deliver::{Delivery, Ledger};
 use self::format::LineMaker;
 use self::hub::{Chunk, Hub, HubOptions, Offered};
+use self::live::{Live, LiveChunks};
 
 pub use self::address::{ByteRate, ListenAddress, Network};
 pub use self::format::SocketFormat;
@@ -38,12 +40,13 @@ pub use self::format::SocketFormat;
 /// for Apache Spark's socket source, `nc`, or any program that reads lines. A tuple of a source is
 /// its post (NDJSON in UTF-8), any other tuple an object of its fields.
 ///
-/// Where nothing waits for readers, lines go out at once. Where `on_no_reader` or `on_slow_reader`
-/// is `Wait`, tuples go to an outbox on this machine's disk first, and are sent when a checkpoint
-/// has them: about a second later, and a restart loses none of them. While the outbox is full, the
-/// spouts upstream pause. With several readers, a line counts as delivered once one of them has
-/// taken it whole and the others have taken it or left; with `on_slow_reader: Wait` the slowest
-/// reader sets the pace.
+/// Lines go out at once. Where `on_no_reader` or `on_slow_reader` is `Wait`, whatever readers haven't
+/// taken when a checkpoint comes, and all that comes while they don't keep up, waits in an outbox on
+/// this machine's disk, which the checkpoint promises: a restart loses none of it. While the outbox is
+/// full, the spouts upstream pause. With several readers, a line counts as delivered once one of them
+/// has taken it whole and the others have taken it or left; with `on_slow_reader: Wait` the slowest
+/// reader sets the pace. Lines come in the order in which the sink gets them, but where the outbox
+/// has been emptied: those of one checkpoint may then come among later ones.
 ///
 /// Only whole lines are sent: a reader that comes begins with a whole line, and one that has to go
 /// in the middle of a line gets an error instead of an end. Within a connection nothing comes twice
@@ -126,7 +129,7 @@ fn buffer() -> ByteSize {
 }
 
 fn max_readers() -> NonZeroU16 {
-    const { NonZeroU16::new(16).unwrap() }
+    NonZeroU16::new(16).unwrap_or(NonZeroU16::MIN)
 }
 
 fn reader_timeout() -> Interval {
@@ -242,8 +245,8 @@ enum Way {
         /// Lines that are gathered.
         lines: Vec<u8>,
     },
-    /// To the outbox.
-    Outbox(Box<Outbox>),
+    /// To the readers at once while they keep up, and to the outbox.
+    Outbox { outbox: Box<Outbox>, live: Live },
 }
 
 struct SocketSink {
@@ -268,7 +271,7 @@ impl SocketSink {
         )?;
         let way = if config.has_outbox() {
             let bound = OutboxBound { bytes_max: config.outbox.0, on_full: OnFull::Pause };
-            Way::Outbox(Box::new(Outbox::open(context, bound)?))
+            Way::Outbox { outbox: Box::new(Outbox::open(context, bound)?), live: Live::new() }
         } else {
             Way::Direct { lines: Vec::with_capacity(CHUNK_BYTES) }
         };
@@ -287,16 +290,23 @@ impl SocketSink {
     }
 
     /// Hands over what is gathered.
-    fn flush(&mut self) {
-        let Way::Direct { lines } = &mut self.way else { return };
+    ///
+    /// # Errors
+    /// If it has to go to the outbox, and can't.
+    fn flush(&mut self) -> Result<()> {
+        let lines = match &mut self.way {
+            Way::Direct { lines } => lines,
+            Way::Outbox { outbox, live } => return live.flush(&self.hub, outbox),
+        };
         if lines.is_empty() {
-            return;
+            return Ok(());
         }
         let chunk = Chunk::new(std::mem::replace(lines, Vec::with_capacity(CHUNK_BYTES)));
         // A reader without room is told of at once: nothing here waits for readers.
         if self.hub.offer(&chunk, &mut Some(Duration::ZERO)) == Offered::NoReader {
             self.hub.drop_lines(chunk.lines());
         }
+        Ok(())
     }
 }
 
@@ -309,12 +319,15 @@ impl Sink for SocketSink {
                     return Ok(());
                 }
                 self.maker.append(tuple, lines)?;
-                if lines.len() >= CHUNK_BYTES {
-                    self.flush();
-                }
-                Ok(())
+                if lines.len() >= CHUNK_BYTES { self.flush() } else { Ok(()) }
             }
-            Way::Outbox(outbox) => {
+            Way::Outbox { outbox, live } => {
+                if live.is_on() {
+                    live.make_room(&self.hub, outbox)?;
+                }
+                if live.is_on() {
+                    return self.maker.append(tuple, live.lines());
+                }
                 // A post is copied once, by the outbox itself.
                 if let Some(post) = self.maker.whole_post(tuple) {
                     return outbox.write(Tuple { values: std::slice::from_ref(post), ..tuple });
@@ -330,12 +343,8 @@ impl Sink for SocketSink {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        self.hub.dropped()
-    }
-
-    fn emitted(&self) -> u64 {
-        self.hub.sent()
+    fn counts(&self) -> Option<Arc<SinkCounts>> {
+        Some(Arc::clone(&self.hub.counts))
     }
 
     fn says(&self) -> Option<String> {
@@ -343,35 +352,39 @@ impl Sink for SocketSink {
     }
 
     fn idle(&mut self) -> Result<()> {
-        self.flush();
-        Ok(())
+        self.flush()
     }
 
     fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
         self.is_last |= barrier.last;
-        self.flush();
+        self.flush()?;
         match &mut self.way {
             Way::Direct { .. } => Ok(Box::new(|| Ok(Prepared::default()))),
-            Way::Outbox(outbox) => outbox.prepare(barrier),
+            Way::Outbox { outbox, live } => {
+                live.barrier(&self.hub, outbox)?;
+                outbox.prepare(barrier)
+            }
         }
     }
 
     fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
         let (hub, is_last) = (Arc::clone(&self.hub), self.is_last);
-        let reader = match &self.way {
-            Way::Outbox(outbox) => outbox.reader(&promises),
-            Way::Direct { .. } => outbox::OutboxReader::default(),
+        let (reader, live) = match &self.way {
+            Way::Outbox { outbox, live } => (outbox.reader(&promises), live.chunks()),
+            Way::Direct { .. } => (outbox::OutboxReader::default(), Arc::<LiveChunks>::default()),
         };
         let delivery = Delivery {
             hub: Arc::clone(&self.hub),
             ledger: Arc::clone(&self.ledger),
+            live,
             outbox: reader,
             on_no_reader: self.on_no_reader,
         };
         Box::new(move || {
             let delivered = delivery.deliver(&promises)?;
-            if is_last {
+            if is_last && delivered.segments.len() == promises.len() {
                 hub.drain(FAREWELL_MAX);
+                hub.close(CLOSE_MAX);
             }
             Ok(delivered)
         })
@@ -380,7 +393,7 @@ impl Sink for SocketSink {
     fn forgotten(&mut self, segments: Vec<String>) -> Job<()> {
         self.ledger.forget(&segments);
         match &self.way {
-            Way::Outbox(outbox) => outbox.forgotten(segments),
+            Way::Outbox { outbox, .. } => outbox.forgotten(segments),
             // The files of another configuration go at the next start.
             Way::Direct { .. } => Box::new(|| Ok(())),
         }
