@@ -10,7 +10,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::hub::{Chunk, Hub, Offered, count_lines};
+use super::chunk::{Chunk, count_lines};
+use super::hub::{Hub, Offered};
 use super::live::LiveChunks;
 use super::{CHUNK_BYTES, OnNoReader, OnSlowReader};
 use crate::epoch::Promise;

@@ -9,77 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use memchr::memchr_iter;
-
 use super::OnSlowReader;
+use super::chunk::Chunk;
 use crate::clock::SharedClock;
 use crate::sink::SinkCounts;
 
 /// How often a thread that waits looks whether it should end. Shorter costs wake-ups.
 pub(super) const STOP_CHECK: Duration = Duration::from_millis(50);
-
-/// Lines that readers share.
-#[derive(Clone)]
-pub(super) struct Chunk(Arc<SharedLines>);
-
-struct SharedLines {
-    bytes: Bytes,
-    lines: usize,
-    /// The readers that have it in their queues.
-    waiting: AtomicUsize,
-    /// The lines, from the first one, that the reader that came furthest has taken whole.
-    taken: AtomicUsize,
-    /// True if nobody offers again what no reader takes of it.
-    is_final: AtomicBool,
-}
-
-impl Chunk {
-    /// Whole lines, each with its line break, which are offered once.
-    pub fn new(bytes: impl Into<Bytes>) -> Self {
-        Self::with(bytes.into(), true)
-    }
-
-    /// Whole lines, of which those that no reader takes are offered again.
-    pub fn of_outbox(bytes: impl Into<Bytes>) -> Self {
-        Self::with(bytes.into(), false)
-    }
-
-    fn with(bytes: Bytes, is_final: bool) -> Self {
-        let lines = count_lines(&bytes);
-        Self(Arc::new(SharedLines {
-            bytes,
-            lines,
-            waiting: AtomicUsize::new(0),
-            taken: AtomicUsize::new(0),
-            is_final: AtomicBool::new(is_final),
-        }))
-    }
-
-    pub fn bytes(&self) -> &[u8] {
-        &self.0.bytes
-    }
-
-    /// The bytes, without a copy.
-    pub fn shared_bytes(&self) -> Bytes {
-        self.0.bytes.clone()
-    }
-
-    pub fn lines(&self) -> usize {
-        self.0.lines
-    }
-
-    /// The lines that some reader has taken, once no reader has it in its queue any more.
-    pub fn settled(&self) -> Option<usize> {
-        let is_settled = self.0.waiting.load(Ordering::Acquire) == 0;
-        is_settled.then(|| self.0.taken.load(Ordering::Acquire))
-    }
-}
-
-/// The whole lines in some bytes.
-pub(super) fn count_lines(bytes: &[u8]) -> usize {
-    memchr_iter(b'\n', bytes).count()
-}
 
 /// What became of a chunk that was offered to the readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +80,7 @@ impl ReaderSlot {
     }
 
     fn put(&mut self, chunk: &Chunk) {
-        chunk.0.waiting.fetch_add(1, Ordering::AcqRel);
+        chunk.begin_wait();
         self.bytes += chunk.bytes().len();
         self.queue.push_back(chunk.clone());
         self.wake.notify_one();
@@ -371,7 +307,7 @@ impl Hub {
         let mut taken = taken;
         for chunk in reader.queue {
             self.settle(&chunk, taken);
-            if chunk.0.is_final.load(Ordering::Acquire) {
+            if chunk.is_final() {
                 self.drop_lines(chunk.lines() - taken);
             }
             taken = 0;
@@ -382,8 +318,7 @@ impl Hub {
 
     fn settle(&self, chunk: &Chunk, taken: usize) {
         self.counts.add_emitted(taken as u64);
-        chunk.0.taken.fetch_max(taken, Ordering::AcqRel);
-        chunk.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        chunk.end_wait(taken);
     }
 
     /// Waits until no reader has any of these chunks in its queue; false if the socket closed
@@ -397,7 +332,7 @@ impl Hub {
                 return true;
             }
             if *patience == Some(Duration::ZERO) {
-                unsettled.for_each(|chunk| chunk.0.is_final.store(true, Ordering::Release));
+                unsettled.for_each(Chunk::make_final);
                 return true;
             }
             if self.is_closed() {

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::CHUNK_BYTES;
-use super::hub::{Chunk, Hub, Offered};
+use super::chunk::Chunk;
+use super::hub::{Hub, Offered};
 use crate::error::Result;
 use crate::sink::outbox::Outbox;
 use crate::tuple::Tuple;

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
-use std::sync::Condvar;
+use std::sync::{Arc, Condvar};
 
 use proptest::prelude::*;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+use super::hub::Hub;
 use super::*;
 use crate::clock::SystemClock;
-use crate::epoch::MicroBatch;
+use crate::epoch::{Barrier, MicroBatch};
+use crate::tuple::Tuple;
 
 const NOON: OffsetDateTime = datetime!(2026-02-03 12:00:00 UTC);
 
