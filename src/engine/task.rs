@@ -18,7 +18,7 @@ use crate::flow::{Batch, BoltWaker, Inbox, Need, Output, Received};
 use crate::keys::stable_hash;
 use crate::panics::caught;
 use crate::protocol::{Alive, Doing, Meter, Report, Reporter};
-use crate::sink::Sink;
+use crate::sink::{Sink, SinkCounts};
 use crate::topology::OnError;
 use crate::tuple::{Fields, Tuple};
 use crate::value::Value;
@@ -193,8 +193,10 @@ impl BoltTask {
         self.meter.set_inbox(self.inbox.fill());
         match &self.worker {
             Worker::Sink(sink, _) => {
-                self.meter.set_dropped(sink.dropped());
-                self.meter.set_emitted(self.output.emitter.emitted() + sink.emitted());
+                match sink.counts() {
+                    Some(counts) => show_counts(&counts, &self.meter),
+                    None => self.meter.set_dropped(sink.dropped()),
+                }
                 if let Some(words) = sink.says() {
                     self.meter.set_says(Some(words));
                 }
@@ -515,8 +517,13 @@ impl BoltTask {
         let Worker::Sink(sink, threads) = &mut self.worker else { return };
         let mut deliver = sink.commit(promises);
         let (refused_rows, meter) = (self.refused_rows.clone(), Arc::clone(&self.meter));
+        let counts = sink.counts();
         let job: Job<Vec<String>> = Box::new(move || {
             let delivered = deliver()?;
+            // Behind the last barrier there is no turn any more.
+            if let Some(counts) = &counts {
+                show_counts(counts, &meter);
+            }
             let rows = refused_rows.write(&delivered.refused)?;
             meter.add_dead_letters(usize::try_from(rows).unwrap_or(usize::MAX));
             Ok(delivered.segments)
@@ -531,6 +538,11 @@ impl BoltTask {
         let job = sink.forgotten(segments);
         run(threads.as_ref().map(|threads| &threads.commit), job, &self.reporter, |()| None);
     }
+}
+
+fn show_counts(counts: &SinkCounts, meter: &Meter) {
+    meter.set_emitted(counts.emitted());
+    meter.set_dropped(counts.dropped());
 }
 
 /// Makes one call of a bolt at a barrier, and returns the step behind it.

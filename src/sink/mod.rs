@@ -13,6 +13,7 @@ pub mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -143,6 +144,35 @@ pub struct BoltInFront {
     pub keys: Vec<&'static str>,
 }
 
+/// What a sink counts that hands tuples over by itself, to any number of readers.
+#[derive(Debug, Default)]
+pub struct SinkCounts {
+    emitted: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl SinkCounts {
+    /// Tuples were handed over, counted for each of those that take them.
+    pub fn add_emitted(&self, tuples: u64) {
+        self.emitted.fetch_add(tuples, Ordering::Relaxed);
+    }
+
+    /// Tuples were dropped because the sink's options say so.
+    pub fn add_dropped(&self, tuples: u64) {
+        self.dropped.fetch_add(tuples, Ordering::Relaxed);
+    }
+
+    /// How many were handed over.
+    pub fn emitted(&self) -> u64 {
+        self.emitted.load(Ordering::Relaxed)
+    }
+
+    /// How many were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
 /// The configuration of a sink.
 pub trait SinkConfig: Send + Sync {
     /// Checks the configuration against the fields of each of its inputs.
@@ -237,10 +267,11 @@ pub trait Sink: Send {
         0
     }
 
-    /// How many tuples it has handed over so far, counted once for each of those that take them,
-    /// where that isn't what it received and may be less. It is shown as `emitted`.
-    fn emitted(&self) -> u64 {
-        0
+    /// What it counts by itself, where tuples are handed over and dropped beside
+    /// [`write`](Self::write): it is shown instead of [`dropped`](Self::dropped), also behind the
+    /// last commit.
+    fn counts(&self) -> Option<Arc<SinkCounts>> {
+        None
     }
 
     /// What it is doing, for people, where "running" and "idle" don't say it.

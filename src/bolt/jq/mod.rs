@@ -7,6 +7,7 @@ mod filter;
 mod input;
 mod lines;
 mod program;
+mod tree;
 
 use std::num::NonZeroU32;
 

@@ -9,6 +9,7 @@ use jaq_core::{Compiler, Ctx, Filter, Vars};
 use jaq_json::Val;
 
 use super::bounds::{self, Bound, Bounded, Run};
+use super::tree;
 use crate::component::Problem;
 use crate::error::{Error, Result};
 use crate::post::DEPTH_MAX;
@@ -69,11 +70,11 @@ impl Program {
     pub fn compile(code: &str, steps_max: u32) -> Result<Self, Flaw> {
         let parsed = parse_expression(code)?;
         let uses_tuple = code.contains(TUPLE);
-        let bounded = bounds::term(parsed);
-        let body = if uses_tuple { bounds::with_tuple(bounded) } else { bounded };
+        let bounded = tree::term(parsed);
+        let body = if uses_tuple { tree::with_tuple(bounded) } else { bounded };
         let main = Def { name: MAIN, args: Vec::new(), body };
         let arena = Arena::default();
-        let loader = Loader::new(bounds::definitions().chain([main]));
+        let loader = Loader::new(tree::definitions().chain([main]));
         // Nothing is loaded: the expression is among the definitions, and `import` isn't parsed.
         let modules = loader
             .load(&arena, File { code: MAIN, path: () })
@@ -237,7 +238,7 @@ fn undefined(code: &str, (found, undefined): compile::Error<&str>) -> Flaw {
 /// The names of all filters that an expression can call.
 fn filter_names() -> Vec<String> {
     let natives = bounds::natives().map(|(name, _, _)| name);
-    let mut names: Vec<_> = bounds::definitions().map(|def| def.name).chain(natives).collect();
+    let mut names: Vec<_> = tree::definitions().map(|def| def.name).chain(natives).collect();
     names.retain(|name| !name.starts_with('!'));
     names.sort_unstable();
     names.dedup();

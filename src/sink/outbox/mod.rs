@@ -279,6 +279,11 @@ impl Outbox {
         self.admission.dropped()
     }
 
+    /// True if something that was promised before the epoch in progress isn't delivered.
+    pub fn has_waiting(&self) -> bool {
+        self.backlog.bytes() > self.backlog.written()
+    }
+
     fn begin(&mut self) -> Result<OpenSegment> {
         let name = format!("{}/{:07}", self.prefix, self.next);
         let open = OpenSegment::begin(self.place.file(&name)?, self.place_name.clone(), name)?;
