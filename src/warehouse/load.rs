@@ -157,20 +157,24 @@ impl Session {
     async fn write_all_but_bad(&self, load: &LoadRows) -> Done<Vec<RefusedPosition>> {
         let mut refused = load.refused.clone();
         let all = units(&load.rows, 0..load.rows.len());
-        let locked = self.lock_units(load, all, &mut refused).await?;
+        let mut locked = self.lock_units(load, all, &mut refused).await?;
         let mut is_staged = locked.is_staged;
-        let mut authors = Vec::new();
+        let (mut authors, mut bad) = (Vec::new(), Vec::new());
         // The last part is the next.
-        let mut parts: Vec<Vec<Unit>> = vec![locked.units];
+        let mut parts: Vec<Vec<Unit>> = vec![std::mem::take(&mut locked.units)];
         while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
             self.client().batch_execute("savepoint part").await?;
             let attempt = Attempt::of(&load.rows, &part);
+            // Another version of a post comes in a later part only if it is alone in this one.
+            let alone =
+                attempt.posts.first().filter(|_| part.len() == 1).map(|post| post.key.clone());
             let posts = attempt.posts.len();
             let written = self.write(attempt, &locked.known, is_staged).await;
             is_staged = false;
             match written {
                 Ok(of_part) => {
                     authors.extend(of_part);
+                    locked.known.extend(alone);
                     self.client().batch_execute("release part").await?;
                 }
                 Err(Failure::Row { text, line }) => {
@@ -179,6 +183,7 @@ impl Session {
                         Some(position) => {
                             let at = load.positions[position];
                             refused.push(RefusedPosition { at, error: text });
+                            bad.push(position);
                         }
                         None => parts.extend(split(part, posts, line)),
                     }
@@ -186,6 +191,15 @@ impl Session {
                 Err(other) => return Err(other),
             }
         }
+        let mut taken_back = BTreeSet::new();
+        for position in bad {
+            if let WarehouseRow::Post(post) = &load.rows[position]
+                && !locked.known.contains(&post.key)
+            {
+                taken_back.insert(&post.key);
+            }
+        }
+        self.take_back_keys(&taken_back).await?;
         self.write_authors(authors).await?;
         refused.sort_by_key(|refused| refused.at);
         Ok(refused)
