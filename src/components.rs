@@ -1,5 +1,6 @@
 //! The one list of everything that a topology file can name.
 
+use crate::bolt::trends::Trends;
 use crate::bolt::{Count, Words};
 use crate::registry::Registry;
 use crate::sink::local::Local;
@@ -29,6 +30,7 @@ pub fn standard() -> Registry {
         .spout::<Mastodon>()
         .bolt::<Words>()
         .bolt::<Count>()
+        .bolt::<Trends>()
         .sink::<Local>()
         .sink::<S3>()
         .sink::<Stdout>()

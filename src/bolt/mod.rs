@@ -10,6 +10,7 @@ pub use crate::flow::{BoltWaker, Output};
 
 mod count;
 mod keyed;
+pub mod trends;
 mod words;
 
 pub use count::Count;
@@ -30,6 +31,17 @@ pub struct BoltContext {
     pub inputs: Vec<Fields>,
     /// The way for the bolt's own threads to have [`Bolt::idle`] called.
     pub waker: BoltWaker,
+}
+
+/// The part of an input that each of several tasks of a bolt gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputShare {
+    /// Any: every grouping does.
+    Any,
+    /// All tuples of some keys: `Fields` by [`BoltConfig::state_key`], or `Global`.
+    ByKey,
+    /// All tuples: `All`.
+    Whole,
 }
 
 /// The configuration of a bolt.
@@ -63,6 +75,12 @@ pub trait BoltConfig: Send + Sync {
     /// without state, or with one that belongs to the task.
     fn state_key(&self) -> Option<Vec<String>> {
         None
+    }
+
+    /// The part of an input with these fields that each of several tasks must get, for the results
+    /// to be the same with any number of tasks. Another grouping is a problem of the topology.
+    fn input_share(&self, _input: &Fields) -> InputShare {
+        InputShare::Any
     }
 
     /// True if it has state at all. A bolt whose state belongs to the task, so that it has no
@@ -127,6 +145,12 @@ pub trait Bolt: Send {
     /// Returns the changes of the state since the last call, at a barrier.
     fn snapshot(&mut self) -> Vec<StateChange> {
         Vec::new()
+    }
+
+    /// Returns the number of tuples that came after their window had closed, since the bolt was
+    /// made, for people who watch; asked after each turn.
+    fn late(&self) -> u64 {
+        0
     }
 
     /// Returns the size of the state, for people who watch; asked after each turn, so it is known and not
