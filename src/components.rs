@@ -1,7 +1,7 @@
 //! The one list of everything that a topology file can name.
 
 use crate::bolt::trends::Trends;
-use crate::bolt::{Count, Words};
+use crate::bolt::{Count, Features, Words};
 use crate::registry::Registry;
 use crate::sink::local::Local;
 use crate::sink::null::Null;
@@ -31,6 +31,7 @@ pub fn standard() -> Registry {
         .bolt::<Words>()
         .bolt::<Count>()
         .bolt::<Trends>()
+        .bolt::<Features>()
         .sink::<Local>()
         .sink::<S3>()
         .sink::<Stdout>()

@@ -107,6 +107,9 @@ pub struct ComponentStatus {
     /// How far the watermark is behind the newest post of all sources, in event time.
     #[serde(default)]
     pub behind: Option<Duration>,
+    /// Posts that weren't as a bolt expects posts of their kind.
+    #[serde(default)]
+    pub drifted: u64,
     /// How many keys its state has, if it has state by keys.
     #[serde(default)]
     pub keys: Option<u64>,

@@ -128,6 +128,7 @@ struct Totals {
     dropped: u64,
     out_of_order: u64,
     late: u64,
+    drifted: u64,
     forgotten: u64,
     busy: Duration,
 }
@@ -364,6 +365,7 @@ impl Running {
             late: totals.late,
             watermark: printable_date(watermark),
             behind: watermark.behind(current.newest()),
+            drifted: totals.drifted,
             keys: state_size.map(|size| size.keys),
             state_bytes: state_size.map(|size| size.saved_bytes),
             forgotten: totals.forgotten,
@@ -497,6 +499,7 @@ impl Totals {
             dropped: self.dropped + sum(Meter::dropped),
             out_of_order: self.out_of_order + sum(Meter::out_of_order),
             late: self.late + sum(Meter::late),
+            drifted: self.drifted + sum(Meter::drifted),
             forgotten: self.forgotten
                 + sum(|meter| meter.state_size().unwrap_or_default().forgotten),
             busy: self.busy + meters.iter().map(|meter| meter.busy()).sum::<Duration>(),

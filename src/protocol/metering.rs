@@ -63,6 +63,7 @@ pub struct Meter {
     /// Event times, in milliseconds.
     watermark: AtomicI64,
     newest: AtomicI64,
+    drifted: AtomicU64,
     has_state: AtomicBool,
     keys: AtomicU64,
     state_bytes: AtomicU64,
@@ -91,6 +92,7 @@ impl Default for Meter {
             late: AtomicU64::new(0),
             watermark: AtomicI64::new(EventTime::UNKNOWN.unix_millis()),
             newest: AtomicI64::new(EventTime::UNKNOWN.unix_millis()),
+            drifted: AtomicU64::new(0),
             has_state: AtomicBool::new(false),
             keys: AtomicU64::new(0),
             state_bytes: AtomicU64::new(0),
@@ -177,6 +179,11 @@ impl Meter {
     /// Sets the event time of the newest post of a source.
     pub fn set_newest(&self, time: EventTime) {
         self.newest.store(time.unix_millis(), Ordering::Relaxed);
+    }
+
+    /// The number of posts so far that weren't as a bolt expects posts of their kind.
+    pub fn set_drifted(&self, posts: u64) {
+        self.drifted.store(posts, Ordering::Relaxed);
     }
 
     /// How large the task's state is.
@@ -272,6 +279,11 @@ impl Meter {
     /// See [`set_newest`](Self::set_newest).
     pub fn newest(&self) -> EventTime {
         EventTime::from_unix_millis(self.newest.load(Ordering::Relaxed))
+    }
+
+    /// See [`set_drifted`](Self::set_drifted).
+    pub fn drifted(&self) -> u64 {
+        self.drifted.load(Ordering::Relaxed)
     }
 
     /// See [`set_state_size`](Self::set_state_size).

@@ -78,6 +78,7 @@ fn component(
         late: 0,
         watermark: None,
         behind: None,
+        drifted: 0,
         keys: None,
         state_bytes: None,
         forgotten: 0,

@@ -79,6 +79,8 @@ pub struct Row {
     pub watermark: Option<OffsetDateTime>,
     /// Seconds of event time that the watermark is behind the newest post of all sources.
     pub behind_s: Option<f64>,
+    /// Posts that weren't as a bolt expects posts of their kind, since the start.
+    pub drifted: u64,
     /// Keys of its state; `null` without state by keys.
     pub keys: Option<u64>,
     /// Bytes of that state in the newest checkpoint.
@@ -175,6 +177,7 @@ impl Row {
             late: now.late,
             watermark: now.watermark,
             behind_s: now.behind.map(|behind| round(behind.as_secs_f64(), 3)),
+            drifted: now.drifted,
             keys: now.keys,
             state_bytes: now.state_bytes,
             forgotten: now.forgotten,
@@ -281,6 +284,7 @@ mod tests {
                   "late": 0,
                   "letters_dropped": 0,
                   "out_of_order": 0,
+                  "drifted": 0,
                   "out_per_s": 2000.0,
                   "p50_us": null,
                   "p99_us": null,
@@ -307,6 +311,7 @@ mod tests {
                   "late": 0,
                   "letters_dropped": 0,
                   "out_of_order": 0,
+                  "drifted": 0,
                   "out_per_s": 24000.0,
                   "p50_us": 16.4,
                   "p99_us": 3512.0,

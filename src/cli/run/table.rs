@@ -136,6 +136,7 @@ fn state(row: &Row) -> String {
     let counts = [
         (row.out_of_order, "out of order"),
         (row.late, "late"),
+        (row.drifted, "drifted"),
         (row.forgotten, "forgotten"),
         (row.letters_dropped, "letters lost"),
         (row.dropped, "dropped"),
