@@ -70,7 +70,7 @@ pub struct EventTimeOrder {
     /// A post may be older than an earlier one of its split by so much, and isn't late.
     pub disorder: Duration,
     /// True if each split of a task is read behind the one before it and holds later posts: the
-    /// newest post of the task counts. False if splits are independent: the split that is behind
+    /// newest post that the task has emitted in this run counts. False if splits are independent: the split that is behind
     /// all others counts, and one that isn't read yet holds time back.
     pub in_sequence: bool,
     /// A split that has been silent for so long doesn't hold time back any more, until it emits

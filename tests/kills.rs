@@ -10,6 +10,8 @@
     reason = "a test may fail where something is missing, and waits for real programs"
 )]
 
+#[path = "kills/rows.rs"]
+mod rows;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,10 +58,11 @@ fn in_recovery(point: &str) -> bool {
     point.starts_with("recover.")
 }
 
-/// Points of the spool, of the lake's tools, of uploads and of packed files, which have tests of
-/// their own.
+/// Points of the spool, of the lake's tools, of uploads, of packed files and of sinks of rows, which
+/// have tests of their own.
 fn elsewhere(point: &str) -> bool {
-    ["spool.", "tools.", "s3.", "encode."].iter().any(|others| point.starts_with(others))
+    let others = ["spool.", "tools.", "s3.", "encode.", "outbox.", "refused."];
+    others.iter().any(|others| point.starts_with(others))
 }
 
 #[test]

@@ -102,6 +102,8 @@ pub struct KeyedState<S> {
     /// The number of the last access.
     access: u64,
     keys_max: Option<usize>,
+    /// So many values of a key decide which task has it.
+    grouping_values: usize,
     /// The number of keys that were forgotten because of the bound.
     forgotten: u64,
     saved_bytes: u64,
@@ -118,6 +120,7 @@ impl<S> Default for KeyedState<S> {
             removed: Vec::new(),
             access: 0,
             keys_max: None,
+            grouping_values: usize::MAX,
             forgotten: 0,
             saved_bytes: 0,
         }
@@ -138,6 +141,15 @@ impl<S> KeyedState<S> {
     /// Without any key, and with so many at most.
     pub fn bounded(keys_max: Option<usize>) -> Self {
         Self { keys_max, ..Self::default() }
+    }
+
+    /// Keeps all keys with the same first values in one task, for inputs that are grouped by these
+    /// values only: a window of a word, `[word, begin]`, has to be where the word's tuples go.
+    /// Without it a key's task follows from all its values.
+    #[must_use]
+    pub fn grouped_by_first(mut self, values: usize) -> Self {
+        self.grouping_values = values;
+        self
     }
 
     /// Returns its size.
@@ -307,15 +319,13 @@ impl<S> KeyedState<S> {
 impl<S: KeyState> KeyedState<S> {
     /// Returns the keys that changed since the last call, each once.
     pub fn snapshot(&mut self) -> Vec<StateChange> {
-        self.changes(|key| key_group(key))
-    }
-
-    fn changes(&mut self, group: impl Fn(&[Value]) -> u16) -> Vec<StateChange> {
+        let grouping_values = self.grouping_values;
         let mut changes = Vec::with_capacity(self.changed.len() + self.removed.len());
         let change = |key: &Key, value: Option<Vec<u8>>| {
             let mut encoded = Vec::new();
             value::encode(key.values(), &mut encoded);
-            StateChange { key_group: group(key.values()), key: encoded, value }
+            let grouping = key.values().iter().take(grouping_values);
+            StateChange { key_group: key_group(grouping), key: encoded, value }
         };
         for (key, saved_bytes) in std::mem::take(&mut self.removed) {
             self.saved_bytes -= u64::from(saved_bytes);

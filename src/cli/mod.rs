@@ -75,7 +75,8 @@ pub fn main(registry: Registry) -> ExitCode {
     main_with(std::env::args_os(), &registry).into()
 }
 
-fn main_with(arguments: impl IntoIterator<Item = OsString>, registry: &Registry) -> Code {
+/// The same with arguments of the caller's, of which the first is the program's name.
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>, registry: &Registry) -> Code {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let command = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli.command,

@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::task::TaskInput;
 use crate::dead_letter::{DEAD, DeadLetter, of_tuple};
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::lake::form::{Compression, Form, Format};
 use crate::lake::names::{FileName, FileNumber, Names, PartitionName, Segment};
 use crate::lake::replaced::Replaced;
@@ -67,6 +68,9 @@ impl RefusedRowsWriter {
         let key = segment.to_string();
         let letters = self.letters(refused);
         if store.put(&key, letters.clone().into())? != Put::Exists {
+            fault::point("refused.stored").map_err(|cause| {
+                Error::transient("the file of the letters is there").because(cause)
+            })?;
             return Ok(true);
         }
         if store.get(&key)?.as_deref() == Some(&letters) {

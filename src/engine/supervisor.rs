@@ -245,6 +245,9 @@ impl Supervisor {
         let plan = Plan::of(topology);
         let mut resume = recover(topology, &*self.store, &self.drop_state)?;
         let resumed = resume.resumed(topology, &plan);
+        if resume.saved.epoch > 0 && resume.saved.places.is_empty() {
+            outbox::discard_delivered(&self.state)?;
+        }
         let before = resume.saved.boundary;
         if let Some(ahead) =
             before.and_then(|last| says_ahead(last, self.clock.now(), topology.partition_every))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::epoch::Mark;
 use crate::event_time::{EventTime, Watermark};
-use crate::flow::{Batch, EdgeReceiver, Item};
+use crate::flow::{Batch, EdgeReceiver, InputClock, Item};
 
 struct Channel {
     edge: EdgeReceiver,
@@ -13,8 +13,6 @@ struct Channel {
     input: usize,
     /// Its barrier has come, and others' haven't: it isn't read until they have.
     held: bool,
-    /// How far its sender's event time has come.
-    watermark: Watermark,
 }
 
 /// All inputs of a task.
@@ -23,11 +21,7 @@ pub struct Inbox {
     next: usize,
     held: usize,
     mark: Option<Arc<Mark>>,
-    /// How far event time has come over all channels, as it was last given; it never goes back.
-    time: EventTime,
-    given: Watermark,
-    /// The time of an earlier run, until it was given.
-    restored: Option<EventTime>,
+    clock: InputClock,
 }
 
 /// What an inbox gives.
@@ -50,27 +44,20 @@ pub enum Received {
 impl Inbox {
     /// An inbox without channels, whose event time has come to `time` in an earlier run.
     pub fn new(time: EventTime) -> Self {
-        Self {
-            channels: Vec::new(),
-            next: 0,
-            held: 0,
-            mark: None,
-            time,
-            given: Watermark::At(time),
-            restored: (time != EventTime::UNKNOWN).then_some(time),
-        }
+        let clock = InputClock::new(time);
+        Self { channels: Vec::new(), next: 0, held: 0, mark: None, clock }
     }
 
     /// Adds a channel of an input.
     pub fn add(&mut self, input: usize, edge: EdgeReceiver) {
-        let watermark = Watermark::At(EventTime::UNKNOWN);
-        self.channels.push(Channel { edge, input, held: false, watermark });
+        self.channels.push(Channel { edge, input, held: false });
+        self.clock.add_channel();
     }
 
     /// The next thing to work on, from the channels in turn.
     pub fn receive(&mut self) -> Received {
-        if let Some(time) = self.restored.take() {
-            return Received::Watermark(Watermark::At(time));
+        if let Some(watermark) = self.clock.take_restored() {
+            return Received::Watermark(watermark);
         }
         let count = self.channels.len();
         for _ in 0..count {
@@ -84,8 +71,7 @@ impl Inbox {
                 None => {}
                 Some(Item::Batch(batch)) => return Received::Batch { input: channel.input, batch },
                 Some(Item::Watermark(watermark)) => {
-                    channel.watermark = watermark;
-                    if let Some(watermark) = self.advance() {
+                    if let Some(watermark) = self.clock.receive(index, watermark) {
                         return Received::Watermark(watermark);
                     }
                 }
@@ -102,7 +88,7 @@ impl Inbox {
 
     /// Whether [`receive`](Self::receive) would find nothing.
     pub fn is_empty(&self) -> bool {
-        self.restored.is_none()
+        !self.clock.has_restored()
             && self.channels.iter().all(|channel| channel.held || channel.edge.is_empty())
     }
 
@@ -113,25 +99,7 @@ impl Inbox {
 
     /// How far event time has come over all inputs.
     pub fn time(&self) -> EventTime {
-        self.time
-    }
-
-    /// The least of all channels that aren't idle, if that says something new.
-    fn advance(&mut self) -> Option<Watermark> {
-        let mut least = Watermark::Idle;
-        for channel in &self.channels {
-            least = match (least, channel.watermark) {
-                (Watermark::At(a), Watermark::At(b)) => Watermark::At(a.min(b)),
-                (Watermark::Idle, other) | (other, Watermark::Idle) => other,
-            };
-        }
-        if let Watermark::At(time) = least {
-            self.time = self.time.max(time);
-            least = Watermark::At(self.time);
-        }
-        let is_new = least != self.given;
-        self.given = least;
-        is_new.then_some(least)
+        self.clock.time()
     }
 
     fn hold(&mut self, mark: Arc<Mark>) -> Option<Arc<Mark>> {

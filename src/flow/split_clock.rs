@@ -33,6 +33,8 @@ pub struct SplitClock {
     /// `None` if its tuples have no event time.
     order: Option<EventTimeOrder>,
     splits: Vec<SplitTime>,
+    /// The newest post that was emitted in this run.
+    newest_of_run: EventTime,
     /// The last watermark that went out, and when.
     told: Watermark,
     told_at: Option<Duration>,
@@ -56,6 +58,7 @@ impl SplitClock {
             newest: newest.unwrap_or(EventTime::UNKNOWN),
             order,
             splits: splits.into_iter().map(split).collect(),
+            newest_of_run: EventTime::UNKNOWN,
             told: Watermark::At(EventTime::UNKNOWN),
             told_at: None,
             emits: 0,
@@ -74,6 +77,7 @@ impl SplitClock {
             return;
         }
         self.newest = self.newest.max(newest);
+        self.newest_of_run = self.newest_of_run.max(newest);
         let split = &mut self.splits[split];
         split.emitted_at = now;
         if newest > split.newest {
@@ -165,8 +169,9 @@ impl SplitClock {
         }
         let newest = active.map(|split| split.newest);
         let time = if order.in_sequence {
-            // The newest post of all splits, also of those that are read already.
-            self.splits.iter().map(|split| split.newest).max()
+            // Another number of tasks may have read later splits in an earlier run, and not the
+            // rest of the split that comes next.
+            Some(self.newest_of_run)
         } else {
             newest.min()
         };
@@ -214,6 +219,18 @@ mod tests {
         clock.end(0);
         clock.emitted(1, at(8_500), s(1));
         assert_eq!(clock.next(s(1)), None);
+    }
+
+    #[test]
+    fn in_a_sequence_of_splits_only_posts_of_this_run_count_since_other_tasks_may_have_read_on() {
+        let order = EventTimeOrder { disorder: s(1), in_sequence: true, idle_timeout: None };
+        let saved = vec![(at(5_000), false), (at(20_000), false)];
+        let mut clock = SplitClock::new(Some(order), saved, s(0));
+        assert_eq!(clock.next(s(1)), None, "the rest of the first split is older than 20 s");
+        clock.emitted(0, at(6_000), s(2));
+        assert_eq!(clock.next(s(2)), Some(Watermark::At(at(5_000))));
+        clock.emitted(1, at(21_000), s(3));
+        assert_eq!(clock.next(s(3)), Some(Watermark::At(at(20_000))));
     }
 
     #[test]

@@ -131,6 +131,8 @@ impl SinkConfig for DeadLetters {
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         let name = self.place(&context)?;
+        // A process that was killed may have left half a file of letters, which stops nobody.
+        let _ = LocalStore::new(self.partitions()).clean_up(context.clock.now());
         Ok(Box::new(LakeSink::new(Arc::new(Rename), name, context, Style::default(), &self.left)?))
     }
 

@@ -83,11 +83,16 @@ impl Sandbox {
     ) -> Running {
         let name =
             arguments.iter().map(|a| a.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" ");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_waterspout"))
-            .args(arguments)
+        let mut program = Command::new(env!("CARGO_BIN_EXE_waterspout"));
+        program.args(arguments).envs(environment.iter().copied());
+        self.start_program(program, &name)
+    }
+
+    /// Starts another program here, and leaves it running.
+    pub fn start_program(&self, mut program: Command, name: &str) -> Running {
+        let mut child = program
             .current_dir(self.folder.path())
             .env("XDG_STATE_HOME", self.path("state"))
-            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -99,7 +104,15 @@ impl Sandbox {
         let reader = out.clone();
         let out_thread = thread::spawn(move || reader.read(printed));
         let child = Owned(child);
-        Running { name, child, out, out_thread, stderr, read: String::new(), guard }
+        Running {
+            name: name.to_owned(),
+            child,
+            out,
+            out_thread,
+            stderr,
+            read: String::new(),
+            guard,
+        }
     }
 }
 

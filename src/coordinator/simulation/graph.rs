@@ -2,7 +2,9 @@
 //! acyclic order.
 
 use super::Seeded;
+use super::event_time;
 use crate::coordinator::TaskRole;
+use crate::event_time::{EventTime, EventTimeOrder};
 
 /// How many keys items have.
 pub const KEYS: u32 = 5;
@@ -15,6 +17,7 @@ pub struct Item {
     /// The components that it came through, as digits to base 8.
     pub way: u32,
     pub number: u32,
+    pub time: EventTime,
 }
 
 impl Item {
@@ -32,12 +35,15 @@ fn step(way: u32, component: usize) -> u32 {
     way * 8 + u32::try_from(component).expect("few components") + 1
 }
 
+#[derive(Clone)]
 pub struct Component {
     pub name: String,
     pub role: TaskRole,
     pub inputs: Vec<usize>,
     /// How many items each split of a spout has.
     pub splits: Vec<u32>,
+    /// The order of a spout's event times; `None` if its items have none.
+    pub event_time: Option<EventTimeOrder>,
     /// The bound of a sink's outbox, in bytes.
     pub outbox: Option<u64>,
     /// Items go to any task of it, not by their key.
@@ -66,6 +72,7 @@ impl Graph {
                 splits: (0..if is_spout { 1 + random.below(3) } else { 0 })
                     .map(|_| random.below(40) as u32)
                     .collect(),
+                event_time: if is_spout { event_time::draw(random) } else { None },
                 outbox: (is_sink && random.one_in(2)).then(|| 20 + random.below(150) as u64),
                 shuffled: is_sink && random.one_in(2),
                 posts_max: 1 + random.below(8),
@@ -87,12 +94,20 @@ impl Graph {
         self.0[component].inputs.iter().flat_map(through).collect()
     }
 
+    /// The spouts whose items reach a component.
+    pub fn spouts_before(&self, component: usize) -> impl Iterator<Item = usize> {
+        self.ways_to(component).into_iter().map(|(spout, _)| spout)
+    }
+
     /// All items that a component has to get, in order.
     pub fn items_of(&self, component: usize) -> Vec<Item> {
         let mut items = Vec::new();
         for (spout, way) in self.ways_to(component) {
             for (split, length) in self.0[spout].splits.iter().enumerate() {
-                items.extend((0..*length).map(|number| Item { spout, split, way, number }));
+                for number in 0..*length {
+                    let time = event_time::of_item(&self.0[spout], split, number);
+                    items.push(Item { spout, split, way, number, time });
+                }
             }
         }
         items.sort_unstable();

@@ -5,6 +5,7 @@
 //! happens.
 
 mod disk;
+mod event_time;
 mod graph;
 mod oracle;
 mod process;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::World;
 use super::disk::Disk;
+use super::event_time::{self, TaskTime};
 use super::graph::Graph;
 use super::oracle::Oracle;
 use super::tasks::{Body, Channel, Commit, Counts, Sink, Spout, Surroundings, Task};
@@ -87,8 +88,9 @@ impl Process {
         let mut oracle =
             Oracle::new(&resumed, machine.partition().0, world.now, world.habits.every);
         oracle.outboxes = outboxes;
-        let (mut tasks, channels) = tasks(world, &tasks_of, &machine);
+        let (mut tasks, mut channels) = tasks(world, &tasks_of, &machine);
         for task in &mut tasks {
+            task.begin(&mut channels, world.now);
             if let Body::Sink(sink) = &task.body {
                 let sink_id = world.graph.0[task.component].name.clone();
                 places.entry(sink_id).or_default().insert(sink.place.clone());
@@ -143,6 +145,7 @@ impl Process {
             }
             Action::Save(changes) => {
                 self.oracle.saves(&changes);
+                event_time::check_saved(&world.disk.store, &changes);
                 assert!(self.saving.is_none(), "two saves at once");
                 self.saving = Some((world.now + world.random.millis(world.habits.answer), changes));
             }
@@ -253,6 +256,9 @@ impl Process {
         let mut around =
             Surroundings { channels: &mut self.channels, disk, wall, now, choice, takes };
         if let Some(report) = work(&mut self.tasks[task], &mut around) {
+            if let Report::State { epoch, watermark, .. } = &report {
+                event_time::check_barrier(&world.graph, &self.tasks, task, (*epoch, *watermark));
+            }
             self.reports.push(FromTask { task, report });
         }
     }
@@ -376,12 +382,15 @@ fn outboxes(graph: &Graph, tasks_of: &[Vec<usize>]) -> BTreeMap<usize, Outbox> {
 fn tasks(world: &World, tasks_of: &[Vec<usize>], machine: &Machine) -> (Vec<Task>, Vec<Channel>) {
     let mut tasks: Vec<Task> = Vec::new();
     let mut channels = Vec::new();
+    let watermarks = world.disk.store.saved().expect("a store in memory can be read").watermarks;
     for (component, spec) in world.graph.0.iter().enumerate() {
         let count = tasks_of[component].len();
         for index in 0..count {
             let place = format!("r{}-{component}-{index}", world.runs);
             let body = match spec.role {
-                TaskRole::Spout => Body::Spout(Spout::resume(spec, index, count, &world.disk)),
+                TaskRole::Spout => {
+                    Body::Spout(Spout::resume(spec, (index, count), &world.disk, world.now))
+                }
                 TaskRole::Bolt => Body::Bolt(Counts::restore(spec, index, count, &world.disk)),
                 TaskRole::Sink => {
                     Body::Sink(Sink::new(place, machine.partition().0, spec.posts_max, AGE))
@@ -397,6 +406,11 @@ fn tasks(world: &World, tasks_of: &[Vec<usize>], machine: &Machine) -> (Vec<Task
                 mailbox,
                 hung_until: Duration::ZERO,
                 gone: false,
+                time: TaskTime::resume(
+                    &world.graph,
+                    component,
+                    watermarks.get(&spec.name).copied(),
+                ),
                 body,
             });
         }
@@ -404,6 +418,7 @@ fn tasks(world: &World, tasks_of: &[Vec<usize>], machine: &Machine) -> (Vec<Task
             let mut edge = Vec::new();
             for to in &tasks_of[component] {
                 tasks[*to].inputs.push(channels.len());
+                tasks[*to].time.add_channel();
                 edge.push(channels.len());
                 channels.push(Channel::default());
             }

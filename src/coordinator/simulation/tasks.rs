@@ -7,11 +7,12 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::disk::{Disk, Segment, promise};
+use super::event_time::{SourceTime, TaskTime};
 use super::graph::{Component, Item};
 use crate::checkpoint::StateStore;
 use crate::coordinator::TaskRole;
 use crate::epoch::{Barrier, Cursor, Mark, Prepared, Promise, StateChange};
-use crate::event_time::EventTime;
+use crate::event_time::Watermark;
 use crate::protocol::{Control, Report};
 
 /// Items that may wait in a channel before whoever sends them waits.
@@ -20,6 +21,7 @@ const CHANNEL_MAX: usize = 6;
 /// One thing in a channel.
 pub enum Message {
     Item(Item),
+    Watermark(Watermark),
     Mark(Arc<Mark>),
 }
 
@@ -30,6 +32,11 @@ pub struct Channel(pub VecDeque<Message>);
 impl Channel {
     fn is_full(&self) -> bool {
         self.0.len() >= CHANNEL_MAX
+    }
+
+    /// An item or a watermark comes next, and no barrier.
+    fn has_data(&self) -> bool {
+        matches!(self.0.front(), Some(Message::Item(_) | Message::Watermark(_)))
     }
 
     fn mark(&self) -> Option<&Arc<Mark>> {
@@ -51,6 +58,8 @@ pub struct Task {
     /// It does nothing until then.
     pub hung_until: Duration,
     pub gone: bool,
+    /// The event time of what it receives.
+    pub time: TaskTime,
     pub body: Body,
 }
 
@@ -62,7 +71,6 @@ pub enum Body {
 }
 
 /// Reads splits.
-#[derive(Default)]
 pub struct Spout {
     /// The split, how far it was read, how long it is, and how far the last barrier found it.
     splits: Vec<(usize, u32, u32, Option<u32>)>,
@@ -72,12 +80,19 @@ pub struct Spout {
     done: bool,
     /// When there is something to read.
     pub ready_at: Duration,
+    pub time: SourceTime,
 }
 
 impl Spout {
     /// Reads every `tasks`th split from `index` on, from where the checkpoint has them.
-    pub fn resume(component: &Component, index: usize, tasks: usize, disk: &Disk) -> Self {
-        let cursors = disk.store.saved().expect("a store in memory can be read").cursors;
+    pub fn resume(
+        component: &Component,
+        (index, tasks): (usize, usize),
+        disk: &Disk,
+        now: Duration,
+    ) -> Self {
+        let saved = disk.store.saved().expect("a store in memory can be read");
+        let cursors = &saved.cursors;
         let splits = (index..component.splits.len()).step_by(tasks).map(|split| {
             let (name, length) =
                 ((component.name.clone(), split.to_string()), component.splits[split]);
@@ -92,7 +107,16 @@ impl Spout {
             );
             (split, at, length, None)
         });
-        Self { splits: splits.collect(), ..Self::default() }
+        let splits: Vec<_> = splits.collect();
+        let read: Vec<_> = splits.iter().map(|(split, at, ..)| (*split, *at)).collect();
+        let time = SourceTime::resume(component, &read, &saved.split_times, now);
+        let (emitted, paused, done, ready_at) = (0, false, false, Duration::ZERO);
+        Self { splits, emitted, paused, done, ready_at, time }
+    }
+
+    /// The splits, each with how far it was read.
+    fn read_so_far(&self) -> Vec<(usize, u32)> {
+        self.splits.iter().map(|(split, at, ..)| (*split, *at)).collect()
     }
 
     fn cursors(&mut self) -> Vec<(String, Cursor)> {
@@ -107,18 +131,26 @@ impl Spout {
     }
 
     /// The next item of a split, if one is left; the source ends behind the last one.
-    fn read(&mut self, component: usize, choice: usize) -> Result<Item, Report> {
-        let mut left: Vec<_> =
-            self.splits.iter_mut().filter(|(_, at, length, _)| at < length).collect();
+    fn read(&mut self, component: usize, choice: usize, now: Duration) -> Result<Item, Report> {
+        let mut left = Vec::new();
+        for (position, (_, at, length, _)) in self.splits.iter().enumerate() {
+            if at < length {
+                left.push(position);
+            }
+        }
         if left.is_empty() {
             self.done = true;
+            self.time.end_all();
             return Err(Report::SourceEnded);
         }
-        let choice = choice % left.len();
-        let (split, at, _, _) = &mut *left[choice];
+        let choice = if self.time.is_in_sequence() { 0 } else { choice % left.len() };
+        let position = left[choice];
+        let (split, at, length, _) = &mut self.splits[position];
         self.emitted += 1;
         *at += 1;
-        Ok(Item { spout: component, split: *split, way: 0, number: *at - 1 })
+        let (split, number, is_last) = (*split, *at - 1, at == length);
+        let time = self.time.read(position, (split, number), is_last, now);
+        Ok(Item { spout: component, split, way: 0, number, time })
     }
 }
 
@@ -300,10 +332,8 @@ impl Task {
         match &self.body {
             Body::Spout(spout) => !spout.paused && !spout.done && spout.ready_at <= now,
             _ => {
-                let has_item = |channel: &usize| {
-                    matches!(channels[*channel].0.front(), Some(Message::Item(_)))
-                };
-                self.inputs.iter().any(has_item) || self.is_aligned(channels)
+                let has_data = |channel: &usize| channels[*channel].has_data();
+                self.inputs.iter().any(has_data) || self.is_aligned(channels)
             }
         }
     }
@@ -316,9 +346,16 @@ impl Task {
     pub fn work(&mut self, around: &mut Surroundings<'_>) -> Option<Report> {
         if let Body::Spout(spout) = &mut self.body {
             spout.ready_at = around.now + around.takes;
-            match spout.read(self.component, around.choice) {
-                Ok(item) => self.emit(item, around),
-                Err(ended) => return Some(ended),
+            match spout.read(self.component, around.choice, around.now) {
+                Ok(item) => {
+                    let watermark = spout.time.next_after_emit(around.now);
+                    self.emit(item, around);
+                    self.broadcast_watermark(watermark, around.channels);
+                }
+                Err(ended) => {
+                    self.tell_event_time(around.channels, around.now);
+                    return Some(ended);
+                }
             }
             return None;
         }
@@ -326,11 +363,21 @@ impl Task {
             return self.pass(around);
         }
         let choices = self.inputs.len();
-        let inputs = (0..choices).map(|input| self.inputs[(input + around.choice) % choices]);
-        let channel = inputs.into_iter().find(|channel| {
-            matches!(around.channels[*channel].0.front(), Some(Message::Item(_)))
-        })?;
-        let Some(Message::Item(item)) = around.channels[channel].0.pop_front() else { return None };
+        let mut inputs = (0..choices).map(|input| (input + around.choice) % choices);
+        let input = inputs.find(|input| around.channels[self.inputs[*input]].has_data())?;
+        match around.channels[self.inputs[input]].0.pop_front()? {
+            Message::Item(item) => self.take(item, around),
+            Message::Watermark(watermark) => {
+                let passed = self.time.receive(input, watermark);
+                self.broadcast_watermark(passed, around.channels);
+            }
+            Message::Mark(_) => unreachable!("has_data() says that no barrier comes next"),
+        }
+        None
+    }
+
+    fn take(&mut self, item: Item, around: &mut Surroundings<'_>) {
+        self.time.check_item(&self.name, &item);
         match &mut self.body {
             Body::Bolt(counts) => {
                 counts.count(item.key());
@@ -339,7 +386,30 @@ impl Task {
             Body::Sink(sink) => sink.write(item, around.disk, around.wall),
             Body::Spout(_) => {}
         }
-        None
+    }
+
+    /// What a task does before anything else: a spout says how far event time has come, and a bolt
+    /// gets the watermark of an earlier run.
+    pub fn begin(&mut self, channels: &mut [Channel], now: Duration) {
+        self.tell_event_time(channels, now);
+        let restored = self.time.take_restored();
+        self.broadcast_watermark(restored, channels);
+    }
+
+    /// A spout says how far event time has come, if that is new.
+    fn tell_event_time(&mut self, channels: &mut [Channel], now: Duration) {
+        let is_full = |channel: &usize| channels[*channel].is_full();
+        let waits_for_room = self.outputs.iter().any(|(_, tasks)| tasks.iter().any(is_full));
+        let Body::Spout(spout) = &mut self.body else { return };
+        let watermark = spout.time.next(spout.paused || waits_for_room, now);
+        self.broadcast_watermark(watermark, channels);
+    }
+
+    fn broadcast_watermark(&self, watermark: Option<Watermark>, channels: &mut [Channel]) {
+        let Some(watermark) = watermark else { return };
+        for channel in self.outputs.iter().flat_map(|(_, tasks)| tasks) {
+            channels[*channel].0.push_back(Message::Watermark(watermark));
+        }
     }
 
     fn emit(&self, item: Item, around: &mut Surroundings<'_>) {
@@ -372,7 +442,7 @@ impl Task {
             Body::Bolt(counts) => Some(Report::State {
                 epoch,
                 changes: counts.snapshot(),
-                watermark: EventTime::UNKNOWN,
+                watermark: self.time.now(),
             }),
             Body::Spout(_) => None,
         };
@@ -386,18 +456,21 @@ impl Task {
         }
     }
 
+    /// Sends a barrier, behind what there is to say of event time.
+    fn inject(&mut self, mark: &Arc<Mark>, around: &mut Surroundings<'_>) -> Report {
+        self.tell_event_time(around.channels, around.now);
+        self.broadcast(mark, around.channels);
+        let Body::Spout(spout) = &mut self.body else { unreachable!("only spouts inject") };
+        let epoch = mark.barrier.epoch;
+        let read = spout.read_so_far();
+        let times = spout.time.at_barrier(epoch, &read);
+        Report::Cursors { epoch, cursors: spout.cursors(), times }
+    }
+
     /// Does what it is told; gives what it reports.
     pub fn told(&mut self, control: Control, around: &mut Surroundings<'_>) -> Option<Report> {
         match (&mut self.body, control) {
-            (Body::Spout(spout), Control::Inject(mark)) => {
-                let report = Report::Cursors {
-                    epoch: mark.barrier.epoch,
-                    cursors: spout.cursors(),
-                    times: vec![],
-                };
-                self.broadcast(&mark, around.channels);
-                return Some(report);
-            }
+            (Body::Spout(_), Control::Inject(mark)) => return Some(self.inject(&mark, around)),
             (Body::Spout(spout), Control::StopSource) => {
                 return (!std::mem::replace(&mut spout.done, true))
                     .then_some(Report::SourceStopped);

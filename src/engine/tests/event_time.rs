@@ -17,10 +17,9 @@ use crate::epoch::{Cursor, StateChange};
 use crate::error::{Error, Result};
 use crate::event_time::{EventTime, EventTimeOrder};
 use crate::flow::{Grouping, Output, SpoutOutput};
-use crate::keys::key_group;
 use crate::spout::{Spout, SpoutConfig, SpoutContext};
 use crate::tuple::{Fields, Streams, Tuple};
-use crate::value::{Value, decode};
+use crate::value::Value;
 
 /// The length of a window, in milliseconds of event time.
 const WINDOW_MS: i64 = 100;
@@ -112,7 +111,7 @@ impl BoltConfig for Tumble {
 
     fn build(&self, _: &BoltContext) -> Result<Box<dyn Bolt>> {
         Ok(Box::new(TumbleTask {
-            counts: KeyedState::bounded(None),
+            counts: KeyedState::bounded(None).grouped_by_first(1),
             time: EventTime::UNKNOWN,
             config: self.clone(),
         }))
@@ -158,13 +157,7 @@ impl Bolt for TumbleTask {
     }
 
     fn snapshot(&mut self) -> Vec<StateChange> {
-        let mut changes = self.counts.snapshot();
-        for change in &mut changes {
-            // The windows of a remainder lie where its tuples go.
-            let key = decode(&change.key).unwrap();
-            change.key_group = key_group(&key[..1]);
-        }
-        changes
+        self.counts.snapshot()
     }
 
     fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<()> {

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{OnFull, SinkContext};
 use crate::epoch::{Barrier, Job, Prepared, Promise};
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::lake::backlog::Backlog;
 use crate::lake::disk::{failed, make_private_folders, remove_if_empty, sync_folder};
 use crate::tuple::Tuple;
@@ -145,13 +146,45 @@ pub(crate) fn discard(place: &str) -> Result<bool> {
     Ok(true)
 }
 
-fn delete_all_but(promised: &BTreeSet<PathBuf>, folder: &Path) -> Result<()> {
+/// Deletes the segments of all tasks in the outbox of a topology's state that has ended: everything
+/// is delivered, but the process was killed before it deleted the files.
+///
+/// # Errors
+/// If files can't be deleted.
+pub(crate) fn discard_delivered(state: &Path) -> Result<()> {
+    for run in entries_of(&state.join(OUTBOX))? {
+        for task in entries_of(&run)? {
+            // Other sinks keep folders here, and no files.
+            for file in entries_of(&task)? {
+                if file.is_file() {
+                    delete_file(&file)?;
+                }
+            }
+            tidy(&task);
+        }
+    }
+    Ok(())
+}
+
+/// The paths of a folder's entries; none if there is no such folder.
+fn entries_of(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(Vec::new());
+        }
         other => other.map_err(|cause| failed("read", folder, cause))?,
     };
+    let mut paths = Vec::new();
     for entry in entries {
-        let path = entry.map_err(|cause| failed("read", folder, cause))?.path();
+        paths.push(entry.map_err(|cause| failed("read", folder, cause))?.path());
+    }
+    Ok(paths)
+}
+
+fn delete_all_but(promised: &BTreeSet<PathBuf>, folder: &Path) -> Result<()> {
+    for path in entries_of(folder)? {
         if !promised.contains(&path) {
             delete_file(&path)?;
         }
@@ -161,7 +194,7 @@ fn delete_all_but(promised: &BTreeSet<PathBuf>, folder: &Path) -> Result<()> {
 }
 
 fn delete_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+    match fault::point("outbox.delete").and_then(|()| fs::remove_file(path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(|cause| failed("remove", path, cause)),
     }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::epoch::Promise;
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::lake::disk::failed;
 use crate::tuple::Tuple;
 use crate::value::{Value, decode, encode};
@@ -88,8 +89,8 @@ impl OpenSegment {
     /// # Errors
     /// If it can't be written.
     pub fn flush(&mut self) -> Result<()> {
-        self.file
-            .write_all_at(&self.buffer, self.written)
+        fault::point("outbox.write")
+            .and_then(|()| self.file.write_all_at(&self.buffer, self.written))
             .map_err(|cause| failed("write", &self.path, cause))?;
         self.checksum.update(&self.buffer);
         self.written += self.buffer.len() as u64;
@@ -138,7 +139,8 @@ impl ClosedSegment {
     /// If that fails, which is fatal: the kernel may have dropped what it couldn't write, so
     /// another sync that succeeds proves nothing.
     pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|cause| {
+        let synced = fault::point("outbox.sync").and_then(|()| self.file.sync_data());
+        synced.and_then(|()| fault::point("outbox.synced")).map_err(|cause| {
             let path = self.path.display();
             Error::fatal(format!("can't sync \"{path}\", so what was written may be lost"))
                 .because(cause)
