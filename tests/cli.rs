@@ -69,6 +69,7 @@ fn every_topology_of_the_repository_runs() {
             "groupings.ron" => (&["spouts.posts.run.posts=50"], ""),
             "quickstart.ron" => (&["spouts.posts.run=Generate(posts: 50)"], ""),
             "replay.ron" => (&["spouts.posts.run.root=lake-before"], ""),
+            "trends.ron" => (&["spouts.posts.run.posts=50"], ""),
             "wordcount.ron" => (&["spouts.posts.run.posts=50"], ""),
             // Those of the platforms are run by tests of their own, against the fake.
             "x.ron" | "facebook.ron" | "youtube.ron" | "bluesky.ron" | "mastodon.ron" => continue,
