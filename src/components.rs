@@ -1,6 +1,8 @@
 //! The one list of everything that a topology file can name.
 
+use crate::bolt::top::Top;
 use crate::bolt::trends::Trends;
+use crate::bolt::window::Window;
 use crate::bolt::{Count, Features, Words};
 use crate::registry::Registry;
 use crate::sink::local::Local;
@@ -30,8 +32,10 @@ pub fn standard() -> Registry {
         .spout::<Mastodon>()
         .bolt::<Words>()
         .bolt::<Count>()
-        .bolt::<Trends>()
         .bolt::<Features>()
+        .bolt::<Window>()
+        .bolt::<Top>()
+        .bolt::<Trends>()
         .sink::<Local>()
         .sink::<S3>()
         .sink::<Stdout>()

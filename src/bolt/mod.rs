@@ -8,10 +8,15 @@ pub use crate::component::Problem;
 pub use crate::epoch::{StateChange, StateSize};
 pub use crate::flow::{BoltWaker, Output};
 
+mod bytes;
 mod count;
 mod features;
 mod keyed;
+mod late;
+mod space_saving;
+pub mod top;
 pub mod trends;
+pub mod window;
 mod words;
 
 pub use count::Count;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::bytes::{Reader, Writer};
+use crate::bolt::bytes::{Reader, Writer};
 
 /// The number of authors of one key and bucket that are known exactly. Of more authors, those with
 /// the smallest hashes are kept, and stand for the others: numbers are then right to within 0.4 %

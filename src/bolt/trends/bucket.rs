@@ -1,7 +1,7 @@
 //! What came of one key in one bucket that is still open.
 
 use super::authors::Authors;
-use super::bytes::{Reader, Writer};
+use crate::bolt::bytes::{Reader, Writer};
 use crate::keys::stable_hash;
 use crate::value::{Text, Value};
 

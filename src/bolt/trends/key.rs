@@ -1,10 +1,10 @@
 //! What is known of one key: its baseline, its open buckets, and the trend that it is in.
 
 use super::bucket::{Observed, OpenBucket};
-use super::bytes::{Reader, Writer};
 use super::score::{Baseline, Decay, Score};
 use super::season::Season;
 use crate::bolt::KeyState;
+use crate::bolt::bytes::{Reader, Writer};
 
 /// A key whose expectation has faded below this number of posts per bucket is forgotten: it scores
 /// as a key that was never seen. A smaller number would keep rare keys in memory for longer.

@@ -27,7 +27,6 @@ use crate::value::{Text, Value};
 
 mod authors;
 mod bucket;
-mod bytes;
 mod detector;
 mod key;
 mod row;

@@ -1,6 +1,6 @@
 //! What is usual for a key in each hour of the week: Gnip's cycle-corrected baseline.
 
-use super::bytes::{Reader, Writer};
+use crate::bolt::bytes::{Reader, Writer};
 
 const HOUR_MS: i64 = 3_600_000;
 

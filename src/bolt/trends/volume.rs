@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::bytes::{Reader, Writer};
+use crate::bolt::bytes::{Reader, Writer};
 
 /// So many buckets are kept after they have closed. Where a sender is idle, tasks may be at
 /// different watermarks in a checkpoint; a task that is behind by more buckets than this would take

@@ -82,13 +82,7 @@ impl Component for Generate {
 
 impl Default for Generate {
     fn default() -> Self {
-        Self {
-            posts: None,
-            rate: None,
-            speed: None,
-            seed: one(),
-            platforms: Platforms::default(),
-        }
+        Self { posts: None, rate: None, speed: None, seed: one(), platforms: Platforms::default() }
     }
 }
 

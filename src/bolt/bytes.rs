@@ -36,8 +36,13 @@ impl Writer<'_> {
 
     /// Writes a text.
     pub fn text(&mut self, text: &str) {
-        self.number(text.len() as u64);
-        self.0.extend_from_slice(text.as_bytes());
+        self.bytes(text.as_bytes());
+    }
+
+    /// Writes bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
     }
 }
 
@@ -90,8 +95,13 @@ impl<'a> Reader<'a> {
 
     /// Reads a text.
     pub fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    /// Reads bytes.
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.number()?).ok()?;
-        std::str::from_utf8(self.0.split_off(..length)?).ok()
+        self.0.split_off(..length)
     }
 
     /// Confirms that nothing is left.
