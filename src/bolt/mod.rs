@@ -25,6 +25,8 @@ pub use keyed::{KeyState, KeyedState};
 pub use words::Words;
 
 #[cfg(test)]
+pub(crate) use late::time_text as late_time_text;
+#[cfg(test)]
 pub(crate) use words::tests::words_of_post;
 
 /// The surroundings that the bolt of one task is made for.

@@ -39,9 +39,6 @@ use detector::{Detector, KeyPost};
 use key::Rules;
 use score::Decay;
 
-#[cfg(test)]
-pub(crate) use score::poisson_tail;
-
 /// Finds keys (hashtags, terms, domains, mentions) that come far more often than they used to,
 /// and says why: a row for each bucket of each trend, once the bucket is over. The rows are the
 /// same live and in each replay, at any parallelism, for posts that aren't later than their source

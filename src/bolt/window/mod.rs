@@ -196,6 +196,12 @@ impl BoltConfig for Window {
     }
 
     fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>> {
+        Ok(Box::new(self.task(context)?))
+    }
+}
+
+impl Window {
+    fn task(&self, context: &BoltContext) -> Result<Windowing> {
         let mut inputs = Vec::new();
         for fields in &context.inputs {
             let position = |field: &str| {
@@ -213,7 +219,7 @@ impl BoltConfig for Window {
             });
         }
         let late_stream = self.declared().id(LATE);
-        Ok(Box::new(Windowing {
+        Ok(Windowing {
             inputs,
             windows: self.over.checked().map_err(Error::fatal)?,
             aggregates: self.aggregates.clone(),
@@ -223,7 +229,7 @@ impl BoltConfig for Window {
             due: BTreeMap::new(),
             is_restored: false,
             late: 0,
-        }))
+        })
     }
 }
 
