@@ -1,5 +1,8 @@
 //! The one list of everything that a topology file can name.
 
+use crate::bolt::top::Top;
+use crate::bolt::trends::Trends;
+use crate::bolt::window::Window;
 use crate::bolt::{Count, Dedup, Features, Filter, Jq, Pick, Words};
 use crate::registry::Registry;
 use crate::sink::local::Local;
@@ -36,6 +39,9 @@ pub fn standard() -> Registry {
         .bolt::<Words>()
         .bolt::<Count>()
         .bolt::<Features>()
+        .bolt::<Window>()
+        .bolt::<Top>()
+        .bolt::<Trends>()
         .sink::<Local>()
         .sink::<S3>()
         .sink::<Postgres>()

@@ -73,6 +73,7 @@ fn every_topology_of_the_repository_runs() {
             "groupings.ron" | "hashtags.ron" | "keys.ron" => (&["spouts.posts.run.posts=50"], ""),
             "quickstart.ron" => (&["spouts.posts.run=Generate(posts: 50)"], ""),
             "replay.ron" => (&["spouts.posts.run.root=lake-before"], ""),
+            "trends.ron" => (&["spouts.posts.run.posts=50"], ""),
             "wordcount.ron" => (&["spouts.posts.run.posts=50"], ""),
             // It needs a server: tests/warehouse/runs.rs runs it.
             "warehouse.ron" => continue,

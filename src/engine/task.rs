@@ -102,6 +102,8 @@ pub struct BoltTask {
     pub looks: Looks,
     /// The watermark that waits for the next barrier.
     pub held: HeldWatermark,
+    /// All sources have ended, and with them event time.
+    pub is_past_end: bool,
     /// Whether its configuration says that it has state.
     pub keeps_state: bool,
     /// The group that all of its state is kept in, where that belongs to the task and not to keys.
@@ -191,6 +193,9 @@ impl BoltTask {
         self.meter.end_turn(self.clock.monotonic());
         self.meter.set_emitted(self.output.emitter.emitted());
         self.meter.set_inbox(self.inbox.fill());
+        if !self.is_past_end {
+            self.meter.set_watermark(self.inbox.time());
+        }
         match &self.worker {
             Worker::Sink(sink, _) => {
                 match sink.counts() {
@@ -202,6 +207,7 @@ impl BoltTask {
                 }
             }
             Worker::Bolt(bolt) => {
+                self.meter.set_late(bolt.late());
                 self.meter.set_drifted(bolt.drifted());
                 self.meter.set_dropped(bolt.dropped());
                 if let Some(size) = bolt.state_size() {
@@ -482,6 +488,10 @@ impl BoltTask {
     /// goes on.
     fn pass(&mut self, mark: &Arc<Mark>, step: &mut BarrierStep) -> Result<()> {
         let epoch = mark.barrier.epoch;
+        if mark.finish {
+            self.is_past_end = true;
+            self.meter.set_watermark(EventTime::END);
+        }
         match &mut self.worker {
             Worker::Bolt(bolt) => {
                 self.output.emitter.set_time(self.inbox.time());
