@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 import psycopg
 from IPython.display import HTML, display
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 from psycopg import sql
 
-# Text stays text in the SVG, so that the browser has the glyphs of scripts that matplotlib lacks.
+# Text stays text in the SVG: the browser has glyphs of scripts that matplotlib’s font lacks.
+set_matplotlib_formats("svg")
 plt.rcParams.update({
     "svg.fonttype": "none",
     "figure.figsize": (10, 4.5),
@@ -212,6 +214,18 @@ def has_rows(frame, otherwise):
     return not frame.empty
 
 
+def show(frame):
+    """Shows a table: times in UTC, and nothing where nothing is known."""
+    shown = frame.copy()
+    for column in shown.select_dtypes("datetimetz"):
+        shown[column] = shown[column].dt.strftime("%Y-%m-%d %H:%M:%S")
+    for column in shown.select_dtypes("float"):
+        shown[column] = shown[column].map(lambda number: f"{number:,.10g}")
+    shown = shown.astype(object).where(frame.notna(), "")
+    shown.columns = [column.replace("_", " ") for column in shown.columns]
+    display(HTML(shown.to_html(index=False, border=0, justify="left")))
+
+
 def say(text):
     """Shows a sentence."""
     display(HTML(f"<p style='color:#555'>{html.escape(text)}</p>"))
@@ -232,11 +246,13 @@ def width(step):
 
 
 def duration(seconds):
-    """A duration for people: "1.5 h"."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1000:.3g} ms"
+    """A duration for people: "1.5 hours"."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60), ("s", 1)):
+        if seconds >= size * 0.995:
+            count = seconds / size
+            text = f"{count:,.0f}" if count >= 10 else f"{count:.2g}"
+            return f"{text} {unit[:-1] if text == '1' and unit != 's' else unit}"
+    return f"{seconds * 1000:.0f} ms"
 
 
 def short(number):
@@ -245,6 +261,16 @@ def short(number):
         if abs(number) >= size * 0.9995:
             return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"
+
+
+def duration_axis(axis, low, high):
+    """Makes an axis one of durations in seconds, logarithmic, with marks that people use."""
+    marks = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86400, 7 * 86400, 30 * 86400,
+             365 * 86400, 3650 * 86400]
+    marks = [mark for mark in marks if low * 0.7 <= mark <= high * 1.4]
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_ticks(marks, [duration(mark) for mark in marks])
+    axis.set_minor_locator(NullLocator())
 
 
 def name(platform):
@@ -301,8 +327,7 @@ def time_axis(axes, window):
     axes.set_xlim(window.start, max(window.end, window.start + window.step))
     locator = matplotlib.dates.AutoDateLocator(minticks=3, maxticks=9)
     formatter = matplotlib.dates.ConciseDateFormatter(locator, show_offset=False)
-    # The first and every new day, month or year is written out.
-    formatter.zero_formats = ["%Y", "%Y-%m", "%b %d", "%b %d\n%Y", "%H:%M", "%H:%M"]
+    formatter.zero_formats = ["%Y", "%Y", "%b", "%b %d", "%H:%M", "%H:%M:%S"]
     formatter.formats = ["%Y", "%b", "%b %d", "%H:%M", "%H:%M", "%H:%M:%S"]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(formatter)
@@ -313,7 +338,7 @@ def time_axis(axes, window):
 def count_axis(axes, ticks=4):
     """Makes the axis beside a plot one of numbers from 0 on."""
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_locator(MaxNLocator(ticks, min_n_ticks=2))
+    axes.yaxis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 5, 10], min_n_ticks=2))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda number, _: short(number)))
 
 
