@@ -1,6 +1,6 @@
 //! The one list of everything that a topology file can name.
 
-use crate::bolt::{Count, Words};
+use crate::bolt::{Count, Features, Words};
 use crate::registry::Registry;
 use crate::sink::local::Local;
 use crate::sink::null::Null;
@@ -29,6 +29,7 @@ pub fn standard() -> Registry {
         .spout::<Mastodon>()
         .bolt::<Words>()
         .bolt::<Count>()
+        .bolt::<Features>()
         .sink::<Local>()
         .sink::<S3>()
         .sink::<Stdout>()

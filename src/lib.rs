@@ -28,6 +28,7 @@ pub mod secret;
 pub mod units;
 
 // What flows.
+mod features;
 pub mod keys;
 pub mod post;
 pub mod tuple;

@@ -98,6 +98,9 @@ pub struct ComponentStatus {
     /// Posts of a replay that came out of order, where it reads their times.
     #[serde(default)]
     pub out_of_order: u64,
+    /// Posts that weren't as a bolt expects posts of their kind.
+    #[serde(default)]
+    pub drifted: u64,
     /// How many keys its state has, if it has state by keys.
     #[serde(default)]
     pub keys: Option<u64>,

@@ -113,7 +113,7 @@ const FLOORS: [&[&str]; 11] = [
         "net",
     ],
     // What flows.
-    &["post", "value", "tuple", "keys"],
+    &["post", "value", "tuple", "keys", "features"],
     // The contracts, and what tasks and the coordinator tell each other.
     &["epoch", "component", "metrics", "protocol", "dead_letter"],
     // What lies on a disk or in a bucket.

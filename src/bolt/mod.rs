@@ -9,10 +9,12 @@ pub use crate::epoch::{StateChange, StateSize};
 pub use crate::flow::{BoltWaker, Output};
 
 mod count;
+mod features;
 mod keyed;
 mod words;
 
 pub use count::Count;
+pub use features::{Features, LanguageSource};
 pub use keyed::{KeyState, KeyedState};
 pub use words::Words;
 
@@ -133,6 +135,12 @@ pub trait Bolt: Send {
     /// counted.
     fn state_size(&self) -> Option<StateSize> {
         None
+    }
+
+    /// Returns the number of posts so far that weren't as a post of their kind should be, for
+    /// people who watch: a platform may have changed what it sends.
+    fn drifted(&self) -> u64 {
+        0
     }
 
     /// Takes back one key of the state, before the first tuple.

@@ -123,6 +123,7 @@ struct Totals {
     letters_dropped: u64,
     dropped: u64,
     out_of_order: u64,
+    drifted: u64,
     forgotten: u64,
     busy: Duration,
 }
@@ -355,6 +356,7 @@ impl Running {
             letters_dropped: totals.letters_dropped,
             dropped: totals.dropped,
             out_of_order: totals.out_of_order,
+            drifted: totals.drifted,
             keys: state_size.map(|size| size.keys),
             state_bytes: state_size.map(|size| size.saved_bytes),
             forgotten: totals.forgotten,
@@ -468,6 +470,7 @@ impl Totals {
             letters_dropped: self.letters_dropped + sum(Meter::letters_dropped),
             dropped: self.dropped + sum(Meter::dropped),
             out_of_order: self.out_of_order + sum(Meter::out_of_order),
+            drifted: self.drifted + sum(Meter::drifted),
             forgotten: self.forgotten
                 + sum(|meter| meter.state_size().unwrap_or_default().forgotten),
             busy: self.busy + meters.iter().map(|meter| meter.busy()).sum::<Duration>(),

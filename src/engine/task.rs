@@ -167,6 +167,7 @@ impl BoltTask {
         match &self.worker {
             Worker::Sink(sink, _) => self.meter.set_dropped(sink.dropped()),
             Worker::Bolt(bolt) => {
+                self.meter.set_drifted(bolt.drifted());
                 if let Some(size) = bolt.state_size() {
                     self.meter.set_state_size(size);
                 }

@@ -149,6 +149,11 @@ impl Emitter {
         }));
     }
 
+    /// True if somebody takes this stream.
+    pub fn is_taken(&self, stream: StreamId) -> bool {
+        self.streams.get(stream.0).is_some_and(|out| !out.routes.is_empty())
+    }
+
     /// True if tuples have event times.
     pub fn is_timed(&self) -> bool {
         self.time.is_some()

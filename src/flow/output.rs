@@ -28,6 +28,12 @@ impl Output {
         self.emitter.emit(stream, None, values);
     }
 
+    /// True if a component of the topology takes this stream. A tuple that nobody takes is gone:
+    /// a bolt may ask before it makes many.
+    pub fn is_taken(&self, stream: StreamId) -> bool {
+        self.emitter.is_taken(stream)
+    }
+
     /// Emits a tuple on a stream; of each bolt that takes it by direct grouping, only the task with
     /// this number gets it.
     pub fn emit_direct(

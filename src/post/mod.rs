@@ -16,7 +16,10 @@ use memchr::memchr2;
 
 use self::check::Checked;
 pub(crate) use self::kinds::own_time;
-pub use self::kinds::{Author, Content, Deletion, DeletionReach, Labels, PostVersion};
+pub use self::kinds::{
+    Author, AuthorProfile, Content, Counts, Deletion, DeletionReach, Entities, Labels, Media,
+    PostFacts, PostVersion, Relation,
+};
 pub use self::stream::{COUNTS, DELETES, EDITS, GAPS, PostStream, REFRESHED};
 
 /// One post, `{"tweet": {…}}`: a cheap-to-clone slice of the buffer it was read in. It was checked

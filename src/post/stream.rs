@@ -35,6 +35,17 @@ impl PostStream {
     /// Those that have a name of their own, in order.
     pub const NAMED: [&str; 4] = [COUNTS, DELETES, EDITS, GAPS];
 
+    /// The name of the stream.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Counts => COUNTS,
+            Self::Deletes => DELETES,
+            Self::Edits => EDITS,
+            Self::Gaps => GAPS,
+        }
+    }
+
     /// The stream of a post of a platform.
     pub(super) fn of_platform(is_read_again: bool, is_edit: bool) -> Self {
         match (is_read_again, is_edit) {

@@ -58,6 +58,7 @@ pub struct Meter {
     letters_dropped: AtomicU64,
     dropped: AtomicU64,
     out_of_order: AtomicU64,
+    drifted: AtomicU64,
     has_state: AtomicBool,
     keys: AtomicU64,
     state_bytes: AtomicU64,
@@ -83,6 +84,7 @@ impl Default for Meter {
             letters_dropped: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             out_of_order: AtomicU64::new(0),
+            drifted: AtomicU64::new(0),
             has_state: AtomicBool::new(false),
             keys: AtomicU64::new(0),
             state_bytes: AtomicU64::new(0),
@@ -154,6 +156,11 @@ impl Meter {
     /// The number of posts out of order so far, in a replay that reads their times.
     pub fn set_out_of_order(&self, posts: u64) {
         self.out_of_order.store(posts, Ordering::Relaxed);
+    }
+
+    /// The number of posts so far that weren't as a bolt expects posts of their kind.
+    pub fn set_drifted(&self, posts: u64) {
+        self.drifted.store(posts, Ordering::Relaxed);
     }
 
     /// How large the task's state is.
@@ -234,6 +241,11 @@ impl Meter {
     /// See [`set_out_of_order`](Self::set_out_of_order).
     pub fn out_of_order(&self) -> u64 {
         self.out_of_order.load(Ordering::Relaxed)
+    }
+
+    /// See [`set_drifted`](Self::set_drifted).
+    pub fn drifted(&self) -> u64 {
+        self.drifted.load(Ordering::Relaxed)
     }
 
     /// See [`set_state_size`](Self::set_state_size).

@@ -75,6 +75,7 @@ fn component(
         letters_dropped: 0,
         dropped: 0,
         out_of_order: 0,
+        drifted: 0,
         keys: None,
         state_bytes: None,
         forgotten: 0,

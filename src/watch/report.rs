@@ -72,6 +72,8 @@ pub struct Row {
     pub dropped: u64,
     /// Posts of a replay that came out of order, since the start.
     pub out_of_order: u64,
+    /// Posts that weren't as a bolt expects posts of their kind, since the start.
+    pub drifted: u64,
     /// Keys of its state; `null` without state by keys.
     pub keys: Option<u64>,
     /// Bytes of that state in the newest checkpoint.
@@ -165,6 +167,7 @@ impl Row {
             letters_dropped: now.letters_dropped,
             dropped: now.dropped,
             out_of_order: now.out_of_order,
+            drifted: now.drifted,
             keys: now.keys,
             state_bytes: now.state_bytes,
             forgotten: now.forgotten,
@@ -269,6 +272,7 @@ mod tests {
                   "keys": null,
                   "letters_dropped": 0,
                   "out_of_order": 0,
+                  "drifted": 0,
                   "out_per_s": 2000.0,
                   "p50_us": null,
                   "p99_us": null,
@@ -292,6 +296,7 @@ mod tests {
                   "keys": null,
                   "letters_dropped": 0,
                   "out_of_order": 0,
+                  "drifted": 0,
                   "out_per_s": 24000.0,
                   "p50_us": 16.4,
                   "p99_us": 3512.0,

@@ -126,6 +126,10 @@ pub fn line(report: &Report, ending: &Ending, lakes: &Lakes) -> String {
         let lost = plural(row.letters_dropped, "dead letter");
         text.push_str(&format!("; {lost} of {} came too fast to be kept", plain(&row.id)));
     }
+    for row in report.components.iter().filter(|row| row.drifted > 0) {
+        let drifted = plural(row.drifted, "post");
+        text.push_str(&format!("; {drifted} of {} not as their kind should be", plain(&row.id)));
+    }
     for row in report.components.iter().filter(|row| row.dropped > 0) {
         text.push_str(&format!("; {} dropped {}", plain(&row.id), plural(row.dropped, "tuple")));
     }

@@ -134,6 +134,7 @@ fn state(row: &Row) -> String {
     let mut state = plain(&row.state);
     let counts = [
         (row.out_of_order, "out of order"),
+        (row.drifted, "drifted"),
         (row.forgotten, "forgotten"),
         (row.letters_dropped, "letters lost"),
         (row.dropped, "dropped"),

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
+use super::facts::{Counts, Entities, Media, PostFacts, Relation, id_of, integers};
 use super::{Author, DeletionReach, Labels, PostKind, dated, time_of};
 use crate::post::fields::{
     elements, find_member, get, id_text, leading_value, pick, string, text_at, texts_in, unix_time,
@@ -15,6 +16,10 @@ use crate::post::stream::{PostStream, REFRESHED};
 pub(super) struct BlueskyEvent;
 
 impl PostKind for BlueskyEvent {
+    fn platform(&self) -> Option<&'static str> {
+        Some("bluesky")
+    }
+
     /// When the server saw it: a record's `createdAt` is a client's clock, and drives nothing.
     fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
         match key {
@@ -71,6 +76,71 @@ impl PostKind for BlueskyEvent {
         labels
     }
 
+    /// A client marks what is in the text; a record without any marks may be of a program that
+    /// doesn't write them, so its hashtags and links are told by the text.
+    fn entities<'a>(&self, body: &'a [u8]) -> Entities<'a> {
+        let names = ["text", "facets", "tags", "embed"];
+        let [text, facets, tags, embed] = pick(record(body).unwrap_or_default(), names);
+        let mut entities = Entities { mentions: Some(Vec::new()), ..Entities::default() };
+        if facets.is_some() {
+            entities = Entities::all_known();
+            let text = text.and_then(string).unwrap_or_default();
+            add_facets(&mut entities, facets.unwrap_or_default(), &text);
+        }
+        if let Some(tags) = tags {
+            entities.more_hashtags.extend(elements(tags).filter_map(string));
+        }
+        if let Some(card) = embed.and_then(card) {
+            entities.more_urls.extend(text_at(card, &["uri"]));
+        }
+        entities
+    }
+
+    fn media(&self, body: &[u8]) -> Vec<Media> {
+        let Some(embed) = record(body).and_then(|record| get(record, "embed")) else {
+            return Vec::new();
+        };
+        let attached = get(embed, "media").unwrap_or(embed);
+        let [images, video, external] = pick(attached, ["images", "video", "external"]);
+        let mut media = Vec::new();
+        media.extend(elements(images.unwrap_or_default()).map(|_| Media::Photo));
+        media.extend(video.map(|_| Media::Video));
+        media.extend(external.map(|_| Media::LinkCard));
+        media
+    }
+
+    fn relation<'a>(&self, body: &'a [u8]) -> Relation<'a> {
+        let [reply, embed, subject, kind] =
+            pick(record(body).unwrap_or_default(), ["reply", "embed", "subject", "$type"]);
+        let uri = |object: Option<&'a [u8]>| id_of(object, "uri");
+        let quoted = embed.and_then(|embed| get(embed, "record"));
+        // Beside pictures the quoted record is one level further in.
+        let inner = quoted.and_then(|record| get(record, "record"));
+        let is_repost = kind == Some(br#""app.bsky.feed.repost""#);
+        Relation {
+            reply_to: uri(reply.and_then(|reply| get(reply, "parent"))),
+            repost_of: if is_repost { uri(subject) } else { None },
+            quote_of: uri(quoted).or_else(|| uri(inner)),
+            conversation_id: uri(reply.and_then(|reply| get(reply, "root"))),
+        }
+    }
+
+    /// Events have none; a post that was read again has.
+    fn counts(&self, body: &[u8]) -> Counts {
+        let names = ["likeCount", "repostCount", "replyCount", "quoteCount", "bookmarkCount"];
+        let [likes, reposts, replies, quotes, bookmarks] = integers(Some(event(body)), names);
+        Counts { likes, reposts, replies, quotes, bookmarks, views: None }
+    }
+
+    /// An event of an account or an identity is about no record, and has no id.
+    fn is_as_expected(&self, body: &[u8], facts: &PostFacts<'_>) -> bool {
+        let is_of_account = || {
+            let [account, identity] = pick(event(body), ["account", "identity"]);
+            account.or(identity).is_some()
+        };
+        facts.created_at.is_some() && (facts.id.is_some() || is_of_account())
+    }
+
     fn stream(&self, body: &[u8]) -> PostStream {
         let is_read_again = get(body, REFRESHED).is_some();
         PostStream::of_platform(is_read_again, is_update(body))
@@ -124,4 +194,32 @@ fn in_commit<'a>(body: &'a [u8], name: &str) -> Option<&'a [u8]> {
 
 fn is_update(body: &[u8]) -> bool {
     in_commit(body, "operation").and_then(string).as_deref() == Some("update")
+}
+
+/// The page that a record shows a card of.
+fn card(embed: &[u8]) -> Option<&[u8]> {
+    get(get(embed, "media").unwrap_or(embed), "external")
+}
+
+/// Adds what facets mark. A mention gives the account's id: its handle stands in the text, in the
+/// bytes that the facet names.
+fn add_facets<'a>(entities: &mut Entities<'a>, facets: &'a [u8], text: &str) {
+    for facet in elements(facets) {
+        let [index, features] = pick(facet, ["index", "features"]);
+        entities.add_hashtags(texts_in(features, "tag"));
+        entities.add_urls(texts_in(features, "uri"));
+        let accounts = texts_in(features, "did");
+        if accounts.is_empty() {
+            continue;
+        }
+        let [start, end] = integers(index, ["byteStart", "byteEnd"]);
+        let range = start.zip(end).and_then(|(start, end)| {
+            Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+        });
+        let marked = range.and_then(|range| text.get(range));
+        match marked.and_then(|marked| marked.strip_prefix('@')) {
+            Some(handle) => entities.add_mentions([Cow::Owned(handle.to_owned())]),
+            None => entities.add_mentions(accounts),
+        }
+    }
 }

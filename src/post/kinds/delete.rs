@@ -6,7 +6,8 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
-use super::{PostKind, dated, of_kind, time_of};
+use super::facts::PostFacts;
+use super::{PostKind, dated, of_kind, platform_of, received_at, time_of};
 use crate::post::fields::{
     find_member, get, id_text, leading_value, pick, string, text_at, unix_time,
 };
@@ -45,6 +46,21 @@ impl PostKind for Delete {
 
     fn stream(&self, _body: &[u8]) -> PostStream {
         PostStream::Deletes
+    }
+
+    /// Its platform is that of the post which it names.
+    fn gather<'a>(&self, body: &'a [u8], facts: &mut PostFacts<'a>) {
+        facts.id = self.id(body);
+        facts.stream = PostStream::Deletes;
+        facts.received_at = received_at(body);
+        if let Some(deletion) = Deletion::read(body) {
+            facts.platform = platform_of(deletion.kind);
+        }
+    }
+
+    /// The old streams' notices don't all say when.
+    fn is_as_expected(&self, body: &[u8], _facts: &PostFacts<'_>) -> bool {
+        Deletion::read(body).is_some()
     }
 
     /// A record may be made and deleted again under the same name.

@@ -4,13 +4,20 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
+use super::facts::{Counts, Entities, Media, Relation, id_of, integer, integers};
 use super::{Author, Labels, PostKind, dated};
-use crate::post::fields::{date, get, id_text, members, pick, string, text_at, texts_in};
+use crate::post::fields::{
+    at, date, elements, get, id_text, members, pick, string, text_at, texts_in,
+};
 use crate::post::stream::{PostStream, REFRESHED};
 
 pub(super) struct FacebookPost;
 
 impl PostKind for FacebookPost {
+    fn platform(&self) -> Option<&'static str> {
+        Some("facebook")
+    }
+
     fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
         if key == b"created_time" { dated(json) } else { None }
     }
@@ -55,6 +62,54 @@ impl PostKind for FacebookPost {
         labels
     }
 
+    /// Facebook marks pages and people in the text; hashtags only where they have a page. Its links
+    /// are those of the attachments, and those in the text.
+    fn entities<'a>(&self, body: &'a [u8]) -> Entities<'a> {
+        let labels = self.labels(body);
+        let mut entities = Entities { mentions: Some(labels.mentions), ..Entities::default() };
+        if !labels.hashtags.is_empty() {
+            entities.hashtags = Some(labels.hashtags);
+        }
+        for attachment in attachments(body) {
+            let [kind, url, unshimmed] = pick(attachment, ["media_type", "url", "unshimmed_url"]);
+            if kind == Some(br#""link""#) {
+                entities.more_urls.extend(unshimmed.or(url).and_then(string));
+            }
+        }
+        entities
+    }
+
+    fn media(&self, body: &[u8]) -> Vec<Media> {
+        let mut media = Vec::new();
+        for attachment in attachments(body) {
+            let parts = at(attachment, &["subattachments", "data"]).unwrap_or_default();
+            let before = media.len();
+            media.extend(elements(parts).map(media_of));
+            if media.len() == before {
+                media.push(media_of(attachment));
+            }
+        }
+        media
+    }
+
+    /// A post may share another one.
+    fn relation<'a>(&self, body: &'a [u8]) -> Relation<'a> {
+        Relation { repost_of: id_of(Some(body), "parent_id"), ..Relation::default() }
+    }
+
+    fn counts(&self, body: &[u8]) -> Counts {
+        let names = ["reactions", "likes", "shares", "comments"];
+        let [reactions, likes, shares, comments] = pick(body, names);
+        let total = |list: Option<&[u8]>| at(list?, &["summary", "total_count"]).and_then(integer);
+        let [shares] = integers(shares, ["count"]);
+        Counts {
+            likes: total(reactions).or_else(|| total(likes)),
+            reposts: shares,
+            replies: total(comments),
+            ..Counts::default()
+        }
+    }
+
     /// Facebook doesn't say that a post was edited: its source has added `edited_at` to one whose
     /// text has changed.
     fn stream(&self, body: &[u8]) -> PostStream {
@@ -72,5 +127,21 @@ impl PostKind for FacebookPost {
 
     fn tells_edits(&self) -> bool {
         false
+    }
+}
+
+fn attachments(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    elements(at(body, &["attachments", "data"]).unwrap_or_default())
+}
+
+fn media_of(attachment: &[u8]) -> Media {
+    let [media_type, kind] = pick(attachment, ["media_type", "type"]);
+    match media_type.or(kind) {
+        Some(br#""photo""# | br#""album""#) => Media::Photo,
+        Some(br#""video""# | br#""video_inline""#) => Media::Video,
+        Some(br#""link""# | br#""share""#) => Media::LinkCard,
+        Some(br#""animated_image_share""#) => Media::Gif,
+        Some(br#""music""#) => Media::Audio,
+        _ => Media::Other,
     }
 }

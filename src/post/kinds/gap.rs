@@ -5,8 +5,9 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
-use super::{PostKind, dated};
-use crate::post::fields::{get, id_text};
+use super::facts::PostFacts;
+use super::{PostKind, dated, platform_of, received_at};
+use crate::post::fields::{get, id_text, text_at};
 use crate::post::stream::PostStream;
 
 pub(super) struct Gap;
@@ -26,6 +27,16 @@ impl PostKind for Gap {
 
     fn stream(&self, _body: &[u8]) -> PostStream {
         PostStream::Gaps
+    }
+
+    /// Its platform is that of the posts which may be missing.
+    fn gather<'a>(&self, body: &'a [u8], facts: &mut PostFacts<'a>) {
+        facts.id = self.id(body);
+        facts.stream = PostStream::Gaps;
+        facts.received_at = received_at(body);
+        if let Some(kind) = text_at(body, &["kind"]) {
+            facts.platform = platform_of(kind);
+        }
     }
 
     /// An entry comes again when its gap is filled.

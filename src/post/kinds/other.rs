@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
-use super::{Author, Labels, PostKind, dated};
+use super::facts::{AuthorProfile, Counts, PostFacts, Relation, boolean, integers};
+use super::{Author, Labels, PostKind, date_of, dated};
 use crate::post::fields::{
     at, date, find_member, get, id_text, leading_value, members, pick, string, text_at, unix_time,
 };
@@ -55,6 +56,46 @@ impl PostKind for Other {
             langs: langs.into_iter().flatten().filter_map(string).collect(),
             ..Labels::default()
         }
+    }
+
+    fn profile(&self, body: &[u8]) -> AuthorProfile {
+        let profiles = pick(body, ["author", "user", "from", "account"]);
+        let profile = profiles.into_iter().flatten().next().unwrap_or_default();
+        let names = [
+            "followers_count",
+            "following_count",
+            "friends_count",
+            "statuses_count",
+            "tweet_count",
+        ];
+        let [followers, following, friends, statuses, tweets] = integers(Some(profile), names);
+        let [verified, bot, created_at] = pick(profile, ["verified", "bot", "created_at"]);
+        AuthorProfile {
+            followers,
+            following: following.or(friends),
+            posts: statuses.or(tweets),
+            verified: verified.and_then(boolean),
+            bot: bot.and_then(boolean),
+            created_at: created_at.and_then(date_of),
+        }
+    }
+
+    fn relation<'a>(&self, body: &'a [u8]) -> Relation<'a> {
+        let names = ["reply_to", "repost_of", "quote_of", "conversation_id"];
+        let [reply_to, repost_of, quote_of, conversation_id] =
+            pick(body, names).map(|value| value.and_then(id_text));
+        Relation { reply_to, repost_of, quote_of, conversation_id }
+    }
+
+    fn counts(&self, body: &[u8]) -> Counts {
+        let names = ["likes", "reposts", "replies", "quotes", "views", "bookmarks"];
+        let [likes, reposts, replies, quotes, views, bookmarks] = integers(Some(body), names);
+        Counts { likes, reposts, replies, quotes, views, bookmarks }
+    }
+
+    /// Nobody knows how a post of such a kind should be.
+    fn is_as_expected(&self, _body: &[u8], _facts: &PostFacts<'_>) -> bool {
+        false
     }
 
     fn stream(&self, body: &[u8]) -> PostStream {

@@ -3,16 +3,24 @@
 
 use std::borrow::Cow;
 
+use html_escape::decode_html_entities;
 use time::OffsetDateTime;
 
-use super::{Author, DeletionReach, Labels, PostKind, dated};
-use crate::post::fields::{date, get, id_text, pick, string, text_at, texts_in};
+use super::facts::{
+    AuthorProfile, Counts, Entities, Media, Relation, boolean, id_of, integer, integers,
+};
+use super::{Author, DeletionReach, Labels, PostKind, date_of, dated};
+use crate::post::fields::{date, elements, get, id_text, pick, string, text_at, texts_in};
 use crate::post::html::without_html;
 use crate::post::stream::{PostStream, REFRESHED};
 
 pub(super) struct Toot;
 
 impl PostKind for Toot {
+    fn platform(&self) -> Option<&'static str> {
+        Some("mastodon")
+    }
+
     fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
         if key == b"created_at" { dated(json) } else { None }
     }
@@ -67,6 +75,73 @@ impl PostKind for Toot {
         labels
     }
 
+    fn profile(&self, body: &[u8]) -> AuthorProfile {
+        let account = get(body, "account").unwrap_or_default();
+        let names = ["followers_count", "following_count", "statuses_count", "bot", "created_at"];
+        let [followers, following, posts, bot, created_at] = pick(account, names);
+        AuthorProfile {
+            followers: followers.and_then(integer),
+            following: following.and_then(integer),
+            posts: posts.and_then(integer),
+            verified: None,
+            bot: bot.and_then(boolean),
+            created_at: created_at.and_then(date_of),
+        }
+    }
+
+    /// Mastodon lists hashtags and mentions. Links stand in the HTML, where those of hashtags and
+    /// mentions stand as well; the link of the card is the one that Mastodon itself picked.
+    fn entities<'a>(&self, body: &'a [u8]) -> Entities<'a> {
+        let boosted = get(body, "reblog").unwrap_or_default();
+        let mut entities = Entities::default();
+        for status in [body, boosted] {
+            let [tags, mentions, content, card] =
+                pick(status, ["tags", "mentions", "content", "card"]);
+            if tags.is_some() {
+                entities.add_hashtags(texts_in(tags, "name"));
+            }
+            if mentions.is_some() {
+                entities.add_mentions(texts_in(mentions, "acct"));
+            }
+            if let Some(content) = content.and_then(string) {
+                entities.add_urls(links(&content));
+            }
+            entities.more_urls.extend(card.and_then(|card| text_at(card, &["url"])));
+        }
+        entities
+    }
+
+    /// A boost has none of its own: those of what it boosts count.
+    fn media(&self, body: &[u8]) -> Vec<Media> {
+        let mut media = Vec::new();
+        for status in [body, get(body, "reblog").unwrap_or_default()] {
+            let [attached, card, poll] = pick(status, ["media_attachments", "card", "poll"]);
+            media.extend(elements(attached.unwrap_or_default()).map(media_of));
+            media.extend(card.filter(|card| card.starts_with(b"{")).map(|_| Media::LinkCard));
+            media.extend(poll.filter(|poll| poll.starts_with(b"{")).map(|_| Media::Poll));
+        }
+        media
+    }
+
+    fn relation<'a>(&self, body: &'a [u8]) -> Relation<'a> {
+        let [reply_to, boosted, quote] = pick(body, ["in_reply_to_id", "reblog", "quote"]);
+        let quoted = quote.map(|quote| get(quote, "quoted_status").unwrap_or(quote));
+        let address =
+            |status: Option<&'a [u8]>| id_of(status, "uri").or_else(|| id_of(status, "id"));
+        Relation {
+            reply_to: reply_to.and_then(id_text),
+            repost_of: address(boosted),
+            quote_of: address(quoted),
+            conversation_id: None,
+        }
+    }
+
+    fn counts(&self, body: &[u8]) -> Counts {
+        let names = ["favourites_count", "reblogs_count", "replies_count", "quotes_count"];
+        let [likes, reposts, replies, quotes] = integers(Some(body), names);
+        Counts { likes, reposts, replies, quotes, ..Counts::default() }
+    }
+
     fn stream(&self, body: &[u8]) -> PostStream {
         let [refreshed, edited_at] = pick(body, [REFRESHED, "edited_at"]);
         PostStream::of_platform(refreshed.is_some(), edited_at.and_then(string).is_some())
@@ -112,4 +187,44 @@ fn text_of<'a>(warning: Option<&'a [u8]>, content: Option<&'a [u8]>) -> Option<C
 fn is_at(address: &str, server: &str) -> bool {
     let host = address.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
     host.is_some_and(|host| host.eq_ignore_ascii_case(server))
+}
+
+fn media_of(attachment: &[u8]) -> Media {
+    match get(attachment, "type") {
+        Some(br#""image""#) => Media::Photo,
+        Some(br#""video""#) => Media::Video,
+        Some(br#""gifv""#) => Media::Gif,
+        Some(br#""audio""#) => Media::Audio,
+        _ => Media::Other,
+    }
+}
+
+/// The addresses that HTML links to, but those of mentions and hashtags, which have a class.
+fn links(html: &str) -> Vec<Cow<'static, str>> {
+    let mut links = Vec::new();
+    for tag in html.split("<a ").skip(1) {
+        let tag = tag.split('>').next().unwrap_or_default();
+        let class = attribute(tag, "class").unwrap_or_default();
+        let is_marked = class.split_whitespace().any(|name| ["mention", "hashtag"].contains(&name));
+        if let Some(address) = attribute(tag, "href")
+            && !is_marked
+        {
+            links.push(decode_html_entities(address).into_owned().into());
+        }
+    }
+    links
+}
+
+/// The value of an attribute of a tag.
+fn attribute<'t>(tag: &'t str, name: &str) -> Option<&'t str> {
+    let mut rest = tag;
+    loop {
+        let (key, value) = rest.split_once('=')?;
+        let quote = value.chars().next().filter(|quote| ['"', '\''].contains(quote))?;
+        let (value, behind) = value[1..].split_once(quote)?;
+        if key.trim() == name {
+            return Some(value);
+        }
+        rest = behind;
+    }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use time::OffsetDateTime;
 
+use super::facts::{Counts, Entities, Media, integers};
 use super::{Author, Labels, PostKind, dated};
 use crate::post::fields::{at, elements, find_member, get, members, pick, string, text_at};
 use crate::post::html::{ENTITIES, decode_entities};
@@ -18,6 +19,10 @@ const SEARCH_RESULT: &[u8] = br#""youtube#searchResult""#;
 pub(super) struct Video;
 
 impl PostKind for Video {
+    fn platform(&self) -> Option<&'static str> {
+        Some("youtube")
+    }
+
     fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
         if key == b"snippet" { at(json, &["publishedAt"]).and_then(dated) } else { None }
     }
@@ -70,5 +75,24 @@ impl PostKind for Video {
             place: channel.and_then(string),
             ..Labels::default()
         }
+    }
+
+    /// YouTube marks nothing in the text. Beside it stand keywords, of which those of one word are
+    /// as good as hashtags.
+    fn entities<'a>(&self, body: &'a [u8]) -> Entities<'a> {
+        let tags = at(body, &["snippet", "tags"]).unwrap_or_default();
+        let words = elements(tags).filter_map(string).filter(|tag| !tag.contains(' '));
+        Entities { more_hashtags: words.collect(), ..Entities::default() }
+    }
+
+    fn media(&self, _body: &[u8]) -> Vec<Media> {
+        vec![Media::Video]
+    }
+
+    /// YouTube writes its numbers in quotes, and leaves out those that the author hides.
+    fn counts(&self, body: &[u8]) -> Counts {
+        let names = ["likeCount", "commentCount", "viewCount"];
+        let [likes, replies, views] = integers(get(body, "statistics"), names);
+        Counts { likes, replies, views, ..Counts::default() }
     }
 }

@@ -1,0 +1,406 @@
+//! `Features`: one normal form over the posts of all platforms.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, UtcOffset};
+
+use crate::bolt::{Bolt, BoltConfig, BoltContext, Output};
+use crate::component::{Component, Problem};
+use crate::error::{Error, Result};
+use crate::features::{Extractor, FeatureLists, PostFeatures};
+use crate::post::{Post, PostStream};
+use crate::tuple::{Fields, StreamId, Streams, Tuple};
+use crate::value::{Text, Value};
+
+/// Tells what a post says in one normal form, whichever platform it is of, and adds what can be
+/// told from its text: language, sentiment, hashtags, mentions, addresses, terms. The post passes
+/// unchanged beside its features. A post of an unknown kind and one without some of its fields pass
+/// as well, with what is known; they are counted as `drifted`.
+///
+/// The stream `default` has one tuple for each post, also for deletions and gaps. A field that is
+/// not known is null; a list is empty. Times are texts such as `2015-12-18T00:00:00.123000Z`.
+///
+/// - `post`, `kind`, `topics`: as they came.
+/// - `stream`: the stream of a social source that the post belongs to: `default`, `counts`,
+///   `deletes`, `edits`, `gaps`.
+/// - `platform`: `x`, `facebook`, `youtube`, `bluesky`, `mastodon`; else the kind. Of a deletion
+///   and of a gap: that of the posts which they are about.
+/// - `post_id`: the platform's id; of a deletion, the id of the deleted post.
+/// - `created_at`: the post's own time; of a tweet that of its id. `received_at`, `edited_at`.
+/// - `author_id`, `author_handle`, `author_name`, `author_followers`, `author_following`,
+///   `author_posts`, `author_verified`, `author_bot`, `author_created_at`.
+/// - `lang`: the language, such as `en`; `lang_source`: `given` or `detected`.
+/// - `text`: the text as people read it, in Unicode's form C.
+/// - `hashtags` (without case), `cashtags` (in capitals), `mentions` (in small letters): without
+///   their signs, as the platform marks them; where it doesn't, by the rules of twitter-text.
+/// - `urls`: addresses, expanded where the platform does so; `domains`: their registrable domains.
+/// - `media`: the types of what is attached: `photo`, `video`, `gif`, `audio`, `link-card`, `poll`,
+///   `other`.
+/// - `reply_to`, `repost_of`, `quote_of`, `conversation_id`: ids of other posts; `relation`:
+///   `repost`, `quote`, `reply` or `original`.
+/// - `likes`, `reposts`, `replies`, `quotes`, `views`, `bookmarks`.
+/// - `sentiment`: VADER's compound rating of an English text, -1 to 1.
+/// - `terms`: the words of the text without case, each once; without stop words, numbers, single
+///   letters, and what is an address, a mention or a hashtag. Chinese and Japanese give pairs of
+///   characters, Thai, Lao, Khmer and Burmese nothing.
+///
+/// The stream `keys` has one tuple for each hashtag, term, domain and mention of a post, and none
+/// of deletions, gaps, and posts that were read again for their counts: `key_type` (`hashtag`,
+/// `term`, `domain`, `mention`), `key` (`#rust`, `storm`, `example.org`, `@ann`), and `platform`,
+/// `post_id`, `author_id`, `created_at`, `lang`, `sentiment`, `is_repost`, `topics` of the post.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Features {
+    /// Where the language comes from: `Detect` tells it from the text where the platform doesn't
+    /// give it, `Given` leaves it unknown then.
+    #[serde(default)]
+    pub language: LanguageSource,
+    /// False leaves out the sentiment, which takes about a third of the time.
+    #[serde(default = "on")]
+    pub sentiment: bool,
+}
+
+fn on() -> bool {
+    true
+}
+
+/// Where the language of a post comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LanguageSource {
+    /// From the platform, else from the text.
+    #[default]
+    Detect,
+    /// From the platform only.
+    Given,
+}
+
+impl Component for Features {
+    const NAME: &'static str = "Features";
+    const GUARANTEE: &'static str =
+        "keeps nothing: the features of a post go on with the tuple it came in";
+}
+
+/// The stream of what a trend can be made of.
+const KEYS: &str = "keys";
+
+/// The position of `keys` among the streams, behind `default`.
+const KEYS_STREAM: StreamId = StreamId(1);
+
+/// The fields of the stream `default`.
+pub(crate) const FEATURES: [&str; 40] = [
+    "post",
+    "kind",
+    "topics",
+    "stream",
+    "platform",
+    "post_id",
+    "created_at",
+    "received_at",
+    "edited_at",
+    "author_id",
+    "author_handle",
+    "author_name",
+    "author_followers",
+    "author_following",
+    "author_posts",
+    "author_verified",
+    "author_bot",
+    "author_created_at",
+    "lang",
+    "lang_source",
+    "text",
+    "hashtags",
+    "cashtags",
+    "mentions",
+    "urls",
+    "domains",
+    "media",
+    "reply_to",
+    "repost_of",
+    "quote_of",
+    "conversation_id",
+    "relation",
+    "likes",
+    "reposts",
+    "replies",
+    "quotes",
+    "views",
+    "bookmarks",
+    "sentiment",
+    "terms",
+];
+
+/// The fields of the stream `keys`.
+pub(crate) const KEY_FIELDS: [&str; 10] = [
+    "key_type",
+    "key",
+    "platform",
+    "post_id",
+    "author_id",
+    "created_at",
+    "lang",
+    "sentiment",
+    "is_repost",
+    "topics",
+];
+
+impl BoltConfig for Features {
+    fn streams(&self, inputs: &[Fields]) -> Result<Streams, Vec<Problem>> {
+        let mut problems = Vec::new();
+        for input in inputs {
+            if input.position("post").is_none() {
+                problems.push(Problem {
+                    field: "inputs",
+                    what: lacks_post(input),
+                    candidates: Some(("post".into(), input.names().to_vec())),
+                });
+            }
+        }
+        if problems.is_empty() {
+            let default = Streams::default_with(Fields::new(FEATURES));
+            Ok(default.and(KEYS, Fields::new(KEY_FIELDS)))
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>> {
+        Ok(Box::new(FeaturesBolt::new(self, &context.inputs)?))
+    }
+}
+
+fn lacks_post(input: &Fields) -> String {
+    format!("expected a field \"post\", but an input declares {input}")
+}
+
+/// Where an input has what is read from it.
+struct InputFields {
+    post: usize,
+    topics: Option<usize>,
+}
+
+struct FeaturesBolt {
+    inputs: Vec<InputFields>,
+    extractor: Extractor,
+    drifted: u64,
+    /// The list without values, which most lists are.
+    empty: Value,
+}
+
+impl FeaturesBolt {
+    fn new(config: &Features, inputs: &[Fields]) -> Result<Self> {
+        let mut positions = Vec::new();
+        for input in inputs {
+            let post = input.position("post");
+            let post = post.ok_or_else(|| Error::fatal(lacks_post(input)))?;
+            positions.push(InputFields { post, topics: input.position("topics") });
+        }
+        let detects_language = config.language == LanguageSource::Detect;
+        let extractor = Extractor::new(detects_language, config.sentiment);
+        Ok(Self { inputs: positions, extractor, drifted: 0, empty: Value::List(Arc::new([])) })
+    }
+
+    /// A list of texts.
+    fn list(&self, texts: &[Text]) -> Value {
+        if texts.is_empty() {
+            return self.empty.clone();
+        }
+        Value::List(texts.iter().map(|text| Value::Text(text.clone())).collect())
+    }
+
+    /// The values of the stream `default`, in the order of [`FEATURES`].
+    fn values(
+        &self,
+        post: &Post,
+        topics: &Value,
+        common: &CommonValues,
+        features: &PostFeatures<'_>,
+    ) -> [Value; FEATURES.len()] {
+        let PostFeatures { facts, text, .. } = features;
+        let (author, profile) = (&facts.content.author, &facts.profile);
+        let (relation, counts) = (&facts.relation, &facts.counts);
+        let lists: &FeatureLists = &self.extractor.lists;
+        let media = facts.media.iter().map(|media| Text::const_new(media.word()));
+        let media: Vec<Text> = media.collect();
+        let lang_source = match (features.language, features.is_language_detected) {
+            (None, _) => Value::Null,
+            (Some(_), true) => word("detected"),
+            (Some(_), false) => word("given"),
+        };
+        [
+            Value::Post(post.clone()),
+            Value::Text(Text::new(facts.kind)),
+            topics.clone(),
+            word(facts.stream.name()),
+            common.platform.clone(),
+            common.post_id.clone(),
+            common.created_at.clone(),
+            time(facts.received_at),
+            time(facts.edited_at),
+            common.author_id.clone(),
+            text_or_null(author.handle.as_deref()),
+            text_or_null(author.name.as_deref()),
+            integer(profile.followers),
+            integer(profile.following),
+            integer(profile.posts),
+            boolean(profile.verified),
+            boolean(profile.bot),
+            time(profile.created_at),
+            common.lang.clone(),
+            lang_source,
+            text_or_null(text.as_deref()),
+            self.list(&lists.hashtags),
+            self.list(&lists.cashtags),
+            self.list(&lists.mentions),
+            self.list(&lists.urls),
+            self.list(&lists.domains),
+            self.list(&media),
+            text_or_null(relation.reply_to.as_deref()),
+            text_or_null(relation.repost_of.as_deref()),
+            text_or_null(relation.quote_of.as_deref()),
+            text_or_null(relation.conversation_id.as_deref()),
+            word(relation.word()),
+            integer(counts.likes),
+            integer(counts.reposts),
+            integer(counts.replies),
+            integer(counts.quotes),
+            integer(counts.views),
+            integer(counts.bookmarks),
+            common.sentiment.clone(),
+            self.list(&lists.terms),
+        ]
+    }
+
+    /// Emits one tuple for each key of the post.
+    fn emit_keys(&self, topics: &Value, common: &CommonValues, is_repost: bool, out: &mut Output) {
+        let lists = &self.extractor.lists;
+        let types = [
+            ("hashtag", "#", &lists.hashtags),
+            ("term", "", &lists.terms),
+            ("domain", "", &lists.domains),
+            ("mention", "@", &lists.mentions),
+        ];
+        for (key_type, sign, names) in types {
+            for name in names {
+                let mut key = Text::const_new(sign);
+                key.push_str(name);
+                let tuple: [Value; KEY_FIELDS.len()] = [
+                    word(key_type),
+                    Value::Text(key),
+                    common.platform.clone(),
+                    common.post_id.clone(),
+                    common.author_id.clone(),
+                    common.created_at.clone(),
+                    common.lang.clone(),
+                    common.sentiment.clone(),
+                    Value::Bool(is_repost),
+                    topics.clone(),
+                ];
+                out.emit_to(KEYS_STREAM, tuple);
+            }
+        }
+    }
+}
+
+/// The values that both streams have.
+struct CommonValues {
+    platform: Value,
+    post_id: Value,
+    author_id: Value,
+    created_at: Value,
+    lang: Value,
+    sentiment: Value,
+}
+
+impl CommonValues {
+    fn of(features: &PostFeatures<'_>) -> Self {
+        let facts = &features.facts;
+        Self {
+            platform: Value::Text(without_nul(&facts.platform)),
+            post_id: text_or_null(facts.id.as_deref()),
+            author_id: text_or_null(facts.content.author.id.as_deref()),
+            created_at: time(facts.created_at),
+            lang: text_or_null(features.language.as_ref().map(|language| language.as_str())),
+            sentiment: features.sentiment.map_or(Value::Null, Value::Float),
+        }
+    }
+}
+
+impl Bolt for FeaturesBolt {
+    fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()> {
+        let input = &self.inputs[tuple.input];
+        let Value::Post(post) = tuple.value(input.post) else {
+            return Err(Error::rejected("expected a post in the field \"post\""));
+        };
+        let topics = match input.topics.map(|position| tuple.value(position)) {
+            Some(topics @ Value::List(_)) => topics.clone(),
+            _ => self.empty.clone(),
+        };
+        let features = self.extractor.extract(post);
+        self.drifted += u64::from(!features.facts.is_as_expected);
+        let common = CommonValues::of(&features);
+        out.emit(self.values(post, &topics, &common, &features));
+        let has_keys = matches!(features.facts.stream, PostStream::Default | PostStream::Edits);
+        if has_keys && out.is_taken(KEYS_STREAM) {
+            let is_repost = features.facts.relation.repost_of.is_some();
+            self.emit_keys(&topics, &common, is_repost, out);
+        }
+        Ok(())
+    }
+
+    fn drifted(&self) -> u64 {
+        self.drifted
+    }
+}
+
+fn word(word: &'static str) -> Value {
+    Value::Text(Text::const_new(word))
+}
+
+fn text_or_null(text: Option<&str>) -> Value {
+    text.map_or(Value::Null, |text| Value::Text(without_nul(text)))
+}
+
+/// The text without NUL, which no column of text can hold.
+fn without_nul(text: &str) -> Text {
+    if memchr::memchr(0, text.as_bytes()).is_some() {
+        Text::from(text.replace('\0', ""))
+    } else {
+        Text::new(text)
+    }
+}
+
+fn integer(number: Option<i64>) -> Value {
+    number.map_or(Value::Null, Value::Int)
+}
+
+fn boolean(value: Option<bool>) -> Value {
+    value.map_or(Value::Null, Value::Bool)
+}
+
+/// A time as `2015-12-18T00:00:00.123000Z`.
+fn time(time: Option<OffsetDateTime>) -> Value {
+    let Some(time) = time.and_then(|time| time.checked_to_offset(UtcOffset::UTC)) else {
+        return Value::Null;
+    };
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    let Ok(year) = u32::try_from(time.year()) else { return Value::Null };
+    let parts = [
+        (0, 4, year),
+        (5, 2, u32::from(u8::from(time.month()))),
+        (8, 2, u32::from(time.day())),
+        (11, 2, u32::from(time.hour())),
+        (14, 2, u32::from(time.minute())),
+        (17, 2, u32::from(time.second())),
+        (20, 6, time.microsecond()),
+    ];
+    for (from, digits, mut number) in parts {
+        for place in text[from..from + digits].iter_mut().rev() {
+            *place = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+    }
+    std::str::from_utf8(&text).map_or(Value::Null, |text| Value::Text(Text::new(text)))
+}

@@ -1,0 +1,185 @@
+//! All features of one post.
+
+use std::borrow::Cow;
+
+use super::entities::{Entity, EntityKind, find_entities};
+use super::language::{GivenLanguage, LanguageCode, detect_language, given_language};
+use super::links::registrable_domain;
+use super::sentiment::Sentiment;
+use super::stop_words::stop_words;
+use super::terms::Terms;
+use super::text::{fold_case, normalised};
+use crate::post::{Post, PostFacts};
+use crate::value::Text;
+
+/// The language whose texts can be rated.
+const RATED_LANGUAGE: &str = "en";
+
+/// The features of a post, beside what the post says itself.
+pub(crate) struct PostFeatures<'p> {
+    /// What the post says.
+    pub facts: PostFacts<'p>,
+    /// Its text in normal form.
+    pub text: Option<Cow<'p, str>>,
+    /// The language of the text.
+    pub language: Option<LanguageCode>,
+    /// True if the language was detected, and not given.
+    pub is_language_detected: bool,
+    /// The rating of the text.
+    pub sentiment: Option<f64>,
+}
+
+/// The features of a post that are lists.
+#[derive(Default)]
+pub(crate) struct FeatureLists {
+    pub hashtags: Vec<Text>,
+    pub cashtags: Vec<Text>,
+    pub mentions: Vec<Text>,
+    pub urls: Vec<Text>,
+    pub domains: Vec<Text>,
+    pub terms: Vec<Text>,
+}
+
+impl FeatureLists {
+    fn clear(&mut self) {
+        let Self { hashtags, cashtags, mentions, urls, domains, terms } = self;
+        for list in [hashtags, cashtags, mentions, urls, domains, terms] {
+            list.clear();
+        }
+    }
+}
+
+/// Finds the features of posts, and keeps its buffers from one to the next.
+#[derive(Default)]
+pub(crate) struct Extractor {
+    detects_language: bool,
+    rates_sentiment: bool,
+    /// The lists of the last post.
+    pub lists: FeatureLists,
+    entities: Vec<Entity>,
+    sentiment: Sentiment,
+    terms: Terms,
+    words: String,
+}
+
+impl Extractor {
+    /// One that detects languages where a platform doesn't give them, and rates English texts, if
+    /// it is asked to.
+    pub fn new(detects_language: bool, rates_sentiment: bool) -> Self {
+        Self { detects_language, rates_sentiment, ..Self::default() }
+    }
+
+    /// The features of a post; its lists are in `lists` until the next call.
+    pub fn extract<'p>(&mut self, post: &'p Post) -> PostFeatures<'p> {
+        let mut facts = post.facts();
+        self.lists.clear();
+        self.entities.clear();
+        let text = facts.content.text.take().map(normalised);
+        // A text of white space alone says nothing.
+        let words = text.as_deref().filter(|text| !text.trim_start().is_empty());
+        find_entities(words.unwrap_or_default(), &mut self.entities);
+        let tag = facts.content.labels.langs.first();
+        let given = given_language(tag.map(|tag| &**tag));
+        let (language, is_language_detected) = match (given, words) {
+            (GivenLanguage::Named(language), _) => (Some(language), false),
+            (GivenLanguage::Unknown, Some(words)) if self.detects_language => {
+                let detected = detect_language(words, &self.entities, &mut self.words);
+                (detected, detected.is_some())
+            }
+            _ => (None, false),
+        };
+        self.fill_lists(&facts, words.unwrap_or_default());
+        let code = language.as_ref().map(LanguageCode::as_str);
+        let mut sentiment = None;
+        if let Some(words) = words {
+            self.terms.find(words, &self.entities, stop_words(code), &mut self.lists.terms);
+            if self.rates_sentiment && code == Some(RATED_LANGUAGE) {
+                sentiment = Some(self.sentiment.compound(words));
+            }
+        }
+        PostFeatures { facts, text, language, is_language_detected, sentiment }
+    }
+
+    /// What the platform found, else what the text tells.
+    fn fill_lists(&mut self, facts: &PostFacts<'_>, text: &str) {
+        let marked = &facts.entities;
+        let entities = &self.entities;
+        let in_text = |kind: EntityKind| {
+            let entities = entities.iter().filter(move |entity| entity.kind == kind);
+            entities.map(|entity| entity.name(text))
+        };
+        let lists = &mut self.lists;
+        match &marked.hashtags {
+            Some(hashtags) => add_each(hashtags, fold_hashtag, &mut lists.hashtags),
+            None => add_each(in_text(EntityKind::Hashtag), fold_hashtag, &mut lists.hashtags),
+        }
+        add_each(&marked.more_hashtags, fold_hashtag, &mut lists.hashtags);
+        match &marked.cashtags {
+            Some(cashtags) => add_each(cashtags, fold_cashtag, &mut lists.cashtags),
+            None => add_each(in_text(EntityKind::Cashtag), fold_cashtag, &mut lists.cashtags),
+        }
+        match &marked.mentions {
+            Some(mentions) => add_each(mentions, fold_mention, &mut lists.mentions),
+            None => add_each(in_text(EntityKind::Mention), fold_mention, &mut lists.mentions),
+        }
+        match &marked.urls {
+            Some(urls) => add_each(urls, as_written, &mut lists.urls),
+            None => add_each(in_text(EntityKind::Address), as_written, &mut lists.urls),
+        }
+        add_each(&marked.more_urls, as_written, &mut lists.urls);
+        for url in &lists.urls {
+            if let Some(domain) = registrable_domain(url) {
+                add_once(Text::new(&domain), &mut lists.domains);
+            }
+        }
+    }
+}
+
+/// Adds what `fold` makes of each name, unless it is there already.
+fn add_each<'n, N: AsRef<str> + 'n>(
+    names: impl IntoIterator<Item = N>,
+    fold: fn(&str) -> Text,
+    list: &mut Vec<Text>,
+) {
+    for name in names {
+        let folded = fold(name.as_ref());
+        if !folded.is_empty() {
+            add_once(folded, list);
+        }
+    }
+}
+
+fn add_once(text: Text, list: &mut Vec<Text>) {
+    if !list.contains(&text) {
+        list.push(text);
+    }
+}
+
+fn fold_hashtag(hashtag: &str) -> Text {
+    fold_text(hashtag.trim_start_matches(['#', '＃']))
+}
+
+fn fold_mention(mention: &str) -> Text {
+    let handle = mention.trim_start_matches(['@', '＠']);
+    if handle.is_ascii() { fold_text(handle) } else { Text::from(handle.to_lowercase()) }
+}
+
+fn fold_cashtag(cashtag: &str) -> Text {
+    Text::from(cashtag.trim_start_matches('$').to_uppercase())
+}
+
+fn as_written(address: &str) -> Text {
+    if address.contains('\0') { Text::from(address.replace('\0', "")) } else { Text::new(address) }
+}
+
+fn fold_text(text: &str) -> Text {
+    if text.contains('\0') {
+        return Text::from(fold_case(&text.replace('\0', "")));
+    }
+    if text.is_ascii() {
+        let mut folded = Text::new(text);
+        folded.make_ascii_lowercase();
+        return folded;
+    }
+    Text::from(fold_case(text))
+}

@@ -1,0 +1,186 @@
+//! The language of a text: as the platform gives it, else detected.
+
+use whatlang::Lang;
+
+use super::entities::Entity;
+
+/// How sure the detection must be, 0 to 1. Below it short texts are often taken for a wrong
+/// language; see the measurement in ARCHITECTURE.md.
+const CONFIDENCE_MIN: f64 = 0.5;
+
+/// How many bytes of a text are looked at: more make the detection slower, and hardly surer.
+const DETECTED_BYTES_MAX: usize = 1_000;
+
+/// What a platform says about a language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GivenLanguage {
+    /// It names the language.
+    Named(LanguageCode),
+    /// It says that there is no language in the text: links or mentions only.
+    NoLanguage,
+    /// It says nothing.
+    Unknown,
+}
+
+/// A primary language of BCP 47, in lower case: 2 to 8 letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LanguageCode {
+    letters: [u8; 8],
+    length: u8,
+}
+
+impl LanguageCode {
+    /// The primary language of a tag such as `en-GB`.
+    fn of_tag(tag: &str) -> Option<Self> {
+        let primary = tag.split(['-', '_']).next()?.as_bytes();
+        if !(2..=8).contains(&primary.len()) || !primary.iter().all(u8::is_ascii_alphabetic) {
+            return None;
+        }
+        let mut letters = [0; 8];
+        letters[..primary.len()].copy_from_slice(primary);
+        letters.make_ascii_lowercase();
+        Some(Self { letters, length: primary.len() as u8 }.renamed())
+    }
+
+    fn new(code: &str) -> Option<Self> {
+        Self::of_tag(code)
+    }
+
+    /// The code of today for one that was replaced, which X still gives.
+    fn renamed(self) -> Self {
+        let today = match self.as_str() {
+            "in" => "id",
+            "iw" => "he",
+            "ji" => "yi",
+            "jw" => "jv",
+            _ => return self,
+        };
+        Self::new(today).unwrap_or(self)
+    }
+
+    /// The letters.
+    pub fn as_str(&self) -> &str {
+        let letters = &self.letters[..usize::from(self.length)];
+        std::str::from_utf8(letters).expect("only ASCII letters are taken")
+    }
+}
+
+/// Reads the first of the tags that a platform gives.
+pub(crate) fn given_language(tag: Option<&str>) -> GivenLanguage {
+    let Some(code) = tag.and_then(LanguageCode::of_tag) else { return GivenLanguage::Unknown };
+    match code.as_str() {
+        // X's own codes, for mentions, cashtags, hashtags, links, short texts and media alone.
+        "qam" | "qct" | "qht" | "qlk" | "qme" | "qst" | "zxx" => GivenLanguage::NoLanguage,
+        "und" | "mul" | "mis" | "art" | "unknown" => GivenLanguage::Unknown,
+        _ => GivenLanguage::Named(code),
+    }
+}
+
+/// The language of a text without its entities, if it can be told.
+pub(crate) fn detect_language(
+    text: &str,
+    entities: &[Entity],
+    words: &mut String,
+) -> Option<LanguageCode> {
+    words.clear();
+    let mut from = 0;
+    for entity in entities {
+        words.push_str(&text[from..entity.range.start]);
+        from = entity.range.end;
+        if words.len() > DETECTED_BYTES_MAX {
+            break;
+        }
+    }
+    if words.len() <= DETECTED_BYTES_MAX {
+        words.push_str(&text[from..]);
+    }
+    words.truncate(words.floor_char_boundary(DETECTED_BYTES_MAX));
+    let detected = whatlang::detect(words)?;
+    let has_one_language = whatlang_is_sure(detected.script(), detected.lang());
+    if !has_one_language && detected.confidence() < CONFIDENCE_MIN {
+        return None;
+    }
+    LanguageCode::new(two_letters(detected.lang()))
+}
+
+/// True for a script that only one of the known languages is written in.
+fn whatlang_is_sure(script: whatlang::Script, lang: Lang) -> bool {
+    script.langs() == [lang]
+}
+
+/// The code of ISO 639-1, where there is one.
+fn two_letters(lang: Lang) -> &'static str {
+    match lang.code() {
+        "afr" => "af",
+        "aka" => "ak",
+        "amh" => "am",
+        "ara" => "ar",
+        "aze" => "az",
+        "bel" => "be",
+        "ben" => "bn",
+        "bul" => "bg",
+        "cat" => "ca",
+        "ces" => "cs",
+        "cmn" => "zh",
+        "cym" => "cy",
+        "dan" => "da",
+        "deu" => "de",
+        "ell" => "el",
+        "eng" => "en",
+        "epo" => "eo",
+        "est" => "et",
+        "fin" => "fi",
+        "fra" => "fr",
+        "guj" => "gu",
+        "heb" => "he",
+        "hin" => "hi",
+        "hrv" => "hr",
+        "hun" => "hu",
+        "hye" => "hy",
+        "ind" => "id",
+        "ita" => "it",
+        "jav" => "jv",
+        "jpn" => "ja",
+        "kan" => "kn",
+        "kat" => "ka",
+        "khm" => "km",
+        "kor" => "ko",
+        "lat" => "la",
+        "lav" => "lv",
+        "lit" => "lt",
+        "mal" => "ml",
+        "mar" => "mr",
+        "mkd" => "mk",
+        "mya" => "my",
+        "nep" => "ne",
+        "nld" => "nl",
+        "nob" => "no",
+        "ori" => "or",
+        "pan" => "pa",
+        "pes" => "fa",
+        "pol" => "pl",
+        "por" => "pt",
+        "ron" => "ro",
+        "rus" => "ru",
+        "sin" => "si",
+        "slk" => "sk",
+        "slv" => "sl",
+        "sna" => "sn",
+        "spa" => "es",
+        "srp" => "sr",
+        "swe" => "sv",
+        "tam" => "ta",
+        "tel" => "te",
+        "tgl" => "tl",
+        "tha" => "th",
+        "tuk" => "tk",
+        "tur" => "tr",
+        "ukr" => "uk",
+        "urd" => "ur",
+        "uzb" => "uz",
+        "vie" => "vi",
+        "yid" => "yi",
+        "zul" => "zu",
+        other => other,
+    }
+}

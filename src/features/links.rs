@@ -1,0 +1,160 @@
+//! Addresses in a text, and the domains that somebody has registered.
+
+use super::characters::is_latin_accent;
+use super::entities::{Entity, char_before};
+
+/// How long a host may be.
+const HOST_BYTES_MAX: usize = 253;
+
+/// The country codes that are used as if they were no country's: `example.co` is an address.
+const GENERIC_COUNTRY_CODES: [&str; 2] = ["co", "tv"];
+
+/// The address with `://` at `at`, which begins at `begin` or later.
+pub(super) fn address_with_scheme(text: &str, begin: usize, at: usize) -> Option<Entity> {
+    let bytes = text.as_bytes();
+    let before = &bytes[begin..at];
+    let scheme = [&b"https"[..], b"http"].into_iter().find(|scheme| {
+        before.len() >= scheme.len()
+            && before[before.len() - scheme.len()..].eq_ignore_ascii_case(scheme)
+    })?;
+    let start = at - scheme.len();
+    if char_before(text, start).is_some_and(|char| !may_precede(char)) {
+        return None;
+    }
+    let host = at + "://".len();
+    let host_end = host + host_length(&text[host..]);
+    if !is_host(&text[host..host_end]) {
+        return None;
+    }
+    Some(Entity::address(start..address_end(text, host_end)))
+}
+
+/// The address without a scheme that has a dot at `at`, and begins at `begin` or later.
+pub(super) fn bare_address(text: &str, begin: usize, at: usize) -> Option<Entity> {
+    let bytes = text.as_bytes();
+    let is_inside = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+    if !bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric) {
+        return None;
+    }
+    let name = bytes[begin..at].iter().rev().take_while(|byte| is_inside(byte)).count();
+    let start = at - name;
+    let is_alone = char_before(text, start)
+        .is_none_or(|char| may_precede(char) && !matches!(char, '-' | '_' | '.' | '/'));
+    if name == 0 || bytes[start] == b'-' || !is_alone {
+        return None;
+    }
+    let rest = &bytes[at..];
+    let host_end = at + rest.iter().take_while(|byte| is_inside(byte) || **byte == b'.').count();
+    let host = text[start..host_end].trim_end_matches(['.', '-']);
+    let host_end = start + host.len();
+    let behind = &text[host_end..];
+    if behind.starts_with('@') || behind.starts_with("://") || !is_public(host) {
+        return None;
+    }
+    let end = address_end(text, host_end);
+    let is_word_and_country = |tld: &str| {
+        tld.len() == 2 && host.split('.').count() == 2 && !GENERIC_COUNTRY_CODES.contains(&tld)
+    };
+    // `end.It` is the end of a sentence.
+    let is_short = host.rsplit('.').next().is_some_and(is_word_and_country);
+    if is_short && end == host_end {
+        return None;
+    }
+    Some(Entity::address(start..end))
+}
+
+fn may_precede(char: char) -> bool {
+    let excluded = ['@', '＠', '$', '#', '＃'];
+    !char.is_ascii_alphanumeric()
+        && !excluded.contains(&char)
+        && !('\u{202a}'..='\u{202e}').contains(&char)
+}
+
+/// How long the host is that a text begins with. A letter that isn't ASCII belongs to it, unless
+/// what stands before is a whole host: text without spaces may go on behind an address.
+fn host_length(text: &str) -> usize {
+    for (at, char) in text.char_indices() {
+        if char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_') {
+            continue;
+        }
+        let belongs = !char.is_ascii() && char.is_alphanumeric();
+        if !belongs || at > HOST_BYTES_MAX || is_public(&text[..at]) {
+            return at;
+        }
+    }
+    text.len()
+}
+
+/// True if all parts between dots are there, and there are two or more.
+fn is_host(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host.contains('.') && host.split('.').all(|label| !label.is_empty())
+}
+
+/// True if the last part of a host is a top-level domain, or another known public suffix.
+fn is_public(host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    is_host(&host) && psl::domain(host.as_bytes()).is_some_and(|domain| domain.suffix().is_known())
+}
+
+/// Where an address ends whose host ends at `host_end`.
+fn address_end(text: &str, host_end: usize) -> usize {
+    let mut end = host_end;
+    let rest = &text[end..];
+    if let Some(port) = rest.strip_prefix(':') {
+        let digits = port.bytes().take_while(u8::is_ascii_digit).count();
+        if digits > 0 {
+            end += 1 + digits;
+        }
+    }
+    if !text[end..].starts_with(['/', '?', '#']) {
+        return trimmed_end(text, host_end, end);
+    }
+    let rest = &text[end..];
+    let length = rest.find(|char| !may_be_in_address(char)).unwrap_or(rest.len());
+    end += length;
+    trimmed_end(text, host_end, end)
+}
+
+fn may_be_in_address(char: char) -> bool {
+    char.is_ascii_alphanumeric()
+        || "!*';:=+,.$/%#[]-_~@|&?()".contains(char)
+        || is_latin_accent(char)
+        || ('\u{400}'..='\u{4ff}').contains(&char)
+}
+
+/// Leaves out punctuation at the end, and a closing bracket that nothing in the address opens.
+fn trimmed_end(text: &str, host_end: usize, end: usize) -> usize {
+    let path = &text[host_end..end];
+    let opened = path.matches('(').count();
+    let mut closed = path.matches(')').count();
+    let mut trimmed = path;
+    while let Some(last) = trimmed.chars().next_back() {
+        let may_end = match last {
+            ')' => opened >= closed,
+            _ => last.is_alphanumeric() || "=_#/+-&".contains(last) || is_latin_accent(last),
+        };
+        if may_end {
+            break;
+        }
+        closed -= usize::from(last == ')');
+        trimmed = &trimmed[..trimmed.len() - last.len_utf8()];
+    }
+    host_end + trimmed.len()
+}
+
+/// The domain of an address that somebody has registered: `example.co.uk` of
+/// `https://www.example.co.uk/a`. `None` for a number, for a name without a dot, and for a public
+/// suffix itself.
+pub(crate) fn registrable_domain(address: &str) -> Option<String> {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#', '\\']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = host.split(':').next()?.trim_end_matches('.');
+    let is_address = host.ends_with(|char: char| char.is_ascii_digit()) || host.starts_with('[');
+    if is_address || !is_host(host) || host.contains(char::is_whitespace) {
+        return None;
+    }
+    let host = host.to_lowercase();
+    psl::domain_str(&host).map(str::to_owned)
+}

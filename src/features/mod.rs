@@ -1,0 +1,13 @@
+//! Features of posts: what can be told from a post alone, without a state.
+
+mod characters;
+mod entities;
+mod extract;
+mod language;
+mod links;
+mod sentiment;
+mod stop_words;
+mod terms;
+mod text;
+
+pub(crate) use self::extract::{Extractor, FeatureLists, PostFeatures};

@@ -1,0 +1,319 @@
+//! The sentiment of an English text, by VADER's rules and lexicon: Hutto, C.J. and Gilbert, E.E.
+//! (2014), "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text".
+//! It gives what `polarity_scores(text)["compound"]` of the package vaderSentiment 3.3.2 gives,
+//! also where that is surprising: the order of its rules is kept.
+
+mod lexicon;
+
+use self::lexicon::{
+    Meaning, Name, SPECIAL_CASES, WEAKER_PAIRS, WORD_BYTES_MAX, description, meaning, name,
+};
+
+/// How much a word in capitals among others gains.
+const CAPITALS: f64 = 0.733;
+
+/// What a negation multiplies a rating with.
+const NEGATION: f64 = -0.74;
+
+/// What a boost is multiplied with by its distance from the word.
+const BOOST_BY_DISTANCE: [f64; 3] = [1.0, 0.95, 0.9];
+
+/// How large the sum of all ratings is taken to be at most, squared, to bring it between -1 and 1.
+const NORMAL_SUM_SQUARED: f64 = 15.0;
+
+/// A word of a text.
+#[derive(Clone, Copy)]
+struct Token {
+    meaning: Meaning,
+    is_in_capitals: bool,
+}
+
+impl Token {
+    fn is(&self, word: Name) -> bool {
+        self.meaning.name == word
+    }
+
+    fn is_one_of(&self, words: [Name; 2]) -> bool {
+        words.contains(&self.meaning.name)
+    }
+}
+
+/// Rates texts, and keeps its buffers from one to the next.
+#[derive(Default)]
+pub(crate) struct Sentiment {
+    tokens: Vec<Token>,
+    ratings: Vec<f64>,
+    described: String,
+}
+
+impl Sentiment {
+    /// The compound rating of a text, -1 to 1, rounded to four decimals.
+    pub fn compound(&mut self, text: &str) -> f64 {
+        let mut described = std::mem::take(&mut self.described);
+        let text = describe_emoji(text, &mut described);
+        self.read(text);
+        let compound = self.rate(text);
+        self.described = described;
+        compound
+    }
+
+    fn read(&mut self, text: &str) {
+        self.tokens.clear();
+        for token in text.split(is_white_space).filter(|token| !token.is_empty()) {
+            self.tokens.push(token_of(without_punctuation(token)));
+        }
+    }
+
+    fn rate(&mut self, text: &str) -> f64 {
+        let in_capitals = self.tokens.iter().filter(|token| token.is_in_capitals).count();
+        let some_in_capitals = 0 < in_capitals && in_capitals < self.tokens.len();
+        self.ratings.clear();
+        for at in 0..self.tokens.len() {
+            self.ratings.push(rating(&self.tokens, at, some_in_capitals));
+        }
+        weigh_around_but(&self.tokens, &mut self.ratings);
+        let mut sum = self.ratings.iter().fold(0.0, |sum, rating| sum + rating);
+        if sum > 0.0 {
+            sum += emphasis(text);
+        } else if sum < 0.0 {
+            sum -= emphasis(text);
+        }
+        let compound = sum / (sum * sum + NORMAL_SUM_SQUARED).sqrt();
+        (compound.clamp(-1.0, 1.0) * 10_000.0).round_ties_even() / 10_000.0
+    }
+}
+
+/// A text with each emoji replaced by its description.
+fn describe_emoji<'t>(text: &'t str, described: &'t mut String) -> &'t str {
+    if text.is_ascii() {
+        return text;
+    }
+    described.clear();
+    let mut is_behind_space = true;
+    for char in text.chars() {
+        let description = if char.is_ascii() { None } else { description(char) };
+        if let Some(description) = description {
+            if !is_behind_space {
+                described.push(' ');
+            }
+            described.push_str(description);
+        } else {
+            described.push(char);
+        }
+        is_behind_space = description.is_none() && char == ' ';
+    }
+    described
+}
+
+/// True for what Python takes for white space.
+fn is_white_space(char: char) -> bool {
+    char.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&char)
+}
+
+/// A word without the punctuation around it. What has two characters or fewer then may be an
+/// emoticon, and stays as it is.
+fn without_punctuation(token: &str) -> &str {
+    let stripped = token.trim_matches(|char: char| char.is_ascii_punctuation());
+    let has_three = stripped.len() > 2 && stripped.chars().nth(2).is_some();
+    if has_three { stripped } else { token }
+}
+
+fn token_of(word: &str) -> Token {
+    let mut buffer = [0; WORD_BYTES_MAX];
+    let mut meaning = match lower_case(word, &mut buffer) {
+        Some(lower) => meaning(lower),
+        None => Meaning::default(),
+    };
+    meaning.negates = meaning.negates || has_nt(word.as_bytes());
+    Token { meaning, is_in_capitals: is_in_capitals(word) }
+}
+
+/// The word in lower case, if it is as short as a word that means something.
+fn lower_case<'b>(word: &str, buffer: &'b mut [u8; WORD_BYTES_MAX]) -> Option<&'b [u8]> {
+    if word.is_ascii() {
+        let lower = buffer.get_mut(..word.len())?;
+        lower.copy_from_slice(word.as_bytes());
+        lower.make_ascii_lowercase();
+        return Some(lower);
+    }
+    let mut length = 0;
+    for char in word.chars().flat_map(char::to_lowercase) {
+        let place = buffer.get_mut(length..length + char.len_utf8())?;
+        length += char.encode_utf8(place).len();
+    }
+    Some(&buffer[..length])
+}
+
+/// True if a word has `n't` in it, in any case.
+fn has_nt(word: &[u8]) -> bool {
+    word.windows(3).any(|part| part[1] == b'\'' && part.eq_ignore_ascii_case(b"n't"))
+}
+
+/// True if all letters are capitals, and there is one.
+fn is_in_capitals(word: &str) -> bool {
+    if word.is_ascii() {
+        let bytes = word.as_bytes();
+        return bytes.iter().any(u8::is_ascii_uppercase)
+            && !bytes.iter().any(u8::is_ascii_lowercase);
+    }
+    let mut has_capital = false;
+    for char in word.chars() {
+        if char.is_lowercase() || is_title_case(char) {
+            return false;
+        }
+        has_capital |= char.is_uppercase();
+    }
+    has_capital
+}
+
+/// True for the letters that are a capital and a small letter in one, such as `ǅ`.
+fn is_title_case(char: char) -> bool {
+    matches!(char, '\u{1c5}' | '\u{1c8}' | '\u{1cb}' | '\u{1f2}' | '\u{1f88}'..='\u{1f8f}'
+        | '\u{1f98}'..='\u{1f9f}' | '\u{1fa8}'..='\u{1faf}' | '\u{1fbc}' | '\u{1fcc}' | '\u{1ffc}')
+}
+
+/// The rating of one word, with what stands before it.
+fn rating(tokens: &[Token], at: usize, some_in_capitals: bool) -> f64 {
+    let token = &tokens[at];
+    let next = tokens.get(at + 1);
+    let is_kind_of = token.is(name("kind")) && next.is_some_and(|next| next.is(name("of")));
+    if token.meaning.boost != 0.0 || is_kind_of {
+        return 0.0;
+    }
+    let Some(own) = token.meaning.rating else { return 0.0 };
+    let mut rating = own;
+    if token.is(name("no")) && next.is_some_and(|next| next.meaning.rating.is_some()) {
+        rating = 0.0;
+    }
+    if is_behind_no(tokens, at) {
+        rating = own * NEGATION;
+    }
+    if token.is_in_capitals && some_in_capitals {
+        rating += if rating > 0.0 { CAPITALS } else { -CAPITALS };
+    }
+    for distance in 1..=at.min(3) {
+        let before = &tokens[at - distance];
+        if before.meaning.rating.is_some() {
+            continue;
+        }
+        rating += boost(before, rating, some_in_capitals) * BOOST_BY_DISTANCE[distance - 1];
+        rating = negate(tokens, at, distance, rating);
+        if distance == 3 {
+            rating = in_idiom(tokens, at, rating);
+        }
+    }
+    if is_behind_least(tokens, at) { rating * NEGATION } else { rating }
+}
+
+/// True if a `no` before the word negates it.
+fn is_behind_no(tokens: &[Token], at: usize) -> bool {
+    let is_no = |distance: usize| at >= distance && tokens[at - distance].is(name("no"));
+    is_no(1) || is_no(2) || is_no(3) && tokens[at - 1].is_one_of([name("or"), name("nor")])
+}
+
+/// How much a word before changes a rating.
+fn boost(before: &Token, rating: f64, some_in_capitals: bool) -> f64 {
+    let boost = before.meaning.boost;
+    if boost == 0.0 {
+        return 0.0;
+    }
+    let boost = if rating < 0.0 { -boost } else { boost };
+    if !(before.is_in_capitals && some_in_capitals) {
+        boost
+    } else if rating > 0.0 {
+        boost + CAPITALS
+    } else {
+        boost - CAPITALS
+    }
+}
+
+/// The rating behind what negates it so many words before.
+fn negate(tokens: &[Token], at: usize, distance: usize, rating: f64) -> f64 {
+    let before = |distance: usize| &tokens[at - distance];
+    let so_or_this = [name("so"), name("this")];
+    let is_never = before(distance).is(name("never"));
+    let is_strengthened = match distance {
+        2 => is_never && before(1).is_one_of(so_or_this),
+        3 => is_never && before(2).is_one_of(so_or_this) || before(1).is_one_of(so_or_this),
+        _ => false,
+    };
+    let mut is_doubt = (1..distance).map(|nearer| before(nearer).is(name("doubt")));
+    if is_strengthened {
+        rating * 1.25
+    } else if before(distance).is(name("without")) && is_doubt.any(|is_doubt| is_doubt) {
+        rating
+    } else if before(distance).meaning.negates {
+        rating * NEGATION
+    } else {
+        rating
+    }
+}
+
+/// The rating of a word that is a part of an idiom; there are three words before it.
+fn in_idiom(tokens: &[Token], at: usize, mut rating: f64) -> f64 {
+    let names = |from: usize, to: usize| tokens.get(from..to).unwrap_or_default();
+    let before = [
+        names(at - 1, at + 1),
+        names(at - 2, at + 1),
+        names(at - 2, at),
+        names(at - 3, at),
+        names(at - 3, at - 1),
+    ];
+    if let Some(special) = before.into_iter().find_map(special_case) {
+        rating = special;
+    }
+    for behind in [names(at, at + 2), names(at, at + 3)] {
+        rating = special_case(behind).unwrap_or(rating);
+    }
+    for pair in [names(at - 3, at - 1), names(at - 2, at)] {
+        let weaker = WEAKER_PAIRS.iter().find(|(words, _)| are(pair, words));
+        rating += weaker.map_or(0.0, |(_, boost)| *boost);
+    }
+    rating
+}
+
+fn special_case(tokens: &[Token]) -> Option<f64> {
+    SPECIAL_CASES.iter().find(|(words, _)| are(tokens, words)).map(|(_, rating)| *rating)
+}
+
+/// True if the tokens are these words.
+fn are(tokens: &[Token], words: &[Name]) -> bool {
+    tokens.len() == words.len() && tokens.iter().zip(words).all(|(token, word)| token.is(*word))
+}
+
+/// True if a `least` before the word negates it: `at least` and `very least` don't.
+fn is_behind_least(tokens: &[Token], at: usize) -> bool {
+    let Some(least) = at.checked_sub(1) else { return false };
+    if !tokens[least].is(name("least")) || tokens[least].meaning.rating.is_some() {
+        return false;
+    }
+    least == 0 || !tokens[least - 1].is_one_of([name("at"), name("very")])
+}
+
+/// What is before the first `but` counts half, and what is behind it one and a half times. VADER
+/// finds the place of each rating by its value, so one of several equal ratings is changed for all
+/// of them, and a changed one that equals another is changed again.
+fn weigh_around_but(tokens: &[Token], ratings: &mut [f64]) {
+    let Some(but) = tokens.iter().position(|token| token.is(name("but"))) else { return };
+    for i in 0..ratings.len() {
+        let rating = ratings[i];
+        let first = ratings[..i].iter().position(|other| *other == rating).unwrap_or(i);
+        if first < but {
+            ratings[first] = rating * 0.5;
+        } else if first > but {
+            ratings[first] = rating * 1.5;
+        }
+    }
+}
+
+/// What exclamation and question marks add.
+fn emphasis(text: &str) -> f64 {
+    let exclamations = memchr::memchr_iter(b'!', text.as_bytes()).count().min(4);
+    let questions = memchr::memchr_iter(b'?', text.as_bytes()).count();
+    let of_questions = match questions {
+        0 | 1 => 0.0,
+        2 | 3 => questions as f64 * 0.18,
+        _ => 0.96,
+    };
+    exclamations as f64 * 0.292 + of_questions
+}

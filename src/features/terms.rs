@@ -1,0 +1,162 @@
+//! The words of a text that a trend can be made of.
+
+use hashbrown::HashTable;
+use unicode_segmentation::UnicodeSegmentation;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::characters::{is_han, is_hiragana, needs_dictionary};
+use super::entities::Entity;
+use super::stop_words::StopWords;
+use super::text::fold_case_into;
+use crate::value::Text;
+
+/// How many terms of one post are taken: those of a long description of a video are many, and each
+/// is a tuple of the stream `keys`.
+const TERMS_MAX: usize = 500;
+
+/// Finds the terms of texts, and keeps its buffers from one to the next.
+#[derive(Default)]
+pub(crate) struct Terms {
+    /// Where each term stands in the list, by its hash.
+    places: HashTable<usize>,
+    folded: String,
+}
+
+impl Terms {
+    /// The terms of a text, each once, in order: its words by Unicode's rules, without case, and
+    /// without stop words, numbers and single letters. Of Chinese and Japanese, which are written
+    /// without spaces, two neighbouring characters are a term, of which one is Chinese.
+    pub fn find(
+        &mut self,
+        text: &str,
+        entities: &[Entity],
+        stop_words: &StopWords,
+        found: &mut Vec<Text>,
+    ) {
+        self.places.clear();
+        found.clear();
+        let mut from = 0;
+        for entity in entities {
+            self.find_in(&text[from..entity.range.start], stop_words, found);
+            from = entity.range.end;
+        }
+        self.find_in(&text[from..], stop_words, found);
+    }
+
+    fn find_in(&mut self, text: &str, stop_words: &StopWords, found: &mut Vec<Text>) {
+        for part in text.split_ascii_whitespace() {
+            if found.len() >= TERMS_MAX {
+                return;
+            }
+            if part.is_ascii() {
+                each_ascii_word(part, |word| self.add(word, stop_words, found));
+            } else {
+                self.find_in_other_scripts(part, stop_words, found);
+            }
+        }
+    }
+
+    fn find_in_other_scripts(&mut self, text: &str, stop_words: &StopWords, found: &mut Vec<Text>) {
+        let mut run = Run::default();
+        for (at, word) in text.unicode_word_indices() {
+            let Some(first) = word.chars().next() else { continue };
+            if is_han(first) || is_hiragana(first) {
+                if run.end != at {
+                    self.end_run(&run, text, found);
+                    run = Run::default();
+                }
+                if let Some(before) = run.last
+                    && (is_han(before) || is_han(first))
+                {
+                    let pair = &text[at - before.len_utf8()..at + word.len()];
+                    self.add_once(pair, found);
+                }
+                run = Run { last: Some(first), end: at + word.len(), length: run.length + 1 };
+                continue;
+            }
+            self.end_run(&run, text, found);
+            run = Run::default();
+            if !needs_dictionary(first) {
+                self.add(word, stop_words, found);
+            }
+        }
+        self.end_run(&run, text, found);
+    }
+
+    /// A Chinese character that stands alone is a term, too.
+    fn end_run(&mut self, run: &Run, text: &str, found: &mut Vec<Text>) {
+        if let Some(last) = run.last
+            && run.length == 1
+            && is_han(last)
+        {
+            self.add_once(&text[run.end - last.len_utf8()..run.end], found);
+        }
+    }
+
+    /// Adds a word if it is a term.
+    fn add(&mut self, word: &str, stop_words: &StopWords, found: &mut Vec<Text>) {
+        let mut folded = std::mem::take(&mut self.folded);
+        folded.clear();
+        fold_case_into(word, &mut folded);
+        if folded.contains('\u{2019}') {
+            folded = folded.replace('\u{2019}', "'");
+        }
+        let word = folded.strip_suffix("'s").unwrap_or(&folded);
+        let is_long = word.len() > 1 && word.chars().nth(1).is_some();
+        let has_letter = word.chars().any(char::is_alphabetic);
+        if is_long && has_letter && !stop_words.contains(&folded) && !stop_words.contains(word) {
+            self.add_once(word, found);
+        }
+        self.folded = folded;
+    }
+
+    fn add_once(&mut self, term: &str, found: &mut Vec<Text>) {
+        let hash = xxh3_64(term.as_bytes());
+        if found.len() >= TERMS_MAX || self.places.find(hash, |at| found[*at] == term).is_some() {
+            return;
+        }
+        self.places.insert_unique(hash, found.len(), |at| xxh3_64(found[*at].as_bytes()));
+        found.push(Text::new(term));
+    }
+}
+
+/// Neighbouring characters of Chinese and Japanese.
+#[derive(Default)]
+struct Run {
+    last: Option<char>,
+    /// Where it ends in the text.
+    end: usize,
+    length: usize,
+}
+
+/// Calls `take` with each word of ASCII text: what Unicode's rules give, for a tenth of the time.
+fn each_ascii_word(text: &str, mut take: impl FnMut(&str)) {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let start = at;
+        while at < bytes.len() && goes_on(bytes, start, at) {
+            at += 1;
+        }
+        if bytes[start..at].iter().any(u8::is_ascii_alphanumeric) {
+            take(&text[start..at]);
+        }
+        at += usize::from(at == start);
+    }
+}
+
+/// True if the byte belongs to the word that begins at `start`.
+fn goes_on(bytes: &[u8], start: usize, at: usize) -> bool {
+    let byte = bytes[at];
+    if byte.is_ascii_alphanumeric() || byte == b'_' {
+        return true;
+    }
+    if at == start {
+        return false;
+    }
+    let (before, behind) = (bytes[at - 1], bytes.get(at + 1).copied().unwrap_or_default());
+    let joins_letters = matches!(byte, b'.' | b'\'' | b':');
+    let joins_digits = matches!(byte, b'.' | b'\'' | b',' | b';');
+    joins_letters && before.is_ascii_alphabetic() && behind.is_ascii_alphabetic()
+        || joins_digits && before.is_ascii_digit() && behind.is_ascii_digit()
+}

@@ -1,0 +1,36 @@
+//! The normal form of texts.
+
+use std::borrow::Cow;
+
+use caseless::Caseless;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+/// The text in Unicode's form C, without NUL, which Postgres can't hold.
+pub(crate) fn normalised(text: Cow<'_, str>) -> Cow<'_, str> {
+    let text = if memchr::memchr(0, text.as_bytes()).is_some() {
+        Cow::Owned(text.replace('\0', ""))
+    } else {
+        text
+    };
+    if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
+        return text;
+    }
+    text.nfc().collect::<String>().into()
+}
+
+/// Appends a text without the difference of capitals and small letters, by Unicode's full case
+/// folding, in form C.
+pub(super) fn fold_case_into(text: &str, folded: &mut String) {
+    if text.is_ascii() {
+        folded.extend(text.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
+    } else {
+        folded.extend(text.chars().default_case_fold().nfc());
+    }
+}
+
+/// See [`fold_case_into`].
+pub(crate) fn fold_case(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    fold_case_into(text, &mut folded);
+    folded
+}

@@ -1,0 +1,216 @@
+//! The members of a tweet, gathered in one pass, and what they say together.
+
+use std::borrow::Cow;
+
+use super::super::{Author, Labels};
+use crate::post::fields::{at, elements, get, id_text, members, pick, string, texts_in};
+use crate::post::html::{TWITTER_ENTITIES, decode_entities};
+
+/// What both vocabularies call a repost.
+pub(super) const REPOST_TYPES: [&[u8]; 2] = [br#""retweeted""#, br#""reposted""#];
+
+/// The members of a tweet that say more than one thing, found in one pass; the first of several of
+/// one name counts.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Parts<'a> {
+    pub attachments: Option<&'a [u8]>,
+    author: Option<&'a [u8]>,
+    author_id: Option<&'a [u8]>,
+    pub conversation_id: Option<&'a [u8]>,
+    pub data: Option<&'a [u8]>,
+    pub entities: Option<&'a [u8]>,
+    /// v1.1, in a stream: a tweet that `text` has cut.
+    pub extended: Option<&'a [u8]>,
+    /// v1.1: what is attached.
+    pub extended_entities: Option<&'a [u8]>,
+    pub favorite_count: Option<&'a [u8]>,
+    /// v1.1, where an extended tweet was asked for.
+    full_text: Option<&'a [u8]>,
+    /// v2: the ids of all versions.
+    pub history: Option<&'a [u8]>,
+    pub id: Option<&'a [u8]>,
+    /// The id that stands in quotes, by the first of its names.
+    pub id_in_quotes: Option<&'a [u8]>,
+    /// v2: what is referred to, in whole.
+    pub includes: Option<&'a [u8]>,
+    lang: Option<&'a [u8]>,
+    /// v2: a tweet that `text` has cut.
+    pub note: Option<&'a [u8]>,
+    pub public_metrics: Option<&'a [u8]>,
+    pub quote_count: Option<&'a [u8]>,
+    /// v1.1: the tweet that this one quotes.
+    pub quoted_id: Option<&'a [u8]>,
+    pub quoted_id_number: Option<&'a [u8]>,
+    pub received_at: Option<&'a [u8]>,
+    pub referenced: Option<&'a [u8]>,
+    pub refreshed: Option<&'a [u8]>,
+    pub reply_count: Option<&'a [u8]>,
+    /// v1.1: the tweet that this one answers.
+    pub reply_to: Option<&'a [u8]>,
+    pub reply_to_number: Option<&'a [u8]>,
+    pub retweet_count: Option<&'a [u8]>,
+    /// v1.1: the tweet that this one reposts.
+    pub retweeted: Option<&'a [u8]>,
+    text: Option<&'a [u8]>,
+    user: Option<&'a [u8]>,
+}
+
+impl<'a> Parts<'a> {
+    /// Of a tweet, or of one with `data` around it.
+    pub fn of(tweet: &'a [u8]) -> Self {
+        let outer = Self::of_members(tweet);
+        match outer.data {
+            Some(data) if outer.text.is_none() && data.starts_with(b"{") => {
+                let Self { includes, received_at, .. } = outer;
+                Self { includes, received_at, data: Some(data), ..Self::of_members(data) }
+            }
+            _ => outer,
+        }
+    }
+
+    fn of_members(object: &'a [u8]) -> Self {
+        let mut parts = Self::default();
+        for (key, value) in members(object) {
+            if let Some(part) = parts.part(key, value)
+                && part.is_none()
+                && value != b"null"
+            {
+                *part = Some(value);
+            }
+        }
+        parts
+    }
+
+    /// The place of a member.
+    #[inline]
+    fn part(&mut self, key: &[u8], value: &[u8]) -> Option<&mut Option<&'a [u8]>> {
+        Some(match key {
+            b"id" | b"id_str" if value.starts_with(b"\"") => &mut self.id_in_quotes,
+            b"id" => &mut self.id,
+            b"text" => &mut self.text,
+            b"user" => &mut self.user,
+            b"lang" => &mut self.lang,
+            b"data" => &mut self.data,
+            b"author" => &mut self.author,
+            b"author_id" => &mut self.author_id,
+            b"entities" => &mut self.entities,
+            b"includes" => &mut self.includes,
+            b"full_text" => &mut self.full_text,
+            b"refreshed" => &mut self.refreshed,
+            b"received_at" => &mut self.received_at,
+            b"attachments" => &mut self.attachments,
+            b"conversation_id" => &mut self.conversation_id,
+            b"public_metrics" => &mut self.public_metrics,
+            b"extended_tweet" => &mut self.extended,
+            b"extended_entities" => &mut self.extended_entities,
+            b"note_tweet" | b"note_post" => &mut self.note,
+            b"referenced_tweets" | b"referenced_posts" => &mut self.referenced,
+            b"edit_history_tweet_ids" | b"edit_history_post_ids" => &mut self.history,
+            b"retweeted_status" => &mut self.retweeted,
+            b"in_reply_to_status_id_str" => &mut self.reply_to,
+            b"in_reply_to_status_id" => &mut self.reply_to_number,
+            b"quoted_status_id_str" => &mut self.quoted_id,
+            b"quoted_status_id" => &mut self.quoted_id_number,
+            b"favorite_count" => &mut self.favorite_count,
+            b"retweet_count" => &mut self.retweet_count,
+            b"reply_count" => &mut self.reply_count,
+            b"quote_count" => &mut self.quote_count,
+            _ => return None,
+        })
+    }
+
+    /// Of a repost, what it reposts; else the longest text that there is, since `text` is cut where
+    /// the tweet is long.
+    pub fn text(&self, reposted: Option<&Self>) -> Option<Cow<'a, str>> {
+        reposted.and_then(Self::own_text).or_else(|| self.own_text())
+    }
+
+    /// Of a repost also those of what it reposts: its own are cut as its text is.
+    pub fn labels(&self, reposted: Option<&Self>) -> Labels<'a> {
+        let mut labels =
+            Labels { langs: self.lang.and_then(string).into_iter().collect(), ..Labels::default() };
+        if let Some(reposted) = reposted {
+            labels.mentions.extend(self.own_text().and_then(reposted_user));
+            reposted.add_entities(&mut labels);
+        }
+        self.add_entities(&mut labels);
+        labels
+    }
+
+    /// The longest text of the tweet itself. X escapes three characters of its texts as HTML does.
+    fn own_text(&self) -> Option<Cow<'a, str>> {
+        let note = self.note.and_then(|note| get(note, "text"));
+        let extended = self.extended.and_then(|tweet| get(tweet, "full_text"));
+        let texts = [note, extended, self.full_text, self.text];
+        let text = texts.into_iter().flatten().find_map(string)?;
+        Some(decode_entities(text, &TWITTER_ENTITIES))
+    }
+
+    /// The tweet that this one reposts, if it came with it.
+    pub fn reposted(&self) -> Option<Self> {
+        if let Some(retweeted) = self.retweeted {
+            return Some(Self::of(retweeted));
+        }
+        let is_repost = |reference: &&[u8]| {
+            get(reference, "type").is_some_and(|kind| REPOST_TYPES.contains(&kind))
+        };
+        let reference = elements(self.referenced?).find(is_repost)?;
+        let id = get(reference, "id").and_then(id_text)?;
+        let [tweets, posts] = pick(self.includes?, ["tweets", "posts"]);
+        elements(tweets.or(posts)?)
+            .find(|tweet| get(tweet, "id").and_then(id_text).as_ref() == Some(&id))
+            .map(Self::of)
+    }
+
+    pub fn author(&self) -> Author<'a> {
+        self.author_of(self.user_profile())
+    }
+
+    /// The author, whose account is known.
+    pub fn author_of(&self, profile: Option<&'a [u8]>) -> Author<'a> {
+        let author_id = self.author_id.and_then(id_text);
+        let names = ["id_str", "id", "username", "screen_name", "name"];
+        let [id_str, id, username, screen_name, name] = pick(profile.unwrap_or_default(), names);
+        Author {
+            id: author_id.or_else(|| id_str.or(id).and_then(id_text)),
+            handle: username.or(screen_name).and_then(string),
+            name: name.and_then(string),
+        }
+    }
+
+    /// The account of the author.
+    pub fn user_profile(&self) -> Option<&'a [u8]> {
+        if let Some(profile) = self.user.or(self.author) {
+            return Some(profile);
+        }
+        let author_id = self.author_id.and_then(id_text)?;
+        let users = at(self.includes?, &["users"])?;
+        elements(users).find(|user| get(user, "id").and_then(id_text).as_ref() == Some(&author_id))
+    }
+
+    /// All objects with what X marks in the tweet. Where its text is cut, so are its entities, and
+    /// those of the whole one stand with it.
+    pub fn marked(&self) -> impl Iterator<Item = &'a [u8]> {
+        let of_whole = |whole: Option<&'a [u8]>| whole.and_then(|whole| get(whole, "entities"));
+        [self.entities, of_whole(self.note), of_whole(self.extended)].into_iter().flatten()
+    }
+
+    fn add_entities(&self, labels: &mut Labels<'a>) {
+        for entities in self.marked() {
+            let names = ["hashtags", "cashtags", "symbols", "mentions", "user_mentions"];
+            let [hashtags, cashtags, symbols, mentions, users] = pick(entities, names);
+            labels.hashtags.extend(texts_in(hashtags, "tag"));
+            labels.hashtags.extend(texts_in(hashtags, "text"));
+            labels.cashtags.extend(texts_in(cashtags, "tag"));
+            labels.cashtags.extend(texts_in(symbols, "text"));
+            labels.mentions.extend(texts_in(mentions, "username"));
+            labels.mentions.extend(texts_in(users, "screen_name"));
+        }
+    }
+}
+
+/// The user whose tweet was reposted, by the text of the repost: `RT @user: …`.
+fn reposted_user(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let (user, _) = text.strip_prefix("RT @")?.split_once(':')?;
+    Some(Cow::Owned(user.to_owned()))
+}

@@ -1,0 +1,110 @@
+//! The time of a tweet. Its id carries the millisecond at which X made it; `created_at` of v1.1
+//! says the second only.
+
+use time::{Duration, OffsetDateTime};
+
+use super::super::dated;
+use crate::post::fields::{id_text, leading_value, unix_time};
+
+/// When X's ids begin to carry a time, in milliseconds since 1970: the time of the id 0.
+const IDS_BEGIN_MS: u64 = 1_288_834_974_657;
+
+/// How many low bits of an id aren't time: the machine that made it, and a number.
+const ID_LOW_BITS: u32 = 22;
+
+/// The first id that carries its time, of 2010-11-04. Smaller ids were given one after the other.
+const TIMED_ID_MIN: u64 = 29_700_859_247;
+
+/// How far the stated time may be from that of the id. X states times cut to the second, or to the
+/// millisecond: an id that is farther away wasn't made by X, and says nothing.
+const DISAGREEMENT_MAX: Duration = Duration::seconds(5);
+
+/// The members of a tweet that say its time, as they are found.
+#[derive(Clone, Copy, Default)]
+pub(super) struct TweetTime {
+    id: Option<u64>,
+    stated: Option<OffsetDateTime>,
+}
+
+impl TweetTime {
+    /// Reads a member of a tweet; `json` begins with its value. The first of each counts.
+    pub fn read(&mut self, key: &[u8], json: &[u8]) {
+        match key {
+            b"id" | b"id_str" if self.id.is_none() => {
+                let id = leading_value(json).and_then(id_text);
+                self.id = id.and_then(|id| id.parse().ok());
+            }
+            b"created_at" if self.stated.is_none() => self.stated = dated(json),
+            b"timestamp_ms" if self.stated.is_none() => {
+                let value = leading_value(json);
+                self.stated = value.and_then(|value| unix_time(value, 1_000_000));
+            }
+            _ => {}
+        }
+    }
+
+    /// True if no other member can change the time.
+    pub fn is_complete(&self) -> bool {
+        self.id.is_some() && self.stated.is_some()
+    }
+
+    /// The time of the id, if it carries one and the stated time doesn't contradict it; else the
+    /// stated time.
+    pub fn time(&self) -> Option<OffsetDateTime> {
+        let Some(of_id) = self.id.and_then(time_of_id) else { return self.stated };
+        match self.stated {
+            Some(stated) if (stated - of_id).abs() > DISAGREEMENT_MAX => Some(stated),
+            _ => Some(of_id),
+        }
+    }
+}
+
+/// The time at which X made an id.
+fn time_of_id(id: u64) -> Option<OffsetDateTime> {
+    if id < TIMED_ID_MIN {
+        return None;
+    }
+    let milliseconds = (id >> ID_LOW_BITS) + IDS_BEGIN_MS;
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(members: &[(&str, &str)], expected: Option<OffsetDateTime>) {
+        let mut time = TweetTime::default();
+        for (key, json) in members {
+            time.read(key.as_bytes(), json.as_bytes());
+        }
+        assert_eq!(time.time(), expected, "{members:?}");
+    }
+
+    #[test]
+    fn an_id_says_the_millisecond() {
+        let at = datetime!(2019-07-12 23:40:37.123 UTC);
+        let milliseconds = (at.unix_timestamp_nanos() / 1_000_000) as u64;
+        let id = format!("{}", (milliseconds - IDS_BEGIN_MS) << ID_LOW_BITS | 5);
+        let stated = ("created_at", r#""Fri Jul 12 23:40:37 +0000 2019""#);
+        check(&[("id", &id), stated], Some(at));
+        check(&[stated, ("id_str", &format!("\"{id}\"")), ("id", "1")], Some(at));
+        check(&[("id", &id)], Some(at));
+        check(&[("timestamp_ms", r#""1562974837000""#), ("id", &id)], Some(at));
+    }
+
+    #[test]
+    fn an_id_that_carries_no_time_or_another_one_leaves_the_stated_time() {
+        let stated = ("created_at", r#""2019-07-12T23:40:37Z""#);
+        let at = Some(datetime!(2019-07-12 23:40:37 UTC));
+        for id in ["1", "29700859246", "29700859247", "1149834000000000000", "99999999999999999999"]
+        {
+            check(&[("id", id), stated], at);
+        }
+        check(&[("id", r#""abc""#), stated], at);
+        check(&[("id", "29700859246")], None);
+        check(&[], None);
+    }
+}
