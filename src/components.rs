@@ -4,6 +4,7 @@ use crate::bolt::{Count, Features, Words};
 use crate::registry::Registry;
 use crate::sink::local::Local;
 use crate::sink::null::Null;
+use crate::sink::postgres::Postgres;
 use crate::sink::s3::S3;
 use crate::sink::stdout::Stdout;
 use crate::social::bluesky::Bluesky;
@@ -32,6 +33,7 @@ pub fn standard() -> Registry {
         .bolt::<Features>()
         .sink::<Local>()
         .sink::<S3>()
+        .sink::<Postgres>()
         .sink::<Stdout>()
         .sink::<Null>()
 }

@@ -47,6 +47,9 @@ pub mod gaps;
 pub mod lake;
 pub mod spool;
 
+// The tables of posts in a database.
+pub mod warehouse;
+
 // The data plane.
 pub mod flow;
 

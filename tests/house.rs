@@ -96,7 +96,7 @@ fn is_pure(path: &str) -> bool {
 
 /// The floors of the house, from the ground up. A module imports only from floors below its own,
 /// and on its own floor from those that stand before it.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     // The ground.
     &[
         "clock",
@@ -118,6 +118,8 @@ const FLOORS: [&[&str]; 11] = [
     &["epoch", "component", "metrics", "protocol", "dead_letter"],
     // What lies on a disk or in a bucket.
     &["lake", "spool", "checkpoint", "gaps"],
+    // The tables of posts in a database.
+    &["warehouse"],
     // The data plane.
     &["flow"],
     // The components.

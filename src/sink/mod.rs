@@ -4,6 +4,7 @@ mod lake;
 pub mod local;
 pub mod null;
 pub mod outbox;
+pub mod postgres;
 pub mod s3;
 pub mod stdout;
 

@@ -161,6 +161,12 @@ trait PostKind {
     fn is_of_server(&self, _body: &[u8], _server: &str) -> Option<bool> {
         Some(true)
     }
+
+    /// The servers for which [`is_of_server`](Self::is_of_server) is true, in lower case, where ids
+    /// are those of one server.
+    fn servers(&self, _body: &[u8]) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The time of a member that is a text.
@@ -416,6 +422,13 @@ impl Post {
     pub fn is_of_server(&self, server: &str) -> Option<bool> {
         let (kind, body) = kind_and_body(self);
         kind.is_of_server(body, server)
+    }
+
+    /// The servers that the post is known to be of, in lower case, where ids are those of one
+    /// server.
+    pub fn servers(&self) -> Vec<String> {
+        let (kind, body) = kind_and_body(self);
+        kind.servers(body)
     }
 }
 

@@ -172,6 +172,19 @@ impl PostKind for Toot {
         let acct = account.and_then(|account| get(account, "acct")).and_then(string);
         if acct.is_none_or(|acct| acct.contains('@')) { None } else { Some(false) }
     }
+
+    fn servers(&self, body: &[u8]) -> Vec<String> {
+        let [uri, url, account] = pick(body, ["uri", "url", "account"]);
+        let account_url = account.and_then(|account| get(account, "url"));
+        let mut servers = Vec::new();
+        for value in [uri, url, account_url].into_iter().flatten() {
+            let address = string(value).unwrap_or_default();
+            servers.extend(host(&address).map(str::to_ascii_lowercase));
+        }
+        servers.sort();
+        servers.dedup();
+        servers
+    }
 }
 
 /// A status without its content has no text: a warning alone is none.
@@ -185,8 +198,12 @@ fn text_of<'a>(warning: Option<&'a [u8]>, content: Option<&'a [u8]>) -> Option<C
 
 /// Whether an address is one of this server.
 fn is_at(address: &str, server: &str) -> bool {
-    let host = address.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
-    host.is_some_and(|host| host.eq_ignore_ascii_case(server))
+    host(address).is_some_and(|host| host.eq_ignore_ascii_case(server))
+}
+
+/// The host of an address.
+fn host(address: &str) -> Option<&str> {
+    address.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next())
 }
 
 fn media_of(attachment: &[u8]) -> Media {

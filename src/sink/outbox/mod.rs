@@ -145,6 +145,14 @@ pub(crate) fn discard(place: &str) -> Result<bool> {
     Ok(true)
 }
 
+/// What the names of all segments of a place's task begin with, if it is a place of an outbox.
+pub fn segment_prefix(place: &str) -> Option<String> {
+    let place = OutboxPlace::parse(place)?;
+    let task = place.rows.file_name()?.to_str()?;
+    let run = place.rows.parent()?.file_name()?.to_str()?;
+    Some(format!("{run}/{task}/"))
+}
+
 fn delete_all_but(promised: &BTreeSet<PathBuf>, folder: &Path) -> Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

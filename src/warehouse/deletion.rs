@@ -1,0 +1,175 @@
+//! Deletions: which of the posts that have an id are meant by one that names it. The rules are
+//! those of `lake erase`.
+
+use crate::post::{Deletion, DeletionReach, Post};
+
+use super::months::{Micros, micros};
+
+/// A deletion as the table `deletions` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletionRow {
+    /// The platform.
+    pub platform: String,
+    /// The id that it names.
+    pub post_id: String,
+    /// Which of the posts of that id are meant.
+    pub reach: DeletionReach,
+    /// The server whose number the id is; empty if that isn't known or doesn't matter.
+    pub server: String,
+    /// Its own revision; empty if it has none.
+    pub revision: String,
+    /// When the post was deleted.
+    pub deleted_at: Micros,
+    /// When that was received.
+    pub received_at: Option<Micros>,
+    /// When the platform saw it.
+    pub seen_at: Option<Micros>,
+}
+
+/// The facts of a post that deletions are held against.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PostFacts {
+    /// Another id by which a deletion may name it.
+    pub other_id: Option<String>,
+    /// What tells versions with the same id apart.
+    pub revision: Option<String>,
+    /// The servers that the post names as its own.
+    pub servers: Vec<String>,
+    /// Its own time.
+    pub own_time: Option<Micros>,
+}
+
+const NUL: char = '\0';
+const REPLACED: &str = "\u{fffd}";
+
+impl PostFacts {
+    /// What a post says.
+    pub fn of(post: &Post, own_time: Option<Micros>) -> Self {
+        let text = |text: std::borrow::Cow<'_, str>| text.replace(NUL, REPLACED);
+        Self {
+            other_id: post.other_id().map(text),
+            revision: post.revision().map(text),
+            servers: post.servers(),
+            own_time,
+        }
+    }
+}
+
+impl DeletionRow {
+    /// What a deletion says.
+    pub fn of(
+        deletion: &Deletion<'_>,
+        platform: String,
+        deleted_at: Micros,
+        received_at: Option<Micros>,
+    ) -> Self {
+        let text = |text: Option<&str>| text.unwrap_or_default().replace(NUL, REPLACED);
+        Self {
+            platform,
+            post_id: text(Some(&deletion.id)),
+            reach: deletion.reach,
+            server: text(deletion.server.as_deref()).to_ascii_lowercase(),
+            revision: text(deletion.revision.as_deref()),
+            deleted_at,
+            received_at,
+            seen_at: deletion.seen_at.map(micros),
+        }
+    }
+
+    /// True if it names posts by another id than their own.
+    pub fn names_other_id(&self) -> bool {
+        self.reach != DeletionReach::AllOfId && !self.post_id.contains("://")
+    }
+
+    /// True if a post of the id that the deletion names is meant. One of an unknown server stays.
+    pub fn means(&self, post: &PostFacts) -> bool {
+        match self.reach {
+            DeletionReach::AllOfId => true,
+            DeletionReach::OfServer => {
+                !self.server.is_empty() && post.servers.contains(&self.server)
+            }
+            DeletionReach::UntilDeletion => {
+                // An account's revision is another sequence than a record's: like is compared with
+                // like.
+                let revision = post.revision.as_deref().filter(|made| !made.is_empty());
+                if let Some(made) = revision
+                    && !self.revision.is_empty()
+                    && self.post_id.starts_with("at://")
+                {
+                    return *made <= *self.revision;
+                }
+                let times = post.own_time.zip(self.seen_at);
+                times.is_none_or(|(made, deleted)| made <= deleted)
+            }
+        }
+    }
+}
+
+/// A reach as the table has it.
+pub fn reach_name(reach: DeletionReach) -> &'static str {
+    match reach {
+        DeletionReach::AllOfId => "all",
+        DeletionReach::OfServer => "server",
+        DeletionReach::UntilDeletion => "until",
+    }
+}
+
+/// A reach by its name.
+pub fn reach_of_name(name: &str) -> DeletionReach {
+    match name {
+        "server" => DeletionReach::OfServer,
+        "until" => DeletionReach::UntilDeletion,
+        _ => DeletionReach::AllOfId,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deletion(post_id: &str, reach: DeletionReach, server: &str, revision: &str) -> DeletionRow {
+        DeletionRow {
+            platform: "p".into(),
+            post_id: post_id.into(),
+            reach,
+            server: server.into(),
+            revision: revision.into(),
+            deleted_at: 10,
+            received_at: None,
+            seen_at: Some(10),
+        }
+    }
+
+    fn post(revision: &str, server: &str, own_time: Micros) -> PostFacts {
+        PostFacts {
+            other_id: None,
+            revision: Some(revision.into()),
+            servers: vec![server.into()],
+            own_time: Some(own_time),
+        }
+    }
+
+    #[test]
+    fn a_deletion_means_what_lake_erase_would_delete() {
+        let all = deletion("1", DeletionReach::AllOfId, "", "");
+        assert!(all.means(&post("", "", 99)) && !all.names_other_id());
+        let of_server = deletion("1", DeletionReach::OfServer, "a.example", "");
+        assert!(of_server.means(&post("", "a.example", 1)) && of_server.names_other_id());
+        assert!(!of_server.means(&post("", "b.example", 1)));
+        assert!(!deletion("1", DeletionReach::OfServer, "", "").means(&post("", "", 1)));
+        let until = deletion("at://d/c/r", DeletionReach::UntilDeletion, "", "5");
+        assert!(until.means(&post("5", "", 99)) && !until.means(&post("6", "", 1)));
+        assert!(!until.names_other_id());
+        let account = deletion("did:plc:a", DeletionReach::UntilDeletion, "", "5");
+        assert!(account.means(&post("9", "", 10)) && !account.means(&post("1", "", 11)));
+        assert!(account.names_other_id());
+    }
+
+    #[test]
+    fn a_reach_keeps_its_name() {
+        for reach in [DeletionReach::AllOfId, DeletionReach::OfServer, DeletionReach::UntilDeletion]
+        {
+            assert_eq!(reach_of_name(reach_name(reach)), reach);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! One load: rows that come into the warehouse in one transaction, or not at all.
+//!
+//! A row that the server refuses for its data is found by halving, within the same transaction: what
+//! is written of the others stays behind savepoints. Everything else that goes wrong is a matter of
+//! the whole load, which is repeated.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::failure::{Done, Failure};
+use super::ledger::{Ledger, RefusedPosition, RowPosition};
+use super::months::{Micros, Month};
+use super::row::WarehouseRow;
+use super::session::Session;
+use super::units::{Attempt, Unit, units};
+use crate::fault;
+
+/// How often a load is tried whose months are dropped by others while it runs.
+const ATTEMPTS: usize = 3;
+
+/// Rows to load, each either read or refused before.
+#[derive(Debug, Default)]
+pub struct LoadRows {
+    /// The names of the segments that the rows are of, by their positions.
+    pub segments: BTreeMap<usize, String>,
+    /// What was read.
+    pub rows: Vec<WarehouseRow>,
+    /// Where each row is from.
+    pub positions: Vec<RowPosition>,
+    /// Rows that couldn't be read.
+    pub refused: Vec<RefusedPosition>,
+    /// How many rows were left out, since they are older than what is kept.
+    pub expired: u64,
+}
+
+impl LoadRows {
+    /// Adds a row, as it was read. One older than `keep_from` is left out.
+    pub fn add(
+        &mut self,
+        at: RowPosition,
+        row: Result<WarehouseRow, String>,
+        keep_from: Option<Micros>,
+    ) {
+        match row {
+            Ok(WarehouseRow::Post(post))
+                if keep_from.is_some_and(|from| post.created_at < from) =>
+            {
+                self.expired += 1;
+            }
+            Ok(row) => {
+                self.rows.push(row);
+                self.positions.push(at);
+            }
+            Err(error) => self.refused.push(RefusedPosition { at, error }),
+        }
+    }
+
+    /// The months in which something is written.
+    fn months(&self) -> BTreeSet<Month> {
+        let mut months = BTreeSet::new();
+        for row in &self.rows {
+            if let WarehouseRow::Post(post) = row {
+                months.extend(Month::of(post.created_at));
+                months.extend(post.counted_at.and_then(Month::of));
+            }
+        }
+        months
+    }
+
+    /// How the lock on names is taken: by those who delete by other ids alone, and by those who
+    /// write posts that have such ids together.
+    fn names_lock(&self) -> Option<&'static str> {
+        let deletes = |row: &WarehouseRow| match row {
+            WarehouseRow::Deletion(deletion) => deletion.names_other_id(),
+            _ => false,
+        };
+        let is_named = |row: &WarehouseRow| match row {
+            WarehouseRow::Post(post) => post.facts.other_id.is_some(),
+            _ => false,
+        };
+        if self.rows.iter().any(deletes) {
+            return Some("pg_advisory_xact_lock");
+        }
+        self.rows.iter().any(is_named).then_some("pg_advisory_xact_lock_shared")
+    }
+}
+
+/// The result of a load.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// How many rows were written, or were there.
+    pub rows: usize,
+    /// The rows that were refused, in order.
+    pub refused: Vec<RefusedPosition>,
+}
+
+impl Session {
+    /// Loads rows, with what the ledger notes of them in the same transaction. Returns nothing if
+    /// the ledger has any of the segments. Blocks.
+    ///
+    /// # Errors
+    /// Whatever concerns the whole load. The outcome may be unknown then: the load is repeated.
+    pub fn load(&mut self, load: &LoadRows, ledger: &Ledger) -> Done<Option<Loaded>> {
+        let mut months = load.months();
+        if !self.is_staged {
+            self.wait(self.stage())?;
+            self.is_staged = true;
+        }
+        for attempts_left in (0..ATTEMPTS).rev() {
+            self.make_months(months.clone())?;
+            let failure = match self.wait(self.load_in_transaction(load, ledger)) {
+                Ok(loaded) => return Ok(loaded),
+                Err(failure) => failure,
+            };
+            if !failure.ends_session() {
+                self.roll_back()?;
+            }
+            match failure {
+                Failure::PartitionGone(month) if attempts_left > 0 => {
+                    self.months.clear();
+                    months.extend(month);
+                }
+                other => return Err(other),
+            }
+        }
+        Ok(None)
+    }
+
+    fn roll_back(&self) -> Done<()> {
+        self.wait(async { Ok(self.client().batch_execute("rollback").await?) })
+    }
+
+    async fn load_in_transaction(&self, load: &LoadRows, ledger: &Ledger) -> Done<Option<Loaded>> {
+        self.client().batch_execute("begin").await?;
+        if !self.note_begun(ledger).await? {
+            self.client().batch_execute("rollback").await?;
+            return Ok(None);
+        }
+        if let Some(lock) = load.names_lock() {
+            let schema = self.warehouse().schema();
+            let lock = format!("select {lock}(hashtextextended('waterspout names ' || $1, 0))");
+            self.client().execute(&lock, &[&schema]).await?;
+        }
+        let refused = self.write_all_but_bad(load).await?;
+        let rows = load.rows.len() + load.refused.len() - refused.len();
+        let loaded = Loaded { rows, refused };
+        self.note_done(ledger, load, &loaded).await?;
+        fault::point("pg.commit").map_err(commit_failed)?;
+        self.client().batch_execute("commit").await?;
+        fault::point("pg.committed").map_err(commit_failed)?;
+        Ok(Some(loaded))
+    }
+
+    /// Writes everything that the server takes, and returns the rest.
+    async fn write_all_but_bad(&self, load: &LoadRows) -> Done<Vec<RefusedPosition>> {
+        let mut refused = load.refused.clone();
+        // The last part is the next.
+        let mut parts: Vec<Vec<Unit>> = vec![units(&load.rows, 0..load.rows.len())];
+        let mut is_first = true;
+        while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
+            self.client().batch_execute("savepoint part").await?;
+            let attempt = Attempt::of(&load.rows, &part);
+            let keys = PartKeys::of(&attempt);
+            let written = self.write(attempt, is_first).await;
+            is_first = false;
+            match written {
+                Ok(()) => self.client().batch_execute("release part").await?,
+                Err(Failure::Row { text, line }) => {
+                    self.client().batch_execute("rollback to part; release part").await?;
+                    match single(&part) {
+                        Some(position) => {
+                            let at = load.positions[position];
+                            refused.push(RefusedPosition { at, error: text });
+                        }
+                        None => parts.extend(keys.split(part, line)),
+                    }
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        refused.sort_by_key(|refused| refused.at);
+        Ok(refused)
+    }
+}
+
+fn commit_failed(cause: std::io::Error) -> Failure {
+    Failure::Own(crate::error::Error::transient("can't commit").because(cause))
+}
+
+/// The row of a part that has only one.
+fn single(part: &[Unit]) -> Option<usize> {
+    match part {
+        [unit] => match unit[..] {
+            [position] => Some(position),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Knows which unit a line of a COPY is of, as far as that can be told.
+struct PartKeys {
+    posts: usize,
+}
+
+impl PartKeys {
+    fn of(attempt: &Attempt<'_>) -> Self {
+        Self { posts: attempt.posts.len() }
+    }
+
+    /// The parts that come next, the first one last. The server may have named the line of a post:
+    /// then the unit at that place is tried alone, and what is before and behind it by itself. If
+    /// it was another one, that is only slower.
+    fn split(&self, mut part: Vec<Unit>, line: Option<usize>) -> Vec<Vec<Unit>> {
+        if part.len() == 1 {
+            // The versions of one post, each alone.
+            let unit = part.pop().unwrap_or_default();
+            return unit.into_iter().rev().map(|position| vec![vec![position]]).collect();
+        }
+        let named = line.filter(|line| *line <= self.posts && self.posts == part.len());
+        let Some(at) = named.map(|line| line - 1) else {
+            let behind = part.split_off(part.len() / 2);
+            return vec![behind, part];
+        };
+        let behind = part.split_off(at + 1);
+        let bad = part.split_off(at);
+        let parts = vec![behind, bad, part];
+        parts.into_iter().filter(|part| !part.is_empty()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_split_at_the_line_that_was_named_or_in_the_middle() {
+        let part: Vec<Unit> = (0..5).map(|position| vec![position]).collect();
+        let keys = PartKeys { posts: 5 };
+        let lengths =
+            |line| keys.split(part.clone(), line).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(lengths(None), [3, 2]);
+        assert_eq!(lengths(Some(2)), [3, 1, 1]);
+        assert_eq!(lengths(Some(1)), [4, 1]);
+        assert_eq!(lengths(Some(5)), [1, 4]);
+        assert_eq!(lengths(Some(6)), [3, 2], "no such line");
+        let versions = keys.split(vec![vec![3, 4]], Some(1));
+        assert_eq!(versions, [[[4]], [[3]]]);
+    }
+}

@@ -1,0 +1,29 @@
+//! The warehouse: tables of posts in a database that notebooks ask, and how rows come into them.
+//!
+//! ```text
+//! tuples of Features ─▶ row ─▶ units, sorted by key ─▶ load: ledger, keys, posts, satellites ─▶ COMMIT
+//!                                                        │ a bad row
+//!                                                        └▶ refused, and the rest is written
+//! ```
+//!
+//! The schema is one SQL file for each version. What a row says is read in [`row`], whatever the
+//! database is; what is sent to PostgreSQL is in [`load`]. All calls wait for a server, on a plain
+//! thread: a [`session`] has a runtime of its own.
+
+pub mod address;
+mod columns;
+mod copy;
+mod deletion;
+pub mod failure;
+pub mod ledger;
+pub mod load;
+pub mod months;
+mod retention;
+pub mod row;
+pub mod schema;
+pub mod session;
+mod storable;
+mod tls;
+mod units;
+mod wire;
+mod write;

@@ -1,0 +1,275 @@
+//! A session with the warehouse's server: a connection, and the runtime that it needs.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::{Client, NoTls};
+
+use super::address::{TlsMode, WarehouseAddress};
+use super::failure::{Done, Failure, error_text};
+use super::months::Month;
+use super::schema;
+use super::tls::WarehouseTls;
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+
+/// How long a new session may take in all, with each address of the server tried.
+const CONNECT_MAX: Duration = Duration::from_secs(60);
+
+/// How long one statement may run at the server. A shorter time would cancel the load of a large
+/// segment on a slow server again and again.
+const STATEMENT_MAX: Duration = Duration::from_secs(120);
+
+/// How long a statement waits for a lock of another session.
+const LOCK_MAX: Duration = Duration::from_secs(30);
+
+/// How long a transaction may wait for this client, before its server ends it: a client that is
+/// gone must not hold its locks.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// How long the client waits for a whole load. A server or a network that says nothing is left
+/// then, and the load is repeated over another connection.
+pub const ANSWER_MAX: Duration = Duration::from_secs(180);
+
+/// How long the end of a session may take.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+/// The least version of the server: older ones hold up writers while a partition is attached.
+const SERVER_VERSION_MIN: u32 = 12;
+
+/// Which warehouse, and how it is reached.
+#[derive(Clone)]
+pub struct Warehouse {
+    address: WarehouseAddress,
+    tls: WarehouseTls,
+    schema: String,
+}
+
+impl Warehouse {
+    /// The warehouse at an address, in a schema of its database.
+    ///
+    /// # Errors
+    /// If the address or the name of the schema can't be used.
+    pub fn at(url: &Secret, schema: &str) -> Result<Self> {
+        let address = WarehouseAddress::parse(url)?;
+        schema::check_name(schema).map_err(Error::fatal)?;
+        let tls = WarehouseTls::of(&address)?;
+        Ok(Self { address, tls, schema: schema.into() })
+    }
+
+    /// The server and the database, for people.
+    pub fn name(&self) -> String {
+        self.address.name()
+    }
+
+    /// The schema's name.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// Begins a session. It neither makes nor checks the schema. Blocks.
+    ///
+    /// # Errors
+    /// If the server can't be reached or refuses; it is transient, since both may change.
+    pub fn connect(&self) -> Result<Session> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|cause| {
+            Error::no_room("can't start the runtime of a database session").because(cause)
+        })?;
+        let connected = runtime.block_on(timeout(CONNECT_MAX, self.connected()));
+        let failed = || format!("can't connect to Postgres at \"{}\"", self.name());
+        let (client, connection) = match connected {
+            Err(_) => return Err(Error::transient(failed()).because("no answer")),
+            Ok(Err(error)) => return Err(Error::transient(failed()).because(error_text(&error))),
+            Ok(Ok(connected)) => connected,
+        };
+        let session = Session {
+            runtime,
+            client: Some(client),
+            connection: Some(connection),
+            months: BTreeSet::new(),
+            warehouse: self.clone(),
+            is_staged: false,
+        };
+        session.set_up().map_err(|failure| failure.transient(failed()))?;
+        session.check_server_version()?;
+        Ok(session)
+    }
+
+    async fn connected(&self) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+        let config = &self.address.config;
+        let mode = self.address.tls;
+        if mode == TlsMode::Disable {
+            return self.without_tls().await;
+        }
+        if mode == TlsMode::Allow {
+            match self.without_tls().await {
+                Err(refused) if refused.as_db_error().is_some() => {}
+                other => return other,
+            }
+            let mut config = config.clone();
+            config.ssl_mode(tokio_postgres::config::SslMode::Require);
+            let (client, connection) = config.connect(self.tls.clone()).await?;
+            return Ok((client, drive(connection)));
+        }
+        match config.connect(self.tls.clone()).await {
+            Ok((client, connection)) => Ok((client, drive(connection))),
+            // A server whose TLS doesn't work is asked without it, as libpq does.
+            Err(error) if mode == TlsMode::Prefer && error.as_db_error().is_none() => {
+                self.without_tls().await.map_err(|_| error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn without_tls(&self) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+        let mut config = self.address.config.clone();
+        config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+        let (client, connection) = config.connect(NoTls).await?;
+        Ok((client, drive(connection)))
+    }
+}
+
+fn drive<S, T>(connection: tokio_postgres::Connection<S, T>) -> JoinHandle<()>
+where
+    tokio_postgres::Connection<S, T>:
+        Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
+{
+    tokio::spawn(async move {
+        // What it fails with, whoever waits for an answer is told.
+        let _ = connection.await;
+    })
+}
+
+/// A session.
+pub struct Session {
+    runtime: Runtime,
+    client: Option<Client>,
+    connection: Option<JoinHandle<()>>,
+    /// Months whose partitions are known to be there.
+    pub(super) months: BTreeSet<Month>,
+    warehouse: Warehouse,
+    /// True if the session has its temporary tables.
+    pub(super) is_staged: bool,
+}
+
+impl Session {
+    /// The warehouse.
+    pub fn warehouse(&self) -> &Warehouse {
+        &self.warehouse
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        self.client.as_ref().expect("a session has its client until it is dropped")
+    }
+
+    /// Waits for what the server answers, for as long as one load may take.
+    pub(super) fn wait<T>(&self, answer: impl Future<Output = Done<T>>) -> Done<T> {
+        match self.runtime.block_on(timeout(ANSWER_MAX, answer)) {
+            Ok(done) => done,
+            Err(_) => Err(Failure::Silent(format!("no answer within {} s", ANSWER_MAX.as_secs()))),
+        }
+    }
+
+    fn set_up(&self) -> Done<()> {
+        let settings = format!(
+            "set search_path to {}, pg_catalog; set timezone to 'UTC'; set client_min_messages to 'error'; \
+             set statement_timeout to {}; set lock_timeout to {}; \
+             set idle_in_transaction_session_timeout to {}; set jit to off; \
+             set default_transaction_isolation to 'read committed'",
+            schema::quoted(self.warehouse.schema()),
+            STATEMENT_MAX.as_millis(),
+            LOCK_MAX.as_millis(),
+            IDLE_MAX.as_millis()
+        );
+        self.wait(async { Ok(self.client().batch_execute(&settings).await?) })
+    }
+
+    fn check_server_version(&self) -> Result<()> {
+        let version = self.server_version()?;
+        let major: u32 = version
+            .split(|char: char| !char.is_ascii_digit())
+            .next()
+            .and_then(|digits| digits.parse().ok())
+            .unwrap_or_default();
+        if major >= SERVER_VERSION_MIN {
+            return Ok(());
+        }
+        Err(Error::fatal(format!(
+            "the server at \"{}\" is PostgreSQL {version}: expected version {SERVER_VERSION_MIN} or later",
+            self.warehouse.name()
+        )))
+    }
+
+    /// The server's version, as it says it: `18.6`.
+    ///
+    /// # Errors
+    /// If the server doesn't answer.
+    pub fn server_version(&self) -> Result<String> {
+        let asked = self.wait(async {
+            Ok(self.client().query_one("show server_version", &[]).await?.get::<_, String>(0))
+        });
+        asked.map_err(|failure| failure.transient("can't ask for the server's version"))
+    }
+}
+
+impl Session {
+    /// Checks, without writing anything, that the schema can be made or written to.
+    ///
+    /// # Errors
+    /// Which right is missing, and what to do; transient if the server doesn't answer.
+    pub fn check_rights(&self, has_schema: bool) -> Result<()> {
+        let schema = self.warehouse.schema();
+        let question = if has_schema {
+            "select not pg_is_in_recovery(), \
+             has_schema_privilege($1::text, 'usage') and has_schema_privilege($1::text, 'create') \
+             and has_table_privilege(quote_ident($1::text) || '.posts', 'insert') \
+             and has_table_privilege(quote_ident($1::text) || '.posts', 'update'), \
+             has_database_privilege(current_database(), 'temporary')"
+        } else {
+            "select not pg_is_in_recovery(), \
+             (select case when exists (select from pg_namespace where nspname = $1::text) \
+              then has_schema_privilege($1::text, 'create') \
+              else has_database_privilege(current_database(), 'create') end), \
+             has_database_privilege(current_database(), 'temporary')"
+        };
+        let asked = self.wait(async { Ok(self.client().query_one(question, &[&schema]).await?) });
+        let rights = asked.map_err(|failure| failure.transient("can't ask for rights"))?;
+        let name = self.name();
+        if !rights.get::<_, bool>(0) {
+            return Err(Error::transient(format!(
+                "\"{name}\" is a standby, which takes no writes: name the primary server"
+            )));
+        }
+        if !rights.get::<_, bool>(1) {
+            return Err(Error::transient(format!(
+                "the user of \"{name}\" may not make or write the schema \"{schema}\": grant it, or run \
+                 \"waterspout warehouse init\" as the owner of the tables"
+            )));
+        }
+        if !rights.get::<_, bool>(2) {
+            return Err(Error::transient(format!(
+                "the user of \"{name}\" may not make temporary tables: grant temporary on the database"
+            )));
+        }
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        self.warehouse.name()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Without its client the connection says goodbye and ends.
+        drop(self.client.take());
+        if let Some(connection) = self.connection.take() {
+            // A server that is gone needs no goodbye.
+            let _ = self.runtime.block_on(timeout(CLOSE_MAX, connection));
+        }
+    }
+}

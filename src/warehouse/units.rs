@@ -1,0 +1,155 @@
+//! Rows of a load, grouped and sorted: all versions of a post are one unit, so that a key comes once
+//! in a statement, and units are sorted by their keys, so that writers wait for each other in one
+//! order.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::deletion::DeletionRow;
+use super::months::Micros;
+use super::row::{AuthorRow, GapRow, PostKey, PostRow, WarehouseRow};
+
+/// The positions of the rows that are written together or not at all.
+pub(super) type Unit = Vec<usize>;
+
+/// The units of those rows whose positions are given, sorted.
+pub(super) fn units(rows: &[WarehouseRow], positions: impl Iterator<Item = usize>) -> Vec<Unit> {
+    let mut posts: BTreeMap<(&str, &str), Unit> = BTreeMap::new();
+    let mut others: Vec<((&str, &str), Unit)> = Vec::new();
+    for position in positions {
+        match &rows[position] {
+            WarehouseRow::Post(post) => {
+                let key = (post.key.platform.as_str(), post.key.post_id.as_str());
+                posts.entry(key).or_default().push(position);
+            }
+            WarehouseRow::Deletion(deletion) => {
+                others.push(((&deletion.platform, &deletion.post_id), vec![position]));
+            }
+            WarehouseRow::Gap(gap) => others.push((("", &gap.gap.id), vec![position])),
+        }
+    }
+    let mut all = others;
+    all.extend(posts);
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all.into_iter().map(|(_, unit)| unit).collect()
+}
+
+/// What one attempt writes: units that come one behind the other.
+pub(super) struct Attempt<'r> {
+    /// The newest versions, with the newest counts, sorted by their keys.
+    pub posts: Vec<Cow<'r, PostRow>>,
+    /// All versions that say counts, each time once.
+    pub readings: Vec<&'r PostRow>,
+    /// Authors, sorted by their keys.
+    pub authors: Vec<AuthorRow>,
+    pub deletions: Vec<&'r DeletionRow>,
+    pub gaps: Vec<&'r GapRow>,
+}
+
+impl<'r> Attempt<'r> {
+    pub fn of(rows: &'r [WarehouseRow], units: &[Unit]) -> Self {
+        let mut attempt = Self {
+            posts: Vec::new(),
+            readings: Vec::new(),
+            authors: Vec::new(),
+            deletions: Vec::new(),
+            gaps: Vec::new(),
+        };
+        let mut authors: BTreeMap<(&str, &str), AuthorRow> = BTreeMap::new();
+        for unit in units {
+            let mut versions: Vec<&PostRow> = Vec::with_capacity(unit.len());
+            for position in unit {
+                match &rows[*position] {
+                    WarehouseRow::Post(post) => versions.push(post),
+                    WarehouseRow::Deletion(deletion) => attempt.deletions.push(deletion),
+                    WarehouseRow::Gap(gap) => attempt.gaps.push(gap),
+                }
+            }
+            attempt.posts.extend(newest(&versions));
+            attempt.readings.extend(readings(&versions));
+            for author in versions.iter().filter_map(|version| version.author.as_ref()) {
+                match authors.get_mut(&(author.platform.as_str(), author.id.as_str())) {
+                    Some(known) => known.join(author),
+                    None => {
+                        authors.insert((&author.platform, &author.id), author.clone());
+                    }
+                }
+            }
+        }
+        attempt.authors = authors.into_values().collect();
+        attempt
+    }
+
+    /// The keys that are locked before anything is written, sorted, each once: those of posts, and
+    /// of deletions that name posts by their own ids.
+    pub fn keys(&self) -> BTreeMap<PostKey, StagedKey<'_>> {
+        let mut keys = BTreeMap::new();
+        for (number, post) in self.posts.iter().enumerate() {
+            let staged = StagedKey {
+                post: Some(number),
+                created_at: Some(post.created_at),
+                other_id: post.facts.other_id.as_deref(),
+            };
+            keys.insert(post.key.clone(), staged);
+        }
+        for deletion in self.deletions.iter().filter(|deletion| !deletion.names_other_id()) {
+            let key =
+                PostKey { platform: deletion.platform.clone(), post_id: deletion.post_id.clone() };
+            keys.entry(key).or_insert(StagedKey { post: None, created_at: None, other_id: None });
+        }
+        keys
+    }
+}
+
+/// A key that is locked.
+pub(super) struct StagedKey<'a> {
+    /// The post's position; none for the key of a deletion alone.
+    pub post: Option<usize>,
+    pub created_at: Option<Micros>,
+    pub other_id: Option<&'a str>,
+}
+
+/// The newest of several versions, with the newest counts. Of equal ones the first counts, as it
+/// does when they are loaded one after the other.
+fn newest<'r>(versions: &[&'r PostRow]) -> Option<Cow<'r, PostRow>> {
+    let (first, others) = versions.split_first()?;
+    let (mut newest, mut counts) = (*first, *first);
+    for version in others {
+        if version.version() > newest.version() {
+            newest = version;
+        }
+        if version.counted_at > counts.counted_at {
+            counts = version;
+        }
+    }
+    if std::ptr::eq(newest, counts) || newest.counted_at >= counts.counted_at {
+        return Some(Cow::Borrowed(newest));
+    }
+    let mut merged = newest.clone();
+    merged.take_counts(counts);
+    Some(Cow::Owned(merged))
+}
+
+/// The versions that the table `engagement` keeps: what was read for its counts, and any with a
+/// count above zero. Of several at the same time one is kept.
+fn readings<'r>(versions: &[&'r PostRow]) -> Vec<&'r PostRow> {
+    let mut by_time: BTreeMap<Micros, &PostRow> = BTreeMap::new();
+    for version in versions.iter().filter(|version| version.is_reading || version.has_engagement())
+    {
+        if let Some(at) = version.counted_at {
+            by_time.entry(at).or_insert(version);
+        }
+    }
+    by_time.into_values().collect()
+}
+
+impl AuthorRow {
+    /// Takes what a newer post shows of the author.
+    fn join(&mut self, other: &Self) {
+        let first_seen = self.first_seen.min(other.first_seen);
+        if other.seen > self.seen {
+            self.clone_from(other);
+        }
+        self.first_seen = first_seen;
+    }
+}
