@@ -1,15 +1,18 @@
 """Executes the notebooks, and writes them as pages."""
 
 import asyncio
+import atexit
 import html
 import os
+import queue
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 
 from .failure import note
@@ -18,6 +21,8 @@ from .failure import note
 KERNELS_MAX = 4
 # The longest that a cell may take: a query over a large warehouse takes its time.
 CELL_SECONDS_MAX = 3600
+# The longest that a kernel may take to start; a busy machine takes half a minute.
+KERNEL_START_SECONDS_MAX = 180
 
 
 def make(here, folder):
@@ -27,14 +32,14 @@ def make(here, folder):
     paths = sorted(here.glob("*.ipynb"))
     with tempfile.TemporaryDirectory(prefix="waterspout-") as runtime:
         environment(runtime)
-        outcomes = asyncio.run(execute_all(paths))
+        outcomes = executed(paths)
     titles = {}
     for path, (notebook, error) in zip(paths, outcomes):
         page = folder / f"{path.stem}.html"
         titles[page] = notebook.cells[0].source.splitlines()[0].lstrip("# ")
         page.write_text(page_of(notebook, titles[page]), encoding="utf-8")
         if error:
-            note(f"a cell of {path.name} failed: {error}; see {page}")
+            note(f"{path.name} failed: {error}; see {page}")
     index = folder / "index.html"
     index.write_text(index_of(titles), encoding="utf-8")
     print(index, *titles, sep="\n")
@@ -50,8 +55,27 @@ def environment(runtime):
     os.environ["MPLCONFIGDIR"] = os.path.join(sys.prefix, "matplotlib")
 
 
+def executed(paths):
+    """Executes notebooks; gives each with its error, if it has one."""
+    started = queue.SimpleQueue()
+
+    async def everything():
+        started.put((asyncio.get_running_loop(), asyncio.current_task()))
+        return await execute_all(paths)
+
+    # In the main thread the library would take signals for itself, and go on after them.
+    with ThreadPoolExecutor(1) as thread:
+        outcomes = thread.submit(asyncio.run, everything())
+        try:
+            return outcomes.result()
+        except SystemExit:
+            loop, task = started.get()
+            loop.call_soon_threadsafe(task.cancel)
+            raise
+
+
 async def execute_all(paths):
-    """Executes notebooks side by side; gives each with its error, if it has one."""
+    """Executes notebooks side by side."""
     room = asyncio.Semaphore(min(os.cpu_count() or 1, KERNELS_MAX))
     return await asyncio.gather(*(execute(path, room) for path in paths))
 
@@ -59,16 +83,24 @@ async def execute_all(paths):
 async def execute(path, room):
     """Executes one notebook, up to its first error."""
     notebook = nbformat.read(path, as_version=4)
+    # Sockets in a folder of this user only, instead of ports that any user can reach.
+    connection_file = os.path.join(os.environ["JUPYTER_RUNTIME_DIR"], f"{path.stem}.json")
     async with room:
-        client = NotebookClient(
-            notebook, timeout=CELL_SECONDS_MAX, kernel_name="python3",
-            resources={"metadata": {"path": str(path.parent)}},
-            # Sockets in a folder of this user only, instead of ports that any user can reach.
-            km=AsyncKernelManager(kernel_name="python3", transport="ipc"))
+        kernel = AsyncKernelManager(
+            kernel_name="python3", transport="ipc", connection_file=connection_file)
+        client = NotebookClient(notebook, km=kernel, timeout=CELL_SECONDS_MAX,
+                                startup_timeout=KERNEL_START_SECONDS_MAX,
+                                resources={"metadata": {"path": str(path.parent)}})
         try:
-            await client.async_execute()
+            await client.async_execute(cleanup_kc=True)
         except CellExecutionError as error:
             return notebook, f"{error.ename}: {error.evalue}"
+        except (DeadKernelError, RuntimeError, TimeoutError) as error:
+            return notebook, f"its kernel gave no answer: {error}"
+        finally:
+            await kernel.shutdown_kernel(now=True)
+            # When it is interrupted, the client leaves this for the end, and fails there.
+            atexit.unregister(client._cleanup_kernel)
     return notebook, None
 
 
