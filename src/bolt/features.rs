@@ -328,6 +328,28 @@ impl CommonValues {
     }
 }
 
+/// Reads the features of posts for whoever runs no topology.
+pub(crate) struct FeaturesReader(FeaturesBolt);
+
+impl FeaturesReader {
+    /// A reader, as `Features()` would read.
+    ///
+    /// # Errors
+    /// None with these fields.
+    pub fn new() -> Result<Self> {
+        let config = Features { language: LanguageSource::Detect, sentiment: true };
+        Ok(Self(FeaturesBolt::new(&config, &[Fields::new(["post"])])?))
+    }
+
+    /// The values of the stream `default`, in the order of [`FEATURES`].
+    pub fn values(&mut self, post: &Post) -> [Value; FEATURES.len()] {
+        let topics = self.0.empty.clone();
+        let features = self.0.extractor.extract(post);
+        let common = CommonValues::of(&features);
+        self.0.values(post, &topics, &common, &features)
+    }
+}
+
 impl Bolt for FeaturesBolt {
     fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()> {
         let input = &self.inputs[tuple.input];

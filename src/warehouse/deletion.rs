@@ -28,7 +28,7 @@ pub struct DeletionRow {
 
 /// The facts of a post that deletions are held against.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PostFacts {
+pub struct DeletionFacts {
     /// Another id by which a deletion may name it.
     pub other_id: Option<String>,
     /// What tells versions with the same id apart.
@@ -42,7 +42,7 @@ pub struct PostFacts {
 const NUL: char = '\0';
 const REPLACED: &str = "\u{fffd}";
 
-impl PostFacts {
+impl DeletionFacts {
     /// What a post says.
     pub fn of(post: &Post, own_time: Option<Micros>) -> Self {
         let text = |text: std::borrow::Cow<'_, str>| text.replace(NUL, REPLACED);
@@ -82,7 +82,7 @@ impl DeletionRow {
     }
 
     /// True if a post of the id that the deletion names is meant. One of an unknown server stays.
-    pub fn means(&self, post: &PostFacts) -> bool {
+    pub fn means(&self, post: &DeletionFacts) -> bool {
         match self.reach {
             DeletionReach::AllOfId => true,
             DeletionReach::OfServer => {
@@ -140,8 +140,8 @@ mod tests {
         }
     }
 
-    fn post(revision: &str, server: &str, own_time: Micros) -> PostFacts {
-        PostFacts {
+    fn post(revision: &str, server: &str, own_time: Micros) -> DeletionFacts {
+        DeletionFacts {
             other_id: None,
             revision: Some(revision.into()),
             servers: vec![server.into()],

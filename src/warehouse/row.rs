@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::columns::{COLUMNS, ColumnFate, position};
-use super::deletion::{DeletionRow, PostFacts};
+use super::deletion::{DeletionRow, DeletionFacts};
 use super::months::{Micros, micros};
 use crate::gaps::Gap;
 use crate::post::fields::date;
@@ -129,7 +129,7 @@ pub struct PostRow {
     /// When its counts were read, if it has any.
     pub counted_at: Option<Micros>,
     /// What deletions are held against.
-    pub facts: PostFacts,
+    pub facts: DeletionFacts,
     /// Its values, as [`COLUMNS`] lists them.
     pub values: Vec<Value>,
     /// The post itself, as the server can hold it.
@@ -181,25 +181,12 @@ pub fn read(
         DELETES => read_deletion(layout, values, post, platform, reading),
         GAPS => {
             let gap = Gap::of(post).ok_or("a gap that can't be understood")?;
-            let platform = platform_of_kind(&gap.kind).to_owned();
             Ok(WarehouseRow::Gap(GapRow { gap, platform }))
         }
         stream => {
             let row = read_post(layout, values, post, platform, stream == COUNTS, reading)?;
             Ok(WarehouseRow::Post(Box::new(row)))
         }
-    }
-}
-
-/// The platform whose posts are of a kind; the kind itself, if it is none.
-fn platform_of_kind(kind: &str) -> &str {
-    match kind {
-        "tweet" => "x",
-        "post" => "facebook",
-        "video" => "youtube",
-        "bsky" => "bluesky",
-        "toot" => "mastodon",
-        other => other,
     }
 }
 
@@ -264,7 +251,7 @@ fn read_post(
         deleted_at: None,
         is_reading,
         counted_at: has_counts.then(|| received_at.unwrap_or(created_at)),
-        facts: PostFacts::of(post, own_time),
+        facts: DeletionFacts::of(post, own_time),
         values: of_columns,
         raw,
         author,

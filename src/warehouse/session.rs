@@ -79,7 +79,7 @@ impl Warehouse {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|cause| {
             Error::no_room("can't start the runtime of a database session").because(cause)
         })?;
-        let connected = runtime.block_on(timeout(CONNECT_MAX, self.connected()));
+        let connected = runtime.block_on(async { timeout(CONNECT_MAX, self.connected()).await });
         let failed = || format!("can't connect to Postgres at \"{}\"", self.name());
         let (client, connection) = match connected {
             Err(_) => return Err(Error::transient(failed()).because("no answer")),
@@ -168,7 +168,7 @@ impl Session {
 
     /// Waits for what the server answers, for as long as one load may take.
     pub(super) fn wait<T>(&self, answer: impl Future<Output = Done<T>>) -> Done<T> {
-        match self.runtime.block_on(timeout(ANSWER_MAX, answer)) {
+        match self.runtime.block_on(async { timeout(ANSWER_MAX, answer).await }) {
             Ok(done) => done,
             Err(_) => Err(Failure::Silent(format!("no answer within {} s", ANSWER_MAX.as_secs()))),
         }
@@ -269,7 +269,7 @@ impl Drop for Session {
         drop(self.client.take());
         if let Some(connection) = self.connection.take() {
             // A server that is gone needs no goodbye.
-            let _ = self.runtime.block_on(timeout(CLOSE_MAX, connection));
+            let _ = self.runtime.block_on(async { timeout(CLOSE_MAX, connection).await });
         }
     }
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::{COLUMNS, ColumnFate, position};
 use super::copy::{CopyBuffer, copy_rows};
-use super::deletion::{DeletionRow, PostFacts, reach_name, reach_of_name};
+use super::deletion::{DeletionRow, DeletionFacts, reach_name, reach_of_name};
 use super::failure::{Done, Failure};
 use super::months::{Micros, Month, micros};
 use super::row::{AuthorRow, GapRow, PostRow};
@@ -402,7 +402,7 @@ impl Session {
             let platform: String = row.get(7);
             let deletion = deletion_of(&row, &platform);
             let created_at = row.get::<_, WireTime>(9).0;
-            let facts = PostFacts {
+            let facts = DeletionFacts {
                 other_id: None,
                 revision: row.get(10),
                 servers: row.get::<_, Option<Vec<String>>>(11).unwrap_or_default(),

@@ -9,6 +9,7 @@ pub mod hostile;
 pub mod once;
 pub mod platform;
 pub mod play;
+pub mod postgres_server;
 pub mod prism;
 pub mod proxy;
 pub mod random;

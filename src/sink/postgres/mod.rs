@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use self::delivery::{Delivery, LeftTask};
 use super::outbox::{self, Outbox, OutboxBound};
 use super::{BoltInFront, Delivered, OnFull, Sink, SinkConfig, SinkContext};
+use crate::bolt::{Features, LanguageSource};
 use crate::component::{Component, Problem};
 use crate::epoch::{Barrier, Job, MicroBatch, Prepared, Promise};
 use crate::error::{Error, Kind, Result};
@@ -137,7 +138,7 @@ impl SinkConfig for Postgres {
     }
 
     fn bolt_in_front(&self, _stream: &str, fields: &Fields) -> Option<BoltInFront> {
-        if is_raw(fields) { features_in_front() } else { None }
+        is_raw(fields).then(features_in_front)
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
@@ -191,8 +192,15 @@ fn is_raw(fields: &Fields) -> bool {
     fields.position("post").is_some() && fields.position("platform").is_none()
 }
 
-fn features_in_front() -> Option<BoltInFront> {
-    None
+/// `Features()`; all versions of a post come to one task.
+fn features_in_front() -> BoltInFront {
+    BoltInFront {
+        type_name: Features::NAME,
+        guarantee: Features::GUARANTEE,
+        config: Arc::new(Features { language: LanguageSource::Detect, sentiment: true }),
+        explained: "Features(language: Detect, sentiment: true)".into(),
+        keys: vec!["platform", "post_id"],
+    }
 }
 
 /// One task.

@@ -1,0 +1,148 @@
+//! A PostgreSQL that nobody here wrote (`postgres_server.py`), asked by its own psql, so that what is
+//! found in it doesn't depend on the client under test.
+//!
+//! `WATERSPOUT_POSTGRES` names the folder with the programs of another version, as `tests/run
+//! --long` does.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use tempfile::TempDir;
+
+use super::s3_server::python;
+
+/// A running server, which ends with it.
+pub struct PostgresServer {
+    process: Child,
+    tell: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+    /// The folder with its socket.
+    sockets: String,
+    programs: PathBuf,
+    _folder: TempDir,
+}
+
+impl PostgresServer {
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let python = python().join("bin/python");
+        assert!(python.exists(), "{} is missing: tests/run installs it", python.display());
+        let mut process = Command::new(python)
+            .args(["-W", "ignore", &super::repository("tests/support/postgres_server.py")])
+            .arg(folder.path().join("data"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let stdin = process.stdin.take().unwrap();
+        let mut said = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        let (uri, programs) = line.trim().split_once(' ').expect("the server says where it is");
+        let sockets = uri.split_once("host=").unwrap().1.to_owned();
+        let server = Self {
+            process,
+            tell: Mutex::new((stdin, said)),
+            sockets,
+            programs: programs.into(),
+            _folder: folder,
+        };
+        // What a crash of the machine would lose isn't what is tested.
+        for setting in ["fsync = off", "max_connections = 200", "log_min_messages = warning"] {
+            server.sql("postgres", &format!("alter system set {setting}"));
+        }
+        server.tell("restart fast");
+        server
+    }
+
+    /// One that all tests of a program share.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<PostgresServer> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// Tells it to `start`, to `stop` or to `restart`, and waits until it has.
+    pub fn tell(&self, command: &str) {
+        let (stdin, said) = &mut *self.tell.lock().unwrap();
+        writeln!(stdin, "{command}").unwrap();
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert_eq!(line, "done\n", "{command}");
+    }
+
+    /// An empty database.
+    pub fn database(&self) -> Database<'_> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("d{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("create database {name}"));
+        Database { server: self, name }
+    }
+
+    fn sql(&self, database: &str, query: &str) -> String {
+        self.try_sql(database, query).unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    fn try_sql(&self, database: &str, query: &str) -> Result<String, String> {
+        let asked = self
+            .program("psql")
+            .args(["-X", "-qAt", "-v", "ON_ERROR_STOP=1", "-d", &self.url(database), "-c", query])
+            .output()
+            .unwrap();
+        if asked.status.success() {
+            Ok(String::from_utf8(asked.stdout).unwrap().trim_end().to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&asked.stderr).into_owned())
+        }
+    }
+
+    /// One of the server's own programs.
+    pub fn program(&self, name: &str) -> Command {
+        Command::new(self.programs.join(name))
+    }
+
+    pub fn url(&self, database: &str) -> String {
+        format!("postgresql://postgres:@/{database}?host={}", self.sockets)
+    }
+
+    /// The path of its socket.
+    pub fn socket(&self) -> PathBuf {
+        PathBuf::from(&self.sockets).join(".s.PGSQL.5432")
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        // It ends at the end of its input, and stops the server. One that has ended needs no more.
+        let (stdin, said) = self.tell.get_mut().unwrap();
+        let _ = writeln!(stdin, "end");
+        let _ = said.read_line(&mut String::new());
+        let _ = self.process.wait();
+    }
+}
+
+/// One database of a server.
+pub struct Database<'s> {
+    pub server: &'s PostgresServer,
+    pub name: String,
+}
+
+impl Database<'_> {
+    pub fn url(&self) -> String {
+        self.server.url(&self.name)
+    }
+
+    /// What psql prints of a query: rows as lines, columns with `|` between them.
+    #[track_caller]
+    pub fn ask(&self, query: &str) -> String {
+        let query = format!("set search_path to waterspout; {query}");
+        self.server.sql(&self.name, &query)
+    }
+
+    /// The same, where it may fail.
+    pub fn try_ask(&self, query: &str) -> Result<String, String> {
+        self.server.try_sql(&self.name, &format!("set search_path to waterspout; {query}"))
+    }
+}

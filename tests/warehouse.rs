@@ -1,0 +1,18 @@
+//! The warehouse in a real PostgreSQL (`support/postgres_server.rs`): what is in the tables is asked
+//! by psql, and held against what the lake has.
+//!
+//! `WATERSPOUT_LONG=1` makes as many kills and restarts as the issues name; `WATERSPOUT_SEED=n`
+//! begins with that seed.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
+mod support;
+
+#[path = "warehouse/rows.rs"]
+mod rows;
+#[path = "warehouse/tuples.rs"]
+mod tuples;
