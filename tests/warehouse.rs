@@ -12,6 +12,8 @@
 
 mod support;
 
+#[path = "warehouse/notebooks.rs"]
+mod notebooks;
 #[path = "warehouse/rows.rs"]
 mod rows;
 #[path = "warehouse/tuples.rs"]
