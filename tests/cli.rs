@@ -70,6 +70,8 @@ fn every_topology_of_the_repository_runs() {
             "quickstart.ron" => (&["spouts.posts.run=Generate(posts: 50)"], ""),
             "replay.ron" => (&["spouts.posts.run.root=lake-before"], ""),
             "wordcount.ron" => (&["spouts.posts.run.posts=50"], ""),
+            // It needs a server: tests/warehouse/runs.rs runs it.
+            "warehouse.ron" => continue,
             // Those of the platforms are run by tests of their own, against the fake.
             "x.ron" | "facebook.ron" | "youtube.ron" | "bluesky.ron" | "mastodon.ron" => continue,
             // It needs a server: tests/warehouse.rs runs it by `notebooks/run`.

@@ -12,9 +12,16 @@
 
 mod support;
 
+<<<<<<< HEAD
 #[path = "warehouse/notebooks.rs"]
 mod notebooks;
+=======
+#[path = "warehouse/capture.rs"]
+mod capture;
+>>>>>>> pg
 #[path = "warehouse/rows.rs"]
 mod rows;
+#[path = "warehouse/runs.rs"]
+mod runs;
 #[path = "warehouse/tuples.rs"]
 mod tuples;

@@ -1,5 +1,6 @@
 """Loads posts into the warehouse by topologies/warehouse.ron."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -26,7 +27,9 @@ def load(given, run, work, url):
     """Runs the topology until its posts are in the warehouse."""
     command = [*run, "--state", str(work / "state")]
     if given.lake:
-        command += ["--replay", given.lake]
+        command += ["--replay", given.lake, "--only", "warehouse"]
+    else:
+        command += ["--set", f"bolts.lake.run.root={json.dumps(str(work / 'lake'))}"]
     if given.posts is not None:
         command += ["--set", f"spouts.posts.run.posts={given.posts}"]
     if given.schema != "waterspout":

@@ -15,6 +15,7 @@ mod words;
 
 pub use count::Count;
 pub use features::{Features, LanguageSource};
+pub(crate) use features::{FEATURES, FeaturesReader};
 pub use keyed::{KeyState, KeyedState};
 pub use words::Words;
 

@@ -25,6 +25,7 @@ mod stop;
 #[cfg(test)]
 mod surface_tests;
 mod validate;
+mod warehouse;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ enum Command {
     Spool(spool::Args),
     Lake(lake::Args),
     State(state::Args),
+    Warehouse(warehouse::Args),
     New(new::Args),
     Completions(completions::Args),
 }
@@ -127,6 +129,7 @@ impl Command {
             Self::Spool(args) => spool::run(&args),
             Self::Lake(args) => lake::run(&args),
             Self::State(args) => state::run(&args),
+            Self::Warehouse(args) => warehouse::run(&args),
             Self::New(args) => new::run(&args),
             Self::Completions(args) => completions::run(&args),
         }
@@ -232,6 +235,9 @@ mod tests {
             "completions",
             "--closed-before",
             "--replay",
+            "warehouse",
+            "load",
+            "--url",
         ]);
         prop_oneof![
             known.prop_map(OsString::from),

@@ -11,6 +11,7 @@
 //! thread: a [`session`] has a runtime of its own.
 
 pub mod address;
+pub mod back_fill;
 mod columns;
 mod copy;
 mod deletion;
@@ -22,6 +23,7 @@ mod retention;
 pub mod row;
 pub mod schema;
 pub mod session;
+pub mod status;
 mod storable;
 mod tls;
 mod units;
