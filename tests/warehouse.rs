@@ -12,13 +12,10 @@
 
 mod support;
 
-<<<<<<< HEAD
-#[path = "warehouse/notebooks.rs"]
-mod notebooks;
-=======
 #[path = "warehouse/capture.rs"]
 mod capture;
->>>>>>> pg
+#[path = "warehouse/notebooks.rs"]
+mod notebooks;
 #[path = "warehouse/rows.rs"]
 mod rows;
 #[path = "warehouse/runs.rs"]
