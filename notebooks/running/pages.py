@@ -2,9 +2,11 @@
 
 import asyncio
 import atexit
+import base64
 import html
 import os
 import queue
+import re
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,8 @@ from nbconvert import HTMLExporter
 
 from .failure import note
 
+# A plot as the exporter writes it. (Its own option for plots in the page escapes their tags.)
+ENCODED_PLOT = re.compile(r'<img [^>]*src="data:image/svg\+xml;base64,(?P<base64>[^"]*)"/>')
 # How many notebooks are executed at once, each in a process of about 150 MB.
 KERNELS_MAX = 4
 # The longest that a cell may take: a query over a large warehouse takes its time.
@@ -110,7 +114,13 @@ def page_of(notebook, title):
     exporter = HTMLExporter(template_name="lab", mathjax_url="", require_js_url="",
                             exclude_input_prompt=True, exclude_output_prompt=True)
     page, _ = exporter.from_notebook_node(notebook)
-    return page
+    return ENCODED_PLOT.sub(plot_in_page, page)
+
+
+def plot_in_page(image):
+    """The SVG of an image, so that its text can be searched, copied and read out."""
+    svg = base64.b64decode(image["base64"]).decode()
+    return svg[svg.index("<svg"):]
 
 
 def index_of(titles):
