@@ -49,8 +49,10 @@ PLATFORMS = {"x": BLACK, "facebook": BLUE, "youtube": RED, "bluesky": SKY, "mast
 NAMES = {"x": "X", "facebook": "Facebook", "youtube": "YouTube", "bluesky": "Bluesky",
          "mastodon": "Mastodon"}
 LANGUAGES = {
-    "ar": "Arabic", "bn": "Bengali", "ca": "Catalan", "cs": "Czech", "da": "Danish",
-    "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "fa": "Persian",
+    "ar": "Arabic", "bg": "Bulgarian", "bn": "Bengali", "ca": "Catalan", "cs": "Czech", "da": "Danish",
+    "de": "German", "et": "Estonian", "hr": "Croatian", "lt": "Lithuanian", "lv": "Latvian",
+    "mk": "Macedonian", "sk": "Slovak", "sl": "Slovene", "sr": "Serbian", "ta": "Tamil",
+    "tl": "Tagalog", "ur": "Urdu", "el": "Greek", "en": "English", "es": "Spanish", "fa": "Persian",
     "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian",
     "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean", "nl": "Dutch",
     "no": "Norwegian", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian",
