@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import psycopg
 from IPython.display import HTML, display
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from psycopg import sql
 
@@ -22,6 +22,8 @@ from psycopg import sql
 set_matplotlib_formats("svg")
 plt.rcParams.update({
     "svg.fonttype": "none",
+    # Posts have dollar signs that don't mean formulas.
+    "text.parse_math": False,
     "figure.figsize": (10, 4.5),
     "figure.dpi": 100,
     "axes.spines.top": False,
@@ -65,6 +67,8 @@ LANGUAGES = {
 STEPS = [timedelta(seconds=s) for s in (
     1, 2, 5, 10, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 86400, 7 * 86400, 28 * 86400)]
 BINS_MAX = 150
+# A longer label would leave no room for the plot.
+LABEL_CHARS_MAX = 30
 # Bins begin at multiples of their width from this Monday on.
 ORIGIN = datetime(2000, 1, 3, tzinfo=timezone.utc)
 # The part of the posts at each end of time that a window may leave out where the others then
@@ -178,8 +182,8 @@ class Warehouse:
         steps = [step for step in STEPS if (end - start) / step <= BINS_MAX]
         posts = int(shown["posts"].sum())
         left_out = int(days["posts"].sum()) - posts
-        say(f"{posts:,} posts from {when(start)} to {when(end)}." + (
-            f" {left_out:,} posts of other times aren’t shown." if left_out else ""))
+        say(f"{posts:,} {'post' if posts == 1 else 'posts'} from {when(start)} to {when(end)}." + (
+            f" Posts of other times that aren’t shown: {left_out:,}." if left_out else ""))
         return Window(start, end, (steps or STEPS[-1:])[0], posts, left_out)
 
 
@@ -263,6 +267,20 @@ def short(number):
         if abs(number) >= size * 0.9995:
             return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"
+
+
+def hashtag_label(hashtag):
+    """A hashtag with its sign, cut where it is long."""
+    return f"#{hashtag}" if len(hashtag) <= LABEL_CHARS_MAX else f"#{hashtag[:LABEL_CHARS_MAX]}…"
+
+
+def log_axis(axis, text=short):
+    """Makes an axis logarithmic, with numbers for people."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < low * 100 else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda number, _: text(number)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def duration_axis(axis, low, high):

@@ -13,6 +13,8 @@ use crate::support::postgres_server::PostgresServer;
 use crate::support::{Sandbox, cache, repository};
 
 const PAGES: [&str; 5] = ["1-volume", "2-topics", "3-reach", "4-authors", "5-pipeline"];
+/// The element with what a cell wrote on standard error.
+const WARNING: &str = "data-mime-type=\"application/vnd.jupyter.stderr\"";
 const BEGIN: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 
 /// The command, in a sandbox, with a warehouse of its own unless there is a database.
@@ -47,7 +49,7 @@ fn run(sandbox: &Sandbox, database: Option<&str>, arguments: &[&str]) -> (Vec<St
         assert!(index.contains(&format!("{name}.html")), "{index}");
         let page = fs::read_to_string(path).unwrap();
         assert!(!page.contains("Traceback"), "{path}");
-        assert!(!page.contains("application/vnd.jupyter.stderr"), "{path} has a warning");
+        assert!(!page.contains(WARNING), "{path} has a warning");
         pages.push(page);
     }
     assert_eq!(pages.len(), PAGES.len(), "{named}");
