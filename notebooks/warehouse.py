@@ -109,8 +109,13 @@ class Window:
         table = frame.pivot_table(index=time, columns=by, values=column, aggfunc="sum")
         return table.reindex(self.bins).fillna(0)
 
-    def per_minute(self, counts):
-        """Counts by bin as posts per minute. The first and the last bin count by the part of them
+    @property
+    def unit(self):
+        """The unit of time of rates: a minute, or a day where bins are days."""
+        return "day" if self.step >= timedelta(days=1) else "minute"
+
+    def rates(self, counts):
+        """Counts by bin as posts per unit of time. The first and the last bin count by the part of them
         that is within the window, and aren't shown where that is less than half."""
         step = pd.Timedelta(self.step)
         ends = np.minimum(counts.index + step, pd.Timestamp(self.end))
@@ -119,7 +124,8 @@ class Window:
         if len(counts) < 3:
             covered = np.ones(len(counts))
         whole = covered >= 0.5
-        return counts[whole].div(covered[whole] * self.step.total_seconds() / 60, axis=0)
+        unit = timedelta(days=1) if self.unit == "day" else timedelta(minutes=1)
+        return counts[whole].div(covered[whole] * (self.step / unit), axis=0)
 
 
 def connect():
@@ -263,7 +269,7 @@ def duration(seconds):
 
 def short(number):
     """A number for people: "12k"."""
-    for unit, size in (("bn", 1e9), ("m", 1e6), ("k", 1e3)):
+    for unit, size in (("tn", 1e12), ("bn", 1e9), ("m", 1e6), ("k", 1e3)):
         if abs(number) >= size * 0.9995:
             return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"
