@@ -14,6 +14,8 @@ mod support;
 
 #[path = "warehouse/capture.rs"]
 mod capture;
+#[path = "warehouse/network.rs"]
+mod network;
 #[path = "warehouse/notebooks.rs"]
 mod notebooks;
 #[path = "warehouse/rows.rs"]
@@ -22,3 +24,5 @@ mod rows;
 mod runs;
 #[path = "warehouse/tuples.rs"]
 mod tuples;
+#[path = "warehouse/upkeep.rs"]
+mod upkeep;

@@ -14,8 +14,8 @@ mod keyed;
 mod words;
 
 pub use count::Count;
-pub use features::{Features, LanguageSource};
 pub(crate) use features::{FEATURES, FeaturesReader};
+pub use features::{Features, LanguageSource};
 pub use keyed::{KeyState, KeyedState};
 pub use words::Words;
 

@@ -126,9 +126,9 @@ impl BackFill<'_> {
             let loaded = self.load_batches(&taken, layout, &source, &mut filled, news);
             // Where nobody takes batches any more, the reader ends.
             drop(taken);
-            let read = reading.join().unwrap_or_else(|_| {
-                Err(Error::fatal("the thread that reads the lake panicked"))
-            });
+            let read = reading
+                .join()
+                .unwrap_or_else(|_| Err(Error::fatal("the thread that reads the lake panicked")));
             loaded.and(read)
         })?;
         Ok(filled)

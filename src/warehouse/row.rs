@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::columns::{COLUMNS, ColumnFate, position};
-use super::deletion::{DeletionRow, DeletionFacts};
+use super::deletion::{DeletionFacts, DeletionRow};
 use super::months::{Micros, micros};
 use crate::gaps::Gap;
 use crate::post::fields::date;

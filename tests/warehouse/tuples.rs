@@ -14,12 +14,44 @@ use waterspout::warehouse::session::{Session, Warehouse};
 use crate::support::postgres_server::Database;
 
 pub const FIELDS: [&str; 38] = [
-    "post", "kind", "topics", "stream", "platform", "post_id", "created_at", "received_at",
-    "edited_at", "author_id", "author_handle", "author_name", "author_followers",
-    "author_following", "author_posts", "author_verified", "author_bot", "author_created_at",
-    "lang", "lang_source", "text", "hashtags", "cashtags", "mentions", "urls", "domains", "media",
-    "reply_to", "repost_of", "quote_of", "conversation_id", "relation", "likes", "reposts",
-    "replies", "quotes", "views", "bookmarks",
+    "post",
+    "kind",
+    "topics",
+    "stream",
+    "platform",
+    "post_id",
+    "created_at",
+    "received_at",
+    "edited_at",
+    "author_id",
+    "author_handle",
+    "author_name",
+    "author_followers",
+    "author_following",
+    "author_posts",
+    "author_verified",
+    "author_bot",
+    "author_created_at",
+    "lang",
+    "lang_source",
+    "text",
+    "hashtags",
+    "cashtags",
+    "mentions",
+    "urls",
+    "domains",
+    "media",
+    "reply_to",
+    "repost_of",
+    "quote_of",
+    "conversation_id",
+    "relation",
+    "likes",
+    "reposts",
+    "replies",
+    "quotes",
+    "views",
+    "bookmarks",
 ];
 
 /// One tuple.
@@ -63,10 +95,14 @@ impl Row {
     }
 }
 
+/// The warehouse at an address.
+pub fn warehouse(url: &str) -> Warehouse {
+    Warehouse::at(&Secret::new(url), "waterspout").unwrap()
+}
+
 /// A session with a database that has the schema.
 pub fn session(database: &Database<'_>) -> Session {
-    let warehouse = Warehouse::at(&Secret::new(database.url()), "waterspout").unwrap();
-    let session = warehouse.connect().unwrap();
+    let session = warehouse(&database.url()).connect().unwrap();
     schema::migrate(&session).unwrap();
     session
 }

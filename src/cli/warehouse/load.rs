@@ -9,9 +9,9 @@ use super::super::{stderr, stdout};
 use super::{Which, json};
 use crate::bolt::{FEATURES, FeaturesReader};
 use crate::clock::SystemClock;
+use crate::error::Error;
 use crate::lake::replay::OnDamage;
 use crate::tuple::Fields;
-use crate::error::Error;
 use crate::warehouse::back_fill::{BackFill, BackFillNews, BackFilled};
 use crate::warehouse::row::RowLayout;
 
@@ -58,8 +58,9 @@ struct Report {
 pub fn run(args: &Args) -> Outcome {
     let warehouse = args.which.warehouse()?;
     let clock = SystemClock::shared();
-    let layout = RowLayout::of(&Fields::new(FEATURES))
-        .map_err(|missing| Error::fatal(format!("Features has no \"{}\"", missing.join("\", \""))))?;
+    let layout = RowLayout::of(&Fields::new(FEATURES)).map_err(|missing| {
+        Error::fatal(format!("Features has no \"{}\"", missing.join("\", \"")))
+    })?;
     let mut reader = FeaturesReader::new()?;
     let back_fill = BackFill {
         warehouse: &warehouse,
@@ -80,7 +81,9 @@ pub fn run(args: &Args) -> Outcome {
     let printed = stdout::print(&if args.which.json {
         json(&report)
     } else {
-        format!("{posts} posts of {partitions_in_all} partitions: {rows} rows loaded, {refused} refused\n")
+        format!(
+            "{posts} posts of {partitions_in_all} partitions: {rows} rows loaded, {refused} refused\n"
+        )
     })?;
     Ok(if refused == 0 { printed } else { Code::Findings })
 }

@@ -107,7 +107,9 @@ fn init(which: &Which) -> Outcome {
         Some(from) if from == migrated.to => "was there already".into(),
         Some(from) => format!("had version {from} before"),
     };
-    stdout::print(&format!("the schema \"{schema}\" at \"{server}\" has version {version}: it {what}\n"))
+    stdout::print(&format!(
+        "the schema \"{schema}\" at \"{server}\" has version {version}: it {what}\n"
+    ))
 }
 
 /// A line of JSON.

@@ -42,7 +42,11 @@ fn text(status: &WarehouseStatus) -> String {
     } else {
         format!("version {version}")
     };
-    line(&mut text, "schema", &format!("\"{}\", {version}, {} months", status.schema, status.months));
+    line(
+        &mut text,
+        "schema",
+        &format!("\"{}\", {version}, {} months", status.schema, status.months),
+    );
     for table in &status.tables {
         let about = if table.is_estimate { "about " } else { "" };
         line(&mut text, &table.table, &format!("{about}{} rows", table.rows));
@@ -99,8 +103,15 @@ mod tests {
     #[test]
     fn how_long_ago_reads_well_on_both_sides_of_each_unit() {
         let told = [-3, 119, 120, 7_199, 7_200, 172_799, 172_800].map(ago);
-        let expected =
-            ["3 s ahead", "119 s ago", "2 min ago", "119 min ago", "2 h ago", "47 h ago", "2 d ago"];
+        let expected = [
+            "3 s ahead",
+            "119 s ago",
+            "2 min ago",
+            "119 min ago",
+            "2 h ago",
+            "47 h ago",
+            "2 d ago",
+        ];
         assert_eq!(told, expected);
     }
 }
