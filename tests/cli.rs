@@ -6,6 +6,8 @@
     reason = "a test may fail where something is missing, and waits for real programs"
 )]
 
+#[path = "cli/features.rs"]
+mod features;
 #[path = "cli/files.rs"]
 mod files;
 mod support;
@@ -67,6 +69,7 @@ fn every_topology_of_the_repository_runs() {
             "capture.ron" => (&[], "{\"note\":1}\n{\"note\":2}\n"),
             "demo.ron" => (&["spouts.posts.run=Generate(posts: 50)"], ""),
             "groupings.ron" => (&["spouts.posts.run.posts=50"], ""),
+            "keys.ron" => (&["spouts.posts.run.posts=50"], ""),
             "quickstart.ron" => (&["spouts.posts.run=Generate(posts: 50)"], ""),
             "replay.ron" => (&["spouts.posts.run.root=lake-before"], ""),
             "wordcount.ron" => (&["spouts.posts.run.posts=50"], ""),

@@ -20,6 +20,8 @@ pub use keyed::{KeyState, KeyedState};
 pub use words::Words;
 
 #[cfg(test)]
+pub(crate) use features::tests::features_of_post;
+#[cfg(test)]
 pub(crate) use words::tests::words_of_post;
 
 /// The surroundings that the bolt of one task is made for.

@@ -34,3 +34,21 @@ pub(crate) fn fold_case(text: &str) -> String {
     fold_case_into(text, &mut folded);
     folded
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_brought_into_form_c_without_nul() {
+        assert!(matches!(normalised("plain".into()), Cow::Borrowed("plain")));
+        assert!(matches!(normalised("Ü 日本".into()), Cow::Borrowed("Ü 日本")));
+        assert_eq!(normalised("u\u{308}\0 \u{212b}".into()), "ü \u{c5}");
+    }
+
+    #[test]
+    fn case_is_folded_whole() {
+        assert_eq!(fold_case("STRAßE Σίσυφος"), "strasse σίσυφοσ");
+        assert_eq!(fold_case("A\u{308}"), "ä");
+    }
+}

@@ -317,3 +317,38 @@ fn emphasis(text: &str) -> f64 {
     };
     exclamations as f64 * 0.292 + of_questions
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What VADER itself says of these is compared in `tests/cli/features.rs`.
+    #[test]
+    fn ratings_are_those_of_vader() {
+        for (text, expected) in [
+            ("VADER is smart, handsome, and funny.", 0.8316),
+            ("VADER is VERY SMART, handsome, and FUNNY!!!", 0.9342),
+            ("VADER is not smart, handsome, nor funny.", -0.7424),
+            ("At least it isn't a horrible book.", 0.431),
+            ("Today only kinda sux! But I'll get by, lol", 0.5249),
+            ("", 0.0),
+            ("table", 0.0),
+        ] {
+            assert_eq!(Sentiment::default().compound(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_rating_is_minus_zero() {
+        assert!(Sentiment::default().compound("").is_sign_positive());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_a_rating(text: String) {
+            prop_assert!(Sentiment::default().compound(&text).abs() <= 1.0);
+        }
+    }
+}

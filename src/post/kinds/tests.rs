@@ -539,6 +539,8 @@ const NAMES: &[&str] = &[
     "raw",
     "kind",
     "type",
+    "received_at",
+    "refreshed",
 ];
 
 /// JSON of the names that kinds read, with values of any type.
@@ -572,6 +574,22 @@ fn body() -> impl Strategy<Value = String> {
 const KINDS: [&str; 8] = ["tweet", "post", "video", "bsky", "toot", "delete", "gap", "note"];
 
 proptest! {
+    #[test]
+    fn the_facts_are_what_each_function_says(kind in prop::sample::select(&KINDS), body in body()) {
+        // Of two members of one name either may be read.
+        prop_assume!(NAMES.iter().all(|name| body.matches(&format!("\"{name}\":")).count() < 2));
+        let post = post(&format!("{{\"{kind}\":{body}}}"));
+        let facts = post.facts();
+        prop_assert_eq!(facts.kind, kind);
+        prop_assert_eq!(&facts.id, &post.id());
+        prop_assert_eq!(&facts.content, &post.content());
+        prop_assert_eq!(facts.stream, post.stream());
+        prop_assert_eq!(
+            (facts.created_at, facts.received_at, facts.edited_at),
+            (post.created_at(), post.received_at(), post.edited_at())
+        );
+    }
+
     #[test]
     fn a_post_of_any_shape_gives_an_answer(kind in prop::sample::select(&KINDS), body in body()) {
         let post = post(&format!("{{\"{kind}\":{body}}}"));

@@ -7,7 +7,7 @@ use crate::post::fields::{elements, get, id_text, pick, string};
 use crate::post::kinds::facts::{
     AuthorProfile, Counts, Entities, Media, Relation, boolean, integer, integers,
 };
-use crate::post::kinds::{Content, date_of};
+use crate::post::kinds::{Author, Content, date_of};
 
 /// Text, author and labels, the account of the author, and what X marks in the tweet.
 pub(super) struct Written<'a> {
@@ -21,21 +21,24 @@ impl<'a> Written<'a> {
     pub fn of(tweet: &Parts<'a>) -> Self {
         let reposted = tweet.reposted();
         let reposted = reposted.as_ref();
-        let profile = tweet.user_profile();
-        let content = Content {
-            text: tweet.text(reposted),
-            author: tweet.author_of(profile),
-            labels: tweet.labels(reposted),
-        };
+        let (author, profile) = author_and_profile(tweet);
+        let content =
+            Content { text: tweet.text(reposted), author, labels: tweet.labels(reposted) };
         let entities = entities(tweet, reposted, &content);
         let own = media(tweet);
         let media = if own.is_empty() { reposted.map(media).unwrap_or(own) } else { own };
-        Self { content, profile: profile_of(profile), entities, media }
+        Self { content, profile, entities, media }
     }
 }
 
-fn profile_of(user: Option<&[u8]>) -> AuthorProfile {
+/// Both from one pass over the account.
+fn author_and_profile<'a>(tweet: &Parts<'a>) -> (Author<'a>, AuthorProfile) {
     let names = [
+        "id_str",
+        "id",
+        "username",
+        "screen_name",
+        "name",
         "followers_count",
         "friends_count",
         "statuses_count",
@@ -43,18 +46,21 @@ fn profile_of(user: Option<&[u8]>) -> AuthorProfile {
         "verified",
         "created_at",
     ];
-    let [followers, friends, statuses, metrics, verified, created_at] =
-        pick(user.unwrap_or_default(), names);
+    let picked = pick(tweet.user_profile().unwrap_or_default(), names);
+    let [id_str, id, username, screen_name, name, counts @ .., metrics, verified, created_at] =
+        picked;
+    let [followers, friends, statuses] = counts.map(|count: Option<&[u8]>| count.and_then(integer));
     let names = ["followers_count", "following_count", "tweet_count", "post_count"];
     let [metric_followers, metric_following, tweets, posts] = integers(metrics, names);
-    AuthorProfile {
-        followers: followers.and_then(integer).or(metric_followers),
-        following: friends.and_then(integer).or(metric_following),
-        posts: statuses.and_then(integer).or(tweets).or(posts),
+    let profile = AuthorProfile {
+        followers: followers.or(metric_followers),
+        following: friends.or(metric_following),
+        posts: statuses.or(tweets).or(posts),
         verified: verified.and_then(boolean),
         bot: None,
         created_at: created_at.and_then(date_of),
-    }
+    };
+    (tweet.author_of([id_str, id, username, screen_name, name]), profile)
 }
 
 /// What X marks. v2 leaves out empty lists, and the whole object where there is nothing, unless

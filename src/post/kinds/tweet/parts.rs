@@ -163,14 +163,16 @@ impl<'a> Parts<'a> {
     }
 
     pub fn author(&self) -> Author<'a> {
-        self.author_of(self.user_profile())
+        let names = ["id_str", "id", "username", "screen_name", "name"];
+        self.author_of(pick(self.user_profile().unwrap_or_default(), names))
     }
 
-    /// The author, whose account is known.
-    pub fn author_of(&self, profile: Option<&'a [u8]>) -> Author<'a> {
+    /// The author with these members: `id_str`, `id`, `username`, `screen_name`, `name`.
+    pub fn author_of(
+        &self,
+        [id_str, id, username, screen_name, name]: [Option<&'a [u8]>; 5],
+    ) -> Author<'a> {
         let author_id = self.author_id.and_then(id_text);
-        let names = ["id_str", "id", "username", "screen_name", "name"];
-        let [id_str, id, username, screen_name, name] = pick(profile.unwrap_or_default(), names);
         Author {
             id: author_id.or_else(|| id_str.or(id).and_then(id_text)),
             handle: username.or(screen_name).and_then(string),
