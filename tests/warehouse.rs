@@ -16,6 +16,8 @@ mod support;
 mod capture;
 #[path = "warehouse/network.rs"]
 mod network;
+#[path = "warehouse/notebooks.rs"]
+mod notebooks;
 #[path = "warehouse/rows.rs"]
 mod rows;
 #[path = "warehouse/runs.rs"]
