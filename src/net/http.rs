@@ -1,5 +1,5 @@
-//! HTTP as the sources need it: one base address, one way to authenticate, and errors that never
-//! show a URL, since a URL may have a token in it.
+//! HTTP as sources and sinks need it: one base address, one way to authenticate, and errors that
+//! never show a URL, since a URL may have a token in it.
 
 use std::time::Duration;
 
@@ -10,12 +10,10 @@ use reqwest::{Client, Method, Url};
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
-use crate::net::limits::{
-    ANSWER_TIME_MAX, API_BYTES_MAX, CONNECT_MAX, ERROR_BYTES_MAX, SILENCE_MAX,
-};
 use crate::secret::Secret;
 
 use super::idle::IdleBytes;
+use super::limits::{ANSWER_TIME_MAX, API_BYTES_MAX, CONNECT_MAX, ERROR_BYTES_MAX, SILENCE_MAX};
 
 /// Why there is no answer: a sentence without any address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -360,12 +358,6 @@ impl Http {
     }
 }
 
-/// Returns true if an answer is one whole JSON object: a connection that ends early may look like
-/// the end of it.
-pub fn is_whole(body: &[u8]) -> bool {
-    crate::post::Post::wrap("answer", body).is_ok()
-}
-
 /// The parameters of a link's query, decoded; `None` if it is no URL.
 pub fn pairs_of(link: &str) -> Option<Vec<(String, String)>> {
     let url = Url::parse(link).ok()?;
@@ -373,7 +365,7 @@ pub fn pairs_of(link: &str) -> Option<Vec<(String, String)>> {
 }
 
 /// A URL without user, password and query.
-pub(super) fn without_secrets(url: &str) -> String {
+fn without_secrets(url: &str) -> String {
     match Url::parse(url) {
         Ok(mut url) => {
             // It fails for URLs that can have neither.
