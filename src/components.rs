@@ -6,6 +6,7 @@ use crate::sink::local::Local;
 use crate::sink::null::Null;
 use crate::sink::s3::S3;
 use crate::sink::stdout::Stdout;
+use crate::sink::webhook::Webhook;
 use crate::social::bluesky::Bluesky;
 use crate::social::facebook::Facebook;
 use crate::social::mastodon::Mastodon;
@@ -35,6 +36,7 @@ pub fn standard() -> Registry {
         .bolt::<Count>()
         .sink::<Local>()
         .sink::<S3>()
+        .sink::<Webhook>()
         .sink::<Stdout>()
         .sink::<Null>()
 }

@@ -59,7 +59,9 @@ fn in_recovery(point: &str) -> bool {
 /// Points of the spool, of the lake's tools, of uploads and of packed files, which have tests of
 /// their own.
 fn elsewhere(point: &str) -> bool {
-    ["spool.", "tools.", "s3.", "encode."].iter().any(|others| point.starts_with(others))
+    ["spool.", "tools.", "s3.", "encode.", "webhook."]
+        .iter()
+        .any(|others| point.starts_with(others))
 }
 
 #[test]

@@ -30,6 +30,9 @@ const BATCHES_PER_TURN_MAX: usize = 8;
 /// From so many retries of a tuple on, people are told: what passes sooner is no trouble.
 const RETRIES_UNTIL_SAID: u32 = 4;
 
+/// What fails where a sink is left with a part of what it was to deliver.
+const DELIVERY: &str = "delivery";
+
 /// What fails where tuples are tried again.
 const INPUT: &str = "a tuple";
 
@@ -471,6 +474,7 @@ impl BoltTask {
             let delivered = deliver()?;
             let rows = refused_rows.write(&delivered.refused)?;
             meter.add_dead_letters(usize::try_from(rows).unwrap_or(usize::MAX));
+            meter.set_trouble(DELIVERY, delivered.waits);
             Ok(delivered.segments)
         });
         let thread = threads.as_ref().map(|threads| &threads.commit);

@@ -12,3 +12,5 @@ pub mod idle;
 pub mod limits;
 pub mod notice;
 pub mod proxy;
+pub mod retry_after;
+pub mod runtime;

@@ -1,6 +1,7 @@
 //! `Jq`: what a jq expression gives for each tuple. The module also has `Filter`, and the expression
 //! of a sink.
 
+mod body;
 mod bounds;
 mod convert;
 mod filter;
@@ -24,6 +25,7 @@ use self::convert::{into_json, into_value};
 use self::input::{InputPlaces, is_same, no_topics};
 use self::program::Program;
 
+pub(crate) use self::body::{Body, BodyTemplate};
 pub use self::filter::Filter;
 
 /// Emits what a jq expression gives for each tuple. The expression gets the post (`{"tweet": {…}}`),
@@ -59,7 +61,7 @@ pub struct Jq {
     pub max_steps: NonZeroU32,
 }
 
-fn steps_usual() -> NonZeroU32 {
+pub(crate) fn steps_usual() -> NonZeroU32 {
     NonZeroU32::new(bounds::STEPS_USUAL).unwrap_or(NonZeroU32::MIN)
 }
 
