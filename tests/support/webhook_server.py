@@ -8,7 +8,7 @@ object of rules, each with a divisor and a remainder of `n`:
 
     {"422": [10, 3], "503": [7, 1], "429": [13, 5]}
 
-A tuple that a rule of 400, 413 or 422 is for is refused each time; one of any other rule the first
+A tuple that a rule of 400, 413, 422 or 555 is for is refused each time; one of any other rule the first
 time only. 429 and 503 come with `Retry-After`, in seconds for an even `n`, else as a date.
 """
 
@@ -43,7 +43,7 @@ def status_of(n):
     for status, (divisor, remainder) in plan.items():
         if n % divisor != remainder:
             continue
-        if status in ("400", "413", "422"):
+        if status in ("400", "413", "422", "555"):
             return int(status)
         if (status, n) not in failed:
             failed.add((status, n))

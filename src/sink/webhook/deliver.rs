@@ -100,6 +100,11 @@ impl Deliveries {
         is_last: bool,
     ) -> Result<Delivered> {
         progress.keep_only(promises);
+        if !is_last && self.endpoint.wait() > WAIT_MAX {
+            // Nothing can be sent now: the segments needn't be read for that.
+            let waits = progress.waits(&self.endpoint.name());
+            return Ok(Delivered { waits, ..Delivered::default() });
+        }
         let until = if is_last { Duration::MAX } else { self.clock.monotonic() + COMMIT_TIME_MAX };
         let mut delivered = Delivered::default();
         let mut rest = promises;

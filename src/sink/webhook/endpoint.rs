@@ -7,7 +7,7 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 
 use super::Webhook;
-use super::pace::Pace;
+use super::pace::{Pace, RETRY_AFTER_MAX};
 use super::signature::Signature;
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
@@ -88,6 +88,11 @@ impl Endpoint {
     /// Scheme, host and port: the rest of the address may be a secret.
     pub fn name(&self) -> String {
         self.http.origin()
+    }
+
+    /// How long to wait before a request may begin.
+    pub fn wait(&self) -> Duration {
+        self.pace().wait(self.clock.monotonic())
     }
 
     /// Begins a request, if one may begin now; else says how long to wait.
@@ -190,7 +195,11 @@ pub(super) fn outcome(reply: &Reply, text: &str, method: &str, now: OffsetDateTi
         _ => {
             let asked = reply
                 .header("retry-after")
-                .and_then(|header| retry_after(header, reply.header("date"), now));
+                .and_then(|header| retry_after(header, reply.header("date"), now))
+                .map(|asked| asked.min(RETRY_AFTER_MAX));
+            if let Some(asked) = asked {
+                cause = format!("{cause} (asks to be left alone for {} s)", asked.as_secs());
+            }
             later(cause, asked, meaning != Meaning::Limited)
         }
     }

@@ -10,8 +10,8 @@ use crate::value::Value;
 
 fn webhook(fields: &str) -> Webhook {
     let config = format!("(url: \"https://host/hook\"{fields})");
-    let options = ron::Options::default()
-        .with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
+    let options =
+        ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
     options.from_str(&config).unwrap()
 }
 
@@ -97,7 +97,8 @@ fn a_post_is_what_a_template_gets_and_stands_raw_in_the_fields() {
     let values = [post.into(), Value::from("tweet"), Value::List([].into())];
     let names = ["post", "kind", "topics"];
     let fields = body("", &values, &names).unwrap().unwrap().0;
-    let expected = r#"{"post":{"tweet":{"id":10000000000000000000001}},"kind":"tweet","topics":[]}"#;
+    let expected =
+        r#"{"post":{"tweet":{"id":10000000000000000000001}},"kind":"tweet","topics":[]}"#;
     assert_eq!(fields, expected);
     let made = body(r#", template: "[.tweet.id, $tuple.kind]""#, &values, &names).unwrap().unwrap();
     assert_eq!(made.0, r#"[10000000000000000000001,"tweet"]"#);
@@ -127,13 +128,16 @@ fn an_answer_takes_a_tuple_refuses_it_for_good_or_leaves_it_waiting() {
         }
         other => panic!("{status}: {other:?}"),
     };
-    for status in [301, 302, 304, 307, 308, 401, 403, 404, 405, 408, 409, 410, 425, 500, 501, 503, 599]
+    for status in
+        [301, 302, 304, 307, 308, 401, 403, 404, 405, 408, 409, 410, 425, 500, 501, 503, 599]
     {
         assert_eq!(waits(status, &[]), (None, true));
     }
     assert_eq!(waits(429, &[("retry-after", "7")]), (Some(7), false));
     assert_eq!(waits(503, &[("retry-after", "Tue, 03 Feb 2026 12:00:30 GMT")]), (Some(30), true));
-    let theirs =
-        [("retry-after", "Tue, 03 Feb 2026 12:00:30 GMT"), ("date", "Tue, 03 Feb 2026 12:00:20 GMT")];
+    let theirs = [
+        ("retry-after", "Tue, 03 Feb 2026 12:00:30 GMT"),
+        ("date", "Tue, 03 Feb 2026 12:00:20 GMT"),
+    ];
     assert_eq!(waits(503, &theirs), (Some(10), true));
 }
