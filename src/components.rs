@@ -11,6 +11,7 @@ use crate::sink::postgres::Postgres;
 use crate::sink::s3::S3;
 use crate::sink::socket::Socket;
 use crate::sink::stdout::Stdout;
+use crate::sink::webhook::Webhook;
 use crate::social::bluesky::Bluesky;
 use crate::social::facebook::Facebook;
 use crate::social::mastodon::Mastodon;
@@ -46,6 +47,7 @@ pub fn standard() -> Registry {
         .sink::<S3>()
         .sink::<Postgres>()
         .sink::<Socket>()
+        .sink::<Webhook>()
         .sink::<Stdout>()
         .sink::<Null>()
 }

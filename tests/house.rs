@@ -247,7 +247,7 @@ fn the_network_is_named_in_four_places_only() {
     let may = |path: &str| {
         path.starts_with("lake/store/s3")
             || path.starts_with("social/ws")
-            || path == "social/http.rs"
+            || path == "net/http.rs"
             || path.starts_with("sink/socket")
     };
     nothing_names(&network, |path| !may(path), &[]);

@@ -38,6 +38,9 @@ const LOOKS_BEFORE_SLEEP: u8 = 64;
 /// From so many retries of a tuple on, people are told: what passes sooner is no trouble.
 const RETRIES_UNTIL_SAID: u32 = 4;
 
+/// What fails where a sink is left with a part of what it was to deliver.
+const DELIVERY: &str = "delivery";
+
 /// What fails where tuples are tried again.
 const INPUT: &str = "a tuple";
 
@@ -536,6 +539,7 @@ impl BoltTask {
             }
             let rows = refused_rows.write(&delivered.refused)?;
             meter.add_dead_letters(usize::try_from(rows).unwrap_or(usize::MAX));
+            meter.set_trouble(DELIVERY, delivered.waits);
             Ok(delivered.segments)
         });
         let thread = threads.as_ref().map(|threads| &threads.commit);

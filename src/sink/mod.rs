@@ -10,6 +10,7 @@ pub mod s3;
 pub mod socket;
 pub mod stdout;
 pub mod waiting;
+pub mod webhook;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,13 +62,15 @@ pub struct Delivered {
     pub segments: Vec<String>,
     /// Rows of those segments that the outside refuses for good, which become dead letters.
     pub refused: Vec<RefusedRows>,
+    /// What the others wait for, for people who watch, where something isn't taken for now.
+    pub waits: Option<String>,
 }
 
 impl Delivered {
     /// Everything that was promised, and nothing was refused.
     pub fn all(promises: &[Promise]) -> Self {
         let segments = promises.iter().map(|promise| promise.segment.clone()).collect();
-        Self { segments, refused: Vec::new() }
+        Self { segments, ..Self::default() }
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod cache;
 pub mod echo;
+pub mod endpoint;
 pub mod hostile;
 pub mod once;
 pub mod platform;

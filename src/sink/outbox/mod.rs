@@ -35,6 +35,9 @@ const OUTBOX: &str = "outbox";
 /// larger. Fewer make more and smaller loads; more cost memory for each task.
 pub const GATHERED_BYTES_MAX: u64 = 32 << 20;
 
+/// The extension of the file that stands beside a segment's, if its sink keeps notes on it.
+const NOTES: &str = "notes";
+
 /// The bound of an outbox, and what happens beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutboxBound {
@@ -204,7 +207,8 @@ fn entries_of(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn delete_all_but(promised: &BTreeSet<PathBuf>, folder: &Path) -> Result<()> {
     for path in entries_of(folder)? {
-        if !promised.contains(&path) {
+        // A segment's notes stay with it; its own file has no extension.
+        if !promised.contains(&path.with_extension("")) {
             delete_file(&path)?;
         }
     }
@@ -341,7 +345,9 @@ impl Outbox {
         let (place, prefix) = (self.place.clone(), format!("{}/", self.prefix));
         Box::new(move || {
             for segment in segments.iter().filter(|segment| segment.starts_with(&prefix)) {
-                delete_file(&place.file(segment)?)?;
+                let file = place.file(segment)?;
+                delete_file(&file)?;
+                delete_file(&file.with_extension(NOTES))?;
             }
             Ok(())
         })
@@ -380,6 +386,16 @@ impl OutboxReader {
     pub fn rows(&self, promise: &Promise) -> Result<Vec<OutboxRow>> {
         let place = OutboxPlace::parse_or_fail(&promise.place)?;
         segment::read(&place.file(&promise.segment)?, promise)
+    }
+
+    /// The file for what the sink notes of a segment: it is kept and deleted with the segment. There
+    /// is none unless the sink makes one.
+    ///
+    /// # Errors
+    /// If the promise isn't one of an outbox.
+    pub fn notes(&self, promise: &Promise) -> Result<PathBuf> {
+        let place = OutboxPlace::parse_or_fail(&promise.place)?;
+        Ok(place.file(&promise.segment)?.with_extension(NOTES))
     }
 
     /// A segment is outside: it doesn't count against the outbox's bound any more.

@@ -1,21 +1,23 @@
-//! HTTP as the sources need it: one base address, one way to authenticate, and errors that never
-//! show a URL, since a URL may have a token in it.
+//! HTTP as sources and sinks need it: one base address, one way to authenticate, and errors that
+//! never show a URL, since a URL may have a token in it.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either, select};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
-use crate::net::limits::{
-    ANSWER_TIME_MAX, API_BYTES_MAX, CONNECT_MAX, ERROR_BYTES_MAX, SILENCE_MAX,
-};
 use crate::secret::Secret;
 
 use super::idle::IdleBytes;
+use super::limits::{ANSWER_TIME_MAX, API_BYTES_MAX, CONNECT_MAX, ERROR_BYTES_MAX, SILENCE_MAX};
+
+/// The longest wait for the rest of an acknowledgement, whose status says all. A longer one holds
+/// up what is sent next; a shorter one gives up connections that could be used again.
+const REST_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Why there is no answer: a sentence without any address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +76,32 @@ impl Reply {
     /// A header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Headers of a request. Nothing prints their values.
+#[derive(Clone, Default)]
+pub struct Headers(HeaderMap);
+
+impl Headers {
+    /// Sets a header.
+    ///
+    /// # Errors
+    /// What is wrong with its name or its value, which isn't repeated.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| "expected a name of letters, digits and hyphens")?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| {
+            "expected a value of ASCII characters without a line break, which a header can carry"
+        })?;
+        value.set_sensitive(true);
+        self.0.insert(name, value);
+        Ok(())
+    }
+
+    /// Returns true if there is a header by this name, in whatever case.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 }
 
@@ -138,6 +166,26 @@ impl Body {
             Either::Left((chunk, _)) => chunk.map_err(Failure::of),
             Either::Right(_) => Err(Failure::Timeout),
         }
+    }
+
+    /// Reads the beginning of an acknowledgement: its status says all that has to be known, so that
+    /// whatever becomes of the rest is no failure.
+    async fn beginning(mut self) -> Reply {
+        let (status, headers) = (self.status(), self.response.headers().clone());
+        let bytes_max = usize::try_from(ERROR_BYTES_MAX).unwrap_or(usize::MAX);
+        let mut body = BytesMut::new();
+        let late = self.clock.sleep(REST_TIME_MAX);
+        let read = async {
+            while let Ok(Some(chunk)) = self.response.chunk().await {
+                let room = bytes_max - body.len();
+                body.extend_from_slice(&chunk[..room.min(chunk.len())]);
+                if chunk.len() > room {
+                    break;
+                }
+            }
+        };
+        select(std::pin::pin!(read), late).await;
+        Reply { status, headers, body: body.freeze() }
     }
 
     async fn read_whole(mut self) -> Result<Reply, Failure> {
@@ -223,6 +271,11 @@ impl Http {
     pub fn with_parameter(mut self, name: &'static str, secret: &Secret) -> Self {
         self.parameter = Some((name, secret.clone()));
         self
+    }
+
+    /// Scheme, host and port: what may be shown of an address whose path is a secret.
+    pub fn origin(&self) -> String {
+        self.base.origin().ascii_serialization()
     }
 
     /// The base address.
@@ -314,6 +367,25 @@ impl Http {
             .await
     }
 
+    /// Sends a body to the base address itself, with the query that stands in it, and reads the
+    /// beginning of the answer. `method` is such as `POST`.
+    ///
+    /// # Errors
+    /// If there is no status. Any status is an answer.
+    pub async fn send(
+        &self,
+        method: &str,
+        headers: &Headers,
+        body: Bytes,
+    ) -> Result<Reply, Failure> {
+        let method = Method::from_bytes(method.as_bytes())
+            .map_err(|_| Failure::Network("the method is none".into()))?;
+        let request = self.client.request(method, self.base.clone());
+        let request = request.headers(headers.0.clone()).body(body);
+        let answer = async { request.send().await.map_err(Failure::of) };
+        Ok(self.body(self.in_time(answer).await?).beginning().await)
+    }
+
     /// Deletes something, and reads the whole answer.
     ///
     /// # Errors
@@ -360,10 +432,23 @@ impl Http {
     }
 }
 
-/// Returns true if an answer is one whole JSON object: a connection that ends early may look like
-/// the end of it.
-pub fn is_whole(body: &[u8]) -> bool {
-    crate::post::Post::wrap("answer", body).is_ok()
+/// Returns true if requests can be sent to an address.
+pub fn is_address(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.host_str().is_some_and(|host| !host.is_empty())
+    })
+}
+
+/// The parts of an address that may be secrets: the user, the password, the path with each name in
+/// it, and the query.
+pub fn hidden_parts(url: &str) -> Vec<Secret> {
+    let Ok(url) = Url::parse(url) else { return Vec::new() };
+    let path = url.path().trim_matches('/');
+    let whole =
+        [url.username(), url.password().unwrap_or_default(), path, url.query().unwrap_or_default()];
+    let parts = whole.into_iter().chain(path.split('/'));
+    parts.filter(|part| !part.is_empty()).map(Secret::new).collect()
 }
 
 /// The parameters of a link's query, decoded; `None` if it is no URL.
@@ -373,7 +458,7 @@ pub fn pairs_of(link: &str) -> Option<Vec<(String, String)>> {
 }
 
 /// A URL without user, password and query.
-pub(super) fn without_secrets(url: &str) -> String {
+fn without_secrets(url: &str) -> String {
     match Url::parse(url) {
         Ok(mut url) => {
             // It fails for URLs that can have neither.
