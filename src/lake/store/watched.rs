@@ -13,14 +13,19 @@ use crate::error::Result;
 /// A request to a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
+    /// An object is put if it is absent.
     Put(&'a str),
+    /// An object is put whatever is there.
     Replace(&'a str),
+    /// An object is read whole.
     Get(&'a str),
+    /// A range of an object is read.
     GetRange(&'a str, Range<u64>),
     /// What keys begin with.
     List(&'a str),
     /// What keys begin with.
     Names(&'a str),
+    /// An object is deleted.
     Delete(&'a str),
 }
 

@@ -10,7 +10,6 @@ use super::erase::{Ids, Scope, erase};
 use super::rewrite::{Rewrite, rewrite};
 use super::*;
 use crate::epoch::Promise;
-use crate::error::Result;
 use crate::lake::form::Form;
 use crate::lake::index;
 use crate::lake::journal::Attempt;
