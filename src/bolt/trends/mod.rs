@@ -80,7 +80,8 @@ pub struct Trends {
     /// The z-score below which a trend ends, at most `enter`.
     #[serde(default = "exit_usual")]
     pub exit: f64,
-    /// The probability of a count, if nothing had changed, up to which a trend may begin.
+    /// The probability of a count, if nothing had changed, up to which a trend may begin. A smaller
+    /// one makes fewer false alarms, of which there are more the more keys there are.
     #[serde(default = "p_value_usual")]
     pub p_value: f64,
     /// The least count in a bucket that a trend begins with.
@@ -132,10 +133,10 @@ fn exit_usual() -> f64 {
     3.0
 }
 
-/// With a million keys that are looked at each minute, a larger one lets some trend by chance
-/// each day.
+/// With ten thousand keys that come several times a minute, a larger one lets more than one trend by
+/// chance each day.
 fn p_value_usual() -> f64 {
-    1e-8
+    1e-7
 }
 
 const fn non_zero(number: u32) -> NonZeroU32 {

@@ -303,7 +303,7 @@ fn a_configuration_is_read_and_explained_with_every_default() {
     let given = "Generate(posts: 10, rate: 1000, speed: 60, seed: 3, platforms: [Twitter])";
     assert_eq!(
         generate.read(given).unwrap().explained,
-        "Generate(posts:10,rate:1000.0,speed:60,seed:3,platforms:[X])"
+        "Generate(posts:10,rate:1000.0,speed:60.0,seed:3,platforms:[X])"
     );
 }
 

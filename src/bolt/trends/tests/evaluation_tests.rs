@@ -108,14 +108,17 @@ impl World {
 
     /// Judges alarms: each a key and a minute.
     fn judge(&self, alarms: &[(usize, i64)]) -> Judgement {
-        let (mut found, mut delay) = (0, 0);
+        let (mut found, mut delay) = (0_u32, 0);
         for burst in &self.bursts {
             let within = |(key, minute): &&(usize, i64)| {
                 *key == burst.key && (burst.start..burst.start + 2).contains(minute)
             };
-            if let Some((_, minute)) = alarms.iter().find(within) {
-                found += 1;
-                delay += minute - burst.start;
+            match alarms.iter().find(within) {
+                Some((_, minute)) => {
+                    found += 1;
+                    delay += minute - burst.start;
+                }
+                None => delay += 2,
             }
         }
         let is_false = |(key, minute): &&(usize, i64)| {
@@ -126,9 +129,9 @@ impl World {
         };
         let days = self.minutes as f64 / DAY as f64;
         Judgement {
-            recall: found as f64 / self.bursts.len().max(1) as f64,
+            recall: f64::from(found) / self.bursts.len().max(1) as f64,
             false_per_day: alarms.iter().filter(is_false).count() as f64 / days,
-            delay: delay as f64 / f64::from(found.max(1)),
+            delay: delay as f64 / self.bursts.len().max(1) as f64,
         }
     }
 }
@@ -137,7 +140,7 @@ impl World {
 struct Judgement {
     recall: f64,
     false_per_day: f64,
-    /// In buckets, of those that were found.
+    /// In buckets; two for a burst that wasn't found within two.
     delay: f64,
 }
 
@@ -146,7 +149,10 @@ fn rules() -> Rules {
 }
 
 fn ours(world: &World) -> Vec<(usize, i64)> {
-    let rules = rules();
+    ours_with(world, &rules())
+}
+
+fn ours_with(world: &World, rules: &Rules) -> Vec<(usize, i64)> {
     let mut alarms = Vec::new();
     for (key, counts) in world.counts.iter().enumerate() {
         let mut state = KeyTrend::default();
@@ -162,7 +168,7 @@ fn ours(world: &World) -> Vec<(usize, i64)> {
             };
             let before = state.trend();
             let observed = Observed { count: *count, authors: *count, samples: Vec::new() };
-            if state.close(&observed, moment, &rules).is_some() && before.is_none() {
+            if state.close(&observed, moment, rules).is_some() && before.is_none() {
                 alarms.push((key, minute));
             }
         }
@@ -232,6 +238,18 @@ fn signitrend(world: &World) -> Vec<Vec<f64>> {
     world.counts.iter().map(score).collect()
 }
 
+/// Ours at no more false alarms than this, by the largest p-value that has so few.
+fn ours_at_false_alarms(world: &World, most: f64) -> Judgement {
+    let mut p_value = 1e-4;
+    loop {
+        let judgement = world.judge(&ours_with(world, &Rules { p_value, ..rules() }));
+        if judgement.false_per_day <= most || p_value < 1e-9 {
+            return judgement;
+        }
+        p_value /= 3.0;
+    }
+}
+
 #[test]
 fn bursts_are_found_sooner_than_by_gnip_and_signitrend_at_equal_false_alarms() {
     let worlds = [
@@ -239,19 +257,27 @@ fn bursts_are_found_sooner_than_by_gnip_and_signitrend_at_equal_false_alarms() {
         World::new("uneven shares", 3, 2, 0.15, |_| 1.0, true),
         World::new("diurnal traffic", 3, 3, 0.0, |minute| 0.5 + diurnal(minute), true),
     ];
-    println!("background        method      recall  false/day  delay (buckets)");
+    println!("background        method            recall  false/day  delay (buckets)");
     for world in &worlds {
-        let own = world.judge(&ours(world));
-        let most = own.false_per_day;
+        let usual = world.judge(&ours(world));
+        let most = usual.false_per_day;
+        let own = ours_at_false_alarms(world, most);
         let gnip = at_false_alarms(world, &gnip(world), most);
         let signitrend = at_false_alarms(world, &signitrend(world), most);
-        for (method, found) in [("Trends", own), ("Gnip", gnip), ("SigniTrend", signitrend)] {
+        for (method, found) in [
+            ("Trends()", usual),
+            ("Trends, p_value", own),
+            ("Gnip", gnip),
+            ("SigniTrend", signitrend),
+        ] {
             let Judgement { recall, false_per_day, delay } = found;
             let name = world.name;
-            println!("{name:17} {method:11} {recall:6.3} {false_per_day:10.2} {delay:16.2}");
+            println!("{name:17} {method:17} {recall:6.3} {false_per_day:10.2} {delay:16.3}");
         }
-        assert!(own.recall >= 0.95 && own.false_per_day < 1.0, "{}: {own:?}", world.name);
-        assert!(own.recall >= gnip.recall && own.recall >= signitrend.recall, "{}", world.name);
+        assert!(usual.recall >= 0.95 && usual.false_per_day < 1.0, "{}: {usual:?}", world.name);
+        for other in [gnip, signitrend] {
+            assert!(own.recall >= other.recall && own.delay <= other.delay, "{}", world.name);
+        }
     }
 }
 
