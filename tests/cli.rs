@@ -70,9 +70,7 @@ fn every_topology_of_the_repository_runs() {
         let (sets, input): (&[&str], &str) = match name.as_str() {
             "capture.ron" => (&[], "{\"note\":1}\n{\"note\":2}\n"),
             "demo.ron" => (&["spouts.posts.run=Generate(posts: 50)"], ""),
-            "alerts.ron" => {
-                (&["spouts.posts.run=Generate(posts: 50)", "bolts.alert.run=Null()"], "")
-            }
+            "alerts.ron" => (&["spouts.posts.run.posts=50", "bolts.alert.run=Null()"], ""),
             "groupings.ron" | "hashtags.ron" | "keys.ron" => (&["spouts.posts.run.posts=50"], ""),
             "quickstart.ron" => (&["spouts.posts.run=Generate(posts: 50)"], ""),
             "replay.ron" => (&["spouts.posts.run.root=lake-before"], ""),

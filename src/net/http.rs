@@ -1,9 +1,12 @@
 //! HTTP as sources and sinks need it: one base address, one way to authenticate, and errors that
 //! never show a URL, since a URL may have a token in it.
 
+mod address;
+mod body;
+
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::{Either, select};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
@@ -12,12 +15,12 @@ use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
-use super::idle::IdleBytes;
-use super::limits::{ANSWER_TIME_MAX, API_BYTES_MAX, CONNECT_MAX, ERROR_BYTES_MAX, SILENCE_MAX};
+use super::limits::{ANSWER_TIME_MAX, CONNECT_MAX};
 
-/// The longest wait for the rest of an acknowledgement, whose status says all. A longer one holds
-/// up what is sent next; a shorter one gives up connections that could be used again.
-const REST_TIME_MAX: Duration = Duration::from_secs(2);
+use self::address::without_secrets;
+
+pub use self::address::{hidden_parts, is_address, pairs_of};
+pub use self::body::Body;
 
 /// Why there is no answer: a sentence without any address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,9 +94,10 @@ impl Headers {
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
         let name = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| "expected a name of letters, digits and hyphens")?;
-        let mut value = HeaderValue::from_str(value).map_err(|_| {
-            "expected a value of ASCII characters without a line break, which a header can carry"
-        })?;
+        let bad =
+            "expected a value of ASCII characters without a line break, which a header can carry";
+        let ascii = Some(value).filter(|value| value.is_ascii()).ok_or(bad)?;
+        let mut value = HeaderValue::from_str(ascii).map_err(|_| bad)?;
         value.set_sensitive(true);
         self.0.insert(name, value);
         Ok(())
@@ -102,111 +106,6 @@ impl Headers {
     /// Returns true if there is a header by this name, in whatever case.
     pub fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
-    }
-}
-
-/// A body that doesn't end by itself, piece by piece.
-pub struct Body {
-    response: reqwest::Response,
-    clock: SharedClock,
-    idle: IdleBytes,
-}
-
-impl Body {
-    fn new(response: reqwest::Response, clock: SharedClock) -> Self {
-        Self { response, idle: IdleBytes::new(clock.monotonic()), clock }
-    }
-
-    /// The next bytes; `None` at the end. Dropping the future loses nothing.
-    ///
-    /// # Errors
-    /// If the connection was lost, or if the server sends without end and never a message.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        if self.idle.is_too_much(self.clock.monotonic()) {
-            let what =
-                "the server sends keep-alives or parts of messages without end, and no message";
-            return Err(Failure::Network(what.into()));
-        }
-        let chunk = self.response.chunk().await.map_err(Failure::of)?;
-        self.idle.add(chunk.as_ref().map_or(0, Bytes::len));
-        Ok(chunk)
-    }
-
-    /// Notes that a message of the stream is complete.
-    pub fn message_came(&mut self) {
-        self.idle.message_came(self.clock.monotonic());
-    }
-
-    /// The status.
-    pub fn status(&self) -> u16 {
-        self.response.status().as_u16()
-    }
-
-    /// A header's text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.response.headers().get(name)?.to_str().ok()
-    }
-
-    /// Reads it to its end, for an answer that turned out to be no stream.
-    ///
-    /// # Errors
-    /// As of [`Http::get`].
-    pub async fn whole(self) -> Result<Reply, Failure> {
-        let late = self.clock.sleep(ANSWER_TIME_MAX);
-        match select(std::pin::pin!(self.read_whole()), late).await {
-            Either::Left((reply, _)) => reply,
-            Either::Right(_) => Err(Failure::Timeout),
-        }
-    }
-
-    /// The next bytes, if they come before the server has been silent for too long.
-    async fn next_in_time(&mut self) -> Result<Option<Bytes>, Failure> {
-        let late = self.clock.sleep(SILENCE_MAX);
-        match select(std::pin::pin!(self.response.chunk()), late).await {
-            Either::Left((chunk, _)) => chunk.map_err(Failure::of),
-            Either::Right(_) => Err(Failure::Timeout),
-        }
-    }
-
-    /// Reads the beginning of an acknowledgement: its status says all that has to be known, so that
-    /// whatever becomes of the rest is no failure.
-    async fn beginning(mut self) -> Reply {
-        let (status, headers) = (self.status(), self.response.headers().clone());
-        let bytes_max = usize::try_from(ERROR_BYTES_MAX).unwrap_or(usize::MAX);
-        let mut body = BytesMut::new();
-        let late = self.clock.sleep(REST_TIME_MAX);
-        let read = async {
-            while let Ok(Some(chunk)) = self.response.chunk().await {
-                let room = bytes_max - body.len();
-                body.extend_from_slice(&chunk[..room.min(chunk.len())]);
-                if chunk.len() > room {
-                    break;
-                }
-            }
-        };
-        select(std::pin::pin!(read), late).await;
-        Reply { status, headers, body: body.freeze() }
-    }
-
-    async fn read_whole(mut self) -> Result<Reply, Failure> {
-        let (status, headers) = (self.status(), self.response.headers().clone());
-        // What says no is cut, since people read the beginning of it; what says yes is whole or
-        // nothing.
-        let good = (200..300).contains(&status);
-        let bytes_max = usize::try_from(if good { API_BYTES_MAX } else { ERROR_BYTES_MAX })
-            .unwrap_or(usize::MAX);
-        let mut body = BytesMut::new();
-        while let Some(chunk) = self.next_in_time().await? {
-            let room = bytes_max - body.len();
-            if chunk.len() > room && good {
-                return Err(Failure::TooLarge);
-            }
-            body.extend_from_slice(&chunk[..room.min(chunk.len())]);
-            if chunk.len() > room {
-                break;
-            }
-        }
-        Ok(Reply { status, headers, body: body.freeze() })
     }
 }
 
@@ -429,43 +328,5 @@ impl Http {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => Err(Failure::Timeout),
         }
-    }
-}
-
-/// Returns true if requests can be sent to an address.
-pub fn is_address(url: &str) -> bool {
-    Url::parse(url).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.host_str().is_some_and(|host| !host.is_empty())
-    })
-}
-
-/// The parts of an address that may be secrets: the user, the password, the path with each name in
-/// it, and the query.
-pub fn hidden_parts(url: &str) -> Vec<Secret> {
-    let Ok(url) = Url::parse(url) else { return Vec::new() };
-    let path = url.path().trim_matches('/');
-    let whole =
-        [url.username(), url.password().unwrap_or_default(), path, url.query().unwrap_or_default()];
-    let parts = whole.into_iter().chain(path.split('/'));
-    parts.filter(|part| !part.is_empty()).map(Secret::new).collect()
-}
-
-/// The parameters of a link's query, decoded; `None` if it is no URL.
-pub fn pairs_of(link: &str) -> Option<Vec<(String, String)>> {
-    let url = Url::parse(link).ok()?;
-    Some(url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
-}
-
-/// A URL without user, password and query.
-fn without_secrets(url: &str) -> String {
-    match Url::parse(url) {
-        Ok(mut url) => {
-            // It fails for URLs that can have neither.
-            let _ = (url.set_username(""), url.set_password(None));
-            url.set_query(None);
-            url.to_string()
-        }
-        Err(_) => "…".into(),
     }
 }

@@ -61,7 +61,9 @@ const OWN_HEADERS: [&str; 8] = [
 /// Sends each tuple to an endpoint over HTTP, as a JSON object of its fields, or as `template`
 /// says. Alerts to a chat, a pager, or a program of your own:
 ///
-/// Slack: `Webhook(url: Env("SLACK_URL"), rate: "1/s", template: r#"{text: @html "*\(.key)*: \(.why)"}"#)`
+/// Slack: `Webhook(url: Env("SLACK_URL"), rate: "1/s", template: r#"{blocks: [{type: "section",
+/// text: {type: "plain_text", text: "\(.key): \(.why)"}}]}"#)` (in plain text, what people write
+/// can't be a mention of everybody)
 ///
 /// Discord: `Webhook(url: Env("DISCORD_URL"), rate: "5/2s", template: r#"{content: "**\(.key)**:
 /// \(.why)", allowed_mentions: {parse: []}}"#)`
