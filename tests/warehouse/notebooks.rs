@@ -150,11 +150,18 @@ fn notebooks_show_what_is_in_a_lake() {
     );
     shows(
         &topics,
-        &["#storm is the hashtag of the most posts", "English is the language of", "More posts are positive"],
+        &[
+            "#storm is the hashtag of the most posts",
+            "English is the language of",
+            "More posts are positive",
+        ],
     );
     shows(
         &reach,
-        &["After 1 hour, half of the posts on X have more than 90 likes", "The largest cascade has 12"],
+        &[
+            "After 1 hour, half of the posts on X have more than 90 likes",
+            "The largest cascade has 12",
+        ],
     );
     shows(&authors, &["of the authors have one post"]);
     shows(&pipeline, &["Half of the posts are in the warehouse", "No row is refused"]);
@@ -168,9 +175,7 @@ fn notebooks_say_what_an_empty_database_lacks() {
     for page in &pages {
         shows(page, &["The database has no warehouse in the schema"]);
     }
-    sandbox
-        .run_with(&["warehouse", "init"], &[("DATABASE_URL", &database.url())])
-        .with(0);
+    sandbox.run_with(&["warehouse", "init"], &[("DATABASE_URL", &database.url())]).with(0);
     let (pages, _) = run(&sandbox, Some(&database.url()), &["--no-load"]);
     shows(&pages[0], &["There are no posts yet, so there is nothing to plot."]);
 }
