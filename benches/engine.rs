@@ -543,6 +543,54 @@ fn socket(c: &mut Criterion) {
         };
         bench(name, &once);
     }
+    let lake = folder.path().join("lake");
+    for (name, has_reader) in [("lake alone", false), ("lake beside a slow reader", true)] {
+        let once = || {
+            let port = free_port();
+            let text = beside_a_lake(&file, &lake, has_reader.then_some(port));
+            let slow = has_reader.then(|| thread::spawn(move || read_one_byte(port)));
+            let took = quiet(1, &lake, || run(&text, &registry, &state));
+            drop(slow);
+            took
+        };
+        bench(name, &once);
+    }
+}
+
+/// Connects as soon as somebody listens, and reads one byte until the end.
+fn read_one_byte(port: u16) {
+    let mut stream = loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => break stream,
+            Err(_) => thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    let mut byte = [0];
+    while stream.read(&mut byte).is_ok_and(|bytes| bytes > 0) {
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// A topology that takes a file into a lake, and to a socket if there is a port for it.
+fn beside_a_lake(file: &Path, lake: &Path, port: Option<u16>) -> String {
+    let socket = port.map(|port| {
+        format!(
+            "\"out\": Bolt(
+            run: Socket(listen: \"127.0.0.1:{port}\"), inputs: [LocalOrShuffle(\"in\")],
+        ),"
+        )
+    });
+    format!(
+        "Topology(
+    name: \"bench\",
+    spouts: {{ \"in\": Spout(run: Lines(paths: [{file:?}])) }},
+    bolts: {{
+        \"lake\": Bolt(run: Local(root: {lake:?}), inputs: [LocalOrShuffle(\"in\")]),
+        {}
+    }},
+)",
+        socket.unwrap_or_default()
+    )
 }
 
 criterion_group!(
