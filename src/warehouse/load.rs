@@ -17,6 +17,10 @@ use crate::fault;
 /// How often a load is tried whose months are dropped by others while it runs.
 const ATTEMPTS: usize = 3;
 
+/// How many bad rows of a load are singled out by what the server says of them. Each costs that what
+/// is behind it is sent once more, so that many are found sooner by halving.
+const SINGLED_OUT_MAX: usize = 32;
+
 /// Rows to load, each either read or refused before.
 #[derive(Debug, Default)]
 pub struct LoadRows {
@@ -168,7 +172,6 @@ impl Session {
             // Another version of a post comes in a later part only if it is alone in this one.
             let alone =
                 attempt.posts.first().filter(|_| part.len() == 1).map(|post| post.key.clone());
-            let posts = attempt.posts.len();
             let written = self.write(attempt, &locked.known, is_staged).await;
             is_staged = false;
             match written {
@@ -177,7 +180,7 @@ impl Session {
                     locked.known.extend(alone);
                     self.client().batch_execute("release part").await?;
                 }
-                Err(Failure::Row { text, line }) => {
+                Err(Failure::Row { text, post, .. }) => {
                     self.client().batch_execute("rollback to part; release part").await?;
                     match single(&part) {
                         Some(position) => {
@@ -185,7 +188,10 @@ impl Session {
                             refused.push(RefusedPosition { at, error: text });
                             bad.push(position);
                         }
-                        None => parts.extend(split(part, posts, line)),
+                        None => {
+                            let post = post.filter(|_| bad.len() < SINGLED_OUT_MAX);
+                            parts.extend(split(part, &load.rows, post.as_ref()));
+                        }
                     }
                 }
                 Err(other) => return Err(other),
@@ -223,7 +229,7 @@ impl Session {
                     locked.units.extend(part);
                     self.client().batch_execute("release part").await?;
                 }
-                Err(Failure::Row { text, line }) => {
+                Err(Failure::Row { text, post, .. }) => {
                     self.client().batch_execute("rollback to part; release part").await?;
                     locked.is_staged = false;
                     // All versions of a post have the same key.
@@ -233,7 +239,7 @@ impl Session {
                             refused.push(RefusedPosition { at, error });
                         }
                     } else {
-                        parts.extend(split(part, attempt.posts.len(), line));
+                        parts.extend(split(part, &load.rows, post.as_ref()));
                     }
                 }
                 Err(other) => return Err(other),
@@ -267,17 +273,19 @@ fn single(part: &[Unit]) -> Option<usize> {
     }
 }
 
-/// Splits a part with some posts; the first of the new parts is the last. The server may have named
-/// the line of a post: then the unit at that place is tried alone, and what is before and behind it
-/// by itself. If it was another one, that is only slower.
-fn split(mut part: Vec<Unit>, posts: usize, line: Option<usize>) -> Vec<Vec<Unit>> {
+/// Splits a part; the first of the new parts is the last. If it is known of which post the bad row is,
+/// that is tried alone, and what is before and behind it by itself; else the part is halved.
+fn split(mut part: Vec<Unit>, rows: &[WarehouseRow], bad: Option<&PostKey>) -> Vec<Vec<Unit>> {
     if part.len() == 1 {
         // The versions of one post, each alone.
         let unit = part.pop().unwrap_or_default();
         return unit.into_iter().rev().map(|position| vec![vec![position]]).collect();
     }
-    let named = line.filter(|line| (1..=posts).contains(line) && posts == part.len());
-    let Some(at) = named.map(|line| line - 1) else {
+    let is_bad = |unit: &Unit| match unit.first().map(|position| &rows[*position]) {
+        Some(WarehouseRow::Post(post)) => Some(&post.key) == bad,
+        _ => false,
+    };
+    let Some(at) = part.iter().position(is_bad) else {
         let behind = part.split_off(part.len() / 2);
         return vec![behind, part];
     };
@@ -291,15 +299,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_is_split_at_the_line_that_was_named_or_in_the_middle() {
-        let part: Vec<Unit> = (0..5).map(|position| vec![position]).collect();
-        let lengths = |line| split(part.clone(), 5, line).iter().map(Vec::len).collect::<Vec<_>>();
-        assert_eq!(lengths(None), [3, 2]);
-        assert_eq!(lengths(Some(2)), [3, 1, 1]);
-        assert_eq!(lengths(Some(1)), [4, 1]);
-        assert_eq!(lengths(Some(5)), [1, 4]);
-        assert_eq!(lengths(Some(6)), [3, 2], "no such line");
-        let versions = split(vec![vec![3, 4]], 1, Some(1));
+    fn a_part_is_halved_and_the_versions_of_a_post_are_tried_one_by_one() {
+        let halves = split(vec![Unit::new(); 5], &[], None);
+        assert_eq!(halves.iter().map(Vec::len).collect::<Vec<_>>(), [3, 2]);
+        let versions = split(vec![vec![3, 4]], &[], None);
         assert_eq!(versions, [[[4]], [[3]]]);
     }
 }

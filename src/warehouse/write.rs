@@ -219,14 +219,20 @@ impl Session {
             buffer.row(KEY_COLUMNS.len() + COLUMNS.len());
             encode_post(post, buffer);
         })
-        .await?;
+        .await
+        .map_err(|failure| {
+            failure.of_post(|line| posts.new.get(line).map(|post| post.key.clone()))
+        })?;
         let staged = format!("{columns}, wins");
         copy_rows(client, "pg_temp.staged_posts", &staged, &posts.known, |(wins, post), buffer| {
             buffer.row(KEY_COLUMNS.len() + COLUMNS.len() + 1);
             encode_post(post, buffer);
             buffer.int4(*wins as i32);
         })
-        .await?;
+        .await
+        .map_err(|failure| {
+            failure.of_post(|line| posts.known.get(line).map(|(_, post)| post.key.clone()))
+        })?;
         let kinds: BTreeSet<Wins> = posts.known.iter().map(|(wins, _)| *wins).collect();
         for wins in kinds {
             client.batch_execute(&wins.upsert(&columns)).await?;
