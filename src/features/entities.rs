@@ -59,9 +59,10 @@ const CASHTAG_SUFFIX_BYTES_MAX: usize = 2;
 pub(crate) fn find_entities(text: &str, found: &mut Vec<Entity>) {
     found.clear();
     let bytes = text.as_bytes();
+    // Where the last entity ends.
+    let mut begin = 0;
     let mut at = 0;
     while at < bytes.len() {
-        let begin = found.last().map_or(0, |entity| entity.range.end);
         let entity = match bytes[at] {
             b'#' => hashtag(text, at, 1),
             b'@' => mention(text, at, 1),
@@ -74,7 +75,8 @@ pub(crate) fn find_entities(text: &str, found: &mut Vec<Entity>) {
             _ => None,
         };
         if let Some(entity) = entity {
-            at = entity.range.end;
+            begin = entity.range.end;
+            at = begin;
             found.push(entity);
         } else {
             at += 1;

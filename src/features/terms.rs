@@ -98,13 +98,19 @@ impl Terms {
         let mut folded = std::mem::take(&mut self.folded);
         folded.clear();
         fold_case_into(word, &mut folded);
-        if folded.contains('\u{2019}') {
+        let is_ascii = folded.is_ascii();
+        if !is_ascii && folded.contains('\u{2019}') {
             folded = folded.replace('\u{2019}', "'");
         }
         let word = folded.strip_suffix("'s").unwrap_or(&folded);
-        let is_long = word.len() > 1 && word.chars().nth(1).is_some();
-        let has_letter = word.chars().any(char::is_alphabetic);
-        if is_long && has_letter && !stop_words.contains(&folded) && !stop_words.contains(word) {
+        let is_candidate = if is_ascii {
+            word.len() > 1 && word.bytes().any(|byte| byte.is_ascii_alphabetic())
+        } else {
+            word.chars().nth(1).is_some() && word.chars().any(char::is_alphabetic)
+        };
+        let is_whole = word.len() == folded.len();
+        if is_candidate && !stop_words.contains(word) && (is_whole || !stop_words.contains(&folded))
+        {
             self.add_once(word, found);
         }
         self.folded = folded;

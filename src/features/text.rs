@@ -22,7 +22,9 @@ pub(crate) fn normalised(text: Cow<'_, str>) -> Cow<'_, str> {
 /// folding, in form C.
 pub(super) fn fold_case_into(text: &str, folded: &mut String) {
     if text.is_ascii() {
-        folded.extend(text.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
+        let before = folded.len();
+        folded.push_str(text);
+        folded[before..].make_ascii_lowercase();
     } else {
         folded.extend(text.chars().default_case_fold().nfc());
     }

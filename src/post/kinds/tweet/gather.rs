@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::parts::{Parts, REPOST_TYPES};
+use super::parts::{Marks, Parts, REPOST_TYPES};
 use crate::post::fields::{elements, get, id_text, pick, string};
 use crate::post::kinds::facts::{
     AuthorProfile, Counts, Entities, Media, Relation, boolean, integer, integers,
@@ -22,11 +22,15 @@ impl<'a> Written<'a> {
         let reposted = tweet.reposted();
         let reposted = reposted.as_ref();
         let (author, profile) = author_and_profile(tweet);
-        let content =
-            Content { text: tweet.text(reposted), author, labels: tweet.labels(reposted) };
-        let entities = entities(tweet, reposted, &content);
-        let own = media(tweet);
-        let media = if own.is_empty() { reposted.map(media).unwrap_or(own) } else { own };
+        let marks = tweet.all_marks(reposted);
+        let labels = tweet.labels_of(&marks, reposted.is_some());
+        let content = Content { text: tweet.text(reposted), author, labels };
+        let entities = entities(&marks, &content);
+        let own = media(tweet, &marks);
+        let media = match reposted {
+            Some(reposted) if own.is_empty() => media(reposted, &[]),
+            _ => own,
+        };
         Self { content, profile, entities, media }
     }
 }
@@ -65,21 +69,13 @@ fn author_and_profile<'a>(tweet: &Parts<'a>) -> (Author<'a>, AuthorProfile) {
 
 /// What X marks. v2 leaves out empty lists, and the whole object where there is nothing, unless
 /// it wasn't asked for: then the text tells.
-fn entities<'a>(
-    tweet: &Parts<'a>,
-    reposted: Option<&Parts<'a>>,
-    content: &Content<'a>,
-) -> Entities<'a> {
-    let mut marked = Vec::new();
-    for parts in reposted.into_iter().chain([tweet]) {
-        marked.extend(parts.marked());
-    }
-    if marked.is_empty() {
+fn entities<'a>(marks: &[Marks<'a>], content: &Content<'a>) -> Entities<'a> {
+    if marks.is_empty() {
         return Entities::default();
     }
     let mut urls = Vec::new();
-    for entities in marked {
-        for link in elements(get(entities, "urls").unwrap_or_default()) {
+    for marks in marks {
+        for link in elements(marks.urls.unwrap_or_default()) {
             urls.extend(address(link));
         }
     }
@@ -103,12 +99,13 @@ fn address(link: &[u8]) -> Option<Cow<'_, str>> {
     [unwound_url, unwound, expanded, short].into_iter().flatten().find_map(string)
 }
 
-fn media(tweet: &Parts<'_>) -> Vec<Media> {
+/// What v1.1 lists with its types, else what v2 has attached.
+fn media(tweet: &Parts<'_>, marks: &[Marks<'_>]) -> Vec<Media> {
     let whole = tweet.extended.and_then(|extended| get(extended, "extended_entities"));
-    let sources = [whole, tweet.extended_entities, tweet.entities];
-    for source in sources.into_iter().flatten() {
-        let listed = elements(get(source, "media").unwrap_or_default());
-        let media: Vec<Media> = listed.map(|item| media_type(get(item, "type"))).collect();
+    let extended = [whole, tweet.extended_entities].into_iter().flatten();
+    let extended = extended.filter_map(|entities| get(entities, "media"));
+    for list in extended.chain(marks.iter().filter_map(|marks| marks.media)) {
+        let media: Vec<Media> = elements(list).map(|item| media_type(get(item, "type"))).collect();
         if !media.is_empty() {
             return media;
         }
