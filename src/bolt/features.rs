@@ -357,7 +357,7 @@ impl FeaturesReader {
         let topics = self.0.empty.clone();
         let features = self.0.extractor.extract(post);
         let common = CommonValues::of(&features);
-        self.0.values(post, &topics, &common, &features)
+        self.0.values(post, topics, common, &features)
     }
 }
 
