@@ -51,15 +51,15 @@ PLATFORMS = {"x": BLACK, "facebook": BLUE, "youtube": RED, "bluesky": SKY, "mast
 NAMES = {"x": "X", "facebook": "Facebook", "youtube": "YouTube", "bluesky": "Bluesky",
          "mastodon": "Mastodon"}
 LANGUAGES = {
-    "ar": "Arabic", "bg": "Bulgarian", "bn": "Bengali", "ca": "Catalan", "cs": "Czech", "da": "Danish",
-    "de": "German", "et": "Estonian", "hr": "Croatian", "lt": "Lithuanian", "lv": "Latvian",
-    "mk": "Macedonian", "sk": "Slovak", "sl": "Slovene", "sr": "Serbian", "ta": "Tamil",
-    "tl": "Tagalog", "ur": "Urdu", "el": "Greek", "en": "English", "es": "Spanish", "fa": "Persian",
-    "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian",
-    "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean", "nl": "Dutch",
-    "no": "Norwegian", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian",
-    "sv": "Swedish", "th": "Thai", "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese",
-    "zh": "Chinese",
+    "ar": "Arabic", "bg": "Bulgarian", "bn": "Bengali", "ca": "Catalan", "cs": "Czech",
+    "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish",
+    "et": "Estonian", "fa": "Persian", "fi": "Finnish", "fr": "French", "he": "Hebrew",
+    "hi": "Hindi", "hr": "Croatian", "hu": "Hungarian", "id": "Indonesian", "it": "Italian",
+    "ja": "Japanese", "ko": "Korean", "lt": "Lithuanian", "lv": "Latvian", "mk": "Macedonian",
+    "nl": "Dutch", "no": "Norwegian", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian",
+    "ru": "Russian", "sk": "Slovak", "sl": "Slovene", "sr": "Serbian", "sv": "Swedish",
+    "ta": "Tamil", "th": "Thai", "tl": "Tagalog", "tr": "Turkish", "uk": "Ukrainian",
+    "ur": "Urdu", "vi": "Vietnamese", "zh": "Chinese",
 }
 
 # The widths that a bin of time may have: the narrowest that makes at most BINS_MAX bins is taken.
@@ -115,8 +115,8 @@ class Window:
         return "day" if self.step >= timedelta(days=1) else "minute"
 
     def rates(self, counts):
-        """Counts by bin as posts per unit of time. The first and the last bin count by the part of them
-        that is within the window, and aren't shown where that is less than half."""
+        """Counts by bin as posts per unit of time. The first and the last bin count by the
+        part of them that is within the window; with less than half they aren't shown."""
         step = pd.Timedelta(self.step)
         ends = np.minimum(counts.index + step, pd.Timestamp(self.end))
         starts = np.maximum(counts.index, pd.Timestamp(self.start))
@@ -167,8 +167,9 @@ class Warehouse:
                 columns = [column.name for column in cursor.description]
                 return pd.DataFrame(cursor.fetchall(), columns=columns)
         except psycopg.errors.UndefinedTable as error:
-            raise WarehouseError(f"{error.diag.message_primary}: the warehouse is of another "
-                                 "version; waterspout warehouse init brings it up to date") from None
+            what = (f"{error.diag.message_primary}: the warehouse is of another version; "
+                    "waterspout warehouse init brings it up to date")
+            raise WarehouseError(what) from None
 
     def window(self):
         """The time of the posts, from WATERSPOUT_FROM to WATERSPOUT_TO where those are set."""

@@ -56,7 +56,8 @@ def make(folder):
 
 def pip(python, requirements):
     """Installs pinned packages."""
-    note(f"installing the packages of notebooks/{requirements.name}, once, into {python.parents[1]}")
+    note(f"installing the packages of notebooks/{requirements.name}, once, "
+         f"into {python.parents[1]}")
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
                "--only-binary", ":all:", "--requirement", str(requirements)]
     if subprocess.run(install).returncode:

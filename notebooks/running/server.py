@@ -96,4 +96,5 @@ def version(url):
         with psycopg.connect(url) as connection:
             return connection.execute("show server_version").fetchone()[0]
     except psycopg.Error as error:
-        raise Failure(f"can't connect to the server of DATABASE_URL: {str(error).strip()}") from None
+        what = str(error).strip()
+        raise Failure(f"can't connect to the server of DATABASE_URL: {what}") from None
