@@ -5,7 +5,7 @@
 //! A reader takes room before it holds more than [`LARGE_BYTES`] of one post, page or index, and
 //! the room comes back when the last slice of that piece is dropped. Meanwhile others wait for
 //! room. A merge may hold large posts while it waits for one more, so a reader doesn't wait for
-//! ever: after [`WAIT_MAX`] it fails, with the advice to give it more.
+//! ever: after 20 s it fails, with the advice to give it more.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

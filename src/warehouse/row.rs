@@ -130,7 +130,7 @@ pub struct PostRow {
     pub counted_at: Option<Micros>,
     /// What deletions are held against.
     pub facts: DeletionFacts,
-    /// Its values, as [`COLUMNS`] lists them.
+    /// Its values, as `columns::COLUMNS` lists them.
     pub values: Vec<Value>,
     /// The post itself, as the server can hold it.
     pub raw: Option<Bytes>,

@@ -59,7 +59,7 @@ impl Body {
     /// Reads it to its end, for an answer that turned out to be no stream.
     ///
     /// # Errors
-    /// As of [`Http::get`].
+    /// As of [`Http::get`](super::Http::get).
     pub async fn whole(self) -> Result<Reply, Failure> {
         let late = self.clock.sleep(ANSWER_TIME_MAX);
         match select(std::pin::pin!(self.read_whole()), late).await {
