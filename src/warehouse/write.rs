@@ -210,9 +210,7 @@ impl Session {
             let DeletionRow { platform, post_id, server, revision, .. } = deletion;
             once.entry((platform, post_id, reach, server, revision))
                 .and_modify(|known| {
-                    known.deleted_at = known.deleted_at.min(deletion.deleted_at);
-                    known.received_at = earlier(known.received_at, deletion.received_at);
-                    known.seen_at = known.seen_at.max(deletion.seen_at);
+                    known.join(deletion);
                 })
                 .or_insert_with(|| (*deletion).clone());
         }
@@ -646,7 +644,7 @@ struct UrlRow<'a> {
 }
 
 /// Which of a post's domains an address is of.
-fn domain_of<'a>(url: &str, domains: &[&'a str]) -> Option<&'a str> {
+pub(super) fn domain_of<'a>(url: &str, domains: &[&'a str]) -> Option<&'a str> {
     let behind = url.split_once("://").map_or(url, |(_, behind)| behind);
     let authority = behind.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
@@ -686,11 +684,4 @@ fn clear_posts() -> String {
          where p.platform = s.platform and p.post_id = s.post_id and p.created_at = s.created_at",
         cleared.join(", ")
     )
-}
-
-fn earlier(a: Option<Micros>, b: Option<Micros>) -> Option<Micros> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
 }
