@@ -31,9 +31,8 @@ const SEGMENT_BYTES_MAX: u64 = 8 << 20;
 with_bucket_access! {
     /// Writes posts into the tables of a warehouse in Amazon Redshift, as `Postgres` does it, but in
     /// few large loads: what was gathered is put into a bucket, as files of JSON with manifests, from
-    /// where Redshift copies it with a role of its own. It was never run on a real Redshift: its
-    /// statements are parsed by another parser of the dialect, and executed by PostgreSQL behind a
-    /// stand-in. Posts as sources emit them pass `Features` first, which the plan puts in front. What
+    /// where Redshift copies it with a role of its own. It is experimental: it was never run
+    /// on a real Redshift. Posts as sources emit them pass `Features` first, which the plan puts in front. What
     /// isn't loaded yet is on this machine's disk, in the topology's state.
     #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]

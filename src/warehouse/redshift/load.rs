@@ -14,7 +14,11 @@ use super::tables::StagedTable;
 use crate::error::{Error, Result};
 use crate::fault;
 
-/// The rows that are left of a load whose others were refused.
+/// The refused rows that one statement notes. More would come near to the longest statement that the
+/// server takes, 16 MiB.
+const NOTED_ROWS_MAX: usize = 1_000;
+
+/// The refused rows of a load by their positions, each with the reason.
 #[derive(Default)]
 pub(super) struct RefusedSoFar(pub BTreeMap<usize, String>);
 
@@ -163,8 +167,8 @@ impl RedshiftSession {
             rows.push(RefusedLedgerRow { segment, number: row.at.number, error: &row.error });
         }
         self.run(&statements::note_loads(&loads, attempt.now)).await?;
-        if !rows.is_empty() {
-            self.run(&statements::note_refused(&rows)).await?;
+        for some in rows.chunks(NOTED_ROWS_MAX) {
+            self.run(&statements::note_refused(some)).await?;
         }
         Ok(())
     }

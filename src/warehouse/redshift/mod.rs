@@ -10,8 +10,8 @@
 //! COPY refuses is found by another COPY that loads nothing. All statements go over the simple
 //! protocol, as text: they are listed in [`statements`].
 //!
-//! None of this has run on a real Redshift: the statements are parsed by another parser of the
-//! dialect, and executed by PostgreSQL behind a stand-in for the server (`tests/warehouse/redshift`).
+//! None of this has run on a real Redshift. The tests in `tests/warehouse/redshift.rs` are written
+//! and were not run yet.
 
 mod encode;
 mod files;
