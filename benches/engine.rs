@@ -24,10 +24,11 @@ use serde::{Deserialize, Serialize};
 use waterspout::component::Component;
 use waterspout::epoch::Cursor;
 use waterspout::error::Result;
+use waterspout::event_time::{EventTime, EventTimeOrder};
 use waterspout::registry::Registry;
 use waterspout::spout::generate::{Generate, Platform};
 use waterspout::spout::{Spout, SpoutConfig, SpoutContext, SpoutOutput};
-use waterspout::tuple::{Fields, Streams};
+use waterspout::tuple::{Fields, StreamId, Streams};
 use waterspout::value::Value;
 
 use parts::{Identity, run};
@@ -115,8 +116,121 @@ impl Spout for ConstantTask {
     }
 }
 
+/// Emits keys of posts as `Features` does, on the stream `keys`, and a post for each ten of them.
+#[derive(Clone, Deserialize, Serialize, JsonSchema)]
+struct KeyTuples {
+    /// How many keys are emitted.
+    tuples: u64,
+    /// How many different ones there are.
+    keys: u64,
+}
+
+impl Component for KeyTuples {
+    const NAME: &'static str = "KeyTuples";
+    const GUARANTEE: &'static str = "begins anew after a restart";
+}
+
+/// The key tuples of a second of event time.
+const KEYS_PER_SECOND: u64 = 20_000;
+
+/// The keys of a post.
+const KEYS_OF_POST: u64 = 10;
+
+impl SpoutConfig for KeyTuples {
+    fn streams(&self) -> Streams {
+        let keys = ["key_type", "key", "platform", "post_id", "author_id"];
+        Streams::default_with(Fields::new(["post_id"])).and("keys", Fields::new(keys))
+    }
+
+    fn splits(&self) -> Result<Vec<String>> {
+        Ok(vec!["all".into()])
+    }
+
+    fn event_time(&self) -> Option<EventTimeOrder> {
+        Some(EventTimeOrder { disorder: Duration::ZERO, ..EventTimeOrder::files() })
+    }
+
+    fn build(&self, _: &SpoutContext) -> Result<Box<dyn Spout>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+#[async_trait(?Send)]
+impl Spout for KeyTuples {
+    async fn run(&mut self, out: &mut SpoutOutput) -> Result<()> {
+        let keys: Vec<Value> = (0..self.keys).map(|key| format!("#tag{key}").into()).collect();
+        let ids: Vec<Value> = (0..100_000).map(|id| format!("67764341542434{id}").into()).collect();
+        let mut done = 0_u64;
+        while done < self.tuples {
+            for number in done..done + EMIT_TUPLES {
+                let at = (number * 1_000 / KEYS_PER_SECOND).cast_signed();
+                out.set_event_time(Some(EventTime::from_unix_millis(at)));
+                // Each key once, and then some more often than others.
+                let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+                let key = if self.keys > number {
+                    number
+                } else {
+                    (mixed % self.keys) * (mixed / self.keys % self.keys) / self.keys
+                };
+                let post = ids[(number / KEYS_OF_POST % 100_000) as usize].clone();
+                if number.is_multiple_of(KEYS_OF_POST) {
+                    out.push([post.clone()]);
+                }
+                let author = ids[(mixed % 100_000) as usize].clone();
+                let key = keys[key as usize].clone();
+                out.push_to(StreamId(1), ["hashtag".into(), key, "x".into(), post, author]);
+            }
+            done += EMIT_TUPLES;
+            out.emit(0, Cursor::At(done.to_string())).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The memory of this process that is in use, in bytes.
+fn rss_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+/// The claims: 1 M key tuples a second for a task, and 500,000 keys in less than 200 MB.
+fn trends(c: &mut Criterion) {
+    let state = tempfile::tempdir().expect("a temporary folder");
+    let registry = registry();
+    let tuples = TUPLES / 4;
+    let mut group = group(c, "trends", Throughput::Elements(tuples));
+    for keys in [10_000_u64, 500_000] {
+        let topology = format!(
+            "Topology(
+    name: \"bench\",
+    spouts: {{ \"in\": Spout(run: KeyTuples(tuples: {tuples}, keys: {keys})) }},
+    bolts: {{
+        \"trends\": Bolt(run: Trends(), inputs: [
+            Fields(\"in:keys\", [\"key_type\", \"key\"]), All(\"in\"),
+        ]),
+        \"null\": Bolt(run: Null(), inputs: [LocalOrShuffle(\"trends\")]),
+    }},
+    checkpoint: Off,
+)"
+        );
+        group.bench_function(format!("{keys} keys"), |b| {
+            b.iter_custom(|n| {
+                let before = rss_bytes();
+                let took = (0..n).map(|_| run(&topology, &registry, state.path())).sum();
+                // The allocator keeps what the run has given back, so this is about its peak.
+                let grown = rss_bytes().saturating_sub(before) / 1_000_000;
+                println!("trends, {keys} keys: memory grew by {grown} MB");
+                took
+            });
+        });
+    }
+    group.finish();
+}
+
 fn registry() -> Registry {
-    waterspout::components::standard().spout::<Constant>().bolt::<Identity>()
+    waterspout::components::standard().spout::<Constant>().spout::<KeyTuples>().bolt::<Identity>()
 }
 
 /// A topology of a `Constant` and these bolts, all with the same hint.
@@ -429,7 +543,64 @@ fn socket(c: &mut Criterion) {
         };
         bench(name, &once);
     }
+    let lake = folder.path().join("lake");
+    for (name, has_reader) in [("lake alone", false), ("lake beside a slow reader", true)] {
+        let once = || {
+            let port = free_port();
+            let text = beside_a_lake(&file, &lake, has_reader.then_some(port));
+            let slow = has_reader.then(|| thread::spawn(move || read_one_byte(port)));
+            let took = quiet(1, &lake, || run(&text, &registry, &state));
+            drop(slow);
+            took
+        };
+        bench(name, &once);
+    }
 }
 
-criterion_group!(benches, constant_to_null, three_stages, word_count, look_inside, capture, socket);
+/// Connects as soon as somebody listens, and reads one byte until the end.
+fn read_one_byte(port: u16) {
+    let mut stream = loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => break stream,
+            Err(_) => thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    let mut byte = [0];
+    while stream.read(&mut byte).is_ok_and(|bytes| bytes > 0) {
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// A topology that takes a file into a lake, and to a socket if there is a port for it.
+fn beside_a_lake(file: &Path, lake: &Path, port: Option<u16>) -> String {
+    let socket = port.map(|port| {
+        format!(
+            "\"out\": Bolt(
+            run: Socket(listen: \"127.0.0.1:{port}\"), inputs: [LocalOrShuffle(\"in\")],
+        ),"
+        )
+    });
+    format!(
+        "Topology(
+    name: \"bench\",
+    spouts: {{ \"in\": Spout(run: Lines(paths: [{file:?}])) }},
+    bolts: {{
+        \"lake\": Bolt(run: Local(root: {lake:?}), inputs: [LocalOrShuffle(\"in\")]),
+        {}
+    }},
+)",
+        socket.unwrap_or_default()
+    )
+}
+
+criterion_group!(
+    benches,
+    constant_to_null,
+    three_stages,
+    word_count,
+    trends,
+    look_inside,
+    capture,
+    socket
+);
 criterion_main!(benches);

@@ -1,5 +1,8 @@
 //! The one list of everything that a topology file can name.
 
+use crate::bolt::top::Top;
+use crate::bolt::trends::Trends;
+use crate::bolt::window::Window;
 use crate::bolt::{Count, Dedup, Features, Filter, Jq, Pick, Words};
 use crate::registry::Registry;
 use crate::sink::local::Local;
@@ -9,6 +12,7 @@ use crate::sink::redshift::Redshift;
 use crate::sink::s3::S3;
 use crate::sink::socket::Socket;
 use crate::sink::stdout::Stdout;
+use crate::sink::webhook::Webhook;
 use crate::social::bluesky::Bluesky;
 use crate::social::facebook::Facebook;
 use crate::social::mastodon::Mastodon;
@@ -37,11 +41,15 @@ pub fn standard() -> Registry {
         .bolt::<Words>()
         .bolt::<Count>()
         .bolt::<Features>()
+        .bolt::<Window>()
+        .bolt::<Top>()
+        .bolt::<Trends>()
         .sink::<Local>()
         .sink::<S3>()
         .sink::<Postgres>()
         .sink::<Redshift>()
         .sink::<Socket>()
+        .sink::<Webhook>()
         .sink::<Stdout>()
         .sink::<Null>()
 }

@@ -93,7 +93,7 @@ pub struct Split {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateChange {
     /// The key group that the key belongs to, 0 to 1,023; see
-    /// [`key_group`](crate::keys::key_group).
+    /// [`key_group`](crate::keys::key_group). Or [`SHARED_GROUP`](crate::keys::SHARED_GROUP).
     pub key_group: u16,
     /// The key, in the bolt's own encoding.
     pub key: Vec<u8>,

@@ -36,6 +36,18 @@ impl EventTime {
     }
 }
 
+impl EventTime {
+    /// The time from this point to `newest`; none at all if this is the later one. `None` if either
+    /// is [`UNKNOWN`](Self::UNKNOWN).
+    pub fn behind(self, newest: Self) -> Option<Duration> {
+        if self == Self::UNKNOWN || newest == Self::UNKNOWN {
+            return None;
+        }
+        let milliseconds = newest.0.saturating_sub(self.0);
+        Some(Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0)))
+    }
+}
+
 impl From<OffsetDateTime> for EventTime {
     /// Rounds down to the millisecond.
     fn from(time: OffsetDateTime) -> Self {
@@ -117,6 +129,16 @@ mod tests {
         assert_eq!(EventTime::from(datetime!(1969-12-31 23:59:59.9999 UTC)).unix_millis(), -1);
         assert_eq!(Option::<OffsetDateTime>::from(EventTime::UNKNOWN), None);
         assert_eq!(Option::<OffsetDateTime>::from(EventTime::END), None);
+    }
+
+    #[test]
+    fn how_far_a_watermark_is_behind_is_known_where_both_times_are() {
+        let [one, two] = [1_000, 2_500].map(EventTime::from_unix_millis);
+        assert_eq!(one.behind(two), Some(Duration::from_millis(1_500)));
+        assert_eq!(two.behind(one), Some(Duration::ZERO));
+        assert_eq!(EventTime::END.behind(one), Some(Duration::ZERO));
+        assert_eq!(EventTime::UNKNOWN.behind(one), None);
+        assert_eq!(one.behind(EventTime::UNKNOWN), None);
     }
 
     #[test]

@@ -7,6 +7,10 @@ use crate::value::Value;
 /// Keyed state is kept in this many groups, so that it can be shared out anew.
 pub const KEY_GROUPS: u16 = 1024;
 
+/// The group of state that every task of a bolt needs and has the same of, such as a total over all
+/// keys: a start and a rebalance give it to each task. One task is enough to save it.
+pub const SHARED_GROUP: u16 = KEY_GROUPS;
+
 /// A stable hash (XXH3, 64 bits) of a key's values: the same on every machine and in every version.
 pub fn stable_hash<'a>(key: impl IntoIterator<Item = &'a Value>) -> u64 {
     let mut key = key.into_iter();

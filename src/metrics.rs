@@ -98,6 +98,15 @@ pub struct ComponentStatus {
     /// Posts of a replay that came out of order, where it reads their times.
     #[serde(default)]
     pub out_of_order: u64,
+    /// Tuples that came after their window had closed.
+    #[serde(default)]
+    pub late: u64,
+    /// Its watermark: the least of its tasks. `None` without one, and at the end of all sources.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub watermark: Option<OffsetDateTime>,
+    /// How far the watermark is behind the newest post of all sources, in event time.
+    #[serde(default)]
+    pub behind: Option<Duration>,
     /// Posts that weren't as a bolt expects posts of their kind.
     #[serde(default)]
     pub drifted: u64,

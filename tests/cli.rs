@@ -6,6 +6,8 @@
     reason = "a test may fail where something is missing, and waits for real programs"
 )]
 
+#[path = "cli/features.rs"]
+mod features;
 #[path = "cli/files.rs"]
 mod files;
 #[path = "cli/looking.rs"]
@@ -68,9 +70,11 @@ fn every_topology_of_the_repository_runs() {
         let (sets, input): (&[&str], &str) = match name.as_str() {
             "capture.ron" => (&[], "{\"note\":1}\n{\"note\":2}\n"),
             "demo.ron" => (&["spouts.posts.run=Generate(posts: 50)"], ""),
-            "groupings.ron" | "hashtags.ron" => (&["spouts.posts.run.posts=50"], ""),
+            "alerts.ron" => (&["spouts.posts.run.posts=50", "bolts.alert.run=Null()"], ""),
+            "groupings.ron" | "hashtags.ron" | "keys.ron" => (&["spouts.posts.run.posts=50"], ""),
             "quickstart.ron" => (&["spouts.posts.run=Generate(posts: 50)"], ""),
             "replay.ron" => (&["spouts.posts.run.root=lake-before"], ""),
+            "trends.ron" => (&["spouts.posts.run.posts=50"], ""),
             "wordcount.ron" => (&["spouts.posts.run.posts=50"], ""),
             // It needs a server: tests/warehouse/runs.rs runs it.
             "warehouse.ron" => continue,

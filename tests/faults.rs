@@ -8,6 +8,8 @@
 )]
 
 mod support;
+#[path = "faults/webhook.rs"]
+mod webhook;
 
 use std::fs;
 use std::path::Path;

@@ -326,6 +326,62 @@ fn a_hostile_bucket_holds_up_an_upload_and_nothing_else() {
     assert_eq!(elsewhere.asked(), Vec::<String>::new(), "a redirect was followed");
 }
 
+/// A webhook that meets such an endpoint: whatever a status says is believed and the rest cut, a
+/// redirect is never followed, and the sink beside it goes on.
+#[test]
+fn a_hostile_endpoint_holds_up_its_alerts_and_nothing_else() {
+    let elsewhere = Hostile::start(Behaviour::Ends);
+    let taken: &[&str] = &[];
+    let cases = [
+        (case(Behaviour::HugeLength, taken), true),
+        (case(Behaviour::EndlessChunks, taken), true),
+        (case(Behaviour::EndlessError, &["since 20", "status 403"]), false),
+        (case(Behaviour::EndlessHead, &["no answer: "]), false),
+        (case(Behaviour::LongError, &["status 403"]), false),
+        (case(Behaviour::Garbage, &["no answer: "]), false),
+        (case(Behaviour::Ends, &["no answer: "]), false),
+        (case(Behaviour::Silent, taken), false),
+        (case(Behaviour::Redirect(301, elsewhere.address()), &["isn't followed"]), false),
+        (case(Behaviour::Redirect(302, elsewhere.address()), &["isn't followed"]), false),
+        (case(Behaviour::Redirect(303, elsewhere.address()), &["isn't followed"]), false),
+        (case(Behaviour::Redirect(307, elsewhere.address()), &["isn't followed"]), false),
+        (case(Behaviour::Redirect(308, elsewhere.address()), &["isn't followed"]), false),
+    ];
+    side_by_side(&cases, |(case, is_taken)| {
+        let (server, folder) = (case.server(), tempfile::tempdir().unwrap());
+        let posts: String =
+            (0..3).map(|id| format!("{{\"tweet\":{{\"id\":\"{id}\"}}}}\n")).collect();
+        fs::write(folder.path().join("in.ndjson"), posts).unwrap();
+        let topology = r#"Topology(name: "t", spouts: {"in": Spout(run: Lines(paths: ["in.ndjson"], follow: true))},
+            bolts: {
+                "alert": Bolt(
+                    run: Webhook(url: Env("ALERT_URL"), headers: {"Authorization": Env("TOKEN")},
+                        signature: (secret: Env("TOKEN")), at_once: 3),
+                    inputs: [Shuffle("in")]),
+                "folder": Bolt(run: Local(root: "local"), inputs: [Shuffle("in")]),
+            },
+            checkpoint: Checkpoint(every: "100ms"), micro_batch: MicroBatch(posts: 1))"#;
+        fs::write(folder.path().join("t.ron"), topology).unwrap();
+        let url = format!("{}/{SECRET}?key={SECRET}", server.address());
+        let arguments = ["run", "t.ron", "--state", "st", "--interval", "100ms"];
+        let stops = Stops { after: Duration::from_secs(10), told: &[] };
+        let environment = [("ALERT_URL", url.as_str()), ("TOKEN", SECRET)];
+        let ended = limited(folder.path(), &arguments, &environment, Some(stops));
+        let said = told(&String::from_utf8_lossy(&ended.stderr));
+        case.check("Webhook", &server, &said);
+        let captured = support::lake_by_partition(&folder.path().join("local"), &["_staging"]);
+        assert_eq!(
+            captured.values().map(Vec::len).sum::<usize>(),
+            3,
+            "{:?}:\n{said}",
+            case.behaviour
+        );
+        let is_clean = ended.status.code() == Some(0);
+        assert_eq!(is_clean, *is_taken, "{:?}: {:?}\n{said}", case.behaviour, ended.status);
+    });
+    assert_eq!(elsewhere.asked(), Vec::<String>::new(), "a redirect was followed");
+}
+
 /// The sources, with the addresses of a server of HTTP and of WebSocket in place of `URL` and `WS`.
 const BLUESKY: &str = r#"Bluesky(base_url: "WS")"#;
 const MASTODON: &str = r##"Mastodon(instance: "host.invalid", base_url: "URL", access_token: Env("TOKEN"), topics: ["#rust"])"##;

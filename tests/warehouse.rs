@@ -14,9 +14,15 @@ mod support;
 
 #[path = "warehouse/capture.rs"]
 mod capture;
+#[path = "warehouse/network.rs"]
+mod network;
+#[path = "warehouse/notebooks.rs"]
+mod notebooks;
 #[path = "warehouse/rows.rs"]
 mod rows;
 #[path = "warehouse/runs.rs"]
 mod runs;
 #[path = "warehouse/tuples.rs"]
 mod tuples;
+#[path = "warehouse/upkeep.rs"]
+mod upkeep;

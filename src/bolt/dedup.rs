@@ -67,7 +67,7 @@ fn within() -> Interval {
 }
 
 fn max_keys() -> NonZeroU32 {
-    const { NonZeroU32::new(1_000_000).unwrap() }
+    NonZeroU32::new(1_000_000).unwrap_or(NonZeroU32::MIN)
 }
 
 impl Component for Dedup {
@@ -275,11 +275,11 @@ impl Deduplicator {
         let time = if tuple.time == EventTime::UNKNOWN { self.reached } else { tuple.time };
         // A tuple that is dropped doesn't keep its key from being forgotten: the key would live as
         // long as copies come.
-        if let Some(Passed(last)) = self.keys.get(self.key.iter()) {
-            if time.unix_millis().abs_diff(last.unix_millis()) < self.within {
-                self.dropped += 1;
-                return false;
-            }
+        if let Some(Passed(last)) = self.keys.get(self.key.iter())
+            && time.unix_millis().abs_diff(last.unix_millis()) < self.within
+        {
+            self.dropped += 1;
+            return false;
         }
         self.keys.get_or_insert(self.key.iter(), || Passed(time)).0 = time;
         true

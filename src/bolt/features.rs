@@ -50,7 +50,7 @@ use crate::value::{Text, Value};
 /// of deletions, gaps, and posts that were read again for their counts: `key_type` (`hashtag`,
 /// `term`, `domain`, `mention`), `key` (`#rust`, `storm`, `example.org`, `@ann`), and `platform`,
 /// `post_id`, `author_id`, `created_at`, `lang`, `sentiment`, `is_repost`, `topics` of the post.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Features {
     /// Where the language comes from: `Detect` tells it from the text where the platform doesn't
@@ -64,6 +64,12 @@ pub struct Features {
 
 fn on() -> bool {
     true
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self { language: LanguageSource::default(), sentiment: on() }
+    }
 }
 
 /// Where the language of a post comes from.
@@ -214,8 +220,8 @@ impl FeaturesBolt {
     fn values(
         &self,
         post: &Post,
-        topics: &Value,
-        common: &CommonValues,
+        topics: Value,
+        common: CommonValues,
         features: &PostFeatures<'_>,
     ) -> [Value; FEATURES.len()] {
         let PostFeatures { facts, text, .. } = features;
@@ -232,14 +238,14 @@ impl FeaturesBolt {
         [
             Value::Post(post.clone()),
             Value::Text(Text::new(facts.kind)),
-            topics.clone(),
+            topics,
             word(facts.stream.name()),
-            common.platform.clone(),
-            common.post_id.clone(),
-            common.created_at.clone(),
+            common.platform,
+            common.post_id,
+            common.created_at,
             time(facts.received_at),
             time(facts.edited_at),
-            common.author_id.clone(),
+            common.author_id,
             text_or_null(author.handle.as_deref()),
             text_or_null(author.name.as_deref()),
             integer(profile.followers),
@@ -248,7 +254,7 @@ impl FeaturesBolt {
             boolean(profile.verified),
             boolean(profile.bot),
             time(profile.created_at),
-            common.lang.clone(),
+            common.lang,
             lang_source,
             text_or_null(text.as_deref()),
             self.list(&lists.hashtags),
@@ -268,13 +274,19 @@ impl FeaturesBolt {
             integer(counts.quotes),
             integer(counts.views),
             integer(counts.bookmarks),
-            common.sentiment.clone(),
+            common.sentiment,
             self.list(&lists.terms),
         ]
     }
 
-    /// Emits one tuple for each key of the post.
-    fn emit_keys(&self, topics: &Value, common: &CommonValues, is_repost: bool, out: &mut Output) {
+    /// Calls `take` with the values of the stream `keys` for each key of the post.
+    fn each_key(
+        &self,
+        topics: &Value,
+        common: &CommonValues,
+        is_repost: bool,
+        mut take: impl FnMut([Value; KEY_FIELDS.len()]),
+    ) {
         let lists = &self.extractor.lists;
         let types = [
             ("hashtag", "#", &lists.hashtags),
@@ -286,7 +298,7 @@ impl FeaturesBolt {
             for name in names {
                 let mut key = Text::const_new(sign);
                 key.push_str(name);
-                let tuple: [Value; KEY_FIELDS.len()] = [
+                take([
                     word(key_type),
                     Value::Text(key),
                     common.platform.clone(),
@@ -297,8 +309,7 @@ impl FeaturesBolt {
                     common.sentiment.clone(),
                     Value::Bool(is_repost),
                     topics.clone(),
-                ];
-                out.emit_to(KEYS_STREAM, tuple);
+                ]);
             }
         }
     }
@@ -346,7 +357,7 @@ impl FeaturesReader {
         let topics = self.0.empty.clone();
         let features = self.0.extractor.extract(post);
         let common = CommonValues::of(&features);
-        self.0.values(post, &topics, &common, &features)
+        self.0.values(post, topics, common, &features)
     }
 }
 
@@ -363,18 +374,22 @@ impl Bolt for FeaturesBolt {
         let features = self.extractor.extract(post);
         self.drifted += u64::from(!features.facts.is_as_expected);
         let common = CommonValues::of(&features);
-        out.emit(self.values(post, &topics, &common, &features));
-        let has_keys = matches!(features.facts.stream, PostStream::Default | PostStream::Edits);
-        if has_keys && out.is_taken(KEYS_STREAM) {
+        if has_keys(&features) && out.is_taken(KEYS_STREAM) {
             let is_repost = features.facts.relation.repost_of.is_some();
-            self.emit_keys(&topics, &common, is_repost, out);
+            self.each_key(&topics, &common, is_repost, |key| out.emit_to(KEYS_STREAM, key));
         }
+        out.emit(self.values(post, topics, common, &features));
         Ok(())
     }
 
     fn drifted(&self) -> u64 {
         self.drifted
     }
+}
+
+/// True for a post that says something for the first time, or anew.
+fn has_keys(features: &PostFeatures<'_>) -> bool {
+    matches!(features.facts.stream, PostStream::Default | PostStream::Edits)
 }
 
 fn word(word: &'static str) -> Value {
@@ -426,3 +441,6 @@ fn time(time: Option<OffsetDateTime>) -> Value {
     }
     std::str::from_utf8(&text).map_or(Value::Null, |text| Value::Text(Text::new(text)))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -202,6 +202,16 @@ impl<S> KeyedState<S> {
         key: impl ExactSizeIterator<Item = &'a Value> + Clone,
         make: impl FnOnce() -> S,
     ) -> &mut S {
+        self.get_or_insert_slot(key, make).1
+    }
+
+    /// Does the same as [`get_or_insert`](Self::get_or_insert), and returns the slot of the key. A
+    /// slot stays the key's own until the key is gone; then another key may get the slot.
+    pub fn get_or_insert_slot<'a>(
+        &mut self,
+        key: impl ExactSizeIterator<Item = &'a Value> + Clone,
+        make: impl FnOnce() -> S,
+    ) -> (u32, &mut S) {
         let hash = hash(&self.hasher, key.clone());
         let found =
             self.index.find(hash, |at| live(&self.entries, *at).key.is(key.clone())).copied();
@@ -216,7 +226,36 @@ impl<S> KeyedState<S> {
             entry.changed = true;
             self.changed.push(at);
         }
-        &mut entry.state
+        (at, &mut entry.state)
+    }
+
+    /// Returns the key and the state of a slot, to be changed: it will be in the next snapshot. This
+    /// isn't an access that counts for what is forgotten. `None` if the slot is free.
+    pub fn slot_mut(&mut self, slot: u32) -> Option<(&[Value], &mut S)> {
+        let entry = self.entries.get_mut(slot as usize)?.as_mut()?;
+        if !entry.changed {
+            entry.changed = true;
+            self.changed.push(slot);
+        }
+        Some((entry.key.values(), &mut entry.state))
+    }
+
+    /// Returns the slots of all keys, with their states, in the order of the slots.
+    pub fn slots(&self) -> impl Iterator<Item = (u32, &[Value], &S)> {
+        let slots = (0..).zip(&self.entries);
+        slots.filter_map(|(slot, entry)| {
+            entry.as_ref().map(|entry| (slot, entry.key.values(), &entry.state))
+        })
+    }
+
+    /// Forgets the key of a slot, and gives the state that it had.
+    pub fn remove_slot(&mut self, slot: u32) -> Option<S> {
+        let entry = self.entries.get(slot as usize)?.as_ref()?;
+        let hash = hash(&self.hasher, entry.key.values().iter());
+        if let Ok(found) = self.index.find_entry(hash, |other| *other == slot) {
+            found.remove();
+        }
+        self.clear(slot)
     }
 
     #[cold]

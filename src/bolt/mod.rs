@@ -8,12 +8,18 @@ pub use crate::component::Problem;
 pub use crate::epoch::{StateChange, StateSize};
 pub use crate::flow::{BoltWaker, Output};
 
+mod bytes;
 mod count;
 mod dedup;
 mod features;
 pub(crate) mod jq;
 mod keyed;
+mod late;
 mod pick;
+mod space_saving;
+pub mod top;
+pub mod trends;
+pub mod window;
 mod words;
 
 pub use count::Count;
@@ -25,6 +31,10 @@ pub use keyed::{KeyState, KeyedState};
 pub use pick::Pick;
 pub use words::Words;
 
+#[cfg(test)]
+pub(crate) use features::tests::features_of_post;
+#[cfg(test)]
+pub(crate) use late::time_text as late_time_text;
 #[cfg(test)]
 pub(crate) use words::tests::words_of_post;
 
@@ -39,6 +49,17 @@ pub struct BoltContext {
     pub inputs: Vec<Fields>,
     /// The way for the bolt's own threads to have [`Bolt::idle`] called.
     pub waker: BoltWaker,
+}
+
+/// The part of an input that each of several tasks of a bolt gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputShare {
+    /// Any: every grouping does.
+    Any,
+    /// All tuples of some keys: `Fields` by [`BoltConfig::state_key`], or `Global`.
+    ByKey,
+    /// All tuples: `All`.
+    Whole,
 }
 
 /// The configuration of a bolt.
@@ -78,6 +99,12 @@ pub trait BoltConfig: Send + Sync {
     /// with a larger one.
     fn tasks_max(&self) -> Option<(usize, &'static str)> {
         None
+    }
+
+    /// The part of an input with these fields that each of several tasks must get, for the results
+    /// to be the same with any number of tasks. Another grouping is a problem of the topology.
+    fn input_share(&self, _input: &Fields) -> InputShare {
+        InputShare::Any
     }
 
     /// True if it has state at all. A bolt whose state belongs to the task, so that it has no
@@ -147,6 +174,12 @@ pub trait Bolt: Send {
     /// Returns the number of tuples that it has dropped because its options say so, since it was
     /// made.
     fn dropped(&self) -> u64 {
+        0
+    }
+
+    /// Returns the number of tuples that came after their window had closed, since the bolt was
+    /// made, for people who watch; asked after each turn.
+    fn late(&self) -> u64 {
         0
     }
 

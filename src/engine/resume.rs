@@ -12,7 +12,7 @@ use crate::coordinator::Resumed;
 use crate::engine::upgrade;
 use crate::epoch::Promise;
 use crate::error::{Error, Result};
-use crate::keys::{KEY_GROUPS, task_of_group};
+use crate::keys::{KEY_GROUPS, SHARED_GROUP, task_of_group};
 use crate::registry::Config;
 use crate::topology::{ComponentSpec, Plan, Topology};
 
@@ -154,9 +154,11 @@ pub fn restore(
     let next = || queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
     let work = || {
         while let Some((spec, groups, bolt)) = next() {
-            let restored =
-                store.restore(&spec.id, groups, &mut |key, value| bolt.restore(key, value));
-            restored.map_err(|error| of_component(spec, error))?;
+            for groups in [SHARED_GROUP..SHARED_GROUP + 1, groups] {
+                let restored =
+                    store.restore(&spec.id, groups, &mut |key, value| bolt.restore(key, value));
+                restored.map_err(|error| of_component(spec, error))?;
+            }
         }
         Ok(())
     };

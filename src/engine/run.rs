@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use actix::{Addr, System};
 use crossbeam_channel::{Sender, bounded};
+use time::OffsetDateTime;
 
 use super::again::Before;
 use super::supervisor::Supervisor;
@@ -20,11 +21,14 @@ use crate::coordinator::{ControlStatus, CoordinatorActor, Rebalance, Stop};
 use crate::dead_letter::LetterLimits;
 use crate::epoch::StateSize;
 use crate::error::{Error, Result};
+use crate::event_time::EventTime;
 use crate::metrics::{ComponentStatus, Drain, Status, Trouble};
 use crate::panics::caught;
 use crate::protocol::{Doing, Message, Messages, Meter};
 use crate::registry::Config;
-use crate::topology::{Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology};
+use crate::topology::{
+    Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology, check_shares,
+};
 
 /// How a topology is run.
 pub struct RunOptions {
@@ -123,6 +127,7 @@ struct Totals {
     letters_dropped: u64,
     dropped: u64,
     out_of_order: u64,
+    late: u64,
     drifted: u64,
     forgotten: u64,
     busy: Duration,
@@ -344,6 +349,7 @@ impl Running {
         let says = meters.iter().find_map(|meter| meter.says());
         let says = says.or_else(|| troubles.first().map(|trouble| trouble.cause.clone()));
         let is_source = matches!(spec.config, Config::Spout(_));
+        let watermark = least_watermark(meters);
         ComponentStatus {
             id: spec.id.clone(),
             role: spec.role.name().into(),
@@ -356,6 +362,9 @@ impl Running {
             letters_dropped: totals.letters_dropped,
             dropped: totals.dropped,
             out_of_order: totals.out_of_order,
+            late: totals.late,
+            watermark: printable_date(watermark),
+            behind: watermark.behind(current.newest()),
             drifted: totals.drifted,
             keys: state_size.map(|size| size.keys),
             state_bytes: state_size.map(|size| size.saved_bytes),
@@ -441,6 +450,12 @@ impl Running {
 }
 
 impl Current {
+    /// The event time of the newest post of all sources.
+    fn newest(&self) -> EventTime {
+        let newest = self.meters.iter().map(|meter| meter.newest());
+        newest.max().unwrap_or(EventTime::UNKNOWN)
+    }
+
     /// Tasks that don't return: `count[0] for 12 s`.
     fn hangs(&self, now: Duration) -> Vec<String> {
         let tasks = self.plan.tasks.iter().zip(&self.meters);
@@ -459,6 +474,19 @@ impl Current {
     }
 }
 
+/// The least watermark of the tasks that have one.
+fn least_watermark(meters: &[Arc<Meter>]) -> EventTime {
+    let known = meters.iter().map(|meter| meter.watermark());
+    let known = known.filter(|time| *time != EventTime::UNKNOWN);
+    known.min().unwrap_or(EventTime::UNKNOWN)
+}
+
+/// The date of a time whose year has four digits, as others can read it.
+fn printable_date(time: EventTime) -> Option<OffsetDateTime> {
+    let date: Option<OffsetDateTime> = time.into();
+    date.filter(|date| (0..=9999).contains(&date.year()))
+}
+
 impl Totals {
     fn plus(self, meters: &[Arc<Meter>]) -> Self {
         let sum = |count: fn(&Meter) -> u64| meters.iter().map(|meter| count(meter)).sum::<u64>();
@@ -470,6 +498,7 @@ impl Totals {
             letters_dropped: self.letters_dropped + sum(Meter::letters_dropped),
             dropped: self.dropped + sum(Meter::dropped),
             out_of_order: self.out_of_order + sum(Meter::out_of_order),
+            late: self.late + sum(Meter::late),
             drifted: self.drifted + sum(Meter::drifted),
             forgotten: self.forgotten
                 + sum(|meter| meter.state_size().unwrap_or_default().forgotten),
@@ -494,5 +523,5 @@ fn check_hint(components: &[ComponentSpec], id: &str, hint: NonZeroU16) -> Resul
     if usize::from(hint.get()) > max {
         return Err(format!("component \"{id}\" can have {max} tasks at most, found {hint}"));
     }
-    Ok(())
+    if hint.get() > 1 { check_shares(components, spec) } else { Ok(()) }
 }

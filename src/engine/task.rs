@@ -18,7 +18,7 @@ use crate::flow::{Batch, BoltWaker, Inbox, Need, Output, Received};
 use crate::keys::stable_hash;
 use crate::panics::caught;
 use crate::protocol::{Alive, Doing, Meter, Report, Reporter};
-use crate::sink::Sink;
+use crate::sink::{Sink, SinkCounts};
 use crate::topology::OnError;
 use crate::tuple::{Fields, Tuple};
 use crate::value::Value;
@@ -37,6 +37,9 @@ const LOOKS_BEFORE_SLEEP: u8 = 64;
 
 /// From so many retries of a tuple on, people are told: what passes sooner is no trouble.
 const RETRIES_UNTIL_SAID: u32 = 4;
+
+/// What fails where a sink is left with a part of what it was to deliver.
+const DELIVERY: &str = "delivery";
 
 /// What fails where tuples are tried again.
 const INPUT: &str = "a tuple";
@@ -102,6 +105,8 @@ pub struct BoltTask {
     pub looks: Looks,
     /// The watermark that waits for the next barrier.
     pub held: HeldWatermark,
+    /// All sources have ended, and with them event time.
+    pub is_past_end: bool,
     /// Whether its configuration says that it has state.
     pub keeps_state: bool,
     /// The group that all of its state is kept in, where that belongs to the task and not to keys.
@@ -191,15 +196,21 @@ impl BoltTask {
         self.meter.end_turn(self.clock.monotonic());
         self.meter.set_emitted(self.output.emitter.emitted());
         self.meter.set_inbox(self.inbox.fill());
+        if !self.is_past_end {
+            self.meter.set_watermark(self.inbox.time());
+        }
         match &self.worker {
             Worker::Sink(sink, _) => {
-                self.meter.set_dropped(sink.dropped());
-                self.meter.set_emitted(self.output.emitter.emitted() + sink.emitted());
+                match sink.counts() {
+                    Some(counts) => show_counts(&counts, &self.meter),
+                    None => self.meter.set_dropped(sink.dropped()),
+                }
                 if let Some(words) = sink.says() {
                     self.meter.set_says(Some(words));
                 }
             }
             Worker::Bolt(bolt) => {
+                self.meter.set_late(bolt.late());
                 self.meter.set_drifted(bolt.drifted());
                 self.meter.set_dropped(bolt.dropped());
                 if let Some(size) = bolt.state_size() {
@@ -480,6 +491,10 @@ impl BoltTask {
     /// goes on.
     fn pass(&mut self, mark: &Arc<Mark>, step: &mut BarrierStep) -> Result<()> {
         let epoch = mark.barrier.epoch;
+        if mark.finish {
+            self.is_past_end = true;
+            self.meter.set_watermark(EventTime::END);
+        }
         match &mut self.worker {
             Worker::Bolt(bolt) => {
                 self.output.emitter.set_time(self.inbox.time());
@@ -515,10 +530,16 @@ impl BoltTask {
         let Worker::Sink(sink, threads) = &mut self.worker else { return };
         let mut deliver = sink.commit(promises);
         let (refused_rows, meter) = (self.refused_rows.clone(), Arc::clone(&self.meter));
+        let counts = sink.counts();
         let job: Job<Vec<String>> = Box::new(move || {
             let delivered = deliver()?;
+            // Behind the last barrier there is no turn any more.
+            if let Some(counts) = &counts {
+                show_counts(counts, &meter);
+            }
             let rows = refused_rows.write(&delivered.refused)?;
             meter.add_dead_letters(usize::try_from(rows).unwrap_or(usize::MAX));
+            meter.set_trouble(DELIVERY, delivered.waits);
             Ok(delivered.segments)
         });
         let thread = threads.as_ref().map(|threads| &threads.commit);
@@ -531,6 +552,11 @@ impl BoltTask {
         let job = sink.forgotten(segments);
         run(threads.as_ref().map(|threads| &threads.commit), job, &self.reporter, |()| None);
     }
+}
+
+fn show_counts(counts: &SinkCounts, meter: &Meter) {
+    meter.set_emitted(counts.emitted());
+    meter.set_dropped(counts.dropped());
 }
 
 /// Makes one call of a bolt at a barrier, and returns the step behind it.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::bolt::InputShare;
 use crate::checkpoint::{Kept, Saved, StateStore};
 use crate::engine::AGAIN;
 use crate::error::{Error, Result};
@@ -60,18 +61,17 @@ fn shape(topology: &Topology, spec: &ComponentSpec) -> String {
 pub fn state_key(topology: &Topology, spec: &ComponentSpec) -> Option<Vec<String>> {
     let Config::Bolt(config) = &spec.config else { return None };
     let key = config.state_key()?;
-    let grouped = spec.inputs.iter().all(|input| match &input.grouping {
-        Grouping::Fields(positions) => {
-            let fields = topology.components[input.from]
-                .streams
-                .iter()
-                .nth(input.stream.0)
-                .map(|(_, fields)| fields);
-            let names =
-                fields.map(|fields| positions.iter().map(|at| fields.names()[*at].as_str()));
-            names.is_some_and(|names| names.eq(key.iter().map(String::as_str)))
+    let grouped = spec.inputs.iter().all(|input| {
+        let streams = &topology.components[input.from].streams;
+        let Some((_, fields)) = streams.iter().nth(input.stream.0) else { return false };
+        match &input.grouping {
+            Grouping::Fields(positions) => {
+                let names = positions.iter().map(|at| fields.names()[*at].as_str());
+                names.eq(key.iter().map(String::as_str))
+            }
+            Grouping::All => config.input_share(fields) == InputShare::Whole,
+            _ => false,
         }
-        _ => false,
     });
     (grouped || spec.parallelism_hint.get() == 1).then_some(key)
 }

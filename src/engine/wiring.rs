@@ -394,6 +394,7 @@ impl Maker<'_> {
             current: None,
             looks: Looks::default(),
             held: HeldWatermark::default(),
+            is_past_end: false,
             keeps_state: matches!(&self.spec.config, Config::Bolt(config) if config.keeps_state()),
             state_group: groups(self.topology, self.spec, self.index).1,
             poison: Arc::new(self.shared.poison.get(&self.spec.id).cloned().unwrap_or_default()),

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::characters::{is_digit, is_hashtag_special, is_latin_accent, is_letter_or_mark};
-use super::links::{address_with_scheme, bare_address};
+use super::links::{address_with_scheme, bare_address, is_public};
 
 /// What stands at a place of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub(crate) enum EntityKind {
     Cashtag,
     /// `@ann`
     Mention,
-    /// `@ann/friends`, which mentions nobody.
-    UserList,
+    /// `@ann/friends`, `@ann@example.org`: what these rules don't take for a mention.
+    OtherHandle,
     /// `https://example.org/a`, `example.org`
     Address,
 }
@@ -27,20 +27,21 @@ pub(crate) enum EntityKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entity {
     pub kind: EntityKind,
-    /// Its bytes, with the sign.
+    /// Its bytes, with the sign, and with what belongs to it and not to its name: of
+    /// `@ann.example.org` the rules take `ann` for the name.
     pub range: Range<usize>,
-    /// The sign's bytes.
-    sign: usize,
+    /// The bytes of the name.
+    name: Range<usize>,
 }
 
 impl Entity {
     pub(super) fn address(range: Range<usize>) -> Self {
-        Self { kind: EntityKind::Address, range, sign: 0 }
+        Self { kind: EntityKind::Address, name: range.clone(), range }
     }
 
     /// What stands behind the sign.
     pub fn name<'t>(&self, text: &'t str) -> &'t str {
-        &text[self.range.start + self.sign..self.range.end]
+        &text[self.name.clone()]
     }
 }
 
@@ -58,9 +59,10 @@ const CASHTAG_SUFFIX_BYTES_MAX: usize = 2;
 pub(crate) fn find_entities(text: &str, found: &mut Vec<Entity>) {
     found.clear();
     let bytes = text.as_bytes();
+    // Where the last entity ends.
+    let mut begin = 0;
     let mut at = 0;
     while at < bytes.len() {
-        let begin = found.last().map_or(0, |entity| entity.range.end);
         let entity = match bytes[at] {
             b'#' => hashtag(text, at, 1),
             b'@' => mention(text, at, 1),
@@ -73,7 +75,8 @@ pub(crate) fn find_entities(text: &str, found: &mut Vec<Entity>) {
             _ => None,
         };
         if let Some(entity) = entity {
-            at = entity.range.end;
+            begin = entity.range.end;
+            at = begin;
             found.push(entity);
         } else {
             at += 1;
@@ -105,7 +108,8 @@ fn hashtag(text: &str, at: usize, sign: usize) -> Option<Entity> {
     if !is_name || goes_on {
         return None;
     }
-    Some(Entity { kind: EntityKind::Hashtag, range: at..at + sign + length, sign })
+    let name = at + sign..at + sign + length;
+    Some(Entity { kind: EntityKind::Hashtag, range: at..name.end, name })
 }
 
 fn is_user_byte(byte: &u8) -> bool {
@@ -121,17 +125,33 @@ fn mention(text: &str, at: usize, sign: usize) -> Option<Entity> {
     if length == 0 {
         return None;
     }
-    let end = at + sign + length;
-    let list = list_length(&text.as_bytes()[end..]);
-    let behind = &text[end + list..];
+    let name = at + sign..at + sign + length;
+    let list = list_length(&text.as_bytes()[name.end..]);
+    let host = host_end(text, name.clone());
+    let behind = &text[name.end + list..];
     let goes_on = behind.starts_with(['@', '＠'])
         || behind.starts_with(is_latin_accent)
         || behind.starts_with("://");
     if goes_on {
-        return None;
+        let end = host?;
+        return Some(Entity { kind: EntityKind::OtherHandle, range: at..end, name });
     }
-    let kind = if list > 0 { EntityKind::UserList } else { EntityKind::Mention };
-    Some(Entity { kind, range: at..end + list, sign })
+    let kind = if list > 0 { EntityKind::OtherHandle } else { EntityKind::Mention };
+    Some(Entity { kind, range: at..host.unwrap_or(name.end + list), name })
+}
+
+/// Where a handle of Bluesky or the Fediverse ends, if a user's name begins one: `ann.example.org`,
+/// `ann@example.org`.
+fn host_end(text: &str, name: Range<usize>) -> Option<usize> {
+    let from = match text[name.end..].chars().next() {
+        Some('.') => name.start,
+        Some('@') => name.end + 1,
+        _ => return None,
+    };
+    let is_inside = |byte: &u8| byte.is_ascii_alphanumeric() || b".-".contains(byte);
+    let length = text.as_bytes()[from..].iter().take_while(|byte| is_inside(byte)).count();
+    let host = text[from..from + length].trim_end_matches(['.', '-']);
+    is_public(host).then_some(from + host.len())
 }
 
 /// True if a mention may stand behind a text: not in a word or an address, unless that word is
@@ -180,9 +200,141 @@ fn cashtag(text: &str, at: usize) -> Option<Entity> {
         *length > 0 && behind.is_none_or(|char| char.is_whitespace() || char.is_ascii_punctuation())
     };
     let length = [with_suffix, letters].into_iter().find(ends)?;
-    Some(Entity { kind: EntityKind::Cashtag, range: at..at + 1 + length, sign: 1 })
+    let name = at + 1..at + 1 + length;
+    Some(Entity { kind: EntityKind::Cashtag, range: at..name.end, name })
 }
 
 fn count_letters(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| byte.is_ascii_alphabetic()).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All entities of a text, each as a letter for its kind and its name.
+    fn found(text: &str) -> String {
+        let mut entities = Vec::new();
+        find_entities(text, &mut entities);
+        let told = entities.iter().map(|entity| {
+            let kind = match entity.kind {
+                EntityKind::Hashtag => '#',
+                EntityKind::Cashtag => '$',
+                EntityKind::Mention => '@',
+                EntityKind::OtherHandle => 'o',
+                EntityKind::Address => 'u',
+            };
+            format!("{kind}{}", entity.name(text))
+        });
+        told.collect::<Vec<_>>().join(" ")
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        assert_eq!(found(text), expected, "{text}");
+    }
+
+    #[test]
+    fn a_hashtag_has_a_letter_and_stands_alone() {
+        check("#storm", "#storm");
+        check("a #storm, #rain! (#wind) \"#sea\" #a_1", "#storm #rain #wind #sea #a_1");
+        check("#1 #123 #1st #2024storm #_a #_ #__", "#1st #2024storm #_a");
+        check("a#storm &#39; &#storm _#storm 5#storm é#storm", "");
+        check("#storm#rain #storm", "#storm");
+        check("# storm ## #", "");
+        check("#a-b #a.b #a'b #a's", "#a #a #a #a");
+        check("#http://example.org", "");
+        check("/#storm .#storm …#storm", "#storm #storm #storm");
+    }
+
+    #[test]
+    fn a_hashtag_is_of_any_script() {
+        check("#über #café #Straße #naïve", "#über #café #Straße #naïve");
+        check(
+            "#日本語 ＃ハッシュタグ、#東京。#ひらがな #バー・フー",
+            "#日本語 #ハッシュタグ #東京 #ひらがな #バー・フー",
+        );
+        check(
+            "#한국어 #русский #العربية #हिन्दी #ไทย #עברית",
+            "#한국어 #русский #العربية #हिन्दी #ไทย #עברית",
+        );
+        check("日本#東京 日本 #東京", "#東京");
+        check("#a½ #aⅧ #a٣ #٣ #Ⓐ", "#a #a #a٣");
+        check("#️⃣ 1️⃣ #️⃣abc 😀#storm ❤️#storm #storm😀", "#storm #storm #storm");
+        check("#a\u{200c}b #می\u{200c}خواهم", "#a\u{200c}b #می\u{200c}خواهم");
+    }
+
+    #[test]
+    fn a_mention_is_a_name_of_twenty_signs_that_stands_alone() {
+        check("@ann", "@ann");
+        check("@Ann_1, (@bob) .@carol: @dan's @eve-x", "@Ann_1 @bob @carol @dan @eve");
+        check("ann@example.org a@bob _@bob !@bob @@bob &@bob", "");
+        check("RT@ann RT:@bob rt @carol xrt@dan -RT@eve", "@ann @bob @carol");
+        check("@ann@bob @ann@example.org @ann.example.org, @ann.so", "oann @ann @ann");
+        check("@anné @ann\u{301} @ann日本 日本@bob", "@ann @bob");
+        check("＠ann @ann://a", "@ann");
+        check("@abcdefghijklmnopqrstuvwxyz", "@abcdefghijklmnopqrst");
+        check("@ann/friends @ann/1 @ann/", "oann @ann @ann");
+        check("@ @! @-", "");
+    }
+
+    #[test]
+    fn a_cashtag_is_one_to_six_letters_between_spaces() {
+        check("$ABC $a $TSLA.X, ($B) $BRK_b", "$ABC $a $TSLA.X $BRK_b");
+        check("$ABCDEFG $1 $100 US$ABC a$b $", "");
+        check("$BRK.ABC $ABC's $ABC-$DEF", "$BRK $ABC $ABC");
+        check("\u{3000}$ABC\n$DEF?", "$ABC $DEF");
+    }
+
+    #[test]
+    fn an_address_ends_before_the_punctuation_behind_it() {
+        check("https://example.org", "uhttps://example.org");
+        check("see http://example.org/a?b=c&d=e#f.", "uhttp://example.org/a?b=c&d=e#f");
+        check(
+            "(https://example.org/a) https://example.org/a_(b) https://example.org/a).",
+            "uhttps://example.org/a uhttps://example.org/a_(b) uhttps://example.org/a",
+        );
+        check(
+            "HTTPS://Example.ORG:8080/A, http://example.org!",
+            "uHTTPS://Example.ORG:8080/A uhttp://example.org",
+        );
+        check("http://example.org/#storm @ann", "uhttp://example.org/#storm @ann");
+        check("日本http://example.comは http://例え.jp/あ", "uhttp://example.com uhttp://例え.jp/");
+        check("xhttp://example.org @http://example.org http:// http://. http://localhost/a", "");
+        check("https://t.example/a…", "uhttps://t.example/a");
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_has_a_known_domain() {
+        check(
+            "example.com, www.example.org/a. example.co.uk",
+            "uexample.com uwww.example.org/a uexample.co.uk",
+        );
+        check("end.It was.Of no.de a.b example.js 3.5 e.g. i.e. ...", "");
+        check("example.de/a example.de t.co bit.ly/a", "uexample.de/a ut.co ubit.ly/a");
+        check("ann@example.com #example.com $example.com", "#example");
+        check("-example.com .example.com _example.com /example.com", "");
+        check("example.com@ann example.com.", "uexample.com");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_entities_in_order(text in "([#@$:/.,a-zé日1_ ＃＠()]|http://|\u{fe0f}|RT){0,40}") {
+            let mut entities = Vec::new();
+            find_entities(&text, &mut entities);
+            let mut end = 0;
+            for entity in entities {
+                prop_assert!(entity.range.start >= end && entity.range.end > entity.range.start);
+                end = entity.range.end;
+                let _ = entity.name(&text);
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_search_panic(text: String) {
+            find_entities(&text, &mut Vec::new());
+        }
+    }
 }

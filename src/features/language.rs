@@ -3,9 +3,11 @@
 use whatlang::Lang;
 
 use super::entities::Entity;
+use super::stop_words::most_stop_words;
 
-/// How sure the detection must be, 0 to 1. Below it short texts are often taken for a wrong
-/// language; see the measurement in ARCHITECTURE.md.
+/// How sure the detection by letters must be, 0 to 1, unless the stop words agree with it. A lower
+/// bound finds the language of more short texts, and takes more of them for a wrong one; see the
+/// measurement in ARCHITECTURE.md.
 const CONFIDENCE_MIN: f64 = 0.5;
 
 /// How many bytes of a text are looked at: more make the detection slower, and hardly surer.
@@ -96,16 +98,13 @@ pub(crate) fn detect_language(
     }
     words.truncate(words.floor_char_boundary(DETECTED_BYTES_MAX));
     let detected = whatlang::detect(words)?;
-    let has_one_language = whatlang_is_sure(detected.script(), detected.lang());
-    if !has_one_language && detected.confidence() < CONFIDENCE_MIN {
-        return None;
-    }
-    LanguageCode::new(two_letters(detected.lang()))
-}
-
-/// True for a script that only one of the known languages is written in.
-fn whatlang_is_sure(script: whatlang::Script, lang: Lang) -> bool {
-    script.langs() == [lang]
+    let lang = detected.lang();
+    let code = two_letters(lang);
+    let is_only_one_of_script = detected.script().langs() == [lang];
+    let is_sure = is_only_one_of_script
+        || detected.confidence() >= CONFIDENCE_MIN
+        || most_stop_words(words) == Some(code);
+    if is_sure { LanguageCode::new(code) } else { None }
 }
 
 /// The code of ISO 639-1, where there is one.
@@ -182,5 +181,61 @@ fn two_letters(lang: Lang) -> &'static str {
         "yid" => "yi",
         "zul" => "zu",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entities::find_entities;
+    use super::*;
+
+    fn detected(text: &str) -> Option<String> {
+        let mut entities = Vec::new();
+        find_entities(text, &mut entities);
+        let language = detect_language(text, &entities, &mut String::new());
+        language.map(|language| language.as_str().to_owned())
+    }
+
+    #[test]
+    fn what_a_platform_gives_is_a_primary_language() {
+        let given = |tag: &str| match given_language(Some(tag)) {
+            GivenLanguage::Named(code) => code.as_str().to_owned(),
+            other => format!("{other:?}"),
+        };
+        for (tag, expected) in [
+            ("en", "en"),
+            ("EN-GB", "en"),
+            ("zh_Hant", "zh"),
+            ("in", "id"),
+            ("iw", "he"),
+            ("und", "Unknown"),
+            ("qme", "NoLanguage"),
+            ("zxx", "NoLanguage"),
+            ("", "Unknown"),
+            ("e", "Unknown"),
+            ("e1", "Unknown"),
+            ("englishlanguage", "Unknown"),
+        ] {
+            assert_eq!(given(tag), expected, "{tag}");
+        }
+        assert_eq!(given_language(None), GivenLanguage::Unknown);
+    }
+
+    #[test]
+    fn a_language_is_told_from_the_words_alone() {
+        for (text, expected) in [
+            ("The storm came over the sea in the night, and nobody saw it", Some("en")),
+            ("Der Sturm kam in der Nacht über das Meer, und niemand sah ihn", Some("de")),
+            ("La tormenta llegó por la noche desde el mar y nadie la vio", Some("es")),
+            ("Буря пришла ночью с моря, и никто её не видел", Some("ru")),
+            ("嵐は夜に海からやって来た", Some("ja")),
+            ("폭풍이 밤에 바다에서 왔다", Some("ko")),
+            ("อากาศดีมากวันนี้", Some("th")),
+            ("@ann #storm https://example.org/the/storm/came/over/the/sea", None),
+            ("12 34 !!! 😀", None),
+            ("", None),
+        ] {
+            assert_eq!(detected(text).as_deref(), expected, "{text}");
+        }
     }
 }

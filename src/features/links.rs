@@ -92,7 +92,7 @@ fn is_host(host: &str) -> bool {
 }
 
 /// True if the last part of a host is a top-level domain, or another known public suffix.
-fn is_public(host: &str) -> bool {
+pub(super) fn is_public(host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     is_host(&host) && psl::domain(host.as_bytes()).is_some_and(|domain| domain.suffix().is_known())
 }
@@ -157,4 +157,31 @@ pub(crate) fn registrable_domain(address: &str) -> Option<String> {
     }
     let host = host.to_lowercase();
     psl::domain_str(&host).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_is_what_somebody_has_registered() {
+        for (address, expected) in [
+            ("https://www.example.co.uk/a?b", Some("example.co.uk")),
+            ("http://user:word@News.Example.org:8080", Some("example.org")),
+            ("https://ann.github.io/a", Some("ann.github.io")),
+            ("https://github.io", None),
+            ("https://news.example", Some("news.example")),
+            ("example.com/a", Some("example.com")),
+            ("https://example.com.", Some("example.com")),
+            ("https://例え.jp/a", Some("例え.jp")),
+            ("http://192.168.0.1/a", None),
+            ("http://[::1]/a", None),
+            ("http://localhost/a", None),
+            ("", None),
+            ("mailto:ann@example.org", Some("example.org")),
+            ("https://a..example.org", None),
+        ] {
+            assert_eq!(registrable_domain(address).as_deref(), expected, "{address}");
+        }
+    }
 }

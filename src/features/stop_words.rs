@@ -3,8 +3,9 @@
 use std::sync::LazyLock;
 
 use hashbrown::{HashMap, HashSet};
+use unicode_normalization::char::is_combining_mark;
 
-use super::text::fold_case;
+use super::text::{fold_case, fold_case_into};
 
 /// The words of each language, in any order.
 const LISTS: [(&str, &str); 13] = [
@@ -25,6 +26,9 @@ const LISTS: [(&str, &str); 13] = [
 
 /// The list for texts in an unknown language: most of them are in English.
 const FALLBACK: &str = "en";
+
+/// How many words of one language a text must have at least to be taken for one in it.
+const VOTES_MIN: usize = 2;
 
 /// The stop words of one language.
 #[derive(Default)]
@@ -47,4 +51,38 @@ static NONE: LazyLock<StopWords> = LazyLock::new(StopWords::default);
 /// The stop words of a language; none of a language without a list.
 pub(crate) fn stop_words(language: Option<&str>) -> &'static StopWords {
     STOP_WORDS.get(language.unwrap_or(FALLBACK)).unwrap_or(&NONE)
+}
+
+/// The lists that have a word, one bit for each, in the order of [`LISTS`].
+static LISTS_OF_WORDS: LazyLock<HashMap<String, u16>> = LazyLock::new(|| {
+    let mut lists_of_words = HashMap::new();
+    for (number, (_, list)) in LISTS.iter().enumerate() {
+        for word in list.split_whitespace() {
+            *lists_of_words.entry(fold_case(word)).or_default() |= 1 << number;
+        }
+    }
+    lists_of_words
+});
+
+/// The language of which a text has the most stop words, if no other has as many.
+pub(super) fn most_stop_words(text: &str) -> Option<&'static str> {
+    let mut votes = [0_usize; LISTS.len()];
+    let mut folded = String::new();
+    for word in text.split(|char: char| !is_in_word(char)).filter(|word| !word.is_empty()) {
+        folded.clear();
+        fold_case_into(word, &mut folded);
+        let mut lists = LISTS_OF_WORDS.get(&folded).copied().unwrap_or_default();
+        while lists != 0 {
+            votes[lists.trailing_zeros() as usize] += 1;
+            lists &= lists - 1;
+        }
+    }
+    let most = *votes.iter().max()?;
+    let mut first = (0..LISTS.len()).filter(|number| votes[*number] == most);
+    let (winner, second) = (first.next()?, first.next());
+    (most >= VOTES_MIN && second.is_none()).then_some(LISTS[winner].0)
+}
+
+fn is_in_word(char: char) -> bool {
+    char.is_alphanumeric() || char == '\'' || !char.is_ascii() && is_combining_mark(char)
 }

@@ -68,10 +68,10 @@ impl Terms {
                 if let Some(before) = run.last
                     && (is_han(before) || is_han(first))
                 {
-                    let pair = &text[at - before.len_utf8()..at + word.len()];
-                    self.add_once(pair, found);
+                    self.add_once(&text[run.last_at..at + word.len()], found);
                 }
-                run = Run { last: Some(first), end: at + word.len(), length: run.length + 1 };
+                let end = at + word.len();
+                run = Run { last: Some(first), last_at: at, end, length: run.length + 1 };
                 continue;
             }
             self.end_run(&run, text, found);
@@ -89,7 +89,7 @@ impl Terms {
             && run.length == 1
             && is_han(last)
         {
-            self.add_once(&text[run.end - last.len_utf8()..run.end], found);
+            self.add_once(&text[run.last_at..run.end], found);
         }
     }
 
@@ -98,13 +98,19 @@ impl Terms {
         let mut folded = std::mem::take(&mut self.folded);
         folded.clear();
         fold_case_into(word, &mut folded);
-        if folded.contains('\u{2019}') {
+        let is_ascii = folded.is_ascii();
+        if !is_ascii && folded.contains('\u{2019}') {
             folded = folded.replace('\u{2019}', "'");
         }
         let word = folded.strip_suffix("'s").unwrap_or(&folded);
-        let is_long = word.len() > 1 && word.chars().nth(1).is_some();
-        let has_letter = word.chars().any(char::is_alphabetic);
-        if is_long && has_letter && !stop_words.contains(&folded) && !stop_words.contains(word) {
+        let is_candidate = if is_ascii {
+            word.len() > 1 && word.bytes().any(|byte| byte.is_ascii_alphabetic())
+        } else {
+            word.chars().nth(1).is_some() && word.chars().any(char::is_alphabetic)
+        };
+        let is_whole = word.len() == folded.len();
+        if is_candidate && !stop_words.contains(word) && (is_whole || !stop_words.contains(&folded))
+        {
             self.add_once(word, found);
         }
         self.folded = folded;
@@ -124,7 +130,9 @@ impl Terms {
 #[derive(Default)]
 struct Run {
     last: Option<char>,
-    /// Where it ends in the text.
+    /// Where the last one begins in the text, which may have marks behind its character.
+    last_at: usize,
+    /// Where the last one ends in the text.
     end: usize,
     length: usize,
 }
@@ -159,4 +167,70 @@ fn goes_on(bytes: &[u8], start: usize, at: usize) -> bool {
     let joins_digits = matches!(byte, b'.' | b'\'' | b',' | b';');
     joins_letters && before.is_ascii_alphabetic() && behind.is_ascii_alphabetic()
         || joins_digits && before.is_ascii_digit() && behind.is_ascii_digit()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::entities::find_entities;
+    use super::super::stop_words::stop_words;
+    use super::*;
+
+    fn terms(text: &str, language: &str) -> String {
+        let (mut entities, mut found) = (Vec::new(), Vec::new());
+        find_entities(text, &mut entities);
+        Terms::default().find(text, &entities, stop_words(Some(language)), &mut found);
+        found.join(" ")
+    }
+
+    #[test]
+    fn terms_are_words_without_case_and_stop_words() {
+        assert_eq!(
+            terms("The Storm, a STORM! wasn't COVID-19's end; U.S. re-run", "en"),
+            "storm covid end u.s re run"
+        );
+        assert_eq!(terms("Der Sturm und die Straße, Größe", "de"), "sturm strasse grösse");
+        assert_eq!(terms("don\u{2019}t Ann\u{2019}s a é 12 3.5 ½ x2", "en"), "ann x2");
+        assert_eq!(terms("буря и МОРЕ в море", "ru"), "буря море");
+        assert_eq!(terms("안녕 세계 수", "ko"), "안녕 세계");
+    }
+
+    #[test]
+    fn entities_are_no_terms() {
+        assert_eq!(
+            terms("see https://example.org/storm @ann #rain $ABC a/storm example.com", "en"),
+            "storm"
+        );
+    }
+
+    #[test]
+    fn scripts_without_spaces_give_pairs() {
+        assert_eq!(terms("東京都は雨です", "ja"), "東京 京都 都は は雨 雨で");
+        assert_eq!(terms("雨。カタカナの 風", "ja"), "雨 カタカナ 風");
+        assert_eq!(terms("今日天气", "zh"), "今日 日天 天气");
+        assert_eq!(terms("อากาศดี abc", "th"), "abc");
+    }
+
+    #[test]
+    fn a_long_text_has_a_bounded_number_of_terms() {
+        let words: Vec<String> = (0..2 * TERMS_MAX).map(|number| format!("word{number}")).collect();
+        assert_eq!(terms(&words.join(" "), "en").split(' ').count(), TERMS_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn ascii_words_are_those_of_unicode(text in "[a-cA-C0-2_.,:;'\"@#$ /-]{0,30}") {
+            let mut words = Vec::new();
+            for part in text.split_ascii_whitespace() {
+                each_ascii_word(part, |word| words.push(word.to_owned()));
+            }
+            prop_assert_eq!(words, text.unicode_words().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn no_text_makes_the_search_panic(text: String) {
+            let _ = terms(&text, "en");
+        }
+    }
 }

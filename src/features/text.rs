@@ -22,7 +22,9 @@ pub(crate) fn normalised(text: Cow<'_, str>) -> Cow<'_, str> {
 /// folding, in form C.
 pub(super) fn fold_case_into(text: &str, folded: &mut String) {
     if text.is_ascii() {
-        folded.extend(text.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
+        let before = folded.len();
+        folded.push_str(text);
+        folded[before..].make_ascii_lowercase();
     } else {
         folded.extend(text.chars().default_case_fold().nfc());
     }
@@ -33,4 +35,22 @@ pub(crate) fn fold_case(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     fold_case_into(text, &mut folded);
     folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_brought_into_form_c_without_nul() {
+        assert!(matches!(normalised("plain".into()), Cow::Borrowed("plain")));
+        assert!(matches!(normalised("Ü 日本".into()), Cow::Borrowed("Ü 日本")));
+        assert_eq!(normalised("u\u{308}\0 \u{212b}".into()), "ü \u{c5}");
+    }
+
+    #[test]
+    fn case_is_folded_whole() {
+        assert_eq!(fold_case("STRAßE Σίσυφος"), "strasse σίσυφοσ");
+        assert_eq!(fold_case("A\u{308}"), "ä");
+    }
 }

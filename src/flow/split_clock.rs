@@ -39,6 +39,8 @@ pub struct SplitClock {
     told: Watermark,
     told_at: Option<Duration>,
     emits: u32,
+    /// The newest post of all splits.
+    newest: EventTime,
 }
 
 impl SplitClock {
@@ -51,7 +53,9 @@ impl SplitClock {
     ) -> Self {
         let split =
             |(newest, has_ended)| SplitTime { newest, is_moved: false, has_ended, emitted_at: now };
+        let newest = splits.iter().map(|(newest, _)| *newest).max();
         Self {
+            newest: newest.unwrap_or(EventTime::UNKNOWN),
             order,
             splits: splits.into_iter().map(split).collect(),
             newest_of_run: EventTime::UNKNOWN,
@@ -72,6 +76,7 @@ impl SplitClock {
         if newest == EventTime::UNKNOWN {
             return;
         }
+        self.newest = self.newest.max(newest);
         self.newest_of_run = self.newest_of_run.max(newest);
         let split = &mut self.splits[split];
         split.emitted_at = now;
@@ -79,6 +84,19 @@ impl SplitClock {
             (split.newest, split.is_moved) = (newest, true);
         }
         self.emits = self.emits.saturating_add(1);
+    }
+
+    /// The event time of the newest post of all splits.
+    pub fn newest(&self) -> EventTime {
+        self.newest
+    }
+
+    /// The last watermark that went out; unknown if this source doesn't hold event time back.
+    pub fn watermark(&self) -> EventTime {
+        match self.told {
+            Watermark::At(time) => time,
+            Watermark::Idle => EventTime::UNKNOWN,
+        }
     }
 
     /// Notes that the topology holds the source up, which isn't silence.

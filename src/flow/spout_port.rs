@@ -87,6 +87,7 @@ impl Port {
         }
         if let Some(watermark) = clock.next(now) {
             self.emitter.broadcast_watermark(watermark);
+            self.meter.set_watermark(clock.watermark());
             if self.loop_waits.is_none() {
                 self.settle();
             }
@@ -396,7 +397,9 @@ impl SpoutOutput {
             clock.emitted(split, newest, now);
             if let Some(watermark) = clock.next_after_emit(now) {
                 port.emitter.broadcast_watermark(watermark);
+                self.meter.set_watermark(clock.watermark());
             }
+            self.meter.set_newest(clock.newest());
         }
         for (split, cursor) in self.staged_cursors.drain(..).chain([(split, cursor)]) {
             port.splits[split].cursor = cursor;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::epoch::Promise;
 
@@ -81,6 +81,33 @@ impl Backlog {
     }
 }
 
+/// Decides what is written where a full outbox drops.
+#[derive(Debug)]
+pub struct Admission {
+    backlog: Arc<Backlog>,
+    bytes_max: u64,
+    dropped: u64,
+}
+
+impl Admission {
+    /// Lets everything in, or, with a bound in bytes, what fits beside the backlog.
+    pub fn new(backlog: Arc<Backlog>, bytes_max: Option<u64>) -> Self {
+        Self { backlog, bytes_max: bytes_max.unwrap_or(u64::MAX), dropped: 0 }
+    }
+
+    /// True if so many bytes may be written. If they may not, they are dropped, and counted.
+    pub fn admits(&mut self, bytes: u64) -> bool {
+        let fits = self.backlog.bytes().saturating_add(bytes) <= self.bytes_max;
+        self.dropped += u64::from(!fits);
+        fits
+    }
+
+    /// How many tuples were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +136,17 @@ mod tests {
         backlog.delivered("old");
         backlog.delivered("a");
         assert_eq!(backlog.bytes(), 6);
+    }
+
+    #[test]
+    fn a_full_outbox_that_drops_counts_what_does_not_fit() {
+        let backlog = Arc::new(Backlog::default());
+        let mut admission = Admission::new(Arc::clone(&backlog), Some(10));
+        assert!(admission.admits(10));
+        backlog.wrote(8);
+        assert!(!admission.admits(3) && admission.admits(2));
+        assert_eq!(admission.dropped(), 1);
+        assert!(Admission::new(backlog, None).admits(u64::MAX));
     }
 
     #[test]

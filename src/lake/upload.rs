@@ -10,10 +10,9 @@ mod compare;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use std::{fs, io, thread, vec};
+use std::{fs, io, vec};
 
 use bytes::Bytes;
 
@@ -27,6 +26,7 @@ use super::publish::{another_writer, gone, not_as_promised};
 use super::replaced::{Replaced, has_now};
 use super::staging::{Staging, named};
 use super::store::{Put, Store};
+use crate::detached::{Detached, UnderWay};
 use crate::epoch::Promise;
 use crate::error::{Error, Kind, Result};
 use crate::fault::point;
@@ -37,18 +37,19 @@ pub const UPLOADS_MAX: usize = 8;
 /// How many bytes of them it holds in memory meanwhile. A file that is larger goes alone.
 pub const UPLOAD_BYTES_MAX: u64 = 64 << 20;
 
-/// How soon uploads that nobody waits for any more are left to themselves. Shorter costs wake-ups.
-const STOP_CHECK: Duration = Duration::from_millis(50);
+/// How long a commit waits for an index, which is a hundredth of an upload. Longer would hold up
+/// commits for what is a help only.
+const INDEX_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// How many of those a commit waits for an index, which is a hundredth of an upload: 2 s in all.
-const INDEX_CHECKS_MAX: u32 = 40;
+/// The name of the threads.
+const THREAD: &str = "upload";
 
 /// The uploads of one task.
 #[derive(Default)]
 pub struct Uploader {
     /// The segments of promises that a commit has delivered before it failed: it is tried again.
     delivered: Arc<Mutex<BTreeSet<String>>>,
-    stopped: AtomicBool,
+    detached: Detached,
     /// Something failed, so what was put may be there although nobody said so, and may be replaced
     /// meanwhile.
     in_doubt: AtomicBool,
@@ -59,7 +60,7 @@ pub struct Uploader {
 impl Uploader {
     /// The task ends: what is underway may go on or not, but nobody waits for it.
     pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        self.detached.stop();
     }
 
     /// Uploads the closed files. It can be repeated, also after a crash in the middle.
@@ -104,8 +105,7 @@ impl Uploader {
             let Err(error) = self.upload_round(store, staging, promises, replaced) else {
                 return Ok(());
             };
-            let got_on =
-                lock(&self.delivered).len() > delivered && !self.stopped.load(Ordering::Relaxed);
+            let got_on = lock(&self.delivered).len() > delivered && !self.detached.is_stopped();
             if error.kind() != Kind::Transient || !got_on {
                 return Err(error);
             }
@@ -124,13 +124,18 @@ impl Uploader {
             store: Arc::clone(store),
             staging: staging.clone(),
             files: Mutex::new(self.missing(promises)?.into_iter()),
-            room: Room::default(),
+            memory: UnderWay::new(UPLOAD_BYTES_MAX),
             over: AtomicBool::new(false),
             delivered: Arc::clone(&self.delivered),
             backlog: Arc::clone(&self.backlog),
             replaced,
         });
-        let uploaded = start(&round).and_then(|results| self.wait(results));
+        let threads = UPLOADS_MAX.min(lock(&round.files).len());
+        let work = Arc::new({
+            let round = Arc::clone(&round);
+            move || round.run()
+        });
+        let uploaded = self.detached.run_on_threads(threads, THREAD, &work);
         round.over.store(true, Ordering::Relaxed);
         self.in_doubt.store(uploaded.is_err(), Ordering::Relaxed);
         uploaded?;
@@ -147,18 +152,10 @@ impl Uploader {
     /// # Errors
     /// If it isn't known to be there.
     pub fn index(&self, store: &Arc<dyn Store>, index: &Index) -> Result<()> {
-        let (done, results) = mpsc::channel();
-        let (store, index, end) = (Arc::clone(store), index.clone(), End { done, result: None });
-        thread::Builder::new()
-            .name("upload".into())
-            .spawn(move || end.with(index::write(store.as_ref(), &index)))
-            .map_err(|cause| Error::no_room("can't start a thread that uploads").because(cause))?;
-        for _ in 0..INDEX_CHECKS_MAX {
-            match results.recv_timeout(STOP_CHECK) {
-                Ok(result) => return result,
-                Err(RecvTimeoutError::Timeout) if !self.stopped.load(Ordering::Relaxed) => {}
-                Err(_) => break,
-            }
+        let (store, index) = (Arc::clone(store), index.clone());
+        let write = move || index::write(store.as_ref(), &index);
+        if self.detached.run_within(INDEX_WAIT_MAX, THREAD, write)?.is_some() {
+            return Ok(());
         }
         // It may still come to its end, so it is not put once more.
         Err(Error::fatal("nobody waits for an index any more"))
@@ -176,59 +173,6 @@ impl Uploader {
         files.sort_by_key(|(segment, _)| *segment);
         Ok(files)
     }
-
-    /// Waits for all threads, or until the task ends. Of several errors a fatal one counts.
-    fn wait(&self, results: Receiver<Result<()>>) -> Result<()> {
-        let mut worst = Ok(());
-        loop {
-            match results.recv_timeout(STOP_CHECK) {
-                Ok(Err(error)) if worst.is_ok() || error.kind() == Kind::Fatal => {
-                    worst = Err(error)
-                }
-                Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) if self.stopped.load(Ordering::Relaxed) => {
-                    return Err(Error::transient("the task ended while it uploaded"));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return worst,
-            }
-        }
-    }
-}
-
-/// Starts the threads of a round. Each tells how it ended; one that panics says so too.
-fn start(round: &Arc<Round>) -> Result<Receiver<Result<()>>> {
-    let (done, results) = mpsc::channel();
-    for _ in 0..UPLOADS_MAX.min(lock(&round.files).len()) {
-        let (round, end) = (Arc::clone(round), End { done: done.clone(), result: None });
-        let work = move || end.with(round.run());
-        thread::Builder::new()
-            .name("upload".into())
-            .spawn(work)
-            .map_err(|cause| Error::no_room("can't start a thread that uploads").because(cause))?;
-    }
-    Ok(results)
-}
-
-/// Tells how a thread ended, whatever its way.
-struct End {
-    done: mpsc::Sender<Result<()>>,
-    result: Option<Result<()>>,
-}
-
-impl End {
-    fn with(mut self, result: Result<()>) {
-        self.result = Some(result);
-    }
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        // Nobody waits any more where the task has ended.
-        let _ = self
-            .done
-            .send(self.result.take().unwrap_or_else(|| Err(Error::fatal("an upload panicked"))));
-    }
 }
 
 /// One try of a commit.
@@ -236,7 +180,7 @@ struct Round {
     store: Arc<dyn Store>,
     staging: Staging,
     files: Mutex<vec::IntoIter<(Segment, Promise)>>,
-    room: Room,
+    memory: UnderWay,
     /// Something failed, or nobody waits any more: no other file is begun.
     over: AtomicBool,
     delivered: Arc<Mutex<BTreeSet<String>>>,
@@ -249,12 +193,12 @@ struct Round {
 impl Round {
     fn run(&self) -> Result<()> {
         while let Some((segment, promise)) = self.next() {
-            let room = self.room.take(promise.length);
+            let memory = self.memory.take(promise.length);
             if let Err(error) = self.deliver(&segment, &promise) {
                 self.over.store(true, Ordering::Relaxed);
                 return Err(error);
             }
-            drop(room);
+            drop(memory);
             self.backlog.delivered(&promise.segment);
             lock(&self.delivered).insert(promise.segment);
         }
@@ -336,36 +280,6 @@ fn delete(path: &Path) -> Result<()> {
         // An upload that nobody waited for has come to its end.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(|cause| failed("remove", path, cause)),
-    }
-}
-
-/// Memory for what is uploaded at once.
-#[derive(Default)]
-struct Room {
-    used: Mutex<u64>,
-    freed: Condvar,
-}
-
-/// Some of it, until it is dropped.
-struct Taken<'a> {
-    room: &'a Room,
-    bytes: u64,
-}
-
-impl Room {
-    /// Waits until there are so many bytes, or nobody else uses any.
-    fn take(&self, bytes: u64) -> Taken<'_> {
-        let full = |used: &mut u64| *used > 0 && *used + bytes > UPLOAD_BYTES_MAX;
-        *self.freed.wait_while(lock(&self.used), full).unwrap_or_else(PoisonError::into_inner) +=
-            bytes;
-        Taken { room: self, bytes }
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        *lock(&self.room.used) -= self.bytes;
-        self.room.freed.notify_all();
     }
 }
 

@@ -2,34 +2,33 @@
 
 use std::borrow::Cow;
 
+use html_escape::decode_html_entities;
+
 /// What a reader sees of a toot: `<p>`, `<br>` and the tags of lists and the like part words, other
-/// tags (of links, of the `#` of a hashtag) don't, and the entities that servers write are
-/// characters again.
+/// tags (of links, of the `#` of a hashtag) don't, and the entities of HTML are characters again.
 pub(crate) fn without_html(html: &str) -> String {
     let mut text = String::with_capacity(html.len());
     let mut rest = html;
-    while let Some(at) = rest.find(['<', '&']) {
+    while let Some(at) = rest.find('<') {
         text.push_str(&rest[..at]);
         rest = &rest[at..];
-        if let Some((character, behind)) =
-            leading_entity(rest, &ENTITIES).or_else(|| numeric_entity(rest))
-        {
-            text.push(character);
-            rest = behind;
-        } else if is_tag(rest) {
+        if is_tag(rest) {
             let Some((tag, behind)) = rest.split_once('>') else { break };
             if parts_words(tag) {
                 text.push('\n');
             }
             rest = behind;
-        } else if let Some(character) = rest.chars().next() {
-            // A lone `<` or `&` is itself.
-            text.push(character);
+        } else {
+            // A lone `<` is itself.
+            text.push('<');
             rest = &rest[1..];
         }
     }
     text.push_str(rest);
-    text
+    match decode_html_entities(&text) {
+        Cow::Owned(decoded) => decoded,
+        Cow::Borrowed(_) => text,
+    }
 }
 
 fn is_tag(html: &str) -> bool {
@@ -71,17 +70,6 @@ fn parts_words(tag: &str) -> bool {
 /// A character, and what is written for it.
 type Entity = (&'static str, char);
 
-/// The entities that servers write in HTML.
-pub(crate) const ENTITIES: [Entity; 7] = [
-    ("&amp;", '&'),
-    ("&lt;", '<'),
-    ("&gt;", '>'),
-    ("&quot;", '"'),
-    ("&#39;", '\''),
-    ("&apos;", '\''),
-    ("&nbsp;", ' '),
-];
-
 /// What Twitter escapes in its texts, which are no HTML otherwise.
 pub(crate) const TWITTER_ENTITIES: [Entity; 3] = [("&amp;", '&'), ("&lt;", '<'), ("&gt;", '>')];
 
@@ -106,20 +94,6 @@ pub(crate) fn decode_entities<'a>(text: Cow<'a, str>, entities: &[Entity]) -> Co
 /// The character of the entity with which a text begins, and what comes behind it.
 fn leading_entity<'t>(text: &'t str, entities: &[Entity]) -> Option<(char, &'t str)> {
     entities.iter().find_map(|(name, character)| Some((*character, text.strip_prefix(name)?)))
-}
-
-/// How far the end of a numeric entity is looked for: `&#1114111;` is the longest one.
-const NUMERIC_ENTITY_BYTES_MAX: usize = 10;
-
-/// The same of one that gives the number of its character: `&#8217;`, `&#x2019;`.
-fn numeric_entity(text: &str) -> Option<(char, &str)> {
-    let end = text.bytes().take(NUMERIC_ENTITY_BYTES_MAX).position(|byte| byte == b';')?;
-    let (number, behind) = (text[..end].strip_prefix("&#")?, &text[end + 1..]);
-    let code = match number.strip_prefix(['x', 'X']) {
-        Some(digits) => u32::from_str_radix(digits, 16).ok()?,
-        None => number.parse().ok()?,
-    };
-    Some((char::from_u32(code)?, behind))
 }
 
 #[cfg(test)]
@@ -162,7 +136,7 @@ mod tests {
         #[test]
         fn any_html_is_taken(html in "[<>&/pbra;m ltx#0-9é]*") {
             let _ = without_html(&html);
-            let _ = decode_entities(html.into(), &ENTITIES);
+            let _ = decode_entities(html.into(), &TWITTER_ENTITIES);
         }
     }
 }

@@ -2,13 +2,14 @@
 //! watches.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use crate::epoch::StateSize;
+use crate::event_time::EventTime;
 use crate::metrics::Trouble;
 
 /// What a task is doing.
@@ -58,6 +59,10 @@ pub struct Meter {
     letters_dropped: AtomicU64,
     dropped: AtomicU64,
     out_of_order: AtomicU64,
+    late: AtomicU64,
+    /// Event times, in milliseconds.
+    watermark: AtomicI64,
+    newest: AtomicI64,
     drifted: AtomicU64,
     has_state: AtomicBool,
     keys: AtomicU64,
@@ -84,6 +89,9 @@ impl Default for Meter {
             letters_dropped: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             out_of_order: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+            watermark: AtomicI64::new(EventTime::UNKNOWN.unix_millis()),
+            newest: AtomicI64::new(EventTime::UNKNOWN.unix_millis()),
             drifted: AtomicU64::new(0),
             has_state: AtomicBool::new(false),
             keys: AtomicU64::new(0),
@@ -156,6 +164,21 @@ impl Meter {
     /// The number of posts out of order so far, in a replay that reads their times.
     pub fn set_out_of_order(&self, posts: u64) {
         self.out_of_order.store(posts, Ordering::Relaxed);
+    }
+
+    /// Sets the number of late tuples so far.
+    pub fn set_late(&self, tuples: u64) {
+        self.late.store(tuples, Ordering::Relaxed);
+    }
+
+    /// Sets the task's watermark.
+    pub fn set_watermark(&self, time: EventTime) {
+        self.watermark.store(time.unix_millis(), Ordering::Relaxed);
+    }
+
+    /// Sets the event time of the newest post of a source.
+    pub fn set_newest(&self, time: EventTime) {
+        self.newest.store(time.unix_millis(), Ordering::Relaxed);
     }
 
     /// The number of posts so far that weren't as a bolt expects posts of their kind.
@@ -241,6 +264,21 @@ impl Meter {
     /// See [`set_out_of_order`](Self::set_out_of_order).
     pub fn out_of_order(&self) -> u64 {
         self.out_of_order.load(Ordering::Relaxed)
+    }
+
+    /// See [`set_late`](Self::set_late).
+    pub fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// See [`set_watermark`](Self::set_watermark).
+    pub fn watermark(&self) -> EventTime {
+        EventTime::from_unix_millis(self.watermark.load(Ordering::Relaxed))
+    }
+
+    /// See [`set_newest`](Self::set_newest).
+    pub fn newest(&self) -> EventTime {
+        EventTime::from_unix_millis(self.newest.load(Ordering::Relaxed))
     }
 
     /// See [`set_drifted`](Self::set_drifted).

@@ -24,6 +24,14 @@ const SECRET_NAMES: [&str; 12] = [
 /// Whole names of parameters of the same kind, too short to look for within others.
 const SECRET_WORDS: [&str; 4] = ["key", "sig", "auth", "pwd"];
 
+/// Hosts with a path under which every address is a key: whoever knows it may post there.
+const KEYS_IN_PATHS: [(&str, &str); 4] = [
+    ("hooks.slack.com", "/"),
+    ("discord.com", "/api/webhooks/"),
+    ("discordapp.com", "/api/webhooks/"),
+    ("webhook.office.com", "/"),
+];
+
 /// Returns true if a field or a variable by this name holds a secret.
 pub fn names_a_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -101,6 +109,11 @@ impl AddressParts {
         let authority = address.find(['/', '?', '#']).unwrap_or(address.len());
         let user = address[..authority].rfind('@').map(|at| start..start + at);
         let mut values = Vec::new();
+        let path = address[authority..].split(['?', '#']).next().unwrap_or_default();
+        values.extend(key_in_path(&address[..authority], path).map(|key| {
+            let begins = start + authority + key;
+            begins..start + authority + path.len()
+        }));
         if let Some(query) = address.find('?') {
             let mut at = start + query + 1;
             for pair in text[at..end].split(['&', '#', ';']) {
@@ -118,6 +131,16 @@ impl AddressParts {
     }
 }
 
+/// Where in the path of an address a key begins, if the host is one that has keys there.
+fn key_in_path(authority: &str, path: &str) -> Option<usize> {
+    let host = authority.rsplit('@').next()?.split(':').next()?.to_ascii_lowercase();
+    let is_of = |known: &str| {
+        host.strip_suffix(known).is_some_and(|sub| sub.is_empty() || sub.ends_with('.'))
+    };
+    let (_, before) = KEYS_IN_PATHS.iter().find(|(known, _)| is_of(known))?;
+    path.starts_with(before).then_some(before.len()).filter(|key| *key < path.len())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -131,6 +154,10 @@ mod tests {
             ("wss://token@host", Some("a user or a password")),
             ("http://host/a?access_token=abc", Some("a token")),
             ("s3://id:key@bucket/prefix", Some("a user or a password")),
+            ("https://hooks.slack.com/services/T0/B0/abc", Some("a token")),
+            ("https://discord.com/api/webhooks/1/abc?wait=true", Some("a token")),
+            ("https://discord.com/developers", None),
+            ("https://nothooks.slack.com.example/services", None),
             ("https://host/@user", None),
             ("https://host/?access_token=", None),
             ("https://host/?page=2&monkey=1", None),
@@ -149,6 +176,10 @@ mod tests {
             ("bad \"http://u:p@h/x\": no", "bad \"http://***@h/x\": no"),
             ("a://b:c@d e://f:g@h", "a://***@d e://***@h"),
             ("https://h/?a=1&key=AIza&token=x#y", "https://h/?a=1&key=***&token=***#y"),
+            (
+                "to https://hooks.slack.com/services/T0/B0/abc: no",
+                "to https://hooks.slack.com/*** no",
+            ),
             ("at://did:plc:abc/x and https://h/@a:b", "at://did:plc:abc/x and https://h/@a:b"),
         ] {
             assert_eq!(hide_in_addresses(text), expected);

@@ -10,9 +10,12 @@ pub mod redshift;
 pub mod s3;
 pub mod socket;
 pub mod stdout;
+pub mod waiting;
+pub mod webhook;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,13 +63,15 @@ pub struct Delivered {
     pub segments: Vec<String>,
     /// Rows of those segments that the outside refuses for good, which become dead letters.
     pub refused: Vec<RefusedRows>,
+    /// What the others wait for, for people who watch, where something isn't taken for now.
+    pub waits: Option<String>,
 }
 
 impl Delivered {
     /// Everything that was promised, and nothing was refused.
     pub fn all(promises: &[Promise]) -> Self {
         let segments = promises.iter().map(|promise| promise.segment.clone()).collect();
-        Self { segments, refused: Vec::new() }
+        Self { segments, ..Self::default() }
     }
 }
 
@@ -141,6 +146,35 @@ pub struct BoltInFront {
     /// The fields of its stream `default` by which tuples are shared out among the sink's tasks;
     /// empty if it doesn't matter which task gets a tuple.
     pub keys: Vec<&'static str>,
+}
+
+/// What a sink counts that hands tuples over by itself, to any number of readers.
+#[derive(Debug, Default)]
+pub struct SinkCounts {
+    emitted: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl SinkCounts {
+    /// Tuples were handed over, counted for each of those that take them.
+    pub fn add_emitted(&self, tuples: u64) {
+        self.emitted.fetch_add(tuples, Ordering::Relaxed);
+    }
+
+    /// Tuples were dropped because the sink's options say so.
+    pub fn add_dropped(&self, tuples: u64) {
+        self.dropped.fetch_add(tuples, Ordering::Relaxed);
+    }
+
+    /// How many were handed over.
+    pub fn emitted(&self) -> u64 {
+        self.emitted.load(Ordering::Relaxed)
+    }
+
+    /// How many were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
 }
 
 /// The configuration of a sink.
@@ -237,10 +271,11 @@ pub trait Sink: Send {
         0
     }
 
-    /// How many tuples it has handed over so far, counted once for each of those that take them,
-    /// where that isn't what it received and may be less. It is shown as `emitted`.
-    fn emitted(&self) -> u64 {
-        0
+    /// What it counts by itself, where tuples are handed over and dropped beside
+    /// [`write`](Self::write): it is shown instead of [`dropped`](Self::dropped), also behind the
+    /// last commit.
+    fn counts(&self) -> Option<Arc<SinkCounts>> {
+        None
     }
 
     /// What it is doing, for people, where "running" and "idle" don't say it.

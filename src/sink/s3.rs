@@ -7,10 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lake::{LakeSink, Style, without_posts};
+use super::outbox::OutboxBound;
+use super::waiting::Waiting;
 use super::{Delivered, OnFull, Sink, SinkConfig, SinkContext};
 use crate::component::{Component, Problem};
 use crate::epoch::{Barrier, Job, Prepared, Promise};
 use crate::error::{Error, Result};
+use crate::lake::backlog::Admission;
 use crate::lake::form::{Compression, Format};
 use crate::lake::index::Index;
 use crate::lake::left::LeftPartitions;
@@ -87,6 +90,10 @@ impl S3 {
         Bucket { conditional_put: self.conditional_put, ..Bucket::from(self) }
     }
 
+    fn bound(&self) -> OutboxBound {
+        OutboxBound { bytes_max: self.outbox.0, on_full: self.on_full }
+    }
+
     fn style(&self) -> Style {
         Style { names: self.names, format: self.format, compression: self.compression }
     }
@@ -122,11 +129,14 @@ impl SinkConfig for S3 {
             None
         };
         let publisher: Arc<dyn Publish> = Arc::clone(&upload) as _;
+        let clock = Arc::clone(&context.clock);
         let mut sink =
             LakeSink::new(publisher, self.place(&context)?, context, self.style(), &self.left)?;
         sink.make_staging()?;
-        let bytes_max = if self.on_full == OnFull::Drop { self.outbox.0 } else { u64::MAX };
-        Ok(Box::new(S3Sink { sink, upload, probe, bytes_max, dropped: 0 }))
+        let backlog = Arc::clone(&upload.uploader.backlog);
+        let admission = Admission::new(backlog, self.bound().bytes_before_dropping());
+        let waiting = Arc::new(Waiting::new(self.target().address(), clock));
+        Ok(Box::new(S3Sink { sink, upload, probe, admission, waiting }))
     }
 
     fn place(&self, context: &SinkContext) -> Result<String> {
@@ -140,7 +150,7 @@ impl SinkConfig for S3 {
     }
 
     fn outbox_bytes_max(&self) -> Option<u64> {
-        (self.on_full == OnFull::Pause).then_some(self.outbox.0)
+        self.bound().bytes_before_pausing()
     }
 
     fn writes_to(&self) -> Option<Root> {
@@ -265,25 +275,23 @@ struct S3Sink {
     upload: Arc<Upload>,
     /// Whether anything can be put there at all.
     probe: Option<StartProbe>,
-    /// Beyond this many bytes in the outbox posts are dropped.
-    bytes_max: u64,
-    dropped: u64,
+    admission: Admission,
+    waiting: Arc<Waiting>,
 }
 
 impl Sink for S3Sink {
     fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
-        let (bytes, backlog) = (self.sink.length(&tuple), &self.upload.uploader.backlog);
-        if backlog.bytes().saturating_add(bytes) > self.bytes_max {
-            self.dropped += 1;
+        let bytes = self.sink.length(&tuple);
+        if !self.admission.admits(bytes) {
             return Ok(());
         }
         self.sink.write(tuple)?;
-        backlog.wrote(bytes);
+        self.upload.uploader.backlog.wrote(bytes);
         Ok(())
     }
 
     fn dropped(&self) -> u64 {
-        self.dropped
+        self.admission.dropped()
     }
 
     fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
@@ -302,7 +310,9 @@ impl Sink for S3Sink {
 
     fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
         self.upload.uploader.backlog.owes(&promises);
-        self.sink.commit(promises)
+        let mut job = self.sink.commit(promises);
+        let waiting = Arc::clone(&self.waiting);
+        Box::new(move || waiting.observe(job()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `Stdout`: tuples as NDJSON on standard output.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,12 +12,22 @@ use crate::epoch::{Barrier, Job, Prepared};
 use crate::error::{Error, Result};
 use crate::tuple::{Fields, Tuple};
 
+mod table;
+
+pub use table::Table;
+use table::TablePrinter;
+
 /// Prints every tuple on standard output, a line of JSON each. A tuple of a source (`post`, `kind`,
 /// `topics`) is printed as its post alone, so that another `Lines(paths: ["-"])` can read it; any
 /// other tuple as an object of its fields. Lines of several tasks never run into each other.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Stdout {}
+pub struct Stdout {
+    /// A table of the newest tuples instead of lines, where standard output is a terminal: it is
+    /// redrawn in place, by one task. Anywhere else lines are printed all the same.
+    #[serde(default)]
+    pub table: Option<Table>,
+}
 
 impl Component for Stdout {
     const NAME: &'static str = "Stdout";
@@ -25,11 +35,20 @@ impl Component for Stdout {
 }
 
 impl SinkConfig for Stdout {
-    fn check(&self, _inputs: &[Fields]) -> Result<(), Vec<Problem>> {
-        Ok(())
+    fn check(&self, inputs: &[Fields]) -> Result<(), Vec<Problem>> {
+        let problems = self.table.iter().flat_map(|table| table.problems(inputs));
+        let problems: Vec<_> = problems.collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
+        if let Some(table) = &self.table
+            && context.task == 0
+            && io::stdout().is_terminal()
+        {
+            let window = Box::new(|| crossterm::terminal::size().ok());
+            return Ok(Box::new(TablePrinter::new(io::stdout(), window, table, &context.inputs)));
+        }
         Ok(Box::new(Printer::new(io::stdout(), context.inputs)))
     }
 }
@@ -56,10 +75,14 @@ impl<W: Write> Printer<W> {
         }
         let result = self.out.write_all(&self.buffer).and_then(|()| self.out.flush());
         self.buffer.clear();
-        result.map_err(|error| match error.kind() {
-            ErrorKind::BrokenPipe => Error::fatal("standard output was closed by its reader"),
-            _ => Error::fatal("standard output can't be written").because(error),
-        })
+        result.map_err(unwritable)
+    }
+}
+
+fn unwritable(error: io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::BrokenPipe => Error::fatal("standard output was closed by its reader"),
+        _ => Error::fatal("standard output can't be written").because(error),
     }
 }
 

@@ -22,15 +22,14 @@ pub mod x;
 pub mod youtube;
 
 mod address;
+mod ask;
 mod backoff;
 mod budget;
 mod capture;
 mod common;
 mod facts;
 mod feed;
-mod http;
 mod identity;
-mod idle;
 mod left_out;
 mod offered;
 mod platform;
@@ -53,19 +52,20 @@ mod wrap;
 mod ws;
 
 pub use self::address::address_problem;
+pub use self::ask::{Asking, Unanswered, Verdict, Waits, wait_while_blocked};
 pub use self::backoff::Backoff;
 pub use self::budget::Budget;
 pub use self::common::Common;
 pub use self::facts::RULES_BY_US;
 pub use self::feed::Feed;
-pub use self::http::{Body, Failure, Http, Reply, is_whole, pairs_of};
 pub use self::offered::Offered;
 pub use self::platform::{Platform, Refresher, Source};
 pub use self::poll::{Plan, Refusals, begin, newest};
 pub use self::quota::Quota;
 pub use self::topics::{Term, Topic, Topics};
-pub use self::wrap::{delete, delete_on, post, stamp};
+pub use self::wrap::{delete, delete_on, is_whole, post, stamp};
 pub use self::ws::{Message, Refused, Socket};
+pub use crate::net::http::{Body, Failure, Http, Reply, pairs_of};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -148,6 +148,10 @@ impl<P: Platform> Spout for CaptureSpout<P> {
         let (mut completed, mut state) = (out.completed(), capture.capture.says.state.subscribe());
         state.mark_changed();
         loop {
+            // Posts that come without a pause don't keep back what is said.
+            if state.has_changed().unwrap_or_default() {
+                tell(&capture, &state.borrow_and_update().clone(), out);
+            }
             let news = {
                 let (batch, covered, said) =
                     (capture.reader.next_batch(), completed.changed(), state.changed());

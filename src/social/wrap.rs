@@ -14,6 +14,12 @@ pub fn stamp(time: OffsetDateTime) -> String {
     utc.unwrap_or_else(|| "1970-01-01T00:00:00Z".into())
 }
 
+/// Returns true if an answer is one whole JSON object: a connection that ends early may look like
+/// the end of it.
+pub fn is_whole(body: &[u8]) -> bool {
+    Post::wrap("answer", body).is_ok()
+}
+
 /// The post of a JSON object as the platform gave it, with members added at its end: raw JSON by
 /// name, and then `received_at`. Nothing of the object is changed.
 ///

@@ -20,11 +20,10 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Error as WsError};
 
 use crate::clock::SharedClock;
+use crate::net::http::Failure;
+use crate::net::idle::IdleBytes;
 use crate::net::limits::{ERROR_BYTES_MAX, said};
 use crate::net::proxy::{Proxy, proxy_of};
-
-use super::http::Failure;
-use super::idle::IdleBytes;
 
 /// The largest message that is taken, in bytes.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;

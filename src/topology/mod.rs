@@ -11,6 +11,7 @@ mod explain;
 mod graph;
 mod in_front;
 mod include;
+mod input_share;
 mod inputs;
 mod load;
 mod overrides;
@@ -38,6 +39,7 @@ pub use crate::flow::Grouping;
 
 pub use explain::explain;
 pub use graph::{graph_dot, graph_mermaid, graph_text};
+pub use input_share::check_shares;
 pub use load::{LoadOptions, load, parse};
 pub use plan::{Plan, TaskPlan};
 pub use problem::{Problems, TopologyProblem};

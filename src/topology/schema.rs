@@ -2,8 +2,9 @@
 //! where text from outside stands.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::env::{CALLS, Call, Env};
 use super::print::Changes;
@@ -11,7 +12,7 @@ use super::problem::{Report, nearest, quoted};
 use super::record::report_duplicates;
 use super::source::Span;
 use super::syntax::{Field, Kind, Node};
-use crate::secret::secret_in_address;
+use crate::secret::{names_a_secret, secret_in_address};
 
 /// `Env(…)` or `File(…)` in a configuration.
 pub(super) struct Outside {
@@ -112,7 +113,10 @@ impl<'a> Walk<'a> {
             Kind::Map(entries) => {
                 self.duplicate_keys(what, entries);
                 let of = schema.and_then(|schema| schema.get("additionalProperties"));
-                entries.iter().for_each(|(_, value)| self.value(what, value, of));
+                for (key, value) in entries {
+                    let of = if is_secret_header(key, of) { Some(secret()) } else { of };
+                    self.value(what, value, of);
+                }
             }
             Kind::Struct { fields, .. } => {
                 let of = variant.or(schema.filter(|schema| schema.get("properties").is_some()));
@@ -165,6 +169,20 @@ impl<'a> Walk<'a> {
             }
         }
     }
+}
+
+/// The schema of a secret.
+fn secret() -> &'static Value {
+    static SECRET: LazyLock<Value> =
+        LazyLock::new(|| json!({ "type": "string", "format": "secret" }));
+    &SECRET
+}
+
+/// True if an entry of a map is a header that carries a secret, as its name says.
+fn is_secret_header(key: &Node, of: Option<&Value>) -> bool {
+    let is_header = of.is_some_and(|of| of["format"] == "header");
+    let is_secret = |name: &str| names_a_secret(name) || name.eq_ignore_ascii_case("cookie");
+    is_header && key.as_text().is_some_and(is_secret)
 }
 
 /// Follows references, and looks through what only says that a value may be missing.

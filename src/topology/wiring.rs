@@ -4,9 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::component::Draft;
 use super::in_front::with_bolts_in_front;
+use super::input_share::grouping_needed;
 use super::inputs::Input;
 use super::problem::{Report, quoted};
 use super::{ComponentSpec, InputSpec};
+use crate::bolt::BoltConfig;
 use crate::component::{Problem, Role};
 use crate::flow::Grouping;
 use crate::registry::{Config, Entry};
@@ -178,7 +180,29 @@ impl Wiring<'_, '_> {
             Err(problems) if !guessed => self.report_all(draft, problems),
             Err(_) => {}
         }
+        if let Config::Bolt(bolt) = &configured.config
+            && draft.parallelism_hint.get() > 1
+        {
+            for (input, found) in inputs.iter().flatten().zip(&found) {
+                self.check_share(&what, bolt.as_ref(), input, found);
+            }
+        }
         Some(found.into_iter().map(|found| found.spec).collect())
+    }
+
+    /// Checks that each of several tasks gets the part of an input that the bolt needs.
+    fn check_share(&mut self, what: &str, bolt: &dyn BoltConfig, input: &Input<'_>, found: &Found) {
+        let stream = self.stream_name(input);
+        let Some(expected) = grouping_needed(bolt, &stream, &found.fields, &found.spec.grouping)
+        else {
+            return;
+        };
+        let text = format!(
+            "{what}: with more than one task the results would depend on their number: expected \
+             `{expected}`, found {}",
+            input.grouping
+        );
+        self.report.add(input.place, text);
     }
 
     fn report_all(&mut self, draft: &Draft<'_>, problems: Vec<Problem>) {

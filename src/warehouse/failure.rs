@@ -3,6 +3,7 @@
 use tokio_postgres::error::SqlState;
 
 use super::months::Month;
+use super::row::PostKey;
 use crate::error::Error;
 
 /// Why a statement failed.
@@ -14,6 +15,8 @@ pub enum Failure {
         text: String,
         /// The line of a COPY that it says so of, from 1.
         line: Option<usize>,
+        /// The post that the row is of, where that is known.
+        post: Option<PostKey>,
     },
     /// A month has no partition: another writer has dropped it, or the post was filed there by a
     /// time of its own.
@@ -44,7 +47,7 @@ impl From<tokio_postgres::Error> for Failure {
         if let Some(detail) = answer.detail() {
             text = format!("{text}: {detail}");
         }
-        Self::Row { text, line }
+        Self::Row { text, line, post: None }
     }
 }
 
@@ -66,6 +69,14 @@ impl Failure {
             Self::Silent(text) => Error::transient(what).because(text),
             Self::Own(error) => error,
         }
+    }
+
+    /// Names the post of the row, by the line that the server named.
+    pub fn of_post(mut self, post_of_line: impl FnOnce(usize) -> Option<PostKey>) -> Self {
+        if let Self::Row { line, post, .. } = &mut self {
+            *post = line.and_then(|line| line.checked_sub(1)).and_then(post_of_line);
+        }
+        self
     }
 
     /// True if the session can't be used any more, or isn't known to be usable.

@@ -9,13 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::failure::{Done, Failure};
 use super::ledger::{Ledger, RefusedPosition, RowPosition};
 use super::months::{Micros, Month};
-use super::row::WarehouseRow;
+use super::row::{PostKey, WarehouseRow};
 use super::session::Session;
 use super::units::{Attempt, Unit, units};
 use crate::fault;
 
 /// How often a load is tried whose months are dropped by others while it runs.
 const ATTEMPTS: usize = 3;
+
+/// How many bad rows of a load are singled out by what the server says of them. Each costs that what
+/// is behind it is sent once more, so that many are found sooner by halving.
+const SINGLED_OUT_MAX: usize = 32;
 
 /// Rows to load, each either read or refused before.
 #[derive(Debug, Default)]
@@ -151,35 +155,107 @@ impl Session {
     }
 
     /// Writes everything that the server takes, and returns the rest.
+    ///
+    /// All keys are locked before anything else, and authors are written behind everything else: so
+    /// writers that split their loads at different rows still wait for each other in one order.
     async fn write_all_but_bad(&self, load: &LoadRows) -> Done<Vec<RefusedPosition>> {
         let mut refused = load.refused.clone();
+        let all = units(&load.rows, 0..load.rows.len());
+        let mut locked = self.lock_units(load, all, &mut refused).await?;
+        let mut is_staged = locked.is_staged;
+        let (mut authors, mut bad) = (Vec::new(), Vec::new());
         // The last part is the next.
-        let mut parts: Vec<Vec<Unit>> = vec![units(&load.rows, 0..load.rows.len())];
-        let mut is_first = true;
+        let mut parts: Vec<Vec<Unit>> = vec![std::mem::take(&mut locked.units)];
         while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
             self.client().batch_execute("savepoint part").await?;
             let attempt = Attempt::of(&load.rows, &part);
-            let keys = PartKeys::of(&attempt);
-            let written = self.write(attempt, is_first).await;
-            is_first = false;
+            // Another version of a post comes in a later part only if it is alone in this one.
+            let alone =
+                attempt.posts.first().filter(|_| part.len() == 1).map(|post| post.key.clone());
+            let written = self.write(attempt, &locked.known, is_staged).await;
+            is_staged = false;
             match written {
-                Ok(()) => self.client().batch_execute("release part").await?,
-                Err(Failure::Row { text, line }) => {
+                Ok(of_part) => {
+                    authors.extend(of_part);
+                    locked.known.extend(alone);
+                    self.client().batch_execute("release part").await?;
+                }
+                Err(Failure::Row { text, post, .. }) => {
                     self.client().batch_execute("rollback to part; release part").await?;
                     match single(&part) {
                         Some(position) => {
                             let at = load.positions[position];
                             refused.push(RefusedPosition { at, error: text });
+                            bad.push(position);
                         }
-                        None => parts.extend(keys.split(part, line)),
+                        None => {
+                            let post = post.filter(|_| bad.len() < SINGLED_OUT_MAX);
+                            parts.extend(split(part, &load.rows, post.as_ref()));
+                        }
                     }
                 }
                 Err(other) => return Err(other),
             }
         }
+        let mut taken_back = BTreeSet::new();
+        for position in bad {
+            if let WarehouseRow::Post(post) = &load.rows[position]
+                && !locked.known.contains(&post.key)
+            {
+                taken_back.insert(&post.key);
+            }
+        }
+        self.take_back_keys(&taken_back).await?;
+        self.write_authors(authors).await?;
         refused.sort_by_key(|refused| refused.at);
         Ok(refused)
     }
+
+    /// Locks the keys of units in their order. One whose key the server refuses is left out.
+    async fn lock_units(
+        &self,
+        load: &LoadRows,
+        all: Vec<Unit>,
+        refused: &mut Vec<RefusedPosition>,
+    ) -> Done<LockedUnits> {
+        let mut locked = LockedUnits { units: Vec::new(), known: BTreeSet::new(), is_staged: true };
+        let mut parts = vec![all];
+        while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
+            self.client().batch_execute("savepoint part").await?;
+            let attempt = Attempt::of(&load.rows, &part);
+            match self.lock_keys(&attempt, locked.is_staged && locked.units.is_empty()).await {
+                Ok(known) => {
+                    locked.known.extend(known);
+                    locked.units.extend(part);
+                    self.client().batch_execute("release part").await?;
+                }
+                Err(Failure::Row { text, post, .. }) => {
+                    self.client().batch_execute("rollback to part; release part").await?;
+                    locked.is_staged = false;
+                    // All versions of a post have the same key.
+                    if let [unit] = &part[..] {
+                        for position in unit {
+                            let (at, error) = (load.positions[*position], text.clone());
+                            refused.push(RefusedPosition { at, error });
+                        }
+                    } else {
+                        parts.extend(split(part, &load.rows, post.as_ref()));
+                    }
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(locked)
+    }
+}
+
+/// Units whose keys are locked.
+struct LockedUnits {
+    units: Vec<Unit>,
+    /// The keys that were there before.
+    known: BTreeSet<PostKey>,
+    /// True if all of the keys are in the staging table.
+    is_staged: bool,
 }
 
 fn commit_failed(cause: std::io::Error) -> Failure {
@@ -197,35 +273,25 @@ fn single(part: &[Unit]) -> Option<usize> {
     }
 }
 
-/// Knows which unit a line of a COPY is of, as far as that can be told.
-struct PartKeys {
-    posts: usize,
-}
-
-impl PartKeys {
-    fn of(attempt: &Attempt<'_>) -> Self {
-        Self { posts: attempt.posts.len() }
+/// Splits a part; the first of the new parts is the last. If it is known of which post the bad row is,
+/// that is tried alone, and what is before and behind it by itself; else the part is halved.
+fn split(mut part: Vec<Unit>, rows: &[WarehouseRow], bad: Option<&PostKey>) -> Vec<Vec<Unit>> {
+    if part.len() == 1 {
+        // The versions of one post, each alone.
+        let unit = part.pop().unwrap_or_default();
+        return unit.into_iter().rev().map(|position| vec![vec![position]]).collect();
     }
-
-    /// The parts that come next, the first one last. The server may have named the line of a post:
-    /// then the unit at that place is tried alone, and what is before and behind it by itself. If
-    /// it was another one, that is only slower.
-    fn split(&self, mut part: Vec<Unit>, line: Option<usize>) -> Vec<Vec<Unit>> {
-        if part.len() == 1 {
-            // The versions of one post, each alone.
-            let unit = part.pop().unwrap_or_default();
-            return unit.into_iter().rev().map(|position| vec![vec![position]]).collect();
-        }
-        let named = line.filter(|line| *line <= self.posts && self.posts == part.len());
-        let Some(at) = named.map(|line| line - 1) else {
-            let behind = part.split_off(part.len() / 2);
-            return vec![behind, part];
-        };
-        let behind = part.split_off(at + 1);
-        let bad = part.split_off(at);
-        let parts = vec![behind, bad, part];
-        parts.into_iter().filter(|part| !part.is_empty()).collect()
-    }
+    let is_bad = |unit: &Unit| match unit.first().map(|position| &rows[*position]) {
+        Some(WarehouseRow::Post(post)) => Some(&post.key) == bad,
+        _ => false,
+    };
+    let Some(at) = part.iter().position(is_bad) else {
+        let behind = part.split_off(part.len() / 2);
+        return vec![behind, part];
+    };
+    let behind = part.split_off(at + 1);
+    let bad = part.split_off(at);
+    [behind, bad, part].into_iter().filter(|part| !part.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -233,17 +299,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_is_split_at_the_line_that_was_named_or_in_the_middle() {
-        let part: Vec<Unit> = (0..5).map(|position| vec![position]).collect();
-        let keys = PartKeys { posts: 5 };
-        let lengths =
-            |line| keys.split(part.clone(), line).iter().map(Vec::len).collect::<Vec<_>>();
-        assert_eq!(lengths(None), [3, 2]);
-        assert_eq!(lengths(Some(2)), [3, 1, 1]);
-        assert_eq!(lengths(Some(1)), [4, 1]);
-        assert_eq!(lengths(Some(5)), [1, 4]);
-        assert_eq!(lengths(Some(6)), [3, 2], "no such line");
-        let versions = keys.split(vec![vec![3, 4]], Some(1));
+    fn a_part_is_halved_and_the_versions_of_a_post_are_tried_one_by_one() {
+        let halves = split(vec![Unit::new(); 5], &[], None);
+        assert_eq!(halves.iter().map(Vec::len).collect::<Vec<_>>(), [3, 2]);
+        let versions = split(vec![vec![3, 4]], &[], None);
         assert_eq!(versions, [[[4]], [[3]]]);
     }
 }

@@ -31,7 +31,12 @@ const COUNTED_BYTES_MAX: i64 = 1 << 30;
 const LOADS_LISTED: i64 = 10;
 
 /// In which time before now the newest post is looked for first: an index finds few rows at once.
-const NEWEST_WITHIN: [&str; 4] = ["1 hour", "1 day", "31 days", "10000 years"];
+const NEWEST_WITHIN: [&str; 4] = [
+    "now() - interval '1 hour'",
+    "now() - interval '1 day'",
+    "now() - interval '31 days'",
+    "'-infinity'",
+];
 
 /// The state of a warehouse.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -145,7 +150,7 @@ impl WarehouseStatus {
             // A bound that the planner sees lets it pass over partitions.
             let newest = format!(
                 "select max(created_at), extract(epoch from now() - max(created_at))::bigint from posts \
-                 where created_at >= greatest(now() - interval '{within}', '0001-01-01'::timestamptz)"
+                 where created_at >= {within}"
             );
             let row = client.query_one(&newest, &[]).await?;
             self.newest_post = row.get::<_, Option<WireTime>>(0).map(|time| time_of(time.0));

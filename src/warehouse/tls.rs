@@ -161,7 +161,8 @@ impl ServerCertVerifier for Verifier {
 /// Encrypts one connection.
 pub struct WarehouseTlsConnect {
     config: Arc<ClientConfig>,
-    server: ServerName<'static>,
+    /// None if the host has no name that a certificate could be for: that of a socket hasn't.
+    server: Option<ServerName<'static>>,
 }
 
 /// An encrypted connection.
@@ -170,10 +171,11 @@ pub struct WarehouseTlsStream<S>(tokio_rustls::client::TlsStream<S>);
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for WarehouseTls {
     type Stream = WarehouseTlsStream<S>;
     type TlsConnect = WarehouseTlsConnect;
-    type Error = rustls::pki_types::InvalidDnsNameError;
+    type Error = io::Error;
 
-    fn make_tls_connect(&mut self, host: &str) -> Result<Self::TlsConnect, Self::Error> {
-        let server = ServerName::try_from(host.to_owned())?;
+    fn make_tls_connect(&mut self, host: &str) -> io::Result<Self::TlsConnect> {
+        // It is called for connections without TLS, too.
+        let server = ServerName::try_from(host.to_owned()).ok();
         Ok(WarehouseTlsConnect { config: Arc::clone(&self.0), server })
     }
 }
@@ -184,8 +186,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Wareh
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Stream>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        let connect = tokio_rustls::TlsConnector::from(self.config).connect(self.server, stream);
-        Box::pin(async move { connect.await.map(WarehouseTlsStream) })
+        Box::pin(async move {
+            let Some(server) = self.server else {
+                return Err(io::Error::other("TLS needs the name or the address of a host"));
+            };
+            let connector = tokio_rustls::TlsConnector::from(self.config);
+            connector.connect(server, stream).await.map(WarehouseTlsStream)
+        })
     }
 }
 

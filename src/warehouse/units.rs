@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::deletion::DeletionRow;
 use super::months::Micros;
@@ -40,7 +41,7 @@ pub(super) struct Attempt<'r> {
     pub posts: Vec<Cow<'r, PostRow>>,
     /// All versions that say counts, each time once.
     pub readings: Vec<&'r PostRow>,
-    /// Authors, sorted by their keys.
+    /// Who wrote them.
     pub authors: Vec<AuthorRow>,
     pub deletions: Vec<&'r DeletionRow>,
     pub gaps: Vec<&'r GapRow>,
@@ -55,7 +56,6 @@ impl<'r> Attempt<'r> {
             deletions: Vec::new(),
             gaps: Vec::new(),
         };
-        let mut authors: BTreeMap<(&str, &str), AuthorRow> = BTreeMap::new();
         for unit in units {
             let mut versions: Vec<&PostRow> = Vec::with_capacity(unit.len());
             for position in unit {
@@ -67,16 +67,8 @@ impl<'r> Attempt<'r> {
             }
             attempt.posts.extend(newest(&versions));
             attempt.readings.extend(readings(&versions));
-            for author in versions.iter().filter_map(|version| version.author.as_ref()) {
-                match authors.get_mut(&(author.platform.as_str(), author.id.as_str())) {
-                    Some(known) => known.join(author),
-                    None => {
-                        authors.insert((&author.platform, &author.id), author.clone());
-                    }
-                }
-            }
+            attempt.authors.extend(versions.iter().filter_map(|version| version.author.clone()));
         }
-        attempt.authors = authors.into_values().collect();
         attempt
     }
 
@@ -141,6 +133,20 @@ fn readings<'r>(versions: &[&'r PostRow]) -> Vec<&'r PostRow> {
         }
     }
     by_time.into_values().collect()
+}
+
+/// Authors, sorted by their keys, each once and as the newest of the posts shows them.
+pub(super) fn newest_authors(authors: Vec<AuthorRow>) -> Vec<AuthorRow> {
+    let mut newest: BTreeMap<(String, String), AuthorRow> = BTreeMap::new();
+    for author in authors {
+        match newest.entry((author.platform.clone(), author.id.clone())) {
+            Entry::Occupied(mut known) => known.get_mut().join(&author),
+            Entry::Vacant(vacant) => {
+                vacant.insert(author);
+            }
+        }
+    }
+    newest.into_values().collect()
 }
 
 impl AuthorRow {

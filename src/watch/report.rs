@@ -72,6 +72,13 @@ pub struct Row {
     pub dropped: u64,
     /// Posts of a replay that came out of order, since the start.
     pub out_of_order: u64,
+    /// Tuples that came after their window had closed, since the start.
+    pub late: u64,
+    /// Its watermark, UTC: no older tuple is expected. `null` where there is no event time.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub watermark: Option<OffsetDateTime>,
+    /// Seconds of event time that the watermark is behind the newest post of all sources.
+    pub behind_s: Option<f64>,
     /// Posts that weren't as a bolt expects posts of their kind, since the start.
     pub drifted: u64,
     /// Keys of its state; `null` without state by keys.
@@ -167,6 +174,9 @@ impl Row {
             letters_dropped: now.letters_dropped,
             dropped: now.dropped,
             out_of_order: now.out_of_order,
+            late: now.late,
+            watermark: now.watermark,
+            behind_s: now.behind.map(|behind| round(behind.as_secs_f64(), 3)),
             drifted: now.drifted,
             keys: now.keys,
             state_bytes: now.state_bytes,
@@ -259,9 +269,11 @@ mod tests {
               "checkpoint_age_s": 0.412,
               "components": [
                 {
+                  "behind_s": null,
                   "bottleneck": false,
                   "capacity": 0.04,
                   "dead_letters": 0,
+                  "drifted": 0,
                   "dropped": 0,
                   "emitted": 12000,
                   "failed": 0,
@@ -270,9 +282,9 @@ mod tests {
                   "in_per_s": 0.0,
                   "inbox": 0.0,
                   "keys": null,
+                  "late": 0,
                   "letters_dropped": 0,
                   "out_of_order": 0,
-                  "drifted": 0,
                   "out_per_s": 2000.0,
                   "p50_us": null,
                   "p99_us": null,
@@ -280,12 +292,15 @@ mod tests {
                   "role": "spout",
                   "state": "blocked",
                   "state_bytes": null,
-                  "tasks": 1
+                  "tasks": 1,
+                  "watermark": null
                 },
                 {
+                  "behind_s": null,
                   "bottleneck": true,
                   "capacity": 0.955,
                   "dead_letters": 3,
+                  "drifted": 0,
                   "dropped": 0,
                   "emitted": 144000,
                   "failed": 12,
@@ -294,9 +309,9 @@ mod tests {
                   "in_per_s": 1990.0,
                   "inbox": 1.0,
                   "keys": null,
+                  "late": 0,
                   "letters_dropped": 0,
                   "out_of_order": 0,
-                  "drifted": 0,
                   "out_per_s": 24000.0,
                   "p50_us": 16.4,
                   "p99_us": 3512.0,
@@ -304,7 +319,8 @@ mod tests {
                   "role": "bolt",
                   "state": "running",
                   "state_bytes": null,
-                  "tasks": 2
+                  "tasks": 2,
+                  "watermark": null
                 }
               ],
               "epoch": 11,

@@ -93,7 +93,7 @@ fn a_bad_expression_is_told_with_its_place_before_anything_starts() {
     let cases = [
         (
             "bolts.even.run.where=.note.n % ",
-            "where: at character 10: expected a term, found the end",
+            "even\": Filter: at character 11: expected a term, found the end",
         ),
         ("bolts.even.run.where=.note | lenght", "did you mean \"length\"?"),
         ("bolts.even.run.where=$ENV.HOME", "$ENV isn't there"),

@@ -5,6 +5,7 @@
 
 pub mod cache;
 pub mod echo;
+pub mod endpoint;
 pub mod hostile;
 pub mod once;
 pub mod platform;
@@ -35,7 +36,7 @@ use tempfile::TempDir;
 /// a run may have a million posts.
 fn limit() -> Duration {
     let is_long = std::env::var_os("WATERSPOUT_LONG").is_some();
-    Duration::from_secs(if is_long { 900 } else { 120 })
+    Duration::from_secs(if is_long { 900 } else { 300 })
 }
 
 /// A folder for one test, in which the program runs.

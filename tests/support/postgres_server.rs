@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tempfile::TempDir;
 
@@ -21,15 +21,28 @@ pub struct PostgresServer {
     /// The folder with its socket.
     sockets: String,
     programs: PathBuf,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl PostgresServer {
     pub fn start() -> Self {
+        Self::start_from(None)
+    }
+
+    /// One that can encrypt, which that of the wheel can't: of the distribution, if it is there.
+    pub fn with_tls() -> Option<Self> {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+        let programs = versions.map(|version| version.unwrap().path().join("bin"));
+        let newest = programs.filter(|folder| folder.join("initdb").exists()).max()?;
+        Some(Self::start_from(Some(newest)))
+    }
+
+    fn start_from(programs: Option<PathBuf>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let python = python().join("bin/python");
         assert!(python.exists(), "{} is missing: tests/run installs it", python.display());
         let mut process = Command::new(python)
+            .envs(programs.map(|programs| ("WATERSPOUT_POSTGRES", programs)))
             .args(["-W", "ignore", &super::repository("tests/support/postgres_server.py")])
             .arg(folder.path().join("data"))
             .stdin(Stdio::piped())
@@ -48,7 +61,7 @@ impl PostgresServer {
             tell: Mutex::new((stdin, said)),
             sockets,
             programs: programs.into(),
-            _folder: folder,
+            folder,
         };
         // What a crash of the machine would lose isn't what is tested.
         for setting in ["fsync = off", "max_connections = 200", "log_min_messages = warning"] {
@@ -98,6 +111,11 @@ impl PostgresServer {
         }
     }
 
+    /// The certificate of its authority, or that of another one, once it was told `tls PORT`.
+    pub fn authority(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// One of the server's own programs.
     pub fn program(&self, name: &str) -> Command {
         Command::new(self.programs.join(name))
@@ -116,7 +134,7 @@ impl PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         // It ends at the end of its input, and stops the server. One that has ended needs no more.
-        let (stdin, said) = self.tell.get_mut().unwrap();
+        let (stdin, said) = self.tell.get_mut().unwrap_or_else(PoisonError::into_inner);
         let _ = writeln!(stdin, "end");
         let _ = said.read_line(&mut String::new());
         let _ = self.process.wait();

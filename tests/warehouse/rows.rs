@@ -170,7 +170,9 @@ fn a_deletion_means_the_posts_of_its_server_and_of_its_time() {
         let mut session = session(&database);
         let loads: [&[Row]; 2] =
             if deletions_first { [&deletions, &all] } else { [&all, &deletions] };
-        loads.map(|rows| load(&mut session, rows));
+        for rows in loads {
+            load(&mut session, rows);
+        }
         assert_eq!(
             database.ask(
                 "select post_id from posts where deleted_at is not null and text is null order by 1"
@@ -183,7 +185,7 @@ fn a_deletion_means_the_posts_of_its_server_and_of_its_time() {
             database.ask(
                 "select count(*) from posts where platform = 'bluesky' and deleted_at is null"
             ),
-            "3",
+            "2",
             "those of 2015 are newer than the deletion"
         );
     }
@@ -211,7 +213,7 @@ fn gaps_are_kept_and_filled() {
              \"from\":\"2015-12-18T00:00:00Z\",\"to\":\"2015-12-18T00:05:00Z\",\"why\":\"lost\",\
              \"estimated_posts\":7,\"filled\":{filled},\"posts\":0,\"created_at\":\"2015-12-18T00:05:00Z\"}}}}"
         );
-        Row::new("gaps", "gap", "g", &post)
+        Row::new("gaps", "x", "g", &post)
     };
     let states = [(false, "f"), (true, "t"), (false, "t")];
     for (filled, expected) in states {

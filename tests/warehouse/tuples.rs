@@ -95,10 +95,14 @@ impl Row {
     }
 }
 
+/// The warehouse at an address.
+pub fn warehouse(url: &str) -> Warehouse {
+    Warehouse::at(&Secret::new(url), "waterspout").unwrap()
+}
+
 /// A session with a database that has the schema.
 pub fn session(database: &Database<'_>) -> Session {
-    let warehouse = Warehouse::at(&Secret::new(database.url()), "waterspout").unwrap();
-    let session = warehouse.connect().unwrap();
+    let session = warehouse(&database.url()).connect().unwrap();
     schema::migrate(&session).unwrap();
     session
 }

@@ -112,18 +112,18 @@ fn problems_name_the_field() {
     };
     let words = Fields::new(["word"]);
     assert_eq!(
-        whats("()", &[words.clone()]),
+        whats("()", std::slice::from_ref(&words)),
         ["needs the field \"post\", but an input declares \"word\""]
     );
     assert_eq!(
-        whats("(by: Fields([\"word\", \"word\", \"n\"]))", &[words.clone()]),
+        whats("(by: Fields([\"word\", \"word\", \"n\"]))", std::slice::from_ref(&words)),
         [
             "expected each field once, found \"word\" again",
             "needs the field \"n\", but an input declares \"word\""
         ]
     );
     assert_eq!(
-        whats("(by: Fields([]))", &[words.clone()]),
+        whats("(by: Fields([]))", std::slice::from_ref(&words)),
         ["expected at least one field, found none"]
     );
     assert!(whats("(by: Pointer(\"id\"))", &[Fields::of_posts()])[0].contains("begins with"));

@@ -1,12 +1,14 @@
 //! `Jq`: what a jq expression gives for each tuple. The module also has `Filter`, and the expression
 //! of a sink.
 
+mod body;
 mod bounds;
 mod convert;
 mod filter;
 mod input;
 mod lines;
 mod program;
+mod tree;
 
 use std::num::NonZeroU32;
 
@@ -25,6 +27,7 @@ use self::convert::{into_json, into_value};
 use self::input::{InputPlaces, is_same, no_topics};
 use self::program::Program;
 
+pub(crate) use self::body::{Body, BodyTemplate};
 pub use self::filter::Filter;
 pub(crate) use self::lines::LineFilter;
 

@@ -9,6 +9,7 @@ use jaq_core::{Compiler, Ctx, Filter, Vars};
 use jaq_json::Val;
 
 use super::bounds::{self, Bound, Bounded, Run};
+use super::tree;
 use crate::component::Problem;
 use crate::error::{Error, Result};
 use crate::post::DEPTH_MAX;
@@ -69,11 +70,11 @@ impl Program {
     pub fn compile(code: &str, steps_max: u32) -> Result<Self, Flaw> {
         let parsed = parse_expression(code)?;
         let uses_tuple = code.contains(TUPLE);
-        let bounded = bounds::term(parsed);
-        let body = if uses_tuple { bounds::with_tuple(bounded) } else { bounded };
+        let bounded = tree::term(parsed);
+        let body = if uses_tuple { tree::with_tuple(bounded) } else { bounded };
         let main = Def { name: MAIN, args: Vec::new(), body };
         let arena = Arena::default();
-        let loader = Loader::new(bounds::definitions().chain([main]));
+        let loader = Loader::new(tree::definitions().chain([main]));
         // Nothing is loaded: the expression is among the definitions, and `import` isn't parsed.
         let modules = loader
             .load(&arena, File { code: MAIN, path: () })
@@ -164,7 +165,8 @@ fn excerpt(error: &jaq_json::Error) -> String {
     let mut cut = Cut(String::new());
     // An error of the formatter only says that the text was cut.
     let _ = write!(cut, "{error}");
-    cut.0
+    // `error("no")` is a text as it stands.
+    serde_json::from_str(&cut.0).unwrap_or(cut.0)
 }
 
 fn parse_expression(code: &str) -> Result<Term<&str>, Flaw> {
@@ -182,9 +184,10 @@ fn parse_expression(code: &str) -> Result<Term<&str>, Flaw> {
 fn unreadable(code: &str, (expected, found): &lex::Error<&str>) -> Flaw {
     let what = match expected {
         lex::Expect::Delim(open) => {
-            format!("expected a {} for the {open} {}", expected.as_str(), place(code, open))
+            let closing = with_article(expected.as_str());
+            format!("expected {closing} for the {open} {}", place(code, open))
         }
-        _ => format!("expected a {}, found {}", expected.as_str(), quoted(found)),
+        _ => format!("expected {}, found {}", with_article(expected.as_str()), quoted(found)),
     };
     Flaw::at(code, found, &what)
 }
@@ -193,9 +196,18 @@ fn unexpected(code: &str, expected: &parse::Expect<&str>, found: &str) -> Flaw {
     let what = match expected {
         parse::Expect::Nothing => format!("expected the end, found {}", quoted(found)),
         parse::Expect::Just(text) => format!("expected \"{text}\", found {}", quoted(found)),
-        _ => format!("expected a {}, found {}", expected.as_str(), quoted(found)),
+        _ => format!("expected {}, found {}", with_article(expected.as_str()), quoted(found)),
     };
     Flaw::at(code, found, &what)
+}
+
+/// jaq's word for what is expected, as part of a sentence.
+fn with_article(expected: &str) -> String {
+    match expected.as_bytes().first() {
+        _ if expected.contains(" or ") => expected.to_owned(),
+        Some(b'a' | b'e' | b'i' | b'o' | b'u') => format!("an {expected}"),
+        _ => format!("a {expected}"),
+    }
 }
 
 fn undefined(code: &str, (found, undefined): compile::Error<&str>) -> Flaw {
@@ -226,7 +238,7 @@ fn undefined(code: &str, (found, undefined): compile::Error<&str>) -> Flaw {
 /// The names of all filters that an expression can call.
 fn filter_names() -> Vec<String> {
     let natives = bounds::natives().map(|(name, _, _)| name);
-    let mut names: Vec<_> = bounds::definitions().map(|def| def.name).chain(natives).collect();
+    let mut names: Vec<_> = tree::definitions().map(|def| def.name).chain(natives).collect();
     names.retain(|name| !name.starts_with('!'));
     names.sort_unstable();
     names.dedup();

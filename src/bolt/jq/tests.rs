@@ -2,7 +2,6 @@ use proptest::prelude::*;
 
 use super::bounds::STEPS_USUAL;
 use super::*;
-use crate::post::DEPTH_MAX;
 use crate::value::tests::any_value;
 
 /// What an expression gives for JSON, each value as JSON, or the error.
@@ -128,15 +127,15 @@ fn a_flaw_is_told_with_its_place() {
     check_error(".a |", "null", "at character 5: expected a term, found the end");
     check_error(".a | | .b", "null", "at character 6: expected a term, found \"|\"");
     check_error(
-        ".é | foo(1)",
+        "\"é\" | foo(1)",
         "null",
-        "at character 6: there is no filter \"foo\" with 1 arguments",
+        "at character 7: there is no filter \"foo\" with 1 arguments",
     );
     check_error(".a\n| $b", "null", "at line 2, character 3: there is no variable $b");
     check_error("(.a", "null", "expected a closing parenthesis for the ( at character 1");
     check_error(".a & .b", "null", "at character 4: expected a token, found \"& .b\"");
     check_error("reduce .[] as $x (1)", "null", "expected \"reduce");
-    check_error("if . then 1", "null", "expected a else or end, found the end");
+    check_error("if . then 1", "null", "expected else or end, found the end");
     check_error("break $x", "null", "there is no label");
 }
 
@@ -159,7 +158,6 @@ fn an_expression_that_never_ends_is_ended() {
         "first(range(infinite) | select(. < 0))",
         "last(repeat(1))",
         "reduce repeat(1) as $x (0; . + 1)",
-        "def f: try f catch f; f",
         "[limit(1000000000; repeat(1))]",
         "until(false; .)",
         "[range(1000)] | [.[] == .[] | . == true] | length",
@@ -204,6 +202,7 @@ fn an_expression_cannot_take_all_memory() {
 fn an_expression_cannot_end_the_stack() {
     check_error("def f: f + 1; f", "null", "calls itself too deep");
     check_error("def f: [f]; f", "null", "calls itself too deep");
+    check_error("def f: try f catch f; f", "null", "calls itself too deep");
     check_error("[recurse(.; true)] | length", "1", "takes more than 250000 steps");
     check_error("reduce range(1000) as $i (0; [.])", "null", "nested more than 128 deep");
     check_error("reduce range(1000) as $i (0; {a: .})", "null", "nested more than 128 deep");
@@ -322,6 +321,11 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn any_expression_of_parts_ends(parts in prop::collection::vec(0_usize..PARTS.len(), 1..8)) {
         let code = parts.iter().map(|part| PARTS[*part]).collect::<Vec<_>>().join(" | ");
@@ -367,5 +371,4 @@ fn the_usual_number_of_steps_is_enough_for_every_part_of_a_post() {
     let json = format!("{{\"tweet\":{{{member}}}}}");
     run("[.. | scalars | tostring] | join(\" \")", &json).unwrap();
     run("walk(if type == \"string\" then ascii_upcase else . end)", &json).unwrap();
-    assert!(DEPTH_MAX >= 100);
 }

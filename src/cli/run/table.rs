@@ -100,19 +100,20 @@ const fn optional(name: &'static str, least: usize, rank: u8, cell: fn(&Row) -> 
 /// What stands in a cell that says nothing.
 const NOTHING: &str = "-";
 
-const COLUMNS: [Column; 15] = [
+const COLUMNS: [Column; 16] = [
     text("component", 9, 0, &[Layout::Wide, Layout::Tight], |row| row.id.clone()),
-    number("tasks", "tasks", 5, 11, |row| row.tasks.to_string()),
+    number("tasks", "tasks", 5, 12, |row| row.tasks.to_string()),
     number("in/s", "in/s", 5, 1, |row| unless(row.role == "spout", rate(row.in_per_s))),
     number("out/s", "out/s", 5, 2, |row| unless(row.role == "sink", rate(row.out_per_s))),
     number("failed", "failed", 6, 6, |row| count(row.failed)),
     number("dead letters", "dead", 4, 5, |row| count(row.dead_letters)),
-    number("p50", "p50", 7, 10, |row| row.p50_us.map_or_else(|| "-".into(), micros)),
-    number("p99", "p99", 7, 8, |row| row.p99_us.map_or_else(|| "-".into(), micros)),
+    number("p50", "p50", 7, 11, |row| row.p50_us.map_or_else(|| "-".into(), micros)),
+    number("p99", "p99", 7, 9, |row| row.p99_us.map_or_else(|| "-".into(), micros)),
     number("capacity", "cap", 4, 3, |row| percent(row.capacity)),
     number("inbox", "inbox", 5, 4, |row| unless(row.role == "spout", percent(row.inbox))),
-    optional("keys", 5, 7, |row| row.keys.map_or_else(|| NOTHING.into(), count)),
-    optional("saved", 8, 9, |row| row.state_bytes.map_or_else(|| NOTHING.into(), bytes)),
+    optional("behind", 6, 7, |row| row.behind_s.map_or_else(|| NOTHING.into(), seconds)),
+    optional("keys", 5, 8, |row| row.keys.map_or_else(|| NOTHING.into(), count)),
+    optional("saved", 8, 10, |row| row.state_bytes.map_or_else(|| NOTHING.into(), bytes)),
     text("state", 8, 0, &[Layout::Wide], state),
     text("", MARK.len(), 0, &[Layout::Wide], |row| {
         if row.bottleneck { MARK.into() } else { String::new() }
@@ -134,6 +135,7 @@ fn state(row: &Row) -> String {
     let mut state = plain(&row.state);
     let counts = [
         (row.out_of_order, "out of order"),
+        (row.late, "late"),
         (row.drifted, "drifted"),
         (row.forgotten, "forgotten"),
         (row.letters_dropped, "letters lost"),

@@ -8,6 +8,7 @@ mod faults;
 mod flow;
 mod kappa;
 mod recovery;
+mod trends;
 
 use std::num::NonZeroU16;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ const BOOST_BY_DISTANCE: [f64; 3] = [1.0, 0.95, 0.9];
 const NORMAL_SUM_SQUARED: f64 = 15.0;
 
 /// A word of a text.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Token {
     meaning: Meaning,
     is_in_capitals: bool,
@@ -59,6 +59,13 @@ impl Sentiment {
 
     fn read(&mut self, text: &str) {
         self.tokens.clear();
+        if text.is_ascii() {
+            let parts = text.as_bytes().split(|byte| is_ascii_white_space(*byte));
+            for part in parts.filter(|part| !part.is_empty()) {
+                self.tokens.push(token_of_ascii(part));
+            }
+            return;
+        }
         for token in text.split(is_white_space).filter(|token| !token.is_empty()) {
             self.tokens.push(token_of(without_punctuation(token)));
         }
@@ -110,12 +117,50 @@ fn is_white_space(char: char) -> bool {
     char.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&char)
 }
 
+/// The same in ASCII text.
+fn is_ascii_white_space(byte: u8) -> bool {
+    byte == b' ' || (b'\t'..=b'\r').contains(&byte) || (0x1c..=0x1f).contains(&byte)
+}
+
 /// A word without the punctuation around it. What has two characters or fewer then may be an
 /// emoticon, and stays as it is.
 fn without_punctuation(token: &str) -> &str {
     let stripped = token.trim_matches(|char: char| char.is_ascii_punctuation());
     let has_three = stripped.len() > 2 && stripped.chars().nth(2).is_some();
     if has_three { stripped } else { token }
+}
+
+/// What [`without_punctuation`] and [`token_of`] make of an ASCII word, without decoding characters.
+fn token_of_ascii(token: &[u8]) -> Token {
+    let mut word = token;
+    while let [b, rest @ ..] = word
+        && b.is_ascii_punctuation()
+    {
+        word = rest;
+    }
+    while let [rest @ .., b] = word
+        && b.is_ascii_punctuation()
+    {
+        word = rest;
+    }
+    if word.len() <= 2 {
+        word = token;
+    }
+    let mut buffer = [0; WORD_BYTES_MAX];
+    let mut found = Meaning::default();
+    let (mut has_capital, mut has_small, mut has_apostrophe) = (false, false, false);
+    for byte in word {
+        has_capital |= byte.is_ascii_uppercase();
+        has_small |= byte.is_ascii_lowercase();
+        has_apostrophe |= *byte == b'\'';
+    }
+    if let Some(lower) = buffer.get_mut(..word.len()) {
+        lower.copy_from_slice(word);
+        lower.make_ascii_lowercase();
+        found = meaning(lower);
+    }
+    found.negates = found.negates || has_apostrophe && has_nt(word);
+    Token { meaning: found, is_in_capitals: has_capital && !has_small }
 }
 
 fn token_of(word: &str) -> Token {
@@ -316,4 +361,49 @@ fn emphasis(text: &str) -> f64 {
         _ => 0.96,
     };
     exclamations as f64 * 0.292 + of_questions
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What VADER itself says of these is compared in `tests/cli/features.rs`.
+    #[test]
+    fn ratings_are_those_of_vader() {
+        for (text, expected) in [
+            ("VADER is smart, handsome, and funny.", 0.8316),
+            ("VADER is VERY SMART, handsome, and FUNNY!!!", 0.9342),
+            ("VADER is not smart, handsome, nor funny.", -0.7424),
+            ("At least it isn't a horrible book.", 0.431),
+            ("Today only kinda sux! But I'll get by, lol", 0.5249),
+            ("", 0.0),
+            ("table", 0.0),
+        ] {
+            assert_eq!(Sentiment::default().compound(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_rating_is_minus_zero() {
+        assert!(Sentiment::default().compound("").is_sign_positive());
+    }
+
+    proptest! {
+        #[test]
+        fn ascii_text_is_read_as_any_other(text in "[ \t\n\u{1c}a-cNnTtA-B'!.()]{0,30}") {
+            let mut ascii = Sentiment::default();
+            ascii.read(&text);
+            let tokens = text.split(is_white_space).filter(|token| !token.is_empty());
+            let others: Vec<Token> = tokens.map(|token| token_of(without_punctuation(token))).collect();
+            let shown = |tokens: &[Token]| format!("{:?}", tokens);
+            prop_assert_eq!(shown(&ascii.tokens), shown(&others));
+        }
+
+        #[test]
+        fn any_text_has_a_rating(text: String) {
+            prop_assert!(Sentiment::default().compound(&text).abs() <= 1.0);
+        }
+    }
 }

@@ -10,6 +10,8 @@ pub mod memory;
 mod open;
 pub mod retried;
 pub mod s3;
+#[cfg(test)]
+pub mod watched;
 
 use std::ops::Range;
 

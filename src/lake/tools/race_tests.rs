@@ -1,10 +1,8 @@
 //! The tools beside others that are at the same lake.
 
 use std::fs;
-use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use time::macros::datetime;
 
 use super::compact::{Outcome, compact};
@@ -12,7 +10,6 @@ use super::erase::{Ids, Scope, erase};
 use super::rewrite::{Rewrite, rewrite};
 use super::*;
 use crate::epoch::Promise;
-use crate::error::Result;
 use crate::lake::form::Form;
 use crate::lake::index;
 use crate::lake::journal::Attempt;
@@ -21,7 +18,8 @@ use crate::lake::recover::recover;
 use crate::lake::staging::{Publish, SharedLedger, commit};
 use crate::lake::store::local::LocalStore;
 use crate::lake::store::memory::MemoryStore;
-use crate::lake::store::{Object, Put, Store, list_all};
+use crate::lake::store::watched::{Request, Watched};
+use crate::lake::store::{Store, list_all};
 use crate::lake::view;
 
 const NIGHT: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
@@ -32,61 +30,24 @@ type Shared = Arc<dyn Store>;
 /// What another process does once, right before something is asked for.
 type Meanwhile = Box<dyn FnOnce(&Shared) + Send>;
 
-/// A store in which another process does something right before a key is read or listed for the
-/// n-th time.
-struct Busy {
-    store: Arc<MemoryStore>,
-    key: String,
-    left: Mutex<(usize, Option<Meanwhile>)>,
-}
-
-impl Busy {
-    fn at(store: &Arc<MemoryStore>, (key, times): (&str, usize), meanwhile: Meanwhile) -> Shared {
-        let left = Mutex::new((times, Some(meanwhile)));
-        Arc::new(Self { store: Arc::clone(store), key: key.into(), left })
-    }
-
-    fn asked(&self, key: &str) {
-        let mut left = self.left.lock().unwrap();
-        if key != self.key {
-            return;
+/// A store in which another process does something right before a key is listed for the n-th time.
+fn busy_at(store: &Arc<MemoryStore>, (key, times): (&str, usize), meanwhile: Meanwhile) -> Shared {
+    let (key, left) = (key.to_owned(), Mutex::new((times, Some(meanwhile))));
+    let lake: Shared = Arc::clone(store) as _;
+    Watched::before(store, move |request| {
+        if *request != Request::List(&key) {
+            return Ok(());
         }
+        let mut left = left.lock().unwrap();
         left.0 = left.0.saturating_sub(1);
         if left.0 == 0
             && let Some(meanwhile) = left.1.take()
         {
             drop(left);
-            meanwhile(&(Arc::clone(&self.store) as Shared));
+            meanwhile(&lake);
         }
-    }
-}
-
-impl Store for Busy {
-    fn address(&self, key: &str) -> String {
-        self.store.address(key)
-    }
-    fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
-        self.store.put(key, bytes)
-    }
-    fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.store.replace(key, bytes)
-    }
-    fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.store.get(key)
-    }
-    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
-        self.store.get_range(key, range)
-    }
-    fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
-        self.asked(prefix);
-        self.store.list(prefix, after, max)
-    }
-    fn names(&self, prefix: &str) -> Result<Vec<String>> {
-        self.store.names(prefix)
-    }
-    fn delete(&self, key: &str) -> Result<()> {
-        self.store.delete(key)
-    }
+        Ok(())
+    })
 }
 
 fn lake() -> Arc<MemoryStore> {
@@ -154,7 +115,7 @@ fn what_is_compacted_while_posts_are_erased_is_not_passed_over() {
         ["*", NIGHT].into_iter().flat_map(|glob| (1..8).map(move |times| (glob, times)))
     {
         let store = lake();
-        let busy = Busy::at(&store, (&folder, times), compacted());
+        let busy = busy_at(&store, (&folder, times), compacted());
         let scope = Scope { glob: glob.parse().unwrap(), closed_before: Some(NOW) };
         let erased = erase(&busy, &scope, &Ids::parse("tweet 1").unwrap(), NOW);
         let text = text(store.as_ref());
@@ -174,7 +135,7 @@ fn what_is_compacted_while_posts_are_erased_is_not_passed_over() {
 fn deletes_that_are_compacted_meanwhile_are_found() {
     let folder = format!("{NIGHT}/");
     for times in 1..3 {
-        let busy = Busy::at(&lake(), (&folder, times), compacted());
+        let busy = busy_at(&lake(), (&folder, times), compacted());
         assert_eq!(Ids::from_deletes(&busy).unwrap().len(), 1, "{times}");
     }
 }
@@ -197,7 +158,7 @@ fn what_compact_passes_over_is_named() {
             .unwrap()
             .unwrap();
     });
-    let busy = Busy::at(&store, (&format!("{NIGHT}/"), 1), other);
+    let busy = busy_at(&store, (&format!("{NIGHT}/"), 1), other);
     assert_eq!(compact_all(&busy), [Outcome::Busy { busy: NIGHT.into() }]);
     assert_eq!(list_all(store.as_ref(), "2015").unwrap().len(), 2);
 }

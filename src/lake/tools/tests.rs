@@ -1,7 +1,6 @@
 //! The tools over lakes that are damaged, and over stores that die.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,7 +21,8 @@ use crate::lake::form::Form;
 use crate::lake::journal::{Attempt, End, settle, unfinished};
 use crate::lake::scan::each_post;
 use crate::lake::store::memory::MemoryStore;
-use crate::lake::store::{Object, Put, Store, list_all};
+use crate::lake::store::watched::Watched;
+use crate::lake::store::{Store, list_all};
 use crate::lake::{index, view};
 
 const NIGHT: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
@@ -88,52 +88,17 @@ fn verified(store: &dyn Store) -> Report {
 }
 
 /// A store whose process is killed when it is about to change something for the n-th time.
-struct Dying {
-    store: Arc<MemoryStore>,
-    left: AtomicU64,
-}
-
-impl Dying {
-    fn after(store: &Arc<MemoryStore>, changes: u64) -> Shared {
-        Arc::new(Self { store: Arc::clone(store), left: changes.into() })
-    }
-
-    fn change(&self) -> Result<()> {
-        let left =
-            self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        left.map(drop).map_err(|_| Error::fatal("dead"))
-    }
-
-    fn alive(&self) -> Result<()> {
-        if self.left.load(Ordering::SeqCst) == 0 { Err(Error::fatal("dead")) } else { Ok(()) }
-    }
-}
-
-impl Store for Dying {
-    fn address(&self, key: &str) -> String {
-        self.store.address(key)
-    }
-    fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
-        self.change().and_then(|()| self.store.put(key, bytes))
-    }
-    fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.change().and_then(|()| self.store.replace(key, bytes))
-    }
-    fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.alive().and_then(|()| self.store.get(key))
-    }
-    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
-        self.alive().and_then(|()| self.store.get_range(key, range))
-    }
-    fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
-        self.alive().and_then(|()| self.store.list(prefix, after, max))
-    }
-    fn names(&self, prefix: &str) -> Result<Vec<String>> {
-        self.alive().and_then(|()| self.store.names(prefix))
-    }
-    fn delete(&self, key: &str) -> Result<()> {
-        self.change().and_then(|()| self.store.delete(key))
-    }
+fn dying_after(store: &Arc<MemoryStore>, changes: u64) -> Shared {
+    let left = AtomicU64::new(changes);
+    Watched::before(store, move |request| {
+        let is_alive = if request.is_change() {
+            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                .is_ok()
+        } else {
+            left.load(Ordering::SeqCst) > 0
+        };
+        if is_alive { Ok(()) } else { Err(Error::fatal("dead")) }
+    })
 }
 
 /// Runs `work` on a lake again and again, killed at each change it makes, and then once to its end.
@@ -152,7 +117,7 @@ fn kill_everywhere_in(
         index_all(store.as_ref());
         let shared: Shared = store.clone();
         let before = posts(&shared);
-        let dead = work(&Dying::after(&store, changes)).is_err();
+        let dead = work(&dying_after(&store, changes)).is_err();
         let between = posts(&shared);
         let mut once = between.clone();
         once.dedup();
@@ -414,7 +379,7 @@ fn a_partition_that_other_tools_count_twice_is_named() {
     doubled(&new);
     // It is done, and killed before the first old file goes.
     let index = index::build(store.as_ref(), &new).unwrap();
-    attempt.done(&*Dying::after(&store, 1), index, NOW).unwrap_err();
+    attempt.done(&*dying_after(&store, 1), index, NOW).unwrap_err();
     doubled(NIGHT);
     settle(store.as_ref(), NOW).unwrap();
     assert_eq!(verified(store.as_ref()).findings, []);

@@ -1,76 +1,22 @@
 //! Uploads into a store in memory, whose answers a test decides.
 
-use std::ops::Range;
 use std::sync::Barrier;
 
-use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
 use crate::lake::replaced;
-use crate::lake::store::Object;
 use crate::lake::store::memory::MemoryStore;
+use crate::lake::store::watched::{Request, Watched};
 
 const PARTITION: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
 
-/// What happens before an object of this key is put.
-type BeforePut = dyn Fn(&str) -> Result<()> + Send + Sync;
-
-/// A store that counts what is asked, and does before a put whatever a test says.
-struct Watched {
-    store: MemoryStore,
-    puts: Mutex<Vec<String>>,
-    gets: Mutex<Vec<String>>,
-    before_put: Box<BeforePut>,
-}
-
-impl Watched {
-    fn new(before_put: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Arc<Self> {
-        let (puts, gets) = Default::default();
-        Arc::new(Self {
-            store: MemoryStore::default(),
-            puts,
-            gets,
-            before_put: Box::new(before_put),
-        })
-    }
-}
-
-impl Store for Watched {
-    fn address(&self, key: &str) -> String {
-        self.store.address(key)
-    }
-
-    fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
-        (self.before_put)(key)?;
-        lock(&self.puts).push(key.into());
-        self.store.put(key, bytes)
-    }
-
-    fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.store.replace(key, bytes)
-    }
-
-    fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.store.get(key)
-    }
-
-    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
-        lock(&self.gets).push(key.into());
-        self.store.get_range(key, range)
-    }
-
-    fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
-        self.store.list(prefix, after, max)
-    }
-
-    fn names(&self, prefix: &str) -> Result<Vec<String>> {
-        self.store.names(prefix)
-    }
-
-    fn delete(&self, key: &str) -> Result<()> {
-        self.store.delete(key)
-    }
+/// A store that does before a put whatever a test says.
+fn before_put(before: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Arc<Watched> {
+    Watched::before(&Arc::default(), move |request| match request {
+        Request::Put(key) => before(key),
+        _ => Ok(()),
+    })
 }
 
 /// An outbox with files of these contents, and what was promised of them.
@@ -109,7 +55,7 @@ fn a_crash_after_any_step_changes_nothing() {
     // Each file is in the outbox only, in both, or in the store only.
     for state in 0..27_usize {
         let (_root, staging, promises) = outbox(&CONTENTS);
-        let store = Watched::new(|_| Ok(()));
+        let store = before_put(|_| Ok(()));
         for (i, promise) in promises.iter().enumerate() {
             let step = state / 3_usize.pow(i as u32) % 3;
             if step > 0 {
@@ -134,7 +80,7 @@ fn a_crash_after_any_step_changes_nothing() {
 fn an_open_file_is_never_uploaded() {
     let (_root, staging, mut promises) = outbox(&CONTENTS[..2]);
     promises[1].closed = false;
-    let store = Watched::new(|_| Ok(()));
+    let store = before_put(|_| Ok(()));
     upload(&store, &staging, &promises).unwrap();
     assert_eq!((stored(&*store), left(&staging)), (vec![CONTENTS[0].into()], 1));
 }
@@ -143,7 +89,7 @@ fn an_open_file_is_never_uploaded() {
 fn the_object_of_another_writer_is_never_replaced() {
     for other in ["[{\"b\":1}]", "[]", "[{\"a\":1}] and more"] {
         let (_root, staging, promises) = outbox(&CONTENTS[..1]);
-        let store = Watched::new(|_| Ok(()));
+        let store = before_put(|_| Ok(()));
         store.store.put(&promises[0].segment, other.to_owned().into()).unwrap();
         for _ in 0..2 {
             let error = upload(&store, &staging, &promises).unwrap_err();
@@ -162,7 +108,7 @@ fn what_was_replaced_since_is_not_uploaded_again_and_the_rest_is() {
     // uploaded.
     let (_root, staging, promises) = outbox(&CONTENTS);
     fs::remove_file(staging.folder.join(&promises[1].segment)).unwrap();
-    let store = Watched::new(|_| Ok(()));
+    let store = before_put(|_| Ok(()));
     let files = ["0000000".to_owned(), "0000001".to_owned()].to_vec();
     let (why, when) = ("erase".into(), time::OffsetDateTime::UNIX_EPOCH);
     let generation = index::Generation {
@@ -192,7 +138,7 @@ fn where_an_answer_was_lost_it_is_asked_whether_a_partition_was_replaced() {
     let (_root, staging, promises) = outbox(&CONTENTS[..2]);
     // The first of each: where one got through, the other would be put again at once.
     let lost = Mutex::new(BTreeSet::new());
-    let store = Watched::new(move |key| match lock(&lost).insert(key.to_owned()) {
+    let store = before_put(move |key| match lock(&lost).insert(key.to_owned()) {
         true => Err(Error::transient("no answer")),
         false => Ok(()),
     });
@@ -243,7 +189,7 @@ fn what_another_version_packed_of_the_same_text_is_ours() {
         promise.segment += ".json.gz";
         (promise.length, promise.checksum) = (ours.len() as u64, crc32fast::hash(&ours));
         fs::write(staging.folder.join(&promise.segment), ours).unwrap();
-        let store = Watched::new(|_| Ok(()));
+        let store = before_put(|_| Ok(()));
         store.store.put(&promises[0].segment, there.clone().into()).unwrap();
         let uploaded = upload(&store, &staging, &promises);
         assert_eq!((uploaded.is_ok(), left(&staging)), (is_ours, usize::from(!is_ours)));
@@ -261,7 +207,7 @@ fn what_is_not_as_promised_or_nowhere_stops() {
         let (_root, staging, promises) = outbox(&CONTENTS[..1]);
         let path = staging.folder.join(&promises[0].segment);
         change.map_or_else(|| fs::remove_file(&path), |content| fs::write(&path, content)).unwrap();
-        let store = Watched::new(|_| Ok(()));
+        let store = before_put(|_| Ok(()));
         let error = upload(&store, &staging, &promises).unwrap_err();
         assert_eq!((error.kind(), stored(&*store).len()), (Kind::Fatal, 0));
         assert!(error.chain().contains(says), "{error:?}");
@@ -272,11 +218,18 @@ fn what_is_not_as_promised_or_nowhere_stops() {
 fn a_retry_leaves_alone_what_was_delivered() {
     let (_root, staging, promises) = outbox(&CONTENTS);
     let failures = Mutex::new(2);
-    let store = Watched::new(move |key| {
-        let mut left = lock(&failures);
-        if key.ends_with('2') && *left > 0 {
-            *left -= 1;
-            return Err(Error::transient("busy"));
+    let counts = Arc::new(Mutex::new((0, 0)));
+    let counted = Arc::clone(&counts);
+    let store = Watched::before(&Arc::default(), move |request| {
+        let (mut left, mut counted) = (lock(&failures), lock(&counted));
+        match request {
+            Request::Put(key) if key.ends_with('2') && *left > 0 => {
+                *left -= 1;
+                return Err(Error::transient("busy"));
+            }
+            Request::Put(_) => counted.0 += 1,
+            Request::GetRange(key, _) if !key.starts_with("_index/") => counted.1 += 1,
+            _ => {}
         }
         Ok(())
     });
@@ -284,8 +237,8 @@ fn a_retry_leaves_alone_what_was_delivered() {
     while let Err(error) = uploader.upload(&shared, &staging, &promises) {
         assert_eq!(error.kind(), Kind::Transient);
     }
-    let files_read = lock(&store.gets).iter().filter(|key| !key.starts_with("_index/")).count();
-    assert_eq!((lock(&store.puts).len(), files_read, stored(&*store).len()), (3, 0, 3));
+    let (puts, files_read) = *lock(&counts);
+    assert_eq!((puts, files_read, stored(&*store).len()), (3, 0, 3));
     assert!(lock(&uploader.delivered).is_empty(), "it isn't remembered for longer");
 }
 
@@ -295,16 +248,14 @@ fn several_go_at_once_and_a_panic_is_an_error() {
     let (_root, staging, promises) =
         outbox(&contents.iter().map(String::as_str).collect::<Vec<_>>());
     let all = Barrier::new(UPLOADS_MAX);
-    let store = Watched::new(move |_| {
+    let store = before_put(move |_| {
         all.wait();
         Ok(())
     });
     upload(&store, &staging, &promises).unwrap();
     let (_root, staging, promises) = outbox(&CONTENTS);
     let store =
-        Watched::new(
-            |key| if key.ends_with('1') { panic!("as the test wants it") } else { Ok(()) },
-        );
+        before_put(|key| if key.ends_with('1') { panic!("as the test wants it") } else { Ok(()) });
     assert_eq!(upload(&store, &staging, &promises).unwrap_err().kind(), Kind::Fatal);
 }
 
@@ -312,7 +263,7 @@ fn several_go_at_once_and_a_panic_is_an_error() {
 fn a_task_that_ends_waits_for_no_answer() {
     let (_root, staging, promises) = outbox(&CONTENTS);
     let (answer, answers) = crossbeam_channel::bounded::<()>(0);
-    let store: Arc<dyn Store> = Watched::new(move |_| {
+    let store: Arc<dyn Store> = before_put(move |_| {
         let _ = answers.recv();
         Ok(())
     });
@@ -321,20 +272,6 @@ fn a_task_that_ends_waits_for_no_answer() {
     assert_eq!(uploader.upload(&store, &staging, &promises).unwrap_err().kind(), Kind::Transient);
     assert_eq!(left(&staging), 3);
     drop(answer);
-}
-
-#[test]
-fn memory_is_bounded_but_a_large_file_passes() {
-    let room = Room::default();
-    let half = room.take(UPLOAD_BYTES_MAX / 2);
-    let rest = room.take(UPLOAD_BYTES_MAX / 2);
-    thread::scope(|scope| {
-        let large = scope.spawn(|| room.take(UPLOAD_BYTES_MAX * 2).bytes);
-        assert!(!large.is_finished());
-        drop((half, rest));
-        assert_eq!(large.join().unwrap(), UPLOAD_BYTES_MAX * 2);
-    });
-    assert_eq!(*lock(&room.used), 0);
 }
 
 /// A note on the partition, as `compact` leaves it, that names these files.
@@ -357,68 +294,28 @@ fn compacted(files: &[&str]) -> index::Generation {
 fn what_is_replaced_while_an_answer_is_awaited_is_neither_put_twice_nor_missed() {
     for is_there in [false, true] {
         let (_root, staging, promises) = outbox(&CONTENTS[..1]);
-        let store = Arc::new(crate::lake::store::memory::MemoryStore::default());
+        let store = Arc::new(MemoryStore::default());
         if is_there {
             store.put(&promises[0].segment, CONTENTS[0].into()).unwrap();
         }
         // Right before it is put once more, `compact` is done; or right behind, before it is
         // compared.
-        let meanwhile = Meanwhile { store: Arc::clone(&store), behind: is_there };
-        let shared: Arc<dyn Store> = Arc::new(meanwhile);
+        let lake = Arc::clone(&store);
+        let compact = Arc::new(move |request: &Request<'_>| {
+            if let Request::Put(key) = request {
+                replaced::put(lake.as_ref(), &compacted(&["0000000"])).unwrap();
+                lake.delete(key).unwrap();
+            }
+            Ok(())
+        });
+        let shared: Arc<dyn Store> = if is_there {
+            Watched::around(&store, |_| Ok(()), move |request| compact(request))
+        } else {
+            Watched::before(&store, move |request| compact(request))
+        };
         Uploader::default().upload_left(&shared, &staging, &promises).unwrap();
         let there = store.list("2", None, 9).unwrap();
         assert_eq!((there, left(&staging)), (vec![], 0), "{is_there}");
-    }
-}
-
-/// A store in which `compact` takes a partition just before something is put, or just behind.
-struct Meanwhile {
-    store: Arc<crate::lake::store::memory::MemoryStore>,
-    behind: bool,
-}
-
-impl Meanwhile {
-    fn compact(&self, key: &str) {
-        replaced::put(self.store.as_ref(), &compacted(&["0000000"])).unwrap();
-        self.store.delete(key).unwrap();
-    }
-}
-
-impl Store for Meanwhile {
-    fn address(&self, key: &str) -> String {
-        self.store.address(key)
-    }
-    fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
-        if !self.behind {
-            self.compact(key);
-            return self.store.put(key, bytes);
-        }
-        let put = self.store.put(key, bytes);
-        self.compact(key);
-        put
-    }
-    fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.store.replace(key, bytes)
-    }
-    fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.store.get(key)
-    }
-    fn get_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<Option<Bytes>> {
-        self.store.get_range(key, range)
-    }
-    fn list(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        max: usize,
-    ) -> Result<Vec<crate::lake::store::Object>> {
-        self.store.list(prefix, after, max)
-    }
-    fn names(&self, prefix: &str) -> Result<Vec<String>> {
-        self.store.names(prefix)
-    }
-    fn delete(&self, key: &str) -> Result<()> {
-        self.store.delete(key)
     }
 }
 
@@ -427,40 +324,6 @@ impl Store for Meanwhile {
 #[test]
 fn what_is_there_already_is_compared_range_by_range() {
     const ANSWER_BYTES_MAX: u64 = 5 << 20;
-    /// As a server within our bounds: what is longer than an answer may be isn't given as a whole.
-    struct Bounded(MemoryStore);
-    impl Store for Bounded {
-        fn address(&self, key: &str) -> String {
-            self.0.address(key)
-        }
-        fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
-            self.0.put(key, bytes)
-        }
-        fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
-            self.0.replace(key, bytes)
-        }
-        fn get(&self, key: &str) -> Result<Option<Bytes>> {
-            let is_long = self.0.length(key)?.is_some_and(|bytes| bytes > ANSWER_BYTES_MAX);
-            if is_long { Err(Error::transient("the answer is too long")) } else { self.0.get(key) }
-        }
-        fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
-            let is_long = range.end - range.start > ANSWER_BYTES_MAX;
-            if is_long {
-                Err(Error::transient("the answer is too long"))
-            } else {
-                self.0.get_range(key, range)
-            }
-        }
-        fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
-            self.0.list(prefix, after, max)
-        }
-        fn names(&self, prefix: &str) -> Result<Vec<String>> {
-            self.0.names(prefix)
-        }
-        fn delete(&self, key: &str) -> Result<()> {
-            self.0.delete(key)
-        }
-    }
     // Random bytes, which nothing packs, and the same text packed by another version of the
     // library.
     let mut random = 7_u64;
@@ -491,9 +354,19 @@ fn what_is_there_already_is_compared_range_by_range() {
             if is_staged {
                 fs::write(staging.folder.join(&promises[0].segment), staged).unwrap();
             }
-            let store = Bounded(MemoryStore::default());
-            store.put(&promises[0].segment, there.clone().into()).unwrap();
-            let store: Arc<dyn Store> = Arc::new(store);
+            let lake = Arc::new(MemoryStore::default());
+            lake.put(&promises[0].segment, there.clone().into()).unwrap();
+            // A server within our bounds doesn't give what is longer than an answer may be.
+            let whole = Arc::clone(&lake);
+            let store: Arc<dyn Store> = Watched::before(&lake, move |request| {
+                let bytes = match request {
+                    Request::Get(key) => whole.length(key)?.unwrap_or_default(),
+                    Request::GetRange(_, range) => range.end - range.start,
+                    _ => 0,
+                };
+                let is_long = bytes > ANSWER_BYTES_MAX;
+                if is_long { Err(Error::transient("the answer is too long")) } else { Ok(()) }
+            });
             let uploaded = Uploader::default().upload(&store, &staging, &promises);
             // Without the file nobody can tell whether another version has packed the same text.
             let is_found = is_ours && (is_staged || there == staged);

@@ -3,11 +3,12 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
-use proptest::prelude::*;
 use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
 
 use super::*;
+
+mod properties;
 
 fn post(json: &str) -> Post {
     Post::check(Bytes::copy_from_slice(json.as_bytes())).expect("a post")
@@ -491,101 +492,5 @@ fn ids_keep_every_digit() {
     );
     for value in ["null", "1.5", "-1", "1e3", "[]", "true", "{}"] {
         check_id(&format!(r#"{{"tweet":{{"id":{value}}}}}"#), None);
-    }
-}
-
-/// Names that some kind reads.
-const NAMES: &[&str] = &[
-    "id",
-    "id_str",
-    "uri",
-    "did",
-    "text",
-    "full_text",
-    "content",
-    "message",
-    "note_tweet",
-    "extended_tweet",
-    "data",
-    "status",
-    "retweeted_status",
-    "referenced_tweets",
-    "includes",
-    "tweets",
-    "users",
-    "user",
-    "author",
-    "author_id",
-    "account",
-    "from",
-    "snippet",
-    "title",
-    "commit",
-    "record",
-    "payload",
-    "$type",
-    "reblog",
-    "spoiler_text",
-    "entities",
-    "hashtags",
-    "facets",
-    "features",
-    "tags",
-    "mentions",
-    "created_at",
-    "time_us",
-    "edited_at",
-    "edit_history_tweet_ids",
-    "raw",
-    "kind",
-    "type",
-];
-
-/// JSON of the names that kinds read, with values of any type.
-fn body() -> impl Strategy<Value = String> {
-    let leaf = prop_oneof![
-        prop::sample::select(vec![
-            "null",
-            "1",
-            "-1.5",
-            "true",
-            "\"\"",
-            "\"1\"",
-            "\"message\"",
-            "\"retweeted\""
-        ])
-        .prop_map(str::to_owned),
-        "[<>&a-z #@:;\\\\ud8]{0,12}".prop_map(|text| serde_json::to_string(&text).expect("a text")),
-    ];
-    leaf.prop_recursive(5, 48, 6, |inner| {
-        let member = (prop::sample::select(NAMES), inner.clone())
-            .prop_map(|(name, value)| format!("\"{name}\":{value}"));
-        prop_oneof![
-            prop::collection::vec(inner, 0..4).prop_map(|values| format!("[{}]", values.join(","))),
-            prop::collection::vec(member, 0..8)
-                .prop_map(|members| format!("{{{}}}", members.join(","))),
-        ]
-    })
-}
-
-/// The kinds, and one that isn't known.
-const KINDS: [&str; 8] = ["tweet", "post", "video", "bsky", "toot", "delete", "gap", "note"];
-
-proptest! {
-    #[test]
-    fn a_post_of_any_shape_gives_an_answer(kind in prop::sample::select(&KINDS), body in body()) {
-        let post = post(&format!("{{\"{kind}\":{body}}}"));
-        let _ = (said(&post), post.reread_id(), post.deletion(), post.version(), post.is_of_server("a"));
-        prop_assert_eq!(post.created_at(), own_time(&post));
-    }
-
-    #[test]
-    fn no_bytes_make_a_reader_panic(kind in prop::sample::select(&KINDS), body in "[ {}\\[\\]\",:a0\\\\u]{0,40}", bytes: Vec<u8>) {
-        for body in [body.as_bytes(), &bytes] {
-            for bytes in [[b"{\"", kind.as_bytes(), b"\":", body, b"}"].concat(), body.to_vec()] {
-                let post = Post(Bytes::from(bytes));
-                let _ = (post.kind(), post.body(), said(&post), post.deletion(), post.version());
-            }
-        }
     }
 }

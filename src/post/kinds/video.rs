@@ -3,12 +3,12 @@
 
 use std::borrow::Cow;
 
+use html_escape::decode_html_entities;
 use time::OffsetDateTime;
 
 use super::facts::{Counts, Entities, Media, integers};
 use super::{Author, Labels, PostKind, dated};
 use crate::post::fields::{at, elements, find_member, get, members, pick, string, text_at};
-use crate::post::html::{ENTITIES, decode_entities};
 
 /// What an item of a playlist says that it is: its `id` is that of the item, and not of the video.
 const PLAYLIST_ITEM: &[u8] = br#""youtube#playlistItem""#;
@@ -50,8 +50,10 @@ impl PostKind for Video {
             (key == b"snippet").then_some(json)
         });
         let [title, description] = pick(snippet?, ["title", "description"]);
-        let readable =
-            |text: Cow<'a, str>| if is_escaped { decode_entities(text, &ENTITIES) } else { text };
+        let readable = |text: Cow<'a, str>| match decode_html_entities(&text) {
+            Cow::Owned(decoded) if is_escaped => decoded.into(),
+            _ => text,
+        };
         match (title.and_then(string).map(readable), description.and_then(string).map(readable)) {
             (Some(title), Some(description)) => Some(format!("{title}\n{description}").into()),
             (title, description) => title.or(description),

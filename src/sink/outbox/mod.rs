@@ -21,7 +21,7 @@ use super::{OnFull, SinkContext};
 use crate::epoch::{Barrier, Job, Prepared, Promise};
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::lake::backlog::Backlog;
+use crate::lake::backlog::{Admission, Backlog};
 use crate::lake::disk::{failed, make_private_folders, remove_if_empty, sync_folder};
 use crate::tuple::Tuple;
 
@@ -35,6 +35,9 @@ const OUTBOX: &str = "outbox";
 /// larger. Fewer make more and smaller loads; more cost memory for each task.
 pub const GATHERED_BYTES_MAX: u64 = 32 << 20;
 
+/// The extension of the file that stands beside a segment's, if its sink keeps notes on it.
+const NOTES: &str = "notes";
+
 /// The bound of an outbox, and what happens beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutboxBound {
@@ -43,6 +46,18 @@ pub struct OutboxBound {
     /// What happens beyond it. For [`OnFull::Pause`] the sink names the bound in
     /// [`outbox_bytes_max`](super::SinkConfig::outbox_bytes_max).
     pub on_full: OnFull,
+}
+
+impl OutboxBound {
+    /// The bound for [`SinkConfig::outbox_bytes_max`](super::SinkConfig::outbox_bytes_max).
+    pub fn bytes_before_pausing(self) -> Option<u64> {
+        (self.on_full == OnFull::Pause).then_some(self.bytes_max)
+    }
+
+    /// The bound beyond which tuples are dropped.
+    pub fn bytes_before_dropping(self) -> Option<u64> {
+        (self.on_full == OnFull::Drop).then_some(self.bytes_max)
+    }
 }
 
 /// The outbox of one task.
@@ -58,8 +73,7 @@ pub struct Outbox {
     /// Folders with new names in them, which aren't synced yet.
     new_folders: BTreeSet<PathBuf>,
     backlog: Arc<Backlog>,
-    bytes_max: u64,
-    dropped: u64,
+    admission: Admission,
 }
 
 /// Where a task keeps its segments, as a promise names it.
@@ -193,7 +207,8 @@ fn entries_of(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn delete_all_but(promised: &BTreeSet<PathBuf>, folder: &Path) -> Result<()> {
     for path in entries_of(folder)? {
-        if !promised.contains(&path) {
+        // A segment's notes stay with it; its own file has no extension.
+        if !promised.contains(&path.with_extension("")) {
             delete_file(&path)?;
         }
     }
@@ -220,6 +235,7 @@ impl Outbox {
     /// If the folder can't be made.
     pub fn open(context: &SinkContext, bound: OutboxBound) -> Result<Self> {
         let place = OutboxPlace::of(context)?;
+        let backlog = Arc::new(Backlog::default());
         let made = make_private_folders(&place.rows)
             .map_err(|cause| failed("make", &place.rows, cause))?;
         Ok(Self {
@@ -231,9 +247,8 @@ impl Outbox {
             closed: Vec::new(),
             new_folders: made.into_iter().chain([place.rows.clone()]).collect(),
             place,
-            backlog: Arc::default(),
-            bytes_max: if bound.on_full == OnFull::Drop { bound.bytes_max } else { u64::MAX },
-            dropped: 0,
+            admission: Admission::new(Arc::clone(&backlog), bound.bytes_before_dropping()),
+            backlog,
         })
     }
 
@@ -244,8 +259,7 @@ impl Outbox {
     pub fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
         let row = segment::encode_row(tuple);
         let bytes = row.len() as u64;
-        if self.backlog.bytes().saturating_add(bytes) > self.bytes_max {
-            self.dropped += 1;
+        if !self.admission.admits(bytes) {
             return Ok(());
         }
         if let Some(open) = &self.open
@@ -266,7 +280,12 @@ impl Outbox {
 
     /// How many tuples were dropped because the outbox was full.
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.admission.dropped()
+    }
+
+    /// True if something that was promised before the epoch in progress isn't delivered.
+    pub fn has_waiting(&self) -> bool {
+        self.backlog.bytes() > self.backlog.written()
     }
 
     fn begin(&mut self) -> Result<OpenSegment> {
@@ -326,7 +345,9 @@ impl Outbox {
         let (place, prefix) = (self.place.clone(), format!("{}/", self.prefix));
         Box::new(move || {
             for segment in segments.iter().filter(|segment| segment.starts_with(&prefix)) {
-                delete_file(&place.file(segment)?)?;
+                let file = place.file(segment)?;
+                delete_file(&file)?;
+                delete_file(&file.with_extension(NOTES))?;
             }
             Ok(())
         })
@@ -365,6 +386,16 @@ impl OutboxReader {
     pub fn rows(&self, promise: &Promise) -> Result<Vec<OutboxRow>> {
         let place = OutboxPlace::parse_or_fail(&promise.place)?;
         segment::read(&place.file(&promise.segment)?, promise)
+    }
+
+    /// The file for what the sink notes of a segment: it is kept and deleted with the segment. There
+    /// is none unless the sink makes one.
+    ///
+    /// # Errors
+    /// If the promise isn't one of an outbox.
+    pub fn notes(&self, promise: &Promise) -> Result<PathBuf> {
+        let place = OutboxPlace::parse_or_fail(&promise.place)?;
+        Ok(place.file(&promise.segment)?.with_extension(NOTES))
     }
 
     /// A segment is outside: it doesn't count against the outbox's bound any more.

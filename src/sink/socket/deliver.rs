@@ -1,6 +1,7 @@
 //! The delivery of what waits in the outbox: `on_no_reader: Wait`, `on_slow_reader: Wait`.
 //!
-//! A commit hands the lines of promised segments to the readers. A line is delivered once one reader
+//! Lines go out at once while readers keep up (`live`). What they haven't taken at a barrier, and all
+//! that comes while they don't keep up, lies in the outbox. A commit hands the lines of promised segments to the readers. A line is delivered once one reader
 //! has taken it whole, and no reader has it in its queue any more; what a reader that left hasn't
 //! taken goes to the readers that are there, or that come.
 
@@ -9,7 +10,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::hub::{Chunk, Hub, Offered, count_lines};
+use super::chunk::{Chunk, count_lines};
+use super::hub::{Hub, Offered};
+use super::live::LiveChunks;
 use super::{CHUNK_BYTES, OnNoReader, OnSlowReader};
 use crate::epoch::Promise;
 use crate::error::Result;
@@ -48,6 +51,7 @@ impl Ledger {
 pub(super) struct Delivery {
     pub hub: Arc<Hub>,
     pub ledger: Arc<Ledger>,
+    pub live: Arc<LiveChunks>,
     pub outbox: OutboxReader,
     pub on_no_reader: OnNoReader,
 }
@@ -77,12 +81,16 @@ impl Delivery {
         if known.as_ref().is_some_and(Vec::is_empty) {
             return Ok(true);
         }
-        // Nothing is read from the disk for nobody.
-        if self.hub.count() == 0 && self.on_no_reader == OnNoReader::Wait {
+        // Nothing is read from the disk for nobody; what is in flight has been offered already.
+        let is_new = known.is_none() && self.live.has_some();
+        if self.hub.count() == 0 && self.on_no_reader == OnNoReader::Wait && !is_new {
             return Ok(false);
         }
         let lines = SegmentLines::of(self.outbox.rows(promise)?.into_iter().map(|row| row.values));
-        let mut missing = known.unwrap_or_else(|| vec![0..lines.count]);
+        let Some(mut missing) = known.or_else(|| self.not_in_flight(&lines, patience)) else {
+            return Ok(false);
+        };
+        self.ledger.note(&promise.segment, missing.clone());
         while !missing.is_empty() {
             let (left, goes_on) = self.offer(&lines, &missing, patience);
             missing = left;
@@ -93,6 +101,43 @@ impl Delivery {
         }
         self.ledger.note(&promise.segment, Vec::new());
         Ok(true)
+    }
+
+    /// The lines of a segment that no reader has taken before the barrier or since. `None` if the
+    /// socket closed before that was known.
+    fn not_in_flight(
+        &self,
+        lines: &SegmentLines,
+        patience: &mut Option<Duration>,
+    ) -> Option<Vec<Range<usize>>> {
+        let mut missing = Vec::new();
+        let mut first = 0;
+        for (row, live) in &lines.rows {
+            let range = first..first + lines_of(row);
+            first = range.end;
+            let Some(chunk) = live.and_then(|number| self.live.get(number)) else {
+                missing.push(range);
+                continue;
+            };
+            if !self.hub.wait_until_settled(std::slice::from_ref(&chunk), patience) {
+                return None;
+            }
+            let taken = chunk.settled().unwrap_or(chunk.lines());
+            missing.push(range.start + taken..range.end);
+        }
+        missing.retain(|range| !range.is_empty());
+        // Rows that stand behind each other are offered together.
+        let mut joined: Vec<Range<usize>> = Vec::new();
+        for range in missing {
+            match joined.last_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ => joined.push(range),
+            }
+        }
+        for (_, live) in &lines.rows {
+            live.iter().for_each(|number| self.live.forget(*number));
+        }
+        Some(joined)
     }
 
     /// Offers lines. Returns those that aren't delivered, and whether to go on with them.
@@ -112,7 +157,7 @@ impl Delivery {
             }
             match self.hub.offer(&chunk, patience) {
                 Offered::Queued => queued.push((range, chunk)),
-                Offered::Dropped => {}
+                Offered::Dropped | Offered::Full => {}
                 Offered::NoReader if self.on_no_reader == OnNoReader::Drop => {
                     self.hub.drop_lines(chunk.lines());
                 }
@@ -123,7 +168,7 @@ impl Delivery {
             }
         }
         let chunks: Vec<_> = queued.iter().map(|(_, chunk)| chunk.clone()).collect();
-        if !self.hub.wait_until_settled(&chunks, *patience) {
+        if !self.hub.wait_until_settled(&chunks, patience) {
             goes_on = false;
         }
         for (range, chunk) in queued {
@@ -140,8 +185,8 @@ impl Delivery {
 
 /// The lines of a segment: one text for each row, which has any number of lines.
 struct SegmentLines {
-    rows: Vec<Value>,
-    count: usize,
+    /// Texts, and the numbers of the live chunks that they were.
+    rows: Vec<(Value, Option<i64>)>,
 }
 
 /// The bytes of a row that the socket has written.
@@ -163,9 +208,11 @@ fn lines_of(row: &Value) -> usize {
 
 impl SegmentLines {
     fn of(rows: impl Iterator<Item = Vec<Value>>) -> Self {
-        let rows: Vec<_> = rows.flatten().collect();
-        let count = rows.iter().map(lines_of).sum();
-        Self { rows, count }
+        let row = |values: Vec<Value>| {
+            let live = values.get(1).and_then(Value::as_int);
+            values.into_iter().next().map(|text| (text, live))
+        };
+        Self { rows: rows.filter_map(row).collect() }
     }
 
     /// Chunks of the wanted lines, each with the numbers of its lines. Each range of lines begins a
@@ -173,9 +220,9 @@ impl SegmentLines {
     fn chunks(&self, wanted: &[Range<usize>]) -> impl Iterator<Item = (Range<usize>, Chunk)> {
         let mut wanted = wanted.to_vec();
         wanted.reverse();
-        let mut rows = self.rows.iter().enumerate();
+        let mut rows = self.rows.iter().map(|(row, _)| row);
         // The row at hand, with the number of its first line.
-        let mut row = rows.next().map(|(_, row)| row);
+        let mut row = rows.next();
         let mut first = 0;
         std::iter::from_fn(move || {
             let range = wanted.last_mut()?;
@@ -188,7 +235,7 @@ impl SegmentLines {
                 let behind = first + lines_of(at);
                 if range.start >= behind {
                     first = behind;
-                    row = rows.next().map(|(_, row)| row);
+                    row = rows.next();
                     continue;
                 }
                 let until = behind.min(range.end);
@@ -253,8 +300,8 @@ mod tests {
                 });
                 all.extend(of_row);
             }
-            let lines = SegmentLines::of(std::iter::once(values));
-            prop_assert_eq!(lines.count, all.len());
+            let lines = SegmentLines::of(values.into_iter().map(|value| vec![value]));
+            prop_assert_eq!(lines.rows.iter().map(|(row, _)| lines_of(row)).sum::<usize>(), all.len());
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(all.len())).collect();
             cuts.sort_unstable();
             cuts.dedup();

@@ -9,71 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use memchr::memchr_iter;
-
 use super::OnSlowReader;
+use super::chunk::Chunk;
 use crate::clock::SharedClock;
+use crate::sink::SinkCounts;
 
 /// How often a thread that waits looks whether it should end. Shorter costs wake-ups.
 pub(super) const STOP_CHECK: Duration = Duration::from_millis(50);
-
-/// Lines that readers share.
-#[derive(Clone)]
-pub(super) struct Chunk(Arc<SharedLines>);
-
-struct SharedLines {
-    bytes: Bytes,
-    lines: usize,
-    /// The readers that have it in their queues.
-    waiting: AtomicUsize,
-    /// The lines, from the first one, that the reader that came furthest has taken whole.
-    taken: AtomicUsize,
-    /// True if nobody offers again what no reader takes of it.
-    is_final: AtomicBool,
-}
-
-impl Chunk {
-    /// Whole lines, each with its line break, which are offered once.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self::with(bytes, true)
-    }
-
-    /// Whole lines, of which those that no reader takes are offered again.
-    pub fn of_outbox(bytes: Vec<u8>) -> Self {
-        Self::with(bytes, false)
-    }
-
-    fn with(bytes: Vec<u8>, is_final: bool) -> Self {
-        let lines = count_lines(&bytes);
-        Self(Arc::new(SharedLines {
-            bytes: bytes.into(),
-            lines,
-            waiting: AtomicUsize::new(0),
-            taken: AtomicUsize::new(0),
-            is_final: AtomicBool::new(is_final),
-        }))
-    }
-
-    pub fn bytes(&self) -> &[u8] {
-        &self.0.bytes
-    }
-
-    pub fn lines(&self) -> usize {
-        self.0.lines
-    }
-
-    /// The lines that some reader has taken, once no reader has it in its queue any more.
-    pub fn settled(&self) -> Option<usize> {
-        let is_settled = self.0.waiting.load(Ordering::Acquire) == 0;
-        is_settled.then(|| self.0.taken.load(Ordering::Acquire))
-    }
-}
-
-/// The whole lines in some bytes.
-pub(super) fn count_lines(bytes: &[u8]) -> usize {
-    memchr_iter(b'\n', bytes).count()
-}
 
 /// What became of a chunk that was offered to the readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +26,8 @@ pub(super) enum Offered {
     NoReader,
     /// All readers are too slow, so it was dropped for them.
     Dropped,
+    /// Some reader has no room for it, and none got it.
+    Full,
     /// The socket is closed.
     Closed,
 }
@@ -109,8 +53,7 @@ pub(super) struct Hub {
     /// How many readers there are: for a look without the lock.
     count: AtomicUsize,
     is_closed: AtomicBool,
-    sent: AtomicU64,
-    dropped: AtomicU64,
+    pub counts: Arc<SinkCounts>,
     refused: AtomicU64,
 }
 
@@ -137,7 +80,7 @@ impl ReaderSlot {
     }
 
     fn put(&mut self, chunk: &Chunk) {
-        chunk.0.waiting.fetch_add(1, Ordering::AcqRel);
+        chunk.begin_wait();
         self.bytes += chunk.bytes().len();
         self.queue.push_back(chunk.clone());
         self.wake.notify_one();
@@ -171,8 +114,7 @@ impl Hub {
             changed: Condvar::new(),
             count: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
-            sent: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
+            counts: Arc::default(),
             refused: AtomicU64::new(0),
         }
     }
@@ -196,17 +138,9 @@ impl Hub {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Lines that readers have taken, and lines that were dropped, each counted for each reader.
-    pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-
+    /// Lines were dropped for one reader, or since there is none.
     pub fn drop_lines(&self, lines: usize) {
-        self.dropped.fetch_add(lines as u64, Ordering::Relaxed);
+        self.counts.add_dropped(lines as u64);
     }
 
     /// A connection was refused.
@@ -247,6 +181,22 @@ impl Hub {
         self.count.store(readers.all.len(), Ordering::Release);
         self.changed.notify_all();
         Some((id, wake))
+    }
+
+    /// Offers a chunk to all readers, if all of them have room for it.
+    pub fn offer_if_room(&self, chunk: &Chunk) -> Offered {
+        let mut readers = self.lock();
+        let buffer = self.options.buffer;
+        if self.is_closed() {
+            Offered::Closed
+        } else if readers.all.is_empty() {
+            Offered::NoReader
+        } else if readers.all.iter().all(|reader| !reader.is_cut && reader.has_room(chunk, buffer))
+        {
+            self.put(&mut readers, chunk)
+        } else {
+            Offered::Full
+        }
     }
 
     /// Offers a chunk to all readers, and waits at most `patience` for those without room, which
@@ -357,7 +307,7 @@ impl Hub {
         let mut taken = taken;
         for chunk in reader.queue {
             self.settle(&chunk, taken);
-            if chunk.0.is_final.load(Ordering::Acquire) {
+            if chunk.is_final() {
                 self.drop_lines(chunk.lines() - taken);
             }
             taken = 0;
@@ -367,36 +317,35 @@ impl Hub {
     }
 
     fn settle(&self, chunk: &Chunk, taken: usize) {
-        self.sent.fetch_add(taken as u64, Ordering::Relaxed);
-        chunk.0.taken.fetch_max(taken, Ordering::AcqRel);
-        chunk.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.counts.add_emitted(taken as u64);
+        chunk.end_wait(taken);
     }
 
     /// Waits until no reader has any of these chunks in its queue; false if the socket closed
     /// before. Once the patience is over, readers keep what is in their queues, and what they don't
     /// take of it is dropped.
-    pub fn wait_until_settled(&self, chunks: &[Chunk], mut patience: Option<Duration>) -> bool {
+    pub fn wait_until_settled(&self, chunks: &[Chunk], patience: &mut Option<Duration>) -> bool {
         let mut readers = self.lock();
         loop {
             let mut unsettled = chunks.iter().filter(|chunk| chunk.settled().is_none()).peekable();
             if unsettled.peek().is_none() {
                 return true;
             }
-            if patience == Some(Duration::ZERO) {
-                unsettled.for_each(|chunk| chunk.0.is_final.store(true, Ordering::Release));
+            if *patience == Some(Duration::ZERO) {
+                unsettled.for_each(Chunk::make_final);
                 return true;
             }
             if self.is_closed() {
                 return false;
             }
-            readers = self.wait_patiently(readers, &mut patience);
+            readers = self.wait_patiently(readers, patience);
         }
     }
 
-    /// True if some reader has nothing in its queue.
+    /// True if a reader has nothing in its queue.
     #[cfg(test)]
-    pub fn has_room_for_one(&self) -> bool {
-        self.lock().all.iter().any(|reader| reader.queue.is_empty())
+    pub fn is_idle(&self, id: u64) -> bool {
+        self.lock().all.iter().any(|reader| reader.id == id && reader.queue.is_empty())
     }
 
     /// Waits until all queues are empty, for so long at most.

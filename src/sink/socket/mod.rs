@@ -1,35 +1,33 @@
 //! `Socket`: lines for whoever connects, such as Spark's socket source.
 
 mod address;
+mod chunk;
 mod deliver;
 mod format;
 mod hub;
 mod listener;
+mod live;
 mod pace;
 mod reader;
+mod task;
 
 use std::num::{NonZeroU16, NonZeroU32};
-use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::outbox::{self, Outbox, OutboxBound};
-use super::{Delivered, OnFull, Sink, SinkConfig, SinkContext};
+use super::outbox;
+use super::{Sink, SinkConfig, SinkContext};
 use crate::bolt::jq::steps_usual;
 use crate::component::{Component, Problem};
-use crate::epoch::{Barrier, Job, Prepared, Promise};
+use crate::epoch::Promise;
 use crate::error::Result;
-use crate::tuple::{Fields, Tuple};
+use crate::tuple::Fields;
 use crate::units::{ByteSize, Interval};
-use crate::value::Value;
 
-use self::deliver::{Delivery, Ledger};
-use self::format::LineMaker;
-use self::hub::{Chunk, Hub, HubOptions, Offered};
+use self::hub::HubOptions;
+use self::task::SocketSink;
 
 pub use self::address::{ByteRate, ListenAddress, Network};
 pub use self::format::SocketFormat;
@@ -38,12 +36,13 @@ pub use self::format::SocketFormat;
 /// for Apache Spark's socket source, `nc`, or any program that reads lines. A tuple of a source is
 /// its post (NDJSON in UTF-8), any other tuple an object of its fields.
 ///
-/// Where nothing waits for readers, lines go out at once. Where `on_no_reader` or `on_slow_reader`
-/// is `Wait`, tuples go to an outbox on this machine's disk first, and are sent when a checkpoint
-/// has them: about a second later, and a restart loses none of them. While the outbox is full, the
-/// spouts upstream pause. With several readers, a line counts as delivered once one of them has
-/// taken it whole and the others have taken it or left; with `on_slow_reader: Wait` the slowest
-/// reader sets the pace.
+/// Lines go out at once. Where `on_no_reader` or `on_slow_reader` is `Wait`, whatever readers haven't
+/// taken when a checkpoint comes, and all that comes while they don't keep up, waits in an outbox on
+/// this machine's disk, which the checkpoint promises: a restart loses none of it. While the outbox is
+/// full, the spouts upstream pause. With several readers, a line counts as delivered once one of them
+/// has taken it whole and the others have taken it or left; with `on_slow_reader: Wait` the slowest
+/// reader sets the pace. Lines come in the order in which the sink gets them, but where the outbox
+/// has been emptied: those of one checkpoint may then come among later ones.
 ///
 /// Only whole lines are sent: a reader that comes begins with a whole line, and one that has to go
 /// in the middle of a line gets an error instead of an end. Within a connection nothing comes twice
@@ -126,7 +125,7 @@ fn buffer() -> ByteSize {
 }
 
 fn max_readers() -> NonZeroU16 {
-    const { NonZeroU16::new(16).unwrap() }
+    NonZeroU16::new(16).unwrap_or(NonZeroU16::MIN)
 }
 
 fn reader_timeout() -> Interval {
@@ -143,12 +142,6 @@ const BUFFER_BYTES_MIN: u64 = 64 << 10;
 /// The bytes that are gathered into a chunk. Larger ones cost memory; smaller ones cost system calls
 /// and wake-ups.
 const CHUNK_BYTES: usize = 256 << 10;
-
-/// How long the end of a topology waits for readers to take what is in their queues.
-const FAREWELL_MAX: Duration = Duration::from_secs(5);
-
-/// How long the end of a task waits for readers to get the rest of their lines.
-const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 impl Component for Socket {
     const NAME: &'static str = "Socket";
@@ -232,169 +225,6 @@ impl SinkConfig for Socket {
 
     fn outbox_bytes_max(&self) -> Option<u64> {
         self.has_outbox().then_some(self.outbox.0)
-    }
-}
-
-/// Where the lines of a task go.
-enum Way {
-    /// To the readers, at once.
-    Direct {
-        /// Lines that are gathered.
-        lines: Vec<u8>,
-    },
-    /// To the outbox.
-    Outbox(Box<Outbox>),
-}
-
-struct SocketSink {
-    maker: LineMaker,
-    hub: Arc<Hub>,
-    listener: Option<JoinHandle<()>>,
-    way: Way,
-    /// For what another configuration has left, also where lines go out at once.
-    ledger: Arc<Ledger>,
-    on_no_reader: OnNoReader,
-    /// Nothing comes any more.
-    is_last: bool,
-}
-
-impl SocketSink {
-    fn open(config: &Socket, context: &SinkContext) -> Result<Self> {
-        let maker = LineMaker::new(
-            &config.format,
-            config.jq.as_deref(),
-            config.max_steps,
-            &context.inputs,
-        )?;
-        let way = if config.has_outbox() {
-            let bound = OutboxBound { bytes_max: config.outbox.0, on_full: OnFull::Pause };
-            Way::Outbox(Box::new(Outbox::open(context, bound)?))
-        } else {
-            Way::Direct { lines: Vec::with_capacity(CHUNK_BYTES) }
-        };
-        let (listener, address) = listener::bind(config.listen.0)?;
-        let hub = Arc::new(Hub::new(config.options(), address, Arc::clone(&context.clock)));
-        let listener = listener::start(listener, Arc::clone(&hub), config.allow_remote.clone())?;
-        Ok(Self {
-            maker,
-            hub,
-            listener: Some(listener),
-            way,
-            ledger: Arc::default(),
-            on_no_reader: config.on_no_reader,
-            is_last: false,
-        })
-    }
-
-    /// Hands over what is gathered.
-    fn flush(&mut self) {
-        let Way::Direct { lines } = &mut self.way else { return };
-        if lines.is_empty() {
-            return;
-        }
-        let chunk = Chunk::new(std::mem::replace(lines, Vec::with_capacity(CHUNK_BYTES)));
-        // A reader without room is told of at once: nothing here waits for readers.
-        if self.hub.offer(&chunk, &mut Some(Duration::ZERO)) == Offered::NoReader {
-            self.hub.drop_lines(chunk.lines());
-        }
-    }
-}
-
-impl Sink for SocketSink {
-    fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
-        match &mut self.way {
-            Way::Direct { lines } => {
-                if self.hub.count() == 0 && lines.is_empty() {
-                    self.hub.drop_lines(1);
-                    return Ok(());
-                }
-                self.maker.append(tuple, lines)?;
-                if lines.len() >= CHUNK_BYTES {
-                    self.flush();
-                }
-                Ok(())
-            }
-            Way::Outbox(outbox) => {
-                // A post is copied once, by the outbox itself.
-                if let Some(post) = self.maker.whole_post(tuple) {
-                    return outbox.write(Tuple { values: std::slice::from_ref(post), ..tuple });
-                }
-                let mut lines = Vec::new();
-                self.maker.append(tuple, &mut lines)?;
-                if lines.is_empty() {
-                    return Ok(());
-                }
-                let row = Value::Json(Bytes::from(lines));
-                outbox.write(Tuple { values: std::slice::from_ref(&row), ..tuple })
-            }
-        }
-    }
-
-    fn dropped(&self) -> u64 {
-        self.hub.dropped()
-    }
-
-    fn emitted(&self) -> u64 {
-        self.hub.sent()
-    }
-
-    fn says(&self) -> Option<String> {
-        Some(self.hub.says())
-    }
-
-    fn idle(&mut self) -> Result<()> {
-        self.flush();
-        Ok(())
-    }
-
-    fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
-        self.is_last |= barrier.last;
-        self.flush();
-        match &mut self.way {
-            Way::Direct { .. } => Ok(Box::new(|| Ok(Prepared::default()))),
-            Way::Outbox(outbox) => outbox.prepare(barrier),
-        }
-    }
-
-    fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
-        let (hub, is_last) = (Arc::clone(&self.hub), self.is_last);
-        let reader = match &self.way {
-            Way::Outbox(outbox) => outbox.reader(&promises),
-            Way::Direct { .. } => outbox::OutboxReader::default(),
-        };
-        let delivery = Delivery {
-            hub: Arc::clone(&self.hub),
-            ledger: Arc::clone(&self.ledger),
-            outbox: reader,
-            on_no_reader: self.on_no_reader,
-        };
-        Box::new(move || {
-            let delivered = delivery.deliver(&promises)?;
-            if is_last {
-                hub.drain(FAREWELL_MAX);
-            }
-            Ok(delivered)
-        })
-    }
-
-    fn forgotten(&mut self, segments: Vec<String>) -> Job<()> {
-        self.ledger.forget(&segments);
-        match &self.way {
-            Way::Outbox(outbox) => outbox.forgotten(segments),
-            // The files of another configuration go at the next start.
-            Way::Direct { .. } => Box::new(|| Ok(())),
-        }
-    }
-}
-
-impl Drop for SocketSink {
-    fn drop(&mut self) {
-        self.hub.close(CLOSE_MAX);
-        // So that the address is free when this returns: the next task listens there again.
-        if let Some(listener) = self.listener.take() {
-            // A panic of the thread has been told already.
-            let _ = listener.join();
-        }
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use memchr::memchr;
 use rustix::net::{RecvFlags, recv, sockopt};
 
-use super::hub::{Chunk, Hub, Next, STOP_CHECK, count_lines};
+use super::chunk::{Chunk, count_lines};
+use super::hub::{Hub, Next, STOP_CHECK};
 use super::pace::Pace;
 
 /// After so long without a word from an idle reader the kernel asks for one, every

@@ -9,7 +9,7 @@ use memchr::memmem;
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
-use crate::social::{Backoff, Feed, Http, Quota, Reply};
+use crate::social::{Asking, Backoff, Feed, Http, Quota, Reply, Verdict, wait_while_blocked};
 
 use super::Facebook;
 use super::answer::{Answer, Usage, answer, usage};
@@ -80,32 +80,26 @@ impl Client {
 
     /// A page of posts.
     pub async fn page(&self, path: &str, query: &[(&str, &str)], feed: &Feed) -> Result<Read> {
-        let mut backoff = Backoff::exponential(Duration::from_secs(1), Duration::from_secs(300));
-        loop {
-            if let Some(until) = self.quota.blocked(CALLS, self.clock.now()) {
-                feed.sleep_until("limit reached", until).await;
-            }
+        let path = format!("/{}/{path}", self.version);
+        let request = async || {
+            wait_while_blocked(&self.quota, CALLS, "limit reached", feed).await;
             self.calls.set(self.calls.get() + 1);
-            let why = match self.http.get(&format!("/{}/{path}", self.version), query).await {
-                Ok(reply) => match self.judge(&reply) {
-                    Answer::Good => {
-                        feed.works(CALLS);
-                        return Ok(Read::Page(reply.body.clone(), usage(&reply)));
-                    }
-                    Answer::TooMuch => return Ok(Read::TooMuch),
-                    Answer::Missing(why) => return Ok(Read::Missing(why)),
-                    Answer::Refused(why) => return Ok(Read::Refused(why)),
-                    Answer::Forbidden(why) => return Ok(Read::Forbidden(why)),
-                    Answer::Limited(_) => continue,
-                    Answer::Stop(why) => return Err(Error::fatal(why)),
-                    Answer::Busy(why) => why,
-                },
-                Err(failure) => failure.to_string(),
-            };
-            let wait = backoff.next_with_jitter();
-            feed.attempt_failed(CALLS, &why, &format!("asks again in {} s", wait.as_secs().max(1)));
-            feed.sleep(wait).await;
-        }
+            Ok(self.http.get(&path, query).await)
+        };
+        let judge = |reply: Reply, _: &mut Backoff| {
+            Ok(match self.judge(&reply) {
+                Answer::Good => Verdict::Good(Read::Page(reply.body.clone(), usage(&reply))),
+                Answer::TooMuch => Verdict::Stays(Read::TooMuch),
+                Answer::Missing(why) => Verdict::Stays(Read::Missing(why)),
+                Answer::Refused(why) => Verdict::Stays(Read::Refused(why)),
+                Answer::Forbidden(why) => Verdict::Stays(Read::Forbidden(why)),
+                Answer::Limited(_) => Verdict::Limited,
+                Answer::Stop(why) => return Err(Error::fatal(why)),
+                Answer::Busy(why) => Verdict::Again(why),
+            })
+        };
+        let waits = Backoff::exponential(Duration::from_secs(1), Duration::from_secs(300));
+        Asking { feed, part: CALLS, of: "" }.until_answered(waits, request, judge).await
     }
 
     /// Reads an answer, and remembers a limit that is reached.

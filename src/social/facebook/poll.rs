@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::post::Post;
 use crate::post::fields::{date, elements, get, string};
 use crate::social::{
-    Feed, Offered, Plan, RULES_BY_US, Refusals, Topics, begin, newest, pairs_of, post, stamp,
+    Asking, Feed, Offered, Plan, RULES_BY_US, Refusals, Topics, begin, newest, pairs_of, post,
+    stamp,
 };
 
 use super::Facebook;
@@ -161,9 +162,7 @@ impl Reading<'_> {
                 End::Anew(_) if restarts < RESTARTS_MAX => restarts += 1,
                 End::Anew(why) => {
                     restarts = 0;
-                    let then = format!("asks again in {} s", WAIT.as_secs());
-                    self.feed.attempt_failed(&part, &why, &then);
-                    self.feed.sleep(WAIT).await;
+                    Asking { feed: self.feed, part: &part, of: "" }.failed(&why, WAIT).await;
                 }
             }
         };
@@ -252,13 +251,8 @@ impl Reading<'_> {
                     self.good = 0;
                 }
                 Read::TooMuch => {
-                    let then = format!("asks again in {} s", WAIT.as_secs());
-                    self.feed.attempt_failed(
-                        TOO_MUCH,
-                        "a single post is too much for Facebook",
-                        &then,
-                    );
-                    self.feed.sleep(WAIT).await;
+                    let asking = Asking { feed: self.feed, part: TOO_MUCH, of: "" };
+                    asking.failed("a single post is too much for Facebook", WAIT).await;
                 }
             }
         }

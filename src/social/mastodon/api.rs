@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::net::limits::said;
 use crate::post::fields::{get, string};
 use crate::secret::Secret;
-use crate::social::{Backoff, Feed, Http, Quota, Reply};
+use crate::social::{Asking, Backoff, Feed, Http, Quota, Reply, Verdict, wait_while_blocked};
 
 use super::Mastodon;
 use super::host::Host;
@@ -155,39 +155,28 @@ impl Api {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Reply, Failed> {
-        let mut backoff = Backoff::exponential(RETRY_FIRST, RETRY_MAX);
-        loop {
-            while let Some(until) = self.quota.blocked(BUCKET, feed.now()) {
-                feed.sleep_until("429", until).await;
+        let request = async || {
+            wait_while_blocked(&self.quota, BUCKET, "429", feed).await;
+            Ok(self.http.get(path, query).await)
+        };
+        let judge = |reply: Reply, _: &mut Backoff| {
+            if is_last(&reply) {
+                self.quota.block(BUCKET, resets(&reply, feed.now()));
             }
-            let why = match self.http.get(path, query).await {
-                Ok(reply) => {
-                    if is_last(&reply) {
-                        self.quota.block(BUCKET, resets(&reply, feed.now()));
-                    }
-                    match decide(&reply, feed.now()) {
-                        Answer::Good => {
-                            feed.works(BUCKET);
-                            return Ok(reply);
-                        }
-                        Answer::Wait(until) => {
-                            self.quota.block(BUCKET, until);
-                            continue;
-                        }
-                        Answer::Again(why) => why,
-                        Answer::Token(why) => {
-                            return Err(Failed::Fatal(bad_token(self.name(), &why)));
-                        }
-                        Answer::Refused(why) => return Err(Failed::Refused(why)),
-                    }
+            Ok(match decide(&reply, feed.now()) {
+                Answer::Good => Verdict::Good(Ok(reply)),
+                Answer::Wait(until) => {
+                    self.quota.block(BUCKET, until);
+                    Verdict::Limited
                 }
-                Err(failure) => failure.to_string(),
-            };
-            let wait = backoff.next_with_jitter();
-            let then = format!("asks again in {:.0} s", wait.as_secs_f64().ceil());
-            feed.attempt_failed(BUCKET, &format!("{}: {why}", self.name()), &then);
-            feed.sleep(wait).await;
-        }
+                Answer::Again(why) => Verdict::Again(why),
+                Answer::Token(why) => return Err(bad_token(self.name(), &why)),
+                Answer::Refused(why) => Verdict::Stays(Err(Failed::Refused(why))),
+            })
+        };
+        let waits = Backoff::exponential(RETRY_FIRST, RETRY_MAX);
+        let asking = Asking { feed, part: BUCKET, of: self.name() };
+        asking.until_answered(waits, request, judge).await.map_err(Failed::Fatal)?
     }
 }
 

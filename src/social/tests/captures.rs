@@ -168,18 +168,17 @@ fn a_spool_that_was_cut_or_deleted_under_its_checkpoint_is_a_gap() {
         let second = run();
         let gaps = || crate::gaps::ledger_entries(state.path()).unwrap();
         until("an entry of the ledger", || !gaps().is_empty());
+        let is_told = |running: &Running| {
+            let mut messages = running.messages(0).into_iter();
+            messages.any(|said| said.text.contains("may be missing") && said.text.contains(says))
+        };
+        until("a message of the gap", || is_told(&second));
         stop(&second);
         let gaps = gaps();
         assert_eq!(gaps.len(), 1);
         assert!(
             gaps[0].why.contains(says) && gaps[0].from < gaps[0].to && !gaps[0].filled,
             "{gaps:?}"
-        );
-        let said = second.messages(0);
-        assert!(
-            said.iter()
-                .any(|said| said.text.contains("may be missing") && said.text.contains(says)),
-            "{said:?}"
         );
     }
 }

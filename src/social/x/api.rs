@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
-use crate::social::{Body, Failure, Feed, Http, Quota, Reply};
+use crate::social::{self, Asking, Body, Failure, Feed, Http, Quota, Reply, wait_while_blocked};
 
 use super::X;
 use super::answer::{Verdict, judge};
@@ -62,9 +62,7 @@ impl Api {
 
     /// Waits while nothing of a bucket may be sent.
     pub async fn wait_for(&self, bucket: &str, feed: &Feed) {
-        while let Some(until) = self.quota.blocked(bucket, feed.now()) {
-            feed.sleep_until("429", until).await;
-        }
+        wait_while_blocked(&self.quota, bucket, "429", feed).await;
     }
 
     /// Learns from an answer's headers what is left.
@@ -104,41 +102,30 @@ impl Api {
         feed: &Feed,
         request: impl AsyncFn() -> Result<Reply, Failure>,
     ) -> Result<Answer> {
-        let mut reconnect = Reconnect::new();
-        loop {
+        let request = async || {
             self.wait_for(bucket, feed).await;
-            let (what, trouble) = match request().await {
-                Err(failure) => (failure.to_string(), Trouble::Network),
-                Ok(reply) => {
-                    self.learn(bucket, feed.now(), |name| reply.header(name)?.parse().ok());
-                    match judge(&reply) {
-                        Verdict::Good => {
-                            feed.works(bucket);
-                            return Ok(Answer::Good(reply));
-                        }
-                        Verdict::Forbidden(why) => return Ok(Answer::Forbidden(why)),
-                        Verdict::Wrong(why) => return Ok(Answer::Wrong(why)),
-                        Verdict::Stop(why) => return Err(Error::fatal(why)),
-                        Verdict::Limited(reset) => {
-                            let wait = reconnect.after(Trouble::Limited);
-                            self.limited(bucket, reset, wait, feed.now());
-                            continue;
-                        }
-                        Verdict::Again(what) => (what, Trouble::Http),
-                        Verdict::TooManyConnections | Verdict::NoRules => {
-                            ("an answer of the stream".into(), Trouble::Http)
-                        }
-                    }
+            Ok(request().await)
+        };
+        let judge = |reply: Reply, waits: &mut Reconnect| {
+            self.learn(bucket, feed.now(), |name| reply.header(name)?.parse().ok());
+            Ok(match judge(&reply) {
+                Verdict::Good => social::Verdict::Good(Answer::Good(reply)),
+                Verdict::Forbidden(why) => social::Verdict::Stays(Answer::Forbidden(why)),
+                Verdict::Wrong(why) => social::Verdict::Stays(Answer::Wrong(why)),
+                Verdict::Stop(why) => return Err(Error::fatal(why)),
+                Verdict::Limited(reset) => {
+                    let wait = waits.after(Trouble::Limited);
+                    self.limited(bucket, reset, wait, feed.now());
+                    social::Verdict::Limited
                 }
-            };
-            let wait = reconnect.after(trouble);
-            feed.attempt_failed(
-                bucket,
-                &format!("{bucket}: {what}"),
-                &format!("again in {wait:?}"),
-            );
-            feed.sleep(wait).await;
-        }
+                Verdict::Again(what) => social::Verdict::Again(what),
+                Verdict::TooManyConnections | Verdict::NoRules => {
+                    social::Verdict::Again("an answer of the stream".into())
+                }
+            })
+        };
+        let asking = Asking { feed, part: bucket, of: bucket };
+        asking.until_answered(Reconnect::new(), request, judge).await
     }
 
     /// Asks for posts, in the vocabulary that X takes.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::social::Backoff;
+use crate::social::{Backoff, Unanswered, Waits};
 
 /// How long a connection has to stand until its loss is met by connecting at once: X's time between
 /// two keep-alives. One that is lost earlier, again and again, would otherwise make a storm.
@@ -60,6 +60,16 @@ impl Reconnect {
             Trouble::Http => self.http.next(),
             Trouble::Limited => self.limited.next(),
         }
+    }
+}
+
+impl Waits for Reconnect {
+    fn after(&mut self, unanswered: Unanswered) -> Duration {
+        let trouble = match unanswered {
+            Unanswered::Unreachable => Trouble::Network,
+            Unanswered::Busy => Trouble::Http,
+        };
+        Reconnect::after(self, trouble)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::post::fields::{elements, get, id_text, pick, string};
-use crate::social::Feed;
+use crate::social::{Asking, Feed};
 
 use super::answer::{Verdict, judge};
 use super::api::{Answer, Api};
@@ -248,13 +248,8 @@ async fn all(api: &Api, feed: &Feed) -> Result<Result<Vec<There>, String>> {
         let [data, meta] = pick(&reply.body, ["data", "meta"]);
         if !meta.is_some_and(|meta| meta.trim_ascii_start().starts_with(b"{")) {
             // It was cut on its way: rules that it lacks aren't gone.
-            let wait = cut.after(Trouble::Http);
-            feed.attempt_failed(
-                LIST,
-                "a list of the rules was cut",
-                &format!("asked again in {wait:?}"),
-            );
-            feed.sleep(wait).await;
+            let asking = Asking { feed, part: LIST, of: "" };
+            asking.failed("a list of the rules was cut", cut.after(Trouble::Http)).await;
             continue;
         }
         feed.works(LIST);

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use crate::clock::later;
 use crate::error::Result;
 use crate::post::Post;
-use crate::social::{Feed, Offered};
+use crate::social::{Asking, Feed, Offered};
 
 use super::api::{Answer, Api, SEARCH};
 use super::page;
@@ -135,13 +135,8 @@ pub(super) async fn sweep(
         page.refused.iter().for_each(|(raw, why)| feed.refuse(raw, why));
         feed.flush().await?;
         if !page.is_whole {
-            let wait = cut.after(Trouble::Http);
-            feed.attempt_failed(
-                PAGE,
-                "search: a page came that was cut",
-                &format!("again in {wait:?}"),
-            );
-            feed.sleep(wait).await;
+            let asking = Asking { feed, part: PAGE, of: "search" };
+            asking.failed("a page came that was cut", cut.after(Trouble::Http)).await;
             continue;
         }
         feed.works(PAGE);

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
-use crate::social::{Backoff, Feed, Http, Quota, Reply};
+use crate::social::{Asking, Backoff, Feed, Http, Quota, Reply, Verdict};
 
 use super::YouTube;
 use super::answer::{Answer, answer};
@@ -191,39 +191,27 @@ impl Client {
         feed: &Feed,
     ) -> Result<Page> {
         let headers: Vec<_> = etag.map(|etag| ("if-none-match", etag)).into_iter().collect();
-        let mut backoff = Backoff::exponential(Duration::from_secs(2), Duration::from_secs(300));
-        loop {
+        let request = async || {
             self.pay(bucket, feed).await?;
-            let why = match self.http.get_with(path, query, &headers).await {
-                Ok(reply) => match answer(&reply) {
-                    Answer::Good => {
-                        feed.works(bucket);
-                        return Ok(Page::Is(reply));
-                    }
-                    Answer::Same => {
-                        feed.works(bucket);
-                        return Ok(Page::Same);
-                    }
-                    Answer::DayUsed => {
-                        // Somebody else used the same key: YouTube knows better what is left.
-                        self.quota.block(bucket, next_day(self.now()));
-                        continue;
-                    }
-                    Answer::NoSuchPage => return Ok(Page::Gone),
-                    Answer::Missing(why) | Answer::Refused(why) => return Ok(Page::Missing(why)),
-                    Answer::Stop(why) => return Err(Error::fatal(why)),
-                    Answer::Busy(why) => why,
-                },
-                Err(failure) => failure.to_string(),
-            };
-            let wait = backoff.next_with_jitter();
-            feed.attempt_failed(
-                bucket,
-                &why,
-                &format!("asks again in {} s", wait.as_secs().max(1)),
-            );
-            feed.sleep(wait).await;
-        }
+            Ok(self.http.get_with(path, query, &headers).await)
+        };
+        let judge = |reply: Reply, _: &mut Backoff| {
+            Ok(match answer(&reply) {
+                Answer::Good => Verdict::Good(Page::Is(reply)),
+                Answer::Same => Verdict::Good(Page::Same),
+                Answer::DayUsed => {
+                    // Somebody else used the same key: YouTube knows better what is left.
+                    self.quota.block(bucket, next_day(self.now()));
+                    Verdict::Limited
+                }
+                Answer::NoSuchPage => Verdict::Stays(Page::Gone),
+                Answer::Missing(why) | Answer::Refused(why) => Verdict::Stays(Page::Missing(why)),
+                Answer::Stop(why) => return Err(Error::fatal(why)),
+                Answer::Busy(why) => Verdict::Again(why),
+            })
+        };
+        let waits = Backoff::exponential(Duration::from_secs(2), Duration::from_secs(300));
+        Asking { feed, part: bucket, of: "" }.until_answered(waits, request, judge).await
     }
 
     /// One cheap call that a key is good for.

@@ -9,10 +9,11 @@ use proptest::prelude::*;
 use serde_json::Value as Tree;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use unicode_normalization::UnicodeNormalization;
 
 use super::platform::Platform;
 use super::*;
-use crate::bolt::words_of_post;
+use crate::bolt::{features_of_post, words_of_post};
 use crate::lake::index;
 use crate::lake::names::FileName;
 use crate::lake::replay::{
@@ -139,6 +140,7 @@ fn check(posts: &[Post]) {
     for (number, (post, expected)) in posts.iter().zip(&expected).enumerate() {
         assert_eq!(post.kind(), expected.kind);
         assert_eq!(words_of_post(post.clone()), expected.words, "Words");
+        check_features(post, expected);
 
         let (file, key) = (format!("{number:07}"), format!("{NIGHT}/{number:07}"));
         store.put(&key, [b"[", &post[..], b"]"].concat().into()).unwrap();
@@ -165,6 +167,20 @@ fn check(posts: &[Post]) {
             expected.iter().filter(|other| other.time == *time).map(|other| other.id.clone());
         assert_eq!(replayed(&store, *time), same.collect(), "replay");
     }
+}
+
+/// `Features` tells the same, each in its field.
+fn check_features(post: &Post, expected: &Expected) {
+    let features = features_of_post(post.clone());
+    let text = |field: &str| features[field].as_text().unwrap_or_default().to_owned();
+    assert_eq!(text("kind"), expected.kind, "Features");
+    assert_eq!(text("post_id"), expected.id, "Features");
+    let time = OffsetDateTime::parse(&text("created_at"), &Rfc3339).unwrap();
+    assert_eq!(time, expected.time, "Features");
+    let words: Vec<String> = text("text").split_whitespace().map(str::to_owned).collect();
+    let expected_words: Vec<String> =
+        expected.words.iter().map(|word| word.nfc().collect()).collect();
+    assert_eq!(words, expected_words, "Features");
 }
 
 proptest! {

@@ -19,6 +19,7 @@ use crate::component::Component;
 use crate::epoch::{Cursor, Split};
 use crate::error::{Error, Result};
 use crate::event_time::EventTimeOrder;
+use crate::lake::replay::Speed;
 use crate::post::Post;
 use crate::spout::{Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use crate::value::{Text, Value};
@@ -56,6 +57,11 @@ pub struct Generate {
     #[serde(default)]
     #[schemars(with = "Option<f64>")]
     pub rate: Option<Rate>,
+    /// How many times faster than by their own time posts are made, such as 600 for ten minutes a
+    /// second, or `Max` for as fast as they are taken: with a `rate` of 20 the posts' own time goes on
+    /// by 50 ms for each, whatever the speed. Unless given, 1 with a rate, and `Max` without one.
+    #[serde(default)]
+    pub speed: Option<Speed>,
     /// What chance is drawn from.
     #[serde(default = "one")]
     pub seed: u64,
@@ -76,7 +82,7 @@ impl Component for Generate {
 
 impl Default for Generate {
     fn default() -> Self {
-        Self { posts: None, rate: None, seed: one(), platforms: Platforms::default() }
+        Self { posts: None, rate: None, speed: None, seed: one(), platforms: Platforms::default() }
     }
 }
 
@@ -99,6 +105,17 @@ impl Generate {
             .map(move |period| Planted::new(seed, period))
             .take_while(move |planted| planted.posts.start < end)
             .map(Burst::from)
+    }
+
+    /// How many posts to make per second, if not as many as are taken.
+    fn pace(&self) -> Option<Rate> {
+        match self.speed {
+            None => self.rate,
+            Some(Speed::Max) => None,
+            Some(Speed::Times(factor)) => {
+                Some(self.rate.unwrap_or(Rate::OF_OWN_TIME).times(factor))
+            }
+        }
     }
 
     /// The number behind the last post's.
@@ -141,7 +158,7 @@ impl SpoutConfig for Generate {
     fn build(&self, _context: &SpoutContext) -> Result<Box<dyn Spout>> {
         Ok(Box::new(Generator {
             posts: self.by_number(),
-            rate: self.rate,
+            pace: self.pace(),
             end: self.end(),
             topics: Arc::from([]),
         }))
@@ -249,7 +266,8 @@ impl Chunk {
 
 struct Generator {
     posts: Posts,
-    rate: Option<Rate>,
+    /// How many posts are made per second, if not as many as are taken.
+    pace: Option<Rate>,
     /// The number behind the last post's.
     end: u64,
     /// No topics: one list for all posts.
@@ -263,7 +281,7 @@ impl Spout for Generator {
         out.stay_open();
         let mut shares = Share::of_splits(out.splits())?;
         let first = shares.iter().map(|share| share.next).min().unwrap_or(0);
-        let pace = self.rate.map(|rate| Pace { rate, started: out.clock().monotonic(), first });
+        let pace = self.pace.map(|rate| Pace { rate, started: out.clock().monotonic(), first });
         let mut chunk = Chunk::default();
         loop {
             for share in shares.iter().filter(|share| share.next >= self.end) {

@@ -17,6 +17,14 @@ impl Rate {
     // Ids hold a post's millisecond and the last 16 bits of its number.
     const MAX: f64 = 10_000_000.0;
 
+    /// The rate of posts that have none: a millisecond of their own time for each.
+    pub(super) const OF_OWN_TIME: Self = Self(1_000.0);
+
+    /// The rate of posts that are made so many times faster.
+    pub(super) fn times(self, factor: f64) -> Self {
+        Self(self.0 * factor)
+    }
+
     /// How many microseconds after the first post this one was written.
     pub(super) fn micros_of(self, number: u64) -> u64 {
         // A division and a multiplication have the same result on every machine.

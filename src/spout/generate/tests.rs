@@ -298,13 +298,27 @@ fn a_configuration_is_read_and_explained_with_every_default() {
     let generate = registry.find("Generate").unwrap();
     assert_eq!(
         generate.read("Generate()").unwrap().explained,
-        "Generate(posts:None,rate:None,seed:1,platforms:[X,Facebook,YouTube,Bluesky,Mastodon])"
+        "Generate(posts:None,rate:None,speed:None,seed:1,platforms:[X,Facebook,YouTube,Bluesky,Mastodon])"
     );
-    let given = "Generate(posts: 10, rate: 1000, seed: 3, platforms: [Twitter])";
+    let given = "Generate(posts: 10, rate: 1000, speed: 60, seed: 3, platforms: [Twitter])";
     assert_eq!(
         generate.read(given).unwrap().explained,
-        "Generate(posts:10,rate:1000.0,seed:3,platforms:[X])"
+        "Generate(posts:10,rate:1000.0,speed:60.0,seed:3,platforms:[X])"
     );
+}
+
+#[test]
+fn the_speed_changes_when_posts_are_made_and_not_their_time() {
+    let pace = |given: &str| ron_options().from_str::<Generate>(given).unwrap().pace();
+    let rate = |rate: f64| Some(Rate::try_from(rate).unwrap());
+    assert_eq!(pace("(rate: 20)"), rate(20.0));
+    assert_eq!(pace("(rate: 20, speed: 600)"), rate(12_000.0));
+    assert_eq!(pace("(rate: 20, speed: Max)"), None);
+    assert_eq!(pace("(speed: 2)"), rate(2_000.0));
+    assert_eq!(pace("()"), None);
+    let fast: Generate = ron_options().from_str("(rate: 20, speed: 600)").unwrap();
+    let slow: Generate = ron_options().from_str("(rate: 20)").unwrap();
+    assert_eq!(posts(&fast, 0..50), posts(&slow, 0..50));
 }
 
 #[test]
@@ -315,6 +329,7 @@ fn a_configuration_that_makes_no_sense_is_refused() {
         ("(platforms: [X, Twitter])", "expected each platform once, found X again"),
         ("(platforms: [Myspace])", "Myspace"),
         ("(post: 1)", "post"),
+        ("(speed: 0)", "expected Max, or a factor"),
     ] {
         let error = ron_options().from_str::<Generate>(given).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");

@@ -16,7 +16,7 @@ const ISOLATION_VIOLATION: &str = "1023";
 pub(super) fn meaning(error: tokio_postgres::Error) -> Failure {
     let Some(answer) = error.as_db_error() else { return Failure::Server(error) };
     if is_load_error(answer.message()) {
-        return Failure::Row { text: text_of(answer), line: None };
+        return Failure::Row { text: text_of(answer), line: None, post: None };
     }
     if answer.message().trim() == ISOLATION_VIOLATION || answer.code().code() == "40001" {
         let what = "another transaction came first: serializable isolation violation";

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::parts::{Parts, REPOST_TYPES};
+use super::parts::{Marks, Parts, REPOST_TYPES};
 use crate::post::fields::{elements, get, id_text, pick, string};
 use crate::post::kinds::facts::{
     AuthorProfile, Counts, Entities, Media, Relation, boolean, integer, integers,
 };
-use crate::post::kinds::{Content, date_of};
+use crate::post::kinds::{Author, Content, date_of};
 
 /// Text, author and labels, the account of the author, and what X marks in the tweet.
 pub(super) struct Written<'a> {
@@ -21,21 +21,28 @@ impl<'a> Written<'a> {
     pub fn of(tweet: &Parts<'a>) -> Self {
         let reposted = tweet.reposted();
         let reposted = reposted.as_ref();
-        let profile = tweet.user_profile();
-        let content = Content {
-            text: tweet.text(reposted),
-            author: tweet.author_of(profile),
-            labels: tweet.labels(reposted),
+        let (author, profile) = author_and_profile(tweet);
+        let marks = tweet.all_marks(reposted);
+        let labels = tweet.labels_of(&marks, reposted.is_some());
+        let content = Content { text: tweet.text(reposted), author, labels };
+        let entities = entities(&marks, &content);
+        let own = media(tweet, &marks);
+        let media = match reposted {
+            Some(reposted) if own.is_empty() => media(reposted, &[]),
+            _ => own,
         };
-        let entities = entities(tweet, reposted, &content);
-        let own = media(tweet);
-        let media = if own.is_empty() { reposted.map(media).unwrap_or(own) } else { own };
-        Self { content, profile: profile_of(profile), entities, media }
+        Self { content, profile, entities, media }
     }
 }
 
-fn profile_of(user: Option<&[u8]>) -> AuthorProfile {
+/// Both from one pass over the account.
+fn author_and_profile<'a>(tweet: &Parts<'a>) -> (Author<'a>, AuthorProfile) {
     let names = [
+        "id_str",
+        "id",
+        "username",
+        "screen_name",
+        "name",
         "followers_count",
         "friends_count",
         "statuses_count",
@@ -43,37 +50,32 @@ fn profile_of(user: Option<&[u8]>) -> AuthorProfile {
         "verified",
         "created_at",
     ];
-    let [followers, friends, statuses, metrics, verified, created_at] =
-        pick(user.unwrap_or_default(), names);
+    let picked = pick(tweet.user_profile().unwrap_or_default(), names);
+    let [id_str, id, username, screen_name, name, counts @ .., metrics, verified, created_at] =
+        picked;
+    let [followers, friends, statuses] = counts.map(|count: Option<&[u8]>| count.and_then(integer));
     let names = ["followers_count", "following_count", "tweet_count", "post_count"];
     let [metric_followers, metric_following, tweets, posts] = integers(metrics, names);
-    AuthorProfile {
-        followers: followers.and_then(integer).or(metric_followers),
-        following: friends.and_then(integer).or(metric_following),
-        posts: statuses.and_then(integer).or(tweets).or(posts),
+    let profile = AuthorProfile {
+        followers: followers.or(metric_followers),
+        following: friends.or(metric_following),
+        posts: statuses.or(tweets).or(posts),
         verified: verified.and_then(boolean),
         bot: None,
         created_at: created_at.and_then(date_of),
-    }
+    };
+    (tweet.author_of([id_str, id, username, screen_name, name]), profile)
 }
 
 /// What X marks. v2 leaves out empty lists, and the whole object where there is nothing, unless
 /// it wasn't asked for: then the text tells.
-fn entities<'a>(
-    tweet: &Parts<'a>,
-    reposted: Option<&Parts<'a>>,
-    content: &Content<'a>,
-) -> Entities<'a> {
-    let mut marked = Vec::new();
-    for parts in reposted.into_iter().chain([tweet]) {
-        marked.extend(parts.marked());
-    }
-    if marked.is_empty() {
+fn entities<'a>(marks: &[Marks<'a>], content: &Content<'a>) -> Entities<'a> {
+    if marks.is_empty() {
         return Entities::default();
     }
     let mut urls = Vec::new();
-    for entities in marked {
-        for link in elements(get(entities, "urls").unwrap_or_default()) {
+    for marks in marks {
+        for link in elements(marks.urls.unwrap_or_default()) {
             urls.extend(address(link));
         }
     }
@@ -97,12 +99,13 @@ fn address(link: &[u8]) -> Option<Cow<'_, str>> {
     [unwound_url, unwound, expanded, short].into_iter().flatten().find_map(string)
 }
 
-fn media(tweet: &Parts<'_>) -> Vec<Media> {
+/// What v1.1 lists with its types, else what v2 has attached.
+fn media(tweet: &Parts<'_>, marks: &[Marks<'_>]) -> Vec<Media> {
     let whole = tweet.extended.and_then(|extended| get(extended, "extended_entities"));
-    let sources = [whole, tweet.extended_entities, tweet.entities];
-    for source in sources.into_iter().flatten() {
-        let listed = elements(get(source, "media").unwrap_or_default());
-        let media: Vec<Media> = listed.map(|item| media_type(get(item, "type"))).collect();
+    let extended = [whole, tweet.extended_entities].into_iter().flatten();
+    let extended = extended.filter_map(|entities| get(entities, "media"));
+    for list in extended.chain(marks.iter().filter_map(|marks| marks.media)) {
+        let media: Vec<Media> = elements(list).map(|item| media_type(get(item, "type"))).collect();
         if !media.is_empty() {
             return media;
         }

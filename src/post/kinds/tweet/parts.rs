@@ -127,13 +127,25 @@ impl<'a> Parts<'a> {
 
     /// Of a repost also those of what it reposts: its own are cut as its text is.
     pub fn labels(&self, reposted: Option<&Self>) -> Labels<'a> {
+        self.labels_of(&self.all_marks(reposted), reposted.is_some())
+    }
+
+    /// The marks of what a repost reposts, and those of the tweet itself.
+    pub fn all_marks(&self, reposted: Option<&Self>) -> Vec<Marks<'a>> {
+        let of_reposted = reposted.into_iter().flat_map(Self::marks);
+        of_reposted.chain(self.marks()).collect()
+    }
+
+    /// The labels of a tweet with these marks.
+    pub fn labels_of(&self, marks: &[Marks<'a>], is_repost: bool) -> Labels<'a> {
         let mut labels =
             Labels { langs: self.lang.and_then(string).into_iter().collect(), ..Labels::default() };
-        if let Some(reposted) = reposted {
+        if is_repost {
             labels.mentions.extend(self.own_text().and_then(reposted_user));
-            reposted.add_entities(&mut labels);
         }
-        self.add_entities(&mut labels);
+        for marks in marks {
+            marks.add_to(&mut labels);
+        }
         labels
     }
 
@@ -163,14 +175,16 @@ impl<'a> Parts<'a> {
     }
 
     pub fn author(&self) -> Author<'a> {
-        self.author_of(self.user_profile())
+        let names = ["id_str", "id", "username", "screen_name", "name"];
+        self.author_of(pick(self.user_profile().unwrap_or_default(), names))
     }
 
-    /// The author, whose account is known.
-    pub fn author_of(&self, profile: Option<&'a [u8]>) -> Author<'a> {
+    /// The author with these members: `id_str`, `id`, `username`, `screen_name`, `name`.
+    pub fn author_of(
+        &self,
+        [id_str, id, username, screen_name, name]: [Option<&'a [u8]>; 5],
+    ) -> Author<'a> {
         let author_id = self.author_id.and_then(id_text);
-        let names = ["id_str", "id", "username", "screen_name", "name"];
-        let [id_str, id, username, screen_name, name] = pick(profile.unwrap_or_default(), names);
         Author {
             id: author_id.or_else(|| id_str.or(id).and_then(id_text)),
             handle: username.or(screen_name).and_then(string),
@@ -188,24 +202,43 @@ impl<'a> Parts<'a> {
         elements(users).find(|user| get(user, "id").and_then(id_text).as_ref() == Some(&author_id))
     }
 
-    /// All objects with what X marks in the tweet. Where its text is cut, so are its entities, and
-    /// those of the whole one stand with it.
-    pub fn marked(&self) -> impl Iterator<Item = &'a [u8]> {
+    /// What X marks in the tweet. Where its text is cut, so are its entities, and those of the whole
+    /// one stand with it.
+    pub fn marks(&self) -> impl Iterator<Item = Marks<'a>> {
         let of_whole = |whole: Option<&'a [u8]>| whole.and_then(|whole| get(whole, "entities"));
-        [self.entities, of_whole(self.note), of_whole(self.extended)].into_iter().flatten()
+        let entities = [self.entities, of_whole(self.note), of_whole(self.extended)];
+        entities.into_iter().flatten().map(Marks::of)
+    }
+}
+
+/// The lists of what X marks, with the names of v1.1 and of v2.
+#[derive(Clone, Copy)]
+pub(super) struct Marks<'a> {
+    hashtags: Option<&'a [u8]>,
+    cashtags: Option<&'a [u8]>,
+    symbols: Option<&'a [u8]>,
+    mentions: Option<&'a [u8]>,
+    user_mentions: Option<&'a [u8]>,
+    pub urls: Option<&'a [u8]>,
+    pub media: Option<&'a [u8]>,
+}
+
+impl<'a> Marks<'a> {
+    fn of(entities: &'a [u8]) -> Self {
+        let names =
+            ["hashtags", "cashtags", "symbols", "mentions", "user_mentions", "urls", "media"];
+        let [hashtags, cashtags, symbols, mentions, user_mentions, urls, media] =
+            pick(entities, names);
+        Self { hashtags, cashtags, symbols, mentions, user_mentions, urls, media }
     }
 
-    fn add_entities(&self, labels: &mut Labels<'a>) {
-        for entities in self.marked() {
-            let names = ["hashtags", "cashtags", "symbols", "mentions", "user_mentions"];
-            let [hashtags, cashtags, symbols, mentions, users] = pick(entities, names);
-            labels.hashtags.extend(texts_in(hashtags, "tag"));
-            labels.hashtags.extend(texts_in(hashtags, "text"));
-            labels.cashtags.extend(texts_in(cashtags, "tag"));
-            labels.cashtags.extend(texts_in(symbols, "text"));
-            labels.mentions.extend(texts_in(mentions, "username"));
-            labels.mentions.extend(texts_in(users, "screen_name"));
-        }
+    fn add_to(&self, labels: &mut Labels<'a>) {
+        labels.hashtags.extend(texts_in(self.hashtags, "tag"));
+        labels.hashtags.extend(texts_in(self.hashtags, "text"));
+        labels.cashtags.extend(texts_in(self.cashtags, "tag"));
+        labels.cashtags.extend(texts_in(self.symbols, "text"));
+        labels.mentions.extend(texts_in(self.mentions, "username"));
+        labels.mentions.extend(texts_in(self.user_mentions, "screen_name"));
     }
 }
 

@@ -13,7 +13,7 @@ const IDLE_BYTES_MAX: u64 = (16 + 1) << 20;
 const IDLE_WINDOW: Duration = Duration::from_secs(60);
 
 /// The bytes of a stream since its last message.
-pub(super) struct IdleBytes {
+pub struct IdleBytes {
     bytes: u64,
     /// When the last message came, or when the bytes were counted from 0 the last time.
     since: Duration,

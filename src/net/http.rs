@@ -1,21 +1,26 @@
-//! HTTP as the sources need it: one base address, one way to authenticate, and errors that never
-//! show a URL, since a URL may have a token in it.
+//! HTTP as sources and sinks need it: one base address, one way to authenticate, and errors that
+//! never show a URL, since a URL may have a token in it.
+
+mod address;
+mod body;
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::{Either, select};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
-use crate::net::limits::{
-    ANSWER_TIME_MAX, API_BYTES_MAX, CONNECT_MAX, ERROR_BYTES_MAX, SILENCE_MAX,
-};
 use crate::secret::Secret;
 
-use super::idle::IdleBytes;
+use super::limits::{ANSWER_TIME_MAX, CONNECT_MAX};
+
+use self::address::without_secrets;
+
+pub use self::address::{hidden_parts, is_address, pairs_of};
+pub use self::body::Body;
 
 /// Why there is no answer: a sentence without any address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,88 +82,30 @@ impl Reply {
     }
 }
 
-/// A body that doesn't end by itself, piece by piece.
-pub struct Body {
-    response: reqwest::Response,
-    clock: SharedClock,
-    idle: IdleBytes,
-}
+/// Headers of a request. Nothing prints their values.
+#[derive(Clone, Default)]
+pub struct Headers(HeaderMap);
 
-impl Body {
-    fn new(response: reqwest::Response, clock: SharedClock) -> Self {
-        Self { response, idle: IdleBytes::new(clock.monotonic()), clock }
-    }
-
-    /// The next bytes; `None` at the end. Dropping the future loses nothing.
+impl Headers {
+    /// Sets a header.
     ///
     /// # Errors
-    /// If the connection was lost, or if the server sends without end and never a message.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        if self.idle.is_too_much(self.clock.monotonic()) {
-            let what =
-                "the server sends keep-alives or parts of messages without end, and no message";
-            return Err(Failure::Network(what.into()));
-        }
-        let chunk = self.response.chunk().await.map_err(Failure::of)?;
-        self.idle.add(chunk.as_ref().map_or(0, Bytes::len));
-        Ok(chunk)
+    /// What is wrong with its name or its value, which isn't repeated.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| "expected a name of letters, digits and hyphens")?;
+        let bad =
+            "expected a value of ASCII characters without a line break, which a header can carry";
+        let ascii = Some(value).filter(|value| value.is_ascii()).ok_or(bad)?;
+        let mut value = HeaderValue::from_str(ascii).map_err(|_| bad)?;
+        value.set_sensitive(true);
+        self.0.insert(name, value);
+        Ok(())
     }
 
-    /// Notes that a message of the stream is complete.
-    pub fn message_came(&mut self) {
-        self.idle.message_came(self.clock.monotonic());
-    }
-
-    /// The status.
-    pub fn status(&self) -> u16 {
-        self.response.status().as_u16()
-    }
-
-    /// A header's text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.response.headers().get(name)?.to_str().ok()
-    }
-
-    /// Reads it to its end, for an answer that turned out to be no stream.
-    ///
-    /// # Errors
-    /// As of [`Http::get`].
-    pub async fn whole(self) -> Result<Reply, Failure> {
-        let late = self.clock.sleep(ANSWER_TIME_MAX);
-        match select(std::pin::pin!(self.read_whole()), late).await {
-            Either::Left((reply, _)) => reply,
-            Either::Right(_) => Err(Failure::Timeout),
-        }
-    }
-
-    /// The next bytes, if they come before the server has been silent for too long.
-    async fn next_in_time(&mut self) -> Result<Option<Bytes>, Failure> {
-        let late = self.clock.sleep(SILENCE_MAX);
-        match select(std::pin::pin!(self.response.chunk()), late).await {
-            Either::Left((chunk, _)) => chunk.map_err(Failure::of),
-            Either::Right(_) => Err(Failure::Timeout),
-        }
-    }
-
-    async fn read_whole(mut self) -> Result<Reply, Failure> {
-        let (status, headers) = (self.status(), self.response.headers().clone());
-        // What says no is cut, since people read the beginning of it; what says yes is whole or
-        // nothing.
-        let good = (200..300).contains(&status);
-        let bytes_max = usize::try_from(if good { API_BYTES_MAX } else { ERROR_BYTES_MAX })
-            .unwrap_or(usize::MAX);
-        let mut body = BytesMut::new();
-        while let Some(chunk) = self.next_in_time().await? {
-            let room = bytes_max - body.len();
-            if chunk.len() > room && good {
-                return Err(Failure::TooLarge);
-            }
-            body.extend_from_slice(&chunk[..room.min(chunk.len())]);
-            if chunk.len() > room {
-                break;
-            }
-        }
-        Ok(Reply { status, headers, body: body.freeze() })
+    /// Returns true if there is a header by this name, in whatever case.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 }
 
@@ -223,6 +170,11 @@ impl Http {
     pub fn with_parameter(mut self, name: &'static str, secret: &Secret) -> Self {
         self.parameter = Some((name, secret.clone()));
         self
+    }
+
+    /// Scheme, host and port: what may be shown of an address whose path is a secret.
+    pub fn origin(&self) -> String {
+        self.base.origin().ascii_serialization()
     }
 
     /// The base address.
@@ -314,6 +266,25 @@ impl Http {
             .await
     }
 
+    /// Sends a body to the base address itself, with the query that stands in it, and reads the
+    /// beginning of the answer. `method` is such as `POST`.
+    ///
+    /// # Errors
+    /// If there is no status. Any status is an answer.
+    pub async fn send(
+        &self,
+        method: &str,
+        headers: &Headers,
+        body: Bytes,
+    ) -> Result<Reply, Failure> {
+        let method = Method::from_bytes(method.as_bytes())
+            .map_err(|_| Failure::Network("the method is none".into()))?;
+        let request = self.client.request(method, self.base.clone());
+        let request = request.headers(headers.0.clone()).body(body);
+        let answer = async { request.send().await.map_err(Failure::of) };
+        Ok(self.body(self.in_time(answer).await?).beginning().await)
+    }
+
     /// Deletes something, and reads the whole answer.
     ///
     /// # Errors
@@ -357,30 +328,5 @@ impl Http {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => Err(Failure::Timeout),
         }
-    }
-}
-
-/// Returns true if an answer is one whole JSON object: a connection that ends early may look like
-/// the end of it.
-pub fn is_whole(body: &[u8]) -> bool {
-    crate::post::Post::wrap("answer", body).is_ok()
-}
-
-/// The parameters of a link's query, decoded; `None` if it is no URL.
-pub fn pairs_of(link: &str) -> Option<Vec<(String, String)>> {
-    let url = Url::parse(link).ok()?;
-    Some(url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
-}
-
-/// A URL without user, password and query.
-pub(super) fn without_secrets(url: &str) -> String {
-    match Url::parse(url) {
-        Ok(mut url) => {
-            // It fails for URLs that can have neither.
-            let _ = (url.set_username(""), url.set_password(None));
-            url.set_query(None);
-            url.to_string()
-        }
-        Err(_) => "…".into(),
     }
 }

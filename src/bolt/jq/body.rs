@@ -1,0 +1,70 @@
+//! A jq expression as the template of what a sink sends.
+
+use std::num::NonZeroU32;
+
+use jaq_json::Val;
+
+use super::compile_checked;
+use super::convert::into_json;
+use super::input::InputPlaces;
+use super::program::Program;
+use crate::component::Problem;
+use crate::error::{Error, Result};
+use crate::tuple::{Fields, Tuple};
+
+/// A compiled template, for tuples of these inputs.
+pub struct BodyTemplate {
+    program: Program,
+    /// Of each input.
+    places: Vec<InputPlaces>,
+}
+
+/// What a template gives for a tuple.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Any value but a text.
+    Json(Vec<u8>),
+    /// A text.
+    Text(Vec<u8>),
+}
+
+impl BodyTemplate {
+    /// What is wrong with an expression that stands in this field, and where.
+    pub fn problem(field: &'static str, code: &str, max_steps: NonZeroU32) -> Option<Problem> {
+        Program::compile(code, max_steps.get()).err().map(|flaw| flaw.problem(field))
+    }
+
+    /// Compiles an expression that validation has let through.
+    ///
+    /// # Errors
+    /// Fatal if it has a flaw all the same.
+    pub fn compile(code: &str, max_steps: NonZeroU32, inputs: &[Fields]) -> Result<Self> {
+        let places = inputs.iter().map(InputPlaces::of).collect();
+        Ok(Self { program: compile_checked(code, max_steps)?, places })
+    }
+
+    /// What the expression gives for a tuple; `None` if it gives no value.
+    ///
+    /// # Errors
+    /// Rejected if it fails on this tuple, or gives several values.
+    pub fn body(&self, tuple: Tuple<'_>) -> Result<Option<Body>> {
+        let places = self
+            .places
+            .get(tuple.input)
+            .ok_or_else(|| Error::fatal("a tuple came by an input that isn't there"))?;
+        let mut body = None;
+        let several = || Error::rejected("the jq filter gives several values, expected one");
+        let rest = places.tuple(&self.program, tuple)?;
+        self.program.run(places.input(tuple)?, rest, |output| {
+            let made = match &output {
+                Val::TStr(text) | Val::BStr(text) => Body::Text(text.to_vec()),
+                other => Body::Json(into_json(other)?),
+            };
+            match body.replace(made) {
+                None => Ok(true),
+                Some(_) => Err(several()),
+            }
+        })?;
+        Ok(body)
+    }
+}

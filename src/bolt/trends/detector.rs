@@ -1,0 +1,249 @@
+//! The counting and scoring of one task: tuples in, trends out, without the data plane around it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::bucket::{Observed, OpenBucket};
+use super::key::{KeyTrend, Moment, Rules, Trend};
+use super::score::Score;
+use super::volume::Volume;
+use crate::bolt::keyed::KeyedState;
+use crate::epoch::{StateChange, StateSize};
+use crate::error::{Error, Result};
+use crate::event_time::EventTime;
+use crate::keys::SHARED_GROUP;
+use crate::value::{Text, Value};
+
+/// Baselines are looked through for faded ones each time that so many buckets with posts were
+/// closed. More often costs time, more rarely memory.
+const FADE_EVERY: u64 = 64;
+
+/// The key of the saved totals: no key of the keyed state is encoded like it.
+const VOLUME_KEY: &[u8] = &[0];
+
+/// A trend in one bucket.
+#[derive(Clone, Debug)]
+pub struct TrendRow {
+    /// The type of the key, and the key.
+    pub key: [Value; 2],
+    pub bucket: i64,
+    pub observed: Observed,
+    pub score: Score,
+    pub trend: Trend,
+}
+
+/// One post of a key.
+pub struct KeyPost<'a> {
+    pub key_type: &'a Value,
+    pub key: &'a Value,
+    pub author: u64,
+    pub post: Text,
+}
+
+/// What one task knows.
+pub struct Detector {
+    rules: Rules,
+    per_author: u32,
+    keys: KeyedState<KeyTrend>,
+    volume: Volume,
+    volume_changed: bool,
+    /// The first bucket that isn't closed.
+    open: i64,
+    /// The slots of the keys that came in each open bucket. A slot whose key was forgotten may
+    /// stand here for another key.
+    came: BTreeMap<i64, Vec<u32>>,
+    /// The slots of the keys that trend.
+    trending: BTreeSet<u32>,
+    /// `came` and `trending` are to be made from a restored state.
+    is_restored: bool,
+}
+
+impl Detector {
+    /// A detector that knows nothing yet.
+    pub fn new(rules: Rules, per_author: u32, keys_max: Option<usize>) -> Self {
+        Self {
+            rules,
+            per_author,
+            keys: KeyedState::bounded(keys_max),
+            volume: Volume::default(),
+            volume_changed: false,
+            open: i64::MIN,
+            came: BTreeMap::new(),
+            trending: BTreeSet::new(),
+            is_restored: false,
+        }
+    }
+
+    /// The bucket of a time, open or not.
+    pub fn bucket_of(&self, time: EventTime) -> i64 {
+        time.unix_millis().div_euclid(self.rules.bucket_ms)
+    }
+
+    /// The open bucket of a time; `None` if it is closed, or there is no time.
+    pub fn open_bucket(&self, time: EventTime) -> Option<i64> {
+        let bucket = self.bucket_of(time);
+        (time != EventTime::UNKNOWN && bucket >= self.open).then_some(bucket)
+    }
+
+    fn moment(&self, bucket: i64) -> Moment {
+        Moment { bucket, ordinal: self.volume.ordinal(bucket), total: self.volume.total(bucket) }
+    }
+
+    /// Makes the indexes over a state that was restored.
+    fn index(&mut self) {
+        if !std::mem::take(&mut self.is_restored) {
+            return;
+        }
+        for (slot, _, state) in self.keys.slots() {
+            for bucket in state.open_buckets() {
+                self.came.entry(bucket).or_default().push(slot);
+            }
+            if state.trend().is_some() {
+                self.trending.insert(slot);
+            }
+        }
+    }
+
+    /// Adds to everything that was posted in an open bucket.
+    pub fn add_posts(&mut self, bucket: i64, posts: u64) {
+        self.volume.add(bucket, posts);
+        self.volume_changed = true;
+    }
+
+    /// Counts a post of a key in an open bucket. Returns a provisional row if it is time to look
+    /// at the key, and the key trends so far.
+    pub fn count(&mut self, bucket: i64, post: KeyPost<'_>) -> Option<TrendRow> {
+        self.index();
+        let key = [post.key_type, post.key].into_iter();
+        let (slot, state) = self.keys.get_or_insert_slot(key, KeyTrend::default);
+        let Some(open) = state.open_mut(bucket) else {
+            state.push_open(OpenBucket::one(bucket, post.author, post.post));
+            self.came.entry(bucket).or_default().push(slot);
+            return None;
+        };
+        if open.add(post.author, post.post, self.rules.min_count) {
+            return self.look(slot, bucket);
+        }
+        None
+    }
+
+    #[cold]
+    fn look(&mut self, slot: u32, bucket: i64) -> Option<TrendRow> {
+        let moment = self.moment(bucket);
+        let (key, state) = self.keys.slot_mut(slot)?;
+        let key = [key[0].clone(), key[1].clone()];
+        let observed = state.open_mut(bucket)?.observed(self.per_author);
+        let score = state.score(observed.count, moment, &self.rules);
+        if !state.trends(&observed, &score, moment, &self.rules) {
+            return None;
+        }
+        let trend = state.trend_with(observed.count, moment);
+        Some(TrendRow { key, bucket, observed, score, trend })
+    }
+
+    /// Closes the buckets that end at a watermark or before it. Returns their trends, in the order
+    /// of buckets and keys.
+    pub fn advance(&mut self, time: EventTime) -> Vec<TrendRow> {
+        self.index();
+        let open = if time == EventTime::END { i64::MAX } else { self.bucket_of(time) };
+        let mut rows = Vec::new();
+        if open <= self.open {
+            return rows;
+        }
+        let mut over: BTreeSet<i64> = self.came.range(..open).map(|(bucket, _)| *bucket).collect();
+        over.extend(self.volume.between(self.open, open));
+        for bucket in over {
+            self.close(bucket, &mut rows);
+        }
+        self.open = open;
+        self.volume.forget(open);
+        rows
+    }
+
+    /// Scores every key that came in a bucket, and those that trend.
+    fn close(&mut self, bucket: i64, rows: &mut Vec<TrendRow>) {
+        let moment = self.moment(bucket);
+        let mut slots = self.came.remove(&bucket).unwrap_or_default();
+        slots.extend(&self.trending);
+        slots.sort_unstable();
+        slots.dedup();
+        let first = rows.len();
+        for slot in slots {
+            self.trending.remove(&slot);
+            let Some((key, state)) = self.keys.slot_mut(slot) else { continue };
+            let observed = match state.take_open(bucket, self.per_author) {
+                Some(observed) => observed,
+                None if state.trend().is_none() => continue,
+                // A restored state may have closed this bucket before.
+                None if state.has_closed(moment) => {
+                    self.trending.insert(slot);
+                    continue;
+                }
+                None => Observed::NOTHING,
+            };
+            if let Some((score, trend)) = state.close(&observed, moment, &self.rules) {
+                let key = [key[0].clone(), key[1].clone()];
+                rows.push(TrendRow { key, bucket, observed, score, trend });
+                self.trending.insert(slot);
+            }
+        }
+        rows[first..].sort_by(|a, b| {
+            let [a, b] = [a, b].map(|row| row.key.each_ref().map(Value::as_text));
+            a.cmp(&b)
+        });
+        if moment.total > 0 && moment.ordinal % FADE_EVERY == FADE_EVERY - 1 {
+            self.fade(moment);
+        }
+    }
+
+    /// Forgets the keys that score as if they had never been seen.
+    fn fade(&mut self, moment: Moment) {
+        // A restored state may have seen to this bucket before.
+        if moment.ordinal < self.volume.faded {
+            return;
+        }
+        self.volume.faded = moment.ordinal + 1;
+        self.volume_changed = true;
+        let faded = self.keys.slots().filter(|(_, _, state)| state.has_faded(moment, &self.rules));
+        let faded: Vec<u32> = faded.map(|(slot, ..)| slot).collect();
+        for slot in faded {
+            if self.keys.slot_mut(slot).is_some_and(|(_, state)| state.forget_baseline()) {
+                self.keys.remove_slot(slot);
+            }
+        }
+    }
+
+    /// The changes of the state since the last call. One task saves what all tasks have the same
+    /// of.
+    pub fn snapshot(&mut self, saves_shared: bool) -> Vec<StateChange> {
+        let mut changes = self.keys.snapshot();
+        if std::mem::take(&mut self.volume_changed) && saves_shared {
+            let mut value = Vec::new();
+            self.volume.encode(&mut value);
+            changes.push(StateChange {
+                key_group: SHARED_GROUP,
+                key: VOLUME_KEY.to_vec(),
+                value: Some(value),
+            });
+        }
+        changes
+    }
+
+    /// The size of the keyed state.
+    pub fn size(&self) -> StateSize {
+        self.keys.size()
+    }
+
+    /// Takes back one entry of a snapshot.
+    ///
+    /// # Errors
+    /// If a snapshot didn't write this.
+    pub fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        if key == VOLUME_KEY {
+            self.volume = Volume::decode(value)
+                .ok_or_else(|| Error::fatal("the saved totals of posts are damaged"))?;
+            return Ok(());
+        }
+        self.is_restored = true;
+        self.keys.restore(key, value)
+    }
+}

@@ -1,0 +1,267 @@
+//! What is known of one key: its baseline, its open buckets, and the trend that it is in.
+
+use super::bucket::{Observed, OpenBucket};
+use super::score::{Baseline, Decay, Score};
+use super::season::Season;
+use crate::bolt::KeyState;
+use crate::bolt::bytes::{Reader, Writer};
+
+/// A key whose expectation has faded below this number of posts per bucket is forgotten: it scores
+/// as a key that was never seen. A smaller number would keep rare keys in memory for longer.
+const FORGOTTEN_BELOW: f64 = 0.01;
+
+/// A key with a season is kept for so long after it was seen: a season is known for two weeks.
+const SEASON_KEPT_MS: i64 = 15 * 86_400_000;
+
+/// When a key trends: the part of the configuration that decides it.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub bucket_ms: i64,
+    pub decay: Decay,
+    pub enter: f64,
+    pub exit: f64,
+    pub p_value: f64,
+    pub min_count: u64,
+    pub min_authors: u64,
+    pub warm_up: u64,
+    pub freeze: u64,
+    pub seasonal: bool,
+}
+
+/// One bucket as it is scored.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub bucket: i64,
+    /// The number of buckets with posts before it.
+    pub ordinal: u64,
+    /// Everything that was posted in it.
+    pub total: u64,
+}
+
+impl Moment {
+    fn time_ms(self, rules: &Rules) -> i64 {
+        self.bucket.saturating_mul(rules.bucket_ms)
+    }
+}
+
+/// A trend that a key is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trend {
+    /// The bucket that it began in, and how many buckets with posts were before that.
+    pub started: i64,
+    pub started_ordinal: u64,
+    /// The bucket with most posts so far, and how many.
+    pub peak: i64,
+    pub peak_count: u64,
+}
+
+/// What is known of one key.
+#[derive(Clone, Debug, Default)]
+pub struct KeyTrend {
+    baseline: Baseline,
+    open: Vec<OpenBucket>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few keys have.
+#[derive(Clone, Debug, Default)]
+struct Rare {
+    trend: Option<Trend>,
+    season: Option<Season>,
+}
+
+impl KeyTrend {
+    /// The open bucket with this number, if the key was seen in it.
+    pub fn open_mut(&mut self, bucket: i64) -> Option<&mut OpenBucket> {
+        self.open.iter_mut().find(|open| open.bucket == bucket)
+    }
+
+    /// Adds a bucket that the key was seen in for the first time.
+    pub fn push_open(&mut self, open: OpenBucket) {
+        self.open.reserve_exact(1);
+        self.open.push(open);
+    }
+
+    /// The numbers of the open buckets.
+    pub fn open_buckets(&self) -> impl Iterator<Item = i64> {
+        self.open.iter().map(|open| open.bucket)
+    }
+
+    /// The trend that the key is in.
+    pub fn trend(&self) -> Option<Trend> {
+        self.rare.as_ref()?.trend
+    }
+
+    /// Takes out what came in a bucket.
+    pub fn take_open(&mut self, bucket: i64, per_author: u32) -> Option<Observed> {
+        let at = self.open.iter().position(|open| open.bucket == bucket)?;
+        let observed = self.open.swap_remove(at).observed(per_author);
+        if self.open.is_empty() {
+            self.open = Vec::new();
+        }
+        Some(observed)
+    }
+
+    /// Scores a count against the baseline before its bucket, and against what is usual in this hour
+    /// of the week where that is more.
+    pub fn score(&self, count: u64, moment: Moment, rules: &Rules) -> Score {
+        let before = self.baseline.before(moment.ordinal, rules.decay);
+        let season = self.rare.as_ref().and_then(|rare| rare.season.as_ref());
+        let usual = season.map_or(0.0, |season| season.share(moment.time_ms(rules)));
+        let total = moment.total.max(count) as f64;
+        Score::new(count as f64, total, before.mean.max(usual), before.variance)
+    }
+
+    /// True if a count with this score makes a trend, or keeps one going.
+    pub fn trends(
+        &self,
+        observed: &Observed,
+        score: &Score,
+        moment: Moment,
+        rules: &Rules,
+    ) -> bool {
+        if moment.ordinal < rules.warm_up {
+            return false;
+        }
+        if self.trend().is_some() {
+            return score.z >= rules.exit;
+        }
+        observed.count >= rules.min_count
+            && observed.authors >= rules.min_authors
+            && score.z >= rules.enter
+            && score.p_value <= rules.p_value
+    }
+
+    /// The trend that a bucket begins, or goes on with.
+    pub fn trend_with(&self, count: u64, moment: Moment) -> Trend {
+        let mut trend = self.trend().unwrap_or(Trend {
+            started: moment.bucket,
+            started_ordinal: moment.ordinal,
+            peak: moment.bucket,
+            peak_count: count,
+        });
+        if count > trend.peak_count {
+            (trend.peak, trend.peak_count) = (moment.bucket, count);
+        }
+        trend
+    }
+
+    /// Ends a bucket: scores it, and then learns from it. Returns the score and the trend if the
+    /// key trends.
+    pub fn close(
+        &mut self,
+        observed: &Observed,
+        moment: Moment,
+        rules: &Rules,
+    ) -> Option<(Score, Trend)> {
+        let score = self.score(observed.count, moment, rules);
+        let trends = self.trends(observed, &score, moment, rules);
+        let trend = trends.then(|| self.trend_with(observed.count, moment));
+        self.learn(observed, moment, trend, rules);
+        Some((score, trend?))
+    }
+
+    fn learn(&mut self, observed: &Observed, moment: Moment, trend: Option<Trend>, rules: &Rules) {
+        let share = observed.count as f64 / moment.total.max(observed.count).max(1) as f64;
+        if self.has_closed(moment) {
+            return;
+        }
+        let before = self.baseline.before(moment.ordinal, rules.decay);
+        // What lasts for longer than the freeze isn't a trend any more, but the new level.
+        let is_frozen =
+            trend.is_some_and(|trend| moment.ordinal - trend.started_ordinal < rules.freeze);
+        self.baseline = if is_frozen { before.skip_one() } else { before.and(share, rules.decay) };
+        let time_ms = moment.time_ms(rules);
+        // Only a key that could trend needs to know what is usual.
+        let begins_season = rules.seasonal && observed.count >= rules.min_count;
+        if trend.is_some() || begins_season || self.rare.is_some() {
+            let rare = self.rare.get_or_insert_default();
+            rare.trend = trend;
+            if begins_season && rare.season.is_none() {
+                rare.season = Some(Season::new(time_ms));
+            }
+            if let Some(season) = &mut rare.season
+                && observed.count > 0
+            {
+                season.add(time_ms, share, rules.bucket_ms);
+            }
+            if rare.trend.is_none() && rare.season.is_none() {
+                self.rare = None;
+            }
+        }
+    }
+
+    /// True if the key has been scored in this bucket, or in a later one.
+    pub fn has_closed(&self, moment: Moment) -> bool {
+        self.baseline.until > moment.ordinal
+    }
+
+    /// True if the baseline has faded, so that the key scores as one that was never seen. This
+    /// follows from closed buckets only, and so is the same in each replay.
+    pub fn has_faded(&self, moment: Moment, rules: &Rules) -> bool {
+        let unseen = moment.ordinal.saturating_sub(self.baseline.until);
+        let unseen_ms = i64::try_from(unseen).unwrap_or(i64::MAX).saturating_mul(rules.bucket_ms);
+        let has_season = self.rare.as_ref().is_some_and(|rare| rare.season.is_some());
+        if self.trend().is_some() || has_season && unseen_ms < SEASON_KEPT_MS {
+            return false;
+        }
+        let mean = self.baseline.before(moment.ordinal, rules.decay).mean;
+        mean * (moment.total as f64) < FORGOTTEN_BELOW
+    }
+
+    /// Forgets the baseline, so that the key is one that was never seen. Returns true if nothing is
+    /// left of the key.
+    pub fn forget_baseline(&mut self) -> bool {
+        (self.baseline, self.rare) = (Baseline::default(), None);
+        self.open.is_empty()
+    }
+}
+
+impl KeyState for KeyTrend {
+    fn encode(&self, into: &mut Vec<u8>) {
+        let mut into = Writer(into);
+        into.number(self.baseline.until);
+        into.float(self.baseline.mean);
+        into.float(self.baseline.variance);
+        into.number(self.open.len() as u64);
+        self.open.iter().for_each(|open| open.encode(&mut into));
+        let trend = self.trend();
+        let season = self.rare.as_ref().and_then(|rare| rare.season.as_ref());
+        into.number(u64::from(trend.is_some()) | u64::from(season.is_some()) << 1);
+        if let Some(trend) = trend {
+            into.signed(trend.started);
+            into.number(trend.started_ordinal);
+            into.signed(trend.peak);
+            into.number(trend.peak_count);
+        }
+        if let Some(season) = season {
+            season.encode(&mut into);
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader(bytes);
+        let until = from.number()?;
+        let baseline = Baseline { until, mean: from.float()?, variance: from.float()? };
+        let mut open = Vec::new();
+        for _ in 0..from.number()? {
+            open.push(OpenBucket::decode(&mut from)?);
+        }
+        let parts = from.number()?;
+        let mut rare = Rare::default();
+        if parts & 1 > 0 {
+            rare.trend = Some(Trend {
+                started: from.signed()?,
+                started_ordinal: from.number()?,
+                peak: from.signed()?,
+                peak_count: from.number()?,
+            });
+        }
+        if parts & 2 > 0 {
+            rare.season = Some(Season::decode(&mut from)?);
+        }
+        from.end()?;
+        let rare = (parts > 0).then(|| Box::new(rare));
+        Some(Self { baseline, open, rare })
+    }
+}

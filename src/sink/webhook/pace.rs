@@ -1,0 +1,164 @@
+//! When the next request may begin: the rate, and pauses after failures. Pure: time is an argument.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::rate::Rate;
+
+/// The pause after a first failure; each further one in a row doubles it. A shorter one asks a
+/// server that restarts more often, a longer one delays alerts behind a single lost answer.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+
+/// The longest pause that isn't asked for: after an outage the first request comes this late at
+/// most.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// The longest pause that a server may ask for. A longer one would let a server that is wrong, or
+/// wrongly set, silence its alerts for a day; a shorter one would break bans of an hour.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+
+/// How often a tuple is tried in its turn. From then on those behind it go first, since it may be
+/// the one that the endpoint can't take.
+const TRIES_IN_TURN: u32 = 3;
+
+/// How much longer than the endpoint such a tuple waits after each failure.
+const OUT_OF_TURN_FACTOR: u32 = 4;
+
+/// The pace of all requests to one endpoint. All times are of the monotonic clock.
+#[derive(Debug, Default)]
+pub struct Pace {
+    rate: Option<Rate>,
+    /// When the last requests began, as many as the rate allows in its time.
+    begun: VecDeque<Duration>,
+    paused_until: Duration,
+    /// When the newest failure came. Those of requests that had begun by then say nothing new.
+    failed_at: Option<Duration>,
+    /// Failures in a row.
+    failures: u32,
+}
+
+impl Pace {
+    pub fn new(rate: Option<Rate>) -> Self {
+        Self { rate, ..Self::default() }
+    }
+
+    /// How long to wait before a request may begin.
+    pub fn wait(&self, now: Duration) -> Duration {
+        let pause = self.paused_until.saturating_sub(now);
+        let Some(rate) = self.rate else { return pause };
+        let full = self.begun.len() >= rate.requests as usize;
+        let first = self.begun.front().filter(|_| full);
+        let due = first.map_or(Duration::ZERO, |first| (*first + rate.per).saturating_sub(now));
+        pause.max(due)
+    }
+
+    /// A request begins.
+    pub fn begin(&mut self, now: Duration) {
+        let Some(rate) = self.rate else { return };
+        if self.begun.len() >= rate.requests as usize {
+            self.begun.pop_front();
+        }
+        self.begun.push_back(now);
+    }
+
+    /// A request was answered well, or its tuple refused for good: the endpoint works.
+    pub fn worked(&mut self) {
+        self.failures = 0;
+    }
+
+    /// A request that began at `begun` failed, and the server asked to be left alone for so long.
+    /// `jitter` is a random number from 0 to 1: a pause is between half of its nominal length and
+    /// the whole.
+    pub fn failed(
+        &mut self,
+        begun: Duration,
+        now: Duration,
+        retry_after: Option<Duration>,
+        jitter: f64,
+    ) {
+        if self.failed_at.is_none_or(|failed| begun >= failed) {
+            self.failures = self.failures.saturating_add(1);
+            self.failed_at = Some(now);
+            self.pause(now, nominal(self.failures).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0));
+        }
+        if let Some(asked) = retry_after {
+            self.pause(now, asked.min(RETRY_AFTER_MAX));
+        }
+    }
+
+    fn pause(&mut self, now: Duration, pause: Duration) {
+        self.paused_until = self.paused_until.max(now + pause);
+    }
+}
+
+/// The pause after so many failures in a row.
+fn nominal(failures: u32) -> Duration {
+    PAUSE_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(PAUSE_MAX)
+}
+
+/// How long a tuple that has failed so often waits, beside the endpoint's own pause.
+pub fn out_of_turn(failures: u32) -> Duration {
+    if failures < TRIES_IN_TURN { Duration::ZERO } else { OUT_OF_TURN_FACTOR * nominal(failures) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn pauses_grow_up_to_their_bound_and_a_server_may_ask_for_longer_ones() {
+        let mut pace = Pace::new(None);
+        let mut now = s(100);
+        for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(pace.wait(now), s(0));
+            pace.failed(now, now, None, 1.0);
+            assert_eq!(pace.wait(now), s(pause));
+            now += s(pause);
+        }
+        pace.worked();
+        pace.failed(now, now, None, 0.0);
+        assert_eq!(pace.wait(now), s(1) / 2, "it begins anew");
+        pace.failed(now - s(1), now, Some(s(7)), 1.0);
+        assert_eq!(
+            pace.wait(now),
+            s(7),
+            "a late failure says nothing but what the server asks for"
+        );
+        pace.failed(now, now, Some(Duration::MAX), 1.0);
+        assert_eq!(pace.wait(now), RETRY_AFTER_MAX);
+    }
+
+    #[test]
+    fn a_tuple_that_fails_again_and_again_lets_others_pass() {
+        assert_eq!([0, 2].map(out_of_turn), [s(0); 2]);
+        assert_eq!([3, 4, 5, 99].map(out_of_turn), [s(16), s(32), s(64), s(240)]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_time_of_its_length_has_more_requests_than_a_rate_allows(
+            requests in 1..6_u32,
+            gaps in proptest::collection::vec(0..900_u64, 1..60),
+        ) {
+            let per = s(1);
+            let mut pace = Pace::new(Some(Rate { requests, per }));
+            let (mut now, mut begun) = (s(0), Vec::new());
+            for gap in gaps {
+                now += Duration::from_millis(gap);
+                now += pace.wait(now);
+                prop_assert_eq!(pace.wait(now), s(0));
+                pace.begin(now);
+                begun.push(now);
+            }
+            for (first, last) in begun.iter().zip(begun.iter().skip(requests as usize)) {
+                prop_assert!(*last - *first >= per);
+            }
+        }
+    }
+}

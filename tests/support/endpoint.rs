@@ -1,0 +1,72 @@
+//! An endpoint of webhooks that nobody here wrote: Flask (`webhook_server.py`), which notes each
+//! request, and verifies signatures by Python's `hmac`.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::s3_server::python;
+
+/// The secret that requests are signed with.
+pub const SECRET: &str = "hidden-signing-secret";
+
+/// A running endpoint, which ends with it.
+pub struct Endpoint {
+    process: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Endpoint {
+    /// One that answers as a plan says.
+    pub fn start(plan: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let python = python().join("bin/python");
+        assert!(python.exists(), "{} is missing: tests/run installs it", python.display());
+        let mut process = Command::new(python)
+            .arg(super::repository("tests/support/webhook_server.py"))
+            .arg(folder.path().join("requests.ndjson"))
+            .arg(SECRET)
+            .env("PLAN", plan)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        let port = port.trim().parse().expect("Flask says where it listens");
+        Self { process, port, folder }
+    }
+
+    /// Its address, with a path and a query that are secrets.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/hook/hidden-path?key=hidden-query", self.port)
+    }
+
+    /// Scheme, host and port of it.
+    pub fn origin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("requests.ndjson")
+    }
+
+    /// All requests that have come, in order.
+    pub fn requests(&self) -> Vec<Value> {
+        let log = fs::read_to_string(self.log()).unwrap();
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        // One that has ended needs no more.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
