@@ -10,7 +10,6 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 
-use time::macros::datetime;
 use waterspout::error::Kind;
 use waterspout::lake::store::s3::{self, S3};
 use waterspout::secret::Secret;
@@ -305,9 +304,12 @@ fn left_over(warehouse: &Warehouse) -> Vec<String> {
 fn segments_are_gathered_for_few_loads_whose_files_go() {
     let warehouse = Warehouse::new();
     let capture = capture(&warehouse, 2_000, 1_000, "");
+    // The schema is there, so that the fault meets the commit of a load.
+    drop(warehouse.session());
     warehouse.stand_in.fail("commit", Fault::CloseAfter);
     assert!(matches!(run(&warehouse, &capture, ""), Some(0 | 4 | 6)));
     capture.check("a run");
+    assert_eq!(warehouse.stand_in.faults_left(), 0);
     let statements = warehouse.stand_in.statements();
     let loads = statements.iter().filter(|text| text.starts_with("merge into posts ")).count();
     // Two tasks load once each, once more after the lost answer, and once more without bad rows.

@@ -11,7 +11,7 @@ use super::super::months::{Micros, micros};
 use super::super::row::{AuthorRow, GapRow, PostRow, WarehouseRow};
 use super::super::satellites::domain_of;
 use super::super::storable::storable_text;
-use super::super::units::{Attempt, units};
+use super::super::units::{Attempt, newest_authors, units};
 use super::sql::time_text;
 use super::tables::StagedTable;
 use crate::value::Value;
@@ -39,11 +39,12 @@ impl TableLines {
 /// The tables that have lines, of those rows whose positions are given.
 pub(super) fn encode(load: &LoadRows, positions: &[usize]) -> Vec<TableLines> {
     let units = units(&load.rows, positions.iter().copied());
-    let attempt = Attempt::of(&load.rows, &units);
+    let mut attempt = Attempt::of(&load.rows, &units);
+    let authors = newest_authors(std::mem::take(&mut attempt.authors));
     let origins = RowOrigins::of(&load.rows, positions);
     let mut tables = posts_lines(&attempt, &origins);
     tables.push(engagement_lines(&attempt, &origins));
-    tables.push(author_lines(&attempt, &origins));
+    tables.push(author_lines(&authors, &origins));
     tables.push(deletion_lines(&attempt, &origins));
     tables.push(gap_lines(&attempt, &origins));
     tables.retain(|table| !table.rows.is_empty());
@@ -268,9 +269,9 @@ fn engagement_lines(attempt: &Attempt<'_>, origins: &RowOrigins<'_>) -> TableLin
     lines
 }
 
-fn author_lines(attempt: &Attempt<'_>, origins: &RowOrigins<'_>) -> TableLines {
+fn author_lines(authors: &[AuthorRow], origins: &RowOrigins<'_>) -> TableLines {
     let mut lines = TableLines::of(StagedTable::Authors);
-    for author in &attempt.authors {
+    for author in authors {
         let AuthorRow { platform, id, values, created_at, seen, first_seen } = author;
         let mut line = JsonLine::new();
         line.text("platform", Some(platform));

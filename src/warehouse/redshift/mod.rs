@@ -10,8 +10,8 @@
 //! COPY refuses is found by another COPY that loads nothing. All statements go over the simple
 //! protocol, as text: they are listed in [`statements`].
 //!
-//! None of this has run on a real Redshift. The tests in `tests/warehouse/redshift.rs` are written
-//! and were not run yet.
+//! None of this has run on a real Redshift. The tests in `tests/warehouse/redshift.rs` run it against
+//! a stand-in that has PostgreSQL execute the statements, and have another parser read each of them.
 
 mod encode;
 mod files;

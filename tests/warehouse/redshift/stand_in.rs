@@ -193,8 +193,10 @@ impl Link {
 
     fn copy(&mut self, copy: &CopyCommand<'_>) -> io::Result<Vec<Message>> {
         let mut refused = 0;
-        for file in self.files(copy.manifest) {
-            let packed = self.object(&file);
+        // Whoever ends a load that another one still makes may have deleted its files.
+        let Some(manifest) = self.object(copy.manifest) else { return self.gone(copy.manifest) };
+        for file in files_of(&manifest) {
+            let Some(packed) = self.object(&file) else { return self.gone(&file) };
             let mut text = String::new();
             flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut text).unwrap();
             let lines: Vec<&str> = text.lines().collect();
@@ -225,25 +227,19 @@ impl Link {
         Ok(vec![message(b'C', b"COPY\0"), ready(b'T')])
     }
 
-    /// The files that a manifest names.
-    fn files(&self, manifest: &str) -> Vec<String> {
-        let manifest: Value = serde_json::from_slice(&self.object(manifest)).unwrap();
-        let entries = manifest["entries"].as_array().unwrap();
-        entries
-            .iter()
-            .map(|entry| {
-                assert_eq!(entry["mandatory"], true);
-                entry["url"].as_str().unwrap().to_owned()
-            })
-            .collect()
+    /// The answer of a COPY whose file isn't there; its transaction is aborted.
+    fn gone(&mut self, address: &str) -> io::Result<Vec<Message>> {
+        self.ask("select 1 / 0")?;
+        let text = format!("The specified S3 prefix '{address}' does not exist");
+        Ok(vec![error(&text, ""), ready(b'E')])
     }
 
-    fn object(&self, address: &str) -> Vec<u8> {
+    fn object(&self, address: &str) -> Option<Vec<u8>> {
         let path = address.strip_prefix("s3://").unwrap();
         let s3 = self.s3.upgrade().expect("the bucket's server runs as long as the test");
         let (status, body) = s3.request("GET", &format!("/{}", escape(path, "/")), b"");
-        assert_eq!(status, 200, "{address}");
-        body
+        assert!(matches!(status, 200 | 404), "{status}: {address}");
+        (status == 200).then_some(body)
     }
 
     /// What the server behind answers to a query.
@@ -334,6 +330,18 @@ fn translated(text: &str) -> String {
         }
     }
     text.replace(" diststyle all", "")
+}
+
+/// The files that a manifest names.
+fn files_of(manifest: &[u8]) -> Vec<String> {
+    let manifest: Value = serde_json::from_slice(manifest).unwrap();
+    let entries = manifest["entries"].as_array().unwrap();
+    let mut files = Vec::new();
+    for entry in entries {
+        assert_eq!(entry["mandatory"], true);
+        files.push(entry["url"].as_str().unwrap().to_owned());
+    }
+    files
 }
 
 #[track_caller]
