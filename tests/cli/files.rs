@@ -64,7 +64,7 @@ fn what_explain_prints_is_a_topology_that_explains_itself() {
     for name in topologies() {
         let file = repository(&format!("topologies/{name}"));
         let first = sandbox.run_with(&["validate", "--explain", &file], &TOKENS).with(0).out;
-        assert!(first.contains("checkpoint: Checkpoint(every: \"1s\")"), "{first}");
+        assert!(first.contains("checkpoint: Checkpoint(every: \""), "{first}");
         sandbox.write("explained.ron", &first);
         sandbox.run_with(&["validate", "explained.ron"], &TOKENS).with(0);
         let second =
@@ -138,7 +138,7 @@ fn components_are_listed_and_shown() {
             "{shown}"
         );
     }
-    assert_eq!(all.lines().count(), 15, "{all}");
+    assert_eq!(all.lines().count(), 26, "{all}");
     let lines = sandbox.run(&["components", "show", "Lines"]).with(0).out;
     for field in [
         "paths: list of text (required)",
