@@ -330,7 +330,8 @@ fn kills_lose_nothing_and_repeat_nothing() {
         ("redshift.committed", 1),
     ];
     for (point, after) in points {
-        run(&warehouse, &capture, &format!("{point}={after}*off->return"));
+        let code = run(&warehouse, &capture, &format!("{point}={after}*off->return"));
+        assert_eq!(code, None, "{point} wasn't met");
     }
     assert!(run(&warehouse, &capture, "").is_some());
     capture.check("kills");
