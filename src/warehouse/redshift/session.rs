@@ -73,8 +73,9 @@ pub fn check_iam_role(role: &str) -> Result<(), String> {
 /// If it isn't one.
 pub fn redshift_address(url: &Secret) -> Result<WarehouseAddress> {
     let text = url.reveal().trim();
-    let url = match text.strip_prefix("redshift://") {
-        Some(rest) => Secret::new(format!("postgres://{rest}")),
+    let schemes = ["redshift://", "postgres://", "postgresql://"];
+    let url = match schemes.iter().find_map(|scheme| text.strip_prefix(scheme)) {
+        Some(rest) => Secret::new(format!("postgres://{}", with_ports(rest))),
         None => url.clone(),
     };
     let mut address = WarehouseAddress::parse(&url)?;
@@ -82,6 +83,22 @@ pub fn redshift_address(url: &Secret) -> Result<WarehouseAddress> {
         address.config.port(PORT);
     }
     Ok(address)
+}
+
+/// What stands behind the scheme of an address, with a port for each host: the client would take
+/// that of PostgreSQL for those that have none.
+fn with_ports(rest: &str) -> String {
+    let hosts_begin = rest.find('@').map_or(0, |at| at + 1);
+    let (user, behind) = rest.split_at(hosts_begin);
+    let (hosts, database) = behind.split_at(behind.find(['/', '?']).unwrap_or(behind.len()));
+    let mut with_ports: Vec<String> = Vec::new();
+    for host in hosts.split(',') {
+        // The colons of an IPv6 address are in brackets.
+        let name_end = host.rfind(']').unwrap_or(0);
+        let is_whole = host.is_empty() || host[name_end..].contains(':');
+        with_ports.push(if is_whole { host.into() } else { format!("{host}:{PORT}") });
+    }
+    format!("{user}{}{database}", with_ports.join(","))
 }
 
 /// A session.
@@ -342,6 +359,11 @@ mod tests {
         let name = |url: &str| redshift_address(&Secret::new(url)).map(|address| address.name());
         assert_eq!(name("redshift://u:p@host/db").unwrap(), "host:5439/db");
         assert_eq!(name("postgres://u:p@host:5432/db").unwrap(), "host:5432/db");
+        assert_eq!(name("postgresql://u:p@host/db?sslmode=require").unwrap(), "host:5439/db");
+        assert_eq!(name("host=host user=u dbname=db").unwrap(), "host:5439/db");
+        let several = with_ports("u:p%3A@a,b:1,[::1],[::1]:2?sslmode=disable");
+        assert_eq!(several, "u:p%3A@a:5439,b:1,[::1]:5439,[::1]:2?sslmode=disable");
+        assert_eq!(with_ports("/db?host=a"), "/db?host=a");
         assert!(name("mysql://host/db").is_err());
     }
 
