@@ -31,7 +31,7 @@ pub(super) fn units(rows: &[WarehouseRow], positions: impl Iterator<Item = usize
     }
     let mut all = others;
     all.extend(posts);
-    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all.sort_by_key(|(key, _)| *key);
     all.into_iter().map(|(_, unit)| unit).collect()
 }
 

@@ -25,7 +25,7 @@ fn a_post_is_a_row_with_all_that_belongs_to_it() {
         .list("media", &[])
         .with("likes", 3);
     for _ in 0..2 {
-        assert_eq!(load(&mut session, &[post.clone()]).refused, []);
+        assert_eq!(load(&mut session, std::slice::from_ref(&post)).refused, []);
     }
     let ask = |query: &str| database.ask(query);
     assert_eq!(

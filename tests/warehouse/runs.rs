@@ -184,7 +184,7 @@ fn a_warehouse_that_was_dumped_and_restored_stays_loadable() {
     let capture = Capture::new(&database, 500);
     capture.run().with(0);
     let restored = server.database();
-    let dump = server
+    let mut dump = server
         .program("pg_dump")
         .args(["-d", &database.url()])
         .stdout(Stdio::piped())
@@ -193,11 +193,11 @@ fn a_warehouse_that_was_dumped_and_restored_stays_loadable() {
     let restore = server
         .program("psql")
         .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &restored.url()])
-        .stdin(dump.stdout.unwrap())
+        .stdin(dump.stdout.take().unwrap())
         .stdout(Stdio::null())
         .status()
         .unwrap();
-    assert!(restore.success());
+    assert!(dump.wait().unwrap().success() && restore.success());
     let before = capture.fingerprint();
     let (lines, sandbox) = (Capture::new(&restored, 700), capture.sandbox);
     let capture = Capture { sandbox, ..lines };

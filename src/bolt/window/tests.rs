@@ -35,7 +35,7 @@ const AGGREGATES: &str = "aggregates: [Count, Sum(\"n\"), Min(\"n\"), Max(\"n\")
 /// Tasks that share the keys out, with what they saved.
 struct Tasks {
     config: Window,
-    tasks: Vec<Box<Windowing>>,
+    tasks: Vec<Windowing>,
     saved: BTreeMap<(u16, Vec<u8>), Vec<u8>>,
     watermark: EventTime,
     rows: Vec<String>,
@@ -62,7 +62,7 @@ impl Tasks {
 
     fn start(&mut self, tasks: usize) {
         let context = BoltContext { inputs: vec![input()], ..BoltContext::default() };
-        self.tasks = (0..tasks).map(|_| Box::new(self.config.task(&context).unwrap())).collect();
+        self.tasks = (0..tasks).map(|_| self.config.task(&context).unwrap()).collect();
         for ((group, key), value) in &self.saved {
             self.tasks[task_of_group(*group, tasks)].restore(key, value).unwrap();
         }

@@ -63,7 +63,6 @@ pub struct Task {
     pub body: Body,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a simulation has a handful of tasks")]
 pub enum Body {
     Spout(Spout),
     Bolt(Counts),
