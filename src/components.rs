@@ -8,6 +8,7 @@ use crate::registry::Registry;
 use crate::sink::local::Local;
 use crate::sink::null::Null;
 use crate::sink::postgres::Postgres;
+use crate::sink::redshift::Redshift;
 use crate::sink::s3::S3;
 use crate::sink::socket::Socket;
 use crate::sink::stdout::Stdout;
@@ -46,6 +47,7 @@ pub fn standard() -> Registry {
         .sink::<Local>()
         .sink::<S3>()
         .sink::<Postgres>()
+        .sink::<Redshift>()
         .sink::<Socket>()
         .sink::<Webhook>()
         .sink::<Stdout>()

@@ -18,6 +18,8 @@ mod capture;
 mod network;
 #[path = "warehouse/notebooks.rs"]
 mod notebooks;
+#[path = "warehouse/redshift.rs"]
+mod redshift;
 #[path = "warehouse/rows.rs"]
 mod rows;
 #[path = "warehouse/runs.rs"]

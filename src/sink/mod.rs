@@ -6,6 +6,7 @@ pub mod local;
 pub mod null;
 pub mod outbox;
 pub mod postgres;
+pub mod redshift;
 pub mod s3;
 pub mod socket;
 pub mod stdout;

@@ -76,6 +76,14 @@ impl DeletionRow {
         }
     }
 
+    /// Takes what another entry of the same deletion says: the earliest time counts, and of
+    /// deletions until some time the latest.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.deleted_at = self.deleted_at.min(other.deleted_at);
+        self.received_at = earlier(self.received_at, other.received_at);
+        self.seen_at = self.seen_at.max(other.seen_at);
+    }
+
     /// True if it names posts by another id than their own.
     pub fn names_other_id(&self) -> bool {
         self.reach != DeletionReach::AllOfId && !self.post_id.contains("://")
@@ -102,6 +110,13 @@ impl DeletionRow {
                 times.is_none_or(|(made, deleted)| made <= deleted)
             }
         }
+    }
+}
+
+fn earlier(a: Option<Micros>, b: Option<Micros>) -> Option<Micros> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 

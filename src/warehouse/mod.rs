@@ -20,6 +20,7 @@ pub mod failure;
 pub mod ledger;
 pub mod load;
 pub mod months;
+pub mod redshift;
 mod retention;
 pub mod row;
 mod satellites;

@@ -101,7 +101,7 @@ struct UrlRow<'a> {
 }
 
 /// Which of a post's domains an address is of.
-fn domain_of<'a>(url: &str, domains: &[&'a str]) -> Option<&'a str> {
+pub(super) fn domain_of<'a>(url: &str, domains: &[&'a str]) -> Option<&'a str> {
     let behind = url.split_once("://").map_or(url, |(_, behind)| behind);
     let authority = behind.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();

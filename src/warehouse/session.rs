@@ -57,6 +57,11 @@ impl Warehouse {
     pub fn at(url: &Secret, schema: &str) -> Result<Self> {
         let address = WarehouseAddress::parse(url)?;
         schema::check_name(schema).map_err(Error::fatal)?;
+        Self::of(address, schema)
+    }
+
+    /// The same for an address that was read before, and the name of a schema that was checked.
+    pub(super) fn of(address: WarehouseAddress, schema: &str) -> Result<Self> {
         let tls = WarehouseTls::of(&address)?;
         Ok(Self { address, tls, schema: schema.into() })
     }
@@ -76,27 +81,37 @@ impl Warehouse {
     /// # Errors
     /// If the server can't be reached or refuses; it is transient, since both may change.
     pub fn connect(&self) -> Result<Session> {
+        let session = self.begin("Postgres")?;
+        let set_up = session.set_up();
+        set_up.map_err(|failure| failure.transient(self.connect_failed("Postgres")))?;
+        session.check_server_version()?;
+        Ok(session)
+    }
+
+    fn connect_failed(&self, product: &str) -> String {
+        format!("can't connect to {product} at \"{}\"", self.name())
+    }
+
+    /// Begins a session with a server of this name, in which nothing is set. Blocks.
+    pub(super) fn begin(&self, product: &str) -> Result<Session> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|cause| {
             Error::no_room("can't start the runtime of a database session").because(cause)
         })?;
         let connected = runtime.block_on(async { timeout(CONNECT_MAX, self.connected()).await });
-        let failed = || format!("can't connect to Postgres at \"{}\"", self.name());
+        let failed = || self.connect_failed(product);
         let (client, connection) = match connected {
             Err(_) => return Err(Error::transient(failed()).because("no answer")),
             Ok(Err(error)) => return Err(Error::transient(failed()).because(error_text(&error))),
             Ok(Ok(connected)) => connected,
         };
-        let session = Session {
+        Ok(Session {
             runtime,
             client: Some(client),
             connection: Some(connection),
             months: BTreeSet::new(),
             warehouse: self.clone(),
             is_staged: false,
-        };
-        session.set_up().map_err(|failure| failure.transient(failed()))?;
-        session.check_server_version()?;
-        Ok(session)
+        })
     }
 
     async fn connected(&self) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
@@ -168,9 +183,18 @@ impl Session {
 
     /// Waits for what the server answers, for as long as one load may take.
     pub(super) fn wait<T>(&self, answer: impl Future<Output = Done<T>>) -> Done<T> {
-        match self.runtime.block_on(async { timeout(ANSWER_MAX, answer).await }) {
+        self.wait_for(ANSWER_MAX, answer)
+    }
+
+    /// The same for as long as that.
+    pub(super) fn wait_for<T>(
+        &self,
+        answer_max: Duration,
+        answer: impl Future<Output = Done<T>>,
+    ) -> Done<T> {
+        match self.runtime.block_on(async { timeout(answer_max, answer).await }) {
             Ok(done) => done,
-            Err(_) => Err(Failure::Silent(format!("no answer within {} s", ANSWER_MAX.as_secs()))),
+            Err(_) => Err(Failure::Silent(format!("no answer within {} s", answer_max.as_secs()))),
         }
     }
 

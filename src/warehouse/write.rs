@@ -126,9 +126,7 @@ impl Session {
             let DeletionRow { platform, post_id, server, revision, .. } = deletion;
             once.entry((platform, post_id, reach, server, revision))
                 .and_modify(|known| {
-                    known.deleted_at = known.deleted_at.min(deletion.deleted_at);
-                    known.received_at = earlier(known.received_at, deletion.received_at);
-                    known.seen_at = known.seen_at.max(deletion.seen_at);
+                    known.join(deletion);
                 })
                 .or_insert_with(|| (*deletion).clone());
         }
@@ -365,11 +363,4 @@ fn clear_posts() -> String {
          where platform = $1 and post_id = $2 and created_at = $3",
         cleared.join(", ")
     )
-}
-
-fn earlier(a: Option<Micros>, b: Option<Micros>) -> Option<Micros> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
 }

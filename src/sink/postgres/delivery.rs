@@ -111,7 +111,7 @@ impl Delivery {
             .asked("postgres load", move |connection| this.load(connection, &of_thread, &some))?;
         for (promise, load) in promises.iter().zip(loads) {
             if !load.refused.is_empty() {
-                delivered.refused.push(self.refused_rows(reader, promise, &load)?);
+                delivered.refused.push(refused_rows(reader, promise, &load)?);
             }
             reader.delivered(promise);
             delivered.segments.push(promise.segment.clone());
@@ -153,21 +153,9 @@ impl Delivery {
             Err(error) if is_final(&error) => Err(error),
             Err(error) => {
                 let since = *since.get_or_insert_with(|| self.clock.now());
-                Err(self.waiting(since, error))
+                Err(waiting_error("Postgres", &self.warehouse.name(), since, error))
             }
         }
-    }
-
-    /// The error as a state: whom it waits for, and since when.
-    fn waiting(&self, since: OffsetDateTime, error: Error) -> Error {
-        let (hour, minute, second) = since.time().as_hms();
-        let date = since.date();
-        let name = self.warehouse.name();
-        error.with_text(|cause| {
-            format!(
-                "waiting for Postgres at \"{name}\" since {date}T{hour:02}:{minute:02}:{second:02}Z: {cause}"
-            )
-        })
     }
 
     /// A session with the schema, and what is due from time to time.
@@ -251,26 +239,41 @@ impl Delivery {
         }
         Ok(())
     }
+}
 
-    /// The rows that the ledger says were refused, from the outbox.
-    fn refused_rows(
-        &self,
-        reader: &OutboxReader,
-        promise: &Promise,
-        load: &SegmentLoad,
-    ) -> Result<RefusedRows> {
-        let mut rows = Vec::new();
-        let all = reader.rows(promise)?;
-        for refused in &load.refused {
-            let Some(row) = all.get(refused.number) else { continue };
-            rows.push(RefusedRow {
-                input: row.input,
-                values: row.values.clone(),
-                error: refused.error.clone(),
-            });
-        }
-        Ok(RefusedRows { segment: promise.segment.clone(), at: time_of(load.loaded_at), rows })
+/// The error as a state: whom it waits for, and since when.
+pub(in super::super) fn waiting_error(
+    product: &str,
+    name: &str,
+    since: OffsetDateTime,
+    error: Error,
+) -> Error {
+    let (hour, minute, second) = since.time().as_hms();
+    let date = since.date();
+    error.with_text(|cause| {
+        format!(
+            "waiting for {product} at \"{name}\" since {date}T{hour:02}:{minute:02}:{second:02}Z: {cause}"
+        )
+    })
+}
+
+/// The rows that the ledger says were refused, from the outbox.
+pub(in super::super) fn refused_rows(
+    reader: &OutboxReader,
+    promise: &Promise,
+    load: &SegmentLoad,
+) -> Result<RefusedRows> {
+    let mut rows = Vec::new();
+    let all = reader.rows(promise)?;
+    for refused in &load.refused {
+        let Some(row) = all.get(refused.number) else { continue };
+        rows.push(RefusedRow {
+            input: row.input,
+            values: row.values.clone(),
+            error: refused.error.clone(),
+        });
     }
+    Ok(RefusedRows { segment: promise.segment.clone(), at: time_of(load.loaded_at), rows })
 }
 
 /// The first of the promises that make one transaction, at least one.

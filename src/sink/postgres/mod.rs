@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::delivery::{Delivery, LeftTask};
+pub(super) use self::delivery::{refused_rows, waiting_error};
 use super::outbox::{self, Outbox, OutboxBound};
 use super::{BoltInFront, Delivered, OnFull, Sink, SinkConfig, SinkContext};
 use crate::bolt::{Features, LanguageSource};
@@ -104,17 +105,7 @@ impl SinkConfig for Postgres {
             let what = "expected a size above 0, since everything goes through it";
             problems.push(problem("outbox", what.into()));
         }
-        for fields in inputs.iter().filter(|fields| !is_raw(fields)) {
-            if let Err(missing) = RowLayout::of(fields) {
-                let what = format!(
-                    "expected the fields \"{}\", as Features declares them, or a field \"post\" alone; found {fields}, \
-                     which has no \"{}\"",
-                    DEMANDED.join("\", \""),
-                    missing.join("\" and no \"")
-                );
-                problems.push(problem("inputs", what));
-            }
-        }
+        problems.extend(problems_of_inputs(inputs));
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
@@ -187,13 +178,30 @@ impl SinkConfig for Postgres {
 /// The shortest retention. A partition holds a month, so a shorter one would drop nothing sooner.
 const RETENTION_MIN: Duration = Duration::from_secs(86_400);
 
+/// The inputs whose tuples are neither rows nor posts.
+pub(super) fn problems_of_inputs(inputs: &[Fields]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for fields in inputs.iter().filter(|fields| !is_raw(fields)) {
+        if let Err(missing) = RowLayout::of(fields) {
+            let what = format!(
+                "expected the fields \"{}\", as Features declares them, or a field \"post\" alone; found {fields}, \
+                 which has no \"{}\"",
+                DEMANDED.join("\", \""),
+                missing.join("\" and no \"")
+            );
+            problems.push(Problem { field: "inputs", what, candidates: None });
+        }
+    }
+    problems
+}
+
 /// True if tuples have to pass `Features` first: posts as sources emit them.
-fn is_raw(fields: &Fields) -> bool {
+pub(super) fn is_raw(fields: &Fields) -> bool {
     fields.position("post").is_some() && fields.position("platform").is_none()
 }
 
 /// `Features()`; all versions of a post come to one task.
-fn features_in_front() -> BoltInFront {
+pub(super) fn features_in_front() -> BoltInFront {
     BoltInFront {
         type_name: Features::NAME,
         guarantee: Features::GUARANTEE,
@@ -255,7 +263,7 @@ impl Drop for PostgresSink {
 }
 
 /// True if an error stays, however often it is tried.
-fn is_final(error: &Error) -> bool {
+pub(super) fn is_final(error: &Error) -> bool {
     matches!(error.kind(), Kind::Fatal | Kind::Rejected)
 }
 

@@ -1,0 +1,128 @@
+//! When a load begins, and how much of what is promised it takes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::SharedClock;
+use crate::epoch::Promise;
+
+/// The segments of one load. A topology with short epochs has many small ones, and each is a row of
+/// the ledger and stands in statements.
+const LOAD_SEGMENTS_MAX: usize = 2_000;
+
+/// When a load begins: by the first of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GatheringBounds {
+    /// After so long a time.
+    pub every: Duration,
+    /// With so many bytes.
+    pub bytes: u64,
+}
+
+/// The gathering of one task.
+pub(super) struct Gathering {
+    bounds: GatheringBounds,
+    clock: SharedClock,
+    /// When the oldest of the segments was offered that wait for the next load.
+    since: Mutex<Option<Duration>>,
+    /// True after the last barrier: nothing comes that would be worth waiting for.
+    has_ended: AtomicBool,
+}
+
+impl Gathering {
+    pub fn new(bounds: GatheringBounds, clock: SharedClock) -> Self {
+        Self { bounds, clock, since: Mutex::default(), has_ended: AtomicBool::new(false) }
+    }
+
+    /// The last barrier has come.
+    pub fn end(&self) {
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    /// True if the last barrier has come.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
+    /// True if what is promised is loaded now.
+    pub fn is_due(&self, promises: &[Promise]) -> bool {
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        if promises.is_empty() {
+            *since = None;
+            return false;
+        }
+        let now = self.clock.monotonic();
+        let began = *since.get_or_insert(now);
+        let bytes: u64 = promises.iter().map(|promise| promise.length).sum();
+        let is_due = self.has_ended()
+            || bytes >= self.bounds.bytes
+            || promises.len() >= LOAD_SEGMENTS_MAX
+            || now.saturating_sub(began) >= self.bounds.every;
+        if is_due {
+            *since = None;
+        }
+        is_due
+    }
+
+    /// The first of the promises that make one load, at least one.
+    pub fn gathered<'p>(&self, promises: &'p [Promise]) -> &'p [Promise] {
+        let mut bytes = 0_u64;
+        let mut count = 0;
+        for promise in promises.iter().take(LOAD_SEGMENTS_MAX) {
+            bytes = bytes.saturating_add(promise.length);
+            if bytes > self.bounds.bytes && count > 0 {
+                break;
+            }
+            count += 1;
+        }
+        &promises[..count]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    fn promises(lengths: &[u64]) -> Vec<Promise> {
+        let promise = |(number, length): (usize, &u64)| Promise {
+            place: String::new(),
+            segment: format!("run/warehouse-0/{number:07}"),
+            length: *length,
+            posts: 1,
+            checksum: 0,
+            closed: true,
+        };
+        lengths.iter().enumerate().map(promise).collect()
+    }
+
+    #[test]
+    fn a_load_begins_by_time_by_size_or_at_the_end() {
+        let clock = ManualClock::at(datetime!(2026-02-03 12:00 UTC));
+        let bounds = GatheringBounds { every: Duration::from_secs(300), bytes: 100 };
+        let gathering = Gathering::new(bounds, clock.clone());
+        assert!(!gathering.is_due(&promises(&[10])));
+        clock.advance(Duration::from_secs(299));
+        assert!(!gathering.is_due(&promises(&[10, 10])));
+        clock.advance(Duration::from_secs(1));
+        assert!(gathering.is_due(&promises(&[10, 10])));
+        assert!(!gathering.is_due(&promises(&[10])), "the time begins with each load");
+        assert!(gathering.is_due(&promises(&[50, 50])));
+        assert!(!gathering.is_due(&promises(&[1])));
+        gathering.end();
+        assert!(gathering.is_due(&promises(&[1])));
+        assert!(!gathering.is_due(&[]));
+    }
+
+    #[test]
+    fn a_load_takes_what_fits_and_at_least_one() {
+        let clock = ManualClock::at(datetime!(2026-02-03 12:00 UTC));
+        let bounds = GatheringBounds { every: Duration::from_secs(300), bytes: 100 };
+        let gathering = Gathering::new(bounds, clock);
+        assert_eq!(gathering.gathered(&promises(&[50, 50, 1])).len(), 2);
+        assert_eq!(gathering.gathered(&promises(&[500, 1])).len(), 1);
+    }
+}
