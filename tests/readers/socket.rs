@@ -395,7 +395,11 @@ fn spark_counts_what_the_lake_has_and_its_kill_loses_no_count() {
     assert_eq!(posts.len() as u64, feed.fed);
     let file = repository("topologies/replay_to_spark.ron");
     sandbox.run(&["validate", &file]).with(0);
-    let mut running = start(&sandbox, &file, &["bolts.spark.run.listen=\"127.0.0.1:0\""]);
+    // Spark holds all that it has read ahead: of whole posts that is more than its Java gets.
+    let jq = "bolts.spark.run.jq=\"if .tweet then {tweet: (.tweet | {created_at, entities: {hashtags: \
+              .entities.hashtags}})} else {toot: (.toot | {created_at, tags})} end\"";
+    let sets = ["bolts.spark.run.listen=\"127.0.0.1:0\"", jq, "bolts.spark.run.max_rate=\"2MB/s\""];
+    let mut running = start(&sandbox, &file, &sets);
     let port = port_of(&mut running, "spark");
     let counts = sandbox.path("counts");
     let until = posts.len().to_string();
@@ -404,7 +408,11 @@ fn spark_counts_what_the_lake_has_and_its_kill_loses_no_count() {
     let mut spark = Spark::start(port, &log, &more);
     let ended = running.end().with(0);
     assert_eq!(ended.total("spark", "emitted"), posts.len() as u64);
-    assert!(spark.0.wait().unwrap().success(), "{}", fs::read_to_string(log).unwrap());
+    let spark_said = || {
+        let errors = log.with_extension("err");
+        [&log, &errors].map(|file| fs::read_to_string(file).unwrap_or_default()).concat()
+    };
+    assert!(spark.0.wait().unwrap().success(), "{}", spark_said());
     let expected = counts_of(&posts);
     assert!(expected.len() > 1_000);
     assert_eq!(counts_of_spark(&counts), expected);

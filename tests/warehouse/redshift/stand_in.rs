@@ -387,6 +387,6 @@ fn is_error(messages: &[Message]) -> bool {
 fn reason(messages: &[Message]) -> String {
     let error = messages.iter().find(|message| message.kind == b'E').unwrap();
     let fields = error.bytes[5..].split(|byte| *byte == 0);
-    let texts = fields.filter_map(|field| field.strip_prefix(b"M"));
-    String::from_utf8(texts.last().unwrap().to_vec()).unwrap()
+    let mut texts = fields.filter_map(|field| field.strip_prefix(b"M"));
+    String::from_utf8(texts.next_back().unwrap().to_vec()).unwrap()
 }
