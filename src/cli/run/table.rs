@@ -101,7 +101,7 @@ const fn optional(name: &'static str, least: usize, rank: u8, cell: fn(&Row) -> 
 const NOTHING: &str = "-";
 
 const COLUMNS: [Column; 16] = [
-    text("component", 9, 0, &[Layout::Wide, Layout::Tight], |row| row.id.clone()),
+    text("component", 9, 0, &[Layout::Wide, Layout::Tight], |row| plain(&row.id)),
     number("tasks", "tasks", 5, 12, |row| row.tasks.to_string()),
     number("in/s", "in/s", 5, 1, |row| unless(row.role == "spout", rate(row.in_per_s))),
     number("out/s", "out/s", 5, 2, |row| unless(row.role == "sink", rate(row.out_per_s))),
