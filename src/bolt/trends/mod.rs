@@ -47,7 +47,7 @@ use score::Decay;
 /// It takes two inputs: keys (`key_type`, `key`, `post_id`, `author_id`), grouped by
 /// `["key_type", "key"]`, and everything that was posted, which every task needs whole:
 ///
-///     inputs: [Fields("features:keys", ["key_type", "key"]), All("features")],
+/// `inputs: [Fields("features:keys", ["key_type", "key"]), All("features")]`
 ///
 /// The second is any stream without a field `key`. Each of its tuples counts as one post, or as
 /// many as its field `count` says (the rows of a `Window` of the same length are cheaper to send

@@ -28,9 +28,9 @@ use panes::{KeyPanes, Pane};
 /// over: the fields that it is grouped `by`, `window_start` and `window_end` (UTC, the end isn't
 /// in the window), and what it aggregates. Windows without tuples give no row.
 ///
-///     Window(over: Tumbling("1m"), by: ["lang"], aggregates: [Count, Mean("sentiment")])
-///     Window(over: Sliding("10m", "1m"), by: ["key"], aggregates: [Count, Distinct("author_id")])
-///     Window(over: Session("30m"), by: ["author_id"], aggregates: [Count, Top("hashtags", 3)])
+/// - `Window(over: Tumbling("1m"), by: ["lang"], aggregates: [Count, Mean("sentiment")])`
+/// - `Window(over: Sliding("10m", "1m"), by: ["key"], aggregates: [Count, Distinct("author_id")])`
+/// - `Window(over: Session("30m"), by: ["author_id"], aggregates: [Count, Top("hashtags", 3)])`
 ///
 /// A window is over when the watermark passes its end: the rows are the same live and in each
 /// replay, whatever the order of tuples and the number of tasks, except for count windows, and for
