@@ -119,9 +119,9 @@ impl Spout for ConstantTask {
 /// Emits keys of posts as `Features` does, on the stream `keys`, and a post for each ten of them.
 #[derive(Clone, Deserialize, Serialize, JsonSchema)]
 struct KeyTuples {
-    /// How many keys are emitted.
+    /// The number of keys that are emitted.
     tuples: u64,
-    /// How many different ones there are.
+    /// The number of different keys.
     keys: u64,
 }
 
@@ -481,8 +481,8 @@ fn reader_of(port: u16) -> JoinHandle<(u64, Duration)> {
     })
 }
 
-/// How long all bytes take at the rate of the slowest reader: where nothing waits, one that is
-/// slower than the file is read doesn't get all.
+/// Returns the time of all bytes at the rate of the slowest reader: where nothing waits, a reader
+/// that is slower than the file is read doesn't get all.
 fn time_of_all(readers: Vec<JoinHandle<(u64, Duration)>>) -> Duration {
     let time = |reader: JoinHandle<(u64, Duration)>| {
         let (bytes, took) = reader.join().expect("a reader");

@@ -40,7 +40,7 @@ pub struct Dedup {
     /// The key: `Id`, `Pointer(…)` or `Fields([…])`.
     #[serde(default)]
     pub by: DedupKey,
-    /// How far apart two tuples with the same key must be in time so that both pass.
+    /// The least time between two tuples with the same key that both pass.
     #[serde(default = "within")]
     pub within: Interval,
     /// The number of keys that each task remembers. Beyond that the sixteenth part that came longest
@@ -186,7 +186,7 @@ impl KeyState for Passed {
     }
 }
 
-/// How a task reads a key.
+/// The way in which a task reads a key.
 enum KeyReader {
     Id,
     Pointer(PointerTree),

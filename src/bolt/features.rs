@@ -53,7 +53,7 @@ use crate::value::{Text, Value};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Features {
-    /// Where the language comes from: `Detect` tells it from the text where the platform doesn't
+    /// The source of the language: `Detect` tells it from the text where the platform doesn't
     /// give it, `Given` leaves it unknown then.
     #[serde(default)]
     pub language: LanguageSource,
@@ -72,7 +72,7 @@ impl Default for Features {
     }
 }
 
-/// Where the language of a post comes from.
+/// The source of a post's language.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LanguageSource {
     /// From the platform, else from the text.
@@ -181,7 +181,7 @@ fn lacks_post(input: &Fields) -> String {
     format!("expected a field \"post\", but an input declares {input}")
 }
 
-/// Where an input has what is read from it.
+/// The positions of what is read among the fields of an input.
 struct InputFields {
     post: usize,
     topics: Option<usize>,

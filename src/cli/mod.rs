@@ -137,7 +137,7 @@ impl Command {
     }
 }
 
-/// How much memory the commands on a lake may use for large pieces of it.
+/// The memory that the commands on a lake may use for large pieces of it.
 #[derive(Debug, clap::Args)]
 struct LakeMemory {
     /// How much memory the large posts, pages and indexes of a lake may take together that are read

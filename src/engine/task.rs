@@ -154,7 +154,7 @@ pub struct HeldWatermark {
 pub struct Looks {
     /// What it looks for, while it does.
     need: Option<Need>,
-    /// How often it still looks.
+    /// The number of looks that are left.
     left: u8,
     /// The tuples of the current turn.
     tuples: usize,

@@ -45,10 +45,10 @@ impl Entity {
     }
 }
 
-/// How long a user's name may be.
+/// The longest name of a user, in bytes.
 const USER_BYTES_MAX: usize = 20;
 
-/// How long the name of a user's list may be.
+/// The longest name of a user's list, in bytes.
 const LIST_BYTES_MAX: usize = 25;
 
 /// How many letters a cashtag has at most, and how many behind its dot.

@@ -3,7 +3,7 @@
 use super::characters::is_latin_accent;
 use super::entities::{Entity, char_before};
 
-/// How long a host may be.
+/// The longest host, in bytes.
 const HOST_BYTES_MAX: usize = 253;
 
 /// The country codes that are used as if they were no country's: `example.co` is an address.

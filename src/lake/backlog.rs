@@ -102,7 +102,7 @@ impl Admission {
         fits
     }
 
-    /// How many tuples were dropped.
+    /// The number of tuples that were dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }

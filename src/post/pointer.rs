@@ -118,7 +118,7 @@ impl PointerTree {
         self.slots = self.slots.max(slot + 1);
     }
 
-    /// How many values there are to report.
+    /// The number of values there are to report.
     pub fn slots(&self) -> usize {
         self.slots
     }

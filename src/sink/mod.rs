@@ -166,12 +166,12 @@ impl SinkCounts {
         self.dropped.fetch_add(tuples, Ordering::Relaxed);
     }
 
-    /// How many were handed over.
+    /// The number of tuples that were handed over.
     pub fn emitted(&self) -> u64 {
         self.emitted.load(Ordering::Relaxed)
     }
 
-    /// How many were dropped.
+    /// The number of tuples that were dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }

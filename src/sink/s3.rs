@@ -63,7 +63,7 @@ with_bucket_access! {
         /// `Zstd` (`….zst`), or not at all. Each task does it on its own thread.
         #[serde(default)]
         pub compression: Compression,
-        /// How much each task may keep on this machine's disk that isn't uploaded.
+        /// The bound on what each task keeps on this machine's disk that isn't uploaded.
         #[serde(default = "outbox")]
         pub outbox: ByteSize,
         /// What happens beyond it: the spouts upstream pause until half of it is uploaded, or what

@@ -8,7 +8,7 @@ use super::failure::Done;
 use super::months::Micros;
 use super::storable::storable_text;
 
-/// How many bytes are sent at once.
+/// The number of bytes that are sent at once.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// Microseconds from 1970 to 2000, from where the server counts.

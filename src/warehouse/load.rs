@@ -32,7 +32,7 @@ pub struct LoadRows {
     pub positions: Vec<RowPosition>,
     /// Rows that couldn't be read.
     pub refused: Vec<RefusedPosition>,
-    /// How many rows were left out, since they are older than what is kept.
+    /// The number of rows that were left out, since they are older than what is kept.
     pub expired: u64,
 }
 
@@ -91,7 +91,7 @@ impl LoadRows {
 /// The result of a load.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// How many rows were written, or were there.
+    /// The number of rows that were written, or were there.
     pub rows: usize,
     /// The rows that were refused, in order.
     pub refused: Vec<RefusedPosition>,

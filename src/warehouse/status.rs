@@ -27,7 +27,7 @@ const TABLES: [&str; 9] = [
 /// told. It is read in a second or so.
 const COUNTED_BYTES_MAX: i64 = 1 << 30;
 
-/// How many loads are listed.
+/// The number of loads that are listed.
 const LOADS_LISTED: i64 = 10;
 
 /// In which time before now the newest post is looked for first: an index finds few rows at once.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use support::s3_server::python;
 
-/// How many sentences are rated.
+/// The number of sentences that are rated.
 const SENTENCES: usize = 5_000;
 
 /// Other sentences for another number.

@@ -13,7 +13,7 @@ use crate::value::Value;
 /// The field that holds posts.
 const POST: &str = "post";
 
-/// Where the parts of one input are.
+/// The positions of the parts of one input.
 pub struct InputPlaces {
     fields: Fields,
     post: Option<usize>,

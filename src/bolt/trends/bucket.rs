@@ -5,7 +5,7 @@ use crate::bolt::bytes::{Reader, Writer};
 use crate::keys::stable_hash;
 use crate::value::{Text, Value};
 
-/// How many posts a trend shows.
+/// The number of posts that a trend shows.
 const SAMPLES: usize = 3;
 
 /// What came of one key in one bucket. Most keys come once in a bucket.

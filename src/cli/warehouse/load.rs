@@ -15,10 +15,10 @@ use crate::tuple::Fields;
 use crate::warehouse::back_fill::{BackFill, BackFillNews, BackFilled};
 use crate::warehouse::row::RowLayout;
 
-/// How often progress is drawn.
+/// The time between two drawings of the progress.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 
-/// How many refused rows are told one by one.
+/// The number of refused rows that are told one by one.
 const NOTES_MAX: u64 = 100;
 
 /// Load the posts of a lake into the tables

@@ -85,7 +85,7 @@ fn time_text(time: time::OffsetDateTime) -> String {
     format!("{date}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// How long ago something was.
+/// Tells the time since something was.
 fn ago(seconds: i64) -> String {
     match seconds {
         ..0 => format!("{} s ahead", -seconds),

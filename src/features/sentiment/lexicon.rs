@@ -16,7 +16,7 @@ const EMOJI: &str = include_str!("emoji.txt");
 /// The bytes of the longest word that means anything; a longer one isn't looked up.
 pub(super) const WORD_BYTES_MAX: usize = 24;
 
-/// How much a word makes a rating stronger or weaker.
+/// The amount by which a word makes a rating stronger or weaker.
 const INCREASE: f64 = 0.293;
 
 /// A word that the rules name, by its number; 0 is any other word.

@@ -9,7 +9,7 @@ use self::lexicon::{
     Meaning, Name, SPECIAL_CASES, WEAKER_PAIRS, WORD_BYTES_MAX, description, meaning, name,
 };
 
-/// How much a word in capitals among others gains.
+/// The gain of a word in capitals among others.
 const CAPITALS: f64 = 0.733;
 
 /// What a negation multiplies a rating with.

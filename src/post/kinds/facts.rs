@@ -36,7 +36,7 @@ pub struct PostFacts<'a> {
     pub media: Vec<Media>,
     /// Which other posts it belongs to.
     pub relation: Relation<'a>,
-    /// How often it was liked and so on.
+    /// The counts of likes and so on.
     pub counts: Counts,
     /// False if the post isn't as its kind should be: the kind is unknown, or its id or its time
     /// is missing.
@@ -46,11 +46,11 @@ pub struct PostFacts<'a> {
 /// The account of an author, as far as a post shows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AuthorProfile {
-    /// How many accounts follow it.
+    /// The number of accounts that follow it.
     pub followers: Option<i64>,
-    /// How many accounts it follows.
+    /// The number of accounts that it follows.
     pub following: Option<i64>,
-    /// How many posts it has written.
+    /// The number of posts that it has written.
     pub posts: Option<i64>,
     /// True if the platform says that the account is who it seems to be.
     pub verified: Option<bool>,
@@ -170,7 +170,7 @@ impl Relation<'_> {
     }
 }
 
-/// How often a post was liked and so on, up to the moment of the capture.
+/// The counts of a post's likes and so on, up to the moment of the capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Likes; on Facebook reactions of any kind.

@@ -29,7 +29,7 @@ const LOAD_BYTES_MAX: u64 = 8 << 20;
 /// The segments of one transaction. A topology with short epochs has many small ones.
 const LOAD_SEGMENTS_MAX: usize = 1_000;
 
-/// How often old months are looked for.
+/// The time between two looks for old months.
 const UPKEEP_EVERY: Duration = Duration::from_secs(3_600);
 
 /// A task of an earlier run: what begins with its prefix in the ledger can go, but for what is

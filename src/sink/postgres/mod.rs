@@ -44,11 +44,12 @@ pub struct Postgres {
     /// What is kept of the posts themselves: `Jsonb`, or `None`, which saves most of the room.
     #[serde(default)]
     pub raw: Raw,
-    /// How long posts are kept, by their own time: months that are older as a whole are dropped.
+    /// The age up to which posts are kept, by their own time: months that are older as a whole are
+    /// dropped.
     /// Without it: for ever.
     #[serde(default)]
     pub retention: Option<Interval>,
-    /// How much each task may keep on this machine's disk that the server hasn't taken.
+    /// The bound on what each task keeps on this machine's disk that the server hasn't taken.
     #[serde(default = "default_outbox")]
     pub outbox: ByteSize,
     /// What happens beyond it: the spouts upstream pause until half of it is delivered, or what

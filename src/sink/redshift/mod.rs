@@ -53,7 +53,7 @@ with_bucket_access! {
         /// with commas between them if one assumes the other, or `default` for that of the cluster.
         #[serde(default = "default_iam_role")]
         pub iam_role: String,
-        /// How long segments are gathered for one load. Longer makes fewer and larger loads.
+        /// The time for which segments are gathered for one load. Longer makes fewer and larger loads.
         #[serde(default = "default_load_every")]
         pub load_every: Interval,
         /// How much is loaded at once at most, in bytes of the outbox, for each task; a load begins
@@ -68,7 +68,7 @@ with_bucket_access! {
         /// environment says, or `IfNoneMatch`.
         #[serde(default)]
         pub conditional_put: Option<ConditionalPut>,
-        /// How much each task may keep on this machine's disk that isn't loaded.
+        /// The bound on what each task keeps on this machine's disk that isn't loaded.
         #[serde(default = "default_outbox")]
         pub outbox: ByteSize,
         /// What happens beyond it: the spouts upstream pause until half of it is loaded, or what

@@ -50,7 +50,7 @@ pub(super) struct Hub {
     readers: Mutex<Readers>,
     /// A reader came or went, or took a chunk.
     changed: Condvar,
-    /// How many readers there are: for a look without the lock.
+    /// The number of readers there are: for a look without the lock.
     count: AtomicUsize,
     is_closed: AtomicBool,
     pub counts: Arc<SinkCounts>,
@@ -133,7 +133,7 @@ impl Hub {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// How many readers there are.
+    /// The number of readers there are.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }

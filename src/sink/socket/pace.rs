@@ -23,7 +23,7 @@ impl Pace {
         Self { bytes_per_s, grain_bytes, due: Duration::ZERO }
     }
 
-    /// How many bytes may go out now, or how long to wait for some.
+    /// The number of bytes that may go out now, or how long to wait for some.
     pub fn allows(&self, now: Duration) -> Result<usize, Duration> {
         match self.due.checked_sub(now) {
             Some(wait) if !wait.is_zero() => Err(wait),

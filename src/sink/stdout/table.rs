@@ -66,7 +66,7 @@ impl Table {
     }
 }
 
-/// Where an input has what a row is made of.
+/// The positions of a row's parts among the fields of an input.
 struct Positions {
     by: Vec<usize>,
     columns: Vec<usize>,

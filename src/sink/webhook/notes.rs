@@ -67,7 +67,7 @@ impl SegmentNotes {
         self.done.contains_key(&row)
     }
 
-    /// How many rows are done with.
+    /// The number of rows that are done with.
     pub fn count(&self) -> usize {
         self.done.len()
     }

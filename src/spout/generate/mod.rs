@@ -266,7 +266,7 @@ impl Chunk {
 
 struct Generator {
     posts: Posts,
-    /// How many posts are made per second, if not as many as are taken.
+    /// The number of posts that are made per second, if not as many as are taken.
     pace: Option<Rate>,
     /// The number behind the last post's.
     end: u64,
