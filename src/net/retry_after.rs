@@ -5,8 +5,8 @@ use std::time::Duration;
 use time::{Date, Month, OffsetDateTime, Time};
 
 /// Returns for how long a server wants to be left alone. `date` is its own header `Date`, by which
-/// a date is
-/// measured, so that a clock that is wrong here or there doesn't matter; `now` stands in for it.
+/// a date is measured, so that a clock that is wrong here or there doesn't matter; `now` stands in
+/// for it.
 /// `None` if the header says nothing.
 pub fn retry_after(header: &str, date: Option<&str>, now: OffsetDateTime) -> Option<Duration> {
     let header = header.trim();

@@ -128,7 +128,7 @@ pub struct Webhook {
     /// The header with the idempotency key.
     #[serde(default = "idempotency_header")]
     pub idempotency_header: String,
-    /// How much each task may keep on this machine's disk that isn't sent.
+    /// The bound on what each task keeps on this machine's disk that isn't sent.
     #[serde(default = "outbox_usual")]
     pub outbox: ByteSize,
     /// What happens beyond it: the spouts upstream pause until half of it is sent, or what doesn't
