@@ -61,7 +61,17 @@ fn in_recovery(point: &str) -> bool {
 /// Points of the spool, of the lake's tools, of uploads, of packed files and of sinks of rows, which
 /// have tests of their own.
 fn elsewhere(point: &str) -> bool {
-    let others = ["spool.", "tools.", "s3.", "encode.", "outbox.", "refused.", "pg.", "webhook."];
+    let others = [
+        "spool.",
+        "tools.",
+        "s3.",
+        "encode.",
+        "outbox.",
+        "refused.",
+        "pg.",
+        "redshift.",
+        "webhook.",
+    ];
     others.iter().any(|others| point.starts_with(others))
 }
 

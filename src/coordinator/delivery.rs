@@ -154,12 +154,13 @@ impl Deliveries {
 
     /// Whether nothing is left to deliver.
     pub fn are_done(&self) -> bool {
-        self.0.values().all(|delivery| !delivery.underway && delivery.promises.is_empty())
+        self.not_done().next().is_none()
     }
 
-    /// The tasks whose commits are underway.
-    pub fn underway(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().filter(|(_, delivery)| delivery.underway).map(|(task, _)| *task)
+    /// The tasks that have something left to deliver, or whose commit is underway.
+    pub fn not_done(&self) -> impl Iterator<Item = usize> {
+        let is_not_done = |delivery: &Delivery| delivery.underway || !delivery.promises.is_empty();
+        self.0.iter().filter(move |(_, delivery)| is_not_done(delivery)).map(|(task, _)| *task)
     }
 
     /// How much a sink task has promised and not delivered, in bytes.

@@ -85,6 +85,8 @@ pub struct Outbox {
     pub bytes_max: u64,
     /// Those spouts, by their tasks' numbers.
     pub upstream: BTreeSet<usize>,
+    /// The end of all sources awaits its readers without a deadline.
+    pub waits_for_readers: bool,
 }
 
 /// An epoch whose barrier is on its way.
@@ -185,6 +187,9 @@ impl Machine {
                 self.deliveries.tick();
             }
             Event::Task(FromTask { task, report }) => {
+                if matches!(&report, Report::Committed { segments } if !segments.is_empty()) {
+                    self.delivered(now);
+                }
                 self.task_reported(task, report, &mut actions)
             }
             Event::Saved { epoch } => self.saved(epoch, now, &mut actions),
@@ -373,7 +378,13 @@ impl Machine {
     }
 
     fn stop(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if self.stopping || self.phase == Phase::Committing {
+        if self.stopping {
+            return;
+        }
+        if self.phase == Phase::Committing {
+            // The deadline of an end that came by itself may have been put off, or lifted.
+            self.stopping = self.finishing;
+            self.deadline = Some(now + self.policy.drain_deadline);
             return;
         }
         self.stopping = true;
@@ -387,6 +398,23 @@ impl Machine {
             self.rebalancing = true;
             self.drain(now, actions);
         }
+    }
+
+    /// The end of all sources awaits deliveries for as long as they go on.
+    fn delivered(&mut self, now: Duration) {
+        if self.phase == Phase::Committing && self.finishing && !self.stopping {
+            self.deadline = Some(now + self.policy.drain_deadline);
+        }
+    }
+
+    /// Whether the end of all sources has come, and only readers are waited for.
+    fn awaits_readers(&self) -> bool {
+        let waits =
+            |task: &usize| self.outboxes.get(task).is_some_and(|outbox| outbox.waits_for_readers);
+        self.phase == Phase::Committing
+            && self.finishing
+            && !self.stopping
+            && self.deliveries.not_done().all(|task| waits(&task))
     }
 
     fn drain(&mut self, now: Duration, actions: &mut Vec<Action>) {
@@ -413,6 +441,9 @@ impl Machine {
             self.start_epoch_if_due(wall, now, actions);
         }
         self.watch_outboxes(actions);
+        if self.awaits_readers() {
+            self.deadline = None;
+        }
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             // Tasks that can't drain in time start anew from the newest checkpoint, which loses
             // nothing.
@@ -487,7 +518,7 @@ impl Machine {
 
     fn waits_for(&self) -> String {
         if self.phase == Phase::Committing {
-            return format!("commits of {}", self.list(self.deliveries.underway()));
+            return format!("commits of {}", self.list(self.deliveries.not_done()));
         }
         match &self.epoch {
             Some(epoch) if epoch.saving => "the checkpoint to be saved".into(),
@@ -503,7 +534,7 @@ impl Machine {
     /// What a drain that is given up was waiting for.
     fn not_done(&self) -> String {
         if self.phase == Phase::Committing {
-            let tasks = self.list(self.deliveries.underway());
+            let tasks = self.list(self.deliveries.not_done());
             return format!("commits of {tasks} were not done within the drain deadline");
         }
         match &self.epoch {

@@ -9,7 +9,7 @@ use time::macros::datetime;
 
 use super::boundary::says_ahead;
 use super::event::{Action, Event, Outcome};
-use super::machine::{Machine, Policy, Resumed, TaskRole};
+use super::machine::{Machine, Outbox, Policy, Resumed, TaskRole};
 use crate::epoch::{Mark, Prepared, Promise};
 use crate::event_time::EventTime;
 use crate::metrics::Phase;
@@ -42,6 +42,10 @@ impl Rig {
     }
 
     fn with(checkpoint: Checkpoint) -> Self {
+        Self::with_outboxes(checkpoint, BTreeMap::new())
+    }
+
+    fn with_outboxes(checkpoint: Checkpoint, outboxes: BTreeMap<usize, Outbox>) -> Self {
         let roles = [TaskRole::Spout, TaskRole::Bolt, TaskRole::Sink, TaskRole::Sink];
         let names = ["lines[0]", "words[0]", "lake[0]", "slow[0]"].map(String::from);
         let policy = Policy {
@@ -50,7 +54,7 @@ impl Rig {
             partition_every: Duration::from_secs(HOUR),
             drain_deadline: Duration::from_secs(DEADLINE),
             flushes: true,
-            outboxes: BTreeMap::new(),
+            outboxes,
         };
         let tasks = names.into_iter().zip(roles).collect();
         Self {
@@ -397,6 +401,46 @@ fn commits_that_are_not_done_in_time_are_named() {
     rig.reports(SPOUT, Report::SourceEnded);
     rig.completes(1, &[closed("a/0")], &[closed("s/0")]);
     rig.reports(LAKE, delivered(&["a/0"]));
+    assert_eq!(late(&mut rig), "commits of slow[0] were not done within the drain deadline");
+}
+
+#[test]
+fn the_end_of_all_sources_awaits_deliveries_for_as_long_as_they_go_on() {
+    let mut rig = Rig::new();
+    rig.reports(SPOUT, Report::SourceEnded);
+    rig.completes(1, &[closed("a/0")], &[closed("s/0"), closed("s/1")]);
+    rig.reports(LAKE, delivered(&["a/0"]));
+    assert_eq!(rig.tick_after(DEADLINE - 1), []);
+    rig.reports(SLOW, delivered(&["s/0"]));
+    assert_eq!(rig.tick_after(1), [commit(SLOW, &[closed("s/1")])]);
+    assert_eq!(rig.tick_after(DEADLINE - 2), []);
+    let late = "commits of slow[0] were not done within the drain deadline";
+    assert_eq!(rig.tick_after(1), [Action::End(Outcome::NotClean(late.into()))]);
+
+    // After a stop the deadline stands.
+    let mut rig = Rig::new();
+    rig.happens(Event::Stop);
+    rig.reports(SPOUT, Report::SourceStopped);
+    rig.completes(1, &[], &[closed("s/0"), closed("s/1")]);
+    rig.reports(LAKE, delivered(&[]));
+    rig.tick_after(DEADLINE - 1);
+    rig.reports(SLOW, delivered(&["s/0"]));
+    let ended = &rig.tick_after(1)[..];
+    assert!(matches!(ended, [.., Action::End(Outcome::NotClean(_))]), "{ended:?}");
+}
+
+#[test]
+fn the_end_of_all_sources_awaits_readers_without_a_deadline_until_a_stop() {
+    let outbox = Outbox { bytes_max: 1 << 20, upstream: [SPOUT].into(), waits_for_readers: true };
+    let every = Checkpoint::Every(Duration::from_secs(EVERY));
+    let mut rig = Rig::with_outboxes(every, [(SLOW, outbox)].into());
+    rig.reports(SPOUT, Report::SourceEnded);
+    rig.completes(1, &[closed("a/0")], &[closed("s/0")]);
+    rig.reports(LAKE, delivered(&["a/0"]));
+    for _ in 0..3 {
+        assert_eq!(rig.tick_after(DEADLINE), []);
+    }
+    assert_eq!(rig.happens(Event::Stop), []);
     assert_eq!(late(&mut rig), "commits of slow[0] were not done within the drain deadline");
 }
 

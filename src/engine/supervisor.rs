@@ -317,10 +317,8 @@ fn policy(topology: &Topology, plan: &Plan, drain_deadline: Duration, flushes: b
         let Config::Sink(config) = &spec.config else { return None };
         let bytes_max = config.outbox_bytes_max()?;
         let upstream = spouts_upstream(topology, plan, component);
-        Some(
-            plan.tasks_of(component)
-                .map(move |task| (task, Outbox { bytes_max, upstream: upstream.clone() })),
-        )
+        let outbox = Outbox { bytes_max, upstream, waits_for_readers: config.waits_for_readers() };
+        Some(plan.tasks_of(component).map(move |task| (task, outbox.clone())))
     };
     Policy {
         checkpoint: topology.checkpoint,

@@ -247,6 +247,13 @@ pub trait SinkConfig: Send + Sync {
         None
     }
 
+    /// Whether readers fetch what it delivers, and come when they like: the end of all sources then
+    /// awaits them without a deadline, until somebody stops the topology. Asked only of a sink with
+    /// a bound on what it hasn't delivered.
+    fn waits_for_readers(&self) -> bool {
+        false
+    }
+
     /// Where it writes a lake, if it does: a replay of that lake refuses it.
     fn writes_to(&self) -> Option<Root> {
         None

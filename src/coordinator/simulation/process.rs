@@ -372,7 +372,8 @@ fn outboxes(graph: &Graph, tasks_of: &[Vec<usize>]) -> BTreeMap<usize, Outbox> {
             .into_iter()
             .flat_map(|max| tasks_of[sink].iter().map(move |t| (max, *t)))
         {
-            outboxes.insert(task, Outbox { bytes_max, upstream: upstream.clone() });
+            let upstream = upstream.clone();
+            outboxes.insert(task, Outbox { bytes_max, upstream, waits_for_readers: false });
         }
     }
     outboxes

@@ -226,6 +226,10 @@ impl SinkConfig for Socket {
     fn outbox_bytes_max(&self) -> Option<u64> {
         self.has_outbox().then_some(self.outbox.0)
     }
+
+    fn waits_for_readers(&self) -> bool {
+        self.has_outbox()
+    }
 }
 
 #[cfg(test)]
