@@ -1,6 +1,6 @@
 //! The sink of the one task of a socket.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -44,7 +44,9 @@ pub(super) struct SocketSink {
     /// For what another configuration has left, also where lines go out at once.
     ledger: Arc<Ledger>,
     on_no_reader: OnNoReader,
-    /// Nothing comes any more.
+    /// The segments that the last barrier closed, once they are known.
+    last_closed: Arc<OnceLock<Vec<String>>>,
+    /// The commits of the last epoch have begun.
     is_last: bool,
 }
 
@@ -72,8 +74,19 @@ impl SocketSink {
             way,
             ledger: Arc::default(),
             on_no_reader: config.on_no_reader,
+            last_closed: Arc::default(),
             is_last: false,
         })
+    }
+
+    /// Whether nothing comes behind the promises of a commit. Commits of earlier epochs may begin
+    /// after the last barrier, before its checkpoint is complete.
+    fn is_last_commit(&mut self, promises: &[Promise]) -> bool {
+        let is_last = |closed: &Vec<String>| {
+            closed.is_empty() || promises.iter().any(|promise| closed.contains(&promise.segment))
+        };
+        self.is_last |= self.last_closed.get().is_some_and(is_last);
+        self.is_last
     }
 
     /// Hands over what is gathered.
@@ -143,19 +156,29 @@ impl Sink for SocketSink {
     }
 
     fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
-        self.is_last |= barrier.last;
         self.flush()?;
-        match &mut self.way {
-            Way::Direct { .. } => Ok(Box::new(|| Ok(Prepared::default()))),
+        let mut job: Job<Prepared> = match &mut self.way {
+            Way::Direct { .. } => Box::new(|| Ok(Prepared::default())),
             Way::Outbox { outbox, live } => {
                 live.barrier(&self.hub, outbox)?;
-                outbox.prepare(barrier)
+                outbox.prepare(barrier)?
             }
+        };
+        if !barrier.last {
+            return Ok(job);
         }
+        let last_closed = Arc::clone(&self.last_closed);
+        Ok(Box::new(move || {
+            let prepared = job()?;
+            let closed = prepared.promises.iter().map(|promise| promise.segment.clone());
+            // A repeated prepare closes the same.
+            let _ = last_closed.set(closed.collect());
+            Ok(prepared)
+        }))
     }
 
     fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
-        let (hub, is_last) = (Arc::clone(&self.hub), self.is_last);
+        let (hub, is_last) = (Arc::clone(&self.hub), self.is_last_commit(&promises));
         let (reader, live) = match &self.way {
             Way::Outbox { outbox, live } => (outbox.reader(&promises), live.chunks()),
             Way::Direct { .. } => (OutboxReader::default(), Arc::<LiveChunks>::default()),

@@ -94,11 +94,16 @@ impl Trial {
     }
 
     fn prepare(&mut self) {
+        let prepared = self.prepared(false);
+        self.promises.extend(prepared);
+    }
+
+    /// What a barrier closes.
+    fn prepared(&mut self, last: bool) -> Vec<Promise> {
         self.epoch += 1;
-        let (epoch, last) = (self.epoch, false);
+        let epoch = self.epoch;
         let barrier = Barrier { epoch, now: NOON, boundary: NOON, last, durable: true };
-        let prepared = self.sink.prepare(&barrier).unwrap()().unwrap();
-        self.promises.extend(prepared.promises);
+        self.sink.prepare(&barrier).unwrap()().unwrap().promises
     }
 
     fn commit(&mut self) {
@@ -121,6 +126,23 @@ impl Trial {
         let sink = SocketSink::open(&config, &context(state, run)).unwrap();
         Self { config, sink, promises, epoch, next }
     }
+}
+
+#[test]
+fn a_commit_of_an_earlier_epoch_after_the_last_barrier_leaves_the_socket_open() {
+    let state = tempfile::tempdir().unwrap();
+    let mut trial = Trial::new(state.path(), WAIT);
+    trial.write(10, 10);
+    trial.prepare();
+    trial.write(10, 10);
+    let last = trial.prepared(true);
+    let reader = trial.reader();
+    // The checkpoint of the last barrier isn't complete yet.
+    trial.commit();
+    trial.promises.extend(last);
+    trial.commit();
+    assert_eq!(trial.promises, []);
+    assert_eq!(numbers(reader), (0..20).collect::<Vec<_>>());
 }
 
 fn line(number: usize, bytes: usize) -> String {
