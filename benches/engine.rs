@@ -31,7 +31,7 @@ use waterspout::spout::{Spout, SpoutConfig, SpoutContext, SpoutOutput};
 use waterspout::tuple::{Fields, StreamId, Streams};
 use waterspout::value::Value;
 
-use parts::{Identity, run};
+use parts::{Busy, Identity, run};
 
 /// How many tuples (in the word count: words) a run moves: about a second's work for a core.
 const TUPLES: u64 = 20_000_000;
@@ -230,7 +230,11 @@ fn trends(c: &mut Criterion) {
 }
 
 fn registry() -> Registry {
-    waterspout::components::standard().spout::<Constant>().spout::<KeyTuples>().bolt::<Identity>()
+    waterspout::components::standard()
+        .spout::<Constant>()
+        .spout::<KeyTuples>()
+        .bolt::<Identity>()
+        .bolt::<Busy>()
 }
 
 /// A topology of a `Constant` and these bolts, all with the same hint.
@@ -299,6 +303,34 @@ fn word_count(c: &mut Criterion) {
         ("null", "Null()", "LocalOrShuffle(\"count\")"),
     ];
     with_hints(c, "word count", |hint| constant(TUPLES / WORDS, "text", hint, &bolts));
+}
+
+/// A bolt that takes 5 µs for a tuple, with one spout before it: the claim is 1.8 times with two
+/// tasks.
+fn heavy_bolt(c: &mut Criterion) {
+    const HEAVY_TUPLES: u64 = 200_000;
+    let state = tempfile::tempdir().expect("a temporary folder");
+    let registry = registry();
+    let mut group = group(c, "heavy bolt", Throughput::Elements(HEAVY_TUPLES));
+    for hint in [1, 2] {
+        let text = format!(
+            "Topology(
+    name: \"bench\",
+    spouts: {{\"in\": Spout(run: Constant(tuples: {HEAVY_TUPLES}, field: \"n\"))}},
+    bolts: {{
+        \"busy\": Bolt(
+            run: Busy(nanoseconds: 5000),
+            inputs: [LocalOrShuffle(\"in\")],
+            parallelism_hint: {hint},
+        ),
+        \"null\": Bolt(run: Null(), inputs: [LocalOrShuffle(\"busy\")]),
+    }},
+)"
+        );
+        group.bench_function(format!("hint {hint}"), |b| {
+            b.iter_custom(|n| (0..n).map(|_| run(&text, &registry, state.path())).sum());
+        });
+    }
 }
 
 /// Writes tweets, one on each line, and gives the size of the file: [`BYTES`] or a little more.
@@ -445,6 +477,34 @@ fn look_inside(c: &mut Criterion) {
 )"
         );
         group.bench_function(name, |b| {
+            b.iter_custom(|n| (0..n).map(|_| run(&text, &registry, folder.path())).sum());
+        });
+    }
+}
+
+/// The claims: 150,000 tweets of 2.5 KB a second for a task, and 1.8 times that for two.
+fn features(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("posts.ndjson");
+    write_tweets(&file);
+    let registry = registry();
+    let mut group = group(c, "features", Throughput::Bytes(BYTES));
+    for hint in [1, 2] {
+        let text = format!(
+            "Topology(
+    name: \"bench\",
+    spouts: {{\"in\": Spout(run: Lines(paths: [{file:?}]))}},
+    bolts: {{
+        \"features\": Bolt(
+            run: Features(),
+            inputs: [LocalOrShuffle(\"in\")],
+            parallelism_hint: {hint},
+        ),
+        \"null\": Bolt(run: Null(), inputs: [LocalOrShuffle(\"features\")]),
+    }},
+)"
+        );
+        group.bench_function(format!("hint {hint}"), |b| {
             b.iter_custom(|n| (0..n).map(|_| run(&text, &registry, folder.path())).sum());
         });
     }
@@ -598,6 +658,8 @@ criterion_group!(
     constant_to_null,
     three_stages,
     word_count,
+    heavy_bolt,
+    features,
     trends,
     look_inside,
     capture,

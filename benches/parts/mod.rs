@@ -47,6 +47,40 @@ impl Bolt for Identity {
     }
 }
 
+/// Works for a given time on each tuple, and emits it.
+#[derive(Deserialize, Serialize, JsonSchema)]
+pub struct Busy {
+    /// The time for a tuple, in nanoseconds.
+    nanoseconds: u64,
+}
+
+impl Component for Busy {
+    const NAME: &'static str = "Busy";
+    const GUARANTEE: &'static str = "keeps nothing";
+}
+
+impl BoltConfig for Busy {
+    fn streams(&self, inputs: &[Fields]) -> Result<Streams, Vec<Problem>> {
+        Ok(Streams::default_with(inputs[0].clone()))
+    }
+
+    fn build(&self, _: &BoltContext) -> Result<Box<dyn Bolt>> {
+        Ok(Box::new(Self { nanoseconds: self.nanoseconds }))
+    }
+}
+
+impl Bolt for Busy {
+    fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()> {
+        let started = Instant::now();
+        let takes = Duration::from_nanos(self.nanoseconds);
+        while started.elapsed() < takes {
+            std::hint::spin_loop();
+        }
+        out.emit(tuple.values.iter().cloned());
+        Ok(())
+    }
+}
+
 /// Runs a topology to its end, and says how long that took: with its start and its last checkpoint.
 pub fn run(text: &str, registry: &Registry, state: &Path) -> Duration {
     let topology =

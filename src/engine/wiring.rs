@@ -20,7 +20,8 @@ use crate::epoch::{Cursor, Split};
 use crate::error::{Error, Result};
 use crate::event_time::{EventTime, EventTimeOrder};
 use crate::flow::{
-    BoltWaker, EdgeReceiver, EdgeSender, Emitter, Inbox, Output, Port, SplitClock, TaskHandle, edge,
+    BoltWaker, EdgeReceiver, EdgeSender, Emitter, EmitterTask, Inbox, Output, Port, SplitClock,
+    TaskHandle, edge,
 };
 use crate::protocol::{Alive, Census, FromTask, Messages, Meter, Reporter};
 use crate::registry::Config;
@@ -469,11 +470,13 @@ impl<'a> Wires<'a> {
                 for from in self.plan.tasks_of(input.from) {
                     let edges = self.edges(from, component, number);
                     let index = self.plan.tasks[from].index;
+                    let of = self.plan.tasks_of(input.from).len();
+                    let emitter = EmitterTask { index, of };
                     let bytes = self.plan.batch_bytes;
                     self.emitters[from].add_route(
                         input.stream,
                         &input.grouping,
-                        index,
+                        emitter,
                         edges,
                         bytes,
                     );

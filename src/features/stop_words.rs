@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use hashbrown::{HashMap, HashSet};
-use unicode_normalization::char::is_combining_mark;
 
+use super::characters::is_in_word;
 use super::text::{fold_case, fold_case_into};
 
 /// The words of each language, in any order.
@@ -68,7 +68,9 @@ static LISTS_OF_WORDS: LazyLock<HashMap<String, u16>> = LazyLock::new(|| {
 pub(super) fn most_stop_words(text: &str) -> Option<&'static str> {
     let mut votes = [0_usize; LISTS.len()];
     let mut folded = String::new();
-    for word in text.split(|char: char| !is_in_word(char)).filter(|word| !word.is_empty()) {
+    for word in
+        text.split(|char: char| char != '\'' && !is_in_word(char)).filter(|word| !word.is_empty())
+    {
         folded.clear();
         fold_case_into(word, &mut folded);
         let mut lists = LISTS_OF_WORDS.get(&folded).copied().unwrap_or_default();
@@ -81,8 +83,4 @@ pub(super) fn most_stop_words(text: &str) -> Option<&'static str> {
     let mut first = (0..LISTS.len()).filter(|number| votes[*number] == most);
     let (winner, second) = (first.next()?, first.next());
     (most >= VOTES_MIN && second.is_none()).then_some(LISTS[winner].0)
-}
-
-fn is_in_word(char: char) -> bool {
-    char.is_alphanumeric() || char == '\'' || !char.is_ascii() && is_combining_mark(char)
 }

@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 use unicode_segmentation::UnicodeSegmentation;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::characters::{is_han, is_hiragana, needs_dictionary};
+use super::characters::{is_alphabetic, is_han, is_hiragana, needs_dictionary};
 use super::entities::Entity;
 use super::stop_words::StopWords;
 use super::text::fold_case_into;
@@ -106,7 +106,7 @@ impl Terms {
         let is_candidate = if is_ascii {
             word.len() > 1 && word.bytes().any(|byte| byte.is_ascii_alphabetic())
         } else {
-            word.chars().nth(1).is_some() && word.chars().any(char::is_alphabetic)
+            word.chars().nth(1).is_some() && word.chars().any(is_alphabetic)
         };
         let is_whole = word.len() == folded.len();
         if is_candidate && !stop_words.contains(word) && (is_whole || !stop_words.contains(&folded))

@@ -97,9 +97,10 @@ impl EdgeSender {
         }
     }
 
-    /// Whether an item could be sent now: only this end makes the channel fuller.
-    pub fn has_room(&self) -> bool {
-        !self.channel.is_full()
+    /// How many items wait in the channel; `None` if it is full. Only this end makes it fuller.
+    pub fn room(&self) -> Option<usize> {
+        let waiting = self.channel.len();
+        self.channel.capacity().is_none_or(|capacity| waiting < capacity).then_some(waiting)
     }
 
     /// Whether it is worth going on after the channel was full.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::epoch::Mark;
 use crate::event_time::{EventTime, Watermark};
-use crate::flow::{Batch, EdgeSender, Grouping, Item, Router, Target};
+use crate::flow::{Batch, EdgeSender, EmitterTask, Grouping, Item, Router, Target};
 use crate::tuple::StreamId;
 use crate::value::Value;
 
@@ -39,7 +39,7 @@ impl Route {
         let own = &destinations[self.first..self.first + self.tasks];
         let task = self
             .router
-            .choose_batch(|task| own[task].has_room(), |task| own[task].gathering.tuples > 0);
+            .choose_batch(|task| own[task].room(), |task| own[task].gathering.tuples > 0);
         let index = self.first + task;
         let Destination { gathering, arity, touched: is_touched, .. } = &mut destinations[index];
         let before = gathering.values.len();
@@ -80,8 +80,9 @@ impl Destination {
         self.gathering.tuples >= self.batch_tuples || self.gathering.bytes >= self.batch_bytes
     }
 
-    fn has_room(&self) -> bool {
-        self.waiting.is_empty() && self.edge.has_room()
+    /// How many batches wait on the edge; `None` if it has no room for a further one.
+    fn room(&self) -> Option<usize> {
+        if self.waiting.is_empty() { self.edge.room() } else { None }
     }
 }
 
@@ -129,12 +130,12 @@ impl Emitter {
         &mut self,
         stream: StreamId,
         grouping: &Grouping,
-        emitter_task: usize,
+        emitter: EmitterTask,
         edges: Vec<EdgeSender>,
         batch_bytes: usize,
     ) {
         let (first, tasks) = (self.destinations.len(), edges.len());
-        let router = Router::new(grouping.clone(), tasks, emitter_task);
+        let router = Router::new(grouping.clone(), tasks, emitter);
         let arity = self.streams[stream.0].arity;
         self.streams[stream.0].routes.push(Route { free: router.is_free(), router, first, tasks });
         self.destinations.extend(edges.into_iter().map(|edge| Destination {
@@ -236,7 +237,7 @@ impl Emitter {
             let target = route.router.choose(
                 values,
                 direct_to,
-                |task| destinations[task].has_room(),
+                |task| destinations[task].room(),
                 |task| destinations[task].gathering.tuples > 0,
             );
             let mut touch =
@@ -298,7 +299,7 @@ impl Emitter {
             let destinations = &mut self.destinations[first..first + tasks];
             let router = &mut self.streams[stream.0].routes[0].router;
             let task = router.choose_batch(
-                |task| destinations[task].has_room(),
+                |task| destinations[task].room(),
                 |task| destinations[task].gathering.tuples > 0,
             );
             let destination = &mut destinations[task];

@@ -8,7 +8,9 @@ use crate::value::Value;
 pub enum Grouping {
     /// Evenly.
     Shuffle,
-    /// To the task on the same executor; to others while that one has no room.
+    /// To the nearest tasks, and to others while those have no room. The task on the same executor
+    /// is the only nearest one, unless fewer tasks emit than take: then the tasks that take are
+    /// divided among those that emit, and the one for which the least waits gets the next batch.
     LocalOrShuffle,
     /// The same key to the same task.
     Fields(Vec<usize>),
@@ -42,12 +44,20 @@ impl Grouping {
 pub struct Router {
     grouping: Grouping,
     tasks: usize,
-    /// The task of the bolt that shares the emitter's thread.
-    local: usize,
+    emitter: EmitterTask,
     /// The task that the next tuple or batch goes to.
     next: usize,
     /// For `PartialKey`: how many tuples each task got from here.
     sent: Vec<u64>,
+}
+
+/// The task that emits, among those of its component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmitterTask {
+    /// Its number.
+    pub index: usize,
+    /// The number of tasks of its component.
+    pub of: usize,
 }
 
 /// Where one tuple goes.
@@ -62,23 +72,23 @@ pub enum Target {
 }
 
 impl Router {
-    /// For a bolt of `tasks` tasks; `emitter` is the number of the task that emits.
-    pub fn new(grouping: Grouping, tasks: usize, emitter: usize) -> Self {
+    /// For a bolt of `tasks` tasks.
+    pub fn new(grouping: Grouping, tasks: usize, emitter: EmitterTask) -> Self {
         let sent =
             if matches!(grouping, Grouping::PartialKey(_)) { vec![0; tasks] } else { Vec::new() };
         // Tasks of different emitters begin with different targets, so that few tuples are even
         // too.
-        Self { grouping, tasks, local: emitter % tasks, next: emitter % tasks, sent }
+        Self { grouping, tasks, emitter, next: emitter.index % tasks, sent }
     }
 
-    /// Chooses for one tuple. `has_room` tells of a task whether a new batch for it would find
-    /// room; `gathering` whether a batch for it has been begun.
+    /// Chooses for one tuple. `room` tells how many batches wait for a task, or `None` if a further
+    /// one would find no room; `gathering` whether a batch for it has been begun.
     #[inline]
     pub fn choose(
         &mut self,
         values: &[Value],
         direct_to: Option<usize>,
-        has_room: impl Fn(usize) -> bool,
+        room: impl Fn(usize) -> Option<usize>,
         gathering: impl Fn(usize) -> bool,
     ) -> Target {
         if matches!(self.grouping, Grouping::Direct) {
@@ -95,7 +105,7 @@ impl Router {
                 self.next = if task + 1 == self.tasks { 0 } else { task + 1 };
                 Target::One(task)
             }
-            Grouping::LocalOrShuffle => Target::One(self.choose_batch(has_room, gathering)),
+            Grouping::LocalOrShuffle => Target::One(self.choose_batch(room, gathering)),
             Grouping::Fields(key) => {
                 let group = key_group(key.iter().map(|field| &values[*field]));
                 Target::One(task_of_group(group, self.tasks))
@@ -136,27 +146,32 @@ impl Router {
     /// begun, and between batches the choice is free.
     pub fn choose_batch(
         &mut self,
-        has_room: impl Fn(usize) -> bool,
+        room: impl Fn(usize) -> Option<usize>,
         gathering: impl Fn(usize) -> bool,
     ) -> usize {
         if self.tasks == 1 || matches!(self.grouping, Grouping::Global) {
             return 0;
         }
         if !gathering(self.next) {
-            self.next = self.nearest(has_room);
+            self.next = self.nearest(room);
         }
         self.next
     }
 
-    /// The local task, or the next other one that has room, or the local one after all.
-    fn nearest(&self, has_room: impl Fn(usize) -> bool) -> usize {
-        if has_room(self.local) {
-            return self.local;
-        }
-        (1..self.tasks)
-            .map(|step| (self.next + step) % self.tasks)
-            .find(|task| has_room(*task))
-            .unwrap_or(self.local)
+    /// The nearest task for which the least waits; or the next other one that has room; or, without
+    /// room anywhere, the task on the same executor.
+    fn nearest(&self, room: impl Fn(usize) -> Option<usize>) -> usize {
+        let local = self.emitter.index % self.tasks;
+        let near = if self.emitter.of < self.tasks {
+            // In turns where equally little waits.
+            let order = |task: usize| Some((room(task)?, task <= self.next, task));
+            let near = (local..self.tasks).step_by(self.emitter.of);
+            near.filter_map(order).min().map(|(_, _, task)| task)
+        } else {
+            room(local).map(|_| local)
+        };
+        let others = || (1..=self.tasks).map(|step| (self.next + step) % self.tasks);
+        near.or_else(|| others().find(|task| room(*task).is_some())).unwrap_or(local)
     }
 
     fn less_loaded(&mut self, hash: u64) -> usize {
@@ -191,7 +206,7 @@ mod tests {
     }
 
     fn chosen(router: &mut Router, tuple: &[Value]) -> Target {
-        router.choose(tuple, None, |_| true, |_| false)
+        router.choose(tuple, None, |_| Some(0), |_| false)
     }
 
     proptest! {
@@ -204,7 +219,10 @@ mod tests {
         ) {
             let fields: Vec<_> = (0..key.len()).collect();
             let tuple: Vec<_> = key.iter().cloned().chain([rest]).collect();
-            let target = |emitter, tuple: &[Value]| chosen(&mut Router::new(Grouping::Fields(fields.clone()), tasks, emitter), tuple);
+            let target = |index, tuple: &[Value]| {
+                let emitter = EmitterTask { index, of: 1024 };
+                chosen(&mut Router::new(Grouping::Fields(fields.clone()), tasks, emitter), tuple)
+            };
             prop_assert_eq!(target(emitters.0, &tuple), target(emitters.1, &key));
             let task = task_of_group(key_group(&key), tasks);
             prop_assert!(task < tasks);
@@ -222,7 +240,8 @@ mod tests {
 
         #[test]
         fn a_partial_key_has_at_most_two_tasks(key in value(), tasks in 2..64_usize) {
-            let mut router = Router::new(Grouping::PartialKey(vec![0]), tasks, 0);
+            let emitter = EmitterTask { index: 0, of: 1 };
+            let mut router = Router::new(Grouping::PartialKey(vec![0]), tasks, emitter);
             let targets: std::collections::BTreeSet<_> = (0..100)
                 .map(|_| match chosen(&mut router, std::slice::from_ref(&key)) {
                     Target::One(task) => task,
@@ -231,6 +250,35 @@ mod tests {
                 .collect();
             prop_assert!(targets.len() <= 2 && targets.iter().all(|task| *task < tasks));
         }
+    }
+
+    /// The tasks that get ten batches, if of each task a number of batches waits, at most four.
+    fn ten_batches(emitter: EmitterTask, mut waiting: Vec<usize>) -> Vec<usize> {
+        let mut router = Router::new(Grouping::LocalOrShuffle, waiting.len(), emitter);
+        let mut tasks = Vec::new();
+        for _ in 0..10 {
+            let room = |task: usize| Some(waiting[task]).filter(|waiting| *waiting < 4);
+            let task = router.choose_batch(room, |_| false);
+            waiting[task] += 1;
+            tasks.push(task);
+        }
+        tasks
+    }
+
+    #[test]
+    fn a_task_with_another_on_its_executor_keeps_to_it_until_it_is_full() {
+        let emitter = EmitterTask { index: 1, of: 2 };
+        assert_eq!(ten_batches(emitter, vec![0, 0]), [1, 1, 1, 1, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(ten_batches(EmitterTask { index: 2, of: 3 }, vec![9]), [0; 10]);
+    }
+
+    #[test]
+    fn where_fewer_tasks_emit_than_take_all_that_take_get_something() {
+        let only = EmitterTask { index: 0, of: 1 };
+        assert_eq!(ten_batches(only, vec![0, 0]), [1, 0, 1, 0, 1, 0, 1, 0, 0, 0]);
+        assert_eq!(ten_batches(only, vec![3, 0, 9]), [1, 1, 1, 0, 1, 0, 0, 0, 0, 0]);
+        let second = EmitterTask { index: 1, of: 2 };
+        assert_eq!(ten_batches(second, vec![0; 5])[..8], [3, 1, 3, 1, 3, 1, 3, 1]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use batch::{Batch, Item};
 pub use bolt_waker::BoltWaker;
 pub use channel::{EdgeReceiver, EdgeSender, TaskHandle, WakeUp, edge};
 pub use emitter::Emitter;
-pub use grouping::{Grouping, Router, Target};
+pub use grouping::{EmitterTask, Grouping, Router, Target};
 pub use inbox::{Inbox, Received};
 pub use input_clock::InputClock;
 pub use output::Output;

@@ -9,24 +9,23 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
-use super::DEPTH_MAX;
-use super::check::Scan;
+use super::skip::Skip;
 
 /// The members of an object in checked JSON, keys as they are written; none if it is no object.
 pub(crate) fn members(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut scan = Scan::new(object);
+    let mut skip = Skip::new(object);
     let mut before = b'{';
     std::iter::from_fn(move || {
-        if scan.space()? != before {
+        if skip.space()? != before {
             return None;
         }
         before = b',';
-        scan.at += 1;
-        let key = scan.key().ok()?;
-        scan.space();
-        let start = scan.at;
-        scan.value(DEPTH_MAX).ok()?;
-        Some((key, &object[start..scan.at]))
+        skip.at += 1;
+        let key = skip.key()?;
+        skip.space();
+        let start = skip.at;
+        skip.value()?;
+        Some((key, &object[start..skip.at]))
     })
 }
 
@@ -37,44 +36,44 @@ pub(crate) fn find_member<'a, T>(
     object: &'a [u8],
     mut read: impl FnMut(&'a [u8], &'a [u8]) -> Option<T>,
 ) -> Option<T> {
-    let mut scan = Scan::new(object);
+    let mut skip = Skip::new(object);
     let mut before = b'{';
-    while scan.space()? == before {
+    while skip.space()? == before {
         before = b',';
-        scan.at += 1;
-        let key = scan.key().ok()?;
-        scan.space();
-        let found = read(key, &object[scan.at..]);
+        skip.at += 1;
+        let key = skip.key()?;
+        skip.space();
+        let found = read(key, &object[skip.at..]);
         if found.is_some() {
             return found;
         }
-        scan.value(DEPTH_MAX).ok()?;
+        skip.value()?;
     }
     None
 }
 
 /// The value with which JSON begins.
 pub(crate) fn leading_value(json: &[u8]) -> Option<&[u8]> {
-    let mut scan = Scan::new(json);
-    scan.value(DEPTH_MAX).ok()?;
-    Some(&json[..scan.at])
+    let mut skip = Skip::new(json);
+    skip.value()?;
+    Some(&json[..skip.at])
 }
 
 /// The elements of an array in checked JSON; none if it is no array.
 pub(crate) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut scan = Scan::new(array);
+    let mut skip = Skip::new(array);
     let mut before = b'[';
     std::iter::from_fn(move || {
-        if scan.space()? != before {
+        if skip.space()? != before {
             return None;
         }
         before = b',';
-        scan.at += 1;
+        skip.at += 1;
         // An empty array has its end here, which is no value.
-        scan.space();
-        let start = scan.at;
-        scan.value(DEPTH_MAX).ok()?;
-        Some(&array[start..scan.at])
+        skip.space();
+        let start = skip.at;
+        skip.value()?;
+        Some(&array[start..skip.at])
     })
 }
 

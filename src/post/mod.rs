@@ -7,6 +7,7 @@ pub(crate) mod html;
 mod kinds;
 pub(crate) mod looks;
 pub(crate) mod pointer;
+mod skip;
 mod stream;
 
 use std::fmt;

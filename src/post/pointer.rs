@@ -1,8 +1,7 @@
 //! JSON pointers (RFC 6901), and the search for the values of many of them in one pass.
 
-use super::DEPTH_MAX;
-use super::check::{Flaw, Scan};
 use super::fields::string;
+use super::skip::Skip;
 
 /// A key of a JSON pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,16 +87,10 @@ enum Ended {
     Flawed,
 }
 
-impl From<Flaw> for Ended {
-    fn from(_: Flaw) -> Self {
-        Self::Flawed
-    }
-}
-
 /// A search under way.
 struct Search<'a, F> {
     json: &'a [u8],
-    scan: Scan<'a>,
+    skip: Skip<'a>,
     missing: usize,
     found: F,
 }
@@ -126,7 +119,7 @@ impl PointerTree {
     /// Calls `found` with the number of each pointer that has a value in checked JSON, and with the
     /// value. Each byte is passed over once at most, and none behind the last value.
     pub fn find<'a>(&self, json: &'a [u8], found: impl FnMut(usize, &'a [u8])) {
-        let mut search = Search { json, scan: Scan::new(json), missing: self.slots, found };
+        let mut search = Search { json, skip: Skip::new(json), missing: self.slots, found };
         // Of a checked post the end is only that everything was found.
         let _ = search.value(&self.root);
     }
@@ -135,15 +128,15 @@ impl PointerTree {
 impl<'a, F: FnMut(usize, &'a [u8])> Search<'a, F> {
     /// Moves over a value, and looks for what is wanted of it.
     fn value(&mut self, node: &PointerNode) -> Result<(), Ended> {
-        let first = self.scan.space();
-        let start = self.scan.at;
+        let first = self.skip.space();
+        let start = self.skip.at;
         match first {
             Some(b'{') if !node.below.is_empty() => self.object(node)?,
             Some(b'[') if !node.below.is_empty() => self.list(node)?,
-            _ => self.scan.value(DEPTH_MAX)?,
+            _ => self.skip.value().ok_or(Ended::Flawed)?,
         }
         for slot in &node.slots {
-            (self.found)(*slot, &self.json[start..self.scan.at]);
+            (self.found)(*slot, &self.json[start..self.skip.at]);
             self.missing -= 1;
         }
         if self.missing == 0 { Err(Ended::AllFound) } else { Ok(()) }
@@ -154,44 +147,44 @@ impl<'a, F: FnMut(usize, &'a [u8])> Search<'a, F> {
         let mut seen = vec![false; node.below.len()];
         let mut before = b'{';
         loop {
-            match self.scan.space() {
+            match self.skip.space() {
                 Some(b'}') => break,
-                Some(byte) if byte == before => self.scan.at += 1,
+                Some(byte) if byte == before => self.skip.at += 1,
                 _ => return Err(Ended::Flawed),
             }
-            if before == b'{' && self.scan.space() == Some(b'}') {
+            if before == b'{' && self.skip.space() == Some(b'}') {
                 break;
             }
             before = b',';
-            let key = self.scan.key()?;
+            let key = self.skip.key().ok_or(Ended::Flawed)?;
             let wanted = node.below.iter().position(|(wanted, _)| is_key(key, &wanted.name));
             match wanted.filter(|at| !std::mem::replace(&mut seen[*at], true)) {
                 Some(at) => self.value(&node.below[at].1)?,
-                None => self.scan.value(DEPTH_MAX)?,
+                None => self.skip.value().ok_or(Ended::Flawed)?,
             }
         }
-        self.scan.at += 1;
+        self.skip.at += 1;
         Ok(())
     }
 
     fn list(&mut self, node: &PointerNode) -> Result<(), Ended> {
         let mut before = b'[';
         for index in 0.. {
-            match self.scan.space() {
+            match self.skip.space() {
                 Some(b']') => break,
-                Some(byte) if byte == before => self.scan.at += 1,
+                Some(byte) if byte == before => self.skip.at += 1,
                 _ => return Err(Ended::Flawed),
             }
-            if before == b'[' && self.scan.space() == Some(b']') {
+            if before == b'[' && self.skip.space() == Some(b']') {
                 break;
             }
             before = b',';
             match node.below.iter().find(|(key, _)| key.index == Some(index)) {
                 Some((_, below)) => self.value(below)?,
-                None => self.scan.value(DEPTH_MAX)?,
+                None => self.skip.value().ok_or(Ended::Flawed)?,
             }
         }
-        self.scan.at += 1;
+        self.skip.at += 1;
         Ok(())
     }
 }

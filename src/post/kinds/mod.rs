@@ -28,8 +28,8 @@ pub use self::facts::{AuthorProfile, Counts, Entities, Media, PostFacts, Relatio
 use self::other::Other;
 pub use self::said::{Author, Content, Labels, PostVersion};
 use super::Post;
-use super::check::Scan;
 use super::fields::{date, find_member, get, leading_value, string};
+use super::skip::Skip;
 use super::stream::{PostStream, REFRESHED};
 
 /// How the posts of one kind say what they say. Each function gets the body, which is the JSON
@@ -208,11 +208,11 @@ fn platform_of(kind: Cow<'_, str>) -> Cow<'_, str> {
 
 /// The only key of a post, and the JSON below it.
 fn key_and_body(post: &[u8]) -> (&[u8], &[u8]) {
-    let mut scan = Scan::new(post);
-    scan.at = 1;
-    let Ok(key) = scan.key() else { return (&[], &[]) };
-    scan.space();
-    let body = post.get(scan.at..).and_then(|rest| rest.strip_suffix(b"}"));
+    let mut skip = Skip::new(post);
+    skip.at = 1;
+    let Some(key) = skip.key() else { return (&[], &[]) };
+    skip.space();
+    let body = post.get(skip.at..).and_then(|rest| rest.strip_suffix(b"}"));
     (key, body.unwrap_or_default().trim_ascii_end())
 }
 

@@ -1,0 +1,177 @@
+//! A walk over checked JSON: since it is known to be well-formed, a value is passed over by its
+//! quotes and brackets alone, for a third of what a check costs.
+
+const LOW_BITS: u64 = u64::from_ne_bytes([0x01; 8]);
+const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// A bit in the first byte of the (little-endian) word that is a quote or a backslash. Bytes behind
+/// the first one may be marked by mistake.
+#[inline(always)]
+fn quotes_and_backslashes(word: u64) -> u64 {
+    let equals = |byte: u8| {
+        let difference = word ^ (LOW_BITS * u64::from(byte));
+        difference.wrapping_sub(LOW_BITS) & !difference
+    };
+    (equals(b'"') | equals(b'\\')) & HIGH_BITS
+}
+
+/// A place in checked JSON, which moves over whole syntactic elements. On text that isn't well-formed
+/// it moves somewhere, and doesn't panic.
+pub(super) struct Skip<'a> {
+    bytes: &'a [u8],
+    pub at: usize,
+}
+
+impl<'a> Skip<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    #[inline(always)]
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    /// Moves over white space, and shows the byte behind it.
+    #[inline(always)]
+    pub fn space(&mut self) -> Option<u8> {
+        loop {
+            match self.peek()? {
+                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
+                other => return Some(other),
+            }
+        }
+    }
+
+    /// Moves over `"key" :`, and gives the bytes between the quotes.
+    #[inline(always)]
+    pub fn key(&mut self) -> Option<&'a [u8]> {
+        if self.space()? != b'"' {
+            return None;
+        }
+        let start = self.at + 1;
+        self.string()?;
+        let key = &self.bytes[start..self.at - 1];
+        if self.space()? != b':' {
+            return None;
+        }
+        self.at += 1;
+        Some(key)
+    }
+
+    /// Moves over one value.
+    #[inline(always)]
+    pub fn value(&mut self) -> Option<()> {
+        match self.space()? {
+            b'"' => self.string(),
+            b'{' | b'[' => self.nested(),
+            _ => self.scalar(),
+        }
+    }
+
+    /// Moves over a string, from quote to quote.
+    #[inline(always)]
+    fn string(&mut self) -> Option<()> {
+        self.at += 1;
+        loop {
+            let rest = self.bytes.get(self.at..)?;
+            if let Some(word) = rest.first_chunk() {
+                let stops = quotes_and_backslashes(u64::from_le_bytes(*word));
+                if stops == 0 {
+                    self.at += 8;
+                    continue;
+                }
+                self.at += stops.trailing_zeros() as usize / 8;
+            }
+            match self.peek()? {
+                b'"' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+    }
+
+    /// Moves over an object or a list.
+    fn nested(&mut self) -> Option<()> {
+        let mut depth = 0_usize;
+        loop {
+            match self.peek()? {
+                b'"' => {
+                    self.string()?;
+                    continue;
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => {
+                    depth -= 1;
+                    if depth == 0 {
+                        self.at += 1;
+                        return Some(());
+                    }
+                }
+                _ => {}
+            }
+            self.at += 1;
+        }
+    }
+
+    /// Moves over a number, `true`, `false` or `null`.
+    #[inline(always)]
+    fn scalar(&mut self) -> Option<()> {
+        let start = self.at;
+        while let Some(byte) = self.peek()
+            && !matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r')
+        {
+            self.at += 1;
+        }
+        (self.at > start).then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::super::DEPTH_MAX;
+    use super::super::check::Scan;
+    use super::*;
+
+    fn json() -> impl Strategy<Value = Value> {
+        let text = r#"["\\\\/a-c{}\[\],:\n日 ]{0,20}"#;
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            text.prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                proptest::collection::vec((text, inner), 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_ends_where_a_check_ends(value in json(), pretty: bool, behind in "[,\\]} \n]{0,3}") {
+            let text = if pretty { format!("{value:#}") } else { value.to_string() };
+            let text = format!(" {text}{behind}");
+            let (mut scan, mut skip) = (Scan::new(text.as_bytes()), Skip::new(text.as_bytes()));
+            prop_assert!(scan.value(DEPTH_MAX).is_ok());
+            prop_assert!(skip.value().is_some());
+            prop_assert_eq!(skip.at, scan.at, "{}", text);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in r#"["\\{}\[\],:a1 ]{0,30}"#) {
+            let mut skip = Skip::new(text.as_bytes());
+            while skip.key().is_some() || skip.value().is_some() {}
+        }
+    }
+}
