@@ -382,6 +382,34 @@ impl SpoutOutput {
         Ok(())
     }
 
+    /// Hands over everything that was pushed and one tuple more, as [`emit`](Self::emit) does, and
+    /// adds the numbers of the tasks that get that tuple, as they stand in the plan. It doesn't wait
+    /// for room: an `emit` has to follow. `direct_to` is for bolts that take the stream by direct
+    /// grouping.
+    ///
+    /// # Errors
+    /// If a tuple has another number of values than its stream declares.
+    pub fn emit_told(
+        &mut self,
+        stream: StreamId,
+        direct_to: Option<usize>,
+        values: Vec<Value>,
+        (split, cursor): (usize, Cursor),
+        tasks: &mut Vec<usize>,
+    ) -> Result<()> {
+        if let Some(fault) = self.fault.take() {
+            return Err(Error::fatal(fault));
+        }
+        self.hand_over(split, cursor);
+        let mut port = self.port.borrow_mut();
+        let time = self.time.unwrap_or_else(|| time_of(&values));
+        port.emitter.set_time(time);
+        port.emitter.emit_told(stream, direct_to, values, tasks);
+        port.emitter.commit().map_err(Error::fatal)?;
+        self.meter.set_emitted(port.emitter.emitted());
+        Ok(())
+    }
+
     fn hand_over(&mut self, split: usize, cursor: Cursor) {
         let mut port = self.port.borrow_mut();
         let port = &mut *port;
