@@ -55,6 +55,7 @@ pub mod flow;
 
 // The components.
 pub mod bolt;
+pub mod shell;
 pub mod sink;
 pub mod social;
 pub mod spout;

@@ -123,7 +123,7 @@ const FLOORS: [&[&str]; 12] = [
     // The data plane.
     &["flow"],
     // The components.
-    &["bolt", "sink", "spout", "social"],
+    &["bolt", "sink", "spout", "social", "shell"],
     // WHAT runs.
     &["registry", "topology"],
     // WHEN and HOW.

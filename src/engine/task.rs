@@ -199,7 +199,7 @@ impl BoltTask {
         if !self.is_past_end {
             self.meter.set_watermark(self.inbox.time());
         }
-        match &self.worker {
+        match &mut self.worker {
             Worker::Sink(sink, _) => {
                 match sink.counts() {
                     Some(counts) => show_counts(&counts, &self.meter),

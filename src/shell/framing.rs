@@ -88,6 +88,11 @@ impl Inbound {
         quoted(&self.buffer[self.start..self.filled])
     }
 
+    /// True if there may be another whole message in what was read.
+    pub fn has_line(&self) -> bool {
+        memchr(b'\n', &self.buffer[self.searched..self.filled]).is_some()
+    }
+
     /// True if a message is in progress.
     pub fn is_within(&self) -> bool {
         self.start < self.filled
