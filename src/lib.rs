@@ -71,6 +71,9 @@ pub mod engine;
 // The one list of components.
 pub mod components;
 
+// Storm's topologies here, and ours there.
+pub mod storm;
+
 // What any watcher shows.
 pub mod watch;
 

@@ -288,6 +288,11 @@ impl SpoutOutput {
         self.port.borrow_mut().secure = Some(Arc::new(secure));
     }
 
+    /// The number of fields of a stream.
+    pub fn arity(&self, stream: StreamId) -> usize {
+        self.arities.get(stream.0).copied().unwrap_or_default()
+    }
+
     /// The clock that the topology runs by.
     pub fn clock(&self) -> &SharedClock {
         &self.clock

@@ -16,7 +16,7 @@ pub(super) const END: &[u8] = b"\nend\n";
 
 /// What has been read from a pipe and isn't a whole message yet.
 #[derive(Default)]
-pub(super) struct Inbound {
+pub(crate) struct Inbound {
     buffer: Vec<u8>,
     /// The bytes of `buffer` that were read.
     filled: usize,

@@ -48,6 +48,9 @@ use crate::component::Problem;
 use crate::error::Error;
 use crate::tuple::{DEFAULT_STREAM, Fields, Streams};
 use crate::units::Interval;
+use crate::value::Value;
+
+pub(crate) use framing::Inbound;
 
 pub use bolt::ShellBolt;
 pub use spout::ShellSpout;
@@ -197,6 +200,67 @@ fn level_of(number: i64) -> LogLevel {
         3 => LogLevel::Warn,
         _ => LogLevel::Error,
     }
+}
+
+/// The values of a list in JSON, as a child's tuples are read.
+pub(crate) fn values_of_json(raw: &str) -> Option<Vec<Value>> {
+    let mut values = Vec::new();
+    let mut json = json::Json::new(raw);
+    json.list(&mut values).and_then(|()| json.end()).ok()?;
+    Some(values)
+}
+
+/// A child as Storm starts it.
+#[derive(Debug, Default)]
+pub(crate) struct ExportedChild {
+    pub command: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    pub conf: BTreeMap<String, serde_json::Value>,
+}
+
+/// What Storm needs to start the child of a component with this configuration in RON.
+///
+/// # Errors
+/// If that can't be said in a file of Storm's.
+pub(crate) fn exported(explained: &str, is_spout: bool) -> Result<ExportedChild, String> {
+    let body = explained.strip_prefix(SHELL).unwrap_or(explained);
+    let options = ron_options();
+    let outside = |error: ron::error::SpannedError| {
+        format!("its configuration can't be written to a Flux file, where `Env` and `File` can't stand: {error}")
+    };
+    let (command, env, dir, conf, ticks) = if is_spout {
+        let config: ShellSpout = options.from_str(body).map_err(outside)?;
+        (config.command, config.env, config.dir, config.conf, None)
+    } else {
+        let config: ShellBolt = options.from_str(body).map_err(outside)?;
+        (config.command, config.env, config.dir, config.conf, config.ticks)
+    };
+    let command = match dir {
+        None => command,
+        Some(dir) => {
+            let enter = "cd \"$0\" && exec \"$@\"";
+            let mut words = vec!["sh".to_owned(), "-c".into(), enter.into(), dir];
+            words.extend(command);
+            words
+        }
+    };
+    let mut entries: BTreeMap<String, serde_json::Value> =
+        conf.into_iter().map(|(key, value)| (key, value.0)).collect();
+    if let Some(ticks) = ticks {
+        let seconds = ticks.0.as_secs().max(1);
+        entries.insert("topology.tick.tuple.freq.secs".into(), seconds.into());
+    }
+    Ok(ExportedChild { command, env, conf: entries })
+}
+
+/// The dialect of RON that configurations are written in.
+fn ron_options() -> ron::Options {
+    use ron::extensions::Extensions;
+    ron::Options::default().with_default_extension(
+        Extensions::IMPLICIT_SOME
+            | Extensions::UNWRAP_NEWTYPES
+            | Extensions::UNWRAP_VARIANT_NEWTYPES,
+    )
 }
 
 /// An error about a child: the topology goes back to its newest checkpoint, and starts another one.

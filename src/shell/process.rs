@@ -75,7 +75,7 @@ struct Said {
     lines: u32,
     held_back: u64,
     stderr_bytes: usize,
-    last_lines: VecDeque<String>,
+    last_lines: VecDeque<Vec<u8>>,
     /// The beginning of a line on standard error.
     line: Vec<u8>,
     /// Why it was killed.
@@ -165,16 +165,15 @@ impl Process {
                 said.line.extend_from_slice(&piece[..piece.len().min(room)]);
                 if piece.ends_with(b"\n") {
                     let line = std::mem::take(&mut said.line);
-                    let line = quoted(&line);
-                    if said.last_lines.len() == LAST_LINES_MAX {
-                        said.last_lines.pop_front();
-                    }
-                    said.last_lines.push_back(line.clone());
                     if lines.len() <= LINES_SAID_MAX as usize {
-                        lines.push(line);
+                        lines.push(quoted(&line));
                     } else {
                         said.held_back += 1;
                     }
+                    if said.last_lines.len() == LAST_LINES_MAX {
+                        said.last_lines.pop_front();
+                    }
+                    said.last_lines.push_back(line);
                 }
             }
             said.stderr_bytes += bytes.len();
@@ -184,7 +183,7 @@ impl Process {
             self.say(now, Some(&format!("standard error of its child: {line}")));
         }
         if is_flood {
-            let line = self.said().last_lines.back().cloned().unwrap_or_default();
+            let line = self.said().last_lines.back().map(|line| quoted(line)).unwrap_or_default();
             self.kill_because(format!(
                 "floods standard error with more than {} MiB within {} s, such as {line}",
                 STDERR_FLOOD_BYTES >> 20,
@@ -249,7 +248,7 @@ impl Process {
             (None, Ok(status)) => format!("ended ({status})"),
             (None, Err(error)) => format!("is gone ({error})"),
         };
-        let last: Vec<_> = self.said().last_lines.iter().cloned().collect();
+        let last: Vec<_> = self.said().last_lines.iter().map(|line| quoted(line)).collect();
         let last = match last.len() {
             0 => String::new(),
             _ => format!("; last on standard error: {}", last.join(" ")),
