@@ -55,6 +55,7 @@ pub mod flow;
 
 // The components.
 pub mod bolt;
+pub mod shell;
 pub mod sink;
 pub mod social;
 pub mod spout;
@@ -69,6 +70,9 @@ pub mod engine;
 
 // The one list of components.
 pub mod components;
+
+// Storm's topologies here, and ours there.
+pub mod storm;
 
 // What any watcher shows.
 pub mod watch;

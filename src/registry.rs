@@ -122,7 +122,10 @@ impl Registry {
         role: Role,
         read: fn(&str) -> Result<Read, SpannedError>,
     ) -> Self {
-        self.entries.retain(|entry| entry.name != C::NAME);
+        // A spout and a bolt may share a name: where each belongs tells them apart.
+        let is_spout = role == Role::Spout;
+        self.entries
+            .retain(|entry| entry.name != C::NAME || (entry.role == Role::Spout) != is_spout);
         self.entries.push(Entry {
             name: C::NAME,
             aliases: C::ALIASES,
@@ -137,6 +140,15 @@ impl Registry {
     /// The component with this name or alias.
     pub fn find(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.name == name || entry.aliases.contains(&name))
+    }
+
+    /// The component with this name or alias that is a spout, or isn't one.
+    pub fn find_for(&self, name: &str, is_spout: bool) -> Option<&Entry> {
+        let fits = |entry: &&Entry| (entry.role == Role::Spout) == is_spout;
+        self.entries
+            .iter()
+            .filter(fits)
+            .find(|entry| entry.name == name || entry.aliases.contains(&name))
     }
 
     /// All components, in the order in which they were added.

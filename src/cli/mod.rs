@@ -22,6 +22,7 @@ mod status;
 mod stderr;
 mod stdout;
 mod stop;
+mod storm;
 #[cfg(test)]
 mod surface_tests;
 mod validate;
@@ -66,6 +67,7 @@ enum Command {
     Lake(lake::Args),
     State(state::Args),
     Warehouse(warehouse::Args),
+    Storm(storm::Args),
     New(new::Args),
     Completions(completions::Args),
 }
@@ -131,6 +133,7 @@ impl Command {
             Self::Lake(args) => lake::run(&args),
             Self::State(args) => state::run(&args),
             Self::Warehouse(args) => warehouse::run(&args),
+            Self::Storm(args) => storm::run(&args, registry),
             Self::New(args) => new::run(&args),
             Self::Completions(args) => completions::run(&args),
         }

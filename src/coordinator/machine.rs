@@ -294,6 +294,10 @@ impl Machine {
                 let cause = format!("{} panicked: {message}", self.names[task]);
                 self.end(Outcome::RollBack { task, cause, tuple }, actions);
             }
+            Report::Broken { cause, tuple } => {
+                let cause = format!("{}: {cause}", self.names[task]);
+                self.end(Outcome::RollBack { task, cause, tuple }, actions);
+            }
             Report::Lost => {
                 let Some(name) = self.names.get(task) else {
                     let cause = "the thread that writes checkpoints is gone, and didn't say why";

@@ -12,6 +12,7 @@ mod bolt_actor;
 mod jobs;
 pub mod kappa;
 mod launch;
+mod outline;
 mod policy;
 mod refused_rows;
 mod restarts;

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::event_time::EventTime;
 use crate::metrics::{ComponentStatus, Drain, Status, Trouble};
 use crate::panics::caught;
-use crate::protocol::{Doing, Message, Messages, Meter};
+use crate::protocol::{Doing, Message, Messages, Meter, RunLife};
 use crate::registry::Config;
 use crate::topology::{
     Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology, check_shares,
@@ -186,6 +186,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
         letters: options.letters,
         again: options.again,
         running: Arc::clone(&running),
+        life: RunLife::default(),
     };
     let (started, starting) = bounded(1);
     let thread = thread::Builder::new()

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::again::Before;
 use super::launch::Executors;
+use super::outline::outline;
 use super::restarts::{Restarts, Verdict};
 use super::resume::recover;
 use super::run::{Exit, Hints, Running};
@@ -30,7 +31,7 @@ use crate::coordinator::{
 };
 use crate::dead_letter::LetterLimits;
 use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
-use crate::protocol::{Census, Control};
+use crate::protocol::{Census, Control, RunLife};
 use crate::registry::Config;
 use crate::sink::outbox;
 use crate::topology::{Checkpoint, ComponentSpec, Plan, Topology};
@@ -65,6 +66,8 @@ pub struct Supervisor {
     pub again: Option<Before>,
     /// What the outside sees and asks for.
     pub running: Arc<Running>,
+    /// Dropped at the end.
+    pub life: RunLife,
 }
 
 /// Tasks that run.
@@ -290,6 +293,8 @@ impl Supervisor {
             poison: restarts.poison(),
             letters: self.letters,
             messages: self.running.said(),
+            outline: Arc::new(outline(topology, &plan)),
+            run_watch: self.life.watch(),
         };
         self.store.start(&resume.started(
             topology,

@@ -9,12 +9,14 @@ use actix::Recipient;
 
 use super::again::stands_for;
 use super::jobs::JobThread;
+use super::policy::late_failures;
 use super::refused_rows::RefusedRowsWriter;
 use super::resume::{groups, restore};
 use super::task::{BoltTask, HeldWatermark, Looks, SinkThreads, TaskInput, Worker};
 use crate::bolt::BoltContext;
 use crate::checkpoint::StateStore;
 use crate::clock::SharedClock;
+use crate::component::TopologyOutline;
 use crate::dead_letter::{DEAD, LetterLimits, Letters};
 use crate::epoch::{Cursor, Split};
 use crate::error::{Error, Result};
@@ -23,7 +25,7 @@ use crate::flow::{
     BoltWaker, EdgeReceiver, EdgeSender, Emitter, EmitterTask, Inbox, Output, Port, SplitClock,
     TaskHandle, edge,
 };
-use crate::protocol::{Alive, Census, FromTask, Messages, Meter, Reporter};
+use crate::protocol::{Alive, Census, FromTask, Messages, Meter, Reporter, RunWatch, Voice};
 use crate::registry::Config;
 use crate::sink::{SinkConfig, SinkContext};
 use crate::spout::{SpoutConfig, SpoutContext};
@@ -107,6 +109,10 @@ pub struct Shared<'a> {
     pub letters: LetterLimits,
     /// What people should know.
     pub messages: &'a Arc<Messages>,
+    /// What components may know of the topology.
+    pub outline: Arc<TopologyOutline>,
+    /// Tells when the topology has ended.
+    pub run_watch: RunWatch,
 }
 
 /// The places of all sink tasks to come; see [`SinkConfig::place`].
@@ -321,6 +327,10 @@ impl Maker<'_> {
                 state,
                 cursors: Arc::new(self.cursors()),
                 saved_at: self.shared.saved_at,
+                task: self.index,
+                outline: Arc::clone(&self.shared.outline),
+                voice: self.voice(),
+                run_watch: self.shared.run_watch.clone(),
             },
             messages: Arc::clone(self.shared.messages),
             port: Box::new(port),
@@ -354,6 +364,10 @@ impl Maker<'_> {
                     task: self.index,
                     inputs: fields,
                     waker: waker.clone(),
+                    outline: Arc::clone(&self.shared.outline),
+                    voice: self.voice(),
+                    ending: alive.ending(),
+                    late_failures: late_failures(&self.spec.on_error),
                 };
                 (Worker::Bolt(config.build(&context)?), config.blocks(), false)
             }
@@ -381,6 +395,8 @@ impl Maker<'_> {
                 emitter,
                 dead: StreamId(self.spec.streams.len()),
                 holds_watermark: false,
+                buried: Vec::new(),
+                late_failures: 0,
             },
             letters: Letters::new(
                 self.spec.id.clone(),
@@ -403,6 +419,11 @@ impl Maker<'_> {
             _alive: alive,
         };
         Ok(ReadyKind::Bolt { task: Box::new(task), blocks, sink })
+    }
+
+    /// What the task's component tells people, under the task's name.
+    fn voice(&self) -> Voice {
+        Voice::new(format!("{}[{}]", self.spec.id, self.index), self.shared.messages)
     }
 
     fn sink_context(&self, inputs: Vec<Fields>) -> SinkContext {
@@ -479,6 +500,7 @@ impl<'a> Wires<'a> {
                         emitter,
                         edges,
                         bytes,
+                        self.plan.first_task[component],
                     );
                 }
             }

@@ -23,6 +23,8 @@ struct Route {
     free: bool,
     first: usize,
     tasks: usize,
+    /// The number of the first of these tasks in the plan.
+    first_task: usize,
 }
 
 impl Route {
@@ -133,11 +135,13 @@ impl Emitter {
         emitter: EmitterTask,
         edges: Vec<EdgeSender>,
         batch_bytes: usize,
+        first_task: usize,
     ) {
         let (first, tasks) = (self.destinations.len(), edges.len());
         let router = Router::new(grouping.clone(), tasks, emitter);
         let arity = self.streams[stream.0].arity;
-        self.streams[stream.0].routes.push(Route { free: router.is_free(), router, first, tasks });
+        let free = router.is_free();
+        self.streams[stream.0].routes.push(Route { free, router, first, tasks, first_task });
         self.destinations.extend(edges.into_iter().map(|edge| Destination {
             edge,
             arity,
@@ -205,7 +209,23 @@ impl Emitter {
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.extend(first.into_iter().chain(second).chain(values));
-        self.emit_scratch(stream, direct_to, &mut scratch);
+        self.emit_scratch(stream, direct_to, &mut scratch, None);
+        scratch.clear();
+        self.scratch = scratch;
+    }
+
+    /// Emits a tuple like [`emit`](Self::emit), and adds the numbers of the tasks that get it, as
+    /// they stand in the plan.
+    pub fn emit_told(
+        &mut self,
+        stream: StreamId,
+        direct_to: Option<usize>,
+        values: impl IntoIterator<Item = Value>,
+        tasks: &mut Vec<usize>,
+    ) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.extend(values);
+        self.emit_scratch(stream, direct_to, &mut scratch, Some(tasks));
         scratch.clear();
         self.scratch = scratch;
     }
@@ -224,6 +244,7 @@ impl Emitter {
         stream: StreamId,
         direct_to: Option<usize>,
         values: &mut Vec<Value>,
+        mut told: Option<&mut Vec<usize>>,
     ) {
         let Some(out) = self.streams.get_mut(stream.0).filter(|out| out.arity == values.len())
         else {
@@ -240,6 +261,13 @@ impl Emitter {
                 |task| destinations[task].room(),
                 |task| destinations[task].gathering.tuples > 0,
             );
+            if let Some(told) = &mut told {
+                match target {
+                    Target::One(task) => told.push(route.first_task + task),
+                    Target::All => told.extend((0..route.tasks).map(|task| route.first_task + task)),
+                    Target::Nowhere => {}
+                }
+            }
             let mut touch =
                 Touch { first: route.first, weight, time: self.time, touched: &mut self.touched };
             match target {

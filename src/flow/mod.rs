@@ -28,6 +28,7 @@ pub use emitter::Emitter;
 pub use grouping::{EmitterTask, Grouping, Router, Target};
 pub use inbox::{Inbox, Received};
 pub use input_clock::InputClock;
+pub(crate) use output::BuriedTuple;
 pub use output::Output;
 pub use split_clock::SplitClock;
 pub use spout_port::{Port, Secure, SpoutOutput};

@@ -1,7 +1,8 @@
 //! What a running topology has to tell people, beside its counters.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,31 @@ impl Messages {
         let messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = messages.partition_point(|message| message.number <= number);
         messages.range(first..).cloned().collect()
+    }
+}
+
+/// What a component tells people, under its name.
+#[derive(Clone, Default)]
+pub struct Voice {
+    speaker: String,
+    messages: Arc<Messages>,
+}
+
+impl Voice {
+    /// Of a component or a task with this name.
+    pub fn new(speaker: impl Into<String>, messages: &Arc<Messages>) -> Self {
+        Self { speaker: speaker.into(), messages: Arc::clone(messages) }
+    }
+
+    /// Says something that a person should know.
+    pub fn say(&self, text: &str) {
+        self.messages.say(format!("{}: {text}", self.speaker));
+    }
+}
+
+impl fmt::Debug for Voice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Voice").field("speaker", &self.speaker).finish_non_exhaustive()
     }
 }
 

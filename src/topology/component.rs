@@ -150,7 +150,8 @@ fn entry<'t>(
         );
         return None;
     };
-    match registry.find(&name.text) {
+    let named = registry.find_for(&name.text, draft.is_spout);
+    match named.or_else(|| registry.find(&name.text)) {
         Some(entry) if fits(&entry) => Some(entry),
         Some(entry) => {
             let (role, place) =
