@@ -24,6 +24,7 @@ mod stdout;
 mod stop;
 #[cfg(test)]
 mod surface_tests;
+mod trends;
 mod validate;
 mod warehouse;
 
@@ -66,6 +67,7 @@ enum Command {
     Lake(lake::Args),
     State(state::Args),
     Warehouse(warehouse::Args),
+    Trends(trends::Args),
     New(new::Args),
     Completions(completions::Args),
 }
@@ -131,6 +133,7 @@ impl Command {
             Self::Lake(args) => lake::run(&args),
             Self::State(args) => state::run(&args),
             Self::Warehouse(args) => warehouse::run(&args),
+            Self::Trends(args) => trends::run(&args),
             Self::New(args) => new::run(&args),
             Self::Completions(args) => completions::run(&args),
         }

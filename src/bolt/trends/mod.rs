@@ -27,6 +27,7 @@ use crate::value::{Text, Value};
 
 mod authors;
 mod bucket;
+pub mod comparison;
 mod detector;
 mod key;
 mod row;

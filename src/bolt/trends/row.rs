@@ -30,7 +30,7 @@ pub const FIELDS: [&str; 12] = [
 ];
 
 /// The field that only rows of open buckets have.
-const PROVISIONAL: &str = "provisional";
+pub const PROVISIONAL: &str = "provisional";
 
 /// The fields of a late tuple. Of a post of the total, `key_type` and `key` are null.
 pub const LATE_FIELDS: [&str; 5] = ["key_type", "key", "bucket_start", "post_id", "author_id"];
