@@ -25,6 +25,7 @@ mod stop;
 mod storm;
 #[cfg(test)]
 mod surface_tests;
+mod trends;
 mod validate;
 mod warehouse;
 
@@ -68,6 +69,7 @@ enum Command {
     State(state::Args),
     Warehouse(warehouse::Args),
     Storm(storm::Args),
+    Trends(trends::Args),
     New(new::Args),
     Completions(completions::Args),
 }
@@ -134,6 +136,7 @@ impl Command {
             Self::State(args) => state::run(&args),
             Self::Warehouse(args) => warehouse::run(&args),
             Self::Storm(args) => storm::run(&args, registry),
+            Self::Trends(args) => trends::run(&args),
             Self::New(args) => new::run(&args),
             Self::Completions(args) => completions::run(&args),
         }

@@ -60,9 +60,17 @@ fn notes(topology: &Topology, prefix: &str) -> String {
     let is_durable = topology.checkpoint != Checkpoint::Off;
     let mut notes = String::new();
     for component in &topology.components {
-        let Config::Spout(spout) = &component.config else { continue };
-        for note in spout.notes(is_durable) {
-            notes.push_str(&format!("{prefix}{}: {}\n", component.id, printable_line(&note)));
+        let id = &component.id;
+        if let Config::Spout(spout) = &component.config {
+            for note in spout.notes(is_durable) {
+                notes.push_str(&format!("{prefix}{id}: {}\n", printable_line(&note)));
+            }
+        }
+        for input in &component.inputs {
+            if let Some(into) = component.destination(topology, input) {
+                let name = topology.input_name(input);
+                notes.push_str(&format!("{prefix}{id}: {name} goes into {into}\n"));
+            }
         }
     }
     notes

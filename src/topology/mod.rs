@@ -113,6 +113,21 @@ pub struct InputSpec {
     pub grouping: Grouping,
 }
 
+impl ComponentSpec {
+    /// Where a sink puts the tuples of an input, for people, if it tells its inputs apart.
+    pub fn destination(&self, topology: &Topology, input: &InputSpec) -> Option<&'static str> {
+        let Config::Sink(sink) = &self.config else { return None };
+        sink.destination(topology.components[input.from].streams.fields(input.stream))
+    }
+}
+
+impl Topology {
+    /// The name of an input, as a topology file writes it: `trends:late`.
+    pub fn input_name(&self, input: &InputSpec) -> String {
+        wiring::input_name(&self.components, input)
+    }
+}
+
 /// What happens when `execute` returns an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnError {
