@@ -73,5 +73,11 @@ pub mod components;
 // What any watcher shows.
 pub mod watch;
 
+// Talking to a running topology.
+pub mod control;
+
+// Many topologies in one place.
+pub mod server;
+
 // The outside.
 pub mod cli;
