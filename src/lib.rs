@@ -77,5 +77,11 @@ pub mod storm;
 // What any watcher shows.
 pub mod watch;
 
+// Talking to a running topology.
+pub mod control;
+
+// Many topologies in one place.
+pub mod server;
+
 // The outside.
 pub mod cli;

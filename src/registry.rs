@@ -32,6 +32,7 @@ pub struct Read {
 }
 
 /// One registered component.
+#[derive(Clone)]
 pub struct Entry {
     /// The name in RON.
     pub name: &'static str,
@@ -80,6 +81,7 @@ fn parse<C: Component>(text: &str) -> Result<(C, String), SpannedError> {
 }
 
 /// The components that a topology may name.
+#[derive(Clone)]
 pub struct Registry {
     entries: Vec<Entry>,
 }

@@ -41,7 +41,12 @@ pub fn load_sparing(
     spared: Vec<String>,
 ) -> Result<Topology, Failure> {
     let options =
-        LoadOptions { sets: sets.sets.clone(), online: true, spared: spared.into_iter().collect() };
+        LoadOptions {
+            sets: sets.sets.clone(),
+            online: true,
+            spared: spared.into_iter().collect(),
+            guard: None,
+        };
     load_with(file, registry, &options)
 }
 

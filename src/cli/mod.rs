@@ -14,8 +14,10 @@ mod load;
 mod moment;
 mod new;
 mod rebalance;
+mod remote;
 mod replay;
 mod run;
+mod serve;
 mod spool;
 mod state;
 mod status;
@@ -55,8 +57,18 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Serve(serve::Args),
+    Submit(remote::submit::Args),
+    List(remote::list::Args),
     Status(status::Args),
+    Activate(remote::activate::Activate),
+    Deactivate(remote::activate::Deactivate),
     Rebalance(rebalance::Args),
+    Kill(remote::kill::Args),
+    Upgrade(remote::upgrade::Args),
+    Logs(remote::logs::Args),
+    Top(remote::top::Args),
+    Tap(remote::tap::Args),
     Stop(stop::Args),
     Validate(validate::Args),
     Gaps(gaps::Args),
@@ -122,6 +134,16 @@ impl Command {
     fn run(self, registry: &Registry) -> Outcome {
         match self {
             Self::Run(args) => run::run(args, registry),
+            Self::Serve(args) => serve::run(&args, registry.clone()),
+            Self::Submit(args) => remote::submit::run(&args, registry),
+            Self::List(args) => remote::list::run(&args),
+            Self::Activate(args) => remote::activate::activate(&args, registry),
+            Self::Deactivate(args) => remote::activate::deactivate(&args, registry),
+            Self::Kill(args) => remote::kill::run(&args, registry),
+            Self::Upgrade(args) => remote::upgrade::run(&args, registry),
+            Self::Logs(args) => remote::logs::run(&args, registry),
+            Self::Top(args) => remote::top::run(&args, registry),
+            Self::Tap(args) => remote::tap::run(&args, registry),
             Self::Status(args) => status::run(&args, registry),
             Self::Rebalance(args) => rebalance::run(&args, registry),
             Self::Stop(args) => stop::run(&args, registry),

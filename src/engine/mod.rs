@@ -20,6 +20,7 @@ mod resume;
 mod run;
 mod spout_actor;
 mod supervisor;
+mod taps;
 mod task;
 pub mod upgrade;
 mod wiring;
@@ -28,4 +29,5 @@ mod wiring;
 mod tests;
 
 pub use again::{AGAIN, Again, send_dead_letters};
+pub use taps::{TapSource, TapWanted};
 pub use run::{DRAIN_DEADLINE, Exit, RunOptions, Running, start};

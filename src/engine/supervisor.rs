@@ -258,13 +258,16 @@ impl Supervisor {
             self.running.say(ahead);
         }
         let policy = policy(topology, &plan, self.drain_deadline, self.flushes());
-        let machine = Machine::new(
+        let mut machine = Machine::new(
             policy,
             roles(topology, &plan),
             resumed,
             self.clock.now(),
             self.clock.monotonic(),
         );
+        if self.running.is_inactive() {
+            machine.begin_inactive();
+        }
         let (boundary, _) = machine.partition();
         let control = Arc::new(Mutex::new(ControlStatus::of(&machine)));
         let (ended, outcome) = oneshot::channel();
@@ -295,6 +298,7 @@ impl Supervisor {
             messages: self.running.said(),
             outline: Arc::new(outline(topology, &plan)),
             run_watch: self.life.watch(),
+            taps: self.running.taps(),
         };
         self.store.start(&resume.started(
             topology,

@@ -12,6 +12,7 @@ use super::jobs::JobThread;
 use super::policy::late_failures;
 use super::refused_rows::RefusedRowsWriter;
 use super::resume::{groups, restore};
+use super::taps::Taps;
 use super::task::{BoltTask, HeldWatermark, Looks, SinkThreads, TaskInput, Worker};
 use crate::bolt::BoltContext;
 use crate::checkpoint::StateStore;
@@ -113,6 +114,8 @@ pub struct Shared<'a> {
     pub outline: Arc<TopologyOutline>,
     /// Tells when the topology has ended.
     pub run_watch: RunWatch,
+    /// Whoever watches what passes.
+    pub taps: &'a Taps,
 }
 
 /// The places of all sink tasks to come; see [`SinkConfig::place`].
@@ -169,7 +172,7 @@ fn make(
     census: &mut Census,
 ) -> Result<Vec<Ready>> {
     let handles: Vec<_> = plan.tasks.iter().map(|_| TaskHandle::new()).collect();
-    let mut wires = Wires::new(topology, plan, &handles, shared.watermarks);
+    let mut wires = Wires::new(topology, plan, &handles, shared);
     wires.connect();
     let Wires { emitters, inboxes, .. } = wires;
     let splits_of = |spec| splits_of(spec, shared.cursors);
@@ -468,17 +471,18 @@ impl<'a> Wires<'a> {
         topology: &'a Topology,
         plan: &'a Plan,
         handles: &'a [Arc<TaskHandle>],
-        watermarks: &BTreeMap<String, EventTime>,
+        shared: &Shared<'_>,
     ) -> Self {
         let timed = uses_event_time(topology);
         let emitter = |component: usize| {
             let spec = &topology.components[component];
-            Emitter::new(arities(spec), spec.batch, timed)
+            let tap = shared.taps.of(&spec.id);
+            Emitter::new(arities(spec), spec.batch, timed).with_tap(tap)
         };
         let emitters = plan.tasks.iter().map(|task| emitter(task.component)).collect();
         let mut inboxes = Vec::new();
         for task in &plan.tasks {
-            let watermark = watermarks.get(&topology.components[task.component].id);
+            let watermark = shared.watermarks.get(&topology.components[task.component].id);
             inboxes.push(Inbox::new(watermark.copied().unwrap_or(EventTime::UNKNOWN)));
         }
         Self { topology, plan, handles, emitters, inboxes }

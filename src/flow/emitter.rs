@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::epoch::Mark;
 use crate::event_time::{EventTime, Watermark};
-use crate::flow::{Batch, EdgeSender, EmitterTask, Grouping, Item, Router, Target};
+use crate::flow::{
+    Batch, ComponentTap, EdgeSender, EmitterTask, Grouping, Item, Router, Target,
+};
 use crate::tuple::StreamId;
 use crate::value::Value;
 
@@ -70,6 +72,8 @@ struct Destination {
     committed: (usize, usize),
     /// It holds uncommitted tuples, and so is listed in `touched`.
     touched: bool,
+    /// The stream whose tuples are all seen here and at its like, each once.
+    tapped: Option<StreamId>,
     /// What found no room: at most what one input batch (or one emit of a spout) made, and
     /// barriers.
     waiting: VecDeque<Item>,
@@ -102,6 +106,8 @@ pub struct Emitter {
     uncommitted: u64,
     /// The event time of what is emitted next; `None` where no bolt of the topology asks for it.
     time: Option<EventTime>,
+    /// Whoever watches the component.
+    tap: Option<Arc<ComponentTap>>,
     fault: Option<String>,
 }
 
@@ -122,8 +128,16 @@ impl Emitter {
             emitted: 0,
             uncommitted: 0,
             time: timed.then_some(EventTime::UNKNOWN),
+            tap: None,
             fault: None,
         }
+    }
+
+    /// Shows what passes to whoever watches the component.
+    #[must_use]
+    pub fn with_tap(mut self, tap: Arc<ComponentTap>) -> Self {
+        self.tap = Some(tap);
+        self
     }
 
     /// Adds a bolt that takes a stream, with one edge for each of its tasks and the bytes that a
@@ -140,11 +154,15 @@ impl Emitter {
         let (first, tasks) = (self.destinations.len(), edges.len());
         let router = Router::new(grouping.clone(), tasks, emitter);
         let arity = self.streams[stream.0].arity;
+        let is_first = self.streams[stream.0].routes.is_empty();
+        // Each tuple is shown once: of those who take the same stream, the first one's is.
+        let is_tapped = |task| is_first && (task == 0 || !matches!(grouping, Grouping::All));
         let free = router.is_free();
         self.streams[stream.0].routes.push(Route { free, router, first, tasks, first_task });
-        self.destinations.extend(edges.into_iter().map(|edge| Destination {
+        self.destinations.extend(edges.into_iter().enumerate().map(|(task, edge)| Destination {
             edge,
             arity,
+            tapped: is_tapped(task).then_some(stream),
             gathering: Batch::default(),
             committed: (0, 0),
             touched: false,
@@ -467,6 +485,11 @@ impl Emitter {
     fn send_batch(&mut self, index: u32) {
         let destination = &mut self.destinations[index as usize];
         if destination.gathering.tuples > 0 {
+            if let (Some(tap), Some(stream)) = (&self.tap, destination.tapped)
+                && tap.is_open()
+            {
+                tap.offer(stream, destination.arity, &destination.gathering);
+            }
             let capacity = destination.gathering.values.len();
             let batch = std::mem::take(&mut destination.gathering);
             destination.committed = (0, 0);

@@ -379,8 +379,12 @@ impl SpoutOutput {
         if let Some(fault) = self.fault.take() {
             return Err(Error::fatal(fault));
         }
-        self.hand_over(split, cursor);
         self.in_engine.set(true);
+        if self.port.borrow().paused {
+            // Of a topology that begins inactive, nothing goes out.
+            std::future::poll_fn(|cx| self.port.borrow_mut().poll_room(cx)).await;
+        }
+        self.hand_over(split, cursor);
         tokio::task::yield_now().await;
         std::future::poll_fn(|cx| self.port.borrow_mut().poll_room(cx)).await;
         self.in_engine.set(false);

@@ -9,6 +9,7 @@ mod config;
 mod env;
 mod explain;
 mod graph;
+mod guard;
 mod in_front;
 mod include;
 mod input_share;
@@ -39,8 +40,9 @@ pub use crate::flow::Grouping;
 
 pub use explain::explain;
 pub use graph::{graph_dot, graph_mermaid, graph_text};
+pub use guard::{Guard, PathVerdict};
 pub use input_share::check_shares;
-pub use load::{LoadOptions, load, parse};
+pub use load::{LoadOptions, load, load_united, parse};
 pub use plan::{Plan, TaskPlan};
 pub use problem::{Problems, TopologyProblem};
 

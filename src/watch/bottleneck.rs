@@ -28,6 +28,11 @@ impl Flow {
         }
     }
 
+    /// From and to, by id.
+    pub fn edges(&self) -> &[(String, String)] {
+        &self.edges
+    }
+
     /// With these edges.
     #[cfg(test)]
     pub fn with(edges: &[(&str, &str)]) -> Self {

@@ -22,6 +22,8 @@ pub enum View {
     Screen(Screen),
     /// To a program: one line of JSON each.
     Json,
+    /// To the server that keeps this topology: one line of JSON for each message.
+    Messages,
 }
 
 /// A terminal with a table at its end.
@@ -55,6 +57,10 @@ impl View {
         let bytes = match self {
             Self::Screen(screen) => screen.frame(report, last, window_size()),
             Self::Json => json_line(report),
+            Self::Messages => match &report.message {
+                Some(message) => message_line(report, message),
+                None => return,
+            },
         };
         // Where standard error is closed the topology runs on: nobody watches, but it works.
         stderr::draw(&bytes);
@@ -73,6 +79,12 @@ fn window_size() -> (u16, u16) {
 fn json_line(report: &Report) -> Vec<u8> {
     let line = serde_json::to_string(report).expect("a report has text keys and no failing types");
     format!("{}\n", printable_text(&hide_in_addresses(&line))).into_bytes()
+}
+
+fn message_line(report: &Report, message: &str) -> Vec<u8> {
+    let level = if report.phase == "failed" { "error" } else { "info" };
+    let line = serde_json::json!({ "level": level, "phase": report.phase, "message": message });
+    format!("{}\n", printable_text(&hide_in_addresses(&line.to_string()))).into_bytes()
 }
 
 impl Screen {

@@ -10,9 +10,10 @@ use super::components::registry;
 use super::{LoadOptions, outcome};
 use crate::topology::{Problems, Topology};
 
-const ONLINE: LoadOptions = LoadOptions { sets: Vec::new(), online: true, spared: BTreeSet::new() };
+const ONLINE: LoadOptions =
+    LoadOptions { sets: Vec::new(), online: true, spared: BTreeSet::new(), guard: None };
 const OFFLINE: LoadOptions =
-    LoadOptions { sets: Vec::new(), online: false, spared: BTreeSet::new() };
+    LoadOptions { sets: Vec::new(), online: false, spared: BTreeSet::new(), guard: None };
 
 /// A topology with this configuration of the spout and these settings.
 fn load(run: &str, settings: &str, options: &LoadOptions) -> Result<Topology, Problems> {
