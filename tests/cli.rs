@@ -13,6 +13,8 @@ mod files;
 #[path = "cli/looking.rs"]
 mod looking;
 mod support;
+#[path = "cli/topology_tests.rs"]
+mod topology_tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;

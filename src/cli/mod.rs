@@ -24,6 +24,7 @@ mod stdout;
 mod stop;
 #[cfg(test)]
 mod surface_tests;
+mod test;
 mod validate;
 mod warehouse;
 
@@ -57,6 +58,7 @@ enum Command {
     Rebalance(rebalance::Args),
     Stop(stop::Args),
     Validate(validate::Args),
+    Test(test::Args),
     Gaps(gaps::Args),
     Graph(graph::Args),
     Diff(diff::Args),
@@ -122,6 +124,7 @@ impl Command {
             Self::Rebalance(args) => rebalance::run(&args, registry),
             Self::Stop(args) => stop::run(&args, registry),
             Self::Validate(args) => validate::run(&args, registry),
+            Self::Test(args) => test::run(&args, registry),
             Self::Gaps(args) => gaps::run(&args, registry),
             Self::Graph(args) => graph::run(&args, registry),
             Self::Diff(args) => diff::run(&args, registry),

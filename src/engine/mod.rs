@@ -20,6 +20,7 @@ mod run;
 mod spout_actor;
 mod supervisor;
 mod task;
+pub mod test_run;
 pub mod upgrade;
 mod wiring;
 

@@ -26,6 +26,7 @@ use crate::metrics::{ComponentStatus, Drain, Status, Trouble};
 use crate::panics::caught;
 use crate::protocol::{Doing, Message, Messages, Meter};
 use crate::registry::Config;
+use crate::sink::SinkConfig;
 use crate::topology::{
     Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology, check_shares,
 };
@@ -46,6 +47,8 @@ pub struct RunOptions {
     pub drop_state: BTreeSet<String>,
     /// The bound on the dead letters of each task of a bolt or sink.
     pub letters: LetterLimits,
+    /// The sink that takes dead letters; `None` for the lake of dead letters.
+    pub dead_letters: Option<Arc<dyn SinkConfig>>,
     /// It sends dead letters again, and leaves this as it was.
     pub(super) again: Option<Before>,
 }
@@ -64,6 +67,7 @@ impl RunOptions {
             drain_deadline: DRAIN_DEADLINE,
             drop_state: BTreeSet::new(),
             letters: LetterLimits::default(),
+            dead_letters: None,
             again: None,
         }
     }
@@ -156,7 +160,9 @@ impl Asked {
 /// doesn't fit to what the store holds.
 pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     let dead_root = dead_letter_root(&topology, &options);
-    let topology = with_dead_letters(topology, crate::sink::dead_letters(dead_root.clone()));
+    let dead_letters =
+        options.dead_letters.unwrap_or_else(|| crate::sink::dead_letters(dead_root.clone()));
+    let topology = with_dead_letters(topology, dead_letters);
     let durable = topology.checkpoint != Checkpoint::Off;
     let store = if durable { options.store } else { Arc::new(MemoryStore::default()) };
     let running = Arc::new(Running {

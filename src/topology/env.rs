@@ -31,8 +31,9 @@ impl Call {
         }
     }
 
-    fn value(&self) -> Result<String, String> {
+    fn value(&self, given: &BTreeMap<String, String>) -> Result<String, String> {
         match self {
+            Self::Env(name) if given.contains_key(name) => Ok(given[name].clone()),
             Self::Env(name) => std::env::var(name).map_err(|error| match error {
                 std::env::VarError::NotPresent => {
                     format!("the environment variable \"{name}\" is not set")
@@ -66,6 +67,8 @@ pub(super) struct Env {
     pub online: bool,
     /// Whether it is no problem if something isn't there.
     pub spares: bool,
+    /// Variables that count before those of the environment.
+    pub given: BTreeMap<String, String>,
     /// The calls that stand in the engine's own fields, by path.
     pub written: BTreeMap<String, String>,
 }
@@ -111,7 +114,7 @@ impl Env {
         if !self.online || *call == Call::Env(String::new()) {
             return None;
         }
-        let value = call.value();
+        let value = call.value(&self.given);
         if self.spares { value.ok() } else { value.map_err(|what| report.add(span, what)).ok() }
     }
 }

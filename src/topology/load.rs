@@ -10,7 +10,7 @@ use super::problem::{Problems, Report};
 use super::record::{Record, Values};
 use super::settings::{self, TOPOLOGY_FIELDS};
 use super::syntax::{Kind, Node};
-use super::{Topology, inputs, overrides, wiring};
+use super::{Topology, inputs, overrides, test_cases, wiring};
 use crate::component::Role;
 use crate::registry::Registry;
 
@@ -26,6 +26,10 @@ pub struct LoadOptions {
     /// Components that aren't going to run as they are: what they name by `Env` and `File` may be
     /// missing.
     pub spared: BTreeSet<String>,
+    /// True if what the engine's own fields name by `Env` and `File` may be missing.
+    pub spares_settings: bool,
+    /// Variables that count before those of the environment.
+    pub env: BTreeMap<String, String>,
 }
 
 /// Loads a topology from a file and the files that it includes.
@@ -75,13 +79,22 @@ fn topology(
     options: &LoadOptions,
 ) -> Option<Topology> {
     let root = Record::open(report, root, "the topology", "Topology", &TOPOLOGY_FIELDS)?;
-    let mut env = Env { online: options.online, spares: false, written: BTreeMap::new() };
+    let mut env = Env {
+        online: options.online,
+        spares: options.spares_settings,
+        given: options.env.clone(),
+        written: BTreeMap::new(),
+    };
     let mut values = Values { report, env: &mut env };
     let settings = settings::read(&mut values, &root);
+    values.env.spares = false;
     let drafts = component::read_all(&mut values, registry, &root, &options.spared);
     report_missing(report, &root, &drafts);
     let inputs = inputs::read_all(report, &drafts);
+    let ids: Vec<_> = drafts.iter().map(|draft| (draft.id.clone(), draft.is_spout)).collect();
     let components = wiring::connect(report, drafts, &inputs);
+    let known = test_cases::Known { ids: &ids, components: &components };
+    let tests = test_cases::read_all(report, root.get("tests"), &known);
     Some(Topology {
         name: settings.name,
         components,
@@ -91,6 +104,7 @@ fn topology(
         memory: settings.memory,
         restarts: settings.restarts,
         outside: env.written,
+        tests,
     })
 }
 
