@@ -10,6 +10,8 @@
 mod features;
 #[path = "cli/files.rs"]
 mod files;
+#[path = "cli/logs.rs"]
+mod logs;
 #[path = "cli/looking.rs"]
 mod looking;
 mod support;

@@ -11,8 +11,11 @@ mod gaps;
 mod graph;
 mod lake;
 mod load;
+mod log;
+mod log_level;
 mod moment;
 mod new;
+mod progress;
 mod rebalance;
 mod replay;
 mod run;
@@ -46,6 +49,8 @@ use exit::Outcome;
 #[derive(Debug, Parser)]
 #[command(name = "waterspout", version, after_help = exit::help(), max_term_width = 100)]
 struct Cli {
+    #[command(flatten)]
+    log: log::Args,
     #[command(subcommand)]
     command: Command,
 }
@@ -57,6 +62,7 @@ enum Command {
     Status(status::Args),
     Rebalance(rebalance::Args),
     Stop(stop::Args),
+    LogLevel(log_level::Args),
     Validate(validate::Args),
     Test(test::Args),
     Gaps(gaps::Args),
@@ -83,7 +89,10 @@ pub fn main(registry: Registry) -> ExitCode {
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>, registry: &Registry) -> Code {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let command = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => cli.command,
+        Ok(cli) => match cli.log.install() {
+            Ok(()) => cli.command,
+            Err(failure) => return failure.print(),
+        },
         Err(error) => return refuse(&error, &arguments),
     };
     command.run(registry).unwrap_or_else(|failure| failure.print())
@@ -123,6 +132,7 @@ impl Command {
             Self::Status(args) => status::run(&args, registry),
             Self::Rebalance(args) => rebalance::run(&args, registry),
             Self::Stop(args) => stop::run(&args, registry),
+            Self::LogLevel(args) => log_level::run(&args, registry),
             Self::Validate(args) => validate::run(&args, registry),
             Self::Test(args) => test::run(&args, registry),
             Self::Gaps(args) => gaps::run(&args, registry),

@@ -22,9 +22,10 @@ use crate::dead_letter::LetterLimits;
 use crate::epoch::StateSize;
 use crate::error::{Error, Result};
 use crate::event_time::EventTime;
+use crate::log_level::LogLevel;
 use crate::metrics::{ComponentStatus, Drain, Status, Trouble};
 use crate::panics::caught;
-use crate::protocol::{Doing, Message, Messages, Meter};
+use crate::protocol::{Doing, Message, Messages, Meter, log};
 use crate::registry::Config;
 use crate::sink::SinkConfig;
 use crate::topology::{
@@ -165,6 +166,8 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     let topology = with_dead_letters(topology, dead_letters);
     let durable = topology.checkpoint != Checkpoint::Off;
     let store = if durable { options.store } else { Arc::new(MemoryStore::default()) };
+    let messages: Arc<Messages> = Arc::default();
+    let span = log::topology_span(&messages);
     let running = Arc::new(Running {
         name: topology.name.clone(),
         durable,
@@ -175,7 +178,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
         totals: Mutex::default(),
         stop_asked: AtomicBool::new(false),
         asked: Mutex::default(),
-        messages: Arc::default(),
+        messages,
         exit: Mutex::default(),
         ended: Condvar::new(),
         thread: Mutex::default(),
@@ -196,7 +199,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     let (started, starting) = bounded(1);
     let thread = thread::Builder::new()
         .name("waterspout".into())
-        .spawn(move || supervise(supervisor, started))
+        .spawn(move || span.in_scope(|| supervise(supervisor, started)))
         .map_err(|error| Error::fatal("can't start a thread").because(error))?;
     starting.recv().map_err(|_| Error::fatal("the engine ended while it started"))??;
     *lock(&running.thread) = Some(thread);
@@ -262,6 +265,16 @@ impl Running {
     /// should know: roll-backs and their causes, what components say.
     pub fn messages(&self, after: u64) -> Vec<Message> {
         self.messages.after(after)
+    }
+
+    /// How much its log has.
+    pub fn log_level(&self) -> LogLevel {
+        self.messages.level()
+    }
+
+    /// Changes how much its log has, from here on.
+    pub fn set_log_level(&self, level: LogLevel) {
+        log::set_level(&self.messages, level);
     }
 
     /// Begins a graceful drain: spouts stop, what is in flight is written, files close. Returns at
@@ -426,6 +439,11 @@ impl Running {
     /// Something that a person should know.
     pub(super) fn say(&self, message: String) {
         self.messages.say(message);
+    }
+
+    /// Something that fails and is tried again.
+    pub(super) fn warn(&self, message: String) {
+        self.messages.warn(message);
     }
 
     /// Where tasks say such things.

@@ -24,7 +24,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// If nobody runs there, it shows no life, or what it answers is an error.
 pub fn ask<A: DeserializeOwned>(state: &Path, request: &Request) -> Result<A> {
     let line = talk(state, request, &|| match request {
-        Request::Status {} => Err(silent(state)),
+        Request::Status {} | Request::Log { .. } => Err(silent(state)),
         // A drain may take long. Whoever drains still says how it is.
         Request::Rebalance(_) | Request::Stop {} => {
             talk(state, &Request::Status {}, &|| Err(silent(state))).map(|line| say_awaited(&line))

@@ -6,6 +6,7 @@
 //! ```text
 //! {"status":{}}                            → {"ok":{"status":{…},"flow":[["posts","count"],…],"rss_bytes":39845888}}
 //! {"rebalance":{"count":4,"split":2}}      → {"ok":{"seconds":0.123,"tasks":{"count":[1,4],"split":[1,2]}}}
+//! {"log":{"level":"debug"}}                → {"ok":{"before":"info","now":"debug"}}; without a level only told
 //! {"stop":{}}                              → {"ok":{}}, when everything that was in flight is written
 //! anything else                            → {"error":"…"}
 //! ```
@@ -23,6 +24,7 @@ use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
+use crate::log_level::LogLevel;
 use crate::metrics::Status;
 use crate::watch::bottleneck::Flow;
 
@@ -41,6 +43,12 @@ pub enum Request {
     Status {},
     /// Other numbers of tasks: [`Rebalanced`].
     Rebalance(BTreeMap<String, NonZeroU16>),
+    /// How much its log has, or is to have: [`LogLevels`].
+    Log {
+        /// The new level; none leaves it as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<LogLevel>,
+    },
     /// A graceful drain, and an answer when it is done.
     Stop {},
 }
@@ -75,6 +83,15 @@ pub struct Rebalanced {
     pub tasks: BTreeMap<String, (usize, usize)>,
 }
 
+/// Levels of a topology's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLevels {
+    /// Before the request.
+    pub before: LogLevel,
+    /// Behind it.
+    pub now: LogLevel,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +102,8 @@ mod tests {
         for (request, text) in [
             (Request::Status {}, r#"{"status":{}}"#),
             (Request::Rebalance(hints), r#"{"rebalance":{"count":4}}"#),
+            (Request::Log { level: None }, r#"{"log":{}}"#),
+            (Request::Log { level: Some(LogLevel::Debug) }, r#"{"log":{"level":"debug"}}"#),
             (Request::Stop {}, r#"{"stop":{}}"#),
         ] {
             assert_eq!(serde_json::to_string(&request).unwrap(), text);

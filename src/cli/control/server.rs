@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Answer, REQUEST_BYTES_MAX, Rebalanced, Request, Seen, socket};
+use super::{Answer, LogLevels, REQUEST_BYTES_MAX, Rebalanced, Request, Seen, socket};
 use crate::cli::run::summary::Ending;
 use crate::engine::Running;
 use crate::error::{Error, Result};
@@ -194,6 +194,13 @@ impl Shared {
                     Ok(took) => ok(&Rebalanced { seconds: took.as_secs_f64(), tasks: changes }),
                     Err(error) => Answer::Error(error.chain()),
                 }
+            }
+            Request::Log { level } => {
+                let before = self.running.log_level();
+                if let Some(level) = level {
+                    self.running.set_log_level(level);
+                }
+                ok(&LogLevels { before, now: self.running.log_level() })
             }
             Request::Stop {} => self.stop(),
         }
