@@ -20,10 +20,12 @@ pub mod error;
 pub mod event_time;
 pub mod fault;
 pub mod globs;
+pub mod log_level;
 pub mod moment;
 pub mod net;
 pub mod panics;
 pub mod printable;
+pub mod progress;
 pub mod secret;
 pub mod units;
 

@@ -11,8 +11,11 @@ mod gaps;
 mod graph;
 mod lake;
 mod load;
+mod log;
+mod log_level;
 mod moment;
 mod new;
+mod progress;
 mod rebalance;
 mod remote;
 mod replay;
@@ -27,6 +30,7 @@ mod stop;
 mod storm;
 #[cfg(test)]
 mod surface_tests;
+mod test;
 mod trends;
 mod validate;
 mod warehouse;
@@ -49,6 +53,8 @@ use exit::Outcome;
 #[derive(Debug, Parser)]
 #[command(name = "waterspout", version, after_help = exit::help(), max_term_width = 100)]
 struct Cli {
+    #[command(flatten)]
+    log: log::Args,
     #[command(subcommand)]
     command: Command,
 }
@@ -70,7 +76,9 @@ enum Command {
     Top(remote::top::Args),
     Tap(remote::tap::Args),
     Stop(stop::Args),
+    LogLevel(log_level::Args),
     Validate(validate::Args),
+    Test(test::Args),
     Gaps(gaps::Args),
     Graph(graph::Args),
     Diff(diff::Args),
@@ -97,7 +105,10 @@ pub fn main(registry: Registry) -> ExitCode {
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>, registry: &Registry) -> Code {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let command = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => cli.command,
+        Ok(cli) => match cli.log.install() {
+            Ok(()) => cli.command,
+            Err(failure) => return failure.print(),
+        },
         Err(error) => return refuse(&error, &arguments),
     };
     command.run(registry).unwrap_or_else(|failure| failure.print())
@@ -147,7 +158,9 @@ impl Command {
             Self::Status(args) => status::run(&args, registry),
             Self::Rebalance(args) => rebalance::run(&args, registry),
             Self::Stop(args) => stop::run(&args, registry),
+            Self::LogLevel(args) => log_level::run(&args, registry),
             Self::Validate(args) => validate::run(&args, registry),
+            Self::Test(args) => test::run(&args, registry),
             Self::Gaps(args) => gaps::run(&args, registry),
             Self::Graph(args) => graph::run(&args, registry),
             Self::Diff(args) => diff::run(&args, registry),

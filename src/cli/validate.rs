@@ -104,11 +104,16 @@ fn ask(topology: &Topology) -> Result<String, Failure> {
     if refused.is_empty() { Ok(answers) } else { Err(Failure::several(Code::Runtime, refused)) }
 }
 
-/// `ok: 1 spout, 2 bolts, 1 sink`.
+/// `ok: 1 spout, 2 bolts, 1 sink, 3 tests`.
 fn verdict(topology: &Topology) -> String {
     let parts = [Role::Spout, Role::Bolt, Role::Sink].map(|role| {
         let count = topology.components.iter().filter(|component| component.role == role).count();
         format!("{count} {}{}", role.name(), if count == 1 { "" } else { "s" })
     });
-    format!("ok: {}", parts.join(", "))
+    let tests = match topology.tests.len() {
+        0 => String::new(),
+        1 => ", 1 test".to_owned(),
+        count => format!(", {count} tests"),
+    };
+    format!("ok: {}{tests}", parts.join(", "))
 }

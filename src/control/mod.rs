@@ -10,6 +10,7 @@
 //! {"activate":{}}                          → {"ok":{}}: they go on
 //! {"messages":{"after":17}}                → {"ok":[{"number":18,"text":"…"},…]}, oldest first
 //! {"tap":{"component":"words"}}            → {"ok":{}}, {"from":"words","tuple":{…}}, …, {"missed":3,"failed":0}
+//! {"log":{"level":"debug"}}                → {"ok":{"before":"info","now":"debug"}}; without a level only told
 //! {"stop":{}}                              → {"ok":{}}, when everything that was in flight is written
 //! {"stop":{"within_s":60}}                 → the same; the drain is given up after a minute, and not after half of one
 //! anything else                            → {"error":"…"}
@@ -29,6 +30,7 @@ use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
+use crate::log_level::LogLevel;
 use crate::metrics::Status;
 use crate::watch::bottleneck::Flow;
 
@@ -61,6 +63,12 @@ pub enum Request {
     /// Tuples as they pass, until the watcher goes. After the answer `{"ok":{}}` each tuple is a
     /// line, and every two seconds without one there is a line too.
     Tap(TapRequest),
+    /// How much its log has, or is to have: [`LogLevels`].
+    Log {
+        /// The new level; none leaves it as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<LogLevel>,
+    },
     /// A graceful drain, and an answer when it is done.
     Stop {
         /// How many seconds the drain may take; otherwise it is half a minute.
@@ -99,6 +107,15 @@ pub struct Rebalanced {
     pub tasks: BTreeMap<String, (usize, usize)>,
 }
 
+/// Levels of a topology's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLevels {
+    /// Before the request.
+    pub before: LogLevel,
+    /// Behind it.
+    pub now: LogLevel,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +129,8 @@ mod tests {
             (Request::Activate {}, r#"{"activate":{}}"#),
             (Request::Deactivate {}, r#"{"deactivate":{}}"#),
             (Request::Messages { after: 17 }, r#"{"messages":{"after":17}}"#),
+            (Request::Log { level: None }, r#"{"log":{}}"#),
+            (Request::Log { level: Some(LogLevel::Debug) }, r#"{"log":{"level":"debug"}}"#),
             (Request::Stop { within_s: None }, r#"{"stop":{}}"#),
             (Request::Stop { within_s: Some(60) }, r#"{"stop":{"within_s":60}}"#),
         ] {

@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::tap::{OpenTap, TapRequest};
-use super::{Answer, REQUEST_BYTES_MAX, Rebalanced, Request, Seen, socket};
+use super::{
+    Answer, LogLevels, REQUEST_BYTES_MAX, Rebalanced, Request, Seen, socket,
+};
 use crate::engine::Running;
 use crate::error::{Error, Result};
 use crate::lake::disk::{make_private_folders, remove_if_empty};
@@ -203,6 +205,13 @@ impl Shared {
                     Ok(took) => ok(&Rebalanced { seconds: took.as_secs_f64(), tasks: changes }),
                     Err(error) => Answer::Error(error.chain()),
                 }
+            }
+            Request::Log { level } => {
+                let before = self.running.log_level();
+                if let Some(level) = level {
+                    self.running.set_log_level(level);
+                }
+                ok(&LogLevels { before, now: self.running.log_level() })
             }
             Request::Activate {} => self.set_inactive(false),
             Request::Deactivate {} => self.set_inactive(true),

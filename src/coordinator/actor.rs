@@ -152,15 +152,22 @@ impl CoordinatorActor {
             Action::StopSources | Action::Pause(_) | Action::End(_) => "coordinator.end",
         });
         match action {
-            Action::Inject(mark) => self.tell(TaskRole::Spout, &Control::Inject(mark)),
+            Action::Inject(mark) => {
+                tracing::debug!(epoch = mark.barrier.epoch, last = mark.barrier.last, "barrier");
+                self.tell(TaskRole::Spout, &Control::Inject(mark));
+            }
             Action::StopSources => self.tell(TaskRole::Spout, &Control::StopSource),
             Action::Commit { task, promises } => {
+                tracing::debug!(task, segments = promises.len(), "a sink delivers");
                 self.tasks[task].mailbox.do_send(Control::Commit(promises))
             }
             Action::Forget { task, segments } => {
                 self.tasks[task].mailbox.do_send(Control::Forget(segments))
             }
-            Action::Complete(epoch) => self.tell(TaskRole::Spout, &Control::Completed(epoch)),
+            Action::Complete(epoch) => {
+                tracing::debug!(epoch, "checkpoint is complete");
+                self.tell(TaskRole::Spout, &Control::Completed(epoch));
+            }
             Action::Pause(paused) => {
                 for (number, task) in
                     self.tasks.iter().enumerate().filter(|(_, task)| task.role == TaskRole::Spout)
@@ -174,6 +181,7 @@ impl CoordinatorActor {
                 let _ = saver.send(changes);
             }
             Action::End(outcome) => {
+                tracing::debug!("tasks end");
                 // Whoever waits announces the end to the tasks' census first.
                 if let Some(ended) = self.ended.take() {
                     let _ = ended.send(outcome);

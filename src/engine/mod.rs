@@ -22,6 +22,7 @@ mod spout_actor;
 mod supervisor;
 mod taps;
 mod task;
+pub mod test_run;
 pub mod upgrade;
 mod wiring;
 

@@ -26,10 +26,12 @@ use crate::epoch::StateSize;
 use crate::error::{Error, Result};
 use crate::event_time::EventTime;
 use crate::flow::Tap;
+use crate::log_level::LogLevel;
 use crate::metrics::{ComponentStatus, Drain, Status, Trouble};
 use crate::panics::caught;
-use crate::protocol::{Doing, Message, Messages, Meter, RunLife};
+use crate::protocol::{Doing, Message, Messages, Meter, RunLife, log};
 use crate::registry::Config;
+use crate::sink::SinkConfig;
 use crate::topology::{
     Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology, check_shares,
 };
@@ -52,6 +54,8 @@ pub struct RunOptions {
     pub letters: LetterLimits,
     /// Spouts emit nothing until [`Running::set_inactive`] says otherwise.
     pub inactive: bool,
+    /// The sink that takes dead letters; `None` for the lake of dead letters.
+    pub dead_letters: Option<Arc<dyn SinkConfig>>,
     /// It sends dead letters again, and leaves this as it was.
     pub(super) again: Option<Before>,
 }
@@ -71,6 +75,7 @@ impl RunOptions {
             drop_state: BTreeSet::new(),
             letters: LetterLimits::default(),
             inactive: false,
+            dead_letters: None,
             again: None,
         }
     }
@@ -167,9 +172,13 @@ impl Asked {
 /// doesn't fit to what the store holds.
 pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     let dead_root = dead_letter_root(&topology, &options);
-    let topology = with_dead_letters(topology, crate::sink::dead_letters(dead_root.clone()));
+    let dead_letters =
+        options.dead_letters.unwrap_or_else(|| crate::sink::dead_letters(dead_root.clone()));
+    let topology = with_dead_letters(topology, dead_letters);
     let durable = topology.checkpoint != Checkpoint::Off;
     let store = if durable { options.store } else { Arc::new(MemoryStore::default()) };
+    let messages: Arc<Messages> = Arc::default();
+    let span = log::topology_span(&messages);
     let running = Arc::new(Running {
         name: topology.name.clone(),
         durable,
@@ -182,7 +191,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
         inactive: AtomicBool::new(options.inactive),
         drain_within: Mutex::default(),
         asked: Mutex::default(),
-        messages: Arc::default(),
+        messages,
         taps: Taps::default(),
         exit: Mutex::default(),
         ended: Condvar::new(),
@@ -205,7 +214,7 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     let (started, starting) = bounded(1);
     let thread = thread::Builder::new()
         .name("waterspout".into())
-        .spawn(move || supervise(supervisor, started))
+        .spawn(move || span.in_scope(|| supervise(supervisor, started)))
         .map_err(|error| Error::fatal("can't start a thread").because(error))?;
     starting.recv().map_err(|_| Error::fatal("the engine ended while it started"))??;
     *lock(&running.thread) = Some(thread);
@@ -273,6 +282,16 @@ impl Running {
     /// should know: roll-backs and their causes, what components say.
     pub fn messages(&self, after: u64) -> Vec<Message> {
         self.messages.after(after)
+    }
+
+    /// How much its log has.
+    pub fn log_level(&self) -> LogLevel {
+        self.messages.level()
+    }
+
+    /// Changes how much its log has, from here on.
+    pub fn set_log_level(&self, level: LogLevel) {
+        log::set_level(&self.messages, level);
     }
 
     /// Begins a graceful drain: spouts stop, what is in flight is written, files close. Returns at
@@ -477,6 +496,11 @@ impl Running {
     /// Something that a person should know.
     pub(super) fn say(&self, message: String) {
         self.messages.say(message);
+    }
+
+    /// Something that fails and is tried again.
+    pub(super) fn warn(&self, message: String) {
+        self.messages.warn(message);
     }
 
     /// Where tasks say such things.

@@ -165,7 +165,7 @@ impl Supervisor {
     }
 
     async fn wait_for_room(&self, error: &Error) {
-        self.running.say(error.chain());
+        self.running.warn(error.chain());
         self.clock.sleep(NO_ROOM_RETRY).await;
     }
 
@@ -188,7 +188,7 @@ impl Supervisor {
         match restarts.panicked(&spec, tuple, &cause, self.clock.monotonic()) {
             Verdict::Stop(why) => Err(Exit::Failed(why)),
             Verdict::Again(wait) => {
-                self.running.say(format!("{cause}; going back to the newest checkpoint"));
+                self.running.warn(format!("{cause}; going back to the newest checkpoint"));
                 self.clock.sleep(wait).await;
                 Ok(())
             }
@@ -315,6 +315,7 @@ impl Supervisor {
         let meters = ready.iter().map(|task| Arc::clone(&task.meter)).collect();
         let alive = census.enter(SAVER, "the thread that writes checkpoints".into());
         let tasks: Vec<_> = ready.into_iter().map(|task| executors.launch(task)).collect();
+        tracing::debug!(tasks = tasks.len(), epoch = resume.saved.epoch, "tasks start");
         coordinator.do_send(Begin { tasks: tasks.clone(), store: Arc::clone(&self.store), alive });
         self.running.launched(topology, plan, meters, control, coordinator);
         Ok(Launched { tasks, census, outcome })

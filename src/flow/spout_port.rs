@@ -311,6 +311,16 @@ impl SpoutOutput {
         self.time = time;
     }
 
+    /// Says how far event time has come, without waiting for a watermark to be due. With
+    /// `no_older_than`, no older post comes from any split of the task.
+    pub fn tell_event_time(&mut self, no_older_than: Option<EventTime>) {
+        let mut port = self.port.borrow_mut();
+        if let (Some(clock), Some(time)) = (&mut port.split_clock, no_older_than) {
+            clock.raise_floor(time);
+        }
+        port.tell_event_time(self.clock.monotonic());
+    }
+
     /// Says that nothing comes from a split any more in this run: it doesn't hold event time back.
     pub fn end_event_time(&mut self, split: usize) {
         if let Some(clock) = &mut self.port.borrow_mut().split_clock {

@@ -11,6 +11,7 @@ use super::reader::{Chunks, Input};
 use super::store::{Store, length};
 use crate::error::{Error, Result};
 use crate::post::Post;
+use crate::progress;
 
 /// How much is asked for in one go: for a server a request each, and it bounds the memory.
 const CHUNK_BYTES: u64 = 4 << 20;
@@ -171,6 +172,7 @@ impl Input for ObjectBytes<'_> {
             self.store.get_range(self.key, range).map_err(Trouble::Store)?.ok_or(Trouble::Gone)?;
         self.checksum.update(&new);
         self.read += new.len() as u64;
+        progress::advance(new.len() as u64);
         to.extend_from_slice(&new);
         Ok(new.len() as u64 == CHUNK_BYTES)
     }
@@ -180,6 +182,7 @@ impl Input for ObjectBytes<'_> {
     }
 
     fn range(&mut self, range: Range<u64>) -> Result<Bytes, Trouble> {
+        progress::advance(range.end.saturating_sub(range.start));
         self.store.get_range(self.key, range).map_err(Trouble::Store)?.ok_or(Trouble::Gone)
     }
 }

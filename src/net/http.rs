@@ -324,9 +324,15 @@ impl Http {
         &self,
         answer: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        match select(std::pin::pin!(answer), self.clock.sleep(ANSWER_TIME_MAX)).await {
+        let began = self.clock.monotonic();
+        let answer = match select(std::pin::pin!(answer), self.clock.sleep(ANSWER_TIME_MAX)).await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => Err(Failure::Timeout),
-        }
+        };
+        // The host alone: paths and queries may have secrets.
+        let host = self.base.host_str().unwrap_or_default();
+        let ms = self.clock.monotonic().saturating_sub(began).as_millis() as u64;
+        tracing::debug!(host, ms, answered = answer.is_ok(), "asked a server");
+        answer
     }
 }

@@ -2,6 +2,7 @@
 
 mod alive;
 mod control;
+pub mod log;
 mod messages;
 mod metering;
 mod report;

@@ -197,9 +197,10 @@ fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Res
         }
     };
     let name = format!("capture-{}", place.component);
+    let span = tracing::Span::current();
     thread::Builder::new()
         .name(name)
-        .spawn(work)
+        .spawn(move || span.in_scope(work))
         .map_err(|cause| Error::fatal("no thread could be started to capture on").because(cause))?;
     Ok(capture)
 }

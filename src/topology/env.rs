@@ -34,8 +34,9 @@ impl Call {
         }
     }
 
-    fn value(&self) -> Result<String, String> {
+    fn value(&self, given: &BTreeMap<String, String>) -> Result<String, String> {
         match self {
+            Self::Env(name) if given.contains_key(name) => Ok(given[name].clone()),
             Self::Env(name) => std::env::var(name).map_err(|error| match error {
                 std::env::VarError::NotPresent => {
                     format!("the environment variable \"{name}\" is not set")
@@ -69,6 +70,8 @@ pub(super) struct Env {
     pub online: bool,
     /// Whether it is no problem if something isn't there.
     pub spares: bool,
+    /// Variables that count before those of the environment.
+    pub given: BTreeMap<String, String>,
     /// The calls that stand in the engine's own fields, by path.
     pub written: BTreeMap<String, String>,
     /// What decides about files and variables.
@@ -83,8 +86,8 @@ pub(super) const CALLS: [&str; 2] = ["Env", "File"];
 impl Env {
     /// The outside, looked at if `online`.
     pub fn new(online: bool, guard: Option<Arc<dyn Guard>>) -> Self {
-        let (written, replaced) = (BTreeMap::new(), RefCell::default());
-        Self { online, spares: false, written, guard, replaced }
+        let (given, written) = (BTreeMap::new(), BTreeMap::new());
+        Self { online, spares: false, given, written, guard, replaced: RefCell::default() }
     }
 
     /// A path in a field of a component, as the guard has it: RON that takes its place.
@@ -167,7 +170,7 @@ impl Env {
         if !self.online || *call == Call::Env(String::new()) {
             return None;
         }
-        let value = call.value();
+        let value = call.value(&self.given);
         if self.spares { value.ok() } else { value.map_err(|what| report.add(span, what)).ok() }
     }
 }

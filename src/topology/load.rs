@@ -15,7 +15,7 @@ use super::record::{Record, Values};
 use super::settings::{self, TOPOLOGY_FIELDS};
 use super::source::{Sources, Span};
 use super::syntax::{Kind, Node};
-use super::{Topology, inputs, overrides, wiring};
+use super::{Topology, inputs, overrides, test_cases, wiring};
 use crate::component::Role;
 use crate::registry::Registry;
 
@@ -33,6 +33,10 @@ pub struct LoadOptions {
     pub spared: BTreeSet<String>,
     /// What decides about files, variables and components that the topology names.
     pub guard: Option<Arc<dyn Guard>>,
+    /// True if what the engine's own fields name by `Env` and `File` may be missing.
+    pub spares_settings: bool,
+    /// Variables that count before those of the environment.
+    pub env: BTreeMap<String, String>,
 }
 
 /// Loads a topology from a file and the files that it includes.
@@ -115,13 +119,21 @@ fn topology(
     options: &LoadOptions,
 ) -> Option<(Topology, HashMap<Span, String>)> {
     let root = Record::open(report, root, "the topology", "Topology", &TOPOLOGY_FIELDS)?;
-    let mut env = Env::new(options.online, options.guard.clone());
+    let mut env = Env {
+        spares: options.spares_settings,
+        given: options.env.clone(),
+        ..Env::new(options.online, options.guard.clone())
+    };
     let mut values = Values { report, env: &mut env };
     let settings = settings::read(&mut values, &root);
+    values.env.spares = false;
     let drafts = component::read_all(&mut values, registry, &root, &options.spared);
     report_missing(report, &root, &drafts);
     let inputs = inputs::read_all(report, &drafts);
+    let ids: Vec<_> = drafts.iter().map(|draft| (draft.id.clone(), draft.is_spout)).collect();
     let components = wiring::connect(report, drafts, &inputs);
+    let known = test_cases::Known { ids: &ids, components: &components };
+    let tests = test_cases::read_all(report, root.get("tests"), &known);
     let topology = Topology {
         name: settings.name,
         components,
@@ -131,6 +143,7 @@ fn topology(
         memory: settings.memory,
         restarts: settings.restarts,
         outside: env.written,
+        tests,
     };
     Some((topology, env.replaced.into_inner()))
 }

@@ -23,6 +23,7 @@ mod schema;
 mod settings;
 mod source;
 mod syntax;
+mod test_cases;
 #[cfg(test)]
 mod tests;
 mod wiring;
@@ -45,6 +46,10 @@ pub use input_share::check_shares;
 pub use load::{LoadOptions, load, load_united, parse};
 pub use plan::{Plan, TaskPlan};
 pub use problem::{Problems, TopologyProblem};
+pub use test_cases::{
+    ExpectedKind, ExpectedRow, ExpectedRows, ExpectedStream, FieldDifference, Pattern, TestCase,
+    TestInput, TestPlace, TestStep, tuple_of_json,
+};
 
 /// A topology that can't be wrong: `file → check → Topology`.
 #[derive(Clone)]
@@ -66,6 +71,8 @@ pub struct Topology {
     /// The engine's own fields whose text comes from outside: by path (`checkpoint.every`), what
     /// was written (`Env("EVERY")`), so that [`explain`] can say so.
     pub outside: BTreeMap<String, String>,
+    /// Its tests; see `waterspout test`.
+    pub tests: Vec<TestCase>,
 }
 
 /// The largest parallelism hint.

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::component::Role;
+use crate::log_level::LogLevel;
 use crate::metrics::{ComponentStatus, Phase, Status, Trouble};
 
 use crate::watch::bottleneck;
@@ -43,6 +44,9 @@ pub struct Report {
     /// Something that a person should know; left out if there is nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// How much the message matters: `error`, `warn`, `info`, `debug` or `trace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<LogLevel>,
     /// Every component, in the order of the topology.
     pub components: Vec<Row>,
 }
@@ -106,7 +110,7 @@ pub struct Row {
     /// Whether every attempt to read a source has failed.
     #[serde(skip)]
     pub only_failed: bool,
-    /// Whether this component limits the topology, or would be the first to do so.
+    /// Whether this component limits the topology: its inbox is full, or it works most of the time.
     pub bottleneck: bool,
 }
 
@@ -142,6 +146,7 @@ impl Report {
             rss_bytes,
             state_file_bytes: after.state_file_bytes,
             message: None,
+            level: None,
             components,
         }
     }

@@ -282,8 +282,19 @@ impl Running {
             name: self.name,
             code: status.code(),
             out: self.out_thread.join().unwrap(),
-            err: self.read,
+            err: self.read.lines().map(|line| errors_as_text(line) + "\n").collect(),
         }
+    }
+}
+
+/// A line of standard error, where an error that is a line of JSON stands as a person would see it.
+fn errors_as_text(line: &str) -> String {
+    let json: Value = serde_json::from_str(line).unwrap_or_default();
+    match (&json["level"], &json["message"], &json["components"]) {
+        (Value::String(level), Value::String(message), Value::Null) if level == "error" => {
+            format!("error: {message}")
+        }
+        _ => line.to_owned(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::stderr;
 use crate::error::Result;
 use crate::metrics::Status;
 
-pub use crate::control::{Control, Rebalanced, Request, Seen};
+pub use crate::control::{Control, LogLevels, Rebalanced, Request, Seen};
 pub use place::{Place, state_folder};
 
 /// Asks whoever runs with this state folder, and says what a drain waits for.

@@ -28,6 +28,7 @@ use super::load::{self, Sets};
 use crate::clock::{SharedClock, SystemClock};
 use crate::engine::{self, Again, Exit, RunOptions, Running};
 use crate::lake::room;
+use crate::log_level::LogLevel;
 use crate::metrics::Status;
 use crate::protocol::Message;
 use crate::registry::{Config, Registry};
@@ -305,32 +306,51 @@ impl Watch {
 
     /// Says what happened or began since it was last called.
     fn tell(&mut self) {
-        let mut messages = Vec::new();
-        for Message { number, text } in self.running.messages(self.messages_seen) {
-            let dropped = number - self.messages_seen - 1;
+        for message in self.running.messages(self.messages_seen) {
+            let dropped = message.number - self.messages_seen - 1;
             if dropped > 0 {
-                messages.push(format!("{dropped} messages came faster than they could be shown"));
+                let what = format!("{dropped} messages came faster than they could be shown");
+                self.show_at(LogLevel::Warn, what);
             }
-            self.messages_seen = number;
-            messages.push(text);
+            self.messages_seen = message.number;
+            self.show_message(&message);
         }
-        for message in self.notices.take(&self.running.status(), messages) {
-            self.show(Some(message));
+        for notice in self.notices.take(&self.running.status(), Vec::new()) {
+            self.show_at(LogLevel::Info, notice);
+        }
+    }
+
+    /// Shows a message of this process, if the level of the topology's log has it.
+    fn show_at(&mut self, level: LogLevel, text: String) {
+        if level <= self.running.log_level() {
+            self.show_message(&Message { number: 0, text, level, at: None });
+        }
+    }
+
+    fn show_message(&mut self, message: &Message) {
+        let (status, flow) = (self.running.status(), &self.flow);
+        // At the very start there is no interval yet, and so no rate.
+        let before = self.before.get_or_insert_with(|| status.clone());
+        let mut report = Report::between(Some(before), &status, flow, memory::resident_bytes());
+        (report.message, report.level) = (Some(message.text.clone()), Some(message.level));
+        if message.level > LogLevel::Info {
+            self.view.show_step(&report, message);
+        } else {
+            self.view.show(&report, false);
         }
     }
 
     fn show(&mut self, message: Option<String>) {
+        if let Some(text) = message {
+            return self.show_at(LogLevel::Info, text);
+        }
         let status = self.running.status();
         // At the very start there is no interval yet, and so no rate.
         let before = self.before.get_or_insert_with(|| status.clone());
-        let mut report =
-            Report::between(Some(before), &status, &self.flow, memory::resident_bytes());
-        report.message = message;
+        let report = Report::between(Some(before), &status, &self.flow, memory::resident_bytes());
         self.view.show(&report, false);
         // A message comes within an interval, and doesn't end it.
-        if report.message.is_none() {
-            self.before = Some(status);
-        }
+        self.before = Some(status);
     }
 
     /// The topology over the whole run.
@@ -347,6 +367,7 @@ impl Watch {
         let mut report = self.last();
         report.phase = ending.phase().into();
         report.message = Some(summary::line(&report, ending, lakes) + &ends(&report));
+        report.level = Some(LogLevel::Info);
         self.view.show(&report, true);
         report
     }

@@ -11,7 +11,10 @@ use super::{OnDamage, Order, Pace, PostTimes, Sorting, Tempo};
 use crate::clock::{SharedClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::lake::address::Address;
+use crate::lake::lineage::meant;
+use crate::lake::view;
 use crate::post::Post;
+use crate::progress;
 
 /// How many bytes of output are gathered.
 const OUTPUT_BYTES: usize = 256 << 10;
@@ -33,6 +36,34 @@ pub struct Printing {
     pub on_damage: OnDamage,
 }
 
+/// The lengths of all texts in these partitions, as far as they are known without reading them.
+fn text_bytes(place: &Place, partitions: &[String]) -> Result<u64> {
+    let store = place.store();
+    let mut bytes = 0_u64;
+    for partition in partitions {
+        for (name, object) in view::objects(store.as_ref(), meant(partition).0)? {
+            bytes = bytes.saturating_add(view::text_bytes(store.as_ref(), name, &object)?);
+        }
+    }
+    Ok(bytes)
+}
+
+/// The texts that [`print`] would print of the partitions at some addresses, for whoever shows how
+/// far it has come.
+///
+/// # Errors
+/// If they can't be listed.
+pub fn bytes_to_print(addresses: &[String], choice: &Choice) -> Result<u64> {
+    let mut bytes = 0_u64;
+    for address in addresses {
+        let Address { root, partitions } = Address::parse(address)?;
+        let place = Place::at(&root)?;
+        let names = place.partitions(&Choice { glob: partitions.glob(), ..choice.clone() })?;
+        bytes = bytes.saturating_add(text_bytes(&place, &names)?);
+    }
+    Ok(bytes)
+}
+
 /// Prints the posts of partitions as NDJSON, and returns how many there were. `address` is
 /// `<root>/<glob>`, a root, or a partition, in a folder or on S3. A reader that has seen enough and
 /// closes the pipe ends it without an error. What a person should know goes to `say`.
@@ -51,6 +82,7 @@ pub fn print(
     let names = place.partitions(&Choice { glob: partitions.glob(), ..printing.choice.clone() })?;
     let Printing { order, sorting, tempo, on_damage, .. } = *printing;
     let replay = Replay { place, order, sorting, tempo, times: printing.times.clone(), on_damage };
+    progress::piece(|| text_bytes(&replay.place, &names))?;
     let splits = names
         .into_iter()
         .map(|partition| Split { partition, mark: None, ended: false })
@@ -71,6 +103,7 @@ pub fn print(
             }
             failed = failed.take().or_else(|| write(&handed.posts, &mut out).err());
             printed += handed.posts.len() as u64;
+            progress::advance(handed.posts.iter().map(|post| post.len() as u64).sum());
             failed.is_none()
         }
         Event::Damaged(what) => {

@@ -7,11 +7,12 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::rewrite::{Rewrite, Rewritten, join};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lake::form::Form;
 use crate::lake::names::FileName;
 use crate::lake::store::{Object, Store};
 use crate::lake::{journal, lineage, parallel, view};
+use crate::progress;
 
 /// What became of a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,7 +40,27 @@ struct Measured<'a> {
     texts: Vec<u64>,
 }
 
+/// How often a rewrite reads what it writes: to write it, to prove that, and to index it.
+const READS: u64 = 3;
+
+/// How much [`compact`] reads of partitions at most, for whoever shows how far it has come.
+///
+/// # Errors
+/// If they can't be listed.
+pub fn work_bytes(store: &dyn Store, partitions: &[String]) -> Result<u64> {
+    let mut bytes = 0_u64;
+    for partition in partitions {
+        let files = view::objects(store, partition)?;
+        bytes += files.iter().map(|(_, object)| object.bytes).sum::<u64>() * READS;
+    }
+    Ok(bytes)
+}
+
 impl Measured<'_> {
+    fn work_bytes(&self) -> u64 {
+        self.files.iter().map(|(_, object)| object.bytes).sum::<u64>() * READS
+    }
+
     fn text_bytes(&self) -> u64 {
         self.texts.iter().fold(0, |all, bytes| all.saturating_add(*bytes))
     }
@@ -66,7 +87,9 @@ pub fn compact(
         // Another process has just replaced it, or nothing in it is a micro-batch.
         measured.retain(|one| !one.files.is_empty());
         for group in groups(measured, form) {
+            progress::piece(|| Ok::<_, Error>(group.iter().map(Measured::work_bytes).sum()))?;
             if group.len() < 2 && !group.iter().any(|one| pays(one, bytes_max, form)) {
+                progress::end_piece();
                 continue;
             }
             let old: Vec<&str> = group.iter().map(|one| one.partition).collect();
@@ -77,6 +100,7 @@ pub fn compact(
                     .iter()
                     .try_for_each(|busy| report(&Outcome::Busy { busy: (*busy).to_owned() }))?,
             }
+            progress::end_piece();
         }
     }
     Ok(())

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::lake::names::PartitionName;
 use crate::lake::store::{Store, list_all};
 use crate::lake::{journal, parallel, room, view};
+use crate::progress;
 
 /// How long a file may become that is rewritten, if it wasn't longer before.
 const FILE_BYTES_MAX: u64 = 32 << 20;
@@ -195,6 +196,7 @@ fn pass_by_pass(
             return Ok(());
         }
         for Fresh { partition, .. } in fresh {
+            progress::piece(|| bytes_of(store.as_ref(), &partition))?;
             let Met { posts, doubtful: stay, ids: found } = meet(store, &partition, ids)?;
             doubtful.insert(partition.clone(), stay);
             let is_more = !found.is_subset(&record.found);
@@ -209,11 +211,21 @@ fn pass_by_pass(
                 }
                 erase_from(store, &partition, ids, record)?;
             }
+            progress::end_piece();
         }
         all = passes::partitions(store.as_ref())?;
         doubtful.retain(|partition, _| all.contains(partition));
         record.doubtful = doubtful.values().sum();
     }
+}
+
+/// The bytes of a partition's files, for whoever shows how far it has come.
+///
+/// # Errors
+/// If they can't be listed.
+pub fn bytes_of(store: &dyn Store, partition: &str) -> Result<u64> {
+    let files = view::objects(store, partition)?;
+    Ok(files.iter().map(|(_, object)| object.bytes).sum())
 }
 
 fn erase_from(
@@ -232,7 +244,9 @@ fn erase_from(
     };
     match rewrite(store, partition, &how)? {
         Some(rewritten) => {
-            record.posts_erased += rewritten.posts_erased;
+            let posts = rewritten.posts_erased;
+            progress::tell(|| format!("{partition}: {posts} posts erased"));
+            record.posts_erased += posts;
             record.partitions.push(rewritten);
         }
         // Another process has just replaced it: the next pass finds the one that came.

@@ -1,6 +1,7 @@
 //! Whether a lake is what it should be.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
 
@@ -12,6 +13,7 @@ use crate::lake::replaced::PRUNE;
 use crate::lake::scan::{ObjectReader, Trouble};
 use crate::lake::store::{Object, Store, list_all};
 use crate::lake::{journal, parallel};
+use crate::progress;
 
 /// What is wrong with something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -69,11 +71,24 @@ pub fn verify(store: &dyn Store, partitions: &[String], whole: bool) -> Result<R
         beside(store, partitions, &mut report)?;
     }
     let (mut work, mut without) = (Vec::new(), 0);
+    // How many files of each partition aren't read yet, where somebody watches.
+    let mut unread = Vec::new();
     for (partition, found) in partitions.iter().zip(index::read_all(store, partitions)?) {
         without += usize::from(!matches!(found, Found::Index(_)));
-        work.append(&mut names(store, partition, found, &mut report)?);
+        let mut files = names(store, partition, found, &mut report)?;
+        files.iter_mut().for_each(|file| file.partition = unread.len());
+        unread.push(AtomicUsize::new(files.len()));
+        work.append(&mut files);
     }
-    for checked in parallel::map(&work, |file| check(store, file)) {
+    progress::piece(|| Ok::<_, Error>(work.iter().map(|file| file.object.bytes).sum()))?;
+    let check_file = |file: &Work| {
+        let checked = check(store, file);
+        if unread[file.partition].fetch_sub(1, Ordering::Relaxed) == 1 {
+            progress::tell(|| format!("{}: checked", partitions[file.partition]));
+        }
+        checked
+    };
+    for checked in parallel::map(&work, check_file) {
         let checked = checked?;
         report.micro_batches += 1;
         report.posts += checked.posts;
@@ -182,6 +197,8 @@ fn beside(store: &dyn Store, partitions: &[String], report: &mut Report) -> Resu
 /// A file that is to be read, and what the index says of it.
 struct Work {
     object: Object,
+    /// The position of its partition among those that are checked.
+    partition: usize,
     expected: Option<File>,
 }
 
@@ -222,14 +239,16 @@ fn names(
         match &mut expected {
             None => {
                 numbers.insert(number);
-                work.push(Work { object, expected: None });
+                work.push(Work { object, partition: 0, expected: None });
             }
             Some(expected) => match expected.remove(name) {
-                Some(expected) => work.push(Work { object, expected: Some(expected) }),
+                Some(expected) => {
+                    work.push(Work { object, partition: 0, expected: Some(expected) })
+                }
                 None => {
                     let why = "it isn't in the index; if a capture went on since, \"waterspout lake index\" takes it in";
                     report.findings.push(finding(&object.key, What::Extra, why));
-                    work.push(Work { object, expected: None });
+                    work.push(Work { object, partition: 0, expected: None });
                 }
             },
         }
