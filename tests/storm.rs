@@ -11,6 +11,8 @@ mod support;
 
 #[path = "storm/children.rs"]
 mod children;
+#[path = "storm/local.rs"]
+mod local;
 #[path = "storm/project.rs"]
 mod project;
 #[path = "storm/protocol.rs"]

@@ -222,6 +222,7 @@ fn load_for_test(
         spared: replaced.map(|spec| spec.id.clone()).collect(),
         spares_settings: true,
         env: case.env.clone(),
+        guard: None,
     };
     topology::load(tests.file, registry, &options).map_err(|problems| {
         let all: Vec<_> = problems.0.iter().map(|problem| problem.to_string()).collect();

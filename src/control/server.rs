@@ -10,9 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::tap::{OpenTap, TapRequest};
-use super::{
-    Answer, LogLevels, REQUEST_BYTES_MAX, Rebalanced, Request, Seen, socket,
-};
+use super::{Answer, LogLevels, REQUEST_BYTES_MAX, Rebalanced, Request, Seen, socket};
 use crate::engine::Running;
 use crate::error::{Error, Result};
 use crate::lake::disk::{make_private_folders, remove_if_empty};

@@ -30,5 +30,5 @@ mod wiring;
 mod tests;
 
 pub use again::{AGAIN, Again, send_dead_letters};
-pub use taps::{TapSource, TapWanted};
 pub use run::{DRAIN_DEADLINE, Exit, RunOptions, Running, start};
+pub use taps::{TapSource, TapWanted};

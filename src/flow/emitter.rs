@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use crate::epoch::Mark;
 use crate::event_time::{EventTime, Watermark};
-use crate::flow::{
-    Batch, ComponentTap, EdgeSender, EmitterTask, Grouping, Item, Router, Target,
-};
+use crate::flow::{Batch, ComponentTap, EdgeSender, EmitterTask, Grouping, Item, Router, Target};
 use crate::tuple::StreamId;
 use crate::value::Value;
 
@@ -282,7 +280,9 @@ impl Emitter {
             if let Some(told) = &mut told {
                 match target {
                     Target::One(task) => told.push(route.first_task + task),
-                    Target::All => told.extend((0..route.tasks).map(|task| route.first_task + task)),
+                    Target::All => {
+                        told.extend((0..route.tasks).map(|task| route.first_task + task))
+                    }
                     Target::Nowhere => {}
                 }
             }

@@ -72,7 +72,8 @@ mod tests {
     fn names_that_look_alike_have_folders_of_their_own() {
         let of = |name| TopologyFolder::of(Path::new("/s"), name);
         assert_ne!(of("a b"), of("a_b"));
-        assert_ne!(of(&"x".repeat(65)), of(&"x".repeat(66)));
+        let (long, longer) = ("x".repeat(65), "x".repeat(66));
+        assert_ne!(of(&long), of(&longer));
         assert_eq!(of("../../etc").0.parent(), Some(Path::new("/s/topologies")));
     }
 

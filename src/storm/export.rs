@@ -5,9 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
-use super::groups::{
-    Crossing, Group, by_component, crossings, group_id, groups, is_shell,
-};
+use super::groups::{Crossing, Group, by_component, crossings, group_id, groups, is_shell};
 use crate::registry::Config;
 use crate::topology::{ComponentSpec, Grouping, Topology, explain};
 
@@ -209,12 +207,13 @@ impl Flux<'_> {
                     config(CONF_STATE, json!(state));
                 }
                 let id = group_id(self.topology, group);
-                ["storm", "component", id]
-                    .iter()
-                    .fold(vec![self.options.program.clone()], |mut command, word| {
+                ["storm", "component", id].iter().fold(
+                    vec![self.options.program.clone()],
+                    |mut command, word| {
                         command.push((*word).to_owned());
                         command
-                    })
+                    },
+                )
             }
         };
         methods.push(json!({ "name": "changeChildCWD", "args": [false] }));

@@ -1,6 +1,6 @@
 //! `file → check → Topology`, or all that is wrong with the file.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
