@@ -54,7 +54,7 @@ pub trait Platform: Component + Clone + PartialEq {
 /// A platform's protocol, written as a loop:
 ///
 /// ```text
-/// for ever:
+/// loop:
 ///     connect, from feed.cursor(part) on           backing off as the provider prescribes
 ///     read something
 ///     feed.offer(post)                             for each post of it
