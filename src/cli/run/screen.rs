@@ -111,7 +111,7 @@ impl View {
                 let line = log::json_line(*level, Some(&report.topology), *at, text);
                 stderr::print(&line);
             }
-            Self::Messages => stderr::print(&message_line(report, &message.text)),
+            Self::Messages => stderr::draw(&message_line(report, &message.text)),
             Self::Screen(_) | Self::Plain => self.show(report, false),
         }
     }
