@@ -137,7 +137,7 @@ impl LeftPartitions {
             };
             drop(state);
             let made = caught(|| make(publisher, &next))
-                .unwrap_or_else(|_| Err(Error::fatal("it panicked")));
+                .unwrap_or_else(|_| Err(Error::fatal("making an index panicked")));
             let mut state = self.lock();
             if made.is_ok() {
                 state.left.remove(&next);

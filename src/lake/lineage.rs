@@ -209,7 +209,7 @@ fn unknown(store: &dyn Store, partition: &str, why: &str) -> Error {
     let address = store.address(partition);
     Error::fatal(format!(
         "the partition \"{address}\" was replaced by \"{why}\" of an earlier version, which didn't note where each \
-         post is now: begin anew, or leave this partition out"
+         post is now: start over, or leave this partition out"
     ))
 }
 
@@ -254,7 +254,7 @@ pub fn splits(
         } else if !progress[id] && listing.partitions.binary_search(&meant(id).0.into()).is_err() {
             let address = store.address(meant(id).0);
             return Err(Error::fatal(format!(
-                "the partition \"{address}\" was read in part and is gone: put it back, leave it out, or begin anew \
+                "the partition \"{address}\" was read in part and is gone: put it back, leave it out, or start over \
                  with --fresh"
             )));
         }

@@ -285,7 +285,7 @@ pub(super) fn gone(from: &Path, to: &str) -> Error {
     let from = from.display();
     Error::fatal(format!(
         "a promised file is gone: it is neither staged as \"{from}\" nor published as \"{to}\"; \
-         put it back to either place, or start anew without the old state"
+         put it back in one of these places, or start over without the old state"
     ))
 }
 

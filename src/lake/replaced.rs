@@ -80,7 +80,7 @@ pub fn read(store: &dyn Store, partition: &str) -> Result<Option<Note>> {
     let note = room::read_note(store, &key(partition), |json| serde_json::from_slice(json))?;
     note.transpose().map_err(|cause| {
         Error::fatal(format!(
-            "\"{}\" is damaged: bring it back, or delete it if no file of that partition waits to be delivered anywhere",
+            "\"{}\" is damaged: restore it, or delete it if no file of that partition waits to be delivered anywhere",
             store.address(&key(partition))
         ))
         .because(cause)

@@ -80,7 +80,7 @@ impl Room {
         let mut state = self.state();
         if bytes > state.total {
             return Err(Error::fatal(format!(
-                "a piece of {} of a lake has to be in memory at once, and {} are allowed: give {ADVICE}",
+                "a piece of {} of a lake has to be in memory at once, but only {} are allowed: {ADVICE}",
                 ByteSize(bytes),
                 ByteSize(state.total)
             )));
@@ -93,8 +93,8 @@ impl Room {
                 .unwrap_or_else(PoisonError::into_inner);
             if waited.timed_out() {
                 return Err(Error::fatal(format!(
-                    "{} more of a lake have to be in memory at once, beside {} that stay in use, and {} are allowed in \
-                     all: give {ADVICE}",
+                    "{} more of a lake have to be in memory at once, beside {} that stay in use, but only {} are allowed in \
+                     all: {ADVICE}",
                     ByteSize(bytes),
                     ByteSize(after.used),
                     ByteSize(after.total)
@@ -108,7 +108,7 @@ impl Room {
 }
 
 /// The advice for the case that the room isn't enough.
-const ADVICE: &str = "more by `memory` in the topology, or by --memory";
+const ADVICE: &str = "increase `memory` in the topology, or --memory";
 
 impl Taken<'_> {
     /// Gives back the bytes beyond this number.
@@ -250,14 +250,14 @@ mod tests {
         let told = |error: Error| error.chain();
         assert_eq!(
             told(room.take(101, Duration::ZERO).unwrap_err()),
-            "a piece of 101B of a lake has to be in memory at once, and 100B are allowed: give more by `memory` in \
-             the topology, or by --memory"
+            "a piece of 101B of a lake has to be in memory at once, but only 100B are allowed: increase `memory` in \
+             the topology, or --memory"
         );
         let taken = room.take(60, Duration::ZERO).unwrap();
         assert_eq!(
             told(room.take(50, Duration::ZERO).unwrap_err()),
-            "50B more of a lake have to be in memory at once, beside 60B that stay in use, and 100B are allowed in \
-             all: give more by `memory` in the topology, or by --memory"
+            "50B more of a lake have to be in memory at once, beside 60B that stay in use, but only 100B are allowed in \
+             all: increase `memory` in the topology, or --memory"
         );
         drop(taken);
         drop(room.take(100, Duration::ZERO).unwrap());

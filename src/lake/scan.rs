@@ -73,7 +73,7 @@ impl Trouble {
             Self::Store(error) => error,
             Self::Gone => Error::fatal(format!("\"{address}\" is gone")),
             Self::Unsupported(what) => {
-                Error::fatal(format!("\"{address}\" is of a form that isn't supported: {what}"))
+                Error::fatal(format!("\"{address}\" has a form that isn't supported: {what}"))
             }
             Self::Damage { at, what } => {
                 Error::fatal(format!("\"{address}\" is damaged at {at}: {what}"))

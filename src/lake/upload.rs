@@ -159,7 +159,7 @@ impl Uploader {
             return Ok(());
         }
         // The upload may still finish, so the index isn't put once more.
-        Err(Error::fatal("nobody waits for an index any more"))
+        Err(Error::fatal("stopped waiting for an index"))
     }
 
     /// Returns the files that aren't delivered yet, in order.
@@ -255,7 +255,7 @@ impl Round {
             Found::Nothing if has_now(self.store.as_ref(), segment)? => Ok(()),
             Found::Nothing if ours.is_some() => {
                 let what =
-                    format!("\"{address}\" was there, and is gone again: it is put once more");
+                    format!("\"{address}\" existed, and is gone again: it will be put once more");
                 Err(Error::transient(what))
             }
             Found::Nothing => Err(gone(&self.staging.file(segment), &address)),

@@ -421,7 +421,7 @@ mod tests {
             let part = Part { start: 7, bytes, rooms: Arc::default() };
             let refused = part.get_read(7).err().map(|error| error.to_string());
             assert_eq!(refused.is_some(), wanted > Some(room::TOTAL_DEFAULT), "{header:?}");
-            assert!(refused.is_none_or(|why| why.contains("and 256MiB are allowed: give more")));
+            assert!(refused.is_none_or(|why| why.contains("only 256MiB are allowed: increase")));
         }
     }
 }

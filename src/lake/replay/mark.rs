@@ -48,7 +48,7 @@ impl Mark {
             return Ok(self.read);
         }
         Err(Error::fatal(
-            "it was replayed by `order: Time` before, and can't go on in another order: --fresh starts anew",
+            "it was replayed with `order: Time` before, and can't go on in another order: start over with --fresh",
         ))
     }
 

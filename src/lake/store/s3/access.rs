@@ -90,7 +90,7 @@ impl Access {
             .or_else(|| profile.endpoint.clone());
         let endpoint = endpoint.map(|endpoint| endpoint.trim().trim_end_matches('/').to_owned());
         if endpoint.as_deref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
-            let what = "the endpoint_url of the AWS profile is no address: expected such as http://127.0.0.1:9000";
+            let what = "the endpoint_url of the AWS profile isn't an address: expected, for example, http://127.0.0.1:9000";
             return Err(Error::fatal(what));
         }
         let in_path =
@@ -173,8 +173,9 @@ pub(super) fn problems_in_environment(has_endpoint: bool) -> Vec<String> {
         let Ok(value) = std::env::var(name) else { continue };
         let is_unused = has_endpoint && matches!(name, "AWS_ENDPOINT_URL_S3" | "AWS_ENDPOINT_URL");
         if !value.trim().is_empty() && !is_unused && !is_endpoint(value.trim()) {
-            problems
-                .push(format!("{name} is no address: expected such as \"http://127.0.0.1:9000\""));
+            problems.push(format!(
+                "{name} isn't an address: expected, for example, \"http://127.0.0.1:9000\""
+            ));
         }
     }
     problems
@@ -230,7 +231,7 @@ fn credentials(
     }
     if let Some(path) = value(AmazonS3ConfigKey::ContainerCredentialsRelativeUri) {
         let bad = !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic());
-        let what = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI is no path: expected such as \"/v2/credentials\"";
+        let what = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI isn't a path: expected, for example, \"/v2/credentials\"";
         return if bad {
             Err(Error::fatal(what))
         } else {

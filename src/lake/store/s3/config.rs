@@ -180,9 +180,13 @@ impl S3 {
         if self.access_key_id.is_some() != self.secret_access_key.is_some() {
             let field =
                 if self.access_key_id.is_some() { "access_key_id" } else { "secret_access_key" };
-            problems.push((field, "access_key_id and secret_access_key are given together".into()));
+            problems
+                .push((field, "access_key_id and secret_access_key must be given together".into()));
         } else if self.session_token.is_some() && self.access_key_id.is_none() {
-            problems.push(("session_token", "a session_token belongs to an access_key_id".into()));
+            problems.push((
+                "session_token",
+                "a session_token needs an access_key_id and a secret_access_key".into(),
+            ));
         }
         problems
     }

@@ -96,7 +96,7 @@ impl Answer {
                 Some("(a redirect to another host, which isn't followed)".to_owned())
             }
             Meaning::MovedForGood => {
-                Some("(the bucket is in another region than was named)".to_owned())
+                Some("(the bucket is in another region than the configured one)".to_owned())
             }
             _ => None,
         };
@@ -124,7 +124,7 @@ pub fn failed(what: &str, address: &str, error: &object_store::Error, refusal: R
             Error::fatal(format!("{text}: {}", printable_line(&shortened(&whole, SAID_CHARS_MAX))))
         }
         (None, _) if whole.contains("Received redirect without LOCATION") => {
-            Error::fatal(format!("{text}: the bucket is in another region than was named"))
+            Error::fatal(format!("{text}: the bucket is in another region than the configured one"))
         }
         (None, _) => Error::transient(format!(
             "{text}: {}",

@@ -54,7 +54,8 @@ pub fn probe(store: &dyn Store, conditional_put: ConditionalPut) -> Result<()> {
         }
     }
     deleted.map_err(|cause| {
-        let what = format!("an object for the check is left, \"{}\"", store.address(&key));
+        let what =
+            format!("an object of the check couldn't be deleted: \"{}\"", store.address(&key));
         Error::fatal(what).because(cause.chain())
     })
 }
@@ -88,7 +89,7 @@ impl StartProbe {
                 *finding.lock().unwrap_or_else(PoisonError::into_inner) = says;
             })
             .map_err(|cause| {
-                Error::no_room("can't start a thread that asks the bucket").because(cause)
+                Error::no_room("can't start the thread that checks the bucket").because(cause)
             })?;
         Ok(Self { found, _end: end })
     }
