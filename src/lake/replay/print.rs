@@ -16,23 +16,23 @@ use crate::lake::view;
 use crate::post::Post;
 use crate::progress;
 
-/// How many bytes of output are gathered.
+/// The number of bytes of output that are buffered.
 const OUTPUT_BYTES: usize = 256 << 10;
 
-/// What is printed, and how.
+/// The options for printing posts.
 #[derive(Clone, Debug, Default)]
 pub struct Printing {
-    /// Which partitions, within the glob.
+    /// The selection of partitions, within the glob.
     pub choice: Choice,
-    /// In which order.
+    /// The order of the posts.
     pub order: Order,
-    /// How far it sorts.
+    /// The limits of sorting.
     pub sorting: Sorting,
-    /// How fast.
+    /// The tempo.
     pub tempo: Tempo,
-    /// Which posts, by their own time.
+    /// The range of posts' own times.
     pub times: PostTimes,
-    /// What happens at a damaged file.
+    /// The handling of a damaged file.
     pub on_damage: OnDamage,
 }
 
@@ -64,9 +64,9 @@ pub fn bytes_to_print(addresses: &[String], choice: &Choice) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Prints the posts of partitions as NDJSON, and returns how many there were. `address` is
-/// `<root>/<glob>`, a root, or a partition, in a folder or on S3. A reader that has seen enough and
-/// closes the pipe ends it without an error. What a person should know goes to `say`.
+/// Prints the posts of partitions as NDJSON, and returns their number. `address` is
+/// `<root>/<glob>`, a root, or a partition, in a folder or on S3. If the reader closes the pipe,
+/// printing ends without an error. Notes for the user go to `say`.
 ///
 /// # Errors
 /// If nothing matches, a file is damaged, or the output can't be written.
@@ -113,7 +113,7 @@ pub fn print(
     };
     let result = replay.run(&splits, &mut take);
     counts.notes().into_iter().for_each(&mut *say);
-    // What came before an error is printed.
+    // Posts before an error are printed, too.
     match failed.map_or_else(|| out.flush(), Err) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::fatal("can't write the output").because(error))
@@ -122,7 +122,7 @@ pub fn print(
     }
 }
 
-/// Prints all posts of partitions in their order, as fast as it goes.
+/// Prints all posts of partitions in their order, at full speed.
 ///
 /// # Errors
 /// As [`print()`].
