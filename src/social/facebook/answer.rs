@@ -21,7 +21,7 @@ const NO_ROLE: u32 = 492;
 /// The meaning of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The answer is what was asked for.
+    /// The answer has the requested data.
     Good,
     /// A limit is reached: wait for this time.
     Limited(Duration),
