@@ -103,7 +103,7 @@ fn about_token(subcode: u32) -> &'static str {
         458 => "its user has removed the app; let them log in again",
         459 | 464 => "its user has to confirm the account on facebook.com",
         460 => "its user has changed the password; make a new one",
-        463 => "it has expired; make a new one, best of a system user",
+        463 => "it has expired; make a new one, preferably a system user's",
         _ => "make a new one, and set it in the environment",
     }
 }
