@@ -1,4 +1,4 @@
-//! Followed files, one change after the other.
+//! Tests followed files, one change after the other.
 
 mod model;
 
@@ -9,7 +9,7 @@ use std::io::Write;
 use super::super::splitter::{Content, LineSplitter};
 use super::*;
 
-/// Plays the spout: what a follower reads, and what a checkpoint would know.
+/// Plays the spout: the lines that a follower reads, and the resulting checkpoint.
 struct Played {
     folder: tempfile::TempDir,
     glob: &'static str,
@@ -21,8 +21,8 @@ struct Played {
     said: Vec<String>,
     lost: usize,
     failed: Option<String>,
-    /// The splits that the last start began with, until its first scan: a checkpoint before that
-    /// says the same.
+    /// The splits with which the last start began, until its first scan: a checkpoint before that
+    /// has the same ones.
     unscanned: Option<HashMap<String, Option<Vec<Entry>>>>,
 }
 
@@ -64,7 +64,7 @@ impl Played {
         fs::rename(self.path(from), self.path(to)).unwrap();
     }
 
-    /// Lets time go by, and reads what there is.
+    /// Advances the time, and reads all available lines.
     fn tick(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.now += Duration::from_secs(1);
@@ -116,7 +116,7 @@ impl Played {
         }
     }
 
-    /// Stops without reading on, and starts again from what a checkpoint knows.
+    /// Stops without reading on, and starts again from the checkpoint.
     fn restart(&mut self) {
         let entries = std::mem::take(&mut self.entries).into_values();
         let splits = self.unscanned.take().unwrap_or_else(|| {
@@ -139,7 +139,7 @@ impl Played {
         self.follower = follower(self.folder.path(), self.glob, splits);
     }
 
-    /// The lines that were read since the last call.
+    /// Returns the lines that were read since the last call.
     fn read(&mut self) -> Vec<String> {
         self.tick(2);
         std::mem::take(&mut self.lines)
@@ -337,7 +337,7 @@ fn many_files_are_read_with_few_of_them_open() {
 
 #[test]
 fn a_file_that_cannot_be_looked_at_is_not_taken_for_gone() {
-    // A chain of links that ends nowhere can't be followed, also not by root: the error is not "not
+    // A chain of links that ends nowhere can't be followed, even by root: the error isn't "not
     // found".
     let block = |played: &Played| {
         played.rename("logs", "away");
