@@ -261,7 +261,7 @@ impl Reader {
         }
         match (letter.refused, &wanted.way) {
             (Refused::Tuple { values, .. }, Way::Input { stream, .. }) => {
-                let missing = || Error::fatal(format!("there is no stream \"{stream}\""));
+                let missing = || Error::fatal(format!("the stream \"{stream}\" doesn't exist"));
                 out.push_to(self.config.streams.id(stream).ok_or_else(missing)?, values);
             }
             (Refused::Raw { bytes, .. }, Way::Raw) => {

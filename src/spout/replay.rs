@@ -158,7 +158,7 @@ fn buffer() -> ByteSize {
 }
 
 /// The guarantee for replayed posts.
-pub(crate) const GUARANTEE: &str = "resumes behind the last post of the checkpoint, so each post is read once, in either order; \
+pub(crate) const GUARANTEE: &str = "resumes after the last post of the checkpoint, so each post is read once, in either order; \
      a damaged file stops it, unless `on_damage: Skip` says otherwise";
 
 impl Component for LocalReplay {

@@ -77,7 +77,7 @@ fn one() -> u64 {
 
 impl Component for Generate {
     const NAME: &'static str = "Generate";
-    const GUARANTEE: &'static str = "can resume: after a restart it goes on behind the newest checkpoint with the same posts, each made once";
+    const GUARANTEE: &'static str = "can resume: after a restart it continues from the newest checkpoint with the same posts, each made once";
 }
 
 impl Default for Generate {

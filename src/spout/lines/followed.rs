@@ -109,8 +109,8 @@ impl LinesSpout {
             }
             if *cursor == Cursor::End && Path::new(path).exists() {
                 return Err(Error::fatal(format!(
-                    "\"{path}\" was read to its end by a run that didn't follow, and where that was isn't known: \
-                     give it to a topology of another name, or start anew with --fresh"
+                    "\"{path}\" was read to its end by a run that didn't follow, and the position isn't known: \
+                     read it with a topology of another name, or start over with --fresh"
                 )));
             }
         }

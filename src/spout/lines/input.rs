@@ -134,7 +134,7 @@ fn position(cursor: &Cursor) -> Result<u64> {
         Cursor::Start => Ok(0),
         Cursor::At(position) => position.parse().map_err(|_| {
             Error::fatal(format!(
-                "the checkpoint's cursor \"{position}\" is no position of a spool"
+                "the checkpoint's cursor \"{position}\" isn't a position in a spool"
             ))
         }),
         // A stream that ended has no `End` cursor: the next start may have another stream.
@@ -178,7 +178,7 @@ fn start(
     };
     let thread = thread::Builder::new().name("lines".into()).spawn(work);
     thread
-        .map_err(|error| Error::fatal("no thread could be started to read on").because(error))
+        .map_err(|error| Error::fatal("can't start a thread that reads the input").because(error))
         .map(|_| ())
 }
 

@@ -78,9 +78,9 @@ fn max_post_bytes() -> ByteSize {
 
 impl Component for Lines {
     const NAME: &'static str = "Lines";
-    const GUARANTEE: &'static str = "a file is resumed behind the last line of the checkpoint; \
-        standard input and pipes go through a spool: what was read from them survives the process, \
-        and all but the last second of it a power loss";
+    const GUARANTEE: &'static str = "a file is resumed after the last line of the checkpoint; \
+        standard input and pipes go through a spool: the data read from them survives the process, \
+        and all but the last second of it survives a power loss";
 }
 
 /// The path that means standard input.

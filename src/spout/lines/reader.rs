@@ -81,7 +81,7 @@ pub(super) fn start(jobs: Vec<Job>, has_kind: bool) -> Result<mpsc::Receiver<(us
             move || jobs.into_iter().all(|job| Reader { job, has_kind, reports: &reports }.run());
         let thread = thread::Builder::new().name("lines".into()).spawn(work);
         thread.map_err(|error| {
-            Error::fatal("no thread could be started to read on").because(error)
+            Error::fatal("can't start a thread that reads the input").because(error)
         })?;
     }
     Ok(receiver)

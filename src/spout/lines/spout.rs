@@ -281,11 +281,11 @@ impl LinesSpout {
     }
 }
 
-/// Returns why lines of a file that isn't found may be missing.
+/// Returns the reason why lines of a missing file may be missing.
 pub(super) fn file_gone(path: &Path, mark: Mark) -> String {
     format!(
-        "\"{}\" is gone, or another file is there: what was written to it after the last checkpoint (line {}, \
-         byte {}) is found neither there nor beside",
+        "\"{}\" is gone, or another file is there: the lines written to it after the last checkpoint (line {}, \
+         byte {}) weren't found there or in its folder",
         path.display(),
         mark.place.line,
         mark.place.offset

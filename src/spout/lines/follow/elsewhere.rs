@@ -52,11 +52,11 @@ impl Follower {
         let why = match (was_cut, left) {
             (true, 0) if read == 0 => None,
             (true, 0) => Some(format!(
-                "\"{path}\" was cut or written anew after {read} bytes of it were read: what was written to it \
-                 between that and the cut isn't known; it is read from its start"
+                "\"{path}\" was cut or rewritten after {read} bytes of it were read: lines written \
+                 between that and the cut may be missing; it is read from its start"
             )),
             (true, left) => Some(format!(
-                "\"{path}\" was cut or written anew after {read} bytes of it were read, and before its last {left} \
+                "\"{path}\" was cut or rewritten after {read} bytes of it were read, and before its last {left} \
                  bytes were; it is read from its start"
             )),
             (false, 0) => None,

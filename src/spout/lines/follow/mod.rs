@@ -275,7 +275,7 @@ impl Follower {
                 // A compressed file that is still being written ends early.
                 if error.kind() != io::ErrorKind::UnexpectedEof {
                     self.say_once(format!(
-                        "\"{path}\" can't be read on: {}",
+                        "\"{path}\" can't be read any further: {}",
                         error.to_string().replace("FILE", &path)
                     ));
                 }
@@ -395,6 +395,8 @@ pub(super) fn start(followed: Followed, clock: SharedClock) -> Result<mpsc::Rece
         }
     };
     let thread = thread::Builder::new().name("lines".into()).spawn(work);
-    thread.map_err(|error| Error::fatal("no thread could be started to read on").because(error))?;
+    thread.map_err(|error| {
+        Error::fatal("can't start a thread that reads the input").because(error)
+    })?;
     Ok(receiver)
 }

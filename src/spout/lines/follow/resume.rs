@@ -143,8 +143,8 @@ fn is_about_content(error: &io::Error) -> bool {
 fn unreadable(entry: &Entry, error: io::Error) -> Error {
     let (path, place) = (entry.path.display(), entry.mark.place);
     Error::fatal(format!(
-        "\"{path}\" can't be read now; it was read up to line {} (byte {}) before the restart, and is waited for so \
-         that nothing of it is read twice: give access to it again, or delete it",
+        "\"{path}\" can't be read now; it was read up to line {} (byte {}) before the restart. So that no part of it is \
+         read twice, nothing is read until it is readable again, or deleted",
         place.line, place.offset
     ))
     .because(error)

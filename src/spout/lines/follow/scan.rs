@@ -83,7 +83,7 @@ impl Follower {
                 said.push(format!("\"{}\" can't be listed: {}", what.folder.display(), what.cause));
             }
             if paths.is_empty() && self.is_first_scan {
-                said.push(format!("\"{text}\" stands for no file yet: it is waited for"));
+                said.push(format!("\"{text}\" matches no file yet: waiting for one"));
             }
             for path in paths {
                 let Ok(found) = fs::metadata(&path) else { continue };
@@ -92,7 +92,7 @@ impl Follower {
                 }
                 if path.to_str().is_none() {
                     said.push(format!(
-                        "\"{}\" is passed over: its name is not UTF-8; rename it",
+                        "\"{}\" is skipped: its name is not UTF-8; rename it",
                         path.display()
                     ));
                     continue;
@@ -175,7 +175,7 @@ impl Follower {
                 // Only files that are known to be gone are forgotten: another one would be read
                 // again when it comes back.
                 let what = format!(
-                    "\"{}\" can't be looked at, and is waited for: {error}",
+                    "\"{}\" can't be examined, waiting for it: {error}",
                     file.path.display()
                 );
                 self.say_once(what);
@@ -223,7 +223,7 @@ impl Follower {
                     self.passed_over.insert(id, seen);
                 }
                 if error.kind() != io::ErrorKind::NotFound {
-                    self.say_once(format!("\"{}\" is passed over: {error}", found.path.display()));
+                    self.say_once(format!("\"{}\" is skipped: {error}", found.path.display()));
                 }
                 return;
             }

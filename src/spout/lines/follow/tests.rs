@@ -154,11 +154,7 @@ impl Played {
 fn a_file_grows_and_its_last_line_waits_for_its_end() {
     let mut played = Played::start("*.log");
     assert!(played.read().is_empty());
-    assert!(
-        played.said[0].ends_with("stands for no file yet: it is waited for"),
-        "{:?}",
-        played.said
-    );
+    assert!(played.said[0].ends_with("matches no file yet: waiting for one"), "{:?}", played.said);
     played.append("x.log", "a\nb");
     assert_eq!(played.read(), ["a"]);
     played.append("x.log", "b\nc\n");
@@ -265,7 +261,7 @@ fn a_file_that_was_cut_is_said_and_read_from_its_start() {
     for text in ["c\n", "other, and longer\n"] {
         fs::write(played.path("x"), text).unwrap();
         assert_eq!(played.read(), [text.trim()]);
-        assert!(played.said.pop().unwrap().contains("was cut or written anew"));
+        assert!(played.said.pop().unwrap().contains("was cut or rewritten"));
     }
 }
 
