@@ -1,5 +1,5 @@
 //! Waterspout runs stream topologies: spouts take posts from outside, bolts work on them, sinks
-//! write them, and checkpoints make each post count once. ARCHITECTURE.md draws the whole.
+//! write them, and checkpoints make each post count once. ARCHITECTURE.md describes all of it.
 
 #![cfg_attr(
     test,
@@ -10,8 +10,8 @@
     )
 )]
 
-// The floors of the house, from the ground up: a module imports only from floors that stand above
-// its own in this file. tests/house.rs has the order within a floor, and holds all of it.
+// The floors of the architecture, from the ground up: a module imports only from floors above its
+// own in this file. tests/house.rs has the order within a floor, and checks all of it.
 
 // The ground.
 pub mod clock;
@@ -27,7 +27,7 @@ pub mod printable;
 pub mod secret;
 pub mod units;
 
-// What flows.
+// The data that flows.
 mod features;
 pub mod keys;
 pub mod post;
@@ -41,7 +41,7 @@ pub mod epoch;
 pub mod metrics;
 pub mod protocol;
 
-// What lies on a disk or in a bucket.
+// Data on a disk or in a bucket.
 pub mod checkpoint;
 pub mod gaps;
 pub mod lake;
@@ -59,18 +59,18 @@ pub mod sink;
 pub mod social;
 pub mod spout;
 
-// WHAT runs.
+// The definition of a topology.
 pub mod registry;
 pub mod topology;
 
-// WHEN and HOW.
+// The time and the way in which it runs.
 pub mod coordinator;
 pub mod engine;
 
 // The one list of components.
 pub mod components;
 
-// What any watcher shows.
+// The view that all watchers share.
 pub mod watch;
 
 // The outside.

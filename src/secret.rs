@@ -1,4 +1,4 @@
-//! Text that must not be seen.
+//! Secret text that must not be printed.
 
 mod address;
 mod redactor;
@@ -12,22 +12,22 @@ use serde::{Deserialize, Serialize, Serializer};
 pub use address::{hide_in_addresses, names_a_secret, secret_in_address, secrets_in_addresses};
 pub use redactor::Redactor;
 
-/// What is printed in a secret's place.
+/// The text that is printed in place of a secret.
 const HIDDEN: &str = "***";
 
-/// A key, token or password. A topology file gives it by `Env("NAME")` or `File("path")` only, and
-/// nothing prints it: `explain` shows what was written, anything else `***`.
+/// A key, token or password. A topology file can only name it with `Env("NAME")` or `File("path")`,
+/// and it is never printed: `explain` shows that expression, all other output `***`.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides a text.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text, for whoever sends it.
+    /// Returns the text, for the code that sends it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
