@@ -60,7 +60,7 @@ impl Count {
         for (i, field) in self.fields.iter().enumerate() {
             if field == COUNT {
                 problems.push(Self::problem(format!(
-                    "field \"{COUNT}\" can't be counted by: it is the name of what is emitted"
+                    "field \"{COUNT}\" can't be counted by: the emitted count has this name"
                 )));
             }
             // Each name is reported once, however often it is repeated.
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(
             whats(&["word", "count", "word", "word"], &inputs),
             [
-                "field \"count\" can't be counted by: it is the name of what is emitted",
+                "field \"count\" can't be counted by: the emitted count has this name",
                 "expected each field once, found \"word\" again",
                 "counts by \"word\", but an input declares \"wort\", \"lang\"",
                 "counts by \"count\", but an input declares \"word\"",

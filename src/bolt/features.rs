@@ -86,7 +86,7 @@ pub enum LanguageSource {
 impl Component for Features {
     const NAME: &'static str = "Features";
     const GUARANTEE: &'static str =
-        "keeps nothing: the features of a post go on with the tuple it came in";
+        "keeps no state: features are delivered as reliably as the posts they came from";
 }
 
 /// The name of the stream of keys, from which trends can be made.

@@ -92,7 +92,8 @@ impl JsonSchema for NamedPointers {
 
 impl Component for Pick {
     const NAME: &'static str = "Pick";
-    const GUARANTEE: &'static str = "keeps nothing: each tuple goes on with the picked fields";
+    const GUARANTEE: &'static str =
+        "keeps no state: each tuple is passed on with the picked fields";
 }
 
 /// The field that holds posts.

@@ -30,7 +30,8 @@ fn text() -> String {
 
 impl Component for Words {
     const NAME: &'static str = "Words";
-    const GUARANTEE: &'static str = "keeps nothing: each word goes on with the tuple it came in";
+    const GUARANTEE: &'static str =
+        "keeps no state: words are delivered as reliably as the tuples they came from";
 }
 
 /// The place of an input's text.

@@ -98,8 +98,8 @@ pub struct Saved {
     /// The time at which all sources had ended and everything was delivered; `None` if that didn't
     /// happen.
     pub finished: Option<OffsetDateTime>,
-    /// True if the user was told that the run finished. A run that was killed just before told
-    /// nobody.
+    /// True if the user was told that the run finished. A run that was killed just before that
+    /// didn't tell the user.
     pub told: bool,
 }
 

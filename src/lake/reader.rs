@@ -249,8 +249,9 @@ impl Chunks {
 /// # Errors
 /// If there isn't enough memory for it.
 pub fn unpacker(compression: Compression) -> Result<Option<Unpacker>, Trouble> {
-    Unpacker::of(compression)
-        .map_err(|cause| Trouble::Store(Error::transient("can't begin to unpack").because(cause)))
+    Unpacker::of(compression).map_err(|cause| {
+        Trouble::Store(Error::transient("can't start to decompress").because(cause))
+    })
 }
 
 /// Appends the next bytes of a file to a chunk, as many as it has room for. Returns false at the

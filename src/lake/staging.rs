@@ -160,7 +160,7 @@ impl Staged {
             .and_then(|()| point("lake.synced"))
             .map_err(|cause| {
                 Error::fatal(format!(
-                    "can't sync \"{}\", so what was written may be lost",
+                    "can't sync \"{}\", so written data may be lost",
                     self.path.display()
                 ))
                 .because(cause)

@@ -162,7 +162,7 @@ pub trait SpoutConfig: Send + Sync {
 /// for each of out.splits(), from its cursor, until it is read:
 ///     read something from outside
 ///     out.push(values)                          for each tuple of it
-///     out.emit(split, cursor behind it).await   hands them over as one, and waits for room
+///     out.emit(split, cursor after it).await    hands them over as one, and waits for room
 /// ```
 ///
 /// Between two awaits it must only work for a short time (a few milliseconds), since it shares its

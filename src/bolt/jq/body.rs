@@ -51,7 +51,7 @@ impl BodyTemplate {
         let places = self
             .places
             .get(tuple.input)
-            .ok_or_else(|| Error::fatal("a tuple came by an input that isn't there"))?;
+            .ok_or_else(|| Error::fatal("a tuple came from an input that doesn't exist"))?;
         let mut body = None;
         let several = || Error::rejected("the jq filter gives several values, expected one");
         let rest = places.tuple(&self.program, tuple)?;

@@ -39,7 +39,7 @@ pub struct Filter {
 impl Component for Filter {
     const NAME: &'static str = "Filter";
     const GUARANTEE: &'static str =
-        "keeps nothing: a tuple goes on as it came, or doesn't, by what it holds alone";
+        "keeps no state: each tuple passes or is dropped, depending only on its content";
 }
 
 impl BoltConfig for Filter {
@@ -77,7 +77,7 @@ impl Sieve {
         let places = self
             .places
             .get(tuple.input)
-            .ok_or_else(|| Error::fatal("a tuple came by an input that isn't there"))?;
+            .ok_or_else(|| Error::fatal("a tuple came from an input that doesn't exist"))?;
         let mut passes = false;
         let input = places.input(tuple)?;
         self.program.run(input, places.tuple(&self.program, tuple)?, |output| {

@@ -79,7 +79,7 @@ fn compile_checked(code: &str, max_steps: NonZeroU32) -> Result<Program> {
 impl Component for Jq {
     const NAME: &'static str = "Jq";
     const GUARANTEE: &'static str =
-        "keeps nothing: what the expression gives goes on with the tuple it came in";
+        "keeps no state: outputs are delivered as reliably as the tuples they came from";
 }
 
 impl Jq {

@@ -219,7 +219,9 @@ fn undefined(code: &str, (found, undefined): compile::Error<&str>) -> Flaw {
         ("reduce", _) => ("expected \"reduce … as $name (first; next)\"".into(), None),
         ("foreach", _) => ("expected \"foreach … as $name (first; next; give)\"".into(), None),
         ("$ENV" | "env" | "input" | "inputs" | "now" | "debug" | "stderr" | "halt", _) => (
-            format!("{found} isn't there: the filter of a topology sees nothing but its tuple"),
+            format!(
+                "{found} isn't available: the filter of a topology only has access to its tuple"
+            ),
             None,
         ),
         (_, Undefined::Filter(arguments)) => (

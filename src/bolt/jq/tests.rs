@@ -109,7 +109,7 @@ fn numbers_keep_all_their_digits() {
 #[test]
 fn an_expression_can_see_nothing_but_its_tuple() {
     for outside in ["env", "$ENV", "input", "inputs", "now", "debug", "halt", "stderr"] {
-        check_error(outside, "null", &format!("at character 1: {outside} isn't there"));
+        check_error(outside, "null", &format!("at character 1: {outside} isn't available"));
     }
     for outside in ["import \"a\" as a; .", "include \"a\"; ."] {
         check_error(outside, "null", "expected");

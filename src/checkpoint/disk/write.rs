@@ -133,9 +133,7 @@ fn write_state(
 fn json<'a, T: Serialize>(values: &'a BTreeMap<String, T>) -> Result<BTreeMap<&'a str, String>> {
     let encode = |(key, value): (&'a String, &T)| Ok((key.as_str(), serde_json::to_string(value)?));
     let encoded: serde_json::Result<_> = values.iter().map(encode).collect();
-    encoded.map_err(|error| {
-        Error::fatal("can't write what belongs to the state as JSON").because(error)
-    })
+    encoded.map_err(|error| Error::fatal("can't write a part of the state as JSON").because(error))
 }
 
 fn text(time: OffsetDateTime) -> Result<String> {

@@ -25,7 +25,7 @@ const INDEX_BYTES_MAX: u64 = 16 << 20;
 
 /// Reports a panic of the reader, which a damaged file may cause, as an ordinary damage.
 pub fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    caught(read).unwrap_or_else(|_| Err("it is no Parquet that can be read".into()))
+    caught(read).unwrap_or_else(|_| Err("it isn't a readable Parquet file".into()))
 }
 
 /// Returns true if a compression of pages can be read: those that Cargo.toml enables features for.

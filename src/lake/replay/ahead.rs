@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Files ─▶ [file][part][part][part][end][file][part]…  ─▶ next, fill
-//!                  ▲ at most so many parts are asked for
+//!                  ▲ at most `parts_max` parts are requested
 //!                  └── threads of the pool ── Store::get_range
 //! ```
 

@@ -1,4 +1,4 @@
-//! A disk in memory that distinguishes synced data, and stops working when a test says so.
+//! A disk in memory that distinguishes synced data, and fails when a test requests it.
 
 use std::io;
 use std::path::PathBuf;

@@ -104,7 +104,7 @@ impl Bucket {
         if status != 200 {
             return Err(NoPage::Said(Answer::new(status, &text)));
         }
-        parsed(&text).map_err(|why| failed(format!("the answer is no listing: {why}").into()))
+        parsed(&text).map_err(|why| failed(format!("the answer isn't a listing: {why}").into()))
     }
 }
 
