@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 /// wake-ups.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
-/// Starts work on separate threads, and waits for it until [`stop`](Self::stop).
+/// A starter of work on separate threads, which waits for the work until [`stop`](Self::stop).
 #[derive(Debug, Default)]
 pub struct Detached {
     is_stopped: AtomicBool,
@@ -127,7 +127,7 @@ fn spawn<T: Send + 'static>(
     Ok(())
 }
 
-/// Sends the result of a thread, even if it panicked.
+/// The end of a thread, which sends its result even if it panicked.
 struct End<T> {
     name: String,
     done: Sender<Result<T>>,
@@ -182,7 +182,8 @@ impl UnderWay {
         MemoryInUse { under_way: self, bytes }
     }
 
-    /// The number is never left half-changed, so a panic elsewhere doesn't matter.
+    /// Locks the number of used bytes. It is never left half-changed, so a panic elsewhere doesn't
+    /// matter.
     fn used(&self) -> MutexGuard<'_, u64> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,7 @@
 //! The encoding of saved state: whole numbers as LEB128, floats as their bits, texts with their
 //! lengths.
 
-/// Writes values one after the other.
+/// A writer of values, one after the other.
 pub struct Writer<'a>(pub &'a mut Vec<u8>);
 
 impl Writer<'_> {
@@ -46,7 +46,8 @@ impl Writer<'_> {
     }
 }
 
-/// Reads what a [`Writer`] wrote. Each call returns `None` if the next bytes are another value.
+/// A reader of values that a [`Writer`] wrote. Each call returns `None` if the next bytes are
+/// another value.
 pub struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {

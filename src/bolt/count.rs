@@ -29,8 +29,8 @@ pub struct Count {
     pub max_keys: Option<NonZeroU32>,
 }
 
-/// The default number of keys. A larger number would count rarer values correctly, and costs some
-/// hundred bytes of memory and disk per key.
+/// Returns the default number of keys. A larger number would count rarer values correctly, and
+/// costs some hundred bytes of memory and disk per key.
 #[allow(clippy::unnecessary_wraps, reason = "it stands for a field that may be `None`")]
 fn max_keys() -> Option<NonZeroU32> {
     NonZeroU32::new(1_000_000)

@@ -340,7 +340,7 @@ impl CommonValues {
     }
 }
 
-/// Reads the features of posts without a topology.
+/// A reader of the features of posts without a topology.
 pub(crate) struct FeaturesReader(FeaturesBolt);
 
 impl FeaturesReader {

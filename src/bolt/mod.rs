@@ -138,8 +138,8 @@ pub trait Bolt: Send {
         Ok(())
     }
 
-    /// Called when the inboxes are empty: emits tuples that should be seen at once, such as answers
-    /// to earlier tuples. The call comes before the task sleeps, and after a [`BoltWaker::wake`].
+    /// Emits tuples that should be seen at once, such as answers to earlier tuples, when the
+    /// inboxes are empty. The call comes before the task sleeps, and after a [`BoltWaker::wake`].
     ///
     /// # Errors
     /// If the bolt can't continue, which stops the topology.
@@ -147,7 +147,7 @@ pub trait Bolt: Send {
         Ok(())
     }
 
-    /// Called when a barrier has come from all inputs: this is the last call before
+    /// Handles a barrier that has come from all inputs: this is the last call before
     /// [`snapshot`](Self::snapshot). A bolt with work in progress (a child process, a request)
     /// finishes it here and emits the answers, or keeps in its state what it needs to begin the
     /// work again. The checkpoint waits for this call, so such a bolt says that it
@@ -159,8 +159,7 @@ pub trait Bolt: Send {
         Ok(())
     }
 
-    /// Called when the input has ended for good: emits the tuples that were held back. `barrier`
-    /// follows.
+    /// Emits the tuples that were held back, when the input has ended for good. `barrier` follows.
     ///
     /// # Errors
     /// If they can't be emitted.

@@ -120,7 +120,7 @@ pub struct Started {
 /// A function that takes a key and its value out of a store.
 pub type Take<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
 
-/// Keeps the newest complete checkpoint. One thread writes at a time; several may read.
+/// The store of the newest complete checkpoint. One thread writes at a time; several may read.
 pub trait StateStore: Send + Sync {
     /// Reads the newest complete checkpoint, without the keyed state.
     ///

@@ -49,7 +49,7 @@ impl FeatureLists {
     }
 }
 
-/// Extracts the features of posts, and reuses its buffers.
+/// An extractor of the features of posts, which reuses its buffers.
 #[derive(Default)]
 pub(crate) struct Extractor {
     detects_language: bool,

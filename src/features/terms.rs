@@ -14,7 +14,7 @@ use crate::value::Text;
 /// tuple of the stream `keys`.
 const TERMS_MAX: usize = 500;
 
-/// Finds the terms of texts, and reuses its buffers.
+/// A finder of the terms of texts, which reuses its buffers.
 #[derive(Default)]
 pub(crate) struct Terms {
     /// The position of each term in the list, by its hash.

@@ -59,9 +59,9 @@ pub trait Input {
     fn range(&mut self, range: Range<u64>) -> Result<Bytes, Trouble>;
 }
 
-/// Splits one file into posts, chunk after chunk. Files of other tools are accepted, too: any array
-/// of objects, also with line breaks between and within them, which become spaces, and compressed
-/// files with several members or frames.
+/// A reader that splits one file into posts, chunk after chunk. Files of other tools are accepted,
+/// too: any array of objects, also with line breaks between and within them, which become spaces,
+/// and compressed files with several members or frames.
 pub struct Chunks {
     form: Form,
     columns: Columns,

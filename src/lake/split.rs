@@ -38,7 +38,7 @@ enum State {
     LineEnd,
 }
 
-/// Splits one text that comes in chunks.
+/// A splitter of one text that comes in chunks.
 #[derive(Debug)]
 pub struct Splitter(State);
 

@@ -15,7 +15,7 @@ use super::scan::{Spot, Trouble};
 /// The default number of bytes of text that are produced at a time.
 const TEXT_BYTES: usize = 256 << 10;
 
-/// Decompresses one file that comes in chunks.
+/// A decompressor of one file that comes in chunks.
 pub struct Unpacker(Kind);
 
 enum Kind {

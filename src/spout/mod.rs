@@ -37,8 +37,8 @@ pub struct SpoutContext {
     pub saved_at: Option<OffsetDateTime>,
 }
 
-/// Assigns the posts of a source to streams, from the post alone, so that the result is the same
-/// live and in a replay.
+/// The assignment of a source's posts to streams. It depends on the post alone, so that it is the
+/// same live and in a replay.
 pub trait Route: Send + Sync {
     /// Returns the source's stream for the post, which has the fields of posts, and the list of
     /// topics that the post matched.

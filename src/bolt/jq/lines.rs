@@ -10,7 +10,7 @@ use crate::component::Problem;
 use crate::error::Result;
 use crate::tuple::{Fields, Tuple};
 
-/// Converts the outputs of an expression for a tuple to lines of JSON.
+/// An expression whose outputs for a tuple become lines of JSON.
 pub(crate) struct LineFilter {
     program: Program,
     /// The positions of the fields of each input.

@@ -138,7 +138,8 @@ fn a_state_of_before_has_no_order_and_goes_first() {
 }
 
 proptest! {
-    /// Each step is a key, true if a snapshot follows, and true if a restart follows.
+    /// Tests with random steps: each is a key, true if a snapshot follows, and true if a restart
+    /// follows.
     #[test]
     fn the_keys_that_came_longest_ago_are_forgotten_whenever_it_is_saved_and_restored(
         keys_max in 1usize..40,
@@ -173,8 +174,8 @@ proptest! {
         }
     }
 
-    /// Each step is a key's position in the list, true if the key is removed (and not counted), and
-    /// true if a snapshot follows.
+    /// Tests with random steps: each is a key's position in the list, true if the key is removed
+    /// (and not counted), and true if a snapshot follows.
     #[test]
     fn whatever_happens_the_snapshots_together_are_the_state(
         keys in prop::collection::vec(prop::collection::vec(any_value(), 0..3), 1..6),

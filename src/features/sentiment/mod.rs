@@ -39,7 +39,7 @@ impl Token {
     }
 }
 
-/// Rates texts, and reuses its buffers.
+/// A rater of texts, which reuses its buffers.
 #[derive(Default)]
 pub(crate) struct Sentiment {
     tokens: Vec<Token>,

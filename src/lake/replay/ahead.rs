@@ -86,7 +86,7 @@ enum Item {
     Failed(Error),
 }
 
-/// Reads objects of a store, ahead of the reader that takes them.
+/// A feed of objects in a store, which are read ahead.
 pub struct StoreFeed {
     store: Arc<dyn Store>,
     pool: Arc<Pool>,

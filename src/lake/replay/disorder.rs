@@ -3,9 +3,9 @@
 use super::mark::Nanos;
 use super::merge::Handed;
 
-/// Detects posts of a partition that are older than one before them. A single post that is newer
-/// than those on both sides of it (from 2099, say) counts as one post out of order; the posts after
-/// it don't count.
+/// A detector of posts in a partition that are older than one before them. A single post that is
+/// newer than those on both sides of it (from 2099, say) counts as one post out of order; the posts
+/// after it don't count.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disorder {
     newest: Option<Nanos>,

@@ -316,7 +316,8 @@ fn is_left(cut: &mut Cut, from: Option<Position>) -> bool {
     cut.posts > 0
 }
 
-/// Reads files of a folder, each when it is reached: the operating system already reads ahead.
+/// A feed of files in a folder, each of which is read when it is reached: the operating system
+/// already reads ahead.
 pub struct FolderFeed {
     root: PathBuf,
     files: Files,

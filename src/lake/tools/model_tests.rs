@@ -59,7 +59,7 @@ struct Turns {
     dies_at: Option<usize>,
 }
 
-/// Lets the requests of one process through, one by one.
+/// A gate that lets the requests of one process through, one by one.
 #[derive(Default)]
 struct Gate {
     turns: Mutex<Turns>,

@@ -294,7 +294,7 @@ fn a_folder_that_vanished_is_an_error_after_which_the_same_post_is_written_once(
     assert_eq!(lake.visible(), ["12:00:00.0 0000000 [{\"a\":1}]"]);
 }
 
-/// After a failed close comes a post that would have fitted.
+/// Tests a post that would have fitted, and comes after a failed close.
 #[test]
 fn a_file_whose_packing_failed_is_packed_later_and_takes_no_other_post() {
     use crate::lake::form::{Compression, Format};

@@ -157,7 +157,8 @@ impl PostKind for BlueskyEvent {
         in_commit(body, "rev").and_then(id_text)
     }
 
-    /// A record may be created again under the same address, and an account may come back.
+    /// Returns the selection of a deletion: a record may be created again under the same address,
+    /// and an account may come back.
     fn deletion_reach(&self, _id: &str) -> DeletionReach {
         DeletionReach::UntilDeletion
     }

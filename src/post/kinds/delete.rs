@@ -48,7 +48,7 @@ impl PostKind for Delete {
         PostStream::Deletes
     }
 
-    /// The platform is that of the deleted post.
+    /// Sets the facts. The platform is that of the deleted post.
     fn gather<'a>(&self, body: &'a [u8], facts: &mut PostFacts<'a>) {
         facts.id = self.id(body);
         facts.stream = PostStream::Deletes;
@@ -63,7 +63,7 @@ impl PostKind for Delete {
         Deletion::read(body).is_some()
     }
 
-    /// A record may be created and deleted again under the same name.
+    /// Returns the revision: a record may be created and deleted again under the same name.
     fn revision<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         Deletion::read(body)?.revision
     }

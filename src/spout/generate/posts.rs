@@ -19,7 +19,7 @@ const MICROS_BETWEEN: u64 = 1_000;
 /// The number of hashtags in a post, with even probabilities; a burst adds one.
 const TAGS_OF_A_POST: [usize; 8] = [0, 0, 0, 0, 1, 1, 2, 3];
 
-/// Makes posts by their number.
+/// A generator of posts by their number.
 pub struct Posts {
     seed: u64,
     rate: Option<Rate>,

@@ -9,7 +9,7 @@ use crate::post::Post;
 use crate::units::ByteSize;
 use crate::value::{Text, Value};
 
-/// Converts lines to tuples.
+/// A converter of lines to tuples.
 pub(super) struct Posts {
     pub kind: Option<Text>,
     pub line_bytes_max: ByteSize,

@@ -41,9 +41,9 @@ const TRIMMINGS: usize = BYTE_ORDER_MARK.len() + 1;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Splits a file that comes in chunks of any size into its lines. Lines within a chunk are slices
-/// of it; a line that continues in the next chunk is copied into a separate buffer, which never
-/// holds more than the longest allowed line.
+/// A splitter of a file, which comes in chunks of any size, into its lines. Lines within a chunk
+/// are slices of it; a line that continues in the next chunk is copied into a separate buffer,
+/// which never holds more than the longest allowed line.
 ///
 /// ```
 /// use waterspout::spout::lines::{Content, LineSplitter, Place};

@@ -129,7 +129,7 @@ fn more_tasks_than_paths_are_no_use_unless_a_path_is_a_glob() {
     assert!(problems[0].what.starts_with("expected at most 128MiB, since"), "{problems:?}");
 }
 
-/// Plays the spout for one file: its reader's events, and the cursor after them.
+/// A simulated spout for one file: its reader's events, and the cursor after them.
 struct Played {
     reports: mpsc::Receiver<(usize, Event)>,
     file: Option<Reading>,

@@ -14,7 +14,7 @@ use crate::error::Kind;
 
 const CASES: u64 = 300;
 
-/// Prints the seed of a failed case.
+/// The seed of a case, which is printed if the case fails.
 struct Seed(u64);
 
 impl Drop for Seed {
@@ -118,7 +118,7 @@ fn a_disk_that_lies_about_syncs_is_found_out() {
     assert!((0..20).any(found_out));
 }
 
-/// The disk becomes full at every possible point within a save.
+/// Tests a disk that becomes full at every possible point within a save.
 #[test]
 fn a_full_disk_is_no_room_and_the_same_epoch_is_saved_when_there_is_some() {
     let random = &mut ChaCha8Rng::seed_from_u64(0);

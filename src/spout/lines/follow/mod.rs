@@ -136,7 +136,7 @@ struct Twin {
     size: u64,
 }
 
-/// Follows files; see the documentation of this module.
+/// A follower of files; see the documentation of this module.
 pub(super) struct Follower {
     globs: Vec<(String, Glob)>,
     has_kind: bool,

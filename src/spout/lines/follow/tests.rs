@@ -9,7 +9,7 @@ use std::io::Write;
 use super::super::splitter::{Content, LineSplitter};
 use super::*;
 
-/// Plays the spout: the lines that a follower reads, and the resulting checkpoint.
+/// A simulated spout: the lines that a follower reads, and the resulting checkpoint.
 struct Played {
     folder: tempfile::TempDir,
     glob: &'static str,

@@ -317,7 +317,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
-    /// Only lines of files that were deleted or overwritten may be missing.
+    /// Tests that only lines of files that were deleted or overwritten are missing.
     #[test]
     fn every_line_comes_once_whatever_happens_between_two_runs(
         steps in prop::collection::vec(step(), 1..40),

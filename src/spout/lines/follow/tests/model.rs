@@ -120,8 +120,8 @@ impl Models {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
-    /// Every line comes once. Only lines that were deleted or cut before a check may be missing,
-    /// and each file that was ever checked is reported.
+    /// Tests that every line comes once. Only lines that were deleted or cut before a check may be
+    /// missing, and each of these files that was ever checked is reported.
     #[test]
     fn every_line_comes_once_whatever_happens_to_its_file(steps in prop::collection::vec(step(), 1..40)) {
         let mut played = Played::start("x*");
