@@ -10,7 +10,7 @@ use std::io;
 /// Passes the point of this name.
 ///
 /// # Errors
-/// The fault that a test has set for this point; none without the feature.
+/// If a test has set a fault for this point; never without the feature.
 #[cfg(feature = "fail-points")]
 pub fn point(name: &str) -> io::Result<()> {
     use rustix::io::Errno;
@@ -34,7 +34,7 @@ pub fn point(name: &str) -> io::Result<()> {
 /// Passes the point of this name.
 ///
 /// # Errors
-/// None without the feature `fail-points`.
+/// Never without the feature `fail-points`.
 #[cfg(not(feature = "fail-points"))]
 #[inline(always)]
 pub fn point(_name: &str) -> io::Result<()> {

@@ -267,7 +267,8 @@ fn segments_match(segments: &[Segment], names: &[&[u8]]) -> bool {
     }
 }
 
-/// Matches by returning to the last `*` only, so the time is at most the product of both lengths.
+/// Returns true if a name matches. Goes back to the last `*` only, so the time is at most the
+/// product of both lengths.
 fn tokens_match(tokens: &[Token], name: &[u8]) -> bool {
     let (mut token, mut at) = (0, 0);
     let mut back: Option<(usize, usize)> = None;

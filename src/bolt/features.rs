@@ -347,7 +347,7 @@ impl FeaturesReader {
     /// Creates a reader with the defaults of `Features()`.
     ///
     /// # Errors
-    /// None with these fields.
+    /// Never with these fields.
     pub fn new() -> Result<Self> {
         let config = Features { language: LanguageSource::Detect, sentiment: true };
         Ok(Self(FeaturesBolt::new(&config, &[Fields::new(["post"])])?))

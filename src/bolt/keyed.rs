@@ -231,8 +231,8 @@ impl<S> KeyedState<S> {
         (at, &mut entry.state)
     }
 
-    /// Returns the key and the state of a slot, to be changed: it will be in the next snapshot.
-    /// This doesn't count as an access for the selection of forgotten keys. `None` if the slot is
+    /// Returns the key and the state of a slot, to be changed: it will be in the next snapshot. The
+    /// call doesn't count as an access for the selection of forgotten keys. `None` if the slot is
     /// free.
     pub fn slot_mut(&mut self, slot: u32) -> Option<(&[Value], &mut S)> {
         let entry = self.entries.get_mut(slot as usize)?.as_mut()?;

@@ -67,7 +67,7 @@ pub trait BoltConfig: Send + Sync {
     /// Returns the streams that it declares, given the fields of each of its inputs.
     ///
     /// # Errors
-    /// All problems of the configuration with these fields.
+    /// If the configuration has problems with these fields: all of them.
     fn streams(&self, inputs: &[Fields]) -> Result<Streams, Vec<Problem>>;
 
     /// Builds the bolt of one task.

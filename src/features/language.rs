@@ -17,7 +17,7 @@ const DETECTED_BYTES_MAX: usize = 1_000;
 /// The language that a platform gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GivenLanguage {
-    /// It names the language.
+    /// The platform names the language.
     Named(LanguageCode),
     /// The platform says that the text has no language: only links or mentions.
     NoLanguage,

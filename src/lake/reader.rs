@@ -118,7 +118,7 @@ impl Chunks {
     /// error.
     ///
     /// # Errors
-    /// The errors of `input`; or a damage, with its offset.
+    /// If `input` fails, or the file is damaged; the error has the offset of the damage.
     pub fn next_posts(&mut self, input: &mut dyn Input) -> Result<Option<Vec<Post>>, Trouble> {
         if self.form == Form::Parquet {
             return self.columns.next_posts(input);

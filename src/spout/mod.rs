@@ -129,7 +129,7 @@ pub trait SpoutConfig: Send + Sync {
     /// Checks the configuration, as far as that is possible without the outside.
     ///
     /// # Errors
-    /// All problems.
+    /// If the configuration has problems: all of them.
     fn check(&self) -> Result<(), Vec<Problem>> {
         Ok(())
     }

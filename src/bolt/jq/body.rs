@@ -37,7 +37,7 @@ impl BodyTemplate {
     /// Compiles an expression that was validated before.
     ///
     /// # Errors
-    /// Fatal if it has a flaw nevertheless.
+    /// If it has a flaw nevertheless: a fatal error.
     pub fn compile(code: &str, max_steps: NonZeroU32, inputs: &[Fields]) -> Result<Self> {
         let places = inputs.iter().map(InputPlaces::of).collect();
         Ok(Self { program: compile_checked(code, max_steps)?, places })

@@ -67,7 +67,7 @@ impl Program {
     /// Compiles an expression.
     ///
     /// # Errors
-    /// The first flaw of the expression, with its place.
+    /// If the expression has a flaw: the first one, with its place.
     pub fn compile(code: &str, steps_max: u32) -> Result<Self, Flaw> {
         let parsed = parse_expression(code)?;
         let uses_tuple = code.contains(TUPLE);

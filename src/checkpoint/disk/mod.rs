@@ -311,7 +311,8 @@ impl StateStore for DiskStore {
     }
 
     fn tell(&self) -> Result<()> {
-        // This isn't part of the commit protocol, so no test kills the process here.
+        // Saving the note that the user was told isn't part of the commit protocol, so no test
+        // kills the process here.
         self.database.with(|database: &Database| {
             let transaction = database.begin_write()?;
             write::tell(&transaction)?;

@@ -50,7 +50,7 @@ impl Footer {
     /// Reads the footer.
     ///
     /// # Errors
-    /// The errors of `input`, or a damage.
+    /// If `input` fails, or the file is damaged.
     pub fn read(input: &mut dyn Input) -> Result<Self, Trouble> {
         let file = input.length()?;
         let mut bytes = input.range(file.saturating_sub(LOOK_BYTES)..file)?;
@@ -111,7 +111,7 @@ impl Footer {
 /// need a dictionary.
 ///
 /// # Errors
-/// The errors of `input`, or the reason why the index makes no sense.
+/// If `input` fails. The inner error is the reason why the index or the footer makes no sense.
 pub fn parts(
     column: &ColumnChunkMetaData,
     input: &mut dyn Input,

@@ -60,7 +60,7 @@ impl Columns {
     /// Returns the next posts; `None` at the end.
     ///
     /// # Errors
-    /// The errors of `input`; or a damage, with the row.
+    /// If `input` fails, or the file is damaged; the error has the row of the damage.
     pub fn next_posts(&mut self, input: &mut dyn Input) -> Result<Option<Vec<Post>>, Trouble> {
         let open = match &mut self.open {
             Some(open) => open,
@@ -391,7 +391,7 @@ fn unpacked_page_bytes(header: &[u8]) -> Option<u64> {
 /// Returns the number of bytes of the posts of a file, according to its footer.
 ///
 /// # Errors
-/// The errors of `input`, or a damage.
+/// If `input` fails, or the file is damaged.
 pub fn text_bytes(input: &mut dyn Input) -> Result<u64, Trouble> {
     let footer = Footer::read(input)?;
     let bytes = footer.says.row_groups().iter().map(|group| {

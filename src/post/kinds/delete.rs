@@ -58,7 +58,7 @@ impl PostKind for Delete {
         }
     }
 
-    /// Checks the facts; the old streams' notices don't always have a time.
+    /// Returns true if the facts are complete. The old streams' notices don't always have a time.
     fn is_as_expected(&self, body: &[u8], _facts: &PostFacts<'_>) -> bool {
         Deletion::read(body).is_some()
     }

@@ -262,7 +262,7 @@ impl<'a> Search<'a> {
     }
 
     /// Claims the file at the path of a cursor, if its beginning equals that of the file that was
-    /// read there.
+    /// read there. Returns true if it did.
     fn claim_own_path(&mut self, cursor: &FileCursor) -> bool {
         let FileCursor { path, mark, .. } = cursor;
         let is_free = self.listed.contains(path.as_str()) && !self.claimed.contains_key(path);
@@ -297,7 +297,7 @@ impl<'a> Search<'a> {
 
     /// Claims the copy of a missing file: a file of which no part was read, that has the same
     /// beginning and is at least as long as the part that was read of the original. For compressed
-    /// files the content counts.
+    /// files the content counts. Returns true if it found one.
     fn claim_copy(&mut self, cursor: &FileCursor) -> bool {
         if !self.may_be_copied(cursor) {
             return false;

@@ -51,15 +51,15 @@ pub struct Lines {
     /// kind.
     #[serde(default)]
     kind: Option<String>,
-    /// Wait for more lines and more files until the topology is stopped. Globs are expanded again
-    /// each second. A file is recognised by its inode and its beginning, and not by its name. A
-    /// file that is renamed, linked or rotated is captured once, and read to its end, even if that
-    /// happened while the topology was stopped, if the file or a compressed copy is in the same
-    /// folder. Missing lines are reported and recorded in `waterspout gaps`. A file that became
-    /// shorter, or has another beginning, is read from its start. One case can't be noticed: a file
-    /// that was emptied, has the same beginning again, and grew beyond its old size before the next
-    /// check. The last line of a file waits for its line break. A pipe ends when its last writer
-    /// closes it.
+    /// True to wait for more lines and more files until the topology is stopped. Globs are expanded
+    /// again each second. A file is recognised by its inode and its beginning, and not by its name.
+    /// A file that is renamed, linked or rotated is captured once, and read to its end, even if
+    /// that happened while the topology was stopped, if the file or a compressed copy is in the
+    /// same folder. Missing lines are reported and recorded in `waterspout gaps`. A file that
+    /// became shorter, or has another beginning, is read from its start. One case can't be noticed:
+    /// a file that was emptied, has the same beginning again, and grew beyond its old size before
+    /// the next check. The last line of a file waits for its line break. A pipe ends when its last
+    /// writer closes it.
     #[serde(default)]
     follow: bool,
     /// The longest line that is accepted; longer ones go to the dead letters, cut to this length.

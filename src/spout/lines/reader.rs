@@ -52,7 +52,7 @@ pub(super) enum Event {
     Chunk(Bytes),
     /// The file is read to its end.
     Ended,
-    /// It can't be read.
+    /// The file can't be read.
     Failed(Error),
 }
 

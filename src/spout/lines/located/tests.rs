@@ -190,7 +190,7 @@ fn what_is_found_nowhere_is_told_until_the_next_file_of_its_name() {
     assert_eq!(runs.read(), ["new"]);
     assert_eq!(runs.missing, ["x.log"]);
     assert!(runs.read().is_empty());
-    // It was read to its end, and another known file has its name.
+    // The missing file was read to its end, and another known file has its name.
     assert_eq!(runs.missing, ["x.log"]);
 }
 
