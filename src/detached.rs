@@ -34,8 +34,8 @@ impl Detached {
     /// Runs work on a thread with this name, and returns its result.
     ///
     /// # Errors
-    /// If the work fails. A transient one if the task stopped in the meantime; a fatal one if the
-    /// work panicked; `NoRoom` if no thread can be started.
+    /// If the work fails; transient if the task stopped in the meantime; fatal if the work
+    /// panicked; `NoRoom` if no thread can be started.
     pub fn run<T: Send + 'static>(
         &self,
         name: &str,
@@ -50,7 +50,7 @@ impl Detached {
     /// `None` if the task stopped or the limit was reached; the work may still finish.
     ///
     /// # Errors
-    /// If the work fails. A fatal one if the work panicked; `NoRoom` if no thread can be started.
+    /// If the work fails; fatal if the work panicked; `NoRoom` if no thread can be started.
     pub fn run_within<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -65,9 +65,8 @@ impl Detached {
     /// Runs the same work on several threads with this name, and waits for all of them.
     ///
     /// # Errors
-    /// If the work fails, of which a fatal error takes precedence. A transient one if the task
-    /// stopped in the meantime; a fatal one if the work panicked; `NoRoom` if no thread can be
-    /// started.
+    /// If the work fails on a thread, where a fatal error takes precedence; transient if the task
+    /// stopped in the meantime; fatal if the work panicked; `NoRoom` if no thread can be started.
     pub fn run_on_threads(
         &self,
         threads: usize,

@@ -132,8 +132,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Prepares a barrier, which is the first phase. Closes the files that the barrier ends, and
-    /// hands everything to the operating system; the returned job makes it durable.
+    /// Prepares a barrier, which is the first phase. Closes the open file if the barrier ends it,
+    /// and hands everything to the operating system; the returned job makes it durable.
     ///
     /// # Errors
     /// If the operating system refuses it; then preparing the same barrier can be tried again.
@@ -256,7 +256,8 @@ impl Writer {
         }
     }
 
-    /// Closes the files that the barrier ends, and hands the rest to the operating system.
+    /// Closes the open file if the barrier ends it, and otherwise hands its bytes to the operating
+    /// system.
     fn settle(&mut self, barrier: &Barrier) -> Result<()> {
         self.close_what_is_closing()?;
         match self.open_now().map(|open| closing::at_barrier(&open, barrier, &self.limits)) {

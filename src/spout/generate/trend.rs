@@ -87,7 +87,7 @@ fn in_url(text: &str) -> String {
 pub struct Burst {
     /// The hashtag, without `#`.
     pub tag: String,
-    /// The range of the numbers of its posts.
+    /// The numbers of the posts from its beginning to its end.
     pub posts: Range<u64>,
     /// The frequency in this range: once in this many posts, on average, whatever their platform.
     pub one_in: u32,

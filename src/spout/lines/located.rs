@@ -69,8 +69,8 @@ pub(super) fn path_of(split: &str) -> &str {
 }
 
 /// Finds the file of each cursor again, and names the splits. `files` are the files that the paths
-/// match now, and `globs` the paths. Cursors with a known head claim their files before cursors at
-/// the start of a file.
+/// match now, and `globs` the paths. In the result, the splits of files that moved out of the paths
+/// come first.
 pub(super) fn locate(
     files: &[String],
     globs: &[Glob],
