@@ -9,8 +9,8 @@
 //! notes ─▶ journal ─▶ names ─▶ journal ─▶ notes ─▶ (journal ─▶ notes, while new ones come)
 //! ```
 //!
-//! The order matters. A note comes before the first old file goes, and stays; the journal says
-//! `done` before the note comes, and until the last old file is gone.
+//! The order matters. A note is put before the first old file is deleted, and stays; the journal
+//! says `done` from before the note is put until the last old file is deleted.
 
 use std::collections::BTreeSet;
 
