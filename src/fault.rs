@@ -1,7 +1,8 @@
 //! Points at which tests inject faults: before and after every write, sync, rename, state commit
 //! and message of the protocol. Compiled in only with the feature `fail-points`.
-//! `FAILPOINTS="lake.rename=3*off->return(kill)"` in the environment kills the process, as by `kill
-//! -9`, when the point named `lake.rename` is passed for the fourth time. Other actions are
+//!
+//! `FAILPOINTS="lake.rename=3*off->return(kill)"` in the environment kills the process, as by
+//! `kill -9`, when the point named `lake.rename` is passed for the fourth time. Other actions are
 //! `return(ENOSPC)`, `return(EMFILE)`, `return(EIO)`, `return(EROFS)`, and those of the crate
 //! `fail`.
 

@@ -17,11 +17,11 @@ use crate::tuple::{Fields, Streams, Tuple};
 use crate::value::{Text, Value};
 
 /// Copies members of a post to fields of a tuple. Each field is named with its place in the post, a
-/// JSON pointer (RFC 6901) that begins with the post's kind: `Pick(fields: {"user":
-/// "/tweet/user/screen_name", "first_tag": "/tweet/entities/hashtags/0/text"})`. The post's bytes
-/// are read in one pass, whatever the number of fields, and no tree is built: `Pick` is many times
-/// faster than `Jq`. A member that a post doesn't have is null. If an object has a key twice, the
-/// first counts.
+/// JSON pointer (RFC 6901) that begins with the post's kind:
+/// `Pick(fields: {"user": "/tweet/user/screen_name", "first_tag": "/tweet/entities/hashtags/0/text"})`.
+/// The post's bytes are read in one pass, whatever the number of fields, and no tree is built:
+/// `Pick` is many times faster than `Jq`. A member that a post doesn't have is null. If an object
+/// has a key twice, the first counts.
 ///
 /// A text, a boolean, a number and a list become values of the tuple; an object stays JSON, and so
 /// does a whole number beyond 64 bits, with all its digits. The fields are in the order of the

@@ -4,7 +4,8 @@
 //! Elements in Data Streams", 2005): a value without a counter takes over the smallest one, whose
 //! count becomes its error. So a count is too high by at most its error, and the error is at most
 //! the sum of all counts divided by the number of counters. As long as there are no more values
-//! than counters, all counts are exact, and don't depend on the order of the values.
+//! than counters, all counts are exact, and don't depend on the order of the values; with more
+//! values they do.
 
 use std::collections::{BTreeSet, HashMap};
 

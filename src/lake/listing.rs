@@ -1,10 +1,11 @@
 //! Lists a lake: the partitions that count at one moment, and their files. Every reader of a lake
 //! lists it with this module, in any store.
-//! `compact` and `erase` may be at work beside it, and no listing shows one moment: names that come
+//!
 //! `compact` and `erase` may run at the same time, and no listing shows a single moment: names at
 //! its end are read later than names at its beginning. So the journal and the notes on replaced
 //! partitions are read before the names and after them, and the journal, not the names, tells what
 //! changed in between. Of an old partition and its replacement exactly one is listed.
+//!
 //! ```text
 //! notes ─▶ journal ─▶ names ─▶ journal ─▶ notes ─▶ (journal ─▶ notes, while new ones come)
 //! ```

@@ -13,12 +13,12 @@ use crate::component::{Component, Problem};
 use crate::error::{Error, Result};
 use crate::tuple::{Fields, Streams, Tuple};
 
-/// Passes on the tuples, unchanged, for which a jq expression is true, such as `Filter(where:
-/// ".tweet.lang == \"en\"")`. The expression gets the post (`{"tweet": {…}}`), or an object of all
-/// fields if the input has no field `post`; `$tuple` is an object of the other fields, as in
-/// `$tuple.kind == "tweet"`. As in jq's own `select`, every value except `null` and `false` is
-/// true. If an expression gives several values, the tuple passes once if one of them is true;
-/// without a value it doesn't pass. All inputs must declare the same fields.
+/// Passes on the tuples, unchanged, for which a jq expression is true, such as
+/// `Filter(where: ".tweet.lang == \"en\"")`. The expression gets the post (`{"tweet": {…}}`), or an
+/// object of all fields if the input has no field `post`; `$tuple` is an object of the other
+/// fields, as in `$tuple.kind == "tweet"`. As in jq's own `select`, every value except `null` and
+/// `false` is true. If an expression gives several values, the tuple passes once if one of them is
+/// true; without a value it doesn't pass. All inputs must declare the same fields.
 ///
 /// The expression is checked before anything starts. It only has access to its tuple: no files, no
 /// environment (`env`, `$ENV`), no other input (`input`), no clock (`now`). If it fails on a tuple,

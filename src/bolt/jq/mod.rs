@@ -31,9 +31,10 @@ pub(crate) use self::body::{Body, BodyTemplate};
 pub use self::filter::Filter;
 pub(crate) use self::lines::LineFilter;
 
-/// Emits the outputs of a jq expression for each tuple. The expression gets the post (`{"tweet":
-/// {…}}`), or an object of all fields if the input has no field `post`; `$tuple` is an object of
-/// the other fields, as in `$tuple.topics`. It may give any number of values; each becomes a tuple.
+/// Emits the outputs of a jq expression for each tuple. The expression gets the post
+/// (`{"tweet": {…}}`), or an object of all fields if the input has no field `post`; `$tuple` is an
+/// object of the other fields, as in `$tuple.topics`. It may give any number of values; each
+/// becomes a tuple.
 ///
 /// Without `fields` each value has to be a post, an object with one key that names its kind:
 /// `{tweet: (.tweet | {id_str, created_at, text})}`. It is emitted as sources do, in the fields

@@ -72,8 +72,8 @@ impl Lake {
         self.commit(&prepared);
     }
 
-    /// Returns everything below the root except the staging folder: `<boundary> <number>
-    /// <content>`, by partition.
+    /// Returns everything below the root except the staging folder:
+    /// `<boundary> <number> <content>`, by partition.
     fn visible(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for folder in fs::read_dir(self.root.path()).unwrap().map(|entry| entry.unwrap().path()) {

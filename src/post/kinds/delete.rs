@@ -1,6 +1,6 @@
-//! A deletion: a post that says that another post was deleted, as captures write it (`{"delete":
-//! {"kind": "tweet", "id": "…"}}`), or as the old streams of Twitter did (`{"delete": {"status":
-//! {"id_str": "…"}}}`). It has no content.
+//! A deletion: a post that says that another post was deleted, as captures write it
+//! (`{"delete": {"kind": "tweet", "id": "…"}}`), or as the old streams of Twitter did
+//! (`{"delete": {"status": {"id_str": "…"}}}`). It has no content.
 
 use std::borrow::Cow;
 
