@@ -3,7 +3,7 @@
 //! scheduler lets it through. Tools may be killed before any step, and readers stop and continue
 //! from their cursors.
 //!
-//! `WATERSPOUT_LONG=1` plays ten times as many scenarios; `WATERSPOUT_SEED=n` begins with that seed.
+//! `WATERSPOUT_LONG=1` runs ten times as many scenarios; `WATERSPOUT_SEED=n` begins with that seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
