@@ -1,4 +1,4 @@
-//! What holds for the generator as a whole.
+//! Tests the generator as a whole.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -23,7 +23,7 @@ fn tree(post: &str) -> Tree {
     serde_json::from_str(post).unwrap_or_else(|error| panic!("{error}: {post}"))
 }
 
-/// Where each platform's posts have their id, their time and their text.
+/// Returns the paths of the id, the time and the text in each platform's posts.
 fn paths(platform: Platform) -> [&'static str; 3] {
     match platform {
         Platform::X => ["/tweet/id", "/tweet/created_at", "/tweet/text"],
@@ -46,7 +46,7 @@ fn of_platform(platform: Platform) -> Generate {
     Generate { platforms: vec![platform].try_into().unwrap(), ..Generate::default() }
 }
 
-/// Everything that `tasks` tasks hand over, in their order, each from the cursors given.
+/// Returns everything that `tasks` tasks hand over, in order, each from the given cursors.
 fn run(
     config: &Generate,
     tasks: usize,
