@@ -191,7 +191,7 @@ impl Bridge {
     fn delivered(&self, sink: &str, segments: &[String]) -> Answers {
         let mut state = self.state();
         if let Some(promised) = state.promised.get_mut(sink) {
-            segments.iter().for_each(|segment| drop(promised.remove(segment)));
+            promised.retain(|segment| !segments.contains(segment));
         }
         for waiting in &mut state.waiting {
             for segment in segments {
