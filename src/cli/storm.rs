@@ -79,7 +79,8 @@ fn run_import(file: &Path) -> Outcome {
         "-" => std::io::read_to_string(std::io::stdin()),
         _ => fs::read_to_string(file),
     };
-    let text = text.map_err(|cause| Error::fatal(format!("can't read \"{name}\"")).because(cause))?;
+    let text =
+        text.map_err(|cause| Error::fatal(format!("can't read \"{name}\"")).because(cause))?;
     let told = |notes: &[FluxNote]| {
         let lines = notes.iter().map(|note| format!("{name}:{note}"));
         lines.collect::<Vec<_>>().join("\n")
@@ -118,7 +119,8 @@ fn run_export(args: &Export, registry: &Registry) -> Outcome {
     ] {
         fs::write(args.out.join(name), text).map_err(failed)?;
     }
-    let mut said = format!("wrote topology.yaml, topology.ron and submit.sh to {}\n", args.out.display());
+    let mut said =
+        format!("wrote topology.yaml, topology.ron and submit.sh to {}\n", args.out.display());
     for note in &exported.notes {
         said.push_str(note);
         said.push('\n');

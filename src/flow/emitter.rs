@@ -263,7 +263,9 @@ impl Emitter {
             if let Some(told) = &mut told {
                 match target {
                     Target::One(task) => told.push(route.first_task + task),
-                    Target::All => told.extend((0..route.tasks).map(|task| route.first_task + task)),
+                    Target::All => {
+                        told.extend((0..route.tasks).map(|task| route.first_task + task))
+                    }
                     Target::Nowhere => {}
                 }
             }

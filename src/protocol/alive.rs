@@ -1,8 +1,8 @@
 //! Knowing when everything that belongs to a task is gone: its actor, its loop, its threads.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix::Recipient;

@@ -13,9 +13,7 @@ use super::pending::Pending;
 use super::process::ProcessSpec;
 use super::task::{ShellTask, TaskSettings};
 use super::warden::warden;
-use super::{
-    ConfValue, EnvText, LogLevel, SHELL, Settings, declared, problems, timeout_usual,
-};
+use super::{ConfValue, EnvText, LogLevel, SHELL, Settings, declared, problems, timeout_usual};
 use crate::bolt::{Bolt, BoltConfig, BoltContext};
 use crate::component::{Component, Problem};
 use crate::error::Result;
@@ -120,11 +118,7 @@ const SHORTEST: Duration = Duration::from_millis(50);
 impl BoltConfig for ShellBolt {
     fn streams(&self, _: &[Fields]) -> Result<Streams, Vec<Problem>> {
         let problems = self.problems();
-        if problems.is_empty() {
-            Ok(declared(&self.fields, &self.streams))
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(declared(&self.fields, &self.streams)) } else { Err(problems) }
     }
 
     fn build(&self, context: &BoltContext) -> Result<Box<dyn Bolt>> {

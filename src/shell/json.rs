@@ -136,8 +136,7 @@ impl<'a> Json<'a> {
 
     fn number_text(&mut self) -> &'a str {
         let rest = &self.text[self.at..];
-        let is_digit =
-            |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
         let length = rest.bytes().take_while(|byte| is_digit(byte)).count();
         self.at += length;
         &rest[..length]
@@ -323,10 +322,7 @@ mod tests {
             Value::Int(-7),
             Value::Float(1.5),
             "aé😀\n".into(),
-            Value::List(Arc::from([
-                Value::from("x"),
-                Value::List(Arc::from([Value::Int(1)])),
-            ])),
+            Value::List(Arc::from([Value::from("x"), Value::List(Arc::from([Value::Int(1)]))])),
             Value::Json("{\"a\": [1, \"]\"]}".into()),
             Value::Json("12345678901234567890".into()),
             Value::Float(f64::NAN),
@@ -338,8 +334,22 @@ mod tests {
     #[test]
     fn what_is_no_json_is_refused() {
         for text in [
-            "", "[", "[1", "[1,]", "[\"a]", "[\"\\", "[\"\\é\"]", "[tru]", "[01x]", "[--1]", "[1]2",
-            "[{\"a\":}]", "[{]", "[\"\\u12\"]", "[\"\\u00é\"]", "{}",
+            "",
+            "[",
+            "[1",
+            "[1,]",
+            "[\"a]",
+            "[\"\\",
+            "[\"\\é\"]",
+            "[tru]",
+            "[01x]",
+            "[--1]",
+            "[1]2",
+            "[{\"a\":}]",
+            "[{]",
+            "[\"\\u12\"]",
+            "[\"\\u00é\"]",
+            "{}",
         ] {
             assert!(values(text).is_err(), "{text}");
         }

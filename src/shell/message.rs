@@ -142,7 +142,9 @@ impl<'a> Parts<'a> {
             id.ok_or_else(|| format!("the command \"{command}\" needs an \"id\""))
         };
         Ok(match &*command {
-            "emit" if !self.has_tuple => return Err("the command \"emit\" needs a \"tuple\"".into()),
+            "emit" if !self.has_tuple => {
+                return Err("the command \"emit\" needs a \"tuple\"".into());
+            }
             "emit" => {
                 let wants_tasks = self.needs_tasks.unwrap_or(true) && self.emit.task.is_none();
                 ChildMessage::Emit(Emit { wants_tasks, ..self.emit })

@@ -32,8 +32,6 @@ mod spout;
 mod spout_child;
 mod streams;
 mod task;
-#[cfg(test)]
-mod tests;
 mod tracked;
 mod warden;
 
@@ -59,8 +57,9 @@ pub use spout::ShellSpout;
 pub const SHELL: &str = "Shell";
 
 /// The least severe message of a child that people see.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[derive(Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum LogLevel {
     /// All.
     Trace,
@@ -169,7 +168,10 @@ fn problems(
         let mut seen = BTreeSet::new();
         for field in fields {
             if field.is_empty() {
-                add(what, format!("stream \"{name}\": expected names of fields, found an empty one"));
+                add(
+                    what,
+                    format!("stream \"{name}\": expected names of fields, found an empty one"),
+                );
             }
             if !seen.insert(field) {
                 add(what, format!("stream \"{name}\" has the field \"{field}\" twice"));
@@ -226,7 +228,9 @@ pub(crate) fn exported(explained: &str, is_spout: bool) -> Result<ExportedChild,
     let body = explained.strip_prefix(SHELL).unwrap_or(explained);
     let options = ron_options();
     let outside = |error: ron::error::SpannedError| {
-        format!("its configuration can't be written to a Flux file, where `Env` and `File` can't stand: {error}")
+        format!(
+            "its configuration can't be written to a Flux file, where `Env` and `File` can't stand: {error}"
+        )
     };
     let (command, env, dir, conf, ticks) = if is_spout {
         let config: ShellSpout = options.from_str(body).map_err(outside)?;

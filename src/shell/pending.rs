@@ -136,7 +136,10 @@ mod tests {
     #[test]
     fn tuples_are_done_in_any_order_and_once() {
         let mut pending = Pending::default();
-        assert_eq!((pending.add(given(0)), pending.add_nothing(), pending.add(given(2))), (0, 1, 2));
+        assert_eq!(
+            (pending.add(given(0)), pending.add_nothing(), pending.add(given(2))),
+            (0, 1, 2)
+        );
         assert_eq!(pending.oldest().unwrap().0, 0);
         assert!(pending.take(2).is_some() && pending.take(2).is_none());
         assert!(pending.take(7).is_none() && pending.take(1).is_none());

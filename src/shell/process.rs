@@ -103,11 +103,10 @@ impl Process {
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(Error::fatal("the child has no pipes"));
         };
-        let pipes =
-            Pipes { stdin: stdin.into(), stdout: stdout.into(), stderr: stderr.into() };
+        let pipes = Pipes { stdin: stdin.into(), stdout: stdout.into(), stderr: stderr.into() };
         for pipe in [&pipes.stdin, &pipes.stdout, &pipes.stderr] {
-            let never_blocks = fcntl_getfl(pipe)
-                .and_then(|flags| fcntl_setfl(pipe, flags | OFlags::NONBLOCK));
+            let never_blocks =
+                fcntl_getfl(pipe).and_then(|flags| fcntl_setfl(pipe, flags | OFlags::NONBLOCK));
             never_blocks.map_err(|cause| Error::fatal("can't set up a pipe").because(cause))?;
         }
         let secrets: Vec<Secret> = spec

@@ -18,9 +18,7 @@ use super::spout_child::{Asked, AsyncPipes, Emitted, Said, SpoutChild};
 use super::streams::EmitTarget;
 use super::tracked::Tracked;
 use super::warden::warden;
-use super::{
-    ConfValue, EnvText, LogLevel, SHELL, Settings, declared, problems, timeout_usual,
-};
+use super::{ConfValue, EnvText, LogLevel, SHELL, Settings, declared, problems, timeout_usual};
 use crate::clock::SharedClock;
 use crate::component::{Component, Problem};
 use crate::epoch::Cursor;

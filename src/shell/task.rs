@@ -91,7 +91,8 @@ impl ShellTask {
         clock: SharedClock,
     ) -> Self {
         let now = clock.monotonic();
-        let prefixes = Prefix::of_inputs(&context.outline, &context.component, context.inputs.len());
+        let prefixes =
+            Prefix::of_inputs(&context.outline, &context.component, context.inputs.len());
         let next_tick = settings.ticks.map_or(Duration::MAX, |ticks| now + ticks);
         Self {
             link,

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use super::export::{CONF_STATE, CONF_TOPOLOGY};
 use super::groups::{Crossing, Form, Group, crossings, group_id, groups};
 use super::inside::{
-    Answers, Bridge, CHECKPOINT_EVERY, FILE_AGE_MAX, In, INPUTS_WAITING_MAX, Input, Noted, Out,
+    Answers, Bridge, CHECKPOINT_EVERY, FILE_AGE_MAX, INPUTS_WAITING_MAX, In, Input, Noted, Out,
     OutStream, Say, Share,
 };
 use super::wire;
@@ -84,7 +84,8 @@ impl Messages {
     /// The next one; `None` when Storm is gone.
     fn next(&mut self) -> Result<Option<String>> {
         loop {
-            let next = self.inbound.next().map_err(|flaw| Error::fatal(format!("Storm wrote {flaw}")));
+            let next =
+                self.inbound.next().map_err(|flaw| Error::fatal(format!("Storm wrote {flaw}")));
             if let Some(text) = next? {
                 return Ok(Some(text.to_owned()));
             }
@@ -122,9 +123,8 @@ impl ToStorm {
         let rest = format!(",\"anchors\":[{}]", anchors.join(","));
         let mut messages: Vec<_> =
             answers.emits.iter().map(|message| message.command(&rest)).collect();
-        messages.extend(
-            answers.acks.iter().map(|id| format!("{{\"command\":\"ack\",\"id\":{id}}}")),
-        );
+        messages
+            .extend(answers.acks.iter().map(|id| format!("{{\"command\":\"ack\",\"id\":{id}}}")));
         if !messages.is_empty() {
             self.say(&messages);
         }
@@ -179,7 +179,9 @@ fn begin(
     to_storm: &ToStorm,
 ) -> Result<Inside> {
     let Some(text) = conf.get(CONF_TOPOLOGY).and_then(Json::as_str) else {
-        return Err(Error::fatal(format!("Storm's conf has no \"{CONF_TOPOLOGY}\": export the topology")));
+        return Err(Error::fatal(format!(
+            "Storm's conf has no \"{CONF_TOPOLOGY}\": export the topology"
+        )));
     };
     let options = LoadOptions { online: false, ..LoadOptions::default() };
     let whole = load(text, registry, &options)?;
@@ -206,8 +208,14 @@ fn begin(
     let state = conf.get(CONF_STATE).and_then(Json::as_str).map(PathBuf::from);
     let state = state.unwrap_or_else(state_home);
     let state = state.join(format!("storm-{}-{component}-{task}", whole.name));
-    let builder =
-        Builder { whole: &whole, group, crossings: &crossings, all: &all, task, tasks: sorted.len() };
+    let builder = Builder {
+        whole: &whole,
+        group,
+        crossings: &crossings,
+        all: &all,
+        task,
+        tasks: sorted.len(),
+    };
     builder.start(state, to_storm)
 }
 
@@ -299,9 +307,10 @@ impl Builder<'_> {
         }
         for (number, input) in head.inputs.iter().enumerate() {
             let head_number = self.group.members[0];
-            let taken = self.crossings.iter().find(|crossing| {
-                crossing.takers.contains(&(head_number, number))
-            });
+            let taken = self
+                .crossings
+                .iter()
+                .find(|crossing| crossing.takers.contains(&(head_number, number)));
             let (Some(crossing), Some(stream)) = (taken, streams.id(&input_name(number))) else {
                 continue;
             };
@@ -384,9 +393,11 @@ impl Builder<'_> {
             let grouping = crate::topology::Grouping::Global;
             inputs.push(InputSpec { from, stream, grouping });
         }
-        let has_sink = self.group.members.iter().any(|member| {
-            matches!(self.whole.components[*member].config, Config::Sink(_))
-        });
+        let has_sink = self
+            .group
+            .members
+            .iter()
+            .any(|member| matches!(self.whole.components[*member].config, Config::Sink(_)));
         if inputs.is_empty() && has_sink {
             return None;
         }

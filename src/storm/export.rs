@@ -5,9 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
-use super::groups::{
-    Crossing, Group, by_component, crossings, group_id, groups, is_shell,
-};
+use super::groups::{Crossing, Group, by_component, crossings, group_id, groups, is_shell};
 use crate::registry::Config;
 use crate::topology::{ComponentSpec, Grouping, Topology, explain};
 
@@ -124,7 +122,7 @@ fn notes(topology: &Topology, groups: &[Group]) -> Vec<String> {
         let id = &spec.id;
         match (spec.type_name, &spec.config) {
             ("Local" | "S3", _) => notes.push(format!(
-                "sink \"{id}\": posts that come again are twice in the lake; `replay --dedup` or the bolt `Dedup` removes them by id"
+                "sink \"{id}\": posts that come again are twice in the lake; the bolt `Dedup` in a replay removes them by id"
             )),
             ("Postgres" | "Redshift", _) => notes.push(format!(
                 "sink \"{id}\": each row once, by its keys"
@@ -209,12 +207,13 @@ impl Flux<'_> {
                     config(CONF_STATE, json!(state));
                 }
                 let id = group_id(self.topology, group);
-                ["storm", "component", id]
-                    .iter()
-                    .fold(vec![self.options.program.clone()], |mut command, word| {
+                ["storm", "component", id].iter().fold(
+                    vec![self.options.program.clone()],
+                    |mut command, word| {
                         command.push((*word).to_owned());
                         command
-                    })
+                    },
+                )
             }
         };
         methods.push(json!({ "name": "changeChildCWD", "args": [false] }));

@@ -96,9 +96,8 @@ fn joins(topology: &Topology, spec: &ComponentSpec, input: &InputSpec) -> bool {
 
 /// The streams that cross between groups.
 pub(super) fn crossings(topology: &Topology, groups: &[Group]) -> Vec<Crossing> {
-    let group_of = |component: usize| {
-        groups.iter().position(|group| group.members.contains(&component))
-    };
+    let group_of =
+        |component: usize| groups.iter().position(|group| group.members.contains(&component));
     let mut found: Vec<Crossing> = Vec::new();
     for (taker, spec) in topology.components.iter().enumerate() {
         for (number, input) in spec.inputs.iter().enumerate() {

@@ -17,10 +17,8 @@ pub struct Imported {
     pub notes: Vec<FluxNote>,
 }
 
-const SHELL_SPOUTS: [&str; 2] = [
-    "org.apache.storm.flux.wrappers.spouts.FluxShellSpout",
-    "org.apache.storm.spout.ShellSpout",
-];
+const SHELL_SPOUTS: [&str; 2] =
+    ["org.apache.storm.flux.wrappers.spouts.FluxShellSpout", "org.apache.storm.spout.ShellSpout"];
 const SHELL_BOLTS: [&str; 2] =
     ["org.apache.storm.flux.wrappers.bolts.FluxShellBolt", "org.apache.storm.task.ShellBolt"];
 const PARTIAL_KEY: &str = "org.apache.storm.grouping.PartialKeyGrouping";
@@ -75,14 +73,24 @@ struct Read<'a> {
 }
 
 const TOP: [&str; 10] = [
-    "name", "config", "components", "includes", "spouts", "bolts", "streams", "workerHooks",
-    "topologySource", "propertySources",
+    "name",
+    "config",
+    "components",
+    "includes",
+    "spouts",
+    "bolts",
+    "streams",
+    "workerHooks",
+    "topologySource",
+    "propertySources",
 ];
 
 impl Import {
     fn topology(&mut self, root: FluxNode<'_>) -> String {
         if root.entries().is_empty() {
-            self.problems.push(root.note("expected a topology of Flux: `name`, `spouts`, `bolts` and `streams`"));
+            self.problems.push(
+                root.note("expected a topology of Flux: `name`, `spouts`, `bolts` and `streams`"),
+            );
             return String::new();
         }
         for (key, value) in root.entries() {
@@ -121,12 +129,7 @@ impl Import {
         self.write(&name, &spouts, &bolts, &inputs)
     }
 
-    fn components<'a>(
-        &mut self,
-        root: FluxNode<'a>,
-        kind: &str,
-        shells: &[&str],
-    ) -> Vec<Read<'a>> {
+    fn components<'a>(&mut self, root: FluxNode<'a>, kind: &str, shells: &[&str]) -> Vec<Read<'a>> {
         let mut all = Vec::new();
         let nodes = root.get(kind).and_then(FluxNode::items).unwrap_or_default();
         for node in nodes {
@@ -230,9 +233,9 @@ impl Import {
             ("addComponentConfig", [key, value]) => self.option(config, *key, *value),
             ("setEnv", [variables]) => *env = variables.ron(),
             ("changeChildCWD", [_]) => {}
-            _ => self.problems.push(method.note(format!(
-                "the call of \"{name}\" can't be carried over"
-            ))),
+            _ => self
+                .problems
+                .push(method.note(format!("the call of \"{name}\" can't be carried over"))),
         }
     }
 
@@ -250,7 +253,8 @@ impl Import {
                 config.conf.insert(name, value.ron());
             }
             (
-                "topology.acker.executors" | "topology.enable.message.timeouts"
+                "topology.acker.executors"
+                | "topology.enable.message.timeouts"
                 | "topology.shellbolt.max.pending",
                 _,
             ) => {
@@ -289,9 +293,9 @@ impl Import {
                 source.fields.iter().find(|(name, _)| *name == stream).map(|(_, fields)| fields)
             });
             let Some(fields) = declared else {
-                self.problems.push(node.note(format!(
-                    "component \"{from}\" declares no stream \"{stream}\""
-                )));
+                self.problems.push(
+                    node.note(format!("component \"{from}\" declares no stream \"{stream}\"")),
+                );
                 continue;
             };
             self.taken.insert((from.clone(), stream.clone().into_owned()));
@@ -345,13 +349,17 @@ impl Import {
                     let arguments = class.and_then(|class| class.get("constructorArgs"));
                     let keys = arguments.and_then(FluxNode::items).unwrap_or_default();
                     let keys = keys.iter().flat_map(|keys| {
-                        keys.texts().unwrap_or_else(|| keys.text().map(|key| vec![key.into()]).unwrap_or_default())
+                        keys.texts().unwrap_or_else(|| {
+                            keys.text().map(|key| vec![key.into()]).unwrap_or_default()
+                        })
                     });
                     return Some(with_keys("PartialKey", keys.collect()));
                 }
-                self.problems.push(class.unwrap_or(node).note(
-                    "a grouping that is a Java class can't be carried over",
-                ));
+                self.problems.push(
+                    class
+                        .unwrap_or(node)
+                        .note("a grouping that is a Java class can't be carried over"),
+                );
                 return None;
             }
             other => {
@@ -372,7 +380,11 @@ impl Import {
         let mut ron = format!("Topology(\n    name: {},\n    spouts: {{\n", quoted(name));
         for Read { id, ron: run, tasks, .. } in spouts {
             // Writing into a String can't fail.
-            let _ = writeln!(ron, "        {}: Spout(\n            run: {run},\n            parallelism_hint: {tasks},\n        ),", quoted(id));
+            let _ = writeln!(
+                ron,
+                "        {}: Spout(\n            run: {run},\n            parallelism_hint: {tasks},\n        ),",
+                quoted(id)
+            );
         }
         ron.push_str("    },\n    bolts: {\n");
         for Read { id, ron: run, tasks, node, .. } in bolts {
@@ -516,7 +528,12 @@ mod tests {
         let problems = import(text).unwrap_err();
         let said: Vec<_> = problems.iter().map(ToString::to_string).collect();
         let said = said.join("\n");
-        for expected in ["4:16: component \"a\" is the Java class", "8:27: \"${C}\"", "10:5: ", "11:1: \"includes\""] {
+        for expected in [
+            "4:16: component \"a\" is the Java class",
+            "8:27: \"${C}\"",
+            "10:5: ",
+            "11:1: \"includes\"",
+        ] {
             assert!(said.contains(expected), "{expected} in:\n{said}");
         }
         assert!(import("a: [").unwrap_err()[0].what.contains("not YAML"));

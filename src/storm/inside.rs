@@ -353,11 +353,7 @@ impl Spout for InTask {
     }
 }
 
-fn push_all(
-    out: &mut SpoutOutput,
-    stream: StreamId,
-    values: Vec<Value>,
-) -> Result<()> {
+fn push_all(out: &mut SpoutOutput, stream: StreamId, values: Vec<Value>) -> Result<()> {
     let arity = out.arity(stream).max(1);
     if !values.len().is_multiple_of(arity) {
         return Err(Error::fatal("a tuple of Storm has other fields than its stream here"));

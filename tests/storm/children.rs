@@ -50,7 +50,8 @@ fn children_die_with_a_parent_that_is_killed_and_the_next_run_goes_on() {
     let mut second = sandbox.run(&["run", "shell.ron"]).with(0);
     second.out = first.out + &second.out;
     // A process that is killed may end in the middle of a line.
-    second.out = second.out.lines().filter(|line| line.ends_with('}')).collect::<Vec<_>>().join("\n");
+    second.out =
+        second.out.lines().filter(|line| line.ends_with('}')).collect::<Vec<_>>().join("\n");
     nothing_is_lost(&second, POSTS);
 }
 

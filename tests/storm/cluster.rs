@@ -29,6 +29,7 @@ impl Drop for Cluster {
             let _ = daemon.wait();
         }
         for worker in workers(&self.home) {
+            // One that has ended needs no more.
             let _ = Command::new("kill").args(["-9", &worker]).status();
         }
     }
@@ -37,8 +38,11 @@ impl Drop for Cluster {
 /// The process ids of the workers of a cluster.
 fn workers(home: &Path) -> Vec<String> {
     let pattern = format!("storm.home={}.*org.apache.storm.daemon.worker.Worker", home.display());
-    let found = Command::new("pgrep").args(["-f", &pattern]).output().unwrap();
-    String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect()
+    let found = Command::new("pgrep").args(["-fa", &pattern]).output().unwrap();
+    let found = String::from_utf8(found.stdout).unwrap();
+    // Beside each worker is a process that writes its log.
+    let found = found.lines().filter(|line| !line.contains("LogWriter"));
+    found.filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
 }
 
 impl Cluster {

@@ -172,7 +172,9 @@ fn a_capture_has_the_same_posts_on_storm_also_after_kill_9() {
     let sandbox = Sandbox::new();
     // What Java would change: digits, the order of keys, escapes, white space.
     let post = |id: usize| {
-        format!("{{\"tweet\":{{\"z\":{id},\"id\":1234567890123456789012,\"a\": \"\\u00e9\\/ \\ud83d\",\"b\":1.50}}}}")
+        format!(
+            "{{\"tweet\":{{\"z\":{id},\"id\":1234567890123456789012,\"a\": \"\\u00e9\\/ \\ud83d\",\"b\":1.50}}}}"
+        )
     };
     let lines: String = (0..POSTS).map(|id| post(id) + "\n").collect();
     sandbox.write("in.ndjson", lines);
@@ -223,9 +225,8 @@ fn the_quickstart_counts_the_same_here_and_on_storm() {
     };
     sandbox.write("here.ron", topology("here"));
     let mut running = sandbox.start(&["run", "here.ron", "--interval", "100ms"]);
-    running.wait_for("some words", |report| {
-        super::support::total(report, "lake", "received") > 1_000
-    });
+    running
+        .wait_for("some words", |report| super::support::total(report, "lake", "received") > 1_000);
     running.terminate();
     running.end().with(0);
     sandbox.write("there.ron", topology("there"));
