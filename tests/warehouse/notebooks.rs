@@ -12,8 +12,7 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use crate::support::postgres_server::PostgresServer;
 use crate::support::{Sandbox, cache, repository};
 
-const PAGES: [&str; 6] =
-    ["1-volume", "2-topics", "3-reach", "4-authors", "5-pipeline", "6-trends"];
+const PAGES: [&str; 6] = ["1-volume", "2-topics", "3-reach", "4-authors", "5-pipeline", "6-trends"];
 /// The element with what a cell wrote on standard error.
 const WARNING: &str = "data-mime-type=\"application/vnd.jupyter.stderr\"";
 const BEGIN: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
