@@ -37,8 +37,8 @@ Topology(
 )
 """
 
-# What a capture of several sources, or of one that hurries, has written one behind the other may be
-# further out of the order of its times than Trends waits.
+# Posts that several sources, or one that hurries, have written one behind the other may be further out
+# of the order of their times than Trends waits.
 ORDER = ["--order", "time"]
 
 # The planted posts have the fields of a key beside each other.

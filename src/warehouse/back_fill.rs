@@ -150,7 +150,7 @@ impl BackFill<'_> {
             }
             let reading = RowReading { now: self.clock.now(), keeps_raw: self.keeps_raw };
             let mut rows = LoadRows::default();
-            // What is read isn't needed in the form of features any more.
+            // Features that were read into a row aren't needed any more.
             for (number, values) in batch.rows.into_iter().enumerate() {
                 let row = read(layout, &values, reading);
                 rows.add(RowPosition { segment: 0, number }, row, None);

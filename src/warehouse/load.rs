@@ -286,7 +286,7 @@ impl Session {
     }
 }
 
-/// When the server checks what may be deferred.
+/// The moment at which the server checks what may be deferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Checks {
     /// At the commit, and of all authors at once: as many statements as need be, and no more.

@@ -320,7 +320,7 @@ fn a_row_that_is_refused_at_the_commit_is_found() {
     let posts = database.ask("select string_agg(post_id, '' order by post_id) from posts");
     assert_eq!(posts, "012467");
     assert_eq!(database.ask("select author_id from authors"), "good");
-    // What refuses each load ends it, instead of being tried for ever.
+    // A load that is refused each time ends, instead of being tried for ever.
     database.ask(
         "create function never() returns trigger language plpgsql as $$ begin \
          raise exception 'never' using errcode = '23514'; end $$; \

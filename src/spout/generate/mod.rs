@@ -118,7 +118,7 @@ impl Generate {
         }
     }
 
-    /// How many posts of one split are handed over in a row.
+    /// Returns the number of posts of one split that are handed over in a row.
     fn posts_in_a_row(&self) -> usize {
         let a_second = f64::from(self.rate.unwrap_or(Rate::OF_OWN_TIME));
         let in_a_row = ROUND_SECONDS_MAX * a_second / SPLITS as f64;
@@ -177,12 +177,12 @@ impl SpoutConfig for Generate {
 /// is below a second.
 const DISORDER: Duration = Duration::from_secs(1);
 
-/// How many posts of one split are handed over in a row, at most. More would cost less, and put the
+/// The most posts of one split that are handed over in a row. More would cost less, and put the
 /// posts of different splits further out of the order of their times.
 const POSTS_IN_A_ROW: usize = 16;
 
-/// How far posts of different splits may be out of the order of their times, in seconds of their own
-/// time, where they are made faster than that: fewer posts come in a row then. It is far less than a
+/// The bound on how far posts of different splits are out of the order of their times, in seconds of
+/// their own time, where they are made faster than that: fewer posts come in a row then. It is far less than a
 /// replay of what was captured allows.
 const ROUND_SECONDS_MAX: f64 = 10.0;
 
