@@ -155,7 +155,7 @@ fn grouping(topology: &Topology, input: &InputSpec) -> String {
     if keys.is_empty() { name.into() } else { format!("{name}({})", keys.join(", ")) }
 }
 
-/// What a sink says of where the tuples of an input go: `, into table trends`.
+/// The place that a sink puts the tuples of an input into: `, into table trends`.
 fn into_tables(topology: &Topology, component: &ComponentSpec, input: &InputSpec) -> String {
     let into = component.destination(topology, input);
     into.map_or_else(String::new, |into| format!(", into {into}"))

@@ -123,7 +123,7 @@ pub struct InputSpec {
 }
 
 impl ComponentSpec {
-    /// Where a sink puts the tuples of an input, for people, if it tells its inputs apart.
+    /// The place that a sink puts the tuples of an input into, for people, if it tells inputs apart.
     pub fn destination(&self, topology: &Topology, input: &InputSpec) -> Option<&'static str> {
         let Config::Sink(sink) = &self.config else { return None };
         sink.destination(topology.components[input.from].streams.fields(input.stream))

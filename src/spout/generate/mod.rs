@@ -119,7 +119,14 @@ impl Generate {
         }
     }
 
-    /// Returns the number after the last post's.
+    /// Returns the number of posts of one split that are handed over in a row.
+    fn posts_in_a_row(&self) -> usize {
+        let a_second = f64::from(self.rate.unwrap_or(Rate::OF_OWN_TIME));
+        let in_a_row = ROUND_SECONDS_MAX * a_second / SPLITS as f64;
+        (in_a_row as usize).clamp(1, POSTS_IN_A_ROW)
+    }
+
+    /// The number behind the last post's.
     fn end(&self) -> u64 {
         self.posts.unwrap_or(u64::MAX)
     }
@@ -160,6 +167,7 @@ impl SpoutConfig for Generate {
         Ok(Box::new(Generator {
             posts: self.by_number(),
             pace: self.pace(),
+            in_a_row: self.posts_in_a_row(),
             end: self.end(),
             topics: Arc::from([]),
         }))
@@ -170,12 +178,17 @@ impl SpoutConfig for Generate {
 /// fractions of a second.
 const DISORDER: Duration = Duration::from_secs(1);
 
-/// The number of posts of one split that are handed over in a row. A larger number would cost less,
-/// and increase the disorder between the posts of different splits.
+/// The most posts of one split that are handed over in a row. More would cost less, and put the
+/// posts of different splits further out of the order of their times.
 const POSTS_IN_A_ROW: usize = 16;
 
-/// The size at which a buffer of posts is handed over. A larger one costs less, and is held in
-/// memory for longer.
+/// The bound on how far posts of different splits are out of the order of their times, in seconds of
+/// their own time, where they are made faster than that: fewer posts come in a row then. It is far less than a
+/// replay of what was captured allows.
+const ROUND_SECONDS_MAX: f64 = 10.0;
+
+/// When a buffer of posts is handed over. A larger one costs less, and is held in memory for
+/// longer.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// The posts of a split that are still to be made.
@@ -243,9 +256,9 @@ impl Chunk {
     }
 
     /// Adds a row of the share's posts, if any are below `due`.
-    fn add(&mut self, share: &mut Share, posts: &mut Posts, due: u64) {
+    fn add(&mut self, share: &mut Share, posts: &mut Posts, due: u64, in_a_row: usize) {
         let before = self.ends.len();
-        while share.next < due && self.ends.len() < before + POSTS_IN_A_ROW {
+        while share.next < due && self.ends.len() < before + in_a_row {
             let platform = posts.write(share.next, &mut self.bytes);
             self.ends.push((self.bytes.len(), platform));
             share.advance();
@@ -269,7 +282,9 @@ struct Generator {
     posts: Posts,
     /// The number of posts that are made per second; `None` for as many as are taken.
     pace: Option<Rate>,
-    /// The number after the last post's.
+    /// The posts of one split in a row.
+    in_a_row: usize,
+    /// The number behind the last post's.
     end: u64,
     /// An empty list of topics, which all posts share.
     topics: Arc<[Value]>,
@@ -297,7 +312,7 @@ impl Spout for Generator {
                 continue;
             }
             for share in &mut shares {
-                chunk.add(share, &mut self.posts, due);
+                chunk.add(share, &mut self.posts, due, self.in_a_row);
                 if chunk.is_full() {
                     chunk = self.hand_over(chunk, out).await?;
                 }
