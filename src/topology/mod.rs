@@ -43,7 +43,7 @@ pub use graph::{graph_dot, graph_mermaid, graph_text};
 pub use input_share::check_shares;
 pub use load::{LoadOptions, load, parse};
 pub use plan::{Plan, TaskPlan};
-pub use problem::{Problems, TopologyProblem};
+pub use problem::{Problems, TopologyProblem, nearest as nearest_name};
 pub use test_cases::{
     ExpectedKind, ExpectedRow, ExpectedRows, ExpectedStream, FieldDifference, Pattern, TestCase,
     TestInput, TestPlace, TestStep, tuple_of_json,
