@@ -51,6 +51,9 @@ use summary::{Ending, Lakes};
 /// Shorter would wake an idle process more often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// The interval unless it is told otherwise.
+const INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+
 /// The shortest interval: what is drawn more often can't be read.
 const INTERVAL_MIN: Duration = Duration::from_millis(50);
 
@@ -76,9 +79,10 @@ pub struct Args {
     /// be kept
     #[arg(long, value_name = "ID", conflicts_with = "fresh")]
     drop_state: Vec<String>,
-    /// How often to show what it does
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
-    interval: Duration,
+    /// How often to show what it does [default: 1s; piped, only if something changed, and at least
+    /// every 30s]
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    interval: Option<Duration>,
     /// Don't read the sources: send the dead letters again, each to the component that refused it,
     /// and end. What is refused once more becomes a new dead letter
     #[arg(long)]
@@ -132,7 +136,7 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let lakes = Lakes::of(&topology, &state);
     let durable = topology.checkpoint != Checkpoint::Off;
     let flow = Flow::of(&topology);
-    let view = View::of_process(prints_data(&topology));
+    let view = View::of_process(prints_data(&topology), args.interval.is_some());
     limits::make_room_for_files()?;
     let signals = Signals::take()?;
     let clock = SystemClock::shared();
@@ -184,7 +188,7 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     if let Err(error) = &control {
         watch.show(Some(format!("status, rebalance and stop won't reach it: {}", error.chain())));
     }
-    let exit = watch.until_the_end(args.interval);
+    let exit = watch.until_the_end(args.interval.unwrap_or(INTERVAL_DEFAULT));
     watch.tell();
     let waits_in = durable.then(|| undelivered(&state));
     let ending =
