@@ -205,6 +205,12 @@ impl SpoutConfig for LocalReplay {
         lakes::tasks_max(self.speed)
     }
 
+    fn check_online(&self) -> Result<Option<String>> {
+        let partitions = self.splits()?.len();
+        let s = if partitions == 1 { "" } else { "s" };
+        Ok(Some(format!("{partitions} partition{s} to read")))
+    }
+
     fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {
         self.lake()?.build(context)
     }
@@ -225,6 +231,12 @@ impl SpoutConfig for S3Replay {
 
     fn tasks_max(&self) -> Option<usize> {
         lakes::tasks_max(self.speed)
+    }
+
+    fn check_online(&self) -> Result<Option<String>> {
+        let partitions = self.splits()?.len();
+        let s = if partitions == 1 { "" } else { "s" };
+        Ok(Some(format!("{partitions} partition{s} to read")))
     }
 
     fn build(&self, context: &SpoutContext) -> Result<Box<dyn Spout>> {

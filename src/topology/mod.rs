@@ -45,7 +45,7 @@ pub use guard::{Guard, PathVerdict};
 pub use input_share::check_shares;
 pub use load::{LoadOptions, load, load_united, parse};
 pub use plan::{Plan, TaskPlan};
-pub use problem::{Problems, TopologyProblem};
+pub use problem::{Problems, TopologyProblem, nearest as nearest_name};
 pub use test_cases::{
     ExpectedKind, ExpectedRow, ExpectedRows, ExpectedStream, FieldDifference, Pattern, TestCase,
     TestInput, TestPlace, TestStep, tuple_of_json,

@@ -15,6 +15,7 @@ mod splitter;
 mod spout;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -170,6 +171,23 @@ impl SpoutConfig for Lines {
              through it, found {found}: lower it, or give the spool more room"
         );
         Err(vec![Problem { field: "max_post_bytes", what, candidates: None }])
+    }
+
+    fn check_online(&self) -> Result<Option<String>> {
+        let files: Vec<_> = self.paths.iter().filter(|path| !input::is_stream(path)).collect();
+        if files.is_empty() {
+            return Ok(None);
+        }
+        if self.follow {
+            return Ok(Some("follows files, also those that aren't there yet".into()));
+        }
+        self.splits()?;
+        for path in files.iter().filter(|path| !paths::is_glob(path)) {
+            File::open(path)
+                .map_err(|cause| Error::file(format!("can't read \"{path}\""), cause))?;
+        }
+        let s = if files.len() == 1 { "" } else { "s" };
+        Ok(Some(format!("{} path{s} can be read", files.len())))
     }
 
     fn notes(&self, is_durable: bool) -> Vec<String> {
