@@ -35,8 +35,10 @@ pub fn run(args: &Args, registry: &Registry) -> Outcome {
                 return Err(Failure::new(Code::Usage, unknown(name, registry)));
             }
             let shown: Vec<_> = found.into_iter().map(show).collect();
-            stdout::print(&shown.join("
-"))
+            stdout::print(&shown.join(
+                "
+",
+            ))
         }
     }
 }
