@@ -104,6 +104,7 @@ fn a_failover_to_another_address_goes_on_with_the_same_segment() {
     let capture = Capture::new(&database, 0);
     capture.write(ENDLESS, "");
     let running = capture.start_at(&url);
+    until(&database, "select count(*) > 0 from posts", |answer| answer == "t");
     let mut ports = [first_port, second_port];
     let mut up = first;
     for _ in 0..3 {

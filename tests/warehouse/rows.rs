@@ -305,7 +305,7 @@ fn a_row_that_is_refused_at_the_commit_is_found() {
     database.ask(
         "create function refuses() returns trigger language plpgsql as $$ begin \
          if to_jsonb(new)->>'post_id' = '3' or to_jsonb(new)->>'author_id' = 'bad' then \
-         raise exception 'not this one' using errcode = '23514'; end if; return null; end $$; \
+         raise exception 'not this one' using errcode = '23505'; end if; return null; end $$; \
          create constraint trigger refuses after insert on posts deferrable initially deferred \
          for each row execute function refuses(); \
          create constraint trigger refuses after insert on authors deferrable initially deferred \
@@ -323,7 +323,7 @@ fn a_row_that_is_refused_at_the_commit_is_found() {
     // A load that is refused each time ends, instead of being tried for ever.
     database.ask(
         "create function never() returns trigger language plpgsql as $$ begin \
-         raise exception 'never' using errcode = '23514'; end $$; \
+         raise exception 'never' using errcode = '23505'; end $$; \
          create constraint trigger never after insert on load_history deferrable initially deferred \
          for each row execute function never()",
     );

@@ -213,7 +213,7 @@ mod tests {
               hashtag #rain  2015-12-18T00:01:00Z to 2015-12-18T00:01:00Z, 1 row, peak 12 at 2015-12-18T00:01:00Z, score 12.25
 
             only in B: 1 trend
-              hashtag #s\u{001b}  2015-12-18T00:07:00Z to 2015-12-18T00:07:00Z, 1 row, peak 12 at 2015-12-18T00:07:00Z, score 12.25
+              hashtag #s\u001b  2015-12-18T00:07:00Z to 2015-12-18T00:07:00Z, 1 row, peak 12 at 2015-12-18T00:07:00Z, score 12.25
 
             in both, and different: 2 trends
               hashtag #hail   rows   differ in authors
