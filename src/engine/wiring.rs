@@ -52,7 +52,7 @@ pub enum ReadyKind {
         /// Its configuration.
         config: Arc<dyn SpoutConfig>,
         /// What it is made with.
-        context: SpoutContext,
+        context: Box<SpoutContext>,
         /// What people should know.
         messages: Arc<Messages>,
         /// Where its tuples go.
@@ -325,7 +325,7 @@ impl Maker<'_> {
         let state = self.durable().then(|| self.shared.state.to_path_buf());
         ReadyKind::Spout {
             config: Arc::clone(config),
-            context: SpoutContext {
+            context: Box::new(SpoutContext {
                 component: self.spec.id.clone(),
                 state,
                 cursors: Arc::new(self.cursors()),
@@ -334,7 +334,7 @@ impl Maker<'_> {
                 outline: Arc::clone(&self.shared.outline),
                 voice: self.voice(),
                 run_watch: self.shared.run_watch.clone(),
-            },
+            }),
             messages: Arc::clone(self.shared.messages),
             port: Box::new(port),
             arities: arities(self.spec),

@@ -86,7 +86,7 @@ impl Handshake<'_> {
             "streams": own.streams.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
             "stream->outputfields": fields,
             "stream->target->grouping": self.targets(),
-            "source->stream->grouping": self.sources(own, |input| grouping(input)),
+            "source->stream->grouping": self.sources(own, grouping),
             "source->stream->fields": self.sources(own, |input| self.fields_of(input).into()),
         })
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,37 +11,24 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc::error::TrySendError;
 
+use super::bridge::Answers;
+use super::builder::{Builder, Inside};
 use super::export::{CONF_STATE, CONF_TOPOLOGY};
-use super::groups::{Crossing, Form, Group, crossings, group_id, groups};
-use super::inside::{
-    Answers, Bridge, CHECKPOINT_EVERY, FILE_AGE_MAX, INPUTS_WAITING_MAX, In, Input, Noted, Out,
-    OutStream, Say, Share,
-};
-use super::wire;
-use crate::checkpoint::{DiskStore, MemoryStore, StateStore};
-use crate::component::Role;
-use crate::engine::{Exit, RunOptions, Running, start};
+use super::groups::{crossings, group_id, groups};
+use super::inside::{Input, Say};
+use crate::engine::{Exit, Running};
 use crate::error::{Error, Result};
-use crate::post::Post;
-use crate::registry::{Config, Registry};
+use crate::registry::Registry;
 use crate::shell::Inbound;
-use crate::shell::values_of_json;
-use crate::topology::{
-    Checkpoint, ComponentSpec, InputSpec, LoadOptions, OnError, Topology, parse,
-};
-use crate::tuple::{Fields, StreamId, Streams};
-use crate::value::Value;
+use crate::topology::{LoadOptions, Topology, parse};
 
 /// How many tuples a spout emits for one question of Storm.
 const MESSAGES_PER_NEXT: usize = 50;
 
 /// How often Storm hears that this process is alive while its topology takes no more.
 const ALIVE_EVERY: Duration = Duration::from_millis(500);
-
-/// How long the end of a source may wait for Storm.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(365 * 86_400);
 
 /// How long is waited before a full topology is tried again.
 const FULL_WAIT: Duration = Duration::from_millis(2);
@@ -154,23 +140,6 @@ pub fn run(component: &str, registry: &Registry) -> Result<()> {
     result
 }
 
-/// A group's topology, and what leads into it.
-struct Inside {
-    bridge: Arc<Bridge>,
-    /// For a group of bolts.
-    inputs: Option<mpsc::Sender<Input>>,
-    /// How tuples come in, by component and stream of Storm.
-    ways: BTreeMap<(String, String), Way>,
-    running: Arc<Running>,
-}
-
-#[derive(Clone)]
-struct Way {
-    stream: StreamId,
-    form: Form,
-    fields: Fields,
-}
-
 fn begin(
     component: &str,
     registry: &Registry,
@@ -216,7 +185,13 @@ fn begin(
         task,
         tasks: sorted.len(),
     };
-    builder.start(state, to_storm)
+    let say: Say = {
+        let to_storm = to_storm.clone();
+        Arc::new(move |answers: Answers| to_storm.say_answers(&answers))
+    };
+    let inside = builder.start(state, &say)?;
+    watch(Arc::clone(&inside.running), to_storm.clone());
+    Ok(inside)
 }
 
 fn load(text: &str, registry: &Registry, options: &LoadOptions) -> Result<Topology> {
@@ -228,212 +203,6 @@ fn state_home() -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
     state.unwrap_or_else(std::env::temp_dir).join("waterspout")
-}
-
-struct Builder<'a> {
-    whole: &'a Topology,
-    group: &'a Group,
-    crossings: &'a [Crossing],
-    all: &'a [Group],
-    task: usize,
-    tasks: usize,
-}
-
-impl Builder<'_> {
-    fn start(&self, state: PathBuf, to_storm: &ToStorm) -> Result<Inside> {
-        let bridge = Arc::<Bridge>::default();
-        let say: Say = {
-            let to_storm = to_storm.clone();
-            Arc::new(move |answers: Answers| to_storm.say_answers(&answers))
-        };
-        let head = &self.whole.components[self.group.members[0]];
-        let of_spout = matches!(head.config, Config::Spout(_));
-        let mut components = Vec::new();
-        let (mut ways, mut inputs) = (BTreeMap::new(), None);
-        if !of_spout {
-            let (sender, receiver) = mpsc::channel(INPUTS_WAITING_MAX);
-            inputs = Some(sender);
-            components.push(self.input(head, receiver, &mut ways, &bridge, &say));
-        }
-        let before = components.len();
-        for member in &self.group.members {
-            components.push(self.member(*member, before, of_spout, &bridge, &say));
-        }
-        if let Some(out) = self.out(before, of_spout, &bridge) {
-            components.push(out);
-        }
-        let topology = self.topology(components, of_spout);
-        let store: Arc<dyn StateStore> = match of_spout {
-            true => Arc::new(DiskStore::open(&state)?),
-            false => Arc::new(MemoryStore::default()),
-        };
-        fs::create_dir_all(&state)
-            .map_err(|cause| Error::file(format!("can't make {state:?}"), cause))?;
-        let mut options = RunOptions::new(store, state);
-        // At its end a source waits for Storm's acknowledgements for as long as it takes.
-        options.drain_deadline = DRAIN_DEADLINE;
-        let running = start(topology, options)?;
-        watch(Arc::clone(&running), to_storm.clone());
-        Ok(Inside { bridge, inputs, ways, running })
-    }
-
-    fn topology(&self, components: Vec<ComponentSpec>, of_spout: bool) -> Topology {
-        let mut topology = self.whole.clone();
-        topology.components = components;
-        if of_spout {
-            if topology.checkpoint == Checkpoint::Off {
-                topology.checkpoint = Checkpoint::Every(CHECKPOINT_EVERY);
-            }
-        } else {
-            topology.checkpoint = Checkpoint::Every(CHECKPOINT_EVERY);
-            topology.micro_batch.age = topology.micro_batch.age.min(FILE_AGE_MAX);
-        }
-        topology
-    }
-
-    /// The spout that stands for the inputs of the head.
-    fn input(
-        &self,
-        head: &ComponentSpec,
-        receiver: mpsc::Receiver<Input>,
-        ways: &mut BTreeMap<(String, String), Way>,
-        bridge: &Arc<Bridge>,
-        say: &Say,
-    ) -> ComponentSpec {
-        let mut streams = Streams::none();
-        for (number, input) in head.inputs.iter().enumerate() {
-            let from = &self.whole.components[input.from];
-            streams = streams.and(&input_name(number), from.streams.fields(input.stream).clone());
-        }
-        for (number, input) in head.inputs.iter().enumerate() {
-            let head_number = self.group.members[0];
-            let taken = self
-                .crossings
-                .iter()
-                .find(|crossing| crossing.takers.contains(&(head_number, number)));
-            let (Some(crossing), Some(stream)) = (taken, streams.id(&input_name(number))) else {
-                continue;
-            };
-            let from = self.all.iter().find(|group| group.members.contains(&input.from));
-            let from = from.map_or("", |group| group_id(self.whole, group));
-            let fields = streams.fields(stream).clone();
-            let way = Way { stream, form: crossing.form.clone(), fields };
-            ways.insert((from.to_owned(), crossing.name.clone()), way);
-        }
-        let config = In {
-            streams: streams.clone(),
-            inputs: Mutex::new(Some(receiver)),
-            bridge: Arc::clone(bridge),
-            say: Arc::clone(say),
-        };
-        ComponentSpec {
-            id: "storm-in".into(),
-            type_name: "StormIn",
-            role: Role::Spout,
-            config: Config::Spout(Arc::new(config)),
-            streams,
-            ..hidden()
-        }
-    }
-
-    fn member(
-        &self,
-        member: usize,
-        before: usize,
-        of_spout: bool,
-        bridge: &Arc<Bridge>,
-        say: &Say,
-    ) -> ComponentSpec {
-        let mut spec = self.whole.components[member].clone();
-        spec.parallelism_hint = NonZeroU16::MIN;
-        let is_head = member == self.group.members[0];
-        for (number, input) in spec.inputs.iter_mut().enumerate() {
-            if is_head {
-                // Streams are in the order of their names, which are numbers.
-                *input = InputSpec { from: 0, stream: StreamId(number), ..input.clone() };
-            } else {
-                input.from = self.position(input.from) + before;
-            }
-        }
-        match &spec.config {
-            Config::Spout(spout) => {
-                let spout = Arc::clone(spout);
-                let share = Share { spout, task: self.task, tasks: self.tasks };
-                spec.config = Config::Spout(Arc::new(share));
-            }
-            Config::Sink(sink) if !of_spout => {
-                spec.config = Config::Sink(Arc::new(Noted {
-                    id: spec.id.clone(),
-                    sink: Arc::clone(sink),
-                    bridge: Arc::clone(bridge),
-                    say: Arc::clone(say),
-                }));
-            }
-            _ => {}
-        }
-        spec
-    }
-
-    fn position(&self, component: usize) -> usize {
-        self.group.members.iter().position(|member| *member == component).unwrap_or(0)
-    }
-
-    /// The sink that stands for what takes the group's streams.
-    fn out(&self, before: usize, of_spout: bool, bridge: &Arc<Bridge>) -> Option<ComponentSpec> {
-        let (mut streams, mut inputs) = (Vec::new(), Vec::new());
-        for crossing in self.crossings.iter().filter(|one| self.group.members.contains(&one.from)) {
-            let stream = StreamId(crossing.stream);
-            let arity = self.whole.components[crossing.from].streams.fields(stream).len();
-            streams.push(OutStream {
-                name: crossing.name.clone(),
-                form: crossing.form.clone(),
-                arity,
-            });
-            let from = self.position(crossing.from) + before;
-            let grouping = crate::topology::Grouping::Global;
-            inputs.push(InputSpec { from, stream, grouping });
-        }
-        let has_sink = self
-            .group
-            .members
-            .iter()
-            .any(|member| matches!(self.whole.components[*member].config, Config::Sink(_)));
-        if inputs.is_empty() && has_sink {
-            return None;
-        }
-        let config = Out { streams, bridge: Arc::clone(bridge), of_spout };
-        Some(ComponentSpec {
-            id: "storm-out".into(),
-            type_name: "StormOut",
-            role: Role::Sink,
-            config: Config::Sink(Arc::new(config)),
-            inputs,
-            ..hidden()
-        })
-    }
-}
-
-/// The name of the stream of an input: names have the order of numbers.
-fn input_name(number: usize) -> String {
-    format!("in{number:04}")
-}
-
-fn hidden() -> ComponentSpec {
-    ComponentSpec {
-        id: String::new(),
-        type_name: "",
-        role: Role::Sink,
-        guarantee: "",
-        config: Config::Sink(Arc::new(crate::sink::null::Null {})),
-        explained: String::new(),
-        parallelism_hint: NonZeroU16::MIN,
-        inputs: Vec::new(),
-        streams: Streams::none(),
-        on_error: OnError::Stop,
-        batch: 256,
-        linger: None,
-        in_front_of: None,
-    }
 }
 
 /// Tells Storm what the topology tells, and ends the process with it.
@@ -536,28 +305,6 @@ impl Inside {
             if waited >= ALIVE_EVERY {
                 waited = Duration::ZERO;
                 to_storm.say(&["{\"command\":\"sync\"}".into()]);
-            }
-        }
-    }
-}
-
-impl Way {
-    /// The values of the tuples that one of Storm holds.
-    fn values(&self, raw: &str) -> Option<Vec<Value>> {
-        match self.form {
-            Form::Plain => {
-                let mut values = values_of_json(raw)?;
-                if let Some(at) = self.fields.position("post")
-                    && let Some(Value::Json(raw)) = values.get(at)
-                    && let Ok(post) = Post::check(raw.clone())
-                {
-                    values[at] = Value::Post(post);
-                }
-                (values.len() == self.fields.len()).then_some(values)
-            }
-            Form::Keyed(_) | Form::Batch => {
-                let texts: Vec<String> = serde_json::from_str(raw).ok()?;
-                wire::values(texts.last()?)
             }
         }
     }

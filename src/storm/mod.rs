@@ -4,6 +4,8 @@
 //! them. `export` makes Flux files of topologies: `groups` decides which components stay together,
 //! and `component` is the shell component that runs such a group in a worker of Storm.
 
+mod bridge;
+mod builder;
 pub mod component;
 pub mod export;
 mod flux;

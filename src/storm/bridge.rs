@@ -1,0 +1,261 @@
+//! What the threads of a component on Storm share: the tuples of Storm that are in its topology, and
+//! what goes out.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::groups::Form;
+use super::wire::push_text;
+use crate::epoch::Promise;
+use crate::keys::key_group;
+use crate::tuple::value_to_json;
+use crate::value::Value;
+
+/// How many tuples one of Storm carries at most. More would make a retry cost more.
+const BATCH_TUPLES_MAX: usize = 512;
+
+/// How many bytes it carries at most, unless a single tuple is larger.
+const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// How many buckets keys are shared out among: a tuple of Storm carries those of one bucket. More
+/// would spread keys more evenly over many tasks, and make smaller batches.
+const BUCKETS: u16 = 256;
+
+/// How many tuples of Storm may wait for its acknowledgements.
+const UNACKED_MAX: usize = 2_000;
+
+/// A tuple of Storm on its way out.
+#[derive(Clone, Debug)]
+pub(super) struct OutMessage {
+    /// The name of the stream, in JSON.
+    stream: String,
+    /// The values, as a list in JSON.
+    tuple: String,
+}
+
+impl OutMessage {
+    /// The command that emits it. `rest` is what stands behind the tuple.
+    pub fn command(&self, rest: &str) -> String {
+        let Self { stream, tuple } = self;
+        format!(
+            "{{\"command\":\"emit\",\"need_task_ids\":false,\"stream\":{stream},\"tuple\":{tuple}{rest}}}"
+        )
+    }
+}
+
+/// The stream that an input of the way out belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct OutStream {
+    pub name: String,
+    pub form: Form,
+    pub arity: usize,
+}
+
+/// What the threads of the process share.
+#[derive(Default)]
+pub(super) struct Bridge {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Tuples for each stream out, which aren't messages yet; by stream and bucket.
+    gathering: BTreeMap<(usize, u16), Vec<Value>>,
+    gathered: usize,
+    /// Messages, in order.
+    out: VecDeque<OutMessage>,
+    /// Messages of a spout that Storm hasn't acknowledged, by number.
+    unacked: BTreeMap<u64, OutMessage>,
+    next_number: u64,
+    /// Failed messages, which go out again.
+    again: VecDeque<u64>,
+    /// Tuples of Storm that are in the topology: number and id.
+    open: VecDeque<(u64, String)>,
+    /// Tuples whose results sinks haven't delivered yet.
+    waiting: VecDeque<Waiting>,
+    /// What each sink has promised and not delivered.
+    promised: BTreeMap<String, HashSet<String>>,
+}
+
+struct Waiting {
+    ids: Vec<String>,
+    segments: HashSet<(String, String)>,
+}
+
+/// What is to be said to Storm.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    pub emits: Vec<OutMessage>,
+    /// The ids that these are anchored to.
+    pub anchors: Vec<String>,
+    pub acks: Vec<String>,
+}
+
+impl Bridge {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a tuple that goes out.
+    pub fn take(&self, number: usize, stream: &OutStream, values: &[Value]) {
+        let bucket = match &stream.form {
+            Form::Keyed(keys) => key_group(keys.iter().map(|key| &values[*key])) % BUCKETS,
+            _ => 0,
+        };
+        let mut state = self.state();
+        if stream.form == Form::Plain {
+            state.out.push_back(plain(&stream.name, values));
+            return;
+        }
+        state.gathered += 1;
+        let gathered = state.gathering.entry((number, bucket)).or_default();
+        gathered.extend(values.iter().map(Value::detached));
+        let weight: usize = gathered.iter().map(Value::weight).sum();
+        let is_full =
+            gathered.len() >= BATCH_TUPLES_MAX * stream.arity.max(1) || weight >= BATCH_BYTES_MAX;
+        if is_full && let Some(values) = state.gathering.remove(&(number, bucket)) {
+            state.out.push_back(batch(stream, bucket, &values));
+        }
+    }
+
+    /// Makes messages of all that was gathered.
+    pub fn seal(&self, streams: &[OutStream]) {
+        let mut state = self.state();
+        for ((number, bucket), values) in std::mem::take(&mut state.gathering) {
+            let message = batch(&streams[number], bucket, &values);
+            state.out.push_back(message);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Notes that a tuple of Storm is in the topology, under this number.
+    pub fn opened(&self, number: u64, id: String) {
+        self.state().open.push_back((number, id));
+    }
+
+    /// A checkpoint is complete that has all tuples up to this number: what came of them goes out.
+    pub fn completed(&self, number: u64) -> Answers {
+        let mut state = self.state();
+        let emits: Vec<_> = state.out.drain(..).collect();
+        // What went out may be of tuples behind the number as well: it is anchored to all of them.
+        let anchors = match emits.is_empty() {
+            true => Vec::new(),
+            false => state.open.iter().map(|(_, id)| id.clone()).collect(),
+        };
+        let mut ids = Vec::new();
+        while let Some((first, _)) = state.open.front()
+            && *first <= number
+        {
+            ids.extend(state.open.pop_front().map(|(_, id)| id));
+        }
+        let mut segments = HashSet::new();
+        for (sink, promised) in &state.promised {
+            segments.extend(promised.iter().map(|segment| (sink.clone(), segment.clone())));
+        }
+        if !ids.is_empty() {
+            state.waiting.push_back(Waiting { ids, segments });
+        }
+        Answers { emits, anchors, acks: state.take_done() }
+    }
+
+    pub fn promised(&self, sink: &str, promises: &[Promise]) {
+        let segments = promises.iter().map(|promise| promise.segment.clone()).collect();
+        self.state().promised.insert(sink.to_owned(), segments);
+    }
+
+    /// A sink has delivered segments; the tuples that wait for nothing more are done.
+    pub fn delivered(&self, sink: &str, segments: &[String]) -> Answers {
+        let mut state = self.state();
+        if let Some(promised) = state.promised.get_mut(sink) {
+            promised.retain(|segment| !segments.contains(segment));
+        }
+        for waiting in &mut state.waiting {
+            for segment in segments {
+                waiting.segments.remove(&(sink.to_owned(), segment.clone()));
+            }
+        }
+        Answers { acks: state.take_done(), ..Answers::default() }
+    }
+
+    /// What a spout emits next, with its number; at most so many.
+    pub fn next_messages(&self, at_most: usize) -> Vec<(u64, OutMessage)> {
+        let mut state = self.state();
+        let mut next = Vec::new();
+        while next.len() < at_most {
+            if let Some(number) = state.again.pop_front() {
+                next.extend(state.unacked.get(&number).map(|message| (number, message.clone())));
+                continue;
+            }
+            let Some(message) = state.out.pop_front() else { break };
+            state.next_number += 1;
+            let number = state.next_number;
+            state.unacked.insert(number, message.clone());
+            next.push((number, message));
+        }
+        next
+    }
+
+    /// Storm has acknowledged a message of a spout.
+    pub fn acked(&self, number: u64) {
+        self.state().unacked.remove(&number);
+        self.changed.notify_all();
+    }
+
+    /// A message of a spout has failed.
+    pub fn failed(&self, number: u64) {
+        self.state().again.push_back(number);
+    }
+
+    /// Waits until Storm has acknowledged all messages that there are now.
+    pub fn wait_until_acked(&self) {
+        let state = self.state();
+        let last = state.next_number + state.out.len() as u64;
+        let is_unacked = |state: &mut State| {
+            let first = state.unacked.keys().next().copied();
+            state.next_number < last || first.is_some_and(|first| first <= last)
+        };
+        drop(self.changed.wait_while(state, is_unacked));
+    }
+
+    /// Waits until there is room for more messages of a spout.
+    pub fn wait_for_room(&self) {
+        let is_full = |state: &mut State| state.unacked.len() + state.out.len() >= UNACKED_MAX;
+        drop(self.changed.wait_while(self.state(), is_full));
+    }
+}
+
+impl State {
+    fn take_done(&mut self) -> Vec<String> {
+        let mut done = Vec::new();
+        while let Some(waiting) = self.waiting.front()
+            && waiting.segments.is_empty()
+        {
+            done.extend(self.waiting.pop_front().map(|waiting| waiting.ids).unwrap_or_default());
+        }
+        done
+    }
+}
+
+fn json_text(text: &str) -> String {
+    let mut json = Vec::new();
+    value_to_json(&text.into(), &mut json);
+    String::from_utf8_lossy(&json).into_owned()
+}
+
+fn plain(name: &str, values: &[Value]) -> OutMessage {
+    let mut tuple = Vec::new();
+    value_to_json(&Value::List(values.into()), &mut tuple);
+    OutMessage { stream: json_text(name), tuple: String::from_utf8_lossy(&tuple).into_owned() }
+}
+
+fn batch(stream: &OutStream, bucket: u16, values: &[Value]) -> OutMessage {
+    let mut text = String::new();
+    push_text(values, &mut text);
+    let tuple = match stream.form {
+        Form::Keyed(_) => format!("[\"{bucket}\",\"{text}\"]"),
+        _ => format!("[\"{text}\"]"),
+    };
+    OutMessage { stream: json_text(&stream.name), tuple }
+}
