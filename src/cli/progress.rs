@@ -229,7 +229,7 @@ mod tests {
             (128 * MIB, 512 * MIB),
             2,
             60,
-            "verify [#####---------------]  25%, 64.0 MiB/s, 6.0 s left",
+            "verify [#####---------------]  25%, 128.0 MiB of 512.0 MiB",
         );
         check(Unit::Bytes, (128 * MIB, 512 * MIB), 2, 30, "verify  25%");
         check(

@@ -102,7 +102,12 @@ pub fn check_writable(folder: &Path) -> Result<String, Error> {
                 };
                 return Ok(format!("\"{}\" {state}", folder.display()));
             }
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            // A path that leads through a file ends at that file.
+            Err(cause)
+                if matches!(
+                    cause.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) => {}
             Err(cause) => return Err(failed("look at", there, cause)),
         }
     }

@@ -103,7 +103,7 @@ impl TopologyProblem {
             return self;
         }
         let indent = self.marker.chars().take_while(|c| *c == ' ').count();
-        let skipped = if indent < room / 2 { 0 } else { indent - room / 2 };
+        let skipped = indent.saturating_sub(room / 2);
         self.source_line = self.source_line.chars().skip(skipped).take(room).collect();
         self.marker = self.marker.chars().skip(skipped).take(room).collect();
         self

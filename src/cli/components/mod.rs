@@ -292,6 +292,10 @@ mod tests {
                       How loud, in decibels.
                   words: map of text to number (default {})
                       Other words for it.
+
+                A duration is a text with a whole number and its unit, ms, s, m, h or d: "90s".
+
+                A size is a text with a whole number and its unit, such as B, MiB or GB: "32MiB".
             "#]],
         );
     }

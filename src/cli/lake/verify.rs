@@ -64,7 +64,7 @@ fn text(report: &Report) -> String {
         text,
         "{}, {}, {}, {bytes}: {}",
         plural(*partitions as u64, "partition"),
-        micro_batches_in_words(*micro_batches as u64),
+        micro_batches_in_words(*micro_batches),
         plural(*posts, "post"),
         plural(findings as u64, "finding"),
     );

@@ -74,7 +74,7 @@ pub fn run_test(
                 let inputs = case.inputs.iter().filter(|input| input.spout == spec.id);
                 let source = match TestSource::new(source, inputs, case.ends, &clock, &done) {
                     Ok(source) => source,
-                    Err(unreadable) => return Ok(vec![unreadable]),
+                    Err(unreadable) => return Ok(vec![*unreadable]),
                 };
                 spec.config = Config::Spout(Arc::new(source));
             }

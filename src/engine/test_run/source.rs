@@ -23,6 +23,9 @@ use crate::value::Value;
 /// The largest file of a test; all of it is in memory while the test runs.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
+/// The difference that stands for a file that can't be read.
+type Unreadable = Box<Difference>;
+
 /// One thing that the spout does.
 #[derive(Clone)]
 enum Step {
@@ -53,7 +56,7 @@ impl TestSource {
         ends: bool,
         clock: &Arc<ManualClock>,
         done: &Sender<()>,
-    ) -> std::result::Result<Self, Difference> {
+    ) -> std::result::Result<Self, Unreadable> {
         let router = spout.router();
         let mut steps = Vec::new();
         let mut inputs_of_spout = 0;
@@ -86,7 +89,7 @@ fn add_step(
     stream: Option<StreamId>,
     router: Option<&dyn Route>,
     into: &mut Vec<Step>,
-) -> std::result::Result<(), Difference> {
+) -> std::result::Result<(), Unreadable> {
     match step {
         TestStep::Post { post, topics } => {
             into.push(send_post(post.clone(), topics.clone(), stream, router));
@@ -151,7 +154,7 @@ struct FileLines<'a> {
 }
 
 impl FileLines<'_> {
-    fn read(&self) -> std::result::Result<String, Difference> {
+    fn read(&self) -> std::result::Result<String, Unreadable> {
         let shown = self.path.display();
         let unreadable =
             |error: std::io::Error| self.problem(format!("can't read \"{shown}\": {error}"));
@@ -164,8 +167,8 @@ impl FileLines<'_> {
         Ok(text)
     }
 
-    fn problem(&self, what: String) -> Difference {
-        Difference::of_run(self.place.clone(), what)
+    fn problem(&self, what: String) -> Unreadable {
+        Box::new(Difference::of_run(self.place.clone(), what))
     }
 }
 

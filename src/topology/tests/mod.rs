@@ -4,6 +4,7 @@ mod components;
 mod files;
 mod fuzz;
 mod in_front;
+mod mistakes;
 mod outside;
 mod printing;
 mod problems;

@@ -226,12 +226,48 @@ fn syntax_errors_say_what_was_expected() {
                 1 | Topology(name: "t" memory: 1)
                   |                    ^"#]],
         ),
-        ("Topology(name = \"t\")", expect![[""]]),
-        ("Topology(name: \"t\", memory = 1)", expect![[""]]),
-        ("Topology(\"name\": \"t\")", expect![[""]]),
-        ("Topology(name: \"t\", \"memory\": 1)", expect![[""]]),
-        ("Topology(name: \"t\", spouts: {\"a\": Spout(run: X(n: 1)}, bolts: {})", expect![[""]]),
-        ("Topology(name: \"t\", bolts: { \"a\" = 1 })", expect![[""]]),
+        (
+            "Topology(name = \"t\")",
+            expect![[r#"
+            t.ron:1:15: expected `:` between the name of a field and its value, found '='
+                1 | Topology(name = "t")
+                  |               ^"#]],
+        ),
+        (
+            "Topology(name: \"t\", memory = 1)",
+            expect![[r#"
+            t.ron:1:28: expected `:`, found '='; write `name: value`
+                1 | Topology(name: "t", memory = 1)
+                  |                            ^"#]],
+        ),
+        (
+            "Topology(\"name\": \"t\")",
+            expect![[r#"
+            t.ron:1:16: expected `,` or `)`, found ':'; the name of a field stands without quotes: `name: "capture"`
+                1 | Topology("name": "t")
+                  |                ^"#]],
+        ),
+        (
+            "Topology(name: \"t\", \"memory\": 1)",
+            expect![[r#"
+            t.ron:1:21: expected the name of a field, found '"'; it stands without quotes
+                1 | Topology(name: "t", "memory": 1)
+                  |                     ^"#]],
+        ),
+        (
+            "Topology(name: \"t\", spouts: {\"a\": Spout(run: X(n: 1)}, bolts: {})",
+            expect![[r#"
+            t.ron:1:53: expected `)`, which closes the bracket at 1:40, found '}'
+                1 | Topology(name: "t", spouts: {"a": Spout(run: X(n: 1)}, bolts: {})
+                  |                                                     ^"#]],
+        ),
+        (
+            "Topology(name: \"t\", bolts: { \"a\" = 1 })",
+            expect![[r#"
+            t.ron:1:34: expected `:`, found '='; write `name: value`
+                1 | Topology(name: "t", bolts: { "a" = 1 })
+                  |                                  ^"#]],
+        ),
         (
             "Topology(name: \"t\", 5)",
             expect![[r#"

@@ -51,14 +51,14 @@ fn keys_and_what_is_saved_of_them_are_shown_where_there_are_any() {
         80,
         24,
         expect![[r#"
-        quickstart: running, 12.0 s
-        partition 2015-12-18T00:00:00, rolls over 01:00:00 UTC | epoch 11, 0.4 s ago
-        RSS 38.0 MiB | state file 96.0 MiB
-        component  in/s out/s failed dead     p99  cap inbox  keys    saved state
-        posts         -  2000      0    0       -   4%     -     -        - blocked
-        split      1990 24.0k     12    3  3.5 ms  96%  100% 1.00M 31.0 MiB bottleneck
-        words     24.0k     -      0    0  3.5 ms   8%   12%     -        - idle
-    "#]],
+            quickstart: running, 12.0 s
+            partition 2015-12-18T00:00:00, rolls over 01:00:00 UTC | epoch 11, 0.4 s ago
+            RSS 38.0 MiB | state file 96.0 MiB | bottleneck: split
+            component  in/s out/s failed dead  cap inbox  keys state
+            posts         -  2000      0    0   4%     -     - blocked
+            split      1990 24.0k     12    3  96%  100% 1.00M 62500 forgotten, running
+            words     24.0k     -      0    0   8%   12%     - idle
+        "#]],
     );
 }
 
@@ -71,10 +71,10 @@ fn eighty_columns_are_enough_for_all_of_it() {
         expect![[r#"
             quickstart: running, 12.0 s
             partition 2015-12-18T00:00:00, rolls over 01:00:00 UTC | epoch 11, 0.4 s ago
-            RSS 38.0 MiB
+            RSS 38.0 MiB | bottleneck: split
             component tasks  in/s out/s failed dead     p50     p99  cap inbox state
             posts         1     -  2000      0    0       -       -   4%     - blocked
-            split         2  1990 24.0k     12    3 16.4 µs  3.5 ms  96%  100% bottleneck
+            split         2  1990 24.0k     12    3 16.4 µs  3.5 ms  96%  100% running
             words         1 24.0k     -      0    0 16.4 µs  3.5 ms   8%   12% idle
         "#]],
     );
@@ -87,14 +87,14 @@ fn sixty_columns_leave_out_what_matters_least() {
         60,
         24,
         expect![[r#"
-        quickstart: running, 12.0 s
-        partition 2015-12-18T00:00:00, rolls over 01:00:00 UTC
-        epoch 11, 0.4 s ago | RSS 38.0 MiB
-        component  in/s out/s failed dead  cap inbox state
-        posts         -  2000      0    0   4%     - blocked
-        split      1990 24.0k     12    3  96%  100% bottleneck
-        words     24.0k     -      0    0   8%   12% idle
-    "#]],
+            quickstart: running, 12.0 s
+            partition 2015-12-18T00:00:00, rolls over 01:00:00 UTC
+            epoch 11, 0.4 s ago | RSS 38.0 MiB | bottleneck: split
+            component  in/s out/s failed dead  cap inbox state
+            posts         -  2000      0    0   4%     - blocked
+            split      1990 24.0k     12    3  96%  100% running
+            words     24.0k     -      0    0   8%   12% idle
+        "#]],
     );
 }
 
@@ -109,10 +109,11 @@ fn a_narrow_window_still_names_the_bottleneck() {
             partition 2015-12-18T00:00:00~
             epoch 11, 0.4 s ago
             RSS 38.0 MiB
-            component  in/s state
-            posts         - blocked
-            split      1990 bottleneck
-            words     24.0k idle
+            bottleneck: split
+            component  in/s out/s state
+            posts         -  2000 blocked
+            split      1990 24.0k running
+            words     24.0k     - idle
         "#]],
     );
 }
@@ -131,7 +132,7 @@ fn a_low_window_leaves_out_rows_but_not_the_bottleneck() {
             idle          1 24.0k     -      0    0 16.4 µs  3.5 ms   8%   12% idle
             idle          1 24.0k     -      0    0 16.4 µs  3.5 ms   8%   12% idle
             idle          1 24.0k     -      0    0 16.4 µs  3.5 ms   8%   12% idle
-            split         2  1990 24.0k     12    3 16.4 µs  3.5 ms  96%  100% bottleneck
+            split         2  1990 24.0k     12    3 16.4 µs  3.5 ms  96%  100% running
             ... 8 more
         "#]],
     );
