@@ -18,7 +18,7 @@ fn everything_but_health_needs_the_token_and_a_session_stands_for_it() {
     for path in ["/healthz", "/readyz"] {
         assert_eq!(server.raw("GET", path, &[], "").with(200).body, "ok\n");
     }
-    for path in ["/api/v1/topologies", "/api/v1/openapi.json", "/nonesuch"] {
+    for path in ["/api/v1/topologies", "/api/v1/openapi.json", "/metrics"] {
         let refused = server.raw("GET", path, &[], "").with(401);
         assert_eq!(refused.header("content-type"), Some("application/problem+json"));
         assert!(refused.header("www-authenticate").unwrap().starts_with("Bearer"));

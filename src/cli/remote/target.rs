@@ -24,7 +24,7 @@ pub struct Target {
 /// Where a topology is found.
 pub enum Attached {
     /// On a server, by its name.
-    Server(Server, String),
+    Server(Box<Server>, String),
     /// In a process of its own, by its state folder.
     Socket(PathBuf),
 }
@@ -51,7 +51,7 @@ pub fn attach(
 ) -> Result<Attached, Failure> {
     match topology {
         Some(name) if state.is_none() && !is_file(name, server) => {
-            Ok(Attached::Server(server.server()?, name.to_owned()))
+            Ok(Attached::Server(Box::new(server.server()?), name.to_owned()))
         }
         other => {
             let folder = state_folder(other.map(Path::new), state, registry)?;

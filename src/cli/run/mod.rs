@@ -117,6 +117,7 @@ struct Loaded {
 }
 
 fn load(args: &Args, registry: &Registry) -> Result<Loaded, Failure> {
+    args.child.end_with_parent()?;
     if let Some(request) = args.kappa.request() {
         let file = (args.file.as_path(), &args.sets);
         let kappa = kappa::load(file, registry, &args.kappa, &request, args.state.as_deref())?;
@@ -133,7 +134,6 @@ fn load(args: &Args, registry: &Registry) -> Result<Loaded, Failure> {
 
 /// Runs the topology to its end.
 pub fn run(args: Args, registry: &Registry) -> Outcome {
-    args.child.end_with_parent()?;
     let Loaded { topology, state, about, kappa } = load(&args, registry)?;
     room::set_total(topology.memory);
     let _cleanup = temporary::Cleanup;
