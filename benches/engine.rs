@@ -308,7 +308,7 @@ fn word_count(c: &mut Criterion) {
 /// A bolt that takes 5 µs for a tuple, with one spout before it: the claim is 1.8 times with two
 /// tasks.
 fn heavy_bolt(c: &mut Criterion) {
-    const HEAVY_TUPLES: u64 = 200_000;
+    const HEAVY_TUPLES: u64 = 400_000;
     let state = tempfile::tempdir().expect("a temporary folder");
     let registry = registry();
     let mut group = group(c, "heavy bolt", Throughput::Elements(HEAVY_TUPLES));

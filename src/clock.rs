@@ -69,7 +69,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that only moves when a test moves it.
+/// A clock that only moves when it is moved, by a test of this crate or of a topology.
 pub struct ManualClock {
     wall: Mutex<OffsetDateTime>,
     monotonic: watch::Sender<Duration>,
@@ -79,6 +79,12 @@ impl ManualClock {
     /// A clock that stands at `wall`, with a monotonic time of zero.
     pub fn at(wall: OffsetDateTime) -> Arc<Self> {
         Arc::new(Self { wall: Mutex::new(wall), monotonic: watch::Sender::new(Duration::ZERO) })
+    }
+
+    /// Moves the wall clock to a time, if that is later, and the monotonic time as far.
+    pub fn advance_to(&self, wall: OffsetDateTime) {
+        let by = Duration::try_from(wall - self.now()).unwrap_or_default();
+        self.advance(by);
     }
 
     /// Moves both times forward and wakes whoever slept until then.

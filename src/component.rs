@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::tuple::Fields;
+
 /// The configuration of a component as a topology file writes it behind `run:`. The doc comments of
 /// the type and of its fields are the help that `waterspout components show` prints.
 pub trait Component: DeserializeOwned + Serialize + JsonSchema + Send + Sync + 'static {
@@ -36,6 +38,50 @@ impl Role {
             Self::Bolt => "bolt",
             Self::Sink => "sink",
         }
+    }
+}
+
+/// A running topology as a component may see it: names, tasks, and who takes which stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopologyOutline {
+    /// Its name.
+    pub name: String,
+    /// Its components, without hidden ones.
+    pub components: Vec<ComponentOutline>,
+}
+
+/// A component in a [`TopologyOutline`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ComponentOutline {
+    /// Its id.
+    pub id: String,
+    /// The number of its first task in the plan; those of the others follow.
+    pub first_task: usize,
+    /// The number of its tasks.
+    pub tasks: usize,
+    /// Its streams and their fields.
+    pub streams: Vec<(String, Fields)>,
+    /// Where its tuples come from.
+    pub inputs: Vec<InputOutline>,
+}
+
+/// An input in a [`TopologyOutline`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InputOutline {
+    /// The id of the component that emits.
+    pub from: String,
+    /// The name of the stream.
+    pub stream: String,
+    /// The name of the grouping in RON.
+    pub grouping: &'static str,
+    /// The names of the fields that it groups by.
+    pub keys: Vec<String>,
+}
+
+impl TopologyOutline {
+    /// The component with this id.
+    pub fn component(&self, id: &str) -> Option<&ComponentOutline> {
+        self.components.iter().find(|component| component.id == id)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::bolt::trends::Trends;
 use crate::bolt::window::Window;
 use crate::bolt::{Count, Dedup, Features, Filter, Jq, Pick, Words};
 use crate::registry::Registry;
+use crate::shell::{ShellBolt, ShellSpout};
 use crate::sink::local::Local;
 use crate::sink::null::Null;
 use crate::sink::postgres::Postgres;
@@ -34,6 +35,7 @@ pub fn standard() -> Registry {
         .spout::<X>()
         .spout::<Bluesky>()
         .spout::<Mastodon>()
+        .spout::<ShellSpout>()
         .bolt::<Filter>()
         .bolt::<Jq>()
         .bolt::<Pick>()
@@ -44,6 +46,7 @@ pub fn standard() -> Registry {
         .bolt::<Window>()
         .bolt::<Top>()
         .bolt::<Trends>()
+        .bolt::<ShellBolt>()
         .sink::<Local>()
         .sink::<S3>()
         .sink::<Postgres>()

@@ -119,7 +119,8 @@ fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<()> {
     let end = End { name: name.to_owned(), done, result: None };
-    let report = move || end.with(work());
+    let span = tracing::Span::current();
+    let report = move || end.with(span.in_scope(work));
     thread::Builder::new().name(name.into()).spawn(report).map_err(|cause| {
         Error::no_room(format!("can't start the thread \"{name}\"")).because(cause)
     })?;

@@ -25,6 +25,9 @@ pub enum Kind {
     /// The local disk is full, or no file can be opened: the engine waits and tries again for as
     /// long as it takes, whatever `on_error` says, and tells so.
     NoRoom,
+    /// Work that was under way outside is lost, such as that of a child process that died: the
+    /// topology goes back to its newest checkpoint, whatever `on_error` says.
+    Lost,
 }
 
 /// An error with a sentence for a person: lowercase, no full stop, names in double quotes,
@@ -57,6 +60,12 @@ impl Error {
     /// An error that ends when somebody makes room on this machine's disk.
     pub fn no_room(what: impl Into<String>) -> Self {
         Self::new(Kind::NoRoom, what)
+    }
+
+    /// An error that loses work under way outside, so that the topology goes back to its newest
+    /// checkpoint.
+    pub fn lost(what: impl Into<String>) -> Self {
+        Self::new(Kind::Lost, what)
     }
 
     /// An error of the local file system: [`Kind::NoRoom`] for a full disk, an exceeded quota and

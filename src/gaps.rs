@@ -1,5 +1,5 @@
-//! The gap ledger: from when to when posts may be missing, and why. Entries are appended and never
-//! changed; one that was filled is written again with the same id.
+//! The gap ledger: the periods in which posts may be missing, with the reasons. Entries are
+//! appended and never changed; a gap that was filled is written again with the same id.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -15,16 +15,16 @@ use crate::post::Post;
 /// The folder of a topology's state that holds the ledgers, one file for each spout.
 pub(crate) const FOLDER: &str = "gaps";
 
-/// A time in which posts may be missing: the body of a post of the kind `gap`.
+/// A period in which posts may be missing: the body of a post of the kind `gap`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
-    /// Its id, the same when it is filled.
+    /// The gap's id, which stays the same when the gap is filled.
     pub id: String,
     /// The spout.
     pub spout: String,
     /// The kind of the posts.
     pub kind: String,
-    /// Which part of the source: a topic, a page, a hashtag; empty for all of it.
+    /// The part of the source: a topic, a page, a hashtag; empty for the whole source.
     pub part: String,
     /// Posts from this time on may be missing.
     #[serde(with = "time::serde::rfc3339")]
@@ -32,29 +32,29 @@ pub struct Gap {
     /// Posts from this time on are there again.
     #[serde(with = "time::serde::rfc3339")]
     pub to: OffsetDateTime,
-    /// Why.
+    /// The reason.
     pub why: String,
-    /// About how many, by the rate of the time before; `None` if that isn't known.
+    /// The estimated number of missing posts, by the rate before the gap; `None` if the rate isn't
+    /// known.
     pub estimated_posts: Option<u64>,
-    /// True if what was missing has been fetched since.
+    /// True if the missing posts were fetched later.
     pub filled: bool,
-    /// How many posts were fetched for it.
+    /// The number of posts that were fetched for the gap.
     pub posts: u64,
-    /// When this entry was made.
+    /// The time when this entry was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
 }
 
 impl Gap {
-    /// As a post, for the stream `gaps`.
+    /// Returns the gap as a post, for the stream `gaps`.
     pub(crate) fn post(&self) -> Result<Post> {
         let body = serde_json::to_vec(self)
-            .map_err(|cause| Error::fatal("a gap can't be written down").because(cause))?;
-        Post::wrap("gap", &body)
-            .map_err(|what| Error::fatal("a gap can't be written down").because(what))
+            .map_err(|cause| Error::fatal("can't encode a gap").because(cause))?;
+        Post::wrap("gap", &body).map_err(|what| Error::fatal("can't encode a gap").because(what))
     }
 
-    /// The gap that a post is, if it is one.
+    /// Returns the gap of a post, if the post is one.
     pub(crate) fn of(post: &Post) -> Option<Self> {
         if post.kind() != "gap" {
             return None;
@@ -63,18 +63,19 @@ impl Gap {
     }
 }
 
-/// A spout's ledger: its newest entries by id, and the file behind them.
+/// A spout's ledger: its newest entries by id, and its file.
 pub(crate) struct GapLedger {
-    /// None where nothing is kept.
+    /// The ledger's file; `None` if nothing is kept.
     path: Option<PathBuf>,
     gaps: BTreeMap<String, Gap>,
 }
 
 impl GapLedger {
-    /// That of a component below a topology's state; without state nothing outlives the process.
+    /// Opens the ledger of a component in a topology's state; without state nothing outlives the
+    /// process.
     ///
     /// # Errors
-    /// If it is there and can't be read.
+    /// If the ledger exists and can't be read.
     pub fn open(state: Option<&Path>, component: &str) -> Result<Self> {
         let path = state.map(|state| state.join(FOLDER).join(format!("{component}.ndjson")));
         let gaps = match &path {
@@ -84,22 +85,22 @@ impl GapLedger {
         Ok(Self { path, gaps })
     }
 
-    /// Those that aren't filled, the oldest first.
+    /// Returns the gaps that aren't filled, the oldest first.
     pub fn open_gaps(&self) -> Vec<Gap> {
         let mut open: Vec<_> = self.gaps.values().filter(|gap| !gap.filled).cloned().collect();
         open.sort_by_key(|gap| gap.from);
         open
     }
 
-    /// The newest entry with this id.
+    /// Returns the newest entry with this id.
     pub fn get(&self, id: &str) -> Option<&Gap> {
         self.gaps.get(id)
     }
 
-    /// Appends an entry, unless it is there, and syncs it.
+    /// Appends an entry, unless the ledger has it, and syncs it.
     ///
     /// # Errors
-    /// If that fails.
+    /// If the entry can't be written.
     pub fn add(&mut self, gap: &Gap) -> Result<()> {
         if self.gaps.get(&gap.id).is_some_and(|known| known.filled >= gap.filled) {
             return Ok(());
@@ -137,7 +138,7 @@ fn read(path: &Path) -> Result<Vec<Gap>> {
     let text = fs::read(path).map_err(|cause| {
         Error::file(format!("can't read the gap ledger \"{}\"", path.display()), cause)
     })?;
-    // A line that a crash has cut isn't an entry: it is made again from the spool.
+    // A line that a crash has cut isn't an entry; the entry is written again from the spool.
     Ok(text
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice(line).ok())
@@ -148,7 +149,8 @@ fn newest(entries: Vec<Gap>) -> BTreeMap<String, Gap> {
     entries.into_iter().map(|gap| (gap.id.clone(), gap)).collect()
 }
 
-/// The newest entry of every gap of a topology whose state is in this folder, by spout and time.
+/// Returns the newest entry of every gap of a topology whose state is in this folder, by spout and
+/// time.
 ///
 /// # Errors
 /// If a ledger can't be read.

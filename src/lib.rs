@@ -20,10 +20,12 @@ pub mod error;
 pub mod event_time;
 pub mod fault;
 pub mod globs;
+pub mod log_level;
 pub mod moment;
 pub mod net;
 pub mod panics;
 pub mod printable;
+pub mod progress;
 pub mod secret;
 pub mod units;
 
@@ -55,6 +57,7 @@ pub mod flow;
 
 // The components.
 pub mod bolt;
+pub mod shell;
 pub mod sink;
 pub mod social;
 pub mod spout;
@@ -70,8 +73,17 @@ pub mod engine;
 // The one list of components.
 pub mod components;
 
+// Storm's topologies here, and ours there.
+pub mod storm;
+
 // What any watcher shows.
 pub mod watch;
+
+// Talking to a running topology.
+pub mod control;
+
+// Many topologies in one place.
+pub mod server;
 
 // The outside.
 pub mod cli;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 /// A running topology at one moment. Counts are totals since the start: whoever shows rates takes
 /// the difference of two snapshots and divides by that of `uptime`.
@@ -26,6 +27,12 @@ pub struct Status {
     pub epoch: u64,
     /// How long ago that was completed; `None` before the first.
     pub checkpoint_age: Option<Duration>,
+    /// How long that epoch took, from its barrier until it was durable.
+    #[serde(default)]
+    pub checkpoint_took: Option<Duration>,
+    /// True if spouts emit nothing for now, since somebody asked for that.
+    #[serde(default)]
+    pub inactive: bool,
     /// The length of the file that checkpoints are kept in, if it is on this machine's disk.
     #[serde(default)]
     pub state_file_bytes: Option<u64>,
@@ -62,7 +69,7 @@ pub struct Drain {
 }
 
 /// Something that a component tries again and again.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Trouble {
     /// What of the component fails: `commit`, or a part of a source.
     pub part: String,
@@ -123,6 +130,9 @@ pub struct ComponentStatus {
     pub p50: Option<Duration>,
     /// 99th percentile of the same.
     pub p99: Option<Duration>,
+    /// How often `execute` took how long.
+    #[serde(default)]
+    pub executes: Option<ExecuteTimes>,
     /// Time spent working, summed over the tasks.
     pub busy: Duration,
     /// How full its inboxes are, 0 to 1: the fullest of its tasks.
@@ -136,4 +146,21 @@ pub struct ComponentStatus {
     /// True for a source all of whose attempts have failed so far.
     #[serde(default)]
     pub only_failed: bool,
+}
+
+/// The upper bounds of [`ExecuteTimes::counts`], in seconds. More of them would make each status
+/// larger, and tell no more than the quantiles beside them.
+pub const EXECUTE_BOUNDS_S: [f64; 9] =
+    [0.000_001, 0.000_01, 0.000_1, 0.001, 0.01, 0.1, 1.0, 10.0, 60.0];
+
+/// How often `execute` of a component took how long, since its tasks were started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExecuteTimes {
+    /// How many took at most as long as the bound of the same position says, each count with all
+    /// before it.
+    pub counts: Vec<u64>,
+    /// How many there were.
+    pub count: u64,
+    /// How long all of them took together, in seconds, as exactly as the histogram tells.
+    pub sum_s: f64,
 }

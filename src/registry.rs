@@ -32,6 +32,7 @@ pub struct Read {
 }
 
 /// One registered component.
+#[derive(Clone)]
 pub struct Entry {
     /// The name in RON.
     pub name: &'static str,
@@ -80,6 +81,7 @@ fn parse<C: Component>(text: &str) -> Result<(C, String), SpannedError> {
 }
 
 /// The components that a topology may name.
+#[derive(Clone)]
 pub struct Registry {
     entries: Vec<Entry>,
 }
@@ -122,7 +124,10 @@ impl Registry {
         role: Role,
         read: fn(&str) -> Result<Read, SpannedError>,
     ) -> Self {
-        self.entries.retain(|entry| entry.name != C::NAME);
+        // A spout and a bolt may share a name: where each belongs tells them apart.
+        let is_spout = role == Role::Spout;
+        self.entries
+            .retain(|entry| entry.name != C::NAME || (entry.role == Role::Spout) != is_spout);
         self.entries.push(Entry {
             name: C::NAME,
             aliases: C::ALIASES,
@@ -137,6 +142,15 @@ impl Registry {
     /// The component with this name or alias.
     pub fn find(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.name == name || entry.aliases.contains(&name))
+    }
+
+    /// The component with this name or alias that is a spout, or isn't one.
+    pub fn find_for(&self, name: &str, is_spout: bool) -> Option<&Entry> {
+        let fits = |entry: &&Entry| (entry.role == Role::Spout) == is_spout;
+        self.entries
+            .iter()
+            .filter(fits)
+            .find(|entry| entry.name == name || entry.aliases.contains(&name))
     }
 
     /// All components, in the order in which they were added.

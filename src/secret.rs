@@ -1,4 +1,4 @@
-//! Text that must not be seen.
+//! Secret texts, such as keys, which must not be printed.
 
 mod address;
 mod redactor;
@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize, Serializer};
 pub use address::{hide_in_addresses, names_a_secret, secret_in_address, secrets_in_addresses};
 pub use redactor::Redactor;
 
-/// What is printed in a secret's place.
+/// The text that is printed in a secret's place.
 const HIDDEN: &str = "***";
 
-/// A key, token or password. A topology file gives it by `Env("NAME")` or `File("path")` only, and
-/// nothing prints it: `explain` shows what was written, anything else `***`.
+/// A key, token or password. A topology file gives a secret by `Env("NAME")` or `File("path")`
+/// only, and nothing prints it: `explain` shows the expression from the file, everything else
+/// `***`.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -27,7 +28,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text, for whoever sends it.
+    /// Returns the text, for sending it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

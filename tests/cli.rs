@@ -12,9 +12,13 @@ mod book;
 mod features;
 #[path = "cli/files.rs"]
 mod files;
+#[path = "cli/logs.rs"]
+mod logs;
 #[path = "cli/looking.rs"]
 mod looking;
 mod support;
+#[path = "cli/topology_tests.rs"]
+mod topology_tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;

@@ -46,6 +46,7 @@ fn copy(from: &Path, to: &Path, tasks: u16, checkpoint: Checkpoint) -> Topology 
         memory: 64 << 20,
         restarts: Restarts::default(),
         outside: std::collections::BTreeMap::new(),
+        tests: Vec::new(),
     }
 }
 

@@ -24,6 +24,8 @@ mod redshift;
 mod rows;
 #[path = "warehouse/runs.rs"]
 mod runs;
+#[path = "warehouse/trends.rs"]
+mod trends;
 #[path = "warehouse/tuples.rs"]
 mod tuples;
 #[path = "warehouse/upkeep.rs"]

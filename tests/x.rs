@@ -297,7 +297,7 @@ fn the_search_is_paged_through_in_both_vocabularies() {
     play.set("mode=Search");
     play.set("poll=\"1s\"");
     play.platform.set(|settings| (settings.x_new_words, settings.x_post_fields) = (true, true));
-    searched(&play, &["`vocabulary: Post` says so from the start"]);
+    searched(&play, &["`vocabulary: Post` in the configuration"]);
     assert_eq!(play.streams(), 0);
     assert_eq!(play.platform.with(|inner| inner.rules.list.len()), 0);
 }

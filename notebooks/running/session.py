@@ -39,6 +39,9 @@ def run(given, waterspout, here):
         work.mkdir(exist_ok=True)
         if not given.no_load and loading.may_load(given, work, url, is_private):
             loading.load(given, [waterspout, "run", str(topology)], work, url)
+        lake = given.lake or (work / "lake" if (work / "lake").exists() else None)
+        if lake:
+            os.environ["WATERSPOUT_LAKE"] = str(lake)
         if given.open:
             return open_jupyter(here)
         return pages.make(here, work / "html")

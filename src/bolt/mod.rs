@@ -1,8 +1,15 @@
 //! Bolts: components that take tuples and may emit more.
 
-use crate::error::Result;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::component::TopologyOutline;
+use crate::error::{Kind, Result};
 use crate::event_time::EventTime;
+use crate::protocol::{Ending, Voice};
 use crate::tuple::{Fields, Streams, Tuple};
+use crate::value::Value;
 
 pub use crate::component::Problem;
 pub use crate::epoch::{StateChange, StateSize};
@@ -49,6 +56,54 @@ pub struct BoltContext {
     pub inputs: Vec<Fields>,
     /// The way for the bolt's own threads to have [`Bolt::idle`] called.
     pub waker: BoltWaker,
+    /// The topology that it is part of.
+    pub outline: Arc<TopologyOutline>,
+    /// The way to tell people something.
+    pub voice: Voice,
+    /// Tells a bolt that waits inside of a call that it should return, with
+    /// [`Error::lost`](crate::error::Error::lost).
+    pub ending: Ending,
+    /// What becomes of tuples that fail after `execute` took them.
+    pub late_failures: LateFailures,
+}
+
+/// What becomes of a tuple that failed after `execute` took it, by the component's `on_error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// It is tried again after a wait.
+    Again(Duration),
+    /// It goes to the dead letters, by [`Output::bury`].
+    DeadLetter,
+    /// The topology stops: the call returns a fatal error.
+    Stop,
+}
+
+/// A component's `on_error`, for a bolt whose tuples may fail after `execute` took them.
+#[derive(Clone)]
+pub struct LateFailures(Arc<dyn Fn(Kind, u32) -> AfterFailure + Send + Sync>);
+
+impl LateFailures {
+    /// Decides by this function of the error's kind and the number of earlier retries.
+    pub fn new(decide: impl Fn(Kind, u32) -> AfterFailure + Send + Sync + 'static) -> Self {
+        Self(Arc::new(decide))
+    }
+
+    /// Decides for a tuple that failed with this kind of error after so many retries.
+    pub fn decide(&self, kind: Kind, retries: u32) -> AfterFailure {
+        (self.0)(kind, retries)
+    }
+}
+
+impl Default for LateFailures {
+    fn default() -> Self {
+        Self::new(|_, _| AfterFailure::DeadLetter)
+    }
+}
+
+impl fmt::Debug for LateFailures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LateFailures").finish_non_exhaustive()
+    }
 }
 
 /// The part of an input that each of several tasks of a bolt gets.
@@ -169,6 +224,17 @@ pub trait Bolt: Send {
     /// Returns the changes of the state since the last call, at a barrier.
     fn snapshot(&mut self) -> Vec<StateChange> {
         Vec::new()
+    }
+
+    /// Returns the tuple over which the work was lost that the last error of [`Kind::Lost`] tells of,
+    /// where that is known: if it happens again and again, the tuple goes to the dead letters.
+    fn blames(&self) -> Option<&[Value]> {
+        None
+    }
+
+    /// Says in a few words what it is doing, for people, if that has changed; asked after each turn.
+    fn says(&mut self) -> Option<String> {
+        None
     }
 
     /// Returns the number of tuples that it has dropped because its options say so, since it was

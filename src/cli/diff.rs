@@ -1,19 +1,18 @@
 //! `diff OLD NEW`: what becomes of the state when a topology file changes.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
-
-use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 use super::exit::{Code, Outcome};
 use super::load::{self, Sets};
+use super::remote::submit::submission;
+use super::remote::{ServerArgs, is_file, path_of};
 use super::run::units::plain;
 use super::stdout;
-use crate::engine::upgrade::{Fate, fates, kept};
+use crate::engine::upgrade::{ComponentChange, compare};
 use crate::printable::printable_line;
 use crate::registry::Registry;
-use crate::topology::{ComponentSpec, Topology};
+use crate::topology::Topology;
 
 /// Say what a changed topology file keeps of the old one's state
 #[derive(Debug, clap::Args)]
@@ -22,51 +21,32 @@ Components keep their state by their id: cursors, keyed state, and what isn't de
 drop any silently; `--drop-state ID` lets go of it. The state belongs to the path of the file: it stays when NEW takes
 the place of OLD, and a file of another path begins anew.")]
 pub struct Args {
-    /// The topology file as it was
-    old: PathBuf,
+    /// The topology file as it was, or the name of a topology on the server
+    #[arg(value_name = "OLD|NAME")]
+    old: String,
     /// The topology file as it is to be
     new: PathBuf,
     /// One line of JSON for each component
     #[arg(long)]
     json: bool,
-}
-
-/// What becomes of one component.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Row {
-    id: String,
-    /// `survives`, `new`, or `dropped`.
-    fate: &'static str,
-    /// Why it is dropped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
-    /// What else changed: `parallelism_hint 1 → 4`.
-    changes: Vec<String>,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// Compares the two files.
 pub fn run(args: &Args, registry: &Registry) -> Outcome {
     let load = |file| load::load(file, registry, &Sets::default(), false);
-    let (old, new) = (load(&args.old)?, load(&args.new)?);
-    let rows = compare(&old, &new);
-    stdout::print(&if args.json { json(&rows) } else { renamed(&old, &new) + &text(&rows) })?;
+    let (rows, renamed) = if is_file(&args.old, &args.server) {
+        let (old, new) = (load(Path::new(&args.old))?, load(&args.new)?);
+        (compare(&old, &new), renamed(&old, &new))
+    } else {
+        let submission = submission(&args.new, &Sets::default(), registry)?;
+        let server = args.server.server()?;
+        (server.post(&path_of(&args.old, "diff"), &submission)?, String::new())
+    };
+    stdout::print(&if args.json { json(&rows) } else { renamed + &text(&rows) })?;
     let drops = rows.iter().any(|row| row.why.is_some());
     Ok(if drops { Code::Findings } else { Code::Success })
-}
-
-fn compare(old: &Topology, new: &Topology) -> Vec<Row> {
-    let (specs_old, specs_new) = (by_id(old), by_id(new));
-    let row = |(id, fate): (String, Fate)| {
-        let both = specs_old.get(id.as_str()).zip(specs_new.get(id.as_str()));
-        let changes = both.map(|(old, new)| changes(old, new)).unwrap_or_default();
-        let (fate, why) = match fate {
-            Fate::Survives => ("survives", None),
-            Fate::New => ("new", None),
-            Fate::Dropped(why) => ("dropped", Some(why)),
-        };
-        Row { id, fate, why, changes }
-    };
-    fates(&kept(old), &kept(new)).into_iter().map(row).collect()
 }
 
 /// What becomes of the state when the topology's name changes; nothing if it stays.
@@ -80,26 +60,10 @@ fn renamed(old: &Topology, new: &Topology) -> String {
     )
 }
 
-fn by_id(topology: &Topology) -> BTreeMap<&str, &ComponentSpec> {
-    topology.components.iter().map(|spec| (spec.id.as_str(), spec)).collect()
-}
-
-fn changes(old: &ComponentSpec, new: &ComponentSpec) -> Vec<String> {
-    let mut changes = Vec::new();
-    if old.parallelism_hint != new.parallelism_hint {
-        changes
-            .push(format!("parallelism_hint {} → {}", old.parallelism_hint, new.parallelism_hint));
-    }
-    if old.type_name == new.type_name && old.explained != new.explained {
-        changes.push(format!("run: {} → {}", old.explained, new.explained));
-    }
-    changes
-}
-
-fn text(rows: &[Row]) -> String {
+fn text(rows: &[ComponentChange]) -> String {
     let width = rows.iter().map(|row| row.id.len()).max().unwrap_or(0);
     let mut text = String::new();
-    for Row { id, fate, why, changes } in rows {
+    for ComponentChange { id, fate, why, changes } in rows {
         let why = why
             .as_ref()
             .map(|why| format!(": {why}; run needs --drop-state {id}"))
@@ -113,7 +77,7 @@ fn text(rows: &[Row]) -> String {
     text
 }
 
-fn json(rows: &[Row]) -> String {
+fn json(rows: &[ComponentChange]) -> String {
     rows.iter().filter_map(|row| serde_json::to_string(row).ok()).map(|line| line + "\n").collect()
 }
 

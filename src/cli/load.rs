@@ -40,8 +40,12 @@ pub fn load_sparing(
     sets: &Sets,
     spared: Vec<String>,
 ) -> Result<Topology, Failure> {
-    let options =
-        LoadOptions { sets: sets.sets.clone(), online: true, spared: spared.into_iter().collect() };
+    let options = LoadOptions {
+        sets: sets.sets.clone(),
+        online: true,
+        spared: spared.into_iter().collect(),
+        ..LoadOptions::default()
+    };
     load_with(file, registry, &options)
 }
 

@@ -11,19 +11,27 @@ mod gaps;
 mod graph;
 mod lake;
 mod load;
+mod log;
+mod log_level;
 mod moment;
 mod new;
+mod progress;
 mod rebalance;
+mod remote;
 mod replay;
 mod run;
+mod serve;
 mod spool;
 mod state;
 mod status;
 mod stderr;
 mod stdout;
 mod stop;
+mod storm;
 #[cfg(test)]
 mod surface_tests;
+mod test;
+mod trends;
 mod validate;
 mod warehouse;
 
@@ -45,6 +53,8 @@ use exit::Outcome;
 #[derive(Debug, Parser)]
 #[command(name = "waterspout", version, after_help = exit::help(), max_term_width = 100)]
 struct Cli {
+    #[command(flatten)]
+    log: log::Args,
     #[command(subcommand)]
     command: Command,
 }
@@ -53,10 +63,22 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Serve(serve::Args),
+    Submit(remote::submit::Args),
+    List(remote::list::Args),
     Status(status::Args),
+    Activate(remote::activate::Activate),
+    Deactivate(remote::activate::Deactivate),
     Rebalance(rebalance::Args),
+    Kill(remote::kill::Args),
+    Upgrade(remote::upgrade::Args),
+    Logs(remote::logs::Args),
+    Top(remote::top::Args),
+    Tap(remote::tap::Args),
     Stop(stop::Args),
+    LogLevel(log_level::Args),
     Validate(validate::Args),
+    Test(test::Args),
     Gaps(gaps::Args),
     Graph(graph::Args),
     Diff(diff::Args),
@@ -66,6 +88,8 @@ enum Command {
     Lake(lake::Args),
     State(state::Args),
     Warehouse(warehouse::Args),
+    Storm(storm::Args),
+    Trends(trends::Args),
     New(new::Args),
     Completions(completions::Args),
 }
@@ -81,7 +105,10 @@ pub fn main(registry: Registry) -> ExitCode {
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>, registry: &Registry) -> Code {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let command = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => cli.command,
+        Ok(cli) => match cli.log.install() {
+            Ok(()) => cli.command,
+            Err(failure) => return failure.print(),
+        },
         Err(error) => return refuse(&error, &arguments),
     };
     command.run(registry).unwrap_or_else(|failure| failure.print())
@@ -118,10 +145,22 @@ impl Command {
     fn run(self, registry: &Registry) -> Outcome {
         match self {
             Self::Run(args) => run::run(args, registry),
+            Self::Serve(args) => serve::run(&args, registry.clone()),
+            Self::Submit(args) => remote::submit::run(&args, registry),
+            Self::List(args) => remote::list::run(&args),
+            Self::Activate(args) => remote::activate::activate(&args, registry),
+            Self::Deactivate(args) => remote::activate::deactivate(&args, registry),
+            Self::Kill(args) => remote::kill::run(&args, registry),
+            Self::Upgrade(args) => remote::upgrade::run(&args, registry),
+            Self::Logs(args) => remote::logs::run(&args, registry),
+            Self::Top(args) => remote::top::run(&args, registry),
+            Self::Tap(args) => remote::tap::run(&args, registry),
             Self::Status(args) => status::run(&args, registry),
             Self::Rebalance(args) => rebalance::run(&args, registry),
             Self::Stop(args) => stop::run(&args, registry),
+            Self::LogLevel(args) => log_level::run(&args, registry),
             Self::Validate(args) => validate::run(&args, registry),
+            Self::Test(args) => test::run(&args, registry),
             Self::Gaps(args) => gaps::run(&args, registry),
             Self::Graph(args) => graph::run(&args, registry),
             Self::Diff(args) => diff::run(&args, registry),
@@ -131,6 +170,8 @@ impl Command {
             Self::Lake(args) => lake::run(&args),
             Self::State(args) => state::run(&args),
             Self::Warehouse(args) => warehouse::run(&args),
+            Self::Storm(args) => storm::run(&args, registry),
+            Self::Trends(args) => trends::run(&args),
             Self::New(args) => new::run(&args),
             Self::Completions(args) => completions::run(&args),
         }

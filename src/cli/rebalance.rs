@@ -6,37 +6,54 @@ use std::path::PathBuf;
 
 use super::control::{self, Rebalanced, Request};
 use super::exit::{Code, Failure, Outcome};
+use super::remote::{Attached, ServerArgs, attach, path_of, print_json};
 use super::stdout;
 use crate::registry::Registry;
+use crate::server;
 
 /// Change the numbers of tasks of a running topology
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "waterspout rebalance <TOPOLOGY|--state DIR> <COMPONENT=TASKS>...",
+    override_usage = "waterspout rebalance <NAME|FILE|--state DIR> <COMPONENT=TASKS>...",
     after_help = "\
 Done in place, at a checkpoint: all of them at once, and nothing is lost or counted twice. The topology
-file stays as it is: the next start takes the numbers in the file."
+file stays as it is: the next `run` takes the numbers in the file. A server keeps the new numbers until the
+topology is upgraded."
 )]
 pub struct Args {
-    /// The topology file that runs (unless --state is given), and COMPONENT=TASKS for each
-    /// component that is to have another number of tasks
-    #[arg(required = true, value_name = "TOPOLOGY|COMPONENT=TASKS")]
+    /// The topology's name on the server, or the topology file that `run` runs (unless --state is
+    /// given), and COMPONENT=TASKS for each component that is to have another number of tasks
+    #[arg(required = true, value_name = "NAME|FILE|COMPONENT=TASKS")]
     arguments: Vec<String>,
-    /// The state folder that it was started with, if that was given to `run`
-    #[arg(long, value_name = "DIR")]
+    /// The state folder that `run` was started with, if that was given
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "token_file"])]
     state: Option<PathBuf>,
+    /// Print a line of JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 type Hints = BTreeMap<String, NonZeroU16>;
 
 /// Asks for it, waits, and prints what was done.
 pub fn run(args: &Args, registry: &Registry) -> Outcome {
-    let (file, hints) = read(&args.arguments, args.state.is_some())
+    let (topology, hints) = read(&args.arguments, args.state.is_some())
         .map_err(|what| Failure::new(Code::Usage, what))?;
-    let state =
-        control::state_folder(file.map(PathBuf::from).as_deref(), args.state.as_deref(), registry)?;
-    let done: Rebalanced = control::ask(&state, &Request::Rebalance(hints))?;
-    stdout::print(&format!("{}\n", line(&done)))
+    let done = match attach(topology, args.state.as_deref(), &args.server, registry)? {
+        Attached::Socket(state) => control::ask(&state, &Request::Rebalance(hints))?,
+        Attached::Server(server, name) => {
+            let tasks = hints.into_iter().map(|(id, hint)| (id, hint.get())).collect();
+            let asked = server::Rebalance { tasks };
+            let done: server::Rebalanced = server.post(&path_of(&name, "rebalance"), &asked)?;
+            let change =
+                |(id, change): (String, server::TaskChange)| (id, (change.before, change.after));
+            let tasks = done.tasks.into_iter().map(change).collect();
+            Rebalanced { seconds: done.seconds, tasks }
+        }
+    };
+    if args.json { print_json(&done) } else { stdout::print(&format!("{}\n", line(&done))) }
 }
 
 /// The topology file, if there is one, and the numbers. With `--state` there need be no file.

@@ -2,10 +2,12 @@
 
 use super::exit::Outcome;
 use super::moment::moment;
+use super::progress::{ProgressBar, Unit};
 use super::{LakeMemory, stderr, stdout};
 use crate::clock::SystemClock;
 use crate::lake::replay::{
-    Choice, OnDamage, Order, PostTimes, Printing, Shard, Sorting, Speed, Tempo, print,
+    Choice, OnDamage, Order, PostTimes, Printing, Shard, Sorting, Speed, Tempo, bytes_to_print,
+    print,
 };
 use crate::moment::Moment;
 use crate::units::{ByteSize, Interval};
@@ -91,9 +93,18 @@ pub fn run(args: &Args) -> Outcome {
     };
     let clock = SystemClock::shared();
     let mut say = |text: String| stderr::say(&text);
-    stdout::with(|out| {
+    // On the terminal that gets the posts a bar would be torn by them.
+    let bar = if stdout::is_terminal() {
+        None
+    } else {
+        let total = || bytes_to_print(&args.globs, &printing.choice);
+        Some(ProgressBar::begin("replay", Unit::Bytes, total)?)
+    };
+    let printed = stdout::with(|out| {
         args.globs
             .iter()
             .try_for_each(|glob| print(glob, &printing, &clock, out, &mut say).map(drop))
-    })
+    });
+    drop(bar);
+    printed
 }

@@ -16,7 +16,7 @@ pub struct Args {
 /// Asks for it, and waits for the end.
 pub fn run(args: &Args, registry: &Registry) -> Outcome {
     let state = args.place.folder(registry)?;
-    let _: serde_json::Value = control::ask(&state, &Request::Stop {})?;
+    let _: serde_json::Value = control::ask(&state, &Request::Stop { within_s: None })?;
     stdout::print("stopped\n")?;
     Ok(Code::Success)
 }

@@ -60,9 +60,17 @@ fn notes(topology: &Topology, prefix: &str) -> String {
     let is_durable = topology.checkpoint != Checkpoint::Off;
     let mut notes = String::new();
     for component in &topology.components {
-        let Config::Spout(spout) = &component.config else { continue };
-        for note in spout.notes(is_durable) {
-            notes.push_str(&format!("{prefix}{}: {}\n", component.id, printable_line(&note)));
+        let id = &component.id;
+        if let Config::Spout(spout) = &component.config {
+            for note in spout.notes(is_durable) {
+                notes.push_str(&format!("{prefix}{id}: {}\n", printable_line(&note)));
+            }
+        }
+        for input in &component.inputs {
+            if let Some(into) = component.destination(topology, input) {
+                let name = topology.input_name(input);
+                notes.push_str(&format!("{prefix}{id}: {name} goes into {into}\n"));
+            }
         }
     }
     notes
@@ -96,11 +104,16 @@ fn ask(topology: &Topology) -> Result<String, Failure> {
     if refused.is_empty() { Ok(answers) } else { Err(Failure::several(Code::Runtime, refused)) }
 }
 
-/// `ok: 1 spout, 2 bolts, 1 sink`.
+/// `ok: 1 spout, 2 bolts, 1 sink, 3 tests`.
 fn verdict(topology: &Topology) -> String {
     let parts = [Role::Spout, Role::Bolt, Role::Sink].map(|role| {
         let count = topology.components.iter().filter(|component| component.role == role).count();
         format!("{count} {}{}", role.name(), if count == 1 { "" } else { "s" })
     });
-    format!("ok: {}", parts.join(", "))
+    let tests = match topology.tests.len() {
+        0 => String::new(),
+        1 => ", 1 test".to_owned(),
+        count => format!(", {count} tests"),
+    };
+    format!("ok: {}{tests}", parts.join(", "))
 }

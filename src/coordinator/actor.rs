@@ -28,6 +28,16 @@ pub struct Stop;
 #[rtype(result = "()")]
 pub struct Rebalance;
 
+/// Asks that spouts emit nothing (true), or that they go on (false).
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SetInactive(pub bool);
+
+/// Gives a drain another time than the policy.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct DrainWithin(pub Duration);
+
 /// All tasks are started: time begins.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -60,6 +70,8 @@ pub struct ControlStatus {
     pub partition: (OffsetDateTime, OffsetDateTime),
     /// The newest complete epoch, and when it was completed on the monotonic clock.
     pub complete: Option<(u64, Duration)>,
+    /// How long that epoch took, from its barrier to its end.
+    pub took: Option<Duration>,
     /// What keeps checkpoints from being saved, if something does.
     pub waits: Option<String>,
     /// What a drain waits for, and when it is given up on the monotonic clock.
@@ -71,7 +83,8 @@ impl ControlStatus {
     pub fn of(machine: &Machine) -> Self {
         let (phase, partition, complete) =
             (machine.phase(), machine.partition(), machine.complete());
-        Self { phase, partition, complete, waits: None, drain: machine.drain_awaits() }
+        let (took, drain) = (machine.took(), machine.drain_awaits());
+        Self { phase, partition, complete, took, waits: None, drain }
     }
 }
 
@@ -139,15 +152,22 @@ impl CoordinatorActor {
             Action::StopSources | Action::Pause(_) | Action::End(_) => "coordinator.end",
         });
         match action {
-            Action::Inject(mark) => self.tell(TaskRole::Spout, &Control::Inject(mark)),
+            Action::Inject(mark) => {
+                tracing::debug!(epoch = mark.barrier.epoch, last = mark.barrier.last, "barrier");
+                self.tell(TaskRole::Spout, &Control::Inject(mark));
+            }
             Action::StopSources => self.tell(TaskRole::Spout, &Control::StopSource),
             Action::Commit { task, promises } => {
+                tracing::debug!(task, segments = promises.len(), "a sink delivers");
                 self.tasks[task].mailbox.do_send(Control::Commit(promises))
             }
             Action::Forget { task, segments } => {
                 self.tasks[task].mailbox.do_send(Control::Forget(segments))
             }
-            Action::Complete(epoch) => self.tell(TaskRole::Spout, &Control::Completed(epoch)),
+            Action::Complete(epoch) => {
+                tracing::debug!(epoch, "checkpoint is complete");
+                self.tell(TaskRole::Spout, &Control::Completed(epoch));
+            }
             Action::Pause(paused) => {
                 for (number, task) in
                     self.tasks.iter().enumerate().filter(|(_, task)| task.role == TaskRole::Spout)
@@ -161,6 +181,7 @@ impl CoordinatorActor {
                 let _ = saver.send(changes);
             }
             Action::End(outcome) => {
+                tracing::debug!("tasks end");
                 // Whoever waits announces the end to the tasks' census first.
                 if let Some(ended) = self.ended.take() {
                     let _ = ended.send(outcome);
@@ -215,6 +236,9 @@ impl Handler<Begin> for CoordinatorActor {
             Ok(saver) => self.saver = Some(saver),
             Err(error) => return self.happened(Event::Broken(error.chain()), ctx),
         }
+        if self.machine.is_inactive() {
+            self.tell(TaskRole::Spout, &Control::Pause(true));
+        }
         // Bolts first: a spout may end the topology with its first report.
         for role in [TaskRole::Sink, TaskRole::Bolt, TaskRole::Spout] {
             self.tell(role, &Control::Start);
@@ -255,6 +279,22 @@ impl Handler<Rebalance> for CoordinatorActor {
 
     fn handle(&mut self, _: Rebalance, ctx: &mut Self::Context) {
         self.happened(Event::Rebalance, ctx);
+    }
+}
+
+impl Handler<SetInactive> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, SetInactive(is_inactive): SetInactive, ctx: &mut Self::Context) {
+        self.happened(Event::SetInactive(is_inactive), ctx);
+    }
+}
+
+impl Handler<DrainWithin> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, DrainWithin(deadline): DrainWithin, ctx: &mut Self::Context) {
+        self.happened(Event::DrainWithin(deadline), ctx);
     }
 }
 

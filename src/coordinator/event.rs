@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::checkpoint::Changes;
 use crate::epoch::{Mark, Promise};
@@ -26,6 +27,10 @@ pub enum Event {
     Stop,
     /// Somebody asked for other numbers of tasks.
     Rebalance,
+    /// Somebody asked that spouts emit nothing (true), or that they go on (false).
+    SetInactive(bool),
+    /// Somebody gave a drain another time than the policy.
+    DrainWithin(Duration),
     /// The state store or another part of the engine failed for good.
     Broken(String),
 }

@@ -110,6 +110,8 @@ pub struct Machine {
     epoch: Option<Epoch>,
     last_epoch: u64,
     complete: Option<(u64, Duration)>,
+    /// How long the newest complete epoch took, from its barrier to its end.
+    took: Option<Duration>,
     /// Whether the last barrier was sent; nothing follows it.
     last_sent: bool,
     boundary: OffsetDateTime,
@@ -127,8 +129,10 @@ pub struct Machine {
     outboxes: BTreeMap<usize, Outbox>,
     /// The sink tasks whose outbox is full.
     full: BTreeSet<usize>,
-    /// The spouts that pause for that.
+    /// The spouts that pause, for that or since the topology is inactive.
     paused: BTreeSet<usize>,
+    /// Somebody asked that nothing is emitted for now.
+    is_inactive: bool,
     ended: bool,
 }
 
@@ -160,6 +164,7 @@ impl Machine {
             epoch: None,
             last_epoch: resumed.epoch,
             complete: (resumed.epoch > 0).then_some((resumed.epoch, now)),
+            took: None,
             last_sent: false,
             started_at: now,
             emitted: 0,
@@ -171,6 +176,7 @@ impl Machine {
             deadline: None,
             full: BTreeSet::new(),
             paused: BTreeSet::new(),
+            is_inactive: false,
             ended: false,
         }
     }
@@ -195,10 +201,22 @@ impl Machine {
             Event::Saved { epoch } => self.saved(epoch, now, &mut actions),
             Event::Stop => self.stop(now, &mut actions),
             Event::Rebalance => self.rebalance(now, &mut actions),
+            Event::SetInactive(is_inactive) => self.is_inactive = is_inactive,
+            Event::DrainWithin(deadline) => self.policy.drain_deadline = deadline,
             Event::Broken(cause) => self.end(Outcome::Failed(cause), &mut actions),
         }
         self.go_on(wall, now, &mut actions);
         actions
+    }
+
+    /// Begins inactive: spouts are told so before they are started.
+    pub fn begin_inactive(&mut self) {
+        self.is_inactive = true;
+    }
+
+    /// True if spouts emit nothing for now, since somebody asked for that.
+    pub fn is_inactive(&self) -> bool {
+        self.is_inactive
     }
 
     /// When to send the next `Tick`, at the latest, on the monotonic clock.
@@ -234,6 +252,11 @@ impl Machine {
     /// The newest complete epoch, and when it was completed on the monotonic clock.
     pub fn complete(&self) -> Option<(u64, Duration)> {
         self.complete
+    }
+
+    /// How long the newest complete epoch took; `None` before the first of this start.
+    pub fn took(&self) -> Option<Duration> {
+        self.took
     }
 
     fn every(&self) -> Duration {
@@ -294,6 +317,10 @@ impl Machine {
                 let cause = format!("{} panicked: {message}", self.names[task]);
                 self.end(Outcome::RollBack { task, cause, tuple }, actions);
             }
+            Report::Broken { cause, tuple } => {
+                let cause = format!("{}: {cause}", self.names[task]);
+                self.end(Outcome::RollBack { task, cause, tuple }, actions);
+            }
             Report::Lost => {
                 let Some(name) = self.names.get(task) else {
                     let cause = "the thread that writes checkpoints is gone, and didn't say why";
@@ -338,6 +365,7 @@ impl Machine {
         let epoch = self.epoch.take().expect("an epoch in progress was saved");
         assert_eq!(epoch.mark.barrier.epoch, saved, "one epoch at a time");
         self.complete = Some((saved, now));
+        self.took = Some(now.saturating_sub(self.started_at));
         let forgotten = self.deliveries.saved();
         actions.push(Action::Complete(saved));
         actions.extend(
@@ -359,8 +387,13 @@ impl Machine {
     }
 
     /// Spouts upstream of a full outbox pause until it is half empty: it drains in the meantime.
+    /// All spouts of an inactive topology pause.
     fn watch_outboxes(&mut self, actions: &mut Vec<Action>) {
         let mut paused = BTreeSet::new();
+        if self.is_inactive {
+            let of_spouts = |(_, role): &(usize, &TaskRole)| **role == TaskRole::Spout;
+            paused.extend(self.roles.iter().enumerate().filter(of_spouts).map(|(task, _)| task));
+        }
         for (task, outbox) in &self.outboxes {
             let bytes = self.deliveries.bytes(*task);
             let was_full = self.full.contains(task);

@@ -11,7 +11,9 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-pub use actor::{Begin, ControlStatus, CoordinatorActor, Rebalance, Stop, TaskLine};
+pub use actor::{
+    Begin, ControlStatus, CoordinatorActor, DrainWithin, Rebalance, SetInactive, Stop, TaskLine,
+};
 pub use boundary::says_ahead;
 pub use event::{Action, Event, Outcome};
 pub use machine::{Machine, Outbox, Policy, Resumed, TaskRole};

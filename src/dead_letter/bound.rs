@@ -1,5 +1,5 @@
-//! The bound on dead letters: a stream that isn't what it should be, and a bolt that refuses all
-//! that comes, must not fill the disk, since that would end the capture of everything else.
+//! The bound on dead letters: a stream of wrong input, or a bolt that refuses everything, must not
+//! fill the disk, since that would end the capture of everything else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,25 +7,25 @@ use std::time::Duration;
 use crate::protocol::{Messages, Meter};
 use crate::units::ByteSize;
 
-/// The bytes of dead letters that a task keeps in a second for as long as they come. They are for
-/// people, and for `run --dead-letters`: at 1 MiB a second 86 GiB a day are kept at most, and what
-/// comes faster is lost to both and counted.
+/// The bytes of dead letters that a task keeps in each second, on average. They are for people, and
+/// for `run --dead-letters`: at 1 MiB a second at most 86 GiB a day are kept; letters that come
+/// faster are only counted, and lost to both.
 const KEPT_PER_S: ByteSize = ByteSize(1 << 20);
 
-/// The bytes that may come at once: a file whose lines are all refused, by a wrong `kind` for
-/// instance, should be kept whole, since it can be sent again. It costs as much of the lake's disk.
+/// The bytes that may come at once: a file whose lines are all refused, for instance by a wrong
+/// `kind`, should be kept whole, since it can be sent again. It takes as much of the lake's disk.
 const KEPT_AT_ONCE: ByteSize = ByteSize(256 << 20);
 
-/// The length that is kept of a raw text that was cut before, in bytes: it is only looked at, and
-/// can't be sent again.
+/// The length that is kept of a raw text that was cut before, in bytes: people only read such a
+/// text, and it can't be sent again.
 pub const CUT_RAW_BYTES_MAX: usize = 64 << 10;
 
 /// The bound on the bytes of dead letters of a task.
 #[derive(Clone, Copy, Debug)]
 pub struct LetterLimits {
-    /// In a second, for as long as they come.
+    /// The bytes in each second, on average.
     pub per_s: ByteSize,
-    /// At once.
+    /// The bytes at once.
     pub at_once: ByteSize,
 }
 
@@ -35,15 +35,15 @@ impl Default for LetterLimits {
     }
 }
 
-/// The fate of a dead letter, with what there is to say now.
+/// The fate of a dead letter, with a message if there is one now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kept {
     Yes(Option<String>),
-    /// It is only counted.
+    /// The letter is only counted.
     No(Option<String>),
 }
 
-/// The dead letters of a task, of which those within the bound are kept, and all are counted.
+/// The dead letters of a task: all are counted, and those within the bound are kept.
 pub struct Letters {
     bound: LetterBound,
     component: String,
@@ -52,7 +52,7 @@ pub struct Letters {
 }
 
 impl Letters {
-    /// Begins with all room that there is.
+    /// Begins with a full bucket.
     pub fn new(
         component: String,
         limits: LetterLimits,
@@ -63,7 +63,7 @@ impl Letters {
         Self { bound: LetterBound::new(limits, now), component, messages, meter }
     }
 
-    /// Takes room for a letter of so many bytes; returns false if it is only counted.
+    /// Takes room for a letter of this size; returns false if the letter is only counted.
     pub fn take(&mut self, bytes: usize, now: Duration) -> bool {
         let (is_kept, said) = match self.bound.take(bytes, now) {
             Kept::Yes(said) => (true, said),
@@ -96,12 +96,12 @@ struct LetterBound {
     limits: LetterLimits,
     room: u64,
     filled: Duration,
-    /// Letters that weren't kept since one was.
+    /// The number of letters that weren't kept since the last one that was kept.
     lost: u64,
 }
 
 impl LetterBound {
-    /// A full bucket.
+    /// Makes a full bucket.
     fn new(limits: LetterLimits, now: Duration) -> Self {
         Self { limits, room: limits.at_once.0, filled: now, lost: 0 }
     }
@@ -130,7 +130,7 @@ impl LetterBound {
         Kept::Yes(self.lost())
     }
 
-    /// Returns what there is to say of letters that weren't kept, once.
+    /// Returns a message about letters that weren't kept, once.
     fn lost(&mut self) -> Option<String> {
         let lost = std::mem::take(&mut self.lost);
         (lost > 0).then(|| format!("{lost} dead letters were counted and not kept"))

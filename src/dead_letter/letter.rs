@@ -15,9 +15,9 @@ use crate::value::{Value, decode};
 /// A dead letter as [`DeadLetter`](super::DeadLetter) or [`of_tuple`](super::of_tuple) wrote it.
 #[derive(Debug)]
 pub struct Letter {
-    /// Who refused it.
+    /// The component that refused the input.
     pub component: String,
-    /// Why.
+    /// The reason.
     pub error: String,
     /// The refused input.
     pub refused: Refused,
@@ -26,20 +26,20 @@ pub struct Letter {
 /// The input that a component refused.
 #[derive(Debug)]
 pub enum Refused {
-    /// A bolt or sink, a tuple.
+    /// A tuple that a bolt or sink refused.
     Tuple {
-        /// The input that it came by: `component` or `component:stream`.
+        /// The input by which the tuple came: `component` or `component:stream`.
         from: String,
-        /// The names of its fields.
+        /// The names of the tuple's fields.
         fields: Vec<String>,
-        /// Its values, exactly as they were.
+        /// The tuple's values, exactly as they were.
         values: Vec<Value>,
     },
-    /// A spout, something from outside.
+    /// Input from outside that a spout refused.
     Raw {
-        /// As it was read.
+        /// The bytes as they were read.
         bytes: Bytes,
-        /// It is only the beginning of what was there.
+        /// True if these are only the beginning of the input.
         cut: bool,
     },
 }
@@ -90,7 +90,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
 }
 
 impl Letter {
-    /// Reads a post of the kind `dead`; `None` if it is none, or was damaged.
+    /// Reads a post of the kind `dead`; `None` if the post isn't a dead letter, or is damaged.
     pub fn read(post: &[u8]) -> Option<Self> {
         let Outer { dead } = serde_json::from_slice(post).ok()?;
         let refused = match (dead.from, dead.tuple) {
@@ -117,8 +117,8 @@ impl Letter {
     }
 }
 
-/// The value that JSON stands for where a letter says no more about it: a whole number is an `Int`,
-/// any other a `Float`, an array a `List`; an object is a `Post` if it can be one, and else `Json`.
+/// Returns the value of JSON in a letter without exact values: a whole number is an `Int`, any
+/// other a `Float`, an array a `List`; an object is a `Post` if it can be one, and else `Json`.
 fn plain(json: &RawValue, depth: usize) -> Option<Value> {
     let text = json.get();
     Some(match text.as_bytes().first()? {
@@ -149,7 +149,7 @@ mod tests {
     use crate::tuple::{Fields, Tuple};
     use crate::value::tests::any_value;
 
-    /// The letter of a tuple with these values, and what is read back of it.
+    /// Writes the letter of a tuple with these values, and reads the values back.
     fn sent(values: &[Value]) -> (String, Vec<Value>) {
         let fields = Fields::new((0..values.len()).map(|n| format!("f\"{n}")));
         let now = OffsetDateTime::UNIX_EPOCH;

@@ -1,4 +1,4 @@
-//! Dead letters: what a component refused, as posts of the kind `dead`.
+//! Dead letters: the input that a component refused, as posts of the kind `dead`.
 
 mod bound;
 mod letter;
@@ -19,11 +19,11 @@ pub use bound::LetterLimits;
 pub(crate) use bound::{CUT_RAW_BYTES_MAX, Letters};
 pub(crate) use letter::{Letter, Refused};
 
-/// The id of the hidden sink, and of the stream that every component has to it. Ids of a topology
-/// file begin with a letter, so none can collide with it.
+/// The id of the hidden sink, and of the stream that every component has to it. Ids in a topology
+/// file begin with a letter, so none can be the same.
 pub const DEAD: &str = "_dead";
 
-/// Something from outside that can't become a post.
+/// Input from outside that can't become a post.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     /// The bytes as they were read.
@@ -31,13 +31,13 @@ pub struct DeadLetter {
     /// The place where they were read, and the problem: `in.ndjson:12: expected an object, found an
     /// array`.
     pub error: String,
-    /// `raw` is only the beginning of what was there, so it can't be sent again.
+    /// True if `raw` is only the beginning of the input, so that it can't be sent again.
     pub cut: bool,
 }
 
 impl DeadLetter {
-    /// The same with what its bytes look like and what makes posts of them, if that is known: files
-    /// as people have them.
+    /// Adds a hint to the error, if the bytes look like a known form of file: the form, and how to
+    /// make posts of it.
     #[must_use]
     pub fn with_hint(mut self) -> Self {
         if let Some(hint) = hint(&self.raw) {
@@ -46,8 +46,8 @@ impl DeadLetter {
         self
     }
 
-    /// `{"dead": {"component", "error", "time", "raw"}}`, with `base64` instead of `raw` where the
-    /// bytes aren't UTF-8, and with `"cut": true` where they aren't all.
+    /// Returns `{"dead": {"component", "error", "time", "raw"}}`, with `base64` instead of `raw` if
+    /// the bytes aren't UTF-8, and with `"cut": true` if they aren't complete.
     pub fn to_json(&self, component: &str, now: OffsetDateTime) -> Bytes {
         let (key, raw) = match std::str::from_utf8(&self.raw) {
             Ok(text) => ("raw", text.to_owned()),
@@ -62,11 +62,11 @@ impl DeadLetter {
     }
 }
 
-/// `{"dead": {"component", "error", "time", "from", "tuple"}}` for a tuple that a bolt refused:
-/// `tuple` holds its values by the names of their fields, and `from` the input it came by. Where
-/// JSON can't say exactly what they were (JSON that reads as text or a number, NaN), `values` has
-/// all of them besides, [encoded](crate::value::encode) and in base64; see `Letter` for what
-/// reads them back.
+/// Returns `{"dead": {"component", "error", "time", "from", "tuple"}}` for a tuple that a bolt
+/// refused: `tuple` has the values by the names of their fields, and `from` the input by which the
+/// tuple came. If JSON can't express the values exactly (JSON that reads as text or a number, NaN),
+/// `values` has all of them too, [encoded](crate::value::encode) and in base64; `Letter` reads them
+/// back.
 pub fn of_tuple(
     component: &str,
     error: &str,
@@ -91,14 +91,14 @@ pub fn of_tuple(
     }
     let mut exact = Vec::new();
     encode(tuple.values, &mut exact);
-    // A component may have made JSON that is none; it must not damage the file that the letter is
-    // in.
+    // A component may have made a `Json` value that isn't JSON; it must not damage the letter's
+    // file.
     let nothing = vec![Value::Null; fields.len()];
     let shown = if read.is_some() { tuple.values } else { &nothing };
     letter(head, fields, shown, Some(&exact)).into()
 }
 
-/// A letter on one line.
+/// Writes a letter on one line.
 fn letter(head: &str, fields: &Fields, values: &[Value], exact: Option<&[u8]>) -> Vec<u8> {
     let mut letter = format!("{{\"dead\":{head},\"tuple\":").into_bytes();
     to_json(fields, values, &mut letter);

@@ -11,7 +11,7 @@ use super::policy::backoff;
 use crate::epoch::Job;
 use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
 use crate::panics::caught;
-use crate::protocol::{Alive, Meter, Report, Reporter};
+use crate::protocol::{Alive, Meter, Report, Reporter, log};
 
 /// One thread that runs a task's jobs one after the other. At most three are ever queued: the
 /// coordinator has one epoch at a time, one commit for each sink task, and forgets only what a
@@ -35,9 +35,11 @@ impl JobThread {
         alive: Arc<Alive>,
     ) -> Result<Self> {
         let (queue, jobs) = unbounded::<Box<dyn FnOnce() + Send>>();
+        let span = tracing::Span::current();
         thread::Builder::new()
             .name(name.into())
             .spawn(move || {
+                log::stay_in(span);
                 jobs.into_iter().for_each(|job| job());
                 drop(alive);
             })

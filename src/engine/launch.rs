@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use actix::{Actor, Arbiter, SyncArbiter};
+use tracing::Span;
 
 use super::bolt_actor::{BlockingActor, BoltActor, Shell};
 use super::spout_actor::SpoutActor;
 use super::wiring::{Ready, ReadyKind};
 use crate::clock::SharedClock;
 use crate::coordinator::{TaskLine, TaskRole};
-use crate::protocol::Report;
+use crate::protocol::{Report, log};
 
 /// The threads that tasks run on.
 pub struct Executors {
@@ -24,7 +25,12 @@ impl Executors {
     /// One for each core, and the coordinator's.
     pub fn start(clock: SharedClock) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self { lanes: (0..cores).map(|_| Arbiter::new()).collect(), control: Arbiter::new(), clock }
+        let executor = || {
+            let (arbiter, span) = (Arbiter::new(), Span::current());
+            arbiter.spawn_fn(move || log::stay_in(span));
+            arbiter
+        };
+        Self { lanes: (0..cores).map(|_| executor()).collect(), control: executor(), clock }
     }
 
     /// Starts the actor of a task.
@@ -65,7 +71,9 @@ impl Executors {
                 let shell = Shell::new(*task, Arc::clone(&handle));
                 let mailbox = if blocks {
                     let (shell, timers) = (Mutex::new(Some(shell)), self.control.handle());
+                    let span = Span::current();
                     let actor = SyncArbiter::start(1, move || {
+                        log::stay_in(span.clone());
                         let shell = shell.lock().unwrap_or_else(PoisonError::into_inner).take();
                         BlockingActor::new(
                             shell.expect("one thread takes the one task"),

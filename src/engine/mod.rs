@@ -12,6 +12,7 @@ mod bolt_actor;
 mod jobs;
 pub mod kappa;
 mod launch;
+mod outline;
 mod policy;
 mod refused_rows;
 mod restarts;
@@ -19,7 +20,9 @@ mod resume;
 mod run;
 mod spout_actor;
 mod supervisor;
+mod taps;
 mod task;
+pub mod test_run;
 pub mod upgrade;
 mod wiring;
 
@@ -28,3 +31,4 @@ mod tests;
 
 pub use again::{AGAIN, Again, send_dead_letters};
 pub use run::{DRAIN_DEADLINE, Exit, RunOptions, Running, start};
+pub use taps::{TapSource, TapWanted};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::bolt::{AfterFailure, LateFailures};
 use crate::error::{Kind, NO_ROOM_RETRY};
 use crate::topology::{AfterRetries, OnError};
 
@@ -22,6 +23,8 @@ pub enum Decision {
     DeadLetter,
     /// The topology stops.
     Stop,
+    /// The topology goes back to its newest checkpoint.
+    RollBack,
 }
 
 /// Decides for a tuple that failed with this kind of error after `retries` retries. `jitter` is a
@@ -29,6 +32,7 @@ pub enum Decision {
 pub fn decide(on_error: &OnError, kind: Kind, retries: u32, jitter: f64) -> Decision {
     match (kind, on_error) {
         (Kind::NoRoom, _) => Decision::Wait(NO_ROOM_RETRY),
+        (Kind::Lost, _) => Decision::RollBack,
         (Kind::Fatal, _) | (_, OnError::Stop) => Decision::Stop,
         (Kind::Transient, OnError::Retry { times, .. }) if retries < *times => {
             Decision::Retry(backoff(retries, jitter))
@@ -38,6 +42,16 @@ pub fn decide(on_error: &OnError, kind: Kind, retries: u32, jitter: f64) -> Deci
         }
         (_, OnError::Retry { then: AfterRetries::Stop, .. }) => Decision::Stop,
     }
+}
+
+/// What becomes of tuples that fail after `execute` took them, by the same rules.
+pub fn late_failures(on_error: &OnError) -> LateFailures {
+    let on_error = on_error.clone();
+    LateFailures::new(move |kind, retries| match decide(&on_error, kind, retries, rand::random()) {
+        Decision::Retry(wait) | Decision::Wait(wait) => AfterFailure::Again(wait),
+        Decision::DeadLetter => AfterFailure::DeadLetter,
+        Decision::Stop | Decision::RollBack => AfterFailure::Stop,
+    })
 }
 
 /// Exponential backoff with jitter ("equal jitter" in M. Brooker, "Exponential Backoff And Jitter",

@@ -14,18 +14,24 @@ use time::OffsetDateTime;
 
 use super::again::Before;
 use super::supervisor::Supervisor;
+use super::taps::{TapSource, TapWanted, Taps};
 use super::wiring::with_dead_letters;
 use crate::checkpoint::{MemoryStore, StateStore};
 use crate::clock::{SharedClock, SystemClock};
-use crate::coordinator::{ControlStatus, CoordinatorActor, Rebalance, Stop};
+use crate::coordinator::{
+    ControlStatus, CoordinatorActor, DrainWithin, Rebalance, SetInactive, Stop,
+};
 use crate::dead_letter::LetterLimits;
 use crate::epoch::StateSize;
 use crate::error::{Error, Result};
 use crate::event_time::EventTime;
+use crate::flow::Tap;
+use crate::log_level::LogLevel;
 use crate::metrics::{ComponentStatus, Drain, Status, Trouble};
 use crate::panics::caught;
-use crate::protocol::{Doing, Message, Messages, Meter};
+use crate::protocol::{Doing, Message, Messages, Meter, RunLife, log};
 use crate::registry::Config;
+use crate::sink::SinkConfig;
 use crate::topology::{
     Checkpoint, ComponentSpec, PARALLELISM_HINT_MAX, Plan, Topology, check_shares,
 };
@@ -46,6 +52,10 @@ pub struct RunOptions {
     pub drop_state: BTreeSet<String>,
     /// The bound on the dead letters of each task of a bolt or sink.
     pub letters: LetterLimits,
+    /// Spouts emit nothing until [`Running::set_inactive`] says otherwise.
+    pub inactive: bool,
+    /// The sink that takes dead letters; `None` for the lake of dead letters.
+    pub dead_letters: Option<Arc<dyn SinkConfig>>,
     /// It sends dead letters again, and leaves this as it was.
     pub(super) again: Option<Before>,
 }
@@ -64,6 +74,8 @@ impl RunOptions {
             drain_deadline: DRAIN_DEADLINE,
             drop_state: BTreeSet::new(),
             letters: LetterLimits::default(),
+            inactive: false,
+            dead_letters: None,
             again: None,
         }
     }
@@ -102,8 +114,12 @@ pub struct Running {
     /// What components counted before their tasks were started anew.
     totals: Mutex<BTreeMap<String, Totals>>,
     stop_asked: AtomicBool,
+    inactive: AtomicBool,
+    /// How long a drain may take, if it was told otherwise.
+    drain_within: Mutex<Option<Duration>>,
     asked: Mutex<Option<Asked>>,
     messages: Arc<Messages>,
+    taps: Taps,
     exit: Mutex<Option<Exit>>,
     ended: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -156,9 +172,13 @@ impl Asked {
 /// doesn't fit to what the store holds.
 pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
     let dead_root = dead_letter_root(&topology, &options);
-    let topology = with_dead_letters(topology, crate::sink::dead_letters(dead_root.clone()));
+    let dead_letters =
+        options.dead_letters.unwrap_or_else(|| crate::sink::dead_letters(dead_root.clone()));
+    let topology = with_dead_letters(topology, dead_letters);
     let durable = topology.checkpoint != Checkpoint::Off;
     let store = if durable { options.store } else { Arc::new(MemoryStore::default()) };
+    let messages: Arc<Messages> = Arc::default();
+    let span = log::topology_span(&messages);
     let running = Arc::new(Running {
         name: topology.name.clone(),
         durable,
@@ -168,8 +188,11 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
         current: Mutex::default(),
         totals: Mutex::default(),
         stop_asked: AtomicBool::new(false),
+        inactive: AtomicBool::new(options.inactive),
+        drain_within: Mutex::default(),
         asked: Mutex::default(),
-        messages: Arc::default(),
+        messages,
+        taps: Taps::default(),
         exit: Mutex::default(),
         ended: Condvar::new(),
         thread: Mutex::default(),
@@ -186,11 +209,12 @@ pub fn start(topology: Topology, options: RunOptions) -> Result<Arc<Running>> {
         letters: options.letters,
         again: options.again,
         running: Arc::clone(&running),
+        life: RunLife::default(),
     };
     let (started, starting) = bounded(1);
     let thread = thread::Builder::new()
         .name("waterspout".into())
-        .spawn(move || supervise(supervisor, started))
+        .spawn(move || span.in_scope(|| supervise(supervisor, started)))
         .map_err(|error| Error::fatal("can't start a thread").because(error))?;
     starting.recv().map_err(|_| Error::fatal("the engine ended while it started"))??;
     *lock(&running.thread) = Some(thread);
@@ -242,6 +266,8 @@ impl Running {
             rolls_over: control.partition.1,
             epoch: control.complete.map_or(0, |(epoch, _)| epoch),
             checkpoint_age: control.complete.map(|(_, at)| now.saturating_sub(at)),
+            checkpoint_took: control.took,
+            inactive: self.is_inactive(),
             state_file_bytes: self.store.upgrade().and_then(|store| store.file_bytes()),
             waits: control.waits,
             drain: control
@@ -258,6 +284,16 @@ impl Running {
         self.messages.after(after)
     }
 
+    /// How much its log has.
+    pub fn log_level(&self) -> LogLevel {
+        self.messages.level()
+    }
+
+    /// Changes how much its log has, from here on.
+    pub fn set_log_level(&self, level: LogLevel) {
+        log::set_level(&self.messages, level);
+    }
+
     /// Begins a graceful drain: spouts stop, what is in flight is written, files close. Returns at
     /// once.
     pub fn stop(&self) {
@@ -265,6 +301,28 @@ impl Running {
         if let Some(current) = &*lock(&self.current) {
             current.coordinator.do_send(Stop);
         }
+    }
+
+    /// The same with another time for the drain than the options say.
+    pub fn stop_within(&self, deadline: Duration) {
+        *lock(&self.drain_within) = Some(deadline);
+        if let Some(current) = &*lock(&self.current) {
+            current.coordinator.do_send(DrainWithin(deadline));
+        }
+        self.stop();
+    }
+
+    /// Lets spouts emit nothing (true), or go on (false): also a replay pauses. Checkpoints go on.
+    pub fn set_inactive(&self, is_inactive: bool) {
+        self.inactive.store(is_inactive, Ordering::SeqCst);
+        if let Some(current) = &*lock(&self.current) {
+            current.coordinator.do_send(SetInactive(is_inactive));
+        }
+    }
+
+    /// True if spouts emit nothing for now, since somebody asked for that.
+    pub fn is_inactive(&self) -> bool {
+        self.inactive.load(Ordering::SeqCst)
     }
 
     /// Whether somebody asked for the end.
@@ -299,6 +357,17 @@ impl Running {
         done.recv().unwrap_or_else(|_| {
             Err(Error::fatal("the topology ended before it could be rebalanced"))
         })
+    }
+
+    /// Begins to copy tuples as they pass.
+    ///
+    /// # Errors
+    /// If there is no such component or stream, or nobody takes it.
+    pub fn tap(&self, wanted: &TapWanted) -> Result<(Tap, Vec<TapSource>)> {
+        let current = lock(&self.current);
+        let components =
+            current.as_ref().map(|current| &current.components[..]).unwrap_or_default();
+        self.taps.open(components, wanted)
     }
 
     /// Waits for the end, but no longer than `timeout`; after the end, says again how it ended.
@@ -336,6 +405,7 @@ impl Running {
         meters.iter().for_each(|meter| meter.add_executes_to(&mut executes));
         let quantile =
             |q| (!executes.is_empty()).then(|| Duration::from_nanos(executes.value_at_quantile(q)));
+        let times = (!executes.is_empty()).then(|| Meter::execute_times(&executes));
         let doing = meters.iter().map(|meter| meter.doing()).max().unwrap_or(Doing::Idle);
         let state_size =
             meters.iter().filter_map(|meter| meter.state_size()).reduce(|all, task| StateSize {
@@ -371,6 +441,7 @@ impl Running {
             forgotten: totals.forgotten,
             p50: quantile(0.5),
             p99: quantile(0.99),
+            executes: times,
             busy: totals.busy,
             inbox: meters.iter().map(|meter| meter.inbox()).fold(0.0, f64::max),
             state: says.unwrap_or_else(|| doing.word().into()),
@@ -396,6 +467,11 @@ impl Running {
         let components = topology.components.clone();
         *lock(&self.current) =
             Some(Current { components, plan, meters, control, coordinator: coordinator.clone() });
+        // It may have changed since the machine was made.
+        coordinator.do_send(SetInactive(self.is_inactive()));
+        if let Some(deadline) = *lock(&self.drain_within) {
+            coordinator.do_send(DrainWithin(deadline));
+        }
         if self.stop_asked.load(Ordering::SeqCst) {
             coordinator.do_send(Stop);
         } else if lock(&self.asked).is_some() {
@@ -422,9 +498,19 @@ impl Running {
         self.messages.say(message);
     }
 
+    /// Something that fails and is tried again.
+    pub(super) fn warn(&self, message: String) {
+        self.messages.warn(message);
+    }
+
     /// Where tasks say such things.
     pub(super) fn said(&self) -> &Arc<Messages> {
         &self.messages
+    }
+
+    /// Whoever watches what passes.
+    pub(super) fn taps(&self) -> &Taps {
+        &self.taps
     }
 
     /// The rebalance that somebody waits for.

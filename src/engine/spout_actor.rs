@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::bolt_actor::panic_message;
 use crate::clock::SharedClock;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::flow::{Port, SplitClock, SpoutOutput, TaskHandle, WakeUp};
 use crate::panics::caught;
 use crate::protocol::{Alive, Control, Doing, Messages, Meter, Report, Reporter};
@@ -176,6 +176,9 @@ impl Handler<LoopEnded> for SpoutActor {
             Exit::Ended(Ok(())) => {
                 self.port.borrow_mut().end(self.clock.monotonic());
                 self.source_done(Report::SourceEnded);
+            }
+            Exit::Ended(Err(error)) if error.kind() == Kind::Lost => {
+                self.reporter.send(Report::Broken { cause: error.chain(), tuple: None });
             }
             Exit::Ended(Err(error)) => self.reporter.send(Report::Failed(error.chain())),
             Exit::Panicked(message) => {

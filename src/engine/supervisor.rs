@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::again::Before;
 use super::launch::Executors;
+use super::outline::outline;
 use super::restarts::{Restarts, Verdict};
 use super::resume::recover;
 use super::run::{Exit, Hints, Running};
@@ -30,7 +31,7 @@ use crate::coordinator::{
 };
 use crate::dead_letter::LetterLimits;
 use crate::error::{Error, Kind, NO_ROOM_RETRY, Result};
-use crate::protocol::{Census, Control};
+use crate::protocol::{Census, Control, RunLife};
 use crate::registry::Config;
 use crate::sink::outbox;
 use crate::topology::{Checkpoint, ComponentSpec, Plan, Topology};
@@ -65,6 +66,8 @@ pub struct Supervisor {
     pub again: Option<Before>,
     /// What the outside sees and asks for.
     pub running: Arc<Running>,
+    /// Dropped at the end.
+    pub life: RunLife,
 }
 
 /// Tasks that run.
@@ -162,7 +165,7 @@ impl Supervisor {
     }
 
     async fn wait_for_room(&self, error: &Error) {
-        self.running.say(error.chain());
+        self.running.warn(error.chain());
         self.clock.sleep(NO_ROOM_RETRY).await;
     }
 
@@ -185,7 +188,7 @@ impl Supervisor {
         match restarts.panicked(&spec, tuple, &cause, self.clock.monotonic()) {
             Verdict::Stop(why) => Err(Exit::Failed(why)),
             Verdict::Again(wait) => {
-                self.running.say(format!("{cause}; going back to the newest checkpoint"));
+                self.running.warn(format!("{cause}; going back to the newest checkpoint"));
                 self.clock.sleep(wait).await;
                 Ok(())
             }
@@ -255,13 +258,16 @@ impl Supervisor {
             self.running.say(ahead);
         }
         let policy = policy(topology, &plan, self.drain_deadline, self.flushes());
-        let machine = Machine::new(
+        let mut machine = Machine::new(
             policy,
             roles(topology, &plan),
             resumed,
             self.clock.now(),
             self.clock.monotonic(),
         );
+        if self.running.is_inactive() {
+            machine.begin_inactive();
+        }
         let (boundary, _) = machine.partition();
         let control = Arc::new(Mutex::new(ControlStatus::of(&machine)));
         let (ended, outcome) = oneshot::channel();
@@ -290,6 +296,9 @@ impl Supervisor {
             poison: restarts.poison(),
             letters: self.letters,
             messages: self.running.said(),
+            outline: Arc::new(outline(topology, &plan)),
+            run_watch: self.life.watch(),
+            taps: self.running.taps(),
         };
         self.store.start(&resume.started(
             topology,
@@ -306,6 +315,7 @@ impl Supervisor {
         let meters = ready.iter().map(|task| Arc::clone(&task.meter)).collect();
         let alive = census.enter(SAVER, "the thread that writes checkpoints".into());
         let tasks: Vec<_> = ready.into_iter().map(|task| executors.launch(task)).collect();
+        tracing::debug!(tasks = tasks.len(), epoch = resume.saved.epoch, "tasks start");
         coordinator.do_send(Begin { tasks: tasks.clone(), store: Arc::clone(&self.store), alive });
         self.running.launched(topology, plan, meters, control, coordinator);
         Ok(Launched { tasks, census, outcome })

@@ -14,7 +14,7 @@ use crate::dead_letter::{Letters, of_tuple};
 use crate::epoch::{Job, Mark, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::event_time::{EventTime, Watermark};
-use crate::flow::{Batch, BoltWaker, Inbox, Need, Output, Received};
+use crate::flow::{Batch, BoltWaker, BuriedTuple, Inbox, Need, Output, Received};
 use crate::keys::stable_hash;
 use crate::panics::caught;
 use crate::protocol::{Alive, Doing, Meter, Report, Reporter};
@@ -199,7 +199,7 @@ impl BoltTask {
         if !self.is_past_end {
             self.meter.set_watermark(self.inbox.time());
         }
-        match &self.worker {
+        match &mut self.worker {
             Worker::Sink(sink, _) => {
                 match sink.counts() {
                     Some(counts) => show_counts(&counts, &self.meter),
@@ -210,6 +210,9 @@ impl BoltTask {
                 }
             }
             Worker::Bolt(bolt) => {
+                if let Some(words) = bolt.says() {
+                    self.meter.set_says(Some(words).filter(|words| !words.is_empty()));
+                }
                 self.meter.set_late(bolt.late());
                 self.meter.set_drifted(bolt.drifted());
                 self.meter.set_dropped(bolt.dropped());
@@ -305,14 +308,46 @@ impl BoltTask {
             }),
         };
         if let Err(error) = idle {
-            self.reporter.send(Report::Failed(error.chain()));
+            match error.kind() {
+                Kind::Lost => self.report_broken(&error),
+                _ => self.reporter.send(Report::Failed(error.chain())),
+            }
             return Next::End;
         }
+        self.settle_late();
         match self.linger {
             Some(linger) if self.output.emitter.is_gathering() => return Next::SleepAtMost(linger),
             _ => self.output.emitter.flush(),
         }
         Next::Sleep(if self.output.emitter.is_blocked() { Need::Room } else { Need::Input })
+    }
+
+    /// The topology has to go back: work is lost, perhaps over a tuple that is known.
+    fn report_broken(&self, error: &Error) {
+        let tuple = match &self.worker {
+            Worker::Bolt(bolt) => bolt.blames().map(stable_hash),
+            Worker::Sink(..) => None,
+        };
+        self.reporter.send(Report::Broken { cause: error.chain(), tuple });
+    }
+
+    /// Counts tuples of earlier calls that failed, and makes dead letters of those that are given
+    /// up.
+    #[inline]
+    fn settle_late(&mut self) {
+        if self.output.late_failures > 0 {
+            self.meter.add_failures(std::mem::take(&mut self.output.late_failures));
+        }
+        if !self.output.buried.is_empty() {
+            self.bury_late();
+        }
+    }
+
+    #[cold]
+    fn bury_late(&mut self) {
+        for BuriedTuple { input, values, error } in std::mem::take(&mut self.output.buried) {
+            self.bury_values(input, &values, &error);
+        }
     }
 
     /// The linger time is over.
@@ -348,6 +383,10 @@ impl BoltTask {
                     self.bury(*input, batch, *next, &error);
                     *next += 1;
                     current.retries = 0;
+                }
+                (Decision::RollBack, _) => {
+                    self.report_broken(&error);
+                    return Step::Failed;
                 }
                 (Decision::Stop, _)
                 | (Decision::DeadLetter, Work::Watermark(_) | Work::Mark(..)) => {
@@ -434,14 +473,21 @@ impl BoltTask {
             Worker::Sink(sink, _) => sink.write(tuple),
             Worker::Bolt(bolt) => {
                 let executed = bolt.execute(tuple, &mut self.output);
-                self.output.end_call(executed)
+                self.output.end_call(executed)?;
+                self.settle_late();
+                Ok(())
             }
         }
     }
 
     /// Sends a tuple to the dead letters, or only counts it, if they come faster than can be kept.
     fn bury(&mut self, input: usize, batch: &Batch, at: usize, error: &Error) {
-        let tuple = Tuple::new(self.values(input, batch, at), input);
+        let arity = self.inputs[input].fields.len();
+        self.bury_values(input, &batch.values[at * arity..(at + 1) * arity], error);
+    }
+
+    fn bury_values(&mut self, input: usize, values: &[Value], error: &Error) {
+        let tuple = Tuple::new(values, input);
         let TaskInput { from, fields } = &self.inputs[input];
         let letter =
             of_tuple(&self.component, &error.chain(), self.clock.now(), from, fields, tuple);
@@ -460,6 +506,7 @@ impl BoltTask {
             self.output.emitter.set_time(time);
             let passed = bolt.watermark(time, &mut self.output);
             self.output.end_call(passed)?;
+            self.settle_late();
         }
         match watermark {
             // A bolt isn't asked, and may have answers to earlier tuples under way.
@@ -501,6 +548,8 @@ impl BoltTask {
                 while *step != BarrierStep::Done {
                     *step = barrier_step(bolt.as_mut(), *step, epoch, &mut self.output)?;
                 }
+                self.settle_late();
+                let Worker::Bolt(bolt) = &mut self.worker else { return Ok(()) };
                 let mut changes = bolt.snapshot();
                 if !self.keeps_state && !changes.is_empty() {
                     return Err(Error::fatal(

@@ -1,8 +1,11 @@
 //! What becomes of the state when a topology has changed: components keep theirs by their id.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::bolt::InputShare;
@@ -93,6 +96,53 @@ pub fn fates(old: &BTreeMap<String, Kept>, new: &BTreeMap<String, Kept>) -> BTre
         _ => Fate::Survives,
     };
     ids.into_iter().map(|id| (id.clone(), fate(id))).collect()
+}
+
+/// What becomes of one component when a topology changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ComponentChange {
+    /// Its id.
+    pub id: String,
+    /// `survives`, `new`, or `dropped`.
+    #[schema(value_type = String)]
+    pub fate: Cow<'static, str>,
+    /// Why it is dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What else changed: `parallelism_hint 1 → 4`.
+    pub changes: Vec<String>,
+}
+
+/// What becomes of the state of each component, and what else changes.
+pub fn compare(old: &Topology, new: &Topology) -> Vec<ComponentChange> {
+    let (specs_old, specs_new) = (by_id(old), by_id(new));
+    let row = |(id, fate): (String, Fate)| {
+        let both = specs_old.get(id.as_str()).zip(specs_new.get(id.as_str()));
+        let changes = both.map(|(old, new)| changes(old, new)).unwrap_or_default();
+        let (fate, why) = match fate {
+            Fate::Survives => ("survives", None),
+            Fate::New => ("new", None),
+            Fate::Dropped(why) => ("dropped", Some(why)),
+        };
+        ComponentChange { id, fate: fate.into(), why, changes }
+    };
+    fates(&kept(old), &kept(new)).into_iter().map(row).collect()
+}
+
+fn by_id(topology: &Topology) -> BTreeMap<&str, &ComponentSpec> {
+    topology.components.iter().map(|spec| (spec.id.as_str(), spec)).collect()
+}
+
+fn changes(old: &ComponentSpec, new: &ComponentSpec) -> Vec<String> {
+    let mut changes = Vec::new();
+    if old.parallelism_hint != new.parallelism_hint {
+        changes
+            .push(format!("parallelism_hint {} → {}", old.parallelism_hint, new.parallelism_hint));
+    }
+    if old.type_name == new.type_name && old.explained != new.explained {
+        changes.push(format!("run: {} → {}", old.explained, new.explained));
+    }
+    changes
 }
 
 /// The components whose state has to go, each of which must be among those that somebody asked to

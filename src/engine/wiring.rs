@@ -9,12 +9,15 @@ use actix::Recipient;
 
 use super::again::stands_for;
 use super::jobs::JobThread;
+use super::policy::late_failures;
 use super::refused_rows::RefusedRowsWriter;
 use super::resume::{groups, restore};
+use super::taps::Taps;
 use super::task::{BoltTask, HeldWatermark, Looks, SinkThreads, TaskInput, Worker};
 use crate::bolt::BoltContext;
 use crate::checkpoint::StateStore;
 use crate::clock::SharedClock;
+use crate::component::TopologyOutline;
 use crate::dead_letter::{DEAD, LetterLimits, Letters};
 use crate::epoch::{Cursor, Split};
 use crate::error::{Error, Result};
@@ -23,7 +26,7 @@ use crate::flow::{
     BoltWaker, EdgeReceiver, EdgeSender, Emitter, EmitterTask, Inbox, Output, Port, SplitClock,
     TaskHandle, edge,
 };
-use crate::protocol::{Alive, Census, FromTask, Messages, Meter, Reporter};
+use crate::protocol::{Alive, Census, FromTask, Messages, Meter, Reporter, RunWatch, Voice};
 use crate::registry::Config;
 use crate::sink::{SinkConfig, SinkContext};
 use crate::spout::{SpoutConfig, SpoutContext};
@@ -107,6 +110,12 @@ pub struct Shared<'a> {
     pub letters: LetterLimits,
     /// What people should know.
     pub messages: &'a Arc<Messages>,
+    /// What components may know of the topology.
+    pub outline: Arc<TopologyOutline>,
+    /// Tells when the topology has ended.
+    pub run_watch: RunWatch,
+    /// Whoever watches what passes.
+    pub taps: &'a Taps,
 }
 
 /// The places of all sink tasks to come; see [`SinkConfig::place`].
@@ -163,7 +172,7 @@ fn make(
     census: &mut Census,
 ) -> Result<Vec<Ready>> {
     let handles: Vec<_> = plan.tasks.iter().map(|_| TaskHandle::new()).collect();
-    let mut wires = Wires::new(topology, plan, &handles, shared.watermarks);
+    let mut wires = Wires::new(topology, plan, &handles, shared);
     wires.connect();
     let Wires { emitters, inboxes, .. } = wires;
     let splits_of = |spec| splits_of(spec, shared.cursors);
@@ -321,6 +330,10 @@ impl Maker<'_> {
                 state,
                 cursors: Arc::new(self.cursors()),
                 saved_at: self.shared.saved_at,
+                task: self.index,
+                outline: Arc::clone(&self.shared.outline),
+                voice: self.voice(),
+                run_watch: self.shared.run_watch.clone(),
             },
             messages: Arc::clone(self.shared.messages),
             port: Box::new(port),
@@ -354,6 +367,10 @@ impl Maker<'_> {
                     task: self.index,
                     inputs: fields,
                     waker: waker.clone(),
+                    outline: Arc::clone(&self.shared.outline),
+                    voice: self.voice(),
+                    ending: alive.ending(),
+                    late_failures: late_failures(&self.spec.on_error),
                 };
                 (Worker::Bolt(config.build(&context)?), config.blocks(), false)
             }
@@ -381,6 +398,8 @@ impl Maker<'_> {
                 emitter,
                 dead: StreamId(self.spec.streams.len()),
                 holds_watermark: false,
+                buried: Vec::new(),
+                late_failures: 0,
             },
             letters: Letters::new(
                 self.spec.id.clone(),
@@ -403,6 +422,11 @@ impl Maker<'_> {
             _alive: alive,
         };
         Ok(ReadyKind::Bolt { task: Box::new(task), blocks, sink })
+    }
+
+    /// What the task's component tells people, under the task's name.
+    fn voice(&self) -> Voice {
+        Voice::new(format!("{}[{}]", self.spec.id, self.index), self.shared.messages)
     }
 
     fn sink_context(&self, inputs: Vec<Fields>) -> SinkContext {
@@ -447,17 +471,18 @@ impl<'a> Wires<'a> {
         topology: &'a Topology,
         plan: &'a Plan,
         handles: &'a [Arc<TaskHandle>],
-        watermarks: &BTreeMap<String, EventTime>,
+        shared: &Shared<'_>,
     ) -> Self {
         let timed = uses_event_time(topology);
         let emitter = |component: usize| {
             let spec = &topology.components[component];
-            Emitter::new(arities(spec), spec.batch, timed)
+            let tap = shared.taps.of(&spec.id);
+            Emitter::new(arities(spec), spec.batch, timed).with_tap(tap)
         };
         let emitters = plan.tasks.iter().map(|task| emitter(task.component)).collect();
         let mut inboxes = Vec::new();
         for task in &plan.tasks {
-            let watermark = watermarks.get(&topology.components[task.component].id);
+            let watermark = shared.watermarks.get(&topology.components[task.component].id);
             inboxes.push(Inbox::new(watermark.copied().unwrap_or(EventTime::UNKNOWN)));
         }
         Self { topology, plan, handles, emitters, inboxes }
@@ -479,6 +504,7 @@ impl<'a> Wires<'a> {
                         emitter,
                         edges,
                         bytes,
+                        self.plan.first_task[component],
                     );
                 }
             }

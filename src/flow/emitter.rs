@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::epoch::Mark;
 use crate::event_time::{EventTime, Watermark};
-use crate::flow::{Batch, EdgeSender, EmitterTask, Grouping, Item, Router, Target};
+use crate::flow::{Batch, ComponentTap, EdgeSender, EmitterTask, Grouping, Item, Router, Target};
 use crate::tuple::StreamId;
 use crate::value::Value;
 
@@ -23,6 +23,8 @@ struct Route {
     free: bool,
     first: usize,
     tasks: usize,
+    /// The number of the first of these tasks in the plan.
+    first_task: usize,
 }
 
 impl Route {
@@ -68,6 +70,8 @@ struct Destination {
     committed: (usize, usize),
     /// It holds uncommitted tuples, and so is listed in `touched`.
     touched: bool,
+    /// The stream whose tuples are all seen here and at its like, each once.
+    tapped: Option<StreamId>,
     /// What found no room: at most what one input batch (or one emit of a spout) made, and
     /// barriers.
     waiting: VecDeque<Item>,
@@ -100,6 +104,8 @@ pub struct Emitter {
     uncommitted: u64,
     /// The event time of what is emitted next; `None` where no bolt of the topology asks for it.
     time: Option<EventTime>,
+    /// Whoever watches the component.
+    tap: Option<Arc<ComponentTap>>,
     fault: Option<String>,
 }
 
@@ -120,8 +126,16 @@ impl Emitter {
             emitted: 0,
             uncommitted: 0,
             time: timed.then_some(EventTime::UNKNOWN),
+            tap: None,
             fault: None,
         }
+    }
+
+    /// Shows what passes to whoever watches the component.
+    #[must_use]
+    pub fn with_tap(mut self, tap: Arc<ComponentTap>) -> Self {
+        self.tap = Some(tap);
+        self
     }
 
     /// Adds a bolt that takes a stream, with one edge for each of its tasks and the bytes that a
@@ -133,14 +147,20 @@ impl Emitter {
         emitter: EmitterTask,
         edges: Vec<EdgeSender>,
         batch_bytes: usize,
+        first_task: usize,
     ) {
         let (first, tasks) = (self.destinations.len(), edges.len());
         let router = Router::new(grouping.clone(), tasks, emitter);
         let arity = self.streams[stream.0].arity;
-        self.streams[stream.0].routes.push(Route { free: router.is_free(), router, first, tasks });
-        self.destinations.extend(edges.into_iter().map(|edge| Destination {
+        let is_first = self.streams[stream.0].routes.is_empty();
+        // Each tuple is shown once: of those who take the same stream, the first one's is.
+        let is_tapped = |task| is_first && (task == 0 || !matches!(grouping, Grouping::All));
+        let free = router.is_free();
+        self.streams[stream.0].routes.push(Route { free, router, first, tasks, first_task });
+        self.destinations.extend(edges.into_iter().enumerate().map(|(task, edge)| Destination {
             edge,
             arity,
+            tapped: is_tapped(task).then_some(stream),
             gathering: Batch::default(),
             committed: (0, 0),
             touched: false,
@@ -205,7 +225,23 @@ impl Emitter {
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.extend(first.into_iter().chain(second).chain(values));
-        self.emit_scratch(stream, direct_to, &mut scratch);
+        self.emit_scratch(stream, direct_to, &mut scratch, None);
+        scratch.clear();
+        self.scratch = scratch;
+    }
+
+    /// Emits a tuple like [`emit`](Self::emit), and adds the numbers of the tasks that get it, as
+    /// they stand in the plan.
+    pub fn emit_told(
+        &mut self,
+        stream: StreamId,
+        direct_to: Option<usize>,
+        values: impl IntoIterator<Item = Value>,
+        tasks: &mut Vec<usize>,
+    ) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.extend(values);
+        self.emit_scratch(stream, direct_to, &mut scratch, Some(tasks));
         scratch.clear();
         self.scratch = scratch;
     }
@@ -224,6 +260,7 @@ impl Emitter {
         stream: StreamId,
         direct_to: Option<usize>,
         values: &mut Vec<Value>,
+        mut told: Option<&mut Vec<usize>>,
     ) {
         let Some(out) = self.streams.get_mut(stream.0).filter(|out| out.arity == values.len())
         else {
@@ -240,6 +277,15 @@ impl Emitter {
                 |task| destinations[task].room(),
                 |task| destinations[task].gathering.tuples > 0,
             );
+            if let Some(told) = &mut told {
+                match target {
+                    Target::One(task) => told.push(route.first_task + task),
+                    Target::All => {
+                        told.extend((0..route.tasks).map(|task| route.first_task + task))
+                    }
+                    Target::Nowhere => {}
+                }
+            }
             let mut touch =
                 Touch { first: route.first, weight, time: self.time, touched: &mut self.touched };
             match target {
@@ -439,6 +485,11 @@ impl Emitter {
     fn send_batch(&mut self, index: u32) {
         let destination = &mut self.destinations[index as usize];
         if destination.gathering.tuples > 0 {
+            if let (Some(tap), Some(stream)) = (&self.tap, destination.tapped)
+                && tap.is_open()
+            {
+                tap.offer(stream, destination.arity, &destination.gathering);
+            }
             let capacity = destination.gathering.values.len();
             let batch = std::mem::take(&mut destination.gathering);
             destination.committed = (0, 0);

@@ -14,6 +14,7 @@ mod input_clock;
 mod output;
 mod split_clock;
 mod spout_port;
+mod tap;
 mod wake;
 
 /// The atomics of the wake protocol, which its model checker replaces by its own.
@@ -28,7 +29,9 @@ pub use emitter::Emitter;
 pub use grouping::{EmitterTask, Grouping, Router, Target};
 pub use inbox::{Inbox, Received};
 pub use input_clock::InputClock;
+pub(crate) use output::BuriedTuple;
 pub use output::Output;
 pub use split_clock::SplitClock;
 pub use spout_port::{Port, Secure, SpoutOutput};
+pub use tap::{ComponentTap, Tap, TappedTuple};
 pub use wake::Need;

@@ -15,6 +15,20 @@ pub struct Output {
     pub(crate) dead: StreamId,
     /// The bolt keeps back the watermark that it was called with.
     pub(crate) holds_watermark: bool,
+    /// Tuples of earlier calls that are to become dead letters.
+    pub(crate) buried: Vec<BuriedTuple>,
+    /// The number of tuples of earlier calls that failed and that nobody has counted yet.
+    pub(crate) late_failures: u64,
+}
+
+/// A tuple that an earlier call took, and that becomes a dead letter.
+pub(crate) struct BuriedTuple {
+    /// The position of the input that it came by.
+    pub input: usize,
+    /// Its values.
+    pub values: Box<[Value]>,
+    /// Why it failed.
+    pub error: Error,
 }
 
 impl Output {
@@ -43,6 +57,42 @@ impl Output {
         values: impl IntoIterator<Item = Value>,
     ) {
         self.emitter.emit(stream, Some(task), values);
+    }
+
+    /// Emits a tuple like [`emit_to`](Self::emit_to) and [`emit_direct`](Self::emit_direct), and
+    /// adds the numbers of the tasks that get it, as they stand in the plan.
+    pub fn emit_told(
+        &mut self,
+        stream: StreamId,
+        direct_to: Option<usize>,
+        values: impl IntoIterator<Item = Value>,
+        tasks: &mut Vec<usize>,
+    ) {
+        self.emitter.emit_told(stream, direct_to, values, tasks);
+    }
+
+    /// Lets what this call has emitted so far go out, also if the call fails later: for a bolt
+    /// whose emits are answers to earlier tuples.
+    ///
+    /// # Errors
+    /// Fatal if it emitted what it hasn't declared.
+    pub fn keep(&mut self) -> Result<()> {
+        self.emitter.commit().map_err(Error::fatal)
+    }
+
+    /// True if something that was emitted found no room: a bolt that can wait with more should.
+    pub fn is_blocked(&self) -> bool {
+        self.emitter.is_blocked()
+    }
+
+    /// Says that a tuple failed that an earlier call took, as a try that counts.
+    pub fn count_late_failure(&mut self) {
+        self.late_failures += 1;
+    }
+
+    /// Sends a tuple that an earlier call took to the dead letters.
+    pub fn bury(&mut self, input: usize, values: Box<[Value]>, error: Error) {
+        self.buried.push(BuriedTuple { input, values, error });
     }
 
     /// Gives what this call emits from here on another event time than that of the tuple or the

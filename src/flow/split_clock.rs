@@ -41,6 +41,8 @@ pub struct SplitClock {
     emits: u32,
     /// The newest post of all splits.
     newest: EventTime,
+    /// The source has said that no older post comes.
+    floor: EventTime,
 }
 
 impl SplitClock {
@@ -62,7 +64,13 @@ impl SplitClock {
             told: Watermark::At(EventTime::UNKNOWN),
             told_at: None,
             emits: 0,
+            floor: EventTime::UNKNOWN,
         }
+    }
+
+    /// Notes that no post older than `time` comes from any split.
+    pub fn raise_floor(&mut self, time: EventTime) {
+        self.floor = self.floor.max(time);
     }
 
     /// The silence after which a split is idle, if it can be.
@@ -175,7 +183,8 @@ impl SplitClock {
         } else {
             newest.min()
         };
-        Watermark::At(time.unwrap_or(EventTime::UNKNOWN).before_by(order.disorder))
+        let expected = time.unwrap_or(EventTime::UNKNOWN).before_by(order.disorder);
+        Watermark::At(expected.max(self.floor))
     }
 }
 
@@ -274,6 +283,18 @@ mod tests {
         clock.emitted(0, at(16_001), s(1));
         assert_eq!(clock.next_after_emit(s(1)), None);
         assert_eq!(clock.next_after_emit(s(1) + EVERY), Some(Watermark::At(at(15_001))));
+    }
+
+    #[test]
+    fn a_source_may_say_that_no_older_post_comes() {
+        let mut clock = clock(false, None);
+        clock.raise_floor(at(7_000));
+        assert_eq!(clock.next(s(0)), Some(Watermark::At(at(7_000))));
+        clock.raise_floor(at(6_000));
+        assert_eq!(clock.next(s(0)), None);
+        clock.emitted(0, at(9_000), s(1));
+        clock.emitted(1, at(9_500), s(1));
+        assert_eq!(clock.next(s(1)), Some(Watermark::At(at(8_000))));
     }
 
     #[test]

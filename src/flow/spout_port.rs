@@ -288,6 +288,11 @@ impl SpoutOutput {
         self.port.borrow_mut().secure = Some(Arc::new(secure));
     }
 
+    /// The number of fields of a stream.
+    pub fn arity(&self, stream: StreamId) -> usize {
+        self.arities.get(stream.0).copied().unwrap_or_default()
+    }
+
     /// The clock that the topology runs by.
     pub fn clock(&self) -> &SharedClock {
         &self.clock
@@ -304,6 +309,16 @@ impl SpoutOutput {
     /// their posts.
     pub fn set_event_time(&mut self, time: Option<EventTime>) {
         self.time = time;
+    }
+
+    /// Says how far event time has come, without waiting for a watermark to be due. With
+    /// `no_older_than`, no older post comes from any split of the task.
+    pub fn tell_event_time(&mut self, no_older_than: Option<EventTime>) {
+        let mut port = self.port.borrow_mut();
+        if let (Some(clock), Some(time)) = (&mut port.split_clock, no_older_than) {
+            clock.raise_floor(time);
+        }
+        port.tell_event_time(self.clock.monotonic());
     }
 
     /// Says that nothing comes from a split any more in this run: it doesn't hold event time back.
@@ -374,11 +389,43 @@ impl SpoutOutput {
         if let Some(fault) = self.fault.take() {
             return Err(Error::fatal(fault));
         }
-        self.hand_over(split, cursor);
         self.in_engine.set(true);
+        if self.port.borrow().paused {
+            // Of a topology that begins inactive, nothing goes out.
+            std::future::poll_fn(|cx| self.port.borrow_mut().poll_room(cx)).await;
+        }
+        self.hand_over(split, cursor);
         tokio::task::yield_now().await;
         std::future::poll_fn(|cx| self.port.borrow_mut().poll_room(cx)).await;
         self.in_engine.set(false);
+        Ok(())
+    }
+
+    /// Hands over everything that was pushed and one tuple more, as [`emit`](Self::emit) does, and
+    /// adds the numbers of the tasks that get that tuple, as they stand in the plan. It doesn't wait
+    /// for room: an `emit` has to follow. `direct_to` is for bolts that take the stream by direct
+    /// grouping.
+    ///
+    /// # Errors
+    /// If a tuple has another number of values than its stream declares.
+    pub fn emit_told(
+        &mut self,
+        stream: StreamId,
+        direct_to: Option<usize>,
+        values: Vec<Value>,
+        (split, cursor): (usize, Cursor),
+        tasks: &mut Vec<usize>,
+    ) -> Result<()> {
+        if let Some(fault) = self.fault.take() {
+            return Err(Error::fatal(fault));
+        }
+        self.hand_over(split, cursor);
+        let mut port = self.port.borrow_mut();
+        let time = self.time.unwrap_or_else(|| time_of(&values));
+        port.emitter.set_time(time);
+        port.emitter.emit_told(stream, direct_to, values, tasks);
+        port.emitter.commit().map_err(Error::fatal)?;
+        self.meter.set_emitted(port.emitter.emitted());
         Ok(())
     }
 

@@ -1,8 +1,10 @@
-//! The addresses of lakes, as people and topology files write them: the one place that reads them.
+//! Parses the addresses of lakes in the form in which people and topology files write them. Only
+//! this module parses them.
 //!
 //! An address is `ROOT`, `ROOT/GLOB` or `ROOT/PARTITION`; a root is a folder or
-//! `s3://bucket/prefix`. **What exists is a path:** brackets, asterisks and question marks are a
-//! glob only where nothing is there under that very name, and only in the last part.
+//! `s3://bucket/prefix`. **An existing path is taken literally:** brackets, asterisks and question
+//! marks form a glob only if no file, folder or object has exactly that name, and only in the last
+//! part.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -15,19 +17,19 @@ use super::root::Root;
 use super::store::open;
 use crate::error::{Error, Result};
 
-/// The partitions of a lake that an address means.
+/// The partitions of a lake that an address selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Partitions {
     /// All of them.
     All,
-    /// The one of this name.
+    /// The partition with this name.
     One(String),
-    /// Those whose names match a glob.
+    /// The partitions whose names match a glob.
     Matching(String),
 }
 
 impl Partitions {
-    /// The glob over the names of partitions that means the same.
+    /// Returns the glob over the names of partitions that selects the same partitions.
     pub fn glob(&self) -> String {
         match self {
             Self::All => "*".into(),
@@ -37,7 +39,7 @@ impl Partitions {
     }
 }
 
-/// A lake, and which of its partitions are meant.
+/// A lake, and the selected partitions in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// The lake's folder, or `s3://bucket/prefix`.
@@ -46,20 +48,20 @@ pub struct Address {
     pub partitions: Partitions,
 }
 
-/// What an address leads to, taken as a path.
+/// The kinds of folder that an address, read as a path, can lead to.
 enum Found {
     Nothing,
     Lake,
-    /// A folder of numbered files, or one that is named like a partition.
+    /// A folder of numbered files, or a folder with the name of a partition.
     Partition,
 }
 
 impl Address {
-    /// Reads an address. A folder is looked at; a bucket is asked only where the address looks like
-    /// a glob.
+    /// Parses an address. For a folder, the file system is read; for a bucket, a request is sent
+    /// only if the address looks like a glob.
     ///
     /// # Errors
-    /// If nothing is there, or the glob is malformed.
+    /// If the address leads to nothing, or the glob is malformed.
     pub fn parse(text: &str) -> Result<Self> {
         if text.is_empty() {
             return Err(Error::fatal(
@@ -78,7 +80,7 @@ impl Address {
         if is_partition_name(last) {
             return Ok(Self { root: root.into(), partitions: Partitions::One(last.into()) });
         }
-        // One request, for a key that begins with exactly this.
+        // One request, for a key that begins with exactly this address.
         if !is_glob(last) || !open(whole)?.list("", None, 1)?.is_empty() {
             return Ok(Self::whole(whole));
         }
@@ -112,7 +114,7 @@ impl Address {
         Self { root: root.into(), partitions: Partitions::All }
     }
 
-    /// One partition; `.` and `..` have a name of their own.
+    /// Returns the address of one partition. `.` and `..` are resolved to the name of their folder.
     fn one(path: &str, root: &str, last: &str) -> Result<Self> {
         if last != "." && last != ".." {
             return Ok(Self { root: root.into(), partitions: Partitions::One(last.into()) });
@@ -138,8 +140,8 @@ impl Address {
         Ok(Self { root: root.into(), partitions: Partitions::Matching(glob.into()) })
     }
 
-    /// All places that hold what is meant: the lake, and the folder of a single partition, which
-    /// may be a link.
+    /// Returns all places that hold the selected data: the lake, and the folder of a single
+    /// partition, which may be a link.
     pub fn roots(&self) -> Vec<Root> {
         let mut roots = vec![Root::at(&self.root)];
         if let Partitions::One(name) = &self.partitions

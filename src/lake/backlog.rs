@@ -1,5 +1,5 @@
-//! How much of a task's outbox is in use: what it has written, promised and inherited, and not yet
-//! uploaded.
+//! Tracks the bytes in use in a task's outbox: data that the task wrote, promised or inherited, and
+//! that isn't uploaded yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,21 +7,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::epoch::Promise;
 
-/// The bytes in one task's outbox. Written by the task and by its jobs, which run beside it.
+/// The bytes in one task's outbox. The task and its jobs, which run beside it, update them.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    /// Bytes of posts since the last barrier that was prepared.
+    /// The bytes of posts that were written after the last prepared barrier.
     written: AtomicU64,
-    /// Bytes of all segments below.
+    /// The bytes of all waiting segments.
     waiting: AtomicU64,
     segments: Mutex<Segments>,
 }
 
 #[derive(Debug, Default)]
 struct Segments {
-    /// What is promised and not delivered, with its length.
+    /// The promised segments that aren't delivered yet, with their lengths.
     waiting: BTreeMap<String, u64>,
-    /// What was delivered, as long as a prepare may promise it once more.
+    /// The delivered segments that a running prepare may still promise once more.
     delivered: BTreeSet<String>,
 }
 
@@ -34,23 +34,24 @@ impl Segments {
 }
 
 impl Backlog {
-    /// How many bytes are in use.
+    /// Returns the number of bytes in use.
     pub fn bytes(&self) -> u64 {
         self.written.load(Ordering::Relaxed) + self.waiting.load(Ordering::Relaxed)
     }
 
-    /// A post of this length was written.
+    /// Records that a post of this length was written.
     pub fn wrote(&self, bytes: u64) {
         self.written.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// How much was written since the last barrier: for [`prepared`](Self::prepared), at the next.
+    /// Returns the bytes written since the last barrier, for [`prepared`](Self::prepared) at the
+    /// next one.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// A barrier is prepared: what was written before it is in all these promises, in whatever
-    /// format.
+    /// Records that a barrier is prepared: the bytes written before it are now in these promises,
+    /// in whatever format.
     pub fn prepared(&self, promises: &[Promise], written: u64) {
         self.change(|segments| {
             let named: BTreeSet<_> =
@@ -61,12 +62,12 @@ impl Backlog {
         self.written.fetch_sub(written, Ordering::Relaxed);
     }
 
-    /// These are to be delivered; some of them may be from tasks that are gone.
+    /// Records promises that are to be delivered; some of them may be from tasks that have ended.
     pub fn owes(&self, promises: &[Promise]) {
         self.change(|segments| promises.iter().for_each(|promise| segments.put(promise)));
     }
 
-    /// A segment isn't in the outbox any more.
+    /// Records that a segment has left the outbox.
     pub fn delivered(&self, segment: &str) {
         self.change(|segments| {
             segments.waiting.remove(segment);
@@ -81,7 +82,7 @@ impl Backlog {
     }
 }
 
-/// Decides what is written where a full outbox drops.
+/// Decides which tuples are written if a full outbox drops tuples.
 #[derive(Debug)]
 pub struct Admission {
     backlog: Arc<Backlog>,
@@ -90,19 +91,20 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Lets everything in, or, with a bound in bytes, what fits beside the backlog.
+    /// Creates an admission that accepts everything, or, with a bound in bytes, only as much as
+    /// fits beside the backlog.
     pub fn new(backlog: Arc<Backlog>, bytes_max: Option<u64>) -> Self {
         Self { backlog, bytes_max: bytes_max.unwrap_or(u64::MAX), dropped: 0 }
     }
 
-    /// True if so many bytes may be written. If they may not, they are dropped, and counted.
+    /// Returns true if this many bytes may be written. Otherwise counts the tuple as dropped.
     pub fn admits(&mut self, bytes: u64) -> bool {
         let fits = self.backlog.bytes().saturating_add(bytes) <= self.bytes_max;
         self.dropped += u64::from(!fits);
         fits
     }
 
-    /// The number of tuples that were dropped.
+    /// Returns the number of dropped tuples.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }

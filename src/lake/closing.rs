@@ -1,48 +1,48 @@
-//! When a micro-batch closes, decided purely.
+//! Decides when a micro-batch closes, as a pure function.
 
 use time::OffsetDateTime;
 
 use crate::epoch::{Barrier, MicroBatch};
 
-/// An open micro-batch, as far as the decision needs to know it.
+/// The properties of an open micro-batch that the decision depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// How many posts it holds.
+    /// The number of posts in it.
     pub posts: u64,
-    /// Its length in bytes, once it is closed.
+    /// Its length in bytes after it closes.
     pub length: u64,
-    /// When it was begun.
+    /// The time at which it was begun.
     pub since: OffsetDateTime,
-    /// The boundary of its partition.
+    /// The boundary at which its partition ends.
     pub boundary: OffsetDateTime,
 }
 
-/// What becomes of an open micro-batch.
+/// The decision about an open micro-batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It goes on growing.
+    /// The micro-batch stays open.
     Keep,
-    /// It closes.
+    /// The micro-batch closes.
     Close(Reason),
 }
 
-/// Why a micro-batch closes.
+/// The reason for closing a micro-batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It holds as many posts as it may.
+    /// It holds the maximum number of posts.
     Posts,
-    /// The next post would make it larger than it may be.
+    /// The next post would make it larger than the maximum.
     Bytes,
-    /// It is as old as it may get.
+    /// It has reached the maximum age.
     Age,
-    /// Its partition ends here.
+    /// Its partition ends.
     Rollover,
-    /// Nothing comes after it.
+    /// No more posts will come.
     Last,
 }
 
 /// Decides before a post of `bytes` bytes is written. A post that is larger than a whole
-/// micro-batch gets one for itself.
+/// micro-batch gets its own micro-batch.
 pub fn before_post(open: &Open, bytes: u64, limits: &MicroBatch) -> Decision {
     if open.posts >= limits.posts {
         Decision::Close(Reason::Posts)
@@ -54,7 +54,7 @@ pub fn before_post(open: &Open, bytes: u64, limits: &MicroBatch) -> Decision {
     }
 }
 
-/// Decides at a barrier. Age counts by the barrier's clock, so that all tasks agree.
+/// Decides at a barrier. Age is measured by the barrier's clock, so that all tasks agree.
 pub fn at_barrier(open: &Open, barrier: &Barrier, limits: &MicroBatch) -> Decision {
     if barrier.last {
         Decision::Close(Reason::Last)

@@ -1,4 +1,5 @@
-//! Parquet files of the lake: one post a row, as it is, beside what is asked for most often.
+//! Reads and writes the lake's Parquet files: one post per row, unchanged, beside the facts that
+//! are queried most often.
 //!
 //! | column | type |
 //! |---|---|
@@ -7,7 +8,7 @@
 //! | `created_at` | a time in UTC to the microsecond, or null |
 //! | `post` | text: the post byte for byte, `{"tweet": {…}}` |
 //!
-//! Only `post` is read back; a file of anybody else that has such a column is fine.
+//! Only `post` is read back; a file from any other writer that has such a column can be read, too.
 
 mod footer;
 mod read;
@@ -27,7 +28,7 @@ use parquet::schema::types::ColumnPath;
 pub use self::read::{Columns, text_bytes};
 use crate::post::Post;
 
-/// The schema, as Parquet's own notation has it.
+/// The schema, in Parquet's own notation.
 const SCHEMA: &str = "message post {
     required binary kind (STRING);
     optional binary id (STRING);
@@ -38,21 +39,22 @@ const SCHEMA: &str = "message post {
 /// The column that is read back.
 const POST: &str = "post";
 
-/// How many bytes of posts a row group holds.
+/// The number of bytes of posts in a row group.
 const GROUP_BYTES: usize = 16 << 20;
 
-/// How many bytes of posts a page of it holds, about: each partition that is being merged by time
-/// has one in memory. The writer looks at that once in so many posts, or behind a large one.
+/// The approximate number of bytes of posts in a page of a row group. A merge by time holds one
+/// page of each partition in memory. The writer checks the size once every so many posts, or after
+/// a large one.
 const PAGE_BYTES: usize = 128 << 10;
 const PAGE_POSTS: usize = 16;
 
-/// How well the columns are packed, of 22.
+/// The compression level of the columns, out of 22.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Writes posts into one Parquet file. The same posts always become the same bytes.
+/// Writes posts into one Parquet file. The same posts always give the same bytes.
 ///
 /// # Errors
-/// If the writer refuses something, which it has no reason to.
+/// If the writer refuses a value, which should never happen.
 pub fn write(posts: &[Post]) -> Result<Vec<u8>> {
     write_groups(posts, GROUP_BYTES)
 }
@@ -73,7 +75,7 @@ fn write_with(
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
         .set_data_page_size_limit(PAGE_BYTES)
         .set_write_batch_size(PAGE_POSTS)
-        // No two posts are the same, and nobody looks for one by its bytes.
+        // No two posts are equal, and no query searches for a post by its bytes.
         .set_column_dictionary_enabled(post.clone(), false)
         .set_column_statistics_enabled(post, EnabledStatistics::None);
     let mut writer =
@@ -88,7 +90,7 @@ fn write_with(
     Ok(bytes)
 }
 
-/// How many of these posts have so many bytes; one at least.
+/// Returns the number of leading posts that fit into `bytes_max` bytes, at least one.
 fn group_posts(posts: &[Post], bytes_max: usize) -> usize {
     let mut bytes = 0;
     let fits = |post: &&Post| {
@@ -146,7 +148,7 @@ fn write_group<W: Write + Send>(
     group.close().map(drop)
 }
 
-/// A post's own time in microseconds since 1970.
+/// Returns a post's own time in microseconds since 1970.
 fn micros(post: &Post) -> Option<i64> {
     i64::try_from(post.created_at()?.unix_timestamp_nanos().div_euclid(1000)).ok()
 }
@@ -166,7 +168,7 @@ mod tests {
         texts.iter().map(|text| Post::check(text.clone().into()).unwrap()).collect()
     }
 
-    /// A file in pieces, and what its reader holds of it at most.
+    /// A file that is read in pieces, with the largest number of bytes that its reader has held.
     struct Pieces<'a> {
         bytes: &'a [u8],
         at: usize,
@@ -255,7 +257,7 @@ mod tests {
         assert!(held > 700_000 && held < (1 << 20) + 10_000, "{held} bytes of {}", bytes.len());
     }
 
-    /// One post for each level of 1 and nothing for each of 0, with a dictionary.
+    /// Writes one post for each level of 1 and a null for each level of 0, with a dictionary.
     fn by_another_tool(levels: &[i16]) -> Vec<u8> {
         packed_by_another_tool(levels, Compression::UNCOMPRESSED)
     }
@@ -307,8 +309,8 @@ mod tests {
                 "{packed}"
             );
         }
-        // The writer has no Brotli either, so the footer of a file without a codec is made to say
-        // it.
+        // This writer doesn't support Brotli, so the test patches the footer of an uncompressed
+        // file to claim Brotli.
         let bytes = by_another_tool(&[1; 3]);
         let mut says = Vec::new();
         for at in 4..bytes.len() - 8 {

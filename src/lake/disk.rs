@@ -1,4 +1,4 @@
-//! What the lake asks of a file system beyond reading and writing.
+//! The file system operations that the lake needs beyond reading and writing.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::fault::point;
 
-/// An error of the local file system: `can't write "…/0000001": cause`.
+/// Returns an error of the local file system: `can't write "…/0000001": cause`.
 pub fn failed(what: &str, path: &Path, cause: io::Error) -> Error {
     Error::file(format!("can't {what} \"{}\"", path.display()), cause)
 }
@@ -19,30 +19,30 @@ pub fn failed(what: &str, path: &Path, cause: io::Error) -> Error {
 /// Syncs a folder, so that the names in it survive a power loss.
 ///
 /// # Errors
-/// If it can't be opened or synced.
+/// If the folder can't be opened or synced.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     point("disk.sync_folder")?;
     File::open(path)?.sync_all()?;
     point("disk.synced_folder")
 }
 
-/// How often a folder is made anew when another process, which is just ending, takes its empty
-/// parent away in between.
+/// The number of attempts to create a folder while other processes, which are ending, keep removing
+/// its empty parent.
 const MAKE_TRIES_MAX: usize = 100;
 
-/// Makes a folder and its parents where they are missing. Returns the folders that got a new entry,
-/// which have to be synced for that entry to survive a power loss.
+/// Creates a folder and its missing parents. Returns the folders that got a new entry; these have
+/// to be synced for the entry to survive a power loss.
 ///
 /// # Errors
-/// If one of them can't be made.
+/// If one of the folders can't be created.
 pub fn make_folders(path: &Path) -> io::Result<Vec<PathBuf>> {
     make_with(path, &DirBuilder::new())
 }
 
-/// The same for folders that nobody but their owner may look into.
+/// Like [`make_folders`], for folders that only their owner may read.
 ///
 /// # Errors
-/// If one of them can't be made.
+/// If one of the folders can't be created.
 pub fn make_private_folders(path: &Path) -> io::Result<Vec<PathBuf>> {
     make_with(path, DirBuilder::new().mode(0o700))
 }
@@ -63,7 +63,7 @@ fn make_missing(path: &Path, builder: &DirBuilder, changed: &mut Vec<PathBuf>) -
     for folder in missing.into_iter().rev() {
         match point("disk.make_folder").and_then(|()| builder.create(folder)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
-            // It was there, and another process has just taken it away again.
+            // The parent existed, and another process has just removed it.
             Err(error)
                 if error.kind() == io::ErrorKind::AlreadyExists
                     && folder.symlink_metadata().is_err() =>
@@ -72,27 +72,29 @@ fn make_missing(path: &Path, builder: &DirBuilder, changed: &mut Vec<PathBuf>) -
             }
             other => other?,
         }
-        // The parent of a relative path may be empty, which stands for the working directory.
+        // The parent of a relative path may be empty; an empty path means the working directory.
         let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
         changed.push(parent.unwrap_or(Path::new(".")).to_path_buf());
     }
     Ok(())
 }
 
-/// Removes a folder if it is empty; that it is not, or is gone, is no error.
+/// Removes a folder if it is empty. A folder that isn't empty or doesn't exist is no error.
 pub fn remove_if_empty(folder: &Path) {
     let _ = fs::remove_dir(folder);
 }
 
-/// Renames a file within a file system, but never over another: then the error is `AlreadyExists`.
+/// Renames a file within a file system, but never over another file: then the error is
+/// `AlreadyExists`.
 ///
 /// # Errors
 /// If the target exists, or the file can't be renamed.
 pub fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
     point("disk.rename")?;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some network file systems don't know the flag. A partition belongs to one task by its
-        // UUID, so looking first only loses the fence against what can't happen.
+        // Some network file systems don't support the flag. Only one task writes a partition,
+        // because of its UUID, so checking before the rename gives up only a protection against a
+        // race that can't happen.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if to.symlink_metadata().is_err() => {
             fs::rename(from, to)
         }
@@ -105,18 +107,19 @@ pub fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Asks the operating system to begin writing a range of a file to the disk, so that a later sync
-/// finds little to do, and doesn't wait. Only a hint: a failure shows in the sync.
+/// has little left to do. Doesn't wait. The call is only a hint: a failure shows up in the sync.
 #[cfg(target_os = "linux")]
 pub fn begin_writing_back(file: &File, from: u64, bytes: u64) {
     use rustix::fs::{Advice, fadvise};
-    // On Linux this advice starts writeback of what is dirty and drops what is clean; what is under
-    // writeback stays in the cache. It is as fast as sync_file_range, which would take unsafe code.
+    // On Linux this advice starts writing back dirty pages and drops clean ones; pages under
+    // writeback stay in the cache. It is as fast as `sync_file_range`, which would need unsafe
+    // code.
     if let Some(bytes) = std::num::NonZeroU64::new(bytes) {
         let _ = fadvise(file, from, Some(bytes), Advice::DontNeed);
     }
 }
 
-/// Elsewhere there is no such hint.
+/// Does nothing: other systems have no such hint.
 #[cfg(not(target_os = "linux"))]
 pub fn begin_writing_back(_file: &File, _from: u64, _bytes: u64) {}
 

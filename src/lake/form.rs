@@ -1,4 +1,4 @@
-//! The forms that a file of the lake may have, each known by its extension.
+//! The forms that a file of the lake may have. The extension of a file tells its form.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::FileName;
 
-/// How the posts of a file are put together.
+/// The layout of the posts in a file.
 #[derive(
     Clone,
     Copy,
@@ -26,11 +26,11 @@ pub enum Format {
     /// One JSON array on one line.
     #[default]
     JsonArray,
-    /// One post a line.
+    /// One post per line.
     Ndjson,
 }
 
-/// How the text of a file is compressed, when it closes.
+/// The compression that is applied to the text of a file when the file closes.
 #[derive(
     Clone,
     Copy,
@@ -46,12 +46,12 @@ pub enum Format {
     JsonSchema,
 )]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     #[default]
     None,
-    /// By gzip, which every tool reads.
+    /// Gzip, which every tool can read.
     Gzip,
-    /// By Zstandard: smaller, and several times as fast.
+    /// Zstandard, which compresses better than gzip and is several times as fast.
     Zstd,
 }
 
@@ -60,7 +60,7 @@ pub enum Compression {
 pub enum Form {
     /// JSON text, compressed or not.
     Text(Format, Compression),
-    /// Parquet, one post a row: see [`columns`](super::columns).
+    /// Parquet, one post per row: see [`columns`](super::columns).
     Parquet,
 }
 
@@ -68,11 +68,11 @@ use Compression::{Gzip, None as Plain, Zstd};
 use Format::{JsonArray, Ndjson};
 
 impl Form {
-    /// A JSON array as it is: what is written without being told otherwise.
+    /// An uncompressed JSON array, the default form of written files.
     pub const ARRAY: Self = Self::Text(JsonArray, Plain);
 
-    /// All forms with the extensions of their files. One list for writing, reading and the command
-    /// line.
+    /// All forms with the extensions of their files. Writing, reading and the command line use this
+    /// one list.
     pub const ALL: [(Self, &str); 7] = [
         (Self::ARRAY, ""),
         (Self::Text(JsonArray, Gzip), ".json.gz"),
@@ -83,36 +83,37 @@ impl Form {
         (Self::Parquet, ".parquet"),
     ];
 
-    /// The form of the files with this extension, which begins with its dot, or is empty.
+    /// Returns the form of files with this extension, which begins with its dot or is empty.
     pub fn of_extension(extension: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|(_, known)| *known == extension).map(|(form, _)| form)
     }
 
-    /// The form of the file at a key or path. One of another name is taken for a plain array.
+    /// Returns the form of the file at a key or path. A file with an unknown extension is taken for
+    /// an uncompressed array.
     pub fn of(key: &str) -> Self {
         let name = key.rsplit('/').next().unwrap_or(key);
         name.parse().map_or(Self::ARRAY, |name: FileName| name.form)
     }
 
-    /// The extension of its files.
+    /// Returns the extension of this form's files.
     pub fn extension(self) -> &'static str {
         let found = Self::ALL.into_iter().find(|(form, _)| *form == self);
         found.map_or("", |(_, extension)| extension)
     }
 
-    /// Whether its files are JSON text as they lie there.
+    /// Returns true if the files of this form are uncompressed JSON text.
     pub fn is_plain(self) -> bool {
         matches!(self, Self::Text(_, Plain))
     }
 
-    /// What ends the text of a file.
+    /// Returns the bytes that end the text of a file.
     pub fn end(self) -> &'static [u8] {
         if let Self::Text(JsonArray, _) = self { b"]" } else { b"" }
     }
 }
 
 impl Format {
-    /// What stands before a post in a file, and what behind it.
+    /// Returns the bytes before and after a post in a file.
     pub fn around(self, first: bool) -> [&'static [u8]; 2] {
         match self {
             JsonArray if first => [b"[", b""],

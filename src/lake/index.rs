@@ -1,6 +1,6 @@
 //! The side-channel index: one small object for each partition, `_index/<partition>.json`, that
-//! says what each micro-batch holds. A help only: everything works without it, and it can be built
-//! again.
+//! describes the contents of each micro-batch. The index is optional: everything works without it,
+//! and it can be rebuilt.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -12,13 +12,13 @@ use super::store::{Store, list_all};
 use super::{journal, listing, parallel, replaced, room, view};
 use crate::error::{Kind, Result};
 
-/// Where the index is.
+/// The folder of the index, relative to the lake's root.
 pub const INDEX: &str = "_index/";
 
-/// The version of the format that is written, and the newest one that is read.
+/// The version of the format that is written, which is also the newest version that can be read.
 const VERSION: u32 = 1;
 
-/// What the index says of a partition.
+/// The index of a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Index {
     /// The version of the format.
@@ -27,17 +27,17 @@ pub struct Index {
     pub partition: String,
     /// Its files, in number order.
     pub files: Vec<File>,
-    /// What this partition took the place of, oldest first.
+    /// The partitions that this partition replaced, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaces: Vec<Generation>,
 }
 
-/// What the index says of a micro-batch.
+/// The index entry of a micro-batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
     /// Its name: seven digits, and the extension that tells its form.
     pub file: String,
-    /// How many posts it holds.
+    /// The number of posts in it.
     pub posts: u64,
     /// Its length.
     pub bytes: u64,
@@ -51,33 +51,34 @@ pub struct File {
     pub last: Option<OffsetDateTime>,
 }
 
-/// A partition that isn't there any more, because another took its place.
+/// A partition that no longer exists because another one replaced it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generation {
     /// Its name.
     pub partition: String,
     /// The files that it had.
     pub files: Vec<String>,
-    /// How many posts those held.
+    /// The number of posts in those files.
     pub posts: u64,
-    /// Their length.
+    /// The total length of those files, in bytes.
     pub bytes: u64,
     /// `compact` or `erase`.
     pub why: String,
-    /// When.
+    /// The time of the replacement.
     #[serde(with = "time::serde::rfc3339")]
     pub when: OffsetDateTime,
-    /// How many posts each of `files` held. Empty where an earlier version wrote it, which didn't
-    /// say where posts went: then `erased`, `into` and `offset` say nothing either.
+    /// The number of posts in each of `files`. Empty if an earlier version wrote the entry, which
+    /// didn't record where posts went: then `erased`, `into` and `offset` have no meaning either.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counts: Vec<u64>,
-    /// The posts that weren't kept, numbered from 0 over all files: the first and how many.
+    /// The posts that weren't kept, numbered from 0 over all files: the first number, and the
+    /// number of posts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub erased: Vec<(u64, u64)>,
-    /// The partition that has the posts now. None if no post was kept.
+    /// The partition that has the posts now. `None` if no post was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub into: Option<String>,
-    /// How many posts of other partitions stand before them there.
+    /// The number of posts of other partitions that precede them in that partition.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub offset: u64,
 }
@@ -88,34 +89,34 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Index {
-    /// An index without generations.
+    /// Creates an index without replaced partitions.
     pub fn new(partition: &str, files: Vec<File>) -> Self {
         Self { version: VERSION, partition: partition.into(), files, replaces: Vec::new() }
     }
 
-    /// How many posts the partition holds.
+    /// Returns the number of posts in the partition.
     pub fn posts(&self) -> u64 {
         self.files.iter().map(|file| file.posts).sum()
     }
 
-    /// The length of its files.
+    /// Returns the total length of its files, in bytes.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
 }
 
-/// What was found at the index's place.
+/// The result of reading an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A good one.
+    /// A valid index.
     Index(Index),
-    /// None.
+    /// No index exists.
     Missing,
-    /// An object that can't be read as one, and why.
+    /// An object that can't be parsed as an index, and the reason.
     Damaged(String),
 }
 
-/// The key of a partition's index.
+/// Returns the key of a partition's index.
 pub fn key(partition: &str) -> String {
     format!("{INDEX}{partition}.json")
 }
@@ -123,11 +124,11 @@ pub fn key(partition: &str) -> String {
 /// Reads a partition's index.
 ///
 /// # Errors
-/// If the store can't say what is there. A missing or damaged index is no error.
+/// If the store fails. A missing or damaged index is no error.
 pub fn read(store: &dyn Store, partition: &str) -> Result<Found> {
     match room::read_note(store, &key(partition), |json| parse(partition, json)) {
         Ok(found) => Ok(found.unwrap_or(Found::Missing)),
-        // A FIFO under its name, or another thing that is no file.
+        // The name belongs to a FIFO or something else that isn't a file.
         Err(error) if error.kind() == Kind::Rejected => Ok(Found::Damaged(error.chain())),
         Err(error) => Err(error),
     }
@@ -155,30 +156,30 @@ fn parse(partition: &str, bytes: &[u8]) -> Found {
     }
 }
 
-/// Writes a partition's index in the place of the one that was there.
+/// Writes a partition's index, and replaces an existing one.
 ///
 /// # Errors
-/// If it can't be stored.
+/// If the index can't be stored.
 pub fn write(store: &dyn Store, index: &Index) -> Result<()> {
     store.replace(&key(&index.partition), to_bytes(index))
 }
 
-/// An index as it is stored.
+/// Returns the bytes of an index as they are stored.
 pub fn to_bytes(index: &Index) -> Bytes {
     serde_json::to_vec(index).expect("an index has only text and numbers").into()
 }
 
-/// The partitions that have an index, by one listing.
+/// Lists the partitions that have an index, with a single listing.
 ///
 /// # Errors
 /// If they can't be listed.
 pub fn partitions(store: &dyn Store) -> Result<Vec<String>> {
-    // Only what is directly there: what is in folders below may be more.
+    // Only objects directly in this folder are listed; subfolders may hold many more.
     let names = store.names(INDEX)?;
     Ok(names.iter().filter_map(|name| Some(name.strip_suffix(".json")?.to_owned())).collect())
 }
 
-/// Reads the indexes of several partitions, which one listing says are there.
+/// Reads the indexes of several partitions, which a listing has found.
 ///
 /// # Errors
 /// As [`read`].
@@ -189,8 +190,8 @@ pub fn read_all(store: &dyn Store, names: &[String]) -> Result<Vec<Found>> {
     parallel::map(names, read).into_iter().collect()
 }
 
-/// Builds a partition's index from its files. What replaced what isn't in the files, and is taken
-/// over from the index that was there.
+/// Builds a partition's index from its files. The list of replaced partitions isn't in the files,
+/// so it is copied from the existing index.
 ///
 /// # Errors
 /// If a file can't be read, or is damaged.
@@ -202,7 +203,8 @@ pub fn build(store: &dyn Store, partition: &str) -> Result<Index> {
     let mut index = Index::new(partition, files.into_iter().collect::<Result<_>>()?);
     match read(store, partition)? {
         Found::Index(old) => index.replaces = old.replaces,
-        // Who has just replaced another partition by it may be about to write it.
+        // The process that has just replaced another partition by this one may not have written the
+        // index yet.
         Found::Missing | Found::Damaged(_) => {
             let done = journal::read(store)?.done;
             let found = done.into_values().find(|index| index.partition == partition);
@@ -212,14 +214,15 @@ pub fn build(store: &dyn Store, partition: &str) -> Result<Index> {
     Ok(index)
 }
 
-/// Builds a partition's index and writes it. None if another partition took its place meanwhile:
-/// then nothing of it is left.
+/// Builds a partition's index and writes it. Returns `None` if another partition has replaced this
+/// one since: then its index is deleted.
 ///
 /// # Errors
-/// As [`build`], or if it can't be stored.
+/// As [`build`], or if the index can't be stored.
 pub fn renew(store: &dyn Store, partition: &str) -> Result<Option<Index>> {
     let built = build(store, partition).and_then(|index| write(store, &index).map(|()| index));
-    // Asked behind the write: whoever replaces it deletes its index, and may have done so before.
+    // Checked after the write, because a process that replaces this partition deletes its index,
+    // perhaps before this write.
     if is_left(store, partition)? {
         return built.map(Some);
     }
@@ -227,11 +230,11 @@ pub fn renew(store: &dyn Store, partition: &str) -> Result<Option<Index>> {
     Ok(None)
 }
 
-/// Deletes the indexes of partitions that were replaced, which a run that ended in between may have
-/// written.
+/// Deletes the indexes of replaced partitions, which may exist because a run ended between two
+/// steps.
 ///
 /// # Errors
-/// If something can't be read or deleted.
+/// If an object can't be read or deleted.
 pub fn sweep(store: &dyn Store) -> Result<()> {
     let replaced = replaced::names(store)?;
     for partition in partitions(store)? {
@@ -242,15 +245,16 @@ pub fn sweep(store: &dyn Store) -> Result<()> {
     Ok(())
 }
 
-/// Whether a partition has files, other than those whose posts are elsewhere by now.
+/// Returns true if a partition has files other than those whose posts are now in another partition.
 fn is_left(store: &dyn Store, partition: &str) -> Result<bool> {
     Ok(!listing::late_files(store, partition)?.is_empty())
 }
 
-/// Whether a partition has an index that names the files which are there, with their lengths.
+/// Returns true if a partition has an index that names exactly the existing files, with their
+/// lengths.
 ///
 /// # Errors
-/// If the store can't say what is there.
+/// If the store fails.
 pub fn is_current(store: &dyn Store, partition: &str) -> Result<bool> {
     let Found::Index(index) = read(store, partition)? else { return Ok(false) };
     let there = list_all(store, &format!("{partition}/"))?;
@@ -260,10 +264,10 @@ pub fn is_current(store: &dyn Store, partition: &str) -> Result<bool> {
     Ok(index.files.iter().map(|file| (file.file.as_str(), file.bytes)).eq(there))
 }
 
-/// What the index says of one file.
+/// Describes one file for the index.
 ///
 /// # Errors
-/// If it can't be read, or is damaged.
+/// If the file can't be read, or is damaged.
 pub fn describe(store: &dyn Store, name: FileName, key: &str) -> Result<File, Trouble> {
     let mut reader = ObjectReader::new(store, key);
     let (mut first, mut last) = (None, None);
@@ -277,7 +281,7 @@ pub fn describe(store: &dyn Store, name: FileName, key: &str) -> Result<File, Tr
     Ok(File { file: name.to_string(), posts, bytes, crc32, first, last })
 }
 
-/// Whether a text is the name of a partition.
+/// Returns true if a text is the name of a partition.
 pub fn is_partition(name: &str) -> bool {
     name.parse::<PartitionName>().is_ok()
 }

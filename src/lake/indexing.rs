@@ -1,10 +1,10 @@
-//! What a running capture knows for the side-channel index: of each file that it closes how many
-//! posts and bytes, their checksum, and their own times. When a partition has ended and all of its
-//! files are visible, the commit that saw to that writes its index, after them.
+//! Collects the side-channel index of a running capture: the number of posts and bytes of each file
+//! that it closes, their checksum, and the posts' own times. When a partition has ended and all of
+//! its files are visible, the commit that published the last of them writes its index.
 //!
-//! It is a help only, so nothing waits or fails for it: whatever comes in between, the partition
-//! has no index, and `lake index --missing` makes one. Of a partition that a crash ended nobody
-//! knows all files: `left` makes its index from the files.
+//! The index is optional, so no other work waits or fails for it: if anything goes wrong, the
+//! partition has no index, and `lake index --missing` makes one. After a crash no task knows all
+//! files of the partition: [`left`](super::left) then makes its index from the files.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +14,22 @@ use super::index::{File, Index};
 use crate::epoch::Promise;
 use crate::post::own_time;
 
-/// How many files of a partition are remembered, of some hundred bytes each. One with more has no
-/// index until `lake index` makes it.
+/// The number of files that are remembered for a partition, some hundred bytes each. A partition
+/// with more files has no index until `lake index` makes it.
 const FILES_MAX: usize = 100_000;
 
-/// How many partitions wait for their index. Beyond that those that cannot be written are given up.
+/// The number of partitions whose index can wait to be written. Further indexes that can't be
+/// written are discarded.
 const WAITING_MAX: usize = 100;
 
-/// The own times of posts, from the oldest to the newest.
+/// The oldest and the newest of posts' own times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {
     range: Option<(OffsetDateTime, OffsetDateTime)>,
 }
 
 impl Times {
-    /// One more post, which is one JSON object.
+    /// Adds one more post, which is one JSON object.
     #[inline]
     pub fn see(&mut self, post: &[u8]) {
         let Some(time) = own_time(post) else { return };
@@ -38,15 +39,15 @@ impl Times {
     }
 }
 
-/// Partitions whose index isn't written yet.
+/// The partitions whose index isn't written yet.
 #[derive(Debug, Default)]
 pub struct Indexing {
     open: BTreeMap<String, Known>,
-    /// Complete, and not written.
+    /// Complete indexes that aren't written yet.
     waiting: Vec<Index>,
 }
 
-/// What is known of a partition.
+/// The known facts about a partition.
 #[derive(Debug, Default)]
 struct Known {
     files: Vec<File>,
@@ -54,7 +55,7 @@ struct Known {
 }
 
 impl Indexing {
-    /// A file was closed, and is promised as a whole.
+    /// Records a closed file that is promised as a whole.
     pub fn file(&mut self, promise: &Promise, times: Times) {
         let Some((partition, file)) = promise.segment.split_once('/') else { return };
         let known = self.open.entry(partition.to_owned()).or_default();
@@ -66,15 +67,15 @@ impl Indexing {
         known.files.push(File { file: file.to_owned(), posts, bytes, crc32, first, last });
     }
 
-    /// Nothing comes into a partition any more.
+    /// Records that a partition has ended: it gets no more files.
     pub fn ended(&mut self, partition: &str) {
         if let Some(known) = self.open.get_mut(partition) {
             known.ended = true;
         }
     }
 
-    /// The indexes that are to be written: of partitions that have ended, and of which these
-    /// promises, which aren't published, are no part.
+    /// Takes the indexes that can be written: those of partitions that have ended and have no file
+    /// among these unpublished promises.
     pub fn take(&mut self, unpublished: &[Promise]) -> Vec<Index> {
         let is_missing = |partition: &str| {
             let of = |promise: &Promise| {
@@ -95,7 +96,7 @@ impl Indexing {
         complete
     }
 
-    /// One of them couldn't be written: it is tried again with the next commit.
+    /// Puts back an index that couldn't be written. The next commit tries again.
     pub fn put_back(&mut self, index: Index) {
         if self.waiting.len() < WAITING_MAX {
             self.waiting.push(index);

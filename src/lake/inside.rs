@@ -1,8 +1,8 @@
-//! Keeps a lake in a folder to itself: whatever is opened in it is a plain file, and whatever is
-//! written or deleted in it doesn't leave the root through a link.
+//! Keeps every access within the lake's folder: only plain files are opened, and nothing is written
+//! or deleted outside the root through a link.
 //!
-//! Links are followed where a lake is read: a lake may be made of links to partitions elsewhere.
-//! Only a link directly below the root may lead to a folder, so that no loop of links has a depth.
+//! Reading follows links: a lake may consist of links to partitions elsewhere. Only a link directly
+//! below the root may lead to a folder, so that a loop of links can't cause an endless walk.
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io;
@@ -11,21 +11,22 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-/// Opens a plain file to read it. Never waits: a FIFO would block until somebody writes into it.
+/// Opens a plain file to read it. Never waits: opening a FIFO would otherwise block until a process
+/// writes into it.
 ///
 /// # Errors
-/// If it can't be opened, or is no plain file; see [`is_no_file`].
+/// If the file can't be opened, or isn't a plain file; see [`is_no_file`].
 pub fn open_file(path: &Path) -> io::Result<File> {
     open_file_with_length(path).map(|(file, _)| file)
 }
 
-/// The same, with the length of the file, which is known by then: a lake may have a million of
-/// them.
+/// Like [`open_file`], and returns the file's length, too, which is known at that point: a lake may
+/// have a million files.
 ///
 /// # Errors
 /// As [`open_file`].
 pub fn open_file_with_length(path: &Path) -> io::Result<(File, u64)> {
-    // A flag that means nothing to a plain file; its bits fit into an `int` on every Unix.
+    // The flag has no effect on a plain file; its bits fit into an `int` on every Unix.
     let flags = OFlags::NONBLOCK.bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let found = file.metadata()?;
@@ -35,7 +36,7 @@ pub fn open_file_with_length(path: &Path) -> io::Result<(File, u64)> {
     if found.is_file() { Ok((file, found.len())) } else { Err(no_file(found.file_type())) }
 }
 
-/// Why something can't be read as a file.
+/// Returns the error for something that can't be read as a file.
 fn no_file(kind: FileType) -> io::Error {
     let what = if kind.is_fifo() {
         "a FIFO"
@@ -47,8 +48,8 @@ fn no_file(kind: FileType) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}: expected a file"))
 }
 
-/// True if opening failed because of what lies there, and not because of the disk: a FIFO, a
-/// socket, a device, or links that lead in a circle.
+/// Returns true if opening failed because of the kind of the object, and not because of the disk: a
+/// FIFO, a socket, a device, or links that lead in a circle.
 pub fn is_no_file(error: &io::Error) -> bool {
     let loops = rustix::io::Errno::LOOP.raw_os_error();
     // A socket can't be opened at all.
@@ -57,11 +58,11 @@ pub fn is_no_file(error: &io::Error) -> bool {
         || error.raw_os_error().is_some_and(|errno| errno == loops || errno == socket)
 }
 
-/// The first link on the way from the root to a path below it, the path itself included. The root
-/// may be one: somebody has named it.
+/// Returns the first link on the way from the root to a path below it, including the path itself.
+/// The root itself may be a link, because the user has named it.
 ///
 /// # Errors
-/// If a part of the way can't be looked at. What isn't there is no link.
+/// If a part of the path can't be examined. A part that doesn't exist is no link.
 pub fn link_below(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     let Ok(below) = path.strip_prefix(root) else { return Ok(None) };
     let mut part = root.to_path_buf();
@@ -77,11 +78,11 @@ pub fn link_below(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Refuses a folder to which a link leads from the root, before something in it is written or
-/// deleted.
+/// Refuses a folder that is reached through a link below the root, before a file in it is written
+/// or deleted.
 ///
 /// # Errors
-/// If there is such a link, or a part of the way can't be looked at.
+/// If such a link exists, or a part of the path can't be examined.
 pub fn stay_inside(root: &Path, folder: &Path) -> io::Result<()> {
     match link_below(root, folder)? {
         None => Ok(()),
@@ -95,8 +96,8 @@ pub fn stay_inside(root: &Path, folder: &Path) -> io::Result<()> {
     }
 }
 
-/// True if an error says that nothing is there. A part of the way may be a file, which holds
-/// nothing.
+/// Returns true if an error says that the path doesn't exist. That includes a path one of whose
+/// parents is a file.
 pub fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -112,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    /// Makes a FIFO, by the tool that every Unix has.
+    /// Makes a FIFO with the tool `mkfifo`, which every Unix has.
     fn make_fifo(path: &Path) {
         assert!(process::Command::new("mkfifo").arg(path).status().unwrap().success());
     }

@@ -1,19 +1,19 @@
-//! Says which partition takes another's place, so that a reader never sees a post twice, wherever
-//! `compact` or `erase` was killed.
+//! Records which partition replaces another one, so that a reader never sees a post twice, even if
+//! `compact` or `erase` was killed at any point.
 //!
 //! `_index/journal/<old>/<attempt>.begun` is put before the first file of the new partition, and
-//! `….ended` after the last: it says `done` or `undone`. Both are put only if they are absent, so
-//! one process begins an attempt, and one process decides how it ends. Until it is done the new
-//! partition counts for nothing, and from then on the old one does. Whoever finds an attempt that
-//! hasn't ended undoes it; the process that made it finds that out when it wants to end it. What
-//! says how an attempt ended stays for `ZOMBIE`: the process may still be writing, and another that
-//! has seen the attempt before it ended may still want to undo it. Where `….begun` is gone, all is
-//! cleaned up.
+//! `….ended` after the last; the latter says `done` or `undone`. Both are put only if they are
+//! absent, so one process begins an attempt, and one process decides how it ends. Until the attempt
+//! is done, readers ignore the new partition; from then on they ignore the old one. A process that
+//! finds an attempt without an end undoes it; the process that made the attempt notices that when
+//! it wants to end it. The object `….ended` stays for the time `ZOMBIE`: the process that made the
+//! attempt may still be writing, and another process that has seen the attempt before it ended may
+//! still want to undo it. Once `….begun` is deleted, everything is cleaned up.
 //!
-//! One partition may take the place of several. Then the first of them, in the order of names, has
-//! the attempt, which names the others and decides for all. Each of the others gets a `….begun`
-//! that only keeps other processes away: a follower. It goes once the attempt that it points at has
-//! ended and is cleaned up, and before that one's own `….begun`.
+//! One partition may replace several. Then the attempt is stored at the first of them, in the order
+//! of names; it names the others and decides for all. Each of the others gets a `….begun` that only
+//! keeps other processes away: a follower. It is deleted after the attempt that it points at has
+//! ended and is cleaned up, and before the `….begun` of that attempt.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,36 +27,36 @@ use super::{listing, parallel, replaced, room, view};
 use crate::error::{Error, Result};
 use crate::fault::point;
 
-/// Where the journal is.
+/// The folder of the journal, relative to the lake's root.
 const JOURNAL: &str = "_index/journal/";
 
-/// How long a process may go on writing after another took its work for given up.
+/// The time that a process may go on writing after another process has assumed that it ended.
 const ZOMBIE: Duration = Duration::DAY;
 
-/// One partition that takes the place of another.
+/// The replacement of one partition by another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The partition that goes.
+    /// The partition that is replaced.
     pub old: String,
-    /// Others that go with it.
+    /// Other partitions that are replaced together with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
-    /// The attempt that decides for this one. None if this decides itself.
+    /// The attempt that decides for this one. `None` if this attempt decides itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<Leader>,
-    /// The one that comes.
+    /// The new partition.
     pub new: String,
     /// `compact` or `erase`.
     pub why: String,
-    /// When it was begun or ended.
+    /// The time at which it was begun or ended.
     #[serde(with = "time::serde::rfc3339")]
     pub when: OffsetDateTime,
-    /// How it ended; none while it hasn't.
+    /// Its end; `None` while it is running.
     pub end: Option<End>,
 }
 
 impl Entry {
-    /// All partitions that go.
+    /// Returns all partitions that are replaced.
     pub fn all_old(&self) -> impl DoubleEndedIterator<Item = &String> {
         std::iter::once(&self.old).chain(&self.also)
     }
@@ -65,23 +65,23 @@ impl Entry {
 /// The attempt that decides for a follower.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leader {
-    /// Its old partition.
+    /// The old partition of that attempt.
     pub old: String,
-    /// Its number there.
+    /// The number of that attempt.
     pub number: u32,
 }
 
-/// How an attempt ended.
+/// The end of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
-    /// The new partition is whole; this is its index. It has no files if nothing was to be kept.
+    /// The new partition is complete; this is its index, which has no files if no post was kept.
     Done(Box<Index>),
-    /// It counts for nothing.
+    /// The attempt was given up: the new partition is ignored and deleted.
     Undone,
 }
 
-/// All attempts for each old partition, with their numbers. None where nothing is left to do but to
-/// forget it.
+/// All attempts for each old partition, with their numbers. The entry is `None` for an attempt that
+/// only has to be forgotten.
 type Attempts = BTreeMap<String, Vec<(u32, Option<Entry>)>>;
 
 fn begun_key(old: &str, attempt: u32) -> String {
@@ -92,12 +92,12 @@ fn ended_key(old: &str, attempt: u32) -> String {
     format!("{JOURNAL}{old}/{attempt:07}.ended")
 }
 
-/// All attempts, each with what is known of its end.
+/// Reads all attempts, each with its end as far as known.
 fn attempts(store: &dyn Store) -> Result<Attempts> {
     attempts_below(store, JOURNAL)
 }
 
-/// The attempts for one old partition.
+/// Reads the attempts for one old partition.
 fn attempts_for(store: &dyn Store, old: &str) -> Result<Vec<(u32, Option<Entry>)>> {
     let mut found = attempts_below(store, &format!("{JOURNAL}{old}/"))?;
     Ok(found.remove(old).unwrap_or_default())
@@ -131,7 +131,7 @@ fn attempts_below(store: &dyn Store, prefix: &str) -> Result<Attempts> {
     Ok(attempts)
 }
 
-/// What is put down at a key; none if it was just deleted.
+/// Reads the entry at a key; `None` if it was just deleted.
 fn entry(store: &dyn Store, key: &str) -> Result<Option<Entry>> {
     let entry = room::read_note(store, key, |json| serde_json::from_slice(json))?;
     entry.transpose().map_err(|cause| {
@@ -142,9 +142,9 @@ fn entry(store: &dyn Store, key: &str) -> Result<Option<Entry>> {
 /// The journal at one moment, as far as readers need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Journal {
-    /// The index of what took the place of a partition, by the name of the old one.
+    /// The index of the partition that replaced another, by the name of the old one.
     pub done: BTreeMap<String, Index>,
-    /// Partitions that aren't whole, or were given up.
+    /// Partitions that aren't complete, or were given up.
     pub unfinished: BTreeSet<String>,
 }
 
@@ -167,7 +167,8 @@ pub fn read(store: &dyn Store) -> Result<Journal> {
     Ok(journal)
 }
 
-/// The partitions that don't count: those that aren't whole yet, and those that were replaced.
+/// Returns the partitions that readers ignore: those that aren't complete yet, and those that were
+/// replaced.
 ///
 /// # Errors
 /// If the journal can't be read.
@@ -177,7 +178,7 @@ pub fn hidden(store: &dyn Store) -> Result<BTreeSet<String>> {
     Ok(unfinished)
 }
 
-/// What was begun and isn't ended, or is ended and isn't cleaned up.
+/// Returns the attempts that were begun and haven't ended, or have ended and aren't cleaned up.
 ///
 /// # Errors
 /// If the journal can't be read.
@@ -187,12 +188,13 @@ pub fn unfinished(store: &dyn Store) -> Result<Vec<Entry>> {
     Ok(entries.filter(is_left).collect())
 }
 
-/// A step after which a test may end the process.
+/// Marks a step after which a test may end the process.
 fn step() -> Result<()> {
     point("tools.step").map_err(|cause| Error::transient("a step failed").because(cause))
 }
 
-/// Puts an entry if there is none. What is there may be this one, if an answer was lost on the way.
+/// Puts an entry if none exists. An existing one may be this very entry, if the answer to a first
+/// request was lost.
 fn put(store: &dyn Store, key: &str, entry: &Entry) -> Result<Put> {
     let json = Bytes::from(serde_json::to_vec(entry).expect("a journal has only text and numbers"));
     let put = match store.put(key, json.clone())? {
@@ -210,10 +212,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Begins to replace partitions by one other. None if somebody else is at one of them.
+    /// Begins to replace partitions by another one. Returns `None` if another process works on one
+    /// of them.
     ///
     /// # Errors
-    /// If it can't be put down.
+    /// If the attempt can't be recorded.
     pub fn begin(
         store: &dyn Store,
         old: &[&str],
@@ -240,11 +243,12 @@ impl Attempt {
         Ok(Some(attempt))
     }
 
-    /// The new partition is whole: from now on it counts, and the old one doesn't. Then the old one
-    /// is deleted.
+    /// Records that the new partition is complete: from now on readers take it instead of the old
+    /// one. Then deletes the old one.
     ///
     /// # Errors
-    /// If it can't be put down; or if another process took this one's work for given up.
+    /// If the end can't be recorded, or another process has undone this attempt because it assumed
+    /// that this process had ended.
     pub fn done(self, store: &dyn Store, index: Index, when: OffsetDateTime) -> Result<()> {
         let entry = Entry { end: Some(End::Done(Box::new(index))), when, ..self.entry };
         let key = ended_key(&entry.old, self.number);
@@ -258,17 +262,17 @@ impl Attempt {
         clean_up(store, self.number, &entry)
     }
 
-    /// Gives it up: what was written of the new partition is deleted.
+    /// Gives up the attempt: deletes the files that were written into the new partition.
     ///
     /// # Errors
-    /// If something can't be deleted; whoever comes next tries again.
+    /// If an object can't be deleted; the next process that finds the attempt tries again.
     pub fn undo(self, store: &dyn Store, when: OffsetDateTime) -> Result<()> {
         undo(store, self.number, &self.entry, when)
     }
 }
 
-/// Puts down that something begins, with the next number. None if somebody else is at that
-/// partition.
+/// Records the beginning of an attempt with the next number. Returns `None` if another process
+/// works on that partition.
 fn put_begun(store: &dyn Store, entry: &Entry) -> Result<Option<u32>> {
     let number = match attempts_for(store, &entry.old)?.last() {
         None => 0,
@@ -279,7 +283,7 @@ fn put_begun(store: &dyn Store, entry: &Entry) -> Result<Option<u32>> {
     Ok((put == Put::Stored).then_some(number))
 }
 
-/// Lets go of the partitions that followed an attempt which has ended.
+/// Releases the followers of an attempt that has ended.
 fn release_all(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
     let leader = Leader { old: entry.old.clone(), number };
     for old in &entry.also {
@@ -294,7 +298,8 @@ fn release_all(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
     Ok(())
 }
 
-/// Lets go of one. Its number isn't used again before everybody who may have seen it has gone.
+/// Releases one follower. Its number isn't used again until all processes that may have seen it
+/// have ended.
 fn release(store: &dyn Store, number: u32, follower: &Entry) -> Result<()> {
     let undone = Entry { end: Some(End::Undone), ..follower.clone() };
     put(store, &ended_key(&follower.old, number), &undone)?;
@@ -302,7 +307,7 @@ fn release(store: &dyn Store, number: u32, follower: &Entry) -> Result<()> {
     step()
 }
 
-/// Lets go of a partition if the attempt that it followed was given up, or is cleaned up.
+/// Releases a follower if the attempt that it followed was given up or is cleaned up.
 fn settle_follower(
     store: &dyn Store,
     number: u32,
@@ -323,7 +328,8 @@ fn settle_follower(
 
 fn undo(store: &dyn Store, number: u32, entry: &Entry, when: OffsetDateTime) -> Result<()> {
     let undone = Entry { end: Some(End::Undone), when, ..entry.clone() };
-    // If it exists, it has just ended otherwise: whoever comes next sees how.
+    // If the end is already recorded, the attempt has just ended in another way, and the next
+    // process that reads it sees how.
     match put(store, &ended_key(&entry.old, number), &undone)? {
         Put::Stored => {
             delete_partition(store, &entry.new)?;
@@ -333,7 +339,7 @@ fn undo(store: &dyn Store, number: u32, entry: &Entry, when: OffsetDateTime) -> 
     }
 }
 
-/// Deletes what was replaced, once the new partition has its index.
+/// Deletes the replaced partitions, once the new partition has its index.
 fn clean_up(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
     if let Some(End::Done(index)) = &entry.end
         && !index.files.is_empty()
@@ -341,14 +347,15 @@ fn clean_up(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
     {
         index::write(store, index)?;
         step()?;
-        // Another process may have cleaned up before, and the new partition is replaced itself.
+        // Another process may have cleaned up before, and the new partition may itself be replaced
+        // by now.
         if listing::objects(store, &entry.new)?.is_empty() {
             store.delete(&index::key(&entry.new))?;
         }
     }
     match &entry.end {
         Some(End::Done(index)) => {
-            // All notes before the first file goes.
+            // All notes are put before the first file is deleted.
             entry.all_old().try_for_each(|old| put_replaced(store, old, index))?;
             entry.all_old().try_for_each(|old| delete_proven(store, old, index))?;
         }
@@ -359,8 +366,8 @@ fn clean_up(store: &dyn Store, number: u32, entry: &Entry) -> Result<()> {
     step()
 }
 
-/// True if a partition has an index that says what it replaced. `lake index` may have made one
-/// before this could be known.
+/// Returns true if a partition has an index that lists what it replaced. `lake index` may have made
+/// one before the replacement was recorded.
 fn is_indexed(store: &dyn Store, index: &Index) -> Result<bool> {
     match index::read(store, &index.partition)? {
         Found::Index(there) => Ok(there.replaces == index.replaces),
@@ -369,7 +376,7 @@ fn is_indexed(store: &dyn Store, index: &Index) -> Result<bool> {
     }
 }
 
-/// Tells the writer of a partition, and those who read it, what became of its files.
+/// Records what became of a partition's files, for its writer and its readers.
 fn put_replaced(store: &dyn Store, old: &str, index: &Index) -> Result<()> {
     match index.replaces.iter().rfind(|generation| generation.partition == old) {
         Some(generation) => replaced::put(store, generation).and_then(|()| step()),
@@ -377,10 +384,11 @@ fn put_replaced(store: &dyn Store, old: &str, index: &Index) -> Result<()> {
     }
 }
 
-/// Finishes or undoes what other processes left behind. Returns how many attempts that were.
+/// Finishes or undoes attempts that other processes left behind. Returns the number of those
+/// attempts.
 ///
 /// # Errors
-/// If something can't be put down or deleted.
+/// If an object can't be put or deleted.
 pub fn settle(store: &dyn Store, now: OffsetDateTime) -> Result<usize> {
     store.clean_up(now)?;
     let mut settled = 0;
@@ -400,7 +408,7 @@ pub fn settle(store: &dyn Store, now: OffsetDateTime) -> Result<usize> {
     forgotten.into_iter().collect::<Result<()>>().map(|()| settled)
 }
 
-/// Finishes or undoes an attempt. True if that was to be done.
+/// Finishes or undoes an attempt. Returns true if that was necessary.
 fn settle_one(store: &dyn Store, number: u32, entry: &Entry, now: OffsetDateTime) -> Result<bool> {
     if let Some(leader) = &entry.leader {
         return settle_follower(store, number, entry, leader).map(|()| false);
@@ -421,11 +429,11 @@ fn settle_one(store: &dyn Store, number: u32, entry: &Entry, now: OffsetDateTime
     Ok(true)
 }
 
-/// Deletes a partition and its index: first the index, which would miss the files, and these from
-/// the last one on, so that what is left has no gap.
+/// Deletes a partition and its index: first the index, which would name missing files, and then the
+/// files in reverse order, so that the remaining files have no gap.
 ///
 /// # Errors
-/// If something can't be deleted.
+/// If an object can't be deleted.
 pub fn delete_partition(store: &dyn Store, partition: &str) -> Result<()> {
     store.delete(&index::key(partition))?;
     for (_, key) in view::files(store, partition)?.into_iter().rev() {
@@ -435,9 +443,9 @@ pub fn delete_partition(store: &dyn Store, partition: &str) -> Result<()> {
     Ok(())
 }
 
-/// Deletes those files of a partition that are in the one that replaces it, as its index says. What
-/// came later, from a writer that was out of reach for longer than anybody expected, is in no other
-/// place: it stays.
+/// Deletes those files of a partition whose posts are in the partition that replaces it, according
+/// to its index. Files that came later, from a writer that was disconnected for longer than
+/// expected, exist nowhere else, so they stay.
 fn delete_proven(store: &dyn Store, partition: &str, index: &Index) -> Result<()> {
     let Some(replaced) =
         index.replaces.iter().rfind(|generation| generation.partition == partition)
@@ -455,7 +463,7 @@ fn delete_proven(store: &dyn Store, partition: &str, index: &Index) -> Result<()
     Ok(())
 }
 
-/// What an old partition was, for the index of the one that replaces it.
+/// Describes an old partition for the index of the one that replaces it.
 pub fn generation(
     partition: &str,
     files: &[index::File],

@@ -1,9 +1,9 @@
-//! Partitions that a crash, a roll-back or a rebalance ended: no task knows all of their files any
-//! more, so their indexes are made from the files, once all of these are visible.
+//! Makes indexes for partitions that a crash, a roll-back or a rebalance ended. No task knows all
+//! files of such a partition, so its index is made from the files, once all of them are visible.
 //!
-//! It is a help only. A thread of its own makes the indexes, no checkpoint waits for it, and
-//! nothing fails for it. The partitions stand in a note in the staging of the sink's first task
-//! until they are done, so that the next start goes on after another crash.
+//! The index is optional. A separate thread makes the indexes; no checkpoint waits for it, and a
+//! failure stops nothing. The partitions are recorded in a note in the staging folder of the sink's
+//! first task until they are done, so that the next start continues after another crash.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,18 +24,18 @@ use crate::panics::caught;
 /// The name of the note in a task's staging.
 const NOTE: &str = "unindexed";
 
-/// How many partitions are remembered. Each costs some hundred bytes and, at the next start, a
-/// listing; those beyond it stay without an index until `lake index --missing` makes it.
+/// The number of partitions that are remembered. Each costs some hundred bytes and, at the next
+/// start, a listing; further ones have no index until `lake index --missing` makes it.
 const PARTITIONS_MAX: usize = 1_000;
 
-/// How long the end of a topology waits for indexes that are being made. The next start makes the
-/// others.
+/// The time that the end of a topology waits for indexes that are being made. The next start makes
+/// the others.
 const END_WAIT: Duration = Duration::from_secs(10);
 
-/// A partition in the lake that a place of an earlier task delivers to.
+/// The place of an earlier task, and a partition in the lake that it delivers to.
 type Partition = (String, String);
 
-/// What a sink knows of the partitions that its earlier tasks left.
+/// The partitions that a sink's earlier tasks left without an index.
 #[derive(Clone, Default)]
 pub struct LeftPartitions(Arc<Shared>);
 
@@ -47,13 +47,13 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Those without an index, as the note has them: place and partition.
+    /// The partitions without an index, as the note lists them: place and partition.
     left: BTreeSet<Partition>,
-    /// Places whose promised files aren't all visible yet.
+    /// The places whose promised files aren't all visible yet.
     undelivered: BTreeSet<String>,
-    /// Those that couldn't be indexed: the next start tries again.
+    /// The partitions that couldn't be indexed: the next start tries again.
     failed: BTreeSet<Partition>,
-    /// True while the thread lives.
+    /// True while the thread is running.
     is_running: bool,
     note: Option<PathBuf>,
 }
@@ -65,14 +65,15 @@ impl std::fmt::Debug for LeftPartitions {
 }
 
 impl LeftPartitions {
-    /// Looks into the staging of an earlier task, before that is recovered.
+    /// Finds such partitions in the staging of an earlier task, before that is recovered.
     pub fn find(&self, place: &str, staging: &Staging, promises: &[Promise]) {
         let mut found: Vec<Partition> = Vec::new();
         for promise in promises {
             let partition = promise.segment.split('/').next().unwrap_or_default();
             found.push((place.to_owned(), partition.to_owned()));
         }
-        // A partition keeps its folder until it has ended, also while all of its files are visible.
+        // A partition keeps its staging folder until it has ended, even if all of its files are
+        // visible.
         for entry in fs::read_dir(&staging.folder).into_iter().flatten().flatten() {
             let partition = entry.file_name().to_str().unwrap_or_default().to_owned();
             found.push((place.to_owned(), partition));
@@ -91,7 +92,7 @@ impl LeftPartitions {
         state.left.extend(found.into_iter().take(room));
     }
 
-    /// The sink's first task begins: from now on the note is in its staging.
+    /// Records that the sink's first task begins: from now on the note is in its staging.
     pub fn begin(&self, publisher: &Arc<dyn Publish>, own: &Staging) {
         let mut state = self.lock();
         state.note = Some(own.folder.join(NOTE));
@@ -100,21 +101,21 @@ impl LeftPartitions {
         self.make_ready(publisher, state);
     }
 
-    /// All promised files of these places are visible.
+    /// Records that all promised files of these places are visible.
     pub fn delivered(&self, publisher: &Arc<dyn Publish>, places: &BTreeSet<String>) {
         let mut state = self.lock();
         state.undelivered.retain(|place| !places.contains(place));
         self.make_ready(publisher, state);
     }
 
-    /// Waits for indexes that are being made, and for a short time only.
+    /// Waits, for a short time at most, for indexes that are being made.
     pub fn wait(&self) {
         let waited =
             self.0.changed.wait_timeout_while(self.lock(), END_WAIT, |state| state.is_running);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Makes the indexes that can be made, on a thread of its own.
+    /// Makes the indexes that can be made, on a separate thread.
     fn make_ready(&self, publisher: &Arc<dyn Publish>, mut state: MutexGuard<'_, State>) {
         if state.is_running || state.ready().is_none() {
             return;
@@ -136,7 +137,7 @@ impl LeftPartitions {
             };
             drop(state);
             let made = caught(|| make(publisher, &next))
-                .unwrap_or_else(|_| Err(Error::fatal("it panicked")));
+                .unwrap_or_else(|_| Err(Error::fatal("making an index panicked")));
             let mut state = self.lock();
             if made.is_ok() {
                 state.left.remove(&next);
@@ -148,21 +149,21 @@ impl LeftPartitions {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // It is never left half-changed, so a panic elsewhere doesn't matter.
+        // The state is never left half-changed, so a panic elsewhere doesn't matter.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// One whose files are all visible, and that wasn't tried.
+    /// Returns a partition whose files are all visible and that wasn't tried yet.
     fn ready(&self) -> Option<Partition> {
         let is_ready =
             |one: &&Partition| !self.undelivered.contains(&one.0) && !self.failed.contains(*one);
         self.left.iter().find(is_ready).cloned()
     }
 
-    /// Writes the note, or deletes it where nothing is left. It isn't synced: a power loss costs a
-    /// help.
+    /// Writes the note, or deletes it if no partition is left. The note isn't synced: a power loss
+    /// costs only optional indexes.
     fn write_note(&self) {
         let Some(path) = &self.note else { return };
         if self.left.is_empty() {
@@ -175,7 +176,7 @@ impl State {
     }
 }
 
-/// Makes the index of a partition that has files, and no index that names them.
+/// Makes the index of a partition that has files and no index that names them.
 fn make(publisher: &Arc<dyn Publish>, (place, partition): &Partition) -> Result<()> {
     let Some(store) = publisher.store(place)? else { return Ok(()) };
     let store: &dyn Store = store.as_ref();
@@ -207,8 +208,8 @@ mod tests {
         matches!(read(&LocalStore::new(root), partition).unwrap(), Found::Index(index) if index.posts() == 1)
     }
 
-    /// What one crash left is in the note of the next run, and is done by the one after that,
-    /// whatever failed.
+    /// The partitions that one crash left are in the note of the next run, and the run after that
+    /// makes their indexes, even if everything failed in between.
     #[test]
     fn what_was_left_is_indexed_once_it_is_visible_also_after_another_crash() {
         let root = tempfile::tempdir().unwrap();
@@ -217,7 +218,8 @@ mod tests {
         let (first, second, third) = (place("first"), place("second"), place("third"));
         write(root, NIGHT, "[{\"a\":1}]");
         write(root, MORNING, "[{\"a\":");
-        // Of one partition all was visible, and its folder is empty; of another a file is promised.
+        // All files of one partition were visible, and its staging folder is empty; a file of
+        // another is promised.
         fs::create_dir_all(first.staging.folder.join(NIGHT)).unwrap();
         fs::create_dir_all(first.staging.folder.join("no partition")).unwrap();
         let name = first.name().unwrap();

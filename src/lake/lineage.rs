@@ -1,10 +1,10 @@
-//! Where the posts of a replaced partition are now: told from the notes that `compact` and `erase`
+//! Finds where the posts of a replaced partition are now, from the notes that `compact` and `erase`
 //! leave ([`replaced`]).
 //!
-//! A reader keeps its places in the terms of the partition that it began to read, whatever became
-//! of that: `(file, post)` of the old one. So a cursor never changes its meaning, and it doesn't
-//! matter whether a partition is replaced before a reader comes to it, while it reads, or between
-//! two runs.
+//! A reader stores its positions in terms of the partition that it began to read, whatever happened
+//! to that partition: `(file, post)` of the old one. So a cursor never changes its meaning, and it
+//! makes no difference if a partition is replaced before a reader comes to it, while it reads, or
+//! between two runs.
 //!
 //! ```text
 //! old     0000000 ▒▒▒▒▒▒  0000001 ▒▒▒▒   the cursor of the split "old" is 0000001:2
@@ -22,36 +22,39 @@ use super::replaced::{self, Note};
 use super::store::Store;
 use crate::error::{Error, Result};
 
-/// Behind the name of a partition that was replaced: the files that its writer brought later.
+/// The suffix of the name that stands for the late files of a replaced partition: the files that
+/// its writer added after the replacement.
 const LATE: &str = "+late";
 
-/// How often a partition is followed to the next one at most. Each `compact` or `erase` adds one.
+/// The maximum number of times that a partition is followed to its replacement. Each `compact` or
+/// `erase` adds one.
 const GENERATIONS_MAX: usize = 10_000;
 
-/// The partition that a reader's name for a part of a lake means, and whether only its late files.
+/// Returns the partition that a reader's name for a part of a lake refers to, and true if only its
+/// late files are meant.
 pub fn meant(id: &str) -> (&str, bool) {
     id.strip_suffix(LATE).map_or((id, false), |partition| (partition, true))
 }
 
-/// The name for the late files of a partition.
+/// Returns the name for the late files of a partition.
 pub fn late(partition: &str) -> String {
     format!("{partition}{LATE}")
 }
 
-/// Posts that stand one behind the other in an old partition and in the new one.
+/// Posts that are consecutive both in an old partition and in the new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
     /// The old file.
     pub file: FileNumber,
-    /// How many posts stand before them in it.
+    /// The number of posts before them in the old file.
     pub first: u64,
-    /// How many they are.
+    /// The number of these posts.
     pub posts: u64,
-    /// How many posts stand before them in the new partition.
+    /// The number of posts before them in the new partition.
     pub at: u64,
 }
 
-/// What one partition has of another that was replaced.
+/// The posts of a replaced partition that one other partition holds now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// The partition that has the posts now.
@@ -60,7 +63,7 @@ pub struct Piece {
     pub stretches: Vec<Stretch>,
 }
 
-/// Where the posts are now that were replaced under a reader's name. None if nothing was.
+/// Finds the posts that were replaced under a reader's name. Returns `None` if none were replaced.
 ///
 /// # Errors
 /// If a note can't be read, or doesn't say where the posts are.
@@ -87,13 +90,13 @@ pub fn trace(store: &dyn Store, id: &str) -> Result<Option<Vec<Piece>>> {
     Ok(Some(pieces))
 }
 
-/// The generations that a name means: the first, or those of late files.
+/// Returns the generations that a name refers to: the first one, or those of late files.
 fn of_id(note: &Note, is_late: bool) -> &[Generation] {
     let (first, rest) = note.generations.split_at(note.generations.len().min(1));
     if is_late { rest } else { first }
 }
 
-/// Follows a piece through whatever replaced the partition that had it.
+/// Follows a piece through all later replacements of the partition that had it.
 fn follow(store: &dyn Store, mut piece: Piece) -> Result<Piece> {
     for _ in 0..GENERATIONS_MAX {
         let Some(note) = replaced::read(store, &piece.partition)? else { return Ok(piece) };
@@ -113,8 +116,8 @@ fn follow(store: &dyn Store, mut piece: Piece) -> Result<Piece> {
     )))
 }
 
-/// Posts by their numbers over all files of a partition: from this on so many, which stand there
-/// now.
+/// A run of posts, by their numbers over all files of the old partition, and their position in the
+/// new one.
 struct Run {
     from: u64,
     posts: u64,
@@ -136,7 +139,7 @@ fn numbered(stretches: &[Stretch], generation: &Generation) -> Vec<Run> {
     runs
 }
 
-/// Where posts are once the partition that had them was replaced, too.
+/// Returns the new positions of posts after the partition that had them was replaced, too.
 fn moved(stretches: &[Stretch], runs: &[Run]) -> Vec<Stretch> {
     let mut moved = Vec::new();
     for stretch in stretches {
@@ -153,7 +156,7 @@ fn moved(stretches: &[Stretch], runs: &[Run]) -> Vec<Stretch> {
     moved
 }
 
-/// The posts of a generation that were kept, and where they went.
+/// Returns the posts of a generation that were kept, with their new positions.
 fn stretches(store: &dyn Store, generation: &Generation) -> Result<Vec<Stretch>> {
     let Generation { partition, files, counts, erased, into, offset, why, .. } = generation;
     if why == replaced::PRUNE {
@@ -168,7 +171,7 @@ fn stretches(store: &dyn Store, generation: &Generation) -> Result<Vec<Stretch>>
         let name: FileName = file.parse().map_err(|_| unknown(store, partition, why))?;
         let (begin, end) = (number, number + count);
         while number < end {
-            // Erased posts may go on in the next file.
+            // Erased posts may continue in the next file.
             let (gap, gap_end) =
                 erased.peek().map_or((end, end), |(first, posts)| (*first, first + posts));
             let kept = gap.clamp(number, end) - number;
@@ -206,20 +209,21 @@ fn unknown(store: &dyn Store, partition: &str, why: &str) -> Error {
     let address = store.address(partition);
     Error::fatal(format!(
         "the partition \"{address}\" was replaced by \"{why}\" of an earlier version, which didn't note where each \
-         post is now: begin anew, or leave this partition out"
+         post is now: start over, or leave this partition out"
     ))
 }
 
-/// How far an earlier run has read, by the names of the parts of a lake: true if to the end.
+/// The progress of an earlier run, by the names of the parts of a lake: true if the part was read
+/// to its end.
 pub type Progress = BTreeMap<String, bool>;
 
-/// What to read of the chosen partitions, by the names that earlier runs had for it: where a part
-/// of a partition was read before it was replaced, the old name stands, and so do those of its
-/// siblings. With `to_roots` names are always those that partitions had when they were written, so
-/// that they stay the same whatever is done to a lake.
+/// Returns the names under which the chosen partitions are read, in terms of earlier runs: if a
+/// part of a partition was read before it was replaced, its old name is used, and so are the names
+/// of its siblings. With `to_roots`, the names are always those that partitions had when they were
+/// written, so that they stay the same whatever is done to a lake.
 ///
 /// # Errors
-/// If something can't be read, or a partition that was partly read is gone.
+/// If an object can't be read, or a partition that was partly read is gone.
 pub fn splits(
     store: &dyn Store,
     listing: &Listing,
@@ -250,7 +254,7 @@ pub fn splits(
         } else if !progress[id] && listing.partitions.binary_search(&meant(id).0.into()).is_err() {
             let address = store.address(meant(id).0);
             return Err(Error::fatal(format!(
-                "the partition \"{address}\" was read in part and is gone: put it back, leave it out, or begin anew \
+                "the partition \"{address}\" was read in part and is gone: put it back, leave it out, or start over \
                  with --fresh"
             )));
         }
@@ -258,26 +262,26 @@ pub fn splits(
     Ok(splits.into_iter().collect())
 }
 
-/// The part of a name that tells a partition's time, which is that of whatever replaces it.
+/// Returns the part of a name that gives a partition's time, which every replacement keeps.
 pub fn boundary(id: &str) -> &str {
     const ID_CHARS: usize = 37;
     let partition = meant(id).0;
     &partition[..partition.len().saturating_sub(ID_CHARS)]
 }
 
-/// Which partitions came from which.
+/// The relations between replaced and new partitions.
 #[derive(Default)]
 struct Family {
-    /// What each replaced partition became, none if nothing was kept.
+    /// The replacement of each replaced partition; `None` if no post was kept.
     next: BTreeMap<String, Option<String>>,
-    /// What each partition was made of.
+    /// The partitions that each partition replaced.
     made_of: BTreeMap<String, Vec<String>>,
-    /// Those of them that an earlier version replaced.
+    /// The replaced partitions that an earlier version replaced.
     unknown: BTreeSet<String>,
 }
 
 impl Family {
-    /// Of all partitions that were replaced, or those of some boundaries.
+    /// Reads the relations of all replaced partitions, or of those with some boundaries.
     fn read(
         store: &dyn Store,
         listing: &Listing,
@@ -314,7 +318,7 @@ impl Family {
         }
     }
 
-    /// What is replaced and has no note yet.
+    /// Adds the partitions that are replaced and have no note yet.
     fn add_journal(&mut self, journal: &Journal, is_meant: &dyn Fn(&&String) -> bool) {
         for (old, index) in journal.done.iter().filter(|(old, _)| is_meant(old)) {
             let generation = index.replaces.iter().rfind(|generation| generation.partition == *old);
@@ -326,7 +330,7 @@ impl Family {
         }
     }
 
-    /// What an earlier version replaced: the index says by what.
+    /// Adds the partitions that an earlier version replaced: the index names the replacement.
     fn add_unknown(&mut self, store: &dyn Store, listing: &Listing) -> Result<()> {
         if self.unknown.is_empty() {
             return Ok(());
@@ -349,7 +353,7 @@ impl Family {
         Ok(())
     }
 
-    /// Adds the names by which a part of a lake is read.
+    /// Adds the names under which a part of a lake is read.
     fn add(&self, id: &str, progress: &Progress, to_roots: bool, splits: &mut BTreeSet<String>) {
         let made_of = self.made_of.get(id).map(Vec::as_slice).unwrap_or_default();
         let wants_old =
@@ -363,13 +367,14 @@ impl Family {
         }
     }
 
-    /// True if an earlier run has read of a partition, or of what it was made of.
+    /// Returns true if an earlier run has read a part of a partition, or of one that it replaced.
     fn was_read(&self, id: &str, progress: &Progress) -> bool {
         let made_of = self.made_of.get(id).map(Vec::as_slice).unwrap_or_default();
         progress.contains_key(id) || made_of.iter().any(|old| self.was_read(old, progress))
     }
 
-    /// True if what became of a partition is read by another name, or its own is there already.
+    /// Returns true if the posts of a partition are read under another name, or its own name is
+    /// already listed.
     fn is_covered(&self, id: &str, progress: &Progress, splits: &BTreeSet<String>) -> bool {
         let mut id = id.to_owned();
         for generation in 0..GENERATIONS_MAX {

@@ -1,11 +1,10 @@
-//! The one lister of a lake: which partitions count at one moment, and which files they have.
-//! Everything that reads a lake lists it here, whatever it is kept in.
-//!
+//! Lists a lake: the partitions that count at one moment, and their files. Every reader of a lake
+//! lists it with this module, in any store.
 //! `compact` and `erase` may be at work beside it, and no listing shows one moment: names that come
-//! late in it are read later. So the journal and the notes on replaced partitions are read before
-//! the names and after them, and what changed in between is told from the journal and not from the
-//! names. Of an old partition and the one in its place exactly one is listed.
-//!
+//! `compact` and `erase` may run at the same time, and no listing shows a single moment: names at
+//! its end are read later than names at its beginning. So the journal and the notes on replaced
+//! partitions are read before the names and after them, and the journal, not the names, tells what
+//! changed in between. Of an old partition and its replacement exactly one is listed.
 //! ```text
 //! notes ─▶ journal ─▶ names ─▶ journal ─▶ notes ─▶ (journal ─▶ notes, while new ones come)
 //! ```
@@ -25,17 +24,17 @@ use super::replaced;
 use super::store::{Object, Store, list_all};
 use crate::error::{Error, Result};
 
-/// What a lake holds at one moment.
+/// The contents of a lake at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// The partitions that count, in the order of their names.
     pub partitions: Vec<String>,
-    /// Folders of other names, such as a copied sample. Readers take those that hold numbered
+    /// Folders with other names, such as a copied sample. Readers take those that hold numbered
     /// files.
     folders: Vec<String>,
     /// The journal.
     pub journal: Journal,
-    /// The partitions that were replaced, as far as there are notes.
+    /// The replaced partitions that have a note.
     pub replaced: BTreeSet<String>,
 }
 
@@ -52,8 +51,8 @@ impl Listing {
         let mut done = journal_before.done;
         done.extend(journal.done.clone());
         let mut replaced = replaced::names(store)?;
-        // A note that came meanwhile may be one of several for partitions that were joined. Until
-        // all are there the journal names them all.
+        // A note that has just appeared may be one of several for partitions that were joined.
+        // Until all of them exist, the journal names all of these partitions.
         let mut seen = replaced_before.clone();
         while replaced != seen {
             journal = journal::read(store)?;
@@ -75,7 +74,7 @@ impl Listing {
             old.insert(name.clone());
             new.extend((!index.files.is_empty()).then(|| index.partition.clone()));
         }
-        // What was replaced from beginning to end between the two looks at the journal.
+        // Replaced from beginning to end between the two reads of the journal.
         for name in replaced.difference(&replaced_before) {
             old.insert(name.clone());
             let note = replaced::read(store, name)?;
@@ -90,14 +89,14 @@ impl Listing {
         Ok(Self { journal, replaced, ..listing })
     }
 
-    /// What a reader takes: the partitions and other folders that match a glob, in the order of
-    /// their names. A folder of another name than a partition's counts if it holds numbered files.
-    /// Of a partition that was replaced and is there all the same, only the files count that came
-    /// later, under a [name of their own](lineage::late).
+    /// Returns the partitions and other folders that match a glob, in the order of their names. A
+    /// folder with another name than a partition's counts if it holds numbered files. If a replaced
+    /// partition still has files, only the files that came later count, under a [separate
+    /// name](lineage::late).
     ///
     /// # Errors
-    /// If the glob is none, nothing matches it (but a lake may be empty for `*`), or something
-    /// can't be listed.
+    /// If the glob is malformed, if nothing matches it (but a lake may be empty for `*`), or if a
+    /// listing fails.
     pub fn matching(&self, store: &dyn Store, glob: &str) -> Result<Vec<String>> {
         let pattern = pattern(glob)?;
         let mut all = Vec::new();
@@ -116,7 +115,7 @@ impl Listing {
         all.sort();
         let others = all.len();
         all.retain(|id| pattern.matches(lineage::meant(id).0));
-        // Who names a replaced partition means its posts, wherever they are now.
+        // A user who names a replaced partition means its posts, wherever they are now.
         if all.is_empty() && self.is_replaced(glob) {
             all.push(glob.to_owned());
         }
@@ -129,31 +128,31 @@ impl Listing {
         Ok(all)
     }
 
-    /// True if another partition took the place of this one.
+    /// Returns true if another partition replaced this one.
     pub fn is_replaced(&self, partition: &str) -> bool {
         self.replaced.contains(partition) || self.journal.done.contains_key(partition)
     }
 }
 
-/// A glob over the names of partitions.
+/// Parses a glob over the names of partitions.
 ///
 /// # Errors
-/// If it is none.
+/// If the glob is malformed.
 pub fn pattern(glob: &str) -> Result<Pattern> {
     Pattern::new(glob).map_err(|cause| Error::fatal(format!("bad glob \"{glob}\"")).because(cause))
 }
 
-/// Whether there are numbered files directly in a folder.
+/// Returns true if numbered files are directly in a folder.
 ///
 /// # Errors
-/// If it can't be listed.
+/// If the folder can't be listed.
 pub fn holds_files(store: &dyn Store, folder: &str) -> Result<bool> {
     let names = store.names(&format!("{folder}/"))?;
     Ok(names.iter().any(|name| name.parse::<FileName>().is_ok()))
 }
 
-/// The files of a partition that was replaced which came later, in order: its writer was out of
-/// reach for longer than anybody expected.
+/// Returns the late files of a replaced partition, in order. They came after the replacement,
+/// because the partition's writer was disconnected for longer than expected.
 ///
 /// # Errors
 /// If they can't be listed.
@@ -165,7 +164,7 @@ pub fn late_files(store: &dyn Store, partition: &str) -> Result<Vec<(FileName, O
     Ok(files)
 }
 
-/// The names of the partitions that count, in order.
+/// Returns the names of the partitions that count, in order.
 ///
 /// # Errors
 /// If they can't be listed.
@@ -173,7 +172,7 @@ pub fn partitions(store: &dyn Store) -> Result<Vec<String>> {
     Ok(Listing::read(store)?.partitions)
 }
 
-/// The numbered files of a partition with their keys, in order.
+/// Returns the numbered files of a partition with their keys, in order.
 ///
 /// # Errors
 /// If they can't be listed, or two have the same number.
@@ -182,7 +181,7 @@ pub fn files(store: &dyn Store, partition: &str) -> Result<Vec<(FileName, String
     Ok(objects.into_iter().map(|(name, object)| (name, object.key)).collect())
 }
 
-/// The numbered files of a partition with their lengths, in order.
+/// Returns the numbered files of a partition with their lengths, in order.
 ///
 /// # Errors
 /// If they can't be listed, or two have the same number.
@@ -190,7 +189,7 @@ pub fn objects(store: &dyn Store, partition: &str) -> Result<Vec<(FileName, Obje
     numbered(partition, list_all(store, &format!("{partition}/"))?)
 }
 
-/// Those of a partition's objects that are numbered files, in order.
+/// Returns the numbered files among a partition's objects, in order.
 ///
 /// # Errors
 /// If two have the same number.

@@ -1,5 +1,5 @@
-//! One file of the lake while it is being written: text, a JSON array on one line (`[{…},{…}]`) or
-//! a post a line, which is packed when it is closed.
+//! Writes one file of the lake as text: a JSON array on one line (`[{…},{…}]`) or one post per
+//! line. When the file closes, the text may be compressed.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -14,19 +14,19 @@ use crate::epoch::Promise;
 use crate::error::Result;
 use crate::fault::point;
 
-/// How many bytes are gathered before they are written. More would leave the processor's cache on
-/// the way, less would cost system calls.
+/// The number of bytes that are buffered before they are written. More wouldn't fit into the
+/// processor's cache, fewer would cost more system calls.
 pub const BUFFER_BYTES: usize = 256 << 10;
 
-/// How many bytes are written before the disk is asked to begin with them. Much less makes the
-/// disk's queue the bottleneck, much more leaves the work to the sync at the barrier.
+/// The number of bytes that are written before the disk is asked to begin with them. A much smaller
+/// value makes the disk's queue the bottleneck, a much larger one leaves the work to the sync at
+/// the barrier.
 const WRITE_BACK_BYTES: u64 = 8 << 20;
 
 /// A micro-batch that is being written.
 ///
-/// What was appended counts, whatever happens to the disk: bytes stay in the buffer until the
-/// operating system has taken all of them, and are written again at the same place if it took a
-/// part.
+/// Appended posts count even if the disk fails: bytes stay in the buffer until the operating system
+/// has taken all of them, and are written again at the same position if it took only a part.
 pub struct MicroBatch {
     place: String,
     segment: String,
@@ -34,11 +34,11 @@ pub struct MicroBatch {
     path: PathBuf,
     file: Arc<File>,
     buffer: Vec<u8>,
-    /// How many bytes the operating system has taken.
+    /// The number of bytes that the operating system has taken.
     written: u64,
-    /// The checksum of those.
+    /// The checksum of those bytes.
     checksum: crc32fast::Hasher,
-    /// How many of them the disk was asked to begin with.
+    /// The number of those bytes that the disk was asked to begin writing.
     written_back: u64,
     posts: u64,
     since: OffsetDateTime,
@@ -46,11 +46,11 @@ pub struct MicroBatch {
 }
 
 impl MicroBatch {
-    /// Begins a file, which must not exist. It is promised under the names of its task's
-    /// place and its segment, whose extension tells the form of the text.
+    /// Begins a file, which must not exist yet. Its promises name the place of its task and its
+    /// segment, whose extension tells the form of the text.
     ///
     /// # Errors
-    /// If it can't be made.
+    /// If the file can't be created.
     pub fn begin(
         path: PathBuf,
         [place, segment]: [String; 2],
@@ -75,10 +75,10 @@ impl MicroBatch {
         })
     }
 
-    /// Appends a post, which is one JSON object on one line. On an error nothing of it counts.
+    /// Appends a post, which is one JSON object on one line. After an error no part of it counts.
     ///
     /// # Errors
-    /// If there was no room for it in the buffer, and the buffer can't be written.
+    /// If the buffer has no room for the post and can't be written.
     pub fn append(&mut self, post: &[u8]) -> Result<()> {
         debug_assert!(!self.closed, "a closed micro-batch never changes");
         if self.buffer.len() + post.len() + 2 > BUFFER_BYTES {
@@ -93,10 +93,11 @@ impl MicroBatch {
         Ok(())
     }
 
-    /// Hands all that was appended to the operating system.
+    /// Hands all appended bytes to the operating system.
     ///
     /// # Errors
-    /// If it doesn't take all of it; then flushing again goes on from the same state.
+    /// If the operating system doesn't take all of them; flushing again continues from the same
+    /// state.
     pub fn flush(&mut self) -> Result<()> {
         let write =
             point("lake.write").and_then(|()| self.file.write_all_at(&self.buffer, self.written));
@@ -108,7 +109,7 @@ impl MicroBatch {
         Ok(())
     }
 
-    /// Asks the disk to begin with what was written, if that has become much.
+    /// Asks the disk to begin with the written bytes, once there are enough of them.
     pub fn begin_writing_back(&mut self) {
         let bytes = self.written - self.written_back;
         if bytes >= WRITE_BACK_BYTES || self.closed {
@@ -129,7 +130,7 @@ impl MicroBatch {
         self.flush()
     }
 
-    /// What can be promised: everything that the operating system has taken.
+    /// Returns the promise of everything that the operating system has taken.
     pub fn promise(&self) -> Promise {
         debug_assert!(self.buffer.is_empty(), "what is in the buffer can't be promised");
         Promise {
@@ -142,33 +143,33 @@ impl MicroBatch {
         }
     }
 
-    /// How many posts it holds.
+    /// Returns the number of posts.
     pub fn posts(&self) -> u64 {
         self.posts
     }
 
-    /// The length of its text in bytes, once it is closed.
+    /// Returns the length of the text in bytes after it closes.
     pub fn length(&self) -> u64 {
         let end = if self.closed { 0 } else { self.form.end().len() };
         self.written + (self.buffer.len() + end) as u64
     }
 
-    /// Whether its text has ended, though it may not be written or packed yet.
+    /// Returns true if the text has ended, though it may not be written or compressed yet.
     pub fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// When it was begun.
+    /// Returns the time at which the file was begun.
     pub fn since(&self) -> OffsetDateTime {
         self.since
     }
 
-    /// Where it is.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file, for whoever syncs it while this goes on writing.
+    /// Returns the file, to be synced while this batch is still being written.
     pub fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
     }
@@ -244,7 +245,7 @@ mod tests {
         assert!(error.chain().contains("0000000"), "{error:?}");
     }
 
-    /// `/dev/full` takes nothing, as a full disk does.
+    /// `/dev/full` refuses all writes, like a full disk.
     #[test]
     fn a_full_disk_loses_nothing_and_counts_nothing_twice() {
         let folder = tempfile::tempdir().unwrap();

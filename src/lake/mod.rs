@@ -1,5 +1,6 @@
-//! The lake: folders named after the boundary of time that they begin at, holding numbered files,
-//! each one JSON array of posts on one line, or whatever else its extension says ([`form`]).
+//! The lake: folders named after the time boundary at which they begin. They hold numbered files,
+//! each of them a JSON array of posts on one line, or another form that its extension names
+//! ([`form`]).
 //!
 //! ```text
 //! <root>/2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000
@@ -9,12 +10,12 @@
 //!
 //! A file is written in the staging folder ([`micro_batch`]), synced and promised at barriers
 //! ([`staging`]), and renamed into its partition when the checkpoint that promised it is complete
-//! ([`publish`]). Whatever a crash left behind is closed by [`recover`]. An [`index`] beside the
-//! data says what is in it; [`tools`] list, check, compact and erase it in any [`store`], and a
-//! [`journal`] says which partitions count meanwhile. Whoever reads lists them by [`listing`];
-//! [`replaced`] keeps a note on each partition that another took the place of, and [`lineage`]
-//! finds its posts. Nothing in here knows the engine: `sink/local.rs` and `spout/replay.rs` put it
-//! behind the traits of the components.
+//! ([`publish`]). [`recover`] closes the files that a crash left open. An [`index`] beside the data
+//! describes it; [`tools`] list, check, compact and erase it in any [`store`], and a [`journal`]
+//! says which partitions count while they work. All readers list partitions with [`listing`];
+//! [`replaced`] keeps a note on each partition that another one replaced, and [`lineage`] finds its
+//! posts. The lake doesn't depend on the engine: `sink/local.rs` and `spout/replay.rs` implement
+//! the traits of the components with it.
 
 pub mod address;
 pub mod backlog;

@@ -1,4 +1,4 @@
-//! The names of the lake's folders and files, and the boundaries of time that folders begin at.
+//! The names of the lake's folders and files, and the time boundaries at which folders begin.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,10 +20,10 @@ const EXTENDED: StaticFormatDescription =
 const BASIC: StaticFormatDescription =
     format_description!("[year][month][day]T[hour][minute][second]Z");
 
-/// How many characters the UUID has in a partition's name, with the `-` before it.
+/// The number of characters of the UUID in a partition's name, with the `-` before it.
 const ID_CHARS: usize = 37;
 
-/// How the boundary is written in a partition's name: the two forms of ISO 8601.
+/// The notation of the boundary in a partition's name: one of the two forms of ISO 8601.
 #[derive(
     Clone,
     Copy,
@@ -55,23 +55,23 @@ impl Names {
     }
 }
 
-/// How many digits the name of a file has.
+/// The number of digits in the name of a file.
 const NUMBER_DIGITS: usize = 7;
 
-/// The name of a partition, `<YYYY-MM-DDTHH:MM:SS>-<uuid>` or `<YYYYMMDDTHHMMSSZ>-<uuid>`. The UUID
-/// is what lets any number of tasks and processes write one lake without asking each other.
+/// The name of a partition, `<YYYY-MM-DDTHH:MM:SS>-<uuid>` or `<YYYYMMDDTHHMMSSZ>-<uuid>`. Because
+/// of the UUID any number of tasks and processes can write one lake without coordination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionName {
-    /// The boundary that the partition began at, UTC; the name keeps the seconds.
+    /// The boundary at which the partition began, UTC; the name is precise to the second.
     pub boundary: OffsetDateTime,
-    /// What makes it unique.
+    /// The UUID that makes the name unique.
     pub id: Uuid,
-    /// How the boundary is written.
+    /// The notation of the boundary.
     pub names: Names,
 }
 
 impl PartitionName {
-    /// A new partition that begins at this boundary.
+    /// Creates the name of a new partition that begins at this boundary.
     pub fn begin(boundary: OffsetDateTime, names: Names) -> Self {
         Self { boundary, id: Uuid::new_v4(), names }
     }
@@ -84,7 +84,7 @@ impl fmt::Display for PartitionName {
     }
 }
 
-/// Why a text isn't a name of the lake.
+/// The error for a text that isn't a name of the lake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadName;
 
@@ -106,12 +106,13 @@ impl FromStr for PartitionName {
             id: Uuid::try_parse(id).map_err(|_| BadName)?,
             names,
         };
-        // The parsers also take other spellings (upper case, braces), which nothing here writes.
+        // The parsers also accept other spellings (upper case, braces), which this project never
+        // writes.
         if name.to_string() == text { Ok(name) } else { Err(BadName) }
     }
 }
 
-/// The number of a file within its partition; its name begins with it, in seven digits.
+/// The number of a file within its partition. The file's name begins with it, in seven digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileNumber(u32);
 
@@ -122,7 +123,7 @@ impl FileNumber {
     /// The last number that seven digits can express. After it a new partition begins.
     pub const LAST: Self = Self(9_999_999);
 
-    /// The number of the file after this one, unless this is the last.
+    /// Returns the number of the next file, or `None` after the last number.
     #[must_use]
     pub fn next(self) -> Option<Self> {
         (self < Self::LAST).then_some(Self(self.0 + 1))
@@ -153,21 +154,21 @@ pub struct FileName {
     pub number: FileNumber,
     /// The form.
     pub form: Form,
-    /// Whether a plain array is named `.json`, as others do when they copy it. Nothing here writes
-    /// that.
+    /// True if a plain array has the extension `.json`, which other tools add when they copy it.
+    /// This project never writes it.
     pub json: bool,
 }
 
-/// What others add to the name of a plain array.
+/// The extension that other tools add to the name of a plain array.
 const JSON: &str = ".json";
 
 impl FileName {
-    /// The name of a file as it is written here.
+    /// Creates the name of a file as this project writes it.
     pub fn new(number: FileNumber, form: Form) -> Self {
         Self { number, form, json: false }
     }
 
-    /// What follows the number.
+    /// Returns the part of the name after the number.
     pub fn extension(self) -> &'static str {
         if self.json { JSON } else { self.form.extension() }
     }
@@ -192,10 +193,10 @@ impl FromStr for FileName {
     }
 }
 
-/// Files of a partition in the order of their numbers.
+/// Sorts files of a partition by their numbers.
 ///
 /// # Errors
-/// If two of them have the same number: they may hold the same posts, so neither can be taken.
+/// If two of them have the same number: they may hold the same posts, so neither can be used.
 pub fn in_order<T>(mut files: Vec<(FileName, T)>, partition: &str) -> Result<Vec<(FileName, T)>> {
     files.sort_by_key(|(name, _)| *name);
     match files.windows(2).find(|pair| pair[0].0.number == pair[1].0.number) {
@@ -209,12 +210,12 @@ pub fn in_order<T>(mut files: Vec<(FileName, T)>, partition: &str) -> Result<Vec
     }
 }
 
-/// The place of a file in a lake, `<partition>/<file>`: what a lake's promises are named by.
+/// The place of a file in a lake, `<partition>/<file>`. Promises of a lake are named by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Segment {
-    /// The folder.
+    /// The name of the partition's folder.
     pub partition: PartitionName,
-    /// The file in it.
+    /// The name of the file in it.
     pub file: FileName,
 }
 
@@ -233,7 +234,7 @@ impl FromStr for Segment {
     }
 }
 
-/// The newest multiple of `period` since the Unix epoch that isn't after `time`, in UTC.
+/// Returns the newest multiple of `period` since the Unix epoch that isn't after `time`, in UTC.
 pub fn boundary(time: OffsetDateTime, period: Duration) -> OffsetDateTime {
     let period = i128::try_from(period.as_nanos()).unwrap_or(i128::MAX).max(1);
     let since_epoch = time.unix_timestamp_nanos().div_euclid(period) * period;

@@ -1,12 +1,13 @@
-//! Packs the text of a file when it closes, always the same way, and knows what was packed again.
+//! Compresses the text of a file when it closes, always in the same way, and recognises text that
+//! was compressed again.
 //!
 //! ```text
 //! staged as text ─▶ closed ─▶ packed, synced, promised ─▶ the text is deleted ─▶ published
 //!   (0000000)                 (0000000.ndjson.gz)
 //! ```
 //!
-//! Text is what a crash can cut back to a promised length; what was packed and not promised yet is
-//! unpacked for that.
+//! Only text can be cut back to a promised length after a crash, so a file that was compressed and
+//! not promised yet is decompressed for that.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -25,19 +26,20 @@ use crate::epoch::Promise;
 use crate::error::Result;
 use crate::fault::point;
 
-/// How well gzip packs, of 9. More is slower and hardly smaller.
+/// The level of gzip, out of 9. A higher one is slower and gives hardly smaller files.
 const GZIP_LEVEL: u32 = 6;
 
-/// How well Zstandard packs, of 22.
+/// The level of Zstandard, out of 22.
 const ZSTD_LEVEL: i32 = 3;
 
-/// How much is packed in one go, so that the bytes that come out don't depend on who reads.
+/// The number of bytes that are compressed at a time, so that the output doesn't depend on the
+/// reader.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Packs `length` bytes of text. The same text always becomes the same bytes.
+/// Compresses `length` bytes of text. The same text always gives the same bytes.
 ///
 /// # Errors
-/// If it can't be read or written.
+/// If the text can't be read, or the result can't be written.
 pub fn pack(
     compression: Compression,
     text: &mut impl Read,
@@ -73,7 +75,7 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// Counts what is written on the way.
+/// Counts the bytes that pass through it.
 struct Counted<W> {
     to: W,
     length: u64,
@@ -93,11 +95,11 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
-/// Packs a file of text that was promised as closed into another, in the place of one that a crash
-/// left half-written. The new file is neither synced nor is the text deleted.
+/// Compresses a text file that was promised as closed into another file, and overwrites one that a
+/// crash left half-written. Neither syncs the new file nor deletes the text.
 ///
 /// # Errors
-/// If one can't be read or the other can't be written; then it can be done again.
+/// If one file can't be read or the other can't be written; the call can be repeated.
 pub fn pack_file(
     compression: Compression,
     text: &Path,
@@ -123,10 +125,10 @@ pub fn pack_file(
     })
 }
 
-/// Deletes a text that was packed, once what was packed is synced.
+/// Deletes a compressed text, once the compressed file is synced.
 ///
 /// # Errors
-/// If it can't be deleted; that it is gone is no error.
+/// If the text can't be deleted. A text that is gone is no error.
 pub fn delete_text(text: &Path) -> Result<()> {
     match point("encode.delete").and_then(|()| fs::remove_file(text)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -136,10 +138,10 @@ pub fn delete_text(text: &Path) -> Result<()> {
     }
 }
 
-/// Brings back the text of a packed file, durably.
+/// Restores the text of a compressed file, durably.
 ///
 /// # Errors
-/// If it can't be unpacked, or the text can't be written; then it can be done again.
+/// If the file can't be decompressed, or the text can't be written; the call can be repeated.
 pub fn restore_text(compression: Compression, packed: &Path, text: &Path) -> Result<()> {
     let half = text.with_extension("text");
     let file = File::create(&half).map_err(|cause| failed("make", &half, cause))?;
@@ -155,8 +157,8 @@ pub fn restore_text(compression: Compression, packed: &Path, text: &Path) -> Res
     rename().map_err(|cause| failed("bring back", text, cause))
 }
 
-/// Whether bytes are what was promised: these very bytes; or, where a crash has left nothing but
-/// the promise of an open file's text, bytes of which that text was packed.
+/// Returns true if the bytes are the promised ones: either exactly these bytes; or, if a crash has
+/// left only the promise of an open file's text, bytes that decompress to that text.
 pub fn is_as_promised(bytes: &[u8], promise: &Promise) -> bool {
     let promised = (promise.length, promise.checksum);
     (bytes.len() as u64, crc32fast::hash(bytes)) == promised
@@ -164,20 +166,20 @@ pub fn is_as_promised(bytes: &[u8], promise: &Promise) -> bool {
             .is_some_and(|compression| measure(compression, bytes) == Some(promised))
 }
 
-/// Whether two packed files are of the same text: another version of the libraries may pack it
-/// otherwise.
+/// Returns true if two compressed files hold the same text: another version of the libraries may
+/// compress it differently.
 pub fn are_of_one_text(one: &[u8], other: &[u8], promise: &Promise) -> bool {
     let text = measure_text(one, promise);
     text.is_some() && text == measure_text(other, promise)
 }
 
-/// The length and the CRC-32 of the text in the bytes of a promise's file; none if it isn't packed,
-/// or can't be unpacked.
+/// Returns the length and the CRC-32 of the text in the bytes of a promise's file; `None` if the
+/// file isn't compressed, or can't be decompressed.
 pub fn measure_text(bytes: &[u8], promise: &Promise) -> Option<(u64, u32)> {
     measure(compression(promise)?, bytes)
 }
 
-/// How the file of a promise is packed, if it is.
+/// Returns the compression of a promise's file, if it has one.
 pub fn compression(promise: &Promise) -> Option<Compression> {
     match Form::of(&promise.segment) {
         Form::Text(_, Compression::None) | Form::Parquet => None,

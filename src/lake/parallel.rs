@@ -1,14 +1,15 @@
-//! Several pieces of work at once, for calls that block.
+//! Runs several blocking calls at once.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-/// How many threads at least: a store that answers over a network is waited for.
+/// The minimum number of threads: calls to a store over a network mostly wait.
 const THREADS_MIN: usize = 4;
 
-/// The results of `work` over all items, in their order. Each is worked on once, by some thread.
+/// Returns the results of `work` over all items, in their order. Each item is processed once, by
+/// one of the threads.
 pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let (next, (sender, results)) = (AtomicUsize::new(0), mpsc::channel());

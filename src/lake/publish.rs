@@ -1,4 +1,5 @@
-//! The second phase: what was promised becomes visible, each file whole and once.
+//! The second phase of a sink of a lake in a folder: makes each promised file visible, whole and
+//! exactly once.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -19,25 +20,25 @@ use crate::epoch::Promise;
 use crate::error::{Error, Result};
 use crate::fault::point;
 
-/// The name of an index that isn't visible yet, in the staging of its task.
+/// The name of an index that isn't visible yet, in the staging folder of its task.
 const STAGED_INDEX: &str = "index";
 
-/// Where one task of a sink writes a lake in a folder.
+/// The place of one task of a sink that writes a lake in a folder.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The folder that holds the partitions.
     pub root: PathBuf,
-    /// What isn't visible yet, in `<root>/_staging`.
+    /// The files that aren't visible yet, in `<root>/_staging`.
     pub staging: Staging,
 }
 
 impl Place {
-    /// The place of a task whose partitions are in `root`.
+    /// Returns the place of a task whose partitions are in `root`.
     pub fn new(root: PathBuf, run: &str, component: &str, task: usize) -> Self {
         Self { staging: Staging::new(&root.join(STAGING), run, component, task), root }
     }
 
-    /// The place as a promise names it: the path of its staging.
+    /// Returns the name of the place in promises: the path of its staging folder.
     ///
     /// # Errors
     /// If the path isn't UTF-8.
@@ -47,10 +48,10 @@ impl Place {
         text.ok_or_else(|| Error::fatal(format!("the path \"{}\" is not UTF-8", path.display())))
     }
 
-    /// The place that a promise names.
+    /// Parses the place that a promise names.
     ///
     /// # Errors
-    /// If it can't be one.
+    /// If the name isn't the path of a staging folder.
     pub fn named(name: &str) -> Result<Self> {
         let folder = PathBuf::from(name);
         let root =
@@ -62,7 +63,7 @@ impl Place {
     }
 }
 
-/// Publishes within a file system, by renames.
+/// Publishes within a file system, by renaming files.
 pub struct Rename;
 
 impl Publish for Rename {
@@ -88,8 +89,8 @@ impl Publish for Rename {
     }
 }
 
-/// Writes an index beside the partitions. It is staged with what the task stages, so that what a
-/// crash leaves of it is deleted with that.
+/// Writes an index beside the partitions. It is staged in the task's staging folder, so that
+/// recovery after a crash deletes an unfinished one together with the rest.
 fn write_index(place: &Place, index: &Index, durable: bool) -> Result<()> {
     let Place { root, staging } = place;
     let (staged, target) =
@@ -115,14 +116,14 @@ fn write_index(place: &Place, index: &Index, durable: bool) -> Result<()> {
         }
     };
     write().map_err(|cause| {
-        // What can't be written may be in nobody's way.
+        // An index that can't be written mustn't leave a file behind.
         let _ = fs::remove_file(&staged);
         failed("write", &target, cause)
     })
 }
 
-/// The promises of files whose posts aren't elsewhere by now. Of the others nothing is left in the
-/// staging.
+/// Returns the promises whose files weren't in a partition when it was replaced. Deletes the other
+/// files from the staging folder.
 fn not_replaced(place: &Place, promises: &[Promise]) -> Result<Vec<Promise>> {
     let (store, mut replaced, mut rest) =
         (LocalStore::new(&place.root), Replaced::default(), Vec::new());
@@ -141,7 +142,7 @@ fn not_replaced(place: &Place, promises: &[Promise]) -> Result<Vec<Promise>> {
     Ok(rest)
 }
 
-/// Moves closed files from the staging into their partitions, in number order.
+/// Moves closed files from the staging folder into their partitions, in number order.
 fn publish(place: &Place, promises: &[Promise], durable: bool) -> Result<()> {
     let mut files =
         promises.iter().filter(|promise| promise.closed).map(named).collect::<Result<Vec<_>>>()?;
@@ -160,7 +161,7 @@ fn partition(place: &Place, files: &[(Segment, &Promise)], durable: bool) -> Res
         found |= file(place, segment, promise)? == Outcome::Found;
     }
     if found {
-        // Whoever published it may have crashed before these were synced.
+        // The process that published it may have crashed before these folders were synced.
         changed.extend(
             [Some(place.root.as_path()), place.root.parent()]
                 .into_iter()
@@ -169,12 +170,13 @@ fn partition(place: &Place, files: &[(Segment, &Promise)], durable: bool) -> Res
         );
     }
     changed.push(folder);
-    // The data comes first, so that no power loss leaves a folder without what it was made for.
+    // The data is synced first, so that no power loss leaves a folder without the files it was made
+    // for.
     let sync = |folder: &Path| sync_folder(folder).map_err(|cause| failed("sync", folder, cause));
     if durable { changed.iter().rev().try_for_each(|folder| sync(folder)) } else { Ok(()) }
 }
 
-/// How a file came to be visible.
+/// The way in which a file became visible: moved now, or found visible.
 #[derive(PartialEq, Eq)]
 enum Outcome {
     Moved,
@@ -188,7 +190,7 @@ fn file(place: &Place, segment: &Segment, promise: &Promise) -> Result<Outcome> 
         Ok(found) => return Err(not_as_promised(from, found.len(), promise)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return match published(from, to, promise) {
-                // A commit that is tried again may find that its partition was replaced meanwhile.
+                // A commit that is tried again may find that the partition has been replaced since.
                 Err(_) if !to.exists() && has_now(&LocalStore::new(&place.root), segment)? => {
                     Ok(Outcome::Found)
                 }
@@ -206,7 +208,7 @@ fn file(place: &Place, segment: &Segment, promise: &Promise) -> Result<Outcome> 
     }
 }
 
-/// The staged file is gone: then the visible one has to be what was promised.
+/// Handles a staged file that is gone: the visible one has to be as promised.
 fn published(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
     let (length, checksum) = match measure(to) {
         Ok(found) => found,
@@ -223,8 +225,8 @@ fn published(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
     }
 }
 
-/// Whether a packed file was packed of the text that was promised, which is all that is known where
-/// a recovery has published it and crashed.
+/// Returns true if a compressed file holds the promised text. Only the promise of the text is known
+/// if a recovery has published the file and crashed.
 fn is_of_promised_text(path: &Path, promise: &Promise) -> Result<bool> {
     if pack::compression(promise).is_none() {
         return Ok(false);
@@ -232,8 +234,8 @@ fn is_of_promised_text(path: &Path, promise: &Promise) -> Result<bool> {
     Ok(pack::is_as_promised(&fs::read(path).map_err(|cause| failed("read", path, cause))?, promise))
 }
 
-/// Both names exist: after a power loss that may be one file, whose old name wasn't removed yet; or
-/// what was packed once more of that.
+/// Handles a file that exists under both names. After a power loss, both may be one file whose old
+/// name wasn't removed yet, or the staged file may hold the same text, compressed once more.
 fn half_published(from: &Path, to: &Path, promise: &Promise) -> Result<Outcome> {
     let inode = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
     let is_one = inode(from).is_some() && inode(from) == inode(to);
@@ -252,10 +254,10 @@ fn is_packed_again(from: &Path, to: &Path, promise: &Promise) -> Result<bool> {
     Ok(pack::are_of_one_text(&read(from)?, &read(to)?, promise))
 }
 
-/// The length of a file, and the CRC-32 of its bytes.
+/// Returns the length of a file and the CRC-32 of its bytes.
 ///
 /// # Errors
-/// If it can't be read.
+/// If the file can't be read.
 pub fn measure(path: &Path) -> io::Result<(u64, u32)> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; 256 << 10];
@@ -283,7 +285,7 @@ pub(super) fn gone(from: &Path, to: &str) -> Error {
     let from = from.display();
     Error::fatal(format!(
         "a promised file is gone: it is neither staged as \"{from}\" nor published as \"{to}\"; \
-         put it back to either place, or start anew without the old state"
+         put it back in one of these places, or start over without the old state"
     ))
 }
 
@@ -303,7 +305,7 @@ mod tests {
 
     const PARTITION: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
 
-    /// A lake in which the files of these contents are staged and promised.
+    /// Makes a lake in which files with these contents are staged and promised.
     fn staged(contents: &[&str]) -> (TempDir, Place, Vec<Promise>) {
         let root = tempfile::tempdir().unwrap();
         let place = Place::new(root.path().into(), "run", "lake", 0);

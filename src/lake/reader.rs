@@ -1,4 +1,4 @@
-//! Reads a file of the lake: its posts as slices of the buffers that were read.
+//! Reads a file of the lake and returns its posts as slices of the read buffers.
 
 use std::fs::File;
 use std::io;
@@ -23,67 +23,69 @@ use crate::error::{Error, Result};
 use crate::post::{Post, break_no_lines};
 use crate::units::ByteSize;
 
-/// How much is read in one go. It stays in the processor's cache until it is split; less would cost
-/// system calls.
+/// The number of bytes that are read at a time. They stay in the processor's cache until they are
+/// split; fewer would cost more system calls.
 pub const CHUNK_BYTES: usize = 512 << 10;
 
-/// The longest post that is read, where there is [room] for it; no source lets in a longer one.
+/// The longest post that can be read if there is [room] for it; no source accepts a longer one.
 pub const POST_BYTES_MAX: usize = 128 << 20;
 
-/// The longest post that there is room for in this process.
+/// Returns the longest post that this process has room for.
 fn longest_post() -> usize {
     let fits = usize::try_from(room::total()).unwrap_or(usize::MAX) - 2 * LARGE_BYTES;
     fits.min(POST_BYTES_MAX)
 }
 
-/// Where the bytes of one file come from.
+/// The source of the bytes of one file.
 pub trait Input {
-    /// Adds to a buffer what comes next, as far as it has room or a little more; false at the end
-    /// of the file.
+    /// Appends the next bytes to a buffer, as many as it has room for or slightly more. Returns
+    /// false at the end of the file.
     ///
     /// # Errors
-    /// If it can't be read.
+    /// If the file can't be read.
     fn fill(&mut self, to: &mut Vec<u8>) -> Result<bool, Trouble>;
 
-    /// The length of the file.
+    /// Returns the length of the file.
     ///
     /// # Errors
-    /// If nobody knows it.
+    /// If the length isn't known.
     fn length(&mut self) -> Result<u64, Trouble>;
 
-    /// A range of the file, cut to its length, whatever was read of it.
+    /// Returns a range of the file, cut off at its end, independently of the bytes that were read
+    /// so far.
     ///
     /// # Errors
-    /// If it can't be read.
+    /// If the file can't be read.
     fn range(&mut self, range: Range<u64>) -> Result<Bytes, Trouble>;
 }
 
-/// Splits what is read of one file, chunk after chunk. Files from elsewhere are fine too: any array
-/// of objects, also with line breaks between and within them, which become spaces, and whatever was
-/// packed in several members or frames.
+/// Splits one file into posts, chunk after chunk. Files of other tools are accepted, too: any array
+/// of objects, also with line breaks between and within them, which become spaces, and compressed
+/// files with several members or frames.
 pub struct Chunks {
     form: Form,
     columns: Columns,
-    /// None before the first chunk, and where there is nothing to unpack.
+    /// `None` before the first chunk, and for a file that isn't compressed.
     unpacker: Option<Unpacker>,
-    /// Whether line breaks are looked for, which costs a second look at each byte.
+    /// True if line breaks are searched for, which costs a second look at each byte.
     finds_line_breaks: bool,
     /// The offset of the first line break in the text.
     line_break: Option<u64>,
     splitter: Splitter,
-    /// How much is asked for in one go.
+    /// The number of bytes that are requested at a time.
     bytes: usize,
-    /// Where in the file the next chunk begins, the part of a post included.
+    /// The offset in the file at which the next chunk begins; the chunk begins with the rest of the
+    /// previous one.
     offset: u64,
-    /// The part of a post that the last chunk ended with.
+    /// The incomplete post at the end of the last chunk.
     rest: Vec<u8>,
     ended: bool,
-    /// The damage behind the posts that were handed over last.
+    /// The damage behind the posts that were returned last.
     damage: Option<Trouble>,
 }
 
 impl Chunks {
-    /// Of a file that is read from its beginning, so many bytes of text in one go.
+    /// Creates a reader of a file from its beginning that takes this many bytes of text at a time.
     pub fn of(form: Form, bytes: usize) -> Self {
         let format = if let Form::Text(format, _) = form { format } else { Format::JsonArray };
         Self {
@@ -101,33 +103,34 @@ impl Chunks {
         }
     }
 
-    /// Makes it look for line breaks.
+    /// Enables the search for line breaks.
     #[must_use]
     pub fn finding_line_breaks(self) -> Self {
         Self { finds_line_breaks: true, ..self }
     }
 
-    /// The offset of the first line break so far in the text, once it is unpacked.
+    /// Returns the offset of the first line break found so far in the uncompressed text.
     pub fn line_break(&self) -> Option<u64> {
         self.line_break
     }
 
-    /// The next posts; `None` at the end. Posts that stand before a damage come before it.
+    /// Returns the next posts; `None` at the end. The posts before a damage are returned before the
+    /// error.
     ///
     /// # Errors
-    /// What `input` says; or a damage, with its offset.
+    /// The errors of `input`; or a damage, with its offset.
     pub fn next_posts(&mut self, input: &mut dyn Input) -> Result<Option<Vec<Post>>, Trouble> {
         if self.form == Form::Parquet {
             return self.columns.next_posts(input);
         }
         let mut room = None;
         while !self.ended && self.damage.is_none() {
-            // As much again is read behind it.
+            // The next read doubles the rest.
             if self.rest.len() > LARGE_BYTES / 2 && room.is_none() {
                 let longest = longest_post() + LARGE_BYTES;
                 room = Some(room::take(longest as u64).map_err(Trouble::Store)?);
-                // All of it at once, so that a growing post never lies there twice. Memory that
-                // nothing is written to isn't taken.
+                // Everything is reserved at once, so that a growing post is never copied and held
+                // twice. The operating system doesn't assign memory that isn't written to.
                 self.rest.reserve_exact(longest + LARGE_BYTES - self.rest.len());
             }
             let posts = self.chunk(input, &mut room)?;
@@ -143,8 +146,9 @@ impl Chunks {
         input: &mut dyn Input,
         room: &mut Option<Taken<'static>>,
     ) -> Result<Vec<Post>, Trouble> {
-        // The rest of the last chunk, and as much again behind it, so that a large post is soon
-        // whole; but of a large one no more than will be held of the next when it is handed over.
+        // Reads as many bytes as the rest of the last chunk has, so that a large post is complete
+        // after few reads; but no more than `LARGE_BYTES` at a time, since bytes of the next post
+        // are held while a large one is in use.
         let more = self.rest.len().clamp(self.bytes, LARGE_BYTES.max(self.bytes));
         let bytes = self.rest.len() + more;
         let mut chunk = std::mem::take(&mut self.rest);
@@ -172,7 +176,7 @@ impl Chunks {
         Ok(slices(chunk, posts, room))
     }
 
-    /// Fills a chunk up to its size; true at the end of the text.
+    /// Fills a chunk up to its size. Returns true at the end of the text.
     fn fill(
         &mut self,
         chunk: &mut Vec<u8>,
@@ -191,7 +195,7 @@ impl Chunks {
         }
         match filled {
             Ok(()) => Ok(self.ended),
-            // The posts before it are handed over first.
+            // The posts before the damage are returned first.
             Err(damage @ Trouble::Damage { .. }) => {
                 self.damage = Some(damage);
                 Ok(false)
@@ -240,19 +244,20 @@ impl Chunks {
     }
 }
 
-/// What unpacks a file.
+/// Creates the decompressor of a file.
 ///
 /// # Errors
-/// If there is no memory for it.
+/// If there isn't enough memory for it.
 pub fn unpacker(compression: Compression) -> Result<Option<Unpacker>, Trouble> {
     Unpacker::of(compression)
         .map_err(|cause| Trouble::Store(Error::transient("can't begin to unpack").because(cause)))
 }
 
-/// Adds to a chunk what comes next in a file, as far as there is room; false at the end.
+/// Appends the next bytes of a file to a chunk, as many as it has room for. Returns false at the
+/// end.
 ///
 /// # Errors
-/// If it can't be read.
+/// If the file can't be read.
 pub fn fill(chunk: &mut Vec<u8>, file: &File, path: &Path) -> Result<bool, Trouble> {
     match rustix::io::retry_on_intr(|| rustix::io::read(file, spare_capacity(chunk))) {
         Ok(read) => Ok(read > 0),
@@ -260,14 +265,14 @@ pub fn fill(chunk: &mut Vec<u8>, file: &File, path: &Path) -> Result<bool, Troub
     }
 }
 
-/// A file on the disk.
+/// A file on the local disk.
 pub struct OpenFile {
     path: PathBuf,
     file: File,
 }
 
 impl OpenFile {
-    /// Opens it; none if there is no such file.
+    /// Opens a file; returns `None` if it doesn't exist.
     ///
     /// # Errors
     /// If it can't be opened.
@@ -303,7 +308,7 @@ impl Input for OpenFile {
     }
 }
 
-/// What is expected where a post is longer than can be read.
+/// Returns the error text for a post that is too long to be read.
 fn too_long() -> String {
     let longest = ByteSize(longest_post() as u64);
     if longest.0 == POST_BYTES_MAX as u64 {
@@ -312,7 +317,7 @@ fn too_long() -> String {
     format!("expected a post of at most {longest}, which is what `memory` or --memory has room for")
 }
 
-/// The posts of a chunk as slices of it, without line breaks.
+/// Returns the posts of a chunk as slices of it, without line breaks.
 fn slices(mut chunk: Vec<u8>, posts: Posts, room: Option<Arc<Taken<'static>>>) -> Vec<Post> {
     if posts.line_breaks {
         break_no_lines(&mut chunk);

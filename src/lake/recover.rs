@@ -1,4 +1,5 @@
-//! After a crash: what was promised is closed, to be published, and what came after it is cut off.
+//! Recovers the files of a crashed task: closes the promised ones, to be published, and cuts off
+//! everything that came after the promise.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,10 +16,10 @@ use crate::epoch::Promise;
 use crate::error::{Error, Result};
 use crate::fault::point;
 
-/// Closes what a task that is gone promised, as the newest complete checkpoint holds it: files that
-/// were open are cut back to the promised length. The rest of the task's staging, which was begun
-/// after that checkpoint, is deleted. Returns the promises of the closed files. A crash in here
-/// changes nothing: it can be repeated, also after some of the files were published.
+/// Closes the files that an ended task has promised in the newest complete checkpoint: open files
+/// are cut back to the promised length. Deletes the rest of the task's staging folder, which was
+/// begun after that checkpoint. Returns the promises of the closed files. A crash during recovery
+/// does no harm: it can be repeated, even after some of the files were published.
 ///
 /// # Errors
 /// Fatal ones if a staged file is shorter than promised or has other bytes.
@@ -33,7 +34,7 @@ pub fn recover(staging: &Staging, promises: &[Promise]) -> Result<Vec<Promise>> 
     Ok(closed)
 }
 
-/// Deletes all files of a folder but these, and folders that are empty then.
+/// Deletes all files of a folder except these, and the folders that are empty afterwards.
 fn delete_all_but(keep: &BTreeSet<PathBuf>, folder: &Path) -> Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -55,8 +56,9 @@ fn delete_all_but(keep: &BTreeSet<PathBuf>, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Closes the file of a promise, if it is open, and returns the promise of the closed file. Where
-/// that is published already, and packed, it is the promise of its text: more isn't known any more.
+/// Closes the file of a promise, if it is open, and returns the promise of the closed file. If that
+/// file is already published and compressed, returns the promise of its text, since nothing else is
+/// known.
 fn close(staging: &Staging, promise: &Promise) -> Result<Promise> {
     if promise.closed {
         return Ok(promise.clone());
@@ -68,7 +70,8 @@ fn close(staging: &Staging, promise: &Promise) -> Result<Promise> {
     }
     let found = match File::options().read(true).write(true).open(&path) {
         Ok(file) => cut(&file, &path, promise, end).map(|()| true)?,
-        // It may be in its partition already: the last recovery crashed. Publishing finds out.
+        // The file may already be in its partition, if the last recovery crashed. Publishing finds
+        // out.
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(failed("open", &path, error)),
     };
@@ -82,10 +85,11 @@ fn close(staging: &Staging, promise: &Promise) -> Result<Promise> {
     }
 }
 
-/// Brings the text back of a file that was packed after the promise, and not promised again.
+/// Restores the text of a file that was compressed after the promise, and not promised again.
 fn restore(staging: &Staging, segment: &Segment, compression: Compression) -> Result<()> {
     let (text, packed) = (staging.text(segment), staging.file(segment));
-    // The text is deleted after the packed file is durable, so without the text that is whole.
+    // The text is deleted only after the compressed file is durable, so if the text is missing, the
+    // compressed file is complete.
     if text.exists() || !packed.exists() {
         Ok(())
     } else {
@@ -93,7 +97,7 @@ fn restore(staging: &Staging, segment: &Segment, compression: Compression) -> Re
     }
 }
 
-/// Packs a closed text, durably.
+/// Compresses a closed text, durably.
 fn pack(
     staging: &Staging,
     segment: &Segment,
@@ -106,7 +110,7 @@ fn pack(
     let sync = || sync_folder(&folder).map_err(|cause| failed("sync", &folder, cause));
     sync()?;
     delete_text(&text)?;
-    // A text that came back after a power loss would be packed, and published, once more.
+    // If the text reappeared after a power loss, it would be compressed and published once more.
     sync()?;
     Ok(staged.promise)
 }
@@ -120,7 +124,7 @@ fn cut(file: &File, path: &Path, promise: &Promise, end: &[u8]) -> Result<()> {
     point("recover.closed").map_err(failed)
 }
 
-/// The promised bytes must be there, and must be the same.
+/// Checks that the promised bytes exist and are unchanged.
 fn verify(file: &File, path: &Path, promise: &Promise) -> Result<()> {
     let mut checksum = crc32fast::Hasher::new();
     let mut rest = file.take(promise.length);
@@ -158,8 +162,8 @@ mod tests {
 
     const PARTITION: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
 
-    /// A lake whose task died: one closed file, one that went on growing after its promise, and one
-    /// that was begun after it.
+    /// Makes a lake whose task has crashed: one closed file, one that grew after its promise, and
+    /// one that was begun after the promise.
     fn crashed() -> (TempDir, Place, Vec<Promise>) {
         let root = tempfile::tempdir().unwrap();
         let place = Place::new(root.path().into(), "run", "lake", 0);
@@ -183,14 +187,14 @@ mod tests {
         (root, place, promises)
     }
 
-    /// Recovers, and commits what that leaves to be published.
+    /// Recovers, and publishes the resulting promises.
     fn recover_and_commit(place: &Place, promises: &[Promise]) {
         let closed = recover(&place.staging, promises).unwrap();
         let own = Place::new(place.root.clone(), "next-run", "lake", 0);
         commit(&Rename, &own.name().unwrap(), &SharedLedger::default(), &closed, true).unwrap();
     }
 
-    /// Asserts that the lake holds what was promised, and nothing else.
+    /// Asserts that the lake holds the promised files, and no other.
     fn check(place: &Place) {
         let left: Vec<PathBuf> = glob::glob(&format!("{}/**/*", place.root.display()))
             .unwrap()

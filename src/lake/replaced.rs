@@ -1,11 +1,13 @@
-//! Notes on partitions that were replaced, `_index/replaced/<old>.json`: which files the old one
-//! had, and where its posts are now. `compact`, `erase` and `prune` put one before the first old
-//! file goes, and it stays. Two need it:
+//! Notes on partitions that were replaced, `_index/replaced/<old>.json`: the files that the old one
+//! had, and where its posts are now. `compact`, `erase` and `prune` put a note before they delete
+//! the first old file, and the note stays. It has two uses:
 //!
-//! - A writer that was killed after it had put a file there, and before it knew, would otherwise put
-//!   that file once more: its posts would be there twice, or again.
+//! - A writer may have been killed after it put a file into the partition, and before it recorded
+//!   that. Without the note it would put that file once more, and its posts would be in the lake
+//!   twice, or again.
 //! - A reader that has listed the partition and comes to it later, or has read a part of it in an
-//!   earlier run, goes on in the one that has the posts now (see [`lineage`](super::lineage)).
+//!   earlier run, continues in the partition that has the posts now (see
+//!   [`lineage`](super::lineage)).
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +21,7 @@ use super::room;
 use super::store::Store;
 use crate::error::{Error, Result};
 
-/// Where the notes are.
+/// The folder of the notes, relative to the lake's root.
 const REPLACED: &str = "_index/replaced/";
 
 /// The reason in a note on a partition that was deleted because it was old: its posts are nowhere.
@@ -29,32 +31,32 @@ fn key(partition: &str) -> String {
     format!("{REPLACED}{partition}.json")
 }
 
-/// What is known of a partition that was replaced.
+/// The note on a partition that was replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// The partition's name.
     pub partition: String,
     /// All files that it had.
     pub files: BTreeSet<String>,
-    /// How many posts the files held that were replaced last.
+    /// The number of posts in the files that were replaced last.
     posts: u64,
-    /// The length of those files.
+    /// The total length of those files, in bytes.
     bytes: u64,
     /// `compact`, `erase` or `prune`.
     pub why: String,
-    /// When.
+    /// The time of the last replacement.
     #[serde(with = "time::serde::rfc3339")]
     pub when: OffsetDateTime,
-    /// Each time that it was replaced, the earliest first: more than one if its writer came back in
-    /// between. Empty where an earlier version wrote the note.
+    /// All replacements, the earliest first: more than one if the partition's writer came back in
+    /// between. Empty if an earlier version wrote the note.
     #[serde(default)]
     pub generations: Vec<Generation>,
 }
 
-/// Puts down that a partition was replaced. Doing it again changes nothing.
+/// Records that a partition was replaced. Repeating the call changes nothing.
 ///
 /// # Errors
-/// If it can't be stored, or what is there can't be read.
+/// If the note can't be stored, or an existing one can't be read.
 pub fn put(store: &dyn Store, generation: &Generation) -> Result<()> {
     let (mut files, mut generations) = match read(store, &generation.partition)? {
         Some(note) => (note.files, note.generations),
@@ -70,7 +72,7 @@ pub fn put(store: &dyn Store, generation: &Generation) -> Result<()> {
     store.replace(&key(&note.partition), json.into())
 }
 
-/// The note on a partition. None if it wasn't replaced.
+/// Reads the note on a partition. `None` if it wasn't replaced.
 ///
 /// # Errors
 /// If it can't be read, or is damaged.
@@ -78,14 +80,14 @@ pub fn read(store: &dyn Store, partition: &str) -> Result<Option<Note>> {
     let note = room::read_note(store, &key(partition), |json| serde_json::from_slice(json))?;
     note.transpose().map_err(|cause| {
         Error::fatal(format!(
-            "\"{}\" is damaged: bring it back, or delete it if no file of that partition waits to be delivered anywhere",
+            "\"{}\" is damaged: restore it, or delete it if no file of that partition waits to be delivered anywhere",
             store.address(&key(partition))
         ))
         .because(cause)
     })
 }
 
-/// The names of all partitions with a note, by one listing.
+/// Returns the names of all partitions with a note, with a single listing.
 ///
 /// # Errors
 /// If they can't be listed.
@@ -94,18 +96,19 @@ pub fn names(store: &dyn Store) -> Result<BTreeSet<String>> {
     Ok(names.iter().filter_map(|name| Some(name.strip_suffix(".json")?.to_owned())).collect())
 }
 
-/// What is known of partitions: each is asked for once.
+/// A cache of notes on partitions: each note is read once.
 #[derive(Default)]
 pub struct Replaced {
-    /// The files whose posts are elsewhere by now, or erased; none if it wasn't replaced.
+    /// The files whose posts are in another partition now, or erased; empty if the partition wasn't
+    /// replaced.
     files: BTreeMap<PartitionName, BTreeSet<String>>,
 }
 
 impl Replaced {
-    /// Whether a file was in its partition when that was replaced.
+    /// Returns true if a file was in its partition when the partition was replaced.
     ///
     /// # Errors
-    /// If that can't be read.
+    /// If the note can't be read.
     pub fn has(&mut self, store: &dyn Store, segment: &Segment) -> Result<bool> {
         let files = match self.files.entry(segment.partition) {
             Entry::Occupied(known) => known.into_mut(),
@@ -115,10 +118,11 @@ impl Replaced {
     }
 }
 
-/// Whether a file was in its partition when that was replaced, as it is known at this moment.
+/// Returns true if a file was in its partition when the partition was replaced. Reads the note now,
+/// and not from a cache.
 ///
 /// # Errors
-/// If that can't be read.
+/// If the note can't be read.
 pub fn has_now(store: &dyn Store, segment: &Segment) -> Result<bool> {
     Ok(files(store, &segment.partition.to_string())?.contains(&segment.file.to_string()))
 }

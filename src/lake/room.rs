@@ -1,11 +1,11 @@
-//! The room that large pieces of lakes have in memory: one bound for the process, whatever reads
-//! them. A few megabytes of a packed file can stand for a post at the bound of length, and several
-//! files are read at once.
+//! Limits the memory for large pieces of lakes, with one bound for all readers of the process. A
+//! few megabytes of a compressed file can expand to a post of the maximum length, and several files
+//! are read at once.
 //!
 //! A reader takes room before it holds more than [`LARGE_BYTES`] of one post, page or index, and
-//! the room comes back when the last slice of that piece is dropped. Meanwhile others wait for
-//! room. A merge may hold large posts while it waits for one more, so a reader doesn't wait for
-//! ever: after 20 s it fails, with the advice to give it more.
+//! the room is given back when the last slice of that piece is dropped. Other readers wait until
+//! there is room. A merge may hold large posts while it waits for one more, so a reader doesn't
+//! wait for ever: after 20 s it fails, with the advice to increase the bound.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,28 +16,29 @@ use super::store::{Store, length};
 use crate::error::{Error, Result};
 use crate::units::ByteSize;
 
-/// The largest piece that needs no room, in bytes. Each reader may hold two of them beside the
-/// bound; less would make readers of usual posts ask for room.
+/// The size in bytes of the largest piece that needs no room. Each reader may hold two such pieces
+/// in addition to the bound; with a smaller value, readers of usual posts would need room.
 pub const LARGE_BYTES: usize = 8 << 20;
 
-/// The room of a process for which nobody asked for another, in bytes: `memory`'s default.
+/// The default room of a process, in bytes: the default of `memory`.
 pub const TOTAL_DEFAULT: u64 = 256 << 20;
 
-/// The least room, in bytes: so that a post of 16 MiB, the longest that a social source takes, can
-/// always be read.
+/// The minimum room, in bytes. It ensures that a post of 16 MiB, the longest that a social source
+/// accepts, can always be read.
 pub const TOTAL_MIN: u64 = 32 << 20;
 
-/// How long a reader waits without getting room. A merge that needs more than there is stands still
-/// for so long; less could fail where a slow sink still writes a large post.
+/// The time that a reader waits if no room is given back. A merge that needs more room than exists
+/// stands still for this time; a shorter time could fail while a slow sink still writes a large
+/// post.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
-/// How many bytes the parsed form of a byte of JSON takes at most, with the byte itself.
+/// The maximum number of bytes per byte of JSON: its parsed form and the byte itself.
 const PARSED_FACTOR: u64 = 4;
 
 /// The room of this process.
 static PROCESS: Room = Room::new(TOTAL_DEFAULT);
 
-/// Gives out room.
+/// Memory of a limited size, which is given out in parts.
 #[derive(Debug)]
 pub struct Room {
     state: Mutex<State>,
@@ -48,11 +49,12 @@ pub struct Room {
 struct State {
     total: u64,
     used: u64,
-    /// How often room came back: who waits sees by this that others go on.
+    /// The number of times that room was given back. A waiting reader sees by a change that other
+    /// readers make progress.
     returns: u64,
 }
 
-/// Room that is taken, until this is dropped.
+/// A part of the room that is taken until this value is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct Taken<'a> {
@@ -61,7 +63,7 @@ pub struct Taken<'a> {
 }
 
 impl Room {
-    /// Room for so many bytes.
+    /// Creates a room of this many bytes.
     pub const fn new(total: u64) -> Self {
         Self { state: Mutex::new(State { total, used: 0, returns: 0 }), given_back: Condvar::new() }
     }
@@ -70,15 +72,15 @@ impl Room {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes room for so many bytes, and waits for it as long as others give some back.
+    /// Takes this many bytes, and waits as long as other readers give some back.
     ///
     /// # Errors
-    /// If there is less than that in all, or if nobody gave any back for `wait_max`.
+    /// If the room is smaller than that, or if no room was given back for `wait_max`.
     fn take(&self, bytes: u64, wait_max: Duration) -> Result<Taken<'_>> {
         let mut state = self.state();
         if bytes > state.total {
             return Err(Error::fatal(format!(
-                "a piece of {} of a lake has to be in memory at once, and {} are allowed: give {ADVICE}",
+                "a piece of {} of a lake has to be in memory at once, but only {} are allowed: {ADVICE}",
                 ByteSize(bytes),
                 ByteSize(state.total)
             )));
@@ -91,8 +93,8 @@ impl Room {
                 .unwrap_or_else(PoisonError::into_inner);
             if waited.timed_out() {
                 return Err(Error::fatal(format!(
-                    "{} more of a lake have to be in memory at once, beside {} that stay in use, and {} are allowed in \
-                     all: give {ADVICE}",
+                    "{} more of a lake have to be in memory at once, beside {} that stay in use, but only {} are allowed in \
+                     all: {ADVICE}",
                     ByteSize(bytes),
                     ByteSize(after.used),
                     ByteSize(after.total)
@@ -105,11 +107,11 @@ impl Room {
     }
 }
 
-/// What helps where there isn't enough room.
-const ADVICE: &str = "more by `memory` in the topology, or by --memory";
+/// The advice for the case that the room isn't enough.
+const ADVICE: &str = "increase `memory` in the topology, or --memory";
 
 impl Taken<'_> {
-    /// Gives back what is beyond so many bytes.
+    /// Gives back the bytes beyond this number.
     pub fn shrink_to(&mut self, bytes: u64) {
         let less = self.bytes.saturating_sub(bytes);
         self.bytes -= less;
@@ -130,25 +132,25 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// Sets the room of this process. Less than [`TOTAL_MIN`] counts as that.
+/// Sets the room of this process, to at least [`TOTAL_MIN`].
 pub fn set_total(bytes: u64) {
     PROCESS.state().total = bytes.max(TOTAL_MIN);
 }
 
-/// The room of this process, in bytes.
+/// Returns the room of this process, in bytes.
 pub fn total() -> u64 {
     PROCESS.state().total
 }
 
-/// Takes room of this process; see [`LARGE_BYTES`] for what needs none.
+/// Takes room of this process. Pieces up to [`LARGE_BYTES`] need none.
 ///
 /// # Errors
-/// If there is less in all, or if nobody gives any back.
+/// If the room is smaller than that, or if no room is given back.
 pub fn take(bytes: u64) -> Result<Taken<'static>> {
     PROCESS.take(bytes, WAIT_MAX)
 }
 
-/// The same where it is needed: none for a small piece.
+/// Takes room of this process for a large piece; returns `None` for a small piece.
 ///
 /// # Errors
 /// As [`take`].
@@ -159,7 +161,7 @@ pub fn take_if_large(bytes: u64) -> Result<Option<Arc<Taken<'static>>>> {
     take(bytes).map(Arc::new).map(Some)
 }
 
-/// A buffer in its room.
+/// A buffer together with its room.
 struct Roomed<T> {
     bytes: T,
     _room: Arc<Taken<'static>>,
@@ -171,7 +173,7 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Roomed<T> {
     }
 }
 
-/// Bytes that give the room back when the last slice of them is dropped.
+/// Returns bytes that give the room back when their last slice is dropped.
 pub fn bytes_in(
     bytes: impl AsRef<[u8]> + Send + 'static,
     room: Option<Arc<Taken<'static>>>,
@@ -182,12 +184,12 @@ pub fn bytes_in(
     }
 }
 
-/// Hands over a whole object of JSON, which is a note of a lake and no file of it; none if there is
-/// no such object. A long one takes room for itself and for what is made of it, until `read`
-/// returns.
+/// Passes a whole JSON object of the store to `read`: a note of a lake, not one of its files.
+/// Returns `None` if no such object exists. A long object takes room for itself and its parsed form
+/// until `read` returns.
 ///
 /// # Errors
-/// If it can't be read, or there is no room for it.
+/// If the object can't be read, or there is no room for it.
 pub fn read_note<T>(
     store: &dyn Store,
     key: &str,
@@ -248,20 +250,20 @@ mod tests {
         let told = |error: Error| error.chain();
         assert_eq!(
             told(room.take(101, Duration::ZERO).unwrap_err()),
-            "a piece of 101B of a lake has to be in memory at once, and 100B are allowed: give more by `memory` in \
-             the topology, or by --memory"
+            "a piece of 101B of a lake has to be in memory at once, but only 100B are allowed: increase `memory` in \
+             the topology, or --memory"
         );
         let taken = room.take(60, Duration::ZERO).unwrap();
         assert_eq!(
             told(room.take(50, Duration::ZERO).unwrap_err()),
-            "50B more of a lake have to be in memory at once, beside 60B that stay in use, and 100B are allowed in \
-             all: give more by `memory` in the topology, or by --memory"
+            "50B more of a lake have to be in memory at once, beside 60B that stay in use, but only 100B are allowed in \
+             all: increase `memory` in the topology, or --memory"
         );
         drop(taken);
         drop(room.take(100, Duration::ZERO).unwrap());
     }
 
-    /// A file of one large post, which is made as it is read.
+    /// A file of one large post, which is generated while it is read.
     struct Endless(usize);
 
     const POST_BYTES: usize = 40 << 20;
@@ -293,7 +295,8 @@ mod tests {
     #[test]
     fn a_large_post_has_its_room_until_it_is_dropped() {
         let used = || PROCESS.state().used;
-        // Other tests of this process may read large posts meanwhile, so only more is sure.
+        // Other tests of this process may read large posts at the same time, so the exact number
+        // isn't known.
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

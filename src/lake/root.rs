@@ -1,29 +1,29 @@
-//! Where a lake is, as far as two of them can be told apart: a replay mustn't be written into what
-//! it reads.
+//! The location of a lake, to find out if two lakes overlap: a replay mustn't write into the lake
+//! that it reads.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use super::store::s3::S3;
 
-/// The place of a lake.
+/// The location of a lake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Root {
     /// A folder.
     Folder(PathBuf),
-    /// A part of a bucket.
+    /// A prefix of a bucket.
     Bucket {
-        /// The server's address, if it isn't Amazon's.
+        /// The server's address, if it isn't one of Amazon's.
         endpoint: Option<String>,
         /// The bucket's name.
         bucket: String,
-        /// What all keys begin with, without slashes around it.
+        /// The prefix of all keys, without slashes around it.
         prefix: String,
     },
 }
 
 impl Root {
-    /// The place of a lake on S3.
+    /// Returns the location of a lake on S3.
     pub fn of_bucket(s3: &S3) -> Self {
         Self::Bucket {
             endpoint: s3.server(),
@@ -32,7 +32,7 @@ impl Root {
         }
     }
 
-    /// The place at an address, `s3://bucket/prefix` or a folder.
+    /// Returns the location at an address, `s3://bucket/prefix` or a folder.
     pub fn at(address: &str) -> Self {
         match address.strip_prefix("s3://") {
             None => Self::Folder(address.into()),
@@ -47,8 +47,8 @@ impl Root {
         }
     }
 
-    /// Whether the two are one place, or one of them lies inside the other, by whatever names they
-    /// go.
+    /// Returns true if both are the same location, or one lies inside the other, even if they are
+    /// written in different ways.
     pub fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Folder(a), Self::Folder(b)) => {
@@ -78,18 +78,19 @@ impl fmt::Display for Root {
     }
 }
 
-/// Whether the keys of one prefix are among those of another.
+/// Returns true if the keys of one prefix are among those of another.
 fn is_inside(prefix: &str, of: &str) -> bool {
     of.is_empty()
         || prefix.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The ends of the names of Amazon's own servers, which all have the same buckets; those in China
-/// have others.
+/// The end of the host names of Amazon's servers, all of which have the same buckets; the servers
+/// in China have others.
 const AMAZON: &str = ".amazonaws.com";
 const AMAZON_IN_CHINA: &str = ".amazonaws.com.cn";
 
-/// A server's host and port, none for Amazon's; this machine goes by several names.
+/// Returns a server's host and port in one spelling, or `None` for Amazon's servers. All names of
+/// this machine become `127.0.0.1`.
 fn server(endpoint: Option<&str>) -> Option<String> {
     let (scheme, rest) = endpoint?.split_once("://").unwrap_or(("https", endpoint?));
     let (scheme, host) = (
@@ -103,10 +104,10 @@ fn server(endpoint: Option<&str>) -> Option<String> {
         Some((name, port)) => (name.to_owned(), port.to_owned()),
         None => (host, if scheme == "http" { "80" } else { "443" }.to_owned()),
     };
-    // A name of the whole internet may end with a dot.
+    // A fully qualified host name may end with a dot.
     let name = name.strip_suffix('.').unwrap_or(&name);
-    // With a region or without, with the bucket in front or not: it is the bucket's name that tells
-    // them apart.
+    // The name may have a region, and the bucket in front. All of these are the same server, and
+    // the bucket's name is compared separately.
     if name.ends_with(AMAZON) {
         return None;
     }
@@ -117,7 +118,7 @@ fn server(endpoint: Option<&str>) -> Option<String> {
     Some(format!("{name}:{port}"))
 }
 
-/// The path without symbolic links, as far as it is there, and without `..` behind that.
+/// Returns the path without symbolic links, as far as it exists, and without `..` in the rest.
 fn real(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let mut real = PathBuf::new();
@@ -126,7 +127,7 @@ fn real(path: &Path) -> PathBuf {
             Component::ParentDir => {
                 real.pop();
             }
-            // One after the other, since `..` is the parent of where a link leads.
+            // Resolved one part at a time, since `..` is the parent of a link's target.
             part => {
                 real.push(part);
                 real = real.canonicalize().unwrap_or(real);

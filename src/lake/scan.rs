@@ -1,4 +1,4 @@
-//! Reads an object of a lake from any store: its posts, and what the index says of it.
+//! Reads an object of a lake from any store: its posts, and the facts that the index records.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,42 +11,43 @@ use super::reader::{Chunks, Input};
 use super::store::{Store, length};
 use crate::error::{Error, Result};
 use crate::post::Post;
+use crate::progress;
 
-/// How much is asked for in one go: for a server a request each, and it bounds the memory.
+/// The number of bytes that are requested at a time. Each is one request to a server, and this size
+/// limits the memory.
 const CHUNK_BYTES: u64 = 4 << 20;
 
-/// How much text is split in one go.
+/// The number of bytes of text that are split at a time.
 const TEXT_BYTES: usize = 1 << 20;
 
-/// Why an object couldn't be read to its end.
+/// The reason that an object couldn't be read to its end.
 #[derive(Debug)]
 pub enum Trouble {
-    /// The store can't give it.
+    /// The store can't return the object.
     Store(Error),
-    /// There is no such object.
+    /// The object doesn't exist.
     Gone,
-    /// It isn't what its name says.
+    /// The content isn't what the object's name says.
     Damage {
-        /// What doesn't fit.
+        /// The place of the damage.
         at: Spot,
-        /// What is wrong.
+        /// The problem.
         what: String,
     },
-    /// It is whole as far as that can be told, but of a form that isn't read: which, and what to
-    /// do.
+    /// The object seems intact, but has a form that isn't supported: the form, and what to do.
     Unsupported(String),
 }
 
 /// A place in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spot {
-    /// The offset of a byte.
+    /// The offset of a byte in the file.
     Byte(u64),
-    /// The offset of a byte in the text of which it was packed.
+    /// The offset of a byte in the uncompressed text.
     TextByte(u64),
-    /// A row of Parquet, or one soon behind it, from 0.
+    /// A row of Parquet, counted from 0, or one shortly after it.
     Row(u64),
-    /// The end of a file of Parquet.
+    /// The footer of a Parquet file.
     Footer,
 }
 
@@ -62,18 +63,18 @@ impl fmt::Display for Spot {
 }
 
 impl Trouble {
-    /// As an error that names the object.
+    /// Converts the trouble into an error that names the object at this key.
     pub fn of(self, store: &dyn Store, key: &str) -> Error {
         self.at(&store.address(key))
     }
 
-    /// As an error that names the object at this address.
+    /// Converts the trouble into an error that names the object at this address.
     pub fn at(self, address: &str) -> Error {
         match self {
             Self::Store(error) => error,
             Self::Gone => Error::fatal(format!("\"{address}\" is gone")),
             Self::Unsupported(what) => {
-                Error::fatal(format!("\"{address}\" is of a form that isn't supported: {what}"))
+                Error::fatal(format!("\"{address}\" has a form that isn't supported: {what}"))
             }
             Self::Damage { at, what } => {
                 Error::fatal(format!("\"{address}\" is damaged at {at}: {what}"))
@@ -82,58 +83,58 @@ impl Trouble {
     }
 }
 
-/// Reads one object from its beginning to its end, and counts on the way.
+/// Reads one object from its beginning to its end, and counts its bytes and posts.
 pub struct ObjectReader<'a> {
     bytes: ObjectBytes<'a>,
     chunks: Chunks,
     posts: u64,
 }
 
-/// The bytes of an object, counted and summed up.
+/// The bytes of an object, with their number and checksum.
 pub struct ObjectBytes<'a> {
     store: &'a dyn Store,
     key: &'a str,
-    /// How many bytes were read.
+    /// The number of bytes that were read.
     read: u64,
     checksum: crc32fast::Hasher,
 }
 
 impl<'a> ObjectBytes<'a> {
-    /// Of the object at a key.
+    /// Reads the object at a key.
     pub fn new(store: &'a dyn Store, key: &'a str) -> Self {
         Self { store, key, read: 0, checksum: crc32fast::Hasher::new() }
     }
 
-    /// The length and the CRC-32 of what was read so far.
+    /// Returns the length and the CRC-32 of the bytes that were read so far.
     pub fn sum(&self) -> (u64, u32) {
         (self.read, self.checksum.clone().finalize())
     }
 }
 
 impl<'a> ObjectReader<'a> {
-    /// Begins to read an object, whose form its name tells.
+    /// Begins to read an object, whose name tells its form.
     pub fn new(store: &'a dyn Store, key: &'a str) -> Self {
         let chunks = Chunks::of(Form::of(key), TEXT_BYTES).finding_line_breaks();
         Self { bytes: ObjectBytes::new(store, key), chunks, posts: 0 }
     }
 
-    /// How many bytes were read: all of them, at the end.
+    /// Returns the number of bytes read so far; at the end, the length of the object.
     pub fn bytes(&self) -> u64 {
         self.bytes.read
     }
 
-    /// The CRC-32 of those.
+    /// Returns the CRC-32 of those bytes.
     pub fn checksum(&self) -> u32 {
         self.bytes.checksum.clone().finalize()
     }
 
-    /// How many posts they hold.
+    /// Returns the number of posts in those bytes.
     pub fn posts(&self) -> u64 {
         self.posts
     }
 
-    /// The offset of the first line break in an array, which readers of lines would take for its
-    /// end.
+    /// Returns the place of the first line break in an array. Tools that read lines would take it
+    /// for the end of the array.
     pub fn line_break(&self) -> Option<Spot> {
         match Form::of(self.bytes.key) {
             Form::Text(Format::JsonArray, Compression::None) => {
@@ -144,17 +145,18 @@ impl<'a> ObjectReader<'a> {
         }
     }
 
-    /// The next posts; `None` at the end. Posts that stand before a damage come before it.
+    /// Returns the next posts; `None` at the end. The posts before a damage are returned before the
+    /// error.
     ///
     /// # Errors
-    /// If the store can't give it, or it is damaged.
+    /// If the store can't return the object, or it is damaged.
     pub fn next_posts(&mut self) -> Result<Option<Vec<Post>>, Trouble> {
         let posts = self.chunks.next_posts(&mut self.bytes)?;
         self.posts += posts.as_ref().map_or(0, Vec::len) as u64;
         Ok(posts)
     }
 
-    /// Passes over all of it.
+    /// Reads the object to its end, and discards the posts.
     ///
     /// # Errors
     /// As [`next_posts`](Self::next_posts).
@@ -171,6 +173,7 @@ impl Input for ObjectBytes<'_> {
             self.store.get_range(self.key, range).map_err(Trouble::Store)?.ok_or(Trouble::Gone)?;
         self.checksum.update(&new);
         self.read += new.len() as u64;
+        progress::advance(new.len() as u64);
         to.extend_from_slice(&new);
         Ok(new.len() as u64 == CHUNK_BYTES)
     }
@@ -180,14 +183,15 @@ impl Input for ObjectBytes<'_> {
     }
 
     fn range(&mut self, range: Range<u64>) -> Result<Bytes, Trouble> {
+        progress::advance(range.end.saturating_sub(range.start));
         self.store.get_range(self.key, range).map_err(Trouble::Store)?.ok_or(Trouble::Gone)
     }
 }
 
-/// Hands all posts of several objects to `take`, one after the other.
+/// Passes all posts of several objects to `take`, one after the other.
 ///
 /// # Errors
-/// If one can't be read or is damaged, or whatever `take` says.
+/// If an object can't be read or is damaged, or `take` fails.
 pub fn each_post(
     store: &Arc<dyn Store>,
     keys: &[String],

@@ -1,30 +1,30 @@
-//! Splits a JSON array, or lines of JSON, into posts without building anything. It goes on from
-//! chunk to chunk, so that memory doesn't grow with a file.
+//! Splits a JSON array, or lines of JSON, into posts without building values. Splitting continues
+//! from chunk to chunk, so memory use doesn't grow with the file.
 
 use std::ops::Range;
 
 use super::form::Format;
 use crate::post::check::{Checked, leading_post};
 
-/// Where a text stops being a file of the lake, and why.
+/// The place and the reason at which a text isn't a valid file of the lake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The offset of the byte that doesn't fit.
     pub at: usize,
-    /// What is wrong.
+    /// The problem.
     pub what: String,
 }
 
 /// The posts of a chunk.
 #[derive(Debug, Default)]
 pub struct Posts {
-    /// Where each one stands.
+    /// The range of each post.
     pub ranges: Vec<Range<usize>>,
-    /// Whether there are line breaks in one of them.
+    /// True if a post contains line breaks.
     pub line_breaks: bool,
 }
 
-/// How far an array has been read, or lines have.
+/// The position in the syntax of an array or of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Start,
@@ -32,9 +32,9 @@ enum State {
     CommaOrEnd,
     Post,
     End,
-    /// Lines: a post begins here, or they end.
+    /// Lines: a post begins here, or the file ends.
     Line,
-    /// Lines: behind a post.
+    /// Lines: after a post.
     LineEnd,
 }
 
@@ -42,11 +42,12 @@ enum State {
 #[derive(Debug)]
 pub struct Splitter(State);
 
-/// A post that breaks off so near to the end of a chunk may just be cut there, in `false`.
+/// A post that breaks off this close to the end of a chunk may only be cut off, for example within
+/// `false`.
 const CUT_BYTES: usize = 5;
 
 impl Splitter {
-    /// A splitter at the beginning of a text.
+    /// Creates a splitter at the beginning of a text.
     pub fn start(format: Format) -> Self {
         Self(match format {
             Format::JsonArray => State::Start,
@@ -54,11 +55,12 @@ impl Splitter {
         })
     }
 
-    /// Splits as much of a chunk as is whole: adds to `posts` and returns how many bytes are done
-    /// with. The next chunk has to begin with the rest.
+    /// Splits the complete posts of a chunk: adds them to `posts` and returns the number of bytes
+    /// that are finished. The next chunk has to begin with the remaining bytes.
     ///
     /// # Errors
-    /// If these aren't posts in the format, or, where the chunk is the last, if it isn't whole.
+    /// If these bytes aren't posts in the format, or, in the last chunk, if the text isn't
+    /// complete.
     pub fn split(&mut self, chunk: &[u8], last: bool, posts: &mut Posts) -> Result<usize, Damage> {
         let mut at = 0;
         loop {
@@ -101,7 +103,7 @@ impl Splitter {
     }
 }
 
-/// The post that begins at `at`; none if the rest of it may be in the next chunk.
+/// Returns the post that begins at `at`; `None` if its rest may be in the next chunk.
 fn post(chunk: &[u8], at: usize, last: bool) -> Result<Option<Checked>, Damage> {
     let text = &chunk[at..];
     match leading_post(text) {
@@ -142,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// Splits a text in one go.
+    /// Splits a text in one call.
     fn split(text: &[u8]) -> Result<Vec<&[u8]>, Damage> {
         split_as(Format::JsonArray, text)
     }
@@ -154,7 +156,7 @@ mod tests {
         Ok(posts.ranges.into_iter().map(|range| &text[range]).collect())
     }
 
-    /// Splits a text that comes in chunks which grow until a post fits.
+    /// Splits a text that comes in chunks, which grow until a post fits.
     fn split_in_chunks(format: Format, text: &[u8], size: usize) -> Result<Vec<Vec<u8>>, Damage> {
         let (mut splitter, mut found, mut from, mut to) =
             (Splitter::start(format), Vec::new(), 0, 0);
@@ -248,7 +250,7 @@ mod tests {
         damaged(&format!("[{{\"a\":{}", "[".repeat(10_000_000)), 6 + 127, "too deep");
     }
 
-    /// JSON of any shape, and texts that are almost JSON.
+    /// Generates JSON of any shape, and texts that are almost JSON.
     fn any_json() -> impl Strategy<Value = String> {
         let leaf = prop_oneof![
             any::<f64>()

@@ -1,5 +1,5 @@
-//! What a sink's task has written and not yet published: made durable in the first phase, and
-//! published in the second.
+//! Files that a sink's task has written and not yet published. The first phase makes them durable,
+//! and the second one publishes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -19,34 +19,34 @@ use crate::epoch::{Prepared, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::fault::point;
 
-/// The folder beside the data that holds what isn't visible yet.
+/// The folder beside the data that holds the files that aren't visible yet.
 pub const STAGING: &str = "_staging";
 
-/// One task's folder for what isn't visible yet, `<all staging>/<run>/<sink>-<task>`.
+/// One task's folder for files that aren't visible yet, `<all staging>/<run>/<sink>-<task>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Staging {
-    /// Where it is.
+    /// The path of the folder.
     pub folder: PathBuf,
 }
 
 impl Staging {
-    /// The staging of a task, inside the folder that holds the staging of all.
+    /// Returns the staging folder of a task, inside the staging folder of all tasks.
     pub fn new(all: &Path, run: &str, component: &str, task: usize) -> Self {
         Self { folder: all.join(run).join(format!("{component}-{task}")) }
     }
 
-    /// The folder of a partition while it isn't visible.
+    /// Returns the folder of a partition while it isn't visible.
     pub fn partition(&self, partition: &PartitionName) -> PathBuf {
         self.folder.join(partition.to_string())
     }
 
-    /// A file while it isn't visible.
+    /// Returns the path of a file while it isn't visible.
     pub fn file(&self, segment: &Segment) -> PathBuf {
         self.folder.join(segment.to_string())
     }
 
-    /// The text of a file while it is open. It is the file itself, if that isn't packed when it
-    /// closes.
+    /// Returns the path of a file's text while the file is open. For a form without compression it
+    /// is the path of the file itself.
     pub fn text(&self, segment: &Segment) -> PathBuf {
         let file = if segment.file.form.is_plain() {
             segment.file.to_string()
@@ -56,22 +56,22 @@ impl Staging {
         self.partition(&segment.partition).join(file)
     }
 
-    /// Refuses a staging folder to which a link leads from the folder that the staging of all is
-    /// in: files are deleted there.
+    /// Refuses a staging folder that is reached through a link below the staging folder of all
+    /// tasks, because files are deleted there.
     ///
     /// # Errors
-    /// If there is such a link.
+    /// If such a link exists.
     pub fn refuse_links(&self) -> Result<()> {
         let root = self.folder.ancestors().nth(3).unwrap_or(&self.folder);
         stay_inside(root, &self.folder).map_err(|cause| failed("use", &self.folder, cause))
     }
 
-    /// Removes the staging folders that are empty, up to the one that all runs share.
+    /// Removes the empty staging folders, up to the one that all runs share.
     pub fn tidy(&self) {
         self.folder.ancestors().take(3).for_each(remove_if_empty);
     }
 
-    /// Removes the folders that published promises leave behind, where their task is gone.
+    /// Removes the folders of published promises whose task has ended.
     fn tidy_left(&self, published: &[Promise]) -> Result<()> {
         for promise in published {
             remove_if_empty(&self.partition(&named(promise)?.0.partition));
@@ -81,26 +81,27 @@ impl Staging {
     }
 }
 
-/// The way of closed files from the staging to where they are visible: renamed in a folder, or
-/// uploaded. A place is text that says where files are staged and where they go; see
-/// [`Promise::place`].
+/// Moves closed files from the staging folder to the place where they are visible: by renaming them
+/// in a folder, or by uploading them. A place is a text that says where files are staged and where
+/// they go; see [`Promise::place`].
 pub trait Publish: Send + Sync {
-    /// Where the files of a place are staged.
+    /// Returns the staging folder of a place.
     ///
     /// # Errors
-    /// If it is no place.
+    /// If the text isn't a place.
     fn staging(&self, place: &str) -> Result<Staging>;
 
-    /// Makes those of the promised files of a place visible that are closed. It can be repeated,
-    /// also after a crash in the middle: what is visible already stays as it is.
+    /// Makes the closed ones of the promised files of a place visible. The call can be repeated,
+    /// also after a crash in the middle: files that are already visible stay as they are.
     ///
     /// # Errors
-    /// Transient ones, after which it can be repeated; fatal ones if a file isn't what was
-    /// promised, is nowhere, or if somebody else wrote one of that name.
+    /// Transient ones, after which the call can be repeated; fatal ones if a file isn't as
+    /// promised, doesn't exist anywhere, or if another process wrote a file of that name.
     fn publish(&self, place: &str, promises: &[Promise], durable: bool) -> Result<()>;
 
-    /// The same for files that a task left which is gone, perhaps for long: a file that was
-    /// visible, and whose posts are in another partition by now, or erased, is done.
+    /// Like [`publish`](Self::publish), for files of a task that ended, perhaps long ago: a file
+    /// that was visible, and whose posts are now in another partition or erased, counts as
+    /// published.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -109,16 +110,17 @@ pub trait Publish: Send + Sync {
     /// Writes the index of a partition of a place, all of whose files are visible.
     ///
     /// # Errors
-    /// If it can't be written, which is no reason to stop.
+    /// If the index can't be written, which doesn't stop the topology.
     fn index(&self, _place: &str, _index: &Index, _durable: bool) -> Result<()> {
         Ok(())
     }
 
-    /// The lake that a place delivers to, for an index that is made from its files; none where
-    /// there is no index. Its requests are repeated, so whoever asks it may wait for long.
+    /// Returns the lake that a place delivers to, for an index that is made from its files; `None`
+    /// if no index is made there. Requests to it are repeated, so a caller may wait for a long
+    /// time.
     ///
     /// # Errors
-    /// If it is no place.
+    /// If the text isn't a place.
     fn store(&self, _place: &str) -> Result<Option<Arc<dyn Store>>> {
         Ok(None)
     }
@@ -127,20 +129,20 @@ pub trait Publish: Send + Sync {
 /// A file that was written and isn't published.
 #[derive(Clone, Debug)]
 pub struct Staged {
-    /// What can be promised of it.
+    /// The promise that can be made of it.
     pub promise: Promise,
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// It is opened for the sync if it isn't open any more.
+    /// The open file; if it is closed, it is opened for the sync.
     pub file: Option<Arc<File>>,
-    /// The own times of its posts, once it is closed.
+    /// The posts' own times, once the file is closed.
     pub times: Times,
-    /// The text that it was packed of, which nobody needs once it is synced.
+    /// The text that was compressed into this file. It can be deleted once the file is synced.
     pub text: Option<PathBuf>,
 }
 
 impl Staged {
-    /// Brings it to the disk.
+    /// Syncs the file to the disk.
     ///
     /// # Errors
     /// If that fails, which is fatal.
@@ -166,22 +168,23 @@ impl Staged {
     }
 }
 
-/// What a sink's jobs know of each other: prepares run beside commits.
+/// The state that a sink's jobs share, since prepares run beside commits.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Closed files that can be promised and aren't published, in order.
     promised: Vec<Promise>,
-    /// What the last commit published. A barrier that was underway meanwhile promises it once more.
+    /// The segments that the last commit published. A barrier that was under way at that time
+    /// promises them once more.
     published: BTreeSet<String>,
     /// Staging folders of partitions that have ended.
     ended: Vec<PathBuf>,
-    /// What is known for the index.
+    /// The collected facts for the index.
     indexing: Indexing,
-    /// Nothing comes any more.
+    /// True if no more posts will come.
     last: bool,
 }
 
-/// The ledger as a task's jobs share it.
+/// A ledger that a task's jobs share.
 pub type SharedLedger = Arc<Mutex<Ledger>>;
 
 /// Locks a ledger. It is never left half-changed, so a panic elsewhere doesn't matter.
@@ -190,7 +193,8 @@ fn lock(ledger: &SharedLedger) -> MutexGuard<'_, Ledger> {
 }
 
 impl Ledger {
-    /// A commit has published these. Gives the indexes that can be written now.
+    /// Records the promises that a commit has published. Returns the indexes that can be written
+    /// now.
     fn published(&mut self, promises: &[Promise]) -> Vec<Index> {
         let Self { promised, published, indexing, .. } = self;
         *published = promises.iter().map(|promise| promise.segment.clone()).collect();
@@ -198,7 +202,7 @@ impl Ledger {
         indexing.take(promised)
     }
 
-    /// Removes the staging folders that nobody needs any more.
+    /// Removes the staging folders that are no longer needed.
     fn tidy(&mut self, staging: &Staging) {
         self.ended.retain(|folder| std::fs::remove_dir(folder).is_err() && folder.exists());
         if self.last && self.promised.is_empty() {
@@ -207,29 +211,29 @@ impl Ledger {
     }
 }
 
-/// The first phase: everything that a task wrote between two barriers.
+/// The job of the first phase, with everything that a task wrote between two barriers.
 #[derive(Debug)]
 pub struct Prepare {
     /// Files that were closed, in order.
     pub closed: Vec<Staged>,
-    /// Folders that have new names in them.
+    /// Folders with new entries.
     pub folders: BTreeSet<PathBuf>,
-    /// The open file, and when it was begun. The promise holds its length at the barrier; the task
-    /// goes on writing into it meanwhile.
+    /// The open file, and the time at which it was begun. The promise holds the file's length at
+    /// the barrier; the task continues to write into it.
     pub open: Option<(Staged, OffsetDateTime)>,
     /// Staging folders of partitions that ended.
     pub ended: Vec<PathBuf>,
-    /// Whether to sync at all.
+    /// True if files and folders are synced.
     pub durable: bool,
-    /// Nothing comes after this.
+    /// True if no more posts will come.
     pub last: bool,
 }
 
 impl Prepare {
-    /// Syncs all of it, and tells what can be promised.
+    /// Syncs everything, and returns the promises.
     ///
     /// # Errors
-    /// If something can't be synced; it can be tried again unless the error is fatal.
+    /// If a sync fails; the call can be repeated unless the error is fatal.
     pub fn run(&mut self, staging: &Staging, ledger: &SharedLedger) -> Result<Prepared> {
         if self.durable {
             self.sync()?;
@@ -254,17 +258,17 @@ impl Prepare {
     fn sync(&self) -> Result<()> {
         let open = self.open.iter().map(|(open, _)| open);
         self.closed.iter().chain(open).try_for_each(Staged::sync)?;
-        // Names come last, so that none is ever durable without what it names.
+        // Folders are synced last, so that no name is durable before its content.
         self.folders.iter().try_for_each(|folder| {
             sync_folder(folder).map_err(|cause| failed("sync", folder, cause))
         })
     }
 }
 
-/// A promise whose name was read, so that it can't lead out of its folder.
+/// Returns a promise with its parsed segment, which ensures that its path can't leave the folder.
 ///
 /// # Errors
-/// If it isn't the name of a segment.
+/// If the name isn't that of a segment.
 pub fn named(promise: &Promise) -> Result<(Segment, &Promise)> {
     let segment = promise.segment.parse().map_err(|_| {
         Error::fatal(format!(
@@ -275,8 +279,8 @@ pub fn named(promise: &Promise) -> Result<(Segment, &Promise)> {
     Ok((segment, promise))
 }
 
-/// The second phase: publishes files that were promised, but for those that the last one published.
-/// Those of other places than the task's `own` were left by tasks that are gone.
+/// The second phase: publishes the promised files that the last commit hasn't published. Files in
+/// other places than the task's `own` were left by tasks that have ended.
 ///
 /// # Errors
 /// As [`Publish::publish`].
@@ -299,13 +303,14 @@ pub fn commit(
             publisher.publish_left(place, promises, durable)?;
             publisher.staging(place)?.tidy_left(promises)?;
         }
-        // Whatever fails after this, it isn't looked at again.
+        // Whatever fails after this point, these files aren't published again.
         lock(ledger).published.extend(promises.iter().map(|promise| promise.segment.clone()));
     }
     let staging = publisher.staging(own)?;
     let complete = lock(ledger).published(promises);
     for index in complete {
-        // Nothing waits for an index: it is tried again, or there is none.
+        // Nothing waits for an index: after a transient error the next commit tries again,
+        // otherwise the partition has none.
         if publisher.index(own, &index, durable).is_err_and(|error| error.kind() != Kind::Fatal) {
             lock(ledger).indexing.put_back(index);
         }

@@ -1,9 +1,9 @@
 //! Files that a tool is writing and that aren't visible yet: `_staging/put-<host>-<uuid>`.
 //!
-//! Such a file has an owner: the process that holds a lock on it, which ends with the process. What
-//! a killed one leaves is deleted by the next tool or capture that comes to the lake
-//! ([`clean_up`]), and never while its owner lives. Where a file system has no locks, or another
-//! machine may not see them, a file has to be untouched for a day as well.
+//! Such a file has an owner: the process that holds a lock on it, which ends with the process. The
+//! next tool or capture that uses the lake deletes the files of killed processes ([`clean_up`]),
+//! but never those of a running owner. If the file system has no locks, or the file belongs to
+//! another machine, which may not see the locks, the file must also be untouched for a day.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -16,27 +16,28 @@ use super::disk::{failed, make_folders, remove_if_empty};
 use super::inside::{is_absent, open_file, stay_inside};
 use crate::error::Result;
 
-/// What the names of temporary files begin with.
+/// The prefix of the names of temporary files.
 const PREFIX: &str = "put-";
 
-/// How many characters a UUID has.
+/// The number of characters in a UUID.
 const ID_CHARS: usize = 36;
 
-/// How long the file of another machine has to be untouched before it counts as left behind. One is
-/// written in one go: a shorter time would save nothing but disk, and might meet a suspended
-/// process.
+/// The time that another machine's file has to be untouched before it counts as left behind. A file
+/// is written without interruption, so a shorter time would only save disk space, and might delete
+/// the file of a suspended process.
 const LEFT_AFTER: Duration = Duration::DAY;
 
-/// How long a host's name may be within a file's name.
+/// The maximum length of a host's name within a file's name.
 const HOST_CHARS_MAX: usize = 64;
 
-/// How often a file is made anew when another process takes the empty folder away, or takes the
-/// file for left behind before it is locked.
+/// The number of attempts to create a file while other processes remove the empty folder, or take
+/// the file for left behind before it is locked.
 const TRIES_MAX: usize = 100;
 
-/// A file that is written and has no name that counts yet. It is locked until this is dropped.
+/// A file that is written and isn't visible under its final name yet. It is locked until this value
+/// is dropped.
 pub struct Temporary {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
     _locked: File,
 }
@@ -45,7 +46,7 @@ impl Temporary {
     /// Writes and syncs a file in a folder below the lake's root.
     ///
     /// # Errors
-    /// If it can't be made or written; then nothing is left of it.
+    /// If the file can't be created or written; then it is removed.
     pub fn write(root: &Path, folder: &Path, bytes: &[u8]) -> Result<Self> {
         let path = folder.join(format!("{PREFIX}{}-{}", host(), Uuid::new_v4()));
         let write = || {
@@ -65,7 +66,7 @@ impl Temporary {
     }
 }
 
-/// Makes a file and locks it.
+/// Creates a file and locks it.
 fn make(folder: &Path, path: &Path) -> io::Result<File> {
     for _ in 0..TRIES_MAX {
         make_folders(folder)?;
@@ -73,7 +74,7 @@ fn make(folder: &Path, path: &Path) -> io::Result<File> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other?,
         };
-        // Without locks only the file's age tells.
+        // On a file system without locks, only the file's age counts.
         let _ = file.try_lock();
         if path.symlink_metadata().is_ok() {
             return Ok(file);
@@ -82,7 +83,8 @@ fn make(folder: &Path, path: &Path) -> io::Result<File> {
     Err(io::ErrorKind::NotFound.into())
 }
 
-/// Deletes what killed processes left in the folder of temporary files. Returns how many files.
+/// Deletes the temporary files of killed processes from their folder. Returns the number of deleted
+/// files.
 ///
 /// # Errors
 /// If the folder can't be read, or a file can't be deleted.
@@ -116,7 +118,7 @@ pub fn clean_up(root: &Path, folder: &Path, now: OffsetDateTime) -> Result<usize
     Ok(deleted)
 }
 
-/// True if nobody writes a file any more.
+/// Returns true if no process writes a file any more.
 fn is_left(path: &Path, is_own: bool, now: OffsetDateTime) -> io::Result<bool> {
     if !path.symlink_metadata()?.is_file() {
         return Ok(false);
@@ -131,13 +133,13 @@ fn is_left(path: &Path, is_own: bool, now: OffsetDateTime) -> io::Result<bool> {
     Ok(is_free && is_own || now - touched > LEFT_AFTER)
 }
 
-/// True if a file was made on this machine, whose locks this process sees.
+/// Returns true if a file was created on this machine, whose locks this process sees.
 fn is_own(name: &str) -> bool {
     let host_chars = name.len().checked_sub(ID_CHARS + 1);
     host_chars.and_then(|chars| name.get(..chars)).is_some_and(|named| named == host())
 }
 
-/// This machine's name, as far as a file's name can have it; empty if nobody knows it.
+/// Returns this machine's name, as far as it can be part of a file's name; empty if unknown.
 fn host() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
@@ -162,7 +164,7 @@ mod tests {
         let file = Temporary::write(root.path(), &folder, b"half").unwrap();
         assert_eq!(clean(Duration::days(9)), 0);
         assert_eq!(fs::read(&file.path).unwrap(), b"half");
-        // As if its owner were killed.
+        // Simulates the death of the owner.
         drop(file);
         assert_eq!(clean(Duration::ZERO), 1);
         assert!(!folder.exists());

@@ -1,6 +1,6 @@
-//! Unpacks what `pack` made, or any other tool: gzip of any number of members, Zstandard of any
-//! number of frames. It goes on from chunk to chunk, and makes no more text than there is room for,
-//! however much a few bytes may stand for.
+//! Decompresses the files of [`pack`](super::pack) or any other tool: gzip with any number of
+//! members, Zstandard with any number of frames. Works from chunk to chunk, and never produces more
+//! text than there is room for, even if a few bytes expand to a lot of text.
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
@@ -12,10 +12,10 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 use super::form::Compression;
 use super::scan::{Spot, Trouble};
 
-/// How much text is made in one go where nobody says otherwise.
+/// The default number of bytes of text that are produced at a time.
 const TEXT_BYTES: usize = 256 << 10;
 
-/// Unpacks one file that comes in chunks.
+/// Decompresses one file that comes in chunks.
 pub struct Unpacker(Kind);
 
 enum Kind {
@@ -23,26 +23,27 @@ enum Kind {
     Zstd {
         decoder: Box<Decoder<'static>>,
         input: Input,
-        /// Whether the bytes so far end with a whole frame.
+        /// True if the bytes so far end with a complete frame.
         whole: bool,
     },
 }
 
-/// What came of one go.
+/// The result of one step.
 enum Made {
     /// Text.
     Text,
-    /// Nothing without more bytes.
+    /// No text without more input.
     Wants,
-    /// The file ended where it may.
+    /// The file ended at a valid place.
     End,
 }
 
 impl Unpacker {
-    /// At the beginning of a file; none for a file that is text as it is.
+    /// Creates the decompressor for the beginning of a file; `None` for a file that isn't
+    /// compressed.
     ///
     /// # Errors
-    /// If there is no memory for it.
+    /// If there isn't enough memory for it.
     pub fn of(compression: Compression) -> io::Result<Option<Self>> {
         Ok(match compression {
             Compression::None => None,
@@ -56,11 +57,11 @@ impl Unpacker {
         })
     }
 
-    /// Adds text behind what is in `text`, as far as it has room, which it must have; false at the
-    /// end. `more` adds what comes next of the file, and returns false at its end.
+    /// Appends text to `text`, up to its capacity, which must not be exhausted. Returns false at
+    /// the end. `more` appends the next bytes of the file, and returns false at its end.
     ///
     /// # Errors
-    /// What `more` says; or a damage, with its offset in the file.
+    /// The errors of `more`; or a damage, with its offset in the file.
     pub fn fill(
         &mut self,
         text: &mut Vec<u8>,
@@ -126,7 +127,7 @@ fn unzstd(
         if none_left && *whole {
             return Ok(Made::End);
         }
-        // Without bytes it may still have text that there was no room for.
+        // Even without new bytes, the decoder may hold text that there was no room for.
         let (mut from, mut to) =
             (InBuffer::around(input.rest()), OutBuffer::around_pos(text, before));
         *whole = decoder.run(&mut from, &mut to)? == 0;
@@ -141,13 +142,13 @@ fn unzstd(
     }
 }
 
-/// Bytes of a file, as far as they are there.
+/// The bytes of a file that have arrived.
 #[derive(Default)]
 struct Input {
     bytes: Vec<u8>,
-    /// How many of them are taken.
+    /// The number of these bytes that were consumed.
     at: usize,
-    /// How many of the file are.
+    /// The number of bytes of the file that were consumed.
     taken: u64,
     ended: bool,
 }
@@ -178,7 +179,7 @@ impl Read for Input {
 }
 
 impl BufRead for Input {
-    /// What isn't there yet would block: the decoder keeps its state, and is asked again.
+    /// Returns `WouldBlock` if no bytes are left: the decoder keeps its state, and is called again.
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.rest().is_empty() && !self.ended {
             Err(io::ErrorKind::WouldBlock.into())
@@ -193,10 +194,10 @@ impl BufRead for Input {
     }
 }
 
-/// Hands the text of a file to `take`, piece by piece.
+/// Passes the text of a file to `take`, piece by piece.
 ///
 /// # Errors
-/// What `more` says, a damage, or whatever `take` says.
+/// The errors of `more` and `take`, or a damage.
 pub fn unpack(
     compression: Compression,
     mut more: impl FnMut(&mut Vec<u8>) -> Result<bool, Trouble>,
@@ -217,7 +218,8 @@ pub fn unpack(
     }
 }
 
-/// The length and the CRC-32 of the text in a file's bytes; none if it can't be unpacked.
+/// Returns the length and the CRC-32 of the text in a file's bytes; `None` if it can't be
+/// decompressed.
 pub fn measure(compression: Compression, bytes: &[u8]) -> Option<(u64, u32)> {
     let (mut length, mut checksum) = (0, crc32fast::Hasher::new());
     let more = |input: &mut Vec<u8>| {
@@ -232,10 +234,10 @@ pub fn measure(compression: Compression, bytes: &[u8]) -> Option<(u64, u32)> {
     unpack(compression, more, take).ok().map(|()| (length, checksum.finalize()))
 }
 
-/// Hands the text of a file on the disk to `take`, piece by piece.
+/// Passes the text of a file on the disk to `take`, piece by piece.
 ///
 /// # Errors
-/// If it can't be read or unpacked, or whatever `take` says.
+/// If the file can't be read or decompressed, or `take` fails.
 pub fn unpack_file(
     compression: Compression,
     path: &Path,
@@ -255,7 +257,7 @@ mod tests {
     use super::*;
     use crate::lake::pack::pack;
 
-    /// Unpacks bytes that come in pieces of a size, into pieces of text of another.
+    /// Decompresses bytes that come in pieces of one size, into pieces of text of another size.
     fn unpacked(
         compression: Compression,
         bytes: &[u8],

@@ -1,9 +1,9 @@
-//! The second phase where a lake is in a store: closed files are put there from the outbox, several
-//! at once, and deleted from it.
+//! The second phase of a sink of a lake in a store: uploads closed files from the outbox, several
+//! at once, and deletes them there.
 //!
-//! What a crash leaves behind is always one of three: the file in the outbox, both, or the object.
-//! The object's key is the segment's name, which nobody else has, and its bytes are those that were
-//! promised; so whatever is there already is either that, or a reason to stop.
+//! After a crash there are only three possible states: the file in the outbox, both, or the object.
+//! The object's key is the segment's name, which is unique, and its bytes are the promised ones; so
+//! an object that already exists is either that file, or a reason to stop.
 
 mod compare;
 
@@ -31,14 +31,14 @@ use crate::epoch::Promise;
 use crate::error::{Error, Kind, Result};
 use crate::fault::point;
 
-/// How many files a task uploads at once. Each more costs a thread and a connection.
+/// The number of files that a task uploads at once. Each one costs a thread and a connection.
 pub const UPLOADS_MAX: usize = 8;
 
-/// How many bytes of them it holds in memory meanwhile. A file that is larger goes alone.
+/// The number of bytes of these files in memory at once. A larger file is uploaded alone.
 pub const UPLOAD_BYTES_MAX: u64 = 64 << 20;
 
-/// How long a commit waits for an index, which is a hundredth of an upload. Longer would hold up
-/// commits for what is a help only.
+/// The time that a commit waits for an index, whose upload takes a hundredth of that of the files.
+/// A longer wait would hold up commits for an optional object.
 const INDEX_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// The name of the threads.
@@ -47,23 +47,24 @@ const THREAD: &str = "upload";
 /// The uploads of one task.
 #[derive(Default)]
 pub struct Uploader {
-    /// The segments of promises that a commit has delivered before it failed: it is tried again.
+    /// The promised segments that a commit delivered before it failed; the commit will be tried
+    /// again.
     delivered: Arc<Mutex<BTreeSet<String>>>,
     detached: Detached,
-    /// Something failed, so what was put may be there although nobody said so, and may be replaced
-    /// meanwhile.
+    /// True after a failure: an object may have been stored although its answer was lost, and its
+    /// partition may have been replaced since.
     in_doubt: AtomicBool,
-    /// How much of the outbox is in use.
+    /// The bytes in use in the outbox.
     pub backlog: Arc<Backlog>,
 }
 
 impl Uploader {
-    /// The task ends: what is underway may go on or not, but nobody waits for it.
+    /// Records that the task ends: uploads under way aren't waited for any more.
     pub fn stop(&self) {
         self.detached.stop();
     }
 
-    /// Uploads the closed files. It can be repeated, also after a crash in the middle.
+    /// Uploads the closed files. The call can be repeated, also after a crash in the middle.
     ///
     /// # Errors
     /// As [`Publish::publish`](super::staging::Publish::publish).
@@ -76,8 +77,8 @@ impl Uploader {
         self.upload_all(store, staging, promises, self.in_doubt.load(Ordering::Relaxed))
     }
 
-    /// Uploads closed files of a task that is gone, but for those whose partition was replaced
-    /// since they were uploaded.
+    /// Uploads closed files of an ended task, except those whose partition was replaced since they
+    /// were uploaded.
     ///
     /// # Errors
     /// As [`upload`](Self::upload).
@@ -90,8 +91,8 @@ impl Uploader {
         self.upload_all(store, staging, promises, true)
     }
 
-    /// Uploads in rounds. A round that fails for now is followed by the next at once if something
-    /// got through: only where nothing does the caller has to wait.
+    /// Uploads in rounds. After a round with a transient error the next one follows at once if at
+    /// least one file was uploaded; the caller has to wait only if none was.
     fn upload_all(
         &self,
         store: &Arc<dyn Store>,
@@ -146,22 +147,22 @@ impl Uploader {
         Ok(())
     }
 
-    /// Puts an index beside what was uploaded. It is waited for only as long as the task lives, and
-    /// not for long: it is a help only.
+    /// Puts an index beside the uploaded files. Waits only while the task runs, and only for a
+    /// short time, since the index is optional.
     ///
     /// # Errors
-    /// If it isn't known to be there.
+    /// If the index isn't known to be stored.
     pub fn index(&self, store: &Arc<dyn Store>, index: &Index) -> Result<()> {
         let (store, index) = (Arc::clone(store), index.clone());
         let write = move || index::write(store.as_ref(), &index);
         if self.detached.run_within(INDEX_WAIT_MAX, THREAD, write)?.is_some() {
             return Ok(());
         }
-        // It may still come to its end, so it is not put once more.
-        Err(Error::fatal("nobody waits for an index any more"))
+        // The upload may still finish, so the index isn't put once more.
+        Err(Error::fatal("stopped waiting for an index"))
     }
 
-    /// The files that were not delivered yet, in order.
+    /// Returns the files that aren't delivered yet, in order.
     fn missing(&self, promises: &[Promise]) -> Result<Vec<(Segment, Promise)>> {
         let delivered = lock(&self.delivered);
         let closed = promises
@@ -175,18 +176,17 @@ impl Uploader {
     }
 }
 
-/// One try of a commit.
+/// One attempt of a commit.
 struct Round {
     store: Arc<dyn Store>,
     staging: Staging,
     files: Mutex<vec::IntoIter<(Segment, Promise)>>,
     memory: UnderWay,
-    /// Something failed, or nobody waits any more: no other file is begun.
+    /// True after a failure, or if no caller waits any more: no further file is begun.
     over: AtomicBool,
     delivered: Arc<Mutex<BTreeSet<String>>>,
     backlog: Arc<Backlog>,
-    /// What is known of partitions of tasks that are gone, or whose files are in doubt; others
-    /// aren't asked for.
+    /// Notes on the partitions of ended tasks, or of files in doubt. `None` if no notes are read.
     replaced: Option<Mutex<Replaced>>,
 }
 
@@ -212,7 +212,7 @@ impl Round {
     fn deliver(&self, segment: &Segment, promise: &Promise) -> Result<()> {
         let path = self.staging.file(segment);
         if self.is_replaced(segment)? {
-            // An earlier try may have put it there once more, and ended before it knew.
+            // An earlier attempt may have put the object once more, and ended before it checked.
             self.store.delete(&segment.to_string())?;
             return delete(&path);
         }
@@ -228,7 +228,7 @@ impl Round {
         if self.store.put(&segment.to_string(), bytes.clone())? == Put::Exists {
             self.compare(segment, promise, Some(&bytes))?;
         } else if self.replaced.is_some() && has_now(self.store.as_ref(), segment)? {
-            // It was there before, and its partition was replaced since we asked.
+            // The object existed before, and its partition was replaced after the note was read.
             self.store.delete(&segment.to_string())?;
         }
         point("s3.stored").map_err(faulty)?;
@@ -236,14 +236,16 @@ impl Round {
         point("s3.deleted").map_err(faulty)
     }
 
-    /// Whether it was uploaded, and its posts are in another partition by now, or erased.
+    /// Returns true if the file was uploaded, and its posts are now in another partition, or
+    /// erased.
     fn is_replaced(&self, segment: &Segment) -> Result<bool> {
         let Some(replaced) = &self.replaced else { return Ok(false) };
         lock(replaced).has(self.store.as_ref(), segment)
     }
 
-    /// What is in the store has to be what was promised; or, packed, what an earlier recovery has
-    /// made of the same text as ours. It may also be gone again, with its partition.
+    /// Checks that the object in the store is as promised; or, if compressed, that an earlier
+    /// recovery made it from the same text. The object may also be gone again, together with its
+    /// partition.
     fn compare(&self, segment: &Segment, promise: &Promise, ours: Option<&[u8]>) -> Result<()> {
         let key = segment.to_string();
         let address = self.store.address(&key);
@@ -253,7 +255,7 @@ impl Round {
             Found::Nothing if has_now(self.store.as_ref(), segment)? => Ok(()),
             Found::Nothing if ours.is_some() => {
                 let what =
-                    format!("\"{address}\" was there, and is gone again: it is put once more");
+                    format!("\"{address}\" existed, and is gone again: it will be put once more");
                 Err(Error::transient(what))
             }
             Found::Nothing => Err(gone(&self.staging.file(segment), &address)),
@@ -261,7 +263,7 @@ impl Round {
     }
 }
 
-/// The bytes that are put have to be those that were synced.
+/// Checks that the bytes to upload are those that were synced.
 fn check(path: &Path, bytes: &[u8], promise: &Promise) -> Result<()> {
     if is_as_promised(bytes, promise) {
         Ok(())
@@ -277,13 +279,13 @@ fn check(path: &Path, bytes: &[u8], promise: &Promise) -> Result<()> {
 
 fn delete(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        // An upload that nobody waited for has come to its end.
+        // An upload that no caller waited for has finished.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(|cause| failed("remove", path, cause)),
     }
 }
 
-/// None of these is ever left half-changed, so a panic elsewhere doesn't matter.
+/// Locks a mutex. Its value is never left half-changed, so a panic elsewhere doesn't matter.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! What a lake holds, as its store tells it, without what `compact` and `erase` have begun or
-//! replaced.
+//! The contents of a lake as its store reports them, without partitions that `compact` and `erase`
+//! have begun or replaced.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use crate::error::{Error, Result};
 use super::listing::Listing;
 pub use super::listing::{files, objects, partitions};
 
-/// A lake, and which of its partitions are meant.
+/// A lake, and the selected partitions in it.
 pub struct Selection {
-    /// Where it is.
+    /// The store that holds the lake.
     pub store: Arc<dyn Store>,
     /// A glob over the names of partitions.
     pub glob: Pattern,
@@ -28,11 +28,10 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// What `ROOT[/GLOB]` means: a lake, a glob over its partitions, or one partition; see
-    /// [`Address`].
+    /// Parses `ROOT[/GLOB]`: a lake, a glob over its partitions, or one partition; see [`Address`].
     ///
     /// # Errors
-    /// If there is no such lake, or the glob is none.
+    /// If the lake doesn't exist, or the glob is malformed.
     pub fn parse(address: &str) -> Result<Self> {
         let Address { root, partitions } = Address::parse(address)?;
         let text = partitions.glob();
@@ -41,7 +40,7 @@ impl Selection {
         Ok(Self { store: open(&root)?, glob, text })
     }
 
-    /// The names of the partitions, in order.
+    /// Returns the names of the partitions, in order.
     ///
     /// # Errors
     /// If they can't be listed, or none matches; but a lake may be empty.
@@ -57,8 +56,8 @@ impl Selection {
         Ok(matching)
     }
 
-    /// The partitions by the names under which they are read, in order, with folders of other
-    /// names.
+    /// Returns the partitions under the names by which they are read, in order, including folders
+    /// with other names.
     ///
     /// # Errors
     /// As [`partitions`](Self::partitions).
@@ -67,17 +66,17 @@ impl Selection {
         Listing::read(store)?.matching(store, &self.text)
     }
 
-    /// Whether all of the lake is meant.
+    /// Returns true if the whole lake is selected.
     pub fn is_whole(&self) -> bool {
         self.text == "*"
     }
 }
 
-/// The forms of the files of these partitions with their extensions, from the index where there is
-/// one.
+/// Returns the forms of the files of these partitions with their extensions, from the index if it
+/// exists.
 ///
 /// # Errors
-/// If something can't be listed or read.
+/// If an object can't be listed or read.
 pub fn forms(store: &dyn Store, partitions: &[String]) -> Result<BTreeSet<(Form, &'static str)>> {
     let found: Vec<_> = partitions.iter().zip(index::read_all(store, partitions)?).collect();
     let form = |name: FileName| (name.form, name.extension());
@@ -95,12 +94,12 @@ pub fn forms(store: &dyn Store, partitions: &[String]) -> Result<BTreeSet<(Form,
         .try_fold(BTreeSet::new(), |all, forms| Ok(&all | &forms?))
 }
 
-/// The length of a file's text, as the file itself says it without being read: too small where it
-/// was packed elsewhere in several members, 0 where it doesn't say; of Parquet, a little more than
-/// its posts.
+/// Returns the length of a file's text, according to the file itself, without reading all of it.
+/// The value is too small if another tool compressed the text in several members, 0 if the file
+/// doesn't say it, and for Parquet a little more than the length of its posts.
 ///
 /// # Errors
-/// If the store can't give a part of it.
+/// If the store can't return a part of the file.
 pub fn text_bytes(store: &dyn Store, name: FileName, object: &Object) -> Result<u64> {
     let part = |from: u64, to: u64| {
         Ok::<_, Error>(store.get_range(&object.key, from..to)?.unwrap_or_default())

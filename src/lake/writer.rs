@@ -1,4 +1,4 @@
-//! What one task writes: one partition after the other, one file of it after the other.
+//! Writes the files of one task: one partition after the other, and in it one file after the other.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,30 +19,30 @@ use crate::epoch::{self};
 use crate::epoch::{Barrier, Job, Prepared, Promise};
 use crate::error::Result;
 
-/// How many closed files are kept open until the barrier syncs them. The rest is opened again, so
-/// that small files and many tasks don't use up the process's file handles.
+/// The number of closed files that are kept open until the barrier syncs them. The others are
+/// opened again, so that small files and many tasks don't use up the process's file handles.
 const OPEN_FILES_MAX: usize = 16;
 
-/// What a writer is made with.
+/// The settings of a new writer.
 pub struct Start {
-    /// When a file closes.
+    /// The limits at which a file closes.
     pub limits: epoch::MicroBatch,
     /// The boundary of the first partition.
     pub boundary: OffsetDateTime,
-    /// Whether barriers will be durable.
+    /// True if barriers will be durable.
     pub durable: bool,
-    /// The clock that the age of a file begins by.
+    /// The clock for the time at which a file is begun.
     pub clock: SharedClock,
-    /// How partitions are named.
+    /// The notation of partitions' names.
     pub names: Names,
-    /// The form of the files: text.
+    /// The form of the files, which is a form of text.
     pub form: Form,
 }
 
 /// Writes posts into the lake for one task, in the two phases of a sink.
 pub struct Writer {
     publisher: Arc<dyn Publish>,
-    /// As promises name it.
+    /// The name of the place in promises.
     place: String,
     staging: Staging,
     ledger: SharedLedger,
@@ -50,7 +50,7 @@ pub struct Writer {
     clock: SharedClock,
     names: Names,
     form: Form,
-    /// The boundary of the partition that the next post goes to.
+    /// The boundary of the partition that takes the next post.
     boundary: OffsetDateTime,
     partition: Option<Partition>,
     open: Option<MicroBatch>,
@@ -58,11 +58,11 @@ pub struct Writer {
     times: Times,
     /// Files that were closed since the last barrier, in order.
     closed: Vec<Staged>,
-    /// Folders that got new names since then.
+    /// Folders that got new entries since the last barrier.
     folders: BTreeSet<PathBuf>,
-    /// Staging folders of the partitions that ended since then.
+    /// Staging folders of the partitions that ended since the last barrier.
     ended: Vec<PathBuf>,
-    /// Whether barriers are durable, so that writing back early pays.
+    /// True if barriers are durable, so that early write-back is worthwhile.
     durable: bool,
 }
 
@@ -81,10 +81,10 @@ impl Partition {
 }
 
 impl Writer {
-    /// A writer for one task. It makes nothing on the disk before the first post.
+    /// Creates a writer for one task. Nothing is created on the disk before the first post.
     ///
     /// # Errors
-    /// If `place` is none of the publisher's.
+    /// If `place` isn't a place of the publisher.
     pub fn new(publisher: Arc<dyn Publish>, place: String, start: Start) -> Result<Self> {
         let Start { limits, boundary, durable, clock, names, form } = start;
         Ok(Self {
@@ -107,20 +107,20 @@ impl Writer {
         })
     }
 
-    /// Makes the staging folder, to find out whether the lake can be written to.
+    /// Creates the staging folder, to check that the lake can be written to.
     ///
     /// # Errors
-    /// If it can't be made.
+    /// If the folder can't be created.
     pub fn make_staging(&mut self) -> Result<()> {
         let staging = self.staging.folder.clone();
         self.make_folders(&staging)
     }
 
-    /// Writes a post, which is one JSON object on one line. On an error nothing of it counts, and
-    /// it can be written again.
+    /// Writes a post, which is one JSON object on one line. After an error no part of it counts,
+    /// and it can be written again.
     ///
     /// # Errors
-    /// If the disk doesn't take what was written before, or a new file.
+    /// If the disk refuses earlier posts or a new file.
     pub fn write(&mut self, post: &[u8]) -> Result<()> {
         let durable = self.durable;
         let file = self.file_for(post.len() as u64)?;
@@ -132,11 +132,11 @@ impl Writer {
         Ok(())
     }
 
-    /// The first phase. What the barrier closes is closed, and everything is handed to the
-    /// operating system; the job makes it durable.
+    /// The first phase. Closes the files that the barrier ends, and hands everything to the
+    /// operating system; the returned job makes it durable.
     ///
     /// # Errors
-    /// If the operating system doesn't take it; then preparing the same barrier can be tried again.
+    /// If the operating system refuses it; then preparing the same barrier can be tried again.
     pub fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
         self.durable = barrier.durable;
         self.settle(barrier)?;
@@ -155,14 +155,14 @@ impl Writer {
         Ok(Box::new(move || prepare.run(&staging, &ledger)))
     }
 
-    /// The second phase: the job publishes closed files. It can be repeated.
+    /// The second phase: the returned job publishes closed files. It can be repeated.
     pub fn commit(&mut self, promises: Vec<Promise>) -> Job<()> {
         let (publisher, ledger) = (Arc::clone(&self.publisher), Arc::clone(&self.ledger));
         let (place, durable) = (self.place.clone(), self.durable);
         Box::new(move || commit(&*publisher, &place, &ledger, &promises, durable))
     }
 
-    /// The file that takes a post of this size: the open one, or a new one if that is full.
+    /// Returns the file that takes a post of this size: the open one, or a new one if that is full.
     fn file_for(&mut self, bytes: u64) -> Result<&mut MicroBatch> {
         if let Some(open) = self.open_now()
             && let Decision::Close(_) = closing::before_post(&open, bytes, &self.limits)
@@ -187,7 +187,7 @@ impl Writer {
         })
     }
 
-    /// Begins the next file, in a new partition if there is none, or if its numbers are used up.
+    /// Begins the next file, in a new partition if none is open or its numbers are used up.
     fn begin(&mut self) -> Result<MicroBatch> {
         if self.partition.is_some_and(|partition| partition.next.is_none()) {
             self.end_partition();
@@ -215,12 +215,12 @@ impl Writer {
         Ok(())
     }
 
-    /// A file whose close failed takes no other post, whatever size that has: closing goes on.
+    /// Finishes closing a file whose close failed. It takes no more posts, whatever their size.
     fn close_what_is_closing(&mut self) -> Result<()> {
         if self.open.as_ref().is_some_and(MicroBatch::is_closed) { self.close() } else { Ok(()) }
     }
 
-    /// Closes the open file. After an error it is still there, and closing can be tried again.
+    /// Closes the open file. After an error it remains open, and closing can be tried again.
     fn close(&mut self) -> Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
         open.close()?;
@@ -233,11 +233,12 @@ impl Writer {
                 }
                 staged(open, keep, times)
             }
-            // On the task's own thread: what packs more slowly than its posts come in holds them
-            // up.
+            // Compression runs on the task's own thread, so posts that come in faster than they are
+            // compressed are held up.
             Some(compression) => {
                 let to = self.staging.folder.join(&open.promise().segment);
-                // A new name: the folder is synced before the text goes.
+                // The compressed file has a new name: the folder is synced before the text is
+                // deleted.
                 self.folders.extend(to.parent().map(std::path::Path::to_path_buf));
                 let packed = pack_file(compression, open.path(), to, open.promise())?;
                 Staged { file: packed.file.filter(|_| keep), times, ..packed }
@@ -254,7 +255,7 @@ impl Writer {
         }
     }
 
-    /// Closes what the barrier closes, and hands the rest to the operating system.
+    /// Closes the files that the barrier ends, and hands the rest to the operating system.
     fn settle(&mut self, barrier: &Barrier) -> Result<()> {
         self.close_what_is_closing()?;
         match self.open_now().map(|open| closing::at_barrier(&open, barrier, &self.limits)) {

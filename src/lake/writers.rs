@@ -1,9 +1,9 @@
-//! Notes of who writes what into a lake in a folder: `_index/writers/<state>.json`, one for each
-//! state of a topology. Instances that write one lake still don't know of each other; the notes are
-//! only there so that somebody who starts a copy of a topology, or the same one without its state,
-//! is told that the lake has the same posts already; and so that `erase` can name the states whose
-//! outboxes may hold a copy of a post. In a bucket there is only the latter: a start doesn't wait
-//! for a bucket, and so can't be told before it begins.
+//! Notes on the topologies that write into a lake in a folder: `_index/writers/<state>.json`, one
+//! for each state of a topology. Instances that write one lake still don't depend on each other.
+//! The notes exist for two reasons: a user who starts a copy of a topology, or the same one without
+//! its state, is warned that the lake already has the same posts; and `erase` can name the states
+//! whose outboxes may hold a copy of a post. In a bucket only the second reason applies: a start
+//! doesn't wait for a bucket, so it can't give the warning before it begins.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,8 @@ const WRITERS: &str = "writers";
 /// The longest note that is read, in bytes. A topology of a thousand spouts stays below it.
 const NOTE_BYTES_MAX: u64 = 256 << 10;
 
-/// How many notes are looked at. Each costs a read at the start of a run with a new state.
+/// The maximum number of notes that are read. Each costs a read at the start of a run with a new
+/// state.
 const NOTES_MAX: usize = 1000;
 
 /// A state that wrote into a lake.
@@ -38,7 +39,7 @@ pub struct WriterNote {
 }
 
 impl WriterNote {
-    /// The spouts of this topology that read what one of the other's reads.
+    /// Returns the spouts of this topology that have the same input as a spout of the other one.
     pub fn shared_with(&self, other: &Self) -> Vec<String> {
         let same = |input: &String| other.inputs.values().any(|theirs| theirs == input);
         let shared = self.inputs.iter().filter(|(_, input)| same(input));
@@ -46,8 +47,9 @@ impl WriterNote {
     }
 }
 
-/// The note on a state that writes into a bucket, as an object. It doesn't say what is read. A
-/// state that ends with its process has no note of its own: the next one would leave another.
+/// Returns the note on a state that writes into a bucket, as an object. It doesn't name the inputs.
+/// A state that ends with its process has no separate note, because each run would leave another
+/// one.
 pub fn object(state: &Path, is_kept: bool) -> (String, Bytes) {
     let (topology, inputs) = (String::new(), BTreeMap::new());
     let note = WriterNote { state: state.to_path_buf(), topology, inputs };
@@ -68,10 +70,10 @@ fn path(root: &Path, state: &Path) -> PathBuf {
     folder(root).join(format!("{}.json", name(state)))
 }
 
-/// Notes that a state writes into the lake in a folder.
+/// Records that a state writes into the lake in a folder.
 ///
 /// # Errors
-/// If that can't be written.
+/// If the note can't be written.
 pub fn note(root: &Path, note: &WriterNote) -> Result<()> {
     let folder = folder(root);
     make_folders(&folder).map_err(|cause| failed("make", &folder, cause))?;
@@ -79,21 +81,21 @@ pub fn note(root: &Path, note: &WriterNote) -> Result<()> {
         .map_err(|cause| Error::fatal("can't write a note").because(cause))?;
     let path = path(root, &note.state);
     let new = path.with_extension("new");
-    // By a rename, so that nobody reads half of it.
+    // Renamed into place, so that no process reads an incomplete note.
     fs::write(&new, json)
         .and_then(|()| fs::rename(&new, &path))
         .map_err(|cause| failed("write", &path, cause))
 }
 
-/// Takes back the note of a state that wrote nothing.
+/// Deletes the note of a state that wrote nothing.
 pub fn forget(root: &Path, state: &Path) {
-    // What stays warns somebody once too often.
+    // A note that can't be deleted only causes an unnecessary warning.
     let _ = fs::remove_file(path(root, state));
     remove_if_empty(&folder(root));
 }
 
-/// The notes of all states that wrote into the lake in a folder. One that can't be read is passed
-/// over: it can only warn.
+/// Returns the notes on all states that wrote into the lake in a folder. Skips a note that can't be
+/// read, since notes only cause warnings.
 pub fn all(root: &Path) -> Vec<WriterNote> {
     let mut notes = Vec::new();
     for entry in fs::read_dir(folder(root)).into_iter().flatten().flatten().take(NOTES_MAX) {

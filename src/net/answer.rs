@@ -1,28 +1,28 @@
-//! The one table of what an HTTP status means where the protocol of a service says nothing more.
+//! The one table of the meanings of HTTP statuses, for services whose protocol says nothing more.
 
 /// The meaning of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// The request was done.
+    /// The server executed the request.
     Done,
     /// Nothing has changed since the last answer.
     Unchanged,
-    /// The server points elsewhere for now, as Amazon does for new buckets. It isn't followed,
+    /// The server redirects for now, as Amazon does for new buckets. The redirect isn't followed,
     /// since no credential goes to a host that an answer names; the same address works later.
     MovedForNow,
-    /// The server points elsewhere for good: the configured address, or region, is wrong.
+    /// The server redirects for good: the configured address, or region, is wrong.
     MovedForGood,
-    /// The caller isn't let in. Whoever grants the right may do so at any time.
+    /// The caller has no access. Its owner may grant the access at any time.
     Denied,
-    /// There is no such thing.
+    /// The requested object doesn't exist.
     Absent,
     /// A condition of the request doesn't hold.
     ConditionFailed,
     /// Too many requests.
     Limited,
-    /// The server, or something before it, fails for now.
+    /// The server, or something in front of it, fails for now.
     Busy,
-    /// The server doesn't know such requests.
+    /// The server doesn't support such requests.
     NotSupported,
     /// The request is wrong.
     Wrong,
@@ -44,12 +44,12 @@ impl Meaning {
             405 | 501 => Self::NotSupported,
             200..=299 => Self::Done,
             400..=499 => Self::Wrong,
-            // Also the 100s, which never end an answer, and what HTTP has no class for.
+            // These are the 100s, which never end an answer, and statuses of no class.
             _ => Self::Busy,
         }
     }
 
-    /// True if the same request may succeed later without anybody changing anything.
+    /// Returns true if the same request may succeed later without any change by a person.
     pub fn may_pass(self) -> bool {
         matches!(self, Self::MovedForNow | Self::Limited | Self::Busy)
     }
@@ -59,7 +59,7 @@ impl Meaning {
 mod tests {
     use super::*;
 
-    /// The table: every status that a server may send, and what it means.
+    /// The table: every status that a server may send, with its meaning.
     const TABLE: [(&[u16], Meaning, bool); 11] = [
         (&[200, 201, 202, 204, 206, 299], Meaning::Done, false),
         (&[304], Meaning::Unchanged, false),

@@ -1,5 +1,5 @@
-//! HTTP as sources and sinks need it: one base address, one way to authenticate, and errors that
-//! never show a URL, since a URL may have a token in it.
+//! HTTP for sources and sinks: one base address, one way to authenticate, and errors that never
+//! show a URL, since a URL may contain a token.
 
 mod address;
 mod body;
@@ -22,12 +22,12 @@ use self::address::without_secrets;
 pub use self::address::{hidden_parts, is_address, pairs_of};
 pub use self::body::Body;
 
-/// Why there is no answer: a sentence without any address.
+/// The reason why there is no answer: a sentence without any address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Nobody answered, or the connection was lost: trying again may help.
+    /// Nobody answered, or the connection was lost: another attempt may succeed.
     Network(String),
-    /// It took too long.
+    /// The answer took too long.
     Timeout,
     /// The answer is larger than 64 MiB.
     TooLarge,
@@ -59,7 +59,7 @@ impl Failure {
     }
 }
 
-/// An answer, whatever its status.
+/// An answer with any status.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// The HTTP status.
@@ -71,12 +71,12 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Returns true if the status is of the 200s.
+    /// Returns true if the status is one of the 200s.
     pub fn is_ok(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// A header's text.
+    /// Returns a header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -90,7 +90,7 @@ impl Headers {
     /// Sets a header.
     ///
     /// # Errors
-    /// What is wrong with its name or its value, which isn't repeated.
+    /// If the name or the value can't be used; the text says why, and doesn't repeat the value.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
         let name = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| "expected a name of letters, digits and hyphens")?;
@@ -103,7 +103,7 @@ impl Headers {
         Ok(())
     }
 
-    /// Returns true if there is a header by this name, in whatever case.
+    /// Returns true if there is a header of this name, in any case.
     pub fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
@@ -115,21 +115,22 @@ pub struct Http {
     client: Client,
     base: Url,
     clock: SharedClock,
-    /// In the header `Authorization`, if it is there.
+    /// The value of the header `Authorization`, if the client has one.
     bearer: Option<HeaderValue>,
     /// A parameter with a secret that every query gets.
     parameter: Option<(&'static str, Secret)>,
 }
 
 impl Http {
-    /// A client for a base address such as `https://api.x.com`, whose path every path is behind.
+    /// Makes a client for a base address such as `https://api.x.com`. The path of each request is
+    /// appended to the base's path.
     ///
     /// # Errors
-    /// Fatal if that is none, or there is no TLS on this machine.
+    /// Fatal if the address isn't valid, or if there is no TLS on this machine.
     pub fn new(base_url: &str, clock: SharedClock) -> Result<Self> {
         let bad = || {
             Error::fatal(format!(
-                "bad base_url \"{}\": expected such as \"https://host\"",
+                "bad base_url \"{}\": expected an address such as \"https://host\"",
                 without_secrets(base_url)
             ))
         };
@@ -137,7 +138,7 @@ impl Http {
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
             return Err(bad());
         }
-        // There may be one already: then it is this one.
+        // If a provider is installed already, it is this one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .user_agent(concat!("waterspout/", env!("CARGO_PKG_VERSION")))
@@ -146,7 +147,7 @@ impl Http {
             .tcp_keepalive(Duration::from_secs(30))
             .build()
             .map_err(|error| {
-                Error::fatal("there can be no HTTP client").because(error.without_url())
+                Error::fatal("can't create the HTTP client").because(error.without_url())
             })?;
         Ok(Self { client, base, clock, bearer: None, parameter: None })
     }
@@ -154,11 +155,11 @@ impl Http {
     /// Authenticates by `Authorization: Bearer`.
     ///
     /// # Errors
-    /// Fatal if the token has characters that no header takes.
+    /// Fatal if the token has characters that a header can't have.
     pub fn with_bearer(mut self, token: &Secret) -> Result<Self> {
         let value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()));
         let mut value = value.map_err(|_| {
-            Error::fatal("the token has a line break or another character that no header takes")
+            Error::fatal("the token has a line break or another character that a header can't have")
         })?;
         value.set_sensitive(true);
         self.bearer = Some(value);
@@ -172,18 +173,18 @@ impl Http {
         self
     }
 
-    /// Scheme, host and port: what may be shown of an address whose path is a secret.
+    /// Returns the scheme, host and port, which may be shown of an address whose path is a secret.
     pub fn origin(&self) -> String {
         self.base.origin().ascii_serialization()
     }
 
-    /// The base address.
+    /// Returns the base address.
     pub fn base(&self) -> &Url {
         &self.base
     }
 
-    /// Returns true if a link that the platform gave leads to where requests go anyhow. No other is
-    /// followed.
+    /// Returns true if a link from the platform leads to the host of the base address. Other links
+    /// aren't followed.
     pub fn is_ours(&self, link: &str) -> bool {
         Url::parse(link).is_ok_and(|link| {
             link.scheme() == self.base.scheme()
@@ -221,18 +222,18 @@ impl Http {
         }
     }
 
-    /// Asks for something, and reads the whole answer.
+    /// Sends a GET request, and reads the whole answer.
     ///
     /// # Errors
-    /// If there is none. Any status is an answer.
+    /// If there is no answer. Any status is an answer.
     pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Reply, Failure> {
         self.get_with(path, query, &[]).await
     }
 
-    /// The same with headers.
+    /// Does the same with headers.
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    /// If [`get`](Self::get) would fail.
     pub async fn get_with(
         &self,
         path: &str,
@@ -251,7 +252,7 @@ impl Http {
     /// Sends JSON, and reads the whole answer.
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    /// If [`get`](Self::get) would fail.
     pub async fn post(
         &self,
         path: &str,
@@ -266,8 +267,8 @@ impl Http {
             .await
     }
 
-    /// Sends a body to the base address itself, with the query that stands in it, and reads the
-    /// beginning of the answer. `method` is such as `POST`.
+    /// Sends a body to the base address itself, with the address's own query, and reads the
+    /// beginning of the answer. `method` is a name such as `POST`.
     ///
     /// # Errors
     /// If there is no status. Any status is an answer.
@@ -278,27 +279,27 @@ impl Http {
         body: Bytes,
     ) -> Result<Reply, Failure> {
         let method = Method::from_bytes(method.as_bytes())
-            .map_err(|_| Failure::Network("the method is none".into()))?;
+            .map_err(|_| Failure::Network("the HTTP method isn't valid".into()))?;
         let request = self.client.request(method, self.base.clone());
         let request = request.headers(headers.0.clone()).body(body);
         let answer = async { request.send().await.map_err(Failure::of) };
         Ok(self.body(self.in_time(answer).await?).beginning().await)
     }
 
-    /// Deletes something, and reads the whole answer.
+    /// Sends a DELETE request, and reads the whole answer.
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    /// If [`get`](Self::get) would fail.
     pub async fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<Reply, Failure> {
         let request = self.request(Method::DELETE, path, query);
         self.in_time(async { self.body(request.send().await.map_err(Failure::of)?).whole().await })
             .await
     }
 
-    /// Opens a body that doesn't end by itself. Its status may be any.
+    /// Opens a body that doesn't end by itself. The answer may have any status.
     ///
     /// # Errors
-    /// If nobody answers.
+    /// If there is no answer.
     pub async fn open(
         &self,
         path: &str,
@@ -324,9 +325,15 @@ impl Http {
         &self,
         answer: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        match select(std::pin::pin!(answer), self.clock.sleep(ANSWER_TIME_MAX)).await {
+        let began = self.clock.monotonic();
+        let answer = match select(std::pin::pin!(answer), self.clock.sleep(ANSWER_TIME_MAX)).await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => Err(Failure::Timeout),
-        }
+        };
+        // The host alone: paths and queries may have secrets.
+        let host = self.base.host_str().unwrap_or_default();
+        let ms = self.clock.monotonic().saturating_sub(began).as_millis() as u64;
+        tracing::debug!(host, ms, answered = answer.is_ok(), "asked a server");
+        answer
     }
 }

@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
-/// The bytes that may come without a message being complete, within [`IDLE_WINDOW`]: one message of
-/// the largest size, and 1 MiB of pings, keep-alives and frames around it. A server that sends more
-/// is left, since it would keep a core busy for ever. A smaller bound would cut off servers that
-/// ping a lot.
+/// The bytes that may come without a complete message, within [`IDLE_WINDOW`]: one message of the
+/// largest size, and 1 MiB of pings, keep-alives and frames around it. A connection with more is
+/// ended, since it would keep a core busy without an end. A smaller bound would end connections to
+/// servers that ping a lot.
 const IDLE_BYTES_MAX: u64 = (16 + 1) << 20;
 
-/// After so long without a message the bytes are counted from 0: keep-alives alone keep a quiet
-/// stream open.
+/// The time without a message after which the bytes are counted from 0 again: keep-alives alone
+/// keep a quiet stream open.
 const IDLE_WINDOW: Duration = Duration::from_secs(60);
 
 /// The bytes of a stream since its last message.
 pub struct IdleBytes {
     bytes: u64,
-    /// When the last message came, or when the bytes were counted from 0 the last time.
+    /// The time of the last message, or the time when the bytes were last counted from 0.
     since: Duration,
 }
 
 impl IdleBytes {
-    /// `now` is a time of the monotonic clock, here and below.
+    /// Starts a count. `now` is a time of the monotonic clock, here and below.
     pub fn new(now: Duration) -> Self {
         Self { bytes: 0, since: now }
     }
@@ -35,7 +35,7 @@ impl IdleBytes {
         self.bytes += bytes as u64;
     }
 
-    /// Returns true if more came than a good server sends.
+    /// Returns true if more bytes came than a good server sends.
     pub fn is_too_much(&mut self, now: Duration) -> bool {
         if self.bytes <= IDLE_BYTES_MAX {
             return false;

@@ -1,10 +1,10 @@
-//! The policy of every network client: how large an answer may be, how long a server may say
-//! nothing, what an unexpected status means, and which proxy leads outside. The client of HTTP here
-//! ([`http`]), the sources' WebSocket (`social/ws`) and the store on S3 (`lake/store/s3`) all take
-//! it from here.
+//! The policy of every network client: the size of an answer, the time without progress, the
+//! meaning of an unexpected status, and the proxy that leads outside. The HTTP client of this
+//! module ([`http`]), the sources' WebSocket (`social/ws`) and the store on S3 (`lake/store/s3`)
+//! all use it.
 //!
 //! No client follows a redirect: a credential and the trust in an answer belong to the host that
-//! was configured. A redirect is an answer like any other; [`answer`] says what it means.
+//! was configured. A redirect is an answer like any other, whose meaning is in [`answer`].
 
 pub mod answer;
 pub mod http;

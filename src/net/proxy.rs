@@ -1,6 +1,6 @@
-//! The proxy that leads outside, for connections that aren't made by the HTTP client: found by the
-//! same rules (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`), and passed by `CONNECT` (RFC
-//! 9110, 9.3.6).
+//! The proxy that leads outside, for connections that the HTTP client doesn't make. The proxy is
+//! found by the same rules (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`), and tunnelled by
+//! `CONNECT` (RFC 9110, 9.3.6).
 
 use hyper_util::client::proxy::matcher::Matcher;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -10,11 +10,11 @@ const ANSWER_BYTES_MAX: usize = 16 << 10;
 
 /// A proxy.
 pub struct Proxy {
-    /// True if it is spoken to over TLS.
+    /// True if the proxy is reached over TLS.
     pub secure: bool,
-    /// Its name or address.
+    /// The proxy's name or address.
     pub host: String,
-    /// Its port.
+    /// The proxy's port.
     pub port: u16,
     authorization: Option<String>,
 }
@@ -22,7 +22,7 @@ pub struct Proxy {
 /// Returns the proxy for a host, if the environment names one.
 ///
 /// # Errors
-/// If it names one of a kind that isn't supported.
+/// If the environment names a proxy of an unsupported kind.
 pub fn proxy_of(secure: bool, host: &str, port: u16) -> Result<Option<Proxy>, String> {
     proxy_in(&Matcher::from_env(), secure, host, port)
 }
@@ -54,8 +54,7 @@ fn proxy_in(
 }
 
 impl Proxy {
-    /// Asks for a tunnel to a host. Whatever is sent and read afterwards goes to and comes from
-    /// there.
+    /// Asks the proxy for a tunnel to a host. Afterwards the stream is connected to this host.
     ///
     /// # Errors
     /// If the proxy refuses, or the connection ends.
@@ -75,7 +74,8 @@ impl Proxy {
             .await
             .map_err(|error| format!("lost the proxy: {error}"))?;
         io.flush().await.map_err(|error| format!("lost the proxy: {error}"))?;
-        // Byte by byte: what stands behind the empty line belongs to the tunnel.
+        // The answer is read byte by byte, since the bytes behind its empty line belong to the
+        // tunnel.
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
             match io.read_u8().await {

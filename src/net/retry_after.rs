@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use time::{Date, Month, OffsetDateTime, Time};
 
-/// Returns for how long a server wants to be left alone. `date` is its own header `Date`, by which
-/// a date is measured, so that a clock that is wrong here or there doesn't matter; `now` stands in
-/// for it.
-/// `None` if the header says nothing.
+/// Returns the time for which a server asks not to be contacted; `None` if the header can't be
+/// read. A date in the header is measured by `date`, the answer's own header `Date`, so that a
+/// wrong clock of either side doesn't matter; without `date`, `now` is used.
 pub fn retry_after(header: &str, date: Option<&str>, now: OffsetDateTime) -> Option<Duration> {
     let header = header.trim();
-    // Some servers tell parts of seconds.
+    // Some servers send fractions of seconds.
     if let Ok(seconds) = header.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();
     }
@@ -19,8 +18,8 @@ pub fn retry_after(header: &str, date: Option<&str>, now: OffsetDateTime) -> Opt
     Some(Duration::try_from(until - now).unwrap_or(Duration::ZERO))
 }
 
-/// A date of HTTP in any of its three forms: `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94
-/// 08:49:37 GMT`, `Sun Nov  6 08:49:37 1994`.
+/// Parses an HTTP date in any of its three forms: `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday,
+/// 06-Nov-94 08:49:37 GMT`, `Sun Nov  6 08:49:37 1994`.
 fn http_date(text: &str) -> Option<OffsetDateTime> {
     let parts = text.split([' ', ',', '-']).filter(|part| !part.is_empty()).collect::<Vec<_>>();
     let (day, month, year, clock) = match parts[..] {
@@ -34,14 +33,14 @@ fn http_date(text: &str) -> Option<OffsetDateTime> {
     let month = Month::try_from(u8::try_from(month + 1).ok()?).ok()?;
     let year = match (year.len(), year.parse::<i32>().ok()?) {
         (4, year) => year,
-        // Two digits are of the last century where they would lie far ahead.
+        // A year of two digits belongs to the last century if it would otherwise lie far ahead.
         (2, year @ 70..) => 1900 + year,
         (2, year) => 2000 + year,
         _ => return None,
     };
     let mut clock = clock.split(':').map(|part| part.parse::<u8>().ok());
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    // A leap second can't be told.
+    // The type has no leap seconds.
     let time = Time::from_hms(hour, minute, second.min(59)).ok()?;
     let date = Date::from_calendar_date(year, month, day.parse().ok()?).ok()?;
     Some(date.with_time(time).assume_utc())

@@ -1,4 +1,4 @@
-//! The threads on which requests run, for whoever has none of its own.
+//! The threads on which requests run, for callers without their own.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -7,21 +7,22 @@ use tokio::runtime::{Builder, Runtime};
 use crate::error::{Error, Result};
 use crate::panics::{caught, message};
 
-/// Requests wait; what takes time is the checksum of what is put into a bucket.
+/// The number of threads. Requests mostly wait; only the checksums of uploads take time.
 const THREADS: usize = 2;
 
-/// One for the process: it is never dropped, which no asynchronous thread may do.
+/// The runtime of the process. It is never dropped, since an asynchronous thread must not drop a
+/// runtime.
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
-/// The runtime of the process for requests, which is made at the first call.
+/// Returns the runtime of the process for requests, which is made at the first call.
 ///
 /// # Errors
-/// If there are no threads for it.
+/// If its threads can't be started.
 pub fn runtime() -> Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
-    // One at a time: uploads begin together, and each runtime needs threads.
+    // Only one runtime is made at a time: uploads begin together, and each runtime needs threads.
     static BEING_MADE: Mutex<()> = Mutex::new(());
     let _making = BEING_MADE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(runtime) = RUNTIME.get() {
@@ -34,7 +35,7 @@ pub fn runtime() -> Result<&'static Runtime> {
             .enable_all()
             .build()
     };
-    // Where there are no threads left it panics.
+    // The builder panics if no thread can be started.
     let made = caught(build).map_err(|panic| {
         Error::no_room(format!("no threads for the network: {}", message(panic.as_ref())))
     })?;

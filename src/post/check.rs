@@ -1,31 +1,31 @@
-//! One pass over a line that says whether it is one well-formed JSON object. It keeps nothing but a
-//! bit per open bracket, so neither its memory nor its stack depends on the input.
+//! Checks in one pass that a line is one well-formed JSON object. Keeps only a bit per open
+//! bracket, so neither memory nor stack use depends on the input.
 
 use std::ops::Range;
 
 use super::DEPTH_MAX;
 
-/// What a check found out beside "well-formed".
+/// The other results of a successful check.
 #[derive(Debug)]
 pub(crate) struct Checked {
-    /// Where the object stands, without the white space around it.
+    /// The range of the object, without the white space around it.
     pub range: Range<usize>,
-    /// Whether there are line breaks in it (they can only stand outside strings).
+    /// True if the object contains line breaks (which can only be outside of strings).
     pub line_breaks: bool,
 }
 
-/// Checks that this is an object with exactly one key.
+/// Checks that a text is an object with exactly one key.
 pub(super) fn post(bytes: &[u8]) -> Result<Checked, String> {
     whole(bytes, one_key)
 }
 
-/// Checks that this is an object, nested at most `levels` deep, its own level included.
+/// Checks that a text is an object, nested at most `levels` deep, including its own level.
 pub(super) fn object(bytes: &[u8], levels: usize) -> Result<Checked, String> {
     whole(bytes, |scan| scan.value(levels))
 }
 
-/// Checks that a text begins with a post, whatever comes behind it. The text may end anywhere: then
-/// the flaw is at its end, or so near to it that a literal may have been cut.
+/// Checks that a text begins with a post, whatever comes after it. The text may end anywhere: then
+/// the flaw is at its end, or so close to it that a literal may have been cut off.
 pub(crate) fn leading_post(bytes: &[u8]) -> Result<Checked, Flaw> {
     let mut scan = Scan::new(bytes);
     match scan.peek() {
@@ -34,14 +34,14 @@ pub(crate) fn leading_post(bytes: &[u8]) -> Result<Checked, Flaw> {
     }
 }
 
-/// True if these bytes are one JSON value of any type, nested at most `levels` deep. That its texts
-/// are UTF-8 isn't checked.
+/// Returns true if these bytes are one JSON value of any type, nested at most `levels` deep.
+/// Doesn't check that its strings are UTF-8.
 pub(crate) fn is_one_value(bytes: &[u8], levels: usize) -> bool {
     let mut scan = Scan::new(bytes);
     scan.value(levels).is_ok() && scan.space().is_none()
 }
 
-/// Moves over the braces of a post and what is between them.
+/// Moves past the braces of a post and their content.
 fn one_key(scan: &mut Scan<'_>) -> Result<(), Flaw> {
     scan.at += 1;
     if scan.space() == Some(b'}') {
@@ -59,7 +59,8 @@ fn one_key(scan: &mut Scan<'_>) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// What a post and a bare object have in common: what is before, behind, and in all strings of it.
+/// Checks the surroundings of an object, which are the same for a post and a bare object: the text
+/// before it and after it, and its UTF-8.
 fn whole(
     bytes: &[u8],
     body: impl FnOnce(&mut Scan<'_>) -> Result<(), Flaw>,
@@ -75,7 +76,7 @@ fn whole(
     Ok(checked)
 }
 
-/// Moves over an object, and checks what is only known behind it.
+/// Moves past an object, and then checks its UTF-8.
 fn element(
     scan: &mut Scan<'_>,
     body: impl FnOnce(&mut Scan<'_>) -> Result<(), Flaw>,
@@ -83,7 +84,7 @@ fn element(
     let start = scan.at;
     scan.line_breaks = false;
     body(scan)?;
-    // Text that isn't ASCII is rare enough to be looked at a second time, by the standard library.
+    // Text that isn't ASCII is rare, so the standard library checks it in a second pass.
     if scan.seen & HIGH_BITS != 0
         && let Err(error) = std::str::from_utf8(&scan.bytes[start..scan.at])
     {
@@ -92,7 +93,7 @@ fn element(
     Ok(Checked { range: start..scan.at, line_breaks: scan.line_breaks })
 }
 
-/// What a line that begins like this holds, for a message.
+/// Names the content of a line that begins with this byte, for a message.
 fn name_of(bytes: &[u8], at: usize) -> String {
     match bytes.get(at) {
         Some(b'[') => "an array".into(),
@@ -110,7 +111,7 @@ fn found(bytes: &[u8], at: usize) -> String {
     }
 }
 
-/// What is wrong, and where. The text is only made when it is wanted.
+/// An error and its place. Its text is only made when it is needed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flaw {
     /// The byte that doesn't fit, from 0.
@@ -130,7 +131,7 @@ impl Flaw {
         Self { at, what, expected: false }
     }
 
-    /// What is wrong, without the place.
+    /// Returns the text of the error, without the place.
     pub fn what(self, bytes: &[u8]) -> String {
         let Self { at, what, expected } = self;
         if expected { format!("expected {what}, found {}", found(bytes, at)) } else { what.into() }
@@ -149,8 +150,9 @@ impl Flaw {
 const LOW_BITS: u64 = u64::from_ne_bytes([0x01; 8]);
 const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
 
-/// A bit in the first byte of the (little-endian) word that ends a run of plain text in a string: a
-/// quote, a backslash or a control character. Bytes behind the first one may be marked by mistake.
+/// Returns a word with a bit set in the first byte of the (little-endian) `word` that ends a run of
+/// plain text in a string: a quote, a backslash or a control character. Bytes after the first one
+/// may be marked by mistake.
 #[inline(always)]
 fn stops(word: u64) -> u64 {
     let equals = |byte: u8| {
@@ -161,12 +163,12 @@ fn stops(word: u64) -> u64 {
     (equals(b'"') | equals(b'\\') | control) & HIGH_BITS
 }
 
-/// A place in JSON text, which moves over whole syntactic elements.
+/// A position in JSON text, which moves past whole syntactic elements.
 pub(super) struct Scan<'a> {
     bytes: &'a [u8],
     pub at: usize,
     line_breaks: bool,
-    /// All words of all strings, or-ed: tells whether anything isn't ASCII.
+    /// All words of all strings, combined by OR: tells if any character isn't ASCII.
     seen: u64,
 }
 
@@ -180,7 +182,7 @@ impl<'a> Scan<'a> {
         self.bytes.get(self.at).copied()
     }
 
-    /// Skips white space, and shows what comes behind it.
+    /// Skips white space, and returns the next byte without taking it.
     #[inline(always)]
     pub fn space(&mut self) -> Option<u8> {
         loop {
@@ -193,7 +195,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Moves over `"key" :`, and gives what stands between the quotes.
+    /// Moves past `"key" :`, and returns the bytes between the quotes.
     #[inline(always)]
     pub fn key(&mut self) -> Result<&'a [u8], Flaw> {
         if self.space() != Some(b'"') {
@@ -209,10 +211,10 @@ impl<'a> Scan<'a> {
         Ok(key)
     }
 
-    /// Moves over one value, nested at most `levels` deep.
+    /// Moves past one value, nested at most `levels` deep.
     pub fn value(&mut self, levels: usize) -> Result<(), Flaw> {
         debug_assert!(levels <= DEPTH_MAX);
-        // What is open, innermost in the lowest bit: 1 for an object, 0 for an array.
+        // The open brackets, the innermost one in the lowest bit: 1 for an object, 0 for an array.
         let mut open = 0_u128;
         let mut depth = 0;
         loop {
@@ -238,7 +240,7 @@ impl<'a> Scan<'a> {
                 self.at += 1;
                 depth += 1;
                 open = open << 1 | u128::from(bracket == b'{');
-                // Both closing brackets come two behind their opening ones in ASCII.
+                // In ASCII, both closing brackets come two after their opening ones.
                 if self.space() != Some(bracket + 2) {
                     if bracket == b'{' {
                         self.key()?;
@@ -275,7 +277,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Moves over a string, from quote to quote.
+    /// Moves past a string, from quote to quote.
     #[inline(always)]
     fn string(&mut self) -> Result<(), Flaw> {
         self.at += 1;
@@ -315,8 +317,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Moves over an escape. Which code point `\uXXXX` gives, and whether it is half of a pair, is
-    /// left to whoever reads the text.
+    /// Moves past an escape. The code that reads the text decides which code point `\uXXXX` gives,
+    /// and if it is half of a pair.
     fn escape(&mut self) -> Result<(), Flaw> {
         self.at += 1;
         match self.peek() {

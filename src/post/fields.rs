@@ -1,6 +1,6 @@
-//! The members of checked JSON, read on demand from its raw bytes. Each function passes over them
-//! once, stops at what it wants, and builds no tree. What they mean in a post is told by its kind
-//! (`kinds`).
+//! Reads the members of checked JSON from its raw bytes. Each function makes one pass over them,
+//! stops once it has its result, and builds no tree. The meaning of members is defined by the kind
+//! of the post (`kinds`).
 
 use std::borrow::Cow;
 
@@ -11,7 +11,8 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::skip::Skip;
 
-/// The members of an object in checked JSON, keys as they are written; none if it is no object.
+/// Iterates over the members of an object in checked JSON, with keys as they are written; empty if
+/// the value isn't an object.
 pub(crate) fn members(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut skip = Skip::new(object);
     let mut before = b'{';
@@ -29,9 +30,9 @@ pub(crate) fn members(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Looks for something in the members of an object, and ends where `read` finds it. `read` gets
-/// each key and the JSON from its value on: what is wanted inside of a value is found without
-/// passing over the value first.
+/// Searches the members of an object, and stops as soon as `read` returns a value. `read` gets each
+/// key and the JSON from its value on, so it can find something inside of a value without another
+/// pass over the value.
 pub(crate) fn find_member<'a, T>(
     object: &'a [u8],
     mut read: impl FnMut(&'a [u8], &'a [u8]) -> Option<T>,
@@ -52,14 +53,14 @@ pub(crate) fn find_member<'a, T>(
     None
 }
 
-/// The value with which JSON begins.
+/// Returns the value at the beginning of a JSON text.
 pub(crate) fn leading_value(json: &[u8]) -> Option<&[u8]> {
     let mut skip = Skip::new(json);
     skip.value()?;
     Some(&json[..skip.at])
 }
 
-/// The elements of an array in checked JSON; none if it is no array.
+/// Iterates over the elements of an array in checked JSON; empty if the value isn't an array.
 pub(crate) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut skip = Skip::new(array);
     let mut before = b'[';
@@ -69,7 +70,7 @@ pub(crate) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
         }
         before = b',';
         skip.at += 1;
-        // An empty array has its end here, which is no value.
+        // An empty array ends here, so there is no value.
         skip.space();
         let start = skip.at;
         skip.value()?;
@@ -77,7 +78,7 @@ pub(crate) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The values of several members, in one pass that ends when all are found.
+/// Returns the values of several members, in one pass that ends when all are found.
 pub(crate) fn pick<'a, const N: usize>(
     object: &'a [u8],
     names: [&str; N],
@@ -99,7 +100,7 @@ pub(crate) fn get<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
     value
 }
 
-/// The value at a path of keys, in one pass that ends there.
+/// Returns the value at a path of keys, in one pass that ends there.
 pub(crate) fn at<'a>(object: &'a [u8], path: &[&str]) -> Option<&'a [u8]> {
     let mut inside = object;
     for key in path {
@@ -108,18 +109,19 @@ pub(crate) fn at<'a>(object: &'a [u8], path: &[&str]) -> Option<&'a [u8]> {
     leading_value(inside)
 }
 
-/// The text at a path of keys.
+/// Returns the text at a path of keys.
 pub(crate) fn text_at<'a>(object: &'a [u8], path: &[&str]) -> Option<Cow<'a, str>> {
     at(object, path).and_then(string)
 }
 
-/// The texts under a key of each object in a list.
+/// Returns the texts under a key of each object in a list.
 pub(crate) fn texts_in<'a>(list: Option<&'a [u8]>, key: &str) -> Vec<Cow<'a, str>> {
     let elements = elements(list.unwrap_or_default());
     elements.filter_map(|element| get(element, key).and_then(string)).collect()
 }
 
-/// An id that is text or a whole number, digit for digit: nothing goes through a float.
+/// Returns an id that is a string or a whole number, digit for digit, without converting it to a
+/// float.
 pub(crate) fn id_text(value: &[u8]) -> Option<Cow<'_, str>> {
     if value.first()?.is_ascii_digit() && value.iter().all(u8::is_ascii_digit) {
         return std::str::from_utf8(value).ok().map(Cow::Borrowed);
@@ -127,8 +129,8 @@ pub(crate) fn id_text(value: &[u8]) -> Option<Cow<'_, str>> {
     string(value)
 }
 
-/// The text of a JSON string, borrowed if it has no escapes. Half of a surrogate pair, which no
-/// text can hold, becomes U+FFFD.
+/// Returns the text of a JSON string, borrowed if it has no escapes. Half of a surrogate pair,
+/// which no text can hold, becomes U+FFFD.
 pub(crate) fn string(value: &[u8]) -> Option<Cow<'_, str>> {
     let raw = std::str::from_utf8(value).ok()?.strip_prefix('"')?.strip_suffix('"')?;
     Some(if raw.contains('\\') { unescape(raw).into() } else { raw.into() })
@@ -155,7 +157,8 @@ fn unescape(mut raw: &str) -> String {
     text
 }
 
-/// What `uXXXX`, or `uXXXX\uXXXX` with both halves of a pair, stands for, and how long it is.
+/// Decodes `uXXXX`, or `uXXXX\uXXXX` with both halves of a pair. Returns the character and the
+/// length of the escape.
 fn code_point(escape: &str) -> (char, usize) {
     let unit = |from: usize| {
         escape.get(from..from + 4).and_then(|digits| u16::from_str_radix(digits, 16).ok())
@@ -169,7 +172,8 @@ fn code_point(escape: &str) -> (char, usize) {
     }
 }
 
-/// A whole number of units of so many nanoseconds since 1970, as a number or in quotes.
+/// Returns a time given as a whole number, with or without quotes, of units of `nanoseconds` since
+/// 1970.
 pub(crate) fn unix_time(value: &[u8], nanoseconds: i128) -> Option<OffsetDateTime> {
     let number: i64 = id_text(value)?.parse().ok()?;
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(number) * nanoseconds).ok()
@@ -179,7 +183,7 @@ const TWITTER: &[BorrowedFormatItem<'_>] = format_description!(
     "[weekday repr:short] [month repr:short] [day] [hour]:[minute]:[second] [offset_hour sign:mandatory][offset_minute] [year]"
 );
 
-/// RFC 3339 would have a colon in the offset.
+/// Facebook's format: RFC 3339 would have a colon in the offset.
 const FACEBOOK: &[BorrowedFormatItem<'_>] = format_description!(
     "[year]-[month]-[day]T[hour]:[minute]:[second][offset_hour sign:mandatory][offset_minute]"
 );
@@ -190,7 +194,7 @@ pub(crate) fn date(text: &str) -> Option<OffsetDateTime> {
     } else {
         OffsetDateTime::parse(text, TWITTER)
     };
-    // In UTC the last hours of the year 9999 may be outside of what the type holds.
+    // In UTC, the last hours of the year 9999 may be outside the range of the type.
     time.ok()?.checked_to_offset(UtcOffset::UTC)
 }
 

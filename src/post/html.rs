@@ -1,11 +1,12 @@
-//! Text of the platforms that write HTML, or escape some characters as HTML does.
+//! Converts the text of platforms that write HTML, or that escape some characters as HTML does.
 
 use std::borrow::Cow;
 
 use html_escape::decode_html_entities;
 
-/// What a reader sees of a toot: `<p>`, `<br>` and the tags of lists and the like part words, other
-/// tags (of links, of the `#` of a hashtag) don't, and the entities of HTML are characters again.
+/// Returns a toot's text as a reader sees it: `<p>`, `<br>` and the tags of lists and the like
+/// separate words, other tags (of links, of the `#` of a hashtag) don't, and HTML entities become
+/// characters.
 pub(crate) fn without_html(html: &str) -> String {
     let mut text = String::with_capacity(html.len());
     let mut rest = html;
@@ -19,7 +20,7 @@ pub(crate) fn without_html(html: &str) -> String {
             }
             rest = behind;
         } else {
-            // A lone `<` is itself.
+            // A lone `<` stays as it is.
             text.push('<');
             rest = &rest[1..];
         }
@@ -60,20 +61,20 @@ const BLOCKS: [&str; 19] = [
     "th",
 ];
 
-/// Whether what stands before and behind a tag (given without its end) are two words.
+/// Returns true if the texts before and after a tag (given without its end) are separate words.
 fn parts_words(tag: &str) -> bool {
     let tag = tag.trim_start_matches(['<', '/']);
     let name = tag.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
     BLOCKS.iter().any(|block| name.eq_ignore_ascii_case(block))
 }
 
-/// A character, and what is written for it.
+/// A character, and the entity that stands for it.
 type Entity = (&'static str, char);
 
-/// What Twitter escapes in its texts, which are no HTML otherwise.
+/// The entities in Twitter's texts, which otherwise aren't HTML.
 pub(crate) const TWITTER_ENTITIES: [Entity; 3] = [("&amp;", '&'), ("&lt;", '<'), ("&gt;", '>')];
 
-/// A text with these entities as characters. Each is decoded once: `&amp;lt;` is `&lt;`.
+/// Returns a text with these entities decoded. Each is decoded once: `&amp;lt;` becomes `&lt;`.
 pub(crate) fn decode_entities<'a>(text: Cow<'a, str>, entities: &[Entity]) -> Cow<'a, str> {
     if memchr::memchr(b'&', text.as_bytes()).is_none() {
         return text;
@@ -91,7 +92,7 @@ pub(crate) fn decode_entities<'a>(text: Cow<'a, str>, entities: &[Entity]) -> Co
     decoded.into()
 }
 
-/// The character of the entity with which a text begins, and what comes behind it.
+/// Returns the character of the entity at the beginning of a text, and the text after it.
 fn leading_entity<'t>(text: &'t str, entities: &[Entity]) -> Option<(char, &'t str)> {
     entities.iter().find_map(|(name, character)| Some((*character, text.strip_prefix(name)?)))
 }

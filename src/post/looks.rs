@@ -1,9 +1,11 @@
-//! What bytes that are no post look like, and what makes posts of them: files as people have them.
+//! Recognises common contents of files that aren't posts, and suggests a command that turns them
+//! into posts.
 
-/// How much of the bytes is looked at.
+/// The number of bytes that are examined.
 const LOOKED_AT_MAX: usize = 4_096;
 
-/// Beginnings of packed files: the name, and the command that unpacks.
+/// The first bytes of compressed files, the name of the format, and the command that decompresses
+/// them.
 const PACKED: [(&[u8], &str, &str); 5] = [
     (b"\x1f\x8b", "gzip", "gzip -dc"),
     (b"\x28\xb5\x2f\xfd", "zstd", "zstd -dc"),
@@ -12,7 +14,7 @@ const PACKED: [(&[u8], &str, &str); 5] = [
     (b"PK\x03\x04", "zip", "unzip -p"),
 ];
 
-/// What some bytes that are no post look like, and what to do with them, if that is known.
+/// Describes bytes that aren't a post and the command to convert them, if they are recognised.
 pub(crate) fn hint(bytes: &[u8]) -> Option<String> {
     if let Some((_, name, command)) = PACKED.iter().find(|(begins, ..)| bytes.starts_with(begins)) {
         return Some(format!("this is compressed with {name}: `{command}` gives the lines in it"));
@@ -42,7 +44,7 @@ fn over_lines() -> String {
     "this is an object over several lines: one post a line is read (NDJSON), which `jq -c .` makes of it".into()
 }
 
-/// Of text that begins as an object.
+/// Describes text that begins as an object.
 fn of_object(text: &[u8]) -> Option<String> {
     let is_there = |part: &[u8]| memchr::memmem::find(text, part).is_some();
     if text.starts_with(b"{\"data\":")

@@ -24,30 +24,32 @@ pub use self::kinds::{
 };
 pub use self::stream::{COUNTS, DELETES, EDITS, GAPS, PostStream, REFRESHED};
 
-/// One post, `{"tweet": {…}}`: a cheap-to-clone slice of the buffer it was read in. It was checked
-/// once to be one well-formed JSON object (UTF-8, nested at most [`DEPTH_MAX`] deep, no line break)
-/// and is never changed after that.
+/// One post, `{"tweet": {…}}`: a slice of the buffer that it was read into, which is cheap to
+/// clone. It was checked once to be one well-formed JSON object (UTF-8, nested at most
+/// [`DEPTH_MAX`] deep, no line break) and is never changed after that.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Post(Bytes);
 
-/// How deep a post may be nested; its own object is the first level. A whole parser needs a stack
-/// frame for each level, so a bound keeps its stack safe.
+/// The maximum nesting depth of a post; its own object is the first level. A complete parser needs
+/// a stack frame for each level, so this bound protects its stack.
 pub const DEPTH_MAX: usize = 128;
 
 impl Post {
-    /// Takes bytes that are known to be one post, because this crate wrote or checked them.
+    /// Creates a post from bytes that are known to be one post, because this crate wrote or checked
+    /// them.
     pub(crate) fn trusted(bytes: Bytes) -> Self {
         debug_assert!(bytes.first() == Some(&b'{') && bytes.last() == Some(&b'}'));
         Self(bytes)
     }
 
-    /// Takes bytes from outside, if they are one post: one well-formed JSON object in UTF-8 with
-    /// exactly one key, nested at most [`DEPTH_MAX`] deep. White space around it is cut off; line
-    /// breaks inside it become spaces, and only then is it copied. Everything else stays byte for
-    /// byte, also what a strict parser refuses later: lone surrogates, numbers beyond any type.
+    /// Creates a post from external bytes, if they are one post: one well-formed JSON object in
+    /// UTF-8 with exactly one key, nested at most [`DEPTH_MAX`] deep. White space around it is
+    /// removed; line breaks inside it become spaces, which is the only case in which it is copied.
+    /// Everything else stays as it is, byte for byte, even text that a strict parser refuses later:
+    /// lone surrogates, numbers beyond any type.
     ///
     /// # Errors
-    /// What is wrong, and at which byte (from 1).
+    /// If the bytes aren't one post: the error says why, and at which byte (from 1).
     pub fn check(bytes: Bytes) -> Result<Self, String> {
         let Checked { range, line_breaks } = check::post(&bytes)?;
         if line_breaks {
@@ -58,11 +60,11 @@ impl Post {
         Ok(Self::trusted(if range.len() == bytes.len() { bytes } else { bytes.slice(range) }))
     }
 
-    /// Makes a post of the given kind from one well-formed JSON object with any keys:
+    /// Creates a post of the given kind from one well-formed JSON object with any keys:
     /// `{"kind":<object>}`, which is nested at most [`DEPTH_MAX`] deep with its wrapping.
     ///
     /// # Errors
-    /// What is wrong with the object, and at which byte (from 1).
+    /// If the object is malformed: the error says why, and at which byte (from 1).
     pub fn wrap(kind: &str, object: &[u8]) -> Result<Self, String> {
         let Checked { range, line_breaks } = check::object(object, DEPTH_MAX - 1)?;
         let mut post = Vec::with_capacity(kind.len() + range.len() + 8);
@@ -77,20 +79,20 @@ impl Post {
         Ok(Self::trusted(post.into()))
     }
 
-    /// The post's bytes, as they came in.
+    /// Returns the post's bytes, as they were received.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
     }
 
-    /// The same post in a buffer of its own, for whatever outlives its batch.
+    /// Returns the same post in a separate buffer, for use after its batch is dropped.
     #[must_use]
     pub fn detached(&self) -> Self {
         Self(Bytes::copy_from_slice(&self.0))
     }
 }
 
-/// Puts JSON on one line. A raw line break never stands inside a JSON string, so each one that is
-/// found is white space between two elements.
+/// Puts JSON on one line. A JSON string can't contain a raw line break, so each one that is found
+/// is white space between two elements.
 pub(crate) fn break_no_lines(json: &mut [u8]) {
     let mut from = 0;
     while let Some(found) = memchr2(b'\n', b'\r', &json[from..]) {

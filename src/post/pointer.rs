@@ -1,4 +1,4 @@
-//! JSON pointers (RFC 6901), and the search for the values of many of them in one pass.
+//! Parses JSON pointers (RFC 6901), and finds the values of many of them in one pass.
 
 use super::fields::string;
 use super::skip::Skip;
@@ -7,15 +7,16 @@ use super::skip::Skip;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PointerKey {
     name: String,
-    /// The number of the element that it means in a list.
+    /// The index in a list that the key stands for.
     index: Option<usize>,
 }
 
-/// Reads a JSON pointer: keys with a slash in front of each, in which `~1` is a slash and `~0` a
-/// tilde. The pointer to the whole post, which is empty, isn't taken: that is the field `post`.
+/// Parses a JSON pointer: keys with a slash in front of each, in which `~1` is a slash and `~0` a
+/// tilde. The empty pointer, which would mean the whole post, isn't accepted: the field `post` has
+/// that.
 ///
 /// # Errors
-/// What is wrong, and at which character.
+/// If the pointer is malformed: the error says why, and at which character.
 pub(crate) fn parse_pointer(pointer: &str) -> Result<Vec<PointerKey>, String> {
     if pointer.is_empty() {
         return Err(
@@ -45,7 +46,7 @@ pub(crate) fn parse_pointer(pointer: &str) -> Result<Vec<PointerKey>, String> {
     Ok(parsed)
 }
 
-/// Reads one key, or tells where it is wrong.
+/// Parses one key. The error is the position of the flaw.
 fn parse_key(key: &str) -> Result<PointerKey, usize> {
     let mut name = String::with_capacity(key.len());
     let mut characters = key.chars().enumerate();
@@ -59,13 +60,13 @@ fn parse_key(key: &str) -> Result<PointerKey, usize> {
             other => other,
         });
     }
-    // As RFC 6901 has it, "01" is no index.
+    // According to RFC 6901, "01" isn't an index.
     let is_index = name == "0" || (!name.starts_with('0') && !name.starts_with('+'));
     let index = if is_index { name.parse().ok() } else { None };
     Ok(PointerKey { name, index })
 }
 
-/// Pointers that share their beginnings.
+/// Pointers as a tree, which shares their common beginnings.
 #[derive(Default)]
 pub(crate) struct PointerTree {
     root: PointerNode,
@@ -87,7 +88,7 @@ enum Ended {
     Flawed,
 }
 
-/// A search under way.
+/// A search in progress.
 struct Search<'a, F> {
     json: &'a [u8],
     skip: Skip<'a>,
@@ -111,22 +112,22 @@ impl PointerTree {
         self.slots = self.slots.max(slot + 1);
     }
 
-    /// The number of values there are to report.
+    /// Returns the number of values to report.
     pub fn slots(&self) -> usize {
         self.slots
     }
 
     /// Calls `found` with the number of each pointer that has a value in checked JSON, and with the
-    /// value. Each byte is passed over once at most, and none behind the last value.
+    /// value. Reads each byte at most once, and none after the last value.
     pub fn find<'a>(&self, json: &'a [u8], found: impl FnMut(usize, &'a [u8])) {
         let mut search = Search { json, skip: Skip::new(json), missing: self.slots, found };
-        // Of a checked post the end is only that everything was found.
+        // In a checked post, the search only ends because everything was found.
         let _ = search.value(&self.root);
     }
 }
 
 impl<'a, F: FnMut(usize, &'a [u8])> Search<'a, F> {
-    /// Moves over a value, and looks for what is wanted of it.
+    /// Moves past a value, and searches it for the values of a node.
     fn value(&mut self, node: &PointerNode) -> Result<(), Ended> {
         let first = self.skip.space();
         let start = self.skip.at;
@@ -143,7 +144,7 @@ impl<'a, F: FnMut(usize, &'a [u8])> Search<'a, F> {
     }
 
     fn object(&mut self, node: &PointerNode) -> Result<(), Ended> {
-        // Of a key that stands twice the first counts.
+        // If a key occurs twice, the first one counts.
         let mut seen = vec![false; node.below.len()];
         let mut before = b'{';
         loop {
@@ -189,7 +190,7 @@ impl<'a, F: FnMut(usize, &'a [u8])> Search<'a, F> {
     }
 }
 
-/// True if a key as it is written in JSON is this name.
+/// Returns true if a key as written in JSON equals this name.
 fn is_key(written: &[u8], name: &str) -> bool {
     if !written.contains(&b'\\') {
         return written == name.as_bytes();
@@ -205,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    /// The values that a search finds for pointers, as text.
+    /// Returns the values that a search finds for pointers, as text.
     fn found(json: &str, pointers: &[&str]) -> Vec<Option<String>> {
         let mut tree = PointerTree::default();
         for (slot, pointer) in pointers.iter().enumerate() {
@@ -277,7 +278,7 @@ mod tests {
         assert!(flaw("/a~").ends_with("at character 3"), "{}", flaw("/a~"));
     }
 
-    /// JSON with few keys, so that pointers meet it.
+    /// Generates JSON with few keys, so that pointers often find a value.
     fn any_json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),

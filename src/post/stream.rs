@@ -1,4 +1,4 @@
-//! The streams that posts belong to.
+//! The streams to which posts belong.
 
 /// The name of the stream of posts that were read again, for their counts.
 pub const COUNTS: &str = "counts";
@@ -9,14 +9,14 @@ pub const DELETES: &str = "deletes";
 /// The name of the stream of posts that were edited.
 pub const EDITS: &str = "edits";
 
-/// The name of the stream of what may be missing.
+/// The name of the stream of gap entries, which say that posts may be missing.
 pub const GAPS: &str = "gaps";
 
-/// The member of a post's body that says how long after it was received the post was read again.
+/// The member of a post's body that says how long after its receipt the post was read again.
 pub const REFRESHED: &str = "refreshed";
 
 /// The stream of a social source that a post belongs to; [`Post::stream`](super::Post::stream)
-/// tells it from the post alone. The order is that in which the sources declare their streams.
+/// derives it from the post alone. Sources declare their streams in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PostStream {
     /// Posts.
@@ -27,15 +27,15 @@ pub enum PostStream {
     Deletes,
     /// Posts that were edited.
     Edits,
-    /// What may be missing.
+    /// Gap entries: posts may be missing.
     Gaps,
 }
 
 impl PostStream {
-    /// Those that have a name of their own, in order.
+    /// The named streams, in order.
     pub const NAMED: [&str; 4] = [COUNTS, DELETES, EDITS, GAPS];
 
-    /// The name of the stream.
+    /// Returns the name of the stream.
     pub fn name(self) -> &'static str {
         match self {
             Self::Default => "default",
@@ -46,7 +46,7 @@ impl PostStream {
         }
     }
 
-    /// The stream of a post of a platform.
+    /// Returns the stream of a platform's post.
     pub(super) fn of_platform(is_read_again: bool, is_edit: bool) -> Self {
         match (is_read_again, is_edit) {
             (true, _) => Self::Counts,

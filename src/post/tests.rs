@@ -11,7 +11,7 @@ fn refused(line: impl Into<Vec<u8>>) -> String {
     check(line).expect_err("this is no post")
 }
 
-/// A post of this depth: its own object, and arrays under its key.
+/// Makes a post of this depth: its own object, and arrays under its key.
 fn nested(depth: usize) -> String {
     format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1))
 }
@@ -145,7 +145,7 @@ fn wrapping_takes_any_object_and_counts_as_a_level() {
     );
 }
 
-/// Any JSON, with the numbers and the white space that people and programs write.
+/// Generates any JSON, with the numbers and the white space that people and programs write.
 fn json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),
@@ -167,14 +167,15 @@ fn json() -> impl Strategy<Value = String> {
     })
 }
 
-/// What `check` has to say, by the parser that everybody uses. (It takes no more of our depth than
-/// these inputs have, and refuses numbers that it can't hold, which they don't have either.)
+/// Returns the result that `check` must have, according to serde_json. (These inputs aren't nested
+/// more deeply than it accepts, and have no numbers that it refuses because they don't fit any
+/// type.)
 fn is_a_post(line: &[u8]) -> bool {
     let one_key = |text: &str| serde_json::from_str::<OneKey>(text).is_ok();
     serde_json::from_slice::<Value>(line).is_ok() && std::str::from_utf8(line).is_ok_and(one_key)
 }
 
-/// Counts keys before duplicates fall together.
+/// Counts keys before duplicates are merged.
 struct OneKey;
 
 impl<'de> serde::Deserialize<'de> for OneKey {
@@ -224,7 +225,8 @@ proptest! {
             1 => line.insert(at, byte),
             _ => line.truncate(at),
         }
-        // `Value` refuses a number beyond f64, which a damaged exponent may be, and half a pair.
+        // `Value` refuses a number beyond the range of f64, which a mutated exponent may give, and
+        // half of a surrogate pair.
         let serde_only = serde_json::from_slice::<Value>(&line).err().map(|error| error.to_string());
         prop_assume!(!serde_only.is_some_and(|e| e.contains("out of range") || e.contains("surrogate") || e.contains("hex escape")));
         prop_assert_eq!(check(line.clone()).is_ok(), is_a_post(&line), "{}", String::from_utf8_lossy(&line));

@@ -1,8 +1,8 @@
 //! Knowing when everything that belongs to a task is gone: its actor, its loop, its threads.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix::Recipient;
@@ -27,6 +27,47 @@ impl Drop for Alive {
         }
         // Whoever counts may have given up.
         let _ = self.gone.send(self.task);
+    }
+}
+
+impl Alive {
+    /// Tells when the end of all tasks is announced.
+    pub fn ending(&self) -> Ending {
+        Ending(Arc::clone(&self.ending))
+    }
+}
+
+/// Tells a task that waits inside of a call that all tasks are to end.
+#[derive(Clone, Debug, Default)]
+pub struct Ending(Arc<AtomicBool>);
+
+impl Ending {
+    /// True once the end was announced.
+    pub fn is_announced(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// The life of a topology from its start to its end, over all starts of its tasks; dropped at the
+/// end.
+#[derive(Debug, Default)]
+pub struct RunLife(Arc<()>);
+
+impl RunLife {
+    /// What is told to components.
+    pub fn watch(&self) -> RunWatch {
+        RunWatch(Arc::downgrade(&self.0))
+    }
+}
+
+/// Tells a component's threads, which may outlive its tasks, when the topology has ended.
+#[derive(Clone, Debug, Default)]
+pub struct RunWatch(Weak<()>);
+
+impl RunWatch {
+    /// True once the topology has ended.
+    pub fn has_ended(&self) -> bool {
+        self.0.strong_count() == 0
     }
 }
 

@@ -1,9 +1,15 @@
 //! What a running topology has to tell people, beside its counters.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::clock::SystemClock;
+use crate::log_level::LogLevel;
 
 /// How many messages are kept for whoever watches; older ones are dropped. More would let a watcher
 /// be away for longer, and cost up to 4 kB each.
@@ -16,35 +22,118 @@ pub struct Message {
     pub number: u64,
     /// What happened.
     pub text: String,
+    /// How much it matters.
+    #[serde(default)]
+    pub level: LogLevel,
+    /// When it was said.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub at: Option<OffsetDateTime>,
 }
 
-/// The newest messages, numbered, so that several watchers read them without taking them from each
-/// other.
+/// The log of one topology: the newest messages, numbered, so that several watchers read them
+/// without taking them from each other. Messages above its level aren't kept.
 #[derive(Default)]
-pub struct Messages(Mutex<VecDeque<Message>>);
+pub struct Messages {
+    kept: Mutex<VecDeque<Message>>,
+    level: LogLevelCell,
+}
+
+/// A level that changes while it is read.
+struct LogLevelCell(AtomicU8);
+
+impl Default for LogLevelCell {
+    fn default() -> Self {
+        Self(AtomicU8::new(LogLevel::default() as u8))
+    }
+}
 
 impl Messages {
-    /// Adds one.
+    /// Adds one that a person should know.
     pub fn say(&self, text: String) {
-        let mut messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.log(LogLevel::Info, text);
+    }
+
+    /// Adds one about something that fails and is tried again.
+    pub fn warn(&self, text: String) {
+        self.log(LogLevel::Warn, text);
+    }
+
+    /// Adds one, if the level of this log has it.
+    pub fn log(&self, level: LogLevel, text: String) {
+        if level > self.level() {
+            return;
+        }
+        let mut messages = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let number = messages.back().map_or(1, |last| last.number + 1);
         if messages.len() == MESSAGES_MAX {
             messages.pop_front();
         }
-        messages.push_back(Message { number, text });
+        let at = Some(SystemClock::shared().now());
+        messages.push_back(Message { number, text, level, at });
+    }
+
+    /// The level of this log.
+    pub fn level(&self) -> LogLevel {
+        LogLevel::of_number(self.level.0.load(Ordering::Relaxed))
+    }
+
+    /// Changes the level; [`log::changed`](super::log::changed) makes events come that it newly has.
+    pub(super) fn set_level(&self, level: LogLevel) {
+        self.level.0.store(level as u8, Ordering::Relaxed);
     }
 
     /// Those behind the message with this number, oldest first; 0 for all that are kept.
     pub fn after(&self, number: u64) -> Vec<Message> {
-        let messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let messages = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let first = messages.partition_point(|message| message.number <= number);
         messages.range(first..).cloned().collect()
+    }
+}
+
+/// What a component tells people, under its name.
+#[derive(Clone, Default)]
+pub struct Voice {
+    speaker: String,
+    messages: Arc<Messages>,
+}
+
+impl Voice {
+    /// Of a component or a task with this name.
+    pub fn new(speaker: impl Into<String>, messages: &Arc<Messages>) -> Self {
+        Self { speaker: speaker.into(), messages: Arc::clone(messages) }
+    }
+
+    /// Says something that a person should know.
+    pub fn say(&self, text: &str) {
+        self.messages.say(format!("{}: {text}", self.speaker));
+    }
+}
+
+impl fmt::Debug for Voice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Voice").field("speaker", &self.speaker).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_keeps_what_its_level_has() {
+        let messages = Messages::default();
+        messages.log(LogLevel::Debug, "a step".into());
+        messages.warn("it fails".into());
+        messages.set_level(LogLevel::Debug);
+        messages.log(LogLevel::Debug, "another step".into());
+        messages.set_level(LogLevel::Off);
+        messages.log(LogLevel::Error, "the end".into());
+        let texts: Vec<_> =
+            messages.after(0).into_iter().map(|message| (message.level, message.text)).collect();
+        let expected =
+            [(LogLevel::Warn, "it fails".into()), (LogLevel::Debug, "another step".into())];
+        assert_eq!(texts, expected);
+    }
 
     #[test]
     fn each_watcher_reads_every_message_once_and_sees_what_was_dropped() {

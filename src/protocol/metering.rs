@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 
 use crate::epoch::StateSize;
 use crate::event_time::EventTime;
-use crate::metrics::Trouble;
+use crate::metrics::{EXECUTE_BOUNDS_S, ExecuteTimes, Trouble};
 
 /// What a task is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -334,6 +334,23 @@ impl Meter {
     /// Adds this task's executions to those of others, in nanoseconds.
     pub fn add_executes_to(&self, all: &mut Histogram<u64>) {
         all.add(&*lock(&self.execute_ns)).expect("all histograms have the same bounds");
+    }
+
+    /// How often executions took how long, of a histogram in nanoseconds.
+    pub fn execute_times(executes: &Histogram<u64>) -> ExecuteTimes {
+        let mut times =
+            ExecuteTimes { counts: vec![0; EXECUTE_BOUNDS_S.len()], count: 0, sum_s: 0.0 };
+        for recorded in executes.iter_recorded() {
+            let seconds = recorded.value_iterated_to() as f64 * 1e-9;
+            let count = recorded.count_at_value();
+            times.count += count;
+            times.sum_s += seconds * count as f64;
+            let bounds = EXECUTE_BOUNDS_S.iter().zip(&mut times.counts);
+            for (_, counted) in bounds.filter(|(bound, _)| seconds <= **bound) {
+                *counted += count;
+            }
+        }
+        times
     }
 
     /// An empty histogram of executions, in nanoseconds.

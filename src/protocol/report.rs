@@ -52,6 +52,13 @@ pub enum Report {
         /// The hash of the tuple that it was working on, if it was one.
         tuple: Option<u64>,
     },
+    /// A component lost work that was under way outside, such as that of a child process.
+    Broken {
+        /// How.
+        cause: String,
+        /// The hash of the tuple that it was lost over, if that is known.
+        tuple: Option<u64>,
+    },
     /// The task is gone, and nobody knows why.
     Lost,
 }

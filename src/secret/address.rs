@@ -21,10 +21,11 @@ const SECRET_NAMES: [&str; 12] = [
     "authorization",
 ];
 
-/// Whole names of parameters of the same kind, too short to look for within others.
+/// Names of parameters with secret values that are too short to look for within other names.
 const SECRET_WORDS: [&str; 4] = ["key", "sig", "auth", "pwd"];
 
-/// Hosts with a path under which every address is a key: whoever knows it may post there.
+/// Hosts with a path under which every address is a key: everybody who knows such an address may
+/// post there.
 const KEYS_IN_PATHS: [(&str, &str); 4] = [
     ("hooks.slack.com", "/"),
     ("discord.com", "/api/webhooks/"),
@@ -32,7 +33,7 @@ const KEYS_IN_PATHS: [(&str, &str); 4] = [
     ("webhook.office.com", "/"),
 ];
 
-/// Returns true if a field or a variable by this name holds a secret.
+/// Returns true if a field or a variable of this name holds a secret.
 pub fn names_a_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_NAMES.iter().any(|part| name.contains(part))
@@ -42,8 +43,8 @@ fn is_secret_parameter(name: &str) -> bool {
     names_a_secret(name) || SECRET_WORDS.contains(&name.to_ascii_lowercase().as_str())
 }
 
-/// Says what in a text that is an address as a whole has no place in a topology file; `None` for
-/// any other text.
+/// Returns the kind of secret in a text that is an address as a whole, which has no place in a
+/// topology file; `None` for any other text.
 pub fn secret_in_address(text: &str) -> Option<&'static str> {
     let text = text.trim();
     if !is_scheme(text.split_once("://")?.0) || text.contains(char::is_whitespace) {
@@ -56,7 +57,7 @@ pub fn secret_in_address(text: &str) -> Option<&'static str> {
     (!parts.values.is_empty()).then_some("a token")
 }
 
-/// Hides users with their passwords, and values of parameters that name a secret, in all addresses
+/// Hides users with their passwords, and values of parameters with secret names, in all addresses
 /// of a text.
 pub fn hide_in_addresses(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
@@ -69,11 +70,11 @@ pub fn hide_in_addresses(text: &str) -> Cow<'_, str> {
     if copied == 0 { Cow::Borrowed(text) } else { Cow::Owned(out + &text[copied..]) }
 }
 
-/// The secrets in all addresses of a text, in order.
+/// Returns the secrets in all addresses of a text, in order.
 pub fn secrets_in_addresses(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
     for (at, _) in text.match_indices("://") {
-        // What stands in the query of another address was looked at with that.
+        // An address in the query of another one was checked with that one.
         if found.last().is_some_and(|last| at < last.end) {
             continue;
         }
@@ -98,7 +99,7 @@ struct AddressParts {
 }
 
 impl AddressParts {
-    /// Of the first address whose `://` stands at or behind a byte.
+    /// Finds the parts of the first address whose `://` stands at or behind a byte.
     fn of(text: &str, from: usize) -> Option<Self> {
         let start = from + text[from..].find("://")? + 3;
         let ends = |c: char| {
@@ -131,7 +132,8 @@ impl AddressParts {
     }
 }
 
-/// Where in the path of an address a key begins, if the host is one that has keys there.
+/// Returns the position in the path of an address at which a key begins, if its host has keys in
+/// paths.
 fn key_in_path(authority: &str, path: &str) -> Option<usize> {
     let host = authority.rsplit('@').next()?.split(':').next()?.to_ascii_lowercase();
     let is_of = |known: &str| {

@@ -1,5 +1,5 @@
-//! Secrets taken out of texts from outside: a server's error may repeat the key that it was sent,
-//! as it was sent.
+//! The removal of secrets from texts from outside: a server's error may repeat a key in the form in
+//! which it was sent.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::{HIDDEN, Secret};
 
-/// Secrets that are shorter aren't looked for: they would be found in any sentence. No platform has
-/// such.
+/// The shortest secret that is looked for: a shorter one would be found in any sentence. No
+/// platform has shorter secrets.
 const SECRET_BYTES_MIN: usize = 5;
 
 /// The secrets that a client was made with, in each form in which they may come back.
@@ -17,12 +17,12 @@ const SECRET_BYTES_MIN: usize = 5;
 pub struct Redactor {
     /// The secrets themselves, the longest first: each of their bytes may come back escaped.
     secrets: Vec<Secret>,
-    /// What base64 and hexadecimal digits make of them, the longest first.
+    /// The secrets in base64 and in hexadecimal digits, the longest first.
     codes: Vec<Secret>,
 }
 
 impl Redactor {
-    /// Of these secrets.
+    /// Makes a redactor of these secrets.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         let (mut plain, mut codes) = (BTreeSet::new(), BTreeSet::new());
         for secret in secrets {
@@ -37,8 +37,8 @@ impl Redactor {
         Self { secrets: longest_first(plain), codes: longest_first(codes) }
     }
 
-    /// The text with `***` in the place of each secret: as it is, percent-encoded, escaped as in
-    /// JSON or HTML, and in base64, alone or behind a user.
+    /// Returns the text with `***` in the place of each secret: in plain form, percent-encoded,
+    /// escaped as in JSON or HTML, and in base64, alone or behind a user.
     pub fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for code in &self.codes {
@@ -53,14 +53,14 @@ impl Redactor {
     }
 }
 
-/// No form is cut by another one within it.
+/// Sorts forms by length, so that no form is cut by a shorter one within it.
 fn longest_first(forms: BTreeSet<String>) -> Vec<Secret> {
     let mut forms: Vec<_> = forms.into_iter().collect();
     forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
     forms.into_iter().map(Secret::new).collect()
 }
 
-/// The text without a secret, whichever of its bytes are escaped.
+/// Returns the text without a secret, any of whose bytes may be escaped.
 fn without(text: &str, secret: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
@@ -79,7 +79,7 @@ fn without(text: &str, secret: &[u8]) -> String {
     out
 }
 
-/// How long the secret is at the beginning of a text, if it stands there.
+/// Returns the length of the secret at the beginning of a text, if the text begins with it.
 fn escaped_length(text: &[u8], secret: &[u8]) -> Option<usize> {
     if text.starts_with(secret) {
         return Some(secret.len());
@@ -91,7 +91,7 @@ fn escaped_length(text: &[u8], secret: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// Names of HTML for the characters that it escapes.
+/// The HTML names of escaped characters.
 const ENTITIES: [(&[u8], u8); 6] = [
     (b"&amp;", b'&'),
     (b"&lt;", b'<'),
@@ -101,10 +101,10 @@ const ENTITIES: [(&[u8], u8); 6] = [
     (b"&#x27;", b'\''),
 ];
 
-/// How long one byte is at the beginning of a text: as it is, or escaped.
+/// Returns the length of one byte at the beginning of a text: plain, or escaped.
 fn byte_length(text: &[u8], byte: u8) -> Option<usize> {
-    // The escape first: the secret may begin with a sign that escapes begin with.
-    // A link within a link is encoded twice.
+    // Escapes are checked first, since the secret may begin with a sign with which escapes begin. A
+    // link within a link is encoded twice.
     for (prefix, digits) in [(&b"%"[..], 2), (b"%25", 2), (b"\\u", 4), (b"\\x", 2)] {
         if let Some(rest) = text.strip_prefix(prefix)
             && let Some(code) = rest.get(..digits).and_then(|code| std::str::from_utf8(code).ok())
@@ -123,8 +123,8 @@ fn byte_length(text: &[u8], byte: u8) -> Option<usize> {
     (text.first() == Some(&byte) || byte == b' ' && text.first() == Some(&b'+')).then_some(1)
 }
 
-/// What base64 makes of a secret depends on how many bytes stand before it (a user, `:`); the
-/// letters at its ends, which it shares with its neighbours, are left out.
+/// Adds the base64 forms of a secret, which depend on the number of bytes before it (a user, `:`).
+/// The characters at its ends are left out, since they are shared with its neighbours.
 fn add_base64(secret: &[u8], forms: &mut BTreeSet<String>) {
     for before in 0..3 {
         let mut bytes = vec![0; before];

@@ -29,6 +29,7 @@ use crate::tuple::Fields;
 pub struct Local {
     /// The folder of the lake. It is made if it is missing; any number of tasks and processes may
     /// write into one.
+    #[schemars(extend("format" = "path"))]
     pub root: PathBuf,
     /// How partitions are named: `2015-12-18T00:00:00-<uuid>`, or `Basic`,
     /// `20151218T000000Z-<uuid>`, since the globs of Hadoop and Spark can't take colons.

@@ -11,6 +11,7 @@ pub mod s3;
 pub mod socket;
 pub mod stdout;
 pub mod waiting;
+mod warehouse;
 pub mod webhook;
 
 use std::path::PathBuf;
@@ -200,6 +201,12 @@ pub trait SinkConfig: Send + Sync {
     /// all inputs for which this names the same type; `graph` shows it, and the topology's file
     /// doesn't name it. [`check`](Self::check) gets the inputs of the file.
     fn bolt_in_front(&self, _stream: &str, _fields: &Fields) -> Option<BoltInFront> {
+        None
+    }
+
+    /// Where tuples with these fields go, for people, if not all of them go to the same place:
+    /// `table trends`.
+    fn destination(&self, _fields: &Fields) -> Option<&'static str> {
         None
     }
 

@@ -2,8 +2,8 @@
 
 use crate::component::Problem;
 
-/// Says what is wrong with the address in a field. It is never repeated: a password may stand in
-/// it.
+/// Returns the problem with the address in a field, if it has one. The text never quotes the
+/// address, since the address may contain a password.
 pub fn address_problem(field: &'static str, address: &str, schemes: &[&str]) -> Option<Problem> {
     let rest = address
         .split_once("://")
@@ -15,7 +15,7 @@ pub fn address_problem(field: &'static str, address: &str, schemes: &[&str]) -> 
     });
     let scheme = schemes.first().copied().unwrap_or("https");
     let what = format!(
-        "bad {field}: expected such as \"{scheme}://host\", without a user, a password or a query"
+        "bad {field}: expected an address such as \"{scheme}://host\", without a user, a password or a query"
     );
     (!is_good).then_some(Problem { field, what, candidates: None })
 }

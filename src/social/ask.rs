@@ -1,28 +1,29 @@
-//! Asking a platform until there is an answer that stays: limits and outages are waited out.
+//! Repeats a request to a platform until there is a final answer; limits and outages are waited
+//! out.
 
 use std::time::Duration;
 
 use super::{Backoff, Failure, Feed, Quota, Reply};
 use crate::error::Result;
 
-/// What an answer says.
+/// The meaning of an answer.
 pub enum Verdict<T> {
-    /// It is what was asked for: the part works.
+    /// The answer is what was asked for: the part works.
     Good(T),
-    /// Another attempt would change nothing.
+    /// The answer is final: another attempt would change nothing.
     Stays(T),
     /// Nothing more may be sent for now. The quota that the request waits for knows until when.
     Limited,
-    /// The same request may succeed later. It failed for this reason.
+    /// The same request may succeed later. The text is the reason of the failure.
     Again(String),
 }
 
-/// The reason why an attempt gave no answer that stays.
+/// The reason why an attempt gave no final answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
     /// Nobody answered, or an answer broke off.
     Unreachable,
-    /// The platform answered that it can't.
+    /// The platform answered that it can't serve the request now.
     Busy,
 }
 
@@ -38,23 +39,24 @@ impl Waits for Backoff {
     }
 }
 
-/// Who asks, as people who watch see it.
+/// The context of a request, as people who watch see it.
 #[derive(Clone, Copy)]
 pub struct Asking<'a> {
     /// The feed that the answers are for.
     pub feed: &'a Feed,
     /// The part of the source that fails while there is no answer.
     pub part: &'a str,
-    /// What causes are said of, in front of them; may be empty.
+    /// The subject that stands in front of each cause; may be empty.
     pub of: &'a str,
 }
 
 impl Asking<'_> {
-    /// Makes a request until there is an answer that stays. `request` waits until it may be sent,
-    /// and `judge` says what an answer means; it gets the waits, for an answer that says no time.
+    /// Repeats a request until there is a final answer. `request` waits until it may be sent.
+    /// `judge` says what an answer means; it gets `waits` too, to prolong the wait if an answer
+    /// names no time.
     ///
     /// # Errors
-    /// Those of `request` and `judge`, which end the source.
+    /// If `request` or `judge` fails; such an error ends the source.
     pub async fn until_answered<T, W: Waits>(
         self,
         mut waits: W,
@@ -78,7 +80,7 @@ impl Asking<'_> {
         }
     }
 
-    /// Says that an attempt failed, and waits.
+    /// Reports that an attempt failed, and waits.
     pub async fn failed(self, why: &str, wait: Duration) {
         let cause = if self.of.is_empty() { why.to_owned() } else { format!("{}: {why}", self.of) };
         let then = format!("asks again in {:.0} s", wait.as_secs_f64().ceil());
@@ -87,7 +89,7 @@ impl Asking<'_> {
     }
 }
 
-/// Waits while nothing of a bucket may be sent, and shows `<why> until 23:59:10` meanwhile.
+/// Waits while nothing of a bucket may be sent; the state shows `<why> until 23:59:10`.
 pub async fn wait_while_blocked(quota: &Quota, bucket: &str, why: &str, feed: &Feed) {
     while let Some(until) = quota.blocked(bucket, feed.now()) {
         feed.sleep_until(why, until).await;

@@ -1,8 +1,8 @@
-//! How long to wait before the next try.
+//! The waits between attempts.
 
 use std::time::Duration;
 
-/// Waits that grow from try to try, up to a bound, until something works.
+/// Waits that grow from attempt to attempt, up to a bound, until an attempt succeeds.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     first: Duration,
@@ -12,17 +12,17 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Grows by its first wait each time: 250 ms, 500 ms, 750 ms.
+    /// Makes waits that grow by the first wait each time: 250 ms, 500 ms, 750 ms.
     pub fn linear(first: Duration, max: Duration) -> Self {
         Self { first, max, doubles: false, next: first }
     }
 
-    /// Doubles each time: 5 s, 10 s, 20 s.
+    /// Makes waits that double each time: 5 s, 10 s, 20 s.
     pub fn exponential(first: Duration, max: Duration) -> Self {
         Self { first, max, doubles: true, next: first }
     }
 
-    /// The next wait, exact, as providers prescribe it.
+    /// Returns the next wait, exact, as providers prescribe it.
     #[allow(clippy::should_implement_trait, reason = "it never ends, and nobody goes over it")]
     pub fn next(&mut self) -> Duration {
         let wait = self.next;
@@ -31,13 +31,13 @@ impl Backoff {
         wait
     }
 
-    /// The next wait, somewhere between half of it and all of it, so that clients that failed
+    /// Returns between half of the next wait and all of it, at random, so that clients that failed
     /// together don't come back together.
     pub fn next_with_jitter(&mut self) -> Duration {
         self.next().mul_f64(rand::random_range(0.5..=1.0))
     }
 
-    /// It worked: begins anew.
+    /// Starts again with the first wait, since an attempt succeeded.
     pub fn reset(&mut self) {
         self.next = self.first;
     }

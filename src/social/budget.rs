@@ -1,4 +1,4 @@
-//! How many posts may be read in a time, since posts cost money.
+//! A bound on the posts that are read in an interval, since posts cost money.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,20 +6,20 @@ use time::{Duration, OffsetDateTime};
 
 use crate::units::Interval;
 
-/// The most posts that a source reads in each interval: it pauses before that is exceeded, and goes
-/// on when the next interval begins. Intervals are multiples of their length since 1970 (`1d` is a
-/// day of UTC). Every post that is received counts, also one that is filtered out or was seen
-/// before, since it was paid for.
+/// The most posts that a source reads in each interval. The source pauses before it would exceed
+/// this number, and goes on when the next interval begins. Intervals are multiples of their length
+/// since 1970 (`1d` is a day of UTC). Every post that is received counts, even one that is filtered
+/// out or was seen before, since it was paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
-    /// How many posts.
+    /// The number of posts.
     pub posts: u64,
-    /// In which time.
+    /// The length of the interval, such as `1d`.
     pub per: Interval,
 }
 
-/// What is used of a budget.
+/// The used part of a budget.
 #[derive(Clone, Debug)]
 pub(super) struct Account {
     budget: Budget,
@@ -29,7 +29,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// With what was [saved](Self::save).
+    /// Opens an account with the text that [`save`](Self::save) returned.
     pub fn open(budget: Budget, saved: Option<&str>) -> Self {
         let saved = saved.and_then(|saved| saved.split_once(' '));
         let (interval, used) = saved
@@ -38,7 +38,7 @@ impl Account {
         Self { budget, interval, used }
     }
 
-    /// What a restart needs to know.
+    /// Returns the text from which a restart restores the account.
     pub fn save(&self) -> String {
         format!("{} {}", self.interval, self.used)
     }
@@ -49,7 +49,7 @@ impl Account {
 
     fn roll(&mut self, now: OffsetDateTime) {
         let interval = now.unix_timestamp_nanos().div_euclid(self.length());
-        // A clock that steps back gives nothing back.
+        // If the clock is set back, no posts are given back.
         if interval > self.interval {
             (self.interval, self.used) = (interval, 0);
         }
@@ -61,19 +61,19 @@ impl Account {
         self.used = self.used.saturating_add(posts);
     }
 
-    /// How many more may be received now.
+    /// Returns the number of posts that may still be received in this interval.
     pub fn left(&mut self, now: OffsetDateTime) -> u64 {
         self.roll(now);
         self.budget.posts.saturating_sub(self.used)
     }
 
-    /// The most that is held back for posts on their way: a source that is fast for its budget
-    /// would read nothing otherwise.
+    /// Returns the largest reserve for posts that are on their way: a tenth of the budget. With a
+    /// larger reserve, a source that is fast for its budget would read nothing.
     pub fn reserve_max(&self) -> u64 {
         self.budget.posts / 10
     }
 
-    /// When the next interval begins.
+    /// Returns the time when the next interval begins.
     pub fn resets(&self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(
             self.interval.saturating_add(1).saturating_mul(self.length()),

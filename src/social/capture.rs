@@ -1,6 +1,6 @@
-//! The capture of one source: a thread with a runtime of its own, which reads the network into the
-//! spool. It outlives the task that reads the spool, so that a roll-back or a rebalance loses no
-//! connection; when no task has come back for it for half a minute, it ends.
+//! The capture of one source: a thread with its own runtime, which reads the network into the
+//! spool. The capture outlives the task that reads the spool, so that a roll-back or a rebalance
+//! loses no connection. If no task uses the capture for 30 s, it ends.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -29,11 +29,11 @@ use super::runtime::block_on;
 use super::tail::posts;
 use crate::gaps::GapLedger;
 
-/// How long a capture waits for another task to come back for it.
+/// The time that a capture waits for another task to use it.
 const LINGERS: Duration = Duration::from_secs(30);
 
-/// How much of what checkpoints cover a source's spool keeps at least (or a quarter of it, if that
-/// is less): what it has seen is made again from there.
+/// The least number of bytes covered by checkpoints that a source's spool keeps (or a quarter of
+/// the spool, if that is less): the set of seen posts is rebuilt from these bytes at a start.
 const RETAIN_MIN: u64 = 64 << 20;
 
 /// A source that is being read.
@@ -42,11 +42,11 @@ pub(super) struct Capture {
     pub says: Arc<Says>,
     failure: Mutex<Option<Error>>,
     users: watch::Sender<usize>,
-    /// The platform's configuration as it was when this began.
+    /// The platform's configuration when the capture began.
     configuration: Box<dyn Any + Send + Sync>,
-    /// True if another one is to take its place.
+    /// True if another capture is to replace this one.
     dismissed: watch::Sender<bool>,
-    /// True if its spool can be opened by others.
+    /// True if others can open the capture's spool.
     ended: watch::Sender<bool>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Use {
     pub reader: Reader,
 }
 
-/// The capture that has this spool.
+/// Returns the capture that writes the spool in this folder.
 #[cfg(test)]
 pub(super) fn of(spool: &Path) -> Option<Arc<Capture>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.get(spool).cloned()
@@ -65,25 +65,25 @@ pub(super) fn of(spool: &Path) -> Option<Arc<Capture>> {
 /// All captures of the process, by the folder of their spools.
 static OPEN: Mutex<Option<HashMap<PathBuf, Arc<Capture>>>> = Mutex::new(None);
 
-/// Where a capture keeps what it needs.
+/// The paths and positions that a capture needs to start.
 pub(super) struct Place<'a> {
     pub component: &'a str,
-    /// The topology's state; none if nothing is to outlive the process.
+    /// The folder of the topology's state; `None` if nothing is to outlive the process.
     pub state: Option<&'a Path>,
     /// The folder of the spool.
     pub spool: &'a Path,
     /// The position of the newest checkpoint.
     pub position: u64,
-    /// When that was made.
+    /// The time when that checkpoint was made.
     pub saved_at: Option<OffsetDateTime>,
 }
 
 impl Use {
-    /// Joins the capture of a source, or starts it. One that lingers with another configuration is
-    /// ended first.
+    /// Joins the capture of a source, or starts it. If a capture with another configuration still
+    /// runs, it is ended first.
     ///
     /// # Errors
-    /// If its spool or ledger can't be opened.
+    /// If the capture's spool or ledger can't be opened.
     pub async fn open<P: Platform>(
         platform: &P,
         place: &Place<'_>,
@@ -97,7 +97,8 @@ impl Use {
         }
     }
 
-    /// The same; gives the capture that has another configuration, if there is one.
+    /// Does the same in one attempt; returns the capture with another configuration, if there is
+    /// one.
     fn try_open<P: Platform>(
         platform: &P,
         place: &Place<'_>,
@@ -121,7 +122,7 @@ impl Use {
         Ok(Ok(Self { capture, reader }))
     }
 
-    /// Why the source stopped, if it has.
+    /// Takes the error that stopped the source, if it has stopped with one.
     pub fn failure(&self) -> Option<Error> {
         self.capture.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -134,7 +135,7 @@ impl Drop for Use {
 }
 
 impl Capture {
-    /// Ends it as soon as no task uses it any more, and waits for that.
+    /// Ends the capture as soon as no task uses it any more, and waits for its end.
     pub(super) async fn dismiss(&self) {
         self.dismissed.send_replace(true);
         // The sender is in the capture, which is borrowed.
@@ -158,7 +159,7 @@ fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Res
     let mut lost = None;
     if let Some(torn) = torn {
         let now = clock.now();
-        // Without any post that tells it, the lost ones came after the checkpoint.
+        // If no post tells when it was received, the lost posts came after the checkpoint.
         let from = || newest_received(&capture.spool).or(place.saved_at).unwrap_or(now);
         lost = torn.missing.map(|_| Lost { from: from().min(now), why: torn.to_string() });
         capture.says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(torn.to_string());
@@ -192,32 +193,33 @@ fn start<P: Platform>(platform: P, place: &Place<'_>, clock: SharedClock) -> Res
             }
         }
         if !is_kept {
-            // Left behind it would do no harm but take room.
+            // A folder that is left behind does no harm but takes room.
             let _ = std::fs::remove_dir_all(&folder);
         }
     };
     let name = format!("capture-{}", place.component);
+    let span = tracing::Span::current();
     thread::Builder::new()
         .name(name)
-        .spawn(work)
-        .map_err(|cause| Error::fatal("no thread could be started to capture on").because(cause))?;
+        .spawn(move || span.in_scope(work))
+        .map_err(|cause| Error::fatal("can't start the thread of the capture").because(cause))?;
     Ok(capture)
 }
 
-/// Options under which enough is kept.
+/// Returns the options with `retain` raised to the least number of bytes that a source needs.
 fn retaining(options: Options) -> Options {
     let least = RETAIN_MIN.min(options.bytes_max.0 / 4);
     Options { retain: ByteSize(options.retain.0.max(least)), ..options }
 }
 
-/// Posts that the spool had and lacks now.
+/// Posts that the spool had and now lacks.
 struct Lost {
-    /// When the newest post was received that is still there.
+    /// The time when the newest post that remains was received.
     from: OffsetDateTime,
     why: String,
 }
 
-/// When the newest post of a spool was received, if any says so.
+/// Returns the time when the newest post of a spool was received, if any post has such a time.
 fn newest_received(spool: &Spool) -> Option<OffsetDateTime> {
     let mut newest = None;
     let posts_only = |record: &Record| record.cursor.first() == Some(&b'+');
@@ -227,7 +229,7 @@ fn newest_received(spool: &Spool) -> Option<OffsetDateTime> {
     newest
 }
 
-/// Reads the source until it fails or nobody wants it any more.
+/// Reads the source until the source fails or no task wants it any more.
 fn run<P: Platform>(
     platform: &P,
     parts: Parts,
@@ -260,8 +262,8 @@ fn run<P: Platform>(
     })?
 }
 
-/// Ends when no task has used the capture for a while, or none uses it and another is to take its
-/// place.
+/// Ends when no task has used the capture for [`LINGERS`], or when no task uses it and another
+/// capture is to replace it.
 async fn unwanted(capture: &Capture, feed: &Feed) {
     let mut users = capture.users.subscribe();
     loop {
@@ -277,10 +279,11 @@ async fn unwanted(capture: &Capture, feed: &Feed) {
     }
 }
 
-/// Takes a capture out of the list, so that the next task starts another one, and closes its spool.
-/// Not so if a task came back for it at the last moment: then it goes on, and this says false.
+/// Removes a capture from the list, so that the next task starts another one, and closes its spool.
+/// Returns false, and changes nothing, if a task has joined the capture at the last moment: then
+/// the capture goes on.
 fn end(folder: &Path, capture: &Arc<Capture>, result: Result<()>) -> bool {
-    // Whoever looks for the capture waits here until its spool can be opened again.
+    // A task that looks for the capture waits for this lock until the spool can be opened again.
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     if result.is_ok() && *capture.users.borrow() > 0 {
         return false;

@@ -1,4 +1,4 @@
-//! What the configurations of all platforms have.
+//! The options that the configurations of all platforms have.
 
 use crate::spool;
 use crate::units::Interval;
@@ -6,15 +6,15 @@ use crate::units::Interval;
 use super::budget::Budget;
 use super::topics::Topic;
 
-/// What the configurations of all platforms have.
+/// The options that the configurations of all platforms have.
 #[derive(Clone, Debug)]
 pub struct Common {
-    /// What is wanted; everything if there are none.
+    /// The topics that posts have to match; empty if every post is wanted.
     pub topics: Vec<Topic>,
     /// The log that posts go through.
     pub spool: spool::Options,
-    /// How many posts may be read.
+    /// The bound on the posts that may be read.
     pub budget: Option<Budget>,
-    /// How long after a post was received its counts are read again.
+    /// The times after a post was received at which its counts are read again.
     pub refresh: Vec<Interval>,
 }

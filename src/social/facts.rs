@@ -1,28 +1,28 @@
-//! What topics ask of a post.
+//! The facts of a post that topics ask for.
 
 use std::borrow::Cow;
 
 use crate::post::fields::{get, texts_in};
 use crate::post::{Author, Content, Labels, Post};
 
-/// What stands before a topic's name in the tag of a rule that this program made and that means the
-/// topic exactly.
+/// The prefix of a topic's name in the tag of a rule that this program made and that means exactly
+/// the topic.
 pub const RULES_BY_US: &str = "waterspout:";
 
-/// What a post says, as far as topics can ask for it. What it doesn't say is empty.
+/// The facts of a post that topics can ask for. A fact that the post doesn't tell is empty.
 #[derive(Debug)]
 pub(super) struct Facts<'a> {
     /// The text as people read it.
     pub text: Cow<'a, str>,
-    /// What the platform marks, and what has a sign in the text.
+    /// The labels that the platform marks, and those that have a sign in the text.
     pub labels: Labels<'a>,
-    /// All names and ids of its author.
+    /// All names and ids of the post's author.
     pub authors: Vec<Cow<'a, str>>,
-    /// The tags of the rules that its platform matched it by.
+    /// The tags of the rules by which the platform matched the post.
     pub rules: Vec<Cow<'a, str>>,
 }
 
-/// Reads what there is.
+/// Reads the facts of a post.
 pub(super) fn facts(post: &Post) -> Facts<'_> {
     let Content { text, author, mut labels } = post.content();
     let text = text.unwrap_or_default();
@@ -34,8 +34,9 @@ pub(super) fn facts(post: &Post) -> Facts<'_> {
     Facts { text, labels, authors: names_of(author), rules }
 }
 
-/// All that an author may be asked for by. `user@host` is also known as `user`. A name that is only
-/// shown counts where the platform has no other: anybody may show the name of somebody else.
+/// Returns all names that an author may be asked for by. `user@host` is also known as `user`. A
+/// display name counts only on platforms without user names, since anybody may choose the display
+/// name of somebody else.
 fn names_of(author: Author<'_>) -> Vec<Cow<'_, str>> {
     let user =
         author.handle.as_ref().and_then(|handle| Some(handle.split_once('@')?.0.to_owned().into()));
@@ -43,8 +44,8 @@ fn names_of(author: Author<'_>) -> Vec<Cow<'_, str>> {
     [author.id, author.handle, user, name].into_iter().flatten().collect()
 }
 
-/// Words of a text that begin with a sign, without it. They become texts of their own: what they
-/// are taken from may have been decoded.
+/// Returns the words of a text that begin with a sign, without the sign. The words are copied,
+/// since the text may be a decoded copy itself.
 fn signed(text: &str, (sign, wide): (char, char)) -> Vec<Cow<'static, str>> {
     let word = |at: usize, sign: char| {
         let behind = &text[at + sign.len_utf8()..];
@@ -65,7 +66,7 @@ fn signed(text: &str, (sign, wide): (char, char)) -> Vec<Cow<'static, str>> {
         .collect()
 }
 
-/// The tag of a rule of this program is the topic's name behind a sign; of others it is all of it.
+/// Returns the topic's name from the tag of a rule of this program, and all of any other tag.
 fn topic_of_tag(tag: Cow<'_, str>) -> Cow<'_, str> {
     match tag {
         Cow::Borrowed(tag) => tag.strip_prefix(RULES_BY_US).unwrap_or(tag).into(),

@@ -1,4 +1,5 @@
-//! What a source hands its posts to: topics, dedup, budget and gaps on the way into the spool.
+//! The feed that a source hands its posts to: topics, dedup, budget and gaps on the way into the
+//! spool.
 
 mod gaps;
 
@@ -33,36 +34,36 @@ use super::troubles::Troubles;
 use super::wrap;
 use crate::gaps::{Gap, GapLedger};
 
-/// How many bytes of posts one record holds at most, but for a single larger post.
+/// The most bytes of posts in one record; a single larger post has a record of its own.
 const RECORD_BYTES_MAX: usize = 256 << 10;
 
-/// How many bytes of records there are at most between two that say where all parts stand. The tail
-/// that a spool retains is larger than this, so one of them is always in it.
+/// The most bytes of records between two records that have the cursors of all parts. The tail that
+/// a spool retains is larger, so it always contains such a record.
 const WHOLE_EVERY_BYTES: usize = 1 << 20;
 
-/// How often a source that brings no posts saves where it stands.
+/// The interval at which a source that brings no posts saves its cursors.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
 
 /// The longest cursor that a record takes, in bytes.
 const CURSOR_BYTES_MAX: usize = 60_000;
 
-/// The part that the budget is kept in, and the one of the rate.
+/// The parts under which the budget and the rate are saved.
 const BUDGET: &str = "$budget";
 const RATE: &str = "$rate";
 
-/// What the capture's thread tells the task that reads its spool.
+/// The reports of the capture's thread to the task that reads its spool.
 #[derive(Default)]
 pub(super) struct Says {
-    /// What the source is doing, in a word or two.
+    /// The current activity of the source, in a word or two.
     pub state: watch::Sender<String>,
-    /// What a person should know, not told yet.
+    /// Messages for people that the task hasn't shown yet.
     pub messages: Mutex<Vec<String>>,
-    /// What fails at the moment.
+    /// The parts that fail at the moment.
     pub troubles: Mutex<Troubles>,
 }
 
-/// How a source's posts reach the topology. Clones are the same feed; it stays on the capture's
-/// thread.
+/// The way of a source's posts into the topology. Clones are the same feed; a feed stays on the
+/// capture's thread.
 #[derive(Clone)]
 pub struct Feed(Rc<Inner>);
 
@@ -72,8 +73,8 @@ struct Inner {
     topics: Topics,
     clock: SharedClock,
     spool: Spool,
-    /// The longest post that a record of the spool takes beside the longest cursor, with its line
-    /// break.
+    /// The longest post, with its line break, that fits into a record of the spool together with
+    /// the longest cursor.
     post_bytes_max: usize,
     cursor_bytes_max: usize,
     says: Arc<Says>,
@@ -84,16 +85,16 @@ struct Inner {
     schedule: RefCell<Schedule>,
     budget: RefCell<Option<Account>>,
     rate: RefCell<Rate>,
-    /// What the source said it is doing.
+    /// The activity that the source reported last.
     doing: RefCell<String>,
     left_out: RefCell<LeftOut>,
-    /// One flush at a time, so that records are in the order of their cursors.
+    /// Lets one flush run at a time, so that records are in the order of their cursors.
     turn: tokio::sync::Mutex<()>,
     saved: Cell<Duration>,
     since_whole: Cell<usize>,
 }
 
-/// What a feed is made of.
+/// The parts from which a feed is made.
 pub(super) struct Parts {
     pub spout: String,
     pub kind: &'static str,
@@ -102,20 +103,22 @@ pub(super) struct Parts {
     pub spool: Spool,
     pub says: Arc<Says>,
     pub ledger: GapLedger,
-    /// What no text may show.
+    /// The secrets that no text may show.
     pub secrets: Redactor,
 }
 
 /// The longest text of a source for people, in characters: a server may answer with megabytes.
 const TEXT_CHARS_MAX: usize = 2_000;
 
-/// What people may see of a text that a source tells: a server may repeat the key that it was sent.
+/// Makes a text of a source safe for people: without secrets, shortened and printable. A server may
+/// repeat the key that it was sent.
 pub(super) fn for_people(text: &str, secrets: &Redactor) -> String {
     printable_line(&shortened(&secrets.clean(text), TEXT_CHARS_MAX)).into_owned()
 }
 
 impl Feed {
-    /// Reads the spool's tail. `position` is that of the newest checkpoint.
+    /// Opens a feed and reads the spool's tail. `position` is the position of the newest
+    /// checkpoint.
     pub(super) fn open(parts: Parts, position: u64) -> Result<Self> {
         let Parts { spout, kind, common, clock, spool, says, mut ledger, secrets } = parts;
         let mut tail = Tail::default();
@@ -123,7 +126,7 @@ impl Feed {
         for record in spool.records_from_oldest(position) {
             match record {
                 Ok(record) => tail.read(&record, &mut ledger, &mut schedule, clock.now())?,
-                // Damage before the checkpoint: what it hid is in the lake already.
+                // Damage before the checkpoint: the posts that it affects are in the lake already.
                 Err(error) => {
                     says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(error.chain())
                 }
@@ -158,35 +161,35 @@ impl Feed {
         })))
     }
 
-    /// The clock that the topology runs by: all waits and timeouts of a source go by it.
+    /// Returns the clock that the topology runs by; all waits and timeouts of a source use it.
     pub fn clock(&self) -> &SharedClock {
         &self.0.clock
     }
 
-    /// The wall clock, in UTC.
+    /// Returns the wall clock's time, in UTC.
     pub fn now(&self) -> OffsetDateTime {
         self.0.clock.now()
     }
 
-    /// The topics that posts are held against.
+    /// Returns the topics that posts are compared with.
     pub fn topics(&self) -> &Topics {
         &self.0.topics
     }
 
-    /// The spout's id.
+    /// Returns the spout's id.
     pub fn spout(&self) -> &str {
         &self.0.spout
     }
 
-    /// Where a part of the source stood behind the last thing that is in the spool or on its way
-    /// there; `None` for a part that is new. What it says is the source's own business. Names that
-    /// begin with `$` are the feed's.
+    /// Returns the last cursor that was set for a part of the source, saved or not; `None` for a
+    /// new part. The source alone decides what a cursor means. Names of parts that begin with `$`
+    /// are reserved for the feed.
     pub fn cursor(&self, part: &str) -> Option<String> {
         self.0.tail.borrow().progress.get(part).cloned()
     }
 
-    /// Says where a part of the source stands. It is saved with the next flush that has posts, or
-    /// within 10 s.
+    /// Sets the cursor of a part of the source. The cursor is saved with the next flush that has
+    /// posts, or within 10 s.
     pub fn set_cursor(&self, part: &str, cursor: impl Into<String>) {
         let cursor = cursor.into();
         let mut tail = self.0.tail.borrow_mut();
@@ -196,20 +199,20 @@ impl Feed {
         }
     }
 
-    /// Takes a post, made by [`post`](super::post) or [`delete`](super::delete). One that was seen
-    /// before, or that matches no topic, goes no further. Deletions are never off topic. It enters
-    /// the topology with the next [`flush`](Self::flush).
+    /// Takes a post, made by [`post`](super::post) or [`delete`](super::delete). A post that was
+    /// seen before, or that matches no topic, is dropped. Deletions are never off topic. A post
+    /// that is taken enters the topology with the next [`flush`](Self::flush).
     pub fn offer(&self, post: Post) -> Offered {
         self.offer_at(post, Cost::Received)
     }
 
-    /// The same for a source that begins again where it was: what was captured before costs
-    /// nothing.
+    /// Does the same for a source that begins again at its cursor: posts that were captured before
+    /// cost nothing.
     pub fn offer_again(&self, post: Post) -> Offered {
         self.offer_at(post, Cost::NotSeen)
     }
 
-    /// The same while a source repeats what it gave before: only what wasn't captured then costs
+    /// Does the same while a source repeats posts: only posts that weren't captured before cost
     /// anything.
     pub fn offer_repeated(&self, post: Post) -> Offered {
         self.offer_at(post, Cost::Taken)
@@ -260,23 +263,24 @@ impl Feed {
         self.0.tail.borrow().seen.contains(identity(post))
     }
 
-    /// Returns true if a post of Facebook was taken before with another text: it was edited since.
+    /// Returns true if a post of Facebook was taken before with another text: the post was edited
+    /// since.
     pub fn has_changed(&self, post: &Post) -> bool {
         self.0.tail.borrow().versions.differs(post)
     }
 
-    /// Takes a post that was read again: a JSON object as the platform gave it, and how long after
-    /// it was received. It goes onto the stream `counts`, whether it was seen before or not. Reads
-    /// of counts count as posts of the budget.
+    /// Takes a post that was read again: a JSON object as the platform gave it, and `after`, the
+    /// time between its receipt and this read (such as `10m`). The post goes onto the stream
+    /// `counts`, even if it was seen before. Each such read counts as a post of the budget.
     ///
     /// # Errors
-    /// What is wrong with the object.
+    /// If the object can't be made into a post; the text says why.
     pub fn offer_refreshed(&self, object: &[u8], after: &str) -> Result<Offered, String> {
         let post = wrap::refreshed(self.0.kind, object, after, self.now())?;
         Ok(self.offer_counts(post))
     }
 
-    /// The same of a post that has [`REFRESHED`](crate::post::REFRESHED) already.
+    /// Does the same for a post that has [`REFRESHED`](crate::post::REFRESHED) already.
     pub fn offer_counts(&self, post: Post) -> Offered {
         if let Some(budget) = &mut *self.0.budget.borrow_mut() {
             budget.spend(1, self.now());
@@ -284,18 +288,19 @@ impl Feed {
         self.offer(post)
     }
 
-    /// Takes something that can't be made a post of: it goes to the dead letters with the reason.
+    /// Takes input that can't be made into a post: the input goes to the dead letters with the
+    /// reason.
     pub fn refuse(&self, raw: &[u8], why: &str) {
         let refused = refused(raw, &self.for_people(why), self.0.post_bytes_max);
-        // What comes again, as sources do that overlap, is one dead letter.
+        // Overlapping sources bring the same input again; it becomes one dead letter.
         if self.0.tail.borrow_mut().seen.insert(identity(&refused)) {
             self.0.buffer.borrow_mut().push(refused);
         }
     }
 
-    /// Brings what was offered onto this machine's disk, and with it where the source stands. Waits
-    /// for room in the spool and on the disk: so a source that must not fall behind reads no more
-    /// meanwhile.
+    /// Brings the offered posts onto this machine's disk, together with the source's cursors. Waits
+    /// for room in the spool and on the disk; a source that awaits this reads nothing more until
+    /// there is room.
     ///
     /// # Errors
     /// Fatal if the spool can't be used.
@@ -310,8 +315,8 @@ impl Feed {
             return Ok(());
         }
         self.keep_accounts();
-        // Where the parts stand is taken with the posts, before anything is waited for: others
-        // offer meanwhile.
+        // The cursors are taken together with the posts, before the first await: other futures may
+        // offer posts during an await.
         let mut out = Outgoing::take(&self.0);
         let delta = json(&out.changed);
         let fits = delta.len() < self.0.cursor_bytes_max;
@@ -335,10 +340,10 @@ impl Feed {
         Ok(())
     }
 
-    /// Saves where the source stands now, and not only within 10 s.
+    /// Saves the source's cursors now, and not only within 10 s.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush).
+    /// If [`flush`](Self::flush) would fail.
     pub async fn save(&self) -> Result<()> {
         self.write_out(true).await
     }
@@ -362,7 +367,7 @@ impl Feed {
                     self.0.says.state.send_replace(before);
                 }
                 Err(error) if error.kind() == Kind::Rejected => {
-                    let what = "where the source stands doesn't fit into the spool: give it more room by \"bytes_max\"";
+                    let what = "the source's cursors don't fit into a record of the spool: raise the spool's \"bytes_max\"";
                     return Err(Error::fatal(what).because(error));
                 }
                 Ok(Appended::Closed) => return Err(Error::fatal("the spool was closed")),
@@ -374,8 +379,8 @@ impl Feed {
         }
     }
 
-    /// How many more posts the budget allows now, less a reserve for what is on its way; `None`
-    /// without a budget.
+    /// Returns the number of posts that the budget allows now, less a reserve for posts that are on
+    /// their way; `None` without a budget.
     pub fn budget_left(&self) -> Option<u64> {
         let mut budget = self.0.budget.borrow_mut();
         let budget = budget.as_mut()?;
@@ -384,18 +389,18 @@ impl Feed {
         Some(left.saturating_sub(reserve.min(budget.reserve_max())))
     }
 
-    /// When the budget begins anew; `None` without a budget.
+    /// Returns the time when the budget's next interval begins; `None` without a budget.
     pub fn budget_resets(&self) -> Option<OffsetDateTime> {
         self.0.budget.borrow().as_ref().map(Account::resets)
     }
 
-    /// Whether the budget is used up: read nothing before [`await_budget`](Self::await_budget).
+    /// Returns true if the budget is used up: then read nothing before
+    /// [`await_budget`](Self::await_budget) returns.
     pub fn is_budget_spent(&self) -> bool {
         self.budget_left() == Some(0)
     }
 
-    /// Waits, if the budget is used up, until the next interval begins, and shows that as the
-    /// state.
+    /// Waits until the next interval begins if the budget is used up; the state shows the wait.
     pub async fn await_budget(&self) {
         while self.is_budget_spent() {
             let Some(resets) = self.budget_resets() else { return };
@@ -403,8 +408,8 @@ impl Feed {
         }
     }
 
-    /// Shows what the source is doing in a word or two, such as `reconnects in 5 s`; an empty text
-    /// takes it back. The parts that are left out are shown behind it.
+    /// Shows the activity of the source in a word or two, such as `reconnects in 5 s`; an empty
+    /// text removes it. The parts that are left out are shown behind it.
     pub fn set_state(&self, state: impl Into<String>) {
         *self.0.doing.borrow_mut() = state.into();
         self.show_state();
@@ -426,9 +431,9 @@ impl Feed {
         for_people(text, &self.0.secrets)
     }
 
-    /// An attempt to reach a part of the source failed, and `then` says what comes next: `connects
-    /// again in 5 s`. It counts as a failure, and is shown until [`works`](Self::works) is called
-    /// for the part.
+    /// Reports that an attempt to reach a part of the source failed. `then` says what comes next:
+    /// `connects again in 5 s`. The attempt counts as a failure, and its cause is shown until
+    /// [`works`](Self::works) is called for the part.
     pub fn attempt_failed(&self, part: &str, cause: &str, then: &str) {
         let cause = self.for_people(cause);
         self.set_state(format!("{cause}; {then}"));
@@ -436,7 +441,7 @@ impl Feed {
         self.0.says.state.send_modify(|_| ());
     }
 
-    /// A part of the source works.
+    /// Reports that a part of the source works.
     pub fn works(&self, part: &str) {
         let is_news = self.troubles().works(part);
         if is_news {
@@ -449,9 +454,9 @@ impl Feed {
         self.0.says.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leaves a part out for a while, since the platform refuses it: says so, and shows it until
-    /// [`take_back`](Self::take_back). The pause until it is asked for again grows from a minute to
-    /// an hour.
+    /// Leaves a part out for a while, since the platform refuses it: sends a message, and shows the
+    /// part in the state until [`take_back`](Self::take_back). The pause before the part is asked
+    /// for again grows from a minute to an hour.
     pub fn leave_out(&self, part: &str, why: &str) {
         let is_new = self.0.left_out.borrow_mut().refuse(part, why, self.now());
         if is_new {
@@ -460,13 +465,13 @@ impl Feed {
         self.show_state();
     }
 
-    /// Returns true while a part that was left out isn't to be asked for again.
+    /// Returns true while a part is left out and isn't to be asked for yet.
     pub fn is_left_out(&self, part: &str) -> bool {
         self.0.left_out.borrow().is_out(part, self.now())
     }
 
-    /// Says that a part that was left out is good again. Returns since when it was left out, if it
-    /// was.
+    /// Reports that a part that was left out is good again. Returns the time since when the part
+    /// was left out, if it was.
     pub fn take_back(&self, part: &str) -> Option<OffsetDateTime> {
         let since = self.0.left_out.borrow_mut().take_back(part)?;
         self.say(format!("{part} is read again"));
@@ -474,7 +479,7 @@ impl Feed {
         Some(since)
     }
 
-    /// Says something that a person should know, once. Never put a URL with a token into it.
+    /// Sends a message to people, once. Never put a URL with a token into a message.
     pub fn say(&self, message: impl Into<String>) {
         let message = self.for_people(&message.into());
         self.0.says.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
@@ -486,15 +491,14 @@ impl Feed {
         self.0.clock.sleep(duration).await;
     }
 
-    /// Waits until a time of the wall clock, and shows `<why> until 23:59:10` as the state
-    /// meanwhile.
+    /// Waits until a time of the wall clock; the state shows `<why> until 23:59:10`.
     pub async fn sleep_until(&self, why: &str, until: OffsetDateTime) {
         let (hour, minute, second) = until.to_offset(time::UtcOffset::UTC).to_hms();
         self.set_state(format!("{why} until {hour:02}:{minute:02}:{second:02}"));
         while let Ok(left) = Duration::try_from(until - self.now())
             && !left.is_zero()
         {
-            // In pieces, since the wall clock may be set.
+            // Waits in pieces, since the wall clock may be set.
             self.sleep(left.min(Duration::from_secs(60))).await;
         }
         self.set_state("");
@@ -505,8 +509,8 @@ impl Feed {
     }
 }
 
-/// What is on its way into the spool. What isn't there when a flush is given up goes back to where
-/// it was.
+/// Posts and cursors on their way into the spool. If a flush is given up, those that aren't in the
+/// spool go back into the buffer.
 struct Outgoing<'a> {
     feed: &'a Inner,
     posts: Vec<Post>,
@@ -530,7 +534,8 @@ impl Drop for Outgoing<'_> {
     }
 }
 
-/// How many posts go into one record of at most so many bytes, and that record.
+/// Returns the number of posts that go into one record of at most `bytes_max` bytes, and that
+/// record.
 fn first_record(posts: &[Post], bytes_max: usize) -> (usize, Vec<u8>) {
     let bytes_max = bytes_max.min(RECORD_BYTES_MAX);
     let mut record = Vec::new();

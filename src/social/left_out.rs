@@ -1,5 +1,5 @@
-//! Parts of a source (pages, channels, rules, hashtags) that its platform refuses: each is left out
-//! for a while, and the others go on.
+//! Parts of a source (pages, channels, rules, hashtags) that its platform refuses: each part is
+//! left out for a while, and the other parts go on.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,16 +8,16 @@ use time::{Duration, OffsetDateTime};
 
 use super::wrap::stamp;
 
-/// The pause before a part that was refused is asked for again, and the longest one: each refusal
-/// in a row doubles it. A shorter one costs calls for what is mostly gone for good, a longer one
-/// keeps a part out that is there again.
+/// The first and the longest pause before a part that was refused is asked for again; each refusal
+/// in a row doubles the pause. A shorter pause costs calls for parts that are mostly gone for good;
+/// a longer pause keeps out a part that is available again.
 const PAUSE_FIRST: Duration = Duration::minutes(1);
 const PAUSE_MAX: Duration = Duration::hours(1);
 
-/// How many parts the state names; the state is a line of text.
+/// The most parts that the state names; the state is a line of text.
 const NAMED_MAX: usize = 5;
 
-/// How much of a platform's reason the state shows for each part, in characters.
+/// The length of a platform's reason that the state shows for each part, in characters.
 const REASON_CHARS_MAX: usize = 200;
 
 /// A part that is left out.
@@ -34,7 +34,8 @@ struct Refusal {
 pub(super) struct LeftOut(BTreeMap<String, Refusal>);
 
 impl LeftOut {
-    /// Leaves a part out, longer each time. Returns true if the reason is new, and worth a message.
+    /// Leaves a part out, for a longer time at each refusal. Returns true if the reason is new, and
+    /// so worth a message.
     pub fn refuse(&mut self, part: &str, why: &str, now: OffsetDateTime) -> bool {
         let before = self.0.get(part);
         let is_new = before.is_none_or(|before| before.why != why);
@@ -46,19 +47,20 @@ impl LeftOut {
 
     /// Returns true if a part was refused and it isn't time yet to ask for it again.
     pub fn is_out(&self, part: &str, now: OffsetDateTime) -> bool {
-        // A clock that was set back must not keep a part out for longer than its pause.
+        // If the clock was set back, a part must not be left out for longer than its pause.
         self.0
             .get(part)
             .is_some_and(|refusal| now < refusal.again && now >= refusal.again - refusal.pause)
     }
 
-    /// Takes a part back that is good again. Returns since when it was left out, if it was.
+    /// Takes back a part that is good again. Returns the time since when it was left out, if it
+    /// was.
     pub fn take_back(&mut self, part: &str) -> Option<OffsetDateTime> {
         self.0.remove(part).map(|refusal| refusal.since)
     }
 }
 
-/// As a component's state shows it; empty if nothing is left out.
+/// The parts as a component's state shows them; empty if nothing is left out.
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {

@@ -1,4 +1,4 @@
-//! What the five social sources have in common: everything between a platform's protocol and the
+//! The parts that the five social sources share: everything between a platform's protocol and the
 //! topology.
 //!
 //! ```text
@@ -8,12 +8,12 @@
 //! ```
 //!
 //! A platform is one folder here: its configuration ([`Platform`]) and its protocol ([`Source`]),
-//! written as a loop over the network that hands what it gets to its [`Feed`]. The loop runs on a
-//! thread of its own, the *capture*, which outlives a task that is started anew: a roll-back loses
-//! no connection and no post. What its posts say is told by one file in `post/kinds`.
+//! written as a loop over the network that hands posts to its [`Feed`]. The loop runs on a separate
+//! thread, the *capture*, which outlives a task that is started again: a roll-back loses no
+//! connection and no post. One file in `post/kinds` reads the content of the platform's posts.
 //!
-//! Whatever the topology later needs to know of a post (its stream, its topics, whether it was seen
-//! before) is computed from the post alone, so that a replay finds the same.
+//! All facts of a post that the topology needs later (its stream, its topics, its identity) are
+//! computed from the post alone, so that a replay finds the same.
 
 pub mod bluesky;
 pub mod facebook;

@@ -1,29 +1,29 @@
-//! What becomes of a post that a source offers, and whether it counts for the budget.
+//! The outcome of a post that a source offers, and the rules for the budget.
 
-/// What became of a post.
+/// The outcome of a post that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offered {
-    /// It goes into the topology.
+    /// The post goes into the topology.
     Taken,
-    /// It was seen before.
+    /// The post was seen before.
     Seen,
-    /// It matches no topic.
+    /// The post matches no topic.
     OffTopic,
 }
 
-/// Which posts count for the budget and the rate.
+/// A rule which posts count for the budget and the rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cost {
-    /// All that are received, since the platform bills them.
+    /// All posts that are received, since the platform bills them.
     Received,
-    /// All but those that were captured before.
+    /// All posts but those that were captured before.
     NotSeen,
-    /// Those that are captured.
+    /// Only posts that are captured.
     Taken,
 }
 
 impl Cost {
-    /// Returns true if a post counts of which this became.
+    /// Returns true if a post with this outcome counts.
     pub(super) fn is_paid(self, offered: Offered) -> bool {
         match self {
             Self::Received => true,

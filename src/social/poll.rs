@@ -1,4 +1,4 @@
-//! What sources that ask again and again have in common.
+//! The parts that all polling sources share.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -13,14 +13,14 @@ use crate::error::Result;
 use super::feed::Feed;
 use super::wrap::stamp;
 
-/// How many refused things are remembered; then it begins anew.
+/// The most refused inputs that are remembered. At this number all of them are forgotten.
 const REFUSED_MAX: usize = 10_000;
 
-/// Notes for each part that is new that it is to be read from now on, so that a start that comes
-/// later knows it, too.
+/// Saves for each new part that it is to be read from now on, so that a later start reads from the
+/// same time.
 ///
 /// # Errors
-/// If it can't be saved.
+/// If the cursors can't be saved.
 pub async fn begin(feed: &Feed, parts: &[String]) -> Result<()> {
     let mut is_new = false;
     for part in parts.iter().filter(|part| feed.cursor(part).is_none()) {
@@ -30,14 +30,14 @@ pub async fn begin(feed: &Feed, parts: &[String]) -> Result<()> {
     if is_new { feed.save().await } else { Ok(()) }
 }
 
-/// The time that the cursor of a part says: that of its newest post.
+/// Returns the time in the cursor of a part: the time of its newest post.
 pub fn newest(feed: &Feed, part: &str) -> OffsetDateTime {
     let saved = feed.cursor(part).and_then(|saved| OffsetDateTime::parse(&saved, &Rfc3339).ok());
     saved.unwrap_or_else(|| feed.now())
 }
 
-/// How long to pause between two reads, so that the calls that a credential is allowed are shared
-/// evenly by all parts (pages, channels, topics), which are read in turn.
+/// A plan of the pauses between reads: all parts (pages, channels, topics) are read in turn, and
+/// share evenly the calls that a credential is allowed.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     share: Duration,
@@ -45,14 +45,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads each of so many parts once in `every`, if the calls allow it: each of them takes
-    /// `per_call` of the time.
+    /// Plans to read each of `parts` parts once in `every`, if the calls allow it. `per_call` is
+    /// the time that each call uses up.
     pub fn new(parts: usize, every: Duration, per_call: Duration) -> Self {
         Self { share: every / u32::try_from(parts.max(1)).unwrap_or(u32::MAX), per_call }
     }
 
-    /// The pause behind a read that took so long and so many calls. `stretch` makes reads rarer,
-    /// since the platform says that its limit is near.
+    /// Returns the pause after a read that took the time `took` and this number of calls. A
+    /// `stretch` above 1 makes reads rarer, since the platform says that its limit is near.
     pub fn pause(self, took: Duration, calls: u64, stretch: u32) -> Duration {
         let calls = u32::try_from(calls).unwrap_or(u32::MAX);
         let share = self.share.saturating_mul(stretch);
@@ -60,12 +60,12 @@ impl Plan {
     }
 }
 
-/// What was refused before: a source that reads the same again refuses it once.
+/// The refused inputs: a source that reads the same input again refuses it once.
 #[derive(Debug, Default)]
 pub struct Refusals(RefCell<BTreeSet<u64>>);
 
 impl Refusals {
-    /// Refuses something that can't be made a post of, unless it was before.
+    /// Refuses input that can't be made into a post, unless it was refused before.
     pub fn refuse(&self, feed: &Feed, raw: &[u8], why: &str) {
         let mut known = self.0.borrow_mut();
         if known.len() == REFUSED_MAX {
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(plan.pause(s(5), 9, 1), s(10), "what a read took counts");
         assert_eq!(plan.pause(s(60), 1, 1), Duration::ZERO);
         assert_eq!(plan.pause(Duration::ZERO, 1, 8), s(120), "near a limit reads get rarer");
-        // Two hundred calls an hour are one in 18 s, however many parts there are.
+        // 200 calls an hour are one call in 18 s, whatever the number of parts.
         let plan = Plan::new(100, s(60), s(3600) / 200);
         assert_eq!(plan.pause(Duration::ZERO, 1, 1), s(18));
         assert_eq!(plan.pause(s(4), 3, 1), s(50));

@@ -1,4 +1,4 @@
-//! What a provider allows a credential, shared by all spouts of this process that use it.
+//! The quota of a credential, shared by all spouts of this process that use the credential.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use xxhash_rust::xxh3::xxh3_128;
 
-/// The state of one credential. Clones are the same.
+/// The quota of one credential. Clones are the same quota.
 #[derive(Clone)]
 pub struct Quota(Arc<Shared>);
 
@@ -21,7 +21,7 @@ struct Shared {
 struct Bucket {
     /// Nothing may be sent before this time.
     blocked_until: OffsetDateTime,
-    /// Where the window of `used` began.
+    /// The time when the window of `used` began.
     window: OffsetDateTime,
     used: u64,
 }
@@ -40,7 +40,7 @@ impl Default for Bucket {
 static ALL: Mutex<Option<HashMap<u128, Quota>>> = Mutex::new(None);
 
 impl Quota {
-    /// That of a credential. Only its hash is kept.
+    /// Returns the quota of a credential. Only the credential's hash is kept.
     pub fn of(platform: &str, credential: &str) -> Self {
         let key = xxh3_128(format!("{platform}\0{credential}").as_bytes());
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,20 +57,21 @@ impl Quota {
         self.0.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets nothing of a bucket be sent before a time; an earlier one changes nothing.
+    /// Forbids requests of a bucket before a time; an earlier time than the known one changes
+    /// nothing.
     pub fn block(&self, bucket: &str, until: OffsetDateTime) {
         let mut buckets = self.buckets();
         let bucket = buckets.entry(bucket.into()).or_default();
         bucket.blocked_until = bucket.blocked_until.max(until);
     }
 
-    /// Until when nothing of a bucket may be sent, if that lies ahead.
+    /// Returns the time before which nothing of a bucket may be sent, if that time lies ahead.
     pub fn blocked(&self, bucket: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
         self.buckets().get(bucket).map(|bucket| bucket.blocked_until).filter(|until| *until > now)
     }
 
-    /// Reserves the next turn of a bucket whose turns are at least `every` apart, and says when
-    /// that is. Turns are given in the order in which they are asked for.
+    /// Reserves the next turn of a bucket whose turns are at least `every` apart, and returns the
+    /// time of the turn. Turns are given in the order of the calls.
     pub fn reserve(
         &self,
         bucket: &str,
@@ -84,8 +85,8 @@ impl Quota {
         turn
     }
 
-    /// Takes `cost` from what the window that began at `window` allows, or nothing if that isn't
-    /// left.
+    /// Takes `cost` from `limit` in the window that began at `window`. Returns false, and takes
+    /// nothing, if less than `cost` is left.
     pub fn take(&self, bucket: &str, cost: u64, limit: u64, window: OffsetDateTime) -> bool {
         let mut buckets = self.buckets();
         let bucket = buckets.entry(bucket.into()).or_default();
@@ -97,7 +98,7 @@ impl Quota {
         fits
     }
 
-    /// How much of the window that began at `window` is used.
+    /// Returns the used part of the window that began at `window`.
     pub fn used(&self, bucket: &str, window: OffsetDateTime) -> u64 {
         self.buckets()
             .get(bucket)
@@ -105,7 +106,7 @@ impl Quota {
             .map_or(0, |bucket| bucket.used)
     }
 
-    /// Learns what an earlier process used of the window that began at `window`.
+    /// Restores the use of the window that began at `window` by an earlier process.
     pub fn restore(&self, bucket: &str, used: u64, window: OffsetDateTime) {
         let mut buckets = self.buckets();
         let bucket = buckets.entry(bucket.into()).or_default();
@@ -116,12 +117,12 @@ impl Quota {
         }
     }
 
-    /// The one live connection that a credential may have; waits while another spout has it.
+    /// Waits for the one live connection that a credential may have, while another spout has it.
     pub async fn connection(&self) -> OwnedSemaphorePermit {
         Arc::clone(&self.0.stream).acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    /// The same, or nothing while another spout has it.
+    /// Returns the same, or `None` while another spout has the connection.
     pub fn try_connection(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0.stream).try_acquire_owned().ok()
     }

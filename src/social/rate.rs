@@ -1,11 +1,11 @@
-//! How many posts come, for estimates of how many are missing.
+//! The rate at which posts come, for estimates of the number of missing posts.
 
 use std::time::Duration;
 
-/// Over how long the rate is averaged.
+/// The time over which the rate is averaged.
 const AVERAGED_OVER: Duration = Duration::from_secs(600);
 
-/// How long is counted before the average changes, in seconds.
+/// The time over which posts are counted before the average changes, in seconds.
 const WINDOW_S: f64 = 10.0;
 
 /// Posts per second, averaged.
@@ -16,7 +16,7 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// With what was [saved](Self::save), at this monotonic time.
+    /// Opens a rate with the text that [`save`](Self::save) returned, at this monotonic time.
     pub fn open(saved: Option<&str>, now: Duration) -> Self {
         Self {
             per_s: saved.and_then(|saved| saved.parse().ok()).unwrap_or(0.0),
@@ -25,7 +25,7 @@ impl Rate {
         }
     }
 
-    /// What a restart needs to know.
+    /// Returns the text from which a restart restores the rate.
     pub fn save(&self) -> String {
         format!("{:.3}", self.per_s)
     }
@@ -45,7 +45,7 @@ impl Rate {
         }
     }
 
-    /// How many posts there are in a time, if the rate is known.
+    /// Returns the expected number of posts in a time, if the rate is known.
     pub fn over(&self, time: time::Duration) -> Option<u64> {
         (self.per_s > 0.0).then(|| (self.per_s * time.as_seconds_f64().max(0.0)).round() as u64)
     }

@@ -1,4 +1,4 @@
-//! Reading posts again for their counts.
+//! Reads posts again for their counts.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use crate::error::{Kind, Result};
 use super::feed::Feed;
 use super::platform::Refresher;
 
-/// How often what is due is looked for.
+/// The interval at which due posts are looked for.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// How long to wait after a read that failed.
+/// The wait after a read that failed.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// Reads what is due, for ever.
+/// Reads due posts, without an end.
 pub(super) async fn run(mut refresher: Box<dyn Refresher>, feed: &Feed) -> Result<()> {
     loop {
         let due = feed.with_schedule(|schedule| schedule.take(refresher.batch(), feed.now()));

@@ -1,4 +1,4 @@
-//! What a source got and can't make a post of, on its way to the dead letters through the spool.
+//! Input that a source can't make into a post, on its way to the dead letters through the spool.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,22 +8,21 @@ use crate::dead_letter::DeadLetter;
 use crate::post::Post;
 use crate::post::fields::{pick, string};
 
-/// The kind that stands in the spool for what is no post. No platform has it, since it isn't
-/// emitted as one.
+/// The kind of refused input in the spool. No platform has this kind, and no post of this kind is
+/// emitted.
 pub(super) const REFUSED: &str = "_refused";
 
 /// The longest reason that is kept, in bytes. A platform's own text may be part of it.
 const WHY_BYTES_MAX: usize = 4 << 10;
 
-/// The room that a reason and the names around it take at most: a byte of text may need six as
-/// JSON.
+/// The most room for a reason and the names around it: a byte of text may need six bytes as JSON.
 const BESIDE_RAW_BYTES: usize = 6 * WHY_BYTES_MAX + 64;
 
-/// What is no post, on its way to the dead letters, in at most `bytes_max` bytes: `raw` is cut
-/// where it must be, and the reason says so.
+/// Returns refused input as a record for the dead letters, in at most `bytes_max` bytes. If `raw`
+/// is too long it is cut, and the reason says so.
 pub(super) fn refused(raw: &[u8], why: &str, bytes_max: usize) -> Post {
     let why = &why[..why.floor_char_boundary(WHY_BYTES_MAX)];
-    // Three bytes become four.
+    // In base64, three bytes become four.
     let raw_bytes_max = bytes_max.saturating_sub(BESIDE_RAW_BYTES) / 4 * 3;
     let is_cut = raw.len() > raw_bytes_max;
     let kept = STANDARD.encode(&raw[..raw.len().min(raw_bytes_max)]);
@@ -39,7 +38,7 @@ pub(super) fn refused(raw: &[u8], why: &str, bytes_max: usize) -> Post {
     Post::wrap(REFUSED, body.as_bytes()).expect("an object of two texts and a boolean is one")
 }
 
-/// The dead letter that such a post stands for.
+/// Returns the dead letter that such a post stands for.
 pub(super) fn dead_letter(post: &Post) -> Option<DeadLetter> {
     let [raw, why, cut] = pick(post.body(), ["raw", "why", "cut"]);
     let raw = STANDARD.decode(raw.and_then(string)?.as_bytes()).ok()?;

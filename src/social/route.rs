@@ -1,4 +1,4 @@
-//! The streams of every social source, and what is routed onto them.
+//! The streams of every social source, and the routing of posts onto them.
 
 use crate::post::{Post, PostStream};
 use crate::spout::Route;
@@ -7,8 +7,8 @@ use crate::value::Value;
 
 use super::topics::Topics;
 
-/// The streams as a source declares them, in the order of their ids: the first by itself, the
-/// others by name.
+/// Returns the streams as a source declares them, in the order of their ids: first the default
+/// stream, then the named ones.
 pub(super) fn streams() -> Streams {
     let default = Streams::default_with(Fields::of_posts());
     PostStream::NAMED
@@ -16,7 +16,7 @@ pub(super) fn streams() -> Streams {
         .fold(default, |streams, name| streams.and(name, Fields::of_posts()))
 }
 
-/// The number of a stream among the declared ones.
+/// Returns the number of a stream among the declared ones.
 fn stream_id(stream: PostStream) -> StreamId {
     StreamId(stream as usize)
 }

@@ -1,4 +1,4 @@
-//! When posts are to be read again for their counts.
+//! The times at which posts are to be read again for their counts.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,12 +7,12 @@ use time::OffsetDateTime;
 
 use crate::units::Interval;
 
-/// How many reads are planned at most; beyond it posts aren't read again. Each costs about 100
-/// bytes.
+/// The most planned reads; beyond this number, posts aren't read again. Each planned read takes
+/// about 100 bytes.
 const PLANNED_MAX: usize = 200_000;
 
-/// What is to be read again, the earliest first. It is kept in memory, and made again from the
-/// spool at a start: what the spool doesn't hold any more isn't read again.
+/// The posts that are to be read again, the earliest first. The schedule is kept in memory, and
+/// rebuilt from the spool at a start: posts that the spool no longer has aren't read again.
 #[derive(Default)]
 pub(super) struct Schedule {
     after: Vec<Interval>,
@@ -20,12 +20,13 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Reads each post again so long after it was received.
+    /// Makes a schedule that reads each post again at these times after it was received.
     pub fn new(after: Vec<Interval>) -> Self {
         Self { after, planned: BinaryHeap::new() }
     }
 
-    /// Plans for a post that was received at a time; what is past already isn't planned.
+    /// Plans the reads of a post that was received at this time; reads that would be in the past
+    /// aren't planned.
     pub fn plan(&mut self, id: &str, received: OffsetDateTime, now: OffsetDateTime) {
         for (number, after) in self.after.iter().enumerate() {
             let due = received + after.0;
@@ -35,12 +36,12 @@ impl Schedule {
         }
     }
 
-    /// Returns true if anything is ever read again.
+    /// Returns true if no post is ever read again.
     pub fn is_off(&self) -> bool {
         self.after.is_empty()
     }
 
-    /// Takes up to `max` posts that are due, all after the same time.
+    /// Takes up to `max` posts that are due, all with the same time after their receipt.
     pub fn take(&mut self, max: usize, now: OffsetDateTime) -> Option<(Interval, Vec<String>)> {
         let mut ids = Vec::new();
         let mut of = None;
@@ -55,7 +56,7 @@ impl Schedule {
         of.map(|number| (self.after[number], ids))
     }
 
-    /// Plans reads that failed anew.
+    /// Plans failed reads again.
     pub fn again(&mut self, after: Interval, ids: Vec<String>, due: OffsetDateTime) {
         if let Some(number) = self.after.iter().position(|known| *known == after) {
             self.planned.extend(ids.into_iter().map(|id| Reverse((due, number, id))));

@@ -1,11 +1,11 @@
-//! Which posts were seen: the newest so many, forgotten in the order in which they came.
+//! The set of the newest posts that were seen; the oldest post is forgotten first.
 
 use std::collections::VecDeque;
 
 use hashbrown::HashSet;
 
-/// How many posts are remembered. Each costs about 40 bytes, and each one more lets a repetition
-/// that comes later be recognised: at 250 posts/s this is a quarter of an hour.
+/// The number of posts that are remembered. Each takes about 40 bytes. A larger number recognises
+/// repetitions that come later: at 250 posts/s this number covers a quarter of an hour.
 pub(super) const SEEN_MAX: usize = 250_000;
 
 /// A set with a bound.
@@ -16,7 +16,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Remembers a post; false if it was known.
+    /// Remembers a post; returns false if the post was known.
     pub fn insert(&mut self, identity: u128) -> bool {
         if !self.known.insert(identity) {
             return false;

@@ -1,9 +1,9 @@
-//! What the records of a source's spool hold, and what its tail tells a start.
+//! The records of a source's spool, and the state that a start reads from the spool's tail.
 //!
-//! A record is some posts in a row, one on each line. Its cursor says where the parts of the source
-//! stand behind them: `+{"part":"cursor"}` what changed, or `=` for a record whose body says where
-//! all parts stand. So reading the spool's tail tells everything that a start needs: where to go
-//! on, and what was seen.
+//! A record is some posts in a row, one on each line. Its cursor has the cursors of the source's
+//! parts behind these posts: `+{"part":"cursor"}` has those that changed; `=` marks a record whose
+//! body has the cursors of all parts. So the spool's tail tells everything that a start needs: the
+//! position from which to go on, and the posts that were seen.
 
 use std::collections::BTreeMap;
 
@@ -20,27 +20,27 @@ use super::seen::Seen;
 use super::versions::Versions;
 use crate::gaps::{Gap, GapLedger};
 
-/// What the spool's tail tells, and what was added since.
+/// The state that the spool's tail tells, and changes since then.
 #[derive(Default)]
 pub(super) struct Tail {
-    /// Where each part stands.
+    /// The cursor of each part.
     pub progress: BTreeMap<String, String>,
-    /// What of it isn't in the spool yet.
+    /// The cursors that aren't in the spool yet.
     pub changed: BTreeMap<String, String>,
     pub seen: Seen,
     pub versions: Versions,
 }
 
-/// Where parts stand, as records have it.
+/// Writes cursors in the form that records have.
 pub(super) fn json(progress: &BTreeMap<String, String>) -> String {
     serde_json::to_string(progress).expect("texts are written into memory")
 }
 
 impl Tail {
-    /// Takes in a record; entries that the ledger lacks are added to it.
+    /// Reads a record; gaps that the ledger lacks are added to it.
     ///
     /// # Errors
-    /// If it is none of a source, or the ledger can't be written.
+    /// If the record isn't from a source, or if the ledger can't be written.
     pub fn read(
         &mut self,
         record: &Record,
@@ -50,7 +50,7 @@ impl Tail {
     ) -> Result<()> {
         let damaged = || {
             Error::fatal(format!(
-                "the spool's cursor \"{}\" is none of a source",
+                "the spool's cursor \"{}\" isn't a source's cursor",
                 record.cursor.escape_ascii()
             ))
         };
@@ -83,7 +83,7 @@ fn plan(schedule: &mut Schedule, post: &Post, now: OffsetDateTime) {
     }
 }
 
-/// The posts of a record.
+/// Returns the posts of a record.
 pub(super) fn posts(record: &Bytes) -> impl Iterator<Item = Post> {
     let lines = record.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| Post::trusted(record.slice_ref(line)))

@@ -1,4 +1,4 @@
-//! The spout's task: it reads the spool that the capture writes, and hands each post to its stream.
+//! The spout's task: it reads the spool that the capture writes, and emits each post on its stream.
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -83,7 +83,8 @@ impl<P: Platform> SpoutConfig for P {
     }
 }
 
-/// The smallest spool in which posts of all platforms fit: a record takes an eighth of it.
+/// The smallest spool into which posts of all platforms fit: a record takes at most an eighth of
+/// it.
 const SPOOL_BYTES_MIN: ByteSize = ByteSize(1 << 20);
 
 /// The task of a social source.
@@ -130,7 +131,7 @@ fn position(cursor: &Cursor) -> Result<u64> {
         Cursor::End => None,
     }
     .ok_or_else(|| {
-        Error::fatal(format!("the checkpoint's cursor {cursor:?} is no position of a spool"))
+        Error::fatal(format!("the checkpoint's cursor {cursor:?} isn't a position of a spool"))
     })
 }
 
@@ -140,15 +141,15 @@ impl<P: Platform> Spout for CaptureSpout<P> {
         out.stay_open();
         let mut capture = self.open(out).await?;
         let spool = capture.capture.spool.clone();
-        // A power loss after a checkpoint must not take what the checkpoint covers: the ids of its
-        // posts would be forgotten, and the source, which goes on from the spool's end, would bring
-        // them once more.
+        // A power loss after a checkpoint must not lose spool records that the checkpoint covers:
+        // the source would forget the ids of their posts, go on from the spool's end, and bring
+        // these posts a second time.
         out.secure_by(move || spool.sync());
         let router = Router { topics: Topics::new(&self.platform.common().topics) };
         let (mut completed, mut state) = (out.completed(), capture.capture.says.state.subscribe());
         state.mark_changed();
         loop {
-            // Posts that come without a pause don't keep back what is said.
+            // Posts that come without a pause must not delay messages.
             if state.has_changed().unwrap_or_default() {
                 tell(&capture, &state.borrow_and_update().clone(), out);
             }
@@ -163,7 +164,7 @@ impl<P: Platform> Spout for CaptureSpout<P> {
             };
             match news {
                 Some(Some(batch)) => emit(batch, &router, out).await?,
-                // The source has stopped, and everything before that was given.
+                // The source has stopped, and all earlier posts were emitted.
                 Some(None) => return capture.failure().map_or(Ok(()), Err),
                 None => {
                     let covered = completed.borrow_and_update()[0].clone();
@@ -175,7 +176,7 @@ impl<P: Platform> Spout for CaptureSpout<P> {
     }
 }
 
-/// Shows what the capture says.
+/// Shows the reports of the capture.
 fn tell(capture: &Use, state: &str, out: &mut SpoutOutput) {
     let says = &capture.capture.says;
     let messages =
@@ -192,10 +193,10 @@ fn tell(capture: &Use, state: &str, out: &mut SpoutOutput) {
     }
 }
 
-/// Hands over what came from the spool, a record at a time.
+/// Emits the records that came from the spool, one at a time.
 async fn emit(batch: Batch, router: &Router, out: &mut SpoutOutput) -> Result<()> {
     for record in batch.records {
-        // A record that begins otherwise says where the source stands, and has no posts.
+        // A record with another first byte has the source's cursors, and no posts.
         if record.cursor.first() == Some(&b'+') {
             posts(&record.post).for_each(|post| push(post, router, out));
         }

@@ -1,6 +1,6 @@
-//! Folders for spools that nothing resumes from, under `checkpoint: Off`: each belongs to a
-//! process, for its owner only, and is gone with it. What a process that was killed left is removed
-//! by the next one.
+//! Temporary folders for spools from which nothing resumes, under `checkpoint: Off`. Each folder
+//! belongs to one process, only its owner can open it, and it is removed with the process. Folders
+//! that a killed process left are removed by the next process.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -12,16 +12,16 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
-/// The beginning of their names; the id of the process follows.
+/// The beginning of the folders' names; the id of the process follows.
 const PREFIX: &str = "waterspout-";
 
 /// The folders of this process.
 static OURS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Makes a folder for this process, and removes what others left.
+/// Makes a folder for this process, and removes those that dead processes left.
 ///
 /// # Errors
-/// If it can't be made.
+/// If the folder can't be made.
 pub fn make() -> Result<PathBuf> {
     let all = std::env::temp_dir();
     let folder = all.join(format!("{PREFIX}{}-{}", std::process::id(), Uuid::new_v4()));
@@ -35,7 +35,7 @@ pub fn make() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Removes the folders of this process when it is dropped, however the run ended.
+/// A guard that removes the folders of this process when it is dropped, however the run ended.
 pub struct Cleanup;
 
 impl Drop for Cleanup {
@@ -48,15 +48,15 @@ impl Drop for Cleanup {
 pub fn remove_all() {
     let ours = std::mem::take(&mut *OURS.lock().unwrap_or_else(PoisonError::into_inner));
     for folder in ours {
-        // A thread that still writes may make a file meanwhile; whatever stays is swept by the next
-        // process.
+        // A thread that still writes may make another file; the next process removes whatever
+        // stays.
         let _ = fs::remove_dir_all(folder);
     }
 }
 
-/// Removes the folders of processes that are gone, as far as they are of this user.
+/// Removes the folders of processes that are gone, as far as the folders belong to this user.
 fn sweep(all: &Path, lives: impl Fn(u32) -> bool, user: Option<u32>) {
-    // Only where the system shows which processes there are.
+    // Sweeps only on systems that show which processes exist.
     if !lives(std::process::id()) {
         return;
     }
@@ -72,7 +72,7 @@ fn sweep(all: &Path, lives: impl Fn(u32) -> bool, user: Option<u32>) {
     }
 }
 
-/// The process that a folder of this name belongs to.
+/// Returns the process that a folder of this name belongs to.
 fn owner(name: &str) -> Option<u32> {
     let (pid, id) = name.strip_prefix(PREFIX)?.split_once('-')?;
     Uuid::try_parse(id).ok().and(pid.parse().ok())
@@ -89,7 +89,7 @@ mod tests {
         let folder = make().unwrap();
         assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(owner(folder.file_name().unwrap().to_str().unwrap()), Some(std::process::id()));
-        // Not by `remove_all`: other tests of this process have folders of their own.
+        // Without `remove_all`: other tests of this process have their own folders.
         fs::remove_dir_all(folder).unwrap();
     }
 

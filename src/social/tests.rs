@@ -1,4 +1,4 @@
-//! What a feed promises across restarts, and how a capture's posts reach a topology.
+//! Tests of a feed across restarts, and of the way of a capture's posts into a topology.
 
 mod captures;
 pub(crate) mod pages;
@@ -140,7 +140,7 @@ fn where_a_quiet_source_stands_is_saved_within_ten_seconds() {
 fn the_places_of_many_parts_outlive_what_the_spool_forgets() {
     let state = tempfile::tempdir().unwrap();
     let process = Process::start(state.path(), common(&[]));
-    // More than the cursor of a record can hold.
+    // More parts than fit into the cursor of a record.
     let part = |number: usize| format!("part number {number:0100}");
     (0..1_000).for_each(|number| process.feed.set_cursor(&part(number), number.to_string()));
     process.offer("a");
@@ -203,7 +203,7 @@ fn a_gap_is_in_the_ledger_and_on_its_stream_also_if_the_ledger_was_not_written()
     assert_eq!(gaps.count(), 3);
 }
 
-/// A platform that a test plays.
+/// A platform whose source runs a test's script.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Scripted {
@@ -223,7 +223,7 @@ impl Component for Scripted {
 
 type Script = Arc<dyn Fn(&Feed) -> Result<()> + Send + Sync>;
 
-/// What the source of each script does at its beginning; then it waits for ever.
+/// The script that each source runs at its beginning; then the source waits without an end.
 static SCRIPTS: Mutex<BTreeMap<String, Script>> = Mutex::new(BTreeMap::new());
 
 #[async_trait(?Send)]
@@ -258,10 +258,10 @@ impl Source for Player {
     }
 }
 
-/// How many tuples all of these took.
+/// The number of tuples that all these bolts took.
 static TUPLES: AtomicUsize = AtomicUsize::new(0);
 
-/// Panics at its fiftieth tuple, once in the process.
+/// A bolt that panics at its fiftieth tuple, once in the process.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct Panics {}
 

@@ -1,5 +1,5 @@
-//! Topics of interest: one form for all platforms. Each platform filters what it can; the rest is
-//! filtered here.
+//! Topics of interest, in one form for all platforms. Each platform filters what it can; the rest
+//! is filtered here.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::value::Value;
 
 use super::facts::{Facts, facts};
 
-/// What somebody is interested in: terms that a post has to fulfil all of, or a place to read.
+/// A topic of interest: terms, all of which a post has to fulfil, or a place to read.
 ///
 /// | written | means |
 /// |---|---|
@@ -22,7 +22,7 @@ use super::facts::{Facts, facts};
 /// | `"#storm"`, `"@user"`, `"$TSLA"` | a hashtag, a mention, a cashtag |
 /// | `"from:user"` | an author: a user name, an account `user@host`, a DID, a page's or channel's id |
 /// | `"lang:en"` | a language, as the platform says it |
-/// | `"storm -rust"` | `-` before a term: without it |
+/// | `"storm -rust"` | `-` before a term: posts that don't fulfil the term |
 /// | `Page("id")`, `Channel("id")` | all of a Facebook page, all of a YouTube channel |
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Written", into = "Written")]
@@ -32,7 +32,7 @@ pub struct Topic {
     terms: Vec<Term>,
 }
 
-/// A topic as it stands in a topology file.
+/// A topic as it is written in a topology file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Written {
@@ -46,43 +46,43 @@ enum Place {
     Channel(String),
 }
 
-/// One condition of a topic. Words are in lower case, without the sign before them.
+/// One condition of a topic. Words are in lower case, without their sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Term {
     /// The text has this word.
     Word(String),
     /// The text has these words in a row.
     Phrase(String),
-    /// It has this hashtag.
+    /// The post has this hashtag.
     Hashtag(String),
-    /// It has this cashtag.
+    /// The post has this cashtag.
     Cashtag(String),
-    /// It mentions this user.
+    /// The post mentions this user.
     Mention(String),
-    /// It is by this author (as written: ids are case-sensitive on some platforms).
+    /// The post is by this author (as written: ids are case-sensitive on some platforms).
     From(String),
-    /// It is in this language.
+    /// The post is in this language.
     Lang(String),
-    /// It comes from this Facebook page.
+    /// The post comes from this Facebook page.
     Page(String),
-    /// It comes from this YouTube channel.
+    /// The post comes from this YouTube channel.
     Channel(String),
-    /// It doesn't fulfil this term.
+    /// The post doesn't fulfil this term.
     Not(Box<Term>),
 }
 
 impl Topic {
-    /// The conditions, all of which have to hold.
+    /// Returns the conditions, all of which have to hold.
     pub fn terms(&self) -> &[Term] {
         &self.terms
     }
 
-    /// The topic's name: what the field `topics` of a tuple has.
+    /// Returns the topic's name, which stands in the field `topics` of a tuple.
     pub fn name(&self) -> String {
         self.to_string()
     }
 
-    /// The page that it reads, if it is one.
+    /// Returns the Facebook page's id, if the topic is a page.
     pub fn page(&self) -> Option<&str> {
         match &self.written {
             Written::Place(Place::Page(id)) => Some(id),
@@ -90,7 +90,7 @@ impl Topic {
         }
     }
 
-    /// The channel that it reads, if it is one.
+    /// Returns the YouTube channel's id, if the topic is a channel.
     pub fn channel(&self) -> Option<&str> {
         match &self.written {
             Written::Place(Place::Channel(id)) => Some(id),
@@ -148,7 +148,7 @@ fn place(what: &str, id: &str) -> Result<String, String> {
     ))
 }
 
-/// The terms of a text, in its order.
+/// Parses the terms of a text, in its order.
 fn terms(text: &str) -> Result<Vec<Term>, String> {
     let mut terms = Vec::new();
     let mut rest = text.trim_start();
@@ -207,7 +207,7 @@ fn one_term(text: &str) -> Option<Term> {
     }
 }
 
-/// All topics of a source, ready to be held against posts.
+/// All topics of a source, ready for comparison with posts.
 #[derive(Clone, Debug)]
 pub struct Topics {
     topics: Arc<[Topic]>,
@@ -215,7 +215,7 @@ pub struct Topics {
     needles: Needles,
 }
 
-/// All words and phrases of all topics, looked for in one pass over a text.
+/// All words and phrases of all topics, found in one pass over a text.
 #[derive(Clone, Debug)]
 struct Needles {
     texts: Arc<[String]>,
@@ -242,7 +242,7 @@ impl Needles {
         Self { texts: texts.into_iter().map(str::to_owned).collect(), automaton }
     }
 
-    /// Which of them stand in the text as whole words.
+    /// Returns which of the texts occur in `text` as whole words.
     fn found(&self, text: &str) -> Vec<bool> {
         let mut found = vec![false; self.texts.len()];
         for hit in self.automaton.find_overlapping_iter(text) {
@@ -256,8 +256,8 @@ impl Needles {
     }
 }
 
-/// Returns true if what stands between two places is no part of a longer word. Scripts that write
-/// words without spaces (Han, kana, Thai and others) have no such bounds.
+/// Returns true if the text between two byte offsets isn't part of a longer word. Scripts that
+/// write words without spaces (Han, kana, Thai and others) have no such bounds.
 fn is_whole(text: &str, start: usize, end: usize) -> bool {
     let inside =
         |c: Option<char>| c.is_some_and(|c| (c.is_alphanumeric() || c == '_') && !is_unspaced(c));
@@ -273,24 +273,24 @@ fn is_unspaced(c: char) -> bool {
 }
 
 impl Topics {
-    /// Of these, in their order.
+    /// Prepares these topics, in their order.
     pub fn new(topics: &[Topic]) -> Self {
         let names = topics.iter().map(|topic| Value::Text(topic.name().into())).collect();
         Self { topics: topics.into(), names, needles: Needles::of(topics) }
     }
 
-    /// The topics.
+    /// Returns the topics.
     pub fn all(&self) -> &[Topic] {
         &self.topics
     }
 
-    /// Returns true if there are none: then every post is wanted.
+    /// Returns true if there are no topics: then every post is wanted.
     pub fn is_empty(&self) -> bool {
         self.topics.is_empty()
     }
 
-    /// The names of the topics that a post matches: by what it says itself, and by what its
-    /// platform says in it (`matching_rules`, whose tags are the topics' names).
+    /// Returns the names of the topics that a post matches: by its own content, and by the
+    /// platform's `matching_rules`, whose tags are the topics' names.
     pub fn of(&self, post: &Post) -> Value {
         if self.topics.is_empty() {
             return Value::List([].into());
@@ -306,7 +306,7 @@ impl Topics {
         )
     }
 
-    /// Returns true if a post is wanted: it matches a topic, or there are none.
+    /// Returns true if a post is wanted: if it matches a topic, or if there are no topics.
     pub fn want(&self, post: &Post) -> bool {
         self.topics.is_empty() || self.matched(post).contains(&true)
     }
@@ -341,7 +341,7 @@ impl Topics {
     }
 }
 
-/// Returns true if a language tag is of a language: `en-GB` is `en`.
+/// Returns true if a language tag belongs to a language: `en-GB` belongs to `en`.
 fn speaks(tag: &str, lang: &str) -> bool {
     let tag = tag.to_lowercase();
     tag == *lang || tag.strip_prefix(lang).is_some_and(|rest| rest.starts_with('-'))

@@ -1,23 +1,23 @@
-//! What of a source fails at the moment, and how often it did.
+//! The failing parts of a source, and the number of failures.
 
 use std::collections::BTreeMap;
 
-/// How many parts are shown; of more, the further ones are only counted.
+/// The most parts that are shown; further parts are only counted.
 const PARTS_MAX: usize = 16;
 
-/// What a capture tells of its attempts.
+/// The results of a capture's attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Troubles {
-    /// Why the last attempt failed, by part.
+    /// The cause of the last failed attempt, by part.
     pub causes: BTreeMap<String, String>,
-    /// Attempts that have failed since this was last asked.
+    /// The number of failed attempts since the last call of `take_failures`.
     failures: u64,
     /// True if anything has ever worked.
     pub has_worked: bool,
 }
 
 impl Troubles {
-    /// An attempt failed.
+    /// Notes a failed attempt.
     pub fn failed(&mut self, part: &str, cause: String) {
         self.failures += 1;
         if self.causes.len() < PARTS_MAX || self.causes.contains_key(part) {
@@ -25,13 +25,14 @@ impl Troubles {
         }
     }
 
-    /// A part works. Returns true if that is news.
+    /// Notes that a part works. Returns true if the part had failed, or if nothing had worked
+    /// before.
     pub fn works(&mut self, part: &str) -> bool {
         let is_first = !std::mem::replace(&mut self.has_worked, true);
         self.causes.remove(part).is_some() || is_first
     }
 
-    /// How many attempts have failed since this was last called.
+    /// Returns the number of failed attempts since the last call.
     pub fn take_failures(&mut self) -> u64 {
         std::mem::take(&mut self.failures)
     }

@@ -1,4 +1,4 @@
-//! What posts said when they were last taken: so an edit is noticed where a platform tells of none.
+//! The last known text of each post, to detect edits on platforms that don't report them.
 
 use std::collections::VecDeque;
 
@@ -10,14 +10,15 @@ use crate::post::{Post, PostStream};
 use super::seen::SEEN_MAX;
 
 /// The text of the newest version of each post, as a hash, for as many posts as are remembered as
-/// seen. Each costs about 30 bytes. Only of kinds whose edits don't say that they are edits.
+/// seen. Each takes about 30 bytes. Only posts of kinds whose edits don't say that they are edits
+/// are kept.
 #[derive(Default)]
 pub(super) struct Versions {
     order: VecDeque<u64>,
     texts: HashMap<u64, u64>,
 }
 
-/// Which post it is, and what it says; `None` where that is of no interest.
+/// Returns the hashes of a post's id and of its text; `None` if its edits needn't be detected.
 fn version(post: &Post) -> Option<(u64, u64)> {
     let noted =
         !post.tells_edits() && matches!(post.stream(), PostStream::Default | PostStream::Edits);
@@ -26,7 +27,7 @@ fn version(post: &Post) -> Option<(u64, u64)> {
 }
 
 impl Versions {
-    /// Takes note of what a post says now.
+    /// Remembers the current text of a post.
     pub fn note(&mut self, post: &Post) {
         let Some((id, text)) = version(post) else { return };
         if self.texts.insert(id, text).is_none() {
@@ -39,7 +40,7 @@ impl Versions {
         }
     }
 
-    /// Returns true if a post is known, and said something else.
+    /// Returns true if a post is known with another text.
     pub fn differs(&self, post: &Post) -> bool {
         version(post)
             .is_some_and(|(id, text)| self.texts.get(&id).is_some_and(|known| *known != text))

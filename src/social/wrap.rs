@@ -1,4 +1,4 @@
-//! What a platform gave, made into a post: under one key that names its kind, with `received_at`
+//! Wraps a platform's JSON objects as posts: under one key that names the kind, with `received_at`
 //! added.
 
 use time::OffsetDateTime;
@@ -6,25 +6,25 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::post::{Post, REFRESHED};
 
-/// A time as posts have it: RFC 3339 in UTC.
+/// Formats a time as posts have it: RFC 3339 in UTC.
 pub fn stamp(time: OffsetDateTime) -> String {
     let utc =
         time.checked_to_offset(time::UtcOffset::UTC).and_then(|time| time.format(&Rfc3339).ok());
-    // A year that RFC 3339 can't write comes of a platform's wrong number.
+    // A year that RFC 3339 can't write comes from a platform's wrong number.
     utc.unwrap_or_else(|| "1970-01-01T00:00:00Z".into())
 }
 
-/// Returns true if an answer is one whole JSON object: a connection that ends early may look like
-/// the end of it.
+/// Returns true if an answer is one whole JSON object: a connection that breaks off may look like
+/// the end of the answer.
 pub fn is_whole(body: &[u8]) -> bool {
     Post::wrap("answer", body).is_ok()
 }
 
-/// The post of a JSON object as the platform gave it, with members added at its end: raw JSON by
-/// name, and then `received_at`. Nothing of the object is changed.
+/// Makes a post of a JSON object as the platform gave it, with members added at its end: raw JSON
+/// by name, and then `received_at`. The object itself isn't changed.
 ///
 /// # Errors
-/// What is wrong with the object, and at which byte (from 1).
+/// If the object isn't well-formed; the text says what is wrong, and at which byte (from 1).
 pub fn post(
     kind: &str,
     object: &[u8],
@@ -36,7 +36,7 @@ pub fn post(
     Post::wrap(kind, &with(object, more)?)
 }
 
-/// The post of an object that was read again so long (`10m`) after it was received.
+/// Makes a post of an object that was read again at the time `after` (`10m`) after its receipt.
 pub(super) fn refreshed(
     kind: &str,
     object: &[u8],
@@ -46,11 +46,11 @@ pub(super) fn refreshed(
     post(kind, object, &[(REFRESHED, format!("\"{after}\"").as_bytes())], now)
 }
 
-/// The post that says that another was deleted: `{"delete": {"kind", "id", "created_at", "raw"}}`.
-/// `deleted` is when, and `raw` the platform's own JSON of any type.
+/// Makes the post that says that another post was deleted: `{"delete": {"kind", "id", "created_at",
+/// "raw"}}`. `deleted` is the time of the deletion, and `raw` the platform's own JSON of any type.
 ///
 /// # Errors
-/// If `raw` is no JSON.
+/// If `raw` isn't JSON.
 pub fn delete(
     kind: &str,
     id: &str,
@@ -61,10 +61,10 @@ pub fn delete(
     deletion(&[("kind", kind), ("id", id)], deleted, raw, received)
 }
 
-/// The same where ids are those of one server: with `"instance"`, the server's host.
+/// Does the same for ids of one server: with `"instance"`, the server's host.
 ///
 /// # Errors
-/// If `raw` is no JSON.
+/// If `raw` isn't JSON.
 pub fn delete_on(
     instance: &str,
     (kind, id): (&str, &str),
@@ -90,7 +90,7 @@ fn deletion(
     post("delete", head.as_bytes(), &[("raw", raw)], received)
 }
 
-/// An object with members added at its end.
+/// Returns an object with members added at its end.
 fn with<'a>(
     object: &[u8],
     more: impl Iterator<Item = (&'a str, &'a [u8])>,

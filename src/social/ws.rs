@@ -1,5 +1,5 @@
-//! WebSocket as the sources need it: over the same TLS as HTTP, through the same proxies, and
-//! within bounds that hold whatever the server does.
+//! WebSocket connections of the sources: over the same TLS as HTTP, through the same proxies, and
+//! within bounds that no server can exceed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,24 +25,25 @@ use crate::net::idle::IdleBytes;
 use crate::net::limits::{ERROR_BYTES_MAX, said};
 use crate::net::proxy::{Proxy, proxy_of};
 
-/// The largest message that is taken, in bytes.
+/// The largest message that is accepted, in bytes.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// How many bytes of pongs, and of what we send, wait for a server that reads nothing. Pongs beyond
-/// it are left out but for the last one, which is all that a server needs.
+/// The bytes of pongs and of our own messages that are buffered for a server that reads nothing.
+/// Beyond the maximum, all pongs but the last are dropped; the last pong is all that a server
+/// needs.
 const WRITE_BUFFER_BYTES: usize = 16 << 10;
 const WRITE_BUFFER_BYTES_MAX: usize = 256 << 10;
 
-/// How long it may take to connect, proxy and TLS included.
+/// The longest time for connecting, proxy and TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A stream of either kind.
+/// A stream with or without TLS.
 trait Io: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
 
-/// A stream that counts what is read since the last whole message, and ends with an error beyond
-/// the bound. Inside the protocol's own loop nothing else could stop a server whose frames never
-/// make a message.
+/// A stream that counts the bytes read since the last whole message, and fails beyond the bound.
+/// Nothing else inside the protocol's loop could stop a server whose frames never complete a
+/// message.
 struct Bounded {
     io: Box<dyn Io>,
     clock: SharedClock,
@@ -102,23 +103,23 @@ impl AsyncWrite for Bounded {
     }
 }
 
-/// What came.
+/// A message from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// Text, as its bytes, which are UTF-8.
     Text(Bytes),
-    /// Bytes.
+    /// Binary data.
     Binary(Bytes),
     /// A ping, which was answered, or a pong: a sign of life.
     Alive,
-    /// The server closes, with its code and reason.
+    /// The server closes the connection, with its code and reason.
     Close(u16, String),
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The server answered with another status, and this body.
+    /// The server answered with another HTTP status, and this body.
     Status(u16, Bytes),
     /// There was no answer.
     Failure(Failure),
@@ -128,10 +129,10 @@ pub enum Refused {
 pub struct Socket(WebSocketStream<Bounded>, SharedClock);
 
 impl Socket {
-    /// Connects to `ws://…` or `wss://…` with headers of one's own.
+    /// Connects to `ws://…` or `wss://…` with additional headers.
     ///
     /// # Errors
-    /// If nobody answers, or with something else.
+    /// If there is no answer, or if the answer isn't a WebSocket handshake.
     pub async fn connect(
         url: &str,
         headers: &[(&str, &str)],
@@ -145,7 +146,7 @@ impl Socket {
         }
     }
 
-    /// The next message; `None` at the end. Dropping the future loses nothing.
+    /// Returns the next message; `None` at the end. Dropping the future loses nothing.
     ///
     /// # Errors
     /// If the connection was lost or the server broke the protocol.
@@ -184,7 +185,7 @@ impl Socket {
         }
     }
 
-    /// Sends a ping, which a server that lives answers.
+    /// Sends a ping, which a live server answers.
     ///
     /// # Errors
     /// If the connection was lost.
@@ -211,12 +212,12 @@ async fn connect(
     let failure = |what: String| Refused::Failure(Failure::Network(what));
     let mut request = url
         .into_client_request()
-        .map_err(|_| failure("the address is none of a WebSocket".into()))?;
+        .map_err(|_| failure("not a WebSocket address: expected ws:// or wss://".into()))?;
     for (name, value) in headers {
         let (name, value) = (HeaderName::try_from(*name).ok(), HeaderValue::try_from(*value).ok());
-        let (name, value) = name
-            .zip(value)
-            .ok_or_else(|| failure("a header has a character that none takes".into()))?;
+        let (name, value) = name.zip(value).ok_or_else(|| {
+            failure("a header has a character that HTTP headers can't have".into())
+        })?;
         request.headers_mut().insert(name, value);
     }
     let agent = HeaderValue::from_static(concat!("waterspout/", env!("CARGO_PKG_VERSION")));
@@ -252,12 +253,12 @@ async fn tcp(host: &str, port: u16) -> Result<Box<dyn Io>, String> {
     let tcp = TcpStream::connect((host, port))
         .await
         .map_err(|error| format!("can't connect: {error}"))?;
-    // It only delays small messages.
+    // Without this option, the kernel would delay small messages.
     let _ = tcp.set_nodelay(true);
     Ok(Box::new(tcp))
 }
 
-/// A tunnel to a host through a proxy.
+/// Opens a tunnel to a host through a proxy.
 async fn through(proxy: &Proxy, host: &str, port: u16) -> Result<Box<dyn Io>, String> {
     let (name, to) = (&proxy.host, proxy.port);
     let io = tcp(name, to)

@@ -1,4 +1,4 @@
-//! What the log asks of the disk that can go wrong: a private trait, so that tests can make it.
+//! The disk operations of the log that can fail: a private trait, so that tests can make them fail.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::fault::point;
 use crate::lake::disk::sync_folder;
 
-/// Writing and syncing.
+/// A disk that is written and synced.
 pub(super) trait Disk: Send + Sync {
     /// Writes all bytes at this offset of the file, which may come to lie in the page cache only.
     fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;

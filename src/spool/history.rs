@@ -1,4 +1,4 @@
-//! What a spool still holds, from its oldest record on.
+//! The records that a spool still has, from the oldest on.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -8,15 +8,15 @@ use super::log::{Extent, Log};
 use super::segment::Segment;
 use crate::error::Result;
 
-/// The records from the oldest on. Damage before the checkpoint, which may come of a power loss, is
-/// one error in the row, and the records go on where the next are known to begin.
+/// The records from the oldest on. Damage before the checkpoint, which a power loss may cause,
+/// gives one error, and then the records continue at the next known beginning of a record.
 pub struct Records {
     folder: PathBuf,
     extents: VecDeque<Extent>,
-    /// The checkpoint's position.
+    /// The position of the checkpoint.
     checkpoint: u64,
     segment: Option<Segment>,
-    /// The position to read next, if not in the next segment.
+    /// The position of the next read, unless the read begins in the next segment.
     position: u64,
     read: std::vec::IntoIter<Record>,
 }
@@ -28,7 +28,7 @@ impl Records {
         Self { folder, extents, checkpoint, segment: None, position, read: Vec::new().into_iter() }
     }
 
-    /// Reads on, if there is more.
+    /// Reads the next records. Returns false if there are no more.
     fn read(&mut self) -> Result<bool> {
         while self.extents.front().is_some_and(|extent| extent.end <= self.position) {
             self.extents.pop_front();

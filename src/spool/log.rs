@@ -14,8 +14,8 @@ use crate::error::{Error, Kind, Result};
 use crate::fault::point;
 use crate::lake::disk::{begin_writing_back, failed};
 
-/// The bytes that are written before the operating system is asked to begin bringing it to the
-/// disk, in bytes, so that a sync finds little to do. With less the disk gets many small writes.
+/// The bytes that are written before the operating system is asked to begin bringing them to the
+/// disk, so that a sync finds little to do. With a smaller number the disk gets many small writes.
 const WRITE_BACK_BYTES: u64 = 4 << 20;
 
 /// The part of the log that one segment holds, as positions.
@@ -31,56 +31,56 @@ impl Extent {
     }
 }
 
-/// The fate of a post that was to be written.
+/// The outcome of writing a post.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Written {
-    /// It is in the log; the position behind it.
+    /// The post is in the log; this is the position behind it.
     At(u64),
-    /// There is no room for it below the bound.
+    /// The bound leaves no room for the post.
     Full,
     /// The log was closed.
     Closed,
 }
 
-/// See the module.
+/// The log; see the module.
 pub(super) struct Log {
     pub options: Options,
     pub disk: Arc<dyn Disk>,
     pub folder: PathBuf,
-    /// The last one is being written.
+    /// The extents of all segments; the last segment is being written.
     pub extents: VecDeque<Extent>,
-    /// The size of all of them, without the headers.
+    /// The size of all segments, without the headers.
     pub bytes: u64,
     pub active: Segment,
     /// Everything before this position is on the disk.
     pub synced: u64,
     /// True if posts were written since the last sync.
     pub dirty: bool,
-    /// A sync that no mark tells of yet.
+    /// The position of a sync that no mark records yet.
     pub unmarked: Option<u64>,
-    /// True if a write failed and may have left something behind the end of the log.
+    /// True if a write failed and may have left bytes behind the end of the log.
     pub ragged: bool,
-    /// Up to where the operating system was asked to write back.
+    /// The position up to which the operating system was asked to write back.
     pub written_back: u64,
-    /// Posts dropped at the bound.
+    /// The number of posts that were dropped at the bound.
     pub dropped: u64,
-    /// Why the log can't be used any more.
+    /// The reason why the log can't be used any more.
     pub failure: Option<String>,
     pub closed: bool,
-    /// Kept between writes, for its memory.
+    /// A buffer that is kept between writes, for its memory.
     pub buffer: Vec<u8>,
 }
 
-/// A sync that is under way without the lock.
+/// A sync that runs without the lock.
 pub(super) struct Syncing {
     pub file: Arc<File>,
     pub path: PathBuf,
-    /// The position up to which it covers the log.
+    /// The position up to which the sync covers the log.
     pub until: u64,
 }
 
 impl Log {
-    /// The position behind the last record.
+    /// Returns the position behind the last record.
     pub fn end(&self) -> u64 {
         self.last().end
     }
@@ -89,8 +89,10 @@ impl Log {
         *self.extents.back().expect("a log always has the segment that is being written")
     }
 
+    /// Fails if the log can't be used any more.
+    ///
     /// # Errors
-    /// The failure that ended the log, if one did.
+    /// The failure that ended the log.
     pub fn check(&self) -> Result<()> {
         match &self.failure {
             None => Ok(()),
@@ -137,7 +139,7 @@ impl Log {
         Ok(wanted)
     }
 
-    /// Writes the mark that is due, if one is, and the post, in one go.
+    /// Writes the sync mark that is due, if there is one, and the post, in one write.
     fn write_record(&mut self, post: Option<(&[u8], &[u8])>) -> Result<()> {
         let (at, salt) = (self.end(), self.active.salt);
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -154,7 +156,7 @@ impl Log {
         written
     }
 
-    /// Writes at the end, which moves only if all of it was written.
+    /// Writes at the end, which moves only if everything was written.
     fn write(&mut self, bytes: &[u8], at: u64) -> Result<()> {
         let path = &self.active.path;
         let offset = self.active.offset(at);
@@ -182,7 +184,7 @@ impl Log {
         }
     }
 
-    /// Ends the segment, all of it synced, and begins the next.
+    /// Ends the segment after a sync, and begins the next one.
     fn roll(&mut self) -> Result<()> {
         let begun = self.sync_now().and_then(|()| {
             let end = self.end();
@@ -207,13 +209,13 @@ impl Log {
             self.synced = self.end();
             self.dirty = false;
         }
-        // The next segment tells that this one is synced.
+        // The next segment's existence shows that this one is synced.
         self.unmarked = None;
         Ok(())
     }
 
-    /// Returns the work of a sync without the lock; nothing if no posts were written since the
-    /// last.
+    /// Returns the work of a sync without the lock; `None` if no posts were written since the last
+    /// sync.
     pub fn begin_sync(&mut self) -> Result<Option<Syncing>> {
         self.check()?;
         if !self.dirty {
@@ -226,7 +228,7 @@ impl Log {
         }))
     }
 
-    /// Takes the result of a sync, and leaves a mark of it.
+    /// Takes the result of a sync, and writes a mark for it.
     pub fn end_sync(&mut self, sync: &Syncing, result: io::Result<()>) -> Result<()> {
         if let Err(cause) = result {
             let error = segment::unsynced(&sync.path, cause);
@@ -234,23 +236,24 @@ impl Log {
             return Err(error);
         }
         if sync.until <= self.synced {
-            // A segment was ended, and so synced, in the meantime.
+            // The segment was ended, and so synced, before this sync ended.
             return Ok(());
         }
         self.synced = sync.until;
         self.dirty = self.end() > sync.until;
         self.unmarked = Some(sync.until);
-        // Without room for it the mark goes before the next post.
+        // If there is no room for the mark, it is written before the next post.
         let _ = self.write_record(None);
         Ok(())
     }
 
-    /// Deletes the segments that lie whole before `position`, but for what is to be retained.
+    /// Deletes the segments that lie completely before `position`, except for the bytes that are to
+    /// be retained.
     pub fn trim(&mut self, position: u64) -> Result<()> {
         let position = position.saturating_sub(self.options.retain.0);
         while self.extents.len() > 1 && self.extents[0].end <= position {
             let path = segment::path(&self.folder, self.extents[0].base);
-            // That a power loss brings a name back does no harm: opening trims too.
+            // If a power loss brings a deleted name back, opening trims it again.
             match point("spool.trim").and_then(|()| fs::remove_file(&path)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 other => other.map_err(|cause| failed("delete", &path, cause))?,
@@ -260,7 +263,7 @@ impl Log {
         Ok(())
     }
 
-    /// The segment in which reading goes on at `position`: the first that ends behind it.
+    /// Returns the segment in which reading continues at `position`: the first that ends behind it.
     pub fn extent_behind(&self, position: u64) -> Option<Extent> {
         self.extents.iter().find(|extent| extent.end > position).copied()
     }

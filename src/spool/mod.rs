@@ -1,43 +1,43 @@
 //! The spool: a durable local log for sources that can't resume, such as a live HTTP stream or
-//! standard input. A post is appended, with the source's own cursor, before it enters the topology.
+//! standard input. A post is appended, with the source's own cursor, before the post enters the
+//! topology.
 //!
-//! **What it promises.** `kill -9` loses nothing that was appended. A power loss loses at most what
-//! was appended since the last sync, and always from the end: what is read after it is a prefix of
-//! what was appended. Nothing that was synced is ever skipped without an error that names file and
-//! offset.
+//! **Guarantees.** `kill -9` loses no appended post. A power loss loses at most the posts that were
+//! appended since the last sync, and always from the end: the posts that remain are a prefix of the
+//! appended ones. No synced post is ever skipped without an error that names file and offset.
 //!
-//! **Positions.** The log is one endless row of bytes, and a position counts them from its
-//! beginning. Each record is known by the position behind it: the engine saves that as the source's
-//! checkpoint cursor, opening takes it, and reading goes on from it. Segments are pieces of the
-//! row, each in a file that is named by the position of its first byte; headers don't count. A
-//! segment's header is synced before its first record is written, so a bad header with something
-//! behind it is always damage.
+//! **Positions.** The log is one endless sequence of bytes, and a position counts them from the
+//! beginning. The position behind a record identifies the record: the engine saves this position as
+//! the source's checkpoint cursor, opening takes it, and reading continues from it. Segments are
+//! pieces of the sequence, each in a file that is named by the position of its first byte; headers
+//! don't count. A segment's header is synced before its first record is written, so a bad header
+//! with bytes behind it is always damage.
 //!
 //! **Group commit.** Appending only writes, into the page cache. A thread syncs when `sync_every`
-//! has gone by since the first post that isn't synced. After each sync it writes a *sync mark*,
-//! "everything before X is synced", and a segment is synced whole before the next begins. That
-//! tells damage from a torn end. On opening, a bad record is **damage in the middle** if a mark
-//! with an X beyond it follows, or if its segment isn't the last: a fatal error. Else it is a
-//! **torn tail**, which no sync had covered: it is cut off and reported. (A flipped bit in what was
-//! synced last, of which the mark is lost too, looks like a torn tail; it is reported as one.)
-//! After a failed sync the log can't be used any more: the kernel may have dropped what it couldn't
-//! write, and a second try would find nothing to do.
+//! has passed since the first post that isn't synced. After each sync the thread writes a *sync
+//! mark*, "everything before X is synced", and a whole segment is synced before the next one
+//! begins. These marks distinguish damage from a torn end. On opening, a bad record is **damage in
+//! the middle** if a mark with an X beyond the record follows, or if its segment isn't the last: a
+//! fatal error. Otherwise it is a **torn tail**, which no sync had covered: the tail is cut off and
+//! reported. (A flipped bit in the part that was synced last, whose mark is lost too, looks like a
+//! torn tail, and is reported as one.) After a failed sync the log can't be used any more: the
+//! kernel may have dropped data that it couldn't write, and a second attempt would find nothing to
+//! do.
 //!
-//! **Opening** begins at the checkpoint's position, since a complete checkpoint covers what lies
-//! before it. If the log ends before that (the power was lost after the posts had become durable
-//! elsewhere), a new segment begins at that position; its header tells where the one before ended,
-//! so that the gap isn't taken for a lost file.
+//! **Opening** begins at the checkpoint's position, since a complete checkpoint covers everything
+//! before it. If the log ends before that position (the power was lost after the posts had become
+//! durable elsewhere), a new segment begins at the position; its header has the end of the segment
+//! before, so that the gap isn't taken for a lost file.
 //!
 //! **Writing and reading are decoupled.** All readers read the files, which are in the page cache,
-//! at their own pace, and are woken by the writer. So a source that comes in bursts takes disk, not
-//! memory.
+//! at their own pace, and are woken by the writer. So a burst of posts takes disk, and not memory.
 //!
-//! **The bound.** The spool takes at most `bytes_max` on the disk. At the bound a post waits for a
-//! checkpoint to trim the log, or is dropped and counted. Trimming deletes whole segments, of which
+//! **The bound.** The spool takes at most `bytes_max` on the disk. At the bound a post waits until
+//! a checkpoint trims the log, or is dropped and counted. Trimming deletes whole segments, of which
 //! at least eight fit below the bound, and keeps the newest `retain` bytes before the checkpoint:
-//! the overlap from which a dedup by id rebuilds what it has seen.
+//! from these bytes a dedup by id rebuilds its set of seen posts.
 //!
-//! **A full disk** fails an append with `Kind::NoRoom` and leaves the log as it was.
+//! **A full disk** makes an append fail with `Kind::NoRoom`, and leaves the log unchanged.
 
 mod disk;
 mod history;
@@ -75,34 +75,35 @@ pub struct Record {
     pub cursor: Bytes,
     /// The post.
     pub post: Bytes,
-    /// The position behind it, where reading goes on.
+    /// The position behind the post, at which reading continues.
     pub position: u64,
 }
 
-/// The fate of a post.
+/// The outcome of appending a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Appended {
-    /// It survives the process; the position behind it.
+    /// The post survives the process; this is the position behind it.
     At(u64),
-    /// There was no room, and [`OnFull::Drop`] says so.
+    /// There was no room, and the option is [`OnFull::Drop`].
     Dropped,
     /// The spool was closed; the post isn't in it.
     Closed,
 }
 
-/// An open spool. Clones are the same spool; it closes with the last of them.
+/// An open spool. Clones are the same spool, which closes with the last of them.
 #[derive(Clone)]
 pub struct Spool {
     owner: Arc<Owner>,
 }
 
 impl Spool {
-    /// Opens the spool in this folder, or makes it, and starts its sync thread. `position` is that
-    /// of the newest complete checkpoint, 0 without one. Also tells what was cut off its end.
+    /// Opens the spool in this folder, or makes it, and starts its sync thread. `position` is the
+    /// position of the newest complete checkpoint, 0 without one. Also returns the end that was cut
+    /// off, if there was one.
     ///
     /// # Errors
-    /// Fatal if the log is damaged or in use, or doesn't go on at `position`.
+    /// Fatal if the log is damaged or in use, or doesn't continue at `position`.
     pub fn open(folder: &Path, position: u64, options: Options) -> Result<(Self, Option<Torn>)> {
         Self::open_on(Arc::new(RealDisk), folder, position, options)
     }
@@ -122,33 +123,34 @@ impl Spool {
         Ok((Self { owner: Arc::new(Owner::start(Shared::new(opened.log, lock))?) }, opened.torn))
     }
 
-    /// Appends a post, for a thread of its own: at the bound it waits.
+    /// Appends a post on a separate thread: at the bound this call blocks.
     ///
     /// # Errors
-    /// `NoRoom` if the disk is full: the log is as before, and the same post may be tried again.
+    /// `NoRoom` if the disk is full: the log is unchanged, and the same post may be tried again.
     /// Rejected if the post is larger than a segment. Fatal after a failed sync.
     pub fn append(&self, cursor: &[u8], post: &[u8]) -> Result<Appended> {
         self.shared().append(cursor, post)
     }
 
-    /// Appends a post, for a task: at the bound it waits without blocking. It may block for some
-    /// milliseconds where a segment ends and is synced. Dropping the future appends nothing.
+    /// Appends a post in a task: at the bound the future waits without blocking. The call may block
+    /// for some milliseconds when a segment ends and is synced. If the future is dropped, nothing
+    /// is appended.
     ///
     /// # Errors
-    /// As of [`append`](Self::append).
+    /// If [`append`](Self::append) would fail.
     pub async fn append_async(&self, cursor: &[u8], post: &[u8]) -> Result<Appended> {
         self.shared().append_async(cursor, post).await
     }
 
-    /// Syncs now, if something was appended since the last sync. Blocks.
+    /// Syncs now, if posts were appended since the last sync. Blocks.
     ///
     /// # Errors
-    /// Fatal if it fails: the spool can't be used any more.
+    /// Fatal if the sync fails: the spool can't be used any more.
     pub fn sync(&self) -> Result<()> {
         self.shared().sync()
     }
 
-    /// Tells that a complete checkpoint covers everything before `position`, and makes room.
+    /// Reports that a complete checkpoint covers everything before `position`, and makes room.
     ///
     /// # Errors
     /// If a file can't be deleted.
@@ -156,48 +158,50 @@ impl Spool {
         self.shared().trim(position)
     }
 
-    /// A reader that begins at a position: that of a checkpoint, or one that a reader gave.
+    /// Returns a reader that begins at a position of a checkpoint, or at one that a reader
+    /// returned.
     pub fn reader(&self, position: u64) -> Reader {
         Reader::new(self.owner.shared.clone(), position)
     }
 
-    /// Returns the records that are still there, also of what was trimmed but retained, up to now.
-    /// `position` is that of the checkpoint: damage before it is given as an error, and reading
-    /// goes on behind it.
+    /// Returns the records that still exist up to now, retained ones included. `position` is the
+    /// checkpoint's position: damage before it is returned as an error, and reading continues
+    /// behind the damage.
     pub fn records_from_oldest(&self, position: u64) -> Records {
         Records::new(&self.shared().lock(), position)
     }
 
-    /// The position behind the last post.
+    /// Returns the position behind the last post.
     pub fn end(&self) -> u64 {
         self.shared().lock().end()
     }
 
-    /// A power loss loses nothing before this position.
+    /// Returns the position before which a power loss loses nothing.
     pub fn synced(&self) -> u64 {
         self.shared().lock().synced
     }
 
-    /// Returns its size on the disk, in bytes.
+    /// Returns the spool's size on the disk, in bytes.
     pub fn bytes(&self) -> u64 {
         self.shared().lock().bytes
     }
 
-    /// Returns the number of posts that were dropped at the bound since it was opened.
+    /// Returns the number of posts that were dropped at the bound since the spool was opened.
     pub fn dropped(&self) -> u64 {
         self.shared().lock().dropped
     }
 
-    /// Tells the readers that nothing more comes: the source has ended.
+    /// Tells the readers that no more posts come, since the source has ended.
     pub fn finish(&self) {
         self.shared().finish();
     }
 
-    /// Syncs, and lets others open it, although there may be clones: who waits for room, and who
-    /// appends later, is told that it is closed; readers end behind the last post.
+    /// Syncs and closes the spool, so that it can be opened again, even if clones exist. Callers
+    /// that wait for room, and later appends, get [`Appended::Closed`]; readers end behind the last
+    /// post.
     ///
     /// # Errors
-    /// As of [`sync`](Self::sync).
+    /// If [`sync`](Self::sync) would fail.
     pub fn close(&self) -> Result<()> {
         self.owner.close()
     }
@@ -207,7 +211,7 @@ impl Spool {
     }
 }
 
-/// Takes the folder for this spool alone, for as long as the file is open.
+/// Locks the folder for this spool, until the file is closed.
 fn lock(folder: &Path) -> Result<File> {
     let path = folder.join("lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);

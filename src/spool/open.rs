@@ -1,4 +1,5 @@
-//! Opening a spool: what of its end can be trusted, and where writing goes on.
+//! Opening a spool: it finds the end that can be trusted, and the position at which writing
+//! continues.
 
 use std::fmt;
 use std::fs;
@@ -17,50 +18,51 @@ use crate::error::{Error, Result};
 use crate::fault::point;
 use crate::lake::disk::failed;
 
-/// The end of a log that a crash or a power loss left half written.
+/// The end of a log that a crash or a power loss left incomplete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Torn {
     /// The segment's file.
     pub file: PathBuf,
-    /// Its beginning in the file, in bytes.
+    /// The beginning of the torn end in the file, in bytes.
     pub offset: u64,
-    /// Its length in bytes.
+    /// The length of the torn end, in bytes.
     pub bytes: u64,
     /// The bytes before the newest checkpoint's position that are missing too: the log was cut
-    /// behind what was synced, or is of another time than the checkpoint.
+    /// before its synced end, or isn't of the same time as the checkpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Missing>,
 }
 
-/// The part of a log that a checkpoint covers and that isn't there.
+/// The part of a log that a checkpoint covers and that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Missing {
-    /// True if there is nothing of the log at all.
+    /// True if the whole log is missing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_all: bool,
-    /// The number of bytes. Of a log that isn't there: all bytes before the checkpoint, most of
-    /// which were deleted behind earlier checkpoints.
+    /// The number of missing bytes. If the whole log is missing: all bytes before the checkpoint,
+    /// most of which were deleted after earlier checkpoints.
     pub bytes: u64,
-    /// About how many records, by the size of those before; `None` if there are none.
+    /// The estimated number of missing records, by the size of those before; `None` if there are
+    /// none before.
     pub records: Option<u64>,
 }
 
 impl fmt::Display for Torn {
-    /// A sentence for a person.
+    /// Writes a sentence for a person.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, offset, bytes, missing } = self;
         let file = file.display();
         let Some(missing) = missing else {
             return write!(
                 f,
-                "{bytes} bytes that were not written whole were cut off \"{file}\" at byte {offset}"
+                "{bytes} bytes of an incomplete record were cut off \"{file}\" at byte {offset}"
             );
         };
         if missing.is_all {
             return write!(
                 f,
-                "the spool \"{file}\" is gone, or empty, and the newest checkpoint covers its first {} bytes. What the \
-                 checkpoint covers is in the lake; what was received behind it, and not worked on yet, is lost",
+                "the spool \"{file}\" is gone, or empty, and the newest checkpoint covers its first {} bytes. The lake has \
+                 the posts that the checkpoint covers; posts that were received later and not processed yet are lost",
                 missing.bytes
             );
         }
@@ -70,11 +72,11 @@ impl fmt::Display for Torn {
         }
         write!(
             f,
-            "before the newest checkpoint: it was cut, or is an older copy. What the checkpoint covers is in the lake; \
-             what was received behind it, and not worked on yet, is lost"
+            "before the newest checkpoint: it was cut, or is an older copy. The lake has the posts that the checkpoint \
+             covers; posts that were received later and not processed yet are lost"
         )?;
         if *bytes > 0 {
-            write!(f, ", and {bytes} bytes that are not whole were cut off")
+            write!(f, ", and {bytes} bytes of an incomplete record were cut off")
         } else {
             Ok(())
         }
@@ -91,13 +93,13 @@ pub(super) struct Opened {
 pub(super) struct Scan {
     /// The number of records.
     pub records: u64,
-    /// The position behind the last of them.
+    /// The position behind the last record.
     pub end: u64,
-    /// Why nothing is understood behind it, if there is anything.
+    /// The reason why the bytes behind the last record can't be parsed, if there are any.
     pub bad: Option<&'static str>,
 }
 
-/// Reads a segment from a position on, as far as its records are whole.
+/// Reads a segment from a position on, up to the end of its whole records.
 pub(super) fn scan(segment: &Segment, from: u64) -> Result<Scan> {
     let until = segment.file_end()?;
     let mut scan = Scan { records: 0, end: from, bad: None };
@@ -109,7 +111,7 @@ pub(super) fn scan(segment: &Segment, from: u64) -> Result<Scan> {
     Ok(scan)
 }
 
-/// Returns true if a mark behind `position` tells that something behind `position` was synced.
+/// Returns true if a mark behind `position` records a sync beyond `position`.
 pub(super) fn was_synced(segment: &Segment, position: u64) -> Result<bool> {
     let until = segment.file_end()?;
     let mut at = position;
@@ -123,16 +125,16 @@ pub(super) fn was_synced(segment: &Segment, position: u64) -> Result<bool> {
         if memmem::find_iter(&bytes, &MARK_MAGIC).any(tells) {
             return Ok(true);
         }
-        // A mark may lie across the border.
+        // A mark may lie across the border of two reads.
         at += READ_BYTES - MARK_BYTES as u64;
     }
     Ok(false)
 }
 
-/// Opens the log in a folder, to go on at `position`.
+/// Opens the log in a folder, to continue at `position`.
 ///
 /// # Errors
-/// Fatal if it is damaged, or doesn't hold what lies behind `position`.
+/// Fatal if the log is damaged, or if it lacks the bytes behind `position`.
 pub(super) fn open(
     disk: Arc<dyn Disk>,
     folder: &Path,
@@ -143,8 +145,8 @@ pub(super) fn open(
     let newest = bases.last().copied();
     let mut torn = bury(folder, &mut bases)?;
     let Some(first) = bases.first() else {
-        // A segment is made where everything before it is covered, so one that holds nothing lacks
-        // nothing.
+        // A segment is made only when everything before it is covered, so a log with nothing but an
+        // empty segment lacks nothing.
         if position > 0 && newest != Some(position) {
             let missing = Some(Missing { is_all: true, bytes: position, records: None });
             torn = Some(Torn { file: folder.to_path_buf(), offset: 0, bytes: 0, missing });
@@ -165,7 +167,7 @@ pub(super) fn open(
     Ok(Opened { log, torn })
 }
 
-/// Removes a last segment that holds nothing, since the power was lost while it was made.
+/// Removes an empty last segment, which is left if the power was lost while it was made.
 fn bury(folder: &Path, bases: &mut Vec<u64>) -> Result<Option<Torn>> {
     let Some(base) = bases.last().copied() else { return Ok(None) };
     if !Segment::is_stillborn(folder, base)? {
@@ -179,7 +181,7 @@ fn bury(folder: &Path, bases: &mut Vec<u64>) -> Result<Option<Torn>> {
     Ok(Some(Torn { file, offset: 0, bytes, missing: None }).filter(|torn| torn.bytes > 0))
 }
 
-/// A log without segments.
+/// Makes a log without earlier segments.
 fn begin(
     disk: Arc<dyn Disk>,
     folder: &Path,
@@ -200,7 +202,7 @@ fn missing(folder: &Path, position: u64, next: u64) -> Error {
     ))
 }
 
-/// The segments before the one with the position: whether they are whole doesn't matter any more.
+/// Returns the segments before the one with the position. They needn't be whole any more.
 fn extents(folder: &Path, bases: &[u64]) -> Result<Vec<Extent>> {
     let extent = |base: &u64| {
         let path = segment::path(folder, *base);
@@ -219,7 +221,7 @@ struct Found<'a> {
     extents: Vec<Extent>,
 }
 
-/// The last segment, and what its records look like.
+/// The last segment, and the result of its scan.
 struct Last {
     segment: Segment,
     /// The position at which the scan began.
@@ -244,7 +246,7 @@ impl Found<'_> {
         self.scan(*last, end, true)
     }
 
-    /// Scans a segment, which must go on where the one before ended.
+    /// Scans a segment, which must begin where the one before ended.
     fn scan(&self, base: u64, previous_end: Option<u64>, write: bool) -> Result<Last> {
         let segment = Segment::open(self.folder, base, write)?;
         if previous_end.is_some_and(|end| end != base) {
@@ -261,7 +263,7 @@ impl Found<'_> {
         Ok(Last { segment, from, scan })
     }
 
-    /// Cuts the last segment behind its last record, and finds the one that is written from now on.
+    /// Cuts the last segment behind its last record, and returns the segment to write to.
     fn settle(&mut self, last: Last) -> Result<(Segment, Option<Torn>)> {
         let Last { segment, from, scan } = last;
         if let Some(bad) = scan.bad
@@ -275,8 +277,8 @@ impl Found<'_> {
         if whole == scan.end {
             return Ok((segment, torn));
         }
-        // The position lies behind what is whole: posts that a checkpoint covers were lost with the
-        // power, or somebody has cut the file.
+        // The position lies behind the last whole record: a power loss lost posts that a checkpoint
+        // covers, or somebody has cut the file.
         let (file, offset) = (segment.path.clone(), segment.offset(whole));
         let bytes = torn.map_or(0, |torn| torn.bytes);
         let missing = Some(self.missing(&segment, whole, from - whole)?);
@@ -286,7 +288,7 @@ impl Found<'_> {
         Ok((next, torn))
     }
 
-    /// So many bytes behind the whole records of a segment.
+    /// Describes this number of missing bytes behind the whole records of a segment.
     fn missing(&self, segment: &Segment, whole: u64, bytes: u64) -> Result<Missing> {
         let records = self::scan(segment, segment.base)?.records;
         let size = (whole - segment.base).checked_div(records).unwrap_or(0);
@@ -297,8 +299,8 @@ impl Found<'_> {
         })
     }
 
-    /// Returns the end of the records before a position that no record follows. Those before it
-    /// must lead up to it.
+    /// Returns the end of the whole records before a position behind which there are none. No
+    /// record may lie across the position.
     fn whole_until(&self, segment: &Segment, position: u64) -> Result<u64> {
         match self::scan(segment, segment.base)?.end {
             end if end > position => {
@@ -308,7 +310,8 @@ impl Found<'_> {
         }
     }
 
-    /// Cuts off and syncs; what lies before may have been in the page cache only.
+    /// Cuts a segment and syncs it, since the bytes before the cut may have been in the page cache
+    /// only.
     fn cut(&self, segment: &Segment, end: u64) -> Result<Option<Torn>> {
         let (offset, file_end) = (segment.offset(end), segment.file_end()?);
         let torn =

@@ -1,4 +1,4 @@
-//! Reading a spool at one's own pace.
+//! Reading a spool at a reader's own pace.
 
 use std::sync::Arc;
 
@@ -9,17 +9,16 @@ use super::segment::Segment;
 use super::shared::{Progress, Shared};
 use crate::error::{Error, Result};
 
-/// Some posts in a row.
+/// A batch of consecutive posts.
 #[derive(Debug)]
 pub struct Batch {
-    /// At least one post: at most 1,000, of about 1 MiB or a single larger one. They share one
-    /// buffer.
+    /// The posts: 1 to 1,000, of about 1 MiB or a single larger one. They share one buffer.
     pub records: Vec<Record>,
-    /// The position behind the last of them.
+    /// The position behind the last post.
     pub position: u64,
 }
 
-/// Reads from a position on, also what is appended later.
+/// A reader from a position on, which also reads posts that are appended later.
 pub struct Reader {
     shared: Arc<Shared>,
     progress: watch::Receiver<Progress>,
@@ -34,13 +33,13 @@ impl Reader {
         Self { shared, progress, position, segment: None }
     }
 
-    /// The position at which the next batch begins.
+    /// Returns the position at which the next batch begins.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// The next posts, as soon as there are any; `None` if there are none and nothing more comes.
-    /// Nothing is lost if the future is dropped.
+    /// Returns the next posts, as soon as there are any; `None` if there are none and no more come.
+    /// Dropping the future loses nothing.
     ///
     /// # Errors
     /// Fatal if the log is damaged, or a sync has failed.
@@ -60,7 +59,7 @@ impl Reader {
         }
     }
 
-    /// The posts that are there, up to `end`.
+    /// Returns the next posts before `end`.
     fn read(&mut self, end: u64) -> Result<Option<Batch>> {
         while self.position < end {
             let (segment, until) = self.segment()?;
@@ -77,7 +76,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// The segment to read in, and up to where it is written.
+    /// Returns the segment to read, and the position up to which it is written.
     fn segment(&mut self) -> Result<(Segment, u64)> {
         let (folder, extent) = {
             let log = self.shared.lock();

@@ -1,4 +1,4 @@
-//! How records lie in a segment: encoding and parsing, without I/O.
+//! The form of records in a segment: encoding and parsing, without I/O.
 //!
 //! ```text
 //! post: u32 post bytes | u16 cursor bytes | u16 tag | u32 CRC | cursor | post
@@ -9,36 +9,36 @@
 
 use std::ops::Range;
 
-/// The bytes that a post costs beside its cursor and its own bytes.
+/// The bytes that a post takes in addition to its cursor and its own bytes.
 pub(super) const HEAD_BYTES: usize = 12;
 
-/// The whole of a sync mark.
+/// The bytes of a sync mark.
 pub(super) const MARK_BYTES: usize = 20;
 
 /// The beginning of a sync mark: as a post's length it would be too large.
 pub(super) const MARK_MAGIC: [u8; 8] = *b"\xf5\xff\xff\xffmark";
 
-/// The longest post or cursor plus post, in bytes: no record is longer than a segment. A damaged
-/// length isn't believed beyond it.
+/// The most bytes of a post and its cursor: no record is longer than a segment. A larger length is
+/// taken for damage.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
-/// Never zero, so that a page of zeros is no record.
+/// The tag of a post's head. It isn't zero, so that a page of zeros isn't a record.
 const TAG: u16 = 0x7057;
 
 /// The item at a position.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Item {
-    /// A post: where its cursor and its bytes are. It ends where `post` ends.
+    /// A post: the ranges of its cursor and its bytes. The record ends where `post` ends.
     Post { cursor: Range<usize>, post: Range<usize> },
     /// Everything before this position was synced when the mark was written.
     Mark(u64),
-    /// This many bytes are needed to tell.
+    /// The bytes are too few to parse; this many are needed.
     Short(usize),
-    /// No record, and why.
+    /// The bytes aren't a record, for this reason.
     Bad(&'static str),
 }
 
-/// The bytes that a post takes in the log.
+/// Returns the bytes that a post takes in the log.
 pub(super) fn post_bytes(cursor: &[u8], post: &[u8]) -> u64 {
     (HEAD_BYTES + cursor.len() + post.len()) as u64
 }
@@ -64,7 +64,7 @@ pub(super) fn encode_mark(out: &mut Vec<u8>, salt: u64, at: u64, synced: u64) {
     out.extend(crc.to_le_bytes());
 }
 
-/// Returns the item with which `bytes`, which lie at position `at`, begin.
+/// Returns the item at the beginning of `bytes`, which lie at position `at`.
 pub(super) fn parse(bytes: &[u8], salt: u64, at: u64) -> Item {
     if bytes.len() >= MARK_MAGIC.len() && bytes.starts_with(&MARK_MAGIC) {
         return parse_mark(bytes, salt, at);

@@ -15,31 +15,33 @@ use super::record::{self, Item, MARK_BYTES};
 use crate::error::{Error, Result};
 use crate::lake::disk::failed;
 
+/// The bytes of a segment's header:
+///
 /// ```text
 /// 8 bytes of magic with the format's version | u64 base | u64 end of the segment before | u64 salt | u32 CRC
 /// ```
 pub(super) const HEADER_BYTES: u64 = 36;
 
-/// The last byte is the version of the format.
+/// The magic; its last byte is the version of the format.
 const MAGIC: [u8; 8] = *b"wspool\0\x01";
 
-/// The most that is read in one go, in bytes, unless a single record is longer.
+/// The most bytes of one read, unless a single record is longer.
 pub(super) const READ_BYTES: u64 = 1 << 20;
 
-/// The most records that one read gives, so that tiny posts don't pile up.
+/// The most records of one read, so that tiny posts don't pile up.
 pub(super) const READ_RECORDS_MAX: usize = 1_000;
 
 /// An open segment.
 pub(super) struct Segment {
     pub path: PathBuf,
-    /// Shared with a sync that is under way.
+    /// The segment's file, shared with a sync that is running.
     pub file: Arc<File>,
-    /// The position of its first record.
+    /// The position of the segment's first record.
     pub base: u64,
-    /// The end of the segment before: less than `base` where posts were lost that a checkpoint
+    /// The end of the segment before. It is less than `base` if posts were lost that a checkpoint
     /// covers.
     pub previous_end: u64,
-    /// Drawn for each segment; see [`record`].
+    /// The salt, drawn at random for each segment; see [`record`].
     pub salt: u64,
 }
 
@@ -47,13 +49,13 @@ pub(super) struct Segment {
 #[derive(Default)]
 pub(super) struct Read {
     pub records: Vec<Record>,
-    /// The position behind what was understood.
+    /// The position behind the last parsed item.
     pub next: u64,
-    /// Why nothing is understood from `next` on.
+    /// The reason why the bytes from `next` on can't be parsed.
     pub bad: Option<&'static str>,
 }
 
-/// The file of the segment that begins at this position.
+/// Returns the path of the segment that begins at this position.
 pub(super) fn path(folder: &Path, base: u64) -> PathBuf {
     folder.join(format!("{base:020}.seg"))
 }
@@ -76,11 +78,11 @@ pub(super) fn list(folder: &Path) -> Result<Vec<u64>> {
 }
 
 impl Segment {
-    /// Makes a segment, and syncs it and its name: once a record lies in it, its header is on the
-    /// disk.
+    /// Makes a segment, and syncs it and its name: once the segment has a record, its header is on
+    /// the disk.
     pub fn create(disk: &dyn Disk, folder: &Path, base: u64, previous_end: u64) -> Result<Self> {
         let (path, salt) = (path(folder, base), rand::random());
-        // One that is there already was begun by a try that failed, and holds no record.
+        // An existing file was begun by an attempt that failed, and has no record.
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
         let file = file.map_err(|cause| failed("make", &path, cause))?;
@@ -94,7 +96,7 @@ impl Segment {
     /// Opens a segment, for reading or also for writing.
     ///
     /// # Errors
-    /// Fatal if its header is damaged.
+    /// Fatal if the segment's header is damaged.
     pub fn open(folder: &Path, base: u64, write: bool) -> Result<Self> {
         let path = path(folder, base);
         let unread = |cause| failed("read", &path, cause);
@@ -115,26 +117,26 @@ impl Segment {
         }
     }
 
-    /// Returns true if the power was lost while it was made, before any record: its header is no
-    /// header, and nothing lies behind it.
+    /// Returns true if the power was lost while the segment was made, before any record: its header
+    /// isn't valid, and no bytes lie behind the header.
     pub fn is_stillborn(folder: &Path, base: u64) -> Result<bool> {
         let path = path(folder, base);
         let length = fs::metadata(&path).map_err(|cause| failed("read", &path, cause))?.len();
         Ok(length <= HEADER_BYTES && Self::open(folder, base, false).is_err())
     }
 
-    /// The position behind its last byte, whatever that is.
+    /// Returns the position behind the file's last byte, even if that byte isn't valid.
     pub fn file_end(&self) -> Result<u64> {
         let length = self.file.metadata().map_err(|cause| failed("read", &self.path, cause))?.len();
         Ok(self.base + length.saturating_sub(HEADER_BYTES))
     }
 
-    /// The offset in the file of a position.
+    /// Returns the offset in the file of a position.
     pub fn offset(&self, position: u64) -> u64 {
         HEADER_BYTES + (position - self.base)
     }
 
-    /// The error that names a damaged place.
+    /// Returns the error that names a damaged place.
     pub fn damaged(&self, position: u64, what: &str) -> Error {
         let (path, offset) = (self.path.display(), self.offset(position));
         Error::fatal(format!(
@@ -142,7 +144,7 @@ impl Segment {
         ))
     }
 
-    /// Reads the records from one position on, not beyond another: about [`READ_BYTES`].
+    /// Reads the records between two positions, about [`READ_BYTES`] at once.
     pub fn read(&self, from: u64, until: u64) -> Result<Read> {
         let mut want = READ_BYTES;
         loop {
@@ -158,7 +160,8 @@ impl Segment {
         }
     }
 
-    /// The records of a buffer, and how many bytes its last one needs if that isn't whole.
+    /// Returns the records of a buffer, and the bytes that its last record needs if that is
+    /// incomplete.
     fn parse(&self, buffer: Bytes, from: u64) -> (Read, Option<u64>) {
         let mut read = Read { next: from, ..Read::default() };
         let mut at = 0;
@@ -185,7 +188,7 @@ impl Segment {
         (read, None)
     }
 
-    /// The bytes between two positions, fewer if the file is shorter.
+    /// Returns the bytes between two positions; fewer if the file is shorter.
     pub fn bytes(&self, from: u64, until: u64) -> Result<Bytes> {
         let wanted = (until - from) as usize;
         let mut buffer = Vec::with_capacity(wanted);
@@ -203,8 +206,8 @@ impl Segment {
     }
 }
 
-/// A sync that failed: the kernel may have dropped what it couldn't write, so a second try proves
-/// nothing.
+/// Makes the error of a failed sync: the kernel may have dropped data that it couldn't write, so a
+/// second attempt proves nothing.
 pub(super) fn unsynced(path: &Path, cause: io::Error) -> Error {
     let path = path.display();
     Error::fatal(format!("can't sync \"{path}\", so what was written to it may be lost"))
@@ -218,7 +221,7 @@ fn header(base: u64, previous_end: u64, salt: u64) -> Vec<u8> {
     bytes
 }
 
-/// The end of the segment before, and the salt.
+/// Returns the end of the segment before, and the salt, if the header is valid.
 fn parse_header(bytes: &[u8], base: u64) -> Option<(u64, u64)> {
     let (body, crc) = bytes.split_last_chunk::<4>()?;
     let number = |at: usize| body[at..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));

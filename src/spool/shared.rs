@@ -1,4 +1,4 @@
-//! The log between threads: who waits for room, for posts and for the next sync.
+//! The log shared by threads that wait for room, for posts and for the next sync.
 
 use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,23 +15,23 @@ use crate::error::{Error, Result};
 pub(super) struct Progress {
     /// The position behind the last post.
     pub end: u64,
-    /// Nothing more will come.
+    /// True if no more posts will come.
     pub finished: bool,
-    /// The log has failed; it tells why.
+    /// True if the log has failed; the log has the reason.
     pub failed: bool,
 }
 
-/// A log that is used by several threads.
+/// A log that several threads use.
 pub(super) struct Shared {
     log: Mutex<Log>,
     /// Notified when the log becomes dirty or is closed.
     work: Condvar,
     /// Notified, like `trimmed`, when there may be room.
     room: Condvar,
-    /// Counts the occasions.
+    /// The number of times when there may have been room.
     trimmed: watch::Sender<u64>,
     pub progress: watch::Sender<Progress>,
-    /// The folder's lock, until the log is closed.
+    /// The lock on the folder, until the log is closed.
     lock: Mutex<Option<File>>,
 }
 
@@ -49,7 +49,8 @@ impl Shared {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Log> {
-        // The log changes its state after the I/O that may fail, so it is whole also after a panic.
+        // The log changes its state after the I/O that may fail, so its state is consistent even
+        // after a panic.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -64,7 +65,7 @@ impl Shared {
     }
 
     pub async fn append_async(&self, cursor: &[u8], post: &[u8]) -> Result<Appended> {
-        // Subscribed before the try, so that room that is made in between isn't missed.
+        // Subscribes before the attempt, so that room that is made in between isn't missed.
         let mut trimmed = None;
         loop {
             let room = trimmed.get_or_insert_with(|| self.trimmed.subscribe());
@@ -76,7 +77,7 @@ impl Shared {
         }
     }
 
-    /// Appends, unless the post has to wait for room.
+    /// Appends a post, unless it has to wait for room.
     fn try_append(&self, log: &mut Log, cursor: &[u8], post: &[u8]) -> Result<Option<Appended>> {
         let was_dirty = log.dirty;
         let written = log.append(cursor, post);
@@ -108,7 +109,7 @@ impl Shared {
         log.end_sync(&sync, result).inspect_err(|_| self.tell_failure(&log))
     }
 
-    /// Wakes everybody who waits on a log that has failed.
+    /// Wakes all threads and tasks that wait on a log that has failed.
     fn tell_failure(&self, log: &Log) {
         if log.failure.is_some() {
             self.progress.send_modify(|progress| progress.failed = true);
@@ -133,7 +134,7 @@ impl Shared {
     }
 }
 
-/// Who closes the log.
+/// The owner of the log, which closes it.
 pub(super) struct Owner {
     pub shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -146,7 +147,7 @@ impl Owner {
         let thread =
             thread::Builder::new().name("spool-sync".into()).spawn(move || keep_synced(&log));
         let thread = thread.map_err(|cause| {
-            Error::fatal("no thread could be started to sync on").because(cause)
+            Error::fatal("can't start the sync thread of the spool").because(cause)
         })?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -158,7 +159,7 @@ impl Owner {
         self.shared.finish();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            // A panic there has been printed; the sync below tells whether the log is well.
+            // A panic of the thread was printed; the sync below finds out if the log works.
             let _ = thread.join();
         }
         let synced = self.shared.sync();
@@ -169,12 +170,13 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        // Who wants to know has called `close`; what isn't synced now survives but a power loss.
+        // A caller that needs the result has called `close`. Unsynced posts now survive everything
+        // but a power loss.
         let _ = self.close();
     }
 }
 
-/// Syncs when `sync_every` has gone by since the first post that isn't synced, until the log is
+/// Syncs when `sync_every` has passed since the first post that isn't synced, until the log is
 /// closed or fails.
 fn keep_synced(shared: &Shared) {
     loop {
@@ -186,7 +188,7 @@ fn keep_synced(shared: &Shared) {
         let every = log.options.sync_every.0;
         let waited = shared.work.wait_timeout_while(log, every, |log| !log.closed);
         let closed = waited.unwrap_or_else(PoisonError::into_inner).0.closed;
-        // A sync fails but once and for all; the next append and the readers tell it.
+        // A failed sync is final; the next append and the readers report it.
         if closed || shared.sync().is_err() {
             return;
         }

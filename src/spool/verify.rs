@@ -1,4 +1,4 @@
-//! Reading a whole spool to find what is wrong with it.
+//! A check of a whole spool, which finds its problems.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::open::{Torn, scan, was_synced};
 use super::segment::{self, HEADER_BYTES, Segment};
 use crate::error::Result;
 
-/// The content of a spool.
+/// The content and the problems of a spool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Findings {
     /// The number of segments.
@@ -23,8 +23,8 @@ pub struct Findings {
     pub newest: u64,
     /// An end that was never synced, which the next opening cuts off.
     pub torn: Option<Torn>,
-    /// Places that were once whole, and aren't any more. Before the newest checkpoint it does no
-    /// harm.
+    /// Places that were valid once, and aren't any more. Before the newest checkpoint, damage does
+    /// no harm.
     pub damage: Vec<Damage>,
 }
 
@@ -42,7 +42,7 @@ pub struct Damage {
 /// Reads the spool in a folder, and changes nothing.
 ///
 /// # Errors
-/// If the folder or a file can't be read; what is wrong in a file is a finding.
+/// If the folder or a file can't be read; damage in a file is a finding.
 pub fn verify(folder: &Path) -> Result<Findings> {
     let bases = segment::list(folder)?;
     let mut findings =

@@ -13,10 +13,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use time::OffsetDateTime;
 
-use crate::component::Problem;
+use crate::component::{Problem, TopologyOutline};
 use crate::error::Result;
 use crate::event_time::EventTimeOrder;
 use crate::post::Post;
+use crate::protocol::{RunWatch, Voice};
 use crate::tuple::{Fields, StreamId, Streams};
 use crate::value::Value;
 
@@ -24,7 +25,7 @@ pub use crate::epoch::{Cursor, Split};
 pub use crate::flow::SpoutOutput;
 
 /// What a spout's task is made with.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct SpoutContext {
     /// The id of its component.
     pub component: String,
@@ -35,6 +36,14 @@ pub struct SpoutContext {
     pub cursors: Arc<BTreeMap<String, Cursor>>,
     /// When the checkpoint was made; `None` without one.
     pub saved_at: Option<OffsetDateTime>,
+    /// The number of the task, from 0.
+    pub task: usize,
+    /// The topology that it is part of.
+    pub outline: Arc<TopologyOutline>,
+    /// The way to tell people something, also from other threads.
+    pub voice: Voice,
+    /// Tells what outlives the task when the topology has ended.
+    pub run_watch: RunWatch,
 }
 
 /// Where a post of a source belongs, told from the post alone, so that it is the same live and in a

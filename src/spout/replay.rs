@@ -121,6 +121,7 @@ with_replay_fields! {
     #[serde(deny_unknown_fields)]
     pub struct LocalReplay {
         /// The folder of the lake.
+        #[schemars(extend("format" = "path"))]
         pub root: PathBuf,
     }
 }

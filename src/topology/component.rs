@@ -150,8 +150,16 @@ fn entry<'t>(
         );
         return None;
     };
-    match registry.find(&name.text) {
-        Some(entry) if fits(&entry) => Some(entry),
+    let named = registry.find_for(&name.text, draft.is_spout);
+    match named.or_else(|| registry.find(&name.text)) {
+        Some(entry) if fits(&entry) => {
+            let guard = values.env.guard.as_ref();
+            if let Some(why) = guard.and_then(|guard| guard.refuses_component(entry.name)) {
+                values.report.add(name.span, format!("{what}: {}: {why}", entry.name));
+                return None;
+            }
+            Some(entry)
+        }
         Some(entry) => {
             let (role, place) =
                 (entry.role.name(), if draft.is_spout { "bolts" } else { "spouts" });

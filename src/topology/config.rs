@@ -29,7 +29,7 @@ pub(super) struct Configured {
     fields: HashMap<String, Span>,
     /// The fields whose values come from outside.
     outside: HashSet<String>,
-    /// Whether placeholders stand in their place, since the outside isn't looked at.
+    /// Whether placeholders may stand in their place, since the outside isn't looked at.
     has_placeholders: bool,
 }
 
@@ -80,6 +80,8 @@ pub(super) fn read(
     let Walk { outside, changes, .. } = walk;
 
     let online = values.env.online;
+    // A component that doesn't run as it is may have them although the outside is looked at.
+    let has_placeholders = !online || values.env.spares;
     let mut reader =
         Reader { values, what: &what, entry, run, outside: &outside, before, unread: false };
     let Some(config) = reader.read(changes) else {
@@ -106,7 +108,7 @@ pub(super) fn read(
         config: config.config,
         explained,
         head: run.head(),
-        has_placeholders: !online,
+        has_placeholders,
         outside: fields
             .iter()
             .filter(|field| from_outside(&field.value))
@@ -196,7 +198,7 @@ impl Reader<'_, '_> {
         let report = &mut self.values.report;
         if let Some(outside) = self.outside.iter().find(|outside| outside.span == node) {
             // Whether text fits that isn't there can't be said; and what is there may be a secret.
-            if self.values.env.online {
+            if self.values.env.online && !self.values.env.spares {
                 report.add(
                     node,
                     format!("{what}: the text of {} doesn't fit here", outside.call.ron()),

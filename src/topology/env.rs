@@ -1,10 +1,13 @@
 //! `Env("NAME")` and `File("path")`: text from outside, so that no secret stands in a topology
 //! file.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
+use std::sync::Arc;
 
+use super::guard::{Guard, PathVerdict};
 use super::print::quote;
 use super::problem::Report;
 use super::source::Span;
@@ -31,8 +34,9 @@ impl Call {
         }
     }
 
-    fn value(&self) -> Result<String, String> {
+    fn value(&self, given: &BTreeMap<String, String>) -> Result<String, String> {
         match self {
+            Self::Env(name) if given.contains_key(name) => Ok(given[name].clone()),
             Self::Env(name) => std::env::var(name).map_err(|error| match error {
                 std::env::VarError::NotPresent => {
                     format!("the environment variable \"{name}\" is not set")
@@ -66,14 +70,65 @@ pub(super) struct Env {
     pub online: bool,
     /// Whether it is no problem if something isn't there.
     pub spares: bool,
+    /// Variables that count before those of the environment.
+    pub given: BTreeMap<String, String>,
     /// The calls that stand in the engine's own fields, by path.
     pub written: BTreeMap<String, String>,
+    /// What decides about files and variables.
+    pub guard: Option<Arc<dyn Guard>>,
+    /// What the guard put in the place of paths, in RON.
+    pub replaced: RefCell<HashMap<Span, String>>,
 }
 
 /// Which calls there are; a component may have a word of its own by one of these names.
 pub(super) const CALLS: [&str; 2] = ["Env", "File"];
 
 impl Env {
+    /// The outside, looked at if `online`.
+    pub fn new(online: bool, guard: Option<Arc<dyn Guard>>) -> Self {
+        let (given, written) = (BTreeMap::new(), BTreeMap::new());
+        Self { online, spares: false, given, written, guard, replaced: RefCell::default() }
+    }
+
+    /// A path in a field of a component, as the guard has it: RON that takes its place.
+    pub fn path(&self, report: &mut Report, what: &str, node: &Node) -> Option<String> {
+        let (guard, path) = (self.guard.as_ref()?, node.as_text()?);
+        match guard.path(path, false) {
+            PathVerdict::Keep => None,
+            PathVerdict::Replace(path) => {
+                let path = quote(&path);
+                self.replaced.borrow_mut().insert(node.span, path.clone());
+                Some(path)
+            }
+            PathVerdict::Refuse(why) => {
+                report.add(node.span, format!("{what}: {why}"));
+                None
+            }
+        }
+    }
+
+    /// What the guard says of a call; true if it is refused, and must not be read.
+    fn is_refused(&self, report: &mut Report, node: &Node, call: &mut Call) -> bool {
+        let Some(guard) = &self.guard else { return false };
+        let refused = match call {
+            Call::Env(name) => guard.refuses_variable(name),
+            Call::File(path) => match guard.path(path, true) {
+                PathVerdict::Keep => None,
+                PathVerdict::Refuse(why) => Some(why),
+                PathVerdict::Replace(other) => {
+                    let replaced = Call::File(other);
+                    self.replaced.borrow_mut().insert(node.span, replaced.ron());
+                    *call = replaced;
+                    None
+                }
+            },
+        };
+        if let Some(why) = &refused {
+            report.add(node.span, format!("{}: {why}", call.ron()));
+        }
+        refused.is_some()
+    }
+
     /// The call that a node is, if it is one.
     pub fn call(&self, report: &mut Report, node: &Node) -> Option<Call> {
         let name = node.name().filter(|name| CALLS.contains(&name.text.as_str()))?;
@@ -88,8 +143,12 @@ impl Env {
                 report.add(name.span, format!("expected one text, such as `{}(\"…\")`", name.text));
                 Some(Call::Env(String::new()))
             }
-            (Some(text), "Env") => Some(Call::Env(text.into())),
-            (Some(text), _) => Some(Call::File(text.into())),
+            (Some(text), name) => {
+                let text = text.to_owned();
+                let mut call = if name == "Env" { Call::Env(text) } else { Call::File(text) };
+                let is_refused = self.is_refused(report, node, &mut call);
+                Some(if is_refused { Call::Env(String::new()) } else { call })
+            }
         }
     }
 
@@ -111,7 +170,7 @@ impl Env {
         if !self.online || *call == Call::Env(String::new()) {
             return None;
         }
-        let value = call.value();
+        let value = call.value(&self.given);
         if self.spares { value.ok() } else { value.map_err(|what| report.add(span, what)).ok() }
     }
 }

@@ -22,7 +22,8 @@ pub fn explain(topology: &Topology) -> String {
 /// Levels that are always broken into lines: the topology.
 const LEVELS: usize = 1;
 
-fn lay_out(text: String) -> String {
+/// Breaks a topology that stands on one line into lines.
+pub(super) fn lay_out(text: String) -> String {
     let mut report = Report::default();
     let whole = report.sources.add("explained", text.clone());
     match syntax::parse(&text, whole) {

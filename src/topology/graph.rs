@@ -43,9 +43,10 @@ pub fn graph_text(topology: &Topology) -> String {
         for input in &component.inputs {
             let _ = writeln!(
                 out,
-                "       <- {}: {}",
+                "       <- {}: {}{}",
                 input_name(&topology.components, input),
-                grouping(topology, input)
+                grouping(topology, input),
+                into_tables(topology, component, input)
             );
         }
         if *role == Role::Sink {
@@ -71,7 +72,8 @@ pub fn graph_dot(topology: &Topology) -> String {
         let _ = writeln!(out, "    {} [shape={shape}, label={label}];", dot_text(&component.id));
     }
     for (from, component, input) in edges(topology) {
-        let label = dot_text(&edge_label(topology, input));
+        let label = edge_label(topology, component, input);
+        let label = dot_text(&label);
         let _ = writeln!(
             out,
             "    {} -> {} [label={label}];",
@@ -101,7 +103,7 @@ pub fn graph_mermaid(topology: &Topology) -> String {
                 out,
                 "    n{} -->|{}| n{i}",
                 input.from,
-                mermaid_text(&edge_label(topology, input))
+                mermaid_text(&edge_label(topology, component, input))
             );
         }
     }
@@ -145,10 +147,17 @@ fn grouping(topology: &Topology, input: &InputSpec) -> String {
     if keys.is_empty() { name.into() } else { format!("{name}({})", keys.join(", ")) }
 }
 
+/// What a sink says of where the tuples of an input go: `, into table trends`.
+fn into_tables(topology: &Topology, component: &ComponentSpec, input: &InputSpec) -> String {
+    let into = component.destination(topology, input);
+    into.map_or_else(String::new, |into| format!(", into {into}"))
+}
+
 /// The grouping, behind the stream's name unless that is the default.
-fn edge_label(topology: &Topology, input: &InputSpec) -> String {
+fn edge_label(topology: &Topology, component: &ComponentSpec, input: &InputSpec) -> String {
     let name = input_name(&topology.components, input);
-    let grouping = grouping(topology, input);
+    let into = into_tables(topology, component, input);
+    let grouping = grouping(topology, input) + &into;
     match name.split_once(':') {
         Some((_, stream)) => format!("{stream}: {grouping}"),
         None => grouping,

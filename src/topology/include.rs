@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::guard::Guard;
 use super::problem::{Report, TopologyProblem};
 use super::record::Record;
 use super::settings::TOPOLOGY_FIELDS;
@@ -24,11 +25,12 @@ pub(super) struct Files<'a> {
     /// The files that include what is being read now, the outermost first, by their real paths.
     open: Vec<(PathBuf, String)>,
     done: HashSet<PathBuf>,
+    guard: Option<&'a dyn Guard>,
 }
 
 impl<'a> Files<'a> {
-    pub fn new(report: &'a mut Report) -> Self {
-        Self { report, open: Vec::new(), done: HashSet::new() }
+    pub fn new(report: &'a mut Report, guard: Option<&'a dyn Guard>) -> Self {
+        Self { report, open: Vec::new(), done: HashSet::new(), guard }
     }
 
     /// The tree of a file with everything that it includes. `from` is where it is included.
@@ -137,6 +139,12 @@ impl<'a> Files<'a> {
             );
             return Vec::new();
         };
+        let guard = self.guard.filter(|_| !items.is_empty());
+        if let Some(why) = guard.and_then(|guard| guard.refuses_includes()) {
+            self.report.incomplete = true;
+            self.report.add(include.span, format!("include: {why}"));
+            return Vec::new();
+        }
         let mut trees = Vec::new();
         for item in items {
             match item.as_text() {

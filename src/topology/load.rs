@@ -1,16 +1,21 @@
 //! `file → check → Topology`, or all that is wrong with the file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::component::{self, Draft};
 use super::env::Env;
+use super::explain::lay_out;
+use super::guard::Guard;
 use super::include::Files;
+use super::print::{Changes, print};
 use super::problem::{Problems, Report};
 use super::record::{Record, Values};
 use super::settings::{self, TOPOLOGY_FIELDS};
+use super::source::{Sources, Span};
 use super::syntax::{Kind, Node};
-use super::{Topology, inputs, overrides, wiring};
+use super::{Topology, inputs, overrides, test_cases, wiring};
 use crate::component::Role;
 use crate::registry::Registry;
 
@@ -26,6 +31,12 @@ pub struct LoadOptions {
     /// Components that aren't going to run as they are: what they name by `Env` and `File` may be
     /// missing.
     pub spared: BTreeSet<String>,
+    /// What decides about files, variables and components that the topology names.
+    pub guard: Option<Arc<dyn Guard>>,
+    /// True if what the engine's own fields name by `Env` and `File` may be missing.
+    pub spares_settings: bool,
+    /// Variables that count before those of the environment.
+    pub env: BTreeMap<String, String>,
 }
 
 /// Loads a topology from a file and the files that it includes.
@@ -34,8 +45,29 @@ pub struct LoadOptions {
 /// All problems, each with its place.
 pub fn load(path: &Path, registry: &Registry, options: &LoadOptions) -> Result<Topology, Problems> {
     let mut report = Report::default();
-    let tree = Files::new(&mut report).file(path, None);
-    check(report, tree, registry, options)
+    let tree = Files::new(&mut report, options.guard.as_deref()).file(path, None);
+    check(report, tree, registry, options).map(|checked| checked.topology)
+}
+
+/// Loads a topology as [`load`] does. Returns also its text with everything that it includes, with
+/// the changes of [`LoadOptions::sets`], and with the paths that the guard put in the place of
+/// others.
+///
+/// # Errors
+/// All problems, each with its place.
+pub fn load_united(
+    path: &Path,
+    registry: &Registry,
+    options: &LoadOptions,
+) -> Result<(Topology, String), Problems> {
+    let mut report = Report::default();
+    let tree = Files::new(&mut report, options.guard.as_deref()).file(path, None);
+    let Checked { topology, sources, mut root, replaced } = check(report, tree, registry, options)?;
+    if let Kind::Struct { fields, .. } = &mut root.kind {
+        fields.retain(|field| field.name.text != "include");
+    }
+    let changes = Changes { instead: replaced, ..Changes::default() };
+    Ok((topology, lay_out(print(&sources, &root, &changes).text)))
 }
 
 /// Loads a topology from a text. `name` is what messages call it; files that it includes are looked
@@ -50,8 +82,18 @@ pub fn parse(
     options: &LoadOptions,
 ) -> Result<Topology, Problems> {
     let mut report = Report::default();
-    let tree = Files::new(&mut report).text(name, text.into(), Path::new(""));
-    check(report, tree, registry, options)
+    let files = &mut Files::new(&mut report, options.guard.as_deref());
+    let tree = files.text(name, text.into(), Path::new(""));
+    check(report, tree, registry, options).map(|checked| checked.topology)
+}
+
+/// A topology without problems, and what it was read from.
+struct Checked {
+    topology: Topology,
+    sources: Sources,
+    root: Node,
+    /// What the guard put in the place of paths, in RON.
+    replaced: HashMap<Span, String>,
 }
 
 fn check(
@@ -59,11 +101,13 @@ fn check(
     tree: Option<Node>,
     registry: &Registry,
     options: &LoadOptions,
-) -> Result<Topology, Problems> {
+) -> Result<Checked, Problems> {
     let Some(mut root) = tree else { return Err(report.finish()) };
     options.sets.iter().for_each(|set| overrides::apply(&mut report, &mut root, set));
     match topology(&mut report, &root, registry, options) {
-        Some(topology) if report.count() == 0 => Ok(topology),
+        Some((topology, replaced)) if report.count() == 0 => {
+            Ok(Checked { topology, sources: report.sources, root, replaced })
+        }
         _ => Err(report.finish()),
     }
 }
@@ -73,16 +117,24 @@ fn topology(
     root: &Node,
     registry: &Registry,
     options: &LoadOptions,
-) -> Option<Topology> {
+) -> Option<(Topology, HashMap<Span, String>)> {
     let root = Record::open(report, root, "the topology", "Topology", &TOPOLOGY_FIELDS)?;
-    let mut env = Env { online: options.online, spares: false, written: BTreeMap::new() };
+    let mut env = Env {
+        spares: options.spares_settings,
+        given: options.env.clone(),
+        ..Env::new(options.online, options.guard.clone())
+    };
     let mut values = Values { report, env: &mut env };
     let settings = settings::read(&mut values, &root);
+    values.env.spares = false;
     let drafts = component::read_all(&mut values, registry, &root, &options.spared);
     report_missing(report, &root, &drafts);
     let inputs = inputs::read_all(report, &drafts);
+    let ids: Vec<_> = drafts.iter().map(|draft| (draft.id.clone(), draft.is_spout)).collect();
     let components = wiring::connect(report, drafts, &inputs);
-    Some(Topology {
+    let known = test_cases::Known { ids: &ids, components: &components };
+    let tests = test_cases::read_all(report, root.get("tests"), &known);
+    let topology = Topology {
         name: settings.name,
         components,
         checkpoint: settings.checkpoint,
@@ -91,7 +143,9 @@ fn topology(
         memory: settings.memory,
         restarts: settings.restarts,
         outside: env.written,
-    })
+        tests,
+    };
+    Some((topology, env.replaced.into_inner()))
 }
 
 /// A topology needs a beginning and an end. What is wrong itself might have been one.

@@ -9,6 +9,7 @@ mod config;
 mod env;
 mod explain;
 mod graph;
+mod guard;
 mod in_front;
 mod include;
 mod input_share;
@@ -22,6 +23,7 @@ mod schema;
 mod settings;
 mod source;
 mod syntax;
+mod test_cases;
 #[cfg(test)]
 mod tests;
 mod wiring;
@@ -39,10 +41,15 @@ pub use crate::flow::Grouping;
 
 pub use explain::explain;
 pub use graph::{graph_dot, graph_mermaid, graph_text};
+pub use guard::{Guard, PathVerdict};
 pub use input_share::check_shares;
-pub use load::{LoadOptions, load, parse};
+pub use load::{LoadOptions, load, load_united, parse};
 pub use plan::{Plan, TaskPlan};
 pub use problem::{Problems, TopologyProblem};
+pub use test_cases::{
+    ExpectedKind, ExpectedRow, ExpectedRows, ExpectedStream, FieldDifference, Pattern, TestCase,
+    TestInput, TestPlace, TestStep, tuple_of_json,
+};
 
 /// A topology that can't be wrong: `file → check → Topology`.
 #[derive(Clone)]
@@ -64,6 +71,8 @@ pub struct Topology {
     /// The engine's own fields whose text comes from outside: by path (`checkpoint.every`), what
     /// was written (`Env("EVERY")`), so that [`explain`] can say so.
     pub outside: BTreeMap<String, String>,
+    /// Its tests; see `waterspout test`.
+    pub tests: Vec<TestCase>,
 }
 
 /// The largest parallelism hint.
@@ -111,6 +120,21 @@ pub struct InputSpec {
     pub stream: StreamId,
     /// How its tuples are shared out.
     pub grouping: Grouping,
+}
+
+impl ComponentSpec {
+    /// Where a sink puts the tuples of an input, for people, if it tells its inputs apart.
+    pub fn destination(&self, topology: &Topology, input: &InputSpec) -> Option<&'static str> {
+        let Config::Sink(sink) = &self.config else { return None };
+        sink.destination(topology.components[input.from].streams.fields(input.stream))
+    }
+}
+
+impl Topology {
+    /// The name of an input, as a topology file writes it: `trends:late`.
+    pub fn input_name(&self, input: &InputSpec) -> String {
+        wiring::input_name(&self.components, input)
+    }
 }
 
 /// What happens when `execute` returns an error.

@@ -85,8 +85,16 @@ impl<'a> Walk<'a> {
         let schema = schema.map(|schema| resolve(self.schema, schema));
         let name = node.name().map(|name| name.text.as_str());
         let variant = name.and_then(|name| variant(self.schema, schema?, name));
+        let is_path = schema.is_some_and(|schema| schema["format"] == "path");
         if name.is_some_and(|name| CALLS.contains(&name)) && variant.is_none() {
+            if is_path && self.env.guard.is_some() {
+                let text = "a path that comes from outside can't be checked: write it as text";
+                self.report.add(node.head(), format!("{what}: {text}"));
+            }
             return self.call(node, schema);
+        }
+        if is_path && let Some(other) = self.env.path(self.report, what, node) {
+            self.changes.instead.insert(node.span, other);
         }
         if schema.is_some_and(|schema| schema["format"] == "secret")
             && !matches!(name, Some("None" | "Some"))

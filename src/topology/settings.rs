@@ -8,7 +8,7 @@ use super::{Checkpoint, Restarts};
 use crate::epoch::MicroBatch;
 
 /// The fields of `Topology(…)`.
-pub(super) const TOPOLOGY_FIELDS: [&str; 9] = [
+pub(super) const TOPOLOGY_FIELDS: [&str; 10] = [
     "name",
     "spouts",
     "bolts",
@@ -18,6 +18,7 @@ pub(super) const TOPOLOGY_FIELDS: [&str; 9] = [
     "partition",
     "memory",
     "restarts",
+    "tests",
 ];
 
 const MILLISECOND: Duration = Duration::from_millis(1);

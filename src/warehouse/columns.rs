@@ -30,7 +30,7 @@ pub(super) struct Column {
     pub fate: ColumnFate,
 }
 
-const fn column(name: &'static str, form: ColumnForm, fate: ColumnFate) -> Column {
+pub(super) const fn column(name: &'static str, form: ColumnForm, fate: ColumnFate) -> Column {
     Column { name, form, fate }
 }
 

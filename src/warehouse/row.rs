@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::columns::{COLUMNS, ColumnFate, position};
 use super::deletion::{DeletionFacts, DeletionRow};
 use super::months::{Micros, micros};
+use super::trend::TrendRow;
 use crate::gaps::Gap;
 use crate::post::fields::date;
 use crate::post::{COUNTS, DELETES, GAPS, Post};
@@ -100,6 +101,8 @@ pub enum WarehouseRow {
     Deletion(DeletionRow),
     /// That posts may be missing.
     Gap(GapRow),
+    /// A trend in one bucket.
+    Trend(TrendRow),
 }
 
 /// One platform's id.
@@ -190,7 +193,11 @@ pub fn read(
     }
 }
 
-fn time_at(name: &str, at: Option<usize>, values: &[Value]) -> Result<Option<Micros>, String> {
+pub(super) fn time_at(
+    name: &str,
+    at: Option<usize>,
+    values: &[Value],
+) -> Result<Option<Micros>, String> {
     match at.and_then(|at| values.get(at)) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Text(text)) => match date(text) {

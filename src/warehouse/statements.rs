@@ -8,11 +8,12 @@ created_at timestamptz, other_id text collate \"C\") on commit delete rows;
 create temporary table staged_posts (like posts, wins integer) on commit delete rows;
 create temporary table staged_authors (like authors) on commit delete rows;
 create temporary table staged_engagement (like engagement) on commit delete rows;
-create temporary table staged_deletions (like deletions) on commit delete rows;";
+create temporary table staged_deletions (like deletions) on commit delete rows;
+create temporary table staged_trends (like trends) on commit delete rows;";
 
 /// What empties them within a transaction.
 pub(super) const UNSTAGE: &str = "truncate pg_temp.staged_keys, pg_temp.staged_posts, pg_temp.staged_authors, \
-                       pg_temp.staged_engagement, pg_temp.staged_deletions";
+                       pg_temp.staged_engagement, pg_temp.staged_deletions, pg_temp.staged_trends";
 
 /// Locks the keys in their order, and returns those that weren't there before.
 pub(super) const LOCK_KEYS: &str = "\
@@ -55,7 +56,7 @@ from pg_temp.staged_keys s cross join lateral (select * from deletions d
 union all
 select s.ordinal, d.post_id, d.reach, d.server, d.revision, d.deleted_at, d.seen_at
 from pg_temp.staged_keys s cross join lateral (select * from deletions d
-    where d.platform = s.platform and d.post_id = s.other_id offset 0) d
+    where d.platform = s.platform and d.post_id = s.other_id and d.reach <> 'all' offset 0) d
 where s.other_id is not null";
 
 /// Adds deletions; the earliest time counts, and of deletions until some time the latest.

@@ -9,6 +9,7 @@ use std::collections::btree_map::Entry;
 use super::deletion::DeletionRow;
 use super::months::Micros;
 use super::row::{AuthorRow, GapRow, PostKey, PostRow, WarehouseRow};
+use super::trend::{TrendKey, TrendRow, newest_trends};
 
 /// The positions of the rows that are written together or not at all.
 pub(super) type Unit = Vec<usize>;
@@ -16,6 +17,7 @@ pub(super) type Unit = Vec<usize>;
 /// The units of those rows whose positions are given, sorted.
 pub(super) fn units(rows: &[WarehouseRow], positions: impl Iterator<Item = usize>) -> Vec<Unit> {
     let mut posts: BTreeMap<(&str, &str), Unit> = BTreeMap::new();
+    let mut trends: BTreeMap<&TrendKey, Unit> = BTreeMap::new();
     let mut others: Vec<((&str, &str), Unit)> = Vec::new();
     for position in positions {
         match &rows[position] {
@@ -27,12 +29,13 @@ pub(super) fn units(rows: &[WarehouseRow], positions: impl Iterator<Item = usize
                 others.push(((&deletion.platform, &deletion.post_id), vec![position]));
             }
             WarehouseRow::Gap(gap) => others.push((("", &gap.gap.id), vec![position])),
+            WarehouseRow::Trend(trend) => trends.entry(&trend.key).or_default().push(position),
         }
     }
     let mut all = others;
     all.extend(posts);
     all.sort_by_key(|(key, _)| *key);
-    all.into_iter().map(|(_, unit)| unit).collect()
+    all.into_iter().map(|(_, unit)| unit).chain(trends.into_values()).collect()
 }
 
 /// What one attempt writes: units that come one behind the other.
@@ -45,6 +48,8 @@ pub(super) struct Attempt<'r> {
     pub authors: Vec<AuthorRow>,
     pub deletions: Vec<&'r DeletionRow>,
     pub gaps: Vec<&'r GapRow>,
+    /// Sorted by their keys, of each the last row.
+    pub trends: Vec<&'r TrendRow>,
 }
 
 impl<'r> Attempt<'r> {
@@ -55,7 +60,9 @@ impl<'r> Attempt<'r> {
             authors: Vec::new(),
             deletions: Vec::new(),
             gaps: Vec::new(),
+            trends: Vec::new(),
         };
+        let mut trends: Vec<&TrendRow> = Vec::new();
         for unit in units {
             let mut versions: Vec<&PostRow> = Vec::with_capacity(unit.len());
             for position in unit {
@@ -63,12 +70,14 @@ impl<'r> Attempt<'r> {
                     WarehouseRow::Post(post) => versions.push(post),
                     WarehouseRow::Deletion(deletion) => attempt.deletions.push(deletion),
                     WarehouseRow::Gap(gap) => attempt.gaps.push(gap),
+                    WarehouseRow::Trend(trend) => trends.push(trend),
                 }
             }
             attempt.posts.extend(newest(&versions));
             attempt.readings.extend(readings(&versions));
             attempt.authors.extend(versions.iter().filter_map(|version| version.author.clone()));
         }
+        attempt.trends = newest_trends(trends.into_iter());
         attempt
     }
 

@@ -1,7 +1,7 @@
 //! What one attempt sends to the server, within a transaction.
 //!
 //! ```text
-//! keys, locked in order ─▶ deletions ─▶ facts of known posts ─▶ posts ─▶ satellites ─▶ authors ─▶ gaps
+//! keys, locked in order ─▶ deletions ─▶ facts of known posts ─▶ posts ─▶ satellites ─▶ authors ─▶ gaps ─▶ trends
 //! ```
 //!
 //! Whoever has locked a key alone writes what belongs to it. So the facts of posts that are there
@@ -64,6 +64,7 @@ impl Session {
         for gap in attempt.gaps {
             self.write_gap(gap).await?;
         }
+        self.write_trends(&attempt.trends).await?;
         Ok(attempt.authors)
     }
 

@@ -26,6 +26,8 @@ pub fn before() -> Status {
         rolls_over: datetime!(2015-12-18 1:00 UTC),
         epoch: 9,
         checkpoint_age: Some(Duration::from_millis(700)),
+        checkpoint_took: None,
+        inactive: false,
         components: vec![
             component("posts", "spout", 1, (0, 8_000), 500, 0.0, "running"),
             component("split", "bolt", 2, (7_990, 96_000), 5_000, 0.5, "running"),
@@ -84,6 +86,7 @@ fn component(
         forgotten: 0,
         p50: (role != "spout").then_some(Duration::from_nanos(16_400)),
         p99: (role != "spout").then_some(Duration::from_micros(3_512)),
+        executes: None,
         busy: Duration::from_millis(busy_ms),
         inbox,
         state: state.into(),

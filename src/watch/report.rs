@@ -3,10 +3,12 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use crate::component::Role;
+use crate::log_level::LogLevel;
 use crate::metrics::{ComponentStatus, Phase, Status, Trouble};
 
 use crate::watch::bottleneck;
@@ -16,12 +18,13 @@ use crate::watch::notices;
 /// One interval of a run. Its fields, in this order, are the schema of the JSON lines; rates are
 /// those of the interval, counts are totals since the start. In the final line rates are averages
 /// over the whole run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// The topology's name.
     pub topology: String,
-    /// `running`, `draining` or `committing`; in the last line `finished`, `failed` or `not clean`.
-    pub phase: &'static str,
+    /// `running`, `inactive`, `draining` or `committing`; in the last line `finished`, `failed` or `not clean`.
+    #[schema(value_type = String)]
+    pub phase: Cow<'static, str>,
     /// Seconds since the start.
     pub uptime_s: f64,
     /// The newest complete epoch; 0 before the first.
@@ -41,16 +44,20 @@ pub struct Report {
     /// Something that a person should know; left out if there is nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// How much the message matters: `error`, `warn`, `info`, `debug` or `trace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<LogLevel>,
     /// Every component, in the order of the topology.
     pub components: Vec<Row>,
 }
 
 /// One component in an interval.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Row {
     /// Its id.
     pub id: String,
     /// `spout`, `bolt` or `sink`.
+    #[schema(value_type = String)]
     pub role: Cow<'static, str>,
     /// How many tasks it has.
     pub tasks: usize,
@@ -75,7 +82,7 @@ pub struct Row {
     /// Tuples that came after their window had closed, since the start.
     pub late: u64,
     /// Its watermark, UTC: no older tuple is expected. `null` where there is no event time.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(default, with = "time::serde::rfc3339::option")]
     pub watermark: Option<OffsetDateTime>,
     /// Seconds of event time that the watermark is behind the newest post of all sources.
     pub behind_s: Option<f64>,
@@ -98,12 +105,12 @@ pub struct Row {
     /// What it is doing, in a word or two.
     pub state: String,
     /// What of it fails at the moment, and why, whole; left out if nothing does.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub troubles: Vec<Trouble>,
     /// Whether every attempt to read a source has failed.
     #[serde(skip)]
     pub only_failed: bool,
-    /// Whether this component limits the topology, or would be the first to do so.
+    /// Whether this component limits the topology: its inbox is full, or it works most of the time.
     pub bottleneck: bool,
 }
 
@@ -123,12 +130,14 @@ impl Report {
         for row in components.iter_mut().filter(|row| notices::hangs(after, &row.id)) {
             row.state = "hangs".into();
         }
-        if let Some(position) = bottleneck::find(&components, flow) {
+        if !after.inactive
+            && let Some(position) = bottleneck::find(&components, flow)
+        {
             components[position].bottleneck = true;
         }
         Self {
             topology: after.topology.clone(),
-            phase: phase(after.phase),
+            phase: phase(after).into(),
             uptime_s: round(uptime, 3),
             epoch: after.epoch,
             checkpoint_age_s: after.checkpoint_age.map(|age| round(age.as_secs_f64(), 3)),
@@ -137,6 +146,7 @@ impl Report {
             rss_bytes,
             state_file_bytes: after.state_file_bytes,
             message: None,
+            level: None,
             components,
         }
     }
@@ -193,8 +203,9 @@ impl Row {
     }
 }
 
-fn phase(phase: Phase) -> &'static str {
-    match phase {
+fn phase(status: &Status) -> &'static str {
+    match status.phase {
+        Phase::Running if status.inactive => "inactive",
         Phase::Running => "running",
         Phase::Draining => "draining",
         Phase::Committing => "committing",

@@ -138,7 +138,7 @@ fn components_are_listed_and_shown() {
             "{shown}"
         );
     }
-    assert_eq!(all.lines().count(), 27, "{all}");
+    assert_eq!(all.lines().count(), 29, "{all}");
     let lines = sandbox.run(&["components", "show", "Lines"]).with(0).out;
     for field in [
         "paths: list of text (required)",

@@ -1,10 +1,11 @@
-//! Where tests/run has put what the tests need from other languages, with all that it pins.
+//! The cache in which tests/run puts the tools from other languages that the tests need, pinned by
+//! version.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// `${XDG_CACHE_HOME:-~/.cache}/waterspout/<language>-<the first 16 digits of the SHA-256 of the
-/// pins>`
+/// Returns `${XDG_CACHE_HOME:-~/.cache}/waterspout/<language>-<the first 16 digits of the SHA-256
+/// of the pins>`.
 pub fn folder(language: &str, pins: &str) -> PathBuf {
     let sum = Command::new("sha256sum")
         .arg(super::repository(pins))
@@ -14,7 +15,7 @@ pub fn folder(language: &str, pins: &str) -> PathBuf {
     root().join(format!("{language}-{hash}"))
 }
 
-/// `${XDG_CACHE_HOME:-~/.cache}/waterspout`
+/// Returns `${XDG_CACHE_HOME:-~/.cache}/waterspout`.
 pub fn root() -> PathBuf {
     let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
     std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("waterspout")

@@ -1,5 +1,5 @@
-//! A server that refuses everything, and repeats in its reason whatever it was sent: keys too, in
-//! each form in which they may come back, between escape sequences and forged lines.
+//! A server that refuses everything, and repeats each request in its reason: keys too, in each form
+//! in which they may come back, between escape sequences and forged lines.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,20 +9,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-/// How the reason is packed.
+/// The form of the reason in the body.
 #[derive(Clone, Copy)]
 pub enum Packing {
-    /// As the APIs of platforms answer, all of them at once.
+    /// The form of the platforms' APIs, all of them at once.
     Json,
-    /// As Mastodon answers.
+    /// The form of Mastodon's answers.
     Words,
-    /// As S3 answers.
+    /// The form of S3's answers.
     Xml,
-    /// As no API does.
+    /// Plain text, which no API sends.
     Plain,
 }
 
-/// Starts one, and gives its host and port. It lives as long as the process.
+/// Starts a server, and returns its host and port. The server lives as long as the process.
 pub fn start(status: u16, packing: Packing) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();

@@ -1,5 +1,5 @@
-//! An endpoint of webhooks that nobody here wrote: Flask (`webhook_server.py`), which notes each
-//! request, and verifies signatures by Python's `hmac`.
+//! An independent endpoint of webhooks: Flask (`webhook_server.py`), which logs each request, and
+//! verifies signatures by Python's `hmac`.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,7 +14,7 @@ use super::s3_server::python;
 /// The secret that requests are signed with.
 pub const SECRET: &str = "hidden-signing-secret";
 
-/// A running endpoint, which ends with it.
+/// A running endpoint, which ends when this is dropped.
 pub struct Endpoint {
     process: Child,
     port: u16,
@@ -22,7 +22,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// One that answers as a plan says.
+    /// Starts an endpoint that answers as a plan says.
     pub fn start(plan: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let python = python().join("bin/python");
@@ -42,12 +42,12 @@ impl Endpoint {
         Self { process, port, folder }
     }
 
-    /// Its address, with a path and a query that are secrets.
+    /// Returns the endpoint's address, with a path and a query that are secrets.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/hook/hidden-path?key=hidden-query", self.port)
     }
 
-    /// Scheme, host and port of it.
+    /// Returns the scheme, host and port of the endpoint.
     pub fn origin(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -56,7 +56,7 @@ impl Endpoint {
         self.folder.path().join("requests.ndjson")
     }
 
-    /// All requests that have come, in order.
+    /// Returns all requests that have come, in order.
     pub fn requests(&self) -> Vec<Value> {
         let log = fs::read_to_string(self.log()).unwrap();
         log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -65,7 +65,7 @@ impl Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        // One that has ended needs no more.
+        // A process that has ended needs no signal.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! A server that does what no good server does, for clients of HTTP, WebSocket and S3: each
+//! A server that behaves as no good server does, for clients of HTTP, WebSocket and S3: each
 //! behaviour for every request.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,24 +9,24 @@ use std::thread;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// What it does to a client.
+/// The behaviour towards a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Behaviour {
-    /// It takes the request and says nothing.
+    /// The server takes the request and sends nothing.
     Silent,
     /// `Content-Length: 100000000000`, and some bytes of it.
     HugeLength,
     /// A chunked body that doesn't end.
     EndlessChunks,
-    /// The same with a status that says no.
+    /// A chunked body that doesn't end, with an error's status.
     EndlessError,
     /// A head of an answer that doesn't end.
     EndlessHead,
     /// A part of an object of another length than its head says.
     LyingRange,
-    /// A page of a listing that names itself as the next, for ever.
+    /// A page of a listing that names itself as the next, without an end.
     RepeatedPage,
-    /// A page of a listing without keys and with a new token, for ever.
+    /// A page of a listing without keys and with a new token, without an end.
     EmptyPages,
     /// An error with 5 MB of text and escape sequences.
     LongError,
@@ -97,20 +97,20 @@ impl Hostile {
         format!("ws://127.0.0.1:{}", self.port)
     }
 
-    /// The heads of all requests.
+    /// Returns the heads of all requests.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
 
-/// An answer in XML.
+/// Returns an answer in XML.
 fn xml(status: &str, body: &str) -> String {
     let length = body.len();
     let head = format!("Content-Type: application/xml\r\nContent-Length: {length}");
     format!("HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}")
 }
 
-/// A page of a listing that another one follows.
+/// Returns a page of a listing that another page follows.
 fn listing(keys: &str, token: &str) -> String {
     let body = format!(
         "<ListBucketResult><IsTruncated>true</IsTruncated>{keys}\
@@ -119,7 +119,7 @@ fn listing(keys: &str, token: &str) -> String {
     xml("200 OK", &body)
 }
 
-/// An answer without an end.
+/// Sends an answer without an end.
 fn chunks(stream: &mut TcpStream, status: &str) -> std::io::Result<()> {
     write!(stream, "HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n")?;
     let chunk = [&b"100000\r\n"[..], &vec![b' '; 1 << 20], b"\r\n"].concat();
@@ -221,7 +221,8 @@ fn contents() -> String {
     format!("<Contents><Key>{KEY}</Key><Size>4</Size></Contents>")
 }
 
-/// The status and body of a good server's answer, for a request that the behaviour isn't for.
+/// Returns the status and body of a good server's answer, for a request that the behaviour isn't
+/// for.
 fn good_answer(requests: For, head: &str, body: &[u8]) -> Option<(u16, String)> {
     let (method, target) = head.split_once(' ')?;
     let target = target.split(' ').next()?;
@@ -254,7 +255,7 @@ fn good_answer(requests: For, head: &str, body: &[u8]) -> Option<(u16, String)> 
         }
         For::Streams if path.contains("/timelines/") => Some((200, "[]".into())),
         For::Streams if path.ends_with("/search/stream") || path.contains("/streaming/") => None,
-        // A WebSocket asks for the same path as the question which host streams.
+        // A WebSocket has the same path as the request for the streaming host.
         For::Streams
             if query.contains("stream=") || head.to_lowercase().contains("upgrade: websocket") =>
         {
@@ -264,7 +265,7 @@ fn good_answer(requests: For, head: &str, body: &[u8]) -> Option<(u16, String)> 
     }
 }
 
-/// A listing of a bucket that has the one file.
+/// Returns a listing of a bucket that has the one file.
 fn good_listing(query: &str) -> String {
     let value = |name: &str| {
         let found = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));

@@ -1,5 +1,5 @@
-//! The binary as somebody else sees it: started in a folder of its own, and its lake read by code
-//! that shares nothing with the crate.
+//! The binary as an outsider sees it: started in its own folder, with its lake read by code that
+//! shares nothing with the crate.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -32,8 +32,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
-/// Far more than any run here takes, on any machine. What takes longer hangs. With `tests/run --long`
-/// a run may have a million posts.
+/// Returns a time that is far longer than any run here takes, on any machine. A run that takes
+/// longer hangs. With `tests/run --long` a run may have a million posts.
 fn limit() -> Duration {
     let is_long = std::env::var_os("WATERSPOUT_LONG").is_some();
     Duration::from_secs(if is_long { 900 } else { 300 })
@@ -57,7 +57,7 @@ impl Sandbox {
         fs::write(self.path(name), content).unwrap();
     }
 
-    /// Runs it to its end, with nothing on standard input.
+    /// Runs the program to its end, with an empty standard input.
     pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ended {
         self.run_with_input(arguments, b"")
     }
@@ -66,22 +66,22 @@ impl Sandbox {
         self.start(arguments).end_after(input)
     }
 
-    /// Runs it with fail points; see `src/fault.rs`.
+    /// Runs the program with fail points; see `src/fault.rs`.
     pub fn run_with_faults(&self, arguments: &[&str], faults: &str, input: &[u8]) -> Ended {
         self.start_with(arguments, &[("FAILPOINTS", faults)]).end_after(input)
     }
 
-    /// Runs it to its end, in an environment that has these too.
+    /// Runs the program to its end, with these environment variables too.
     pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
         self.start_with(arguments, environment).end()
     }
 
-    /// Starts it, and leaves it running.
+    /// Starts the program, and leaves it running.
     pub fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running {
         self.start_with(arguments, &[])
     }
 
-    /// Starts it in an environment that has these too, and leaves it running.
+    /// Starts the program with these environment variables too, and leaves it running.
     pub fn start_with<S: AsRef<OsStr>>(
         &self,
         arguments: &[S],
@@ -94,7 +94,7 @@ impl Sandbox {
         self.start_program(program, &name)
     }
 
-    /// Starts another program here, and leaves it running.
+    /// Starts another program in this folder, and leaves it running.
     pub fn start_program(&self, mut program: Command, name: &str) -> Running {
         let mut child = program
             .current_dir(self.folder.path())
@@ -122,7 +122,7 @@ impl Sandbox {
     }
 }
 
-/// Kills a process that hangs.
+/// A guard that kills a process that hangs.
 struct Guard {
     ended: Sender<()>,
     thread: JoinHandle<bool>,
@@ -154,17 +154,17 @@ fn signal(name: &str, process: u32) {
     assert!(status.success(), "kill -{name} {process}");
 }
 
-/// A process that a test which fails doesn't leave behind.
+/// A process that is killed when a test fails.
 struct Owned(Child);
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        // One that has ended needs no more.
+        // A process that has ended needs no signal.
         let _ = self.0.kill();
     }
 }
 
-/// Whether what a process prints is read, which is so unless a test holds it up.
+/// The state of reading a process's standard output: it is read unless a test holds it up.
 #[derive(Clone, Default)]
 struct Out(Arc<(Mutex<bool>, Condvar)>);
 
@@ -186,8 +186,8 @@ impl Out {
     }
 }
 
-/// What was printed. A process that ends at once may end in the middle of a character, and that
-/// alone is no mistake.
+/// Returns printed bytes as text. A process that ends at once may end in the middle of a character;
+/// only such an end is accepted.
 fn text(mut printed: Vec<u8>) -> String {
     if let Err(error) = str::from_utf8(&printed)
         && error.error_len().is_none()
@@ -198,7 +198,7 @@ fn text(mut printed: Vec<u8>) -> String {
     String::from_utf8(printed).unwrap()
 }
 
-/// A process, and what it has said so far.
+/// A running process, and the output that was read so far.
 pub struct Running {
     name: String,
     child: Owned,
@@ -210,36 +210,36 @@ pub struct Running {
 }
 
 impl Running {
-    /// From now on nobody reads what it prints.
+    /// Stops reading the process's standard output.
     pub fn stop_reading(&self) {
         self.out.hold(true);
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.0.id()
     }
 
-    /// Gives it input, and leaves that open.
+    /// Writes to the process's standard input, and leaves that open.
     pub fn feed(&mut self, input: &str) {
         self.child.0.stdin.as_mut().unwrap().write_all(input.as_bytes()).unwrap();
     }
 
-    /// kill -9.
+    /// Kills the process by SIGKILL.
     pub fn kill(&self) {
         self.signal("KILL");
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the process.
     pub fn signal(&self, name: &str) {
         signal(name, self.child.0.id());
     }
 
-    /// Gives it all of its input, and waits for its end.
+    /// Writes all of the input, and waits for the process's end.
     pub fn end_after(mut self, input: &[u8]) -> Ended {
         let mut stdin = self.child.0.stdin.take().unwrap();
         let input = input.to_vec();
-        // Whoever takes no input closes it early, which is no mistake.
+        // A process that takes no input closes it early, which is no mistake.
         let feed = thread::spawn(move || stdin.write_all(&input));
         let ended = self.end();
         let _ = feed.join().unwrap();
@@ -263,9 +263,9 @@ impl Running {
         }
     }
 
-    /// Waits for its end, and reads all it says.
+    /// Waits for the process's end, and reads all of its output.
     pub fn end(mut self) -> Ended {
-        // An input that nobody writes is at its end.
+        // An input that nobody writes to is at its end.
         drop(self.child.0.stdin.take());
         self.stderr.read_to_string(&mut self.read).unwrap();
         let status = self.child.0.wait().unwrap();
@@ -282,12 +282,23 @@ impl Running {
             name: self.name,
             code: status.code(),
             out: self.out_thread.join().unwrap(),
-            err: self.read,
+            err: self.read.lines().map(|line| errors_as_text(line) + "\n").collect(),
         }
     }
 }
 
-/// What is left of a process.
+/// A line of standard error, where an error that is a line of JSON stands as a person would see it.
+fn errors_as_text(line: &str) -> String {
+    let json: Value = serde_json::from_str(line).unwrap_or_default();
+    match (&json["level"], &json["message"], &json["components"]) {
+        (Value::String(level), Value::String(message), Value::Null) if level == "error" => {
+            format!("error: {message}")
+        }
+        _ => line.to_owned(),
+    }
+}
+
+/// The result of a process that has ended.
 pub struct Ended {
     name: String,
     pub code: Option<i32>,
@@ -296,7 +307,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Fails unless it ended with this code.
+    /// Fails unless the process ended with this code.
     #[track_caller]
     pub fn with(self, code: i32) -> Self {
         assert_eq!(
@@ -310,7 +321,7 @@ impl Ended {
         self
     }
 
-    /// Fails unless standard error has all of these.
+    /// Fails unless standard error contains all of these texts.
     #[track_caller]
     pub fn says(self, texts: &[&str]) -> Self {
         for text in texts {
@@ -324,14 +335,14 @@ impl Ended {
         self
     }
 
-    /// The reports on standard error: every line is one.
+    /// Returns the reports on standard error; every line has to be one.
     pub fn reports(&self) -> Vec<Value> {
         let read =
             |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
         self.err.lines().map(read).collect()
     }
 
-    /// How much a component had emitted in the end, or whatever the key names.
+    /// Returns a component's last total, such as the number of tuples that it emitted.
     pub fn total(&self, component: &str, key: &str) -> u64 {
         let last = self.reports().pop().unwrap();
         total(&last, component, key)
@@ -342,7 +353,7 @@ impl Ended {
     }
 }
 
-/// A count of a component in a report.
+/// Returns a component's total in a report.
 pub fn total(report: &Value, component: &str, key: &str) -> u64 {
     let components = report["components"].as_array().unwrap();
     components.iter().find(|c| c["id"] == component).unwrap()[key].as_u64().unwrap()
@@ -354,14 +365,14 @@ pub fn sorted<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     lines
 }
 
-/// A file of the repository.
+/// Returns the path of a file of the repository.
 pub fn repository(path: &str) -> String {
     format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All posts of a lake, sorted. The lake must be whole: nothing in it but partitions (and, if there
-/// are `dead` letters, their folder), their files numbered from 0 without a gap, each one JSON
-/// array on one line.
+/// Returns all posts of a lake, sorted. Fails unless the lake is whole: it has nothing but
+/// partitions (and, if there are `dead` letters, their folder), and their files are numbered from 0
+/// without a gap, each one JSON array on one line.
 pub fn lake(root: &Path, dead: bool) -> Vec<String> {
     assert_eq!(root.join("_dead").exists(), dead, "whether {} has dead letters", root.display());
     let mut posts: Vec<_> = lake_by_partition(root, &["_dead"]).into_values().flatten().collect();
@@ -369,8 +380,8 @@ pub fn lake(root: &Path, dead: bool) -> Vec<String> {
     posts
 }
 
-/// The posts of each partition, in order. The lake must be whole, as for [`lake`], but may have
-/// these `others` beside its partitions.
+/// Returns the posts of each partition, in order. The lake must be whole, as for [`lake`], but may
+/// have these `others` beside its partitions.
 pub fn lake_by_partition(root: &Path, others: &[&str]) -> BTreeMap<String, Vec<String>> {
     let mut partitions = BTreeMap::new();
     let beside = |name: &String| name == "_index" || others.contains(&name.as_str());
@@ -388,11 +399,11 @@ pub fn lake_by_partition(root: &Path, others: &[&str]) -> BTreeMap<String, Vec<S
     partitions
 }
 
-/// What the index says is so, wherever there is one.
+/// Fails unless each index agrees with its partition.
 fn check_index(root: &Path) {
     let folder = root.join("_index");
     for name in if folder.exists() { names(&folder) } else { Vec::new() } {
-        // Beside the indexes are the records of `compact` and `erase`.
+        // The folder also has the records of `compact` and `erase`.
         let Some(partition) = name.strip_suffix(".json").filter(|name| root.join(name).exists())
         else {
             continue;
@@ -416,13 +427,13 @@ fn check_index(root: &Path) {
     }
 }
 
-/// How many files each partition has.
+/// Returns the number of files of each partition.
 pub fn files_by_partition(root: &Path) -> Vec<usize> {
     let partitions = names(root).into_iter().filter(|name| !name.starts_with('_'));
     partitions.map(|partition| names(&root.join(partition)).len()).collect()
 }
 
-/// The topologies of the repository, by their file names.
+/// Returns the file names of the repository's topologies.
 pub fn topologies() -> Vec<String> {
     let mut files = names(Path::new(&repository("topologies")));
     files.retain(|name| name.ends_with(".ron"));
@@ -438,7 +449,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The posts of one file, whose extension tells how they are packed.
+/// Returns the posts of one file, whose extension names its form.
 fn file_posts(file: &Path) -> Vec<String> {
     let (name, bytes) = (file.to_str().unwrap(), fs::read(file).unwrap());
     let (name, bytes) = if let Some(name) = name.strip_suffix(".gz") {
@@ -462,7 +473,8 @@ fn file_posts(file: &Path) -> Vec<String> {
     posts.iter().map(|post| post.get().to_owned()).collect()
 }
 
-/// `2015-12-18T00:00:00-1b4e28ba-2fa1-4d2e-883f-0016d3cca427`, or without colons.
+/// Fails unless a partition's name is like
+/// `2015-12-18T00:00:00-1b4e28ba-2fa1-4d2e-883f-0016d3cca427`, with or without colons.
 fn assert_partition_name(name: &str) {
     let time = if name.contains(':') { "dddd-dd-ddTdd:dd:dd" } else { "ddddddddTddddddZ" };
     let pattern = format!("{time}-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx");

@@ -1,7 +1,7 @@
-"""moto's server, with the one thing that it lacks.
+"""moto's server with an atomic put if absent.
 
-Its put looks whether the object is there, and later stores it, on a thread for each request: of several
-that put one key if it is absent, two may find nothing. S3 and MinIO have one winner, and so has this.
+moto's put first looks for the object and stores it later, on a thread for each request: of several requests
+that put one key if it is absent, two may find nothing. S3 and MinIO have one winner, and so has this server.
 """
 
 import threading

@@ -1,4 +1,4 @@
-//! A topology for faults, and an independent check of what it leaves: resumable sources, two sinks
+//! A topology for faults, and an independent check of its results: resumable sources, two sinks
 //! that write a lake, keyed state, and dead letters.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,10 +10,10 @@ use waterspout::checkpoint::disk::DiskStore;
 
 use super::{Ended, Running, Sandbox, lake_by_partition};
 
-/// How many posts each of the two files has.
+/// The number of posts in each of the two files.
 const POSTS: usize = 4_000;
 
-/// Every how many lines there is one that is no post.
+/// The distance between two lines that aren't posts.
 const BAD_EVERY: usize = 97;
 
 /// The words that are counted.
@@ -38,7 +38,7 @@ fn lines() -> Vec<String> {
 pub struct Run {
     pub sandbox: Sandbox,
     pub kills: usize,
-    /// The points at which it was killed, for messages.
+    /// The points at which the program was killed, for messages.
     pub story: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ impl Run {
         Self::with("")
     }
 
-    /// One whose sink has more options, `, compression: Gzip`.
+    /// Makes a run whose sink has more options, such as `, compression: Gzip`.
     pub fn with(options: &str) -> Self {
         let sandbox = Sandbox::new();
         for file in 0..2 {
@@ -74,16 +74,16 @@ impl Run {
         Self { sandbox, kills: 0, story: Vec::new() }
     }
 
-    /// What it is run by.
+    /// The program's arguments.
     pub const ARGUMENTS: [&str; 4] = ["run", "t.ron", "--state", "state"];
 
-    /// Starts it, and leaves it running.
+    /// Starts the program, and leaves it running.
     pub fn start(&self) -> Running {
         self.sandbox.start(&[&Self::ARGUMENTS[..], &["--interval", "50ms"]].concat())
     }
 
-    /// Runs it once; it is killed when it passes a point for the `after`-th time. True if it came
-    /// to its end.
+    /// Runs the program once; it is killed when it passes a point for the `after`-th time. Returns
+    /// true if the program came to its end.
     pub fn run(&mut self, point: &str, after: u64) -> bool {
         let faults = format!("{point}={after}*off->return");
         self.story.push(faults.clone());
@@ -94,7 +94,7 @@ impl Run {
                 self.check_visible();
                 false
             }
-            // 4 if it met dead letters this time.
+            // The code is 4 if there were dead letters in this run.
             Some(0 | 4) => true,
             _ => panic!("after {:?}:\n{}", self.story, ended.err),
         }
@@ -107,7 +107,8 @@ impl Run {
         ended
     }
 
-    /// At any moment, whatever is visible is whole, numbered without gaps, and there once.
+    /// Fails unless all visible posts are in whole files, numbered without gaps, and no post is
+    /// there twice. This holds at any moment.
     pub fn check_visible(&self) {
         let root = self.sandbox.path("lake");
         if root.exists() {
@@ -118,7 +119,7 @@ impl Run {
         }
     }
 
-    /// At the end.
+    /// Fails unless everything is as it has to be at the end.
     pub fn check(&self) {
         let (root, story) = (self.sandbox.path("lake"), &self.story);
         let partitions = lake_by_partition(&root, &["_dead"]);
@@ -156,7 +157,7 @@ impl Run {
     }
 }
 
-/// Posts of one file come in its order, within what one task wrote.
+/// Fails unless the posts of one file are in its order within each partition, which one task wrote.
 fn assert_in_order(posts: &[String], story: &[String]) {
     let mut last: BTreeMap<String, i64> = BTreeMap::new();
     for post in posts {
@@ -168,7 +169,7 @@ fn assert_in_order(posts: &[String], story: &[String]) {
     }
 }
 
-/// The keyed state in the store: how often each word was counted.
+/// Returns the keyed state in the store: the count of each word.
 fn counts(state: &Path) -> BTreeMap<String, i64> {
     let store = DiskStore::open(state).unwrap();
     let mut counts = BTreeMap::new();
@@ -177,7 +178,7 @@ fn counts(state: &Path) -> BTreeMap<String, i64> {
             let word = WORDS
                 .into_iter()
                 .find(|word| key.windows(word.len()).any(|part| part == word.as_bytes()));
-            // Behind the count stands when the word came last.
+            // Behind the count is the number of the word's last access.
             counts.insert(
                 word.unwrap().to_owned(),
                 i64::from_le_bytes(value[..8].try_into().unwrap()),

@@ -1,5 +1,5 @@
-"""Parses statements in Redshift's dialect with sqlglot, which nobody here wrote: a list of texts in JSON on standard
-input. LOCK is the only one that sqlglot takes without a look inside."""
+"""Parses statements in Redshift's dialect with sqlglot, an independent parser: a list of texts in JSON on standard
+input. LOCK is the only statement that sqlglot accepts without parsing it."""
 
 import json
 import logging

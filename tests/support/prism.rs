@@ -1,5 +1,5 @@
-//! Prism: a server that knows the platforms' specifications and nothing of this project. It says
-//! what in a request isn't as the specification has it.
+//! Prism: a server that knows the platforms' specifications and nothing of this project. It reports
+//! the violations of a specification by requests.
 //!
 //! ```ignore
 //! let Some(specs) = prism::specs("x_asks_as_the_specification_has_it") else { return };
@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use super::platform::http::encode;
 use super::platform::{Requests, Seen};
 
-/// The folder of the specifications, which aren't part of the repository: beside the checkout, or
-/// where `WATERSPOUT_SPECS` says. Without them `test` isn't run, and this says so; in CI
+/// Returns the folder of the specifications, which aren't part of the repository: beside the
+/// checkout, or at `WATERSPOUT_SPECS`. Without them `test` isn't run, which is printed; in CI
 /// (`CI=true`) it fails.
 pub fn specs(test: &str) -> Option<PathBuf> {
     let beside = || super::repository("../shared/specs").into();
@@ -30,13 +30,13 @@ pub fn specs(test: &str) -> Option<PathBuf> {
     }
     let ci = std::env::var("CI").is_ok_and(|value| value == "true");
     assert!(!ci, "{} is missing, and in CI it must not be", folder.display());
-    // Not by a macro, whose output is shown only if the test fails.
+    // A macro's output would be shown only if the test fails.
     let said = format!("NOT RUN: {test}: the specifications aren't at {}\n", folder.display());
     std::io::stderr().write_all(said.as_bytes()).unwrap();
     None
 }
 
-/// A running Prism, which ends with it.
+/// A running Prism, which ends when this is dropped.
 pub struct Prism {
     process: Child,
     port: u16,
@@ -44,12 +44,12 @@ pub struct Prism {
 }
 
 impl Prism {
-    /// One that answers by the specification's examples.
+    /// Starts a Prism that answers by the specification's examples.
     pub fn mock(spec: &Path) -> Self {
         Self::start(&["mock"], spec, None)
     }
 
-    /// One that passes requests on, and says what is wrong with the answers too.
+    /// Starts a Prism that passes requests on, and also reports violations by the answers.
     pub fn proxy(spec: &Path, upstream: &str) -> Self {
         Self::start(&["proxy"], spec, Some(upstream))
     }
@@ -80,7 +80,7 @@ impl Prism {
         });
         let prism = Self { process, port, spec: serde_json::from_slice(&text).unwrap() };
         assert!(listens, "Prism ended:\n{all}");
-        // It says much about each request, and would wait for somebody to read it.
+        // Prism prints much about each request, and would wait for a reader.
         thread::spawn(move || said.map_while(Result::ok).for_each(drop));
         prism
     }
@@ -89,8 +89,8 @@ impl Prism {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What in these requests isn't as the specification has it. A WebSocket's beginning isn't
-    /// looked at.
+    /// Returns the violations of the specification by these requests. The beginning of a WebSocket
+    /// isn't checked.
     pub fn violations(&self, requests: &Requests) -> Vec<String> {
         let mut violations = Vec::new();
         for seen in requests.0.iter().filter(|seen| seen.header("upgrade").is_none()) {
@@ -103,7 +103,7 @@ impl Prism {
         violations
     }
 
-    /// Fails unless all requests are as the specification has it.
+    /// Fails unless all requests conform to the specification.
     #[track_caller]
     pub fn assert_conforms(&self, requests: &Requests) {
         assert!(requests.len() > 0, "nothing was asked");
@@ -111,10 +111,11 @@ impl Prism {
         assert!(violations.is_empty(), "{}", violations.join("\n"));
     }
 
-    /// Asks Prism the same, and reads what it finds wrong with the `request` or the `response`.
+    /// Sends the same request to Prism, and returns its violations in the `request` or the
+    /// `response`.
     pub fn said_of(&self, seen: &Seen, about: &str) -> Vec<String> {
         let (status, violations) = self.ask(seen);
-        // Where there are too many, what it says of them is cut.
+        // If there are too many violations, Prism's list is cut.
         let read = |text: &str| {
             serde_json::from_str(text)
                 .unwrap_or_else(|_| vec![json!({"location": [about], "cut": text})])
@@ -128,7 +129,7 @@ impl Prism {
         said
     }
 
-    /// The status, and the header that tells of violations.
+    /// Returns the status, and the header with the violations.
     fn ask(&self, seen: &Seen) -> (u16, Option<String>) {
         let query: Vec<_> =
             seen.query.iter().map(|(k, v)| format!("{}={}", encode(k), encode(v))).collect();
@@ -161,7 +162,7 @@ impl Prism {
         (status, head.lines().find_map(header))
     }
 
-    /// Parameters that the specification doesn't have: Prism lets them pass.
+    /// Returns the parameters that the specification doesn't have: Prism accepts them.
     fn undeclared(&self, seen: &Seen) -> Vec<String> {
         let Some(path) = self.path(&seen.path) else { return vec!["no such path".into()] };
         let operation = &path[seen.method.to_lowercase()];
@@ -190,7 +191,7 @@ impl Prism {
         }
     }
 
-    /// The path of the specification that a request's is; one without braces first.
+    /// Returns the path of the specification for a request's path; one without braces comes first.
     fn path(&self, path: &str) -> Option<&Value> {
         let paths = self.spec["paths"].as_object()?;
         let fits = |template: &str| {
@@ -206,7 +207,7 @@ impl Prism {
 
 impl Drop for Prism {
     fn drop(&mut self) {
-        // One that has ended needs no more.
+        // A process that has ended needs no signal.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

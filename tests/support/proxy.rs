@@ -1,5 +1,5 @@
 //! A proxy between the program and a server, which does to requests what networks and busy servers
-//! do: by seed, so that a failure comes again.
+//! do: by seed, so that a failure can be repeated.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::random::Random;
 
-/// What is done to one request.
+/// A fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The connection ends in the middle of the request's body: the server sees nothing.
@@ -22,15 +22,15 @@ pub enum Fault {
     Internal,
     /// 503 SlowDown, without asking the server.
     SlowDown,
-    /// The server does it, and nobody hears of it.
+    /// The server executes the request, and the answer is dropped.
     Swallowed,
-    /// The server does it, and half of its answer arrives.
+    /// The server executes the request, and half of its answer arrives.
     Truncated,
-    /// It takes its time.
+    /// The answer is delayed.
     Delayed,
     /// 400 ExpiredToken, without asking the server.
     Expired,
-    /// A byte of the request's body is another one on the way.
+    /// A byte of the request's body is changed on the way.
     Damaged,
 }
 
@@ -45,17 +45,17 @@ pub const FAULTS: [Fault; 8] = [
     Fault::Damaged,
 ];
 
-/// How long a delayed answer takes longer.
+/// The additional time of a delayed answer.
 const DELAY: Duration = Duration::from_millis(30);
 
-/// What is done to a PUT with a condition.
+/// The treatment of a PUT with a condition.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Conditions {
-    /// The same as to others.
+    /// Conditional PUTs are treated like other requests.
     Passed,
     /// 501 NotImplemented.
     Refused,
-    /// The server does it; to the first the answer is 500, as if it had failed.
+    /// The server executes the request; the first such PUT is answered by 500, as if it had failed.
     FirstFails,
 }
 
@@ -66,32 +66,33 @@ pub struct Proxy {
     counts: Arc<[AtomicUsize; FAULTS.len()]>,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Clone)]
 struct Shared {
-    /// 0 while there is none.
+    /// The server's port; 0 while there is no server.
     server: Arc<AtomicU16>,
     random: Arc<Mutex<Random>>,
     one_in: u64,
     counts: Arc<[AtomicUsize; FAULTS.len()]>,
-    /// What is done to a PUT with a condition.
+    /// The treatment of a PUT with a condition.
     conditions: Conditions,
-    /// How many it has refused.
+    /// The number of conditional PUTs with a special treatment.
     refused: Arc<AtomicUsize>,
 }
 
 impl Proxy {
-    /// One before the server at this port. One request in so many meets a fault.
+    /// Starts a proxy before the server at this port. One request in `one_in` has a fault.
     pub fn start(server: u16, seed: u64, one_in: u64) -> Self {
         Self::with(server, seed, one_in, Conditions::Passed)
     }
 
-    /// One that makes of the server one that answers 501 to a PUT with a condition.
+    /// Starts a proxy that answers 501 to a PUT with a condition.
     pub fn without_conditions(server: u16) -> Self {
         Self::with(server, 0, u64::MAX, Conditions::Refused)
     }
 
-    /// One that says 500 to the first PUT with a condition, which the server has done.
+    /// Starts a proxy that answers 500 to the first PUT with a condition, which the server has
+    /// executed.
     pub fn losing_the_first_answer(server: u16) -> Self {
         Self::with(server, 0, u64::MAX, Conditions::FirstFails)
     }
@@ -115,19 +116,19 @@ impl Proxy {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let shared = shared.clone();
-                // A connection that breaks is what this is for.
+                // A broken connection is intended.
                 thread::spawn(move || shared.serve(&client));
             }
         });
         Self { port, refused, server, counts }
     }
 
-    /// One with nothing behind it: each connection ends without an answer.
+    /// Starts a proxy without a server: each connection ends without an answer.
     pub fn down() -> Self {
         Self::start(0, 0, u64::MAX)
     }
 
-    /// From now on there is a server, at this port.
+    /// Connects the proxy to a server at this port.
     pub fn up(&self, server: u16) {
         self.server.store(server, Ordering::Relaxed);
     }
@@ -136,12 +137,12 @@ impl Proxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// How many PUTs with a condition there were, where something is done to them.
+    /// Returns the number of PUTs with a condition, if they have a special treatment.
     pub fn refused(&self) -> usize {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// How often each fault was met.
+    /// Returns the number of times that each fault happened.
     pub fn met(&self) -> Vec<(Fault, usize)> {
         FAULTS
             .into_iter()
@@ -151,7 +152,7 @@ impl Proxy {
 }
 
 impl Shared {
-    /// Each request of a connection, until it ends.
+    /// Serves each request of a connection, until the connection ends.
     fn serve(&self, client: &TcpStream) -> Option<()> {
         let mut reader = BufReader::new(client);
         loop {
@@ -167,8 +168,7 @@ impl Shared {
                 body[length as usize / 2] ^= 1;
             }
             let mut client = client;
-            // moto doesn't look at checksums, as S3 does. So the proxy does, at those of all
-            // requests.
+            // moto doesn't check checksums, as S3 does. So the proxy checks those of all requests.
             if !body.is_empty() && !is_as_signed(&head, &body) {
                 client.write_all(&refusal("400 Bad Request", "BadDigest")).ok()?;
                 continue;
@@ -209,7 +209,7 @@ impl Shared {
                         Some(Fault::Delayed) => thread::sleep(DELAY),
                         _ => {}
                     }
-                    // The server ends each connection, and so does this one.
+                    // The server ends each connection, and so does the proxy.
                     client.write_all(&answer).ok()?;
                     return end(client);
                 }
@@ -221,14 +221,14 @@ impl Shared {
         let mut random = self.random.lock().unwrap();
         let hit = random.below(self.one_in) == 0;
         let which = random.below(FAULTS.len() as u64) as usize;
-        // Without a body there is nothing to damage.
+        // A request without a body can't be damaged.
         (hit && (FAULTS[which] != Fault::Damaged || length > 0)).then(|| {
             self.counts[which].fetch_add(1, Ordering::Relaxed);
             FAULTS[which]
         })
     }
 
-    /// The whole answer of the server.
+    /// Returns the whole answer of the server.
     fn ask(&self, head: &str, body: &[u8]) -> Option<Vec<u8>> {
         let mut server =
             TcpStream::connect(("127.0.0.1", self.server.load(Ordering::Relaxed))).ok()?;
@@ -241,7 +241,7 @@ impl Shared {
     }
 }
 
-/// The head of a request, and the length of its body.
+/// Reads the head of a request, and the length of its body.
 fn read_head(reader: &mut impl BufRead) -> Option<(String, u64)> {
     let (mut head, mut length) = (String::new(), 0);
     loop {
@@ -259,8 +259,8 @@ fn read_head(reader: &mut impl BufRead) -> Option<(String, u64)> {
     }
 }
 
-/// Whether a body has the SHA-256 that its request says, as the checksum to keep and as what is
-/// signed.
+/// Returns true if a body has the SHA-256 that its request names, as the checksum to keep and as
+/// the signed one.
 fn is_as_signed(head: &str, body: &[u8]) -> bool {
     let sum = ring::digest::digest(&ring::digest::SHA256, body);
     let named = |name: &str| {

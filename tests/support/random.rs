@@ -1,6 +1,7 @@
-//! Numbers that are the same for the same seed.
+//! Random numbers that are the same for the same seed.
 
-/// splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
+/// The generator splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
+/// 2014).
 pub struct Random(pub u64);
 
 impl Random {

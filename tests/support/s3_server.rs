@@ -1,6 +1,6 @@
-//! A server that stands for S3, which nobody here wrote: moto, or MinIO where `WATERSPOUT_S3=minio`
-//! says so, as `tests/run --long` does. It is asked by plain HTTP, so that what is found in it
-//! doesn't depend on the client under test.
+//! An independent server that stands for S3: moto, or MinIO with `WATERSPOUT_S3=minio`, as with
+//! `tests/run --long`. Tests ask it by plain HTTP, so that their findings don't depend on the
+//! client under test.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,19 +15,19 @@ use tempfile::TempDir;
 use super::cache;
 use super::sign::{authorization, date, escape};
 
-/// Who may do everything. MinIO wants names that are longer than three and seven characters.
+/// The credentials that may do everything. MinIO requires more than three and seven characters.
 pub const ID: &str = "waterspout";
 pub const KEY: &str = "hidden-key";
 
-/// Far more than any of them needs to start, on any machine.
+/// A time that is far longer than any of the servers needs to start, on any machine.
 const START_MAX: Duration = Duration::from_secs(60);
 
-/// Where tests/run has put the pinned Python packages.
+/// Returns the folder in which tests/run has put the pinned Python packages.
 pub fn python() -> PathBuf {
     cache::folder("python", "tests/requirements.txt")
 }
 
-/// The version of MinIO that tests/run builds, from its own text.
+/// Returns the path of MinIO in the version that tests/run builds, which is read from its text.
 fn minio() -> PathBuf {
     let run = fs::read_to_string(super::repository("tests/run")).unwrap();
     let version = run
@@ -42,7 +42,7 @@ fn installed(program: PathBuf) -> PathBuf {
     program
 }
 
-/// A running server, which ends with it.
+/// A running server, which ends when this is dropped.
 pub struct S3Server {
     process: Child,
     pub port: u16,
@@ -50,7 +50,7 @@ pub struct S3Server {
 }
 
 impl S3Server {
-    /// One with no buckets.
+    /// Starts a server without buckets.
     pub fn start() -> Self {
         match std::env::var("WATERSPOUT_S3").as_deref() {
             Ok("minio") => Self::start_minio(),
@@ -73,15 +73,15 @@ impl S3Server {
             .by_ref()
             .find_map(|line| line.unwrap().split("http://127.0.0.1:").nth(1)?.trim().parse().ok());
         let port = port.expect("moto says where it listens");
-        // It says a line for each request, and would wait for somebody to read it.
+        // moto prints a line for each request, and would wait for a reader.
         thread::spawn(move || said.for_each(drop));
         Self { process, port, _folder: tempfile::tempdir().unwrap() }
     }
 
     fn start_minio() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // It says to nobody which port it would have chosen, so one that is free just now is chosen
-        // here.
+        // MinIO doesn't print which port it chooses, so a port that is free at this moment is
+        // chosen here.
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let process = Command::new(installed(minio()))
             .arg("server")
@@ -95,7 +95,7 @@ impl S3Server {
             .unwrap();
         let server = Self { process, port, _folder: folder };
         let began = Instant::now();
-        // It refuses connections first, and answers 503 for a while then.
+        // MinIO refuses connections first, and then answers 503 for a while.
         while server
             .try_request("GET", "/minio/health/cluster", b"")
             .is_none_or(|(status, _)| status != 200)
@@ -116,7 +116,7 @@ impl S3Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Asks it something: status and body.
+    /// Sends a request; returns the status and the body.
     pub fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
         self.try_request(method, path, body).expect("the server answers")
     }
@@ -138,7 +138,7 @@ impl S3Server {
         Some((status, answer.split_off(head + 4)))
     }
 
-    /// All keys of a bucket.
+    /// Returns all keys of a bucket.
     pub fn keys(&self, bucket: &str) -> Vec<String> {
         let mut keys: Vec<String> = Vec::new();
         loop {
@@ -172,7 +172,7 @@ impl S3Server {
         }
     }
 
-    /// Deletes all that is in a bucket.
+    /// Deletes all objects of a bucket.
     pub fn clear(&self, bucket: &str) {
         for key in self.keys(bucket) {
             assert_eq!(
@@ -186,7 +186,7 @@ impl S3Server {
 
 impl Drop for S3Server {
     fn drop(&mut self) {
-        // One that has ended needs no more.
+        // A process that has ended needs no signal.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

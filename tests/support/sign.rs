@@ -1,5 +1,5 @@
-//! The signature of a request to S3 (AWS, "Signature Version 4 signing process"), without that of
-//! its body: what asks the server beside the client under test.
+//! The signature of a request to S3 (AWS, "Signature Version 4 signing process"), without its body:
+//! for requests to the server beside the client under test.
 
 use ring::{digest, hmac};
 use time::OffsetDateTime;
@@ -7,13 +7,14 @@ use time::macros::format_description;
 
 const REGION: &str = "us-east-1";
 
-/// The present as a request names it: `20151218T000000Z`.
+/// Returns the present time as a request has it: `20151218T000000Z`.
 pub fn date() -> String {
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     OffsetDateTime::now_utc().format(format).unwrap()
 }
 
-/// The header of a request without a body of its own kind. A query has to be in order, and escaped.
+/// Returns the authorization header of a request whose body isn't signed. A query has to be in
+/// order, and escaped.
 pub fn authorization(
     method: &str,
     path: &str,
@@ -49,12 +50,12 @@ fn hmac(key: &[u8], text: &str) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
 }
 
-/// Bytes as two digits each.
+/// Returns bytes as two hexadecimal digits each.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A key as a URL has it, with these characters kept as well.
+/// Escapes a key for a URL, and keeps these characters as well.
 pub fn escape(key: &str, kept: &str) -> String {
     let good =
         |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b) || kept.as_bytes().contains(&b);

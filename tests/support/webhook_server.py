@@ -1,14 +1,14 @@
-"""An endpoint of webhooks for tests: Flask, on the server of Werkzeug. It notes each request in a
-file, one line of JSON each, and verifies its signature by Python's own `hmac`.
+"""An endpoint of webhooks for tests: Flask, on the server of Werkzeug. It logs each request in a
+file, one line of JSON each, and verifies the request's signature by Python's own `hmac`.
 
     webhook_server.py LOG SECRET
 
-A body is an object with a number `n`, by which the answer is chosen; PLAN in the environment is an
+A body is an object with a number `n`, which decides the answer; PLAN in the environment is an
 object of rules, each with a divisor and a remainder of `n`:
 
     {"422": [10, 3], "503": [7, 1], "429": [13, 5]}
 
-A tuple that a rule of 400, 413, 422 or 555 is for is refused each time; one of any other rule the first
+A tuple that matches a rule of 400, 413, 422 or 555 is refused each time; a tuple of another rule the first
 time only. 429 and 503 come with `Retry-After`, in seconds for an even `n`, else as a date.
 """
 

@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use crate::support::postgres_server::PostgresServer;
 use crate::support::{Sandbox, cache, repository};
 
-const PAGES: [&str; 5] = ["1-volume", "2-topics", "3-reach", "4-authors", "5-pipeline"];
+const PAGES: [&str; 6] = ["1-volume", "2-topics", "3-reach", "4-authors", "5-pipeline", "6-trends"];
 /// The element with what a cell wrote on standard error.
 const WARNING: &str = "data-mime-type=\"application/vnd.jupyter.stderr\"";
 const BEGIN: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
@@ -142,7 +142,7 @@ fn notebooks_show_what_is_in_a_lake() {
     let database = PostgresServer::shared().database();
 
     let (pages, _) = run(&sandbox, Some(&database.url()), &["lake"]);
-    let [volume, topics, reach, authors, pipeline] = pages.try_into().unwrap();
+    let [volume, topics, reach, authors, pipeline, trends] = pages.try_into().unwrap();
     assert_eq!(database.ask("select count(*) from posts"), "102");
     shows(
         &volume,
@@ -165,6 +165,7 @@ fn notebooks_show_what_is_in_a_lake() {
     );
     shows(&authors, &["of the authors have one post"]);
     shows(&pipeline, &["Half of the posts are in the warehouse", "No row is refused"]);
+    shows(&trends, &["There are no trends in this warehouse", "bursts. By default:"]);
 }
 
 #[test]
@@ -206,8 +207,12 @@ fn notebooks_bring_a_server_of_their_own() {
     assert!(!server_runs(&sandbox), "{rest}");
 
     fs::remove_dir_all(sandbox.path("warehouse/generator")).unwrap();
-    let (pages, _) = run(&sandbox, None, &["--posts", "3000"]);
+    let (pages, _) = run(&sandbox, None, &["--posts", "12000"]);
     shows(&pages[0], &["X brings the most"]);
+    shows(
+        &pages[5],
+        &["was detected", "The live run and the replay coincide: 1 trend", "finds the bursts"],
+    );
     assert!(!server_runs(&sandbox));
 }
 

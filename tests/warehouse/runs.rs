@@ -14,11 +14,11 @@ use crate::support::{Sandbox, repository};
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn is_long() -> bool {
+pub fn is_long() -> bool {
     std::env::var_os("WATERSPOUT_LONG").is_some()
 }
 
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     std::env::var("WATERSPOUT_SEED").map_or(1, |seed| seed.parse().expect("a number"))
 }
 

@@ -88,6 +88,28 @@ impl Sieve {
     }
 }
 
+/// Whether a jq expression is true of a tuple, for whoever watches tuples.
+pub(crate) struct Condition(Sieve);
+
+impl Condition {
+    /// Compiles an expression for tuples of inputs with these fields.
+    ///
+    /// # Errors
+    /// If the expression has a flaw.
+    pub(crate) fn compile(code: &str, inputs: &[Fields]) -> Result<Self> {
+        let program = compile_checked(code, steps_usual())?;
+        Ok(Self(Sieve { program, places: inputs.iter().map(InputPlaces::of).collect() }))
+    }
+
+    /// Returns true if one of the values that it gives is true.
+    ///
+    /// # Errors
+    /// If the expression fails on this tuple.
+    pub(crate) fn holds(&self, tuple: Tuple<'_>) -> Result<bool> {
+        self.0.passes(tuple)
+    }
+}
+
 impl Bolt for Sieve {
     fn execute(&mut self, tuple: Tuple<'_>, out: &mut Output) -> Result<()> {
         if self.passes(tuple)? {

@@ -28,6 +28,7 @@ use self::input::{InputPlaces, is_same, no_topics};
 use self::program::Program;
 
 pub(crate) use self::body::{Body, BodyTemplate};
+pub(crate) use self::filter::Condition;
 pub use self::filter::Filter;
 pub(crate) use self::lines::LineFilter;
 

@@ -31,6 +31,9 @@ struct Many {
     samples: Vec<Text>,
     /// The number of posts at which the key is scored again before the bucket closes.
     next_look: u64,
+    /// The number of posts of all keys, in this bucket and before it, when the sources ended and
+    /// the bucket was told as it was; 0 if it wasn't.
+    told: u64,
 }
 
 /// The numbers of a bucket.
@@ -88,7 +91,7 @@ impl OpenBucket {
             let mut samples = Vec::with_capacity(SAMPLES);
             keep_sample(&mut samples, sample);
             let authors = Authors::one(*first);
-            let many = Many { posts: 1, authors, samples, next_look: first_look };
+            let many = Many { posts: 1, authors, samples, next_look: first_look, told: 0 };
             self.posts = Posts::Many(Box::new(many));
         }
         let Posts::Many(many) = &mut self.posts else { return false };
@@ -100,6 +103,21 @@ impl OpenBucket {
             many.next_look = (many.posts + 1).max(many.posts.saturating_mul(5) / 4);
         }
         is_due
+    }
+
+    /// Notes that the bucket is told as it is, with so many posts of all keys up to its end. Returns
+    /// true if it was told with as many before: nothing can have changed. Of a key with one post
+    /// no note is kept; it is told again, with the same numbers.
+    pub fn tell(&mut self, all_posts: u64) -> bool {
+        match &mut self.posts {
+            Posts::One { .. } => false,
+            Posts::Many(many) => std::mem::replace(&mut many.told, all_posts) == all_posts,
+        }
+    }
+
+    /// True if the bucket was told with so many posts of all keys up to its end.
+    pub fn is_told(&self, all_posts: u64) -> bool {
+        matches!(&self.posts, Posts::Many(many) if many.told == all_posts)
     }
 
     /// The numbers so far.
@@ -129,6 +147,7 @@ impl OpenBucket {
             Posts::Many(many) => {
                 into.number(many.posts);
                 into.number(many.next_look);
+                into.number(many.told);
                 into.number(many.samples.len() as u64);
                 many.samples.iter().for_each(|post| into.text(post));
                 many.authors.encode(into);
@@ -145,12 +164,13 @@ impl OpenBucket {
             return Some(Self::one(bucket, author, from.text()?.into()));
         }
         let next_look = from.number()?;
+        let told = from.number()?;
         let mut samples = Vec::with_capacity(SAMPLES);
         for _ in 0..from.number()? {
             samples.push(from.text()?.into());
         }
         let authors = Authors::decode(from)?;
-        let many = Many { posts, authors, samples, next_look };
+        let many = Many { posts, authors, samples, next_look, told };
         Some(Self { bucket, posts: Posts::Many(Box::new(many)) })
     }
 }

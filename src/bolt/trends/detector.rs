@@ -55,6 +55,21 @@ pub struct Detector {
     trending: BTreeSet<u32>,
     /// `came` and `trending` are to be made from a restored state.
     is_restored: bool,
+    at_end: AtEnd,
+}
+
+/// Keys in open buckets, by bucket and slot.
+type Told = BTreeSet<(i64, u32)>;
+
+/// The state that is saved when all sources have ended. The buckets that are cut off then are told
+/// as they are, but they are saved open: a later run may have more posts of them, and tells them
+/// again as if the first one hadn't ended.
+enum AtEnd {
+    /// The sources go on.
+    NotYet,
+    /// What is to be saved with the next checkpoint.
+    Unsaved(Vec<StateChange>),
+    Saved,
 }
 
 impl Detector {
@@ -70,6 +85,7 @@ impl Detector {
             came: BTreeMap::new(),
             trending: BTreeSet::new(),
             is_restored: false,
+            at_end: AtEnd::NotYet,
         }
     }
 
@@ -141,27 +157,59 @@ impl Detector {
     }
 
     /// Closes the buckets that end at a watermark or before it. Returns their trends, in the order
-    /// of buckets and keys.
-    pub fn advance(&mut self, time: EventTime) -> Vec<TrendRow> {
+    /// of buckets and keys. At the end of all sources it is as if all buckets were over, and the
+    /// changes up to then are kept for the next [`snapshot`](Self::snapshot).
+    pub fn advance(&mut self, time: EventTime, saves_shared: bool) -> Vec<TrendRow> {
         self.index();
-        let open = if time == EventTime::END { i64::MAX } else { self.bucket_of(time) };
         let mut rows = Vec::new();
-        if open <= self.open {
+        if time == EventTime::END {
+            if self.open < i64::MAX {
+                let told = self.tell_open();
+                self.at_end = AtEnd::Unsaved(self.changes(saves_shared));
+                self.close_before(i64::MAX, Some(&told), &mut rows);
+            }
             return rows;
         }
-        let mut over: BTreeSet<i64> = self.came.range(..open).map(|(bucket, _)| *bucket).collect();
-        over.extend(self.volume.between(self.open, open));
-        for bucket in over {
-            self.close(bucket, &mut rows);
+        let open = self.bucket_of(time);
+        if open > self.open {
+            self.close_before(open, None, &mut rows);
         }
-        self.open = open;
-        self.volume.forget(open);
         rows
     }
 
+    /// Notes of all keys in open buckets that they are told now. Returns those of which just the
+    /// same was told at the end of an earlier run.
+    fn tell_open(&mut self) -> Told {
+        let mut told = Told::new();
+        for (bucket, slots) in &self.came {
+            let posts = self.volume.posts_until(*bucket);
+            for slot in slots {
+                let Some((_, state)) = self.keys.slot_mut(*slot) else { continue };
+                let Some(open) = state.open_mut(*bucket) else { continue };
+                if open.tell(posts) {
+                    told.insert((*bucket, *slot));
+                }
+            }
+        }
+        told
+    }
+
+    /// Closes the buckets before `open`. What is told already makes no rows: the keys of `told` at
+    /// the end of a run, and otherwise those that are noted so.
+    fn close_before(&mut self, open: i64, told: Option<&Told>, rows: &mut Vec<TrendRow>) {
+        let mut over: BTreeSet<i64> = self.came.range(..open).map(|(bucket, _)| *bucket).collect();
+        over.extend(self.volume.between(self.open, open));
+        for bucket in over {
+            self.close(bucket, told, rows);
+        }
+        self.open = open;
+        self.volume.forget(open);
+    }
+
     /// Scores every key that came in a bucket, and those that trend.
-    fn close(&mut self, bucket: i64, rows: &mut Vec<TrendRow>) {
+    fn close(&mut self, bucket: i64, told: Option<&Told>, rows: &mut Vec<TrendRow>) {
         let moment = self.moment(bucket);
+        let posts = self.volume.posts_until(bucket);
         let mut slots = self.came.remove(&bucket).unwrap_or_default();
         slots.extend(&self.trending);
         slots.sort_unstable();
@@ -170,6 +218,10 @@ impl Detector {
         for slot in slots {
             self.trending.remove(&slot);
             let Some((key, state)) = self.keys.slot_mut(slot) else { continue };
+            let is_told = match told {
+                Some(told) => told.contains(&(bucket, slot)),
+                None => state.is_told(bucket, posts),
+            };
             let observed = match state.take_open(bucket, self.per_author) {
                 Some(observed) => observed,
                 None if state.trend().is_none() => continue,
@@ -182,7 +234,9 @@ impl Detector {
             };
             if let Some((score, trend)) = state.close(&observed, moment, &self.rules) {
                 let key = [key[0].clone(), key[1].clone()];
-                rows.push(TrendRow { key, bucket, observed, score, trend });
+                if !is_told {
+                    rows.push(TrendRow { key, bucket, observed, score, trend });
+                }
                 self.trending.insert(slot);
             }
         }
@@ -215,6 +269,17 @@ impl Detector {
     /// The changes of the state since the last call. One task saves what all tasks have the same
     /// of.
     pub fn snapshot(&mut self, saves_shared: bool) -> Vec<StateChange> {
+        match std::mem::replace(&mut self.at_end, AtEnd::Saved) {
+            AtEnd::NotYet => {
+                self.at_end = AtEnd::NotYet;
+                self.changes(saves_shared)
+            }
+            AtEnd::Unsaved(changes) => changes,
+            AtEnd::Saved => Vec::new(),
+        }
+    }
+
+    fn changes(&mut self, saves_shared: bool) -> Vec<StateChange> {
         let mut changes = self.keys.snapshot();
         if std::mem::take(&mut self.volume_changed) && saves_shared {
             let mut value = Vec::new();

@@ -82,6 +82,11 @@ impl KeyTrend {
         self.open.push(open);
     }
 
+    /// True if the key was told, in this bucket, when all posts up to its end were as many as now.
+    pub fn is_told(&self, bucket: i64, posts: u64) -> bool {
+        self.open.iter().any(|open| open.bucket == bucket && open.is_told(posts))
+    }
+
     /// The numbers of the open buckets.
     pub fn open_buckets(&self) -> impl Iterator<Item = i64> {
         self.open.iter().map(|open| open.bucket)

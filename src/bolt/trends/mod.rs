@@ -27,6 +27,7 @@ use crate::value::{Text, Value};
 
 mod authors;
 mod bucket;
+pub mod comparison;
 mod detector;
 mod key;
 mod row;
@@ -61,8 +62,9 @@ use score::Decay;
 /// While it lasts, the baseline stands still, for `freeze` buckets at most: what lasts for longer
 /// is the new level.
 ///
-/// Streams: `default` has the rows, `provisional` the same of buckets that aren't over yet, which
-/// change until they are and differ from run to run; `late` has tuples that came after their
+/// Streams: `default` has the rows, for a warehouse's table `trends`, too; `provisional` the same of
+/// buckets that aren't over yet, with a field `provisional` behind the others: they change until they
+/// are and differ from run to run, and no warehouse takes them; `late` has tuples that came after their
 /// bucket was over, or have no time, which are counted and change nothing.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -298,7 +300,7 @@ impl Trends {
 
 fn streams() -> Streams {
     Streams::default_with(row::fields())
-        .and(PROVISIONAL, row::fields())
+        .and(PROVISIONAL, row::provisional_fields())
         .and(LATE, row::late_fields())
 }
 
@@ -381,7 +383,8 @@ impl Detection {
         };
         let provisional = self.detector.count(bucket, KeyPost { key_type, key, author, post });
         if let Some(row) = provisional {
-            out.emit_to(self.provisional, row::values(&row, self.bucket_ms));
+            let values = row::values(&row, self.bucket_ms).into_iter();
+            out.emit_to(self.provisional, values.chain([Value::Bool(true)]));
         }
     }
 
@@ -427,7 +430,7 @@ impl Bolt for Detection {
     }
 
     fn watermark(&mut self, time: EventTime, out: &mut Output) -> Result<()> {
-        for row in self.detector.advance(time) {
+        for row in self.detector.advance(time, self.task == 0) {
             // The last moment of its bucket: so it isn't late for the windows behind this bolt.
             let end = row.bucket.saturating_add(1).saturating_mul(self.bucket_ms);
             out.set_time(EventTime::from_unix_millis(end.saturating_sub(1)));

@@ -29,12 +29,21 @@ pub const FIELDS: [&str; 12] = [
     "why",
 ];
 
+/// The field that only rows of open buckets have.
+pub const PROVISIONAL: &str = "provisional";
+
 /// The fields of a late tuple. Of a post of the total, `key_type` and `key` are null.
 pub const LATE_FIELDS: [&str; 5] = ["key_type", "key", "bucket_start", "post_id", "author_id"];
 
 /// The fields of trends.
 pub fn fields() -> Fields {
     Fields::new(FIELDS)
+}
+
+/// The fields of rows of open buckets. The last one, which is always true, tells them from trends: a
+/// warehouse refuses it.
+pub fn provisional_fields() -> Fields {
+    Fields::new(FIELDS.into_iter().chain([PROVISIONAL]))
 }
 
 /// The fields of late tuples.

@@ -137,12 +137,59 @@ impl Tasks {
         }
     }
 
+    /// All sources end; those of the next run are as far as these were.
+    fn end(&mut self) {
+        let watermark = self.watermark;
+        self.advance(EventTime::END);
+        self.watermark = watermark;
+    }
+
     fn advance(&mut self, time: EventTime) {
         self.watermark = time;
-        for task in &mut self.tasks {
-            self.rows.extend(task.advance(time).iter().map(json));
+        for (number, task) in self.tasks.iter_mut().enumerate() {
+            self.rows.extend(task.advance(time, number == 0).iter().map(json));
         }
     }
+}
+
+#[test]
+fn a_bucket_that_is_cut_off_is_told_again_with_all_of_its_posts() {
+    let posts = posts_with_burst(&[1]);
+    let mut tasks = Tasks::new(quick(), 1);
+    let cut = posts.iter().position(|post| post.time_ms > 130_400).unwrap();
+    let rows_of = |tasks: &mut Tasks| std::mem::take(&mut tasks.rows);
+    posts[..cut].iter().for_each(|post| tasks.take(post));
+    tasks.end();
+    tasks.save();
+    let cut_off = rows_of(&mut tasks);
+    // A run without more posts has nothing to tell.
+    for _ in 0..2 {
+        tasks.start(1);
+        tasks.end();
+        tasks.save();
+        assert_eq!(rows_of(&mut tasks), [""; 0]);
+    }
+    tasks.start(2);
+    posts[cut..].iter().for_each(|post| tasks.take(post));
+    tasks.end();
+    let rest = rows_of(&mut tasks);
+    assert_eq!(
+        cut_off.last().unwrap().split("\"started").next(),
+        rest[0].split("\"started").next()
+    );
+    assert_eq!(last_rows(&[cut_off, rest].concat()), in_order(&posts));
+}
+
+/// The last one of the rows with the same key and bucket, sorted: the table of a warehouse.
+fn last_rows(rows: &[String]) -> Vec<String> {
+    let mut table = BTreeMap::new();
+    for row in rows {
+        let (key, _) = row.split_once("\"started_at\"").unwrap();
+        table.insert(key.to_owned(), row.clone());
+    }
+    let mut rows: Vec<String> = table.into_values().collect();
+    rows.sort();
+    rows
 }
 
 /// Posts of 200 s with a burst, in the order of their times.
@@ -191,7 +238,7 @@ proptest! {
     fn neither_order_nor_tasks_nor_restarts_change_a_row(
         noise in prop::collection::vec(any::<u8>(), 50),
         shuffle in prop::collection::vec(0..LATENESS_MS, 97),
-        steps in prop::collection::vec((1_usize..400, 1_usize..9, any::<bool>()), 1..8),
+        steps in prop::collection::vec((1_usize..400, 1_usize..9, any::<bool>(), any::<bool>()), 1..8),
     ) {
         let posts = posts_with_burst(&noise);
         let expected = in_order(&posts);
@@ -207,7 +254,7 @@ proptest! {
         let mut left = &late[..];
         let mut step = 0;
         while !left.is_empty() {
-            let (length, count, restarts) = steps[step % steps.len()];
+            let (length, count, restarts, ends) = steps[step % steps.len()];
             step += 1;
             let (now, later) = left.split_at(length.min(left.len()));
             left = later;
@@ -216,14 +263,17 @@ proptest! {
                 newest = newest.max(post.time_ms);
             }
             tasks.advance(EventTime::from_unix_millis(newest - LATENESS_MS));
+            if ends {
+                // The sources end, and the next run has more of them.
+                tasks.end();
+            }
             tasks.save();
-            if restarts {
+            if ends || restarts {
                 tasks.start(count);
             }
         }
-        tasks.advance(EventTime::END);
-        tasks.rows.sort();
-        prop_assert_eq!(tasks.rows, expected);
+        tasks.end();
+        prop_assert_eq!(last_rows(&tasks.rows), expected);
     }
 }
 
@@ -261,7 +311,7 @@ fn provisional_rows_come_before_a_bucket_is_over() {
     for bucket in 0..40 {
         detector.add_posts(bucket, 100);
     }
-    detector.advance(EventTime::from_unix_millis(39_000));
+    detector.advance(EventTime::from_unix_millis(39_000), true);
     let mut provisional = Vec::new();
     for author in 0..20 {
         let post = Text::new(author.to_string());
@@ -270,7 +320,7 @@ fn provisional_rows_come_before_a_bucket_is_over() {
     }
     let counts: Vec<_> = provisional.iter().map(|row| row.observed.count).collect();
     assert_eq!(counts, [6, 7, 8, 10, 12, 15, 18]);
-    let rows = detector.advance(EventTime::END);
+    let rows = detector.advance(EventTime::END, true);
     assert_eq!(rows.iter().map(|row| row.observed.count).collect::<Vec<_>>(), [20]);
 }
 

@@ -16,6 +16,8 @@ pub struct Volume {
     totals: BTreeMap<i64, u64>,
     /// The number of buckets with posts before those of `totals`.
     forgotten: u64,
+    /// The number of posts in them.
+    forgotten_posts: u64,
     /// The number of buckets with posts up to which faded keys were looked for.
     pub faded: u64,
 }
@@ -39,6 +41,12 @@ impl Volume {
         self.forgotten + self.totals.range(..bucket).count() as u64
     }
 
+    /// The number of posts of a bucket and of all before it.
+    pub fn posts_until(&self, bucket: i64) -> u64 {
+        let known: u64 = self.totals.range(..=bucket).map(|(_, total)| total).sum();
+        self.forgotten_posts.saturating_add(known)
+    }
+
     /// The buckets from `from` on and before `to`.
     pub fn between(&self, from: i64, to: i64) -> impl Iterator<Item = i64> {
         let range = if from < to { from..to } else { to..to };
@@ -49,7 +57,8 @@ impl Volume {
     pub fn forget(&mut self, open: i64) {
         let mut closed = self.totals.range(..open).count();
         while closed > CLOSED_MAX {
-            self.totals.pop_first();
+            let Some((_, posts)) = self.totals.pop_first() else { return };
+            self.forgotten_posts = self.forgotten_posts.saturating_add(posts);
             self.forgotten += 1;
             closed -= 1;
         }
@@ -59,6 +68,7 @@ impl Volume {
     pub fn encode(&self, into: &mut Vec<u8>) {
         let mut into = Writer(into);
         into.number(self.forgotten);
+        into.number(self.forgotten_posts);
         into.number(self.faded);
         into.number(self.totals.len() as u64);
         for (bucket, total) in &self.totals {
@@ -70,13 +80,14 @@ impl Volume {
     /// Reads what [`encode`](Self::encode) wrote.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut from = Reader(bytes);
-        let (forgotten, faded) = (from.number()?, from.number()?);
+        let (forgotten, forgotten_posts) = (from.number()?, from.number()?);
+        let faded = from.number()?;
         let mut totals = BTreeMap::new();
         for _ in 0..from.number()? {
             totals.insert(from.signed()?, from.number()?);
         }
         from.end()?;
-        Some(Self { totals, forgotten, faded })
+        Some(Self { totals, forgotten, forgotten_posts, faded })
     }
 }
 
@@ -103,7 +114,7 @@ mod tests {
         (0..100).for_each(|bucket| volume.add(bucket, 1));
         volume.forget(90);
         assert_eq!(volume.totals.len(), CLOSED_MAX + 10);
-        assert_eq!(volume.ordinal(95), 95);
+        assert_eq!((volume.ordinal(95), volume.posts_until(95)), (95, 96));
         let mut bytes = Vec::new();
         volume.encode(&mut bytes);
         assert_eq!(Volume::decode(&bytes), Some(volume));

@@ -7,7 +7,7 @@
 
 mod folder;
 mod handle;
-mod lock;
+pub mod lock;
 mod read;
 mod schema;
 mod shrink;

@@ -28,10 +28,17 @@ enum What {
 pub fn run(args: &Args, registry: &Registry) -> Outcome {
     match &args.what {
         None => stdout::print(&list(registry)),
-        Some(What::Show { name }) => match registry.find(name) {
-            Some(entry) => stdout::print(&show(entry)),
-            None => Err(Failure::new(Code::Usage, unknown(name, registry))),
-        },
+        Some(What::Show { name }) => {
+            // A spout and a bolt may share a name.
+            let mut shown = Vec::new();
+            for is_spout in [true, false] {
+                shown.extend(registry.find_for(name, is_spout).map(show));
+            }
+            if shown.is_empty() {
+                return Err(Failure::new(Code::Usage, unknown(name, registry)));
+            }
+            stdout::print(&shown.join("\n"))
+        }
     }
 }
 

@@ -1,99 +1,30 @@
-//! Control of a running topology by other processes, over a Unix socket in its state folder.
-//!
-//! Whoever may write to `<state folder>/control` (mode 0600: its owner) connects, sends one line of
-//! JSON, and gets one line of JSON; several times, if it likes:
-//!
-//! ```text
-//! {"status":{}}                            → {"ok":{"status":{…},"flow":[["posts","count"],…],"rss_bytes":39845888}}
-//! {"rebalance":{"count":4,"split":2}}      → {"ok":{"seconds":0.123,"tasks":{"count":[1,4],"split":[1,2]}}}
-//! {"stop":{}}                              → {"ok":{}}, when everything that was in flight is written
-//! anything else                            → {"error":"…"}
-//! ```
-//!
-//! Requests that are added later are further keys. A line that is too long, and a peer that sends
-//! nothing for a while, end the connection.
+//! Commands that attach to a running topology over its socket (`crate::control`).
 
-mod client;
 mod place;
-mod server;
-mod socket;
 
-use std::collections::BTreeMap;
-use std::num::NonZeroU16;
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
 
+use super::run::drain_watch::awaited;
+use super::stderr;
+use crate::error::Result;
 use crate::metrics::Status;
-use crate::watch::bottleneck::Flow;
 
-pub use client::ask;
+pub use crate::control::{Control, LogLevels, Rebalanced, Request, Seen};
 pub use place::{Place, state_folder};
-pub use server::Control;
 
-/// The longest request, in bytes: room for the numbers of a thousand components.
-const REQUEST_BYTES_MAX: u64 = 64 << 10;
-
-/// What is asked of a running topology.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum Request {
-    /// How it is: [`Seen`].
-    Status {},
-    /// Other numbers of tasks: [`Rebalanced`].
-    Rebalance(BTreeMap<String, NonZeroU16>),
-    /// A graceful drain, and an answer when it is done.
-    Stop {},
+/// Asks whoever runs with this state folder, and says what a drain waits for.
+///
+/// # Errors
+/// If nobody runs there, it shows no life, or what it answers is an error.
+pub fn ask<A: DeserializeOwned>(state: &Path, request: &Request) -> Result<A> {
+    crate::control::ask(state, request, &say_awaited)
 }
 
-/// What it answers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Answer {
-    /// It was done.
-    Ok(serde_json::Value),
-    /// It couldn't be; a sentence for a person.
-    Error(String),
-}
-
-/// A running topology, and what is needed to show it as `run` does.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Seen {
-    /// The topology.
-    pub status: Status,
-    /// Who takes from whom.
-    pub flow: Flow,
-    /// Memory of the process.
-    pub rss_bytes: Option<u64>,
-}
-
-/// A rebalance that was done.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rebalanced {
-    /// How long it took.
-    pub seconds: f64,
-    /// Numbers of tasks before and after, by component.
-    pub tasks: BTreeMap<String, (usize, usize)>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_protocol_is_as_documented() {
-        let hints = [("count".to_owned(), NonZeroU16::new(4).unwrap())].into();
-        for (request, text) in [
-            (Request::Status {}, r#"{"status":{}}"#),
-            (Request::Rebalance(hints), r#"{"rebalance":{"count":4}}"#),
-            (Request::Stop {}, r#"{"stop":{}}"#),
-        ] {
-            assert_eq!(serde_json::to_string(&request).unwrap(), text);
-            assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
-        }
-        assert_eq!(
-            serde_json::to_string(&Answer::Error("no".into())).unwrap(),
-            r#"{"error":"no"}"#
-        );
-        assert!(serde_json::from_str::<Request>(r#"{"rebalance":{"count":0}}"#).is_err());
+/// Says what a topology that takes long waits for.
+fn say_awaited(status: &Status) {
+    if let Some(waits_for) = awaited(status) {
+        stderr::say(&format!("the topology waits for {waits_for}"));
     }
 }

@@ -4,6 +4,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use time::OffsetDateTime;
 
 use super::super::exit::{Code, Outcome};
+use super::super::progress::{ProgressBar, Unit};
 use super::super::stdout;
 use super::{json, moment, now};
 use crate::lake::form::Form;
@@ -54,16 +55,20 @@ pub fn run(args: &Args) -> Outcome {
             "nothing to compact: {all} partitions are not closed yet; {why}\n"
         ))?;
     }
-    let (mut lines, mut code) = (String::new(), Code::Success);
-    let done = compact(&selection.store, &chosen, (args.bytes.0, args.to), now, |outcome| {
-        lines += &if args.json { json(outcome) } else { text(outcome) };
+    let mut code = Code::Success;
+    let total = || compact::work_bytes(selection.store.as_ref(), &chosen);
+    let bar = ProgressBar::begin("compact", Unit::Bytes, total)?;
+    let mut printed = Ok(Code::Success);
+    compact(&selection.store, &chosen, (args.bytes.0, args.to), now, |outcome| {
+        if printed.is_ok() {
+            printed = bar.print(&if args.json { json(outcome) } else { text(outcome) });
+        }
         if let compact::Outcome::Busy { .. } = outcome {
             code = Code::Findings;
         }
         Ok(())
-    });
-    stdout::print(&lines)?;
-    done?;
+    })?;
+    printed?;
     Ok(code)
 }
 

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use time::OffsetDateTime;
 
 use super::super::exit::{Code, Outcome};
+use super::super::progress::{ProgressBar, Unit};
 use super::super::stdout;
 use super::{json, moment, now};
 use crate::error::Error;
-use crate::lake::tools::erase::{Ids, Record, Scope, erase};
+use crate::lake::tools::erase::{Ids, Record, Scope, bytes_of, erase};
 use crate::lake::view::Selection;
 use crate::printable::printable_line;
 
@@ -56,7 +57,11 @@ pub fn run(args: &Args) -> Outcome {
         None => Ids::from_deletes(&selection.store)?,
     };
     let scope = Scope { glob: selection.glob.clone(), closed_before: args.closed_before };
+    let store = selection.store.as_ref();
+    let total = || selection.partitions()?.iter().map(|partition| bytes_of(store, partition)).sum();
+    let bar = ProgressBar::begin("erase", Unit::Bytes, total)?;
     let record = erase(&selection.store, &scope, &ids, now)?;
+    drop(bar);
     stdout::print(&if args.json { json(&record) } else { text(&record) })?;
     // Deletes name posts by the thousand that weren't captured; a list is made of posts that were.
     let is_incomplete = args.ids.is_some() && record.ids_not_found > 0;

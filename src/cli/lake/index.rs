@@ -1,11 +1,13 @@
 //! `lake index`: builds the side-channel index.
 
 use super::super::exit::{Code, Outcome};
-use super::super::stdout;
+use super::super::progress::{ProgressBar, Unit};
 use super::json;
 use crate::lake::index::{is_current, renew, sweep};
+use crate::lake::tools::erase::bytes_of;
 use crate::lake::view::Selection;
 use crate::printable::printable_line;
+use crate::progress;
 
 /// Build the index anew: what each micro-batch holds, beside the data in _index/
 ///
@@ -38,7 +40,12 @@ struct Line<'a> {
 pub fn run(args: &Args) -> Outcome {
     let selection = Selection::parse(&args.lake)?;
     let (store, mut code) = (selection.store.as_ref(), Code::Success);
-    for partition in selection.partitions()? {
+    let partitions = selection.partitions()?;
+    let total = || partitions.iter().map(|partition| bytes_of(store, partition)).sum();
+    let bar = ProgressBar::begin("index", Unit::Bytes, total)?;
+    for partition in partitions.clone() {
+        progress::end_piece();
+        progress::piece(|| bytes_of(store, &partition))?;
         if args.missing && is_current(store, &partition)? {
             continue;
         }
@@ -63,8 +70,9 @@ pub fn run(args: &Args) -> Outcome {
                 }
             }
         };
-        stdout::print(&if args.json { json(&line) } else { text(&line) })?;
+        bar.print(&if args.json { json(&line) } else { text(&line) })?;
     }
+    drop(bar);
     sweep(store)?;
     Ok(code)
 }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::super::exit::{Code, Failure, Outcome};
-use super::super::stdout;
+use super::super::progress::{ProgressBar, Unit};
 use super::{json, now};
+use crate::error::Error;
 use crate::lake::journal::settle;
 use crate::lake::tools::prune::{older, prune, stays};
 use crate::lake::view::{Selection, partitions};
 use crate::printable::printable_line;
+use crate::progress;
 use crate::units::Interval;
 
 /// An age below this is rather a mistake than wanted.
@@ -57,11 +59,15 @@ pub fn run(args: &Args) -> Outcome {
         settle(store, now())?;
     }
     let (all, mut code) = (partitions(store)?, Code::Success);
-    for partition in older(&selection.partitions()?, than) {
+    let old = older(&selection.partitions()?, than);
+    let bar = ProgressBar::begin("prune", Unit::Partitions, || Ok(old.len() as u64))?;
+    for partition in old {
+        progress::end_piece();
+        progress::piece(|| Ok::<_, Error>(1))?;
         if let Some(why) = stays(store, &all, &partition)? {
             code = Code::Findings;
             let line = serde_json::json!({"partition": partition, "deleted": false, "why": why});
-            stdout::print(&if args.json {
+            bar.print(&if args.json {
                 json(&line)
             } else {
                 format!("{partition} stays: {why}\n")
@@ -72,7 +78,7 @@ pub fn run(args: &Args) -> Outcome {
             code = Code::Findings;
             let why = "another process is at it: run it again";
             let line = serde_json::json!({"partition": partition, "deleted": false, "why": why});
-            stdout::print(&if args.json {
+            bar.print(&if args.json {
                 json(&line)
             } else {
                 format!("{partition} stays: {why}\n")
@@ -80,7 +86,7 @@ pub fn run(args: &Args) -> Outcome {
             continue;
         }
         let line = serde_json::json!({"partition": partition, "deleted": !args.dry_run});
-        stdout::print(&if args.json {
+        bar.print(&if args.json {
             json(&line)
         } else {
             format!("{}\n", printable_line(&partition))

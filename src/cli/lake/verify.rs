@@ -3,9 +3,11 @@
 use std::fmt::Write;
 
 use super::super::exit::{Code, Outcome};
+use super::super::progress::{ProgressBar, Unit};
 use super::super::run::units;
 use super::super::stdout;
 use super::json;
+use crate::lake::tools::erase::bytes_of;
 use crate::lake::tools::verify::{Report, require_index, verify};
 use crate::lake::view::Selection;
 use crate::printable::printable_line;
@@ -30,10 +32,13 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     let selection = Selection::parse(&args.lake)?;
     let (store, partitions) = (selection.store.as_ref(), selection.partitions()?);
+    let total = || partitions.iter().map(|partition| bytes_of(store, partition)).sum();
+    let bar = ProgressBar::begin("verify", Unit::Bytes, total)?;
     let mut report = verify(store, &partitions, selection.is_whole())?;
     if args.require_index {
         require_index(store, &partitions, &mut report)?;
     }
+    drop(bar);
     let printed = stdout::print(&if args.json { json(&report) } else { text(&report) })?;
     Ok(if report.findings.is_empty() { printed } else { Code::Findings })
 }

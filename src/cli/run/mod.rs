@@ -1,20 +1,21 @@
 //! `run FILE`: starts a topology, shows it, and ends with it.
 
 mod again;
+mod child;
 mod copies;
 pub mod drain_watch;
 mod kappa;
-mod limits;
+pub mod limits;
 mod patience;
 mod rerun;
-mod screen;
+pub mod screen;
 mod signals;
 pub mod state_dir;
 mod store;
 pub mod summary;
 pub mod table;
 mod troubles;
-pub(super) mod units;
+pub mod units;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use super::load::{self, Sets};
 use crate::clock::{SharedClock, SystemClock};
 use crate::engine::{self, Again, Exit, RunOptions, Running};
 use crate::lake::room;
+use crate::log_level::LogLevel;
 use crate::metrics::Status;
 use crate::protocol::Message;
 use crate::registry::{Config, Registry};
@@ -84,6 +86,8 @@ pub struct Args {
     dead_letters: bool,
     #[command(flatten)]
     kappa: kappa::Over,
+    #[command(flatten)]
+    child: child::Child,
 }
 
 /// An interval between two looks.
@@ -125,13 +129,14 @@ fn load(args: &Args, registry: &Registry) -> Result<Loaded, Failure> {
 
 /// Runs the topology to its end.
 pub fn run(args: Args, registry: &Registry) -> Outcome {
+    args.child.end_with_parent()?;
     let Loaded { topology, state, about, kappa } = load(&args, registry)?;
     room::set_total(topology.memory);
     let _cleanup = temporary::Cleanup;
     let lakes = Lakes::of(&topology, &state);
     let durable = topology.checkpoint != Checkpoint::Off;
     let flow = Flow::of(&topology);
-    let view = View::of_process(prints_data(&topology));
+    let view = args.child.view().unwrap_or_else(|| View::of_process(prints_data(&topology)));
     limits::make_room_for_files()?;
     let signals = Signals::take()?;
     let clock = SystemClock::shared();
@@ -153,6 +158,7 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     options.clock = clock.clone();
     options.drop_state = args.drop_state.into_iter().collect();
     options.about = about;
+    options.inactive = args.child.inactive;
     let (running, again) = match start(&topology, options, args.dead_letters) {
         Ok(started) => started,
         Err(error) => {
@@ -183,13 +189,13 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     if let Err(error) = &control {
         watch.show(Some(format!("status, rebalance and stop won't reach it: {}", error.chain())));
     }
-    let exit = watch.until_the_end(args.interval);
+    let exit = watch.until_the_end(args.interval, args.child.look_every());
     watch.tell();
     let waits_in = durable.then(|| undelivered(&state));
     let ending =
         Ending::of(exit, watch.running.stop_asked()).explained(&watch.last(), waits_in.as_deref());
     if let Ok(control) = control {
-        control.close(&ending);
+        control.close(ending.answer());
     }
     let rerun_ends =
         |last: &Report| rerun.ends(last.spouts_emitted()).filter(|_| ending == Ending::Finished);
@@ -215,6 +221,10 @@ pub fn run(args: Args, registry: &Registry) -> Outcome {
     let removed = opened.tidy(&topology, kappa.is_some() && ending == Ending::Finished && !lasts);
     if let Some(copies) = copies.as_ref().filter(|_| removed) {
         copies.forget();
+    }
+    if ending == Ending::Stopped && args.child.is_child() {
+        // The server tells a stop from an end of all sources.
+        return Ok(Code::NotClean);
     }
     let outcome = match (ending.outcome(&last), code) {
         (Ok(Code::Success), Some(code)) => Ok(code),
@@ -269,12 +279,12 @@ struct Watch {
 }
 
 impl Watch {
-    fn until_the_end(&mut self, interval: Duration) -> Exit {
+    fn until_the_end(&mut self, interval: Duration, look_every: Duration) -> Exit {
         let mut due = self.clock.monotonic() + interval;
         let (mut is_told, mut drain) = (false, DrainWatch::default());
         loop {
             let left = due.saturating_sub(self.clock.monotonic());
-            if let Some(exit) = self.running.wait(left.min(LOOK_EVERY)) {
+            if let Some(exit) = self.running.wait(left.min(look_every)) {
                 return exit;
             }
             let now = self.clock.monotonic();
@@ -296,32 +306,51 @@ impl Watch {
 
     /// Says what happened or began since it was last called.
     fn tell(&mut self) {
-        let mut messages = Vec::new();
-        for Message { number, text } in self.running.messages(self.messages_seen) {
-            let dropped = number - self.messages_seen - 1;
+        for message in self.running.messages(self.messages_seen) {
+            let dropped = message.number - self.messages_seen - 1;
             if dropped > 0 {
-                messages.push(format!("{dropped} messages came faster than they could be shown"));
+                let what = format!("{dropped} messages came faster than they could be shown");
+                self.show_at(LogLevel::Warn, what);
             }
-            self.messages_seen = number;
-            messages.push(text);
+            self.messages_seen = message.number;
+            self.show_message(&message);
         }
-        for message in self.notices.take(&self.running.status(), messages) {
-            self.show(Some(message));
+        for notice in self.notices.take(&self.running.status(), Vec::new()) {
+            self.show_at(LogLevel::Info, notice);
+        }
+    }
+
+    /// Shows a message of this process, if the level of the topology's log has it.
+    fn show_at(&mut self, level: LogLevel, text: String) {
+        if level <= self.running.log_level() {
+            self.show_message(&Message { number: 0, text, level, at: None });
+        }
+    }
+
+    fn show_message(&mut self, message: &Message) {
+        let (status, flow) = (self.running.status(), &self.flow);
+        // At the very start there is no interval yet, and so no rate.
+        let before = self.before.get_or_insert_with(|| status.clone());
+        let mut report = Report::between(Some(before), &status, flow, memory::resident_bytes());
+        (report.message, report.level) = (Some(message.text.clone()), Some(message.level));
+        if message.level > LogLevel::Info {
+            self.view.show_step(&report, message);
+        } else {
+            self.view.show(&report, false);
         }
     }
 
     fn show(&mut self, message: Option<String>) {
+        if let Some(text) = message {
+            return self.show_at(LogLevel::Info, text);
+        }
         let status = self.running.status();
         // At the very start there is no interval yet, and so no rate.
         let before = self.before.get_or_insert_with(|| status.clone());
-        let mut report =
-            Report::between(Some(before), &status, &self.flow, memory::resident_bytes());
-        report.message = message;
+        let report = Report::between(Some(before), &status, &self.flow, memory::resident_bytes());
         self.view.show(&report, false);
         // A message comes within an interval, and doesn't end it.
-        if report.message.is_none() {
-            self.before = Some(status);
-        }
+        self.before = Some(status);
     }
 
     /// The topology over the whole run.
@@ -336,8 +365,9 @@ impl Watch {
         ends: impl Fn(&Report) -> String,
     ) -> Report {
         let mut report = self.last();
-        report.phase = ending.phase();
+        report.phase = ending.phase().into();
         report.message = Some(summary::line(&report, ending, lakes) + &ends(&report));
+        report.level = Some(LogLevel::Info);
         self.view.show(&report, true);
         report
     }

@@ -8,8 +8,10 @@ use crossterm::style::{Attribute, Color, SetAttribute, SetForegroundColor};
 use crossterm::terminal::{self, Clear, ClearType};
 
 use super::table::{self, Line, Style};
+use crate::cli::log::{self, LogFormat};
 use crate::cli::{stderr, stdout};
 use crate::printable::{printable_line, printable_text};
+use crate::protocol::Message;
 use crate::secret::hide_in_addresses;
 use crate::watch::report::Report;
 
@@ -21,7 +23,54 @@ pub enum View {
     /// To a person.
     Screen(Screen),
     /// To a program: one line of JSON each.
-    Json,
+    Json(JsonLines),
+    /// To the server that keeps this topology: one line of JSON for each message.
+    Messages,
+    /// To a file that people read: messages only, a line each.
+    Plain,
+}
+
+/// Lines of JSON.
+#[derive(Default)]
+pub struct JsonLines {
+    /// The facts of the last report that was written, and the uptime that it had.
+    written: Option<(serde_json::Value, f64)>,
+}
+
+/// A report that says nothing new is written this often all the same, as a sign of life. Shorter
+/// fills a disk: a line has a kilobyte or more.
+const IDLE_LINE_EVERY_S: f64 = 30.0;
+
+/// What changes in a report although nothing happens.
+const IDLE_CHANGES: [&str; 3] = ["uptime_s", "checkpoint_age_s", "rss_bytes"];
+
+/// The same of a component.
+const IDLE_CHANGES_OF_COMPONENT: [&str; 4] = ["in_per_s", "out_per_s", "capacity", "bottleneck"];
+
+impl JsonLines {
+    /// The line of a report; nothing if it says what the last one has said.
+    fn line(&mut self, report: &Report, last: bool) -> Vec<u8> {
+        let mut facts = serde_json::to_value(report).unwrap_or_default();
+        for name in IDLE_CHANGES {
+            facts[name] = serde_json::Value::Null;
+        }
+        for component in facts["components"].as_array_mut().into_iter().flatten() {
+            for name in IDLE_CHANGES_OF_COMPONENT {
+                component[name] = serde_json::Value::Null;
+            }
+        }
+        let is_regular = report.message.is_none() && !last;
+        let is_known = self.written.as_ref().is_some_and(|(written, uptime)| {
+            *written == facts && report.uptime_s - uptime < IDLE_LINE_EVERY_S
+        });
+        if is_regular && is_known {
+            return Vec::new();
+        }
+        if is_regular {
+            self.written = Some((facts, report.uptime_s));
+        }
+        json_line(report)
+    }
 }
 
 /// A terminal with a table at its end.
@@ -37,8 +86,12 @@ impl View {
     /// What fits standard error. With `prints_data` the topology writes to standard output: on the
     /// same terminal a table would be torn by the data, and would overwrite it.
     pub fn of_process(prints_data: bool) -> Self {
+        if log::format() == LogFormat::Json {
+            stderr::begin_json();
+            return Self::Json(JsonLines::default());
+        }
         if !stderr::is_terminal() {
-            return Self::Json;
+            return Self::Plain;
         }
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -50,15 +103,40 @@ impl View {
         })
     }
 
+    /// Shows a step, which only a log at the level of debugging has.
+    pub fn show_step(&mut self, report: &Report, message: &Message) {
+        match self {
+            Self::Json(_) => {
+                let Message { level, at, text, .. } = message;
+                let line = log::json_line(*level, Some(&report.topology), *at, text);
+                stderr::print(&line);
+            }
+            Self::Messages => stderr::draw(&message_line(report, &message.text)),
+            Self::Screen(_) | Self::Plain => self.show(report, false),
+        }
+    }
+
     /// Shows a report, and the last one so that it stays.
     pub fn show(&mut self, report: &Report, last: bool) {
         let bytes = match self {
             Self::Screen(screen) => screen.frame(report, last, window_size()),
-            Self::Json => json_line(report),
+            Self::Json(lines) => lines.line(report, last),
+            Self::Messages => match &report.message {
+                Some(message) => message_line(report, message),
+                None => return,
+            },
+            Self::Plain => plain_message(report),
         };
         // Where standard error is closed the topology runs on: nobody watches, but it works.
         stderr::draw(&bytes);
     }
+}
+
+/// The message of a report as a line; nothing if it has none.
+fn plain_message(report: &Report) -> Vec<u8> {
+    let Some(message) = &report.message else { return Vec::new() };
+    let line = log::plain_line(report.level.unwrap_or_default(), message);
+    format!("{}\n", printable_line(&hide_in_addresses(&line))).into_bytes()
 }
 
 /// The window's columns and rows. Some terminals say that they have none, such as those of some
@@ -73,6 +151,12 @@ fn window_size() -> (u16, u16) {
 fn json_line(report: &Report) -> Vec<u8> {
     let line = serde_json::to_string(report).expect("a report has text keys and no failing types");
     format!("{}\n", printable_text(&hide_in_addresses(&line))).into_bytes()
+}
+
+fn message_line(report: &Report, message: &str) -> Vec<u8> {
+    let level = if report.phase == "failed" { "error" } else { "info" };
+    let line = serde_json::json!({ "level": level, "phase": report.phase, "message": message });
+    format!("{}\n", printable_text(&hide_in_addresses(&line.to_string()))).into_bytes()
 }
 
 impl Screen {
@@ -96,7 +180,8 @@ impl Screen {
         let message = report
             .message
             .as_ref()
-            .map(|message| format!("{}\n", printable_line(&hide_in_addresses(message))))
+            .map(|message| log::plain_line(report.level.unwrap_or_default(), message))
+            .map(|message| format!("{}\n", printable_line(&hide_in_addresses(&message))))
             .unwrap_or_default();
         self.erase(out, width)?;
         if !last {

@@ -52,6 +52,18 @@ impl Ending {
         Self::NotClean(format!("{left}{causes}; {go_on}"))
     }
 
+    /// What those hear who asked for the end.
+    ///
+    /// # Errors
+    /// Why it failed, or wasn't clean.
+    pub fn answer(&self) -> Result<(), String> {
+        match self {
+            Self::Finished | Self::Stopped => Ok(()),
+            Self::Failed(cause) => Err(cause.clone()),
+            Self::NotClean(left) => Err(format!("stopped, but not clean: {left}")),
+        }
+    }
+
     /// The word for it.
     pub fn phase(&self) -> &'static str {
         match self {

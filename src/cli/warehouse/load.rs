@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::super::exit::{Code, Outcome};
+use super::super::progress::StatusLine;
 use super::super::{stderr, stdout};
 use super::{Which, json};
 use crate::bolt::{FEATURES, FeaturesReader};
@@ -68,7 +69,7 @@ pub fn run(args: &Args) -> Outcome {
         on_damage: if args.skip_damaged { OnDamage::Skip } else { OnDamage::Stop },
         clock: &clock,
     };
-    let mut progress = Progress { drawn_at: None, is_drawn: stderr::is_terminal(), notes: 0 };
+    let mut progress = Progress::default();
     let mut tell = |news: BackFillNews<'_>| match news {
         BackFillNews::Progress(filled) => progress.draw(filled, clock.monotonic()),
         BackFillNews::Note(note) => progress.note(&note),
@@ -89,42 +90,34 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 /// The line on a terminal that says how far it is.
+#[derive(Default)]
 struct Progress {
+    line: StatusLine,
     drawn_at: Option<Duration>,
-    is_drawn: bool,
     notes: u64,
 }
 
 impl Progress {
     fn draw(&mut self, filled: &BackFilled, now: Duration) {
-        let is_due = self.drawn_at.is_none_or(|at| now.saturating_sub(at) >= DRAW_EVERY);
-        if !self.is_drawn || !is_due {
+        if self.drawn_at.is_some_and(|at| now.saturating_sub(at) < DRAW_EVERY) {
             return;
         }
         self.drawn_at = Some(now);
         let BackFilled { posts, refused, partitions, partitions_in_all, .. } = filled;
-        let line = format!(
-            "\r\x1b[K{posts} posts, {partitions} of {partitions_in_all} partitions, {refused} refused"
-        );
-        stderr::draw(line.as_bytes());
+        self.line.draw(&format!(
+            "{posts} posts, {partitions} of {partitions_in_all} partitions, {refused} refused"
+        ));
     }
 
     fn note(&mut self, note: &str) {
         self.notes += 1;
         if self.notes <= NOTES_MAX {
-            self.clear();
-            stderr::say(note);
-        }
-    }
-
-    fn clear(&mut self) {
-        if self.drawn_at.is_some() {
-            stderr::draw(b"\r\x1b[K");
+            self.line.say(note);
         }
     }
 
     fn end(&mut self) {
-        self.clear();
+        self.line.clear();
         if self.notes > NOTES_MAX {
             stderr::say(&format!("{} more of these aren't shown", self.notes - NOTES_MAX));
         }

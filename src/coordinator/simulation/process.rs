@@ -119,7 +119,10 @@ impl Process {
             Event::Tick { emitted } => due = self.oracle.is_due(*emitted, world.now),
             Event::Task(report) => self.oracle.task_reports(report),
             Event::Stop | Event::Rebalance => self.oracle.draining = true,
-            Event::Saved { .. } | Event::Broken(_) => {}
+            Event::Saved { .. }
+            | Event::Broken(_)
+            | Event::SetInactive(_)
+            | Event::DrainWithin(_) => {}
         }
         world.say(|| format!("{event:?}"));
         let actions = self.machine.handle(event, world.wall, world.now);

@@ -45,6 +45,7 @@ impl Builder {
             memory: 64 << 20,
             restarts: Restarts::default(),
             outside: std::collections::BTreeMap::new(),
+            tests: Vec::new(),
         })
     }
 

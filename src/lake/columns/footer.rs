@@ -1,4 +1,4 @@
-//! What the end of a Parquet file says: where everything is.
+//! The footer of a Parquet file, which says where everything is.
 
 use std::ops::Range;
 use std::result::Result;
@@ -15,19 +15,20 @@ use crate::lake::reader::Input;
 use crate::lake::scan::{Spot, Trouble};
 use crate::panics::caught;
 
-/// How much of the end of a file is read in the first go, and how long a footer may be.
+/// The number of bytes at the end of a file that are read first, and the maximum length of a
+/// footer.
 const LOOK_BYTES: u64 = 64 << 10;
 const FOOTER_BYTES_MAX: u64 = 64 << 20;
 
-/// How long the index of a row group's pages may be; it takes some ten bytes for each.
+/// The maximum length of the index of a row group's pages, which takes some ten bytes per page.
 const INDEX_BYTES_MAX: u64 = 16 << 20;
 
-/// A damaged file may make the reader panic: then it is a damage like any other.
+/// Reports a panic of the reader, which a damaged file may cause, as an ordinary damage.
 pub fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     caught(read).unwrap_or_else(|_| Err("it is no Parquet that can be read".into()))
 }
 
-/// Whether a way to pack pages can be read: those that Cargo.toml has features for.
+/// Returns true if a compression of pages can be read: those that Cargo.toml enables features for.
 fn is_supported(packed: Compression) -> bool {
     use Compression::{GZIP, LZ4, LZ4_RAW, SNAPPY, UNCOMPRESSED, ZSTD};
     matches!(packed, UNCOMPRESSED | SNAPPY | GZIP(_) | LZ4 | LZ4_RAW | ZSTD(_))
@@ -39,17 +40,17 @@ fn damage(what: String) -> Trouble {
 
 /// The footer of a file.
 pub struct Footer {
-    /// What it says.
+    /// The parsed footer.
     pub says: ParquetMetaData,
     /// The position of the posts among the columns.
     pub post: usize,
 }
 
 impl Footer {
-    /// Reads it.
+    /// Reads the footer.
     ///
     /// # Errors
-    /// What `input` says, or a damage.
+    /// The errors of `input`, or a damage.
     pub fn read(input: &mut dyn Input) -> Result<Self, Trouble> {
         let file = input.length()?;
         let mut bytes = input.range(file.saturating_sub(LOOK_BYTES)..file)?;
@@ -66,7 +67,7 @@ impl Footer {
         if length > bytes.len() as u64 {
             bytes = input.range(file - length..file)?;
         }
-        // It is in memory.
+        // The footer is in memory, so its length fits into a `usize`.
         let begin = bytes.len().saturating_sub(length as usize);
         let read = || {
             let bytes = &bytes[begin..bytes.len() - FOOTER_SIZE];
@@ -80,7 +81,7 @@ impl Footer {
         let packed = says.row_groups().iter().map(|group| group.column(post).compression());
         if let Some(other) = packed.into_iter().find(|packed| !is_supported(*packed)) {
             let other = other.to_string();
-            // Behind it stands a level, which doesn't matter.
+            // After the codec's name comes its level, which isn't needed.
             let codec = other.split('(').next().unwrap_or_default();
             return Err(Trouble::Unsupported(format!(
                 "its pages are packed by {codec}; write it again with zstd, snappy, gzip, lz4 or uncompressed"
@@ -89,27 +90,28 @@ impl Footer {
         Ok(Self { says, post })
     }
 
-    /// The posts of a row group; none behind the last one.
+    /// Returns the posts of a row group; `None` after the last one.
     pub fn group(&self, number: usize) -> Option<&ColumnChunkMetaData> {
         self.says.row_groups().get(number).map(|group| group.column(self.post))
     }
 
-    /// Whether a post may be null.
+    /// Returns true if a post may be null.
     pub fn is_nullable(&self) -> bool {
         self.says.file_metadata().schema_descr().column(self.post).max_def_level() > 0
     }
 
-    /// How many posts there are.
+    /// Returns the number of posts.
     pub fn posts(&self) -> i64 {
         self.says.file_metadata().num_rows()
     }
 }
 
-/// Where in the file the pages of a row group are, one after the other, each readable by itself; or
-/// all of them as one part, where nothing says so, or where they need a dictionary.
+/// Returns the ranges of a row group's pages in the file, in order, each of which can be read
+/// separately. Returns a single range for all pages if the file has no index of them, or if they
+/// need a dictionary.
 ///
 /// # Errors
-/// What `input` says, or why it makes no sense.
+/// The errors of `input`, or the reason why the index makes no sense.
 pub fn parts(
     column: &ColumnChunkMetaData,
     input: &mut dyn Input,
@@ -125,7 +127,7 @@ pub fn parts(
         {
             let part = |at: i64, length: i32| {
                 let (start, length) = (u64::try_from(at).ok()?, u64::try_from(length).ok()?);
-                // None is empty: each has a header.
+                // No part is empty: each has a header.
                 (length > 0).then_some(start..start.checked_add(length)?)
             };
             let pages = index
@@ -144,9 +146,10 @@ pub fn parts(
     }))
 }
 
-/// Whether an index of pages can hold as many as it says: its decoder makes room for them before it
-/// reads the first. It begins with the field 1, a list (0x19), whose size stands in four bits, or
-/// behind them in sevens (Thrift compact protocol).
+/// Returns true if an index of pages is long enough for the number of pages that it claims: its
+/// decoder allocates memory for them before it reads the first one. The index begins with field 1,
+/// a list (0x19), whose size is stored in four bits, or after them in groups of seven (Thrift
+/// compact protocol).
 fn counts_no_more_than_fit(index: &[u8]) -> bool {
     let Some(([0x19, list], rest)) = index.split_first_chunk() else { return false };
     let count = match list >> 4 {

@@ -21,18 +21,19 @@ use crate::lake::room::{self, Taken};
 use crate::lake::scan::{Spot, Trouble};
 use crate::post::Post;
 
-/// How many posts are read in one go at most, and about how many bytes of them or of the file.
+/// The maximum number of posts that are read at a time, and the approximate number of bytes of
+/// posts or of the file.
 const READ_POSTS: usize = 256;
 const READ_BYTES: usize = 64 << 10;
 
-/// How long a part of a file may be that has to be read as one, and a page once it is unpacked, of
-/// which a few bytes can stand for 2 GiB: where there is [room] for both at once. What this program
-/// writes stays below the longest post and a page.
+/// The maximum length of a part of a file that has to be read as a whole, and of an uncompressed
+/// page, since a few bytes can expand to 2 GiB. There must be [room] for both at once. A file that
+/// this program writes stays below the longest post and a page.
 const PART_BYTES_MAX: u64 = 1 << 30;
 
-/// Reads the posts of one Parquet file: the footer first, then all of it from its beginning to its
-/// end, as if it were text. In memory is one page, or one row group as it is packed where nothing
-/// says where its pages are.
+/// Reads the posts of one Parquet file: the footer first, then everything from beginning to end, as
+/// if it were text. Holds one page in memory, or one compressed row group if the file doesn't say
+/// where its pages are.
 #[derive(Default)]
 pub struct Columns {
     open: Option<Open>,
@@ -42,24 +43,24 @@ struct Open {
     footer: Footer,
     /// The next row group.
     group: usize,
-    /// What is still to be read of the current one.
+    /// The parts of the current row group that aren't read yet.
     parts: VecDeque<Range<u64>>,
     ahead: Ahead,
-    /// What is being unpacked.
+    /// The values that are being decompressed.
     values: Option<ColumnReaderImpl<ByteArrayType>>,
-    /// The room of that.
+    /// The room for these values.
     rooms: Arc<PageRooms>,
-    /// How many posts are read in one go.
+    /// The number of posts that are read at a time.
     go: usize,
-    /// How many posts were read.
+    /// The number of posts that were read.
     posts: u64,
 }
 
 impl Columns {
-    /// The next posts; `None` at the end.
+    /// Returns the next posts; `None` at the end.
     ///
     /// # Errors
-    /// What `input` says; or a damage, with the row.
+    /// The errors of `input`; or a damage, with the row.
     pub fn next_posts(&mut self, input: &mut dyn Input) -> Result<Option<Vec<Post>>, Trouble> {
         let open = match &mut self.open {
             Some(open) => open,
@@ -97,7 +98,7 @@ impl Open {
         Trouble::Damage { at: Spot::Row(self.posts), what }
     }
 
-    /// Goes on to the next part; false at the end of the file.
+    /// Opens the next part. Returns false at the end of the file.
     fn next_part(&mut self, input: &mut dyn Input) -> Result<bool, Trouble> {
         let Some(part) = self.parts.pop_front() else { return self.next_group(input) };
         let Some(column) = self.footer.group(self.group - 1) else { return Ok(false) };
@@ -121,7 +122,7 @@ impl Open {
         self.next_part(input)
     }
 
-    /// The next posts of a part; none at its end.
+    /// Returns the next posts of a part; `None` at its end.
     fn next_posts(&mut self) -> Result<Option<Vec<Post>>, String> {
         let Some(values) = &mut self.values else { return Ok(None) };
         let (mut found, mut levels) = (Vec::with_capacity(self.go), Vec::new());
@@ -133,7 +134,7 @@ impl Open {
             return Ok(None);
         }
         let bytes: usize = found.iter().map(ByteArray::len).sum();
-        // Large posts come a few at a time, whatever the footer says about their length.
+        // Only a few large posts are read at a time, whatever the footer says about their length.
         let fit = READ_BYTES / (bytes / found.len().max(1)).max(1);
         self.go = fit.clamp(1, READ_POSTS).min(self.go * 2);
         let room = self.rooms.of_page();
@@ -158,7 +159,7 @@ impl Open {
     }
 }
 
-/// The values of a part of a column.
+/// Returns the values of a part of a column.
 fn values(
     part: Part,
     column: &ColumnChunkMetaData,
@@ -172,13 +173,13 @@ fn values(
             .set_total_compressed_size(length)
             .build()?;
     }
-    // How many rows there are counts only where the reader looks for pages by itself.
+    // The number of rows only matters if the reader searches for pages itself.
     let pages = SerializedPageReader::new(Arc::new(part), &column, 0, None)?;
     Ok(ColumnReaderImpl::new(descriptor, Box::new(Pages(pages))))
 }
 
-/// Pages that hold what they say: a dictionary is made room for before it is read, and behind an
-/// empty page the column's reader would see the end.
+/// Pages whose headers are checked: the decoder allocates memory for a dictionary before it reads
+/// the values, and would take an empty page for the end of the column.
 struct Pages(SerializedPageReader<Part>);
 
 impl Iterator for Pages {
@@ -193,7 +194,7 @@ impl PageReader for Pages {
     fn get_next_page(&mut self) -> parquet::errors::Result<Option<Page>> {
         loop {
             match self.0.get_next_page()? {
-                // Each value has its length before it, of four bytes.
+                // Each value is preceded by its length in four bytes.
                 Some(Page::DictionaryPage { buf, num_values, .. })
                     if num_values as usize > buf.len() / 4 =>
                 {
@@ -221,13 +222,13 @@ impl PageReader for Pages {
     }
 }
 
-/// What was read and isn't used.
+/// The bytes that were read and aren't used yet.
 #[derive(Default)]
 struct Ahead {
     bytes: Vec<u8>,
-    /// Where in the file that begins.
+    /// The offset of these bytes in the file.
     begin: u64,
-    /// Where the last part ended.
+    /// The end of the last part.
     used: u64,
 }
 
@@ -236,7 +237,7 @@ impl Ahead {
         self.begin + self.bytes.len() as u64
     }
 
-    /// Reads on until all of a part is there, or says why it can't be.
+    /// Reads until a whole part is in memory, or returns the reason why that isn't possible.
     fn part(
         &mut self,
         Range { start, end }: Range<u64>,
@@ -260,7 +261,7 @@ impl Ahead {
             }
         }
         self.used = end;
-        // Both fit into what is in memory.
+        // Both positions are within the bytes in memory.
         let (from, to) = ((start - self.begin) as usize, (end - self.begin) as usize);
         if self.bytes.len() - to > to - from {
             let bytes = Bytes::copy_from_slice(&self.bytes[from..to]);
@@ -272,7 +273,7 @@ impl Ahead {
         Ok(Ok(Part { start, bytes, rooms: Arc::clone(rooms) }))
     }
 
-    /// Forgets what is before a place, before more is read.
+    /// Discards the bytes before a position, before more are read.
     fn forget(&mut self, before: u64) {
         let bytes =
             usize::try_from(before - self.begin).unwrap_or(usize::MAX).min(self.bytes.len());
@@ -285,7 +286,7 @@ impl Ahead {
         input.fill(&mut self.bytes)
     }
 
-    /// Reads what is behind the posts, so that whoever counts and sums up has seen all of the file.
+    /// Reads the rest of the file, so that a caller that counts and checksums has seen all of it.
     fn read_to_end(&mut self, input: &mut dyn Input) -> Result<(), Trouble> {
         while self.more(input)? {
             self.bytes.clear();
@@ -294,14 +295,14 @@ impl Ahead {
     }
 }
 
-/// The room that a part of a file takes, where it is large.
+/// The room that a large part of a file takes.
 #[derive(Default)]
 struct PageRooms {
-    /// That of the part as it is packed.
+    /// The room of the compressed part.
     part: Mutex<Option<Arc<Taken<'static>>>>,
-    /// That of the dictionary, which all pages of the part need.
+    /// The room of the dictionary, which all pages of the part need.
     dictionary: Mutex<Option<Arc<Taken<'static>>>>,
-    /// That of the page that is being read.
+    /// The room of the page that is being read.
     page: Mutex<Option<Arc<Taken<'static>>>>,
 }
 
@@ -313,12 +314,12 @@ impl PageRooms {
     /// Takes room for a page that begins with this header.
     fn take_for_page(&self, header: &[u8]) -> crate::error::Result<()> {
         let Some(bytes) = unpacked_page_bytes(header) else { return Ok(()) };
-        // The second byte is the page's type: 2, a dictionary, in zigzag.
+        // The second byte is the page's type in zigzag encoding: type 2, a dictionary.
         let slot = if header.get(1) == Some(&4) { &self.dictionary } else { &self.page };
         fill(slot, bytes)
     }
 
-    /// The room that posts have which come from the current page.
+    /// Returns the room of the posts that come from the current page.
     fn of_page(&self) -> Option<Arc<Taken<'static>>> {
         let taken = |slot: &Mutex<Option<Arc<Taken<'static>>>>| {
             slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -327,7 +328,7 @@ impl PageRooms {
     }
 }
 
-/// Gives back the room that a place had, and takes some for what comes there.
+/// Gives back the room in a slot, and takes new room for it.
 fn fill(slot: &Mutex<Option<Arc<Taken<'static>>>>, bytes: u64) -> crate::error::Result<()> {
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
     *slot = None;
@@ -337,7 +338,7 @@ fn fill(slot: &Mutex<Option<Arc<Taken<'static>>>>, bytes: u64) -> crate::error::
 
 /// A part of a file.
 struct Part {
-    /// Where in the file it begins.
+    /// Its offset in the file.
     start: u64,
     bytes: Bytes,
     rooms: Arc<PageRooms>,
@@ -359,7 +360,7 @@ impl Length for Part {
 impl ChunkReader for Part {
     type T = <Bytes as ChunkReader>::T;
 
-    /// Called where a page begins, with its header.
+    /// Called at the beginning of a page, with its header.
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
         let at = self.at(start)?;
         let header =
@@ -373,9 +374,9 @@ impl ChunkReader for Part {
     }
 }
 
-/// How long a page is once it is unpacked, as its header says. That begins with the fields 1, the
-/// page's type, and 2, its length, both numbers (0x15) in zigzag, in sevens of bits (Thrift compact
-/// protocol).
+/// Returns the length of a page after decompression, according to its header. The header begins
+/// with field 1, the page's type, and field 2, its length, both numbers (0x15) in zigzag encoding,
+/// in groups of seven bits (Thrift compact protocol).
 fn unpacked_page_bytes(header: &[u8]) -> Option<u64> {
     let rest = header.strip_prefix(&[0x15])?;
     let after_type = rest.iter().position(|byte| byte & 0x80 == 0)? + 1;
@@ -383,14 +384,14 @@ fn unpacked_page_bytes(header: &[u8]) -> Option<u64> {
     let last = number.iter().position(|byte| byte & 0x80 == 0).filter(|last| *last < 9)?;
     let zigzag =
         number[..=last].iter().rev().fold(0_u64, |all, byte| all << 7 | u64::from(byte & 0x7f));
-    // One that is negative is refused by whoever reads the page.
+    // The page's reader refuses a negative length.
     (zigzag & 1 == 0).then_some(zigzag >> 1)
 }
 
-/// How many bytes the posts of a file are, as its footer says.
+/// Returns the number of bytes of the posts of a file, according to its footer.
 ///
 /// # Errors
-/// What `input` says, or a damage.
+/// The errors of `input`, or a damage.
 pub fn text_bytes(input: &mut dyn Input) -> Result<u64, Trouble> {
     let footer = Footer::read(input)?;
     let bytes = footer.says.row_groups().iter().map(|group| {
@@ -420,7 +421,7 @@ mod tests {
             let part = Part { start: 7, bytes, rooms: Arc::default() };
             let refused = part.get_read(7).err().map(|error| error.to_string());
             assert_eq!(refused.is_some(), wanted > Some(room::TOTAL_DEFAULT), "{header:?}");
-            assert!(refused.is_none_or(|why| why.contains("and 256MiB are allowed: give more")));
+            assert!(refused.is_none_or(|why| why.contains("only 256MiB are allowed: increase")));
         }
     }
 }

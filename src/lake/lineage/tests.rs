@@ -1,4 +1,4 @@
-//! What becomes of places in partitions that were replaced.
+//! Tests positions in partitions that were replaced.
 
 use super::*;
 use crate::lake::store::memory::MemoryStore;
@@ -22,7 +22,7 @@ fn generation(old: &str, counts: &[u64], erased: &[(u64, u64)], into: Option<&st
     }
 }
 
-/// `file:first+posts>at` for each stretch.
+/// Formats each stretch as `file:first+posts>at`.
 fn shown(pieces: &[Piece]) -> String {
     let mut shown = Vec::new();
     for Stretch { file, first, posts, at } in pieces.iter().flat_map(|piece| &piece.stretches) {

@@ -1,4 +1,5 @@
-//! A packed file on its way through crashes: whatever was promised comes out, once.
+//! Tests that a compressed file survives crashes: everything that was promised becomes visible,
+//! once.
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ const FORMS: [Form; 4] = [
     Form::Text(Format::Ndjson, Compression::Zstd),
 ];
 
-/// A lake, its only task, and what the newest complete checkpoint holds of it.
+/// A lake, its only task, and the promises in the newest complete checkpoint.
 struct Crashed {
     root: TempDir,
     place: Place,
@@ -39,8 +40,9 @@ fn post(number: u64) -> String {
 }
 
 impl Crashed {
-    /// A task that has promised a closed file of three posts and an open one of two, and was killed
-    /// when it had closed that with a third post, and begun another; perhaps it had prepared again.
+    /// Makes a task that has promised a closed file of three posts and an open one of two, and was
+    /// killed after it had closed the open one with a third post, and begun another; perhaps it had
+    /// prepared again.
     fn new(form: Form, prepared_again: bool) -> Self {
         let root = tempfile::tempdir().unwrap();
         let place = Place::new(root.path().into(), "run", "lake", 0);
@@ -76,7 +78,7 @@ impl Crashed {
         commit(&Rename, &own.name().unwrap(), &SharedLedger::default(), closed, true).unwrap();
     }
 
-    /// The lake holds what was promised, and nothing else is left.
+    /// Checks that the lake holds the promised files, and no other file is left.
     #[track_caller]
     fn check(&self) {
         let (store, mut found) = (LocalStore::new(self.root.path()), Vec::new());
@@ -139,7 +141,7 @@ fn a_crash_between_two_steps_of_packing_changes_nothing() {
         fs::write(&packed, "half").unwrap();
         let closed = crashed.recover();
         assert!(!text.exists() && packed.exists());
-        // A text that was being brought back.
+        // The text of an interrupted restore.
         fs::write(text.with_extension("text"), "ha").unwrap();
         assert_eq!(crashed.recover(), closed);
         crashed.commit(&closed);
@@ -171,7 +173,7 @@ fn the_file_of_another_writer_is_never_replaced() {
     assert!(error.chain().contains("written by somebody else"), "{error:?}");
 }
 
-/// The same text as another version of the library packs it.
+/// Compresses the same text as another version of the library would.
 fn packed_otherwise(path: &std::path::Path) -> Vec<u8> {
     let mut text = Vec::new();
     unpack_file(Compression::Gzip, path, |piece| {
@@ -193,7 +195,7 @@ fn what_another_version_packed_of_the_same_text_is_ours() {
         crashed.root.path().join(&closed[1].segment),
     );
     fs::create_dir_all(target.parent().unwrap()).unwrap();
-    // After a power loss the old name may still be there, and it is packed anew.
+    // After a power loss the old name may still exist, and the text is compressed again.
     let other = packed_otherwise(&staged);
     assert_ne!(fs::read(&staged).unwrap(), other);
     fs::write(&target, other).unwrap();

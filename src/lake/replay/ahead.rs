@@ -1,5 +1,5 @@
-//! Reads ahead from a store that answers over a network: parts of objects, several at once, handed
-//! over in their order.
+//! Reads ahead from a store on a network: requests several parts of objects at once, and returns
+//! them in order.
 //!
 //! ```text
 //! Files ─▶ [file][part][part][part][end][file][part]…  ─▶ next, fill
@@ -22,27 +22,27 @@ use crate::lake::reader::Input;
 use crate::lake::scan::Trouble;
 use crate::lake::store::Store;
 
-/// How many requests are under way at once, over all splits of a task.
+/// The maximum number of requests under way at once, over all splits of a task.
 const REQUESTS_MAX: usize = 8;
 
-/// How many bytes are asked for in one request. More would hold more memory, less would cost
-/// requests.
+/// The number of bytes per request. More would use more memory, fewer would cost more requests.
 pub const PART_BYTES: u64 = 4 << 20;
 
-/// How many parts are read ahead: with [`PART_BYTES`] the bound of the memory that they take.
+/// The number of parts that are read ahead. Together with [`PART_BYTES`] it bounds the memory for
+/// them.
 pub const PARTS_AHEAD: usize = REQUESTS_MAX;
 
-/// How many steps are listed ahead without a part among them.
+/// The number of steps without a part that are listed ahead.
 const STEPS_AHEAD: usize = 64;
 
 type Job = Box<dyn FnOnce() + Send>;
 type Answer = Result<Option<Bytes>>;
 
-/// Threads that wait for answers. They end with the last sender.
+/// Threads that wait for answers. They end when the last sender is dropped.
 pub struct Pool(Sender<Job>);
 
 impl Pool {
-    /// Starts them.
+    /// Starts the threads.
     ///
     /// # Errors
     /// If a thread can't be started.
@@ -67,10 +67,10 @@ impl Pool {
         let (sender, answer) = mpsc::channel();
         let (store, key) = (Arc::clone(store), key.to_owned());
         let job = move || {
-            // Whoever asked may have gone.
+            // The caller may have ended.
             let _ = sender.send(store.get_range(&key, range));
         };
-        // Without threads the answer is that there is none.
+        // If the threads have ended, the receiver reports that no answer comes.
         let _ = self.0.send(Box::new(job));
         answer
     }
@@ -86,7 +86,7 @@ enum Item {
     Failed(Error),
 }
 
-/// Reads objects of a store, ahead of whoever takes them.
+/// Reads objects of a store, ahead of the reader that takes them.
 pub struct StoreFeed {
     store: Arc<dyn Store>,
     pool: Arc<Pool>,
@@ -95,7 +95,7 @@ pub struct StoreFeed {
     parts: usize,
     parts_max: usize,
     part_bytes: u64,
-    /// What of the newest listed file isn't asked for yet.
+    /// The part of the newest listed file that isn't requested yet.
     left: Option<(String, Range<u64>)>,
     /// The file that is being read.
     current: Option<Found>,
@@ -103,7 +103,7 @@ pub struct StoreFeed {
 }
 
 impl StoreFeed {
-    /// At most `parts_max` parts of `part_bytes` ahead.
+    /// Reads at most `parts_max` parts of `part_bytes` bytes ahead.
     pub fn new(
         store: &Arc<dyn Store>,
         pool: &Arc<Pool>,
@@ -127,7 +127,7 @@ impl StoreFeed {
         }
     }
 
-    /// Asks for more, as far as there is room.
+    /// Requests more parts while the bounds allow it.
     fn top_up(&mut self) {
         while self.parts < self.parts_max
             && (self.left.is_some() || !self.ended && self.ahead.len() < STEPS_AHEAD)
@@ -165,14 +165,14 @@ impl StoreFeed {
         self.ahead.push_back(item);
     }
 
-    /// Passes over what is left of the current file.
+    /// Skips the rest of the current file.
     fn pass_over(&mut self) {
         while let Some(Item::Part { .. }) = self.ahead.front() {
             self.ahead.pop_front();
             self.parts -= 1;
         }
         if self.ahead.is_empty() {
-            // What isn't asked for yet is of the current file, too.
+            // The part that isn't requested yet belongs to the current file, too.
             self.left = None;
         }
     }
@@ -193,7 +193,8 @@ impl Feed for StoreFeed {
         }
     }
 
-    /// What was asked for ahead may be of the same partition: all of it is asked for anew.
+    /// Parts that were read ahead may belong to the same partition, so all of them are requested
+    /// again.
     fn look_again(&mut self, split: usize, read: Option<Position>) -> Result<()> {
         self.ahead.clear();
         (self.parts, self.left, self.current, self.ended) = (0, None, None, false);

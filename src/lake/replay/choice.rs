@@ -1,4 +1,4 @@
-//! Which partitions are replayed.
+//! Selects the partitions that are replayed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::lake::names::PartitionName;
 use crate::moment::Moment;
 
-/// One of several instances that share a lake's partitions out: `(i, n)`, i from 0.
+/// One of several instances that share a lake's partitions: `(i, n)`, i from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "(u32, u32)", into = "(u32, u32)")]
 pub struct Shard {
@@ -19,8 +19,8 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Whether a partition is this one's. The hash is the same in every version and on every
-    /// machine.
+    /// Returns true if a partition belongs to this instance. The hash is the same in every version
+    /// and on every machine.
     pub fn has(self, partition: &str) -> bool {
         xxh3_64(partition.as_bytes()) % u64::from(self.of) == u64::from(self.number)
     }
@@ -48,7 +48,7 @@ impl From<Shard> for (u32, u32) {
 impl FromStr for Shard {
     type Err = String;
 
-    /// `0/2`
+    /// Parses `0/2`.
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
             let (number, of) = text.split_once('/')?;
@@ -66,49 +66,49 @@ impl fmt::Display for Shard {
     }
 }
 
-/// The posts that are meant, by their own time. A post without one is in no range.
+/// A range of posts' own times. A post without its own time is in no range.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PostTimes {
-    /// Those that were written at this time or later.
+    /// Only posts that were written at this time or later.
     pub from: Option<Moment>,
-    /// Those that were written before it.
+    /// Only posts that were written before this time.
     pub to: Option<Moment>,
 }
 
 impl PostTimes {
-    /// Returns true if every post is meant.
+    /// Returns true if the range selects every post.
     pub fn is_everything(&self) -> bool {
         self.from.is_none() && self.to.is_none()
     }
 
-    /// Returns true if a post of this time is meant.
+    /// Returns true if the range includes this time.
     pub fn has(&self, time: OffsetDateTime) -> bool {
         self.from.as_ref().is_none_or(|from| from.time() <= time)
             && self.to.as_ref().is_none_or(|to| time < to.time())
     }
 }
 
-/// Which partitions are meant.
+/// A selection of partitions.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
-    /// A glob over their names.
+    /// A glob over the names of partitions.
     pub glob: String,
-    /// Those that begin at this boundary or later.
+    /// Only partitions that begin at this boundary or later.
     pub from: Option<Moment>,
-    /// Those that begin before it.
+    /// Only partitions that begin before this boundary.
     pub to: Option<Moment>,
-    /// Those of one instance.
+    /// Only the partitions of one instance.
     pub shard: Option<Shard>,
 }
 
 impl Choice {
-    /// All whose names match a glob.
+    /// Selects all partitions whose names match a glob.
     pub fn glob(glob: &str) -> Self {
         Self { glob: glob.into(), ..Self::default() }
     }
 
-    /// Whether a partition that matches the glob is meant. A name without a boundary is in no range
-    /// of time.
+    /// Returns true if a partition that matches the glob is selected. A name without a boundary is
+    /// in no range of time.
     pub fn takes(&self, partition: &str) -> bool {
         let within = |boundary: OffsetDateTime| {
             self.from.as_ref().is_none_or(|from| from.time() <= boundary)

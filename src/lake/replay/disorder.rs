@@ -1,20 +1,21 @@
-//! Posts out of order: how many of a replay stand behind newer ones, where their times are read.
+//! Counts the posts of a replay that come after newer ones, if their times are read.
 
 use super::mark::Nanos;
 use super::merge::Handed;
 
-/// Tells which posts of a partition are older than one before them. A single post that is newer
-/// than those on both sides of it (from 2099, say) counts by itself, and not all that follow it.
+/// Detects posts of a partition that are older than one before them. A single post that is newer
+/// than those on both sides of it (from 2099, say) counts as one post out of order; the posts after
+/// it don't count.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disorder {
     newest: Option<Nanos>,
-    /// The newest before that, if the newest stands alone so far.
+    /// The newest time before that, if only one post has the newest time so far.
     before: Option<Nanos>,
 }
 
 impl Disorder {
-    /// Takes the time of the next post; true if the post is out of order, or shows that the one
-    /// before it was.
+    /// Takes the time of the next post. Returns true if the post is out of order, or shows that the
+    /// previous one was.
     pub fn is_out_of_order(&mut self, time: Nanos) -> bool {
         let Some(newest) = self.newest else {
             self.newest = Some(time);
@@ -25,7 +26,7 @@ impl Disorder {
             self.newest = Some(time);
             return false;
         }
-        // The newest was alone: the others go on from where they were.
+        // Only one post was that new: the following posts continue from the time before it.
         if let Some(before) = self.before.take().filter(|before| time >= *before) {
             self.newest = Some(before.max(time));
         }
@@ -33,23 +34,23 @@ impl Disorder {
     }
 }
 
-/// What a replay counts for people.
+/// The counts that a replay reports to the user.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     /// Posts out of order.
     pub out_of_order: u64,
-    /// Posts without a time of their own, where only some times are wanted.
+    /// Posts without their own time, which are left out because only a range of times is selected.
     pub untimed: u64,
 }
 
 impl Counts {
-    /// Adds what was handed over.
+    /// Adds the counts of some posts.
     pub fn add(&mut self, handed: &Handed) {
         self.out_of_order += handed.out_of_order;
         self.untimed += handed.untimed;
     }
 
-    /// What a person should know at the end.
+    /// Returns the notes for the user at the end of a replay.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.out_of_order > 0 {

@@ -1,4 +1,4 @@
-//! Files of partitions, one after the other, and their bytes.
+//! Finds the files of partitions, one after the other, and reads their bytes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -19,7 +19,8 @@ use crate::lake::reader::{Input, OpenFile};
 use crate::lake::scan::Trouble;
 use crate::lake::store::{Object, Store};
 
-/// How often a partition is looked for anew because it was just replaced once more.
+/// The maximum number of times that a partition is looked up again because it was just replaced
+/// once more.
 const LOOKS_MAX: usize = 100;
 
 /// A partition that is to be read.
@@ -27,9 +28,9 @@ const LOOKS_MAX: usize = 100;
 pub struct Wanted {
     /// Its position among the reader's splits.
     pub split: usize,
-    /// Its name; see [`lineage`](crate::lake::lineage) for what becomes of a partition.
+    /// Its name; see [`lineage`](crate::lake::lineage) for partitions that were replaced.
     pub partition: String,
-    /// Where to go on.
+    /// The position from which it is read.
     pub from: Option<Position>,
 }
 
@@ -44,71 +45,71 @@ pub struct Found {
     pub bytes: u64,
 }
 
-/// Posts of a file that stood in a file of another partition before.
+/// Posts of a file that were in a file of another partition before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// How many posts stand before them in the file.
+    /// The number of posts before them in the file.
     pub from: u64,
-    /// How many they are.
+    /// The number of these posts.
     pub posts: u64,
-    /// The file in which they stood.
+    /// The file in which they were.
     pub file: FileNumber,
-    /// How many posts stood before them there.
+    /// The number of posts before them in that file.
     pub first: u64,
 }
 
-/// What comes next.
+/// The next step of a feed.
 #[derive(Debug)]
 pub enum Step {
-    /// A file of a split, of which so many posts were read before.
+    /// A file of a split.
     File {
         /// The split.
         split: usize,
         /// The file.
         file: Found,
-        /// How many posts to pass over.
+        /// The number of posts to skip, which were read before.
         skip: u64,
-        /// What the index says of it.
+        /// The index entry of the file.
         known: Option<Known>,
-        /// The posts that are wanted, if the file is of a partition that took the place of the
-        /// split's.
+        /// The posts to read, if the file belongs to a partition that replaced the split's.
         cuts: Option<Vec<Cut>>,
     },
-    /// The split is read.
+    /// The end of a split.
     End(usize),
 }
 
-/// Files, and as an input the bytes of the current one.
+/// A sequence of files, and the bytes of the current one as an input.
 pub trait Feed: Input + Send {
-    /// Goes on to the next file, whatever is left of this one; `None` when all splits are read.
+    /// Continues with the next file, even if the current one isn't read to its end; `None` after
+    /// all splits.
     ///
     /// # Errors
-    /// If it can't be listed or opened.
+    /// If a file can't be listed or opened.
     fn next(&mut self) -> Result<Option<Step>>;
 
-    /// Looks for the partition of a split anew, since a file of it is gone, and goes on there
-    /// behind this position; without one where the split was begun.
+    /// Looks up the partition of a split again, because one of its files is gone, and continues
+    /// after this position, or where the split was begun if there is none.
     ///
     /// # Errors
-    /// If no other partition took its place.
+    /// If no other partition replaced it.
     fn look_again(&mut self, split: usize, read: Option<Position>) -> Result<()>;
 }
 
-/// The files of several partitions; each is listed when its turn comes.
+/// The files of several partitions, each of which is listed when it is reached.
 pub struct Files {
     place: Place,
     store: Arc<dyn Store>,
     indexes: Indexes,
     wanted: Vec<Wanted>,
-    /// How many of them were begun.
+    /// The number of partitions that were begun.
     begun: usize,
     steps: VecDeque<Step>,
-    /// The partitions in which each split that was begun was found.
+    /// The partitions in which the posts of each begun split were found.
     found_in: BTreeMap<usize, Vec<String>>,
 }
 
 impl Files {
-    /// Of these, in this order.
+    /// Creates the list of files of these partitions, in this order.
     pub fn of(place: &Place, indexes: &Indexes, wanted: impl IntoIterator<Item = Wanted>) -> Self {
         Self {
             place: place.clone(),
@@ -121,7 +122,7 @@ impl Files {
         }
     }
 
-    /// The next file or end.
+    /// Returns the next file or end of a split.
     ///
     /// # Errors
     /// If a partition can't be listed, or is gone.
@@ -136,10 +137,10 @@ impl Files {
         Ok(self.steps.pop_front())
     }
 
-    /// Begins a split once more, behind what was read of it, and forgets what comes behind.
+    /// Begins a split again, after the posts that were read of it, and forgets the steps after it.
     ///
     /// # Errors
-    /// If it is found nowhere else than before.
+    /// If it is only found in the same partitions as before.
     pub fn look_again(&mut self, split: usize, read: Option<Position>) -> Result<()> {
         let Some(at) = self.wanted.iter().position(|wanted| wanted.split == split) else {
             return Err(Error::fatal("a file is gone, and nobody knows of which split"));
@@ -165,7 +166,7 @@ impl Files {
         ))
     }
 
-    /// Finds the files of a partition, wherever its posts are now.
+    /// Finds the files that hold the posts of a partition now.
     fn begin(&mut self, wanted: &Wanted) -> Result<()> {
         let store = Arc::clone(&self.store);
         let (store, id) = (store.as_ref(), &wanted.partition);
@@ -188,8 +189,8 @@ impl Files {
                 found_in.push(partition.to_owned());
                 self.add_files(wanted, partition, files, &mut steps);
             }
-            // Whoever replaces a partition says so before the first file goes: what was listed is
-            // whole if nobody has said anything.
+            // A process that replaces a partition writes a note before the first file is deleted.
+            // If no new note exists, the listing is complete.
             let after = trace(store, id)?;
             if after != pieces {
                 pieces = after;
@@ -216,7 +217,7 @@ impl Files {
         listing::objects(self.store.as_ref(), partition)
     }
 
-    /// True if there is anything in a partition, if not files of the lake.
+    /// Returns true if a partition has any object, even if none is a file of the lake.
     fn is_there(&self, partition: &str) -> Result<bool> {
         Ok(!self.store.list(&format!("{partition}/"), None, 1)?.is_empty())
     }
@@ -242,8 +243,8 @@ impl Files {
         }
     }
 
-    /// Adds the files that have what is wanted of a piece. False if they don't have all of it, or
-    /// can't be counted: then it has just been replaced, too, or is damaged.
+    /// Adds the files that hold the wanted posts of a piece. Returns false if they don't hold all
+    /// of them, or can't be counted: then the partition has just been replaced, too, or is damaged.
     fn add_piece(&self, wanted: &Wanted, piece: &Piece, steps: &mut Vec<Step>) -> Result<bool> {
         let partition = &piece.partition;
         if piece.stretches.is_empty() {
@@ -268,8 +269,8 @@ impl Files {
         Ok(piece.stretches.iter().all(|stretch| stretch.at + stretch.posts <= begin))
     }
 
-    /// The index of a partition with these files, from which posts are counted; if there is none,
-    /// by reading them.
+    /// Returns the index of a partition with these files, to count posts. Without a stored index
+    /// the files are read.
     fn counted(&self, partition: &str, files: &[(FileName, Object)]) -> Option<Index> {
         let store = self.store.as_ref();
         let names =
@@ -284,7 +285,8 @@ impl Files {
     }
 }
 
-/// The posts among those of a file, which are these of its partition, that stood in another one.
+/// Returns those posts of a file (with these numbers in its partition) that were in the old
+/// partition.
 fn cuts(stretches: &[Stretch], posts: Range<u64>) -> Vec<Cut> {
     let mut cuts = Vec::new();
     for stretch in stretches {
@@ -303,7 +305,7 @@ fn cuts(stretches: &[Stretch], posts: Range<u64>) -> Vec<Cut> {
     cuts
 }
 
-/// Takes what was read before from a cut. False if nothing is left.
+/// Removes the posts that were read before from a cut. Returns false if none is left.
 fn is_left(cut: &mut Cut, from: Option<Position>) -> bool {
     let Some(from) = from else { return true };
     if cut.file != from.file {
@@ -314,7 +316,7 @@ fn is_left(cut: &mut Cut, from: Option<Position>) -> bool {
     cut.posts > 0
 }
 
-/// Reads files of a folder, each when its turn comes: the page cache needs nobody to read ahead.
+/// Reads files of a folder, each when it is reached: the operating system already reads ahead.
 pub struct FolderFeed {
     root: PathBuf,
     files: Files,
@@ -322,7 +324,7 @@ pub struct FolderFeed {
 }
 
 impl FolderFeed {
-    /// Of a lake in this folder.
+    /// Creates a feed of a lake in this folder.
     pub fn new(root: PathBuf, files: Files) -> Self {
         Self { root, files, open: None }
     }

@@ -1,4 +1,4 @@
-//! A lake in which every form is mixed, in a folder and in a store, also damaged.
+//! Tests a lake with files of all forms, in a folder and in a store, with and without damage.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn packed(form: Form, posts: &[String]) -> Vec<u8> {
     let mut bytes = Vec::new();
     match form {
         Form::Text(_, Compression::None) => bytes = text.into_bytes(),
-        // In two parts, as if somebody had joined two files.
+        // In two parts, as if two files had been concatenated.
         Form::Text(_, compression) => {
             for part in [&text.as_bytes()[..10], &text.as_bytes()[10..]] {
                 pack(compression, &mut &part[..], part.len() as u64, &mut bytes).unwrap();
@@ -41,7 +41,7 @@ fn packed(form: Form, posts: &[String]) -> Vec<u8> {
     bytes
 }
 
-/// A partition with a file of each form, ten posts each.
+/// Makes a partition with a file of each form, ten posts each.
 fn lake() -> (tempfile::TempDir, LocalStore) {
     let root = tempfile::tempdir().unwrap();
     let store = LocalStore::new(root.path());

@@ -1,6 +1,6 @@
-//! What the side-channel index says of the files that are read: a help only. Where there is none,
-//! or it can't be read, a lake is replayed all the same; files that it names and that aren't there
-//! are a sample's.
+//! Looks up the files that are read in the side-channel index. The index is optional: without a
+//! readable one, a lake is replayed all the same. Files that the index names and that don't exist
+//! are normal in a sample of a lake.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -9,10 +9,10 @@ use super::place::Place;
 use crate::lake::index::{self, File, Found, Index};
 use crate::lake::store::Store;
 
-/// What the index says of a file.
+/// The index entry of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
-    /// How many posts it holds.
+    /// The number of posts.
     pub posts: u64,
     /// Its length.
     pub bytes: u64,
@@ -21,7 +21,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// What is other than the index says, if anything.
+    /// Returns the difference from the index, if there is one.
     pub fn differs(&self, found: &Self) -> Option<String> {
         let count = |what: &str, found: u64, known: u64| {
             (found != known).then(|| format!("it has {found} {what}, but {known} in the index"))
@@ -37,16 +37,17 @@ impl Known {
     }
 }
 
-/// The indexes of a lake, each read when it is asked for.
+/// The indexes of a lake, each of which is read when it is needed.
 #[derive(Clone)]
 pub struct Indexes {
     store: Arc<dyn Store>,
-    /// The partitions that have one, where asking for each costs a request: by one listing of all.
+    /// The partitions that have an index, from a single listing, if reading each index would cost a
+    /// request.
     there: Option<Arc<OnceLock<BTreeSet<String>>>>,
 }
 
 impl Indexes {
-    /// Of the lake at a place.
+    /// Returns the indexes of the lake at a place.
     pub fn of(place: &Place) -> Self {
         let there = match place {
             Place::Folder(_) => None,
@@ -55,7 +56,7 @@ impl Indexes {
         Self { store: place.store(), there }
     }
 
-    /// Of a lake whose files aren't held against the index.
+    /// Returns no indexes, for a lake whose files aren't compared with them.
     pub fn none(place: &Place) -> Self {
         Self { store: place.store(), there: Some(Arc::new(BTreeSet::new().into())) }
     }
@@ -72,7 +73,7 @@ impl Indexes {
         }
     }
 
-    /// What is known of the files of a partition, by their names.
+    /// Returns the index entries of a partition's files, by their names.
     pub fn files(&self, partition: &str) -> BTreeMap<String, Known> {
         let known =
             |File { file, posts, bytes, crc32, .. }: File| (file, Known { posts, bytes, crc32 });

@@ -1,12 +1,12 @@
-//! How far a partition has been handed over, where its posts are handed over in another order than
-//! they stand in it.
+//! Records the progress of a replay in a partition whose posts are handed over in another order
+//! than they are stored.
 //!
 //! **The invariant.** Of the posts that were read (those before `read`), exactly those are handed
-//! over whose key, their own time and then their place, is `last` or less. The sorter keeps to it:
-//! it hands a split's posts over by their keys, and a post whose key is `last` or less when it is
-//! read (it is late) is handed over at once, without moving `last`. So three places say of each
-//! post whether it was handed over, however many were held back; `oldest` only says where to begin
-//! to read again.
+//! over whose key, which is their own time and then their position, is at most `last`. The sorter
+//! ensures it: it hands a split's posts over in the order of their keys, and a post whose key is at
+//! most `last` when it is read (a late post) is handed over at once, without moving `last`. So
+//! three positions tell for each post if it was handed over, however many posts were held back;
+//! `oldest` only tells where reading has to begin again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,44 +14,46 @@ use std::str::FromStr;
 use super::Position;
 use crate::error::{Error, Result};
 
-/// The own time of a post, in nanoseconds since 1970. A post without one comes where it stands.
+/// The own time of a post, in nanoseconds since 1970. A post without one is handed over when it is
+/// read.
 pub type Nanos = i128;
 
-/// By what a split's posts are sorted: their own time, and for equal times their place.
+/// The sort key of a split's posts: their own time, and for equal times their position.
 pub type Key = (Nanos, Position);
 
-/// How far a split has been handed over.
+/// The progress of a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Before the oldest post that was read and held back; `read` if none is.
+    /// The position before the oldest post that was read and held back; equals `read` if no post is
+    /// held back.
     pub oldest: Position,
-    /// Behind the last post that was read.
+    /// The position after the last post that was read.
     pub read: Position,
     /// The largest key that was handed over in order.
     pub last: Option<Key>,
 }
 
 impl Mark {
-    /// All before a position.
+    /// Creates a mark for the case that everything before a position was handed over.
     pub fn all_before(position: Position) -> Self {
         Self { oldest: position, read: position, last: None }
     }
 
-    /// Where to go on in the order of partitions.
+    /// Returns the position at which a replay in the order of partitions continues.
     ///
     /// # Errors
-    /// If posts were held back, as only another order does.
+    /// If posts were held back, which only happens in another order.
     pub fn in_order(self) -> Result<Position> {
         if self.oldest == self.read {
             return Ok(self.read);
         }
         Err(Error::fatal(
-            "it was replayed by `order: Time` before, and can't go on in another order: --fresh starts anew",
+            "it was replayed with `order: Time` before, and can't go on in another order: start over with --fresh",
         ))
     }
 
-    /// Whether a post was handed over. `place` is the position behind it; one without a time of its
-    /// own is handed over when it is read.
+    /// Returns true if a post was handed over. `place` is the position after it; a post without its
+    /// own time is handed over when it is read.
     pub fn has(&self, place: Position, time: Option<Nanos>) -> bool {
         place <= self.read
             && time.is_none_or(|time| self.last.is_some_and(|last| (time, place) <= last))
@@ -73,7 +75,7 @@ impl FromStr for Position {
     }
 }
 
-/// `<file>:<posts>` where nothing is held back, else `<oldest>+<read>@<time>/<place>`.
+/// Prints `<file>:<posts>` if no post is held back, else `<oldest>+<read>@<time>/<place>`.
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.oldest)?;

@@ -1,13 +1,13 @@
-//! Merges the posts of several splits by their own time, within a stated disorder and a bounded
+//! Merges the posts of several splits by their own time, within a given disorder and a bounded
 //! memory.
 //!
-//! Each split has a progress: the newest time that was read of it. The split that is furthest
-//! behind is read on, and a post is handed over when every split has come so far beyond it as the
-//! disorder says, or when the memory is full. What is read later than that goes on at once, and is
-//! counted. A split is opened when its beginning is what the others wait for, so that a lake of
-//! many hours isn't open at once.
+//! The progress of each split is the newest time that was read of it. The merge reads from the
+//! split with the least progress, and hands a post over when every split has progressed beyond it
+//! by at least the disorder, or when the memory is full. A post that is read after a newer one was
+//! handed over is handed over at once, and is counted. A split is opened only when the others wait
+//! for the time at which it begins, so that a lake of many hours isn't open at once.
 //!
-//! See [`super::mark`] for what makes its cursors exact.
+//! See [`super::mark`] for the exactness of its cursors.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
@@ -17,24 +17,24 @@ use super::mark::{Key, Mark, Nanos};
 use crate::error::Result;
 use crate::post::Post;
 
-/// What a post that is held back, or handed over before an older one, costs beside its bytes.
+/// The overhead in bytes of a post that is held back, or was handed over before an older one.
 const HELD_BYTES: usize = 128;
 const SLOT_BYTES: usize = std::mem::size_of::<Slot>();
 
-/// Before every time that a post can have.
+/// A time before every time that a post can have.
 const BEGINNING: Nanos = Nanos::MIN;
 
-/// Posts of one file, in the order in which they stand in it.
+/// Consecutive posts of one file.
 pub struct Run {
     /// The posts.
     pub posts: Vec<Post>,
-    /// Behind the last of them.
+    /// The position after the last of them.
     pub behind: Position,
 }
 
-/// Where the posts of one split come from.
+/// The source of the posts of one split.
 pub trait Source {
-    /// The next posts; `None` at the end.
+    /// Returns the next posts; `None` at the end.
     ///
     /// # Errors
     /// If they can't be read.
@@ -43,44 +43,45 @@ pub trait Source {
 
 /// A split that is to be merged.
 pub struct Entry {
-    /// How far it was handed over; `None` at its start.
+    /// The progress of an earlier run; `None` at the start of the split.
     pub mark: Option<Mark>,
-    /// About when its posts begin; `None` if nobody knows.
+    /// The approximate time at which its posts begin; `None` if it isn't known.
     pub begins: Option<Nanos>,
 }
 
-/// How it is sorted.
+/// The bounds of a merge.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How far a post may stand behind a newer one, in nanoseconds.
+    /// The maximum time by which a post may come after a newer one, in nanoseconds.
     pub disorder: Nanos,
-    /// How many bytes of posts are held at most.
+    /// The maximum number of bytes of posts in memory.
     pub buffer: usize,
-    /// How many posts are handed over in one go at most.
+    /// The maximum number of posts that are handed over at a time.
     pub posts_max: usize,
-    /// How far their times may be apart then.
+    /// The maximum difference between the times of these posts.
     pub span: Option<Nanos>,
 }
 
-/// Posts that are handed over as one.
+/// Posts that are handed over together.
 #[derive(Debug, Default)]
 pub struct Handed {
     /// The posts, in order.
     pub posts: Vec<Post>,
-    /// When the first of them was written, by itself, if one says so.
+    /// The own time of the first post that has one.
     pub time: Option<Nanos>,
-    /// How far each split that it changes is handed over then; `None` is its end.
+    /// The progress of each split that these posts change; `None` at its end.
     pub marks: Vec<(usize, Option<Mark>)>,
-    /// How many of the posts are out of order, where their times are read: see [`super::disorder`].
+    /// The number of posts out of order, if their times are read: see [`super::disorder`].
     pub out_of_order: u64,
-    /// How many posts were left out, since they have no time of their own and only some times are
-    /// wanted.
+    /// The number of posts that were left out because they have no time of their own and only a
+    /// range of times is selected.
     pub untimed: u64,
-    /// How far the splits that are at their ends were read, where anything was read of them now.
+    /// The positions of the ends of splits that were reached now, if any post of the split was
+    /// read.
     pub ends: Vec<(usize, Position)>,
 }
 
-/// A post's place, and whether it is held back.
+/// A post's position, and true if the post is held back.
 struct Slot {
     place: Position,
     held: bool,
@@ -120,18 +121,18 @@ struct Lane<S> {
     ended: bool,
     /// The newest time that was read.
     progress: Nanos,
-    /// What was handed over in an earlier run.
+    /// The progress of an earlier run.
     before: Option<Mark>,
     read: Option<Position>,
     last: Option<Key>,
-    /// The posts from the oldest that is held back on.
+    /// The posts from the oldest one that is held back.
     window: VecDeque<Slot>,
     /// The number of the window's first slot.
     first: u64,
 }
 
 impl<S> Lane<S> {
-    /// Whether posts that were held back in an earlier run may still come.
+    /// Returns true if posts that were held back in an earlier run may still be read again.
     fn catches_up(&self) -> bool {
         let behind =
             |mark: Mark| mark.oldest < mark.read && self.read.is_none_or(|read| read < mark.read);
@@ -171,9 +172,9 @@ pub struct Merge<S, O> {
     open: O,
     limits: Limits,
     heap: BinaryHeap<Reverse<Held>>,
-    /// The bytes that are held.
+    /// The number of bytes in memory.
     used: usize,
-    /// All splits have come at least so far.
+    /// The least progress of all splits.
     all: Nanos,
     /// The newest time that was handed over in order.
     newest: Nanos,
@@ -182,7 +183,8 @@ pub struct Merge<S, O> {
 }
 
 impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
-    /// Of these; `open` opens one of them, at the position from which on it is read.
+    /// Creates a merge of these splits; `open` opens one of them at the position from which it is
+    /// read.
     pub fn new(entries: Vec<Option<Entry>>, open: O, limits: Limits) -> Self {
         let lane = |entry: Option<Entry>| {
             let (mark, begins) =
@@ -205,7 +207,7 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
         Self { lanes, open, limits, heap, used: 0, all, newest: BEGINNING, handed, touched }
     }
 
-    /// What is handed over next; `None` when all is.
+    /// Returns the next posts to hand over; `None` after the last.
     ///
     /// # Errors
     /// If a split can't be read.
@@ -217,7 +219,7 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
                     return Ok(Some(self.take()));
                 }
             }
-            // What is there goes out before more is read.
+            // Collected posts are handed over before more are read.
             if !self.touched.is_empty() {
                 return Ok(Some(self.take()));
             }
@@ -255,8 +257,8 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
         let Reverse(oldest) = self.heap.peek()?;
         let passed =
             self.all == Nanos::MAX || oldest.key.0 < self.all.saturating_sub(self.limits.disorder);
-        // Nothing goes out before what an earlier run held back is there again, or the marks would
-        // lie.
+        // No post is handed over before the posts that an earlier run held back are read again;
+        // otherwise the marks would be wrong.
         let full = self.used > self.limits.buffer && self.all != BEGINNING;
         if passed || full { self.heap.pop().map(|held| held.0) } else { None }
     }
@@ -308,15 +310,15 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
                         || lane.last.is_some_and(|last| (time, place) <= last)) =>
             {
                 self.handed.out_of_order += 1;
-                // It is the oldest of its split: nothing that is held back is older than the
-                // newest.
+                // This post is the oldest of its split, since no held-back post is older than the
+                // newest time handed over.
                 lane.last = lane.last.max(Some((time, place)));
                 self.hand_over(number, post, place, Some(time));
             }
             Some(time) => {
                 let slot = lane.first + lane.window.len() as u64;
                 self.keep_slot(number, place, true);
-                // A copy, so that it doesn't keep all of the buffer that it was read in.
+                // A copy, which doesn't keep the whole read buffer in memory.
                 let held = Held { key: (time, number, place), slot, post: post.detached() };
                 self.used += held.post.len() + HELD_BYTES;
                 self.heap.push(Reverse(held));
@@ -334,7 +336,7 @@ impl<S: Source, O: FnMut(usize, Option<Position>) -> Result<S>> Merge<S, O> {
         }
     }
 
-    /// Hands a post over that was just read.
+    /// Hands over a post that was just read.
     fn hand_over(&mut self, number: usize, post: Post, place: Position, time: Option<Nanos>) {
         self.keep_slot(number, place, false);
         self.push(number, post, time);

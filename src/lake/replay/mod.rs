@@ -1,4 +1,4 @@
-//! A lake's posts, one after the other: as they lie there, or by their own time.
+//! Replays a lake's posts: in the order in which they are stored, or by their own time.
 //!
 //! ```text
 //! Choice ─▶ Place ─▶ Files ─▶ Feed (folder, or read ahead) ─▶ Stream ─┬────────────▶ Handed
@@ -26,22 +26,23 @@ pub use choice::{Choice, PostTimes, Shard};
 pub use feed::Wanted;
 pub use pace::{Pace, Speed, Tempo};
 pub use place::Place;
-pub use print::{Printing, print, replay};
+pub use print::{Printing, bytes_to_print, print, replay};
 pub use run::{Event, Order, Replay, Sorting, Split};
 pub use stream::{News, OnDamage, Stream};
 
-/// How far a partition has been read: so many posts of one of its files.
+/// A position in a partition: the number of posts that were read of one of its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The file.
     pub file: FileNumber,
-    /// How many of its posts.
+    /// The number of posts that were read of the file.
     pub posts: u64,
 }
 
-/// Reads a partition from a position on, and hands its posts to `take` with the position behind
-/// them, until that returns false. Returns whether it was read to the end. What took the place of
-/// the partition meanwhile is read instead, with positions in the partition that is named.
+/// Reads a partition from a position on, and passes its posts to `take` with the position after
+/// them, until that returns false. Returns true if the partition was read to its end. If another
+/// partition has replaced it, that one is read instead, with positions in terms of the given
+/// partition.
 ///
 /// # Errors
 /// If a file can't be read, is damaged, or has fewer posts than were read of it before.

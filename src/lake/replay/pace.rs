@@ -1,4 +1,4 @@
-//! How fast a lake is replayed: as fast as it goes, or at a factor of its original tempo.
+//! Paces a replay: at full speed, or at a factor of its original tempo.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,11 +17,12 @@ pub enum Speed {
     /// As fast as posts are taken.
     #[default]
     Max,
-    /// So many times as fast as the posts were written.
+    /// This many times as fast as the posts were written.
     Times(f64),
 }
 
-/// Posts that lie closer together are handed over at once: a shorter sleep costs more wakes.
+/// Posts that are closer together are handed over at once: a shorter sleep would cost more
+/// wake-ups.
 const STEP: Duration = Duration::from_millis(5);
 
 impl Speed {
@@ -42,7 +43,7 @@ impl Speed {
         )
     }
 
-    /// How far the times of posts may be apart that are handed over at once.
+    /// Returns the maximum difference between the times of posts that are handed over at once.
     pub fn span(self) -> Option<Nanos> {
         match self {
             Self::Max => None,
@@ -97,7 +98,7 @@ impl Visitor<'_> for Read {
         f.write_str("`Max` or a factor such as 60.0")
     }
 
-    /// A name that stands alone, which can only be `Max`.
+    /// Parses a name without quotes, which can only be `Max`.
     fn visit_unit<E: Error>(self) -> Result<Speed, E> {
         Ok(Speed::Max)
     }
@@ -133,16 +134,16 @@ impl JsonSchema for Speed {
     }
 }
 
-/// The longest pause where nothing else is said.
+/// The default of the longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// How fast a lake is replayed.
+/// The tempo of a replay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tempo {
     /// The factor.
     pub speed: Speed,
-    /// How long a pause is at most. A longer one makes gaps of the original truer, and costs as
-    /// much for each post that bears a wrong time.
+    /// The longest pause. A longer one reproduces gaps of the original more exactly, but a post
+    /// with a wrong time costs up to that much, too.
     pub max_pause: Duration,
 }
 
@@ -152,43 +153,45 @@ impl Default for Tempo {
     }
 }
 
-/// How many pieces in a row may lie far from the timetable until it is taken to have moved there.
-/// Fewer would let a few stray posts move it, and more would hand over so many without a tempo.
+/// The number of consecutive pieces far from the timetable after which the timetable moves there.
+/// With a smaller number a few stray posts could move it; with a larger one more posts would be
+/// handed over without a tempo.
 const STRAYS_MAX: u32 = 16;
 
-/// The timetable: the first post is due at once, the others at their distance from it. Nothing is
-/// added up, so nothing drifts, and who was held up catches up.
+/// The timetable: the first post is due at once, the others at their distance from it. Waiting
+/// times aren't added up, so the timetable doesn't drift, and a delayed replay catches up.
 ///
-/// A post that is further ahead than the longest pause waits for that long and moves the timetable,
-/// since there may be a gap. If the posts behind it aren't there, it was a stray, and others like
-/// it don't wait. A post that lies as far back doesn't wait at all.
+/// A post that is further ahead than the longest pause waits for that pause and moves the
+/// timetable, since there may be a gap. If the next posts aren't at its time, it was a stray post,
+/// and others like it don't wait. A post that lies as far back doesn't wait at all.
 #[derive(Debug)]
 pub struct Pace {
     tempo: Tempo,
-    /// A post's own time, and when by the monotonic clock it was due.
+    /// A post's own time, and the time on the monotonic clock at which it was due.
     anchor: Option<(Nanos, Duration)>,
     newest: Nanos,
-    /// Where the timetable was before a post moved it that no other has confirmed.
+    /// The newest time before a post moved the timetable, until another post confirms the move.
     unconfirmed: Option<Nanos>,
-    /// What is that new and far ahead of the timetable is a stray.
+    /// Posts from this time on are stray if they are far ahead of the timetable.
     strays_from: Nanos,
     strays: u32,
 }
 
-/// How long to wait for a post.
+/// The pause before a post.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pause {
-    /// How long.
+    /// The length of the pause.
     pub wait: Duration,
-    /// How long it would have been without a bound, if that cut it.
+    /// The length without the bound, if the bound shortened it.
     pub cut: Option<Duration>,
 }
 
-/// Shorter pauses than this aren't worth a message.
+/// The shortest pause that is worth a message.
 const NOTICED: Duration = Duration::from_millis(500);
 
 impl Pause {
-    /// Returns true if a person who watches should be told of it: the bound cut it, and it is felt.
+    /// Returns true if the user should be told about the pause: the bound shortened it, and it is
+    /// long enough to be noticed.
     pub fn is_noticed(&self) -> bool {
         self.cut.is_some() && self.wait >= NOTICED
     }
@@ -204,7 +207,7 @@ impl fmt::Display for Pause {
     }
 }
 
-/// A long duration in whole days, hours or seconds.
+/// A long duration, printed in whole days, hours or seconds.
 struct Coarse(Duration);
 
 impl fmt::Display for Coarse {
@@ -218,7 +221,7 @@ impl fmt::Display for Coarse {
 }
 
 impl Pace {
-    /// One that begins with the first post.
+    /// Creates a timetable that begins with the first post.
     pub fn new(tempo: Tempo) -> Self {
         Self {
             tempo,
@@ -230,8 +233,8 @@ impl Pace {
         }
     }
 
-    /// How long to wait at `now` for a post that was written at `time`. `anew` says that it is the
-    /// first of another partition: if that lies further back, the timetable begins with it again.
+    /// Returns the pause at `now` before a post that was written at `time`. `anew` is true for the
+    /// first post of another partition: if that is older, the timetable begins again with it.
     pub fn wait(&mut self, time: Option<Nanos>, anew: bool, now: Duration) -> Pause {
         let (Speed::Times(factor), Some(time)) = (self.tempo.speed, time) else {
             return Pause::default();
@@ -255,7 +258,7 @@ impl Pace {
         }
     }
 
-    /// The timetable begins with this post.
+    /// Begins the timetable with this post.
     fn begin(&mut self, time: Nanos, now: Duration) -> Pause {
         self.anchor = Some((time, now));
         (self.newest, self.unconfirmed, self.strays) = (time, None, 0);
@@ -272,7 +275,7 @@ impl Pace {
         let due = newest_due
             .saturating_add(self.tempo.max_pause)
             .clamp(now, now.saturating_add(self.tempo.max_pause));
-        // Of several jumps in a row the timetable is where it was before the first.
+        // After several jumps in a row, the timetable before the first of them counts.
         let before = self.unconfirmed.unwrap_or(self.newest);
         self.begin(time, due);
         self.unconfirmed = Some(before);
@@ -281,7 +284,8 @@ impl Pace {
 
     fn far_behind(&mut self, time: Nanos, reach: Nanos, now: Duration) -> Pause {
         match self.unconfirmed {
-            // What moved the timetable was a stray: it goes on where it was.
+            // The post that moved the timetable was a stray one: the timetable returns to its time
+            // before that.
             Some(before) if time.saturating_sub(before).saturating_abs() <= reach => {
                 self.strays_from = self.strays_from.min(self.newest);
                 self.begin(time, now)
@@ -290,7 +294,8 @@ impl Pace {
         }
     }
 
-    /// A post that nobody waits for; after many in a row the timetable is where they are.
+    /// Handles a stray post, which doesn't wait. After many in a row, the timetable moves to their
+    /// time.
     fn stray(&mut self, time: Nanos, now: Duration) -> Pause {
         self.strays += 1;
         if self.strays >= STRAYS_MAX {
@@ -301,7 +306,8 @@ impl Pace {
     }
 }
 
-/// How long a distance of posts is at a factor of the tempo; nothing where it lies back.
+/// Returns the time that a distance between posts takes at a factor of the tempo; zero for a
+/// negative distance.
 fn at_speed(distance: Nanos, factor: f64) -> Duration {
     Duration::try_from_secs_f64(distance.max(0) as f64 / factor / 1e9).unwrap_or(Duration::MAX)
 }

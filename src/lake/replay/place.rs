@@ -1,4 +1,4 @@
-//! Where a lake is that is replayed: a folder, which is read directly, or any other store.
+//! The location of a lake that is replayed: a folder, which is read directly, or any other store.
 
 use std::fmt;
 use std::ops::Range;
@@ -21,15 +21,15 @@ use crate::lake::store::local::LocalStore;
 use crate::lake::store::{Store, open};
 use crate::post::Post;
 
-/// How much of a file is looked at to see when it begins.
+/// The number of bytes of a file that are read to find out when its posts begin.
 const PEEK_BYTES: u64 = 64 << 10;
 
-/// A lake in its place.
+/// The location of a lake.
 #[derive(Clone)]
 pub enum Place {
     /// A folder.
     Folder(PathBuf),
-    /// Something else.
+    /// Another store.
     Store(Arc<dyn Store>),
 }
 
@@ -40,10 +40,10 @@ impl fmt::Debug for Place {
 }
 
 impl Place {
-    /// The lake at `s3://bucket/prefix`, or in a folder.
+    /// Returns the place of the lake at `s3://bucket/prefix`, or in a folder.
     ///
     /// # Errors
-    /// If it is no such address.
+    /// If the address is malformed.
     pub fn at(root: &str) -> Result<Self> {
         if is_remote(root) {
             return open(root).map(Self::Store);
@@ -54,7 +54,7 @@ impl Place {
             .map_err(|cause| Error::fatal(format!("bad root \"{root}\"")).because(cause))
     }
 
-    /// The store that the lake is in.
+    /// Returns the store that holds the lake.
     pub fn store(&self) -> Arc<dyn Store> {
         match self {
             Self::Folder(root) => Arc::new(LocalStore::new(root)),
@@ -62,17 +62,17 @@ impl Place {
         }
     }
 
-    /// The partitions that are meant, by the names under which they are read, in order.
+    /// Returns the selected partitions under the names by which they are read, in order.
     ///
     /// # Errors
-    /// If they can't be listed, the glob is none, or nothing matches it; but a lake may be empty
-    /// for `*`.
+    /// If they can't be listed, the glob is malformed, or nothing matches it; but a lake may be
+    /// empty for `*`.
     pub fn partitions(&self, choice: &Choice) -> Result<Vec<String>> {
         self.splits(choice, &Progress::new())
     }
 
-    /// What is to be read of the partitions that are meant, where earlier runs have read some of
-    /// it.
+    /// Returns the selected partitions, under the names by which earlier runs have read parts of
+    /// them.
     ///
     /// # Errors
     /// As [`partitions`](Self::partitions), or if a partition that was partly read is gone.
@@ -93,7 +93,7 @@ impl Place {
         Ok(splits)
     }
 
-    /// The address of a key, for people.
+    /// Returns the address of a key as shown to users.
     pub fn address(&self, key: &str) -> String {
         match self {
             Self::Folder(root) => root.join(key).display().to_string(),
@@ -101,8 +101,8 @@ impl Place {
         }
     }
 
-    /// The posts that a partition begins with from a file on, as far as a first look goes: a help
-    /// only, so what can't be read is as good as empty.
+    /// Returns the first posts of a partition from a file on, as far as a first read shows. The
+    /// result is only a hint, so anything that can't be read counts as empty.
     pub fn peek(&self, partition: &str, from: Option<FileNumber>) -> Vec<Post> {
         let look = || {
             let store = self.store();
@@ -112,7 +112,7 @@ impl Place {
             if let Some((_, first)) = left.next() {
                 return beginning(store.as_ref(), &first.key);
             }
-            // Of what took its place, which doesn't begin later.
+            // Reads the partition that replaced it, which doesn't begin later.
             let pieces = lineage::trace(store.as_ref(), partition).ok()??;
             let files = listing::objects(store.as_ref(), &pieces.first()?.partition).ok()?;
             beginning(store.as_ref(), &files.first()?.1.key)
@@ -121,20 +121,20 @@ impl Place {
     }
 }
 
-/// The first posts of a file.
+/// Returns the first posts of a file.
 fn beginning(store: &dyn Store, key: &str) -> Option<Vec<Post>> {
     match Form::of(key) {
-        // Its end says where it begins.
+        // A Parquet file needs its footer to be read, so the whole reader is used.
         Form::Parquet => ObjectReader::new(store, key).next_posts().ok()?,
         form @ Form::Text(..) => {
             let mut bytes = Look(store.get_range(key, 0..PEEK_BYTES).ok()??);
-            // Where it is cut off there is a damage, but the posts before it come first.
+            // The cut-off end counts as damage, but the posts before it are returned first.
             Chunks::of(form, bytes.0.len().max(1)).next_posts(&mut bytes).ok()?
         }
     }
 }
 
-/// What a first look saw of a text.
+/// The bytes of a text that the first read returned.
 struct Look(Bytes);
 
 impl Input for Look {

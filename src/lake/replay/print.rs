@@ -11,31 +11,62 @@ use super::{OnDamage, Order, Pace, PostTimes, Sorting, Tempo};
 use crate::clock::{SharedClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::lake::address::Address;
+use crate::lake::lineage::meant;
+use crate::lake::view;
 use crate::post::Post;
+use crate::progress;
 
-/// How many bytes of output are gathered.
+/// The number of bytes of output that are buffered.
 const OUTPUT_BYTES: usize = 256 << 10;
 
-/// What is printed, and how.
+/// The options for printing posts.
 #[derive(Clone, Debug, Default)]
 pub struct Printing {
-    /// Which partitions, within the glob.
+    /// The selection of partitions, within the glob.
     pub choice: Choice,
-    /// In which order.
+    /// The order of the posts.
     pub order: Order,
-    /// How far it sorts.
+    /// The limits of sorting.
     pub sorting: Sorting,
-    /// How fast.
+    /// The tempo.
     pub tempo: Tempo,
-    /// Which posts, by their own time.
+    /// The range of posts' own times.
     pub times: PostTimes,
-    /// What happens at a damaged file.
+    /// The handling of a damaged file.
     pub on_damage: OnDamage,
 }
 
-/// Prints the posts of partitions as NDJSON, and returns how many there were. `address` is
-/// `<root>/<glob>`, a root, or a partition, in a folder or on S3. A reader that has seen enough and
-/// closes the pipe ends it without an error. What a person should know goes to `say`.
+/// The lengths of all texts in these partitions, as far as they are known without reading them.
+fn text_bytes(place: &Place, partitions: &[String]) -> Result<u64> {
+    let store = place.store();
+    let mut bytes = 0_u64;
+    for partition in partitions {
+        for (name, object) in view::objects(store.as_ref(), meant(partition).0)? {
+            bytes = bytes.saturating_add(view::text_bytes(store.as_ref(), name, &object)?);
+        }
+    }
+    Ok(bytes)
+}
+
+/// The texts that [`print`] would print of the partitions at some addresses, for whoever shows how
+/// far it has come.
+///
+/// # Errors
+/// If they can't be listed.
+pub fn bytes_to_print(addresses: &[String], choice: &Choice) -> Result<u64> {
+    let mut bytes = 0_u64;
+    for address in addresses {
+        let Address { root, partitions } = Address::parse(address)?;
+        let place = Place::at(&root)?;
+        let names = place.partitions(&Choice { glob: partitions.glob(), ..choice.clone() })?;
+        bytes = bytes.saturating_add(text_bytes(&place, &names)?);
+    }
+    Ok(bytes)
+}
+
+/// Prints the posts of partitions as NDJSON, and returns their number. `address` is
+/// `<root>/<glob>`, a root, or a partition, in a folder or on S3. If the reader closes the pipe,
+/// printing ends without an error. Notes for the user go to `say`.
 ///
 /// # Errors
 /// If nothing matches, a file is damaged, or the output can't be written.
@@ -51,6 +82,7 @@ pub fn print(
     let names = place.partitions(&Choice { glob: partitions.glob(), ..printing.choice.clone() })?;
     let Printing { order, sorting, tempo, on_damage, .. } = *printing;
     let replay = Replay { place, order, sorting, tempo, times: printing.times.clone(), on_damage };
+    progress::piece(|| text_bytes(&replay.place, &names))?;
     let splits = names
         .into_iter()
         .map(|partition| Split { partition, mark: None, ended: false })
@@ -71,6 +103,7 @@ pub fn print(
             }
             failed = failed.take().or_else(|| write(&handed.posts, &mut out).err());
             printed += handed.posts.len() as u64;
+            progress::advance(handed.posts.iter().map(|post| post.len() as u64).sum());
             failed.is_none()
         }
         Event::Damaged(what) => {
@@ -80,7 +113,7 @@ pub fn print(
     };
     let result = replay.run(&splits, &mut take);
     counts.notes().into_iter().for_each(&mut *say);
-    // What came before an error is printed.
+    // Posts before an error are printed, too.
     match failed.map_or_else(|| out.flush(), Err) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::fatal("can't write the output").because(error))
@@ -89,7 +122,7 @@ pub fn print(
     }
 }
 
-/// Prints all posts of partitions in their order, as fast as it goes.
+/// Prints all posts of partitions in their order, at full speed.
 ///
 /// # Errors
 /// As [`print()`].

@@ -1,4 +1,4 @@
-//! A replay of some partitions: in order, or sorted by the posts' own time.
+//! Replays some partitions: in order, or sorted by the posts' own time.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,22 +23,22 @@ use crate::lake::parallel;
 use crate::lake::reader::CHUNK_BYTES;
 use crate::post::Post;
 
-/// In which order posts are handed over.
+/// The order in which posts are handed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Order {
-    /// Partition by partition, each as it was written: the quickest.
+    /// Partition by partition, in the order in which the posts were written: the fastest.
     #[default]
     Partition,
     /// By the posts' own time, over all partitions of a task.
     Time,
 }
 
-/// How far a replay sorts that is by time.
+/// The limits of sorting for a replay by time.
 #[derive(Clone, Copy, Debug)]
 pub struct Sorting {
-    /// How far a post may stand behind a newer one.
+    /// The maximum time by which a post may come after a newer one.
     pub disorder: Duration,
-    /// How many bytes of posts are held for that.
+    /// The number of bytes of posts that are held in memory to sort them.
     pub buffer: u64,
 }
 
@@ -48,30 +48,30 @@ impl Default for Sorting {
     }
 }
 
-/// How many posts are handed over in one go at most.
+/// The maximum number of posts that are handed over at a time.
 const POSTS_MAX: usize = 1024;
 
-/// How small the chunks and parts get that are read of each of many partitions.
+/// The minimum size of chunks and parts, which shrink if many partitions are read at once.
 const CHUNK_BYTES_MIN: usize = 16 << 10;
 const PART_BYTES_MIN: u64 = 64 << 10;
 
-/// How many parts of each partition are read ahead where many are merged.
+/// The number of parts of each partition that are read ahead if many partitions are merged.
 const PARTS_AHEAD_MERGED: usize = 2;
 
-/// How partitions are replayed.
+/// A replay of partitions.
 #[derive(Clone)]
 pub struct Replay {
     /// The lake.
     pub place: Place,
-    /// In which order.
+    /// The order of the posts.
     pub order: Order,
-    /// How far it sorts.
+    /// The limits of sorting.
     pub sorting: Sorting,
-    /// Posts that are further apart at this speed are handed over one after the other.
+    /// The tempo. Posts whose distance matters at this speed are handed over one after the other.
     pub tempo: Tempo,
-    /// Which posts, by their own time.
+    /// The range of posts' own times.
     pub times: PostTimes,
-    /// What happens at a damaged file.
+    /// The handling of a damaged file.
     pub on_damage: OnDamage,
 }
 
@@ -80,26 +80,26 @@ pub struct Replay {
 pub struct Split {
     /// Its name.
     pub partition: String,
-    /// How far it was handed over.
+    /// Its progress.
     pub mark: Option<Mark>,
-    /// All of it was.
+    /// True if all of it was handed over.
     pub ended: bool,
 }
 
-/// What a replay brings.
+/// An event of a replay.
 pub enum Event {
-    /// Posts. The flag says that they are the first of another partition, in the order of
+    /// Posts. The flag is true if they are the first of another partition, in the order of
     /// partitions.
     Handed(Handed, bool),
-    /// A file is damaged; the text names it, and says what becomes of the rest.
+    /// A damaged file: the text names it, and says what happens to the rest of it.
     Damaged(String),
 }
 
 impl Replay {
-    /// Hands everything to `take`, until that returns false. Marks name splits by their position.
+    /// Passes all events to `take`, until that returns false. Marks name splits by their index.
     ///
     /// # Errors
-    /// If something can't be read, or is damaged.
+    /// If a file can't be read, or is damaged.
     pub fn run(&self, splits: &[Split], take: &mut dyn FnMut(Event) -> bool) -> Result<()> {
         let pool = match &self.place {
             Place::Store(_) => Some(Pool::start()?),
@@ -119,7 +119,8 @@ impl Replay {
         }
     }
 
-    /// Leaves out the posts of other times. Marks stay: how far was read doesn't depend on it.
+    /// Leaves out posts outside the range of times. Marks stay as they are: they depend only on
+    /// what was read.
     fn leave_out(&self, handed: &mut Handed) {
         let mut untimed = 0;
         handed.posts.retain(|post| match post.created_at() {
@@ -130,7 +131,7 @@ impl Replay {
             }
         });
         handed.untimed += untimed;
-        // Nobody waits for what isn't there.
+        // The pace must not wait for a post that was left out.
         handed.time = handed.time.and_then(|_| handed.posts.iter().find_map(nanos));
     }
 
@@ -186,8 +187,8 @@ impl Replay {
         Ok(())
     }
 
-    /// Hands over posts that stand one behind the other, some at a time. Their times are read only
-    /// where there is a tempo, since that costs more than the rest.
+    /// Hands over consecutive posts, some at a time. Their times are read only if there is a tempo,
+    /// since that costs more than everything else.
     fn in_pieces(
         &self,
         (split, behind): (usize, Position),
@@ -261,8 +262,8 @@ impl Replay {
         Ok(())
     }
 
-    /// The index knows the oldest post of a partition. Where that is a stray one, it would be
-    /// opened long before its turn; so a look at its beginning tells more.
+    /// The index records the oldest post of a partition. If that is a stray one, the partition
+    /// would be opened long before its turn, so reading its beginning gives a better time.
     fn entry(&self, split: &Split) -> Entry {
         let from = split.mark.map(|mark| mark.oldest.file);
         let begins = self.place.peek(&split.partition, from).iter().filter_map(nanos).min();
@@ -270,12 +271,12 @@ impl Replay {
     }
 }
 
-/// What a replay reads with.
+/// The resources that a replay reads with.
 #[derive(Clone, Copy)]
 struct Help<'a> {
-    /// Threads that read ahead, for a store.
+    /// The threads that read ahead, for a store.
     pool: Option<&'a Arc<Pool>>,
-    /// What is known of the files.
+    /// The known facts about the files.
     indexes: &'a Indexes,
 }
 
@@ -284,19 +285,19 @@ fn wanted(number: usize, split: &Split) -> Result<Wanted> {
     Ok(Wanted { split: number, partition: split.partition.clone(), from })
 }
 
-/// How many posts go together: those whose times are no further apart than the span, which begins
-/// with `first`.
+/// Returns the number of posts that are handed over together: the time of each is at most `span`
+/// away from `first`.
 fn piece(posts: usize, times: &VecDeque<Option<Nanos>>, within: Option<(Nanos, Nanos)>) -> usize {
     let max = posts.min(POSTS_MAX);
     let Some((span, first)) = within else { return max };
-    // On either side: behind a stray post the others have their tempo, too.
+    // In both directions: the posts after a stray one keep their tempo, too.
     let far = |time: &Option<Nanos>| {
         time.is_some_and(|time| time.saturating_sub(first).saturating_abs() > span)
     };
     times.iter().take(max).position(far).unwrap_or(max).max(1)
 }
 
-/// A post's own time.
+/// Returns a post's own time.
 fn nanos(post: &Post) -> Option<Nanos> {
     post.created_at().map(time::OffsetDateTime::unix_timestamp_nanos)
 }

@@ -1,4 +1,4 @@
-//! The posts of partitions as a stream: file after file, with damage reported or passed over.
+//! Streams the posts of partitions, file after file. Damage is reported or skipped.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -19,35 +19,33 @@ use crate::lake::reader::{CHUNK_BYTES, Chunks, Input};
 use crate::lake::scan::Trouble;
 use crate::post::Post;
 
-/// What happens at a damaged file.
+/// The handling of a damaged file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnDamage {
-    /// It ends with an error that names the file and the byte.
+    /// The replay ends with an error that names the file and the byte.
     #[default]
     Stop,
-    /// What stands before the damage is handed over, and the rest of the file is passed over and
-    /// named.
+    /// The posts before the damage are handed over; the rest of the file is skipped, and reported.
     Skip,
 }
 
-/// What a stream brings.
+/// An event of a stream.
 #[derive(Debug)]
 pub enum News {
-    /// Posts of a split, and the position behind them.
+    /// Posts of a split, and the position after them.
     Posts {
         /// The split.
         split: usize,
         /// The posts.
         posts: Vec<Post>,
-        /// Behind the last of them, in the terms of the split: they stand one behind the other
-        /// there.
+        /// The position after the last of them, in terms of the split, where they are consecutive.
         behind: Position,
         /// The file that they were read from.
         key: Arc<str>,
     },
-    /// A split is read.
+    /// The end of a split.
     End(usize),
-    /// A file is damaged; the text names it, and says what and what becomes of the rest.
+    /// A damaged file: the text names it, the damage, and what happens to the rest of it.
     Damaged(String),
 }
 
@@ -58,9 +56,9 @@ pub struct Stream {
     chunk_bytes: usize,
     on_damage: OnDamage,
     current: Option<Current>,
-    /// What was read and isn't brought yet.
+    /// Events that were read and aren't returned yet.
     ready: VecDeque<News>,
-    /// The split that is being read, and behind what was read of it, if anything was.
+    /// The split that is being read, and the position after the posts that were read of it, if any.
     reached: Option<(usize, Position)>,
 }
 
@@ -71,18 +69,19 @@ struct Current {
     key: Arc<str>,
     chunks: Chunks,
     skip: u64,
-    /// The posts that are wanted, if not all behind `skip`.
+    /// The posts to read, if not all after `skip`.
     cuts: Option<Vec<Cut>>,
     read: u64,
-    /// What the index says of it.
+    /// The index entry of the file.
     known: Option<Known>,
-    /// How many bytes of it were read, and their checksum, if that is to be held against the index.
+    /// The number of bytes that were read and their checksum, if they are to be compared with the
+    /// index.
     bytes: u64,
     checksum: crc32fast::Hasher,
 }
 
 impl Stream {
-    /// Of what a feed brings, in chunks of so many bytes.
+    /// Streams the files of a feed, in chunks of this many bytes.
     pub fn new(
         place: &Place,
         feed: Box<dyn Feed>,
@@ -93,7 +92,8 @@ impl Stream {
         Self { place: place.clone(), feed, chunk_bytes, on_damage, current, ready, reached }
     }
 
-    /// Of partitions, in this order and in large chunks, without asking the index. Damage stops it.
+    /// Streams partitions, in this order and in large chunks, without reading the index. Damage
+    /// ends the stream with an error.
     ///
     /// # Errors
     /// If a thread that reads ahead can't be started.
@@ -108,11 +108,11 @@ impl Stream {
         Ok(Self::new(place, feed, CHUNK_BYTES, OnDamage::Stop))
     }
 
-    /// What comes next; `None` when all is read.
+    /// Returns the next event; `None` at the end.
     ///
     /// # Errors
-    /// If something can't be read, is damaged, or has fewer posts than were read of it before; or
-    /// if a partition is gone and nothing took its place.
+    /// If a file can't be read, is damaged, or has fewer posts than were read of it before; or if a
+    /// partition is gone and no other one replaced it.
     pub fn next_news(&mut self) -> Result<Option<News>> {
         loop {
             if let Some(news) = self.ready.pop_front() {
@@ -190,7 +190,7 @@ impl Stream {
     }
 }
 
-/// A feed, counted and summed up where the index knows the sum.
+/// A feed whose bytes are counted and checksummed if the index has a checksum.
 struct Summed<'a> {
     feed: &'a mut dyn Feed,
     bytes: &'a mut u64,
@@ -218,7 +218,7 @@ impl Input for Summed<'_> {
 }
 
 impl Current {
-    /// The next posts; `None` at the end of the file.
+    /// Returns the next posts; `None` at the end of the file.
     fn next(&mut self, feed: &mut dyn Feed) -> Result<Option<Vec<Post>>, Trouble> {
         let mut summed = Summed {
             feed,
@@ -230,7 +230,8 @@ impl Current {
         Ok(posts)
     }
 
-    /// Brings those of the posts before `read` that are wanted.
+    /// Adds the wanted ones of these posts, which end at number `read` of the file, to the ready
+    /// events.
     fn bring(&self, mut posts: Vec<Post>, read: u64, ready: &mut VecDeque<News>) {
         let (split, begin) = (self.split, read - posts.len() as u64);
         let Some(cuts) = &self.cuts else {
@@ -245,7 +246,7 @@ impl Current {
         for cut in cuts {
             let (from, to) = (cut.from.max(begin), (cut.from + cut.posts).min(read));
             if from < to {
-                // Both lie within the posts of a chunk.
+                // Both numbers are within the posts of the chunk.
                 let within = |number: u64| usize::try_from(number - begin).unwrap_or(usize::MAX);
                 let posts = posts[within(from)..within(to)].to_vec();
                 let behind = Position { file: cut.file, posts: cut.first + (to - cut.from) };
@@ -254,7 +255,7 @@ impl Current {
         }
     }
 
-    /// What is other than the index says, once all of it is read.
+    /// Describes the difference from the index, after the whole file is read.
     fn altered(&self, place: &Place) -> Option<String> {
         let found =
             Known { posts: self.read, bytes: self.bytes, crc32: self.checksum.clone().finalize() };

@@ -1,5 +1,5 @@
-//! A replay with a tempo, a filter or another order hands over what the lake holds, whatever times
-//! its posts bear.
+//! Tests that a replay with a tempo, a filter or another order hands over what the lake holds, even
+//! if posts have wrong times.
 
 use std::fs;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::lake::replay::Split;
 /// 2025-11-24, in seconds since 1970.
 const DAY: i64 = 1_763_942_400;
 
-/// The times of posts: mostly of one hour, some of other eras, some none at all.
+/// Generates the times of posts: mostly within one hour, some of other eras, some missing.
 fn times() -> impl Strategy<Value = Option<i64>> {
     prop_oneof![
         10 => (DAY..DAY + 3_600).prop_map(Some),
@@ -35,7 +35,7 @@ fn post(id: usize, time: Option<i64>) -> String {
     format!("{{\"tweet\":{{\"id\":\"{id}\"{created_at}}}}}")
 }
 
-/// A lake of partitions of files of posts with these times; returns all posts.
+/// Writes a lake of partitions of files of posts with these times; returns all posts.
 fn write(
     root: &std::path::Path,
     partitions: &[Vec<Vec<Option<i64>>>],
@@ -56,7 +56,7 @@ fn write(
     all
 }
 
-/// What a replay hands over, its pauses taken from a clock that only they move.
+/// The posts that a replay hands over. Only its pauses move the clock.
 struct Played {
     posts: Vec<String>,
     counts: Counts,

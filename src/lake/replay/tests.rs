@@ -33,7 +33,7 @@ fn a_partial_partition_is_printed_in_number_order() {
     }
 }
 
-/// The lake with an index of all files, the last of which says something else.
+/// Makes a lake with an index of all files, whose entry for the last file is wrong.
 fn altered() -> tempfile::TempDir {
     let root = lake();
     let store = crate::lake::store::local::LocalStore::new(root.path());

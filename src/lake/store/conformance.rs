@@ -1,4 +1,4 @@
-//! What every store has to hold to: one suite, run by the tests of each.
+//! The contract of a store as one test suite, which the tests of every store run.
 
 use std::sync::Barrier;
 use std::thread;
@@ -7,17 +7,17 @@ use bytes::Bytes;
 
 use super::{Put, Store, length};
 
-/// How many threads put the same key at the same time, and how often.
+/// The number of threads that put the same key at the same time, and the number of repetitions.
 const RACERS: usize = 8;
 const RACES: usize = 20;
 
-/// How many keys are listed: more than a server gives in one answer.
+/// The number of listed keys: more than a server returns in one answer.
 const MANY: usize = 1_050;
 
-/// How many bytes a large object has: more than fits into one buffer on the way.
+/// The length of a large object: more than fits into one buffer on the way.
 const LARGE_BYTES: usize = 9 << 20;
 
-/// Names that are no trouble for a store that takes them as they are.
+/// Unusual names, which every store must accept unchanged.
 const ODD: [&str; 8] = [
     "odd/2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000",
     "odd/with space",
@@ -29,10 +29,10 @@ const ODD: [&str; 8] = [
     "odd/[brackets]{braces}*",
 ];
 
-/// Runs all of it over an empty store.
+/// Runs the whole suite over an empty store.
 ///
 /// # Panics
-/// Where the store doesn't hold to the contract; the message says which part.
+/// If the store breaks the contract; the message names the part.
 pub fn conformance(store: &dyn Store) {
     absent_objects(store);
     objects_are_put_once(store);
@@ -62,7 +62,7 @@ fn fill(store: &dyn Store, keys: &[&str]) {
     }
 }
 
-/// Deletes everything, and sees that it is gone.
+/// Deletes everything, and checks that it is gone.
 fn clean(store: &dyn Store) {
     for key in keys(store, "", None, usize::MAX) {
         store.delete(&key).expect("it can be deleted");
@@ -126,7 +126,7 @@ fn ranges_are_cut(store: &dyn Store) {
 }
 
 fn listings(store: &dyn Store) {
-    // In the order of bytes: "-" < "/" < "0" < "~" < "ä".
+    // The order of bytes: "-" < "/" < "0" < "~" < "ä".
     let all = ["l/a-b", "l/a-b2/x", "l/a/b", "l/a/c/d", "l/a0", "l/a~", "l/aä", "l/b"];
     fill(store, &all);
     fill(store, &["k", "la", "m/a"]);

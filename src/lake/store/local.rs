@@ -1,4 +1,4 @@
-//! A lake in a folder: an object is a file, and its key is the path to it.
+//! A lake in a folder: an object is a file, and its key is the file's path.
 
 use std::fs::{self, DirEntry, File};
 use std::io;
@@ -20,22 +20,23 @@ use crate::lake::temporary::{self, Temporary};
 use crate::net::limits::OBJECT_BYTES_MAX;
 use crate::units::ByteSize;
 
-/// How often a file is made anew when another process takes an empty folder away in between.
+/// The number of attempts to create a file while other processes keep removing an empty folder.
 const PUT_TRIES_MAX: usize = 100;
 
-/// Keeps objects as files below a folder. What is in `_staging/` isn't whole, so it is no object.
+/// Keeps objects as files below a folder. Files in `_staging/` are incomplete, so they aren't
+/// objects.
 #[derive(Debug)]
 pub struct LocalStore {
     root: PathBuf,
 }
 
 impl LocalStore {
-    /// The lake in this folder, which is made when something is put into it.
+    /// Creates a store for the lake in this folder, which is created with the first object.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// Where an object is. A key can't lead out of the root.
+    /// Returns the path of an object. A key can't lead out of the root.
     fn path(&self, key: &str) -> Result<PathBuf> {
         let bad =
             |part: &str| part.is_empty() || part == "." || part == ".." || part.contains('\0');
@@ -47,7 +48,7 @@ impl LocalStore {
         Ok(self.root.join(key))
     }
 
-    /// Refuses a key to whose folder a link leads.
+    /// Refuses a key whose folder is reached through a link.
     fn stay_inside(&self, path: &Path) -> io::Result<()> {
         stay_inside(&self.root, path.parent().unwrap_or(&self.root))
     }
@@ -66,8 +67,8 @@ impl LocalStore {
             self.stay_inside(&path)?;
             let mut changed = make_folders(folder)?;
             name(&staged.path, &path)?;
-            // The data comes first, so that no power loss leaves a folder without what it was made
-            // for.
+            // The data is synced first, so that no power loss leaves a folder without the files it
+            // was made for.
             changed.push(folder.to_path_buf());
             changed.iter().rev().try_for_each(|folder| sync_folder(folder))
         });
@@ -84,8 +85,8 @@ impl LocalStore {
         }
     }
 
-    /// Reads an object that may be absent. What is no file is an error of its own kind, so that one
-    /// FIFO can be told from a disk that fails.
+    /// Reads an object that may be absent. Something that isn't a file is an error of a separate
+    /// kind, so that a FIFO can be told from a failing disk.
     fn read(
         &self,
         key: &str,
@@ -102,7 +103,7 @@ impl LocalStore {
         }
     }
 
-    /// What is in a folder of the store, `""` or `a/b/`, in the order of keys.
+    /// Returns the entries of a folder of the store, `""` or `a/b/`, in the order of keys.
     fn entries(&self, folder: &str) -> Result<Vec<Entry>> {
         let path = self.root.join(folder);
         let read = || -> io::Result<Vec<Entry>> {
@@ -117,7 +118,7 @@ impl LocalStore {
         Ok(entries)
     }
 
-    /// Adds the objects below a folder in the order of their keys. Returns whether there is room
+    /// Adds the objects below a folder in the order of their keys. Returns true if there is room
     /// for more.
     fn walk(&self, folder: &str, wanted: &Wanted<'_>, found: &mut Vec<Object>) -> Result<bool> {
         for entry in self.entries(folder)? {
@@ -136,8 +137,8 @@ impl LocalStore {
         Ok(true)
     }
 
-    /// An object with its length, unless it has just been deleted. What is no file has the length
-    /// 0, and reading it says what it is.
+    /// Returns an object with its length, or `None` if it has just been deleted. Something that
+    /// isn't a file has the length 0, and reading it gives the error.
     fn object(&self, entry: Entry) -> Result<Option<Object>> {
         let path = self.root.join(&entry.key);
         match path.metadata() {
@@ -150,7 +151,7 @@ impl LocalStore {
     }
 }
 
-/// What a listing looks for.
+/// The filter of a listing.
 struct Wanted<'a> {
     prefix: &'a str,
     after: Option<&'a str>,
@@ -162,28 +163,28 @@ impl Wanted<'_> {
         key.starts_with(self.prefix) && self.after.is_none_or(|after| key > after)
     }
 
-    /// Whether keys below this folder, whose name ends with `/`, may be wanted.
+    /// Returns true if keys below this folder, whose name ends with `/`, may pass the filter.
     fn may_hold(&self, folder: &str) -> bool {
         let fits = folder.starts_with(self.prefix) || self.prefix.starts_with(folder);
         fits && self.after.is_none_or(|after| folder > after || after.starts_with(folder))
     }
 }
 
-/// A file or a folder, by its key; that of a folder ends with `/`.
+/// A file or a folder, by its key; a folder's key ends with `/`.
 struct Entry {
     key: String,
     folder: bool,
 }
 
 impl Entry {
-    /// A name that isn't UTF-8 is none of the lake's.
+    /// Returns an entry; `None` for a name that isn't UTF-8, which can't belong to a lake.
     fn of(entry: &DirEntry, folder: &str) -> io::Result<Option<Self>> {
         let Ok(name) = entry.file_name().into_string() else { return Ok(None) };
         if folder.is_empty() && name == STAGING {
             return Ok(None);
         }
         let kind = entry.file_type()?;
-        // Only at the top, so that a link to a folder above has an end.
+        // Only at the top level, so that following a link to a parent folder ends.
         let may_lead_to_folder = kind.is_symlink() && folder.is_empty();
         let is_folder = kind.is_dir() || may_lead_to_folder && entry.path().is_dir();
         Ok(Some(Self {
@@ -193,12 +194,12 @@ impl Entry {
     }
 }
 
-/// Whether there is nothing in a folder. One that can't be read may hold something.
+/// Returns true if a folder is empty. An unreadable folder counts as not empty.
 fn is_empty(folder: &Path) -> bool {
     fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Tries again while a folder is gone that was there.
+/// Repeats the work while it fails because a folder has disappeared.
 fn again_where_gone(mut work: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     for _ in 1..PUT_TRIES_MAX {
         match work() {
@@ -215,7 +216,7 @@ impl Store for LocalStore {
     }
 
     fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
-        // Looking first spares writing what is there already; the rename decides.
+        // The check avoids writing an object that already exists; the rename decides.
         let path = self.path(key)?;
         if path.is_file() && link_below(&self.root, &path).is_ok_and(|link| link.is_none()) {
             return Ok(Put::Exists);
@@ -266,7 +267,7 @@ impl Store for LocalStore {
         let folder = prefix.rfind('/').map_or("", |at| &prefix[..=at]);
         let mut names = Vec::new();
         for entry in self.entries(folder)? {
-            // A folder of nothing is part of no key, and a writer may have just made it.
+            // An empty folder is part of no key, and a writer may have just created it.
             if let Some(name) = entry.key.strip_prefix(prefix)
                 && !(entry.folder && is_empty(&self.root.join(&entry.key)))
             {
@@ -278,12 +279,12 @@ impl Store for LocalStore {
 
     fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
-        // Of a link it is the link that goes, and not what it leads to.
+        // If the object is a link, the link is removed, and not its target.
         match self.stay_inside(&path).and_then(|()| fs::remove_file(&path)) {
             Err(error) if is_absent(&error) => return Ok(()),
             other => other.map_err(|cause| failed("remove", &path, cause))?,
         }
-        // A folder is only there for what is in it.
+        // A folder only exists for its files.
         let folders = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
         for folder in folders {
             if fs::remove_dir(folder).is_err() {
@@ -298,7 +299,7 @@ impl Store for LocalStore {
     }
 
     fn length(&self, key: &str) -> Result<Option<u64>> {
-        // A key that can't be is that of nothing.
+        // An object with an invalid key doesn't exist.
         let Ok(path) = self.path(key) else { return Ok(None) };
         match path.metadata() {
             Ok(found) => Ok((!found.is_dir()).then_some(found.len())),
@@ -414,7 +415,7 @@ mod tests {
         assert_eq!(store.names("").unwrap(), Vec::<String>::new());
     }
 
-    /// A lake whose neighbours are reached by links: a partition, a file, the index.
+    /// Makes a lake with links to a partition, a file and an index outside of it.
     fn linked() -> (tempfile::TempDir, LocalStore) {
         let folder = tempfile::tempdir().unwrap();
         let at = |path: &str| folder.path().join(path);
@@ -449,7 +450,7 @@ mod tests {
         ] {
             assert!(refused.unwrap_err().chain().contains("is a link, and nothing is written"));
         }
-        // Of a link to a file the link itself is replaced or goes.
+        // If the key is a link to a file, the link itself is replaced or removed.
         store.replace("plain/0000001", "[1]".into()).unwrap();
         store.delete("plain/0000001").unwrap();
         assert_eq!(fs::read(folder.path().join("outside/part/0000000")).unwrap(), b"[]");

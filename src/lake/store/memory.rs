@@ -16,7 +16,7 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// It is never left half-changed, so a panic elsewhere doesn't matter.
+    /// The map is never left half-changed, so a panic elsewhere doesn't matter.
     fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }

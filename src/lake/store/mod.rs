@@ -1,8 +1,9 @@
-//! Where a lake is kept: the few things that it needs of a folder, of memory and of S3 alike.
+//! The stores of lakes: the few operations that a lake needs from a folder, from memory and from
+//! S3.
 //!
 //! A key is a path with `/` between its parts, relative to the lake's root, such as
-//! `2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000`. Calls block; whoever wants
-//! several at once makes them on several threads.
+//! `2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7/0000000`. Calls block; a caller that
+//! needs several at once uses several threads.
 
 pub mod conformance;
 pub mod local;
@@ -22,7 +23,7 @@ use crate::error::Result;
 
 pub use open::open;
 
-/// An object, as a listing names it.
+/// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// Its key.
@@ -31,67 +32,67 @@ pub struct Object {
     pub bytes: u64,
 }
 
-/// What became of an object that was put if it was absent.
+/// The result of putting an object only if it is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// It is there now, whole.
+    /// The object is now stored, whole.
     Stored,
-    /// There was one of this key already, which is as it was.
+    /// An object with this key already existed, and is unchanged.
     Exists,
 }
 
 /// Keeps the objects of one lake. Every implementation passes the same conformance suite.
 ///
-/// Errors are [`Kind::Transient`](crate::error::Kind::Transient) where trying again may help (a
-/// timeout, a reset, a server that is busy, credentials that have just expired), and fatal where it
-/// won't (no such bucket, no permission); their texts name the operation and the object's address,
-/// and never a secret.
+/// Errors are [`Kind::Transient`](crate::error::Kind::Transient) if another attempt may succeed
+/// (after a timeout, a reset, a busy server, or just expired credentials), and fatal if not (no
+/// such bucket, no permission); their texts name the operation and the object's address, and never
+/// a secret.
 pub trait Store: Send + Sync {
-    /// The address of a key for people, such as `s3://bucket/prefix/key` or a path.
+    /// Returns the address of a key as shown to users, such as `s3://bucket/prefix/key` or a path.
     fn address(&self, key: &str) -> String;
 
-    /// Puts a whole object if there is none of this key. Of several that try at the same time one
-    /// finds [`Put::Stored`]. Nobody ever sees a part of it.
+    /// Puts a whole object if no object has this key. If several callers try at the same time, one
+    /// of them gets [`Put::Stored`]. Readers never see a part of it.
     ///
     /// # Errors
-    /// If it isn't known to be stored; then it may be or not, and putting it again tells.
+    /// If the object isn't known to be stored; it may be stored or not, and another put tells.
     fn put(&self, key: &str, bytes: Bytes) -> Result<Put>;
 
-    /// Puts a whole object in the place of whatever was there.
+    /// Puts a whole object, and replaces an existing one.
     ///
     /// # Errors
     /// As [`put`](Self::put).
     fn replace(&self, key: &str, bytes: Bytes) -> Result<()>;
 
-    /// The whole object, or `None` if there is none.
+    /// Reads the whole object; `None` if it doesn't exist.
     ///
     /// # Errors
     /// If it can't be read.
     fn get(&self, key: &str) -> Result<Option<Bytes>>;
 
-    /// A range of an object, cut to its length; `None` if there is no such object.
+    /// Reads a range of an object, cut off at its end; `None` if the object doesn't exist.
     ///
     /// # Errors
     /// If it can't be read.
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>>;
 
-    /// The objects whose keys begin with `prefix` and come behind `after`, in the order of their
-    /// keys (bytes), at most `max`. Fewer than `max` means that there are no more.
+    /// Lists the objects whose keys begin with `prefix` and come after `after`, in the order of
+    /// their keys (bytes), at most `max`. A result with fewer than `max` objects is complete.
     ///
     /// # Errors
     /// If they can't be listed.
     fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>>;
 
-    /// The parts behind `prefix`, up to the next `/`, of the keys that begin with it, in order and
-    /// each once: the names of folders (which end with `/`) and objects directly below it.
+    /// Lists the parts of keys that follow `prefix`, up to the next `/`, in order and each once:
+    /// the names of folders (which end with `/`) and objects directly below it.
     ///
     /// # Errors
     /// If they can't be listed.
     fn names(&self, prefix: &str) -> Result<Vec<String>>;
 
-    /// The keys of objects that no store could be asked for, such as `a//b`, `../a` or one with a
-    /// line break: [`list`](Self::list) and [`names`](Self::names) pass over them. A folder has
-    /// none.
+    /// Lists the keys of objects that can't be requested from any store, such as `a//b`, `../a` or
+    /// one with a line break: [`list`](Self::list) and [`names`](Self::names) skip them. A folder
+    /// has no such keys.
     ///
     /// # Errors
     /// If they can't be listed.
@@ -99,15 +100,15 @@ pub trait Store: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Deletes an object; that there is none is no error.
+    /// Deletes an object. An object that doesn't exist is no error.
     ///
     /// # Errors
     /// If it can't be deleted.
     fn delete(&self, key: &str) -> Result<()>;
 
-    /// All objects whose keys begin with `prefix`, in the order of their keys. By default page
-    /// after page, since a server gives a thousand in one answer; a folder would be read once for
-    /// each page.
+    /// Lists all objects whose keys begin with `prefix`, in the order of their keys. The default
+    /// implementation lists page by page, since a server returns a thousand per answer; a folder
+    /// would be read once for each page.
     ///
     /// # Errors
     /// If they can't be listed.
@@ -124,8 +125,8 @@ pub trait Store: Send + Sync {
         }
     }
 
-    /// The length of an object; `None` if there is no such object. By default as a listing says it,
-    /// which costs a folder as much as all of its files.
+    /// Returns the length of an object; `None` if it doesn't exist. The default implementation
+    /// takes it from a listing, which in a folder would cost as much as listing all of its files.
     ///
     /// # Errors
     /// If it can't be looked up.
@@ -134,8 +135,8 @@ pub trait Store: Send + Sync {
         Ok(first.filter(|object| object.key == key).map(|object| object.bytes))
     }
 
-    /// The keys that begin with `prefix`, up to the next `/`, and are links: they are read like
-    /// what they lead to, and nothing is written or deleted through them. Only a folder has any.
+    /// Lists the keys that begin with `prefix`, up to the next `/`, and are links: they are read
+    /// like their targets, and nothing is written or deleted through them. Only a folder has links.
     ///
     /// # Errors
     /// If they can't be listed.
@@ -143,8 +144,8 @@ pub trait Store: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// True if a writer may be at a partition, since it has files for it that aren't visible yet. A
-    /// store over a network doesn't know.
+    /// Returns true if a writer may be working on a partition, because it has files for it that
+    /// aren't visible yet. A store on a network doesn't know.
     ///
     /// # Errors
     /// If that can't be looked up.
@@ -152,20 +153,20 @@ pub trait Store: Send + Sync {
         Ok(false)
     }
 
-    /// Deletes what killed tools left half-written. Returns how many files.
+    /// Deletes the temporary files of killed tools. Returns the number of deleted files.
     ///
     /// # Errors
-    /// If something can't be listed or deleted.
+    /// If a file can't be listed or deleted.
     fn clean_up(&self, _now: OffsetDateTime) -> Result<usize> {
         Ok(0)
     }
 }
 
-/// How many objects are asked for in one go. Fewer would cost requests, more would hold up whoever
-/// waits for the first ones.
+/// The number of objects per listing. Fewer would cost more requests, more would delay the first
+/// ones.
 const LIST_MAX: usize = 10_000;
 
-/// All objects whose keys begin with `prefix`, in the order of their keys.
+/// Lists all objects whose keys begin with `prefix`, in the order of their keys.
 ///
 /// # Errors
 /// If they can't be listed.
@@ -173,7 +174,7 @@ pub fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<Object>> {
     store.list_whole(prefix)
 }
 
-/// The length of an object; `None` if there is no such object.
+/// Returns the length of an object; `None` if it doesn't exist.
 ///
 /// # Errors
 /// If it can't be looked up.

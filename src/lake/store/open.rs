@@ -1,4 +1,4 @@
-//! From an address to the store that it names.
+//! Opens the store that an address names.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use super::retried::Retried;
 use super::s3::{self, S3};
 use crate::error::{Error, Result};
 
-/// Opens the lake at an address: `s3://bucket/prefix`, or a folder, whether it is there or not.
-/// What an address of S3 doesn't say (credentials, region, endpoint) comes from the environment, as
-/// with other tools. Requests that fail are repeated for up to a minute.
+/// Opens the lake at an address: `s3://bucket/prefix`, or a folder, which needn't exist. The
+/// settings that an address of S3 lacks (credentials, region, endpoint) come from the environment,
+/// as with other tools. Failed requests are repeated for up to a minute.
 ///
 /// # Errors
-/// If it is no such address. Whether there is anything is only seen when it is used.
+/// If the address is malformed. A lake that doesn't exist is only noticed when it is used.
 pub fn open(address: &str) -> Result<Arc<dyn Store>> {
     let Some((scheme, rest)) = address.split_once("://") else {
         return Ok(Arc::new(LocalStore::new(PathBuf::from(address))));

@@ -1,5 +1,5 @@
-//! A store over a network, asked again after errors that may pass: for whoever reads a lake and has
-//! nobody behind who would repeat it. (An upload isn't given up, and is repeated by the engine.)
+//! Repeats requests to a store on a network after transient errors. Readers of a lake use it, since
+//! no other part repeats their requests. (The engine repeats an upload, without a limit.)
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use crate::clock::SystemClock;
 use crate::error::{Kind, Result};
 use crate::net::notice::{NOTICE_AFTER, tell};
 
-/// How often a request is made, and how long the first wait may be. Twice as long each time, that
-/// is most of a minute.
+/// The number of attempts for a request, and the longest first pause. The pauses double each time
+/// and sum up to most of a minute.
 const TRIES_MAX: u32 = 10;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// The time after which no other try is begun, however long each of them took: who waits for longer
-/// would rather know. A server that says nothing adds
+/// The time after which no further attempt begins, however long each of them took: a user who waits
+/// longer would rather see the error. A silent server adds
 /// [`SILENCE_MAX`](crate::net::limits::SILENCE_MAX).
 const TRIES_TIME_MAX: Duration = Duration::from_secs(45);
 
-/// A store whose requests are repeated, with waits between them.
+/// A store whose requests are repeated, with pauses in between.
 pub struct Retried {
     store: Arc<dyn Store>,
     first_wait: Duration,
 }
 
 impl Retried {
-    /// Over a store.
+    /// Wraps a store.
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self { store, first_wait: FIRST_WAIT }
     }
@@ -52,8 +52,8 @@ impl Retried {
                 let left = TRIES_TIME_MAX.saturating_sub(spent).as_secs();
                 tell(&format!("{}; tries again for up to {left} s", error.chain()));
             }
-            // Between half and all of it, so that those who failed together don't ask again
-            // together.
+            // A random pause of 50 to 100 %, so that callers that failed together don't all try
+            // again at the same time.
             thread::sleep(wait.mul_f64(0.5 + rand::random::<f64>() / 2.0));
             wait *= 2;
         }
@@ -66,7 +66,7 @@ impl Store for Retried {
         self.store.address(key)
     }
 
-    /// Where an answer was lost it may be that what is there already was put by the try before.
+    /// If an answer was lost, the object that already exists may be from the previous attempt.
     fn put(&self, key: &str, bytes: Bytes) -> Result<Put> {
         self.ask(|store| store.put(key, bytes.clone()))
     }
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::error::Error;
 
-    /// Fails with this kind so many times, and then does it.
+    /// Runs a request that fails this many times with an error of this kind, and then succeeds.
     fn tries(kind: fn(String) -> Error, failures: u32) -> (Result<u32>, u32) {
         let asked = AtomicU32::new(0);
         let retried =

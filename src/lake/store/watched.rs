@@ -1,5 +1,4 @@
-//! A store for tests, which sees every request, and may fail it, count it, or do something in
-//! between.
+//! A store for tests that see every request, and can let it fail, count it, or act in between.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,21 +20,21 @@ pub enum Request<'a> {
     Get(&'a str),
     /// A range of an object is read.
     GetRange(&'a str, Range<u64>),
-    /// What keys begin with.
+    /// The objects are listed whose keys begin with this prefix.
     List(&'a str),
-    /// What keys begin with.
+    /// The names are listed that follow this prefix.
     Names(&'a str),
     /// An object is deleted.
     Delete(&'a str),
 }
 
 impl Request<'_> {
-    /// True if the request changes something.
+    /// Returns true if the request changes an object.
     pub fn is_change(&self) -> bool {
         matches!(self, Self::Put(_) | Self::Replace(_) | Self::Delete(_))
     }
 
-    /// True if the request asks for names.
+    /// Returns true if the request is a listing.
     pub fn is_listing(&self) -> bool {
         matches!(self, Self::List(_) | Self::Names(_))
     }
@@ -44,17 +43,17 @@ impl Request<'_> {
 /// Called around each request.
 type Watch = Box<dyn Fn(&Request<'_>) -> Result<()> + Send + Sync>;
 
-/// A store in memory, whose requests a test sees.
+/// A store in memory whose requests a test sees.
 pub struct Watched {
-    /// The store without the test's calls.
+    /// The store itself, for requests that the test doesn't see.
     pub store: Arc<MemoryStore>,
     before: Watch,
     after: Watch,
 }
 
 impl Watched {
-    /// A store that calls `before` before each request. An error is the request's answer, and the
-    /// store isn't asked.
+    /// Creates a store that calls `before` before each request. If that returns an error, the
+    /// request fails with it, and the store isn't called.
     pub fn before(
         store: &Arc<MemoryStore>,
         before: impl Fn(&Request<'_>) -> Result<()> + Send + Sync + 'static,
@@ -62,7 +61,8 @@ impl Watched {
         Self::around(store, before, |_| Ok(()))
     }
 
-    /// A store that calls `before` before each request, and `after` behind each that was answered.
+    /// Creates a store that calls `before` before each request, and `after` after each that
+    /// succeeded.
     pub fn around(
         store: &Arc<MemoryStore>,
         before: impl Fn(&Request<'_>) -> Result<()> + Send + Sync + 'static,

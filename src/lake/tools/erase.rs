@@ -1,4 +1,4 @@
-//! Posts that must go: their partitions are rewritten without them.
+//! Erases posts: rewrites their partitions without them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,60 +19,63 @@ use crate::error::{Error, Result};
 use crate::lake::names::PartitionName;
 use crate::lake::store::{Store, list_all};
 use crate::lake::{journal, parallel, room, view};
+use crate::progress;
 
-/// How long a file may become that is rewritten, if it wasn't longer before.
+/// The length up to which a rewritten file may grow, if no file was longer before.
 const FILE_BYTES_MAX: u64 = 32 << 20;
 
-/// How long it may become at most, whatever the files before say: one is held in memory.
+/// The maximum length of a rewritten file, whatever the lengths of the old files: one file is held
+/// in memory.
 const SAID_BYTES_MAX: u64 = 1 << 30;
 
-/// What was done, as `_index/erased/<time>-<uuid>.json` keeps it.
+/// The record of an erase, which is stored as `_index/erased/<time>-<uuid>.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Record {
-    /// When.
+    /// The time of the erase.
     #[serde(with = "time::serde::rfc3339")]
     pub when: OffsetDateTime,
-    /// Whether it came to its end.
+    /// True if it ended without an error.
     pub finished: bool,
-    /// How many ids there were.
+    /// The number of ids.
     pub ids: usize,
-    /// The xxh3-128 of each, never the id itself.
+    /// The xxh3-128 hash of each id; the ids themselves are never stored.
     pub hashes: BTreeSet<String>,
-    /// How many posts went.
+    /// The number of erased posts.
     pub posts_erased: u64,
     /// The partitions that were rewritten.
     pub partitions: Vec<Rewritten>,
-    /// Partitions that have such posts and aren't closed, with how many.
+    /// Partitions that have such posts and aren't closed, with the number of these posts.
     pub open: BTreeMap<String, u64>,
-    /// The hashes of the ids that posts have or had, those too that stay as open or doubtful ones.
+    /// The hashes of the ids that posts have or had, including posts that stay because they are in
+    /// an open partition or doubtful.
     pub found: BTreeSet<String>,
-    /// How many ids no post had, now or in an earlier `erase` of this lake.
+    /// The number of ids that no post had, now or in an earlier `erase` of this lake.
     pub ids_not_found: usize,
-    /// How many posts have a number that was deleted, and nothing tells whether on their server.
-    /// They stay.
+    /// The number of posts whose number was deleted on some server, where it isn't known if that is
+    /// the post's server. They stay.
     pub doubtful: u64,
-    /// Captured deletes that couldn't be understood.
+    /// The number of captured deletes that couldn't be understood.
     pub not_understood: u64,
-    /// Files of dead letters that have such posts. They stay.
+    /// Files of dead letters with such posts. They stay.
     pub dead_letters: BTreeSet<String>,
-    /// Files that aren't visible yet, or never will be, and have such posts. They stay.
+    /// Files with such posts that aren't visible yet, or never will be. They stay.
     pub staged: BTreeSet<String>,
-    /// The folders of states whose spools and outboxes weren't looked at.
+    /// The folders of states whose spools and outboxes weren't searched.
     pub states: BTreeSet<String>,
 }
 
-/// Which partitions are looked at.
+/// The selection of partitions that are searched.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    /// A glob over their names.
+    /// A glob over the names of partitions.
     pub glob: Pattern,
-    /// Those that begin before this time are taken for closed.
+    /// Partitions that begin before this time count as closed.
     pub closed_before: Option<OffsetDateTime>,
 }
 
 impl Scope {
-    /// Those that match, or have come in the place of one that did: `first` are all that there
-    /// were.
+    /// Returns the partitions that match, or that have replaced one that did: `first` are the
+    /// partitions at the beginning.
     fn chosen(&self, all: &[String], first: &[String]) -> Vec<String> {
         let time = |name: &str| name.parse().ok().map(|name: PartitionName| name.boundary);
         let times: BTreeSet<_> =
@@ -83,22 +86,22 @@ impl Scope {
 }
 
 impl Record {
-    /// Whether posts that should go are known or likely to be left.
+    /// Returns true if posts that should be erased are left, or are likely to be.
     pub fn has_left_some(&self) -> bool {
         let copies = self.open.len() + self.dead_letters.len() + self.staged.len();
         copies > 0 || self.doubtful + self.not_understood > 0
     }
 }
 
-/// Writes the record as it is.
+/// Stores the record in its current state.
 type Write<'a> = &'a dyn Fn(&Record) -> Result<()>;
 
-/// Erases posts from the closed partitions of a lake. The record is there before the first post
-/// goes, and says at the end what was done.
+/// Erases posts from the closed partitions of a lake. The record is stored before the first post is
+/// erased, and again at the end with the result.
 ///
 /// # Errors
-/// As [`rewrite`], or if another process is rewriting one of them; what was erased before stays so,
-/// and doing it again does the rest.
+/// As [`rewrite`], or if another process is rewriting one of the partitions. Posts that were erased
+/// before the error stay erased, and another call does the rest.
 pub fn erase(
     store: &Arc<dyn Store>,
     scope: &Scope,
@@ -139,7 +142,8 @@ pub fn erase(
     Ok(record)
 }
 
-/// The hashes of the ids that posts went by before, also where that was killed.
+/// Returns the hashes of the ids that earlier erases found in posts, including erases that were
+/// killed.
 fn found_before(store: &dyn Store) -> Result<BTreeSet<String>> {
     #[derive(Default, Deserialize)]
     struct Before {
@@ -163,8 +167,8 @@ fn look_everywhere(
     write: Write<'_>,
 ) -> Result<()> {
     journal::settle(store.as_ref(), record.when)?;
-    // What is published meanwhile is seen one way or the other: staged before the first listing, or
-    // in it.
+    // A file that is published during the erase is seen either here, while it is staged, or in a
+    // later listing.
     record.staged = staged(store.as_ref(), ids)?;
     pass_by_pass(store, scope, ids, record, write)?;
     record.staged.extend(staged(store.as_ref(), ids)?);
@@ -173,8 +177,8 @@ fn look_everywhere(
     Ok(())
 }
 
-/// Looks at partitions until there is none that wasn't looked at as it is: another process may
-/// replace one by another meanwhile, with the same posts.
+/// Searches partitions in passes until the current state of each was searched: another process may
+/// replace one by another with the same posts during the search.
 fn pass_by_pass(
     store: &Arc<dyn Store>,
     scope: &Scope,
@@ -190,11 +194,13 @@ fn pass_by_pass(
             closed(&all, scope.closed_before, record.when).into_iter().collect();
         record.open.retain(|partition, _| all.contains(partition));
         let fresh = passes.fresh(store.as_ref(), &scope.chosen(&all, &first))?;
-        // A partition that is being written changes all the time: that alone is no reason to go on.
+        // A partition that is being written changes all the time: that alone doesn't need another
+        // pass.
         if !fresh.iter().any(|Fresh { partition, is_new }| *is_new || closed.contains(partition)) {
             return Ok(());
         }
         for Fresh { partition, .. } in fresh {
+            progress::piece(|| bytes_of(store.as_ref(), &partition))?;
             let Met { posts, doubtful: stay, ids: found } = meet(store, &partition, ids)?;
             doubtful.insert(partition.clone(), stay);
             let is_more = !found.is_subset(&record.found);
@@ -203,17 +209,27 @@ fn pass_by_pass(
             if posts > 0 && !closed.contains(&partition) {
                 record.open.insert(partition, posts);
             } else if posts > 0 {
-                // Whoever does it again after a kill is told which ids were found.
+                // Stored now, so that after a kill the next erase knows the ids that were found.
                 if is_more {
                     write(record)?;
                 }
                 erase_from(store, &partition, ids, record)?;
             }
+            progress::end_piece();
         }
         all = passes::partitions(store.as_ref())?;
         doubtful.retain(|partition, _| all.contains(partition));
         record.doubtful = doubtful.values().sum();
     }
+}
+
+/// The bytes of a partition's files, for whoever shows how far it has come.
+///
+/// # Errors
+/// If they can't be listed.
+pub fn bytes_of(store: &dyn Store, partition: &str) -> Result<u64> {
+    let files = view::objects(store, partition)?;
+    Ok(files.iter().map(|(_, object)| object.bytes).sum())
 }
 
 fn erase_from(
@@ -232,18 +248,20 @@ fn erase_from(
     };
     match rewrite(store, partition, &how)? {
         Some(rewritten) => {
-            record.posts_erased += rewritten.posts_erased;
+            let posts = rewritten.posts_erased;
+            progress::tell(|| format!("{partition}: {posts} posts erased"));
+            record.posts_erased += posts;
             record.partitions.push(rewritten);
         }
-        // Another process has just replaced it: the next pass finds the one that came.
+        // Another process has just replaced the partition: the next pass finds the new one.
         None if view::files(store.as_ref(), partition)?.is_empty() => {}
         None => return Err(busy(store.as_ref(), partition)),
     }
     Ok(())
 }
 
-/// How long the files of a partition may become: compacted ones stay so. What a file says of itself
-/// may be wrong, so it counts only up to a limit.
+/// Returns the length up to which the files of a partition may grow, so that compacted files stay
+/// long. A file's own statement of its length may be wrong, so it only counts up to a limit.
 pub(super) fn longest(store: &dyn Store, partition: &str) -> Result<u64> {
     let lengths = view::objects(store, partition)?;
     let lengths = lengths.iter().map(|(name, object)| view::text_bytes(store, *name, object));
@@ -258,7 +276,7 @@ fn busy(store: &dyn Store, partition: &str) -> Error {
     ))
 }
 
-/// What of a partition would go.
+/// Counts the posts of a partition that would be erased.
 fn meet(store: &Arc<dyn Store>, partition: &str, ids: &Ids) -> Result<Met> {
     let mut all = Met::default();
     for met in

@@ -1,5 +1,6 @@
-//! Copies of posts that must go, where no reader sees them: among dead letters, and in files that
-//! are staged. They are named and never rewritten: their owners still need them as they are.
+//! Finds copies of posts that must be erased, in places that no reader sees: among dead letters,
+//! and in staged files. They are reported and never rewritten, since their owners still need them
+//! unchanged.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -19,14 +20,14 @@ use crate::lake::store::{Object, Store, list_all};
 use crate::post::Post;
 use crate::value::Value;
 
-/// The kind of dead letters, and the lake of theirs within a lake.
+/// The kind of dead letters, and the folder of their lake within a lake.
 const DEAD: (&str, &str) = ("dead", "_dead/");
 
-/// How long a staged file may be that is searched as bytes, in memory; a longer one is named
-/// anyway.
+/// The maximum length of a staged file that is searched as bytes, in memory. A longer one is
+/// reported without a search.
 const SEARCHED_BYTES_MAX: u64 = 64 << 20;
 
-/// The files of dead letters that have such a post.
+/// Returns the files of dead letters that have such a post.
 ///
 /// # Errors
 /// If one can't be listed or read.
@@ -38,7 +39,7 @@ pub(super) fn dead_letters(store: &dyn Store, ids: &Ids) -> Result<BTreeSet<Stri
     })
 }
 
-/// The staged files that have such a post, or can't be looked into.
+/// Returns the staged files that have such a post, or can't be searched.
 ///
 /// # Errors
 /// If one can't be listed or read.
@@ -57,7 +58,7 @@ fn matching(
     Ok(found?.into_iter().flatten().collect())
 }
 
-/// Whether a file has such a post, as far as it can be read, or may have one.
+/// Returns true if a file has such a post, as far as it can be read, or may have one.
 fn may_have(store: &dyn Store, object: &Object, ids: &Ids) -> Result<bool> {
     let mut reader = ObjectReader::new(store, &object.key);
     loop {
@@ -65,9 +66,9 @@ fn may_have(store: &dyn Store, object: &Object, ids: &Ids) -> Result<bool> {
             Ok(Some(posts)) if posts.iter().any(|post| goes(post, ids)) => return Ok(true),
             Ok(Some(_)) => {}
             Ok(None) => return Ok(false),
-            // It was published or deleted since it was listed.
+            // It was published or deleted after it was listed.
             Err(Trouble::Gone) => return Ok(false),
-            // What is no file holds no post.
+            // Something that isn't a file has no post.
             Err(Trouble::Store(error)) if error.kind() == Kind::Rejected => return Ok(false),
             Err(Trouble::Store(error)) => return Err(error),
             Err(Trouble::Damage { .. } | Trouble::Unsupported(_)) => {
@@ -77,7 +78,7 @@ fn may_have(store: &dyn Store, object: &Object, ids: &Ids) -> Result<bool> {
     }
 }
 
-/// The same of a file that has no end yet, or is something else than its name says.
+/// Like `may_have`, for a file that isn't finished, or isn't what its name says.
 fn bytes_may_have(store: &dyn Store, object: &Object, ids: &Ids) -> Result<bool> {
     if object.bytes > SEARCHED_BYTES_MAX || !Form::of(&object.key).is_plain() {
         return Ok(true);
@@ -90,7 +91,7 @@ fn bytes_may_have(store: &dyn Store, object: &Object, ids: &Ids) -> Result<bool>
     Ok(is_packed || ids.may_be_in(&bytes))
 }
 
-/// Whether a post goes, or a letter holds one that does.
+/// Returns true if a post is to be erased, or is a dead letter with a post that is to be erased.
 fn goes(post: &Post, ids: &Ids) -> bool {
     if post.kind() != DEAD.0 {
         return ids.has(post);
@@ -115,13 +116,13 @@ fn value_goes(value: &Value, ids: &Ids) -> bool {
     }
 }
 
-/// A note of who writes into the lake.
+/// A note of a topology that writes into the lake.
 #[derive(Deserialize)]
 struct Writer {
     state: PathBuf,
 }
 
-/// The folders of the states that have written into the lake, as far as they left notes.
+/// Returns the folders of the states that have written into the lake, as far as they left notes.
 ///
 /// # Errors
 /// If the notes can't be listed or read.

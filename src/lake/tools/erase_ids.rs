@@ -1,4 +1,4 @@
-//! Which posts must go: ids from a file, or from the deletes that a lake holds.
+//! The ids of the posts that must be erased, from a file, or from the deletes that a lake holds.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -12,56 +12,57 @@ use crate::lake::store::Store;
 use crate::lake::{parallel, view};
 use crate::post::{Deletion, DeletionReach, Post};
 
-/// Which posts go.
+/// The ids of the posts that are to be erased.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ids {
     /// Ids of posts of any kind.
     any: HashSet<String>,
-    /// Ids of posts of a kind, and which posts of that id.
+    /// Ids of posts of a kind, each with the selection of the posts that have it.
     of_kind: HashMap<String, HashMap<String, BTreeSet<Which>>>,
-    /// The last parts of the addresses of records among them: in an event the parts stand apart.
+    /// The last parts of those ids that are addresses of records. In an event of Bluesky the parts
+    /// of an address are separate.
     record_keys: HashSet<String>,
-    /// Captured deletes that couldn't be understood.
+    /// The number of captured deletes that couldn't be understood.
     pub not_understood: u64,
 }
 
-/// Which of the posts of an id are meant.
+/// The posts of an id that are to be erased.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Which {
-    /// All.
+    /// All posts.
     All,
-    /// Those of this server; of an unknown one where it isn't named.
+    /// The posts of this server. `None` if the deletion doesn't name its server.
     OfServer(Option<String>),
-    /// Those that are no newer than the deletion: a record may be made again under the same
-    /// address.
+    /// The posts that are no newer than the deletion, since a record may be created again under the
+    /// same address.
     Until(Version),
 }
 
-/// How new a record of Bluesky is.
+/// The version of a record of Bluesky.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Version {
     /// The revision of its repository, which sorts as text.
     revision: Option<String>,
-    /// When the server saw it.
+    /// The time at which the server saw it.
     seen_at: Option<OffsetDateTime>,
 }
 
-/// What becomes of a post.
+/// The decision about a post.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fate {
-    /// The ids that it goes by, `kind id` or `id`.
+    /// The ids because of which it is erased, `kind id` or `id`.
     pub by: Vec<String>,
-    /// The ids that were deleted, and nothing tells whether on its server; it stays, unless it goes
-    /// by another.
+    /// The deleted ids for which it isn't known if the post is on the server of the deletion. The
+    /// post stays, unless it is erased because of another id.
     pub doubtful: Vec<String>,
 }
 
 impl Ids {
-    /// One `kind id` or `id` a line; empty lines and those that begin with `#` don't count. A byte
-    /// order mark and quotes around a word are passed over.
+    /// Parses one `kind id` or `id` per line. Ignores empty lines, lines that begin with `#`, a
+    /// byte order mark, and quotes around a word.
     ///
     /// # Errors
-    /// If a line is anything else: its number, and what to do.
+    /// If a line is malformed: the error has its number, and what to do.
     pub fn parse(text: &str) -> Result<Self> {
         let mut ids = Self::default();
         for (number, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
@@ -72,7 +73,7 @@ impl Ids {
             if line.contains(|c: char| {
                 c.is_control() && c != '\t' || "\u{feff}\u{200b}\u{200e}\u{200f}".contains(c)
             }) {
-                let what = "a character that isn't visible: save the list as plain text in UTF-8, with one id a line";
+                let what = "a character that isn't visible: save the list as plain text in UTF-8, with one id per line";
                 return Err(bad(what.into()));
             }
             match line
@@ -87,7 +88,7 @@ impl Ids {
                 }
                 [kind, _] if kind.bytes().all(|byte| byte.is_ascii_digit()) => {
                     return Err(bad(format!(
-                        "\"{kind}\" is no kind of posts: write one id a line"
+                        "\"{kind}\" isn't a kind of post: write one id per line"
                     )));
                 }
                 [kind, id] => ids.add(kind, id, Which::All),
@@ -97,8 +98,8 @@ impl Ids {
         Ok(ids)
     }
 
-    /// Those that captured deletes name: `{"delete": {"kind": "tweet", "id": "…"}}`, and the
-    /// notices of Twitter's old streams, `{"delete": {"status": {"id_str": "…"}}}`.
+    /// Returns the ids that captured deletes name: `{"delete": {"kind": "tweet", "id": "…"}}`, and
+    /// the notices of Twitter's old streams, `{"delete": {"status": {"id_str": "…"}}}`.
     ///
     /// # Errors
     /// If a file can't be read, or is damaged.
@@ -146,16 +147,16 @@ impl Ids {
         self.of_kind.entry(kind.into()).or_default().entry(id.into()).or_default().insert(which);
     }
 
-    /// What becomes of a post.
+    /// Decides about a post.
     pub fn fate(&self, post: &Post) -> Fate {
         let (kind, mut fate) = (post.kind(), Fate::default());
         let of_kind = self.of_kind.get(kind);
-        // Deletions hold no content, and stay.
+        // Deletions have no content, and stay.
         if post.is_deletion() || self.any.is_empty() && of_kind.is_none() {
             return fate;
         }
-        // A deletion on Mastodon gives the number that the toot has on that server, and not its
-        // uri.
+        // A deletion on Mastodon names the number that the toot has on that server, and not its
+        // URI.
         for id in [post.id(), post.other_id()].into_iter().flatten() {
             if self.any.contains(&*id) {
                 fate.by.push(id.to_string());
@@ -172,13 +173,13 @@ impl Ids {
         fate
     }
 
-    /// Whether a post goes.
+    /// Returns true if a post is to be erased.
     pub fn has(&self, post: &Post) -> bool {
         !self.fate(post).by.is_empty()
     }
 
-    /// Whether bytes that aren't known to be posts may hold one that goes: one of the ids stands in
-    /// them as a word, or as a string.
+    /// Returns true if bytes that may not be whole posts may hold one that is to be erased, because
+    /// one of the ids occurs in them as a word or a string.
     pub fn may_be_in(&self, bytes: &[u8]) -> bool {
         let is_id = |word: &str| {
             let is_of_kind = || self.of_kind.values().any(|ids| ids.contains_key(word));
@@ -189,17 +190,17 @@ impl Ids {
         text.split(|c| !is_word(c)).chain(text.split('"')).any(is_id)
     }
 
-    /// How many there are.
+    /// Returns the number of ids.
     pub fn len(&self) -> usize {
         self.any.len() + self.of_kind.values().map(HashMap::len).sum::<usize>()
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no ids.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// A hash of each, `kind id` or `id`, for the record.
+    /// Returns a hash of each id, `kind id` or `id`, for the record.
     pub(super) fn hashes(&self) -> BTreeSet<String> {
         let of_kind = self
             .of_kind
@@ -209,36 +210,36 @@ impl Ids {
     }
 }
 
-/// The hash of an id for the record, which never names it.
+/// Returns the hash of an id for the record, which never contains the id itself.
 pub(super) fn hash(id: &str) -> String {
     format!("{:032x}", xxhash_rust::xxh3::xxh3_128(id.as_bytes()))
 }
 
-/// A word of a line without its quotes, if it can be an id or a kind.
+/// Returns a word of a line without its quotes, if it can be an id or a kind.
 fn plain(word: &str) -> std::result::Result<&str, String> {
     let unquote = |quote| word.strip_prefix(quote).and_then(|word| word.strip_suffix(quote));
     let plain = unquote('"').or_else(|| unquote('\'')).unwrap_or(word);
     let is_number = plain.bytes().all(|byte| byte.is_ascii_digit() || b"+-.,eE".contains(&byte));
     if is_number && plain.contains(['.', '+']) {
         return Err(format!(
-            "\"{plain}\" is a rounded number, whose digits are lost: take the ids as text from where they come"
+            "\"{plain}\" is a rounded number, whose digits are lost: export the ids as text from their source"
         ));
     }
-    // The address of a toot or a record may hold more than the ids of others.
+    // The address of a toot or a record may have characters that other ids don't have.
     let is_address = plain.contains("://") && !plain.ends_with([',', ';']);
     if plain.is_empty()
         || plain.contains(['"', '\''])
         || !is_address && plain.contains([',', ';', '[', ']', '{', '}'])
     {
         return Err(format!(
-            "\"{word}\" is no id: expected \"kind id\" or \"id\", and no CSV or JSON (cut -d, -f1, or jq -r '.[]', \
+            "\"{word}\" isn't an id: expected \"kind id\" or \"id\", not CSV or JSON (cut -d, -f1, or jq -r '.[]', \
              makes such a list)"
         ));
     }
     Ok(plain)
 }
 
-/// The kind and id of what was deleted, and which of the posts of that id go.
+/// Returns the kind and id of a deletion, and the selection of the posts with that id.
 fn deleted(deletion: Deletion<'_>) -> (String, String, Which) {
     let Deletion { kind, id, server, reach, revision, seen_at } = deletion;
     let which = match reach {
@@ -252,14 +253,14 @@ fn deleted(deletion: Deletion<'_>) -> (String, String, Which) {
 }
 
 impl Which {
-    /// Whether a post of the id is meant; `None` if nothing tells.
+    /// Returns true if a post with this id is selected; `None` if that can't be decided.
     fn has(&self, post: &Post, id: &str) -> Option<bool> {
         match self {
             Self::All => Some(true),
             Self::OfServer(server) => post.is_of_server(server.as_ref()?),
             Self::Until(deleted) => {
-                // An account's revision is another sequence than a record's time: only like is
-                // compared.
+                // Only revisions of records are compared: the revision of an account belongs to
+                // another sequence.
                 if let (Some(made), Some(deleted)) = (post.revision(), &deleted.revision)
                     && id.starts_with("at://")
                 {
@@ -275,14 +276,14 @@ impl Which {
     }
 }
 
-/// The ids that were found, over several passes.
+/// The posts and ids that were found.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Met {
-    /// How many posts go.
+    /// The number of posts that are to be erased.
     pub posts: u64,
-    /// How many can't be decided.
+    /// The number of posts that can't be decided.
     pub doubtful: u64,
-    /// The hashes of the ids that posts have, those that can't be decided too.
+    /// The hashes of the ids that posts have, including those of undecided posts.
     pub ids: BTreeSet<String>,
 }
 

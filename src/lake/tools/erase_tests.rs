@@ -1,4 +1,4 @@
-//! Which posts an erase takes, and what it says of those that it leaves.
+//! Tests the posts that an erase deletes, and the report on those that it leaves.
 
 use std::sync::Arc;
 
@@ -153,7 +153,7 @@ fn copies_that_no_reader_sees_are_named() {
         r#"[{"dead":{"component":"in","error":"e","raw":"47110"}}]"#,
     );
     let staged = [format!("_staging/run/lake-0/{NIGHT}/0000003"), "_staging/put-host-1".into()];
-    // The open file has no end yet; the others are of other posts.
+    // The open file isn't finished; the others have other posts.
     put(&staged[0], r#"[{"tweet":{"id":"1"}},{"tweet":{"id":"4711""#);
     put(&staged[1], r#"[{"tweet":{"id":"2"}}]"#);
     put("_staging/run/lake-0/other", r#"[{"tweet":{"id":"47110"}}"#);

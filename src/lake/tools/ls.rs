@@ -1,4 +1,4 @@
-//! What partitions hold, from the index where it is.
+//! Lists the contents of partitions, from the index if it exists.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -9,21 +9,21 @@ use crate::lake::names::PartitionName;
 use crate::lake::parallel;
 use crate::lake::store::{Store, list_all};
 
-/// One partition.
+/// A partition in the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
     /// Its name.
     pub partition: String,
-    /// The boundary that it began at.
+    /// The boundary at which it began.
     #[serde(with = "time::serde::rfc3339::option")]
     pub time: Option<OffsetDateTime>,
-    /// The UUID that its writer drew for it.
+    /// The UUID in its name, which its writer chose at random.
     pub writer: Option<String>,
-    /// How many files it has.
+    /// The number of its files.
     pub micro_batches: u64,
-    /// How many posts those hold; unknown without the index.
+    /// The number of posts in these files; unknown without the index.
     pub posts: Option<u64>,
-    /// Their length.
+    /// The total length of these files, in bytes.
     pub bytes: u64,
     /// The oldest post's own time, if the index knows it.
     #[serde(with = "time::serde::rfc3339::option")]
@@ -33,10 +33,11 @@ pub struct Line {
     pub last: Option<OffsetDateTime>,
 }
 
-/// What each of these partitions holds. Where there is no index its files are listed, not read.
+/// Describes each of these partitions. If a partition has no index, its files are listed, but not
+/// read.
 ///
 /// # Errors
-/// If something can't be listed or read.
+/// If a file can't be listed or read.
 pub fn ls(store: &dyn Store, partitions: &[String]) -> Result<Vec<Line>> {
     let found: Vec<_> = partitions.iter().zip(index::read_all(store, partitions)?).collect();
     let line = |(name, found): &(&String, Found)| match found {

@@ -1,4 +1,4 @@
-//! What `waterspout lake` does, for any store. Nothing in here prints.
+//! Implements the commands of `waterspout lake`, for any store. No function here prints.
 
 pub mod compact;
 pub mod erase;
@@ -14,12 +14,12 @@ use time::{Duration, OffsetDateTime};
 
 use super::names::PartitionName;
 
-/// How long after the next partition's boundary nobody writes into a partition any more, and nobody
-/// who crashed comes back to find what it wrote.
+/// The time after the next partition's boundary from which a partition counts as closed: no writer
+/// writes into it any more, and no crashed writer comes back to recover its files.
 pub const GRACE: Duration = Duration::HOUR;
 
-/// The partitions that no writer is at: those whose successor began at least [`GRACE`] ago, or
-/// those that begin before a time which somebody names.
+/// Returns the closed partitions: those whose successor began at least [`GRACE`] ago, or those that
+/// begin before a time that the user gives.
 pub fn closed(
     partitions: &[String],
     before: Option<OffsetDateTime>,

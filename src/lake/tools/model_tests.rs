@@ -1,6 +1,7 @@
-//! Readers, tools and writers on one lake in memory, in any order of their steps. Each process runs
-//! on threads of its own, and whatever it asks of the store waits until a seeded scheduler lets it.
-//! Tools may be killed before any step, and readers stop and go on from their cursors.
+//! Tests readers, tools and writers on one lake in memory, with their steps in any order. Each
+//! process runs on separate threads, and each of its requests to the store waits until a seeded
+//! scheduler lets it through. Tools may be killed before any step, and readers stop and continue
+//! from their cursors.
 //!
 //! `WATERSPOUT_LONG=1` makes ten times as many; `WATERSPOUT_SEED=n` begins with that seed.
 
@@ -32,7 +33,7 @@ const OPEN: &str = "2015-12-18T12:00:00-0fa5ac3a-e695-4f96-aca2-d24c7527aed7";
 
 type Shared = Arc<dyn Store>;
 
-/// xorshift64*, as the scenarios need no more.
+/// The random numbers of xorshift64*, which is enough for these scenarios.
 struct Random(u64);
 
 impl Random {
@@ -44,17 +45,17 @@ impl Random {
     }
 }
 
-/// Where one process stands.
+/// The state of one process at its gate.
 #[derive(Default)]
 struct Turns {
-    /// Requests that wait to be let through.
+    /// The number of requests that wait to be let through.
     waiting: usize,
-    /// Requests that may go through now.
+    /// The number of requests that may go through now.
     granted: usize,
-    /// Requests that are done.
+    /// The number of finished requests.
     done: usize,
     ended: bool,
-    /// It is killed before this request.
+    /// The request before which the process is killed.
     dies_at: Option<usize>,
 }
 
@@ -81,7 +82,7 @@ impl Gate {
         answer
     }
 
-    /// Lets one request through; false if the process has ended.
+    /// Lets one request through. Returns false if the process has ended.
     fn step(&self) -> bool {
         let turns = self.turns.lock().unwrap();
         let mut turns =
@@ -99,7 +100,7 @@ impl Gate {
     fn end(&self) {
         let mut turns = self.turns.lock().unwrap();
         turns.ended = true;
-        // What was asked ahead and is waited for by nobody goes through.
+        // Requests that were made ahead, and that no thread waits for, go through.
         turns.granted = usize::MAX / 2;
         self.changed.notify_all();
     }
@@ -127,7 +128,7 @@ impl Store for Gated {
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>> {
         self.gate.pass(|| self.store.get_range(key, range))
     }
-    /// In pages of two, as a server gives a large lake in several answers.
+    /// Lists in pages of two, as a server returns a large lake in several answers.
     fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Object>> {
         let (mut found, mut after) = (Vec::<Object>::new(), after.map(str::to_owned));
         while found.len() < max {
@@ -142,7 +143,7 @@ impl Store for Gated {
         }
         Ok(found)
     }
-    /// In pages of two as well: what comes late in it is seen later.
+    /// Lists in pages of two as well: names at the end are seen later.
     fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let mut found: Vec<String> = Vec::new();
         loop {
@@ -171,11 +172,11 @@ fn id_of(post: &[u8]) -> u64 {
     crate::post::Post::check(Bytes::copy_from_slice(post)).unwrap().id().unwrap().parse().unwrap()
 }
 
-/// A lake of two or three partitions, some of one time, and the ids of its posts.
+/// Makes a lake of two or three partitions, some of one time, and returns the ids of its posts.
 fn lake(random: &mut Random) -> (Arc<MemoryStore>, BTreeSet<u64>) {
     let (store, mut next) = (MemoryStore::default(), 0);
     for partition in 0..2 + random.below(2) {
-        // The UUID of what replaces it may come before it or behind it.
+        // The UUID of the new partition may sort before this one or after it.
         let name = format!(
             "2015-12-18T0{}:00:00-7fa5ac3{partition}-e695-4f96-aca2-d24c7527aed7",
             partition / 2
@@ -195,14 +196,14 @@ fn lake(random: &mut Random) -> (Arc<MemoryStore>, BTreeSet<u64>) {
     (Arc::new(store), (0..next).collect())
 }
 
-/// What a reader has got, over all its runs.
+/// The posts that a reader has received, over all its runs.
 #[derive(Default)]
 struct Got {
     ids: Vec<u64>,
     error: Option<String>,
 }
 
-/// Reads the lake, in several runs that stop after some posts and go on from their cursors.
+/// Reads the lake, in several runs that stop after some posts and continue from their cursors.
 fn read(store: &Shared, order: Order, mut random: Random) -> Got {
     let sorting = Sorting {
         disorder: std::time::Duration::from_secs(60 * random.below(90)),
@@ -246,7 +247,7 @@ fn read(store: &Shared, order: Order, mut random: Random) -> Got {
     }
 }
 
-/// The partitions that a tool is to work on: not those that are being written.
+/// Returns the partitions that a tool is to work on: those that aren't being written.
 fn closed_ones(store: &Shared) -> Result<Vec<String>> {
     let mut partitions = view::partitions(store.as_ref())?;
     partitions.retain(|name| *name != OPEN);
@@ -275,7 +276,7 @@ fn prune_old(store: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// The ids of the posts in the partitions whose names begin so.
+/// Returns the ids of the posts in the partitions whose names have this prefix.
 fn ids_below(store: &MemoryStore, prefix: &str) -> BTreeSet<u64> {
     let objects = list_all(store, prefix).unwrap();
     let texts = objects.iter().map(|object| store.get(&object.key).unwrap().unwrap());
@@ -286,7 +287,7 @@ fn ids_below(store: &MemoryStore, prefix: &str) -> BTreeSet<u64> {
 
 fn index_all(store: &Shared) -> Result<()> {
     for partition in view::partitions(store.as_ref())? {
-        // A partition that is replaced meanwhile has no index.
+        // A partition that has just been replaced has no index.
         drop(index::renew(store.as_ref(), &partition)?);
     }
     index::sweep(store.as_ref())
@@ -300,15 +301,15 @@ fn write(store: &Shared, first: u64) -> Result<()> {
     index::write(store.as_ref(), &index::build(store.as_ref(), OPEN)?)
 }
 
-/// What came of a process.
+/// The end of a process.
 enum Came {
     Read(Got),
-    /// An `erase` that said it was finished.
+    /// An `erase` that reported that it was finished.
     Erased,
     Other,
 }
 
-/// One scenario: some processes, in an order of their steps that the seed says.
+/// Plays one scenario: some processes, with their steps in an order that the seed determines.
 fn play(seed: u64, order: Order, prunes: bool) -> usize {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let (store, ids) = lake(&mut random);
@@ -322,7 +323,8 @@ fn play(seed: u64, order: Order, prunes: bool) -> usize {
     for kind in kinds {
         let gate = Arc::new(Gate::default());
         let shared: Shared = Arc::new(Gated { store: Arc::clone(&store), gate: Arc::clone(&gate) });
-        // Readers and writers may be slow, but aren't killed; tools are, in every other scenario.
+        // Readers and writers may be slow, but aren't killed; tools are killed in every other
+        // scenario.
         if [1, 2, 3, 5].contains(kind) && random.below(2) == 0 {
             gate.turns.lock().unwrap().dies_at = Some(random.below(120) as usize);
         }
@@ -350,7 +352,7 @@ fn play(seed: u64, order: Order, prunes: bool) -> usize {
     let mut live: Vec<usize> = (0..processes.len()).collect();
     while !live.is_empty() {
         let at = random.below(live.len() as u64) as usize;
-        // Some go on for a while, as if the others slept.
+        // Sometimes one process makes several steps, as if the others slept.
         for _ in 0..1 + random.below(12) {
             if !processes[live[at]].0.step() {
                 live.remove(at);
@@ -397,7 +399,7 @@ fn play(seed: u64, order: Order, prunes: bool) -> usize {
     whole
 }
 
-/// Once the tools have run again nothing is left but the posts, once each.
+/// Checks that once the tools have run again, only the posts are left, once each.
 fn at_rest(
     seed: u64,
     store: &Arc<MemoryStore>,

@@ -1,4 +1,5 @@
-//! Looks at every partition, though another process may replace some by others meanwhile.
+//! Searches all partitions in passes, although another process may replace some of them during a
+//! pass.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +10,23 @@ use crate::lake::view;
 
 pub use crate::lake::listing::partitions;
 
-/// What was looked at: the partitions, with the files that they had then.
+/// The searched partitions, with the files that they had at that time.
 #[derive(Default)]
 pub struct Passes {
     seen: BTreeMap<String, Vec<(FileName, Object)>>,
 }
 
-/// A partition that has to be looked at.
+/// A partition that has to be searched.
 pub struct Fresh {
     /// Its name.
     pub partition: String,
-    /// Whether there was none of this name, and not only other files in it.
+    /// True if no partition of this name was searched before; false if it has other files now.
     pub is_new: bool,
 }
 
 impl Passes {
-    /// Those of these partitions that weren't looked at as they are now; from now on they were.
+    /// Returns those of these partitions that weren't searched in their current state, and records
+    /// them as searched.
     ///
     /// # Errors
     /// If their files can't be listed.

@@ -1,4 +1,4 @@
-//! Old partitions go.
+//! Deletes old partitions.
 
 use time::OffsetDateTime;
 
@@ -10,17 +10,17 @@ use crate::lake::replaced::PRUNE;
 use crate::lake::store::{Store, list_all};
 use crate::lake::view;
 
-/// Those of these partitions that began before a time.
+/// Returns those of these partitions that began before a time.
 pub fn older(partitions: &[String], than: OffsetDateTime) -> Vec<String> {
     let is_older =
         |name: &&String| name.parse::<PartitionName>().is_ok_and(|name| name.boundary < than);
     partitions.iter().filter(is_older).cloned().collect()
 }
 
-/// Why a partition of these must not go. None if it may.
+/// Returns the reason why one of these partitions must stay; `None` if it may be deleted.
 ///
 /// # Errors
-/// If something can't be looked up.
+/// If the store can't be read.
 pub fn stays(store: &dyn Store, all: &[String], partition: &str) -> Result<Option<&'static str>> {
     let boundary = |name: &str| name.parse::<PartitionName>().ok().map(|name| name.boundary);
     let newest = all.iter().filter_map(|name| boundary(name)).max();
@@ -31,22 +31,23 @@ pub fn stays(store: &dyn Store, all: &[String], partition: &str) -> Result<Optio
         return Ok(Some("a writer has files for it in _staging"));
     }
     if !store.links(&format!("{partition}/"))?.is_empty() {
-        return Ok(Some("it is a link, or has one in it"));
+        return Ok(Some("it is a link, or contains one"));
     }
     Ok(None)
 }
 
-/// Deletes a partition with all that is in it. The journal keeps other tools away and has a killed
-/// one finished; a note tells readers that have listed it or have read a part of it, and writers
-/// that come back. False if another process is at the partition.
+/// Deletes a partition with all of its objects. The journal keeps other tools away, and lets them
+/// finish the work of a killed one; a note informs readers that have listed the partition or have
+/// read a part of it, and writers that come back. Returns false if another process works on the
+/// partition.
 ///
 /// # Errors
-/// If something can't be deleted; then the rest can be deleted later.
+/// If an object can't be deleted; then the rest can be deleted later.
 pub fn prune(store: &dyn Store, partition: &str, now: OffsetDateTime) -> Result<bool> {
     let name: PartitionName = partition.parse().map_err(|_| {
         Error::fatal(format!("bad partition \"{partition}\": expected <time>-<uuid>"))
     })?;
-    // Of this name nothing is ever written.
+    // No partition of this name is ever written.
     let none = PartitionName::begin(name.boundary, name.names).to_string();
     let Some(attempt) = Attempt::begin(store, &[partition], &none, PRUNE, now)? else {
         return Ok(false);
@@ -55,7 +56,7 @@ pub fn prune(store: &dyn Store, partition: &str, now: OffsetDateTime) -> Result<
     let there = files.iter().map(|(name, _)| name.to_string()).collect();
     let bytes = files.iter().map(|(_, object)| object.bytes).sum();
     let mut index = Index::new(&none, Vec::new());
-    // How many posts there were isn't asked: what is damaged can be pruned as well.
+    // The number of posts isn't recorded, so a damaged partition can be pruned as well.
     index.replaces.push(Generation {
         files: there,
         bytes,

@@ -1,4 +1,4 @@
-//! The tools beside others that are at the same lake.
+//! Tests the tools while other processes work on the same lake.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -27,10 +27,11 @@ const NOW: OffsetDateTime = datetime!(2026-02-03 12:00:00 UTC);
 
 type Shared = Arc<dyn Store>;
 
-/// What another process does once, right before something is asked for.
+/// The work that another process does once, right before a request.
 type Meanwhile = Box<dyn FnOnce(&Shared) + Send>;
 
-/// A store in which another process does something right before a key is listed for the n-th time.
+/// Makes a store in which another process does its work right before a key is listed for the n-th
+/// time.
 fn busy_at(store: &Arc<MemoryStore>, (key, times): (&str, usize), meanwhile: Meanwhile) -> Shared {
     let (key, left) = (key.to_owned(), Mutex::new((times, Some(meanwhile))));
     let lake: Shared = Arc::clone(store) as _;
@@ -59,7 +60,7 @@ fn lake() -> Arc<MemoryStore> {
     Arc::new(store)
 }
 
-/// All that readers see.
+/// Returns the text of all posts that readers see.
 fn text(store: &dyn Store) -> String {
     let partitions = view::partitions(store).unwrap();
     let keys = partitions.iter().flat_map(|name| view::files(store, name).unwrap());
@@ -120,7 +121,7 @@ fn what_is_compacted_while_posts_are_erased_is_not_passed_over() {
         let erased = erase(&busy, &scope, &Ids::parse("tweet 1").unwrap(), NOW);
         let text = text(store.as_ref());
         assert!(["\"2\"", "\"3\""].iter().all(|id| text.contains(id)), "{times}: {text}");
-        // It may say that somebody else is at it, or do it.
+        // The erase may report that another process is working on it, or do the work.
         let record = list_all(store.as_ref(), "_index/erased/").unwrap().remove(0);
         let record = String::from_utf8(store.get(&record.key).unwrap().unwrap().to_vec()).unwrap();
         assert_eq!(record.contains("\"finished\":true"), erased.is_ok());
@@ -163,8 +164,8 @@ fn what_compact_passes_over_is_named() {
     assert_eq!(list_all(store.as_ref(), "2015").unwrap().len(), 2);
 }
 
-/// A lake in a folder whose writer was killed when it had published two files; then another process
-/// is at it. The writer comes back, with the files as it staged them, or without.
+/// Makes a lake in a folder whose writer was killed after it had published two files. Then another
+/// process works on it. The writer comes back, with or without the files as it staged them.
 fn away_meanwhile(meanwhile: impl Fn(&Shared)) -> Vec<String> {
     let mut found = Vec::new();
     for is_staged in [false, true] {
@@ -207,7 +208,8 @@ fn away_meanwhile(meanwhile: impl Fn(&Shared)) -> Vec<String> {
 fn who_comes_back_after_its_partition_was_compacted_brings_nothing_twice() {
     let both = "[{\"tweet\":{\"id\":\"1\"}},{\"tweet\":{\"id\":\"2\"}}]";
     assert_eq!(away_meanwhile(|store| drop(compact_all(store))), [both, both]);
-    // Once more, into another form: what came in the first one's place is replaced itself.
+    // Compacted once more, into another form: the partition that replaced the first one is itself
+    // replaced.
     let lines = away_meanwhile(|store| {
         compact_all(store);
         let partitions = view::partitions(store.as_ref()).unwrap();

@@ -1,4 +1,4 @@
-//! Partitions are replaced by another of the same timestamp, with the same posts or some of them.
+//! Replaces partitions by another one of the same timestamp, with the same posts or some of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,44 +19,44 @@ use crate::lake::store::{Put, Store};
 use crate::lake::{parallel, view};
 use crate::post::Post;
 
-/// How a partition is rewritten.
+/// The way in which a partition is rewritten.
 pub struct Rewrite<'a> {
     /// `compact` or `erase`.
     pub why: &'static str,
-    /// The length that the text of a new file may have; a larger post gets one for itself.
+    /// The maximum length of a new file's text; a larger post gets its own file.
     pub bytes_max: u64,
-    /// The form of the new files; without it that of the old partition's first.
+    /// The form of the new files; by default that of the old partition's first file.
     pub form: Option<Form>,
-    /// Which posts are kept.
+    /// Returns true if a post is kept.
     pub keep: &'a dyn Fn(&Post) -> bool,
-    /// The time.
+    /// The current time.
     pub now: OffsetDateTime,
 }
 
-/// What came of it.
+/// The result of a rewrite.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Rewritten {
-    /// The partition that is gone.
+    /// The partition that was deleted.
     pub old: String,
-    /// Others that were joined with it.
+    /// Other partitions that were joined with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
-    /// The one in its place; none if no post was kept.
+    /// The partition that replaced them; `None` if no post was kept.
     pub new: Option<String>,
-    /// How many files there were.
+    /// The number of files before.
     pub files_before: usize,
-    /// How many there are.
+    /// The number of files after.
     pub files: usize,
-    /// How many posts were kept.
+    /// The number of posts that were kept.
     pub posts: u64,
-    /// How many were not.
+    /// The number of posts that weren't kept.
     pub posts_erased: u64,
 }
 
 /// A file's name and its key.
 type Numbered = (FileName, String);
 
-/// Posts in their order, as a count and a hash of their bytes.
+/// A digest of posts in their order: their number and a hash of their bytes.
 #[derive(Default)]
 struct Digest {
     posts: u64,
@@ -75,18 +75,18 @@ impl Digest {
     }
 }
 
-/// Rewrites a partition. None if another process is at it, or has just replaced it: then it has no
-/// files.
+/// Rewrites a partition. Returns `None` if another process works on it, or has just replaced it, in
+/// which case it has no files.
 ///
 /// # Errors
-/// If a file is damaged or changes meanwhile, or what was written isn't what is read back: then the
-/// old partition stays as it is.
+/// If a file is damaged or changes during the rewrite, or if the posts that are read back aren't
+/// those that were written: then the old partition stays as it is.
 pub fn rewrite(store: &Arc<dyn Store>, old: &str, how: &Rewrite<'_>) -> Result<Option<Rewritten>> {
     join(store, &[old], how)
 }
 
-/// Rewrites partitions of one timestamp as one, in the order of their names. None if another
-/// process is at one of them, or has just replaced it.
+/// Rewrites partitions of one timestamp as one, in the order of their names. Returns `None` if
+/// another process works on one of them, or has just replaced it.
 ///
 /// # Errors
 /// As [`rewrite`]; then all of them stay as they are.
@@ -112,18 +112,18 @@ pub fn join(store: &Arc<dyn Store>, old: &[&str], how: &Rewrite<'_>) -> Result<O
     }
 }
 
-/// An old partition, as it was read.
+/// An old partition that is read.
 struct Old<'a> {
     partition: &'a str,
     files: Vec<Numbered>,
     erased: Erased,
-    /// How many posts of others stand before its own in the new one.
+    /// The number of posts of other partitions before its own in the new one.
     offset: u64,
     posts: u64,
 }
 
-/// Writes the new partition, and proves that it is what it should be. None if there is nothing to
-/// write it of.
+/// Writes the new partition, and checks it. Returns `None` if one of the old partitions has no
+/// files.
 fn write(
     store: &Arc<dyn Store>,
     old: &[&str],
@@ -171,13 +171,14 @@ fn write(
     Ok(Some((index, Rewritten { old, also, new, files_before, files, posts, posts_erased })))
 }
 
-/// Which posts of a partition weren't kept, so that whoever has read a part of the old partition
-/// knows where that ends in the new one.
+/// The posts of a partition that weren't kept. A reader that has read a part of the old partition
+/// finds the same position in the new one from them.
 #[derive(Default)]
 struct Erased {
-    /// How many posts there were so far.
+    /// The number of posts so far.
     seen: u64,
-    /// The first post and how many, as [`Generation`](crate::lake::index::Generation) has them.
+    /// The number of the first post of each range and its length, as in
+    /// [`Generation`](crate::lake::index::Generation).
     ranges: Vec<(u64, u64)>,
 }
 
@@ -199,7 +200,7 @@ impl Erased {
     }
 }
 
-/// Reads what was written, which has to be what was to be written.
+/// Reads the new files back, and compares their posts with those that were written.
 fn prove(store: &Arc<dyn Store>, files: &[Numbered], wanted: (u64, u128)) -> Result<()> {
     let keys: Vec<String> = files.iter().map(|(_, key)| key.clone()).collect();
     let mut found = Digest::default();
@@ -212,7 +213,7 @@ fn prove(store: &Arc<dyn Store>, files: &[Numbered], wanted: (u64, u128)) -> Res
     }
     let (found, wanted) = (found.posts, wanted.0);
     Err(Error::fatal(format!(
-        "{wanted} posts were written, and {found} or others were read back: nothing was replaced"
+        "{wanted} posts were written, but {found} posts or different ones were read back: nothing was replaced"
     )))
 }
 
@@ -238,8 +239,8 @@ fn new_index(
         if let Some(known) = &known {
             index.replaces.extend(known.replaces.iter().cloned());
         }
-        // Made while a writer was at it, an index lacks files: what it doesn't name would stay
-        // beside the new one.
+        // An index that was made while a writer was at work may lack files, and the old files that
+        // no index names would stay beside the new partition.
         let names =
             |files: &[File]| files.iter().map(|file| file.file.clone()).collect::<BTreeSet<_>>();
         let there: BTreeSet<_> = before.iter().map(|(name, _)| name.to_string()).collect();
@@ -261,9 +262,9 @@ struct Writer<'a> {
     bytes_max: u64,
     form: Form,
     digest: Digest,
-    /// The file's text so far.
+    /// The text of the current file so far.
     text: Vec<u8>,
-    /// Its posts so far, instead of a text, for Parquet; and their length.
+    /// For Parquet, the posts of the current file so far, and their length.
     posts: Vec<Post>,
     posts_bytes: usize,
     next: Option<FileNumber>,
@@ -312,7 +313,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The bytes of the file that is being written.
+    /// Returns the bytes of the file that is being written.
     fn bytes(&mut self) -> Result<Bytes> {
         let posts = std::mem::take(&mut self.posts);
         self.posts_bytes = 0;
@@ -339,7 +340,7 @@ impl<'a> Writer<'a> {
             .ok_or_else(|| Error::fatal("a partition can't have more files: choose larger ones"))?;
         let name = FileName::new(number, self.form);
         let key = format!("{}/{name}", self.partition);
-        // What is there may be this, if an answer was lost on the way.
+        // An existing object may be this very file, if an answer was lost.
         if self.store.put(&key, bytes.clone())? == Put::Exists
             && self.store.get_range(&key, 0..bytes.len() as u64 + 1)? != Some(bytes)
         {

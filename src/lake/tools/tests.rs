@@ -1,4 +1,4 @@
-//! The tools over lakes that are damaged, and over stores that die.
+//! Tests the tools on damaged lakes, and on stores whose process is killed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn post(id: usize) -> String {
     )
 }
 
-/// A lake of two partitions whose files hold so many posts each.
+/// Makes a lake of two partitions whose files hold this many posts each.
 fn lake(files: &[usize]) -> Arc<MemoryStore> {
     lake_of(&[NIGHT, MORNING], files)
 }
@@ -64,7 +64,7 @@ fn index_all(store: &dyn Store) {
     }
 }
 
-/// All posts that a reader sees, sorted.
+/// Returns all posts that a reader sees, sorted.
 fn posts(store: &Shared) -> Vec<String> {
     let mut posts = Vec::new();
     for partition in view::partitions(store.as_ref()).unwrap() {
@@ -87,7 +87,7 @@ fn verified(store: &dyn Store) -> Report {
     verify(store, &view::partitions(store).unwrap(), true).unwrap()
 }
 
-/// A store whose process is killed when it is about to change something for the n-th time.
+/// Makes a store whose process is killed when it is about to make its n-th change.
 fn dying_after(store: &Arc<MemoryStore>, changes: u64) -> Shared {
     let left = AtomicU64::new(changes);
     Watched::before(store, move |request| {
@@ -102,7 +102,7 @@ fn dying_after(store: &Arc<MemoryStore>, changes: u64) -> Shared {
 }
 
 /// Runs `work` on a lake again and again, killed at each change it makes, and then once to its end.
-/// In between a reader sees `before` or, of each partition that is done, what is to be `after`.
+/// In between a reader sees the posts before the work or, of each finished partition, `after`.
 fn kill_everywhere(work: impl Fn(&Shared) -> Result<()>, after: &[String]) {
     kill_everywhere_in(|| lake(&[3, 1, 2]), work, after);
 }
@@ -194,7 +194,7 @@ fn compact_makes_one_file_of_many_and_then_leaves_it_alone() {
     );
 }
 
-/// Compacts all of a lake into a form.
+/// Compacts the whole lake into a form.
 fn compact_into(store: &Shared, form: Form) {
     let partitions = view::partitions(store.as_ref()).unwrap();
     compact(store, &partitions, (1 << 20, Some(form)), NOW, |_| Ok(())).unwrap();
@@ -377,7 +377,7 @@ fn a_partition_that_other_tools_count_twice_is_named() {
         );
     };
     doubled(&new);
-    // It is done, and killed before the first old file goes.
+    // The work is done, and the process is killed before the first old file is deleted.
     let index = index::build(store.as_ref(), &new).unwrap();
     attempt.done(&*dying_after(&store, 1), index, NOW).unwrap_err();
     doubled(NIGHT);
@@ -419,7 +419,7 @@ fn a_partition_closes_when_the_next_is_old_enough() {
     assert_eq!(at(datetime!(2015-12-18 06:59:59 UTC)), Vec::<String>::new());
     assert_eq!(at(datetime!(2015-12-18 07:00:00 UTC)), [NIGHT]);
     assert_eq!(closed(&names, Some(NOW), NOW), names);
-    // A name of the last hour that can be told is no reason to panic.
+    // A name with the last possible hour mustn't cause a panic.
     let last = "9999-12-31T23:59:59-afa5ac3a-e695-4f96-aca2-d24c7527aed7".to_owned();
     let with_last = [names.to_vec(), vec![last]].concat();
     assert_eq!(closed(&with_last, None, NOW), closed(&names, None, NOW));
@@ -430,7 +430,7 @@ fn named(findings: &[Finding], key: &str, what: &[What]) -> bool {
     findings.iter().any(|finding| finding.key == key && what.contains(&finding.what))
 }
 
-/// One thing that happens to one file of a lake.
+/// A change to one file of a lake.
 #[derive(Clone, Copy, Debug)]
 enum Mutation {
     Flip(u8),
@@ -452,7 +452,7 @@ fn mutations() -> impl Strategy<Value = Mutation> {
     ]
 }
 
-/// Does it, and returns the keys of which one has to be named.
+/// Applies the mutation, and returns the keys of which one has to be reported.
 fn mutate(store: &MemoryStore, key: &str, at: usize, mutation: Mutation) -> (String, Vec<What>) {
     let content = store.get(key).unwrap().unwrap();
     let at = at % content.len();
@@ -500,7 +500,7 @@ proptest! {
         let good = verified(store.as_ref());
         prop_assert_eq!(&good.findings, &[]);
         prop_assert_eq!(good.posts, files.iter().sum::<usize>() as u64 * 2);
-        // With more than one file, so that its partition is there without it.
+        // The partition has more than one file, so that it still exists without this one.
         let keys = list_all(store.as_ref(), "2").unwrap();
         let key = &keys[file.index(keys.len())].key;
         let (named_key, what) = mutate(&store, key, at, mutation);

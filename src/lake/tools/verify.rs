@@ -1,6 +1,7 @@
-//! Whether a lake is what it should be.
+//! Checks a lake.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
 
@@ -12,68 +13,82 @@ use crate::lake::replaced::PRUNE;
 use crate::lake::scan::{ObjectReader, Trouble};
 use crate::lake::store::{Object, Store, list_all};
 use crate::lake::{journal, parallel};
+use crate::progress;
 
-/// What is wrong with something.
+/// The kind of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum What {
-    /// It should be there.
+    /// An object that should exist is missing.
     Missing,
-    /// It shouldn't be there.
+    /// An object exists that shouldn't.
     Extra,
-    /// It breaks off, or never was what its name says.
+    /// A file that breaks off, or isn't what its name says.
     Torn,
-    /// It is of a form that isn't read, so that nothing is known of it.
+    /// A file of a form that isn't supported, so that it can't be checked.
     Unsupported,
-    /// It isn't what the index says.
+    /// A file that differs from its index entry.
     Altered,
-    /// The index of a partition can't be read.
+    /// An index of a partition that can't be read.
     Index,
 }
 
-/// One thing that is wrong.
+/// One problem of a lake.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     /// Its key below the lake's root.
     pub key: String,
-    /// What is wrong.
+    /// The kind of the problem.
     pub what: What,
-    /// In words.
+    /// A description of the problem.
     pub why: String,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// How many partitions were checked.
+    /// The number of partitions that were checked.
     pub partitions: usize,
-    /// How many of their files.
+    /// The number of their files.
     pub micro_batches: u64,
-    /// How many posts are in those that are whole.
+    /// The number of posts in the intact files.
     pub posts: u64,
-    /// How many bytes were read.
+    /// The number of bytes that were read.
     pub bytes: u64,
-    /// What is wrong.
+    /// The problems.
     pub findings: Vec<Finding>,
-    /// What else there is to say.
+    /// Notes that aren't problems.
     pub notes: Vec<String>,
 }
 
-/// Checks these partitions, and if they are all there are, what is beside them.
+/// Checks these partitions and, if `whole` is true, everything beside them.
 ///
 /// # Errors
-/// If the store can't be listed or read; what is wrong with the lake is no error.
+/// If the store can't be listed or read. A problem of the lake is no error.
 pub fn verify(store: &dyn Store, partitions: &[String], whole: bool) -> Result<Report> {
     let mut report = Report { partitions: partitions.len(), ..Report::default() };
     if whole {
         beside(store, partitions, &mut report)?;
     }
     let (mut work, mut without) = (Vec::new(), 0);
+    // How many files of each partition aren't read yet, where somebody watches.
+    let mut unread = Vec::new();
     for (partition, found) in partitions.iter().zip(index::read_all(store, partitions)?) {
         without += usize::from(!matches!(found, Found::Index(_)));
-        work.append(&mut names(store, partition, found, &mut report)?);
+        let mut files = names(store, partition, found, &mut report)?;
+        files.iter_mut().for_each(|file| file.partition = unread.len());
+        unread.push(AtomicUsize::new(files.len()));
+        work.append(&mut files);
     }
-    for checked in parallel::map(&work, |file| check(store, file)) {
+    progress::piece(|| Ok::<_, Error>(work.iter().map(|file| file.object.bytes).sum()))?;
+    let check_file = |file: &Work| {
+        let checked = check(store, file);
+        if unread[file.partition].fetch_sub(1, Ordering::Relaxed) == 1 {
+            progress::tell(|| format!("{}: checked", partitions[file.partition]));
+        }
+        checked
+    };
+    for checked in parallel::map(&work, check_file) {
         let checked = checked?;
         report.micro_batches += 1;
         report.posts += checked.posts;
@@ -100,14 +115,14 @@ pub fn verify(store: &dyn Store, partitions: &[String], whole: bool) -> Result<R
     Ok(report)
 }
 
-/// Adds a finding for each of these partitions that has no index: a file that is missing at its end
-/// can't be seen there.
+/// Adds a finding for each of these partitions that has no index: without one, a file that is
+/// missing at the end can't be noticed.
 ///
 /// # Errors
 /// If the indexes can't be listed.
 pub fn require_index(store: &dyn Store, partitions: &[String], report: &mut Report) -> Result<()> {
     let there: BTreeSet<String> = index::partitions(store)?.into_iter().collect();
-    let why = "it has no index, so that its last files may be missing: \"waterspout lake index --missing\" makes one";
+    let why = "it has no index, so its last files may be missing unnoticed: \"waterspout lake index --missing\" makes one";
     let without = partitions.iter().filter(|partition| !there.contains(*partition));
     report
         .findings
@@ -116,8 +131,8 @@ pub fn require_index(store: &dyn Store, partitions: &[String], report: &mut Repo
     Ok(())
 }
 
-/// Partitions that stand beside what replaces them, or is to. Readers of Waterspout know which of
-/// them count.
+/// Finds partitions that exist beside the one that replaces them, or is about to. Readers of
+/// Waterspout know which of them count.
 fn doubled(store: &dyn Store) -> Result<Vec<Finding>> {
     let mut found = Vec::new();
     let Journal { done, unfinished } = journal::read(store)?;
@@ -135,7 +150,7 @@ fn doubled(store: &dyn Store) -> Result<Vec<Finding>> {
 const STANDS_BESIDE: &str = "it stands beside a partition with the same posts, since `compact` or `erase` was killed or \
      is at work: tools that read the files directly count them twice until it has run again";
 
-/// Why a partition that was replaced is to go.
+/// Returns the reason why a replaced partition is to be deleted.
 fn goes_because(partition: &str, index: &Index) -> &'static str {
     let last = index.replaces.iter().rev().find(|generation| generation.partition == partition);
     if last.is_some_and(|generation| generation.why == PRUNE) {
@@ -153,13 +168,14 @@ fn finding(key: impl Into<String>, what: What, why: impl Into<String>) -> Findin
     Finding { key: key.into(), what, why: why.into() }
 }
 
-/// What is beside the partitions: names that don't belong there, and indexes without a partition.
+/// Checks the objects beside the partitions: names that don't belong there, and indexes without a
+/// partition.
 fn beside(store: &dyn Store, partitions: &[String], report: &mut Report) -> Result<()> {
     let hidden = journal::hidden(store)?;
     for name in store.names("")? {
         let folder = name.strip_suffix('/');
         if !name.starts_with('_') && !folder.is_some_and(is_partition) {
-            report.findings.push(finding(name, What::Extra, "it is no partition"));
+            report.findings.push(finding(name, What::Extra, "it isn't a partition"));
         }
     }
     for key in store.strays()? {
@@ -172,20 +188,23 @@ fn beside(store: &dyn Store, partitions: &[String], report: &mut Report) -> Resu
     let there: BTreeSet<&String> = partitions.iter().collect();
     for name in index::partitions(store)? {
         if !there.contains(&name) && !hidden.contains(&name) {
-            let why = format!("\"{INDEX}{name}.json\" says it is there");
+            let why = format!("\"{INDEX}{name}.json\" says that it exists");
             report.findings.push(finding(name, What::Missing, why));
         }
     }
     Ok(())
 }
 
-/// A file that is to be read, and what the index says of it.
+/// A file that is to be read, and its index entry.
 struct Work {
     object: Object,
+    /// The position of its partition among those that are checked.
+    partition: usize,
     expected: Option<File>,
 }
 
-/// Compares the names in a partition with its index, or with a numbering without gaps.
+/// Compares the names in a partition with its index or, without one, checks for gaps in the
+/// numbers.
 fn names(
     store: &dyn Store,
     partition: &str,
@@ -212,7 +231,7 @@ fn names(
     for object in list_all(store, &format!("{partition}/"))? {
         let name = object.key.get(partition.len() + 1..).unwrap_or_default();
         let Ok(FileName { number, .. }) = name.parse() else {
-            report.findings.push(finding(object.key, What::Extra, "it is no micro-batch"));
+            report.findings.push(finding(object.key, What::Extra, "it isn't a micro-batch"));
             continue;
         };
         if !seen.insert(number) {
@@ -222,33 +241,35 @@ fn names(
         match &mut expected {
             None => {
                 numbers.insert(number);
-                work.push(Work { object, expected: None });
+                work.push(Work { object, partition: 0, expected: None });
             }
             Some(expected) => match expected.remove(name) {
-                Some(expected) => work.push(Work { object, expected: Some(expected) }),
+                Some(expected) => {
+                    work.push(Work { object, partition: 0, expected: Some(expected) })
+                }
                 None => {
-                    let why = "it isn't in the index; if a capture went on since, \"waterspout lake index\" takes it in";
+                    let why = "it isn't in the index; if a capture has continued since, \"waterspout lake index\" adds it";
                     report.findings.push(finding(&object.key, What::Extra, why));
-                    work.push(Work { object, expected: None });
+                    work.push(Work { object, partition: 0, expected: None });
                 }
             },
         }
     }
     for file in expected.iter().flat_map(BTreeMap::values) {
-        let why = format!("the index says it is there, with {} posts", file.posts);
+        let why = format!("the index says that it exists, with {} posts", file.posts);
         report.findings.push(finding(format!("{partition}/{}", file.file), What::Missing, why));
     }
     report.findings.extend(gaps(partition, &numbers));
     Ok(work)
 }
 
-/// Numbers that are left out before one that is there.
+/// Finds the numbers that are missing before an existing one.
 fn gaps(partition: &str, numbers: &BTreeSet<FileNumber>) -> Vec<Finding> {
     let mut expected = FileNumber::FIRST;
     let mut findings = Vec::new();
     for number in numbers {
         if *number != expected {
-            let why = format!("the next that is there is {number}");
+            let why = format!("the next existing file is {number}");
             findings.push(finding(format!("{partition}/{expected}"), What::Missing, why));
         }
         expected = number.next().unwrap_or(*number);
@@ -256,7 +277,7 @@ fn gaps(partition: &str, numbers: &BTreeSet<FileNumber>) -> Vec<Finding> {
     findings
 }
 
-/// What came of reading a file.
+/// The result of reading a file.
 struct Checked {
     posts: u64,
     bytes: u64,
@@ -283,7 +304,7 @@ fn check(store: &dyn Store, work: &Work) -> Result<Checked> {
     Ok(Checked { posts: 0, bytes: reader.bytes(), finding: Some(finding(key, what, why)) })
 }
 
-/// Compares a file that is whole with what the index says.
+/// Compares an intact file with its index entry.
 fn compare(work: &Work, reader: &ObjectReader<'_>) -> Checked {
     let (posts, bytes, crc32) = (reader.posts(), reader.bytes(), reader.checksum());
     let differs = |what: &str, found: u64, expected: u64| {

@@ -1,5 +1,5 @@
-//! An object that is there already, measured against what was promised: range by range, so that its
-//! length neither costs memory nor meets the bound on answers.
+//! Compares an existing object with what was promised: range by range, so that a long object
+//! neither needs much memory nor exceeds the limit on answers.
 
 use super::super::form::Compression;
 use super::super::pack::{compression, measure_text};
@@ -10,29 +10,29 @@ use super::super::unpack;
 use crate::epoch::Promise;
 use crate::error::Result;
 
-/// How much longer the same text may become where another version packs it. What is longer isn't
-/// read to its end.
+/// The maximum factor by which the same text may become longer if another version compresses it. An
+/// object that is longer isn't read to its end.
 const PACKED_AGAIN_TIMES: u64 = 2;
 const PACKED_AGAIN_MORE: u64 = 1 << 20;
 
 /// The length and the CRC-32 of some bytes.
 type Sum = (u64, u32);
 
-/// What was found at a key.
+/// The result of a comparison with the object at a key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Nothing.
+    /// No object exists.
     Nothing,
-    /// What was promised; or, packed, what an earlier recovery has made of the same text.
+    /// The promised bytes; or, if compressed, an earlier recovery's file of the same text.
     Ours,
-    /// Something else.
+    /// Another object.
     Other,
 }
 
-/// Compares the object at a key with a promise, and with what is to be put there.
+/// Compares the object at a key with a promise, and with the bytes that are to be put there.
 ///
 /// # Errors
-/// If the store can't give it.
+/// If the store can't return the object.
 pub fn compare(
     store: &dyn Store,
     key: &str,
@@ -65,7 +65,7 @@ pub fn compare(
     Ok(if is_of_one_text { Found::Ours } else { Found::Other })
 }
 
-/// Reads an object to its end, or a little beyond so many bytes.
+/// Reads an object to its end, or slightly beyond this number of bytes.
 fn pass_over(object: &mut ObjectBytes<'_>, bytes_max: u64) -> Result<(), Trouble> {
     let mut part = Vec::new();
     loop {
@@ -76,7 +76,7 @@ fn pass_over(object: &mut ObjectBytes<'_>, bytes_max: u64) -> Result<(), Trouble
     }
 }
 
-/// The sum of the text that an object was packed of.
+/// Returns the length and checksum of the text in a compressed object.
 fn text_of(
     object: &mut ObjectBytes<'_>,
     compression: Compression,

@@ -1,4 +1,4 @@
-//! Uploads into a store in memory, whose answers a test decides.
+//! Tests uploads into a store in memory, whose answers each test decides.
 
 use std::sync::Barrier;
 
@@ -11,7 +11,7 @@ use crate::lake::store::watched::{Request, Watched};
 
 const PARTITION: &str = "2015-12-18T00:00:00-afa5ac3a-e695-4f96-aca2-d24c7527aed7";
 
-/// A store that does before a put whatever a test says.
+/// Makes a store that calls `before` before each put.
 fn before_put(before: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Arc<Watched> {
     Watched::before(&Arc::default(), move |request| match request {
         Request::Put(key) => before(key),
@@ -19,7 +19,7 @@ fn before_put(before: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Ar
     })
 }
 
-/// An outbox with files of these contents, and what was promised of them.
+/// Makes an outbox with files of these contents, and their promises.
 fn outbox(contents: &[&str]) -> (TempDir, Staging, Vec<Promise>) {
     let root = tempfile::tempdir().unwrap();
     let staging = Staging::new(&root.path().join("outbox"), "run", "lake", 0);
@@ -52,7 +52,7 @@ fn upload(store: &Arc<Watched>, staging: &Staging, promises: &[Promise]) -> Resu
 
 #[test]
 fn a_crash_after_any_step_changes_nothing() {
-    // Each file is in the outbox only, in both, or in the store only.
+    // Each file is only in the outbox, in both, or only in the store.
     for state in 0..27_usize {
         let (_root, staging, promises) = outbox(&CONTENTS);
         let store = before_put(|_| Ok(()));
@@ -96,7 +96,7 @@ fn the_object_of_another_writer_is_never_replaced() {
             assert_eq!(error.kind(), Kind::Fatal);
             assert!(error.chain().contains("written by somebody else"), "{error:?}");
             assert_eq!(stored(&*store), [other]);
-            // The second time the file is gone as well.
+            // The second time the staged file is gone, too.
             let _ = fs::remove_file(staging.folder.join(&promises[0].segment));
         }
     }
@@ -104,8 +104,8 @@ fn the_object_of_another_writer_is_never_replaced() {
 
 #[test]
 fn what_was_replaced_since_is_not_uploaded_again_and_the_rest_is() {
-    // The first is in the outbox yet; the second was just deleted from it; the third never was
-    // uploaded.
+    // The first file is still in the outbox; the second was just deleted from it; the third was
+    // never uploaded.
     let (_root, staging, promises) = outbox(&CONTENTS);
     fs::remove_file(staging.folder.join(&promises[1].segment)).unwrap();
     let store = before_put(|_| Ok(()));
@@ -136,7 +136,7 @@ fn what_was_replaced_since_is_not_uploaded_again_and_the_rest_is() {
 #[test]
 fn where_an_answer_was_lost_it_is_asked_whether_a_partition_was_replaced() {
     let (_root, staging, promises) = outbox(&CONTENTS[..2]);
-    // The first of each: where one got through, the other would be put again at once.
+    // Fails once for each object: if an object got through, another would be put again at once.
     let lost = Mutex::new(BTreeSet::new());
     let store = before_put(move |key| match lock(&lost).insert(key.to_owned()) {
         true => Err(Error::transient("no answer")),
@@ -144,7 +144,7 @@ fn where_an_answer_was_lost_it_is_asked_whether_a_partition_was_replaced() {
     });
     let (shared, uploader): (Arc<dyn Store>, _) = (Arc::clone(&store) as _, Uploader::default());
     uploader.upload(&shared, &staging, &promises).unwrap_err();
-    // It was there nevertheless, and somebody has replaced the partition, twice.
+    // The object was stored nevertheless, and another process has replaced the partition, twice.
     for files in [["0000000"], ["0000009"]] {
         let (why, when) = ("compact".into(), time::OffsetDateTime::UNIX_EPOCH);
         let files = files.map(str::to_owned).to_vec();
@@ -168,7 +168,7 @@ fn where_an_answer_was_lost_it_is_asked_whether_a_partition_was_replaced() {
     assert_eq!((there, left(&staging)), (vec![promises[1].segment.clone()], 0));
 }
 
-/// A text as gzip packs it, at a level.
+/// Compresses a text with gzip at a level.
 fn gzipped(text: &str, level: u32) -> Vec<u8> {
     let mut encoder = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::new(level));
     std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
@@ -274,7 +274,7 @@ fn a_task_that_ends_waits_for_no_answer() {
     drop(answer);
 }
 
-/// A note on the partition, as `compact` leaves it, that names these files.
+/// Makes a note on the partition, as `compact` leaves it, that names these files.
 fn compacted(files: &[&str]) -> index::Generation {
     index::Generation {
         partition: PARTITION.into(),
@@ -298,8 +298,8 @@ fn what_is_replaced_while_an_answer_is_awaited_is_neither_put_twice_nor_missed()
         if is_there {
             store.put(&promises[0].segment, CONTENTS[0].into()).unwrap();
         }
-        // Right before it is put once more, `compact` is done; or right behind, before it is
-        // compared.
+        // `compact` finishes right before the file is put once more, or right after that, before it
+        // is compared.
         let lake = Arc::clone(&store);
         let compact = Arc::new(move |request: &Request<'_>| {
             if let Request::Put(key) = request {
@@ -319,13 +319,13 @@ fn what_is_replaced_while_an_answer_is_awaited_is_neither_put_twice_nor_missed()
     }
 }
 
-/// A file that is longer than the store gives in one answer: its answer was lost, and it is
-/// compared all the same.
+/// A file that is longer than one answer of the store: its answer was lost, and it is still
+/// compared.
 #[test]
 fn what_is_there_already_is_compared_range_by_range() {
     const ANSWER_BYTES_MAX: u64 = 5 << 20;
-    // Random bytes, which nothing packs, and the same text packed by another version of the
-    // library.
+    // Random bytes, which can't be compressed, and the same text compressed by another version of
+    // the library.
     let mut random = 7_u64;
     let mut letter = || {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -356,7 +356,8 @@ fn what_is_there_already_is_compared_range_by_range() {
             }
             let lake = Arc::new(MemoryStore::default());
             lake.put(&promises[0].segment, there.clone().into()).unwrap();
-            // A server within our bounds doesn't give what is longer than an answer may be.
+            // A server within our limits doesn't return an object that is longer than an answer may
+            // be.
             let whole = Arc::clone(&lake);
             let store: Arc<dyn Store> = Watched::before(&lake, move |request| {
                 let bytes = match request {
@@ -368,7 +369,8 @@ fn what_is_there_already_is_compared_range_by_range() {
                 if is_long { Err(Error::transient("the answer is too long")) } else { Ok(()) }
             });
             let uploaded = Uploader::default().upload(&store, &staging, &promises);
-            // Without the file nobody can tell whether another version has packed the same text.
+            // Without the staged file it can't be known that another version has compressed the
+            // same text.
             let is_found = is_ours && (is_staged || there == staged);
             match uploaded {
                 Ok(()) => assert!(is_found, "{extension} {is_staged}"),

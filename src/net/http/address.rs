@@ -1,4 +1,4 @@
-//! Addresses that requests go to, and what of them may be shown.
+//! Addresses that requests go to, and their parts that may be shown.
 
 use reqwest::Url;
 
@@ -12,8 +12,8 @@ pub fn is_address(url: &str) -> bool {
     })
 }
 
-/// The parts of an address that may be secrets: the user, the password, the path with each name in
-/// it, and the query.
+/// Returns the parts of an address that may be secrets: the user, the password, the path with each
+/// name in it, and the query.
 pub fn hidden_parts(url: &str) -> Vec<Secret> {
     let Ok(url) = Url::parse(url) else { return Vec::new() };
     let path = url.path().trim_matches('/');
@@ -23,17 +23,17 @@ pub fn hidden_parts(url: &str) -> Vec<Secret> {
     parts.filter(|part| !part.is_empty()).map(Secret::new).collect()
 }
 
-/// The parameters of a link's query, decoded; `None` if it is no URL.
+/// Returns the decoded parameters of a link's query; `None` if the link isn't a URL.
 pub fn pairs_of(link: &str) -> Option<Vec<(String, String)>> {
     let url = Url::parse(link).ok()?;
     Some(url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
 }
 
-/// A URL without user, password and query.
+/// Returns a URL without user, password and query.
 pub(super) fn without_secrets(url: &str) -> String {
     match Url::parse(url) {
         Ok(mut url) => {
-            // It fails for URLs that can have neither.
+            // This fails for URLs that can have neither a user nor a password.
             let _ = (url.set_username(""), url.set_password(None));
             url.set_query(None);
             url.to_string()

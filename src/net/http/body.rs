@@ -10,11 +10,11 @@ use super::super::limits::{ANSWER_TIME_MAX, API_BYTES_MAX, ERROR_BYTES_MAX, SILE
 use super::{Failure, Reply};
 use crate::clock::SharedClock;
 
-/// The longest wait for the rest of an acknowledgement, whose status says all. A longer one holds
-/// up what is sent next; a shorter one gives up connections that could be used again.
+/// The longest wait for the rest of an acknowledgement, whose status is enough. A longer wait
+/// delays the next request; a shorter one gives up connections that could be used again.
 const REST_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// A body that doesn't end by itself, piece by piece.
+/// A body that doesn't end by itself, read piece by piece.
 pub struct Body {
     response: reqwest::Response,
     clock: SharedClock,
@@ -26,10 +26,11 @@ impl Body {
         Self { response, idle: IdleBytes::new(clock.monotonic()), clock }
     }
 
-    /// The next bytes; `None` at the end. Dropping the future loses nothing.
+    /// Returns the next bytes; `None` at the end. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// If the connection was lost, or if the server sends without end and never a message.
+    /// If the connection was lost, or if the server sends without an end and never completes a
+    /// message.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         if self.idle.is_too_much(self.clock.monotonic()) {
             let what =
@@ -46,20 +47,20 @@ impl Body {
         self.idle.message_came(self.clock.monotonic());
     }
 
-    /// The status.
+    /// Returns the status.
     pub fn status(&self) -> u16 {
         self.response.status().as_u16()
     }
 
-    /// A header's text.
+    /// Returns a header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
     }
 
-    /// Reads it to its end, for an answer that turned out to be no stream.
+    /// Reads the body to its end, for an answer that turned out not to be a stream.
     ///
     /// # Errors
-    /// As of [`Http::get`](super::Http::get).
+    /// If [`Http::get`](super::Http::get) would fail.
     pub async fn whole(self) -> Result<Reply, Failure> {
         let late = self.clock.sleep(ANSWER_TIME_MAX);
         match select(std::pin::pin!(self.read_whole()), late).await {
@@ -68,7 +69,7 @@ impl Body {
         }
     }
 
-    /// The next bytes, if they come before the server has been silent for too long.
+    /// Returns the next bytes, if they come before the server has been silent for too long.
     async fn next_in_time(&mut self) -> Result<Option<Bytes>, Failure> {
         let late = self.clock.sleep(SILENCE_MAX);
         match select(std::pin::pin!(self.response.chunk()), late).await {
@@ -77,8 +78,8 @@ impl Body {
         }
     }
 
-    /// Reads the beginning of an acknowledgement: its status says all that has to be known, so that
-    /// whatever becomes of the rest is no failure.
+    /// Reads the beginning of an acknowledgement. Its status is enough, so a failure after the head
+    /// isn't a failure of the request.
     pub(super) async fn beginning(mut self) -> Reply {
         let (status, headers) = (self.status(), self.response.headers().clone());
         let bytes_max = usize::try_from(ERROR_BYTES_MAX).unwrap_or(usize::MAX);
@@ -99,8 +100,8 @@ impl Body {
 
     async fn read_whole(mut self) -> Result<Reply, Failure> {
         let (status, headers) = (self.status(), self.response.headers().clone());
-        // What says no is cut, since people read the beginning of it; what says yes is whole or
-        // nothing.
+        // A refusal is cut, since people read the beginning of it; a good answer is complete or an
+        // error.
         let good = (200..300).contains(&status);
         let bytes_max = usize::try_from(if good { API_BYTES_MAX } else { ERROR_BYTES_MAX })
             .unwrap_or(usize::MAX);

@@ -1,6 +1,6 @@
 //! Bluesky: an event of Jetstream, whose first version has a `commit` around its record, and whose
-//! second version hasn't; or a post that was read again. An event of any collection is a post: most
-//! have no text.
+//! second version doesn't; or a post that was read again. An event of any collection is a post:
+//! most have no text.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,8 @@ impl PostKind for BlueskyEvent {
         Some("bluesky")
     }
 
-    /// When the server saw it: a record's `createdAt` is a client's clock, and drives nothing.
+    /// Returns the time at which the server saw it: a record's `createdAt` comes from a client's
+    /// clock and isn't used.
     fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
         match key {
             b"payload" => find_member(json, stated_time),
@@ -28,7 +29,7 @@ impl PostKind for BlueskyEvent {
         }
     }
 
-    /// The address of the record; a post that was read again has it as it is.
+    /// Returns the address of the record. A post that was read again contains it unchanged.
     fn id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         let event = event(body);
         let [did, commit] = pick(event, ["did", "commit"]);
@@ -41,7 +42,7 @@ impl PostKind for BlueskyEvent {
         }
     }
 
-    /// The account: its deletion takes all its posts along.
+    /// Returns the account, whose deletion deletes all its posts.
     fn other_id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         self.author(body).id
     }
@@ -50,7 +51,8 @@ impl PostKind for BlueskyEvent {
         text_at(record(body)?, &["text"])
     }
 
-    /// An event has the DID alone, and a post that was read again has the names, too.
+    /// Returns the author: an event has only the DID, and a post that was read again has the names,
+    /// too.
     fn author<'a>(&self, body: &'a [u8]) -> Author<'a> {
         let event = event(body);
         if let Some(did) = text_at(event, &["did"]) {
@@ -76,8 +78,8 @@ impl PostKind for BlueskyEvent {
         labels
     }
 
-    /// A client marks what is in the text; a record without any marks may be of a program that
-    /// doesn't write them, so its hashtags and links are told by the text.
+    /// Returns the entities that a client has marked in the text. A record without any marks may be
+    /// from a program that doesn't write them, so its hashtags and links are found in the text.
     fn entities<'a>(&self, body: &'a [u8]) -> Entities<'a> {
         let names = ["text", "facets", "tags", "embed"];
         let [text, facets, tags, embed] = pick(record(body).unwrap_or_default(), names);
@@ -114,7 +116,7 @@ impl PostKind for BlueskyEvent {
             pick(record(body).unwrap_or_default(), ["reply", "embed", "subject", "$type"]);
         let uri = |object: Option<&'a [u8]>| id_of(object, "uri");
         let quoted = embed.and_then(|embed| get(embed, "record"));
-        // Beside pictures the quoted record is one level further in.
+        // Beside pictures, the quoted record is one level deeper.
         let inner = quoted.and_then(|record| get(record, "record"));
         let is_repost = kind == Some(br#""app.bsky.feed.repost""#);
         Relation {
@@ -125,14 +127,14 @@ impl PostKind for BlueskyEvent {
         }
     }
 
-    /// Events have none; a post that was read again has.
+    /// Returns the counts, which only a post that was read again has.
     fn counts(&self, body: &[u8]) -> Counts {
         let names = ["likeCount", "repostCount", "replyCount", "quoteCount", "bookmarkCount"];
         let [likes, reposts, replies, quotes, bookmarks] = integers(Some(event(body)), names);
         Counts { likes, reposts, replies, quotes, bookmarks, views: None }
     }
 
-    /// An event of an account or an identity is about no record, and has no id.
+    /// Checks the facts; an event of an account or an identity isn't about a record, and has no id.
     fn is_as_expected(&self, body: &[u8], facts: &PostFacts<'_>) -> bool {
         let is_of_account = || {
             let [account, identity] = pick(event(body), ["account", "identity"]);
@@ -150,18 +152,18 @@ impl PostKind for BlueskyEvent {
         if is_update(body) { time_of(self, body) } else { None }
     }
 
-    /// The revision of its repository, which sorts as text.
+    /// Returns the revision of its repository, which sorts as text.
     fn revision<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         in_commit(body, "rev").and_then(id_text)
     }
 
-    /// A record may be made again under the same address, and an account may come back.
+    /// A record may be created again under the same address, and an account may come back.
     fn deletion_reach(&self, _id: &str) -> DeletionReach {
         DeletionReach::UntilDeletion
     }
 }
 
-/// The time that a member of an event says, if it says one.
+/// Returns the time in a member of an event, if the member has one.
 fn stated_time(key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
     match key {
         b"time_us" => leading_value(json).and_then(|value| unix_time(value, 1_000)),
@@ -170,14 +172,14 @@ fn stated_time(key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
     }
 }
 
-/// The event of a message: the second version wraps it, and says so first.
+/// Returns the event of a message: the second version wraps it, and begins with its type.
 fn event(body: &[u8]) -> &[u8] {
     let wraps =
         find_member(body, |key, json| Some(key == b"$type" && json.starts_with(br#""message""#)));
     if wraps == Some(true) { get(body, "payload").unwrap_or(body) } else { body }
 }
 
-/// The JSON from the record of an event on.
+/// Returns the JSON from the record of an event on.
 fn record(body: &[u8]) -> Option<&[u8]> {
     find_member(event(body), |key, json| match key {
         b"commit" => find_member(json, |key, json| (key == b"record").then_some(json)),
@@ -186,7 +188,7 @@ fn record(body: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// A member of the commit, or of an event that has none around it.
+/// Returns a member of the commit, or of an event without a commit.
 fn in_commit<'a>(body: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let event = event(body);
     get(get(event, "commit").unwrap_or(event), name)
@@ -196,13 +198,13 @@ fn is_update(body: &[u8]) -> bool {
     in_commit(body, "operation").and_then(string).as_deref() == Some("update")
 }
 
-/// The page that a record shows a card of.
+/// Returns the page that a record shows as a card.
 fn card(embed: &[u8]) -> Option<&[u8]> {
     get(get(embed, "media").unwrap_or(embed), "external")
 }
 
-/// Adds what facets mark. A mention gives the account's id: its handle stands in the text, in the
-/// bytes that the facet names.
+/// Adds the entities that facets mark. A mention has the account's id: its handle is in the text,
+/// in the bytes that the facet marks.
 fn add_facets<'a>(entities: &mut Entities<'a>, facets: &'a [u8], text: &str) {
     for facet in elements(facets) {
         let [index, features] = pick(facet, ["index", "features"]);

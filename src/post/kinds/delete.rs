@@ -1,6 +1,6 @@
-//! The post that says that another was deleted, as captures write it (`{"delete": {"kind": "tweet",
-//! "id": "…"}}`), or as the old streams of Twitter did (`{"delete": {"status": {"id_str": "…"}}}`).
-//! It holds no content.
+//! A deletion: a post that says that another post was deleted, as captures write it (`{"delete":
+//! {"kind": "tweet", "id": "…"}}`), or as the old streams of Twitter did (`{"delete": {"status":
+//! {"id_str": "…"}}}`). It has no content.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use crate::post::fields::{
 };
 use crate::post::stream::PostStream;
 
-/// The kind.
+/// The key of this kind.
 pub(super) const KIND: &[u8] = b"delete";
 
 /// The kind of the posts that the old streams' notices are about.
@@ -22,7 +22,7 @@ const NOTICES_KIND: &str = "tweet";
 pub(super) struct Delete;
 
 impl PostKind for Delete {
-    /// When the post was deleted, as far as the source knows it.
+    /// Returns the time of the deletion, if the source knows it.
     fn time_in(&self, key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
         match key {
             b"created_at" => dated(json),
@@ -31,7 +31,7 @@ impl PostKind for Delete {
         }
     }
 
-    /// The id of what was deleted.
+    /// Returns the id of the deleted post.
     fn id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         find_member(body, |key, json| match key {
             b"id" => leading_value(json).and_then(id_text),
@@ -48,7 +48,7 @@ impl PostKind for Delete {
         PostStream::Deletes
     }
 
-    /// Its platform is that of the post which it names.
+    /// The platform is that of the deleted post.
     fn gather<'a>(&self, body: &'a [u8], facts: &mut PostFacts<'a>) {
         facts.id = self.id(body);
         facts.stream = PostStream::Deletes;
@@ -58,54 +58,55 @@ impl PostKind for Delete {
         }
     }
 
-    /// The old streams' notices don't all say when.
+    /// Checks the facts; the old streams' notices don't always have a time.
     fn is_as_expected(&self, body: &[u8], _facts: &PostFacts<'_>) -> bool {
         Deletion::read(body).is_some()
     }
 
-    /// A record may be made and deleted again under the same name.
+    /// A record may be created and deleted again under the same name.
     fn revision<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         Deletion::read(body)?.revision
     }
 }
 
-/// The id in a notice of the old streams.
+/// Returns the id in a notice of the old streams.
 fn notice_id(status: &[u8]) -> Option<Cow<'_, str>> {
     let [text, number] = pick(status, ["id_str", "id"]);
     text.and_then(string).or_else(|| number.and_then(id_text))
 }
 
-/// Which post was deleted.
+/// The posts that a deletion names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deletion<'a> {
     /// The kind of the deleted post.
     pub kind: Cow<'a, str>,
     /// Its id, or its other id.
     pub id: Cow<'a, str>,
-    /// The server whose number the id is, where ids are those of one server.
+    /// The server that gave the number in `id`, if ids are unique per server only.
     pub server: Option<Cow<'a, str>>,
-    /// Which posts of that id are meant.
+    /// The selection of the posts with that id.
     pub reach: DeletionReach,
-    /// The revision that the deletion has itself, to be compared with
+    /// The revision of the deletion itself, to be compared with
     /// [`Post::revision`](crate::post::Post::revision) of the posts.
     pub revision: Option<Cow<'a, str>>,
-    /// When the platform saw the deletion, to be compared with the own times of the posts.
+    /// The time at which the platform saw the deletion, to be compared with the own times of the
+    /// posts.
     pub seen_at: Option<OffsetDateTime>,
 }
 
-/// Which of the posts that have an id are meant by a deletion that names it.
+/// The selection among the posts with the id that a deletion names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeletionReach {
-    /// All of them.
+    /// All posts with the id.
     AllOfId,
-    /// Those of the server that the deletion came from: the id is a number of that server.
+    /// The posts from the server of the deletion: the id is a number of that server.
     OfServer,
-    /// Those that are no newer than the deletion: the same id may be used again.
+    /// The posts that are no newer than the deletion: the same id may be used again.
     UntilDeletion,
 }
 
 impl<'a> Deletion<'a> {
-    /// What a deletion's body says; nothing if it can't be understood.
+    /// Parses a deletion's body; `None` if it can't be understood.
     pub(super) fn read(body: &'a [u8]) -> Option<Self> {
         if let Some(status) = get(body, "status") {
             return Some(Self {

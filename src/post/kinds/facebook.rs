@@ -1,4 +1,4 @@
-//! Facebook: a post of a page, as the Graph API gives it.
+//! Facebook: a post of a page, as the Graph API returns it.
 
 use std::borrow::Cow;
 
@@ -26,7 +26,7 @@ impl PostKind for FacebookPost {
         get(body, "id").and_then(id_text)
     }
 
-    /// What somebody wrote, or what Facebook says of a post without words.
+    /// Returns the author's text, or Facebook's description of a post without text.
     fn text<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         let mut story = None;
         let message = members(body).find_map(|(key, value)| match key {
@@ -40,14 +40,14 @@ impl PostKind for FacebookPost {
         message.or(story)
     }
 
-    /// An author has a name that is shown, and none by which others mention it.
+    /// Returns the author, who has a displayed name, and no name for mentions.
     fn author<'a>(&self, body: &'a [u8]) -> Author<'a> {
         let from = get(body, "from").unwrap_or_default();
         let [id, name] = pick(from, ["id", "name"]);
         Author { id: id.and_then(id_text), handle: None, name: name.and_then(string) }
     }
 
-    /// `message_tags` has pages and people, and hashtags as well.
+    /// Returns the labels; `message_tags` has pages and people, and hashtags as well.
     fn labels<'a>(&self, body: &'a [u8]) -> Labels<'a> {
         let [id, tags] = pick(body, ["id", "message_tags"]);
         let mut labels = Labels::default();
@@ -62,8 +62,8 @@ impl PostKind for FacebookPost {
         labels
     }
 
-    /// Facebook marks pages and people in the text; hashtags only where they have a page. Its links
-    /// are those of the attachments, and those in the text.
+    /// Returns the entities. Facebook marks pages and people in the text, but hashtags only if they
+    /// have a page. Its links are those of the attachments, and those in the text.
     fn entities<'a>(&self, body: &'a [u8]) -> Entities<'a> {
         let labels = self.labels(body);
         let mut entities = Entities { mentions: Some(labels.mentions), ..Entities::default() };
@@ -92,7 +92,7 @@ impl PostKind for FacebookPost {
         media
     }
 
-    /// A post may share another one.
+    /// Returns the relation: a post may share another one.
     fn relation<'a>(&self, body: &'a [u8]) -> Relation<'a> {
         Relation { repost_of: id_of(Some(body), "parent_id"), ..Relation::default() }
     }
@@ -110,8 +110,8 @@ impl PostKind for FacebookPost {
         }
     }
 
-    /// Facebook doesn't say that a post was edited: its source has added `edited_at` to one whose
-    /// text has changed.
+    /// Returns the stream. Facebook doesn't say that a post was edited: its source has added
+    /// `edited_at` to a post whose text has changed.
     fn stream(&self, body: &[u8]) -> PostStream {
         let [refreshed, edited_at] = pick(body, [REFRESHED, "edited_at"]);
         PostStream::of_platform(refreshed.is_some(), edited_at.and_then(string).is_some())

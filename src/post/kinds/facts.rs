@@ -1,4 +1,4 @@
-//! All that a post says, gathered for whoever wants all of it: `Features` and the warehouse.
+//! All facts of a post, for `Features` and the warehouse.
 
 use std::borrow::Cow;
 
@@ -8,13 +8,13 @@ use super::said::Content;
 use crate::post::fields::{get, id_text, pick};
 use crate::post::stream::PostStream;
 
-/// Everything that a post says. What it doesn't say is absent.
+/// All facts of a post. A fact that the post doesn't state is absent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PostFacts<'a> {
     /// The key that names the kind.
     pub kind: &'a str,
-    /// The platform, in lower case: `x`, `facebook`, `youtube`, `bluesky`, `mastodon`; else the
-    /// kind. Of a deletion and of a gap: that of the kind which they name.
+    /// The platform, in lower case: `x`, `facebook`, `youtube`, `bluesky`, `mastodon`; otherwise
+    /// the kind. For a deletion or a gap, the platform of the kind that it names.
     pub platform: Cow<'a, str>,
     /// See [`Post::stream`](crate::post::Post::stream).
     pub stream: PostStream,
@@ -30,16 +30,16 @@ pub struct PostFacts<'a> {
     pub content: Content<'a>,
     /// The author's account.
     pub profile: AuthorProfile,
-    /// Hashtags, mentions and links as the platform tells them from the text.
+    /// Hashtags, mentions and links that the platform found in the text.
     pub entities: Entities<'a>,
-    /// The types of what is attached, one for each attachment.
+    /// The types of the attachments.
     pub media: Vec<Media>,
-    /// Which other posts it belongs to.
+    /// The other posts to which it belongs.
     pub relation: Relation<'a>,
-    /// The counts of likes and so on.
+    /// The counts of likes, reposts and so on.
     pub counts: Counts,
-    /// False if the post isn't as its kind should be: the kind is unknown, or its id or its time
-    /// is missing.
+    /// False if the post isn't as its kind should be: the kind is unknown, or its id or its time is
+    /// missing.
     pub is_as_expected: bool,
 }
 
@@ -52,34 +52,35 @@ pub struct AuthorProfile {
     pub following: Option<i64>,
     /// The number of posts that it has written.
     pub posts: Option<i64>,
-    /// True if the platform says that the account is who it seems to be.
+    /// True if the platform has verified the account.
     pub verified: Option<bool>,
     /// True if the account says that a program writes its posts.
     pub bot: Option<bool>,
-    /// The time at which the account was made.
+    /// The time at which the account was created.
     pub created_at: Option<OffsetDateTime>,
 }
 
-/// What a platform itself found in the text. `None` where the platform doesn't say: then the text
-/// tells. An empty list says that there is none. Something may be there several times.
+/// The entities that a platform itself found in the text. `None` if the platform doesn't say: then
+/// they are searched in the text. An empty list means that it found none. An entity may be listed
+/// several times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entities<'a> {
     /// Hashtags, without the sign.
     pub hashtags: Option<Vec<Cow<'a, str>>>,
     /// Cashtags, without the sign.
     pub cashtags: Option<Vec<Cow<'a, str>>>,
-    /// Handles of those who are mentioned, without the sign.
+    /// Handles of mentioned accounts, without the sign.
     pub mentions: Option<Vec<Cow<'a, str>>>,
     /// Addresses that the text links to, expanded.
     pub urls: Option<Vec<Cow<'a, str>>>,
-    /// Hashtags that stand beside the text.
+    /// Hashtags outside of the text.
     pub more_hashtags: Vec<Cow<'a, str>>,
-    /// Addresses of pages that are attached, such as a card shows.
+    /// Addresses of attached pages, for example those of a card.
     pub more_urls: Vec<Cow<'a, str>>,
 }
 
 impl<'a> Entities<'a> {
-    /// Of a platform that finds all of them, none yet.
+    /// Creates empty lists for a platform that finds all entities.
     pub(super) fn all_known() -> Self {
         let none = || Some(Vec::new());
         Self {
@@ -107,27 +108,27 @@ impl<'a> Entities<'a> {
     }
 }
 
-/// The type of something that is attached to a post.
+/// The type of an attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Media {
     /// A picture.
     Photo,
-    /// A film.
+    /// A video.
     Video,
-    /// A short film that repeats, without sound.
+    /// A short video that repeats, without sound.
     Gif,
     /// Sound.
     Audio,
     /// A preview of a page that the post links to.
     LinkCard,
-    /// A vote.
+    /// A poll.
     Poll,
     /// Something else.
     Other,
 }
 
 impl Media {
-    /// The word for it.
+    /// Returns the name of the type.
     pub fn word(self) -> &'static str {
         match self {
             Self::Photo => "photo",
@@ -141,11 +142,11 @@ impl Media {
     }
 }
 
-/// Which other posts a post belongs to, by their ids on the same platform.
+/// The other posts to which a post belongs, by their ids on the same platform.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relation<'a> {
-    /// The post that it answers. Of a toot, its number on the server that the toot came from: a
-    /// toot doesn't say more.
+    /// The post that it answers. For a toot, the number of that post on the server that the toot
+    /// came from: a toot has no other id of it.
     pub reply_to: Option<Cow<'a, str>>,
     /// The post that it reposts.
     pub repost_of: Option<Cow<'a, str>>,
@@ -156,7 +157,8 @@ pub struct Relation<'a> {
 }
 
 impl Relation<'_> {
-    /// The word for it: a repost comes before a quote, and a quote before a reply.
+    /// Returns the name of the relation: a repost takes precedence over a quote, and a quote over a
+    /// reply.
     pub fn word(&self) -> &'static str {
         if self.repost_of.is_some() {
             "repost"
@@ -170,7 +172,7 @@ impl Relation<'_> {
     }
 }
 
-/// The counts of a post's likes and so on, up to the moment of the capture.
+/// The counts of a post's likes, reposts and so on, at the time of the capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Likes; on Facebook reactions of any kind.
@@ -187,12 +189,12 @@ pub struct Counts {
     pub bookmarks: Option<i64>,
 }
 
-/// A whole number, as a number or in quotes.
+/// Parses a whole number, with or without quotes.
 pub(super) fn integer(value: &[u8]) -> Option<i64> {
     id_text(value)?.parse().ok()
 }
 
-/// True or false.
+/// Parses true or false.
 pub(super) fn boolean(value: &[u8]) -> Option<bool> {
     match value {
         b"true" => Some(true),
@@ -201,7 +203,7 @@ pub(super) fn boolean(value: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whole numbers of an object, by their names.
+/// Returns whole numbers of an object, by their names.
 pub(super) fn integers<const N: usize>(
     object: Option<&[u8]>,
     names: [&str; N],
@@ -209,7 +211,7 @@ pub(super) fn integers<const N: usize>(
     pick(object.unwrap_or_default(), names).map(|value| value.and_then(integer))
 }
 
-/// The id of an object.
+/// Returns the id of an object.
 pub(super) fn id_of<'a>(object: Option<&'a [u8]>, name: &str) -> Option<Cow<'a, str>> {
     get(object?, name).and_then(id_text)
 }

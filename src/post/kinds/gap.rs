@@ -1,5 +1,5 @@
-//! An entry of a gap ledger: what may be missing. It stands among posts, and has no text and no
-//! author.
+//! An entry of a gap ledger, which says that posts may be missing. It is stored among posts, and
+//! has no text and no author.
 
 use std::borrow::Cow;
 
@@ -29,7 +29,7 @@ impl PostKind for Gap {
         PostStream::Gaps
     }
 
-    /// Its platform is that of the posts which may be missing.
+    /// The platform is that of the posts which may be missing.
     fn gather<'a>(&self, body: &'a [u8], facts: &mut PostFacts<'a>) {
         facts.id = self.id(body);
         facts.stream = PostStream::Gaps;
@@ -39,7 +39,7 @@ impl PostKind for Gap {
         }
     }
 
-    /// An entry comes again when its gap is filled.
+    /// An entry is written again when its gap is filled.
     fn revision<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         let filled = get(body, "filled")?;
         String::from_utf8_lossy(filled).into()

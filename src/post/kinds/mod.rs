@@ -1,12 +1,11 @@
-//! What a post says of itself, by its kind: the one place that knows how each platform writes the
-//! time, the id, the text, the author, the edits and the deletions of its posts. The index, replay,
-//! topics, dedup, `lake erase`, the columns of Parquet and `Words` all ask here, so that they never
-//! tell two things of one post.
+//! Reads the facts of a post according to its kind. Only this module knows how each platform writes
+//! the time, the id, the text, the author, the edits and the deletions of its posts. The index,
+//! replay, topics, dedup, `lake erase`, the columns of Parquet and `Words` all use it, so that they
+//! never disagree about a post.
 //!
 //! A platform is one file beside this one, and one line in [`of_kind`]. Everything is read on
-//! demand from the post's raw bytes, in one pass that ends at what is wanted; a tree is never
-//! built. A field that is absent, null or of another type than the platform gives it is as good as
-//! absent.
+//! demand from the post's raw bytes, in one pass that stops once it has its result; a tree is never
+//! built. A field that is null, or of another type than the platform gives it, counts as absent.
 
 mod bsky;
 mod delete;
@@ -32,83 +31,83 @@ use super::fields::{date, find_member, get, leading_value, string};
 use super::skip::Skip;
 use super::stream::{PostStream, REFRESHED};
 
-/// How the posts of one kind say what they say. Each function gets the body, which is the JSON
+/// A kind of posts: reads the facts of its posts. Each function gets the body, which is the JSON
 /// below the kind.
 trait PostKind {
-    /// The platform that it is of, in lower case; `None` for a kind that is of no platform.
+    /// Returns the platform, in lower case; `None` for a kind without a platform.
     fn platform(&self) -> Option<&'static str> {
         None
     }
 
-    /// The post's own time, in UTC, if this member of the body says it. `json` begins with the
-    /// member's value.
+    /// Returns the post's own time, in UTC, if this member of the body has it. `json` begins with
+    /// the member's value.
     fn time_in(&self, _key: &[u8], _json: &[u8]) -> Option<OffsetDateTime> {
         None
     }
 
-    /// The post's own time, in UTC, in one pass that ends where it is known.
+    /// Returns the post's own time, in UTC, in one pass that ends where it is known.
     fn time(&self, body: &[u8]) -> Option<OffsetDateTime> {
         find_member(body, |key, json| self.time_in(key, json))
     }
 
-    /// The platform's id for the post.
+    /// Returns the platform's id for the post.
     fn id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>>;
 
-    /// What else a deletion may name the post by.
+    /// Returns another id by which a deletion may name the post.
     fn other_id<'a>(&self, _body: &'a [u8]) -> Option<Cow<'a, str>> {
         None
     }
 
-    /// The id by which the platform finds the post again.
+    /// Returns the id by which the platform finds the post again.
     fn reread_id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         self.id(body)
     }
 
-    /// The text as people read it.
+    /// Returns the text as people read it.
     fn text<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>>;
 
-    /// Who wrote it.
+    /// Returns the author.
     fn author<'a>(&self, _body: &'a [u8]) -> Author<'a> {
         Author::default()
     }
 
-    /// What the platform marks in it.
+    /// Returns the labels that the platform marks in the post.
     fn labels<'a>(&self, _body: &'a [u8]) -> Labels<'a> {
         Labels::default()
     }
 
-    /// The three together, where a kind has them in one pass.
+    /// Returns text, author and labels; a kind may read them in one pass.
     fn content<'a>(&self, body: &'a [u8]) -> Content<'a> {
         Content { text: self.text(body), author: self.author(body), labels: self.labels(body) }
     }
 
-    /// The account of who wrote it.
+    /// Returns the account of the author.
     fn profile(&self, _body: &[u8]) -> AuthorProfile {
         AuthorProfile::default()
     }
 
-    /// What the platform found in the text.
+    /// Returns the entities that the platform found in the text.
     fn entities<'a>(&self, _body: &'a [u8]) -> Entities<'a> {
         Entities::default()
     }
 
-    /// The types of what is attached.
+    /// Returns the types of the attachments.
     fn media(&self, _body: &[u8]) -> Vec<Media> {
         Vec::new()
     }
 
-    /// Which other posts it belongs to.
+    /// Returns the other posts to which it belongs.
     fn relation<'a>(&self, _body: &'a [u8]) -> Relation<'a> {
         Relation::default()
     }
 
-    /// How often it was liked and so on.
+    /// Returns the counts of likes, reposts and so on.
     fn counts(&self, _body: &[u8]) -> Counts {
         Counts::default()
     }
 
-    /// Sets all facts but the kind, the platform and the time: what the functions above say, where
-    /// a kind has it in fewer passes.
+    /// Sets all facts except the kind, the platform and the time, with the results of the functions
+    /// above; a kind may need fewer passes for it.
     fn gather<'a>(&self, body: &'a [u8], facts: &mut PostFacts<'a>) {
         facts.id = self.id(body);
         facts.stream = self.stream(body);
@@ -122,69 +121,69 @@ trait PostKind {
         facts.counts = self.counts(body);
     }
 
-    /// True if the facts are all there that any post of this kind has.
+    /// Returns true if the post has the facts that every post of this kind has.
     fn is_as_expected(&self, _body: &[u8], facts: &PostFacts<'_>) -> bool {
         facts.id.is_some() && facts.created_at.is_some()
     }
 
-    /// The stream of a social source that it belongs to.
+    /// Returns the stream of a social source to which the post belongs.
     fn stream(&self, body: &[u8]) -> PostStream {
         PostStream::of_platform(get(body, REFRESHED).is_some(), false)
     }
 
-    /// When it was edited, if it is a later version of a post.
+    /// Returns the time of the edit, if this is a later version of a post.
     fn edited_at(&self, _body: &[u8]) -> Option<OffsetDateTime> {
         None
     }
 
-    /// The ids of all versions of the post, the first version's first.
+    /// Returns the ids of all versions of the post, the first version's first.
     fn edit_history<'a>(&self, _body: &'a [u8]) -> Vec<Cow<'a, str>> {
         Vec::new()
     }
 
-    /// What tells versions of the post apart that have one id.
+    /// Returns a value that distinguishes versions of the post with the same id.
     fn revision<'a>(&self, _body: &'a [u8]) -> Option<Cow<'a, str>> {
         None
     }
 
-    /// True if an edited post says that it was edited.
+    /// Returns true if an edited post says that it was edited.
     fn tells_edits(&self) -> bool {
         true
     }
 
-    /// Which of the posts that have an id are meant by a deletion that names it.
+    /// Returns the selection of the posts with an id, for a deletion that names this id.
     fn deletion_reach(&self, _id: &str) -> DeletionReach {
         DeletionReach::AllOfId
     }
 
-    /// Whether the post was captured from a server; `None` if nothing tells.
+    /// Returns true if the post was captured from a server; `None` if that can't be decided.
     fn is_of_server(&self, _body: &[u8], _server: &str) -> Option<bool> {
         Some(true)
     }
 
-    /// The servers for which [`is_of_server`](Self::is_of_server) is true, in lower case, where ids
-    /// are those of one server.
+    /// Returns the servers for which [`is_of_server`](Self::is_of_server) is true, in lower case,
+    /// if ids are unique per server only.
     fn servers(&self, _body: &[u8]) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// The time of a member that is a text.
+/// Returns the time of a member whose value is a string.
 fn dated(json: &[u8]) -> Option<OffsetDateTime> {
     leading_value(json).and_then(date_of)
 }
 
-/// The time of a value that is a text.
+/// Returns the time of a value that is a string.
 fn date_of(value: &[u8]) -> Option<OffsetDateTime> {
     string(value).and_then(|text| date(&text))
 }
 
-/// When a source received the post.
+/// Returns the time at which a source received the post.
 fn received_at(body: &[u8]) -> Option<OffsetDateTime> {
     get(body, "received_at").and_then(date_of)
 }
 
-/// The list of all kinds: one line for each.
+/// Returns the kind of a key: the list of all kinds.
 fn of_kind(kind: &[u8]) -> &'static dyn PostKind {
     match kind {
         b"tweet" => &tweet::Tweet,
@@ -198,7 +197,7 @@ fn of_kind(kind: &[u8]) -> &'static dyn PostKind {
     }
 }
 
-/// The platform of a kind, or the kind itself where it is of none.
+/// Returns the platform of a kind, or the kind itself if it has none.
 fn platform_of(kind: Cow<'_, str>) -> Cow<'_, str> {
     match of_kind(kind.as_bytes()).platform() {
         Some(platform) => platform.into(),
@@ -206,7 +205,7 @@ fn platform_of(kind: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// The only key of a post, and the JSON below it.
+/// Returns the only key of a post, and the JSON below it.
 fn key_and_body(post: &[u8]) -> (&[u8], &[u8]) {
     let mut skip = Skip::new(post);
     skip.at = 1;
@@ -216,27 +215,27 @@ fn key_and_body(post: &[u8]) -> (&[u8], &[u8]) {
     (key, body.unwrap_or_default().trim_ascii_end())
 }
 
-/// The kind of a post, and its body.
+/// Returns the kind of a post, and its body.
 fn kind_and_body(post: &[u8]) -> (&'static dyn PostKind, &[u8]) {
     let (key, body) = key_and_body(post);
     (of_kind(key), body)
 }
 
-/// The own time of a post that is in no buffer of its own: one well-formed JSON object with one
-/// key; see [`Post::created_at`].
+/// Returns the own time of a post as bytes, which must be one well-formed JSON object with one key;
+/// see [`Post::created_at`].
 pub(crate) fn own_time(post: &[u8]) -> Option<OffsetDateTime> {
     let (kind, body) = kind_and_body(post);
     time_of(kind, body)
 }
 
-/// The own time that a body says. A member in which only other kinds have their time counts where
-/// there is none of the kind's own.
+/// Returns the own time in a body. If the kind's own members have none, the members in which other
+/// kinds have their time are used.
 fn time_of(kind: &dyn PostKind, body: &[u8]) -> Option<OffsetDateTime> {
     kind.time(body).or_else(|| Other.time(body))
 }
 
 impl<'a> Content<'a> {
-    /// Adds what the names of all kinds say where the kind's own say nothing.
+    /// Fills in the parts that the kind's own members don't have, from the members of other kinds.
     fn fill_from_other(&mut self, body: &'a [u8]) {
         if self.text.is_none() {
             self.text = Other.text(body);
@@ -248,84 +247,84 @@ impl<'a> Content<'a> {
 }
 
 impl Post {
-    /// The key that names the post's kind, as it is written (without decoding escapes, which no
+    /// Returns the key that names the post's kind, as written (without decoding escapes, which no
     /// platform's kind has). Costs no more than finding two quotes.
     pub fn kind(&self) -> &str {
         std::str::from_utf8(key_and_body(self).0).unwrap_or_default()
     }
 
-    /// The raw JSON under the kind.
+    /// Returns the raw JSON under the kind.
     pub fn body(&self) -> &[u8] {
         key_and_body(self).1
     }
 
-    /// The post's own time in UTC: the one answer that the index, replay and windows share.
+    /// Returns the post's own time in UTC: the index, replay and windows all use this time.
     ///
-    /// Of a tweet it is the time that its id carries, to the millisecond: `(id >> 22) +
-    /// 1288834974657` ms since 1970. An id carries none if it is older than 2010-11-04 (below
-    /// 29,700,859,247), or if its time is more than 5 s from the stated one: then `created_at` or
-    /// `timestamp_ms` counts. It is `created_at` of a toot, `created_time` of a Facebook post, `publishedAt` of
-    /// a video, and the time at which Bluesky's server saw an event (`indexedAt` of a post that was
-    /// read again), because `createdAt` there is the clock of whoever posted and may be years off.
-    /// Other kinds, and posts that have no time where their kind has it, are read by the same
-    /// names.
+    /// For a tweet it is the time in its id, to the millisecond: `(id >> 22) + 1288834974657` ms
+    /// since 1970. An id has none if it is older than 2010-11-04 (below 29,700,859,247), or if its
+    /// time is more than 5 s from the stated one: then `created_at` or `timestamp_ms` counts. For a
+    /// toot it is `created_at`, for a Facebook post `created_time`, for a video `publishedAt`, and
+    /// for Bluesky the time at which its server saw an event (`indexedAt` of a post that was read
+    /// again), because `createdAt` comes from the poster's clock and may be years off. Posts of
+    /// other kinds, and posts without a time in the usual member of their kind, are read by the
+    /// same names.
     pub fn created_at(&self) -> Option<OffsetDateTime> {
         own_time(self)
     }
 
-    /// The platform's id for the post, as text, with every digit of it. For Bluesky it is the
-    /// record's `at://` address; for a toot its `uri`, since its `id` is another one on every
-    /// server.
+    /// Returns the platform's id for the post, as text, with every digit of it. For Bluesky it is
+    /// the record's `at://` address; for a toot its `uri`, since its `id` differs between servers.
     pub fn id(&self) -> Option<Cow<'_, str>> {
         let (kind, body) = kind_and_body(self);
         kind.id(body).or_else(|| Other.id(body))
     }
 
-    /// What else a deletion may name the post by: the number that a toot has on the server that it
-    /// came from, and the account of a Bluesky post, which takes all its posts along. A toot's
-    /// number is only unique on its server; that two servers give the same one to two different
-    /// toots takes the same millisecond and one chance in 65,536.
+    /// Returns another id by which a deletion may name the post: the number that a toot has on the
+    /// server that it came from, and the account of a Bluesky post, whose deletion deletes all its
+    /// posts. A toot's number is unique only on its server; two servers give the same number to
+    /// different toots only in the same millisecond, with a chance of one in 65,536.
     pub fn other_id(&self) -> Option<Cow<'_, str>> {
         let (kind, body) = kind_and_body(self);
         kind.other_id(body)
     }
 
-    /// The id by which the platform finds the post again: [`id`](Self::id), but the server's own
-    /// number of a toot.
+    /// Returns the id by which the platform finds the post again: [`id`](Self::id), except for a
+    /// toot, whose number on its server is returned.
     pub fn reread_id(&self) -> Option<Cow<'_, str>> {
         let (kind, body) = kind_and_body(self);
         kind.reread_id(body)
     }
 
-    /// The text as people read it, without HTML and with its entities decoded. It is a tweet's
-    /// longest text, a Facebook post's message or story, a video's title and description on a line
-    /// each, a Bluesky post's text, a toot's warning and content on a line each. Of another kind,
-    /// and where a kind has no text of its own, it is what stands by one of these names as it is,
-    /// or the string that stands under the kind.
+    /// Returns the text as people read it, without HTML and with its entities decoded. It is a
+    /// tweet's longest text, a Facebook post's message or story, a video's title and description on
+    /// a line each, a Bluesky post's text, a toot's warning and content on a line each. For other
+    /// kinds, and posts without text in the usual member of their kind, it is the unchanged value
+    /// of one of these members, or the string directly under the kind.
     ///
-    /// A repost says what it reposts, where that came with it: a retweet's own text is "RT @user: "
-    /// and a cut copy, and a boost of Mastodon has none. A quote says its own words only; what it
-    /// quotes is another post.
+    /// The text of a repost is that of the post that it reposts, if the capture includes that: a
+    /// retweet's own text is "RT @user: " and a cut copy, and a boost of Mastodon has none. The
+    /// text of a quote is only its own text; the quoted one is another post.
     pub fn text(&self) -> Option<Cow<'_, str>> {
         let (kind, body) = kind_and_body(self);
         kind.text(body).or_else(|| Other.text(body))
     }
 
-    /// Who wrote the post; of a repost, who reposted it.
+    /// Returns the author of the post; for a repost, the account that reposted it.
     pub fn author(&self) -> Author<'_> {
         let (kind, body) = kind_and_body(self);
         let author = kind.author(body);
         if author == Author::default() { Other.author(body) } else { author }
     }
 
-    /// What the platform itself marks in the post: hashtags, mentions, languages, the place.
+    /// Returns the labels that the platform itself marks in the post: hashtags, mentions,
+    /// languages, the place.
     pub fn labels(&self) -> Labels<'_> {
         let (kind, body) = kind_and_body(self);
         kind.labels(body)
     }
 
-    /// [Text](Self::text), [author](Self::author) and [labels](Self::labels), for less than the
-    /// three cost.
+    /// Returns [text](Self::text), [author](Self::author) and [labels](Self::labels), for less than
+    /// the cost of three calls.
     pub fn content(&self) -> Content<'_> {
         let (kind, body) = kind_and_body(self);
         let mut content = kind.content(body);
@@ -333,8 +332,8 @@ impl Post {
         content
     }
 
-    /// Everything that the post says, for less than all the functions here cost. Each answer is the
-    /// same that its function gives.
+    /// Returns all facts of the post, for less than the cost of all functions here. Each fact
+    /// equals the result of its function.
     pub fn facts(&self) -> PostFacts<'_> {
         let (key, body) = key_and_body(self);
         let kind = of_kind(key);
@@ -363,69 +362,71 @@ impl Post {
         facts
     }
 
-    /// The stream of a social source that the post belongs to, told from the post alone.
+    /// Returns the stream of a social source to which the post belongs, derived from the post
+    /// alone.
     pub fn stream(&self) -> PostStream {
         let (kind, body) = kind_and_body(self);
         kind.stream(body)
     }
 
-    /// When the post was edited, if it is a later version of a post and says when.
+    /// Returns the time of the edit, if this is a later version of a post that states it.
     pub fn edited_at(&self) -> Option<OffsetDateTime> {
         let (kind, body) = kind_and_body(self);
         kind.edited_at(body)
     }
 
-    /// The ids of all versions of the post up to the one that was captured, the first version's
-    /// first, where each version has an id of its own. Empty on all platforms but X.
+    /// Returns the ids of all versions of the post up to the captured one, the first version's
+    /// first, if each version has a separate id. Empty on all platforms except X.
     pub fn edit_history(&self) -> Vec<Cow<'_, str>> {
         let (kind, body) = kind_and_body(self);
         kind.edit_history(body)
     }
 
-    /// What tells versions of the post apart that have the same id: `edited_at` of a toot or a
-    /// Facebook post, the revision of a Bluesky record.
+    /// Returns a value that distinguishes versions of the post with the same id: `edited_at` of a
+    /// toot or a Facebook post, the revision of a Bluesky record.
     pub fn revision(&self) -> Option<Cow<'_, str>> {
         let (kind, body) = kind_and_body(self);
         kind.revision(body)
     }
 
-    /// How new this version of the post is.
+    /// Returns the version of the post, which can be compared with others.
     pub fn version(&self) -> PostVersion {
         PostVersion { edited_at: self.edited_at(), received_at: self.received_at() }
     }
 
-    /// When a source received the post: every source adds `received_at` at the end.
+    /// Returns the time at which a source received the post: every source adds `received_at` at the
+    /// end.
     pub fn received_at(&self) -> Option<OffsetDateTime> {
         received_at(self.body())
     }
 
-    /// True if an edited post of this kind says that it was edited. Facebook's don't: their source
-    /// notices it by the text.
+    /// Returns true if an edited post of this kind says that it was edited. Facebook's don't: their
+    /// source detects edits by the text.
     pub fn tells_edits(&self) -> bool {
         let (kind, _) = kind_and_body(self);
         kind.tells_edits()
     }
 
-    /// Which post was deleted, if this is a deletion that can be understood.
+    /// Returns the deletion, if this post is one that can be understood.
     pub fn deletion(&self) -> Option<Deletion<'_>> {
         let (key, body) = key_and_body(self);
         if key == delete::KIND { Deletion::read(body) } else { None }
     }
 
-    /// True if the post says of another one that it was deleted.
+    /// Returns true if the post says that another one was deleted.
     pub fn is_deletion(&self) -> bool {
         key_and_body(self).0 == delete::KIND
     }
 
-    /// Whether the post was captured from a server, where ids are those of one server; `None` if
-    /// nothing tells.
+    /// Returns true if the post was captured from a server, if ids are unique per server only;
+    /// `None` if that can't be decided.
     pub fn is_of_server(&self, server: &str) -> Option<bool> {
         let (kind, body) = kind_and_body(self);
         kind.is_of_server(body, server)
     }
 
-    /// The servers that the post is known to be of, in lower case, where ids are those of one
-    /// server.
+    /// Returns the servers that the post is known to be from, in lower case, if ids are unique per
+    /// server only.
     pub fn servers(&self) -> Vec<String> {
         let (kind, body) = kind_and_body(self);
         kind.servers(body)

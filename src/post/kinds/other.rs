@@ -1,5 +1,6 @@
-//! A post of a kind that no platform has, from a program or a file of somebody's own. It is read by
-//! the names that the platforms have, as it is: nothing says whether its text is HTML.
+//! A post of a kind that no platform has, from another program or a user's own file. It is read by
+//! the members' names of all platforms. Its text is taken unchanged, since it may or may not be
+//! HTML.
 
 use std::borrow::Cow;
 
@@ -93,7 +94,7 @@ impl PostKind for Other {
         Counts { likes, reposts, replies, quotes, views, bookmarks }
     }
 
-    /// Nobody knows how a post of such a kind should be.
+    /// A post of an unknown kind is never as expected.
     fn is_as_expected(&self, _body: &[u8], _facts: &PostFacts<'_>) -> bool {
         false
     }
@@ -107,7 +108,7 @@ impl PostKind for Other {
     }
 }
 
-/// The time that a member says, if it says one.
+/// Returns the time in a member, if the member has one.
 fn stated_time(key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
     match key {
         b"created_at" | b"created_time" | b"time" | b"timestamp" | b"indexedAt" => dated(json),
@@ -118,7 +119,7 @@ fn stated_time(key: &[u8], json: &[u8]) -> Option<OffsetDateTime> {
     }
 }
 
-/// The id of an object, and the object in it that may have one, too.
+/// Returns the id of an object, and the object in it that may have one, too.
 fn ids_in(object: &[u8]) -> (Option<Cow<'_, str>>, Option<&[u8]>) {
     let (mut number, mut inside) = (None, None);
     let text = members(object).find_map(|(key, value)| {
@@ -135,8 +136,8 @@ fn ids_in(object: &[u8]) -> (Option<Cow<'_, str>>, Option<&[u8]>) {
     (text.or(number), inside)
 }
 
-/// The text of an object by the name that comes first among those that it has, and the object in it
-/// that may have one, too.
+/// Returns the text of an object by the first of the names that it has, and the object in it that
+/// may have one, too.
 fn text_in(object: &[u8]) -> (Option<Cow<'_, str>>, Option<&[u8]>) {
     let mut found: [Option<Cow<'_, str>>; NAMES.len()] = [const { None }; NAMES.len()];
     let (mut inside, mut snippet) = (None, None);
@@ -158,7 +159,7 @@ fn text_in(object: &[u8]) -> (Option<Cow<'_, str>>, Option<&[u8]>) {
     (text.or_else(|| title_and_description(snippet?)), inside)
 }
 
-/// Where texts are, the best first.
+/// The places of texts, in order of preference.
 const NAMES: [&[&str]; 10] = [
     &["note_tweet", "text"],
     &["note_post", "text"],

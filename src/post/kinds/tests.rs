@@ -1,4 +1,4 @@
-//! A table of posts of each kind, and what each of them says.
+//! Tests the facts of posts of each kind, in a table.
 
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ fn post(json: &str) -> Post {
     Post::check(Bytes::copy_from_slice(json.as_bytes())).expect("a post")
 }
 
-/// All that a post says, with a name before each answer; what it doesn't say is left out.
+/// Prints all facts of a post, with a name before each; absent facts are left out.
 fn said(post: &Post) -> String {
     let time = |time: OffsetDateTime| time.format(&Rfc3339).expect("a time of the tests");
     let mut said = String::new();

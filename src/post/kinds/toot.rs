@@ -1,5 +1,4 @@
-//! Mastodon, and the servers that speak as it does: a status as the streaming API or a timeline
-//! gives it.
+//! Mastodon, and servers with the same API: a status as the streaming API or a timeline returns it.
 
 use std::borrow::Cow;
 
@@ -25,13 +24,13 @@ impl PostKind for Toot {
         if key == b"created_at" { dated(json) } else { None }
     }
 
-    /// The `uri`: its `id` is another one on every server.
+    /// Returns the `uri`, since its `id` differs between servers.
     fn id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         let [uri, id] = pick(body, ["uri", "id"]);
         uri.and_then(string).or_else(|| id.and_then(id_text))
     }
 
-    /// The number on the server that it was captured from.
+    /// Returns the number on the server from which it was captured.
     fn other_id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         get(body, "id").and_then(id_text)
     }
@@ -40,8 +39,8 @@ impl PostKind for Toot {
         self.other_id(body)
     }
 
-    /// The warning, and the content without its HTML on a line of its own. A boost says what it
-    /// boosts.
+    /// Returns the warning, and on the next line the content without its HTML. A boost has the text
+    /// of the boosted post.
     fn text<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         let [warning, content, boosted] = pick(body, ["spoiler_text", "content", "reblog"]);
         let own = || text_of(warning, content);
@@ -49,7 +48,7 @@ impl PostKind for Toot {
         boosted.and_then(|[warning, content]| text_of(warning, content)).or_else(own)
     }
 
-    /// The address of the account is the same on all servers, and its number isn't.
+    /// Returns the author. The address of an account is the same on all servers; its number isn't.
     fn author<'a>(&self, body: &'a [u8]) -> Author<'a> {
         let account = get(body, "account").unwrap_or_default();
         let names = ["uri", "url", "id", "acct", "display_name"];
@@ -89,8 +88,9 @@ impl PostKind for Toot {
         }
     }
 
-    /// Mastodon lists hashtags and mentions. Links stand in the HTML, where those of hashtags and
-    /// mentions stand as well; the link of the card is the one that Mastodon itself picked.
+    /// Returns the entities. Mastodon lists hashtags and mentions. Links are in the HTML, together
+    /// with those of hashtags and mentions; the link of the card is the one that Mastodon itself
+    /// chose.
     fn entities<'a>(&self, body: &'a [u8]) -> Entities<'a> {
         let boosted = get(body, "reblog").unwrap_or_default();
         let mut entities = Entities::default();
@@ -111,7 +111,7 @@ impl PostKind for Toot {
         entities
     }
 
-    /// A boost has none of its own: those of what it boosts count.
+    /// Returns the media; for a boost, those of the boosted post.
     fn media(&self, body: &[u8]) -> Vec<Media> {
         let mut media = Vec::new();
         for status in [body, get(body, "reblog").unwrap_or_default()] {
@@ -155,7 +155,7 @@ impl PostKind for Toot {
         text_at(body, &["edited_at"])
     }
 
-    /// A deletion gives the number that the toot has on that server, and not its uri.
+    /// A deletion has the number of the toot on that server, and not its URI.
     fn deletion_reach(&self, id: &str) -> DeletionReach {
         if id.contains("://") { DeletionReach::AllOfId } else { DeletionReach::OfServer }
     }
@@ -167,8 +167,8 @@ impl PostKind for Toot {
         if [uri, url, account_url].into_iter().flatten().any(is_there) {
             return Some(true);
         }
-        // A toot that came through another server has that server's number: which one, it doesn't
-        // say.
+        // A toot that came through another server has that server's number, and doesn't name that
+        // server.
         let acct = account.and_then(|account| get(account, "acct")).and_then(string);
         if acct.is_none_or(|acct| acct.contains('@')) { None } else { Some(false) }
     }
@@ -187,7 +187,7 @@ impl PostKind for Toot {
     }
 }
 
-/// A status without its content has no text: a warning alone is none.
+/// A status without content has no text: a warning alone doesn't count.
 fn text_of<'a>(warning: Option<&'a [u8]>, content: Option<&'a [u8]>) -> Option<Cow<'a, str>> {
     let content = without_html(&content.and_then(string)?);
     match warning.and_then(string).filter(|warning| !warning.is_empty()) {
@@ -196,12 +196,12 @@ fn text_of<'a>(warning: Option<&'a [u8]>, content: Option<&'a [u8]>) -> Option<C
     }
 }
 
-/// Whether an address is one of this server.
+/// Returns true if an address belongs to this server.
 fn is_at(address: &str, server: &str) -> bool {
     host(address).is_some_and(|host| host.eq_ignore_ascii_case(server))
 }
 
-/// The host of an address.
+/// Returns the host of an address.
 fn host(address: &str) -> Option<&str> {
     address.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next())
 }
@@ -216,7 +216,8 @@ fn media_of(attachment: &[u8]) -> Media {
     }
 }
 
-/// The addresses that HTML links to, but those of mentions and hashtags, which have a class.
+/// Returns the addresses that HTML links to, except those of mentions and hashtags, which have a
+/// class.
 fn links(html: &str) -> Vec<Cow<'static, str>> {
     let mut links = Vec::new();
     for tag in html.split("<a ").skip(1) {
@@ -232,7 +233,7 @@ fn links(html: &str) -> Vec<Cow<'static, str>> {
     links
 }
 
-/// The value of an attribute of a tag.
+/// Returns the value of an attribute of a tag.
 fn attribute<'t>(tag: &'t str, name: &str) -> Option<&'t str> {
     let mut rest = tag;
     loop {

@@ -1,6 +1,7 @@
 //! X: a tweet of the API v2, as the source captures it (the members of `data`, and beside them
 //! `includes` and `matching_rules`) or with `data` still around it, or one of v1.1, from a stream
-//! or from a search. The names of both vocabularies of v2 are read (`note_tweet` and `note_post`).
+//! or from a search. The names of both vocabularies of v2 are supported (`note_tweet` and
+//! `note_post`).
 
 mod gather;
 mod parts;
@@ -25,7 +26,7 @@ impl PostKind for Tweet {
         Some("x")
     }
 
-    /// That of the id, where it carries one; see [`TweetTime`].
+    /// Returns the time in the id, if it has one; see [`TweetTime`].
     fn time(&self, body: &[u8]) -> Option<OffsetDateTime> {
         let mut time = TweetTime::default();
         let mut read = |key: &[u8], json: &[u8]| {
@@ -39,7 +40,7 @@ impl PostKind for Tweet {
         time.time()
     }
 
-    /// v1.1's `id` is a number that tools round, so `id_str` comes first where there is one.
+    /// Returns the id. v1.1's `id` is a number that tools round, so `id_str` takes precedence.
     fn id<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         let (id, data) = id_in(body);
         id.or_else(|| id_in(data?).0)
@@ -90,8 +91,8 @@ impl PostKind for Tweet {
         gather::counts(&Parts::of(body))
     }
 
-    /// All of it from one pass over the members; where `data` is around a tweet, what stands
-    /// outside of it is asked for by itself.
+    /// Gathers all facts in one pass over the members. If `data` is around a tweet, the members
+    /// outside of it are read separately.
     fn gather<'a>(&self, body: &'a [u8], facts: &mut PostFacts<'a>) {
         let tweet = Parts::of(body);
         if tweet.data.is_some() {
@@ -123,7 +124,8 @@ impl PostKind for Tweet {
         PostStream::of_platform(edits.is_read_again, edits.is_later())
     }
 
-    /// A later version is a tweet of its own, whose time is that of the edit.
+    /// Returns the time of the edit: a later version is a separate tweet, whose time is that of the
+    /// edit.
     fn edited_at(&self, body: &[u8]) -> Option<OffsetDateTime> {
         if Edits::of(body).is_later() { time_of(self, body) } else { None }
     }
@@ -133,7 +135,8 @@ impl PostKind for Tweet {
     }
 }
 
-/// What tells whether a tweet is an edit, found in one pass, since X is the fastest of the sources.
+/// The members that tell if a tweet is an edit, found in one pass, since X is the fastest of the
+/// sources.
 struct Edits<'a> {
     id: Option<&'a [u8]>,
     /// The ids of all versions.
@@ -154,16 +157,16 @@ impl<'a> Edits<'a> {
         Self { id, history: tweets.or(posts), is_read_again: refreshed.is_some() }
     }
 
-    /// Whether the tweet isn't the first of its versions. An edit has an id of its own, and the
-    /// history has every version's id, the first one's first: the first version is no edit, also
-    /// where it is read after it was edited.
+    /// Returns true if the tweet isn't the first of its versions. An edit has a separate id, and
+    /// the history has every version's id, the first one's first. So the first version isn't an
+    /// edit, even if it is read after it was edited.
     fn is_later(&self) -> bool {
         let mut versions = elements(self.history.unwrap_or_default());
         versions.next().is_some_and(|first| Some(first) != self.id) && versions.next().is_some()
     }
 }
 
-/// The id of a tweet, and its `data` if it has that instead.
+/// Returns the id of a tweet, or its `data` if it has that instead.
 fn id_in(tweet: &[u8]) -> (Option<Cow<'_, str>>, Option<&[u8]>) {
     let (mut number, mut data) = (None, None);
     let text = members(tweet).find_map(|(key, value)| {

@@ -1,5 +1,5 @@
-//! YouTube: a video as `videos.list` gives it, or what a search or a playlist found where YouTube
-//! gave no video for it.
+//! YouTube: a video as `videos.list` returns it, or a result of a search or a playlist for which
+//! YouTube returned no video.
 
 use std::borrow::Cow;
 
@@ -10,10 +10,10 @@ use super::facts::{Counts, Entities, Media, integers};
 use super::{Author, Labels, PostKind, dated};
 use crate::post::fields::{at, elements, find_member, get, members, pick, string, text_at};
 
-/// What an item of a playlist says that it is: its `id` is that of the item, and not of the video.
+/// The `kind` of an item of a playlist: its `id` is that of the item, and not of the video.
 const PLAYLIST_ITEM: &[u8] = br#""youtube#playlistItem""#;
 
-/// What a found item of a search says that it is: only there YouTube escapes titles as HTML does.
+/// The `kind` of a search result: only in these YouTube escapes titles as HTML does.
 const SEARCH_RESULT: &[u8] = br#""youtube#searchResult""#;
 
 pub(super) struct Video;
@@ -42,7 +42,7 @@ impl PostKind for Video {
         })
     }
 
-    /// The title, and the description on a line of its own.
+    /// Returns the title, and on the next line the description.
     fn text<'a>(&self, body: &'a [u8]) -> Option<Cow<'a, str>> {
         let mut is_escaped = false;
         let snippet = find_member(body, |key, json| {
@@ -60,7 +60,7 @@ impl PostKind for Video {
         }
     }
 
-    /// The channel. It has a name that is shown, and none by which others mention it.
+    /// Returns the channel, which has a displayed name, and no name for mentions.
     fn author<'a>(&self, body: &'a [u8]) -> Author<'a> {
         let [id, name] =
             pick(get(body, "snippet").unwrap_or_default(), ["channelId", "channelTitle"]);
@@ -79,8 +79,8 @@ impl PostKind for Video {
         }
     }
 
-    /// YouTube marks nothing in the text. Beside it stand keywords, of which those of one word are
-    /// as good as hashtags.
+    /// Returns the entities. YouTube marks nothing in the text. A video has keywords, of which
+    /// those of one word count as hashtags.
     fn entities<'a>(&self, body: &'a [u8]) -> Entities<'a> {
         let tags = at(body, &["snippet", "tags"]).unwrap_or_default();
         let words = elements(tags).filter_map(string).filter(|tag| !tag.contains(' '));
@@ -91,7 +91,8 @@ impl PostKind for Video {
         vec![Media::Video]
     }
 
-    /// YouTube writes its numbers in quotes, and leaves out those that the author hides.
+    /// Returns the counts. YouTube writes its numbers in quotes, and leaves out those that the
+    /// author hides.
     fn counts(&self, body: &[u8]) -> Counts {
         let names = ["likeCount", "commentCount", "viewCount"];
         let [likes, replies, views] = integers(get(body, "statistics"), names);

@@ -1,32 +1,38 @@
-//! `Redshift`: writes posts into the tables of a warehouse in Amazon Redshift, in few large loads.
+//! `Redshift`: writes posts and trends into the tables of a warehouse in Amazon Redshift, in few large
+//! loads.
 
-mod delivery;
-mod gathering;
-
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::delivery::{LeftTask, RedshiftDelivery};
-use self::gathering::{Gathering, GatheringBounds};
 use super::outbox::{self, Outbox, OutboxBound};
-use super::postgres::{features_in_front, is_raw, problems_of_inputs};
-use super::{BoltInFront, Delivered, OnFull, Sink, SinkConfig, SinkContext};
+use super::warehouse::{
+    self, Delivery, Gathering, GatheringBounds, LeftTask, LeftTasks, ReadRows, RowOptions,
+    SegmentLoader, SharedOptions, WarehouseSink, default_outbox, default_schema,
+};
+use super::{BoltInFront, OnFull, Sink, SinkConfig, SinkContext};
+use crate::clock::SharedClock;
 use crate::component::{Component, Problem};
-use crate::epoch::{Barrier, Job, MicroBatch, Prepared, Promise};
-use crate::error::{Error, Result};
+use crate::epoch::Promise;
+use crate::error::Result;
 use crate::lake::store::s3::{self, ConditionalPut, S3 as Bucket, with_bucket_access};
 use crate::secret::Secret;
-use crate::tuple::{Fields, Tuple};
+use crate::tuple::Fields;
 use crate::units::{ByteSize, Interval};
-use crate::warehouse::redshift::{CopyAccess, RedshiftSession, check_iam_role, redshift_address};
-use crate::warehouse::row::RowLayout;
-use crate::warehouse::schema::check_name;
+use crate::warehouse::failure::Done;
+use crate::warehouse::ledger::SegmentLoad;
+use crate::warehouse::months::{Micros, micros};
+use crate::warehouse::redshift::{
+    CopyAccess, LoadFiles, RedshiftSession, check_iam_role, redshift_address,
+};
+use crate::warehouse::session::Warehouse;
 
-/// The longest segment of an outbox, in bytes; shorter ones make more rows of the ledger.
-const SEGMENT_BYTES_MAX: u64 = 8 << 20;
+/// The segments of one load. A topology with short epochs has many small ones, and each is a row of
+/// the ledger and stands in statements.
+const LOAD_SEGMENTS_MAX: usize = 2_000;
 
 with_bucket_access! {
     /// Writes posts into the tables of a warehouse in Amazon Redshift, as `Postgres` does it, but in
@@ -91,15 +97,8 @@ pub enum RawSuper {
     None,
 }
 
-/// Tasks that have ended, until one that runs has tidied up after them.
-type LeftTasks = Arc<Mutex<Vec<LeftTask>>>;
-
 fn default_prefix() -> String {
     "_redshift".into()
-}
-
-fn default_schema() -> String {
-    "waterspout".into()
 }
 
 fn default_iam_role() -> String {
@@ -112,10 +111,6 @@ fn default_load_every() -> Interval {
 
 fn default_load_bytes() -> ByteSize {
     ByteSize(64 << 20)
-}
-
-fn default_outbox() -> ByteSize {
-    ByteSize(1 << 30)
 }
 
 impl Component for Redshift {
@@ -137,7 +132,7 @@ impl Redshift {
     fn gathering_bounds(&self) -> GatheringBounds {
         // Whoever pauses at the outbox's bound must not wait for more than that.
         let bytes = self.load_bytes.0.min(self.outbox.0 / 2);
-        GatheringBounds { every: self.load_every.0, bytes }
+        GatheringBounds { every: self.load_every.0, bytes, segments: LOAD_SEGMENTS_MAX }
     }
 }
 
@@ -152,22 +147,15 @@ impl SinkConfig for Redshift {
             let what = "expected no ' and no \\, since it stands in a COPY";
             problems.push(problem("prefix", what.into()));
         }
-        if let Err(error) = redshift_address(&self.url) {
-            problems.push(problem("url", error.chain()));
-        }
-        if let Err(what) = check_name(&self.schema) {
-            problems.push(problem("schema", what));
-        }
         if let Err(what) = check_iam_role(&self.iam_role) {
             problems.push(problem("iam_role", what));
         }
-        for (field, size) in [("load_bytes", self.load_bytes), ("outbox", self.outbox)] {
-            if size.0 == 0 {
-                let what = "expected a size above 0, since everything goes through it";
-                problems.push(problem(field, what.into()));
-            }
-        }
-        problems.extend(problems_of_inputs(inputs));
+        let shared = SharedOptions {
+            address: redshift_address(&self.url).map(drop),
+            schema: &self.schema,
+            sizes: vec![("load_bytes", self.load_bytes), ("outbox", self.outbox)],
+        };
+        problems.extend(shared.problems(inputs));
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
@@ -190,31 +178,32 @@ impl SinkConfig for Redshift {
     }
 
     fn bolt_in_front(&self, _stream: &str, fields: &Fields) -> Option<BoltInFront> {
-        is_raw(fields).then(features_in_front)
+        warehouse::features_in_front(fields)
+    }
+
+    fn destination(&self, fields: &Fields) -> Option<&'static str> {
+        warehouse::tables_of(fields)
     }
 
     fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let mut layouts = Vec::new();
-        for fields in &context.inputs {
-            let layout = RowLayout::of(fields).map_err(|missing| {
-                Error::fatal(format!("an input has no field \"{}\"", missing.join("\" and no \"")))
-            })?;
-            layouts.push(layout);
-        }
+        let loader = RedshiftLoader {
+            warehouse: RedshiftSession::warehouse(&self.url, &self.schema)?,
+            access: self.access(),
+            files: LoadFiles::new(s3::open_for_uploads(&self.target())?),
+            clock: Arc::clone(&context.clock),
+        };
+        let options = RowOptions {
+            layouts: warehouse::layouts(&context.inputs)?,
+            keeps_raw: self.raw == RawSuper::Super,
+        };
         let bound = OutboxBound { bytes_max: self.outbox.0, on_full: self.on_full };
         let bounds = self.gathering_bounds();
-        let bytes = context.micro_batch.bytes.min(SEGMENT_BYTES_MAX).min(bounds.bytes.max(1));
-        let segments =
-            SinkContext { micro_batch: MicroBatch { bytes, ..context.micro_batch }, ..context };
-        let left = if segments.task == 0 {
-            std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner))
-        } else {
-            Vec::new()
-        };
-        Ok(Box::new(RedshiftSink {
-            outbox: Outbox::open(&segments, bound)?,
-            gathering: Arc::new(Gathering::new(bounds, Arc::clone(&segments.clock))),
-            delivery: RedshiftDelivery::new(self, layouts, left, &segments)?,
+        let context = warehouse::outbox_context(context, bounds.bytes);
+        let left = warehouse::take_left(&self.left, &context);
+        Ok(Box::new(WarehouseSink {
+            outbox: Outbox::open(&context, bound)?,
+            gathering: Arc::new(Gathering::new(bounds, Arc::clone(&context.clock))),
+            delivery: Delivery::new(loader, options, left, &context),
         }))
     }
 
@@ -223,13 +212,7 @@ impl SinkConfig for Redshift {
     }
 
     fn recover(&self, place: &str, promises: &[Promise]) -> Result<Vec<Promise>> {
-        let recovered = outbox::recover(place, promises)?;
-        if let Some(prefix) = outbox::segment_prefix(place) {
-            let segments = promises.iter().map(|promise| promise.segment.clone()).collect();
-            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-            left.push(LeftTask { prefix, promised: segments });
-        }
-        Ok(recovered)
+        warehouse::recover(&self.left, place, promises)
     }
 
     fn outbox_bytes_max(&self) -> Option<u64> {
@@ -237,61 +220,68 @@ impl SinkConfig for Redshift {
     }
 }
 
-/// One task.
-struct RedshiftSink {
-    outbox: Outbox,
-    gathering: Arc<Gathering>,
-    delivery: Arc<RedshiftDelivery>,
+/// Loads segments into Redshift.
+struct RedshiftLoader {
+    warehouse: Warehouse,
+    access: CopyAccess,
+    files: LoadFiles,
+    clock: SharedClock,
 }
 
-impl Sink for RedshiftSink {
-    fn write(&mut self, tuple: Tuple<'_>) -> Result<()> {
-        self.delivery.check(tuple)?;
-        self.outbox.write(tuple)
+impl RedshiftLoader {
+    /// Deletes the files of the tasks that segments are of: their loads are known to be over, and what
+    /// another load of the same task needs is put again.
+    fn delete_files(&self, segments: &[String]) -> Result<()> {
+        let tasks: BTreeSet<&str> =
+            segments.iter().filter_map(|name| Some(name.rsplit_once('/')?.0)).collect();
+        tasks.into_iter().try_for_each(|task| self.files.delete(task))
     }
 
-    fn dropped(&self) -> u64 {
-        self.outbox.dropped()
-    }
-
-    fn prepare(&mut self, barrier: &Barrier) -> Result<Job<Prepared>> {
-        if barrier.last {
-            self.gathering.end();
-        }
-        self.outbox.prepare(barrier)
-    }
-
-    fn commit(&mut self, promises: Vec<Promise>) -> Job<Delivered> {
-        let reader = Arc::new(self.outbox.reader(&promises));
-        let (delivery, gathering) = (Arc::clone(&self.delivery), Arc::clone(&self.gathering));
-        let mut delivered = Delivered::default();
-        let mut is_due = false;
-        Box::new(move || {
-            // A load that has begun is brought to its end, however often it has to be repeated.
-            is_due = is_due || gathering.is_due(&promises);
-            while is_due && delivered.segments.len() < promises.len() {
-                let rest = &promises[delivered.segments.len()..];
-                let some = gathering.gathered(rest);
-                delivery.deliver(&reader, some, gathering.has_ended(), &mut delivered)?;
-            }
-            Ok(std::mem::take(&mut delivered))
-        })
-    }
-
-    fn forgotten(&mut self, segments: Vec<String>) -> Job<()> {
-        let mut delete = self.outbox.forgotten(segments.clone());
-        let delivery = Arc::clone(&self.delivery);
-        Box::new(move || {
-            delivery.forget(&segments)?;
-            delete()
-        })
+    fn now(&self) -> Micros {
+        micros(self.clock.now())
     }
 }
 
-impl Drop for RedshiftSink {
-    fn drop(&mut self) {
-        // A server that doesn't answer mustn't hold up whoever goes back to a checkpoint.
-        self.delivery.stop();
+impl SegmentLoader for RedshiftLoader {
+    type Session = RedshiftSession;
+
+    fn outside(&self) -> String {
+        format!("Redshift at \"{}\"", self.warehouse.name())
+    }
+
+    fn begin(&self) -> Result<RedshiftSession> {
+        let session = RedshiftSession::connect(&self.warehouse, &self.access)?;
+        session.migrate(self.now())?;
+        Ok(session)
+    }
+
+    fn load(
+        &self,
+        session: &mut RedshiftSession,
+        segments: &[String],
+        read: ReadRows<'_>,
+    ) -> Done<Vec<SegmentLoad>> {
+        session.load_segments(segments, &self.files, self.now(), read)
+    }
+
+    /// At the end of the run the files go at once, since nobody is told then that the segments are
+    /// forgotten.
+    fn loaded(&self, segments: &[String], is_end: bool) -> Result<()> {
+        if is_end { self.delete_files(segments) } else { Ok(()) }
+    }
+
+    fn forget(&self, session: &mut RedshiftSession, segments: &[String]) -> Result<()> {
+        self.delete_files(segments)?;
+        session.forget(segments)
+    }
+
+    fn forget_task(&self, session: &mut RedshiftSession, task: &LeftTask) -> Result<()> {
+        session.forget_task(&task.prefix, &task.promised)?;
+        self.files.delete(task.prefix.trim_end_matches('/'))
+    }
+
+    fn upkeep(&self, session: &mut RedshiftSession) -> Result<()> {
+        session.prune_history(self.now())
     }
 }
 

@@ -38,7 +38,7 @@ fn each_problem_names_its_field() {
     let problems = bad.check(&[Fields::new(["platform", "post"])]).unwrap_err();
     let fields: Vec<_> = problems.iter().map(|problem| problem.field).collect();
     let wanted =
-        ["bucket", "prefix", "url", "schema", "iam_role", "load_bytes", "outbox", "inputs"];
+        ["bucket", "prefix", "iam_role", "url", "schema", "load_bytes", "outbox", "inputs"];
     assert_eq!(fields, wanted);
     let good = redshift("redshift://user:hidden@host/db");
     good.check(&[Fields::of_posts(), Fields::new(DEMANDED)]).unwrap();

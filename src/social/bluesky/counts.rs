@@ -1,4 +1,4 @@
-//! Reads posts again, for their counts: an event has none.
+//! Reads posts again for their counts, since an event has no counts.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::net::answer::Meaning;
 use crate::post::fields::{elements, get};
 use crate::social::{Feed, Http, Refresher, Reply};
 
-/// How many posts one call reads.
+/// The number of posts that one call reads.
 const BATCH: usize = 25;
 
-/// The longest that a limit is believed to last.
+/// The longest time that a rate limit is believed to last.
 const RESET_MAX: Duration = Duration::from_secs(3_600);
 
-/// The call.
+/// The path of the call.
 const PATH: &str = "/xrpc/app.bsky.feed.getPosts";
 
-/// Reads posts through a public view of Bluesky.
+/// A reader of posts' counts through a public view of Bluesky.
 pub(super) struct Counts {
     api_url: String,
     http: Option<Http>,
@@ -41,7 +41,7 @@ impl Counts {
         };
         let reply = http.get(PATH, &query).await.map_err(|failure| failed(&failure))?;
         let meaning = Meaning::of_status(reply.status);
-        // An address that the server doesn't take makes the request wrong, or a thing that is
+        // If the server refuses an address, it says that the request is wrong, or that something is
         // absent.
         if matches!(meaning, Meaning::Done | Meaning::Wrong | Meaning::Absent) {
             return Ok(reply);
@@ -53,7 +53,8 @@ impl Counts {
     }
 }
 
-/// When more may be asked for again, as the answer says in seconds since 1970.
+/// Returns the time from which requests are allowed again, which the answer has in seconds since
+/// 1970.
 fn resets(reply: &Reply) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(reply.header("ratelimit-reset")?.parse().ok()?).ok()
 }
@@ -87,7 +88,7 @@ impl Refresher for Counts {
             offer(feed, &reply, after);
             return Ok(());
         }
-        // One address that it doesn't take spoils the call for all.
+        // One address that the server refuses fails the call for all, so each is asked for alone.
         for uri in uris.iter().filter(|_| uris.len() > 1) {
             let reply = self.read(feed, &[uri]).await?;
             if reply.is_ok() {

@@ -1,4 +1,4 @@
-//! Where the stream stands, and what its silence means.
+//! The position of the stream, and the meaning of its silence.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,48 +7,48 @@ use time::OffsetDateTime;
 
 use super::join::OVERLAP;
 
-/// How far before the newest event a connection to the same host goes on, so that this event comes
-/// again.
+/// The time before the newest event from which a connection to the same host goes on, so that the
+/// newest event comes again.
 pub(super) const REWIND: Duration = Duration::from_secs(5);
 
-/// How long Jetstream keeps events.
+/// The time for which Jetstream keeps events.
 pub(super) const LOOKBACK: Duration = Duration::from_secs(36 * 3600);
 
-/// How much later than asked for the first event may be before it means that the ones before are
-/// gone, and how long a busy stream may be silent, at least. Streams that are often silent for long
-/// get more.
+/// The least patience with a stream: its first event may be this much later than the cursor before
+/// earlier events count as missing, and a busy stream may be silent for this long. Streams with
+/// long silences get more.
 const LATE_MIN: Duration = Duration::from_secs(60);
 
-/// How long a stream may be silent at most before it is begun anew, which loses nothing.
+/// The longest time that a stream may be silent before it is connected again, which loses nothing.
 pub(super) const PATIENCE_MAX: Duration = Duration::from_secs(3600);
 
-/// How many times as long as the longest silence of late a silence may be.
+/// The factor between the longest recent silence and the patience with a stream.
 const SILENCES: f64 = 10.0;
 
-/// What is left of the longest silence with each event that follows.
+/// The factor by which each further event reduces the longest recent silence.
 const FORGETS: f64 = 0.999;
 
-/// How far an event's time may be ahead of this machine's clock: the clocks differ. What is further
-/// ahead moves nothing but to now, and only where all up to [`REWIND`] ago is there: else what is
-/// still to come would be skipped.
+/// The most that an event's time may be ahead of this machine's clock, since clocks differ. An
+/// event that is further ahead moves the position to the present at most, and only if everything up
+/// to [`REWIND`] ago was captured: otherwise events that are still to come would be skipped.
 pub(super) const AHEAD_MAX: Duration = Duration::from_secs(5);
 
-/// So many in a row that are ahead say that this machine's clock is slow.
+/// The number of events in a row that are ahead after which this machine's clock counts as slow.
 const CLOCK_IS_SLOW: u32 = 10;
 
-/// How many of the last events are remembered with the position. One would do, but a server may
-/// have dropped it since (the account was deleted); each takes 40 bytes of each record of the
+/// The number of last events that are remembered with the position. One would do, but a server may
+/// have dropped it since (the account was deleted). Each takes 40 bytes of each record of the
 /// spool.
 pub(super) const MARKS_MAX: usize = 8;
 
-/// An event that was captured, to be recognised by when it comes again.
+/// A mark of a captured event, by which the event is recognised when it comes again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mark {
-    /// What it is, whichever host gives it.
+    /// The hash of the event, the same on every host.
     pub hash: u64,
-    /// When the host saw it, in µs since 1970.
+    /// The time at which the host saw the event, in µs since 1970.
     pub time_us: i64,
-    /// The host's own number of it; 0 if it gives none.
+    /// The host's own number of the event; 0 if the host gives none.
     pub seq: i64,
 }
 
@@ -69,43 +69,45 @@ impl Mark {
     }
 }
 
-/// Where the stream stands.
+/// The position of the stream.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Position {
-    /// The newest event's time in µs since 1970; 0 if there was none.
+    /// The newest event's time in µs since 1970; 0 if there was no event.
     newest_us: i64,
-    /// When the first connection was made, by this machine's clock, in µs, or when its first event
-    /// was, if that is earlier; 0 if there was none. What is older than this by more than
-    /// [`REWIND`] isn't wanted.
+    /// The time of the first connection by this machine's clock, in µs, or the time of its first
+    /// event, if that is earlier; 0 if there was no connection. Events that are more than
+    /// [`REWIND`] older aren't wanted.
     began_us: i64,
-    /// When a stream by authors was last known to have nothing new, in µs.
+    /// The time at which a stream by authors was last known to have nothing new, in µs.
     alive_us: i64,
-    /// The longest time between two events of late, in µs.
+    /// The longest recent time between two events, in µs.
     silence_us: f64,
-    /// How many of the last events in a row were ahead of this machine's clock.
+    /// The number of last events in a row that were ahead of this machine's clock.
     ahead: u32,
-    /// The host whose times these are; empty if it isn't known.
+    /// The host whose times these are; empty if the host isn't known.
     host: String,
-    /// The last events, in its order.
+    /// The last events, in the host's order.
     marks: VecDeque<Mark>,
-    /// When every [`SAMPLE_EVENTS`]th of the last events was, the newest last, and how many came
-    /// since.
+    /// The times of every [`SAMPLE_EVENTS`]th of the last events, the newest last, and the number
+    /// of events since the last sample.
     samples: VecDeque<i64>,
     since_sample: u64,
 }
 
-/// How many events are between two samples, and how many samples there are: together they span
-/// fewer events than are remembered, so that what is repeated from the oldest sample on can be
-/// compared with what is remembered.
+/// The number of events between two samples, and the number of samples. Together the samples span
+/// fewer events than are remembered, so that events that are repeated from the oldest sample on can
+/// be compared with the remembered ones.
 const SAMPLE_EVENTS: u64 = 40_000;
 const SAMPLES_MAX: usize = 5;
 
-/// What a sample begins with in a saved position, and how many events came since.
+/// The signs in a saved position before each sample, and before the number of events since the last
+/// one.
 const SAMPLE: &str = "@";
 const SINCE_SAMPLE: &str = "+";
 
 impl Position {
-    /// As it was [saved](Self::save); from the live end on if it wasn't.
+    /// Reads a position that [`save`](Self::save) returned; without one, the stream begins at the
+    /// live end.
     pub fn read(saved: Option<&str>) -> Self {
         let mut words = saved.unwrap_or_default().split(' ');
         let mut next = || words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
@@ -130,7 +132,7 @@ impl Position {
         }
     }
 
-    /// As text.
+    /// Returns the position as text.
     pub fn save(&self) -> String {
         let (silence_us, host) = (self.silence_us as i64, &self.host);
         let mut text =
@@ -147,46 +149,47 @@ impl Position {
         text + &format!(" {SINCE_SAMPLE}{}", self.since_sample)
     }
 
-    /// A connection stands.
+    /// Notes that a connection is open.
     pub fn connected(&mut self, now: OffsetDateTime) {
         if self.began_us == 0 {
             self.began_us = unix_us(now);
         }
     }
 
-    /// The time that everything before is there of, in µs; 0 if there is none.
+    /// Returns the time up to which everything was captured, in µs; 0 if there is no such time.
     pub fn reached(&self) -> i64 {
         if self.newest_us > 0 { self.newest_us } else { self.began_us }
     }
 
-    /// The newest event's time, if there was one.
+    /// Returns the newest event's time, if there was an event.
     pub fn newest(&self) -> Option<i64> {
         (self.newest_us > 0).then_some(self.newest_us)
     }
 
-    /// When the first connection was made.
+    /// Returns the time of the first connection.
     pub fn began(&self) -> Option<i64> {
         (self.began_us > 0).then_some(self.began_us)
     }
 
-    /// When a stream by authors was last known to have nothing new; 0 if that isn't known.
+    /// Returns the time at which a stream by authors was last known to have nothing new; 0 if that
+    /// isn't known.
     pub fn alive_at(&self) -> i64 {
         self.alive_us
     }
 
-    /// The host whose times these are.
+    /// Returns the host whose times these are.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// From here on the times are those of this host. Names have no spaces.
+    /// Notes that the times are those of this host from here on. Names of hosts have no spaces.
     pub fn set_host(&mut self, host: &str) {
         host.clone_into(&mut self.host);
         self.marks.clear();
     }
 
-    /// Takes a time of another host for the newest one of this host: both have captured everything
-    /// before. Without this, events of a host that is ahead would count as captured by their times.
+    /// Replaces the newest time by another host's time: both hosts' earlier events were captured.
+    /// Without this, events of a host that is ahead would count as captured by their times.
     pub fn set_times(&mut self, newest_us: i64) {
         let shift_us = newest_us - self.newest_us;
         if self.newest_us > 0 && newest_us > 0 {
@@ -195,12 +198,13 @@ impl Position {
         }
     }
 
-    /// The last events.
+    /// Returns the last events.
     pub fn marks(&self) -> &VecDeque<Mark> {
         &self.marks
     }
 
-    /// The time that no event of the host that was captured is behind, but for one from the future.
+    /// Returns a time that isn't before any captured event of the host, except for a single one
+    /// from the future.
     pub fn last_seen(&self) -> i64 {
         let mut times: Vec<_> = self.marks.iter().map(|mark| mark.time_us).collect();
         times.sort_unstable();
@@ -216,7 +220,7 @@ impl Position {
         self.marks.push_back(mark);
     }
 
-    /// An event came; `within` says that others came before it on the same connection.
+    /// Takes an event; `within` is true if others came before it on the same connection.
     pub fn event(&mut self, mark: Mark, now: OffsetDateTime, within: bool) {
         let time_us = mark.time_us;
         if time_us <= 0 {
@@ -248,8 +252,9 @@ impl Position {
         }
     }
 
-    /// How far before the newest event another host can be compared with what is remembered:
-    /// [`OVERLAP`], or less if more events came in that time than are remembered.
+    /// Returns the time before the newest event from which another host can be compared with the
+    /// remembered events: [`OVERLAP`], or less if more events came in that time than are
+    /// remembered.
     pub fn overlap_us(&self) -> i64 {
         let oldest = self.samples.front().filter(|_| self.samples.len() == SAMPLES_MAX);
         let remembered = oldest.map_or(i64::MAX, |oldest| (self.newest_us - oldest).max(0));
@@ -261,32 +266,32 @@ impl Position {
         self.samples.len() == SAMPLES_MAX
     }
 
-    /// What is before this time is there, or in the ledger.
+    /// Notes that everything before this time was captured, or is in the ledger.
     pub fn reach(&mut self, time_us: i64) {
         self.newest_us = self.newest_us.max(time_us);
     }
 
-    /// The server lives, and has nothing new.
+    /// Notes that the server is alive and has nothing new.
     pub fn alive(&mut self, now: OffsetDateTime) {
         self.alive_us = self.alive_us.max(unix_us(now));
     }
 
-    /// How long it may be silent before that is no silence any more.
+    /// Returns the time that the stream may be silent before its silence counts as a failure.
     pub fn patience(&self) -> Duration {
         let silence = Duration::from_micros((self.silence_us * SILENCES) as u64);
         silence.clamp(LATE_MIN, PATIENCE_MAX)
     }
 
-    /// From when to when events are gone where nothing was captured before, given the time of the
-    /// first one that came: a server that doesn't have what a cursor asks for begins with the
-    /// oldest that it has, and says nothing.
+    /// Returns the period whose events are missing, judged by the time of the first event alone,
+    /// since no event was captured before: a server that lacks the events after a cursor begins
+    /// with the oldest event that it has, without a notice.
     pub fn missing(&self, first_us: i64) -> Option<(OffsetDateTime, OffsetDateTime)> {
         let late = first_us.saturating_sub(self.reached()) > micros(self.patience());
         (self.reached() > 0 && late).then(|| (at(self.reached()), at(first_us)))
     }
 
-    /// The same for a stream by authors, of which the first event says nothing: what is older than
-    /// what is kept.
+    /// Returns the same for a stream by authors, whose first event tells nothing: the period before
+    /// the oldest event that Jetstream keeps.
     pub fn forgotten(&self, now: OffsetDateTime) -> Option<(OffsetDateTime, OffsetDateTime)> {
         let from = self.reached().max(self.alive_us);
         let oldest = unix_us(now) - micros(LOOKBACK);
@@ -298,12 +303,12 @@ pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// A time in µs since 1970.
+/// Returns a time in µs since 1970.
 pub(super) fn unix_us(time: OffsetDateTime) -> i64 {
     i64::try_from(time.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
 }
 
-/// A time in µs since 1970; the beginning of it if there is none such.
+/// Returns the time of a number of µs since 1970; 1970 itself if no time has this number.
 pub(super) fn at(us: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(us) * 1_000)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
@@ -323,7 +328,7 @@ mod tests {
         Mark { hash: time_us as u64, time_us, seq: 0 }
     }
 
-    /// The cursor that the same host is asked for.
+    /// Returns the cursor for another connection to the same host.
     fn cursor(position: &Position, now: OffsetDateTime) -> Option<i64> {
         Resume::plan(position, position.host(), unix_us(now)).cursor()
     }
@@ -365,7 +370,7 @@ mod tests {
         position.connected(NOW);
         position.connected(NOW + Duration::from_secs(60));
         assert_eq!(cursor(&position, NOW), Some(unix_us(NOW) - 5 * S));
-        // The server's clock is another one.
+        // The server's clock is 15 minutes behind.
         position.event(mark(unix_us(NOW) - 900 * S), NOW, false);
         assert_eq!(cursor(&position, NOW), Some(unix_us(NOW) - 905 * S));
     }
@@ -378,7 +383,8 @@ mod tests {
         }
         assert_eq!(cursor(&position, NOW), Some(unix_us(NOW) - 7_205 * S));
         assert_eq!(position.patience(), LATE_MIN);
-        // Ten in a row are a clock that is slow: nothing is to stand still for it.
+        // Ten such events in a row mean that this machine's clock is slow; then they move the
+        // position.
         for _ in 2..CLOCK_IS_SLOW {
             position.event(mark(unix_us(NOW) + 6 * S), NOW, true);
         }
@@ -395,8 +401,8 @@ mod tests {
         for ahead in [unix_us(NOW) + 3_600 * S, i64::MAX] {
             position.event(mark(ahead), NOW, true);
         }
-        // What comes in the next seconds isn't skipped by the next connection, and a quiet stream
-        // isn't the longer so.
+        // The next connection doesn't skip events of the next seconds, and the patience with a
+        // quiet stream doesn't grow.
         assert_eq!(cursor(&position, NOW + Duration::from_secs(60)), Some(unix_us(NOW) - 5 * S));
         assert!(position.patience() <= Duration::from_secs(100), "{:?}", position.patience());
     }

@@ -1,6 +1,6 @@
 //! A model of hosts that see the same events at different times, and of a source that goes from one
-//! to another. All events of the world are known, so what was captured twice, not at all, or paid
-//! twice is found.
+//! host to another. The model knows all events of its world, so it finds events that were captured
+//! twice, not at all, or paid twice.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -12,21 +12,20 @@ use super::passage::{Passage, Taking};
 const S: i64 = 1_000_000;
 const T: i64 = 1_800_000_000 * S;
 
-/// So many posts are remembered, as by the feed.
+/// The number of posts that are remembered, as in the feed.
 const MEMORY_POSTS: usize = 250_000;
 
 /// A host of the model.
 struct Host {
     name: &'static str,
-    /// How much later than it happened it sees an event; negative for the one whose clock is
-    /// behind.
+    /// The delay after which the host sees an event; negative for a host whose clock is behind.
     lag_us: i64,
-    /// It answers each cursor with all events from this one on, if that is earlier than what is
-    /// asked for.
+    /// The host answers each cursor with all events from this one on, if this one is earlier than
+    /// the cursor.
     segment_from: usize,
-    /// It has nothing before this event.
+    /// The host has nothing before this event.
     oldest: usize,
-    /// Each so-manieth event comes before the one that precedes it; 0 for none.
+    /// Each event at a multiple of this place is swapped with the next one; 0 for none.
     swapped: usize,
 }
 
@@ -35,7 +34,7 @@ impl Host {
         Self { name, lag_us: lag_s * S, segment_from: 0, oldest: 0, swapped: 0 }
     }
 
-    /// The number of the event that comes at this place of the host's order.
+    /// Returns the number of the event at this place of the host's order.
     fn event_at(&self, place: usize) -> usize {
         match self.swapped {
             0 => place,
@@ -46,11 +45,11 @@ impl Host {
     }
 }
 
-/// What becomes of the events.
+/// The source of the model, which counts how often each event was captured and paid.
 struct Model {
     /// The time between two events.
     step_us: i64,
-    /// Every so-manieth event is about a topic.
+    /// Every event at a multiple of this number is about a topic.
     wanted_every: usize,
     position: Position,
     memory: HashSet<usize>,
@@ -105,9 +104,8 @@ impl Model {
         }
     }
 
-    /// Reads a host until this event has happened. Connections after the first are made when all
-    /// before it is there already; if `lost_after` says so, the first one is lost after so many
-    /// events.
+    /// Reads a host until this event has happened. The first connection is lost after `lost_after`
+    /// events; it and later ones begin when all earlier events are available.
     fn read(&mut self, host: &Host, until: usize, lost_after: usize) {
         let now_us = self.happened_us(until) + host.lag_us.max(0);
         let mut resume = Resume::plan(&self.position, host.name, now_us);
@@ -157,8 +155,8 @@ impl Model {
         again
     }
 
-    /// Fails unless each wanted event of these was captured once, or is named by a gap, and none
-    /// was paid twice.
+    /// Fails unless each wanted event before `until` was captured once, or is named by a gap, and
+    /// none was paid twice.
     #[track_caller]
     fn check(&self, until: usize, lag_us: i64) {
         let wanted: Vec<_> = (0..until).filter(|event| self.is_wanted(*event)).collect();

@@ -1,4 +1,4 @@
-//! What one message of Jetstream is: of its first version, and of its second, which wraps events.
+//! Parses the messages of Jetstream, of its first version and of its second, which wraps events.
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -6,27 +6,28 @@ use crate::post::fields::{date, get, id_text, pick, string};
 
 use super::cursor::Mark;
 
-/// What a message is. `event` is what stands under `bsky`: of the second version what it wraps.
+/// A parsed message. `event` is the text that goes under `bsky`: in the second version, the wrapped
+/// event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame<'a> {
-    /// A record was made or changed.
+    /// A record was created or changed.
     Post { event: &'a [u8], time_us: Option<i64> },
-    /// A record was deleted, or an account, with this id.
+    /// A record or an account with this id was deleted.
     Delete { event: &'a [u8], time_us: Option<i64>, id: String },
-    /// Something that is no post: an identity, the state of an account.
+    /// Something other than a post: an identity, the state of an account.
     Other { event: &'a [u8], time_us: Option<i64> },
-    /// Something that isn't known, and has no record.
+    /// A message of an unknown kind without a record.
     Unknown { event: &'a [u8], time_us: Option<i64> },
     /// The server begins later than it was asked to.
     Clamped,
-    /// The server says why it ends the stream.
+    /// The server ends the stream, for this reason.
     Ends(String),
 }
 
 impl Frame<'_> {
-    /// Recognises an event when it comes again, if it has a time. A message of an unknown kind has
-    /// no mark: it may be about the server and not of the stream, so its time says nothing about
-    /// the events around it.
+    /// Returns the mark by which the event is recognised when it comes again, if the event has a
+    /// time. A message of an unknown kind has no mark: it may be about the server and not part of
+    /// the stream, so its time says nothing about the events around it.
     pub fn mark(&self) -> Option<Mark> {
         let (event, time_us) = match self {
             Self::Post { event, time_us } | Self::Delete { event, time_us, .. } => (event, time_us),
@@ -40,8 +41,8 @@ impl Frame<'_> {
     }
 }
 
-/// A hash of what an event is about: the same from each host, which add times and numbers of their
-/// own.
+/// Hashes the content of an event. The hash is the same for each host, though hosts add their own
+/// times and numbers.
 fn identity(event: &[u8]) -> u64 {
     let [did, kind, commit, identity, account] =
         pick(event, ["did", "kind", "commit", "identity", "account"]);
@@ -55,10 +56,10 @@ fn identity(event: &[u8]) -> u64 {
     hash.digest()
 }
 
-/// Reads a message. What it gives isn't checked to be JSON to its end.
+/// Parses a message. The event in the result isn't checked to be well-formed JSON to its end.
 ///
 /// # Errors
-/// If it is no object, or a deletion of nobody knows what.
+/// If the message isn't an object, or if it is a deletion that doesn't name what was deleted.
 pub(super) fn parse(message: &[u8]) -> Result<Frame<'_>, String> {
     if message.trim_ascii().first() != Some(&b'{') {
         return Err("expected an object".into());
@@ -73,7 +74,7 @@ pub(super) fn parse(message: &[u8]) -> Result<Frame<'_>, String> {
     event(message, kind.as_deref().unwrap_or_default(), commit, time_us.and_then(number))
 }
 
-/// A frame of the second version.
+/// Parses a message of the second version.
 fn second<'a>(message: &'a [u8], name: &str) -> Result<Frame<'a>, String> {
     if name == "error" {
         let [error, what] = pick(message, ["error", "message"])
@@ -117,7 +118,7 @@ fn event<'a>(
             return Ok(Frame::Delete { event, time_us, id: did.into_owned() });
         }
         "identity" | "account" | "sync" => return Ok(Frame::Other { event, time_us }),
-        // A kind that has a record as commits have is one that posts may come by.
+        // Posts may come by an unknown kind if it has a record like a commit's.
         _ if commit.is_none_or(|commit| commit.first() != Some(&b'{')) => {
             return Ok(Frame::Unknown { event, time_us });
         }
@@ -137,8 +138,8 @@ fn event<'a>(
     }
 }
 
-/// Returns true if an account is gone for good: one that is deactivated, suspended or taken down
-/// may come back.
+/// Returns true if an account is gone for good: an account that is deactivated, suspended or taken
+/// down may come back.
 fn is_deleted(event: &[u8]) -> bool {
     let account = get(event, "account").unwrap_or_default();
     let [active, status] = pick(account, ["active", "status"]);

@@ -1,85 +1,88 @@
-//! Where a connection that resumes meets what was captured before.
+//! Joins a connection that resumes to the events that were captured before.
 //!
 //! No server is as exact as its cursor. The current Jetstream answers a recent time cursor with all
-//! that came since its last closed segment, which may be hours; and each host stamps an event with
-//! the time at which that host saw it. So a connection is joined to the one before by events, and
-//! not by times alone:
+//! events since its last closed segment, which may be hours; and each host stamps an event with the
+//! time at which that host saw it. So a connection is joined to the one before by events, and not
+//! by times alone:
 //!
-//! - The host that the stream was read from last repeats its events in the same order. All of them up to the newest one
-//!   that was captured are skipped, without remembering any of them.
-//! - Another host has other times, and nearly the same order. It is asked from [`OVERLAP`] before the
-//!   newest event on; older events are skipped by their time, and the rest is compared with the
-//!   remembered posts until the newest captured events have passed. If no event is known, that host
-//!   is further ahead than the overlap, and is asked from further back.
+//! - The host that was read last repeats its events in the same order. All of them up to the newest
+//!   captured one are skipped, without remembering any of them.
+//! - Another host has other times, and nearly the same order. It is asked for events from
+//!   [`OVERLAP`] before the newest event on; older events are skipped by their time, and the rest
+//!   is compared with the remembered posts until the newest captured events have passed. If no
+//!   event is known, that host is further ahead than the overlap, and is asked for earlier events.
 //!
 //! One event decides nothing, since a server may send a new event before the repeated ones: a host
 //! is judged by [`EARLY_MAX`] newer events in a row, or by a pause of [`EARLY_WAIT`] after fewer.
 //!
-//! What can't be joined may lack something, and goes into the gap ledger, however short the time
-//! is.
+//! If a connection can't be joined, events may be missing: the period goes into the gap ledger,
+//! even if it is short.
 
 use super::cursor::{Mark, Position, REWIND, micros};
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How far before the newest event another host is asked from: hosts see the same event at
-/// different times. A host that lagged by more is noticed, and then a longer one is found. A longer
-/// one repeats more, which has to be remembered: at 250 posts/s this one has 30,000.
+/// The time before the newest event from which another host is read, since hosts see the same event
+/// at different times. If a host lags by more, the join notices it and finds a longer overlap. A
+/// longer overlap repeats more events, which have to be remembered: at 250 posts/s this overlap has
+/// 30,000.
 pub(super) const OVERLAP: Duration = Duration::from_secs(120);
 
-/// How far hosts may differ in their order of events: the overlap has to begin so long before the
-/// first known event.
+/// The most by which hosts may differ in their order of events: the overlap has to begin this long
+/// before the first known event.
 const DISORDER: Duration = Duration::from_secs(10);
 
-/// How far back a host is read, without taking anything, to find an event that is known.
+/// The time for which a host is read back, without taking anything, to find a known event.
 const SEARCHED_BACK: Duration = Duration::from_secs(3600);
 
-/// How often a host is asked again in a row before what can't be joined goes into the ledger.
+/// The most repetitions for one host in a row before a period that can't be joined goes into the
+/// ledger.
 const TRIES_MAX: u32 = 4;
 
-/// How long events that are older than the source's start are skipped. A server whose clock is
-/// behind this machine's gives such times for ever.
+/// The time for which events from before the source's start are skipped. A server whose clock is
+/// behind this machine's sends such times without an end.
 const OLDER_MAX: Duration = Duration::from_secs(60);
 
 /// The number of newer events in a row after which a host is taken not to have the older ones.
-/// Fewer may be live events that overtook the repetition, and would be entries in the ledger for
-/// posts that aren't missing; more would be taken before the entry for the posts that are.
+/// Fewer newer events may be live events that overtook the repeated ones; the ledger would then
+/// have entries for posts that aren't missing. With a larger number, more events would be taken
+/// before the entry for missing posts is made.
 const EARLY_MAX: usize = 8;
 
-/// The time without another event after which fewer than [`EARLY_MAX`] are enough. A longer one
-/// delays the ledger's entry on a quiet stream; a shorter one is less than servers take between two
+/// The time without another event after which fewer than [`EARLY_MAX`] are enough. A longer time
+/// delays the ledger's entry on a quiet stream; a shorter one is less than servers need between two
 /// packets.
 pub(super) const EARLY_WAIT: Duration = Duration::from_secs(1);
 
-/// How a connection resumes.
+/// The way in which a connection resumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resume {
-    /// There is nothing before it.
+    /// From the live end: nothing came before.
     Start,
-    /// Nothing came before, but this is how long it has been asked for: since this time.
+    /// From this time on: the source has been connected since then, but no event came.
     Since { began_us: i64 },
-    /// The same host, from this number of its own on.
+    /// The same host, from the host's own number `seq` on.
     Number { seq: i64 },
-    /// The same host, by time.
+    /// The same host, from this time on.
     Same { asked_us: i64 },
-    /// Another host, or one that isn't the one that it was: from this time on. `assumed` says that
-    /// it can't be joined, and that the ledger has this.
+    /// Another host, or another one under the same name, from this time on. `assumed` is true if
+    /// joining was given up and the ledger has the period.
     Other { asked_us: i64, assumed: bool },
-    /// The same, only to find an event that is known.
+    /// The same host again, only to find a known event.
     Search { asked_us: i64 },
 }
 
 impl Resume {
-    /// How a host goes on from a position. `now_us` is this machine's time.
+    /// Plans how a host continues from a position. `now_us` is this machine's time.
     pub fn plan(position: &Position, host: &str, now_us: i64) -> Self {
         let Some(newest_us) = position.newest() else {
             return position
                 .began()
                 .map_or(Self::Start, |began_us| Self::Since { began_us: began_us.min(now_us) });
         };
-        // A clock that was ahead and was set back leaves no cursor in the future, which Jetstream
-        // takes for the live end.
+        // If the clock was ahead and was set back, the cursor must not lie in the future: Jetstream
+        // takes such a cursor for the live end.
         let newest_us = newest_us.min(now_us);
         match position.marks().back() {
             Some(mark) if position.host() == host && mark.seq > 0 => Self::Number { seq: mark.seq },
@@ -90,7 +93,7 @@ impl Resume {
         }
     }
 
-    /// The cursor that is asked for.
+    /// Returns the cursor for the request.
     pub fn cursor(self) -> Option<i64> {
         match self {
             Self::Start => None,
@@ -103,56 +106,56 @@ impl Resume {
     }
 }
 
-/// What to do with an event of a connection that resumes.
+/// The decision on an event of a connection that resumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It was captured before, or is older than what was asked for.
+    /// Skip the event: it was captured before, or is older than the requested time.
     Skip,
-    /// It may have been captured before: what is remembered tells.
+    /// Compare the event with the remembered posts: it may have been captured before.
     Compare,
-    /// It was captured before, and all behind it is new.
+    /// Skip the event, which was captured before; all events behind it are new.
     Joined,
-    /// It is new, and so is all behind it.
+    /// Take the event as new, and all events behind it.
     Live,
     /// Events between these times may be missing; from here on everything is new.
     Gap { from_us: i64, to_us: i64 },
-    /// Ask the same host again. `from_us` and `to_us` name what may be missing, if this is given
-    /// up.
+    /// Ask the same host again. `gap` is the period of events that may be missing, if joining is
+    /// given up.
     Again { resume: Resume, gap: Option<(i64, i64)> },
 }
 
-/// Joins a connection to what was captured before it.
+/// The join of a connection to the events that were captured before it.
 #[derive(Debug)]
 pub(super) struct Joining {
     resume: Resume,
-    /// The newest time that was captured, and the last events, by the host that the stream was read
-    /// from before.
+    /// The newest captured time; like `marks`, by the clock of the host that was read before.
     reached_us: i64,
-    /// What is older than this was there before the source began.
+    /// The time before which events aren't wanted, since the source began later.
     wanted_from_us: i64,
     marks: Vec<Mark>,
-    /// How far back another host can be compared with what is remembered.
+    /// The time before the newest event from which another host can be compared with the remembered
+    /// events.
     overlap_us: i64,
     /// True if posts that were captured may be forgotten by now.
     is_memory_short: bool,
-    /// From when on events may be missing on the same host: later than `reached_us` if it is known
-    /// to have had none.
+    /// The time up to which the stream is known to have had no new events. If it is later than
+    /// `reached_us`, a gap on the same host begins there.
     quiet_until_us: i64,
     /// True if the stream is so quiet that a host may have nothing in a whole overlap.
     is_quiet: bool,
-    /// How often this host was asked before.
+    /// The number of earlier attempts with this host.
     tries: u32,
-    /// True if the host gave anything that isn't newer than what was captured.
+    /// True if the host sent an event that isn't newer than the captured ones.
     has_old: bool,
-    /// True if an event came by which the two are joined.
+    /// True if an event came that joins the connection to the one before.
     is_joined: bool,
-    /// The newest time at which this host has an event that is known; 0 if there was none.
+    /// The newest time at which this host has a known event; 0 if no known event came.
     known_us: i64,
-    /// The newest time at which this host has one of `marks`; 0 if none came.
+    /// The newest time at which this host has one of `marks`; 0 if none of them came.
     passed_us: i64,
-    /// True once the last one of `marks` came.
+    /// True once the last of `marks` came.
     has_passed_last: bool,
-    /// The last events in a row that are newer than they should be, oldest first.
+    /// The last events in a row that are newer than expected, oldest first.
     early: Vec<Mark>,
     /// True once no other event came for [`EARLY_WAIT`].
     is_overdue: bool,
@@ -161,7 +164,7 @@ pub(super) struct Joining {
 }
 
 impl Joining {
-    /// Of a connection that resumes from a position.
+    /// Makes the join of a connection that resumes from a position.
     pub fn new(resume: Resume, position: &Position, is_quiet: bool, tries: u32) -> Self {
         Self {
             resume,
@@ -184,28 +187,28 @@ impl Joining {
         }
     }
 
-    /// The last events that this host gave until now, by its own times.
+    /// Returns the last events that this host sent, with its own times.
     pub fn seen(&self) -> &VecDeque<Mark> {
         &self.seen
     }
 
-    /// The last events in a row by which nothing could be decided yet, oldest first.
+    /// Returns the last events in a row that didn't suffice for a decision, oldest first.
     pub fn early(&self) -> &[Mark] {
         &self.early
     }
 
-    /// Returns true if the times of this connection's events aren't those of the position.
+    /// Returns true if the times of this connection's events differ from the position's.
     pub fn has_other_times(&self) -> bool {
         matches!(self.resume, Resume::Other { .. })
     }
 
-    /// Returns true if an event is one of the last that were captured before.
+    /// Returns true if an event is one of the last captured ones.
     pub fn is_mark(&self, event: Mark) -> bool {
         self.marks.iter().any(|mark| mark.is_same(event))
     }
 
-    /// Returns true if all that was captured before is known to be joined, as far as that can be
-    /// known before an event comes.
+    /// Returns true if the connection is joined to all captured events, as far as that is known
+    /// before an event comes.
     pub fn is_settled(&self) -> bool {
         matches!(
             self.resume,
@@ -213,14 +216,15 @@ impl Joining {
         )
     }
 
-    /// Whether an event has to be looked up in what is remembered, before [`step`](Self::step).
+    /// Returns true if an event has to be looked up among the remembered posts before
+    /// [`step`](Self::step).
     pub fn asks_memory(&self) -> bool {
         let is_other = matches!(self.resume, Resume::Other { assumed: false, .. });
         is_other || matches!(self.resume, Resume::Search { .. })
     }
 
-    /// What to do with an event. `is_known` says that it is remembered; `stands` is how long the
-    /// connection has stood.
+    /// Decides on an event. `is_known` is true if the event is remembered; `stands` is the time
+    /// since the connection was opened.
     pub fn step(&mut self, event: Mark, is_known: bool, stands: Duration) -> Step {
         if self.seen.len() == super::cursor::MARKS_MAX {
             self.seen.pop_front();
@@ -231,8 +235,8 @@ impl Joining {
         self.decide(event, stands)
     }
 
-    /// Decides by the events that came, since no other follows. Returns nothing if there is nothing
-    /// to decide.
+    /// Decides by the events that came, since no other event follows. Returns `None` if there is
+    /// nothing to decide.
     pub fn overdue(&mut self, stands: Duration) -> Option<Step> {
         let event = self.early.pop()?;
         self.is_overdue = true;
@@ -250,20 +254,21 @@ impl Joining {
         }
     }
 
-    /// Notes an event that is newer than it should be. Returns true if there were enough of them.
+    /// Notes an event that is newer than expected. Returns true if there are enough of them for a
+    /// decision.
     fn is_enough_with(&mut self, event: Mark) -> bool {
         self.early.push(event);
         self.is_overdue || self.early.len() >= EARLY_MAX
     }
 
-    /// The time of the first event of those in a row by which a host is judged.
+    /// Returns the earliest time among the events by which a host is judged.
     fn first_early_us(&self, event: Mark) -> i64 {
         let times = self.early.iter().map(|early| early.time_us);
         times.min().unwrap_or(event.time_us)
     }
 
-    /// The first event has to be the one that was asked for; else the numbers are those of another
-    /// host.
+    /// Compares the first event with the requested number's event: both have to be the same,
+    /// otherwise the numbers belong to another host.
     fn by_number(&self, event: Mark, seq: i64) -> Step {
         let newest = self
             .marks
@@ -302,8 +307,8 @@ impl Joining {
             return Step::Compare;
         }
         if self.has_old {
-            // It has other events than it had, or other times: it is another host under the same
-            // name.
+            // The host has other events or other times than before: it is another host under the
+            // same name.
             let asked_us = self.reached_us - self.overlap_us;
             return Step::Again { resume: Resume::Other { asked_us, assumed: false }, gap: None };
         }
@@ -338,8 +343,8 @@ impl Joining {
         self.compare(event, asked_us)
     }
 
-    /// Compares an event with the remembered posts. Where posts are forgotten, an event before the
-    /// first known one may be such a post.
+    /// Compares an event with the remembered posts. If posts are forgotten, an event before the
+    /// first known one may be such a post, and is skipped.
     fn compare(&self, event: Mark, asked_us: i64) -> Step {
         let is_old = event.time_us < asked_us.max(self.wanted_from_us);
         let may_be_forgotten = self.is_memory_short && !self.is_settled() && self.known_us == 0;
@@ -356,8 +361,8 @@ impl Joining {
         Resume::Search { asked_us: self.reached_us - micros(SEARCHED_BACK) }
     }
 
-    /// Reads on until the live end, and takes nothing; what it passes over comes again with the
-    /// next connection.
+    /// Reads on to the live end and takes nothing; the skipped events come again with the next
+    /// connection.
     fn search(&mut self, event: Mark) -> Step {
         if event.time_us <= self.reached_us {
             self.early.clear();
@@ -387,7 +392,8 @@ impl Joining {
     }
 }
 
-/// What is older than the source's own start isn't wanted.
+/// Skips an event from before the source's start. Once the connection is [`OLDER_MAX`] old, such an
+/// event is taken, with a gap for the skipped ones.
 fn older(event: Mark, wanted_from_us: i64, stands: Duration) -> Step {
     if event.time_us >= wanted_from_us {
         return Step::Live;

@@ -1,4 +1,4 @@
-//! The joins of connections to what was captured before, one event after another.
+//! Tests of the joins of connections to captured events, one event after another.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn mark(name: u64, second: i64) -> Mark {
     Mark { hash: name, time_us: T + second * S, seq: 0 }
 }
 
-/// A position behind the events 1 to 100, one in a second, on the host `a`.
+/// Returns a position behind the events 1 to 100, one in each second, on the host `a`.
 fn position() -> Position {
     let mut position = Position::default();
     position.set_host("a");
@@ -102,7 +102,7 @@ fn another_host_is_compared_from_the_overlap_on() {
     let resume = Resume::plan(&position, "b", T + 200 * S);
     assert_eq!(resume, Resume::Other { asked_us: T - 20 * S, assumed: false });
     let mut joining = Joining::new(resume, &position, false, 0);
-    // It is 30 s ahead: what was captured last has earlier times here.
+    // The host's times are 30 s earlier, so the last captured events have earlier times here.
     let old = [(mark(900, -600), false), (mark(901, -21), false)];
     assert_eq!(steps(&mut joining, old), [Step::Skip, Step::Skip]);
     let overlap = (10..=100).map(|name| (mark(name, name as i64 - 30), true));
@@ -115,7 +115,8 @@ fn a_host_that_lags_is_compared_until_the_newest_captured_events_have_passed() {
     let position = position();
     let resume = Resume::plan(&position, "b", T + 200 * S);
     let mut joining = Joining::new(resume, &position, false, 0);
-    // It is 30 s behind: what was captured last has later times here, and still costs nothing.
+    // The host's times are 30 s later, so the last captured events have later times here, and still
+    // cost nothing.
     let overlap = (10..=100).map(|name| (mark(name, name as i64 + 30), true));
     assert!(steps(&mut joining, overlap).iter().all(|step| *step == Step::Compare));
     assert_eq!(steps(&mut joining, [(mark(101, 131), false)]), [Step::Live]);
@@ -126,7 +127,7 @@ fn a_host_that_is_further_ahead_than_the_overlap_is_asked_further_back() {
     let position = position();
     let other = Resume::Other { asked_us: T - 20 * S, assumed: false };
     let mut joining = Joining::new(other, &position, false, 0);
-    // It is 500 s ahead, so that nothing within the overlap is known.
+    // The host's times are 500 s earlier, so that no event within the overlap is known.
     let events = (480..).map(|name| (mark(name, name as i64 - 500), false)).take(300);
     let search = Resume::Search { asked_us: T + (100 - 3600) * S };
     let gap = Some((T - 20 * S, T + 100 * S));

@@ -1,9 +1,9 @@
-//! `Bluesky`: what is posted on Bluesky, read from Jetstream over a WebSocket.
+//! `Bluesky`: posts from Bluesky, read from Jetstream over a WebSocket.
 //!
-//! Jetstream gives everything from where a cursor points, up to 36 hours back, and often much more.
-//! So a lost connection, a restart and a change of the host all come to the same: read on from a
-//! little before the newest event. `join` finds where the repeated events end. A hole between the
-//! two goes into the gap ledger.
+//! Jetstream sends all events from the cursor on, up to 36 hours back, and often many earlier ones.
+//! So a lost connection, a restart and a change of host are handled in the same way: the source
+//! reads on from a little before the newest event. `join` finds the end of the repeated events.
+//! Events that are missing between two connections go into the gap ledger.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -38,36 +38,37 @@ use self::counts::Counts;
 use self::stream::Jetstream;
 use self::wanted::Wanted;
 
-/// Reads what is posted on Bluesky as it happens, from Jetstream. It needs no account and no key. A
-/// post is the event as the server gave it, under `bsky`, with `received_at`. Deletions come on the
-/// stream `deletes` (of a whole account with the account's DID as the id), edits on `edits`, posts
-/// that were read again on `counts`, and from when to when posts may be missing on `gaps`.
+/// Reads posts from Bluesky as they are made, from Jetstream. It needs no account and no key. A
+/// post is the event as the server sent it, under `bsky`, with `received_at`. Deletions come on the
+/// stream `deletes` (the deletion of an account has the account's DID as its id), edits on `edits`,
+/// posts that were read again on `counts`, and periods in which posts may be missing on `gaps`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bluesky {
-    /// Which posts: words, `"\"a phrase\""`, `#hashtag`, `@mention`, `lang:en`, `from:did:plc:…`;
-    /// all of them unless given. The server filters by authors only, and only if each topic names
-    /// one; the rest is filtered here.
+    /// The topics that posts have to match: words, `"\"a phrase\""`, `#hashtag`, `@mention`,
+    /// `lang:en`, `from:did:plc:…`; without topics all posts are read. The server filters by
+    /// authors only, and only if each topic names one; the rest is filtered here.
     #[serde(default)]
     pub topics: Vec<Topic>,
-    /// The collections whose records are read, such as `app.bsky.feed.*`; at most 100, and all if
-    /// there are none.
+    /// The collections whose records are read, such as `app.bsky.feed.*`; at most 100. An empty
+    /// list means all collections.
     #[serde(default = "posts")]
     pub collections: Vec<String>,
-    /// The hosts of Jetstream, `wss://host`, one or a list; the next one is used when one fails.
+    /// The hosts of Jetstream, `wss://host`, one or a list; if one fails, the next one is used.
     #[serde(default)]
     pub base_url: Hosts,
-    /// Where counts are read: a public view of Bluesky.
+    /// The server that counts are read from: a public view of Bluesky.
     #[serde(default = "api")]
     pub api_url: String,
     /// The log on this machine's disk that posts go through.
     #[serde(default)]
     pub spool: spool::Options,
-    /// The most posts that are read in a time; it pauses then, and goes on from where it was. What
-    /// was captured before and comes again costs nothing.
+    /// The most posts that are read in an interval. At this number the source pauses, and then goes
+    /// on from the same position. Posts that were captured before and come again cost nothing.
     #[serde(default)]
     pub budget: Option<Budget>,
-    /// How long after a post came its counts are read, `["10m", "1h"]`; never unless given.
+    /// The times after a post's receipt at which its counts are read, `["10m", "1h"]`; never unless
+    /// given.
     #[serde(default)]
     pub refresh: Vec<Interval>,
 }
@@ -76,9 +77,9 @@ pub struct Bluesky {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Hosts {
-    /// One.
+    /// One host.
     One(String),
-    /// Several, in the order in which they are tried.
+    /// Several hosts, in the order in which they are tried.
     Several(Vec<String>),
 }
 
@@ -90,7 +91,7 @@ impl Default for Hosts {
 }
 
 impl Hosts {
-    /// All of them.
+    /// Returns all hosts.
     fn all(&self) -> &[String] {
         match self {
             Self::One(host) => std::slice::from_ref(host),
@@ -109,8 +110,8 @@ fn api() -> String {
 
 impl Component for Bluesky {
     const NAME: &'static str = "Bluesky";
-    const GUARANTEE: &'static str = "can resume for 36 hours, which is how long Jetstream keeps events: each post once; \
-         what is older by then is in the gap ledger";
+    const GUARANTEE: &'static str = "can resume for 36 hours, for which Jetstream keeps events: each post once; \
+         the times of older events that were missed are in the gap ledger";
 }
 
 #[async_trait(?Send)]
@@ -137,7 +138,7 @@ impl Platform for Bluesky {
         let collections = self.collections.iter().filter(|collection| !is_collection(collection));
         problems.extend(collections.map(|collection| {
             let what = format!(
-                "bad collection \"{collection}\": expected such as \"app.bsky.feed.post\" or \"app.bsky.feed.*\""
+                "bad collection \"{collection}\": expected a name such as \"app.bsky.feed.post\" or \"app.bsky.feed.*\""
             );
             problem("collections", what)
         }));
@@ -176,7 +177,7 @@ impl Platform for Bluesky {
 
     async fn check_online(&self) -> Result<String> {
         let clock = SystemClock::shared();
-        let mut refused = Error::fatal("there is no host to ask");
+        let mut refused = Error::fatal("no host to ask: \"base_url\" is empty");
         for host in self.base_url.all() {
             match Jetstream::new(Vec::new(), Wanted::of(self)).greets(host, &clock).await {
                 Ok(()) => {
@@ -192,7 +193,7 @@ impl Platform for Bluesky {
     }
 }
 
-/// Why a topic can't be held against Bluesky's posts.
+/// Returns the reason why a topic can't be compared with Bluesky's posts, if there is one.
 fn unfit(topic: &Topic) -> Option<String> {
     let what = topic.terms().iter().find_map(unfit_term)?;
     Some(format!("topic \"{topic}\": {what}"))
@@ -224,7 +225,7 @@ fn is_did(text: &str) -> bool {
     is_method && is_id && !id.is_empty() && !id.ends_with([':', '%'])
 }
 
-/// Returns true if a text is the name of a collection, or of all those that begin with one.
+/// Returns true if a text is the name of a collection, or a prefix of names followed by `.*`.
 fn is_collection(text: &str) -> bool {
     let name = text.strip_suffix(".*").unwrap_or(text);
     let part = |part: &str| {

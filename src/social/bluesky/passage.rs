@@ -1,5 +1,4 @@
-//! The way of each event of a connection: skipped, compared with what is remembered, or new. No
-//! I/O.
+//! The path of each event of a connection: skipped, compared with remembered posts, or new. No I/O.
 
 use std::time::Duration;
 
@@ -8,25 +7,25 @@ use time::OffsetDateTime;
 use super::cursor::{AHEAD_MAX, Mark, Position, unix_us};
 use super::join::{EARLY_WAIT, Joining, Resume, Step};
 
-/// How an event is taken.
+/// The way in which an event is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taking {
-    /// Not at all: it was captured before.
+    /// The event isn't taken: it was captured before.
     Skipped,
-    /// Unless it is remembered. It may be repeated, and costs something only if it is captured.
+    /// The event is taken unless it is remembered. It may be repeated, and costs something only if
+    /// it is captured.
     Compared,
-    /// As a new event.
+    /// The event is taken as new.
     New,
 }
 
-/// What follows from an event.
+/// The consequences of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub taking: Taking,
-    /// From when to when events may be missing.
+    /// The period in which events may be missing, in µs.
     pub gap: Option<(i64, i64)>,
-    /// The way to ask the same host again, if the connection isn't joined to what was captured
-    /// before.
+    /// The way to ask the same host again, if the connection isn't joined to the captured events.
     pub again: Option<Resume>,
 }
 
@@ -36,20 +35,20 @@ impl Outcome {
     }
 }
 
-/// The events of one connection, and the position that they move.
+/// The passage of one connection's events, and the position that they move.
 pub(super) struct Passage<'a> {
     position: &'a mut Position,
     host: &'a str,
     by_author: bool,
-    /// How this connection is joined to what was captured before; none once it is.
+    /// The join of this connection to the captured events; `None` once it is joined.
     joining: Option<Joining>,
-    /// The position at which this connection was asked for.
+    /// The position from which this connection was requested.
     asked: Position,
     /// True once the server says that it begins later than it was asked to.
     is_clamped: bool,
-    /// How many events came since the connection is joined.
+    /// The number of events since the connection was joined.
     live_events: u64,
-    /// How many in a row are from the future.
+    /// The number of events in a row that are from the future.
     ahead: u32,
 }
 
@@ -81,31 +80,31 @@ impl<'a> Passage<'a> {
         self.is_clamped = true;
     }
 
-    /// Notes that the server lives, and has nothing new of these authors.
+    /// Notes that the server is alive and has nothing new from these authors.
     pub fn alive(&mut self, now: OffsetDateTime) {
         if self.by_author && self.joining.as_ref().is_none_or(Joining::is_settled) {
             self.position.alive(now);
         }
     }
 
-    /// Returns true if an event has to be looked up in what is remembered.
+    /// Returns true if an event has to be looked up among the remembered posts.
     pub fn asks_memory(&self) -> bool {
         self.joining.as_ref().is_some_and(Joining::asks_memory)
     }
 
-    /// Returns how an event without a mark is taken. It moves nothing.
+    /// Returns how an event without a mark is taken. Such an event doesn't move the position.
     pub fn unmarked(&self) -> Taking {
         if self.joining.is_some() { Taking::Compared } else { Taking::New }
     }
 
-    /// Returns for how long to wait for another event before [`overdue`](Self::overdue) decides by
-    /// those that came; nothing if there is nothing to decide.
+    /// Returns the time to wait for another event before [`overdue`](Self::overdue) decides by the
+    /// events that came; `None` if there is nothing to decide.
     pub fn decides_after(&self) -> Option<Duration> {
         let joining = self.joining.as_ref()?;
         (!joining.early().is_empty()).then_some(EARLY_WAIT)
     }
 
-    /// Decides by the events that came, since no other follows.
+    /// Decides by the events that came, since no other event follows.
     pub fn overdue(&mut self, now: OffsetDateTime, stands: Duration) -> Option<Outcome> {
         let step = self.joining.as_mut()?.overdue(stands)?;
         match step {
@@ -114,8 +113,8 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// Takes an event. `is_known` says that it is remembered; `stands` is how long the connection
-    /// has stood.
+    /// Takes an event. `is_known` is true if the event is remembered; `stands` is the time since
+    /// the connection was opened.
     pub fn event(
         &mut self,
         mark: Mark,
@@ -131,8 +130,8 @@ impl<'a> Passage<'a> {
         let Some(joining) = &mut self.joining else { return Step::Live };
         let is_ahead = mark.time_us > unix_us(now + AHEAD_MAX);
         self.ahead = if is_ahead { self.ahead + 1 } else { 0 };
-        // One time that can't be yet says nothing of those before; if the next can't either, the
-        // clock is slow.
+        // One time in the future says nothing about the events before it; if the next event's time
+        // is in the future too, the clock is slow.
         if self.ahead == 1 && !joining.is_mark(mark) && !joining.is_settled() {
             return Step::Compare;
         }
@@ -146,8 +145,8 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// Returns the gap before a first event where none was captured by which it could be joined: by
-    /// its time alone.
+    /// Returns the gap before a first event, judged by its time alone, since no event was captured
+    /// before it.
     fn begins_later(&self, first: Mark) -> Option<Step> {
         let (from, to) = self.asked.missing(first.time_us).filter(|_| !self.by_author)?;
         Some(Step::Gap { from_us: unix_us(from), to_us: unix_us(to) })
@@ -187,7 +186,7 @@ impl<'a> Passage<'a> {
         self.live_events += 1;
     }
 
-    /// From here on everything is new, and goes by this host's times.
+    /// Ends the join: from here on everything is new, and has this host's times.
     fn joined(&mut self, now: OffsetDateTime) {
         let Some(joining) = self.joining.take() else { return };
         let is_other_host = self.position.host() != self.host;
@@ -203,7 +202,7 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// Returns the gap between two times, if it is one, and notes that it is in the ledger.
+    /// Returns the gap between two times, if it isn't empty, and notes that it is in the ledger.
     fn gap(&mut self, from_us: i64, to_us: i64, now: OffsetDateTime) -> Option<(i64, i64)> {
         let to_us = to_us.min(unix_us(now));
         if from_us >= to_us {

@@ -1,4 +1,4 @@
-//! Reading one connection: what was captured before is passed over, and what is new is taken.
+//! Reads one connection: events that were captured before are skipped, and new ones are taken.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -18,52 +18,54 @@ use super::join::{Joining, Resume};
 use super::passage::{Outcome, Passage, Taking};
 use super::wanted::name;
 
-/// The part that the cursor is kept under: there is only one.
+/// The part that the cursor is saved under; the source has only one.
 pub(super) const PART: &str = "jetstream";
 
-/// How often a connection without messages is looked at, after how long it is asked for a sign of
-/// life, and after how long without one it is dead. Jetstream pings every 30 s.
+/// The interval at which a connection without messages is checked, the silence after which a sign
+/// of life is requested, and the silence after which the connection counts as dead. Jetstream pings
+/// every 30 s.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const PING_AFTER: Duration = Duration::from_secs(35);
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
-/// So many bytes of messages are taken at most before they go into the spool; more would take
-/// memory, and less time for each than it takes to write a record.
+/// The most bytes of messages that are taken before they go into the spool. A larger number would
+/// take memory, and save less time than it takes to write a record.
 const FLUSH_BYTES: usize = 128 << 10;
 
-/// How a connection ended.
+/// The end of a connection.
 pub(super) enum End {
-    /// It was lost, for this reason.
+    /// The connection was lost, for this reason.
     Lost(String),
-    /// It isn't joined to what was captured before: the same host is to be asked again.
+    /// The connection isn't joined to the captured events: the same host is to be asked again.
     Again(Resume),
 }
 
-/// A connection that stands.
+/// An open connection that is being read.
 pub(super) struct Reading<'a> {
     feed: &'a Feed,
     host: &'a str,
     by_author: bool,
     passage: Passage<'a>,
     began: Duration,
-    /// How long it may bring no events.
+    /// The time that the connection may bring no events.
     patience: Option<Duration>,
-    /// How many events came.
+    /// The number of events that came.
     pub events: u64,
     /// Bytes since the last flush.
     unflushed: usize,
-    /// What came since it was waited the last time.
+    /// True if a message came, and if an event came, since the last wait.
     heard: bool,
     moved: bool,
-    /// When something, and when an event came the last time, by the monotonic clock.
+    /// The monotonic times of the last message and of the last event.
     heard_at: Duration,
     event_at: Duration,
     pinged: bool,
 }
 
 impl<'a> Reading<'a> {
-    /// `fruitless` is how many connections in a row before this one brought nothing: each doubles
-    /// the patience, so that a quiet stream isn't begun anew all the time.
+    /// Begins to read a connection. `fruitless` is the number of connections in a row before this
+    /// one that brought nothing: each doubles the patience, so that a quiet stream isn't connected
+    /// again all the time.
     pub fn new(
         feed: &'a Feed,
         position: &'a mut Position,
@@ -92,9 +94,9 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Reads until it ends, and says why it did.
+    /// Reads until the connection ends, and returns the reason.
     pub async fn run(&mut self, socket: &mut Socket) -> Result<End> {
-        // From here on a restart knows since when it was away, also if nothing comes.
+        // From here on a restart knows since when the source was away, even if nothing comes.
         self.feed.set_cursor(PART, self.passage.position().save());
         self.feed.save().await?;
         if self.by_author {
@@ -117,7 +119,7 @@ impl<'a> Reading<'a> {
                 None => None,
             };
             if waited && ended.is_none() {
-                // Also when a message came: pings may always come first.
+                // The check is made even after a message, since pings may always come first.
                 ended = self.look(socket).await.map(End::Lost);
             }
             if is_pause && ended.is_none() {
@@ -136,14 +138,14 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Brings what came onto this machine's disk.
+    /// Brings the taken events onto this machine's disk.
     async fn settle(&mut self) -> Result<()> {
         self.unflushed = 0;
         self.feed.set_cursor(PART, self.passage.position().save());
         self.feed.flush().await
     }
 
-    /// The next message, if it comes before it is time to look at the connection.
+    /// Returns the next message, if it comes before the next check of the connection.
     async fn wait(&mut self, socket: &mut Socket) -> Option<Result<Option<Message>, Failure>> {
         self.note();
         let pause = self.passage.decides_after().unwrap_or(LOOK_EVERY);
@@ -153,7 +155,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Notes when what came since the last time came.
+    /// Notes the times of the last message and of the last event. Returns the current time.
     fn note(&mut self) -> Duration {
         let now = self.feed.clock().monotonic();
         if std::mem::take(&mut self.heard) {
@@ -166,15 +168,16 @@ impl<'a> Reading<'a> {
         now
     }
 
-    /// Tells a dead connection, and a stream that stands still, from a quiet one; says what it is.
+    /// Distinguishes a dead connection and a stuck stream from a quiet stream; returns the reason
+    /// for ending the connection, if there is one.
     async fn look(&mut self, socket: &mut Socket) -> Option<String> {
         let now = self.note();
         let silent = now.saturating_sub(self.heard_at);
         if silent >= DEAD_AFTER {
             return Some(format!("no sign of life for {} s", silent.as_secs()));
         }
-        // Nothing is lost by beginning anew, so a stream whose authors may just be silent is so now
-        // and then too.
+        // A new connection loses nothing. So a stream whose authors may just be silent is connected
+        // again from time to time, too.
         let patience = if self.by_author {
             PATIENCE_MAX
         } else {
@@ -182,7 +185,7 @@ impl<'a> Reading<'a> {
         };
         let still = now.saturating_sub(self.event_at);
         if still >= patience {
-            return Some(format!("no events for {} s, though it lives", still.as_secs()));
+            return Some(format!("no events for {} s, though the server answers", still.as_secs()));
         }
         if silent >= PING_AFTER && !self.pinged {
             self.pinged = true;
@@ -191,12 +194,12 @@ impl<'a> Reading<'a> {
         None
     }
 
-    /// The server lives, and has nothing new of these authors.
+    /// Notes that the server is alive and has nothing new from these authors.
     fn alive(&mut self) {
         self.passage.alive(self.feed.now());
     }
 
-    /// Takes a message; says how the connection ends, if it does.
+    /// Takes a message; returns the end of the connection, if the message ends it.
     async fn take(&mut self, message: Result<Option<Message>, Failure>) -> Result<Option<End>> {
         let lost = |why: String| Ok(Some(End::Lost(why)));
         self.heard = true;
@@ -232,7 +235,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Takes an event, unless it was captured before. Returns how to ask the host again if this
-    /// connection can't be joined to what was captured before.
+    /// connection can't be joined to the captured events.
     async fn event(&mut self, message: &[u8], frame: &Frame<'_>) -> Result<Option<Resume>> {
         self.events += 1;
         self.moved = true;
@@ -248,7 +251,7 @@ impl<'a> Reading<'a> {
         self.follow(outcome).await
     }
 
-    /// How long the connection has stood.
+    /// Returns the time since the connection was opened.
     fn stands(&self) -> Duration {
         self.feed.clock().monotonic().saturating_sub(self.began)
     }
@@ -266,7 +269,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Writes into the ledger what may be missing. Returns how to ask the host again.
+    /// Writes the missing period into the ledger, if there is one. Returns how to ask the host
+    /// again.
     async fn follow(&mut self, outcome: Outcome) -> Result<Option<Resume>> {
         if let Some((from_us, to_us)) = outcome.gap {
             let why = format!("{} didn't have the events from the cursor on", name(self.host));
@@ -276,7 +280,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// The post of a frame, if it is one.
+/// Returns the post of a frame, if the frame has one.
 fn made(feed: &Feed, frame: &Frame<'_>) -> Option<Result<Post, String>> {
     let now = feed.now();
     match frame {
@@ -284,7 +288,7 @@ fn made(feed: &Feed, frame: &Frame<'_>) -> Option<Result<Post, String>> {
         Frame::Delete { event, time_us, id } => {
             Some(delete(Bluesky::KIND, id, time_us.map_or(now, at), event, now))
         }
-        // It has no record, but if it is what somebody looks for it is none the less a post.
+        // A message without a record is nevertheless a post if it matches a topic.
         Frame::Unknown { event, .. } => {
             let made = post(Bluesky::KIND, event, &[], now);
             let topics = feed.topics();

@@ -1,4 +1,4 @@
-//! One connection to Jetstream after another.
+//! Reads Jetstream, one connection after another.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use super::join::{Joining, OVERLAP, Resume};
 use super::reading::{End, PART, Reading};
 use super::wanted::{Wanted, name};
 
-/// How long to wait before connecting again: Jetstream prescribes nothing. It begins anew once
-/// events have come.
+/// The first and the longest wait before connecting again; Jetstream prescribes nothing. Waits
+/// begin with the first again once events have come.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// A connection that stood so long is no attempt that failed.
+/// The age from which a lost connection doesn't count as a failed attempt.
 const STOOD: Duration = Duration::from_secs(30);
 
-/// Reads Jetstream.
+/// The source that reads Jetstream.
 pub(super) struct Jetstream {
     hosts: Vec<String>,
     wanted: Wanted,
@@ -32,10 +32,10 @@ impl Jetstream {
         Self { hosts, wanted }
     }
 
-    /// Connects to a host, to find out whether it takes what is asked for.
+    /// Connects to a host, to find out if the host accepts the filter.
     ///
     /// # Errors
-    /// Why it doesn't.
+    /// If the host can't be reached or refuses the filter; the text says why.
     pub async fn greets(&self, host: &str, clock: &SharedClock) -> Result<(), String> {
         connect(&self.wanted, host, None, clock).await.map(|_| ()).map_err(|refused| what(&refused))
     }
@@ -60,7 +60,7 @@ impl Source for Jetstream {
         let mut position = Position::read(feed.cursor(PART).as_deref());
         let mut backoff = Backoff::exponential(RETRY_FIRST, RETRY_MAX);
         let mut fruitless = 0;
-        // The host that was read last gives its events in the same order again.
+        // The host that was read last repeats its events in the same order.
         let first = self.hosts.iter().position(|host| host == position.host()).unwrap_or(0);
         for host in self.hosts.iter().cycle().skip(first) {
             feed.await_budget().await;
@@ -73,7 +73,7 @@ impl Source for Jetstream {
                     .unwrap_or_else(|| self.wanted.clone());
                 let mut socket = match connect(&wanted, host, resume.cursor(), feed.clock()).await {
                     Ok(socket) => socket,
-                    // A server that doesn't take its own number takes a time.
+                    // A server that refuses its own number is asked for a time.
                     Err(Refused::Status(400, _)) if matches!(resume, Resume::Number { .. }) => {
                         resume = Resume::Same { asked_us: position.reached() - micros(REWIND) };
                         continue;
@@ -118,17 +118,17 @@ impl Source for Jetstream {
             feed.flush().await?;
             feed.sleep(wait).await;
         }
-        Err(Error::fatal("there is no host to connect to"))
+        Err(Error::fatal("no host to connect to: \"base_url\" is empty"))
     }
 }
 
 impl Jetstream {
-    /// How a host is asked to go on.
+    /// Returns how a host is asked to go on.
     fn resume(&self, position: &Position, host: &str, feed: &Feed) -> Resume {
         let now_us = unix_us(feed.now());
         match position.newest() {
-            // No host has the last event of these authors any more; what is gone by that is told
-            // without it.
+            // No host has the last event of these authors any more; the gap for the lost events is
+            // found without it.
             Some(newest_us)
                 if self.wanted.is_by_author() && newest_us < now_us - micros(LOOKBACK) =>
             {
@@ -139,7 +139,7 @@ impl Jetstream {
     }
 }
 
-/// Why there is no connection.
+/// Returns the reason why there is no connection.
 fn what(refused: &Refused) -> String {
     match refused {
         Refused::Status(status, body) => {
@@ -150,13 +150,15 @@ fn what(refused: &Refused) -> String {
     }
 }
 
+/// Decides if a refusal ends the source.
+///
 /// # Errors
-/// Fatal if the request itself is wrong: the next one would be so too.
+/// Fatal if the request itself is wrong: another attempt would fail, too.
 fn stop(refused: &Refused, host: &str) -> Result<()> {
     match refused {
         Refused::Status(400, _) => {
             let what = format!(
-                "{}: {}: expected collections and authors that it takes",
+                "{}: {}: expected collections and authors that the host accepts",
                 name(host),
                 what(refused)
             );

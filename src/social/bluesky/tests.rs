@@ -18,10 +18,10 @@ use crate::social::tests::trial::{Trial, run, until};
 
 const NOW: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);
 
-/// A host of Jetstream that does what a test says.
+/// A host of Jetstream that a test controls.
 struct Host {
     listener: TcpListener,
-    /// What its clients asked for, in order.
+    /// The requests of its clients, in order.
     asked: RefCell<Vec<String>>,
 }
 
@@ -69,7 +69,7 @@ async fn send(client: &mut Client, event: &Value) {
     client.send(Message::text(event.to_string())).await.unwrap();
 }
 
-/// Pings a client, and waits for the answer: it has read everything before.
+/// Pings a client, and waits for the answer: the client has then read everything before.
 async fn ping(client: &mut Client) {
     client.send(Message::Ping(Default::default())).await.unwrap();
     while !matches!(client.next().await.unwrap().unwrap(), Message::Pong(_)) {}
@@ -85,13 +85,13 @@ fn config(hosts: &[&Rc<Host>], topics: &[&str]) -> Bluesky {
     }
 }
 
-/// Runs the source beside what a test does, until the test is done.
+/// Runs the source beside a test, until the test is done.
 async fn beside(config: &Bluesky, feed: &Trial, test: impl Future<Output = ()>) {
     let mut source = Platform::source(config).unwrap();
     futures_util::future::select(source.run(&feed.feed), std::pin::pin!(test)).map(|_| ()).await;
 }
 
-/// Moves the clock in small steps until something is so.
+/// Moves the clock in small steps until a condition holds.
 async fn advance_until(clock: &ManualClock, mut so: impl FnMut() -> bool) {
     while !so() {
         clock.advance(Duration::from_millis(200));
@@ -145,7 +145,7 @@ fn it_goes_on_at_the_newest_event_on_the_next_host_and_takes_nothing_twice() {
             posts.iter().map(|post| post["time_us"].as_i64().unwrap() - at).collect::<Vec<_>>(),
             [0, 1, 2, 3, 4]
         );
-        // A restart knows where it was.
+        // A restart goes on from the position of the last run.
         let now = clock.now();
         let feed = feed.restart(Bluesky::KIND, config.common(), now);
         beside(&config, &feed, async {
@@ -180,7 +180,7 @@ fn a_server_that_silently_begins_later_leaves_a_gap() {
         let first = NOW - Duration::from_secs(36 * 3600);
         beside(&config, &feed, async {
             let mut client = host.client().await;
-            // It isn't even about a topic.
+            // This event isn't even about a topic.
             send(&mut client, &commit(2, us(first), "sun")).await;
             advance_until(&clock, || feed.all().len() == 2).await;
         })
@@ -218,7 +218,7 @@ fn what_comes_before_the_repeated_events_leaves_no_gap() {
                 send(&mut client, &commit(number, us(NOW) + number, "x")).await;
             }
             until(|| feed.bodies("bsky").len() >= 10).await;
-            // What has overtaken others isn't where the stream stands.
+            // An event that has overtaken others doesn't move the position.
             drop(client);
             drop(reconnected(&host, &clock).await);
         })
@@ -311,13 +311,14 @@ fn a_night_without_events_is_lived_through_and_a_dead_connection_is_not() {
         beside(&config, &feed, async {
             let mut client = host.client().await;
             send(&mut client, &commit(1, us(NOW), "x")).await;
-            // Fifty minutes in which only pings come.
+            // For fifty minutes only pings come.
             for _ in 0..100 {
                 clock.advance(Duration::from_secs(30));
                 ping(&mut client).await;
             }
             assert_eq!(host.asked.borrow().len(), 1);
-            // Then nothing at all: it asks for a sign of life, gets none, and connects anew.
+            // Then nothing comes: the source asks for a sign of life, gets none, and connects
+            // again.
             let connected = Cell::new(false);
             let again = async {
                 host.client().await;
@@ -355,7 +356,7 @@ fn a_busy_stream_that_stands_still_is_begun_anew_though_it_pings() {
                     clock.advance(Duration::from_secs(6));
                     let _ = client.send(Message::Ping(Default::default())).await;
                     let _ = client.next().await;
-                    // Once it is closed, nothing here waits any more.
+                    // After the close, nothing else here waits.
                     tokio::task::yield_now().await;
                 }
             };
@@ -378,7 +379,8 @@ fn a_day_of_bursts_and_silences_is_taken_whole() {
         beside(&config, &feed, async {
             let mut client = host.client().await;
             for minute in 0..24 * 60 {
-                // By day 250 posts in one second of each quarter of an hour; at night nothing.
+                // By day, 250 posts come in one second of each quarter of an hour; at night none
+                // come.
                 if minute % 15 == 0 && (minute / 60 < 12 || minute / 60 > 17) {
                     for _ in 0..250 {
                         let event = commit(sent, us(clock.now()) + sent, "x");
@@ -410,12 +412,13 @@ fn a_day_of_bursts_and_silences_is_taken_whole() {
         let connections = host.asked.borrow().len();
         assert!(
             connections <= 1 + 6,
-            "the night makes it try anew once an hour at most: {connections}"
+            "at night the source connects again once an hour at most: {connections}"
         );
     });
 }
 
-/// As [`reconnected`], and repeats the last event, as a cursor before it asks for.
+/// Does the same as [`reconnected`], and repeats the last event, since the cursor is before that
+/// event.
 async fn resumed(host: &Host, clock: &ManualClock, last: &Option<Value>) -> Client {
     let mut client = reconnected(host, clock).await;
     if let Some(last) = last {
@@ -448,7 +451,7 @@ fn a_used_budget_closes_the_connection_until_the_next_interval() {
             let mut client = reconnected(&host, &clock).await;
             assert!(clock.now() >= NOW + Duration::from_secs(3600));
             assert_eq!(host.cursor(1), Some(us(NOW) + 2 - 5_000_000));
-            // What was captured before costs nothing.
+            // Posts that were captured before cost nothing.
             for number in 0..5 {
                 send(&mut client, &commit(number, us(NOW) + number, "x")).await;
             }
@@ -511,7 +514,7 @@ fn topics_that_an_event_cannot_show_are_problems() {
     check(r#"{"base_url":"ftp://h"}"#, &["base_url"]);
 }
 
-/// Every way in which one field of an event may be other than specified.
+/// Returns every variant of an event in which one field differs from its specification.
 fn variants(event: &Value) -> Vec<Value> {
     fn paths(value: &Value, at: &str, found: &mut Vec<String>) {
         let Some(object) = value.as_object() else { return };

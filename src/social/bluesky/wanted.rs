@@ -1,4 +1,4 @@
-//! What a subscription asks for, as an address and, where that would be too long, as a message.
+//! The filter of a subscription, as an address and, if the address would be too long, as a message.
 
 use std::collections::BTreeSet;
 
@@ -6,30 +6,31 @@ use crate::social::{Term, Topic};
 
 use super::Bluesky;
 
-/// How many collections and authors Jetstream takes.
+/// The most collections and authors that Jetstream accepts.
 pub(super) const COLLECTIONS_MAX: usize = 100;
 pub(super) const DIDS_MAX: usize = 10_000;
 
-/// How many authors the address names at most; more would make it longer than servers take, and are
-/// sent in a message that the server waits for.
+/// The most authors in the address. More would make it longer than servers accept; they are sent in
+/// a message that the server waits for.
 const DIDS_IN_ADDRESS_MAX: usize = 50;
 
-/// What is asked for.
+/// The filter of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     collections: Vec<String>,
-    /// Only posts of these authors; of all if there are none.
+    /// The authors whose posts are wanted; empty if all authors are wanted.
     dids: BTreeSet<String>,
 }
 
 impl Wanted {
-    /// What a configuration asks for. Authors can be left to the server if every topic names one.
+    /// Returns the filter of a configuration. Authors are left to the server only if every topic
+    /// names one.
     pub fn of(config: &Bluesky) -> Self {
         let authors: Option<BTreeSet<String>> = config.topics.iter().map(author).collect();
         Self { collections: config.collections.clone(), dids: authors.unwrap_or_default() }
     }
 
-    /// How many authors it names.
+    /// Returns the number of authors in the filter.
     pub fn authors(&self) -> usize {
         self.dids.len()
     }
@@ -39,8 +40,8 @@ impl Wanted {
         !self.dids.is_empty()
     }
 
-    /// The authors and collections that are wanted, but for those that are left out. Nothing if
-    /// that leaves no author or no collection where some are wanted: a server takes none for all.
+    /// Returns the filter without the parts that are left out. Returns `None` if no author or no
+    /// collection would remain where there are some now: a server takes an empty list for all.
     pub fn without(&self, is_left_out: impl Fn(&str) -> bool) -> Option<Self> {
         let mut wanted = self.clone();
         wanted.collections.retain(|collection| !is_left_out(collection));
@@ -50,7 +51,7 @@ impl Wanted {
         has_all.then_some(wanted)
     }
 
-    /// The author or collection that a server's error names.
+    /// Returns the author or collection that a server's error names.
     pub fn named_in(&self, error: &str) -> Option<&str> {
         let words: Vec<_> =
             error.split(|c: char| c.is_whitespace() || "\"'`,;()[]{}".contains(c)).collect();
@@ -64,7 +65,7 @@ impl Wanted {
         self.dids.len() > DIDS_IN_ADDRESS_MAX
     }
 
-    /// The address at a host, from a time in µs on.
+    /// Returns the address at a host, from a time in µs on.
     pub fn address(&self, host: &str, cursor: Option<i64>) -> String {
         let mut parameters: Vec<_> = self
             .collections
@@ -81,7 +82,7 @@ impl Wanted {
         if parameters.is_empty() { path } else { format!("{path}?{}", parameters.join("&")) }
     }
 
-    /// What is sent first, if the address doesn't say all.
+    /// Returns the message that is sent first, if the address doesn't have the whole filter.
     pub fn hello(&self) -> Option<String> {
         let payload = serde_json::json!({
             "wantedCollections": self.collections, "wantedDids": self.dids, "maxMessageSizeBytes": 0,
@@ -91,7 +92,7 @@ impl Wanted {
     }
 }
 
-/// The author that a topic asks for.
+/// Returns the author that a topic asks for.
 fn author(topic: &Topic) -> Option<String> {
     topic.terms().iter().find_map(|term| match term {
         Term::From(did) => Some(did.clone()),
@@ -99,7 +100,8 @@ fn author(topic: &Topic) -> Option<String> {
     })
 }
 
-/// A host's address for WebSocket, if it is one; `http` is taken as what a WebSocket begins with.
+/// Returns a host's WebSocket address, if the host has one; `http` is replaced by `ws`, and `https`
+/// by `wss`.
 pub(super) fn websocket(host: &str) -> Option<String> {
     let (scheme, rest) = host.trim_end_matches('/').split_once("://")?;
     let scheme = match scheme {
@@ -111,13 +113,13 @@ pub(super) fn websocket(host: &str) -> Option<String> {
     plain.then(|| format!("{scheme}://{rest}"))
 }
 
-/// A host's name, to show.
+/// Returns a host's name, for display.
 pub(super) fn name(host: &str) -> &str {
     let rest = host.split_once("://").map_or(host, |(_, rest)| rest);
     rest.split('/').next().unwrap_or_default()
 }
 
-/// Text in a query.
+/// Encodes text for a query.
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:*".contains(&byte);
     text.bytes()

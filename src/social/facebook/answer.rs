@@ -1,4 +1,4 @@
-//! What an answer of Facebook means: by the error's code, since the HTTP status isn't reliable.
+//! The meaning of Facebook's answers, by the error's code, since the HTTP status isn't reliable.
 
 use std::time::Duration;
 
@@ -6,40 +6,40 @@ use crate::net::answer::Meaning;
 use crate::post::fields::{get, id_text, pick, string};
 use crate::social::{Reply, is_whole};
 
-/// How long to wait where a limit is reached and nothing says for how long.
+/// The wait at a limit that comes without a time.
 const REGAIN: Duration = Duration::from_secs(300);
 
-/// The longest wait that a header is believed: limits are those of a day at most.
+/// The longest wait that a header is believed: limits last a day at most.
 const REGAIN_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// From how many percent of a limit on reads get rarer.
+/// The percentage of a limit from which on reads get rarer.
 const SLOW_FROM: u64 = 90;
 
-/// The subcode of a token whose user has no role on the page: it says nothing of other pages.
+/// The subcode of a token whose user has no role on the page; other pages may be readable.
 const NO_ROLE: u32 = 492;
 
-/// What to do about an answer.
+/// The meaning of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It is what was asked for.
+    /// The answer is what was asked for.
     Good,
-    /// A limit is reached: wait that long.
+    /// A limit is reached: wait for this time.
     Limited(Duration),
-    /// It was too much at once: ask for fewer posts.
+    /// The request was too large: ask for fewer posts.
     TooMuch,
     /// Try again later.
     Busy(String),
-    /// What was asked for isn't there (any more), or isn't to be seen with this token.
+    /// The requested object doesn't exist (any more), or can't be seen with this token.
     Missing(String),
-    /// It doesn't take a parameter: that may be a cursor whose post was deleted.
+    /// Facebook refuses a parameter: that may be a cursor whose post was deleted.
     Refused(String),
-    /// The token may not read what was asked for; it may read other pages.
+    /// The token may not read the requested object; it may read other pages.
     Forbidden(String),
-    /// Nothing helps but a person: why, and what to do.
+    /// Only a person can help: the reason, and what to do.
     Stop(String),
 }
 
-/// Reads an answer. One that isn't whole JSON was cut on its way.
+/// Parses an answer. An answer that isn't whole JSON was cut on its way.
 pub(super) fn answer(reply: &Reply) -> Answer {
     let Some(error) = get(&reply.body, "error") else {
         return match (reply.is_ok(), is_whole(&reply.body)) {
@@ -77,17 +77,17 @@ pub(super) fn answer(reply: &Reply) -> Answer {
         803 => Answer::Missing(said),
         100 if subcode == 33 => Answer::Missing(said),
         100 => Answer::Refused(said),
-        // The page has another id now, which the message names.
+        // The page has another id now, and the message names it.
         21 => Answer::Forbidden(format!("{said}: put the new id into the topics")),
         368 => Answer::Stop(format!("Facebook has blocked this for its policies, {said}")),
         _ if transient == Some(b"true") => Answer::Busy(said),
         0 if Meaning::of_status(reply.status).may_pass() => Answer::Busy(said),
-        _ => Answer::Stop(format!("Facebook doesn't take the request, {said}")),
+        _ => Answer::Stop(format!("Facebook refuses the request, {said}")),
     }
 }
 
-/// Reads an answer without an error of Facebook: it comes from something in front of Facebook, so a
-/// 404 doesn't say that a post is gone.
+/// Parses an answer without an error of Facebook: it comes from something in front of Facebook, so
+/// a 404 doesn't say that a post is gone.
 fn by_status(status: u16) -> Answer {
     match Meaning::of_status(status) {
         Meaning::Unchanged => Answer::Busy(format!("HTTP {status}")),
@@ -108,17 +108,17 @@ fn about_token(subcode: u32) -> &'static str {
     }
 }
 
-/// How much of the limits is used.
+/// The use of the limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
     /// The largest of all percentages.
     pub percent: u64,
-    /// How long nothing may be asked, if a limit is reached.
+    /// The time for which nothing may be requested, if a limit is reached.
     pub wait: Option<Duration>,
 }
 
 impl Usage {
-    /// By how much reads are stretched: 1 while there is plenty, then 2 to 16.
+    /// Returns the factor by which reads get rarer: 1 while enough is left, then 2 to 16.
     pub fn stretch(self) -> u32 {
         if self.percent < SLOW_FROM {
             1
@@ -128,7 +128,7 @@ impl Usage {
     }
 }
 
-/// Reads the headers of limits. The ones of pages and system users win over the app's.
+/// Reads the headers of limits. Those of pages and system users take precedence over the app's.
 pub(super) fn usage(reply: &Reply) -> Usage {
     let business = reply.header("x-business-use-case-usage").map(|text| worst(text.as_bytes()));
     let app = reply
@@ -144,7 +144,7 @@ pub(super) fn usage(reply: &Reply) -> Usage {
     Usage { percent, wait }
 }
 
-/// The largest percentage in a header, and the minutes until access is regained.
+/// Returns the largest percentage in a header, and the minutes until access is regained.
 fn worst(json: &[u8]) -> (u64, u64) {
     fn walk(value: &serde_json::Value, worst: &mut (u64, u64)) {
         match value {

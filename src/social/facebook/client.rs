@@ -1,4 +1,4 @@
-//! The calls of the Graph API that are needed.
+//! The needed calls of the Graph API.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::social::{Asking, Backoff, Feed, Http, Quota, Reply, Verdict, wait_whi
 use super::Facebook;
 use super::answer::{Answer, Usage, answer, usage};
 
-/// All calls of a token count together.
+/// The bucket of a token's calls, which all count together.
 const CALLS: &str = "calls";
 
-/// What stands for a token in a text that had it.
+/// The replacement for a token in a text.
 const HIDDEN: &str = "***";
 
 /// A client for one token.
@@ -26,22 +26,22 @@ pub(super) struct Client {
     quota: Quota,
     clock: SharedClock,
     version: String,
-    /// What must not be seen, in every way that JSON and links write it.
+    /// The secrets that must not be seen, in every way that JSON and links write them.
     hidden: Vec<String>,
     calls: Cell<u64>,
 }
 
-/// An answer, or why there is none.
+/// An answer, or the reason why there is none.
 #[derive(Debug)]
 pub(super) enum Read {
     Page(Bytes, Usage),
-    /// It was too much at once: ask for fewer posts.
+    /// The request was too large: ask for fewer posts.
     TooMuch,
-    /// What was asked for isn't there.
+    /// The requested object doesn't exist.
     Missing(String),
-    /// A parameter isn't taken.
+    /// Facebook refuses a parameter.
     Refused(String),
-    /// The token may not read it.
+    /// The token may not read the requested object.
     Forbidden(String),
 }
 
@@ -68,17 +68,17 @@ impl Client {
         })
     }
 
-    /// How many calls were made so far.
+    /// Returns the number of calls that were made so far.
     pub fn calls(&self) -> u64 {
         self.calls.get()
     }
 
-    /// Whether a link of a page's `next` leads to the same server.
+    /// Returns true if a link of a page's `next` leads to the same server.
     pub fn is_ours(&self, link: &str) -> bool {
         self.http.is_ours(link)
     }
 
-    /// A page of posts.
+    /// Returns a page of posts.
     pub async fn page(&self, path: &str, query: &[(&str, &str)], feed: &Feed) -> Result<Read> {
         let path = format!("/{}/{path}", self.version);
         let request = async || {
@@ -102,7 +102,7 @@ impl Client {
         Asking { feed, part: CALLS, of: "" }.until_answered(waits, request, judge).await
     }
 
-    /// Reads an answer, and remembers a limit that is reached.
+    /// Judges an answer, and blocks further calls if a limit is reached.
     fn judge(&self, reply: &Reply) -> Answer {
         let found = answer(reply);
         let wait = match &found {
@@ -112,7 +112,7 @@ impl Client {
         if let Some(wait) = wait {
             self.quota.block(CALLS, self.clock.now() + wait);
         }
-        // An error may repeat what it was asked with.
+        // An error may repeat the request's parameters.
         let clean =
             |why: String| self.hidden.iter().fold(why, |why, hidden| why.replace(hidden, HIDDEN));
         match found {
@@ -125,24 +125,25 @@ impl Client {
         }
     }
 
-    /// Some posts by their ids: an object with each under its id.
+    /// Returns posts by their ids: an object with each post under its id.
     pub async fn posts(&self, ids: &[String], fields: &str, feed: &Feed) -> Result<Read> {
         self.page("", &[("ids", &ids.join(",")), ("fields", fields)], feed).await
     }
 
-    /// What Facebook gave, without the token: links to further pages of comments may have it.
+    /// Returns Facebook's JSON without the token: links to further pages of comments may contain
+    /// it.
     pub fn without_token(&self, json: &[u8]) -> Vec<u8> {
         self.hidden.iter().fold(json.to_vec(), |json, hidden| without(json, hidden.as_bytes()))
     }
 
-    /// Whether the token can read a page.
+    /// Checks that the token can read a page.
     ///
     /// # Errors
-    /// What isn't good.
+    /// If the page can't be read, or Facebook doesn't answer.
     pub async fn check(&self, page: &str) -> Result<()> {
         let reply = self.http.get(&format!("/{}/{page}", self.version), &[("fields", "id")]).await;
         let reply = reply
-            .map_err(|failure| Error::transient(format!("Facebook can't be asked: {failure}")))?;
+            .map_err(|failure| Error::transient(format!("can't reach Facebook: {failure}")))?;
         match self.judge(&reply) {
             Answer::Good | Answer::TooMuch => Ok(()),
             Answer::Limited(wait) => {
@@ -157,8 +158,8 @@ impl Client {
     }
 }
 
-/// The ways in which a secret is written: as it is, in a link (an app's token has a `|`), and each
-/// of them in JSON that escapes slashes.
+/// Returns the ways in which a secret is written: as it is, in a link (an app's token has a `|`),
+/// and each of them in JSON that escapes slashes.
 fn written(secret: &str) -> Vec<String> {
     let encoded = |upper: bool| -> String {
         let one = |byte: u8| match byte {
@@ -193,7 +194,7 @@ fn without(json: Vec<u8>, hidden: &[u8]) -> Vec<u8> {
     clean
 }
 
-/// HMAC-SHA256 of the token by the app's secret, in hexadecimal digits.
+/// Returns the HMAC-SHA256 of the token by the app's secret, in hexadecimal digits.
 pub(super) fn proof(token: &Secret, secret: &Secret) -> Secret {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.reveal().as_bytes());
     let tag = ring::hmac::sign(&key, token.reveal().as_bytes());

@@ -1,4 +1,4 @@
-//! Reading posts again for their counts, up to fifty in a call.
+//! Reads posts again for their counts, up to fifty in a call.
 
 use async_trait::async_trait;
 
@@ -9,10 +9,10 @@ use crate::social::{Feed, Platform, Refresher, delete};
 use super::Facebook;
 use super::client::{Client, Read};
 
-/// How many ids a call takes.
+/// The number of ids that a call accepts.
 const IDS_MAX: usize = 50;
 
-/// Reads posts again.
+/// The client that reads posts again.
 pub(super) struct Counts {
     config: Facebook,
     client: Option<Client>,
@@ -39,8 +39,8 @@ impl Refresher for Counts {
     }
 }
 
-/// Reads these. One that is gone fails the whole call, and too many at once are refused: then it is
-/// halves.
+/// Reads these posts. A post that is gone fails the whole call, and too many posts at once are
+/// refused: then the call is repeated with both halves.
 async fn read(
     client: &Client,
     fields: &str,
@@ -58,7 +58,7 @@ async fn read(
             (Read::TooMuch, [_]) => {
                 return Err(Error::transient("a single post is too much for Facebook"));
             }
-            // Perhaps its page is forbidden: that must keep back neither the others nor the next
+            // Its page may be forbidden: that must hold back neither the other posts nor later
             // reads.
             (Read::Refused(why) | Read::Forbidden(why), [id]) => not_read.push((id, why)),
             (Read::Missing(_) | Read::TooMuch | Read::Refused(_) | Read::Forbidden(_), ids) => {
@@ -76,7 +76,7 @@ async fn read(
     Ok(())
 }
 
-/// Offers what came, by the ids that were asked for.
+/// Offers the posts of an answer, and reports requested posts that it lacks.
 fn take(client: &Client, reply: &[u8], feed: &Feed, ids: &[String], after: &str) {
     for (_, post) in members(reply) {
         let post = client.without_token(post);
@@ -89,7 +89,8 @@ fn take(client: &Client, reply: &[u8], feed: &Feed, ids: &[String], after: &str)
     }
 }
 
-/// It was deleted, or hidden from this token: Facebook doesn't say which.
+/// Reports a post as deleted. It was deleted, or hidden from this token: Facebook doesn't say
+/// which.
 fn tell_gone(id: &str, feed: &Feed) {
     if let Ok(gone) = delete(Facebook::KIND, id, feed.now(), b"null", feed.now()) {
         feed.offer(gone);

@@ -1,4 +1,4 @@
-//! `Facebook`: posts of pages, asked for again and again.
+//! `Facebook`: posts of pages, which are read again and again.
 
 mod answer;
 mod client;
@@ -21,25 +21,25 @@ use crate::units::Interval;
 use self::client::Client;
 use self::counts::Counts;
 
-/// Captures posts of Facebook pages. `Page("id")` says which pages to read, and any other topic is
-/// a filter over all of them, which is applied here: with `[Page("123"), Page("456"), "storm",
-/// "#rain"]` the posts of both pages that have the word or the hashtag; with pages only, all of
-/// their posts. Facebook has no public search. Pages are read in turn, and less often when Facebook
-/// says that a limit is near.
+/// Captures posts of Facebook pages. `Page("id")` names a page to read, and any other topic is a
+/// filter for all pages, which is applied here: with `[Page("123"), Page("456"), "storm",
+/// "#rain"]`, posts of both pages that have the word or the hashtag are captured; with pages only,
+/// all of their posts. Facebook has no public search. Pages are read in turn, and less often when
+/// Facebook says that a limit is near.
 ///
-/// Facebook tells of no edits: a post whose text is another one when it is read again is on the
-/// stream `edits`, with `edited_at` added (its `updated_time`, which alone says nothing, since
-/// comments move it, too). Nor does it tell of deletions: a post that is gone when `refresh` reads
-/// it again is on the stream `deletes`, with `raw` null.
+/// Facebook reports no edits: a post whose text has changed when it is read again comes on the
+/// stream `edits`, with `edited_at` added (its `updated_time`, which alone isn't enough, since
+/// comments change it, too). Facebook reports no deletions either: a post that is gone when
+/// `refresh` reads it again comes on the stream `deletes`, with `raw` null.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Facebook {
-    /// Which pages, and what of them.
+    /// The pages to read, and filters for their posts.
     topics: Vec<Topic>,
     /// A page's, an app's or a system user's token. For pages of others the app needs "Page Public
     /// Content Access".
     access_token: Secret,
-    /// The app's secret, where Facebook demands a proof of it (`appsecret_proof`).
+    /// The app's secret, if Facebook demands a proof of it (`appsecret_proof`).
     #[serde(default)]
     app_secret: Option<Secret>,
     /// The address of the API.
@@ -48,28 +48,27 @@ pub struct Facebook {
     /// The API's version.
     #[serde(default = "version")]
     version: String,
-    /// What of a page is read.
+    /// The posts that are read of a page.
     #[serde(default)]
     edge: Edge,
     /// The fields of each post.
     #[serde(default = "fields")]
     fields: String,
-    /// How often each page is read, if the limits allow it.
+    /// The interval at which each page is read, if the limits allow it.
     #[serde(default = "poll_every")]
     poll: Interval,
-    /// How many calls may be made in an hour, shared evenly by the pages: for a token that others
-    /// use as well. By default as many as `poll` says, as long as Facebook doesn't say that a limit
-    /// is near.
+    /// The calls that may be made in an hour, shared evenly by the pages: for a token that others
+    /// use as well. By default as many as `poll` needs, unless Facebook says that a limit is near.
     #[serde(default)]
     calls_per_hour: Option<u32>,
-    /// How far back each read looks behind the newest post of the one before.
+    /// The time by which each read looks back behind the newest post of the read before.
     #[serde(default = "overlap")]
     overlap: Interval,
-    /// How many posts may be read, those counted that reads have in common.
+    /// The bound on the posts that may be read. A post that two reads have in common counts twice.
     #[serde(default)]
     budget: Option<Budget>,
-    /// How long after a post came its counts are read again, such as `["10m", "1h"]`; onto the
-    /// stream `counts`.
+    /// The times after a post's receipt at which its counts are read again, such as `["10m",
+    /// "1h"]`; they come on the stream `counts`.
     #[serde(default)]
     refresh: Vec<Interval>,
     /// The log that posts go through before they enter the topology.
@@ -77,13 +76,13 @@ pub struct Facebook {
     spool: spool::Options,
 }
 
-/// What of a page is read.
+/// The posts that are read of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Edge {
-    /// What the page posts.
+    /// Posts by the page.
     #[default]
     Posts,
-    /// That, and what visitors post and tag.
+    /// Posts by the page, and those that visitors post and tag.
     Feed,
 }
 
@@ -125,7 +124,7 @@ fn fields() -> String {
 impl Component for Facebook {
     const NAME: &'static str = "Facebook";
     const GUARANTEE: &'static str = "each post that was received is in the spool before it enters the topology, once by its \
-        id; reads overlap, and go on where they were after a crash";
+        id; reads overlap, and continue after a crash where they stopped";
 }
 
 #[async_trait(?Send)]
@@ -172,13 +171,13 @@ impl Platform for Facebook {
         if !self.fields.split(',').any(|field| field.trim() == "created_time") {
             problems.push(problem(
                 "fields",
-                "expected \"created_time\" among them: by it reads go on where they were".into(),
+                "expected \"created_time\" among the fields, since reads continue by it".into(),
             ));
         }
         if !self.version.starts_with('v') {
             problems.push(problem(
                 "version",
-                format!("expected such as \"{}\", found \"{}\"", version(), self.version),
+                format!("expected a version such as \"{}\", found \"{}\"", version(), self.version),
             ));
         }
         problems

@@ -1,4 +1,4 @@
-//! Reading pages in turn, each from its newest post less the overlap.
+//! Reads pages in turn, each from its newest post less the overlap.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,31 +17,31 @@ use crate::social::{
 use super::Facebook;
 use super::client::{Client, Read};
 
-/// How many posts a page of an answer has at most.
+/// The most posts of one answer.
 const LIMIT_MAX: u32 = 100;
 
-/// The most answers of one read: with fewer than a hundred thousand posts in an overlap it is never
-/// reached.
+/// The most answers of one read: with fewer than a hundred thousand posts in an overlap this number
+/// is never reached.
 const ANSWERS_MAX: usize = 1_000;
 
-/// How often a read whose cursor is dead begins anew before it waits a while.
+/// The number of times that a read with a dead cursor begins again before it waits.
 const RESTARTS_MAX: usize = 5;
 
-/// How many answers in a row have to be good before more posts are asked for again: each try that
-/// is too much costs a call.
+/// The number of good answers in a row before more posts are requested again: each request that is
+/// too large costs a call.
 const RESTORE_AFTER: u32 = 10;
 
-/// How long to wait where asking at once can't help.
+/// The wait if another request at once can't help.
 const WAIT: Duration = Duration::from_secs(60);
 
-/// The part of the source that a post without an end is, for people.
+/// The part of the source for a post that is too large, as people see it.
 const TOO_MUCH: &str = "a post";
-/// How often it is looked whether a page is to be asked for again, while all of them are left out.
+/// The interval at which left-out pages are looked at, while all of them are left out.
 const ALL_OUT: Duration = Duration::from_secs(1);
 
 /// Reads all pages again and again, one at a time and evenly spread.
 ///
-/// A page that is gone, or that the token may not read, is left out and asked for again later.
+/// A page that is gone, or that the token may not read, is left out and requested again later.
 ///
 /// # Errors
 /// Fatal if Facebook refuses the token.
@@ -76,7 +76,7 @@ pub(super) async fn run(client: &Client, config: &Facebook, feed: &Feed) -> Resu
     }
 }
 
-/// The part of the source that a page is.
+/// Returns the part of the source for a page.
 fn part(page: &str) -> String {
     format!("page {page}")
 }
@@ -84,61 +84,62 @@ fn part(page: &str) -> String {
 struct Reading<'a> {
     client: &'a Client,
     config: &'a Facebook,
-    /// What a post has to match beside being on the page.
+    /// The conditions for a post beside being on the page.
     filter: Topics,
     feed: &'a Feed,
-    /// How many posts are asked for at once: halved when Facebook wants fewer, and restored step by
+    /// The number of posts in one request: halved when Facebook wants fewer, and restored step by
     /// step.
     limit: u32,
-    /// How many answers in a row were good at this limit.
+    /// The number of good answers in a row at this limit.
     good: u32,
-    /// By how much reads are stretched, so that no limit is reached.
+    /// The factor by which reads get rarer, so that no limit is reached.
     stretch: u32,
     refusals: Refusals,
 }
 
 type Query = Vec<(String, String)>;
 
-/// How going through a page's answers ended.
+/// The end of a sweep through a page's answers.
 enum End {
-    /// All was read.
+    /// All posts were read.
     Whole,
-    /// Its cursor is dead, since the post that it names was deleted: begin anew.
+    /// The cursor is dead, since the post that it names was deleted: begin again.
     Anew(String),
-    /// There is more that can't be read, for this reason.
+    /// There are more posts, which can't be read, for this reason.
     Cut(&'static str),
     /// Nothing can be read: the page is gone or forbidden.
     Out(String),
 }
 
-/// Why an answer has no posts.
+/// The reason why an answer has no posts.
 enum NotRead {
-    /// Facebook doesn't take a parameter, such as a cursor whose post was deleted.
+    /// Facebook refuses a parameter, such as a cursor whose post was deleted.
     Refused(String),
     /// The page is gone, or the token may not read it.
     Out(String),
 }
 
-/// What an answer says about the one behind it.
+/// The link of an answer to the next one.
 enum Next {
     None,
     At(Query),
     Foreign,
 }
 
-/// One read of a page.
+/// The progress of one read of a page.
 struct Sweep<'a> {
     page: &'a str,
     since: OffsetDateTime,
     newest: OffsetDateTime,
     oldest: Option<OffsetDateTime>,
-    /// How many posts were new.
+    /// The number of new posts.
     taken: u64,
 }
 
 impl Reading<'_> {
-    /// One read of a page, the newest post first, back to the newest of the last read less the
-    /// overlap. Cursors of Facebook die with the post that they name, so none outlives a read.
+    /// Reads a page once, the newest post first, back to the newest post of the last read less the
+    /// overlap. Facebook's cursors become invalid with the post that they name, so no cursor
+    /// outlives a read.
     async fn page(&mut self, page: &str) -> Result<()> {
         let part = part(page);
         let last = newest(self.feed, &part);
@@ -154,7 +155,7 @@ impl Reading<'_> {
             match self.sweep(&mut sweep).await? {
                 End::Whole => break None,
                 End::Cut(why) => break Some(why),
-                // The cursor stays: what is posted meanwhile is read when the page is there again.
+                // The cursor stays: new posts are read once the page is available again.
                 End::Out(why) => {
                     self.feed.leave_out(&part, &why);
                     return Ok(());
@@ -171,7 +172,7 @@ impl Reading<'_> {
         let mut open = self.feed.open_gaps();
         open.retain(|gap| gap.part == part && gap.from >= sweep.since);
         match cut {
-            // The cursor stays, so each read from now on tries to fill the gap.
+            // The cursor stays, so each later read tries to fill the gap.
             Some(why) if open.is_empty() => {
                 let to = sweep.oldest.unwrap_or(sweep.newest);
                 self.feed.gap(&part, sweep.since, to, why).await?;
@@ -181,14 +182,14 @@ impl Reading<'_> {
                 for gap in open {
                     self.feed.filled(&gap.id, sweep.taken).await?;
                 }
-                // Only a whole read counts: a crash in its middle begins it again.
+                // Only a whole read counts: a crash in the middle repeats the read.
                 self.feed.set_cursor(&part, stamp(sweep.newest.min(self.feed.now())));
             }
         }
         self.feed.save().await
     }
 
-    /// Goes through a page's answers.
+    /// Reads a page's answers.
     async fn sweep(&mut self, sweep: &mut Sweep<'_>) -> Result<End> {
         let path = format!("{}/{}", sweep.page, self.config.edge.path());
         let since = sweep.since.unix_timestamp().to_string();
@@ -221,7 +222,7 @@ impl Reading<'_> {
         Ok(End::Cut("there are more posts than are read at once"))
     }
 
-    /// One answer, of fewer posts if Facebook wants that.
+    /// Returns one answer, with fewer posts if Facebook wants that.
     async fn read(&mut self, path: &str, query: &Query) -> Result<Result<Bytes, NotRead>> {
         loop {
             self.feed.await_budget().await;
@@ -279,9 +280,9 @@ impl Reading<'_> {
         }
     }
 
-    /// `since` goes by the time of the last change in some versions, so older posts come again: one
-    /// that is known is looked at for an edit, and another was made before what is captured. Says
-    /// whether it was new.
+    /// Offers a post. Returns true if it was new. In some versions `since` goes by the time of the
+    /// last change, so older posts come again: a known one is checked for an edit, and an unknown
+    /// one was made before the captured period.
     fn offer(&self, item: &[u8], page: &str, is_old: bool) -> bool {
         let item = self.client.without_token(item);
         match made(&item, page, &[], self.feed.now()) {
@@ -294,9 +295,9 @@ impl Reading<'_> {
         false
     }
 
-    /// Facebook doesn't say that a post was edited, and `updated_time` moves with each comment. So
-    /// it is noticed by the text, and the post is given `edited_at`, by which a replay tells it
-    /// too.
+    /// Offers an edit. Facebook doesn't say that a post was edited, and `updated_time` changes with
+    /// each comment. So the edit is found by the text, and the post gets `edited_at`, by which a
+    /// replay finds it too.
     fn offer_edit(&self, item: &[u8], page: &str, post: &Post) {
         let now = format!("\"{}\"", stamp(self.feed.now()));
         let updated = get(post.body(), "updated_time").filter(|time| string(time).is_some());
@@ -304,7 +305,7 @@ impl Reading<'_> {
             let Ok(edit) = made(item, page, &[("edited_at", edited_at)], self.feed.now()) else {
                 return;
             };
-            // A second change within the same second needs another time to be told apart by.
+            // A second edit within the same second needs another time, to be distinct.
             if !self.feed.has_seen(&edit) {
                 self.feed.offer(edit);
                 return;
@@ -312,8 +313,8 @@ impl Reading<'_> {
         }
     }
 
-    /// The parameters of the next answer, taken from its link without what is secret: it ends where
-    /// there is no link, and not where an answer has few posts, since some are hidden.
+    /// Returns the parameters of the next answer, taken from its link without secrets. Answers end
+    /// where there is no link, and not at an answer with few posts, since some posts are hidden.
     fn next(&self, body: &[u8]) -> Next {
         let link = get(body, "paging").and_then(|paging| get(paging, "next")).and_then(string);
         let Some(link) = link else { return Next::None };
@@ -326,9 +327,9 @@ impl Reading<'_> {
     }
 }
 
-/// The post of an item of a page. Where its id doesn't show the page (as of pages that have a name
-/// in the topics, or two ids), it is told beside it, in the way in which X tells the rules that a
-/// post matched.
+/// Makes the post of an item of a page. If the item's id doesn't show the page (the topics may name
+/// the page, or it has two ids), the page is added beside it, in the way in which X names the rules
+/// that a post matched.
 pub(super) fn made(
     item: &[u8],
     page: &str,

@@ -37,7 +37,7 @@ fn refused(code: u32, message: &str) -> Answer {
     (400, String::new(), json!({ "error": { "code": code, "message": message } }).to_string())
 }
 
-/// The answer with a link to the next one.
+/// Returns an answer with a link to the next one.
 fn followed(items: &[Value], link: &str) -> Answer {
     good(json!({ "data": items, "paging": { "next": link } }))
 }
@@ -66,11 +66,11 @@ impl Play {
         Self { trial, server, config }
     }
 
-    /// Runs until so many requests were answered, and what came is in the spool.
+    /// Runs until this number of requests was answered, and their posts are in the spool.
     async fn until_asked(&self, count: usize) {
         let mut source = Platform::source(&self.config).unwrap();
         beside(source.run(&self.trial.feed), &self.server, async {
-            // One more is only made when what the last one gave is in the spool.
+            // Another request is only made when the posts of the last one are in the spool.
             advance_until(&self.trial.clock, Duration::from_secs(1), || {
                 self.server.count() > count
             })
@@ -100,7 +100,7 @@ fn a_post_is_edited_when_its_text_changes_and_not_when_somebody_comments() {
             (play.texts(false), play.texts(true)),
             (vec!["a".into()], vec!["b".into(), "a".into()])
         );
-        // The next process knows what was said last.
+        // The next process knows the last text.
         let trial = play.trial.restart(Facebook::KIND, play.config.common(), at(9));
         let play = Play::on(trial, play.config, |_| page(&[item(1, "a", at(0), at(6))])).await;
         play.until_asked(2).await;
@@ -133,7 +133,7 @@ fn a_second_edit_within_the_same_second_is_another_one() {
 #[test]
 fn older_posts_that_come_again_are_not_captured() {
     run(async {
-        // `since` goes by the last change here.
+        // Here `since` goes by the last change.
         let play = Play::new(r#"[{"Page":"7"}]"#, "", |_| {
             page(&[item(2, "new", at(-1), at(0)), item(1, "old", at(-600), at(0))])
         })
@@ -362,7 +362,7 @@ fn a_page_that_is_gone_or_forbidden_is_left_out_and_read_again_later() {
                 1,
                 "{said:?}"
             );
-            // It is there again: what was posted meanwhile is read.
+            // The page is available again: its new posts are read.
             play.server.answer(move |asked| page(&[post(&page_of(asked))]));
             let mut source = Platform::source(&play.config).unwrap();
             beside(source.run(&play.trial.feed), &play.server, async {
@@ -418,7 +418,7 @@ fn odd() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Whatever a field is, the post is there, and nothing panics.
+    /// Checks that the post is kept and nothing panics, whatever a field is.
     #[test]
     fn no_variant_of_a_field_loses_a_post(field in 0..7_usize, value in proptest::option::of(odd())) {
         let name = ["id", "message", "created_time", "updated_time", "from", "message_tags", "story"][field];

@@ -1,13 +1,14 @@
-//! What a source says of gaps: when they begin, and that they are filled.
+//! The reports of a source on gaps: when they begin, and that they are filled.
 
 use super::*;
 
 impl Feed {
     /// Writes into the gap ledger, and onto the stream `gaps`, that posts of a part may be missing
-    /// from one time to another; gives the entry's id. How many is estimated by the rate so far.
+    /// in a period. Returns the entry's id. The number of missing posts is estimated by the rate so
+    /// far.
     ///
     /// # Errors
-    /// If it can't be written.
+    /// If the entry can't be written.
     pub async fn gap(
         &self,
         part: &str,
@@ -40,28 +41,28 @@ impl Feed {
         Ok(gap.id)
     }
 
-    /// Writes that a gap was filled, by so many posts.
+    /// Writes that a gap was filled, by this number of posts.
     ///
     /// # Errors
-    /// If it can't be written.
+    /// If the entry can't be written.
     pub async fn filled(&self, id: &str, posts: u64) -> Result<()> {
         let Some(gap) = self.0.ledger.borrow().get(id).cloned() else { return Ok(()) };
         let gap = Gap { filled: true, posts, created_at: self.now(), ..gap };
         self.say(format!(
-            "what was missing from {} to {} is there: {posts} posts",
+            "the gap from {} to {} is filled: {posts} posts",
             wrap::stamp(gap.from),
             wrap::stamp(gap.to)
         ));
         self.write(&gap).await
     }
 
-    /// The gaps that aren't filled, the oldest first; also those of earlier runs.
+    /// Returns the gaps that aren't filled, the oldest first, those of earlier runs included.
     pub fn open_gaps(&self) -> Vec<Gap> {
         self.0.ledger.borrow().open_gaps()
     }
 
-    /// The spool comes first: from its tail the ledger is made whole again after a crash between
-    /// the two.
+    /// Writes a gap into the spool first: after a crash between the two, the ledger is completed
+    /// from the spool's tail.
     async fn write(&self, gap: &Gap) -> Result<()> {
         self.offer(gap.post()?);
         self.flush().await?;

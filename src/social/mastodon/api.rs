@@ -1,4 +1,4 @@
-//! The instance: its REST API, and the host that it streams from.
+//! A client of the instance: its REST API, and the host that it streams from.
 
 use std::cell::RefCell;
 
@@ -14,32 +14,32 @@ use super::host::Host;
 use super::limits::{Answer, decide, is_last, resets};
 use super::stream::{RETRY_FIRST, RETRY_MAX};
 
-/// What to do about a token.
+/// The advice about a refused token.
 pub(super) const TOKEN: &str = "expected the token of a user of the instance with the scope read:statuses: make one there \
      under Preferences, Development, New application, and give it as access_token";
 
-/// Calls of the REST API are limited together.
+/// The bucket of calls to the REST API, which are limited together.
 const BUCKET: &str = "rest";
 
-/// An instance.
+/// A client of an instance.
 pub(super) struct Api {
     http: Http,
     host: Host,
     token: Secret,
     quota: Quota,
     clock: SharedClock,
-    /// Where it streams from, once that is known.
+    /// The host that the instance streams from, once it is known.
     streaming: RefCell<Option<Host>>,
 }
 
-/// Why a connection or an answer isn't there: try again.
+/// The reason why there is no connection or answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// At this time.
+    /// Try again at this time.
     Until(time::OffsetDateTime),
-    /// Some time later.
+    /// Try again some time later.
     Again(String),
-    /// It isn't had in this way: the server streams otherwise, or doesn't know what was asked for.
+    /// The server refuses this way: it streams by another one, or doesn't know the subscription.
     NotSo(String),
 }
 
@@ -52,18 +52,20 @@ impl std::fmt::Display for Refused {
     }
 }
 
-/// The error of a token that isn't good.
+/// Returns the error of a refused token.
 pub(super) fn bad_token(host: &str, why: &str) -> Error {
-    Error::fatal(format!("{host} doesn't take the access token: {why}: {TOKEN}"))
+    Error::fatal(format!("{host} refuses the access token: {why}: {TOKEN}"))
 }
 
 impl Api {
+    /// Makes a client from the configuration.
+    ///
     /// # Errors
     /// Fatal if the configuration is wrong.
     pub fn new(config: &Mastodon, clock: SharedClock) -> Result<Self> {
         let address = config.address();
         let host = Host::parse(&address).ok_or_else(|| {
-            Error::fatal("bad base_url: expected such as \"https://mastodon.social\"")
+            Error::fatal("bad base_url: expected an address such as \"https://mastodon.social\"")
         })?;
         let token = config.access_token.clone();
         let http = Http::new(&host.http(), clock.clone())?.with_bearer(&token)?;
@@ -71,24 +73,24 @@ impl Api {
         Ok(Self { http, host, token, quota, clock, streaming: RefCell::default() })
     }
 
-    /// The instance's name.
+    /// Returns the instance's name.
     pub fn name(&self) -> &str {
         self.host.name()
     }
 
-    /// The header that authenticates.
+    /// Returns the header that authenticates.
     pub fn authorization(&self) -> String {
         format!("Bearer {}", self.token.reveal())
     }
 
-    /// Where it streams from: the host that its own document names
+    /// Returns the host that the instance streams from: the host that its own document names
     /// (`configuration.urls.streaming`), else the instance. That document comes from the server
     /// that the token was made for, over its TLS, so it may name any host with TLS. A redirect is
-    /// taken within the instance's host only: anything before the instance can make one, and the
-    /// token would go where it leads.
+    /// followed within the instance's host only: anything in front of the instance can make a
+    /// redirect, and the token would go to its target.
     ///
     /// # Errors
-    /// Fatal if that isn't safe.
+    /// Fatal if the named host has no TLS though the instance has it.
     pub async fn streaming(&self) -> Result<std::result::Result<Host, Refused>> {
         if let Some(host) = &*self.streaming.borrow() {
             return Ok(Ok(host.clone()));
@@ -100,14 +102,15 @@ impl Api {
         if !host.may_have_token_of(&self.host) {
             let (own, other) = (self.name(), host.name());
             return Err(Error::fatal(format!(
-                "{own} streams from \"{other}\" without TLS, which the token must not go to"
+                "{own} streams from \"{other}\" without TLS, so the token must not go there"
             )));
         }
         *self.streaming.borrow_mut() = Some(host.clone());
         Ok(Ok(host))
     }
 
-    /// Asks anew where it streams from, since it wasn't there.
+    /// Forgets the host that the instance streams from, since it couldn't be reached. It is asked
+    /// for again.
     pub fn forget_streaming(&self) {
         *self.streaming.borrow_mut() = None;
     }
@@ -130,7 +133,7 @@ impl Api {
             }
             Answer::Wait(until) => return Err(Refused::Until(until)),
             Answer::Again(why) => return Err(Refused::Again(why)),
-            // An older server doesn't have it, and one of another make may refuse it to some.
+            // An older server doesn't have this document, and other servers may refuse it.
             Answer::Token(_) | Answer::Refused(_) => {}
         }
         let reply = ask("/api/v1/streaming").await?;
@@ -145,10 +148,10 @@ impl Api {
         }
     }
 
-    /// Asks for something until there is an answer that stays: waits out limits and outages.
+    /// Repeats a request until there is a final answer: waits out limits and outages.
     ///
     /// # Errors
-    /// Fatal if the token isn't good.
+    /// Fatal if the token is refused.
     pub async fn get(
         &self,
         feed: &Feed,
@@ -180,10 +183,10 @@ impl Api {
     }
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 pub(super) enum Failed {
-    /// It won't be had, for this reason.
+    /// The request is refused, for this reason.
     Refused(String),
-    /// Nothing will be had.
+    /// Every request would fail.
     Fatal(Error),
 }

@@ -1,4 +1,4 @@
-//! Reads toots again, for their counts.
+//! Reads toots again for their counts.
 
 use async_trait::async_trait;
 
@@ -9,14 +9,14 @@ use crate::social::{Feed, Refresher};
 use super::Mastodon;
 use super::api::{Api, Failed};
 
-/// How many toots one call reads: what the API takes.
+/// The number of toots that one call reads, which is the API's limit.
 const BATCH: usize = 20;
 
-/// Reads toots by their numbers on the instance.
+/// The client that reads toots by their numbers on the instance.
 pub(super) struct Counts {
     config: Mastodon,
     api: Option<Api>,
-    /// Whether the instance can't read several at once, which came with Mastodon 4.3.
+    /// True if the instance can't read several toots at once, as Mastodon before 4.3.
     singly: bool,
 }
 
@@ -56,7 +56,7 @@ impl Refresher for Counts {
         for id in ids {
             match api.get(feed, &format!("/api/v1/statuses/{id}"), &[]).await {
                 Ok(reply) => offer(&reply.body),
-                // It is gone.
+                // The toot is gone.
                 Err(Failed::Refused(_)) => {}
                 Err(Failed::Fatal(error)) => return Err(error),
             }

@@ -1,21 +1,21 @@
-//! What an event of a stream means.
+//! The meaning of a stream's events.
 
 use std::borrow::Cow;
 
 use crate::post::fields::{id_text, pick};
 
-/// What an event is.
+/// The meaning of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Meaning<'a> {
-    /// A status was made or edited.
+    /// A status was created or edited.
     Status(&'a [u8]),
     /// The status with this number on the instance was deleted.
     Delete(Cow<'a, str>),
-    /// Nothing that is kept.
+    /// The event has nothing to keep.
     Other,
 }
 
-/// Events that have no public status.
+/// Events without a public status.
 const KNOWN: [&str; 8] = [
     "notification",
     "notifications_merged",
@@ -27,10 +27,10 @@ const KNOWN: [&str; 8] = [
     "encrypted_message",
 ];
 
-/// Reads an event by its name and its data.
+/// Parses an event by its name and its data.
 ///
 /// # Errors
-/// If it should have a status or an id, and has none.
+/// If an event that needs a status or an id has none.
 pub(super) fn read<'a>(name: &str, data: &'a [u8]) -> Result<Meaning<'a>, String> {
     let data = data.trim_ascii();
     let is_object = data.first() == Some(&b'{');
@@ -41,7 +41,7 @@ pub(super) fn read<'a>(name: &str, data: &'a [u8]) -> Result<Meaning<'a>, String
             id(data).map(Meaning::Delete).ok_or_else(|| "an event \"delete\" without an id".into())
         }
         _ if KNOWN.contains(&name) || !is_object => Ok(Meaning::Other),
-        // A new kind of event that has what only a status has is one that posts come by.
+        // Posts may come by an unknown event if it has the members of a status.
         _ => match pick(data, ["uri", "content"]) {
             [Some(_), Some(_)] => Ok(Meaning::Status(data)),
             _ => Ok(Meaning::Other),
@@ -49,7 +49,7 @@ pub(super) fn read<'a>(name: &str, data: &'a [u8]) -> Result<Meaning<'a>, String
     }
 }
 
-/// The id that a deletion has, which stands there as it is, or in quotes.
+/// Returns the id of a deletion, which is written as it is, or in quotes.
 fn id(data: &[u8]) -> Option<Cow<'_, str>> {
     if data.first() == Some(&b'"') {
         return id_text(data);

@@ -1,4 +1,4 @@
-//! Fills gaps by the timelines of the REST API.
+//! Fills gaps from the timelines of the REST API.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -15,23 +15,23 @@ use super::Mastodon;
 use super::api::{Api, Failed};
 use super::subscription::Subscription;
 
-/// How many toots one page has at most.
+/// The most toots of one page.
 const PAGE: u64 = 40;
 
-/// How far before a gap it is begun, and how far behind it is ended: a toot of another instance has
-/// the time at which it was written there, and may come later.
+/// The time before and behind a gap that is read too: a toot of another instance has the time at
+/// which it was written there, and may come later.
 const OVERLAP: Duration = Duration::from_secs(30);
 
-/// How long to wait before a page is asked for again that was cut.
+/// The wait before a page that was cut is requested again.
 const CUT_RETRY: Duration = Duration::from_secs(5);
 
-/// Behind which toot the filling of each gap goes on, by the gaps' ids: where it was left, or,
-/// where ids tell no time, the last toot before the gap.
+/// The toots behind which the filling of gaps continues, by the gaps' ids: the last filled toot,
+/// or, if ids have no time, the last toot before the gap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Begins(BTreeMap<String, String>);
 
 impl Begins {
-    /// As it was saved for a subscription.
+    /// Reads the state that was saved for a subscription.
     fn read(feed: &Feed, subscription: &Subscription) -> Self {
         let saved = feed.cursor(&part(subscription)).unwrap_or_default();
         let mut words = saved.split(' ').map(str::to_owned);
@@ -43,14 +43,14 @@ impl Begins {
         feed.set_cursor(&part(subscription), pairs.join(" "));
     }
 
-    /// Behind this toot a gap's filling goes on.
+    /// Sets the toot behind which the filling of a gap continues.
     pub fn set(feed: &Feed, subscription: &Subscription, gap: &str, last: &str) {
         let mut begins = Self::read(feed, subscription);
         begins.0.insert(gap.into(), last.into());
         begins.save(feed, subscription);
     }
 
-    /// The gap is filled.
+    /// Removes a gap that is filled.
     fn forget(feed: &Feed, subscription: &Subscription, gap: &str) {
         let mut begins = Self::read(feed, subscription);
         if begins.0.remove(gap).is_some() {
@@ -58,21 +58,21 @@ impl Begins {
         }
     }
 
-    /// Where to begin: where it was left, or by the time.
+    /// Returns the id at which to begin: the saved one, or one for the gap's beginning.
     fn of(&self, gap: &Gap) -> String {
         self.0.get(&gap.id).cloned().unwrap_or_else(|| id_at(gap.from - OVERLAP))
     }
 }
 
-/// The part that the unfinished fillings of a subscription are kept under.
+/// Returns the part under which the unfinished fillings of a subscription are kept.
 fn part(subscription: &Subscription) -> String {
     format!("fill {}", subscription.part())
 }
 
-/// Fills all gaps of some subscriptions that are open, the oldest first.
+/// Fills all open gaps of these subscriptions, the oldest first.
 ///
 /// # Errors
-/// Fatal if the token isn't good.
+/// Fatal if the instance refuses the token.
 pub(super) async fn all(feed: &Feed, api: &Api, subscriptions: &[Subscription]) -> Result<()> {
     for gap in feed.open_gaps() {
         let Some(subscription) =
@@ -87,7 +87,7 @@ pub(super) async fn all(feed: &Feed, api: &Api, subscriptions: &[Subscription]) 
             }
             Err(Failed::Refused(why)) => {
                 feed.say(format!(
-                    "the timeline of {} can't be read, so what is missing stays so: {why}",
+                    "can't read the timeline of {}, so its gap stays open: {why}",
                     gap.part
                 ));
             }
@@ -114,11 +114,11 @@ async fn fill(
         let reply = api.get(feed, &path, &query).await?;
         let page: Vec<_> = elements(&reply.body).collect();
         if !is_list(&reply.body) {
-            // It was cut, or is no answer of Mastodon's: what it lacks must not be passed over.
+            // The answer was cut, or isn't Mastodon's: the toots that it lacks must not be skipped.
             feed.sleep(CUT_RETRY).await;
             continue;
         }
-        // The newest comes first.
+        // The newest toot comes first.
         for status in page.iter().rev() {
             posts += u64::from(offer(feed, status) == Some(Offered::Taken));
         }
@@ -126,7 +126,7 @@ async fn fill(
             .iter()
             .filter_map(|status| get(status, "id").and_then(id_text))
             .max_by(|a, b| order(a, b));
-        // A page whose ids don't go on would come for ever.
+        // A page without later ids would come again and again.
         let Some(newest) = newest.filter(|newest| order(newest, &min_id) == Ordering::Greater)
         else {
             return Ok(posts);
@@ -144,7 +144,7 @@ async fn fill(
     }
 }
 
-/// Whether an answer is one whole JSON array.
+/// Returns true if an answer is one whole JSON array.
 fn is_list(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'[')
         && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
@@ -164,19 +164,20 @@ fn created(status: &[u8]) -> Option<OffsetDateTime> {
     get(status, "created_at").and_then(string).and_then(|text| date(&text))
 }
 
-/// Ids of Mastodon are milliseconds since 1970, and 16 bits to tell them apart.
+/// Returns the id for a time. Mastodon's ids are milliseconds since 1970, and 16 more bits to
+/// distinguish them.
 fn id_at(time: OffsetDateTime) -> String {
     let ms = time.unix_timestamp_nanos() / 1_000_000;
     (ms.max(0) << 16).to_string()
 }
 
-/// Whether an id is such a one; servers of another make have others.
+/// Returns true if an id has a time; other servers' ids may have none.
 pub(super) fn is_dated(id: &str) -> bool {
     let dated = 1_400_000_000_000_u64..4_000_000_000_000;
     id.parse::<u64>().is_ok_and(|id| dated.contains(&(id >> 16)))
 }
 
-/// Ids are numbers that may be longer than any type holds, or text of one length.
+/// Compares two ids, which are numbers that may be longer than any type, or text of equal length.
 pub(super) fn order(a: &str, b: &str) -> Ordering {
     (a.len(), a).cmp(&(b.len(), b))
 }

@@ -1,15 +1,15 @@
-//! Hosts that may be sent the token.
+//! The hosts that may get the token.
 
-/// A host, and whether it is spoken to over TLS.
+/// A host, with or without TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Host {
     secure: bool,
-    /// Name, port, and the path before all others.
+    /// The name, the port, and the path before all others.
     rest: String,
 }
 
 impl Host {
-    /// Of an address of HTTP or WebSocket, without what stands behind `/api/v1/streaming` in it.
+    /// Parses an address of HTTP or WebSocket, without `/api/v1/streaming` and the text behind it.
     pub fn parse(address: &str) -> Option<Self> {
         let (scheme, rest) = address.split_once("://")?;
         let secure = match scheme {
@@ -24,13 +24,13 @@ impl Host {
         plain.then(|| Self { secure, rest: rest.into() })
     }
 
-    /// Whether it may have a token that is meant for another one, which named it: not without TLS,
-    /// if that one has it.
+    /// Returns true if this host may get the token of another host that named it: only with TLS, if
+    /// the other host has TLS.
     pub fn may_have_token_of(&self, other: &Self) -> bool {
         self.secure || !other.secure
     }
 
-    /// True if the two are one host, port included, in whatever case they are written.
+    /// Returns true if both are the same host, port included; case doesn't matter.
     pub fn is_same_host(&self, other: &Self) -> bool {
         let name = |host: &Self| {
             let name = host.name().to_ascii_lowercase();
@@ -40,17 +40,17 @@ impl Host {
         name(self) == name(other)
     }
 
-    /// Its address for HTTP.
+    /// Returns the host's address for HTTP.
     pub fn http(&self) -> String {
         format!("{}://{}", if self.secure { "https" } else { "http" }, self.rest)
     }
 
-    /// Its address for WebSocket.
+    /// Returns the host's address for WebSocket.
     pub fn websocket(&self) -> String {
         format!("{}://{}", if self.secure { "wss" } else { "ws" }, self.rest)
     }
 
-    /// Its name and port.
+    /// Returns the host's name and port.
     pub fn name(&self) -> &str {
         self.rest.split('/').next().unwrap_or_default()
     }

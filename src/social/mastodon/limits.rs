@@ -1,4 +1,4 @@
-//! What an answer of an instance asks for.
+//! The meaning of an instance's answers.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use crate::net::answer::Meaning;
 use crate::post::fields::{date, get, string};
 use crate::social::Reply;
 
-/// How long a rate limit is waited for where the answer doesn't say it, and at most: its window is
-/// 5 minutes.
+/// The wait at a rate limit that comes without a time, and the longest one: the limit's window is 5
+/// minutes.
 const WAIT: Duration = Duration::from_secs(60);
 const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// An instance whose clock is behind gives a reset that has passed.
+/// The shortest wait: an instance whose clock is behind names a reset that has passed.
 const WAIT_MIN: Duration = Duration::from_secs(2);
 
-/// What to do.
+/// The consequence of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// Take it.
+    /// Take the answer.
     Good,
     /// Ask again at this time.
     Wait(OffsetDateTime),
     /// Ask again some time later.
     Again(String),
-    /// The token isn't good: stop.
+    /// The token is refused: stop.
     Token(String),
-    /// It won't be had.
+    /// The request is refused for good.
     Refused(String),
 }
 
@@ -38,7 +38,8 @@ pub(super) fn decide(reply: &Reply, now: OffsetDateTime) -> Answer {
         200..300 => Answer::Good,
         401 => Answer::Token(why()),
         422 if is_about_the_token(&error(&reply.body)) => Answer::Token(why()),
-        // Without words it is what stands before the instance, which may let the next one pass.
+        // A 403 without an error's text comes from something in front of the instance, which may
+        // let the next request pass.
         403 if error(&reply.body).is_empty() => Answer::Again(why()),
         403 => Answer::Token(why()),
         429 => Answer::Wait(resets(reply, now)),
@@ -47,8 +48,8 @@ pub(super) fn decide(reply: &Reply, now: OffsetDateTime) -> Answer {
     }
 }
 
-/// Whether an error says that the token is the wrong one: Mastodon answers 422 to the token of an
-/// application, which has no user ("This method requires an authenticated user").
+/// Returns true if an error says that the token is the wrong one: Mastodon answers 422 to the token
+/// of an application, which has no user ("This method requires an authenticated user").
 pub(super) fn is_about_the_token(error: &str) -> bool {
     let error = error.to_lowercase();
     error.contains("authenticated user")
@@ -56,7 +57,8 @@ pub(super) fn is_about_the_token(error: &str) -> bool {
         || error.contains("scope")
 }
 
-/// When more may be asked for: when the header says so, which is a date and no number.
+/// Returns the time from which requests are allowed again. The header `x-ratelimit-reset` has a
+/// date and not a number.
 pub(super) fn resets(reply: &Reply, now: OffsetDateTime) -> OffsetDateTime {
     let after = reply
         .header("retry-after")
@@ -68,13 +70,13 @@ pub(super) fn resets(reply: &Reply, now: OffsetDateTime) -> OffsetDateTime {
     reset.clamp(now + WAIT_MIN, now + WAIT_MAX)
 }
 
-/// Whether this was the last answer before the reset.
+/// Returns true if this is the last answer before the reset.
 pub(super) fn is_last(reply: &Reply) -> bool {
     reply.header("x-ratelimit-remaining").and_then(|text| text.trim().parse::<u64>().ok())
         == Some(0)
 }
 
-/// What an answer says went wrong, at most 300 bytes of it.
+/// Returns an answer's text on the error, at most 300 characters of it.
 fn error(body: &[u8]) -> String {
     let texts = ["error", "error_description"].map(|key| get(body, key).and_then(string));
     let texts: Vec<_> = texts.into_iter().flatten().collect();

@@ -1,8 +1,8 @@
-//! `Mastodon`: what is public on an instance, by its streaming API.
+//! `Mastodon`: public posts of an instance, by its streaming API.
 //!
 //! A stream begins at the moment of its connection and repeats nothing. So each connection first
-//! writes into the gap ledger from when to when it was away, and while it reads on, the timelines
-//! of the REST API fill that up.
+//! writes into the gap ledger for which time there was none. While it reads, the timelines of the
+//! REST API fill that gap.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -35,29 +35,32 @@ use self::counts::Counts;
 use self::stream::Streams;
 use self::subscription::Subscription;
 
-/// Reads what is public on a Mastodon instance as it happens: by hashtag if every topic has one,
-/// else everything that its public timeline has. A post is the status as the instance gave it,
-/// under `toot`, with `received_at`. Deletions come on the stream `deletes` (with the number that
-/// the toot has on this instance as the id, and `instance`), edits on `edits`, posts that were read
-/// again on `counts`, and from when to when posts may be missing on `gaps`.
+/// Reads public posts of a Mastodon instance as they are made: by hashtag if every topic has one,
+/// else the instance's whole public timeline. A post is the status as the instance sent it, under
+/// `toot`, with `received_at`. Deletions come on the stream `deletes` (the id is the toot's number
+/// on this instance, and `instance` names it), edits on `edits`, posts that were read again on
+/// `counts`, and periods in which posts may be missing on `gaps`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mastodon {
     /// The instance's host, such as `mastodon.social`.
     pub instance: String,
     /// The token of a user of the instance with the scope `read:statuses` (Preferences,
-    /// Development, New application, "Your access token"): one of an application alone is refused.
+    /// Development, New application, "Your access token"); a token of an application alone is
+    /// refused.
     pub access_token: Secret,
-    /// Which posts: `#hashtag`, words, `"\"a phrase\""`, `@mention`, `from:user@host`, `lang:en`;
-    /// all unless given. Each topic's first hashtag is subscribed to; the rest is filtered here.
+    /// The topics that posts have to match: `#hashtag`, words, `"\"a phrase\""`, `@mention`,
+    /// `from:user@host`, `lang:en`; without topics all posts are read. Each topic's first hashtag
+    /// is subscribed to; the rest is filtered here.
     #[serde(default)]
     pub topics: Vec<Topic>,
-    /// What is read instead of hashtags: `Public`, `Local` or `Remote`. Unless given, hashtags if
-    /// every topic has one, else `Public`.
+    /// The timeline that is read instead of hashtags: `Public`, `Local` or `Remote`. Unless given,
+    /// hashtags are read if every topic has one, else `Public`.
     #[serde(default)]
     pub stream: Option<Timeline>,
-    /// How: `Sse` (a connection for each hashtag) or `WebSocket` (one for all). A server that has
-    /// no server-sent events, as GoToSocial and Pleroma, is read by WebSocket whatever this says.
+    /// The transport: `Sse` (one connection for each hashtag) or `WebSocket` (one for all). A
+    /// server without server-sent events, such as GoToSocial and Pleroma, is read by WebSocket in
+    /// any case.
     #[serde(default)]
     pub transport: Transport,
     /// The address of the instance, if it isn't `https://` and its host.
@@ -66,10 +69,12 @@ pub struct Mastodon {
     /// The log on this machine's disk that posts go through.
     #[serde(default)]
     pub spool: spool::Options,
-    /// The most posts that are read in a time; it pauses then, and fills up afterwards.
+    /// The most posts that are read in an interval. At this number the source pauses, and fills the
+    /// gap afterwards.
     #[serde(default)]
     pub budget: Option<Budget>,
-    /// How long after a post came its counts are read, `["10m", "1h"]`; never unless given.
+    /// The times after a post's receipt at which its counts are read, `["10m", "1h"]`; never unless
+    /// given.
     #[serde(default)]
     pub refresh: Vec<Interval>,
 }
@@ -79,13 +84,13 @@ pub struct Mastodon {
 pub enum Timeline {
     /// All public posts that the instance knows.
     Public,
-    /// Those of its own users.
+    /// Posts of the instance's own users.
     Local,
-    /// Those of other instances' users.
+    /// Posts of other instances' users.
     Remote,
 }
 
-/// How a stream comes.
+/// The transport of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Transport {
     /// Server-sent events over HTTP.
@@ -96,7 +101,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// As a message says it.
+    /// Returns the transport's name in messages.
     fn name(self) -> &'static str {
         match self {
             Self::Sse => "server-sent events",
@@ -114,8 +119,8 @@ impl Transport {
 
 impl Component for Mastodon {
     const NAME: &'static str = "Mastodon";
-    const GUARANTEE: &'static str = "can't resume a stream: what was missed is read from the instance's timelines, each post \
-         once; until then, and where it can't be, it is in the gap ledger";
+    const GUARANTEE: &'static str = "can't resume a stream: missed posts are read from the instance's timelines, each post \
+         once; the gap ledger has their times until then, and if they can't be read";
 }
 
 impl Mastodon {
@@ -182,7 +187,7 @@ impl Platform for Mastodon {
     }
 }
 
-/// Why a topic's terms can't be held against toots.
+/// Returns the reason why a topic's terms can't be compared with toots, if there is one.
 fn unfit(terms: &[Term]) -> Option<&'static str> {
     terms.iter().find_map(|term| match term {
         Term::Page(_) => Some("Mastodon has no pages"),

@@ -1,5 +1,5 @@
-//! Where a stream stands: nothing can be resumed by it, but it says from when on posts may be
-//! missing.
+//! The place that a stream has reached. Nothing can be resumed by it, but it tells since when posts
+//! may be missing.
 
 use std::cmp::Ordering;
 
@@ -9,34 +9,35 @@ use crate::post::fields::{get, id_text};
 
 use super::fill::{is_dated, order};
 
-/// Where a stream stands.
+/// The place that a stream has reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
-    /// When something came the last time, in seconds since 1970; 0 if nothing ever did.
+    /// The time when something came last, in seconds since 1970; 0 if nothing came.
     alive_s: i64,
-    /// The newest id that came; empty if none did.
+    /// The newest id that came; empty if none came.
     last: String,
 }
 
 impl Place {
-    /// As it was [saved](Self::save); new if it wasn't.
+    /// Reads a place that [`save`](Self::save) returned; without one, the place is new.
     pub fn read(saved: Option<&str>) -> Self {
         let (alive, last) = saved.and_then(|saved| saved.split_once(' ')).unwrap_or_default();
         Self { alive_s: alive.parse().unwrap_or(0), last: last.into() }
     }
 
-    /// As text.
+    /// Returns the place as text.
     pub fn save(&self) -> String {
         format!("{} {}", self.alive_s, self.last)
     }
 
-    /// Something came.
+    /// Notes that something came.
     pub fn alive(&mut self, now: OffsetDateTime) {
-        // Not the largest: a clock that was ahead and was set back would hide what is missing.
+        // This isn't the largest time: if the clock was ahead and was set back, a gap would stay
+        // hidden.
         self.alive_s = now.unix_timestamp();
     }
 
-    /// A status came.
+    /// Notes the id of a status.
     pub fn status(&mut self, status: &[u8]) {
         if let Some(id) = get(status, "id").and_then(id_text)
             && order(&id, &self.last) == Ordering::Greater
@@ -46,12 +47,12 @@ impl Place {
         }
     }
 
-    /// When something came the last time, if it ever did.
+    /// Returns the time when something came last, if anything came.
     pub fn seen(&self) -> Option<OffsetDateTime> {
         (self.alive_s > 0).then(|| OffsetDateTime::from_unix_timestamp(self.alive_s).ok()).flatten()
     }
 
-    /// The newest id, if ids tell no time here.
+    /// Returns the newest id, if ids have no time on this server.
     pub fn undated(&self) -> Option<&str> {
         (!self.last.is_empty() && !is_dated(&self.last)).then_some(&self.last)
     }
@@ -68,7 +69,7 @@ mod tests {
         let mut place = Place::default();
         assert_eq!((place.seen(), place.undated()), (None, None));
         let now = datetime!(2026-11-25 12:00:00 UTC);
-        // A clock that was ahead and is set back.
+        // The clock was ahead and is set back.
         place.alive(now + std::time::Duration::from_secs(9));
         place.alive(now);
         for status in [r#"{"id":"99"}"#, r#"{"id":"100"}"#, r#"{"id":98}"#, r#"{"id":null}"#, "{}"]

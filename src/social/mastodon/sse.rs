@@ -1,29 +1,29 @@
-//! Server-sent events, from pieces that are cut anywhere.
+//! The parser of server-sent events, from pieces that may be cut anywhere.
 
-/// The largest event that is taken, in bytes.
+/// The largest event that is accepted, in bytes.
 const EVENT_BYTES_MAX: usize = 16 << 20;
 
 /// An event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Event {
-    /// What stands behind `event:`.
+    /// The text behind `event:`.
     pub name: String,
-    /// What stands behind `data:`, lines joined.
+    /// The text behind `data:`, with lines joined.
     pub data: Vec<u8>,
 }
 
-/// What came of an event, up to where the last piece ends.
+/// The received part of an event that isn't complete.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     line: Vec<u8>,
     event: Event,
     has_data: bool,
-    /// The piece before ended with `\r`, whose `\n` may come.
+    /// True if the last piece ended with `\r`, so that its `\n` may follow.
     after_cr: bool,
 }
 
 impl Events {
-    /// Takes a piece, and hands on the events that are whole with it.
+    /// Parses a piece, and passes on the events that are complete with it.
     ///
     /// # Errors
     /// If an event is larger than 16 MiB.
@@ -72,7 +72,7 @@ impl Events {
                 }
                 self.event.data.extend_from_slice(value);
             }
-            // A comment, such as the heartbeat, or what nobody needs.
+            // The line is a comment, such as the heartbeat, or a field that isn't needed.
             _ => {}
         }
     }

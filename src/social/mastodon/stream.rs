@@ -1,4 +1,4 @@
-//! Streams that stay connected.
+//! Streams, which are connected again whenever they are lost.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -24,22 +24,23 @@ use super::subscription::Subscription;
 use super::wire::{Heard, Wire};
 use super::{Mastodon, Transport};
 
-/// How long to wait before connecting or asking again: Mastodon prescribes nothing. It begins anew
-/// once something came.
+/// The first and the longest wait before connecting or asking again; Mastodon prescribes nothing.
+/// Waits begin with the first again once something came.
 pub(super) const RETRY_FIRST: Duration = Duration::from_secs(1);
 pub(super) const RETRY_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// A heartbeat comes every 15 s, and pings every 30 s: after so much silence a connection is dead.
+/// The silence after which a connection counts as dead: a heartbeat comes every 15 s, and pings
+/// every 30 s.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
-/// How long a server may take until a stream that it has let in gets everything: Mastodon
-/// subscribes behind its answer, and on a WebSocket says nothing about it.
+/// The time that a server may need until a new stream gets everything: Mastodon subscribes after
+/// its answer, and on a WebSocket it doesn't confirm this.
 const SUBSCRIBES: Duration = Duration::from_secs(5);
 
-/// A connection that stood so long is no attempt that failed.
+/// The age from which a lost connection doesn't count as a failed attempt.
 const STOOD: Duration = Duration::from_secs(30);
 
-/// So many bytes of events are taken at most before they go into the spool.
+/// The most bytes of events that are taken before they go into the spool.
 const FLUSH_BYTES: usize = 128 << 10;
 
 /// All streams of a configuration.
@@ -71,8 +72,8 @@ impl Source for Streams {
             group,
         };
         try_join_all(groups.into_iter().map(|group| stream(transport, group).run())).await?;
-        // Only one connection for all ends: by an error that doesn't say whose it is. Alone each of
-        // them shows.
+        // Only a connection for several subscriptions ends, by an error that doesn't name the
+        // refused one. With a connection each, the refused one shows.
         let alone = subscriptions.chunks(1).map(|group| stream(transport, group).run());
         try_join_all(alone).await.map(|_| ())
     }
@@ -80,10 +81,10 @@ impl Source for Streams {
 
 /// Opens one connection for some subscriptions, by the other transport if the server doesn't stream
 /// by this one: GoToSocial and Pleroma have no server-sent events. `transport` becomes the one that
-/// the server takes.
+/// the server accepts.
 ///
 /// # Errors
-/// Fatal if the token isn't good, or the host isn't safe.
+/// Fatal if the token is refused, or the host isn't safe.
 pub(super) async fn open(
     api: &Api,
     transport: &mut Transport,
@@ -112,10 +113,10 @@ pub(super) async fn open(
     })
 }
 
-/// Opens one connection for some subscriptions: one if it is of server-sent events.
+/// Opens one connection for some subscriptions; server-sent events allow only one subscription.
 ///
 /// # Errors
-/// Fatal if the token isn't good, or the host isn't safe.
+/// Fatal if the token is refused, or the host isn't safe.
 async fn open_by(
     api: &Api,
     transport: Transport,
@@ -141,7 +142,7 @@ async fn open_by(
         }
         Transport::WebSocket => {
             let address = match subscriptions {
-                // Some servers take no request in a message.
+                // Some servers accept no request in a message.
                 [one] => format!("{}/api/v1/streaming?{}", host.websocket(), one.query()),
                 _ => format!("{}/api/v1/streaming", host.websocket()),
             };
@@ -183,14 +184,14 @@ async fn subscribe(mut socket: Socket, subscriptions: &[Subscription]) -> Result
     Ok(Wire::Socket(socket))
 }
 
-/// How often it is looked whether a subscription that is left out is to be asked for again.
+/// The interval at which a subscription that is left out is checked.
 const LEFT_OUT: Duration = Duration::from_secs(1);
 
-/// How a connection ended.
+/// The end of a connection.
 enum Ended {
-    /// It was lost, for this reason.
+    /// The connection was lost, for this reason.
     Lost(String),
-    /// The server doesn't give what was subscribed to.
+    /// The server refuses the subscription, for this reason.
     Refused(String),
 }
 
@@ -205,15 +206,15 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    /// The connection for people.
+    /// Returns the connection's name for people.
     fn part(&self) -> String {
         self.group
             .first()
             .map_or_else(|| "stream".into(), |first| format!("stream {}", first.part()))
     }
 
-    /// Runs for ever; ends where several subscriptions share a connection and one of them is
-    /// refused.
+    /// Runs without an end. Only if several subscriptions share a connection and one of them is
+    /// refused, it ends.
     async fn run(mut self) -> Result<()> {
         let mut backoff = Backoff::exponential(RETRY_FIRST, RETRY_MAX);
         let mut places: Vec<_> = self
@@ -266,13 +267,13 @@ impl Stream<'_> {
         }
     }
 
-    /// Says once that the server streams otherwise than configured.
+    /// Says once that the server streams by another transport than configured.
     fn tell_transport(&self, configured: Transport) {
         if configured != self.transport {
             let (name, part, other) =
                 (self.api.name(), self.group[0].part(), self.transport.name());
             self.feed.say(format!(
-                "{name} doesn't stream {part} by {}, so it is read by {other}: `transport: {:?}` says so from the start",
+                "{name} doesn't stream {part} by {}, so it is read by {other}; `transport: {:?}` in the configuration uses it from the start",
                 configured.name(),
                 self.transport
             ));
@@ -292,7 +293,7 @@ impl Stream<'_> {
         format!("{} of {}", self.group[0].part(), self.api.name())
     }
 
-    /// Reads a connection to its end, and fills up meanwhile what was missed before it.
+    /// Reads a connection to its end, and at the same time fills the gap before it.
     async fn connected(
         &self,
         wire: Wire,
@@ -304,12 +305,12 @@ impl Stream<'_> {
         for (subscription, place) in self.group.iter().zip(&mut *places) {
             self.note_gap(subscription, place, now, why).await?;
             place.alive(now);
-            // From here on a restart knows since when it was away, also if nothing comes.
+            // From here on a restart knows since when the source was away, even if nothing comes.
             self.feed.set_cursor(&subscription.part(), place.save());
         }
         self.feed.save().await?;
         let filling = async {
-            // Not sooner: what is posted until then may come in neither way.
+            // The filling waits, since posts until then may come in neither way.
             self.feed.sleep(SUBSCRIBES).await;
             match fill::all(self.feed, self.api, self.group).await {
                 Ok(()) => std::future::pending().await,
@@ -322,7 +323,7 @@ impl Stream<'_> {
         }
     }
 
-    /// Writes down from when to when nothing, or not everything, may have come.
+    /// Writes the period in which posts may be missing into the ledger.
     async fn note_gap(
         &self,
         subscription: &Subscription,
@@ -333,14 +334,14 @@ impl Stream<'_> {
         let Some(from) = place.seen() else { return Ok(()) };
         let part = subscription.part();
         let id = self.feed.gap(&part, from, now + SUBSCRIBES, why).await?;
-        // Where ids tell no time, it is begun at the last one that came before it.
+        // If ids have no time, the filling begins at the last id before the gap.
         if let Some(last) = place.undated() {
             fill::Begins::set(self.feed, subscription, &id, last);
         }
         Ok(())
     }
 
-    /// Reads until the connection ends, and says why it did.
+    /// Reads until the connection ends, and returns the reason.
     async fn read(
         &self,
         mut wire: Wire,
@@ -411,7 +412,7 @@ impl Stream<'_> {
         }
     }
 
-    /// Brings what came onto this machine's disk.
+    /// Brings the taken events onto this machine's disk.
     async fn settle(&self, places: &[Place]) -> Result<()> {
         for (subscription, place) in self.group.iter().zip(places) {
             self.feed.set_cursor(&subscription.part(), place.save());
@@ -419,7 +420,7 @@ impl Stream<'_> {
         self.feed.flush().await
     }
 
-    /// Hands on what an event has.
+    /// Offers the post of an event.
     fn take(&self, stream: Option<&[u8]>, name: &str, data: &[u8], places: &mut [Place]) {
         let (feed, now) = (self.feed, self.feed.now());
         let made = match read(name, data) {

@@ -1,11 +1,11 @@
-//! What is subscribed to: a hashtag or a timeline, in the words of the three interfaces.
+//! Subscriptions, which are hashtags or timelines, in the terms of the three interfaces.
 
 use crate::post::fields::{elements, string};
 use crate::social::{Term, Topic};
 
 use super::{Mastodon, Timeline};
 
-/// One stream.
+/// A stream to subscribe to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Subscription {
     /// A hashtag in lower case, without its sign.
@@ -14,7 +14,7 @@ pub(super) enum Subscription {
 }
 
 impl Subscription {
-    /// What a configuration asks for: at least one.
+    /// Returns the subscriptions of a configuration, which are at least one.
     pub fn all(config: &Mastodon) -> Vec<Self> {
         if let Some(timeline) = config.stream {
             return vec![Self::Timeline(timeline)];
@@ -29,7 +29,7 @@ impl Subscription {
         tags.into_iter().map(Self::Hashtag).collect()
     }
 
-    /// Its name in cursors, gaps and messages.
+    /// Returns the subscription's name in cursors, gaps and messages.
     pub fn part(&self) -> String {
         match self {
             Self::Hashtag(tag) => format!("#{tag}"),
@@ -37,7 +37,7 @@ impl Subscription {
         }
     }
 
-    /// Its name on a WebSocket.
+    /// Returns the subscription's name on a WebSocket.
     fn stream(&self) -> &'static str {
         match self {
             Self::Hashtag(_) => "hashtag",
@@ -47,7 +47,7 @@ impl Subscription {
         }
     }
 
-    /// The path and the query of its server-sent events.
+    /// Returns the path and the query of the subscription's server-sent events.
     pub fn events(&self) -> (&'static str, Vec<(&str, &str)>) {
         match self {
             Self::Hashtag(tag) => ("/api/v1/streaming/hashtag", vec![("tag", tag)]),
@@ -57,7 +57,7 @@ impl Subscription {
         }
     }
 
-    /// The path and the query of its timeline.
+    /// Returns the path and the query of the subscription's timeline.
     pub fn timeline(&self) -> (String, Vec<(&'static str, &'static str)>) {
         let public = || "/api/v1/timelines/public".to_owned();
         match self {
@@ -68,7 +68,7 @@ impl Subscription {
         }
     }
 
-    /// What asks for it in the address of a WebSocket.
+    /// Returns the query for the subscription in the address of a WebSocket.
     pub fn query(&self) -> String {
         match self {
             Self::Hashtag(tag) => format!("stream=hashtag&tag={}", encoded(tag)),
@@ -76,7 +76,7 @@ impl Subscription {
         }
     }
 
-    /// What asks for it on a WebSocket.
+    /// Returns the message for the subscription on a WebSocket.
     pub fn request(&self) -> String {
         match self {
             Self::Hashtag(tag) => {
@@ -89,7 +89,7 @@ impl Subscription {
         .to_string()
     }
 
-    /// Whether a message's `stream`, `["hashtag", "foo"]`, is this one.
+    /// Returns true if a message's `stream`, such as `["hashtag", "foo"]`, is this subscription.
     pub fn is(&self, stream: &[u8]) -> bool {
         let mut names = elements(stream).map(string);
         let first = names.next().flatten();
@@ -103,7 +103,7 @@ impl Subscription {
     }
 }
 
-/// Text in a query.
+/// Encodes text for a query.
 fn encoded(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {

@@ -17,12 +17,13 @@ use crate::social::tests::trial::{Trial, run, until};
 
 const NOW: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);
 
-/// An instance: what isn't a stream is answered from a queue, or by an empty list.
+/// A Mastodon instance. Requests other than streams are answered from a queue, or with an empty
+/// list.
 struct Instance {
     listener: TcpListener,
-    /// The lines that requests begin with, and whether they had the token.
+    /// The paths of requests, and true if they had the token.
     asked: RefCell<Vec<(String, bool)>>,
-    /// Answers: what the path begins with, status, headers, body.
+    /// The answers: the beginning of the path, status, headers, body.
     answers: RefCell<VecDeque<(&'static str, u16, String, String)>>,
     streams: RefCell<VecDeque<TcpStream>>,
 }
@@ -46,7 +47,7 @@ impl Instance {
         self.answers.borrow_mut().push_back((path, status, headers.into(), body.to_string()));
     }
 
-    /// Serves for ever, one request a connection.
+    /// Serves without an end, one request for each connection.
     async fn serve(&self) {
         loop {
             let (mut stream, _) = self.listener.accept().await.unwrap();
@@ -125,7 +126,7 @@ async fn send(stream: &mut TcpStream, name: &str, data: impl ToString) {
     stream.write_all(text.as_bytes()).await.unwrap();
 }
 
-/// Runs the source and the instance beside what a test does, until the test is done.
+/// Runs the source and the instance beside a test, until the test is done.
 async fn beside(
     config: &Mastodon,
     instance: &Instance,
@@ -213,7 +214,7 @@ fn what_was_missed_is_filled_by_ascending_pages_while_the_stream_goes_on() {
         beside(&config, &instance, &feed, async {
             let mut stream = instance.stream().await;
             send(&mut stream, "update", status(at(3600), 9)).await;
-            // Not before a stream that was let in is sure to get everything.
+            // The filling begins only when the server surely sends everything on the new stream.
             until(|| feed.bodies("toot").len() == 2).await;
             assert!(instance.asked_for("/api/v1/timelines/").is_empty());
             advance_until(&clock, || feed.state().contains("503")).await;
@@ -257,7 +258,7 @@ fn where_ids_tell_no_time_each_gap_is_filled_from_the_last_toot_before_it() {
             toot["uri"] = format!("https://i.example/s/{id}").into();
             toot
         };
-        // Two outages, while the timeline can't be read at first.
+        // There are two outages, and at first the timeline can't be read.
         for (second, id) in [(0, "9uXhk2fLxO1yD5IHAa"), (100, "9uXhk2fLxO1yD5IHAc")] {
             instance.answer("/api/v1/timelines/tag/storm", 404, "", "");
             let seen = feed.bodies("toot").len();
@@ -318,7 +319,7 @@ fn heartbeats_keep_a_quiet_stream_and_silence_ends_it() {
         let clock = feed.clock.clone();
         beside(&config, &instance, &feed, async {
             let mut stream = instance.stream().await;
-            // A day of heartbeats, with a burst now and then.
+            // The stream has a day of heartbeats, with a burst now and then.
             let (mut sent, mut thumps) = (0, 0);
             while clock.now() < NOW + Duration::from_secs(86_400) {
                 clock.advance(Duration::from_secs(15));
@@ -329,7 +330,7 @@ fn heartbeats_keep_a_quiet_stream_and_silence_ends_it() {
                     sent += 1;
                     send(&mut stream, "update", status(clock.now(), sent)).await;
                 }
-                // It has read everything before this.
+                // The source has read everything before this.
                 until(|| feed.feed.has_seen(&newest(clock.now(), sent))).await;
             }
             assert_eq!(instance.asked_for("/api/v1/streaming/").len(), 1);
@@ -413,7 +414,7 @@ fn streams_are_read_from_the_host_that_the_instance_names() {
         let config = config(&instance, &["#storm", "#rain"]);
         let feed = Trial::start(Mastodon::KIND, config.common(), NOW);
         let named = streaming.address().replace("http", "ws");
-        // Both ask at once.
+        // Both streams ask at once.
         for _ in 0..2 {
             instance.answer(
                 "/api/v2/instance",

@@ -1,4 +1,4 @@
-//! A connection of either kind, and the events that come by it.
+//! A connection of either kind, and the events that come on it.
 
 use std::collections::VecDeque;
 
@@ -15,16 +15,16 @@ pub(super) enum Wire {
     Socket(Socket),
 }
 
-/// What came.
+/// A result of reading a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// A sign of life.
     Alive,
-    /// An event; `stream` is whose, where a connection has several.
+    /// An event; `stream` names its stream, if a connection has several.
     Event { stream: Option<Bytes>, name: String, data: Bytes },
-    /// Something that is no event.
+    /// A message that isn't an event.
     Refused(Bytes, String),
-    /// It ends, and why; `status` as in HTTP if there is one.
+    /// The connection ends, for this reason; `status` is as in HTTP, if there is one.
     End { status: Option<u16>, why: String },
 }
 
@@ -33,7 +33,7 @@ impl Wire {
         Self::Events { body, parser: Events::default(), ready: VecDeque::new() }
     }
 
-    /// What comes next. Dropping the future loses nothing.
+    /// Returns the next result. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Heard {
         match self {
             Self::Events { body, parser, ready } => {
@@ -72,7 +72,7 @@ fn end(why: impl Into<String>) -> Heard {
     Heard::End { status: None, why: why.into() }
 }
 
-/// What a message of a WebSocket is. Its payload is JSON inside a JSON string.
+/// Parses a message of a WebSocket. Its payload is JSON inside a JSON string.
 fn message_of(message: Bytes) -> Heard {
     if message.trim_ascii().is_empty() {
         return Heard::Alive;

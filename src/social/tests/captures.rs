@@ -1,4 +1,4 @@
-//! A capture outlives its tasks, and the checkpoints that cover it outlive a power loss.
+//! Tests that a capture outlives its tasks, and that checkpoints outlive a power loss.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use super::*;
 use crate::checkpoint::{Changes, Saved, Started, StateStore, Take};
 use crate::epoch::Cursor;
 
-/// A store that holds each checkpoint against what the spool has synced when it is saved.
+/// A store that compares each checkpoint with the spool's synced position when it is saved.
 struct Watched {
     store: MemoryStore,
     spool: PathBuf,
-    /// Positions of checkpoints, each with up to where the spool was synced.
+    /// The positions of checkpoints, each with the position up to which the spool was synced.
     seen: Mutex<Vec<(u64, u64)>>,
 }
 
@@ -88,7 +88,7 @@ fn no_checkpoint_covers_what_the_spool_has_not_synced() {
     let (spool, store, seen) =
         (state.path().join("spool/in"), MemoryStore::default(), Mutex::default());
     let watched = Arc::new(Watched { store, spool, seen });
-    // By itself it would not be synced in the time of this test.
+    // By itself the spool would not be synced during this test.
     let fields = r#"script: "synced", topics: ["storm"], spool: Options(sync_every: "1d")"#;
     let running = begin(state.path(), fields, watched.clone());
     until("a checkpoint", || !watched.seen.lock().unwrap().is_empty());

@@ -1,5 +1,4 @@
-//! A server on loopback for the tests of sources that ask again and again: it answers as a closure
-//! says.
+//! A server on loopback for the tests of polling sources: a closure makes the answers.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +12,7 @@ use super::trial::Trial;
 use crate::clock::{Clock, ManualClock};
 use crate::error::Result;
 
-/// A request: what was asked for, and with which parameters.
+/// A request: its path, and its parameters.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub path: String,
@@ -21,7 +20,7 @@ pub(crate) struct Asked {
     /// All headers, in lower case.
     pub head: String,
     pub body: String,
-    /// When, by the test's clock.
+    /// The time of the request, by the test's clock.
     pub at: Duration,
 }
 
@@ -34,15 +33,15 @@ impl Asked {
 /// Status, headers (each with its line break), body.
 pub(crate) type Answer = (u16, String, String);
 
-/// A good answer.
+/// Returns a good answer.
 pub(crate) fn good(body: impl ToString) -> Answer {
     (200, String::new(), body.to_string())
 }
 
-/// What makes answers.
+/// The closure that makes answers.
 type Answers = Box<dyn FnMut(&Asked) -> Answer>;
 
-/// A server, and what it was asked.
+/// A server, and the requests that it got.
 pub(crate) struct Server {
     listener: TcpListener,
     clock: Rc<dyn Fn() -> Duration>,
@@ -66,17 +65,17 @@ impl Server {
         format!("http://{}", self.listener.local_addr().unwrap())
     }
 
-    /// How often it was asked.
+    /// Returns the number of requests.
     pub fn count(&self) -> usize {
         self.asked.borrow().len()
     }
 
-    /// From now on it answers otherwise.
+    /// Replaces the closure that makes answers.
     pub fn answer(&self, answer: impl FnMut(&Asked) -> Answer + 'static) {
         *self.answer.borrow_mut() = Box::new(answer);
     }
 
-    /// Serves for ever, one request a connection.
+    /// Serves without an end, one request for each connection.
     pub async fn serve(&self) {
         loop {
             let (mut stream, _) = self.listener.accept().await.unwrap();
@@ -110,7 +109,7 @@ impl Server {
     }
 }
 
-/// Whether a request is there with all of its body.
+/// Returns true if a request has arrived with all of its body.
 fn is_complete(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request).to_lowercase();
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
@@ -119,8 +118,8 @@ fn is_complete(request: &[u8]) -> bool {
     body.len() >= length.unwrap_or(0)
 }
 
-/// Runs a source and a server beside what a test does, until the test is done; the source must not
-/// end before.
+/// Runs a source and a server beside a test, until the test is done; the source must not end
+/// before.
 pub(crate) async fn beside(
     source: impl Future<Output = Result<()>>,
     server: &Server,
@@ -131,7 +130,7 @@ pub(crate) async fn beside(
     select(std::pin::pin!(both), std::pin::pin!(test)).await;
 }
 
-/// Runs something that ends, and a server beside it.
+/// Runs a future that ends, and a server beside it.
 pub(crate) async fn served<T>(server: &Server, work: impl Future<Output = T>) -> T {
     match select(std::pin::pin!(work), std::pin::pin!(server.serve())).await {
         Either::Left((done, _)) => done,
@@ -139,7 +138,7 @@ pub(crate) async fn served<T>(server: &Server, work: impl Future<Output = T>) ->
     }
 }
 
-/// Lets everything go on until something is so, and moves time when nothing else happens.
+/// Lets everything continue until a condition holds, and moves the clock when nothing else happens.
 pub(crate) async fn advance_until(
     clock: &ManualClock,
     step: Duration,

@@ -1,4 +1,4 @@
-//! A feed for the tests of a platform: on a folder and a clock of its own, without a topology.
+//! A feed for the tests of a platform, with its own folder and clock, without a topology.
 
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -26,12 +26,12 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// The first process.
+    /// Starts the first process.
     pub fn start(kind: &'static str, common: Common, now: OffsetDateTime) -> Self {
         Self::in_folder(tempfile::tempdir().unwrap(), kind, common, now)
     }
 
-    /// The next process, after this one was killed.
+    /// Starts the next process, after this one was killed.
     pub fn restart(self, kind: &'static str, common: Common, now: OffsetDateTime) -> Self {
         let Self { feed, spool, folder, .. } = self;
         drop((feed, spool));
@@ -55,42 +55,42 @@ impl Trial {
         Self { feed: Feed::open(parts, 0).unwrap(), clock, spool, says, folder }
     }
 
-    /// All posts that are in the spool, in order.
+    /// Returns all posts in the spool, in order.
     pub fn all(&self) -> Vec<Post> {
         let records = self.spool.records_from_oldest(0).map(Result::unwrap);
         let records = records.filter(|record| record.cursor.first() == Some(&b'+'));
         records.flat_map(|record| posts(&record.post).collect::<Vec<_>>()).collect()
     }
 
-    /// Those of a kind.
+    /// Returns the posts of a kind.
     pub fn posts(&self, kind: &str) -> Vec<Post> {
         self.all().into_iter().filter(|post| post.kind() == kind).collect()
     }
 
-    /// What stands under their kind.
+    /// Returns the members under the kind of each post.
     pub fn bodies(&self, kind: &str) -> Vec<serde_json::Value> {
         self.posts(kind).iter().map(|post| serde_json::from_slice(post.body()).unwrap()).collect()
     }
 
-    /// What the source is doing.
+    /// Returns the current activity of the source.
     pub fn state(&self) -> String {
         self.says.state.borrow().clone()
     }
 
-    /// What it said so far.
+    /// Returns the messages so far.
     pub fn messages(&self) -> Vec<String> {
         self.says.messages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Runs a test as a capture does: on one thread, with I/O and time. One that hangs fails.
+/// Runs a test as a capture does: on one thread, with I/O and time. A test that hangs fails.
 pub(crate) fn run(test: impl Future<Output = ()>) {
     let in_time =
         async { tokio::time::timeout(Duration::from_secs(60), test).await.expect("it hangs") };
     crate::social::runtime::block_on(in_time).unwrap();
 }
 
-/// Waits until something is so. Everything else on the thread goes on meanwhile.
+/// Waits until a condition holds. Everything else on the thread continues.
 pub(crate) async fn until(mut so: impl FnMut() -> bool) {
     while !so() {
         tokio::task::yield_now().await;

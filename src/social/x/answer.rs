@@ -1,4 +1,4 @@
-//! What an answer of X means. Its body counts before its status: 429 alone has two meanings.
+//! The meaning of X's answers. The body counts before the status, since 429 alone has two meanings.
 
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -6,31 +6,31 @@ use time::OffsetDateTime;
 use crate::net::answer::Meaning;
 use crate::social::Reply;
 
-/// What is to be done about an answer.
+/// The consequence of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is what was asked for.
+    /// The answer is what was asked for.
     Good,
-    /// Too many requests: until then, if it says.
+    /// Too many requests: wait until this time, if the answer names one.
     Limited(Option<OffsetDateTime>),
-    /// Too many connections: an earlier one is still held.
+    /// Too many connections: X still holds an earlier one.
     TooManyConnections,
-    /// The stream has no rules, or none that work.
+    /// The stream has no rules, or no valid ones.
     NoRules,
     /// The account may not do this.
     Forbidden(String),
     /// The request is wrong.
     Wrong(String),
-    /// X is in trouble: later it may work.
+    /// X has a failure of its own: the same request may work later.
     Again(String),
-    /// Nothing helps but somebody who does what this says.
+    /// Only a person can help, by doing what this text says.
     Stop(String),
 }
 
-/// What X says of a problem, of any of its forms.
+/// A problem that X reports, in any of its forms.
 #[derive(Default)]
 struct Problem {
-    /// The last part of its type's address.
+    /// The last part of the address of the problem's type.
     name: String,
     title: String,
     detail: String,
@@ -40,7 +40,7 @@ struct Problem {
 
 impl Problem {
     fn of(body: &Value) -> Self {
-        // The older form has everything in a list, and some answers have both.
+        // The older form has everything in a list, and some answers have both forms.
         let first = body.get("errors").and_then(|errors| errors.get(0));
         let text = |key: &str| {
             let both = [Some(body), first].into_iter().flatten();
@@ -51,7 +51,7 @@ impl Problem {
         };
         let kind = text("type");
         let name = kind.rsplit('/').next().unwrap_or_default().to_owned();
-        // What is wrong with a request stands in the list.
+        // The list says what is wrong with a request.
         let message = first.and_then(|first| first.get("message")).and_then(Value::as_str);
         let listed = first.and_then(|first| first.get("details")?.get(0)?.as_str());
         let detail = message.or(listed).map_or_else(|| text("detail"), str::to_owned);
@@ -76,7 +76,7 @@ impl Problem {
     }
 }
 
-/// What an answer to a request means.
+/// Returns the meaning of an answer to a request.
 pub(super) fn judge(reply: &Reply) -> Verdict {
     let body = serde_json::from_slice::<Value>(&reply.body);
     if reply.is_ok() {
@@ -115,7 +115,7 @@ fn by_status(status: u16, problem: &Problem) -> Verdict {
     }
 }
 
-/// What a line of the stream that tells of errors means.
+/// Returns the meaning of a line of the stream that reports errors.
 pub(super) fn judge_line(line: &[u8]) -> Verdict {
     let Ok(body) = serde_json::from_slice::<Value>(line) else {
         return Verdict::Again("a line is no JSON".into());
@@ -128,7 +128,7 @@ pub(super) fn judge_line(line: &[u8]) -> Verdict {
     })
 }
 
-/// What a problem means whatever the status is.
+/// Returns the meaning of a problem that doesn't depend on the status.
 fn problem_verdict(problem: &Problem) -> Option<Verdict> {
     let connection = match problem.field("connection_issue") {
         "TooManyConnections" => Some(Verdict::TooManyConnections),
@@ -168,7 +168,7 @@ fn capped(problem: &Problem) -> String {
 }
 
 impl Verdict {
-    /// With the time from the headers.
+    /// Adds the reset time from the headers.
     fn with(self, reset: Option<OffsetDateTime>) -> Self {
         if self == Self::Limited(None) { Self::Limited(reset) } else { self }
     }

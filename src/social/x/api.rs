@@ -1,4 +1,4 @@
-//! Requests to X: how often they may be made, and trying again.
+//! Requests to X, their rate limits, and repeated attempts.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::answer::{Verdict, judge};
 use super::fields::{Vocabulary, parameters};
 use super::reconnect::{Reconnect, Trouble};
 
-/// Calls that X counts together.
+/// The buckets of calls that X counts together.
 pub(super) const STREAM: &str = "stream";
 pub(super) const RULES: &str = "rules";
 pub(super) const SEARCH: &str = "search";
@@ -22,34 +22,34 @@ pub(super) const LOOKUP: &str = "lookup";
 pub(super) const CONNECTIONS: &str = "connections";
 
 const STREAM_PATH: &str = "/2/tweets/search/stream";
-/// The longest window of X, and a minute.
+/// The length of X's longest window, and a minute.
 const RESET_MAX: Duration = Duration::from_secs(16 * 60);
 
 const RULES_PATH: &str = "/2/tweets/search/stream/rules";
 
-/// X, for one bearer token.
+/// A client of X for one bearer token.
 pub(super) struct Api {
     http: Http,
-    /// What X allows the token.
+    /// The calls that X allows the token.
     pub quota: Quota,
-    /// How many rules were there, at the last look, that this program made but this source didn't.
+    /// The number of rules at the last look that this program made but this source didn't.
     pub foreign_rules: Cell<usize>,
     x: X,
     vocabulary: Cell<Vocabulary>,
 }
 
-/// An answer that says something about the request itself.
+/// An answer that tells something about the request itself.
 pub(super) enum Answer {
-    /// What was asked for.
+    /// The requested data.
     Good(Reply),
-    /// The account may not ask this.
+    /// The account may not make this request.
     Forbidden(String),
     /// The request is wrong.
     Wrong(String),
 }
 
 impl Api {
-    /// A client as the configuration says.
+    /// Makes a client from the configuration.
     ///
     /// # Errors
     /// Fatal if the address or the token can't be used.
@@ -65,7 +65,7 @@ impl Api {
         wait_while_blocked(&self.quota, bucket, "429", feed).await;
     }
 
-    /// Learns from an answer's headers what is left.
+    /// Notes the remaining calls from an answer's headers.
     fn learn(&self, bucket: &str, now: OffsetDateTime, header: impl Fn(&str) -> Option<i64>) {
         let reset = header("x-rate-limit-reset")
             .and_then(|reset| OffsetDateTime::from_unix_timestamp(reset).ok());
@@ -74,7 +74,7 @@ impl Api {
         }
     }
 
-    /// Blocks a bucket after 429: until the window ends, and at least for the wait.
+    /// Blocks a bucket after 429: until its window ends, and at least for the wait.
     pub fn limited(
         &self,
         bucket: &str,
@@ -82,10 +82,10 @@ impl Api {
         wait: Duration,
         now: OffsetDateTime,
     ) {
-        // The first wait is what X asks for where it doesn't say when; where it does, a second more
-        // is enough.
+        // The first wait is the one that X prescribes for an answer without a reset time. With a
+        // reset time, a second more is enough.
         let first = wait <= Duration::from_secs(60);
-        // No window of X is longer than 15 minutes: what is further away is a mistake.
+        // No window of X is longer than 15 minutes: a later reset time is a mistake.
         let until = match reset.filter(|reset| *reset > now).map(|reset| reset.min(now + RESET_MAX))
         {
             Some(reset) if first => reset + Duration::from_secs(1),
@@ -95,7 +95,7 @@ impl Api {
         self.quota.block(bucket, until);
     }
 
-    /// Asks until there is an answer that another try wouldn't change.
+    /// Repeats a request until there is an answer that another attempt wouldn't change.
     async fn ask(
         &self,
         bucket: &str,
@@ -128,7 +128,7 @@ impl Api {
         asking.until_answered(Reconnect::new(), request, judge).await
     }
 
-    /// Asks for posts, in the vocabulary that X takes.
+    /// Asks for posts, in the vocabulary that X accepts.
     async fn ask_posts(
         &self,
         bucket: &str,
@@ -151,7 +151,7 @@ impl Api {
                 {
                     let other = vocabulary.other();
                     feed.say(format!(
-                        "X doesn't take \"{}\", so it is asked by \"{}\"; `vocabulary: {other:?}` says so from the start",
+                        "X refuses \"{}\", so \"{}\" is used; `vocabulary: {other:?}` in the configuration uses it from the start",
                         vocabulary.parameter(),
                         other.parameter()
                     ));
@@ -162,26 +162,26 @@ impl Api {
         }
     }
 
-    /// A page of recent search.
+    /// Returns a page of recent search.
     ///
     /// # Errors
-    /// Fatal where only a person can help.
+    /// Fatal if only a person can help.
     pub async fn search(&self, feed: &Feed, own: &[(&str, &str)]) -> Result<Answer> {
         self.ask_posts(SEARCH, "/2/tweets/search/recent", feed, own).await
     }
 
-    /// Posts by their ids.
+    /// Returns posts by their ids.
     ///
     /// # Errors
-    /// Fatal where only a person can help.
+    /// Fatal if only a person can help.
     pub async fn lookup(&self, feed: &Feed, ids: &str) -> Result<Answer> {
         self.ask_posts(LOOKUP, "/2/tweets", feed, &[("ids", ids)]).await
     }
 
-    /// A page of the app's rules.
+    /// Returns a page of the app's rules.
     ///
     /// # Errors
-    /// Fatal where only a person can help.
+    /// Fatal if only a person can help.
     pub async fn rules(&self, feed: &Feed, next: Option<&str>) -> Result<Answer> {
         let query: Vec<_> = next.map(|next| ("pagination_token", next)).into_iter().collect();
         self.ask(RULES, feed, async || self.http.get(RULES_PATH, &query).await).await
@@ -190,13 +190,13 @@ impl Api {
     /// Adds or deletes rules.
     ///
     /// # Errors
-    /// Fatal where only a person can help.
+    /// Fatal if only a person can help.
     pub async fn change_rules(&self, feed: &Feed, change: &str) -> Result<Answer> {
         self.ask(RULES, feed, async || self.http.post(RULES_PATH, &[], change.to_owned()).await)
             .await
     }
 
-    /// Lets X look at rules without making them, once.
+    /// Lets X check rules once, without making them.
     ///
     /// # Errors
     /// If there is no answer.
@@ -212,7 +212,7 @@ impl Api {
         self.http.get("/2/tweets/search/recent", &[("query", query), ("max_results", "10")]).await
     }
 
-    /// Ends all connections of the app; whether X did.
+    /// Ends all connections of the app. Returns true if X did so.
     pub async fn free_connections(&self, feed: &Feed) -> bool {
         if self.quota.blocked(CONNECTIONS, feed.now()).is_some() {
             return false;
@@ -225,12 +225,12 @@ impl Api {
         reply.is_ok()
     }
 
-    /// Opens the stream, whatever its status.
+    /// Opens the stream, and returns its answer with any status.
     ///
     /// # Errors
-    /// If nobody answers.
+    /// If there is no answer.
     pub async fn open(&self, backfill_minutes: u8, feed: &Feed) -> Result<Body, Failure> {
-        // The specification that calls them otherwise elsewhere has the old names here too.
+        // The newer specification, which renames the fields elsewhere, has the old names here too.
         let mut query = parameters(&self.x, Vocabulary::Tweet);
         if backfill_minutes > 0 {
             query.push(("backfill_minutes", backfill_minutes.to_string()));

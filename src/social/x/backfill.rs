@@ -1,4 +1,4 @@
-//! Filling the gaps of the ledger by recent search, beside the stream.
+//! The filling of the ledger's gaps by recent search, beside the stream.
 
 use std::time::Duration;
 
@@ -15,22 +15,22 @@ use super::source::Shared;
 use super::sweep::{REACH, Swept, Window, sweep};
 use super::translate::{Rule, rules};
 
-/// How late X's stream may deliver a post: so much before a gap is searched too. Each second of it
-/// may read posts twice.
+/// The most by which X's stream may deliver a post late: this time before a gap is searched too. A
+/// larger value reads more posts twice.
 pub(super) const BEFORE: Duration = Duration::from_secs(15);
 
-/// How much behind a gap is searched too: the connection stood, but X's clocks may differ from
-/// ours.
+/// The time behind a gap that is searched too: the stream was connected by then, but X's clocks may
+/// differ from ours.
 const BEHIND: Duration = Duration::from_secs(5);
 
-/// Gaps that are less apart than this are searched as one, since each search costs a call for each
-/// topic.
+/// Gaps that are less apart than this time are searched as one, since each search costs a call for
+/// each topic.
 const NEAR: Duration = Duration::from_secs(60);
 
-/// How often the ledger is looked at.
+/// The interval at which the ledger is read.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The part of the cursor that says what of a fill is done.
+/// The part of the cursor that has the progress of a fill.
 const PROGRESS: &str = "fill";
 
 /// Gaps that are filled together.
@@ -41,10 +41,10 @@ struct Cluster {
     to: OffsetDateTime,
 }
 
-/// Fills gaps for ever.
+/// Fills gaps, without an end.
 ///
 /// # Errors
-/// Fatal where only a person can help.
+/// Fatal if only a person can help.
 pub(super) async fn run(api: &Api, x: &X, feed: &Feed, shared: &Shared) -> Result<()> {
     let (searchable, others): (Vec<_>, Vec<_>) =
         rules(x).into_iter().partition(|rule| rule.is_searchable(x));
@@ -64,7 +64,7 @@ pub(super) async fn run(api: &Api, x: &X, feed: &Feed, shared: &Shared) -> Resul
             None => feed.sleep(EVERY).await,
             Some(cluster) => {
                 if let Some(why) = fill(api, x, feed, (&searchable, &others), cluster).await? {
-                    feed.say(format!("gaps stay open, since X lets nothing be searched: {why}"));
+                    feed.say(format!("gaps stay open, since this account may not search: {why}"));
                     return std::future::pending().await;
                 }
             }
@@ -72,12 +72,13 @@ pub(super) async fn run(api: &Api, x: &X, feed: &Feed, shared: &Shared) -> Resul
     }
 }
 
-/// Whether the search reaches a gap, and has everything of it.
+/// Returns true if a gap is within the search's reach and old enough for the search to have all its
+/// posts.
 fn is_due(gap: &Gap, now: OffsetDateTime, late: Duration) -> bool {
     gap.part.is_empty() && gap.to + late <= now && gap.to > now - REACH
 }
 
-/// The oldest gap with those near behind it; gaps come in the order of their beginnings.
+/// Returns the oldest gap with those near behind it. `gaps` has the order of the gaps' beginnings.
 fn cluster(gaps: Vec<Gap>) -> Option<Cluster> {
     let mut gaps = gaps.into_iter();
     let first = gaps.next()?;
@@ -91,7 +92,7 @@ fn cluster(gaps: Vec<Gap>) -> Option<Cluster> {
     Some(cluster)
 }
 
-/// Fills gaps; gives why, if the account may not search.
+/// Fills gaps. Returns the reason, if the account may not search.
 async fn fill(
     api: &Api,
     x: &X,
@@ -101,19 +102,20 @@ async fn fill(
 ) -> Result<Option<String>> {
     let oldest = feed.now() - REACH;
     if cluster.from < oldest {
-        // What no search reaches any more stays in the ledger by itself.
-        feed.gap("older than the search reaches", cluster.from, oldest, "7 days had gone by")
+        // The part of a gap that no search reaches any more stays in the ledger.
+        feed.gap("older than the search reaches", cluster.from, oldest, "it is older than 7 days")
             .await?;
     }
-    // Filling may take days under a budget: what gets out of reach meanwhile is the sweep's
-    // business.
+    // Filling may take days under a budget: the sweep handles the part that gets out of reach by
+    // then.
     let from = (cluster.from - BEFORE).max(oldest);
     let window = Window {
         since_id: None,
         from: Some(from),
         to: Some(cluster.to + BEHIND + Duration::from_secs(1)),
     };
-    // A budget that was used up once is likely to be so again: half of it stays with the stream.
+    // A budget that was used up once is likely to be used up again: half of it is left to the
+    // stream.
     let by_budget = cluster.gaps.iter().all(|gap| gap.why.contains("budget"));
     let reserve = x
         .budget
@@ -126,7 +128,7 @@ async fn fill(
         match sweep(api, feed, rule, &window, reserve).await? {
             Swept::Whole { posts: found, .. } => posts += found,
             Swept::Forbidden(why) => return Ok(Some(why)),
-            // It stays open for this topic alone.
+            // The gap stays open for this topic alone.
             Swept::Wrong(why) => drop(feed.gap(&rule.topic, cluster.from, cluster.to, &why).await?),
         }
         feed.set_cursor(PROGRESS, format!("{mark} {} {posts}", number + 1));
@@ -141,14 +143,14 @@ async fn fill(
     Ok(None)
 }
 
-/// What a fill is of: other gaps or topics make another fill.
+/// Returns a hash of a fill's gaps and topics: others make another fill.
 fn mark(cluster: &Cluster, rules: &[Rule]) -> String {
     let gaps = cluster.gaps.iter().map(|gap| gap.id.as_str());
     let text: Vec<_> = gaps.chain(rules.iter().map(|rule| rule.value.as_str())).collect();
     format!("{:016x}", xxh3_64(text.join("\0").as_bytes()))
 }
 
-/// How many topics of a fill are done, and how many posts they brought.
+/// Returns the number of topics that are done, and the number of posts that they brought.
 fn progress(saved: Option<&str>, mark: &str) -> (usize, u64) {
     let parts: Vec<_> = saved.unwrap_or_default().split(' ').collect();
     match parts[..] {

@@ -1,4 +1,4 @@
-//! What is asked for of each post, in either of X's two vocabularies.
+//! The fields that are requested of each post, in either of X's two vocabularies.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use crate::component::Problem;
 
 use super::X;
 
-/// How the fields of a post are called where X's specifications differ.
+/// The names of a post's fields, in which X's specifications differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Vocabulary {
     /// `tweet.fields`, `referenced_tweets`: version 2.159.
@@ -17,7 +17,7 @@ pub enum Vocabulary {
     Post,
 }
 
-/// What anybody may read of a post.
+/// The fields of a post that every account may read.
 const DEFAULT: [&str; 23] = [
     "article",
     "attachments",
@@ -44,7 +44,7 @@ const DEFAULT: [&str; 23] = [
     "text",
 ];
 
-/// What has another name in the newer vocabulary.
+/// The fields that have another name in the newer vocabulary.
 const RENAMED: [(&str, &str); 4] = [
     ("edit_history_tweet_ids", "edit_history_post_ids"),
     ("note_tweet", "note_post"),
@@ -52,12 +52,12 @@ const RENAMED: [(&str, &str); 4] = [
     ("referenced_tweets.id", "referenced_posts"),
 ];
 
-/// What the newer vocabulary has no field for: it comes in any case, or not at all.
+/// The fields that can't be requested in the newer vocabulary: X sends them in any case, or never.
 const NOT_ASKED_FOR: [&str; 4] =
     ["author_id", "edit_history_post_ids", "in_reply_to_user_id", "referenced_posts"];
 
 impl Vocabulary {
-    /// The other one.
+    /// Returns the other vocabulary.
     pub(super) fn other(self) -> Self {
         match self {
             Self::Tweet => Self::Post,
@@ -65,7 +65,7 @@ impl Vocabulary {
         }
     }
 
-    /// The parameter of the fields.
+    /// Returns the name of the parameter that lists the fields.
     pub(super) fn parameter(self) -> &'static str {
         match self {
             Self::Tweet => "tweet.fields",
@@ -91,7 +91,7 @@ impl Vocabulary {
     }
 }
 
-/// The parameters that say what is wanted of each post.
+/// Returns the parameters that list the requested fields of each post.
 pub(super) fn parameters(x: &X, vocabulary: Vocabulary) -> Vec<(&'static str, String)> {
     let given = x.fields.clone();
     let is_given = given.is_some();
@@ -116,7 +116,7 @@ pub(super) fn parameters(x: &X, vocabulary: Vocabulary) -> Vec<(&'static str, St
         .collect()
 }
 
-/// What can't work of what the configuration asks for.
+/// Returns the problems of the configuration's fields and limits.
 pub(super) fn problems(x: &X) -> Vec<Problem> {
     let at = |field, what: &str| Problem { field, what: what.into(), candidates: None };
     let mut problems = Vec::new();

@@ -1,27 +1,27 @@
-//! Lines out of a body that is cut anywhere.
+//! Splits a body, which may be cut anywhere, into lines.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// The longest line that is taken, in bytes: a post with everything that can come with it is below
-/// 1 MiB.
+/// The longest line that is accepted, in bytes: a post with everything that can come with it is
+/// below 1 MiB.
 const LINE_BYTES_MAX: usize = 16 << 20;
 
-/// What came of a body and isn't a whole line yet.
+/// The received bytes of a body that don't make a whole line yet.
 #[derive(Default)]
 pub(super) struct Lines {
     rest: BytesMut,
-    /// Up to where there is no line's end.
+    /// The length of the beginning that has no end of a line.
     searched: usize,
 }
 
 impl Lines {
-    /// Takes what came.
+    /// Adds received bytes.
     pub fn push(&mut self, chunk: &Bytes) {
         self.rest.extend_from_slice(chunk);
     }
 
-    /// The next line without its end. Keep-alives are empty lines, and passed over. An `Err` is the
-    /// beginning of a line that doesn't end.
+    /// Returns the next line without its end. Keep-alives are empty lines, and are skipped. An
+    /// `Err` is the beginning of a line that is too long.
     pub fn next(&mut self) -> Option<Result<Bytes, Bytes>> {
         loop {
             let Some(at) =

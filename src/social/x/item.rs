@@ -1,4 +1,4 @@
-//! A line of the stream: a post with what came beside it, or something else.
+//! A parsed line of the stream: a post with the objects beside it, or something else.
 
 use time::OffsetDateTime;
 
@@ -6,23 +6,23 @@ use crate::post::Post;
 use crate::post::fields::members;
 use crate::social::post;
 
-/// What a line is.
+/// A parsed line.
 #[derive(Debug)]
 pub(super) enum Item {
     /// A post.
     Post(Post),
-    /// It tells of errors, and has no post.
+    /// The line reports errors, and has no post.
     Errors,
-    /// It can't be made a post of: why.
+    /// The line can't be made into a post, for this reason.
     Unknown(String),
 }
 
-/// Reads a line. The members of `data` come directly under the kind, and all others of the line
-/// behind them.
+/// Parses a line. The members of `data` come directly under the kind, and all other members of the
+/// line behind them.
 pub(super) fn read(line: &[u8], now: OffsetDateTime) -> Item {
     let parts = Parts::of(line);
     match parts.data {
-        // What is behind a value can be wrong although the value is not.
+        // The text behind a value may be malformed although the value is not.
         Some([b'{', ..]) if !parts.is_whole => Item::Unknown("the line is no JSON object".into()),
         Some(data @ [b'{', ..]) => {
             post("tweet", data, &parts.beside, now).map_or_else(Item::Unknown, Item::Post)
@@ -32,12 +32,12 @@ pub(super) fn read(line: &[u8], now: OffsetDateTime) -> Item {
     }
 }
 
-/// A line taken apart in one pass.
+/// The parts of a line, found in one pass.
 struct Parts<'a> {
     data: Option<&'a [u8]>,
     /// All other members.
     beside: Vec<(&'a str, &'a [u8])>,
-    /// Whether members go up to its end.
+    /// True if the members end at the line's end.
     is_whole: bool,
 }
 
@@ -168,7 +168,8 @@ mod tests {
                 Item::Post(post) => {
                     let _ = (post.id(), post.text(), post.created_at(), topics.of(&post), post.stream());
                 }
-                // Only what has no object as its post is refused, or tells of errors.
+                // Only a line whose `data` is not an object is refused, or taken for a report of
+                // errors.
                 Item::Errors | Item::Unknown(_) => prop_assert_eq!(place, "/data"),
             }
         }

@@ -1,5 +1,5 @@
-//! What this source knows of its rules from one look at them to the next, also over restarts: which
-//! were in force, and until when for certain, and which it made itself.
+//! The source's memory of its rules from one look at them to the next, also over restarts: the
+//! rules that were in force, until when that is certain, and the rules that the source made itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,30 +8,30 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::source::{from_unix_ms, unix_ms};
 
-/// The part of the cursor that it is kept in.
+/// The part of the cursor that keeps this memory.
 pub(super) const RULES: &str = "rules";
 
-/// A rule as far as it is remembered: its text and tag.
+/// Returns the hash by which a rule is remembered, made of its text and tag.
 pub(super) fn name(value: &str, tag: &str) -> u64 {
     xxh3_64([value, "\0", tag].concat().as_bytes())
 }
 
-/// What is known.
+/// The remembered state of the rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Known {
-    /// When all rules of the topics were there for the last time; none if they never were.
+    /// The last time when all rules of the topics were there; `None` if they never were.
     pub complete: Option<OffsetDateTime>,
-    /// Whether some were found to be gone since, which isn't in the gap ledger yet.
+    /// True if some were found to be missing since then, and the gap ledger hasn't this yet.
     pub gone: bool,
-    /// The rules of the topics at that time: only these were promised. Each with its id, if that is
-    /// known: one with another id was deleted, and made again by somebody.
+    /// The rules of the topics at that time: only these were promised. Each has its id, if the id
+    /// is known: a rule with another id was deleted and made again by somebody.
     pub promised: BTreeMap<u64, Option<u64>>,
-    /// The rules that this source made, or was about to make: only these are its own to delete.
+    /// The rules that this source made, or was about to make: only these may it delete.
     pub made: BTreeSet<u64>,
 }
 
 impl Known {
-    /// As it was [saved](Self::save); nothing if it wasn't.
+    /// Reads the state that [`save`](Self::save) returned; without one, nothing is remembered.
     pub fn read(saved: Option<&str>) -> Self {
         let mut parts = saved.unwrap_or_default().split(' ');
         let mut next = || parts.next().unwrap_or_default();
@@ -45,7 +45,7 @@ impl Known {
         Self { complete, gone, promised, made }
     }
 
-    /// As text.
+    /// Returns the state as text.
     pub fn save(&self) -> String {
         let promised = self.promised.iter().map(|(name, id)| match id {
             Some(id) => format!("{name:x}:{id:x}"),

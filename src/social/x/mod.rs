@@ -5,7 +5,7 @@
 //!                     recent search ───▶ posts          what the stream missed, or all if there is no stream
 //! ```
 //!
-//! X says nothing of deletions on these two (compliance streams are another product), so the stream
+//! X reports no deletions by these two (compliance streams are another product), so the stream
 //! `deletes` stays empty. An edit is a post with an id of its own and a longer
 //! `edit_history_tweet_ids`.
 
@@ -45,111 +45,111 @@ use crate::units::Interval;
 use self::api::Api;
 use self::fields::Vocabulary;
 
-/// Posts of X (once Twitter), by topics: from the filtered stream, whose rules are kept equal to
-/// the topics, and from recent search, which fills what the stream missed in the last 7 days, and
-/// takes its place where an account has no stream. Each post has the fields that X gives in `data`
-/// directly under `tweet`, with `includes`, `matching_rules` and `errors` beside them. X tells
-/// nothing of deletions here, so `deletes` stays empty; an edit has an id of its own and comes on
-/// `edits`.
+/// Reads posts of X (once Twitter) by topics: from the filtered stream, whose rules are kept equal
+/// to the topics, and from recent search, which fills what the stream missed in the last 7 days,
+/// and replaces the stream if the account has none. Each post has the fields that X gives in `data`
+/// directly under `tweet`, with `includes`, `matching_rules` and `errors` beside them. X reports no
+/// deletions here, so `deletes` stays empty; an edit has an id of its own and comes on `edits`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct X {
-    /// What is wanted, such as `["rust lang", "#storm", "from:nws", "\"rust lang\" lang:en
-    /// -java"]`: one rule of the stream, and one query of the search, for each. Some must be given,
-    /// since X streams nothing unfiltered.
+    /// The topics that posts have to match, such as `["rust lang", "#storm", "from:nws", "\"rust
+    /// lang\" lang:en -java"]`. Each topic is one rule of the stream and one query of the search.
+    /// At least one is needed, since X doesn't stream unfiltered posts.
     pub topics: Vec<Topic>,
     /// The app's bearer token (app-only), such as `Env("X_BEARER_TOKEN")`.
     pub bearer_token: Secret,
-    /// Where X is: another address is for tests and proxies.
+    /// X's address; another address is for tests and proxies.
     #[serde(default = "base_url")]
     pub base_url: String,
-    /// `Stream`, or `Search` to ask every `poll` and never connect. An account that may not stream
-    /// is searched in any case.
+    /// `Stream`, or `Search` to search every `poll` and never connect. An account that may not
+    /// stream is searched in any case.
     #[serde(default)]
     pub mode: Mode,
-    /// How often each topic is searched where there is no stream. An app may search 450 times in 15
-    /// minutes.
+    /// The interval at which each topic is searched if there is no stream. An app may search 450
+    /// times in 15 minutes.
     #[serde(default = "poll")]
     pub poll: Interval,
-    /// How late recent search may find a post: a gap is filled so long after its end, and each
-    /// search begins so much before the last one's newest post.
+    /// The delay with which recent search may find a post: a gap is filled this long after its end,
+    /// and each search begins this long before the newest post of the last one.
     #[serde(default = "search_late")]
     pub search_late: Interval,
     /// More conditions for every rule and query, in X's own language, such as `-is:retweet`.
     #[serde(default)]
     pub also: Option<String>,
-    /// What the account may: how long rules and queries are, and how many there are.
+    /// The account's limits: the length of rules and queries, and the number of rules.
     #[serde(default)]
     pub plan: Plan,
-    /// What a post has beside its id and text. `created_at` is always asked for.
+    /// The fields of a post beside its id and text; by default all that every account may read.
+    /// `created_at` is always requested.
     #[serde(default)]
     pub fields: Option<Vec<String>>,
-    /// What else comes with a post, such as `author_id` (the author's profile) or
-    /// `referenced_tweets.id`. None by default, since each user and post that comes so may be
-    /// billed.
+    /// The objects that come with a post, such as `author_id` (the author's profile) or
+    /// `referenced_tweets.id`. None by default, since each user and post that comes in this way may
+    /// be billed.
     #[serde(default)]
     pub expansions: Vec<String>,
-    /// What a user has that came by `expansions`.
+    /// The fields of users that come by `expansions`.
     #[serde(default)]
     pub user_fields: Vec<String>,
-    /// What a picture or film has that came by `expansions`.
+    /// The fields of pictures and films that come by `expansions`.
     #[serde(default)]
     pub media_fields: Vec<String>,
-    /// What a place has that came by `expansions`.
+    /// The fields of places that come by `expansions`.
     #[serde(default)]
     pub place_fields: Vec<String>,
-    /// What a poll has that came by `expansions`.
+    /// The fields of polls that come by `expansions`.
     #[serde(default)]
     pub poll_fields: Vec<String>,
-    /// How the parameter of the fields is called where X's two specifications differ (search and
-    /// lookup): `Tweet` (`tweet.fields`) or `Post` (`post.fields`). The other one is tried if X
-    /// refuses it. Answers are read in both vocabularies.
+    /// The name of the parameter that lists the fields, in which X's two specifications differ (for
+    /// search and lookup): `Tweet` (`tweet.fields`) or `Post` (`post.fields`). If X refuses one
+    /// name, the other is tried. Answers are read in both vocabularies.
     #[serde(default)]
     pub vocabulary: Vocabulary,
-    /// Up to how many minutes (1 to 5) the stream itself repeats after a short loss; Enterprise
+    /// The most minutes (1 to 5) that the stream itself repeats after a short loss; for Enterprise
     /// accounts only.
     #[serde(default)]
     pub backfill_minutes: u8,
-    /// What becomes of rules of the same app that this source didn't make, be they another
-    /// program's or another topology's: `Keep`, though what they match is delivered (and billed)
-    /// too, or `Remove`. Which rules it made is kept with its state; those of a state that was
-    /// thrown away are told, and stay.
+    /// The treatment of rules of the same app that this source didn't make (another program's or
+    /// another topology's): `Keep` leaves them, though posts that they match are delivered (and
+    /// billed) too; `Remove` deletes them. The source's state has the rules that it made; rules of
+    /// a deleted state are reported, and stay.
     #[serde(default)]
     pub other_rules: OtherRules,
-    /// Whether all connections of the app are ended when one of this source's own is still held
-    /// after a crash. False if another program has a connection of the same app that must stay.
+    /// True if all connections of the app are ended when X still holds one of this source after a
+    /// crash. Set false if another program has a connection of the same app that must stay.
     #[serde(default = "yes")]
     pub free_connections: bool,
     /// The log on this machine's disk that posts go through before they enter the topology.
     #[serde(default)]
     pub spool: spool::Options,
-    /// The most posts that are read in a time, those of the search included, such as
+    /// The most posts that are read in an interval, those of the search included, such as
     /// `Budget(posts: 50000, per: "1d")`.
     #[serde(default)]
     pub budget: Option<Budget>,
-    /// How long after a post was received it is read again for its counts, such as `["10m", "1h"]`;
-    /// such reads are billed as posts are.
+    /// The times after a post's receipt at which it is read again for its counts, such as `["10m",
+    /// "1h"]`; such reads are billed like posts.
     #[serde(default)]
     pub refresh: Vec<Interval>,
 }
 
-/// Where posts come from.
+/// The origin of posts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
-    /// The filtered stream, with recent search for what it missed.
+    /// The filtered stream, with recent search for posts that the stream missed.
     #[default]
     Stream,
     /// Recent search only.
     Search,
 }
 
-/// What an account may.
+/// The limits of an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Plan {
-    /// 1,000 rules of 1,024 characters, queries of 512.
+    /// 1,000 rules of 1,024 characters, and queries of 512 characters.
     #[default]
     SelfServe,
-    /// 25,000 rules of 2,048 characters, queries of 4,096.
+    /// 25,000 rules of 2,048 characters, and queries of 4,096 characters.
     Enterprise,
 }
 
@@ -176,13 +176,13 @@ impl Plan {
     }
 }
 
-/// What becomes of rules that this source didn't make.
+/// The treatment of rules that this source didn't make.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OtherRules {
-    /// They stay.
+    /// Other rules stay.
     #[default]
     Keep,
-    /// They are deleted.
+    /// Other rules are deleted.
     Remove,
 }
 
@@ -205,9 +205,9 @@ fn yes() -> bool {
 impl Component for X {
     const NAME: &'static str = "X";
     const ALIASES: &'static [&'static str] = &["Twitter"];
-    const GUARANTEE: &'static str = "what was received goes through a spool and is dedup'ed by id, so each post is \
-        read once; what the stream missed is fetched by recent search where that reaches (7 days), and is in the gap \
-        ledger otherwise";
+    const GUARANTEE: &'static str = "received posts go through a spool and are deduplicated by id, so each post is \
+        read once; posts that the stream missed are fetched by recent search, which reaches back 7 days; the times of \
+        older ones are in the gap ledger";
 }
 
 #[async_trait(?Send)]

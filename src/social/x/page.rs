@@ -1,5 +1,5 @@
-//! A page of the search or of a lookup, taken apart into posts: each with what it refers to beside
-//! it.
+//! The parser of a page of the search or of a lookup: it makes posts, each with the objects that
+//! the post refers to beside it.
 
 use std::borrow::Cow;
 
@@ -9,42 +9,42 @@ use crate::post::fields::{elements, id_text, members, pick, string};
 use crate::post::{Post, REFRESHED};
 use crate::social::post;
 
-/// What an answer holds.
+/// A parsed answer.
 #[derive(Debug, Default)]
 pub(super) struct Page {
-    /// Its posts, the newest first.
+    /// The posts of the page, the newest first.
     pub posts: Vec<Post>,
-    /// What stands where a post is expected, and why it is none.
+    /// The elements that can't be made into posts, each with the reason.
     pub refused: Vec<(Vec<u8>, String)>,
     /// The id of the newest post.
     pub newest: Option<String>,
-    /// How to ask for the next page.
+    /// The token of the next page.
     pub next: Option<String>,
-    /// Whether it says of itself what it holds, as each page of the search does.
+    /// True if the page describes itself by `meta`, as each whole page of the search does.
     pub is_whole: bool,
 }
 
-/// Something that is there once for all posts of a page.
+/// An object that a page has once for all its posts.
 struct Beside<'a> {
-    /// `users`, `tweets`; `errors` for those.
+    /// `users`, `tweets`; empty for errors.
     list: &'a str,
-    /// What refers to it: texts in quotes.
+    /// The texts by which posts refer to the object, in quotes.
     keys: Vec<&'a [u8]>,
     raw: &'a [u8],
     used: bool,
 }
 
-/// Why a page was asked for.
+/// The reason why a page was requested.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Asked<'a> {
-    /// By the query of this topic, if what it finds is of the topic for certain.
+    /// By the query of this topic, if posts that the query finds certainly match the topic.
     For(Option<&'a str>),
-    /// For the counts of posts, so long after they came.
+    /// For the counts of posts, at this time after their receipt.
     Again(&'a str),
 }
 
 impl Asked<'_> {
-    /// What is added to each post.
+    /// Returns the member that is added to each post.
     fn member(self) -> Option<(&'static str, String)> {
         match self {
             Self::For(topic) => {
@@ -55,14 +55,14 @@ impl Asked<'_> {
     }
 }
 
-/// Takes an answer that is a JSON object apart.
+/// Parses an answer that is a JSON object.
 pub(super) fn read(body: &[u8], asked: Asked<'_>, now: OffsetDateTime) -> Page {
     let [data, meta, includes, errors] = pick(body, ["data", "meta", "includes", "errors"]);
     let [newest, next] = pick(meta.unwrap_or_default(), ["newest_id", "next_token"]);
     let mut beside = beside(includes.unwrap_or_default(), errors.unwrap_or_default());
     let added = asked.member();
     let items: Vec<_> = elements(data.unwrap_or_default()).collect();
-    // What nothing refers to goes with the first post.
+    // Objects that no post refers to go with the first post.
     let own: Vec<_> = items.iter().map(|item| references(item, &mut beside)).collect();
     let stray: Vec<_> = (0..beside.len()).filter(|at| !beside[*at].used).collect();
     let is_whole = meta.is_some_and(|meta| meta.trim_ascii_start().starts_with(b"{"));
@@ -87,7 +87,7 @@ fn text(value: Option<&[u8]>) -> Option<String> {
     value.and_then(id_text).map(Cow::into_owned)
 }
 
-/// Ids are whole numbers without an end to their digits.
+/// Returns true if an id is a whole number, with any number of digits.
 pub(super) fn is_id(id: &str) -> bool {
     !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -120,7 +120,7 @@ fn beside<'a>(includes: &'a [u8], errors: &'a [u8]) -> Vec<Beside<'a>> {
         .collect()
 }
 
-/// What a post refers to, and what that refers to.
+/// Returns the objects that a post refers to, and those that these refer to.
 fn references(item: &[u8], beside: &mut [Beside<'_>]) -> Vec<usize> {
     let mut found: Vec<usize> = Vec::new();
     let mut from = vec![item];
@@ -137,7 +137,7 @@ fn references(item: &[u8], beside: &mut [Beside<'_>]) -> Vec<usize> {
     found
 }
 
-/// `includes` and `errors` of one post.
+/// Returns `includes` and `errors` of one post.
 fn laid<'a>(own: &[usize], beside: &[Beside<'a>]) -> Vec<(&'static str, Vec<u8>)> {
     let list = |name: &str| -> Vec<&'a [u8]> {
         own.iter()

@@ -1,4 +1,4 @@
-//! Recent search in the stream's place: each topic is asked for again and again.
+//! Recent search instead of the stream: each topic is searched again and again.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use super::source::{LIVE, begin, from_unix_ms, life, unix_ms};
 use super::sweep::{REACH, Swept, Window, sweep};
 use super::translate::{Rule, rules};
 
-/// For how long an id is asked from: one that is older than 7 days may be refused, so after that a
-/// time is used.
+/// The time for which an id is used as the beginning of a search: X may refuse an id that is older
+/// than 7 days, so after this time the search begins at a time instead.
 const ID_LIVES: Duration = Duration::from_secs(6 * 86_400);
 
-/// What is searched again before the newest post that was found, as ids have it: X's ids count
-/// milliseconds above their lowest 22 bits. Should they not, more or less is read again, which does
-/// no harm.
+/// The position of the milliseconds in X's ids, above their lowest 22 bits: a search begins this
+/// way before the newest post that was found. If X's ids change, more or fewer posts are read
+/// again, which does no harm.
 const ID_MS_BITS: u32 = 22;
 
-/// How far a topic was searched.
+/// The progress of a topic's search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Searched {
-    /// The newest id of the last sweep that found one, and when that was.
+    /// The newest id of the last sweep that found one, and the time of that sweep.
     newest: Option<(String, OffsetDateTime)>,
-    /// When the last sweep began.
+    /// The time when the last sweep began.
     until: OffsetDateTime,
 }
 
@@ -52,8 +52,8 @@ impl Searched {
         }
     }
 
-    /// What the next sweep looks for. It begins a little earlier than the last one ended, since
-    /// posts get into the search late.
+    /// Returns the window of the next sweep. It begins a little before the end of the last one,
+    /// since posts get into the search late.
     fn window(&self, late: Duration, now: OffsetDateTime) -> Window {
         let since_id = self
             .newest
@@ -66,7 +66,7 @@ impl Searched {
     }
 }
 
-/// An id of a time before another's.
+/// Returns an id that is earlier than another by a time.
 fn earlier(id: &str, by: Duration) -> Option<String> {
     let id: u64 = id.parse().ok()?;
     Some(id.saturating_sub((by.as_millis() as u64) << ID_MS_BITS).max(1).to_string())
@@ -76,18 +76,19 @@ fn part(rule: &Rule) -> String {
     format!("search {}", rule.topic)
 }
 
-/// Where a topic's search goes on: behind its last sweep, or where X was last heard of by a stream.
+/// Returns the progress of a topic's search: after its last sweep, or from the time when X last
+/// sent something on a stream.
 fn searched(feed: &Feed, rule: &Rule) -> Searched {
     let saved = feed.cursor(&part(rule)).and_then(|cursor| Searched::read(&cursor));
-    // It is always there, since it was begun with.
+    // This time always exists, since `begin` has saved it.
     let life = life(feed).unwrap_or_else(|| feed.now());
     saved.filter(|saved| saved.until >= life).unwrap_or(Searched { newest: None, until: life })
 }
 
-/// Searches for ever.
+/// Searches, without an end.
 ///
 /// # Errors
-/// Fatal where only a person can help.
+/// Fatal if only a person can help.
 pub(super) async fn run(api: &Api, x: &X, feed: &Feed) -> Result<()> {
     let rules = rules(x);
     begin(feed, feed.now() - x.poll.0).await?;
@@ -103,8 +104,8 @@ pub(super) async fn run(api: &Api, x: &X, feed: &Feed) -> Result<()> {
     }
 }
 
-/// One sweep of one topic. Where it stands is only changed when all pages were read: after a crash
-/// it begins anew.
+/// Makes one sweep of one topic. Its progress changes only when all pages were read: after a crash
+/// the sweep begins again.
 async fn search(api: &Api, x: &X, feed: &Feed, rule: &Rule) -> Result<()> {
     let began = feed.now();
     let searched = searched(feed, rule);
@@ -114,7 +115,7 @@ async fn search(api: &Api, x: &X, feed: &Feed, rule: &Rule) -> Result<()> {
             &rule.topic,
             searched.until,
             oldest,
-            "it was not searched for 7 days, and no search reaches further",
+            "the topic wasn't searched for 7 days, and no search reaches further back",
         )
         .await?;
     }
@@ -122,7 +123,7 @@ async fn search(api: &Api, x: &X, feed: &Feed, rule: &Rule) -> Result<()> {
     let mut swept = sweep(api, feed, rule, &window, 0).await?;
     if window.since_id.is_some() && matches!(&swept, Swept::Wrong(why) if why.contains("since_id"))
     {
-        // The id is older than X takes: its time says the same.
+        // The id is older than X accepts: the time of the sweep replaces it.
         window = Searched { newest: None, ..searched.clone() }.window(x.search_late.0, began);
         swept = sweep(api, feed, rule, &window, 0).await?;
     }
@@ -136,8 +137,8 @@ async fn search(api: &Api, x: &X, feed: &Feed, rule: &Rule) -> Result<()> {
         Swept::Forbidden(why) => Err(Error::fatal(format!(
             "X lets this account neither stream nor search: {why}; take a plan that has one of them"
         ))),
-        // Where it stands stays: what is posted meanwhile is searched for when X takes the topic
-        // again.
+        // The progress stays: once X accepts the topic again, the posts since then are searched
+        // for.
         Swept::Wrong(why) => {
             feed.leave_out(&part(rule), &why);
             Ok(())

@@ -1,32 +1,32 @@
-//! When to connect again, by X's rules: at once after a connection was lost, in steps of 250 ms up
-//! to 16 s after errors of the network, doubling from 5 s to 320 s after errors of HTTP, doubling
-//! from 60 s after 429.
+//! The waits before a new connection, by X's rules: none after a connection was lost, steps of 250
+//! ms up to 16 s after network errors, doubling from 5 s to 320 s after HTTP errors, doubling from
+//! 60 s after 429.
 
 use std::time::Duration;
 
 use crate::social::{Backoff, Unanswered, Waits};
 
-/// How long a connection has to stand until its loss is met by connecting at once: X's time between
-/// two keep-alives. One that is lost earlier, again and again, would otherwise make a storm.
+/// The age from which a lost connection is replaced at once: X's time between two keep-alives.
+/// Connections that are lost earlier, again and again, would otherwise make a storm of requests.
 const STOOD: Duration = Duration::from_secs(20);
 
 /// The longest wait after 429, since X's windows are 15 minutes long.
 const LIMITED_MAX: Duration = Duration::from_secs(960);
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// It stood for so long, and something came, and it was lost.
+    /// The connection was lost after this time, and something had come.
     Lost(Duration),
     /// Nobody answered, or nothing came.
     Network,
-    /// An answer that isn't one.
+    /// The answer wasn't usable.
     Http,
     /// 429.
     Limited,
 }
 
-/// What the next wait depends on.
+/// The state from which the next wait is computed.
 pub(super) struct Reconnect {
     network: Backoff,
     http: Backoff,
@@ -34,7 +34,7 @@ pub(super) struct Reconnect {
 }
 
 impl Reconnect {
-    /// Without trouble so far.
+    /// Makes the state without any trouble so far.
     pub fn new() -> Self {
         let (ms, s) = (Duration::from_millis, Duration::from_secs);
         Self {
@@ -44,7 +44,7 @@ impl Reconnect {
         }
     }
 
-    /// How long to wait.
+    /// Returns the wait after this trouble.
     pub fn after(&mut self, trouble: Trouble) -> Duration {
         match trouble {
             Trouble::Lost(stood) => {

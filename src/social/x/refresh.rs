@@ -1,4 +1,4 @@
-//! Reading posts again for their counts: 100 by one call.
+//! Reads posts again for their counts: 100 by one call.
 
 use async_trait::async_trait;
 
@@ -10,17 +10,17 @@ use super::api::{Answer, Api};
 use super::page;
 use super::page::{Asked, is_id};
 
-/// How many posts a lookup gives.
+/// The number of posts that a lookup returns.
 const AT_ONCE: usize = 100;
 
-/// Reads posts by their ids.
+/// The client that reads posts by their ids.
 pub(super) struct Lookup {
     x: X,
     api: Option<Api>,
 }
 
 impl Lookup {
-    /// As configured.
+    /// Makes a client from the configuration.
     pub fn new(x: X) -> Self {
         Self { x, api: None }
     }
@@ -39,7 +39,7 @@ impl Refresher for Lookup {
         let Some(api) = &self.api else { return Ok(()) };
         let mut ids: Vec<_> = ids.iter().map(String::as_str).filter(|id| is_id(id)).collect();
         while !ids.is_empty() {
-            // No more than the budget still allows.
+            // Each call asks for no more posts than the budget still allows.
             feed.await_budget().await;
             let left =
                 feed.budget_left().map_or(AT_ONCE, |left| usize::try_from(left).unwrap_or(AT_ONCE));

@@ -1,52 +1,53 @@
-//! A gap that the stream itself repeats, by `backfill_minutes`: when it is over.
+//! The end of a gap that the stream itself repeats, by `backfill_minutes`.
 //!
-//! X sends older posts before newer ones, but only as a rule, and lets keep-alives come in between.
-//! So neither a keep-alive nor the first newer post says that nothing more of the gap comes.
+//! X sends older posts before newer ones, but only as a rule, and keep-alives may come in between.
+//! So neither a keep-alive nor the first newer post means that the gap is complete.
 
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
-/// A gap is over so long after its last post, once a newer one has come: X delivers 99 of 100 posts
-/// within 7 s.
+/// The time after the last post of a gap at which the gap is complete, once a newer post has come:
+/// X delivers 99 of 100 posts within 7 s.
 pub(super) const SETTLES: Duration = Duration::from_secs(10);
 
-/// After so long without a newer post the stream is too quiet to tell: then the gap is searched.
+/// The time without a newer post after which the stream is too quiet to tell: then the gap is
+/// searched.
 pub(super) const QUIET: Duration = Duration::from_secs(120);
 
-/// A time that the stream itself repeats.
+/// A period that the stream itself repeats.
 pub(super) struct Repeating {
     /// The gap's entry.
     pub gap: String,
-    /// How many posts were new.
+    /// The number of new posts.
     pub posts: u64,
-    /// What is newer isn't repeated.
+    /// The end of the period: newer posts aren't repeated.
     until: OffsetDateTime,
-    /// Whether something newer came.
+    /// True if a newer post came.
     newer: bool,
-    /// When something of the gap came, by the monotonic clock; at first when the connection was
-    /// made.
+    /// The time of the last post of the gap, by the monotonic clock; at first the time of the
+    /// connection.
     last: Duration,
 }
 
-/// What is known of it.
+/// The progress of a repetition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// More may come.
     Repeats,
-    /// It has been repeated.
+    /// The period has been repeated.
     Over,
-    /// Nothing tells whether it has been.
+    /// Nothing tells if the period has been repeated.
     Unclear,
 }
 
 impl Repeating {
-    /// A gap that ends now, on a connection that begins now.
+    /// Starts a repetition of a gap that ends now, on a connection that begins now.
     pub fn new(gap: String, until: OffsetDateTime, now: Duration) -> Self {
         Self { gap, posts: 0, until, newer: false, last: now }
     }
 
-    /// A post came; `taken` says that it was new.
+    /// Takes a post; `taken` is true if the post was new.
     pub fn post(&mut self, created: Option<OffsetDateTime>, taken: bool, now: Duration) {
         self.posts += u64::from(taken);
         match created {
@@ -55,12 +56,13 @@ impl Repeating {
         }
     }
 
-    /// For so long nothing was read, which is no silence: the rest may wait in the socket.
+    /// Notes a time in which nothing was read. It isn't silence, since the rest may wait in the
+    /// socket.
     pub fn waited(&mut self, waited: Duration) {
         self.last += waited;
     }
 
-    /// How far it is.
+    /// Returns the progress.
     pub fn stage(&self, now: Duration) -> Stage {
         let silent = now.saturating_sub(self.last);
         match self.newer {
@@ -87,7 +89,7 @@ mod tests {
         assert_eq!(repeating.stage(S + QUIET), Stage::Unclear);
         repeating.post(Some(NOON), true, S * 2);
         assert_eq!(repeating.stage(S * 3), Stage::Repeats);
-        // Older ones may come behind newer ones.
+        // Older posts may come behind newer ones.
         repeating.post(Some(NOON - S), false, S * 9);
         repeating.post(None, true, S * 10);
         assert_eq!(repeating.stage(S * 10 + SETTLES - S), Stage::Repeats);
@@ -100,7 +102,7 @@ mod tests {
         repeating.post(Some(NOON), true, S);
         repeating.waited(S * 60);
         assert_eq!(repeating.stage(S * 61), Stage::Repeats);
-        // Nor is it one for what is read next.
+        // After the wait, the next reads have the full time too.
         assert_eq!(repeating.stage(S * 60 + SETTLES), Stage::Repeats);
         assert_eq!(repeating.stage(S * 61 + SETTLES), Stage::Over);
     }

@@ -16,13 +16,13 @@ use super::reconnect::{Reconnect, Trouble};
 use super::translate::{Rule, is_ours, rules};
 use super::{Mode, OtherRules, X};
 
-/// The part of the source that the list of rules is, for people.
+/// The part of the source for reading the list of rules, as people see it.
 const LIST: &str = "list of the rules";
 
-/// How many rules are changed by one call.
+/// The number of rules that one call changes.
 const AT_ONCE: usize = 100;
 
-/// How soon a new rule is in force.
+/// The time until a new rule is in force.
 pub(super) const TAKE: Duration = Duration::from_secs(20);
 
 /// A rule that X has.
@@ -49,17 +49,18 @@ impl There {
     }
 }
 
-/// What makes the rules equal to the topics.
+/// The change that makes the rules equal to the topics.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Change<'a> {
     delete: Vec<&'a str>,
     add: Vec<&'a Rule>,
-    /// Tags of this program's kind on rules that this source didn't make: another topology's, or an
+    /// The tags of rules that this program made but this source didn't: another topology's, or an
     /// earlier one's.
     foreign: Vec<&'a str>,
 }
 
-/// A tag can't be changed, so a rule with another tag is another rule.
+/// Returns the change of the rules. A tag can't be changed, so a rule with another tag is another
+/// rule.
 fn change<'a>(
     wanted: &'a [Rule],
     there: &'a [There],
@@ -81,7 +82,7 @@ fn change<'a>(
     Change { delete, add, foreign }
 }
 
-/// Whether a rule that was promised is there under another id only: it was gone for a while.
+/// Returns true if a promised rule is there under another id only: then it was missing for a while.
 fn was_gone(promised: &BTreeMap<u64, Option<u64>>, there: &[There]) -> bool {
     let mut ids: BTreeMap<u64, Vec<Option<u64>>> = BTreeMap::new();
     there.iter().for_each(|one| ids.entry(one.name()).or_default().push(one.number()));
@@ -90,19 +91,19 @@ fn was_gone(promised: &BTreeMap<u64, Option<u64>>, there: &[There]) -> bool {
         .any(|(name, id)| id.is_some() && ids.get(name).is_some_and(|ids| !ids.contains(id)))
 }
 
-/// Whether a look at the rules was broken off that found some of them gone.
+/// Returns true if the last look at the rules found some missing and was broken off.
 pub(super) fn is_unsettled(feed: &Feed) -> bool {
     Known::read(feed.cursor(RULES).as_deref()).gone
 }
 
-/// Makes the app's rules equal to the topics; tells whether any wasn't in force. Those that
-/// somebody deleted leave a gap in the ledger, from when all were there for the last time until the
-/// new ones are in force.
+/// Makes the app's rules equal to the topics. Returns true if any rule wasn't in force. Rules that
+/// somebody deleted leave a gap in the ledger, from the last time when all were there until the new
+/// ones are in force.
 ///
-/// A rule that X refuses is left out, and asked for again by a later look.
+/// A rule that X refuses is left out, and requested again by a later look.
 ///
 /// # Errors
-/// Fatal if the app has no room for them.
+/// Fatal if the app has no room for the rules.
 pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, String>> {
     let looked = feed.now();
     let there = match all(api, feed).await? {
@@ -114,16 +115,16 @@ pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, S
     let mut known = Known::read(feed.cursor(RULES).as_deref());
     let change = change(&wanted, &there, &known.made, x.other_rules);
     tell_foreign(api, feed, &change.foreign);
-    // What a rule by another tag lets through lacks nothing.
+    // A rule that exists under another tag lets the same posts through.
     let lacking = change.add.iter().filter(|rule| there.iter().all(|one| one.value != rule.value));
     let lacking: BTreeSet<_> = lacking.map(|rule| name(&rule.value, &rule.tag)).collect();
-    // A topic that is new was never promised.
+    // A new topic was never promised.
     known.gone |= lacking.iter().any(|name| known.promised.contains_key(name));
     known.gone |= was_gone(&known.promised, &there);
     if !change.add.is_empty() {
         known.made.extend(change.add.iter().map(|rule| name(&rule.value, &rule.tag)));
-        // Before X is asked: once the rules are there again, nothing else would tell that they were
-        // gone, or whose they are.
+        // This is saved before the request to X: once the rules are there again, nothing else would
+        // tell that they were missing, or who made them.
         feed.set_cursor(RULES, known.save());
         feed.save().await?;
     }
@@ -140,7 +141,7 @@ pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, S
     }
     known.gone = false;
     known.complete = Some(complete);
-    // Of two that are the same the first stays.
+    // Of two equal rules the first stays.
     let ids: BTreeMap<_, _> =
         there.iter().chain(&added).rev().map(|one| (one.name(), one.number())).collect();
     let in_force: Vec<_> = wanted.iter().filter(|rule| !is_refused(rule)).collect();
@@ -152,28 +153,28 @@ pub(super) async fn sync(api: &Api, feed: &Feed, x: &X) -> Result<Result<bool, S
     }
     let names = in_force.iter().map(|rule| name(&rule.value, &rule.tag));
     known.promised = names.map(|name| (name, ids.get(&name).copied().flatten())).collect();
-    // Those that are deleted now are nobody's.
+    // Rules that were deleted now belong to nobody.
     known.made.retain(|name| known.promised.contains_key(name));
     feed.set_cursor(RULES, known.save());
     Ok(Ok(is_fresh))
 }
 
-/// The part of the source that a rule is.
+/// Returns the part of the source for a rule.
 fn part(rule: &Rule) -> String {
     format!("rule {}", rule.topic)
 }
 
-/// What became of the rules that were to be added.
+/// The outcome of the rules that were to be added.
 #[derive(Default)]
 struct Added {
-    /// Those that X says to have made.
+    /// The rules that X reports as made.
     made: Vec<There>,
-    /// The names of those that it refuses.
+    /// The names of the rules that X refuses.
     refused: BTreeSet<u64>,
 }
 
-/// Says which rules stay though no topic of this source asks for them, when there are more or less
-/// than before.
+/// Reports the rules that stay though no topic of this source asks for them, if their number has
+/// changed.
 fn tell_foreign(api: &Api, feed: &Feed, tags: &[&str]) {
     let before = api.foreign_rules.replace(tags.len());
     let Some(first) = tags.first().filter(|_| before != tags.len()) else { return };
@@ -186,7 +187,7 @@ fn tell_foreign(api: &Api, feed: &Feed, tags: &[&str]) {
 
 /// Changes the rules.
 async fn apply(api: &Api, feed: &Feed, change: &Change<'_>) -> Result<Result<Added, String>> {
-    // Those to delete make room for those to add.
+    // Deletions come first, to make room for additions.
     for ids in change.delete.chunks(AT_ONCE) {
         let change = json!({ "delete": { "ids": ids } }).to_string();
         match api.change_rules(feed, &change).await? {
@@ -212,7 +213,7 @@ async fn apply(api: &Api, feed: &Feed, change: &Change<'_>) -> Result<Result<Add
             }
             (Answer::Forbidden(why), _) => return Ok(Err(why)),
             (Answer::Wrong(why), [rule]) => leave_out(feed, rule, &why, &mut outcome),
-            // One that it refuses spoils the call for all: it is in one of the halves.
+            // One refused rule fails the call for all: the halves are tried to find it.
             (Answer::Wrong(_), some) => {
                 let (first, second) = some.split_at(some.len() / 2);
                 left.extend([second, first].into_iter().filter(|half| !half.is_empty()));
@@ -247,7 +248,7 @@ async fn all(api: &Api, feed: &Feed) -> Result<Result<Vec<There>, String>> {
         };
         let [data, meta] = pick(&reply.body, ["data", "meta"]);
         if !meta.is_some_and(|meta| meta.trim_ascii_start().starts_with(b"{")) {
-            // It was cut on its way: rules that it lacks aren't gone.
+            // The list was cut on its way: rules that it lacks aren't missing.
             let asking = Asking { feed, part: LIST, of: "" };
             asking.failed("a list of the rules was cut", cut.after(Trouble::Http)).await;
             continue;
@@ -266,8 +267,8 @@ async fn all(api: &Api, feed: &Feed) -> Result<Result<Vec<There>, String>> {
     }
 }
 
-/// What X refused of the rules that it was to add, by what they say, and why. A rule that is there
-/// already is good.
+/// Returns the values of the rules that X refused to add, each with the reason. A rule that exists
+/// already isn't an error.
 fn refusals(body: &[u8]) -> Vec<(String, String)> {
     let mut refusals = Vec::new();
     let errors = get(body, "errors").unwrap_or_default();
@@ -282,8 +283,10 @@ fn refusals(body: &[u8]) -> Vec<(String, String)> {
     refusals
 }
 
+/// Fails with the first rule that X refused.
+///
 /// # Errors
-/// The first rule that X refused.
+/// Fatal if X refused a rule.
 fn refused(body: &[u8]) -> Result<()> {
     match refusals(body).into_iter().next() {
         None => Ok(()),
@@ -291,7 +294,7 @@ fn refused(body: &[u8]) -> Result<()> {
     }
 }
 
-/// Whether an answer says which rule is wrong.
+/// Returns true if an answer names the rule that is wrong.
 fn names_a_rule(body: &[u8]) -> bool {
     elements(get(body, "errors").unwrap_or_default()).any(|error| get(error, "value").is_some())
 }
@@ -304,17 +307,16 @@ fn is_duplicate(error: &[u8]) -> bool {
     has(kind, "duplicate-rules") || has(title, "DuplicateRule")
 }
 
-/// Asks X about token and topics: one call in each mode, and none of them reads a post that isn't
-/// there.
+/// Asks X about token and topics: one call in each mode, and neither reads a post.
 ///
 /// # Errors
-/// What isn't good, and what to do.
+/// If X refuses the token or a topic, or doesn't answer; the error says what to do.
 pub(super) async fn check_online(api: &Api, x: &X) -> Result<String> {
     let wanted = rules(x);
     let count = wanted.len();
     let reply = match x.mode {
         Mode::Stream => api.try_rules(added(&wanted.iter().collect::<Vec<_>>())).await,
-        // With a condition that no post fulfils, so that nothing is billed.
+        // The query has a condition that no post fulfils, so that nothing is billed.
         Mode::Search => {
             let query = wanted.first().map(|rule| rule.value.clone()).unwrap_or_default();
             let nothing = format!("from:x -from:x {query}");
@@ -343,8 +345,8 @@ pub(super) async fn check_online(api: &Api, x: &X) -> Result<String> {
         other => return Err(Error::transient(format!("X doesn't answer as expected: {other:?}"))),
     }
     Ok(match x.mode {
-        Mode::Stream => format!("X takes the bearer token and the rules of all {count} topics"),
-        Mode::Search => "X takes the bearer token and the query of the first topic".into(),
+        Mode::Stream => format!("X accepts the bearer token and the rules of all {count} topics"),
+        Mode::Search => "X accepts the bearer token and the query of the first topic".into(),
     })
 }
 
@@ -373,7 +375,7 @@ mod tests {
         foreign: &[&str],
     ) {
         let wanted = wanted(topics);
-        // All but one that another topology made.
+        // All rules but one, which another topology made.
         let made = there.iter().filter(|rule| rule.id != "7" && is_ours(&rule.tag));
         let made = made.map(|rule| name(&rule.value, &rule.tag)).collect();
         let change = change(&wanted, there, &made, others);

@@ -1,4 +1,4 @@
-//! The source: the stream and what fills its gaps side by side, or the search alone.
+//! The source: the stream together with the filling of its gaps, or the search alone.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -15,14 +15,13 @@ use super::api::Api;
 use super::repeating::Repeating;
 use super::{Mode, X, backfill, poll, stream};
 
-/// The part of the cursor that says when X was last heard of, in milliseconds since 1970.
+/// The part of the cursor that has the time when X last sent something, in milliseconds since 1970.
 pub(super) const LIVE: &str = "live";
 
-/// How long to wait for the one connection that an app has, if another spout of this process has
-/// it.
+/// The time to wait for the app's only connection, if another spout of this process has it.
 const SHARED_WAIT: Duration = Duration::from_secs(60);
 
-/// What the stream and the filling of its gaps know of each other.
+/// The state that the stream and the filling of its gaps share.
 #[derive(Default)]
 pub(super) struct Shared {
     /// The gap that the stream itself repeats now.
@@ -30,30 +29,30 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Whether the stream itself repeats a gap.
+    /// Returns true if the stream itself repeats a gap.
     pub fn repeats(&self, gap: &str) -> bool {
         self.repeating.borrow().as_ref().is_some_and(|repeating| repeating.gap == gap)
     }
 }
 
-/// A time as cursors have it.
+/// Formats a time for cursors.
 pub(super) fn unix_ms(time: OffsetDateTime) -> String {
     (time.unix_timestamp_nanos() / 1_000_000).to_string()
 }
 
-/// A time out of a cursor.
+/// Parses a time from a cursor.
 pub(super) fn from_unix_ms(text: &str) -> Option<OffsetDateTime> {
     let ms: i128 = text.parse().ok()?;
     OffsetDateTime::from_unix_timestamp_nanos(ms.checked_mul(1_000_000)?).ok()
 }
 
-/// When X was last heard of.
+/// Returns the time when X last sent something.
 pub(super) fn life(feed: &Feed) -> Option<OffsetDateTime> {
     from_unix_ms(&feed.cursor(LIVE)?)
 }
 
-/// Saves from when on posts are wanted, if that isn't known from before: a process that is killed
-/// before it has heard anything has promised that much. Tells whether it is new.
+/// Saves the time from which posts are wanted, if it isn't known from before: a process that is
+/// killed before X sends anything has promised posts since then. Returns true if the time is new.
 ///
 /// # Errors
 /// If the spool can't be used.
@@ -66,18 +65,18 @@ pub(super) async fn begin(feed: &Feed, from: OffsetDateTime) -> Result<bool> {
     Ok(is_new)
 }
 
-/// Reads X.
+/// The source that reads X.
 pub(super) struct XSource {
     x: X,
 }
 
 impl XSource {
-    /// As configured.
+    /// Makes a source from the configuration.
     pub fn new(x: X) -> Self {
         Self { x }
     }
 
-    /// Streams until X says that the account has no stream: why.
+    /// Streams until X says that the account has no stream; returns the reason.
     async fn stream(&self, api: &Api, feed: &Feed, shared: &Shared) -> Result<String> {
         let connection = match api.quota.try_connection() {
             Some(connection) => connection,

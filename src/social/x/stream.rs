@@ -1,4 +1,5 @@
-//! The filtered stream: one connection, watched by its keep-alives, and made again by X's rules.
+//! The filtered stream: one connection, watched by its keep-alives, and connected again by X's
+//! rules.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -20,38 +21,40 @@ use super::repeating::{Repeating, Stage};
 use super::source::{LIVE, Shared, begin, life, unix_ms};
 use super::{X, rules};
 
-/// After so long without a byte a connection is taken for dead: X sends at least a keep-alive every
-/// 20 s, and half of that more is for the network.
+/// The time without a byte after which a connection counts as dead: X sends at least a keep-alive
+/// every 20 s, and the network gets half of that more.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// After so long the rules are compared again, should a connection be made.
+/// The time after which a new connection compares the rules again.
 const RULES_KEPT: Duration = Duration::from_secs(600);
 
-/// How often they are compared while a connection stands.
+/// The interval at which the rules are compared during a connection.
 const RULES_LOOKED_AT: Duration = Duration::from_secs(3_600);
 
-/// How many posts a budget still allows when the stream is ended, at most: a second at X's full
-/// rate, which may be on its way.
+/// The most posts that a budget still allows when the stream is ended: a second at X's full rate,
+/// which may be on its way.
 const RESERVE_MAX: u64 = 250;
 
 /// The longest time that X repeats by `backfill_minutes`.
 const BACKFILL_MAX: Duration = Duration::from_secs(300);
 
-/// How many minutes have to be repeated for a loss so long ago; none if X doesn't repeat so many.
+/// Returns the minutes that have to be repeated for a loss this long ago; 0 if X doesn't repeat so
+/// many.
 fn minutes(missing: Duration) -> u8 {
-    // What was created just before may not have been delivered by then.
+    // Posts that were created just before may not have been delivered by then.
     let missing = missing + BEFORE;
     if missing > BACKFILL_MAX { 0 } else { (missing.as_secs() / 60 + 1).min(5) as u8 }
 }
 
-/// Whether so many minutes repeat all that a loss so long ago may have left undelivered.
+/// Returns true if these minutes repeat everything that a loss this long ago may have left
+/// undelivered.
 fn is_repeated(missing: time::Duration, minutes: u8) -> bool {
     minutes > 0 && missing + BEFORE <= Duration::from_secs(60) * u32::from(minutes)
 }
 
-/// Where a stream's bytes come from.
+/// The origin of a stream's bytes.
 pub(super) trait Pieces {
-    /// The next bytes; `None` at the end.
+    /// Returns the next bytes; `None` at the end.
     async fn piece(&mut self) -> Result<Option<bytes::Bytes>, Failure>;
 
     /// Notes that a line is complete.
@@ -68,18 +71,18 @@ impl Pieces for Body {
     }
 }
 
-/// Why a connection is over.
+/// The reason why a connection is over.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// It ended, or broke.
+    /// The connection ended, or broke.
     Lost(String),
     /// The budget is nearly used up.
     Budget,
-    /// X said why.
+    /// X told the reason.
     Told(Verdict),
 }
 
-/// Whether so many posts are left that streaming is worth its while.
+/// Returns true if the budget has enough posts left for streaming.
 fn has_budget(x: &X, feed: &Feed) -> bool {
     let reserve = x.budget.map_or(0, |budget| (budget.posts / 10).min(RESERVE_MAX));
     feed.budget_left().is_none_or(|left| left > reserve)
@@ -123,7 +126,7 @@ pub(super) async fn read(
                 Err(start) => feed.refuse(&start, "a line of the stream is longer than 16 MiB"),
             }
         }
-        // Waiting for room here is what lets X slow down; what it drops then is in the gap of the
+        // A wait for room here makes X slow down; posts that X then drops are in the gap of the
         // next connection.
         feed.flush().await?;
         if let Some(repeating) = &mut *shared.repeating.borrow_mut() {
@@ -139,7 +142,7 @@ pub(super) async fn read(
     }
 }
 
-/// Ends what the stream repeats, if it is over; what isn't known to be so is left to the search.
+/// Ends the repetition, if it is over; a gap whose repetition is unclear is left to the search.
 async fn end_repeating(feed: &Feed, shared: &Shared) -> Result<()> {
     let (now, repeating) = (feed.clock().monotonic(), &shared.repeating);
     let stage = repeating.borrow().as_ref().map(|one| (one.stage(now), one.gap.clone(), one.posts));
@@ -152,7 +155,7 @@ async fn end_repeating(feed: &Feed, shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// Takes a line; gives what X says by it about the connection.
+/// Takes a line. Returns the verdict on the connection, if the line has one.
 fn take(line: &[u8], feed: &Feed, now: OffsetDateTime, shared: &Shared) -> Option<Verdict> {
     match item::read(line, now) {
         Item::Post(post) => {
@@ -174,8 +177,8 @@ fn take(line: &[u8], feed: &Feed, now: OffsetDateTime, shared: &Shared) -> Optio
     }
 }
 
-/// Compares the rules while a connection stands, since another program may have deleted some. Ends
-/// only if X lets nobody look.
+/// Compares the rules during a connection, since another program may have deleted some. Ends only
+/// if X forbids reading them; returns the reason.
 async fn keep_rules(api: &Api, feed: &Feed, x: &X) -> Result<String> {
     loop {
         feed.sleep(RULES_LOOKED_AT).await;
@@ -185,29 +188,29 @@ async fn keep_rules(api: &Api, feed: &Feed, x: &X) -> Result<String> {
     }
 }
 
-/// What has to be known from one connection to the next.
+/// The state that is kept from one connection to the next.
 struct Connecting<'a> {
     api: &'a Api,
     x: &'a X,
     feed: &'a Feed,
     shared: &'a Shared,
     reconnect: Reconnect,
-    /// When the rules were compared, and whether some may not be in force yet.
+    /// The time when the rules were compared, and true if some may not be in force yet.
     synced: Option<Duration>,
     fresh_rules: bool,
-    /// Why there is no connection.
+    /// The reason why there is no connection.
     why: String,
-    /// Whether all connections were ended since the last one stood.
+    /// True if all connections were ended since the last one stood.
     freed: bool,
     backfill_minutes: u8,
-    /// Whether there was no connection ever: nothing was promised before it.
+    /// True if there never was a connection: nothing was promised before it.
     is_new: bool,
 }
 
-/// Streams for ever, or until X says that the account has no stream: why.
+/// Streams without an end, or until X says that the account has no stream; returns the reason.
 ///
 /// # Errors
-/// Fatal where only a person can help.
+/// Fatal if only a person can help.
 pub(super) async fn run(api: &Api, x: &X, feed: &Feed, shared: &Shared) -> Result<String> {
     let mut connecting = Connecting {
         api,
@@ -259,8 +262,8 @@ impl Connecting<'_> {
         Ok(None)
     }
 
-    /// Connects and reads. Gives what X says; nothing if it said nothing and the wait for the next
-    /// try is over.
+    /// Connects and reads. Returns X's verdict, or `None` if X gave none and the wait before the
+    /// next attempt is over.
     async fn connect(&mut self) -> Result<Option<Verdict>> {
         self.api.wait_for(STREAM, self.feed).await;
         let minutes = self.backfill();
@@ -280,7 +283,7 @@ impl Connecting<'_> {
         }
     }
 
-    /// How many minutes the stream is asked to repeat.
+    /// Returns the number of minutes that the stream is asked to repeat.
     fn backfill(&self) -> u8 {
         let missing = life(self.feed)
             .map(|life| self.feed.now() - life)
@@ -303,7 +306,7 @@ impl Connecting<'_> {
                 Either::Right((forbidden, _)) => End::Told(Verdict::Forbidden(forbidden?)),
             }
         };
-        // What wasn't repeated to its end is searched for.
+        // A gap that wasn't repeated to its end is searched for.
         self.shared.repeating.take();
         let stood = self.feed.clock().monotonic().saturating_sub(since);
         let trouble = if anything { Trouble::Lost(stood) } else { Trouble::Network };
@@ -329,7 +332,8 @@ impl Connecting<'_> {
         }
     }
 
-    /// A connection stands: what may be missing before it is written down.
+    /// Writes the gap before a new connection into the ledger. Returns the repetition, if the
+    /// stream repeats the gap.
     async fn note_gap(&mut self, now: OffsetDateTime, minutes: u8) -> Result<Option<Repeating>> {
         let last = life(self.feed).unwrap_or(now);
         self.feed.set_cursor(LIVE, unix_ms(now));
@@ -345,7 +349,7 @@ impl Connecting<'_> {
         Ok(Some(Repeating::new(gap, now, self.feed.clock().monotonic())))
     }
 
-    /// Does what an answer asks for. Gives why, if the account has no stream.
+    /// Acts on a verdict. Returns the reason, if the account has no stream.
     async fn heed(&mut self, verdict: Verdict) -> Result<Option<String>> {
         match verdict {
             Verdict::Forbidden(why) if self.backfill_minutes > 0 => {
@@ -367,13 +371,14 @@ impl Connecting<'_> {
             }
             Verdict::TooManyConnections => self.free().await,
             Verdict::Again(why) => self.wait(Trouble::Http, &why).await,
-            Verdict::Good => self.wait(Trouble::Http, "an answer that is no stream").await,
+            Verdict::Good => self.wait(Trouble::Http, "the answer isn't a stream").await,
         }
         Ok(None)
     }
 
-    /// Another connection is held. If it is this source's own, of a process that was killed or a
-    /// socket that was lost, it is ended, once; then X's wait for 429 is kept.
+    /// Handles another connection that X holds. If it may be this source's own (of a process that
+    /// was killed, or a socket that was lost), all connections are ended, once; otherwise X's wait
+    /// for 429 is kept.
     async fn free(&mut self) {
         let own = !self.is_new;
         if self.x.free_connections && own && !self.freed {

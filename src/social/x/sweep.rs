@@ -1,4 +1,4 @@
-//! One sweep of recent search: all pages of what a topic's query finds in a time.
+//! One sweep of recent search: all pages of a topic's query in a window.
 
 use std::time::Duration;
 
@@ -15,40 +15,40 @@ use super::page::Asked;
 use super::reconnect::{Reconnect, Trouble};
 use super::translate::Rule;
 
-/// How far back recent search reaches, less a minute for the request to arrive.
+/// The time that recent search reaches back, less a minute for the request to arrive.
 pub(super) const REACH: Duration = Duration::from_secs(7 * 86_400 - 60);
 
-/// From when on a beginning is too old to be asked for: what was just within reach is so a little
-/// later too.
+/// The age at which a window's beginning is too old for a request. It is a little more than
+/// [`REACH`], so that a beginning that was just within reach stays valid for a while.
 const STALE: Duration = Duration::from_secs(7 * 86_400 - 20);
 
-/// The part of the source that pages of the search are, for people.
+/// The part of the source for pages of the search, as people see it.
 const PAGE: &str = "page of the search";
 
-/// The fewest and the most posts that a page can be asked for.
+/// The fewest and the most posts that a page can have.
 const PAGE_MIN: u64 = 10;
 const PAGE_MAX: u64 = 100;
 
-/// What is looked for. The bounds stay the same for all pages of a sweep, unless it takes so long
-/// that the first of them gets out of the search's reach.
+/// The bounds of a search. They stay the same for all pages of a sweep, unless the sweep takes so
+/// long that its beginning gets out of the search's reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Window {
-    /// Posts with ids above this one; then `from` isn't sent, since X would not look at it.
+    /// The id above which posts are wanted; with it `from` isn't sent, since X would ignore it.
     pub since_id: Option<String>,
-    /// Posts from this time on.
+    /// The time from which on posts are wanted.
     pub from: Option<OffsetDateTime>,
-    /// Posts before this time; without it all that the search has.
+    /// The time before which posts are wanted; without it, all posts to the newest.
     pub to: Option<OffsetDateTime>,
 }
 
-/// What came of it.
+/// The outcome of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Swept {
     /// All pages were read.
     Whole {
         /// The newest id of the first page.
         newest: Option<String>,
-        /// How many posts were new.
+        /// The number of new posts.
         posts: u64,
     },
     /// The account may not search.
@@ -58,10 +58,10 @@ pub(super) enum Swept {
 }
 
 impl Window {
-    /// Moves the beginning to what the search still reaches; gives from when to when it has moved,
-    /// if it had to.
+    /// Moves the beginning to the search's reach, if it is older. Returns the old and the new
+    /// beginning then.
     fn keep_in_reach(&mut self, now: OffsetDateTime) -> Option<(OffsetDateTime, OffsetDateTime)> {
-        // With an id it isn't sent.
+        // With an id the beginning isn't sent.
         let from = self.from.filter(|from| self.since_id.is_none() && *from < now - STALE)?;
         self.from = Some(now - REACH);
         Some((from, now - REACH))
@@ -72,12 +72,12 @@ impl Window {
     }
 }
 
-/// Reads all pages, the newest posts first, and waits where the budget is used up. `reserve` posts
-/// of the budget are left to others. What gets out of the search's reach meanwhile is left to the
-/// gap ledger.
+/// Reads all pages, the newest posts first, and waits while the budget is used up. `reserve` posts
+/// of the budget are left to others. Posts that get out of the search's reach during the sweep are
+/// left to the gap ledger.
 ///
 /// # Errors
-/// Fatal where only a person can help.
+/// Fatal if only a person can help.
 pub(super) async fn sweep(
     api: &Api,
     feed: &Feed,
@@ -93,10 +93,15 @@ pub(super) async fn sweep(
         let size = page_size(feed, reserve).await.to_string();
         api.wait_for(SEARCH, feed).await;
         if let Some((from, to)) = window.keep_in_reach(feed.now()) {
-            feed.gap(&rule.topic, from, to, "the search took so long that it reaches this no more")
-                .await?;
-            // Another beginning is another search: it goes on behind the posts that were read, the
-            // oldest last.
+            feed.gap(
+                &rule.topic,
+                from,
+                to,
+                "the search took so long that these posts got out of its reach",
+            )
+            .await?;
+            // Another beginning makes another search: it goes on with posts that are older than
+            // those that were read.
             next = None;
             window.to = oldest.map(|oldest| later(oldest, Duration::from_secs(1))).or(window.to);
         }
@@ -115,13 +120,14 @@ pub(super) async fn sweep(
         let reply = match api.search(feed, &query).await? {
             Answer::Good(reply) => reply,
             Answer::Forbidden(why) => return Ok(Swept::Forbidden(why)),
-            // It was good when it was asked for, and X was out of order for a while.
+            // The beginning was within reach when it was requested, but X was out of order for a
+            // while.
             Answer::Wrong(_) if window.clone().keep_in_reach(feed.now()).is_some() => continue,
             Answer::Wrong(why) => return Ok(Swept::Wrong(why)),
         };
         let page = page::read(&reply.body, Asked::For(tag), feed.now());
-        // What can't say what it holds was cut on its way: it has no next page, but there may be
-        // one.
+        // A page that doesn't describe itself was cut on its way: it names no next page, though
+        // there may be one.
         if page.is_whole && std::mem::take(&mut first) {
             newest = page.newest;
         }
@@ -148,8 +154,8 @@ pub(super) async fn sweep(
     }
 }
 
-/// How many posts the next page is asked for: no more than the budget still allows. Waits until
-/// that is a page.
+/// Returns the number of posts to request for the next page: no more than the budget still allows.
+/// Waits until the budget has enough for a page.
 async fn page_size(feed: &Feed, reserve: u64) -> u64 {
     loop {
         let Some(left) = feed.budget_left() else { return PAGE_MAX };
@@ -162,7 +168,7 @@ async fn page_size(feed: &Feed, reserve: u64) -> u64 {
     }
 }
 
-/// A time as X takes it.
+/// Formats a time for X.
 fn seconds(time: OffsetDateTime) -> String {
     let time = time.to_offset(time::UtcOffset::UTC);
     crate::social::stamp(time.replace_nanosecond(0).unwrap_or(time))

@@ -1,8 +1,8 @@
-//! The source against time: a day of a stream, and stalls.
+//! Tests of the source against time: a day of a stream, and stalls.
 
 use super::*;
 
-/// A configuration with these topics.
+/// Returns a configuration with these topics.
 pub(super) fn configuration(topics: &[&str]) -> X {
     let topics: Vec<_> = topics.iter().map(|topic| serde_json::json!(topic)).collect();
     serde_json::from_value(serde_json::json!({ "topics": topics, "bearer_token": "token" }))

@@ -1,7 +1,8 @@
-//! Topics in X's own language: one rule of the stream and one query of the search for each.
+//! The translation of topics into X's own language: one rule of the stream and one query of the
+//! search for each.
 //!
 //! A rule may match more than its topic asks for (X knows fewer languages, for example); then its
-//! posts are held against the topic here. Which is so is told by the rule's tag, since the tag
+//! posts are compared with the topic here. The rule's tag says if this is needed, since the tag
 //! comes with every post that the rule matched.
 
 use crate::component::Problem;
@@ -9,43 +10,44 @@ use crate::social::{RULES_BY_US, Term, Topic};
 
 use super::{Mode, X};
 
-/// The languages that X tells apart.
+/// The languages that X distinguishes.
 const LANGS: &str = " am ar bg bn bo ca ckb cs cy da de dv el en es et eu fa fi fr gu hi hi-latn ht hu hy id in is it \
     iw ja ka km kn ko lo lt lv ml mr my ne nl no or pa pl ps pt ro ru sd si sk sl sr sv ta te th tl tr ug uk und ur vi \
     zh zh-cn zh-tw art qam qct qht qme qst zxx ";
 
-/// What only the stream has, and the search has not.
+/// Operators that only the stream has, and not the search.
 const STREAM_ONLY: [&str; 2] = ["sample:", "bio:"];
 
 /// A topic in X's language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
-    /// What the rule says.
+    /// The text of the rule.
     pub value: String,
-    /// `waterspout:<topic>` where a match by X is a match of the topic, else `waterspout~<topic>`.
+    /// `waterspout:<topic>` if a match by X is always a match of the topic, else
+    /// `waterspout~<topic>`.
     pub tag: String,
     /// The topic.
     pub topic: String,
 }
 
 impl Rule {
-    /// Whether what it matches fulfils the topic.
+    /// Returns true if every post that the rule matches fulfils the topic.
     pub fn is_exact(&self) -> bool {
         self.tag.starts_with(RULES_BY_US)
     }
 
-    /// Whether a search can ask for it.
+    /// Returns true if the rule is short enough for a search.
     pub fn is_searchable(&self, x: &X) -> bool {
         self.value.chars().count() <= x.plan.query_chars_max()
     }
 }
 
-/// A rule that a tag says to be one of this program's.
+/// Returns true if a tag belongs to a rule of this program.
 pub(super) fn is_ours(tag: &str) -> bool {
     tag.strip_prefix("waterspout").is_some_and(|rest| rest.starts_with([':', '~']))
 }
 
-/// A condition in X's language, and whether it means the same there.
+/// Returns a condition in X's language, and true if it means the same there.
 fn condition(term: &Term) -> Result<(String, bool), String> {
     let sign = |sign: char, name: &str, what: &str| match name
         .chars()
@@ -66,20 +68,20 @@ fn condition(term: &Term) -> Result<(String, bool), String> {
         Term::Channel(id) => Err(format!("X has no channel \"{id}\"")),
         Term::Not(term) => match condition(term)? {
             (condition, true) => Ok((format!("-{condition}"), true)),
-            // Without it X sends more than is wanted; with it, it would send less.
+            // Without the condition X sends more than is wanted; with it, X would send less.
             (_, false) => Ok((String::new(), false)),
         },
     }
 }
 
-/// X finds words as they are; anything that has more than letters and digits has to stand in
-/// quotes.
+/// Returns a word or phrase for X. X finds words as they are; a text with more than letters and
+/// digits needs quotes.
 fn text(word: &str) -> Result<(String, bool), String> {
     if !word.contains(char::is_alphanumeric) {
         return Err(format!("X looks for words, and \"{word}\" has no letter or digit"));
     }
     let plain = word.chars().all(char::is_alphanumeric) && !matches!(word, "or" | "and" | "not");
-    // No phrase can have a quote or a backslash; X's words end there anyhow.
+    // A phrase can't have a quote or a backslash; X ends words there in any case.
     let quoted = word.replace(['"', '\\'], " ");
     Ok(if plain { (word.into(), true) } else { (format!("\"{quoted}\""), quoted == word) })
 }
@@ -93,14 +95,14 @@ fn language(lang: &str) -> Result<(String, bool), String> {
         "id" => Ok(("lang:in".into(), false)),
         _ if known(lang) => Ok((format!("lang:{lang}"), true)),
         _ if known(main) => Ok((format!("lang:{main}"), false)),
-        _ => Err(format!("X tells no language \"{lang}\"")),
+        _ => Err(format!("X has no language \"{lang}\"")),
     }
 }
 
-/// The rule of a topic.
+/// Returns the rule of a topic.
 ///
 /// # Errors
-/// What X has no words for.
+/// If X's language can't express the topic.
 pub(super) fn rule(topic: &Topic, also: Option<&str>) -> Result<Rule, String> {
     let alone = |term: &Term| !matches!(term, Term::Lang(_) | Term::Not(_));
     if !topic.terms().iter().any(alone) {
@@ -115,7 +117,7 @@ pub(super) fn rule(topic: &Topic, also: Option<&str>) -> Result<Rule, String> {
     Ok(Rule { value: value.join(" "), tag: format!("waterspout{sign}{name}"), topic: name })
 }
 
-/// The rules of all topics; those that can't be made are [problems](problems) before.
+/// Returns the rules of all topics; topics without a rule are reported by [`problems`] before.
 pub(super) fn rules(x: &X) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     for rule in x.topics.iter().filter_map(|topic| rule(topic, x.also.as_deref()).ok()) {
@@ -126,7 +128,7 @@ pub(super) fn rules(x: &X) -> Vec<Rule> {
     rules
 }
 
-/// What X can't do of what the configuration asks for.
+/// Returns the problems of the topics and of `also`.
 pub(super) fn problems(x: &X) -> Vec<Problem> {
     let at = |field, what: String| Problem { field, what, candidates: None };
     let mut problems = Vec::new();

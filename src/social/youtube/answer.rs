@@ -1,31 +1,31 @@
-//! What an answer of YouTube means: by its reason, since the status says little.
+//! The meaning of YouTube's answers, by their reason, since the status says little.
 
 use crate::net::answer::Meaning;
 use crate::post::fields::{elements, get, pick, string};
 use crate::social::{Reply, is_whole};
 
-/// What to do about an answer.
+/// The meaning of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It is what was asked for.
+    /// The answer is what was asked for.
     Good,
     /// Nothing has changed since the answer whose etag was sent.
     Same,
     /// The day's quota is used up.
     DayUsed,
-    /// Too fast, or busy: try again later.
+    /// The requests come too fast, or YouTube is busy: try again later.
     Busy(String),
-    /// The page isn't there: what it belonged to has to begin anew.
+    /// The page doesn't exist: its search or list has to begin again.
     NoSuchPage,
-    /// There is no such channel or playlist (any more).
+    /// The channel or playlist doesn't exist (any more).
     Missing(String),
-    /// YouTube doesn't take what was asked for; it may take other channels and topics.
+    /// YouTube refuses the request; it may accept other channels and topics.
     Refused(String),
-    /// Nothing helps but a person: why, and what to do.
+    /// Only a person can help: the reason, and what to do.
     Stop(String),
 }
 
-/// Reads an answer. One that isn't whole JSON was cut on its way.
+/// Parses an answer. An answer that isn't whole JSON was cut on its way.
 pub(super) fn answer(reply: &Reply) -> Answer {
     if reply.status == 304 {
         return Answer::Same;
@@ -73,12 +73,12 @@ pub(super) fn answer(reply: &Reply) -> Answer {
     }
 }
 
-/// Reasons that concern the key, and so all that is asked with it.
+/// Reasons that concern the key, and so every request with it.
 const KEY_REASONS: [&str; 5] =
     ["keyInvalid", "keyExpired", "accessNotConfigured", "ipRefererBlocked", "authError"];
 
-/// The reasons that an error names, the most telling one last. Not every error has a list of
-/// `errors`: some have `details` in its place, and some neither.
+/// Returns the reasons that an error names, the most specific one last. Not every error has a list
+/// of `errors`: some have `details` instead, and some neither.
 fn reasons(error: &[u8]) -> Vec<String> {
     let mut reasons = Vec::new();
     for list in pick(error, ["details", "errors"]) {
@@ -89,7 +89,7 @@ fn reasons(error: &[u8]) -> Vec<String> {
     reasons
 }
 
-/// What an error says, for a person: without the parts that it lacks.
+/// Returns an error's text for a person, without the parts that the error lacks.
 fn said(reasons: &[String], status: &str, message: &str, http: u16) -> String {
     let reason = reasons.last().map_or(status, String::as_str);
     match (reason, message) {

@@ -1,4 +1,4 @@
-//! The calls of YouTube's API that are needed, each paid for from the key's quota.
+//! The needed calls of YouTube's API, each paid for from the key's quota.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -13,15 +13,16 @@ use super::YouTube;
 use super::answer::{Answer, answer};
 use super::pacific::{day, next_day};
 
-/// The two purses of a key, and the turns of its searches.
+/// The two quotas of a key, and the turns of its searches.
 const SEARCHES: &str = "searches";
 const UNITS: &str = "units";
 const TURNS: &str = "turns";
 
-/// A day has as many searches as the key is allowed, evenly spread: by default one in 864 s.
+/// The length of a day. The searches that the key is allowed in a day are evenly spread: by default
+/// one in 864 s.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// What of a video is asked for.
+/// The requested parts of a video.
 const PARTS: &str = "snippet,statistics,contentDetails";
 
 /// A client for one key.
@@ -31,21 +32,21 @@ pub(super) struct Client {
     clock: SharedClock,
     searches: u64,
     units: u64,
-    /// How many calls were paid for so far.
+    /// The number of calls that were paid for so far.
     calls: Cell<u64>,
-    /// Whether the next search's turn was waited for.
+    /// True if the next search has waited for its turn.
     has_turn: Cell<bool>,
 }
 
-/// A page that isn't there, and what to do instead.
+/// A page, or the reason why there is none.
 #[derive(Debug)]
 pub(super) enum Page {
     Is(Reply),
-    /// It is as it was.
+    /// The page hasn't changed.
     Same,
-    /// The token is no good any more.
+    /// The page's token is no longer valid.
     Gone,
-    /// What it is a page of isn't there, or YouTube doesn't take it.
+    /// The channel or playlist doesn't exist, or YouTube refuses the request.
     Missing(String),
 }
 
@@ -70,7 +71,7 @@ impl Client {
         self.clock.now()
     }
 
-    /// Learns from the spool what was used of the day before a restart.
+    /// Restores from the spool the part of the day's quotas that was used before a restart.
     pub fn restore(&self, feed: &Feed) {
         for bucket in [SEARCHES, UNITS] {
             let saved = feed.cursor(&part(bucket));
@@ -84,23 +85,23 @@ impl Client {
         }
         let turn = feed.cursor(&part(TURNS)).and_then(|turn| turn.parse().ok());
         if let Some(Ok(turn)) = turn.map(OffsetDateTime::from_unix_timestamp) {
-            // A clock that was set back must not silence the searches for long.
+            // If the clock was set back, the searches must not stop for long.
             self.quota.block(TURNS, turn.min(self.now() + self.every() * 100));
         }
     }
 
-    /// How far searches are apart.
+    /// Returns the time between two searches.
     fn every(&self) -> Duration {
         DAY / u32::try_from(self.searches).unwrap_or(u32::MAX).max(1)
     }
 
-    /// How many calls were paid for so far.
+    /// Returns the number of calls that were paid for so far.
     pub fn calls(&self) -> u64 {
         self.calls.get()
     }
 
-    /// Takes the next turn for a search of all that spouts with this key have, and saves it, so
-    /// that starts in a row don't search each time.
+    /// Takes the next turn for a search, in common with all spouts of this key, and saves it, so
+    /// that several starts in a row don't search each time.
     fn reserve(&self, feed: &Feed) -> OffsetDateTime {
         let turn = self.quota.reserve(TURNS, self.now(), self.every());
         feed.set_cursor(&part(TURNS), (turn + self.every()).unix_timestamp().to_string());
@@ -111,7 +112,7 @@ impl Client {
     pub async fn turn(&self, feed: &Feed) {
         let turn = self.reserve(feed);
         self.has_turn.set(true);
-        // In pieces, since the wall clock may be set.
+        // Waits in pieces, since the wall clock may be set.
         while let Ok(left) = Duration::try_from(turn - self.now())
             && !left.is_zero()
         {
@@ -123,10 +124,10 @@ impl Client {
         if bucket == SEARCHES { self.searches } else { self.units }
     }
 
-    /// Pays for a call; waits for the next day if nothing is left.
+    /// Pays for a call; waits for the next day if the quota is used up.
     async fn pay(&self, bucket: &str, feed: &Feed) -> Result<()> {
-        // The further pages of a search don't wait for their turns, since their tokens get old:
-        // what is behind them does.
+        // Further pages of a search don't wait for their turns, since their tokens expire: the next
+        // search waits longer instead.
         if bucket == SEARCHES && !self.has_turn.replace(false) {
             self.reserve(feed);
         }
@@ -139,7 +140,7 @@ impl Client {
                     format!("{} {}", today.unix_timestamp(), self.quota.used(bucket, today)),
                 );
                 self.calls.set(self.calls.get() + 1);
-                // Searches are so few that each is noted before it is made.
+                // Searches are so few that each is saved before it is made.
                 return if bucket == SEARCHES { feed.save().await } else { Ok(()) };
             }
             let until = blocked.unwrap_or_else(|| next_day(self.now()));
@@ -147,14 +148,14 @@ impl Client {
         }
     }
 
-    /// A page of a search.
+    /// Returns a page of a search.
     pub async fn search(&self, query: &[(&str, &str)], feed: &Feed) -> Result<Page> {
         let fixed =
             [("part", "snippet"), ("type", "video"), ("order", "date"), ("maxResults", "50")];
         self.get(SEARCHES, "/search", &[&fixed[..], query].concat(), None, feed).await
     }
 
-    /// A page of a playlist, unless it is that of this etag.
+    /// Returns a page of a playlist, unless it still has this etag.
     pub async fn playlist(
         &self,
         query: &[(&str, &str)],
@@ -165,11 +166,11 @@ impl Client {
         self.get(UNITS, "/playlistItems", &[&fixed[..], query].concat(), etag, feed).await
     }
 
-    /// Up to fifty videos; those that are gone are missing from the answer. Not by `maxResults`,
-    /// which is for lists.
+    /// Returns up to fifty videos; videos that are gone are missing from the answer. The call has
+    /// no `maxResults`, which is for lists.
     ///
     /// # Errors
-    /// Transient if the answer is none.
+    /// Transient if there is no usable answer.
     pub async fn videos(&self, ids: &[String], feed: &Feed) -> Result<Reply> {
         match self
             .get(UNITS, "/videos", &[("part", PARTS), ("id", &ids.join(","))], None, feed)
@@ -181,7 +182,7 @@ impl Client {
         }
     }
 
-    /// Asks patiently: waits for quotas, and while YouTube is busy or out of reach.
+    /// Repeats a request: waits for quotas, and while YouTube is busy or unreachable.
     async fn get(
         &self,
         bucket: &str,
@@ -200,7 +201,7 @@ impl Client {
                 Answer::Good => Verdict::Good(Page::Is(reply)),
                 Answer::Same => Verdict::Good(Page::Same),
                 Answer::DayUsed => {
-                    // Somebody else used the same key: YouTube knows better what is left.
+                    // Somebody else used the same key: YouTube knows better how much is left.
                     self.quota.block(bucket, next_day(self.now()));
                     Verdict::Limited
                 }
@@ -214,21 +215,21 @@ impl Client {
         Asking { feed, part: bucket, of: "" }.until_answered(waits, request, judge).await
     }
 
-    /// One cheap call that a key is good for.
+    /// Checks the key by one cheap call.
     ///
     /// # Errors
-    /// What isn't good.
+    /// If YouTube refuses the key, or doesn't answer.
     pub async fn check(&self, channel: Option<&str>) -> Result<()> {
         let channel = channel.unwrap_or("UC_x5XG1OV2P6uZZ5FSM9Ttw");
         let reply = self.http.get("/channels", &[("part", "id"), ("id", channel)]).await;
-        let reply = reply
-            .map_err(|failure| Error::transient(format!("YouTube can't be asked: {failure}")))?;
+        let reply =
+            reply.map_err(|failure| Error::transient(format!("can't reach YouTube: {failure}")))?;
         match answer(&reply) {
             Answer::Good | Answer::Same | Answer::Missing(_) | Answer::NoSuchPage => Ok(()),
             Answer::DayUsed => Err(Error::transient("the key's quota of today is used up")),
             Answer::Busy(why) => Err(Error::transient(why)),
             Answer::Refused(why) => {
-                Err(Error::fatal(format!("YouTube doesn't take the request, {why}")))
+                Err(Error::fatal(format!("YouTube refuses the request, {why}")))
             }
             Answer::Stop(why) => Err(Error::fatal(why)),
         }

@@ -1,4 +1,4 @@
-//! Reading videos again for their counts, up to fifty in a call.
+//! Reads videos again for their counts, up to fifty in a call.
 
 use async_trait::async_trait;
 
@@ -9,14 +9,14 @@ use crate::social::{Feed, Platform, Refresher, delete};
 use super::YouTube;
 use super::client::Client;
 
-/// How many ids a call takes.
+/// The number of ids that a call accepts.
 const IDS_MAX: usize = 50;
 
-/// What is shorter is the id of a video; those of a playlist's items are longer, and can't be read
-/// by it.
+/// The length below which an id is a video's; ids of a playlist's items are longer, and no video
+/// can be read by them.
 const VIDEO_ID_LESS: usize = 24;
 
-/// Reads videos again.
+/// The client that reads videos again.
 pub(super) struct Counts {
     config: YouTube,
     client: Option<Client>,
@@ -49,8 +49,8 @@ impl Refresher for Counts {
     }
 }
 
-/// Offers what came, and what didn't as deleted: YouTube doesn't tell whether it was, or was made
-/// private. An answer without a list says nothing of that.
+/// Offers the videos of an answer, and deletions of those that it lacks: YouTube doesn't tell if a
+/// video was deleted or made private. An answer without a list says nothing about deletions.
 fn take(reply: &[u8], feed: &Feed, ids: &[String], after: &str) -> Result<()> {
     let items = get(reply, "items").filter(|items| items.first() == Some(&b'['));
     let items = items.ok_or_else(|| Error::transient("YouTube gave no list of videos"))?;
@@ -64,7 +64,7 @@ fn take(reply: &[u8], feed: &Feed, ids: &[String], after: &str) -> Result<()> {
             feed.refuse(video, &why);
         }
     }
-    // What has no id may be any of them.
+    // A video without an id may be any of the requested ones.
     for id in ids.iter().filter(|id| is_plain && !there.contains(id)) {
         if let Ok(gone) = delete(YouTube::KIND, id, feed.now(), b"null", feed.now()) {
             feed.offer(gone);

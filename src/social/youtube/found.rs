@@ -1,4 +1,4 @@
-//! What a search or a playlist gave: an id, whose video is then read with its statistics.
+//! The results of a search or a playlist: ids, whose videos are then read with their statistics.
 
 use time::OffsetDateTime;
 
@@ -9,21 +9,22 @@ use crate::social::{Feed, Offered, RULES_BY_US, Refusals, Reply, Topic, post};
 
 use super::client::Client;
 
-/// How many ids a call takes.
+/// The number of ids that a call accepts.
 const IDS_MAX: usize = 50;
 
-/// Something that was found, not read as a video yet.
+/// A result that wasn't read as a video yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    /// None where it isn't as YouTube says that it is: then it is captured as it was found.
+    /// The video's id; `None` if the result hasn't the specified form: then it is captured as it
+    /// was found.
     pub id: Option<String>,
-    /// When it was published, or became part of the list, if that is later.
+    /// The time when the video was published, or became part of the list, if that is later.
     pub published: Option<OffsetDateTime>,
     pub raw: Vec<u8>,
 }
 
 impl Found {
-    /// An item of a search.
+    /// Reads an item of a search.
     fn in_search(item: &[u8]) -> Self {
         let id = get(item, "id").and_then(|id| get(id, "videoId")).and_then(string);
         Self {
@@ -33,7 +34,7 @@ impl Found {
         }
     }
 
-    /// An item of a playlist.
+    /// Reads an item of a playlist.
     fn in_playlist(item: &[u8]) -> Self {
         let details = get(item, "contentDetails")
             .and_then(|details| get(details, "videoId"))
@@ -52,14 +53,14 @@ impl Found {
         }
     }
 
-    /// Whether it was captured before.
+    /// Returns true if the video was captured before.
     pub fn is_known(&self, feed: &Feed) -> bool {
         let Some(id) = &self.id else { return false };
         let same = serde_json::json!({ "id": id }).to_string();
         Post::wrap("video", same.as_bytes()).is_ok_and(|post| feed.has_seen(&post))
     }
 
-    /// Whether it isn't known to be older.
+    /// Returns true unless the video is known to be older.
     pub fn is_since(&self, from: OffsetDateTime) -> bool {
         self.published.is_none_or(|at| at >= from)
     }
@@ -69,13 +70,13 @@ fn time(item: &[u8], within: &str, name: &str) -> Option<OffsetDateTime> {
     get(get(item, within)?, name).and_then(string).and_then(|text| date(&text))
 }
 
-/// The list that YouTube gave, and the token of the next page.
+/// A list from YouTube, and the token of the next page.
 pub(super) struct List {
     pub found: Vec<Found>,
     pub next: Option<String>,
 }
 
-/// Takes what was found into the feed.
+/// The reader that takes results into the feed.
 pub(super) struct Taker<'a> {
     pub client: &'a Client,
     pub feed: &'a Feed,
@@ -114,8 +115,9 @@ impl<'a> Taker<'a> {
         elements(items).collect()
     }
 
-    /// Reads what is new as videos, as many in a call as the budget allows, and offers each. What
-    /// YouTube doesn't give as a video is offered as it was found. Says how many were new.
+    /// Reads new results as videos, as many in a call as the budget allows, and offers each. A
+    /// result that YouTube doesn't return as a video is offered as it was found. Returns the number
+    /// of new ones.
     pub async fn take(&self, found: Vec<Found>, topic: Option<&Topic>) -> Result<u64> {
         let mut new: Vec<_> =
             found.into_iter().filter(|found| !found.is_known(self.feed)).collect();
@@ -153,7 +155,7 @@ impl<'a> Taker<'a> {
         Ok(taken + found.iter().map(|found| self.offer(&found.raw, topic)).sum::<u64>())
     }
 
-    /// Offers a video; 1 if it is new.
+    /// Offers a video; returns 1 if it is new.
     fn offer(&self, video: &[u8], topic: Option<&Topic>) -> u64 {
         match made(video, topic, self.feed.now()) {
             Ok(post) => u64::from(self.feed.offer(post) == Offered::Taken),
@@ -165,9 +167,9 @@ impl<'a> Taker<'a> {
     }
 }
 
-/// The post of a video. Which topic's search or channel found it isn't always to be seen from it
-/// (YouTube searches also in what it doesn't give), so it is told beside it, in the way in which X
-/// tells the rules that a post matched.
+/// Makes the post of a video. The video doesn't always show which topic's search or channel found
+/// it (YouTube also searches in data that it doesn't return). So the topic is added beside it, in
+/// the way in which X names the rules that a post matched.
 pub(super) fn made(
     video: &[u8],
     topic: Option<&Topic>,

@@ -1,8 +1,8 @@
 //! `YouTube`: videos by topic and by channel.
 //!
 //! Searches are few (100 a day for a key), so they are spread evenly over the day and over the
-//! topics. Channels are read by their uploads playlists, which cost a hundredth of the rest. Both
-//! give ids, whose videos are then read with their statistics, fifty in a call.
+//! topics. Channels are read by their uploads playlists, which cost a hundredth of a search. Both
+//! return ids, whose videos are then read with their statistics, fifty in a call.
 
 mod answer;
 mod client;
@@ -33,43 +33,44 @@ use self::client::Client;
 use self::counts::Counts;
 
 /// Captures videos of YouTube by topics and channels, each with its statistics. A topic is searched
-/// for as often as the key's quota allows: a search in 864 s, shared evenly by the topics and by
+/// for as often as the key's quota allows: one search in 864 s, shared evenly by the topics and by
 /// all spouts with that key. A channel is read by its list of uploads, which is cheap.
-/// `matching_rules` beside a video says whose search found it, since YouTube also searches in what
-/// it doesn't give.
+/// `matching_rules` beside a video names the topic whose search found it, since YouTube also
+/// searches in data that it doesn't return.
 ///
-/// YouTube tells of neither edits nor deletions: a video that is gone when `refresh` reads it again
-/// (deleted, or made private) is on the stream `deletes`, with `raw` null. More than about 500
-/// videos of one topic within seconds can't be got; then there is a gap in the ledger.
+/// YouTube reports neither edits nor deletions: a video that is gone when `refresh` reads it again
+/// (deleted, or made private) comes on the stream `deletes`, with `raw` null. If more than about
+/// 500 videos of one topic are published within seconds, not all can be read; then there is a gap
+/// in the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct YouTube {
-    /// What to capture: `"rust lang"`, `"\"exact phrase\""`, `"storm -rust"`, `"#storm"`,
-    /// `Channel("UC…")`.
+    /// The topics and channels to capture: `"rust lang"`, `"\"exact phrase\""`, `"storm -rust"`,
+    /// `"#storm"`, `Channel("UC…")`.
     topics: Vec<Topic>,
     /// The key of the API.
     api_key: Secret,
     /// The address of the API.
     #[serde(default = "base_url")]
     base_url: String,
-    /// How many searches the key has in a day (of the Pacific Ocean's coast).
+    /// The number of searches that the key has in a day (of Pacific Time).
     #[serde(default = "searches")]
     searches_per_day: u64,
-    /// How many units of everything else the key has in a day.
+    /// The number of units for all other calls that the key has in a day.
     #[serde(default = "units")]
     units_per_day: u64,
-    /// How often channels are read, if the units allow it.
+    /// The interval at which channels are read, if the units allow it.
     #[serde(default = "poll")]
     poll: Interval,
-    /// How far back each search looks behind the newest video of the one before: YouTube finds
-    /// videos hours late.
+    /// The time by which each search looks back behind the newest video of the search before:
+    /// YouTube finds videos hours late.
     #[serde(default = "overlap")]
     overlap: Interval,
-    /// How many videos may be read.
+    /// The bound on the videos that may be read.
     #[serde(default)]
     budget: Option<Budget>,
-    /// How long after a video came its counts are read again, such as `["10m", "1h"]`; onto the
-    /// stream `counts`.
+    /// The times after a video's receipt at which its counts are read again, such as `["10m",
+    /// "1h"]`; they come on the stream `counts`.
     #[serde(default)]
     refresh: Vec<Interval>,
     /// The log that videos go through before they enter the topology.
@@ -100,7 +101,7 @@ fn overlap() -> Interval {
 impl Component for YouTube {
     const NAME: &'static str = "YouTube";
     const GUARANTEE: &'static str = "each video that was found is in the spool before it enters the topology, once by its \
-        id; searches overlap, and go on where they were after a crash";
+        id; searches overlap, and continue after a crash where they stopped";
 }
 
 #[async_trait(?Send)]
@@ -174,7 +175,7 @@ impl Platform for YouTube {
     }
 }
 
-/// A topic as YouTube's `q`: words are all wanted, `-` excludes.
+/// Returns a topic as YouTube's `q`: all words are wanted, and `-` excludes a word.
 fn query(topic: &Topic) -> Option<String> {
     fn one(term: &Term) -> Option<String> {
         Some(match term {
@@ -193,7 +194,7 @@ fn query(topic: &Topic) -> Option<String> {
     terms.iter().any(|term| !term.is_empty() && !term.starts_with('-')).then_some(query)
 }
 
-/// The language that a topic asks for.
+/// Returns the language that a topic asks for.
 fn language(topic: &Topic) -> Option<&str> {
     topic.terms().iter().find_map(|term| match term {
         Term::Lang(lang) => Some(lang.as_str()),
@@ -201,7 +202,7 @@ fn language(topic: &Topic) -> Option<&str> {
     })
 }
 
-/// How many characters stand behind `UC` in a channel's id.
+/// The number of characters behind `UC` in a channel's id.
 const CHANNEL_ID_REST: usize = 22;
 
 /// Returns true if a text has the form of a channel's id.
@@ -223,8 +224,7 @@ impl Source for Videos {
     async fn run(&mut self, feed: &Feed) -> Result<()> {
         let client = Client::new(&self.config, feed.clock().clone())?;
         client.restore(feed);
-        // Each has a client of its own, which counts its own calls; what they may cost in all is
-        // shared by the key.
+        // Each part has its own client, which counts its own calls; both share the key's quotas.
         let uploads_client = Client::new(&self.config, feed.clock().clone())?;
         let searches = search::run(&client, &self.config, feed);
         let uploads = uploads::run(&uploads_client, &self.config, feed);

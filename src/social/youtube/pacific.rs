@@ -1,12 +1,12 @@
-//! When a day of YouTube's quotas begins: at midnight in Los Angeles, by the rule of 2007 (Energy
-//! Policy Act of 2005, section 110): summer time from the second Sunday of March to the first of
-//! November, at 2 o'clock.
+//! The days of YouTube's quotas: a day begins at midnight in Los Angeles, by the rule of 2007
+//! (Energy Policy Act of 2005, section 110): summer time from the second Sunday of March to the
+//! first of November, at 2 o'clock.
 
 use time::{Date, Duration, Month, OffsetDateTime, UtcOffset, Weekday};
 
-/// The beginning of the day that a time lies in.
+/// Returns the beginning of the day in which a time lies.
 pub(super) fn day(now: OffsetDateTime) -> OffsetDateTime {
-    // By winter time the date may be a day behind, an hour a day.
+    // By winter time the date may be a day behind, for an hour of each day.
     let mut date = (now.to_offset(UtcOffset::UTC) - Duration::hours(8)).date();
     if let Some(next) = date.next_day().filter(|next| midnight(*next) <= now) {
         date = next;
@@ -14,7 +14,7 @@ pub(super) fn day(now: OffsetDateTime) -> OffsetDateTime {
     midnight(date)
 }
 
-/// The beginning of the day behind that.
+/// Returns the beginning of the next day.
 pub(super) fn next_day(now: OffsetDateTime) -> OffsetDateTime {
     let date = (day(now) - Duration::hours(8) + Duration::hours(1)).date();
     date.next_day().map_or(now + Duration::days(1), midnight)
@@ -25,14 +25,14 @@ fn midnight(date: Date) -> OffsetDateTime {
     date.midnight().assume_utc() + Duration::hours(hours)
 }
 
-/// Whether it is summer time at the beginning of a day.
+/// Returns true if a day begins in summer time.
 fn is_summer(date: Date) -> bool {
     let begins = sunday(date.year(), Month::March, 2);
     let ends = sunday(date.year(), Month::November, 1);
     begins < Some(date) && Some(date) <= ends
 }
 
-/// The so-manieth Sunday of a month.
+/// Returns the Sunday of a month with this number, counted from 1.
 fn sunday(year: i32, month: Month, number: u8) -> Option<Date> {
     let first = Date::from_calendar_date(year, month, 1).ok()?;
     let to_sunday = (7 - first.weekday().number_days_from_sunday()) % 7;

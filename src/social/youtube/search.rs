@@ -1,4 +1,4 @@
-//! Searching for topics, from the newest video that was found before.
+//! Searches for topics, from the newest video that was found before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,21 +13,20 @@ use super::client::{Client, Page};
 use super::found::{Found, Taker};
 use super::{YouTube, language, query};
 
-/// How many results YouTube gives for one search at most, nearly: behind about five hundred its
-/// pages repeat or are empty. Then the window is split.
+/// The number of results at which a search counts as full: behind about five hundred results
+/// YouTube's pages repeat or are empty. Then the window is split.
 const RESULTS_MAX: usize = 450;
 
-/// How many windows one sweep is split into at most: half of the searches of a day.
+/// The most windows into which one sweep is split: half of the searches of a day.
 const WINDOWS_MAX: usize = 50;
 
 /// The shortest window.
 const WINDOW_MIN: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether a topic is to be searched for again, while all of them are left
-/// out.
+/// The interval at which left-out topics are looked at, while all of them are left out.
 const ALL_OUT: Duration = Duration::from_secs(1);
 
-/// Searches for each topic in turn, whenever it is the key's turn.
+/// Searches for each topic in turn, whenever the key has a turn.
 pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Result<()> {
     let topics: Vec<_> = config.topics.iter().filter(|topic| topic.channel().is_none()).collect();
     if topics.is_empty() {
@@ -49,30 +48,30 @@ pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Resul
     }
 }
 
-/// The part of the source that a topic is.
+/// Returns the part of the source for a topic.
 fn part(topic: &Topic) -> String {
     format!("search {topic}")
 }
 
-/// A time that is searched, up to now if it has no end.
+/// A period that is searched, up to now if it has no end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Window {
     from: OffsetDateTime,
     before: Option<OffsetDateTime>,
 }
 
-/// How the pages of a window ended.
+/// The end of a window's pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// There are no more, or all that follow are known.
+    /// There are no more pages, or all that follow are known.
     Whole,
-    /// They began to repeat, or the next one was refused: there may be more.
+    /// The pages began to repeat, or the next one was refused: there may be more.
     Broken,
-    /// YouTube gives no more.
+    /// YouTube returns no more results.
     Full,
 }
 
-/// What a window gave.
+/// The results of a window.
 #[derive(Debug)]
 struct Pages {
     found: Vec<Found>,
@@ -84,22 +83,23 @@ struct Search<'a> {
     config: &'a YouTube,
     feed: &'a Feed,
     taker: Taker<'a>,
-    /// When each topic's overlap was last searched to its end.
+    /// The time when each topic's overlap was last searched to its end.
     deep: BTreeMap<String, Duration>,
-    /// Until when each topic's gaps were told.
+    /// The end of the last gap that was reported for each topic.
     told: BTreeMap<String, OffsetDateTime>,
 }
 
 impl Search<'_> {
-    /// One sweep over a topic, from `overlap` before the newest video of the last one.
+    /// Sweeps over a topic once, from `overlap` before the newest video of the last sweep.
     async fn topic(&mut self, topic: &Topic) -> Result<()> {
         let Some(query) = query(topic) else { return Ok(()) };
         let part = part(topic);
         let last = newest(self.feed, &part);
         let from = last - self.config.overlap.0;
         let now = self.feed.clock().monotonic();
-        // A page of which all is known ends a sweep, since searches are few; but YouTube finds
-        // videos late, also behind such pages, so twice in an overlap all of it is searched.
+        // A page with known videos only ends a sweep, since searches are few. But YouTube finds
+        // videos late, also behind such pages, so all of the overlap is searched twice in its
+        // length.
         let is_deep = self
             .deep
             .get(&part)
@@ -116,8 +116,8 @@ impl Search<'_> {
             searched += 1;
             let Pages { found, end } = match self.pages(&query, topic, window, is_deep).await? {
                 Ok(pages) => pages,
-                // The cursor stays: what is published meanwhile is searched for when YouTube takes
-                // the topic again.
+                // The cursor stays: once YouTube accepts the topic again, the videos since then are
+                // searched for.
                 Err(why) => {
                     self.feed.leave_out(&part, &why);
                     return Ok(());
@@ -143,12 +143,12 @@ impl Search<'_> {
             self.deep.insert(part.clone(), now);
         }
         self.feed.take_back(&part);
-        // Only a whole sweep counts: a crash in its middle begins it again.
+        // Only a whole sweep counts: a crash in the middle repeats the sweep.
         self.feed.set_cursor(&part, stamp(latest.min(self.feed.now())));
         self.feed.save().await
     }
 
-    /// Tells a gap, but for what was told by the sweeps before: they overlap.
+    /// Reports a gap without the part that earlier sweeps reported, since sweeps overlap.
     async fn tell(&mut self, part: &str, window: Window) -> Result<()> {
         let to = window.before.unwrap_or_else(|| self.feed.now());
         let from = self.told.get(part).map_or(window.from, |told| window.from.max(*told));
@@ -161,7 +161,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// All pages of one window; why, if YouTube doesn't take the topic.
+    /// Returns all pages of one window, or the reason if YouTube refuses the topic.
     async fn pages(
         &self,
         q: &str,
@@ -194,7 +194,7 @@ impl Search<'_> {
                 !list.found.is_empty() && list.found.iter().all(|found| found.is_known(self.feed));
             let before = (ids.len(), found.len());
             for one in list.found {
-                // What has no id is told apart by all that it has.
+                // A result without an id is identified by its whole text.
                 let key = one.id.clone().map_or_else(|| one.raw.clone(), String::into_bytes);
                 if ids.insert(key) {
                     found.push(one);
@@ -215,7 +215,7 @@ impl Search<'_> {
     }
 }
 
-/// What is left of a window behind what it gave.
+/// The rest of a window behind its results.
 #[derive(Debug, PartialEq, Eq)]
 enum Rest {
     None,
@@ -223,9 +223,9 @@ enum Rest {
     Lost(Window),
 }
 
-/// Where results came in order, the rest is what is older than the oldest of them; else it is both
-/// halves. `is_new` says that something was found that no window before gave: where windows are
-/// ignored it ends at that.
+/// Returns the rest of a window. If the results came in order, the rest is the time before the
+/// oldest of them; else it is both halves. `is_new` is true if a result was found that no earlier
+/// window had: if YouTube ignores windows, the search ends by this.
 fn rest(window: Window, found: &[Found], end: End, is_new: bool, now: OffsetDateTime) -> Rest {
     if end == End::Whole || (end == End::Broken && !is_new) {
         return Rest::None;
@@ -237,7 +237,7 @@ fn rest(window: Window, found: &[Found], end: End, is_new: bool, now: OffsetDate
     let times: Vec<_> = found.iter().filter_map(|found| found.published).collect();
     let is_sorted = times.len() == found.len() && times.is_sorted_by(|a, b| a >= b);
     match times.last().filter(|_| is_sorted) {
-        // The whole second of the oldest, of which there may be more.
+        // The window includes the whole second of the oldest result, of which there may be more.
         Some(oldest) if later(*oldest, Duration::from_secs(1)) < before => {
             Rest::Windows(vec![Window {
                 from: window.from,
@@ -254,7 +254,7 @@ fn rest(window: Window, found: &[Found], end: End, is_new: bool, now: OffsetDate
     }
 }
 
-/// YouTube takes whole seconds.
+/// Formats a time in whole seconds, as YouTube requires.
 fn second(time: OffsetDateTime) -> String {
     stamp(time.replace_nanosecond(0).unwrap_or(time))
 }
@@ -292,7 +292,7 @@ mod tests {
         check(window(-9, None), &[-1, -2, -4], End::Full, true, Rest::Windows(vec![behind(-4)]));
         check(window(-9, None), &[-1, -2, -4], End::Broken, true, Rest::Windows(vec![behind(-4)]));
         check(window(-9, None), &[-1, -2, -4], End::Whole, true, Rest::None);
-        // Without order there may be more anywhere.
+        // Without an order there may be more results anywhere.
         let halves = vec![window(-8, Some(-4)), window(-4, None)];
         check(window(-8, None), &[-4, -1, -2], End::Full, true, Rest::Windows(halves));
     }

@@ -14,7 +14,7 @@ use crate::social::stamp;
 use crate::social::tests::pages::{Answer, Asked, Server, advance_until, beside, good, served};
 use crate::social::tests::trial::{Trial, run};
 
-/// Midnight in Los Angeles.
+/// A midnight in Los Angeles.
 const MIDNIGHT: OffsetDateTime = datetime!(2026-11-25 08:00:00 UTC);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -31,7 +31,8 @@ fn topics_become_queries() {
     }
 }
 
-/// A configuration with a key of its own, since quotas are shared by key in the whole process.
+/// Returns a configuration with its own key, since spouts of one key share quotas in the whole
+/// process.
 fn config(topics: &str, key: &str, more: &str) -> YouTube {
     serde_json::from_str(&format!(r#"{{"topics":{topics},"api_key":"{key}"{more}}}"#)).unwrap()
 }
@@ -47,7 +48,7 @@ fn listed(id: &str, published: OffsetDateTime) -> Value {
         "contentDetails": { "videoId": id, "videoPublishedAt": stamp(published) } })
 }
 
-/// The answer of `videos`: all that were asked for, but these.
+/// Returns the answer of `videos`: all requested videos except these.
 fn videos(asked: &Asked, but: &[&str]) -> Answer {
     let ids = asked.get("id").unwrap().split(',').filter(|id| !but.contains(id));
     let video = |id| json!({ "id": id, "snippet": { "channelId": "UC1", "title": "t" }, "statistics": { "viewCount": "1" } });
@@ -137,7 +138,7 @@ fn spouts_with_one_key_take_turns() {
     run(async {
         let one = Play::new(config(r#"["storm"]"#, "turns", ""), |_| list(&[], None)).await;
         one.until_asked(36, 2).await;
-        // The wall clock of the other has gone as far.
+        // The other's wall clock has gone as far.
         let clock = one.trial.clock.now();
         let other = config(r#"["rain"]"#, "turns", "");
         let trial = Trial::start(YouTube::KIND, other.common(), clock);
@@ -179,7 +180,7 @@ fn a_restart_knows_what_was_used_and_whose_turn_it_is() {
         let trial = play.trial.restart(YouTube::KIND, play.config.common(), now);
         let saved = trial.feed.cursor("quota searches").unwrap();
         assert!(saved.starts_with(&MIDNIGHT.unix_timestamp().to_string()), "{saved}");
-        // Another key, since this process knows the first one's quota anyhow.
+        // This is another key, since the process knows the first one's quota.
         let play = Play::on(trial, config(r#"["storm"]"#, "behind", ""), |_| list(&[], None)).await;
         play.until_asked(36, 0).await;
         assert!(play.asked("/search")[0].at >= Duration::from_secs(800));
@@ -189,8 +190,8 @@ fn a_restart_knows_what_was_used_and_whose_turn_it_is() {
 #[test]
 fn more_than_youtube_gives_for_one_search_is_searched_in_shorter_windows() {
     run(async {
-        // A video each second of 20 minutes, of which a search gives no more than 500, fifty a
-        // page.
+        // There is a video in each second of 20 minutes. A search returns no more than 500, fifty
+        // on a page.
         let all: Vec<_> = (0..1_200).map(|number| MIDNIGHT - Duration::from_secs(number)).collect();
         let play = Play::new(
             config(r#"["storm"]"#, "many", r#","searches_per_day":100000"#),
@@ -225,7 +226,7 @@ fn more_than_youtube_gives_for_one_search_is_searched_in_shorter_windows() {
 #[test]
 fn what_youtube_never_gives_is_a_gap_that_is_told_once() {
     run(async {
-        // Windows are ignored, and there is always more.
+        // Windows are ignored, and there are always more results.
         let play = Play::new(
             config(r#"["storm"]"#, "never", r#","searches_per_day":100000,"overlap":"10s""#),
             |asked| {
@@ -426,7 +427,7 @@ fn odd() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Sets what is at a path to a value, or takes it away.
+/// Sets the value at a path, or removes it.
 fn vary(one: &mut Value, path: &str, value: &Option<Value>) {
     let (parent, name) = path.rsplit_once('/').unwrap();
     let Some(parent) = one.pointer_mut(parent).and_then(Value::as_object_mut) else { return };
@@ -458,7 +459,7 @@ const IN_VIDEO: [&str; 5] =
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
-    /// Whatever the fields are, each item leads to a post, and nothing panics.
+    /// Checks that each item leads to a post and nothing panics, whatever the fields are.
     #[test]
     fn no_variant_of_a_field_loses_a_video(at in 0..18_usize, value in proptest::option::of(odd())) {
         let (mut search, mut playlist) = (found("a", MIDNIGHT), listed("b", MIDNIGHT));

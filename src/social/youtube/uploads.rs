@@ -1,4 +1,4 @@
-//! Reading the uploads of channels, from the newest video that was found before.
+//! Reads the uploads of channels, from the newest video that was found before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,15 +12,14 @@ use super::YouTube;
 use super::client::{Client, Page};
 use super::found::Taker;
 
-/// Which share of a day's units the channels may take, as a divisor; the rest is for videos that
+/// The divisor of a day's units that gives the channels' share; the rest is for videos that
 /// searches find, and for counts.
 const SHARE: u64 = 2;
 
 /// The most pages that are read of one channel at once; a playlist has 20,000 videos at most.
 const PAGES_MAX: usize = 400;
 
-/// How often it is looked whether a channel is to be asked for again, while all of them are left
-/// out.
+/// The interval at which left-out channels are looked at, while all of them are left out.
 const ALL_OUT: Duration = Duration::from_secs(1);
 
 /// Reads each channel in turn, evenly spread and as often as the units allow.
@@ -52,12 +51,12 @@ pub(super) async fn run(client: &Client, config: &YouTube, feed: &Feed) -> Resul
     }
 }
 
-/// The part of the source that a channel is.
+/// Returns the part of the source for a channel.
 fn part(channel: &str) -> String {
     format!("channel {channel}")
 }
 
-/// The playlist of a channel's uploads: its id, with `UU` for `UC`.
+/// Returns the playlist of a channel's uploads: its id, with `UU` for `UC`.
 fn playlist(channel: &str) -> String {
     channel.strip_prefix("UC").map_or_else(|| channel.to_owned(), |rest| format!("UU{rest}"))
 }
@@ -67,13 +66,13 @@ struct Uploads<'a> {
     config: &'a YouTube,
     feed: &'a Feed,
     taker: Taker<'a>,
-    /// What the first page of each was when all of it was read.
+    /// The etag of each channel's first page when all of its uploads were read.
     etags: BTreeMap<String, String>,
 }
 
 impl Uploads<'_> {
-    /// One sweep over a channel's uploads, the newest first, back to the newest of the last one
-    /// less the overlap.
+    /// Sweeps over a channel's uploads once, the newest first, back to the newest upload of the
+    /// last sweep less the overlap.
     async fn channel(&mut self, topic: &Topic) -> Result<()> {
         let Some(channel) = topic.channel() else { return Ok(()) };
         let part = part(channel);
@@ -94,11 +93,10 @@ impl Uploads<'_> {
                     first = known.clone();
                     break;
                 }
-                // A token that is no good any more: what is behind it is read again, since the
+                // The token is no longer valid: the uploads behind it are read again, since the
                 // cursor stays.
                 Page::Gone => return Ok(()),
-                // The cursor stays: what is uploaded meanwhile is read when the channel is there
-                // again.
+                // The cursor stays: new uploads are read once the channel is available again.
                 Page::Missing(why) => {
                     self.feed.leave_out(&part, &why);
                     return Ok(());
@@ -121,7 +119,7 @@ impl Uploads<'_> {
         }
         self.feed.take_back(&part);
         self.etags.extend(first.map(|etag| (channel.to_owned(), etag)));
-        // Only a whole sweep counts: a crash in its middle begins it again.
+        // Only a whole sweep counts: a crash in the middle repeats the sweep.
         self.feed.set_cursor(&part, stamp(latest.min(self.feed.now())));
         self.feed.save().await
     }

@@ -1,4 +1,4 @@
-//! The bound, trimming, and who wakes whom.
+//! Tests of the bound, of trimming, and of waking.
 
 use std::thread;
 
@@ -112,7 +112,7 @@ fn closing_tells_who_waits_for_room() {
     };
     assert_eq!(run(join(fill(), async { spool.close().unwrap() })).0, 26);
     assert_eq!(spool.append(b"1", b"a").unwrap(), Appended::Closed);
-    // A clone is still there, and it can be opened nevertheless.
+    // A clone still exists, but the spool can be opened again.
     open(folder.path(), 0);
 }
 

@@ -1,4 +1,4 @@
-//! Disks that are full, disks that fail, and when they are synced.
+//! Tests of full disks, failing disks, and the times of syncs.
 
 use std::io;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::*;
 use crate::error::Kind;
 
-/// A disk on which the next write, or the next sync, may fail; it tells of each sync.
+/// A disk on which the next write, or the next sync, may fail; it reports each sync.
 #[derive(Default)]
 struct Faulty {
     /// The bytes of the next write that succeed before the disk is full.
@@ -46,7 +46,7 @@ fn a_full_disk_leaves_the_log_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let disk = Arc::new(Faulty::default());
     let (spool, _) = Spool::open_on(disk.clone(), folder.path(), 0, options(SMALL)).unwrap();
-    // Now and then it is full where a segment begins.
+    // Sometimes the disk is full at the beginning of a segment.
     for number in 0..20 {
         *disk.room.lock().unwrap() = Some(number * 7);
         let end = spool.end();

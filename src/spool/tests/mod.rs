@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use super::*;
 use crate::units::{ByteSize, Interval};
 
-/// Options under which only the test syncs.
+/// Returns options with which only the test syncs.
 fn options(bytes_max: u64) -> Options {
     Options {
         bytes_max: ByteSize(bytes_max),
@@ -23,7 +23,7 @@ fn options(bytes_max: u64) -> Options {
     }
 }
 
-/// A disk that says that it has synced: for models of many cases, in which the machine stays up.
+/// A disk that doesn't sync: for models of many cases, in which the machine stays up.
 struct Unsynced;
 
 impl Disk for Unsynced {
@@ -40,7 +40,7 @@ impl Disk for Unsynced {
     }
 }
 
-/// Segments of 1 KiB.
+/// A bound with segments of 1 KiB.
 const SMALL: u64 = 8 << 10;
 
 fn open(folder: &Path, position: u64) -> Spool {
@@ -49,13 +49,13 @@ fn open(folder: &Path, position: u64) -> Spool {
     spool
 }
 
-/// The error with which opening fails.
+/// Returns the error with which opening fails.
 #[track_caller]
 fn refused(folder: &Path, position: u64) -> String {
     Spool::open(folder, position, options(SMALL)).err().unwrap().chain()
 }
 
-/// Appends a post whose number is its cursor, and gives the position behind it.
+/// Appends a post whose cursor is its number, and returns the position behind it.
 #[track_caller]
 fn append(spool: &Spool, number: usize, bytes: usize) -> u64 {
     match spool.append(number.to_string().as_bytes(), &post(number, bytes)).unwrap() {
@@ -78,7 +78,7 @@ fn read(reader: &mut Reader) -> Vec<Record> {
     records
 }
 
-/// The cursors, as the numbers that they are.
+/// Returns the cursors as numbers.
 fn numbers(records: &[Record]) -> Vec<usize> {
     records
         .iter()

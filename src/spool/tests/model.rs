@@ -1,4 +1,4 @@
-//! The spool against a `Vec`, by random operations.
+//! A test of the spool against a `Vec`, by random operations.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,9 +10,9 @@ enum Step {
     Append(usize),
     Read,
     Sync,
-    /// Trims at this fraction (of 256) of what was read.
+    /// Trim at this fraction (of 255) of the posts that were read.
     Trim(u8),
-    /// Closes it, and opens it at the position of the last trim.
+    /// Close the spool, and open it at the position of the last trim.
     Reopen,
 }
 
@@ -31,10 +31,10 @@ struct Model {
     options: Options,
     spool: Spool,
     reader: Reader,
-    /// Everything that was appended.
+    /// All appended posts.
     log: Vec<Record>,
     read: usize,
-    /// The posts that a checkpoint covers, and its position.
+    /// The number of posts that a checkpoint covers, and its position.
     trimmed: (usize, u64),
 }
 

@@ -1,4 +1,4 @@
-//! What opening makes of what it finds.
+//! Tests of opening spools in many states.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -9,7 +9,7 @@ fn file(folder: &Path, base: u64) -> File {
     OpenOptions::new().read(true).write(true).open(segment::path(folder, base)).unwrap()
 }
 
-/// A closed spool with these posts of 100 bytes.
+/// Makes a closed spool with this number of posts of 100 bytes.
 fn spool_of(folder: &Path, posts: usize) -> Vec<u64> {
     let spool = open(folder, 0);
     (0..posts).map(|number| append(&spool, number, 100)).collect()
@@ -29,7 +29,7 @@ fn a_torn_tail_is_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     let positions = spool_of(folder.path(), 3);
     let last = file(folder.path(), 0);
-    // The mark of the last sync goes too: what it told of can't have been synced then.
+    // The mark of the last sync is cut off too, so its posts can't have been synced.
     last.set_len(segment::HEADER_BYTES + positions[2] - 10).unwrap();
     let torn = Torn {
         file: segment::path(folder.path(), 0),
@@ -60,7 +60,7 @@ fn damage_before_a_sync_mark_stops_with_its_place() {
     );
     let findings = verify(folder.path()).unwrap();
     assert_eq!((findings.torn, findings.damage[0].offset), (None, offset));
-    // A checkpoint behind it doesn't need it.
+    // A checkpoint behind the damage doesn't need the damaged record.
     let spool = open(folder.path(), positions[1]);
     assert_eq!(numbers(&read(&mut spool.reader(positions[1]))), [2]);
     let mut kept = spool.records_from_oldest(positions[1]);

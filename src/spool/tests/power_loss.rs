@@ -1,4 +1,4 @@
-//! The power fails at a random moment: what wasn't synced is lost page by page.
+//! Tests of power losses at a random moment: unsynced pages are lost one by one.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -12,19 +12,19 @@ use super::*;
 const PAGE_BYTES: u64 = 4 << 10;
 const SECTOR_BYTES: u64 = 512;
 
-/// Segments of 16 KiB, so that they have several pages.
+/// A bound with segments of 16 KiB, so that they have several pages.
 const BYTES_MAX: u64 = 128 << 10;
 
-/// The disk as the power loss found it.
+/// The disk after a power loss.
 struct Crash {
     folder: tempfile::TempDir,
     appended: Vec<Record>,
     synced: u64,
-    /// A moment earlier, the position of a checkpoint.
+    /// The position of a checkpoint, which may be earlier.
     checkpoint: u64,
 }
 
-/// Appends and syncs at random, and takes what the page cache holds.
+/// Appends and syncs at random, and copies the content of the page cache.
 fn crash(random: &mut impl Rng) -> Crash {
     let (live, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (mut spool, _) =
@@ -59,8 +59,8 @@ fn crash(random: &mut impl Rng) -> Crash {
 }
 
 impl Crash {
-    /// The segment that the power loss found open, with the offset and the length of what wasn't
-    /// synced.
+    /// Returns the segment that was open at the power loss, with the offset and the length of its
+    /// unsynced part.
     fn last(&self) -> (File, u64, u64) {
         let base = *segment::list(self.folder.path()).unwrap().last().unwrap();
         let file = OpenOptions::new()
@@ -73,7 +73,7 @@ impl Crash {
         (file, from, length - from)
     }
 
-    /// Loses a random part of what wasn't synced.
+    /// Loses a random part of the unsynced bytes.
     fn lose(&self, random: &mut impl Rng) {
         let (file, from, unsynced) = self.last();
         let end = from + unsynced;
@@ -98,7 +98,7 @@ impl Crash {
         }
     }
 
-    /// Opens what is left, and holds it against what was appended.
+    /// Opens the spool, and compares it with the appended posts.
     fn check(&self) {
         let (spool, _) = Spool::open_on(
             Arc::new(Unsynced),
@@ -114,7 +114,8 @@ impl Crash {
         assert!(found.len() >= synced, "{} found, {synced} were synced", found.len());
         assert!(found.iter().eq(due.into_iter().take(found.len())), "something was invented");
         assert!(spool.end() >= self.checkpoint);
-        // It goes on: one more post, and an opening that finds nothing to cut.
+        // The spool can be used again: one more post is appended, and the next opening finds
+        // nothing to cut.
         append(&spool, 7, 100);
         drop(spool);
         let again = Spool::open_on(
@@ -128,7 +129,7 @@ impl Crash {
         assert_eq!(read(&mut again.0.reader(self.checkpoint)).len(), found.len() + 1);
     }
 
-    /// Flips a bit in what was synced, and holds opening to telling so.
+    /// Flips a bit in the synced part, and checks that opening reports this.
     fn check_flipped(&self, random: &mut impl Rng) {
         let bases = segment::list(self.folder.path()).unwrap();
         let at = random.random_range(0..self.synced);
@@ -162,16 +163,16 @@ impl Crash {
         }
     }
 
-    /// Returns true if a sync mark tells of this place: the log wrote one after each sync.
+    /// Returns true if a sync mark covers this place: the log wrote one after each sync.
     fn is_marked(&self, offset: u64, base: u64) -> bool {
         let position = base + offset.saturating_sub(segment::HEADER_BYTES);
         let next = self.appended.iter().find(|record| record.position > position);
-        // The last that was synced is told by the mark behind it, unless that is what was flipped.
+        // The last synced record is covered by the mark behind it, unless that mark was damaged.
         next.is_some_and(|record| record.position <= self.synced)
     }
 }
 
-/// Zeros, or what the block held before: something else.
+/// Overwrites a range with zeros, or with random bytes as the block's former content.
 fn overwrite(file: &File, range: std::ops::Range<u64>, random: &mut impl Rng) {
     let mut bytes = vec![0; (range.end.saturating_sub(range.start)) as usize];
     if random.random() {

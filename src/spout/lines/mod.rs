@@ -45,6 +45,7 @@ pub struct Lines {
     /// renamed or rotated between two runs is read on where it lies in the same folder, also as a
     /// compressed copy, and the new file of that name from its start. What isn't found any more is
     /// said and in `waterspout gaps`.
+    #[schemars(extend("items" = {"type": "string", "format": "path"}))]
     paths: Vec<String>,
     /// The kind of the posts, if the lines don't name it: a line may be any JSON object, and
     /// becomes `{"<kind>":<line>}`. Without it a line must have exactly one key, which names its

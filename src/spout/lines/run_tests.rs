@@ -92,6 +92,7 @@ impl Run {
             memory: 64 << 20,
             restarts: Restarts::default(),
             outside: std::collections::BTreeMap::new(),
+            tests: Vec::new(),
         };
         let state = tempfile::tempdir().unwrap();
         let mut options = RunOptions::new(Arc::new(MemoryStore::default()), state.path());

@@ -107,12 +107,7 @@ fn the_configuration_has_defaults_and_says_what_is_unknown() {
 
 #[test]
 fn more_tasks_than_paths_are_no_use_unless_a_path_is_a_glob() {
-    let context = SpoutContext {
-        component: "in".into(),
-        state: None,
-        cursors: Default::default(),
-        saved_at: None,
-    };
+    let context = SpoutContext { component: "in".into(), ..SpoutContext::default() };
     let lines = |paths: &[&str]| Lines {
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         kind: None,

@@ -1,6 +1,6 @@
 //! `Env("…")` and `File("…")`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use expect_test::expect;
@@ -10,9 +10,22 @@ use super::components::registry;
 use super::{LoadOptions, outcome};
 use crate::topology::{Problems, Topology};
 
-const ONLINE: LoadOptions = LoadOptions { sets: Vec::new(), online: true, spared: BTreeSet::new() };
-const OFFLINE: LoadOptions =
-    LoadOptions { sets: Vec::new(), online: false, spared: BTreeSet::new() };
+const ONLINE: LoadOptions = LoadOptions {
+    sets: Vec::new(),
+    online: true,
+    spared: BTreeSet::new(),
+    spares_settings: false,
+    env: BTreeMap::new(),
+    guard: None,
+};
+const OFFLINE: LoadOptions = LoadOptions {
+    sets: Vec::new(),
+    online: false,
+    spared: BTreeSet::new(),
+    spares_settings: false,
+    env: BTreeMap::new(),
+    guard: None,
+};
 
 /// A topology with this configuration of the spout and these settings.
 fn load(run: &str, settings: &str, options: &LoadOptions) -> Result<Topology, Problems> {

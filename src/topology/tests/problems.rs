@@ -121,7 +121,7 @@ fn unknown_and_repeated_fields_are_named() {
             t.ron:3:58: checkpoint has no field "eyery": its fields are "every"; did you mean "every"?
                 3 | micro_batch: MicroBatch(size: 1), checkpoint: Checkpoint(eyery: "1s"), limit: 3
                   |                                                          ^^^^^
-            t.ron:3:72: the topology has no field "limit": its fields are "name", "spouts", "bolts", "include", "checkpoint", "micro_batch", "partition", "memory", "restarts"
+            t.ron:3:72: the topology has no field "limit": its fields are "name", "spouts", "bolts", "include", "checkpoint", "micro_batch", "partition", "memory", "restarts", "tests"
                 3 | micro_batch: MicroBatch(size: 1), checkpoint: Checkpoint(eyery: "1s"), limit: 3
                   |                                                                        ^^^^^"#]],
     );

@@ -112,7 +112,7 @@ fn a_path_that_leads_nowhere_is_named() {
     check_set(
         "spuots.in.run.count=1",
         expect![[r#"
-        --set:1:1: the topology has no field "spuots": its fields are "name", "spouts", "bolts", "include", "checkpoint", "micro_batch", "partition", "memory", "restarts"; did you mean "spouts"?
+        --set:1:1: the topology has no field "spuots": its fields are "name", "spouts", "bolts", "include", "checkpoint", "micro_batch", "partition", "memory", "restarts", "tests"; did you mean "spouts"?
             1 | spuots.in.run.count=1
               | ^^^^^^"#]],
     );

@@ -328,7 +328,7 @@ fn a_place_is_counted_in_characters() {
             t.ron:1:1: the topology has no spout, so nothing would come in
                 1 | Topology(name: "ä中😀",  nmae: 1, spouts: {}, bolts: {})
                   | ^^^^^^^^
-            t.ron:1:24: the topology has no field "nmae": its fields are "name", "spouts", "bolts", "include", "checkpoint", "micro_batch", "partition", "memory", "restarts"; did you mean "name"?
+            t.ron:1:24: the topology has no field "nmae": its fields are "name", "spouts", "bolts", "include", "checkpoint", "micro_batch", "partition", "memory", "restarts", "tests"; did you mean "name"?
                 1 | Topology(name: "ä中😀",  nmae: 1, spouts: {}, bolts: {})
                   |                        ^^^^"#]],
     );
@@ -341,7 +341,7 @@ fn a_place_is_counted_in_characters() {
             t.ron:1:1: the topology has no spout, so nothing would come in
                 1 | Topology(
                   | ^^^^^^^^
-            t.ron:3:2: the topology has no field "nmae": its fields are "name", "spouts", "bolts", "include", "checkpoint", "micro_batch", "partition", "memory", "restarts"; did you mean "name"?
+            t.ron:3:2: the topology has no field "nmae": its fields are "name", "spouts", "bolts", "include", "checkpoint", "micro_batch", "partition", "memory", "restarts", "tests"; did you mean "name"?
                 3 |  nmae: 1)
                   |  ^^^^
             t.ron:3:8: name: expected text such as "capture", found a number

@@ -11,6 +11,7 @@ use super::super::months::{Micros, micros};
 use super::super::row::{AuthorRow, GapRow, PostRow, WarehouseRow};
 use super::super::satellites::domain_of;
 use super::super::storable::storable_text;
+use super::super::trend::TrendKey;
 use super::super::units::{Attempt, newest_authors, units};
 use super::sql::time_text;
 use super::tables::StagedTable;
@@ -47,6 +48,7 @@ pub(super) fn encode(load: &LoadRows, positions: &[usize]) -> Vec<TableLines> {
     tables.push(author_lines(&authors, &origins));
     tables.push(deletion_lines(&attempt, &origins));
     tables.push(gap_lines(&attempt, &origins));
+    tables.push(trend_lines(&attempt, &origins));
     tables.retain(|table| !table.rows.is_empty());
     tables.sort_by_key(|table| table.table);
     tables
@@ -61,6 +63,7 @@ struct RowOrigins<'r> {
     authors: BTreeMap<(&'r str, &'r str), (usize, Micros)>,
     deletions: BTreeMap<DeletionKey<'r>, Vec<usize>>,
     gaps: BTreeMap<&'r str, Vec<usize>>,
+    trends: BTreeMap<&'r TrendKey, Vec<usize>>,
 }
 
 type DeletionKey<'r> = (&'r str, &'r str, &'static str, &'r str, &'r str);
@@ -81,6 +84,10 @@ impl<'r> RowOrigins<'r> {
                 }
                 WarehouseRow::Gap(gap) => {
                     origins.gaps.entry(&gap.gap.id).or_default().push(*position);
+                }
+                // Of rows with the same key the last one is written.
+                WarehouseRow::Trend(trend) => {
+                    origins.trends.insert(&trend.key, vec![*position]);
                 }
             }
         }
@@ -337,6 +344,24 @@ fn gap_lines(attempt: &Attempt<'_>, origins: &RowOrigins<'_>) -> TableLines {
         line.int("posts", Some(count(gap.posts)));
         line.time("created_at", time(gap.created_at));
         lines.end(line, origins.gaps.get(id).cloned().unwrap_or_default());
+    }
+    lines
+}
+
+fn trend_lines(attempt: &Attempt<'_>, origins: &RowOrigins<'_>) -> TableLines {
+    let mut lines = TableLines::of(StagedTable::Trends);
+    for trend in &attempt.trends {
+        let mut line = JsonLine::new();
+        line.text("key_type", Some(&trend.key.key_type));
+        line.text("key", Some(&trend.key.key));
+        line.time("bucket_start", Some(trend.key.bucket_start));
+        for (name, time) in trend.times() {
+            line.time(name, time);
+        }
+        for (name, value) in trend.values() {
+            line.value(name, value);
+        }
+        lines.end(line, origins.trends.get(&trend.key).cloned().unwrap_or_default());
     }
     lines
 }

@@ -135,6 +135,9 @@ impl RedshiftSession {
         if has(StagedTable::Gaps) {
             self.run_all(&statements::add_gaps()).await?;
         }
+        if has(StagedTable::Trends) {
+            self.run(&statements::add_trends()).await?;
+        }
         self.note(attempt).await?;
         Ok(true)
     }

@@ -3,6 +3,7 @@
 use super::super::columns::{COLUMNS, ColumnFate};
 use super::super::months::Micros;
 use super::super::schema::quoted;
+use super::super::trend::{TREND_KEY, trend_columns};
 use super::sql::{columns, literal, literals, prefixed, same, taken_from, time_literal};
 use super::tables::{
     AUTHOR_FACTS, AUTHOR_KEY, DELETION_KEY, ENGAGEMENT, GAP, POST_KEY, READING_KEY, StagedTable,
@@ -383,6 +384,12 @@ pub(super) fn add_gaps() -> Vec<String> {
     vec![known.into(), merge("gaps", "staged_gaps", &["id"], &changed, &GAP)]
 }
 
+/// Writes trends: a row replaces that of the same key and bucket.
+pub(super) fn add_trends() -> String {
+    let all = trend_columns();
+    merge("trends", "staged_trends", &TREND_KEY, &all[TREND_KEY.len()..], &all)
+}
+
 /// Writes the rows of a staged table whose key is there over those, and adds the others.
 fn merge(table: &str, staged: &str, key: &[&str], changed: &[&str], all: &[&str]) -> String {
     format!(
@@ -503,6 +510,7 @@ pub fn every_statement() -> Vec<String> {
         refused_lines("s3://bucket/file.json.gz"),
         merge_posts(0),
         add_engagement(),
+        add_trends(),
         note_loads(&[LedgerRow { segment: &named[0], rows: 1, refused: 0 }], 0),
         note_refused(&[RefusedLedgerRow { segment: &named[0], number: 0, error: "it's a \\" }]),
         prune_history(0),

@@ -1,6 +1,7 @@
 //! The temporary tables that files are copied into.
 
 use super::super::columns::{COLUMNS, ColumnFate};
+use super::super::trend::trend_columns;
 
 /// One temporary table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +14,7 @@ pub(super) enum StagedTable {
     Authors,
     Deletions,
     Gaps,
+    Trends,
 }
 
 /// The key of a post.
@@ -56,7 +58,7 @@ pub(super) const GAP: [&str; 11] = [
 
 impl StagedTable {
     /// All of them, in the order in which they are loaded.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Posts,
         Self::Hashtags,
         Self::Mentions,
@@ -65,6 +67,7 @@ impl StagedTable {
         Self::Authors,
         Self::Deletions,
         Self::Gaps,
+        Self::Trends,
     ];
 
     /// Its name in the session.
@@ -78,6 +81,7 @@ impl StagedTable {
             Self::Authors => "staged_authors",
             Self::Deletions => "staged_deletions",
             Self::Gaps => "staged_gaps",
+            Self::Trends => "staged_trends",
         }
     }
 
@@ -99,6 +103,7 @@ impl StagedTable {
             Self::Authors => "like authors",
             Self::Deletions => "like deletions",
             Self::Gaps => "like gaps",
+            Self::Trends => "like trends",
         }
     }
 
@@ -126,6 +131,7 @@ impl StagedTable {
                 names
             }
             Self::Gaps => GAP.to_vec(),
+            Self::Trends => trend_columns(),
         }
     }
 }
@@ -191,6 +197,7 @@ mod tests {
         check("authors", StagedTable::Authors.columns(), &[]);
         check("deletions", StagedTable::Deletions.columns(), &[]);
         check("gaps", StagedTable::Gaps.columns(), &[]);
+        check("trends", StagedTable::Trends.columns(), &[]);
         check("post_hashtags", StagedTable::Hashtags.columns(), &["created_at"]);
         check("post_mentions", StagedTable::Mentions.columns(), &["created_at"]);
         check("post_urls", StagedTable::Urls.columns(), &["created_at"]);

@@ -1,4 +1,4 @@
-//! Bluesky's Jetstream, as v1 has it on the wire, and posts by their addresses. By its settings it
+//! Bluesky's Jetstream, in the wire format of v1, and posts by their addresses. By its settings it
 //! is as inexact as the real one: a recent cursor is answered with a whole segment, and hosts see
 //! events at different times.
 
@@ -17,19 +17,19 @@ use super::world::{Change, Event, Item, Kind, World, did, iso, now_us};
 struct Subscriber {
     collections: Vec<String>,
     dids: Vec<String>,
-    /// Frames that are longer aren't sent; 0 is no bound.
+    /// The longest frame that is sent; 0 is no bound.
     longest: usize,
-    /// Whether nothing is sent before the client has said what it wants.
+    /// True if nothing is sent before the client's message with its options.
     silent: bool,
     /// The next event.
     at: usize,
-    /// How much later than it happened this host sees an event, in µs.
+    /// The delay after which this host sees an event, in µs.
     lag_us: i64,
-    /// What this host's numbers begin with.
+    /// The number of this host's first event.
     first_number: u64,
-    /// Likes and the like that go between posts, drawn from this.
+    /// The generator of likes and other events between posts.
     random: Random,
-    /// What is sent before the next event.
+    /// The frame that is sent before the next event.
     before: Option<String>,
 }
 
@@ -38,8 +38,8 @@ const NUMBERS_BELOW: i64 = 1_000_000_000_000_000;
 
 const POSTS: &str = "app.bsky.feed.post";
 
-/// Lets a client in: from its cursor on, from the oldest if that is older still, and live if it has
-/// none or one of the future.
+/// Begins a stream: from the client's cursor on, or from the oldest event if the cursor is older.
+/// Without a cursor, or with one in the future, it begins live.
 pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Response> {
     if super::socket::key(request).is_none() {
         return Err(Response::text(400, "text/plain", "Bad Request\n".into()));
@@ -68,7 +68,7 @@ pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Resp
             if at < live { at.max(oldest) } else { live }
         }
         Some(cursor) if cursor <= now => {
-            // What is in the open segment is found by reading all of it.
+            // A cursor in the open segment is answered with the whole segment.
             let open = live - live % inner.settings.jetstream_segment.max(1);
             seen(cursor).min(open).max(oldest)
         }
@@ -117,7 +117,8 @@ impl Subscriber {
         collections && (self.dids.is_empty() || self.dids.contains(&did(author)))
     }
 
-    /// What is no post: a like, if it is wanted, and now and then what nobody can refuse.
+    /// Returns an event that isn't a post: a like, if it is wanted, or now and then an identity or
+    /// account event, which no filter excludes.
     fn noise(&mut self, event: &Event) -> Option<String> {
         let at_us = event.at_us;
         let author = self.random.below(30) as usize;
@@ -173,7 +174,7 @@ impl Feed for Subscriber {
     }
 
     fn keep_alive(&self, _inner: &Inner) -> (Duration, &'static str) {
-        // A host that sees events later has to look for them by itself.
+        // A host that sees events later has to poll for them.
         let looks = Duration::from_millis(20);
         (if self.lag_us > 0 { looks } else { Duration::from_secs(30) }, "")
     }
@@ -216,7 +217,7 @@ fn cid(n: u64) -> String {
     format!("bafyreifake{n:0>48}")
 }
 
-/// What the lake should have of a version: the frame as it is.
+/// Returns the frame of a version, which the lake should have unchanged.
 pub fn frame(item: &Item, version: usize) -> Value {
     let version = &item.versions[version];
     let operation = match version.change {
@@ -235,14 +236,14 @@ pub fn frame(item: &Item, version: usize) -> Value {
 
 fn record(item: &Item, version: &super::world::Version) -> Value {
     let text = &version.draft.text;
-    // Clients set this, and some of their clocks are years off.
+    // Clients set this time, and the clocks of some are years off.
     let created = if item.number % 13 == 5 {
         item.created_us() - 94_608_000_000_000
     } else {
         item.created_us() - 250_000
     };
     let mut record = json!({"$type": POSTS, "createdAt": iso(created), "langs": [version.draft.lang], "text": text});
-    // Places are counted in bytes.
+    // Positions are counted in bytes.
     let facets: Vec<_> = spans(text)
         .map(|(at, len)| json!({"features": [{"$type": "app.bsky.richtext.facet#tag", "tag": &text[at + 1..at + len]}], "index": {"byteStart": at, "byteEnd": at + len}}))
         .collect();
@@ -259,7 +260,7 @@ fn record(item: &Item, version: &super::world::Version) -> Value {
     record
 }
 
-/// Up to 25 posts by their addresses, with their counts.
+/// Returns up to 25 posts by their addresses, with their counts.
 pub fn posts(inner: &mut Inner, request: &Request, _number: usize) -> Response {
     let uris = request.all("uris");
     if uris.is_empty() || uris.len() > 25 {

@@ -1,5 +1,5 @@
-//! Compares a lake with the truth. It knows nothing of the crate: only what the platform has
-//! offered, and the form that the lake gives it.
+//! A comparison of a lake with the truth. It uses nothing of the crate: only the posts that the
+//! platform has offered, and the form that the lake gives them.
 //!
 //! ```ignore
 //! let posts = support::lake(&sandbox.path("lake"), false);         // or the lines of `replay`
@@ -12,11 +12,11 @@
 //! assert_eq!(checked.excused, 0);                                   // nothing was lost at all
 //! ```
 //!
-//! Wanted is every post that matches one of the topics and was posted from the first answer on that
-//! could give posts ([`Check::since`] moves that) until now ([`Check::until`]). Each must be there
-//! once, as one of its offers had it, or lie in a gap of the ledger that isn't said to be filled.
-//! Everything in the lake must be wanted but for its time. An edit of a post is a version of it,
-//! which may be there once as well.
+//! All posts are wanted that match one of the topics and were posted from the first answer on that
+//! could give posts ([`Check::since`] changes that) until now ([`Check::until`]). Each wanted post
+//! must be there once, in the form of one of its offers, or lie in a gap of the ledger that isn't
+//! filled. Every post in the lake must be wanted except for its time. An edit of a post is a
+//! version of it, which may be there once as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ use super::{Platform, world};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gap {
     pub spout: String,
-    /// The same when it is written again, as filled.
+    /// The entry's id, which stays the same when the entry is written again as filled.
     pub id: String,
     /// Unix time in µs, both inclusive.
     pub from_us: i64,
@@ -40,25 +40,25 @@ pub struct Gap {
     pub filled: bool,
 }
 
-/// What was found, where nothing was wrong.
+/// The results of a comparison without mistakes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checked {
-    /// Posts that were wanted and are there.
+    /// The number of wanted posts that are there.
     pub there: usize,
-    /// Wanted ones that aren't, in a gap that the ledger names.
+    /// The number of wanted posts that aren't there, but lie in a gap of the ledger.
     pub excused: usize,
-    /// Wanted ones that were taken back before anybody was offered them.
+    /// The number of wanted posts that were deleted before they were offered to anybody.
     pub vanished: usize,
-    /// Posts that are there though they are older than what was wanted.
+    /// The number of posts that are there though they are older than the wanted ones.
     pub older: usize,
-    /// Entries for later versions, for deletes, and for counts that were read again.
+    /// The numbers of entries for later versions, for deletes, and for counts that were read again.
     pub edits: usize,
     pub deletes: usize,
     pub counts: usize,
     pub gaps: Vec<Gap>,
 }
 
-/// What is to be compared.
+/// The settings of a comparison.
 pub struct Check<'a> {
     platform: &'a Platform,
     kind: Kind,
@@ -92,49 +92,49 @@ impl Platform {
     }
 }
 
-/// What is gathered on the way.
+/// The entries that were found in a lake.
 #[derive(Default)]
 struct Found {
-    /// How often each version of each item is there.
+    /// The number of entries for each version of each item.
     versions: BTreeMap<(usize, usize), usize>,
     deletes: BTreeMap<usize, usize>,
     counts: usize,
 }
 
 impl<'a> Check<'a> {
-    /// What is wanted, where topics don't say it: a page's or a channel's posts (by
+    /// Sets the wanted items, if topics can't express them: a page's or a channel's posts (by
     /// [`Item::author`]).
     pub fn wanted(mut self, wanted: impl Fn(&Item) -> bool + 'a) -> Self {
         self.wanted = Box::new(wanted);
         self
     }
 
-    /// Posts from this time on are wanted, in µs.
+    /// Sets the time from which on posts are wanted, in µs.
     pub fn since(mut self, us: i64) -> Self {
         self.since_us = Some(us);
         self
     }
 
-    /// Posts before this time are wanted, in µs.
+    /// Sets the time before which posts are wanted, in µs.
     pub fn until(mut self, us: i64) -> Self {
         self.until_us = us;
         self
     }
 
-    /// Every version that was offered must be there.
+    /// Requires every version that was offered.
     pub fn with_edits(mut self) -> Self {
         self.edits = true;
         self
     }
 
-    /// Every delete that was sent for a post of the lake must be there.
+    /// Requires every delete that was sent for a post of the lake.
     pub fn with_deletes(mut self) -> Self {
         self.deletes = true;
         self
     }
 
-    /// What `waterspout gaps --json` says: JSON values, however they are parted, or an array of
-    /// them.
+    /// Reads the output of `waterspout gaps --json`: JSON values with any separators, or an array
+    /// of them.
     pub fn ledger(mut self, text: &str) -> Self {
         for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
             match value {
@@ -164,8 +164,8 @@ impl<'a> Check<'a> {
                     .as_str()
                     .map_or_else(|| format!("{spout} {from_us} {to_us}"), str::to_owned);
                 let gap = Gap { spout: spout.into(), id, from_us, to_us, why: why.into(), filled };
-                // The lake and the command may both have it, and the lake once more when it was
-                // filled.
+                // The lake and the command may both have the entry, and the lake has it again when
+                // the gap was filled.
                 match self.gaps.iter_mut().find(|known| known.id == gap.id) {
                     Some(known) => known.filled |= gap.filled,
                     None => self.gaps.push(gap),
@@ -175,7 +175,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Fails, and says what is wrong, unless the lake is as it should be.
+    /// Fails with all mistakes, unless the lake is as it should be.
     #[track_caller]
     pub fn lake<S: AsRef<str>>(self, posts: &[S]) -> Checked {
         match self.compare(posts) {
@@ -190,7 +190,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// What is wrong, or what was found.
+    /// Returns the results, or all mistakes.
     pub fn compare<S: AsRef<str>>(mut self, posts: &[S]) -> Result<Checked, Vec<String>> {
         let platform = self.platform;
         platform.with(|inner| {
@@ -210,7 +210,7 @@ impl<'a> Check<'a> {
         })
     }
 
-    /// One object of the lake.
+    /// Checks one object of the lake.
     fn post(
         &mut self,
         inner: &Inner,
@@ -229,7 +229,7 @@ impl<'a> Check<'a> {
             "gap" => self.gap(&value),
             "delete" if body["kind"] == self.kind.key() => return self.delete(inner, body, found),
             key if key == self.kind.key() => return self.own(inner, body, pages, found),
-            // Another spout's.
+            // The object belongs to another spout.
             _ => {}
         }
         Ok(())
@@ -237,7 +237,7 @@ impl<'a> Check<'a> {
 
     fn delete(&self, inner: &Inner, body: &Value, found: &mut Found) -> Result<(), String> {
         let id = body["id"].as_str().ok_or("a delete without an id")?;
-        // Bluesky's are addresses, whose last part is the key.
+        // Bluesky's ids are addresses, whose last part is the key.
         let item = inner
             .world
             .get(self.kind, id.rsplit('/').next().unwrap_or(id))
@@ -252,7 +252,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// A post of this platform.
+    /// Checks a post of this platform.
     fn own(
         &self,
         inner: &Inner,
@@ -272,7 +272,7 @@ impl<'a> Check<'a> {
         let fields = body.as_object_mut().ok_or("no object")?;
         let received = fields.remove("received_at").ok_or("no \"received_at\"")?;
         let received = received.as_str().and_then(parse_us).ok_or("\"received_at\" is no time")?;
-        // It is cut to milliseconds at the worst, or to seconds.
+        // The time may be cut to milliseconds, or to seconds.
         if received < item.created_us() - 1_000_000 || received > now_us() + 1_000_000 {
             return Err(format!(
                 "received at {}, posted at {}",
@@ -281,17 +281,17 @@ impl<'a> Check<'a> {
             ));
         }
         if self.kind == Kind::Video {
-            // Which topics' searches found it isn't to be seen from the video, so the source says
-            // it.
+            // The video doesn't show which topics' searches found it, so the source adds the topic.
             fields.remove("matching_rules");
         }
         if self.kind == Kind::Post {
-            // Facebook doesn't say that a text has changed, so the source says when.
+            // Facebook doesn't say that a text has changed, so the source adds the time of the
+            // edit.
             fields.remove("edited_at");
         }
         if fields.remove("refreshed").is_some() {
             found.counts += 1;
-            // Bluesky's counts come in another form than its posts.
+            // Bluesky's counts have another form than its posts.
             return if self.kind == Kind::Bsky {
                 Ok(())
             } else {
@@ -333,7 +333,7 @@ impl<'a> Check<'a> {
         ))
     }
 
-    /// What ought to be there.
+    /// Finds the wanted posts that are missing.
     fn missing(&mut self, inner: &Inner, found: &Found) -> Checked {
         let since = self.since_us.or_else(|| first_answer(inner, self.kind)).unwrap_or(i64::MAX);
         let mut checked =
@@ -354,7 +354,7 @@ impl<'a> Check<'a> {
                 (false, false) => checked.older += 1,
                 (true, false) => {}
                 (true, true) if item.deleted() && item.offers.is_empty() => checked.vanished += 1,
-                // An edit goes on a stream of its own.
+                // Edits come on their own stream.
                 (true, true) if item.edit_of.is_some() && !self.edits => {}
                 (true, true) if self.excuses(item.created_us()) => checked.excused += 1,
                 (true, true) => {
@@ -375,14 +375,14 @@ impl<'a> Check<'a> {
         checked
     }
 
-    /// Whether the ledger says that posts of this time are missing.
+    /// Returns true if the ledger has an open gap at this time.
     fn excuses(&self, us: i64) -> bool {
         // The ledger may cut its times to seconds.
         let inside = |gap: &&Gap| (gap.from_us..=gap.to_us + 999_999).contains(&us);
         self.gaps.iter().filter(inside).any(|gap| !gap.filled)
     }
 
-    /// What became of a post that is there.
+    /// Finds the missing edits and deletes of a post that is there.
     fn followed(&mut self, item: &Item, at: usize, there: &BTreeSet<usize>, found: &Found) {
         for offer in &item.offers {
             let body: Value = serde_json::from_str(&offer.body).expect("it was JSON");
@@ -413,7 +413,7 @@ impl<'a> Check<'a> {
     }
 }
 
-/// What each request's answer included beside its posts.
+/// The objects that each request's answer included beside its posts.
 type Pages = BTreeMap<usize, Map<String, Value>>;
 
 fn pages(inner: &Inner, kind: Kind) -> Pages {
@@ -429,8 +429,8 @@ fn pages(inner: &Inner, kind: Kind) -> Pages {
     pages
 }
 
-/// The fields of `data` are the same; what was included for it is there, and nothing that wasn't on
-/// its page; the rules are the same where there were any.
+/// Returns true if the fields of `data` are the same, the tweet has all included objects of its
+/// offer and none from outside its page, and the rules are the same if there were any.
 fn same_tweet(body: &Value, offer: &Value, page: Option<&Map<String, Value>>) -> bool {
     let beside = ["includes", "matching_rules", "errors"];
     let own = |value: &Value| {
@@ -456,7 +456,7 @@ fn same_tweet(body: &Value, offer: &Value, page: Option<&Map<String, Value>>) ->
     own(body) == own(offer) && has.is_superset(&due) && has.is_subset(&page) && rules
 }
 
-/// Which fields are not the same.
+/// Returns the fields that aren't the same.
 fn differences(one: &Value, other: &Value) -> Vec<String> {
     let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else {
         return vec!["its type".into()];
@@ -468,14 +468,14 @@ fn differences(one: &Value, other: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The item that a post of the lake is.
+/// Returns the item of a post in the lake.
 fn identify(inner: &Inner, kind: Kind, body: &Value) -> Option<usize> {
     let id = if kind == Kind::Bsky { &body["commit"]["rkey"] } else { &body["id"] };
     let at = inner.world.get(kind, id.as_str()?)?;
     (kind != Kind::Bsky || body["did"] == world::did(inner.world.items[at].author())).then_some(at)
 }
 
-/// Which version of an item this is.
+/// Returns the number of the item's version.
 fn version(item: &Item, kind: Kind, body: &Value) -> usize {
     let fits = |version: &world::Version| match kind {
         Kind::Tweet | Kind::Video => true,
@@ -490,7 +490,7 @@ fn version(item: &Item, kind: Kind, body: &Value) -> usize {
                 || body["updated_time"] == seconds(version.at_us, "+0000")
         }
     };
-    // Two within a second look the same to Facebook but for their text.
+    // Two versions within a second differ only by their text at Facebook.
     let text = |version: &world::Version| {
         kind != Kind::Post || body["message"] == version.draft.text.as_str()
     };
@@ -498,7 +498,7 @@ fn version(item: &Item, kind: Kind, body: &Value) -> usize {
     exact.or_else(|| item.versions.iter().position(fits)).unwrap_or(0)
 }
 
-/// When the platform first gave out posts, or could have.
+/// Returns the time of the first answer that gave posts, or could have given some.
 fn first_answer(inner: &Inner, kind: Kind) -> Option<i64> {
     use Place::*;
     let gives = [

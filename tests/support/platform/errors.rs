@@ -1,4 +1,4 @@
-//! What the platforms answer when they don't do what was asked.
+//! The platforms' answers that refuse a request.
 
 use serde_json::{Value, json};
 
@@ -7,10 +7,10 @@ use super::place::Place;
 use super::shared::Bad;
 use super::world::{Kind, iso};
 
-/// The platform's body for a status.
+/// Returns the platform's answer with a status.
 pub fn status(kind: Kind, status: u16) -> Response {
     match kind {
-        // What stands before X's servers answers in HTML.
+        // The servers in front of X's own answer in HTML.
         Kind::Tweet if status >= 502 => Response::text(
             status,
             "text/html",
@@ -30,7 +30,7 @@ pub fn status(kind: Kind, status: u16) -> Response {
     }
 }
 
-/// One of X's problems.
+/// Returns a problem of X.
 pub fn x_problem(name: &str, title: &str, detail: &str, status: u16) -> Value {
     let name = if name.contains(':') {
         name.to_owned()
@@ -40,7 +40,7 @@ pub fn x_problem(name: &str, title: &str, detail: &str, status: u16) -> Value {
     json!({"title": title, "detail": detail, "type": name, "status": status})
 }
 
-/// X's 400.
+/// Returns X's answer with 400.
 pub fn x_invalid(message: &str) -> Response {
     let mut body = x_problem(
         "invalid-request",
@@ -52,7 +52,7 @@ pub fn x_invalid(message: &str) -> Response {
     Response::problem(400, &body)
 }
 
-/// One of Facebook's errors.
+/// Returns an error of Facebook.
 pub fn facebook(
     status: u16,
     code: u64,
@@ -72,7 +72,8 @@ pub fn facebook(
     Response::json(status, &json!({ "error": error }))
 }
 
-/// One of Facebook's errors, with what it comes with: the status tells little.
+/// Returns an error of Facebook by its code, with the status that comes with it, which tells
+/// little.
 pub fn facebook_code(code: u64, subcode: Option<u64>) -> Response {
     let (status, message) = match code {
         1 => (500, "Please reduce the amount of data you're asking for, then retry your request"),
@@ -91,7 +92,7 @@ pub fn facebook_code(code: u64, subcode: Option<u64>) -> Response {
     facebook(status, code, subcode, message, matches!(code, 1 | 2 | 4 | 17 | 32))
 }
 
-/// One of YouTube's errors.
+/// Returns an error of YouTube.
 pub fn youtube(status: u16, reason: &str, domain: &str, message: &str) -> Response {
     let errors = json!([{"message": message, "domain": domain, "reason": reason}]);
     Response::json(
@@ -100,7 +101,7 @@ pub fn youtube(status: u16, reason: &str, domain: &str, message: &str) -> Respon
     )
 }
 
-/// There was too much of it; more is allowed at `reset`, in Unix seconds.
+/// Returns the answer to too many requests; more are allowed at `reset`, in Unix seconds.
 pub fn limited(place: Place, reset: i64) -> Response {
     match place.kind() {
         Kind::Tweet => Response::problem(
@@ -110,7 +111,7 @@ pub fn limited(place: Place, reset: i64) -> Response {
         .with("x-rate-limit-limit", 50)
         .with("x-rate-limit-remaining", 0)
         .with("x-rate-limit-reset", reset),
-        // It comes with 403, which isn't what it means.
+        // The error comes with 403, though it means too many requests.
         Kind::Post => facebook(403, 4, None, "(#4) Application request limit reached", true),
         Kind::Video => youtube(403, "rateLimitExceeded", "usageLimits", "Rate Limit Exceeded"),
         Kind::Bsky => Response::json(
@@ -125,7 +126,7 @@ pub fn limited(place: Place, reset: i64) -> Response {
     }
 }
 
-/// X holds an old stream still.
+/// Returns X's answer while it still holds an old stream.
 pub fn too_many_connections() -> Response {
     let detail = "This stream is currently at the maximum allowed connection limit.";
     let mut body = x_problem("streaming-connection", "ConnectionException", detail, 429);
@@ -133,7 +134,7 @@ pub fn too_many_connections() -> Response {
     Response::problem(429, &body)
 }
 
-/// Nothing more today.
+/// Returns the answer when the day's quota is used up.
 pub fn quota(kind: Kind) -> Response {
     match kind {
         Kind::Tweet => {
@@ -161,7 +162,7 @@ pub fn quota(kind: Kind) -> Response {
     }
 }
 
-/// The token isn't good.
+/// Returns the answer to a token that isn't valid.
 pub fn unauthorized(kind: Kind, bad: Option<Bad>) -> Response {
     match kind {
         Kind::Tweet | Kind::Bsky => Response::problem(

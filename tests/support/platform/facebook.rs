@@ -9,24 +9,24 @@ use super::shared::Inner;
 use super::text::ascii;
 use super::world::{Item, Kind, World, now_us, page_id, parse_us, seconds};
 
-/// How much was used in this hour.
+/// The use of this hour's calls.
 #[derive(Default)]
 pub struct Usage {
     pub calls: u64,
 }
 
-/// A page's posts, the newest first.
+/// Returns a page's posts, the newest first.
 pub fn posts(inner: &mut Inner, request: &Request, number: usize) -> Response {
     listed(inner, request, number).unwrap_or_else(|refused| refused)
 }
 
-/// The number of a page by its id or its name.
+/// Returns the number of a page by its id or its name.
 fn page(world: &World, name: &str) -> Option<usize> {
     (0..world.authors())
         .find(|author| page_id(*author).to_string() == name || world.name(*author) == name)
 }
 
-/// What each request must bring, and what it costs.
+/// Checks the required parameters of a request, and counts the call.
 fn pass(inner: &mut Inner, request: &Request) -> Result<(), Response> {
     inner.facebook.calls += 1;
     if inner.settings.facebook_proof
@@ -48,7 +48,7 @@ fn pass(inner: &mut Inner, request: &Request) -> Result<(), Response> {
     Ok(())
 }
 
-/// With the headers that tell how much is used, in percent.
+/// Adds the headers that tell the use of the limits, in percent.
 fn usage(inner: &Inner, answer: Response) -> Response {
     let percent = inner.facebook.calls * 100 / inner.settings.facebook_calls.max(1);
     let over = inner.facebook.calls > inner.settings.facebook_calls;
@@ -121,12 +121,12 @@ fn listed(inner: &mut Inner, request: &Request, number: usize) -> Result<Respons
     Ok(usage(inner, text(&body)))
 }
 
-/// As Facebook writes it: all that isn't ASCII escaped.
+/// Writes a body as Facebook does: every character beyond ASCII is escaped.
 fn text(body: &Value) -> Response {
     Response::text(200, "application/json; charset=UTF-8", ascii(&body.to_string()))
 }
 
-/// A cursor names an item, and is no good once that is deleted.
+/// Returns the cursor of an item. It becomes invalid when the item is deleted.
 fn cursor(item: &Item) -> String {
     format!("QVFI{}ZD", item.created_us())
 }
@@ -169,7 +169,7 @@ fn paging(inner: &Inner, request: &Request, ends: [usize; 2], limit: usize, more
     paging.into()
 }
 
-/// `?ids=a,b`, or one by its path.
+/// Returns the posts of `?ids=a,b`, or one by its path.
 pub fn read(inner: &mut Inner, request: &Request, number: usize) -> Response {
     if let Err(refused) = pass(inner, request) {
         return refused;
@@ -194,7 +194,7 @@ pub fn read(inner: &mut Inner, request: &Request, number: usize) -> Response {
                 );
                 continue;
             }
-            // One that is gone fails all of them.
+            // A post that is gone fails all of them.
             let message = format!("(#803) Some of the aliases you requested do not exist: {id}");
             return errors::facebook(404, 803, None, &message, false);
         };
@@ -209,8 +209,8 @@ pub fn read(inner: &mut Inner, request: &Request, number: usize) -> Response {
     usage(inner, text(&body))
 }
 
-/// The names at the top of a list of fields: those in braces and in calls belong to the one before.
-/// `reactions.type(LIKE).as(like)` is named `like`.
+/// Returns the names at the top of a list of fields: names in braces and in calls belong to the
+/// field before. `reactions.type(LIKE).as(like)` is named `like`.
 fn names(fields: &str) -> Vec<String> {
     let (mut names, mut name, mut depth) = (Vec::new(), String::new(), 0);
     for c in fields.chars().chain([',']) {
@@ -277,7 +277,7 @@ fn whole(world: &World, item: &Item) -> Vec<(&'static str, Value)> {
     for name in ["like", "love", "wow", "haha", "sad", "angry"] {
         whole.push((name, count(random.below(200))));
     }
-    // Absent when it is none.
+    // The field is absent if there are no shares.
     let shares = random.below(8) * item.heat;
     if shares > 0 {
         whole.push(("shares", json!({"count": shares})));
@@ -289,7 +289,7 @@ fn whole(world: &World, item: &Item) -> Vec<(&'static str, Value)> {
     whole
 }
 
-/// Unix time in s, for tests that ask by it.
+/// Returns Unix time in s, for tests that use it in requests.
 pub fn now_s() -> i64 {
     now_us() / 1_000_000
 }

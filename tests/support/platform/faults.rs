@@ -1,4 +1,4 @@
-//! What goes wrong: one thing at a time as a test says, or by seed.
+//! The faults of a test: one at a time as the test says, or by seed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::random::Random;
 use super::place::Place;
 
-/// What is done to one answer, or to a stream.
+/// A fault of one answer, or of a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
     /// An answer with this status and the platform's body for it, such as 503.
@@ -17,44 +17,45 @@ pub enum Fault {
     Answer(u16, Value),
     /// One of Facebook's errors by its code and subcode, with the status that it comes with.
     Code(u64, Option<u64>),
-    /// 429 (Facebook: code 4; YouTube: `rateLimitExceeded`) until so long from now.
+    /// 429 (Facebook: code 4; YouTube: `rateLimitExceeded`) for this time.
     RateLimited(Duration),
-    /// X's other 429: the old connection is still held.
+    /// X's other 429: X still holds the old connection.
     TooManyConnections,
     /// Today's quota is used up.
     QuotaExceeded,
-    /// The answer takes so long to begin.
+    /// The answer begins after this time.
     Slow(Duration),
-    /// The connection ends by RST before there is an answer.
+    /// The connection ends by RST before an answer.
     Refuse,
-    /// No bytes for so long, though the connection stays. On a stream also no keep-alive.
+    /// No bytes come for this time, though the connection stays. On a stream no keep-alive comes
+    /// either.
     Stall(Duration),
-    /// A stream ends in good order between two lines; any other connection ends without an answer.
+    /// A stream ends properly between two lines; any other connection ends without an answer.
     Close,
     /// A stream ends by RST between two lines; any other connection as by [`Self::Refuse`].
     Reset,
-    /// It ends in the middle of a line or of a body.
+    /// The answer ends in the middle of a line or of a body.
     CutLine,
-    /// It ends within the bytes of one character.
+    /// The answer ends within the bytes of one character.
     CutCharacter,
     /// The next post comes twice.
     Duplicate,
     /// The next post comes after the one that follows it; the posts of a body come in any order.
     Reorder,
-    /// A line that says why the stream ends, and its end.
+    /// A line with the reason for the stream's end comes, and then the end.
     Disconnect,
-    /// A message of a type that no document names.
+    /// A message of an undocumented type.
     Unknown,
-    /// A line that is no JSON.
+    /// A line that isn't JSON.
     Garbage,
     /// A body with both `data` and `errors`, status 200.
     Partial,
-    /// The next post's bytes come one by one, so long apart.
+    /// The next post's bytes come one by one, with this pause between them.
     Dribble(Duration),
 }
 
 impl Fault {
-    /// Whether it happens to a stream that stands, rather than to the answer that begins it.
+    /// Returns true if the fault happens to an open stream, and not to the answer that begins it.
     pub fn is_in_stream(&self) -> bool {
         !matches!(
             self,
@@ -69,31 +70,31 @@ impl Fault {
         )
     }
 
-    /// Whether it needs something to send.
+    /// Returns true if the fault needs a post to send.
     pub fn needs_post(&self) -> bool {
         use Fault::*;
         matches!(self, CutLine | CutCharacter | Duplicate | Reorder | Partial | Dribble(_))
     }
 }
 
-/// Faults by chance: at every request, and at everything that a stream sends, one in `one_in` is
-/// met.
+/// Faults by chance: one in `one_in` requests, and one in `one_in` things that a stream sends, has
+/// a fault.
 #[derive(Clone, Debug)]
 pub struct Weather {
     pub seed: u64,
     pub one_in: u64,
-    /// Which, each as often as it stands here.
+    /// The faults, each as probable as it is frequent in this list.
     pub faults: Vec<Fault>,
-    /// Where; everywhere if there are none.
+    /// The endpoints with faults; empty for all endpoints.
     pub places: Vec<Place>,
 }
 
-/// What is to go wrong.
+/// The faults that are to happen.
 #[derive(Default)]
 pub struct Faults {
     queues: BTreeMap<Place, VecDeque<Fault>>,
     weather: Option<(Weather, Random)>,
-    /// What did, in order.
+    /// The faults that have happened, in order.
     pub met: Vec<(Place, Fault)>,
 }
 
@@ -102,7 +103,7 @@ impl Faults {
         self.queues.entry(place).or_default().push_back(fault);
     }
 
-    /// How many wait to be met.
+    /// Returns the number of faults that are still to happen.
     pub fn waiting(&self) -> usize {
         self.queues.values().map(VecDeque::len).sum()
     }
@@ -117,12 +118,12 @@ impl Faults {
         self.weather = Some((weather, random));
     }
 
-    /// The next one for a request.
+    /// Returns the next fault for a request.
     pub fn for_answer(&mut self, place: Place) -> Option<Fault> {
         self.take(place, |fault| !place.is_stream() || !fault.is_in_stream(), true)
     }
 
-    /// The next one for a stream that has something to send, or has not.
+    /// Returns the next fault for a stream that has a post to send, or none.
     pub fn for_stream(&mut self, place: Place, has_post: bool) -> Option<Fault> {
         self.take(
             place,
@@ -131,7 +132,8 @@ impl Faults {
         )
     }
 
-    /// By chance only if `draw`: a stream that waits doesn't wait for a fault.
+    /// Takes the next fault. A fault by chance comes only with `draw`, since a stream without a
+    /// post must not wait for one.
     fn take(&mut self, place: Place, fits: impl Fn(&Fault) -> bool, draw: bool) -> Option<Fault> {
         let queued = self.queues.get_mut(&place).and_then(|queue| {
             let at = queue.iter().position(&fits)?;

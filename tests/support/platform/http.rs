@@ -1,5 +1,5 @@
-//! HTTP/1.1 as the tests need it: by hand on the socket, since what is to be cut, stalled and reset
-//! are its bytes.
+//! HTTP/1.1 for the tests, written directly to the socket, so that bytes can be cut, stalled and
+//! reset.
 
 use std::io;
 
@@ -7,41 +7,41 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What a client asked for.
+/// A client's request.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
     pub path: String,
-    /// Decoded, in their order.
+    /// The decoded parameters, in their order.
     pub query: Vec<(String, String)>,
-    /// Their names in lower case.
+    /// The headers, with names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// The first value of a parameter.
+    /// Returns the first value of a parameter.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// All values of a parameter that may come again; `name[]` counts too.
+    /// Returns all values of a parameter that may be repeated; `name[]` counts too.
     pub fn all(&self, name: &str) -> Vec<&str> {
         let fits = |key: &str| key == name || key.strip_suffix("[]") == Some(name);
         self.query.iter().filter(|(key, _)| fits(key)).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// A parameter that is a number.
+    /// Returns a parameter that is a number.
     pub fn number<N: std::str::FromStr>(&self, name: &str) -> Option<N> {
         self.query(name)?.parse().ok()
     }
 
-    /// A header, by its name in lower case.
+    /// Returns a header by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The token of `Authorization: Bearer`.
+    /// Returns the token of `Authorization: Bearer`.
     pub fn bearer(&self) -> Option<&str> {
         let value = self.header("authorization")?;
         value
@@ -51,7 +51,7 @@ impl Request {
     }
 }
 
-/// What it got.
+/// The answer to a request.
 #[derive(Clone, Debug)]
 pub struct Response {
     pub status: u16,
@@ -64,7 +64,7 @@ impl Response {
         Self::text(status, "application/json; charset=utf-8", body.to_string())
     }
 
-    /// A problem of X, by whose type its clients tell it (RFC 9457).
+    /// Makes a problem of X, which clients recognise by its type (RFC 9457).
     pub fn problem(status: u16, body: &Value) -> Self {
         Self::text(status, "application/problem+json", body.to_string())
     }
@@ -90,10 +90,10 @@ impl Response {
         head
     }
 
-    /// All of it, as it goes on the wire.
+    /// Returns the whole answer as it is sent.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head().into_bytes();
-        // 304 has no body, and no length of one.
+        // A 304 has neither a body nor a length.
         if self.status != 304 {
             bytes.extend(format!("Content-Length: {}\r\n", self.body.len()).into_bytes());
         }
@@ -102,7 +102,7 @@ impl Response {
         bytes
     }
 
-    /// The head of an answer that goes on for ever.
+    /// Returns the head of an answer that doesn't end.
     pub fn endless(&self) -> Vec<u8> {
         (self.head() + "Transfer-Encoding: chunked\r\nCache-Control: no-store\r\n\r\n").into_bytes()
     }
@@ -125,7 +125,7 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// A part of an endless answer.
+/// Returns a part of an endless answer.
 pub fn chunk(bytes: &[u8]) -> Vec<u8> {
     let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
     chunk.extend(bytes);
@@ -141,12 +141,12 @@ pub struct Wire {
 
 impl Wire {
     pub fn new(stream: TcpStream) -> Self {
-        // Small frames go out at once.
+        // Small frames are sent at once.
         let _ = stream.set_nodelay(true);
         Self { stream, read: Vec::new() }
     }
 
-    /// The next request; none if the client is gone.
+    /// Returns the next request; `None` if the client is gone.
     pub async fn request(&mut self) -> io::Result<Option<Request>> {
         let head = loop {
             if let Some(at) = self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -170,12 +170,12 @@ impl Wire {
         Ok(Some(request))
     }
 
-    /// What was read and not used.
+    /// Returns the bytes that were read and not used.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.read
     }
 
-    /// Reads more; false at the end.
+    /// Reads more; returns false at the end.
     pub async fn more(&mut self) -> io::Result<bool> {
         let mut part = [0; 16 << 10];
         let bytes = self.stream.read(&mut part).await?;
@@ -187,12 +187,12 @@ impl Wire {
         self.stream.write_all(bytes).await
     }
 
-    /// Ends it by RST.
+    /// Ends the connection by RST.
     pub fn reset(self) {
         let _ = self.stream.set_zero_linger();
     }
 
-    /// Returns when the client has ended it. What a client says meanwhile is of no interest.
+    /// Returns when the client has ended the connection. Bytes until then are ignored.
     pub async fn ended(&mut self) {
         while matches!(self.more().await, Ok(true)) {}
     }
@@ -216,7 +216,7 @@ fn parse(head: &str) -> Option<Request> {
     })
 }
 
-/// The parameters of a query.
+/// Returns the parameters of a query.
 pub fn pairs(query: &str) -> Vec<(String, String)> {
     let pair = |part: &str| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -244,7 +244,7 @@ fn decode(text: &str, plus: bool) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A value as it stands in a query.
+/// Encodes a value for a query.
 pub fn encode(text: &str) -> String {
     let good = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
     text.bytes()

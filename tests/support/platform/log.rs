@@ -1,4 +1,4 @@
-//! What was asked, for assertions, without what nobody may read.
+//! The log of requests, for assertions, without secrets.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use super::http::Request;
 use super::place::Place;
 use super::world::Kind;
 
-/// Stands for a token.
+/// The replacement for a token.
 pub const SECRET: &str = "<secret>";
 
-/// A request.
+/// A request in the log.
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// Unix time in µs.
@@ -17,16 +17,17 @@ pub struct Seen {
     pub place: Place,
     pub method: String,
     pub path: String,
-    /// Decoded, in their order.
+    /// The decoded parameters, in their order.
     pub query: Vec<(String, String)>,
-    /// Their names in lower case.
+    /// The headers, with names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: String,
-    /// The status of its answer; 0 if it got none.
+    /// The status of the answer; 0 if there was none.
     pub status: u16,
-    /// Since when it gives posts, in µs: a WebSocket of Mastodon has to be asked first.
+    /// The time since when the answer gives posts, in µs: a WebSocket of Mastodon needs a
+    /// subscription first.
     pub gives_us: Option<i64>,
-    /// Whether it brought a token that is good.
+    /// True if the request had a valid token.
     pub authorized: bool,
 }
 
@@ -51,28 +52,28 @@ impl Seen {
         }
     }
 
-    /// The first value of a parameter.
+    /// Returns the first value of a parameter.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// A header, by its name in lower case.
+    /// Returns a header by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// A copy of what was asked so far.
+/// A copy of the requests so far.
 #[derive(Clone, Debug)]
 pub struct Requests(pub Vec<Seen>);
 
 impl Requests {
-    /// Those to one platform.
+    /// Returns the requests to one platform.
     pub fn of(&self, kind: Kind) -> Self {
         Self(self.0.iter().filter(|seen| seen.place.kind() == kind).cloned().collect())
     }
 
-    /// Those to one place.
+    /// Returns the requests to one endpoint.
     pub fn at(&self, place: Place) -> Self {
         Self(self.0.iter().filter(|seen| seen.place == place).cloned().collect())
     }
@@ -81,7 +82,7 @@ impl Requests {
         self.0.len()
     }
 
-    /// The most that came within any `window`: for "never a reconnect storm".
+    /// Returns the most requests within any `window`, to detect a storm of new connections.
     pub fn busiest(&self, window: Duration) -> usize {
         let times: Vec<_> = self.0.iter().map(|seen| seen.at_us).collect();
         let window = window.as_micros() as i64;
@@ -91,7 +92,7 @@ impl Requests {
             .unwrap_or(0)
     }
 
-    /// How long lay between one and the next.
+    /// Returns the times between each request and the next.
     pub fn pauses(&self) -> Vec<Duration> {
         let between =
             |two: &[Seen]| Duration::from_micros((two[1].at_us - two[0].at_us).max(0) as u64);

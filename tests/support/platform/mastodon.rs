@@ -11,18 +11,18 @@ use super::stream::{Feed, Frame};
 use super::text::{escape, spans};
 use super::world::{Change, Item, Kind, World, iso};
 
-/// How the instance is set up.
+/// The settings of the instance.
 #[derive(Default)]
 pub struct Instance {
-    /// What it names as the host of its streams; by default its own.
+    /// The streaming host that the instance names; by default itself.
     pub streaming: Option<String>,
 }
 
-/// What is streamed or listed.
+/// A timeline that is streamed or listed.
 #[derive(Clone, Debug, PartialEq)]
 enum Line {
     Public,
-    /// Posts of this instance's own people.
+    /// Posts of this instance's own users.
     Local,
     Remote,
     Tag(String, bool),
@@ -30,7 +30,7 @@ enum Line {
 
 impl Line {
     fn parse(name: &str, tag: Option<&str>) -> Option<Self> {
-        // No `#` before it, but in any case of letters.
+        // The name has no `#`, and any case of letters.
         let tag = tag.filter(|tag| !tag.is_empty() && !tag.starts_with('#')).map(str::to_owned);
         match name {
             "public" => Some(Self::Public),
@@ -54,7 +54,7 @@ impl Line {
         }
     }
 
-    /// As WebSocket messages name it.
+    /// Returns the timeline's names in WebSocket messages.
     fn names(&self) -> Vec<String> {
         match self {
             Self::Public => vec!["public".into()],
@@ -75,15 +75,15 @@ fn is_local(item: &Item) -> bool {
 struct Listener {
     lines: Vec<Line>,
     socket: bool,
-    /// The number of its request.
+    /// The number of the client's request.
     number: usize,
     /// The next event.
     at: usize,
-    /// What of the last event the other lines still get.
+    /// The frames of the last event for further timelines.
     also: Vec<Frame>,
 }
 
-/// Lets a client in.
+/// Begins a stream.
 pub fn begin(
     inner: &mut Inner,
     request: &Request,
@@ -93,7 +93,7 @@ pub fn begin(
     let unknown = || Response::json(400, &json!({"error": "Unknown stream type requested"}));
     let socket = super::socket::key(request).is_some();
     let rest = request.path.trim_start_matches("/api/v1/streaming").trim_matches('/').to_owned();
-    // Where it is: clients are to follow this.
+    // A redirect to the streaming host, which clients are to follow.
     if !socket && rest.is_empty() {
         let own = inner
             .mastodon
@@ -147,7 +147,7 @@ impl Feed for Listener {
                     (name, status.to_string(), Some((event.item, status)))
                 }
             };
-            // A delete goes to everybody who may have seen it.
+            // A delete is sent to every client that may have seen the post.
             let lines = self.lines.iter().filter(|line| line.has(item));
             self.also = lines.map(|line| self.frame(line, name, &payload, body.clone())).collect();
         }
@@ -167,7 +167,7 @@ impl Feed for Listener {
     fn unknown(&self) -> String {
         match self.socket {
             true => json!({"stream": ["public"], "event": "novelty", "payload": "{}"}).to_string(),
-            // This one is known, and its data is no JSON.
+            // This event is known, and its data isn't JSON.
             false => {
                 "event: filters_changed\ndata: undefined\n\nevent: novelty\ndata: {}\n\n".into()
             }
@@ -188,7 +188,7 @@ impl Feed for Listener {
     }
 
     fn told(&mut self, inner: &mut Inner, text: &str) -> Result<(), u16> {
-        // What isn't understood is passed over, as there.
+        // A message that isn't understood is ignored, as by Mastodon.
         let Ok(told) = serde_json::from_str::<Value>(text) else { return Ok(()) };
         let line = Line::parse(told["stream"].as_str().unwrap_or_default(), told["tag"].as_str());
         match (told["type"].as_str(), line) {
@@ -233,7 +233,7 @@ pub fn instance(inner: &Inner) -> Response {
     )
 }
 
-/// `public`, or `tag/…`.
+/// Returns the timeline `public`, or `tag/…`.
 pub fn timeline(inner: &mut Inner, request: &Request, number: usize) -> Response {
     let rest = request.path.trim_start_matches("/api/v1/timelines/");
     let on = |name: &str| matches!(request.query(name), Some("true" | "1" | "t" | "on"));
@@ -253,8 +253,8 @@ pub fn timeline(inner: &mut Inner, request: &Request, number: usize) -> Response
         id > above && id < max.unwrap_or(u64::MAX) && !item.deleted() && line.has(item)
     };
     let all = inner.world.of(Kind::Toot).filter(|(_, item)| inside(item));
-    // From `min_id` upwards, otherwise from the newest downwards; either way the newest comes
-    // first.
+    // Pages go upwards from `min_id`, or downwards from the newest status; in both cases the newest
+    // comes first.
     let mut found: Vec<_> = match min {
         Some(_) => all.take(limit).collect(),
         None => all.rev().take(limit).collect(),
@@ -307,7 +307,7 @@ pub fn status(inner: &mut Inner, request: &Request, number: usize) -> Response {
     Response::json(200, &status)
 }
 
-/// HTML with its hashtags as links, each with its `#` outside the inner element.
+/// Returns a text as HTML with its hashtags as links, each with its `#` outside the inner element.
 fn html(text: &str) -> String {
     let (mut html, mut from) = (String::from("<p>"), 0);
     for (at, len) in spans(text) {

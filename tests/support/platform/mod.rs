@@ -1,4 +1,4 @@
-//! A fake of the five platforms, in the test's own process: seeded, and it knows the truth.
+//! A fake of the five platforms, in the test's own process, which is seeded and knows the truth.
 //!
 //! ```ignore
 //! mod support;
@@ -27,14 +27,14 @@
 //! ```
 //!
 //! Authors, pages and channels are the same 40 people, `watcher_0` to `watcher_39`, followed from
-//! 40 on by those that `from:` topics name. A page is found by that name or by `world::page_id(n)`,
-//! a channel by `@watcher_n` or `world::channel_id(n)`, somebody on Bluesky by `world::did(n)`, and
-//! on Mastodon every third is local.
+//! 40 on by those that `from:` topics name. A page is found by its name or by `world::page_id(n)`,
+//! a channel by `@watcher_n` or `world::channel_id(n)`, a user of Bluesky by `world::did(n)`, and
+//! on Mastodon every third user is local.
 //!
-//! Everything is ordered by the world's clock, which is the real one and never gives a time twice.
-//! Posts match topics by their text (`Item::topics`), and near misses are among them. X's rules and
-//! queries and YouTube's are parsed and matched for what they say; what is offered, and to which
-//! request, is kept with each item.
+//! Everything is ordered by the world's clock, which is the real one and never returns a time
+//! twice. Posts match topics by their text (`Item::topics`), and near misses are among them. X's
+//! rules and queries and YouTube's are parsed and matched by their meaning. Each item keeps its
+//! offers and their requests.
 
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
@@ -72,10 +72,10 @@ pub use place::Place;
 use shared::{Bad, Inner, Settings, Shared};
 pub use world::{Change, Item, Kind};
 
-/// What is waited for comes much sooner on any machine.
+/// A time within which every awaited event happens on any machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A running fake. It ends, with all its connections, when this is dropped.
+/// A running fake. It ends, with all its connections, when it is dropped.
 pub struct Platform {
     shared: Arc<Shared>,
     port: u16,
@@ -84,7 +84,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// The same seed gives the same texts, details and chances.
+    /// Starts a fake. The same seed gives the same texts, details and chances.
     pub fn start(seed: u64) -> Self {
         let (told, listens) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
@@ -116,7 +116,7 @@ impl Platform {
         format!("ws://127.0.0.1:{}", self.port)
     }
 
-    /// Looks at anything, or changes it.
+    /// Reads or changes any state.
     pub fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         self.shared.change(change)
     }
@@ -125,25 +125,26 @@ impl Platform {
         self.with(|inner| change(&mut inner.settings));
     }
 
-    // What is posted.
+    // Posts.
 
-    /// What posts are about from now on: `#tag`, `from:name`, words. Names are authors of their
-    /// own.
+    /// Sets the topics of further posts: `#tag`, `from:name`, words. Names are additional authors.
     pub fn topics(&self, topics: &[&str]) {
         self.with(|inner| inner.world.set_topics(topics));
     }
 
-    /// Posts so many, now.
+    /// Publishes this number of posts, now.
     pub fn publish(&self, kind: Kind, count: usize) -> Vec<usize> {
         self.with(|inner| (0..count).map(|_| inner.world.publish(kind)).collect())
     }
 
-    /// Posts one with this very text, by this author (0 to 39; from 40 on those that topics name).
+    /// Publishes a post with exactly this text, by this author (0 to 39; from 40 on those that
+    /// topics name).
     pub fn publish_text(&self, kind: Kind, text: &str, author: usize) -> usize {
         self.with(|inner| inner.world.publish_text(kind, text, author))
     }
 
-    /// So many of the last `seconds`, evenly: only before the kind's first that is posted now.
+    /// Publishes posts evenly over the last `seconds`. This works only before the kind's first
+    /// current post.
     pub fn history(&self, kind: Kind, count: usize, seconds: u64) -> Vec<usize> {
         let (now, span) = (world::now_us(), seconds as i64 * 1_000_000);
         self.with(|inner| {
@@ -152,7 +153,7 @@ impl Platform {
         })
     }
 
-    /// Posts at a rate for so long, from a thread of its own: join it.
+    /// Publishes posts at a rate for this time, on a separate thread: join it.
     pub fn publish_at_rate(
         &self,
         kind: Kind,
@@ -174,7 +175,7 @@ impl Platform {
         })
     }
 
-    /// Changes an item's text; on X it becomes a new item, whose number this gives.
+    /// Changes an item's text. On X the edit is a new item, whose number this returns.
     pub fn edit(&self, item: usize) -> usize {
         self.with(|inner| inner.world.edit(item))
     }
@@ -183,7 +184,7 @@ impl Platform {
         self.with(|inner| inner.world.delete(item));
     }
 
-    /// All counts of a kind become so many times what they were.
+    /// Multiplies all counts of a kind.
     pub fn heat(&self, kind: Kind, times: u64) {
         self.with(|inner| {
             inner
@@ -195,51 +196,52 @@ impl Platform {
         });
     }
 
-    // What goes wrong.
+    // Faults.
 
-    /// Met once, at the next occasion; several at one place are met in their order.
+    /// Adds a fault that happens once, at the next occasion; several at one endpoint happen in
+    /// their order.
     pub fn fault(&self, place: Place, fault: Fault) {
         self.with(|inner| inner.faults.push(place, fault));
     }
 
-    /// Met so many times.
+    /// Adds a fault that happens this number of times.
     pub fn faults(&self, place: Place, fault: Fault, times: usize) {
         self.with(|inner| (0..times).for_each(|_| inner.faults.push(place, fault.clone())));
     }
 
-    /// From now on by chance, beside what is queued.
+    /// Sets faults that happen by chance from now on, beside the queued ones.
     pub fn weather(&self, weather: Weather) {
         self.with(|inner| inner.faults.set_weather(weather));
     }
 
-    /// From now on nothing goes wrong.
+    /// Removes all faults.
     pub fn calm(&self) {
         self.with(|inner| inner.faults.clear());
     }
 
-    /// What went wrong so far.
+    /// Returns the faults so far.
     pub fn met(&self) -> Vec<(Place, Fault)> {
         self.with(|inner| inner.faults.met.clone())
     }
 
-    /// Ends all streams of a platform, in good order.
+    /// Ends all streams of a platform properly.
     pub fn end_streams(&self, kind: Kind) {
         self.with(|inner| *inner.ended.entry(kind).or_default() += 1);
     }
 
-    // Who may ask.
+    // Credentials.
 
-    /// The token that is good now.
+    /// Returns the token that is valid now.
     pub fn token(&self, kind: Kind) -> String {
         self.with(|inner| inner.tokens.good[&kind].clone())
     }
 
-    /// The token is good no more, and no other is.
+    /// Makes the token expire; no token is valid then.
     pub fn expire(&self, kind: Kind) {
         self.end_token(kind, Bad::Expired);
     }
 
-    /// The token is good no more, and no other is.
+    /// Revokes the token; no token is valid then.
     pub fn revoke(&self, kind: Kind) {
         self.end_token(kind, Bad::Revoked);
     }
@@ -251,7 +253,7 @@ impl Platform {
         self.end_streams(kind);
     }
 
-    /// Gives out a new token; the one before is revoked.
+    /// Returns a new token; the old one is revoked.
     pub fn renew(&self, kind: Kind) -> String {
         self.with(|inner| {
             if let Some(old) = inner.tokens.good.remove(&kind) {
@@ -261,12 +263,12 @@ impl Platform {
         })
     }
 
-    /// All tokens that were ever good: no log, no state and no error may have one.
+    /// Returns all tokens that were ever valid: no log, no state and no error may have one.
     pub fn secrets(&self) -> Vec<String> {
         self.with(|inner| inner.tokens.all())
     }
 
-    /// Fails if a text has a secret in it.
+    /// Fails if a text contains a secret.
     #[track_caller]
     pub fn assert_hidden(&self, text: &str) {
         for secret in self.secrets() {
@@ -275,7 +277,7 @@ impl Platform {
         }
     }
 
-    /// Fails if a file has a secret in it; folders are searched whole.
+    /// Fails if a file contains a secret; folders are searched completely.
     #[track_caller]
     pub fn assert_kept(&self, paths: &[&Path]) {
         for path in paths {
@@ -294,19 +296,19 @@ impl Platform {
         }
     }
 
-    // What was asked.
+    // Requests.
 
-    /// All requests so far.
+    /// Returns all requests so far.
     pub fn requests(&self) -> Requests {
         Requests(self.with(|inner| inner.log.clone()))
     }
 
-    /// How many connections there were so far.
+    /// Returns the number of connections so far.
     pub fn accepted(&self) -> usize {
         self.with(|inner| inner.accepted)
     }
 
-    /// Waits until so many requests of a place were answered; fails after a minute.
+    /// Waits until this number of requests to an endpoint were answered; fails after a minute.
     #[track_caller]
     pub fn wait_for(&self, place: Place, count: usize) {
         let what = format!("{count} requests to {place:?}");
@@ -315,18 +317,18 @@ impl Platform {
         });
     }
 
-    /// Waits until it is so; fails after a minute.
+    /// Waits until a condition holds; fails after a minute.
     #[track_caller]
     pub fn wait_until(&self, what: &str, so: impl Fn(&Inner) -> bool) {
         let began = Instant::now();
-        // Nothing is told when something changes that only a client knows of.
+        // This polls, since changes that only a client knows aren't signalled.
         while !so(&self.shared.lock()) {
             assert!(began.elapsed() < LIMIT, "no {what} within {LIMIT:?}: {:#?}", self.requests());
             thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// Waits until all of these were offered to somebody; fails after a minute.
+    /// Waits until all of these items were offered; fails after a minute.
     #[track_caller]
     pub fn wait_offered(&self, items: &[usize]) {
         self.wait_until("offers", |inner| {

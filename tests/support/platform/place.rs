@@ -1,8 +1,8 @@
-//! What can be asked for, by platform: faults, limits and the log speak of these.
+//! The endpoints of the platforms: faults, limits and the log refer to these.
 
 use super::world::Kind;
 
-/// One of the endpoints.
+/// An endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
     XStream,
@@ -27,7 +27,7 @@ pub enum Place {
     MastodonTimeline,
     MastodonStatus,
     MastodonHealth,
-    /// No platform has this.
+    /// A path that no platform has.
     Nowhere,
 }
 
@@ -45,7 +45,7 @@ impl Place {
             ("GET", ["youtube", "v3", "videos"]) => Self::YouTubeVideos,
             ("GET", ["youtube", "v3", "playlistItems"]) => Self::YouTubePlaylist,
             ("GET", ["youtube", "v3", "channels"]) => Self::YouTubeChannels,
-            // Below a path of its own there is another host, which sees everything later.
+            // The paths below `/late` belong to another host, which sees everything later.
             ("GET", ["subscribe"] | ["late", "subscribe"]) => Self::Jetstream,
             ("GET", ["xrpc", "app.bsky.feed.getPosts"]) => Self::BlueskyPosts,
             ("GET", ["api", "v2", "instance"]) => Self::MastodonInstance,
@@ -62,7 +62,7 @@ impl Place {
         }
     }
 
-    /// Whose it is.
+    /// Returns the platform of the endpoint.
     pub fn kind(self) -> Kind {
         use Place::*;
         match self {
@@ -75,12 +75,12 @@ impl Place {
         }
     }
 
-    /// Whether its answer has no end.
+    /// Returns true if the endpoint's answer has no end.
     pub fn is_stream(self) -> bool {
         matches!(self, Self::XStream | Self::Jetstream | Self::MastodonStream)
     }
 
-    /// Whether it is for everybody.
+    /// Returns true if the endpoint needs no token.
     pub fn is_open(self) -> bool {
         matches!(
             self,
@@ -93,7 +93,7 @@ impl Place {
     }
 }
 
-/// `v25.0`
+/// Returns true for a version such as `v25.0`.
 fn is_version(part: &str) -> bool {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     part.strip_prefix('v')

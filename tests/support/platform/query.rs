@@ -1,9 +1,9 @@
-//! The languages of X's rules and searches, and of YouTube's: parsed and matched for what they say,
+//! The languages of X's rules and searches, and of YouTube's: parsed and matched by their meaning,
 //! so that a topic that was translated wrongly finds the wrong posts here too.
 
 use super::text::has_words;
 
-/// What a post is to a query.
+/// The facts of a post that a query can ask for.
 pub struct Subject<'a> {
     pub text: &'a str,
     pub tags: &'a [String],
@@ -27,7 +27,7 @@ pub enum Query {
     Is(String),
 }
 
-/// X's operators that stand for themselves, and those that need another beside them.
+/// X's operators that may stand alone, and those that need another operator beside them.
 const ALONE: [&str; 9] = [
     "from",
     "to",
@@ -51,7 +51,7 @@ enum Token {
 }
 
 impl Query {
-    /// One of X. `search` has fewer operators than rules.
+    /// Parses a query of X. A `search` has fewer operators than a rule.
     pub fn x(text: &str, search: bool) -> Result<Self, String> {
         let query =
             Parser { tokens: tokens(text, false)?, at: 0, youtube: false, search }.whole()?;
@@ -61,7 +61,7 @@ impl Query {
         }
     }
 
-    /// One of YouTube: `|` for or, `-` for not.
+    /// Parses a query of YouTube: `|` means or, `-` means not.
     pub fn youtube(text: &str) -> Result<Self, String> {
         Parser { tokens: tokens(text, true)?, at: 0, youtube: true, search: true }.whole()
     }

@@ -1,5 +1,5 @@
-//! Each connection, request by request: faults first, then who asks, then how often, then the
-//! answer.
+//! The server's connections, request by request: first the faults, then the credentials, then the
+//! limits, then the answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::stream::{Feed, Running, Transport};
 use super::world::{Kind, iso, now_us};
 use super::{bluesky, facebook, mastodon, x, youtube};
 
-/// Takes connections for ever.
+/// Accepts connections, without an end.
 pub async fn accept(shared: Arc<Shared>, listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
         shared.lock().accepted += 1;
@@ -37,14 +37,14 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream) {
     }
 }
 
-/// What becomes of a request.
+/// The outcome of a request.
 enum Outcome {
     Answer(Response),
-    /// A stream, and how often its platform had ended all of them before.
+    /// A stream, and the number of times that its platform had ended all streams before.
     Stream(Box<dyn Feed>, u64),
 }
 
-/// Gives the connection back if it can take another request.
+/// Handles a request. Returns the connection if it can take another request.
 async fn handle(shared: &Arc<Shared>, mut wire: Wire, request: &Request) -> Option<Wire> {
     let place = Place::of(&request.method, &request.path);
     let (number, fault) = {
@@ -90,7 +90,7 @@ async fn handle(shared: &Arc<Shared>, mut wire: Wire, request: &Request) -> Opti
     }
 }
 
-/// The answer of a fault that is one.
+/// Returns the answer of a fault that has one.
 fn refused(place: Place, fault: Option<&Fault>) -> Option<Response> {
     Some(match fault? {
         Fault::Status(status) => errors::status(place.kind(), *status),
@@ -105,7 +105,7 @@ fn refused(place: Place, fault: Option<&Fault>) -> Option<Response> {
     })
 }
 
-/// An answer, whole or not.
+/// Sends an answer, or a part of it.
 async fn send(
     shared: &Arc<Shared>,
     mut wire: Wire,
@@ -189,7 +189,7 @@ async fn stream(
 }
 
 impl Inner {
-    /// From now on an answer gives posts.
+    /// Notes that an answer gives posts from now on.
     pub fn gives(&mut self, number: usize) {
         self.log[number].gives_us.get_or_insert_with(now_us);
     }
@@ -230,7 +230,7 @@ impl Inner {
     }
 
     fn allow(&mut self, place: Place, limit: u64, window: Duration) -> Allowance {
-        // Mastodon counts all of an account's requests together.
+        // Mastodon counts all requests of an account together.
         let counted = if place.kind() == Kind::Toot { Place::MastodonTimeline } else { place };
         self.used.count(counted, limit, window)
     }
@@ -258,7 +258,7 @@ impl Inner {
     }
 }
 
-/// With the headers that tell how much is left.
+/// Adds the headers that tell the remaining requests.
 fn labelled(answer: Response, kind: Kind, allowance: Allowance) -> Response {
     let Allowance { limit, remaining, reset, .. } = allowance;
     match kind {

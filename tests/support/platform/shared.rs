@@ -1,4 +1,4 @@
-//! What all connections share, under one lock that is held for a moment only.
+//! The state that all connections share, under one lock that is held only briefly.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -15,65 +15,67 @@ use super::place::Place;
 use super::world::{Kind, World, now_us};
 use super::{facebook, mastodon, x, youtube};
 
-/// How the platforms behave; a test changes what it wants to.
+/// The behaviour of the platforms, which tests can change.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// A bare `\r\n` after so long without a post. X: 20 s.
+    /// The time without a post after which X sends a bare `\r\n`. X: 20 s.
     pub x_keep_alive: Duration,
-    /// Whether X answers with the words of v2.167: `referenced_posts`, `includes.posts`,
+    /// True if X answers with the words of v2.167: `referenced_posts`, `includes.posts`,
     /// `repost_count`.
     pub x_new_words: bool,
-    /// Whether a search takes `post.fields` and not `tweet.fields`, as v2.167 has it.
+    /// True if a search accepts `post.fields` and not `tweet.fields`, as in v2.167.
     pub x_post_fields: bool,
-    /// How many streams X allows at once.
+    /// The number of streams that X allows at once.
     pub x_connections: usize,
-    /// How many posts X keeps for a client that reads too slowly; then it ends the stream.
+    /// The number of posts that X keeps for a client that reads too slowly; then X ends the stream.
     pub x_buffer: usize,
-    /// How long X holds a stream that its client has left.
+    /// The time that X holds a stream after its client has left.
     pub x_held: Duration,
-    /// Whether `backfill_minutes` is allowed (Enterprise).
+    /// True if `backfill_minutes` is allowed (Enterprise).
     pub x_backfill: bool,
-    /// How long until X's search has a post. X: 30 s.
+    /// The time until X's search has a post. X: 30 s.
     pub x_search_lag: Duration,
-    /// The longest rule and the longest query, and how many rules.
+    /// The longest rule, the longest query, and the most rules.
     pub x_rule_chars: usize,
     pub x_query_chars: usize,
     pub x_rules: usize,
-    /// How many rules come on one page.
+    /// The number of rules on one page.
     pub x_rules_page: usize,
-    /// How far back X's search reaches.
+    /// The time that X's search reaches back.
     pub x_search_reach: Duration,
-    /// Whether Facebook pages by `since`, `until` and `__paging_token`, not by cursors.
+    /// True if Facebook pages by `since`, `until` and `__paging_token`, and not by cursors.
     pub facebook_time_paging: bool,
-    /// The largest `limit` that Facebook answers; beyond it: "reduce the amount of data".
+    /// The largest `limit` that Facebook answers; beyond it Facebook says: "reduce the amount of
+    /// data".
     pub facebook_limit: usize,
-    /// How many calls are 100%.
+    /// The number of calls that are 100%.
     pub facebook_calls: u64,
-    /// Whether its usage is that of a page or system user.
+    /// True if Facebook's usage is that of a page or system user.
     pub facebook_business: bool,
-    /// Whether it asks for `appsecret_proof`.
+    /// True if Facebook demands `appsecret_proof`.
     pub facebook_proof: bool,
-    /// `search.list` a day, and units of all else a day.
+    /// The calls of `search.list` in a day, and the units for all other calls in a day.
     pub youtube_searches: u64,
     pub youtube_units: u64,
-    /// Whether its pages repeat: after the last comes the first again.
+    /// True if YouTube's pages repeat: the first page follows the last.
     pub youtube_loops: bool,
-    /// Whether `order=date` and `publishedAfter` are ignored.
+    /// True if `order=date` and `publishedAfter` are ignored.
     pub youtube_disorder: bool,
-    /// How far back Jetstream's cursors reach.
+    /// The time that Jetstream's cursors reach back.
     pub jetstream_reach: Duration,
-    /// How many events one of Jetstream's segments has: a cursor of the open one is answered with
+    /// The number of events of one Jetstream segment: a cursor in the open segment is answered with
     /// all of it. 1 is exact.
     pub jetstream_segment: usize,
-    /// How much later the host below `/late` sees each event, which it stamps with that time.
+    /// The delay after which the host below `/late` sees each event, which it stamps with the later
+    /// time.
     pub jetstream_lag: Duration,
-    /// Whether hosts number their events, and take these numbers as cursors.
+    /// True if hosts number their events, and accept these numbers as cursors.
     pub jetstream_numbers: bool,
-    /// `:thump` after so long.
+    /// The interval of `:thump`.
     pub mastodon_thump: Duration,
     /// The most statuses of a page.
     pub mastodon_page: usize,
-    /// Requests in a window, by place; then 429.
+    /// The requests that are allowed in a window, by endpoint; further ones are answered by 429.
     pub limits: BTreeMap<Place, (u64, Duration)>,
 }
 
@@ -124,14 +126,14 @@ impl Default for Settings {
     }
 }
 
-/// Why a token is not good any more.
+/// The reason why a token isn't valid any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bad {
     Expired,
     Revoked,
 }
 
-/// The credentials that were ever given out.
+/// All credentials that were ever given out.
 #[derive(Default)]
 pub struct Tokens {
     pub good: BTreeMap<Kind, String>,
@@ -143,7 +145,7 @@ impl Tokens {
     pub fn give(&mut self, kind: Kind, random: &mut Random) -> String {
         self.count += 1;
         let body: String = (0..2).map(|_| format!("{:016x}", random.next())).collect();
-        // With what must be escaped in a URL, where the platform's have it.
+        // Tokens have characters that must be escaped in a URL, if the platform's tokens have them.
         let token = match kind {
             Kind::Tweet => format!("AAAA{}%3D{body}", self.count),
             Kind::Post => format!("EAAB{}{body}ZDZD", self.count),
@@ -154,12 +156,12 @@ impl Tokens {
         token
     }
 
-    /// All that were ever good.
+    /// Returns all tokens that were ever valid.
     pub fn all(&self) -> Vec<String> {
         self.good.values().chain(self.bad.keys()).cloned().collect()
     }
 
-    /// The token of a request.
+    /// Returns the token of a request.
     fn of(request: &Request, kind: Kind) -> Option<&str> {
         let query = match kind {
             Kind::Tweet => None,
@@ -171,7 +173,7 @@ impl Tokens {
         request.bearer().or(query).or_else(protocol)
     }
 
-    /// Whether a request may pass.
+    /// Checks the token of a request.
     pub fn check(&self, request: &Request, kind: Kind) -> Result<(), Option<Bad>> {
         let token = Self::of(request, kind).ok_or(None)?;
         match self.good.get(&kind) {
@@ -181,23 +183,23 @@ impl Tokens {
     }
 }
 
-/// How much of each limit is used.
+/// The used part of each limit.
 #[derive(Default)]
 pub struct Used(BTreeMap<Place, (i64, u64)>);
 
-/// A limit as it stands.
+/// The current state of a limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
     pub limit: u64,
     pub remaining: u64,
     /// Unix time in s.
     pub reset: i64,
-    /// Whether this request is one too many.
+    /// True if this request exceeds the limit.
     pub over: bool,
 }
 
 impl Used {
-    /// Counts one more.
+    /// Counts one more request.
     pub fn count(&mut self, place: Place, limit: u64, window: Duration) -> Allowance {
         let (now, window) = (now_us(), window.as_micros() as i64);
         let (from, used) = self.0.entry(place).or_insert((now, 0));
@@ -210,7 +212,7 @@ impl Used {
     }
 }
 
-/// What is behind the lock.
+/// The state behind the lock.
 pub struct Inner {
     pub world: World,
     pub settings: Settings,
@@ -224,15 +226,16 @@ pub struct Inner {
     pub facebook: facebook::Usage,
     pub youtube: youtube::Quota,
     pub mastodon: mastodon::Instance,
-    /// Connections that were accepted.
+    /// The number of connections that were accepted.
     pub accepted: usize,
-    /// Streams that end now: raised to end all of a platform that began before.
+    /// The number of times that all streams of a platform were ended: streams that began before
+    /// such an end stop.
     pub ended: BTreeMap<Kind, u64>,
-    /// The last request that was seen whole, for offers.
+    /// The address of the fake, `http://127.0.0.1:PORT`.
     pub address: String,
 }
 
-/// What is shared.
+/// The shared state, and a signal of its changes.
 pub struct Shared {
     inner: Mutex<Inner>,
     changed: watch::Sender<u64>,
@@ -269,20 +272,20 @@ impl Shared {
         self.inner.lock().expect("no test fails with the lock in its hand")
     }
 
-    /// Changes something, and tells all streams.
+    /// Changes the state, and signals that to all streams.
     pub fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let result = change(&mut self.lock());
         self.changed.send_modify(|count| *count += 1);
         result
     }
 
-    /// Told when something has changed.
+    /// Returns a signal of changes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 }
 
-/// Sorts the posts of a body in no order, or has each twice.
+/// Shuffles the posts of a body, and repeats each if `twice` is true.
 pub fn disturb(body: &mut Value, random: &mut Random, twice: bool) {
     let list = match body {
         Value::Array(list) => Some(list),

@@ -4,7 +4,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::http::{Request, Wire};
 
-/// What a client sends.
+/// A message of a client.
 pub enum Message {
     Text(String),
     Ping(Vec<u8>),
@@ -18,13 +18,13 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// A client's wish to speak WebSocket: its key.
+/// Returns the key of a client that requests a WebSocket.
 pub fn key(request: &Request) -> Option<&str> {
     let upgrade = request.header("upgrade")?;
     upgrade.eq_ignore_ascii_case("websocket").then(|| request.header("sec-websocket-key")).flatten()
 }
 
-/// The answer that begins one. The protocol that the client offers is agreed to.
+/// Returns the answer that begins a WebSocket. The client's protocol is accepted.
 pub fn accept(key: &str, request: &Request) -> Vec<u8> {
     let accept = derive_accept_key(key.as_bytes());
     let protocol = request
@@ -76,7 +76,8 @@ fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 impl Wire {
-    /// The next message of a client; none if it is gone. Cancelled, it loses nothing.
+    /// Returns the client's next message; `None` if the client is gone. Cancelling the future loses
+    /// nothing.
     pub async fn message(&mut self) -> Option<Message> {
         loop {
             if let Some((kind, body)) = take_frame(self.buffer()) {
@@ -94,7 +95,7 @@ impl Wire {
     }
 }
 
-/// A whole frame off the beginning of what was read. Clients mask theirs.
+/// Takes a whole frame from the beginning of the bytes that were read. Clients mask their frames.
 fn take_frame(read: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
     let (&first, &second) = (read.first()?, read.get(1)?);
     let (length, at) = match second & 0x7f {

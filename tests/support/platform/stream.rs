@@ -1,4 +1,4 @@
-//! Answers that have no end: chunked HTTP and WebSocket, in one loop, with all that befalls them.
+//! Answers without an end: chunked HTTP and WebSocket, in one loop, with all their faults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,58 +13,59 @@ use super::place::Place;
 use super::shared::{Inner, Shared};
 use super::socket::{self, Message};
 
-/// One thing to send.
+/// Something to send.
 pub struct Frame {
-    /// With its line ends, if the protocol has any.
+    /// The text, with its line ends if the protocol has any.
     pub text: String,
-    /// The item that it offers, and what the lake should have of it.
+    /// The item that this offers, and its form in the lake.
     pub offer: Option<(usize, Value)>,
 }
 
-/// What a stream sends: the protocols differ in this.
+/// The content of a stream, in which the protocols differ.
 pub trait Feed: Send {
-    /// The next thing, if there is one by now.
+    /// Returns the next frame, if there is one by now.
     fn next(&mut self, inner: &mut Inner) -> Option<Frame>;
 
-    /// After how long without a post, and what is sent then; on a WebSocket a ping goes instead.
+    /// Returns the time without a post after which something is sent, and its text; on a WebSocket
+    /// a ping is sent instead.
     fn keep_alive(&self, inner: &Inner) -> (Duration, &'static str);
 
-    /// What says that the platform ends it.
+    /// Returns the text by which the platform announces the stream's end.
     fn disconnect(&self) -> String;
 
-    /// What no document names.
+    /// Returns an undocumented message.
     fn unknown(&self) -> String;
 
-    /// What is no JSON where JSON is due.
+    /// Returns a text that isn't JSON where JSON is expected.
     fn garbage(&self) -> String {
         "{\"data\":{\"id\":\r\n".into()
     }
 
-    /// What goes with a post in a body that has errors too.
+    /// Returns a post's text with errors beside the post.
     fn partial(&self, text: String) -> String {
         text
     }
 
-    /// Whether it gives posts as it is.
+    /// Returns true if the stream gives posts in its present state.
     fn gives(&self) -> bool {
         true
     }
 
-    /// The client says something on a WebSocket. An error closes it with this code.
+    /// Takes a client's message on a WebSocket. An error closes the WebSocket with this code.
     fn told(&mut self, _inner: &mut Inner, _text: &str) -> Result<(), u16> {
         Ok(())
     }
 
-    /// Whether the platform has ended it.
+    /// Returns true if the platform has ended the stream.
     fn is_ended(&self, _inner: &Inner) -> bool {
         false
     }
 
-    /// It is over, when its client has left.
+    /// Ends the stream, when its client has left.
     fn ended(&mut self, _inner: &mut Inner) {}
 }
 
-/// How it goes on the wire.
+/// The transport of a stream.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Transport {
     Chunked,
@@ -72,7 +73,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Now and then what a line has is in two chunks, cut anywhere.
+    /// Encodes a text. From time to time a line is split into two chunks, at any byte.
     fn encode(self, text: &str, random: &mut Random) -> Vec<u8> {
         let bytes = text.as_bytes();
         match self {
@@ -86,7 +87,7 @@ impl Transport {
         }
     }
 
-    /// The first `length` bytes of it, and nothing of the rest.
+    /// Encodes the first `length` bytes of a text, and nothing of the rest.
     fn cut(self, text: &str, length: usize) -> Vec<u8> {
         match self {
             Self::Socket => {
@@ -105,42 +106,42 @@ impl Transport {
     }
 }
 
-/// How it goes on.
+/// The next step of a stream.
 enum Step {
-    /// Nothing to send.
+    /// There is nothing to send.
     Wait,
     Write(Vec<u8>, Vec<(usize, Value)>),
     Dribble(Vec<u8>, Duration, Vec<(usize, Value)>),
-    /// These bytes, and then none for so long.
+    /// These bytes are sent, and then none for this time.
     Stall(Vec<u8>, Duration, Vec<(usize, Value)>),
-    /// These bytes, then the end; in good order if so said.
+    /// These bytes are sent, then the stream ends; true if it ends properly.
     End(Vec<u8>, bool),
     Reset,
 }
 
-/// At most so much goes in one write.
+/// The most bytes of one write.
 const WRITE_BYTES: usize = 64 << 10;
 
-/// The longest that a post is kept back for the next one.
+/// The longest time for which a post is held back until the next one.
 const REORDER: Duration = Duration::from_millis(500);
 
-/// A stream that stands.
+/// An open stream.
 pub struct Running {
     pub shared: Arc<Shared>,
     pub feed: Box<dyn Feed>,
     pub transport: Transport,
     pub place: Place,
-    /// The number of its request.
+    /// The number of the stream's request.
     pub request: usize,
-    /// How often its platform had ended all streams when it was let in: from then on it hears of
-    /// another end.
+    /// The number of times that the platform had ended all streams at the beginning of this one: if
+    /// the number changes, this stream ends.
     pub ends: u64,
-    /// What comes after the next one, or at this time if none comes.
+    /// The frames that come after the next one, or at their times if none comes.
     pub held: Vec<(Frame, Instant)>,
 }
 
 impl Running {
-    /// Until somebody ends it. Gives the connection back if it can be used again.
+    /// Runs the stream to its end. Returns the connection if it can be used again.
     pub async fn run(mut self, wire: Wire) -> Option<Wire> {
         let shared = Arc::clone(&self.shared);
         let again = self.send(wire).await;
@@ -165,7 +166,7 @@ impl Running {
                 };
                 (step, self.feed.keep_alive(&inner))
             };
-            // An hour is never.
+            // An hour is longer than any test.
             let due = self
                 .held
                 .iter()
@@ -207,7 +208,7 @@ impl Running {
                 }
                 Step::End(bytes, good) => {
                     wire.write(&bytes).await.ok()?;
-                    // After its last chunk the connection can take another request.
+                    // After the last chunk the connection can take another request.
                     return (good && self.transport == Transport::Chunked).then_some(wire);
                 }
                 Step::Reset => {
@@ -225,7 +226,7 @@ impl Running {
         }
     }
 
-    /// What the client says; none if it has gone.
+    /// Takes the client's next message; returns `None` if the client has left.
     async fn hear(&mut self, wire: &mut Wire) -> Option<()> {
         if self.transport == Transport::Chunked {
             wire.ended().await;
@@ -258,7 +259,7 @@ impl Running {
                     let now = Instant::now();
                     let (mut all, later): (Vec<_>, Vec<_>) =
                         self.held.drain(..).partition(|(_, due)| *due <= now);
-                    // What is kept back for the next one goes out with it.
+                    // Frames that were held back for the next one are sent with it.
                     match frame {
                         Some(frame) => all.extend([(frame, now)].into_iter().chain(later)),
                         None => self.held = later,
@@ -277,7 +278,7 @@ impl Running {
         if bytes.is_empty() { Step::Wait } else { Step::Write(bytes, offers) }
     }
 
-    /// What is in `bytes` goes out before the fault, and its offers count as made.
+    /// Executes a fault. `bytes` are sent before the fault, and their offers count as made.
     fn fault(
         &mut self,
         inner: &mut Inner,
@@ -325,7 +326,7 @@ impl Running {
                         false,
                     );
                 }
-                // This text has none: it is met at the next one.
+                // This text has only ASCII characters, so the fault waits for the next text.
                 None => {
                     inner.faults.met.pop();
                     inner.faults.push(self.place, Fault::CutCharacter);
@@ -354,7 +355,7 @@ impl Running {
             }
             (Fault::Reset, _) => return Step::Reset,
             (Fault::Stall(time), frame) => {
-                // It comes when the time is over, if the client still waits.
+                // The frame comes after the stall, if the client still waits.
                 if let Some(frame) = frame {
                     self.held.push((frame, Instant::now()));
                 }
@@ -383,7 +384,7 @@ impl Running {
     }
 }
 
-/// The first place within the bytes of one character.
+/// Returns the first position within the bytes of one character.
 fn inside_a_character(text: &str) -> Option<usize> {
     (0..text.len()).find(|at| !text.is_char_boundary(*at))
 }

@@ -2,7 +2,7 @@
 
 use super::super::random::Random;
 
-/// A sentence, and its language. Written for this, of no real person.
+/// Sentences and their languages. They were written for these tests, and are of no real person.
 const SENTENCES: [(&str, &str); 14] = [
     ("The harbour was quiet & the boats stayed in, wind < 4 knots", "en"),
     ("Nobody expected that the old bridge would hold for so long", "en"),
@@ -20,31 +20,31 @@ const SENTENCES: [(&str, &str); 14] = [
     ("Mosty stoją, a rzeka płynie \u{2014} \"jak zawsze\" <3", "pl"),
 ];
 
-/// What stands between: a family, a flag, a skin tone, a combining mark, a letter beyond the first
-/// plane.
+/// Marks behind sentences: a family, a flag, a skin tone, a combining mark, a letter beyond the
+/// first plane.
 const MARKS: [&str; 8] =
     ["", "👨\u{200d}👩\u{200d}👧", "🇯🇵", "👍🏽", "e\u{301}", "𝔘", "\n\n", "🌊🌊"];
 
-/// Hashtags that nobody asks for.
+/// Hashtags that no topic asks for.
 const TAGS: [&str; 6] = ["#harbour", "#мост", "#港", "#photo_of_the_day", "#été", "#2026"];
 
-/// A text, and what is known of it.
+/// A text, and the facts about it.
 #[derive(Clone, Debug)]
 pub struct Draft {
     pub text: String,
-    /// Its hashtags without `#`, as they are written in it.
+    /// The hashtags as they are written in the text, without `#`.
     pub tags: Vec<String>,
     pub lang: &'static str,
-    /// Which of the authors, pages or channels it is by.
+    /// The number of the author, page or channel.
     pub author: usize,
-    /// Which topics of the world it matches.
+    /// The topics of the world that the text matches.
     pub topics: Vec<String>,
 }
 
-/// Who writes: as many in each platform, followed by those that topics name.
+/// The number of authors on each platform, before those that topics name.
 pub const AUTHORS: usize = 40;
 
-/// A text that matches some of the topics, or none.
+/// Makes a text that matches some of the topics, or none.
 pub fn draft(random: &mut Random, topics: &[String], named: &[String]) -> Draft {
     let (sentence, lang) = pick(random, &SENTENCES);
     let mut text = (*sentence).to_owned();
@@ -84,7 +84,7 @@ fn pick<'a, T>(random: &mut Random, from: &'a [T]) -> &'a T {
     &from[random.below(from.len() as u64) as usize]
 }
 
-/// A topic, as people write it.
+/// Returns a topic as people may write it.
 fn written(random: &mut Random, topic: &str) -> String {
     let topic = bare(topic);
     match random.below(3) {
@@ -94,7 +94,8 @@ fn written(random: &mut Random, topic: &str) -> String {
     }
 }
 
-/// What looks like a topic and isn't: the hashtag's word without `#`, and a longer word.
+/// Returns words that look like a topic but don't match it: the hashtag's word without `#`, and a
+/// longer word.
 fn nearly(topic: &str) -> String {
     let topic = bare(topic);
     match topic.strip_prefix('#') {
@@ -103,13 +104,13 @@ fn nearly(topic: &str) -> String {
     }
 }
 
-/// Without quotes.
+/// Returns a topic without quotes.
 fn bare(topic: &str) -> &str {
     topic.trim_matches('"')
 }
 
-/// Whether a text matches a topic: this is what the truth rests on, and it knows nothing of the
-/// crate.
+/// Returns true if a text matches a topic. The truth is based on this function, which uses nothing
+/// of the crate.
 pub fn matches(topic: &str, text: &str, tags: &[String], author: Option<&str>) -> bool {
     if let Some(name) = topic.strip_prefix("from:") {
         return author.is_some_and(|author| author.eq_ignore_ascii_case(name));
@@ -120,7 +121,7 @@ pub fn matches(topic: &str, text: &str, tags: &[String], author: Option<&str>) -
     has_words(text, bare(topic))
 }
 
-/// Whether `words` stand in a text, as words of their own, in any case.
+/// Returns true if a text has these words, as whole words and in any case.
 pub fn has_words(text: &str, words: &str) -> bool {
     let (text, words) = (text.to_lowercase(), words.to_lowercase());
     let inside = |c: char| c.is_alphanumeric() && !is_unspaced(c);
@@ -133,17 +134,17 @@ pub fn has_words(text: &str, words: &str) -> bool {
     })
 }
 
-/// Scripts that put no spaces between words.
+/// Returns true for scripts that put no spaces between words.
 fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{0e00}'..='\u{0e7f}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}')
 }
 
-/// The hashtags of a text without `#`.
+/// Returns the hashtags of a text, without `#`.
 pub fn hashtags(text: &str) -> Vec<String> {
     spans(text).map(|(at, len)| text[at + 1..at + len].to_owned()).collect()
 }
 
-/// Where the hashtags of a text are, with `#`, in bytes: from, length.
+/// Returns the position and the length in bytes of each hashtag of a text, with `#`.
 pub fn spans(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
     text.match_indices('#').filter_map(|(at, _)| {
         let rest = &text[at + 1..];
@@ -152,12 +153,12 @@ pub fn spans(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
     })
 }
 
-/// For HTML, and for X.
+/// Escapes a text for HTML, and for X.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// JSON as servers write it that escape all that is beyond ASCII, and slashes.
+/// Writes JSON as servers do that escape slashes and everything beyond ASCII.
 pub fn ascii(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

@@ -1,5 +1,5 @@
-//! The truth: what was posted, edited and deleted, when, what it matches, and what was offered to
-//! whom.
+//! The truth: all posts, edits and deletes with their times, the topics that they match, and all
+//! offers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub enum Kind {
 pub const KINDS: [Kind; 5] = [Kind::Tweet, Kind::Post, Kind::Video, Kind::Bsky, Kind::Toot];
 
 impl Kind {
-    /// The key under which the lake has it.
+    /// Returns the key of the posts in the lake.
     pub fn key(self) -> &'static str {
         match self {
             Self::Tweet => "tweet",
@@ -35,7 +35,7 @@ impl Kind {
     }
 }
 
-/// What happened to an item.
+/// A change of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Created,
@@ -50,22 +50,22 @@ pub struct Version {
     /// Unix time in µs.
     pub at_us: i64,
     pub draft: Draft,
-    /// The platform's mark of this version: Bluesky's rev.
+    /// The platform's mark of this version, which is Bluesky's rev.
     pub rev: String,
 }
 
-/// That an item was sent to somebody, whole.
+/// A record that a whole item was sent to a client.
 #[derive(Clone, Debug)]
 pub struct Offer {
     /// Unix time in µs.
     pub at_us: i64,
-    /// Where it was: the number of the request in the log.
+    /// The number of the request in the log.
     pub request: usize,
-    /// What was sent of it, as the lake should have it under its kind.
+    /// The sent object, in the form that the lake should have under its kind.
     pub body: Arc<str>,
 }
 
-/// One post, with all that ever becomes of it.
+/// A post, with all its versions and offers.
 #[derive(Clone, Debug)]
 pub struct Item {
     pub kind: Kind,
@@ -77,7 +77,7 @@ pub struct Item {
     pub offers: Vec<Offer>,
     /// For X: the item that this one is an edit of.
     pub edit_of: Option<usize>,
-    /// How much it was liked since: counts are multiples of this.
+    /// The factor of the item's counts.
     pub heat: u64,
 }
 
@@ -86,7 +86,7 @@ impl Item {
         self.versions[0].at_us
     }
 
-    /// Its newest version that isn't a delete.
+    /// Returns the newest version that isn't a delete.
     pub fn last(&self) -> &Version {
         self.versions
             .iter()
@@ -98,18 +98,18 @@ impl Item {
         self.versions.last().is_some_and(|version| version.change == Change::Deleted)
     }
 
-    /// Topics of the world that it matched at any time.
+    /// Returns the topics of the world that the item matched at any time.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         self.versions.iter().flat_map(|version| version.draft.topics.iter().map(String::as_str))
     }
 
-    /// The number of its author, page or channel.
+    /// Returns the number of the author, page or channel.
     pub fn author(&self) -> usize {
         self.versions[0].draft.author
     }
 }
 
-/// Something that happened: a stream sends these in order.
+/// An event: a stream sends events in their order.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
     pub at_us: i64,
@@ -117,10 +117,10 @@ pub struct Event {
     pub version: usize,
 }
 
-/// Everything that there is.
+/// The world with all its items.
 pub struct World {
     pub items: Vec<Item>,
-    /// By kind, ordered by time.
+    /// The events by kind, in the order of their times.
     pub events: BTreeMap<Kind, Vec<Event>>,
     by_id: HashMap<(Kind, String), usize>,
     topics: Vec<String>,
@@ -143,7 +143,7 @@ impl World {
         }
     }
 
-    /// What the posts are about from now on.
+    /// Sets the topics of further posts.
     pub fn set_topics(&mut self, topics: &[&str]) {
         self.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
         self.named = topics
@@ -157,17 +157,17 @@ impl World {
         self.by_id.get(&(kind, id.to_owned())).copied()
     }
 
-    /// Of one kind, the oldest first, with their places in [`Self::items`].
+    /// Returns the items of one kind, the oldest first, with their positions in [`Self::items`].
     pub fn of(&self, kind: Kind) -> impl DoubleEndedIterator<Item = (usize, &Item)> {
         self.items.iter().enumerate().filter(move |(_, item)| item.kind == kind)
     }
 
-    /// How many authors, pages and channels there are.
+    /// Returns the number of authors, pages and channels.
     pub fn authors(&self) -> usize {
         AUTHORS + self.named.len()
     }
 
-    /// The name of an author, page or channel.
+    /// Returns the name of an author, page or channel.
     pub fn name(&self, author: usize) -> String {
         match author.checked_sub(AUTHORS) {
             Some(at) => self.named.get(at).cloned().unwrap_or_else(|| format!("gone{at}")),
@@ -175,19 +175,19 @@ impl World {
         }
     }
 
-    /// A time of its own, now: two things never happen at once.
+    /// Returns the present time, or a little later, so that no two events have the same time.
     fn tick(&mut self) -> i64 {
         self.last_us = now_us().max(self.last_us + 1);
         self.last_us
     }
 
-    /// Posts one more, now.
+    /// Publishes a post now.
     pub fn publish(&mut self, kind: Kind) -> usize {
         let at_us = self.tick();
         self.publish_at(kind, at_us, None)
     }
 
-    /// Posts one more at a time that is later than all that happened to its kind.
+    /// Publishes a post at a time that is later than all events of its kind.
     pub fn publish_at(&mut self, kind: Kind, at_us: i64, author: Option<usize>) -> usize {
         let number = self.items.len() as u64;
         let mut draft = text::draft(&mut self.random, &self.topics, &self.named);
@@ -205,7 +205,7 @@ impl World {
         })
     }
 
-    /// Posts one with this very text.
+    /// Publishes a post with exactly this text.
     pub fn publish_text(&mut self, kind: Kind, text: &str, author: usize) -> usize {
         let at_us = self.tick();
         let item = self.publish_at(kind, at_us, Some(author));
@@ -240,7 +240,8 @@ impl World {
     fn new_id(&mut self, kind: Kind, at_us: i64, author: usize) -> String {
         let (ms, low) = (at_us / 1000, (at_us % 1000) as u64);
         match kind {
-            // A snowflake; the sequence is filled so that two in a millisecond are in order.
+            // The id is a snowflake; the sequence has microseconds, so that two in a millisecond
+            // are in order.
             Kind::Tweet => {
                 (((ms - 1_288_834_974_657) as u64) << 22 | low << 12 | self.random.below(4096))
                     .to_string()
@@ -260,7 +261,7 @@ impl World {
         }
     }
 
-    /// Changes its text, keeping what it matches: on X by a new id.
+    /// Changes an item's text, but not the topics that it matches. On X the edit has a new id.
     pub fn edit(&mut self, item: usize) -> usize {
         let at_us = self.tick();
         let mut draft = self.items[item].last().draft.clone();
@@ -284,7 +285,7 @@ impl World {
         item
     }
 
-    /// Takes it back.
+    /// Deletes an item.
     pub fn delete(&mut self, item: usize) {
         let at_us = self.tick();
         let draft = self.items[item].last().draft.clone();
@@ -298,16 +299,16 @@ impl World {
         events.push(Event { at_us, item, version: self.items[item].versions.len() - 1 });
     }
 
-    /// The answer to this request didn't arrive whole.
+    /// Removes the offers of an answer that didn't arrive whole.
     pub fn withdraw(&mut self, request: usize) {
         self.items.iter_mut().for_each(|item| item.offers.retain(|offer| offer.request != request));
     }
 
-    /// Notes that somebody was sent this.
+    /// Notes that an item was sent to a client.
     pub fn offer(&mut self, item: usize, request: usize, body: &Value) {
         let text = body.to_string();
         let offers = &mut self.items[item].offers;
-        // Most are sent as before: those share their text.
+        // Most items are sent unchanged: such offers share their text.
         let body = match offers.last() {
             Some(last) if *last.body == *text => Arc::clone(&last.body),
             _ => text.into(),
@@ -316,22 +317,22 @@ impl World {
     }
 }
 
-/// Unix time in µs.
+/// Returns Unix time in µs.
 pub fn now_us() -> i64 {
     (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000) as i64
 }
 
-/// The id of a page by the number of its author.
+/// Returns the id of a page by the number of its author.
 pub fn page_id(author: usize) -> u64 {
     100_000_000_001 + author as u64
 }
 
-/// The id of a channel by the number of its author.
+/// Returns the id of a channel by the number of its author.
 pub fn channel_id(author: usize) -> String {
     format!("UCfake{author:018}")
 }
 
-/// The DID of an author.
+/// Returns the DID of an author.
 pub fn did(author: usize) -> String {
     let base = |n: usize| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[n % 32]);
     format!(
@@ -340,7 +341,7 @@ pub fn did(author: usize) -> String {
     )
 }
 
-/// A timestamp identifier of the AT protocol: sorts by time.
+/// Returns a timestamp identifier of the AT protocol, which sorts by time.
 pub fn tid(at_us: i64) -> String {
     let n = (at_us as u64) << 10 | 7;
     (0..13)
@@ -354,20 +355,20 @@ fn at(us: i64) -> OffsetDateTime {
         .expect("a time of this century")
 }
 
-/// `2026-11-25T15:04:05.123Z`
+/// Formats a time like `2026-11-25T15:04:05.123Z`.
 pub fn iso(us: i64) -> String {
     let t = at(us);
     let (h, m, s) = t.to_hms();
     format!("{}T{h:02}:{m:02}:{s:02}.{:03}Z", t.date(), t.millisecond())
 }
 
-/// `2026-11-25T15:04:05Z`, or with Facebook's `+0000` for the `Z`.
+/// Formats a time like `2026-11-25T15:04:05Z`, or with Facebook's `+0000` for the `Z`.
 pub fn seconds(us: i64, zone: &str) -> String {
     let full = iso(us);
     format!("{}{zone}", &full[..full.len() - 5])
 }
 
-/// Reads RFC 3339, or Unix seconds.
+/// Parses RFC 3339, or Unix seconds.
 pub fn parse_us(text: &str) -> Option<i64> {
     if let Ok(seconds) = text.parse::<i64>() {
         return Some(seconds * 1_000_000);

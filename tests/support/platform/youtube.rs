@@ -1,4 +1,4 @@
-//! YouTube's Data API v3, with its quotas, loops and lies.
+//! YouTube's Data API v3, with its quotas, repeating pages and inexact results.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -12,12 +12,12 @@ use super::query::{Query, Subject};
 use super::shared::Inner;
 use super::world::{Item, Kind, World, channel_id, parse_us, seconds};
 
-/// What was used today.
+/// The use of today's quotas.
 #[derive(Default)]
 pub struct Quota {
     pub searches: u64,
     pub units: u64,
-    /// Videos that are listed and that `videos` doesn't know: deleted or made private since.
+    /// Videos that are listed but that `videos` doesn't return: deleted or made private since.
     pub missing: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ pub fn answer(inner: &mut Inner, request: &Request, place: Place, number: usize)
     }
 }
 
-/// Each call costs, also one that is wrong.
+/// Counts a call, even one that is wrong.
 fn pay(inner: &mut Inner, place: Place) -> Result<(), Response> {
     let (used, most) = match place {
         Place::YouTubeSearch => (&mut inner.youtube.searches, inner.settings.youtube_searches),
@@ -65,7 +65,7 @@ fn etag(body: &Value) -> String {
     format!("\"j6xRfake/{:016x}\"", hasher.finish())
 }
 
-/// A list, with its etag in it and in the head.
+/// Returns a list, with its etag in the body and in the head.
 fn list(
     kind: &str,
     items: Vec<Value>,
@@ -81,12 +81,12 @@ fn list(
     }
     let etag = etag(&body);
     body["etag"] = etag.as_str().into();
-    // Indented, as it comes.
+    // The body is indented, as YouTube's is.
     let text = serde_json::to_string_pretty(&body).expect("a value is JSON");
     Response::text(200, "application/json; charset=UTF-8", text).with("ETag", etag)
 }
 
-/// The places of a page: from where, and the tokens of its neighbours.
+/// Returns the first position of a page, and the tokens of its neighbours.
 fn page(
     request: &Request,
     total: usize,
@@ -109,7 +109,7 @@ fn page(
             .ok_or_else(invalid)?,
     };
     let name = |at: usize| format!("CFAKE{at}AA");
-    // In a loop the last page leads to the first, whose token hasn't been seen.
+    // In a loop, the last page leads to the first, whose token wasn't seen before.
     let next = if from + size < total {
         Some(name(from + size))
     } else {
@@ -130,7 +130,7 @@ fn size(request: &Request) -> Result<usize, Response> {
     }
 }
 
-/// Videos that aren't gone.
+/// Returns the videos that aren't deleted.
 fn there(world: &World) -> impl Iterator<Item = (usize, &Item)> {
     world.of(Kind::Video).rev().filter(|(_, item)| !item.deleted())
 }
@@ -175,10 +175,10 @@ fn search(inner: &mut Inner, request: &Request) -> Result<Response, Response> {
     };
     let mut found: Vec<_> = there(&inner.world).filter(|(_, item)| hit(item)).collect();
     if wild {
-        // By nothing that anybody knows, though always the same.
+        // The order is arbitrary, but always the same.
         found.sort_by_key(|(_, item)| item.id.clone());
     }
-    // It ends after about 500, whatever it says that there are.
+    // The results end after about 500, though `totalResults` may be larger.
     found.truncate(500);
     let (from, tokens) = page(request, found.len(), size, inner.settings.youtube_loops)?;
     let items: Vec<_> =
@@ -198,7 +198,7 @@ fn matches(world: &World, item: &Item, query: &Query) -> bool {
     })
 }
 
-/// The title holds the whole text where that is short; the description always does.
+/// Returns the title, which has the beginning of the text; the description has all of it.
 fn title(item: &Item) -> String {
     item.last().draft.text.chars().take(100).collect::<String>().replace('\n', " ")
 }
@@ -208,7 +208,7 @@ fn thumbnails(id: &str) -> Value {
     json!({"default": size("default", 120, 90), "medium": size("mqdefault", 320, 180), "high": size("hqdefault", 480, 360)})
 }
 
-/// Both ways of writing a time occur.
+/// Formats a time in one of two forms, which both occur.
 fn published(item: &Item) -> String {
     let zone = if item.number.is_multiple_of(4) { ".000Z" } else { "Z" };
     seconds(item.created_us(), zone)
@@ -230,7 +230,7 @@ fn result(world: &World, item: &Item) -> Value {
     result
 }
 
-/// Up to 50 videos by their ids. What is gone is missing, and nothing says so.
+/// Returns up to 50 videos by their ids. A deleted video is missing, without a notice.
 fn videos(inner: &mut Inner, request: &Request, number: usize) -> Result<Response, Response> {
     let ids: Vec<_> =
         request.query("id").unwrap_or_default().split(',').filter(|id| !id.is_empty()).collect();
@@ -278,7 +278,7 @@ fn video(world: &World, item: &Item, parts: &[&str]) -> Value {
     if parts.contains(&"statistics") {
         let mut count = |most: u64| (random.below(most) * item.heat).to_string();
         let mut statistics = json!({"viewCount": count(2_000_000), "favoriteCount": "0"});
-        // Absent where the channel hides them.
+        // The counts are absent if the channel hides them.
         if !item.number.is_multiple_of(5) {
             statistics["likeCount"] = count(40_000).into();
             statistics["commentCount"] = count(900).into();
@@ -292,7 +292,7 @@ fn video(world: &World, item: &Item, parts: &[&str]) -> Value {
     video
 }
 
-/// A channel's uploads: its id, with `UU` for `UC`.
+/// Returns a channel's uploads, whose id is the channel's with `UU` for `UC`.
 fn playlist(inner: &mut Inner, request: &Request) -> Result<Response, Response> {
     let size = size(request)?;
     let id = request
@@ -322,7 +322,7 @@ fn playlist(inner: &mut Inner, request: &Request) -> Result<Response, Response> 
     Ok(list("youtube#playlistItemListResponse", items, found.len(), size, tokens))
 }
 
-/// Channels by id, or one by its handle or name.
+/// Returns channels by id, or one by its handle or name.
 fn channels(inner: &mut Inner, request: &Request) -> Result<Response, Response> {
     let ids: Vec<_> = request.query("id").unwrap_or_default().split(',').collect();
     let name = request
@@ -345,7 +345,7 @@ fn channels(inner: &mut Inner, request: &Request) -> Result<Response, Response> 
     let total = items.len();
     let mut answer = list("youtube#channelListResponse", items, total, total, [None, None]);
     if total == 0 {
-        // `items` is absent, not empty.
+        // An empty list `items` is left out.
         answer.body = String::from_utf8_lossy(&answer.body)
             .replace(",\n  \"items\": []", "")
             .replace("\"items\": [],", "")

@@ -1,4 +1,4 @@
-//! The merge over splits in memory, ended and begun again at every step.
+//! Tests the merge over splits in memory, ended and begun again at every step.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use super::*;
 
 const MINUTE: i64 = 60;
 
-/// The posts of some splits: each a list of files, each a list of times in seconds; none for a post
-/// without one.
+/// The posts of some splits: each is a list of files, each of which is a list of times in seconds;
+/// `None` for a post without one.
 type Lake = Vec<Vec<Vec<Option<i64>>>>;
 
 fn post(split: usize, place: Position, time: Option<i64>) -> Post {
@@ -22,7 +22,7 @@ fn post(split: usize, place: Position, time: Option<i64>) -> Post {
         .unwrap()
 }
 
-/// One split, some posts at a time.
+/// A split in memory, which returns some posts at a time.
 struct InMemory {
     runs: VecDeque<Run>,
 }
@@ -56,11 +56,11 @@ impl Source for InMemory {
     }
 }
 
-/// Where each split stands: `None` at its end.
+/// The progress of each split: `None` at its end.
 type Marks = BTreeMap<usize, Option<Mark>>;
 
-/// Merges the splits of a task from these marks on, until `steps` were handed over. Returns the
-/// posts, how many were late, and whether that was all.
+/// Merges the splits of a task from these marks on, until `steps` pieces were handed over. Returns
+/// the posts, the number of late ones, and true if that was everything.
 fn merge(
     lake: &Lake,
     task: &[usize],
@@ -80,7 +80,7 @@ fn merge(
         late += handed.out_of_order;
         posts.extend(handed.posts.iter().map(|post| post.id().unwrap().into_owned()));
         for (lane, mark) in handed.marks {
-            // What a checkpoint keeps is text.
+            // A checkpoint stores marks as text.
             marks.insert(task[lane], mark.map(|mark| mark.to_string().parse().unwrap()));
         }
     }
@@ -141,7 +141,7 @@ fn any_lake() -> impl Strategy<Value = Lake> {
     prop::collection::vec(prop::collection::vec(file, 0..4), 1..5)
 }
 
-/// The same posts, each split with so much disorder.
+/// Returns the same posts with this much disorder in each split.
 fn nearly_sorted(mut lake: Lake, disorder: i64) -> Lake {
     for split in &mut lake {
         let mut times: Vec<i64> =
@@ -164,8 +164,8 @@ proptest! {
         let (mut marks, mut found) = (Marks::new(), Vec::new());
         let unbroken = [(usize::MAX, 0, 3)];
         for (steps, tasks, size) in ends.iter().chain(&unbroken) {
-            // The splits are shared out anew each time, and a task that was ahead goes on from
-            // there.
+            // The splits are distributed anew each time, and a task that was ahead continues from
+            // its position.
             for task in 0..=*tasks {
                 let splits: Vec<usize> = (0..lake.len()).filter(|split| split % (tasks + 1) == task).collect();
                 let limits = limits(disorder, buffer, *size);
@@ -198,7 +198,7 @@ proptest! {
         let entries = lake.iter().map(|_| Some(Entry { mark: None, begins: Some(0) })).collect();
         let mut merge = Merge::new(entries, open, limits(100_000, buffer, 4));
         while merge.next_handed().unwrap().is_some() {
-            // What one read of two posts adds is handed over before the next.
+            // The two posts that one read adds are handed over before the next read.
             prop_assert!(merge.used <= buffer + 2 * (200 + HELD_BYTES + SLOT_BYTES) || merge.all == Nanos::MAX);
         }
         prop_assert_eq!(merge.used, 0);

@@ -1,4 +1,4 @@
-//! The timetable, with and without posts that bear a wrong time.
+//! Tests the timetable, with and without posts that have a wrong time.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn pace(factor: f64, max_pause: u64) -> Pace {
     Pace::new(Tempo { speed: Speed::Times(factor), max_pause: at(max_pause) })
 }
 
-/// The pauses, in seconds, of posts of these times, in seconds, of one partition.
+/// Checks the pauses, in seconds, before posts of one partition with these times, in seconds.
 #[track_caller]
 fn check(max_pause: u64, times: &[Nanos], pauses: &[u64]) {
     let (mut pace, mut now) = (pace(1.0, max_pause), at(5));

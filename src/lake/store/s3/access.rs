@@ -1,5 +1,5 @@
-//! From a bucket's configuration to the client that gets in: what isn't configured is looked for
-//! where other tools look.
+//! Creates the clients for a bucket from its configuration. Settings that aren't configured are
+//! looked up in the same places as by other tools.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use super::profile::{Profile, Shared};
 use super::service::{Bounded, Connector, client};
 use crate::error::{Error, Result};
 
-/// How often a request is repeated at once after a 5xx. What takes longer is the caller's to
-/// repeat, who says so meanwhile. A put that mustn't replace anything isn't repeated here: where
-/// its first answer was lost, its caller has to ask what became of the object before it puts again.
+/// The number of immediate repetitions of a request after a 5xx. Longer failures are repeated by
+/// the caller, who can report them. A put that mustn't replace an object isn't repeated here: if
+/// its first answer was lost, its caller has to check the object before it puts again.
 const RETRIES_MAX: usize = 2;
 
-/// The region where nothing names one.
+/// The default region.
 const REGION: &str = "us-east-1";
 
-/// Variables that name an address which the client panics on if it is none.
+/// Variables with an address on which the client would panic if it is malformed.
 const ADDRESSES: [&str; 5] = [
     "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL",
@@ -33,7 +33,7 @@ const ADDRESSES: [&str; 5] = [
     "AWS_METADATA_ENDPOINT",
 ];
 
-/// How one gets into a bucket.
+/// The settings for the access to a bucket.
 pub(super) struct Access {
     builder: AmazonS3Builder,
     credentials: Credentials,
@@ -41,37 +41,37 @@ pub(super) struct Access {
     pub region: String,
     /// The address of a server other than Amazon's.
     pub endpoint: Option<String>,
-    /// Whether the bucket stands in the path of a URL, and not in its host name.
+    /// True if the bucket is in the path of a URL, and not in its host name.
     pub in_path: bool,
 }
 
 /// The two clients for a bucket, with the same credentials.
 pub(super) struct Clients {
-    /// For requests that may be repeated at once.
+    /// The client for requests that may be repeated at once.
     pub repeating: AmazonS3,
-    /// For puts that mustn't replace anything: sends each request once.
+    /// The client for puts that mustn't replace an object. It sends each request once.
     pub once: AmazonS3,
 }
 
-/// Where credentials come from.
+/// The source of credentials.
 struct Credentials {
     /// The provider, unless the client makes its own.
     provider: Option<AwsCredentialProvider>,
-    /// For people.
+    /// The description of the source for users.
     from: &'static str,
 }
 
 impl Access {
-    /// Gathers it from the configuration, the environment, and the shared files of AWS. Nothing is
-    /// sent.
+    /// Gathers the settings from the configuration, the environment, and the shared files of AWS.
+    /// Sends no request.
     ///
     /// # Errors
-    /// If the configuration can't be used, or names a profile that isn't there.
+    /// If the configuration can't be used, or names a profile that doesn't exist.
     pub fn to(config: &S3) -> Result<Self> {
         if let Some((_, what)) = config.problems().into_iter().next() {
             return Err(Error::fatal(what));
         }
-        // Whoever installed one before chose another, which is as good.
+        // If another provider was installed before, it works as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let shared = Shared::from_env();
         let profile = shared.profile()?;
@@ -90,7 +90,7 @@ impl Access {
             .or_else(|| profile.endpoint.clone());
         let endpoint = endpoint.map(|endpoint| endpoint.trim().trim_end_matches('/').to_owned());
         if endpoint.as_deref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
-            let what = "the endpoint_url of the AWS profile is no address: expected such as http://127.0.0.1:9000";
+            let what = "the endpoint_url of the AWS profile isn't an address: expected, for example, http://127.0.0.1:9000";
             return Err(Error::fatal(what));
         }
         let in_path =
@@ -99,10 +99,10 @@ impl Access {
         Ok(Self { builder, credentials, region, endpoint, in_path })
     }
 
-    /// The clients for it.
+    /// Creates the clients.
     ///
     /// # Errors
-    /// If there can't be any.
+    /// If the library refuses the settings.
     pub fn clients(self, config: &S3) -> Result<Clients> {
         let Credentials { provider, from } = self.credentials;
         if provider.is_none() && from == METADATA_SERVICE && is_metadata_disabled() {
@@ -131,7 +131,8 @@ impl Access {
                     .because(error)
             })
         };
-        // Its own provider is taken out of a first client, to be checked in the second.
+        // The library's own provider is taken from a first client, so that the second one can check
+        // it.
         let provider = match provider {
             Some(provider) => provider,
             None => Arc::clone(built(builder.clone())?.credentials()),
@@ -141,7 +142,7 @@ impl Access {
         Ok(Clients { repeating: built(builder)?, once })
     }
 
-    /// Where its listings are asked for.
+    /// Returns the bucket from which listings are requested.
     ///
     /// # Errors
     /// If TLS can't be set up.
@@ -161,26 +162,27 @@ impl Access {
     }
 }
 
-/// The last place where credentials are looked for.
+/// The last place in which credentials are searched for.
 const METADATA_SERVICE: &str = "the metadata service of this machine (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY if there is none)";
 
-/// What is wrong with the addresses in the environment: the variable's name and why. Values aren't
-/// repeated, since an address may have a password in it.
+/// Returns the problems of addresses in the environment: the variable's name and the reason. Values
+/// aren't shown, since an address may contain a password.
 pub(super) fn problems_in_environment(has_endpoint: bool) -> Vec<String> {
     let mut problems = Vec::new();
     for name in ADDRESSES {
         let Ok(value) = std::env::var(name) else { continue };
         let is_unused = has_endpoint && matches!(name, "AWS_ENDPOINT_URL_S3" | "AWS_ENDPOINT_URL");
         if !value.trim().is_empty() && !is_unused && !is_endpoint(value.trim()) {
-            problems
-                .push(format!("{name} is no address: expected such as \"http://127.0.0.1:9000\""));
+            problems.push(format!(
+                "{name} isn't an address: expected, for example, \"http://127.0.0.1:9000\""
+            ));
         }
     }
     problems
 }
 
-/// Given ones come before those of the environment, of a web identity, of the shared files, of a
-/// container, and of a metadata service, in this order.
+/// Finds the credentials: those in the configuration come before those of the environment, of a web
+/// identity, of the shared files, of a container, and of a metadata service, in this order.
 fn credentials(
     builder: &AmazonS3Builder,
     config: &S3,
@@ -190,7 +192,8 @@ fn credentials(
     let value = |key| builder.get_config_value(&key).filter(|value| !value.trim().is_empty());
     let word = |name: &str, text: &str| sendable(name, text).map_err(Error::fatal);
     if let Some((id, key)) = config.access_key_id.as_ref().zip(config.secret_access_key.as_ref()) {
-        // Not one by one: a token from the environment belongs to the key there.
+        // The key is taken as a whole: a token from the environment belongs to the environment's
+        // key.
         let key_id = word("access_key_id", id.reveal())?;
         let secret_key = word("secret_access_key", key.reveal())?;
         let token = config.session_token.as_ref();
@@ -228,7 +231,7 @@ fn credentials(
     }
     if let Some(path) = value(AmazonS3ConfigKey::ContainerCredentialsRelativeUri) {
         let bad = !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic());
-        let what = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI is no path: expected such as \"/v2/credentials\"";
+        let what = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI isn't a path: expected, for example, \"/v2/credentials\"";
         return if bad {
             Err(Error::fatal(what))
         } else {
@@ -247,7 +250,7 @@ fn given(provider: AwsCredentialProvider, from: &'static str) -> Credentials {
     Credentials { provider: Some(provider), from }
 }
 
-/// The endpoint with the bucket in front of its host.
+/// Returns the endpoint with the bucket in front of its host.
 fn in_host(endpoint: &str, bucket: &str) -> String {
     let (scheme, host) = endpoint.split_once("://").unwrap_or(("https", endpoint));
     format!("{scheme}://{bucket}.{host}")

@@ -1,4 +1,4 @@
-//! Where a bucket is, and how one gets in.
+//! The configuration of a bucket and of the access to it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,9 +7,9 @@ use super::access::{Access, problems_in_environment};
 use super::credentials::sendable;
 use crate::error::{Error, Result};
 
-/// Adds the fields by which one gets in to a configuration whose first fields are `bucket` and
-/// `prefix`. This is the one place for these fields: with `serde(flatten)` errors would lose their
-/// positions, and unknown fields would be taken.
+/// Adds the fields for access to a configuration whose first fields are `bucket` and `prefix`.
+/// These fields are defined only here: with `serde(flatten)` errors would lose their positions, and
+/// unknown fields would be accepted.
 macro_rules! with_bucket_fields {
     (
         $(#[$about:meta])*
@@ -30,11 +30,11 @@ macro_rules! with_bucket_fields {
             /// The address of a server other than Amazon's, such as `http://127.0.0.1:9000`.
             #[serde(default)]
             pub endpoint: Option<String>,
-            /// The region; `us-east-1` if nothing names one.
+            /// The region. Default: `us-east-1`, unless the environment or a profile names one.
             #[serde(default)]
             pub region: Option<String>,
-            /// Whether the bucket stands in the path of a URL, and not in its host name. Without
-            /// it: for servers other than Amazon's, and for names with a dot.
+            /// True if the bucket is in the path of a URL, and not in its host name. Default: true
+            /// for servers other than Amazon's, and for names with a dot.
             #[serde(default)]
             pub path_style: Option<bool>,
             /// The id of the access key.
@@ -51,7 +51,8 @@ macro_rules! with_bucket_fields {
     };
 }
 
-/// The same for the configuration of a component, with its conversion into an [`S3`].
+/// Like `with_bucket_fields`, for the configuration of a component, with its conversion into an
+/// [`S3`].
 macro_rules! with_bucket_access {
     ($(#[$about:meta])* pub struct $name:ident $fields:tt) => {
         $crate::lake::store::s3::with_bucket_fields! { $(#[$about])* pub struct $name $fields }
@@ -77,37 +78,37 @@ macro_rules! with_bucket_access {
 pub(crate) use {with_bucket_access, with_bucket_fields};
 
 with_bucket_fields! {
-    /// Where a bucket is, and how one gets in. What isn't given comes from the environment
-    /// (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity, the shared files
-    /// in `~/.aws` (the profile of `AWS_PROFILE`), or the metadata service of the container or
-    /// machine.
+    /// The location of a bucket, and the credentials for it. Settings that aren't given come from
+    /// the environment (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, …), a web identity,
+    /// the shared files in `~/.aws` (the profile of `AWS_PROFILE`), or the metadata service of the
+    /// container or machine.
     #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
     pub struct S3 {
         /// The bucket's name.
         pub bucket: String,
-        /// What all keys begin with, without the `/` behind it.
+        /// The prefix of all keys, without the `/` after it.
         #[serde(default)]
         pub prefix: String,
-        /// How an object is put that mustn't replace another. Without it: as the environment says
-        /// (`WATERSPOUT_S3_CONDITIONAL_PUT`), or `IfNoneMatch`.
+        /// The way in which an object is put without replacing another. Default: the environment's
+        /// setting (`WATERSPOUT_S3_CONDITIONAL_PUT`), or else `IfNoneMatch`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub conditional_put: Option<ConditionalPut>,
     }
 }
 
-/// The environment's variable that says how objects are put where no configuration does. The tools
-/// have none.
+/// The environment variable for the way in which objects are put, if no configuration sets it. The
+/// tools have no configuration.
 pub const CONDITIONAL_PUT: &str = "WATERSPOUT_S3_CONDITIONAL_PUT";
 
-/// How an object is put that mustn't replace another of the same key.
+/// The way in which an object is put without replacing another one with the same key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionalPut {
     /// In one request, with `If-None-Match: *`: the server decides.
     #[default]
     IfNoneMatch,
-    /// In two requests, HEAD and then PUT, for servers that answer 501 to the condition. Between
-    /// the two another writer may put the same key, and is overwritten without anybody noticing it.
+    /// In two requests, HEAD and then PUT, for servers that answer 501 to the condition. If another
+    /// writer puts the same key between the two, its object is overwritten without notice.
     HeadThenPut,
 }
 
@@ -131,7 +132,7 @@ impl ConditionalPut {
 }
 
 impl S3 {
-    /// What is wrong with it, with the field.
+    /// Returns the problems of the configuration, each with its field.
     pub fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
         if let Err(what) = check_bucket(&self.bucket) {
@@ -179,55 +180,58 @@ impl S3 {
         if self.access_key_id.is_some() != self.secret_access_key.is_some() {
             let field =
                 if self.access_key_id.is_some() { "access_key_id" } else { "secret_access_key" };
-            problems.push((field, "access_key_id and secret_access_key are given together".into()));
+            problems
+                .push((field, "access_key_id and secret_access_key must be given together".into()));
         } else if self.session_token.is_some() && self.access_key_id.is_none() {
-            problems.push(("session_token", "a session_token belongs to an access_key_id".into()));
+            problems.push((
+                "session_token",
+                "a session_token needs an access_key_id and a secret_access_key".into(),
+            ));
         }
         problems
     }
 
-    /// How an object is put that mustn't replace another, as the configuration or the environment
-    /// says it.
+    /// Returns the way in which objects are put, from the configuration or the environment.
     ///
     /// # Errors
-    /// If the environment says something else.
+    /// If the environment has an invalid value.
     pub fn way_to_put(&self) -> Result<ConditionalPut> {
         self.conditional_put.map_or_else(ConditionalPut::from_env, Ok)
     }
 
-    /// The prefix without slashes around it.
+    /// Returns the prefix without slashes around it.
     pub fn prefix(&self) -> &str {
         self.prefix.trim_matches('/')
     }
 
-    /// What all its keys begin with: nothing, or the prefix with `/` behind it.
+    /// Returns the prefix of all its keys: empty, or the prefix with `/` after it.
     pub(super) fn root(&self) -> String {
         if self.prefix().is_empty() { String::new() } else { format!("{}/", self.prefix()) }
     }
 
-    /// Its address for people: `s3://bucket/prefix`.
+    /// Returns its address as shown to users: `s3://bucket/prefix`.
     pub fn address(&self) -> String {
         format!("s3://{}/{}", self.bucket, self.prefix()).trim_end_matches('/').to_owned()
     }
 
-    /// The address of its server, where that isn't Amazon's: also where the environment or a
+    /// Returns the address of its server, if that isn't Amazon's, even if only the environment or a
     /// profile names it.
     pub fn server(&self) -> Option<String> {
         Access::to(self).ok().and_then(|access| access.endpoint)
     }
 }
 
-/// True for an address of HTTP that a client can be made for.
+/// Returns true for an HTTP address that a client can be created for.
 pub(super) fn is_endpoint(text: &str) -> bool {
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    // Who gets in doesn't stand in an address, which is printed.
+    // An address is printed, so it mustn't contain a user name and password.
     let plain = |host: &str| {
         host.bytes().all(|byte| byte.is_ascii_graphic()) && !host.contains(['@', '?', '#'])
     };
     host.is_some_and(plain) && reqwest::Url::parse(text).is_ok_and(|url| url.has_host())
 }
 
-/// Amazon's rules for names, without those that only Amazon has.
+/// Checks a name by Amazon's rules, without those that only apply at Amazon.
 fn check_bucket(name: &str) -> Result<(), &'static str> {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if !(3..=63).contains(&name.len()) {

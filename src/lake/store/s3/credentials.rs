@@ -1,5 +1,5 @@
-//! Credentials that the client for S3 can send: it panics on a line break in a key or a token, and
-//! tells a metadata service that refuses as if the bucket did.
+//! Checks credentials before the client for S3 sends them: it panics on a line break in a key or a
+//! token, and reports a refusal of a metadata service as if the bucket had refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,24 +17,24 @@ use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::net::limits::{ERROR_BYTES_MAX, said};
 
-/// The name by which a failure of credentials is told from one of the bucket.
+/// The name that distinguishes a failure of credentials from a failure of the bucket.
 pub(super) const CREDENTIALS: &str = "credentials";
 
-/// The variable that says that there is no metadata service, as the tools of AWS know it.
+/// The variable that says that there is no metadata service; the tools of AWS read it, too.
 const METADATA_DISABLED: &str = "AWS_EC2_METADATA_DISABLED";
 
-/// The longest time for the answer of the service that hands out keys in a container: it is on the
+/// The longest time for an answer of the service that gives out keys in a container. It runs on the
 /// same machine.
 const POD_MAX: Duration = Duration::from_secs(10);
 
-/// The time before they expire when credentials are asked for again: an upload that has begun has
-/// to end with them.
+/// The time before their expiry at which credentials are renewed: an upload that has begun must end
+/// while they are valid.
 const AHEAD: time::Duration = time::Duration::minutes(5);
 
 /// Returns a key or token without white space around it.
 ///
 /// # Errors
-/// If a character is in it that no header takes; `name` says where it comes from.
+/// If it has a character that isn't allowed in a header; `name` says where it comes from.
 pub(super) fn sendable(name: &str, text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
@@ -48,12 +48,12 @@ pub(super) fn sendable(name: &str, text: &str) -> Result<String, String> {
     }
 }
 
-/// True if the environment says that there is no metadata service.
+/// Returns true if the environment says that there is no metadata service.
 pub(super) fn is_metadata_disabled() -> bool {
     std::env::var(METADATA_DISABLED).is_ok_and(|value| value.trim().eq_ignore_ascii_case("true"))
 }
 
-/// The error where nothing gives credentials and nobody may be asked.
+/// Returns the error for the case that no credentials are found and no service may be asked.
 pub(super) fn none_given() -> Error {
     Error::fatal(format!(
         "no credentials are given, and {METADATA_DISABLED} says that no metadata service has any: set \
@@ -61,11 +61,11 @@ pub(super) fn none_given() -> Error {
     ))
 }
 
-/// Checks what another provider hands out, and says that it was that one that failed.
+/// Checks the credentials of another provider, and names it in errors.
 #[derive(Debug)]
 pub(super) struct Checked {
     pub provider: AwsCredentialProvider,
-    /// Who hands them out, for people.
+    /// The description of the provider for users.
     pub from: &'static str,
 }
 
@@ -99,7 +99,8 @@ impl CredentialProvider for Checked {
     }
 }
 
-/// Credentials of a container, by the token that is in a file (EKS Pod Identity).
+/// Credentials of a container, which a service gives out for the token in a file (EKS Pod
+/// Identity).
 pub(super) struct Pod {
     pub url: String,
     pub token_file: String,
@@ -111,7 +112,7 @@ struct Last {
     expires: OffsetDateTime,
 }
 
-/// What the service says.
+/// The answer of the service.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Handed {

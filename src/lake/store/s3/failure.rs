@@ -1,11 +1,11 @@
-//! What a failed request means: try again, or stop.
+//! Interprets a failed request: try again, or stop.
 
 use super::credentials::CREDENTIALS;
 use crate::error::Error;
 use crate::net::answer::Meaning;
 use crate::printable::{printable_line, shortened};
 
-/// Codes of S3 after which trying again may help, beside those with a status that says so.
+/// Codes of S3 after which another attempt may succeed, in addition to those whose status says so.
 const TRANSIENT: [&str; 14] = [
     "BadDigest",
     "ConditionalRequestConflict",
@@ -23,39 +23,40 @@ const TRANSIENT: [&str; 14] = [
     "XAmzContentSHA256Mismatch",
 ];
 
-/// Codes that say that the configuration is wrong: no decision of the server changes that.
+/// Codes that mean a wrong configuration, which no change on the server can fix.
 const FINAL: [&str; 4] =
     ["AuthorizationHeaderMalformed", "InvalidBucketName", "NotImplemented", "PermanentRedirect"];
 
-/// The end of a request that was refused, for whoever makes it.
+/// The consequence of a refused request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// A reader stops: nobody may be there to grant what is missing.
+    /// A reader stops, since there may be no one to grant the missing permission.
     Ends,
-    /// An upload waits: the outbox holds what isn't uploaded until somebody grants it.
+    /// An upload waits: the outbox holds the files until the permission is granted.
     Waits,
 }
-/// How much of what a server says is repeated, in characters: it may say megabytes.
+/// The maximum number of characters of a server's text that are repeated, since it may be megabytes
+/// long.
 const SAID_CHARS_MAX: usize = 1_000;
 
-/// What a client's error says of the server's answer, if there was one.
+/// The server's answer, as far as a client's error contains it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The status of HTTP.
+    /// The HTTP status.
     pub status: u16,
-    /// The code of S3.
+    /// The error code of S3.
     pub code: Option<String>,
     message: Option<String>,
 }
 
 impl Answer {
-    /// Reads it out of the error's text: the client keeps its types to itself.
+    /// Parses the answer from the error's text, because the client doesn't publish its types.
     pub fn of(text: &str) -> Option<Self> {
         let status = text.split_once("status code: ")?.1.get(..3)?.parse().ok()?;
         Some(Self::new(status, text))
     }
 
-    /// Of a status and a body, which may say more.
+    /// Creates an answer from a status and a body, which may say more.
     pub fn new(status: u16, body: &str) -> Self {
         let element = |open: &str| {
             body.split_once(open).and_then(|(_, rest)| rest.split('<').next()).map(str::to_owned)
@@ -63,7 +64,7 @@ impl Answer {
         Self { status, code: element("<Code>"), message: element("<Message>") }
     }
 
-    /// The error of an operation that was answered so.
+    /// Returns the error of an operation that got this answer.
     pub fn failed(&self, what: &str, address: &str, refusal: Refusal) -> Error {
         let text = format!("can't {what} \"{address}\": {}", self.say());
         if self.may_pass(refusal) { Error::transient(text) } else { Error::fatal(text) }
@@ -80,13 +81,14 @@ impl Answer {
         refusal == Refusal::Waits && !is_wrong
     }
 
-    /// True if the server doesn't know a PUT with a condition.
+    /// Returns true if the server doesn't support a PUT with a condition.
     pub fn has_no_condition(&self) -> bool {
         Meaning::of_status(self.status) == Meaning::NotSupported
             || self.code.as_deref() == Some("NotImplemented")
     }
 
-    /// Without the rest of the answer, which may repeat what was sent, such as a session token.
+    /// Describes the answer without its rest, which may repeat parts of the request, such as a
+    /// session token.
     fn say(&self) -> String {
         let status = Some(self.status.to_string());
         let meaning = match Meaning::of_status(self.status) {
@@ -94,7 +96,7 @@ impl Answer {
                 Some("(a redirect to another host, which isn't followed)".to_owned())
             }
             Meaning::MovedForGood => {
-                Some("(the bucket is in another region than was named)".to_owned())
+                Some("(the bucket is in another region than the configured one)".to_owned())
             }
             _ => None,
         };
@@ -105,7 +107,7 @@ impl Answer {
     }
 }
 
-/// The error of an operation on an address, such as `can't put "s3://bucket/key"`.
+/// Returns the error of an operation on an address, such as `can't put "s3://bucket/key"`.
 pub fn failed(what: &str, address: &str, error: &object_store::Error, refusal: Refusal) -> Error {
     use object_store::Error as Cause;
     let text = format!("can't {what} \"{address}\"");
@@ -122,7 +124,7 @@ pub fn failed(what: &str, address: &str, error: &object_store::Error, refusal: R
             Error::fatal(format!("{text}: {}", printable_line(&shortened(&whole, SAID_CHARS_MAX))))
         }
         (None, _) if whole.contains("Received redirect without LOCATION") => {
-            Error::fatal(format!("{text}: the bucket is in another region than was named"))
+            Error::fatal(format!("{text}: the bucket is in another region than the configured one"))
         }
         (None, _) => Error::transient(format!(
             "{text}: {}",
@@ -131,7 +133,7 @@ pub fn failed(what: &str, address: &str, error: &object_store::Error, refusal: R
     }
 }
 
-/// The last of the causes, which says what happened: the others repeat it.
+/// Returns the innermost cause, which says what happened: the outer ones repeat it.
 fn innermost(error: &object_store::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
@@ -165,7 +167,7 @@ mod tests {
         }
     }
 
-    /// The table of S3: what an answer means to a reader, and to an upload.
+    /// Checks the table of S3: the meaning of an answer for a reader, and for an upload.
     #[test]
     fn what_may_help_is_told_from_what_does_not() {
         use Kind::{Fatal, Transient};

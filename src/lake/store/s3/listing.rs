@@ -1,5 +1,5 @@
-//! Listings of a bucket (ListObjectsV2), asked for here and not by the client: it refuses a whole
-//! page for one key that it can't take, such as `a//b`, `a/../b` or one with a line break.
+//! Requests listings of a bucket (ListObjectsV2) without the client, which refuses a whole page
+//! because of one key that it can't handle, such as `a//b`, `a/../b` or one with a line break.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,11 +12,11 @@ use serde::Deserialize;
 use super::failure::Answer;
 use super::service::Bounded;
 
-/// How many pages in a row may bring nothing new. Some servers send empty ones while they pass over
-/// what was deleted; each costs a request.
+/// The number of consecutive pages without a new key. Some servers send empty ones while they skip
+/// deleted objects; each costs a request.
 const EMPTY_PAGES_MAX: usize = 100;
 
-/// Where listings are asked for.
+/// A bucket whose listings are requested.
 pub(super) struct Bucket {
     /// The bucket's address without a slash at its end.
     pub url: String,
@@ -26,14 +26,14 @@ pub(super) struct Bucket {
     pub unsigned: bool,
 }
 
-/// What a page is to begin with and to hold.
+/// The query for a page.
 #[derive(Clone, Default)]
 pub(super) struct Query {
     pub prefix: String,
     pub after: Option<String>,
     pub token: Option<String>,
     pub max: usize,
-    /// True if what stands behind the next `/` is summed up.
+    /// True if keys are grouped by the part up to the next `/`.
     pub folders: bool,
 }
 
@@ -61,19 +61,19 @@ pub(super) struct Folder {
     pub prefix: String,
 }
 
-/// Why there is no page.
+/// The reason why a page couldn't be read.
 pub(super) enum NoPage {
-    /// The server says no.
+    /// The server answered with an error.
     Said(Answer),
-    /// There is no answer, or none that can be read.
+    /// The server didn't answer, or the answer can't be read.
     Failed(object_store::Error),
 }
 
 impl Bucket {
-    /// Asks for one page.
+    /// Requests one page.
     ///
     /// # Errors
-    /// If there is none.
+    /// If the page can't be read.
     pub async fn page(&self, client: &AmazonS3, query: &Query) -> Result<Page, NoPage> {
         let mut url = format!("{}/?list-type=2&encoding-type=url&max-keys={}", self.url, query.max);
         for (name, value) in [
@@ -122,7 +122,7 @@ fn parsed(text: &str) -> Result<Page, String> {
     Ok(page)
 }
 
-/// Every byte but letters, digits and `-_.~` as `%XX`.
+/// Encodes every byte except letters, digits and `-_.~` as `%XX`.
 fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -136,7 +136,7 @@ fn encoded(text: &str) -> String {
     encoded
 }
 
-/// A key as `encoding-type=url` has it, where a space is `+` with some servers and `%20` with
+/// Decodes a key in `encoding-type=url`, in which a space is `+` with some servers and `%20` with
 /// others.
 fn decoded(text: &str) -> Result<String, String> {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.bytes());
@@ -154,7 +154,7 @@ fn decoded(text: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "a key isn't UTF-8".into())
 }
 
-/// Watches that a listing gets on: a server that repeats its pages would never end.
+/// Checks that a listing makes progress: a server that repeats its pages would never end.
 #[derive(Default)]
 pub(super) struct Progress {
     tokens: BTreeSet<u64>,
@@ -162,10 +162,10 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// True if the page behind this token is to be asked for.
+    /// Returns true if the page after this token is to be requested.
     ///
     /// # Errors
-    /// If the listing goes round in a circle.
+    /// If the listing repeats itself.
     pub fn goes_on(&mut self, token: Option<&str>, is_new: bool) -> Result<bool, String> {
         let Some(token) = token else { return Ok(false) };
         self.empty = if is_new { 0 } else { self.empty + 1 };

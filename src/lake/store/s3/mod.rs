@@ -1,7 +1,7 @@
-//! A lake in a bucket of S3, or of a server that speaks like it.
+//! A lake in a bucket of S3, or of a server with the same protocol.
 //!
-//! The client is asynchronous, and the lake isn't: requests run on two threads of their own
-//! (`runtime`), and whoever calls waits for them. So it may be called from any thread.
+//! The client is asynchronous, and the lake isn't: requests run on two separate threads
+//! (`runtime`), and the caller waits for them. So it may be called from any thread.
 
 mod access;
 mod config;
@@ -38,27 +38,25 @@ use super::{Object, Put, Store};
 use crate::error::{Error, Result};
 use crate::secret::{Redactor, Secret};
 
-/// How many keys a server names at once.
+/// The number of keys per answer of a server.
 const PAGE_MAX: usize = 1_000;
 
-/// The environment's variable that names the client: `object_store`, or `rusoto` if it was built
-/// in.
+/// The environment variable that names the client: `object_store`, or `rusoto` if it was built in.
 const CLIENT: &str = "WATERSPOUT_S3_CLIENT";
 
-/// A client's own result.
+/// The result of a client.
 type Told<T> = object_store::Result<T>;
 
-/// A store for a bucket, over the client that the environment names, for whoever reads. Nothing is
-/// sent yet.
+/// Opens a bucket for reading, with the client that the environment names. Sends no request yet.
 ///
 /// # Errors
-/// If the configuration can't be used, or there is no such client.
+/// If the configuration can't be used, or the client doesn't exist.
 pub fn open(config: &S3) -> Result<Arc<dyn Store>> {
     open_with(config, Refusal::Ends)
 }
 
-/// The same for uploads: what a server refuses is a transient error, unless no decision of the
-/// server could ever change it.
+/// Opens a bucket for uploads: a refusal of the server is a transient error, unless no change on
+/// the server could fix it.
 ///
 /// # Errors
 /// As [`open`].
@@ -84,18 +82,18 @@ fn open_with(config: &S3, refusal: Refusal) -> Result<Arc<dyn Store>> {
 /// Keeps the objects of a lake in a bucket, below a prefix.
 pub struct S3Store {
     client: Arc<AmazonS3>,
-    /// For puts that mustn't replace anything.
+    /// The client for puts that mustn't replace an object.
     once: Arc<AmazonS3>,
     bucket: Arc<Bucket>,
     address: String,
-    /// What all keys begin with: nothing, or a path with `/` behind it.
+    /// The prefix of all keys: empty, or a path with `/` after it.
     root: String,
     conditional_put: ConditionalPut,
     refusal: Refusal,
 }
 
 impl S3Store {
-    /// A store for a bucket. Nothing is sent yet.
+    /// Opens a bucket. Sends no request yet.
     ///
     /// # Errors
     /// If the configuration can't be used.
@@ -138,7 +136,7 @@ impl S3Store {
         wait(async move { client.put_opts(&path, bytes.into(), options).await.map(drop) })
     }
 
-    /// An answer to a read: `None` if there is no such object.
+    /// Converts the result of a read: `None` if the object doesn't exist.
     fn found<T>(&self, what: &str, key: &str, told: Told<T>) -> Result<Option<T>> {
         match told {
             Ok(found) => Ok(Some(found)),
@@ -149,8 +147,8 @@ impl S3Store {
         }
     }
 
-    /// The error of an operation, without the secrets that the server or its proxy may repeat of
-    /// the request.
+    /// Returns the error of an operation, without secrets of the request that the server or its
+    /// proxy may repeat.
     fn failed(&self, what: &str, key: &str, error: &object_store::Error) -> Error {
         let secrets = secrets_in_use(&self.client);
         failed(what, &self.address(key), error, self.refusal).with_text(|text| secrets.clean(text))
@@ -185,7 +183,7 @@ impl S3Store {
         Ok(self.found("get", key, told)?.is_some())
     }
 
-    /// Puts an object if there is none of its key, by two requests.
+    /// Puts an object if no object has its key, with two requests.
     fn head_then_put(&self, key: &str, bytes: Bytes) -> Result<Put> {
         if self.is_there(key)? {
             return Ok(Put::Exists);
@@ -302,7 +300,7 @@ impl Store for S3Store {
             let is_new = !page.contents.is_empty();
             let odd =
                 page.contents.into_iter().map(|found| found.key).filter(|key| !is_usable(key));
-            // A folder's own mark is made by many tools, and is no mistake.
+            // Many tools create an empty object as the mark of a folder, so that is no problem.
             let odd = odd.filter(|key| !key.strip_suffix('/').is_some_and(is_usable));
             strays.extend(odd.filter_map(|key| key.strip_prefix(&self.root).map(str::to_owned)));
             let token = page.next_continuation_token;
@@ -320,8 +318,8 @@ impl Store for S3Store {
     }
 }
 
-/// The error of a server that has no conditional PUT: it says at the first one what else can be
-/// done.
+/// Returns the error for a server without conditional PUT, which the first put notices. The text
+/// names the alternative.
 fn no_conditional_put(address: &str, said: &str) -> Error {
     let status = Answer::of(said).map_or(501, |answer| answer.status);
     Error::fatal(format!(
@@ -331,40 +329,41 @@ fn no_conditional_put(address: &str, said: &str) -> Error {
     ))
 }
 
-/// True if both clients can ask for this key: others, such as `a//b`, are passed over.
+/// Returns true if both clients can request this key. Others, such as `a//b`, are skipped.
 fn is_usable(full: &str) -> bool {
     checked("get", full, full).is_ok() && !full.contains(char::is_control)
 }
 
-/// The secrets that requests are signed with now, as far as they are known without asking anybody.
-/// The id of a key is none.
+/// Returns the secrets that currently sign requests, as far as they are known without a request.
+/// The id of a key isn't secret.
 fn secrets_in_use(client: &Arc<AmazonS3>) -> Redactor {
     let client = Arc::clone(client);
-    // Within the runtime: a provider that isn't ready may have begun to ask a server, and is given
-    // up.
+    // Runs within the runtime: a provider that isn't ready may have begun a request, which is
+    // dropped.
     let credential = wait(async move { client.credentials().get_credential().now_or_never() });
     let Ok(Some(Ok(credential))) = credential else { return Redactor::default() };
     let token = credential.token.clone().map(Secret::new);
     Redactor::new([Some(Secret::new(credential.secret_key.clone())), token].iter().flatten())
 }
 
-/// A whole key as a path. Those that a URL might change on the way are refused.
+/// Returns a whole key as a path. Refuses keys that a URL might change on the way.
 fn checked(what: &str, address: &str, full: &str) -> Result<Path> {
     match Path::parse(full) {
-        // It leaves out slashes at the ends, which would be another key.
+        // `Path` drops slashes at both ends, which would give another key.
         Ok(path) if path.as_ref() == full && !full.is_empty() && !full.ends_with('/') => Ok(path),
         Ok(_) => Err(Error::fatal(format!("can't {what} \"{address}\": bad key"))),
         Err(error) => Err(Error::fatal(format!("can't {what} \"{address}\"")).because(error)),
     }
 }
 
-/// Whether a range has no end that a server could count to: MinIO then sends the whole object.
+/// Returns true if a range has no end within a server's numbers: MinIO would send the whole object
+/// for it.
 fn is_open(range: &Range<u64>) -> bool {
     range.end > i64::MAX as u64
 }
 
-/// Whether an object was there already. The client says the same of a 409, which only says that
-/// somebody else is just putting it.
+/// Returns true if the object already existed. The client reports the same for a 409, which only
+/// means that another client is putting it right now.
 fn is_precondition(error: &object_store::Error) -> bool {
     use object_store::Error as Cause;
     matches!(error, Cause::AlreadyExists { .. })

@@ -1,4 +1,4 @@
-//! Whether a bucket takes what an upload will do, before one has to.
+//! Checks that a bucket accepts the requests of an upload before the first upload.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,29 +12,30 @@ use super::ConditionalPut;
 use crate::error::{Error, Kind, Result};
 use crate::lake::store::{Put, Store};
 
-/// The folder of the objects that a probe puts: its name begins with `_`, so that no reader takes
+/// The folder of the objects that a probe puts. Its name begins with `_`, so that no reader takes
 /// it for a partition.
 const PROBES: &str = "_probe";
 
-/// How often a request is made that failed for now.
+/// The number of attempts for a request with a transient error.
 const TRIES_MAX: usize = 3;
 
-/// How often it is asked for while nobody knows, and how long the first pause may be. Each is twice
-/// as long as the one before: a quarter of an hour in all. By then uploads have said why they wait.
+/// The number of attempts while the result is unknown, and the first pause. The pauses double each
+/// time and sum up to a quarter of an hour. By then uploads have reported why they wait.
 const START_TRIES_MAX: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Lists, puts twice and deletes an object of its own.
+/// Lists, puts twice and deletes a separate object.
 ///
 /// # Errors
-/// If the bucket isn't there, isn't let in, or has no conditional PUT that keeps what is there.
+/// If the bucket doesn't exist, refuses access, or doesn't have a conditional PUT that keeps an
+/// existing object.
 pub fn probe(store: &dyn Store, conditional_put: ConditionalPut) -> Result<()> {
     let folder = format!("{PROBES}/");
     again(|| store.list(&folder, None, 1))?;
     let key = format!("{folder}{}", Uuid::new_v4());
     let put = || again(|| store.put(&key, Bytes::from_static(b"waterspout validate --online\n")));
     let twice = put().and_then(|_| put());
-    // Also where the second failed: nothing is to be left.
+    // Deleted even if the second put failed, so that no object is left.
     let deleted = again(|| store.delete(&key));
     match twice? {
         Put::Exists => {}
@@ -53,24 +54,25 @@ pub fn probe(store: &dyn Store, conditional_put: ConditionalPut) -> Result<()> {
         }
     }
     deleted.map_err(|cause| {
-        let what = format!("an object for the check is left, \"{}\"", store.address(&key));
+        let what =
+            format!("an object of the check couldn't be deleted: \"{}\"", store.address(&key));
         Error::fatal(what).because(cause.chain())
     })
 }
 
-/// Finds out at the start of a capture whether the server has a conditional PUT, on a thread of its
-/// own: a server that can't be reached holds up nobody. What is put for that is of use: the note of
-/// who writes. The first start of a state leaves it, and to each later one the server says that it
-/// is there, so nothing has to be deleted, which a writer may not be allowed to. Dropping it ends
-/// the thread.
+/// Checks at the start of a capture that the server has a conditional PUT. The check runs on a
+/// separate thread, so an unreachable server delays nothing. The object that it puts is useful by
+/// itself: the note on the writer. The first start of a state leaves it in the bucket, and later
+/// starts learn from the server that it exists. So no object has to be deleted, which a writer may
+/// not be allowed to do. Dropping the probe ends the thread.
 pub struct StartProbe {
     found: Arc<Mutex<Option<Error>>>,
-    /// Never sent to: that it is gone is the sign to end.
+    /// No message is ever sent: dropping it tells the thread to end.
     _end: mpsc::Sender<()>,
 }
 
 impl StartProbe {
-    /// Begins to ask, by putting this object.
+    /// Starts the check, which puts this object.
     ///
     /// # Errors
     /// If the thread can't be started.
@@ -87,20 +89,20 @@ impl StartProbe {
                 *finding.lock().unwrap_or_else(PoisonError::into_inner) = says;
             })
             .map_err(|cause| {
-                Error::no_room("can't start a thread that asks the bucket").because(cause)
+                Error::no_room("can't start the thread that checks the bucket").because(cause)
             })?;
         Ok(Self { found, _end: end })
     }
 
-    /// Why nothing can ever be put there, once that is known. It is said once.
+    /// Returns the reason why no upload can ever succeed, once it is known. Returns it only once.
     pub fn take_refusal(&self) -> Option<Error> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// Asks until the server has said something. Returns what is final, and nothing if all is well, or
-/// if uploads will find out. `pauses` waits so long, and returns false if nobody wants to know any
-/// more.
+/// Repeats the put until the server answers. Returns a fatal error, or `None` if the put succeeded
+/// or uploads will find out. `pauses` waits for the given time, and returns false if the result
+/// isn't needed any more.
 fn ask(put: impl Fn() -> Result<Put>, mut pauses: impl FnMut(Duration) -> bool) -> Option<Error> {
     let mut pause = FIRST_PAUSE;
     for _ in 0..START_TRIES_MAX {

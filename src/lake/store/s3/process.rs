@@ -1,6 +1,6 @@
 //! Credentials that another program prints: `credential_process` of the shared files (AWS SDKs and
-//! Tools Reference Guide, "Process credential provider"), which is how single sign-on and roles get
-//! here, too.
+//! Tools Reference Guide, "Process credential provider"). Single sign-on and roles work through it,
+//! too.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use tokio::time::timeout;
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 
-/// How long before they expire credentials are asked for anew: an upload that has begun has to end
-/// with them.
+/// The time before their expiry at which credentials are renewed: an upload that has begun must end
+/// while they are valid.
 const AHEAD: time::Duration = time::Duration::minutes(5);
 
-/// How long the program may take: some ask a server.
+/// The time limit of the program: some programs ask a server.
 const RUN_MAX: Duration = Duration::from_secs(60);
 
-/// What the program prints.
+/// The output of the program.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Printed {
@@ -35,7 +35,7 @@ struct Printed {
     expiration: Option<OffsetDateTime>,
 }
 
-/// What was printed last, for as long as it holds.
+/// The last output of the program, which is used while it is valid.
 #[derive(Default)]
 pub(super) struct Process {
     last: Mutex<Option<Last>>,
@@ -54,12 +54,12 @@ impl std::fmt::Debug for Process {
 }
 
 impl Process {
-    /// What the command of a profile prints. It is run once for several who ask at once, and again
-    /// when what it printed is about to expire.
+    /// Returns the credentials that the command of a profile prints. It is run once for several
+    /// callers at the same time, and again when the credentials are about to expire.
     ///
     /// # Errors
-    /// If it can't be run, or prints no credentials. What it says isn't repeated, since it may be a
-    /// secret.
+    /// If it can't be run, or prints no credentials. The error doesn't repeat its output, which may
+    /// be a secret.
     pub async fn credential(&self, profile: &str, command: &str) -> Result<Arc<AwsCredential>> {
         let mut last = self.last.lock().await;
         let holds = |last: &&Last| {
@@ -118,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    /// A program that notes down that it ran, and prints this.
+    /// Makes a program that records that it ran, and prints this text.
     fn program(folder: &Path, prints: &str) -> String {
         let (path, ran) = (folder.join("a program.sh"), folder.join("ran"));
         fs::write(&path, format!("echo \"$1\" >> '{}'\necho '{prints}'\n", ran.display())).unwrap();

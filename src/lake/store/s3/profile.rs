@@ -14,24 +14,25 @@ use super::process::Process;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
-/// The profile where nothing names one.
+/// The name of the default profile.
 const DEFAULT: &str = "default";
 
-/// Ways to credentials that need a server of AWS or a browser: they aren't gone here.
+/// Settings for credentials that need a server of AWS or a browser, which this program doesn't
+/// support.
 const ELSEWHERE: [&str; 4] = ["role_arn", "sso_session", "sso_start_url", "login_session"];
 
-/// Where the files are, and whose profile counts. Its keys are read anew for each request, so that
-/// those that somebody renews there are taken.
+/// The paths of the files, and the name of the profile. Its keys are read again for each request,
+/// so that renewed keys are used.
 #[derive(Debug)]
 pub(super) struct Shared {
     credentials: Option<PathBuf>,
     config: Option<PathBuf>,
-    /// The name that the environment gives, if it does.
+    /// The profile's name from the environment, if it is set.
     named: Option<String>,
     process: Process,
 }
 
-/// What the files say of a profile.
+/// The settings of a profile in both files.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Profile {
     name: String,
@@ -44,15 +45,16 @@ pub(super) struct Profile {
     pub endpoint: Option<String>,
     /// The command that prints its keys.
     process: Option<String>,
-    /// What it says of other ways to credentials.
+    /// The setting of an unsupported way to credentials, if the profile has one.
     elsewhere: Option<&'static str>,
 }
 
-/// The settings of one section, by name; those of a nested one as `outer.inner`.
+/// The settings of one section, by name; a nested setting has the name `outer.inner`.
 type Section = BTreeMap<String, String>;
 
 impl Shared {
-    /// As other tools find them: `AWS_SHARED_CREDENTIALS_FILE`, `AWS_CONFIG_FILE`, `AWS_PROFILE`.
+    /// Finds the files as other tools do: with `AWS_SHARED_CREDENTIALS_FILE`, `AWS_CONFIG_FILE` and
+    /// `AWS_PROFILE`.
     pub fn from_env() -> Self {
         let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
         let at_home = |name: &str| env::home_dir().map(|home| home.join(".aws").join(name));
@@ -67,10 +69,10 @@ impl Shared {
         }
     }
 
-    /// Reads the profile; an empty one if none is named and there is no default.
+    /// Reads the profile; an empty one if no profile is named and there is no default profile.
     ///
     /// # Errors
-    /// If a file can't be read, or the named profile is in neither.
+    /// If a file can't be read, or the named profile is in neither file.
     pub fn profile(&self) -> Result<Profile> {
         let [credentials, config] =
             [&self.credentials, &self.config].map(|path| text(path.as_deref()));
@@ -119,7 +121,7 @@ impl Profile {
         }
         let both = [keys, more];
         let get = |key: &str| both.iter().flatten().find_map(|section| section.get(key)).cloned();
-        // A key and its secret are taken from one file, never half of each.
+        // A key and its secret are taken from the same file.
         let whole = |section: &&Section| section.contains_key("aws_access_key_id");
         let keys = both.into_iter().flatten().find(whole);
         let secret = |key: &str| keys.and_then(|section| section.get(key)).map(Secret::new);
@@ -137,15 +139,15 @@ impl Profile {
         })
     }
 
-    /// The command that prints its keys, unless it has some of its own.
+    /// Returns the command that prints the keys, unless the profile has keys itself.
     fn command(&self) -> Option<&str> {
         self.process.as_deref().filter(|_| self.id.is_none())
     }
 
-    /// Whether it has a key of its own, or somebody to ask for one.
+    /// Returns true if the profile has a key, or a command that prints one.
     ///
     /// # Errors
-    /// If it has half of one, or gets it in a way that isn't gone here.
+    /// If it has only half of a key, or only gets one in an unsupported way.
     pub fn has_key(&self) -> Result<bool> {
         if self.command().is_some() {
             return Ok(true);
@@ -177,7 +179,7 @@ fn said(path: Option<&Path>) -> String {
     path.map_or_else(|| "~/.aws".into(), |path| format!("\"{}\"", path.display()))
 }
 
-/// A file's text; empty if there is none.
+/// Returns a file's text; empty if the file doesn't exist.
 fn text(path: Option<&Path>) -> Result<String> {
     let Some(path) = path else { return Ok(String::new()) };
     match fs::read_to_string(path) {
@@ -188,8 +190,8 @@ fn text(path: Option<&Path>) -> Result<String> {
     }
 }
 
-/// The sections of a file: `[name]`, `key = value`, comments behind `#` or `;` at the beginning of
-/// a line or behind a space, and lines that are indented below a key without a value.
+/// Parses the sections of a file: `[name]`, `key = value`, comments after `#` or `;` at the
+/// beginning of a line or after a space, and indented lines below a key without a value.
 fn sections(text: &str) -> BTreeMap<String, Section> {
     let mut sections: BTreeMap<String, Section> = BTreeMap::new();
     let (mut section, mut outer) = (None, String::new());

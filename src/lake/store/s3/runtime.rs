@@ -1,4 +1,4 @@
-//! Requests to S3, for threads that wait for them.
+//! Runs requests to S3 for threads that wait for them.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 
@@ -6,14 +6,14 @@ use crate::error::{Error, Result};
 use crate::net::notice::{NOTICE_AFTER, tell};
 use crate::net::runtime::runtime;
 
-/// Runs a request, and waits for its end. Unlike `block_on`, any thread may do so.
+/// Runs a request, and waits for its end. Unlike `block_on`, any thread may call it.
 ///
 /// # Errors
-/// If there are no threads to run it on.
+/// If no threads exist to run it on.
 pub fn wait<T: Send + 'static>(request: impl Future<Output = T> + Send + 'static) -> Result<T> {
     let (done, answer) = mpsc::sync_channel(1);
     runtime()?.spawn(async move {
-        // Whoever asked waits for it.
+        // The caller waits for the result.
         let _ = done.send(request.await);
     });
     let panicked = || Error::fatal("a request to S3 panicked");

@@ -1,5 +1,5 @@
-//! How requests of the client for S3 get to the server: within the bounds of [`crate::net`], and
-//! never behind a redirect. An answer is read whole here, so that nothing behind this believes a
+//! Sends the requests of the S3 client to the server: within the bounds of [`crate::net`], and
+//! without following redirects. An answer is read completely here, so that no later code trusts a
 //! length that the server only claims.
 
 use std::pin::Pin;
@@ -23,14 +23,13 @@ use crate::net::limits::{
     OBJECT_TIME_MAX, in_time,
 };
 
-/// A part of a body that is handed over at once: the bytes that count as progress when they are
-/// taken.
+/// The size of the parts in which a body is sent. A part that is taken counts as progress.
 const PART_BYTES: usize = 64 << 10;
 
-/// A block of a body that has come.
+/// The size of the blocks in which a received body is stored.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// Makes clients for the store and for the services that hand out its credentials.
+/// Creates clients for the store and for the services that give out its credentials.
 #[derive(Debug)]
 pub(super) struct Connector;
 
@@ -46,12 +45,12 @@ impl HttpConnector for Connector {
     }
 }
 
-/// Makes a client that follows no redirect.
+/// Creates a client that follows no redirect.
 ///
 /// # Errors
 /// If TLS can't be set up.
 pub(super) fn client(plain: bool) -> Result<reqwest::Client> {
-    // Whoever installed one before chose another, which is as good.
+    // If another provider was installed before, it works as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .user_agent(concat!("waterspout/", env!("CARGO_PKG_VERSION")))
@@ -78,19 +77,20 @@ impl HttpService for Bounded {
         };
         match in_time(answer, &moved, bound.time).await {
             Ok(answer) => answer,
-            // Not of the kind that is repeated at once: that would take as long again.
+            // An error of a kind that isn't repeated at once, since a repetition would take as long
+            // again.
             Err(late) => Err(HttpError::new(HttpErrorKind::Unknown, late)),
         }
     }
 }
 
-/// What the answer to a request may cost.
+/// The limits of the answer to a request.
 struct Bound {
     bytes: u64,
     time: Duration,
     /// True if the answer has no body, whatever its length says.
     head: bool,
-    /// True if a part was asked for.
+    /// True if a range was requested.
     part: bool,
 }
 
@@ -111,14 +111,14 @@ impl Bound {
     }
 }
 
-/// The length of `bytes=0-9`, or of a part of an answer, `bytes 0-9/100`.
+/// Parses the length of `bytes=0-9`, or of the range in an answer, `bytes 0-9/100`.
 fn length_of_range(text: &str) -> Option<u64> {
     let (from, to) = text.strip_prefix("bytes")?.trim_start_matches(['=', ' ']).split_once('-')?;
     let to = to.split('/').next()?.parse::<u64>().ok()?;
     to.checked_sub(from.parse().ok()?)?.checked_add(1)
 }
 
-/// Reads a whole answer. The body of one that says no is cut where it is too long.
+/// Reads a whole answer. If an error's body is too long, it is cut.
 async fn whole(
     mut answer: reqwest::Response,
     bound: &Bound,
@@ -164,15 +164,15 @@ async fn whole(
     *response.status_mut() = status;
     std::mem::swap(response.headers_mut(), answer.headers_mut());
     if status.is_redirection() && status.as_u16() != 304 {
-        // Without it the client doesn't say the status, which tells a region that is wrong from a
-        // new bucket.
+        // Without this header the client doesn't report the status, which distinguishes a wrong
+        // region from a new bucket.
         response.headers_mut().entry(LOCATION).or_insert(HeaderValue::from_static("/"));
     }
     Ok(response)
 }
 
-/// What has come of a body, in blocks that are joined at the end: a single buffer that grows would
-/// be held twice while it is moved, and parts as they come may be a byte long each.
+/// A received body, in blocks that are joined at the end: a single growing buffer would be held
+/// twice while it is moved, and the parts as received may be only a byte long.
 #[derive(Default)]
 struct Blocks(Vec<Vec<u8>>);
 
@@ -199,7 +199,7 @@ fn range_sent(headers: &HeaderMap) -> Option<u64> {
     length_of_range(headers.get(CONTENT_RANGE)?.to_str().ok()?)
 }
 
-/// The same request for the other client, whose body counts what is taken of it.
+/// Converts a request for the other client, and counts the parts of its body that are sent.
 fn watched(request: HttpRequest, moved: &Arc<AtomicU64>) -> Result<reqwest::Request, HttpError> {
     let (parts, body) = request.into_parts();
     let url = parts.uri.to_string().parse::<reqwest::Url>();
@@ -212,7 +212,7 @@ fn watched(request: HttpRequest, moved: &Arc<AtomicU64>) -> Result<reqwest::Requ
     Ok(request)
 }
 
-/// A body that is handed over in small parts, each of which counts as progress.
+/// A body that is sent in small parts, each of which counts as progress.
 struct Watched<B> {
     body: B,
     part: Bytes,

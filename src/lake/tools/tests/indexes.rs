@@ -1,4 +1,4 @@
-//! The tools with an index, without one, and with a damaged one.
+//! Tests the tools with an index, without one, and with a damaged one.
 
 use super::*;
 

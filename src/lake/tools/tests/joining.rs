@@ -1,8 +1,8 @@
-//! Partitions of one time, which restarts leave behind, are joined.
+//! Tests that partitions of one time, which restarts leave behind, are joined.
 
 use super::*;
 
-/// What restarts leave behind: several partitions of one time.
+/// Makes a lake as restarts leave it: with several partitions of one time.
 fn lake_after_restarts() -> Arc<MemoryStore> {
     let others = [NIGHT.replace("afa5", "0fa5"), NIGHT.replace("afa5", "bfa5")];
     lake_of(&[&others[0], NIGHT, &others[1], MORNING], &[1, 2])

@@ -1,4 +1,4 @@
-//! What prune deletes, and what it leaves.
+//! Tests the partitions that prune deletes, and those that it leaves.
 
 use super::*;
 
@@ -10,7 +10,8 @@ fn pruning_takes_the_index_along() {
     assert!(prune::prune(store.as_ref(), NIGHT, NOW).unwrap());
     assert_eq!(view::partitions(store.as_ref()).unwrap(), [MORNING]);
     assert_eq!(verified(store.as_ref()).findings, []);
-    // Who has listed it before, or has read a part of it, doesn't take it for empty.
+    // A reader that has listed the partition before, or has read a part of it, doesn't take it for
+    // empty.
     let error = crate::lake::lineage::trace(store.as_ref(), NIGHT).unwrap_err().chain();
     assert!(error.contains("is gone: \"prune\" deleted it"), "{error}");
 }

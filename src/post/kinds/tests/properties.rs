@@ -1,4 +1,4 @@
-//! Properties of what posts of any shape say.
+//! Tests properties of the facts of posts of any shape.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::super::*;
 use super::*;
 
-/// Names that some kind reads.
+/// The names of members that any kind reads.
 const NAMES: &[&str] = &[
     "id",
     "id_str",
@@ -55,7 +55,7 @@ const NAMES: &[&str] = &[
     "refreshed",
 ];
 
-/// JSON of the names that kinds read, with values of any type.
+/// Generates JSON of the names that kinds read, with values of any type.
 fn body() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         prop::sample::select(vec![
@@ -82,13 +82,13 @@ fn body() -> impl Strategy<Value = String> {
     })
 }
 
-/// The kinds, and one that isn't known.
+/// The kinds, and an unknown one.
 const KINDS: [&str; 8] = ["tweet", "post", "video", "bsky", "toot", "delete", "gap", "note"];
 
 proptest! {
     #[test]
     fn the_facts_are_what_each_function_says(kind in prop::sample::select(&KINDS), body in body()) {
-        // Of two members of one name either may be read.
+        // If two members have the same name, either may be read.
         prop_assume!(NAMES.iter().all(|name| body.matches(&format!("\"{name}\":")).count() < 2));
         let post = post(&format!("{{\"{kind}\":{body}}}"));
         let facts = post.facts();

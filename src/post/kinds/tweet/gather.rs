@@ -1,4 +1,4 @@
-//! All that a tweet says, from its parts.
+//! Gathers all facts of a tweet from its parts.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::post::kinds::facts::{
 };
 use crate::post::kinds::{Author, Content, date_of};
 
-/// Text, author and labels, the account of the author, and what X marks in the tweet.
+/// Text, author and labels, the account of the author, and the entities that X marks in the tweet.
 pub(super) struct Written<'a> {
     pub content: Content<'a>,
     pub profile: AuthorProfile,
@@ -35,7 +35,7 @@ impl<'a> Written<'a> {
     }
 }
 
-/// Both from one pass over the account.
+/// Returns both from one pass over the account.
 fn author_and_profile<'a>(tweet: &Parts<'a>) -> (Author<'a>, AuthorProfile) {
     let names = [
         "id_str",
@@ -67,8 +67,8 @@ fn author_and_profile<'a>(tweet: &Parts<'a>) -> (Author<'a>, AuthorProfile) {
     (tweet.author_of([id_str, id, username, screen_name, name]), profile)
 }
 
-/// What X marks. v2 leaves out empty lists, and the whole object where there is nothing, unless
-/// it wasn't asked for: then the text tells.
+/// Returns the entities that X marks. v2 leaves out empty lists, and the whole object if all lists
+/// are empty, but also if it wasn't requested: then the entities are searched in the text.
 fn entities<'a>(marks: &[Marks<'a>], content: &Content<'a>) -> Entities<'a> {
     if marks.is_empty() {
         return Entities::default();
@@ -88,7 +88,7 @@ fn entities<'a>(marks: &[Marks<'a>], content: &Content<'a>) -> Entities<'a> {
     }
 }
 
-/// The expanded address of a link; `None` for the link to a picture of the tweet itself.
+/// Returns the expanded address of a link; `None` for the link to a picture of the tweet itself.
 fn address(link: &[u8]) -> Option<Cow<'_, str>> {
     let names = ["media_key", "unwound_url", "expanded_url", "url", "unwound"];
     let [media_key, unwound_url, expanded, short, unwound] = pick(link, names);
@@ -99,7 +99,7 @@ fn address(link: &[u8]) -> Option<Cow<'_, str>> {
     [unwound_url, unwound, expanded, short].into_iter().flatten().find_map(string)
 }
 
-/// What v1.1 lists with its types, else what v2 has attached.
+/// Returns the attachments that v1.1 lists with their types, or else those of v2.
 fn media(tweet: &Parts<'_>, marks: &[Marks<'_>]) -> Vec<Media> {
     let whole = tweet.extended.and_then(|extended| get(extended, "extended_entities"));
     let extended = [whole, tweet.extended_entities].into_iter().flatten();
@@ -113,7 +113,7 @@ fn media(tweet: &Parts<'_>, marks: &[Marks<'_>]) -> Vec<Media> {
     attached(tweet).unwrap_or_default()
 }
 
-/// What v2 says is attached: keys, whose types are in `includes` where they were asked for.
+/// Returns the attachments in v2: keys, whose types are in `includes` if they were requested.
 fn attached(tweet: &Parts<'_>) -> Option<Vec<Media>> {
     let [keys, polls] = pick(tweet.attachments?, ["media_keys", "poll_ids"]);
     let included = tweet.includes.and_then(|includes| get(includes, "media")).unwrap_or_default();
@@ -138,7 +138,7 @@ fn media_type(name: Option<&[u8]>) -> Media {
     }
 }
 
-/// The type that a key's first number tells.
+/// Returns the type that a key's first number means.
 fn type_of_key(key: &[u8]) -> Media {
     match key.split(|byte| *byte == b'_').next() {
         Some(b"\"3") => Media::Photo,

@@ -1,4 +1,4 @@
-//! The members of a tweet, gathered in one pass, and what they say together.
+//! The members of a tweet, gathered in one pass, and the facts that they give together.
 
 use std::borrow::Cow;
 
@@ -6,11 +6,11 @@ use super::super::{Author, Labels};
 use crate::post::fields::{at, elements, get, id_text, members, pick, string, texts_in};
 use crate::post::html::{TWITTER_ENTITIES, decode_entities};
 
-/// What both vocabularies call a repost.
+/// The names of a repost in both vocabularies.
 pub(super) const REPOST_TYPES: [&[u8]; 2] = [br#""retweeted""#, br#""reposted""#];
 
-/// The members of a tweet that say more than one thing, found in one pass; the first of several of
-/// one name counts.
+/// The members of a tweet that are used for more than one fact, found in one pass. If a name occurs
+/// several times, the first member counts.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Parts<'a> {
     pub attachments: Option<&'a [u8]>,
@@ -19,22 +19,22 @@ pub(super) struct Parts<'a> {
     pub conversation_id: Option<&'a [u8]>,
     pub data: Option<&'a [u8]>,
     pub entities: Option<&'a [u8]>,
-    /// v1.1, in a stream: a tweet that `text` has cut.
+    /// v1.1, in a stream: the whole tweet if `text` is cut.
     pub extended: Option<&'a [u8]>,
-    /// v1.1: what is attached.
+    /// v1.1: the attachments.
     pub extended_entities: Option<&'a [u8]>,
     pub favorite_count: Option<&'a [u8]>,
-    /// v1.1, where an extended tweet was asked for.
+    /// v1.1, if extended tweets were requested.
     full_text: Option<&'a [u8]>,
     /// v2: the ids of all versions.
     pub history: Option<&'a [u8]>,
     pub id: Option<&'a [u8]>,
-    /// The id that stands in quotes, by the first of its names.
+    /// The id in quotes, by the first of its names.
     pub id_in_quotes: Option<&'a [u8]>,
-    /// v2: what is referred to, in whole.
+    /// v2: the whole objects that the tweet refers to.
     pub includes: Option<&'a [u8]>,
     lang: Option<&'a [u8]>,
-    /// v2: a tweet that `text` has cut.
+    /// v2: the whole tweet if `text` is cut.
     pub note: Option<&'a [u8]>,
     pub public_metrics: Option<&'a [u8]>,
     pub quote_count: Option<&'a [u8]>,
@@ -56,7 +56,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Of a tweet, or of one with `data` around it.
+    /// Gathers the parts of a tweet, or of one with `data` around it.
     pub fn of(tweet: &'a [u8]) -> Self {
         let outer = Self::of_members(tweet);
         match outer.data {
@@ -81,7 +81,7 @@ impl<'a> Parts<'a> {
         parts
     }
 
-    /// The place of a member.
+    /// Returns the field for a member.
     #[inline]
     fn part(&mut self, key: &[u8], value: &[u8]) -> Option<&mut Option<&'a [u8]>> {
         Some(match key {
@@ -119,24 +119,25 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// Of a repost, what it reposts; else the longest text that there is, since `text` is cut where
-    /// the tweet is long.
+    /// Returns the text: for a repost that of the reposted tweet; otherwise the longest one, since
+    /// `text` is cut if the tweet is long.
     pub fn text(&self, reposted: Option<&Self>) -> Option<Cow<'a, str>> {
         reposted.and_then(Self::own_text).or_else(|| self.own_text())
     }
 
-    /// Of a repost also those of what it reposts: its own are cut as its text is.
+    /// Returns the labels: for a repost also those of the reposted tweet, since its own are cut
+    /// together with its text.
     pub fn labels(&self, reposted: Option<&Self>) -> Labels<'a> {
         self.labels_of(&self.all_marks(reposted), reposted.is_some())
     }
 
-    /// The marks of what a repost reposts, and those of the tweet itself.
+    /// Returns the marks of the reposted tweet, and those of the tweet itself.
     pub fn all_marks(&self, reposted: Option<&Self>) -> Vec<Marks<'a>> {
         let of_reposted = reposted.into_iter().flat_map(Self::marks);
         of_reposted.chain(self.marks()).collect()
     }
 
-    /// The labels of a tweet with these marks.
+    /// Returns the labels of a tweet with these marks.
     pub fn labels_of(&self, marks: &[Marks<'a>], is_repost: bool) -> Labels<'a> {
         let mut labels =
             Labels { langs: self.lang.and_then(string).into_iter().collect(), ..Labels::default() };
@@ -149,7 +150,8 @@ impl<'a> Parts<'a> {
         labels
     }
 
-    /// The longest text of the tweet itself. X escapes three characters of its texts as HTML does.
+    /// Returns the longest text of the tweet itself, with the three characters decoded that X
+    /// escapes as HTML does.
     fn own_text(&self) -> Option<Cow<'a, str>> {
         let note = self.note.and_then(|note| get(note, "text"));
         let extended = self.extended.and_then(|tweet| get(tweet, "full_text"));
@@ -158,7 +160,7 @@ impl<'a> Parts<'a> {
         Some(decode_entities(text, &TWITTER_ENTITIES))
     }
 
-    /// The tweet that this one reposts, if it came with it.
+    /// Returns the tweet that this one reposts, if it is included.
     pub fn reposted(&self) -> Option<Self> {
         if let Some(retweeted) = self.retweeted {
             return Some(Self::of(retweeted));
@@ -179,7 +181,7 @@ impl<'a> Parts<'a> {
         self.author_of(pick(self.user_profile().unwrap_or_default(), names))
     }
 
-    /// The author with these members: `id_str`, `id`, `username`, `screen_name`, `name`.
+    /// Returns the author from these members: `id_str`, `id`, `username`, `screen_name`, `name`.
     pub fn author_of(
         &self,
         [id_str, id, username, screen_name, name]: [Option<&'a [u8]>; 5],
@@ -192,7 +194,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// The account of the author.
+    /// Returns the account of the author.
     pub fn user_profile(&self) -> Option<&'a [u8]> {
         if let Some(profile) = self.user.or(self.author) {
             return Some(profile);
@@ -202,8 +204,8 @@ impl<'a> Parts<'a> {
         elements(users).find(|user| get(user, "id").and_then(id_text).as_ref() == Some(&author_id))
     }
 
-    /// What X marks in the tweet. Where its text is cut, so are its entities, and those of the whole
-    /// one stand with it.
+    /// Returns the marks of X in the tweet. If its text is cut, its entities are cut, too, and the
+    /// whole text comes with its own entities.
     pub fn marks(&self) -> impl Iterator<Item = Marks<'a>> {
         let of_whole = |whole: Option<&'a [u8]>| whole.and_then(|whole| get(whole, "entities"));
         let entities = [self.entities, of_whole(self.note), of_whole(self.extended)];
@@ -211,7 +213,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The lists of what X marks, with the names of v1.1 and of v2.
+/// The lists of entities that X marks, with the names of v1.1 and of v2.
 #[derive(Clone, Copy)]
 pub(super) struct Marks<'a> {
     hashtags: Option<&'a [u8]>,
@@ -242,7 +244,7 @@ impl<'a> Marks<'a> {
     }
 }
 
-/// The user whose tweet was reposted, by the text of the repost: `RT @user: …`.
+/// Returns the user whose tweet was reposted, from the text of the repost: `RT @user: …`.
 fn reposted_user(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
     let (user, _) = text.strip_prefix("RT @")?.split_once(':')?;
     Some(Cow::Owned(user.to_owned()))

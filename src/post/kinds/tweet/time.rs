@@ -1,25 +1,26 @@
-//! The time of a tweet. Its id carries the millisecond at which X made it; `created_at` of v1.1
-//! says the second only.
+//! The time of a tweet. Its id contains the millisecond at which X created it; `created_at` of v1.1
+//! is only precise to the second.
 
 use time::{Duration, OffsetDateTime};
 
 use super::super::dated;
 use crate::post::fields::{id_text, leading_value, unix_time};
 
-/// When X's ids begin to carry a time, in milliseconds since 1970: the time of the id 0.
+/// The time of the id 0, in milliseconds since 1970.
 const IDS_BEGIN_MS: u64 = 1_288_834_974_657;
 
-/// How many low bits of an id aren't time: the machine that made it, and a number.
+/// The number of low bits of an id that aren't time: the machine that created it, and a number.
 const ID_LOW_BITS: u32 = 22;
 
-/// The first id that carries its time, of 2010-11-04. Smaller ids were given one after the other.
+/// The first id that contains its time, from 2010-11-04. Smaller ids were assigned consecutively.
 const TIMED_ID_MIN: u64 = 29_700_859_247;
 
-/// How far the stated time may be from that of the id. X states times cut to the second, or to the
-/// millisecond: an id that is farther away wasn't made by X, and says nothing.
+/// The maximum difference between the stated time and that of the id. X states times cut to the
+/// second, or to the millisecond. If an id is further away, X didn't create it, and its time is
+/// ignored.
 const DISAGREEMENT_MAX: Duration = Duration::seconds(5);
 
-/// The members of a tweet that say its time, as they are found.
+/// The members of a tweet from which its time is derived, as they are found.
 #[derive(Clone, Copy, Default)]
 pub(super) struct TweetTime {
     id: Option<u64>,
@@ -27,7 +28,8 @@ pub(super) struct TweetTime {
 }
 
 impl TweetTime {
-    /// Reads a member of a tweet; `json` begins with its value. The first of each counts.
+    /// Reads a member of a tweet; `json` begins with its value. If a name occurs several times, the
+    /// first counts.
     pub fn read(&mut self, key: &[u8], json: &[u8]) {
         match key {
             b"id" | b"id_str" if self.id.is_none() => {
@@ -43,13 +45,13 @@ impl TweetTime {
         }
     }
 
-    /// True if no other member can change the time.
+    /// Returns true if no other member can change the time.
     pub fn is_complete(&self) -> bool {
         self.id.is_some() && self.stated.is_some()
     }
 
-    /// The time of the id, if it carries one and the stated time doesn't contradict it; else the
-    /// stated time.
+    /// Returns the time of the id, if it has one and the stated time doesn't contradict it;
+    /// otherwise the stated time.
     pub fn time(&self) -> Option<OffsetDateTime> {
         let Some(of_id) = self.id.and_then(time_of_id) else { return self.stated };
         match self.stated {
@@ -59,7 +61,7 @@ impl TweetTime {
     }
 }
 
-/// The time at which X made an id.
+/// Returns the time at which X created an id.
 fn time_of_id(id: u64) -> Option<OffsetDateTime> {
     if id < TIMED_ID_MIN {
         return None;

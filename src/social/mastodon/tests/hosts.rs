@@ -1,8 +1,9 @@
-//! Which host is read, and in which way: redirects, tokens, servers without server-sent events.
+//! Tests of the host and the transport that are used: redirects, tokens, servers without
+//! server-sent events.
 
 use super::*;
 
-/// Also with every other status that could lead there: the token stays with the instance.
+/// Tests every status that could redirect: the token stays with the instance.
 #[test]
 fn a_redirect_never_takes_the_token_to_another_host() {
     for status in [300, 301, 302, 303, 305, 307, 308, 399] {

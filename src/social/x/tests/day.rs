@@ -1,4 +1,4 @@
-//! A day of a stream in seconds: the clock is moved, and the bytes come when it says so.
+//! A day of a stream in seconds: the clock is moved, and the bytes come at its times.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use crate::social::{Failure, Feed};
 
 const MIDNIGHT: OffsetDateTime = datetime!(2026-11-25 00:00:00 UTC);
 
-/// Bytes at their times, in seconds from the beginning; then nothing more comes, or the connection
-/// ends.
+/// Bytes at their times, in seconds from the beginning. After the last of them nothing comes, or
+/// the connection ends.
 struct Script<I: Iterator<Item = (f64, Vec<u8>)>> {
     clock: Arc<ManualClock>,
     pieces: std::iter::Peekable<I>,
@@ -40,7 +40,7 @@ impl<I: Iterator<Item = (f64, Vec<u8>)>> Pieces for Script<I> {
     }
 }
 
-/// What is left of a connection.
+/// The result of a connection.
 struct Read {
     end: End,
     after: Duration,
@@ -53,7 +53,7 @@ impl Read {
     }
 }
 
-/// Reads a script to its end, and moves the clock on whenever nothing else happens.
+/// Reads a script to its end, and moves the clock whenever nothing else happens.
 fn play(x: &X, ends: bool, step: Duration, pieces: impl Iterator<Item = (f64, Vec<u8>)>) -> Read {
     let trial = Trial::start("tweet", Platform::common(x), MIDNIGHT);
     let end = play_on(&trial, x, ends, step, pieces, &Shared::default());
@@ -84,7 +84,7 @@ fn run<T>(
     runtime.block_on(async {
         let time = async {
             loop {
-                // The work goes on as far as it can before the next step.
+                // The work continues as far as it can before the next step.
                 for _ in 0..3 {
                     tokio::task::yield_now().await;
                 }
@@ -118,8 +118,8 @@ fn a_day_of_keep_alives_is_one_connection() {
     assert_eq!(read.end, End::Lost("X ended the connection".into()));
     assert!(read.after >= Duration::from_secs(86_380), "{:?}", read.after);
     assert_eq!(read.count(), 0);
-    // Where it stood is known from the cursor, so that the next start knows from when on posts may
-    // be missing.
+    // The cursor has the last time of the connection, so the next start knows from when on posts
+    // may be missing.
     assert_eq!(life(&read.trial.feed), Some(MIDNIGHT + Duration::from_secs(86_380)));
 }
 
@@ -136,7 +136,7 @@ fn a_stream_that_says_nothing_is_given_up_after_half_more_than_its_keep_alives_t
 
 #[test]
 fn bursts_at_x_s_full_rate_between_quiet_hours_lose_nothing() {
-    // Each hour 60 s at 250 posts/s by 10 pieces a second, at night keep-alives only.
+    // Each hour has 60 s at 250 posts/s in 10 pieces a second; at night there are keep-alives only.
     let burst = |hour: u32| {
         (0..600_u32).map(move |tick| {
             let id = u64::from(hour) * 1_000_000 + u64::from(tick) * 25;
@@ -193,7 +193,7 @@ fn a_stream_ends_before_its_budget_is_exceeded() {
     assert!((80..=90).contains(&read.count()), "{}", read.count());
 }
 
-/// A connection that repeats a gap, which ends a second after midnight.
+/// Plays a connection that repeats a gap, which ends a second after midnight.
 fn repeat(pieces: Vec<(f64, Vec<u8>)>) -> (Trial, Shared) {
     let x = configuration(&["storm"]);
     let trial = Trial::start("tweet", Platform::common(&x), MIDNIGHT);
@@ -208,7 +208,7 @@ fn repeat(pieces: Vec<(f64, Vec<u8>)>) -> (Trial, Shared) {
 #[test]
 fn what_the_stream_repeats_fills_its_gap_when_it_has_caught_up() {
     let newer = line_of(3, "2026-11-25T00:00:01.000Z");
-    // Old posts come first as a rule, and keep-alives in between say nothing.
+    // Old posts come first as a rule; keep-alives in between mean nothing.
     let (lull, late, newer_at) = (b"\r\n".to_vec(), 4.0, 3.0);
     let begin = vec![
         (0.0, line(1)),

@@ -1,4 +1,4 @@
-//! The rules, kept equal to the topics, against a server on loopback.
+//! Tests of the rules, kept equal to the topics, against a server on loopback.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -18,12 +18,12 @@ use crate::social::tests::trial::{Trial, run};
 
 const NOON: OffsetDateTime = datetime!(2026-11-25 12:00:00 UTC);
 
-/// A source of these topics at an instance.
+/// Returns a source of these topics at a server.
 fn source(server: &Server, topics: &[&str]) -> X {
     X { base_url: server.address(), ..configuration(topics) }
 }
 
-/// The rules of an app: listed and added as X does it, and deleted by whoever has this.
+/// The rules of an app: a test can delete them, and they are listed and added as X does it.
 #[derive(Clone, Default)]
 struct Rules(Rc<RefCell<Vec<Value>>>);
 
@@ -59,7 +59,7 @@ async fn look(trial: &Trial, server: &Server, topics: &[&str]) -> bool {
     served(server, rules::sync(&api, &trial.feed, &x)).await.unwrap().unwrap()
 }
 
-/// From when to when gaps are, in seconds from noon, and whose.
+/// Returns the gaps: the part, and the first and the last second since noon.
 fn gaps(trial: &Trial) -> Vec<(String, i64, i64)> {
     let s = |time: OffsetDateTime| (time - NOON).whole_seconds();
     trial.feed.open_gaps().into_iter().map(|gap| (gap.part, s(gap.from), s(gap.to))).collect()
@@ -79,7 +79,7 @@ fn rules_that_somebody_deletes_leave_a_gap_from_when_all_were_there() {
         trial.clock.advance(Duration::from_secs(100));
         assert!(!look(&trial, &server, &["storm"]).await);
         assert_eq!(gaps(&trial), [], "nothing was promised before the first look");
-        // Somebody deletes them while the connection stands, or while the program is away.
+        // Somebody deletes the rules during a connection, or while the program is away.
         there.0.borrow_mut().clear();
         trial.clock.advance(Duration::from_secs(200));
         trial.feed.save().await.unwrap();
@@ -111,7 +111,7 @@ fn a_list_of_the_rules_that_was_cut_is_asked_for_again() {
             if *count.borrow() == 1 { good(json!({ "data": [] })) } else { rules.answer(asked) }
         })
         .await;
-        // Time goes on while it waits.
+        // The clock moves on during the wait.
         let waits = async {
             loop {
                 trial.clock.advance(Duration::from_millis(100));
@@ -155,7 +155,7 @@ fn rules_that_were_made_again_just_before_a_kill_leave_their_gap_too() {
         look(&trial, &server, &["storm"]).await;
         there.0.borrow_mut().clear();
         trial.clock.advance(Duration::from_secs(50));
-        // It is killed when X has them again, and has said so to nobody.
+        // The source is killed when X has the rules again, but hasn't answered yet.
         let rules = there.clone();
         server.answer(move |asked| {
             let answer = rules.answer(asked);
@@ -192,7 +192,7 @@ fn a_topic_that_is_new_was_never_promised() {
         trial.clock.advance(Duration::from_secs(50));
         assert!(look(&trial, &server, &["rain", "storm"]).await);
         assert_eq!(gaps(&trial), []);
-        // The rule of a topic that is no more stays, since another topology made it.
+        // The rule of a dropped topic stays, since another topology made it.
         look(&trial, &server, &["storm"]).await;
         assert_eq!(there.tags(), ["waterspout:rain", "waterspout:storm"]);
         look(&trial, &server, &["#new"]).await;
@@ -226,7 +226,7 @@ fn a_rule_that_x_refuses_is_left_out_and_the_others_are_made() {
             "{state}"
         );
         assert!(!look(&trial, &server, &topics).await, "it isn't asked for again at once");
-        // X takes it now: what was missed until then is in the ledger.
+        // X accepts the rule now: the posts that were missed until then are in the ledger.
         let rules = there.clone();
         server.answer(move |asked| rules.answer(asked));
         trial.clock.advance(Duration::from_secs(90));

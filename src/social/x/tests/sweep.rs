@@ -1,4 +1,5 @@
-//! Sweeps of recent search against a server on loopback, with a clock that is moved by hand.
+//! Tests of recent search's sweeps against a server on loopback, with a clock that is moved by
+//! hand.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -100,7 +101,7 @@ fn a_search_that_takes_so_long_that_its_beginning_gets_out_of_reach_goes_on_with
         assert_eq!(swept, Swept::Whole { newest: Some("9".into()), posts: 2 });
         let asked = server.asked.borrow();
         assert_eq!((asked.len(), asked[1].get("next_token")), (2, None));
-        // Behind the post that was read, and not before.
+        // The search ends behind the oldest post that was read.
         assert_eq!(asked[1].get("end_time"), Some("2026-11-20T11:00:01Z"));
         let gaps = trial.feed.open_gaps();
         assert_eq!(

@@ -8,7 +8,7 @@ use super::super::query::Query;
 use super::super::shared::Inner;
 use super::super::world::{iso, now_us};
 
-/// One of them.
+/// A rule.
 pub struct Rule {
     pub id: String,
     pub value: String,
@@ -16,7 +16,7 @@ pub struct Rule {
     pub query: Query,
 }
 
-/// All of them.
+/// All rules of the app.
 #[derive(Default)]
 pub struct Rules {
     pub list: Vec<Rule>,
@@ -29,7 +29,7 @@ impl Rules {
         (1_800_000_000_000_000_000 + self.given * 4096).to_string()
     }
 
-    /// Adds one beforehand, as another program may have left it.
+    /// Adds a rule beforehand, as another program may have left it.
     pub fn add(&mut self, value: &str, tag: Option<&str>) -> String {
         let query = Query::x(value, false).expect("a rule of X");
         let id = self.new_id();
@@ -53,10 +53,10 @@ impl Rule {
     }
 }
 
-/// How many rules are on one page, unless `max_results` says less.
+/// The number of rules on one page, unless `max_results` is lower.
 const PAGE: usize = 1000;
 
-/// Which there are.
+/// Returns a page of the rules.
 pub fn rules(inner: &mut Inner, request: &Request) -> Response {
     let ids: Vec<_> = request.query("ids").map(|ids| ids.split(',').collect()).unwrap_or_default();
     let all: Vec<_> = inner
@@ -75,14 +75,14 @@ pub fn rules(inner: &mut Inner, request: &Request) -> Response {
     if from + page.len() < all.len() {
         body["meta"]["next_token"] = format!("page{}", from + page.len()).into();
     }
-    // Absent, not empty.
+    // An empty list is left out.
     if !page.is_empty() {
         body["data"] = page.into();
     }
     Response::json(200, &body)
 }
 
-/// Adds or deletes some.
+/// Adds or deletes rules.
 pub fn change_rules(inner: &mut Inner, request: &Request) -> Response {
     let dry = request.query("dry_run") == Some("true");
     let Ok(body) = serde_json::from_slice::<Value>(&request.body) else {
@@ -167,7 +167,7 @@ fn add(inner: &mut Inner, rules: &[Value], dry: bool) -> Response {
             }
         }
     }
-    // One rule that is no good keeps all of them out.
+    // One invalid rule prevents all of them.
     if invalid > 0 {
         created.clear();
     }

@@ -9,7 +9,7 @@ use super::super::shared::Inner;
 use super::super::world::{Kind, now_us, parse_us};
 use super::shape::{self, Asked, Shaped, Words};
 
-/// What can't be given out: deleted, or never there.
+/// Returns X's error about a post that was deleted or never existed.
 pub fn not_found(id: &str) -> Value {
     json!({
         "value": id, "resource_id": id, "parameter": "ids", "resource_type": "tweet",
@@ -18,7 +18,7 @@ pub fn not_found(id: &str) -> Value {
     })
 }
 
-/// Joins what several posts include, each once.
+/// Joins the objects that several posts include, each once.
 pub fn unite(all: &mut Map<String, Value>, more: &Map<String, Value>) {
     for (key, values) in more {
         let list = all
@@ -34,7 +34,7 @@ pub fn unite(all: &mut Map<String, Value>, more: &Map<String, Value>) {
     }
 }
 
-/// A time of a request, or an answer that says what is wrong with it.
+/// Returns a time of a request, or an answer with the error.
 fn time(request: &Request, name: &str) -> Result<Option<i64>, Response> {
     match request.query(name) {
         None => Ok(None),
@@ -57,7 +57,7 @@ fn id(request: &Request, name: &str) -> Result<Option<u64>, Response> {
     }
 }
 
-/// The fields' parameter is called one way or the other, and the other is refused.
+/// Reads the requested fields. Only one name of their parameter is accepted.
 pub fn asked(inner: &Inner, request: &Request) -> Result<Asked, Response> {
     let (is, other) = match inner.settings.x_post_fields {
         true => ("post.fields", "tweet.fields"),
@@ -75,13 +75,13 @@ pub fn recent(inner: &mut Inner, request: &Request, number: usize) -> Response {
     search(inner, request, number).unwrap_or_else(|refused| refused)
 }
 
-/// What a search asks for.
+/// The parameters of a search.
 struct Search {
     query: Query,
     asked: Asked,
-    /// Both exclusive.
+    /// The bounds of ids, both exclusive.
     ids: (u64, u64),
-    /// The first inclusive, the second exclusive.
+    /// The bounds of times, the first inclusive, the second exclusive.
     times: (i64, i64),
     size: usize,
 }
@@ -117,7 +117,7 @@ fn read(inner: &Inner, request: &Request) -> Result<Search, Response> {
             "Invalid 'since_id'. 'since_id' must be a tweet id created after 7 days ago.",
         ));
     }
-    // With both, only `since_id` counts.
+    // If both are given, only `since_id` counts.
     let start = start.filter(|_| since.is_none());
     let fresh = now - settings.x_search_lag.as_micros() as i64 + 1;
     let end = end.unwrap_or(fresh).min(fresh);
@@ -133,7 +133,7 @@ fn read(inner: &Inner, request: &Request) -> Result<Search, Response> {
 
 fn search(inner: &mut Inner, request: &Request, number: usize) -> Result<Response, Response> {
     let search = read(inner, request)?;
-    // A token holds the id that the page goes on below, so that new posts move nothing.
+    // A token has the id below which the page continues, so new posts don't move pages.
     let token = request.query("next_token").or_else(|| request.query("pagination_token"));
     let below = match token {
         None => u64::MAX,
@@ -179,14 +179,14 @@ fn page(inner: &mut Inner, number: usize, found: Vec<(usize, Shaped)>, more: boo
     Response::json(200, &body)
 }
 
-/// Puts posts into a body, and notes that they were offered.
+/// Puts posts into a body, and notes them as offered.
 fn give(inner: &mut Inner, number: usize, found: &[(usize, Shaped)], body: &mut Value) {
     let mut includes = Map::new();
     for (item, shaped) in found {
         unite(&mut includes, &shaped.includes);
         inner.world.offer(*item, number, &shape::laid(shaped, None));
     }
-    // Absent, not empty.
+    // An empty list is left out.
     if !found.is_empty() {
         body["data"] = found.iter().map(|(_, shaped)| shaped.data.clone()).collect();
     }
@@ -195,7 +195,7 @@ fn give(inner: &mut Inner, number: usize, found: &[(usize, Shaped)], body: &mut 
     }
 }
 
-/// Up to 100 posts by their ids.
+/// Returns up to 100 posts by their ids.
 pub fn lookup(inner: &mut Inner, request: &Request, number: usize) -> Response {
     let ids: Vec<_> =
         request.query("ids").unwrap_or_default().split(',').filter(|id| !id.is_empty()).collect();
@@ -223,7 +223,7 @@ pub fn lookup(inner: &mut Inner, request: &Request, number: usize) -> Response {
     Response::json(200, &body)
 }
 
-/// A problem of a stream that has no rules.
+/// Returns the problem of a stream without rules.
 pub fn no_rules() -> Response {
     let mut body = x_problem(
         "rule-configuration-issue",

@@ -1,4 +1,4 @@
-//! What a post of X looks like.
+//! The form of X's posts.
 
 use serde_json::{Map, Value, json};
 
@@ -8,15 +8,15 @@ use super::super::query::Subject;
 use super::super::text::{self, escape};
 use super::super::world::{Item, Kind, World, iso};
 
-/// Which words go on the wire.
+/// The vocabulary of the answers.
 #[derive(Clone, Copy)]
 pub struct Words {
-    /// Those of v2.167.
+    /// True for the words of v2.167.
     pub new: bool,
 }
 
 impl Words {
-    /// A name in these words.
+    /// Returns a name in this vocabulary.
     pub fn name(self, old: &'static str) -> &'static str {
         match old {
             _ if !self.new => old,
@@ -30,7 +30,7 @@ impl Words {
     }
 }
 
-/// What a client asked to have of each post.
+/// The fields that a client requests of each post.
 #[derive(Clone, Debug)]
 pub struct Asked {
     fields: Vec<String>,
@@ -40,7 +40,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The fields come by `tweet.fields`, or by `post.fields` where that is how it is called.
+    /// Reads the fields from the parameter with this name, `tweet.fields` or `post.fields`.
     pub fn of(request: &Request, fields: &str) -> Self {
         let list = |name: &str| {
             let text = request.query(name).unwrap_or_default();
@@ -61,12 +61,12 @@ impl Asked {
         self.expansions.iter().any(|name| names.contains(&name.as_str()))
     }
 
-    /// A field, in the words of the wire: asked for by its old name or its new one.
+    /// Returns true if a field is requested, by its old or its new name.
     fn has(&self, old: &str) -> bool {
         let new = Words { new: true };
         let alias =
             |field: &String| field == old || OLD.iter().any(|o| *o == old && new.name(o) == field);
-        // What an expansion goes by comes with it.
+        // The field of an expansion comes with it.
         let by = old == "author_id" && self.expands(&["author_id"]);
         by || matches!(old, "id" | "text" | "edit_history_tweet_ids")
             || self.fields.iter().any(alias)
@@ -75,13 +75,13 @@ impl Asked {
 
 const OLD: [&str; 3] = ["edit_history_tweet_ids", "referenced_tweets", "note_tweet"];
 
-/// A post as it goes out: `data`, and what of `includes` is its own.
+/// A post in its final form: `data`, and the post's own part of `includes`.
 pub struct Shaped {
     pub data: Value,
     pub includes: Map<String, Value>,
 }
 
-/// What comes before a long text, so that what matters is in `note_tweet` only.
+/// The beginning of a long text, so that the rest is in `note_tweet` only.
 const LONG: &str = "This is a longer note about the harbour, about what the boats did on the first day, on the second \
                     day and on the third, and about who stood at the quay when they came back in the rain of the late \
                     evening, which took far more words than anybody had thought it would take when they began it.";
@@ -98,13 +98,13 @@ fn has_media(item: &Item) -> bool {
     item.number % 3 == 1
 }
 
-/// The whole text, without escapes.
+/// Returns the whole text, without escapes.
 pub fn full_text(item: &Item) -> String {
     let text = &item.last().draft.text;
     if is_long(item) { format!("{LONG} {text}") } else { text.clone() }
 }
 
-/// Calls back with what the item is to a query.
+/// Calls back with the facts of an item that a query can ask for.
 pub fn subject<T>(world: &World, item: &Item, ask: impl FnOnce(&Subject) -> T) -> T {
     let draft = &item.last().draft;
     let mut traits = Vec::new();
@@ -120,7 +120,7 @@ pub fn subject<T>(world: &World, item: &Item, ask: impl FnOnce(&Subject) -> T) -
     })
 }
 
-/// The post as this client wants it.
+/// Returns the post with the requested fields.
 pub fn shape(world: &World, item: &Item, asked: &Asked, words: Words) -> Shaped {
     let mut random = Random(item.number.wrapping_mul(0x1234_5678_9abc_def1));
     let whole = whole(world, item, words, &mut random);
@@ -137,7 +137,7 @@ fn user_id(author: usize) -> String {
     (1_400_000_000_000_000_001 + author as u64 * 7919).to_string()
 }
 
-/// Names are the old ones.
+/// Returns all fields of a post, by their old names.
 fn whole(
     world: &World,
     item: &Item,
@@ -185,7 +185,7 @@ fn whole(
     whole
 }
 
-/// The ids of an item and of what it is an edit of, the oldest first.
+/// Returns the ids of an item and of those that it edits, the oldest first.
 fn history(world: &World, item: &Item) -> Vec<String> {
     let mut ids = vec![item.id.clone()];
     let mut of = item.edit_of;
@@ -222,7 +222,7 @@ fn context(random: &mut Random) -> Value {
     (0..2 + random.below(3)).map(|_| entity(random.below(900))).collect()
 }
 
-/// Places are counted in code points.
+/// Returns the entities of a text. Positions are counted in code points.
 fn entities(text: &str) -> Option<Value> {
     let points = |at: usize| text[..at].chars().count();
     let tags: Vec<_> = text::spans(text)
@@ -309,7 +309,7 @@ fn user(world: &World, author: usize, asked: &Asked) -> Value {
     user
 }
 
-/// What the lake should have: the fields of `data`, with the rest beside them.
+/// Returns the post in the lake's form: the fields of `data`, with the rest beside them.
 pub fn laid(shaped: &Shaped, rules: Option<&Value>) -> Value {
     let mut tweet = shaped.data.clone();
     if !shaped.includes.is_empty() {
@@ -321,7 +321,7 @@ pub fn laid(shaped: &Shaped, rules: Option<&Value>) -> Value {
     tweet
 }
 
-/// Whether an item is X's.
+/// Returns true if an item is X's.
 pub fn is_x(item: &Item) -> bool {
     item.kind == Kind::Tweet
 }

@@ -1,4 +1,4 @@
-//! The filtered stream, and who is on it.
+//! The filtered stream, and its clients.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use super::shape::{self, Asked, Words};
 struct Held {
     number: u64,
     since_us: i64,
-    /// When it left, if it has.
+    /// The time when the client left, if it has.
     left_us: Option<i64>,
 }
 
-/// Those that there are, and those that X holds though they have left.
+/// The present clients, and those that X holds though they have left.
 #[derive(Default)]
 pub struct Streams {
     held: Vec<Held>,
@@ -34,13 +34,13 @@ impl Streams {
         self.held.retain(|stream| stream.left_us.is_none_or(|left| now - left < held));
     }
 
-    /// How many clients are on it now.
+    /// Returns the number of present clients.
     pub fn open(&self) -> usize {
         self.held.iter().filter(|stream| stream.left_us.is_none()).count()
     }
 }
 
-/// A client that is let in.
+/// The stream of one client.
 struct Stream {
     asked: Asked,
     words: Words,
@@ -49,7 +49,7 @@ struct Stream {
     at: usize,
 }
 
-/// Lets a client in.
+/// Begins a stream.
 pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Response> {
     if inner.rules.list.is_empty() {
         return Err(no_rules());
@@ -58,7 +58,7 @@ pub fn begin(inner: &mut Inner, request: &Request) -> Result<Box<dyn Feed>, Resp
     if inner.streams.held.len() >= inner.settings.x_connections {
         return Err(too_many_connections());
     }
-    // The same document has it by the old name here, also where search has the new one.
+    // X's newer specification has the old name here, though search has the new one.
     if request.query("post.fields").is_some() {
         return Err(x_invalid("The query parameter [post.fields] is not one of those known"));
     }
@@ -96,7 +96,7 @@ impl Feed for Stream {
             let event = *inner.world.events.get(&Kind::Tweet)?.get(self.at)?;
             self.at += 1;
             let item = &inner.world.items[event.item];
-            // It says nothing of deletes.
+            // X's stream reports no deletes.
             if item.versions[event.version].change == Change::Deleted {
                 continue;
             }

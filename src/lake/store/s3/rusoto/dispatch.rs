@@ -1,8 +1,8 @@
-//! How requests of rusoto get to the server, and whose keys sign them.
+//! Sends the requests of rusoto to the server, and provides its keys.
 //!
-//! It brings a client for HTTP of its own, over a TLS that nobody maintains any more. That one is
-//! never used: requests go by the client that everything else here uses, and the keys come from
-//! where those of the other client for S3 come from.
+//! rusoto includes its own HTTP client, with a TLS library that is no longer maintained. That
+//! client is never used: requests are sent by the same client as everywhere else, and the keys have
+//! the same source as those of the other client for S3.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl ProvideAwsCredentials for Keys {
 pub(super) struct Dispatcher(reqwest::Client);
 
 impl Dispatcher {
-    /// One with no connections yet.
+    /// Creates a dispatcher without connections.
     ///
     /// # Errors
     /// If TLS can't be set up.
@@ -63,7 +63,7 @@ impl DispatchSignedRequest for Dispatcher {
         _timeout: Option<Duration>,
     ) -> DispatchSignedRequestFuture {
         let client = self.0.clone();
-        // Its text has the address, of which the caller says more.
+        // The error's text contains the address, which the caller describes better.
         let failed =
             |error: reqwest::Error| HttpDispatchError::new(innermost(&error.without_url()));
         Box::pin(async move {
@@ -125,7 +125,7 @@ fn to_http(
     http.build().map_err(|error| wrong(error.without_url().to_string()))
 }
 
-/// The last of the causes, which says what happened.
+/// Returns the innermost cause, which says what happened.
 fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {

@@ -1,8 +1,8 @@
-//! The same over `rusoto_s3`, a client that nobody maintains any more: for those who have it
-//! already, and want to see that both do the same. A cargo feature, `rusoto`.
+//! The same store with `rusoto_s3`, a client that is no longer maintained: for users who already
+//! have it, and want to check that both clients do the same. It needs the cargo feature `rusoto`.
 //!
-//! Of its own it can't put an object if it is absent, so a put is signed by hand. It knows buckets
-//! in the path of a URL only.
+//! rusoto can't put an object only if it is absent, so such a put is signed by this module. It only
+//! supports buckets in the path of a URL.
 
 mod dispatch;
 
@@ -39,19 +39,19 @@ use crate::error::{Error, Result};
 pub struct RusotoStore {
     client: Client,
     s3: S3Client,
-    /// Whose keys sign the requests.
+    /// The source of the keys that sign the requests.
     credentials: Arc<AmazonS3>,
     region: Region,
     bucket: String,
     address: String,
-    /// What all keys begin with: nothing, or a path with `/` behind it.
+    /// The prefix of all keys: empty, or a path with `/` after it.
     root: String,
     conditional_put: ConditionalPut,
     refusal: Refusal,
 }
 
 impl RusotoStore {
-    /// A store for a bucket. Nothing is sent yet.
+    /// Opens a bucket. Sends no request yet.
     ///
     /// # Errors
     /// If the configuration can't be used.
@@ -66,7 +66,8 @@ impl RusotoStore {
         }
         let access = Access::to(config)?;
         let endpoint = access.endpoint.clone();
-        // Also for Amazon's: it knows none of the regions that are younger than it.
+        // Amazon's address is also given as text: rusoto doesn't know the regions that are newer
+        // than it.
         let endpoint =
             endpoint.unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", access.region));
         let region = Region::Custom { name: access.region.clone(), endpoint };
@@ -95,7 +96,7 @@ impl RusotoStore {
         Ok(checked(what, &self.address(key), &self.full(key))?.into())
     }
 
-    /// Puts an object; true unless it was to be absent, and isn't.
+    /// Puts an object. Returns false if it had to be absent, and exists.
     fn send(&self, key: &str, bytes: Bytes, absent: bool) -> Result<bool> {
         let path = format!("/{}/{}", self.bucket, self.key("put", key)?);
         let mut request = SignedRequest::new("PUT", "s3", &self.region, &path);
@@ -297,7 +298,7 @@ impl Store for RusotoStore {
     }
 }
 
-/// The error of a request that was signed by hand, which the client has no type for.
+/// The error type of a request that this module signed, which the client has no type for.
 enum Never {}
 
 impl Display for Never {
@@ -310,7 +311,7 @@ fn said(answer: &BufferedHttpResponse) -> Answer {
     Answer::new(answer.status.as_u16(), answer.body_as_str())
 }
 
-/// All of an answer's body.
+/// Reads the whole body of an answer.
 async fn whole<E>(body: Option<ByteStream>) -> Result<Bytes, RusotoError<E>> {
     let Some(mut body) = body else { return Ok(Bytes::new()) };
     let mut parts = Vec::new();

@@ -7,21 +7,21 @@ use std::time::Duration;
 use crate::clock::SharedClock;
 use crate::epoch::Promise;
 
-/// The segments of one load. A topology with short epochs has many small ones, and each is a row of
-/// the ledger and stands in statements.
-const LOAD_SEGMENTS_MAX: usize = 2_000;
-
-/// When a load begins: by the first of the two.
+/// When a load begins: by the first of the three. Without a time (`every` is zero) what is promised
+/// is always due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct GatheringBounds {
+pub struct GatheringBounds {
     /// After so long a time.
     pub every: Duration,
     /// With so many bytes.
     pub bytes: u64,
+    /// With so many segments. A topology with short epochs has many small ones, and each is a row of
+    /// the ledger and stands in statements.
+    pub segments: usize,
 }
 
 /// The gathering of one task.
-pub(super) struct Gathering {
+pub struct Gathering {
     bounds: GatheringBounds,
     clock: SharedClock,
     /// When the oldest of the segments was offered that wait for the next load.
@@ -57,7 +57,7 @@ impl Gathering {
         let bytes: u64 = promises.iter().map(|promise| promise.length).sum();
         let is_due = self.has_ended()
             || bytes >= self.bounds.bytes
-            || promises.len() >= LOAD_SEGMENTS_MAX
+            || promises.len() >= self.bounds.segments
             || now.saturating_sub(began) >= self.bounds.every;
         if is_due {
             *since = None;
@@ -69,7 +69,7 @@ impl Gathering {
     pub fn gathered<'p>(&self, promises: &'p [Promise]) -> &'p [Promise] {
         let mut bytes = 0_u64;
         let mut count = 0;
-        for promise in promises.iter().take(LOAD_SEGMENTS_MAX) {
+        for promise in promises.iter().take(self.bounds.segments.max(1)) {
             bytes = bytes.saturating_add(promise.length);
             if bytes > self.bounds.bytes && count > 0 {
                 break;
@@ -87,6 +87,9 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
 
+    const BOUNDS: GatheringBounds =
+        GatheringBounds { every: Duration::from_secs(300), bytes: 100, segments: 3 };
+
     fn promises(lengths: &[u64]) -> Vec<Promise> {
         let promise = |(number, length): (usize, &u64)| Promise {
             place: String::new(),
@@ -102,8 +105,7 @@ mod tests {
     #[test]
     fn a_load_begins_by_time_by_size_or_at_the_end() {
         let clock = ManualClock::at(datetime!(2026-02-03 12:00 UTC));
-        let bounds = GatheringBounds { every: Duration::from_secs(300), bytes: 100 };
-        let gathering = Gathering::new(bounds, clock.clone());
+        let gathering = Gathering::new(BOUNDS, clock.clone());
         assert!(!gathering.is_due(&promises(&[10])));
         clock.advance(Duration::from_secs(299));
         assert!(!gathering.is_due(&promises(&[10, 10])));
@@ -120,9 +122,11 @@ mod tests {
     #[test]
     fn a_load_takes_what_fits_and_at_least_one() {
         let clock = ManualClock::at(datetime!(2026-02-03 12:00 UTC));
-        let bounds = GatheringBounds { every: Duration::from_secs(300), bytes: 100 };
-        let gathering = Gathering::new(bounds, clock);
+        let gathering = Gathering::new(BOUNDS, clock.clone());
         assert_eq!(gathering.gathered(&promises(&[50, 50, 1])).len(), 2);
         assert_eq!(gathering.gathered(&promises(&[500, 1])).len(), 1);
+        assert_eq!(gathering.gathered(&promises(&[1, 1, 1, 1])).len(), 3);
+        let at_once = GatheringBounds { every: Duration::ZERO, ..BOUNDS };
+        assert!(Gathering::new(at_once, clock).is_due(&promises(&[1])));
     }
 }

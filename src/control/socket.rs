@@ -23,18 +23,27 @@ const FOLDER_MODE: u32 = 0o700;
 const PATH_BYTES_MAX: usize = 103;
 
 /// A path by which the socket can be reached. On Linux a long one goes over the open folder.
-struct Address {
+pub(super) struct Address {
     path: PathBuf,
     _folder: Option<File>,
 }
 
 impl Address {
-    fn of(folder: &Path) -> io::Result<Self> {
+    /// Of the socket in a state folder, as long as this lives.
+    ///
+    /// # Errors
+    /// If the folder of a long path isn't there.
+    pub fn of(folder: &Path) -> io::Result<Self> {
         let path = folder.join(NAME);
         if path.as_os_str().len() <= PATH_BYTES_MAX {
             return Ok(Self { path, _folder: None });
         }
         Self::over_descriptor(folder)
+    }
+
+    /// The path to connect to.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     #[cfg(target_os = "linux")]

@@ -8,27 +8,34 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::{Answer, Request, Seen, socket};
-use crate::cli::run::drain_watch::awaited;
-use crate::cli::stderr;
+use super::{Answer, Request, Seen, TapRequest, socket};
 use crate::error::{Error, Result};
+use crate::metrics::Status;
 
 /// How long a topology that runs may take to answer what it can answer at once. A process that is
 /// stopped takes the question and never answers it.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Asks whoever runs with this state folder, and waits for the answer for as long as it takes,
-/// while the process shows that it is alive.
+/// while the process shows that it is alive. `told` gets the status of a topology that takes long.
 ///
 /// # Errors
 /// If nobody runs there, it shows no life, or what it answers is an error.
-pub fn ask<A: DeserializeOwned>(state: &Path, request: &Request) -> Result<A> {
+pub fn ask<A: DeserializeOwned>(
+    state: &Path,
+    request: &Request,
+    told: &dyn Fn(&Status),
+) -> Result<A> {
     let line = talk(state, request, &|| match request {
-        Request::Status {} => Err(silent(state)),
         // A drain may take long. Whoever drains still says how it is.
-        Request::Rebalance(_) | Request::Stop {} => {
-            talk(state, &Request::Status {}, &|| Err(silent(state))).map(|line| say_awaited(&line))
+        Request::Rebalance(_) | Request::Stop { .. } => {
+            let line = talk(state, &Request::Status {}, &|| Err(silent(state)))?;
+            if let Some(status) = status_in(&line) {
+                told(&status);
+            }
+            Ok(())
         }
+        _ => Err(silent(state)),
     })?;
     let unknown =
         |error| Error::fatal("the topology gave an answer of another version").because(error);
@@ -38,14 +45,42 @@ pub fn ask<A: DeserializeOwned>(state: &Path, request: &Request) -> Result<A> {
     }
 }
 
-/// Says what a topology that takes long waits for.
-fn say_awaited(line: &[u8]) {
-    if let Ok(Answer::Ok(value)) = serde_json::from_slice(line)
-        && let Ok(Seen { status, .. }) = serde_json::from_value(value)
-        && let Some(waits_for) = awaited(&status)
-    {
-        stderr::say(&format!("the topology waits for {waits_for}"));
+/// Watches tuples as they pass: `take` gets each line, and says whether to go on.
+///
+/// # Errors
+/// If nobody runs there, or it says no.
+pub fn tap(state: &Path, request: TapRequest, take: &mut dyn FnMut(&[u8]) -> bool) -> Result<()> {
+    let stream = connect(state)?;
+    let bounded =
+        stream.set_read_timeout(Some(SILENCE_MAX)).and(stream.set_write_timeout(Some(SILENCE_MAX)));
+    bounded.map_err(|error| nobody(state, error))?;
+    let mut line = serde_json::to_vec(&Request::Tap(request))
+        .map_err(|error| Error::fatal("can't be asked").because(error))?;
+    line.push(b'\n');
+    let _ = (&stream).write_all(&line);
+    let mut reader = BufReader::new(&stream);
+    let mut is_first = true;
+    loop {
+        line.clear();
+        match reader.read_until(b'\n', &mut line) {
+            Ok(0) if is_first => return Err(ended_early(state)),
+            Ok(0) => return Ok(()),
+            Ok(_) if std::mem::take(&mut is_first) => {
+                if let Ok(Answer::Error(what)) = serde_json::from_slice(&line) {
+                    return Err(Error::fatal(what));
+                }
+            }
+            Ok(_) if take(&line) => {}
+            Ok(_) => return Ok(()),
+            Err(_) => return Err(silent(state)),
+        }
     }
+}
+
+/// The status in an answer, if there is one.
+fn status_in(line: &[u8]) -> Option<Status> {
+    let Ok(Answer::Ok(value)) = serde_json::from_slice(line) else { return None };
+    serde_json::from_value::<Seen>(value).ok().map(|seen| seen.status)
 }
 
 /// Sends a request, and returns the line that comes back. `on_silence` says whether to wait on.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Answer, REQUEST_BYTES_MAX, Rebalanced, Request, Seen, socket};
-use crate::cli::run::summary::Ending;
+use super::tap::{OpenTap, TapRequest};
+use super::{Answer, LogLevels, REQUEST_BYTES_MAX, Rebalanced, Request, Seen, socket};
 use crate::engine::Running;
 use crate::error::{Error, Result};
 use crate::lake::disk::{make_private_folders, remove_if_empty};
@@ -19,6 +19,9 @@ use crate::watch::memory;
 
 /// How many connections there may be at once: each one costs a thread.
 const CONNECTIONS_MAX: usize = 16;
+
+/// How many of them may watch tuples, so that others are answered.
+const TAPS_MAX: usize = 8;
 
 /// How long a peer may send nothing, or take nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -45,10 +48,12 @@ struct Shared {
 #[derive(Default)]
 struct State {
     connections: usize,
+    /// Those of them that watch tuples.
+    taps: usize,
     /// How many peers wait to be told of the end.
     stopping: usize,
-    /// How the run ended.
-    ending: Option<Ending>,
+    /// How the run ended: why it failed, or wasn't clean.
+    ending: Option<Result<(), String>>,
 }
 
 impl Control {
@@ -71,10 +76,11 @@ impl Control {
         Ok(Self { shared, folder: state.to_owned(), is_folder_made, thread })
     }
 
-    /// The run has ended: tells those who asked for it, and removes the socket's file.
-    pub fn close(self, ending: &Ending) {
+    /// The run has ended, well or for a cause: tells those who asked for it, and removes the
+    /// socket's file.
+    pub fn close(self, ending: Result<(), String>) {
         let mut state = self.shared.state();
-        state.ending = Some(ending.clone());
+        state.ending = Some(ending);
         self.shared.changed.notify_all();
         let told =
             self.shared.changed.wait_timeout_while(state, GOODBYE_MAX, |state| state.stopping > 0);
@@ -146,7 +152,10 @@ fn serve(shared: &Shared, stream: &UnixStream) {
         let too_long =
             || Answer::Error(format!("a request is one line of at most {REQUEST_BYTES_MAX} bytes"));
         let request = if whole { Ok(serde_json::from_slice(&line)) } else { Err(too_long()) };
-        let stops = matches!(request, Ok(Ok(Request::Stop {})));
+        if let Ok(Ok(Request::Tap(wanted))) = &request {
+            return shared.tap(wanted, stream);
+        }
+        let stops = matches!(request, Ok(Ok(Request::Stop { .. })));
         let answer = match request {
             Ok(Ok(request)) => shared.answer(request),
             Ok(Err(error)) => Answer::Error(format!("bad request: {error}")),
@@ -195,21 +204,61 @@ impl Shared {
                     Err(error) => Answer::Error(error.chain()),
                 }
             }
-            Request::Stop {} => self.stop(),
+            Request::Log { level } => {
+                let before = self.running.log_level();
+                if let Some(level) = level {
+                    self.running.set_log_level(level);
+                }
+                ok(&LogLevels { before, now: self.running.log_level() })
+            }
+            Request::Activate {} => self.set_inactive(false),
+            Request::Deactivate {} => self.set_inactive(true),
+            Request::Messages { after } => ok(&self.running.messages(after)),
+            // It was taken before.
+            Request::Tap(_) => Answer::Error("a tap has a connection of its own".into()),
+            Request::Stop { within_s } => self.stop(within_s),
         }
     }
 
+    /// Sends tuples until the watcher goes.
+    fn tap(&self, wanted: &TapRequest, stream: &UnixStream) {
+        let is_full = {
+            let mut state = self.state();
+            let is_full = state.taps == TAPS_MAX;
+            state.taps += usize::from(!is_full);
+            is_full
+        };
+        if is_full {
+            let what = format!("{TAPS_MAX} watch tuples already, and there is no room for more");
+            let _ = send(stream, &Answer::Error(what));
+            return;
+        }
+        match OpenTap::open(&self.running, wanted) {
+            Err(error) => drop(send(stream, &Answer::Error(error.chain()))),
+            Ok(tap) if send(stream, &ok(&serde_json::Map::new())) => {
+                tap.send_to(stream, || self.state().ending.is_some());
+            }
+            Ok(_) => {}
+        }
+        self.change(|state| state.taps -= 1);
+    }
+
+    fn set_inactive(&self, is_inactive: bool) -> Answer {
+        self.running.set_inactive(is_inactive);
+        ok(&serde_json::Map::new())
+    }
+
     /// Whoever calls this says so when the answer is sent.
-    fn stop(&self) -> Answer {
+    fn stop(&self, within_s: Option<u64>) -> Answer {
         self.change(|state| state.stopping += 1);
-        self.running.stop();
+        match within_s {
+            Some(seconds) => self.running.stop_within(Duration::from_secs(seconds)),
+            None => self.running.stop(),
+        }
         let ended = self.changed.wait_while(self.state(), |state| state.ending.is_none());
         match ended.unwrap_or_else(PoisonError::into_inner).ending.clone() {
-            Some(Ending::Failed(cause)) => Answer::Error(cause),
-            Some(Ending::NotClean(left)) => {
-                Answer::Error(format!("stopped, but not clean: {left}"))
-            }
-            Some(Ending::Finished | Ending::Stopped) | None => ok(&serde_json::Map::new()),
+            Some(Err(cause)) => Answer::Error(cause),
+            Some(Ok(())) | None => ok(&serde_json::Map::new()),
         }
     }
 }

@@ -1,0 +1,115 @@
+//! The side of a program that asks many topologies at once, without a thread for each.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::socket::Address;
+use super::{Answer, Request};
+
+/// The longest answer, in bytes: the status of a thousand components is two megabytes.
+const ANSWER_BYTES_MAX: u64 = 32 << 20;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Nobody listens there.
+    Absent,
+    /// It didn't answer in time: it hangs, is stopped, or the machine is too busy.
+    Silent,
+    /// It answers that it can't; the sentence is for a person.
+    Refused(String),
+}
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Absent => f.write_str("its process doesn't run"),
+            Self::Silent => {
+                f.write_str("its process doesn't answer: it hangs, or the machine is too busy")
+            }
+            Self::Refused(what) => f.write_str(what),
+        }
+    }
+}
+
+impl From<io::Error> for Unanswered {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // A full queue of connections, of a process that is stopped.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Silent,
+            _ => Self::Absent,
+        }
+    }
+}
+
+/// Asks whoever runs with this state folder, and waits for the answer for `patience` at most.
+///
+/// # Errors
+/// If there is no answer, or it is an error.
+pub async fn ask_remote<A: DeserializeOwned>(
+    state: &Path,
+    request: &Request,
+    patience: Duration,
+) -> Result<A, Unanswered> {
+    let asked = timeout(patience, talk(state, request));
+    let line = asked.await.unwrap_or(Err(Unanswered::Silent))?;
+    let unknown = |_| Unanswered::Refused("the topology gave an answer of another version".into());
+    match serde_json::from_slice(&line).map_err(unknown)? {
+        Answer::Ok(value) => serde_json::from_value(value).map_err(unknown),
+        Answer::Error(what) => Err(Unanswered::Refused(what)),
+    }
+}
+
+async fn talk(state: &Path, request: &Request) -> Result<Vec<u8>, Unanswered> {
+    let mut stream = open(state, request).await?;
+    let mut line = Vec::new();
+    (&mut stream).take(ANSWER_BYTES_MAX).read_until(b'\n', &mut line).await?;
+    if line.ends_with(b"\n") { Ok(line) } else { Err(Unanswered::Absent) }
+}
+
+/// Connects, and sends a request.
+async fn open(state: &Path, request: &Request) -> Result<BufReader<UnixStream>, Unanswered> {
+    let address = Address::of(state)?;
+    let mut stream = UnixStream::connect(address.path()).await?;
+    let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
+    line.push(b'\n');
+    stream.write_all(&line).await?;
+    Ok(BufReader::new(stream))
+}
+
+/// The lines that a process sends to a watcher.
+pub struct RemoteLines(Lines<BufReader<UnixStream>>);
+
+impl RemoteLines {
+    /// Asks for lines, and waits until the process says yes.
+    ///
+    /// # Errors
+    /// If it doesn't.
+    pub async fn open(
+        state: &Path,
+        request: &Request,
+        patience: Duration,
+    ) -> Result<Self, Unanswered> {
+        let begun = async {
+            let mut lines = open(state, request).await?.lines();
+            let first = lines.next_line().await?.ok_or(Unanswered::Absent)?;
+            match serde_json::from_str(&first) {
+                Ok(Answer::Ok(_)) => Ok(Self(lines)),
+                Ok(Answer::Error(what)) => Err(Unanswered::Refused(what)),
+                Err(_) => Err(Unanswered::Absent),
+            }
+        };
+        timeout(patience, begun).await.unwrap_or(Err(Unanswered::Silent))
+    }
+
+    /// The next line; `None` at the end.
+    pub async fn next(&mut self) -> Option<String> {
+        self.0.next_line().await.ok().flatten()
+    }
+}

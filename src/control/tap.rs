@@ -1,0 +1,117 @@
+//! The end of a tap that sends tuples to whoever asked, a line of JSON each.
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use serde::{Deserialize, Serialize};
+
+use crate::bolt::jq::Condition;
+use crate::engine::{Running, TapSource, TapWanted};
+use crate::error::Result;
+use crate::flow::TappedTuple;
+use crate::tuple::{Fields, Tuple, to_json};
+
+/// How often a line goes out although nothing passes, so that a reader who has gone is noticed.
+const BEAT_EVERY: Duration = Duration::from_secs(2);
+
+/// Which tuples somebody wants to see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TapRequest {
+    /// The component: what it emits; of a sink, what it takes.
+    pub component: String,
+    /// One of its streams; all of them without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// A jq expression that has to be true of a tuple.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// Each so-many-th tuple only.
+    #[serde(default = "one")]
+    pub sample: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// A tap that is open.
+pub struct OpenTap {
+    sources: Vec<TapSource>,
+    condition: Option<Condition>,
+    tuples: Receiver<TappedTuple>,
+    missed: Arc<AtomicU64>,
+    /// Tuples of which the condition couldn't be told.
+    failed: u64,
+}
+
+impl OpenTap {
+    /// Opens a tap on a running topology.
+    ///
+    /// # Errors
+    /// If there is no such stream, or the condition has a flaw.
+    pub fn open(running: &Running, request: &TapRequest) -> Result<Self> {
+        let wanted = TapWanted {
+            component: request.component.clone(),
+            stream: request.stream.clone(),
+            every: request.sample,
+        };
+        let (tap, sources) = running.tap(&wanted)?;
+        let fields: Vec<Fields> = sources.iter().map(|source| source.fields.clone()).collect();
+        let compile = |code: &String| Condition::compile(code, &fields);
+        let condition = request.condition.as_ref().map(compile).transpose()?;
+        let (tuples, missed) = tap.split();
+        Ok(Self { sources, condition, tuples, missed, failed: 0 })
+    }
+
+    /// Sends tuples until the reader has gone, or the topology has ended.
+    pub fn send_to(mut self, mut stream: &UnixStream, is_over: impl Fn() -> bool) {
+        let mut line = Vec::new();
+        while !is_over() {
+            line.clear();
+            match self.tuples.recv_timeout(BEAT_EVERY) {
+                Ok(tuple) => self.print(&tuple, &mut line),
+                Err(RecvTimeoutError::Timeout) => self.print_beat(&mut line),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if !line.is_empty() && stream.write_all(&line).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// `{"from":"words","tuple":{"word":"storm"}}`, if the tuple is wanted.
+    fn print(&mut self, tapped: &TappedTuple, line: &mut Vec<u8>) {
+        let TappedTuple { source, values } = tapped;
+        let tuple = Tuple::new(values, *source);
+        let holds = self.condition.as_ref().map_or(Ok(true), |condition| condition.holds(tuple));
+        match holds {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(_) => return self.failed += 1,
+        }
+        let TapSource { from, fields } = &self.sources[*source];
+        line.extend_from_slice(b"{\"from\":");
+        // Text can always be printed.
+        let _ = serde_json::to_writer(&mut *line, from);
+        line.extend_from_slice(b",\"tuple\":");
+        let begin = line.len();
+        to_json(fields, values, line);
+        // A raw JSON value may be pretty printed.
+        for byte in &mut line[begin..] {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+        line.extend_from_slice(b"}\n");
+    }
+
+    fn print_beat(&self, line: &mut Vec<u8>) {
+        let (missed, failed) = (self.missed.load(Ordering::Relaxed), self.failed);
+        line.extend_from_slice(format!("{{\"missed\":{missed},\"failed\":{failed}}}\n").as_bytes());
+    }
+}

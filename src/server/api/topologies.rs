@@ -1,0 +1,334 @@
+//! The operations on topologies.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Json, Path, Query};
+use actix_web::{HttpResponse, get, post};
+use futures_util::future::join_all;
+use serde::Deserialize;
+use tokio::time::{sleep, timeout};
+use utoipa::IntoParams;
+
+use super::messages::{
+    Accepted, DiffRow, Kill, Logs, Rates, Rebalance, Rebalanced, Submission, TaskChange,
+    TopologyDetail, TopologyList, Verdict,
+};
+use super::problem::{ApiError, ProblemResponses, places};
+use crate::control::{self, Request, Seen, Unanswered, ask_remote};
+use crate::engine::DRAIN_DEADLINE;
+use crate::engine::upgrade::compare;
+use crate::server::fleet::{Fleet, Kept, Refusal, Task};
+use crate::server::shown::{State, TopologySummary};
+use crate::units::Interval;
+
+/// How long a topology's process may take to say how it is.
+const STATUS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a rebalance may take: a drain, and a start.
+const REBALANCE_PATIENCE: Duration = Duration::from_secs(75);
+
+/// How long a submission waits to say how the start went.
+const START_AWAITED: Duration = Duration::from_secs(10);
+
+/// How often it looks for that.
+const START_LOOK: Duration = Duration::from_millis(20);
+
+/// The longest drain that can be asked for.
+const WAIT_MAX: Duration = Duration::from_secs(3600);
+
+/// How many lines of a log are given unless the request says otherwise, and at most.
+const LINES: usize = 100;
+const LINES_MAX: usize = 1_000;
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+/// All topologies of this server.
+#[utoipa::path(tag = "topologies", responses((status = 200, body = TopologyList), ProblemResponses))]
+#[get("/topologies")]
+pub async fn list_topologies(fleet: Data<Fleet>) -> Answer<TopologyList> {
+    let topologies = fleet.all().iter().map(|kept| kept.summary()).collect();
+    Ok(Json(TopologyList { topologies }))
+}
+
+/// Submits a topology, and starts it. It goes on with the state that an earlier one of its name
+/// left.
+#[utoipa::path(
+    tag = "topologies",
+    responses((status = 201, body = TopologySummary), ProblemResponses)
+)]
+#[post("/topologies")]
+pub async fn submit_topology(
+    fleet: Data<Fleet>,
+    submission: Json<Submission>,
+) -> Result<HttpResponse, ApiError> {
+    let Submission { topology, fresh, drop_state, .. } = submission.clone();
+    let file = submission.file().to_owned();
+    let fleet = fleet.into_inner();
+    let kept = fleet.submit((&file, &topology), fresh, drop_state).await?;
+    let started = async {
+        while kept.summary().state == State::Starting {
+            sleep(START_LOOK).await;
+        }
+    };
+    // One that takes longer goes on, and is `starting`.
+    let _ = timeout(START_AWAITED, started).await;
+    Ok(HttpResponse::Created().json(kept.summary()))
+}
+
+/// Says what is wrong with a topology, without submitting it.
+#[utoipa::path(tag = "topologies", responses((status = 200, body = Verdict), ProblemResponses))]
+#[post("/validate")]
+pub async fn validate_topology(
+    fleet: Data<Fleet>,
+    submission: Json<Submission>,
+) -> Answer<Verdict> {
+    let read = fleet.shared().read(submission.file(), &submission.topology);
+    let problems = read.err().map(places).unwrap_or_default();
+    Ok(Json(Verdict { valid: problems.is_empty(), problems }))
+}
+
+/// One topology: what becomes of it, and what its components do.
+#[utoipa::path(
+    tag = "topologies",
+    params(("name" = String, Path, description = "The topology's name")),
+    responses((status = 200, body = TopologyDetail), ProblemResponses)
+)]
+#[get("/topologies/{name}")]
+pub async fn get_topology(fleet: Data<Fleet>, name: Path<String>) -> Answer<TopologyDetail> {
+    let kept = fleet.find(&name)?;
+    Ok(Json(detail(&kept).await))
+}
+
+/// What there is to say of a topology now.
+pub async fn detail(kept: &Kept) -> TopologyDetail {
+    let seen = look(kept).await.ok();
+    let summary = kept.summary();
+    let topology = kept.topology();
+    let Some(seen) = seen else {
+        let (flow, rates) = (Vec::new(), Rates::default());
+        return TopologyDetail { summary, report: None, flow, rates, topology };
+    };
+    let mut history = kept.history();
+    let rates = |seconds: u64| history.rates(&seen, Some(Duration::from_secs(seconds)));
+    let rates = Rates {
+        ten_seconds: rates(10),
+        one_minute: rates(60),
+        ten_minutes: rates(600),
+        all: history.rates(&seen, None),
+    };
+    let report = Some(history.report(&seen));
+    let flow = seen.flow.edges().to_vec();
+    history.add(seen);
+    TopologyDetail { summary, report, flow, rates, topology }
+}
+
+/// Asks a topology's process how it is.
+///
+/// # Errors
+/// If it doesn't answer.
+pub async fn look(kept: &Kept) -> Result<Seen, Unanswered> {
+    ask_remote(&kept.folder.state(), &Request::Status {}, STATUS_PATIENCE).await
+}
+
+/// What all topologies do: a short [`get_topology`] of each.
+#[utoipa::path(tag = "topologies", responses((status = 200, body = Vec<TopologyDetail>), ProblemResponses))]
+#[get("/top")]
+pub async fn top(fleet: Data<Fleet>) -> Answer<Vec<TopologyDetail>> {
+    let asked = fleet.all().into_iter().map(async |kept| {
+        let mut detail = detail(&kept).await;
+        detail.topology.clear();
+        detail
+    });
+    Ok(Json(join_all(asked).await))
+}
+
+/// Lets the spouts of a topology go on, and starts one that has finished once more.
+#[utoipa::path(
+    tag = "topologies",
+    params(("name" = String, Path, description = "The topology's name")),
+    responses((status = 200, body = TopologySummary), ProblemResponses)
+)]
+#[post("/topologies/{name}/activate")]
+pub async fn activate_topology(fleet: Data<Fleet>, name: Path<String>) -> Answer<TopologySummary> {
+    set_active(&fleet, &name, true).await
+}
+
+/// Lets the spouts of a topology emit nothing, also in a replay. Checkpoints go on.
+#[utoipa::path(
+    tag = "topologies",
+    params(("name" = String, Path, description = "The topology's name")),
+    responses((status = 200, body = TopologySummary), ProblemResponses)
+)]
+#[post("/topologies/{name}/deactivate")]
+pub async fn deactivate_topology(
+    fleet: Data<Fleet>,
+    name: Path<String>,
+) -> Answer<TopologySummary> {
+    set_active(&fleet, &name, false).await
+}
+
+async fn set_active(fleet: &Fleet, name: &str, is_active: bool) -> Answer<TopologySummary> {
+    let kept = fleet.find(name)?;
+    kept.order(Task::SetActive(is_active)).await?;
+    Ok(Json(kept.summary()))
+}
+
+/// Changes the numbers of tasks, in place, at a checkpoint: nothing is lost or counted twice. A
+/// later start has the same numbers; an upgrade has those of its file.
+#[utoipa::path(
+    tag = "topologies",
+    params(("name" = String, Path, description = "The topology's name")),
+    responses((status = 200, body = Rebalanced), ProblemResponses)
+)]
+#[post("/topologies/{name}/rebalance")]
+pub async fn rebalance_topology(
+    fleet: Data<Fleet>,
+    name: Path<String>,
+    asked: Json<Rebalance>,
+) -> Answer<Rebalanced> {
+    let kept = fleet.find(&name)?;
+    let mut hints = std::collections::BTreeMap::new();
+    for (id, tasks) in &asked.tasks {
+        let hint = NonZeroU16::new(*tasks).ok_or_else(|| {
+            Refusal::Bad(format!("component \"{id}\": expected at least 1 task, found 0"))
+        })?;
+        hints.insert(id.clone(), hint);
+    }
+    if hints.is_empty() {
+        let what = "expected at least one component in \"tasks\", such as {\"count\": 4}";
+        return Err(Refusal::Bad(what.into()).into());
+    }
+    let seen = look(&kept).await.map_err(unanswered)?;
+    let tasks = |component: &crate::metrics::ComponentStatus| {
+        hints.get(&component.id).map_or(component.tasks, |hint| hint.get().into())
+    };
+    fleet.check_tasks(&kept, seen.status.components.iter().map(tasks).sum())?;
+    let request = Request::Rebalance(hints.clone());
+    let done: control::Rebalanced =
+        ask_remote(&kept.folder.state(), &request, REBALANCE_PATIENCE).await.map_err(unanswered)?;
+    kept.order(Task::KeepHints(hints)).await?;
+    let change = |(id, (before, after))| (id, TaskChange { before, after });
+    let tasks = done.tasks.into_iter().map(change).collect();
+    Ok(Json(Rebalanced { seconds: done.seconds, tasks }))
+}
+
+/// The error for a process that doesn't answer.
+pub fn unanswered(unanswered: Unanswered) -> ApiError {
+    match unanswered {
+        Unanswered::Refused(what) => Refusal::Conflict(what).into(),
+        other => Refusal::Silent(other.to_string()).into(),
+    }
+}
+
+/// Drains a topology, which is gone then. Its state stays, and a topology of the same name goes on
+/// with it, unless it is purged. The answer doesn't wait for the drain.
+#[utoipa::path(
+    tag = "topologies",
+    params(("name" = String, Path, description = "The topology's name")),
+    responses((status = 202, body = Accepted), ProblemResponses)
+)]
+#[post("/topologies/{name}/kill")]
+pub async fn kill_topology(
+    fleet: Data<Fleet>,
+    name: Path<String>,
+    kill: Json<Kill>,
+) -> Result<HttpResponse, ApiError> {
+    let Kill { wait, purge } = kill.into_inner();
+    let within = match wait {
+        None => DRAIN_DEADLINE,
+        Some(text) => {
+            let Interval(wait) =
+                text.parse().map_err(|what: String| Refusal::Bad(format!("wait: {what}")))?;
+            wait.min(WAIT_MAX)
+        }
+    };
+    let message = match fleet.find(&name) {
+        Ok(kept) => {
+            kept.order(Task::Kill { within, purge }).await?;
+            "it drains, and is gone then"
+        }
+        Err(unknown) if !purge => return Err(unknown.into()),
+        Err(_) => {
+            fleet.purge_killed(&name)?;
+            "the state that it left is deleted"
+        }
+    };
+    Ok(HttpResponse::build(StatusCode::ACCEPTED).json(Accepted { message: message.into() }))
+}
+
+/// Says what another version of a topology keeps of its state.
+#[utoipa::path(
+    tag = "topologies",
+    params(("name" = String, Path, description = "The topology's name")),
+    responses((status = 200, body = Vec<DiffRow>), ProblemResponses)
+)]
+#[post("/topologies/{name}/diff")]
+pub async fn diff_topology(
+    fleet: Data<Fleet>,
+    name: Path<String>,
+    submission: Json<Submission>,
+) -> Answer<Vec<DiffRow>> {
+    let kept = fleet.find(&name)?;
+    let read = |file: &str, topology: &str| fleet.shared().read(file, topology);
+    let old = read("the version that runs", &kept.topology()).map_err(Refusal::Invalid)?;
+    let new = read(submission.file(), &submission.topology).map_err(Refusal::Invalid)?;
+    Ok(Json(compare(&old, &new)))
+}
+
+/// Puts another version in the place of a topology, on the same state. The answer comes when the
+/// new version has run for some seconds. If it fails, the old one goes on.
+#[utoipa::path(
+    tag = "topologies",
+    params(("name" = String, Path, description = "The topology's name")),
+    responses((status = 200, body = TopologySummary), ProblemResponses)
+)]
+#[post("/topologies/{name}/upgrade")]
+pub async fn upgrade_topology(
+    fleet: Data<Fleet>,
+    name: Path<String>,
+    submission: Json<Submission>,
+) -> Answer<TopologySummary> {
+    let kept = fleet.find(&name)?;
+    let Submission { topology, drop_state, .. } = submission.clone();
+    let new = fleet.shared().read(submission.file(), &topology).map_err(Refusal::Invalid)?;
+    if new.name != kept.name {
+        let what = format!(
+            "the file's topology is \"{}\", and not \"{}\": an upgrade keeps the name",
+            new.name, kept.name
+        );
+        return Err(Refusal::Conflict(what).into());
+    }
+    fleet.check_room(&new, Some(&kept))?;
+    kept.order(Task::Upgrade { topology, drop_state }).await?;
+    Ok(Json(kept.summary()))
+}
+
+/// Which lines of a log.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct LogLines {
+    /// Those behind the line with this number.
+    after: Option<u64>,
+    /// How many of the newest, at most 1,000; otherwise 100.
+    lines: Option<usize>,
+}
+
+/// What a topology's process said.
+#[utoipa::path(
+    tag = "topologies",
+    params(("name" = String, Path, description = "The topology's name"), LogLines),
+    responses((status = 200, body = Logs), ProblemResponses)
+)]
+#[get("/topologies/{name}/logs")]
+pub async fn topology_logs(
+    fleet: Data<Fleet>,
+    name: Path<String>,
+    asked: Query<LogLines>,
+) -> Answer<Logs> {
+    let kept = fleet.find(&name)?;
+    let lines = asked.lines.unwrap_or(LINES).min(LINES_MAX);
+    let lines = kept.log().after(asked.after.unwrap_or(0), lines);
+    Ok(Json(Logs { lines }))
+}

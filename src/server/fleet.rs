@@ -1,0 +1,445 @@
+//! All topologies of a server, by name: what the API asks, and what it tells their keepers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::history::History;
+use super::keeper::Keeper;
+use super::log_book::LogBook;
+use super::options::{Limits, ServerOptions};
+use super::places::{self, TopologyFolder};
+use super::record::{Record, Wanted};
+use super::shown::{State, TopologySummary};
+use crate::clock::{SharedClock, SystemClock};
+use crate::error::{Error, Result};
+use crate::lake::disk::{failed, make_private_folders};
+use crate::registry::Registry;
+use crate::topology::{Guard, LoadOptions, Problems, Topology, parse};
+
+/// How many orders may wait for a keeper. Each holds up a client, and a keeper takes them at once.
+const ORDERS_MAX: usize = 16;
+
+/// How many processes may begin at once: each reads its state, and the machine has other things to
+/// do.
+const STARTING_MAX: usize = 4;
+
+/// The longest name of a topology, in characters: it stands in addresses and in labels of metrics.
+const NAME_CHARS_MAX: usize = 100;
+
+/// Why something isn't done.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The topology has problems.
+    Invalid(Problems),
+    /// There is no topology of that name.
+    Unknown(String),
+    /// It can't be done as things are.
+    Conflict(String),
+    /// It would pass a bound.
+    TooMany(String),
+    /// What was asked for is wrong.
+    Bad(String),
+    /// The topology's process doesn't answer.
+    Silent(String),
+    /// The server failed.
+    Failed(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What is to become of a topology.
+pub enum Task {
+    /// Its spouts emit, or don't.
+    SetActive(bool),
+    /// A rebalance was done: the next start has these numbers too.
+    KeepHints(BTreeMap<String, NonZeroU16>),
+    /// It drains and is gone.
+    Kill {
+        /// How long the drain may take.
+        within: Duration,
+        /// Delete what the server has of it.
+        purge: bool,
+    },
+    /// Another version takes its place.
+    Upgrade {
+        /// The topology.
+        topology: String,
+        /// Components whose state is let go of.
+        drop_state: BTreeSet<String>,
+    },
+    /// The server ends.
+    ShutDown {
+        /// How long the drain may take.
+        within: Duration,
+    },
+}
+
+/// A task for a keeper, and who waits for it.
+pub struct Order {
+    /// What to do.
+    pub task: Task,
+    /// Who waits.
+    pub reply: oneshot::Sender<Result<(), Refusal>>,
+}
+
+/// A topology that the server keeps: what its keeper and the API share.
+pub struct Kept {
+    /// Its name.
+    pub name: String,
+    /// Its folder.
+    pub folder: TopologyFolder,
+    summary: Mutex<TopologySummary>,
+    topology: Mutex<String>,
+    log: Mutex<LogBook>,
+    history: Mutex<History>,
+    orders: mpsc::Sender<Order>,
+}
+
+impl Kept {
+    /// What becomes of it.
+    pub fn summary(&self) -> TopologySummary {
+        lock(&self.summary).clone()
+    }
+
+    /// Changes what becomes of it.
+    pub fn show(&self, change: impl FnOnce(&mut TopologySummary)) {
+        change(&mut lock(&self.summary));
+    }
+
+    /// The topology file that runs.
+    pub fn topology(&self) -> String {
+        lock(&self.topology).clone()
+    }
+
+    /// Another topology file runs, with so many components and tasks.
+    pub fn set_topology(&self, topology: &str, (components, tasks): (usize, usize)) {
+        topology.clone_into(&mut lock(&self.topology));
+        self.show(|summary| (summary.components, summary.tasks) = (components, tasks));
+    }
+
+    /// What its process says.
+    pub fn log(&self) -> MutexGuard<'_, LogBook> {
+        lock(&self.log)
+    }
+
+    /// What it did in the last minutes.
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        lock(&self.history)
+    }
+
+    /// Tells its keeper what to do, and waits until that is done or begun.
+    ///
+    /// # Errors
+    /// Why it isn't.
+    pub async fn order(&self, task: Task) -> Result<(), Refusal> {
+        let (reply, done) = oneshot::channel();
+        let gone = || Refusal::Unknown(self.name.clone());
+        self.orders.send(Order { task, reply }).await.map_err(|_| gone())?;
+        done.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+/// What all keepers share.
+pub struct Shared {
+    /// The program whose `run` runs a topology.
+    pub program: PathBuf,
+    /// The components.
+    pub registry: Arc<Registry>,
+    /// What topologies may name.
+    pub guard: Arc<dyn Guard>,
+    /// The clock.
+    pub clock: SharedClock,
+    /// Who may begin a process.
+    pub starting: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Reads a topology as a server takes it, with all that it needs from outside.
+    ///
+    /// # Errors
+    /// All problems, each with its place.
+    pub fn read(&self, file: &str, topology: &str) -> Result<Topology, Problems> {
+        let guard = Some(Arc::clone(&self.guard));
+        let options = LoadOptions { online: true, guard, ..LoadOptions::default() };
+        parse(file, topology, &self.registry, &options)
+    }
+}
+
+/// All topologies of a server.
+pub struct Fleet {
+    state: PathBuf,
+    limits: Limits,
+    shared: Arc<Shared>,
+    kept: Mutex<BTreeMap<String, Arc<Kept>>>,
+    keepers: mpsc::Sender<Keeper>,
+}
+
+/// Not left half-changed, so a panic elsewhere doesn't matter.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many components a topology's file has, and how many tasks they have together.
+pub fn size_of(topology: &Topology) -> (usize, usize) {
+    let tasks = topology.components.iter().map(|spec| usize::from(spec.parallelism_hint.get()));
+    let of_file = topology.components.iter().filter(|spec| spec.in_front_of.is_none());
+    (of_file.count(), tasks.sum())
+}
+
+impl Fleet {
+    /// An empty one; `keepers` takes the keepers that it makes.
+    pub fn new(
+        options: &ServerOptions,
+        registry: Arc<Registry>,
+        keepers: mpsc::Sender<Keeper>,
+    ) -> Arc<Self> {
+        let shared = Shared {
+            program: options.program.clone(),
+            registry,
+            guard: Arc::new(options.allowed.clone()),
+            clock: SystemClock::shared(),
+            starting: Arc::new(Semaphore::new(STARTING_MAX)),
+        };
+        Arc::new(Self {
+            state: options.state.clone(),
+            limits: options.limits,
+            shared: Arc::new(shared),
+            kept: Mutex::default(),
+            keepers,
+        })
+    }
+
+    /// Starts again everything that ran. Returns what couldn't be read, for a person.
+    ///
+    /// # Errors
+    /// If the folder can't be read.
+    pub async fn start_all(self: &Arc<Self>) -> Result<Vec<String>> {
+        let root = places::topologies(&self.state);
+        make_private_folders(&root).map_err(|error| failed("make", &root, error))?;
+        let entries = fs::read_dir(&root).map_err(|error| failed("read", &root, error))?;
+        let mut damaged = Vec::new();
+        for entry in entries.flatten() {
+            let folder = TopologyFolder(entry.path());
+            match Record::read(&folder) {
+                Ok(Some(record)) if record.wanted == Wanted::Purged => {
+                    // What is left is tried again with the next start.
+                    let _ = fs::remove_dir_all(&folder.0);
+                }
+                Ok(Some(record)) if record.wanted != Wanted::Killed => {
+                    self.keep(record, folder).await;
+                }
+                Ok(_) => {}
+                Err(error) => damaged.push(error.chain()),
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// What keepers share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The bounds.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// All topologies, by name.
+    pub fn all(&self) -> Vec<Arc<Kept>> {
+        lock(&self.kept).values().cloned().collect()
+    }
+
+    /// The topology of a name.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn find(&self, name: &str) -> Result<Arc<Kept>, Refusal> {
+        lock(&self.kept).get(name).cloned().ok_or_else(|| Refusal::Unknown(name.to_owned()))
+    }
+
+    /// Takes a topology, and starts it. It goes on with the state that an earlier one of its name
+    /// left, unless it is to begin `fresh`.
+    ///
+    /// # Errors
+    /// If it has problems, there is one of its name, or there are too many.
+    pub async fn submit(
+        self: &Arc<Self>,
+        (file, topology): (&str, &str),
+        fresh: bool,
+        drop_state: BTreeSet<String>,
+    ) -> Result<Arc<Kept>, Refusal> {
+        let read = self.shared.read(file, topology).map_err(Refusal::Invalid)?;
+        check_name(&read.name)?;
+        self.check_room(&read, None)?;
+        let folder = TopologyFolder::of(&self.state, &read.name);
+        let mut record = Record::new(&read.name, topology.to_owned(), self.shared.clock.now());
+        (record.fresh, record.drop_state) = (fresh, drop_state);
+        let (one, keeper) = self.enter(record, folder, size_of(&read))?;
+        self.begin(keeper).await;
+        Ok(one)
+    }
+
+    /// Writes the record of a new topology, unless there is one of its name.
+    fn enter(
+        self: &Arc<Self>,
+        record: Record,
+        folder: TopologyFolder,
+        size: (usize, usize),
+    ) -> Result<(Arc<Kept>, Keeper), Refusal> {
+        // Held over the write, so that one of two who submit the same name is refused.
+        let mut kept = lock(&self.kept);
+        if kept.contains_key(&record.name) {
+            return Err(Refusal::Conflict(format!(
+                "there is a topology \"{}\" already: upgrade it, kill it first, or give this one another name",
+                record.name
+            )));
+        }
+        record.write(&folder)?;
+        let (one, keeper) = self.make(record, folder, size);
+        kept.insert(one.name.clone(), Arc::clone(&one));
+        Ok((one, keeper))
+    }
+
+    /// Whether a topology fits beside all others, or in the place of one.
+    ///
+    /// # Errors
+    /// If it doesn't.
+    pub fn check_room(&self, topology: &Topology, instead: Option<&Kept>) -> Result<(), Refusal> {
+        let kept = lock(&self.kept);
+        let Limits { topologies_max, tasks_max, .. } = self.limits;
+        if instead.is_none() && kept.len() >= topologies_max {
+            return Err(Refusal::TooMany(format!(
+                "this server takes {topologies_max} topologies at most (--max-topologies of `serve`)"
+            )));
+        }
+        let others = kept.values().filter(|one| instead.is_none_or(|old| old.name != one.name));
+        let running: usize = others.map(|one| one.summary().tasks).sum();
+        let (_, tasks) = size_of(topology);
+        fits(tasks, running, tasks_max)
+    }
+
+    /// Whether a topology may have so many tasks.
+    ///
+    /// # Errors
+    /// If it doesn't.
+    pub fn check_tasks(&self, of: &Kept, tasks: usize) -> Result<(), Refusal> {
+        let kept = lock(&self.kept);
+        let others = kept.values().filter(|one| one.name != of.name);
+        fits(tasks, others.map(|one| one.summary().tasks).sum(), self.limits.tasks_max)
+    }
+
+    /// Deletes what the server has of a topology that was killed.
+    ///
+    /// # Errors
+    /// If there is nothing, or it can't be deleted.
+    pub fn purge_killed(&self, name: &str) -> Result<(), Refusal> {
+        let folder = TopologyFolder::of(&self.state, name);
+        let kept = lock(&self.kept);
+        let record = if kept.contains_key(name) { None } else { Record::read(&folder)? };
+        let Some(mut record) = record else { return Err(Refusal::Unknown(name.to_owned())) };
+        record.wanted = Wanted::Purged;
+        record.write(&folder)?;
+        fs::remove_dir_all(&folder.0).map_err(|error| failed("delete", &folder.0, error))?;
+        Ok(())
+    }
+
+    /// Ends all topologies, so that the next start goes on with them.
+    pub async fn shut_down(&self, within: Duration) {
+        // Who waits for its turn to begin doesn't begin any more.
+        self.shared.starting.close();
+        let all = self.all();
+        let orders = all.iter().map(|kept| kept.order(Task::ShutDown { within }));
+        futures_util::future::join_all(orders).await;
+    }
+
+    /// A topology is gone.
+    pub fn forget(&self, name: &str) {
+        lock(&self.kept).remove(name);
+    }
+
+    /// Keeps a topology of an earlier start.
+    async fn keep(self: &Arc<Self>, record: Record, folder: TopologyFolder) {
+        let read = self.shared.read("topology", &record.current.topology);
+        let size = read.as_ref().map_or((0, 0), size_of);
+        let (kept, keeper) = self.make(record, folder, size);
+        lock(&self.kept).insert(kept.name.clone(), kept);
+        self.begin(keeper).await;
+    }
+
+    async fn begin(&self, keeper: Keeper) {
+        // The thread of the keepers ends with the process.
+        let _ = self.keepers.send(keeper).await;
+    }
+
+    fn make(
+        self: &Arc<Self>,
+        record: Record,
+        folder: TopologyFolder,
+        (components, tasks): (usize, usize),
+    ) -> (Arc<Kept>, Keeper) {
+        let (orders, taken) = mpsc::channel(ORDERS_MAX);
+        let summary = TopologySummary {
+            name: record.name.clone(),
+            state: State::Starting,
+            since: self.shared.clock.now(),
+            message: record.last_error.as_ref().map(|error| error.text.clone()),
+            next_start: None,
+            pid: None,
+            failures: 0,
+            submitted_at: record.submitted_at,
+            components,
+            tasks,
+        };
+        let kept = Arc::new(Kept {
+            name: record.name.clone(),
+            summary: Mutex::new(summary),
+            topology: Mutex::new(record.current.topology.clone()),
+            log: Mutex::new(LogBook::open(folder.log())),
+            history: Mutex::default(),
+            folder,
+            orders,
+        });
+        let fleet = Arc::downgrade(self);
+        let keeper = Keeper::new(Arc::clone(&kept), record, taken, Arc::clone(&self.shared), fleet);
+        (kept, keeper)
+    }
+}
+
+/// Whether a topology's tasks fit beside those of others.
+fn fits(tasks: usize, others: usize, tasks_max: usize) -> Result<(), Refusal> {
+    if others + tasks <= tasks_max {
+        return Ok(());
+    }
+    Err(Refusal::TooMany(format!(
+        "this topology has {tasks} tasks beside {others} of others, and this server takes \
+         {tasks_max} at most (--max-tasks of `serve`)"
+    )))
+}
+
+/// Whether a name can stand in addresses.
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let is_bad = |c: char| c.is_control() || c == '/' || c == '\\';
+    if name.is_empty() || name.contains(is_bad) || matches!(name, "." | "..") {
+        return Err(Refusal::Bad(format!(
+            "the topology's name \"{name}\" can't stand in an address: expected text without slashes and control characters"
+        )));
+    }
+    if name.chars().count() > NAME_CHARS_MAX {
+        return Err(Refusal::Bad(format!(
+            "expected a topology's name of {NAME_CHARS_MAX} characters at most, found {}",
+            name.chars().count()
+        )));
+    }
+    Ok(())
+}

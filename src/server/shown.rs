@@ -1,0 +1,83 @@
+//! What the server says of a topology.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+/// What becomes of a topology.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Its process begins.
+    Starting,
+    /// It runs.
+    Running,
+    /// It runs, and its spouts emit nothing.
+    Inactive,
+    /// Its process failed, and is started again.
+    Failed,
+    /// Its sources have ended.
+    Finished,
+    /// It is replaced by another version.
+    Upgrading,
+    /// It drains, and is gone then.
+    Killing,
+    /// The server ends, and the topology goes on with its next start.
+    Stopping,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Starting,
+        Self::Running,
+        Self::Inactive,
+        Self::Failed,
+        Self::Finished,
+        Self::Upgrading,
+        Self::Killing,
+        Self::Stopping,
+    ];
+
+    /// Its name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Inactive => "inactive",
+            Self::Failed => "failed",
+            Self::Finished => "finished",
+            Self::Upgrading => "upgrading",
+            Self::Killing => "killing",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// A topology in the list of all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TopologySummary {
+    /// Its name.
+    pub name: String,
+    /// What becomes of it.
+    pub state: State,
+    /// Since when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// Why it failed last; how it finished.
+    pub message: Option<String>,
+    /// When its process is started again.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub next_start: Option<OffsetDateTime>,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// How often its process failed since the server started.
+    pub failures: u32,
+    /// When it was submitted.
+    #[serde(with = "time::serde::rfc3339")]
+    pub submitted_at: OffsetDateTime,
+    /// How many components its file has.
+    pub components: usize,
+    /// How many tasks they have together.
+    pub tasks: usize,
+}

@@ -1,0 +1,153 @@
+//! The tuples that a bolt's child has been given and hasn't acknowledged.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::event_time::EventTime;
+use crate::value::Value;
+
+/// The most that a child may have been given and not acknowledged, in bytes of its tuples. More would
+/// let a child gather longer, and is held in memory for another try.
+const PENDING_BYTES_MAX: usize = 64 << 20;
+
+/// A tuple that a child has.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub values: Box<[Value]>,
+    pub input: usize,
+    pub time: EventTime,
+    /// How often it was tried again.
+    pub retries: u32,
+    /// When it was given.
+    pub since: Duration,
+}
+
+impl Given {
+    fn weight(&self) -> usize {
+        self.values.iter().map(Value::weight).sum::<usize>() + size_of::<Self>()
+    }
+}
+
+/// All of them, by their numbers, which are given one after the other.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// `None` for one that is done.
+    ring: VecDeque<Option<Given>>,
+    /// The number of the first in `ring`.
+    first: u64,
+    count: usize,
+    bytes: usize,
+    /// Tuples that failed, and are given again when their time has come.
+    again: Vec<(Duration, Given)>,
+}
+
+impl Pending {
+    /// Adds a tuple, and returns its number.
+    pub fn add(&mut self, given: Given) -> u64 {
+        self.count += 1;
+        self.bytes += given.weight();
+        self.ring.push_back(Some(given));
+        self.next() - 1
+    }
+
+    /// Takes a number for something that may be acknowledged and isn't waited for: a tick.
+    pub fn add_nothing(&mut self) -> u64 {
+        self.ring.push_back(None);
+        self.next() - 1
+    }
+
+    /// The number that the next one gets.
+    pub fn next(&self) -> u64 {
+        self.first + self.ring.len() as u64
+    }
+
+    /// The tuple with this number, if it isn't done.
+    pub fn get(&self, number: u64) -> Option<&Given> {
+        let at = number.checked_sub(self.first)?;
+        self.ring.get(usize::try_from(at).ok()?)?.as_ref()
+    }
+
+    /// Takes out the tuple with this number, if it isn't done.
+    #[inline]
+    pub fn take(&mut self, number: u64) -> Option<Given> {
+        let at = number.checked_sub(self.first)?;
+        let given = self.ring.get_mut(usize::try_from(at).ok()?)?.take();
+        if let Some(given) = &given {
+            self.count -= 1;
+            self.bytes -= given.weight();
+        }
+        while let Some(None) = self.ring.front() {
+            self.ring.pop_front();
+            self.first += 1;
+        }
+        given
+    }
+
+    /// The number and the tuple that was given first of those that aren't done.
+    pub fn oldest(&self) -> Option<(u64, &Given)> {
+        // `take` leaves one at the front that isn't done; ticks may stand before it.
+        let at = self.ring.iter().position(Option::is_some)?;
+        Some((self.first + at as u64, self.ring[at].as_ref()?))
+    }
+
+    /// Gives a tuple again at this time.
+    pub fn retry_at(&mut self, due: Duration, given: Given) {
+        self.again.push((due, given));
+    }
+
+    /// A tuple whose time to be given again has come.
+    pub fn take_due(&mut self, now: Duration) -> Option<Given> {
+        let at = self.again.iter().position(|(due, _)| *due <= now)?;
+        Some(self.again.swap_remove(at).1)
+    }
+
+    /// When the next tuple is given again.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.again.iter().map(|(due, _)| *due).min()
+    }
+
+    /// True if nothing is waited for.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0 && self.again.is_empty()
+    }
+
+    /// True if the child has as many tuples as it may have.
+    #[inline]
+    pub fn is_full(&self, tuples_max: usize) -> bool {
+        self.count + self.again.len() >= tuples_max || self.bytes >= PENDING_BYTES_MAX
+    }
+
+    /// The only tuple that the child has, if it is one.
+    pub fn only(&self) -> Option<&Given> {
+        if self.count == 1 { self.oldest().map(|(_, given)| given) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(number: i64) -> Given {
+        let values = Box::from([Value::Int(number)]);
+        let (time, since) = (EventTime::UNKNOWN, Duration::ZERO);
+        Given { values, input: 0, time, retries: 0, since }
+    }
+
+    #[test]
+    fn tuples_are_done_in_any_order_and_once() {
+        let mut pending = Pending::default();
+        assert_eq!(
+            (pending.add(given(0)), pending.add_nothing(), pending.add(given(2))),
+            (0, 1, 2)
+        );
+        assert_eq!(pending.oldest().unwrap().0, 0);
+        assert!(pending.take(2).is_some() && pending.take(2).is_none());
+        assert!(pending.take(7).is_none() && pending.take(1).is_none());
+        assert!(pending.only().is_some() && !pending.is_empty());
+        assert_eq!(pending.take(0).unwrap().values[0], Value::Int(0));
+        assert!(pending.is_empty() && pending.next() == 3 && pending.bytes == 0);
+        pending.retry_at(Duration::from_secs(1), given(4));
+        assert!(!pending.is_empty() && pending.take_due(Duration::ZERO).is_none());
+        assert!(pending.take_due(Duration::from_secs(1)).is_some() && pending.is_empty());
+    }
+}

@@ -1,0 +1,155 @@
+//! A Flux file, with the place of everything in it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+
+/// Something about a Flux file, with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FluxNote {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1.
+    pub column: usize,
+    /// What it is about.
+    pub what: String,
+}
+
+impl fmt::Display for FluxNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.line, self.column, self.what)
+    }
+}
+
+/// A place in a Flux file, and what is there.
+#[derive(Clone, Copy)]
+pub(super) struct FluxNode<'a>(&'a MarkedYaml<'a>);
+
+/// Reads the one document of a file.
+///
+/// # Errors
+/// If it isn't YAML, or not one document.
+pub(super) fn read(text: &str) -> Result<Vec<MarkedYaml<'_>>, FluxNote> {
+    let documents = MarkedYaml::load_from_str(text).map_err(|error| {
+        let marker = error.marker();
+        let what = format!("not YAML: {}", error.info());
+        FluxNote { line: marker.line(), column: marker.col() + 1, what }
+    })?;
+    match documents.len() {
+        1 => Ok(documents),
+        found => {
+            let what = format!("expected one document, found {found}");
+            Err(FluxNote { line: 1, column: 1, what })
+        }
+    }
+}
+
+impl<'a> FluxNode<'a> {
+    /// Of a node.
+    pub fn new(node: &'a MarkedYaml<'a>) -> Self {
+        Self(node)
+    }
+
+    /// Something about it.
+    pub fn note(self, what: impl Into<String>) -> FluxNote {
+        let start = self.0.span.start;
+        FluxNote { line: start.line(), column: start.col() + 1, what: what.into() }
+    }
+
+    /// The value of a key, if this is a mapping that has it.
+    pub fn get(self, key: &str) -> Option<Self> {
+        self.entries().into_iter().find(|(name, _)| name.text() == Some(key.into())).map(|e| e.1)
+    }
+
+    /// Keys and values, if this is a mapping.
+    pub fn entries(self) -> Vec<(Self, Self)> {
+        match &self.0.data {
+            YamlData::Mapping(entries) => {
+                entries.iter().map(|(key, value)| (Self(key), Self(value))).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The elements, if this is a list.
+    pub fn items(self) -> Option<Vec<Self>> {
+        match &self.0.data {
+            YamlData::Sequence(items) => Some(items.iter().map(Self).collect()),
+            _ => None,
+        }
+    }
+
+    /// The text of a scalar, as Java's `String` would have it.
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        match &self.0.data {
+            YamlData::Value(Scalar::String(text)) => Some(Cow::Borrowed(text)),
+            YamlData::Value(Scalar::Integer(number)) => Some(number.to_string().into()),
+            YamlData::Value(Scalar::Boolean(value)) => Some(value.to_string().into()),
+            YamlData::Value(Scalar::FloatingPoint(number)) => Some(number.to_string().into()),
+            _ => None,
+        }
+    }
+
+    /// The whole number of a scalar.
+    pub fn number(self) -> Option<i64> {
+        match &self.0.data {
+            YamlData::Value(Scalar::Integer(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// A list of texts.
+    pub fn texts(self) -> Option<Vec<String>> {
+        let items = self.items()?;
+        items.into_iter().map(|item| item.text().map(Cow::into_owned)).collect()
+    }
+
+    /// The same value in RON.
+    pub fn ron(self) -> String {
+        match &self.0.data {
+            YamlData::Value(Scalar::Null) => "None".into(),
+            YamlData::Value(Scalar::Integer(number)) => number.to_string(),
+            YamlData::Value(Scalar::Boolean(value)) => value.to_string(),
+            YamlData::Value(Scalar::FloatingPoint(number)) => format!("{:?}", number.into_inner()),
+            YamlData::Sequence(items) => {
+                let items: Vec<_> = items.iter().map(|item| Self(item).ron()).collect();
+                format!("[{}]", items.join(", "))
+            }
+            YamlData::Mapping(_) => {
+                let entries: Vec<_> = self
+                    .entries()
+                    .into_iter()
+                    .map(|(key, value)| {
+                        format!("{}: {}", quoted(&key.text().unwrap_or_default()), value.ron())
+                    })
+                    .collect();
+                format!("{{{}}}", entries.join(", "))
+            }
+            _ => quoted(&self.text().unwrap_or_default()),
+        }
+    }
+
+    /// The places of texts that Flux would put something in for, such as `${key}`.
+    pub fn placeholders(self, found: &mut Vec<FluxNote>) {
+        if let YamlData::Value(Scalar::String(text)) = &self.0.data
+            && let Some(at) = text.find("${")
+        {
+            let name = text[at..].split_inclusive('}').next().unwrap_or_default();
+            found.push(self.note(format!(
+                "\"{name}\" is filled in by Flux when a topology is submitted: write the value in its place"
+            )));
+        }
+        for item in self.items().unwrap_or_default() {
+            item.placeholders(found);
+        }
+        for (_, value) in self.entries() {
+            value.placeholders(found);
+        }
+    }
+}
+
+/// A text in RON.
+pub(super) fn quoted(text: &str) -> String {
+    format!("{text:?}")
+}

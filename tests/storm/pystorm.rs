@@ -1,0 +1,179 @@
+//! Unmodified components of pystorm and Streamparse.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::Value;
+
+use super::project::{ids, input, nothing_is_lost, part, python, quickstart, topology};
+use super::support::{Ended, Running, Sandbox, total};
+
+const POSTS: usize = 1_000;
+
+/// Runs a bolt of parts/bolts.py over all posts.
+fn run_bolt(sandbox: &Sandbox, class: &str, options: &str, more: &str) -> Ended {
+    input(sandbox, POSTS);
+    let (python, bolts) = (python("python"), part("bolts.py"));
+    let shell =
+        format!("command: [\"{python}\", \"{bolts}\", \"{class}\"], fields: [\"id\"]{options}");
+    topology(sandbox, &shell, more);
+    sandbox.run(&["run", "shell.ron"])
+}
+
+fn each_once(ended: &Ended) {
+    nothing_is_lost(ended, POSTS);
+    assert!(ids(ended).values().all(|times| *times == 1), "nothing failed, so nothing comes twice");
+}
+
+#[test]
+fn streamparse_quickstart_runs_unmodified() {
+    let sandbox = Sandbox::new();
+    let source = quickstart(&sandbox).join("src");
+    let (run, dir) = (python("streamparse_run"), source.display());
+    let shell = |class: &str, fields: &str| {
+        format!("Shell(command: [\"{run}\", \"{class}\"], dir: \"{dir}\", fields: [{fields}])")
+    };
+    sandbox.write(
+        "wordcount.ron",
+        format!(
+            "Topology(name: \"wordcount\", \
+                spouts: {{ \"word_spout\": Spout(run: {}) }}, \
+                bolts: {{ \
+                    \"count_bolt\": Bolt(run: {}, inputs: [Fields(\"word_spout\", [\"word\"])], \
+                                         parallelism_hint: 2), \
+                    \"out\": Bolt(run: Stdout(), inputs: [Shuffle(\"count_bolt\")]), \
+                }})",
+            shell("spouts.words.WordSpout", "\"word\""),
+            shell("bolts.wordcount.WordCountBolt", "\"word\", \"count\""),
+        ),
+    );
+    let mut running = sandbox.start(&["run", "wordcount.ron", "--interval", "100ms"]);
+    running.wait_for("some words", |report| total(report, "out", "received") > 2_000);
+    running.terminate();
+    let ended = running.end().with(0);
+    let mut counts: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for line in ended.out.lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let count = row["count"].as_i64().unwrap();
+        counts.entry(row["word"].as_str().unwrap().into()).or_default().push(count);
+    }
+    assert_eq!(counts.keys().collect::<Vec<_>>(), ["cat", "dog", "elephant", "zebra"]);
+    for (word, mut found) in counts {
+        found.sort_unstable();
+        let step = if word == "dog" { 10 } else { 1 };
+        let expected: Vec<i64> = (1..=found.len() as i64).map(|number| number * step).collect();
+        assert_eq!(found, expected, "every count of {word}, once");
+    }
+}
+
+#[test]
+fn a_bolt_hands_on_each_tuple_once_while_nothing_fails() {
+    for class in ["Echo", "Told"] {
+        each_once(&run_bolt(&Sandbox::new(), class, "", "").with(0));
+    }
+}
+
+#[test]
+fn a_batching_bolt_works_on_ticks_while_a_barrier_waits() {
+    each_once(&run_bolt(&Sandbox::new(), "Batches", ", ticks: \"200ms\"", "").with(0));
+}
+
+#[test]
+fn a_batching_bolt_without_ticks_works_on_a_thread_of_its_own() {
+    each_once(&run_bolt(&Sandbox::new(), "Tickless", "", "").with(0));
+}
+
+#[test]
+fn a_batching_bolt_that_gets_no_ticks_fails_its_tuples() {
+    let sandbox = Sandbox::new();
+    let options = ", ack_within: \"300ms\"";
+    let ended = run_bolt(&sandbox, "Batches", options, "on_error: DeadLetter").with(4);
+    for reason in ["didn't acknowledge", "a batching bolt needs `ticks`"] {
+        let found = std::process::Command::new("grep")
+            .args(["-r", "-q", reason])
+            .arg(sandbox.path("state"))
+            .status();
+        assert!(found.unwrap().success(), "the dead letters say {reason:?}");
+    }
+    assert_eq!(ended.total("child", "dead_letters"), POSTS as u64);
+}
+
+#[test]
+fn a_tuple_that_is_failed_again_and_again_follows_on_error() {
+    let ended = run_bolt(&Sandbox::new(), "Refuses", "", "on_error: Retry(times: 2)").with(4);
+    assert_eq!(ended.total("child", "dead_letters"), 1);
+    assert_eq!(ended.total("child", "failed"), 3, "the first time and two retries");
+    assert_eq!(ids(&ended).len(), POSTS - 1);
+    let ended = run_bolt(&Sandbox::new(), "Refuses", "", "on_error: Stop").with(1);
+    ended.says(&["the child failed the tuple"]);
+}
+
+#[test]
+fn an_exception_that_ends_the_process_condemns_its_tuple_only() {
+    let ended = run_bolt(&Sandbox::new(), "Poisoned", "", "on_error: Retry(times: 1)").with(4);
+    assert_eq!(ended.total("child", "dead_letters"), 1);
+    assert_eq!(ids(&ended).len(), POSTS - 1);
+    ended.says(&["seven is refused", "going back to the newest checkpoint"]);
+}
+
+#[test]
+fn a_reliable_spout_hears_what_was_rolled_back_and_what_is_safe() {
+    const COUNT: usize = 1_000;
+    let sandbox = Sandbox::new();
+    let python = python("python");
+    let (spout, bolts) = (part("reliable.py"), part("bolts.py"));
+    sandbox.write(
+        "reliable.ron",
+        format!(
+            "Topology(name: \"reliable\", \
+                spouts: {{ \"numbers\": Spout(run: Shell(command: [\"{python}\", \"{spout}\", \"{COUNT}\"], \
+                                                         fields: [\"id\"])) }}, \
+                bolts: {{ \
+                    \"child\": Bolt(run: Shell(command: [\"{python}\", \"{bolts}\", \"DiesOnce\"], \
+                                               fields: [\"id\"]), inputs: [Shuffle(\"numbers\")]), \
+                    \"out\": Bolt(run: Stdout(), inputs: [Shuffle(\"child\")]), \
+                }}, \
+                checkpoint: Checkpoint(every: \"100ms\"))"
+        ),
+    );
+    let running = sandbox.start(&["run", "reliable.ron", "--interval", "100ms"]);
+    let ended = until_acked(&sandbox, running);
+    nothing_is_lost(&ended, COUNT);
+    ended.says(&["signal: 9", "going back to the newest checkpoint"]);
+    let failed = fs::read_to_string(sandbox.path("failed")).unwrap();
+    assert!(failed.contains("n300\n"), "the tuple that was lost came back: {failed}");
+}
+
+/// Waits until the spout's child knows that all of its tuples are safe, and stops.
+fn until_acked(sandbox: &Sandbox, mut running: Running) -> Ended {
+    running.wait_for("all is acknowledged", |_| sandbox.path("acked").exists());
+    running.terminate();
+    running.end().with(0)
+}
+
+#[test]
+fn a_spout_with_a_spool_is_acknowledged_from_there() {
+    const COUNT: usize = 1_000;
+    let sandbox = Sandbox::new();
+    let (python, spout) = (python("python"), part("reliable.py"));
+    sandbox.write(
+        "spooled.ron",
+        format!(
+            "Topology(name: \"spooled\", \
+                spouts: {{ \"numbers\": Spout(run: Shell(command: [\"{python}\", \"{spout}\", \"{COUNT}\"], \
+                                                         fields: [\"id\"], spool: (sync_every: \"50ms\"))) }}, \
+                bolts: {{ \"out\": Bolt(run: Stdout(), inputs: [Shuffle(\"numbers\")]) }}, \
+                checkpoint: Checkpoint(every: \"100ms\"))"
+        ),
+    );
+    let running = sandbox.start(&["run", "spooled.ron", "--interval", "100ms"]);
+    let ended = until_acked(&sandbox, running);
+    each(&ended, COUNT);
+    assert!(!sandbox.path("failed").exists());
+}
+
+#[track_caller]
+fn each(ended: &Ended, count: usize) {
+    nothing_is_lost(ended, count);
+    assert_eq!(ended.out.lines().count(), count);
+}
