@@ -12,6 +12,7 @@
 //! | `console needs=KEY`, `needs=+build` | not run: the commands' options are checked, and their topology files |
 //! | `ron file=NAME` | a topology file, written to the sandbox and checked |
 //! | `ron spouts`, `ron bolts` | entries of a topology, checked within a topology around them |
+//! | `ron part` | entries that need a program, not checked |
 //!
 //! A command that ends with ` &` is left running until a later command stops it.
 
@@ -259,7 +260,7 @@ impl Page {
         let text = fs::read_to_string(repository(&self.name)).unwrap();
         for block in blocks(&text) {
             match block.words.first().map(String::as_str) {
-                Some("ron") => self.check_topology(&block),
+                Some("ron") if !block.is("part") => self.check_topology(&block),
                 Some("console") => self.check_commands(&block),
                 _ => {}
             }
@@ -336,7 +337,7 @@ impl Page {
     /// if each is known. Its topology files have to be right, too.
     fn check_options(&mut self, block: &Block, command: &str) {
         let Some((_, arguments)) = command.split_once("waterspout ") else { return };
-        let arguments = arguments.split(['|', '>', '<']).next().unwrap();
+        let arguments = arguments.split(['|', '>', '<', '&']).next().unwrap();
         let Some(words) = shlex::split(arguments) else {
             return self.problem(block, format!("can't split `{command}` into words"));
         };
